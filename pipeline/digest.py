@@ -1,0 +1,55 @@
+"""Digests of bytes and fingerprints of declarations.
+
+Enters: bytes, a file or a JSON-able declaration. Leaves: full lower-case sha256 hex. A digest
+is of bytes; a fingerprint is of a declaration's canonical JSON (keys sorted, no spaces, ASCII).
+"""
+
+import hashlib
+import json
+from pathlib import Path
+
+# Large enough that the hash, not the system call, is what takes the time.
+_BLOCK_BYTES = 1 << 20
+
+
+def sha256_bytes(data: bytes | bytearray | memoryview) -> str:
+    """Return the sha256 of `data` as hex."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def sha256_file(path: Path) -> str:
+    """Return the sha256 of a file's bytes as hex, in constant memory."""
+    hasher = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(_BLOCK_BYTES):
+            hasher.update(block)
+    return hasher.hexdigest()
+
+
+def canonical_json(declaration: object) -> bytes:
+    """Serialise a declaration of dicts, lists, strings, integers, booleans and None in its one stable form.
+
+    Raises: TypeError for anything else, floats included, since they have no single spelling.
+    """
+    _refuse_unstable(declaration, "$")
+    return json.dumps(declaration, sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode()
+
+
+def fingerprint(declaration: object) -> str:
+    """Return the sha256 of a declaration's canonical JSON."""
+    return sha256_bytes(canonical_json(declaration))
+
+
+def _refuse_unstable(value: object, where: str) -> None:
+    if value is None or isinstance(value, str | bool | int):
+        return
+    if isinstance(value, dict):
+        for key, child in value.items():
+            if not isinstance(key, str):
+                raise TypeError(f"{where}: got a key of type {type(key).__name__}, expected str")
+            _refuse_unstable(child, f"{where}.{key}")
+    elif isinstance(value, list | tuple):
+        for index, child in enumerate(value):
+            _refuse_unstable(child, f"{where}[{index}]")
+    else:
+        raise TypeError(f"{where}: got {type(value).__name__}, which has no single stable spelling")

@@ -1,0 +1,78 @@
+"""Where things lie in an output folder.
+
+`train/`, `order/` and `manifest.json` are the product. `.ettin/` holds the state of a build under
+way (what is done, what is being written) and is removed when the manifest is written.
+
+Source of the layout of `train/` and `order/`: the published `jhu-clsp/ettin-extension-data` and
+`jhu-clsp/ettin-data-order`.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.mixture import ChunkSpec
+
+TRAIN = "train"
+ORDER = "order"
+STEPS = f"{ORDER}/steps.parquet"
+MANIFEST = "manifest.json"
+STATE = ".ettin"
+STEPS_PER_FILE = 100
+
+
+def chunk_folder(partition: str, chunk: ChunkSpec) -> str:
+    """Return the name of a partition's folder of shards.
+
+    The published name says size, smallest size and what is skipped; `whole-v1` has but a size.
+    """
+    if chunk.algorithm == "whole-v1":
+        return f"{partition}-tokenized-chunked-{chunk.size}-whole"
+    return (
+        f"{partition}-tokenized-chunked-{chunk.size}-{chunk.min_size}-{chunk.skip_below}"
+        "-backfill-nodups"
+    )
+
+
+def window_folder(phase: str, window: int) -> str:
+    """Return the folder of a window of the order; windows count from 0, folders from 1."""
+    return f"{ORDER}/{phase}_{window + 1:06d}"
+
+
+def steps_file(first_step: int, last_step: int) -> str:
+    """Return the name of a file of steps, numbered from 1 within their window."""
+    return f"steps_{first_step:06d}_to_{last_step:06d}.parquet"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class State:
+    """The paths of a build under way."""
+
+    out: Path
+    """The output folder, absolute."""
+
+    @property
+    def root(self) -> Path:
+        """The folder that is removed at the end."""
+        return self.out / STATE
+
+    @property
+    def scratch(self) -> Path:
+        """Where files are written before they are renamed."""
+        return self.root / "tmp"
+
+    @property
+    def permutation(self) -> Path:
+        """The order, saved for the tasks to map."""
+        return self.root / "permutation.npy"
+
+    def record(self, name: str) -> Path:
+        """What a finished task says of itself."""
+        return self.root / "records" / f"{name}.json"
+
+    def rows(self, folder: str) -> Path:
+        """A table of the rows of a folder of shards."""
+        return self.root / "rows" / f"{folder}.npy"
+
+    def chunks(self, source: str, folder: str) -> str:
+        """The folder of all chunks of a partition that is sampled, relative to the output."""
+        return f"{STATE}/chunks/{source}/{folder}"

@@ -1,0 +1,361 @@
+"""A mixture file -> `Mixture`: what a person declares, checked and with defaults filled in.
+
+Enters: a YAML file and `--set` overrides. Leaves: frozen values, or one MixtureError that lists
+every problem with its place. A fingerprint depends on the meaning of a mixture alone: not on the
+order of keys, comments, the description, the file's folder, or on what came from an override.
+Each field below declares its key; checks and JSON Schema are both made from that.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from pipeline import digest
+from pipeline.declaration import Problems, read_file
+from pipeline.errors import MixtureError
+from pipeline.keys import Record, Table, apply_rule, key, plain
+from pipeline.kinds import (
+    WRONG,
+    Bytes,
+    Choice,
+    Flag,
+    Nullable,
+    OneOrMany,
+    Prose,
+    Ratio,
+    Text,
+    Tokens,
+    Whole,
+)
+from pipeline.overrides import apply, read_overrides
+
+# token_decile.json of the published chunker gives a length for each thousand tokens up to 8k.
+LARGEST_ETTIN_CHUNK: Final = 8_999
+LARGEST_CHUNK: Final = 1_000_000
+LARGEST_SEED: Final = 2**32 - 1
+LARGEST_COUNT: Final = 2**31 - 1
+
+# Names become folders, so they stay plain, short and without a way up.
+NAME: Final = Text(
+    expected="a name (letters, digits, . _ -; at most 100; first a letter or digit; no ..)",
+    pattern=r"^(?!.*\.\.)[A-Za-z0-9][A-Za-z0-9._-]{0,99}$",
+)
+LINE: Final = Text(expected="a line of text", pattern=r"^[^\x00-\x1f\x7f]+$")
+GLOB: Final = Text(expected="a glob of files", pattern=LINE.pattern)
+
+_HUB_ID = r"[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*"
+TOKENIZER_NAME: Final = Text(
+    expected="modernbert, the path of a .json file, or a Hub id org/name",
+    pattern=rf"^(?:modernbert|[^\x00-\x1f\x7f]+\.json|{_HUB_ID})$",
+    known=("modernbert",),
+)
+REVISION: Final = Text(expected="a commit of 40 hex characters", pattern=r"^[0-9a-f]{40}$")
+
+
+def _tokenizer_rule(given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    name, revision = given.get("name"), given.get("revision")
+    if name is None or "revision" not in given:
+        return
+    is_hub_id = name != "modernbert" and not name.endswith(".json")
+    if is_hub_id and revision is None:
+        yield "revision", f'got nothing, expected {REVISION.expected} for the Hub id "{name}"'
+    if not is_hub_id and revision is not None:
+        yield "revision", f'got "{revision}", expected no revision with "{name}", which has none'
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TokenizerSpec:
+    """Which tokenizer turns text into tokens."""
+
+    name: str = field(
+        default="modernbert",
+        metadata=key(
+            TOKENIZER_NAME,
+            "modernbert (built in), a tokenizer.json relative to this file, or a Hub id org/name.",
+        ),
+    )
+    revision: str | None = field(
+        default=None,
+        metadata=key(REVISION, "Commit of the tokenizer on the Hub; for a Hub id, and only there."),
+    )
+    add_prefix_space: bool = field(
+        default=False,
+        metadata=key(Flag(), "Whether a space is put before a text that does not begin with one."),
+    )
+
+    def __post_init__(self) -> None:
+        apply_rule(_tokenizer_rule, self)
+
+
+def _chunk_rule(given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    algorithm, size = given.get("algorithm"), given.get("size")
+    if algorithm is None:
+        return
+    if algorithm == "whole-v1":
+        for name in ("min_size", "skip_below", "seed"):
+            if given.get(name) is not None:
+                yield (
+                    name,
+                    f"got {given[name]}, expected none with whole-v1, which has no such rule",
+                )
+        if given.get("add_eos"):
+            yield "add_eos", "got true, expected false with whole-v1, which has no such rule"
+        return
+    for name, expected in (
+        ("min_size", "an integer from 0 to size - 2"),
+        ("skip_below", "an integer from 0"),
+        ("seed", f"an integer from 0 to {LARGEST_SEED:,}"),
+    ):
+        if name in given and given[name] is None:
+            yield name, f"got nothing, expected {expected} with {algorithm}"
+    if size is None:
+        return
+    if size > LARGEST_ETTIN_CHUNK:
+        reason = "because token_decile.json has no key past 8k"
+        most = f"at most {LARGEST_ETTIN_CHUNK:,} with {algorithm}"
+        yield "size", f"got {size}, expected {most}, {reason}"
+    if (given.get("min_size") or 0) > size - 2:
+        yield "min_size", f"got {given['min_size']}, expected at most size - 2, here {size - 2:,}"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ChunkSpec:
+    """How documents are cut."""
+
+    algorithm: Literal["ettin-reencode-v1", "ettin-slice-v1", "whole-v1"] = field(
+        default="whole-v1",
+        metadata=key(
+            Choice("ettin-reencode-v1", "ettin-slice-v1", "whole-v1"),
+            "Named and frozen way to cut: whole-v1 loses nothing, ettin-* cut as published.",
+        ),
+    )
+    size: int = field(
+        metadata=key(
+            Whole(4, LARGEST_CHUNK),
+            "Most tokens in one chunk; with ettin-* at most 8,999.",
+        )
+    )
+    min_size: int | None = field(
+        default=None,
+        metadata=key(
+            Whole(0, LARGEST_CHUNK),
+            "A last piece below this borrows from the one before; for ettin-*, and needed.",
+        ),
+    )
+    skip_below: int | None = field(
+        default=None,
+        metadata=key(
+            Whole(0, LARGEST_CHUNK),
+            "A last piece below this is left out and counted; for ettin-*, and needed.",
+        ),
+    )
+    add_eos: bool = field(
+        default=False,
+        metadata=key(
+            Flag(), "Whether a document is made to end with SEP before cutting; for ettin-*."
+        ),
+    )
+    seed: int | None = field(
+        default=None,
+        metadata=key(Whole(0, LARGEST_SEED), "Seed of the borrowing; for ettin-*, and needed."),
+    )
+
+    def __post_init__(self) -> None:
+        apply_rule(_chunk_rule, self)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Origin:
+    """Where a source's documents come from; of the kinds of origin exactly one is given."""
+
+    path: tuple[str, ...] = field(
+        metadata=key(OneOrMany(GLOB), "Glob of files, or a list of globs, relative to this file.")
+    )
+    text: str = field(
+        default="text", metadata=key(LINE, "Name of the field that holds a document's text.")
+    )
+    id: str | None = field(
+        default="id",
+        metadata=key(
+            Nullable(LINE),
+            "Name of the field that holds a document's id; null makes ids of file name and row.",
+        ),
+    )
+
+
+def _source_rule(given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    if given.get("tokens") is not None and given.get("epochs") is not None:
+        yield "epochs", "got both tokens and epochs, expected only one of them"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Source:
+    """A named origin of documents, and how much of it is taken."""
+
+    name: str
+    """The source's key in the file; its folder in the output."""
+    category: str = field(
+        default="uncategorised", metadata=key(LINE, "Group under which reports count the source.")
+    )
+    origin: Origin = field(
+        metadata=key(Record(Origin), "Where the documents come from.", name="from")
+    )
+    tokens: int | Literal["all"] | None = field(
+        default=None,
+        metadata=key(Tokens("all"), "Token budget; all, each chunk once, if nothing is said."),
+    )
+    epochs: Fraction | None = field(
+        default=None,
+        metadata=key(Ratio(), "How often each chunk is drawn, instead of tokens: 2, 2.5 or 3/2."),
+    )
+
+    def __post_init__(self) -> None:
+        apply_rule(_source_rule, self)
+        if self.tokens is None and self.epochs is None:
+            object.__setattr__(self, "tokens", "all")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OrderSpec:
+    """The one sequence in which a trainer sees the samples."""
+
+    algorithm: Literal["ettin-pcg64dxsm-v1"] = field(
+        default="ettin-pcg64dxsm-v1",
+        metadata=key(Choice("ettin-pcg64dxsm-v1"), "Named and frozen way to order samples."),
+    )
+    seed: int = field(metadata=key(Whole(0, LARGEST_SEED), "Seed of the order."))
+    epoch: int = field(
+        default=0,
+        metadata=key(Whole(0, LARGEST_COUNT), "Which pass over the samples, from 0."),
+    )
+    global_batch_size: int = field(
+        metadata=key(Whole(1, LARGEST_COUNT), "Samples of one step over all ranks.")
+    )
+    max_seq_len: int = field(
+        metadata=key(Whole(3, LARGEST_CHUNK), "Most tokens of a sample that the trainer takes.")
+    )
+    view: Literal["stored", "encoder", "decoder"] = field(
+        default="stored",
+        metadata=key(
+            Choice("stored", "encoder", "decoder"),
+            "Tokens as stored, or as an encoder's or decoder's trainer rewrites them.",
+        ),
+    )
+    window_tokens: int = field(
+        default=8_500_000_000,
+        metadata=key(Tokens(), "Tokens of one window of the order, as between two checkpoints."),
+    )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ShardSpec:
+    """The form of the files."""
+
+    dtype: Literal["uint16", "uint32"] = field(
+        default="uint32",
+        metadata=key(Choice("uint16", "uint32"), "Integer type in which tokens are stored."),
+    )
+    size_limit: int = field(
+        default=64 * 2**20,
+        metadata=key(
+            # Offsets in a shard are 32 bits wide.
+            Bytes(at_least=1024, at_most=2**32 - 1),
+            "Most bytes in one shard, from 1024 to just below 4GiB.",
+        ),
+    )
+
+
+_TOKENIZER = Record(TokenizerSpec, _tokenizer_rule)
+_SOURCES = Table(Record(Source, _source_rule), NAME)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Mixture:
+    """Everything that decides the bytes of a data set, and where it was declared."""
+
+    name: str = field(metadata=key(NAME, "Name of the mixture."))
+    description: str = field(
+        default="",
+        metadata=key(Prose(), "What the mixture is for, in free words.", changes_bytes=False),
+    )
+    phase: str = field(
+        default="checkpoint", metadata=key(NAME, "Stage of training that the mixture is for.")
+    )
+    tokenizer: TokenizerSpec = field(
+        default_factory=TokenizerSpec,
+        metadata=key(_TOKENIZER, "Which tokenizer turns text into tokens."),
+    )
+    chunk: ChunkSpec = field(metadata=key(Record(ChunkSpec, _chunk_rule), "How documents are cut."))
+    sources: tuple[Source, ...] = field(
+        metadata=key(_SOURCES, "Where documents come from, by a name of your choice.")
+    )
+    order: OrderSpec = field(
+        metadata=key(Record(OrderSpec), "The one sequence in which a trainer sees the samples.")
+    )
+    shards: ShardSpec = field(
+        default_factory=ShardSpec, metadata=key(Record(ShardSpec), "The form of the files.")
+    )
+    on_error: Literal["stop", "skip"] = field(
+        default="stop",
+        metadata=key(
+            Choice("stop", "skip"), "Whether a bad document stops the work, or is counted and left."
+        ),
+    )
+    folder: Path
+    """The file's folder, against which paths are read; not part of the fingerprint."""
+    overrides: tuple[str, ...] = ()
+    """What `--set` gave, as normalised key=value, sorted; recorded, not part of the fingerprint."""
+
+    def declaration(self) -> dict[str, Any]:
+        """Return what decides the bytes, with defaults filled in, as JSON-able values. Pure."""
+        sources = {source.name: plain(source) for source in self.sources}
+        return {**plain(self), "sources": sources}
+
+    @property
+    def fingerprint(self) -> str:
+        """The sha256 of the declaration's canonical JSON."""
+        return digest.fingerprint(self.declaration())
+
+
+MIXTURE: Final = Record(Mixture)
+"""The whole file, as one kind."""
+
+
+def load(path: Path, overrides: Sequence[str] = (), *, text: bytes | None = None) -> Mixture:
+    """Return the mixture that a file declares, with `key=value` overrides applied.
+
+    `text` stands in for the file's bytes, if they were read already; `path` is then only a name.
+
+    Raises: MixtureError, with a line for every problem, file first and in its order.
+    """
+    problems = Problems()
+    data = _read(path) if text is None else text
+    root = read_file(data, str(path), problems)
+    settings = read_overrides(overrides, problems)
+    if root is None or root.kind != "mapping":
+        if root is not None:
+            got = "an empty file" if not root.text and root.kind == "null" else root.shown
+            problems.add(root.place, "", f"got {got}, expected {MIXTURE.expected}")
+        problems.refuse()
+    assert root is not None
+    root = apply(root, settings, problems)
+    mixture = MIXTURE.check(
+        root,
+        "",
+        problems,
+        folder=path.parent,
+        overrides=tuple(str(setting) for setting in sorted(settings, key=lambda one: one.key)),
+    )
+    problems.refuse()
+    assert mixture is not WRONG and isinstance(mixture, Mixture)
+    return mixture
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise MixtureError(f"{path}: got no file ({reason}), expected a mixture file") from error

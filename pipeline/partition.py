@@ -1,0 +1,195 @@
+"""Partition: one input file -> one folder of shards, as a pure function from files to files.
+
+Here the stages meet for one file: read, tokenize, chunk, write. What is bad in a document stops the
+build or is counted, as the mixture says; what is written appears whole or not at all.
+"""
+
+from collections import Counter
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.chunks import make_chunker
+from pipeline.digest import fingerprint, sha256_file
+from pipeline.errors import DocumentError
+from pipeline.files import publish
+from pipeline.keys import plain
+from pipeline.layout import State
+from pipeline.mixture import ChunkSpec, Origin, ShardSpec, TokenizerSpec
+from pipeline.records import Chunks, Document, Int64Array
+from pipeline.shards.mds import MdsWriter
+from pipeline.shards.stats import write_stats
+from pipeline.sources.local import InputFile
+from pipeline.sources.read import SKIP_HINT, Reader
+from pipeline.task import Record, describe_folder, load_standing, save_record
+from pipeline.tokenize import select, tokenize, without_content
+from pipeline.tokenizer import Tokenizer, load
+from pipeline.version import VERSION
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PartitionTask:
+    """Everything that one partition is made from."""
+
+    out: Path
+    """The output folder, absolute."""
+    folder: str
+    """Where the shards go, relative to `out`."""
+    source: str
+    """The source that the file belongs to."""
+    file: InputFile
+    """The input file."""
+    origin: Origin
+    """Which fields hold text and id."""
+    tokenizer: TokenizerSpec
+    """As declared."""
+    mixture_folder: Path
+    """Against which a tokenizer's path is read, absolute."""
+    chunk: ChunkSpec
+    """As declared."""
+    shards: ShardSpec
+    """As declared."""
+    skips_bad: bool
+    """Whether bad documents are counted instead of stopping the build."""
+    repeated_ids: frozenset[str] = frozenset()
+    """Ids that the source has more than once; of each the first document counts."""
+    taken_ids: frozenset[str] = frozenset()
+    """Those of `repeated_ids` whose first document is in an earlier partition."""
+
+    @property
+    def name(self) -> str:
+        """The task's name, unique in a build."""
+        return f"partitions/{self.source}/{self.file.partition}"
+
+    @property
+    def key(self) -> str:
+        """Fingerprint of all that decides the bytes, but for the bytes of the input."""
+        return fingerprint(
+            {
+                "version": VERSION,
+                "folder": self.folder,
+                "input": self.file.declared,
+                "origin": plain(self.origin),
+                "tokenizer": plain(self.tokenizer),
+                "chunk": plain(self.chunk),
+                "shards": plain(self.shards),
+                "skips_bad": self.skips_bad,
+                "repeated_ids": sorted(self.repeated_ids),
+                "taken_ids": sorted(self.taken_ids),
+            }
+        )
+
+
+def make_partition(task: PartitionTask) -> Record:
+    """Make a partition, or keep it where its record still stands.
+
+    Raises: DocumentError or InputError for bad input, OutputError when it cannot be written.
+    """
+    state = State(out=task.out)
+    record = load_standing(state, task.name, task.key)
+    if record is None or sha256_file(task.file.path) != record["input"]["sha256"]:
+        record = _Making(task).run(state)
+        save_record(state, task.name, record)
+    return record
+
+
+@lru_cache(maxsize=1)
+def load_tokenizer(spec: TokenizerSpec, folder: Path) -> Tokenizer:
+    """Load a tokenizer once in a process: its tables take about half a second to make."""
+    return load(
+        spec.name, add_prefix_space=spec.add_prefix_space, revision=spec.revision, folder=folder
+    )
+
+
+class _Making:
+    """The work on one partition, with its counts."""
+
+    def __init__(self, task: PartitionTask) -> None:
+        self._task = task
+        self._tokenizer = load_tokenizer(task.tokenizer, task.mixture_folder)
+        self._chunker = make_chunker(task.chunk, self._tokenizer)
+        self._seen_ids = set(task.taken_ids)
+        self._dropped: Counter[str] = Counter()
+        self._tokens: Counter[str] = Counter({"in": 0, "added": 0, "discarded": 0})
+        self._num_kept = 0
+        self._lengths: list[Int64Array] = [np.empty(0, np.int64)]
+
+    def run(self, state: State) -> Record:
+        task = self._task
+        reader = Reader(task.file, text_field=task.origin.text, id_field=task.origin.id)
+        with publish(task.out / task.folder, state.scratch) as temporary:
+            temporary.mkdir()
+            writer = MdsWriter(
+                folder=temporary, dtype=task.shards.dtype, size_limit=task.shards.size_limit
+            )
+            for block in reader.blocks(self._drop):
+                documents, chunks = self._chunk(block)
+                ids = [document.id.encode() for document in documents]
+                writer.write(ids, chunks.documents, chunks.ids, chunks.offsets)
+            writer.finish()
+            lengths = np.concatenate(self._lengths)
+            write_stats(temporary, lengths, self._tokens["discarded"])
+            files = describe_folder(temporary, task.folder)
+        return {
+            "key": task.key,
+            "folder": task.folder,
+            "partition": task.file.partition,
+            "input": {
+                "path": task.file.declared,
+                "bytes": task.file.path.stat().st_size,
+                "sha256": reader.sha256,
+            },
+            "documents": {
+                "in": reader.num_rows,
+                "kept": self._num_kept,
+                "dropped": dict(sorted(self._dropped.items())),
+            },
+            "tokens": {**self._tokens, "written": int(lengths.sum())},
+            "chunks": {"written": len(lengths)},
+            "files": files,
+        }
+
+    def _chunk(self, block: list[Document]) -> tuple[list[Document], Chunks]:
+        where = self._task.file.declared
+        documents = [document for document in block if self._is_first(document)]
+        encoded = tokenize(self._tokenizer, documents, where)
+        empty = without_content(self._tokenizer, encoded)
+        if len(empty):
+            for index in empty:
+                self._drop(_error(where, documents[index], "only_special_tokens", "has only special tokens"))  # fmt: skip
+            kept = np.ones(len(documents), np.bool_)
+            kept[empty] = False
+            documents = [documents[index] for index in np.flatnonzero(kept)]
+            encoded = select(encoded, kept)
+        chunks = self._chunker.chunk(encoded.ids, encoded.offsets)
+        for index in chunks.failed:
+            self._drop(_error(where, documents[index], "undecodable", f"has a piece that decodes to nothing, which {self._task.chunk.algorithm} cannot chunk"))  # fmt: skip
+        num_failed_ids = int(np.diff(encoded.offsets)[chunks.failed].sum())
+        self._num_kept += len(documents) - len(chunks.failed)
+        self._tokens["in"] += len(encoded.ids) - num_failed_ids
+        self._tokens["added"] += chunks.num_added
+        self._tokens["discarded"] += chunks.num_discarded
+        self._lengths.append(chunks.lengths())
+        return documents, chunks
+
+    def _is_first(self, document: Document) -> bool:
+        if document.id not in self._task.repeated_ids:
+            return True
+        if document.id not in self._seen_ids:
+            self._seen_ids.add(document.id)
+            return True
+        self._drop(_error(self._task.file.declared, document, "duplicate_id", "was seen before"))
+        return False
+
+    def _drop(self, error: DocumentError) -> None:
+        if not self._task.skips_bad:
+            raise error
+        self._dropped[error.reason] += 1
+
+
+def _error(where: str, document: Document, reason: str, what: str) -> DocumentError:
+    return DocumentError(
+        f'{where}: document {document.row + 1}: id "{document.id}" {what}', SKIP_HINT, reason
+    )

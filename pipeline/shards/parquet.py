@@ -1,0 +1,75 @@
+"""Parquet: rows in order -> files with columns `input_ids`, `step`, as the published data order has.
+
+Ids are stored byte-stream-split under zstd 1: on 9.8 million ids of prose this was 1.47 bytes an id
+at 98 million ids a second, against 1.65 bytes at 62 million for dictionaries under zstd 3. Bytes
+depend on the version of pyarrow, which is therefore pinned.
+"""
+
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.records import Int64Array, Uint32Array
+
+_ROW_SCHEMA = pa.schema([("input_ids", pa.list_(pa.uint32())), ("step", pa.int64())])
+_STEP_SCHEMA = pa.schema(
+    [
+        ("step", pa.int64()),
+        ("start_row", pa.int64()),
+        ("num_rows", pa.int64()),
+        ("num_tokens", pa.int64()),
+        ("sha256", pa.string()),
+    ]
+)
+
+
+class RowWriter:
+    """Writes ordered rows to one file; each call of `write` becomes one row group."""
+
+    def __init__(self, path: Path) -> None:
+        self._writer = pq.ParquetWriter(
+            path,
+            _ROW_SCHEMA,
+            compression="zstd",
+            compression_level=1,
+            use_dictionary=False,
+            column_encoding={"input_ids.list.element": "BYTE_STREAM_SPLIT", "step": "PLAIN"},
+            write_statistics=["step"],
+        )
+
+    def write(self, ids: Uint32Array, offsets: Int64Array, steps: Int64Array) -> None:
+        """Write rows: ids uint32 [num_ids], offsets int64 [num_rows + 1], steps int64 [num_rows]."""
+        rows = pa.ListArray.from_arrays(pa.array(offsets.astype(np.int32)), pa.array(ids))
+        table = pa.Table.from_arrays([rows, pa.array(steps)], schema=_ROW_SCHEMA)
+        self._writer.write_table(table, row_group_size=max(len(steps), 1))
+
+    def __enter__(self) -> "RowWriter":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._writer.close()
+
+
+def write_steps(
+    path: Path, *, num_rows: Int64Array, num_tokens: Int64Array, sha256: list[str]
+) -> None:
+    """Write the table of steps, one row a step, numbered from 1 over the whole phase."""
+    starts = np.cumsum(num_rows) - num_rows
+    steps = np.arange(1, len(num_rows) + 1)
+    columns = [pa.array(column) for column in (steps, starts, num_rows, num_tokens)]
+    table = pa.Table.from_arrays([*columns, pa.array(sha256, pa.string())], schema=_STEP_SCHEMA)
+    pq.write_table(table, path, compression="zstd", compression_level=1, use_dictionary=False)
+
+
+def read_steps(path: Path) -> list[dict[str, int | str]]:
+    """Read the table of steps."""
+    rows: list[dict[str, int | str]] = pq.read_table(path, schema=_STEP_SCHEMA).to_pylist()
+    return rows

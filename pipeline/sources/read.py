@@ -1,0 +1,253 @@
+"""Read: one input file -> its documents, in file order, in blocks of bounded size.
+
+JSON lines (plain, gzip, zstd), parquet and plain text. A document that cannot be read is an error,
+or, where the mixture says `on_error: skip`, goes to `on_bad` and is counted by its reason. A file
+that breaks off or whose checksum is wrong is always an error, since nobody can say what is lost.
+
+`datatrove`'s readers are not used: on a line that does not parse, and on a document without text,
+they log and go on, so that neither rows nor counts can be trusted (0.10.1,
+`datatrove/pipeline/readers/jsonl.py` and `base.py`); `tests/test_read.py` shows it.
+"""
+
+import gzip
+import hashlib
+import io
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO, Any
+
+import orjson
+import pyarrow as pa
+import pyarrow.parquet as pq
+import zstandard
+
+from pipeline.digest import sha256_file
+from pipeline.errors import DocumentError, InputError
+from pipeline.records import Document
+from pipeline.sources.local import InputFile
+
+# Enough text to keep the compiled stages busy, small enough to bound a worker's memory.
+BLOCK_BYTES = 4 << 20
+_READ_BYTES = 1 << 20
+_PULL_AGAIN = "pull the file again"
+SKIP_HINT = "mend the document, or count such documents instead with `on_error: skip`"
+
+OnBad = Callable[[DocumentError], None]
+
+
+class Reader:
+    """Reads one file once; afterwards `sha256` is the digest of the file's bytes as stored."""
+
+    def __init__(self, file: InputFile, *, text_field: str, id_field: str | None) -> None:
+        self._file = file
+        self._text_field = text_field
+        self._id_field = id_field
+        self.sha256 = ""
+        self.num_rows = 0
+
+    def blocks(self, on_bad: OnBad) -> Iterator[list[Document]]:
+        """Yield documents in file order, about `BLOCK_BYTES` of text at a time.
+
+        `on_bad` is called for each document that cannot be read; it raises, or returns to go on.
+        Raises: InputError when the file itself is damaged.
+        """
+        block: list[Document] = []
+        num_chars = 0
+        for document in self._documents(on_bad):
+            block.append(document)
+            num_chars += len(document.text)
+            if num_chars >= BLOCK_BYTES:
+                yield block
+                block, num_chars = [], 0
+        if block:
+            yield block
+
+    def _documents(self, on_bad: OnBad) -> Iterator[Document]:
+        kind = self._file.kind
+        records = self._parquet_records if kind == ".parquet" else self._stream_records
+        for row, record in enumerate(records()):
+            self.num_rows = row + 1
+            try:
+                yield self._document(row, record)
+            except DocumentError as error:
+                on_bad(error)
+
+    def _stream_records(self) -> Iterator[bytes | dict[str, Any]]:
+        """Yield one bytes object a line, or the whole text of a `.txt` file."""
+        try:
+            with self._file.path.open("rb", buffering=0) as raw:
+                hashing = _HashingReader(raw)
+                stream = _decompress(hashing, self._file.kind)
+                if self._file.kind.startswith(".txt"):
+                    yield stream.read()
+                else:
+                    yield from _lines(stream)
+                # The digest is of the whole file, also past the last frame.
+                while hashing.read(_READ_BYTES):
+                    pass
+                self.sha256 = hashing.hasher.hexdigest()
+        except (EOFError, gzip.BadGzipFile, zlib.error, zstandard.ZstdError) as error:
+            raise InputError(
+                f"{self._file.declared}: broken compressed data after document {self.num_rows}: "
+                f"{error}",
+                _PULL_AGAIN,
+            ) from error
+        except OSError as error:
+            raise InputError(f"{self._file.declared}: cannot be read: {error.strerror}") from error
+
+    def _parquet_records(self) -> Iterator[dict[str, Any]]:
+        path = self._file.path
+        try:
+            self.sha256 = sha256_file(path)
+            with pq.ParquetFile(path) as parquet:
+                names = parquet.schema_arrow.names
+                for needed in (self._text_field, self._id_field):
+                    if needed is not None and needed not in names:
+                        raise InputError(
+                            f'{self._file.declared}: got columns {", ".join(names)}, expected '
+                            f'"{needed}"',
+                            "name the columns with from.text and from.id (null makes ids)",
+                        )
+                for batch in parquet.iter_batches(batch_size=1024):
+                    yield from _batch_rows(batch)
+        except (pa.ArrowException, OSError) as error:
+            raise InputError(
+                f"{self._file.declared}: broken parquet after document {self.num_rows}: {error}",
+                _PULL_AGAIN,
+            ) from error
+
+    def _document(self, row: int, record: bytes | dict[str, Any]) -> Document:
+        where = f"{self._file.declared}: document {row + 1}"
+        if self._file.kind.startswith(".txt"):
+            fields: dict[str, Any] = {self._text_field: record}
+            if self._id_field is not None:
+                fields[self._id_field] = self._file.partition
+        elif isinstance(record, bytes):
+            fields = _parse(record, where)
+        else:
+            fields = record
+        if self._id_field is None:
+            id_ = f"{self._file.partition}/{row}"
+        else:
+            id_ = _id(fields.pop(self._id_field, None), self._id_field, where)
+        text = _text(fields.pop(self._text_field, None), self._text_field, where)
+        if not text:
+            raise DocumentError(f'{where}: id "{id_}" has an empty text', SKIP_HINT, "empty_text")
+        return Document(id=id_, text=text, row=row, metadata=fields)
+
+
+def _parse(line: bytes, where: str) -> dict[str, Any]:
+    try:
+        record = orjson.loads(line)
+    except orjson.JSONDecodeError as error:
+        try:
+            line.decode()
+        except UnicodeDecodeError as invalid:
+            raise _invalid_utf8(invalid, where) from error
+        raise DocumentError(
+            f"{where}: got a line that is no JSON ({error}), expected one object a line",
+            SKIP_HINT,
+            "invalid_json",
+        ) from error
+    if not isinstance(record, dict):
+        raise DocumentError(
+            f"{where}: got a JSON {type(record).__name__}, expected an object",
+            SKIP_HINT,
+            "invalid_json",
+        )
+    return record
+
+
+def _text(value: object, field: str, where: str) -> str:
+    if isinstance(value, bytes):
+        try:
+            return value.decode()
+        except UnicodeDecodeError as error:
+            raise _invalid_utf8(error, where) from error
+    if not isinstance(value, str):
+        raise DocumentError(
+            f'{where}: field "{field}" is {_describe(value)}, expected text',
+            f"name the field that holds the text with from.text; {SKIP_HINT}",
+            "no_text",
+        )
+    return value
+
+
+def _id(value: object, field: str, where: str) -> str:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    if not isinstance(value, str):
+        raise DocumentError(
+            f'{where}: field "{field}" is {_describe(value)}, expected an id',
+            f"name the field with from.id, or write `id: null` to make ids; {SKIP_HINT}",
+            "no_id",
+        )
+    return value
+
+
+def _describe(value: object) -> str:
+    return "missing" if value is None else f"a {type(value).__name__}"
+
+
+def _invalid_utf8(error: UnicodeDecodeError, where: str) -> DocumentError:
+    return DocumentError(
+        f"{where}: invalid UTF-8 at byte {error.start}: {error.reason}", SKIP_HINT, "invalid_utf8"
+    )
+
+
+def _lines(stream: IO[bytes]) -> Iterator[bytes]:
+    """Yield lines without their end, less those of white space alone, which hold no document."""
+    parts: list[bytes] = []
+    while block := stream.read(_READ_BYTES):
+        first, *rest = block.split(b"\n")
+        parts.append(first)
+        if rest:
+            parts = [b"".join(parts)]
+            *whole, last = rest
+            for line in (parts[0], *whole):
+                if line.strip():
+                    yield line
+            parts = [last]
+    line = b"".join(parts)
+    if line.strip():
+        yield line
+
+
+def _batch_rows(batch: pa.RecordBatch) -> Iterator[dict[str, Any]]:
+    columns = [_values(column) for column in batch.columns]
+    for values in zip(*columns, strict=True):
+        yield dict(zip(batch.schema.names, values, strict=True))
+
+
+def _values(column: pa.Array) -> list[Any]:
+    try:
+        return list(column.to_pylist())
+    except UnicodeDecodeError:
+        # Parquet text need not be UTF-8; as bytes, each document is judged alone.
+        wide = pa.types.is_large_string(column.type)
+        return list(column.cast(pa.large_binary() if wide else pa.binary()).to_pylist())
+
+
+class _HashingReader(io.RawIOBase):
+    """Passes a file's bytes on and keeps their digest."""
+
+    def __init__(self, raw: IO[bytes] | io.FileIO) -> None:
+        self._raw = raw
+        self.hasher = hashlib.sha256()
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        count = self._raw.readinto(buffer)  # type: ignore[union-attr]
+        self.hasher.update(memoryview(buffer)[:count])
+        return int(count)
+
+
+def _decompress(raw: _HashingReader, kind: str) -> IO[bytes]:
+    if kind.endswith(".gz"):
+        return gzip.GzipFile(fileobj=io.BufferedReader(raw, _READ_BYTES))  # type: ignore[return-value]
+    if kind.endswith((".zst", ".zstd")):
+        return zstandard.ZstdDecompressor().stream_reader(raw, read_size=_READ_BYTES, read_across_frames=True)  # type: ignore[return-value]  # fmt: skip
+    return raw  # type: ignore[return-value]

@@ -1,0 +1,56 @@
+"""What all tasks share: a record that says what was made of what, and whether it still stands.
+
+A task is a pure function from files to files. Its record names the bytes of what it read and wrote;
+on a later run a record with the same key, whose files are intact, stands in for the work.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from pipeline.digest import sha256_file
+from pipeline.files import publish
+from pipeline.layout import State
+
+Record = dict[str, Any]
+"""JSON-able; has at least `key` (fingerprint of what decides the bytes) and `files` (what was
+written, as path relative to the output -> size and sha256)."""
+
+
+def describe_file(path: Path) -> dict[str, Any]:
+    """Return size in bytes and sha256 of a file."""
+    return {"bytes": path.stat().st_size, "sha256": sha256_file(path)}
+
+
+def describe_folder(folder: Path, name: str) -> dict[str, Any]:
+    """Return size and sha256 of each file in a flat folder, by path below `name`."""
+    return {f"{name}/{path.name}": describe_file(path) for path in sorted(folder.iterdir())}
+
+
+def is_intact(path: Path, about: dict[str, Any]) -> bool:
+    """Tell whether a file has the size and the sha256 that a record gives it."""
+    # The size first: it costs nothing.
+    return (
+        path.is_file()
+        and path.stat().st_size == about["bytes"]
+        and sha256_file(path) == about["sha256"]
+    )
+
+
+def load_standing(state: State, name: str, key: str) -> Record | None:
+    """Read a task's record; None unless it is of this key and every file it names is intact."""
+    try:
+        record: Record = json.loads(state.record(name).read_bytes())
+    except (OSError, ValueError):
+        return None
+    if record["key"] != key:
+        return None
+    if all(is_intact(state.out / path, about) for path, about in record["files"].items()):
+        return record
+    return None
+
+
+def save_record(state: State, name: str, record: Record) -> None:
+    """Publish a record."""
+    with publish(state.record(name), state.scratch) as temporary:
+        temporary.write_text(json.dumps(record, sort_keys=True))

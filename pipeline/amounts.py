@@ -7,6 +7,7 @@ for 1000; sizes are written kB, MB, GB, TB (powers of 1000) or KiB, MiB, GiB, Ti
 1024), never with a bare letter, because 100B would be bytes to one reader and billions to another.
 """
 
+import json
 import re
 from collections.abc import Mapping
 from typing import Final
@@ -109,7 +110,7 @@ def _suggestion(text: str, units: Mapping[str, int]) -> str:
 
 
 def _shown(text: str) -> str:
-    return f'"{text}"' if len(text) <= 60 else f'"{text[:57]}..."'
+    return json.dumps(text if len(text) <= 60 else text[:57] + "...", ensure_ascii=False)
 
 
 def _format(count: int, units: Mapping[str, int]) -> str:

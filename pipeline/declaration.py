@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
-import yaml  # type: ignore[import-untyped]
+import yaml  # type: ignore[import-untyped,unused-ignore]
 
 from pipeline.errors import MixtureError
 
@@ -33,6 +33,8 @@ class Place:
 
     def label(self, where: str) -> str:
         """Return the beginning of a message about `where`, a dotted path or empty."""
+        # A key may hold anything; it must not break the line, or the terminal.
+        where = where if where.isprintable() else json.dumps(where)
         if self.file is None:
             return f"--set {where}"
         label = f"{self.file}:{self.line}:{self.column}"
@@ -123,6 +125,12 @@ def read_value(text: str, where: str, place: Place, problems: Problems) -> Node 
     return _Reader(lambda _: place, problems).read(text, where, lambda _: place)
 
 
+def reads_as_text(word: str) -> bool:
+    """Return whether a word without quotes is text to YAML 1.1 and YAML 1.2 alike."""
+    node = yaml.compose(word, Loader=yaml.SafeLoader)
+    return isinstance(node, yaml.ScalarNode) and _scalar_kind(node) == "text"
+
+
 def _place_after(text: str, file: str) -> Place:
     lines = re.split(r"\r\n|\r|\n", text)
     return Place(file=file, line=len(lines), column=len(lines[-1]) + 1)
@@ -182,11 +190,12 @@ class _Reader:
             return Node(kind="list", place=place, items=tuple(items))
         if isinstance(node, yaml.MappingNode):
             return Node(kind="mapping", place=place, entries=self._entries(node, where))
+        assert isinstance(node, yaml.ScalarNode)
         text = node.value.encode(errors="replace").decode()
         if text != node.value:
             complaint = "got half of a surrogate pair, expected whole characters"
             self._problems.add(place, where, complaint)
-        return Node(kind=scalar_kind(node), place=place, text=text)
+        return Node(kind=_scalar_kind(node), place=place, text=text)
 
     def _entries(self, node: yaml.MappingNode, where: str) -> dict[str, Entry]:
         entries: dict[str, Entry] = {}
@@ -222,7 +231,7 @@ _CORE_SCHEMA: Final[tuple[tuple[NodeKind, str], ...]] = (
 )
 
 
-def scalar_kind(node: yaml.Node) -> NodeKind:
+def _scalar_kind(node: yaml.ScalarNode) -> NodeKind:
     """Return what a scalar of PyYAML is, if YAML 1.1 and YAML 1.2 agree on it."""
     if node.style is not None:
         return "text"

@@ -224,13 +224,13 @@ class Ratio(_Leaf):
 
 @dataclass(frozen=True)
 class Nullable:
-    """A kind, or null."""
+    """A kind, or null; the kind's own `expected` says so."""
 
     kind: Kind
 
     @property
     def expected(self) -> str:
-        return f"{self.kind.expected}, or null"
+        return self.kind.expected
 
     def check(self, node: Node, where: str, problems: Problems) -> Any:
         return None if node.kind == "null" else self.kind.check(node, where, problems)

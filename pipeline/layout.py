@@ -61,18 +61,23 @@ class State:
         return self.root / "tmp"
 
     @property
-    def permutation(self) -> Path:
-        """The order, saved for the tasks to map."""
-        return self.root / "permutation.npy"
+    def owner(self) -> Path:
+        """Which mixture the folder is for."""
+        return self.root / "mixture.json"
+
+    def order(self, name: str) -> Path:
+        """One of the arrays of the order, saved for the tasks to map."""
+        return self.root / "order" / f"{name}.npy"
 
     def record(self, name: str) -> Path:
         """What a finished task says of itself."""
         return self.root / "records" / f"{name}.json"
 
-    def rows(self, folder: str) -> Path:
+    def table(self, folder: str) -> Path:
         """A table of the rows of a folder of shards."""
-        return self.root / "rows" / f"{folder}.npy"
+        return self.root / "tables" / f"{folder}.npy"
 
-    def chunks(self, source: str, folder: str) -> str:
+    @staticmethod
+    def chunks(source: str, folder: str) -> str:
         """The folder of all chunks of a partition that is sampled, relative to the output."""
         return f"{STATE}/chunks/{source}/{folder}"

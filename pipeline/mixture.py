@@ -17,7 +17,6 @@ from pipeline.declaration import Problems, read_file
 from pipeline.errors import MixtureError
 from pipeline.keys import Record, Table, apply_rule, key, plain
 from pipeline.kinds import (
-    WRONG,
     Bytes,
     Choice,
     Flag,
@@ -82,7 +81,7 @@ class TokenizerSpec:
     )
     add_prefix_space: bool = field(
         default=False,
-        metadata=key(Flag(), "Whether a space is put before a text that does not begin with one."),
+        metadata=key(Flag(), "Whether a space is put before every segment that does not begin with one."),
     )
 
     def __post_init__(self) -> None:
@@ -94,14 +93,12 @@ def _chunk_rule(given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if algorithm is None:
         return
     if algorithm == "whole-v1":
+        reason = "with whole-v1, which has no such rule"
         for name in ("min_size", "skip_below", "seed"):
             if given.get(name) is not None:
-                yield (
-                    name,
-                    f"got {given[name]}, expected none with whole-v1, which has no such rule",
-                )
+                yield name, f"got {given[name]}, expected none {reason}"
         if given.get("add_eos"):
-            yield "add_eos", "got true, expected false with whole-v1, which has no such rule"
+            yield "add_eos", f"got true, expected false {reason}"
         return
     for name, expected in (
         ("min_size", "an integer from 0 to size - 2"),
@@ -179,7 +176,7 @@ class Origin:
     id: str | None = field(
         default="id",
         metadata=key(
-            Nullable(LINE),
+            Nullable(Text(expected="a line of text, or null", pattern=LINE.pattern)),
             "Name of the field that holds a document's id; null makes ids of file name and row.",
         ),
     )
@@ -215,6 +212,19 @@ class Source:
         apply_rule(_source_rule, self)
         if self.tokens is None and self.epochs is None:
             object.__setattr__(self, "tokens", "all")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SampleSpec:
+    """How chunks are chosen where a source gives fewer or more than each once."""
+
+    algorithm: Literal["keyed-v1"] = field(
+        default="keyed-v1",
+        metadata=key(Choice("keyed-v1"), "Named and frozen way to choose chunks."),
+    )
+    seed: int = field(
+        default=0, metadata=key(Whole(0, LARGEST_SEED), "Seed of the choice of chunks.")
+    )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -291,6 +301,10 @@ class Mixture:
     sources: tuple[Source, ...] = field(
         metadata=key(_SOURCES, "Where documents come from, by a name of your choice.")
     )
+    sample: SampleSpec = field(
+        default_factory=SampleSpec,
+        metadata=key(Record(SampleSpec), "How chunks are chosen to meet budgets."),
+    )
     order: OrderSpec = field(
         metadata=key(Record(OrderSpec), "The one sequence in which a trainer sees the samples.")
     )
@@ -334,22 +348,14 @@ def load(path: Path, overrides: Sequence[str] = (), *, text: bytes | None = None
     data = _read(path) if text is None else text
     root = read_file(data, str(path), problems)
     settings = read_overrides(overrides, problems)
-    if root is None or root.kind != "mapping":
-        if root is not None:
-            got = "an empty file" if not root.text and root.kind == "null" else root.shown
-            problems.add(root.place, "", f"got {got}, expected {MIXTURE.expected}")
-        problems.refuse()
-    assert root is not None
-    root = apply(root, settings, problems)
-    mixture = MIXTURE.check(
-        root,
-        "",
-        problems,
-        folder=path.parent,
-        overrides=tuple(str(setting) for setting in sorted(settings, key=lambda one: one.key)),
-    )
+    mixture = None
+    if root is not None:
+        if root.kind == "mapping":
+            root = apply(root, settings, problems)
+        recorded = tuple(str(setting) for setting in sorted(settings, key=lambda one: one.key))
+        mixture = MIXTURE.check(root, "", problems, folder=path.parent, overrides=recorded)
     problems.refuse()
-    assert mixture is not WRONG and isinstance(mixture, Mixture)
+    assert isinstance(mixture, Mixture)
     return mixture
 
 

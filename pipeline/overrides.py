@@ -10,9 +10,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-import yaml  # type: ignore[import-untyped]
-
-from pipeline.declaration import Entry, Node, Place, Problems, read_value, scalar_kind
+from pipeline.declaration import Entry, Node, Place, Problems, read_value, reads_as_text
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -95,6 +93,6 @@ def _flow(node: Node, top: bool = False) -> str:
     if node.kind != "text":
         return node.text or "null"
     plain = top and re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9./*_-]*", node.text) is not None
-    if plain and scalar_kind(yaml.compose(node.text, Loader=yaml.SafeLoader)) == "text":
+    if plain and reads_as_text(node.text):
         return node.text
     return json.dumps(node.text, ensure_ascii=False)

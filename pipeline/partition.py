@@ -23,6 +23,7 @@ from pipeline.shards.mds import MdsWriter
 from pipeline.shards.stats import write_stats
 from pipeline.sources.local import InputFile
 from pipeline.sources.read import SKIP_HINT, Reader
+from pipeline.table import save_table
 from pipeline.task import Record, describe_folder, load_standing, save_record
 from pipeline.tokenize import select, tokenize, without_content
 from pipeline.tokenizer import Tokenizer, load
@@ -45,6 +46,8 @@ class PartitionTask:
     """Which fields hold text and id."""
     tokenizer: TokenizerSpec
     """As declared."""
+    tokenizer_digest: str
+    """sha256 of its `tokenizer.json`."""
     mixture_folder: Path
     """Against which a tokenizer's path is read, absolute."""
     chunk: ChunkSpec
@@ -72,7 +75,7 @@ class PartitionTask:
                 "folder": self.folder,
                 "input": self.file.declared,
                 "origin": plain(self.origin),
-                "tokenizer": plain(self.tokenizer),
+                "tokenizer": [self.tokenizer_digest, self.tokenizer.add_prefix_space],
                 "chunk": plain(self.chunk),
                 "shards": plain(self.shards),
                 "skips_bad": self.skips_bad,
@@ -92,6 +95,7 @@ def make_partition(task: PartitionTask) -> Record:
     if record is None or sha256_file(task.file.path) != record["input"]["sha256"]:
         record = _Making(task).run(state)
         save_record(state, task.name, record)
+    save_table(state, task.folder, load_tokenizer(task.tokenizer, task.mixture_folder))
     return record
 
 
@@ -111,6 +115,7 @@ class _Making:
         self._tokenizer = load_tokenizer(task.tokenizer, task.mixture_folder)
         self._chunker = make_chunker(task.chunk, self._tokenizer)
         self._seen_ids = set(task.taken_ids)
+        self._last_id: str | None = None
         self._dropped: Counter[str] = Counter()
         self._tokens: Counter[str] = Counter({"in": 0, "added": 0, "discarded": 0})
         self._num_kept = 0
@@ -133,6 +138,7 @@ class _Making:
             write_stats(temporary, lengths, self._tokens["discarded"])
             files = describe_folder(temporary, task.folder)
         return {
+            "task": task.name,
             "key": task.key,
             "folder": task.folder,
             "partition": task.file.partition,
@@ -146,8 +152,8 @@ class _Making:
                 "kept": self._num_kept,
                 "dropped": dict(sorted(self._dropped.items())),
             },
-            "tokens": {**self._tokens, "written": int(lengths.sum())},
-            "chunks": {"written": len(lengths)},
+            "tokens": {**self._tokens, "written": int(lengths.sum()), "drawn": int(lengths.sum())},
+            "chunks": {"written": len(lengths), "drawn": len(lengths)},
             "files": files,
         }
 
@@ -175,13 +181,15 @@ class _Making:
         return documents, chunks
 
     def _is_first(self, document: Document) -> bool:
-        if document.id not in self._task.repeated_ids:
-            return True
-        if document.id not in self._seen_ids:
+        # Rows do not tell two neighbours of one id apart, so those are found here; all others are
+        # found in what was written, and come back as `repeated_ids`.
+        is_repeated = document.id == self._last_id or document.id in self._seen_ids
+        self._last_id = document.id
+        if is_repeated:
+            self._drop(_error(self._task.file.declared, document, "duplicate_id", "was seen before"))  # fmt: skip
+        elif document.id in self._task.repeated_ids:
             self._seen_ids.add(document.id)
-            return True
-        self._drop(_error(self._task.file.declared, document, "duplicate_id", "was seen before"))
-        return False
+        return not is_repeated
 
     def _drop(self, error: DocumentError) -> None:
         if not self._task.skips_bad:

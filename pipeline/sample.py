@@ -64,7 +64,7 @@ def draw(
     return dict(zip(partitions, np.split(drawn, bounds), strict=True))
 
 
-def rows(num_repetitions: int, drawn: BoolArray) -> Int64Array:
+def rows_to_write(num_repetitions: int, drawn: BoolArray) -> Int64Array:
     """Return a partition's rows in the order to write them: every repetition whole, then the drawn."""
     whole = np.tile(np.arange(len(drawn)), num_repetitions)
     return np.concatenate([whole, np.flatnonzero(drawn)])

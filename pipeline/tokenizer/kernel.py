@@ -182,7 +182,7 @@ def _long_word(
             out[count + i] = ids[i]
         return count + number
     num_words = (length + 7) >> 3
-    rest = np.uint64(8 * num_words - 8 * length)
+    rest = np.uint64(64 * num_words - 8 * length)
     last = load64(text, start + 8 * num_words - 8) & (_ALL >> rest)
     hashed = np.uint64(length)
     for i in range(num_words):
@@ -257,6 +257,8 @@ def _scan(
                 i = trailing_zeros(todo)
                 code_point, width = _code_point(text, at + i)
                 if i + width > size:  # The character goes to the next block whole.
+                    if at + size == stop:
+                        return -REFER  # Not UTF-8: the reference path says so.
                     size = i
                     valid = (_U1 << np.uint64(size)) - _U1
                     break
@@ -276,12 +278,13 @@ def _scan(
                     else:
                         leads3 |= _U1 << np.uint64(i)
                 order = entry >> 2
-                if order != 0 and guard:
+                if order != 0:
                     if order == REFERENCE:
                         return -REFER
-                    if order == MAYBE or (mark_end == at + i and mark_order > order):
-                        return -SPLIT
-                    mark_end, mark_order = at + i + width, order
+                    if guard:
+                        if order == MAYBE or (mark_end == at + i and mark_order > order):
+                            return -SPLIT
+                        mark_end, mark_order = at + i + width, order
         letter &= valid
         number &= valid
         white &= valid

@@ -1,0 +1,120 @@
+"""Drawing: a folder of all chunks of a partition -> a folder of the drawn ones, as one task.
+
+Only sources with a budget or repetitions go through here; the folders of the others are final as
+they are made, each chunk drawn once.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.digest import sha256_file
+from pipeline.files import publish
+from pipeline.layout import State
+from pipeline.mixture import ShardSpec, TokenizerSpec
+from pipeline.partition import load_tokenizer
+from pipeline.records import BoolArray
+from pipeline.sample import rows_to_write
+from pipeline.shards.mds import MdsWriter
+from pipeline.shards.pool import Pool
+from pipeline.shards.stats import write_stats
+from pipeline.sources.local import InputFile
+from pipeline.table import save_table
+from pipeline.task import Record, describe_folder, load_standing, save_record
+
+# Rows copied at a time: about 4 MiB of ids at 1,024 ids a row.
+_ROWS_AT_ONCE = 1024
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StandingTask:
+    """Where to look for an earlier draw, and what it must have come from."""
+
+    out: Path
+    """The output folder, absolute."""
+    source: str
+    """The source that the file belongs to."""
+    file: InputFile
+    """The input file."""
+    key: str
+    """Fingerprint of all that decides the bytes, but for the bytes of the source's inputs."""
+    tokenizer: TokenizerSpec
+    """As declared."""
+    mixture_folder: Path
+    """Against which a tokenizer's path is read, absolute."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DrawTask:
+    """Everything that one partition's drawn chunks are made from."""
+
+    out: Path
+    """The output folder, absolute."""
+    folder: str
+    """Where the shards go, relative to `out`."""
+    source: str
+    """The source that the partition belongs to."""
+    key: str
+    """Fingerprint of all that decides the bytes, but for the bytes of the source's inputs."""
+    chunks: Record
+    """The record of the partition's chunks."""
+    num_repetitions: int
+    """How often every chunk is drawn."""
+    drawn: BoolArray
+    """bool [num_chunks], the chunks that are drawn once more."""
+    shards: ShardSpec
+    """As declared."""
+    tokenizer: TokenizerSpec
+    """As declared."""
+    mixture_folder: Path
+    """Against which a tokenizer's path is read, absolute."""
+
+
+def standing_draw(task: StandingTask) -> Record | None:
+    """Return the record of an earlier draw, if it and the input that it came from still stand."""
+    state = State(out=task.out)
+    record = load_standing(state, _name(task.source, task.file.partition), task.key)
+    if record is None or sha256_file(task.file.path) != record["input"]["sha256"]:
+        return None
+    save_table(state, record["folder"], load_tokenizer(task.tokenizer, task.mixture_folder))
+    return record
+
+
+def _name(source: str, partition: str) -> str:
+    return f"draws/{source}/{partition}"
+
+
+def draw_partition(task: DrawTask) -> Record:
+    """Write the drawn chunks of a partition; return the record of chunks and draw together."""
+    state = State(out=task.out)
+    name = _name(task.source, task.chunks["partition"])
+    pool = Pool.open(task.out / task.chunks["folder"])
+    rows = rows_to_write(task.num_repetitions, task.drawn)
+    lengths = pool.lengths()[rows]
+    with publish(task.out / task.folder, state.scratch) as temporary:
+        temporary.mkdir()
+        writer = MdsWriter(
+            folder=temporary, dtype=task.shards.dtype, size_limit=task.shards.size_limit
+        )
+        for start in range(0, len(rows), _ROWS_AT_ONCE):
+            part = slice(start, start + _ROWS_AT_ONCE)
+            documents = [id_.encode() for id_ in pool.document_ids(rows[part])]
+            offsets = np.concatenate([[0], np.cumsum(lengths[part])])
+            ids = pool.gather(rows[part], lengths[part])
+            writer.write(documents, np.arange(len(documents)), ids, offsets)
+        writer.finish()
+        write_stats(temporary, lengths, task.chunks["tokens"]["discarded"])
+        files = describe_folder(temporary, task.folder)
+    record = {
+        **task.chunks,
+        "task": name,
+        "key": task.key,
+        "folder": task.folder,
+        "tokens": {**task.chunks["tokens"], "drawn": int(lengths.sum())},
+        "chunks": {**task.chunks["chunks"], "drawn": len(rows)},
+        "files": files,
+    }
+    save_record(state, name, record)
+    save_table(state, task.folder, load_tokenizer(task.tokenizer, task.mixture_folder))
+    return record

@@ -1,0 +1,48 @@
+"""Manifests: what was made, pinned to bytes.
+
+The same inputs give the same manifest, to the byte; times and hosts are in the log. A manifest
+carries its own digest and has one spelling, so a change of any byte of it is seen.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from pipeline.digest import canonical_json, sha256_bytes
+from pipeline.errors import MismatchError
+
+FORMAT = "ettin-manifest-v1"
+Manifest = dict[str, Any]
+"""JSON-able; its keys are described in the README."""
+
+
+def manifest_bytes(content: Manifest) -> bytes:
+    """Serialise a manifest, its digest added."""
+    content = {key: value for key, value in content.items() if key != "digest"}
+    content["digest"] = sha256_bytes(canonical_json(content))
+    return (json.dumps(content, indent=1, sort_keys=True) + "\n").encode()
+
+
+def read_manifest(path: Path) -> Manifest:
+    """Read a manifest and check that it is whole.
+
+    Raises: MismatchError when it is missing or is not what was written.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise MismatchError(
+            f"{path}: cannot be read: {error.strerror}", "build again to write it"
+        ) from error
+    try:
+        content = json.loads(data)
+        whole = content["format"] == FORMAT and manifest_bytes(content) == data
+    except (ValueError, TypeError, KeyError):
+        whole = False
+    if not whole:
+        raise MismatchError(
+            f"{path}: is not as it was written: its digest does not match its content",
+            "build again to write it",
+        )
+    manifest: Manifest = content
+    return manifest

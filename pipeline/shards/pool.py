@@ -1,0 +1,130 @@
+"""A pool: the rows of many shards under one index, addressed by their position in it.
+
+Enters: a folder with `index.json`. Leaves: ids of any rows, and a table of what an order needs to
+know of each. The files are memory-mapped, never written to, never removed.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from pipeline.records import Int64Array, Uint8Array, Uint32Array
+from pipeline.shards.mds import INDEX_NAME, MdsShard, array_start, get_little_endian
+
+ROW_DTYPE = np.dtype(
+    [("length", "<u4"), ("has_cls", "?"), ("has_sep", "?"), ("document", "<u8")]
+)
+"""Number of ids; whether they start with CLS and end with SEP; FNV-1a of the document's id."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pool:
+    """Rows of shards, in the order of an index."""
+
+    shards: tuple[MdsShard, ...]
+    """The shards in order; none is opened before it is needed."""
+    num_rows: Int64Array
+    """int64 [num_shards], by the index."""
+
+    @classmethod
+    def open(cls, folder: Path) -> "Pool":
+        """Open the pool whose `index.json` lies in `folder`."""
+        index = json.loads((folder / INDEX_NAME).read_bytes())
+        shards = tuple(
+            MdsShard(
+                path=folder / shard["raw_data"]["basename"],
+                dtype=shard["column_encodings"][1].removeprefix("ndarray:"),
+            )
+            for shard in index["shards"]
+        )
+        counts = np.array([shard["samples"] for shard in index["shards"]], np.int64)
+        return cls(shards=shards, num_rows=counts)
+
+    @cached_property
+    def ends(self) -> Int64Array:
+        """int64 [num_shards], one past the last row of each shard."""
+        return np.cumsum(self.num_rows)
+
+    def gather(self, rows: Int64Array, lengths: Int64Array) -> Uint32Array:
+        """Return the ids of rows, one after the other: uint32 [lengths.sum()].
+
+        rows: int64 [n], positions in the pool; lengths: int64 [n], their numbers of ids.
+        """
+        starts = np.cumsum(lengths) - lengths
+        out = np.empty(int(lengths.sum()), np.uint32)
+        for shard, where, local in self._by_shard(rows):
+            shard.gather(local, out, starts[where])
+        return out
+
+    def document_ids(self, rows: Int64Array) -> list[str]:
+        """Return the id of the document of each of a few rows."""
+        ids = [""] * len(rows)
+        for shard, where, local in self._by_shard(rows):
+            for position, row in zip(where.tolist(), local.tolist(), strict=True):
+                ids[position] = shard.document_id(row)
+        return ids
+
+    def _by_shard(self, rows: Int64Array) -> list[tuple[MdsShard, Int64Array, Int64Array]]:
+        """Group rows by shard: (shard, positions in `rows`, rows within the shard)."""
+        owners = np.searchsorted(self.ends, rows, side="right")
+        order = np.argsort(owners, kind="stable")
+        present, firsts = np.unique(owners[order], return_index=True)
+        groups = np.split(order, firsts[1:]) if len(present) else []
+        return [
+            (self.shards[owner], where, rows[where] - (self.ends[owner] - self.num_rows[owner]))
+            for owner, where in zip(present.tolist(), groups, strict=True)
+        ]
+
+    def lengths(self) -> Int64Array:
+        """Return the number of ids of every row: int64 [num_rows]."""
+        parts = [np.empty(0, np.int64), *(shard.lengths() for shard in self.shards)]
+        return np.concatenate(parts)
+
+    def table(self, cls_id: int, sep_id: int) -> NDArray[np.void]:
+        """Return what an order needs to know of every row: `ROW_DTYPE` [num_rows]."""
+        tables = [_table(shard, cls_id, sep_id) for shard in self.shards]
+        return np.concatenate([np.empty(0, ROW_DTYPE), *tables])
+
+
+def _table(shard: MdsShard, cls_id: int, sep_id: int) -> NDArray[np.void]:
+    num_rows = len(shard.row_offsets) - 1
+    table = np.empty(num_rows, ROW_DTYPE)
+    lengths, hashes = np.empty(num_rows, np.uint32), np.empty(num_rows, np.uint64)
+    has_cls, has_sep = np.empty(num_rows, np.bool_), np.empty(num_rows, np.bool_)
+    item_bytes = np.dtype(shard.dtype).itemsize
+    _scan(shard.data, shard.row_offsets, item_bytes, cls_id, sep_id, lengths, has_cls, has_sep, hashes)  # fmt: skip
+    table["length"], table["document"] = lengths, hashes
+    table["has_cls"], table["has_sep"] = has_cls, has_sep
+    return table
+
+
+@njit(cache=True, nogil=True)  # type: ignore[misc]
+def _scan(
+    data: Uint8Array,
+    row_offsets: Uint32Array,
+    item_bytes: int,
+    cls_id: int,
+    sep_id: int,
+    lengths: Uint32Array,
+    has_cls: NDArray[np.bool_],
+    has_sep: NDArray[np.bool_],
+    hashes: NDArray[np.uint64],
+) -> None:
+    for row in range(lengths.size):
+        row_start = np.int64(row_offsets[row])
+        position = array_start(data, row_start)
+        digest = np.uint64(0xCBF29CE484222325)
+        for i in range(row_start + 8, position):
+            digest = (digest ^ np.uint64(data[i])) * np.uint64(0x100000001B3)
+        hashes[row] = digest
+        width = 1 << (data[position] - 4)
+        lengths[row] = get_little_endian(data, position + 1, width)
+        last = np.int64(row_offsets[row + 1]) - item_bytes
+        has_cls[row] = get_little_endian(data, position + 1 + width, item_bytes) == cls_id
+        has_sep[row] = get_little_endian(data, last, item_bytes) == sep_id

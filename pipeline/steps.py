@@ -1,0 +1,82 @@
+"""Steps: the lengths of ordered rows -> which rows each step, file and window holds.
+
+Enters: the number of tokens of each row in order. Leaves: ranges. A step takes the next
+`global_batch_size` rows; rows beyond the last full step are dropped and counted. A window ends with
+the first step at which the tokens so far pass a multiple of `window_tokens`, as checkpoints do.
+
+Source of the windows: Composer 0.24.1, `create_interval_scheduler`.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from pipeline.layout import STEPS_PER_FILE, steps_file, window_folder
+from pipeline.records import Int64Array
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StepFile:
+    """A file of consecutive steps of one window."""
+
+    path: str
+    """Relative to the output folder."""
+    first_step: int
+    """Its first step, from 0 over the whole phase."""
+    num_steps: int
+    """How many steps it holds."""
+    first_label: int
+    """What the file calls its first step: numbered from 1 within the window."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Window:
+    """The steps between two checkpoints."""
+
+    folder: str
+    """Relative to the output folder."""
+    first_step: int
+    """Its first step, from 0 over the whole phase."""
+    num_steps: int
+    """How many steps it holds."""
+    num_tokens: int
+    """Tokens of its rows."""
+
+
+def step_tokens(row_tokens: Int64Array, batch_size: int) -> Int64Array:
+    """Return the tokens of each full step: int64 [num_steps]."""
+    num_steps = len(row_tokens) // batch_size
+    return row_tokens[: num_steps * batch_size].reshape(num_steps, batch_size).sum(axis=1)
+
+
+def split_windows(tokens: Int64Array, window_tokens: int, phase: str) -> list[Window]:
+    """Split steps into windows; tokens: int64 [num_steps]."""
+    # A step belongs with those before which equally many multiples were passed.
+    passed = (np.cumsum(tokens) - tokens) // window_tokens
+    firsts = np.flatnonzero(np.diff(passed, prepend=-1))
+    bounds = [*firsts.tolist(), len(tokens)]
+    return [
+        Window(
+            folder=window_folder(phase, number),
+            first_step=start,
+            num_steps=stop - start,
+            num_tokens=int(tokens[start:stop].sum()),
+        )
+        for number, (start, stop) in enumerate(zip(bounds, bounds[1:], strict=False))
+    ]
+
+
+def split_files(window: Window) -> list[StepFile]:
+    """Split a window into files of at most 100 steps."""
+    files = []
+    for start in range(0, window.num_steps, STEPS_PER_FILE):
+        stop = min(start + STEPS_PER_FILE, window.num_steps)
+        files.append(
+            StepFile(
+                path=f"{window.folder}/{steps_file(start + 1, stop)}",
+                first_step=window.first_step + start,
+                num_steps=stop - start,
+                first_label=start + 1,
+            )
+        )
+    return files

@@ -1,0 +1,26 @@
+"""Tables: what draws and the order need to know of each row of a folder of shards.
+
+Read back from the written files by the task that wrote them, so that counts come from files and
+not from counters; saved beside the state of the build.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.files import publish
+from pipeline.layout import State
+from pipeline.shards.pool import Pool
+from pipeline.tokenizer import Tokenizer
+
+
+def save_table(state: State, folder: str, tokenizer: Tokenizer) -> None:
+    """Save the table of a folder's rows; `folder` is relative to the output."""
+    table = Pool.open(state.out / folder).table(tokenizer.cls_id, tokenizer.sep_id)
+    with publish(state.table(folder), state.scratch) as temporary, temporary.open("wb") as file:
+        np.save(file, table)
+
+
+def load_table(state: State, folder: str) -> NDArray[np.void]:
+    """Load the table of a folder's rows: `pool.ROW_DTYPE` [num_rows]."""
+    table: NDArray[np.void] = np.load(state.table(folder))
+    return table

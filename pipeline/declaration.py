@@ -168,7 +168,7 @@ class _Reader:
 
     def _refuse_tag(self, event: yaml.Event, where: str) -> None:
         tag = getattr(event, "tag", None)
-        if tag is not None:
+        if tag is not None and event.start_mark is not None:
             tag = tag.replace("tag:yaml.org,2002:", "!!")
             complaint = f"got the tag {tag}, expected a value without a tag"
             self._problems.add(self._place_of(event.start_mark), where, complaint)

@@ -145,7 +145,7 @@ def step_sha256(ids: Uint32Array, offsets: Int64Array) -> str:
     return hashlib.sha256(out.astype("<u4", copy=False).data).hexdigest()
 
 
-@njit(cache=True, nogil=True)  # type: ignore[misc]
+@njit(cache=True, nogil=True)
 def _with_lengths(ids: Uint32Array, offsets: Int64Array, out: Uint32Array) -> None:
     position = 0
     for row in range(offsets.size - 1):

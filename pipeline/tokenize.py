@@ -63,7 +63,7 @@ def without_content(tokenizer: Tokenizer, encoded: Encoded) -> Int64Array:
     return np.flatnonzero(found)
 
 
-@njit(cache=True, nogil=True)  # type: ignore[misc]
+@njit(cache=True, nogil=True)
 def _all_special(
     ids: Uint32Array, offsets: Int64Array, special: BoolArray, found: BoolArray
 ) -> None:

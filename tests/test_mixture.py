@@ -27,7 +27,7 @@ GOLDEN = Path(__file__).parents[2] / "shared" / "golden"
 NAME = "a name (letters, digits, . _ -; at most 100; first a letter or digit; no ..)"
 TOKENS = "a token amount such as 837.2B, 5M, 64k or 12000"
 DIFFER = "which YAML 1.1 and YAML 1.2 read differently"
-TOP_KEYS = "chunk, description, name, on_error, order, phase, shards, sources, tokenizer"
+TOP_KEYS = "chunk, description, name, on_error, order, phase, sample, shards, sources, tokenizer"
 ORDER_KEYS = "algorithm, epoch, global_batch_size, max_seq_len, seed, view, window_tokens"
 REVISION = "0123456789abcdef0123456789abcdef01234567"
 
@@ -144,6 +144,7 @@ def test_a_full_mixture_is_read_to_the_last_value() -> None:
 def test_defaults_fill_in_what_a_small_mixture_leaves_out() -> None:
     assert read(SMALLEST).declaration() == {
         "name": "smallest",
+        "sample": {"algorithm": "keyed-v1", "seed": 0},
         "phase": "checkpoint",
         "tokenizer": {"name": "modernbert", "revision": None, "add_prefix_space": False},
         "chunk": {
@@ -223,11 +224,11 @@ def test_the_fingerprint_is_frozen() -> None:
     """A change here is a change of every published fingerprint; say so in the commit."""
     assert (
         read(SMALLEST).fingerprint
-        == "c4f33354ae10c9cc54c706af7815db5ef3ce895916075687d0fe9fa4c3a548fd"
+        == "267f2ceebc31c30c1a0f258bd1d05b7d8dc886f7714a1715604fb5900675ad60"
     )
     assert (
         read(ETTIN).fingerprint
-        == "d62056a6f72e737c1c4d42befc6de2e4fbb9001540e63a839217d632c19930a5"
+        == "bfebe8e5d00921fbe7a14b57c1ad04c572039b35c7e239bf37ace3f1eebfdefc"
     )
 
 

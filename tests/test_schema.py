@@ -123,7 +123,7 @@ def test_bad_mixtures_pass_neither_the_schema_nor_loading(good: str, bad: str) -
 
 def test_every_key_has_a_description_that_is_a_sentence() -> None:
     found = dict(properties(schema.document()))
-    assert len(found) == 34
+    assert len(found) == 37
     for where, child in found.items():
         assert child["description"].endswith("."), where
 
@@ -132,7 +132,7 @@ def test_every_mapping_refuses_unknown_keys() -> None:
     document = schema.document()
     parts = [document, *(child for _, child in properties(document))]
     records = [part for part in parts if "properties" in part]
-    assert len(records) == 6
+    assert len(records) == 7
     assert all(part["additionalProperties"] is False for part in records)
 
 

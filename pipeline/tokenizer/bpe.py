@@ -32,16 +32,21 @@ def _slot(key: Any) -> Any:
     return np.int64((np.uint64(key) * _MULTIPLIER) >> _PAIR_SHIFT)
 
 
-@njit(cache=True)
 def fill_pairs(left: Ids, right: Ids, merged: Ids) -> Words:
-    """Make the pair table: uint64 [2 ** PAIR_BITS], `left << 32 | right << 16 | merged`."""
-    table = np.full(1 << PAIR_BITS, _EMPTY, np.uint64)
-    for i in range(left.size):
-        key = np.uint64(left[i]) << np.uint64(16) | np.uint64(right[i])
-        slot = _slot(key)
-        while table[slot] != _EMPTY:
+    """Make the pair table: uint64 [2 ** PAIR_BITS], `left << 32 | right << 16 | merged`.
+
+    Not compiled: 30 ms in Python are less than loading a compiled function from disk.
+    """
+    keys = left.astype(np.uint64) << np.uint64(16) | right.astype(np.uint64)
+    slots = (keys * _MULTIPLIER) >> _PAIR_SHIFT
+    entries = keys << np.uint64(16) | merged.astype(np.uint64)
+    filled: dict[int, int] = {}
+    for slot, entry in zip(slots.tolist(), entries.tolist(), strict=True):
+        while slot in filled:
             slot = (slot + 1) & _PAIR_MASK
-        table[slot] = key << np.uint64(16) | np.uint64(merged[i])
+        filled[slot] = entry
+    table = np.full(1 << PAIR_BITS, _EMPTY, np.uint64)
+    table[list(filled)] = np.array(list(filled.values()), np.uint64)
     return table
 
 

@@ -82,9 +82,7 @@ def build() -> str:
     entries = {
         c: (kind, order) for c, kind, order in zip(assigned, probe(assigned), orders, strict=True)
     }
-    lines = [
-        f"# Unicode {UNICODE_VERSION}: first, last, class, order. Made by {__spec__.name}."
-    ]
+    lines = [f"# Unicode {UNICODE_VERSION}: first, last, class, order. Made by {__spec__.name}."]
     runs = groupby(enumerate(assigned), key=lambda pair: (pair[1] - pair[0], entries[pair[1]]))
     for (_, (kind, order)), run in runs:
         members = [c for _, c in run]

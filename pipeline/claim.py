@@ -6,20 +6,25 @@ second build keeps what is intact and makes again what is not.
 
 import fcntl
 import json
+import os
 import shutil
+import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import IO
 
 from pipeline.errors import MismatchError, OutputError
 from pipeline.files import publish
 from pipeline.layout import MANIFEST, STATE, STEPS, State
 from pipeline.manifest import Manifest, read_manifest
 from pipeline.mixture import Mixture
-from pipeline.shards.parquet import read_steps
+from pipeline.shards.parquet import read_origin, read_steps
 from pipeline.steps import Window, split_files
 from pipeline.task import is_intact, save_record
+
+
+_LOCK = "lock"
 
 
 @contextmanager
@@ -32,7 +37,7 @@ def claim(out: Path, mixture: Mixture) -> Iterator[State]:
     _check_owner(state, mixture)
     try:
         state.root.mkdir(parents=True, exist_ok=True)
-        lock = (state.root / "lock").open("w")
+        lock = (state.root / _LOCK).open("w")
     except OSError as error:
         raise OutputError(
             f"{out}: cannot be written: {error.strerror}", "choose another --out"
@@ -42,28 +47,60 @@ def claim(out: Path, mixture: Mixture) -> Iterator[State]:
             # Released by the system when this process ends, however it ends.
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            raise OutputError(f"{out}: another build is at work here", "wait for it") from error
-        shutil.rmtree(state.scratch, ignore_errors=True)
+            raise _busy(out) from error
+        if not _is_named(lock, state.root / _LOCK):
+            # The build that held it has just ended, and took it away.
+            raise _busy(out)
+        _clear_scratch(state)
         with publish(state.owner, state.scratch) as temporary:
             temporary.write_text(json.dumps({"fingerprint": mixture.fingerprint}))
         _unpack_manifest(state)
         yield state
 
 
+def release(state: State) -> None:
+    """Remove the state of a finished build: the lock last, so that until then none can begin."""
+    for path in state.root.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        elif path.name != _LOCK:
+            path.unlink()
+    (state.root / _LOCK).unlink()
+    with suppress(OSError):  # From now on another build may be at work here.
+        state.root.rmdir()
+
+
+def _busy(out: Path) -> OutputError:
+    return OutputError(f"{out}: another build is at work here", "wait for it, or choose another --out")
+
+
+def _is_named(file: IO[str], path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+def _clear_scratch(state: State) -> None:
+    # Moved first, all at once: a task of a killed build that still runs on a cluster of the user's
+    # then finds nothing left to publish.
+    stale = state.root / "stale"
+    stale.mkdir(exist_ok=True)
+    if state.scratch.exists():
+        state.scratch.rename(stale / uuid.uuid4().hex)
+    shutil.rmtree(stale, ignore_errors=True)
+
+
 def _check_owner(state: State, mixture: Mixture) -> None:
     out = state.out
     if out.exists() and not out.is_dir():
         raise OutputError(f"{out}: got a file, expected a folder", "choose another --out")
-    manifest = _read_json(out / MANIFEST)
-    if manifest is not None and isinstance(manifest.get("mixture"), dict):
-        found = manifest["mixture"].get("fingerprint")
-    else:
-        found = (_read_json(state.owner) or {}).get("fingerprint")
+    found = _owner(state)
     if found == mixture.fingerprint:
         return
     if found is not None:
         raise OutputError(
-            f"{out}: holds another mixture (fingerprint {str(found)[:12]}…, this one is "
+            f"{out}: holds another mixture (fingerprint {found[:12]}…, this one is "
             f"{mixture.fingerprint[:12]}…)",
             "choose another --out, or remove the folder",
         )
@@ -72,6 +109,21 @@ def _check_owner(state: State, mixture: Mixture) -> None:
             f"{out}: is not empty and holds no build that can be told",
             "choose another --out, or empty the folder",
         )
+
+
+def _owner(state: State) -> str | None:
+    """Return the fingerprint of the mixture that a folder is for, as far as it can be told."""
+    try:
+        found = read_manifest(state.out / MANIFEST)["mixture"]["fingerprint"]
+    except MismatchError:
+        found = None
+    if found is None:
+        try:
+            found = json.loads(state.owner.read_bytes())["fingerprint"]
+        except (OSError, ValueError, TypeError, KeyError):
+            # A manifest that was lost or damaged can be made again if it is known of what.
+            found = read_origin(state.out / STEPS)
+    return None if found is None else str(found)
 
 
 def _unpack_manifest(state: State) -> None:
@@ -107,11 +159,3 @@ def _unpack_order(state: State, manifest: Manifest) -> None:
                 "files": {file.path: manifest["files"][file.path]},
             }
             save_record(state, file.path, record)
-
-
-def _read_json(path: Path) -> dict[str, Any] | None:
-    try:
-        content = json.loads(path.read_bytes())
-    except (OSError, ValueError):
-        return None
-    return content if isinstance(content, dict) else None

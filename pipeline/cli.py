@@ -1,59 +1,81 @@
 """The command line: parse, call the library once, print.
 
 Data goes to stdout, everything else to stderr. Exit 0: good; 1: bytes differ; 2: misuse or bad
-input; 130: interrupted.
+input; 130: interrupted; 141: whoever read stdout has gone.
 """
 
 import argparse
 import json
 import os
+import signal
 import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
-
-from rich.console import Console
-from rich.table import Table
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from pipeline.amounts import format_bytes, format_tokens
-from pipeline.errors import PipelineError
+from pipeline.errors import MixtureError, PipelineError
 from pipeline.mixture import load
 from pipeline.shipped import manifest_path, mixture_path
 from pipeline.version import VERSION
 
+if TYPE_CHECKING:
+    from rich.table import Table
+
+_INTERRUPTED = 128 + signal.SIGINT
+_READER_GONE = 128 + signal.SIGPIPE
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
-    parsed = _parser().parse_args(arguments)
+    arguments = sys.argv[1:] if arguments is None else arguments
     try:
-        code: int = parsed.run(parsed)
-    except PipelineError as error:
-        if parsed.json:
-            print(json.dumps({"error": error.message, "hint": error.hint}))
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
+        code = _run(arguments)
+        sys.stdout.flush()
     except KeyboardInterrupt:
         print("interrupted; run the same command again to go on", file=sys.stderr)
-        return 130
+        return _INTERRUPTED
     except BrokenPipeError:
-        # The reader of stdout has gone; nobody is left to tell.
+        # So that the interpreter, too, has where to flush to when it ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        return _READER_GONE
     return code
 
 
+def _run(arguments: Sequence[str]) -> int:
+    try:
+        parsed = _parser().parse_args(arguments)
+        code: int = parsed.run(parsed)
+    except PipelineError as error:
+        if "--json" in arguments:
+            _print_json({"error": error.message, "hint": error.hint})
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    return code
+
+
+class _Parser(argparse.ArgumentParser):
+    """Refuses a command line as everything else is refused."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(allow_abbrev=False, **settings)
+
+    def error(self, message: str) -> NoReturn:
+        raise MixtureError(message, " ".join(self.format_usage().split()))
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="ettin-data",
         description="From a mixture file to ordered, verified training shards.",
     )
     parser.add_argument("--version", action="version", version=f"ettin-data {VERSION}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    shared = argparse.ArgumentParser(add_help=False)
+    shared = _Parser(add_help=False)
     shared.add_argument("--json", action="store_true", help="print JSON instead of text")
-    with_mixture = argparse.ArgumentParser(add_help=False)
+    with_mixture = _Parser(add_help=False)
     with_mixture.add_argument(
         "mixture", metavar="MIXTURE", help="a mixture file, or the name of one that ships"
     )
@@ -139,6 +161,8 @@ def _build(parsed: argparse.Namespace) -> int:
 
 
 def _print_sources(manifest: dict[str, Any]) -> None:
+    from rich.table import Table
+
     table = Table("source", box=None)
     for heading in ("documents", "dropped", "chunks", "tokens", "discarded", "drawn"):
         table.add_column(heading, justify="right")
@@ -171,6 +195,8 @@ def _verify(parsed: argparse.Namespace) -> int:
 
 
 def _plan(parsed: argparse.Namespace) -> int:
+    from rich.table import Table
+
     from pipeline.plan import look_ahead, make_plan
 
     mixture = load(mixture_path(parsed.mixture), parsed.set)
@@ -219,7 +245,9 @@ def _print_json(content: object) -> None:
     print(json.dumps(content, indent=2, ensure_ascii=False))
 
 
-def _print_table(table: Table) -> None:
+def _print_table(table: "Table") -> None:
+    from rich.console import Console
+
     # Wide enough never to cut a number where stdout is no terminal.
     console = Console() if sys.stdout.isatty() else Console(width=200)
     console.print(table)

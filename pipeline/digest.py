@@ -32,7 +32,9 @@ def canonical_json(declaration: object) -> bytes:
     Raises: TypeError for anything else, floats included, since they have no single spelling.
     """
     _refuse_unstable(declaration, "$")
-    return json.dumps(declaration, sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode()
+    return json.dumps(
+        declaration, sort_keys=True, separators=(",", ":"), ensure_ascii=True
+    ).encode()
 
 
 def fingerprint(declaration: object) -> str:

@@ -12,8 +12,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from glob import has_magic
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from pipeline.errors import OutputError
+
+# What a person can mend, by what to do about it; anything else is a bug of ours.
+_DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+_NOT_WRITABLE = (errno.EACCES, errno.EROFS, errno.EPERM, errno.ENOTDIR)
 
 
 def sorted_glob(folder: Path, pattern: str) -> list[Path]:
@@ -34,22 +42,35 @@ def publish(path: Path, scratch: Path) -> Iterator[Path]:
     The temporary path does not exist yet: the caller makes a file or a folder there. What stood at
     `path` before is replaced. `scratch` must be on the same file system as `path`.
 
-    Raises: OutputError when the disk is full or not writable.
+    Raises: OutputError when the disk is full or not writable, or the name is too long for it.
     """
-    temporary = scratch / f"{path.name}.{uuid.uuid4().hex}"
+    # Without the name of `path`, which may be as long as a name can be.
+    temporary = scratch / uuid.uuid4().hex
     try:
         scratch.mkdir(parents=True, exist_ok=True)
         yield temporary
         _sync(temporary)
         path.parent.mkdir(parents=True, exist_ok=True)
-        if path.is_dir() and not path.is_symlink():
-            path.rename(scratch / f"{path.name}.{uuid.uuid4().hex}.old")
+        if path.is_dir() or (temporary.is_dir() and path.exists()):
+            # A folder takes the place of nothing but an empty one, nor a file that of a folder.
+            path.rename(scratch / uuid.uuid4().hex)
         temporary.rename(path)
         _sync_entry(path.parent)
     except OSError as error:
         raise _explain(error, path) from error
     finally:
         _remove(temporary)
+
+
+def save_array(path: Path, array: NDArray[Any]) -> None:
+    """Write an array in numpy's format.
+
+    numpy's own `save` says of a full disk but how many items it wrote.
+    """
+    header = np.lib.format.header_data_from_array_1_0(array)
+    with path.open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, header)
+        file.write(np.ascontiguousarray(array).view(np.uint8).data)
 
 
 def _sync(path: Path) -> None:
@@ -75,13 +96,18 @@ def _remove(path: Path) -> None:
 
 
 def _explain(error: OSError, path: Path) -> OutputError | OSError:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if error.errno in _DISK_FULL:
         return OutputError(
             f"{path}: the disk is full",
             "make room and run the same command again: what is done and intact is kept",
         )
-    if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
+    if error.errno in _NOT_WRITABLE:
         return OutputError(
             f"{path}: got {error.strerror}, expected a writable folder", "choose another --out"
+        )
+    if error.errno == errno.ENAMETOOLONG:
+        return OutputError(
+            f"{path}: got a name too long for the file system",
+            "give the input file that it is named after a shorter name",
         )
     return error

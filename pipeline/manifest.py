@@ -13,7 +13,7 @@ from pipeline.errors import MismatchError
 
 FORMAT = "ettin-manifest-v1"
 Manifest = dict[str, Any]
-"""JSON-able; its keys are described in the README."""
+"""JSON-able; its keys are described in `docs/manifest.md`."""
 
 
 def manifest_bytes(content: Manifest) -> bytes:

@@ -181,6 +181,10 @@ class Origin:
         ),
     )
 
+    def __post_init__(self) -> None:
+        # What is listed, and how often, decides nothing but which files there are.
+        object.__setattr__(self, "path", tuple(sorted(set(self.path))))
+
 
 def _source_rule(given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if given.get("tokens") is not None and given.get("epochs") is not None:

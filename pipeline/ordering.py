@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numba import njit
 
-from pipeline.files import publish
+from pipeline.files import publish, save_array
 from pipeline.layout import TRAIN, State
 from pipeline.records import Int64Array, Uint32Array
 from pipeline.shards.parquet import RowWriter
@@ -34,8 +34,8 @@ class OrderTask:
     """Which steps, and where they go."""
     key: str
     """Fingerprint of all that decides the bytes."""
-    pool_digest: str
-    """Digest of the shards that the rows come from."""
+    run: str
+    """A name for this run of the build, so that no files mapped in an earlier one are used."""
     batch_size: int
     """Rows of a step."""
     view: View
@@ -65,8 +65,8 @@ class SavedOrder:
     def save(self, state: State) -> None:
         """Publish the three arrays."""
         for name in ("rows", "lengths", "view_lengths"):
-            with publish(state.order(name), state.scratch) as temporary, temporary.open("wb") as file:
-                np.save(file, getattr(self, name))
+            with publish(state.order(name), state.scratch) as temporary:
+                save_array(temporary, getattr(self, name))
 
     @classmethod
     def map(cls, state: State) -> "SavedOrder":
@@ -94,13 +94,13 @@ def order_rows(task: OrderTask) -> Record:
 
 
 @lru_cache(maxsize=1)
-def _open_pool(folder: Path, digest: str) -> Pool:
-    # The digest is there so that another pool in the same place is not taken for this one.
+def _open_pool(folder: Path, run: str) -> Pool:
+    # A worker of the user's outlives our builds, and with it maps of files that were damaged since.
     return Pool.open(folder)
 
 
 def _write(task: OrderTask, order: SavedOrder, writer: RowWriter) -> tuple[list[int], list[str]]:
-    pool = _open_pool(task.out / TRAIN, task.pool_digest)
+    pool = _open_pool(task.out / TRAIN, task.run)
     tokens: list[int] = []
     digests: list[str] = []
     step, last = 0, task.file.num_steps

@@ -102,7 +102,8 @@ def look_ahead(plan: Plan) -> list[Outlook]:
         source = planned.source
         sizes = {file: file.path.stat().st_size for file in planned.files}
         text_bytes = sum(
-            size * _EXPANSION.get(f".{file.kind.rsplit('.')[-1]}", 1) for file, size in sizes.items()
+            size * _EXPANSION.get(f".{file.kind.rsplit('.')[-1]}", 1)
+            for file, size in sizes.items()
         )
         available = text_bytes // _TEXT_BYTES_PER_TOKEN
         if isinstance(source.tokens, int):

@@ -32,10 +32,13 @@ def target_tokens(
     if tokens is None or tokens == "all" or tokens == available:
         return 1, 0
     if tokens > available:
-        raise MixtureError(
-            f'sources.{source}.tokens: needs {tokens:,} tokens, has {available:,}',
+        hint = (
             f"lower the budget to {available:,}, or repeat the source with "
-            f"`epochs: {tokens}/{available}` in place of `tokens`",
+            f"`epochs: {tokens}/{available}` in place of `tokens`"
+        )
+        raise MixtureError(
+            f"sources.{source}.tokens: needs {tokens:,} tokens, has {available:,}",
+            hint if available else "give the source files with documents in them, or leave it out",
         )
     return 0, tokens
 

@@ -46,7 +46,10 @@ class Window:
 def step_tokens(row_tokens: Int64Array, batch_size: int) -> Int64Array:
     """Return the tokens of each full step: int64 [num_steps]."""
     num_steps = len(row_tokens) // batch_size
-    return row_tokens[: num_steps * batch_size].reshape(num_steps, batch_size).sum(axis=1)
+    tokens: Int64Array = (
+        row_tokens[: num_steps * batch_size].reshape(num_steps, batch_size).sum(axis=1)
+    )
+    return tokens
 
 
 def split_windows(tokens: Int64Array, window_tokens: int, phase: str) -> list[Window]:

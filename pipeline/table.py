@@ -7,7 +7,7 @@ not from counters; saved beside the state of the build.
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.files import publish
+from pipeline.files import publish, save_array
 from pipeline.layout import State
 from pipeline.shards.pool import Pool
 from pipeline.tokenizer import Tokenizer
@@ -16,8 +16,8 @@ from pipeline.tokenizer import Tokenizer
 def save_table(state: State, folder: str, tokenizer: Tokenizer) -> None:
     """Save the table of a folder's rows; `folder` is relative to the output."""
     table = Pool.open(state.out / folder).table(tokenizer.cls_id, tokenizer.sep_id)
-    with publish(state.table(folder), state.scratch) as temporary, temporary.open("wb") as file:
-        np.save(file, table)
+    with publish(state.table(folder), state.scratch) as temporary:
+        save_array(temporary, table)
 
 
 def load_table(state: State, folder: str) -> NDArray[np.void]:

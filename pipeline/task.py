@@ -8,7 +8,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from pipeline.digest import sha256_file
+from pipeline.digest import canonical_json, fingerprint, sha256_file
 from pipeline.files import publish
 from pipeline.layout import State
 
@@ -40,10 +40,12 @@ def is_intact(path: Path, about: dict[str, Any]) -> bool:
 def load_standing(state: State, name: str, key: str) -> Record | None:
     """Read a task's record; None unless it is of this key and every file it names is intact."""
     try:
-        record: Record = json.loads(state.record(name).read_bytes())
-    except (OSError, ValueError):
+        saved = json.loads(state.record(name).read_bytes())
+        record: Record = saved["record"]
+        is_whole = fingerprint(record) == saved["digest"]
+    except (OSError, ValueError, TypeError, KeyError):
         return None
-    if record["key"] != key:
+    if not is_whole or record["key"] != key:
         return None
     if all(is_intact(state.out / path, about) for path, about in record["files"].items()):
         return record
@@ -51,6 +53,7 @@ def load_standing(state: State, name: str, key: str) -> Record | None:
 
 
 def save_record(state: State, name: str, record: Record) -> None:
-    """Publish a record."""
+    """Publish a record with its digest: its counts go into the manifest, so they must stand too."""
+    saved = {"record": record, "digest": fingerprint(record)}
     with publish(state.record(name), state.scratch) as temporary:
-        temporary.write_text(json.dumps(record, sort_keys=True))
+        temporary.write_bytes(canonical_json(saved))

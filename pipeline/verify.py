@@ -1,5 +1,6 @@
 """Verify: a manifest and a folder -> every mismatch, never only the first."""
 
+import json
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -25,23 +26,39 @@ def verify(out: Path, manifest: Path | None = None) -> list[str]:
     own = out / MANIFEST
     mismatches = []
     if manifest is None or manifest.resolve() == own.resolve():
-        content = read_manifest(own)
+        expected = _expected_by_own(own, mismatches)
+        if expected is None:
+            return mismatches
     else:
         try:
-            content = read_manifest(manifest)
+            expected = read_manifest(manifest)["files"]
         except MismatchError as error:
             raise InputError(error.message, "get the manifest again") from error
         if not own.is_file():
             mismatches.append(f"{MANIFEST}: is missing")
         elif own.read_bytes() != manifest.read_bytes():
             mismatches.append(f"{MANIFEST}: differs from {manifest}")
-    expected = content["files"]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         checked = pool.map(lambda path: _check(out / path, path, expected[path]), sorted(expected))
         mismatches += [mismatch for mismatch in checked if mismatch is not None]
     known = {*expected, MANIFEST}
     mismatches += [f"{path}: is not in the manifest" for path in _files(out) if path not in known]
     return sorted(mismatches)
+
+
+def _expected_by_own(own: Path, mismatches: list[str]) -> dict[str, Any] | None:
+    """Return what a folder's own manifest says of files; of a damaged one, what can be read."""
+    try:
+        files: dict[str, Any] = read_manifest(own)["files"]
+    except MismatchError as error:
+        mismatches.append(f"{MANIFEST}: {error.message.removeprefix(f'{own}: ')}")
+    else:
+        return files
+    try:
+        files = json.loads(own.read_bytes())["files"]
+        return {path: {"bytes": about["bytes"], "sha256": about["sha256"]} for path, about in files.items()}
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return None
 
 
 def _files(out: Path) -> Iterator[str]:

@@ -51,7 +51,7 @@ def apply_view(
     return out
 
 
-@njit(cache=True, nogil=True)  # type: ignore[misc]
+@njit(cache=True, nogil=True)
 def _apply(
     ids: Uint32Array,
     offsets: Int64Array,

@@ -28,7 +28,7 @@ class Pieces:
     borrowed: Int64Array
     """int64 [num_pieces], how many ids a short last piece takes from the end of the piece before."""
     discarded: Int64Array
-    """int64 [num_documents], ids of each document's last piece where it was dropped, else 0."""
+    """int64 [num_documents], ids of each document's pieces that were dropped."""
 
 
 class Cutter:
@@ -48,9 +48,9 @@ class Cutter:
     def cut(self, offsets: Int64Array) -> Pieces:
         """Cut the documents whose ids lie at `offsets`: int64 [num_documents + 1].
 
-        A document's pieces are as long as possible; its last may be short. A short one that is not
-        the only one is dropped below `skip_below`, and below `min_size` borrows a random number of
-        ids from its neighbour.
+        A document's pieces are as long as possible; its last may be short. One that is not the
+        first is dropped below `skip_below`, and below `min_size` borrows a random number of ids
+        from its neighbour.
         """
         lengths = np.diff(offsets)
         counts = -(-lengths // self._piece_size)
@@ -58,14 +58,14 @@ class Cutter:
         ordinals = np.arange(len(documents)) - np.repeat(np.cumsum(counts) - counts, counts)
         starts = offsets[documents] + ordinals * self._piece_size
         stops = np.minimum(starts + self._piece_size, offsets[documents + 1])
-        tails = (stops == offsets[documents + 1]) & (ordinals > 0)
         sizes = stops - starts
-        dropped = tails & (sizes < self._skip_below)
+        later = ordinals > 0
+        dropped = later & (sizes < self._skip_below)
         borrowed = np.zeros(len(starts), np.int64)
-        for piece in np.flatnonzero(tails & ~dropped & (sizes < self._min_size)):
+        for piece in np.flatnonzero(later & ~dropped & (sizes < self._min_size)):
             borrowed[piece] = self._random.randint(0, self._piece_size - sizes[piece])
         discarded = np.zeros(len(lengths), np.int64)
-        discarded[documents[dropped]] = sizes[dropped]
+        np.add.at(discarded, documents[dropped], sizes[dropped])
         kept = ~dropped
         return Pieces(
             starts=starts[kept],

@@ -192,7 +192,7 @@ def _join(left: _Runs, right: _Runs) -> _Runs:
     return _Runs(out, offsets)
 
 
-@njit(cache=True, nogil=True)  # type: ignore[misc]
+@njit(cache=True, nogil=True)
 def _copy(
     ids: Uint32Array, sources: Int64Array, starts: Int64Array, stops: Int64Array, out: Uint32Array
 ) -> None:
@@ -203,7 +203,7 @@ def _copy(
             source += 1
 
 
-@njit(cache=True, nogil=True)  # type: ignore[misc]
+@njit(cache=True, nogil=True)
 def _first_two_bytes(
     ids: Uint32Array,
     offsets: Int64Array,
@@ -224,7 +224,7 @@ def _first_two_bytes(
                 break
 
 
-@njit(cache=True, nogil=True)  # type: ignore[misc]
+@njit(cache=True, nogil=True)
 def _spell(
     ids: Uint32Array,
     token_bytes: Uint8Array,

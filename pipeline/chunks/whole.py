@@ -53,7 +53,7 @@ class WholeChunker:
         return np.where(counts == 1, content, lengths)
 
 
-@njit(cache=True, nogil=True)  # type: ignore[misc]
+@njit(cache=True, nogil=True)
 def _frame(
     ids: Uint32Array,
     offsets: Int64Array,

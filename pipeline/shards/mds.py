@@ -48,9 +48,7 @@ def merge_indexes(indexes: Sequence[tuple[str, dict[str, Any]]]) -> dict[str, An
     for name, index in indexes:
         for shard in index["shards"]:
             raw = shard["raw_data"]
-            shards.append(
-                {**shard, "raw_data": {**raw, "basename": f"{name}/{raw['basename']}"}}
-            )
+            shards.append({**shard, "raw_data": {**raw, "basename": f"{name}/{raw['basename']}"}})
     return {"version": 2, "shards": shards}
 
 
@@ -70,7 +68,9 @@ class MdsWriter:
     _shard_bytes: int = 0
 
     def __post_init__(self) -> None:
-        self._config_bytes = json.dumps(_config(self.dtype, self.size_limit), sort_keys=True).encode()
+        self._config_bytes = json.dumps(
+            _config(self.dtype, self.size_limit), sort_keys=True
+        ).encode()
         self._shard_bytes = self._empty_bytes
 
     @property
@@ -87,7 +87,7 @@ class MdsWriter:
     ) -> None:
         """Append rows: row i has id `documents[row_documents[i]]`, ids `ids[offsets[i]:offsets[i+1]]`.
 
-        Raises: DefectError for a row without ids or an id that `dtype` cannot hold.
+        Raises: DefectError for a row without ids, InputError for an id that `dtype` cannot hold.
         """
         lengths = np.diff(offsets)
         if lengths.size == 0:
@@ -96,8 +96,10 @@ class MdsWriter:
             raise DefectError(f"{self.folder.name}: got a row without ids, expected at least one")
         largest = int(ids[offsets[0] : offsets[-1]].max())
         if largest > np.iinfo(self.dtype).max:
+            row = int(np.searchsorted(offsets, int(ids.argmax()), side="right")) - 1
             raise InputError(
-                f"{self.folder.name}: got id {largest}, expected ids that fit {self.dtype}",
+                f'shards.dtype: got token id {largest} in document "'
+                f'{documents[row_documents[row]].decode()}", expected ids that fit {self.dtype}',
                 "set shards.dtype to uint32",
             )
         id_offsets = np.zeros(len(documents) + 1, np.int64)
@@ -171,7 +173,7 @@ def _width(lengths: Int64Array) -> Int64Array:
     return np.where(lengths < 1 << 8, 1, np.where(lengths < 1 << 16, 2, 4)).astype(np.int64)
 
 
-@njit(cache=True, nogil=True)  # type: ignore[misc]
+@njit(cache=True, nogil=True)
 def _put_little_endian(out: Uint8Array, position: int, value: int, num_bytes: int) -> int:
     for _ in range(num_bytes):
         out[position] = value & 255
@@ -180,7 +182,7 @@ def _put_little_endian(out: Uint8Array, position: int, value: int, num_bytes: in
     return position
 
 
-@njit(cache=True, nogil=True)  # type: ignore[misc]
+@njit(cache=True, nogil=True)
 def _encode_rows(
     out: Uint8Array,
     id_bytes: Uint8Array,
@@ -231,6 +233,8 @@ class MdsShard:
     @cached_property
     def data(self) -> Uint8Array:
         """The whole file as uint8 [file bytes], read only."""
+        if self.path.stat().st_size == 0:
+            raise self._error("got an empty file, expected an MDS shard")
         return np.memmap(self.path, np.uint8, mode="r")
 
     @cached_property
@@ -242,75 +246,116 @@ class MdsShard:
         num_bytes = self.data.size
         num_rows = int(self.data[:4].view("<u4")[0]) if num_bytes >= 8 else -1
         if num_rows < 0 or 4 + 4 * (num_rows + 1) > num_bytes:
-            raise InputError(f"{self.path}: got a file that is no MDS shard", "build or pull it again")
+            raise self._error("got a file that is no MDS shard")
         offsets: Uint32Array = self.data[4 : 4 + 4 * (num_rows + 1)].view("<u4")
         if int(offsets[-1]) != num_bytes:
-            raise InputError(
-                f"{self.path}: got {num_bytes} bytes, expected {int(offsets[-1])} by its header",
-                "build or pull it again",
-            )
+            raise self._error(f"got {num_bytes} bytes, expected {int(offsets[-1])} by its header")
         return offsets
 
     def lengths(self) -> Int64Array:
-        """Return the number of ids of each row: int64 [num_rows]."""
+        """Return the number of ids of each row: int64 [num_rows].
+
+        Raises: InputError when a row cannot be read, here as in all that follows.
+        """
         lengths = np.empty(len(self.row_offsets) - 1, np.int64)
-        _read_lengths(self.data, self.row_offsets, lengths)
+        self.check(_read_lengths(self.data, self.row_offsets, self.item_bytes, lengths))
         return lengths
 
     def gather(self, rows: Int64Array, out: Uint32Array, starts: Int64Array) -> None:
         """Copy the ids of `rows` into `out`, row `rows[i]` from position `starts[i]`."""
-        _copy_rows(self.data, self.row_offsets, rows, out, starts, np.dtype(self.dtype).itemsize)
+        self.check(_copy_rows(self.data, self.row_offsets, rows, self.item_bytes, out, starts))
 
     def ids(self, row: int) -> Uint32Array:
         """Return the token ids of one row: uint32 [num_ids]."""
-        length = np.empty(1, np.int64)
-        _read_lengths(self.data, self.row_offsets[row : row + 2], length)
-        out = np.empty(int(length[0]), np.uint32)
-        self.gather(np.array([row]), out, np.zeros(1, np.int64))
-        return out
+        position, length = locate_ids(self.data, self.row_offsets, row, self.item_bytes)
+        self.check(row if length < 0 else -1)
+        stored = self.data[position : position + length * self.item_bytes]
+        return np.frombuffer(stored.tobytes(), f"<u{self.item_bytes}").astype(np.uint32)
 
     def document_id(self, row: int) -> str:
         """Return the id of the document that one row was cut from."""
+        _, length = locate_ids(self.data, self.row_offsets, row, self.item_bytes)
+        self.check(row if length < 0 else -1)
         start = int(self.row_offsets[row])
         num_bytes = int(self.data[start : start + 4].view("<u4")[0])
         return bytes(self.data[start + 8 : start + 8 + num_bytes]).decode()
 
+    @property
+    def item_bytes(self) -> int:
+        """Bytes of one stored id."""
+        return np.dtype(self.dtype).itemsize
 
-@njit(cache=True, nogil=True)  # type: ignore[misc]
-def get_little_endian(data: Uint8Array, position: int, num_bytes: int) -> int:
-    value = 0
+    def check(self, bad_row: int) -> None:
+        """Raise InputError for a row that a compiled loop could not read; -1 stands for none."""
+        if bad_row >= 0:
+            raise self._error(f"row {bad_row}: got bytes that are no row of {self.dtype} ids")
+
+    def _error(self, what: str) -> InputError:
+        return InputError(f"{self.path}: {what}", "build or pull it again")
+
+
+@njit(cache=True, nogil=True)
+def get_little_endian(data: Uint8Array, position: int, num_bytes: int) -> np.int64:
+    value = np.int64(0)
     for i in range(num_bytes):
         value |= np.int64(data[position + i]) << (8 * i)
     return value
 
 
-@njit(cache=True, nogil=True)  # type: ignore[misc]
-def array_start(data: Uint8Array, row_start: int) -> int:
-    return row_start + 8 + get_little_endian(data, row_start, 4)
+@njit(cache=True, nogil=True)
+def locate_ids(
+    data: Uint8Array, row_offsets: Uint32Array, row: int, item_bytes: int
+) -> tuple[np.int64, np.int64]:
+    """Return where a row's ids start and how many they are; (0, -1) where there is no such row.
+
+    Compiled loops have no bounds checks of their own, so every number of the file is checked here.
+    """
+    nowhere = (np.int64(0), np.int64(-1))
+    if row < 0 or row + 1 >= row_offsets.size:
+        return nowhere
+    start, stop = np.int64(row_offsets[row]), np.int64(row_offsets[row + 1])
+    if start + 8 > stop or stop > data.size:
+        return nowhere
+    position = start + 8 + get_little_endian(data, start, 4)
+    array_bytes = get_little_endian(data, start + 4, 4)
+    if position + array_bytes != stop or array_bytes < 2:
+        return nowhere
+    code = np.int64(data[position]) - 4
+    if code < 0 or code > 2 or array_bytes < 1 + (1 << code):
+        return nowhere
+    position += 1
+    length = get_little_endian(data, position, 1 << code)
+    position += 1 << code
+    if position + length * item_bytes != stop:
+        return nowhere
+    return position, length
 
 
-@njit(cache=True, nogil=True)  # type: ignore[misc]
-def _read_lengths(data: Uint8Array, row_offsets: Uint32Array, lengths: Int64Array) -> None:
+@njit(cache=True, nogil=True)
+def _read_lengths(
+    data: Uint8Array, row_offsets: Uint32Array, item_bytes: int, lengths: Int64Array
+) -> int:
     for row in range(lengths.size):
-        position = array_start(data, np.int64(row_offsets[row]))
-        lengths[row] = get_little_endian(data, position + 1, 1 << (data[position] - 4))
+        lengths[row] = locate_ids(data, row_offsets, row, item_bytes)[1]
+        if lengths[row] < 0:
+            return row
+    return -1
 
 
-@njit(cache=True, nogil=True)  # type: ignore[misc]
+@njit(cache=True, nogil=True)
 def _copy_rows(
     data: Uint8Array,
     row_offsets: Uint32Array,
     rows: Int64Array,
+    item_bytes: int,
     out: Uint32Array,
     starts: Int64Array,
-    item_bytes: int,
-) -> None:
+) -> int:
     for i in range(rows.size):
-        position = array_start(data, np.int64(row_offsets[rows[i]]))
-        width = 1 << (data[position] - 4)
-        length = get_little_endian(data, position + 1, width)
-        position += 1 + width
+        position, length = locate_ids(data, row_offsets, rows[i], item_bytes)
         start = starts[i]
+        if length < 0 or start < 0 or start + length > out.size:
+            return int(max(rows[i], 0))
         if item_bytes == 2:
             for j in range(length):
                 out[start + j] = np.uint32(data[position]) | np.uint32(data[position + 1]) << 8
@@ -324,3 +369,4 @@ def _copy_rows(
                     | np.uint32(data[position + 3]) << 24
                 )
                 position += 4
+    return -1

@@ -15,6 +15,8 @@ import pyarrow.parquet as pq
 from pipeline.records import Int64Array, Uint32Array
 
 _ROW_SCHEMA = pa.schema([("input_ids", pa.list_(pa.uint32())), ("step", pa.int64())])
+# Under this name the table of steps keeps what it was made from.
+_ORIGIN = b"ettin-data.mixture"
 _STEP_SCHEMA = pa.schema(
     [
         ("step", pa.int64()),
@@ -59,14 +61,27 @@ class RowWriter:
 
 
 def write_steps(
-    path: Path, *, num_rows: Int64Array, num_tokens: Int64Array, sha256: list[str]
+    path: Path, *, num_rows: Int64Array, num_tokens: Int64Array, sha256: list[str], origin: str = ""
 ) -> None:
-    """Write the table of steps, one row a step, numbered from 1 over the whole phase."""
+    """Write the table of steps, one row a step, numbered from 1 over the whole phase.
+
+    `origin`: the fingerprint of the mixture, kept in the file's metadata.
+    """
     starts = np.cumsum(num_rows) - num_rows
     steps = np.arange(1, len(num_rows) + 1)
     columns = [pa.array(column) for column in (steps, starts, num_rows, num_tokens)]
     table = pa.Table.from_arrays([*columns, pa.array(sha256, pa.string())], schema=_STEP_SCHEMA)
+    table = table.replace_schema_metadata({_ORIGIN: origin})
     pq.write_table(table, path, compression="zstd", compression_level=1, use_dictionary=False)
+
+
+def read_origin(path: Path) -> str | None:
+    """Return the fingerprint that a table of steps was written with, if one can be read."""
+    try:
+        metadata = pq.read_schema(path).metadata or {}
+    except (pa.ArrowException, OSError):
+        return None
+    return (metadata.get(_ORIGIN) or b"").decode("ascii", "replace") or None
 
 
 def read_steps(path: Path) -> list[dict[str, int | str]]:

@@ -14,12 +14,11 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from pipeline.errors import InputError
 from pipeline.records import Int64Array, Uint8Array, Uint32Array
-from pipeline.shards.mds import INDEX_NAME, MdsShard, array_start, get_little_endian
+from pipeline.shards.mds import INDEX_NAME, MdsShard, get_little_endian, locate_ids
 
-ROW_DTYPE = np.dtype(
-    [("length", "<u4"), ("has_cls", "?"), ("has_sep", "?"), ("document", "<u8")]
-)
+ROW_DTYPE = np.dtype([("length", "<u4"), ("has_cls", "?"), ("has_sep", "?"), ("document", "<u8")])
 """Number of ids; whether they start with CLS and end with SEP; FNV-1a of the document's id."""
 
 
@@ -34,8 +33,21 @@ class Pool:
 
     @classmethod
     def open(cls, folder: Path) -> "Pool":
-        """Open the pool whose `index.json` lies in `folder`."""
-        index = json.loads((folder / INDEX_NAME).read_bytes())
+        """Open the pool whose `index.json` lies in `folder`.
+
+        Raises: InputError for shards of other columns than ours.
+        """
+        path = folder / INDEX_NAME
+        index = json.loads(path.read_bytes())
+        for shard in index["shards"]:
+            if shard["column_encodings"] not in (
+                ["str", "ndarray:uint16"],
+                ["str", "ndarray:uint32"],
+            ):
+                raise InputError(
+                    f"{path}: got columns of {shard['column_encodings']}, expected an id and ids in "
+                    "uint16 or uint32"
+                )
         shards = tuple(
             MdsShard(
                 path=folder / shard["raw_data"]["basename"],
@@ -97,14 +109,24 @@ def _table(shard: MdsShard, cls_id: int, sep_id: int) -> NDArray[np.void]:
     table = np.empty(num_rows, ROW_DTYPE)
     lengths, hashes = np.empty(num_rows, np.uint32), np.empty(num_rows, np.uint64)
     has_cls, has_sep = np.empty(num_rows, np.bool_), np.empty(num_rows, np.bool_)
-    item_bytes = np.dtype(shard.dtype).itemsize
-    _scan(shard.data, shard.row_offsets, item_bytes, cls_id, sep_id, lengths, has_cls, has_sep, hashes)  # fmt: skip
+    bad_row = _scan(
+        shard.data,
+        shard.row_offsets,
+        shard.item_bytes,
+        cls_id,
+        sep_id,
+        lengths,
+        has_cls,
+        has_sep,
+        hashes,
+    )
+    shard.check(bad_row)
     table["length"], table["document"] = lengths, hashes
     table["has_cls"], table["has_sep"] = has_cls, has_sep
     return table
 
 
-@njit(cache=True, nogil=True)  # type: ignore[misc]
+@njit(cache=True, nogil=True)
 def _scan(
     data: Uint8Array,
     row_offsets: Uint32Array,
@@ -115,16 +137,18 @@ def _scan(
     has_cls: NDArray[np.bool_],
     has_sep: NDArray[np.bool_],
     hashes: NDArray[np.uint64],
-) -> None:
+) -> int:
     for row in range(lengths.size):
-        row_start = np.int64(row_offsets[row])
-        position = array_start(data, row_start)
+        position, length = locate_ids(data, row_offsets, row, item_bytes)
+        if length < 0:
+            return row
+        start = np.int64(row_offsets[row])
         digest = np.uint64(0xCBF29CE484222325)
-        for i in range(row_start + 8, position):
+        for i in range(start + 8, start + 8 + get_little_endian(data, start, 4)):
             digest = (digest ^ np.uint64(data[i])) * np.uint64(0x100000001B3)
         hashes[row] = digest
-        width = 1 << (data[position] - 4)
-        lengths[row] = get_little_endian(data, position + 1, width)
-        last = np.int64(row_offsets[row + 1]) - item_bytes
-        has_cls[row] = get_little_endian(data, position + 1 + width, item_bytes) == cls_id
+        lengths[row] = length
+        last = position + (length - 1) * item_bytes
+        has_cls[row] = get_little_endian(data, position, item_bytes) == cls_id
         has_sep[row] = get_little_endian(data, last, item_bytes) == sep_id
+    return -1

@@ -28,7 +28,7 @@ def write_stats(folder: Path, lengths: Int64Array, num_discarded: int) -> None:
 
 def _stats(lengths: Int64Array, num_discarded: int) -> dict[str, Any]:
     if len(lengths):
-        percentiles = [int(value) for value in np.percentile(lengths, _PERCENTILES)]
+        percentiles: list[float] = [int(one) for one in np.percentile(lengths, _PERCENTILES)]
     else:
         percentiles = [math.nan] * len(_PERCENTILES)  # as the original writes it
     return {

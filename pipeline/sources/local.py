@@ -18,7 +18,8 @@ _SUFFIXES = tuple(
     for packing in (".gz", ".zstd", ".zst", "")
     if not (kind == "parquet" and packing)
 )
-_SAFE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.=+@,~ -]*")
+# With what chunk folders and temporary files add, a name stays below the 255 bytes of a file system.
+_SAFE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.=+@,~ -]{0,149}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,10 +63,16 @@ def list_files(source: str, patterns: tuple[str, ...], folder: Path) -> list[Inp
 
 
 def _input_file(source: str, path: Path, folder: Path) -> InputFile:
+    declared = _declared(path, folder)
+    if not declared.isprintable():
+        raise InputError(
+            f"sources.{source}: got path {declared!r}, expected one that can be printed",
+            "rename the file or its folder",
+        )
     kind = next((suffix for suffix in _SUFFIXES if path.name.endswith(suffix)), None)
     if kind is None:
         raise InputError(
-            f"sources.{source}: got {path}, expected a file that ends in one of "
+            f"sources.{source}: got {declared}, expected a file that ends in one of "
             + ", ".join(sorted(_SUFFIXES)),
             "name the files of the source with a narrower pattern",
         )
@@ -73,10 +80,10 @@ def _input_file(source: str, path: Path, folder: Path) -> InputFile:
     if not _SAFE.fullmatch(partition):
         raise InputError(
             f'sources.{source}: got file name "{path.name}", expected one that can name a folder '
-            "(letters, digits and _ . = + @ , ~ space, not starting with a dot)",
+            "(letters, digits and _ . = + @ , ~ space; at most 150; first a letter, a digit or _)",
             "rename the file",
         )
-    return InputFile(path=path, declared=_declared(path, folder), partition=partition, kind=kind)
+    return InputFile(path=path, declared=declared, partition=partition, kind=kind)
 
 
 def _declared(path: Path, folder: Path) -> str:

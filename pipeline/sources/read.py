@@ -9,13 +9,10 @@ they log and go on, so that neither rows nor counts can be trusted (0.10.1,
 `datatrove/pipeline/readers/jsonl.py` and `base.py`); `tests/test_read.py` shows it.
 """
 
-import gzip
 import hashlib
-import io
 import zlib
 from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import IO, Any
+from typing import Any, Protocol
 
 import orjson
 import pyarrow as pa
@@ -29,7 +26,11 @@ from pipeline.sources.local import InputFile
 
 # Enough text to keep the compiled stages busy, small enough to bound a worker's memory.
 BLOCK_BYTES = 4 << 20
-_READ_BYTES = 1 << 20
+# 16 KiB of zstd can unpack to 160 MiB where lines repeat; a larger read gains nothing.
+_READ_BYTES = 16 << 10
+# Rows of parquet that are Python values at a time, and bytes of a column that are read ahead.
+_PARQUET_ROWS = 128
+_PARQUET_BUFFER_BYTES = 1 << 20
 _PULL_AGAIN = "pull the file again"
 SKIP_HINT = "mend the document, or count such documents instead with `on_error: skip`"
 
@@ -76,44 +77,51 @@ class Reader:
     def _stream_records(self) -> Iterator[bytes | dict[str, Any]]:
         """Yield one bytes object a line, or the whole text of a `.txt` file."""
         try:
-            with self._file.path.open("rb", buffering=0) as raw:
-                hashing = _HashingReader(raw)
-                stream = _decompress(hashing, self._file.kind)
-                if self._file.kind.startswith(".txt"):
-                    yield stream.read()
-                else:
-                    yield from _lines(stream)
-                # The digest is of the whole file, also past the last frame.
-                while hashing.read(_READ_BYTES):
-                    pass
-                self.sha256 = hashing.hasher.hexdigest()
-        except (EOFError, gzip.BadGzipFile, zlib.error, zstandard.ZstdError) as error:
+            hasher = hashlib.sha256()
+            text = _unpack(self._raw_blocks(hasher), self._file.kind)
+            if self._file.kind.startswith(".txt"):
+                yield b"".join(text)
+            else:
+                yield from _lines(text)
+            self.sha256 = hasher.hexdigest()
+        except (EOFError, zlib.error, zstandard.ZstdError) as error:
             raise InputError(
                 f"{self._file.declared}: broken compressed data after document {self.num_rows}: "
                 f"{error}",
                 _PULL_AGAIN,
             ) from error
         except OSError as error:
-            raise InputError(f"{self._file.declared}: cannot be read: {error.strerror}") from error
+            raise InputError(
+                f"{self._file.declared}: cannot be read: {error.strerror}",
+                "make the file readable, or pull it again",
+            ) from error
+
+    def _raw_blocks(self, hasher: "hashlib._Hash") -> Iterator[bytes]:
+        with self._file.path.open("rb", buffering=0) as raw:
+            while block := raw.read(_READ_BYTES):
+                hasher.update(block)
+                yield block
 
     def _parquet_records(self) -> Iterator[dict[str, Any]]:
         path = self._file.path
         try:
             self.sha256 = sha256_file(path)
-            with pq.ParquetFile(path) as parquet:
+            with pq.ParquetFile(path, buffer_size=_PARQUET_BUFFER_BYTES) as parquet:
                 names = parquet.schema_arrow.names
                 for needed in (self._text_field, self._id_field):
                     if needed is not None and needed not in names:
                         raise InputError(
-                            f'{self._file.declared}: got columns {", ".join(names)}, expected '
+                            f"{self._file.declared}: got columns {', '.join(names)}, expected "
                             f'"{needed}"',
                             "name the columns with from.text and from.id (null makes ids)",
                         )
-                for batch in parquet.iter_batches(batch_size=1024):
+                for batch in parquet.iter_batches(batch_size=_PARQUET_ROWS):
                     yield from _batch_rows(batch)
         except (pa.ArrowException, OSError) as error:
+            # Arrow's messages may run over several lines.
+            reason = " ".join(str(error).split())
             raise InputError(
-                f"{self._file.declared}: broken parquet after document {self.num_rows}: {error}",
+                f"{self._file.declared}: broken parquet after document {self.num_rows}: {reason}",
                 _PULL_AGAIN,
             ) from error
 
@@ -160,30 +168,36 @@ def _parse(line: bytes, where: str) -> dict[str, Any]:
 
 
 def _text(value: object, field: str, where: str) -> str:
-    if isinstance(value, bytes):
-        try:
-            return value.decode()
-        except UnicodeDecodeError as error:
-            raise _invalid_utf8(error, where) from error
-    if not isinstance(value, str):
+    text = _decoded(value, where)
+    if not isinstance(text, str):
         raise DocumentError(
-            f'{where}: field "{field}" is {_describe(value)}, expected text',
+            f'{where}: field "{field}" is {_describe(text)}, expected text',
             f"name the field that holds the text with from.text; {SKIP_HINT}",
             "no_text",
         )
-    return value
+    return text
 
 
 def _id(value: object, field: str, where: str) -> str:
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
-    if not isinstance(value, str):
+    id_ = _decoded(value, where)
+    if not isinstance(id_, str):
         raise DocumentError(
-            f'{where}: field "{field}" is {_describe(value)}, expected an id',
+            f'{where}: field "{field}" is {_describe(id_)}, expected an id',
             f"name the field with from.id, or write `id: null` to make ids; {SKIP_HINT}",
             "no_id",
         )
-    return value
+    return id_
+
+
+def _decoded(value: object, where: str) -> object:
+    if not isinstance(value, bytes):
+        return value
+    try:
+        return value.decode()
+    except UnicodeDecodeError as error:
+        raise _invalid_utf8(error, where) from error
 
 
 def _describe(value: object) -> str:
@@ -196,16 +210,15 @@ def _invalid_utf8(error: UnicodeDecodeError, where: str) -> DocumentError:
     )
 
 
-def _lines(stream: IO[bytes]) -> Iterator[bytes]:
+def _lines(blocks: Iterator[bytes]) -> Iterator[bytes]:
     """Yield lines without their end, less those of white space alone, which hold no document."""
     parts: list[bytes] = []
-    while block := stream.read(_READ_BYTES):
+    for block in blocks:
         first, *rest = block.split(b"\n")
         parts.append(first)
         if rest:
-            parts = [b"".join(parts)]
             *whole, last = rest
-            for line in (parts[0], *whole):
+            for line in (b"".join(parts), *whole):
                 if line.strip():
                     yield line
             parts = [last]
@@ -223,31 +236,55 @@ def _batch_rows(batch: pa.RecordBatch) -> Iterator[dict[str, Any]]:
 def _values(column: pa.Array) -> list[Any]:
     try:
         return list(column.to_pylist())
-    except UnicodeDecodeError:
-        # Parquet text need not be UTF-8; as bytes, each document is judged alone.
-        wide = pa.types.is_large_string(column.type)
-        return list(column.cast(pa.large_binary() if wide else pa.binary()).to_pylist())
+    except (ValueError, OverflowError):
+        # Text that is not UTF-8, or a time that Python cannot tell; each document is judged alone.
+        return [_value(scalar) for scalar in column]
 
 
-class _HashingReader(io.RawIOBase):
-    """Passes a file's bytes on and keeps their digest."""
-
-    def __init__(self, raw: IO[bytes] | io.FileIO) -> None:
-        self._raw = raw
-        self.hasher = hashlib.sha256()
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        count = self._raw.readinto(buffer)  # type: ignore[union-attr]
-        self.hasher.update(memoryview(buffer)[:count])
-        return int(count)
+def _value(scalar: pa.Scalar) -> Any:
+    try:
+        return scalar.as_py()
+    except UnicodeDecodeError as error:
+        return error.object
+    except (ValueError, OverflowError):
+        # Such metadata stays as Arrow has it.
+        return scalar
 
 
-def _decompress(raw: _HashingReader, kind: str) -> IO[bytes]:
+class _Decompressor(Protocol):
+    """What `zlib` and `zstandard` have in common: an object for one gzip member or zstd frame."""
+
+    @property
+    def eof(self) -> bool: ...
+    @property
+    def unused_data(self) -> bytes: ...
+    def decompress(self, data: bytes, /) -> bytes: ...
+
+
+def _unpack(blocks: Iterator[bytes], kind: str) -> Iterator[bytes]:
     if kind.endswith(".gz"):
-        return gzip.GzipFile(fileobj=io.BufferedReader(raw, _READ_BYTES))  # type: ignore[return-value]
+        return _decompress(blocks, lambda: zlib.decompressobj(wbits=16 + zlib.MAX_WBITS))
     if kind.endswith((".zst", ".zstd")):
-        return zstandard.ZstdDecompressor().stream_reader(raw, read_size=_READ_BYTES, read_across_frames=True)  # type: ignore[return-value]  # fmt: skip
-    return raw  # type: ignore[return-value]
+        return _decompress(blocks, zstandard.ZstdDecompressor().decompressobj)
+    return blocks
+
+
+def _decompress(
+    blocks: Iterator[bytes], new_decompressor: Callable[[], _Decompressor]
+) -> Iterator[bytes]:
+    """Yield what all members or frames hold; they fill the file to its end, and there is one.
+
+    Raises: EOFError when the last breaks off. The readers of both packages are laxer: that of
+    zstandard takes a truncated frame for a whole one.
+    """
+    decompressor = new_decompressor()
+    is_whole = False
+    for block in blocks:
+        while block:
+            if is_whole:
+                decompressor = new_decompressor()
+            yield decompressor.decompress(block)
+            is_whole = decompressor.eof
+            block = decompressor.unused_data
+    if not is_whole:
+        raise EOFError("the file breaks off")

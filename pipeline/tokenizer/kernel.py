@@ -238,10 +238,10 @@ def _scan(
     longs: Words,
     scratch: Any,
     out: Any,
-    count: int,
+    count: Any,
 ) -> Any:
     """Encode `text[start:stop]` into `out[count:]`; return the new count, or minus a status."""
-    token = start
+    token: Any = start
     p_letter, p_number, p_other, p_white, p_space, p_run = _U0, _U0, _U0, _U0, _U0, _U0
     carried_set, carried_clear = _U0, _U0
     mark_end, mark_order = -1, 0

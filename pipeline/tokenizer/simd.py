@@ -16,7 +16,7 @@ _BLOCK = 64
 _I8, _I16, _I32, _I64 = (ir.IntType(bits) for bits in (8, 16, 32, 64))
 
 
-def _pointer(context: Any, builder: Any, kind: Any, array: Any, index: Any, target: Any) -> Any:
+def _pointer(target: Any, context: Any, builder: Any, kind: Any, array: Any, index: Any) -> Any:
     """Address of element `index`, as a pointer to `target`."""
     proxy = context.make_array(kind)(context, builder, array)
     address = builder.gep(proxy.data, [index])
@@ -28,7 +28,7 @@ def load64(typing: Any, array: Any, index: Any) -> Any:
     """Load eight bytes of a uint8 array as one word, at any alignment."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        pointer = _pointer(context, builder, signature.args[0], *arguments, _I64)
+        pointer = _pointer(_I64, context, builder, signature.args[0], *arguments)
         return builder.load(pointer, align=1)
 
     return types.uint64(array, types.int64), generate
@@ -50,8 +50,8 @@ def store_ids(typing: Any, out: Any, count: Any, words: Any, index: Any) -> Any:
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         narrow, wide = ir.VectorType(_I16, 8), ir.VectorType(_I32, 8)
-        source = _pointer(context, builder, signature.args[2], *arguments[2:], narrow)
-        target = _pointer(context, builder, signature.args[0], *arguments[:2], wide)
+        source = _pointer(narrow, context, builder, signature.args[2], *arguments[2:])
+        target = _pointer(wide, context, builder, signature.args[0], *arguments[:2])
         builder.store(builder.zext(builder.load(source, align=8), wide), target, align=4)
         return context.get_dummy_value()
 
@@ -72,7 +72,7 @@ def classify(typing: Any, array: Any, index: Any) -> Any:
 
         def load(offset: int) -> Any:
             at = builder.add(arguments[1], ir.Constant(_I64, offset))
-            pointer = _pointer(context, builder, signature.args[0], arguments[0], at, vector)
+            pointer = _pointer(vector, context, builder, signature.args[0], arguments[0], at)
             return builder.load(pointer, align=1)
 
         def every(value: int) -> Any:

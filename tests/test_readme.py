@@ -1,0 +1,74 @@
+"""Every command in the README runs, and every verb is in it."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+
+
+def blocks(mark: str) -> list[str]:
+    """Return the shell blocks between a mark and its end."""
+    return re.findall(rf"<!-- {mark} -->\n```sh\n(.*?)```\n<!-- end -->", README, re.DOTALL)
+
+
+def run(script: str, folder: Path, *, installed: bool) -> str:
+    """Run a script as a reader would, with or without the tool on the path."""
+    path = os.environ["PATH"]
+    if installed:
+        path = f"{Path(sys.executable).parent}{os.pathsep}{path}"
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", script],
+        cwd=folder,
+        env={**os.environ, "PATH": path},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_every_shell_block_is_marked_for_a_test() -> None:
+    marked = [*blocks("run"), *blocks("main command"), *blocks("test command")]
+    assert len(marked) == README.count("```sh") > 4
+
+
+def test_the_examples_run_one_after_the_other(tmp_path: Path) -> None:
+    out = run("\n".join(blocks("run")), tmp_path, installed=True)
+    assert "letters: every file is as the manifest says" in out
+    assert "[50281, " in out
+    assert "'start_row': 0, 'num_rows': 2" in out
+    assert (tmp_path / "letters-decoder" / "manifest.json").is_file()
+
+
+def test_the_main_command_runs_once_the_tool_is_installed(tmp_path: Path) -> None:
+    (command,) = blocks("main command")
+    installed = command.split(" && ", 2)[2].replace(".venv/bin/", "")
+    out = run(installed, tmp_path, installed=True)
+    assert "sample-out: every file is as the manifest says" in out
+
+
+@pytest.mark.slow
+def test_the_main_command_runs_in_a_fresh_clone(tmp_path: Path) -> None:
+    subprocess.run(["git", "clone", "-q", str(ROOT), str(tmp_path / "clone")], check=True)
+    (command,) = blocks("main command")
+    out = run(command, tmp_path / "clone", installed=False)
+    assert "sample-out: every file is as the manifest says" in out
+
+
+@pytest.mark.parametrize("verb", ["build", "verify", "plan", "schema"])
+def test_every_verb_has_help_and_is_documented(verb: str) -> None:
+    help_text = run(f"ettin-data {verb} --help", ROOT, installed=True)
+    assert "usage: ettin-data" in help_text
+    assert f"`ettin-data {verb}" in README
+
+
+def test_continuous_integration_runs_the_test_command_of_the_readme() -> None:
+    assert len(blocks("test command")) == 1
+    assert "test command" in (ROOT / ".ci" / "run").read_text()

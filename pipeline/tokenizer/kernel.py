@@ -244,11 +244,13 @@ def _scan(
     token: Any = start
     p_letter, p_number, p_other, p_white, p_space, p_run = _U0, _U0, _U0, _U0, _U0, _U0
     carried_set, carried_clear = _U0, _U0
-    mark_end, mark_order = -1, 0
+    mark_end: Any = -1
+    mark_order: Any = 0
     if prefix and text[start] != 32:
         token = start - 1
         p_white = p_space = _U1
-    at = start
+    at: Any = start
+    size: Any = 0
     ended = False
     while not ended:
         size = min(64, stop - at)

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline import sample
-from pipeline.claim import claim, release
+from pipeline.claim import claim, release, unpack_manifest
 from pipeline.digest import fingerprint, sha256_bytes
 from pipeline.drawing import DrawTask, StandingTask, draw_partition, standing_draw
 from pipeline.duplicates import WrittenPartition, find_repeated_ids
@@ -33,7 +33,7 @@ from pipeline.plan import PlannedSource, make_plan
 from pipeline.shards.mds import INDEX_NAME, index_bytes, merge_indexes
 from pipeline.shards.parquet import write_steps
 from pipeline.sources.read import SKIP_HINT
-from pipeline.steps import Window, split_files, split_windows, step_tokens
+from pipeline.steps import split_files, split_windows, step_tokens
 from pipeline.table import load_table
 from pipeline.task import Record, describe_file
 from pipeline.version import VERSION
@@ -59,6 +59,7 @@ def build(
     plan = make_plan(mixture)
     with claim(out.absolute(), mixture) as state:
         with open_engine(workers, scheduler, report) as engine:
+            unpack_manifest(state)
             manifest = _Build(mixture, state, engine).run(plan.sources)
         _remove_strangers(state.out, set(manifest["files"]))
         with publish(state.out / MANIFEST, state.scratch) as temporary:
@@ -186,10 +187,8 @@ class _Build:
     def _draw_tasks(self, planned: PlannedSource, records: list[Record]) -> list[DrawTask]:
         """Choose among all chunks of a source."""
         source = planned.source
-        lengths = {
-            record["partition"]: load_table(self._state, record["folder"])["length"].astype(np.int64)
-            for record in records
-        }
+        tables = {one["partition"]: load_table(self._state, one["folder"]) for one in records}
+        lengths = {name: table["length"].astype(np.int64) for name, table in tables.items()}
         available = sum(int(part.sum()) for part in lengths.values())
         whole, beyond = sample.target_tokens(source.name, available, source.tokens, source.epochs)
         drawn = sample.draw(source.name, lengths, beyond, self._mixture.sample.seed)
@@ -232,7 +231,8 @@ class _Build:
                 path = self._state.out / record["folder"] / INDEX_NAME
                 parts.append((path.parent.name, json.loads(path.read_bytes())))
             index = merge_indexes(parts)
-            files.update(self._publish(f"{TRAIN}/{name}/{INDEX_NAME}", index_bytes(index, merged=True)))  # fmt: skip
+            data = index_bytes(index, merged=True)
+            files.update(self._publish(f"{TRAIN}/{name}/{INDEX_NAME}", data))
             merged.append((name, index))
         root = index_bytes(merge_indexes(merged), merged=True)
         files.update(self._publish(f"{TRAIN}/{INDEX_NAME}", root))
@@ -384,7 +384,7 @@ def _describe_source(records: list[Record]) -> dict[str, Any]:
 
 
 def _remove_strangers(out: Path, known: set[str]) -> None:
-    """Remove what an earlier build of this folder left in `train/` and `order/` and this has not."""
+    """Remove what an earlier build left in `train/` and `order/` and this one has not made."""
     for room in (out / TRAIN, out / ORDER):
         for path in sorted(room.rglob("*"), reverse=True):
             if path.is_dir() and not path.is_symlink():

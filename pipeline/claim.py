@@ -23,7 +23,6 @@ from pipeline.shards.parquet import read_origin, read_steps
 from pipeline.steps import Window, split_files
 from pipeline.task import is_intact, save_record
 
-
 _LOCK = "lock"
 
 
@@ -54,8 +53,13 @@ def claim(out: Path, mixture: Mixture) -> Iterator[State]:
         _clear_scratch(state)
         with publish(state.owner, state.scratch) as temporary:
             temporary.write_text(json.dumps({"fingerprint": mixture.fingerprint}))
-        _unpack_manifest(state)
-        yield state
+        try:
+            yield state
+        except BaseException:
+            if (out / MANIFEST).exists():
+                # Nothing was begun, or all is done.
+                release(state)
+            raise
 
 
 def release(state: State) -> None:
@@ -71,7 +75,9 @@ def release(state: State) -> None:
 
 
 def _busy(out: Path) -> OutputError:
-    return OutputError(f"{out}: another build is at work here", "wait for it, or choose another --out")
+    return OutputError(
+        f"{out}: another build is at work here", "wait for it, or choose another --out"
+    )
 
 
 def _is_named(file: IO[str], path: Path) -> bool:
@@ -126,8 +132,11 @@ def _owner(state: State) -> str | None:
     return None if found is None else str(found)
 
 
-def _unpack_manifest(state: State) -> None:
-    """Turn a manifest back into the records that it was made of."""
+def unpack_manifest(state: State) -> None:
+    """Turn a finished build's manifest back into the records that it was made of, and take it away.
+
+    From then on the folder counts as unfinished.
+    """
     path = state.out / MANIFEST
     if not path.exists():
         return
@@ -135,7 +144,7 @@ def _unpack_manifest(state: State) -> None:
         manifest = read_manifest(path)
     except MismatchError:
         # Of a damaged manifest nothing is believed; everything is made again.
-        path.unlink()
+        path.rename(state.scratch / MANIFEST)
         return
     for source in manifest["sources"].values():
         for record in source["partitions"]:

@@ -35,6 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code = _run(arguments)
         sys.stdout.flush()
     except KeyboardInterrupt:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # So that another ends nothing half-way.
         print("interrupted; run the same command again to go on", file=sys.stderr)
         return _INTERRUPTED
     except BrokenPipeError:
@@ -228,8 +229,8 @@ def _plan(parsed: argparse.Namespace) -> int:
     total = sum(outlook.estimated_bytes for outlook in outlooks)
     print(
         f"{mixture.name}: {mixture.chunk.algorithm} at {mixture.chunk.size}, "
-        f"{mixture.order.algorithm}, view {mixture.order.view}; about {format_bytes(total)} of disk "
-        "(numbers with ~ are guesses from the size of the files)"
+        f"{mixture.order.algorithm}, view {mixture.order.view}; about {format_bytes(total)} of "
+        "disk (numbers with ~ are guesses from the size of the files)"
     )
     return 0
 

@@ -27,8 +27,9 @@ def sha256_file(path: Path) -> str:
 
 
 def canonical_json(declaration: object) -> bytes:
-    """Serialise a declaration of dicts, lists, strings, integers, booleans and None in its one stable form.
+    """Serialise a declaration in its one stable form.
 
+    It is made of dicts, lists, strings, integers, booleans and None.
     Raises: TypeError for anything else, floats included, since they have no single spelling.
     """
     _refuse_unstable(declaration, "$")

@@ -5,9 +5,12 @@ files that tasks write, so the cluster may be lost at any moment and nothing els
 """
 
 import logging
+import os
 import signal
+from asyncio import CancelledError
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from multiprocessing import resource_tracker
 from typing import TypeVar
 
 import dask
@@ -20,6 +23,14 @@ Task = TypeVar("Task")
 Result = TypeVar("Result")
 Report = Callable[[str, int, int], None]
 """Called with a stage's name, how many of its tasks are done, and how many there are."""
+
+_LOG = logging.getLogger(__name__)
+_SECONDS_TO_CLOSE = 2
+_CONFIG = {
+    "distributed.admin.tick.limit": "1h",
+    "distributed.scheduler.http.routes": [],
+    "distributed.worker.http.routes": [],
+}
 
 
 class Engine:
@@ -44,8 +55,12 @@ class Engine:
             for done, future in enumerate(as_completed(futures), start=1):
                 if future.status == "error":
                     raise _explain(future.exception(), stage)
+                if future.status != "finished":
+                    raise _lost(stage)
                 self._report(stage, done, len(tasks))
             results: list[Result] = self._client.gather(futures)
+        except CancelledError as error:
+            raise _lost(stage) from error
         finally:
             self._client.cancel(futures)
         return results
@@ -60,13 +75,22 @@ def _explain(error: BaseException, stage: str) -> BaseException:
     return error
 
 
+def _lost(stage: str) -> PipelineError:
+    return PipelineError(
+        f"{stage}: the scheduler went away",
+        "start it again, or another, and run the same command: what is done and intact is kept",
+    )
+
+
 @contextmanager
 def open_engine(workers: int, scheduler: str | None, report: Report) -> Iterator[Engine]:
     """Start a cluster of `workers` processes, or join the one at `scheduler`.
 
     Raises: PipelineError when no scheduler answers there.
     """
-    logging.getLogger("distributed").setLevel(logging.ERROR)
+    for name in ("distributed", "distributed.client"):
+        # What goes wrong is told by the error that it ends in.
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     if scheduler is not None:
         try:
             client = Client(scheduler, timeout=10)
@@ -76,34 +100,50 @@ def open_engine(workers: int, scheduler: str | None, report: Report) -> Iterator
                 "start one with `dask scheduler`, and workers with `dask worker ADDRESS`",
             ) from error
         with client:
+            if not client.scheduler_info()["workers"]:
+                _LOG.warning("--scheduler %s: has no workers yet, waiting for some", scheduler)
             yield Engine(client, report)
         return
-    with dask.config.set({"distributed.admin.tick.limit": "1h"}), _interrupts_held():
-        cluster = LocalCluster(
-            n_workers=workers,
-            threads_per_worker=1,
-            host="127.0.0.1",
-            dashboard_address=None,
-            # Tasks bound their own memory; spilling would only hide that they do not.
-            memory_limit=0,
-            silence_logs=logging.CRITICAL,
-        )
-        client = Client(cluster)
+    running = None
     try:
-        yield Engine(client, report)
+        with dask.config.set(_CONFIG), _interrupts_held():
+            cluster = LocalCluster(
+                n_workers=workers,
+                threads_per_worker=1,
+                host="127.0.0.1",
+                # Its web server cannot be had off; so it takes any port and shows nothing.
+                scheduler_kwargs={"dashboard": False, "dashboard_address": "127.0.0.1:0"},
+                # Tasks bound their own memory; spilling would only hide that they do not.
+                memory_limit=0,
+                silence_logs=logging.CRITICAL,
+            )
+            running = cluster, Client(cluster)
+        yield Engine(running[1], report)
     finally:
-        with suppress(TimeoutError, OSError):
-            client.close(timeout=2)
-            cluster.close(timeout=2)
+        if running is not None:
+            with _interrupts_held():
+                _stop(*running)
+
+
+def _stop(cluster: LocalCluster, client: Client) -> None:
+    """End a cluster at once: its workers hold nothing, and one at work is slow to listen."""
+    for nanny in cluster.workers.values():
+        nanny.auto_restart = False
+        if nanny.pid is not None:
+            with suppress(ProcessLookupError):
+                os.kill(nanny.pid, signal.SIGKILL)
+    with suppress(TimeoutError, OSError):
+        client.close(timeout=_SECONDS_TO_CLOSE)
+        cluster.close(timeout=_SECONDS_TO_CLOSE)
 
 
 @contextmanager
 def _interrupts_held() -> Iterator[None]:
     """Hold Ctrl-C back while workers start, which inherit that; ours comes when all have."""
+    # It is started with the first worker otherwise, and then lets Ctrl-C through for that one.
+    resource_tracker.ensure_running()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-

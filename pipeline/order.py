@@ -27,7 +27,7 @@ def permutation(num_samples: int, *, seed: int, epoch: int) -> Uint32Array:
     """
     if _vector_sha256() != _CHECK_SHA256:
         raise DefectError(
-            f"order: numpy {np.__version__} draws another permutation than ettin-pcg64dxsm-v1 fixes",
+            f"order: numpy {np.__version__} draws another permutation than ettin-pcg64dxsm-v1",
             "install the numpy that pyproject.toml names, and report this",
         )
     return _shuffle(num_samples, seed + epoch)

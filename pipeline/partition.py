@@ -4,6 +4,7 @@ Here the stages meet for one file: read, tokenize, chunk, write. What is bad in 
 build or is counted, as the mixture says; what is written appears whole or not at all.
 """
 
+import json
 from collections import Counter
 from dataclasses import dataclass
 from functools import lru_cache
@@ -18,7 +19,7 @@ from pipeline.files import publish
 from pipeline.keys import plain
 from pipeline.layout import State
 from pipeline.mixture import ChunkSpec, Origin, ShardSpec, TokenizerSpec
-from pipeline.records import Chunks, Document, Int64Array
+from pipeline.records import BoolArray, Chunks, Document, Int64Array
 from pipeline.shards.mds import MdsWriter
 from pipeline.shards.stats import write_stats
 from pipeline.sources.local import InputFile
@@ -159,19 +160,20 @@ class _Making:
 
     def _chunk(self, block: list[Document]) -> tuple[list[Document], Chunks]:
         where = self._task.file.declared
-        documents = [document for document in block if self._is_first(document)]
-        encoded = tokenize(self._tokenizer, documents, where)
-        empty = without_content(self._tokenizer, encoded)
-        if len(empty):
-            for index in empty:
-                self._drop(_error(where, documents[index], "only_special_tokens", "has only special tokens"))  # fmt: skip
-            kept = np.ones(len(documents), np.bool_)
-            kept[empty] = False
-            documents = [documents[index] for index in np.flatnonzero(kept)]
+        encoded = tokenize(self._tokenizer, block, where)
+        kept = self._judge(block, without_content(self._tokenizer, encoded))
+        documents = [block[index] for index in np.flatnonzero(kept)]
+        if not kept.all():
             encoded = select(encoded, kept)
         chunks = self._chunker.chunk(encoded.ids, encoded.offsets)
+        what = (
+            f"has a piece that decodes to nothing, which {self._task.chunk.algorithm} cannot chunk"
+        )
         for index in chunks.failed:
-            self._drop(_error(where, documents[index], "undecodable", f"has a piece that decodes to nothing, which {self._task.chunk.algorithm} cannot chunk"))  # fmt: skip
+            self._drop(_error(where, documents[index], "undecodable", what))
+            self._seen_ids.discard(documents[index].id)
+        if len(chunks.documents):
+            self._last_id = documents[chunks.documents[-1]].id
         num_failed_ids = int(np.diff(encoded.offsets)[chunks.failed].sum())
         self._num_kept += len(documents) - len(chunks.failed)
         self._tokens["in"] += len(encoded.ids) - num_failed_ids
@@ -180,16 +182,29 @@ class _Making:
         self._lengths.append(chunks.lengths())
         return documents, chunks
 
-    def _is_first(self, document: Document) -> bool:
-        # Rows do not tell two neighbours of one id apart, so those are found here; all others are
-        # found in what was written, and come back as `repeated_ids`.
-        is_repeated = document.id == self._last_id or document.id in self._seen_ids
-        self._last_id = document.id
-        if is_repeated:
-            self._drop(_error(self._task.file.declared, document, "duplicate_id", "was seen before"))  # fmt: skip
-        elif document.id in self._task.repeated_ids:
-            self._seen_ids.add(document.id)
-        return not is_repeated
+    def _judge(self, block: list[Document], empty: Int64Array) -> BoolArray:
+        """Tell which documents go on: those with content whose id was not seen before.
+
+        Rows do not tell two neighbours of one id apart, so ids that recur within a block, or after
+        the last document written, are found here, whatever was dropped between them; all others
+        are found in what was written, and come back as `repeated_ids`.
+        """
+        where = self._task.file.declared
+        kept = np.ones(len(block), np.bool_)
+        kept[empty] = False
+        near_ids = {self._last_id}
+        for index, document in enumerate(block):
+            if not kept[index]:
+                what = "has only special tokens"
+                self._drop(_error(where, document, "only_special_tokens", what))
+            elif document.id in near_ids or document.id in self._seen_ids:
+                kept[index] = False
+                self._drop(_error(where, document, "duplicate_id", "was seen before"))
+            else:
+                near_ids.add(document.id)
+                if document.id in self._task.repeated_ids:
+                    self._seen_ids.add(document.id)
+        return kept
 
     def _drop(self, error: DocumentError) -> None:
         if not self._task.skips_bad:
@@ -198,6 +213,7 @@ class _Making:
 
 
 def _error(where: str, document: Document, reason: str, what: str) -> DocumentError:
+    named = json.dumps(document.id, ensure_ascii=False)  # on one line, whatever is in it
     return DocumentError(
-        f'{where}: document {document.row + 1}: id "{document.id}" {what}', SKIP_HINT, reason
+        f"{where}: document {document.row + 1}: id {named} {what}", SKIP_HINT, reason
     )

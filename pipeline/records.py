@@ -41,7 +41,7 @@ class Chunks:
     documents: Int64Array
     """int64 [num_chunks], the index of each chunk's document in its block."""
     failed: Int64Array
-    """int64 [num_failed], documents that the algorithm cannot chunk, in order; none of their chunks is here."""
+    """int64 [num_failed], documents that cannot be chunked, in order; no chunk is of them."""
     num_discarded: int
     """Tokens of the other documents that went into no chunk."""
     num_added: int

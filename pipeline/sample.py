@@ -5,7 +5,8 @@ each partition the rows to write, in order. All arithmetic is in whole tokens.
 
 `keyed-v1` gives every chunk a number from (seed, source, partition, position) and takes chunks by
 rising number until the budget is reached, so the draw overshoots by less than one chunk, and
-neither the order of files nor the number of workers changes it. Frozen; golden vectors in the tests.
+neither the order of files nor the number of workers changes it. Frozen; golden vectors in the
+tests.
 """
 
 from collections.abc import Mapping
@@ -68,6 +69,6 @@ def draw(
 
 
 def rows_to_write(num_repetitions: int, drawn: BoolArray) -> Int64Array:
-    """Return a partition's rows in the order to write them: every repetition whole, then the drawn."""
+    """Return a partition's rows as they are written: every repetition whole, then the drawn."""
     whole = np.tile(np.arange(len(drawn)), num_repetitions)
     return np.concatenate([whole, np.flatnonzero(drawn)])

@@ -8,6 +8,7 @@ Source of the windows: Composer 0.24.1, `create_interval_scheduler`.
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -65,7 +66,7 @@ def split_windows(tokens: Int64Array, window_tokens: int, phase: str) -> list[Wi
             num_steps=stop - start,
             num_tokens=int(tokens[start:stop].sum()),
         )
-        for number, (start, stop) in enumerate(zip(bounds, bounds[1:], strict=False))
+        for number, (start, stop) in enumerate(pairwise(bounds))
     ]
 
 

@@ -16,15 +16,15 @@ from pipeline.manifest import read_manifest
 def verify(out: Path, manifest: Path | None = None) -> list[str]:
     """Compare a folder with a manifest, its own by default; return one line a mismatch.
 
-    Every file that the manifest names is hashed; a file that it does not name is a mismatch too, and
-    so is the folder's own manifest if it differs from another one that is given.
+    Every file that the manifest names is hashed; a file that it does not name is a mismatch too,
+    and so is the folder's own manifest if it is damaged or differs from another one that is given.
 
     Raises: InputError when `out` is no folder, or the given manifest cannot be used.
     """
     if not out.is_dir():
         raise InputError(f"{out}: got no folder, expected the output of a build")
     own = out / MANIFEST
-    mismatches = []
+    mismatches: list[str] = []
     if manifest is None or manifest.resolve() == own.resolve():
         expected = _expected_by_own(own, mismatches)
         if expected is None:
@@ -56,7 +56,10 @@ def _expected_by_own(own: Path, mismatches: list[str]) -> dict[str, Any] | None:
         return files
     try:
         files = json.loads(own.read_bytes())["files"]
-        return {path: {"bytes": about["bytes"], "sha256": about["sha256"]} for path, about in files.items()}
+        return {
+            path: {"bytes": about["bytes"], "sha256": about["sha256"]}
+            for path, about in files.items()
+        }
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return None
 

@@ -26,7 +26,9 @@ def make_chunker(spec: ChunkSpec, tokenizer: Tokenizer) -> Chunker:
     if spec.algorithm == "whole-v1":
         return WholeChunker(size=spec.size, cls_id=tokenizer.cls_id, sep_id=tokenizer.sep_id)
     # `add_eos` asks for what the template has done: every document ends with SEP.
-    assert spec.min_size is not None and spec.skip_below is not None and spec.seed is not None
+    assert spec.min_size is not None
+    assert spec.skip_below is not None
+    assert spec.seed is not None
     cutting = {
         "size": spec.size,
         "min_size": spec.min_size,

@@ -26,7 +26,7 @@ class Pieces:
     documents: Int64Array
     """int64 [num_pieces], the document that each piece is of."""
     borrowed: Int64Array
-    """int64 [num_pieces], how many ids a short last piece takes from the end of the piece before."""
+    """int64 [num_pieces], ids that a short last piece takes from the end of the piece before."""
     discarded: Int64Array
     """int64 [num_documents], ids of each document's pieces that were dropped."""
 

@@ -85,7 +85,9 @@ class MdsWriter:
         ids: Uint32Array,
         offsets: Int64Array,
     ) -> None:
-        """Append rows: row i has id `documents[row_documents[i]]`, ids `ids[offsets[i]:offsets[i+1]]`.
+        """Append rows: row i is of `documents[row_documents[i]]` and holds its part of `ids`.
+
+        Its part is `ids[offsets[i]:offsets[i + 1]]`.
 
         Raises: DefectError for a row without ids, InputError for an id that `dtype` cannot hold.
         """
@@ -97,9 +99,10 @@ class MdsWriter:
         largest = int(ids[offsets[0] : offsets[-1]].max())
         if largest > np.iinfo(self.dtype).max:
             row = int(np.searchsorted(offsets, int(ids.argmax()), side="right")) - 1
+            named = json.dumps(documents[row_documents[row]].decode(), ensure_ascii=False)
             raise InputError(
-                f'shards.dtype: got token id {largest} in document "'
-                f'{documents[row_documents[row]].decode()}", expected ids that fit {self.dtype}',
+                f"shards.dtype: got token id {largest} in document {named}, expected ids that fit "
+                f"{self.dtype}",
                 "set shards.dtype to uint32",
             )
         id_offsets = np.zeros(len(documents) + 1, np.int64)

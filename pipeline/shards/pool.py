@@ -5,7 +5,6 @@ know of each. The files are memory-mapped, never written to, never removed.
 """
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -40,13 +39,10 @@ class Pool:
         path = folder / INDEX_NAME
         index = json.loads(path.read_bytes())
         for shard in index["shards"]:
-            if shard["column_encodings"] not in (
-                ["str", "ndarray:uint16"],
-                ["str", "ndarray:uint32"],
-            ):
+            columns = shard["column_encodings"]
+            if columns not in (["str", "ndarray:uint16"], ["str", "ndarray:uint32"]):
                 raise InputError(
-                    f"{path}: got columns of {shard['column_encodings']}, expected an id and ids in "
-                    "uint16 or uint32"
+                    f"{path}: got columns {columns}, expected an id and ids in uint16 or uint32"
                 )
         shards = tuple(
             MdsShard(

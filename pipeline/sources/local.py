@@ -18,7 +18,7 @@ _SUFFIXES = tuple(
     for packing in (".gz", ".zstd", ".zst", "")
     if not (kind == "parquet" and packing)
 )
-# With what chunk folders and temporary files add, a name stays below the 255 bytes of a file system.
+# With what chunk folders and temporary files add, a name stays below a file system's 255 bytes.
 _SAFE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.=+@,~ -]{0,149}")
 
 
@@ -29,7 +29,7 @@ class InputFile:
     path: Path
     """Where it lies."""
     declared: str
-    """Its path as the mixture would write it: relative to the mixture file, with forward slashes."""
+    """Its path as the mixture would write it: relative to its folder, with forward slashes."""
     partition: str
     """The name of its partition: the file name less its suffix, hyphens turned to underscores."""
     kind: str

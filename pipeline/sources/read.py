@@ -10,6 +10,7 @@ they log and go on, so that neither rows nor counts can be trusted (0.10.1,
 """
 
 import hashlib
+import json
 import zlib
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
@@ -141,7 +142,8 @@ class Reader:
             id_ = _id(fields.pop(self._id_field, None), self._id_field, where)
         text = _text(fields.pop(self._text_field, None), self._text_field, where)
         if not text:
-            raise DocumentError(f'{where}: id "{id_}" has an empty text', SKIP_HINT, "empty_text")
+            named = json.dumps(id_, ensure_ascii=False)  # on one line, whatever is in it
+            raise DocumentError(f"{where}: id {named} has an empty text", SKIP_HINT, "empty_text")
         return Document(id=id_, text=text, row=row, metadata=fields)
 
 
@@ -201,7 +203,10 @@ def _decoded(value: object, where: str) -> object:
 
 
 def _describe(value: object) -> str:
-    return "missing" if value is None else f"a {type(value).__name__}"
+    if value is None:
+        return "missing"
+    name = type(value).__name__
+    return f"an {name}" if name == "int" else f"a {name}"
 
 
 def _invalid_utf8(error: UnicodeDecodeError, where: str) -> DocumentError:

@@ -76,9 +76,17 @@ def _read(path: Path) -> bytes:
 
 
 def _fetch(name: str, revision: str) -> Path:
-    from huggingface_hub import hf_hub_download
-
+    try:
+        from huggingface_hub import hf_hub_download
+    except ImportError as error:
+        raise MixtureError(
+            f"{name}: got a Hub id, expected huggingface_hub to be installed for it",
+            hint="pip install 'ettin-data[hub]', or name the path of a tokenizer.json",
+        ) from error
     try:
         return Path(hf_hub_download(name, "tokenizer.json", revision=revision))
     except Exception as error:  # Network, access and absence have many types there.
-        raise InputError(f"{name}@{revision}: cannot fetch tokenizer.json: {error}") from error
+        raise InputError(
+            f"{name}@{revision}: cannot fetch tokenizer.json: {error}",
+            hint="check the name and the commit; a gated repository wants a token (hf auth login)",
+        ) from error

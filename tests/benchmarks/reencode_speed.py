@@ -1,0 +1,191 @@
+"""Compare `ettin-reencode-v1` as a stage with its original form on one core:
+
+    python -m tests.benchmarks.reencode_speed FOLDER
+
+Enters: the corpus of `corpus`, tokenised once beforehand. Leaves: millions of ids a second and
+ratios. Method: both get the same ids; a first part warms the caches up, then both take turns
+(A B A B), each turn on a part that neither has seen; every chunk of both is compared.
+
+The original form is written from the published script: chunk by chunk, it decodes with the
+`tokenizers` library, cleans up spaces as `transformers` 4.57.6 does, looks at the first character,
+encodes again and cuts. The layers that `transformers` puts around this are left out.
+"""
+
+import argparse
+import os
+import statistics
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+os.environ["TOKENIZERS_PARALLELISM"] = "false"
+os.environ["RAYON_NUM_THREADS"] = "1"
+
+from tokenizers import Tokenizer as Library
+
+from pipeline.chunks.reencode import ReencodeChunker
+from pipeline.sources.read import BLOCK_BYTES
+from pipeline.tokenizer import Encoded, Tokenizer, load
+from pipeline.tokenizer.load import read_json
+from pipeline.tokenizer.reference import make_reference
+from tests.benchmarks import corpus
+
+# Size, smallest last chunk, and what is dropped: as published for pre-training and for extension.
+SETTINGS = ((1024, 512, 128), (8192, 512, 128))
+SEED = 42
+
+
+def main() -> None:
+    """Parse, tokenise, time, print."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    corpus.add_arguments(parser)
+    parser.add_argument("--part-megabytes", type=float, default=20, help="of text for each turn")
+    parser.add_argument("--repetitions", type=int, default=5)
+    options = parser.parse_args()
+    corpus.ensure(options.corpus, options.megabytes)
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+
+    tokenizer = load("modernbert", add_prefix_space=True)
+    library = make_reference("modernbert", read_json("modernbert"), add_prefix_space=True)
+    print("| text | size | original, M ids/s | ours, M ids/s | ratio (median) | ratios |")
+    print("|---|---|---|---|---|---|")
+    for kind in corpus.KINDS:
+        num_parts = options.repetitions + 1
+        parts = [
+            [tokenizer.encode(block) for block in _blocks(texts)]
+            for texts in _parts(options.corpus, kind, options.part_megabytes, num_parts)
+        ]
+        for setting in SETTINGS:
+            _compare(kind, setting, parts, tokenizer, library)
+
+
+def _compare(
+    kind: str,
+    setting: tuple[int, int, int],
+    parts: list[list[Encoded]],
+    tokenizer: Tokenizer,
+    library: Library,
+) -> None:
+    original, ours, ratios = [], [], []
+    for number, blocks in enumerate(parts):
+        num_ids = sum(block.ids.size for block in blocks)
+        documents = [
+            block.ids[start:stop].tolist()
+            for block in blocks
+            for start, stop in zip(block.offsets, block.offsets[1:], strict=False)
+        ]
+        started = time.perf_counter()
+        expected = list(original_chunks(library, documents, *setting))
+        middle = time.perf_counter()
+        size, min_size, skip_below = setting
+        chunker = ReencodeChunker(
+            tokenizer, size=size, min_size=min_size, skip_below=skip_below, seed=SEED
+        )
+        got = [chunker.chunk(block.ids, block.offsets) for block in blocks]
+        stopped = time.perf_counter()
+        same_ids = np.array_equal(
+            np.concatenate(expected), np.concatenate([chunks.ids for chunks in got])
+        )
+        same_lengths = np.array_equal(
+            [len(chunk) for chunk in expected],
+            np.concatenate([chunks.lengths() for chunks in got]),
+        )
+        if not (same_ids and same_lengths):
+            raise SystemExit(f"{kind} at {size}: chunks differ")
+        if number:  # The first part warms up.
+            original.append(num_ids / (middle - started) / 1e6)
+            ours.append(num_ids / (stopped - middle) / 1e6)
+            ratios.append((middle - started) / (stopped - middle))
+    listed = " ".join(f"{ratio:.0f}" for ratio in ratios)
+    print(
+        f"| {kind} | {setting[0]} | {statistics.median(original):.2f} "
+        f"| {statistics.median(ours):.1f} | **{statistics.median(ratios):.0f}** | {listed} |",
+        flush=True,
+    )
+
+
+def original_chunks(
+    library: Library,
+    documents: Sequence[list[int]],
+    size: int,
+    min_size: int,
+    skip_below: int,
+) -> Iterator[list[int]]:
+    """Chunk as the published script does, one document after the other."""
+    random = np.random.RandomState(SEED)
+    length = size - 2
+    for ids in documents:
+        stored: list[list[int]] = []
+        for start in range(0, len(ids), length):
+            piece = ids[start : start + length]
+            if len(piece) < skip_below and start:
+                continue
+            if len(piece) < min_size and stored:
+                borrowed = int(random.randint(0, length - len(piece)))
+                if borrowed:
+                    before = stored[-1]
+                    piece = before[-borrowed:] + piece
+                    stored[-1] = _enforce(library, before[:-borrowed], size)
+            stored.append(_enforce(library, piece, size))
+        yield from stored
+
+
+def _enforce(library: Library, ids: list[int], size: int) -> list[int]:
+    cls_id = library.token_to_id("[CLS]")
+    text = _clean_up(library.decode(ids, skip_special_tokens=True))
+    if text[0] != " ":
+        ids = library.encode(text).ids[:size]
+    return ids if ids[0] == cls_id else [cls_id, *ids]
+
+
+def _clean_up(text: str) -> str:
+    return (
+        text.replace(" .", ".")
+        .replace(" ?", "?")
+        .replace(" !", "!")
+        .replace(" ,", ",")
+        .replace(" ' ", "'")
+        .replace(" n't", "n't")
+        .replace(" 'm", "'m")
+        .replace(" 's", "'s")
+        .replace(" 've", "'ve")
+        .replace(" 're", "'re")
+    )
+
+
+def _parts(folder: Path, kind: str, size: float, count: int) -> Iterator[list[str]]:
+    """Yield consecutive parts of the corpus, each of about `size` megabytes."""
+    part: list[str] = []
+    rest = size * 1e6
+    for path in corpus.files(folder, kind):
+        for text in corpus.read(path):
+            part.append(text)
+            rest -= len(text.encode())
+            if rest <= 0:
+                yield part
+                part, rest, count = [], size * 1e6, count - 1
+                if count == 0:
+                    return
+
+
+def _blocks(texts: list[str]) -> Iterator[list[str]]:
+    """Yield blocks of documents as the build reads them."""
+    block: list[str] = []
+    size = 0
+    for text in texts:
+        block.append(text)
+        size += len(text)
+        if size >= BLOCK_BYTES:
+            yield block
+            block, size = [], 0
+    if block:
+        yield block
+
+
+if __name__ == "__main__":
+    main()

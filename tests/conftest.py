@@ -1,0 +1,94 @@
+"""What several end-to-end tests share: a finished small build, and a cluster that stays up."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+import builds
+
+Build = Callable[..., Path]
+
+
+@pytest.fixture(scope="session")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The small mixture's file, beside its inputs; not to be changed."""
+    return builds.write_inputs(tmp_path_factory.mktemp("small"))
+
+
+@pytest.fixture(scope="session")
+def finished(small: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The output of the small mixture, built by the command with one worker; not to be changed."""
+    out = tmp_path_factory.mktemp("finished") / "out"
+    builds.run_well("build", small, "--out", out, "--workers", "1")
+    return out
+
+
+@pytest.fixture(scope="session")
+def expected(finished: Path) -> dict[str, str]:
+    """The digests of `finished`."""
+    return builds.digests(finished)
+
+
+@pytest.fixture(scope="session")
+def scheduler(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a cluster as a user would start it: a scheduler and two workers."""
+    folder = tmp_path_factory.mktemp("cluster")
+    contact = folder / "scheduler.json"
+    dask = [sys.executable, "-m", "dask"]
+    commands = [
+        [*dask, "scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard",
+         "--scheduler-file", str(contact)],
+        [*dask, "worker", "--scheduler-file", str(contact), "--nworkers", "2", "--nthreads", "1",
+         "--no-dashboard", "--memory-limit", "0", "--local-directory", str(folder)],
+    ]  # fmt: skip
+    with (folder / "log").open("w") as log:
+        processes = [
+            subprocess.Popen(
+                one,
+                cwd=folder,
+                env=builds.environment(),
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+            for one in commands
+        ]
+        try:
+            yield _address(contact, folder / "log")
+        finally:
+            for process in processes:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait(timeout=30)
+
+
+def _address(contact: Path, log: Path) -> str:
+    stop = time.monotonic() + 60
+    while time.monotonic() < stop:
+        if contact.exists() and contact.stat().st_size:
+            return str(json.loads(contact.read_text())["address"])
+        time.sleep(0.05)
+    raise AssertionError(f"no scheduler: {log.read_text()}")
+
+
+@pytest.fixture(scope="session")
+def build_here(scheduler: str) -> Build:
+    """A function that builds in this process on the cluster that stays up: quick, as all is warm."""
+    from pipeline.build import build
+    from pipeline.mixture import load
+
+    def build_(mixture: Path, out: Path, *settings: str) -> Path:
+        build(load(mixture, settings), out, workers=1, scheduler=scheduler, report=_quiet)
+        return out
+
+    return build_
+
+
+def _quiet(stage: str, done: int, total: int) -> None:
+    pass

@@ -1,0 +1,116 @@
+"""Pools: rows of many shards by their position, and what an order needs to know of them."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from strategies import QUICK, Row, rows
+from test_mds import write
+
+from pipeline.errors import InputError
+from pipeline.records import Int64Array
+from pipeline.shards.mds import Dtype, index_bytes, merge_indexes
+from pipeline.shards.pool import ROW_DTYPE, Pool
+
+CLS, SEP = 7, 8
+
+
+def fnv1a(data: bytes) -> int:
+    digest = 0xCBF29CE484222325
+    for byte in data:
+        digest = (digest ^ byte) * 0x100000001B3 % 2**64
+    return digest
+
+
+def test_the_hash_is_fnv_1a() -> None:
+    # Vectors of the function's authors.
+    assert fnv1a(b"") == 0xCBF29CE484222325
+    assert fnv1a(b"a") == 0xAF63DC4C8601EC8C
+    assert fnv1a(b"foobar") == 0x85944171F73967E8
+
+
+def offsets(found: list[Row]) -> Int64Array:
+    return np.array([len(row.ids) for row in found], np.int64)
+
+
+@QUICK
+@given(st.data())
+def test_any_rows_in_any_order_come_out_of_many_shards(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    dtype: Dtype = data.draw(st.sampled_from(["uint16", "uint32"]))
+    written = data.draw(rows(60_000))
+    folder = tmp_path_factory.mktemp("pool")
+    write(folder, written, dtype=dtype, size_limit=data.draw(st.integers(230, 500)))
+    pool = Pool.open(folder)
+    assert pool.num_rows.sum() == len(written)
+    assert pool.lengths().tolist() == [len(row.ids) for row in written]
+    places = st.lists(st.integers(0, len(written) - 1), max_size=30) if written else st.just([])
+    asked = np.array(data.draw(places), np.int64)
+    expected = [written[row] for row in asked.tolist()]
+    gathered = pool.gather(asked, offsets(expected))
+    assert gathered.dtype == np.uint32
+    assert gathered.tolist() == [id_ for row in expected for id_ in row.ids]
+    assert pool.document_ids(asked) == [row.id for row in expected]
+
+
+@QUICK
+@given(written=rows(12), dtype=st.sampled_from(["uint16", "uint32"]))
+def test_the_table_says_of_every_row_what_the_row_says(
+    tmp_path_factory: pytest.TempPathFactory, written: list[Row], dtype: Dtype
+) -> None:
+    folder = tmp_path_factory.mktemp("table")
+    write(folder, written, dtype=dtype, size_limit=260)
+    table = Pool.open(folder).table(CLS, SEP)
+    assert table.dtype == ROW_DTYPE
+    assert table.tolist() == [
+        (len(row.ids), row.ids[0] == CLS, row.ids[-1] == SEP, fnv1a(row.id.encode()))
+        for row in written
+    ]
+
+
+def test_a_merged_index_joins_the_rows_of_its_folders(tmp_path: Path) -> None:
+    one = [Row("a", [1, 2]), Row("b", [3])]
+    two = [Row("c", [4]), Row("d", [5, 6])]
+    indexes = [
+        (name, write(tmp_path / name, part, size_limit=230))
+        for name, part in (("two", two), ("one", one))
+    ]
+    (tmp_path / "index.json").write_bytes(index_bytes(merge_indexes(indexes), merged=True))
+    pool = Pool.open(tmp_path)
+    assert pool.document_ids(np.arange(4)) == ["c", "d", "a", "b"]
+    assert pool.gather(np.array([3, 1, 0]), np.array([1, 2, 1])).tolist() == [3, 5, 6, 4]
+
+
+def test_an_empty_pool_has_no_rows(tmp_path: Path) -> None:
+    write(tmp_path, [])
+    pool = Pool.open(tmp_path)
+    assert len(pool.lengths()) == len(pool.table(CLS, SEP)) == 0
+    assert len(pool.gather(np.empty(0, np.int64), np.empty(0, np.int64))) == 0
+
+
+def test_lengths_that_are_not_the_rows_are_an_error(tmp_path: Path) -> None:
+    write(tmp_path, [Row("a", [1, 2, 3])])
+    with pytest.raises(InputError, match="row 0: "):
+        Pool.open(tmp_path).gather(np.zeros(1, np.int64), np.array([2]))
+
+
+def test_shards_of_other_columns_are_an_error(tmp_path: Path) -> None:
+    index = write(tmp_path, [Row("a", [1])])
+    index["shards"][0]["column_encodings"] = ["str", "ndarray:uint8"]
+    (tmp_path / "index.json").write_text(json.dumps(index))
+    with pytest.raises(InputError, match=r"got columns \['str', 'ndarray:uint8'\], expected an id"):
+        Pool.open(tmp_path)
+
+
+def test_a_damaged_row_is_named_with_its_file(tmp_path: Path) -> None:
+    write(tmp_path, [Row("a", [1]), Row("b", [2])])
+    path = tmp_path / "shard.00000.mds"
+    data = bytearray(path.read_bytes())
+    data[-6] = 9
+    path.write_bytes(data)
+    with pytest.raises(InputError, match=r"shard\.00000\.mds: row 1: got bytes that are no row"):
+        Pool.open(tmp_path).table(CLS, SEP)

@@ -62,10 +62,12 @@ def build(
             unpack_manifest(state)
             manifest = _Build(mixture, state, engine).run(plan.sources)
         _remove_strangers(state.out, set(manifest["files"]))
+        data = manifest_bytes(manifest)
         with publish(state.out / MANIFEST, state.scratch) as temporary:
-            temporary.write_bytes(manifest_bytes(manifest))
+            temporary.write_bytes(data)
         release(state)
-    return manifest
+    written: Manifest = json.loads(data)
+    return written
 
 
 class _Build:

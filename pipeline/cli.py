@@ -5,6 +5,7 @@ input; 130: interrupted; 141: whoever read stdout has gone.
 """
 
 import argparse
+import io
 import json
 import os
 import signal
@@ -31,6 +32,9 @@ _READER_GONE = 128 + signal.SIGPIPE
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     arguments = sys.argv[1:] if arguments is None else arguments
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # As stderr is from the start: no name of a file is a reason to fail.
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         code = _run(arguments)
         sys.stdout.flush()

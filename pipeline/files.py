@@ -51,7 +51,7 @@ def publish(path: Path, scratch: Path) -> Iterator[Path]:
         yield temporary
         _sync(temporary)
         path.parent.mkdir(parents=True, exist_ok=True)
-        if path.is_dir() or (temporary.is_dir() and path.exists()):
+        if path.is_dir() or (temporary.is_dir() and os.path.lexists(path)):
             # A folder takes the place of nothing but an empty one, nor a file that of a folder.
             path.rename(scratch / uuid.uuid4().hex)
         temporary.rename(path)

@@ -42,7 +42,8 @@ def verify(out: Path, manifest: Path | None = None) -> list[str]:
         checked = pool.map(lambda path: _check(out / path, path, expected[path]), sorted(expected))
         mismatches += [mismatch for mismatch in checked if mismatch is not None]
     known = {*expected, MANIFEST}
-    mismatches += [f"{path}: is not in the manifest" for path in _files(out) if path not in known]
+    strangers = (path for path in _files(out) if path not in known)
+    mismatches += [f"{_spelled(path)}: is not in the manifest" for path in strangers]
     return sorted(mismatches)
 
 
@@ -68,6 +69,11 @@ def _files(out: Path) -> Iterator[str]:
     for path in out.rglob("*"):
         if not path.is_dir() or path.is_symlink():
             yield path.relative_to(out).as_posix()
+
+
+def _spelled(path: str) -> str:
+    # A stranger may have any name, and each gets one line.
+    return path if path.isprintable() else path.encode("unicode_escape").decode()
 
 
 def _check(path: Path, name: str, about: dict[str, Any]) -> str | None:

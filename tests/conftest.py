@@ -9,9 +9,8 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import pytest
-
 import builds
+import pytest
 
 Build = Callable[..., Path]
 
@@ -79,7 +78,7 @@ def _address(contact: Path, log: Path) -> str:
 
 @pytest.fixture(scope="session")
 def build_here(scheduler: str) -> Build:
-    """A function that builds in this process on the cluster that stays up: quick, as all is warm."""
+    """Builds in this process on the cluster that stays up, which is quick, as all is warm."""
     from pipeline.build import build
     from pipeline.mixture import load
 

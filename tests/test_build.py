@@ -1,4 +1,4 @@
-"""The same mixture and inputs give the same bytes, however, wherever and how often they are built."""
+"""One mixture and one set of inputs give the same bytes, wherever and however they are built."""
 
 import json
 import os
@@ -6,9 +6,8 @@ import shutil
 import subprocess
 from pathlib import Path
 
-import pytest
-
 import builds
+import pytest
 from conftest import Build
 
 SHARD = "train/long/long_0-tokenized-chunked-128-64-16-backfill-nodups/shard.00003.mds"

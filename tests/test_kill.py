@@ -8,9 +8,8 @@ import subprocess
 import time
 from pathlib import Path
 
-import pytest
-
 import builds
+import pytest
 from conftest import Build
 
 NUM_KILLS = 20
@@ -18,12 +17,14 @@ SEED = 20_250_807
 
 
 @pytest.fixture(scope="module")
-def seconds(small: Path, tmp_path_factory: pytest.TempPathFactory) -> float:
-    """How long a build takes from when it has claimed its folder."""
+def seconds(small: Path, finished: Path, tmp_path_factory: pytest.TempPathFactory) -> float:
+    """How long a build takes from when it has claimed its folder, when all is compiled."""
+    assert finished.is_dir()
     out = tmp_path_factory.mktemp("timed") / "out"
     process = _started(small, out)
     began = time.monotonic()
-    assert process.wait(builds.SECONDS) == 0
+    process.communicate(timeout=builds.SECONDS)
+    assert process.returncode == 0
     return time.monotonic() - began
 
 
@@ -81,7 +82,7 @@ def test_many_kills_of_one_folder_end_in_the_same_bytes(
 ) -> None:
     draw = random.Random(SEED)
     out = tmp_path / "out"
-    for _ in range(5):
+    for _ in range(3):
         process = _started(small, out)
         time.sleep(draw.uniform(0.3, 0.9) * seconds)
         _kill_group(process)
@@ -111,7 +112,8 @@ def _harm(path: Path, draw: random.Random) -> None:
     match draw.choice(["flip", "cut", "remove", "zero"]):
         case "flip" if data:
             place = draw.randrange(len(data))
-            path.write_bytes(data[:place] + bytes([data[place] ^ 1 << draw.randrange(8)]) + data[place + 1 :])  # fmt: skip
+            flipped = bytes([data[place] ^ 1 << draw.randrange(8)])
+            path.write_bytes(data[:place] + flipped + data[place + 1 :])
         case "cut":
             path.write_bytes(data[: draw.randrange(len(data) + 1)])
         case "zero":
@@ -130,7 +132,7 @@ def test_damage_to_what_a_killed_build_left_is_mended(
     _kill_group(process)
     owner = left / ".ettin" / "mixture.json"
     assert owner.exists(), "the build was done before it was killed"
-    for number in range(12):
+    for number in range(8):
         draw = random.Random(SEED + number)
         out = shutil.copytree(left, tmp_path / f"out-{number}")
         files = sorted(path for path in out.rglob("*") if path.is_file())
@@ -142,7 +144,7 @@ def test_damage_to_what_a_killed_build_left_is_mended(
         _assert_finished(out, expected)
 
 
-@pytest.mark.parametrize("part", [0.02, 0.3, 0.55, 0.75, 0.9])
+@pytest.mark.parametrize("part", [0.02, 0.3, 0.55, 0.7])
 def test_ctrl_c_ends_a_build_at_once_and_it_goes_on_to_the_same_bytes(
     part: float, small: Path, seconds: float, tmp_path: Path, build_here: Build,
     expected: dict[str, str],
@@ -154,9 +156,7 @@ def test_ctrl_c_ends_a_build_at_once_and_it_goes_on_to_the_same_bytes(
     began = time.monotonic()
     stdout, stderr = process.communicate(timeout=30)
     took = time.monotonic() - began
-    if process.returncode == 0:
-        pytest.fail("the build was done before it was interrupted")
-    assert process.returncode == 130, stderr
+    assert process.returncode == 130, f"done before it was interrupted, or failed:\n{stderr}"
     assert "interrupted; run the same command again to go on" in stderr
     assert "Traceback" not in stderr
     assert "Error" not in stderr

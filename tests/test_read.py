@@ -76,6 +76,12 @@ def halves(pack: Callable[[bytes], bytes]) -> Callable[[bytes], bytes]:
     return lambda data: pack(data[:20]) + pack(data[20:])
 
 
+PACK_BY_SUFFIX: dict[str, Callable[[bytes], bytes]] = {
+    ".jsonl": bytes,
+    ".gz": gzip.compress,
+    ".zst": zstd,
+}
+
 SKIPPABLE = struct.pack("<II", 0x184D2A50, 5) + b"notes"
 PACKINGS: dict[str, tuple[str, Callable[[bytes], bytes]]] = {
     "plain": ("f.jsonl", bytes),
@@ -139,7 +145,7 @@ def test_ends_of_lines_and_blank_lines_make_no_documents(tmp_path: Path, data: b
 @pytest.mark.parametrize("name", ["f.jsonl", "f.jsonl.gz", "f.jsonl.zst"])
 def test_a_line_longer_than_many_reads_stays_whole(tmp_path: Path, name: str) -> None:
     long = [("before", "x"), ("long", "word " * 400_000), ("after", "y")]
-    pack = {"jsonl": bytes, "gz": gzip.compress, "zst": zstd}[name.rsplit(".", 1)[-1]]
+    pack = PACK_BY_SUFFIX[Path(name).suffix]
     documents, _ = read_all(input_file(tmp_path, name, pack(lines(long))))
     assert pairs(documents) == long
 
@@ -173,7 +179,7 @@ def test_any_documents_in_any_members_come_back(
     expected = [(str(number), text) for number, text in enumerate(documents)]
     data = b"".join(line(*document) + end for document in expected)
     places = [0, *sorted(min(place, len(data)) for place in at), len(data)]
-    pack = {"jsonl": bytes, "gz": gzip.compress, "zst": zstd}[name.rsplit(".", 1)[-1]]
+    pack = PACK_BY_SUFFIX[Path(name).suffix]
     packed = b"".join(pack(data[a:b]) for a, b in pairwise(places))
     assert pairs(read_all(input_file(tmp_path, name, packed))[0]) == expected
 
@@ -291,7 +297,7 @@ def test_metadata_that_python_cannot_hold_harms_no_document(tmp_path: Path) -> N
 @pytest.mark.parametrize("name", ["f.jsonl", "f.jsonl.gz", "f.jsonl.zst"])
 def test_clean_json_lines_read_as_datatrove_reads_them(tmp_path: Path, name: str) -> None:
     expected = [(str(number), f"text {number} \u00e9\n") for number in range(300)]
-    pack = {"jsonl": bytes, "gz": gzip.compress, "zst": zstd}[name.rsplit(".", 1)[-1]]
+    pack = PACK_BY_SUFFIX[Path(name).suffix]
     ours, _ = read_all(input_file(tmp_path, name, pack(lines(expected))))
     theirs = JsonlReader(str(tmp_path), glob_pattern=name).run()
     assert pairs(ours) == [(one.id, one.text) for one in theirs] == expected

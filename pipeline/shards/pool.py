@@ -74,8 +74,8 @@ class Pool:
         """Return the id of the document of each of a few rows."""
         ids = [""] * len(rows)
         for shard, where, local in self._by_shard(rows):
-            for position, row in zip(where.tolist(), local.tolist(), strict=True):
-                ids[position] = shard.document_id(row)
+            for position, id_ in zip(where.tolist(), shard.document_ids(local), strict=True):
+                ids[position] = id_
         return ids
 
     def _by_shard(self, rows: Int64Array) -> list[tuple[MdsShard, Int64Array, Int64Array]]:

@@ -68,9 +68,9 @@ def files(folder: Path, kind: str) -> list[Path]:
 
 def read(path: Path) -> list[str]:
     """Read the texts of one file."""
-    opened = gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb")
-    with opened as file:
-        return [json.loads(line)["text"] for line in file]
+    data = path.read_bytes()
+    lines = (gzip.decompress(data) if path.suffix == ".gz" else data).splitlines()
+    return [json.loads(line)["text"] for line in lines]
 
 
 def head(texts: list[str], num_megabytes: float) -> list[str]:

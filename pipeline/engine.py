@@ -7,16 +7,17 @@ files that tasks write, so the cluster may be lost at any moment and nothing els
 import logging
 import os
 import signal
+import threading
 from asyncio import CancelledError
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
 from multiprocessing import resource_tracker
+from queue import Empty, SimpleQueue
 from typing import TypeVar
 
 import dask
-from distributed import Client, LocalCluster, as_completed
+from distributed import Client, Future, LocalCluster
 from distributed.scheduler import KilledWorker
-from distributed.utils import get_mp_context
 
 from pipeline.errors import OutputError, PipelineError
 
@@ -26,21 +27,20 @@ Report = Callable[[str, int, int], None]
 """Called with a stage's name, how many of its tasks are done, and how many there are."""
 
 _LOG = logging.getLogger(__name__)
+_SECONDS_BETWEEN_LOOKS = 0.1
 _SECONDS_TO_CLOSE = 2
+WORKER_ENVIRONMENT = {"MALLOC_TRIM_THRESHOLD_": 1 << 28, "MALLOC_MMAP_THRESHOLD_": 1 << 25}
+"""Keeps freed memory in the process. By dask's own settings it goes back to the system after every
+block of documents, only to be asked for again, which takes about a tenth of a partition's time;
+what a task holds at once is bounded in any case."""
 _CONFIG = {
     "distributed.admin.tick.limit": "1h",
     "distributed.scheduler.http.routes": [],
     "distributed.worker.http.routes": [],
     # A sample of every thread's stack each 10 ms, which nobody looks at.
     "distributed.worker.profile.enabled": False,
-    # Else freed memory goes back to the system after every block of documents, only to be asked for
-    # again, which took a fifth of all time. What tasks hold at once is bounded in any case.
-    "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": 1 << 28,
-    "distributed.nanny.pre-spawn-environ.MALLOC_MMAP_THRESHOLD_": 1 << 28,
-    "distributed.worker.multiprocessing-method": "forkserver",
+    **{f"distributed.nanny.pre-spawn-environ.{k}": v for k, v in WORKER_ENVIRONMENT.items()},
 }
-# Imported once, by the process that all workers are forked from.
-_PRELOADED = ("distributed.nanny", "pipeline.partition", "pipeline.drawing", "pipeline.ordering")
 
 
 class Engine:
@@ -62,18 +62,54 @@ class Engine:
         self._report(stage, 0, len(tasks))
         futures = [self._client.submit(function, task, pure=False) for task in tasks]
         try:
-            for done, future in enumerate(as_completed(futures), start=1):
-                if future.status == "error":
-                    raise _explain(future.exception(), stage)
-                if future.status != "finished":
-                    raise _lost(stage)
-                self._report(stage, done, len(tasks))
+            with closing(_as_they_end(futures)) as ended:
+                for done, future in enumerate(ended, start=1):
+                    if future.status == "error":
+                        raise _explain(future.exception(), stage)
+                    if future.status != "finished":
+                        raise _lost(stage)
+                    self._report(stage, done, len(tasks))
             results: list[Result] = self._client.gather(futures)
         except CancelledError as error:
             raise _lost(stage) from error
         finally:
             self._client.cancel(futures)
         return results
+
+
+def _as_they_end(futures: Sequence[Future]) -> Generator[Future, None, None]:
+    """Yield futures as they end, and raise KeyboardInterrupt soon after a Ctrl-C.
+
+    Looked for here and not raised by Python, which loses it where it falls into a callback of the
+    collector, as dask has one, and goes on.
+    """
+    ended: SimpleQueue[Future] = SimpleQueue()
+    for future in futures:
+        future.add_done_callback(ended.put)
+    with _interrupts_noted() as noted:
+        for _ in futures:
+            while True:
+                if noted:
+                    raise KeyboardInterrupt
+                try:
+                    future = ended.get(timeout=_SECONDS_BETWEEN_LOOKS)
+                except Empty:
+                    continue
+                break
+            yield future
+
+
+@contextmanager
+def _interrupts_noted() -> Iterator[list[int]]:
+    noted: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield noted  # Where none arrives.
+        return
+    before = signal.signal(signal.SIGINT, lambda number, frame: noted.append(number))
+    try:
+        yield noted
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _explain(error: BaseException, stage: str) -> BaseException:
@@ -117,7 +153,6 @@ def open_engine(workers: int, scheduler: str | None, report: Report) -> Iterator
     running = None
     try:
         with dask.config.set(_CONFIG), _interrupts_held():
-            get_mp_context().set_forkserver_preload(list(_PRELOADED))
             cluster = LocalCluster(
                 n_workers=workers,
                 threads_per_worker=1,

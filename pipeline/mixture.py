@@ -81,7 +81,9 @@ class TokenizerSpec:
     )
     add_prefix_space: bool = field(
         default=False,
-        metadata=key(Flag(), "Whether a space is put before every segment that does not begin with one."),
+        metadata=key(
+            Flag(), "Whether a space is put before every segment that does not begin with one."
+        ),
     )
 
     def __post_init__(self) -> None:

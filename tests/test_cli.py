@@ -73,7 +73,7 @@ def test_misuse_says_what_and_how_and_exits_2(
 def test_a_mixture_that_is_missing_or_wrong_exits_2(
     verb: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    options = ["--out", tmp_path / "out"] if verb == "build" else []
+    options = ["--out", str(tmp_path / "out")] if verb == "build" else []
     for name, message in (
         ("nothing", '"nothing": got neither a file nor one of the shipped mixtures'),
         ("nothing.yaml", "nothing.yaml: got no file (No such file or directory), expected a mix"),

@@ -34,6 +34,7 @@ def test_without_chunks_percentiles_are_nan_as_published(tmp_path: Path) -> None
     stats, deciles = written(tmp_path, [])
     assert '"0th": NaN, ' in stats
     assert list(json.loads(stats)["percentiles"]) == KEYS
+    assert list(json.loads(deciles)) == [f"{k}k" for k in range(9)]
     assert all(chunks == [] for chunks in json.loads(deciles).values())
 
 

@@ -129,7 +129,10 @@ class ReencodeChunker:
         self, runs: _Runs, which: Int64Array, limit: int
     ) -> tuple[Uint8Array, Int64Array, BoolArray]:
         """Decode and clean up the runs `which`, or the first `limit` bytes of each."""
-        return _clean_text(runs.ids, runs.starts[which], runs.stops[which], self._spelling, limit)
+        cleaned: tuple[Uint8Array, Int64Array, BoolArray] = _clean_text(
+            runs.ids, runs.starts[which], runs.stops[which], self._spelling, limit
+        )
+        return cleaned
 
     def _assemble(
         self, runs: _Runs, kept: Int64Array, again: Int64Array, encoded: Encoded
@@ -179,14 +182,14 @@ def _mend_utf8(
             mended[run] = part.decode(errors="replace").encode()
     if not mended:
         return text, offsets
-    parts: list[bytes | Uint8Array] = []
+    parts: list[bytes | memoryview] = []
     before = 0
     lengths = np.diff(offsets)
     for run, part in mended.items():
-        parts += [text[before : offsets[run]], part]
+        parts += [text[before : offsets[run]].data, part]
         before = offsets[run + 1]
         lengths[run] = len(part)
-    parts.append(text[before:])
+    parts.append(text[before:].data)
     return np.frombuffer(b"".join(parts), np.uint8), np.concatenate([[0], np.cumsum(lengths)])
 
 
@@ -202,7 +205,7 @@ def _join(left: _Runs, right: _Runs) -> _Runs:
     return _Runs(out, starts, stops)
 
 
-@njit(cache=True, nogil=True)  # type: ignore[misc]
+@njit(cache=True, nogil=True)
 def _copy(
     ids: Uint32Array, sources: Int64Array, starts: Int64Array, stops: Int64Array, out: Uint32Array
 ) -> None:
@@ -211,7 +214,7 @@ def _copy(
         out[starts[run] : stops[run]] = ids[sources[run] : sources[run] + length]
 
 
-@njit(cache=True, nogil=True)  # type: ignore[misc]
+@njit(cache=True, nogil=True)
 def _find_first_bytes(
     ids: Uint32Array, starts: Int64Array, stops: Int64Array, spelling: _Spelling, out: Int64Array
 ) -> None:
@@ -227,13 +230,13 @@ def _find_first_bytes(
                 break
 
 
-@njit(cache=True, nogil=True)  # type: ignore[misc]
-def _num_bytes(spelling: _Spelling, token: int) -> int:
+@njit(cache=True, nogil=True)
+def _num_bytes(spelling: _Spelling, token: int) -> np.int64:
     length = np.int64(spelling.heads[token, _HEAD_BYTES - 1])
     return length if length < _HEAD_BYTES else spelling.stops[token] - spelling.starts[token]
 
 
-@njit(cache=True, nogil=True)  # type: ignore[misc]
+@njit(cache=True, nogil=True)
 def _clean_text(
     ids: Uint32Array, starts: Int64Array, stops: Int64Array, spelling: _Spelling, limit: int
 ) -> tuple[Uint8Array, Int64Array, BoolArray]:
@@ -265,7 +268,7 @@ def _clean_text(
     return out[: offsets[-1]], offsets, is_ascii
 
 
-@njit(cache=True, nogil=True)  # type: ignore[misc]
+@njit(cache=True, nogil=True)
 def _clean_up(text: Uint8Array, start: int, stop: int) -> int:
     """Clean up `text[start:stop]` in place; return where it now stops.
 
@@ -303,10 +306,10 @@ def _clean_up(text: Uint8Array, start: int, stop: int) -> int:
             text[end] = _SPACE
             end += 1
         hit = _next_candidate(text, at, stop)
-    return _move(text, at, stop, end)
+    return int(_move(text, at, stop, end))
 
 
-@njit(cache=True, nogil=True)  # type: ignore[misc]
+@njit(cache=True, nogil=True)
 def _next_candidate(text: Uint8Array, at: int, stop: int) -> int:
     """Return where the next space stands that the clean-up may take, or `stop`."""
     while at < stop:
@@ -324,14 +327,14 @@ def _next_candidate(text: Uint8Array, at: int, stop: int) -> int:
     return stop
 
 
-@njit(cache=True, nogil=True)  # type: ignore[misc]
+@njit(cache=True, nogil=True)
 def _can_go(byte: int, second: int, third: int) -> bool:
     is_mark = (second == _POINT) | (second == _QUESTION) | (second == _BANG) | (second == _COMMA)
     is_quote = (second == _QUOTE) | ((second == _N) & (third == _QUOTE))
     return (byte == _SPACE) & (is_mark | is_quote)
 
 
-@njit(cache=True, nogil=True)  # type: ignore[misc]
+@njit(cache=True, nogil=True)
 def _move(text: Uint8Array, start: int, stop: int, to: int) -> int:
     """Move `text[start:stop]` down to `to`; return where it ends there."""
     if start != to:
@@ -340,12 +343,12 @@ def _move(text: Uint8Array, start: int, stop: int, to: int) -> int:
     return to + stop - start
 
 
-@njit(cache=True, nogil=True)  # type: ignore[misc]
+@njit(cache=True, nogil=True)
 def _is_contraction(text: Uint8Array, at: int) -> bool:
     """Tell whether n't, 'm, 's, 've or 're stands at `at`."""
     first, second, third = text[at], text[at + 1], text[at + 2]
     if first == _N:
-        return second == _QUOTE and third == _T
+        return bool(second == _QUOTE and third == _T)
     if first != _QUOTE:
         return False
     return second in (_M, _S) or (second in (_V, _R) and third == _E)

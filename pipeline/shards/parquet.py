@@ -7,10 +7,12 @@ depend on the version of pyarrow, which is therefore pinned.
 
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from pipeline.records import Int64Array, Uint32Array
 
@@ -44,8 +46,8 @@ class RowWriter:
 
     def write(self, ids: Uint32Array, offsets: Int64Array, steps: Int64Array) -> None:
         """Write rows: ids uint32 [num_ids], offsets int64 [num_rows + 1], steps int64 [rows]."""
-        rows = pa.ListArray.from_arrays(pa.array(offsets.astype(np.int32)), pa.array(ids))
-        table = pa.Table.from_arrays([rows, pa.array(steps)], schema=_ROW_SCHEMA)
+        rows = pa.ListArray.from_arrays(_column(offsets.astype(np.int32)), _column(ids))
+        table = pa.Table.from_arrays([rows, _column(steps)], schema=_ROW_SCHEMA)
         self._writer.write_table(table, row_group_size=max(len(steps), 1))
 
     def __enter__(self) -> "RowWriter":
@@ -60,6 +62,21 @@ class RowWriter:
         self._writer.close()
 
 
+# `pa.array` imports pandas where it is installed, which takes half a second; buffers do not.
+
+
+def _column(values: NDArray[Any]) -> pa.Array:
+    buffers = [None, pa.py_buffer(np.ascontiguousarray(values))]
+    return pa.Array.from_buffers(pa.from_numpy_dtype(values.dtype), len(values), buffers)
+
+
+def _texts(values: list[str]) -> pa.Array:
+    encoded = [value.encode() for value in values]
+    offsets = np.cumsum([0, *map(len, encoded)], dtype=np.int32)
+    data = pa.py_buffer(b"".join(encoded))
+    return pa.StringArray.from_buffers(len(values), pa.py_buffer(offsets), data)
+
+
 def write_steps(
     path: Path, *, num_rows: Int64Array, num_tokens: Int64Array, sha256: list[str], origin: str = ""
 ) -> None:
@@ -69,8 +86,8 @@ def write_steps(
     """
     starts = np.cumsum(num_rows) - num_rows
     steps = np.arange(1, len(num_rows) + 1)
-    columns = [pa.array(column) for column in (steps, starts, num_rows, num_tokens)]
-    table = pa.Table.from_arrays([*columns, pa.array(sha256, pa.string())], schema=_STEP_SCHEMA)
+    columns = [_column(column) for column in (steps, starts, num_rows, num_tokens)]
+    table = pa.Table.from_arrays([*columns, _texts(sha256)], schema=_STEP_SCHEMA)
     table = table.replace_schema_metadata({_ORIGIN: origin})
     pq.write_table(table, path, compression="zstd", compression_level=1, use_dictionary=False)
 

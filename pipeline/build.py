@@ -355,7 +355,8 @@ def _without_repeats(task: PartitionTask, repeated: dict[str, list[str]]) -> Par
 
 def _duplicates_error(source: str, repeated: dict[str, list[str]]) -> DocumentError:
     named = "; ".join(
-        f'"{id_}" in {" and ".join(where)}' for id_, where in list(repeated.items())[:_IDS_NAMED]
+        f"{json.dumps(id_, ensure_ascii=False)} in {' and '.join(where)}"
+        for id_, where in list(repeated.items())[:_IDS_NAMED]
     )
     more = f"; and {len(repeated) - _IDS_NAMED} more" if len(repeated) > _IDS_NAMED else ""
     return DocumentError(

@@ -11,7 +11,7 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import yaml  # type: ignore[import-untyped,unused-ignore]
 
@@ -112,7 +112,7 @@ def read_file(data: bytes, file: str, problems: Problems) -> Node | None:
         problems.add(_place_after(before, file), "", f"got {byte}, expected text in UTF-8")
         return None
 
-    def place_of(mark: yaml.Mark) -> Place:
+    def place_of(mark: Any) -> Place:  # of the reader in Python or in C
         return Place(file=file, line=mark.line + 1, column=mark.column + 1)
 
     return _Reader(place_of, problems).read(
@@ -139,7 +139,7 @@ def _place_after(text: str, file: str) -> Place:
 class _Reader:
     """Turns the nodes of PyYAML into ours, once each, also where an alias repeats them."""
 
-    def __init__(self, place_of: Callable[[yaml.Mark], Place], problems: Problems) -> None:
+    def __init__(self, place_of: Callable[[Any], Place], problems: Problems) -> None:
         self._place_of = place_of
         self._problems = problems
         self._read: dict[int, Node] = {}

@@ -26,12 +26,12 @@ _NOT_WRITABLE = (errno.EACCES, errno.EROFS, errno.EPERM, errno.ENOTDIR)
 
 def sorted_glob(folder: Path, pattern: str) -> list[Path]:
     """List the files that match a glob pattern relative to `folder`, sorted by path."""
-    anchor = Path(folder / pattern)
-    parts = anchor.parts
-    first_magic = next((i for i, part in enumerate(parts) if has_magic(part)), None)
-    if first_magic is None:
-        return [anchor] if anchor.is_file() else []
-    base = Path(*parts[:first_magic])
+    # Only the pattern has wildcards; in the folder's own path they are letters like any other.
+    parts = Path(pattern).parts
+    first_magic = next((i for i, part in enumerate(parts) if has_magic(part)), len(parts))
+    base = folder.joinpath(*parts[:first_magic])
+    if first_magic == len(parts):
+        return [base] if base.is_file() else []
     return sorted(path for path in base.glob(str(Path(*parts[first_magic:]))) if path.is_file())
 
 

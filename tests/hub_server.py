@@ -1,4 +1,4 @@
-"""A stand-in for the Hub on loopback, as a process: serves one file of one repository at one commit.
+"""A stand-in for the Hub on loopback, as a process: serves one file at one commit.
 
 Run with the commit and the path of the file; prints its port.
 """

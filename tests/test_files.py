@@ -130,3 +130,10 @@ def test_files_are_listed_by_path_whatever_order_they_were_made_in(tmp_path: Pat
     assert sorted_glob(tmp_path, "c") == [tmp_path / "c"]
     assert sorted_glob(tmp_path, "none") == []
     assert sorted_glob(tmp_path, "a") == []
+
+
+def test_wildcards_in_the_folders_own_path_are_letters(tmp_path: Path) -> None:
+    folder = tmp_path / "a[1]*"
+    folder.mkdir()
+    (folder / "x.jsonl").touch()
+    assert sorted_glob(folder, "*.jsonl") == [folder / "x.jsonl"]

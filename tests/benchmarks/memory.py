@@ -46,16 +46,11 @@ def main() -> None:
         for algorithm in ALGORITHMS:
             for rows, batch in _BATCHES:
                 mixture = _mixture(algorithm, rows, batch)
-                print(
-                    f"| partition, {algorithm} at {rows} | {_measure(work, 'partition', mixture)} |",
-                    flush=True,
-                )
+                peak = _measure(work, "partition", mixture)
+                print(f"| partition, {algorithm} at {rows} | {peak} |", flush=True)
                 if algorithm == ALGORITHMS[0]:
-                    print(
-                        f"| order, {batch:,} rows of at most {rows} ids a step "
-                        f"| {_measure(work, 'order', mixture)} |",
-                        flush=True,
-                    )
+                    peak = _measure(work, "order", mixture)
+                    print(f"| order, steps of {batch:,} rows of at most {rows} ids | {peak} |")
                 shutil.rmtree(work / "out")
     finally:
         shutil.rmtree(work)
@@ -109,7 +104,7 @@ def _measure(work: Path, task: str, mixture: dict[str, object]) -> int:
     code = f"from {__spec__.name} import run_task; run_task()"
     done = subprocess.run(
         [sys.executable, "-c", code, task, str(path), str(work / "out")],
-        check=True, capture_output=True, text=True, env={**os.environ, **_worker_environment()},
+        check=True, stdout=subprocess.PIPE, text=True, env={**os.environ, **_worker_environment()},
     )  # fmt: skip
     return int(done.stdout.splitlines()[-1]) // 1024
 
@@ -125,7 +120,7 @@ def run_task() -> None:
     from contextlib import contextmanager
 
     from pipeline import build as building
-    from pipeline.mixture import load
+    from pipeline.mixture import TokenizerSpec, load
     from pipeline.ordering import order_rows
     from pipeline.partition import load_tokenizer, make_partition
 
@@ -149,7 +144,7 @@ def run_task() -> None:
         yield Here()
 
     if task == "nothing":
-        load_tokenizer(building.TokenizerSpec(name="modernbert", add_prefix_space=True), Path())
+        load_tokenizer(TokenizerSpec(add_prefix_space=True), Path())
         print(_peak())
         return
     building.open_engine = here  # type: ignore[assignment]

@@ -255,6 +255,11 @@ class MdsShard:
             raise self._error(f"got {num_bytes} bytes, expected {int(offsets[-1])} by its header")
         return offsets
 
+    def close(self) -> None:
+        """Let go of the mapping, which is made again when it is next needed."""
+        for name in ("data", "row_offsets"):
+            self.__dict__.pop(name, None)
+
     def lengths(self) -> Int64Array:
         """Return the number of ids of each row: int64 [num_rows].
 

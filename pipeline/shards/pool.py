@@ -5,9 +5,11 @@ know of each. The files are memory-mapped, never written to, never removed.
 """
 
 import json
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numba import njit
@@ -17,8 +19,17 @@ from pipeline.errors import InputError
 from pipeline.records import Int64Array, Uint8Array, Uint32Array
 from pipeline.shards.mds import INDEX_NAME, MdsShard, get_little_endian, locate_ids
 
+Read = TypeVar("Read")
+
 ROW_DTYPE = np.dtype([("length", "<u4"), ("has_cls", "?"), ("has_sep", "?"), ("document", "<u8")])
 """Number of ids; whether they start with CLS and end with SEP; FNV-1a of the document's id."""
+
+
+# Mapped pages count as memory of the process, and every open shard holds a file descriptor.
+_MAPPED_BYTES = 128 << 20
+_OPEN_SHARDS = 256
+# What the kernel maps around a page that is touched.
+_FAULT_BYTES = 64 << 10
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +40,9 @@ class Pool:
     """The shards in order; none is opened before it is needed."""
     num_rows: Int64Array
     """int64 [num_shards], by the index."""
+    _mapped: dict[MdsShard, int] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     @classmethod
     def open(cls, folder: Path) -> "Pool":
@@ -68,6 +82,7 @@ class Pool:
         out = np.empty(int(lengths.sum()), np.uint32)
         for shard, where, local in self._by_shard(rows):
             shard.gather(local, out, starts[where])
+            self._count_mapped(shard, len(local), int(lengths[where].sum()) * shard.item_bytes)
         return out
 
     def document_ids(self, rows: Int64Array) -> list[str]:
@@ -76,7 +91,17 @@ class Pool:
         for shard, where, local in self._by_shard(rows):
             for position, id_ in zip(where.tolist(), shard.document_ids(local), strict=True):
                 ids[position] = id_
+            self._count_mapped(shard, len(local), 0)
         return ids
+
+    def _count_mapped(self, shard: MdsShard, num_rows: int, num_bytes: int) -> None:
+        """Note that rows were touched; close all shards when that may come to too much."""
+        more = num_rows * _FAULT_BYTES + num_bytes
+        self._mapped[shard] = min(self._mapped.get(shard, 0) + more, shard.data.size)
+        if len(self._mapped) > _OPEN_SHARDS or sum(self._mapped.values()) > _MAPPED_BYTES:
+            for mapped in self._mapped:
+                mapped.close()
+            self._mapped.clear()
 
     def _by_shard(self, rows: Int64Array) -> list[tuple[MdsShard, Int64Array, Int64Array]]:
         """Group rows by shard: (shard, positions in `rows`, rows within the shard)."""
@@ -91,13 +116,18 @@ class Pool:
 
     def lengths(self) -> Int64Array:
         """Return the number of ids of every row: int64 [num_rows]."""
-        parts = [np.empty(0, np.int64), *(shard.lengths() for shard in self.shards)]
-        return np.concatenate(parts)
+        return np.concatenate([np.empty(0, np.int64), *self._each(MdsShard.lengths)])
 
     def table(self, cls_id: int, sep_id: int) -> NDArray[np.void]:
         """Return what an order needs to know of every row: `ROW_DTYPE` [num_rows]."""
-        tables = [_table(shard, cls_id, sep_id) for shard in self.shards]
+        tables = self._each(lambda shard: _table(shard, cls_id, sep_id))
         return np.concatenate([np.empty(0, ROW_DTYPE), *tables])
+
+    def _each(self, read: Callable[[MdsShard], Read]) -> Iterator[Read]:
+        """Read every shard whole, one open at a time."""
+        for shard in self.shards:
+            yield read(shard)
+            shard.close()
 
 
 def _table(shard: MdsShard, cls_id: int, sep_id: int) -> NDArray[np.void]:

@@ -240,7 +240,7 @@ def _plan(parsed: argparse.Namespace) -> int:
 
 
 def _schema(parsed: argparse.Namespace) -> int:
-    from pipeline.schema import document
+    from pipeline.mixture.schema import document
 
     _print_json(document())
     return 0

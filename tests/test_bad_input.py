@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 import zstandard
 
-from pipeline import build as building
+from pipeline.build import run as building
 from pipeline.errors import DocumentError, InputError, MixtureError
 from pipeline.mixture import load
 from pipeline.shards.mds import index_bytes, merge_indexes

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from pipeline.claim import claim, release
+from pipeline.build.claim import claim, release
+from pipeline.build.task import describe_file, load_standing, save_record
 from pipeline.errors import OutputError
 from pipeline.layout import State
 from pipeline.mixture import Mixture, load
-from pipeline.task import describe_file, load_standing, save_record
 
 MIXTURE = b"""\
 name: claimed

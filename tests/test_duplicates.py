@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from strategies import QUICK, Row
 from test_mds import write
 
-from pipeline.duplicates import WrittenPartition, find_repeated_ids
+from pipeline.build.duplicates import WrittenPartition, find_repeated_ids
 from pipeline.shards.pool import Pool
 
 Ids = dict[str, list[tuple[str, int]]]

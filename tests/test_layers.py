@@ -13,21 +13,16 @@ LAYERS: list[Layer] = [
     # Words, numbers and values.
     ["errors", "digest", "seeds", "records", "version"],
     # What every import of the package brings with it, and what knows values alone.
-    ["__init__", "amounts", "declaration", "files", "manifest", "shipped"],
-    ["progress", "engine", "tokenizer"],
+    ["__init__", "amounts", "files", "manifest", "shipped"],
+    ["progress", "tokenizer"],
     # What a person declares.
-    ["kinds", "overrides"],
-    ["keys"],
     ["mixture"],
-    ["schema", "layout"],
+    ["layout"],
     # Stages: functions of values, and readers and writers of files. None knows another.
     ["sources", "tokenize", "chunks", "sample", "shards", "order", "view", "steps", "verify"],
-    # What is done with what stages wrote.
-    ["task", "table", "duplicates", "plan"],
-    # Tasks, each from files to files.
-    ["partition", "ordering", "claim"],
-    ["drawing"],
-    # The one place where all is composed, and the command.
+    # What is known ahead.
+    ["plan"],
+    # Tasks, each from files to files, and the one place where all is composed; then the command.
     ["build"],
     ["cli"],
     ["__main__"],

@@ -242,6 +242,8 @@ def test_what_changes_no_bytes_does_not_change_the_fingerprint() -> None:
     assert read(changed("3/2", "1.50")).fingerprint == fingerprint
     assert read(changed("phase: checkpoint\n", "")).fingerprint == fingerprint
     assert read(ETTIN + "on_error: stop\n").fingerprint == fingerprint
+    swapped = "sources.books.from.path=[b/*.json.gz, a/*.json.gz]"
+    assert read(ETTIN, swapped).fingerprint == fingerprint
 
 
 OTHER_VALUES = [
@@ -256,7 +258,7 @@ OTHER_VALUES = [
     "chunk.add_eos=true",
     "chunk.seed=41",
     "sources.books.category=other",
-    "sources.books.from.path=[b/*.json.gz, a/*.json.gz]",
+    "sources.books.from.path=[b/*.json.gz, c/*.json.gz]",
     "sources.books.from.text=body",
     "sources.books.from.id=id",
     "sources.books.tokens=1",

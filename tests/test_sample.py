@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import mixture, schema
+from pipeline import mixture
 from pipeline.manifest import read_manifest
+from pipeline.mixture import schema
 from pipeline.shipped import manifest_path, mixture_path
 
 ROOT = Path(__file__).parents[1]

@@ -9,9 +9,8 @@ import pytest
 import yaml  # type: ignore[import-untyped,unused-ignore]
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped,unused-ignore]
 
-from pipeline import schema
 from pipeline.errors import MixtureError
-from pipeline.mixture import load
+from pipeline.mixture import load, schema
 
 GOLDEN = Path(__file__).parents[2] / "shared" / "golden"
 

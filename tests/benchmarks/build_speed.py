@@ -208,8 +208,8 @@ def _print_shares(folder: Path, work: Path, size: int) -> None:
 def build_timed() -> None:
     """Build in this process, without a cluster; print CPU seconds by stage as JSON."""
     started = time.process_time()
-    from pipeline import build as building
-    from pipeline import ordering, partition
+    from pipeline.build import ordering, partition
+    from pipeline.build import run as building
     from pipeline.mixture import load
     from pipeline.shards import mds, pool
     from pipeline.sources import read

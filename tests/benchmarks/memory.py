@@ -111,7 +111,7 @@ def _measure(work: Path, task: str, mixture: dict[str, object]) -> int:
 
 
 def _worker_environment() -> dict[str, str]:
-    from pipeline.engine import WORKER_ENVIRONMENT
+    from pipeline.build.engine import WORKER_ENVIRONMENT
 
     return {name: str(value) for name, value in WORKER_ENVIRONMENT.items()}
 
@@ -120,10 +120,10 @@ def run_task() -> None:
     """Run one task as a worker would, between the others of a build; print its peak in KiB."""
     from contextlib import contextmanager
 
-    from pipeline import build as building
+    from pipeline.build import run as building
+    from pipeline.build.ordering import order_rows
+    from pipeline.build.partition import load_tokenizer, make_partition
     from pipeline.mixture import TokenizerSpec, load
-    from pipeline.ordering import order_rows
-    from pipeline.partition import load_tokenizer, make_partition
 
     task, path, out = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])
     peak = 0

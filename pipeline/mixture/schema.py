@@ -7,7 +7,7 @@ checked by loading only. Invariant: what the schema refuses, loading refuses too
 
 from typing import Any
 
-from pipeline.mixture import MIXTURE
+from pipeline.mixture.values import MIXTURE
 
 
 def document() -> dict[str, Any]:

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
-from pipeline.declaration import Node, Problems, join
 from pipeline.errors import MixtureError
-from pipeline.kinds import WRONG, Kind, Schema, Text, closest
+from pipeline.mixture.document import Node, Problems, join
+from pipeline.mixture.kinds import WRONG, Kind, Schema, Text, closest
 
 Rule = Callable[[Mapping[str, Any]], Iterator[tuple[str, str]]]
 """From the values of a record by key, those refused left out, to (key, complaint)."""

@@ -12,20 +12,20 @@ from pathlib import Path
 
 import numpy as np
 
+from pipeline.build.table import save_table
+from pipeline.build.task import Record, describe_folder, load_standing, save_record
 from pipeline.chunks import make_chunker
 from pipeline.digest import fingerprint, sha256_file
-from pipeline.errors import DocumentError
+from pipeline.errors import DocumentError, InputError
 from pipeline.files import publish
-from pipeline.keys import plain
 from pipeline.layout import State
 from pipeline.mixture import ChunkSpec, Origin, ShardSpec, TokenizerSpec
+from pipeline.mixture.keys import plain
 from pipeline.records import BoolArray, Chunks, Document, Int64Array
 from pipeline.shards.mds import MdsWriter
 from pipeline.shards.stats import write_stats
 from pipeline.sources.local import InputFile
 from pipeline.sources.read import SKIP_HINT, Reader
-from pipeline.table import save_table
-from pipeline.task import Record, describe_folder, load_standing, save_record
 from pipeline.tokenize import select, tokenize, without_content
 from pipeline.tokenizer import Tokenizer, load
 from pipeline.version import VERSION
@@ -96,8 +96,20 @@ def make_partition(task: PartitionTask) -> Record:
     if record is None or sha256_file(task.file.path) != record["input"]["sha256"]:
         record = _Making(task).run(state)
         save_record(state, task.name, record)
-    save_table(state, task.folder, load_tokenizer(task.tokenizer, task.mixture_folder))
+    tokenizer = _tokenizer(task)
+    save_table(state, task.folder, tokenizer.cls_id, tokenizer.sep_id)
     return record
+
+
+def _tokenizer(task: PartitionTask) -> Tokenizer:
+    tokenizer = load_tokenizer(task.tokenizer, task.mixture_folder)
+    if tokenizer.digest != task.tokenizer_digest:
+        raise InputError(
+            f"tokenizer.name: this worker finds {task.tokenizer.name} with sha256 "
+            f"{tokenizer.digest}, the build was started with {task.tokenizer_digest}",
+            "let all workers see the same files, and do not change them during a build",
+        )
+    return tokenizer
 
 
 @lru_cache(maxsize=1)
@@ -113,7 +125,7 @@ class _Making:
 
     def __init__(self, task: PartitionTask) -> None:
         self._task = task
-        self._tokenizer = load_tokenizer(task.tokenizer, task.mixture_folder)
+        self._tokenizer = _tokenizer(task)
         self._chunker = make_chunker(task.chunk, self._tokenizer)
         self._seen_ids = set(task.taken_ids)
         self._last_id: str | None = None

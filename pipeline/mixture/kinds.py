@@ -12,8 +12,8 @@ from fractions import Fraction
 from typing import Any, Final, Protocol
 
 from pipeline import amounts
-from pipeline.declaration import Node, Problems
 from pipeline.errors import MixtureError
+from pipeline.mixture.document import Node, Problems
 
 WRONG: Final = object()
 """Stands for a value that was refused; the complaint is in `Problems`."""

@@ -9,19 +9,18 @@ from pathlib import Path
 
 import numpy as np
 
+from pipeline.build.table import save_table
+from pipeline.build.task import Record, describe_folder, load_standing, save_record
 from pipeline.digest import sha256_file
 from pipeline.files import publish
 from pipeline.layout import State
-from pipeline.mixture import ShardSpec, TokenizerSpec
-from pipeline.partition import load_tokenizer
+from pipeline.mixture import ShardSpec
 from pipeline.records import BoolArray
 from pipeline.sample import rows_to_write
 from pipeline.shards.mds import MdsWriter
 from pipeline.shards.pool import Pool
 from pipeline.shards.stats import write_stats
 from pipeline.sources.local import InputFile
-from pipeline.table import save_table
-from pipeline.task import Record, describe_folder, load_standing, save_record
 
 # Rows copied at a time: about 4 MiB of ids at 1,024 ids a row.
 _ROWS_AT_ONCE = 1024
@@ -39,10 +38,10 @@ class StandingTask:
     """The input file."""
     key: str
     """Fingerprint of all that decides the bytes, but for the bytes of the source's inputs."""
-    tokenizer: TokenizerSpec
-    """As declared."""
-    mixture_folder: Path
-    """Against which a tokenizer's path is read, absolute."""
+    cls_id: int
+    """Id that starts a sequence."""
+    sep_id: int
+    """Id that ends one."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -65,10 +64,10 @@ class DrawTask:
     """bool [num_chunks], the chunks that are drawn once more."""
     shards: ShardSpec
     """As declared."""
-    tokenizer: TokenizerSpec
-    """As declared."""
-    mixture_folder: Path
-    """Against which a tokenizer's path is read, absolute."""
+    cls_id: int
+    """Id that starts a sequence."""
+    sep_id: int
+    """Id that ends one."""
 
 
 def standing_draw(task: StandingTask) -> Record | None:
@@ -77,7 +76,7 @@ def standing_draw(task: StandingTask) -> Record | None:
     record = load_standing(state, _name(task.source, task.file.partition), task.key)
     if record is None or sha256_file(task.file.path) != record["input"]["sha256"]:
         return None
-    save_table(state, record["folder"], load_tokenizer(task.tokenizer, task.mixture_folder))
+    save_table(state, record["folder"], task.cls_id, task.sep_id)
     return record
 
 
@@ -116,5 +115,5 @@ def draw_partition(task: DrawTask) -> Record:
         "files": files,
     }
     save_record(state, name, record)
-    save_table(state, task.folder, load_tokenizer(task.tokenizer, task.mixture_folder))
+    save_table(state, task.folder, task.cls_id, task.sep_id)
     return record

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from pipeline import digest
-from pipeline.declaration import Problems, read_file
 from pipeline.errors import MixtureError
-from pipeline.keys import Record, Table, apply_rule, key, plain
-from pipeline.kinds import (
+from pipeline.mixture.document import Problems, read_file
+from pipeline.mixture.keys import Record, Table, apply_rule, key, plain
+from pipeline.mixture.kinds import (
     Bytes,
     Choice,
     Flag,
@@ -28,7 +28,7 @@ from pipeline.kinds import (
     Tokens,
     Whole,
 )
-from pipeline.overrides import apply, read_overrides
+from pipeline.mixture.overrides import apply, read_overrides
 
 # token_decile.json of the published chunker gives a length for each thousand tokens up to 8k.
 LARGEST_ETTIN_CHUNK: Final = 8_999

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from pipeline.declaration import Entry, Node, Place, Problems, read_value, reads_as_text
+from pipeline.mixture.document import Entry, Node, Place, Problems, read_value, reads_as_text
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

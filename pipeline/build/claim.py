@@ -14,6 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
+from pipeline.build.task import is_intact, save_record
 from pipeline.errors import MismatchError, OutputError
 from pipeline.files import publish
 from pipeline.layout import MANIFEST, STATE, STEPS, State
@@ -21,7 +22,6 @@ from pipeline.manifest import Manifest, read_manifest
 from pipeline.mixture import Mixture
 from pipeline.shards.parquet import read_origin, read_steps
 from pipeline.steps import Window, split_files
-from pipeline.task import is_intact, save_record
 
 _LOCK = "lock"
 

@@ -11,13 +11,13 @@ from pathlib import Path
 import numpy as np
 from numba import njit
 
+from pipeline.build.task import Record, describe_file, load_standing, save_record
 from pipeline.files import publish, save_array
 from pipeline.layout import TRAIN, State
 from pipeline.records import Int64Array, Uint32Array
 from pipeline.shards.parquet import RowWriter
 from pipeline.shards.pool import Pool
 from pipeline.steps import StepFile
-from pipeline.task import Record, describe_file, load_standing, save_record
 from pipeline.view import View, apply_view
 
 # Tokens gathered at a time, in whole steps: 16 MiB of ids.

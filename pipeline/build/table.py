@@ -10,12 +10,11 @@ from numpy.typing import NDArray
 from pipeline.files import publish, save_array
 from pipeline.layout import State
 from pipeline.shards.pool import Pool
-from pipeline.tokenizer import Tokenizer
 
 
-def save_table(state: State, folder: str, tokenizer: Tokenizer) -> None:
+def save_table(state: State, folder: str, cls_id: int, sep_id: int) -> None:
     """Save the table of a folder's rows; `folder` is relative to the output."""
-    table = Pool.open(state.out / folder).table(tokenizer.cls_id, tokenizer.sep_id)
+    table = Pool.open(state.out / folder).table(cls_id, sep_id)
     with publish(state.table(folder), state.scratch) as temporary:
         save_array(temporary, table)
 

@@ -57,3 +57,8 @@ def save_record(state: State, name: str, record: Record) -> None:
     saved = {"record": record, "digest": fingerprint(record)}
     with publish(state.record(name), state.scratch) as temporary:
         temporary.write_bytes(canonical_json(saved))
+
+
+def files_of(records: list[Record]) -> dict[str, Any]:
+    """Return what the records say of the files that they name, by path."""
+    return {path: about for record in records for path, about in record["files"].items()}

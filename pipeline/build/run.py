@@ -1,0 +1,130 @@
+"""Run: carries out a plan and writes the manifest; the only place where all stages meet.
+
+mixture -> drawn shards of every partition -> indexes -> ordered rows -> manifest. Each stage is a
+list of tasks from files to files; what an earlier run made and still stands is kept.
+"""
+
+import json
+import uuid
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from pipeline.build.claim import claim, release, unpack_manifest
+from pipeline.build.engine import Report, open_engine
+from pipeline.build.partition import load_tokenizer
+from pipeline.build.rows import write_rows
+from pipeline.build.samples import make_samples
+from pipeline.build.site import Site
+from pipeline.build.task import Record, files_of
+from pipeline.digest import fingerprint
+from pipeline.files import publish
+from pipeline.layout import MANIFEST, ORDER, TRAIN
+from pipeline.manifest import FORMAT, Manifest, manifest_bytes
+from pipeline.mixture import Mixture
+from pipeline.plan import Plan, make_plan
+from pipeline.shards.mds import INDEX_NAME, index_bytes, merge_indexes
+from pipeline.version import VERSION
+
+
+def build(
+    mixture: Mixture, out: Path, *, workers: int, scheduler: str | None, report: Report
+) -> Manifest:
+    """Build a mixture into a folder and return its manifest, which is also written there.
+
+    Raises: PipelineError of the kind that says what to do next; then nothing half-written is left,
+    and another run goes on from what is done.
+    """
+    plan = make_plan(mixture)
+    folder = mixture.folder.absolute()
+    tokenizer = load_tokenizer(mixture.tokenizer, folder)
+    with claim(out.absolute(), mixture) as state:
+        with open_engine(workers, scheduler, report) as engine:
+            unpack_manifest(state)
+            site = Site(
+                mixture=mixture,
+                mixture_folder=folder,
+                state=state,
+                engine=engine,
+                tokenizer=tokenizer,
+                run=uuid.uuid4().hex,
+            )
+            manifest = _build(site, plan)
+        _remove_strangers(state.out, set(manifest["files"]))
+        data = manifest_bytes(manifest)
+        with publish(state.out / MANIFEST, state.scratch) as temporary:
+            temporary.write_bytes(data)
+        release(state)
+    written: Manifest = json.loads(data)
+    return written
+
+
+def _build(site: Site, plan: Plan) -> Manifest:
+    records = make_samples(site, plan.sources)
+    files = files_of([record for made in records.values() for record in made])
+    pool_digest = fingerprint({path: about["sha256"] for path, about in files.items()})
+    files.update(_write_indexes(site, records))
+    order, ordered_files = write_rows(site, records, pool_digest)
+    files.update(ordered_files)
+    return {
+        "format": FORMAT,
+        "code": f"ettin-data {VERSION}",
+        "mixture": {
+            "name": site.mixture.name,
+            "fingerprint": site.mixture.fingerprint,
+            "declaration": site.mixture.declaration(),
+            "overrides": list(site.mixture.overrides),
+        },
+        "tokenizer": {"name": site.tokenizer.name, "sha256": site.tokenizer.digest},
+        "sources": {name: _describe_source(made) for name, made in records.items()},
+        "order": order,
+        "files": files,
+    }
+
+
+def _write_indexes(site: Site, records: dict[str, list[Record]]) -> dict[str, Any]:
+    """Merge the indexes of folders into one a source, and those into one at the root."""
+    files = {}
+    merged = []
+    for name, made in sorted(records.items()):
+        parts = []
+        for record in made:
+            path = site.state.out / record["folder"] / INDEX_NAME
+            parts.append((path.parent.name, json.loads(path.read_bytes())))
+        index = merge_indexes(parts)
+        data = index_bytes(index, merged=True)
+        files.update(site.publish(f"{TRAIN}/{name}/{INDEX_NAME}", data))
+        merged.append((name, index))
+    root = index_bytes(merge_indexes(merged), merged=True)
+    files.update(site.publish(f"{TRAIN}/{INDEX_NAME}", root))
+    return files
+
+
+def _describe_source(records: list[Record]) -> dict[str, Any]:
+    """Sum a source's counts and keep what each partition says of itself."""
+    documents: Counter[str] = Counter()
+    dropped: Counter[str] = Counter()
+    tokens: Counter[str] = Counter()
+    chunks: Counter[str] = Counter()
+    for record in records:
+        documents.update({"in": record["documents"]["in"], "kept": record["documents"]["kept"]})
+        dropped.update(record["documents"]["dropped"])
+        tokens.update(record["tokens"])
+        chunks.update(record["chunks"])
+    return {
+        "documents": {**documents, "dropped": dict(sorted(dropped.items()))},
+        "tokens": dict(tokens),
+        "chunks": dict(chunks),
+        "partitions": [{**record, "files": sorted(record["files"])} for record in records],
+    }
+
+
+def _remove_strangers(out: Path, known: set[str]) -> None:
+    """Remove what an earlier build left in `train/` and `order/` and this one has not made."""
+    for room in (out / TRAIN, out / ORDER):
+        for path in sorted(room.rglob("*"), reverse=True):
+            if path.is_dir() and not path.is_symlink():
+                if not any(path.iterdir()):
+                    path.rmdir()
+            elif path.relative_to(out).as_posix() not in known:
+                path.unlink()

@@ -46,6 +46,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # So that the interpreter, too, has where to flush to when it ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _READER_GONE
+    except OSError as error:
+        # Of the tool's own output, such as a full disk behind stdout; other doors have their words.
+        where = "" if error.filename is None else f"{error.filename}: "
+        print(f"error: {where}{error.strerror or error}", file=sys.stderr)
+        return PipelineError.exit_code
     return code
 
 

@@ -5,7 +5,7 @@ carries its own digest and has one spelling, so a change of any byte of it is se
 """
 
 import json
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from pipeline.digest import canonical_json, sha256_bytes
@@ -37,7 +37,8 @@ def read_manifest(path: Path) -> Manifest:
     try:
         content = json.loads(data)
         whole = content["format"] == FORMAT and manifest_bytes(content) == data
-    except (ValueError, TypeError, KeyError):
+        whole = whole and _is_shaped(content)
+    except (ValueError, TypeError, KeyError, AttributeError):
         whole = False
     if not whole:
         raise MismatchError(
@@ -46,3 +47,24 @@ def read_manifest(path: Path) -> Manifest:
         )
     manifest: Manifest = content
     return manifest
+
+
+def _is_shaped(content: Manifest) -> bool:
+    """Tell whether what is read from a manifest is there, and leads nowhere outside the output.
+
+    Raises: KeyError, TypeError or AttributeError where it is not there.
+    """
+    paths = [*content["files"], *(window["folder"] for window in content["order"]["windows"])]
+    for about in content["files"].values():
+        if not (isinstance(about["bytes"], int) and isinstance(about["sha256"], str)):
+            return False
+    for source in content["sources"].values():
+        for record in source["partitions"]:
+            paths += [record["task"], record["folder"], *record["files"]]
+    named = isinstance(content["mixture"]["fingerprint"], str) and "key" in content["order"]
+    return named and all(_is_inside(path) for path in paths)
+
+
+def _is_inside(path: str) -> bool:
+    parts = PurePosixPath(path).parts
+    return bool(parts) and ".." not in parts and not path.startswith("/")

@@ -19,7 +19,7 @@ def manifest_path(name: str) -> Path:
 
 def _find(name: str, kind: str, suffix: str) -> Path:
     path = Path(name)
-    if path.exists() or path.suffix or len(path.parts) != 1:
+    if path.is_file() or path.suffix or len(path.parts) != 1:
         return path
     folder = _folder(kind)
     if (folder / f"{name}{suffix}").is_file():

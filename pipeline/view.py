@@ -32,6 +32,23 @@ def view_lengths(
     return np.where((fitted == max_seq_len) | has_sep, fitted, fitted + 1)
 
 
+def view_edits(
+    lengths: Int64Array, has_cls: BoolArray, has_sep: BoolArray, view: View, max_seq_len: int
+) -> tuple[Int64Array, Int64Array]:
+    """Return how many stored ids of each row a view cuts, and how many it adds: int64 [num_rows].
+
+    The arguments are those of `view_lengths`; stored + added = viewed + cut.
+    """
+    if view == "stored":
+        return np.zeros_like(lengths), np.zeros_like(lengths)
+    added = (~has_cls).astype(np.int64)
+    if view == "encoder":
+        is_cut = lengths + ~has_cls > max_seq_len
+        added += is_cut | ~has_sep
+    viewed = view_lengths(lengths, has_cls, has_sep, view, max_seq_len)
+    return lengths + added - viewed, added
+
+
 def apply_view(
     ids: Uint32Array,
     offsets: Int64Array,

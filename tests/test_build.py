@@ -229,3 +229,17 @@ def test_a_full_disk_is_one_clear_line_and_room_lets_it_go_on(
         _same(disk / "out", expected)
     finally:
         subprocess.run(["umount", disk], check=True)
+
+
+def test_a_source_that_was_moved_and_linked_stays(
+    finished: Path, small: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    shutil.copytree(finished, out)
+    source = sorted(path for path in (out / "train").iterdir() if path.is_dir())[0]
+    elsewhere = tmp_path / "elsewhere"
+    source.rename(elsewhere)
+    source.symlink_to(elsewhere)
+    builds.run_well("build", small, "--out", out)
+    assert source.is_symlink()
+    assert builds.digests(elsewhere) == builds.digests(finished / "train" / source.name)

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from strategies import QUICK, Row, cuts, rows
 
 from pipeline.errors import DefectError, InputError
-from pipeline.shards.mds import Dtype, MdsShard, MdsWriter, index_bytes, merge_indexes
+from pipeline.shards.mds import Dtype, MdsWriter, index_bytes, merge_indexes
+from pipeline.shards.shard import MdsShard
 
 LIMIT = 1 << 26
 DTYPES: tuple[Dtype, ...] = ("uint16", "uint32")

@@ -25,6 +25,7 @@ from pipeline.mixture import (
 
 GOLDEN = Path(__file__).parents[2] / "shared" / "golden"
 NAME = "a name (letters, digits, . _ -; at most 100; first a letter or digit; no ..)"
+SOURCE_NAME = f"{NAME}, and not index.json"
 TOKENS = "a token amount such as 837.2B, 5M, 64k or 12000"
 DIFFER = "which YAML 1.1 and YAML 1.2 read differently"
 TOP_KEYS = "chunk, description, name, on_error, order, phase, sample, shards, sources, tokenizer"
@@ -419,18 +420,18 @@ def test_key_order_in_the_file_does_not_change_the_fingerprint(data: st.DataObje
         (
             "3/2",
             "0",
-            "19:13: sources.peps.epochs: got 0, expected a positive number such as 2, 2.5 or 3/2",
+            "19:13: sources.peps.epochs: got 0, expected a positive number of at most 1000 such as 2, 2.5 or 3/2",
         ),
         (
             "3/2",
             "3/0",
-            '19:13: sources.peps.epochs: got "3/0", expected a positive number such as 2, 2.5 or '
+            '19:13: sources.peps.epochs: got "3/0", expected a positive number of at most 1000 such as 2, 2.5 or '
             "3/2",
         ),
         (
             "3/2",
             "all",
-            '19:13: sources.peps.epochs: got "all", expected a positive number such as 2, 2.5 or '
+            '19:13: sources.peps.epochs: got "all", expected a positive number of at most 1000 such as 2, 2.5 or '
             "3/2",
         ),
         (
@@ -464,7 +465,12 @@ def test_key_order_in_the_file_does_not_change_the_fingerprint(data: st.DataObje
             'view: encoder\n  "\\e[31m": 1',
             f'33:3: "order.\\u001b[31m": got an unknown key, expected one of {ORDER_KEYS}',
         ),
-        ("  peps:", "  a/b:", f'16:3: sources.a/b: got "a/b", expected {NAME}'),
+        ("  peps:", "  a/b:", f'16:3: sources.a/b: got "a/b", expected {SOURCE_NAME}'),
+        (
+            "  peps:",
+            "  index.json:",
+            f'16:3: sources.index.json: got "index.json", expected {SOURCE_NAME}',
+        ),
     ],
 )
 def test_a_wrong_value_is_refused_where_it_stands(good: str, bad: str, problem: str) -> None:

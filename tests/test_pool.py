@@ -13,7 +13,8 @@ from test_mds import write
 from pipeline.errors import InputError
 from pipeline.records import Int64Array
 from pipeline.shards.mds import Dtype, index_bytes, merge_indexes
-from pipeline.shards.pool import ROW_DTYPE, Pool
+from pipeline.shards.pool import Pool
+from pipeline.shards.shard import ROW_DTYPE
 
 CLS, SEP = 7, 8
 

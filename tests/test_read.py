@@ -4,7 +4,7 @@ import gzip
 import hashlib
 import json
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -187,7 +187,7 @@ def test_any_documents_in_any_members_come_back(
 def test_blocks_are_bounded_and_join_to_the_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(read, "BLOCK_BYTES", 100)
+    monkeypatch.setattr(read, "BLOCK_BYTES", 2000)
     expected = [(str(number), "x" * 30) for number in range(50)]
     reader = read.Reader(
         input_file(tmp_path, "f.jsonl", lines(expected)), text_field="text", id_field="id"
@@ -341,3 +341,44 @@ def test_a_missing_file_is_one_clear_line(tmp_path: Path) -> None:
     file.path.unlink()
     with pytest.raises(InputError, match=r"^f\.jsonl: cannot be read: No such file"):
         read_all(file)
+
+
+def test_blocks_are_bounded_by_all_that_they_hold(tmp_path: Path) -> None:
+    """Neither short documents by the million nor large metadata make one block of a file."""
+    rows = [{"id": str(i), "text": "a"} for i in range(30_000)]
+    (tmp_path / "short-0.jsonl").write_bytes(
+        b"".join(json.dumps(row).encode() + b"\n" for row in rows)
+    )
+    heavy = [{"id": str(i), "text": "a", "meta": "m" * 20_000} for i in range(1_000)]
+    (tmp_path / "heavy-0.jsonl").write_bytes(
+        b"".join(json.dumps(row).encode() + b"\n" for row in heavy)
+    )
+    pq.write_table(pa.Table.from_pylist(heavy), tmp_path / "heavy-0.parquet")
+    expected = {"short-0.jsonl": 30_000, "heavy-0.jsonl": 1_000, "heavy-0.parquet": 1_000}
+    for name, number in expected.items():
+        (file,) = list_files("s", (name,), tmp_path)
+        reader = read.Reader(file, text_field="text", id_field="id")
+        sizes = [len(block) for block in reader.blocks(_refuse)]
+        assert sum(sizes) == number
+        assert len(sizes) > 2, name
+
+
+def test_row_groups_that_a_footer_leaves_out_are_missed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = pa.Table.from_pylist([{"id": str(i), "text": "a"} for i in range(300)])
+    pq.write_table(table, tmp_path / "p.parquet")
+    some = pq.ParquetFile.iter_batches
+
+    def fewer(file: pq.ParquetFile, **options: object) -> Iterator[pa.RecordBatch]:
+        yield next(some(file, batch_size=99))
+
+    monkeypatch.setattr(pq.ParquetFile, "iter_batches", fewer)
+    (file,) = list_files("s", ("p.parquet",), tmp_path)
+    reader = read.Reader(file, text_field="text", id_field="id")
+    with pytest.raises(InputError, match="broken parquet after document 99: got 99 rows of 300"):
+        list(reader.blocks(_refuse))
+
+
+def _refuse(error: DocumentError) -> None:
+    raise error

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from strategies import QUICK
 
 from pipeline.records import Int64Array, Uint32Array
-from pipeline.view import View, apply_view, view_lengths
+from pipeline.view import View, apply_view, view_edits, view_lengths
 
 CLS, SEP = 7, 8
 VIEWS: tuple[View, ...] = ("stored", "encoder", "decoder")
@@ -92,3 +92,18 @@ def test_any_rows_are_as_the_loader_makes_them(
     rows: list[list[int]], view: View, longest: int
 ) -> None:
     check(rows, view, longest)
+
+
+@pytest.mark.parametrize("view", ["stored", "encoder", "decoder"])
+@pytest.mark.parametrize("has_cls", [False, True])
+@pytest.mark.parametrize("has_sep", [False, True])
+def test_what_a_view_cuts_and_adds_balances(view: View, has_cls: bool, has_sep: bool) -> None:
+    lengths = np.arange(2, 20)
+    flags = np.full(len(lengths), has_cls), np.full(len(lengths), has_sep)
+    cut, added = view_edits(lengths, *flags, view, 10)
+    viewed = view_lengths(lengths, *flags, view, 10)
+    assert (lengths + added == viewed + cut).all()
+    assert (cut >= 0).all()
+    assert (added <= 2).all()
+    # Long rows lose what is beyond the limit, and room for what is put in.
+    assert cut[-1] == (0 if view == "stored" else 19 - 10 + added[-1])

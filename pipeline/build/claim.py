@@ -45,8 +45,13 @@ def claim(out: Path, mixture: Mixture) -> Iterator[State]:
         try:
             # Released by the system when this process ends, however it ends.
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+        except BlockingIOError as error:
             raise _busy(out) from error
+        except OSError as error:
+            raise OutputError(
+                f"{out}: cannot be locked: {error.strerror}",
+                "choose an --out on a file system that has locks",
+            ) from error
         if not _is_named(lock, state.root / _LOCK):
             # The build that held it has just ended, and took it away.
             raise _busy(out)

@@ -17,7 +17,7 @@ from pipeline.order import permutation
 from pipeline.shards.parquet import write_steps
 from pipeline.steps import split_files, split_windows, step_tokens
 from pipeline.version import VERSION
-from pipeline.view import view_lengths
+from pipeline.view import view_edits, view_lengths
 
 
 def write_rows(
@@ -27,6 +27,8 @@ def write_rows(
     spec = site.mixture.order
     folders = [record["folder"] for _, made in sorted(records.items()) for record in made]
     table = np.concatenate([load_table(site.state, folder) for folder in folders])
+    rules = (table["has_cls"], table["has_sep"], spec.view, spec.max_seq_len)
+    cut, added = view_edits(table["length"].astype(np.int64), *rules)
     saved = _save_order(site, table)
     row_tokens = saved.view_lengths[saved.rows].astype(np.int64)
     tokens = step_tokens(row_tokens, spec.global_batch_size)
@@ -70,6 +72,8 @@ def write_rows(
         "num_rows_dropped": len(table) - num_rows,
         "num_tokens": int(tokens.sum()),
         "num_tokens_dropped": int(row_tokens.sum() - tokens.sum()),
+        "num_tokens_cut": int(cut.sum()),
+        "num_tokens_added": int(added.sum()),
         "windows": [asdict(window) for window in windows],
         "root_sha256": sha256_bytes(b"".join(bytes.fromhex(digest) for digest in digests)),
     }

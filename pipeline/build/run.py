@@ -121,10 +121,13 @@ def _describe_source(records: list[Record]) -> dict[str, Any]:
 
 def _remove_strangers(out: Path, known: set[str]) -> None:
     """Remove what an earlier build left in `train/` and `order/` and this one has not made."""
+    folders = {parent.as_posix() for path in known for parent in Path(path).parents}
     for room in (out / TRAIN, out / ORDER):
-        for path in sorted(room.rglob("*"), reverse=True):
+        # What lies behind a link is somebody's, and not ours to remove.
+        for path in [] if room.is_symlink() else sorted(room.rglob("*"), reverse=True):
+            name = path.relative_to(out).as_posix()
             if path.is_dir() and not path.is_symlink():
                 if not any(path.iterdir()):
                     path.rmdir()
-            elif path.relative_to(out).as_posix() not in known:
+            elif name not in known and name not in folders:
                 path.unlink()

@@ -20,6 +20,6 @@ def save_table(state: State, folder: str, cls_id: int, sep_id: int) -> None:
 
 
 def load_table(state: State, folder: str) -> NDArray[np.void]:
-    """Load the table of a folder's rows: `pool.ROW_DTYPE` [num_rows]."""
+    """Load the table of a folder's rows: `shard.ROW_DTYPE` [num_rows]."""
     table: NDArray[np.void] = np.load(state.table(folder))
     return table

@@ -207,19 +207,22 @@ class Bytes(_Amount):
 class Ratio(_Leaf):
     """A positive rational number, exact in every spelling."""
 
-    expected = "a positive number such as 2, 2.5 or 3/2"
+    expected = "a positive number of at most 1000 such as 2, 2.5 or 3/2"
+    # Beyond that it is a slip of the pen, and a draw would need its memory.
+    largest = 1000
     # Nine digits are more than anyone repeats a source, and keep the declaration short.
     pattern = r"^(?:[0-9]{1,9}(?:\.[0-9]{1,9})?|[0-9]{1,9}/0*[1-9][0-9]{0,8})$"
 
     def parse(self, node: Node) -> Fraction:
         number = node.kind in ("int", "float", "text") and re.fullmatch(self.pattern, node.text)
-        if not number or not Fraction(node.text):
+        if not number or not 0 < Fraction(node.text) <= self.largest:
             raise self.refusal(node)
         return Fraction(node.text)
 
     def json_schema(self) -> Schema:
         text = {"type": "string", "pattern": self.pattern}
-        return {"anyOf": [{"type": "number", "exclusiveMinimum": 0}, text]}
+        number = {"type": "number", "exclusiveMinimum": 0, "maximum": self.largest}
+        return {"anyOf": [number, text]}
 
 
 @dataclass(frozen=True)

@@ -41,6 +41,11 @@ NAME: Final = Text(
     expected="a name (letters, digits, . _ -; at most 100; first a letter or digit; no ..)",
     pattern=r"^(?!.*\.\.)[A-Za-z0-9][A-Za-z0-9._-]{0,99}$",
 )
+# Beside the folders of the sources lies their common index.
+SOURCE_NAME: Final = Text(
+    expected=f"{NAME.expected}, and not index.json",
+    pattern=NAME.pattern.replace("^", "^(?!index\\.json$)"),
+)
 LINE: Final = Text(expected="a line of text", pattern=r"^[^\x00-\x1f\x7f]+$")
 GLOB: Final = Text(expected="a glob of files", pattern=LINE.pattern)
 
@@ -153,7 +158,8 @@ class ChunkSpec:
     add_eos: bool = field(
         default=False,
         metadata=key(
-            Flag(), "Whether a document is made to end with SEP before cutting; for ettin-*."
+            Flag(),
+            "Kept from the published scripts, for ettin-*; every document ends with SEP anyway.",
         ),
     )
     seed: int | None = field(
@@ -284,7 +290,7 @@ class ShardSpec:
 
 
 _TOKENIZER = Record(TokenizerSpec, _tokenizer_rule)
-_SOURCES = Table(Record(Source, _source_rule), NAME)
+_SOURCES = Table(Record(Source, _source_rule), SOURCE_NAME)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -12,24 +12,20 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from pipeline.errors import InputError
-from pipeline.records import Int64Array, Uint8Array, Uint32Array
-from pipeline.shards.mds import INDEX_NAME, MdsShard, get_little_endian, locate_ids
+from pipeline.records import Int64Array, Uint32Array
+from pipeline.shards.mds import INDEX_NAME
+from pipeline.shards.shard import ROW_DTYPE, MdsShard, table_of
 
 Read = TypeVar("Read")
 
-ROW_DTYPE = np.dtype([("length", "<u4"), ("has_cls", "?"), ("has_sep", "?"), ("document", "<u8")])
-"""Number of ids; whether they start with CLS and end with SEP; FNV-1a of the document's id."""
-
-
 # Mapped pages count as memory of the process, and every open shard holds a file descriptor.
-_MAPPED_BYTES = 128 << 20
+_MAPPED_BYTES = 256 << 20
 _OPEN_SHARDS = 256
-# What the kernel maps around a page that is touched.
-_FAULT_BYTES = 64 << 10
+# What the kernel may map around a row that is touched: 64 KiB, and more where its pages are large.
+_FAULT_BYTES = 256 << 10
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,7 +116,7 @@ class Pool:
 
     def table(self, cls_id: int, sep_id: int) -> NDArray[np.void]:
         """Return what an order needs to know of every row: `ROW_DTYPE` [num_rows]."""
-        tables = self._each(lambda shard: _table(shard, cls_id, sep_id))
+        tables = self._each(lambda shard: table_of(shard, cls_id, sep_id))
         return np.concatenate([np.empty(0, ROW_DTYPE), *tables])
 
     def _each(self, read: Callable[[MdsShard], Read]) -> Iterator[Read]:
@@ -128,53 +124,3 @@ class Pool:
         for shard in self.shards:
             yield read(shard)
             shard.close()
-
-
-def _table(shard: MdsShard, cls_id: int, sep_id: int) -> NDArray[np.void]:
-    num_rows = len(shard.row_offsets) - 1
-    table = np.empty(num_rows, ROW_DTYPE)
-    lengths, hashes = np.empty(num_rows, np.uint32), np.empty(num_rows, np.uint64)
-    has_cls, has_sep = np.empty(num_rows, np.bool_), np.empty(num_rows, np.bool_)
-    bad_row = _scan(
-        shard.data,
-        shard.row_offsets,
-        shard.item_bytes,
-        cls_id,
-        sep_id,
-        lengths,
-        has_cls,
-        has_sep,
-        hashes,
-    )
-    shard.check(bad_row)
-    table["length"], table["document"] = lengths, hashes
-    table["has_cls"], table["has_sep"] = has_cls, has_sep
-    return table
-
-
-@njit(cache=True, nogil=True)
-def _scan(
-    data: Uint8Array,
-    row_offsets: Uint32Array,
-    item_bytes: int,
-    cls_id: int,
-    sep_id: int,
-    lengths: Uint32Array,
-    has_cls: NDArray[np.bool_],
-    has_sep: NDArray[np.bool_],
-    hashes: NDArray[np.uint64],
-) -> int:
-    for row in range(lengths.size):
-        position, length = locate_ids(data, row_offsets, row, item_bytes)
-        if length < 0:
-            return row
-        start = np.int64(row_offsets[row])
-        digest = np.uint64(0xCBF29CE484222325)
-        for i in range(start + 8, start + 8 + get_little_endian(data, start, 4)):
-            digest = (digest ^ np.uint64(data[i])) * np.uint64(0x100000001B3)
-        hashes[row] = digest
-        lengths[row] = length
-        last = position + (length - 1) * item_bytes
-        has_cls[row] = get_little_endian(data, position, item_bytes) == cls_id
-        has_sep[row] = get_little_endian(data, last, item_bytes) == sep_id
-    return -1

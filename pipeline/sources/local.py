@@ -44,7 +44,14 @@ def list_files(source: str, patterns: tuple[str, ...], folder: Path) -> list[Inp
     """
     by_partition: dict[str, InputFile] = {}
     for pattern in patterns:
-        paths = sorted_glob(folder, pattern)
+        try:
+            paths = sorted_glob(folder, pattern)
+        except (ValueError, OSError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise InputError(
+                f'sources.{source}.from.path: "{pattern}" cannot be listed: {reason}',
+                "write a glob such as data/**/*.json.gz",
+            ) from error
         if not paths:
             raise InputError(
                 f'sources.{source}.from.path: "{pattern}" matches no file below {folder}',

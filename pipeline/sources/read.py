@@ -32,8 +32,15 @@ _READ_BYTES = 16 << 10
 # Rows of parquet that are Python values at a time, and bytes of a column that are read ahead.
 _PARQUET_ROWS = 128
 _PARQUET_BUFFER_BYTES = 1 << 20
+# About what Python keeps for a document beside its text: the objects of its id and fields.
+_DOCUMENT_BYTES = 512
+# The largest window that zstd can have; a frame made with `--long` needs it whole in memory.
+_ZSTD_WINDOW_BYTES = 1 << 31
 _PULL_AGAIN = "pull the file again"
-SKIP_HINT = "mend the document, or count such documents instead with `on_error: skip`"
+SKIP_HINT = (
+    "mend the document, or count such documents instead with `on_error: skip` (that is another "
+    "mixture, so give it another --out)"
+)
 
 OnBad = Callable[[DocumentError], None]
 
@@ -49,41 +56,43 @@ class Reader:
         self.num_rows = 0
 
     def blocks(self, on_bad: OnBad) -> Iterator[list[Document]]:
-        """Yield documents in file order, about `BLOCK_BYTES` of text at a time.
+        """Yield documents in file order, about `BLOCK_BYTES` of records at a time.
 
         `on_bad` is called for each document that cannot be read; it raises, or returns to go on.
         Raises: InputError when the file itself is damaged.
         """
+        kind = self._file.kind
+        records: Iterator[tuple[bytes | dict[str, Any], int]] = self._stream_records()
+        if kind == ".parquet":
+            records = self._parquet_records()
         block: list[Document] = []
-        num_chars = 0
-        for document in self._documents(on_bad):
-            block.append(document)
-            num_chars += len(document.text)
-            if num_chars >= BLOCK_BYTES:
+        num_bytes = 0
+        for row, (record, record_bytes) in enumerate(records):
+            self.num_rows = row + 1
+            try:
+                block.append(self._document(row, record))
+            except DocumentError as error:
+                on_bad(error)
+                continue
+            # Metadata counts too, and so does what Python keeps beside it.
+            num_bytes += record_bytes + _DOCUMENT_BYTES
+            if num_bytes >= BLOCK_BYTES:
                 yield block
-                block, num_chars = [], 0
+                block, num_bytes = [], 0
         if block:
             yield block
 
-    def _documents(self, on_bad: OnBad) -> Iterator[Document]:
-        kind = self._file.kind
-        records = self._parquet_records if kind == ".parquet" else self._stream_records
-        for row, record in enumerate(records()):
-            self.num_rows = row + 1
-            try:
-                yield self._document(row, record)
-            except DocumentError as error:
-                on_bad(error)
-
-    def _stream_records(self) -> Iterator[bytes | dict[str, Any]]:
-        """Yield one bytes object a line, or the whole text of a `.txt` file."""
+    def _stream_records(self) -> Iterator[tuple[bytes, int]]:
+        """Yield each line, or the whole text of a `.txt` file, and its size in bytes."""
         try:
             hasher = hashlib.sha256()
             text = _unpack(self._raw_blocks(hasher), self._file.kind)
             if self._file.kind.startswith(".txt"):
-                yield b"".join(text)
+                whole = b"".join(text)
+                yield whole, len(whole)
             else:
-                yield from _lines(text)
+                for line in _lines(text):
+                    yield line, len(line)
             self.sha256 = hasher.hexdigest()
         except (EOFError, zlib.error, zstandard.ZstdError) as error:
             raise InputError(
@@ -103,7 +112,8 @@ class Reader:
                 hasher.update(block)
                 yield block
 
-    def _parquet_records(self) -> Iterator[dict[str, Any]]:
+    def _parquet_records(self) -> Iterator[tuple[dict[str, Any], int]]:
+        """Yield each row and about its size in bytes."""
         path = self._file.path
         try:
             self.sha256 = sha256_file(path)
@@ -116,9 +126,16 @@ class Reader:
                             f'"{needed}"',
                             "name the columns with from.text and from.id (null makes ids)",
                         )
+                num_rows = 0
                 for batch in parquet.iter_batches(batch_size=_PARQUET_ROWS):
-                    yield from _batch_rows(batch)
-        except (pa.ArrowException, OSError) as error:
+                    num_rows += batch.num_rows
+                    row_bytes = batch.nbytes // max(batch.num_rows, 1)
+                    for row in _batch_rows(batch):
+                        yield row, row_bytes
+                # A damaged footer can leave row groups out without a word.
+                if num_rows != parquet.metadata.num_rows:
+                    raise OSError(f"got {num_rows} rows of {parquet.metadata.num_rows}")
+        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
             # Arrow's messages may run over several lines.
             reason = " ".join(str(error).split())
             raise InputError(
@@ -270,7 +287,8 @@ def _unpack(blocks: Iterator[bytes], kind: str) -> Iterator[bytes]:
     if kind.endswith(".gz"):
         return _decompress(blocks, lambda: zlib.decompressobj(wbits=16 + zlib.MAX_WBITS))
     if kind.endswith((".zst", ".zstd")):
-        return _decompress(blocks, zstandard.ZstdDecompressor().decompressobj)
+        unpacker = zstandard.ZstdDecompressor(max_window_size=_ZSTD_WINDOW_BYTES)
+        return _decompress(blocks, unpacker.decompressobj)
     return blocks
 
 

@@ -29,6 +29,11 @@ def make_reference(name: str, data: bytes, add_prefix_space: bool) -> Tokenizer:
         reference = Tokenizer.from_str(json.dumps(content))
     except Exception as error:  # The library raises bare Exception for content it cannot use.
         raise InputError(f"{name}: got no usable tokenizer.json: {error}") from error
+    if content.get("model", {}).get("dropout"):
+        raise MixtureError(
+            f"{name}: its model has dropout {content['model']['dropout']}, which is random",
+            hint="set model.dropout to null in a copy of the file, and name that",
+        )
     if add_prefix_space and not found:
         raise MixtureError(
             f"{name}: add_prefix_space is true, but its pre-tokenizer has no such setting",

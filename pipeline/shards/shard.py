@@ -1,0 +1,248 @@
+"""A shard file, read: rows of MDS -> ids and names, memory-mapped and checked.
+
+Enters: the path of a `.mds` file. Leaves: ids of any rows, the names of their documents, and the
+table of what draws and orders need to know. Files are never written to, never removed.
+
+All compiled functions that call one another are in this file: numba's cache on disk notices a
+change of the file that a function is in, and not of one that it calls.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from pipeline.errors import InputError
+from pipeline.records import Int64Array, Uint8Array, Uint32Array
+from pipeline.shards.mds import Dtype
+
+ROW_DTYPE = np.dtype([("length", "<u4"), ("has_cls", "?"), ("has_sep", "?"), ("document", "<u8")])
+"""Number of ids; whether they start with CLS and end with SEP; FNV-1a of the document's id."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MdsShard:
+    """A memory-mapped shard file; never written to, never removed."""
+
+    path: Path
+    """The `.mds` file, not compressed."""
+    dtype: Dtype
+    """Stored width of an id, from the index."""
+
+    @cached_property
+    def data(self) -> Uint8Array:
+        """The whole file as uint8 [file bytes], read only."""
+        if self.path.stat().st_size == 0:
+            raise self._error("got an empty file, expected an MDS shard")
+        # As a plain array: each slice of a memmap object costs microseconds.
+        return np.asarray(np.memmap(self.path, np.uint8, mode="r"))
+
+    @cached_property
+    def row_offsets(self) -> Uint32Array:
+        """Where each row starts in the file, and the end of the last: uint32 [num_rows + 1].
+
+        Raises: InputError when the header cannot belong to a shard of this length.
+        """
+        num_bytes = self.data.size
+        num_rows = int(self.data[:4].view("<u4")[0]) if num_bytes >= 8 else -1
+        if num_rows < 0 or 4 + 4 * (num_rows + 1) > num_bytes:
+            raise self._error("got a file that is no MDS shard")
+        offsets: Uint32Array = self.data[4 : 4 + 4 * (num_rows + 1)].view("<u4")
+        if int(offsets[-1]) != num_bytes:
+            raise self._error(f"got {num_bytes} bytes, expected {int(offsets[-1])} by its header")
+        return offsets
+
+    def close(self) -> None:
+        """Let go of the mapping, which is made again when it is next needed."""
+        for name in ("data", "row_offsets"):
+            self.__dict__.pop(name, None)
+
+    def lengths(self) -> Int64Array:
+        """Return the number of ids of each row: int64 [num_rows].
+
+        Raises: InputError when a row cannot be read, here as in all that follows.
+        """
+        lengths = np.empty(len(self.row_offsets) - 1, np.int64)
+        self.check(_read_lengths(self.data, self.row_offsets, self.item_bytes, lengths))
+        return lengths
+
+    def gather(self, rows: Int64Array, out: Uint32Array, starts: Int64Array) -> None:
+        """Copy the ids of `rows` into `out`, row `rows[i]` from position `starts[i]`."""
+        self.check(_copy_rows(self.data, self.row_offsets, rows, self.item_bytes, out, starts))
+
+    def ids(self, row: int) -> Uint32Array:
+        """Return the token ids of one row: uint32 [num_ids]."""
+        position, length = _locate_ids(self.data, self.row_offsets, row, self.item_bytes)
+        self.check(row if length < 0 else -1)
+        stored = self.data[position : position + length * self.item_bytes]
+        return np.frombuffer(stored.tobytes(), f"<u{self.item_bytes}").astype(np.uint32)
+
+    def document_ids(self, rows: Int64Array) -> list[str]:
+        """Return the id of the document that each row was cut from."""
+        names, stops, bad_row = _copy_names(self.data, self.row_offsets, rows, self.item_bytes)
+        self.check(bad_row)
+        joined, bounds = names.tobytes(), stops.tolist()
+        return [joined[start:stop].decode() for start, stop in pairwise(bounds)]
+
+    def document_id(self, row: int) -> str:
+        """Return the id of the document that one row was cut from."""
+        return self.document_ids(np.array([row]))[0]
+
+    @property
+    def item_bytes(self) -> int:
+        """Bytes of one stored id."""
+        return np.dtype(self.dtype).itemsize
+
+    def check(self, bad_row: int) -> None:
+        """Raise InputError for a row that a compiled loop could not read; -1 stands for none."""
+        if bad_row >= 0:
+            raise self._error(f"row {bad_row}: got bytes that are no row of {self.dtype} ids")
+
+    def _error(self, what: str) -> InputError:
+        return InputError(f"{self.path}: {what}", "build or pull it again")
+
+
+@njit(cache=True, nogil=True)
+def _get_little_endian(data: Uint8Array, position: int, num_bytes: int) -> np.int64:
+    value = np.int64(0)
+    for i in range(num_bytes):
+        value |= np.int64(data[position + i]) << (8 * i)
+    return value
+
+
+@njit(cache=True, nogil=True)
+def _locate_ids(
+    data: Uint8Array, row_offsets: Uint32Array, row: int, item_bytes: int
+) -> tuple[np.int64, np.int64]:
+    """Return where a row's ids start and how many they are; (0, -1) where there is no such row.
+
+    Compiled loops have no bounds checks of their own, so every number of the file is checked here.
+    """
+    nowhere = (np.int64(0), np.int64(-1))
+    if row < 0 or row + 1 >= row_offsets.size:
+        return nowhere
+    start, stop = np.int64(row_offsets[row]), np.int64(row_offsets[row + 1])
+    if start + 8 > stop or stop > data.size:
+        return nowhere
+    position = start + 8 + _get_little_endian(data, start, 4)
+    array_bytes = _get_little_endian(data, start + 4, 4)
+    if position + array_bytes != stop or array_bytes < 2:
+        return nowhere
+    code = np.int64(data[position]) - 4
+    if code < 0 or code > 2 or array_bytes < 1 + (1 << code):
+        return nowhere
+    position += 1
+    length = _get_little_endian(data, position, 1 << code)
+    position += 1 << code
+    if position + length * item_bytes != stop:
+        return nowhere
+    return position, length
+
+
+@njit(cache=True, nogil=True)
+def _read_lengths(
+    data: Uint8Array, row_offsets: Uint32Array, item_bytes: int, lengths: Int64Array
+) -> int:
+    for row in range(lengths.size):
+        lengths[row] = _locate_ids(data, row_offsets, row, item_bytes)[1]
+        if lengths[row] < 0:
+            return row
+    return -1
+
+
+@njit(cache=True, nogil=True)
+def _copy_rows(
+    data: Uint8Array,
+    row_offsets: Uint32Array,
+    rows: Int64Array,
+    item_bytes: int,
+    out: Uint32Array,
+    starts: Int64Array,
+) -> int:
+    for i in range(rows.size):
+        position, length = _locate_ids(data, row_offsets, rows[i], item_bytes)
+        start = starts[i]
+        if length < 0 or start < 0 or start + length > out.size:
+            return int(max(rows[i], 0))
+        body = data[position : position + length * item_bytes]
+        target = out[start : start + length]
+        if item_bytes == 2:
+            narrow = body.view(np.uint16)
+            for j in range(length):
+                target[j] = narrow[j]
+        else:
+            wide = body.view(np.uint32)
+            for j in range(length):
+                target[j] = wide[j]
+    return -1
+
+
+@njit(cache=True, nogil=True)
+def _copy_names(
+    data: Uint8Array, row_offsets: Uint32Array, rows: Int64Array, item_bytes: int
+) -> tuple[Uint8Array, Int64Array, np.int64]:
+    stops = np.zeros(rows.size + 1, np.int64)
+    for i in range(rows.size):
+        if _locate_ids(data, row_offsets, rows[i], item_bytes)[1] < 0:
+            return np.empty(0, np.uint8), stops, max(np.int64(rows[i]), np.int64(0))
+        stops[i + 1] = stops[i] + _get_little_endian(data, np.int64(row_offsets[rows[i]]), 4)
+    names = np.empty(stops[-1], np.uint8)
+    for i in range(rows.size):
+        start = np.int64(row_offsets[rows[i]]) + 8
+        for j in range(stops[i + 1] - stops[i]):
+            names[stops[i] + j] = data[start + j]
+    return names, stops, np.int64(-1)
+
+
+def table_of(shard: MdsShard, cls_id: int, sep_id: int) -> NDArray[np.void]:
+    num_rows = len(shard.row_offsets) - 1
+    table = np.empty(num_rows, ROW_DTYPE)
+    lengths, hashes = np.empty(num_rows, np.uint32), np.empty(num_rows, np.uint64)
+    has_cls, has_sep = np.empty(num_rows, np.bool_), np.empty(num_rows, np.bool_)
+    bad_row = _scan(
+        shard.data,
+        shard.row_offsets,
+        shard.item_bytes,
+        cls_id,
+        sep_id,
+        lengths,
+        has_cls,
+        has_sep,
+        hashes,
+    )
+    shard.check(bad_row)
+    table["length"], table["document"] = lengths, hashes
+    table["has_cls"], table["has_sep"] = has_cls, has_sep
+    return table
+
+
+@njit(cache=True, nogil=True)
+def _scan(
+    data: Uint8Array,
+    row_offsets: Uint32Array,
+    item_bytes: int,
+    cls_id: int,
+    sep_id: int,
+    lengths: Uint32Array,
+    has_cls: NDArray[np.bool_],
+    has_sep: NDArray[np.bool_],
+    hashes: NDArray[np.uint64],
+) -> int:
+    for row in range(lengths.size):
+        position, length = _locate_ids(data, row_offsets, row, item_bytes)
+        if length < 0:
+            return row
+        start = np.int64(row_offsets[row])
+        digest = np.uint64(0xCBF29CE484222325)
+        for i in range(start + 8, start + 8 + _get_little_endian(data, start, 4)):
+            digest = (digest ^ np.uint64(data[i])) * np.uint64(0x100000001B3)
+        hashes[row] = digest
+        lengths[row] = length
+        last = position + (length - 1) * item_bytes
+        has_cls[row] = _get_little_endian(data, position, item_bytes) == cls_id
+        has_sep[row] = _get_little_endian(data, last, item_bytes) == sep_id
+    return -1

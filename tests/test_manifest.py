@@ -1,0 +1,48 @@
+"""A manifest is believed only where it is whole and leads nowhere outside the output."""
+
+import copy
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pipeline.errors import MismatchError
+from pipeline.manifest import Manifest, manifest_bytes, read_manifest
+from pipeline.shipped import manifest_path
+
+SAMPLE: Manifest = json.loads(manifest_path("sample").read_bytes())
+
+
+def _first_partition(manifest: Manifest) -> Manifest:
+    partition: Manifest = manifest["sources"]["code"]["partitions"][0]
+    return partition
+
+
+FORGED: dict[str, Callable[[Manifest], object]] = {
+    "a task outside": lambda m: _first_partition(m).update(task="../../out"),
+    "a folder outside": lambda m: _first_partition(m).update(folder="/etc"),
+    "a file outside": lambda m: m["files"].update({"../x": {"bytes": 1, "sha256": "0"}}),
+    "a window outside": lambda m: m["order"]["windows"][0].update(folder="order/../../x"),
+    "no files": lambda m: m.pop("files"),
+    "no mixture": lambda m: m.pop("mixture"),
+    "no order key": lambda m: m["order"].pop("key"),
+    "sizes that are none": lambda m: m["files"]["train/index.json"].update(bytes="1"),
+    "sources that are none": lambda m: m.update(sources=[]),
+}
+
+
+@pytest.mark.parametrize("what", FORGED)
+def test_a_manifest_that_is_well_signed_and_wrong_is_refused(what: str, tmp_path: Path) -> None:
+    forged = copy.deepcopy(SAMPLE)
+    FORGED[what](forged)
+    path = tmp_path / "manifest.json"
+    path.write_bytes(manifest_bytes(forged))
+    with pytest.raises(MismatchError, match="is not as it was written"):
+        read_manifest(path)
+
+
+def test_the_same_manifest_unforged_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "manifest.json"
+    path.write_bytes(manifest_bytes(SAMPLE))
+    assert read_manifest(path) == SAMPLE

@@ -1,0 +1,30 @@
+"""Names that ship are found, whatever lies around."""
+
+from pathlib import Path
+
+import pytest
+
+from pipeline.errors import MixtureError
+from pipeline.shipped import mixture_path
+from pipeline.version import VERSION
+
+
+def test_a_folder_of_the_same_name_does_not_hide_what_ships(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "sample").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert mixture_path("sample").name == "sample.yaml"
+    (tmp_path / "mine").touch()
+    assert mixture_path("mine") == Path("mine")
+
+
+def test_a_name_that_does_not_ship_lists_those_that_do() -> None:
+    with pytest.raises(MixtureError, match=r'"simple": got neither a file nor .*: sample'):
+        mixture_path("simple")
+
+
+def test_the_distribution_has_the_version_of_the_code() -> None:
+    from importlib.metadata import version
+
+    assert version("ettin-data") == VERSION

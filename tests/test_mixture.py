@@ -420,18 +420,21 @@ def test_key_order_in_the_file_does_not_change_the_fingerprint(data: st.DataObje
         (
             "3/2",
             "0",
-            "19:13: sources.peps.epochs: got 0, expected a positive number of at most 1000 such as 2, 2.5 or 3/2",
+            "19:13: sources.peps.epochs: got 0, "
+            "expected a positive number up to 1000 such as 2, 2.5 or 3/2",
         ),
         (
             "3/2",
             "3/0",
-            '19:13: sources.peps.epochs: got "3/0", expected a positive number of at most 1000 such as 2, 2.5 or '
+            '19:13: sources.peps.epochs: got "3/0", '
+            "expected a positive number up to 1000 such as 2, 2.5 or "
             "3/2",
         ),
         (
             "3/2",
             "all",
-            '19:13: sources.peps.epochs: got "all", expected a positive number of at most 1000 such as 2, 2.5 or '
+            '19:13: sources.peps.epochs: got "all", '
+            "expected a positive number up to 1000 such as 2, 2.5 or "
             "3/2",
         ),
         (

@@ -6,6 +6,7 @@ import random
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import builds
 import pytest
@@ -210,9 +211,9 @@ def _change(
 def test_another_manifest_names_what_differs(out: Path, tmp_path: Path) -> None:
     other = tmp_path / "pinned.json"
 
-    def change(files: dict[str, dict[str, int]]) -> None:
+    def change(files: dict[str, dict[str, Any]]) -> None:
         del files["train/index.json"]
-        files["train/new.mds"] = {"bytes": 1, "sha256": 0}
+        files["train/new.mds"] = {"bytes": 1, "sha256": "0"}
         files["order/steps.parquet"]["bytes"] += 1
 
     _change(out / "manifest.json", other, change)

@@ -207,7 +207,7 @@ class Bytes(_Amount):
 class Ratio(_Leaf):
     """A positive rational number, exact in every spelling."""
 
-    expected = "a positive number of at most 1000 such as 2, 2.5 or 3/2"
+    expected = "a positive number up to 1000 such as 2, 2.5 or 3/2"
     # Beyond that it is a slip of the pen, and a draw would need its memory.
     largest = 1000
     # Nine digits are more than anyone repeats a source, and keep the declaration short.

@@ -2,72 +2,56 @@
 
 import sys
 import time
-from types import TracebackType
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+)
 
 # Between two lines of one stage in a log.
 _SECONDS_BETWEEN_LINES = 10.0
 
-
-class Bars:
-    """One bar a stage, drawn in place."""
-
-    def __init__(self) -> None:
-        self._progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            console=Console(stderr=True),
-        )
-        self._stages: dict[str, int] = {}
-
-    def __call__(self, stage: str, done: int, total: int) -> None:
-        """Show that `done` of `total` tasks of a stage are done."""
-        if stage not in self._stages:
-            self._stages[stage] = int(self._progress.add_task(stage, total=total))
-        self._progress.update(self._stages[stage], completed=done, total=total)  # type: ignore[arg-type]
-
-    def __enter__(self) -> "Bars":
-        self._progress.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._progress.stop()
+Show = Callable[[str, int, int], None]
+"""Called with a stage's name, how many of its tasks are done, and how many there are."""
 
 
-class Lines:
-    """A line when a stage ends, and every ten seconds while it lasts."""
+def show_progress() -> AbstractContextManager[Show]:
+    """Return what suits stderr."""
+    return _bars() if sys.stderr.isatty() else _lines()
 
-    def __init__(self) -> None:
-        self._last = time.monotonic()
 
-    def __call__(self, stage: str, done: int, total: int) -> None:
-        """Log that `done` of `total` tasks of a stage are done."""
+@contextmanager
+def _bars() -> Iterator[Show]:
+    """Draw one bar a stage, in place."""
+    stages: dict[str, TaskID] = {}
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, TimeElapsedColumn(), console=Console(stderr=True)) as progress:
+
+        def show(stage: str, done: int, total: int) -> None:
+            if stage not in stages:
+                stages[stage] = progress.add_task(stage, total=total)
+            progress.update(stages[stage], completed=done, total=total)
+
+        yield show
+
+
+@contextmanager
+def _lines() -> Iterator[Show]:
+    """Print a line when a stage ends, and every ten seconds while it lasts."""
+    last = time.monotonic()
+
+    def show(stage: str, done: int, total: int) -> None:
+        nonlocal last
         now = time.monotonic()
-        if done == total or now - self._last >= _SECONDS_BETWEEN_LINES:
-            self._last = now
+        if done == total or now - last >= _SECONDS_BETWEEN_LINES:
+            last = now
             print(f"{stage}: {done}/{total}", file=sys.stderr, flush=True)
 
-    def __enter__(self) -> "Lines":
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        pass
-
-
-def show_progress() -> Bars | Lines:
-    """Return what suits stderr."""
-    return Bars() if sys.stderr.isatty() else Lines()
+    yield show

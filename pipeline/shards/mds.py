@@ -1,4 +1,4 @@
-"""MDS shards: rows of an id and token ids <-> the files that trainers of this suite read.
+"""MDS shards, written: rows of an id and token ids -> the files that trainers of this suite read.
 
 Enters: chunks in order. Leaves: `shard.NNNNN.mds` and `index.json`, to the byte as the public
 writer makes them. No Python work per token: rows are laid out by compiled loops over flat arrays.

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 from conftest import Build
 
-from pipeline.order import permutation
+from pipeline.orders.pcg64dxsm import permutation
 
 GOLDEN = Path(__file__).parent / "golden"
 REFERENCE = Path(__file__).parents[2] / "shared" / "golden"

@@ -13,13 +13,13 @@ LAYERS: list[Layer] = [
     # Words, numbers and values.
     ["errors", "digest", "seeds", "records", "version"],
     # What every import of the package brings with it, and what knows values alone.
-    ["__init__", "amounts", "files", "manifest", "shipped"],
-    ["progress", "tokenizer"],
+    ["__init__", "amounts", "files", "manifest", "shipped", "ledger"],
+    ["progress", "tokenizer", "orders"],
     # What a person declares.
     ["mixture"],
     ["layout"],
     # Stages: functions of values, and readers and writers of files. None knows another.
-    ["sources", "tokenize", "chunks", "sample", "shards", "order", "view", "steps", "verify"],
+    ["sources", "tokenize", "chunks", "sample", "shards", "view", "steps", "verify"],
     # What is known ahead.
     ["plan"],
     # Tasks, each from files to files, and the one place where all is composed; then the command.

@@ -13,7 +13,7 @@ from pipeline.build.task import Record, files_of
 from pipeline.digest import fingerprint, sha256_bytes
 from pipeline.files import publish
 from pipeline.layout import STEPS
-from pipeline.order import permutation
+from pipeline.orders.pcg64dxsm import permutation
 from pipeline.shards.parquet import write_steps
 from pipeline.steps import split_files, split_windows, step_tokens
 from pipeline.version import VERSION

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import QUICK
 
-from pipeline import order
 from pipeline.errors import DefectError
-from pipeline.order import permutation
+from pipeline.orders import pcg64dxsm
+from pipeline.orders.pcg64dxsm import permutation
 
 
 def digest(num_samples: int) -> str:
@@ -81,6 +81,6 @@ def test_a_numpy_that_draws_otherwise_is_refused(monkeypatch: pytest.MonkeyPatch
 
 
 def test_the_guard_checks_before_any_use(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(order, "_CHECK_SHA256", "0" * 64)
+    monkeypatch.setattr(pcg64dxsm, "_CHECK_SHA256", "0" * 64)
     with pytest.raises(DefectError, match="install the numpy that pyproject"):
         permutation(0, seed=21, epoch=0)

@@ -1,0 +1,26 @@
+"""Orders: one global sequence of a phase's samples, from a named algorithm.
+
+Enters: the number of samples, a seed and an epoch. Leaves: which sample is at a position, and at
+which position a sample is. Nothing here knows of ranks or steps, so world size never touches it.
+"""
+
+from pathlib import Path
+
+from pipeline.orders import pcg64dxsm
+from pipeline.orders.key import Order, OrderKey
+
+__all__ = ["ALGORITHMS", "Order", "OrderKey", "load", "save"]
+
+ALGORITHMS = {"ettin-pcg64dxsm-v1": pcg64dxsm}
+"""By name, the module that makes the order: `save(key, folder, scratch)` once, then `load`."""
+
+
+def save(key: OrderKey, folder: Path, scratch: Path) -> None:
+    """Make what an order needs to be loaded, and publish it in a folder; what stands is kept."""
+    ALGORITHMS[key.algorithm].save(key, folder, scratch)
+
+
+def load(key: OrderKey, folder: Path) -> Order:
+    """Return an order whose files, if it has any, were saved in a folder."""
+    order: Order = ALGORITHMS[key.algorithm].load(key, folder)
+    return order

@@ -5,6 +5,7 @@ PipelineError
 ├── InputError       fix or pull again the data that the mixture names
 │   └── DocumentError    one document is bad; `on_error: skip` counts it instead
 ├── OutputError      choose another folder, or make room
+├── NotThereError    what was asked for is not in the data: ask for something that is
 ├── MismatchError    bytes are not what a manifest says: rebuild
 └── DefectError      two ways of computing one thing disagree: report a bug
 
@@ -53,6 +54,12 @@ class OutputError(PipelineError):
 
 class MismatchError(PipelineError):
     """Bytes on disk are not those that a manifest names."""
+
+    exit_code = 1
+
+
+class NotThereError(PipelineError):
+    """What was asked for is not there: a position beyond an order, a document of none."""
 
     exit_code = 1
 

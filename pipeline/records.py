@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 Uint8Array = NDArray[np.uint8]
 Uint32Array = NDArray[np.uint32]
+Uint64Array = NDArray[np.uint64]
 Int64Array = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
 

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from strategies import QUICK, Row, cuts, rows
 
 from pipeline.errors import DefectError, InputError
+from pipeline.shards.columns import Columns
 from pipeline.shards.mds import Dtype, MdsWriter, index_bytes, merge_indexes
-from pipeline.shards.shard import MdsShard
+from pipeline.shards.shard import MdsShard, table_of
 
 LIMIT = 1 << 26
 DTYPES: tuple[Dtype, ...] = ("uint16", "uint32")
@@ -91,14 +92,15 @@ def read(folder: Path, index: dict[str, Any]) -> list[Row]:
     """Read all rows back through the memory-mapped reader."""
     found = []
     for about in index["shards"]:
-        dtype = about["column_encodings"][1].removeprefix("ndarray:")
-        shard = MdsShard(path=folder / about["raw_data"]["basename"], dtype=dtype)
+        path = folder / about["raw_data"]["basename"]
+        shard = MdsShard(path=path, columns=Columns.of(about, "index.json"))
         lengths = shard.lengths()
         assert len(lengths) == about["samples"]
-        for row, length in enumerate(lengths.tolist()):
-            ids = shard.ids(row).tolist()
-            assert len(ids) == length
-            found.append(Row(shard.document_id(row), ids))
+        out = np.empty(int(lengths.sum()), np.uint32)
+        shard.gather(np.arange(len(lengths)), out, np.cumsum(lengths) - lengths)
+        ids = np.split(out, np.cumsum(lengths)[:-1])
+        names = shard.document_ids(np.arange(len(lengths)))
+        found += [Row(name, part.tolist()) for name, part in zip(names, ids, strict=True)]
     return found
 
 
@@ -304,7 +306,8 @@ def tampered(folder: Path, change: Any, dtype: Dtype = "uint32") -> MdsShard:
     path = folder / "shard.00000.mds"
     data = bytearray(path.read_bytes())
     path.write_bytes(change(data) or data)
-    return MdsShard(path=path, dtype=dtype)
+    columns = Columns(sizes=(0, 0), ids=1, id=0, dtype=dtype)
+    return MdsShard(path=path, columns=columns)
 
 
 def put(data: bytearray, position: int, value: int) -> None:
@@ -354,9 +357,7 @@ def test_a_damaged_row_is_an_error_and_never_a_wild_read(tmp_path: Path, case: s
     with pytest.raises(InputError, match=expected):
         shard.lengths()
     with pytest.raises(InputError, match=expected):
-        shard.ids(0)
-    with pytest.raises(InputError, match=expected):
-        shard.document_id(0)
+        table_of(shard, 7, 8)
     with pytest.raises(InputError, match=expected):
         shard.gather(np.zeros(1, np.int64), np.empty(500, np.uint32), np.zeros(1, np.int64))
 

@@ -5,21 +5,23 @@ know of each. The files are memory-mapped, never written to, never removed.
 """
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 from pipeline.errors import InputError
-from pipeline.records import Int64Array, Uint32Array
+from pipeline.records import Int64Array, Uint8Array, Uint32Array, Uint64Array
+from pipeline.shards.columns import Columns
 from pipeline.shards.mds import INDEX_NAME
 from pipeline.shards.shard import ROW_DTYPE, MdsShard, table_of
 
-Read = TypeVar("Read")
+Sized = TypeVar("Sized", bound=NDArray[Any])
 
 # Mapped pages count as memory of the process, and every open shard holds a file descriptor.
 _MAPPED_BYTES = 256 << 20
@@ -44,24 +46,23 @@ class Pool:
     def open(cls, folder: Path) -> "Pool":
         """Open the pool whose `index.json` lies in `folder`.
 
-        Raises: InputError for shards of other columns than ours.
+        Published pools hold plain files below an index that says they are compressed; what is
+        there is read, whatever the index says of it.
+
+        Raises: InputError when there is no index, or it names shards that cannot be read.
         """
         path = folder / INDEX_NAME
-        index = json.loads(path.read_bytes())
-        for shard in index["shards"]:
-            columns = shard["column_encodings"]
-            if columns not in (["str", "ndarray:uint16"], ["str", "ndarray:uint32"]):
-                raise InputError(
-                    f"{path}: got columns {columns}, expected an id and ids in uint16 or uint32"
-                )
+        entries = _read_index(path)
         shards = tuple(
             MdsShard(
-                path=folder / shard["raw_data"]["basename"],
-                dtype=shard["column_encodings"][1].removeprefix("ndarray:"),
+                path=folder / entry["raw_data"]["basename"], columns=Columns.of(entry, str(path))
             )
-            for shard in index["shards"]
+            for entry in entries
         )
-        counts = np.array([shard["samples"] for shard in index["shards"]], np.int64)
+        for shard, entry in zip(shards, entries, strict=True):
+            if not shard.path.is_file():
+                raise _missing(shard.path, entry)
+        counts = np.array([entry["samples"] for entry in entries], np.int64)
         return cls(shards=shards, num_rows=counts)
 
     @cached_property
@@ -78,8 +79,28 @@ class Pool:
         out = np.empty(int(lengths.sum()), np.uint32)
         for shard, where, local in self._by_shard(rows):
             shard.gather(local, out, starts[where])
-            self._count_mapped(shard, len(local), int(lengths[where].sum()) * shard.item_bytes)
+            self._count_mapped(
+                shard, len(local), int(lengths[where].sum()) * shard.columns.item_bytes
+            )
         return out
+
+    def names(self, rows: Int64Array) -> tuple[Uint8Array, Int64Array]:
+        """Return the ids of rows' documents as UTF-8: uint8 [num_bytes], int64 [num_rows + 1].
+
+        Name i is `names[offsets[i]:offsets[i + 1]]`.
+        """
+        lengths = np.zeros(len(rows), np.int64)
+        parts = []
+        for shard, where, local in self._by_shard(rows):
+            names, bounds = shard.names(local)
+            lengths[where] = np.diff(bounds)
+            parts.append((where, names, bounds))
+            self._count_mapped(shard, len(local), 0)
+        offsets = np.concatenate([[0], np.cumsum(lengths)])
+        out = np.empty(int(offsets[-1]), np.uint8)
+        for where, names, bounds in parts:
+            _scatter(names, bounds, out, offsets[where])
+        return out, offsets
 
     def document_ids(self, rows: Int64Array) -> list[str]:
         """Return the id of the document of each of a few rows."""
@@ -117,10 +138,70 @@ class Pool:
     def table(self, cls_id: int, sep_id: int) -> NDArray[np.void]:
         """Return what an order needs to know of every row: `ROW_DTYPE` [num_rows]."""
         tables = self._each(lambda shard: table_of(shard, cls_id, sep_id))
-        return np.concatenate([np.empty(0, ROW_DTYPE), *tables])
+        table = np.concatenate([np.empty(0, ROW_DTYPE), *tables])
+        table["chunk"], table["num_chunks"] = number_chunks(table["document"])
+        return table
 
-    def _each(self, read: Callable[[MdsShard], Read]) -> Iterator[Read]:
-        """Read every shard whole, one open at a time."""
-        for shard in self.shards:
-            yield read(shard)
+    def _each(self, read: Callable[[MdsShard], Sized]) -> list[Sized]:
+        """Read every shard whole, one open at a time.
+
+        Raises: InputError for a shard with more or fewer rows than the index says.
+        """
+        parts = []
+        for shard, num_rows in zip(self.shards, self.num_rows.tolist(), strict=True):
+            part = read(shard)
+            if len(part) != num_rows:
+                raise InputError(
+                    f"{shard.path}: got {len(part):,} rows, expected {num_rows:,} by the index "
+                    f"({len(part) - num_rows:+,})",
+                    "build or pull the shard and its index again",
+                )
+            parts.append(part)
             shard.close()
+        return parts
+
+
+def number_chunks(documents: Uint64Array) -> tuple[Uint32Array, Uint32Array]:
+    """Number the rows of each document: which chunk, from 0, and of how many: uint32 [num_rows].
+
+    documents: uint64 [num_rows]; equal neighbours are of one document.
+    """
+    firsts = np.flatnonzero(np.diff(documents, prepend=~documents[:1]))
+    counts = np.diff(firsts, append=len(documents))
+    chunk = np.arange(len(documents)) - np.repeat(firsts, counts)
+    return chunk.astype(np.uint32), np.repeat(counts, counts).astype(np.uint32)
+
+
+def _read_index(path: Path) -> list[dict[str, Any]]:
+    try:
+        entries: list[dict[str, Any]] = json.loads(path.read_bytes())["shards"]
+        for entry in entries:
+            if not (isinstance(entry["samples"], int) and entry["raw_data"]["basename"]):
+                raise ValueError
+            if len(entry["column_names"]) != len(entry["column_encodings"]):
+                raise ValueError
+    except OSError as error:
+        raise InputError(
+            f"{path}: got {error.strerror}, expected the index of MDS shards",
+            "give the folder that holds index.json",
+        ) from error
+    except (ValueError, TypeError, KeyError) as error:
+        raise InputError(f"{path}: got no index of MDS shards", "build or pull it again") from error
+    return entries
+
+
+def _missing(path: Path, entry: dict[str, Any]) -> InputError:
+    packed = (entry.get("zip_data") or {}).get("basename")
+    if packed is not None and (path.parent / Path(packed).name).is_file():
+        return InputError(
+            f"{path}: got {Path(packed).name} alone, expected the shard not compressed",
+            "unpack it beside the compressed one, as with `zstd -d`",
+        )
+    return InputError(f"{path}: is missing, and the index names it", "build or pull it again")
+
+
+@njit(cache=True, nogil=True)
+def _scatter(names: Uint8Array, bounds: Int64Array, out: Uint8Array, starts: Int64Array) -> None:
+    for i in range(starts.size):
+        for j in range(bounds[i + 1] - bounds[i]):
+            out[starts[i] + j] = names[bounds[i] + j]

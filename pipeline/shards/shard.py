@@ -18,10 +18,20 @@ from numpy.typing import NDArray
 
 from pipeline.errors import InputError
 from pipeline.records import Int64Array, Uint8Array, Uint32Array
-from pipeline.shards.mds import Dtype
+from pipeline.shards.columns import Columns
 
-ROW_DTYPE = np.dtype([("length", "<u4"), ("has_cls", "?"), ("has_sep", "?"), ("document", "<u8")])
-"""Number of ids; whether they start with CLS and end with SEP; FNV-1a of the document's id."""
+ROW_DTYPE = np.dtype(
+    [
+        ("length", "<u4"),
+        ("has_cls", "?"),
+        ("has_sep", "?"),
+        ("document", "<u8"),
+        ("chunk", "<u4"),
+        ("num_chunks", "<u4"),
+    ]
+)
+"""Number of ids; whether they start with CLS and end with SEP; FNV-1a of the document's id; which
+chunk of its document a row is, from 0, and of how many."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,8 +40,8 @@ class MdsShard:
 
     path: Path
     """The `.mds` file, not compressed."""
-    dtype: Dtype
-    """Stored width of an id, from the index."""
+    columns: Columns
+    """What a row is made of, from the index."""
 
     @cached_property
     def data(self) -> Uint8Array:
@@ -67,40 +77,38 @@ class MdsShard:
         Raises: InputError when a row cannot be read, here as in all that follows.
         """
         lengths = np.empty(len(self.row_offsets) - 1, np.int64)
-        self.check(_read_lengths(self.data, self.row_offsets, self.item_bytes, lengths))
+        self.check(_read_lengths(self.data, self.row_offsets, self.columns.packed(), lengths))
         return lengths
 
     def gather(self, rows: Int64Array, out: Uint32Array, starts: Int64Array) -> None:
         """Copy the ids of `rows` into `out`, row `rows[i]` from position `starts[i]`."""
-        self.check(_copy_rows(self.data, self.row_offsets, rows, self.item_bytes, out, starts))
+        self.check(
+            _copy_rows(self.data, self.row_offsets, rows, self.columns.packed(), out, starts)
+        )
 
-    def ids(self, row: int) -> Uint32Array:
-        """Return the token ids of one row: uint32 [num_ids]."""
-        position, length = _locate_ids(self.data, self.row_offsets, row, self.item_bytes)
-        self.check(row if length < 0 else -1)
-        stored = self.data[position : position + length * self.item_bytes]
-        return np.frombuffer(stored.tobytes(), f"<u{self.item_bytes}").astype(np.uint32)
+    def names(self, rows: Int64Array) -> tuple[Uint8Array, Int64Array]:
+        """Return the ids of rows' documents as UTF-8: uint8 [num_bytes], int64 [num_rows + 1].
+
+        Name i is `names[offsets[i]:offsets[i + 1]]`; where there is no such column all are empty.
+        """
+        names, offsets, bad_row = _copy_names(
+            self.data, self.row_offsets, rows, self.columns.packed()
+        )
+        self.check(bad_row)
+        return names, offsets
 
     def document_ids(self, rows: Int64Array) -> list[str]:
         """Return the id of the document that each row was cut from."""
-        names, stops, bad_row = _copy_names(self.data, self.row_offsets, rows, self.item_bytes)
-        self.check(bad_row)
-        joined, bounds = names.tobytes(), stops.tolist()
+        names, offsets = self.names(rows)
+        joined, bounds = names.tobytes(), offsets.tolist()
         return [joined[start:stop].decode() for start, stop in pairwise(bounds)]
-
-    def document_id(self, row: int) -> str:
-        """Return the id of the document that one row was cut from."""
-        return self.document_ids(np.array([row]))[0]
-
-    @property
-    def item_bytes(self) -> int:
-        """Bytes of one stored id."""
-        return np.dtype(self.dtype).itemsize
 
     def check(self, bad_row: int) -> None:
         """Raise InputError for a row that a compiled loop could not read; -1 stands for none."""
         if bad_row >= 0:
-            raise self._error(f"row {bad_row}: got bytes that are no row of {self.dtype} ids")
+            raise self._error(
+                f"row {bad_row}: got bytes that are no row of {self.columns.dtype} ids"
+            )
 
     def _error(self, what: str) -> InputError:
         return InputError(f"{self.path}: {what}", "build or pull it again")
@@ -115,10 +123,10 @@ def _get_little_endian(data: Uint8Array, position: int, num_bytes: int) -> np.in
 
 
 @njit(cache=True, nogil=True)
-def _locate_ids(
-    data: Uint8Array, row_offsets: Uint32Array, row: int, item_bytes: int
+def _locate_column(
+    data: Uint8Array, row_offsets: Uint32Array, row: int, columns: Int64Array, column: int
 ) -> tuple[np.int64, np.int64]:
-    """Return where a row's ids start and how many they are; (0, -1) where there is no such row.
+    """Return where a column of a row starts and how many bytes it has; (0, -1) where it cannot be.
 
     Compiled loops have no bounds checks of their own, so every number of the file is checked here.
     """
@@ -126,29 +134,48 @@ def _locate_ids(
     if row < 0 or row + 1 >= row_offsets.size:
         return nowhere
     start, stop = np.int64(row_offsets[row]), np.int64(row_offsets[row + 1])
-    if start + 8 > stop or stop > data.size:
+    num_variable = 0
+    for size in columns[3:]:
+        num_variable += size == 0
+    position = start + 4 * num_variable
+    if position > stop or stop > data.size:
         return nowhere
-    position = start + 8 + _get_little_endian(data, start, 4)
-    array_bytes = _get_little_endian(data, start + 4, 4)
-    if position + array_bytes != stop or array_bytes < 2:
+    found_at, found_bytes = nowhere
+    for i in range(columns.size - 3):
+        num_bytes = columns[3 + i]
+        if num_bytes == 0:
+            num_bytes = _get_little_endian(data, start, 4)
+            start += 4
+        if i == column:
+            found_at, found_bytes = position, num_bytes
+        position += num_bytes
+    return (found_at, found_bytes) if position == stop else nowhere
+
+
+@njit(cache=True, nogil=True)
+def _locate_ids(
+    data: Uint8Array, row_offsets: Uint32Array, row: int, columns: Int64Array
+) -> tuple[np.int64, np.int64]:
+    """Return where a row's ids start and how many they are; (0, -1) where there is no such row."""
+    nowhere = (np.int64(0), np.int64(-1))
+    position, array_bytes = _locate_column(data, row_offsets, row, columns, columns[1])
+    if array_bytes < 2:
         return nowhere
     code = np.int64(data[position]) - 4
     if code < 0 or code > 2 or array_bytes < 1 + (1 << code):
         return nowhere
-    position += 1
-    length = _get_little_endian(data, position, 1 << code)
-    position += 1 << code
-    if position + length * item_bytes != stop:
+    length = _get_little_endian(data, position + 1, 1 << code)
+    if 1 + (1 << code) + length * columns[0] != array_bytes:
         return nowhere
-    return position, length
+    return position + 1 + (1 << code), length
 
 
 @njit(cache=True, nogil=True)
 def _read_lengths(
-    data: Uint8Array, row_offsets: Uint32Array, item_bytes: int, lengths: Int64Array
+    data: Uint8Array, row_offsets: Uint32Array, columns: Int64Array, lengths: Int64Array
 ) -> int:
     for row in range(lengths.size):
-        lengths[row] = _locate_ids(data, row_offsets, row, item_bytes)[1]
+        lengths[row] = _locate_ids(data, row_offsets, row, columns)[1]
         if lengths[row] < 0:
             return row
     return -1
@@ -159,12 +186,13 @@ def _copy_rows(
     data: Uint8Array,
     row_offsets: Uint32Array,
     rows: Int64Array,
-    item_bytes: int,
+    columns: Int64Array,
     out: Uint32Array,
     starts: Int64Array,
 ) -> int:
+    item_bytes = columns[0]
     for i in range(rows.size):
-        position, length = _locate_ids(data, row_offsets, rows[i], item_bytes)
+        position, length = _locate_ids(data, row_offsets, rows[i], columns)
         start = starts[i]
         if length < 0 or start < 0 or start + length > out.size:
             return int(max(rows[i], 0))
@@ -174,31 +202,41 @@ def _copy_rows(
             narrow = body.view(np.uint16)
             for j in range(length):
                 target[j] = narrow[j]
-        else:
+        elif item_bytes == 4:
             wide = body.view(np.uint32)
             for j in range(length):
                 target[j] = wide[j]
+        else:
+            widest = body.view(np.uint64)
+            for j in range(length):
+                if widest[j] >> np.uint64(32):
+                    return int(rows[i])
+                target[j] = widest[j]
     return -1
 
 
 @njit(cache=True, nogil=True)
 def _copy_names(
-    data: Uint8Array, row_offsets: Uint32Array, rows: Int64Array, item_bytes: int
+    data: Uint8Array, row_offsets: Uint32Array, rows: Int64Array, columns: Int64Array
 ) -> tuple[Uint8Array, Int64Array, np.int64]:
-    stops = np.zeros(rows.size + 1, np.int64)
+    offsets = np.zeros(rows.size + 1, np.int64)
+    if columns[2] < 0:
+        return np.empty(0, np.uint8), offsets, np.int64(-1)
     for i in range(rows.size):
-        if _locate_ids(data, row_offsets, rows[i], item_bytes)[1] < 0:
-            return np.empty(0, np.uint8), stops, max(np.int64(rows[i]), np.int64(0))
-        stops[i + 1] = stops[i] + _get_little_endian(data, np.int64(row_offsets[rows[i]]), 4)
-    names = np.empty(stops[-1], np.uint8)
+        num_bytes = _locate_column(data, row_offsets, rows[i], columns, columns[2])[1]
+        if num_bytes < 0:
+            return np.empty(0, np.uint8), offsets, max(np.int64(rows[i]), np.int64(0))
+        offsets[i + 1] = offsets[i] + num_bytes
+    names = np.empty(offsets[-1], np.uint8)
     for i in range(rows.size):
-        start = np.int64(row_offsets[rows[i]]) + 8
-        for j in range(stops[i + 1] - stops[i]):
-            names[stops[i] + j] = data[start + j]
-    return names, stops, np.int64(-1)
+        start = _locate_column(data, row_offsets, rows[i], columns, columns[2])[0]
+        for j in range(offsets[i + 1] - offsets[i]):
+            names[offsets[i] + j] = data[start + j]
+    return names, offsets, np.int64(-1)
 
 
 def table_of(shard: MdsShard, cls_id: int, sep_id: int) -> NDArray[np.void]:
+    """Return what an order needs to know of a shard's rows, but for `chunk` and `num_chunks`."""
     num_rows = len(shard.row_offsets) - 1
     table = np.empty(num_rows, ROW_DTYPE)
     lengths, hashes = np.empty(num_rows, np.uint32), np.empty(num_rows, np.uint64)
@@ -206,7 +244,7 @@ def table_of(shard: MdsShard, cls_id: int, sep_id: int) -> NDArray[np.void]:
     bad_row = _scan(
         shard.data,
         shard.row_offsets,
-        shard.item_bytes,
+        shard.columns.packed(),
         cls_id,
         sep_id,
         lengths,
@@ -224,7 +262,7 @@ def table_of(shard: MdsShard, cls_id: int, sep_id: int) -> NDArray[np.void]:
 def _scan(
     data: Uint8Array,
     row_offsets: Uint32Array,
-    item_bytes: int,
+    columns: Int64Array,
     cls_id: int,
     sep_id: int,
     lengths: Uint32Array,
@@ -233,16 +271,18 @@ def _scan(
     hashes: NDArray[np.uint64],
 ) -> int:
     for row in range(lengths.size):
-        position, length = _locate_ids(data, row_offsets, row, item_bytes)
-        if length < 0:
+        position, length = _locate_ids(data, row_offsets, row, columns)
+        if length <= 0:
             return row
-        start = np.int64(row_offsets[row])
         digest = np.uint64(0xCBF29CE484222325)
-        for i in range(start + 8, start + 8 + _get_little_endian(data, start, 4)):
+        start, num_bytes = np.int64(0), np.int64(0)
+        if columns[2] >= 0:
+            start, num_bytes = _locate_column(data, row_offsets, row, columns, columns[2])
+        for i in range(start, start + num_bytes):
             digest = (digest ^ np.uint64(data[i])) * np.uint64(0x100000001B3)
         hashes[row] = digest
         lengths[row] = length
-        last = position + (length - 1) * item_bytes
-        has_cls[row] = _get_little_endian(data, position, item_bytes) == cls_id
-        has_sep[row] = _get_little_endian(data, last, item_bytes) == sep_id
+        last = position + (length - 1) * columns[0]
+        has_cls[row] = _get_little_endian(data, position, columns[0]) == cls_id
+        has_sep[row] = _get_little_endian(data, last, columns[0]) == sep_id
     return -1

@@ -8,7 +8,7 @@ import errno
 import os
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from glob import has_magic
 from pathlib import Path
@@ -71,6 +71,17 @@ def save_array(path: Path, array: NDArray[Any]) -> None:
     with path.open("wb") as file:
         np.lib.format.write_array_header_1_0(file, header)
         file.write(np.ascontiguousarray(array).view(np.uint8).data)
+
+
+def publish_array(
+    path: Path, scratch: Path, dtype: np.dtype[Any], length: int, parts: Iterable[NDArray[Any]]
+) -> None:
+    """Publish an array in numpy's format that comes in parts, so that it is never held whole."""
+    header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False}
+    with publish(path, scratch) as temporary, temporary.open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, {**header, "shape": (length,)})
+        for part in parts:
+            file.write(np.ascontiguousarray(part).view(np.uint8).data)
 
 
 def _sync(path: Path) -> None:

@@ -1,7 +1,7 @@
 """Where things lie in an output folder.
 
-`train/`, `order/` and `manifest.json` are the product. `.ettin/` holds the state of a build under
-way (what is done, what is being written) and is removed when the manifest is written.
+`train/`, `order/`, `provenance/` and `manifest.json` are the product. `.ettin/` holds the state of
+a build under way (what is done, what is being written) and is removed when the manifest is written.
 
 Source of the layout of `train/` and `order/`: the published `jhu-clsp/ettin-extension-data` and
 `jhu-clsp/ettin-data-order`.
@@ -9,13 +9,17 @@ Source of the layout of `train/` and `order/`: the published `jhu-clsp/ettin-ext
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from pipeline.mixture import ChunkSpec
+
+OrderFormat = Literal["parquet", "mds"]
 
 TRAIN = "train"
 ORDER = "order"
 STEPS = f"{ORDER}/steps.parquet"
 MANIFEST = "manifest.json"
+PROVENANCE = "provenance"
 STATE = ".ettin"
 STEPS_PER_FILE = 100
 
@@ -38,9 +42,24 @@ def window_folder(phase: str, window: int) -> str:
     return f"{ORDER}/{phase}_{window + 1:06d}"
 
 
-def steps_file(first_step: int, last_step: int) -> str:
-    """Return the name of a file of steps, numbered from 1 within their window."""
-    return f"steps_{first_step:06d}_to_{last_step:06d}.parquet"
+def steps_file(first_step: int, last_step: int, format_: OrderFormat) -> str:
+    """Return the name of a file of steps, numbered from 1 within their window.
+
+    In MDS it is a folder of shards.
+    """
+    suffix = {"parquet": ".parquet", "mds": ""}[format_]
+    return f"steps_{first_step:06d}_to_{last_step:06d}{suffix}"
+
+
+def provenance_file(steps: str) -> str:
+    """Return where the provenance of a file of steps lies; both are relative to the output."""
+    stem = steps.removeprefix(f"{ORDER}/").removesuffix(".parquet")
+    return f"{PROVENANCE}/{stem}.parquet"
+
+
+def drawn_file(source: str, partition: str) -> str:
+    """Return where it is kept which chunks of a sampled partition were drawn."""
+    return f"{PROVENANCE}/drawn/{source}/{partition}.parquet"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -65,9 +84,24 @@ class State:
         """Which mixture the folder is for."""
         return self.root / "mixture.json"
 
+    @property
+    def orders(self) -> Path:
+        """Where the permutation is saved."""
+        return self.root / "order"
+
     def order(self, name: str) -> Path:
         """One of the arrays of the order, saved for the tasks to map."""
-        return self.root / "order" / f"{name}.npy"
+        return self.orders / f"{name}.npy"
+
+    @property
+    def folders(self) -> Path:
+        """The folders of the pool, by number."""
+        return self.orders / "folders.json"
+
+    @staticmethod
+    def scattered(name: str) -> str:
+        """A folder of rows laid out by position, relative to the output."""
+        return f"{STATE}/scattered/{name}"
 
     def record(self, name: str) -> Path:
         """What a finished task says of itself."""

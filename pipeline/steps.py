@@ -12,7 +12,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from pipeline.layout import STEPS_PER_FILE, steps_file, window_folder
+from pipeline.layout import STEPS_PER_FILE, OrderFormat, steps_file, window_folder
 from pipeline.records import Int64Array
 
 
@@ -22,6 +22,8 @@ class StepFile:
 
     path: str
     """Relative to the output folder."""
+    window: str
+    """The folder of its window, relative to the output folder."""
     first_step: int
     """Its first step, from 0 over the whole phase."""
     num_steps: int
@@ -44,15 +46,6 @@ class Window:
     """Tokens of its rows."""
 
 
-def step_tokens(row_tokens: Int64Array, batch_size: int) -> Int64Array:
-    """Return the tokens of each full step: int64 [num_steps]."""
-    num_steps = len(row_tokens) // batch_size
-    tokens: Int64Array = (
-        row_tokens[: num_steps * batch_size].reshape(num_steps, batch_size).sum(axis=1)
-    )
-    return tokens
-
-
 def split_windows(tokens: Int64Array, window_tokens: int, phase: str) -> list[Window]:
     """Split steps into windows; tokens: int64 [num_steps]."""
     # A step belongs with those before which equally many multiples were passed.
@@ -70,14 +63,15 @@ def split_windows(tokens: Int64Array, window_tokens: int, phase: str) -> list[Wi
     ]
 
 
-def split_files(window: Window) -> list[StepFile]:
+def split_files(window: Window, format_: OrderFormat) -> list[StepFile]:
     """Split a window into files of at most 100 steps."""
     files = []
     for start in range(0, window.num_steps, STEPS_PER_FILE):
         stop = min(start + STEPS_PER_FILE, window.num_steps)
         files.append(
             StepFile(
-                path=f"{window.folder}/{steps_file(start + 1, stop)}",
+                path=f"{window.folder}/{steps_file(start + 1, stop, format_)}",
+                window=window.folder,
                 first_step=window.first_step + start,
                 num_steps=stop - start,
                 first_label=start + 1,

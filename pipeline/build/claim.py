@@ -9,19 +9,20 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import fields
 from pathlib import Path
 from typing import IO
 
-from pipeline.build.task import is_intact, save_record
 from pipeline.errors import MismatchError, OutputError
 from pipeline.files import publish
-from pipeline.layout import MANIFEST, STATE, STEPS, State
+from pipeline.layout import MANIFEST, STATE, STEPS, State, provenance_file
 from pipeline.manifest import Manifest, read_manifest
 from pipeline.mixture import Mixture
 from pipeline.shards.parquet import read_origin, read_steps
 from pipeline.steps import Window, split_files
+from pipeline.task import is_intact, save_record
 
 _LOCK = "lock"
 
@@ -160,16 +161,27 @@ def unpack_manifest(state: State) -> None:
 
 
 def _unpack_order(state: State, manifest: Manifest) -> None:
-    if not is_intact(state.out / STEPS, manifest["files"][STEPS]):
+    files = manifest["files"]
+    if not is_intact(state.out / STEPS, files[STEPS]):
         return
     steps = read_steps(state.out / STEPS)
+    shards = _by_folder(files)
     for described in manifest["order"]["windows"]:
-        for file in split_files(Window(**described)):
+        window = Window(**{field.name: described[field.name] for field in fields(Window)})
+        for file in split_files(window, manifest["order"]["format"]):
             part = slice(file.first_step, file.first_step + file.num_steps)
+            written = [provenance_file(file.path), *shards.get(file.path, [file.path])]
             record = {
                 "key": manifest["order"]["key"],
                 "num_tokens": [row["num_tokens"] for row in steps[part]],
                 "sha256": [row["sha256"] for row in steps[part]],
-                "files": {file.path: manifest["files"][file.path]},
+                "files": {path: files[path] for path in written},
             }
             save_record(state, file.path, record)
+
+
+def _by_folder(paths: Iterable[str]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for path in paths:
+        found.setdefault(path.rpartition("/")[0], []).append(path)
+    return found

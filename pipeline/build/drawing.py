@@ -9,18 +9,19 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.build.table import save_table
-from pipeline.build.task import Record, describe_folder, load_standing, save_record
 from pipeline.digest import sha256_file
 from pipeline.files import publish
-from pipeline.layout import State
+from pipeline.layout import State, drawn_file
 from pipeline.mixture import ShardSpec
-from pipeline.records import BoolArray
+from pipeline.ordering.table import load_table, save_table
+from pipeline.records import BoolArray, Uint32Array
 from pipeline.sample import rows_to_write
 from pipeline.shards.mds import MdsWriter
+from pipeline.shards.parquet import read_columns, write_columns
 from pipeline.shards.pool import Pool
 from pipeline.shards.stats import write_stats
 from pipeline.sources.local import InputFile
+from pipeline.task import Record, describe, describe_folder, load_standing, save_record
 
 # Rows copied at a time: about 4 MiB of ids at 1,024 ids a row.
 _ROWS_AT_ONCE = 1024
@@ -76,7 +77,10 @@ def standing_draw(task: StandingTask) -> Record | None:
     record = load_standing(state, _name(task.source, task.file.partition), task.key)
     if record is None or sha256_file(task.file.path) != record["input"]["sha256"]:
         return None
-    save_table(state, record["folder"], task.cls_id, task.sep_id)
+    numbers = read_columns(state.out / drawn_file(task.source, task.file.partition))
+    save_table(
+        state, record["folder"], task.cls_id, task.sep_id, (numbers["chunk"], numbers["num_chunks"])
+    )
     return record
 
 
@@ -105,6 +109,15 @@ def draw_partition(task: DrawTask) -> Record:
         writer.finish()
         write_stats(temporary, lengths, task.chunks["tokens"]["discarded"])
         files = describe_folder(temporary, task.folder)
+    table = load_table(state, task.chunks["folder"])[rows]
+    numbers: tuple[Uint32Array, Uint32Array] = (
+        np.ascontiguousarray(table["chunk"]),
+        np.ascontiguousarray(table["num_chunks"]),
+    )
+    drawn = drawn_file(task.source, task.chunks["partition"])
+    with publish(task.out / drawn, state.scratch) as temporary:
+        write_columns(temporary, {"chunk": numbers[0], "num_chunks": numbers[1]})
+        files.update(describe(temporary, drawn))
     record = {
         **task.chunks,
         "task": name,
@@ -115,5 +128,5 @@ def draw_partition(task: DrawTask) -> Record:
         "files": files,
     }
     save_record(state, name, record)
-    save_table(state, task.folder, task.cls_id, task.sep_id)
+    save_table(state, task.folder, task.cls_id, task.sep_id, numbers)
     return record

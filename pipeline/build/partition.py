@@ -12,8 +12,6 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.build.table import save_table
-from pipeline.build.task import Record, describe_folder, load_standing, save_record
 from pipeline.chunks import make_chunker
 from pipeline.digest import fingerprint, sha256_file
 from pipeline.errors import DocumentError, InputError
@@ -21,11 +19,13 @@ from pipeline.files import publish
 from pipeline.layout import State
 from pipeline.mixture import ChunkSpec, Origin, ShardSpec, TokenizerSpec
 from pipeline.mixture.keys import plain
+from pipeline.ordering.table import save_table
 from pipeline.records import BoolArray, Chunks, Document, Int64Array
 from pipeline.shards.mds import MdsWriter
 from pipeline.shards.stats import write_stats
 from pipeline.sources.local import InputFile
 from pipeline.sources.read import SKIP_HINT, Reader
+from pipeline.task import Record, describe_folder, load_standing, save_record
 from pipeline.tokenize import select, tokenize, without_content
 from pipeline.tokenizer import Tokenizer, load
 from pipeline.version import VERSION

@@ -11,26 +11,36 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.build.claim import claim, release, unpack_manifest
-from pipeline.build.engine import Report, open_engine
+from pipeline.build.order import order_samples
 from pipeline.build.partition import load_tokenizer
-from pipeline.build.rows import write_rows
 from pipeline.build.samples import make_samples
 from pipeline.build.site import Site
-from pipeline.build.task import Record, files_of
 from pipeline.digest import fingerprint
+from pipeline.engine import Report, open_engine
 from pipeline.files import publish
-from pipeline.layout import MANIFEST, ORDER, TRAIN
+from pipeline.layout import MANIFEST, ORDER, PROVENANCE, TRAIN
 from pipeline.manifest import FORMAT, Manifest, manifest_bytes
 from pipeline.mixture import Mixture
+from pipeline.ordering.stage import default_memory_bytes
 from pipeline.plan import Plan, make_plan
 from pipeline.shards.mds import INDEX_NAME, index_bytes, merge_indexes
+from pipeline.task import Record, files_of, publish_output
 from pipeline.version import VERSION
 
 
 def build(
-    mixture: Mixture, out: Path, *, workers: int, scheduler: str | None, report: Report
+    mixture: Mixture,
+    out: Path,
+    *,
+    workers: int,
+    scheduler: str | None,
+    report: Report,
+    memory_bytes: int | None = None,
 ) -> Manifest:
     """Build a mixture into a folder and return its manifest, which is also written there.
+
+    `memory_bytes`: a pool of more is laid out by position on disk before it is written in order;
+    by default half of what the machine has.
 
     Raises: PipelineError of the kind that says what to do next; then nothing half-written is left,
     and another run goes on from what is done.
@@ -47,6 +57,7 @@ def build(
                 state=state,
                 engine=engine,
                 tokenizer=tokenizer,
+                memory_bytes=default_memory_bytes() if memory_bytes is None else memory_bytes,
                 run=uuid.uuid4().hex,
             )
             manifest = _build(site, plan)
@@ -64,7 +75,7 @@ def _build(site: Site, plan: Plan) -> Manifest:
     files = files_of([record for made in records.values() for record in made])
     pool_digest = fingerprint({path: about["sha256"] for path, about in files.items()})
     files.update(_write_indexes(site, records))
-    order, ordered_files = write_rows(site, records, pool_digest)
+    order, ordered_files = order_samples(site, records, pool_digest)
     files.update(ordered_files)
     return {
         "format": FORMAT,
@@ -93,10 +104,10 @@ def _write_indexes(site: Site, records: dict[str, list[Record]]) -> dict[str, An
             parts.append((path.parent.name, json.loads(path.read_bytes())))
         index = merge_indexes(parts)
         data = index_bytes(index, merged=True)
-        files.update(site.publish(f"{TRAIN}/{name}/{INDEX_NAME}", data))
+        files.update(publish_output(site.state, f"{TRAIN}/{name}/{INDEX_NAME}", data))
         merged.append((name, index))
     root = index_bytes(merge_indexes(merged), merged=True)
-    files.update(site.publish(f"{TRAIN}/{INDEX_NAME}", root))
+    files.update(publish_output(site.state, f"{TRAIN}/{INDEX_NAME}", root))
     return files
 
 
@@ -120,9 +131,9 @@ def _describe_source(records: list[Record]) -> dict[str, Any]:
 
 
 def _remove_strangers(out: Path, known: set[str]) -> None:
-    """Remove what an earlier build left in `train/` and `order/` and this one has not made."""
+    """Remove what an earlier build left in the rooms of an output and this one has not made."""
     folders = {parent.as_posix() for path in known for parent in Path(path).parents}
-    for room in (out / TRAIN, out / ORDER):
+    for room in (out / TRAIN, out / ORDER, out / PROVENANCE):
         # What lies behind a link is somebody's, and not ours to remove.
         for path in [] if room.is_symlink() else sorted(room.rglob("*"), reverse=True):
             name = path.relative_to(out).as_posix()

@@ -16,12 +16,12 @@ from pipeline.build.drawing import DrawTask, StandingTask, draw_partition, stand
 from pipeline.build.duplicates import WrittenPartition, find_repeated_ids
 from pipeline.build.partition import PartitionTask, make_partition
 from pipeline.build.site import Site
-from pipeline.build.table import load_table
-from pipeline.build.task import Record
 from pipeline.digest import fingerprint
 from pipeline.errors import DocumentError
+from pipeline.ordering.table import load_table
 from pipeline.plan import PlannedSource
 from pipeline.sources.read import SKIP_HINT
+from pipeline.task import Record
 
 _IDS_NAMED = 5
 Result = TypeVar("Result")

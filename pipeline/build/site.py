@@ -2,11 +2,8 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from pipeline.build.engine import Engine
-from pipeline.build.task import describe_file
-from pipeline.files import publish
+from pipeline.engine import Engine
 from pipeline.layout import State
 from pipeline.mixture import Mixture
 from pipeline.tokenizer import Tokenizer
@@ -26,13 +23,7 @@ class Site:
     """What runs its tasks."""
     tokenizer: Tokenizer
     """As the mixture declares it."""
+    memory_bytes: int
+    """A larger pool is laid out by position on disk before it is written in order."""
     run: str
     """Unique to this run, so that long-lived workers forget what they mapped in another."""
-
-    def publish(self, name: str, data: bytes) -> dict[str, Any]:
-        """Publish a file of the output, unless it is there as it should be; return its record."""
-        path = self.state.out / name
-        if not (path.is_file() and path.read_bytes() == data):
-            with publish(path, self.state.scratch) as temporary:
-                temporary.write_bytes(data)
-        return {name: describe_file(path)}

@@ -27,6 +27,20 @@ def describe_folder(folder: Path, name: str) -> dict[str, Any]:
     return {f"{name}/{path.name}": describe_file(path) for path in sorted(folder.iterdir())}
 
 
+def describe(path: Path, name: str) -> dict[str, Any]:
+    """Return size and sha256 of a file, or of each file in a flat folder, by path from `name`."""
+    return describe_folder(path, name) if path.is_dir() else {name: describe_file(path)}
+
+
+def publish_output(state: State, name: str, data: bytes) -> dict[str, Any]:
+    """Publish a file of the output, unless it is there as it should be; return its record."""
+    path = state.out / name
+    if not (path.is_file() and path.read_bytes() == data):
+        with publish(path, state.scratch) as temporary:
+            temporary.write_bytes(data)
+    return {name: describe_file(path)}
+
+
 def is_intact(path: Path, about: dict[str, Any]) -> bool:
     """Tell whether a file has the size and the sha256 that a record gives it."""
     # The size first: it costs nothing.
@@ -39,17 +53,27 @@ def is_intact(path: Path, about: dict[str, Any]) -> bool:
 
 def load_standing(state: State, name: str, key: str) -> Record | None:
     """Read a task's record; None unless it is of this key and every file it names is intact."""
+    record = _load_record(state, name, key)
+    if record is not None and all(
+        is_intact(state.out / path, about) for path, about in record["files"].items()
+    ):
+        return record
+    return None
+
+
+def is_recorded(state: State, name: str, key: str) -> bool:
+    """Tell whether a task has a record of this key, whether or not its files are intact."""
+    return _load_record(state, name, key) is not None
+
+
+def _load_record(state: State, name: str, key: str) -> Record | None:
     try:
         saved = json.loads(state.record(name).read_bytes())
         record: Record = saved["record"]
         is_whole = fingerprint(record) == saved["digest"]
     except (OSError, ValueError, TypeError, KeyError):
         return None
-    if not is_whole or record["key"] != key:
-        return None
-    if all(is_intact(state.out / path, about) for path, about in record["files"].items()):
-        return record
-    return None
+    return record if is_whole and record["key"] == key else None
 
 
 def save_record(state: State, name: str, record: Record) -> None:

@@ -1,0 +1,59 @@
+"""Order: the drawn shards of a build -> its ordered rows."""
+
+from typing import Any
+
+from pipeline.build.site import Site
+from pipeline.digest import fingerprint
+from pipeline.layout import TRAIN
+from pipeline.ordering.stage import Ordering, write_order
+from pipeline.ordering.values import Common, PoolFolder
+from pipeline.orders import OrderKey
+from pipeline.task import Record
+from pipeline.version import VERSION
+
+
+def order_samples(
+    site: Site, records: dict[str, list[Record]], pool_digest: str
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Order all samples and write them; return the manifest's part on it, and the files."""
+    mixture, spec = site.mixture, site.mixture.order
+    made = [(source, record) for source, part in sorted(records.items()) for record in part]
+    num_samples = sum(record["chunks"]["drawn"] for _, record in made)
+    key = {
+        "version": VERSION,
+        "pool": pool_digest,
+        "tokenizer": site.tokenizer.digest,
+        "phase": mixture.phase,
+        "order": mixture.declaration()["order"],
+    }
+    common = Common(
+        out=site.state.out,
+        pool=site.state.out / TRAIN,
+        run=site.run,
+        key=fingerprint(key),
+        order=OrderKey(
+            algorithm=spec.algorithm, num_samples=num_samples, seed=spec.seed, epoch=spec.epoch
+        ),
+        batch_size=spec.global_batch_size,
+        num_rows=num_samples // spec.global_batch_size * spec.global_batch_size,
+        view=spec.view,
+        cls_id=site.tokenizer.cls_id,
+        sep_id=site.tokenizer.sep_id,
+        format=spec.format,
+        dtype=mixture.shards.dtype,
+        size_limit=mixture.shards.size_limit,
+    )
+    folders = [
+        PoolFolder(table=record["folder"], source=source, file=record["input"]["path"])
+        for source, record in made
+    ]
+    num_bytes = sum(about["bytes"] for _, record in made for about in record["files"].values())
+    ordering = Ordering(
+        common=common,
+        spec=spec,
+        phase=mixture.phase,
+        folders=folders,
+        scatters=num_bytes > site.memory_bytes,
+        origin=mixture.fingerprint,
+    )
+    return write_order(ordering, site.engine)

@@ -1,0 +1,76 @@
+"""Formats: ordered rows -> a file of parquet, or a folder of MDS shards; and back."""
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from itertools import pairwise
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from pipeline.ordering.gather import Block
+from pipeline.ordering.values import Common
+from pipeline.records import Int64Array, Rows, Uint32Array
+from pipeline.shards.mds import MdsWriter
+from pipeline.shards.parquet import RowWriter, read_rows
+from pipeline.shards.pool import Pool
+
+_ROWS_AT_ONCE = 4096
+
+
+class Writer(Protocol):
+    """Writes ordered rows."""
+
+    def write(self, ids: Uint32Array, offsets: Int64Array, steps: Int64Array, block: Block) -> None:
+        """Write rows under their view, with their steps' labels and what else is known of them."""
+
+
+def make_writer(path: Path, common: Common) -> AbstractContextManager[Writer]:
+    """Open a writer for the format of an order."""
+    return _write_mds(path, common) if common.format == "mds" else _write_parquet(path)
+
+
+class _Parquet:
+    def __init__(self, writer: RowWriter) -> None:
+        self._writer = writer
+
+    def write(self, ids: Uint32Array, offsets: Int64Array, steps: Int64Array, block: Block) -> None:
+        self._writer.write(ids, offsets, steps)
+
+
+class _Mds:
+    def __init__(self, writer: MdsWriter) -> None:
+        self._writer = writer
+
+    def write(self, ids: Uint32Array, offsets: Int64Array, steps: Int64Array, block: Block) -> None:
+        bounds = block.name_offsets.tolist()
+        names = block.names.tobytes()
+        documents = [names[start:stop] for start, stop in pairwise(bounds)]
+        self._writer.write(documents, np.arange(len(documents)), ids, offsets)
+
+
+@contextmanager
+def _write_parquet(path: Path) -> Iterator[Writer]:
+    with RowWriter(path) as writer:
+        yield _Parquet(writer)
+
+
+@contextmanager
+def _write_mds(path: Path, common: Common) -> Iterator[Writer]:
+    path.mkdir()
+    writer = MdsWriter(folder=path, dtype=common.dtype, size_limit=common.size_limit)
+    yield _Mds(writer)
+    writer.finish()
+
+
+def read_file(path: Path) -> Iterator[Rows]:
+    """Read back what a writer wrote, in bounded blocks."""
+    if not path.is_dir():
+        yield from read_rows(path)
+        return
+    pool = Pool.open(path)
+    lengths = pool.lengths()
+    for start in range(0, len(lengths), _ROWS_AT_ONCE):
+        rows = np.arange(start, min(start + _ROWS_AT_ONCE, len(lengths)))
+        offsets = np.concatenate([[0], np.cumsum(lengths[rows])])
+        yield Rows(ids=pool.gather(rows, lengths[rows]), offsets=offsets)

@@ -1,0 +1,80 @@
+"""Scatter: rows of a pool -> the same rows laid out by their position in the order.
+
+The first of two passes of an external shuffle: the pool is read once, front to back, each task
+taking as many rows as fit in memory. What it leaves is sorted by position, so that the task of any
+range of the order finds its rows in one run of each folder.
+"""
+
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+
+from pipeline import orders
+from pipeline.files import publish, save_array
+from pipeline.ordering.gather import open_pool
+from pipeline.ordering.values import Records, ScatterTask
+from pipeline.records import Int64Array
+from pipeline.task import Record, describe_folder, load_standing, save_record
+
+IDS, NAMES = "ids.npy", "names.npy"
+POSITIONS, RECORDS, ENDS = "positions.npy", "records.npy", "ends.npy"
+
+# Ids of one task: 192 MiB as uint32, and as much again mapped and sorted at most.
+_IDS_AT_ONCE = 48 << 20
+_ROWS_AT_ONCE = 4 << 20
+
+
+def split_pool(records: Records) -> list[tuple[int, int]]:
+    """Split a pool's rows into runs of about 48 Mi ids: (first row, one past the last)."""
+    firsts: list[int] = []
+    total, last = 0, -1
+    # A block at a time, since there may be more rows than fit in memory.
+    for start in range(0, len(records), _ROWS_AT_ONCE):
+        lengths = records["length"][start : start + _ROWS_AT_ONCE].astype(np.int64)
+        ends = total + np.cumsum(lengths)
+        run = (ends - lengths) // _IDS_AT_ONCE
+        firsts += (start + np.flatnonzero(np.diff(run, prepend=last))).tolist()
+        total, last = int(ends[-1]), int(run[-1])
+    return [*pairwise([*firsts, len(records)])]
+
+
+def scatter_rows(task: ScatterTask) -> Record:
+    """Lay out rows by position, or keep what is laid out and stands."""
+    common = task.common
+    key = f"{common.key}/{task.start}-{task.stop}"
+    record = load_standing(common.state, task.name, key)
+    if record is None:
+        folder = common.state.scattered(f"{task.start:012d}")
+        with publish(common.out / folder, common.state.scratch) as temporary:
+            temporary.mkdir()
+            _scatter(task, temporary)
+            files = describe_folder(temporary, folder)
+        record = {"key": key, "folder": folder, "files": files}
+        save_record(common.state, task.name, record)
+    return record
+
+
+def _scatter(task: ScatterTask, folder: Path) -> None:
+    common = task.common
+    positions = orders.load(common.order, common.state.orders).positions(task.start, task.stop)
+    sequence = np.argsort(positions)
+    sequence = sequence[: np.searchsorted(positions[sequence], common.num_rows)]
+    records: Records = np.load(common.state.order("records"), mmap_mode="r")[task.start : task.stop]
+    records = records[sequence]
+    rows = sequence + task.start
+    pool = open_pool(common.pool, common.run)
+    lengths = records["length"].astype(np.int64)
+    names, name_ends = pool.names(rows)
+    ids = pool.gather(rows, lengths)
+    narrow = np.uint16 if all(shard.columns.item_bytes == 2 for shard in pool.shards) else np.uint32
+    save_array(folder / POSITIONS, positions[sequence])
+    save_array(folder / RECORDS, records)
+    save_array(folder / ENDS, _ends(lengths, name_ends))
+    save_array(folder / NAMES, names)
+    save_array(folder / IDS, ids.astype(narrow, copy=False))
+
+
+def _ends(lengths: Int64Array, name_ends: Int64Array) -> Int64Array:
+    """Return where the ids and the names of each row end: int64 [num_rows + 1, 2]."""
+    return np.stack([np.concatenate([[0], np.cumsum(lengths)]), name_ends], axis=1)

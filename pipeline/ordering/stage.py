@@ -1,0 +1,238 @@
+"""The stage: a pool and tables of its rows -> files of rows in order, and what is said of them.
+
+lengths and positions of all rows -> tokens of each step -> windows and files -> the files, written
+by tasks. A pool that does not fit into memory is laid out by position first.
+"""
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from pipeline import orders
+from pipeline.digest import sha256_bytes
+from pipeline.engine import Engine
+from pipeline.files import publish, publish_array
+from pipeline.layout import ORDER, PROVENANCE, STEPS, provenance_file
+from pipeline.ledger import Span, join
+from pipeline.mixture import OrderSpec
+from pipeline.ordering.folders import save_folders
+from pipeline.ordering.scatter import scatter_rows, split_pool
+from pipeline.ordering.table import Table, load_table
+from pipeline.ordering.values import (
+    RECORD_DTYPE,
+    Common,
+    OrderTask,
+    PoolFolder,
+    Records,
+    ScatterTask,
+)
+from pipeline.ordering.write import order_rows, read_span
+from pipeline.provenance.index import index_tasks, sort_rows, sort_tasks, write_index
+from pipeline.records import Int64Array
+from pipeline.shards.mds import INDEX_NAME, index_bytes, merge_indexes
+from pipeline.shards.parquet import write_steps
+from pipeline.steps import Window, split_files, split_windows
+from pipeline.task import Record, describe_file, files_of, is_recorded, publish_output
+from pipeline.view import view_edits, view_lengths
+
+_ROWS_AT_ONCE = 4 << 20
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Ordering:
+    """What is to be ordered, and how."""
+
+    common: Common
+    """What every task works with."""
+    spec: OrderSpec
+    """As declared."""
+    phase: str
+    """Stage of training, after which windows are named."""
+    folders: Sequence[PoolFolder]
+    """The runs of the pool's rows, in the order of its index."""
+    scatters: bool
+    """Whether the pool is laid out by position first, since it does not fit into memory."""
+    origin: str
+    """Fingerprint of what the order belongs to, kept in the table of steps."""
+
+
+def write_order(ordering: Ordering, engine: Engine) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Order all rows and write them; return the manifest's part on it, and the files."""
+    common, spec, state = ordering.common, ordering.spec, ordering.common.state
+    records, cut, added = _save_records(ordering)
+    save_folders(state, ordering.folders)
+    orders.save(common.order, state.orders, state.scratch)
+    tokens, num_tokens_dropped = _step_tokens(ordering, records)
+    windows = split_windows(tokens, spec.window_tokens, ordering.phase)
+    step_files = [file for window in windows for file in split_files(window, spec.format)]
+    scattered = None
+    if ordering.scatters and not all(
+        is_recorded(state, one.path, common.key) for one in step_files
+    ):
+        scattered = _scatter(ordering, engine, records)
+    tasks = [OrderTask(common=common, file=file, scattered=scattered) for file in step_files]
+    made = engine.map("order", order_rows, tasks)
+    files = files_of(made)
+    if spec.format == "mds":
+        files.update(_write_index(ordering, step_files))
+    digests = [digest for record in made for digest in record["sha256"]]
+    files.update(_write_steps(ordering, tokens, digests))
+    files.update(_write_documents(ordering, engine, tasks))
+    ledger = join(read_span(record["span"]) for record in made)
+    described = {
+        "key": common.key,
+        "algorithm": spec.algorithm,
+        "seed": spec.seed,
+        "epoch": spec.epoch,
+        "view": spec.view,
+        "format": spec.format,
+        "num_samples": len(records),
+        "num_steps": len(tokens),
+        "num_rows": common.num_rows,
+        "num_rows_dropped": len(records) - common.num_rows,
+        "num_tokens": int(tokens.sum()),
+        "num_tokens_dropped": num_tokens_dropped,
+        "num_tokens_cut": cut,
+        "num_tokens_added": added,
+        "windows": _describe_windows(windows, common.batch_size, tasks, made),
+        "ledger": ledger.describe(),
+        "root_sha256": sha256_bytes(b"".join(bytes.fromhex(digest) for digest in digests)),
+    }
+    return described, files
+
+
+def _scatter(ordering: Ordering, engine: Engine, records: Records) -> tuple[str, ...]:
+    """Lay out the pool by position; return the folders, relative to the output."""
+    tasks = [
+        ScatterTask(common=ordering.common, start=start, stop=stop)
+        for start, stop in split_pool(records)
+    ]
+    laid_out = engine.map("lay out by position", scatter_rows, tasks)
+    return tuple(record["folder"] for record in laid_out)
+
+
+def _write_index(ordering: Ordering, step_files: Sequence[StepFile]) -> dict[str, Any]:
+    """Write the index of all ordered shards, so that a trainer reads them as one."""
+    state = ordering.common.state
+    indexes = [
+        (
+            file.path.removeprefix(f"{ORDER}/"),
+            json.loads((state.out / file.path / INDEX_NAME).read_bytes()),
+        )
+        for file in step_files
+    ]
+    data = index_bytes(merge_indexes(indexes), merged=True)
+    return publish_output(state, f"{ORDER}/{INDEX_NAME}", data)
+
+
+def default_memory_bytes() -> int:
+    """Return how large a pool may be that is read at random: half of the machine's memory."""
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+
+
+def _tables(ordering: Ordering) -> Iterator[tuple[int, Table]]:
+    for number, folder in enumerate(ordering.folders):
+        yield number, load_table(ordering.common.state, folder.table)
+
+
+def _save_records(ordering: Ordering) -> tuple[Records, int, int]:
+    """Save the records of all rows; return them, and the tokens that the view cuts and adds."""
+    common, state = ordering.common, ordering.common.state
+    cut = added = 0
+
+    def parts() -> Iterator[Records]:
+        nonlocal cut, added
+        for number, table in _tables(ordering):
+            lengths = table["length"].astype(np.int64)
+            rules = (table["has_cls"], table["has_sep"], common.view, ordering.spec.max_seq_len)
+            cut_here, added_here = view_edits(lengths, *rules)
+            cut, added = cut + int(cut_here.sum()), added + int(added_here.sum())
+            records = np.empty(len(table), RECORD_DTYPE)
+            records["length"] = table["length"]
+            records["viewed"] = view_lengths(lengths, *rules)
+            records["chunk"], records["num_chunks"] = table["chunk"], table["num_chunks"]
+            records["folder"] = number
+            yield records
+
+    path = state.order("records")
+    publish_array(path, state.scratch, RECORD_DTYPE, common.order.num_samples, parts())
+    mapped: Records = np.load(path, mmap_mode="r")
+    return mapped, cut, added
+
+
+def _step_tokens(ordering: Ordering, records: Records) -> tuple[Int64Array, int]:
+    """Return the tokens of each full step, int64 [num_steps], and those of the rows beyond."""
+    common = ordering.common
+    order = orders.load(common.order, common.state.orders)
+    num_steps = common.num_rows // common.batch_size
+    tokens = np.zeros(num_steps + 1, np.int64)
+    # By pool row, so that all is read front to back but the sums, of which there are few.
+    for start in range(0, len(records), _ROWS_AT_ONCE):
+        stop = min(start + _ROWS_AT_ONCE, len(records))
+        steps = np.minimum(order.positions(start, stop) // common.batch_size, num_steps)
+        # As floats, which are exact to 2^53.
+        viewed = records["viewed"][start:stop]
+        tokens += np.bincount(steps, weights=viewed, minlength=num_steps + 1).astype(np.int64)
+    return tokens[:-1], int(tokens[-1])
+
+
+def _describe_windows(
+    windows: Sequence[Window],
+    batch_size: int,
+    tasks: Sequence[OrderTask],
+    made: Sequence[Record],
+) -> list[dict[str, Any]]:
+    spans: dict[str, list[Span]] = {window.folder: [] for window in windows}
+    for task, record in zip(tasks, made, strict=True):
+        spans[task.file.window].append(read_span(record["span"]))
+    return [
+        {
+            **asdict(window),
+            "first_row": window.first_step * batch_size,
+            "num_rows": window.num_steps * batch_size,
+            "multiset_root": multiset_root(spans[window.folder]),
+        }
+        for window in windows
+    ]
+
+
+def _write_documents(
+    ordering: Ordering, engine: Engine, tasks: Sequence[OrderTask]
+) -> dict[str, Any]:
+    """Write the provenance of all rows once more, sorted by document."""
+    common, state = ordering.common, ordering.common.state
+    row_files = [common.out / provenance_file(task.file.path) for task in tasks]
+    num_rows = [task.num_rows for task in tasks]
+    first_pass = sort_tasks(row_files, num_rows, state.root / "documents", state.scratch)
+    engine.map("sort documents", sort_rows, first_pass)
+    second_pass = index_tasks(
+        [task.path for task in first_pass], common.num_rows, common.out / PROVENANCE, state.scratch
+    )
+    engine.map("index documents", write_index, second_pass)
+    paths = [task.path for task in second_pass]
+    return {path.relative_to(common.out).as_posix(): describe_file(path) for path in paths}
+
+
+def multiset_root(spans: Sequence[Span]) -> str:
+    """Return the root of the rows of some spans, whatever their order, as hex."""
+    total = sum(span.multiset for span in spans) % (1 << 256)
+    return total.to_bytes(32, "little").hex()
+
+
+def _write_steps(ordering: Ordering, tokens: Int64Array, digests: list[str]) -> dict[str, Any]:
+    state = ordering.common.state
+    num_rows = np.full(len(tokens), ordering.common.batch_size, np.int64)
+    made = state.root / STEPS
+    with publish(made, state.scratch) as temporary:
+        write_steps(
+            temporary,
+            num_rows=num_rows,
+            num_tokens=tokens,
+            sha256=digests,
+            origin=ordering.origin,
+        )
+    return publish_output(state, STEPS, made.read_bytes())

@@ -54,11 +54,10 @@ def is_intact(path: Path, about: dict[str, Any]) -> bool:
 def load_standing(state: State, name: str, key: str) -> Record | None:
     """Read a task's record; None unless it is of this key and every file it names is intact."""
     record = _load_record(state, name, key)
-    if record is not None and all(
-        is_intact(state.out / path, about) for path, about in record["files"].items()
-    ):
-        return record
-    return None
+    if record is None:
+        return None
+    files = record["files"].items()
+    return record if all(is_intact(state.out / path, about) for path, about in files) else None
 
 
 def is_recorded(state: State, name: str, key: str) -> bool:

@@ -243,9 +243,13 @@ class SampleSpec:
 class OrderSpec:
     """The one sequence in which a trainer sees the samples."""
 
-    algorithm: Literal["ettin-pcg64dxsm-v1"] = field(
-        default="ettin-pcg64dxsm-v1",
-        metadata=key(Choice("ettin-pcg64dxsm-v1"), "Named and frozen way to order samples."),
+    algorithm: Literal["ettin-pcg64dxsm-v1", "feistel-v1"] = field(
+        default="feistel-v1",
+        metadata=key(
+            Choice("ettin-pcg64dxsm-v1", "feistel-v1"),
+            "Named and frozen way to order samples: feistel-v1 needs no memory, ettin-* is as "
+            "published.",
+        ),
     )
     seed: int = field(metadata=key(Whole(0, LARGEST_SEED), "Seed of the order."))
     epoch: int = field(
@@ -268,6 +272,13 @@ class OrderSpec:
     window_tokens: int = field(
         default=8_500_000_000,
         metadata=key(Tokens(), "Tokens of one window of the order, as between two checkpoints."),
+    )
+    format: Literal["parquet", "mds"] = field(
+        default="parquet",
+        metadata=key(
+            Choice("parquet", "mds"),
+            "Form of the ordered rows: parquet as published, or MDS shards to train from.",
+        ),
     )
 
 

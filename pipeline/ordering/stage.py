@@ -35,7 +35,7 @@ from pipeline.provenance.index import index_tasks, sort_rows, sort_tasks, write_
 from pipeline.records import Int64Array
 from pipeline.shards.mds import INDEX_NAME, index_bytes, merge_indexes
 from pipeline.shards.parquet import write_steps
-from pipeline.steps import Window, split_files, split_windows
+from pipeline.steps import StepFile, Window, split_files, split_windows
 from pipeline.task import Record, describe_file, files_of, is_recorded, publish_output
 from pipeline.view import view_edits, view_lengths
 
@@ -70,9 +70,8 @@ def write_order(ordering: Ordering, engine: Engine) -> tuple[dict[str, Any], dic
     windows = split_windows(tokens, spec.window_tokens, ordering.phase)
     step_files = [file for window in windows for file in split_files(window, spec.format)]
     scattered = None
-    if ordering.scatters and not all(
-        is_recorded(state, one.path, common.key) for one in step_files
-    ):
+    recorded = all(is_recorded(state, file.path, common.key) for file in step_files)
+    if ordering.scatters and not recorded:
         scattered = _scatter(ordering, engine, records)
     tasks = [OrderTask(common=common, file=file, scattered=scattered) for file in step_files]
     made = engine.map("order", order_rows, tasks)

@@ -105,7 +105,12 @@ class State:
 
     def record(self, name: str) -> Path:
         """What a finished task says of itself."""
-        return self.root / "records" / f"{name}.json"
+        return self.records / f"{name}.json"
+
+    @property
+    def records(self) -> Path:
+        """What finished tasks say of themselves."""
+        return self.root / "records"
 
     def table(self, folder: str) -> Path:
         """A table of the rows of a folder of shards."""

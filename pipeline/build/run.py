@@ -10,16 +10,15 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from pipeline.build.claim import claim, release, unpack_manifest
 from pipeline.build.order import order_samples
 from pipeline.build.partition import load_tokenizer
 from pipeline.build.samples import make_samples
 from pipeline.build.site import Site
+from pipeline.claim import claim, finish, unpack_manifest
 from pipeline.digest import fingerprint
 from pipeline.engine import Report, open_engine
-from pipeline.files import publish
-from pipeline.layout import MANIFEST, ORDER, PROVENANCE, TRAIN
-from pipeline.manifest import FORMAT, Manifest, manifest_bytes
+from pipeline.layout import TRAIN
+from pipeline.manifest import FORMAT, Manifest
 from pipeline.mixture import Mixture
 from pipeline.ordering.stage import default_memory_bytes
 from pipeline.plan import Plan, make_plan
@@ -48,7 +47,7 @@ def build(
     plan = make_plan(mixture)
     folder = mixture.folder.absolute()
     tokenizer = load_tokenizer(mixture.tokenizer, folder)
-    with claim(out.absolute(), mixture) as state:
+    with claim(out.absolute(), mixture.fingerprint) as state:
         with open_engine(workers, scheduler, report) as engine:
             unpack_manifest(state)
             site = Site(
@@ -61,13 +60,7 @@ def build(
                 run=uuid.uuid4().hex,
             )
             manifest = _build(site, plan)
-        _remove_strangers(state.out, set(manifest["files"]))
-        data = manifest_bytes(manifest)
-        with publish(state.out / MANIFEST, state.scratch) as temporary:
-            temporary.write_bytes(data)
-        release(state)
-    written: Manifest = json.loads(data)
-    return written
+        return finish(state, manifest)
 
 
 def _build(site: Site, plan: Plan) -> Manifest:
@@ -128,17 +121,3 @@ def _describe_source(records: list[Record]) -> dict[str, Any]:
         "chunks": dict(chunks),
         "partitions": [{**record, "files": sorted(record["files"])} for record in records],
     }
-
-
-def _remove_strangers(out: Path, known: set[str]) -> None:
-    """Remove what an earlier build left in the rooms of an output and this one has not made."""
-    folders = {parent.as_posix() for path in known for parent in Path(path).parents}
-    for room in (out / TRAIN, out / ORDER, out / PROVENANCE):
-        # What lies behind a link is somebody's, and not ours to remove.
-        for path in [] if room.is_symlink() else sorted(room.rglob("*"), reverse=True):
-            name = path.relative_to(out).as_posix()
-            if path.is_dir() and not path.is_symlink():
-                if not any(path.iterdir()):
-                    path.rmdir()
-            elif name not in known and name not in folders:
-                path.unlink()

@@ -4,6 +4,7 @@
 `--set` gave; `kinds` and `keys` check both and make the JSON Schema of `schema`.
 """
 
+from pipeline.mixture.replay import Replay, load_replay
 from pipeline.mixture.values import (
     ChunkSpec,
     Mixture,
@@ -21,9 +22,11 @@ __all__ = [
     "Mixture",
     "OrderSpec",
     "Origin",
+    "Replay",
     "SampleSpec",
     "ShardSpec",
     "Source",
     "TokenizerSpec",
     "load",
+    "load_replay",
 ]

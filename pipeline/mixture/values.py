@@ -367,19 +367,30 @@ def load(path: Path, overrides: Sequence[str] = (), *, text: bytes | None = None
 
     Raises: MixtureError, with a line for every problem, file first and in its order.
     """
-    problems = Problems()
     data = _read(path) if text is None else text
-    root = read_file(data, str(path), problems)
+    mixture = read_declaration(MIXTURE, data, str(path), overrides, folder=path.parent)
+    assert isinstance(mixture, Mixture)
+    return mixture
+
+
+def read_declaration(
+    kind: Record, data: bytes, where: str, overrides: Sequence[str], **more: Any
+) -> object:
+    """Return what a file declares, of a kind, with `key=value` overrides applied and recorded.
+
+    Raises: MixtureError, with a line for every problem, file first and in its order.
+    """
+    problems = Problems()
+    root = read_file(data, where, problems)
     settings = read_overrides(overrides, problems)
-    mixture = None
+    declared = None
     if root is not None:
         if root.kind == "mapping":
             root = apply(root, settings, problems)
         recorded = tuple(str(setting) for setting in sorted(settings, key=lambda one: one.key))
-        mixture = MIXTURE.check(root, "", problems, folder=path.parent, overrides=recorded)
+        declared = kind.check(root, "", problems, overrides=recorded, **more)
     problems.refuse()
-    assert isinstance(mixture, Mixture)
-    return mixture
+    return declared
 
 
 def _read(path: Path) -> bytes:

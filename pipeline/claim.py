@@ -1,4 +1,4 @@
-"""Claim: makes an output folder ours for one build at a time, and brings back its state.
+"""Claim: makes an output folder ours for one piece of work at a time, and brings back its state.
 
 A folder belongs to one mixture. A finished one gives its records back from the manifest, so that a
 second build keeps what is intact and makes again what is not.
@@ -17,9 +17,8 @@ from typing import IO
 
 from pipeline.errors import MismatchError, OutputError
 from pipeline.files import publish
-from pipeline.layout import MANIFEST, STATE, STEPS, State, provenance_file
-from pipeline.manifest import Manifest, read_manifest
-from pipeline.mixture import Mixture
+from pipeline.layout import MANIFEST, ORDER, PROVENANCE, STATE, STEPS, TRAIN, State, provenance_file
+from pipeline.manifest import Manifest, manifest_bytes, read_manifest
 from pipeline.shards.parquet import read_origin, read_steps
 from pipeline.steps import Window, split_files
 from pipeline.task import is_intact, save_record
@@ -28,13 +27,13 @@ _LOCK = "lock"
 
 
 @contextmanager
-def claim(out: Path, mixture: Mixture) -> Iterator[State]:
-    """Hold an output folder for a build of this mixture.
+def claim(out: Path, fingerprint: str) -> Iterator[State]:
+    """Hold an output folder for the work of this fingerprint.
 
     Raises: OutputError when the folder holds anything else, or another build is at work in it.
     """
     state = State(out=out)
-    _check_owner(state, mixture)
+    _check_owner(state, fingerprint)
     try:
         state.root.mkdir(parents=True, exist_ok=True)
         lock = (state.root / _LOCK).open("w")
@@ -58,7 +57,7 @@ def claim(out: Path, mixture: Mixture) -> Iterator[State]:
             raise _busy(out)
         _clear_scratch(state)
         with publish(state.owner, state.scratch) as temporary:
-            temporary.write_text(json.dumps({"fingerprint": mixture.fingerprint}))
+            temporary.write_text(json.dumps({"fingerprint": fingerprint}))
         try:
             yield state
         except BaseException:
@@ -66,6 +65,31 @@ def claim(out: Path, mixture: Mixture) -> Iterator[State]:
                 # Nothing was begun, or all is done.
                 release(state)
             raise
+
+
+def finish(state: State, manifest: Manifest) -> Manifest:
+    """Write the manifest, end the work and return what was written."""
+    _remove_strangers(state.out, set(manifest["files"]))
+    data = manifest_bytes(manifest)
+    with publish(state.out / MANIFEST, state.scratch) as temporary:
+        temporary.write_bytes(data)
+    release(state)
+    written: Manifest = json.loads(data)
+    return written
+
+
+def _remove_strangers(out: Path, known: set[str]) -> None:
+    """Remove what an earlier build left in the rooms of an output and this one has not made."""
+    folders = {parent.as_posix() for path in known for parent in Path(path).parents}
+    for room in (out / TRAIN, out / ORDER, out / PROVENANCE):
+        # What lies behind a link is somebody's, and not ours to remove.
+        for path in [] if room.is_symlink() else sorted(room.rglob("*"), reverse=True):
+            name = path.relative_to(out).as_posix()
+            if path.is_dir() and not path.is_symlink():
+                if not any(path.iterdir()):
+                    path.rmdir()
+            elif name not in known and name not in folders:
+                path.unlink()
 
 
 def release(state: State) -> None:
@@ -103,17 +127,17 @@ def _clear_scratch(state: State) -> None:
     shutil.rmtree(stale, ignore_errors=True)
 
 
-def _check_owner(state: State, mixture: Mixture) -> None:
+def _check_owner(state: State, fingerprint: str) -> None:
     out = state.out
     if out.exists() and not out.is_dir():
         raise OutputError(f"{out}: got a file, expected a folder", "choose another --out")
     found = _owner(state)
-    if found == mixture.fingerprint:
+    if found == fingerprint:
         return
     if found is not None:
         raise OutputError(
             f"{out}: holds another mixture (fingerprint {found[:12]}…, this one is "
-            f"{mixture.fingerprint[:12]}…)",
+            f"{fingerprint[:12]}…)",
             "choose another --out, or remove the folder",
         )
     if out.is_dir() and any(path.name != STATE for path in out.iterdir()):

@@ -1,0 +1,171 @@
+"""Replay: any MDS pool with an index -> its rows in order, as a trainer that reads it sees them.
+
+The pool is read and never written to. What comes out is an output like that of a build, without
+shards of its own.
+"""
+
+import shutil
+import uuid
+from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
+from pathlib import Path
+
+from pipeline.claim import claim, finish, unpack_manifest
+from pipeline.digest import fingerprint, sha256_file
+from pipeline.engine import Report, open_engine
+from pipeline.errors import InputError
+from pipeline.files import publish
+from pipeline.layout import State
+from pipeline.manifest import FORMAT, Manifest
+from pipeline.mixture import Replay
+from pipeline.ordering.gather import open_pool
+from pipeline.ordering.stage import Ordering, default_memory_bytes, write_order
+from pipeline.ordering.table import save_part
+from pipeline.ordering.values import Common, PoolFolder
+from pipeline.orders import OrderKey
+from pipeline.shards.mds import INDEX_NAME
+from pipeline.shards.pool import Pool
+from pipeline.tokenizer import Tokenizer, load
+from pipeline.version import VERSION
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TableTask:
+    """Consecutive shards of one folder of a pool."""
+
+    common: Common
+    table: str
+    """The name of their table."""
+    first: int
+    """The first shard, by the index."""
+    stop: int
+    """One past the last."""
+
+
+def replay(
+    pool: Path,
+    out: Path,
+    declared: Replay,
+    *,
+    workers: int,
+    scheduler: str | None,
+    report: Report,
+    memory_bytes: int | None = None,
+) -> Manifest:
+    """Write the rows of a pool in order into a folder; return its manifest, also written there.
+
+    `memory_bytes`: as for `build`.
+
+    Raises: PipelineError of the kind that says what to do next; then nothing half-written is left,
+    and another run goes on from what is done.
+    """
+    if out.absolute().is_relative_to(pool.absolute()):
+        raise InputError(f"--out {out}: lies in the pool {pool}, which is never written to")
+    opened = Pool.open(pool)
+    pool_digest = sha256_file(pool / INDEX_NAME)
+    declaration = {**declared.declaration(), "pool": pool_digest}
+    tokenizer = load(
+        declared.tokenizer.name,
+        add_prefix_space=declared.tokenizer.add_prefix_space,
+        revision=declared.tokenizer.revision,
+        folder=Path.cwd(),
+    )
+    identity = fingerprint(declaration)
+    with claim(out.absolute(), identity) as state:
+        with open_engine(workers, scheduler, report) as engine:
+            unpack_manifest(state)
+            _forget_changed_pool(state, opened)
+            common = _common(state, pool.absolute(), opened, declared, tokenizer)
+            tasks, folders = _table_tasks(common, opened, pool)
+            engine.map("read the pool", _save_table, tasks)
+            num_bytes = sum(shard.path.stat().st_size for shard in opened.shards)
+            memory = default_memory_bytes() if memory_bytes is None else memory_bytes
+            ordering = Ordering(
+                common=common,
+                spec=declared.order,
+                phase=declared.phase,
+                folders=folders,
+                scatters=num_bytes > memory,
+                origin=identity,
+            )
+            order, files = write_order(ordering, engine)
+        manifest = {
+            "format": FORMAT,
+            "code": f"ettin-data {VERSION}",
+            "mixture": {
+                "name": pool.absolute().name,
+                "fingerprint": identity,
+                "declaration": declaration,
+                "overrides": list(declared.overrides),
+            },
+            "tokenizer": {"name": tokenizer.name, "sha256": tokenizer.digest},
+            "sources": {},
+            "order": order,
+            "files": files,
+        }
+        return finish(state, manifest)
+
+
+def _common(
+    state: State, pool: Path, opened: Pool, declared: Replay, tokenizer: Tokenizer
+) -> Common:
+    spec = declared.order
+    num_samples = int(opened.num_rows.sum())
+    return Common(
+        out=state.out,
+        pool=pool,
+        run=uuid.uuid4().hex,
+        key=fingerprint(
+            {
+                "version": VERSION,
+                "pool": sha256_file(pool / INDEX_NAME),
+                "tokenizer": tokenizer.digest,
+                "declared": declared.declaration(),
+            }
+        ),
+        order=OrderKey(
+            algorithm=spec.algorithm, num_samples=num_samples, seed=spec.seed, epoch=spec.epoch
+        ),
+        batch_size=spec.global_batch_size,
+        num_rows=num_samples // spec.global_batch_size * spec.global_batch_size,
+        view=spec.view,
+        cls_id=tokenizer.cls_id,
+        sep_id=tokenizer.sep_id,
+        format=spec.format,
+        dtype=declared.shards.dtype,
+        size_limit=declared.shards.size_limit,
+    )
+
+
+def _forget_changed_pool(state: State, pool: Pool) -> None:
+    """Forget what an unfinished run made of a pool whose files have changed since."""
+    stats = [shard.path.stat() for shard in pool.shards]
+    stamp = fingerprint([[one.st_size, one.st_mtime_ns] for one in stats])
+    path = state.root / "pool"
+    if path.is_file() and path.read_text() != stamp:
+        shutil.rmtree(state.records, ignore_errors=True)
+    with publish(path, state.scratch) as temporary:
+        temporary.write_text(stamp)
+
+
+def _table_tasks(
+    common: Common, pool: Pool, folder: Path
+) -> tuple[list[TableTask], list[PoolFolder]]:
+    """Group the shards of a pool by folder; a folder is what one file was made into."""
+    names = [shard.path.parent.relative_to(folder).as_posix() for shard in pool.shards]
+    tasks: list[TableTask] = []
+    folders: list[PoolFolder] = []
+    for name, group in groupby(enumerate(names), key=itemgetter(1)):
+        numbers = [number for number, _ in group]
+        table = f"pool/{numbers[0]:08d}"
+        tasks.append(TableTask(common=common, table=table, first=numbers[0], stop=numbers[-1] + 1))
+        folders.append(PoolFolder(table=table, source=name.partition("/")[0], file=name))
+    return tasks, folders
+
+
+def _save_table(task: TableTask) -> None:
+    common = task.common
+    pool = open_pool(common.pool, common.run)
+    shards = slice(task.first, task.stop)
+    save_part(common.state, task.table, pool, shards, (common.cls_id, common.sep_id))

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from pipeline.build.claim import claim, release
-from pipeline.build.task import describe_file, load_standing, save_record
+from pipeline.claim import claim, release
 from pipeline.errors import OutputError
 from pipeline.layout import State
 from pipeline.mixture import Mixture, load
+from pipeline.task import describe_file, load_standing, save_record
 
 MIXTURE = b"""\
 name: claimed
@@ -27,12 +27,12 @@ def _mixture(name: bytes = b"claimed") -> Mixture:
 
 def test_a_folder_is_held_by_one_build_at_a_time(tmp_path: Path) -> None:
     with (
-        claim(tmp_path / "out", _mixture()) as state,
+        claim(tmp_path / "out", _mixture().fingerprint) as state,
         pytest.raises(OutputError, match=r"out: another build is at work here\nhint: wait for it"),
-        claim(tmp_path / "out", _mixture()),
+        claim(tmp_path / "out", _mixture().fingerprint),
     ):
         pass
-    with claim(tmp_path / "out", _mixture()):
+    with claim(tmp_path / "out", _mixture().fingerprint):
         release(state)
     assert list((tmp_path / "out").iterdir()) == []
 
@@ -50,26 +50,26 @@ def test_a_build_that_ends_as_another_begins_leaves_the_folder_to_neither(
     monkeypatch.setattr(fcntl, "flock", lock_late)
     with (
         pytest.raises(OutputError, match="another build is at work here"),
-        claim(tmp_path / "out", _mixture()),
+        claim(tmp_path / "out", _mixture().fingerprint),
     ):
         pass
 
 
 def test_what_a_killed_build_was_writing_cannot_be_published_any_more(tmp_path: Path) -> None:
-    with claim(tmp_path / "out", _mixture()) as state:
+    with claim(tmp_path / "out", _mixture().fingerprint) as state:
         state.scratch.mkdir(exist_ok=True)
         (state.scratch / "half").write_text("half")
-    with claim(tmp_path / "out", _mixture()) as state:
+    with claim(tmp_path / "out", _mixture().fingerprint) as state:
         assert not (state.scratch / "half").exists()
         assert not (state.root / "stale").exists()
 
 
 def test_an_unfinished_folder_belongs_to_its_mixture(tmp_path: Path) -> None:
-    with claim(tmp_path / "out", _mixture()):
+    with claim(tmp_path / "out", _mixture().fingerprint):
         pass
     with (
         pytest.raises(OutputError, match="holds another mixture"),
-        claim(tmp_path / "out", _mixture(b"other")),
+        claim(tmp_path / "out", _mixture(b"other").fingerprint),
     ):
         pass
 

@@ -129,7 +129,12 @@ sources:
   drawn: {{from: {{path: in/drawn.jsonl}}, tokens: 4000}}
   repeated: {{from: {{path: in/drawn.jsonl}}, epochs: 4/3}}
 sample: {{seed: 7}}
-order: {{seed: 21, global_batch_size: 8, max_seq_len: 120, window_tokens: 20k}}
+order:
+  algorithm: ettin-pcg64dxsm-v1
+  seed: 21
+  global_batch_size: 8
+  max_seq_len: 120
+  window_tokens: 20k
 shards: {{dtype: {dtype}, size_limit: 4KiB}}
 on_error: skip
 """,
@@ -149,6 +154,8 @@ def _describe(outs: dict[str, Path]) -> dict[str, Any]:
         },
         "order": {
             "num_samples": order["num_samples"],
+            "sequence_root": order["ledger"]["sequence_root"],
+            "multiset_root": order["ledger"]["multiset_root"],
             "windows": order["windows"],
             "indices_sha256": _indices_sha256(
                 permutation(order["num_samples"], seed=21, epoch=0)[: order["num_rows"]]

@@ -1,12 +1,14 @@
 """Steps, windows and files: a loop over single steps is the oracle."""
 
+from typing import Literal
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from strategies import QUICK
 
-from pipeline.steps import StepFile, Window, split_files, split_windows, step_tokens
+from pipeline.steps import StepFile, Window, split_files, split_windows
 
 
 def naive_windows(tokens: list[int], window_tokens: int) -> list[list[int]]:
@@ -59,16 +61,6 @@ def test_windows_by_hand(tokens: list[int], counts: list[int]) -> None:
     assert [one.num_steps for one in windows] == counts
 
 
-@QUICK
-@given(rows=st.lists(st.integers(1, 99), max_size=40), batch_size=st.integers(1, 9))
-def test_a_step_sums_its_rows_and_an_incomplete_one_is_left_out(
-    rows: list[int], batch_size: int
-) -> None:
-    tokens = step_tokens(np.array(rows, np.int64), batch_size).tolist()
-    starts = range(0, len(rows) // batch_size * batch_size, batch_size)
-    assert tokens == [sum(rows[start : start + batch_size]) for start in starts]
-
-
 def window(num_steps: int) -> Window:
     return Window(folder="order/p_000002", first_step=1_000, num_steps=num_steps, num_tokens=1)
 
@@ -78,22 +70,27 @@ def window(num_steps: int) -> Window:
     [(1, [1]), (99, [99]), (100, [100]), (101, [100, 1]), (250, [100, 100, 50])],
 )
 def test_files_hold_a_hundred_steps(num_steps: int, counts: list[int]) -> None:
-    files = split_files(window(num_steps))
+    files = split_files(window(num_steps), "parquet")
     assert [file.num_steps for file in files] == counts
     assert [file.first_step for file in files] == [1_000 + 100 * i for i in range(len(counts))]
     assert [file.first_label for file in files] == [1 + 100 * i for i in range(len(counts))]
 
 
-def test_files_are_named_by_their_steps_within_the_window() -> None:
-    assert split_files(window(142)) == [
+@pytest.mark.parametrize(("format_", "suffix"), [("parquet", ".parquet"), ("mds", "")])
+def test_files_are_named_by_their_steps_within_the_window(
+    format_: Literal["parquet", "mds"], suffix: str
+) -> None:
+    assert split_files(window(142), format_) == [
         StepFile(
-            path="order/p_000002/steps_000001_to_000100.parquet",
+            path=f"order/p_000002/steps_000001_to_000100{suffix}",
+            window="order/p_000002",
             first_step=1_000,
             num_steps=100,
             first_label=1,
         ),
         StepFile(
-            path="order/p_000002/steps_000101_to_000142.parquet",
+            path=f"order/p_000002/steps_000101_to_000142{suffix}",
+            window="order/p_000002",
             first_step=1_100,
             num_steps=42,
             first_label=101,

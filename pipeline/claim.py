@@ -17,7 +17,17 @@ from typing import IO
 
 from pipeline.errors import MismatchError, OutputError
 from pipeline.files import publish
-from pipeline.layout import MANIFEST, ORDER, PROVENANCE, STATE, STEPS, TRAIN, State, provenance_file
+from pipeline.layout import (
+    DOCUMENTS,
+    MANIFEST,
+    ORDER,
+    PROVENANCE,
+    STATE,
+    STEPS,
+    TRAIN,
+    State,
+    provenance_file,
+)
 from pipeline.manifest import Manifest, manifest_bytes, read_manifest
 from pipeline.shards.parquet import read_origin, read_steps
 from pipeline.steps import Window, split_files
@@ -202,6 +212,8 @@ def _unpack_order(state: State, manifest: Manifest) -> None:
                 "files": {path: files[path] for path in written},
             }
             save_record(state, file.path, record)
+    index = {path: files[path] for path in shards.get(DOCUMENTS, [])}
+    save_record(state, DOCUMENTS, {"key": manifest["order"]["key"], "files": index})
 
 
 def _by_folder(paths: Iterable[str]) -> dict[str, list[str]]:

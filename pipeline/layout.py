@@ -20,6 +20,7 @@ ORDER = "order"
 STEPS = f"{ORDER}/steps.parquet"
 MANIFEST = "manifest.json"
 PROVENANCE = "provenance"
+DOCUMENTS = f"{PROVENANCE}/documents"
 STATE = ".ettin"
 STEPS_PER_FILE = 100
 

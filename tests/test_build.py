@@ -16,7 +16,7 @@ ROWS = "order/checkpoint_000002/steps_000001_to_000053.parquet"
 
 def _same(out: Path, expected: dict[str, str]) -> None:
     assert builds.differences(builds.digests(out), expected) == []
-    assert sorted(path.name for path in out.iterdir()) == ["manifest.json", "order", "train"]
+    assert sorted(path.name for path in out.iterdir()) == ["manifest.json", "order", "provenance", "train"]
 
 
 def test_the_small_build_has_what_the_other_tests_rely_on(finished: Path) -> None:

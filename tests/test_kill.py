@@ -56,7 +56,7 @@ def _wait_for_end(group: int, most_seconds: float) -> None:
 
 def _assert_finished(out: Path, expected: dict[str, str]) -> None:
     assert builds.differences(builds.digests(out), expected) == []
-    assert sorted(path.name for path in out.iterdir()) == ["manifest.json", "order", "train"]
+    assert sorted(path.name for path in out.iterdir()) == ["manifest.json", "order", "provenance", "train"]
 
 
 @pytest.mark.parametrize("number", range(NUM_KILLS))

@@ -29,7 +29,7 @@ SOURCE_NAME = f"{NAME}, and not index.json"
 TOKENS = "a token amount such as 837.2B, 5M, 64k or 12000"
 DIFFER = "which YAML 1.1 and YAML 1.2 read differently"
 TOP_KEYS = "chunk, description, name, on_error, order, phase, sample, shards, sources, tokenizer"
-ORDER_KEYS = "algorithm, epoch, global_batch_size, max_seq_len, seed, view, window_tokens"
+ORDER_KEYS = "algorithm, epoch, format, global_batch_size, max_seq_len, seed, view, window_tokens"
 REVISION = "0123456789abcdef0123456789abcdef01234567"
 
 SMALLEST = """\
@@ -165,13 +165,14 @@ def test_defaults_fill_in_what_a_small_mixture_leaves_out() -> None:
             }
         },
         "order": {
-            "algorithm": "ettin-pcg64dxsm-v1",
+            "algorithm": "feistel-v1",
             "seed": 1,
             "epoch": 0,
             "global_batch_size": 8,
             "max_seq_len": 1024,
             "view": "stored",
             "window_tokens": 8_500_000_000,
+            "format": "parquet",
         },
         "shards": {"dtype": "uint32", "size_limit": 67_108_864},
         "on_error": "stop",
@@ -225,11 +226,11 @@ def test_the_fingerprint_is_frozen() -> None:
     """A change here is a change of every published fingerprint; say so in the commit."""
     assert (
         read(SMALLEST).fingerprint
-        == "267f2ceebc31c30c1a0f258bd1d05b7d8dc886f7714a1715604fb5900675ad60"
+        == "7215741604b979b2b64fb883ecb0bab5700f84c7cae1f0fe97108216873ad213"
     )
     assert (
         read(ETTIN).fingerprint
-        == "bfebe8e5d00921fbe7a14b57c1ad04c572039b35c7e239bf37ace3f1eebfdefc"
+        == "8774b0787340eb1b34362dcf5dc14aef98c5a3cd75f0658d20ad627f7ad75816"
     )
 
 
@@ -264,12 +265,14 @@ OTHER_VALUES = [
     "sources.books.from.id=id",
     "sources.books.tokens=1",
     "sources.peps.epochs=2",
+    "order.algorithm=feistel-v1",
     "order.seed=22",
     "order.epoch=1",
     "order.global_batch_size=33",
     "order.max_seq_len=1023",
     "order.view=decoder",
     "order.window_tokens=1B",
+    "order.format=mds",
     "shards.dtype=uint32",
     "shards.size_limit=64MiB",
     "on_error=skip",

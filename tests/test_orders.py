@@ -1,6 +1,12 @@
-"""Order: the published vectors, numpy's own permutation as the oracle, and a guard that fires."""
+"""Orders: published vectors, numpy's own permutation as the oracle, and files that are whole."""
 
 import hashlib
+import subprocess
+import sys
+import tracemalloc
+from dataclasses import fields
+from pathlib import Path
+from typing import get_args, get_type_hints
 
 import numpy as np
 import pytest
@@ -8,9 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import QUICK
 
-from pipeline.errors import DefectError
-from pipeline.orders import pcg64dxsm
+from pipeline.errors import DefectError, MixtureError
+from pipeline.mixture import OrderSpec
+from pipeline.orders import ALGORITHMS, OrderKey, load, pcg64dxsm, save
 from pipeline.orders.pcg64dxsm import permutation
+from pipeline.records import Uint32Array
 
 
 def digest(num_samples: int) -> str:
@@ -84,3 +92,177 @@ def test_the_guard_checks_before_any_use(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(pcg64dxsm, "_CHECK_SHA256", "0" * 64)
     with pytest.raises(DefectError, match="install the numpy that pyproject"):
         permutation(0, seed=21, epoch=0)
+
+
+# The file
+
+
+def pcg(num_samples: int, seed: int = 21, epoch: int = 0) -> OrderKey:
+    return OrderKey(algorithm="ettin-pcg64dxsm-v1", num_samples=num_samples, seed=seed, epoch=epoch)
+
+
+@pytest.mark.parametrize("block", [1, 7, 1 << 20])
+@pytest.mark.parametrize("num_samples", [0, 1, 2, 1_000])
+def test_a_saved_order_is_the_permutation_and_its_inverse(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, num_samples: int, block: int
+) -> None:
+    monkeypatch.setattr(pcg64dxsm, "_BLOCK", block)
+    save(pcg(num_samples), tmp_path, tmp_path / "scratch")
+    order = load(pcg(num_samples), tmp_path)
+    samples = permutation(num_samples, seed=21, epoch=0)
+    assert np.array_equal(order.samples(0, num_samples), samples)
+    assert np.array_equal(order.positions(0, num_samples), np.argsort(samples))
+
+
+def test_an_order_is_one_file_and_nothing_else(tmp_path: Path) -> None:
+    save(pcg(1_000), tmp_path, tmp_path / "scratch")
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert [path.name for path in files] == ["ettin-pcg64dxsm-v1-1000-21.npy"]
+    both = np.load(files[0])
+    assert (both.dtype, both.shape) == (np.uint32, (2, 1_000))
+
+
+def test_saving_needs_the_memory_of_one_array(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pcg64dxsm, "_BLOCK", 1 << 14)
+    num_samples = 1_000_000
+    tracemalloc.start()
+    try:
+        save(pcg(num_samples), tmp_path, tmp_path / "scratch")
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert 4 * num_samples <= peak < 1.25 * 4 * num_samples
+
+
+def test_what_stands_is_kept_and_another_key_is_another_order(tmp_path: Path) -> None:
+    keys = [pcg(100), pcg(100, seed=22), pcg(101), pcg(100, epoch=2)]
+    for key in keys:
+        save(key, tmp_path, tmp_path / "scratch")
+    made = {path: path.stat().st_ino for path in tmp_path.glob("*.npy")}
+    assert len(made) == len(keys)
+    for key in keys:
+        save(key, tmp_path, tmp_path / "scratch")
+        expected = permutation(key.num_samples, seed=key.seed, epoch=key.epoch)
+        assert np.array_equal(load(key, tmp_path).samples(0, key.num_samples), expected)
+    assert {path: path.stat().st_ino for path in tmp_path.glob("*.npy")} == made
+
+
+@pytest.mark.parametrize("damage", ["cut", "emptied", "other"])
+def test_a_file_that_is_not_whole_is_made_again(tmp_path: Path, damage: str) -> None:
+    save(pcg(1_000), tmp_path, tmp_path / "scratch")
+    (file,) = tmp_path.glob("*.npy")
+    whole = file.read_bytes()
+    if damage == "other":
+        np.save(file, np.zeros((2, 999), np.uint32))
+    else:
+        file.write_bytes(whole[: len(whole) - 1 if damage == "cut" else 0])
+    save(pcg(1_000), tmp_path, tmp_path / "scratch")
+    assert file.read_bytes() == whole
+
+
+KILLED = """\
+import os, sys
+from pathlib import Path
+from pipeline.orders import OrderKey, pcg64dxsm
+place = Path(sys.argv[1])
+key = OrderKey(algorithm="ettin-pcg64dxsm-v1", num_samples=5_000, seed=21, epoch=0)
+invert = pcg64dxsm._invert
+def die(file, memory):
+    if sys.argv[2] == "later":
+        file.write(invert(file, memory).data)
+    file.flush()
+    os._exit(9)
+pcg64dxsm._invert = die
+pcg64dxsm.save(key, place, place / "scratch")
+"""
+
+
+@pytest.mark.parametrize("when", ["half", "later"])
+def test_a_killed_save_leaves_nothing_that_passes(tmp_path: Path, when: str) -> None:
+    done = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path), when], check=False)
+    assert done.returncode == 9
+    assert any((tmp_path / "scratch").iterdir())
+    assert not list(tmp_path.glob("*.npy"))
+    save(pcg(5_000), tmp_path, tmp_path / "scratch")
+    expected = permutation(5_000, seed=21, epoch=0)
+    assert np.array_equal(load(pcg(5_000), tmp_path).samples(0, 5_000), expected)
+
+
+def test_more_samples_than_32_bits_can_name_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(MixtureError) as raised:
+        save(pcg(2**32), tmp_path, tmp_path / "scratch")
+    assert raised.value.message == (
+        "order: got 4,294,967,296 samples, expected fewer than 4,294,967,296 "
+        "with ettin-pcg64dxsm-v1"
+    )
+    assert raised.value.hint == "draw fewer samples, or set order.algorithm to feistel-v1"
+    assert not list(tmp_path.rglob("*.npy"))
+
+
+def test_too_little_memory_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shuffle = pcg64dxsm._shuffle
+
+    def short(num_samples: int, seed: int) -> Uint32Array:
+        if num_samples > 1_000_000:
+            raise MemoryError
+        return shuffle(num_samples, seed)
+
+    monkeypatch.setattr(pcg64dxsm, "_shuffle", short)
+    with pytest.raises(MixtureError) as raised:
+        save(pcg(2_800_000_000), tmp_path, tmp_path / "scratch")
+    assert raised.value.message == (
+        "order: got too little memory for 2,800,000,000 samples, expected 10.4 GiB "
+        "with ettin-pcg64dxsm-v1"
+    )
+
+
+# What holds of every algorithm
+
+
+@QUICK
+@given(
+    algorithm=st.sampled_from(sorted(ALGORITHMS)), num_samples=st.integers(0, 400), data=st.data()
+)
+def test_every_order_is_a_bijection_that_any_part_agrees_with(
+    tmp_path: Path, algorithm: str, num_samples: int, data: st.DataObject
+) -> None:
+    seed, epoch = data.draw(st.integers(0, 2**32 - 1)), data.draw(st.integers(0, 2**31 - 1))
+    key = OrderKey(algorithm=algorithm, num_samples=num_samples, seed=seed, epoch=epoch)
+    save(key, tmp_path, tmp_path / "scratch")
+    order = load(key, tmp_path)
+    samples = order.samples(0, num_samples)
+    assert samples.dtype == np.int64
+    assert sorted(samples.tolist()) == list(range(num_samples))
+    start = data.draw(st.integers(0, num_samples))
+    stop = data.draw(st.integers(start, num_samples))
+    assert np.array_equal(order.samples(start, stop), samples[start:stop])
+    assert np.array_equal(order.positions(start, stop), np.argsort(samples)[start:stop])
+    some = np.array(
+        data.draw(st.lists(st.integers(0, num_samples - 1), max_size=9)) if num_samples else [],
+        np.int64,
+    )
+    assert np.array_equal(order.samples_at(some), samples[some])
+    assert np.array_equal(order.positions_of(samples[some]), some)
+
+
+@pytest.mark.parametrize("algorithm", sorted(ALGORITHMS))
+def test_what_lies_outside_the_order_must_not_be_asked_for(tmp_path: Path, algorithm: str) -> None:
+    key = OrderKey(algorithm=algorithm, num_samples=10, seed=1, epoch=0)
+    save(key, tmp_path, tmp_path / "scratch")
+    order = load(key, tmp_path)
+    for ask in (order.samples, order.positions):
+        for start, stop in ((-1, 2), (5, 11), (10, 12)):
+            with pytest.raises(AssertionError):
+                ask(start, stop)
+    for look_up in (order.samples_at, order.positions_of):
+        for place in (-1, 10):
+            with pytest.raises(AssertionError):
+                look_up(np.array([place]))
+
+
+def test_the_mixture_knows_every_algorithm() -> None:
+    (choice,) = [field for field in fields(OrderSpec) if field.name == "algorithm"]
+    assert sorted(get_args(get_type_hints(OrderSpec)["algorithm"])) == sorted(ALGORITHMS)
+    assert choice.default == "feistel-v1"

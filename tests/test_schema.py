@@ -50,6 +50,7 @@ order:
   max_seq_len: 7999
   view: decoder
   window_tokens: 8.5B
+  format: mds
 shards: {dtype: uint16, size_limit: 100kB}
 on_error: skip
 """
@@ -76,6 +77,8 @@ REFUSED = [
     ("epochs: 3/2", "epochs: 3/0"),
     ("epochs: 3/2", "epochs: twice"),
     ("view: decoder", "view: encodr"),
+    ("format: mds", "format: csv"),
+    ("algorithm: ettin-pcg64dxsm-v1", "algorithm: feistel-v2"),
     ("size_limit: 100kB", "size_limit: 100"),
     ("size_limit: 100kB", "size_limit: 100B"),
     ("on_error: skip", "on_error: null"),
@@ -122,7 +125,7 @@ def test_bad_mixtures_pass_neither_the_schema_nor_loading(good: str, bad: str) -
 
 def test_every_key_has_a_description_that_is_a_sentence() -> None:
     found = dict(properties(schema.document()))
-    assert len(found) == 37
+    assert len(found) == 38
     for where, child in found.items():
         assert child["description"].endswith("."), where
 
@@ -139,6 +142,7 @@ def test_defaults_are_those_of_loading() -> None:
     declared = load(Path("m.yaml"), text=SMALLEST.encode()).declaration()
     found = dict(properties(schema.document()))
     assert found[".chunk.algorithm"]["default"] == declared["chunk"]["algorithm"] == "whole-v1"
+    assert found[".order.algorithm"]["default"] == declared["order"]["algorithm"] == "feistel-v1"
     assert found[".shards"]["default"] == declared["shards"]
     assert found[".order.window_tokens"]["default"] == declared["order"]["window_tokens"]
 

@@ -16,7 +16,7 @@ from pipeline import orders
 from pipeline.digest import sha256_bytes
 from pipeline.engine import Engine
 from pipeline.files import publish, publish_array
-from pipeline.layout import ORDER, PROVENANCE, STEPS, provenance_file
+from pipeline.layout import DOCUMENTS, ORDER, PROVENANCE, STEPS, provenance_file
 from pipeline.ledger import Span, join
 from pipeline.mixture import OrderSpec
 from pipeline.ordering.folders import save_folders
@@ -36,7 +36,15 @@ from pipeline.records import Int64Array
 from pipeline.shards.mds import INDEX_NAME, index_bytes, merge_indexes
 from pipeline.shards.parquet import write_steps
 from pipeline.steps import StepFile, Window, split_files, split_windows
-from pipeline.task import Record, describe_file, files_of, is_recorded, publish_output
+from pipeline.task import (
+    Record,
+    describe_file,
+    files_of,
+    is_recorded,
+    load_standing,
+    publish_output,
+    save_record,
+)
 from pipeline.view import view_edits, view_lengths
 
 _ROWS_AT_ONCE = 4 << 20
@@ -204,6 +212,9 @@ def _write_documents(
 ) -> dict[str, Any]:
     """Write the provenance of all rows once more, sorted by document."""
     common, state = ordering.common, ordering.common.state
+    record = load_standing(state, DOCUMENTS, common.key)
+    if record is not None:
+        return files_of([record])
     row_files = [common.out / provenance_file(task.file.path) for task in tasks]
     num_rows = [task.num_rows for task in tasks]
     first_pass = sort_tasks(row_files, num_rows, state.root / "documents", state.scratch)
@@ -213,7 +224,9 @@ def _write_documents(
     )
     engine.map("index documents", write_index, second_pass)
     paths = [task.path for task in second_pass]
-    return {path.relative_to(common.out).as_posix(): describe_file(path) for path in paths}
+    files = {path.relative_to(common.out).as_posix(): describe_file(path) for path in paths}
+    save_record(state, DOCUMENTS, {"key": common.key, "files": files})
+    return files
 
 
 def multiset_root(spans: Sequence[Span]) -> str:

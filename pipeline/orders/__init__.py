@@ -2,21 +2,26 @@
 
 Enters: the number of samples, a seed and an epoch. Leaves: which sample is at a position, and at
 which position a sample is. Nothing here knows of ranks or steps, so world size never touches it.
+
+The algorithms are frozen, and written down in `docs/orders.md`.
 """
 
 from pathlib import Path
 
-from pipeline.orders import pcg64dxsm
+from pipeline.orders import feistel, pcg64dxsm
 from pipeline.orders.key import Order, OrderKey
 
 __all__ = ["ALGORITHMS", "Order", "OrderKey", "load", "save"]
 
-ALGORITHMS = {"ettin-pcg64dxsm-v1": pcg64dxsm}
+ALGORITHMS = {feistel.ALGORITHM: feistel, pcg64dxsm.ALGORITHM: pcg64dxsm}
 """By name, the module that makes the order: `save(key, folder, scratch)` once, then `load`."""
 
 
 def save(key: OrderKey, folder: Path, scratch: Path) -> None:
-    """Make what an order needs to be loaded, and publish it in a folder; what stands is kept."""
+    """Make what an order needs to be loaded, and publish it in a folder; what stands is kept.
+
+    Raises: MixtureError when the algorithm cannot order as many samples.
+    """
     ALGORITHMS[key.algorithm].save(key, folder, scratch)
 
 

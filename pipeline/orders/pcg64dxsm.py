@@ -1,22 +1,33 @@
 """`ettin-pcg64dxsm-v1`: the permutation of the published sampler, saved once and mapped afterwards.
 
+Enters: the number of samples, a seed and an epoch. Leaves: one file that holds the permutation and
+its inverse. Making it takes 4 bytes of memory a sample (10.4 GiB for 2.8 billion) and that file
+alone, because numpy shuffles a uint32 array in place with the draws of its own `permutation`.
+
 Source: orionw/bert24, `src/text_data.py`, DistributedSamplerPCG64DXSM.
 """
 
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
-from pipeline.errors import DefectError
-from pipeline.files import publish, save_array
-from pipeline.orders.key import OrderKey
+from pipeline.errors import DefectError, MixtureError
+from pipeline.files import publish
+from pipeline.orders.key import OrderKey, are_within
 from pipeline.records import Int64Array, Uint32Array
 
+ALGORITHM = "ettin-pcg64dxsm-v1"
+
+# From here on numpy draws numbers of 64 bits, and uint32 holds no longer every sample.
+_TOO_MANY = 2**32
 # sha256 of the permutation of 1,000 samples with seed 21, as little-endian uint32.
 _CHECK_SEED, _CHECK_SAMPLES = 21, 1000
 _CHECK_SHA256 = "b659ae5b00dcf676c40fff9c20dcd16e978b466c6ec79937e305884ff551b57d"
+# Samples read back at a time while the inverse is made: 4 MiB.
+_BLOCK = 1 << 20
 
 
 def permutation(num_samples: int, *, seed: int, epoch: int) -> Uint32Array:
@@ -26,14 +37,28 @@ def permutation(num_samples: int, *, seed: int, epoch: int) -> Uint32Array:
     in place draws the same numbers as the int64 array of `Generator.permutation`.
 
     Source: orionw/bert24, `src/text_data.py`, DistributedSamplerPCG64DXSM.
-    Raises: DefectError when this numpy draws otherwise than the frozen vector.
+    Raises: DefectError when this numpy draws otherwise than the frozen vector; MixtureError when
+    there are too many samples for the algorithm, or for the memory.
     """
+    if num_samples >= _TOO_MANY:
+        raise MixtureError(
+            f"order: got {num_samples:,} samples, expected fewer than {_TOO_MANY:,} "
+            f"with {ALGORITHM}",
+            "draw fewer samples, or set order.algorithm to feistel-v1",
+        )
     if _vector_sha256() != _CHECK_SHA256:
         raise DefectError(
-            f"order: numpy {np.__version__} draws another permutation than ettin-pcg64dxsm-v1",
+            f"order: numpy {np.__version__} draws another permutation than {ALGORITHM}",
             "install the numpy that pyproject.toml names, and report this",
         )
-    return _shuffle(num_samples, seed + epoch)
+    try:
+        return _shuffle(num_samples, seed + epoch)
+    except MemoryError as error:
+        raise MixtureError(
+            f"order: got too little memory for {num_samples:,} samples, expected "
+            f"{4 * num_samples / 2**30:.1f} GiB with {ALGORITHM}",
+            "use a larger machine, or set order.algorithm to feistel-v1, which needs none",
+        ) from error
 
 
 def _shuffle(num_samples: int, seed: int) -> Uint32Array:
@@ -57,26 +82,71 @@ class SavedPermutation:
 
     def samples(self, start: int, stop: int) -> Int64Array:
         """Return the samples at positions `start` to `stop`: int64 [stop - start]."""
+        assert 0 <= start <= stop <= len(self.rows)
         return self.rows[start:stop].astype(np.int64)
 
     def positions(self, start: int, stop: int) -> Int64Array:
         """Return the positions of samples `start` to `stop`: int64 [stop - start]."""
+        assert 0 <= start <= stop <= len(self.inverse)
         return self.inverse[start:stop].astype(np.int64)
+
+    def samples_at(self, positions: Int64Array) -> Int64Array:
+        """Return the samples at any positions: int64 [num_positions] -> int64 [num_positions]."""
+        assert are_within(positions, len(self.rows))
+        return self.rows[positions].astype(np.int64)
+
+    def positions_of(self, samples: Int64Array) -> Int64Array:
+        """Return the positions of any samples: int64 [num_samples] -> int64 [num_samples]."""
+        assert are_within(samples, len(self.inverse))
+        return self.inverse[samples].astype(np.int64)
 
 
 def save(key: OrderKey, folder: Path, scratch: Path) -> None:
-    """Publish the permutation and its inverse as `samples.npy` and `positions.npy`."""
-    rows = permutation(key.num_samples, seed=key.seed, epoch=key.epoch)
-    inverse = np.empty_like(rows)
-    inverse[rows] = np.arange(len(rows), dtype=np.uint32)
-    for name, array in (("samples", rows), ("positions", inverse)):
-        with publish(folder / f"{name}.npy", scratch) as temporary:
-            save_array(temporary, array)
+    """Publish the permutation and its inverse in one file, or keep the one that stands.
+
+    Raises: as `permutation`; OutputError when the disk is full.
+    """
+    path = _path(key, folder)
+    if _stands(path, key.num_samples):
+        return
+    samples = permutation(key.num_samples, seed=key.seed, epoch=key.epoch)
+    with publish(path, scratch) as temporary, temporary.open("w+b") as file:
+        about = {"descr": "<u4", "fortran_order": False, "shape": (2, key.num_samples)}
+        np.lib.format.write_array_header_1_0(file, about)
+        start = file.tell()
+        file.write(samples.astype("<u4", copy=False).data)
+        file.seek(start)
+        positions = _invert(file, samples)
+        file.write(positions.astype("<u4", copy=False).data)
 
 
 def load(key: OrderKey, folder: Path) -> SavedPermutation:
     """Map what `save` published."""
-    rows, inverse = (
-        np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("samples", "positions")
-    )
+    rows, inverse = np.load(_path(key, folder), mmap_mode="r")
     return SavedPermutation(rows=rows, inverse=inverse)
+
+
+def _path(key: OrderKey, folder: Path) -> Path:
+    # Of seed and epoch the sum alone decides.
+    return folder / f"{ALGORITHM}-{key.num_samples}-{key.seed + key.epoch}.npy"
+
+
+def _stands(path: Path, num_samples: int) -> bool:
+    try:
+        found = np.load(path, mmap_mode="r")
+    except (OSError, EOFError, ValueError):
+        return False  # Not there, or damaged since it was published.
+    return bool(found.shape == (2, num_samples) and found.dtype == np.uint32)
+
+
+def _invert(file: BinaryIO, memory: Uint32Array) -> Uint32Array:
+    """Return the inverse of the permutation that a file goes on with, in the memory given.
+
+    What the permutation was shuffled in holds its inverse next, so there is only ever one array.
+    Blocks are read, not mapped: mapped pages would count as memory of ours.
+    """
+    for start in range(0, len(memory), _BLOCK):
+        stop = min(start + _BLOCK, len(memory))
+        samples = np.frombuffer(file.read(4 * (stop - start)), "<u4")
+        memory[samples] = np.arange(start, stop, dtype=np.uint32)
+    return memory

@@ -6,10 +6,11 @@ shards of its own.
 
 import shutil
 import uuid
-from dataclasses import dataclass
+from collections.abc import Iterator
 from itertools import groupby
-from operator import itemgetter
 from pathlib import Path
+
+import numpy as np
 
 from pipeline.claim import claim, finish, unpack_manifest
 from pipeline.digest import fingerprint, sha256_file
@@ -19,28 +20,14 @@ from pipeline.files import publish
 from pipeline.layout import State
 from pipeline.manifest import FORMAT, Manifest
 from pipeline.mixture import Replay
-from pipeline.ordering.gather import open_pool
+from pipeline.ordering.scatter import IDS_AT_ONCE
 from pipeline.ordering.stage import Ordering, default_memory_bytes, write_order
-from pipeline.ordering.table import save_part
-from pipeline.ordering.values import Common, PoolFolder
+from pipeline.ordering.values import Common, PoolFolder, TableTask
 from pipeline.orders import OrderKey
 from pipeline.shards.mds import INDEX_NAME
 from pipeline.shards.pool import Pool
 from pipeline.tokenizer import Tokenizer, load
 from pipeline.version import VERSION
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class TableTask:
-    """Consecutive shards of one folder of a pool."""
-
-    common: Common
-    table: str
-    """The name of their table."""
-    first: int
-    """The first shard, by the index."""
-    stop: int
-    """One past the last."""
 
 
 def replay(
@@ -77,15 +64,15 @@ def replay(
             unpack_manifest(state)
             _forget_changed_pool(state, opened)
             common = _common(state, pool.absolute(), opened, declared, tokenizer)
-            tasks, folders = _table_tasks(common, opened, pool)
-            engine.map("read the pool", _save_table, tasks)
             num_bytes = sum(shard.path.stat().st_size for shard in opened.shards)
             memory = default_memory_bytes() if memory_bytes is None else memory_bytes
+            folders, tables = _split(common, opened, scatters=num_bytes > memory)
             ordering = Ordering(
                 common=common,
                 spec=declared.order,
                 phase=declared.phase,
                 folders=folders,
+                tables=tables,
                 scatters=num_bytes > memory,
                 origin=identity,
             )
@@ -132,6 +119,7 @@ def _common(
         view=spec.view,
         cls_id=tokenizer.cls_id,
         sep_id=tokenizer.sep_id,
+        max_seq_len=spec.max_seq_len,
         format=spec.format,
         dtype=declared.shards.dtype,
         size_limit=declared.shards.size_limit,
@@ -149,23 +137,37 @@ def _forget_changed_pool(state: State, pool: Pool) -> None:
         temporary.write_text(stamp)
 
 
-def _table_tasks(
-    common: Common, pool: Pool, folder: Path
-) -> tuple[list[TableTask], list[PoolFolder]]:
-    """Group the shards of a pool by folder; a folder is what one file was made into."""
-    names = [shard.path.parent.relative_to(folder).as_posix() for shard in pool.shards]
-    tasks: list[TableTask] = []
+def _split(common: Common, pool: Pool, scatters: bool) -> tuple[list[PoolFolder], list[TableTask]]:
+    """Split a pool into folders, each what one file was made into, and these if they are large."""
+    names = [shard.path.parent.relative_to(common.pool).as_posix() for shard in pool.shards]
+    sizes = [shard.path.stat().st_size // shard.columns.item_bytes for shard in pool.shards]
+    ends = np.concatenate([[0], pool.ends]).tolist()
     folders: list[PoolFolder] = []
-    for name, group in groupby(enumerate(names), key=itemgetter(1)):
-        numbers = [number for number, _ in group]
-        table = f"pool/{numbers[0]:08d}"
-        tasks.append(TableTask(common=common, table=table, first=numbers[0], stop=numbers[-1] + 1))
-        folders.append(PoolFolder(table=table, source=name.partition("/")[0], file=name))
-    return tasks, folders
+    tasks: list[TableTask] = []
+    for name, group in groupby(range(len(names)), key=names.__getitem__):
+        shards = list(group)
+        around = ends[shards[0]], ends[shards[-1] + 1]
+        for first, stop in _parts(shards, sizes) if scatters else [(shards[0], shards[-1] + 1)]:
+            table = f"pool/{first:08d}"
+            task = TableTask(
+                common=common,
+                table=table,
+                folder=len(folders),
+                shards=(first, stop),
+                rows=(ends[first], ends[stop]),
+                around=around,
+            )
+            tasks.append(task)
+            folders.append(PoolFolder(table=table, source=name.partition("/")[0], file=name))
+    return folders, tasks
 
 
-def _save_table(task: TableTask) -> None:
-    common = task.common
-    pool = open_pool(common.pool, common.run)
-    shards = slice(task.first, task.stop)
-    save_part(common.state, task.table, pool, shards, (common.cls_id, common.sep_id))
+def _parts(shards: list[int], sizes: list[int]) -> Iterator[tuple[int, int]]:
+    """Split consecutive shards into runs of as many ids as are laid out at a time."""
+    first, total = shards[0], 0
+    for shard in shards:
+        if shard > first and total + sizes[shard] > IDS_AT_ONCE:
+            yield first, shard
+            first, total = shard, 0
+        total += sizes[shard]
+    yield first, shards[-1] + 1

@@ -13,17 +13,23 @@ LAYERS: list[Layer] = [
     # Words, numbers and values.
     ["errors", "digest", "seeds", "records", "version"],
     # What every import of the package brings with it, and what knows values alone.
-    ["__init__", "amounts", "files", "manifest", "shipped", "ledger"],
-    ["progress", "tokenizer", "orders"],
+    ["__init__", "amounts", "files", "manifest", "shipped", "blake3", "schedule"],
+    ["progress", "tokenizer", "ledger", "orders"],
     # What a person declares.
     ["mixture"],
     ["layout"],
     # Stages: functions of values, and readers and writers of files. None knows another.
-    ["sources", "tokenize", "chunks", "sample", "shards", "view", "steps", "verify"],
-    # What is known ahead.
-    ["plan"],
-    # Tasks, each from files to files, and the one place where all is composed; then the command.
-    ["build"],
+    [
+        *("sources", "tokenize", "chunks", "sample", "shards", "view", "steps"),
+        *("packing", "provenance", "remote"),
+    ],
+    # What is known ahead; what tasks share; rows in order, wherever they lie.
+    ["plan", "task", "ordered"],
+    ["engine", "claim", "published", "trace"],
+    # The stage of two passes, from a pool to its rows in order.
+    ["ordering", "diff"],
+    # Where all is composed, and where outputs are compared; then the command.
+    ["build", "replay", "verify"],
     ["cli"],
     ["__main__"],
 ]

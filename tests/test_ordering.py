@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +17,12 @@ from hypothesis import strategies as st
 from strategies import QUICK, Row, rows
 from test_mds import read, write
 
-from pipeline.layout import State
 from pipeline.ledger import Span, join, row_digests
 from pipeline.mixture import OrderSpec
 from pipeline.ordering import collect, scatter
 from pipeline.ordering import write as writing
 from pipeline.ordering.stage import Ordering, write_order
-from pipeline.ordering.table import save_part
-from pipeline.ordering.values import Common, PoolFolder
+from pipeline.ordering.values import Common, PoolFolder, TableTask
 from pipeline.orders import OrderKey
 from pipeline.shards.pool import Pool
 
@@ -50,10 +49,7 @@ class Here:
 
 def ordering(pool: Path, out: Path, spec: OrderSpec, *, scatters: bool) -> Ordering:
     """Return what to order: a pool of one folder, its table saved."""
-    state = State(out=out)
-    opened = Pool.open(pool)
-    num_samples = int(opened.num_rows.sum())
-    save_part(state, "only", opened, slice(None), (CLS, SEP))
+    num_samples = int(Pool.open(pool).num_rows.sum())
     common = Common(
         out=out,
         pool=pool,
@@ -67,15 +63,31 @@ def ordering(pool: Path, out: Path, spec: OrderSpec, *, scatters: bool) -> Order
         view=spec.view,
         cls_id=CLS,
         sep_id=SEP,
+        max_seq_len=spec.max_seq_len,
         format=spec.format,
         dtype="uint32",
         size_limit=1 << 16,
     )
+    ends = [0, *Pool.open(pool).ends.tolist()]
+    # Every shard by itself where they are laid out, so that documents go on from one to the next.
+    parts = list(pairwise(range(len(ends)))) if scatters else [(0, len(ends) - 1)]
+    tables = [
+        TableTask(
+            common=common,
+            table=str(number),
+            folder=number,
+            shards=part,
+            rows=(ends[part[0]], ends[part[1]]),
+            around=(0, num_samples),
+        )
+        for number, part in enumerate(parts)
+    ]
     return Ordering(
         common=common,
         spec=spec,
         phase="p",
-        folders=[PoolFolder(table="only", source="s", file="f")],
+        folders=[PoolFolder(table=one.table, source="s", file="f") for one in tables],
+        tables=tables,
         scatters=scatters,
         origin="o",
     )
@@ -101,7 +113,7 @@ specs = st.builds(
 
 @pytest.fixture(autouse=True)
 def _small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scatter, "_IDS_AT_ONCE", 30)
+    monkeypatch.setattr(scatter, "IDS_AT_ONCE", 30)
     monkeypatch.setattr(scatter, "_ROWS_AT_ONCE", 7)
     monkeypatch.setattr(collect, "_IDS_AT_ONCE", 25)
     monkeypatch.setattr(writing, "_IDS_AT_ONCE", 12)

@@ -39,6 +39,7 @@ def order_samples(
         view=spec.view,
         cls_id=site.tokenizer.cls_id,
         sep_id=site.tokenizer.sep_id,
+        max_seq_len=spec.max_seq_len,
         format=spec.format,
         dtype=mixture.shards.dtype,
         size_limit=mixture.shards.size_limit,
@@ -53,6 +54,7 @@ def order_samples(
         spec=spec,
         phase=mixture.phase,
         folders=folders,
+        tables=None,
         scatters=num_bytes > site.memory_bytes,
         origin=mixture.fingerprint,
     )

@@ -13,6 +13,7 @@ import numpy as np
 from pipeline import orders
 from pipeline.files import publish, save_array
 from pipeline.ordering.gather import open_pool
+from pipeline.ordering.table import load_table, make_table, records_of
 from pipeline.ordering.values import Records, ScatterTask
 from pipeline.records import Int64Array
 from pipeline.task import Record, describe_folder, load_standing, save_record
@@ -21,7 +22,7 @@ IDS, NAMES = "ids.npy", "names.npy"
 POSITIONS, RECORDS, ENDS = "positions.npy", "records.npy", "ends.npy"
 
 # Ids of one task: 192 MiB as uint32, and as much again mapped and sorted at most.
-_IDS_AT_ONCE = 48 << 20
+IDS_AT_ONCE = 48 << 20
 _ROWS_AT_ONCE = 4 << 20
 
 
@@ -33,7 +34,7 @@ def split_pool(records: Records) -> list[tuple[int, int]]:
     for start in range(0, len(records), _ROWS_AT_ONCE):
         lengths = records["length"][start : start + _ROWS_AT_ONCE].astype(np.int64)
         ends = total + np.cumsum(lengths)
-        run = (ends - lengths) // _IDS_AT_ONCE
+        run = (ends - lengths) // IDS_AT_ONCE
         firsts += (start + np.flatnonzero(np.diff(run, prepend=last))).tolist()
         total, last = int(ends[-1]), int(run[-1])
     return [*pairwise([*firsts, len(records)])]
@@ -44,6 +45,8 @@ def scatter_rows(task: ScatterTask) -> Record:
     common = task.common
     key = f"{common.key}/{task.start}-{task.stop}"
     record = load_standing(common.state, task.name, key)
+    if record is not None and task.table is not None:
+        make_table(task.table)
     if record is None:
         folder = common.state.scattered(f"{task.start:012d}")
         with publish(common.out / folder, common.state.scratch) as temporary:
@@ -60,8 +63,7 @@ def _scatter(task: ScatterTask, folder: Path) -> None:
     positions = orders.load(common.order, common.state.orders).positions(task.start, task.stop)
     sequence = np.argsort(positions)
     sequence = sequence[: np.searchsorted(positions[sequence], common.num_rows)]
-    records: Records = np.load(common.state.order("records"), mmap_mode="r")[task.start : task.stop]
-    records = records[sequence]
+    records = _records(task)[sequence]
     rows = sequence + task.start
     pool = open_pool(common.pool, common.run)
     lengths = records["length"].astype(np.int64)
@@ -73,6 +75,15 @@ def _scatter(task: ScatterTask, folder: Path) -> None:
     save_array(folder / ENDS, _ends(lengths, name_ends))
     save_array(folder / NAMES, names)
     save_array(folder / IDS, ids.astype(narrow, copy=False))
+
+
+def _records(task: ScatterTask) -> Records:
+    state = task.common.state
+    if task.table is None:
+        saved: Records = np.load(state.order("records"), mmap_mode="r")
+        return saved[task.start : task.stop]
+    make_table(task.table)
+    return records_of(load_table(state, task.table.table), task.table.folder, task.common)
 
 
 def _ends(lengths: Int64Array, name_ends: Int64Array) -> Int64Array:

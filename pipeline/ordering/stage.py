@@ -21,7 +21,7 @@ from pipeline.ledger import Span, join
 from pipeline.mixture import OrderSpec
 from pipeline.ordering.folders import save_folders
 from pipeline.ordering.scatter import scatter_rows, split_pool
-from pipeline.ordering.table import Table, load_table
+from pipeline.ordering.table import Table, load_table, make_table, records_of
 from pipeline.ordering.values import (
     RECORD_DTYPE,
     Common,
@@ -29,6 +29,7 @@ from pipeline.ordering.values import (
     PoolFolder,
     Records,
     ScatterTask,
+    TableTask,
 )
 from pipeline.ordering.write import order_rows, read_span
 from pipeline.provenance.index import index_tasks, sort_rows, sort_tasks, write_index
@@ -45,7 +46,7 @@ from pipeline.task import (
     publish_output,
     save_record,
 )
-from pipeline.view import view_edits, view_lengths
+from pipeline.view import view_edits
 
 _ROWS_AT_ONCE = 4 << 20
 
@@ -62,6 +63,8 @@ class Ordering:
     """Stage of training, after which windows are named."""
     folders: Sequence[PoolFolder]
     """The runs of the pool's rows, in the order of its index."""
+    tables: Sequence[TableTask] | None
+    """How to make the tables of the folders, one of each, if there are none yet."""
     scatters: bool
     """Whether the pool is laid out by position first, since it does not fit into memory."""
     origin: str
@@ -71,15 +74,15 @@ class Ordering:
 def write_order(ordering: Ordering, engine: Engine) -> tuple[dict[str, Any], dict[str, Any]]:
     """Order all rows and write them; return the manifest's part on it, and the files."""
     common, spec, state = ordering.common, ordering.spec, ordering.common.state
-    records, cut, added = _save_records(ordering)
     save_folders(state, ordering.folders)
     orders.save(common.order, state.orders, state.scratch)
+    scattered = _make_tables(ordering, engine)
+    records, cut, added = _save_records(ordering)
     tokens, num_tokens_dropped = _step_tokens(ordering, records)
     windows = split_windows(tokens, spec.window_tokens, ordering.phase)
     step_files = [file for window in windows for file in split_files(window, spec.format)]
-    scattered = None
     recorded = all(is_recorded(state, file.path, common.key) for file in step_files)
-    if ordering.scatters and not recorded:
+    if ordering.scatters and scattered is None and not recorded:
         scattered = _scatter(ordering, engine, records)
     tasks = [OrderTask(common=common, file=file, scattered=scattered) for file in step_files]
     made = engine.map("order", order_rows, tasks)
@@ -112,14 +115,32 @@ def write_order(ordering: Ordering, engine: Engine) -> tuple[dict[str, Any], dic
     return described, files
 
 
+def _make_tables(ordering: Ordering, engine: Engine) -> tuple[str, ...] | None:
+    """Make tables that are missing; return the folders of rows laid out on the way, if any."""
+    if ordering.tables is None:
+        return None
+    if not ordering.scatters or (ordering.common.state.records / ORDER).exists():
+        # Some rows stand in order already, perhaps all, so nothing is laid out unasked.
+        engine.map("read the pool", make_table, ordering.tables)
+        return None
+    tasks = [
+        ScatterTask(common=one.common, start=one.rows[0], stop=one.rows[1], table=one)
+        for one in ordering.tables
+    ]
+    return _folders(engine.map("lay out by position", scatter_rows, tasks))
+
+
+def _folders(laid_out: Sequence[Record]) -> tuple[str, ...]:
+    return tuple(record["folder"] for record in laid_out)
+
+
 def _scatter(ordering: Ordering, engine: Engine, records: Records) -> tuple[str, ...]:
     """Lay out the pool by position; return the folders, relative to the output."""
     tasks = [
         ScatterTask(common=ordering.common, start=start, stop=stop)
         for start, stop in split_pool(records)
     ]
-    laid_out = engine.map("lay out by position", scatter_rows, tasks)
-    return tuple(record["folder"] for record in laid_out)
+    return _folders(engine.map("lay out by position", scatter_rows, tasks))
 
 
 def _write_index(ordering: Ordering, step_files: Sequence[StepFile]) -> dict[str, Any]:
@@ -155,15 +176,10 @@ def _save_records(ordering: Ordering) -> tuple[Records, int, int]:
         nonlocal cut, added
         for number, table in _tables(ordering):
             lengths = table["length"].astype(np.int64)
-            rules = (table["has_cls"], table["has_sep"], common.view, ordering.spec.max_seq_len)
-            cut_here, added_here = view_edits(lengths, *rules)
+            flags = (table["has_cls"], table["has_sep"])
+            cut_here, added_here = view_edits(lengths, *flags, common.view, common.max_seq_len)
             cut, added = cut + int(cut_here.sum()), added + int(added_here.sum())
-            records = np.empty(len(table), RECORD_DTYPE)
-            records["length"] = table["length"]
-            records["viewed"] = view_lengths(lengths, *rules)
-            records["chunk"], records["num_chunks"] = table["chunk"], table["num_chunks"]
-            records["folder"] = number
-            yield records
+            yield records_of(table, number, common)
 
     path = state.order("records")
     publish_array(path, state.scratch, RECORD_DTYPE, common.order.num_samples, parts())

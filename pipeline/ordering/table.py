@@ -11,8 +11,14 @@ from numpy.typing import NDArray
 
 from pipeline.files import publish, save_array
 from pipeline.layout import State
+from pipeline.ordering.gather import open_pool
+from pipeline.ordering.values import RECORD_DTYPE, Common, Records, TableTask
 from pipeline.records import Uint32Array
 from pipeline.shards.pool import Pool
+from pipeline.view import view_lengths
+
+# Rows looked at a time at the edges of a table; documents are seldom longer.
+_ROWS_AT_ONCE = 64
 
 Table = NDArray[np.void]
 """`shard.ROW_DTYPE` [num_rows]."""
@@ -36,10 +42,54 @@ def save_table(
     _save(state.table(folder), table, state.scratch)
 
 
-def save_part(state: State, name: str, pool: Pool, shards: slice, ids: tuple[int, int]) -> None:
-    """Save the table of some shards of a pool of others; `ids` are those of CLS and SEP."""
+def make_table(task: TableTask) -> None:
+    """Save the table of some shards of a pool that others wrote."""
+    common = task.common
+    pool = open_pool(common.pool, common.run)
+    shards = slice(*task.shards)
     part = Pool(shards=pool.shards[shards], num_rows=pool.num_rows[shards])
-    _save(state.table(name), part.table(*ids), state.scratch)
+    table = part.table(common.cls_id, common.sep_id)
+    _continue_documents(table, pool, task)
+    _save(common.state.table(task.table), table, common.state.scratch)
+
+
+def _continue_documents(table: Table, pool: Pool, task: TableTask) -> None:
+    """Count the chunks that documents at the edges of a table have beyond it."""
+    (start, stop), (first, end) = task.rows, task.around
+    if start == stop:
+        return
+    names = pool.document_ids(np.array([start, stop - 1]))
+    before = _count_equal(pool, names[0], range(start - 1, first - 1, -1))
+    after = _count_equal(pool, names[1], range(stop, end))
+    of_first = np.arange(len(table)) < table["num_chunks"][0]
+    of_last = np.arange(len(table)) >= len(table) - int(table["num_chunks"][-1])
+    table["chunk"][of_first] += before
+    table["num_chunks"][of_first] += before
+    table["num_chunks"][of_last] += after
+
+
+def _count_equal(pool: Pool, name: str, rows: range) -> int:
+    """Return how many of these rows, from the first on, are of a document."""
+    count = 0
+    for start in range(0, len(rows), _ROWS_AT_ONCE):
+        part = rows[start : start + _ROWS_AT_ONCE]
+        for other in pool.document_ids(np.array(part)):
+            if other != name:
+                return count
+            count += 1
+    return count
+
+
+def records_of(table: Table, folder: int, common: Common) -> Records:
+    """Return the records of rows: `RECORD_DTYPE` [num_rows]."""
+    records = np.empty(len(table), RECORD_DTYPE)
+    lengths = table["length"].astype(np.int64)
+    flags = (table["has_cls"], table["has_sep"])
+    records["length"] = table["length"]
+    records["viewed"] = view_lengths(lengths, *flags, common.view, common.max_seq_len)
+    records["chunk"], records["num_chunks"] = table["chunk"], table["num_chunks"]
+    records["folder"] = folder
+    return records
 
 
 def _save(path: Path, table: Table, scratch: Path) -> None:

@@ -64,6 +64,8 @@ class Common:
     """Id that starts a sequence."""
     sep_id: int
     """Id that ends one."""
+    max_seq_len: int
+    """Most ids of a row under the view."""
     format: OrderFormat
     """The form of the files that are written."""
     dtype: Dtype
@@ -78,6 +80,23 @@ class Common:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class TableTask:
+    """Consecutive shards of one folder of a pool, of which a table is to be made."""
+
+    common: Common
+    table: str
+    """The name of the table in the state."""
+    folder: int
+    """The number of the run of rows that they are, among all of the pool."""
+    shards: tuple[int, int]
+    """The first shard by the index, and one past the last."""
+    rows: tuple[int, int]
+    """The first row of the pool, and one past the last."""
+    around: tuple[int, int]
+    """The same of the whole folder, in which the documents of the edges may go on."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ScatterTask:
     """Some rows of the pool, to be laid out by position."""
 
@@ -86,6 +105,8 @@ class ScatterTask:
     """First row of the pool."""
     stop: int
     """One past the last."""
+    table: TableTask | None = None
+    """The table of just these rows, if there is none yet, so that they are read once for both."""
 
     @property
     def name(self) -> str:

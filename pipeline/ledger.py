@@ -10,11 +10,13 @@ The encoding, `ledger-v1`, is written down in `docs/ledger.md`.
 import base64
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from blake3 import blake3
 
+from pipeline.blake3 import derive_pairs, hash_rows
 from pipeline.errors import DefectError
 from pipeline.records import Int64Array, Uint8Array, Uint32Array
 
@@ -22,19 +24,18 @@ ALGORITHM = "ledger-v1"
 ROWS_PER_NODE = 1024
 DIGEST_BYTES = 32
 _MODULUS = 1 << (8 * DIGEST_BYTES)
+# What BLAKE3 makes of the context "ettin-data ledger-v1 parent" before the material comes.
+_PARENT_KEY = bytes.fromhex("5c4d03678c505f394c72721b9d54427e828893e8b3d6103a8bd7e7e613a2536f")
 
 
 def row_digests(ids: Uint32Array, offsets: Int64Array) -> Uint8Array:
     """Return the BLAKE3 digest of each row: uint8 [num_rows, 32].
 
     Of a row its length and then its ids are hashed, all as little-endian uint32.
-    ids: uint32 [num_ids]; offsets: int64 [num_rows + 1].
+    ids: uint32 [num_ids]; offsets: int64 [num_rows + 1], row i is `ids[offsets[i]:offsets[i + 1]]`.
+    Raises: DefectError when this machine gives other digests than the frozen ones.
     """
-    digests = bytearray()
-    for start, stop in zip(offsets[:-1].tolist(), offsets[1:].tolist(), strict=True):
-        length = np.array([stop - start], "<u4").tobytes()
-        digests += blake3(length + ids[start:stop].astype("<u4", copy=False).tobytes()).digest()
-    return np.frombuffer(bytes(digests), np.uint8).reshape(-1, DIGEST_BYTES)
+    return hash_rows(ids, offsets)
 
 
 def _derived(what: str, data: bytes | memoryview) -> bytes:
@@ -46,10 +47,18 @@ def _node(digests: Uint8Array) -> bytes:
 
 
 def multiset_of(digests: Uint8Array) -> int:
-    """Return the sum of digests, as little-endian integers, modulo 2^256."""
+    """Return the sum of digests, as little-endian integers, modulo 2^256.
+
+    Sums add up: that of many rows is the sum of the sums of their parts.
+    """
     # In uint64, columns of 32 bits cannot overflow below 2^32 rows.
     columns = np.ascontiguousarray(digests).view("<u4").sum(axis=0, dtype=np.uint64)
     return sum(int(column) << (32 * i) for i, column in enumerate(columns)) % _MODULUS
+
+
+def root_of_multiset(total: int) -> str:
+    """Return a sum of digests as hex, little-endian: the root of the rows in any order."""
+    return (total % _MODULUS).to_bytes(DIGEST_BYTES, "little").hex()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,17 +72,21 @@ class Ledger:
     multiset: int
     """Sum of the digests of all rows modulo 2^256."""
 
+    @cached_property
+    def levels(self) -> list[Uint8Array]:
+        """The tree over the nodes, as `tree` makes it."""
+        return tree(self.nodes)
+
     @property
     def sequence_root(self) -> str:
         """The root of rows and their order, as hex."""
-        levels = tree(self.nodes)
-        top = levels[-1].tobytes() if len(self.nodes) else b""
+        top = self.levels[-1].tobytes()
         return _derived("sequence", self.num_rows.to_bytes(8, "little") + top).hex()
 
     @property
     def multiset_root(self) -> str:
         """The root of the rows, whatever their order, as hex."""
-        return self.multiset.to_bytes(DIGEST_BYTES, "little").hex()
+        return root_of_multiset(self.multiset)
 
     def describe(self) -> dict[str, Any]:
         """Return the ledger as JSON-able values, for a manifest."""
@@ -92,13 +105,17 @@ class Ledger:
         Raises: ValueError, KeyError or TypeError when it describes none, or its root is not that of
         its nodes.
         """
-        nodes = np.frombuffer(base64.b64decode(described["nodes"], validate=True), np.uint8)
+        data, num_rows = base64.b64decode(described["nodes"]), described["num_rows"]
+        # To Python a bool is an int, and equal to 0 or 1.
+        if type(num_rows) is not int or len(data) != -(-num_rows // ROWS_PER_NODE) * DIGEST_BYTES:
+            raise ValueError(f"got {len(data)} bytes of nodes for {num_rows!r} rows")
         ledger = cls(
-            num_rows=int(described["num_rows"]),
-            nodes=nodes.reshape(-1, DIGEST_BYTES),
+            num_rows=num_rows,
+            nodes=np.frombuffer(data, np.uint8).reshape(-1, DIGEST_BYTES),
             multiset=int.from_bytes(bytes.fromhex(described["multiset_root"]), "little"),
         )
-        if described["algorithm"] != ALGORITHM or ledger.describe() != described:
+        # Whatever else is wrong with it, such as another spelling, has another description.
+        if ledger.describe() != described:
             raise ValueError(f"got a ledger that is not as {ALGORITHM} makes it")
         return ledger
 
@@ -106,42 +123,54 @@ class Ledger:
 def tree(nodes: Uint8Array) -> list[Uint8Array]:
     """Return the levels of the tree over nodes, the nodes first and the top, one digest, last.
 
-    A parent is of two digests beside each other; one without a neighbour goes up as it is.
+    A parent is of two digests beside each other; one without a neighbour goes up as it is. Without
+    nodes there is one empty level.
 
     Source: RFC 9162, section 2.1.1, for the shape.
     """
     levels = [nodes]
-    while len(levels[-1]) > 1:
-        below = levels[-1]
-        pairs = below[: len(below) // 2 * 2].reshape(-1, 2 * DIGEST_BYTES)
-        parents = b"".join(_derived("parent", pair.data) for pair in pairs)
-        level = np.frombuffer(parents, np.uint8).reshape(-1, DIGEST_BYTES)
-        levels.append(np.concatenate([level, below[len(pairs) * 2 :]]))
+    while len(below := levels[-1]) > 1:
+        paired = len(below) // 2 * 2
+        parents = derive_pairs(below[:paired].reshape(-1, 2 * DIGEST_BYTES), _PARENT_KEY)
+        levels.append(np.concatenate([parents, below[paired:]]))
     return levels
 
 
 def first_difference(one: Ledger, other: Ledger) -> int | None:
-    """Return the first node at which two sequences differ, by descent from the roots.
+    """Return the first node that is not the same in both sequences, by descent from the roots.
 
-    None where they are equal. Where one goes on after the other's end, it is the first node that
-    is not the same in both.
+    Where one sequence goes on after the other's end, its next node is in one alone, and so differs.
+    None where the sequences are equal.
     """
-    left, right = tree(one.nodes), tree(other.nodes)
-    if one.num_rows == other.num_rows and np.array_equal(left[-1], right[-1]):
+    left, right = one.levels, other.levels
+    top = max(len(left), len(right)) - 1
+    if not len(one.nodes) and not len(other.nodes):
+        return None
+    if _same(left, right, top, 0):
         return None
     node = 0
-    for level in range(max(len(left), len(right)) - 2, -1, -1):
-        # Of the two children, the first that differs; subtrees of one place are of equal rows.
+    for level in range(top - 1, -1, -1):
+        # Of a parent that differs the first child does, or else the second one.
         node *= 2
         if _same(left, right, level, node):
             node += 1
     return node
 
 
+def differing_nodes(one: Ledger, other: Ledger) -> Int64Array:
+    """Return all nodes that are not the same in both sequences: int64 [num_differing], rising.
+
+    Nodes that one of the sequences has and the other has not are among them.
+    """
+    num_common = min(len(one.nodes), len(other.nodes))
+    num_nodes = max(len(one.nodes), len(other.nodes))
+    differ = (one.nodes[:num_common] != other.nodes[:num_common]).any(axis=1)
+    return np.concatenate([np.flatnonzero(differ), np.arange(num_common, num_nodes)])
+
+
 def _same(one: Sequence[Uint8Array], other: Sequence[Uint8Array], level: int, place: int) -> bool:
-    if level >= len(one) or level >= len(other):
-        return False
-    if place >= len(one[level]) or place >= len(other[level]):
+    """Whether two trees have the same digest at a place, and so the same nodes below it."""
+    if any(level >= len(levels) or place >= len(levels[level]) for levels in (one, other)):
         return False
     return np.array_equal(one[level][place], other[level][place])
 

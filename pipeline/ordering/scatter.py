@@ -9,6 +9,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+from blake3 import blake3
 
 from pipeline import orders
 from pipeline.files import publish, save_array
@@ -16,7 +17,7 @@ from pipeline.ordering.gather import open_pool
 from pipeline.ordering.table import load_table, make_table, records_of
 from pipeline.ordering.values import Records, ScatterTask
 from pipeline.records import Int64Array
-from pipeline.task import Record, describe_folder, load_standing, save_record
+from pipeline.task import Record, load_standing, save_record
 
 IDS, NAMES = "ids.npy", "names.npy"
 POSITIONS, RECORDS, ENDS = "positions.npy", "records.npy", "ends.npy"
@@ -44,18 +45,29 @@ def scatter_rows(task: ScatterTask) -> Record:
     """Lay out rows by position, or keep what is laid out and stands."""
     common = task.common
     key = f"{common.key}/{task.start}-{task.stop}"
+    folder = common.state.scattered(f"{task.start:012d}")
     record = load_standing(common.state, task.name, key)
-    if record is not None and task.table is not None:
-        make_table(task.table)
-    if record is None:
-        folder = common.state.scattered(f"{task.start:012d}")
-        with publish(common.out / folder, common.state.scratch) as temporary:
-            temporary.mkdir()
-            _scatter(task, temporary)
-            files = describe_folder(temporary, folder)
-        record = {"key": key, "folder": folder, "files": files}
-        save_record(common.state, task.name, record)
+    if record is not None and record["blake3"] == _digest(common.out / folder):
+        if task.table is not None:
+            make_table(task.table)
+        return record
+    with publish(common.out / folder, common.state.scratch) as temporary:
+        temporary.mkdir()
+        _scatter(task, temporary)
+        digest = _digest(temporary)
+    # Files of passing use, so not sha256, which would take a tenth of all time.
+    record = {"key": key, "folder": folder, "blake3": digest, "files": {}}
+    save_record(common.state, task.name, record)
     return record
+
+
+def _digest(folder: Path) -> str | None:
+    if not all((folder / name).is_file() for name in (POSITIONS, RECORDS, ENDS, NAMES, IDS)):
+        return None
+    hasher = blake3()
+    for name in (POSITIONS, RECORDS, ENDS, NAMES, IDS):
+        hasher.update_mmap(folder / name)
+    return hasher.hexdigest()
 
 
 def _scatter(task: ScatterTask, folder: Path) -> None:
@@ -68,13 +80,13 @@ def _scatter(task: ScatterTask, folder: Path) -> None:
     pool = open_pool(common.pool, common.run)
     lengths = records["length"].astype(np.int64)
     names, name_ends = pool.names(rows)
-    ids = pool.gather(rows, lengths)
-    narrow = np.uint16 if all(shard.columns.item_bytes == 2 for shard in pool.shards) else np.uint32
+    ids = np.empty(int(lengths.sum()), pool.narrowest)
+    pool.gather_into(ids, rows, lengths)
     save_array(folder / POSITIONS, positions[sequence])
     save_array(folder / RECORDS, records)
     save_array(folder / ENDS, _ends(lengths, name_ends))
     save_array(folder / NAMES, names)
-    save_array(folder / IDS, ids.astype(narrow, copy=False))
+    save_array(folder / IDS, ids)
 
 
 def _records(task: ScatterTask) -> Records:

@@ -17,7 +17,7 @@ from pipeline.digest import sha256_bytes
 from pipeline.engine import Engine
 from pipeline.files import publish, publish_array
 from pipeline.layout import DOCUMENTS, ORDER, PROVENANCE, STEPS, provenance_file
-from pipeline.ledger import Span, join
+from pipeline.ledger import Span, join, root_of_multiset
 from pipeline.mixture import OrderSpec
 from pipeline.ordering.folders import save_folders
 from pipeline.ordering.scatter import scatter_rows, split_pool
@@ -217,7 +217,7 @@ def _describe_windows(
             **asdict(window),
             "first_row": window.first_step * batch_size,
             "num_rows": window.num_steps * batch_size,
-            "multiset_root": multiset_root(spans[window.folder]),
+            "multiset_root": root_of_multiset(sum(one.multiset for one in spans[window.folder])),
         }
         for window in windows
     ]
@@ -243,12 +243,6 @@ def _write_documents(
     files = {path.relative_to(common.out).as_posix(): describe_file(path) for path in paths}
     save_record(state, DOCUMENTS, {"key": common.key, "files": files})
     return files
-
-
-def multiset_root(spans: Sequence[Span]) -> str:
-    """Return the root of the rows of some spans, whatever their order, as hex."""
-    total = sum(span.multiset for span in spans) % (1 << 256)
-    return total.to_bytes(32, "little").hex()
 
 
 def _write_steps(ordering: Ordering, tokens: Int64Array, digests: list[str]) -> dict[str, Any]:

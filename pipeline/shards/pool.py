@@ -70,19 +70,29 @@ class Pool:
         """int64 [num_shards], one past the last row of each shard."""
         return np.cumsum(self.num_rows)
 
+    @property
+    def narrowest(self) -> type[np.uint16] | type[np.uint32]:
+        """The narrowest type that holds the ids of every shard."""
+        narrow = all(shard.columns.item_bytes == 2 for shard in self.shards)
+        return np.uint16 if narrow else np.uint32
+
     def gather(self, rows: Int64Array, lengths: Int64Array) -> Uint32Array:
         """Return the ids of rows, one after the other: uint32 [lengths.sum()].
 
         rows: int64 [n], positions in the pool; lengths: int64 [n], their numbers of ids.
         """
-        starts = np.cumsum(lengths) - lengths
         out = np.empty(int(lengths.sum()), np.uint32)
+        self.gather_into(out, rows, lengths)
+        return out
+
+    def gather_into(self, out: NDArray[Any], rows: Int64Array, lengths: Int64Array) -> None:
+        """Put the ids of rows, one after the other, into an array of `narrowest` or uint32."""
+        starts = np.cumsum(lengths) - lengths
         for shard, where, local in self._by_shard(rows):
             shard.gather(local, out, starts[where])
             self._count_mapped(
                 shard, len(local), int(lengths[where].sum()) * shard.columns.item_bytes
             )
-        return out
 
     def names(self, rows: Int64Array) -> tuple[Uint8Array, Int64Array]:
         """Return the ids of rows' documents as UTF-8: uint8 [num_bytes], int64 [num_rows + 1].

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numba import njit
@@ -80,7 +81,7 @@ class MdsShard:
         self.check(_read_lengths(self.data, self.row_offsets, self.columns.packed(), lengths))
         return lengths
 
-    def gather(self, rows: Int64Array, out: Uint32Array, starts: Int64Array) -> None:
+    def gather(self, rows: Int64Array, out: NDArray[Any], starts: Int64Array) -> None:
         """Copy the ids of `rows` into `out`, row `rows[i]` from position `starts[i]`."""
         self.check(
             _copy_rows(self.data, self.row_offsets, rows, self.columns.packed(), out, starts)
@@ -187,7 +188,7 @@ def _copy_rows(
     row_offsets: Uint32Array,
     rows: Int64Array,
     columns: Int64Array,
-    out: Uint32Array,
+    out: NDArray[Any],
     starts: Int64Array,
 ) -> int:
     item_bytes = columns[0]

@@ -47,7 +47,8 @@ def replay(
     Raises: PipelineError of the kind that says what to do next; then nothing half-written is left,
     and another run goes on from what is done.
     """
-    if out.absolute().is_relative_to(pool.absolute()):
+    pool = pool.absolute()
+    if out.absolute().is_relative_to(pool):
         raise InputError(f"--out {out}: lies in the pool {pool}, which is never written to")
     opened = Pool.open(pool)
     pool_digest = sha256_file(pool / INDEX_NAME)
@@ -63,7 +64,7 @@ def replay(
         with open_engine(workers, scheduler, report) as engine:
             unpack_manifest(state)
             _forget_changed_pool(state, opened)
-            common = _common(state, pool.absolute(), opened, declared, tokenizer)
+            common = _common(state, pool, opened, declared, tokenizer)
             num_bytes = sum(shard.path.stat().st_size for shard in opened.shards)
             memory = default_memory_bytes() if memory_bytes is None else memory_bytes
             folders, tables = _split(common, opened, scatters=num_bytes > memory)
@@ -81,7 +82,7 @@ def replay(
             "format": FORMAT,
             "code": f"ettin-data {VERSION}",
             "mixture": {
-                "name": pool.absolute().name,
+                "name": pool.name,
                 "fingerprint": identity,
                 "declaration": declaration,
                 "overrides": list(declared.overrides),

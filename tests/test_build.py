@@ -16,7 +16,12 @@ ROWS = "order/checkpoint_000002/steps_000001_to_000053.parquet"
 
 def _same(out: Path, expected: dict[str, str]) -> None:
     assert builds.differences(builds.digests(out), expected) == []
-    assert sorted(path.name for path in out.iterdir()) == ["manifest.json", "order", "provenance", "train"]
+    assert sorted(path.name for path in out.iterdir()) == [
+        "manifest.json",
+        "order",
+        "provenance",
+        "train",
+    ]
 
 
 def test_the_small_build_has_what_the_other_tests_rely_on(finished: Path) -> None:
@@ -40,6 +45,15 @@ def test_two_workers_give_the_bytes_of_one(
 ) -> None:
     builds.run_well("build", small, "--out", tmp_path / "out", "--workers", "2")
     _same(tmp_path / "out", expected)
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_rows_laid_out_on_disk_give_the_bytes_of_those_in_memory(
+    workers: str, small: Path, tmp_path: Path, expected: dict[str, str]
+) -> None:
+    out = tmp_path / "out"
+    builds.run_well("build", small, "--out", out, "--workers", workers, "--memory", "1")
+    _same(out, expected)
 
 
 def test_a_cluster_of_the_users_gives_the_same_bytes(
@@ -130,6 +144,9 @@ def _turn_into_folder(path: Path) -> None:
         ["train/index.json", "train/notes/index.json"],
         ["order/steps.parquet"],
         [ROWS],
+        ["provenance/checkpoint_000002/steps_000001_to_000053.parquet"],
+        ["provenance/documents/documents_000000_of_000001.parquet"],
+        ["provenance/drawn/prose/letters.parquet"],
         ["manifest.json"],
         ["manifest.json", SHARD, "train/index.json"],
         [SHARD, "order/steps.parquet", ROWS],

@@ -14,6 +14,7 @@ from conftest import Build
 
 NUM_KILLS = 20
 SEED = 20_250_807
+ON_DISK = ("--memory", "1")
 
 
 @pytest.fixture(scope="module")
@@ -28,10 +29,14 @@ def seconds(small: Path, finished: Path, tmp_path_factory: pytest.TempPathFactor
     return time.monotonic() - began
 
 
-def _started(small: Path, out: Path, stderr: int = subprocess.DEVNULL) -> subprocess.Popen[str]:
+def _started(
+    small: Path, out: Path, *settings: str, stderr: int = subprocess.DEVNULL
+) -> subprocess.Popen[str]:
     """Start a build; return when it has claimed its folder, and may be writing."""
     process = builds.start(
-        "build", small, "--out", out, "--workers", "2", stdout=subprocess.PIPE, stderr=stderr
+        *("build", small, "--out", out, "--workers", "2", *settings),
+        stdout=subprocess.PIPE,
+        stderr=stderr,
     )
     stop = time.monotonic() + builds.SECONDS
     while not (out / ".ettin" / "mixture.json").exists():
@@ -56,7 +61,12 @@ def _wait_for_end(group: int, most_seconds: float) -> None:
 
 def _assert_finished(out: Path, expected: dict[str, str]) -> None:
     assert builds.differences(builds.digests(out), expected) == []
-    assert sorted(path.name for path in out.iterdir()) == ["manifest.json", "order", "provenance", "train"]
+    assert sorted(path.name for path in out.iterdir()) == [
+        "manifest.json",
+        "order",
+        "provenance",
+        "train",
+    ]
 
 
 @pytest.mark.parametrize("number", range(NUM_KILLS))
@@ -64,14 +74,18 @@ def test_a_killed_build_goes_on_to_the_same_bytes(
     number: int, small: Path, seconds: float, tmp_path: Path, build_here: Build,
     expected: dict[str, str],
 ) -> None:  # fmt: skip
-    """Moments are random within equal parts of a build; every tenth goes on by the command."""
+    """Moments are random within equal parts of a build; every tenth goes on by the command.
+
+    Every second one lays its rows out on disk, and those that go on by the command do so again.
+    """
     out = tmp_path / "out"
     moment = (number + random.Random(SEED + number).random()) / NUM_KILLS * seconds
-    process = _started(small, out)
+    settings = ON_DISK if number % 2 else ()
+    process = _started(small, out, *settings)
     time.sleep(moment)
     _kill_group(process)
     if number % 10 == 9:
-        builds.run_well("build", small, "--out", out, "--workers", "2")
+        builds.run_well("build", small, "--out", out, "--workers", "2", *settings)
     else:
         build_here(small, out)
     _assert_finished(out, expected)

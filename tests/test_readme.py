@@ -40,18 +40,21 @@ def test_every_shell_block_is_marked_for_a_test() -> None:
 
 
 def test_the_examples_run_one_after_the_other(tmp_path: Path) -> None:
-    out = run("\n".join(blocks("run")), tmp_path, installed=True)
+    (command,) = blocks("main command")
+    installed = command.split(" && ", 2)[2].replace(".venv/bin/", "")
+    out = run("\n".join([installed, *blocks("run")]), tmp_path, installed=True)
+    assert "sample-out: every file is as the manifest says" in out
     assert "letters: every file is as the manifest says" in out
     assert "[50281, " in out
     assert "'start_row': 0, 'num_rows': 2" in out
     assert (tmp_path / "letters-decoder" / "manifest.json").is_file()
-
-
-def test_the_main_command_runs_once_the_tool_is_installed(tmp_path: Path) -> None:
-    (command,) = blocks("main command")
-    installed = command.split(" && ", 2)[2].replace(".venv/bin/", "")
-    out = run(installed, tmp_path, installed=True)
-    assert "sample-out: every file is as the manifest says" in out
+    # Sixteen rows of a step, the rows of a document and of a text, and a table by source.
+    assert len(re.findall(r"^row \d+, step 3: ", out, re.MULTILINE)) >= 16
+    assert re.search(r'^row \d+, step \d+: prose \S+ "prose-0007" chunk 1 of 1', out, re.MULTILINE)
+    assert re.search(r"^row \d+ at \d+, step \d+: ", out, re.MULTILINE)
+    assert re.search(r"^checkpoint step\d+: steps ", out, re.MULTILINE)
+    assert len(re.findall(r"^equal$", out, re.MULTILINE)) == 3
+    assert "order.view: stored -> decoder" in out
 
 
 @pytest.mark.slow
@@ -62,7 +65,7 @@ def test_the_main_command_runs_in_a_fresh_clone(tmp_path: Path) -> None:
     assert "sample-out: every file is as the manifest says" in out
 
 
-@pytest.mark.parametrize("verb", ["build", "verify", "plan", "schema"])
+@pytest.mark.parametrize("verb", ["build", "order", "plan", "schema", "verify", "digest", "diff", "trace"])
 def test_every_verb_has_help_and_is_documented(verb: str) -> None:
     help_text = run(f"ettin-data {verb} --help", ROOT, installed=True)
     assert "usage: ettin-data" in help_text

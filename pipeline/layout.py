@@ -99,6 +99,11 @@ class State:
         """The folders of the pool, by number."""
         return self.orders / "folders.json"
 
+    @property
+    def scattered_folders(self) -> Path:
+        """The folders of rows laid out by position."""
+        return self.orders / "scattered.json"
+
     @staticmethod
     def scattered(name: str) -> str:
         """A folder of rows laid out by position, relative to the output."""

@@ -9,7 +9,9 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import builds
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from oracle.servant import Servant, open_servant
 
@@ -67,6 +69,17 @@ def test_the_public_reader_gives_the_rows_of_each_source_and_partition(
         scratch = tmp_path / folder.relative_to(finished)
         scratch.mkdir(parents=True)
         assert _read_public(public, folder, scratch) == _read_ours(folder)
+
+
+def test_the_public_reader_gives_ordered_shards_in_the_order_of_the_rows(
+    public: Servant, small: Path, finished: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    builds.run_well("build", small, "--out", out, "--set", "order.format=mds")
+    _, ids = _read_public(public, out / "order", tmp_path)
+    files = sorted(finished.glob("order/checkpoint_*/*.parquet"))
+    assert len(files) > 2
+    assert ids == [row for file in files for row in pq.read_table(file)["input_ids"].to_pylist()]
 
 
 @pytest.mark.parametrize("dtype", ["uint16", "uint32"])

@@ -11,6 +11,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from pipeline.ordering.folders import load_scattered
 from pipeline.ordering.gather import Block
 from pipeline.ordering.scatter import ENDS, IDS, NAMES, POSITIONS, RECORDS
 from pipeline.ordering.values import RECORD_DTYPE, OrderTask, Records
@@ -36,10 +37,9 @@ class ScatteredRows:
     """The rows of one file, collected from folders of rows laid out by position."""
 
     def __init__(self, task: OrderTask) -> None:
-        assert task.scattered is not None
         self.records: Records = np.zeros(task.num_rows, RECORD_DTYPE)
         self._runs: list[_Run] = []
-        for name in task.scattered:
+        for name in load_scattered(task.common.state):
             folder = task.common.out / name
             positions = np.load(folder / POSITIONS, mmap_mode="r")
             bounds = [task.first_row, task.first_row + task.num_rows]

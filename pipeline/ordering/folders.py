@@ -1,7 +1,11 @@
-"""Folders: which source and file each run of a pool's rows came from, saved for the tasks."""
+"""Folders: what all tasks of an order look up, saved once for them and not sent with each.
+
+Which source and file each run of a pool's rows came from, and where rows are laid out by position.
+"""
 
 import json
 from collections.abc import Sequence
+from pathlib import Path
 
 from pipeline.files import publish
 from pipeline.layout import State
@@ -10,11 +14,25 @@ from pipeline.ordering.values import PoolFolder
 
 def save_folders(state: State, folders: Sequence[PoolFolder]) -> None:
     """Save source and file of each folder, by its number."""
-    with publish(state.folders, state.scratch) as temporary:
-        temporary.write_text(json.dumps([[one.source, one.file] for one in folders]))
+    _save(state, state.folders, [[one.source, one.file] for one in folders])
 
 
 def load_folders(state: State) -> list[tuple[str, str]]:
     """Load source and file of each folder, by its number."""
-    saved = json.loads(state.folders.read_bytes())
-    return [(source, file) for source, file in saved]
+    return [(source, file) for source, file in json.loads(state.folders.read_bytes())]
+
+
+def save_scattered(state: State, names: Sequence[str]) -> None:
+    """Save the folders of rows that are laid out by position, relative to the output."""
+    _save(state, state.scattered_folders, names)
+
+
+def load_scattered(state: State) -> list[str]:
+    """Load the folders of rows that are laid out by position, relative to the output."""
+    names: list[str] = json.loads(state.scattered_folders.read_bytes())
+    return names
+
+
+def _save(state: State, path: Path, content: Sequence[object]) -> None:
+    with publish(path, state.scratch) as temporary:
+        temporary.write_text(json.dumps(content))

@@ -19,7 +19,7 @@ from pipeline.files import publish, publish_array
 from pipeline.layout import DOCUMENTS, ORDER, PROVENANCE, STEPS, provenance_file
 from pipeline.ledger import Span, join, root_of_multiset
 from pipeline.mixture import OrderSpec
-from pipeline.ordering.folders import save_folders
+from pipeline.ordering.folders import save_folders, save_scattered
 from pipeline.ordering.scatter import scatter_rows, split_pool
 from pipeline.ordering.table import Table, load_table, make_table, records_of
 from pipeline.ordering.values import (
@@ -82,8 +82,9 @@ def write_order(ordering: Ordering, engine: Engine) -> tuple[dict[str, Any], dic
     windows = split_windows(tokens, spec.window_tokens, ordering.phase)
     step_files = [file for window in windows for file in split_files(window, spec.format)]
     recorded = all(is_recorded(state, file.path, common.key) for file in step_files)
-    if ordering.scatters and scattered is None and not recorded:
-        scattered = _scatter(ordering, engine, records)
+    if ordering.scatters and not scattered and not recorded:
+        _scatter(ordering, engine, records)
+        scattered = True
     tasks = [OrderTask(common=common, file=file, scattered=scattered) for file in step_files]
     made = engine.map("order", order_rows, tasks)
     files = files_of(made)
@@ -115,32 +116,34 @@ def write_order(ordering: Ordering, engine: Engine) -> tuple[dict[str, Any], dic
     return described, files
 
 
-def _make_tables(ordering: Ordering, engine: Engine) -> tuple[str, ...] | None:
-    """Make tables that are missing; return the folders of rows laid out on the way, if any."""
+def _make_tables(ordering: Ordering, engine: Engine) -> bool:
+    """Make tables that are missing; tell whether rows were laid out on the way."""
     if ordering.tables is None:
-        return None
+        return False
     if not ordering.scatters or (ordering.common.state.records / ORDER).exists():
         # Some rows stand in order already, perhaps all, so nothing is laid out unasked.
         engine.map("read the pool", make_table, ordering.tables)
-        return None
+        return False
     tasks = [
         ScatterTask(common=one.common, start=one.rows[0], stop=one.rows[1], table=one)
         for one in ordering.tables
     ]
-    return _folders(engine.map("lay out by position", scatter_rows, tasks))
+    _lay_out(ordering, engine, tasks)
+    return True
 
 
-def _folders(laid_out: Sequence[Record]) -> tuple[str, ...]:
-    return tuple(record["folder"] for record in laid_out)
+def _lay_out(ordering: Ordering, engine: Engine, tasks: Sequence[ScatterTask]) -> None:
+    laid_out = engine.map("lay out by position", scatter_rows, tasks)
+    save_scattered(ordering.common.state, [record["folder"] for record in laid_out])
 
 
-def _scatter(ordering: Ordering, engine: Engine, records: Records) -> tuple[str, ...]:
-    """Lay out the pool by position; return the folders, relative to the output."""
+def _scatter(ordering: Ordering, engine: Engine, records: Records) -> None:
+    """Lay out a pool whose tables are there already."""
     tasks = [
         ScatterTask(common=ordering.common, start=start, stop=stop)
         for start, stop in split_pool(records)
     ]
-    return _folders(engine.map("lay out by position", scatter_rows, tasks))
+    _lay_out(ordering, engine, tasks)
 
 
 def _write_index(ordering: Ordering, step_files: Sequence[StepFile]) -> dict[str, Any]:

@@ -121,8 +121,8 @@ class OrderTask:
     common: Common
     file: StepFile
     """Which steps, and where they go."""
-    scattered: tuple[str, ...] | None
-    """Folders of rows laid out by position, relative to the output; None reads the pool itself."""
+    scattered: bool
+    """Whether its rows were laid out by position; if not, they are in the pool alone."""
 
     @property
     def first_row(self) -> int:

@@ -34,7 +34,7 @@ def order_rows(task: OrderTask) -> Record:
     state = common.state
     record = load_standing(state, task.file.path, common.key)
     if record is None:
-        rows = PoolRows(task) if task.scattered is None else ScatteredRows(task)
+        rows = ScatteredRows(task) if task.scattered else PoolRows(task)
         beside = provenance_file(task.file.path)
         with (
             publish(common.out / task.file.path, state.scratch) as temporary,

@@ -1,6 +1,7 @@
 """Pools: rows of many shards by their position, and what an order needs to know of them."""
 
 import json
+import struct
 from itertools import groupby
 from pathlib import Path
 
@@ -125,3 +126,96 @@ def test_a_damaged_row_is_named_with_its_file(tmp_path: Path) -> None:
     path.write_bytes(data)
     with pytest.raises(InputError, match=r"shard\.00000\.mds: row 1: got bytes that are no row"):
         Pool.open(tmp_path).table(CLS, SEP)
+
+
+def write_foreign(folder: Path, columns: dict[str, str], found: list[Row]) -> None:
+    """Write a shard of any columns by the description of the format: name to encoding."""
+    names = sorted(columns)
+    fixed = {"int": 8}
+    bodies = []
+    for number, row in enumerate(found):
+        parts = []
+        for name in names:
+            encoding = columns[name]
+            if encoding.startswith("ndarray:"):
+                ids = np.array(row.ids, encoding.removeprefix("ndarray:"))
+                parts.append(bytes([4, len(row.ids)]) + ids.tobytes())
+            elif encoding == "int":
+                parts.append(struct.pack("<q", len(row.ids)))
+            else:
+                parts.append((row.id if name == "id" else f"domain {number}").encode())
+        sizes = [len(part) for name, part in zip(names, parts, strict=True)
+                 if columns[name] not in fixed]  # fmt: skip
+        bodies.append(struct.pack(f"<{len(sizes)}I", *sizes) + b"".join(parts))
+    config = {
+        "column_encodings": [columns[name] for name in names],
+        "column_names": names,
+        "column_sizes": [fixed.get(columns[name]) for name in names],
+        "compression": "zstd",
+        "format": "mds",
+        "hashes": [],
+        "size_limit": 1 << 26,
+        "version": 2,
+    }
+    text = json.dumps(config, sort_keys=True).encode()
+    offsets = np.cumsum([4 + 4 * (len(found) + 1) + len(text), *map(len, bodies)])
+    head = struct.pack("<I", len(found)) + offsets.astype("<u4").tobytes()
+    data = head + text + b"".join(bodies)
+    (folder / "shard.00000.mds").write_bytes(data)
+    raw = {"basename": "shard.00000.mds", "bytes": len(data), "hashes": {}}
+    packed = {"basename": "shard.00000.mds.zstd", "bytes": 1, "hashes": {}}
+    shard = {**config, "raw_data": raw, "samples": len(found), "zip_data": packed}
+    (folder / "index.json").write_text(json.dumps({"version": 2, "shards": [shard]}))
+
+
+FOREIGN = [
+    {"id": "str", "input_ids": "ndarray:uint16"},
+    {"id": "str", "input_ids": "ndarray:uint32", "len": "int"},
+    {"domain": "str", "id": "str", "input_ids": "ndarray:int64", "len": "int"},
+    {"a": "int", "input_ids": "ndarray:uint16", "z": "str"},
+]
+
+
+@pytest.mark.parametrize("columns", FOREIGN, ids=lambda one: "+".join(one))
+def test_shards_of_other_columns_are_read_whatever_their_index_says_of_compression(
+    tmp_path: Path, columns: dict[str, str]
+) -> None:
+    found = [Row("é", [CLS, 50_000, 3]), Row("é", [9]), Row("", [4, SEP]), Row("b", [5] * 200)]
+    write_foreign(tmp_path, columns, found)
+    pool = Pool.open(tmp_path)
+    asked = np.array([3, 0, 2, 1])
+    lengths = pool.lengths()
+    assert lengths.tolist() == [3, 1, 2, 200]
+    expected = [id_ for row in asked.tolist() for id_ in found[row].ids]
+    assert pool.gather(asked, lengths[asked]).tolist() == expected
+    names = [row.id if "id" in columns else "" for row in found]
+    assert pool.document_ids(asked) == [names[row] for row in asked.tolist()]
+    text, offsets = pool.names(asked)
+    assert text.tobytes() == "".join(names[row] for row in asked.tolist()).encode()
+    assert offsets[-1] == len(text)
+    table = pool.table(CLS, SEP)
+    assert table["has_cls"].tolist() == [True, False, False, False]
+    assert table["has_sep"].tolist() == [False, False, True, False]
+
+
+def test_an_id_that_fits_no_token_is_an_error(tmp_path: Path) -> None:
+    write_foreign(tmp_path, FOREIGN[2], [Row("a", [1]), Row("b", [-1]), Row("c", [1 << 32])])
+    pool = Pool.open(tmp_path)
+    assert pool.gather(np.array([0]), np.array([1])).tolist() == [1]
+    for row in (1, 2):
+        with pytest.raises(InputError, match=f"row {row}: got bytes that are no row of int64 ids"):
+            pool.gather(np.array([row]), np.array([1]))
+
+
+def test_more_or_fewer_rows_than_the_index_says_are_an_error_with_their_number(
+    tmp_path: Path,
+) -> None:
+    index = write(tmp_path, [Row("a", [1]), Row("b", [2])])
+    for claimed, difference in ((3, "-1"), (1, r"\+1")):
+        index["shards"][0]["samples"] = claimed
+        (tmp_path / "index.json").write_text(json.dumps(index))
+        expected = (
+            rf"shard\.00000\.mds: got 2 rows, expected {claimed} by the index \({difference}\)"
+        )
+        with pytest.raises(InputError, match=expected):
+            Pool.open(tmp_path).table(CLS, SEP)

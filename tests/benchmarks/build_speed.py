@@ -208,10 +208,13 @@ def _print_shares(folder: Path, work: Path, size: int) -> None:
 def build_timed() -> None:
     """Build in this process, without a cluster; print CPU seconds by stage as JSON."""
     started = time.process_time()
-    from pipeline.build import ordering, partition
+    from pipeline.build import partition
     from pipeline.build import run as building
     from pipeline.mixture import load
-    from pipeline.shards import mds, pool
+    from pipeline.ordering import stage as ordering
+    from pipeline.ordering import write as writing
+    from pipeline.provenance import rows as provenance
+    from pipeline.shards import mds, parquet, pool
     from pipeline.sources import read
 
     seconds: Counter[str] = Counter()
@@ -266,10 +269,15 @@ def build_timed() -> None:
     patch(partition, "describe_folder", "sha256 of shards")
     patch(partition, "save_table", "table of rows")
     patch(pool.Pool, "gather", "order: gather")
-    patch(ordering, "apply_view", "order: view")
-    patch(ordering, "step_sha256", "order: sha256 of steps")
-    patch(ordering.RowWriter, "write", "order: parquet")
-    patch(ordering, "describe_file", "order: sha256 of files")
+    patch(pool.Pool, "names", "order: names of documents")
+    patch(writing, "apply_view", "order: view")
+    patch(writing._Steps, "add", "order: sha256 of steps")
+    patch(writing, "row_digests", "order: ledger")
+    patch(parquet.RowWriter, "write", "order: parquet")
+    patch(provenance.ProvenanceWriter, "write", "order: provenance")
+    patch(ordering, "sort_rows", "order: index of documents")
+    patch(ordering, "write_index", "order: index of documents")
+    patch(writing, "describe", "order: sha256 of files")
     building.open_engine = here  # type: ignore[assignment]
     seconds["start-up: imports"] = time.process_time() - started
     patch(building, "load_tokenizer", "start-up: tokenizer")

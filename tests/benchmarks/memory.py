@@ -111,7 +111,7 @@ def _measure(work: Path, task: str, mixture: dict[str, object]) -> int:
 
 
 def _worker_environment() -> dict[str, str]:
-    from pipeline.build.engine import WORKER_ENVIRONMENT
+    from pipeline.engine import WORKER_ENVIRONMENT
 
     return {name: str(value) for name, value in WORKER_ENVIRONMENT.items()}
 
@@ -121,9 +121,9 @@ def run_task() -> None:
     from contextlib import contextmanager
 
     from pipeline.build import run as building
-    from pipeline.build.ordering import order_rows
     from pipeline.build.partition import load_tokenizer, make_partition
     from pipeline.mixture import TokenizerSpec, load
+    from pipeline.ordering.write import order_rows
 
     task, path, out = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])
     peak = 0

@@ -123,7 +123,7 @@ def test_data_goes_to_stdout_and_the_log_to_stderr(
     ]  # fmt: skip
     done = builds.run("build", small, "--out", out, "--workers", "1")
     assert "168 steps of 2,688 rows, " in done.stdout
-    assert content["manifest"]["order"]["root_sha256"] in done.stdout
+    assert content["manifest"]["order"]["ledger"]["sequence_root"] in done.stdout
     assert "built in" not in done.stdout
     assert "built in" in done.stderr
 

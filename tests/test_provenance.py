@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import QUICK, cuts, document_ids
 
@@ -28,6 +28,8 @@ from pipeline.provenance import (
 )
 from pipeline.provenance.hashes import document_hash, document_hashes
 
+# Every example publishes files, which waits for the disk.
+FEW = settings(QUICK, max_examples=20)
 # Two strings with one FNV-1a hash of 64 bits, as the world knows them.
 TWINS = ("8yn0iYCKYHlIj4-BwPqk", "GReLUrM4wMqfg9yzV3KQ")
 
@@ -99,7 +101,7 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(index, "_ROWS_AT_ONCE", 10)
 
 
-@QUICK
+@FEW
 @given(data=st.data(), made=documents.filter(len))
 def test_rows_and_documents_lead_to_one_another(
     tiny: None, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject, made: list
@@ -120,7 +122,7 @@ def test_rows_and_documents_lead_to_one_another(
     assert provenance.document("is in none, being long") == []
 
 
-@QUICK
+@FEW
 @given(data=st.data(), made=documents.filter(len))
 def test_bytes_depend_on_rows_alone(
     tiny: None, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject, made: list
@@ -148,11 +150,12 @@ def test_bytes_depend_on_rows_alone(
 
 def test_the_numbering_of_sources_and_files_changes_nothing(tmp_path: Path) -> None:
     origins = make_origins([("b", "2", "x"), ("a", "1", "y"), ("b", "1", "z")])
-    places = [*{(origin.source, origin.file) for origin in origins}, ("never", "seen")]
-    for number, given_places in enumerate((sorted(places), sorted(places, reverse=True))):
+    places = sorted({(origin.source, origin.file) for origin in origins})
+    given = (places, places[::-1], [("never", "seen"), *places])
+    for number, given_places in enumerate(given):
         with ProvenanceWriter(tmp_path / str(number), 0, given_places) as writer:
             writer.write(block_of(origins, given_places))
-    assert (tmp_path / "0").read_bytes() == (tmp_path / "1").read_bytes()
+    assert len({path.read_bytes() for path in tmp_path.iterdir()}) == 1
 
 
 @QUICK
@@ -172,6 +175,14 @@ def test_hashes_are_those_that_files_have() -> None:
     ]
     one, other = map(document_hash, TWINS)
     assert one == other
+
+
+def test_a_task_of_the_first_pass_takes_files_up_to_a_number_of_rows(tmp_path: Path) -> None:
+    paths = [Path(str(number)) for number in range(6)]
+    sizes = [1 << 19, 1 << 19, 1, 3 << 19, 5, 6]
+    tasks = sort_tasks(paths, sizes, tmp_path, tmp_path)
+    assert [[*map(str, task.row_files)] for task in tasks] == [["0", "1"], ["2"], ["3"], ["4", "5"]]
+    assert [task.path.name for task in tasks] == sorted({task.path.name for task in tasks})
 
 
 def test_documents_that_share_a_hash_are_told_apart(tmp_path: Path) -> None:

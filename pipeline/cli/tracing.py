@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Iterator
+from itertools import tee
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,6 +36,11 @@ def add_commands(commands: Commands) -> None:
     )
     trace.add_argument("--source", metavar="NAME", help="with --document: of this source alone")
     trace.add_argument("--text", action="store_true", help="show the text of each row")
+    trace.add_argument(
+        "--tokenizer",
+        metavar="FILE",
+        help="with --find or --text: the tokenizer.json, if the mixture named it by a path",
+    )
     trace.set_defaults(run=_trace)
 
 
@@ -64,7 +70,7 @@ def _found(parsed: argparse.Namespace, trace: "Trace") -> Iterator[tuple["Origin
         from pipeline.ordered import open_rows
 
         rows = open_rows(parsed.folder)
-        for match, origin in trace.find(parsed.find, rows, trace.load_tokenizer()):
+        for match, origin in trace.find(parsed.find, rows, trace.load_tokenizer(parsed.tokenizer)):
             yield origin, match.offset
     else:
         yield from ((origin, None) for origin in trace.origins(_span(parsed, trace)))
@@ -83,7 +89,7 @@ def _print_origins(
 ) -> None:
     from pipeline.trace import origin_json, origin_line, text_lines
 
-    texts = _with_texts(trace, found) if parsed.text else ((*one, None) for one in found)
+    texts = _with_texts(parsed, trace, found) if parsed.text else ((*one, None) for one in found)
     if parsed.json:
         print_json_list(
             origin_json(origin, text=text, offset=offset) for origin, offset, text in texts
@@ -96,11 +102,13 @@ def _print_origins(
 
 
 def _with_texts(
-    trace: "Trace", found: Iterator[tuple["Origin", int | None]]
+    parsed: argparse.Namespace, trace: "Trace", found: Iterator[tuple["Origin", int | None]]
 ) -> Iterator[tuple["Origin", int | None, str]]:
     from pipeline.ordered import open_rows
 
-    rows, tokenizer = open_rows(trace.out), trace.load_tokenizer()
-    for origin, offset in found:
-        [text] = trace.texts([origin.row], rows, tokenizer)
+    # The texts are read some rows ahead, so that neighbours are read together.
+    found, ahead = tee(found)
+    numbers = (origin.row for origin, _ in ahead)
+    texts = trace.texts(numbers, open_rows(trace.out), trace.load_tokenizer(parsed.tokenizer))
+    for (origin, offset), text in zip(found, texts, strict=True):
         yield origin, offset, text

@@ -4,7 +4,8 @@ FNV-1a with 64 bits, then mixed so that equal ranges of hashes hold about equall
 even where ids differ in their last letters alone. Of the 64 bits the upper 63 are kept: not all
 that reads parquet knows integers without a sign.
 
-Source: FNV-1a as in RFC 9923, section 2; the mixing is the last step of MurmurHash3's x64 form.
+Source: FNV-1a as in draft-eastlake-fnv, section 2; the mixing is the last step of the x64 form of
+MurmurHash3.
 """
 
 import numpy as np

@@ -1,12 +1,14 @@
 """The index of documents: files of rows' provenance -> the same rows sorted by document.
 
 A shuffle in two passes of independent tasks, each from files to files in bounded memory. The first
-sorts the rows of a few files by hash; the second takes one range of hashes from all of these and
-writes one file. Bytes depend on the rows and their number alone, not on how they were grouped.
+sorts the rows of a few files by hash and cuts them into equal ranges of hashes; the second takes
+one range from all of these and writes one file. Bytes depend on the rows and their number alone,
+not on how they were grouped.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -31,9 +33,10 @@ DOCUMENTS = "documents"
 """Folder of the index within that of the provenance."""
 DOCUMENT_SCHEMA = pa.schema([("hash", pa.int64()), *ROW_SCHEMA])
 ROWS_PER_GROUP = 16384
-# A row weighs about 100 bytes and is held twice or thrice: tasks stay below 1 GiB of memory.
-_ROWS_PER_PART = 1 << 21
+# A row weighs about 100 bytes and is held up to three times: a task takes about 500 MiB.
+_ROWS_PER_PART = 1 << 20
 _ROWS_AT_ONCE = 1 << 20
+_ROWS_COMPARED_AT_ONCE = 1 << 16
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,8 +45,10 @@ class SortTask:
 
     row_files: tuple[Path, ...]
     """Files of rows' provenance that follow one another."""
+    num_parts: int
+    """Into how many equal ranges hashes are divided."""
     path: Path
-    """Where their rows go, sorted by hash."""
+    """Where their rows go, sorted by hash, each range a batch of its own."""
     scratch: Path
     """Where that is written before it is renamed."""
 
@@ -96,7 +101,12 @@ def sort_tasks(
         groups[-1].append(path)
         filled += rows
     return [
-        SortTask(row_files=tuple(group), path=folder / f"{number:06d}.arrow", scratch=scratch)
+        SortTask(
+            row_files=tuple(group),
+            num_parts=count_parts(sum(num_rows)),
+            path=folder / f"{number:06d}.arrow",
+            scratch=scratch,
+        )
         for number, group in enumerate(groups)
     ]
 
@@ -128,19 +138,24 @@ def sort_rows(task: SortTask) -> None:
     hashes = np.concatenate(
         [np.empty(0, np.int64), *(_hashes(part) for part in table["document"].chunks)]
     )
+    order = np.argsort(hashes, kind="stable")
+    ordered = hashes[order]
+    bounds = [_first(ordered, part, task.num_parts) for part in range(task.num_parts + 1)]
     table = table.add_column(0, DOCUMENT_SCHEMA.field("hash"), numbers(hashes))
-    table = table.take(numbers(np.argsort(hashes, kind="stable"))).combine_chunks()
+    table = table.take(numbers(order))
     with (
         publish(task.path, task.scratch) as temporary,
         pa.ipc.new_file(str(temporary), table.schema) as writer,
     ):
-        writer.write_table(table)
+        for start, stop in pairwise(bounds):
+            columns = [column.combine_chunks() for column in table.slice(start, stop - start)]
+            writer.write_batch(pa.RecordBatch.from_arrays(columns, schema=table.schema))
 
 
 def write_index(task: IndexTask) -> None:
     """Write one file of the index, sorted by hash, source, document and row."""
-    slices = (_slice(path, task) for path in task.sorted_files)
-    table = pa.concat_tables([DOCUMENT_SCHEMA.empty_table(), *slices])
+    parts = (_read_part(path, task) for path in task.sorted_files)
+    table = pa.concat_tables([DOCUMENT_SCHEMA.empty_table(), *parts])
     table = table.unify_dictionaries().combine_chunks()
     sources, source_places = sorted_names(table["source"].combine_chunks())
     files, file_places = sorted_names(table["file"].combine_chunks())
@@ -169,20 +184,17 @@ def _hashes(documents: pa.Array) -> Int64Array:
     return hashes
 
 
-def _slice(path: Path, task: IndexTask) -> pa.Table:
-    """Map the rows of a file whose hashes are in the task's range."""
-    # The map lasts as long as the table does; the file need not be open for it.
-    with pa.memory_map(str(path)) as file:
-        table = pa.ipc.open_file(file).read_all()
-    hashes = values_of(table["hash"])
-    start, stop = (_first(hashes, part, task.num_parts) for part in (task.part, task.part + 1))
-    return table.slice(start, stop - start)
+def _read_part(path: Path, task: IndexTask) -> pa.Table:
+    # Read and not mapped: pages of maps count as memory of the process, of each file some more.
+    with pa.OSFile(str(path)) as file, pa.ipc.open_file(file) as reader:
+        assert reader.num_record_batches == task.num_parts, "both passes are of one order"
+        return pa.Table.from_batches([reader.get_batch(task.part)])
 
 
 def _first(hashes: Int64Array, part: int, num_parts: int) -> int:
     """Return the place of the first of sorted hashes that is in a part or beyond it."""
     least = -(-(part << HASH_BITS) // num_parts)
-    # The least of no part is one more than int64 can hold.
+    # Past the last part it is 2^63, which int64 cannot hold.
     return len(hashes) if part == num_parts else int(np.searchsorted(hashes, least))
 
 
@@ -191,17 +203,22 @@ def _order(table: pa.Table, source_places: Int32Array) -> Int64Array:
     hashes, documents = values_of(table["hash"]), table["document"]
     order = np.lexsort((source_places, hashes))
     again = (np.diff(hashes[order]) == 0) & (np.diff(source_places[order]) == 0)
-    first = np.flatnonzero(again)
-    differ = pc.not_equal(
-        documents.take(numbers(order[first])), documents.take(numbers(order[first + 1]))
-    )
     # Documents of one source that share a hash: one such pair may be among some billions.
     starts = np.flatnonzero(np.concatenate([[True], ~again]))
-    shared = first[values_of(pc.indices_nonzero(differ))]
-    runs = np.searchsorted(starts, shared, side="right") - 1
-    for run in np.unique(runs).tolist():
+    shared = _differing(documents, order, np.flatnonzero(again))
+    for run in np.unique(np.searchsorted(starts, shared, side="right") - 1).tolist():
         stop = starts[run + 1] if run + 1 < len(starts) else len(order)
         rows = order[starts[run] : stop]
         ids = documents.take(numbers(rows)).to_pylist()
         order[starts[run] : stop] = rows[sorted(range(len(ids)), key=lambda i: ids[i].encode())]
     return order
+
+
+def _differing(documents: pa.ChunkedArray, order: Int64Array, places: Int64Array) -> Int64Array:
+    """Return those places in an order at which the next row is of another document."""
+    found = [np.empty(0, np.int64)]
+    for start in range(0, len(places), _ROWS_COMPARED_AT_ONCE):
+        some = places[start : start + _ROWS_COMPARED_AT_ONCE]
+        one, other = (documents.take(numbers(order[place])) for place in (some, some + 1))
+        found.append(some[values_of(pc.indices_nonzero(pc.not_equal(one, other)))])
+    return np.concatenate(found)

@@ -1,0 +1,158 @@
+"""An output, opened for tracing: positions and documents of its order -> where rows come from.
+
+Enters: the folder of an output, whole with its provenance. Leaves: origins of rows, matches of a
+text, counts by source. Opening reads the manifest and the table of steps; look-ups read little.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.errors import InputError, MismatchError, NotThereError
+from pipeline.layout import MANIFEST, PROVENANCE, STEPS
+from pipeline.manifest import Manifest, read_manifest
+from pipeline.provenance import (
+    Origin,
+    Provenance,
+    SourceCounts,
+    count_sources,
+    origins_of,
+)
+from pipeline.records import RowSource
+from pipeline.tokenizer import Tokenizer, load
+from pipeline.trace.find import Match, find, needles
+from pipeline.trace.positions import Positions, Span
+
+_MOST_AHEAD = 1024
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trace:
+    """The order of an output with its provenance."""
+
+    out: Path
+    """The output folder."""
+    manifest: Manifest
+    """Its manifest."""
+    positions: Positions
+    """Its steps and windows."""
+    provenance: Provenance
+    """Where its rows come from."""
+
+    @classmethod
+    def open(cls, out: Path) -> "Trace":
+        """Open an output.
+
+        Raises: InputError when `out` is no folder; MismatchError when its manifest, its table of
+        steps or its provenance is missing, damaged or of another order.
+        """
+        if not out.is_dir():
+            raise InputError(f"{out}: got no folder, expected the output of a build")
+        manifest = read_manifest(out / MANIFEST)
+        windows = manifest["order"]["windows"]
+        # Windows are named after the phase and numbered.
+        phase = Path(windows[0]["folder"]).name.rpartition("_")[0] if windows else ""
+        positions = Positions.of(manifest["order"], phase, out / STEPS)
+        provenance = Provenance.open(out / PROVENANCE)
+        if provenance.num_rows != positions.num_rows:
+            raise MismatchError(
+                f"{out / PROVENANCE}: got {provenance.num_rows} rows, manifest says"
+                f" {positions.num_rows}",
+                "build again to write it",
+            )
+        return cls(out=out, manifest=manifest, positions=positions, provenance=provenance)
+
+    def origins(self, span: Span) -> Iterator[Origin]:
+        """Yield where the rows of a span come from, in order."""
+        for table in self.provenance.tables(span.start_row, span.stop_row):
+            yield from origins_of(table)
+
+    def document(self, document: str, source: str | None = None) -> list[Origin]:
+        """Return all rows that saw a document, by source and row: of one source or of all.
+
+        Raises: NotThereError when none did.
+        """
+        found = self.provenance.document(document, source)
+        if found:
+            return found
+        where = "" if source is None else f" of source {source!r}"
+        elsewhere = sorted({one.source for one in self.provenance.document(document)})
+        hint = self.positions.describe_dropped()
+        if elsewhere:
+            hint = f"{' and '.join(map(repr, elsewhere))} has a document of this id"
+        raise NotThereError(
+            f"document {document!r}{where}: is in none of the {self.positions.num_rows:,} rows of"
+            " the order",
+            hint,
+        )
+
+    def find(
+        self, text: str, rows: RowSource, tokenizer: Tokenizer
+    ) -> Iterator[tuple[Match, Origin]]:
+        """Yield every place where the ids of a text stand, with where its row comes from.
+
+        rows: those of this order; tokenizer: as `load_tokenizer` gives it. For what is found and
+        what is not, see `find`.
+
+        Raises: MixtureError when the text has no ids.
+        """
+        self._check_rows(rows)
+        for matches in find(needles(text, tokenizer), rows):
+            first = matches[0].row
+            origins = self.provenance.rows(first, matches[-1].row + 1)
+            for match in matches:
+                yield match, origins[match.row - first]
+
+    def texts(self, numbers: Iterable[int], rows: RowSource, tokenizer: Tokenizer) -> Iterator[str]:
+        """Yield the text of each of some rows, as they are given; special tokens are left out.
+
+        Rows that follow one another are read together, so up to 1,024 numbers are taken ahead.
+        """
+        self._check_rows(rows)
+        for first, end in _runs(numbers):
+            for block in rows.read(first, end):
+                for start, stop in zip(block.offsets[:-1], block.offsets[1:], strict=True):
+                    yield tokenizer.decode_reference(block.ids[start:stop])
+
+    def count_sources(self, span: Span) -> dict[str, SourceCounts]:
+        """Return what the rows of a span hold of each source, by its name."""
+        return count_sources(self.provenance.tables(span.start_row, span.stop_row))
+
+    def load_tokenizer(self, path: str | None = None) -> Tokenizer:
+        """Load the tokenizer of the output, without a space before documents.
+
+        path: a `tokenizer.json` to use where the mixture named one by a path.
+
+        Raises: MismatchError when it is not the one that the manifest names; as `load` else.
+        """
+        named = self.manifest["tokenizer"]
+        revision = self.manifest["mixture"]["declaration"]["tokenizer"]["revision"]
+        name = path or named["name"]
+        tokenizer = load(name, add_prefix_space=False, revision=None if path else revision)
+        if tokenizer.digest != named["sha256"]:
+            raise MismatchError(
+                f"{name}: sha256 is {tokenizer.digest}, manifest says {named['sha256']}",
+                "name the tokenizer.json that the output was built with",
+            )
+        return tokenizer
+
+    def _check_rows(self, rows: RowSource) -> None:
+        if rows.num_rows != self.positions.num_rows:
+            raise MismatchError(
+                f"{self.out}: got {rows.num_rows} ordered rows, manifest says"
+                f" {self.positions.num_rows}",
+                "build again to write them",
+            )
+
+
+def _runs(numbers: Iterable[int]) -> Iterator[tuple[int, int]]:
+    """Yield the ranges that numbers make up where each follows the one before."""
+    start = stop = -1
+    for number in numbers:
+        if number != stop or stop - start == _MOST_AHEAD:
+            if start < stop:
+                yield start, stop
+            start = number
+        stop = number + 1
+    if start < stop:
+        yield start, stop

@@ -19,14 +19,19 @@ ON_DISK = ("--memory", "1")
 
 @pytest.fixture(scope="module")
 def seconds(small: Path, finished: Path, tmp_path_factory: pytest.TempPathFactory) -> float:
-    """How long a build takes from when it has claimed its folder, when all is compiled."""
+    """How long a build takes from when it has claimed its folder, when all is compiled.
+
+    The least of three, so that on a machine that is busy for a while none is over too soon.
+    """
     assert finished.is_dir()
-    out = tmp_path_factory.mktemp("timed") / "out"
-    process = _started(small, out)
-    began = time.monotonic()
-    process.communicate(timeout=builds.SECONDS)
-    assert process.returncode == 0
-    return time.monotonic() - began
+    taken = []
+    for number in range(3):
+        process = _started(small, tmp_path_factory.mktemp(f"timed-{number}") / "out")
+        began = time.monotonic()
+        process.communicate(timeout=builds.SECONDS)
+        assert process.returncode == 0
+        taken.append(time.monotonic() - began)
+    return min(taken)
 
 
 def _started(

@@ -1,0 +1,218 @@
+"""The manifest of a published order: made once by reading it all, compared ever after without it.
+
+Enters: where ordered rows are. Leaves: their ledger, what is known of windows and files, and the
+commit that they were read at, in one file of kilobytes. As every manifest it carries its own digest
+and has one spelling. Both kinds of manifest are read here, so that either can be compared with.
+"""
+
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from pipeline.errors import InputError, MismatchError, OutputError
+from pipeline.files import publish
+from pipeline.layout import MANIFEST
+from pipeline.ledger import DIGEST_BYTES, Ledger, Span, join, multiset_of, row_digests
+from pipeline.manifest import FORMAT as BUILD_FORMAT
+from pipeline.manifest import Manifest, manifest_bytes, read_manifest
+from pipeline.ordered import MdsRows, PublishedOrder, open_rows
+from pipeline.remote import HubFolder, is_remote
+from pipeline.shards.pool import Pool
+
+FORMAT = "ettin-order-v1"
+Show = Callable[[str, int, int], None]
+"""Called with a stage's name, how many rows are done, and how many there are."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Window:
+    """Consecutive rows with a name."""
+
+    name: str
+    """Its folder."""
+    start: int
+    """Its first row."""
+    stop: int
+    """One past its last row."""
+    multiset_root: str | None
+    """The sum of its rows' digests, as hex, where it is known."""
+
+
+def windows_of(counted: Iterable[tuple[str, int, str | None]]) -> tuple[Window, ...]:
+    """Return windows that follow one another, from names, numbers of rows, and roots."""
+    windows = []
+    row = 0
+    for name, num_rows, root in counted:
+        windows.append(Window(name=name, start=row, stop=row + num_rows, multiset_root=root))
+        row += num_rows
+    return tuple(windows)
+
+
+def manifest_windows(manifest: Manifest) -> tuple[Window, ...]:
+    """Return the windows that a manifest of either kind tells of.
+
+    Raises: KeyError or TypeError when it tells of none.
+    """
+    holder = manifest if manifest["format"] == FORMAT else manifest["order"]
+    return windows_of(
+        (PurePosixPath(one["folder"]).name, one["num_rows"], one["multiset_root"])
+        for one in holder["windows"]
+    )
+
+
+def manifest_ledger(manifest: Manifest) -> Ledger:
+    """Return the ledger of a manifest of either kind. Raises: as `Ledger.from_description`."""
+    holder = manifest if manifest["format"] == FORMAT else manifest["order"]
+    return Ledger.from_description(holder["ledger"])
+
+
+def read_either(path: Path) -> Manifest:
+    """Read a manifest of a build or of a published order.
+
+    Raises: InputError when it is none of them, or not as it was written.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
+    try:
+        content: Manifest = json.loads(data)
+        written = content["format"]
+    except (ValueError, TypeError, KeyError) as error:
+        raise InputError(
+            f"{path}: got a file that is no manifest, expected one of a build, or one that "
+            "`ettin-data digest` wrote"
+        ) from error
+    if written not in (BUILD_FORMAT, FORMAT):
+        raise InputError(
+            f"{path}: got a manifest of format {written!r}, expected {BUILD_FORMAT} or {FORMAT}",
+            "use the version of ettin-data that wrote it, or make it again with this one",
+        )
+    damaged = InputError(
+        f"{path}: is not as it was written: its digest does not match its content",
+        "get the manifest again",
+    )
+    try:
+        if written == BUILD_FORMAT:
+            read_manifest(path)
+        elif manifest_bytes(content) != data:
+            raise damaged
+        ledger = manifest_ledger(content)
+        windows = manifest_windows(content)
+    except MismatchError as error:
+        raise InputError(error.message, "get the manifest again") from error
+    except KeyError as error:
+        raise InputError(
+            f"{path}: has no {error}, which manifests of this version have",
+            "make it again with this version of ettin-data",
+        ) from error
+    except (ValueError, TypeError) as error:
+        raise damaged from error
+    if windows and windows[-1].stop != ledger.num_rows:
+        raise damaged
+    return content
+
+
+def order_windows(rows: PublishedOrder) -> tuple[Window, ...]:
+    """Return the windows of a published order; the footers of all its files are read for it."""
+    # Asked for first, since that reads several footers at once.
+    num_rows = rows.num_rows
+    windows = windows_of(
+        (one.folder, rows.phase(one.phase).window(one.number).num_rows, None)
+        for one in rows.windows
+    )
+    assert not windows or windows[-1].stop == num_rows
+    return windows
+
+
+def digest_order(where: str, report: Show) -> Manifest:
+    """Read a published order, or the output of a build, once; return its manifest.
+
+    Memory is bounded: of each row its digest is kept, and of 1,024 of those one.
+    Raises: InputError when there are no rows to be read.
+    """
+    rows, windows, view = _open(where)
+    span = Span(start_row=0)
+    described = []
+    for window in windows:
+        multiset = num_tokens = 0
+        for block in rows.read(window.start, window.stop):
+            digests = row_digests(block.ids, block.offsets)
+            span.add(digests)
+            multiset += multiset_of(digests)
+            num_tokens += len(block.ids)
+            report("digest", span.num_rows, rows.num_rows)
+        root = (multiset % (1 << 8 * DIGEST_BYTES)).to_bytes(DIGEST_BYTES, "little").hex()
+        described.append(
+            {
+                "folder": window.name,
+                "first_row": window.start,
+                "num_rows": window.stop - window.start,
+                "num_tokens": num_tokens,
+                "multiset_root": root,
+            }
+        )
+    return {
+        "format": FORMAT,
+        "where": where,
+        "view": view,
+        "num_rows": rows.num_rows,
+        "num_tokens": sum(window["num_tokens"] for window in described),
+        "ledger": join([span]).describe(),
+        "windows": described,
+        **_describe(rows),
+    }
+
+
+def write_order_manifest(content: Manifest, path: Path) -> None:
+    """Publish a manifest of a published order as one file.
+
+    Raises: OutputError when it cannot be written.
+    """
+    if path.is_dir():
+        raise OutputError(f"{path}: got a folder, expected the name of a file to write")
+    with publish(path, path.absolute().parent) as temporary:
+        temporary.write_bytes(manifest_bytes(content))
+
+
+def _open(where: str) -> tuple[PublishedOrder | MdsRows, tuple[Window, ...], str | None]:
+    """Open rows; return them, their windows, and their view if it is known."""
+    rows = open_rows(where, wrap=True)
+    own = Path(where) / MANIFEST
+    view = read_either(own)["order"]["view"] if own.is_file() else None
+    windows = _folders(rows.pool) if isinstance(rows, MdsRows) else order_windows(rows)
+    return rows, windows, view
+
+
+def _folders(pool: Pool) -> tuple[Window, ...]:
+    """Return the folders of a pool's shards, those of one folder that follow one another as one."""
+    counted = zip(pool.shards, pool.num_rows.tolist(), strict=True)
+    groups = groupby(counted, key=lambda one: one[0].path.parent)
+    return windows_of(
+        (folder.name, sum(num_rows for _, num_rows in group), None) for folder, group in groups
+    )
+
+
+def _describe(rows: PublishedOrder | MdsRows) -> dict[str, Any]:
+    """Return what identifies the files that rows were read from."""
+    if isinstance(rows, MdsRows):
+        root = Path(rows.where)
+        paths = [shard.path.relative_to(root).as_posix() for shard in rows.pool.shards]
+        commit, sizes = None, {path: (root / path).stat().st_size for path in paths}
+    elif is_remote(rows.where):
+        folder = HubFolder.open(rows.where)
+        commit, sizes = folder.commit, {one.path: folder.num_bytes[one.path] for one in rows.files}
+    else:
+        root = Path(rows.where) if Path(rows.where).is_dir() else Path(rows.where).parent
+        commit, sizes = None, {one.path: (root / one.path).stat().st_size for one in rows.files}
+    return {
+        "commit": commit,
+        "dtype": rows.dtype,
+        # Ids that were negative in a type too narrow for them, and were read modulo its width.
+        "num_wrapped": 0 if isinstance(rows, MdsRows) else rows.num_wrapped,
+        "granularity": "sequence" if isinstance(rows, MdsRows) else rows.granularity,
+        "files": {path: {"bytes": size} for path, size in sizes.items()},
+    }

@@ -1,0 +1,82 @@
+"""Against: an output and something else -> what is the same, what is not, and why.
+
+The something else is a manifest, another output, a published order, or a pool. Only what is asked
+for is read, of either side, in blocks; memory does not grow with it.
+"""
+
+from pathlib import Path
+
+from pipeline.errors import MixtureError
+from pipeline.verify.by_nodes import compare_by_nodes
+from pipeline.verify.by_rows import compare_by_rows
+from pipeline.verify.choose import Asked, Choice, as_itself, choose
+from pipeline.verify.compare import Show
+from pipeline.verify.declared import declared_differences
+from pipeline.verify.explain import explain, explain_dtype
+from pipeline.verify.opposite import open_opposite
+from pipeline.verify.report import Report
+from pipeline.verify.scope import Range, Scope
+from pipeline.verify.values import Comparison, Finding, Output
+
+
+def verify_against(
+    folder: Path,
+    what: str,
+    *,
+    rows: Range | None = None,
+    steps: Range | None = None,
+    window: int | None = None,
+    view: Asked = "auto",
+    report: Show = lambda stage, done, total: None,
+) -> Report:
+    """Compare the ordered rows of an output with something else, and explain what differs.
+
+    At most one of `rows`, `steps` and `window` picks a part: rows count from 0; steps, over the
+    whole order, and windows from 1; of a range the end is not part. `view` is that of the other
+    side's rows; `auto` finds it out.
+
+    Raises: InputError when either side cannot be used; NotThereError for a part that is not there;
+    MixtureError for more than one of the three.
+    """
+    if sum(one is not None for one in (rows, steps, window)) > 1:
+        raise MixtureError("got two of --rows, --steps and --window, expected at most one")
+    output = Output.open(folder)
+    opposite = open_opposite(what, output.declaration["phase"])
+    scope = Scope.of(output, opposite, rows=rows, steps=steps, window=window, report=report)
+    choice = choose(scope, view, scope.start) or as_itself(scope, view, scope.start)
+    comparison = _compare(scope, choice)
+    first = comparison.first_difference
+    again = None if first is None or view != "auto" else choose(scope, view, first)
+    if again is not None and (again.of, again.view) != (choice.of, choice.view):
+        # Two views leave many rows alike, and so maybe all that were looked at before.
+        other = _compare(scope, again)
+        if other.num_differing < comparison.num_differing:
+            choice, comparison = again, other
+    findings = _findings(scope, choice, comparison)
+    return Report(
+        folder=str(folder),
+        what=what,
+        kind=opposite.kind,
+        batch_size=output.batch_size,
+        comparison=comparison,
+        findings=tuple(findings),
+    )
+
+
+def _compare(scope: Scope, choice: Choice) -> Comparison:
+    if scope.opposite.ledger is not None:
+        return compare_by_nodes(scope, choice)
+    return compare_by_rows(scope, choice)
+
+
+def _findings(scope: Scope, choice: Choice, comparison: Comparison) -> list[Finding]:
+    """Return what was declared differently, and what explains rows that differ."""
+    output, opposite = scope.output, scope.opposite
+    found = []
+    if opposite.manifest is not None:
+        found += declared_differences(output.manifest, opposite.manifest)
+    if opposite.ledger is None:
+        theirs = scope.theirs(choice.view)
+        found += explain_dtype(theirs)
+        found += explain(output, theirs, comparison)
+    return found

@@ -1,0 +1,135 @@
+"""Choose: beside which rows of an output those of another side are laid, and under which view.
+
+Found out from the first few hundred rows: what makes the most of them equal is taken. Where nothing
+makes any equal, the output's own order and view are.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+
+from pipeline.errors import InputError
+from pipeline.ledger import DIGEST_BYTES, ROWS_PER_NODE, row_digests
+from pipeline.records import Rows, RowSource, Uint8Array
+from pipeline.verify.compare import digest_rows
+from pipeline.verify.opposite import Opposite
+from pipeline.verify.scope import Scope
+from pipeline.verify.values import Of, Output
+from pipeline.view import View
+
+# Enough to tell rows that are equal from those that are not, and a moment's reading.
+_SAMPLE_ROWS = 256
+VIEWS: tuple[View, ...] = ("stored", "encoder", "decoder")
+
+Asked = View | Literal["auto"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Choice:
+    """What is laid beside the other side."""
+
+    of: Of
+    """The output's ordered rows, or the rows of its pool in the order of the index."""
+    view: View
+    """Under which view."""
+    why: str
+    """In words, why."""
+
+    def ours(self, output: Output) -> RowSource:
+        """Return the output's rows."""
+        if self.of == "pool":
+            return output.replay(None, int(output.pool.num_rows.sum()), self.view)
+        return output.rows_under(self.view)
+
+
+_POOL = Choice(of="pool", view="stored", why="")
+
+
+def choose(scope: Scope, asked: Asked, row: int) -> Choice | None:
+    """Choose by the rows from `row` on; None where nothing makes any of them equal.
+
+    A view that is asked for, or that the other side says it has, is not doubted.
+    Raises: InputError when rows of either side cannot be read.
+    """
+    by_node = scope.opposite.ledger is not None
+    may_be_pool = scope.may_be_pool and (by_node or scope.opposite.kind == "MDS shards")
+    said = _said(scope.opposite, asked)
+    if said is not None and (by_node or not may_be_pool):
+        return said
+    choices = [said] if said is not None else _orders(scope.output)
+    if may_be_pool:
+        choices.insert(1, _POOL)
+    return _by_node(scope, choices, row) if by_node else _by_rows(scope, choices, row)
+
+
+def as_itself(scope: Scope, asked: Asked, row: int) -> Choice:
+    """Return the output's order; its pool if that has the other side's number of rows."""
+    if asked != "auto":
+        return Choice(of="order", view=asked, why="as asked for")
+    why = f"as the output itself, since no row from row {row:,} on is equal in any way"
+    is_mds = scope.may_be_pool and scope.opposite.kind == "MDS shards"
+    if is_mds and _POOL.ours(scope.output).num_rows == scope.opposite.num_rows:
+        return replace(_POOL, why=why)
+    return Choice(of="order", view=scope.output.view, why=why)
+
+
+def _by_rows(scope: Scope, choices: list[Choice], row: int) -> Choice | None:
+    stop = scope.opposite.num_rows if scope.asked is None else scope.asked[1]
+    stop = max(row, min(stop, row + _SAMPLE_ROWS))
+    assert scope.onward is not None
+    theirs = _digests(scope.onward.peek(row, stop))
+    best, most = None, 0
+    problems = ""
+    for choice in choices:
+        try:
+            rows = choice.ours(scope.output)
+            last = max(row, min(stop, rows.num_rows))
+            ours = _digests([] if row == last else rows.read(row, last))
+        except InputError as error:
+            if choice == choices[0]:
+                raise
+            # As where the tokenizer is gone, without which only rows as written can be compared.
+            problems += f" ({choice.view} could not be tried: {error.message})"
+            continue
+        equal = int((ours == theirs[: len(ours)]).all(axis=1).sum())
+        if equal > most:
+            why = f"{equal:,} of {len(ours):,} rows from row {row:,} on are equal"
+            best, most = replace(choice, why=why), equal
+        if equal == len(theirs):
+            break
+    return None if best is None else replace(best, why=best.why + problems)
+
+
+def _by_node(scope: Scope, choices: list[Choice], row: int) -> Choice | None:
+    ledger = scope.opposite.ledger
+    assert ledger is not None
+    node = row // ROWS_PER_NODE
+    start, stop = node * ROWS_PER_NODE, min((node + 1) * ROWS_PER_NODE, ledger.num_rows)
+    for choice in choices:
+        ours = choice.ours(scope.output)
+        if start < stop <= ours.num_rows:
+            made = digest_rows(ours, start, stop, [], lambda *done: None)
+            if np.array_equal(made.ledger.nodes, ledger.nodes[node : node + 1]):
+                return replace(choice, why=f"rows {start:,}:{stop:,} are equal")
+    return None
+
+
+def _said(opposite: Opposite, asked: Asked) -> Choice | None:
+    if asked != "auto":
+        return Choice(of="order", view=asked, why="as asked for")
+    if opposite.view is not None:
+        return Choice(of="order", view=opposite.view, why="as its manifest says")
+    return None
+
+
+def _orders(output: Output) -> list[Choice]:
+    """Return the output's order under every view, its own first, which is the cheapest to read."""
+    views = sorted(VIEWS, key=lambda view: view != output.view)
+    return [Choice(of="order", view=view, why="") for view in views]
+
+
+def _digests(blocks: Iterable[Rows]) -> Uint8Array:
+    digests = [row_digests(block.ids, block.offsets) for block in blocks]
+    return np.concatenate([np.empty((0, DIGEST_BYTES), np.uint8), *digests])

@@ -1,0 +1,159 @@
+"""The manifest of a published order: what a build's manifest says, made from the rows alone."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import Build
+from order_server import serve
+from orders_made import Row, read_rows, write_order
+
+from pipeline.errors import InputError, NotThereError, OutputError
+from pipeline.manifest import manifest_bytes
+from pipeline.published import (
+    digest_order,
+    manifest_ledger,
+    manifest_windows,
+    read_either,
+    write_order_manifest,
+)
+
+
+def quiet(stage: str, done: int, total: int) -> None:
+    pass
+
+
+def digest(where: Path | str) -> dict[str, Any]:
+    return digest_order(str(where), quiet)
+
+
+@pytest.fixture(scope="session")
+def built(finished: Path) -> dict[str, Any]:
+    """The manifest of `finished`."""
+    manifest: dict[str, Any] = json.loads((finished / "manifest.json").read_bytes())
+    return manifest
+
+
+@pytest.fixture(scope="session")
+def as_mds(small: Path, tmp_path_factory: pytest.TempPathFactory, build_here: Build) -> Path:
+    """The small mixture with its ordered rows as MDS."""
+    return build_here(small, tmp_path_factory.mktemp("mds") / "out", "order.format=mds")
+
+
+def test_it_says_of_the_rows_what_the_build_said(finished: Path, built: dict[str, Any]) -> None:
+    order = built["order"]
+    made = digest(finished / "order")
+    assert made["ledger"] == order["ledger"]
+    assert (made["num_rows"], made["num_tokens"]) == (order["num_rows"], order["num_tokens"])
+    assert manifest_windows(made) == manifest_windows(built)
+    assert [one["num_tokens"] for one in made["windows"]] == [
+        one["num_tokens"] for one in order["windows"]
+    ]
+    assert len(made["windows"]) == 4
+    assert (made["dtype"], made["granularity"]) == ("uint32", "sequence")
+    assert (made["commit"], made["view"]) == (None, None)
+    paths = sorted((finished / "order").glob("*/*.parquet"))
+    assert made["files"] == {
+        f"{path.parent.name}/{path.name}": {"bytes": path.stat().st_size} for path in paths
+    }
+
+
+def test_it_does_not_depend_on_row_groups(
+    finished: Path, built: dict[str, Any], tmp_path: Path
+) -> None:
+    # Of 200 rows, so that there are several to a window.
+    rows = read_rows(finished / "order")
+    made = digest(write_order(tmp_path / "order", rows, [848, 848, 864, 128]))
+    assert made["ledger"] == built["order"]["ledger"]
+    assert manifest_windows(made) == manifest_windows(built)
+
+
+def test_of_an_output_it_knows_the_view(finished: Path, built: dict[str, Any]) -> None:
+    made = digest(finished)
+    assert made["view"] == "encoder"
+    assert made["ledger"] == built["order"]["ledger"]
+
+
+def test_ordered_mds_has_the_ledger_of_the_parquet(as_mds: Path, built: dict[str, Any]) -> None:
+    for where in (as_mds, as_mds / "order"):
+        assert digest(where)["ledger"] == built["order"]["ledger"]
+
+
+def test_the_folders_of_a_pool_are_its_windows(finished: Path, built: dict[str, Any]) -> None:
+    made = digest(finished / "train")
+    assert made["num_rows"] == built["order"]["num_samples"]
+    partitions = [one for source in built["sources"].values() for one in source["partitions"]]
+    assert {one["folder"]: one["num_rows"] for one in made["windows"]} == {
+        one["folder"].rpartition("/")[2]: one["chunks"]["drawn"] for one in partitions
+    }
+
+
+def test_it_is_written_whole_and_read_back(finished: Path, tmp_path: Path) -> None:
+    made = digest(finished / "order")
+    path = tmp_path / "new" / "order.json"
+    write_order_manifest(made, path)
+    assert [one.name for one in path.parent.iterdir()] == ["order.json"]
+    assert {**made, "digest": read_either(path)["digest"]} == read_either(path)
+    data = path.read_bytes()
+    write_order_manifest(digest(finished / "order"), path)
+    assert path.read_bytes() == data
+
+
+def test_any_changed_byte_is_seen(finished: Path, tmp_path: Path) -> None:
+    path = tmp_path / "order.json"
+    data = manifest_bytes(digest(finished / "order"))
+    for place in range(0, len(data), 97):
+        path.write_bytes(data[:place] + bytes([data[place] ^ 4]) + data[place + 1 :])
+        with pytest.raises(InputError):
+            read_either(path)
+
+
+def test_a_folder_is_not_written_over(finished: Path, tmp_path: Path) -> None:
+    (tmp_path / "kept").write_text("kept")
+    with pytest.raises(OutputError, match="got a folder"):
+        write_order_manifest(digest(finished / "order"), tmp_path)
+    assert os.listdir(tmp_path) == ["kept"]
+
+
+def test_progress_is_told(finished: Path) -> None:
+    told: list[tuple[str, int, int]] = []
+    digest_order(str(finished / "order"), lambda *one: told.append(one))
+    assert told[-1] == ("digest", 2688, 2688)
+    assert [done for _, done, _ in told] == sorted(done for _, done, _ in told)
+
+
+def test_a_remote_order_is_pinned_to_its_commit(
+    finished: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with serve(finished / "order") as server:
+        monkeypatch.setenv("HF_ENDPOINT", server.endpoint)
+        status = {"kind": "status", "status": 429, "headers": {"Retry-After": "0"}}
+        server.set_faults([status, {"kind": "cut", "bytes": 5000, "skip": 3}])
+        made = digest(server.where())
+        assert made["commit"] == server.commit
+        assert made["where"] == server.where()
+    local = digest(finished / "order")
+    for key in ("ledger", "windows", "files", "num_tokens", "dtype"):
+        assert made[key] == local[key]
+
+
+def test_phases_follow_one_another(finished: Path, tmp_path: Path) -> None:
+    rows: list[Row] = read_rows(finished / "order")
+    order = write_order(tmp_path / "order", rows[:300], [100, 200])
+    (order / "checkpoint_000002").rename(order / "ext_000001")
+    made = digest(order)
+    assert [(one["folder"], one["first_row"]) for one in made["windows"]] == [
+        ("checkpoint_000001", 0),
+        ("ext_000001", 100),
+    ]
+    assert manifest_ledger(made).num_rows == 300
+
+
+@pytest.mark.parametrize("what", ["nothing", "empty", "text.txt"])
+def test_what_has_no_rows_is_refused(tmp_path: Path, what: str) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "text.txt").write_text("text")
+    with pytest.raises((InputError, NotThereError)):
+        digest(tmp_path / what)

@@ -87,7 +87,7 @@ def replay(
                 "declaration": declaration,
                 "overrides": list(declared.overrides),
             },
-            "tokenizer": {"name": tokenizer.name, "sha256": tokenizer.digest},
+            "tokenizer": tokenizer.describe(),
             "sources": {},
             "order": order,
             "files": files,

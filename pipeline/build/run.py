@@ -79,7 +79,7 @@ def _build(site: Site, plan: Plan) -> Manifest:
             "declaration": site.mixture.declaration(),
             "overrides": list(site.mixture.overrides),
         },
-        "tokenizer": {"name": site.tokenizer.name, "sha256": site.tokenizer.digest},
+        "tokenizer": site.tokenizer.describe(),
         "sources": {name: _describe_source(made) for name, made in records.items()},
         "order": order,
         "files": files,

@@ -131,6 +131,11 @@ class Tokenizer:
         """Whether the kernel serves this tokenizer."""
         return self._fast is not None
 
+    def describe(self) -> dict[str, str | int]:
+        """Return what a manifest says of it."""
+        ids = {"cls_id": self.cls_id, "sep_id": self.sep_id}
+        return {"name": self.name, "sha256": self.digest, **ids}
+
     def encode(self, texts: Sequence[str]) -> Encoded:
         """Encode documents. Pure."""
         if self._fast is None:

@@ -101,12 +101,12 @@ class Output:
     @property
     def cls_id(self) -> int:
         """Id that starts a sequence."""
-        return self.tokenizer.cls_id
+        return int(self.manifest["tokenizer"]["cls_id"])
 
     @property
     def sep_id(self) -> int:
         """Id that ends a sequence."""
-        return self.tokenizer.sep_id
+        return int(self.manifest["tokenizer"]["sep_id"])
 
     @cached_property
     def order_rows(self) -> RowSource:

@@ -36,11 +36,12 @@ def sorted_glob(folder: Path, pattern: str) -> list[Path]:
 
 
 @contextmanager
-def publish(path: Path, scratch: Path) -> Iterator[Path]:
+def publish(path: Path, scratch: Path, *, syncs: bool = True) -> Iterator[Path]:
     """Yield a temporary path; on a clean exit sync it and rename it to `path`.
 
     The temporary path does not exist yet: the caller makes a file or a folder there. What stood at
-    `path` before is replaced. `scratch` must be on the same file system as `path`.
+    `path` before is replaced. `scratch` must be on the same file system as `path`. Without `syncs`
+    a loss of power may leave something else at `path`, which whoever reads it must notice.
 
     Raises: OutputError when the disk is full or not writable, or the name is too long for it.
     """
@@ -49,7 +50,8 @@ def publish(path: Path, scratch: Path) -> Iterator[Path]:
     try:
         scratch.mkdir(parents=True, exist_ok=True)
         yield temporary
-        _sync(temporary)
+        if syncs:
+            _sync(temporary)
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.is_dir() or (temporary.is_dir() and os.path.lexists(path)):
             # A folder takes the place of nothing but an empty one, nor a file that of a folder.

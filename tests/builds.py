@@ -41,7 +41,9 @@ sources:
     from: {path: in/plain/*.txt}
   long:
     from: {path: in/long/long-0.jsonl}
-order: {algorithm: ettin-pcg64dxsm-v1, seed: 21, global_batch_size: 16, max_seq_len: 128, view: encoder, window_tokens: 100k}
+order:
+  {algorithm: ettin-pcg64dxsm-v1, seed: 21, global_batch_size: 16, max_seq_len: 128, view: encoder,
+   window_tokens: 100k}
 shards: {size_limit: 16KiB}
 on_error: skip
 """

@@ -10,6 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
+VERBS = ["build", "order", "plan", "schema", "verify", "digest", "diff", "trace"]
 
 
 def blocks(mark: str) -> list[str]:
@@ -65,7 +66,7 @@ def test_the_main_command_runs_in_a_fresh_clone(tmp_path: Path) -> None:
     assert "sample-out: every file is as the manifest says" in out
 
 
-@pytest.mark.parametrize("verb", ["build", "order", "plan", "schema", "verify", "digest", "diff", "trace"])
+@pytest.mark.parametrize("verb", VERBS)
 def test_every_verb_has_help_and_is_documented(verb: str) -> None:
     help_text = run(f"ettin-data {verb} --help", ROOT, installed=True)
     assert "usage: ettin-data" in help_text

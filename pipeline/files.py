@@ -9,7 +9,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from glob import has_magic
 from pathlib import Path
 from typing import Any
@@ -53,10 +53,7 @@ def publish(path: Path, scratch: Path, *, syncs: bool = True) -> Iterator[Path]:
         if syncs:
             _sync(temporary)
         path.parent.mkdir(parents=True, exist_ok=True)
-        if path.is_dir() or (temporary.is_dir() and os.path.lexists(path)):
-            # A folder takes the place of nothing but an empty one, nor a file that of a folder.
-            path.rename(scratch / uuid.uuid4().hex)
-        temporary.rename(path)
+        _replace(temporary, path, scratch)
         _sync_entry(path.parent)
     except OSError as error:
         raise _explain(error, path) from error
@@ -84,6 +81,25 @@ def publish_array(
         np.lib.format.write_array_header_1_0(file, {**header, "shape": (length,)})
         for part in parts:
             file.write(np.ascontiguousarray(part).view(np.uint8).data)
+
+
+def _replace(temporary: Path, path: Path, scratch: Path) -> None:
+    while True:
+        aside = scratch / uuid.uuid4().hex
+        # A folder takes the place of nothing but an empty one, nor a file that of a folder.
+        if path.is_dir() or (temporary.is_dir() and os.path.lexists(path)):
+            with suppress(FileNotFoundError):
+                path.rename(aside)
+        try:
+            temporary.rename(path)
+        except OSError as error:
+            # A task that a cluster has begun twice may have published its twin in between.
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+        else:
+            return
+        finally:
+            _remove(aside)
 
 
 def _sync(path: Path) -> None:

@@ -4,7 +4,6 @@ The pool is read and never written to. What comes out is an output like that of 
 shards of its own.
 """
 
-import shutil
 import uuid
 from collections.abc import Iterator
 from itertools import groupby
@@ -16,7 +15,6 @@ from pipeline.claim import claim, finish, unpack_manifest
 from pipeline.digest import fingerprint, sha256_file
 from pipeline.engine import Report, open_engine
 from pipeline.errors import InputError
-from pipeline.files import publish
 from pipeline.layout import State
 from pipeline.manifest import FORMAT, Manifest
 from pipeline.mixture import Replay
@@ -47,9 +45,11 @@ def replay(
     Raises: PipelineError of the kind that says what to do next; then nothing half-written is left,
     and another run goes on from what is done.
     """
-    pool = pool.absolute()
-    if out.absolute().is_relative_to(pool):
+    pool = pool.resolve()
+    if out.resolve().is_relative_to(pool):
         raise InputError(f"--out {out}: lies in the pool {pool}, which is never written to")
+    if pool.is_relative_to(out.resolve()):
+        raise InputError(f"{pool}: lies in --out {out}, where only what is made stays")
     opened = Pool.open(pool)
     pool_digest = sha256_file(pool / INDEX_NAME)
     declaration = {**declared.declaration(), "pool": pool_digest}
@@ -63,11 +63,10 @@ def replay(
     with claim(out.absolute(), identity) as state:
         with open_engine(workers, scheduler, report) as engine:
             unpack_manifest(state)
-            _forget_changed_pool(state, opened)
             common = _common(state, pool, opened, declared, tokenizer)
             num_bytes = sum(shard.path.stat().st_size for shard in opened.shards)
             memory = default_memory_bytes() if memory_bytes is None else memory_bytes
-            folders, tables = _split(common, opened, scatters=num_bytes > memory)
+            folders, tables = _split(common, opened)
             ordering = Ordering(
                 common=common,
                 spec=declared.order,
@@ -112,6 +111,7 @@ def _common(
                 "declared": declared.declaration(),
             }
         ),
+        stamp=_stamp(opened),
         order=OrderKey(
             algorithm=spec.algorithm, num_samples=num_samples, seed=spec.seed, epoch=spec.epoch
         ),
@@ -127,20 +127,16 @@ def _common(
     )
 
 
-def _forget_changed_pool(state: State, pool: Pool) -> None:
-    """Forget what an unfinished run made of a pool whose files have changed since."""
+def _stamp(pool: Pool) -> str:
     stats = [shard.path.stat() for shard in pool.shards]
-    stamp = fingerprint([[one.st_size, one.st_mtime_ns] for one in stats])
-    path = state.root / "pool"
-    if path.is_file() and path.read_text() != stamp:
-        shutil.rmtree(state.records, ignore_errors=True)
-    with publish(path, state.scratch) as temporary:
-        temporary.write_text(stamp)
+    return fingerprint([[one.st_size, one.st_mtime_ns] for one in stats])
 
 
-def _split(common: Common, pool: Pool, scatters: bool) -> tuple[list[PoolFolder], list[TableTask]]:
+def _split(common: Common, pool: Pool) -> tuple[list[PoolFolder], list[TableTask]]:
     """Split a pool into folders, each what one file was made into, and these if they are large."""
-    names = [shard.path.parent.relative_to(common.pool).as_posix() for shard in pool.shards]
+    parents = [shard.path.parent.relative_to(common.pool).as_posix() for shard in pool.shards]
+    # A flat pool is one folder of its own name.
+    names = [common.pool.name if name == "." else name for name in parents]
     sizes = [shard.path.stat().st_size // shard.columns.item_bytes for shard in pool.shards]
     ends = np.concatenate([[0], pool.ends]).tolist()
     folders: list[PoolFolder] = []
@@ -148,7 +144,7 @@ def _split(common: Common, pool: Pool, scatters: bool) -> tuple[list[PoolFolder]
     for name, group in groupby(range(len(names)), key=names.__getitem__):
         shards = list(group)
         around = ends[shards[0]], ends[shards[-1] + 1]
-        for first, stop in _parts(shards, sizes) if scatters else [(shards[0], shards[-1] + 1)]:
+        for first, stop in _parts(shards, sizes):
             table = f"pool/{first:08d}"
             task = TableTask(
                 common=common,

@@ -1,7 +1,6 @@
-"""Steps: the lengths of ordered rows -> which rows each step, file and window holds.
+"""Steps: the tokens of each step -> which steps each window and file holds.
 
-Enters: the number of tokens of each row in order. Leaves: ranges. A step takes the next
-`global_batch_size` rows; rows beyond the last full step are dropped and counted. A window ends with
+Enters: the number of tokens of each full step. Leaves: ranges of steps. A window ends with
 the first step at which the tokens so far pass a multiple of `window_tokens`, as checkpoints do.
 
 Source of the windows: Composer 0.24.1, `create_interval_scheduler`.

@@ -81,7 +81,9 @@ def _apply(
     for row in range(offsets.size - 1):
         position, stop = view_offsets[row], view_offsets[row + 1]
         source = offsets[row]
-        if ids[source] != cls_id:
+        if position == stop:
+            continue
+        if source == offsets[row + 1] or ids[source] != cls_id:
             out[position] = cls_id
             position += 1
         while position < stop and source < offsets[row + 1]:

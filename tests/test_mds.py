@@ -97,7 +97,7 @@ def read(folder: Path, index: dict[str, Any]) -> list[Row]:
         lengths = shard.lengths()
         assert len(lengths) == about["samples"]
         out = np.empty(int(lengths.sum()), np.uint32)
-        shard.gather(np.arange(len(lengths)), out, np.cumsum(lengths) - lengths)
+        shard.gather(np.arange(len(lengths)), lengths, out, np.cumsum(lengths) - lengths)
         ids = np.split(out, np.cumsum(lengths)[:-1])
         names = shard.document_ids(np.arange(len(lengths)))
         found += [Row(name, part.tolist()) for name, part in zip(names, ids, strict=True)]
@@ -358,8 +358,9 @@ def test_a_damaged_row_is_an_error_and_never_a_wild_read(tmp_path: Path, case: s
         shard.lengths()
     with pytest.raises(InputError, match=expected):
         table_of(shard, 7, 8)
+    zero = np.zeros(1, np.int64)
     with pytest.raises(InputError, match=expected):
-        shard.gather(np.zeros(1, np.int64), np.empty(500, np.uint32), np.zeros(1, np.int64))
+        shard.gather(zero, zero + 3, np.empty(500, np.uint32), zero)
 
 
 def test_the_wrong_width_of_ids_is_an_error(tmp_path: Path) -> None:
@@ -371,10 +372,14 @@ def test_the_wrong_width_of_ids_is_an_error(tmp_path: Path) -> None:
 def test_a_row_that_is_not_there_or_has_no_room_is_an_error(tmp_path: Path) -> None:
     shard = tampered(tmp_path, lambda data: None)
     room = np.empty(10, np.uint32)
+    starts, lengths = np.array([0, 3]), np.array([3, 300])
     with pytest.raises(InputError, match="row 2: "):
-        shard.gather(np.array([0, 2]), room, np.array([0, 3]))
+        shard.gather(np.array([0, 2]), lengths, room, starts)
     with pytest.raises(InputError, match="row 1: "):
-        shard.gather(np.array([0, 1]), room, np.array([0, 3]))
+        shard.gather(np.array([0, 1]), lengths, room, starts)
+    for other in (2, 4):
+        with pytest.raises(InputError, match="row 0: "):
+            shard.gather(np.array([0]), np.array([other]), room, starts)
 
 
 @QUICK
@@ -387,6 +392,6 @@ def test_no_changed_byte_crashes_the_reader(
     try:
         lengths = shard.lengths()
         out = np.empty(int(lengths.sum()), np.uint32)
-        shard.gather(np.arange(len(lengths)), out, np.cumsum(lengths) - lengths)
+        shard.gather(np.arange(len(lengths)), lengths, out, np.cumsum(lengths) - lengths)
     except InputError:
         pass

@@ -55,6 +55,7 @@ def ordering(pool: Path, out: Path, spec: OrderSpec, *, scatters: bool) -> Order
         pool=pool,
         run=str(out),
         key="key",
+        stamp="",
         order=OrderKey(
             algorithm=spec.algorithm, num_samples=num_samples, seed=spec.seed, epoch=spec.epoch
         ),

@@ -114,10 +114,13 @@ def test_a_saved_order_is_the_permutation_and_its_inverse(
     assert np.array_equal(order.positions(0, num_samples), np.argsort(samples))
 
 
-def test_an_order_is_one_file_and_nothing_else(tmp_path: Path) -> None:
+def test_an_order_is_one_file_with_its_digest_and_nothing_else(tmp_path: Path) -> None:
     save(pcg(1_000), tmp_path, tmp_path / "scratch")
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
-    assert [path.name for path in files] == ["ettin-pcg64dxsm-v1-1000-21.npy"]
+    assert sorted(path.name for path in files) == [
+        "ettin-pcg64dxsm-v1-1000-21.blake3",
+        "ettin-pcg64dxsm-v1-1000-21.npy",
+    ]
     both = np.load(files[0])
     assert (both.dtype, both.shape) == (np.uint32, (2, 1_000))
 

@@ -2,8 +2,10 @@
 
 import json
 import struct
+from collections.abc import Callable
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -189,6 +191,7 @@ def test_shards_of_other_columns_are_read_whatever_their_index_says_of_compressi
     expected = [id_ for row in asked.tolist() for id_ in found[row].ids]
     assert pool.gather(asked, lengths[asked]).tolist() == expected
     names = [row.id if "id" in columns else "" for row in found]
+    numbers = [(0, 2), (1, 2), (0, 1), (0, 1)] if "id" in columns else [(0, 1)] * 4
     assert pool.document_ids(asked) == [names[row] for row in asked.tolist()]
     text, offsets = pool.names(asked)
     assert text.tobytes() == "".join(names[row] for row in asked.tolist()).encode()
@@ -196,6 +199,7 @@ def test_shards_of_other_columns_are_read_whatever_their_index_says_of_compressi
     table = pool.table(CLS, SEP)
     assert table["has_cls"].tolist() == [True, False, False, False]
     assert table["has_sep"].tolist() == [False, False, True, False]
+    assert table[["chunk", "num_chunks"]].tolist() == numbers
 
 
 def test_an_id_that_fits_no_token_is_an_error(tmp_path: Path) -> None:
@@ -219,3 +223,39 @@ def test_more_or_fewer_rows_than_the_index_says_are_an_error_with_their_number(
         )
         with pytest.raises(InputError, match=expected):
             Pool.open(tmp_path).table(CLS, SEP)
+
+
+def _sizes(sizes: object) -> Callable[[dict[str, Any]], None]:
+    def change(shard: dict[str, Any]) -> None:
+        shard["column_sizes"] = sizes
+
+    return change
+
+
+BAD_ENTRIES: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
+    "no sizes": (lambda shard: shard.pop("column_sizes"), "columns cannot be told"),
+    "few sizes": (_sizes([None]), "columns cannot be told"),
+    "negative size": (_sizes([None, -(2**31)]), "columns cannot be told"),
+    "size of words": (_sizes([None, "8"]), "columns cannot be told"),
+    "negative rows": (lambda shard: shard.update(samples=-1), "got no index of MDS shards"),
+    "rows of truth": (lambda shard: shard.update(samples=True), "got no index of MDS shards"),
+    "no name": (lambda shard: shard["raw_data"].update(basename=7), "got no index of MDS shards"),
+    "name above": (
+        lambda shard: shard["raw_data"].update(basename="../shard.00000.mds"),
+        "got no index of MDS shards",
+    ),
+    "absolute name": (
+        lambda shard: shard["raw_data"].update(basename="/shard.00000.mds"),
+        "got no index of MDS shards",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BAD_ENTRIES)
+def test_an_index_that_cannot_be_believed_is_an_error(tmp_path: Path, case: str) -> None:
+    index = write(tmp_path, [Row("a", [1])])
+    change, expected = BAD_ENTRIES[case]
+    change(index["shards"][0])
+    (tmp_path / "index.json").write_text(json.dumps(index))
+    with pytest.raises(InputError, match=expected):
+        Pool.open(tmp_path)

@@ -1,7 +1,10 @@
 """Replay: the rows of pools that others wrote, in order; the pool is left as it was."""
 
 import json
-import shutil
+import os
+import random
+import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +19,7 @@ from test_mds import write
 from pipeline.orders.pcg64dxsm import permutation
 from pipeline.shards.mds import index_bytes, merge_indexes
 
+ON_DISK = ("--memory", "1")
 FLAGS = ("--set", "order.global_batch_size=4", "--set", "order.max_seq_len=16")
 
 
@@ -57,7 +61,7 @@ def state_of(folder: Path) -> dict[str, tuple[int, int, bytes]]:
     }
 
 
-@pytest.mark.parametrize("memory", [(), ("--memory", "1")], ids=["in memory", "on disk"])
+@pytest.mark.parametrize("memory", [(), ON_DISK], ids=["in memory", "on disk"])
 def test_a_published_pool_comes_out_in_order_and_stays_as_it_was(
     published: tuple[Path, list[Row]], tmp_path: Path, memory: tuple[str, ...]
 ) -> None:
@@ -176,27 +180,63 @@ def test_a_pool_that_cannot_be_read_is_one_clear_line(
     assert not list((tmp_path / "out").rglob("*.parquet"))
 
 
-def test_an_output_is_never_put_into_the_pool(published: tuple[Path, list[Row]]) -> None:
-    pool, _ = published
-    done = builds.run("order", pool, "--out", pool / "out", *FLAGS)
-    assert done.returncode == 2
-    assert "lies in the pool" in done.stderr
-    assert not (pool / "out").exists()
-
-
-def test_a_pool_that_changed_is_read_again(
+def test_an_output_and_its_pool_never_lie_in_one_another(
     published: tuple[Path, list[Row]], tmp_path: Path
 ) -> None:
-    """What an unfinished run made of other bytes must not stay."""
+    pool, _ = published
+    before = state_of(pool)
+    (tmp_path / "beside").symlink_to(pool)
+    (tmp_path / "other").mkdir()
+    for out in (
+        pool / "out",
+        pool,
+        tmp_path / "beside" / "out",
+        tmp_path / "other" / ".." / "pool" / "out",
+    ):
+        done = builds.run("order", pool, "--out", out, *FLAGS)
+        assert done.returncode == 2
+        assert "lies in the pool" in done.stderr
+    done = builds.run("order", pool, "--out", tmp_path, *FLAGS)
+    assert done.returncode == 2
+    assert "lies in --out" in done.stderr
+    assert state_of(pool) == before
+
+
+def test_a_pool_that_changed_is_ordered_again(
+    published: tuple[Path, list[Row]], tmp_path: Path
+) -> None:
+    """An index says nothing of what is in its shards."""
     pool, rows = published
     out = tmp_path / "out"
     builds.run_well("order", pool, "--out", out, *FLAGS, "--workers", "1")
-    (out / "manifest.json").unlink()
-    shutil.rmtree(out / "provenance")
     path = pool / "books/books_0001/shard.00000.mds"
     data = bytearray(path.read_bytes())
     data[-1] ^= 1
     path.write_bytes(data)
     builds.run_well("order", pool, "--out", out, *FLAGS, "--workers", "1")
-    found = pq.read_table(out / "order")["input_ids"].to_pylist()
+    [folder] = (out / "order").glob("checkpoint_*")
+    found = pq.read_table(folder)["input_ids"].to_pylist()
     assert sum(ids not in [row.ids for row in rows] for ids in found) == 1
+    fresh = tmp_path / "fresh"
+    builds.run_well("order", pool, "--out", fresh, *FLAGS, "--workers", "1")
+    assert builds.digests(out) == builds.digests(fresh)
+
+
+@pytest.mark.parametrize("number", range(4))
+def test_a_killed_order_goes_on_to_the_same_bytes(
+    number: int, published: tuple[Path, list[Row]], tmp_path: Path
+) -> None:
+    """Killed on disk, it goes on there or in memory."""
+    pool, _ = published
+    fresh, out = tmp_path / "fresh", tmp_path / "out"
+    builds.run_well("order", pool, "--out", fresh, *FLAGS, "--workers", "1")
+    process = builds.start("order", pool, "--out", out, *FLAGS, *ON_DISK, "--workers", "2")
+    stop = time.monotonic() + builds.SECONDS
+    while not (out / ".ettin" / "mixture.json").exists() and time.monotonic() < stop:
+        time.sleep(0.005)
+    time.sleep(random.Random(number).uniform(0, 3))
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait(timeout=30)
+    again = ON_DISK if number % 2 else ()
+    builds.run_well("order", pool, "--out", out, *FLAGS, *again, "--workers", "1")
+    assert builds.digests(out) == builds.digests(fresh)

@@ -31,6 +31,7 @@ def order_samples(
         pool=site.state.out / TRAIN,
         run=site.run,
         key=fingerprint(key),
+        stamp="",  # The key has the digest of every shard.
         order=OrderKey(
             algorithm=spec.algorithm, num_samples=num_samples, seed=spec.seed, epoch=spec.epoch
         ),

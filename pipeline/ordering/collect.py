@@ -11,6 +11,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from pipeline.errors import OutputError
 from pipeline.ordering.folders import load_scattered
 from pipeline.ordering.gather import Block
 from pipeline.ordering.scatter import ENDS, IDS, NAMES, POSITIONS, RECORDS
@@ -101,7 +102,13 @@ def _read(path: Path, ends: Int64Array) -> NDArray[np.unsignedinteger]:
         np.lib.format.read_magic(file)
         _, _, dtype = np.lib.format.read_array_header_1_0(file)
         file.seek(int(ends[0]) * dtype.itemsize, 1)
-        return np.fromfile(file, dtype, int(ends[-1] - ends[0]))
+        values = np.fromfile(file, dtype, int(ends[-1] - ends[0]))
+    if len(values) != ends[-1] - ends[0]:
+        raise OutputError(
+            f"{path}: got {len(values):,} values, expected {int(ends[-1] - ends[0]):,}",
+            "run the same command again: what is damaged is made anew",
+        )
+    return values
 
 
 @njit(cache=True, nogil=True)

@@ -15,7 +15,7 @@ from pipeline.shards.mds import MdsWriter
 from pipeline.shards.parquet import RowWriter, read_rows
 from pipeline.shards.pool import Pool
 
-_ROWS_AT_ONCE = 4096
+_IDS_AT_ONCE = 4 << 20
 
 
 class Writer(Protocol):
@@ -70,7 +70,9 @@ def read_file(path: Path) -> Iterator[Rows]:
         return
     pool = Pool.open(path)
     lengths = pool.lengths()
-    for start in range(0, len(lengths), _ROWS_AT_ONCE):
-        rows = np.arange(start, min(start + _ROWS_AT_ONCE, len(lengths)))
+    ends = np.cumsum(lengths)
+    bounds = np.searchsorted(ends, np.arange(0, int(lengths.sum()), _IDS_AT_ONCE), side="right")
+    for start, stop in pairwise([*np.unique(bounds).tolist(), len(lengths)]):
+        rows = np.arange(start, stop)
         offsets = np.concatenate([[0], np.cumsum(lengths[rows])])
         yield Rows(ids=pool.gather(rows, lengths[rows]), offsets=offsets)

@@ -3,6 +3,7 @@
 For pools that the system can hold in memory, since rows are read wherever they lie.
 """
 
+import threading
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -38,10 +39,15 @@ class FileRows(Protocol):
         """Return rows of the file; calls go from its first row to its last."""
 
 
-@lru_cache(maxsize=1)
 def open_pool(folder: Path, run: str) -> Pool:
-    """Open a pool once in a run: its index may have tens of thousands of shards."""
-    # A worker of the user's outlives our runs, and with it maps of files that were damaged since.
+    """Open a pool once in a run and thread: its index may have tens of thousands of shards."""
+    return _open(folder, run, threading.get_ident())
+
+
+@lru_cache(maxsize=8)
+def _open(folder: Path, run: str, thread: int) -> Pool:
+    # A worker of the user's outlives our runs, and with it maps of files that were damaged since;
+    # and it may have several threads, while a pool keeps account of what it has mapped.
     return Pool.open(folder)
 
 

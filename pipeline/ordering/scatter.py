@@ -44,22 +44,21 @@ def split_pool(records: Records) -> list[tuple[int, int]]:
 def scatter_rows(task: ScatterTask) -> Record:
     """Lay out rows by position, or keep what is laid out and stands."""
     common = task.common
-    key = f"{common.key}/{task.start}-{task.stop}"
+    key = f"{common.stamp}/{common.key}/{task.start}-{task.stop}"
     folder = common.state.scattered(f"{task.start:012d}")
     record = load_standing(common.state, task.name, key)
     if record is not None and record["blake3"] == _digest(common.out / folder):
-        if task.table is not None:
-            make_table(task.table)
-        return record
+        return record if task.table is None else {**record, "shards": make_table(task.table)}
     # Not synced, since the digest tells whether it is whole, and waiting took a tenth of all time.
     with publish(common.out / folder, common.state.scratch, syncs=False) as temporary:
         temporary.mkdir()
-        _scatter(task, temporary)
+        shards = [] if task.table is None else make_table(task.table)
+        _lay_out(task, temporary)
         digest = _digest(temporary)
     # Files of passing use, so not sha256, which would take a tenth of all time.
     record = {"key": key, "folder": folder, "blake3": digest, "files": {}}
     save_record(common.state, task.name, record)
-    return record
+    return {**record, "shards": shards}
 
 
 def _digest(folder: Path) -> str | None:
@@ -71,7 +70,7 @@ def _digest(folder: Path) -> str | None:
     return hasher.hexdigest()
 
 
-def _scatter(task: ScatterTask, folder: Path) -> None:
+def _lay_out(task: ScatterTask, folder: Path) -> None:
     common = task.common
     positions = orders.load(common.order, common.state.orders).positions(task.start, task.stop)
     sequence = np.argsort(positions)
@@ -95,7 +94,6 @@ def _records(task: ScatterTask) -> Records:
     if task.table is None:
         saved: Records = np.load(state.order("records"), mmap_mode="r")
         return saved[task.start : task.stop]
-    make_table(task.table)
     return records_of(load_table(state, task.table.table), task.table.folder, task.common)
 
 

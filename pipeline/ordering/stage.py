@@ -7,13 +7,13 @@ by tasks. A pool that does not fit into memory is laid out by position first.
 import json
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from pipeline import orders
-from pipeline.digest import sha256_bytes
+from pipeline.digest import fingerprint, sha256_bytes
 from pipeline.engine import Engine
 from pipeline.files import publish, publish_array
 from pipeline.layout import DOCUMENTS, ORDER, PROVENANCE, STEPS, provenance_file
@@ -73,17 +73,24 @@ class Ordering:
 
 def write_order(ordering: Ordering, engine: Engine) -> tuple[dict[str, Any], dict[str, Any]]:
     """Order all rows and write them; return the manifest's part on it, and the files."""
-    common, spec, state = ordering.common, ordering.spec, ordering.common.state
+    spec, state = ordering.spec, ordering.common.state
     save_folders(state, ordering.folders)
-    orders.save(common.order, state.orders, state.scratch)
-    scattered = _make_tables(ordering, engine)
+    orders.save(ordering.common.order, state.orders, state.scratch)
+    given = ordering
+    ordering, scattered = _make_tables(given, engine)
+    common = ordering.common
     records, cut, added = _save_records(ordering)
     tokens, num_tokens_dropped = _step_tokens(ordering, records)
     windows = split_windows(tokens, spec.window_tokens, ordering.phase)
     step_files = [file for window in windows for file in split_files(window, spec.format)]
     recorded = all(is_recorded(state, file.path, common.key) for file in step_files)
     if ordering.scatters and not scattered and not recorded:
-        _scatter(ordering, engine, records)
+        # As at first, so that what an earlier run laid out is found.
+        tasks_left = [
+            ScatterTask(common=given.common, start=start, stop=stop)
+            for start, stop in _ranges(given, records)
+        ]
+        _lay_out(given, engine, tasks_left)
         scattered = True
     tasks = [OrderTask(common=common, file=file, scattered=scattered) for file in step_files]
     made = engine.map("order", order_rows, tasks)
@@ -116,34 +123,42 @@ def write_order(ordering: Ordering, engine: Engine) -> tuple[dict[str, Any], dic
     return described, files
 
 
-def _make_tables(ordering: Ordering, engine: Engine) -> bool:
-    """Make tables that are missing; tell whether rows were laid out on the way."""
+def _make_tables(ordering: Ordering, engine: Engine) -> tuple[Ordering, bool]:
+    """Make tables that are missing, where that is so; tell whether rows were laid out on the way.
+
+    What then decides the bytes of the order are those of the pool, too.
+    """
     if ordering.tables is None:
-        return False
-    if not ordering.scatters or (ordering.common.state.records / ORDER).exists():
-        # Some rows stand in order already, perhaps all, so nothing is laid out unasked.
-        engine.map("read the pool", make_table, ordering.tables)
-        return False
-    tasks = [
-        ScatterTask(common=one.common, start=one.rows[0], stop=one.rows[1], table=one)
-        for one in ordering.tables
+        return ordering, False
+    # If some rows stand in order already, perhaps all do, so nothing is laid out unasked.
+    lays_out = ordering.scatters and not (ordering.common.state.records / ORDER).exists()
+    if lays_out:
+        digests = _lay_out(ordering, engine, _scatter_tasks(ordering, ordering.tables))
+    else:
+        digests = engine.map("read the pool", make_table, ordering.tables)
+    pool = fingerprint([digest for part in digests for digest in part])
+    common = replace(ordering.common, key=fingerprint([ordering.common.key, pool]))
+    return replace(ordering, common=common), lays_out
+
+
+def _ranges(ordering: Ordering, records: Records) -> list[tuple[int, int]]:
+    if ordering.tables is None:
+        return split_pool(records)
+    return [one.rows for one in ordering.tables]
+
+
+def _scatter_tasks(ordering: Ordering, tables: Sequence[TableTask]) -> list[ScatterTask]:
+    return [
+        ScatterTask(common=ordering.common, start=one.rows[0], stop=one.rows[1], table=one)
+        for one in tables
     ]
-    _lay_out(ordering, engine, tasks)
-    return True
 
 
-def _lay_out(ordering: Ordering, engine: Engine, tasks: Sequence[ScatterTask]) -> None:
+def _lay_out(ordering: Ordering, engine: Engine, tasks: Sequence[ScatterTask]) -> list[list[str]]:
+    """Lay out rows by position; return the digests of the shards that were read for it."""
     laid_out = engine.map("lay out by position", scatter_rows, tasks)
     save_scattered(ordering.common.state, [record["folder"] for record in laid_out])
-
-
-def _scatter(ordering: Ordering, engine: Engine, records: Records) -> None:
-    """Lay out a pool whose tables are there already."""
-    tasks = [
-        ScatterTask(common=ordering.common, start=start, stop=stop)
-        for start, stop in split_pool(records)
-    ]
-    _lay_out(ordering, engine, tasks)
+    return [record["shards"] for record in laid_out]
 
 
 def _write_index(ordering: Ordering, step_files: Sequence[StepFile]) -> dict[str, Any]:

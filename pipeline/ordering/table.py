@@ -1,12 +1,13 @@
 """Tables: what draws and the order need to know of each row of a folder of shards.
 
-Read back from the written files by the task that wrote them, so that counts come from files and
-not from counters; saved beside the state of the build.
+Read from the written files, so that counts come from files and not from counters: of our own by
+the task that wrote them, of a pool of others before it is ordered. Saved in the state of the work.
 """
 
 from pathlib import Path
 
 import numpy as np
+from blake3 import blake3
 from numpy.typing import NDArray
 
 from pipeline.files import publish, save_array
@@ -42,21 +43,27 @@ def save_table(
     _save(state.table(folder), table, state.scratch)
 
 
-def make_table(task: TableTask) -> None:
-    """Save the table of some shards of a pool that others wrote."""
+def make_table(task: TableTask) -> list[str]:
+    """Save the table of some shards of a pool that others wrote; return the BLAKE3 of each shard.
+
+    Raises: InputError for a shard that cannot be read or has not the rows that the index says.
+    """
     common = task.common
     pool = open_pool(common.pool, common.run)
     shards = slice(*task.shards)
     part = Pool(shards=pool.shards[shards], num_rows=pool.num_rows[shards])
+    # First, so that the disk is read front to back, and once for all that follows.
+    digests = [blake3().update_mmap(shard.path).hexdigest() for shard in part.shards]
     table = part.table(common.cls_id, common.sep_id)
     _continue_documents(table, pool, task)
     _save(common.state.table(task.table), table, common.state.scratch)
+    return digests
 
 
 def _continue_documents(table: Table, pool: Pool, task: TableTask) -> None:
     """Count the chunks that documents at the edges of a table have beyond it."""
     (start, stop), (first, end) = task.rows, task.around
-    if start == stop:
+    if start == stop or any(shard.columns.id < 0 for shard in pool.shards):
         return
     names = pool.document_ids(np.array([start, stop - 1]))
     before = _count_equal(pool, names[0], range(start - 1, first - 1, -1))

@@ -52,6 +52,8 @@ class Common:
     """A name for this run, so that no files mapped in an earlier one are used."""
     key: str
     """Fingerprint of all that decides the bytes."""
+    stamp: str
+    """Changes whenever a file of the pool may have, which what is laid out on disk must notice."""
     order: OrderKey
     """Which permutation."""
     batch_size: int

@@ -64,7 +64,7 @@ def _write(task: OrderTask, rows: FileRows, path: Path, beside_path: Path) -> di
         make_writer(path, common) as writer,
         provenance.ProvenanceWriter(beside_path, task.first_row, places) as beside,
     ):
-        for start, stop in _split(viewed):
+        for start, stop in _split(np.maximum(viewed, rows.records["length"])):
             block = rows.read(start, stop)
             part = rows.records[start:stop]
             stored = _offsets(part["length"].astype(np.int64))
@@ -93,7 +93,10 @@ def _offsets(lengths: Int64Array) -> Int64Array:
 
 
 def _split(lengths: Int64Array) -> list[tuple[int, int]]:
-    """Split rows into blocks that each end with the row that fills 4 Mi ids."""
+    """Split rows into blocks that each end with the row that fills 4 Mi ids.
+
+    lengths: int64 [num_rows], of a row the ids stored or those under the view, whichever are more.
+    """
     blocks = []
     ends = np.cumsum(lengths)
     start = 0

@@ -37,7 +37,15 @@ class Columns:
 
         Raises: InputError for columns without ids in a type that is known.
         """
-        names, encodings = shard["column_names"], shard["column_encodings"]
+        names: Any = shard.get("column_names")
+        encodings: Any = shard.get("column_encodings")
+        given: Any = shard.get("column_sizes")
+        if not _are_columns(names, encodings, given):
+            raise InputError(
+                f"{where}: got an entry whose columns cannot be told, expected column_names, "
+                "column_encodings and column_sizes of one length",
+                "build or pull the index again",
+            )
         ids = names.index(_IDS) if _IDS in names else -1
         dtype = encodings[ids].removeprefix("ndarray:") if ids >= 0 else ""
         name = names.index(_ID) if _ID in names else -1
@@ -47,7 +55,7 @@ class Columns:
                 f"{where}: got columns {got}; expected {_IDS} as ndarray:"
                 f"{' or '.join(_DTYPES)}, and {_ID}, if there is one, as str"
             )
-        sizes = tuple(size or 0 for size in shard["column_sizes"])
+        sizes = tuple(size or 0 for size in given)
         return cls(sizes=sizes, ids=ids, id=name, dtype=dtype)
 
     @property
@@ -58,3 +66,13 @@ class Columns:
     def packed(self) -> Int64Array:
         """Return all of this for compiled loops: int64 [3 + num_columns]."""
         return np.array([self.item_bytes, self.ids, self.id, *self.sizes], np.int64)
+
+
+def _are_columns(names: Any, encodings: Any, sizes: Any) -> bool:
+    """Tell whether these lists go together; a compiled loop believes the sizes."""
+    if not all(isinstance(one, list) for one in (names, encodings, sizes)):
+        return False
+    if not len(names) == len(encodings) == len(sizes):
+        return False
+    spelled = all(isinstance(one, str) for one in (*names, *encodings))
+    return spelled and all(size is None or (type(size) is int and size > 0) for size in sizes)

@@ -8,7 +8,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
 import numpy as np
@@ -89,7 +89,7 @@ class Pool:
         """Put the ids of rows, one after the other, into an array of `narrowest` or uint32."""
         starts = np.cumsum(lengths) - lengths
         for shard, where, local in self._by_shard(rows):
-            shard.gather(local, out, starts[where])
+            shard.gather(local, lengths[where], out, starts[where])
             self._count_mapped(
                 shard, len(local), int(lengths[where].sum()) * shard.columns.item_bytes
             )
@@ -149,7 +149,11 @@ class Pool:
         """Return what an order needs to know of every row: `ROW_DTYPE` [num_rows]."""
         tables = self._each(lambda shard: table_of(shard, cls_id, sep_id))
         table = np.concatenate([np.empty(0, ROW_DTYPE), *tables])
-        table["chunk"], table["num_chunks"] = number_chunks(table["document"])
+        if all(shard.columns.id >= 0 for shard in self.shards):
+            table["chunk"], table["num_chunks"] = number_chunks(table["document"])
+        else:
+            # Rows without an id are taken to be of a document each.
+            table["chunk"], table["num_chunks"] = 0, 1
         return table
 
     def _each(self, read: Callable[[MdsShard], Sized]) -> list[Sized]:
@@ -186,9 +190,10 @@ def _read_index(path: Path) -> list[dict[str, Any]]:
     try:
         entries: list[dict[str, Any]] = json.loads(path.read_bytes())["shards"]
         for entry in entries:
-            if not (isinstance(entry["samples"], int) and entry["raw_data"]["basename"]):
+            inside = PurePosixPath(entry["raw_data"]["basename"])
+            if type(entry["samples"]) is not int or entry["samples"] < 0:
                 raise ValueError
-            if len(entry["column_names"]) != len(entry["column_encodings"]):
+            if not inside.name or inside.is_absolute() or ".." in inside.parts:
                 raise ValueError
     except OSError as error:
         raise InputError(

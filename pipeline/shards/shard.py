@@ -81,11 +81,15 @@ class MdsShard:
         self.check(_read_lengths(self.data, self.row_offsets, self.columns.packed(), lengths))
         return lengths
 
-    def gather(self, rows: Int64Array, out: NDArray[Any], starts: Int64Array) -> None:
-        """Copy the ids of `rows` into `out`, row `rows[i]` from position `starts[i]`."""
-        self.check(
-            _copy_rows(self.data, self.row_offsets, rows, self.columns.packed(), out, starts)
-        )
+    def gather(
+        self, rows: Int64Array, lengths: Int64Array, out: NDArray[Any], starts: Int64Array
+    ) -> None:
+        """Copy the ids of `rows` into `out`, row `rows[i]` from position `starts[i]`.
+
+        Raises: InputError for a row that cannot be read or has not `lengths[i]` ids.
+        """
+        columns = self.columns.packed()
+        self.check(_copy_rows(self.data, self.row_offsets, rows, lengths, columns, out, starts))
 
     def names(self, rows: Int64Array) -> tuple[Uint8Array, Int64Array]:
         """Return the ids of rows' documents as UTF-8: uint8 [num_bytes], int64 [num_rows + 1].
@@ -150,6 +154,8 @@ def _locate_column(
         if i == column:
             found_at, found_bytes = position, num_bytes
         position += num_bytes
+        if num_bytes < 0 or position > stop:
+            return nowhere
     return (found_at, found_bytes) if position == stop else nowhere
 
 
@@ -187,6 +193,7 @@ def _copy_rows(
     data: Uint8Array,
     row_offsets: Uint32Array,
     rows: Int64Array,
+    lengths: Int64Array,
     columns: Int64Array,
     out: NDArray[Any],
     starts: Int64Array,
@@ -195,7 +202,7 @@ def _copy_rows(
     for i in range(rows.size):
         position, length = _locate_ids(data, row_offsets, rows[i], columns)
         start = starts[i]
-        if length < 0 or start < 0 or start + length > out.size:
+        if length < 0 or length != lengths[i] or start < 0 or start + length > out.size:
             return int(max(rows[i], 0))
         body = data[position : position + length * item_bytes]
         target = out[start : start + length]

@@ -37,12 +37,20 @@ def read_manifest(path: Path) -> Manifest:
     try:
         content = json.loads(data)
         whole = content["format"] == FORMAT and manifest_bytes(content) == data
-        whole = whole and _is_shaped(content)
     except (ValueError, TypeError, KeyError, AttributeError):
         whole = False
     if not whole:
         raise MismatchError(
             f"{path}: is not as it was written: its digest does not match its content",
+            "build again to write it",
+        )
+    try:
+        shaped = _is_shaped(content)
+    except (TypeError, KeyError, AttributeError):
+        shaped = False
+    if not shaped:
+        raise MismatchError(
+            f"{path}: got a manifest of {content.get('code')} that lacks what this version reads",
             "build again to write it",
         )
     manifest: Manifest = content
@@ -61,8 +69,14 @@ def _is_shaped(content: Manifest) -> bool:
     for source in content["sources"].values():
         for record in source["partitions"]:
             paths += [record["task"], record["folder"], *record["files"]]
-    named = isinstance(content["mixture"]["fingerprint"], str) and "key" in content["order"]
-    return named and all(_is_inside(path) for path in paths)
+    order = content["order"]
+    for window in order["windows"]:
+        if not isinstance(window["first_row"] + window["num_rows"], int):
+            return False
+    told = {"key", "format", "view", "ledger", "num_samples", "num_rows"} <= order.keys()
+    told = told and {"cls_id", "sep_id"} <= content["tokenizer"].keys()
+    named = isinstance(content["mixture"]["fingerprint"], str)
+    return told and named and all(_is_inside(path) for path in paths)
 
 
 def _is_inside(path: str) -> bool:

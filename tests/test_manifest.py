@@ -27,6 +27,9 @@ FORGED: dict[str, Callable[[Manifest], object]] = {
     "no files": lambda m: m.pop("files"),
     "no mixture": lambda m: m.pop("mixture"),
     "no order key": lambda m: m["order"].pop("key"),
+    "no ledger": lambda m: m["order"].pop("ledger"),
+    "no rows of a window": lambda m: m["order"]["windows"][1].pop("num_rows"),
+    "no id that starts a sequence": lambda m: m["tokenizer"].pop("cls_id"),
     "sizes that are none": lambda m: m["files"]["train/index.json"].update(bytes="1"),
     "sources that are none": lambda m: m.update(sources=[]),
 }
@@ -38,7 +41,7 @@ def test_a_manifest_that_is_well_signed_and_wrong_is_refused(what: str, tmp_path
     FORGED[what](forged)
     path = tmp_path / "manifest.json"
     path.write_bytes(manifest_bytes(forged))
-    with pytest.raises(MismatchError, match="is not as it was written"):
+    with pytest.raises(MismatchError, match=r"got a manifest of ettin-data \S+ that lacks what"):
         read_manifest(path)
 
 

@@ -259,3 +259,14 @@ def test_an_index_that_cannot_be_believed_is_an_error(tmp_path: Path, case: str)
     (tmp_path / "index.json").write_text(json.dumps(index))
     with pytest.raises(InputError, match=expected):
         Pool.open(tmp_path)
+
+
+@pytest.mark.parametrize("change", [b"\xff\xc3", b"\xc3\xc3", b"a\x80"])
+def test_an_id_that_is_no_utf_8_is_an_error(tmp_path: Path, change: bytes) -> None:
+    write(tmp_path, [Row("é", [1]), Row("ab", [2])])
+    path = tmp_path / "shard.00000.mds"
+    pool = Pool.open(tmp_path)
+    assert pool.document_ids(np.array([1, 0])) == ["ab", "é"]
+    path.write_bytes(path.read_bytes().replace(b"ab", change))
+    with pytest.raises(InputError, match="got an id of a document that is no UTF-8"):
+        Pool.open(tmp_path).names(np.array([0, 1]))

@@ -100,6 +100,8 @@ class MdsShard:
             self.data, self.row_offsets, rows, self.columns.packed()
         )
         self.check(bad_row)
+        if not _is_utf8(names, offsets):
+            raise self._error("got an id of a document that is no UTF-8")
         return names, offsets
 
     def document_ids(self, rows: Int64Array) -> list[str]:
@@ -117,6 +119,18 @@ class MdsShard:
 
     def _error(self, what: str) -> InputError:
         return InputError(f"{self.path}: {what}", "build or pull it again")
+
+
+def _is_utf8(names: Uint8Array, offsets: Int64Array) -> bool:
+    """Tell whether each name is UTF-8: all of them are, and none begins inside a character."""
+    starts = offsets[:-1][np.diff(offsets) > 0]
+    if ((names[starts] & 0xC0) == 0x80).any():
+        return False
+    try:
+        names.tobytes().decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 @njit(cache=True, nogil=True)

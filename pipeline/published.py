@@ -14,13 +14,12 @@ from typing import Any
 
 from pipeline.errors import InputError, MismatchError, OutputError
 from pipeline.files import publish
-from pipeline.layout import MANIFEST
-from pipeline.ledger import DIGEST_BYTES, Ledger, Span, join, multiset_of, row_digests
+from pipeline.layout import MANIFEST, ORDER
+from pipeline.ledger import Ledger, Span, join, multiset_of, root_of_multiset, row_digests
 from pipeline.manifest import FORMAT as BUILD_FORMAT
 from pipeline.manifest import Manifest, manifest_bytes, read_manifest
 from pipeline.ordered import MdsRows, PublishedOrder, open_rows
 from pipeline.remote import HubFolder, is_remote
-from pipeline.shards.pool import Pool
 
 FORMAT = "ettin-order-v1"
 Show = Callable[[str, int, int], None]
@@ -57,9 +56,10 @@ def manifest_windows(manifest: Manifest) -> tuple[Window, ...]:
     Raises: KeyError or TypeError when it tells of none.
     """
     holder = manifest if manifest["format"] == FORMAT else manifest["order"]
+    folders = [PurePosixPath(one["folder"]).as_posix() for one in holder["windows"]]
     return windows_of(
-        (PurePosixPath(one["folder"]).name, one["num_rows"], one["multiset_root"])
-        for one in holder["windows"]
+        (folder.removeprefix(f"{ORDER}/"), one["num_rows"], one["multiset_root"])
+        for folder, one in zip(folders, holder["windows"], strict=True)
     )
 
 
@@ -67,6 +67,31 @@ def manifest_ledger(manifest: Manifest) -> Ledger:
     """Return the ledger of a manifest of either kind. Raises: as `Ledger.from_description`."""
     holder = manifest if manifest["format"] == FORMAT else manifest["order"]
     return Ledger.from_description(holder["ledger"])
+
+
+def format_of(path: Path) -> str | None:
+    """Return the format that a manifest says it is of, whether it is whole or not.
+
+    None where there is none, or nothing that names a format.
+    """
+    try:
+        written = json.loads(path.read_bytes())["format"]
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+    return written if isinstance(written, str) else None
+
+
+def is_output(folder: Path) -> bool:
+    """Tell whether a folder is the output of a build, whole or not, by its manifest.
+
+    Beside a published order may lie a manifest of it, or one that has nothing to do with us.
+    """
+    path = folder / MANIFEST
+    if not path.is_file():
+        return False
+    written = format_of(path)
+    # One that cannot be read any more is a build's where its rows are.
+    return written == BUILD_FORMAT or (written != FORMAT and (folder / ORDER).is_dir())
 
 
 def read_either(path: Path) -> Manifest:
@@ -103,7 +128,10 @@ def read_either(path: Path) -> Manifest:
         ledger = manifest_ledger(content)
         windows = manifest_windows(content)
     except MismatchError as error:
-        raise InputError(error.message, "get the manifest again") from error
+        raise InputError(
+            error.message,
+            "get the manifest again, or make it again with this version of ettin-data",
+        ) from error
     except KeyError as error:
         raise InputError(
             f"{path}: has no {error}, which manifests of this version have",
@@ -145,14 +173,13 @@ def digest_order(where: str, report: Show) -> Manifest:
             multiset += multiset_of(digests)
             num_tokens += len(block.ids)
             report("digest", span.num_rows, rows.num_rows)
-        root = (multiset % (1 << 8 * DIGEST_BYTES)).to_bytes(DIGEST_BYTES, "little").hex()
         described.append(
             {
                 "folder": window.name,
                 "first_row": window.start,
                 "num_rows": window.stop - window.start,
                 "num_tokens": num_tokens,
-                "multiset_root": root,
+                "multiset_root": root_of_multiset(multiset),
             }
         )
     return {
@@ -167,13 +194,27 @@ def digest_order(where: str, report: Show) -> Manifest:
     }
 
 
-def write_order_manifest(content: Manifest, path: Path) -> None:
-    """Publish a manifest of a published order as one file.
+def check_order_manifest_path(path: Path) -> None:
+    """Check that a manifest of a published order may be written to a path.
 
-    Raises: OutputError when it cannot be written.
+    Raises: OutputError when something is there that is no such manifest.
     """
     if path.is_dir():
         raise OutputError(f"{path}: got a folder, expected the name of a file to write")
+    if path.exists() and not (path.is_file() and format_of(path) == FORMAT):
+        raise OutputError(
+            f"{path}: got something that is no manifest of a published order, expected such a one, "
+            "or nothing, since it would be replaced",
+            "name a file that is not there yet, or remove this one first",
+        )
+
+
+def write_order_manifest(content: Manifest, path: Path) -> None:
+    """Publish a manifest of a published order as one file, in place of an older one.
+
+    Raises: OutputError when it cannot be written, or something else is there.
+    """
+    check_order_manifest_path(path)
     with publish(path, path.absolute().parent) as temporary:
         temporary.write_bytes(manifest_bytes(content))
 
@@ -181,18 +222,26 @@ def write_order_manifest(content: Manifest, path: Path) -> None:
 def _open(where: str) -> tuple[PublishedOrder | MdsRows, tuple[Window, ...], str | None]:
     """Open rows; return them, their windows, and their view if it is known."""
     rows = open_rows(where, wrap=True)
-    own = Path(where) / MANIFEST
-    view = read_either(own)["order"]["view"] if own.is_file() else None
-    windows = _folders(rows.pool) if isinstance(rows, MdsRows) else order_windows(rows)
+    own = Path(where)
+    # What a manifest of a published order that lies beside it says may be of other rows.
+    view = read_either(own / MANIFEST)["order"]["view"] if is_output(own) else None
+    windows = _folders(rows) if isinstance(rows, MdsRows) else order_windows(rows)
     return rows, windows, view
 
 
-def _folders(pool: Pool) -> tuple[Window, ...]:
+def _folders(rows: MdsRows) -> tuple[Window, ...]:
     """Return the folders of a pool's shards, those of one folder that follow one another as one."""
-    counted = zip(pool.shards, pool.num_rows.tolist(), strict=True)
+    root = Path(rows.where)
+    counted = zip(rows.pool.shards, rows.pool.num_rows.tolist(), strict=True)
     groups = groupby(counted, key=lambda one: one[0].path.parent)
     return windows_of(
-        (folder.name, sum(num_rows for _, num_rows in group), None) for folder, group in groups
+        (
+            # Shards that lie in no folder are named by that of the pool.
+            folder.name if folder == root else folder.relative_to(root).as_posix(),
+            sum(num_rows for _, num_rows in group),
+            None,
+        )
+        for folder, group in groups
     )
 
 

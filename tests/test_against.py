@@ -21,7 +21,7 @@ from orders_made import Row, read_rows, write_order
 from strategies import QUICK
 
 from pipeline.errors import InputError, MixtureError, NotThereError, PipelineError
-from pipeline.ledger import Span, join, multiset_of, row_digests
+from pipeline.ledger import Span, join, multiset_of, root_of_multiset, row_digests
 from pipeline.manifest import manifest_bytes
 from pipeline.ordered import open_rows
 from pipeline.published import digest_order, write_order_manifest
@@ -30,7 +30,9 @@ from pipeline.verify import Report, as_json, choose, compare, lines, verify_agai
 from pipeline.verify.compare import compare_rows, digest_rows
 from pipeline.verify.declared import declared_differences
 from pipeline.verify.onward import Onward
-from pipeline.verify.values import Finding
+from pipeline.verify.opposite import open_opposite
+from pipeline.verify.scope import Scope
+from pipeline.verify.values import Finding, Output
 
 GOLDEN = Path(__file__).parents[2] / "shared" / "golden"
 WINDOWS = [848, 848, 864, 128]
@@ -435,6 +437,167 @@ def test_what_does_not_change_rows_is_no_finding(viewed: dict[str, Path]) -> Non
     assert [finding.kind for finding in report.findings] == ["view"]
 
 
+# ---- an output without a pool
+
+AS_FINISHED = ("global_batch_size=16", "max_seq_len=128", "window_tokens=100k")
+
+
+@pytest.fixture(scope="session")
+def replayed(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The pool of `finished` in its own order, in another, and as stored; without the pool."""
+    folder = tmp_path_factory.mktemp("replayed")
+    made = {"same": ["view=encoder"], "other": ["view=encoder", "seed=22"], "stored": []}
+    for name, settings in made.items():
+        flags = [part for one in (*AS_FINISHED, *settings) for part in ("--set", f"order.{one}")]
+        where = folder / name
+        builds.run_well("order", finished / "train", "--out", where, *flags, "--workers", "1")
+        assert not (where / "train").exists()
+    return {name: folder / name for name in made}
+
+
+def test_without_a_pool_equal_rows_are_equal(
+    finished: Path, replayed: dict[str, Path], tmp_path: Path
+) -> None:
+    for ours in (replayed["same"], replayed["stored"]):
+        for what in ("", "manifest.json", "order"):
+            report = verify_against(ours, str(finished / what))
+            assert report.equal, lines(report)
+            assert (report.comparison.of, report.comparison.view) == ("order", "encoder")
+            assert all(verdict == EQUAL for verdict in verdicts(report))
+        assert verify_against(ours, digested(finished / "order", tmp_path / "order.json")).equal
+    assert verify_against(finished, str(replayed["stored"])).equal
+
+
+@pytest.mark.parametrize("form", ["output", "manifest", "digest", "order", "pool"])
+@pytest.mark.parametrize("own", ["same", "stored"])
+def test_without_a_pool_rows_that_differ_are_told_and_why_they_do_is_not_guessed(
+    finished: Path, replayed: dict[str, Path], tmp_path: Path, own: str, form: str
+) -> None:
+    other = replayed["other"]
+    what = {
+        "output": str(other),
+        "manifest": str(other / "manifest.json"),
+        "order": str(other / "order"),
+        "pool": str(finished / "train"),
+    }.get(form) or digested(other / "order", tmp_path / "order.json")
+    report = verify_against(replayed[own], what)
+    assert not report.equal
+    assert report.comparison.num_differing > 2600
+    windows = report.comparison.windows
+    assert len(windows) == 4
+    assert (windows[0].start, windows[-1].stop) == (0, NUM_ROWS)
+    is_unlabelled = form in ("digest", "order", "pool") and own == "stored"
+    assert report.comparison.view == ("stored" if is_unlabelled else "encoder")
+    [finding] = [one for one in report.findings if one.kind == "unknown"]
+    assert "the output has no pool of its own" in finding.text
+    assert ("encoder view that they are" in finding.text) == (own == "same")
+    kinds = {one.kind for one in report.findings} - {"unknown", "view"}
+    assert kinds == ({"seed"} if form in ("output", "manifest") else set())
+
+
+def test_without_a_pool_the_same_rows_in_another_order_are_known_as_such(
+    replayed: dict[str, Path], rows: list[Row], tmp_path: Path
+) -> None:
+    swapped = [*rows]
+    swapped[10], swapped[20] = rows[20], rows[10]
+    order = write_order(tmp_path / "order", swapped, WINDOWS)
+    report = verify_against(replayed["same"], str(order))
+    assert verdicts(report) == [(False, True, 2, 10), EQUAL, EQUAL, EQUAL]
+    narrow = [[one - 65536 if one > 32767 else one for one in row] for row in swapped]
+    order = write_order(tmp_path / "narrow", narrow, WINDOWS, kind=pa.int16())
+    report = verify_against(replayed["same"], str(order))
+    assert report.comparison.differing.tolist() == [10, 20]
+    assert [one.kind for one in report.findings] == ["dtype", "unknown"]
+
+
+def test_without_a_pool_another_view_is_compared_as_rows_are_or_refused(
+    replayed: dict[str, Path], viewed: dict[str, Path], tmp_path: Path
+) -> None:
+    ours = replayed["same"]
+    manifest = str(viewed["decoder"] / "manifest.json")
+    report = verify_against(ours, manifest)
+    assert not report.equal
+    assert report.comparison.view == "encoder"
+    assert "no pool to make the decoder view of" in report.comparison.why_view
+    # Theirs can be made encoder rows, ours cannot be made decoder rows.
+    assert verify_against(ours, str(viewed["stored"])).comparison.view == "encoder"
+    report = verify_against(ours, str(replayed["stored"]))
+    assert report.equal
+    report = verify_against(viewed["stored"], str(ours), rows=(0, 100))
+    assert report.comparison.view == "encoder"
+    for one, other in ((ours, replayed["other"]), (viewed["decoder"], ours)):
+        with pytest.raises(
+            InputError, match=r"--view decoder: the rows of .* are the encoder view"
+        ):
+            verify_against(one, str(other), view="decoder")
+
+
+def test_two_outputs_without_pools_of_two_views_differ(
+    finished: Path, replayed: dict[str, Path], tmp_path: Path
+) -> None:
+    flags = [part for one in (*AS_FINISHED, "view=decoder") for part in ("--set", f"order.{one}")]
+    decoder = tmp_path / "decoder"
+    builds.run_well("order", finished / "train", "--out", decoder, *flags, "--workers", "1")
+    report = verify_against(replayed["same"], str(decoder))
+    assert not report.equal
+    assert [one.kind for one in report.findings] == ["view", "unknown"]
+
+
+def test_a_pool_that_was_put_beside_its_order_is_searched(
+    finished: Path, replayed: dict[str, Path], rows: list[Row], tmp_path: Path
+) -> None:
+    out = shutil.copytree(replayed["same"], tmp_path / "out")
+    shutil.copytree(finished / "train", out / "train")
+    assert verify_against(out, str(finished / "train")).comparison.of == "pool"
+    report = verify_against(out, str(replayed["other"] / "order"))
+    assert [one.kind for one in report.findings] == ["seed or epoch"]
+    changed = [*rows[:7], *([one, 1, 2] for one in range(20)), *rows[27:]]
+    report = verify_against(out, str(write_order(tmp_path / "order", changed, WINDOWS)))
+    assert report.comparison.num_differing == 20
+    assert [one.kind for one in report.findings] == ["rows"]
+
+
+def test_a_pool_of_too_many_rows_is_not_searched(
+    finished: Path, rows: list[Row], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    num_samples = json.loads((finished / "manifest.json").read_bytes())["order"]["num_samples"]
+    order = str(write_order(tmp_path / "order", [*rows[:7], [1, 2], *rows[8:]], WINDOWS))
+    monkeypatch.setattr("pipeline.verify.explain.MOST_POOL_ROWS", num_samples)
+    assert [one.kind for one in verify_against(finished, order).findings] == ["rows"]
+    monkeypatch.setattr("pipeline.verify.explain.MOST_POOL_ROWS", num_samples - 1)
+    report = verify_against(finished, order)
+    [finding] = report.findings
+    assert (finding.kind, finding.evidence["num_pool_rows"]) == ("unknown", num_samples)
+    assert f"our pool has {num_samples:,} rows" in finding.text
+    assert report.comparison.differing.tolist() == [7]
+
+
+# ---- a manifest that lies beside rows
+
+
+def test_an_order_with_its_manifest_beside_it_is_an_order(
+    finished: Path, rows: list[Row], tmp_path: Path
+) -> None:
+    order = write_order(tmp_path / "order", rows, WINDOWS)
+    digested(order, order / "manifest.json")
+    report = verify_against(finished, str(order))
+    assert report.equal
+    assert report.kind == "published order"
+    (order / "manifest.json").write_text("{}")
+    assert verify_against(finished, str(order)).equal
+
+
+@pytest.mark.parametrize("data", [b"", b"[1]", b'{"format": "ettin-manifest-v0"}'])
+def test_an_output_whose_manifest_is_damaged_is_no_order(
+    finished: Path, tmp_path: Path, data: bytes
+) -> None:
+    out = tmp_path / "out"
+    shutil.copytree(finished / "order", out / "order")
+    (out / "manifest.json").write_bytes(data)
+    with pytest.raises(InputError, match="not as it was written"):
+        verify_against(finished, str(out))
+
+
 # ---- bad input
 
 
@@ -471,6 +634,24 @@ def test_a_part_that_the_other_side_does_not_have_is_refused(
         verify_against(finished, digested(order, tmp_path / "order.json"), rows=(1990, 2010))
 
 
+@pytest.mark.parametrize(
+    ("part", "said"),
+    [
+        ({"rows": (2, 40)}, "--rows 2:40: the order of"),
+        ({"steps": (2, 4)}, "--steps 2:4, rows 16:48: the order of"),
+        ({"window": 2}, "window 2, rows 848:1,696: the order of"),
+    ],
+)
+def test_rows_that_are_not_there_are_told_as_they_were_asked_for(
+    finished: Path, part: dict[str, Any], said: str
+) -> None:
+    asked = {"rows": None, "steps": None, "window": None, **part}
+    opposite = open_opposite(str(finished), "checkpoint")
+    scope = Scope.of(Output.open(finished), opposite, **asked, report=quiet)
+    with pytest.raises(NotThereError, match=f"^{said} .* has rows 0 to 19\n"):
+        scope.bounds("order", 20)
+
+
 def test_two_parts_at_once_are_refused(finished: Path) -> None:
     with pytest.raises(MixtureError, match="at most one"):
         verify_against(finished, str(finished), rows=(0, 1), window=1)
@@ -500,10 +681,10 @@ def _spoiled(spoil: Spoil) -> Callable[[Path, Path], None]:
             "not as it was written",
         ),
         (_spoiled(lambda m: m.update(format="ettin-manifest-v0")), "format 'ettin-manifest-v0'"),
-        (_spoiled(lambda m: m["order"].pop("ledger")), "has no 'ledger'"),
+        (_spoiled(lambda m: m["order"].pop("ledger")), "lacks what this version reads"),
         (_spoiled(lambda m: m["order"]["ledger"].update(num_rows=7)), "not as it was written"),
         (_spoiled(lambda m: m["order"]["windows"].pop()), "not as it was written"),
-        (_spoiled(lambda m: m["order"]["windows"][0].pop("num_rows")), "has no 'num_rows'"),
+        (_spoiled(lambda m: m["order"]["windows"][0].pop("num_rows")), "lacks what"),
     ],
 )
 def test_a_file_that_is_no_manifest_of_ours_is_refused(
@@ -748,7 +929,7 @@ def test_nodes_and_sums_do_not_depend_on_blocks(
     span = Span(start_row=0)
     span.add(digests)
     assert made.ledger.describe() == join([span]).describe()
-    assert made.multisets == (multiset_of(digests[start:stop]),)
+    assert made.multiset_roots == (root_of_multiset(multiset_of(digests[start:stop])),)
 
 
 # ---- the command

@@ -12,6 +12,7 @@ from orders_made import read_rows, write_order
 from pipeline.diff import as_json, diff, lines
 from pipeline.errors import InputError, MixtureError
 from pipeline.published import digest_order, write_order_manifest
+from pipeline.shards.mds import index_bytes, merge_indexes
 
 
 @pytest.fixture(scope="session")
@@ -125,6 +126,39 @@ def test_two_orders_differ_by_node_and_window(finished: Path, tmp_path: Path) ->
     assert found.order.first_rows == (2048, 2688)
     assert (found.order.num_same_windows, found.order.other_windows) == (3, ("checkpoint_000004",))
     assert "order: num_rows: 2,688 -> 2,687 (-1)" in lines(found)
+
+
+def test_folders_of_one_name_in_two_pools_are_told_apart(finished: Path, tmp_path: Path) -> None:
+    shards = sorted((finished / "train").glob("long/*/"))[0]
+    changed = sorted((finished / "train").glob("notes/*/"))[0]
+
+    def pool(name: str, folders: dict[str, Path]) -> str:
+        parts = []
+        for folder, origin in folders.items():
+            shutil.copytree(origin, tmp_path / name / folder)
+            parts.append((folder, json.loads((origin / "index.json").read_bytes())))
+        merged = index_bytes(merge_indexes(parts), merged=True)
+        (tmp_path / name / "index.json").write_bytes(merged)
+        return str(tmp_path / name)
+
+    old = pool("old", {"a/x": shards, "b/x": shards})
+    new = pool("new", {"a/x": changed, "b/x": shards})
+    order = diff(old, new).order
+    assert order is not None
+    assert (order.num_same_windows, order.other_windows) == (1, ("a/x",))
+
+
+def test_windows_of_one_name_are_compared_one_by_one(finished: Path, tmp_path: Path) -> None:
+    made = digest_order(str(finished / "order"), lambda *one: None)
+    for window in made["windows"]:
+        window["folder"] = "same"
+    paths = [tmp_path / "one.json", tmp_path / "other.json"]
+    write_order_manifest(made, paths[0])
+    made["windows"][1]["multiset_root"] = "00" * 32
+    write_order_manifest(made, paths[1])
+    order = diff(str(paths[0]), str(paths[1])).order
+    assert order is not None
+    assert (order.num_same_windows, order.other_windows) == (3, ("same",))
 
 
 def test_what_tells_nothing_in_common_is_refused(small: Path, finished: Path) -> None:

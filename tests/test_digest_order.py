@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -86,7 +87,7 @@ def test_the_folders_of_a_pool_are_its_windows(finished: Path, built: dict[str, 
     assert made["num_rows"] == built["order"]["num_samples"]
     partitions = [one for source in built["sources"].values() for one in source["partitions"]]
     assert {one["folder"]: one["num_rows"] for one in made["windows"]} == {
-        one["folder"].rpartition("/")[2]: one["chunks"]["drawn"] for one in partitions
+        one["folder"].removeprefix("train/"): one["chunks"]["drawn"] for one in partitions
     }
 
 
@@ -110,11 +111,62 @@ def test_any_changed_byte_is_seen(finished: Path, tmp_path: Path) -> None:
             read_either(path)
 
 
+@pytest.mark.parametrize("key", ["ledger", "windows"])
+def test_a_manifest_of_another_version_is_told_by_what_it_lacks(
+    finished: Path, tmp_path: Path, key: str
+) -> None:
+    path = tmp_path / "order.json"
+    made = digest(finished / "order")
+    del made[key]
+    path.write_bytes(manifest_bytes(made))
+    with pytest.raises(InputError, match=f"has no '{key}', which manifests of this version have"):
+        read_either(path)
+
+
 def test_a_folder_is_not_written_over(finished: Path, tmp_path: Path) -> None:
     (tmp_path / "kept").write_text("kept")
     with pytest.raises(OutputError, match="got a folder"):
         write_order_manifest(digest(finished / "order"), tmp_path)
     assert os.listdir(tmp_path) == ["kept"]
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "shard.00000.mds", "empty"])
+def test_what_is_no_manifest_of_an_order_is_not_written_over(
+    finished: Path, tmp_path: Path, name: str
+) -> None:
+    path = tmp_path / name
+    if name == "manifest.json":
+        shutil.copyfile(finished / name, path)
+    elif name != "empty":
+        shutil.copyfile(next((finished / "train").rglob(name)), path)
+    else:
+        path.write_bytes(b"")
+    before = path.read_bytes()
+    with pytest.raises(OutputError, match="no manifest of a published order") as caught:
+        write_order_manifest(digest(finished / "order"), path)
+    assert caught.value.hint
+    assert path.read_bytes() == before
+    assert [one.name for one in tmp_path.iterdir()] == [name]
+
+
+def test_what_is_no_file_is_not_written_over(finished: Path, tmp_path: Path) -> None:
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    with pytest.raises(OutputError, match="no manifest of a published order"):
+        write_order_manifest(digest(finished / "order"), path)
+    assert path.is_fifo()
+
+
+def test_an_order_is_digested_again_beside_its_manifest(
+    finished: Path, built: dict[str, Any], tmp_path: Path
+) -> None:
+    order = shutil.copytree(finished / "order", tmp_path / "order")
+    path = order / "manifest.json"
+    write_order_manifest(digest(order), path)
+    made = digest(order)
+    assert (made["ledger"], made["view"]) == (built["order"]["ledger"], None)
+    write_order_manifest(made, path)
+    assert read_either(path)["ledger"] == built["order"]["ledger"]
 
 
 def test_progress_is_told(finished: Path) -> None:

@@ -16,6 +16,8 @@ from pipeline.errors import InputError
 from pipeline.tokenizer import load
 from pipeline.verify import compare, explain_rows, neighbours, values, verify_against
 from pipeline.verify.explain import explain_dtype
+from pipeline.verify.explain_edits import Changes
+from pipeline.verify.explain_pool import Arrangement, Edit, partitions_of
 from pipeline.verify.values import Finding
 
 REFERENCE = Path(__file__).parents[2] / "shared" / "golden"
@@ -283,6 +285,32 @@ def test_a_single_altered_id_is_put_down_to_its_document(
     found = only(findings(made("whole"), theirs), "rows")
     assert found.evidence["num_rows"] == 1
     assert f"{_row_of(whole, 300)} (document " in found.text
+
+
+@pytest.mark.parametrize(
+    ("unknown", "num_rows", "said"),
+    [
+        ([2], 8, "1 row is not in our pool, where ours has others: 1 of the rows from row 3 of "),
+        ([2, 5], 2, "2 rows are not in our pool, where ours has others: row 3 of "),
+    ],
+)
+def test_altered_rows_are_named_in_words_that_can_be_read(
+    made: Made, unknown: list[int], num_rows: int, said: str
+) -> None:
+    output = values.Output.open(made("whole"))
+    parts = partitions_of(output)
+    arrangement = Arrangement(
+        parts=parts, order=np.arange(len(parts.names)), row_of=np.arange(parts.bounds[-1])
+    )
+    edit = Edit(
+        first=3, place=3, num_ours=num_rows, num_theirs=num_rows,
+        unknown=np.array(unknown), moved=np.empty(0, np.int64),
+    )  # fmt: skip
+    changes = Changes(output, arrangement, [edit], np.arange(100, 200))
+    [finding] = changes.findings(len(arrangement.row_of))
+    assert finding.text.startswith(said)
+    where = "at position 2" if len(unknown) == 1 else "first at position 2"
+    assert finding.text.endswith(f" to row {2 + num_rows} of {parts.names[0]}, {where}")
 
 
 @pytest.mark.parametrize(

@@ -428,6 +428,16 @@ def test_steps_that_fall_or_are_not_those_of_the_name_are_told(tmp_path: Path) -
         order.steps_of(5, 6)
 
 
+@pytest.mark.parametrize("statistics", [True, False])
+def test_steps_beyond_int64_are_told(tmp_path: Path, statistics: bool) -> None:
+    steps = pa.array([1, 1 << 63], pa.uint64())
+    table = pa.table({"input_ids": pa.array(made(2), UINT32), "step": steps})
+    pq.write_table(table, tmp_path / "a.parquet", write_statistics=statistics)
+    told = r"a\.parquet: got step 9223372036854775808, expected numbers below 2\^63"
+    with pytest.raises(InputError, match=told):
+        read(open_rows(tmp_path / "a.parquet"))
+
+
 @pytest.mark.parametrize("keep", [0, 3, 40, -9, -1])
 def test_a_damaged_file_is_told(tmp_path: Path, keep: int) -> None:
     path = write(tmp_path / "a.parquet", made(300), [1] * 300)
@@ -611,6 +621,47 @@ def test_an_output_is_opened_at_its_order(tmp_path: Path) -> None:
     write(tmp_path / "order/steps.parquet", made(1), [1])
     assert read(open_rows(tmp_path)) == rows
     assert read(open_rows(str(tmp_path))) == rows
+
+
+def test_an_order_without_a_step_has_no_rows(tmp_path: Path) -> None:
+    write(tmp_path / "order/steps.parquet", [], [])
+    for where in (tmp_path, tmp_path / "order"):
+        order = published(open_rows(where))
+        assert (order.num_rows, order.windows, order.phases, order.files) == (0, (), (), ())
+        assert (order.granularity, order.dtype, order.num_bytes_read) == ("sequence", "uint32", 0)
+        assert read(order) == []
+        assert order.steps_of(1, 1) == (0, 0)
+        with pytest.raises(NotThereError, match="got rows 0 to 1, expected a range within 0 to 0"):
+            read(order, 0, 1)
+        with pytest.raises(NotThereError, match="got steps 1 to 2, expected a range within 1 to 1"):
+            order.steps_of(1, 2)
+        with pytest.raises(NotThereError, match="got window 1, an order without any"):
+            order.window(1)
+        with pytest.raises(NotThereError, match="got phase 'ext', an order without any"):
+            order.phase("ext")
+
+
+def test_an_order_whose_files_are_gone_is_not_taken_for_one_without_a_step(tmp_path: Path) -> None:
+    write(tmp_path / "order/steps.parquet", made(1), [1])
+    with pytest.raises(InputError, match=r"got steps\.parquet, expected an order"):
+        open_rows(tmp_path)
+    (tmp_path / "order/steps.parquet").write_bytes(b"no parquet")
+    with pytest.raises(InputError, match=r"got steps\.parquet, expected an order"):
+        open_rows(tmp_path)
+
+
+def test_an_address_that_is_not_read_is_told_as_it_was_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address = "https://huggingface.co/datasets/org/order"
+    with pytest.raises(InputError, match=f"{address}: got an address, expected the path") as caught:
+        open_rows(address)
+    assert "hf://datasets/ORG/NAME" in str(caught.value.hint)
+    pool(tmp_path / "pool", 3)
+    with serve(tmp_path / "pool") as server:
+        monkeypatch.setenv("HF_ENDPOINT", server.endpoint)
+        with pytest.raises(InputError, match="got MDS shards, expected published parquet"):
+            open_rows(server.where())
 
 
 def test_where_there_is_no_order_it_is_told_what_was_looked_for(tmp_path: Path) -> None:

@@ -122,6 +122,31 @@ def test_rows_and_documents_lead_to_one_another(
     assert provenance.document("is in none, being long") == []
 
 
+def test_files_come_by_their_numbers_and_not_as_text(tmp_path: Path) -> None:
+    names = [
+        "checkpoint_000002/steps_000001_to_000100", "checkpoint_000002/steps_999901_to_1000000",
+        "checkpoint_000002/steps_1000001_to_1000100", "checkpoint_999999/steps_000001_to_000100",
+        "checkpoint_1000000/steps_000001_to_000100",
+    ]  # fmt: skip
+    origins = make_origins([("s", "f", f"d{row}") for row in range(10)])
+    folder = tmp_path / "provenance"
+    paths = [folder / f"{name}.parquet" for name in names]
+    for place, path in enumerate(paths):
+        write_file(path, origins[2 * place : 2 * place + 2])
+    write_documents(folder, paths, [2] * 5)
+    provenance = Provenance.open(folder)
+    assert provenance.num_rows == 10
+    assert provenance.rows(0, 10) == origins
+    assert provenance.rows(5, 7) == origins[5:7]
+    for name in ("checkpoint/steps_000001_to_000100", "checkpoint_000001/steps_x_to_y"):
+        other = folder / f"{name}.parquet"
+        other.parent.mkdir(exist_ok=True)
+        other.write_bytes(paths[0].read_bytes())
+        with pytest.raises(MismatchError, match="got a file of another name, expected one like"):
+            Provenance.open(folder)
+        other.unlink()
+
+
 @FEW
 @given(data=st.data(), made=documents.filter(len))
 def test_bytes_depend_on_rows_alone(

@@ -1,8 +1,12 @@
 """Ranges and listings from a server process on loopback, in good health and in bad."""
 
 import io
+import re
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
@@ -15,7 +19,7 @@ from order_server import COMMIT, Fault, Server, serve
 from strategies import QUICK
 
 from pipeline.errors import InputError
-from pipeline.remote import Client, HubFolder, Patience, RangeFile, is_remote
+from pipeline.remote import Client, HubFolder, Patience, RangeFile, check_local, is_remote
 
 FILE = "checkpoint_000001/steps_000001_to_000100.parquet"
 OTHER = "checkpoint_000002/steps_000001_to_000100.parquet"
@@ -327,6 +331,71 @@ def test_an_endpoint_that_is_no_address_is_told_at_once(
     assert sleeps == []
 
 
+@pytest.mark.parametrize("token", ["abc\ndef", "abc\x7f", "naïve", "ключ", "a\u2028b"])
+def test_a_token_that_cannot_be_sent_is_refused_and_not_shown(
+    server: Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, token: str
+) -> None:
+    told = "got a token with a line break or a letter that is not ASCII"
+    (tmp_path / "token").write_text(token)
+    with pytest.raises(InputError, match=f"/token: {told}"):
+        HubFolder.open(server.where())
+    (tmp_path / "token").write_bytes(b"\xff\xfe")
+    with pytest.raises(InputError, match=f"/token: {told}"):
+        HubFolder.open(server.where())
+    monkeypatch.setenv("HF_TOKEN", token)
+    with pytest.raises(InputError, match=f"HF_TOKEN: {told}") as caught:
+        HubFolder.open(server.where())
+    assert token not in str(caught.value)
+    assert server.counters()["log"] == []
+
+
+@contextmanager
+def serve_as_they_are(folder: Path) -> Iterator[str]:
+    """Serve files from a process of its own; yield its address."""
+    command = [sys.executable, "-u", "-m", "http.server", "--bind", "127.0.0.1", "0"]
+    process = subprocess.Popen(
+        command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
+    try:
+        assert process.stdout is not None
+        port = re.search(r"port (\d+)", process.stdout.readline())
+        assert port is not None
+        yield f"http://127.0.0.1:{port[1]}"
+    finally:
+        process.kill()
+        process.communicate(timeout=30)
+
+
+def test_answers_of_what_is_no_hub_are_told(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    api = tmp_path / "api/datasets/org/order"
+    for name in ("revision", "tree"):
+        (api / name).mkdir(parents=True)
+    patience = Patience(max_tries=1)
+    with serve_as_they_are(tmp_path) as endpoint:
+        monkeypatch.setenv("HF_ENDPOINT", endpoint)
+        monkeypatch.setenv("HF_HOME", str(tmp_path))
+        for said in ("{}", "[1]", "null", '{"sha": 7}'):
+            (api / "revision/main").write_text(said)
+            told = re.escape(f"order@main: got {said} from {endpoint}, expected its commit")
+            with pytest.raises(InputError, match=told) as caught:
+                HubFolder.open("hf://datasets/org/order", patience)
+            assert "no server of the Hub" in str(caught.value.hint)
+        (api / "revision/main").write_text(f'{{"sha": "{COMMIT}"}}')
+        for said in (
+            "{}", "[1]", "null", '"x"', '[{"type": "file"}]',
+            '[{"type": "file", "path": "a", "size": "7"}]', f"[{'1, ' * 100}1]",
+        ):  # fmt: skip
+            (api / "tree" / COMMIT).write_text(said)
+            told = f"order@{COMMIT}: got {re.escape(said[:50])}.* expected a list of its files"
+            with pytest.raises(InputError, match=told) as caught:
+                HubFolder.open("hf://datasets/org/order", patience)
+            assert len(caught.value.message) < 400
+        (api / "tree" / COMMIT).write_text('[{"type": "file", "path": "a", "size": 7}]')
+        assert HubFolder.open("hf://datasets/org/order", patience).num_bytes == {"a": 7}
+
+
 def test_a_proxy_that_the_environment_names_is_asked(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -353,3 +422,20 @@ def test_the_stand_in_speaks_to_the_client_library_as_it_does_to_us(server: Serv
 def test_an_address_is_no_path() -> None:
     assert is_remote("hf://datasets/org/order")
     assert not is_remote(Path("order"))
+
+
+@pytest.mark.parametrize(
+    "address", ["https://huggingface.co/datasets/a/b", "hf://datasets/a/b", "s3://bucket/pool"]
+)
+def test_an_address_where_a_path_is_wanted_is_shown_as_it_was_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, address: str
+) -> None:
+    with pytest.raises(InputError) as caught:
+        check_local(Path(address), "a pool")
+    assert caught.value.message == f"{address}: got an address, expected the path of a pool"
+    assert "only published parquet is read, as hf://datasets/ORG/NAME" in str(caught.value.hint)
+    # A folder may be called so all the same.
+    monkeypatch.chdir(tmp_path)
+    Path(address).mkdir(parents=True)
+    check_local(Path(address), "a pool")
+    check_local(Path("nowhere/at:/all"), "a pool")

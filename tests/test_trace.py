@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 
+import builds
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
@@ -17,6 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import QUICK, cuts
 
+from pipeline.cli.main import main
 from pipeline.errors import InputError, MismatchError, MixtureError, NotThereError
 from pipeline.manifest import manifest_bytes
 from pipeline.ordered import open_rows
@@ -31,7 +33,7 @@ from pipeline.provenance import (
     sort_tasks,
     write_index,
 )
-from pipeline.records import Rows
+from pipeline.records import Rows, RowSource
 from pipeline.shards.parquet import write_steps
 from pipeline.shards.pool import Pool
 from pipeline.tokenizer import Tokenizer, load
@@ -45,7 +47,8 @@ from pipeline.trace import (
     output,
     text_lines,
 )
-from pipeline.trace.find import find, find_ids, needles
+from pipeline.trace.find import find, find_ids
+from pipeline.trace.needles import needles
 
 # Every example publishes files, which waits for the disk.
 FEW = settings(QUICK, max_examples=20)
@@ -109,21 +112,39 @@ def write_output(
         num_tokens=np.zeros(len(steps), np.int64),
         sha256=[""] * len(steps),
     )
-    firsts = np.cumsum(windows) - windows
+    bounds = [0, *np.cumsum(windows).tolist()]
+    first_rows = [0, *ends.tolist()]
     order = {
         "key": "",
+        "format": "parquet",
+        "view": "stored",
+        "ledger": {},
+        "num_samples": len(rows) + num_dropped,
         "num_rows": len(rows),
         "num_rows_dropped": num_dropped,
         "windows": [
-            {"folder": f"order/{phase}_{n + 1:06d}", "first_step": int(first), "num_steps": number}
-            for n, (first, number) in enumerate(zip(firsts, windows, strict=True))
+            {
+                "folder": f"order/{phase}_{number:06d}",
+                "first_step": first,
+                "num_steps": stop - first,
+                "first_row": first_rows[first],
+                "num_rows": first_rows[stop] - first_rows[first],
+            }
+            for number, (first, stop) in enumerate(pairwise(bounds), 1)
         ],
     }
-    declared = {"tokenizer": {"revision": None}}
+    declared = {
+        "tokenizer": {"revision": None, "add_prefix_space": False},
+        "chunk": {"algorithm": "whole-v1"},
+    }
     manifest = {
         "format": "ettin-manifest-v1",
         "mixture": {"fingerprint": "", "declaration": declared},
-        "tokenizer": tokenizer or {"name": "modernbert", "sha256": ""},
+        "tokenizer": {
+            "cls_id": 0,
+            "sep_id": 1,
+            **(tokenizer or {"name": "modernbert", "sha256": ""}),
+        },
         "sources": {},
         "order": order,
         "files": {},
@@ -225,6 +246,7 @@ Ask = Callable[[Trace], object]
         (lambda t: t.positions.checkpoint("step"), "expected stepN or latest"),
         (lambda t: t.positions.checkpoint("3"), "expected stepN or latest"),
         (lambda t: t.positions.checkpoint("step9"), "no window ends, expected step4"),
+        (lambda t: t.positions.checkpoint("step" + "9" * 5000), "no window ends, expected step4"),
         (lambda t: t.positions.checkpoint("ext3"),
          "checkpoint ext3: got no checkpoint of phase 'checkpoint', expected stepN or latest\n"
          "hint: another phase is in another output"),
@@ -250,6 +272,17 @@ def test_an_order_without_a_step_has_no_positions(tmp_path: Path) -> None:
         trace.positions.checkpoint("latest")
     with pytest.raises(NotThereError, match=r"is in none of the 0 rows"):
         trace.document("d")
+
+
+def test_several_sources_have_a_document(tmp_path: Path) -> None:
+    write_output(tmp_path, [("a", "x"), ("b", "x")])
+    with pytest.raises(NotThereError, match="hint: 'a' and 'b' have a document of this id"):
+        Trace.open(tmp_path).document("x", "c")
+
+
+def test_an_id_that_is_no_unicode_is_refused(traced: Trace) -> None:
+    with pytest.raises(MixtureError, match=r"document '\\udcff': got an id that is no valid Unic"):
+        traced.document("\udcff")
 
 
 # Rows and documents.
@@ -335,11 +368,51 @@ def tokenizer() -> Tokenizer:
     return load("modernbert", add_prefix_space=False)
 
 
+@pytest.fixture(scope="module")
+def spacing() -> Tokenizer:
+    return load("modernbert", add_prefix_space=True)
+
+
+def spelled(
+    text: str, plain: Tokenizer, built: Tokenizer, *, reencodes: bool = False, joint: str = ""
+) -> list[str]:
+    """Return what is looked for, as texts in which `joint` stands between tokens."""
+    found = needles(text, plain, built, reencodes=reencodes)
+    return [joint.join(plain.decode_reference([id_]) for id_ in ids.tolist()) for ids in found]
+
+
 def test_a_text_is_looked_for_with_and_without_a_space(tokenizer: Tokenizer) -> None:
     for text in ("harbour", " harbour"):
-        spelled = [tokenizer.decode_reference(ids) for ids in needles(text, tokenizer)]
-        assert spelled == ["harbour", " harbour"]
-    assert [tokenizer.decode_reference(ids) for ids in needles(" ", tokenizer)] == [" "]
+        assert spelled(text, tokenizer, tokenizer) == ["harbour", " harbour"]
+    assert spelled(" ", tokenizer, tokenizer) == [" "]
+
+
+def test_a_text_is_looked_for_as_a_build_with_a_prefix_space_wrote_it(
+    tokenizer: Tokenizer, spacing: Tokenizer
+) -> None:
+    plain = ["at|  |sea", " at|  |sea"]
+    assert spelled("at  sea", tokenizer, tokenizer, joint="|") == plain
+    written = [" at|  | sea", "at|  | sea"]
+    assert spelled("at  sea", tokenizer, spacing, joint="|") == [*plain, *written]
+    # Where a chunk was encoded again, the prefix space has gone to the run of spaces.
+    again = [" at|   | sea", "at|   | sea", " at|    | sea", "at|    | sea"]
+    found = spelled("at  sea", tokenizer, spacing, reencodes=True, joint="|")
+    assert found == [*plain, *written, *again]
+    assert spelled("harbour", tokenizer, spacing, reencodes=True) == ["harbour", " harbour"]
+
+
+def test_a_text_is_looked_for_without_the_spaces_that_a_clean_up_takes(
+    tokenizer: Tokenizer,
+) -> None:
+    found = spelled("at . sea", tokenizer, tokenizer, reencodes=True)
+    assert found == ["at . sea", " at . sea", "at. sea", " at. sea"]
+
+
+def test_no_space_is_looked_for_in_place_of_special_tokens(
+    tokenizer: Tokenizer, spacing: Tokenizer
+) -> None:
+    found = needles("[CLS]", tokenizer, spacing, reencodes=True)
+    assert all(tokenizer.cls_id in ids for ids in found)
 
 
 @pytest.mark.parametrize(
@@ -347,7 +420,7 @@ def test_a_text_is_looked_for_with_and_without_a_space(tokenizer: Tokenizer) -> 
 )
 def test_texts_without_ids_are_refused(text: str, message: str, tokenizer: Tokenizer) -> None:
     with pytest.raises(MixtureError, match=message):
-        needles(text, tokenizer)
+        needles(text, tokenizer, tokenizer, reencodes=False)
 
 
 PASSAGE = "the copper lantern of the 東京 harbour"
@@ -377,15 +450,17 @@ def test_planted_passages_are_found_and_nothing_else(tmp_path: Path, tokenizer: 
         tokenizer={"name": "modernbert", "sha256": tokenizer.digest},
     )
     trace = Trace.open(tmp_path)
-    found = [*trace.find(PASSAGE, ListedRows(rows), trace.load_tokenizer())]
+    found = [*trace.find(trace.needles(PASSAGE), ListedRows(rows))]
     assert [origin for _, origin in found] == [origins[row] for row in (0, 1, 1, 5)]
     assert [match.row for match, _ in found] == [0, 1, 1, 5]
-    ids = [needle.tolist() for needle in needles(PASSAGE, tokenizer)]
+    ids = [needle.tolist() for needle in trace.needles(PASSAGE)]
     assert {(match.row, match.offset) for match, _ in found} == naive_find(rows, ids)
     for match, _ in found:
         text = tokenizer.decode_reference(rows[match.row][match.offset :])
         assert text.removeprefix(" ").startswith(PASSAGE)
-    assert [*trace.find("is not there", ListedRows(rows), tokenizer)] == []
+    told = "find: the text stands in none of the 7 rows of the order"
+    with pytest.raises(NotThereError, match=told):
+        next(trace.find(trace.needles("is not there"), ListedRows(rows)))
 
 
 def test_texts_of_rows_come_as_they_are_asked_for(
@@ -407,6 +482,13 @@ def test_texts_of_rows_come_as_they_are_asked_for(
 def test_an_output_that_is_none_or_not_whole_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="got no folder, expected the output of a build"):
         Trace.open(tmp_path / "nowhere")
+    with pytest.raises(InputError, match=r"got no manifest\.json, expected the output .*\n.*path"):
+        Trace.open(tmp_path)
+    (tmp_path / ".ettin").mkdir()
+    with pytest.raises(InputError, match=r"got no manifest\.json, .*\n.*run the build to its end"):
+        Trace.open(tmp_path)
+    with pytest.raises(InputError, match="hf://datasets/a/b: got an address, expected the path of"):
+        Trace.open(Path("hf://datasets/a/b"))
     write_output(tmp_path, [("a", "x")] * 3)
     steps = tmp_path / "order" / "steps.parquet"
     table = pq.read_table(steps)
@@ -440,11 +522,134 @@ def test_the_provenance_of_another_order_is_refused(tmp_path: Path) -> None:
 
 def test_other_rows_or_another_tokenizer_are_refused(traced: Trace, tokenizer: Tokenizer) -> None:
     with pytest.raises(MismatchError, match="got 1 ordered rows, manifest says 6"):
-        next(traced.find("text", ListedRows([[1]]), tokenizer))
+        next(traced.find([np.array([1], np.uint32)], ListedRows([[1]])))
     with pytest.raises(MismatchError, match="got 1 ordered rows, manifest says 6"):
         next(traced.texts([0], ListedRows([[1]]), tokenizer))
     with pytest.raises(MismatchError, match=r"modernbert: sha256 is .*, manifest says"):
         traced.load_tokenizer()
+
+
+# Builds with passages in them.
+
+NONCES = (
+    PASSAGE,
+    "def quartz(x):\n    return  x + 1\n\n\tpass",
+    "zeppelin  brim   fog\n\n  ember",
+    "glasswork\n    quixotic . marble 's  owl",
+    'said  "velvet !  heron',
+)
+BEFORE = ("", "\n", " ", '"', "  ", "so (", "end.\n\n")
+AFTER = ("", ".", " and", "\n", ")", "  or")
+MIXTURE = """\
+name: planted
+tokenizer: {{name: modernbert, add_prefix_space: {prefix}}}
+chunk: {chunk}
+sources: {{tales: {{from: {{path: tales.jsonl}}, tokens: all}}}}
+order: {{algorithm: feistel-v1, seed: 3, global_batch_size: 8, max_seq_len: 64, view: stored}}
+"""
+CUT = "{{algorithm: {}, size: 64, min_size: 32, skip_below: 4, seed: 42}}"
+WAYS = {
+    "reencode": ("true", CUT.format("ettin-reencode-v1")),
+    "slice": ("true", CUT.format("ettin-slice-v1")),
+    "whole": ("true", "{algorithm: whole-v1, size: 64}"),
+    "reencode, no prefix": ("false", CUT.format("ettin-reencode-v1")),
+}
+
+
+def tales() -> list[dict[str, str]]:
+    """Return documents of which each fourth has no passage, but words of one."""
+    made = []
+    for number in range(160):
+        passage = NONCES[number % len(NONCES)]
+        if number % 4 == 3:
+            passage = "  ".join(reversed(passage.split()))
+        before = builds.text(f"before-{number}", number % 83) if number % 9 else ""
+        after = builds.text(f"after-{number}", number % 61)
+        joints = BEFORE[number % len(BEFORE)], AFTER[number % len(AFTER)]
+        text = f"{before}{joints[0]}{passage}{joints[1]} {after}"
+        made.append({"id": f"tale-{number}", "text": text})
+    return made
+
+
+@pytest.fixture(scope="module", params=WAYS)
+def told(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, build_here: Build
+) -> Path:
+    """A build in which passages are planted, with chunks so small that many are cut."""
+    folder = tmp_path_factory.mktemp("told")
+    (folder / "tales.jsonl").write_bytes(builds.json_lines(tales()))
+    prefix, chunk = WAYS[request.param]
+    mixture = builds.write_mixture(folder, MIXTURE.format(prefix=prefix, chunk=chunk))
+    return build_here(mixture, folder / "out")
+
+
+def unspaced(text: str) -> str:
+    return "".join(text.split())
+
+
+def test_passages_of_a_build_are_found_however_it_wrote_them(
+    told: Path, tokenizer: Tokenizer
+) -> None:
+    trace, rows = Trace.open(told), open_rows(told)
+    lists = as_lists(rows)
+    texts = [unspaced(tokenizer.decode_reference(ids)) for ids in lists]
+    for passage in NONCES:
+        matches = [*trace.find(trace.needles(passage), rows)]
+        places = naive_find(lists, [ids.tolist() for ids in trace.needles(passage)])
+        assert {(match.row, match.offset) for match, _ in matches} == places
+        # What a build does to a text is to put spaces in and to take some out.
+        whole = {row for row, text in enumerate(texts) if unspaced(passage) in text}
+        found = {match.row for match, _ in matches}
+        assert found <= whole
+        assert len(found) > 10
+        # Of a tail that borrowed, one half of a passage may have been encoded again, and one not.
+        missed = trace.provenance.rows(0, rows.num_rows)
+        missed = [missed[row] for row in sorted(whole - found)]
+        assert len(missed) < 3
+        assert all(one.chunk == one.num_chunks - 1 > 0 for one in missed)
+        halves = "reencode" in trace.manifest["mixture"]["declaration"]["chunk"]["algorithm"]
+        assert not missed or (halves and passage != PASSAGE)
+
+
+def as_lists(rows: RowSource) -> list[list[int]]:
+    return [
+        block.ids[start:stop].tolist()
+        for block in rows.read(0, rows.num_rows)
+        for start, stop in pairwise(block.offsets)
+    ]
+
+
+@pytest.mark.parametrize("told", ["reencode"], indirect=True)
+def test_find_without_a_match_says_how_many_rows_there_are(
+    told: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    num_rows = open_rows(told).num_rows
+    message = f"find: the text stands in none of the {num_rows:,} rows of the order"
+    assert main(["trace", str(told), "--find", "no such passage", "--text"]) == 1
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.startswith(f"error: {message}\n")
+    assert main(["trace", str(told), "--find", "no such passage", "--json"]) == 1
+    assert json.loads(capsys.readouterr().out)["error"] == message
+    assert main(["trace", str(told), "--find", PASSAGE, "--text"]) == 0
+    assert "lantern of the 東京 harbour" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--checkpoint", "latest", "--text"], "--text: got --checkpoint, which shows no rows"),
+        (["--step", "1", "--tokenizer", "t.json"], "--tokenizer: got neither --find nor --text"),
+        (["--checkpoint", "latest", "--tokenizer", "t.json"], "--tokenizer: got neither --find"),
+        (["--step", "1", "--source", "a"], "--source: got no --document"),
+        (["--document", "\udcff"], r"document '\udcff': got an id that is no valid Unicode"),
+    ],
+)
+def test_options_without_a_use_are_refused(
+    traced: Trace, capsys: pytest.CaptureFixture[str], options: list[str], message: str
+) -> None:
+    assert main(["trace", str(traced.out), *options]) == 2
+    assert capsys.readouterr().err.startswith(f"error: {message}")
 
 
 # Answers in words.
@@ -510,6 +715,26 @@ def test_every_rows_document_of_a_golden_pool_leads_back_to_it(
             sightings[key] = trace.document(origin.document, origin.source)
         assert origin in sightings[key]
     assert sum(map(len, sightings.values())) == len(expected)
+    _check_find(trace, rows)
+
+
+def _check_find(trace: Trace, rows: RowSource) -> None:
+    """Look for some words of some rows; they must be found there, and where they stand alone."""
+    tokenizer = trace.load_tokenizer()
+    lists = as_lists(rows)
+    texts = [unspaced(tokenizer.decode_reference(ids)) for ids in lists]
+    num_tried = 0
+    for row in range(0, len(lists), len(lists) // 9):
+        tokens = [tokenizer.decode_reference([id_]) for id_ in lists[row]]
+        begins = [at for at, token in enumerate(tokens) if token[:1] == " " and token[1:].isalpha()]
+        passage = "".join(tokens[begins[3] : begins[12]]) if len(begins) > 12 else ""
+        # Decoded, a run of spaces is longer by a prefix space than what was encoded.
+        if passage.isprintable() and passage and "  " not in passage:
+            found = {match.row for match, _ in trace.find(trace.needles(passage), rows)}
+            assert row in found
+            assert all(unspaced(passage) in texts[other] for other in found)
+            num_tried += 1
+    assert num_tried > 1
 
 
 def expected_origins(golden: Path) -> list[tuple[str, str, int, int, int]]:

@@ -49,6 +49,12 @@ def _trace(parsed: argparse.Namespace) -> int:
 
     if parsed.source is not None and parsed.document is None:
         raise MixtureError("--source: got no --document, which it needs")
+    if parsed.text and parsed.checkpoint is not None:
+        raise MixtureError(
+            "--text: got --checkpoint, which shows no rows", "--window shows those of a window"
+        )
+    if parsed.tokenizer is not None and parsed.find is None and not parsed.text:
+        raise MixtureError("--tokenizer: got neither --find nor --text, one of which it needs")
     trace = Trace.open(parsed.folder)
     if parsed.checkpoint is not None:
         span = trace.positions.checkpoint(parsed.checkpoint)
@@ -69,8 +75,8 @@ def _found(parsed: argparse.Namespace, trace: "Trace") -> Iterator[tuple["Origin
     elif parsed.find is not None:
         from pipeline.ordered import open_rows
 
-        rows = open_rows(parsed.folder)
-        for match, origin in trace.find(parsed.find, rows, trace.load_tokenizer(parsed.tokenizer)):
+        ids = trace.needles(parsed.find, parsed.tokenizer)
+        for match, origin in trace.find(ids, open_rows(parsed.folder)):
             yield origin, match.offset
     else:
         yield from ((origin, None) for origin in trace.origins(_span(parsed, trace)))

@@ -1,5 +1,6 @@
 """Compare: what two sides say of themselves -> what of it differs. Pure, but for opening them."""
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -172,9 +173,9 @@ def _shards(record: dict[str, Any], files: dict[str, Any]) -> list[str]:
 
 def _compare_orders(old: Manifest, new: Manifest) -> OrderChange:
     one, other = manifest_ledger(old), manifest_ledger(new)
-    windows = [{w.name: w for w in manifest_windows(side)} for side in (old, new)]
-    names = sorted({*windows[0], *windows[1]})
-    same = [name for name in names if _is_same(windows[0].get(name), windows[1].get(name))]
+    before, after = (_windows(manifest_windows(side)) for side in (old, new))
+    keys = sorted({*before, *after})
+    same = [key for key in keys if _is_same(before.get(key), after.get(key))]
     told, retold = _order_counts(old), _order_counts(new)
     both = told.keys() & retold.keys()
     return OrderChange(
@@ -183,8 +184,20 @@ def _compare_orders(old: Manifest, new: Manifest) -> OrderChange:
         same_multiset=one.multiset == other.multiset and one.num_rows == other.num_rows,
         first_rows=_first_rows(one, other),
         num_same_windows=len(same),
-        other_windows=tuple(name for name in names if name not in same),
+        other_windows=tuple(name for name, number in keys if (name, number) not in same),
     )
+
+
+def _windows(windows: Iterable[Window]) -> dict[tuple[str, int], Window]:
+    """Return windows by name and by how many of that name came before, as one folder may twice."""
+    by_name: dict[str, list[Window]] = defaultdict(list)
+    for window in windows:
+        by_name[window.name].append(window)
+    return {
+        (name, number): window
+        for name, together in by_name.items()
+        for number, window in enumerate(together)
+    }
 
 
 def _is_same(one: Window | None, other: Window | None) -> bool:

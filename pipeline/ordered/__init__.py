@@ -7,7 +7,7 @@ from pipeline.layout import ORDER
 from pipeline.ordered.mds import MdsRows
 from pipeline.ordered.names import OrderFile, Window
 from pipeline.ordered.parquet import CLS_ID, PublishedOrder
-from pipeline.remote import is_remote
+from pipeline.remote import check_local, is_remote
 from pipeline.shards.mds import INDEX_NAME
 
 __all__ = ["MdsRows", "OrderFile", "PublishedOrder", "Window", "open_rows"]
@@ -19,14 +19,15 @@ def open_rows(
     """Open what lies at a path, or at an address `hf://datasets/ORG/NAME[@REVISION][/PATH]`.
 
     That is a parquet file, a folder of one window or of several, MDS shards under an `index.json`,
-    or the output of a build, of which the order is opened. For `wrap` and `cls_id` see
-    `PublishedOrder`.
+    or the output of a build, of which the order is opened; one without a step has no rows. For
+    `wrap` and `cls_id` see `PublishedOrder`.
 
     Raises: InputError when nothing of that kind is there.
     """
     if is_remote(where):
         return PublishedOrder.open_remote(str(where), wrap=wrap, cls_id=cls_id)
     path = Path(where)
+    check_local(path, "an order or a pool")
     if not path.exists():
         raise InputError(
             f"{path}: got nothing there, expected an order or a pool", "check the path"

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from pipeline.errors import InputError
 from pipeline.ordered.decode import Decoder, plain
-from pipeline.ordered.footer import IDS, STEP, Footer, read_footer
+from pipeline.ordered.footer import IDS, STEP, Footer, check_step, read_footer
 from pipeline.ordered.names import OrderFile
 from pipeline.records import Int64Array, Rows
 
@@ -162,6 +162,7 @@ class ParquetFile:
         if column.null_count:
             raise InputError(f"{self.where}: got a {STEP} that is null, expected a number")
         chunks = [plain(chunk) for chunk in column.chunks]
+        check_step(self.where, max((int(chunk.max(initial=0)) for chunk in chunks), default=0))
         steps = np.concatenate([np.empty(0, np.int64), *chunks], dtype=np.int64, casting="unsafe")
         if len(steps) > 1 and np.diff(steps).min() < 0:
             raise InputError(f"{self.where}: got steps that fall, expected rows in order of steps")

@@ -67,6 +67,8 @@ def read_footer(where: str, source: Any, *, is_remote: bool) -> Footer:
     told = [group.column(step).statistics for group in groups]
     steps = None
     if all(one is not None and one.has_min_max for one in told):
+        for one in told:
+            check_step(where, one.max)
         steps = np.array([(one.min, one.max) for one in told], np.int64).reshape(-1, 2)
     return Footer(
         num_rows=np.array([group.num_rows for group in groups], np.int64),
@@ -76,6 +78,12 @@ def read_footer(where: str, source: Any, *, is_remote: bool) -> Footer:
         dtype=str(kind),
         metadata=metadata if is_remote else None,
     )
+
+
+def check_step(where: str, step: int) -> None:
+    """Refuse a number of a step that int64 cannot hold. Raises: InputError."""
+    if step > np.iinfo(np.int64).max:
+        raise InputError(f"{where}: got {STEP} {step}, expected numbers below 2^63")
 
 
 def _tail(file: Any) -> BinaryIO:

@@ -12,13 +12,16 @@ from functools import cached_property, partial
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from pipeline.errors import InputError, NotThereError
+from pipeline.layout import STEPS
 from pipeline.ordered.decode import Decoder
 from pipeline.ordered.file import ParquetFile
 from pipeline.ordered.names import OrderFile, Window, arrange, lone
 from pipeline.records import Rows
 from pipeline.remote import Client, HubFolder
+from pipeline.shards.mds import INDEX_NAME
 
 CLS_ID = 50281
 """The id that sequences begin with, in the published tokenizer."""
@@ -45,6 +48,8 @@ class PublishedOrder:
     ) -> "PublishedOrder":
         """Open a folder of windows, a window or a parquet file.
 
+        The order of a build that made no step has no files of rows, and is opened as none.
+
         `wrap`: take negative ids, which a narrow signed type makes of large ones, modulo its width;
         else they are an error. `cls_id`: where a batch that is one flat list is split.
 
@@ -56,7 +61,8 @@ class PublishedOrder:
             folder = path.parent
         else:
             paths = [*path.glob("*.parquet"), *path.glob("*/*.parquet")]
-            files = arrange(str(path), [one.relative_to(path).as_posix() for one in paths])
+            names = [one.relative_to(path).as_posix() for one in paths]
+            files = () if _has_no_step(path, names) else arrange(str(path), names)
             folder = path
         parquets = tuple(
             ParquetFile(
@@ -80,6 +86,12 @@ class PublishedOrder:
         folder = HubFolder.open(where)
         if where.endswith(".parquet"):
             files: Sequence[OrderFile] = [lone(folder.where, path) for path in folder.num_bytes]
+        elif INDEX_NAME in folder.num_bytes:
+            raise InputError(
+                f"{folder.where}: got MDS shards, expected published parquet, since shards are read"
+                " from disks alone",
+                "pull the folder, and name it",
+            )
         else:
             files = arrange(folder.where, folder.num_bytes)
         parquets = tuple(
@@ -126,7 +138,7 @@ class PublishedOrder:
     @property
     def dtype(self) -> str:
         """The type that ids are stored in, as the first file has it."""
-        return self.parquets[0].footer.dtype
+        return self.parquets[0].footer.dtype if self.parquets else "uint32"
 
     @cached_property
     def granularity(self) -> str:
@@ -134,7 +146,7 @@ class PublishedOrder:
 
         "sequence"; "batch", a list of sequences; or "flat batch", the ids of several in one list.
         """
-        return self.parquets[0].granularity(self.decoder)
+        return self.parquets[0].granularity(self.decoder) if self.parquets else "sequence"
 
     @cached_property
     def num_rows(self) -> int:
@@ -153,9 +165,8 @@ class PublishedOrder:
 
         Raises: NotThereError when there is none.
         """
-        known = " or ".join(map(repr, self.phases))
         chosen = [one for one in self.parquets if one.named.window.phase == name]
-        return self._part(chosen, f"phase {name!r}, expected {known}")
+        return self._part(chosen, f"phase {name!r}", " or ".join(map(repr, self.phases)))
 
     def window(self, number: int) -> "PublishedOrder":
         """Return one window; its rows count from 0, and no file of another is touched.
@@ -163,9 +174,11 @@ class PublishedOrder:
         Raises: NotThereError when there is none; InputError when there are several phases.
         """
         self._check_one_phase()
-        first, last = self.windows[0].number, self.windows[-1].number
+        known = ""
+        if self.windows:
+            known = f"{self.windows[0].number} to {self.windows[-1].number}"
         chosen = [one for one in self.parquets if one.named.window.number == number]
-        return self._part(chosen, f"window {number}, expected {first} to {last}")
+        return self._part(chosen, f"window {number}", known)
 
     def rows_of_window(self, number: int) -> tuple[int, int]:
         """Return the first row of a window and one past its last. Raises: as `window`."""
@@ -184,7 +197,7 @@ class PublishedOrder:
         self._check_one_phase()
         self._check_windows()
         ranges = self._step_ranges()
-        first, last = ranges[0][0], ranges[-1][1]
+        first, last = (ranges[0][0], ranges[-1][1]) if ranges else (1, 1)
         if not first <= start <= stop <= last:
             raise NotThereError(
                 f"{self.where}: got steps {start} to {stop}, expected a range within {first} to"
@@ -234,9 +247,10 @@ class PublishedOrder:
             with ThreadPoolExecutor(_FOOTERS_AT_ONCE) as pool:
                 list(pool.map(lambda one: one.footer, parquets))
 
-    def _part(self, parquets: Sequence[ParquetFile], what: str) -> "PublishedOrder":
+    def _part(self, parquets: Sequence[ParquetFile], what: str, known: str) -> "PublishedOrder":
         if not parquets:
-            raise NotThereError(f"{self.where}: got {what}")
+            told = f"expected {known}" if known else "an order without any"
+            raise NotThereError(f"{self.where}: got {what}, {told}")
         return replace(self, parquets=tuple(parquets))
 
     def _check_one_phase(self) -> None:
@@ -282,3 +296,13 @@ class PublishedOrder:
                 within = parquet.row_of_step(label, self.decoder, self.granularity)
                 return self.first_row(index) + within
         return self.first_row(len(ranges))
+
+
+def _has_no_step(folder: Path, names: Sequence[str]) -> bool:
+    """Tell whether a folder holds a table of steps alone, and it has none."""
+    if list(names) != [Path(STEPS).name]:
+        return False
+    try:
+        return int(pq.read_metadata(folder / names[0]).num_rows) == 0
+    except (pa.ArrowException, OSError):
+        return False

@@ -4,6 +4,7 @@ Enters: the folder `provenance/` of an output. Leaves: rows, by position or by d
 read on opening but names; a look-up reads a few footers and row groups, whatever the size.
 """
 
+import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +22,7 @@ from pipeline.provenance.index import DOCUMENT_SCHEMA, DOCUMENTS, documents_file
 from pipeline.provenance.rows import ROW_SCHEMA
 
 _HINT = "build again to write it"
+_NUMBERS = re.compile(r".*_(\d{1,18})/steps_(\d{1,18})_.*\.parquet")
 
 
 class Origin(NamedTuple):
@@ -60,7 +62,7 @@ class Provenance:
         Raises: MismatchError when there is none, or a file of its index is missing; later, when a
         file that is read is missing or is not as it was written.
         """
-        row_files = sorted_glob(folder, "*/steps_*.parquet")
+        row_files = sorted(sorted_glob(folder, "*/steps_*.parquet"), key=_place)
         found = sorted_glob(folder, f"{DOCUMENTS}/documents_*.parquet")
         expected = [folder / documents_file(part, len(found)) for part in range(len(found))]
         if not found or found != expected:
@@ -119,6 +121,21 @@ class Provenance:
                 first_row = _first_row(path, file)
                 self._bounds[number] = (first_row, first_row + file.metadata.num_rows)
         return self._bounds[number]
+
+
+def _place(path: Path) -> tuple[int, int]:
+    """Return the number of a file's window and its first step; names of both grow from six digits.
+
+    Raises: MismatchError when the names have no numbers.
+    """
+    named = _NUMBERS.fullmatch(f"{path.parent.name}/{path.name}")
+    if named is None:
+        raise MismatchError(
+            f"{path}: got a file of another name, expected one like"
+            " checkpoint_000001/steps_000001_to_000100.parquet",
+            _HINT,
+        )
+    return int(named[1]), int(named[2])
 
 
 def origins_of(table: pa.Table) -> Iterator[Origin]:

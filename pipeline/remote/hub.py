@@ -8,6 +8,8 @@ The two addresses that this needs are asked for here, so that waits and refusals
 Source: huggingface_hub 2.4.0, `hf_api.py` (dataset_info, list_repo_tree), `file_download.py`.
 """
 
+import json
+import operator
 import os
 import re
 from collections.abc import Mapping
@@ -20,13 +22,30 @@ from pipeline.remote.http import Client, Patience
 from pipeline.remote.ranges import RangeFile
 
 _SCHEME = "hf://"
+# Two slashes are one in a path.
+_ADDRESS_AS_PATH = re.compile(r"([A-Za-z][\w+.-]+):/+(.*)")
 _ADDRESS = re.compile(r"hf://datasets/([\w.-]+/[\w.-]+)(?:@([^/]+))?(?:/(.*))?")
 _ENDPOINT = "https://huggingface.co"
+_SERVER = "check HF_ENDPOINT: what answers there is no server of the Hub"
 
 
 def is_remote(where: str | Path) -> bool:
     """Return whether this is an address and not a path."""
     return str(where).startswith(_SCHEME)
+
+
+def check_local(path: Path, expected: str) -> None:
+    """Refuse a path that was meant as an address; `expected`: what is read from disks alone.
+
+    Raises: InputError where nothing is at the path, and it looks like one.
+    """
+    address = _ADDRESS_AS_PATH.fullmatch(str(path))
+    if address is not None and not path.exists():
+        raise InputError(
+            f"{address[1]}://{address[2]}: got an address, expected the path of {expected}",
+            "from afar only published parquet is read, as hf://datasets/ORG/NAME[@REVISION][/PATH];"
+            " pull anything else, such as MDS shards, and name the folder",
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +85,11 @@ class HubFolder:
         api = f"{endpoint}/api/datasets/{name}"
         told = f"hf://datasets/{name}@{revision}"
         info, _ = client.json(f"{api}/revision/{quote(revision, safe='')}", told)
-        commit = str(info["sha"])
+        if not isinstance(info, dict) or not isinstance(info.get("sha"), str):
+            raise InputError(
+                f"{told}: got {_brief(info)} from {endpoint}, expected its commit", _SERVER
+            )
+        commit = info["sha"]
         told = f"hf://datasets/{name}@{commit}"
         # A file has no tree of its own.
         folder = path.rpartition("/")[0] if path.endswith(".parquet") else path
@@ -97,21 +120,52 @@ def _list(client: Client, url: str, where: str) -> dict[str, int]:
     following: str | None = url
     while following is not None:
         entries, more = client.json(following, where)
-        files |= {entry["path"]: entry["size"] for entry in entries if entry["type"] == "file"}
+        try:
+            found = [entry for entry in entries if entry["type"] == "file"]
+            files |= {str(entry["path"]): operator.index(entry["size"]) for entry in found}
+            is_listing = isinstance(entries, list)
+        except (KeyError, TypeError):
+            is_listing = False
+        if not is_listing:
+            raise InputError(
+                f"{where}: got {_brief(entries)} from {following}, expected a list of its files",
+                _SERVER,
+            )
         following = urljoin(following, more) if more else None
     return files
 
 
+def _brief(content: object) -> str:
+    """Return the beginning of an answer, as JSON."""
+    spelled = json.dumps(content)
+    return spelled if len(spelled) <= 60 else f"{spelled[:60]}…"
+
+
 def _token() -> str | None:
-    """Return the token that is set, or the one that `hf auth login` saved."""
+    """Return the token that is set, or the one that `hf auth login` saved.
+
+    Raises: InputError for what cannot be sent as one.
+    """
     if token := os.environ.get("HF_TOKEN", "").strip():
-        return token
+        return _checked("HF_TOKEN", token)
     home = os.environ.get("HF_HOME", "~/.cache/huggingface")
     path = Path(os.environ.get("HF_TOKEN_PATH", f"{home}/token")).expanduser()
     try:
-        return path.read_text().strip() or None
+        saved = path.read_text(errors="replace").strip()
     except OSError:
         return None
+    return _checked(str(path), saved) if saved else None
+
+
+def _checked(where: str, token: str) -> str:
+    # The token itself is never shown.
+    if not (token.isascii() and token.isprintable()):
+        raise InputError(
+            f"{where}: got a token with a line break or a letter that is not ASCII, expected one"
+            " line of ASCII",
+            "copy the token again",
+        )
+    return token
 
 
 def _hint(page: str, token: str | None) -> str:

@@ -1,8 +1,7 @@
-"""Find: a text and the rows of an order -> every place whose ids are the text's ids.
+"""Find: runs of ids and the rows of an order -> every place where one of them stands.
 
-Enters: a text, a tokenizer, rows in blocks. Leaves: matches by row and offset. The text is looked
-for as it is tokenised at the start of a document and after a space; a passage whose first or last
-token has grown together with what stands beside it has other ids, and is not found.
+Enters: ids, rows in blocks. Leaves: matches by row and offset. A passage whose first or last token
+has grown together with what stands beside it has other ids than a text's, and is not found.
 """
 
 from collections.abc import Iterator
@@ -11,9 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numba import njit
 
-from pipeline.errors import MixtureError
 from pipeline.records import Int64Array, Rows, RowSource, Uint32Array
-from pipeline.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -24,31 +21,6 @@ class Match:
     """The row, from 0."""
     offset: int
     """Where in the row the text's first id is, from 0."""
-
-
-def needles(text: str, tokenizer: Tokenizer) -> list[Uint32Array]:
-    """Return the ids of a text without and with a space before it, each uint32 [num_ids].
-
-    The tokenizer must not put a space before documents on its own.
-
-    Raises: MixtureError when the text has no ids, or UTF-8 cannot hold it.
-    """
-    assert not tokenizer.add_prefix_space, "there would be no telling the two apart"
-    bare = text.removeprefix(" ")
-    try:
-        bare.encode()
-    except UnicodeEncodeError as error:
-        raise MixtureError("find: got a text that is no valid Unicode") from error
-    found: list[Uint32Array] = []
-    encoded = tokenizer.encode([bare, f" {bare}"] if bare else [text])
-    for start, stop in zip(encoded.offsets[:-1], encoded.offsets[1:], strict=True):
-        # Without the two ids that frame a document.
-        ids = encoded.ids[start + 1 : stop - 1]
-        if len(ids) and not any(np.array_equal(ids, other) for other in found):
-            found.append(ids)
-    if not found:
-        raise MixtureError("find: got an empty text, expected one with at least one token")
-    return found
 
 
 def find(ids: list[Uint32Array], rows: RowSource) -> Iterator[list[Match]]:

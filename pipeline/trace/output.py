@@ -8,8 +8,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.errors import InputError, MismatchError, NotThereError
-from pipeline.layout import MANIFEST, PROVENANCE, STEPS
+from pipeline.errors import InputError, MismatchError, MixtureError, NotThereError
+from pipeline.layout import MANIFEST, PROVENANCE, STATE, STEPS
 from pipeline.manifest import Manifest, read_manifest
 from pipeline.provenance import (
     Origin,
@@ -18,9 +18,11 @@ from pipeline.provenance import (
     count_sources,
     origins_of,
 )
-from pipeline.records import RowSource
+from pipeline.records import RowSource, Uint32Array
+from pipeline.remote import check_local
 from pipeline.tokenizer import Tokenizer, load
-from pipeline.trace.find import Match, find, needles
+from pipeline.trace.find import Match, find
+from pipeline.trace.needles import needles
 from pipeline.trace.positions import Positions, Span
 
 _MOST_AHEAD = 1024
@@ -43,11 +45,18 @@ class Trace:
     def open(cls, out: Path) -> "Trace":
         """Open an output.
 
-        Raises: InputError when `out` is no folder; MismatchError when its manifest, its table of
+        Raises: InputError when `out` is no output; MismatchError when its manifest, its table of
         steps or its provenance is missing, damaged or of another order.
         """
+        check_local(out, "the output of a build")
         if not out.is_dir():
             raise InputError(f"{out}: got no folder, expected the output of a build")
+        if not (out / MANIFEST).exists() and not (out / STEPS).exists():
+            is_begun = (out / STATE).is_dir()
+            raise InputError(
+                f"{out}: got no {MANIFEST}, expected the output of a build",
+                "run the build to its end first" if is_begun else "check the path",
+            )
         manifest = read_manifest(out / MANIFEST)
         windows = manifest["order"]["windows"]
         # Windows are named after the phase and numbered.
@@ -70,8 +79,14 @@ class Trace:
     def document(self, document: str, source: str | None = None) -> list[Origin]:
         """Return all rows that saw a document, by source and row: of one source or of all.
 
-        Raises: NotThereError when none did.
+        Raises: NotThereError when none did; MixtureError when UTF-8 cannot hold the id.
         """
+        try:
+            document.encode()
+        except UnicodeEncodeError as error:
+            raise MixtureError(
+                f"document {document!r}: got an id that is no valid Unicode"
+            ) from error
         found = self.provenance.document(document, source)
         if found:
             return found
@@ -79,29 +94,48 @@ class Trace:
         elsewhere = sorted({one.source for one in self.provenance.document(document)})
         hint = self.positions.describe_dropped()
         if elsewhere:
-            hint = f"{' and '.join(map(repr, elsewhere))} has a document of this id"
+            has = "has" if len(elsewhere) == 1 else "have"
+            hint = f"{' and '.join(map(repr, elsewhere))} {has} a document of this id"
         raise NotThereError(
             f"document {document!r}{where}: is in none of the {self.positions.num_rows:,} rows of"
             " the order",
             hint,
         )
 
-    def find(
-        self, text: str, rows: RowSource, tokenizer: Tokenizer
-    ) -> Iterator[tuple[Match, Origin]]:
-        """Yield every place where the ids of a text stand, with where its row comes from.
+    def needles(self, text: str, path: str | None = None) -> list[Uint32Array]:
+        """Return the runs of ids that a text may stand as in the rows, each uint32 [num_ids].
 
-        rows: those of this order; tokenizer: as `load_tokenizer` gives it. For what is found and
-        what is not, see `find`.
+        path: as for `load_tokenizer`.
 
-        Raises: MixtureError when the text has no ids.
+        Raises: MixtureError when the text has no ids; as `load_tokenizer`.
+        """
+        plain = built = self.load_tokenizer(path)
+        declared = self.manifest["mixture"]["declaration"]
+        if declared["tokenizer"]["add_prefix_space"]:
+            built = self.load_tokenizer(path, add_prefix_space=True)
+        reencodes = declared["chunk"]["algorithm"] == "ettin-reencode-v1"
+        return needles(text, plain, built, reencodes=reencodes)
+
+    def find(self, ids: list[Uint32Array], rows: RowSource) -> Iterator[tuple[Match, Origin]]:
+        """Yield every place where any of several runs of ids stands, with where its row comes from.
+
+        ids: as `needles` gives them; rows: those of this order.
+
+        Raises: NotThereError when they stand nowhere.
         """
         self._check_rows(rows)
-        for matches in find(needles(text, tokenizer), rows):
+        num_found = 0
+        for matches in find(ids, rows):
             first = matches[0].row
             origins = self.provenance.rows(first, matches[-1].row + 1)
             for match in matches:
+                num_found += 1
                 yield match, origins[match.row - first]
+        if not num_found:
+            raise NotThereError(
+                f"find: the text stands in none of the {rows.num_rows:,} rows of the order",
+                self.positions.describe_dropped(),
+            )
 
     def texts(self, numbers: Iterable[int], rows: RowSource, tokenizer: Tokenizer) -> Iterator[str]:
         """Yield the text of each of some rows, as they are given; special tokens are left out.
@@ -118,8 +152,10 @@ class Trace:
         """Return what the rows of a span hold of each source, by its name."""
         return count_sources(self.provenance.tables(span.start_row, span.stop_row))
 
-    def load_tokenizer(self, path: str | None = None) -> Tokenizer:
-        """Load the tokenizer of the output, without a space before documents.
+    def load_tokenizer(
+        self, path: str | None = None, *, add_prefix_space: bool = False
+    ) -> Tokenizer:
+        """Load the tokenizer of the output, without a space before segments or with one.
 
         path: a `tokenizer.json` to use where the mixture named one by a path.
 
@@ -128,7 +164,9 @@ class Trace:
         named = self.manifest["tokenizer"]
         revision = self.manifest["mixture"]["declaration"]["tokenizer"]["revision"]
         name = path or named["name"]
-        tokenizer = load(name, add_prefix_space=False, revision=None if path else revision)
+        tokenizer = load(
+            name, add_prefix_space=add_prefix_space, revision=None if path else revision
+        )
         if tokenizer.digest != named["sha256"]:
             raise MismatchError(
                 f"{name}: sha256 is {tokenizer.digest}, manifest says {named['sha256']}",

@@ -19,6 +19,7 @@ from pipeline.records import Int64Array
 # Checkpoints of the published models are named after the phase, but for that of the first.
 _PREFIX_BY_PHASE = {"checkpoint": "step"}
 _LATEST = "latest"
+_MOST_DIGITS = 18
 _HINT = "build again to write it"
 
 
@@ -121,8 +122,10 @@ class Positions:
                 f" {prefix}N or {_LATEST}",
                 "another phase is in another output",
             )
-        window = bisect_left(self.last_steps, int(number))
-        if window < len(names) and names[window] == f"{prefix}{int(number)}":
+        # Python makes no integer of thousands of digits.
+        step = int(number) if len(number) <= _MOST_DIGITS else self.last_steps[-1] + 1
+        window = bisect_left(self.last_steps, step)
+        if window < len(names) and names[window] == f"{prefix}{step}":
             return self._window(f"checkpoint {names[window]}", window)
         near = " or ".join(names[max(window - 1, 0) : window + 1])
         raise NotThereError(

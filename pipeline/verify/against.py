@@ -1,7 +1,9 @@
 """Against: an output and something else -> what is the same, what is not, and why.
 
-The something else is a manifest, another output, a published order, or a pool. Only what is asked
-for is read, of either side, in blocks; memory does not grow with it.
+The something else is a manifest, another output, a published order, or a pool. To compare, only
+what is asked for is read, of either side, in blocks, and memory does not grow with it. To explain
+rows that differ, all of our pool is read besides, and some numbers are kept of each of its rows;
+`explain` says how much that is, and from how many rows on it is left out.
 """
 
 from pathlib import Path
@@ -12,7 +14,7 @@ from pipeline.verify.by_rows import compare_by_rows
 from pipeline.verify.choose import Asked, Choice, as_itself, choose
 from pipeline.verify.compare import Show
 from pipeline.verify.declared import declared_differences
-from pipeline.verify.explain import explain, explain_dtype
+from pipeline.verify.explain import explain, explain_dtype, explain_no_pool
 from pipeline.verify.opposite import open_opposite
 from pipeline.verify.report import Report
 from pipeline.verify.scope import Range, Scope
@@ -79,4 +81,6 @@ def _findings(scope: Scope, choice: Choice, comparison: Comparison) -> list[Find
         theirs = scope.theirs(choice.view)
         found += explain_dtype(theirs)
         found += explain(output, theirs, comparison)
+    elif comparison.num_differing:
+        found += explain_no_pool(output)
     return found

@@ -2,7 +2,6 @@
 
 import numpy as np
 
-from pipeline.ledger import DIGEST_BYTES
 from pipeline.verify.choose import Choice
 from pipeline.verify.compare import compare_rows
 from pipeline.verify.scope import Scope, parts_of
@@ -31,7 +30,7 @@ def compare_by_rows(scope: Scope, choice: Choice) -> Comparison:
         their_num_rows=their_num_rows,
         is_whole=is_whole,
         num_missing=max(their_num_rows, stop) - common if is_whole else 0,
-        same_multiset=tally.excess % (1 << 8 * DIGEST_BYTES) == 0,
+        same_multiset=tally.same_multiset,
         windows=tuple(tally.windows),
         rows_per_unit=1,
         num_differing=tally.num_differing,

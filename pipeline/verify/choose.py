@@ -14,14 +14,12 @@ from pipeline.errors import InputError
 from pipeline.ledger import DIGEST_BYTES, ROWS_PER_NODE, row_digests
 from pipeline.records import Rows, RowSource, Uint8Array
 from pipeline.verify.compare import digest_rows
-from pipeline.verify.opposite import Opposite
 from pipeline.verify.scope import Scope
 from pipeline.verify.values import Of, Output
 from pipeline.view import View
 
 # Enough to tell rows that are equal from those that are not, and a moment's reading.
 _SAMPLE_ROWS = 256
-VIEWS: tuple[View, ...] = ("stored", "encoder", "decoder")
 
 Asked = View | Literal["auto"]
 
@@ -50,12 +48,13 @@ _POOL = Choice(of="pool", view="stored", why="")
 def choose(scope: Scope, asked: Asked, row: int) -> Choice | None:
     """Choose by the rows from `row` on; None where nothing makes any of them equal.
 
-    A view that is asked for, or that the other side says it has, is not doubted.
-    Raises: InputError when rows of either side cannot be read.
+    A view that is asked for, or that the other side says it has, is not doubted. An output without
+    a pool is taken as it is written where it cannot be had under that view.
+    Raises: InputError when rows of either side cannot be read, or not under a view asked for.
     """
     by_node = scope.opposite.ledger is not None
     may_be_pool = scope.may_be_pool and (by_node or scope.opposite.kind == "MDS shards")
-    said = _said(scope.opposite, asked)
+    said = _said(scope, asked)
     if said is not None and (by_node or not may_be_pool):
         return said
     choices = [said] if said is not None else _orders(scope.output)
@@ -116,18 +115,24 @@ def _by_node(scope: Scope, choices: list[Choice], row: int) -> Choice | None:
     return None
 
 
-def _said(opposite: Opposite, asked: Asked) -> Choice | None:
+def _said(scope: Scope, asked: Asked) -> Choice | None:
+    output, said = scope.output, scope.opposite.view
     if asked != "auto":
+        for side in (output, scope.opposite.output):
+            if side is not None:
+                side.check_view(asked)
         return Choice(of="order", view=asked, why="as asked for")
-    if opposite.view is not None:
-        return Choice(of="order", view=opposite.view, why="as its manifest says")
-    return None
+    if said is None:
+        return None
+    if said in output.views:
+        return Choice(of="order", view=said, why="as its manifest says")
+    why = f"as the output itself, which has no pool to make the {said} view of"
+    return Choice(of="order", view=output.view, why=why)
 
 
 def _orders(output: Output) -> list[Choice]:
-    """Return the output's order under every view, its own first, which is the cheapest to read."""
-    views = sorted(VIEWS, key=lambda view: view != output.view)
-    return [Choice(of="order", view=view, why="") for view in views]
+    """Return the output's order under every view that it can be had under."""
+    return [Choice(of="order", view=view, why="") for view in output.views]
 
 
 def _digests(blocks: Iterable[Rows]) -> Uint8Array:

@@ -9,11 +9,21 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from pipeline.ledger import ROWS_PER_NODE, Ledger, Span, join, multiset_of, row_digests
+from pipeline.ledger import (
+    DIGEST_BYTES,
+    ROWS_PER_NODE,
+    Ledger,
+    Span,
+    join,
+    multiset_of,
+    root_of_multiset,
+    row_digests,
+)
 from pipeline.records import Int64Array, Rows, RowSource, Uint8Array
 from pipeline.verify.onward import part_of
 from pipeline.verify.values import WindowResult
 
+_NO_ROWS = root_of_multiset(0)
 MOST_EVIDENCE = 1 << 16
 """Most positions, and most digests, that are kept of what differs."""
 
@@ -35,12 +45,19 @@ class Tally:
     """Where they are."""
     digests_start: int = 0
     """The first of them."""
-    ours: list[Uint8Array] = field(default_factory=lambda: [np.empty((0, 32), np.uint8)])
+    ours: list[Uint8Array] = field(default_factory=lambda: [np.empty((0, DIGEST_BYTES), np.uint8)])
     """Digests from there on."""
-    theirs: list[Uint8Array] = field(default_factory=lambda: [np.empty((0, 32), np.uint8)])
+    theirs: list[Uint8Array] = field(
+        default_factory=lambda: [np.empty((0, DIGEST_BYTES), np.uint8)]
+    )
     """Those of the other side."""
     excess: int = 0
-    """The sum of our digests less that of theirs, modulo 2^256."""
+    """The sum of our digests less that of theirs; as `multiset_of`, it counts modulo 2^256."""
+
+    @property
+    def same_multiset(self) -> bool:
+        """Whether both sides have the same rows in some order."""
+        return _same_multiset(self.excess)
 
     def add(self, row: int, ours: Uint8Array, theirs: Uint8Array) -> Int64Array:
         """Note the digests of rows from `row` on; return the positions that differ."""
@@ -86,12 +103,17 @@ def compare_rows(ours: RowSource, theirs: RowSource, parts: list[Part], report: 
                 name=name,
                 start=start,
                 stop=stop,
-                same_multiset=excess % (1 << 256) == 0,
+                same_multiset=_same_multiset(excess),
                 num_differing=count,
                 first_difference=first,
             )
         )
     return tally
+
+
+def _same_multiset(excess: int) -> bool:
+    """Tell by how much one sum of digests is above another whether both are of the same rows."""
+    return root_of_multiset(excess) == _NO_ROWS
 
 
 def _is_same(one: Rows, other: Rows) -> bool:
@@ -117,12 +139,12 @@ class Nodes:
 
     ledger: Ledger
     """Their nodes, as of a sequence that begins with them, and their sum."""
-    multisets: tuple[int, ...]
-    """By part, the sum of its digests modulo 2^256."""
+    multiset_roots: tuple[str, ...]
+    """By part, the root of its rows in any order."""
 
 
 def digest_rows(rows: RowSource, start: int, stop: int, parts: list[Part], report: Show) -> Nodes:
-    """Return the nodes of rows `start`, the first of a node, to `stop`, and the sums of parts.
+    """Return the nodes of rows `start`, the first of a node, to `stop`, and the roots of parts.
 
     Parts are in order and do not overlap.
     """
@@ -140,4 +162,4 @@ def digest_rows(rows: RowSource, start: int, stop: int, parts: list[Part], repor
         row += len(block)
         report("rows", row - start, stop - start)
     assert row == stop
-    return Nodes(ledger=join([span]), multisets=tuple(value % (1 << 256) for value in multisets))
+    return Nodes(ledger=join([span]), multiset_roots=tuple(map(root_of_multiset, multisets)))

@@ -6,8 +6,9 @@ the most basic first: how rows are read (view, dtype), the order (seed, epoch, r
 algorithm, chunk size, tokenizer). Nothing is guessed: a cause is named when it makes rows fit that
 do not fit without it; where none does, what was tried is said.
 
-Memory and time are those of digesting our pool once for each way of reading it, and of some
-thousand rows of theirs.
+Time is that of digesting our pool once for each way of reading it, and some thousand rows of
+theirs. Memory is up to 120 bytes a row of our pool, 16 GB at 2^27 rows; a larger pool is not
+searched, which a finding says. An output without a pool gets one that says so, too.
 """
 
 from dataclasses import replace
@@ -33,6 +34,8 @@ _FEWEST_MADE = 3
 # Where more of their rows are not ours, it is not partitions that were made again, but all.
 _MOSTLY = 0.8
 _SURELY = 0.5
+MOST_POOL_ROWS = 1 << 27
+"""Of a pool of more rows nothing is kept in memory, and so no cause is searched for."""
 
 
 def explain(output: Output, theirs: RowSource, comparison: Comparison) -> list[Finding]:
@@ -44,6 +47,9 @@ def explain(output: Output, theirs: RowSource, comparison: Comparison) -> list[F
         return []
     if not comparison.num_differing:
         return [_other_number(comparison)]
+    unsearchable = explain_no_pool(output) or _too_many_rows(output)
+    if unsearchable:
+        return unsearchable
     problem = _tokenizer_problem(output)
     ours, read = find_reading(output, theirs, comparison, is_fixed=problem is not None)
     classes = ours.find(read.keys)
@@ -56,11 +62,39 @@ def explain(output: Output, theirs: RowSource, comparison: Comparison) -> list[F
     if problem is not None and (classes == UNKNOWN).any():
         text = f"other views and other ways of making rows could not be tried: {problem}"
         findings.append(Finding(kind="unknown", text=text))
+    # Of a pool that was put beside the order of it nothing says what it was made of.
+    may_make = problem is None and bool(output.manifest["sources"])
     reading, found = _explain_rows(
-        output, theirs, comparison, ours, read, search, may_make=problem is None
+        output, theirs, comparison, ours, read, search, may_make=may_make
     )
     findings = explain_reading(output, comparison.view, reading, search) + findings + found
     return findings or [_unknown(read, classes, search)]
+
+
+def explain_no_pool(output: Output) -> list[Finding]:
+    """Say of an output without a pool what could not be tried, and what to do; else nothing."""
+    if output.has_pool:
+        return []
+    is_alone = len(output.views) == 1
+    text = (
+        "the output has no pool of its own, so only its rows in order were compared"
+        f"{f', as the {output.view} view that they are' if is_alone else ''}, and why rows differ "
+        "could not be searched for; build the mixture and verify that output, or verify the build "
+        "that made the pool"
+    )
+    return [Finding(kind="unknown", text=text, evidence={"views": list(output.views)})]
+
+
+def _too_many_rows(output: Output) -> list[Finding]:
+    num_rows = output.key.num_samples
+    if num_rows <= MOST_POOL_ROWS:
+        return []
+    text = (
+        f"our pool has {num_rows:,} rows; more than {MOST_POOL_ROWS:,} are not kept in memory, so "
+        "why rows differ was not searched for"
+    )
+    evidence = {"num_pool_rows": num_rows, "most_pool_rows": MOST_POOL_ROWS}
+    return [Finding(kind="unknown", text=text, evidence=evidence)]
 
 
 def _tokenizer_problem(output: Output) -> str | None:

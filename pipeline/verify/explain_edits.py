@@ -199,14 +199,20 @@ class Changes:
         shown = []
         for edit in altered[:_MOST_NAMED]:
             rows = self._arrangement.row_of[edit.first : edit.first + edit.num_ours].tolist()
-            near = "" if len(rows) == len(edit.unknown) else f"{len(edit.unknown):,} of "
+            ours = self._name_rows(rows)
+            if len(rows) > len(edit.unknown):
+                ours = f"{len(edit.unknown):,} of the rows from {ours}"
             positions = edit.unknown[:_MOST_NAMED].tolist()
-            shown.append({"positions": positions, "ours": near + self._name_rows(rows)})
-        named = "; ".join(f"at position {one['positions'][0]:,} {one['ours']}" for one in shown)
+            shown.append({"positions": positions, "ours": ours})
+        named = "; ".join(
+            f"{one['ours']}, {'first ' if len(one['positions']) > 1 else ''}at position "
+            f"{one['positions'][0]:,}"
+            for one in shown
+        )
         more = " and others" if len(altered) > _MOST_NAMED else ""
         text = (
-            f"{count:,} row{'s are' if count > 1 else ' is'} not in our pool, in places where ours "
-            f"are: {named}{more}"
+            f"{count:,} row{'s are' if count > 1 else ' is'} not in our pool, where ours has "
+            f"others: {named}{more}"
         )
         return [Finding(kind="rows", text=text, evidence={"num_rows": count, "rows": shown})]
 

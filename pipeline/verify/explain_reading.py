@@ -12,8 +12,8 @@ import numpy as np
 
 from pipeline.records import RowSource
 from pipeline.verify.explain_order import OrderSearch
-from pipeline.verify.explain_rows import UNKNOWN, VIEWS, OurRows, Reading, TheirRows, read_theirs
-from pipeline.verify.values import Comparison, Finding, Output
+from pipeline.verify.explain_rows import UNKNOWN, OurRows, Reading, TheirRows, read_theirs
+from pipeline.verify.values import VIEWS, Comparison, Finding, Output
 from pipeline.view import View
 
 _LARGEST_NARROW = 0xFFFF

@@ -22,7 +22,6 @@ from pipeline.verify.values import Comparison, Output
 from pipeline.view import View
 
 UNKNOWN = -1
-VIEWS: tuple[View, ...] = ("stored", "encoder", "decoder")
 # Positions beyond those that the comparison kept: in so many places, so many rows in each.
 _PLACES, _ROWS_AT_PLACE = 16, 256
 # Of rows that are kept with their ids, to see what they say: 16 MiB.

@@ -22,8 +22,8 @@ from pipeline.records import Rows
 from pipeline.tokenize import select, without_content
 from pipeline.tokenizer import Encoded, Tokenizer, load
 from pipeline.verify.explain_documents import sample_documents
-from pipeline.verify.explain_rows import VIEWS, Reading, TheirRows, keys_of_rows
-from pipeline.verify.values import Finding, Output
+from pipeline.verify.explain_rows import Reading, TheirRows, keys_of_rows
+from pipeline.verify.values import VIEWS, Finding, Output
 from pipeline.view import View
 
 _CUTTING: tuple[Literal["ettin-reencode-v1", "ettin-slice-v1"], ...] = (

@@ -10,7 +10,13 @@ from pipeline.layout import MANIFEST, STATE
 from pipeline.ledger import Ledger
 from pipeline.manifest import FORMAT, Manifest
 from pipeline.ordered import MdsRows, PublishedOrder, open_rows
-from pipeline.published import Window, manifest_ledger, manifest_windows, read_either
+from pipeline.published import (
+    Window,
+    is_output,
+    manifest_ledger,
+    manifest_windows,
+    read_either,
+)
 from pipeline.records import Rows, RowSource
 from pipeline.shipped import manifest_path
 from pipeline.verify.values import Output
@@ -105,7 +111,7 @@ def open_opposite(what: str, phase: str) -> Opposite:
         return _open_rows(what, phase)
     path = Path(what)
     if path.is_dir():
-        if (path / MANIFEST).is_file():
+        if is_output(path):
             return _open_output(what, path)
         if (path / STATE).is_dir():
             raise InputError(

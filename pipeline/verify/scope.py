@@ -29,8 +29,10 @@ class Scope:
     """Which rows, half-open; None for all."""
     is_whole: bool
     """Whether the numbers of rows count: of both sides, or of a window of both."""
+    words: str
+    """What was asked for, as it was given and in rows."""
     may_be_pool: bool
-    """Whether positions may be those of a pool."""
+    """Whether positions may be those of a pool, which ours must have then."""
     report: Show
     """Is told of progress."""
     onward: Onward | None
@@ -52,16 +54,20 @@ class Scope:
         A published window is laid beside that of the same number, also where it is all there is.
         Raises: NotThereError for a part that the output does not have.
         """
-        asked = rows if steps is None else _rows_of_steps(output, *steps)
+        asked, words = rows, "" if rows is None else f"--rows {rows[0]}:{rows[1]}"
+        if steps is not None:
+            asked = _rows_of_steps(output, *steps)
+            words = f"--steps {steps[0]}:{steps[1]}, rows {asked[0]:,}:{asked[1]:,}"
         # What may be a pool has other numbers of rows; that is seen when it is known.
         most = output.num_rows if opposite.kind in ("output", "published order") else sys.maxsize
         if rows is not None and not 0 <= rows[0] < rows[1] <= most:
-            raise _no_rows(output, rows, "order", output.num_rows)
+            raise _no_rows(output, words, "order", output.num_rows)
         is_published = opposite.kind == "published order"
         number = opposite.lone_window() if window is None else window
         is_whole = asked is None and (number is None or is_published)
         if number is not None:
             place = _rows_of_window(output, number)
+            words = words or f"window {number}, rows {place[0]:,}:{place[1]:,}"
             asked = asked or place
             if is_published:
                 opposite = opposite.window(number, place[0])
@@ -70,15 +76,17 @@ class Scope:
             opposite=opposite,
             asked=asked,
             is_whole=is_whole,
-            may_be_pool=window is None and steps is None,
+            words=words,
+            may_be_pool=window is None and steps is None and output.has_pool,
             report=report,
             onward=None if opposite.output is not None else _onward(opposite, asked, is_whole),
         )
 
     def theirs(self, view: View) -> RowSource:
-        """Return the rows of the other side; those of an output under a view."""
-        if self.opposite.output is not None:
-            return self.opposite.output.rows_under(view)
+        """Return the rows of the other side; those of an output under a view, if it has them."""
+        other = self.opposite.output
+        if other is not None:
+            return other.rows_under(view) if view in other.views else other.order_rows
         assert self.opposite.rows is not None
         return self.opposite.rows
 
@@ -95,7 +103,7 @@ class Scope:
         if self.asked is None:
             return 0, num_rows
         if self.asked[1] > num_rows:
-            raise _no_rows(self.output, self.asked, of, num_rows)
+            raise _no_rows(self.output, self.words, of, num_rows)
         return self.asked
 
     def windows(self, of: Of) -> tuple[Window, ...]:
@@ -127,9 +135,9 @@ def _onward(opposite: Opposite, asked: Range | None, is_whole: bool) -> Onward |
     return Onward(rows=opposite.rows, stop=min(stops))
 
 
-def _no_rows(output: Output, rows: Range, of: Of, num_rows: int) -> NotThereError:
+def _no_rows(output: Output, words: str, of: Of, num_rows: int) -> NotThereError:
     return NotThereError(
-        f"--rows {rows[0]}:{rows[1]}: the {of} of {output.folder} has rows 0 to {num_rows - 1:,}",
+        f"{words}: the {of} of {output.folder} has rows 0 to {num_rows - 1:,}",
         "rows count from 0, and the second number is one past the last",
     )
 

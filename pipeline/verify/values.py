@@ -14,11 +14,13 @@ from pipeline.ordered import MdsRows, open_rows
 from pipeline.orders import Order, OrderKey
 from pipeline.published import Window, manifest_windows, windows_of
 from pipeline.records import Int64Array, RowSource, Uint8Array
+from pipeline.shards.mds import INDEX_NAME
 from pipeline.shards.pool import Pool
 from pipeline.tokenizer import Tokenizer, load
 from pipeline.verify.replay import PoolRows, Viewed
 from pipeline.view import View
 
+VIEWS: tuple[View, ...] = ("stored", "encoder", "decoder")
 Of = Literal["order", "pool"]
 """What positions are of: an output's ordered rows, or the rows of its pool."""
 
@@ -54,6 +56,21 @@ class Output:
     def view(self) -> View:
         """The view under which the ordered rows are written."""
         return cast(View, self.manifest["order"]["view"])
+
+    @cached_property
+    def has_pool(self) -> bool:
+        """Whether it has a pool of its own; what `ettin-data order` makes of a pool has none."""
+        return bool(self.manifest["sources"]) or (self.folder / TRAIN / INDEX_NAME).is_file()
+
+    @property
+    def views(self) -> tuple[View, ...]:
+        """The views that its ordered rows can be had under, its own first: the cheapest to read.
+
+        From stored rows all are made; of others, only where the pool is there.
+        """
+        if not self.has_pool and self.view != "stored":
+            return (self.view,)
+        return tuple(sorted(VIEWS, key=lambda view: view != self.view))
 
     @property
     def num_rows(self) -> int:
@@ -141,8 +158,17 @@ class Output:
             for record in source["partitions"]
         )
 
+    def check_view(self, view: View) -> None:
+        """Raise InputError when the ordered rows cannot be had under a view."""
+        if view not in self.views:
+            raise InputError(
+                f"--view {view}: the rows of {self.folder} are the {self.view} view, and it has no "
+                "pool of its own to make others of",
+                "leave --view out, or verify the output of the build that made the pool",
+            )
+
     def rows_under(self, view: View) -> RowSource:
-        """Return the ordered rows under a view.
+        """Return the ordered rows under one of `views`.
 
         Where the rows were written under another one, they come from the pool, in the order.
         """

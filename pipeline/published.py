@@ -156,13 +156,15 @@ def order_windows(rows: PublishedOrder) -> tuple[Window, ...]:
     return windows
 
 
-def digest_order(where: str, report: Show) -> Manifest:
+def digest_order(where: str, report: Show, *, phase: str | None = None) -> Manifest:
     """Read a published order, or the output of a build, once; return its manifest.
 
+    `phase`: which one is meant, where an order has several, since rows count anew in each.
+
     Memory is bounded: of each row its digest is kept, and of 1,024 of those one.
-    Raises: InputError when there are no rows to be read.
+    Raises: InputError when there are no rows to be read, or they are not those of one whole phase.
     """
-    rows, windows, view = _open(where)
+    rows, windows, view = _open(where, phase)
     span = Span(start_row=0)
     described = []
     for window in windows:
@@ -219,14 +221,35 @@ def write_order_manifest(content: Manifest, path: Path) -> None:
         temporary.write_bytes(manifest_bytes(content))
 
 
-def _open(where: str) -> tuple[PublishedOrder | MdsRows, tuple[Window, ...], str | None]:
+def _open(
+    where: str, phase: str | None
+) -> tuple[PublishedOrder | MdsRows, tuple[Window, ...], str | None]:
     """Open rows; return them, their windows, and their view if it is known."""
     rows = open_rows(where, wrap=True)
+    if isinstance(rows, PublishedOrder):
+        rows = _whole_phase(rows, where, phase)
     own = Path(where)
     # What a manifest of a published order that lies beside it says may be of other rows.
     view = read_either(own / MANIFEST)["order"]["view"] if is_output(own) else None
     windows = _folders(rows) if isinstance(rows, MdsRows) else order_windows(rows)
     return rows, windows, view
+
+
+def _whole_phase(rows: PublishedOrder, where: str, phase: str | None) -> PublishedOrder:
+    if phase is not None:
+        rows = rows.phase(phase)
+    elif len(rows.phases) > 1:
+        raise InputError(
+            f"{where}: got an order of several phases ({', '.join(rows.phases)}), expected one",
+            "choose one with --phase, and digest each to a file of its own",
+        )
+    first = rows.windows[0].number if rows.windows else 1
+    if first != 1:
+        raise InputError(
+            f"{where}: got an order that begins with window {first}, expected one from window 1",
+            "digest the whole phase; verify --against takes one window as it is",
+        )
+    return rows
 
 
 def _folders(rows: MdsRows) -> tuple[Window, ...]:

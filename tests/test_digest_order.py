@@ -9,17 +9,17 @@ from typing import Any
 import pytest
 from conftest import Build
 from order_server import serve
-from orders_made import Row, read_rows, write_order
+from orders_made import read_rows, write_order
 
 from pipeline.errors import InputError, NotThereError, OutputError
 from pipeline.manifest import manifest_bytes
 from pipeline.published import (
     digest_order,
-    manifest_ledger,
     manifest_windows,
     read_either,
     write_order_manifest,
 )
+from pipeline.verify import verify_against
 
 
 def quiet(stage: str, done: int, total: int) -> None:
@@ -191,21 +191,26 @@ def test_a_remote_order_is_pinned_to_its_commit(
         assert made[key] == local[key]
 
 
-def test_phases_follow_one_another(finished: Path, tmp_path: Path) -> None:
-    rows: list[Row] = read_rows(finished / "order")
-    order = write_order(tmp_path / "order", rows[:300], [100, 200])
-    (order / "checkpoint_000002").rename(order / "ext_000001")
-    made = digest(order)
-    assert [(one["folder"], one["first_row"]) for one in made["windows"]] == [
-        ("checkpoint_000001", 0),
-        ("ext_000001", 100),
-    ]
-    assert manifest_ledger(made).num_rows == 300
-
-
 @pytest.mark.parametrize("what", ["nothing", "empty", "text.txt"])
 def test_what_has_no_rows_is_refused(tmp_path: Path, what: str) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "text.txt").write_text("text")
     with pytest.raises((InputError, NotThereError)):
         digest(tmp_path / what)
+
+
+def test_an_order_of_several_phases_is_digested_a_phase_at_a_time(
+    finished: Path, tmp_path: Path
+) -> None:
+    both = tmp_path / "both"
+    shutil.copytree(finished / "order", both, ignore=shutil.ignore_patterns("steps.parquet"))
+    for folder in sorted((finished / "order").glob("checkpoint_*"))[:2]:
+        name = folder.name.replace("checkpoint", "ext")
+        shutil.copytree(folder, both / name)
+    with pytest.raises(InputError, match=r"several phases \(checkpoint, ext\), expected one"):
+        digest_order(str(both), quiet)
+    manifest = digest_order(str(both), quiet, phase="checkpoint")
+    write_order_manifest(manifest, tmp_path / "checkpoint.json")
+    assert verify_against(finished, str(tmp_path / "checkpoint.json")).equal
+    with pytest.raises(InputError, match="begins with window 2, expected one from window 1"):
+        digest_order(str(finished / "order" / "checkpoint_000002"), quiet)

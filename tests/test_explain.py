@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
@@ -333,6 +334,17 @@ def test_another_seed_or_epoch_is_found(
     theirs = plant.published(tmp_path / "order", whole, **given)
     for part in ({}, {"rows": (200, 330)}):
         assert ways in only(findings(made("whole"), theirs, **part), kind).text
+
+
+def test_another_algorithm_is_found(made: Made, whole: plant.Planted, tmp_path: Path) -> None:
+    """Ours is the published one by default of its mixture, theirs that of a mixture without one."""
+    feistel = {**whole.order, "algorithm": "feistel-v1"}
+    theirs = plant.published(tmp_path / "order", replace(whole, order=feistel))
+    found = only(findings(made("whole"), theirs), "order algorithm")
+    assert found.evidence["algorithm"] == "feistel-v1"
+    theirs = plant.published(tmp_path / "published", whole)
+    found = only(findings(made("whole, feistel"), theirs), "order algorithm")
+    assert "ettin-pcg64dxsm-v1, epoch 0 of seed 21" in found.text
 
 
 def test_seed_and_epoch_are_told_apart_where_the_order_knows_both(

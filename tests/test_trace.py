@@ -335,6 +335,7 @@ def naive_find(rows: Sequence[Sequence[int]], needles_: Sequence[list[int]]) -> 
         (number, place)
         for number, row in enumerate(rows)
         for needle in needles_
+        if {*needle} <= {*row}
         for place in range(len(row) - len(needle) + 1)
         if list(row[place : place + len(needle)]) == needle
     }
@@ -715,11 +716,11 @@ def test_every_rows_document_of_a_golden_pool_leads_back_to_it(
             sightings[key] = trace.document(origin.document, origin.source)
         assert origin in sightings[key]
     assert sum(map(len, sightings.values())) == len(expected)
-    _check_find(trace, rows)
+    assert _check_find(trace, rows) > 1 or name.endswith("edge")
 
 
-def _check_find(trace: Trace, rows: RowSource) -> None:
-    """Look for some words of some rows; they must be found there, and where they stand alone."""
+def _check_find(trace: Trace, rows: RowSource) -> int:
+    """Look for words of some rows, found there and where they stand alone; return how many."""
     tokenizer = trace.load_tokenizer()
     lists = as_lists(rows)
     texts = [unspaced(tokenizer.decode_reference(ids)) for ids in lists]
@@ -734,7 +735,7 @@ def _check_find(trace: Trace, rows: RowSource) -> None:
             assert row in found
             assert all(unspaced(passage) in texts[other] for other in found)
             num_tried += 1
-    assert num_tried > 1
+    return num_tried
 
 
 def expected_origins(golden: Path) -> list[tuple[str, str, int, int, int]]:

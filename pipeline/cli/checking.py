@@ -43,6 +43,9 @@ def add_commands(commands: Commands) -> None:
     )
     digest.add_argument("where", metavar="WHERE", help="as for verify --against")
     digest.add_argument("--out", metavar="FILE", type=Path, required=True, help="where it goes")
+    digest.add_argument(
+        "--phase", metavar="NAME", help="which phase of an order that has several, such as ext"
+    )
     digest.set_defaults(run=_digest)
 
     diff = commands.add_parser(
@@ -96,10 +99,15 @@ def _verify_against(parsed: argparse.Namespace) -> int:
 
 def _digest(parsed: argparse.Namespace) -> int:
     from pipeline.progress import show_progress
-    from pipeline.published import digest_order, write_order_manifest
+    from pipeline.published import (
+        check_order_manifest_path,
+        digest_order,
+        write_order_manifest,
+    )
 
+    check_order_manifest_path(parsed.out)
     with show_progress() as show:
-        manifest = digest_order(parsed.where, show)
+        manifest = digest_order(parsed.where, show, phase=parsed.phase)
     write_order_manifest(manifest, parsed.out)
     if parsed.json:
         print_json({"out": str(parsed.out), **manifest})

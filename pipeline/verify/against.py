@@ -82,5 +82,13 @@ def _findings(scope: Scope, choice: Choice, comparison: Comparison) -> list[Find
         found += explain_dtype(theirs)
         found += explain(output, theirs, comparison)
     elif comparison.num_differing:
-        found += explain_no_pool(output)
+        found += explain_no_pool(output) or _without_rows(found)
     return found
+
+
+def _without_rows(declared: list[Finding]) -> list[Finding]:
+    """Say that a cause is searched for among rows alone, unless what was declared tells it."""
+    if declared:
+        return []
+    text = "a manifest holds digests and no rows, so no cause was searched for; compare with rows"
+    return [Finding(kind="unknown", text=text)]

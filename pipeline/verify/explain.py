@@ -177,7 +177,7 @@ def _explain_rows(
 def _unknown(read: TheirRows, classes: Int64Array, search: OrderSearch) -> Finding:
     num_known = int(np.count_nonzero(classes != UNKNOWN))
     text = (
-        f"unknown: {num_known:,} of {len(classes):,} rows read are in our pool, and none of "
+        f"{num_known:,} of {len(classes):,} rows read are in our pool, and none of "
         f"{search.num_tried:,} orders near ours fits them (the best to {search.score:.0%})"
     )
     evidence = {

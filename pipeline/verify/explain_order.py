@@ -207,15 +207,22 @@ def _other_draws(ours: OrderKey) -> Iterator[OrderKey]:
     near = [ours.seed + sign * by for by in range(1, _NEAR_SEEDS + 1) for sign in (1, -1)]
     powers = [2**power for power in range(1, 17)]
     seeds = [replace(ours, seed=seed) for seed in (*near, *_KNOWN_SEEDS, *powers) if seed >= 0]
+    others = [
+        replace(key, algorithm=name)
+        for name in sorted(orders.ALGORITHMS)
+        if name != ours.algorithm
+        for key in (ours, replace(ours, seed=_KNOWN_SEEDS[0], epoch=0))
+    ]
     seen = {_draw(ours)}
-    for key in (*epochs, *seeds):
+    for key in (*others, *epochs, *seeds):
         if _draw(key) not in seen:
             seen.add(_draw(key))
             yield key
 
 
-def _draw(key: OrderKey) -> tuple[int, ...]:
-    return (key.seed + key.epoch,) if key.algorithm == SUMMED else (key.seed, key.epoch)
+def _draw(key: OrderKey) -> tuple[str | int, ...]:
+    seeds = (key.seed + key.epoch,) if key.algorithm == SUMMED else (key.seed, key.epoch)
+    return (key.algorithm, *seeds)
 
 
 def _other_counts(output: Output, their_num_rows: int) -> Iterator[int]:
@@ -243,6 +250,12 @@ def explain_draw(output: Output, search: OrderSearch) -> list[Finding]:
         "epoch": key.epoch,
     }
     declared = f"ours is epoch {ours.epoch} of seed {ours.seed}"
+    if key.algorithm != ours.algorithm:
+        text = (
+            f"their order is {key.algorithm}, epoch {key.epoch} of seed {key.seed}; {declared} of "
+            f"{ours.algorithm}"
+        )
+        return [Finding(kind="order algorithm", text=text, evidence=evidence)]
     if key.algorithm != SUMMED:
         kind = "seed" if key.seed != ours.seed else "epoch"
         text = f"their order is epoch {key.epoch} of seed {key.seed}; {declared}"

@@ -79,7 +79,7 @@ class Opposite:
 
     def lone_window(self) -> int | None:
         """Return the number of a published window that was opened by itself, if it is not 1."""
-        if not isinstance(self.rows, PublishedOrder) or len(self.rows.windows) > 1:
+        if not isinstance(self.rows, PublishedOrder) or len(self.rows.windows) != 1:
             return None
         number = self.rows.windows[0].number
         return number if number > 1 and self.rows.files[0].first_step == 1 else None

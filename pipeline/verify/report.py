@@ -90,6 +90,8 @@ def _result(one: WindowResult, report: Report) -> str:
         first += f", step {one.first_difference // report.batch_size + 1:,}"
     if not is_exact:
         first += ", or one of the rows of its node"
+    if one.same_multiset and not is_exact:
+        return f"{rows} hold the same rows; whether in the same order cannot be told, {first}"
     if one.same_multiset:
         return f"{rows} are the same in another order, {first}"
     verb = "differs" if one.num_differing == 1 else "differ"

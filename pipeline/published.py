@@ -156,15 +156,18 @@ def order_windows(rows: PublishedOrder) -> tuple[Window, ...]:
     return windows
 
 
-def digest_order(where: str, report: Show, *, phase: str | None = None) -> Manifest:
+def digest_order(
+    where: str, report: Show, *, phase: str | None = None, is_part: bool = False
+) -> Manifest:
     """Read a published order, or the output of a build, once; return its manifest.
 
     `phase`: which one is meant, where an order has several, since rows count anew in each.
+    `is_part`: whether it need not be one whole phase, as what is not kept need not be.
 
     Memory is bounded: of each row its digest is kept, and of 1,024 of those one.
     Raises: InputError when there are no rows to be read, or they are not those of one whole phase.
     """
-    rows, windows, view = _open(where, phase)
+    rows, windows, view = _open(where, phase, is_part=is_part)
     span = Span(start_row=0)
     described = []
     for window in windows:
@@ -222,11 +225,11 @@ def write_order_manifest(content: Manifest, path: Path) -> None:
 
 
 def _open(
-    where: str, phase: str | None
+    where: str, phase: str | None, *, is_part: bool
 ) -> tuple[PublishedOrder | MdsRows, tuple[Window, ...], str | None]:
     """Open rows; return them, their windows, and their view if it is known."""
     rows = open_rows(where, wrap=True)
-    if isinstance(rows, PublishedOrder):
+    if isinstance(rows, PublishedOrder) and not is_part:
         rows = _whole_phase(rows, where, phase)
     own = Path(where)
     # What a manifest of a published order that lies beside it says may be of other rows.

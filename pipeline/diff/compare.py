@@ -69,7 +69,7 @@ def _open(what: str, report: Show) -> _Side:
         return _Side(declaration=load(mixture_path(what)).declaration())
     is_rows = path.suffix == ".parquet" or (path.is_dir() and not (path / MANIFEST).is_file())
     if "://" in what or is_rows:
-        return _Side(manifest=digest_order(what, report))
+        return _Side(manifest=digest_order(what, report, is_part=True))
     try:
         path = path / MANIFEST if path.is_dir() else manifest_path(what)
     except MixtureError as error:

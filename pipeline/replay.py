@@ -51,8 +51,7 @@ def replay(
     if pool.is_relative_to(out.resolve()):
         raise InputError(f"{pool}: lies in --out {out}, where only what is made stays")
     opened = Pool.open(pool)
-    pool_digest = sha256_file(pool / INDEX_NAME)
-    declaration = {**declared.declaration(), "pool": pool_digest}
+    declaration = {**declared.declaration(), "pool": sha256_file(pool / INDEX_NAME)}
     tokenizer = load(
         declared.tokenizer.name,
         add_prefix_space=declared.tokenizer.add_prefix_space,
@@ -63,7 +62,7 @@ def replay(
     with claim(out.absolute(), identity) as state:
         with open_engine(workers, scheduler, report) as engine:
             unpack_manifest(state)
-            common = _common(state, pool, opened, declared, tokenizer)
+            common = _common(state, pool, opened, declared, tokenizer, identity)
             num_bytes = sum(shard.path.stat().st_size for shard in opened.shards)
             memory = default_memory_bytes() if memory_bytes is None else memory_bytes
             folders, tables = _split(common, opened)
@@ -95,7 +94,12 @@ def replay(
 
 
 def _common(
-    state: State, pool: Path, opened: Pool, declared: Replay, tokenizer: Tokenizer
+    state: State,
+    pool: Path,
+    opened: Pool,
+    declared: Replay,
+    tokenizer: Tokenizer,
+    identity: str,
 ) -> Common:
     spec = declared.order
     num_samples = int(opened.num_rows.sum())
@@ -103,14 +107,7 @@ def _common(
         out=state.out,
         pool=pool,
         run=uuid.uuid4().hex,
-        key=fingerprint(
-            {
-                "version": VERSION,
-                "pool": sha256_file(pool / INDEX_NAME),
-                "tokenizer": tokenizer.digest,
-                "declared": declared.declaration(),
-            }
-        ),
+        key=fingerprint([VERSION, tokenizer.digest, identity]),
         stamp=_stamp(opened),
         order=OrderKey(
             algorithm=spec.algorithm, num_samples=num_samples, seed=spec.seed, epoch=spec.epoch

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from pipeline.errors import OutputError
@@ -16,7 +15,8 @@ from pipeline.ordering.folders import load_scattered
 from pipeline.ordering.gather import Block
 from pipeline.ordering.scatter import ENDS, IDS, NAMES, POSITIONS, RECORDS
 from pipeline.ordering.values import RECORD_DTYPE, OrderTask, Records
-from pipeline.records import Int64Array, Uint8Array, Uint32Array
+from pipeline.records import Int64Array
+from pipeline.shards.pool import place_runs
 
 # Ids held at a time: 128 MiB as uint32.
 _IDS_AT_ONCE = 32 << 20
@@ -85,13 +85,13 @@ class ScatteredRows:
             places = run.places[first:last] - start
             low, high = run.first + first, run.first + last
             ends = np.load(run.folder / ENDS, mmap_mode="r")[low : high + 1]
-            _place(_read(run.folder / IDS, ends[:, 0]), ends[:, 0], ids, starts[places])
+            place_runs(_read(run.folder / IDS, ends[:, 0]), ends[:, 0], ids, starts[places])
             name_lengths[places] = np.diff(ends[:, 1])
             parts.append((places, _read(run.folder / NAMES, ends[:, 1]), ends[:, 1]))
         name_offsets = np.concatenate([[0], np.cumsum(name_lengths)])
         names = np.empty(int(name_offsets[-1]), np.uint8)
         for places, text, ends in parts:
-            _place(text, ends, names, name_offsets[places])
+            place_runs(text, ends, names, name_offsets[places])
         return Block(ids=ids, names=names, name_offsets=name_offsets)
 
 
@@ -109,19 +109,3 @@ def _read(path: Path, ends: Int64Array) -> NDArray[np.unsignedinteger]:
             "run the same command again: what is damaged is made anew",
         )
     return values
-
-
-@njit(cache=True, nogil=True)
-def _place(
-    values: NDArray[np.unsignedinteger],
-    ends: Int64Array,
-    out: Uint32Array | Uint8Array,
-    starts: Int64Array,
-) -> None:
-    for i in range(starts.size):
-        start, length = ends[i] - ends[0], ends[i + 1] - ends[i]
-        # Views, so that whole vectors are copied at once: three times as fast.
-        source = values[start : start + length]
-        target = out[starts[i] : starts[i] + length]
-        for j in range(length):
-            target[j] = source[j]

@@ -49,13 +49,13 @@ def scatter_rows(task: ScatterTask) -> Record:
     record = load_standing(common.state, task.name, key)
     if record is not None and record["blake3"] == _digest(common.out / folder):
         return record if task.table is None else {**record, "shards": make_table(task.table)}
-    # Not synced, since the digest tells whether it is whole, and waiting took a tenth of all time.
+    # Not synced, since the digest tells whether it is whole.
     with publish(common.out / folder, common.state.scratch, syncs=False) as temporary:
         temporary.mkdir()
         shards = [] if task.table is None else make_table(task.table)
         _lay_out(task, temporary)
         digest = _digest(temporary)
-    # Files of passing use, so not sha256, which would take a tenth of all time.
+    # Files of passing use, so not sha256, which is several times as slow.
     record = {"key": key, "folder": folder, "blake3": digest, "files": {}}
     save_record(common.state, task.name, record)
     return {**record, "shards": shards}

@@ -86,11 +86,12 @@ def write_order(ordering: Ordering, engine: Engine) -> tuple[dict[str, Any], dic
     recorded = all(is_recorded(state, file.path, common.key) for file in step_files)
     if ordering.scatters and not scattered and not recorded:
         # As at first, so that what an earlier run laid out is found.
-        tasks_left = [
-            ScatterTask(common=given.common, start=start, stop=stop)
-            for start, stop in _ranges(given, records)
-        ]
-        _lay_out(given, engine, tasks_left)
+        ranges = [one.rows for one in given.tables] if given.tables else split_pool(records)
+        _lay_out(
+            given,
+            engine,
+            [ScatterTask(common=given.common, start=start, stop=stop) for start, stop in ranges],
+        )
         scattered = True
     tasks = [OrderTask(common=common, file=file, scattered=scattered) for file in step_files]
     made = engine.map("order", order_rows, tasks)
@@ -133,25 +134,16 @@ def _make_tables(ordering: Ordering, engine: Engine) -> tuple[Ordering, bool]:
     # If some rows stand in order already, perhaps all do, so nothing is laid out unasked.
     lays_out = ordering.scatters and not (ordering.common.state.records / ORDER).exists()
     if lays_out:
-        digests = _lay_out(ordering, engine, _scatter_tasks(ordering, ordering.tables))
+        tasks = [
+            ScatterTask(common=one.common, start=one.rows[0], stop=one.rows[1], table=one)
+            for one in ordering.tables
+        ]
+        digests = _lay_out(ordering, engine, tasks)
     else:
         digests = engine.map("read the pool", make_table, ordering.tables)
     pool = fingerprint([digest for part in digests for digest in part])
     common = replace(ordering.common, key=fingerprint([ordering.common.key, pool]))
     return replace(ordering, common=common), lays_out
-
-
-def _ranges(ordering: Ordering, records: Records) -> list[tuple[int, int]]:
-    if ordering.tables is None:
-        return split_pool(records)
-    return [one.rows for one in ordering.tables]
-
-
-def _scatter_tasks(ordering: Ordering, tables: Sequence[TableTask]) -> list[ScatterTask]:
-    return [
-        ScatterTask(common=ordering.common, start=one.rows[0], stop=one.rows[1], table=one)
-        for one in tables
-    ]
 
 
 def _lay_out(ordering: Ordering, engine: Engine, tasks: Sequence[ScatterTask]) -> list[list[str]]:

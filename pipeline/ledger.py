@@ -157,17 +157,6 @@ def first_difference(one: Ledger, other: Ledger) -> int | None:
     return node
 
 
-def differing_nodes(one: Ledger, other: Ledger) -> Int64Array:
-    """Return all nodes that are not the same in both sequences: int64 [num_differing], rising.
-
-    Nodes that one of the sequences has and the other has not are among them.
-    """
-    num_common = min(len(one.nodes), len(other.nodes))
-    num_nodes = max(len(one.nodes), len(other.nodes))
-    differ = (one.nodes[:num_common] != other.nodes[:num_common]).any(axis=1)
-    return np.concatenate([np.flatnonzero(differ), np.arange(num_common, num_nodes)])
-
-
 def _same(one: Sequence[Uint8Array], other: Sequence[Uint8Array], level: int, place: int) -> bool:
     """Whether two trees have the same digest at a place, and so the same nodes below it."""
     if any(level >= len(levels) or place >= len(levels[level]) for levels in (one, other)):

@@ -14,17 +14,19 @@ LAYERS: list[Layer] = [
     ["errors", "digest", "seeds", "records", "version"],
     # What every import of the package brings with it, and what knows values alone.
     ["__init__", "amounts", "files", "manifest", "shipped", "blake3", "schedule"],
-    ["progress", "tokenizer", "ledger", "orders"],
+    ["progress", "tokenizer", "ledger", "orders", "remote", "text_digest"],
     # What a person declares.
     ["mixture"],
     ["layout"],
     # Stages: functions of values, and readers and writers of files. None knows another.
     [
         *("sources", "tokenize", "chunks", "sample", "shards", "view", "steps"),
-        *("packing", "provenance", "remote"),
+        *("packing", "provenance", "filters", "dedup", "validation"),
     ],
-    # What is known ahead; what tasks share; rows in order, wherever they lie.
-    ["plan", "task", "ordered"],
+    # What was found at the origins; then what is known ahead and what came from there.
+    ["lock"],
+    # What tasks share; rows in order, wherever they lie.
+    ["plan", "pull", "task", "ordered"],
     ["engine", "claim", "published", "trace"],
     # The stage of two passes, from a pool to its rows in order.
     ["ordering", "diff"],

@@ -4,21 +4,28 @@
 `--set` gave; `kinds` and `keys` check both and make the JSON Schema of `schema`.
 """
 
+from pipeline.mixture.corpus import DecontaminateSpec, DedupSpec, MinHashSpec, ValidationSpec
+from pipeline.mixture.filters import Filter
+from pipeline.mixture.origin import DecodeSpec, Origin
 from pipeline.mixture.replay import Replay, load_replay
+from pipeline.mixture.source import Source
 from pipeline.mixture.values import (
     ChunkSpec,
     Mixture,
     OrderSpec,
-    Origin,
     SampleSpec,
     ShardSpec,
-    Source,
     TokenizerSpec,
     load,
 )
 
 __all__ = [
     "ChunkSpec",
+    "DecodeSpec",
+    "DecontaminateSpec",
+    "DedupSpec",
+    "Filter",
+    "MinHashSpec",
     "Mixture",
     "OrderSpec",
     "Origin",
@@ -27,6 +34,7 @@ __all__ = [
     "ShardSpec",
     "Source",
     "TokenizerSpec",
+    "ValidationSpec",
     "load",
     "load_replay",
 ]

@@ -207,11 +207,14 @@ class Bytes(_Amount):
 class Ratio(_Leaf):
     """A positive rational number, exact in every spelling."""
 
-    expected = "a positive number up to 1000 such as 2, 2.5 or 3/2"
-    # Beyond that it is a slip of the pen, and a draw would need its memory.
-    largest = 1000
     # Nine digits are more than anyone repeats a source, and keep the declaration short.
     pattern = r"^(?:[0-9]{1,9}(?:\.[0-9]{1,9})?|[0-9]{1,9}/0*[1-9][0-9]{0,8})$"
+
+    def __init__(self, largest: int = 1000) -> None:
+        # Beyond 1000 it is a slip of the pen, and a draw would need its memory.
+        self.largest = largest
+        examples = "2, 2.5 or 3/2" if largest > 1 else "1, 0.001 or 1/1000"
+        self.expected = f"a positive number up to {largest} such as {examples}"
 
     def parse(self, node: Node) -> Fraction:
         number = node.kind in ("int", "float", "text") and re.fullmatch(self.pattern, node.text)

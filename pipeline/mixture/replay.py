@@ -11,7 +11,8 @@ from typing import Any, Final
 
 from pipeline import digest
 from pipeline.mixture.keys import Record, key, plain
-from pipeline.mixture.values import NAME, OrderSpec, ShardSpec, TokenizerSpec, read_declaration
+from pipeline.mixture.texts import NAME
+from pipeline.mixture.values import OrderSpec, ShardSpec, TokenizerSpec, read_declaration
 
 _PUBLISHED: Final = b"""
 order: {algorithm: ettin-pcg64dxsm-v1, seed: 21, global_batch_size: 4608, max_seq_len: 1024}

@@ -14,8 +14,9 @@ from typing import Any, Final, Literal
 
 from pipeline import digest
 from pipeline.errors import MixtureError
+from pipeline.mixture.corpus import DecontaminateSpec, DedupSpec, ValidationSpec
 from pipeline.mixture.document import Problems, read_file
-from pipeline.mixture.keys import Record, Table, apply_rule, key, plain
+from pipeline.mixture.keys import Record, apply_rule, key, plain
 from pipeline.mixture.kinds import (
     Bytes,
     Choice,
@@ -24,38 +25,17 @@ from pipeline.mixture.kinds import (
     OneOrMany,
     Prose,
     Ratio,
-    Text,
     Tokens,
     Whole,
 )
 from pipeline.mixture.overrides import apply, read_overrides
+from pipeline.mixture.source import SOURCES, Source
+from pipeline.mixture.texts import LARGEST_SEED, NAME, REVISION, TOKENIZER_NAME
 
 # token_decile.json of the published chunker gives a length for each thousand tokens up to 8k.
 LARGEST_ETTIN_CHUNK: Final = 8_999
 LARGEST_CHUNK: Final = 1_000_000
-LARGEST_SEED: Final = 2**32 - 1
 LARGEST_COUNT: Final = 2**31 - 1
-
-# Names become folders, so they stay plain, short and without a way up.
-NAME: Final = Text(
-    expected="a name (letters, digits, . _ -; at most 100; first a letter or digit; no ..)",
-    pattern=r"^(?!.*\.\.)[A-Za-z0-9][A-Za-z0-9._-]{0,99}$",
-)
-# Beside the folders of the sources lies their common index.
-SOURCE_NAME: Final = Text(
-    expected=f"{NAME.expected}, and not index.json",
-    pattern=NAME.pattern.replace("^", "^(?!index\\.json$)"),
-)
-LINE: Final = Text(expected="a line of text", pattern=r"^[^\x00-\x1f\x7f]+$")
-GLOB: Final = Text(expected="a glob of files", pattern=LINE.pattern)
-
-_HUB_ID = r"[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*"
-TOKENIZER_NAME: Final = Text(
-    expected="modernbert, the path of a .json file, or a Hub id org/name",
-    pattern=rf"^(?:modernbert|[^\x00-\x1f\x7f]+\.json|{_HUB_ID})$",
-    known=("modernbert",),
-)
-REVISION: Final = Text(expected="a commit of 40 hex characters", pattern=r"^[0-9a-f]{40}$")
 
 
 def _tokenizer_rule(given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -172,71 +152,18 @@ class ChunkSpec:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Origin:
-    """Where a source's documents come from; of the kinds of origin exactly one is given."""
-
-    path: tuple[str, ...] = field(
-        metadata=key(OneOrMany(GLOB), "Glob of files, or a list of globs, relative to this file.")
-    )
-    text: str = field(
-        default="text", metadata=key(LINE, "Name of the field that holds a document's text.")
-    )
-    id: str | None = field(
-        default="id",
-        metadata=key(
-            Nullable(Text(expected="a line of text, or null", pattern=LINE.pattern)),
-            "Name of the field that holds a document's id; null makes ids of file name and row.",
-        ),
-    )
-
-    def __post_init__(self) -> None:
-        # What is listed, and how often, decides nothing but which files there are.
-        object.__setattr__(self, "path", tuple(sorted(set(self.path))))
-
-
-def _source_rule(given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    if given.get("tokens") is not None and given.get("epochs") is not None:
-        yield "epochs", "got both tokens and epochs, expected only one of them"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Source:
-    """A named origin of documents, and how much of it is taken."""
-
-    name: str
-    """The source's key in the file; its folder in the output."""
-    category: str = field(
-        default="uncategorised", metadata=key(LINE, "Group under which reports count the source.")
-    )
-    origin: Origin = field(
-        metadata=key(Record(Origin), "Where the documents come from.", name="from")
-    )
-    tokens: int | Literal["all"] | None = field(
-        default=None,
-        metadata=key(Tokens("all"), "Token budget; all, each chunk once, if nothing is said."),
-    )
-    epochs: Fraction | None = field(
-        default=None,
-        metadata=key(Ratio(), "How often each chunk is drawn, instead of tokens: 2, 2.5 or 3/2."),
-    )
-
-    def __post_init__(self) -> None:
-        apply_rule(_source_rule, self)
-        if self.tokens is None and self.epochs is None:
-            object.__setattr__(self, "tokens", "all")
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class SampleSpec:
     """How chunks are chosen where a source gives fewer or more than each once."""
 
-    algorithm: Literal["keyed-v1"] = field(
+    algorithm: Literal["keyed-v1", "ettin-partitions-v1"] = field(
         default="keyed-v1",
-        metadata=key(Choice("keyed-v1"), "Named and frozen way to choose chunks."),
+        metadata=key(
+            Choice("keyed-v1", "ettin-partitions-v1"),
+            "Named and frozen way to choose: keyed-v1 takes single chunks, exact to one chunk; "
+            "ettin-* whole partitions, as published.",
+        ),
     )
-    seed: int = field(
-        default=0, metadata=key(Whole(0, LARGEST_SEED), "Seed of the choice of chunks.")
-    )
+    seed: int = field(default=0, metadata=key(Whole(0, LARGEST_SEED), "Seed of the choice."))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -301,7 +228,6 @@ class ShardSpec:
 
 
 _TOKENIZER = Record(TokenizerSpec, _tokenizer_rule)
-_SOURCES = Table(Record(Source, _source_rule), SOURCE_NAME)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -313,6 +239,21 @@ class Mixture:
         default="",
         metadata=key(Prose(), "What the mixture is for, in free words.", changes_bytes=False),
     )
+    assumptions: tuple[str, ...] = field(
+        default=(),
+        metadata=key(
+            OneOrMany(Prose()),
+            "What was taken for granted where the record is silent or contradicts itself; plan "
+            "prints it.",
+            changes_bytes=False,
+        ),
+    )
+    scale: Fraction = field(
+        default=Fraction(1),
+        metadata=key(
+            Ratio(), "Factor of every budget, in whole tokens, for a miniature such as 1/1000000."
+        ),
+    )
     phase: str = field(
         default="checkpoint", metadata=key(NAME, "Stage of training that the mixture is for.")
     )
@@ -322,7 +263,37 @@ class Mixture:
     )
     chunk: ChunkSpec = field(metadata=key(Record(ChunkSpec, _chunk_rule), "How documents are cut."))
     sources: tuple[Source, ...] = field(
-        metadata=key(_SOURCES, "Where documents come from, by a name of your choice.")
+        metadata=key(SOURCES, "Where documents come from, by a name of your choice.")
+    )
+    dedup: DedupSpec | None = field(
+        default=None,
+        metadata=key(
+            Nullable(Record(DedupSpec)),
+            "Which documents are dropped because an earlier one, by source, file and row, says the "
+            "same.",
+        ),
+    )
+    decontaminate: DecontaminateSpec | None = field(
+        default=None,
+        metadata=key(
+            Nullable(Record(DecontaminateSpec)),
+            "Which documents are dropped because they hold evaluation texts.",
+        ),
+    )
+    validation: ValidationSpec | None = field(
+        default=None,
+        metadata=key(
+            Nullable(Record(ValidationSpec)),
+            "Which whole documents are set aside for validation, as an output of its own.",
+        ),
+    )
+    keep_dropped: Fraction | None = field(
+        default=None,
+        metadata=key(
+            Nullable(Ratio(largest=1)),
+            "Part of the documents dropped by filters, dedup and decontamination that is kept "
+            "aside in dropped/, such as 0.01; 1 keeps all.",
+        ),
     )
     sample: SampleSpec = field(
         default_factory=SampleSpec,

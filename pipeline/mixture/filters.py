@@ -1,0 +1,81 @@
+"""Filters: what a mixture may ask of each document of a source, by the names of `datatrove`."""
+
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from pipeline.mixture.document import Node, Problems
+from pipeline.mixture.keys import Record, key
+from pipeline.mixture.kinds import WRONG, Nullable, Schema, Whole, closest
+from pipeline.mixture.texts import NAME
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Length:
+    """Documents by the length of their text."""
+
+    min_chars: int = field(default=0, metadata=key(Whole(0, 2**31), "Fewest characters of a text."))
+    max_chars: int | None = field(
+        default=None, metadata=key(Nullable(Whole(1, 2**31)), "Most characters of a text.")
+    )
+
+
+RECORDS: Final[dict[str, Record]] = {"length": Record(Length)}
+"""The options of each filter, by its name."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Filter:
+    """One filter with its options."""
+
+    name: str = field(metadata=key(NAME, "Which filter."))
+    options: Any = field(metadata=key(Record(Length), "A dataclass of `RECORDS`."))
+
+
+class Filters:
+    """A list of filters, each a name, or a mapping from one name to its options."""
+
+    expected = f"a list of filters, each one of {', '.join(RECORDS)}"
+
+    def check(self, node: Node, where: str, problems: Problems) -> Any:
+        """Return a tuple of `Filter`, or WRONG after saying why."""
+        if node.kind != "list":
+            problems.add(node.place, where, f"got {node.shown}, expected {self.expected}")
+            return WRONG
+        found = [
+            self._one(item, f"{where}[{index}]", problems) for index, item in enumerate(node.items)
+        ]
+        return WRONG if WRONG in found else tuple(found)
+
+    def _one(self, node: Node, where: str, problems: Problems) -> Any:
+        if node.kind == "text":
+            name, options = node.text, Node(kind="mapping", place=node.place)
+        elif node.kind == "mapping" and len(node.entries) == 1:
+            [(name, entry)] = node.entries.items()
+            options = entry.node
+        else:
+            problems.add(
+                node.place, where, f"got {node.shown}, expected a name, or one name with options"
+            )
+            return WRONG
+        if name not in RECORDS:
+            known = f"one of {', '.join(RECORDS)}{closest(name, RECORDS)}"
+            problems.add(node.place, where, f'got "{name}", expected {known}')
+            return WRONG
+        value = RECORDS[name].check(options, f"{where}.{name}", problems)
+        return WRONG if value is WRONG else Filter(name=name, options=value)
+
+    def json_schema(self) -> Schema:
+        """Return the JSON Schema of the lists that `check` accepts."""
+        named = [
+            {
+                "type": "object",
+                "properties": {name: record.json_schema()},
+                "required": [name],
+                "additionalProperties": False,
+            }
+            for name, record in RECORDS.items()
+        ]
+        return {"type": "array", "items": {"anyOf": [{"enum": list(RECORDS)}, *named]}}
+
+
+FILTERS: Final = Filters()

@@ -19,12 +19,14 @@ from pipeline.errors import MismatchError, OutputError
 from pipeline.files import publish
 from pipeline.layout import (
     DOCUMENTS,
+    DROPPED,
     MANIFEST,
     ORDER,
     PROVENANCE,
     STATE,
     STEPS,
     TRAIN,
+    VALIDATION,
     State,
     provenance_file,
 )
@@ -34,6 +36,7 @@ from pipeline.steps import Window, split_files
 from pipeline.task import is_intact, save_record
 
 _LOCK = "lock"
+_ROOMS = (TRAIN, ORDER, PROVENANCE, VALIDATION, DROPPED)
 
 
 @contextmanager
@@ -91,7 +94,7 @@ def finish(state: State, manifest: Manifest) -> Manifest:
 def _remove_strangers(out: Path, known: set[str]) -> None:
     """Remove what an earlier build left in the rooms of an output and this one has not made."""
     folders = {parent.as_posix() for path in known for parent in Path(path).parents}
-    for room in (out / TRAIN, out / ORDER, out / PROVENANCE):
+    for room in (out / name for name in _ROOMS):
         # What lies behind a link is somebody's, and not ours to remove.
         for path in [] if room.is_symlink() else sorted(room.rglob("*"), reverse=True):
             name = path.relative_to(out).as_posix()

@@ -1,6 +1,7 @@
 """Where things lie in an output folder.
 
-`train/`, `order/`, `provenance/` and `manifest.json` are the product. `.ettin/` holds the state of
+`train/`, `order/`, `provenance/` and `manifest.json` are the product; `validation/` is an output of
+the same form, `dropped/` keeps documents aside, where the mixture asks for them. `.ettin/` holds the state of
 a build under way (what is done, what is being written) and is removed when the manifest is written.
 
 Source of the layout of `train/` and `order/`: the published `jhu-clsp/ettin-extension-data` and
@@ -20,6 +21,9 @@ ORDER = "order"
 STEPS = f"{ORDER}/steps.parquet"
 MANIFEST = "manifest.json"
 PROVENANCE = "provenance"
+VALIDATION = "validation"
+DROPPED = "dropped"
+RAW = Path("raw")
 DOCUMENTS = f"{PROVENANCE}/documents"
 STATE = ".ettin"
 STEPS_PER_FILE = 100
@@ -61,6 +65,16 @@ def provenance_file(steps: str) -> str:
 def drawn_file(source: str, partition: str) -> str:
     """Return where it is kept which chunks of a sampled partition were drawn."""
     return f"{PROVENANCE}/drawn/{source}/{partition}.parquet"
+
+
+def is_output(path: str) -> bool:
+    """Tell whether a path, relative to the output, is of the product and not of the state."""
+    return not path.startswith(f"{STATE}/")
+
+
+def dropped_file(source: str, partition: str) -> str:
+    """Return where documents of a partition are kept that were dropped."""
+    return f"{DROPPED}/{source}/{partition}.jsonl.zst"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -126,3 +140,25 @@ class State:
     def chunks(source: str, folder: str) -> str:
         """The folder of all chunks of a partition that is sampled, relative to the output."""
         return f"{STATE}/chunks/{source}/{folder}"
+
+    @staticmethod
+    def digests(folder: str) -> str:
+        """The digests of the texts of a folder's documents, relative to the output."""
+        return f"{STATE}/digests/{folder}.npy"
+
+    def survey(self, source: str, partition: str) -> Path:
+        """What was found of each document of a partition before any was dropped."""
+        return self.root / "survey" / source / partition
+
+    def drops(self, source: str, partition: str) -> Path:
+        """Which documents of a partition are left out, and why."""
+        return self.root / "drops" / source / f"{partition}.npy"
+
+    def decoder(self, digest: str) -> Path:
+        """A tokenizer by which rows of ids become text."""
+        return self.root / "decoders" / f"{digest}.json"
+
+    @property
+    def evaluation(self) -> Path:
+        """The n-grams of the texts of evaluations."""
+        return self.root / "survey" / "evaluation.npy"

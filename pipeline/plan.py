@@ -1,23 +1,20 @@
-"""Plan: a mixture -> the partitions that a build would make, with what is known ahead.
+"""Plan: a mixture, and what was found at its origins -> the partitions that a build would make.
 
-Pure but for listing files and reading their sizes and, of parquet, their row counts.
+Pure but for listing local files and reading their sizes. What is not locked is not known, and
+nothing is asked of a server here.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
-from pipeline.errors import InputError
+from pipeline import sample
 from pipeline.layout import TRAIN, State, chunk_folder
+from pipeline.lock import Lock, LockedSource, locked_source, place
 from pipeline.mixture import Mixture, Source
-from pipeline.sources.local import InputFile, list_files
-
-# Prose and code under this tokenizer come to 3.4 to 4.3 bytes of text a token.
-_TEXT_BYTES_PER_TOKEN = 4
-# gzip and zstd take text to between a half and a fifth of its size.
-_EXPANSION = {".gz": 3, ".zst": 3, ".zstd": 3, ".parquet": 2}
+from pipeline.sample import Ask
+from pipeline.sources.local import list_files
+from pipeline.sources.origin import OriginFile
+from pipeline.sources.partitions import InputFile, name_partitions
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -26,13 +23,19 @@ class PlannedSource:
 
     source: Source
     """As declared."""
-    files: tuple[InputFile, ...]
-    """Sorted by partition."""
+    ask: Ask
+    """What is asked of it, in this scale."""
+    has_validation: bool
+    """Whether documents of it are set aside."""
+    locked: LockedSource | None
+    """What its origin has of the files below, where that is locked."""
+    files: tuple[InputFile, ...] | None
+    """Sorted by partition; None if nobody has looked yet."""
 
     @property
     def is_sampled(self) -> bool:
-        """Whether its chunks are drawn otherwise than each once."""
-        return self.source.tokens != "all" and self.source.epochs != 1
+        """Whether its chunks are drawn otherwise than each once, or some of them set aside."""
+        return self.has_validation or not self.ask.is_whole
 
     def folder(self, file: InputFile, mixture: Mixture) -> str:
         """Where a partition's drawn shards go, relative to the output."""
@@ -54,92 +57,91 @@ class Plan:
     sources: tuple[PlannedSource, ...]
     """Sorted by name."""
 
+    lock: Lock | None
+    """What was locked of the files that are to be read."""
 
-def make_plan(mixture: Mixture) -> Plan:
-    """List the files of every source.
+    @property
+    def unlocked(self) -> list[str]:
+        """The sources whose files nobody has looked for yet."""
+        return [one.source.name for one in self.sources if one.files is None]
 
-    Raises: InputError when a source has no file, or two files that would share a folder.
+
+def make_plan(mixture: Mixture, lock: Lock | None, raw: Path) -> Plan:
+    """Find the files of every source: as locked, or, of local ones without a lock, as they are.
+
+    `raw`: the folder of pulled files.
+
+    Raises: InputError when a source has no file, two files that would share a folder, or another
+    origin than was locked; MixtureError for a budget that its files cannot meet.
     """
-    folder = Path(mixture.folder)
+    asks = sample.budgets(mixture)
+    planned = [
+        _plan_source(mixture, source, asks[source.name], lock, raw) for source in mixture.sources
+    ]
+    known = [one for one in planned if one.files is not None]
+    sample.check_feasible(
+        {one.source.name: one.ask for one in known},
+        {one.source.name: [(f.declared, num_bytes(f)) for f in one.files or ()] for one in known},
+    )
+    sources = {one.source.name: one.locked for one in planned if one.locked is not None}
     return Plan(
         mixture=mixture,
-        sources=tuple(
-            PlannedSource(
-                source=source, files=tuple(list_files(source.name, source.origin.path, folder))
-            )
-            for source in mixture.sources
-        ),
+        sources=tuple(planned),
+        lock=None if lock is None else replace(lock, sources=sources),
     )
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Outlook:
-    """What is known of a source before it is read."""
-
-    source: str
-    """Its name."""
-    category: str
-    """Its category."""
-    num_files: int
-    """Partitions to make."""
-    input_bytes: int
-    """Size of the files as they are stored."""
-    num_documents: int | None
-    """Rows, where every file tells them ahead (parquet, plain text), else None."""
-    asked: str
-    """What the mixture asks for: `all`, a number of tokens, or epochs."""
-    estimated_tokens: int
-    """Tokens to be drawn: the budget, or a guess from the size of the files."""
-    estimated_bytes: int
-    """Shards and ordered rows to be written for them."""
+def num_bytes(file: InputFile) -> int:
+    """Return the size of a file as stored."""
+    return file.path.stat().st_size if file.num_bytes is None else file.num_bytes
 
 
-def look_ahead(plan: Plan) -> list[Outlook]:
-    """Say of each source what a build would read and write; guesses are from sizes alone."""
-    item_bytes = {"uint16": 2, "uint32": 4}[plan.mixture.shards.dtype]
-    outlooks = []
-    for planned in plan.sources:
-        source = planned.source
-        sizes = {file: file.path.stat().st_size for file in planned.files}
-        text_bytes = sum(
-            size * _EXPANSION.get(f".{file.kind.rsplit('.')[-1]}", 1)
-            for file, size in sizes.items()
-        )
-        available = text_bytes // _TEXT_BYTES_PER_TOKEN
-        if isinstance(source.tokens, int):
-            asked, tokens = f"{source.tokens:,} tokens", source.tokens
-        elif source.epochs is not None:
-            asked, tokens = f"{source.epochs} epochs", int(available * source.epochs)
-        else:
-            asked, tokens = "all", available
-        outlooks.append(
-            Outlook(
-                source=source.name,
-                category=source.category,
-                num_files=len(planned.files),
-                input_bytes=sum(sizes.values()),
-                num_documents=_num_documents(planned.files),
-                asked=asked,
-                estimated_tokens=tokens,
-                # Ordered rows take about 1.5 bytes a token.
-                estimated_bytes=tokens * item_bytes + tokens * 3 // 2,
-            )
-        )
-    return outlooks
+def _plan_source(
+    mixture: Mixture, source: Source, ask: Ask, lock: Lock | None, raw: Path
+) -> PlannedSource:
+    locked = None if lock is None else locked_source(lock, source.name, source.origin)
+    files = _find_files(mixture, source, locked, raw)
+    if files is not None:
+        sizes = [(file.declared, num_bytes(file)) for file in files]
+        chosen = sample.choose_files(sizes, mixture.scale, mixture.sample.seed, source.name)
+        part_bytes = sum(sizes[index][1] for index in chosen)
+        ask = sample.of_part(ask, part_bytes, sum(size for _, size in sizes))
+        files = tuple(files[index] for index in chosen)
+        locked = locked and _narrow(locked, files)
+    return PlannedSource(
+        source=source,
+        ask=ask,
+        has_validation=mixture.validation is not None,
+        locked=locked,
+        files=files,
+    )
 
 
-def _num_documents(files: tuple[InputFile, ...]) -> int | None:
-    count = 0
-    for file in files:
-        if file.kind == ".parquet":
-            try:
-                count += pq.read_metadata(file.path).num_rows
-            except (pa.ArrowException, OSError) as error:
-                raise InputError(
-                    f"{file.declared}: broken parquet: {error}", "pull the file again"
-                ) from error
-        elif file.kind.startswith(".txt"):
-            count += 1
-        else:
-            return None
-    return count
+def _narrow(locked: LockedSource, files: tuple[InputFile, ...]) -> LockedSource:
+    """Return what was locked of some of the files."""
+    names = {file.declared for file in files}
+    return replace(
+        locked, files=tuple(file for file in locked.files if declared(locked, file) in names)
+    )
+
+
+def _find_files(
+    mixture: Mixture, source: Source, locked: LockedSource | None, raw: Path
+) -> tuple[InputFile, ...] | None:
+    origin, folder = source.origin, Path(mixture.folder)
+    if locked is not None:
+        listed = [
+            (declared(locked, file), place(raw, folder, locked, file), file)
+            for file in locked.files
+        ]
+        return tuple(name_partitions(source.name, listed, origin.partition))
+    if origin.path is None:
+        return None
+    return tuple(list_files(source.name, origin.path, folder, origin.partition))
+
+
+def declared(locked: LockedSource, file: OriginFile) -> str:
+    """Return what the mixture would call a locked file: an address, or its path. Pure."""
+    if locked.origin.hub is None:
+        return file.path
+    return f"hf://datasets/{locked.origin.hub}@{locked.revision}/{file.path}"

@@ -8,12 +8,17 @@ from contextlib import AbstractContextManager, contextmanager
 from rich.console import Console
 from rich.progress import (
     BarColumn,
+    DownloadColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
     TaskID,
     TextColumn,
     TimeElapsedColumn,
+    TransferSpeedColumn,
 )
+
+from pipeline.amounts import format_bytes
 
 # Between two lines of one stage in a log.
 _SECONDS_BETWEEN_LINES = 10.0
@@ -24,14 +29,21 @@ Show = Callable[[str, int, int], None]
 
 def show_progress() -> AbstractContextManager[Show]:
     """Return what suits stderr."""
-    return _bars() if sys.stderr.isatty() else _lines()
+    return _bars(MofNCompleteColumn()) if sys.stderr.isatty() else _lines(_counts)
+
+
+def show_bytes() -> AbstractContextManager[Show]:
+    """Return what suits stderr, for stages whose tasks are bytes: their rate is shown too."""
+    if sys.stderr.isatty():
+        return _bars(DownloadColumn(binary_units=True), TransferSpeedColumn())
+    return _lines(_sizes())
 
 
 @contextmanager
-def _bars() -> Iterator[Show]:
+def _bars(*numbers: ProgressColumn) -> Iterator[Show]:
     """Draw one bar a stage, in place."""
     stages: dict[str, TaskID] = {}
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    columns = (TextColumn("{task.description}"), BarColumn(), *numbers)
     with Progress(*columns, TimeElapsedColumn(), console=Console(stderr=True)) as progress:
 
         def show(stage: str, done: int, total: int) -> None:
@@ -42,8 +54,23 @@ def _bars() -> Iterator[Show]:
         yield show
 
 
+def _counts(done: int, total: int) -> str:
+    return f"{done}/{total}"
+
+
+def _sizes() -> Callable[[int, int], str]:
+    """Return what tells sizes, and the rate since now."""
+    began = time.monotonic()
+
+    def tell(done: int, total: int) -> str:
+        rate = int(done / max(time.monotonic() - began, 0.001))
+        return f"{format_bytes(done)}/{format_bytes(total)}, {format_bytes(rate)}/s"
+
+    return tell
+
+
 @contextmanager
-def _lines() -> Iterator[Show]:
+def _lines(tell: Callable[[int, int], str]) -> Iterator[Show]:
     """Print a line when a stage ends, and every ten seconds while it lasts."""
     last = time.monotonic()
 
@@ -52,6 +79,6 @@ def _lines() -> Iterator[Show]:
         now = time.monotonic()
         if done == total or now - last >= _SECONDS_BETWEEN_LINES:
             last = now
-            print(f"{stage}: {done}/{total}", file=sys.stderr, flush=True)
+            print(f"{stage}: {tell(done, total)}", file=sys.stderr, flush=True)
 
     yield show

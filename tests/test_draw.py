@@ -1,6 +1,7 @@
-"""Sampling: draws are exact, frozen, and know neither the order of files nor of workers."""
+"""Draws are exact, frozen, and know neither the order of files nor of workers."""
 
 from fractions import Fraction
+from random import Random
 from typing import Literal
 
 import numpy as np
@@ -9,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import QUICK
 
-from pipeline.errors import MixtureError
+from pipeline.mixture import SampleSpec
 from pipeline.records import Int64Array
-from pipeline.sample import draw, rows_to_write, target_tokens
+from pipeline.sample import Ask, Drawn, balance_of, draw_source, partitions, rows_to_write
+from pipeline.sample.keyed import draw
 from pipeline.seeds import key, numbers
 
 LENGTHS = {"b": [5, 9, 3, 7], "a": [4, 4, 8, 2, 6]}
@@ -99,67 +101,143 @@ def test_a_larger_budget_keeps_what_a_smaller_one_drew() -> None:
         before = now
 
 
-@pytest.mark.parametrize(
-    ("tokens", "epochs", "expected"),
-    [
-        ("all", None, (1, 0)),
-        (None, None, (1, 0)),
-        (100, None, (1, 0)),
-        (99, None, (0, 99)),
-        (1, None, (0, 1)),
-        (None, Fraction(1), (1, 0)),
-        (None, Fraction(2), (2, 0)),
-        (None, Fraction(5, 2), (2, 50)),
-        (None, Fraction(1, 3), (0, 33)),
-        (None, Fraction(299, 100), (2, 99)),
-        (None, Fraction(7, 1000), (0, 0)),
-    ],
-)
-def test_repetitions_and_rest_in_whole_tokens(
-    tokens: Literal["all"] | int | None, epochs: Fraction | None, expected: tuple[int, int]
-) -> None:
-    assert target_tokens("s", 100, tokens, epochs) == expected
-
-
-@QUICK
-@given(available=st.integers(1, 10**15), epochs=st.fractions(0, 50))
-def test_epochs_lose_less_than_one_token(available: int, epochs: Fraction) -> None:
-    whole, rest = target_tokens("s", available, None, epochs)
-    assert 0 <= rest < available
-    assert 0 <= epochs * available - (whole * available + rest) < 1
-
-
-@QUICK
-@given(available=st.integers(1, 10**13), more=st.integers(1, 10**13))
-def test_the_epochs_that_a_refusal_offers_give_the_budget_exactly(
-    available: int, more: int
-) -> None:
-    with pytest.raises(MixtureError) as raised:
-        target_tokens("s", available, available + more, None)
-    offered = str(raised.value.hint).split("`")[1].removeprefix("epochs: ")
-    whole, rest = target_tokens("s", available, None, Fraction(offered))
-    assert whole * available + rest == available + more
-
-
-def test_a_budget_beyond_the_source_is_refused() -> None:
-    with pytest.raises(MixtureError) as raised:
-        target_tokens("books", 9_100_000, 12_400_000, None)
-    assert raised.value.message == ("sources.books.tokens: needs 12,400,000 tokens, has 9,100,000")
-    assert raised.value.hint == (
-        "lower the budget to 9,100,000, or repeat the source with "
-        "`epochs: 12400000/9100000` in place of `tokens`"
-    )
-
-
-def test_a_budget_over_nothing_offers_no_epochs() -> None:
-    with pytest.raises(MixtureError) as raised:
-        target_tokens("books", 0, 5, None)
-    assert raised.value.message == "sources.books.tokens: needs 5 tokens, has 0"
-    assert raised.value.hint == "give the source files with documents in them, or leave it out"
-
-
 def test_rows_are_written_repetition_by_repetition_and_then_the_drawn() -> None:
     chosen = np.array([True, False, True])
     assert rows_to_write(2, chosen).tolist() == [0, 1, 2, 0, 1, 2, 0, 2]
     assert rows_to_write(0, chosen).tolist() == [0, 2]
     assert rows_to_write(1, np.zeros(0, np.bool_)).tolist() == []
+
+
+# Whole partitions
+
+
+def chosen(lengths: dict[str, list[int]], num_tokens: int, seed: int = 42) -> list[str]:
+    """Return the partitions that are drawn; the others have no chunk that is."""
+    found = partitions.draw("books", arrays(lengths), num_tokens, seed)
+    assert list(found) == sorted(lengths)
+    for name, part in found.items():
+        assert part.tolist() in ([True] * len(lengths[name]), [False] * len(lengths[name]))
+    return [name for name, part in found.items() if part.any()]
+
+
+def test_the_published_generator_is_pythons() -> None:
+    """Vector: seed 42, five choices from a list of 26."""
+    generator = Random(42)
+    assert [generator.choice(range(26)) for _ in range(5)] == [20, 3, 0, 23, 8]
+
+
+@pytest.mark.parametrize(
+    ("num_tokens", "expected"),
+    [(0, ""), (1, "u"), (2, "du"), (3, "adu"), (4, "adku"), (5, "adjku")],
+)
+def test_choices_of_partitions_are_frozen(num_tokens: int, expected: str) -> None:
+    lengths = {letter: [1] for letter in "zyxwvutsrqponmlkjihgfedcba"}
+    assert chosen(lengths, num_tokens) == list(expected)
+
+
+def published_choice(lengths: dict[str, list[int]], num_tokens: int, seed: int) -> list[str]:
+    """Choose as the published scripts do, but with the numbers of the generator spelled out."""
+    generator, used = Random(seed), list[str]()
+    while sum(sum(lengths[name]) for name in used) < num_tokens:
+        left = [name for name in sorted(lengths) if name not in used]
+        position = len(left)
+        while position >= len(left):
+            position = generator.getrandbits(len(left).bit_length())
+        used.append(left[position])
+    return used
+
+
+@QUICK
+@given(lengths=pools, part=st.fractions(0, 1), seed=st.integers(0, 2**32 - 1))
+def test_partitions_are_chosen_as_published_until_the_budget_is_met(
+    lengths: dict[str, list[int]], part: Fraction, seed: int
+) -> None:
+    num_tokens = int(part * sum(map(sum, lengths.values())))
+    expected = published_choice(lengths, num_tokens, seed)
+    turned = dict(reversed(lengths.items()))
+    assert chosen(turned, num_tokens, seed) == sorted(name for name in expected if lengths[name])
+    total = sum(sum(lengths[name]) for name in expected)
+    last = sum(lengths[expected[-1]]) if expected else 0
+    assert num_tokens <= total < num_tokens + max(last, 1), "less than one partition too many"
+
+
+# A source's whole draw
+
+
+def ask_for(tokens: int | None = None, epochs: Fraction | None = None, most: int = 1) -> Ask:
+    return Ask(
+        source="books",
+        key="epochs" if tokens is None else "tokens",
+        tokens=tokens,
+        epochs=epochs,
+        max_repetition=Fraction(most),
+        scale=Fraction(1),
+    )
+
+
+def written(lengths: dict[str, list[int]], found: Drawn) -> int:
+    """Return how many tokens the rows to write come to."""
+    return sum(
+        lengths[name][row]
+        for name, again in found.again.items()
+        for row in rows_to_write(found.num_repetitions, again)
+    )
+
+
+@pytest.mark.parametrize(
+    ("asked", "repetitions", "again", "balance"),
+    [
+        (ask_for(10), 0, {"a": [4], "b": [3]}, (10, 48, 0, 13, 0, 3)),
+        (ask_for(48), 1, {"a": [], "b": []}, (48, 48, 1, 48, 0, 0)),
+        (ask_for(58, most=2), 1, {"a": [4], "b": [3]}, (58, 48, 1, 61, 13, 3)),
+        (ask_for(96, most=2), 2, {"a": [], "b": []}, (96, 48, 2, 96, 48, 0)),
+        (ask_for(epochs=Fraction(1)), 1, {"a": [], "b": []}, (48, 48, 1, 48, 0, 0)),
+        (ask_for(epochs=Fraction(5, 24)), 0, {"a": [4], "b": [3]}, (10, 48, 0, 13, 0, 3)),
+        (ask_for(epochs=Fraction(29, 24)), 1, {"a": [4], "b": [3]}, (58, 48, 1, 61, 13, 3)),
+    ],
+)
+def test_repetitions_are_whole_first_and_the_rest_is_drawn_by_the_same_rule(
+    asked: Ask, repetitions: int, again: dict[str, list[int]], balance: tuple[int, ...]
+) -> None:
+    found = draw_source(asked, arrays(LENGTHS), SampleSpec(seed=21))
+    assert found.num_repetitions == repetitions
+    assert {name: np.flatnonzero(part).tolist() for name, part in found.again.items()} == again
+    names = ("asked", "available", "num_repetitions", "drawn", "repeated", "overshoot")
+    assert found.balance.to_json() == dict(zip(names, balance, strict=True))
+
+
+@QUICK
+@given(
+    lengths=pools,
+    multiple=st.fractions(Fraction(1, 100), 5),
+    is_number=st.booleans(),
+    algorithm=st.sampled_from(["keyed-v1", "ettin-partitions-v1"]),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_accounts_close_over_what_is_written(
+    lengths: dict[str, list[int]],
+    multiple: Fraction,
+    is_number: bool,
+    algorithm: Literal["keyed-v1", "ettin-partitions-v1"],
+    seed: int,
+) -> None:
+    available = sum(map(sum, lengths.values()))
+    number = int(multiple * available)
+    asked = ask_for(number, most=5) if is_number and number else ask_for(epochs=multiple)
+    found = draw_source(asked, arrays(lengths), SampleSpec(algorithm=algorithm, seed=seed))
+    balance = found.balance
+    assert balance.asked == number
+    assert balance.available == available
+    assert balance.drawn == written(lengths, found) == balance.asked + balance.overshoot
+    once = sum(
+        size
+        for name, again in found.again.items()
+        for size, is_again in zip(lengths[name], again, strict=True)
+        if found.num_repetitions or is_again
+    )
+    assert balance.repeated == balance.drawn - once
+    largest = max((sum(part) for part in lengths.values()), default=0)
+    if algorithm == "keyed-v1":
+        largest = max((size for part in lengths.values() for size in part), default=0)
+    assert 0 <= balance.overshoot < max(largest, 1)
+    assert balance == balance_of(asked, available, balance.drawn)

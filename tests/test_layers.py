@@ -27,7 +27,7 @@ LAYERS: list[Layer] = [
     ["lock"],
     # What tasks share; rows in order, wherever they lie.
     ["plan", "pull", "task", "ordered"],
-    ["engine", "claim", "published", "trace"],
+    ["engine", "claim", "published", "trace", "outlook"],
     # The stage of two passes, from a pool to its rows in order.
     ["ordering", "diff"],
     # Where all is composed, and where outputs are compared; then the command.

@@ -123,7 +123,9 @@ def test_two_files_of_one_partition_are_an_error(
     assert raised.value.message == (
         f'sources.s: "{one}" and "{other}" would both be partition "{partition}"'
     )
-    assert raised.value.hint == "rename one file, or make two sources of them"
+    assert raised.value.hint == (
+        "name partitions by path, with `partition: path`, or make two sources of them"
+    )
 
 
 @pytest.mark.parametrize("name", ["a.csv", "a", "a.json.bz2", "a.JSON", "a.parquet.gz", "a.gz"])

@@ -28,7 +28,12 @@ NAME = "a name (letters, digits, . _ -; at most 100; first a letter or digit; no
 SOURCE_NAME = f"{NAME}, and not index.json"
 TOKENS = "a token amount such as 837.2B, 5M, 64k or 12000"
 DIFFER = "which YAML 1.1 and YAML 1.2 read differently"
-TOP_KEYS = "chunk, description, name, on_error, order, phase, sample, shards, sources, tokenizer"
+TOP_KEYS = (
+    "assumptions, chunk, decontaminate, dedup, description, extends, keep_dropped, name, on_error, "
+    "order, origins, phase, sample, scale, shards, sources, tokenizer, validation"
+)
+SOURCE_KEYS = "category, epochs, expected, filters, from, licence, max_repetition, origin, tokens"
+ORIGIN_KEYS = "config, decode, files, hub, id, partition, path, revision, split, text, url"
 ORDER_KEYS = "algorithm, epoch, format, global_batch_size, max_seq_len, seed, view, window_tokens"
 REVISION = "0123456789abcdef0123456789abcdef01234567"
 
@@ -145,6 +150,11 @@ def test_a_full_mixture_is_read_to_the_last_value() -> None:
 def test_defaults_fill_in_what_a_small_mixture_leaves_out() -> None:
     assert read(SMALLEST).declaration() == {
         "name": "smallest",
+        "scale": "1/1",
+        "dedup": None,
+        "decontaminate": None,
+        "validation": None,
+        "keep_dropped": None,
         "sample": {"algorithm": "keyed-v1", "seed": 0},
         "phase": "checkpoint",
         "tokenizer": {"name": "modernbert", "revision": None, "add_prefix_space": False},
@@ -159,9 +169,24 @@ def test_defaults_fill_in_what_a_small_mixture_leaves_out() -> None:
         "sources": {
             "books": {
                 "category": "uncategorised",
-                "from": {"path": ["books.jsonl"], "text": "text", "id": "id"},
+                "from": {
+                    "path": ["books.jsonl"],
+                    "hub": None,
+                    "url": None,
+                    "revision": None,
+                    "files": None,
+                    "config": None,
+                    "split": None,
+                    "text": "text",
+                    "id": "id",
+                    "partition": "name",
+                    "decode": None,
+                },
+                "filters": [],
                 "tokens": "all",
                 "epochs": None,
+                "max_repetition": 1,
+                "expected": None,
             }
         },
         "order": {
@@ -226,11 +251,11 @@ def test_the_fingerprint_is_frozen() -> None:
     """A change here is a change of every published fingerprint; say so in the commit."""
     assert (
         read(SMALLEST).fingerprint
-        == "7215741604b979b2b64fb883ecb0bab5700f84c7cae1f0fe97108216873ad213"
+        == "ffd980bf8fce5107f0521b9a98f8f20a55fed6d22a03c5e754a68eed9701d0a0"
     )
     assert (
         read(ETTIN).fingerprint
-        == "8774b0787340eb1b34362dcf5dc14aef98c5a3cd75f0658d20ad627f7ad75816"
+        == "14189c615ae58603bb1a90a3834fd2db94a84f704d1a712c201f8d0d7d56ea78"
     )
 
 
@@ -310,14 +335,13 @@ def test_key_order_in_the_file_does_not_change_the_fingerprint(data: st.DataObje
         (
             "tokens: 837.2B",
             "tokns: 837.2B",
-            "25:5: sources.books.tokns: got an unknown key, expected one of category, epochs, "
-            'from, tokens; did you mean "tokens"?',
+            f"25:5: sources.books.tokns: got an unknown key, expected one of {SOURCE_KEYS}; "
+            'did you mean "tokens"?',
         ),
         (
             "tokens: 837.2B",
             "xyz: 1",
-            "25:5: sources.books.xyz: got an unknown key, expected one of category, epochs, "
-            "from, tokens",
+            f"25:5: sources.books.xyz: got an unknown key, expected one of {SOURCE_KEYS}",
         ),
         (
             "name: ettin",
@@ -378,13 +402,14 @@ def test_key_order_in_the_file_does_not_change_the_fingerprint(data: st.DataObje
         (
             "{path: peps/*.json.gz}",
             "peps/*.json.gz",
-            '18:11: sources.peps.from: got "peps/*.json.gz", expected a mapping with path',
+            '18:11: sources.peps.from: got "peps/*.json.gz", expected a mapping with one '
+            "of path, hub, url",
         ),
         (
             "{path: peps/*.json.gz}",
             "{text: body}",
-            "18:11: sources.peps.from.path: got nothing, expected a glob of files, or a list of "
-            "them",
+            "18:11: sources.peps.from.path: got nothing, expected path (a glob of files), hub (a "
+            "Hub id org/name) or url (an address)",
         ),
         (
             "path: [a/*.json.gz, b/*.json.gz]",
@@ -844,7 +869,7 @@ def test_overrides_are_recorded_in_a_form_that_reads_back(given: str, recorded: 
         ),
         (
             "sources.books.from={pth: a, path: b}",
-            "sources.books.from.pth: got an unknown key, expected one of id, path, text; did you "
+            f"sources.books.from.pth: got an unknown key, expected one of {ORIGIN_KEYS}; did you "
             'mean "path"?',
         ),
         ("name.x=1", 'name.x: got a key inside "ettin", expected a key inside a mapping'),

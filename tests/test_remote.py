@@ -19,7 +19,15 @@ from order_server import COMMIT, Fault, Server, serve
 from strategies import QUICK
 
 from pipeline.errors import InputError
-from pipeline.remote import Client, HubFolder, Patience, RangeFile, check_local, is_remote
+from pipeline.remote import (
+    Client,
+    HubFolder,
+    Patience,
+    RangeFile,
+    RemoteFile,
+    check_local,
+    is_remote,
+)
 
 FILE = "checkpoint_000001/steps_000001_to_000100.parquet"
 OTHER = "checkpoint_000002/steps_000001_to_000100.parquet"
@@ -91,7 +99,8 @@ def test_a_range_file_reads_as_a_file_does(
 ) -> None:
     client = Client(server_process.endpoint)
     url = f"{server_process.endpoint}/datasets/org/order/resolve/{COMMIT}/{FILE}"
-    remote, local = RangeFile(client, url, len(CONTENT), "x"), io.BytesIO(CONTENT)
+    file = RemoteFile(client=client, url=url, num_bytes=len(CONTENT), where="x")
+    remote, local = RangeFile(file), io.BytesIO(CONTENT)
     for position, size in reads:
         assert remote.seek(position) == local.seek(position)
         assert remote.read(size) == local.read(size)
@@ -101,10 +110,10 @@ def test_a_range_file_reads_as_a_file_does(
 def test_what_is_asked_for_is_what_comes(server: Server) -> None:
     file = opened(server)
     server.reset()
-    before = file._client.num_bytes_read
+    before = file._file.client.num_bytes_read
     file.seek(-500, io.SEEK_END)
     assert file.read() == CONTENT[-500:]
-    assert file._client.num_bytes_read - before == server.counters()["bytes"] == 500
+    assert file._file.client.num_bytes_read - before == server.counters()["bytes"] == 500
     assert file.seek(0, io.SEEK_END) == len(CONTENT)
     assert file.read(10) == b""
     assert server.counters()["requests"] == 1
@@ -197,10 +206,10 @@ def test_a_slow_server_is_borne_with(server: Server) -> None:
 def test_a_server_without_ranges_is_refused_and_not_read(server: Server) -> None:
     server.set_faults([{**READ, "kind": "ignore_range"}])
     file = opened(server)
-    before = file._client.num_bytes_read
+    before = file._file.client.num_bytes_read
     with pytest.raises(InputError, match="the server knows no ranges"):
         file.read(10)
-    assert file._client.num_bytes_read == before
+    assert file._file.client.num_bytes_read == before
 
 
 @pytest.mark.parametrize("kind", ["wrong_range", "changed"])
@@ -215,7 +224,8 @@ def test_bytes_of_another_range_or_version_are_refused(server: Server, kind: str
 
 def test_a_file_of_another_length_is_refused(server: Server) -> None:
     url = f"{server.endpoint}/datasets/org/order/resolve/{COMMIT}/{FILE}"
-    file = RangeFile(Client(server.endpoint), url, 99_999, "order")
+    client = Client(server.endpoint)
+    file = RangeFile(RemoteFile(client=client, url=url, num_bytes=99_999, where="order"))
     with pytest.raises(InputError, match=r"order: got the range .*/100000', expected .*/99999'"):
         file.read(10)
 
@@ -390,14 +400,16 @@ def test_answers_of_what_is_no_hub_are_told(
         (api / "revision/main").write_text(f'{{"sha": "{COMMIT}"}}')
         for said in (
             "{}", "[1]", "null", '"x"', '[{"type": "file"}]',
-            '[{"type": "file", "path": "a", "size": "7"}]', f"[{'1, ' * 100}1]",
+            '[{"type": "file", "path": "a", "size": "7", "oid": "0"}]',
+            '[{"type": "file", "path": "a", "size": 7, "oid": "0", "lfs": {"size": 7}}]',
+            f"[{'1, ' * 100}1]",
         ):  # fmt: skip
             (api / "tree" / COMMIT).write_text(said)
             told = f"order@{COMMIT}: got {re.escape(said[:50])}.* expected a list of its files"
             with pytest.raises(InputError, match=told) as caught:
                 HubFolder.open("hf://datasets/org/order", patience)
             assert len(caught.value.message) < 400
-        (api / "tree" / COMMIT).write_text('[{"type": "file", "path": "a", "size": 7}]')
+        (api / "tree" / COMMIT).write_text('[{"type": "file", "path": "a", "size": 7, "oid": "0"}]')
         assert HubFolder.open("hf://datasets/org/order", patience).num_bytes == {"a": 7}
 
 

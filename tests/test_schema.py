@@ -10,7 +10,7 @@ import yaml  # type: ignore[import-untyped,unused-ignore]
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped,unused-ignore]
 
 from pipeline.errors import MixtureError
-from pipeline.mixture import load, schema
+from pipeline.mixture import Replay, load, load_declared, schema
 
 GOLDEN = Path(__file__).parents[2] / "shared" / "golden"
 
@@ -27,8 +27,13 @@ name: fullest
 description: |
   Every key,
   in two lines.
+assumptions: [One thing., Another.]
+scale: 1/1000
 phase: decay.2
-tokenizer: {name: org/model, revision: 0123456789abcdef0123456789abcdef01234567}
+tokenizer:
+  name: org/model
+  revision: 0123456789abcdef0123456789abcdef01234567
+  add_prefix_space: true
 chunk:
   algorithm: ettin-slice-v1
   size: 8192
@@ -39,9 +44,28 @@ chunk:
 sources:
   books: {category: long texts, from: {path: [a/*.gz, b.jsonl], text: body, id: null}, tokens: 5M}
   code: {from: {path: c, id: key}, epochs: 2.5}
-  wiki: {from: {path: c}, epochs: 3/2}
-  web: {from: {path: c}, tokens: 12000}
+  wiki: {from: {path: c}, epochs: 3/2, expected: 7.3B, licence: CC BY-SA 4.0}
+  web: {from: {path: c}, tokens: 12000, max_repetition: 4}
   rest: {from: {path: c}, tokens: all}
+  hub: {from: {hub: org/set, revision: v1, files: "data/**", partition: path}}
+  card: {from: {hub: org/set, config: en, split: train}}
+  dolma: {from: {url: "https://host/a-{0000..0099}.json.gz"}}
+  rows:
+    from:
+      url: [s3://bucket/**/*.mds, "https://host/b.mds"]
+      decode:
+        tokenizer: org/other
+        revision: 89abcdef0123456789abcdef0123456789abcdef
+        clean_up: false
+    filters: [length, {length: {min_chars: 200, max_chars: 1000000}}]
+dedup:
+  scope: source
+  exact: true
+  minhash: {algorithm: minhash-v1, ngram_words: 4, num_bands: 10, rows_per_band: 9, seed: 2}
+decontaminate: {path: [evals/*.jsonl], text: question, ngram_words: 11}
+validation: {algorithm: validation-v1, fraction: 0.005, seed: 3}
+keep_dropped: 0.01
+sample: {algorithm: ettin-partitions-v1, seed: 42}
 order:
   algorithm: ettin-pcg64dxsm-v1
   seed: 21
@@ -85,7 +109,45 @@ REFUSED = [
     ("revision: 0123", "revision: 123"),
     ("  seed: 21\n", ""),
     ("  books:", "  ../books:"),
+    ("assumptions: [One thing., Another.]", "assumptions: []"),
+    ("scale: 1/1000", "scale: 1/0"),
+    ("scale: 1/1000", "scale: 1001"),
+    ("scale: 1/1000", "origins: [a]"),
+    ("scale: 1/1000", "origins: {a: {fro: {path: b}}}"),
+    ("scale: 1/1000", "extends: /m.yaml"),
+    ("scale: 1/1000", "extends: m"),
+    ("scale: 1/1000", "pool: {hub: org/pool}"),
+    ("expected: 7.3B", "expected: all"),
+    ("max_repetition: 4", "max_repetition: 0"),
+    ("hub: org/set, revision", "hub: org, revision"),
+    ("partition: path", "partition: folder"),
+    ('url: "https://host/a-{0000..0099}.json.gz"', "url: host/a"),
+    ("        tokenizer: org/other\n", ""),
+    ("revision: 89ab", "revision: 89A"),
+    ("[length, ", "[lenght, "),
+    ("min_chars: 200", "min_chars: -1"),
+    ("scope: source", "scope: file"),
+    ("exact: true", "exact: 1"),
+    ("algorithm: minhash-v1", "algorithm: minhash"),
+    ("num_bands: 10", "num_bands: 0"),
+    ("decontaminate: {path: [evals/*.jsonl], ", "decontaminate: {"),
+    ("ngram_words: 11", "ngram_words: 0"),
+    ("algorithm: validation-v1", "algorithm: validation"),
+    ("fraction: 0.005", "fraction: 2"),
+    ("keep_dropped: 0.01", "keep_dropped: 0"),
+    ("algorithm: ettin-partitions-v1", "algorithm: ettin-partitions"),
 ]
+
+REPLAY = """\
+name: replay
+description: A pool in order.
+assumptions: [One.]
+pool: {hub: org/pool, revision: main, folder: train}
+phase: ext
+tokenizer: {name: t.json}
+order: {seed: 1, global_batch_size: 8, max_seq_len: 1024}
+shards: {dtype: uint16}
+"""
 
 
 def is_valid(text: str) -> bool:
@@ -93,11 +155,17 @@ def is_valid(text: str) -> bool:
 
 
 def properties(part: dict[str, Any], where: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield every key with what the schema says of it, those of sources once."""
     for name, child in part.get("properties", {}).items():
         yield f"{where}.{name}", child
         yield from properties(child, f"{where}.{name}")
-    if isinstance(part.get("additionalProperties"), dict):
-        yield from properties(part["additionalProperties"], f"{where}.*")
+    for child in part.get("anyOf", ()):
+        yield from properties(child, where)
+    if "items" in part:
+        yield from properties(part["items"], where)
+    if where == ".sources":
+        yield where + ".*", {"description": "A source."}
+        yield from properties(schema.document()["$defs"]["source"], f"{where}.*")
 
 
 def test_the_document_is_a_valid_schema_and_json() -> None:
@@ -114,6 +182,69 @@ def test_good_mixtures_pass_both_the_schema_and_loading(text: str) -> None:
     load(Path("m.yaml"), text=text.encode())
 
 
+def test_the_fullest_mixture_has_every_key() -> None:
+    """Guards against keys that only the schema knows of, or that nothing tries."""
+    found = {where for where, _ in properties(schema.document()) if ".filters" not in where}
+    written = {*keys_of(yaml.safe_load(FULLEST)), *keys_of(yaml.safe_load(REPLAY))}
+    assert found - written == {
+        ".extends",
+        ".origins",
+        ".sources.*.origin",
+        ".pool.path",
+    }
+
+
+def keys_of(value: Any, where: str = "") -> Iterator[str]:
+    for name, child in value.items() if isinstance(value, dict) else ():
+        inside = f"{where}.*" if where == ".sources" else f"{where}.{name}"
+        yield inside
+        yield from keys_of(child, inside)
+
+
+def test_a_replay_passes_both_the_schema_and_loading() -> None:
+    assert is_valid(REPLAY)
+    assert isinstance(load_declared(Path("m.yaml"), text=REPLAY.encode()), Replay)
+
+
+@pytest.mark.parametrize(
+    ("good", "bad"),
+    [
+        ("hub: org/pool", "hub: org"),
+        ("folder: train", "folders: train"),
+        ("pool: {hub: org/pool, revision: main, folder: train}", "pool: null"),
+        ("phase: ext", "chunk: {size: 64}"),
+        ("phase: ext", "sources: {a: {from: {path: b}}}"),
+        ("seed: 1, ", ""),
+    ],
+)
+def test_bad_replays_pass_neither_the_schema_nor_loading(good: str, bad: str) -> None:
+    assert REPLAY.count(good) == 1
+    text = REPLAY.replace(good, bad)
+    assert not is_valid(text)
+    with pytest.raises(MixtureError):
+        load_declared(Path("m.yaml"), text=text.encode())
+
+
+def test_a_file_that_extends_another_need_not_say_what_that_says() -> None:
+    for text in (
+        "extends: base.yaml",
+        "extends: ../a/base.yml\nchunk: {seed: 1}\norder: {epoch: 2}",
+        "extends: base.yaml\nsources: {a: {tokens: 5M}, b: {origin: c}, d: null}",
+        "extends: base.yaml\nsources: {a: {from: {decode: {revision: null}}}}",
+        "extends: base.yaml\npool: {revision: main}",
+    ):
+        assert is_valid(text), text
+    assert not is_valid("extends: base.yaml\nchunk: {seed: -1}")
+    assert not is_valid("extends: base.yaml\nsources: {a: {token: 5M}}")
+
+
+def test_with_origins_a_source_need_not_say_where_it_is_from() -> None:
+    text = SMALLEST.replace("{from: {path: books.jsonl}}", "{tokens: 5M}")
+    assert text != SMALLEST
+    assert not is_valid(text)
+    assert is_valid(text + "origins: {books: {from: {path: books.jsonl}}}")
+
+
 @pytest.mark.parametrize(("good", "bad"), REFUSED)
 def test_bad_mixtures_pass_neither_the_schema_nor_loading(good: str, bad: str) -> None:
     assert FULLEST.count(good) == 1
@@ -125,17 +256,28 @@ def test_bad_mixtures_pass_neither_the_schema_nor_loading(good: str, bad: str) -
 
 def test_every_key_has_a_description_that_is_a_sentence() -> None:
     found = dict(properties(schema.document()))
-    assert len(found) == 38
+    assert len(found) > 70
     for where, child in found.items():
-        assert child["description"].endswith("."), where
+        is_name_of_filter = ".filters." in where and where.count(".") == 4
+        assert is_name_of_filter or child["description"].endswith("."), where
 
 
 def test_every_mapping_refuses_unknown_keys() -> None:
     document = schema.document()
-    parts = [document, *(child for _, child in properties(document))]
-    records = [part for part in parts if "properties" in part]
-    assert len(records) == 7
+    records = list(mappings(document))
+    assert len(records) > 15
     assert all(part["additionalProperties"] is False for part in records)
+
+
+def mappings(part: Any) -> Iterator[dict[str, Any]]:
+    """Yield every mapping of known keys, but not what only adds to one."""
+    if isinstance(part, dict):
+        if part.get("type") == "object" and "properties" in part:
+            yield part
+        for child in part.values():
+            yield from mappings(child)
+    for child in part if isinstance(part, list) else ():
+        yield from mappings(child)
 
 
 def test_defaults_are_those_of_loading() -> None:
@@ -148,12 +290,19 @@ def test_defaults_are_those_of_loading() -> None:
 
 
 def test_required_keys_are_required() -> None:
-    document = schema.document()
-    assert document["required"] == ["name", "chunk", "sources", "order"]
-    found = dict(properties(document))
-    assert found[".order"]["required"] == ["seed", "global_batch_size", "max_seq_len"]
-    assert found[".chunk"]["required"] == ["size"]
-    assert found[".sources.*.from"]["required"] == ["path"]
+    order = "order: {seed: 1, global_batch_size: 8, max_seq_len: 1024}"
+    for needed in (
+        "name: smallest\n",
+        "chunk: {size: 1024}\n",
+        "size: 1024}",
+        "from: {path: books.jsonl}",
+        order,
+        "seed: 1, ",
+        "global_batch_size: 8, ",
+    ):
+        assert SMALLEST.count(needed) == 1
+        without = SMALLEST.replace(needed, "}" * needed.endswith("1024}") * (needed != order))
+        assert not is_valid(without), needed
 
 
 @pytest.mark.skipif(not GOLDEN.is_dir(), reason="the golden mixtures lie beside the repository")

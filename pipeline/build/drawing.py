@@ -1,26 +1,26 @@
 """Drawing: a folder of all chunks of a partition -> a folder of the drawn ones, as one task.
 
-Only sources with a budget or repetitions go through here; the folders of the others are final as
-they are made, each chunk drawn once.
+Only sources with a budget, with repetitions or with documents set aside for validation go through
+here; the folders of the others are final as they are made, each chunk drawn once.
 """
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from pipeline.digest import sha256_file
+from pipeline.build.reading import Input, is_same_input
 from pipeline.files import publish
-from pipeline.layout import State, drawn_file
+from pipeline.layout import VALIDATION, State, drawn_file, is_output
 from pipeline.mixture import ShardSpec
 from pipeline.ordering.table import load_table, save_table
-from pipeline.records import BoolArray, Uint32Array
+from pipeline.records import BoolArray, Int64Array, Uint32Array
 from pipeline.sample import rows_to_write
 from pipeline.shards.mds import MdsWriter
 from pipeline.shards.parquet import read_columns, write_columns
 from pipeline.shards.pool import Pool
 from pipeline.shards.stats import write_stats
-from pipeline.sources.local import InputFile
 from pipeline.task import Record, describe, describe_folder, load_standing, save_record
 
 # Rows copied at a time: about 4 MiB of ids at 1,024 ids a row.
@@ -33,9 +33,7 @@ class StandingTask:
 
     out: Path
     """The output folder, absolute."""
-    source: str
-    """The source that the file belongs to."""
-    file: InputFile
+    input: Input
     """The input file."""
     key: str
     """Fingerprint of all that decides the bytes, but for the bytes of the source's inputs."""
@@ -43,6 +41,11 @@ class StandingTask:
     """Id that starts a sequence."""
     sep_id: int
     """Id that ends one."""
+
+    @property
+    def source(self) -> str:
+        """The source that the file belongs to."""
+        return self.input.source
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -59,10 +62,12 @@ class DrawTask:
     """Fingerprint of all that decides the bytes, but for the bytes of the source's inputs."""
     chunks: Record
     """The record of the partition's chunks."""
+    validation: BoolArray
+    """bool [num_chunks], those set aside; all that follows is of the others."""
     num_repetitions: int
     """How often every chunk is drawn."""
-    drawn: BoolArray
-    """bool [num_chunks], the chunks that are drawn once more."""
+    again: BoolArray
+    """bool [num_chunks - num_validation], the chunks that are drawn once more."""
     shards: ShardSpec
     """As declared."""
     cls_id: int
@@ -74,10 +79,11 @@ class DrawTask:
 def standing_draw(task: StandingTask) -> Record | None:
     """Return the record of an earlier draw, if it and the input that it came from still stand."""
     state = State(out=task.out)
-    record = load_standing(state, _name(task.source, task.file.partition), task.key)
-    if record is None or sha256_file(task.file.path) != record["input"]["sha256"]:
+    partition = task.input.file.partition
+    record = load_standing(state, _name(task.source, partition), task.key)
+    if record is None or not is_same_input(task.input, record["input"]):
         return None
-    numbers = read_columns(state.out / drawn_file(task.source, task.file.partition))
+    numbers = read_columns(state.out / drawn_file(task.source, partition))
     save_table(
         state, record["folder"], task.cls_id, task.sep_id, (numbers["chunk"], numbers["num_chunks"])
     )
@@ -91,11 +97,53 @@ def _name(source: str, partition: str) -> str:
 def draw_partition(task: DrawTask) -> Record:
     """Write the drawn chunks of a partition; return the record of chunks and draw together."""
     state = State(out=task.out)
-    name = _name(task.source, task.chunks["partition"])
+    source, partition = task.source, task.chunks["partition"]
     pool = Pool.open(task.out / task.chunks["folder"])
-    rows = rows_to_write(task.num_repetitions, task.drawn)
+    validation = np.flatnonzero(task.validation)
+    rows = np.flatnonzero(~task.validation)[rows_to_write(task.num_repetitions, task.again)]
+    lengths = pool.lengths()
+    discarded = task.chunks["tokens"]["discarded"]
+    files = _write_rows(task, pool, task.folder, rows, discarded)
+    if len(validation):
+        files.update(_write_rows(task, pool, f"{VALIDATION}/{task.folder}", validation, 0))
+    table = load_table(state, task.chunks["folder"])[rows]
+    numbers: tuple[Uint32Array, Uint32Array] = (
+        np.ascontiguousarray(table["chunk"]),
+        np.ascontiguousarray(table["num_chunks"]),
+    )
+    drawn = drawn_file(source, partition)
+    with publish(task.out / drawn, state.scratch) as temporary:
+        write_columns(temporary, {"chunk": numbers[0], "num_chunks": numbers[1]})
+        files.update(describe(temporary, drawn))
+    kept = {path: about for path, about in task.chunks["files"].items() if is_output(path)}
+    record = {
+        **task.chunks,
+        "task": _name(source, partition),
+        "key": task.key,
+        "folder": task.folder,
+        "tokens": {
+            **task.chunks["tokens"],
+            "validation": int(lengths[validation].sum()),
+            "drawn": int(lengths[rows].sum()),
+        },
+        "chunks": {
+            **task.chunks["chunks"],
+            "validation": len(validation),
+            "drawn": len(rows),
+        },
+        "files": {**kept, **files},
+    }
+    save_record(state, record["task"], record)
+    save_table(state, task.folder, task.cls_id, task.sep_id, numbers)
+    return record
+
+
+def _write_rows(
+    task: DrawTask, pool: Pool, folder: str, rows: Int64Array, num_discarded: int
+) -> dict[str, Any]:
+    """Write some rows of a pool as a folder of shards; return what its files are."""
     lengths = pool.lengths()[rows]
-    with publish(task.out / task.folder, state.scratch) as temporary:
+    with publish(task.out / folder, State(out=task.out).scratch) as temporary:
         temporary.mkdir()
         writer = MdsWriter(
             folder=temporary, dtype=task.shards.dtype, size_limit=task.shards.size_limit
@@ -107,26 +155,5 @@ def draw_partition(task: DrawTask) -> Record:
             ids = pool.gather(rows[part], lengths[part])
             writer.write(documents, np.arange(len(documents)), ids, offsets)
         writer.finish()
-        write_stats(temporary, lengths, task.chunks["tokens"]["discarded"])
-        files = describe_folder(temporary, task.folder)
-    table = load_table(state, task.chunks["folder"])[rows]
-    numbers: tuple[Uint32Array, Uint32Array] = (
-        np.ascontiguousarray(table["chunk"]),
-        np.ascontiguousarray(table["num_chunks"]),
-    )
-    drawn = drawn_file(task.source, task.chunks["partition"])
-    with publish(task.out / drawn, state.scratch) as temporary:
-        write_columns(temporary, {"chunk": numbers[0], "num_chunks": numbers[1]})
-        files.update(describe(temporary, drawn))
-    record = {
-        **task.chunks,
-        "task": name,
-        "key": task.key,
-        "folder": task.folder,
-        "tokens": {**task.chunks["tokens"], "drawn": int(lengths.sum())},
-        "chunks": {**task.chunks["chunks"], "drawn": len(rows)},
-        "files": files,
-    }
-    save_record(state, name, record)
-    save_table(state, task.folder, task.cls_id, task.sep_id, numbers)
-    return record
+        write_stats(temporary, lengths, num_discarded)
+        return describe_folder(temporary, folder)

@@ -6,26 +6,39 @@ build or is counted, as the mixture says; what is written appears whole or not a
 
 import json
 from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from pipeline.build.reading import Input, Reading, is_same_input
 from pipeline.chunks import make_chunker
-from pipeline.digest import fingerprint, sha256_file
+from pipeline.digest import fingerprint
 from pipeline.errors import DocumentError, InputError
-from pipeline.files import publish
-from pipeline.layout import State
-from pipeline.mixture import ChunkSpec, Origin, ShardSpec, TokenizerSpec
+from pipeline.files import publish, save_array
+from pipeline.filters import Dropped, DroppedWriter
+from pipeline.layout import State, dropped_file
+from pipeline.mixture import ChunkSpec, ShardSpec, TokenizerSpec
 from pipeline.mixture.keys import plain
 from pipeline.ordering.table import save_table
-from pipeline.records import BoolArray, Chunks, Document, Int64Array
+from pipeline.records import BoolArray, Chunks, Document, Int64Array, Uint64Array
 from pipeline.shards.mds import MdsWriter
 from pipeline.shards.stats import write_stats
-from pipeline.sources.local import InputFile
-from pipeline.sources.read import SKIP_HINT, Reader
-from pipeline.task import Record, describe_folder, load_standing, save_record
+from pipeline.sources.read import SKIP_HINT
+from pipeline.task import (
+    Record,
+    describe,
+    describe_file,
+    describe_folder,
+    load_standing,
+    save_record,
+)
+from pipeline.text_digest import text_digests
 from pipeline.tokenize import select, tokenize, without_content
 from pipeline.tokenizer import Tokenizer, load
 from pipeline.version import VERSION
@@ -39,12 +52,8 @@ class PartitionTask:
     """The output folder, absolute."""
     folder: str
     """Where the shards go, relative to `out`."""
-    source: str
-    """The source that the file belongs to."""
-    file: InputFile
-    """The input file."""
-    origin: Origin
-    """Which fields hold text and id."""
+    input: Input
+    """The input file, and what its documents must pass."""
     tokenizer: TokenizerSpec
     """As declared."""
     tokenizer_digest: str
@@ -57,15 +66,24 @@ class PartitionTask:
     """As declared."""
     skips_bad: bool
     """Whether bad documents are counted instead of stopping the build."""
+    keep_dropped: Fraction | None
+    """The part of the dropped documents that is kept aside."""
+    saves_digests: bool
+    """Whether the digests of texts are saved, by which documents are chosen for validation."""
     repeated_ids: frozenset[str] = frozenset()
     """Ids that the source has more than once; of each the first document counts."""
     taken_ids: frozenset[str] = frozenset()
     """Those of `repeated_ids` whose first document is in an earlier partition."""
 
     @property
+    def source(self) -> str:
+        """The source that the file belongs to."""
+        return self.input.source
+
+    @property
     def name(self) -> str:
         """The task's name, unique in a build."""
-        return f"partitions/{self.source}/{self.file.partition}"
+        return f"partitions/{self.source}/{self.input.file.partition}"
 
     @property
     def key(self) -> str:
@@ -74,12 +92,13 @@ class PartitionTask:
             {
                 "version": VERSION,
                 "folder": self.folder,
-                "input": self.file.declared,
-                "origin": plain(self.origin),
+                "input": self.input.declaration(),
                 "tokenizer": [self.tokenizer_digest, self.tokenizer.add_prefix_space],
                 "chunk": plain(self.chunk),
                 "shards": plain(self.shards),
                 "skips_bad": self.skips_bad,
+                "keep_dropped": plain(self.keep_dropped),
+                "saves_digests": self.saves_digests,
                 "repeated_ids": sorted(self.repeated_ids),
                 "taken_ids": sorted(self.taken_ids),
             }
@@ -89,11 +108,12 @@ class PartitionTask:
 def make_partition(task: PartitionTask) -> Record:
     """Make a partition, or keep it where its record still stands.
 
-    Raises: DocumentError or InputError for bad input, OutputError when it cannot be written.
+    Raises: DocumentError or InputError for bad input, MismatchError for another input than was
+    locked, OutputError when it cannot be written.
     """
     state = State(out=task.out)
     record = load_standing(state, task.name, task.key)
-    if record is None or sha256_file(task.file.path) != record["input"]["sha256"]:
+    if record is None or not is_same_input(task.input, record["input"]):
         record = _Making(task).run(state)
         save_record(state, task.name, record)
     tokenizer = _tokenizer(task)
@@ -133,45 +153,83 @@ class _Making:
         self._tokens: Counter[str] = Counter({"in": 0, "added": 0, "discarded": 0})
         self._num_kept = 0
         self._lengths: list[Int64Array] = [np.empty(0, np.int64)]
+        self._digests: list[Uint64Array] = [np.empty((0, 2), np.uint64)]
 
     def run(self, state: State) -> Record:
         task = self._task
-        reader = Reader(task.file, text_field=task.origin.text, id_field=task.origin.id)
-        with publish(task.out / task.folder, state.scratch) as temporary:
+        reading = Reading(task.input, self._drop)
+        files: dict[str, Any] = {}
+        with ExitStack() as stack:
+            temporary = stack.enter_context(publish(task.out / task.folder, state.scratch))
             temporary.mkdir()
+            aside = stack.enter_context(self._aside(state, files))
             writer = MdsWriter(
                 folder=temporary, dtype=task.shards.dtype, size_limit=task.shards.size_limit
             )
-            for block in reader.blocks(self._drop):
+            for block, dropped in reading.blocks(state):
+                self._count(dropped)
+                aside(dropped)
                 documents, chunks = self._chunk(block)
                 ids = [document.id.encode() for document in documents]
                 writer.write(ids, chunks.documents, chunks.ids, chunks.offsets)
             writer.finish()
             lengths = np.concatenate(self._lengths)
             write_stats(temporary, lengths, self._tokens["discarded"])
-            files = describe_folder(temporary, task.folder)
+            files.update(describe_folder(temporary, task.folder))
+        if task.saves_digests:
+            files.update(self._save_digests(state))
         return {
             "task": task.name,
             "key": task.key,
             "folder": task.folder,
-            "partition": task.file.partition,
+            "partition": task.input.file.partition,
             "input": {
-                "path": task.file.declared,
-                "bytes": task.file.path.stat().st_size,
-                "sha256": reader.sha256,
+                "path": task.input.file.declared,
+                "bytes": reading.num_bytes,
+                "sha256": reading.sha256,
+                "locked": task.input.locked and task.input.locked.file.digest,
             },
             "documents": {
-                "in": reader.num_rows,
+                "in": reading.num_rows,
                 "kept": self._num_kept,
                 "dropped": dict(sorted(self._dropped.items())),
             },
-            "tokens": {**self._tokens, "written": int(lengths.sum()), "drawn": int(lengths.sum())},
-            "chunks": {"written": len(lengths), "drawn": len(lengths)},
+            "tokens": {
+                **self._tokens,
+                "written": int(lengths.sum()),
+                "validation": 0,
+                "drawn": int(lengths.sum()),
+            },
+            "chunks": {"written": len(lengths), "validation": 0, "drawn": len(lengths)},
             "files": files,
         }
 
+    @contextmanager
+    def _aside(
+        self, state: State, files: dict[str, Any]
+    ) -> Iterator[Callable[[list[Dropped]], None]]:
+        """Yield what keeps some of the dropped documents, and describe the file of them."""
+        task = self._task
+        if task.keep_dropped is None:
+            yield lambda dropped: None
+            return
+        name = dropped_file(task.source, task.input.file.partition)
+        with publish(task.out / name, state.scratch) as temporary:
+            writer = DroppedWriter(
+                temporary, task.keep_dropped, task.source, task.input.file.partition
+            )
+            yield writer.write
+            writer.close()
+            files.update(describe(temporary, name))
+
+    def _save_digests(self, state: State) -> dict[str, Any]:
+        name = State.digests(self._task.folder)
+        with publish(state.out / name, state.scratch) as temporary:
+            save_array(temporary, np.concatenate(self._digests))
+        return {name: describe_file(state.out / name)}
+
     def _chunk(self, block: list[Document]) -> tuple[list[Document], Chunks]:
-        where = self._task.file.declared
+        where = self._task.input.file.declared
         encoded = tokenize(self._tokenizer, block, where)
         kept = self._judge(block, without_content(self._tokenizer, encoded))
         documents = [block[index] for index in np.flatnonzero(kept)]
@@ -184,6 +242,9 @@ class _Making:
         for index in chunks.failed:
             self._drop(_error(where, documents[index], "undecodable", what))
             self._seen_ids.discard(documents[index].id)
+        if self._task.saves_digests:
+            written = np.unique(chunks.documents)
+            self._digests.append(text_digests([documents[index].text for index in written]))
         if len(chunks.documents):
             self._last_id = documents[chunks.documents[-1]].id
         num_failed_ids = int(np.diff(encoded.offsets)[chunks.failed].sum())
@@ -201,7 +262,7 @@ class _Making:
         the last document written, are found here, whatever was dropped between them; all others
         are found in what was written, and come back as `repeated_ids`.
         """
-        where = self._task.file.declared
+        where = self._task.input.file.declared
         kept = np.ones(len(block), np.bool_)
         kept[empty] = False
         near_ids = {self._last_id}
@@ -217,6 +278,14 @@ class _Making:
                 if document.id in self._task.repeated_ids:
                     self._seen_ids.add(document.id)
         return kept
+
+    def _count(self, dropped: list[Dropped]) -> None:
+        for one in dropped:
+            if one.fault is not None:
+                where = self._task.input.file.declared
+                self._drop(_error(where, one.document, one.reason, one.fault))
+            else:
+                self._dropped[one.reason] += 1
 
     def _drop(self, error: DocumentError) -> None:
         if not self._task.skips_bad:

@@ -4,26 +4,31 @@ mixture -> drawn shards of every partition -> indexes -> ordered rows -> manifes
 list of tasks from files to files; what an earlier run made and still stands is kept.
 """
 
-import json
 import uuid
-from collections import Counter
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
+from pipeline.build.balance import describe_source
+from pipeline.build.indexes import folders_of, write_indexes
 from pipeline.build.order import order_samples
 from pipeline.build.partition import load_tokenizer
+from pipeline.build.prepare import prepare
 from pipeline.build.samples import make_samples
 from pipeline.build.site import Site
+from pipeline.build.surveying import find_drops
+from pipeline.build.validation import validation_identity, write_validation
 from pipeline.claim import claim, finish, unpack_manifest
-from pipeline.digest import fingerprint
+from pipeline.digest import fingerprint, sha256_bytes
 from pipeline.engine import Report, open_engine
-from pipeline.layout import TRAIN
+from pipeline.errors import MixtureError
+from pipeline.layout import RAW, VALIDATION, State
+from pipeline.lock import Lock, check_tokenizer, lock_bytes
 from pipeline.manifest import FORMAT, Manifest
 from pipeline.mixture import Mixture
 from pipeline.ordering.stage import default_memory_bytes
 from pipeline.plan import Plan, make_plan
-from pipeline.shards.mds import INDEX_NAME, index_bytes, merge_indexes
-from pipeline.task import Record, files_of, publish_output
+from pipeline.pull import pull
+from pipeline.task import files_of
 from pipeline.version import VERSION
 
 
@@ -31,6 +36,9 @@ def build(
     mixture: Mixture,
     out: Path,
     *,
+    lock: Lock | None = None,
+    raw: Path = RAW,
+    keeps_raw: bool = True,
     workers: int,
     scheduler: str | None,
     report: Report,
@@ -38,16 +46,28 @@ def build(
 ) -> Manifest:
     """Build a mixture into a folder and return its manifest, which is also written there.
 
-    `memory_bytes`: a pool of more is laid out by position on disk before it is written in order;
-    by default half of what the machine has.
+    `lock`: what is insisted on; none is needed where all files are local. `raw`: the folder of
+    pulled files, where missing ones are pulled to; without `keeps_raw` they are not, and each is
+    fetched for as long as it is read. `memory_bytes`: a pool of more is laid out by position on
+    disk before it is written in order; by default half of what the machine has.
 
     Raises: PipelineError of the kind that says what to do next; then nothing half-written is left,
     and another run goes on from what is done.
     """
-    plan = make_plan(mixture)
+    plan = make_plan(mixture, lock, raw)
+    _check_locked(plan)
     folder = mixture.folder.absolute()
     tokenizer = load_tokenizer(mixture.tokenizer, folder)
-    with claim(out.absolute(), mixture.fingerprint) as state:
+    if plan.lock is not None:
+        check_tokenizer(plan.lock.tokenizer, tokenizer.digest)
+    memory = default_memory_bytes() if memory_bytes is None else memory_bytes
+    with ExitStack() as stack:
+        state = stack.enter_context(claim(out.absolute(), mixture.fingerprint))
+        aside = None
+        if mixture.validation is not None:
+            aside = stack.enter_context(claim(state.out / VALIDATION, validation_identity(mixture)))
+        if plan.lock is not None and keeps_raw:
+            pull(plan.lock, folder, raw, report=report)
         with open_engine(workers, scheduler, report) as engine:
             unpack_manifest(state)
             site = Site(
@@ -56,20 +76,33 @@ def build(
                 state=state,
                 engine=engine,
                 tokenizer=tokenizer,
-                memory_bytes=default_memory_bytes() if memory_bytes is None else memory_bytes,
+                memory_bytes=memory,
+                keeps_raw=keeps_raw,
                 run=uuid.uuid4().hex,
             )
-            manifest = _build(site, plan)
+            manifest = _build(site, plan, aside)
         return finish(state, manifest)
 
 
-def _build(site: Site, plan: Plan) -> Manifest:
-    records = make_samples(site, plan.sources)
+def _check_locked(plan: Plan) -> None:
+    if plan.unlocked:
+        raise MixtureError(
+            f"sources.{plan.unlocked[0]}.from: is not on this machine, and the mixture is not "
+            "locked",
+            "find out once what there is: ettin-data lock MIXTURE; then build again",
+        )
+
+
+def _build(site: Site, plan: Plan, aside: State | None) -> Manifest:
+    sources = find_drops(site, prepare(site, plan.sources))
+    records = make_samples(site, sources)
     files = files_of([record for made in records.values() for record in made])
     pool_digest = fingerprint({path: about["sha256"] for path, about in files.items()})
-    files.update(_write_indexes(site, records))
+    files.update(write_indexes(site.state, folders_of(records)))
     order, ordered_files = order_samples(site, records, pool_digest)
     files.update(ordered_files)
+    if aside is not None:
+        files.update(write_validation(site, aside, records))
     return {
         "format": FORMAT,
         "code": f"ettin-data {VERSION}",
@@ -79,45 +112,11 @@ def _build(site: Site, plan: Plan) -> Manifest:
             "declaration": site.mixture.declaration(),
             "overrides": list(site.mixture.overrides),
         },
+        "lock": None if plan.lock is None else sha256_bytes(lock_bytes(plan.lock)),
         "tokenizer": site.tokenizer.describe(),
-        "sources": {name: _describe_source(made) for name, made in records.items()},
+        "sources": {
+            source.name: describe_source(source, records[source.name]) for source in sources
+        },
         "order": order,
         "files": files,
-    }
-
-
-def _write_indexes(site: Site, records: dict[str, list[Record]]) -> dict[str, Any]:
-    """Merge the indexes of folders into one a source, and those into one at the root."""
-    files = {}
-    merged = []
-    for name, made in sorted(records.items()):
-        parts = []
-        for record in made:
-            path = site.state.out / record["folder"] / INDEX_NAME
-            parts.append((path.parent.name, json.loads(path.read_bytes())))
-        index = merge_indexes(parts)
-        data = index_bytes(index, merged=True)
-        files.update(publish_output(site.state, f"{TRAIN}/{name}/{INDEX_NAME}", data))
-        merged.append((name, index))
-    root = index_bytes(merge_indexes(merged), merged=True)
-    files.update(publish_output(site.state, f"{TRAIN}/{INDEX_NAME}", root))
-    return files
-
-
-def _describe_source(records: list[Record]) -> dict[str, Any]:
-    """Sum a source's counts and keep what each partition says of itself."""
-    documents: Counter[str] = Counter()
-    dropped: Counter[str] = Counter()
-    tokens: Counter[str] = Counter()
-    chunks: Counter[str] = Counter()
-    for record in records:
-        documents.update({"in": record["documents"]["in"], "kept": record["documents"]["kept"]})
-        dropped.update(record["documents"]["dropped"])
-        tokens.update(record["tokens"])
-        chunks.update(record["chunks"])
-    return {
-        "documents": {**documents, "dropped": dict(sorted(dropped.items()))},
-        "tokens": dict(tokens),
-        "chunks": dict(chunks),
-        "partitions": [{**record, "files": sorted(record["files"])} for record in records],
     }

@@ -1,7 +1,8 @@
 """Samples: sources -> the drawn shards of every partition.
 
-All partitions of all sources are chunked in one go; then the sources that have a budget or
-repetitions are drawn from. Ids that recur in a source are found over all that was written.
+All partitions of all sources are chunked in one go; then the sources that have a budget,
+repetitions or documents for validation are drawn from. Ids that recur in a source are found over
+all that was written.
 """
 
 import json
@@ -15,11 +16,14 @@ from pipeline import sample
 from pipeline.build.drawing import DrawTask, StandingTask, draw_partition, standing_draw
 from pipeline.build.duplicates import WrittenPartition, find_repeated_ids
 from pipeline.build.partition import PartitionTask, make_partition
+from pipeline.build.prepare import PreparedSource
+from pipeline.build.setting_aside import set_aside
 from pipeline.build.site import Site
 from pipeline.digest import fingerprint
 from pipeline.errors import DocumentError
-from pipeline.ordering.table import load_table
-from pipeline.plan import PlannedSource
+from pipeline.mixture.keys import plain
+from pipeline.ordering.table import Table, load_table
+from pipeline.records import BoolArray
 from pipeline.sources.read import SKIP_HINT
 from pipeline.task import Record
 
@@ -32,17 +36,12 @@ class _OfSource(Protocol):
     def source(self) -> str: ...
 
 
-def make_samples(site: Site, sources: tuple[PlannedSource, ...]) -> dict[str, list[Record]]:
+def make_samples(site: Site, sources: Sequence[PreparedSource]) -> dict[str, list[Record]]:
     """Make the drawn shards of all sources; return their records, sorted by folder."""
-    drawn_before = _standing_draws(site, [one for one in sources if one.is_sampled])
-    to_chunk = [one for one in sources if one.source.name not in drawn_before]
+    drawn_before = _standing_draws(site, [one for one in sources if one.planned.is_sampled])
+    to_chunk = [one for one in sources if one.name not in drawn_before]
     chunked = _chunk(site, to_chunk)
-    draws = [
-        task
-        for planned in to_chunk
-        if planned.is_sampled
-        for task in _draw_tasks(site, planned, chunked[planned.source.name])
-    ]
+    draws = _draw_tasks(site, [one for one in to_chunk if one.planned.is_sampled], chunked)
     drawn = _by_source(draws, site.engine.map("draw", draw_partition, draws))
     records = {**chunked, **drawn_before, **drawn}
     return {
@@ -51,9 +50,9 @@ def make_samples(site: Site, sources: tuple[PlannedSource, ...]) -> dict[str, li
     }
 
 
-def _chunk(site: Site, sources: list[PlannedSource]) -> dict[str, list[Record]]:
+def _chunk(site: Site, sources: Sequence[PreparedSource]) -> dict[str, list[Record]]:
     """Chunk every partition; where ids recur in a source, refuse or drop the later ones."""
-    tasks = [task for planned in sources for task in _partition_tasks(site, planned)]
+    tasks = [task for one in sources for task in _partition_tasks(site, one)]
     records = _by_source(tasks, site.engine.map("chunk", make_partition, tasks))
     again = []
     for name, made in records.items():
@@ -76,80 +75,110 @@ def _chunk(site: Site, sources: list[PlannedSource]) -> dict[str, list[Record]]:
     return records
 
 
-def _partition_tasks(site: Site, planned: PlannedSource) -> list[PartitionTask]:
+def _partition_tasks(site: Site, source: PreparedSource) -> list[PartitionTask]:
+    mixture = site.mixture
     return [
         PartitionTask(
             out=site.state.out,
-            folder=planned.chunks_folder(file, site.mixture),
-            source=planned.source.name,
-            file=file,
-            origin=planned.source.origin,
-            tokenizer=site.mixture.tokenizer,
+            folder=source.planned.chunks_folder(one.file, mixture),
+            input=one,
+            tokenizer=mixture.tokenizer,
             tokenizer_digest=site.tokenizer.digest,
             mixture_folder=site.mixture_folder,
-            chunk=site.mixture.chunk,
-            shards=site.mixture.shards,
-            skips_bad=site.mixture.on_error == "skip",
+            chunk=mixture.chunk,
+            shards=mixture.shards,
+            skips_bad=mixture.on_error == "skip",
+            keep_dropped=mixture.keep_dropped,
+            saves_digests=mixture.validation is not None,
         )
-        for file in planned.files
+        for one in source.inputs
     ]
 
 
-def _standing_draws(site: Site, sources: list[PlannedSource]) -> dict[str, list[Record]]:
-    """Return the earlier draws of those sources of which every partition still stands."""
+def _standing_draws(site: Site, sources: Sequence[PreparedSource]) -> dict[str, list[Record]]:
+    """Return the earlier draws of those sources of which every partition still stands.
+
+    Where documents are set aside, all sources decide together which, so all must stand.
+    """
     tasks = [
         StandingTask(
             out=site.state.out,
-            source=planned.source.name,
-            file=file,
-            key=_draw_key(site, planned),
+            input=one,
+            key=_draw_key(site, source),
             cls_id=site.tokenizer.cls_id,
             sep_id=site.tokenizer.sep_id,
         )
-        for planned in sources
-        for file in planned.files
+        for source in sources
+        for one in source.inputs
     ]
     found = _by_source(tasks, site.engine.map("look for draws", standing_draw, tasks))
-    return {
+    standing = {
         name: [record for record in records if record is not None]
         for name, records in found.items()
         if None not in records
     }
+    is_whole = len(standing) == len(sources)
+    return standing if is_whole or site.mixture.validation is None else {}
 
 
-def _draw_tasks(site: Site, planned: PlannedSource, records: list[Record]) -> list[DrawTask]:
-    """Choose among all chunks of a source."""
-    source = planned.source
-    tables = {one["partition"]: load_table(site.state, one["folder"]) for one in records}
-    lengths = {name: table["length"].astype(np.int64) for name, table in tables.items()}
-    available = sum(int(part.sum()) for part in lengths.values())
-    whole, beyond = sample.target_tokens(source.name, available, source.tokens, source.epochs)
-    drawn = sample.draw(source.name, lengths, beyond, site.mixture.sample.seed)
+def _draw_tasks(
+    site: Site, sources: Sequence[PreparedSource], chunked: dict[str, list[Record]]
+) -> list[DrawTask]:
+    """Choose among all chunks of the sources: first for validation, then to meet the budgets."""
+    tables = {
+        source.name: {
+            record["partition"]: load_table(site.state, record["folder"])
+            for record in chunked[source.name]
+        }
+        for source in sources
+    }
+    aside = set_aside(site, tables, {one.name: chunked[one.name] for one in sources})
+    return [
+        task
+        for one in sources
+        for task in _draws_of(site, one, chunked[one.name], tables[one.name], aside[one.name])
+    ]
+
+
+def _draws_of(
+    site: Site,
+    source: PreparedSource,
+    records: list[Record],
+    tables: dict[str, Table],
+    aside: dict[str, BoolArray],
+) -> list[DrawTask]:
+    lengths = {
+        name: table["length"].astype(np.int64)[~aside[name]] for name, table in tables.items()
+    }
+    drawn = sample.draw_source(source.planned.ask, lengths, site.mixture.sample)
     by_partition = {record["partition"]: record for record in records}
     return [
         DrawTask(
             out=site.state.out,
-            folder=planned.folder(file, site.mixture),
+            folder=source.planned.folder(one.file, site.mixture),
             source=source.name,
-            key=_draw_key(site, planned),
-            chunks=by_partition[file.partition],
-            num_repetitions=whole,
-            drawn=drawn[file.partition],
+            key=_draw_key(site, source),
+            chunks=by_partition[one.file.partition],
+            validation=aside[one.file.partition],
+            num_repetitions=drawn.num_repetitions,
+            again=drawn.again[one.file.partition],
             shards=site.mixture.shards,
             cls_id=site.tokenizer.cls_id,
             sep_id=site.tokenizer.sep_id,
         )
-        for file in planned.files
+        for one in source.inputs
     ]
 
 
-def _draw_key(site: Site, planned: PlannedSource) -> str:
-    declared = site.mixture.declaration()
+def _draw_key(site: Site, source: PreparedSource) -> str:
+    declared, ask = site.mixture.declaration(), source.planned.ask
     return fingerprint(
         {
-            "partitions": [task.key for task in _partition_tasks(site, planned)],
-            "source": declared["sources"][planned.source.name],
+            "partitions": [task.key for task in _partition_tasks(site, source)],
+            "source": declared["sources"][source.name],
+            "ask": [ask.tokens, plain(ask.epochs)],
             "sample": declared["sample"],
+            "validation": declared["validation"],
         }
     )
 
@@ -162,7 +191,7 @@ def _by_source(tasks: Sequence[_OfSource], results: Sequence[Result]) -> dict[st
 
 
 def _without_repeats(task: PartitionTask, repeated: dict[str, list[str]]) -> PartitionTask:
-    here = task.file.partition
+    here = task.input.file.partition
     mine = {id_: where for id_, where in repeated.items() if here in where}
     return replace(
         task,

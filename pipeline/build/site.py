@@ -25,5 +25,7 @@ class Site:
     """As the mixture declares it."""
     memory_bytes: int
     """A larger pool is laid out by position on disk before it is written in order."""
+    keeps_raw: bool
+    """Whether pulled files stay on disk; else each is fetched for as long as it is read."""
     run: str
     """Unique to this run, so that long-lived workers forget what they mapped in another."""

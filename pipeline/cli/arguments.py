@@ -3,10 +3,17 @@
 import argparse
 import os
 import re
-from typing import Any, NoReturn
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from pipeline.amounts import parse_bytes
 from pipeline.errors import MixtureError
+from pipeline.mixture import Mixture, Replay, load_declared
+from pipeline.shipped import mixture_path
+
+if TYPE_CHECKING:
+    from pipeline.lock import Lock
 
 Commands = Any
 """What `argparse` adds commands to; it has no public type."""
@@ -36,7 +43,52 @@ def with_mixture() -> Parser:
         "mixture", metavar="MIXTURE", help="a mixture file, or the name of one that ships"
     )
     add_overrides(parser)
+    parser.add_argument(
+        "--scale",
+        metavar="X",
+        type=_scale,
+        help="build a miniature: short for --set scale=X, such as 1e-6 or 1/1000",
+    )
     return parser
+
+
+def with_lock() -> Parser:
+    """Return the options of commands that work from a lock."""
+    parser = Parser(add_help=False)
+    parser.add_argument(
+        "--lock",
+        metavar="FILE",
+        type=Path,
+        help="the lock (default: manifests/NAME.lock.json in the current folder)",
+    )
+    return parser
+
+
+def load_mixture(parsed: argparse.Namespace) -> Mixture | Replay:
+    """Load what a command line declares. Raises: MixtureError."""
+    scale: Fraction | None = parsed.scale
+    more = [] if scale is None else [f"scale={scale.numerator}/{scale.denominator}"]
+    return load_declared(mixture_path(parsed.mixture), [*parsed.set, *more])
+
+
+def lock_path(parsed: argparse.Namespace, mixture: Mixture | Replay) -> Path:
+    """Return where the lock of a mixture lies, or would."""
+    from pipeline.lock import default_lock_path
+
+    assert mixture.name is not None
+    path: Path | None = parsed.lock
+    return default_lock_path(mixture.name) if path is None else path
+
+
+def find_lock(parsed: argparse.Namespace, mixture: Mixture | Replay) -> "Lock | None":
+    """Read the lock that was named, or the one in its place; None if there is none.
+
+    Raises: InputError when the one that was named is not there, or is none.
+    """
+    from pipeline.lock import read_lock
+
+    path = lock_path(parsed, mixture)
+    return read_lock(path) if parsed.lock is not None or path.exists() else None
 
 
 def add_overrides(parser: argparse.ArgumentParser) -> None:
@@ -95,6 +147,15 @@ def half_open(text: str) -> tuple[int, int]:
             f"got {text!r}, expected A:B with A below B, as 0:4608, of which B is not part"
         )
     return int(found[1]), int(found[2])
+
+
+def _scale(text: str) -> Fraction:
+    try:
+        return Fraction(text)
+    except (ValueError, ZeroDivisionError) as error:
+        raise argparse.ArgumentTypeError(
+            f"got {text!r}, expected a positive number such as 1e-6 or 1/1000"
+        ) from error
 
 
 def _size(text: str) -> int:

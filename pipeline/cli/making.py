@@ -1,27 +1,48 @@
-"""Making: the commands that write outputs, and those that say what they would be."""
+"""Making: the commands that write outputs."""
 
 import argparse
 import sys
 import time
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from pipeline.amounts import format_bytes, format_tokens
-from pipeline.cli.arguments import Commands, add_overrides, with_json, with_mixture, with_workers
+from pipeline.cli.arguments import (
+    Commands,
+    add_overrides,
+    find_lock,
+    load_mixture,
+    with_json,
+    with_lock,
+    with_mixture,
+    with_workers,
+)
 from pipeline.cli.printing import print_json, print_table
-from pipeline.mixture import load, load_replay
-from pipeline.shipped import mixture_path
+from pipeline.errors import MixtureError
+from pipeline.layout import RAW
+from pipeline.mixture import Replay, load_replay
+from pipeline.progress import Show
 
 
 def add_commands(commands: Commands) -> None:
-    """Add `build`, `order`, `plan` and `schema`."""
+    """Add `build` and `order`."""
     build = commands.add_parser(
         "build",
-        parents=[with_json(), with_mixture(), with_workers()],
+        parents=[with_json(), with_mixture(), with_lock(), with_workers()],
         help="build ordered shards from a mixture",
     )
     build.add_argument("--out", metavar="DIR", type=Path, required=True, help="output folder")
+    build.add_argument(
+        "--raw",
+        metavar="DIR",
+        type=Path,
+        default=RAW,
+        help="folder of pulled files, to which missing ones are pulled (default: raw)",
+    )
+    build.add_argument(
+        "--no-keep-raw",
+        action="store_true",
+        help="pull each file when it is read, and remove it after; bounds the disk used",
+    )
     build.set_defaults(run=_build)
 
     order = commands.add_parser(
@@ -39,35 +60,57 @@ def add_commands(commands: Commands) -> None:
     add_overrides(order)
     order.set_defaults(run=_order)
 
-    plan = commands.add_parser(
-        "plan", parents=[with_json(), with_mixture()], help="show what a build would do"
-    )
-    plan.set_defaults(run=_plan)
-
-    schema = commands.add_parser(
-        "schema", parents=[with_json()], help="print the JSON Schema of mixture files"
-    )
-    schema.set_defaults(run=_schema)
-
 
 def _build(parsed: argparse.Namespace) -> int:
     # Imported here: compiled stages take a second to load, and other commands need none of them.
     from pipeline.build import build
     from pipeline.progress import show_progress
 
-    mixture = load(mixture_path(parsed.mixture), parsed.set)
+    mixture = load_mixture(parsed)
     started = time.monotonic()
     with show_progress() as report:
-        manifest = build(
-            mixture,
-            parsed.out,
-            workers=parsed.workers,
-            scheduler=parsed.scheduler,
-            report=report,
-            memory_bytes=parsed.memory,
-        )
+        if isinstance(mixture, Replay):
+            manifest = _replay_pool(parsed, mixture, report)
+        else:
+            manifest = build(
+                mixture,
+                parsed.out,
+                lock=find_lock(parsed, mixture),
+                raw=parsed.raw,
+                keeps_raw=not parsed.no_keep_raw,
+                workers=parsed.workers,
+                scheduler=parsed.scheduler,
+                report=report,
+                memory_bytes=parsed.memory,
+            )
     _print_made(parsed, manifest, time.monotonic() - started, "built")
     return 0
+
+
+def _replay_pool(parsed: argparse.Namespace, declared: Replay, report: Show) -> dict[str, Any]:
+    """Put the rows of a published pool in order, pulled first where it is not here."""
+    from pipeline.lock import POOL, place
+    from pipeline.pull import pull
+    from pipeline.replay import replay
+
+    lock = find_lock(parsed, declared)
+    if lock is None:
+        raise MixtureError(
+            "pool: is not locked", "find out once what there is: ettin-data lock MIXTURE"
+        )
+    pull(lock, declared.folder, parsed.raw, report=report)
+    locked = lock.sources[POOL]
+    # Sorted, it comes before the shards, which lie deeper.
+    index = min(locked.files, key=lambda file: file.path.count("/"))
+    return replay(
+        place(parsed.raw, declared.folder, locked, index).parent,
+        parsed.out,
+        declared,
+        workers=parsed.workers,
+        scheduler=parsed.scheduler,
+        report=report,
+        memory_bytes=parsed.memory,
+    )
 
 
 def _print_made(
@@ -127,51 +170,4 @@ def _order(parsed: argparse.Namespace) -> int:
             memory_bytes=parsed.memory,
         )
     _print_made(parsed, manifest, time.monotonic() - started, "ordered")
-    return 0
-
-
-def _plan(parsed: argparse.Namespace) -> int:
-    from rich.table import Table
-
-    from pipeline.plan import look_ahead, make_plan
-
-    mixture = load(mixture_path(parsed.mixture), parsed.set)
-    outlooks = look_ahead(make_plan(mixture))
-    if parsed.json:
-        print_json(
-            {
-                "mixture": mixture.name,
-                "fingerprint": mixture.fingerprint,
-                "sources": [asdict(outlook) for outlook in outlooks],
-            }
-        )
-        return 0
-    table = Table("source", "category", "asked", box=None)
-    for heading in ("files", "input", "documents", "~tokens", "~output"):
-        table.add_column(heading, justify="right")
-    for outlook in outlooks:
-        table.add_row(
-            outlook.source,
-            outlook.category,
-            outlook.asked,
-            f"{outlook.num_files:,}",
-            format_bytes(outlook.input_bytes),
-            "?" if outlook.num_documents is None else f"{outlook.num_documents:,}",
-            format_tokens(outlook.estimated_tokens),
-            format_bytes(outlook.estimated_bytes),
-        )
-    print_table(table)
-    total = sum(outlook.estimated_bytes for outlook in outlooks)
-    print(
-        f"{mixture.name}: {mixture.chunk.algorithm} at {mixture.chunk.size}, "
-        f"{mixture.order.algorithm}, view {mixture.order.view}; about {format_bytes(total)} of "
-        "disk (numbers with ~ are guesses from the size of the files)"
-    )
-    return 0
-
-
-def _schema(parsed: argparse.Namespace) -> int:
-    from pipeline.mixture.schema import document
-
-    print_json(document())
     return 0

@@ -1,13 +1,15 @@
 """The mixture: what a person declares, parsed once and strictly.
 
-`values` says what there is to declare; `document` reads YAML with its places, `overrides` what
-`--set` gave; `kinds` and `keys` check both and make the JSON Schema of `schema`.
+`values` and `replay` say what there is to declare; `document` reads YAML with its places, `compose`
+makes one tree of files that build on each other, `overrides` puts in what `--set` gave; `kinds` and
+`keys` check it all and make the JSON Schema of `schema`; `declared` is the door.
 """
 
 from pipeline.mixture.corpus import DecontaminateSpec, DedupSpec, MinHashSpec, ValidationSpec
+from pipeline.mixture.declared import load, load_declared, load_replay
 from pipeline.mixture.filters import Filter
 from pipeline.mixture.origin import DecodeSpec, Origin
-from pipeline.mixture.replay import Replay, load_replay
+from pipeline.mixture.replay import PoolSpec, Replay
 from pipeline.mixture.source import Source
 from pipeline.mixture.values import (
     ChunkSpec,
@@ -16,7 +18,6 @@ from pipeline.mixture.values import (
     SampleSpec,
     ShardSpec,
     TokenizerSpec,
-    load,
 )
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "Mixture",
     "OrderSpec",
     "Origin",
+    "PoolSpec",
     "Replay",
     "SampleSpec",
     "ShardSpec",
@@ -36,5 +38,6 @@ __all__ = [
     "TokenizerSpec",
     "ValidationSpec",
     "load",
+    "load_declared",
     "load_replay",
 ]

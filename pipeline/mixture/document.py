@@ -9,6 +9,7 @@ a merge key, and a scalar that YAML 1.1 and YAML 1.2 read differently (`no`, `1_
 
 import json
 import re
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
@@ -83,15 +84,22 @@ class Problems:
     """What is wrong with a mixture, collected so that it is told at once and in order."""
 
     def __init__(self) -> None:
-        self._lines: list[tuple[tuple[bool, int, int], str]] = []
+        self._lines: list[tuple[tuple[int, int, int], str]] = []
+        self._files: list[str | None] = []
+
+    def begin(self, file: str) -> None:
+        """Note that a file is read: what is wrong with it comes after that of earlier ones."""
+        self._files.append(file)
 
     def add(self, place: Place, where: str, complaint: str) -> None:
         """Note a complaint, `got X, expected Y`, about the value at `where`."""
-        rank = (place.file is None, place.line, place.column)
+        # What came from an override is told last.
+        order = self._files.index(place.file) if place.file in self._files else len(self._files)
+        rank = (order if place.file is not None else sys.maxsize, place.line, place.column)
         self._lines.append((rank, f"{place.label(where)}: {complaint}"))
 
     def refuse(self) -> None:
-        """Raise a MixtureError with every problem on its own line: file first, in file order."""
+        """Raise a MixtureError with every problem on its own line: files first, in their order."""
         if self._lines:
             lines = [line for _, line in sorted(self._lines, key=lambda ranked: ranked[0])]
             raise MixtureError("\n".join(dict.fromkeys(lines)))
@@ -104,6 +112,7 @@ def join(where: str, key: str) -> str:
 
 def read_file(data: bytes, file: str, problems: Problems) -> Node | None:
     """Return the tree of a mixture file, or None if it cannot be read as YAML at all."""
+    problems.begin(file)
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -4,23 +4,13 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from pipeline.mixture.document import Node, Problems
+from pipeline.mixture.filter_options import RECORDS, Length
 from pipeline.mixture.keys import Record, key
-from pipeline.mixture.kinds import WRONG, Nullable, Schema, Whole, closest
+from pipeline.mixture.kinds import WRONG, Schema, closest
 from pipeline.mixture.texts import NAME
 
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Length:
-    """Documents by the length of their text."""
-
-    min_chars: int = field(default=0, metadata=key(Whole(0, 2**31), "Fewest characters of a text."))
-    max_chars: int | None = field(
-        default=None, metadata=key(Nullable(Whole(1, 2**31)), "Most characters of a text.")
-    )
-
-
-RECORDS: Final[dict[str, Record]] = {"length": Record(Length)}
-"""The options of each filter, by its name."""
+FORMATTERS: Final = frozenset({"c4_quality", "pii"})
+"""Filters that change texts, so that later ones and the output see what they made."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -6,7 +6,7 @@ at once is a `Rule`; the loader and the dataclass know it, the schema tells it i
 """
 
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -84,11 +84,16 @@ class Record:
 
     type: type[Any]
     rule: Rule = _no_rule
+    needs: str = ""
+    """What a message says is needed, where that is no key alone."""
+    composing: tuple[str, ...] = ()
+    """Keys that are gone when this is checked, since composition has read them."""
 
     @property
     def expected(self) -> str:
         needed = [name for name, (field, _) in keys(self.type).items() if _is_required(field)]
-        return f"a mapping with {', '.join(sorted(needed))}" if needed else "a mapping"
+        needs = self.needs or ", ".join(sorted(needed))
+        return f"a mapping with {needs}" if needs else "a mapping"
 
     def check(self, node: Node, where: str, problems: Problems, **others: Any) -> Any:
         """Return the dataclass; `others` fills the fields that are no keys."""
@@ -120,11 +125,14 @@ class Record:
         return self.type(**values, **others)
 
     def _refuse_unknown(
-        self, node: Node, known: Iterable[str], where: str, problems: Problems
+        self, node: Node, known: Mapping[str, Any], where: str, problems: Problems
     ) -> None:
-        names = sorted(known)
+        names = sorted([*known, *self.composing])
         for name, entry in node.entries.items():
-            if name not in names:
+            if name in self.composing and entry.place.file is None:
+                complaint = "got it in an override, expected it in a file alone"
+                problems.add(entry.place, join(where, name), complaint)
+            elif name not in known:
                 complaint = f"got an unknown key, expected one of {', '.join(names)}"
                 problems.add(entry.place, join(where, name), complaint + closest(name, names))
 

@@ -9,15 +9,22 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 from pipeline.mixture.keys import Record, apply_rule, key
-from pipeline.mixture.kinds import Choice, Nullable, OneOrMany, Text
+from pipeline.mixture.kinds import Choice, Flag, Nullable, OneOrMany, Text
 from pipeline.mixture.texts import GLOB, HUB_ID, LINE, REVISION
 
 _KINDS: Final = ("path", "hub", "url")
+_ONE_OF_THEM: Final = "path (a glob of files), hub (a Hub id org/name) or url (an address)"
 _OF_THE_HUB: Final = ("revision", "files", "config", "split")
 URL: Final = Text(
     expected="an address such as https://host/name-{0000..0274}.json.gz or s3://bucket/*.parquet",
     pattern=r"^[A-Za-z][A-Za-z0-9+.-]*://[^\x00-\x20\x7f]+$",
 )
+
+
+def _decode_rule(given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    tokenizer, revision = given.get("tokenizer"), given.get("revision")
+    if tokenizer is not None and tokenizer.endswith(".json") and revision is not None:
+        yield "revision", f'got "{revision}", expected none with "{tokenizer}", which has none'
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -35,28 +42,44 @@ class DecodeSpec:
     )
     revision: str | None = field(
         default=None,
-        metadata=key(REVISION, "Commit of the tokenizer on the Hub; for a Hub id, and only there."),
+        metadata=key(
+            Nullable(REVISION),
+            "Commit of the tokenizer on the Hub; the newest, which the lock pins, if nothing is "
+            "said.",
+        ),
     )
+    clean_up: bool = field(
+        default=True,
+        metadata=key(
+            Flag(),
+            "Whether spaces before punctuation go, as they do where the published scripts decode "
+            "the ids of Llama 3.",
+        ),
+    )
+
+    def __post_init__(self) -> None:
+        apply_rule(_decode_rule, self)
 
 
 def origin_rule(given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Complain of keys that do not go together."""
     found = [kind for kind in _KINDS if given.get(kind) is not None]
     if len(found) != 1 and all(kind in given for kind in _KINDS):
-        yield (
-            found[1] if found else "path",
-            f"got {' and '.join(found) or 'nothing'}, expected one of {', '.join(_KINDS)}",
-        )
-    if given.get("hub") is None:
+        if found:
+            yield found[1], f"got {' and '.join(found)}, expected only one of them"
+        else:
+            yield "path", f"got nothing, expected {_ONE_OF_THEM}"
+    if "hub" in given and given["hub"] is None:
         for name in _OF_THE_HUB:
             if given.get(name) is not None:
                 yield name, f"got {name} without hub, expected it beside hub alone"
-        return
-    names_files = given.get("files") is not None
-    names_split = given.get("config") is not None or given.get("split") is not None
-    if names_files == names_split:
-        got = "files and config or split" if names_files else "neither files nor split"
-        yield "files", f"got {got}, expected files, or config and split of the data set's card"
+    if given.get("hub") is not None and all(name in given for name in _OF_THE_HUB):
+        names_files = given["files"] is not None
+        names_split = given["config"] is not None or given["split"] is not None
+        if names_files == names_split:
+            got = "files beside config or split" if names_files else "neither files nor split"
+            expected = "files (a glob), or split (with config) as the data set's card names them"
+            yield "files", f"got {got}, expected {expected}"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -123,7 +146,9 @@ class Origin:
     )
     decode: DecodeSpec | None = field(
         default=None,
-        metadata=key(Nullable(Record(DecodeSpec)), "For MDS rows of ids: how they become text."),
+        metadata=key(
+            Nullable(Record(DecodeSpec, _decode_rule)), "For MDS rows of ids: how they become text."
+        ),
     )
 
     def __post_init__(self) -> None:
@@ -142,4 +167,4 @@ class Origin:
         return "hub" if self.hub is not None else "url"
 
 
-ORIGIN: Final = Record(Origin, origin_rule)
+ORIGIN: Final = Record(Origin, origin_rule, needs="one of path, hub, url")

@@ -1,29 +1,101 @@
-"""What a person declares of a pool's order without a mixture: `--set` over what is published.
+"""What a person declares of a pool's order: which pool, whose tokens, in which sequence.
 
-The defaults are those of the Ettin suite's pre-training.
-
-Source: JHU-CLSP/ettin-encoder-vs-decoder, `pretraining/configs`.
+A pool is what others have published; nothing of it is made again. So only what decides the bytes of
+its rows in order is part of the fingerprint, and a replay of a pool on the Hub has the fingerprint
+of a replay of its copy on disk.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Final
 
 from pipeline import digest
-from pipeline.mixture.keys import Record, key, plain
-from pipeline.mixture.texts import NAME
-from pipeline.mixture.values import OrderSpec, ShardSpec, TokenizerSpec, read_declaration
+from pipeline.mixture.keys import Record, apply_rule, key, plain
+from pipeline.mixture.kinds import Nullable, OneOrMany, Prose, Text
+from pipeline.mixture.texts import HUB_ID, LINE, NAME
+from pipeline.mixture.values import OrderSpec, ShardSpec, TokenizerSpec
 
-_PUBLISHED: Final = b"""
-order: {algorithm: ettin-pcg64dxsm-v1, seed: 21, global_batch_size: 4608, max_seq_len: 1024}
-shards: {dtype: uint16}
-"""
+
+def _pool_rule(given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    if "hub" not in given or "path" not in given:
+        return
+    if given["hub"] is None and given["path"] is None:
+        yield "hub", "got nothing, expected hub (a Hub id org/name) or path (a folder)"
+    if given["hub"] is not None and given["path"] is not None:
+        yield "path", "got hub and path, expected only one of them"
+    if given["hub"] is None:
+        for name in ("revision", "folder"):
+            if given.get(name) is not None:
+                yield name, f"got {name} without hub, expected it beside hub alone"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PoolSpec:
+    """Where a published pool lies: on the Hub, or on disk."""
+
+    hub: str | None = field(
+        default=None,
+        metadata=key(
+            Nullable(Text(expected="a Hub id org/name", pattern=f"^{HUB_ID}$")),
+            "A data set of MDS shards on the Hub, org/name.",
+        ),
+    )
+    revision: str | None = field(
+        default=None,
+        metadata=key(
+            Nullable(LINE), "Branch, tag or commit on the Hub; main if nothing is said. For hub."
+        ),
+    )
+    folder: str | None = field(
+        default=None,
+        metadata=key(
+            Nullable(LINE), "Folder of the data set that holds index.json; train by default."
+        ),
+    )
+    path: str | None = field(
+        default=None,
+        metadata=key(
+            Nullable(LINE), "Folder on disk that holds index.json, relative to this file."
+        ),
+    )
+
+    def __post_init__(self) -> None:
+        apply_rule(_pool_rule, self)
+        if self.hub is not None and self.folder is None:
+            object.__setattr__(self, "folder", "train")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Replay:
-    """Everything beside the pool that decides the bytes of its rows in order."""
+    """Everything beside the pool's bytes that decides the bytes of its rows in order."""
 
+    name: str | None = field(
+        default=None,
+        metadata=key(NAME, "Name of the replay; that of the pool by default.", changes_bytes=False),
+    )
+    description: str = field(
+        default="",
+        metadata=key(Prose(), "What the replay is for, in free words.", changes_bytes=False),
+    )
+    assumptions: tuple[str, ...] = field(
+        default=(),
+        metadata=key(
+            OneOrMany(Prose()),
+            "What was taken for granted where the record is silent or contradicts itself; plan "
+            "prints it.",
+            changes_bytes=False,
+        ),
+    )
+    pool: PoolSpec | None = field(
+        default=None,
+        metadata=key(
+            Record(PoolSpec, _pool_rule, needs="one of hub, path"),
+            "The published pool whose rows are put in order; a file that has it is a replay.",
+            # Its index decides, wherever it lies.
+            changes_bytes=False,
+        ),
+    )
     phase: str = field(
         default="checkpoint", metadata=key(NAME, "Stage of training that the pool is for.")
     )
@@ -37,6 +109,8 @@ class Replay:
     shards: ShardSpec = field(
         default_factory=ShardSpec, metadata=key(Record(ShardSpec), "The form of MDS files.")
     )
+    folder: Path = Path()
+    """The file's folder, against which paths are read; not part of the fingerprint."""
     overrides: tuple[str, ...] = ()
     """What `--set` gave, as normalised key=value, sorted; recorded, not part of the fingerprint."""
 
@@ -51,11 +125,5 @@ class Replay:
         return digest.fingerprint(self.declaration())
 
 
-def load_replay(overrides: Sequence[str] = ()) -> Replay:
-    """Return the published order with `key=value` overrides applied.
-
-    Raises: MixtureError, with a line for every problem.
-    """
-    replay = read_declaration(Record(Replay), _PUBLISHED, "the published order", overrides)
-    assert isinstance(replay, Replay)
-    return replay
+REPLAY: Final = Record(Replay, composing=("extends", "origins"))
+"""The whole file, as one kind."""

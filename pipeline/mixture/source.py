@@ -17,6 +17,8 @@ def source_rule(given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     tokens, epochs = given.get("tokens"), given.get("epochs")
     if tokens is not None and epochs is not None:
         yield "epochs", "got both tokens and epochs, expected only one of them"
+    if "tokens" not in given:
+        return
     is_budget = isinstance(tokens, int)
     if is_budget and given.get("expected") is not None:
         yield "expected", "got it beside a budget, expected it beside `tokens: all` or epochs alone"
@@ -73,4 +75,4 @@ class Source:
             object.__setattr__(self, "tokens", "all")
 
 
-SOURCES: Final = Table(Record(Source, source_rule), SOURCE_NAME)
+SOURCES: Final = Table(Record(Source, source_rule, composing=("origin",)), SOURCE_NAME)

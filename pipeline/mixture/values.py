@@ -1,21 +1,18 @@
-"""A mixture file -> `Mixture`: what a person declares, checked and with defaults filled in.
+"""`Mixture`: what a person declares, checked and with defaults filled in.
 
-Enters: a YAML file and `--set` overrides. Leaves: frozen values, or one MixtureError that lists
-every problem with its place. A fingerprint depends on the meaning of a mixture alone: not on the
-order of keys, comments, the description, the file's folder, or on what came from an override.
-Each field below declares its key; checks and JSON Schema are both made from that.
+Each field below declares its key; checks and JSON Schema are both made from that. A fingerprint
+depends on the meaning of a mixture alone: not on the order of keys, comments, the description, the
+file's folder, what was composed of several files, or on what came from an override.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, Final, Literal
 
 from pipeline import digest
-from pipeline.errors import MixtureError
 from pipeline.mixture.corpus import DecontaminateSpec, DedupSpec, ValidationSpec
-from pipeline.mixture.document import Problems, read_file
 from pipeline.mixture.keys import Record, apply_rule, key, plain
 from pipeline.mixture.kinds import (
     Bytes,
@@ -28,7 +25,6 @@ from pipeline.mixture.kinds import (
     Tokens,
     Whole,
 )
-from pipeline.mixture.overrides import apply, read_overrides
 from pipeline.mixture.source import SOURCES, Source
 from pipeline.mixture.texts import LARGEST_SEED, NAME, REVISION, TOKENIZER_NAME
 
@@ -327,46 +323,5 @@ class Mixture:
         return digest.fingerprint(self.declaration())
 
 
-MIXTURE: Final = Record(Mixture)
+MIXTURE: Final = Record(Mixture, composing=("extends", "origins"))
 """The whole file, as one kind."""
-
-
-def load(path: Path, overrides: Sequence[str] = (), *, text: bytes | None = None) -> Mixture:
-    """Return the mixture that a file declares, with `key=value` overrides applied.
-
-    `text` stands in for the file's bytes, if they were read already; `path` is then only a name.
-
-    Raises: MixtureError, with a line for every problem, file first and in its order.
-    """
-    data = _read(path) if text is None else text
-    mixture = read_declaration(MIXTURE, data, str(path), overrides, folder=path.parent)
-    assert isinstance(mixture, Mixture)
-    return mixture
-
-
-def read_declaration(
-    kind: Record, data: bytes, where: str, overrides: Sequence[str], **more: Any
-) -> object:
-    """Return what a file declares, of a kind, with `key=value` overrides applied and recorded.
-
-    Raises: MixtureError, with a line for every problem, file first and in its order.
-    """
-    problems = Problems()
-    root = read_file(data, where, problems)
-    settings = read_overrides(overrides, problems)
-    declared = None
-    if root is not None:
-        if root.kind == "mapping":
-            root = apply(root, settings, problems)
-        recorded = tuple(str(setting) for setting in sorted(settings, key=lambda one: one.key))
-        declared = kind.check(root, "", problems, overrides=recorded, **more)
-    problems.refuse()
-    return declared
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        reason = error.strerror or type(error).__name__
-        raise MixtureError(f"{path}: got no file ({reason}), expected a mixture file") from error

@@ -1,7 +1,20 @@
 """Remote files: ranges of them over HTTP, and which there are in a repository of the Hub."""
 
-from pipeline.remote.http import Client, Patience
-from pipeline.remote.hub import HubFolder, check_local, is_remote
-from pipeline.remote.ranges import RangeFile
+from pipeline.remote.http import Client, Patience, TroubleError, persist
+from pipeline.remote.hub import HubFile, HubFolder, Repository, check_local, is_remote
+from pipeline.remote.ranges import RangeFile, RemoteFile, version
 
-__all__ = ["Client", "HubFolder", "Patience", "RangeFile", "check_local", "is_remote"]
+__all__ = [
+    "Client",
+    "HubFile",
+    "HubFolder",
+    "Patience",
+    "RangeFile",
+    "RemoteFile",
+    "Repository",
+    "TroubleError",
+    "check_local",
+    "is_remote",
+    "persist",
+    "version",
+]

@@ -25,6 +25,10 @@ Result = TypeVar("Result")
 _PIECE_BYTES = 1 << 20
 # A server that drips never lets a read time out; below this it counts as one that does not answer.
 _FEWEST_BYTES_PER_SECOND = 1024
+# A long file may be cut more often than a short one: what brings this much begins the count anew.
+_PROGRESS_BYTES = 8 << 20
+# As many as ask at once, and some.
+_MAX_CONNECTIONS = 32
 # Waits and counts are ours, since urllib3 waits as long as it is told to.
 _REDIRECTS_ONLY = urllib3.Retry(
     total=None, connect=0, read=0, status=0, other=0, redirect=5, respect_retry_after_header=False
@@ -36,7 +40,7 @@ _NEXT = re.compile(r'<([^>]*)>\s*;\s*rel="?next"?')
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Patience:
-    """How much trouble to bear with, for each range."""
+    """How much trouble to bear with, for each range, or each 8 MiB of a long one."""
 
     max_tries: int = 6
     """How often a range is asked for, the first time included."""
@@ -103,35 +107,28 @@ class Client:
         except ValueError as error:
             raise InputError(f"{where}: got an answer that is not JSON from {url}") from error
 
-    def persist(self, where: str, attempt: Callable[[], Result]) -> Result:
-        """Return what an attempt returns, made again while it raises TroubleError.
+    def persist(
+        self, where: str, attempt: Callable[[], Result], progress: Callable[[], int] = int
+    ) -> Result:
+        """Return what an attempt returns, made again while it raises TroubleError; see `persist`.
 
         Raises: InputError when there were too many, or the wait would be too long.
         """
-        patience, waited, tries = self._patience, 0.0, 0
-        while True:
-            tries += 1
-            try:
-                return attempt()
-            except TroubleError as trouble:
-                if tries == patience.max_tries:
-                    raise InputError(
-                        f"{where}: {trouble}, and so {tries} times", "run the same command later"
-                    ) from trouble
-                wait = trouble.wait_seconds
-                if wait is None:
-                    wait = patience.first_wait_seconds * 2 ** (tries - 1)
-                if waited + wait > patience.max_wait_seconds:
-                    raise InputError(
-                        f"{where}: {trouble}, with a wait of {wait:,.0f} seconds, expected at most"
-                        f" {patience.max_wait_seconds:,.0f}",
-                        "run the same command after that time",
-                    ) from trouble
-                patience.sleep(wait)
-                waited += wait
+        return persist(where, attempt, self._patience, progress)
+
+    def head(self, url: str, where: str) -> Mapping[str, str]:
+        """Return what a server says of a file. Raises: InputError, naming `where`."""
+
+        def attempt() -> Mapping[str, str]:
+            response = self.ask(url, where, {}, method="HEAD")
+            with closing(response):
+                response.drain_conn()
+                return response.headers
+
+        return self.persist(where, attempt)
 
     def ask(
-        self, url: str, where: str, headers: Mapping[str, str]
+        self, url: str, where: str, headers: Mapping[str, str], method: str = "GET"
     ) -> urllib3.response.BaseHTTPResponse:
         """Send a request and return a good answer, its body not yet read.
 
@@ -142,7 +139,7 @@ class Client:
             sent["Authorization"] = f"Bearer {self._token}"
         try:
             response = self._pool.request(
-                "GET",
+                method,
                 url,
                 headers=sent,
                 preload_content=False,
@@ -167,8 +164,12 @@ class Client:
         if status in (401, 403):
             return InputError(f"{where}: got {said}, expected access to it", self._access_hint)
         if status in (404, 410):
+            is_revision = response.headers.get("X-Error-Code") == "RevisionNotFound"
             return InputError(
-                f"{where}: got {said}: there is nothing of that name", "check the name"
+                f"{where}: got {said}: there is nothing of that name",
+                "check the revision: the branch, tag or commit is not there, or is no more"
+                if is_revision
+                else "check the name",
             )
         return InputError(f"{where}: got {said}, expected the file")
 
@@ -182,7 +183,7 @@ class Client:
 
         Raises: TroubleError when it ends before, or comes too slowly.
         """
-        began, came = time.monotonic(), 0
+        came, window_bytes, window_began = 0, 0, time.monotonic()
         patience = self._patience.timeout_seconds
         while num_bytes is None or came < num_bytes:
             wanted = _PIECE_BYTES if num_bytes is None else min(_PIECE_BYTES, num_bytes - came)
@@ -196,11 +197,48 @@ class Client:
             came += len(piece)
             with self._lock:
                 self.num_bytes_read += len(piece)
-            seconds = time.monotonic() - began
-            if seconds > patience and came < _FEWEST_BYTES_PER_SECOND * seconds:
-                raise TroubleError(f"got {came:,} bytes in {seconds:.0f} seconds")
+            window_bytes += len(piece)
+            seconds = time.monotonic() - window_began
+            if seconds > patience:
+                if window_bytes < _FEWEST_BYTES_PER_SECOND * seconds:
+                    raise TroubleError(f"got {window_bytes:,} bytes in {seconds:.0f} seconds")
+                window_bytes, window_began = 0, time.monotonic()
         if num_bytes is not None and came < num_bytes:
             raise TroubleError(f"the connection was cut after {came:,} of {num_bytes:,} bytes")
+
+
+def persist(
+    where: str, attempt: Callable[[], Result], patience: Patience, progress: Callable[[], int] = int
+) -> Result:
+    """Return what an attempt returns, made again while it raises TroubleError.
+
+    `progress`: bytes that came so far, of all attempts; 8 MiB more begin the count anew.
+
+    Raises: InputError when there were too many, or the wait would be too long.
+    """
+    waited, tries, reached = 0.0, 0, progress()
+    while True:
+        tries += 1
+        try:
+            return attempt()
+        except TroubleError as trouble:
+            if progress() - reached >= _PROGRESS_BYTES:
+                waited, tries, reached = 0.0, 1, progress()
+            if tries == patience.max_tries:
+                raise InputError(
+                    f"{where}: {trouble}, and so {tries} times", "run the same command later"
+                ) from trouble
+            wait = trouble.wait_seconds
+            if wait is None:
+                wait = patience.first_wait_seconds * 2 ** (tries - 1)
+            if waited + wait > patience.max_wait_seconds:
+                raise InputError(
+                    f"{where}: {trouble}, with a wait of {wait:,.0f} seconds, expected at most"
+                    f" {patience.max_wait_seconds:,.0f}",
+                    "run the same command after that time",
+                ) from trouble
+            patience.sleep(wait)
+            waited += wait
 
 
 def _pool(origin: str, timeout_seconds: float) -> urllib3.PoolManager:
@@ -209,8 +247,8 @@ def _pool(origin: str, timeout_seconds: float) -> urllib3.PoolManager:
     parts = urlsplit(origin)
     proxy = getproxies().get(parts.scheme)
     if proxy is not None and not proxy_bypass(parts.netloc):
-        return urllib3.ProxyManager(proxy, maxsize=8, timeout=timeout)
-    return urllib3.PoolManager(maxsize=8, timeout=timeout)
+        return urllib3.ProxyManager(proxy, maxsize=_MAX_CONNECTIONS, timeout=timeout)
+    return urllib3.PoolManager(maxsize=_MAX_CONNECTIONS, timeout=timeout)
 
 
 @contextlib.contextmanager

@@ -1,7 +1,7 @@
-"""A folder of a dataset repository on the Hub, at one commit.
+"""A dataset repository on the Hub, or a folder of it, at one commit.
 
-Enters: `hf://datasets/ORG/NAME[@REVISION][/PATH]`. Leaves: its files, sorted, and each as a file
-that is read by ranges. A revision is looked up once, so that all files are of one commit.
+Enters: its name, or `hf://datasets/ORG/NAME[@REVISION][/PATH]`. Leaves: its files, sorted, and each
+as one that is read by ranges. A revision is looked up once, so that all files are of one commit.
 
 The two addresses that this needs are asked for here, so that waits and refusals are those of
 `remote.http`; the client library waits as long as a server tells it to.
@@ -13,18 +13,20 @@ import operator
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote, unquote, urljoin
 
 from pipeline.errors import InputError
 from pipeline.remote.http import Client, Patience
-from pipeline.remote.ranges import RangeFile
+from pipeline.remote.ranges import RangeFile, RemoteFile
 
 _SCHEME = "hf://"
 # Two slashes are one in a path.
 _ADDRESS_AS_PATH = re.compile(r"([A-Za-z][\w+.-]+):/+(.*)")
 _ADDRESS = re.compile(r"hf://datasets/([\w.-]+/[\w.-]+)(?:@([^/]+))?(?:/(.*))?")
+_COMMIT = re.compile(r"[0-9a-f]{40}")
 _ENDPOINT = "https://huggingface.co"
 _SERVER = "check HF_ENDPOINT: what answers there is no server of the Hub"
 
@@ -48,20 +50,91 @@ def check_local(path: Path, expected: str) -> None:
         )
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class HubFile:
+    """What a listing says of a file."""
+
+    num_bytes: int
+    """How long it is."""
+    digest: str
+    """`sha256:<hex>` of a large file, `git-sha1:<hex>`, as of a git blob, of any other."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Repository:
+    """A data set at one commit; equal where the commit is, whoever asks."""
+
+    where: str
+    """The address, with the commit."""
+    page: str
+    """Where a person looks at it."""
+    commit: str
+    """40 hex digits."""
+    client: Client = field(compare=False)
+    """What asks."""
+    _api: str
+
+    @classmethod
+    def open(
+        cls, name: str, revision: str = "main", patience: Patience | None = None
+    ) -> "Repository":
+        """Look a branch or a tag up; a commit is taken as it is.
+
+        Raises: InputError where there is no such thing, or it may not be seen.
+        """
+        endpoint = os.environ.get("HF_ENDPOINT", _ENDPOINT).rstrip("/")
+        if not endpoint.startswith(("http://", "https://")):
+            raise InputError(f"HF_ENDPOINT: got {endpoint}, expected an address like {_ENDPOINT}")
+        token = _token()
+        page, api = f"{endpoint}/datasets/{name}", f"{endpoint}/api/datasets/{name}"
+        client = Client(endpoint, token=token, access_hint=_hint(page, token), patience=patience)
+        commit = revision
+        if not _COMMIT.fullmatch(revision):
+            told = f"hf://datasets/{name}@{revision}"
+            info, _ = client.json(f"{api}/revision/{quote(revision, safe='')}", told)
+            if not isinstance(info, dict) or not isinstance(info.get("sha"), str):
+                raise InputError(
+                    f"{told}: got {_brief(info)} from {endpoint}, expected its commit", _SERVER
+                )
+            commit = info["sha"]
+        where = f"hf://datasets/{name}@{commit}"
+        return cls(where=where, page=page, commit=commit, client=client, _api=api)
+
+    def list(self, folder: str = "") -> dict[str, HubFile]:
+        """Return the files below a folder by their paths, sorted. Raises: InputError."""
+        tree = f"{self._api}/tree/{self.commit}" + (f"/{quote(folder)}" if folder else "")
+        where = f"{self.where}/{folder}".rstrip("/")
+        files = _list(self.client, f"{tree}?recursive=true&expand=false", where)
+        return {path: files[path] for path in sorted(files)}
+
+    def file(self, path: str, num_bytes: int) -> RemoteFile:
+        """Return a file of a known length; nothing is read of it yet."""
+        url = f"{self.page}/resolve/{self.commit}/{quote(path)}"
+        where = f"{self.where}/{path}"
+        return RemoteFile(client=self.client, url=url, num_bytes=num_bytes, where=where)
+
+
 @dataclass(frozen=True, kw_only=True)
 class HubFolder:
     """The files below a path of a repository, at one commit."""
 
     where: str
     """The address, with the commit."""
-    commit: str
-    """40 hex digits."""
     num_bytes: Mapping[str, int]
     """By path below the folder, sorted, how long each file is."""
-    client: Client
-    """What asks."""
-    _root: str
-    """The address below which the files lie."""
+    _repository: Repository
+    _prefix: str
+    """What goes before a path below the folder."""
+
+    @property
+    def commit(self) -> str:
+        """40 hex digits."""
+        return self._repository.commit
+
+    @property
+    def client(self) -> Client:
+        """What asks."""
+        return self._repository.client
 
     @classmethod
     def open(cls, where: str, patience: Patience | None = None) -> "HubFolder":
@@ -76,53 +149,36 @@ class HubFolder:
                 " hf://datasets/ORG/NAME[@REVISION][/PATH]"
             )
         name, revision, path = match[1], unquote(match[2] or "main"), (match[3] or "").strip("/")
-        endpoint = os.environ.get("HF_ENDPOINT", _ENDPOINT).rstrip("/")
-        if not endpoint.startswith(("http://", "https://")):
-            raise InputError(f"HF_ENDPOINT: got {endpoint}, expected an address like {_ENDPOINT}")
-        token = _token()
-        page = f"{endpoint}/datasets/{name}"
-        client = Client(endpoint, token=token, access_hint=_hint(page, token), patience=patience)
-        api = f"{endpoint}/api/datasets/{name}"
-        told = f"hf://datasets/{name}@{revision}"
-        info, _ = client.json(f"{api}/revision/{quote(revision, safe='')}", told)
-        if not isinstance(info, dict) or not isinstance(info.get("sha"), str):
-            raise InputError(
-                f"{told}: got {_brief(info)} from {endpoint}, expected its commit", _SERVER
-            )
-        commit = info["sha"]
-        told = f"hf://datasets/{name}@{commit}"
+        repository = Repository.open(name, revision, patience)
         # A file has no tree of its own.
         folder = path.rpartition("/")[0] if path.endswith(".parquet") else path
-        tree = f"{api}/tree/{commit}" + (f"/{quote(folder)}" if folder else "")
-        files = _list(client, f"{tree}?recursive=true&expand=false", f"{told}/{folder}".rstrip("/"))
+        files = repository.list(folder)
         if path != folder:
-            files = {one: size for one, size in files.items() if one == path}
+            files = {one: files[one] for one in files if one == path}
             if not files:
-                raise InputError(f"{told}/{path}: got no such file", "check the name")
-        cut = len(folder) + 1 if folder else 0
+                raise InputError(f"{repository.where}/{path}: got no such file", "check the name")
+        prefix = f"{folder}/" if folder else ""
         return cls(
-            where=f"{told}/{folder}".rstrip("/"),
-            commit=commit,
-            num_bytes={one[cut:]: files[one] for one in sorted(files)},
-            client=client,
-            _root=f"{page}/resolve/{commit}/" + (f"{quote(folder)}/" if folder else ""),
+            where=f"{repository.where}/{folder}".rstrip("/"),
+            num_bytes={one.removeprefix(prefix): file.num_bytes for one, file in files.items()},
+            _repository=repository,
+            _prefix=prefix,
         )
 
     def file(self, path: str) -> RangeFile:
         """Return one of the files; nothing is read of it yet."""
-        url = self._root + quote(path)
-        return RangeFile(self.client, url, self.num_bytes[path], f"{self.where}/{path}")
+        return RangeFile(self._repository.file(self._prefix + path, self.num_bytes[path]))
 
 
-def _list(client: Client, url: str, where: str) -> dict[str, int]:
-    """Return the length of each file of a tree, whose pages follow one another."""
-    files: dict[str, int] = {}
+def _list(client: Client, url: str, where: str) -> dict[str, HubFile]:
+    """Return the files of a tree, whose pages follow one another."""
+    files: dict[str, HubFile] = {}
     following: str | None = url
     while following is not None:
         entries, more = client.json(following, where)
         try:
             found = [entry for entry in entries if entry["type"] == "file"]
-            files |= {str(entry["path"]): operator.index(entry["size"]) for entry in found}
+            files |= {str(entry["path"]): _file(entry) for entry in found}
             is_listing = isinstance(entries, list)
         except (KeyError, TypeError):
             is_listing = False
@@ -133,6 +189,12 @@ def _list(client: Client, url: str, where: str) -> dict[str, int]:
             )
         following = urljoin(following, more) if more else None
     return files
+
+
+def _file(entry: Mapping[str, Any]) -> HubFile:
+    large = entry.get("lfs")
+    digest = f"sha256:{large['oid']}" if large else f"git-sha1:{entry['oid']}"
+    return HubFile(num_bytes=operator.index(entry["size"]), digest=digest)
 
 
 def _brief(content: object) -> str:

@@ -1,101 +1,119 @@
-"""Local files: glob patterns of a source -> its partitions, in one order.
+"""Local files: glob patterns relative to a folder -> the files they match.
 
-One input file is one partition. Its name, with what the published preparation does to it, names the
-folder of its shards, so two files of one name are an error and never a silent overwrite.
+Enters: patterns. Leaves: the files, in one order; and, for a lock alone, since every byte is read
+for it, their sizes, digests and rows. Links and `..` stay as the mixture wrote them.
 """
 
-import re
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Literal
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.digest import sha256_file
 from pipeline.errors import InputError
 from pipeline.files import sorted_glob
+from pipeline.mixture.origin import Origin
+from pipeline.sources.origin import OriginFile
+from pipeline.sources.partitions import InputFile, name_partitions
 
-# Longest first. Only `.json.gz` is from the published scripts; the others follow its example.
-_SUFFIXES = tuple(
-    f".{kind}{packing}"
-    for kind in ("jsonl", "json", "txt", "parquet")
-    for packing in (".gz", ".zstd", ".zst", "")
-    if not (kind == "parquet" and packing)
-)
-# With what chunk folders and temporary files add, a name stays below a file system's 255 bytes.
-_SAFE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.=+@,~ -]{0,149}")
+_PIECE_BYTES = 1 << 20
+_READABLE = "make the file readable, or pull it again"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class InputFile:
-    """One file of a source."""
+class LocalFiles:
+    """Files beside a mixture; they have no revision."""
 
-    path: Path
-    """Where it lies."""
-    declared: str
-    """Its path as the mixture would write it: relative to its folder, with forward slashes."""
-    partition: str
-    """The name of its partition: the file name less its suffix, hyphens turned to underscores."""
-    kind: str
-    """The suffix that says how it is read, such as `.json.gz`."""
+    revision = None
+
+    def __init__(self, origin: Origin, folder: Path, revision: str | None) -> None:
+        """Take what is declared, relative to a folder; nothing is read yet."""
+        assert origin.path is not None
+        assert revision is None
+        self._patterns, self._folder = origin.path, folder
+
+    def list(self) -> tuple[OriginFile, ...]:
+        """Return the files, sorted by path; each is read whole for its digest.
+
+        Raises: InputError when a pattern matches nothing, or a file cannot be read.
+        """
+        matched = _matched("from.path", self._patterns, self._folder)
+        return tuple(_describe(declared, path) for declared, path in sorted(matched))
+
+    def receive(self, file: OriginFile, start: int, keep: Callable[[bytes], None]) -> None:
+        """Hand on the bytes of a file from `start` to its end. Raises: InputError."""
+        try:
+            with (self._folder / file.path).open("rb") as stored:
+                stored.seek(start)
+                while piece := stored.read(_PIECE_BYTES):
+                    keep(piece)
+        except OSError as error:
+            raise _unreadable(file.path, error) from error
 
 
-def list_files(source: str, patterns: tuple[str, ...], folder: Path) -> list[InputFile]:
-    """List the files of a source, sorted by partition.
+def list_files(
+    source: str,
+    patterns: Sequence[str],
+    folder: Path,
+    rule: Literal["name", "path"] = "name",
+) -> list[InputFile]:
+    """List the files of a source, sorted by partition; none is opened.
 
-    Raises: InputError when a pattern matches nothing, a file is of no known kind, or two files
-    would share a partition.
+    Raises: InputError when a pattern matches nothing, and as `name_partitions` does.
     """
-    by_partition: dict[str, InputFile] = {}
+    matched = _matched(f"sources.{source}.from.path", patterns, folder)
+    return name_partitions(source, [(*one, None) for one in matched], rule)
+
+
+def _matched(where: str, patterns: Sequence[str], folder: Path) -> list[tuple[str, Path]]:
+    """Return each file that is matched, once, as declared and where it lies."""
+    found: dict[Path, str] = {}
     for pattern in patterns:
         try:
             paths = sorted_glob(folder, pattern)
         except (ValueError, OSError) as error:
             reason = getattr(error, "strerror", None) or error
             raise InputError(
-                f'sources.{source}.from.path: "{pattern}" cannot be listed: {reason}',
+                f'{where}: "{pattern}" cannot be listed: {reason}',
                 "write a glob such as data/**/*.json.gz",
             ) from error
         if not paths:
             raise InputError(
-                f'sources.{source}.from.path: "{pattern}" matches no file below {folder}',
+                f'{where}: "{pattern}" matches no file below {folder}',
                 "paths are relative to the mixture file; check the spelling, or pull the files",
             )
-        for path in paths:
-            file = _input_file(source, path, folder)
-            other = by_partition.setdefault(file.partition, file)
-            if other.path != file.path:
-                raise InputError(
-                    f'sources.{source}: "{other.declared}" and "{file.declared}" would both be '
-                    f'partition "{file.partition}"',
-                    "rename one file, or make two sources of them",
-                )
-    return [by_partition[partition] for partition in sorted(by_partition)]
-
-
-def _input_file(source: str, path: Path, folder: Path) -> InputFile:
-    declared = _declared(path, folder)
-    if not declared.isprintable():
-        raise InputError(
-            f"sources.{source}: got path {declared!r}, expected one that can be printed",
-            "rename the file or its folder",
-        )
-    kind = next((suffix for suffix in _SUFFIXES if path.name.endswith(suffix)), None)
-    if kind is None:
-        raise InputError(
-            f"sources.{source}: got {declared}, expected a file that ends in one of "
-            + ", ".join(sorted(_SUFFIXES)),
-            "name the files of the source with a narrower pattern",
-        )
-    partition = path.name.removesuffix(kind).replace("-", "_")
-    if not _SAFE.fullmatch(partition):
-        raise InputError(
-            f'sources.{source}: got file name "{path.name}", expected one that can name a folder '
-            "(letters, digits and _ . = + @ , ~ space; at most 150; first a letter, a digit or _)",
-            "rename the file",
-        )
-    return InputFile(path=path, declared=declared, partition=partition, kind=kind)
+        found |= {path: _declared(path, folder) for path in paths}
+    return [(declared, path) for path, declared in found.items()]
 
 
 def _declared(path: Path, folder: Path) -> str:
-    # Not resolved: links and `..` stay as the mixture wrote them.
     try:
         return path.relative_to(folder).as_posix()
     except ValueError:
         return path.as_posix()
+
+
+def _describe(declared: str, path: Path) -> OriginFile:
+    try:
+        return OriginFile(
+            path=declared,
+            num_bytes=path.stat().st_size,
+            digest=f"sha256:{sha256_file(path)}",
+            num_rows=_num_rows(declared, path) if path.suffix == ".parquet" else None,
+        )
+    except OSError as error:
+        raise _unreadable(declared, error) from error
+
+
+def _num_rows(declared: str, path: Path) -> int:
+    try:
+        return int(pq.read_metadata(path).num_rows)
+    except (pa.ArrowException, OSError) as error:
+        # Arrow's messages may run over several lines.
+        reason = " ".join(str(error).split())
+        raise InputError(f"{declared}: broken parquet: {reason}", "pull the file again") from error
+
+
+def _unreadable(declared: str, error: OSError) -> InputError:
+    return InputError(f"{declared}: cannot be read: {error.strerror}", _READABLE)

@@ -1,7 +1,7 @@
 """Origins: what is there, at one revision, and its bytes.
 
-Enters: an `Origin` as declared. Leaves: its files, sorted by path, each with its size and the digest
-that the origin itself gives; and the bytes of any of them from any position on.
+Enters: an `Origin` as declared. Leaves: its files, sorted by path, with size and the digest
+that the origin itself gives; and the bytes of any of them, from any position on.
 """
 
 from collections.abc import Callable

@@ -1,8 +1,9 @@
 """Read: one input file -> its documents, in file order, in blocks of bounded size.
 
-JSON lines (plain, gzip, zstd), parquet and plain text. A document that cannot be read is an error,
-or, where the mixture says `on_error: skip`, goes to `on_bad` and is counted by its reason. A file
-that breaks off or whose checksum is wrong is always an error, since nobody can say what is lost.
+JSON lines and MDS (plain, gzip, zstd), parquet and plain text. A document that cannot be read is an
+error, or, where the mixture says `on_error: skip`, goes to `on_bad` and is counted by its reason. A
+file that breaks off or whose checksum is wrong is always an error, since nobody can say what is
+lost.
 
 `datatrove`'s readers are not used: on a line that does not parse, and on a document without text,
 they log and go on, so that neither rows nor counts can be trusted (0.10.1,
@@ -15,6 +16,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
+import numpy as np
 import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -23,7 +25,8 @@ import zstandard
 from pipeline.digest import sha256_file
 from pipeline.errors import DocumentError, InputError
 from pipeline.records import Document
-from pipeline.sources.local import InputFile
+from pipeline.sources.mds import Decoder, Decoding, read_rows
+from pipeline.sources.partitions import InputFile
 
 # Enough text to keep the compiled stages busy, small enough to bound a worker's memory.
 BLOCK_BYTES = 4 << 20
@@ -48,10 +51,18 @@ OnBad = Callable[[DocumentError], None]
 class Reader:
     """Reads one file once; afterwards `sha256` is the digest of the file's bytes as stored."""
 
-    def __init__(self, file: InputFile, *, text_field: str, id_field: str | None) -> None:
+    def __init__(
+        self,
+        file: InputFile,
+        *,
+        text_field: str,
+        id_field: str | None,
+        decoding: Decoding | None = None,
+    ) -> None:
         self._file = file
         self._text_field = text_field
         self._id_field = id_field
+        self._decoder = None if decoding is None else Decoder(decoding)
         self.sha256 = ""
         self.num_rows = 0
 
@@ -82,14 +93,22 @@ class Reader:
         if block:
             yield block
 
-    def _stream_records(self) -> Iterator[tuple[bytes, int]]:
-        """Yield each line, or the whole text of a `.txt` file, and its size in bytes."""
+    def _stream_records(self) -> Iterator[tuple[bytes | dict[str, Any], int]]:
+        """Yield each line, each row of MDS or the whole text of a `.txt` file, and its size."""
         try:
             hasher = hashlib.sha256()
             text = _unpack(self._raw_blocks(hasher), self._file.kind)
             if self._file.kind.startswith(".txt"):
                 whole = b"".join(text)
                 yield whole, len(whole)
+            elif self._file.kind.startswith(".mds"):
+                yield from read_rows(
+                    text,
+                    self._file.declared,
+                    text=self._text_field,
+                    id_=self._id_field,
+                    decodes=self._decoder is not None,
+                )
             else:
                 for line in _lines(text):
                     yield line, len(line)
@@ -157,7 +176,11 @@ class Reader:
             id_ = f"{self._file.partition}/{row}"
         else:
             id_ = _id(fields.pop(self._id_field, None), self._id_field, where)
-        text = _text(fields.pop(self._text_field, None), self._text_field, where)
+        value = fields.pop(self._text_field, None)
+        if self._decoder is not None and isinstance(value, np.ndarray):
+            text = self._decoder.decode(value, where, SKIP_HINT)
+        else:
+            text = _text(value, self._text_field, where)
         if not text:
             named = json.dumps(id_, ensure_ascii=False)  # on one line, whatever is in it
             raise DocumentError(f"{where}: id {named} has an empty text", SKIP_HINT, "empty_text")

@@ -1,0 +1,46 @@
+"""Balance: what the manifest says of a source, summed over what its partitions say of themselves.
+
+Every number comes from what was written, so the account closes or the build is wrong.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from pipeline import sample
+from pipeline.build.prepare import PreparedSource
+from pipeline.task import Record
+
+
+def describe_source(source: PreparedSource, records: Sequence[Record]) -> dict[str, Any]:
+    """Sum a source's counts and keep what each partition says of itself."""
+    documents: Counter[str] = Counter()
+    dropped: Counter[str] = Counter()
+    tokens: Counter[str] = Counter()
+    chunks: Counter[str] = Counter()
+    for record in records:
+        documents.update({"in": record["documents"]["in"], "kept": record["documents"]["kept"]})
+        dropped.update(record["documents"]["dropped"])
+        tokens.update(record["tokens"])
+        chunks.update(record["chunks"])
+    return {
+        "documents": {**documents, "dropped": dict(sorted(dropped.items()))},
+        "tokens": dict(tokens),
+        "chunks": dict(chunks),
+        "budget": _budget(source, tokens["written"] - tokens["validation"], tokens["drawn"]),
+        "partitions": [{**record, "files": sorted(record["files"])} for record in records],
+    }
+
+
+def _budget(source: PreparedSource, available: int, drawn: int) -> dict[str, Any]:
+    """Return the account of a source's budget, in tokens."""
+    whole, beyond = sample.repetitions(source.planned.ask, available)
+    balance = sample.Balance(
+        asked=whole * available + beyond,
+        available=available,
+        num_repetitions=whole,
+        drawn=drawn,
+        repeated=max(drawn - available, 0),
+        overshoot=drawn - whole * available - beyond,
+    )
+    return {"expected": source.planned.source.expected, **balance.to_json()}

@@ -1,0 +1,185 @@
+"""Reading: one input file -> the documents of it that a mixture lets through, block by block.
+
+A file that is not kept on disk is fetched for the time of the reading. What its origin had when the
+mixture was locked is insisted on: other bytes are an error, however good they look.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+
+from pipeline.digest import sha256_file
+from pipeline.errors import DocumentError
+from pipeline.filters import Dropped, Filters, identify, make_filters
+from pipeline.layout import State
+from pipeline.lock import check_file
+from pipeline.mixture import Filter, Origin
+from pipeline.mixture.filters import FORMATTERS
+from pipeline.mixture.keys import plain
+from pipeline.pull import fetch
+from pipeline.records import Document
+from pipeline.sources.mds import Decoding
+from pipeline.sources.origin import OriginFile
+from pipeline.sources.partitions import InputFile
+from pipeline.sources.read import OnBad, Reader
+
+DROP_DTYPE = np.dtype([("row", "<u4"), ("reason", "<u2")])
+"""A document that is left out: its row in the file, and the number of the reason."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Locked:
+    """A file as it was locked."""
+
+    file: OriginFile
+    """What its origin had."""
+    revision: str | None
+    """The commit, where there is such a thing."""
+    is_kept: bool
+    """Whether it lies on disk; else it is fetched for as long as it is read."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Drops:
+    """The documents of a file that a stage before has decided to leave out."""
+
+    path: Path
+    """An array of `DROP_DTYPE`, sorted by row."""
+    digest: str
+    """sha256 of the array."""
+    reasons: tuple[str, ...]
+    """By number."""
+
+    def load(self) -> dict[int, str]:
+        """Return the reason of each row that is left out."""
+        drops = np.load(self.path)
+        return {row: self.reasons[reason] for row, reason in drops.tolist()}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Input:
+    """One input file, and what its documents must pass."""
+
+    source: str
+    """The source that the file belongs to."""
+    file: InputFile
+    """Where it lies, or would."""
+    origin: Origin
+    """Which fields hold text and id."""
+    filters: tuple[Filter, ...]
+    """As declared."""
+    folder: Path
+    """The mixture's, against which the files of filters are read, absolute."""
+    decoding: Decoding | None = None
+    """How rows of ids become text."""
+    locked: Locked | None = None
+    """What the file must be, where the mixture is locked."""
+    drops: Drops | None = None
+    """What to leave out in place of what the filters say."""
+
+    def declaration(self) -> dict[str, object]:
+        """Return what decides the documents, but for the bytes of the file, as JSON-able values."""
+        return {
+            "input": self.file.declared,
+            "locked": self.locked and self.locked.file.digest,
+            "origin": plain(self.origin),
+            "filters": [plain(one) for one in self.filters],
+            "filters_made_of": identify(self.filters, self.folder),
+            "drops": self.drops and [self.drops.digest, list(self.drops.reasons)],
+        }
+
+
+def stop_at_bad(error: DocumentError) -> None:
+    """Refuse a bad document. Raises: the error."""
+    raise error
+
+
+def is_same_input(task: Input, recorded: Mapping[str, Any]) -> bool:
+    """Tell whether a file is the one that a record was made of.
+
+    It is read to be sure; one that is not kept must have been locked as the same.
+    """
+    if task.locked is not None and not task.locked.is_kept:
+        return bool(task.locked.file.digest == recorded["locked"])
+    return bool(sha256_file(task.file.path) == recorded["sha256"])
+
+
+class Reading:
+    """Reads one file once; afterwards `sha256`, `num_bytes` and `num_rows` tell what it was."""
+
+    def __init__(self, input_: Input, on_bad: OnBad) -> None:
+        self._input = input_
+        self._on_bad = on_bad
+        self.sha256 = ""
+        self.num_bytes = 0
+        self.num_rows = 0
+
+    def blocks(self, state: State) -> Iterator[tuple[list[Document], list[Dropped]]]:
+        """Yield the documents that pass and those that do not, in file order.
+
+        Raises: DocumentError or InputError for bad input; MismatchError when the file is not the
+        one that was locked.
+        """
+        task = self._input
+        keep = _sieve(task)
+        with _lying(task, state) as path:
+            reader = Reader(
+                replace(task.file, path=path),
+                text_field=task.origin.text,
+                id_field=task.origin.id,
+                decoding=task.decoding,
+            )
+            for block in reader.blocks(self._on_bad):
+                yield keep(block)
+            self.sha256, self.num_bytes = reader.sha256, path.stat().st_size
+            self.num_rows = reader.num_rows
+            if task.locked is not None and task.locked.file.digest != f"sha256:{self.sha256}":
+                check_file(path, task.locked.file)
+
+
+@lru_cache(maxsize=8)
+def filters_of(specs: tuple[Filter, ...], folder: Path) -> Filters:
+    """Make filters once in a process: some read lists and models."""
+    return make_filters(specs, folder)
+
+
+@contextmanager
+def _lying(task: Input, state: State) -> Iterator[Path]:
+    """Yield where the file lies; one that is not kept, only as long as it is read."""
+    locked = task.locked
+    if locked is None or locked.is_kept:
+        yield task.file.path
+        return
+    with TemporaryDirectory(dir=state.scratch) as folder:
+        path = Path(folder) / f"{task.file.partition}{task.file.kind}"
+        fetch(task.origin, task.folder, locked.revision, locked.file, path, Path(folder))
+        yield path
+
+
+def _sieve(task: Input) -> Callable[[list[Document]], tuple[list[Document], list[Dropped]]]:
+    """Return what tells the documents that pass from those that do not."""
+    if task.drops is None:
+        return filters_of(task.filters, task.folder).judge
+    reasons = task.drops.load()
+    # What drops was asked before; what rewrites must be done again.
+    formatters = filters_of(
+        tuple(one for one in task.filters if one.name in FORMATTERS), task.folder
+    )
+
+    def keep(block: list[Document]) -> tuple[list[Document], list[Dropped]]:
+        written, emptied = formatters.judge(block)
+        passed = [document for document in written if document.row not in reasons]
+        dropped = [
+            Dropped(document=document, reason=reasons[document.row])
+            for document in written
+            if document.row in reasons
+        ]
+        return passed, dropped + emptied
+
+    return keep

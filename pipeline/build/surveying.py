@@ -1,0 +1,189 @@
+"""Surveying: all documents that pass the filters are looked at together, before any is cut.
+
+One task a file makes a table of its documents; then those that go are found over all tables at
+once: copies of an earlier document, by source, file and row, and what holds evaluation texts. They
+and what the filters dropped are written down for each file, and no filter is asked a second time.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from pipeline import dedup
+from pipeline.build.prepare import PreparedSource
+from pipeline.build.reading import DROP_DTYPE, Drops, Input, Reading, is_same_input, stop_at_bad
+from pipeline.build.site import Site
+from pipeline.dedup import Contamination, Surveyed
+from pipeline.digest import fingerprint, sha256_file
+from pipeline.errors import DocumentError
+from pipeline.files import publish, save_array
+from pipeline.layout import State
+from pipeline.mixture import DecontaminateSpec, MinHashSpec
+from pipeline.mixture.keys import plain
+from pipeline.sources.local import list_files
+from pipeline.sources.read import Reader
+from pipeline.task import Record, describe_file, load_standing, save_record
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SurveyTask:
+    """Everything that the survey of one file is made from."""
+
+    out: Path
+    """The output folder, absolute."""
+    input: Input
+    """The file, and what its documents must pass."""
+    minhash: MinHashSpec | None
+    """As declared."""
+    ngrams: Path | None
+    """The n-grams of evaluation texts."""
+    ngrams_digest: str | None
+    """sha256 of that file."""
+    ngram_words: int
+    """Words of an n-gram."""
+    skips_bad: bool
+    """Whether bad documents are left for the next stage to count, instead of stopping here."""
+
+    @property
+    def name(self) -> str:
+        """The task's name, unique in a build."""
+        return f"surveys/{self.input.source}/{self.input.file.partition}"
+
+    @property
+    def key(self) -> str:
+        """Fingerprint of all that decides the survey, but for the bytes of the input."""
+        return fingerprint(
+            {
+                "input": self.input.declaration(),
+                "minhash": plain(self.minhash),
+                "ngrams": [self.ngrams_digest, self.ngram_words],
+            }
+        )
+
+
+def survey_partition(task: SurveyTask) -> Record:
+    """Survey a file, or keep its survey where that still stands.
+
+    Raises: as `make_partition`.
+    """
+    state = State(out=task.out)
+    record = load_standing(state, task.name, task.key)
+    if record is not None and is_same_input(task.input, record["input"]):
+        return record
+    survey = state.survey(task.input.source, task.input.file.partition)
+    dropped: dict[int, str] = {}
+    reading = Reading(task.input, _on_bad if task.skips_bad else stop_at_bad)
+    batches = _batches(task, reading, state, dropped)
+    dedup.save_survey(survey, state.scratch, task.minhash, batches)
+    record = {
+        "key": task.key,
+        "input": {
+            "sha256": reading.sha256,
+            "locked": task.input.locked and task.input.locked.file.digest,
+        },
+        "dropped": [[row, reason] for row, reason in sorted(dropped.items())],
+        "files": {survey.relative_to(task.out).as_posix(): describe_file(survey)},
+    }
+    save_record(state, task.name, record)
+    return record
+
+
+def _on_bad(error: DocumentError) -> None:
+    """Go on: the stage that cuts documents meets it again, and counts it."""
+
+
+def _batches(
+    task: SurveyTask, reading: Reading, state: State, dropped: dict[int, str]
+) -> Iterator[pa.RecordBatch]:
+    contamination = None
+    if task.ngrams is not None:
+        contamination = _contamination(task.ngrams, str(task.ngrams_digest), task.ngram_words)
+    for kept, block_dropped in reading.blocks(state):
+        dropped.update({one.document.row: one.reason for one in block_dropped})
+        yield dedup.survey(kept, task.minhash, contamination)
+
+
+@lru_cache(maxsize=1)
+def _contamination(path: Path, digest: str, ngram_words: int) -> Contamination:
+    """Load the n-grams once in a process; `digest` tells those of another build apart."""
+    return Contamination.load(path, ngram_words)
+
+
+def find_drops(site: Site, sources: Sequence[PreparedSource]) -> list[PreparedSource]:
+    """Return the sources, each input with the documents to leave out, where any may be."""
+    mixture = site.mixture
+    if mixture.dedup is None and mixture.decontaminate is None:
+        return list(sources)
+    tasks = _tasks(site, sources)
+    records = site.engine.map("survey", survey_partition, tasks)
+    surveyed = [
+        Surveyed(
+            source=task.input.source,
+            file=task.input.file.partition,
+            survey=site.state.survey(task.input.source, task.input.file.partition),
+        )
+        for task in tasks
+    ]
+    found = dedup.find_drops(surveyed, mixture.dedup, site.state.scratch)
+    drops = {
+        (task.input.source, task.input.file.partition): _save_drops(site, task, record, drops)
+        for task, record, drops in zip(tasks, records, found, strict=True)
+    }
+    return [
+        replace(
+            source,
+            inputs=tuple(
+                replace(one, drops=drops[source.name, one.file.partition]) for one in source.inputs
+            ),
+        )
+        for source in sources
+    ]
+
+
+def _tasks(site: Site, sources: Sequence[PreparedSource]) -> list[SurveyTask]:
+    mixture = site.mixture
+    ngrams = None
+    if mixture.decontaminate is not None:
+        ngrams = site.state.evaluation
+        texts = _evaluation_texts(mixture.decontaminate, site.mixture_folder)
+        evaluation = dedup.read_evaluation(texts, mixture.decontaminate.ngram_words)
+        dedup.save_ngrams(ngrams, site.state.scratch, evaluation)
+    return [
+        SurveyTask(
+            out=site.state.out,
+            input=one,
+            minhash=None if mixture.dedup is None else mixture.dedup.minhash,
+            ngrams=ngrams,
+            ngrams_digest=None if ngrams is None else sha256_file(ngrams),
+            ngram_words=mixture.decontaminate.ngram_words if mixture.decontaminate else 0,
+            skips_bad=mixture.on_error == "skip",
+        )
+        for source in sources
+        for one in source.inputs
+    ]
+
+
+def _evaluation_texts(spec: DecontaminateSpec, folder: Path) -> Iterator[str]:
+    """Yield the texts of an evaluation. Raises: as the reading of a source, whatever is bad."""
+    for file in list_files("decontaminate", spec.path, folder, "path"):
+        reader = Reader(file, text_field=spec.text, id_field=None)
+        for block in reader.blocks(stop_at_bad):
+            yield from (document.text for document in block)
+
+
+def _save_drops(site: Site, task: SurveyTask, record: Record, found: dedup.Drops) -> Drops:
+    """Write down what is left out of one file, by the filters and by what was found."""
+    by_row = {int(row): str(reason) for row, reason in record["dropped"]}
+    words = [dedup.REASONS[code] for code in found.reasons.tolist()]
+    by_row.update(zip(found.rows.tolist(), words, strict=True))
+    reasons = tuple(sorted(set(by_row.values())))
+    numbers = {reason: number for number, reason in enumerate(reasons)}
+    drops = np.array([(row, numbers[reason]) for row, reason in sorted(by_row.items())], DROP_DTYPE)
+    path = site.state.drops(task.input.source, task.input.file.partition)
+    with publish(path, site.state.scratch) as temporary:
+        save_array(temporary, drops)
+    return Drops(path=path, digest=sha256_file(path), reasons=reasons)

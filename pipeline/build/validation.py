@@ -1,0 +1,88 @@
+"""Validation: the shards that were set aside -> an output of their own, with rows in order.
+
+It lies in `validation/` and is like any other output: it can be verified, traced and fed.
+"""
+
+from dataclasses import replace
+from typing import Any
+
+from pipeline.build.indexes import write_indexes
+from pipeline.build.site import Site
+from pipeline.claim import finish, unpack_manifest
+from pipeline.digest import fingerprint
+from pipeline.layout import MANIFEST, TRAIN, VALIDATION, State
+from pipeline.manifest import FORMAT
+from pipeline.mixture import Mixture, Replay
+from pipeline.ordering.pool import order_pool
+from pipeline.shards.pool import Pool
+from pipeline.task import Record, describe_file
+from pipeline.version import VERSION
+
+
+def validation_identity(mixture: Mixture) -> str:
+    """Return the fingerprint of a mixture's validation split. Pure."""
+    return fingerprint([VALIDATION, mixture.fingerprint])
+
+
+def write_validation(site: Site, state: State, records: dict[str, list[Record]]) -> dict[str, Any]:
+    """Order what was set aside; return its files, its manifest included, as the build's.
+
+    `state`: of the folder `validation/`.
+    """
+    unpack_manifest(state)
+    made = [record for of_source in records.values() for record in of_source]
+    pool_files = {
+        path.removeprefix(f"{VALIDATION}/"): about
+        for record in made
+        for path, about in record["files"].items()
+        if path.startswith(f"{VALIDATION}/")
+    }
+    folders = {
+        name: [record["folder"] for record in of_source if record["chunks"]["validation"]]
+        for name, of_source in records.items()
+    }
+    folders = {name: of_source for name, of_source in folders.items() if of_source}
+    files = {**pool_files, **write_indexes(state, folders)}
+    declared = _declared(site.mixture, state)
+    order, ordered = order_pool(
+        state,
+        site.engine,
+        state.out / TRAIN,
+        declared,
+        site.tokenizer,
+        fingerprint([declared.declaration(), files]),
+        site.memory_bytes,
+    )
+    manifest = {
+        "format": FORMAT,
+        "code": f"ettin-data {VERSION}",
+        "mixture": {
+            "name": f"{site.mixture.name}-{VALIDATION}",
+            "fingerprint": validation_identity(site.mixture),
+            "declaration": declared.declaration(),
+            "overrides": list(site.mixture.overrides),
+        },
+        "lock": None,
+        "tokenizer": site.tokenizer.describe(),
+        "sources": {},
+        "order": order,
+        "files": {**files, **ordered},
+    }
+    finish(state, manifest)
+    written = {**files, **ordered, MANIFEST: describe_file(state.out / MANIFEST)}
+    return {f"{VALIDATION}/{path}": about for path, about in written.items()}
+
+
+def _declared(mixture: Mixture, state: State) -> Replay:
+    """Return how the rows are ordered: as in training, in steps that leave next to none over.
+
+    A step has at least the rows of one in training, and all of them if there are fewer.
+    """
+    num_rows = int(Pool.open(state.out / TRAIN).num_rows.sum())
+    num_steps = max(1, num_rows // mixture.order.global_batch_size)
+    return Replay(
+        phase=VALIDATION,
+        tokenizer=mixture.tokenizer,
+        order=replace(mixture.order, epoch=0, global_batch_size=num_rows // num_steps),
+        shards=mixture.shards,
+    )

@@ -1,0 +1,206 @@
+"""Planning: the commands that say what a mixture is and would take."""
+
+import argparse
+import os
+from dataclasses import asdict
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipeline.amounts import format_bytes, format_tokens
+from pipeline.cli.arguments import (
+    Commands,
+    find_lock,
+    load_mixture,
+    positive,
+    with_json,
+    with_lock,
+    with_mixture,
+)
+from pipeline.cli.printing import print_json, print_lines, print_table
+from pipeline.layout import RAW
+from pipeline.mixture import Mixture, Replay
+from pipeline.mixture.table import BudgetTable, budget_table, in_billions, in_percent
+
+if TYPE_CHECKING:
+    from pipeline.outlook import Outlook
+
+# Smaller mixtures are told to the token.
+_IN_BILLIONS = 10**9
+
+
+def add_commands(commands: Commands) -> None:
+    """Add `plan` and `schema`."""
+    plan = commands.add_parser(
+        "plan",
+        parents=[with_json(), with_mixture(), with_lock()],
+        help="show what a mixture is, and what a build of it would take",
+    )
+    plan.add_argument("--raw", metavar="DIR", type=Path, default=RAW, help="folder of pulled files")
+    plan.add_argument(
+        "--workers",
+        metavar="N",
+        type=positive,
+        default=os.cpu_count() or 1,
+        help="cores that the hours are for (default: those of this machine)",
+    )
+    plan.set_defaults(run=_plan)
+
+    schema = commands.add_parser(
+        "schema", parents=[with_json()], help="print the JSON Schema of mixture files"
+    )
+    schema.set_defaults(run=_schema)
+
+
+def _plan(parsed: argparse.Namespace) -> int:
+    from pipeline.outlook import look_ahead
+    from pipeline.plan import make_plan
+
+    mixture = load_mixture(parsed)
+    if isinstance(mixture, Replay):
+        return _plan_replay(parsed, mixture)
+    outlook = look_ahead(make_plan(mixture, find_lock(parsed, mixture), parsed.raw), parsed.workers)
+    table = budget_table(mixture)
+    if parsed.json:
+        print_json(
+            {
+                "mixture": mixture.name,
+                "fingerprint": mixture.fingerprint,
+                "budget": _spell_table(table),
+                "outlook": asdict(outlook),
+                "assumptions": list(mixture.assumptions),
+            }
+        )
+        return 0
+    if table.total is not None:
+        _print_budget(table)
+    _print_outlook(outlook)
+    _print_summary(mixture, outlook, parsed.workers)
+    print_lines(f"assumed: {' '.join(one.split())}" for one in mixture.assumptions)
+    return 0
+
+
+def _print_budget(table: BudgetTable) -> None:
+    """Print the table of amounts, as published ones are: tokens and percent, and their sums."""
+    from rich.table import Table
+
+    assert table.total is not None
+    in_unit = in_billions if table.total >= _IN_BILLIONS else format_tokens
+    printed = Table("category", "source", box=None)
+    printed.add_column("tokens, B" if in_unit is in_billions else "tokens", justify="right")
+    printed.add_column("%", justify="right")
+    for row in sorted(table.sources, key=lambda row: (row.category, row.source or "")):
+        assert row.tokens is not None
+        assert row.percent is not None
+        printed.add_row(row.category, row.source, in_unit(row.tokens), in_percent(row.percent))
+    printed.add_section()
+    for row in table.categories:
+        assert row.tokens is not None
+        assert row.percent is not None
+        printed.add_row(row.category, "", in_unit(row.tokens), in_percent(row.percent))
+    printed.add_section()
+    printed.add_row("total", "", in_unit(table.total), in_percent(Fraction(100)))
+    print_table(printed)
+
+
+def _print_outlook(outlook: "Outlook") -> None:
+    from rich.table import Table
+
+    printed = Table("source", "category", "asked", box=None)
+    for heading in ("files", "input", "to pull", "documents", "~available", "~drawn"):
+        printed.add_column(heading, justify="right")
+    for one in outlook.sources:
+        printed.add_row(
+            one.source,
+            one.category,
+            one.asked,
+            _count(one.num_files),
+            _size(one.input_bytes),
+            _size(one.download_bytes),
+            _count(one.num_documents),
+            _tokens(one.available_tokens),
+            _tokens(one.drawn_tokens),
+        )
+    print_table(printed)
+
+
+def _print_summary(mixture: Mixture, outlook: "Outlook", workers: int) -> None:
+    scale = "" if mixture.scale == 1 else f", scale {mixture.scale}"
+    print(
+        f"{mixture.name}: {mixture.chunk.algorithm} at {mixture.chunk.size}, "
+        f"{mixture.order.algorithm}, view {mixture.order.view}{scale}"
+    )
+    if outlook.dollars is None:
+        print(
+            "sizes, hours and cost are unknown until the mixture is locked: ettin-data lock "
+            f"{mixture.name}"
+        )
+        return
+    assert outlook.pull_hours is not None
+    assert outlook.build_hours is not None
+    print(
+        f"pull ~{_size(outlook.download_bytes)} in {_count(outlook.num_requests)} requests, "
+        f"{outlook.pull_hours:,.1f} h at 1 Gbit/s; build {outlook.build_hours:,.1f} h with "
+        f"{workers} workers; disk ~{_size(outlook.raw_bytes)} raw, "
+        f"~{_size(outlook.chunk_bytes)} chunks while it works, ~{_size(outlook.output_bytes)} "
+        f"output; ~${outlook.dollars:,} for those cores, and that disk for a month (numbers with ~ "
+        "are guesses)"
+    )
+
+
+def _plan_replay(parsed: argparse.Namespace, declared: Replay) -> int:
+    """Say which pool is put in which order."""
+    lock, pool, order = find_lock(parsed, declared), declared.pool, declared.order
+    assert pool is not None
+    num_bytes = None if lock is None else sum(one.num_bytes for one in lock.sources.values())
+    if parsed.json:
+        print_json(
+            {
+                "replay": declared.name,
+                "fingerprint": declared.fingerprint,
+                "pool": asdict(pool),
+                "pool_bytes": num_bytes,
+                "order": asdict(order),
+                "assumptions": list(declared.assumptions),
+            }
+        )
+        return 0
+    where = pool.path if pool.hub is None else f"hf://datasets/{pool.hub}/{pool.folder}"
+    print(
+        f"{declared.name}: the rows of {where} in the order of its own index under "
+        f"{order.algorithm}, seed {order.seed}, {order.global_batch_size:,} rows a step, at most "
+        f"{order.max_seq_len:,} tokens each, view {order.view}"
+    )
+    print(f"pool: {_size(num_bytes)}" + ("" if lock else ", until it is locked"))
+    print_lines(f"assumed: {' '.join(one.split())}" for one in declared.assumptions)
+    return 0
+
+
+def _count(number: int | None) -> str:
+    return "?" if number is None else f"{number:,}"
+
+
+def _size(num_bytes: int | None) -> str:
+    return "?" if num_bytes is None else format_bytes(num_bytes)
+
+
+def _tokens(number: int | None) -> str:
+    return "?" if number is None else format_tokens(number)
+
+
+def _spell_table(table: BudgetTable) -> dict[str, object]:
+    def spell(percent: Fraction | None) -> float | None:
+        return None if percent is None else round(float(percent), 4)
+
+    return {
+        "sources": [{**asdict(row), "percent": spell(row.percent)} for row in table.sources],
+        "categories": [{**asdict(row), "percent": spell(row.percent)} for row in table.categories],
+        "total": table.total,
+    }
+
+
+def _schema(parsed: argparse.Namespace) -> int:
+    from pipeline.mixture.schema import document
+
+    print_json(document())
+    return 0

@@ -1,0 +1,28 @@
+"""Dedup: what must see the whole corpus to say which documents go.
+
+Enters: documents, a partition at a time, in any order (`survey`). Leaves: for each input file the
+rows that go, with reason and survivor (`find_drops`). Which stay is a function of the documents and
+the declaration: of those that say the same it is the first by source, file and row.
+
+All rules are written down in `docs/dedup.md`.
+"""
+
+from pipeline.dedup.decide import find_drops
+from pipeline.dedup.decontaminate import Contamination, Evaluation, read_evaluation, save_ngrams
+from pipeline.dedup.drops import REASONS, Drops, load_reasons, save_drops
+from pipeline.dedup.survey import Surveyed, save_survey, survey
+
+__all__ = [
+    "REASONS",
+    "Contamination",
+    "Drops",
+    "Evaluation",
+    "Surveyed",
+    "find_drops",
+    "load_reasons",
+    "read_evaluation",
+    "save_drops",
+    "save_ngrams",
+    "save_survey",
+    "survey",
+]

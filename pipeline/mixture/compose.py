@@ -1,0 +1,152 @@
+"""Files that build on each other -> one flat tree, as if it had been written whole.
+
+Enters: the tree of a file. Leaves: the tree without `extends` and `origins`: below it lies what the
+file extends, and each source has taken from its origin what it does not say itself. Mappings are
+merged deeply, everything else is replaced. Every value keeps the place where it was written, so a
+message names the right file; what values mean is checked later, by those who check a flat file.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+from pipeline.mixture.document import Entry, Node, Problems, join, read_file
+from pipeline.mixture.kinds import WRONG, Text, closest
+from pipeline.mixture.source import SOURCES
+
+# Neither from the root of a disk nor from a home: a mixture goes where its folder goes.
+EXTENDS: Final = Text(
+    expected="the path of another mixture file, relative to this one",
+    pattern=r"^[^/~\\\x00-\x1f\x7f][^\\\x00-\x1f\x7f]*\.ya?ml$",
+)
+
+
+def compose(root: Node, file: Path, problems: Problems) -> Node | None:
+    """Return the flat tree of a file, or None after saying in `problems` why there is none.
+
+    Paths inside any of the files are those of a flat one: relative to `file`, which extends.
+    """
+    extended = _extended(root, file, (file.resolve(),), problems)
+    return None if extended is None else _completed(extended, problems)
+
+
+def _extended(root: Node, file: Path, opened: tuple[Path, ...], problems: Problems) -> Node | None:
+    """Return the tree of `file` over that of the file it extends, and so on."""
+    if root.kind != "mapping" or "extends" not in root.entries:
+        return root
+    written = root.entries["extends"].node
+    name = EXTENDS.check(written, "extends", problems)
+    if name is WRONG:
+        return None
+    below = file.parent / name
+    if below.resolve() in opened:
+        complaint = f"got {written.shown}, which comes back to itself, expected an end to it"
+        problems.add(written.place, "extends", complaint)
+        return None
+    try:
+        data = below.read_bytes()
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        complaint = f"got {written.shown} ({reason}), expected {EXTENDS.expected}"
+        problems.add(written.place, "extends", complaint)
+        return None
+    tree = read_file(data, str(below), problems)
+    if tree is not None and tree.kind != "mapping":
+        problems.add(tree.place, "", f"got {tree.shown}, expected a mapping to extend")
+        return None
+    whole = tree and _extended(tree, below, (*opened, below.resolve()), problems)
+    return whole and _over(_without(root, "extends"), whole)
+
+
+def _completed(root: Node, problems: Problems) -> Node | None:
+    """Return the tree whose sources have taken from `origins` what they do not say."""
+    if root.kind != "mapping":
+        return root
+    origins = _origins(root, problems)
+    sources = root.entries.get("sources")
+    if origins is None:
+        return None
+    flat = _without(root, "origins")
+    if sources is None or sources.node.kind != "mapping":
+        return flat
+    taken: set[str] = set()
+    entries: dict[str, Entry] = {}
+    for name, entry in sources.node.entries.items():
+        origin = _origin_of(name, entry.node, origins, problems)
+        if origin is None:
+            return None
+        taken.add(origin)
+        entries[name] = replace(entry, node=_source(entry.node, origins.get(origin)))
+    _check_others({name: node for name, node in origins.items() if name not in taken}, problems)
+    completed = Entry(place=sources.place, node=replace(sources.node, entries=entries))
+    return replace(flat, entries={**flat.entries, "sources": completed})
+
+
+def _origins(root: Node, problems: Problems) -> dict[str, Node] | None:
+    entry = root.entries.get("origins")
+    if entry is None:
+        return {}
+    wrong = [("origins", entry.node)] if entry.node.kind != "mapping" else []
+    nodes = {name: inner.node for name, inner in entry.node.entries.items()}
+    wrong += [
+        (join("origins", name), node) for name, node in nodes.items() if node.kind != "mapping"
+    ]
+    for where, node in wrong:
+        expected = "a mapping of what a source says" if where != "origins" else "a mapping of names"
+        problems.add(node.place, where, f"got {node.shown}, expected {expected}")
+    for name, node in nodes.items():
+        if "origin" in node.entries:
+            complaint = "got an origin of an origin, expected what it says itself"
+            problems.add(node.entries["origin"].place, f"origins.{name}.origin", complaint)
+            wrong.append((name, node))
+    return None if wrong else nodes
+
+
+def _origin_of(
+    name: str, node: Node, origins: Mapping[str, Node], problems: Problems
+) -> str | None:
+    """Return the name of a source's origin, its own if it names none; None if that is wrong."""
+    if "origin" not in node.entries:
+        return name
+    said = node.entries["origin"].node
+    if said.kind == "text" and said.text in origins:
+        return said.text
+    known = f"one of {', '.join(sorted(origins))}" if origins else "a name under origins"
+    complaint = f"got {said.shown}, expected {known}{closest(said.text, origins)}"
+    problems.add(said.place, join(join("sources", name), "origin"), complaint)
+    return None
+
+
+def _source(node: Node, origin: Node | None) -> Node:
+    if origin is None:
+        return node
+    if node.kind == "null":
+        return replace(origin, place=node.place)
+    return _over(_without(node, "origin"), origin)
+
+
+def _check_others(origins: Mapping[str, Node], problems: Problems) -> None:
+    """Check what no source takes, too: a slip in a shared file is told before it bites."""
+    for name, node in origins.items():
+        somewhere = Node(kind="text", place=node.place, text="*")
+        path = Entry(place=node.place, node=somewhere)
+        written = Node(kind="mapping", place=node.place, entries={"path": path})
+        entries = {"from": Entry(place=node.place, node=written), **node.entries}
+        whole = replace(node, entries=entries)
+        SOURCES.record.check(whole, join("origins", name), problems, name=name)
+
+
+def _over(above: Node, below: Node) -> Node:
+    """Return `above` with what only `below` says; mappings deeply, all else as `above` has it."""
+    if above.kind != "mapping" or below.kind != "mapping":
+        return above
+    entries = dict(above.entries)
+    for key, entry in below.entries.items():
+        own = above.entries.get(key)
+        entries[key] = entry if own is None else replace(own, node=_over(own.node, entry.node))
+    return replace(above, entries=entries)
+
+
+def _without(node: Node, key: str) -> Node:
+    return replace(node, entries={name: e for name, e in node.entries.items() if name != key})

@@ -1,0 +1,210 @@
+"""Outlook: a plan -> what a build of it would take: downloads, disk, hours, money.
+
+Sizes are those of the lock, or of local files; the rest are guesses from them, by the rates below.
+Where a source is not locked its sizes are unknown, and so are the sums that need them.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Final
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.errors import InputError
+from pipeline.plan import Plan, PlannedSource, num_bytes
+from pipeline.sources.partitions import InputFile
+
+# Prose and code under this tokenizer come to 3.4 to 4.3 bytes of text a token.
+_TEXT_BYTES_PER_TOKEN: Final = 4
+# gzip and zstd take text to between a half and a fifth of its size.
+# Ids of another tokenizer, four bytes each in MDS, stand for about as much text as ours do.
+_EXPANSION: Final = {"gz": 3, "zst": 3, "zstd": 3, "parquet": 2}
+# Ordered rows take about 1.5 bytes a token, provenance 30 bytes a row of some 600 tokens.
+_ORDERED_BYTES_PER_TOKEN: Final = Fraction(155, 100)
+# A listing of the Hub has so many files to the page.
+_FILES_PER_PAGE: Final = 1000
+
+BYTES_PER_SECOND: Final = 125_000_000
+"""What comes over a line of 1 Gbit/s."""
+TEXT_BYTES_PER_CORE_SECOND: Final = 20_000_000
+"""What a core reads, tokenizes, cuts and writes in order; see `docs/benchmarks.md`."""
+DOLLARS_PER_CORE_HOUR: Final = Fraction(5, 100)
+"""What a core of a machine in the cloud costs, about."""
+DOLLARS_PER_TERABYTE_MONTH: Final = 80
+"""What its disk costs, about."""
+REQUESTS_PER_5_MINUTES: Final = 2_500
+"""What the Hub allowed an account with a token in late 2026, about."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SourceOutlook:
+    """What is known of a source before it is read."""
+
+    source: str
+    """Its name."""
+    category: str
+    """Its category."""
+    asked: str
+    """What the mixture asks for: `all`, a number of tokens, or epochs."""
+    num_files: int | None
+    """Partitions to make; None where nobody has looked."""
+    input_bytes: int | None
+    """Size of the files as they are stored."""
+    download_bytes: int | None
+    """What of it is not on this machine."""
+    num_documents: int | None
+    """Rows, where the origin tells them."""
+    available_tokens: int | None
+    """What the files come to, guessed from their sizes."""
+    drawn_tokens: int | None
+    """The budget, or what `all` or `epochs` come to."""
+    is_sampled: bool
+    """Whether all of its chunks lie on disk until some are drawn."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Outlook:
+    """What a build would take; None wherever a source is not locked."""
+
+    sources: tuple[SourceOutlook, ...]
+    """Sorted by name."""
+    download_bytes: int | None
+    """What has to come."""
+    num_requests: int | None
+    """One a file, and one for each page of a listing."""
+    raw_bytes: int | None
+    """What lies in the folder of pulled files; with `--no-keep-raw` next to nothing."""
+    chunk_bytes: int | None
+    """Chunks of sampled sources, which lie there until they are drawn."""
+    output_bytes: int | None
+    """Shards, rows in order and provenance."""
+    pull_hours: float | None
+    """At `BYTES_PER_SECOND`, and no faster than the requests allowed."""
+    build_hours: float | None
+    """At `TEXT_BYTES_PER_CORE_SECOND`, with the given number of workers."""
+    dollars: int | None
+    """For the cores in those hours, and for the disk in a month."""
+
+
+def look_ahead(plan: Plan, workers: int) -> Outlook:
+    """Say what a build would read, write and take; guesses are from sizes alone."""
+    sources = [_look_at(planned) for planned in plan.sources]
+    item_bytes = {"uint16": 2, "uint32": 4}[plan.mixture.shards.dtype]
+    download, raw = _sum(sources, "download_bytes"), _sum(sources, "input_bytes")
+    read, drawn = _sum(sources, "available_tokens"), _sum(sources, "drawn_tokens")
+    sampled = _sum([one for one in sources if one.is_sampled], "available_tokens")
+    if None in (download, raw, read, drawn, sampled):
+        return _unknown(sources)
+    assert download is not None
+    assert raw is not None
+    assert read is not None
+    assert drawn is not None
+    assert sampled is not None
+    num_requests = _num_requests(plan)
+    output = int(drawn * (item_bytes + _ORDERED_BYTES_PER_TOKEN))
+    chunk_bytes = sampled * item_bytes
+    pull_seconds = max(download / BYTES_PER_SECOND, num_requests * 300 / REQUESTS_PER_5_MINUTES)
+    core_seconds = read * _TEXT_BYTES_PER_TOKEN / TEXT_BYTES_PER_CORE_SECOND
+    terabytes = Fraction(raw + chunk_bytes + output, 10**12)
+    return Outlook(
+        sources=tuple(sources),
+        download_bytes=download,
+        num_requests=num_requests,
+        raw_bytes=raw,
+        chunk_bytes=chunk_bytes,
+        output_bytes=output,
+        pull_hours=pull_seconds / 3600 if download else 0.0,
+        build_hours=core_seconds / workers / 3600,
+        dollars=round(
+            DOLLARS_PER_CORE_HOUR * Fraction(core_seconds) / 3600
+            + DOLLARS_PER_TERABYTE_MONTH * terabytes
+        ),
+    )
+
+
+def _unknown(sources: Sequence[SourceOutlook]) -> Outlook:
+    return Outlook(
+        sources=tuple(sources),
+        download_bytes=None,
+        num_requests=None,
+        raw_bytes=None,
+        chunk_bytes=None,
+        output_bytes=None,
+        pull_hours=None,
+        build_hours=None,
+        dollars=None,
+    )
+
+
+def _look_at(planned: PlannedSource) -> SourceOutlook:
+    source, ask, files = planned.source, planned.ask, planned.files
+    sizes = None if files is None else {file: num_bytes(file) for file in files}
+    available = None if sizes is None else _guess_tokens(sizes)
+    drawn = ask.tokens
+    if ask.epochs is not None and available is not None:
+        drawn = int(available * ask.epochs)
+    if isinstance(source.tokens, int):
+        asked = f"{source.tokens:,} tokens"
+    else:
+        asked = "all" if source.epochs is None else f"{source.epochs} epochs"
+    return SourceOutlook(
+        source=source.name,
+        category=source.category,
+        asked=asked,
+        num_files=None if files is None else len(files),
+        input_bytes=None if sizes is None else sum(sizes.values()),
+        download_bytes=None
+        if sizes is None
+        else sum(size for file, size in sizes.items() if not file.path.exists()),
+        num_documents=_num_documents(planned),
+        available_tokens=available,
+        drawn_tokens=drawn,
+        is_sampled=planned.is_sampled,
+    )
+
+
+def _guess_tokens(sizes: Mapping[InputFile, int]) -> int:
+    text_bytes = sum(
+        size * _EXPANSION.get(file.kind.rpartition(".")[2], 1) for file, size in sizes.items()
+    )
+    return text_bytes // _TEXT_BYTES_PER_TOKEN
+
+
+def _num_documents(planned: PlannedSource) -> int | None:
+    """Return how many rows a source has, where the lock or its local files tell of all."""
+    if planned.locked is not None:
+        return planned.locked.num_rows
+    counts = [_count_rows(file) for file in planned.files or ()]
+    known = [count for count in counts if count is not None]
+    return sum(known) if len(known) == len(counts) and counts else None
+
+
+def _count_rows(file: InputFile) -> int | None:
+    if file.kind == ".parquet":
+        try:
+            return int(pq.read_metadata(file.path).num_rows)
+        except (pa.ArrowException, OSError) as error:
+            raise InputError(
+                f"{file.declared}: broken parquet: {error}", "pull the file again"
+            ) from error
+    return 1 if file.kind.startswith(".txt") else None
+
+
+def _num_requests(plan: Plan) -> int:
+    """Return how many requests a pull makes: one a missing file, and those of the listings."""
+    count = 0
+    for planned in plan.sources:
+        missing = [file for file in planned.files or () if not file.path.exists()]
+        count += len(missing)
+        if planned.source.origin.hub is not None:
+            count += 1 + -(-len(planned.files or ()) // _FILES_PER_PAGE)
+        elif planned.source.origin.url is not None:
+            count += len(planned.files or ())
+    return count
+
+
+def _sum(sources: Sequence[SourceOutlook], name: str) -> int | None:
+    values = [getattr(source, name) for source in sources]
+    return None if None in values else sum(values)

@@ -1,0 +1,151 @@
+"""Fetching one locked file: resumed where it was left, checked as a whole, then renamed.
+
+Enters: an open origin and what was locked of a file. Leaves: the file under its name, or an error
+and what came of it, to go on from. Invariant: what stands under the name has the locked digest.
+
+What came lies in a scratch folder under a name made of path, size and digest, so what is left of
+one version is never continued with another. It is only ever appended to, by one process at a time.
+"""
+
+import errno
+import fcntl
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from io import FileIO
+from pathlib import Path
+
+from pipeline.digest import fingerprint
+from pipeline.errors import MismatchError, OutputError
+from pipeline.lock import Hasher
+from pipeline.lock.bytes import is_by_etag, write_note
+from pipeline.mixture import Origin
+from pipeline.sources import open_origin
+from pipeline.sources.origin import OpenOrigin, OriginFile
+
+_BLOCK_BYTES = 1 << 20
+
+
+def fetch(
+    origin: Origin, folder: Path, revision: str | None, file: OriginFile, path: Path, scratch: Path
+) -> None:
+    """Put one file of an origin, at a locked revision, at `path`; nothing if it lies there.
+
+    `scratch` must be on the same file system. Raises: as `receive`.
+    """
+    if not path.exists():
+        receive(open_origin(origin, folder, revision), file, path, scratch)
+
+
+def receive(
+    opened: OpenOrigin,
+    file: OriginFile,
+    path: Path,
+    scratch: Path,
+    came: Callable[[int], None] = lambda num_bytes: None,
+) -> None:
+    """Put one file at `path`; nothing if it lies there.
+
+    `came` is told how many bytes each piece has; below 0 for what was thrown away.
+    Raises: InputError when the file cannot be had; MismatchError when it is not as it was locked;
+    OutputError when it cannot be written.
+    """
+    part = part_path(scratch, file)
+    with _hold(part) as out:
+        if path.exists():  # Somebody else was faster.
+            part.unlink()
+            return
+        digest = _complete(opened, file, out, came)
+        with _writing(path):
+            os.fsync(out.fileno())
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if is_by_etag(file):
+                write_note(path, file, digest, scratch)
+            # The entry itself is not synced: if it is lost, the file is pulled again.
+            part.rename(path)
+
+
+def part_path(scratch: Path, file: OriginFile) -> Path:
+    """Return where what came of a file is kept. Pure."""
+    return scratch / fingerprint([file.path, file.num_bytes, file.digest])
+
+
+def _complete(
+    opened: OpenOrigin, file: OriginFile, out: FileIO, came: Callable[[int], None]
+) -> str:
+    """Append what is missing; return the digest of all. Raises: MismatchError for another file."""
+    hasher = _hash(out, file)
+    resumed = hasher.num_bytes
+
+    def keep(piece: bytes) -> None:
+        with _writing(Path(out.name)):
+            # A file that has no buffer may take a part of what it is given.
+            left = memoryview(piece)
+            while left:
+                left = left[out.write(left) :]
+        hasher.update(piece)
+        came(len(piece))
+
+    if resumed < file.num_bytes:
+        opened.receive(file, resumed, keep)
+    expected = hasher.digest if is_by_etag(file) else file.digest
+    try:
+        hasher.check(file.path, expected, "the file has changed upstream: lock again")
+    except MismatchError:
+        out.truncate(0)
+        came(-hasher.num_bytes)
+        if not resumed:
+            raise
+        # What was left by an earlier pull may be what is wrong, as after a loss of power.
+        return _complete(opened, file, out, came)
+    return hasher.digest
+
+
+def _hash(out: FileIO, file: OriginFile) -> Hasher:
+    """Hash what came before. What is longer than the file is not of it."""
+    if os.fstat(out.fileno()).st_size > file.num_bytes:
+        out.truncate(0)
+    hasher = Hasher(file)
+    out.seek(0)
+    while block := out.read(_BLOCK_BYTES):
+        hasher.update(block)
+    return hasher
+
+
+@contextmanager
+def _hold(part: Path) -> Iterator[FileIO]:
+    """Open what came of a file, to read and to append, once no other process has it."""
+    while True:
+        with _writing(part):
+            part.parent.mkdir(parents=True, exist_ok=True)
+            out = part.open("a+b", buffering=0)
+        with out:
+            # Released by the system when this process ends, however it ends.
+            fcntl.flock(out, fcntl.LOCK_EX)
+            if _is_named(out, part):
+                yield out
+                return
+
+
+def _is_named(out: FileIO, part: Path) -> bool:
+    """Tell whether whoever held it before has left it here, and not renamed it."""
+    try:
+        return os.path.samestat(os.fstat(out.fileno()), part.stat())
+    except FileNotFoundError:
+        return False
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    """Say of a disk that is full or not writable what can be done. Raises: OutputError."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise OutputError(
+                f"{path}: the disk is full",
+                "make room and run the same command again: it goes on from what is there",
+            ) from error
+        raise OutputError(
+            f"{path}: cannot be written: {error.strerror}", "choose another --dest"
+        ) from error

@@ -1,0 +1,136 @@
+"""Partitions: the files of a source -> its partitions, in one order.
+
+One input file is one partition. Its name, with what the published preparation does to it, names the
+folder of its shards, so two files of one name are an error and never a silent overwrite.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Literal
+from urllib.parse import unquote, urlsplit
+
+from pipeline.errors import InputError
+from pipeline.sources.origin import OriginFile
+
+_PACKINGS = (".gz", ".zstd", ".zst", "")
+# Longest first. Only `.json.gz` is from the published scripts; the others follow its example.
+_SUFFIXES = (
+    *(f".{kind}{packing}" for kind in ("jsonl", "json", "txt") for packing in _PACKINGS),
+    ".parquet",
+    ".mds.zstd",
+    ".mds.zst",
+    ".mds",
+)
+# With what chunk folders and temporary files add, a name stays below a file system's 255 bytes.
+_SAFE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.=+@,~ -]{0,149}")
+_NARROWER = "name the files of the source with a narrower pattern"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class InputFile:
+    """One file of a source."""
+
+    path: Path
+    """Where it lies."""
+    declared: str
+    """Its path as the mixture would write it, relative to its folder, or its address; with forward
+    slashes."""
+    partition: str
+    """The name of its partition: the file name less its suffix, hyphens turned to underscores."""
+    kind: str
+    """The suffix that says how it is read, such as `.json.gz`."""
+    num_bytes: int | None = None
+    """Its size, where its origin was asked."""
+    digest: str | None = None
+    """What its origin calls these bytes, where it was asked; see `OriginFile.digest`."""
+
+
+def name_partitions(
+    source: str,
+    files: Sequence[tuple[str, Path, OriginFile | None]],
+    rule: Literal["name", "path"],
+) -> list[InputFile]:
+    """Name the partition of each file, and sort the files by it. Pure.
+
+    A file is what the mixture would call it, where it lies, and what its origin says of it. With
+    `name` the file's name names its partition; with `path` its path below the longest folder that
+    all files of the source share, each slash turned to an equals sign.
+
+    Raises: InputError when a file is of no known kind, has a name that no folder can have, or two
+    files would share a partition.
+    """
+    paths = [_path(source, declared) for declared, _, _ in files]
+    shared = _shared_folder(paths) if rule == "path" else ()
+    by_partition: dict[str, InputFile] = {}
+    for path, (declared, lies, known) in zip(paths, files, strict=True):
+        name = "=".join(path.parts[len(shared) :]) if rule == "path" else path.name
+        kind = _kind(source, declared, path)
+        file = InputFile(
+            path=lies,
+            declared=declared,
+            partition=_partition(source, declared, name, kind),
+            kind=kind,
+            num_bytes=known.num_bytes if known else None,
+            digest=known.digest if known else None,
+        )
+        other = by_partition.setdefault(file.partition, file)
+        if other.path != file.path:
+            _refuse_twins(source, rule, other, file)
+    return [by_partition[partition] for partition in sorted(by_partition)]
+
+
+def _path(source: str, declared: str) -> PurePosixPath:
+    if not declared.isprintable():
+        raise InputError(
+            f"sources.{source}: got path {declared!r}, expected one that can be printed",
+            "rename the file or its folder",
+        )
+    if "://" not in declared:
+        return PurePosixPath(declared)
+    # What follows a question mark is not part of a name, except on the Hub.
+    parts = urlsplit(declared)
+    is_web = parts.scheme in ("http", "https")
+    return PurePosixPath(parts.netloc + unquote(parts.path) if is_web else declared)
+
+
+def _shared_folder(paths: Sequence[PurePosixPath]) -> tuple[str, ...]:
+    shared = 0
+    for parts in zip(*(path.parent.parts for path in paths), strict=False):
+        if len(set(parts)) > 1:
+            break
+        shared += 1
+    return paths[0].parent.parts[:shared] if paths else ()
+
+
+def _kind(source: str, declared: str, path: PurePosixPath) -> str:
+    kind = next((suffix for suffix in _SUFFIXES if path.name.endswith(suffix)), None)
+    if kind is None:
+        raise InputError(
+            f"sources.{source}: got {declared}, expected a file that ends in one of "
+            + ", ".join(sorted(_SUFFIXES)),
+            _NARROWER,
+        )
+    return kind
+
+
+def _partition(source: str, declared: str, name: str, kind: str) -> str:
+    partition = name.removesuffix(kind).replace("-", "_")
+    if not _SAFE.fullmatch(partition):
+        raise InputError(
+            f'sources.{source}: got file name "{name}", expected one that can name a folder '
+            "(letters, digits and _ . = + @ , ~ space; at most 150; first a letter, a digit or _)",
+            f"rename the file; it is {declared}" if name != declared else "rename the file",
+        )
+    return partition
+
+
+def _refuse_twins(source: str, rule: str, file: InputFile, other: InputFile) -> None:
+    one, two = sorted((file.declared, other.declared))
+    raise InputError(
+        f'sources.{source}: "{one}" and "{two}" would both be partition "{file.partition}"',
+        "name partitions by path, with `partition: path`, or make two sources of them"
+        if rule == "name"
+        else "rename one file, or make two sources of them",
+    )

@@ -1,0 +1,191 @@
+"""Files of a store that `fsspec` knows: s3, gs, file, and many more.
+
+Enters: addresses, with braces and wildcards. Leaves: each file's size and version, as the store
+tells them, and its bytes by ranges. What a store finds wrong is told in the words of the first
+cause, since its own errors wrap one another.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from glob import has_magic
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+from fsspec.core import url_to_fs
+
+from pipeline.errors import InputError, MixtureError
+from pipeline.mixture.origin import Origin
+from pipeline.remote import Patience, TroubleError, persist
+from pipeline.sources.origin import OriginFile
+from pipeline.sources.patterns import spell_out
+
+Result = TypeVar("Result")
+
+# A store answers each range in tens of milliseconds; eight pulls at once hold 64 MiB.
+_PIECE_BYTES = 8 << 20
+_NUM_ASKED_AT_ONCE = 16
+_VERSIONS = ("ETag", "etag", "md5Hash", "content_md5")
+_S3_ACCESS = (
+    "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or FSSPEC_S3_ANON=true for what is public"
+)
+
+
+class StoreFiles:
+    """Files of stores; they have no revision."""
+
+    revision = None
+
+    def __init__(
+        self,
+        origin: Origin,
+        folder: Path,
+        revision: str | None,
+        patience: Patience | None = None,
+    ) -> None:
+        """Find what reads the addresses; nothing is asked yet.
+
+        Raises: MixtureError when nothing does, or it is not installed.
+        """
+        assert origin.url is not None
+        self._patterns = sorted({url for pattern in origin.url for url in spell_out(pattern)})
+        self._patience = patience or Patience()
+        self._stores: dict[str, Any] = {}
+        for pattern in self._patterns:
+            if _place(pattern) not in self._stores:
+                self._stores[_place(pattern)] = _open(pattern)
+
+    def list(self) -> tuple[OriginFile, ...]:
+        """Return the files, sorted by address.
+
+        Raises: InputError when they cannot be listed, or an address matches nothing.
+        """
+        for store in self._stores.values():
+            store.invalidate_cache()
+        with ThreadPoolExecutor(_NUM_ASKED_AT_ONCE) as pool:
+            try:
+                found = {
+                    file.path: file
+                    for part in pool.map(self._match, self._patterns)
+                    for file in part
+                }
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
+        return tuple(found[path] for path in sorted(found))
+
+    def receive(self, file: OriginFile, start: int, keep: Callable[[bytes], None]) -> None:
+        """Hand on the bytes of a file from `start` to its end. Raises: InputError.
+
+        A store does not say which version a range is of, so it is asked before and after.
+        """
+        self._check(file)
+        store, path = self._find(file.path)
+        for first in range(start, file.num_bytes, _PIECE_BYTES):
+            stop = min(first + _PIECE_BYTES, file.num_bytes)
+            piece = self._persist(file.path, partial(store.cat_file, path, first, stop))
+            if len(piece) != stop - first:
+                raise _changed(file.path, f"{len(piece):,} bytes", f"{stop - first:,}")
+            keep(piece)
+        if start < file.num_bytes:
+            self._check(file)
+
+    def _match(self, pattern: str) -> Sequence[OriginFile]:
+        store, path = self._find(pattern)
+        if not has_magic(path):
+            info = self._persist(pattern, lambda: store.info(path))
+            return [_describe(store, pattern, path, info)]
+        matched = self._persist(pattern, lambda: store.glob(path, detail=True))
+        files = {name: info for name, info in matched.items() if info["type"] == "file"}
+        if not files:
+            raise InputError(f'from.url: "{pattern}" matches no file', "check the spelling")
+        described = []
+        for name, info in files.items():
+            address = store.unstrip_protocol(name)
+            described.append(_describe(store, address, name, info))
+        return described
+
+    def _check(self, file: OriginFile) -> None:
+        store, path = self._find(file.path)
+        store.invalidate_cache(path)
+        info = self._persist(file.path, lambda: store.info(path))
+        found = _describe(store, file.path, path, info)
+        if (found.num_bytes, found.digest) != (file.num_bytes, file.digest):
+            raise _changed(
+                file.path,
+                f"{found.num_bytes:,} bytes, {found.digest}",
+                f"{file.num_bytes:,} bytes, {file.digest}",
+            )
+
+    def _find(self, address: str) -> tuple[Any, str]:
+        store = self._stores[_place(address)]
+        return store, store._strip_protocol(address)
+
+    def _persist(self, where: str, ask: Callable[[], Result]) -> Result:
+        def attempt() -> Result:
+            try:
+                return ask()
+            except Exception as error:
+                raise _explain(where, error) from error
+
+        return persist(where, attempt, self._patience)
+
+
+def _place(address: str) -> str:
+    parts = urlsplit(address)
+    return f"{parts.scheme}://{parts.netloc}"
+
+
+def _open(address: str) -> Any:
+    scheme = urlsplit(address).scheme
+    try:
+        return url_to_fs(address)[0]
+    except ImportError as error:
+        raise MixtureError(
+            f"from.url: got {address}, which cannot be read: {error}",
+            'pip install "ettin-data[s3]"' if scheme == "s3" else "install what it names",
+        ) from error
+    except ValueError as error:
+        raise MixtureError(
+            f"from.url: got {address}, expected an address that can be read: {error}",
+            "write one that begins with https:, s3: or gs:",
+        ) from error
+
+
+def _describe(store: Any, address: str, path: str, info: dict[str, Any]) -> OriginFile:
+    version = next((str(info[name]) for name in _VERSIONS if info.get(name)), None)
+    if version is None:
+        version = format(store.checksum(path), "x")
+    return OriginFile(path=address, num_bytes=int(info["size"]), digest=f"etag:{version}")
+
+
+def _changed(where: str, got: str, expected: str) -> InputError:
+    return InputError(
+        f"{where}: got {got}, expected {expected}",
+        "the file at its origin is another one now; lock again to take it as it is",
+    )
+
+
+def _explain(where: str, error: Exception) -> Exception:
+    """Return what to raise for an error of a store."""
+    causes = list(_causes(error))
+    reason = " ".join(str(causes[-1]).split()) or type(causes[-1]).__name__
+    if any(isinstance(one, FileNotFoundError | IsADirectoryError) for one in causes):
+        return InputError(f"{where}: got no such file: {reason}", "check the name")
+    if any(
+        isinstance(one, PermissionError) or "Credential" in type(one).__name__ for one in causes
+    ):
+        return InputError(
+            f"{where}: got {reason}, expected access to it",
+            _S3_ACCESS if where.startswith("s3") else "log in as that store asks for it",
+        )
+    return TroubleError(reason)
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """Yield an error and what led to it, the first cause last."""
+    following: BaseException | None = error
+    while following is not None:
+        yield following
+        following = following.__cause__ or following.__context__

@@ -1,10 +1,11 @@
 """Outlook: a plan -> what a build of it would take: downloads, disk, hours, money.
 
 Sizes are those of the lock, or of local files; the rest are guesses from them, by the rates below.
-Where a source is not locked its sizes are unknown, and so are the sums that need them.
+Of a source that is not locked they are guessed from its tokens, and one that is sampled is taken to
+have no more than is drawn from it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Final
@@ -13,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.errors import InputError
+from pipeline.mixture.table import declared_tokens
 from pipeline.plan import Plan, PlannedSource, num_bytes
 from pipeline.sources.partitions import InputFile
 
@@ -50,15 +52,15 @@ class SourceOutlook:
     """What the mixture asks for: `all`, a number of tokens, or epochs."""
     num_files: int | None
     """Partitions to make; None where nobody has looked."""
-    input_bytes: int | None
-    """Size of the files as they are stored."""
-    download_bytes: int | None
+    input_bytes: int
+    """Size of the files as they are stored; a guess where nobody has looked."""
+    download_bytes: int
     """What of it is not on this machine."""
     num_documents: int | None
     """Rows, where the origin tells them."""
-    available_tokens: int | None
+    available_tokens: int
     """What the files come to, guessed from their sizes."""
-    drawn_tokens: int | None
+    drawn_tokens: int
     """The budget, or what `all` or `epochs` come to."""
     is_sampled: bool
     """Whether all of its chunks lie on disk until some are drawn."""
@@ -66,42 +68,43 @@ class SourceOutlook:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Outlook:
-    """What a build would take; None wherever a source is not locked."""
+    """What a build would take."""
 
     sources: tuple[SourceOutlook, ...]
     """Sorted by name."""
-    download_bytes: int | None
+    unlocked: tuple[str, ...]
+    """Those that nobody has looked for: they are taken to have no more than is asked of them."""
+    download_bytes: int
     """What has to come."""
-    num_requests: int | None
+    num_requests: int
     """One a file, and one for each page of a listing."""
-    raw_bytes: int | None
+    raw_bytes: int
     """What lies in the folder of pulled files; with `--no-keep-raw` next to nothing."""
-    chunk_bytes: int | None
+    chunk_bytes: int
     """Chunks of sampled sources, which lie there until they are drawn."""
-    output_bytes: int | None
+    output_bytes: int
     """Shards, rows in order and provenance."""
-    pull_hours: float | None
+    pull_hours: float
     """At `BYTES_PER_SECOND`, and no faster than the requests allowed."""
-    build_hours: float | None
+    build_hours: float
     """At `TEXT_BYTES_PER_CORE_SECOND`, with the given number of workers."""
-    dollars: int | None
+    dollars: int
     """For the cores in those hours, and for the disk in a month."""
 
 
 def look_ahead(plan: Plan, workers: int) -> Outlook:
     """Say what a build would read, write and take; guesses are from sizes alone."""
-    sources = [_look_at(planned) for planned in plan.sources]
+    scale = plan.mixture.scale
+    sources = [
+        _look_at(planned, int(scale * (declared_tokens(planned.source) or 0)))
+        for planned in plan.sources
+    ]
     item_bytes = {"uint16": 2, "uint32": 4}[plan.mixture.shards.dtype]
-    download, raw = _sum(sources, "download_bytes"), _sum(sources, "input_bytes")
-    read, drawn = _sum(sources, "available_tokens"), _sum(sources, "drawn_tokens")
-    sampled = _sum([one for one in sources if one.is_sampled], "available_tokens")
-    if None in (download, raw, read, drawn, sampled):
-        return _unknown(sources)
-    assert download is not None
-    assert raw is not None
-    assert read is not None
-    assert drawn is not None
-    assert sampled is not None
+    download = sum(one.download_bytes for one in sources)
+    raw = sum(one.input_bytes for one in sources)
+    read = sum(one.available_tokens for one in sources)
+    drawn = sum(one.drawn_tokens for one in sources)
+    sampled = sum(one.available_tokens for one in sources if one.is_sampled)
     num_requests = _num_requests(plan)
     output = int(drawn * (item_bytes + _ORDERED_BYTES_PER_TOKEN))
     chunk_bytes = sampled * item_bytes
@@ -110,6 +113,7 @@ def look_ahead(plan: Plan, workers: int) -> Outlook:
     terabytes = Fraction(raw + chunk_bytes + output, 10**12)
     return Outlook(
         sources=tuple(sources),
+        unlocked=tuple(plan.unlocked),
         download_bytes=download,
         num_requests=num_requests,
         raw_bytes=raw,
@@ -124,43 +128,33 @@ def look_ahead(plan: Plan, workers: int) -> Outlook:
     )
 
 
-def _unknown(sources: Sequence[SourceOutlook]) -> Outlook:
-    return Outlook(
-        sources=tuple(sources),
-        download_bytes=None,
-        num_requests=None,
-        raw_bytes=None,
-        chunk_bytes=None,
-        output_bytes=None,
-        pull_hours=None,
-        build_hours=None,
-        dollars=None,
-    )
-
-
-def _look_at(planned: PlannedSource) -> SourceOutlook:
+def _look_at(planned: PlannedSource, expected: int | None) -> SourceOutlook:
+    """Say what is known of a source; `expected`: what is asked of it or is said to be there."""
     source, ask, files = planned.source, planned.ask, planned.files
-    sizes = None if files is None else {file: num_bytes(file) for file in files}
-    available = None if sizes is None else _guess_tokens(sizes)
-    drawn = ask.tokens
-    if ask.epochs is not None and available is not None:
-        drawn = int(available * ask.epochs)
     if isinstance(source.tokens, int):
         asked = f"{source.tokens:,} tokens"
     else:
         asked = "all" if source.epochs is None else f"{source.epochs} epochs"
+    if files is None:
+        # What is drawn must at least be there.
+        available = int((expected or 0) / max(source.epochs or 1, 1))
+        stored = available * _TEXT_BYTES_PER_TOKEN // _EXPANSION["gz"]
+        missing = stored
+    else:
+        sizes = {file: num_bytes(file) for file in files}
+        available, stored = _guess_tokens(sizes), sum(sizes.values())
+        missing = sum(size for file, size in sizes.items() if not file.path.exists())
+    drawn = int(available * ask.epochs) if ask.tokens is None and ask.epochs else ask.tokens
     return SourceOutlook(
         source=source.name,
         category=source.category,
         asked=asked,
         num_files=None if files is None else len(files),
-        input_bytes=None if sizes is None else sum(sizes.values()),
-        download_bytes=None
-        if sizes is None
-        else sum(size for file, size in sizes.items() if not file.path.exists()),
+        input_bytes=stored,
+        download_bytes=missing,
         num_documents=_num_documents(planned),
         available_tokens=available,
-        drawn_tokens=drawn,
+        drawn_tokens=drawn or 0,
         is_sampled=planned.is_sampled,
     )
 
@@ -203,8 +197,3 @@ def _num_requests(plan: Plan) -> int:
         elif planned.source.origin.url is not None:
             count += len(planned.files or ())
     return count
-
-
-def _sum(sources: Sequence[SourceOutlook], name: str) -> int | None:
-    values = [getattr(source, name) for source in sources]
-    return None if None in values else sum(values)

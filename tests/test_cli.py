@@ -96,14 +96,17 @@ def test_a_budget_larger_than_its_source_says_what_there_is_and_both_ways_out(
     available = made["sources"]["prose"]["tokens"]["written"]
     done = builds.run(
         "build", small, "--out", tmp_path / "out", "--workers", "1", "--json",
-        "--set", "sources.prose.tokens=1M",
+        "--set", "sources.prose.tokens=60k",
     )  # fmt: skip
     assert done.returncode == 2
     error = json.loads(done.stdout)
-    assert error["error"] == f"sources.prose.tokens: needs 1,000,000 tokens, has {available:,}"
+    repetition = -(-60_000 // available)
+    assert error["error"] == (
+        f"sources.prose.tokens: needs 60,000 tokens, has {available:,} at max_repetition 1"
+    )
     assert error["hint"] == (
-        f"lower the budget to {available:,}, or repeat the source with "
-        f"`epochs: 1000000/{available}` in place of `tokens`"
+        f"raise sources.prose.max_repetition to {repetition}, or lower sources.prose.tokens to "
+        f"{available:,}"
     )
     assert f"error: {error['error']}\nhint: {error['hint']}\n" in done.stderr
 

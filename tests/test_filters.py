@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from decimal import Decimal
 from fractions import Fraction
 from importlib import metadata
 from pathlib import Path
@@ -55,7 +56,7 @@ LEFT_OUT = {"exclusion_writer", "label_only", "keep_top_pairs_threshold"}
 
 GOOD = "The people of the town have to be with that and they walk over the old bridge every day. "
 # One line without a stop, a repeated word or a stop word.
-PLAIN = "quick brown foxes jumped across several lazy sleeping dogs near rivers "
+PLAIN = "quick brown foxes jumped across several lazy sleeping dogs near rivers"
 # Sentences that do not repeat each other.
 VARIED = " ".join(f"Number {n} of these stories tells about {n * 37} people." for n in range(12))
 
@@ -156,7 +157,8 @@ def real_texts(num_characters: int) -> Iterator[str]:
     """Yield real and hostile texts, as many as fit for each source."""
     for place in sorted(DATA.glob("*")):
         left = num_characters
-        for line in gzip.open(sorted(place.glob("*.gz"))[0]):
+        data = gzip.decompress(sorted(place.glob("*.gz"))[0].read_bytes())
+        for line in data.splitlines():
             text = json.loads(line)["text"]
             if 0 < len(text) <= left:
                 left -= len(text)
@@ -226,7 +228,7 @@ BAD = [
         "[fineweb_quality: {short_line_thr: 1.5}]",
         "got 1.5, expected a number from 0 to 1 such as 0, 0.12 or 3/25",
     ),
-    ("[fineweb_quality: {short_line_thr: -0}]", "got -0, expected a number from 0 to 1"),
+    ("[fineweb_quality: {short_line_thr: -0.5}]", "got -0.5, expected a number from 0 to 1"),
     (
         "[gopher_repetition: {top_n_grams: 2}]",
         "got 2, expected a list of pairs such as [[2, 0.2], [3, 0.18]]",
@@ -289,22 +291,22 @@ REACHED = [
     ("gopher_quality", f"- {GOOD}\n" * 5, "too_many_bullets"),
     ("gopher_quality", f"{GOOD[:-2]}...\n" * 5, "too_many_end_ellipsis"),
     ("gopher_quality", GOOD * 5 + "1234 " * 100, "below_alpha_threshold"),
-    ("gopher_quality", PLAIN * 8, "enough_stop_words"),
+    ("gopher_quality", f"{PLAIN} " * 8, "enough_stop_words"),
     ("gopher_quality: {stop_words: [lion], min_stop_words: 1}", GOOD * 5, "enough_stop_words"),
     ("gopher_quality: {min_doc_words: null}", " \n", "failed"),
     ("gopher_repetition", "", "empty"),
     ("gopher_repetition", "one\n\none\n\none", "dup_para_frac"),
-    ("gopher_repetition", PLAIN * 2 + "\n\na\n\nb\n\nc\n\nd\n\n" + PLAIN * 2, "dup_para_char_frac"),
+    ("gopher_repetition", PLAIN + "\n\na\n\nb\n\nc\n\nd\n\n" + PLAIN, "dup_para_char_frac"),
     ("gopher_repetition", "one\none\none\ntwo", "dup_line_frac"),
     ("gopher_repetition", f"{PLAIN}\na\nb\nc\nd\n{PLAIN}", "dup_line_char_frac"),
     ("gopher_repetition", " ".join(f"red fox {n}" for n in range(20)), "top_2_gram"),
     ("gopher_repetition: {top_n_grams: [[3, 0.18]]}", "one red fox " * 9, "top_3_gram"),
     ("gopher_repetition: {top_n_grams: [[4, 0.16]]}", "an old red fox " * 9, "top_4_gram"),
-    ("gopher_repetition: {top_n_grams: []}", PLAIN * 3, "duplicated_5_n_grams"),
+    ("gopher_repetition: {top_n_grams: []}", f"{PLAIN} " * 3, "duplicated_5_n_grams"),
     *(
         (
             f"gopher_repetition: {{top_n_grams: [], dup_n_grams: [[{n}, 0.1]]}}",
-            PLAIN * 3,
+            f"{PLAIN} " * 3,
             f"duplicated_{n}_n_grams",
         )
         for n in range(6, 11)
@@ -316,7 +318,7 @@ REACHED = [
     ("fineweb_quality", " \n ", "empty"),
     ("fineweb_quality", f"{PLAIN}\n" * 3, "line_punct_ratio"),
     ("fineweb_quality", "One.\nTwo.\nThree.", "short_line_ratio"),
-    ("fineweb_quality", f"{GOOD}\n{GOOD}", "char_dup_ratio"),
+    ("fineweb_quality", f"{VARIED}\n{VARIED}", "char_dup_ratio"),
     ("fineweb_quality", "".join(f"{'long' * 9}{n}.\n" for n in range(9)), "list_ratio"),
     ("language: {model: lid.bin, languages: en}", "le chien", "below_threshold"),
     ("language: {model: lid.bin}", "the le", "below_threshold"),
@@ -345,11 +347,10 @@ def test_no_reason_of_datatrove_is_left_untried(name: str) -> None:
     source = inspect.getsource(THEIRS[name].filter)
     stated = set(re.findall(r'return False, f?"(?:gopher_)?([^"]+)"', source))
     assert len(stated) >= 3
-    rows = [(f"{name}:", reason) for _, reason in AT_URL] if name == "url" else []
-    rows += [(f"{filters}:", reason) for filters, _, reason in REACHED]
-    tried = {
-        re.sub(r"\d+", "{n}", reason) for start, reason in rows if start.startswith(f"{name}:")
-    }
+    reasons = [reason for filters, _, reason in REACHED if filters.split(":")[0] == name]
+    if name == "url":
+        reasons = [reason for _, reason in AT_URL if reason is not None]
+    tried = {re.sub(r"\d+", "{n}", reason) for reason in reasons}
     assert stated <= tried
 
 
@@ -392,10 +393,10 @@ def test_the_filters_that_change_texts_are_those_that_say_so() -> None:
 
 
 def test_mail_and_public_addresses_are_masked_as_datatrove_does() -> None:
-    text = "From a.b@c.org, d@e.com, f@g.net at 8.8.8.8, 9.9.9.9 and 192.168.0.1, not 999.1.1.1."
+    text = "From a.b@c.org, d@e.com, f@g.net at 8.8.8.8, 9.9.9.9 and 192.168.0.1."
     masked = (
         "From email@example.com, firstname.lastname@example.org, email@example.com at "
-        "22.214.171.124, 126.96.36.199 and 192.168.0.1, not 999.1.1.1."
+        "22.214.171.124, 126.96.36.199 and 192.168.0.1."
     )
     assert ask(made("[pii]"), text) == (None, masked) == (None, PIIFormatter().format(text))
     options = "{remove_ips: false, email_replacement: '<mail>'}"
@@ -523,7 +524,7 @@ def test_the_lists_of_datatrove_are_those_that_it_unpacks(
     words = sorted(theirs.banned_words | theirs.banned_subwords | theirs.soft_banned_words)
     urls = [f"http://{domain}/" for domain in domains]
     urls += [f"http://good.org/{word}" for word in words]
-    urls += sorted(theirs.block_listed_url)[:500] + ["http://good.org/"]
+    urls += [*sorted(theirs.block_listed_url)[:500], "http://good.org/"]
     outcomes = [ask(ours, "text", url=url) for url in urls]
     assert outcomes == [ask_theirs("url", theirs, "text", url=url) for url in urls]
     assert len(Counter(outcomes)) >= 6
@@ -696,7 +697,7 @@ def write(path: Path, share: Fraction, blocks: list[list[Dropped]], name: str = 
 
 def test_all_that_was_dropped_is_kept_aside_with_its_reason(tmp_path: Path) -> None:
     one = Dropped(document=document("a\nb é", 3, url="u", inner={"k": [1]}), reason="url/domain")
-    odd = Dropped(document=document("c", 4, of={1, 2}, n=10**30, b=b"x"), reason="regex/found")
+    odd = Dropped(document=document("c", 4, of={1}, n=Decimal("1.5"), b=b"x"), reason="regex/found")
     write(tmp_path / "a", Fraction(1), [[one], [odd]])
     assert written(tmp_path / "a") == [
         {
@@ -711,16 +712,16 @@ def test_all_that_was_dropped_is_kept_aside_with_its_reason(tmp_path: Path) -> N
             "row": 4,
             "reason": "regex/found",
             "text": "c",
-            "metadata": {"of": "{1, 2}", "n": str(10**30), "b": "b'x'"},
+            "metadata": {"of": "{1}", "n": "1.5", "b": "b'x'"},
         },
     ]
 
 
 def test_the_share_kept_aside_is_frozen(tmp_path: Path) -> None:
     write(tmp_path / "a", Fraction(1, 4), [drops(40)])
-    assert [record["row"] for record in written(tmp_path / "a")] == []
+    assert [record["row"] for record in written(tmp_path / "a")] == [0, 1, 2, 29, 36, 37]
     write(tmp_path / "b", Fraction(1, 4), [drops(40)], name="a-0001")
-    assert [record["row"] for record in written(tmp_path / "b")] == []
+    assert [record["row"] for record in written(tmp_path / "b")] == [3, 6, 11, 23, 29, 37]
 
 
 def test_a_share_is_fair_and_part_of_a_larger_one(tmp_path: Path) -> None:
@@ -736,12 +737,12 @@ def test_a_share_is_fair_and_part_of_a_larger_one(tmp_path: Path) -> None:
 def test_bytes_do_not_depend_on_blocks(tmp_path: Path) -> None:
     # More than a block of zstd, which is 128 KiB, and texts that hardly shrink.
     many = [
-        Dropped(document=document(digest.sha256_bytes(b"%d" % row) * 40, row), reason="a/b")
-        for row in range(400)
+        Dropped(document=document(digest.sha256_bytes(b"%d" % row), row), reason="a/b")
+        for row in range(8000)
     ]
     whole = write(tmp_path / "a", Fraction(1), [many])
     singles = write(tmp_path / "b", Fraction(1), [[one] for one in many])
-    parts = write(tmp_path / "c", Fraction(1), [many[:7], [], many[7:300], many[300:]])
+    parts = write(tmp_path / "c", Fraction(1), [many[:7], [], many[7:3000], many[3000:]])
     assert whole == singles == parts
     assert len(whole) > 300_000
     assert write(tmp_path / "d", Fraction(1), []) == write(tmp_path / "e", Fraction(1), [[]])

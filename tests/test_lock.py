@@ -178,7 +178,7 @@ def test_a_lock_of_thirty_thousand_files_is_small_and_has_a_line_a_file() -> Non
     )
     content = lock_bytes(lock(files))
     assert len(content) < 4_000_000
-    assert sum(line.startswith(b'    "') for line in content.split(b"\n")) == 30_000
+    assert sum(line.startswith(b'     "shard_') for line in content.split(b"\n")) == 30_000
 
 
 def test_places_of_pulled_files() -> None:

@@ -221,6 +221,15 @@ def test_epochs_are_exact_rational_numbers(written: str, epochs: str) -> None:
     assert declared["sources"]["peps"]["tokens"] is None
 
 
+@pytest.mark.parametrize(
+    ("written", "meant"), [("1e-6", "1/1000000"), ("2.5E-2", "1/40"), ("1e2", "100/1")]
+)
+def test_a_scale_with_an_exponent_is_told_what_it_means(written: str, meant: str) -> None:
+    [problem] = problems(SMALLEST + f"scale: {written}\n")
+    assert problem.endswith(f"; did you mean {meant}?")
+    assert read(SMALLEST + f"scale: {meant}\n").scale == Fraction(written)
+
+
 @pytest.mark.parametrize("name", ["fast/tokenizer.json", "tokenizer.json", "a/b/c.json"])
 def test_a_tokenizer_may_be_a_file(name: str) -> None:
     assert read(SMALLEST, f"tokenizer.name={name}").tokenizer.name == name
@@ -263,6 +272,10 @@ def test_what_changes_no_bytes_does_not_change_the_fingerprint() -> None:
     fingerprint = read(ETTIN).fingerprint
     assert read(ETTIN.replace("# A comment.", "")).fingerprint == fingerprint
     assert read(changed("In a few words.", "In others.")).fingerprint == fingerprint
+    assert read(ETTIN + "assumptions: [One., Two.]\n").fingerprint == fingerprint
+    assert read(ETTIN, "sources.books.licence=MIT").fingerprint == fingerprint
+    assert read(ETTIN + "scale: 1.0\n").fingerprint == fingerprint
+    assert read(ETTIN + "dedup: null\nvalidation: null\n").fingerprint == fingerprint
     assert read(ETTIN, path="elsewhere/b.yaml").fingerprint == fingerprint
     assert read(changed("837.2B", "837200000000")).fingerprint == fingerprint
     assert read(changed("100kB", '"100000"')).fingerprint == fingerprint
@@ -290,6 +303,36 @@ OTHER_VALUES = [
     "sources.books.from.id=id",
     "sources.books.tokens=1",
     "sources.peps.epochs=2",
+    "sources.peps.expected=5M",
+    "sources.books.max_repetition=2",
+    "sources.books.filters=[length]",
+    "sources.books.filters=[length: {min_chars: 1}]",
+    "sources.books.filters=[{length: {min_chars: 1}}, pii]",
+    "sources.books.filters=[pii, {length: {min_chars: 1}}]",
+    "sources.books.from={path: [a/*.json.gz, b/*.json.gz], id: null, partition: path}",
+    "sources.books.from={hub: org/set, files: a}",
+    "sources.books.from={hub: org/other, files: a}",
+    "sources.books.from={hub: org/set, files: b}",
+    "sources.books.from={hub: org/set, files: a, revision: v1}",
+    "sources.books.from={hub: org/set, split: a}",
+    "sources.books.from={hub: org/set, split: a, config: b}",
+    "sources.books.from={url: https://host/a}",
+    "sources.books.from={path: a.mds, decode: {tokenizer: org/t}}",
+    "sources.books.from={path: a.mds, decode: {tokenizer: t.json}}",
+    f"sources.books.from={{path: a.mds, decode: {{tokenizer: org/t, revision: {REVISION}}}}}",
+    "scale=0.001",
+    "dedup={}",
+    "dedup={scope: source}",
+    "dedup={exact: false, minhash: {}}",
+    "dedup={minhash: {}}",
+    "dedup={minhash: {seed: 2}}",
+    "decontaminate={path: a}",
+    "decontaminate={path: a, ngram_words: 8}",
+    "validation={}",
+    "validation={fraction: 0.01}",
+    "keep_dropped=0.01",
+    "sample.seed=1",
+    "sample.algorithm=ettin-partitions-v1",
     "order.algorithm=feistel-v1",
     "order.seed=22",
     "order.epoch=1",
@@ -575,6 +618,68 @@ def test_a_mixture_without_sources_is_refused() -> None:
             f"revision: {REVISION}",
             f'6:13: tokenizer.revision: got "{REVISION}", expected no revision with "modernbert", '
             "which has none",
+        ),
+        (
+            "{path: peps/*.json.gz}",
+            "{path: a, hub: org/set, files: a}",
+            "18:26: sources.peps.from.hub: got path and hub, expected only one of them",
+        ),
+        (
+            "{path: peps/*.json.gz}",
+            "{path: a, url: https://host/a}",
+            "18:26: sources.peps.from.url: got path and url, expected only one of them",
+        ),
+        (
+            "{path: peps/*.json.gz}",
+            "{hub: org/set}",
+            "18:11: sources.peps.from.files: got neither files nor split, expected files (a glob), "
+            "or split (with config) as the data set's card names them",
+        ),
+        (
+            "{path: peps/*.json.gz}",
+            "{hub: org/set, files: a, split: train}",
+            "18:33: sources.peps.from.files: got files beside config or split, expected files (a "
+            "glob), or split (with config) as the data set's card names them",
+        ),
+        (
+            "{path: peps/*.json.gz}",
+            "{path: a, revision: main}",
+            "18:31: sources.peps.from.revision: got revision without hub, expected it beside hub "
+            "alone",
+        ),
+        (
+            "{path: peps/*.json.gz}",
+            "{hub: org, files: a}",
+            '18:17: sources.peps.from.hub: got "org", expected a Hub id org/name',
+        ),
+        (
+            "{path: peps/*.json.gz}",
+            "{hub: org/set, files: 5}",
+            "18:33: sources.peps.from.files: got 5, expected a glob of files; put it in quotes if "
+            "it is text",
+        ),
+        (
+            "{path: peps/*.json.gz}",
+            f"{{path: a, decode: {{tokenizer: t.json, revision: {REVISION}}}}}",
+            f'18:59: sources.peps.from.decode.revision: got "{REVISION}", expected none with '
+            '"t.json", which has none',
+        ),
+        (
+            "epochs: 3/2",
+            "epochs: 3/2\n    max_repetition: 2",
+            "20:21: sources.peps.max_repetition: got it without a budget, expected it beside "
+            "`tokens: 5M` alone",
+        ),
+        (
+            "tokens: 837.2B",
+            "tokens: 837.2B\n    expected: 5M",
+            "26:15: sources.books.expected: got it beside a budget, expected it beside `tokens: "
+            "all` or epochs alone",
+        ),
+        (
+            "tokens: 837.2B",
+            "tokens: 837b\n    max_repetition: 2",
+            f'25:13: sources.books.tokens: got "837b", expected {TOKENS}; did you mean 837B?',
         ),
         (
             "name: modernbert",

@@ -335,3 +335,21 @@ def test_a_pool_is_no_mixture_to_build(tmp_path: Path) -> None:
 )
 def test_a_wrong_pool_is_refused(tmp_path: Path, pool: str, told: str) -> None:
     assert problems(write(tmp_path, a=POOL.replace("{hub: org/pool}", pool))) == [f"a.yaml:{told}"]
+
+
+def test_the_example_in_the_documentation_is_what_it_says(tmp_path: Path) -> None:
+    text = (Path(__file__).parents[1] / "docs" / "mixtures.md").read_text()
+    blocks = [part.split("```")[0] for part in text.split("```yaml\n")[1:]]
+    shared, first, second = (block for block in blocks if "web" in block or "first" in block)
+    (tmp_path / "parts").mkdir()
+    write(tmp_path / "parts", texts=shared)
+    write(tmp_path, first=first)
+    loaded = load(write(tmp_path, second=second))
+    assert [(one.name, one.category, one.tokens) for one in loaded.sources] == [
+        ("arxiv", "Scientific", 4_100_000_000),
+        ("head", "Crawl", 40_000_000_000),
+        ("tail", "Crawl", 10_000_000_000),
+    ]
+    assert loaded.sources[1].origin.files == ("head/**/*.parquet",)
+    mine = next(block for block in blocks if block.startswith("name: mine"))
+    assert load(write(tmp_path, mine=mine)).sources[0].tokens == 5_000_000

@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
-VERBS = ["build", "order", "plan", "schema", "verify", "digest", "diff", "trace"]
+VERBS = ["plan", "lock", "pull", "build", "order", "verify", "digest", "diff", "trace", "schema"]
 
 
 def blocks(mark: str) -> list[str]:

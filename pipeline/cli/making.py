@@ -4,7 +4,7 @@ import argparse
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipeline.cli.arguments import (
     Commands,
@@ -20,7 +20,9 @@ from pipeline.cli.printing import print_json, print_table
 from pipeline.errors import MixtureError
 from pipeline.layout import RAW
 from pipeline.mixture import Replay, load_replay
-from pipeline.progress import Show
+
+if TYPE_CHECKING:
+    from pipeline.progress import Show
 
 
 def add_commands(commands: Commands) -> None:
@@ -87,7 +89,7 @@ def _build(parsed: argparse.Namespace) -> int:
     return 0
 
 
-def _replay_pool(parsed: argparse.Namespace, declared: Replay, report: Show) -> dict[str, Any]:
+def _replay_pool(parsed: argparse.Namespace, declared: Replay, report: "Show") -> dict[str, Any]:
     """Put the rows of a published pool in order, pulled first where it is not here."""
     from pipeline.lock import POOL, place
     from pipeline.pull import pull

@@ -62,12 +62,14 @@ def _plan(parsed: argparse.Namespace) -> int:
     outlook = look_ahead(make_plan(mixture, find_lock(parsed, mixture), parsed.raw), parsed.workers)
     table = budget_table(mixture)
     if parsed.json:
+        told = asdict(outlook)
         print_json(
             {
                 "mixture": mixture.name,
                 "fingerprint": mixture.fingerprint,
                 "budget": _spell_table(table),
-                "outlook": asdict(outlook),
+                "sources": told.pop("sources"),
+                "outlook": told,
                 "assumptions": list(mixture.assumptions),
             }
         )
@@ -107,7 +109,7 @@ def _print_outlook(outlook: "Outlook") -> None:
     from rich.table import Table
 
     printed = Table("source", "category", "asked", box=None)
-    for heading in ("files", "input", "to pull", "documents", "~available", "~drawn"):
+    for heading in ("files", "~input", "to pull", "documents", "~available", "~drawn"):
         printed.add_column(heading, justify="right")
     for one in outlook.sources:
         printed.add_row(
@@ -115,11 +117,11 @@ def _print_outlook(outlook: "Outlook") -> None:
             one.category,
             one.asked,
             _count(one.num_files),
-            _size(one.input_bytes),
-            _size(one.download_bytes),
+            format_bytes(one.input_bytes),
+            format_bytes(one.download_bytes),
             _count(one.num_documents),
-            _tokens(one.available_tokens),
-            _tokens(one.drawn_tokens),
+            format_tokens(one.available_tokens),
+            format_tokens(one.drawn_tokens),
         )
     print_table(printed)
 
@@ -130,21 +132,24 @@ def _print_summary(mixture: Mixture, outlook: "Outlook", workers: int) -> None:
         f"{mixture.name}: {mixture.chunk.algorithm} at {mixture.chunk.size}, "
         f"{mixture.order.algorithm}, view {mixture.order.view}{scale}"
     )
-    if outlook.dollars is None:
+    requests = _count(outlook.num_requests)
+    if outlook.unlocked:
+        requests = f"{requests} or more"
         print(
-            "sizes, hours and cost are unknown until the mixture is locked: ettin-data lock "
-            f"{mixture.name}"
+            f"not locked yet: {', '.join(outlook.unlocked)}; their sizes are guessed from their "
+            f"tokens, and what is only drawn from is larger: ettin-data lock {mixture.name}"
         )
-        return
-    assert outlook.pull_hours is not None
-    assert outlook.build_hours is not None
-    print(
-        f"pull ~{_size(outlook.download_bytes)} in {_count(outlook.num_requests)} requests, "
-        f"{outlook.pull_hours:,.1f} h at 1 Gbit/s; build {outlook.build_hours:,.1f} h with "
-        f"{workers} workers; disk ~{_size(outlook.raw_bytes)} raw, "
-        f"~{_size(outlook.chunk_bytes)} chunks while it works, ~{_size(outlook.output_bytes)} "
-        f"output; ~${outlook.dollars:,} for those cores, and that disk for a month (numbers with ~ "
-        "are guesses)"
+    sizes = (outlook.raw_bytes, outlook.chunk_bytes, outlook.output_bytes)
+    raw, chunks, output = (format_bytes(size) for size in sizes)
+    print_lines(
+        (
+            f"pull: ~{format_bytes(outlook.download_bytes)} in {requests} requests, "
+            f"{outlook.pull_hours:,.1f} h at 1 Gbit/s",
+            f"build: ~{outlook.build_hours:,.1f} h with {workers} workers",
+            f"disk: ~{raw} raw, ~{chunks} chunks while it works, ~{output} output",
+            f"cost: ~${outlook.dollars:,} for those cores, and that disk for a month "
+            "(numbers with ~ are guesses)",
+        )
     )
 
 
@@ -182,10 +187,6 @@ def _count(number: int | None) -> str:
 
 def _size(num_bytes: int | None) -> str:
     return "?" if num_bytes is None else format_bytes(num_bytes)
-
-
-def _tokens(number: int | None) -> str:
-    return "?" if number is None else format_tokens(number)
 
 
 def _spell_table(table: BudgetTable) -> dict[str, object]:

@@ -219,8 +219,16 @@ class Ratio(_Leaf):
     def parse(self, node: Node) -> Fraction:
         number = node.kind in ("int", "float", "text") and re.fullmatch(self.pattern, node.text)
         if not number or not 0 < Fraction(node.text) <= self.largest:
-            raise self.refusal(node)
+            raise self.refusal(node, self._meant(node.text))
         return Fraction(node.text)
+
+    def _meant(self, text: str) -> str:
+        """Return what to write for a number with an exponent, which YAML versions disagree on."""
+        if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?[eE]-?[0-9]", text):
+            return ""
+        meant = Fraction(text)
+        written = f"{meant.numerator}/{meant.denominator}"
+        return f"; did you mean {written}?" if re.fullmatch(self.pattern, written) else ""
 
     def json_schema(self) -> Schema:
         text = {"type": "string", "pattern": self.pattern}

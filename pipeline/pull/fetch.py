@@ -103,12 +103,14 @@ def _complete(
 
 def _hash(out: FileIO, file: OriginFile) -> Hasher:
     """Hash what came before. What is longer than the file is not of it."""
-    if os.fstat(out.fileno()).st_size > file.num_bytes:
+    there = os.fstat(out.fileno()).st_size
+    if there > file.num_bytes:
         out.truncate(0)
+        there = 0
     hasher = Hasher(file)
     out.seek(0)
-    while block := out.read(_BLOCK_BYTES):
-        hasher.update(block)
+    while hasher.num_bytes < there:
+        hasher.update(out.read(_BLOCK_BYTES))
     return hasher
 
 

@@ -7,7 +7,6 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -84,8 +83,6 @@ def pull_missing(ahead: Ahead, report: Show) -> dict[str, Pulled]:
             report("pull", told, total)
 
     _work(ahead.missing, work, received, tell)
-    with suppress(OSError):
-        scratch.rmdir()  # Unless there is something left of files that were not wanted now.
     names = sorted({wanted.source for wanted in ahead.wanted})
     return {name: _pulled(ahead.of(name), received) for name in names}
 

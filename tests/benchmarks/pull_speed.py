@@ -1,0 +1,119 @@
+"""Time a pull beside the Hub's own downloader, of the same files from the same server:
+
+    python -m tests.benchmarks.pull_speed [--folder DIR] [--repetitions 5]
+
+Enters: nothing; 8 files of 64 MB and 2,000 of 20 kB are made and served by a process on loopback.
+Leaves: for each of the two sets the seconds that `pull` takes from a lock, those that
+`huggingface_hub.snapshot_download` takes with as many threads, and the ratio. Method: the two take
+turns, into an empty folder each time; the first turn warms up; the median counts. `pull` hashes
+every byte and syncs every file, the other does neither. Nothing is compressed or deduplicated on
+the way, since the server has no Xet. `--folder` is where files go: on a disk, syncing counts.
+"""
+
+import argparse
+import os
+import shutil
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+
+from pipeline.lock import Lock, make_lock
+from pipeline.mixture import load
+from pipeline.pull import pull
+from tests.source_server import Server, serve
+
+SETS = {"large": (8, 64_000_000), "small": (2000, 20_000)}
+NUM_THREADS = 8
+
+MIXTURE = """\
+name: {name}
+chunk: {{algorithm: whole-v1, size: 128}}
+sources: {{all: {{from: {{hub: org/{name}, files: "**"}}}}}}
+order: {{seed: 21, global_batch_size: 16, max_seq_len: 128}}
+"""
+
+
+def main() -> None:
+    """Make, serve, time, print."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--folder", type=Path, help="where files go (default: a temporary folder)")
+    parser.add_argument("--repetitions", type=int, default=5)
+    options = parser.parse_args()
+    with TemporaryDirectory(dir=options.folder) as scratch:
+        root = Path(scratch)
+        for name, (number, num_bytes) in SETS.items():
+            make(root / name, number, num_bytes)
+        with serve({f"org/{name}": root / name for name in SETS}) as server:
+            os.environ.update(HF_ENDPOINT=server.endpoint, HF_HOME=str(root / "home"))
+            os.environ.update(HF_HUB_DISABLE_XET="1", HF_HUB_DISABLE_PROGRESS_BARS="1")
+            print("| files | bytes | pull, s | MB/s | snapshot_download, s | MB/s | ratio |")
+            print("|---|---|---|---|---|---|---|")
+            for name in SETS:
+                print(measure(server, root, name, options.repetitions))
+
+
+def make(folder: Path, number: int, num_bytes: int) -> None:
+    """Write files that cannot be compressed."""
+    folder.mkdir()
+    generator = np.random.default_rng(3)
+    for index in range(number):
+        (folder / f"part-{index:04d}.jsonl.zst").write_bytes(generator.bytes(num_bytes))
+
+
+def measure(server: Server, root: Path, name: str, repetitions: int) -> str:
+    """Let the two take turns; return a line of the table."""
+    mixture = root / f"{name}.yaml"
+    mixture.write_text(MIXTURE.format(name=name))
+    lock = make_lock(load(mixture), quiet)
+    kinds: list[Callable[[Path], None]] = [
+        lambda dest: ours(lock, root, dest),
+        lambda dest: theirs(name, dest),
+    ]
+    turns = [[timed(kind, root / "dest", name) for kind in kinds] for _ in range(repetitions + 1)]
+    seconds = [statistics.median(turn[side] for turn in turns[1:]) for side in range(2)]
+    number, num_bytes = SETS[name]
+    rates = [number * num_bytes / 1e6 / one for one in seconds]
+    return (
+        f"| {number:,} | {number * num_bytes:,} | {seconds[0]:.2f} | {rates[0]:.0f} | "
+        f"{seconds[1]:.2f} | {rates[1]:.0f} | {seconds[0] / seconds[1]:.2f} |"
+    )
+
+
+def ours(lock: Lock, folder: Path, dest: Path) -> None:
+    """Pull all that is locked."""
+    pull(lock, folder, dest, report=quiet)
+
+
+def theirs(name: str, dest: Path) -> None:
+    """Download the repository."""
+    # Imported here: the address of the server is read when it is.
+    from huggingface_hub import snapshot_download
+
+    snapshot_download(f"org/{name}", repo_type="dataset", local_dir=dest, max_workers=NUM_THREADS)
+
+
+def timed(kind: Callable[[Path], None], dest: Path, name: str) -> float:
+    """Return how long it takes into an empty folder, after a look at what came."""
+    began = time.perf_counter()
+    kind(dest)
+    seconds = time.perf_counter() - began
+    files = [path for path in dest.rglob("*.jsonl.zst") if path.is_file()]
+    assert sum(path.stat().st_size for path in files) == SETS[name][0] * SETS[name][1]
+    shutil.rmtree(dest)
+    os.sync()
+    return seconds
+
+
+def quiet(*told: Any) -> None:
+    """Report nothing."""
+
+
+if __name__ == "__main__":
+    main()

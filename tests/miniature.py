@@ -1,20 +1,25 @@
 """Miniatures of the published phases: files as their origins have them, on servers like theirs.
 
 The shipped mixtures are built as they are, by `--scale`. What differs is where the files lie: a
-mixture that extends the shipped one gives, in place of each address, the same at the test's plain
-host, and data sets of the Hub are asked for at `HF_ENDPOINT`. Every file holds made-up text of a
-size that fits the source's budget at that scale.
+mixture that extends the shipped one says, in place of each address, the same path at the plain host
+of the test, and data sets of the Hub are asked for at `HF_ENDPOINT`. Every file holds made-up text,
+as much as the source's budget at that scale needs.
 """
 
 import gzip
 import json
+import os
 import random
 import re
 import struct
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from decimal import Decimal
 from fractions import Fraction
+from functools import cache
 from pathlib import Path
+from subprocess import CompletedProcess
 from typing import Any
 
 import builds
@@ -23,17 +28,28 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml  # type: ignore[import-untyped,unused-ignore]
 import zstandard
-from source_server import Server
-from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
+from source_server import Server, serve
+from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 
 MIXTURES = builds.REPOSITORY / "mixtures"
 DOLMA = "https://olmo-data.org/dolma-v1_7"
+HUB = {
+    "mlfoundations/dclm-baseline-1.0-parquet": "dclm",
+    "allenai/dolmino-mix-1124": "dolmino",
+    "princeton-nlp/prolong-data-64K": "prolong",
+}
+"""Where what a data set has lies, below the folder of a miniature."""
+NUM_FILES = 2
+"""Of a source; at such a scale a build reads one of them."""
 TOKENS_PER_WORD = 2.14
 """Of `builds.text`, by the built-in tokenizer."""
-MOST_FILES = 3
-"""Of a source; a build at such a scale reads one of them."""
+FEWEST_WORDS = 80
+"""Of a document: cut into no piece that is left out for being short."""
+TOO_SHORT = "Too short."
+"""One document of every file."""
 
-Pack = Callable[[Path, Sequence[Mapping[str, str]]], None]
+Texts = dict[str, list[str]]
+"""The texts of each file, in order, by what its address ends in."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,69 +60,284 @@ class Phase:
     """Of the mixture that ships."""
     scale: str
     """As `--scale` takes it."""
-    extra: Mapping[str, Any]
+    says: Mapping[str, Any]
     """What the extending mixture says besides."""
     longest: int
     """Words of the longest documents."""
 
 
-# Steps of 4,608 rows would be none: a miniature of the tokens has steps in proportion.
-ORDER = {"global_batch_size": 16, "window_tokens": "60k"}
-PHASES = {
-    "pretraining": Phase(
-        name="ettin-pretraining", scale="1e-7", longest=1500,
-        extra={"order": ORDER, "validation": {"fraction": "1/50"}, "shards": {"size_limit": "64KiB"}},
-    ),
-    "extension": Phase(
-        name="ettin-extension", scale="1e-6", longest=6000,
-        extra={
-            "order": ORDER,
-            "validation": {"fraction": "1/50"},
-            "dedup": {"minhash": {}},
-            "keep_dropped": 1,
-            "sources": {"reddit": {"filters": [{"length": {"min_chars": 200}}]}},
-        },
-    ),
-    "decay": Phase(
-        name="ettin-decay", scale="3e-6", longest=6000,
-        extra={"order": ORDER, "validation": {"fraction": "1/50"}},
-    ),
-}  # fmt: skip
+# With steps of 4,608 rows there would be none.
+_ORDER = {"global_batch_size": 16, "window_tokens": "60k"}
+_VALIDATION = {"fraction": "1/50"}
+PRETRAINING = Phase(
+    name="ettin-pretraining",
+    scale="2e-7",
+    says={"order": _ORDER, "validation": _VALIDATION, "shards": {"size_limit": "64KiB"}},
+    longest=1500,
+)
+EXTENSION = Phase(
+    name="ettin-extension",
+    scale="1e-6",
+    says={
+        "order": _ORDER,
+        "validation": _VALIDATION,
+        "dedup": {"minhash": {}},
+        "keep_dropped": 1,
+        "sources": {"reddit": {"filters": [{"length": {"min_chars": 100}}]}},
+    },
+    longest=6000,
+)
+DECAY = Phase(
+    name="ettin-decay",
+    scale="3e-6",
+    says={"order": _ORDER, "validation": _VALIDATION},
+    longest=6000,
+)
 
 
-def declared(name: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return what a shipped mixture says of its sources, and what it shares with others."""
-    mixture = yaml.safe_load((MIXTURES / f"{name}.yaml").read_text())
-    return mixture["sources"], yaml.safe_load((MIXTURES / mixture["extends"]).read_text())
+@dataclass(frozen=True, kw_only=True)
+class Miniature:
+    """A miniature with its servers up."""
+
+    phase: Phase
+    """Of what."""
+    server: Server
+    """The Hub and the plain host."""
+    there: Path
+    """What the servers have."""
+    folder: Path
+    """Where a person would be: beside the mixture, with `manifests` and `raw` below it."""
+    texts: Texts
+    """What the files hold."""
+
+    @property
+    def mixture(self) -> Path:
+        """The mixture that extends the shipped one."""
+        return self.folder / "here.yaml"
+
+    @property
+    def lock(self) -> Path:
+        """Where its lock lies."""
+        return self.folder / "manifests" / f"{self.phase.name}.lock.json"
+
+    def run(self, verb: str, *arguments: str | Path, **variables: str) -> CompletedProcess[str]:
+        """Run a command on the mixture, at its scale, to its end."""
+        return builds.run(
+            *(verb, self.mixture, "--scale", self.phase.scale, *arguments),
+            cwd=self.folder,
+            **at_home(self.server, self.folder),
+            **variables,
+        )
+
+    def run_well(self, verb: str, *arguments: str | Path, **variables: str) -> str:
+        """Run a command that must succeed; return its stdout."""
+        done = self.run(verb, *arguments, **variables)
+        assert done.returncode == 0, f"exit {done.returncode}\n{done.stdout}\n{done.stderr}"
+        return done.stdout
 
 
-def origins_of(name: str) -> dict[str, tuple[dict[str, Any], dict[str, Any]]]:
-    """Return for each source what it says itself, and where its files come from."""
-    sources, shared = declared(name)
+def at_home(server: Server, folder: Path) -> dict[str, str]:
+    """Return what makes a server the Hub, for somebody without a token."""
+    home = str(folder / "home")
+    return {"HF_ENDPOINT": server.endpoint, "HF_HOME": home, "HF_TOKEN": "", "HF_TOKEN_PATH": home}
+
+
+@contextmanager
+def serve_miniature(phase: Phase, folder: Path, **settings: Any) -> Iterator[Miniature]:
+    """Write what the origins of a phase have, and serve it until the block ends."""
+    there, here = folder / "there", folder / "here"
+    texts = write_origins(phase, there)
+    with serve_again(phase, there, **settings) as server:
+        here.mkdir()
+        toy_tokenizer().save(str(here / "llama.json"))
+        miniature = Miniature(phase=phase, server=server, there=there, folder=here, texts=texts)
+        write_mixture(miniature)
+        yield miniature
+
+
+@contextmanager
+def serve_again(phase: Phase, there: Path, **settings: Any) -> Iterator[Server]:
+    """Serve what was written of a phase."""
+    repos = {name: there / below for name, below in HUB.items() if (there / below).exists()}
+    with serve(repos, files={"dolma-v1_7": there / "dolma"}, **settings) as server:
+        yield server
+
+
+def write_mixture(miniature: Miniature, **says: Any) -> None:
+    """Write the mixture that extends the shipped one; `says`: at its top level, and last."""
+    phase, folder = miniature.phase, miniature.folder
+    origins: dict[str, Any] = {}
+    for _, name, origin in _origins(phase):
+        if "url" in origin:
+            origins[name] = {"from": {"url": _urls(origin, miniature.server.url("dolma-v1_7", ""))}}
+        elif "decode" in origin:
+            # Nothing here serves models.
+            origins[name] = {"from": {"decode": {"tokenizer": "llama.json"}}}
+    shipped = os.path.relpath(MIXTURES / f"{phase.name}.yaml", folder)
+    content = {"extends": shipped, "origins": origins, **phase.says, **says}
+    miniature.mixture.write_text(yaml.safe_dump(content))
+
+
+def published(phase: Phase) -> dict[str, int]:
+    """Return the tokens that a shipped mixture gives each source."""
+    return {name: _tokens(said) for name, (said, _, _) in _by_source(phase).items()}
+
+
+def _tokens(said: Mapping[str, Any]) -> int:
+    spelled = said.get("expected", said.get("tokens"))
+    if isinstance(spelled, int):
+        return spelled
+    assert str(spelled).endswith("B")
+    return int(Decimal(str(spelled)[:-1]) * 10**9)
+
+
+def _by_source(phase: Phase) -> dict[str, tuple[dict[str, Any], str, dict[str, Any]]]:
+    """Return for each source what it says itself, its origin's name and where that is."""
+    mixture = yaml.safe_load((MIXTURES / f"{phase.name}.yaml").read_text())
+    shared = yaml.safe_load((MIXTURES / mixture["extends"]).read_text())["origins"]
+    names = {source: said.get("origin", source) for source, said in mixture["sources"].items()}
     return {
-        source: (said, shared["origins"][said.get("origin", source)]["from"])
-        for source, said in sources.items()
+        source: (said, names[source], shared[names[source]]["from"])
+        for source, said in mixture["sources"].items()
     }
 
 
-def write_mixture(phase: Phase, folder: Path, server: Server, **more: Any) -> Path:
-    """Write the mixture that extends a shipped one; `more` is said at its top level."""
-    moved = {}
-    for said, origin in origins_of(phase.name).values():
-        for urls in [origin["url"]] if "url" in origin else []:
-            moved[json.dumps(urls)] = urls, said
-    origins = {
-        said.get("origin", source): {"from": {"url": _moved(origin["url"], server)}}
-        for source, (said, origin) in origins_of(phase.name).items()
-        if "url" in origin
-    }
-    content = {
-        "extends": Path(_relative(MIXTURES / f"{phase.name}.yaml", folder)).as_posix(),
-        "origins": origins,
-        **phase.extra,
-        **more,
-    }
-    path = folder / f"{phase.name}-here.yaml"
-    folder.mkdir(parents=True, exist_ok=True)
-    path.write_text(yaml.safe_dump(content))
-    return path
+def _origins(phase: Phase) -> list[tuple[dict[str, Any], str, dict[str, Any]]]:
+    return list(_by_source(phase).values())
+
+
+def _urls(origin: Mapping[str, Any], host: str) -> list[str]:
+    """Return the addresses of an origin at another host, of fewer files."""
+    urls = [origin["url"]] if isinstance(origin["url"], str) else origin["url"]
+    last = f"{NUM_FILES - 1:04d}"
+    shorter = (
+        re.sub(r"\{0000\.\.(\d{4})\}", lambda found: f"{{0000..{min(last, found[1])}}}", url)
+        for url in urls
+    )
+    return [url.replace(f"{DOLMA}/", host) for url in shorter]
+
+
+def _files(origin: Mapping[str, Any]) -> list[str]:
+    """Return the paths of an origin's files, below the folder of a miniature."""
+    if "url" in origin:
+        return [path for url in _urls(origin, "dolma/") for path in _expanded(url)]
+    below = HUB[origin["hub"]]
+    if below == "dclm":
+        return [f"dclm/shard_{n:02d}/part-00000.parquet" for n in range(NUM_FILES)]
+    top = origin["files"].partition("/*")[0]
+    name = "shard.00000.mds" if below == "prolong" else "part-0.json.zst"
+    return [f"{below}/{top}/{n:04d}/{name}" for n in range(NUM_FILES)]
+
+
+def _expanded(url: str) -> list[str]:
+    found = re.search(r"\{(.*)\}", url)
+    assert found is not None
+    first, dots, last = found[1].partition("..")
+    numbers = [f"{n:04d}" for n in range(int(first), int(last) + 1)] if dots else first.split(",")
+    return [url.replace(found[0], number) for number in numbers]
+
+
+def write_origins(phase: Phase, there: Path) -> Texts:
+    """Write the files of all sources; return their texts."""
+    scale, written = Fraction(phase.scale), Texts()
+    for source, (said, _, origin) in _by_source(phase).items():
+        # Less than is asked for where it recurs, else more, and twice as much where a part is cut.
+        factor = 1.4 / said["epochs"] if "epochs" in said else 1.6 if "expected" in said else 2.0
+        num_words = int(_tokens(said) * scale * factor / TOKENS_PER_WORD)
+        for path in _files(origin):
+            texts = _texts(path, num_words, phase.longest)
+            if source == "pes2o":
+                texts += [written[one][0] for one in written if "arxiv" in one]
+            written[path] = [_decodable(one) for one in texts] if "decode" in origin else texts
+            (there / path).parent.mkdir(parents=True, exist_ok=True)
+            (there / path).write_bytes(_packed(path, written[path]))
+    return written
+
+
+def _texts(path: str, num_words: int, longest: int) -> list[str]:
+    """Return about so many words as documents; if there are a few, the first recurs among them."""
+    draw = random.Random(path).random
+    most, left, texts = min(longest, max(num_words // 4, FEWEST_WORDS)), num_words, list[str]()
+    while left > 0:
+        words = min(FEWEST_WORDS + int(draw() ** 4 * (most - FEWEST_WORDS)), max(left, FEWEST_WORDS))
+        texts.append(builds.text(f"{path}/{len(texts)}", words))
+        left -= words
+    copies = [texts[0]] if len(texts) > 8 else []
+    return [*texts, TOO_SHORT, *copies]
+
+
+def _packed(path: str, texts: Sequence[str]) -> bytes:
+    if path.endswith(".mds"):
+        return _mds([toy_tokenizer().encode(text).ids for text in texts])
+    if path.endswith(".parquet"):
+        table = pa.table({"text": texts, "url": [f"https://host/{i}" for i in range(len(texts))]})
+        sink = pa.BufferOutputStream()
+        pq.write_table(table, sink)
+        packed: bytes = sink.getvalue().to_pybytes()
+        return packed
+    lines = builds.json_lines(
+        {"id": document_id(path, row), "text": text, "source": "made up", "added": "2024-04-15"}
+        for row, text in enumerate(texts)
+    )
+    return gzip.compress(lines, mtime=0) if path.endswith(".gz") else zstandard.compress(lines)
+
+
+def document_id(path: str, row: int) -> str:
+    """Return the id that a document is given where its file has ids."""
+    return f"{path}:{row}"
+
+
+def _mds(rows: Sequence[Sequence[int]]) -> bytes:
+    """Return a shard with the columns of ProLong's."""
+    columns = {"domain": "str", "indices": "ndarray:uint32", "input_ids": "ndarray:uint32"}
+    header = json.dumps(
+        {
+            "column_encodings": list(columns.values()),
+            "column_names": list(columns),
+            "column_sizes": [None] * len(columns),
+            "compression": None,
+            "format": "mds",
+            "hashes": [],
+            "size_limit": 1 << 26,
+            "version": 2,
+        }
+    ).encode()
+    stored = []
+    for ids in rows:
+        values = [b"book", _array([0, len(ids)]), _array(ids)]
+        stored.append(struct.pack("<3I", *map(len, values)) + b"".join(values))
+    start = 4 * (len(rows) + 2) + len(header)
+    offsets = start + np.cumsum([0, *map(len, stored)])
+    return struct.pack("<I", len(rows)) + offsets.astype("<u4").tobytes() + header + b"".join(stored)
+
+
+def _array(values: Sequence[int]) -> bytes:
+    """Return one dimension of uint32: its number of dimensions and width, its length, itself."""
+    return bytes([4 * 1 + 2]) + struct.pack("<I", len(values)) + np.array(values, "<u4").tobytes()
+
+
+@cache
+def toy_tokenizer() -> Tokenizer:
+    """Return a tokenizer of Llama 3's kind: byte-level BPE, a special token before each text."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=600,
+        show_progress=False,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+    )
+    tokenizer.train_from_iterator([builds.text("toy", 2000)], trainer)
+    begin = "<|begin_of_text|>"
+    tokenizer.add_special_tokens([AddedToken(begin, special=True)])
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single=f"{begin} $A", special_tokens=[(begin, tokenizer.token_to_id(begin))]
+    )
+    return tokenizer
+
+
+def _decodable(text: str) -> str:
+    """Return a text that stays as it is where spaces before punctuation are taken out."""
+    while (cleaned := re.sub(r" ([.?!,])", r"\1", text)) != text:
+        text = cleaned
+    return text

@@ -1,7 +1,15 @@
 import math
+import random
+from collections import defaultdict
+from collections.abc import Hashable, Sequence
+from itertools import combinations
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from datatrove.pipeline.dedup import MinhashConfig, MinhashDedupSignature
+from datatrove.utils.hashing import HashConfig
 from hypothesis import given
 from hypothesis import strategies as st
 from strategies import QUICK
@@ -11,6 +19,7 @@ from pipeline.dedup.words import Hashes, hash_ngrams, hash_words
 from pipeline.mixture.corpus import MinHashSpec
 from pipeline.records import Uint64Array
 from pipeline.seeds import key, numbers
+from pipeline.text_digest import normalise
 
 MASK = 2**64 - 1
 shingle_sets = st.lists(st.lists(st.integers(1, MASK), max_size=20), min_size=1, max_size=4)
@@ -110,3 +119,70 @@ def test_bands_agree_independently() -> None:
     share = common**2
     assert abs(float(agree.mean()) - 50 * share) < 0.6
     assert abs(float(agree.var()) / (50 * share * (1 - share)) - 1) < 0.25
+
+
+def variants(num_texts: int) -> list[str]:
+    """Make texts of 60 words, each with five more that lose a growing part of the words."""
+    draw = random.Random(5)
+    letters = "abcdefghijklmnopqrstuvwxyz"
+    vocabulary = ["".join(draw.choices(letters, k=6)) for _ in range(2000)]
+    texts = []
+    for _ in range(num_texts):
+        words = draw.choices(vocabulary, k=60)
+        for num_changed in range(6):
+            changed = set(draw.sample(range(60), num_changed))
+            texts.append(" ".join(f"x{w}" if i in changed else w for i, w in enumerate(words)))
+    return texts
+
+
+def pairs(keys: Sequence[Sequence[Hashable]]) -> set[tuple[int, int]]:
+    """Return the pairs of texts that agree in some band."""
+    by_key: defaultdict[Hashable, list[int]] = defaultdict(list)
+    for text, bands in enumerate(keys):
+        for band, value in enumerate(bands):
+            by_key[band, value].append(text)
+    return {pair for texts in by_key.values() for pair in combinations(texts, 2)}
+
+
+def datatrove(folder: Path) -> MinhashDedupSignature:
+    """Return datatrove's block, with words split at white space."""
+    pytest.importorskip("spacy", reason="datatrove asks for it, used or not")
+    # Not xxHash: 0.10.1 gives text to it, which xxhash 4 refuses.
+    config = MinhashConfig(hash_config=HashConfig(hash_fc="sha1"))
+    step = MinhashDedupSignature(str(folder), config)
+    step.word_tokenizer = SimpleNamespace(word_tokenize=str.split)
+    return step
+
+
+def test_datatrove_finds_about_the_same_pairs(tmp_path: Path) -> None:
+    step = datatrove(tmp_path)
+    texts = variants(300)
+    theirs = [tuple(map(tuple, step.get_signature(step.get_shingles(text)))) for text in texts]
+    spec = MinHashSpec()
+    shingles = hash_ngrams(hash_words(texts), spec.ngram_words)
+    ours = band_keys(shingles, spec).tolist()
+    sets = [set(part.tolist()) for part in np.split(shingles.values, shingles.offsets[1:-1])]
+    alike = {
+        (one, other)
+        for start in range(0, len(texts), 6)
+        for one, other in combinations(range(start, start + 6), 2)
+        if len(sets[one] & sets[other]) >= 0.7 * len(sets[one] | sets[other])
+    }
+    found, expected = pairs(ours), pairs(theirs)
+    assert len(alike) > 300
+    assert len(found) == pytest.approx(len(expected), rel=0.1)
+    # Both draw at random: of the pairs that are alike they find the same part, and hardly others.
+    recall, their_recall = (len(alike & one) / len(alike) for one in (found, expected))
+    assert recall == pytest.approx(their_recall, abs=0.07)
+    assert all(one // 6 == other // 6 for one, other in found)
+
+
+def test_shingles_are_as_many_as_those_of_datatrove(tmp_path: Path) -> None:
+    step = datatrove(tmp_path)
+    for text in (
+        "The Café – it’s OPEN, until 12 May 2024 (or 13)! Naïve, isn’t it?",
+        "one two\tthree\n\nfour; five / six [seven] eight",
+    ):
+        theirs = step.get_shingles(text)
+        ours = hash_ngrams(hash_words([normalise(text)]), 5)
+        assert len(ours.values) == len(theirs)

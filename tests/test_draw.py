@@ -206,6 +206,16 @@ def test_repetitions_are_whole_first_and_the_rest_is_drawn_by_the_same_rule(
     assert found.balance.to_json() == dict(zip(names, balance, strict=True))
 
 
+def test_a_source_is_drawn_from_by_the_algorithm_that_is_named() -> None:
+    lengths = arrays({letter: [1, 2] for letter in "abcdefghijklmnopqrstuvwxyz"})
+    sample = SampleSpec(algorithm="ettin-partitions-v1", seed=42)
+    found = draw_source(ask_for(78 + 7, most=2), lengths, sample)
+    assert found.num_repetitions == 1
+    assert [name for name, again in found.again.items() if again.all()] == ["a", "d", "u"]
+    assert sum(int(again.sum()) for again in found.again.values()) == 6
+    assert (found.balance.drawn, found.balance.overshoot) == (78 + 9, 2)
+
+
 @QUICK
 @given(
     lengths=pools,

@@ -1,9 +1,11 @@
 """Filters judge as datatrove does, document by document, and nothing of what goes in is lost."""
 
+import dataclasses
 import gzip
 import inspect
 import json
 import re
+import socket
 import struct
 import subprocess
 import sys
@@ -274,6 +276,34 @@ def test_schema_and_loading_agree() -> None:
         assert not validator.is_valid(bad), bad
 
 
+def option_rows() -> dict[str, list[str]]:
+    """Return the rows of the tables of options in the documentation, by filter."""
+    return {
+        name: [
+            f"| `{key}` | {shown(field)} | {field.metadata['key'].description} |"
+            for key, field in record.type.__dataclass_fields__.items()
+        ]
+        for name, record in RECORDS.items()
+    }
+
+
+def shown(field: Any) -> str:
+    if field.default is dataclasses.MISSING:
+        return "needed"
+    return f"`{json.dumps(inexact(field.default))}`"
+
+
+def test_the_documentation_has_every_filter_option_and_reason() -> None:
+    documentation = (Path(__file__).parents[1] / "docs" / "filters.md").read_text()
+    for name, rows in option_rows().items():
+        assert "\n".join([f"### `{name}`", *rows]) in re.sub(
+            rf"(### `{name}`)\n.*?\n\| ---[^\n]*", r"\1", documentation, flags=re.DOTALL
+        )
+    for _, reason in [*((None, reason) for *_, reason in REACHED), *AT_URL]:
+        if reason is not None and not re.search(r"\d_n?_?gram", reason):
+            assert f"`{reason}`" in documentation, reason
+
+
 # Verdicts, beside datatrove's own.
 
 LONG = "a sentence of its own, which is so long that nobody could call it short, number"
@@ -509,6 +539,26 @@ def test_a_document_that_cannot_be_judged_is_a_bad_one() -> None:
     )
     _, [unwanted] = made("[gopher_quality]").judge([document("short")])
     assert unwanted.fault is None
+
+
+def test_nothing_is_asked_of_the_network(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def refuse(host: str, *_: Any, **__: Any) -> None:
+        asked.append(host)
+        raise OSError("no network")
+
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    monkeypatch.setenv("TLDEXTRACT_CACHE", str(tmp_path))
+    monkeypatch.setattr(constants, "HF_ASSETS_CACHE", str(tmp_path))
+    filters = make_filters(
+        declared(f"[url: {URL_LISTS}, language: {{model: lid.bin}}, gopher_quality, c4_quality]"),
+        folder,
+    )
+    ask(filters, "the dog", url="http://good.org/")
+    assert (asked, list(tmp_path.iterdir())) == ([], [])
 
 
 @pytest.mark.slow

@@ -19,7 +19,7 @@ from pipeline.tokenizer.classes import UNICODE_VERSION
 # Letters, marks that join or change places, jamo, and what Unicode 14.0 does not know.
 tricky = st.text(
     st.sampled_from(
-        "aeo \n\u0301\u0323\u0308\u00e9\u1ec7\u212b\u1100\u1161\u11a8\uac00\u0344\u0958\u09be"
+        "aeo \n²ﬁ\u0301\u0323\u0308\u00e9\u1ec7\u212b\u1100\u1161\u11a8\uac00\u0344\u0958\u09be"
         "\U00011f41\U0001e4ec\u0897\U000105c9\u0378\U0010ffff"
     ),
     max_size=12,

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from pipeline.mixture.document import Entry, Node, Problems, join, read_file
+from pipeline.mixture.document import Node, Problems, join, read_file
 from pipeline.mixture.kinds import WRONG, Text, closest
 from pipeline.mixture.source import SOURCES
 
@@ -64,22 +64,23 @@ def _completed(root: Node, problems: Problems) -> Node | None:
     if root.kind != "mapping":
         return root
     origins = _origins(root, problems)
-    sources = root.entries.get("sources")
-    if origins is None:
-        return None
     flat = _without(root, "origins")
-    if sources is None or sources.node.kind != "mapping":
-        return flat
-    taken: set[str] = set()
-    entries: dict[str, Entry] = {}
-    for name, entry in sources.node.entries.items():
-        origin = _origin_of(name, entry.node, origins, problems)
-        if origin is None:
-            return None
-        taken.add(origin)
-        entries[name] = replace(entry, node=_source(entry.node, origins.get(origin)))
-    _check_others({name: node for name, node in origins.items() if name not in taken}, problems)
-    completed = Entry(place=sources.place, node=replace(sources.node, entries=entries))
+    sources = root.entries.get("sources")
+    if origins is None or sources is None or sources.node.kind != "mapping":
+        return None if origins is None else flat
+    written = {name: entry.node for name, entry in sources.node.entries.items()}
+    found = ((name, _origin_of(name, node, origins, problems)) for name, node in written.items())
+    taken = {name: origin for name, origin in found if origin is not None}
+    if len(taken) < len(written):
+        return None
+    for name in sorted(origins.keys() - taken.values()):
+        # A slip in a shared file is told before a source takes it.
+        SOURCES.record.check_part(origins[name], join("origins", name), problems)
+    entries = {
+        name: replace(entry, node=_source(entry.node, origins.get(taken[name])))
+        for name, entry in sources.node.entries.items()
+    }
+    completed = replace(sources, node=replace(sources.node, entries=entries))
     return replace(flat, entries={**flat.entries, "sources": completed})
 
 
@@ -124,17 +125,6 @@ def _source(node: Node, origin: Node | None) -> Node:
     if node.kind == "null":
         return replace(origin, place=node.place)
     return _over(_without(node, "origin"), origin)
-
-
-def _check_others(origins: Mapping[str, Node], problems: Problems) -> None:
-    """Check what no source takes, too: a slip in a shared file is told before it bites."""
-    for name, node in origins.items():
-        somewhere = Node(kind="text", place=node.place, text="*")
-        path = Entry(place=node.place, node=somewhere)
-        written = Node(kind="mapping", place=node.place, entries={"path": path})
-        entries = {"from": Entry(place=node.place, node=written), **node.entries}
-        whole = replace(node, entries=entries)
-        SOURCES.record.check(whole, join("origins", name), problems, name=name)
 
 
 def _over(above: Node, below: Node) -> Node:

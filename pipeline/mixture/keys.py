@@ -13,7 +13,7 @@ from typing import Any
 
 from pipeline.errors import MixtureError
 from pipeline.mixture.document import Node, Problems, join
-from pipeline.mixture.kinds import WRONG, Kind, Schema, Text, closest
+from pipeline.mixture.kinds import WRONG, Kind, Nullable, Schema, Text, closest
 
 Rule = Callable[[Mapping[str, Any]], Iterator[tuple[str, str]]]
 """From the values of a record by key, those refused left out, to (key, complaint)."""
@@ -123,6 +123,21 @@ class Record:
             return WRONG
         values = {known[name][0].name: value for name, value in right.items()}
         return self.type(**values, **others)
+
+    def check_part(self, node: Node, where: str, problems: Problems) -> None:
+        """Complain of what is written, but not of what is left out, here or deeper."""
+        if node.kind != "mapping":
+            problems.add(node.place, where, f"got {node.shown}, expected {self.expected}")
+            return
+        known = keys(self.type)
+        self._refuse_unknown(node, known, where, problems)
+        for name in node.entries.keys() & known:
+            kind, value = known[name][1].kind, node.entries[name].node
+            inner = kind.kind if isinstance(kind, Nullable) and value.kind != "null" else kind
+            if isinstance(inner, Record):
+                inner.check_part(value, join(where, name), problems)
+            else:
+                kind.check(value, join(where, name), problems)
 
     def _refuse_unknown(
         self, node: Node, known: Mapping[str, Any], where: str, problems: Problems

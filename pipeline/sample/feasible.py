@@ -14,7 +14,8 @@ from pipeline.sample.budget import Ask, refusal
 # take 3.4 to 4.3 bytes a token, and pack three to five times.
 _PACKED = (".gz", ".zst", ".zstd", ".parquet")
 _TOKENS_PER_PACKED_BYTE = 5
-# A byte of plain text is one token at most, and a chunk of one token gains CLS and SEP.
+# A byte of plain text is one token at most, and a chunk of one token gains CLS and SEP. An id of an
+# MDS row has 2 or 4 bytes, and becomes about one token again.
 _TOKENS_PER_PLAIN_BYTE = 3
 
 

@@ -5,6 +5,7 @@ tells them, and its bytes by ranges. What a store finds wrong is told in the wor
 cause, since its own errors wrap one another.
 """
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -27,6 +28,8 @@ Result = TypeVar("Result")
 _PIECE_BYTES = 8 << 20
 _NUM_ASKED_AT_ONCE = 16
 _VERSIONS = ("ETag", "etag", "md5Hash", "content_md5")
+# Errors of a connection that are no OSError, by the names that the backends give them.
+_LOST = re.compile("Connect|Timeout|Payload")
 _S3_ACCESS = (
     "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or FSSPEC_S3_ANON=true for what is public"
 )
@@ -84,7 +87,7 @@ class StoreFiles:
         store, path = self._find(file.path)
         for first in range(start, file.num_bytes, _PIECE_BYTES):
             stop = min(first + _PIECE_BYTES, file.num_bytes)
-            piece = self._persist(file.path, partial(store.cat_file, path, first, stop))
+            piece = self._persist(file.path, partial(store.cat_file, path, start=first, end=stop))
             if len(piece) != stop - first:
                 raise _changed(file.path, f"{len(piece):,} bytes", f"{stop - first:,}")
             keep(piece)
@@ -180,7 +183,9 @@ def _explain(where: str, error: Exception) -> Exception:
             f"{where}: got {reason}, expected access to it",
             _S3_ACCESS if where.startswith("s3") else "log in as that store asks for it",
         )
-    return TroubleError(reason)
+    if any(isinstance(one, OSError) or _LOST.search(type(one).__name__) for one in causes):
+        return TroubleError(reason)
+    return InputError(f"{where}: got {reason}, expected the file")
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

@@ -148,7 +148,11 @@ class State:
 
     def survey(self, source: str, partition: str) -> Path:
         """What was found of each document of a partition before any was dropped."""
-        return self.root / "survey" / source / partition
+        return self.root / "survey" / source / f"{partition}.parquet"
+
+    def filtered(self, source: str, partition: str) -> Path:
+        """Which documents of a partition the filters dropped, and why."""
+        return self.root / "filtered" / source / f"{partition}.npy"
 
     def drops(self, source: str, partition: str) -> Path:
         """Which documents of a partition are left out, and why."""

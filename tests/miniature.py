@@ -172,7 +172,8 @@ def write_mixture(miniature: Miniature, **says: Any) -> None:
             origins[name] = {"from": {"url": _urls(origin, miniature.server.url("dolma-v1_7", ""))}}
         elif "decode" in origin:
             # Nothing here serves models.
-            origins[name] = {"from": {"decode": {"tokenizer": "llama.json"}}}
+            decode = {"tokenizer": "llama.json"}
+            origins[name] = {"from": {"text": "input_ids", "decode": decode}}
     shipped = os.path.relpath(MIXTURES / f"{phase.name}.yaml", folder)
     content = {"extends": shipped, "origins": origins, **phase.says, **says}
     miniature.mixture.write_text(yaml.safe_dump(content))
@@ -259,7 +260,9 @@ def _texts(path: str, num_words: int, longest: int) -> list[str]:
     draw = random.Random(path).random
     most, left, texts = min(longest, max(num_words // 4, FEWEST_WORDS)), num_words, list[str]()
     while left > 0:
-        words = min(FEWEST_WORDS + int(draw() ** 4 * (most - FEWEST_WORDS)), max(left, FEWEST_WORDS))
+        words = min(
+            FEWEST_WORDS + int(draw() ** 4 * (most - FEWEST_WORDS)), max(left, FEWEST_WORDS)
+        )
         texts.append(builds.text(f"{path}/{len(texts)}", words))
         left -= words
     copies = [texts[0]] if len(texts) > 8 else []
@@ -308,7 +311,9 @@ def _mds(rows: Sequence[Sequence[int]]) -> bytes:
         stored.append(struct.pack("<3I", *map(len, values)) + b"".join(values))
     start = 4 * (len(rows) + 2) + len(header)
     offsets = start + np.cumsum([0, *map(len, stored)])
-    return struct.pack("<I", len(rows)) + offsets.astype("<u4").tobytes() + header + b"".join(stored)
+    return (
+        struct.pack("<I", len(rows)) + offsets.astype("<u4").tobytes() + header + b"".join(stored)
+    )
 
 
 def _array(values: Sequence[int]) -> bytes:

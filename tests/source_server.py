@@ -29,10 +29,11 @@ COMMIT = "89abcdef0123456789abcdef0123456789abcdef"
 REFS = ("main", "v1", "refs/convert/parquet")
 Fault = dict[str, Any]
 """`kind`: status (`status`, `headers`), cut (`bytes`), short (`bytes`), stall (`seconds`), drip
-(`bytes`, `seconds`), ignore_range, wrong_range, changed. `match`: a part of the path of a request,
-else all; a data set's file is struck where its bytes are sent, `/lfs/ORG/NAME/PATH`, or, if `match`
-has "/resolve/" in it, where it is asked for. `method`: HEAD or GET alone. `skip`: how many such
-requests pass first, else 0. `times`: how many it strikes, else 1; -1 for all."""
+(`bytes`, `seconds`, and `after`: how many come at once before), ignore_range, wrong_range, changed.
+`match`: a part of the path of a request, else all; a data set's file is struck where its bytes are
+sent, `/lfs/ORG/NAME/PATH`, or, if `match` has "/resolve/" in it, where it is asked for. `method`:
+HEAD or GET alone. `skip`: how many such requests pass first, else 0. `times`: how many it strikes,
+else 1; -1 for all."""
 # As a .gitattributes of the Hub has it: text of a moderate size is kept by git itself.
 _GIT_SUFFIXES = (".md", ".txt", ".yaml", ".yml", ".json", ".py", ".csv")
 
@@ -354,7 +355,9 @@ class Handler(BaseHTTPRequestHandler):
             stop = min(stop, start + fault["bytes"])
             self.close_connection = True
         if kind == "drip":
-            for position in range(start, stop, fault["bytes"]):
+            fast = min(stop, start + fault.get("after", 0))
+            self._send_part(file, start, fast)
+            for position in range(fast, stop, fault["bytes"]):
                 self._send_part(file, position, min(position + fault["bytes"], stop))
                 time.sleep(fault["seconds"])
         else:

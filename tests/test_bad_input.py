@@ -468,7 +468,7 @@ def test_a_source_without_a_good_document_builds_to_nothing_and_says_so(
     manifest = build({"f.jsonl": b"{\n", "g.jsonl": b""})
     source = manifest["sources"]["s"]
     assert source["documents"] == {"in": 1, "kept": 0, "dropped": {"invalid_json": 1}}
-    assert source["chunks"] == {"written": 0, "drawn": 0}
+    assert source["chunks"] == {"written": 0, "validation": 0, "drawn": 0}
     assert manifest["order"]["num_samples"] == 0
     index = (tmp_path / "out" / "train" / "index.json").read_bytes()
     assert index == index_bytes(merge_indexes([]), merged=True)

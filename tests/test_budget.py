@@ -299,6 +299,11 @@ def test_budgets_that_no_text_of_these_sizes_meets_are_refused_together() -> Non
     )
 
 
+def test_files_of_no_bytes_have_nothing() -> None:
+    with pytest.raises(MixtureError, match=r"^sources\.books\.tokens: needs 5 tokens, has 0\n"):
+        check_feasible({"books": ask_for(5)}, {"books": [("a.jsonl", 0)]})
+
+
 def test_multiples_and_budgets_that_may_be_met_pass() -> None:
     [multiple] = budgets(mixture({"open": {"epochs": Fraction(9)}})).values()
     asks = {"open": multiple, "books": ask_for(3000)}

@@ -336,6 +336,14 @@ def test_a_pool_is_no_mixture_to_build(tmp_path: Path) -> None:
     assert e.value.hint is not None
 
 
+def test_a_file_with_a_pool_needs_a_name(tmp_path: Path) -> None:
+    path = write(tmp_path, a=POOL.replace("name: again\n", ""))
+    assert problems(path) == [
+        "a.yaml:1:1: name: got nothing, expected a name (letters, digits, . _ -; at most 100; "
+        "first a letter or digit; no ..)"
+    ]
+
+
 @pytest.mark.parametrize(
     ("pool", "told"),
     [

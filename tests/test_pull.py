@@ -253,13 +253,13 @@ def test_a_file_of_another_version_is_refused_by_name(
     server.set_faults([changed])
     with pytest.raises(InputError, match=r"books-0001\.json\.gz: got the version .*\nhint: "):
         pull_all(locked, folder, dest)
+    assert not expected_path(server, dest, "dolma/books-0001.json.gz").exists()
     # What the Hub calls a version is not known before something of it came.
     cut: Fault = {"kind": "cut", "bytes": 1000}
     server.set_faults([{**cut, "match": HUB_LARGE}, {**changed, "match": HUB_LARGE, "times": -1}])
     with pytest.raises(InputError, match=r"part-0\.bin\.jsonl\.zst: got the version"):
         pull_all(locked, folder, dest)
-    for name in ("a/data/part-0.bin.jsonl.zst", "dolma/books-0001.json.gz"):
-        assert not expected_path(server, dest, name).exists()
+    assert not expected_path(server, dest, "a/data/part-0.bin.jsonl.zst").exists()
     server.set_faults([])
     pull_all(locked, folder, dest)
     check_all(server, dest)

@@ -209,6 +209,7 @@ def test_a_replay_passes_both_the_schema_and_loading() -> None:
 @pytest.mark.parametrize(
     ("good", "bad"),
     [
+        ("name: replay\n", ""),
         ("hub: org/pool", "hub: org"),
         ("folder: train", "folders: train"),
         ("pool: {hub: org/pool, revision: main, folder: train}", "pool: null"),

@@ -9,6 +9,7 @@ from strategies import QUICK
 
 from pipeline.text_digest import (
     WHITE_SPACE,
+    _later,
     digest_normal,
     normalise,
     text_digest,
@@ -80,3 +81,10 @@ def test_a_block_has_the_digests_of_its_texts(texts: list[str]) -> None:
     assert digests.dtype == np.uint64
     assert digests.tobytes() == expected
     assert digest_normal([normalise(text) for text in texts]).tobytes() == expected
+
+
+def test_what_unicode_14_does_not_know_is_left_out_of_nfc() -> None:
+    if unicodedata.unidata_version != UNICODE_VERSION:
+        pytest.skip("this Python knows another version of Unicode")
+    unknown = [c for c in map(chr, range(0x110000)) if unicodedata.category(c) in ("Cn", "Cs")]
+    assert _later().findall("".join(map(chr, range(0x110000)))) == unknown

@@ -23,24 +23,12 @@ def describe_source(source: PreparedSource, records: Sequence[Record]) -> dict[s
         dropped.update(record["documents"]["dropped"])
         tokens.update(record["tokens"])
         chunks.update(record["chunks"])
+    available = tokens["written"] - tokens["validation"]
+    balance = sample.balance_of(source.planned.ask, available, tokens["drawn"])
     return {
         "documents": {**documents, "dropped": dict(sorted(dropped.items()))},
         "tokens": dict(tokens),
         "chunks": dict(chunks),
-        "budget": _budget(source, tokens["written"] - tokens["validation"], tokens["drawn"]),
+        "budget": {"expected": source.planned.source.expected, **balance.to_json()},
         "partitions": [{**record, "files": sorted(record["files"])} for record in records],
     }
-
-
-def _budget(source: PreparedSource, available: int, drawn: int) -> dict[str, Any]:
-    """Return the account of a source's budget, in tokens."""
-    whole, beyond = sample.repetitions(source.planned.ask, available)
-    balance = sample.Balance(
-        asked=whole * available + beyond,
-        available=available,
-        num_repetitions=whole,
-        drawn=drawn,
-        repeated=max(drawn - available, 0),
-        overshoot=drawn - whole * available - beyond,
-    )
-    return {"expected": source.planned.source.expected, **balance.to_json()}

@@ -27,7 +27,7 @@ def set_aside(
     tables: of each partition's chunks. Without a validation split no chunk is.
     """
     spec = site.mixture.validation
-    if spec is None:
+    if spec is None or not tables:
         return {
             source: {name: np.zeros(len(table), np.bool_) for name, table in parts.items()}
             for source, parts in tables.items()

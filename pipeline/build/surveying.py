@@ -5,7 +5,7 @@ once: copies of an earlier document, by source, file and row, and what holds eva
 and what the filters dropped are written down for each file, and no filter is asked a second time.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -75,18 +75,23 @@ def survey_partition(task: SurveyTask) -> Record:
     if record is not None and is_same_input(task.input, record["input"]):
         return record
     survey = state.survey(task.input.source, task.input.file.partition)
+    filtered = state.filtered(task.input.source, task.input.file.partition)
     dropped: dict[int, str] = {}
     reading = Reading(task.input, _on_bad if task.skips_bad else stop_at_bad)
     batches = _batches(task, reading, state, dropped)
     dedup.save_survey(survey, state.scratch, task.minhash, batches)
+    reasons = _save_reasons(filtered, state, dropped)
     record = {
         "key": task.key,
         "input": {
             "sha256": reading.sha256,
             "locked": task.input.locked and task.input.locked.file.digest,
         },
-        "dropped": [[row, reason] for row, reason in sorted(dropped.items())],
-        "files": {survey.relative_to(task.out).as_posix(): describe_file(survey)},
+        "reasons": reasons,
+        "files": {
+            path.relative_to(task.out).as_posix(): describe_file(path)
+            for path in (survey, filtered)
+        },
     }
     save_record(state, task.name, record)
     return record
@@ -177,13 +182,22 @@ def _evaluation_texts(spec: DecontaminateSpec, folder: Path) -> Iterator[str]:
 
 def _save_drops(site: Site, task: SurveyTask, record: Record, found: dedup.Drops) -> Drops:
     """Write down what is left out of one file, by the filters and by what was found."""
-    by_row = {int(row): str(reason) for row, reason in record["dropped"]}
-    words = [dedup.REASONS[code] for code in found.reasons.tolist()]
-    by_row.update(zip(found.rows.tolist(), words, strict=True))
-    reasons = tuple(sorted(set(by_row.values())))
+    source, partition = task.input.source, task.input.file.partition
+    filtered = np.load(site.state.filtered(source, partition))
+    words = record["reasons"]
+    dropped = {row: words[reason] for row, reason in filtered.tolist()}
+    codes = found.reasons.tolist()
+    dropped.update(zip(found.rows.tolist(), map(dedup.REASONS.__getitem__, codes), strict=True))
+    path = site.state.drops(source, partition)
+    reasons = _save_reasons(path, site.state, dropped)
+    return Drops(path=path, digest=sha256_file(path), reasons=tuple(reasons))
+
+
+def _save_reasons(path: Path, state: State, dropped: Mapping[int, str]) -> list[str]:
+    """Write down rows with their reasons, by number; return the reasons."""
+    reasons = sorted(set(dropped.values()))
     numbers = {reason: number for number, reason in enumerate(reasons)}
-    drops = np.array([(row, numbers[reason]) for row, reason in sorted(by_row.items())], DROP_DTYPE)
-    path = site.state.drops(task.input.source, task.input.file.partition)
-    with publish(path, site.state.scratch) as temporary:
-        save_array(temporary, drops)
-    return Drops(path=path, digest=sha256_file(path), reasons=reasons)
+    rows = [(row, numbers[reason]) for row, reason in sorted(dropped.items())]
+    with publish(path, state.scratch) as temporary:
+        save_array(temporary, np.array(rows, DROP_DTYPE))
+    return reasons

@@ -83,6 +83,6 @@ def _declared(mixture: Mixture, state: State) -> Replay:
     return Replay(
         phase=VALIDATION,
         tokenizer=mixture.tokenizer,
-        order=replace(mixture.order, epoch=0, global_batch_size=num_rows // num_steps),
+        order=replace(mixture.order, epoch=0, global_batch_size=max(1, num_rows // num_steps)),
         shards=mixture.shards,
     )

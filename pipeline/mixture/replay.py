@@ -66,13 +66,18 @@ class PoolSpec:
             object.__setattr__(self, "folder", "train")
 
 
+def _replay_rule(given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    if given.get("pool") is not None and given.get("name", "") is None:
+        yield "name", f"got nothing, expected {NAME.expected}"
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Replay:
     """Everything beside the pool's bytes that decides the bytes of its rows in order."""
 
     name: str | None = field(
         default=None,
-        metadata=key(NAME, "Name of the replay; that of the pool by default.", changes_bytes=False),
+        metadata=key(NAME, "Name of the replay; a file needs one.", changes_bytes=False),
     )
     description: str = field(
         default="",
@@ -114,6 +119,9 @@ class Replay:
     overrides: tuple[str, ...] = ()
     """What `--set` gave, as normalised key=value, sorted; recorded, not part of the fingerprint."""
 
+    def __post_init__(self) -> None:
+        apply_rule(_replay_rule, self)
+
     def declaration(self) -> dict[str, Any]:
         """Return what decides the bytes, with defaults filled in, as JSON-able values. Pure."""
         declared: dict[str, Any] = plain(self)
@@ -125,5 +133,5 @@ class Replay:
         return digest.fingerprint(self.declaration())
 
 
-REPLAY: Final = Record(Replay, composing=("extends", "origins"))
+REPLAY: Final = Record(Replay, _replay_rule, composing=("extends", "origins"))
 """The whole file, as one kind."""

@@ -22,6 +22,8 @@ def document() -> dict[str, Any]:
     """Return the JSON Schema of a mixture file. Pure."""
     mixture, needed = _parted(MIXTURE.json_schema())
     replay, needed_to_replay = _parted(REPLAY.json_schema())
+    # Only an order without a file goes without a name.
+    needed_to_replay["required"].append("name")
     sources = mixture["properties"]["sources"]
     source = sources["additionalProperties"]
     needed_of_sources = needed["properties"].pop("sources")

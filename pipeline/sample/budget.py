@@ -88,14 +88,14 @@ def refusal(ask: Ask, available: int, *, is_bound: bool = False) -> tuple[str, s
     `is_bound`: `available` is more than there can be, so that what the hint offers may be too much.
     """
     assert ask.tokens is not None
-    where, least, most = f"sources.{ask.source}", "", ""
-    if is_bound:
-        least, most = " or more", " or less"
+    where = f"sources.{ask.source}"
+    least, most = (" or more", " or less") if is_bound else ("", "")
     repetition = "max_repetition" if ask.key == "tokens" else "epochs"
     at_scale = "" if ask.scale == 1 else f" at scale {ask.scale}"
-    has = f"{'at most ' if is_bound else ''}{available:,}"
+    has = "0"
     if available:
-        has += f" at {repetition} {ask.max_repetition}"
+        bound = "at most " if is_bound else ""
+        has = f"{bound}{available:,} at {repetition} {ask.max_repetition}"
     message = f"{where}.{ask.key}: needs {ask.tokens:,} tokens{at_scale}, has {has}"
     ways = []
     raised = ceil(Fraction(ask.tokens, max(available, 1)))

@@ -2,13 +2,13 @@
 
     python -m tests.benchmarks.dedup_speed FOLDER
 
-Enters: the corpus of `corpus`. Leaves three tables. Exact: the texts several times over, nine of
-ten made different by a number at the end, from documents in memory to what goes; then decisions
-alone on made-up surveys, which shows what memory does as documents grow. Peaks are of a process of
-its own: all of it (`VmHWM`), and what is not mapped from files (`RssAnon`, looked at every 20 ms); the
-texts themselves are in it. Seconds are those of all threads together, so of one core.
-Near duplicates and contamination: documents a second beside datatrove's own blocks on the same
-texts, those with the words of spaCy, as it comes, and with words split at white space.
+Enters: the corpus of `corpus`. Leaves two tables. Exact: the texts several times over, nine of ten
+made different by a number at the end, from documents in memory to what goes; then decisions alone
+on made-up surveys, which shows what memory does as documents grow. Peaks are of a process of its
+own: all of it (`VmHWM`), and what is not mapped from files (`RssAnon`, looked at every 20 ms); the
+texts themselves are in it. Near duplicates and contamination: documents a second beside datatrove's
+own blocks on the same texts, with the words of spaCy, as it comes, and with words split at white
+space. Seconds are those of the processor, of all threads together, so of one core.
 """
 
 import argparse

@@ -25,7 +25,7 @@ import numpy as np
 from pipeline.lock import Lock, make_lock
 from pipeline.mixture import load
 from pipeline.pull import pull
-from tests.source_server import Server, serve
+from tests.source_server import serve
 
 SETS = {"large": (8, 64_000_000), "small": (2000, 20_000)}
 NUM_THREADS = 8
@@ -33,7 +33,7 @@ NUM_THREADS = 8
 MIXTURE = """\
 name: {name}
 chunk: {{algorithm: whole-v1, size: 128}}
-sources: {{all: {{from: {{hub: org/{name}, files: "**"}}}}}}
+sources: {{all: {{from: {{hub: org/files, files: "{name}/*"}}}}}}
 order: {{seed: 21, global_batch_size: 16, max_seq_len: 128}}
 """
 
@@ -49,25 +49,25 @@ def main() -> None:
     with TemporaryDirectory(dir=options.folder) as scratch:
         root = Path(scratch)
         for name, (number, num_bytes) in SETS.items():
-            make(root / name, number, num_bytes)
-        with serve({f"org/{name}": root / name for name in SETS}) as server:
+            make(root / "files" / name, number, num_bytes)
+        with serve({"org/files": root / "files"}) as server:
             os.environ.update(HF_ENDPOINT=server.endpoint, HF_HOME=str(root / "home"))
             os.environ.update(HF_HUB_DISABLE_XET="1", HF_HUB_DISABLE_PROGRESS_BARS="1")
             print("| files | bytes | pull, s | MB/s | snapshot_download, s | MB/s | ratio |")
             print("|---|---|---|---|---|---|---|")
             for name in SETS:
-                print(measure(server, root, name, options.repetitions))
+                print(measure(root, name, options.repetitions))
 
 
 def make(folder: Path, number: int, num_bytes: int) -> None:
     """Write files that cannot be compressed."""
-    folder.mkdir()
+    folder.mkdir(parents=True)
     generator = np.random.default_rng(3)
     for index in range(number):
         (folder / f"part-{index:04d}.jsonl.zst").write_bytes(generator.bytes(num_bytes))
 
 
-def measure(server: Server, root: Path, name: str, repetitions: int) -> str:
+def measure(root: Path, name: str, repetitions: int) -> str:
     """Let the two take turns; return a line of the table."""
     mixture = root / f"{name}.yaml"
     mixture.write_text(MIXTURE.format(name=name))
@@ -96,7 +96,13 @@ def theirs(name: str, dest: Path) -> None:
     # Imported here: the address of the server is read when it is.
     from huggingface_hub import snapshot_download
 
-    snapshot_download(f"org/{name}", repo_type="dataset", local_dir=dest, max_workers=NUM_THREADS)
+    snapshot_download(
+        "org/files",
+        repo_type="dataset",
+        allow_patterns=f"{name}/*",
+        local_dir=dest,
+        max_workers=NUM_THREADS,
+    )
 
 
 def timed(kind: Callable[[Path], None], dest: Path, name: str) -> float:

@@ -14,9 +14,9 @@ LAYERS: list[Layer] = [
     ["errors", "digest", "seeds", "records", "version"],
     # What every import of the package brings with it, and what knows values alone.
     ["__init__", "amounts", "files", "manifest", "shipped", "blake3", "schedule"],
-    ["progress", "tokenizer", "ledger", "orders", "remote", "text_digest"],
+    ["progress", "tokenizer", "ledger", "orders", "remote"],
     # What a person declares.
-    ["mixture"],
+    ["mixture", "text_digest"],
     ["layout"],
     # Stages: functions of values, and readers and writers of files. None knows another.
     [

@@ -1,6 +1,8 @@
 """Locks: their file, what they find at real servers, and what they refuse."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -308,6 +310,57 @@ def test_the_tokenizer_that_decodes_is_pinned(server: Server, folder: Path) -> N
     check_tokenizer(pinned, pinned.digest)
     with pytest.raises(MismatchError, match=r"tokenizer\.json: sha256 of .* is 00, the lock says"):
         check_tokenizer(pinned, "00")
+
+
+HUB_OF_TOKENIZERS = """
+import json
+import hub_server
+
+class Handler(hub_server.Handler):
+    def do_GET(self):
+        if self.path.partition("?")[0] != "/api/models/org/tokenizer":
+            return super().do_GET()
+        body = json.dumps({"id": "org/tokenizer", "sha": hub_server.COMMIT}).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+server = hub_server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+print(server.server_address[1], flush=True)
+server.serve_forever()
+"""
+
+
+def test_a_tokenizer_on_the_hub_is_pinned_at_its_newest_commit(tmp_path: Path) -> None:
+    there, here = tmp_path / "tokenizer.json", tmp_path / "a.txt"
+    there.write_bytes(read_json("modernbert"))
+    here.write_bytes(b"text")
+    mixture = tmp_path / "small.yaml"
+    mixture.write_text(
+        """\
+name: small
+chunk: {algorithm: whole-v1, size: 128}
+sources: {a: {from: {path: a.txt, decode: {tokenizer: org/tokenizer}}}}
+order: {seed: 21, global_batch_size: 16, max_seq_len: 128}
+"""
+    )
+    command = [sys.executable, "-c", HUB_OF_TOKENIZERS, COMMIT, str(there)]
+    with subprocess.Popen(
+        command, cwd=Path(__file__).parent, stdout=subprocess.PIPE, text=True
+    ) as hub:
+        assert hub.stdout is not None
+        try:
+            endpoint = f"http://127.0.0.1:{hub.stdout.readline().strip()}"
+            home = str(tmp_path / "home")
+            builds.run_well("lock", mixture, cwd=tmp_path, HF_ENDPOINT=endpoint, HF_HOME=home)
+        finally:
+            hub.terminate()
+    assert read_lock(tmp_path / "manifests/small.lock.json").sources["a"].tokenizer == (
+        LockedTokenizer(
+            name="org/tokenizer", revision=COMMIT, digest=sha256_bytes(there.read_bytes())
+        )
+    )
 
 
 def test_what_changed_upstream_is_told_line_by_line(server: Server, folder: Path) -> None:

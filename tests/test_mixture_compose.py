@@ -174,12 +174,12 @@ def test_overrides_come_after_composition(tmp_path: Path) -> None:
 def test_a_wrong_value_is_told_with_the_file_and_line_that_wrote_it(tmp_path: Path) -> None:
     top = write(
         tmp_path,
-        top="extends: base.yaml\nname: top\norder: {sed: 2}\n",
+        top="extends: base.yaml\nname: top\n" + 20 * "\n" + "order: {sed: 2}\n",
         base=FLAT.replace("seed: 42}", "seed: many}", 1) + "phase: a/b\n",
     )
     told = problems(top)
     assert [line.partition(": got")[0] for line in told] == [
-        "top.yaml:3:9: order.sed",
+        "top.yaml:23:9: order.sed",
         "base.yaml:4:86: chunk.seed",
         "base.yaml:21:8: phase",
     ]

@@ -5,15 +5,22 @@ Every number comes from what was written, so the account closes or the build is 
 
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from pipeline import sample
 from pipeline.build.prepare import PreparedSource
+from pipeline.filters import identify
 from pipeline.task import Record
 
 
-def describe_source(source: PreparedSource, records: Sequence[Record]) -> dict[str, Any]:
-    """Sum a source's counts and keep what each partition says of itself."""
+def describe_source(
+    source: PreparedSource, records: Sequence[Record], folder: Path
+) -> dict[str, Any]:
+    """Sum a source's counts and keep what each partition says of itself.
+
+    folder: the mixture's, against which the files of filters are read.
+    """
     documents: Counter[str] = Counter()
     dropped: Counter[str] = Counter()
     tokens: Counter[str] = Counter()
@@ -26,6 +33,7 @@ def describe_source(source: PreparedSource, records: Sequence[Record]) -> dict[s
     available = tokens["written"] - tokens["validation"]
     balance = sample.balance_of(source.planned.ask, available, tokens["drawn"])
     return {
+        "filters": identify(source.planned.source.filters, folder),
         "documents": {**documents, "dropped": dict(sorted(dropped.items()))},
         "tokens": dict(tokens),
         "chunks": dict(chunks),

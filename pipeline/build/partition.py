@@ -4,10 +4,9 @@ Here the stages meet for one file: read, tokenize, chunk, write. What is bad in 
 build or is counted, as the mixture says; what is written appears whole or not at all.
 """
 
-import json
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
@@ -16,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.build.reading import Input, Reading, is_same_input
+from pipeline.build.reading import Input, Reading, bad_document, is_same_input
 from pipeline.chunks import make_chunker
 from pipeline.digest import fingerprint
 from pipeline.errors import DocumentError, InputError
@@ -29,7 +28,6 @@ from pipeline.ordering.table import save_table
 from pipeline.records import BoolArray, Chunks, Document, Int64Array, Uint64Array
 from pipeline.shards.mds import MdsWriter
 from pipeline.shards.stats import write_stats
-from pipeline.sources.read import SKIP_HINT
 from pipeline.task import (
     Record,
     describe,
@@ -215,11 +213,9 @@ class _Making:
             return
         name = dropped_file(task.source, task.input.file.partition)
         with publish(task.out / name, state.scratch) as temporary:
-            writer = DroppedWriter(
-                temporary, task.keep_dropped, task.source, task.input.file.partition
-            )
-            yield writer.write
-            writer.close()
+            partition = task.input.file.partition
+            with closing(DroppedWriter(temporary, task.keep_dropped, task.source, partition)) as to:
+                yield to.write
             files.update(describe(temporary, name))
 
     def _save_digests(self, state: State) -> dict[str, Any]:
@@ -240,7 +236,7 @@ class _Making:
             f"has a piece that decodes to nothing, which {self._task.chunk.algorithm} cannot chunk"
         )
         for index in chunks.failed:
-            self._drop(_error(where, documents[index], "undecodable", what))
+            self._drop(bad_document(where, documents[index], "undecodable", what))
             self._seen_ids.discard(documents[index].id)
         if self._task.saves_digests:
             written = np.unique(chunks.documents)
@@ -269,10 +265,10 @@ class _Making:
         for index, document in enumerate(block):
             if not kept[index]:
                 what = "has only special tokens"
-                self._drop(_error(where, document, "only_special_tokens", what))
+                self._drop(bad_document(where, document, "only_special_tokens", what))
             elif document.id in near_ids or document.id in self._seen_ids:
                 kept[index] = False
-                self._drop(_error(where, document, "duplicate_id", "was seen before"))
+                self._drop(bad_document(where, document, "duplicate_id", "was seen before"))
             else:
                 near_ids.add(document.id)
                 if document.id in self._task.repeated_ids:
@@ -283,7 +279,7 @@ class _Making:
         for one in dropped:
             if one.fault is not None:
                 where = self._task.input.file.declared
-                self._drop(_error(where, one.document, one.reason, one.fault))
+                self._drop(bad_document(where, one.document, one.reason, one.fault))
             else:
                 self._dropped[one.reason] += 1
 
@@ -291,10 +287,3 @@ class _Making:
         if not self._task.skips_bad:
             raise error
         self._dropped[error.reason] += 1
-
-
-def _error(where: str, document: Document, reason: str, what: str) -> DocumentError:
-    named = json.dumps(document.id, ensure_ascii=False)  # on one line, whatever is in it
-    return DocumentError(
-        f"{where}: document {document.row + 1}: id {named} {what}", SKIP_HINT, reason
-    )

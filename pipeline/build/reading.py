@@ -4,10 +4,10 @@ A file that is not kept on disk is fetched for the time of the reading. What its
 mixture was locked is insisted on: other bytes are an error, however good they look.
 """
 
+import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -16,7 +16,7 @@ import numpy as np
 
 from pipeline.digest import sha256_file
 from pipeline.errors import DocumentError
-from pipeline.filters import Dropped, Filters, identify, make_filters
+from pipeline.filters import Dropped, identify, make_filters
 from pipeline.layout import State
 from pipeline.lock import check_file
 from pipeline.mixture import Filter, Origin
@@ -27,7 +27,7 @@ from pipeline.records import Document
 from pipeline.sources.mds import Decoding
 from pipeline.sources.origin import OriginFile
 from pipeline.sources.partitions import InputFile
-from pipeline.sources.read import OnBad, Reader
+from pipeline.sources.read import SKIP_HINT, OnBad, Reader
 
 DROP_DTYPE = np.dtype([("row", "<u4"), ("reason", "<u2")])
 """A document that is left out: its row in the file, and the number of the reason."""
@@ -100,6 +100,14 @@ def stop_at_bad(error: DocumentError) -> None:
     raise error
 
 
+def bad_document(where: str, document: Document, reason: str, what: str) -> DocumentError:
+    """Return the error that says of a document of the file `where` what is wrong with it."""
+    named = json.dumps(document.id, ensure_ascii=False)  # on one line, whatever is in it
+    return DocumentError(
+        f"{where}: document {document.row + 1}: id {named} {what}", SKIP_HINT, reason
+    )
+
+
 def is_same_input(task: Input, recorded: Mapping[str, Any]) -> bool:
     """Tell whether a file is the one that a record was made of.
 
@@ -143,12 +151,6 @@ class Reading:
                 check_file(path, task.locked.file)
 
 
-@lru_cache(maxsize=8)
-def filters_of(specs: tuple[Filter, ...], folder: Path) -> Filters:
-    """Make filters once in a process: some read lists and models."""
-    return make_filters(specs, folder)
-
-
 @contextmanager
 def _lying(task: Input, state: State) -> Iterator[Path]:
     """Yield where the file lies; one that is not kept, only as long as it is read."""
@@ -156,6 +158,7 @@ def _lying(task: Input, state: State) -> Iterator[Path]:
     if locked is None or locked.is_kept:
         yield task.file.path
         return
+    state.scratch.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=state.scratch) as folder:
         path = Path(folder) / f"{task.file.partition}{task.file.kind}"
         fetch(task.origin, task.folder, locked.revision, locked.file, path, Path(folder))
@@ -165,21 +168,19 @@ def _lying(task: Input, state: State) -> Iterator[Path]:
 def _sieve(task: Input) -> Callable[[list[Document]], tuple[list[Document], list[Dropped]]]:
     """Return what tells the documents that pass from those that do not."""
     if task.drops is None:
-        return filters_of(task.filters, task.folder).judge
+        return make_filters(task.filters, task.folder).judge
     reasons = task.drops.load()
     # What drops was asked before; what rewrites must be done again.
-    formatters = filters_of(
+    formatters = make_filters(
         tuple(one for one in task.filters if one.name in FORMATTERS), task.folder
     )
 
     def keep(block: list[Document]) -> tuple[list[Document], list[Dropped]]:
-        written, emptied = formatters.judge(block)
+        written, dropped = formatters.judge(block)
         passed = [document for document in written if document.row not in reasons]
-        dropped = [
-            Dropped(document=document, reason=reasons[document.row])
-            for document in written
-            if document.row in reasons
-        ]
-        return passed, dropped + emptied
+        dropped += [Dropped(document=one, reason="") for one in written if one.row in reasons]
+        # What drops first differs where those that only drop are left out; the first time counts.
+        told = [replace(one, reason=reasons[one.document.row]) for one in dropped]
+        return passed, sorted(told, key=lambda one: one.document.row)
 
     return keep

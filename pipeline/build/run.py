@@ -115,7 +115,8 @@ def _build(site: Site, plan: Plan, aside: State | None) -> Manifest:
         "lock": None if plan.lock is None else sha256_bytes(lock_bytes(plan.lock)),
         "tokenizer": site.tokenizer.describe(),
         "sources": {
-            source.name: describe_source(source, records[source.name]) for source in sources
+            source.name: describe_source(source, records[source.name], site.mixture_folder)
+            for source in sources
         },
         "order": order,
         "files": files,

@@ -15,7 +15,15 @@ import pyarrow as pa
 
 from pipeline import dedup
 from pipeline.build.prepare import PreparedSource
-from pipeline.build.reading import DROP_DTYPE, Drops, Input, Reading, is_same_input, stop_at_bad
+from pipeline.build.reading import (
+    DROP_DTYPE,
+    Drops,
+    Input,
+    Reading,
+    bad_document,
+    is_same_input,
+    stop_at_bad,
+)
 from pipeline.build.site import Site
 from pipeline.dedup import Contamination, Surveyed
 from pipeline.digest import fingerprint, sha256_file
@@ -108,6 +116,10 @@ def _batches(
     if task.ngrams is not None:
         contamination = _contamination(task.ngrams, str(task.ngrams_digest), task.ngram_words)
     for kept, block_dropped in reading.blocks(state):
+        for one in block_dropped:
+            if one.fault is not None and not task.skips_bad:
+                where = task.input.file.declared
+                raise bad_document(where, one.document, one.reason, one.fault)
         dropped.update({one.document.row: one.reason for one in block_dropped})
         yield dedup.survey(kept, task.minhash, contamination)
 

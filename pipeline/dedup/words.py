@@ -11,7 +11,6 @@ punctuation and of words are of libraries that change, so ours are the tokenizer
 """
 
 import unicodedata
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -96,8 +95,8 @@ def _fold() -> Uint32Array:
 
 def _folded(letter: str) -> str:
     """Return a letter without accents, of one case unless that takes several letters."""
-    base, *marks = unicodedata.normalize("NFD", letter)
-    bare = base if all(map(unicodedata.combining, marks)) else letter
+    parts = unicodedata.normalize("NFD", letter)
+    bare = parts[0] if all(map(unicodedata.combining, parts[1:])) else letter
     return folded if len(folded := bare.casefold()) == 1 else bare
 
 

@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from pipeline.digest import sha256_bytes
+from pipeline.errors import InputError, MixtureError
 from pipeline.lock.values import Lock, LockedSource, LockedTokenizer, located
 from pipeline.mixture import Mixture, Origin, Replay
 from pipeline.progress import Show
 from pipeline.sources import open_origin
 from pipeline.sources.partitions import name_partitions
-from pipeline.tokenizer.load import read_json
+from pipeline.tokenizer.load import EMBEDDED, read_json
 
 POOL: Final = "pool"
 """What the one source of a replay is called."""
@@ -81,8 +82,30 @@ def _lock_source(name: str, origin: Origin, folder: Path, commit: str | None) ->
 
 
 def _lock_tokenizer(name: str, revision: str | None, folder: Path) -> LockedTokenizer:
-    digest = sha256_bytes(read_json(name, revision, folder))
-    return LockedTokenizer(name=name, revision=revision, digest=digest)
+    is_named = name == EMBEDDED or name.endswith(".json")
+    commit = _newest(name) if revision is None and not is_named else revision
+    digest = sha256_bytes(read_json(name, commit, folder))
+    return LockedTokenizer(name=name, revision=commit, digest=digest)
+
+
+def _newest(name: str) -> str:
+    """Return the commit that a tokenizer on the Hub is at. Raises: InputError, MixtureError."""
+    try:
+        from huggingface_hub import HfApi
+    except ImportError as error:
+        raise MixtureError(
+            f"{name}: got a Hub id, expected huggingface_hub to be installed for it",
+            "pip install 'ettin-data[hub]', or name the path of a tokenizer.json",
+        ) from error
+    try:
+        commit = HfApi().model_info(name).sha
+    except Exception as error:  # Network, access and absence have many types there.
+        raise InputError(
+            f"{name}: cannot be looked up: {error}",
+            "check the name; a gated repository wants a token (hf auth login)",
+        ) from error
+    assert commit is not None
+    return commit
 
 
 def _algorithms(declared: Mapping[str, Any], where: str = "") -> Iterator[tuple[str, str]]:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import builds
@@ -37,8 +38,14 @@ def expected(finished: Path) -> dict[str, str]:
 
 @pytest.fixture(scope="session")
 def scheduler(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a cluster as a user would start it: a scheduler and two workers."""
-    folder = tmp_path_factory.mktemp("cluster")
+    """The address of a cluster that stays up."""
+    with start_cluster(tmp_path_factory.mktemp("cluster")) as address:
+        yield address
+
+
+@contextmanager
+def start_cluster(folder: Path, **variables: str) -> Iterator[str]:
+    """Start a cluster as a user would, a scheduler and two workers; yield its address."""
     contact = folder / "scheduler.json"
     dask = [sys.executable, "-m", "dask"]
     commands = [
@@ -52,7 +59,7 @@ def scheduler(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             subprocess.Popen(
                 one,
                 cwd=folder,
-                env=builds.environment(),
+                env=builds.environment(**variables),
                 stdout=log,
                 stderr=log,
                 start_new_session=True,

@@ -363,8 +363,11 @@ def test_what_is_left_and_wrong_is_pulled_again(
     part = part_path(scratch_folder(dest), source_files(locked, "hub")["part-1.jsonl.zst"])
     part.parent.mkdir(parents=True)
     part.write_bytes(left)
-    pull_all(locked, folder, dest)
+    pulled = pull_all(locked, folder, dest)
     check_all(server, dest)
+    assert REMOTE_BYTES <= server.counters()["bytes"] <= REMOTE_BYTES + 70_000 - 400
+    came = sum(one.num_bytes_pulled for one in pulled.values())
+    assert came == server.counters()["bytes"]
 
 
 def test_a_partial_file_of_one_version_is_never_continued_with_another(

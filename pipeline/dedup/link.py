@@ -33,7 +33,7 @@ def link_equal(
     """Link documents whose keys are equal.
 
     blocks: keys, uint64 [n, width], well mixed in their first column, and documents, int64 [n];
-    num_keys: about how many there are in all; scratch: an empty folder, left empty.
+    num_keys: about how many there are in all; scratch: where bucket files lie, of which none stay.
     """
     num_buckets = _num_buckets(num_keys, memory_bytes)
     width = 0

@@ -46,7 +46,7 @@ def receive(
 ) -> None:
     """Put one file at `path`; nothing if it lies there.
 
-    `came` is told how many bytes each piece has; below 0 for what was thrown away.
+    `came` is told how many bytes each piece has that comes.
     Raises: InputError when the file cannot be had; MismatchError when it is not as it was locked;
     OutputError when it cannot be written.
     """
@@ -93,7 +93,6 @@ def _complete(
         hasher.check(file.path, expected, "the file has changed upstream: lock again")
     except MismatchError:
         out.truncate(0)
-        came(-hasher.num_bytes)
         if not resumed:
             raise
         # What was left by an earlier pull may be what is wrong, as after a loss of power.
@@ -102,12 +101,8 @@ def _complete(
 
 
 def _hash(out: FileIO, file: OriginFile) -> Hasher:
-    """Hash what came before. What is longer than the file is not of it."""
-    there = os.fstat(out.fileno()).st_size
-    if there > file.num_bytes:
-        out.truncate(0)
-        there = 0
-    hasher = Hasher(file)
+    """Hash what came before."""
+    hasher, there = Hasher(file), os.fstat(out.fileno()).st_size
     out.seek(0)
     while hasher.num_bytes < there:
         hasher.update(out.read(_BLOCK_BYTES))

@@ -75,33 +75,36 @@ def _plan(parsed: argparse.Namespace) -> int:
         )
         return 0
     if table.total is not None:
-        _print_budget(table)
+        _print_budget(mixture, table)
     _print_outlook(outlook)
     _print_summary(mixture, outlook, parsed.workers)
     print_lines(f"assumed: {' '.join(one.split())}" for one in mixture.assumptions)
     return 0
 
 
-def _print_budget(table: BudgetTable) -> None:
+def _print_budget(mixture: Mixture, table: BudgetTable) -> None:
     """Print the table of amounts, as published ones are: tokens and percent, and their sums."""
     from rich.table import Table
 
     assert table.total is not None
     in_unit = in_billions if table.total >= _IN_BILLIONS else format_tokens
-    printed = Table("category", "source", box=None)
+    licences = {source.name: source.licence or "not stated" for source in mixture.sources}
+    printed = Table("category", "source", "licence", box=None)
     printed.add_column("tokens, B" if in_unit is in_billions else "tokens", justify="right")
     printed.add_column("%", justify="right")
     for row in sorted(table.sources, key=lambda row: (row.category, row.source or "")):
         assert row.tokens is not None
         assert row.percent is not None
-        printed.add_row(row.category, row.source, in_unit(row.tokens), in_percent(row.percent))
+        licence = licences[row.source or ""]
+        amounts = in_unit(row.tokens), in_percent(row.percent)
+        printed.add_row(row.category, row.source, licence, *amounts)
     printed.add_section()
     for row in table.categories:
         assert row.tokens is not None
         assert row.percent is not None
-        printed.add_row(row.category, "", in_unit(row.tokens), in_percent(row.percent))
+        printed.add_row(row.category, "", "", in_unit(row.tokens), in_percent(row.percent))
     printed.add_section()
-    printed.add_row("total", "", in_unit(table.total), in_percent(Fraction(100)))
+    printed.add_row("total", "", "", in_unit(table.total), in_percent(Fraction(100)))
     print_table(printed)
 
 

@@ -132,7 +132,7 @@ def _explain(error: OSError, path: Path) -> OutputError | OSError:
         )
     if error.errno in _NOT_WRITABLE:
         return OutputError(
-            f"{path}: got {error.strerror}, expected a writable folder", "choose another --out"
+            f"{path}: got {error.strerror}, expected a writable folder", "choose another folder"
         )
     if error.errno == errno.ENAMETOOLONG:
         return OutputError(

@@ -20,7 +20,7 @@ from source_server import Fault, Server, serve
 
 from pipeline.build import build
 from pipeline.errors import InputError, MismatchError, MixtureError, PipelineError
-from pipeline.lock import Lock, make_lock, read_lock
+from pipeline.lock import Lock, read_lock
 from pipeline.mixture import load
 
 MIXTURE = """\

@@ -370,6 +370,31 @@ def test_what_is_left_and_wrong_is_pulled_again(
     assert came == server.counters()["bytes"]
 
 
+def test_what_came_of_a_store_is_not_believed_once_the_store_has_another(
+    tmp_path: Path, dest: Path
+) -> None:
+    stored, mixture = tmp_path / "a.jsonl", tmp_path / "small.yaml"
+    stored.write_bytes(b"one")
+    mixture.write_text(
+        f"""\
+name: small
+chunk: {{algorithm: whole-v1, size: 128}}
+sources: {{a: {{from: {{url: "file://{stored}"}}}}}}
+order: {{seed: 21, global_batch_size: 16, max_seq_len: 128}}
+"""
+    )
+    locked = make_lock(load(mixture), quiet)
+    part = part_path(scratch_folder(dest), locked.sources["a"].files[0])
+    part.parent.mkdir(parents=True)
+    part.write_bytes(b"all")
+    stored.write_bytes(b"two")
+    with pytest.raises(InputError, match=r"a\.jsonl: got 3 bytes, etag:"):
+        pull_all(locked, tmp_path, dest)
+    part.unlink()
+    pull_all(make_lock(load(mixture), quiet), tmp_path, dest)
+    assert (dest / f"file/localhost{stored}").read_bytes() == b"two"
+
+
 def test_a_partial_file_of_one_version_is_never_continued_with_another(
     server: Server, folder: Path, locked: Lock, dest: Path
 ) -> None:

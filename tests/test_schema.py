@@ -62,7 +62,7 @@ dedup:
   scope: source
   exact: true
   minhash: {algorithm: minhash-v1, ngram_words: 4, num_bands: 10, rows_per_band: 9, seed: 2}
-decontaminate: {path: [evals/*.jsonl], text: question, ngram_words: 11}
+decontaminate: {algorithm: ngrams-v1, path: [evals/*.jsonl], text: question, ngram_words: 11}
 validation: {algorithm: validation-v1, fraction: 0.005, seed: 3}
 keep_dropped: 0.01
 sample: {algorithm: ettin-partitions-v1, seed: 42}
@@ -130,7 +130,7 @@ REFUSED = [
     ("exact: true", "exact: 1"),
     ("algorithm: minhash-v1", "algorithm: minhash"),
     ("num_bands: 10", "num_bands: 0"),
-    ("decontaminate: {path: [evals/*.jsonl], ", "decontaminate: {"),
+    ("decontaminate: {algorithm: ngrams-v1, path: [evals/*.jsonl], ", "decontaminate: {algorithm: ngrams-v1, "),
     ("ngram_words: 11", "ngram_words: 0"),
     ("algorithm: validation-v1", "algorithm: validation"),
     ("fraction: 0.005", "fraction: 2"),

@@ -94,7 +94,7 @@ def _check_locked(plan: Plan) -> None:
 
 
 def _build(site: Site, plan: Plan, aside: State | None) -> Manifest:
-    sources = find_drops(site, prepare(site, plan.sources))
+    sources, evaluation = find_drops(site, prepare(site, plan.sources))
     records = make_samples(site, sources)
     files = files_of([record for made in records.values() for record in made])
     pool_digest = fingerprint({path: about["sha256"] for path, about in files.items()})
@@ -118,6 +118,7 @@ def _build(site: Site, plan: Plan, aside: State | None) -> Manifest:
             source.name: describe_source(source, records[source.name], site.mixture_folder)
             for source in sources
         },
+        "evaluation": evaluation,
         "order": order,
         "files": files,
     }

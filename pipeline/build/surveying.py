@@ -130,11 +130,17 @@ def _contamination(path: Path, digest: str, ngram_words: int) -> Contamination:
     return Contamination.load(path, ngram_words)
 
 
-def find_drops(site: Site, sources: Sequence[PreparedSource]) -> list[PreparedSource]:
-    """Return the sources, each input with the documents to leave out, where any may be."""
+def find_drops(
+    site: Site, sources: Sequence[PreparedSource]
+) -> tuple[list[PreparedSource], dict[str, int] | None]:
+    """Return the sources, each input with the documents to leave out, where any may be.
+
+    Beside them what the manifest says of the texts of evaluations, if there are any.
+    """
     mixture = site.mixture
     if mixture.dedup is None and mixture.decontaminate is None:
-        return list(sources)
+        return list(sources), None
+    evaluation = _read_evaluation(site)
     tasks = _tasks(site, sources)
     records = site.engine.map("survey", survey_partition, tasks)
     surveyed = [
@@ -150,7 +156,7 @@ def find_drops(site: Site, sources: Sequence[PreparedSource]) -> list[PreparedSo
         (task.input.source, task.input.file.partition): _save_drops(site, task, record, drops)
         for task, record, drops in zip(tasks, records, found, strict=True)
     }
-    return [
+    with_drops = [
         replace(
             source,
             inputs=tuple(
@@ -159,16 +165,27 @@ def find_drops(site: Site, sources: Sequence[PreparedSource]) -> list[PreparedSo
         )
         for source in sources
     ]
+    return with_drops, evaluation
+
+
+def _read_evaluation(site: Site) -> dict[str, int] | None:
+    """Save the n-grams of evaluation texts for the tasks; return how many texts there are."""
+    spec = site.mixture.decontaminate
+    if spec is None:
+        return None
+    texts = _evaluation_texts(spec, site.mixture_folder)
+    evaluation = dedup.read_evaluation(texts, spec.ngram_words)
+    dedup.save_ngrams(site.state.evaluation, site.state.scratch, evaluation)
+    return {
+        "num_texts": evaluation.num_texts,
+        "num_short": evaluation.num_short,
+        "num_wordless": evaluation.num_wordless,
+    }
 
 
 def _tasks(site: Site, sources: Sequence[PreparedSource]) -> list[SurveyTask]:
     mixture = site.mixture
-    ngrams = None
-    if mixture.decontaminate is not None:
-        ngrams = site.state.evaluation
-        texts = _evaluation_texts(mixture.decontaminate, site.mixture_folder)
-        evaluation = dedup.read_evaluation(texts, mixture.decontaminate.ngram_words)
-        dedup.save_ngrams(ngrams, site.state.scratch, evaluation)
+    ngrams = None if mixture.decontaminate is None else site.state.evaluation
     return [
         SurveyTask(
             out=site.state.out,

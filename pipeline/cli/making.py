@@ -91,7 +91,7 @@ def _build(parsed: argparse.Namespace) -> int:
 
 def _replay_pool(parsed: argparse.Namespace, declared: Replay, report: "Show") -> dict[str, Any]:
     """Put the rows of a published pool in order, pulled first where it is not here."""
-    from pipeline.lock import POOL, place
+    from pipeline.lock import POOL, check_sources, place
     from pipeline.pull import pull
     from pipeline.replay import replay
 
@@ -100,6 +100,7 @@ def _replay_pool(parsed: argparse.Namespace, declared: Replay, report: "Show") -
         raise MixtureError(
             "pool: is not locked", "find out once what there is: ettin-data lock MIXTURE"
         )
+    check_sources(lock, declared)
     pull(lock, declared.folder, parsed.raw, report=report)
     locked = lock.sources[POOL]
     # Sorted, it comes before the shards, which lie deeper.

@@ -9,10 +9,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.amounts import format_bytes
-from pipeline.cli.arguments import Commands, positive, with_json, with_mixture
+from pipeline.cli.arguments import (
+    Commands,
+    load_mixture,
+    lock_path,
+    positive,
+    with_json,
+    with_lock,
+    with_mixture,
+)
 from pipeline.cli.printing import print_json, print_lines, print_table
-from pipeline.mixture import Mixture, Replay, load_declared
-from pipeline.shipped import mixture_path
 
 if TYPE_CHECKING:
     from pipeline.lock import Lock, LockedSource
@@ -27,10 +33,9 @@ def add_commands(commands: Commands) -> None:
     """Add `lock` and `pull`."""
     lock = commands.add_parser(
         "lock",
-        parents=[with_json(), with_mixture()],
+        parents=[with_json(), with_mixture(), with_lock()],
         help="ask every origin of a mixture what it has, and pin it",
     )
-    _add_lock(lock)
     lock.add_argument(
         "--check", action="store_true", help="write nothing; say what is not as it was locked"
     )
@@ -38,10 +43,9 @@ def add_commands(commands: Commands) -> None:
 
     pull = commands.add_parser(
         "pull",
-        parents=[with_json(), with_mixture()],
+        parents=[with_json(), with_mixture(), with_lock()],
         help="bring the locked files of a mixture here",
     )
-    _add_lock(pull)
     pull.add_argument(
         "--sources", metavar="A,B", type=_names, help="only these (default: all of the mixture)"
     )
@@ -58,33 +62,16 @@ def add_commands(commands: Commands) -> None:
     pull.set_defaults(run=_pull)
 
 
-def _add_lock(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--lock",
-        metavar="FILE",
-        type=Path,
-        help="the lock (default: manifests/NAME.lock.json in the current folder)",
-    )
-
-
 def _names(text: str) -> list[str]:
     return text.split(",")
-
-
-def _lock_path(parsed: argparse.Namespace, mixture: Mixture | Replay) -> Path:
-    from pipeline.lock import default_lock_path
-
-    assert mixture.name is not None
-    path: Path | None = parsed.lock
-    return default_lock_path(mixture.name) if path is None else path
 
 
 def _lock(parsed: argparse.Namespace) -> int:
     from pipeline.lock import check_lock, make_lock, read_lock, write_lock
     from pipeline.progress import show_progress
 
-    mixture = load_declared(mixture_path(parsed.mixture), parsed.set)
-    path = _lock_path(parsed, mixture)
+    mixture = load_mixture(parsed)
+    path = lock_path(parsed, mixture)
     if parsed.check:
         lock = read_lock(path)
         with show_progress() as show:
@@ -162,8 +149,8 @@ def _pull(parsed: argparse.Namespace) -> int:
     from pipeline.progress import show_bytes
     from pipeline.pull import look_ahead, pull_missing
 
-    mixture = load_declared(mixture_path(parsed.mixture), parsed.set)
-    lock = read_lock(_lock_path(parsed, mixture))
+    mixture = load_mixture(parsed)
+    lock = read_lock(lock_path(parsed, mixture))
     check_sources(lock, mixture)
     ahead = look_ahead(
         lock,

@@ -44,7 +44,10 @@ class DedupSpec:
     )
     exact: bool = field(
         default=True,
-        metadata=key(Flag(), "Whether texts that are equal but for white space count as one."),
+        metadata=key(
+            Flag(),
+            "Whether texts that differ in white space and composed letters alone count as one.",
+        ),
     )
     minhash: MinHashSpec | None = field(
         default=None,
@@ -56,6 +59,10 @@ class DedupSpec:
 class DecontaminateSpec:
     """Which documents are dropped because they hold texts of an evaluation."""
 
+    algorithm: Literal["ngrams-v1"] = field(
+        default="ngrams-v1",
+        metadata=key(Choice("ngrams-v1"), "Named and frozen way to find texts in others."),
+    )
     path: tuple[str, ...] = field(
         metadata=key(OneOrMany(GLOB), "Glob of files of evaluation texts, relative to this file.")
     )

@@ -85,6 +85,8 @@ class Client:
         self._access_hint = access_hint
         self._patience = patience or Patience()
         self._lock = threading.Lock()
+        # Until then the server has asked to be left alone, by whichever thread.
+        self._quiet_until = 0.0
         self._pool = _pool(origin, self._patience.timeout_seconds)
 
     def json(self, url: str, where: str) -> tuple[Any, str | None]:
@@ -134,6 +136,7 @@ class Client:
 
         Raises: TroubleError, or InputError for a refusal.
         """
+        self._keep_quiet()
         sent = {"Accept-Encoding": "identity", "User-Agent": "ettin-data", **headers}
         if self._token and url.startswith(f"{self._origin}/"):
             sent["Authorization"] = f"Bearer {self._token}"
@@ -155,8 +158,17 @@ class Client:
             return response
         with closing(response):
             if response.status in _TROUBLE or response.status >= 500:
-                raise TroubleError(f"got {response.status}", _asked_wait(response.headers))
+                wait = _asked_wait(response.headers)
+                with self._lock:
+                    self._quiet_until = max(self._quiet_until, time.monotonic() + (wait or 0.0))
+                raise TroubleError(f"got {response.status}", wait)
             raise self._refusal(response, where)
+
+    def _keep_quiet(self) -> None:
+        """Wait for what another thread was told; one's own wait is over by now, or refused."""
+        left = self._quiet_until - time.monotonic()
+        if 0.0 < left <= self._patience.max_wait_seconds:
+            time.sleep(left)
 
     def _refusal(self, response: urllib3.response.BaseHTTPResponse, where: str) -> InputError:
         status, told = response.status, response.headers.get("X-Error-Message", "")

@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 
 from pipeline.ordered import PublishedOrder
 from pipeline.records import Int64Array
-from tests.order_server import Server, serve
+from tests.source_server import Server, serve
 
 STEPS_PER_FILE, FILES_PER_WINDOW = 100, 10
 ROWS_PER_STEP, ROWS_PER_GROUP = 100, 10_000
@@ -43,7 +43,7 @@ def main() -> None:
         write(root, num_steps, options.mean_length)
         print("| layout | steps | row groups, bytes | came, bytes | ratio | requests | seconds |")
         print("|---|---|---|---|---|---|---|")
-        with serve(root) as server:
+        with serve({"org/order": root}) as server:
             os.environ["HF_ENDPOINT"] = server.endpoint
             for layout in ("windows", "one.parquet"):
                 for start in (1, num_steps // 2 + 1, num_steps // 2 + 51, num_steps - 999):

@@ -1,8 +1,8 @@
 """Where things lie in an output folder.
 
-`train/`, `order/`, `provenance/` and `manifest.json` are the product; `validation/` is an output of
-the same form, `dropped/` keeps documents aside, where the mixture asks for them. `.ettin/` holds the
-state of a build under way (what is done, what is being written) and is removed when the manifest is
+`train/`, `order/`, `provenance/` and `manifest.json` are the product. Where the mixture asks for
+them, `validation/` is an output of the same form, and `dropped/` keeps documents aside. `.ettin/`
+holds the state of a build under way (what is done, what is being written) and is removed when the manifest is
 written.
 
 Source of the layout of `train/` and `order/`: the published `jhu-clsp/ettin-extension-data` and

@@ -130,7 +130,7 @@ REFUSED = [
     ("exact: true", "exact: 1"),
     ("algorithm: minhash-v1", "algorithm: minhash"),
     ("num_bands: 10", "num_bands: 0"),
-    ("decontaminate: {algorithm: ngrams-v1, path: [evals/*.jsonl], ", "decontaminate: {algorithm: ngrams-v1, "),
+    ("algorithm: ngrams-v1, path: [evals/*.jsonl], ", "algorithm: ngrams-v1, "),
     ("ngram_words: 11", "ngram_words: 0"),
     ("algorithm: validation-v1", "algorithm: validation"),
     ("fraction: 0.005", "fraction: 2"),

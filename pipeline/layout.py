@@ -2,8 +2,8 @@
 
 `train/`, `order/`, `provenance/` and `manifest.json` are the product. Where the mixture asks for
 them, `validation/` is an output of the same form, and `dropped/` keeps documents aside. `.ettin/`
-holds the state of a build under way (what is done, what is being written) and is removed when the manifest is
-written.
+holds the state of a build under way (what is done, what is being written) and is removed when the
+manifest is written.
 
 Source of the layout of `train/` and `order/`: the published `jhu-clsp/ettin-extension-data` and
 `jhu-clsp/ettin-data-order`.

@@ -276,6 +276,16 @@ def test_what_was_dropped_is_kept_aside_and_counted(built: Built) -> None:
         assert reasons["duplicate_text"] > len(built.sources)
 
 
+@pytest.mark.parametrize(
+    "built",
+    [
+        pytest.param(miniature.PRETRAINING, marks=pytest.mark.slow),
+        pytest.param(miniature.EXTENSION, marks=pytest.mark.slow),
+        miniature.DECAY,
+    ],
+    ids=lambda phase: phase.name,
+    indirect=True,
+)
 def test_another_way_gives_the_same_bytes(built: Built) -> None:
     """One worker, other hashes, nothing pulled ahead or kept, another server of the Hub."""
     made = built.miniature

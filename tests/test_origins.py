@@ -19,7 +19,7 @@ from source_server import Fault, Server, serve
 from strategies import QUICK
 
 from pipeline.digest import sha256_bytes
-from pipeline.errors import InputError, MixtureError
+from pipeline.errors import InputError, MismatchError, MixtureError
 from pipeline.mixture.origin import Origin
 from pipeline.remote import Patience
 from pipeline.sources import open_origin
@@ -685,7 +685,7 @@ def test_a_store_is_listed_and_read_by_ranges(
     assert received(origin, files[0]) == LARGE
     assert received(origin, files[0], 99_999) == LARGE[99_999:]
     store_path(tmp_path, "in/a.jsonl", LARGE + b"!")
-    with pytest.raises(InputError, match=rf"{first}: got 102,401 bytes, (.*\n.*)lock again"):
+    with pytest.raises(MismatchError, match=rf"{first}: got 102,401 bytes, (.*\n.*)lock again"):
         received(origin, files[0])
 
 
@@ -766,7 +766,7 @@ def test_a_bucket_is_listed_and_read_by_ranges(
     # As long, but not the same.
     other.pipe(f"pool/{A}", LARGE[::-1])
     body = bytearray()
-    with pytest.raises(InputError, match=rf"s3://pool/{A}: got 102,400 bytes, etag:"):
+    with pytest.raises(MismatchError, match=rf"s3://pool/{A}: got 102,400 bytes, etag:"):
         origin.receive(file, 0, body.extend)
     assert not body
 
@@ -779,7 +779,7 @@ def test_a_file_that_changes_while_it_is_read_is_refused(
     origin = open_origin(in_pool("a"), HERE)
     [file] = origin.list()
     with pytest.raises(
-        InputError, match=r"s3://pool/a: got 102,400 bytes, etag:(.*\n.*)lock again"
+        MismatchError, match=r"s3://pool/a: got 102,400 bytes, etag:(.*\n.*)lock again"
     ):
         origin.receive(file, 0, lambda piece: bucket.pipe("pool/a", LARGE[::-1]))
 

@@ -388,9 +388,9 @@ order: {{seed: 21, global_batch_size: 16, max_seq_len: 128}}
     part.parent.mkdir(parents=True)
     part.write_bytes(b"all")
     stored.write_bytes(b"two")
-    with pytest.raises(InputError, match=r"a\.jsonl: got 3 bytes, etag:"):
+    with pytest.raises(MismatchError, match=r"a\.jsonl: got 3 bytes, etag:"):
         pull_all(locked, tmp_path, dest)
-    part.unlink()
+    assert part.read_bytes() == b""
     pull_all(make_lock(load(mixture), quiet), tmp_path, dest)
     assert (dest / f"file/localhost{stored}").read_bytes() == b"two"
 

@@ -88,7 +88,12 @@ def _complete(
 
     # Of an ETag only the origin can say whether it still stands for what came, even if all did.
     if resumed < file.num_bytes or is_by_etag(file):
-        opened.receive(file, resumed, keep)
+        try:
+            opened.receive(file, resumed, keep)
+        except MismatchError:
+            # Some of what came may be of the other version, and an ETag would not tell.
+            out.truncate(0)
+            raise
     expected = hasher.digest if is_by_etag(file) else file.digest
     try:
         hasher.check(file.path, expected, "the file has changed upstream: lock again")

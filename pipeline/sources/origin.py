@@ -37,5 +37,6 @@ class OpenOrigin(Protocol):
         """Hand on the bytes of a file from `start` to its end.
 
         After trouble only what is missing is asked for again, after the wait that the server asks
-        for. Raises: InputError, naming the file, when they cannot be had or are of another version.
+        for. Raises: InputError, naming the file, when they cannot be had or are of another version;
+        MismatchError when what was handed on may be of another, too.
         """

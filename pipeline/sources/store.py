@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 from fsspec.core import url_to_fs
 
-from pipeline.errors import InputError, MixtureError
+from pipeline.errors import InputError, MismatchError, MixtureError
 from pipeline.mixture.origin import Origin
 from pipeline.remote import Patience, TroubleError, persist
 from pipeline.sources.origin import OriginFile
@@ -79,8 +79,9 @@ class StoreFiles:
         return tuple(found[path] for path in sorted(found))
 
     def receive(self, file: OriginFile, start: int, keep: Callable[[bytes], None]) -> None:
-        """Hand on the bytes of a file from `start` to its end. Raises: InputError.
+        """Hand on the bytes of a file from `start` to its end.
 
+        Raises: InputError; MismatchError for another version, of which some may have been handed on.
         A store does not say which version a range is of, so it is asked before and after.
         """
         self._check(file)
@@ -163,8 +164,8 @@ def _describe(store: Any, address: str, path: str, info: dict[str, Any]) -> Orig
     return OriginFile(path=address, num_bytes=int(info["size"]), digest=f"etag:{version}")
 
 
-def _changed(where: str, got: str, expected: str) -> InputError:
-    return InputError(
+def _changed(where: str, got: str, expected: str) -> MismatchError:
+    return MismatchError(
         f"{where}: got {got}, expected {expected}",
         "the file at its origin is another one now; lock again to take it as it is",
     )

@@ -68,6 +68,11 @@ def drawn_file(source: str, partition: str) -> str:
     return f"{PROVENANCE}/drawn/{source}/{partition}.parquet"
 
 
+def copies_file(source: str, partition: str) -> str:
+    """Return where it is kept which documents of a partition went, and of what they are copies."""
+    return f"{PROVENANCE}/dropped/{source}/{partition}.parquet"
+
+
 def is_output(path: str) -> bool:
     """Tell whether a path, relative to the output, is of the product and not of the state."""
     return not path.startswith(f"{STATE}/")

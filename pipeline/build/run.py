@@ -94,13 +94,14 @@ def _check_locked(plan: Plan) -> None:
 
 
 def _build(site: Site, plan: Plan, aside: State | None) -> Manifest:
-    sources, evaluation = find_drops(site, prepare(site, plan.sources))
-    records = make_samples(site, sources)
+    corpus = find_drops(site, prepare(site, plan.sources))
+    records = make_samples(site, corpus.sources)
     files = files_of([record for made in records.values() for record in made])
     pool_digest = fingerprint({path: about["sha256"] for path, about in files.items()})
     files.update(write_indexes(site.state, folders_of(records)))
     order, ordered_files = order_samples(site, records, pool_digest)
     files.update(ordered_files)
+    files.update(corpus.files)
     if aside is not None:
         files.update(write_validation(site, aside, records))
     return {
@@ -116,9 +117,9 @@ def _build(site: Site, plan: Plan, aside: State | None) -> Manifest:
         "tokenizer": site.tokenizer.describe(),
         "sources": {
             source.name: describe_source(source, records[source.name], site.mixture_folder)
-            for source in sources
+            for source in corpus.sources
         },
-        "evaluation": evaluation,
+        "evaluation": corpus.evaluation,
         "order": order,
         "files": files,
     }

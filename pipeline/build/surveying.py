@@ -6,9 +6,10 @@ and what the filters dropped are written down for each file, and no filter is as
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -29,7 +30,7 @@ from pipeline.dedup import Contamination, Surveyed
 from pipeline.digest import fingerprint, sha256_file
 from pipeline.errors import DocumentError
 from pipeline.files import publish, save_array
-from pipeline.layout import State
+from pipeline.layout import State, copies_file
 from pipeline.mixture import DecontaminateSpec, MinHashSpec
 from pipeline.mixture.keys import plain
 from pipeline.sources.local import list_files
@@ -130,16 +131,23 @@ def _contamination(path: Path, digest: str, ngram_words: int) -> Contamination:
     return Contamination.load(path, ngram_words)
 
 
-def find_drops(
-    site: Site, sources: Sequence[PreparedSource]
-) -> tuple[list[PreparedSource], dict[str, int] | None]:
-    """Return the sources, each input with the documents to leave out, where any may be.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Corpus:
+    """All documents of a mixture, looked at together."""
 
-    Beside them what the manifest says of the texts of evaluations, if there are any.
-    """
+    sources: list[PreparedSource]
+    """Each input with the documents to leave out, where any may be."""
+    evaluation: dict[str, int] | None = None
+    """What the manifest says of the texts of evaluations, if there are any."""
+    files: dict[str, Any] = field(default_factory=dict)
+    """Files of the output that tell what went, and of what it is a copy."""
+
+
+def find_drops(site: Site, sources: Sequence[PreparedSource]) -> Corpus:
+    """Find the documents that go because of what else there is."""
     mixture = site.mixture
     if mixture.dedup is None and mixture.decontaminate is None:
-        return list(sources), None
+        return Corpus(sources=list(sources))
     evaluation = _read_evaluation(site)
     tasks = _tasks(site, sources)
     records = site.engine.map("survey", survey_partition, tasks)
@@ -152,10 +160,15 @@ def find_drops(
         for task in tasks
     ]
     found = dedup.find_drops(surveyed, mixture.dedup, site.state.scratch)
-    drops = {
-        (task.input.source, task.input.file.partition): _save_drops(site, task, record, drops)
-        for task, record, drops in zip(tasks, records, found, strict=True)
-    }
+    drops: dict[tuple[str, str], Drops] = {}
+    files: dict[str, Any] = {}
+    for task, record, one in zip(tasks, records, found, strict=True):
+        name = task.input.source, task.input.file.partition
+        drops[name] = _save_drops(site, task, record, one)
+        if len(one.rows):
+            path = copies_file(*name)
+            dedup.save_drops(site.state.out / path, site.state.scratch, one)
+            files[path] = describe_file(site.state.out / path)
     with_drops = [
         replace(
             source,
@@ -165,7 +178,7 @@ def find_drops(
         )
         for source in sources
     ]
-    return with_drops, evaluation
+    return Corpus(sources=with_drops, evaluation=evaluation, files=files)
 
 
 def _read_evaluation(site: Site) -> dict[str, int] | None:

@@ -9,7 +9,7 @@ All rules are written down in `docs/dedup.md`.
 
 from pipeline.dedup.decide import find_drops
 from pipeline.dedup.decontaminate import Contamination, Evaluation, read_evaluation, save_ngrams
-from pipeline.dedup.drops import REASONS, Drops, load_reasons, save_drops
+from pipeline.dedup.drops import REASONS, Drops, save_drops
 from pipeline.dedup.survey import Surveyed, save_survey, survey
 
 __all__ = [
@@ -19,7 +19,6 @@ __all__ = [
     "Evaluation",
     "Surveyed",
     "find_drops",
-    "load_reasons",
     "read_evaluation",
     "save_drops",
     "save_ngrams",

@@ -1,7 +1,7 @@
 """Drops: the rows of one file that go, each with its reason and what it is a copy of.
 
 Enters: numbers of rows and files. Leaves: a parquet file that explains itself, with reasons and
-survivors by name; and, read back, the reason of each row, for whoever leaves it out.
+survivors by name.
 """
 
 from collections.abc import Sequence
@@ -41,11 +41,6 @@ class Drops:
     survivor_rows: Uint32Array
     """uint32 [num_drops], its row there; without meaning where there is no file."""
 
-    def counts(self) -> dict[str, int]:
-        """Return how many rows go, by reason; a reason that none has is left out."""
-        found = np.bincount(self.reasons, minlength=len(REASONS)).tolist()
-        return {reason: count for reason, count in zip(REASONS, found, strict=True) if count}
-
 
 def save_drops(path: Path, scratch: Path, drops: Drops) -> None:
     """Publish the drops of one file: row, reason, of_source, of_file, of_row."""
@@ -62,13 +57,6 @@ def save_drops(path: Path, scratch: Path, drops: Drops) -> None:
     )
     with publish(path, scratch) as temporary:
         pq.write_table(table, temporary, compression="zstd", compression_level=3)
-
-
-def load_reasons(path: Path) -> dict[int, str]:
-    """Read what `save_drops` wrote: the reason of each row that goes, by rising row."""
-    table = pq.read_table(path, columns=["row", "reason"])
-    rows, reasons = (table.column(name).to_pylist() for name in ("row", "reason"))
-    return dict(zip(rows, reasons, strict=True))
 
 
 def _names(names: Sequence[str], places: pa.Array) -> pa.Array:

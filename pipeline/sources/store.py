@@ -81,7 +81,7 @@ class StoreFiles:
     def receive(self, file: OriginFile, start: int, keep: Callable[[bytes], None]) -> None:
         """Hand on the bytes of a file from `start` to its end.
 
-        Raises: InputError; MismatchError for another version, of which some may have been handed on.
+        Raises: InputError; MismatchError for another version, some of which may have come.
         A store does not say which version a range is of, so it is asked before and after.
         """
         self._check(file)

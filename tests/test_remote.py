@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -146,6 +147,17 @@ def test_the_wait_that_a_server_asks_for_is_kept(
     assert opened(server, sleeps.patience()).read() == CONTENT
     assert len(sleeps) == 1
     assert low <= sleeps[0] <= high
+
+
+def test_what_one_thread_is_told_to_wait_all_threads_wait(server: Server, sleeps: Sleeps) -> None:
+    file = opened(server, sleeps.patience())
+    server.set_faults([{"kind": "status", "status": 429, "headers": {"Retry-After": "40"}, **READ}])
+    with ThreadPoolExecutor(1) as other:
+        assert other.submit(file.read, 10).result() == CONTENT[:10]
+    assert sleeps == [40.0]
+    assert file.read(10) == CONTENT[10:20]
+    assert 30.0 < sleeps[1] <= 40.0
+    assert len(sleeps) == 2
 
 
 def test_waits_double_and_end(server: Server, sleeps: Sleeps) -> None:

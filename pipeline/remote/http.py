@@ -85,8 +85,8 @@ class Client:
         self._access_hint = access_hint
         self._patience = patience or Patience()
         self._lock = threading.Lock()
-        # Until then the server has asked to be left alone, by whichever thread.
-        self._quiet_until = 0.0
+        # Until when the server has asked to be left alone, and the thread that it told.
+        self._quiet = (0.0, 0)
         self._pool = _pool(origin, self._patience.timeout_seconds)
 
     def json(self, url: str, where: str) -> tuple[Any, str | None]:
@@ -159,16 +159,17 @@ class Client:
         with closing(response):
             if response.status in _TROUBLE or response.status >= 500:
                 wait = _asked_wait(response.headers)
-                with self._lock:
-                    self._quiet_until = max(self._quiet_until, time.monotonic() + (wait or 0.0))
+                if wait is not None:
+                    self._quiet = (time.monotonic() + wait, threading.get_ident())
                 raise TroubleError(f"got {response.status}", wait)
             raise self._refusal(response, where)
 
     def _keep_quiet(self) -> None:
-        """Wait for what another thread was told; one's own wait is over by now, or refused."""
-        left = self._quiet_until - time.monotonic()
-        if 0.0 < left <= self._patience.max_wait_seconds:
-            time.sleep(left)
+        """Wait for what another thread was told; what this one was told it has waited itself."""
+        until, told = self._quiet
+        left = until - time.monotonic()
+        if told != threading.get_ident() and 0.0 < left <= self._patience.max_wait_seconds:
+            self._patience.sleep(left)
 
     def _refusal(self, response: urllib3.response.BaseHTTPResponse, where: str) -> InputError:
         status, told = response.status, response.headers.get("X-Error-Message", "")

@@ -74,7 +74,7 @@ def claim(out: Path, fingerprint: str) -> Iterator[State]:
         try:
             yield state
         except BaseException:
-            if (out / MANIFEST).exists():
+            if (out / MANIFEST).exists() and state.root.exists():
                 # Nothing was begun, or all is done.
                 release(state)
             raise

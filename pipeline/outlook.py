@@ -8,15 +8,18 @@ have no more than is drawn from it.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
+from math import ceil
 from typing import Final
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.errors import InputError
+from pipeline.mixture import Source
 from pipeline.mixture.table import declared_tokens
 from pipeline.plan import Plan, PlannedSource, num_bytes
 from pipeline.sources.partitions import InputFile
+from pipeline.sources.patterns import spell_out
 
 # Prose and code under this tokenizer come to 3.4 to 4.3 bytes of text a token.
 _TEXT_BYTES_PER_TOKEN: Final = 4
@@ -25,8 +28,6 @@ _TEXT_BYTES_PER_TOKEN: Final = 4
 _EXPANSION: Final = {"gz": 3, "zst": 3, "zstd": 3, "parquet": 2}
 # Ordered rows take about 1.5 bytes a token, provenance 30 bytes a row of some 600 tokens.
 _ORDERED_BYTES_PER_TOKEN: Final = Fraction(155, 100)
-# A listing of the Hub has so many files to the page.
-_FILES_PER_PAGE: Final = 1000
 
 BYTES_PER_SECOND: Final = 125_000_000
 """What comes over a line of 1 Gbit/s."""
@@ -56,6 +57,8 @@ class SourceOutlook:
     """Size of the files as they are stored; a guess where nobody has looked."""
     download_bytes: int
     """What of it is not on this machine."""
+    num_requests: int
+    """One a file that is not."""
     num_documents: int | None
     """Rows, where the origin tells them."""
     available_tokens: int
@@ -64,6 +67,8 @@ class SourceOutlook:
     """The budget, or what `all` or `epochs` come to."""
     is_sampled: bool
     """Whether all of its chunks lie on disk until some are drawn."""
+    is_short: bool
+    """Whether it seems to have less than is asked of it, repetitions included."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -77,7 +82,7 @@ class Outlook:
     download_bytes: int
     """What has to come."""
     num_requests: int
-    """One a file, and one for each page of a listing."""
+    """One a file that has to come."""
     raw_bytes: int
     """What lies in the folder of pulled files; with `--no-keep-raw` next to nothing."""
     chunk_bytes: int
@@ -94,18 +99,14 @@ class Outlook:
 
 def look_ahead(plan: Plan, workers: int) -> Outlook:
     """Say what a build would read, write and take; guesses are from sizes alone."""
-    scale = plan.mixture.scale
-    sources = [
-        _look_at(planned, int(scale * (declared_tokens(planned.source) or 0)))
-        for planned in plan.sources
-    ]
+    sources = [_look_at(planned, plan.mixture.scale) for planned in plan.sources]
     item_bytes = {"uint16": 2, "uint32": 4}[plan.mixture.shards.dtype]
     download = sum(one.download_bytes for one in sources)
     raw = sum(one.input_bytes for one in sources)
     read = sum(one.available_tokens for one in sources)
     drawn = sum(one.drawn_tokens for one in sources)
     sampled = sum(one.available_tokens for one in sources if one.is_sampled)
-    num_requests = _num_requests(plan)
+    num_requests = sum(one.num_requests for one in sources)
     output = int(drawn * (item_bytes + _ORDERED_BYTES_PER_TOKEN))
     chunk_bytes = sampled * item_bytes
     pull_seconds = max(download / BYTES_PER_SECOND, num_requests * 300 / REQUESTS_PER_5_MINUTES)
@@ -128,35 +129,53 @@ def look_ahead(plan: Plan, workers: int) -> Outlook:
     )
 
 
-def _look_at(planned: PlannedSource, expected: int | None) -> SourceOutlook:
-    """Say what is known of a source; `expected`: what is asked of it or is said to be there."""
+def _look_at(planned: PlannedSource, scale: Fraction) -> SourceOutlook:
+    """Say what is known of a source."""
     source, ask, files = planned.source, planned.ask, planned.files
     if isinstance(source.tokens, int):
         asked = f"{source.tokens:,} tokens"
     else:
         asked = "all" if source.epochs is None else f"{source.epochs} epochs"
     if files is None:
-        # What is drawn must at least be there.
-        available = int((expected or 0) / max(source.epochs or 1, 1))
+        available, num_files = _guess_unlocked(source, scale)
         stored = available * _TEXT_BYTES_PER_TOKEN // _EXPANSION["gz"]
-        missing = stored
+        missing, num_requests = stored, num_files or 1
     else:
         sizes = {file: num_bytes(file) for file in files}
-        available, stored = _guess_tokens(sizes), sum(sizes.values())
-        missing = sum(size for file, size in sizes.items() if not file.path.exists())
+        num_files, available, stored = len(files), _guess_tokens(sizes), sum(sizes.values())
+        away = [size for file, size in sizes.items() if not file.path.exists()]
+        missing, num_requests = sum(away), len(away)
     drawn = int(available * ask.epochs) if ask.tokens is None and ask.epochs else ask.tokens
     return SourceOutlook(
         source=source.name,
         category=source.category,
         asked=asked,
-        num_files=None if files is None else len(files),
+        num_files=num_files,
         input_bytes=stored,
         download_bytes=missing,
+        num_requests=num_requests,
         num_documents=_num_documents(planned),
         available_tokens=available,
         drawn_tokens=drawn or 0,
         is_sampled=planned.is_sampled,
+        is_short=files is not None
+        and ask.tokens is not None
+        and ask.tokens > available * ask.max_repetition,
     )
+
+
+def _guess_unlocked(source: Source, scale: Fraction) -> tuple[int, int | None]:
+    """Return the tokens and the number of the files that nobody has looked at yet.
+
+    What is drawn must at least be there. A miniature reads twice its part, and no less than a file.
+    """
+    whole = int((declared_tokens(source) or 0) / max(source.epochs or 1, 1))
+    is_listed = source.origin.url is None or any("*" in url for url in source.origin.url)
+    num_files = None if is_listed else sum(len(spell_out(url)) for url in source.origin.url or ())
+    if scale >= 1:
+        return whole, num_files
+    part = min(max(2 * scale, Fraction(1, num_files or 10**9)), Fraction(1))
+    return int(whole * part), num_files and ceil(part * num_files)
 
 
 def _guess_tokens(sizes: Mapping[InputFile, int]) -> int:
@@ -184,16 +203,3 @@ def _count_rows(file: InputFile) -> int | None:
                 f"{file.declared}: broken parquet: {error}", "pull the file again"
             ) from error
     return 1 if file.kind.startswith(".txt") else None
-
-
-def _num_requests(plan: Plan) -> int:
-    """Return how many requests a pull makes: one a missing file, and those of the listings."""
-    count = 0
-    for planned in plan.sources:
-        missing = [file for file in planned.files or () if not file.path.exists()]
-        count += len(missing)
-        if planned.source.origin.hub is not None:
-            count += 1 + -(-len(planned.files or ()) // _FILES_PER_PAGE)
-        elif planned.source.origin.url is not None:
-            count += len(planned.files or ())
-    return count

@@ -4,20 +4,34 @@ The pool is read and never written to. What comes out is an output like that of 
 shards of its own.
 """
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.claim import claim, finish, unpack_manifest
-from pipeline.digest import fingerprint, sha256_file
+from pipeline.digest import fingerprint, sha256_bytes, sha256_file
 from pipeline.engine import Report, open_engine
 from pipeline.errors import InputError
+from pipeline.layout import RAW
+from pipeline.lock import POOL, Lock, check_file, check_tokenizer, lock_bytes, place
 from pipeline.manifest import FORMAT, Manifest
 from pipeline.mixture import Replay
 from pipeline.ordering.pool import order_pool
 from pipeline.ordering.stage import default_memory_bytes
 from pipeline.shards.mds import INDEX_NAME
 from pipeline.shards.pool import Pool
+from pipeline.sources.origin import OriginFile
 from pipeline.tokenizer import load
 from pipeline.version import VERSION
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LockedFile:
+    """One file of a pool, and what it must be."""
+
+    path: Path
+    """Where it lies."""
+    file: OriginFile
+    """As locked."""
 
 
 def replay(
@@ -25,6 +39,8 @@ def replay(
     out: Path,
     declared: Replay,
     *,
+    lock: Lock | None = None,
+    raw: Path = RAW,
     workers: int,
     scheduler: str | None,
     report: Report,
@@ -32,7 +48,8 @@ def replay(
 ) -> Manifest:
     """Write the rows of a pool in order into a folder; return its manifest, also written there.
 
-    `memory_bytes`: as for `build`.
+    `lock`: what is insisted on of the pool's files and the tokenizer. `raw`: the folder of pulled
+    files. `memory_bytes`: as for `build`.
 
     Raises: PipelineError of the kind that says what to do next; then nothing half-written is left,
     and another run goes on from what is done.
@@ -48,14 +65,20 @@ def replay(
         declared.tokenizer.name,
         add_prefix_space=declared.tokenizer.add_prefix_space,
         revision=declared.tokenizer.revision,
-        folder=Path.cwd(),
+        folder=declared.folder,
     )
+    if lock is not None:
+        check_tokenizer(lock.tokenizer, tokenizer.digest)
     identity = fingerprint(declaration)
     with claim(out.absolute(), identity) as state:
         with open_engine(workers, scheduler, report) as engine:
             unpack_manifest(state)
+            if lock is not None:
+                engine.map("check the pool", check_locked, _locked_files(lock, declared, raw))
             memory = default_memory_bytes() if memory_bytes is None else memory_bytes
-            order, files = order_pool(state, engine, pool, declared, tokenizer, identity, memory)
+            order, files = order_pool(
+                state, engine, pool, declared, tokenizer, identity, identity, memory
+            )
         manifest = {
             "format": FORMAT,
             "code": f"ettin-data {VERSION}",
@@ -65,9 +88,31 @@ def replay(
                 "declaration": declaration,
                 "overrides": list(declared.overrides),
             },
+            "lock": None if lock is None else sha256_bytes(lock_bytes(lock)),
             "tokenizer": tokenizer.describe(),
             "sources": {},
             "order": order,
             "files": files,
         }
         return finish(state, manifest)
+
+
+def pool_folder(lock: Lock, declared: Replay, raw: Path) -> Path:
+    """Return where the pool of a replay lies, once it is pulled."""
+    locked = lock.sources[POOL]
+    # It names the shards, which lie deeper.
+    index = min(locked.files, key=lambda file: file.path.count("/"))
+    return place(raw, declared.folder, locked, index).parent
+
+
+def check_locked(task: LockedFile) -> None:
+    """Insist that a file is as it was locked. Raises: MismatchError."""
+    check_file(task.path, task.file)
+
+
+def _locked_files(lock: Lock, declared: Replay, raw: Path) -> list[LockedFile]:
+    locked = lock.sources[POOL]
+    return [
+        LockedFile(path=place(raw, declared.folder, locked, file).absolute(), file=file)
+        for file in locked.files
+    ]

@@ -211,7 +211,7 @@ def test_a_budget_beyond_the_source_is_refused_with_both_ways_out() -> None:
         "raise sources.books.max_repetition to 2, or lower sources.books.tokens to 9,100,000",
     )
     assert refusal(ask_for(12_400_000, Fraction(2)), 4_550_000) == (
-        "sources.books.tokens: needs 12,400,000 tokens, has 4,550,000 at max_repetition 2",
+        "sources.books.tokens: needs 12,400,000 tokens, has 9,100,000 at max_repetition 2",
         "raise sources.books.max_repetition to 3, or lower sources.books.tokens to 9,100,000",
     )
 
@@ -219,7 +219,7 @@ def test_a_budget_beyond_the_source_is_refused_with_both_ways_out() -> None:
 def test_a_refusal_at_a_scale_speaks_in_the_numbers_of_the_mixture() -> None:
     found = budgets(mixture({"wiki": {"epochs": Fraction(2), "expected": 7300}}, Fraction(1, 10)))
     assert refusal(found["wiki"], 303) == (
-        "sources.wiki.expected: needs 730 tokens at scale 1/10, has 303 at epochs 2",
+        "sources.wiki.expected: needs 730 tokens at scale 1/10, has 606 at epochs 2",
         "raise sources.wiki.epochs to 3, or lower sources.wiki.expected to 6,060",
     )
 

@@ -111,8 +111,8 @@ def test_what_a_build_takes_follows_from_sizes_and_rates(tmp_path: Path) -> None
     assert (far.drawn_tokens, near.drawn_tokens) == (300_000_000, 1000)
     assert (far.is_sampled, near.is_sampled) == (True, False)
     assert told.download_bytes == 10 * GIGABYTE
-    # One a file, one for the commit, one for a page of the listing.
-    assert told.num_requests == 12
+    assert told.num_requests == 10
+    assert not far.is_short
     assert told.chunk_bytes == 2 * far.available_tokens
     assert told.pull_hours == pytest.approx(10 * GIGABYTE / outlook.BYTES_PER_SECOND / 3600)
     seconds = (7_500_000_000 + 1000) * 4 / outlook.TEXT_BYTES_PER_CORE_SECOND
@@ -128,7 +128,7 @@ def test_what_is_pulled_already_is_not_counted_again(tmp_path: Path) -> None:
     first.touch()
     told = outlook.look_ahead(plan, workers=1)
     assert told.download_bytes == 2 * GIGABYTE
-    assert told.num_requests == 4
+    assert told.num_requests == 2
 
 
 def test_before_it_is_locked_a_phase_is_guessed_from_its_tokens(tmp_path: Path) -> None:
@@ -139,3 +139,19 @@ def test_before_it_is_locked_a_phase_is_guessed_from_its_tokens(tmp_path: Path) 
     assert (books.available_tokens, books.drawn_tokens) == (5_250_000_000, 10_500_000_000)
     assert told.output_bytes > 76_300_000_000 * 2
     assert told.download_bytes > 0
+
+
+def test_a_miniature_that_is_not_locked_reads_whole_files(tmp_path: Path) -> None:
+    phase = replace(load(mixture_path("ettin-pretraining")), scale=Fraction(1, 10**6))
+    told = outlook.look_ahead(make_plan(phase, None, tmp_path), workers=64)
+    books = next(one for one in told.sources if one.source == "books")
+    # One of three files of 5.3B tokens, for 5,300 of them.
+    assert books.num_files == 1
+    assert books.available_tokens == 5_300_000_000 // 3
+    assert books.drawn_tokens == 5300
+
+
+def test_a_source_that_seems_too_small_is_told_ahead(tmp_path: Path) -> None:
+    told = outlook.look_ahead(make_plan(mixture(tmp_path), lock(1, 10**8), tmp_path), workers=1)
+    # 75M by its size; 500M is what no text can exceed.
+    assert [one.is_short for one in told.sources] == [True, False]

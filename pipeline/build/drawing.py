@@ -60,6 +60,8 @@ class DrawTask:
     """The source that the partition belongs to."""
     key: str
     """Fingerprint of all that decides the bytes, but for the bytes of the source's inputs."""
+    together: str
+    """Fingerprint of all inputs from which the draw was decided."""
     chunks: Record
     """The record of the partition's chunks."""
     validation: BoolArray
@@ -120,6 +122,7 @@ def draw_partition(task: DrawTask) -> Record:
         **task.chunks,
         "task": _name(source, partition),
         "key": task.key,
+        "together": task.together,
         "folder": task.folder,
         "tokens": {
             **task.chunks["tokens"],

@@ -19,6 +19,10 @@ def order_samples(
     mixture, spec = site.mixture, site.mixture.order
     made = [(source, record) for source, part in sorted(records.items()) for record in part]
     num_samples = sum(record["chunks"]["drawn"] for _, record in made)
+    batch_size = spec.global_batch_size
+    if mixture.scale < 1:
+        # Of a miniature something is left, too: fewer rows than a step has are one step.
+        batch_size = min(batch_size, max(num_samples, 1))
     key = {
         "version": VERSION,
         "pool": pool_digest,
@@ -35,8 +39,8 @@ def order_samples(
         order=OrderKey(
             algorithm=spec.algorithm, num_samples=num_samples, seed=spec.seed, epoch=spec.epoch
         ),
-        batch_size=spec.global_batch_size,
-        num_rows=num_samples // spec.global_batch_size * spec.global_batch_size,
+        batch_size=batch_size,
+        num_rows=num_samples // batch_size * batch_size,
         view=spec.view,
         cls_id=site.tokenizer.cls_id,
         sep_id=site.tokenizer.sep_id,

@@ -42,7 +42,7 @@ def prepare(site: Site, sources: Sequence[PlannedSource]) -> list[PreparedSource
 
 def _prepare(site: Site, planned: PlannedSource) -> PreparedSource:
     source, locked = planned.source, planned.locked
-    decoding = _decoding(site, planned, source.origin.decode)
+    decoding, decoder = _decoding(site, planned, source.origin.decode)
     at_origin = {declared(locked, file): file for file in locked.files} if locked else {}
     assert planned.files is not None
     inputs = tuple(
@@ -53,6 +53,7 @@ def _prepare(site: Site, planned: PlannedSource) -> PreparedSource:
             filters=source.filters,
             folder=site.mixture_folder,
             decoding=decoding,
+            decoder=decoder,
             locked=None
             if locked is None
             else Locked(
@@ -66,15 +67,20 @@ def _prepare(site: Site, planned: PlannedSource) -> PreparedSource:
     return PreparedSource(planned=planned, inputs=inputs)
 
 
-def _decoding(site: Site, planned: PlannedSource, spec: DecodeSpec | None) -> Decoding | None:
-    """Put the tokenizer that decodes a source's rows where the workers find it."""
+def _decoding(
+    site: Site, planned: PlannedSource, spec: DecodeSpec | None
+) -> tuple[Decoding | None, str | None]:
+    """Put the tokenizer that decodes a source's rows where the workers find it, with its sha256."""
     if spec is None:
-        return None
-    data = read_json(spec.tokenizer, spec.revision, site.mixture_folder)
+        return None, None
+    locked = None if planned.locked is None else planned.locked.tokenizer
+    # Where the mixture names no commit, the lock has pinned one.
+    revision = spec.revision if locked is None else locked.revision
+    data = read_json(spec.tokenizer, revision, site.mixture_folder)
     digest = sha256_bytes(data)
-    if planned.locked is not None and planned.locked.tokenizer is not None:
-        check_tokenizer(planned.locked.tokenizer, digest)
+    if locked is not None:
+        check_tokenizer(locked, digest)
     path = site.state.decoder(digest)
     with publish(path, site.state.scratch) as temporary:
         temporary.write_bytes(data)
-    return Decoding(tokenizer=path, cleans_up=spec.clean_up)
+    return Decoding(tokenizer=path, cleans_up=spec.clean_up), digest

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.digest import sha256_file
-from pipeline.errors import DocumentError
+from pipeline.errors import DocumentError, InputError
 from pipeline.filters import Dropped, identify, make_filters
 from pipeline.layout import State
 from pipeline.lock import check_file
@@ -78,6 +78,8 @@ class Input:
     """The mixture's, against which the files of filters are read, absolute."""
     decoding: Decoding | None = None
     """How rows of ids become text."""
+    decoder: str | None = None
+    """sha256 of the tokenizer by which they do."""
     locked: Locked | None = None
     """What the file must be, where the mixture is locked."""
     drops: Drops | None = None
@@ -89,6 +91,7 @@ class Input:
             "input": self.file.declared,
             "locked": self.locked and self.locked.file.digest,
             "origin": plain(self.origin),
+            "decoder": self.decoder,
             "filters": [plain(one) for one in self.filters],
             "filters_made_of": identify(self.filters, self.folder),
             "drops": self.drops and [self.drops.digest, list(self.drops.reasons)],
@@ -115,7 +118,9 @@ def is_same_input(task: Input, recorded: Mapping[str, Any]) -> bool:
     """
     if task.locked is not None and not task.locked.is_kept:
         return bool(task.locked.file.digest == recorded["locked"])
-    return bool(sha256_file(task.file.path) == recorded["sha256"])
+    # Of one that is gone, whoever reads it says so.
+    path = task.file.path
+    return path.is_file() and bool(sha256_file(path) == recorded["sha256"])
 
 
 class Reading:
@@ -143,8 +148,14 @@ class Reading:
                 id_field=task.origin.id,
                 decoding=task.decoding,
             )
-            for block in reader.blocks(self._on_bad):
-                yield keep(block)
+            try:
+                for block in reader.blocks(self._on_bad):
+                    yield keep(block)
+            except InputError:
+                # What is broken may be so because it is not what was locked, which says more.
+                if task.locked is not None:
+                    check_file(path, task.locked.file)
+                raise
             self.sha256, self.num_bytes = reader.sha256, path.stat().st_size
             self.num_rows = reader.num_rows
             if task.locked is not None and task.locked.file.digest != f"sha256:{self.sha256}":

@@ -6,6 +6,7 @@ list of tasks from files to files; what an earlier run made and still stands is 
 
 import uuid
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 from pipeline.build.balance import describe_source
@@ -54,9 +55,11 @@ def build(
     Raises: PipelineError of the kind that says what to do next; then nothing half-written is left,
     and another run goes on from what is done.
     """
+    # Workers may have been started in another folder.
+    mixture, raw = replace(mixture, folder=mixture.folder.absolute()), raw.absolute()
     plan = make_plan(mixture, lock, raw)
     _check_locked(plan)
-    folder = mixture.folder.absolute()
+    folder = mixture.folder
     tokenizer = load_tokenizer(mixture.tokenizer, folder)
     if plan.lock is not None:
         check_tokenizer(plan.lock.tokenizer, tokenizer.digest)

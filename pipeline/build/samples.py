@@ -6,7 +6,7 @@ all that was written.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Protocol, TypeVar
 
@@ -98,13 +98,14 @@ def _partition_tasks(site: Site, source: PreparedSource) -> list[PartitionTask]:
 def _standing_draws(site: Site, sources: Sequence[PreparedSource]) -> dict[str, list[Record]]:
     """Return the earlier draws of those sources of which every partition still stands.
 
-    Where documents are set aside, all sources decide together which, so all must stand.
+    What is decided together must have been decided from the same inputs, and stands as a whole.
     """
+    keys = {source.name: _draw_key(site, source) for source in sources}
     tasks = [
         StandingTask(
             out=site.state.out,
             input=one,
-            key=_draw_key(site, source),
+            key=keys[source.name],
             cls_id=site.tokenizer.cls_id,
             sep_id=site.tokenizer.sep_id,
         )
@@ -112,13 +113,33 @@ def _standing_draws(site: Site, sources: Sequence[PreparedSource]) -> dict[str, 
         for one in source.inputs
     ]
     found = _by_source(tasks, site.engine.map("look for draws", standing_draw, tasks))
-    standing = {
+    whole = {
         name: [record for record in records if record is not None]
         for name, records in found.items()
         if None not in records
     }
-    is_whole = len(standing) == len(sources)
-    return standing if is_whole or site.mixture.validation is None else {}
+    if site.mixture.validation is not None and len(whole) < len(sources):
+        return {}
+    together = _together(site, whole)
+    return {
+        name: records
+        for name, records in whole.items()
+        if all(record["together"] == together[name] for record in records)
+    }
+
+
+def _together(site: Site, records: Mapping[str, Sequence[Record]]) -> dict[str, str]:
+    """Return, by source, the fingerprint of the inputs from which its draws are decided.
+
+    Those of the source; where documents are set aside, those of all sources.
+    """
+    inputs = {
+        name: sorted([one["partition"], one["input"]["sha256"]] for one in made)
+        for name, made in records.items()
+    }
+    if site.mixture.validation is not None:
+        return dict.fromkeys(inputs, fingerprint(inputs))
+    return {name: fingerprint(of_source) for name, of_source in inputs.items()}
 
 
 def _draw_tasks(
@@ -132,17 +153,22 @@ def _draw_tasks(
         }
         for source in sources
     }
-    aside = set_aside(site, tables, {one.name: chunked[one.name] for one in sources})
+    records = {one.name: chunked[one.name] for one in sources}
+    aside = set_aside(site, tables, records)
+    together = _together(site, records)
     return [
         task
         for one in sources
-        for task in _draws_of(site, one, chunked[one.name], tables[one.name], aside[one.name])
+        for task in _draws_of(
+            site, one, together[one.name], records[one.name], tables[one.name], aside[one.name]
+        )
     ]
 
 
 def _draws_of(
     site: Site,
     source: PreparedSource,
+    together: str,
     records: list[Record],
     tables: dict[str, Table],
     aside: dict[str, BoolArray],
@@ -150,14 +176,20 @@ def _draws_of(
     lengths = {
         name: table["length"].astype(np.int64)[~aside[name]] for name, table in tables.items()
     }
-    drawn = sample.draw_source(source.planned.ask, lengths, site.mixture.sample)
+    spec = site.mixture.sample
+    if site.mixture.scale < 1:
+        # A whole file would be more than all of a miniature.
+        spec = replace(spec, algorithm="keyed-v1")
+    drawn = sample.draw_source(source.planned.ask, lengths, spec)
+    key = _draw_key(site, source)
     by_partition = {record["partition"]: record for record in records}
     return [
         DrawTask(
             out=site.state.out,
             folder=source.planned.folder(one.file, site.mixture),
             source=source.name,
-            key=_draw_key(site, source),
+            key=key,
+            together=together,
             chunks=by_partition[one.file.partition],
             validation=aside[one.file.partition],
             num_repetitions=drawn.num_repetitions,

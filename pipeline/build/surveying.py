@@ -36,6 +36,7 @@ from pipeline.mixture.keys import plain
 from pipeline.sources.local import list_files
 from pipeline.sources.read import Reader
 from pipeline.task import Record, describe_file, load_standing, save_record
+from pipeline.version import VERSION
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -67,6 +68,7 @@ class SurveyTask:
         """Fingerprint of all that decides the survey, but for the bytes of the input."""
         return fingerprint(
             {
+                "version": VERSION,
                 "input": self.input.declaration(),
                 "minhash": plain(self.minhash),
                 "ngrams": [self.ngrams_digest, self.ngram_words],
@@ -159,7 +161,9 @@ def find_drops(site: Site, sources: Sequence[PreparedSource]) -> Corpus:
         )
         for task in tasks
     ]
-    found = dedup.find_drops(surveyed, mixture.dedup, site.state.scratch)
+    found = dedup.find_drops(
+        surveyed, mixture.dedup, site.state.scratch, memory_bytes=site.memory_bytes // 4
+    )
     drops: dict[tuple[str, str], Drops] = {}
     files: dict[str, Any] = {}
     for task, record, one in zip(tasks, records, found, strict=True):
@@ -199,13 +203,14 @@ def _read_evaluation(site: Site) -> dict[str, int] | None:
 def _tasks(site: Site, sources: Sequence[PreparedSource]) -> list[SurveyTask]:
     mixture = site.mixture
     ngrams = None if mixture.decontaminate is None else site.state.evaluation
+    ngrams_digest = None if ngrams is None else sha256_file(ngrams)
     return [
         SurveyTask(
             out=site.state.out,
             input=one,
             minhash=None if mixture.dedup is None else mixture.dedup.minhash,
             ngrams=ngrams,
-            ngrams_digest=None if ngrams is None else sha256_file(ngrams),
+            ngrams_digest=ngrams_digest,
             ngram_words=mixture.decontaminate.ngram_words if mixture.decontaminate else 0,
             skips_bad=mixture.on_error == "skip",
         )

@@ -51,6 +51,7 @@ def write_validation(site: Site, state: State, records: dict[str, list[Record]])
         declared,
         site.tokenizer,
         fingerprint([declared.declaration(), files]),
+        validation_identity(site.mixture),
         site.memory_bytes,
     )
     manifest = {

@@ -3,6 +3,8 @@
 import argparse
 import sys
 import time
+from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +25,9 @@ from pipeline.mixture import Replay, load_replay
 
 if TYPE_CHECKING:
     from pipeline.progress import Show
+
+# Published amounts are given to a tenth of a billion, a fiftieth of the smallest but one.
+_TOLERANCE = Fraction(2, 100)
 
 
 def add_commands(commands: Commands) -> None:
@@ -91,10 +96,15 @@ def _build(parsed: argparse.Namespace) -> int:
 
 def _replay_pool(parsed: argparse.Namespace, declared: Replay, report: "Show") -> dict[str, Any]:
     """Put the rows of a published pool in order, pulled first where it is not here."""
-    from pipeline.lock import POOL, check_sources, place
+    from pipeline.lock import check_sources
     from pipeline.pull import pull
-    from pipeline.replay import replay
+    from pipeline.replay import pool_folder, replay
 
+    if parsed.no_keep_raw:
+        raise MixtureError(
+            "--no-keep-raw: got it for a pool, whose rows are read in another order than they lie",
+            "leave it out",
+        )
     lock = find_lock(parsed, declared)
     if lock is None:
         raise MixtureError(
@@ -102,13 +112,12 @@ def _replay_pool(parsed: argparse.Namespace, declared: Replay, report: "Show") -
         )
     check_sources(lock, declared)
     pull(lock, declared.folder, parsed.raw, report=report)
-    locked = lock.sources[POOL]
-    # Sorted, it comes before the shards, which lie deeper.
-    index = min(locked.files, key=lambda file: file.path.count("/"))
     return replay(
-        place(parsed.raw, declared.folder, locked, index).parent,
+        pool_folder(lock, declared, parsed.raw),
         parsed.out,
         declared,
+        lock=lock,
+        raw=parsed.raw,
         workers=parsed.workers,
         scheduler=parsed.scheduler,
         report=report,
@@ -124,6 +133,8 @@ def _print_made(
         return
     if manifest["sources"]:
         _print_sources(manifest)
+    for warning in _warnings(manifest):
+        print(f"warning: {warning}", file=sys.stderr)
     order = manifest["order"]
     print(
         f"{parsed.out}: {order['num_steps']:,} steps of {order['num_rows']:,} rows, "
@@ -133,21 +144,45 @@ def _print_made(
     print(f"{done} in {seconds:.1f} s", file=sys.stderr)
 
 
+def _warnings(manifest: dict[str, Any]) -> Iterator[str]:
+    """Yield what is not as a mixture says, though nothing of it is wrong by itself."""
+    is_miniature = Fraction(manifest["mixture"]["declaration"].get("scale", 1)) < 1
+    for name, source in manifest["sources"].items():
+        tokens, expected = source["tokens"], source["budget"]["expected"]
+        # What is set aside was expected, too.
+        came = source["budget"]["asked"] + tokens["validation"]
+        if not tokens["written"]:
+            yield f"sources.{name}: came to no tokens, of {source['documents']['in']:,} documents"
+        elif expected and not is_miniature and abs(came - expected) > _TOLERANCE * expected:
+            yield f"sources.{name}: came to {came:,} tokens, expected {expected:,}"
+    order = manifest["order"]
+    if not order["num_steps"]:
+        yield (
+            f"order: {order['num_samples']:,} rows make no step; lower it with "
+            "--set order.global_batch_size=16"
+        )
+
+
 def _print_sources(manifest: dict[str, Any]) -> None:
     from rich.table import Table
 
     table = Table("source", box=None)
-    for heading in ("documents", "dropped", "chunks", "tokens", "discarded", "drawn"):
+    headings = ("documents", "dropped", "tokens", "discarded", "validation", "available", "asked",
+                "drawn", "repeated")  # fmt: skip
+    for heading in headings:
         table.add_column(heading, justify="right")
     for name, source in manifest["sources"].items():
-        documents, tokens = source["documents"], source["tokens"]
+        documents, tokens, budget = source["documents"], source["tokens"], source["budget"]
         numbers = (
             documents["kept"],
             documents["in"] - documents["kept"],
-            source["chunks"]["drawn"],
             tokens["in"],
             tokens["discarded"],
-            tokens["drawn"],
+            tokens["validation"],
+            budget["available"],
+            budget["asked"],
+            budget["drawn"],
+            budget["repeated"],
         )
         table.add_row(name, *(f"{number:,}" for number in numbers))
     print_table(table)

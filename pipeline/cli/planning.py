@@ -142,6 +142,12 @@ def _print_summary(mixture: Mixture, outlook: "Outlook", workers: int) -> None:
             f"not locked yet: {', '.join(outlook.unlocked)}; their sizes are guessed from their "
             f"tokens, and what is only drawn from is larger: ettin-data lock {mixture.name}"
         )
+    for one in outlook.sources:
+        if one.is_short:
+            print(
+                f"warning: sources.{one.source}: asks for {format_tokens(one.drawn_tokens)} "
+                f"tokens, and by its size has about {format_tokens(one.available_tokens)}"
+            )
     sizes = (outlook.raw_bytes, outlook.chunk_bytes, outlook.output_bytes)
     raw, chunks, output = (format_bytes(size) for size in sizes)
     print_lines(

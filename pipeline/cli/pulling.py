@@ -19,14 +19,14 @@ from pipeline.cli.arguments import (
     with_mixture,
 )
 from pipeline.cli.printing import print_json, print_lines, print_table
+from pipeline.layout import RAW
+from pipeline.mixture import Mixture
 
 if TYPE_CHECKING:
     from pipeline.lock import Lock, LockedSource
     from pipeline.pull import Ahead, Pulled
 
 _MOST_TOLD = 20
-# What a good line of a machine in the cloud carries.
-_USUAL_BYTES_PER_SECOND = 125_000_000
 
 
 def add_commands(commands: Commands) -> None:
@@ -44,7 +44,7 @@ def add_commands(commands: Commands) -> None:
     pull = commands.add_parser(
         "pull",
         parents=[with_json(), with_mixture(), with_lock()],
-        help="bring the locked files of a mixture here",
+        help="bring the locked files of a mixture here; of a miniature, those that it needs",
     )
     pull.add_argument(
         "--sources", metavar="A,B", type=_names, help="only these (default: all of the mixture)"
@@ -56,7 +56,7 @@ def add_commands(commands: Commands) -> None:
         "--dest",
         metavar="DIR",
         type=Path,
-        default=Path("raw"),
+        default=RAW,
         help="folder of pulled files, which mixtures may share (default: raw)",
     )
     pull.set_defaults(run=_pull)
@@ -146,14 +146,17 @@ def _plain(source: "LockedSource") -> dict[str, Any]:
 
 def _pull(parsed: argparse.Namespace) -> int:
     from pipeline.lock import check_sources, read_lock
+    from pipeline.plan import make_plan
     from pipeline.progress import show_bytes
     from pipeline.pull import look_ahead, pull_missing
 
     mixture = load_mixture(parsed)
     lock = read_lock(lock_path(parsed, mixture))
     check_sources(lock, mixture)
+    needed = make_plan(mixture, lock, parsed.dest).lock if isinstance(mixture, Mixture) else lock
+    assert needed is not None
     ahead = look_ahead(
-        lock,
+        needed,
         mixture.folder,
         parsed.dest,
         sources=parsed.sources,
@@ -168,8 +171,10 @@ def _pull(parsed: argparse.Namespace) -> int:
 
 
 def _ahead(ahead: "Ahead") -> str:
+    from pipeline.outlook import BYTES_PER_SECOND
+
     num_bytes = ahead.num_bytes_missing
-    minutes = num_bytes / _USUAL_BYTES_PER_SECOND / 60
+    minutes = num_bytes / BYTES_PER_SECOND / 60
     return (
         f"{ahead.dest}: {len(ahead.missing):,} of {len(ahead.wanted):,} files to pull, "
         f"{format_bytes(num_bytes)} in at least {len(ahead.missing):,} requests, "

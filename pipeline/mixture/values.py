@@ -247,7 +247,9 @@ class Mixture:
     scale: Fraction = field(
         default=Fraction(1),
         metadata=key(
-            Ratio(), "Factor of every budget, in whole tokens, for a miniature such as 1/1000000."
+            Ratio(),
+            "Factor of every budget, in whole tokens, for a miniature such as 1/1000000. One below "
+            "1 reads a part of the files, draws by keyed-v1, and makes one step of what is less.",
         ),
     )
     phase: str = field(

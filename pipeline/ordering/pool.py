@@ -32,11 +32,13 @@ def order_pool(
     declared: Replay,
     tokenizer: Tokenizer,
     identity: str,
+    origin: str,
     memory_bytes: int,
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Write the rows of a pool in order; return the manifest's part on it, and the files.
 
-    `identity`: fingerprint of the pool and the declaration. A pool of more than `memory_bytes` is
+    `identity`: fingerprint of the pool and the declaration. `origin`: that of what the output is
+    for, by which its folder is known again. A pool of more than `memory_bytes` is
     laid out by position first.
     """
     opened = Pool.open(pool)
@@ -50,7 +52,7 @@ def order_pool(
         folders=folders,
         tables=tables,
         scatters=num_bytes > memory_bytes,
-        origin=identity,
+        origin=origin,
     )
     return write_order(ordering, engine)
 

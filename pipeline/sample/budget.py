@@ -95,7 +95,9 @@ def refusal(ask: Ask, available: int, *, is_bound: bool = False) -> tuple[str, s
     has = "0"
     if available:
         bound = "at most " if is_bound else ""
-        has = f"{bound}{available:,} at {repetition} {ask.max_repetition}"
+        has = (
+            f"{bound}{floor(available * ask.max_repetition):,} at {repetition} {ask.max_repetition}"
+        )
     message = f"{where}.{ask.key}: needs {ask.tokens:,} tokens{at_scale}, has {has}"
     ways = []
     raised = ceil(Fraction(ask.tokens, max(available, 1)))

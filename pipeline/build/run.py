@@ -97,6 +97,7 @@ def _check_locked(plan: Plan) -> None:
 
 
 def _build(site: Site, plan: Plan, aside: State | None) -> Manifest:
+    lock_digest = None if plan.lock is None else sha256_bytes(lock_bytes(plan.lock))
     corpus = find_drops(site, prepare(site, plan.sources))
     records = make_samples(site, corpus.sources)
     files = files_of([record for made in records.values() for record in made])
@@ -106,7 +107,7 @@ def _build(site: Site, plan: Plan, aside: State | None) -> Manifest:
     files.update(ordered_files)
     files.update(corpus.files)
     if aside is not None:
-        files.update(write_validation(site, aside, records))
+        files.update(write_validation(site, aside, records, lock_digest))
     return {
         "format": FORMAT,
         "code": f"ettin-data {VERSION}",
@@ -116,7 +117,7 @@ def _build(site: Site, plan: Plan, aside: State | None) -> Manifest:
             "declaration": site.mixture.declaration(),
             "overrides": list(site.mixture.overrides),
         },
-        "lock": None if plan.lock is None else sha256_bytes(lock_bytes(plan.lock)),
+        "lock": lock_digest,
         "tokenizer": site.tokenizer.describe(),
         "sources": {
             source.name: describe_source(source, records[source.name], site.mixture_folder)

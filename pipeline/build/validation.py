@@ -24,7 +24,9 @@ def validation_identity(mixture: Mixture) -> str:
     return fingerprint([VALIDATION, mixture.fingerprint])
 
 
-def write_validation(site: Site, state: State, records: dict[str, list[Record]]) -> dict[str, Any]:
+def write_validation(
+    site: Site, state: State, records: dict[str, list[Record]], lock_digest: str | None
+) -> dict[str, Any]:
     """Order what was set aside; return its files, its manifest included, as the build's.
 
     `state`: of the folder `validation/`.
@@ -63,7 +65,7 @@ def write_validation(site: Site, state: State, records: dict[str, list[Record]])
             "declaration": declared.declaration(),
             "overrides": list(site.mixture.overrides),
         },
-        "lock": None,
+        "lock": lock_digest,
         "tokenizer": site.tokenizer.describe(),
         "sources": {},
         "order": order,

@@ -5,10 +5,11 @@
 Enters: the corpus of `corpus`. Leaves two tables. Exact: the texts several times over, nine of ten
 made different by a number at the end, from documents in memory to what goes; then decisions alone
 on made-up surveys, which shows what memory does as documents grow. Peaks are of a process of its
-own: all of it (`VmHWM`), and what is not mapped from files (`RssAnon`, looked at every 20 ms); the
-texts themselves are in it. Near duplicates and contamination: documents a second beside datatrove's
-own blocks on the same texts, with the words of spaCy, as it comes, and with words split at white
-space. Seconds are those of the processor, of all threads together, so of one core.
+own: all of it (`VmHWM`), what is not mapped from files (`RssAnon`, looked at every 20 ms), and how
+much of it is the texts that the benchmark holds. Near duplicates and contamination: documents a
+second beside datatrove's own blocks on the same texts, with the words of spaCy, as it comes, and
+with words split at white space. Seconds are those of the processor, of all threads together, so of
+one core.
 """
 
 import argparse
@@ -40,7 +41,7 @@ from tests.benchmarks import corpus
 
 _FILES = 8
 _BLOCK = 2000
-_MADE_UP = (1_000_000, 10_000_000, 50_000_000)
+_MADE_UP = [1_000_000, 10_000_000, 50_000_000]
 _EVALUATIONS = 2000
 _NGRAM_WORDS = 13
 
@@ -52,6 +53,8 @@ def main() -> None:
     )
     corpus.add_arguments(parser)
     parser.add_argument("--copies", type=int, default=26, help="times that the texts are taken")
+    parser.add_argument("--made-up", type=int, nargs="*", default=_MADE_UP, help="sizes of surveys")
+    parser.add_argument("--texts", type=int, default=1200, help="compared with datatrove's blocks")
     parser.add_argument("--memory", type=int, default=256, help="MiB of a bucket")
     parser.add_argument("--child", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -60,14 +63,15 @@ def main() -> None:
         print(json.dumps(_measured(_CHILDREN[name], options, int(size))))
         return
     corpus.ensure(options.corpus, options.megabytes)
-    print("| exact | documents | survey, s | decide, s | M documents/min | peak | not mapped |")
-    print("|---|---|---|---|---|---|---|")
+    print("| exact | documents | survey, s | decide, s | M/min | peak, MiB | not mapped | texts |")
+    print("|---|---|---|---|---|---|---|---|")
     _print("texts", _child("texts", options.copies))
-    for size in _MADE_UP:
+    for size in options.made_up:
         _print("made-up digests", _child("digests", size))
     print("\n| one core, documents/s | ours | datatrove, spaCy | datatrove, split |")
     print("|---|---|---|---|")
-    texts = _texts(options)[::20]
+    texts = _texts(options)
+    texts = texts[:: max(1, len(texts) // options.texts)]
     print(f"{len(texts):,} texts of {corpus.megabytes(texts):.1f} MB", file=sys.stderr)
     for name, measure in (("near duplicates", _near), ("contamination", _contamination)):
         print(f"| {name} | " + " | ".join(f"{len(texts) / s:,.0f}" for s in measure(texts)) + " |")
@@ -78,7 +82,8 @@ def _print(name: str, found: dict[str, float]) -> None:
     print(
         f"| {name} | {found['documents']:,} | {found['survey']:.1f} | {found['decide']:.1f} "
         f"| {found['documents'] / 1e6 / seconds * 60:.1f} "
-        f"| {found['peak'] / 1024:.0f} MiB | {found['anonymous'] / 1024:.0f} MiB |",
+        f"| {found['peak'] / 1024:.0f} | {found['anonymous'] / 1024:.0f} "
+        f"| {found['texts'] / 1024:.0f} |",
         flush=True,
     )
 
@@ -115,7 +120,9 @@ def _status(field: str) -> int:
 
 
 def _from_texts(options: argparse.Namespace, copies: int) -> dict[str, float]:
+    before = _status("RssAnon")
     texts = _texts(options)
+    held = _status("RssAnon") - before
     survey([Document(id="", text="warm", row=0)], None, None)
     files, surveying = [], 0.0
     with TemporaryDirectory(dir=options.corpus) as folder:
@@ -135,7 +142,8 @@ def _from_texts(options: argparse.Namespace, copies: int) -> dict[str, float]:
         deciding, num_drops = _decide(files, Path(folder), options.memory << 20)
     # All but the first copy of a text in ten; and what differs in white space alone.
     assert num_drops >= (copies - 1) * len(texts[::10]), num_drops
-    return {"documents": copies * len(texts), "survey": surveying, "decide": deciding}
+    documents = copies * len(texts)
+    return {"documents": documents, "survey": surveying, "decide": deciding, "texts": held}
 
 
 def _documents(texts: list[str], copy: int) -> Iterator[list[Document]]:
@@ -153,14 +161,12 @@ def _documents(texts: list[str], copy: int) -> Iterator[list[Document]]:
 def _from_digests(options: argparse.Namespace, size: int) -> dict[str, float]:
     with TemporaryDirectory(dir=options.corpus) as folder:
         files = []
-        started = time.process_time()
         for number in range(_FILES):
             path = Path(folder, f"{number}.parquet")
             save_survey(path, Path(folder), None, _made_up(number, size))
             files.append(Surveyed(source="s", file=f"{number}", survey=path))
-        surveying = time.process_time() - started
         deciding, _ = _decide(files, Path(folder), options.memory << 20)
-    return {"documents": size, "survey": surveying, "decide": deciding}
+    return {"documents": size, "survey": 0, "decide": deciding, "texts": 0}
 
 
 def _made_up(number: int, size: int) -> Iterator[pa.RecordBatch]:

@@ -5,9 +5,9 @@
 Enters: nothing; 8 files of 64 MB and 2,000 of 20 kB are made and served by a process on loopback.
 Leaves: for each of the two sets the seconds that `pull` takes from a lock, those that
 `huggingface_hub.snapshot_download` takes with as many threads, and the ratio. Method: the two take
-turns, into an empty folder each time; the first turn warms up; the median counts. `pull` hashes
-every byte and syncs every file, the other does neither. Nothing is compressed or deduplicated on
-the way, since the server has no Xet. `--folder` is where files go: on a disk, syncing counts.
+turns, into an empty folder each time; the first turn warms up; medians count. `pull` hashes every
+byte and syncs every file, the other does neither. Nothing is compressed or deduplicated on the way,
+since the server has no Xet. `--folder` is where files go: on a disk, syncing counts.
 """
 
 import argparse
@@ -27,8 +27,8 @@ from pipeline.mixture import load
 from pipeline.pull import pull
 from tests.source_server import serve
 
-SETS = {"large": (8, 64_000_000), "small": (2000, 20_000)}
 NUM_THREADS = 8
+_SIZE = "how many, and the bytes of each"
 
 MIXTURE = """\
 name: {name}
@@ -45,18 +45,21 @@ def main() -> None:
     )
     parser.add_argument("--folder", type=Path, help="where files go (default: a temporary folder)")
     parser.add_argument("--repetitions", type=int, default=5)
+    parser.add_argument("--large", type=int, nargs=2, default=(8, 64_000_000), help=_SIZE)
+    parser.add_argument("--small", type=int, nargs=2, default=(2000, 20_000), help=_SIZE)
     options = parser.parse_args()
+    sets = {"large": options.large, "small": options.small}
     with TemporaryDirectory(dir=options.folder) as scratch:
         root = Path(scratch)
-        for name, (number, num_bytes) in SETS.items():
-            make(root / "files" / name, number, num_bytes)
+        for name, size in sets.items():
+            make(root / "files" / name, *size)
         with serve({"org/files": root / "files"}) as server:
             os.environ.update(HF_ENDPOINT=server.endpoint, HF_HOME=str(root / "home"))
             os.environ.update(HF_HUB_DISABLE_XET="1", HF_HUB_DISABLE_PROGRESS_BARS="1")
-            print("| files | bytes | pull, s | MB/s | snapshot_download, s | MB/s | ratio |")
-            print("|---|---|---|---|---|---|---|")
-            for name in SETS:
-                print(measure(root, name, options.repetitions))
+            print("| files | bytes | pull, s | MB/s | snapshot_download, s | MB/s | ratio | all |")
+            print("|---|---|---|---|---|---|---|---|")
+            for name, size in sets.items():
+                print(measure(root, name, *size, options.repetitions))
 
 
 def make(folder: Path, number: int, num_bytes: int) -> None:
@@ -67,7 +70,7 @@ def make(folder: Path, number: int, num_bytes: int) -> None:
         (folder / f"part-{index:04d}.jsonl.zst").write_bytes(generator.bytes(num_bytes))
 
 
-def measure(root: Path, name: str, repetitions: int) -> str:
+def measure(root: Path, name: str, number: int, num_bytes: int, repetitions: int) -> str:
     """Let the two take turns; return a line of the table."""
     mixture = root / f"{name}.yaml"
     mixture.write_text(MIXTURE.format(name=name))
@@ -76,13 +79,16 @@ def measure(root: Path, name: str, repetitions: int) -> str:
         lambda dest: ours(lock, root, dest),
         lambda dest: theirs(name, dest),
     ]
-    turns = [[timed(kind, root / "dest", name) for kind in kinds] for _ in range(repetitions + 1)]
-    seconds = [statistics.median(turn[side] for turn in turns[1:]) for side in range(2)]
-    number, num_bytes = SETS[name]
-    rates = [number * num_bytes / 1e6 / one for one in seconds]
+    total = number * num_bytes
+    turns = [[timed(kind, root / "dest", total) for kind in kinds] for _ in range(repetitions + 1)]
+    del turns[0]
+    seconds = [statistics.median(turn[side] for turn in turns) for side in range(2)]
+    ratios = [ours / theirs for ours, theirs in turns]
+    rates = [total / 1e6 / one for one in seconds]
     return (
-        f"| {number:,} | {number * num_bytes:,} | {seconds[0]:.2f} | {rates[0]:.0f} | "
-        f"{seconds[1]:.2f} | {rates[1]:.0f} | {seconds[0] / seconds[1]:.2f} |"
+        f"| {number:,} | {total:,} | {seconds[0]:.2f} | {rates[0]:.0f} | "
+        f"{seconds[1]:.2f} | {rates[1]:.0f} | **{statistics.median(ratios):.2f}** | "
+        f"{' '.join(f'{ratio:.2f}' for ratio in ratios)} |"
     )
 
 
@@ -105,13 +111,13 @@ def theirs(name: str, dest: Path) -> None:
     )
 
 
-def timed(kind: Callable[[Path], None], dest: Path, name: str) -> float:
+def timed(kind: Callable[[Path], None], dest: Path, num_bytes: int) -> float:
     """Return how long it takes into an empty folder, after a look at what came."""
     began = time.perf_counter()
     kind(dest)
     seconds = time.perf_counter() - began
     files = [path for path in dest.rglob("*.jsonl.zst") if path.is_file()]
-    assert sum(path.stat().st_size for path in files) == SETS[name][0] * SETS[name][1]
+    assert sum(path.stat().st_size for path in files) == num_bytes
     shutil.rmtree(dest)
     os.sync()
     return seconds

@@ -24,6 +24,7 @@ from pipeline.ordered import PublishedOrder
 from pipeline.records import Int64Array
 from tests.source_server import Server, serve
 
+REPO = "org/order"
 STEPS_PER_FILE, FILES_PER_WINDOW = 100, 10
 ROWS_PER_STEP, ROWS_PER_GROUP = 100, 10_000
 ASKED_STEPS = 1000
@@ -43,7 +44,7 @@ def main() -> None:
         write(root, num_steps, options.mean_length)
         print("| layout | steps | row groups, bytes | came, bytes | ratio | requests | seconds |")
         print("|---|---|---|---|---|---|---|")
-        with serve({"org/order": root}) as server:
+        with serve({REPO: root}) as server:
             os.environ["HF_ENDPOINT"] = server.endpoint
             for layout in ("windows", "one.parquet"):
                 for start in (1, num_steps // 2 + 1, num_steps // 2 + 51, num_steps - 999):
@@ -82,7 +83,7 @@ def measure(server: Server, root: Path, layout: str, start: int) -> str:
     """Read 1,000 steps from `start`; return a line of the table."""
     server.reset()
     began = time.perf_counter()
-    order = PublishedOrder.open_remote(server.where(layout))
+    order = PublishedOrder.open_remote(f"hf://datasets/{REPO}/{layout}")
     rows = order.steps_of(start, start + ASKED_STEPS)
     num_rows = sum(len(block) for block in order.read(*rows))
     seconds = time.perf_counter() - began

@@ -48,17 +48,28 @@ def publish(path: Path, scratch: Path, *, syncs: bool = True) -> Iterator[Path]:
     # Without the name of `path`, which may be as long as a name can be.
     temporary = scratch / uuid.uuid4().hex
     try:
-        scratch.mkdir(parents=True, exist_ok=True)
-        yield temporary
-        if syncs:
-            _sync(temporary)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _replace(temporary, path, scratch)
-        _sync_entry(path.parent)
-    except OSError as error:
-        raise _explain(error, path) from error
+        with writing(path):
+            scratch.mkdir(parents=True, exist_ok=True)
+            yield temporary
+            if syncs:
+                _sync(temporary)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            _replace(temporary, path, scratch)
+            _sync_entry(path.parent)
     finally:
         _remove(temporary)
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Say what can be done where `path` cannot be written.
+
+    Raises: OutputError when the disk is full or not writable, or the name is too long for it.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise _explain(error, path) from error
 
 
 def save_array(path: Path, array: NDArray[Any]) -> None:

@@ -34,19 +34,17 @@ def normalise(text: str) -> str:
     return " ".join(text.split())
 
 
-def text_digest(text: str) -> bytes:
-    """Return the 16 bytes that stand for a text: the first of the BLAKE3 of its form in UTF-8."""
-    return blake3(normalise(text).encode()).digest(length=DIGEST_BYTES)
-
-
 def digest_normal(normal: Sequence[str]) -> Uint64Array:
-    """Return the digests of texts in normal form, as little-endian numbers: uint64 [n, 2]."""
+    """Return the digests of texts in normal form: uint64 [num_texts, 2], little-endian.
+
+    Each is the first 16 bytes of the BLAKE3 of the form in UTF-8.
+    """
     joined = b"".join([blake3(text.encode()).digest(length=DIGEST_BYTES) for text in normal])
     return np.frombuffer(joined, "<u8").reshape(-1, 2)
 
 
 def text_digests(texts: Sequence[str]) -> Uint64Array:
-    """Return `text_digest` of each text, as little-endian numbers: uint64 [num_texts, 2]."""
+    """Return the digests of texts, of their normal form: uint64 [num_texts, 2]."""
     return digest_normal([normalise(text) for text in texts])
 
 

@@ -8,7 +8,6 @@ sources nor that of documents changes it. Frozen; golden vectors in the tests.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from fractions import Fraction
 from math import ceil
 
@@ -18,31 +17,13 @@ from pipeline.records import BoolArray, Int64Array, Uint64Array
 from pipeline.seeds import key
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class SetAside:
-    """What of a source goes to validation."""
-
-    documents: BoolArray
-    """bool [num_documents], those that do."""
-    asked: int
-    """The fraction of the source's tokens, rounded up."""
-    tokens: int
-    """Tokens of the documents set aside; fewer than asked only where the last text was kept."""
-    num_documents: int
-    """How many they are."""
-    elsewhere_tokens: int
-    """Of the tokens, those of documents set aside since another source gave their text."""
-    num_elsewhere: int
-    """How many these documents are."""
-
-
 def choose(
     digests: Mapping[str, Uint64Array],
     tokens: Mapping[str, Int64Array],
     fraction: Fraction,
     seed: int,
-) -> dict[str, SetAside]:
-    """Choose the documents of each source for validation. Pure.
+) -> dict[str, BoolArray]:
+    """Return which documents of each source are for validation: bool [num_documents]. Pure.
 
     digests: uint64 [num_documents, 2], of the text; tokens: int64 [num_documents].
 
@@ -50,14 +31,13 @@ def choose(
     has: the text with the largest number stays in training, and a source of one text gives none.
     Only where another source gives that text does it go as well.
     """
-    numbers = {source: _numbers(digests[source], seed) for source in sorted(digests)}
-    asked = {source: ceil(fraction * int(tokens[source].sum())) for source in numbers}
-    given = {source: _given(own, tokens[source], asked[source]) for source, own in numbers.items()}
-    chosen = np.unique(np.concatenate([numbers[source][given[source]] for source in numbers]))
-    return {
-        source: _set_aside(_is_in(numbers[source], chosen), given[source], tokens[source], number)
-        for source, number in asked.items()
-    }
+    given = [
+        _given(_numbers(digests[source], seed), own, ceil(fraction * int(own.sum())))
+        for source, own in tokens.items()
+    ]
+    chosen = np.unique(np.concatenate(given))
+    # Numbers are made again: those of one source at a time are all that is held.
+    return {source: _is_in(_numbers(digests[source], seed), chosen) for source in sorted(digests)}
 
 
 def _numbers(digests: Uint64Array, seed: int) -> Uint64Array:
@@ -77,13 +57,14 @@ def _numbers(digests: Uint64Array, seed: int) -> Uint64Array:
     return state
 
 
-def _given(numbers: Uint64Array, tokens: Int64Array, asked: int) -> BoolArray:
-    """Return which documents a source gives: bool [num_documents]."""
+def _given(numbers: Uint64Array, tokens: Int64Array, asked: int) -> Uint64Array:
+    """Return the numbers of the texts that a source gives, rising, each once."""
     if not asked:
-        return np.zeros(len(numbers), np.bool_)
+        return np.empty(0, np.uint64)
     order = np.argsort(numbers)
     reached = np.searchsorted(np.cumsum(tokens[order]), asked, side="left")
-    given: BoolArray = (numbers <= numbers[order[reached]]) & (numbers < numbers[order[-1]])
+    first, last = numbers[order[reached]], numbers[order[-1]]
+    given: Uint64Array = np.unique(numbers[(numbers <= first) & (numbers < last)])
     return given
 
 
@@ -94,15 +75,3 @@ def _is_in(numbers: Uint64Array, chosen: Uint64Array) -> BoolArray:
     nearest = np.minimum(np.searchsorted(chosen, numbers), len(chosen) - 1)
     found: BoolArray = chosen[nearest] == numbers
     return found
-
-
-def _set_aside(documents: BoolArray, given: BoolArray, tokens: Int64Array, asked: int) -> SetAside:
-    elsewhere = documents & ~given
-    return SetAside(
-        documents=documents,
-        asked=asked,
-        tokens=int(tokens[documents].sum()),
-        num_documents=int(documents.sum()),
-        elsewhere_tokens=int(tokens[elsewhere].sum()),
-        num_elsewhere=int(elsewhere.sum()),
-    )

@@ -39,6 +39,8 @@ HUB = {
     "princeton-nlp/prolong-data-64K": "prolong",
 }
 """Where what a data set has lies, below the folder of a miniature."""
+MODEL = "princeton-nlp/Llama-3-8B-ProLong-64k-Base"
+"""Whose tokenizer made the ids of ProLong; the mixture names no commit of it."""
 NUM_FILES = 2
 """Of a source; at such a scale a build reads one of them."""
 TOKENS_PER_WORD = 2.14
@@ -138,8 +140,14 @@ class Miniature:
 
 def at_home(server: Server, folder: Path) -> dict[str, str]:
     """Return what makes a server the Hub, for somebody without a token."""
-    home = str(folder / "home")
-    return {"HF_ENDPOINT": server.endpoint, "HF_HOME": home, "HF_TOKEN": "", "HF_TOKEN_PATH": home}
+    home = folder / "home"
+    token = str(home / "no-token")
+    return {
+        "HF_ENDPOINT": server.endpoint,
+        "HF_HOME": str(home),
+        "HF_TOKEN": "",
+        "HF_TOKEN_PATH": token,
+    }
 
 
 @contextmanager
@@ -149,7 +157,6 @@ def serve_miniature(phase: Phase, folder: Path, **settings: Any) -> Iterator[Min
     texts = write_origins(phase, there)
     with serve_again(phase, there, **settings) as server:
         here.mkdir()
-        toy_tokenizer().save(str(here / "llama.json"))
         miniature = Miniature(phase=phase, server=server, there=there, folder=here, texts=texts)
         write_mixture(miniature)
         yield miniature
@@ -159,7 +166,8 @@ def serve_miniature(phase: Phase, folder: Path, **settings: Any) -> Iterator[Min
 def serve_again(phase: Phase, there: Path, **settings: Any) -> Iterator[Server]:
     """Serve what was written of a phase."""
     repos = {name: there / below for name, below in HUB.items() if (there / below).exists()}
-    with serve(repos, files={"dolma-v1_7": there / "dolma"}, **settings) as server:
+    models = {MODEL: there / "llama"}
+    with serve(repos, models=models, files={"dolma-v1_7": there / "dolma"}, **settings) as server:
         yield server
 
 
@@ -170,10 +178,6 @@ def write_mixture(miniature: Miniature, **says: Any) -> None:
     for _, name, origin in _origins(phase):
         if "url" in origin:
             origins[name] = {"from": {"url": _urls(origin, miniature.server.url("dolma-v1_7", ""))}}
-        elif "decode" in origin:
-            # Nothing here serves models.
-            decode = {"tokenizer": "llama.json"}
-            origins[name] = {"from": {"text": "input_ids", "decode": decode}}
     shipped = os.path.relpath(MIXTURES / f"{phase.name}.yaml", folder)
     content = {"extends": shipped, "origins": origins, **phase.says, **says}
     miniature.mixture.write_text(yaml.safe_dump(content))
@@ -240,6 +244,7 @@ def _expanded(url: str) -> list[str]:
 
 def write_origins(phase: Phase, there: Path) -> Texts:
     """Write the files of all sources; return their texts."""
+    write_model(there / "llama")
     scale, written = Fraction(phase.scale), Texts()
     for source, (said, _, origin) in _by_source(phase).items():
         # Less than is asked for where it recurs, else more, and twice as much where a part is cut.
@@ -271,7 +276,7 @@ def _texts(path: str, num_words: int, longest: int) -> list[str]:
 
 def _packed(path: str, texts: Sequence[str]) -> bytes:
     if path.endswith(".mds"):
-        return _mds([toy_tokenizer().encode(text).ids for text in texts])
+        return mds([toy_tokenizer().encode(text).ids for text in texts])
     if path.endswith(".parquet"):
         table = pa.table({"text": texts, "url": [f"https://host/{i}" for i in range(len(texts))]})
         sink = pa.BufferOutputStream()
@@ -290,7 +295,7 @@ def document_id(path: str, row: int) -> str:
     return f"{path}:{row}"
 
 
-def _mds(rows: Sequence[Sequence[int]]) -> bytes:
+def mds(rows: Sequence[Sequence[int]]) -> bytes:
     """Return a shard with the columns of ProLong's."""
     columns = {"domain": "str", "indices": "ndarray:uint32", "input_ids": "ndarray:uint32"}
     header = json.dumps(
@@ -321,8 +326,14 @@ def _array(values: Sequence[int]) -> bytes:
     return bytes([4 * 1 + 2]) + struct.pack("<I", len(values)) + np.array(values, "<u4").tobytes()
 
 
+def write_model(folder: Path, seed: str = "toy") -> None:
+    """Write what there is of a model: the tokenizer of `seed`."""
+    folder.mkdir(parents=True)
+    toy_tokenizer(seed).save(str(folder / "tokenizer.json"))
+
+
 @cache
-def toy_tokenizer() -> Tokenizer:
+def toy_tokenizer(seed: str = "toy") -> Tokenizer:
     """Return a tokenizer of Llama 3's kind: byte-level BPE, a special token before each text."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -332,7 +343,7 @@ def toy_tokenizer() -> Tokenizer:
         show_progress=False,
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
     )
-    tokenizer.train_from_iterator([builds.text("toy", 2000)], trainer)
+    tokenizer.train_from_iterator([builds.text(seed, 2000)], trainer)
     begin = "<|begin_of_text|>"
     tokenizer.add_special_tokens([AddedToken(begin, special=True)])
     tokenizer.post_processor = processors.TemplateProcessing(

@@ -1,7 +1,8 @@
 """A stand-in for the Hub and for a plain file host on loopback, as a process.
 
-Any number of data sets (`/api/datasets/ORG/NAME`, `/datasets/ORG/NAME/resolve/...`), each a folder
-or so many made files, at commits that can move; a second port is the host of large files that
+Any number of data sets (`/api/datasets/ORG/NAME`, `/datasets/ORG/NAME/resolve/...`) and of models
+(`/api/models/ORG/NAME`, `/ORG/NAME/resolve/...`), each a folder or so many made files, at commits
+that can move; a second port is the host of large files that
 `resolve` redirects to, which refuses to be sent a token; `/files/NAME/...` serves folders as a
 plain host does. Faults happen as they are told to. Run with a JSON configuration as the argument;
 prints its port. Tests start it by `serve`.
@@ -29,7 +30,8 @@ COMMIT = "89abcdef0123456789abcdef0123456789abcdef"
 REFS = ("main", "v1", "refs/convert/parquet")
 Fault = dict[str, Any]
 """`kind`: status (`status`, `headers`), cut (`bytes`), short (`bytes`), stall (`seconds`), drip
-(`bytes`, `seconds`, and `after`: how many come at once before), ignore_range, wrong_range, changed.
+(`bytes`, `seconds`, and `after`: how many come at once before), ignore_range, wrong_range, changed,
+unnamed (neither ETag nor Last-Modified).
 `match`: a part of the path of a request, else all; a data set's file is struck where its bytes are
 sent, `/lfs/ORG/NAME/PATH`, or, if `match` has "/resolve/" in it, where it is asked for. `method`:
 HEAD or GET alone. `skip`: how many such requests pass first, else 0. `times`: how many it strikes,
@@ -95,6 +97,7 @@ def _plain(content: Path | int) -> str | int:
 def serve(
     repos: Mapping[str, Path | int] | None = None,
     *,
+    models: Mapping[str, Path | int] | None = None,
     files: Mapping[str, Path | int] | None = None,
     faults: Sequence[Fault] = (),
     token: str = "secret",
@@ -108,14 +111,16 @@ def serve(
 ) -> Iterator[Server]:
     """Serve until the block ends; content is a folder, or a number of made files.
 
-    `repos`: content by ORG/NAME. `files`: content by name at the plain host. `private`: data sets
-    that are shown to `token` alone. `gated`: those that are listed to all, and whose files are
-    given to `token` alone. `page_size`: entries of a page of a listing. `lfs`: files that are not
-    small text are redirected to the other port. `xet`: listings have hashes of that kind too.
-    `ranges`, `etags`: whether the plain host knows them.
+    `repos`: content of data sets by ORG/NAME. `models`: that of models, of other names. `files`:
+    content by name at the plain host. `private`: data sets that are shown to `token` alone.
+    `gated`: those that are listed to all, and whose files are given to `token` alone. `page_size`:
+    entries of a page of a listing. `lfs`: files that are not small text are redirected to the other
+    port. `xet`: listings have hashes of that kind too. `ranges`, `etags`: whether the plain host
+    knows them.
     """
     configuration = {
         "repos": {name: _plain(content) for name, content in (repos or {}).items()},
+        "models": {name: _plain(content) for name, content in (models or {}).items()},
         "files": {name: _plain(content) for name, content in (files or {}).items()},
         "faults": list(faults),
         "token": token,
@@ -215,7 +220,7 @@ class Tree:
 
 
 class Repo:
-    """A data set: its commits, and what its refs stand for."""
+    """A data set or a model: its commits, and what its refs stand for."""
 
     def __init__(self, source: str | int) -> None:
         """Take what is in it at first."""
@@ -240,7 +245,9 @@ class State:
 
     def __init__(self, configuration: dict[str, Any]) -> None:
         """Take the configuration of `serve`."""
-        self.repos = {name: Repo(source) for name, source in configuration["repos"].items()}
+        contents = configuration["repos"] | configuration["models"]
+        self.repos = {name: Repo(source) for name, source in contents.items()}
+        self.models = frozenset(configuration["models"])
         self.files = {name: Tree(source) for name, source in configuration["files"].items()}
         self.token: str = configuration["token"]
         self.private, self.gated = configuration["private"], configuration["gated"]
@@ -337,7 +344,8 @@ class Handler(BaseHTTPRequestHandler):
             stop = min(stop, start + fault["bytes"])
         for name, value in headers.items():
             is_other = kind == "changed" and name == "ETag"
-            self.send_header(name, '"changed"' if is_other else value)
+            if kind != "unnamed":
+                self.send_header(name, '"changed"' if is_other else value)
         if ranges:
             self.send_header("Accept-Ranges", "bytes")
         self.send_header("Content-Length", str(stop - start))
@@ -443,10 +451,13 @@ class Hub(Handler):
         path = urlsplit(self.path).path
         if path.startswith("/files/"):
             return self._send_plain(unquote(path.removeprefix("/files/")))
-        parts = path.removeprefix("/api").strip("/").split("/", 4)
+        is_known = path.startswith(("/api/", "/datasets/"))
+        # A model is asked for its files without a word of what it is.
+        below = path.removeprefix("/api") if is_known else f"/models{path}"
+        parts = below.strip("/").split("/", 4)
         name, repo = "/".join(parts[1:3]), self.state.repos.get("/".join(parts[1:3]))
         sent = self.headers.get("Authorization", "").removeprefix("Bearer ")
-        if repo is None or parts[0] != "datasets":
+        if repo is None or parts[0] != ("models" if name in self.state.models else "datasets"):
             return self.fail(404 if sent else 401, "RepoNotFound", "Repository not found")
         if name in self.state.private and sent != self.state.token:
             return self.fail(401, "RepoNotFound", "Invalid username or password.")

@@ -226,6 +226,27 @@ def test_documents_without_words_are_like_no_other(tmp_path: Path) -> None:
     assert drops.rows.tolist() == [2]
 
 
+def test_saved_drops_name_the_survivors_alone(tmp_path: Path) -> None:
+    corpus: Corpus = {
+        ("a", "one"): {0: "the same", 1: "x y z"},
+        ("b", "two"): {0: "another"},
+        ("c", "three"): {0: "another", 1: "the same", 2: "x y z"},
+    }
+    spec = DedupSpec(exact=True)
+    saved = {}
+    for drops in find_drops(surveyed(tmp_path, corpus), spec, tmp_path / "scratch"):
+        path = tmp_path / f"drops-{drops.file}"
+        save_drops(path, tmp_path / "scratch", drops)
+        columns = ("row", "of_source", "of_file", "of_row")
+        table = pq.read_table(path)
+        saved[drops.file] = list(zip(*(table[c].to_pylist() for c in columns), strict=True))
+    assert saved == {
+        0: [(1, None, None, None)],
+        1: [],
+        2: [(0, "b", "two", 0), (1, "a", "one", 0), (2, None, None, None)],
+    }
+
+
 def test_drops_explain_themselves(tmp_path: Path) -> None:
     corpus = {
         ("a", "one.jsonl"): {3: "same"},

@@ -5,6 +5,7 @@ Each run goes on to the same bytes, whatever was under way.
 
 import os
 import random
+import shutil
 import signal
 import subprocess
 import time
@@ -65,7 +66,7 @@ def _kill(process: subprocess.Popen[str]) -> bool:
 @pytest.mark.parametrize(
     "stage",
     [
-        "survey",
+        pytest.param("survey", marks=slow),
         pytest.param("chunk", marks=slow),
         "draw",
         pytest.param("order", marks=slow),
@@ -77,10 +78,16 @@ def test_a_build_that_is_killed_at_a_stage_goes_on_to_the_same_bytes(
     stage: str, build_here: Build, whole: dict[str, str], tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
-    process = builds.start("build", EXAMPLE, "--out", out, "--workers", "2")
-    assert _until(process, lambda: any(out.glob(STAGES[stage])))
-    assert _kill(process), "done before it was killed"
-    assert not (out / "manifest.json").exists()
+    for _ in range(5):
+        process = builds.start("build", EXAMPLE, "--out", out, "--workers", "2")
+        _until(process, lambda: any(out.glob(STAGES[stage])))
+        _kill(process)
+        if not (out / "manifest.json").exists():
+            break
+        # It was faster; so once more from the beginning.
+        shutil.rmtree(out)
+    else:
+        pytest.fail("done each time before it was killed")
     build_here(EXAMPLE, out)
     assert builds.differences(builds.digests(out), whole) == []
 
@@ -109,15 +116,13 @@ DRIP: Fault = {"kind": "drip", "bytes": 200, "seconds": 0.05, "times": -1}
 @pytest.mark.parametrize(
     ("verb", "number"),
     [
-        ("lock", 0),
         ("pull", 0),
-        ("build", 0),
+        *(pytest.param("pull", n, marks=slow) for n in (1, 2, 3)),
         *(
             pytest.param(verb, n, marks=slow)
-            for verb in ("lock", "pull", "build")
-            for n in (1, 2, 3)
+            for verb in ("lock", "build", "build --no-keep-raw")
+            for n in range(4)
         ),
-        *(pytest.param("build --no-keep-raw", n, marks=slow) for n in range(4)),
     ],
 )
 def test_what_is_killed_while_files_come_goes_on_to_the_same_bytes(
@@ -129,7 +134,7 @@ def test_what_is_killed_while_files_come_goes_on_to_the_same_bytes(
     write_files(here)
     draw = random.Random(SEED + number)
     faults = [{**DRIP, "match": part} for part in ("part.jsonl", "books-")]
-    stall: Fault = {"kind": "stall", "seconds": 0.3, "times": -1, "match": "books-"}
+    busy: Fault = {"kind": "status", "status": 503, "times": -1, "match": "books-"}
     with serve({"org/a": there / "a"}, files={"dolma": there / "dolma"}) as server:
         mixture = builds.write_mixture(here, MIXTURE.replace("ENDPOINT", server.endpoint))
         home = miniature.at_home(server, here)
@@ -154,7 +159,7 @@ def test_what_is_killed_while_files_come_goes_on_to_the_same_bytes(
         for folder in (tmp_path / "whole", tmp_path / "killed"):
             folder.mkdir()
         run(*run_verb(tmp_path / "whole"))
-        server.set_faults([stall] if verb == "lock" else faults)
+        server.set_faults([busy] if verb == "lock" else faults)
         server.reset()
         process = subprocess.Popen(
             builds.command(*run_verb(tmp_path / "killed")),

@@ -1,6 +1,7 @@
 """Locks: their file, what they find at real servers, and what they refuse."""
 
 import json
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -103,7 +104,7 @@ def test_what_is_written_is_what_is_read(
     write_lock(written, path)
     assert read_lock(path) == written
     assert path.read_bytes() == lock_bytes(written)
-    assert sorted(path.parent.iterdir()) == [path]
+    assert [one for one in tmp_path.rglob("*") if one.is_file()] == [path]
 
 
 def test_origins_of_every_kind_are_read_as_written(tmp_path: Path) -> None:
@@ -134,6 +135,33 @@ def test_origins_of_every_kind_are_read_as_written(tmp_path: Path) -> None:
 
 def test_every_key_of_an_origin_is_known_to_locks() -> None:
     assert {*PLACE, "text", "id", "partition"} == set(keys(Origin))
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+
+Path.rename = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+from pipeline.cli.main import main
+
+main(["lock", "small.yaml"])
+"""
+
+
+def test_a_killed_lock_leaves_nothing_among_the_manifests(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_bytes(b"text")
+    (tmp_path / "small.yaml").write_text(
+        """\
+name: small
+chunk: {algorithm: whole-v1, size: 128}
+sources: {a: {from: {path: a.txt}}}
+order: {seed: 21, global_batch_size: 16, max_seq_len: 128}
+"""
+    )
+    killed = subprocess.run([sys.executable, "-c", KILLED], cwd=tmp_path, check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert [one.name for one in (tmp_path / "manifests").iterdir()] == [".partial"]
+    assert len(list((tmp_path / "manifests/.partial").iterdir())) == 1
 
 
 @QUICK
@@ -204,6 +232,22 @@ def test_a_path_that_leads_elsewhere_has_no_place(path: str) -> None:
     locked = LockedSource(origin=Origin(hub="org/a", files=("*",)), revision=COMMIT, files=())
     with pytest.raises(InputError, match="expected one that can name a file"):
         place(Path("raw"), Path(), locked, file(path))
+
+
+@pytest.mark.parametrize(
+    "path", ["/etc/passwd", "../a", "a/b", "..://host/a", "../..://host/a", "://h/a", "s3://../a"]
+)
+def test_an_address_that_leads_elsewhere_has_no_place(path: str) -> None:
+    locked = LockedSource(origin=Origin(url=("https://x/*",)), revision=None, files=())
+    with pytest.raises(InputError, match="expected one that can name a file"):
+        place(Path("raw"), Path(), locked, file(path))
+
+
+@pytest.mark.parametrize("revision", [None, "", "main", "../../../etc", "/etc", COMMIT + "0"])
+def test_what_is_no_commit_has_no_place(revision: str | None) -> None:
+    locked = LockedSource(origin=Origin(hub="org/a", files=("*",)), revision=revision, files=())
+    with pytest.raises(InputError, match="expected a commit of 40 hex digits\nhint: "):
+        place(Path("raw"), Path(), locked, file("a"))
 
 
 @pytest.fixture(scope="module")

@@ -21,14 +21,15 @@ import miniature
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import yaml  # type: ignore[import-untyped,unused-ignore]
 import zstandard
+from conftest import Build
 from miniature import Miniature, Phase
 
 from pipeline.shards.pool import Pool
-from pipeline.text_digest import text_digest
+from pipeline.text_digest import normalise
 from pipeline.tokenizer import Tokenizer, load
 
-PHASES = [miniature.PRETRAINING, miniature.EXTENSION, miniature.DECAY]
 REPEATED = {
     "ettin-pretraining": ["wikipedia"],
     "ettin-extension": ["stackexchange-dolmino"],
@@ -120,7 +121,15 @@ def tokenizer() -> Tokenizer:
     return load("modernbert", add_prefix_space=False)
 
 
-@pytest.fixture(scope="module", params=PHASES, ids=lambda phase: phase.name)
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param(miniature.PRETRAINING, marks=pytest.mark.slow),
+        miniature.EXTENSION,
+        miniature.DECAY,
+    ],
+    ids=lambda phase: phase.name,
+)
 def built(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Built]:
@@ -129,10 +138,13 @@ def built(
     folder = tmp_path_factory.mktemp(phase.name)
     with miniature.serve_miniature(phase, folder) as made:
         made.run_well("lock")
+        # From now on the newest tokenizer is another, which would decode to other texts.
+        miniature.write_model(made.there / "other-llama", "other")
+        made.server.push(miniature.MODEL, made.there / "other-llama")
         made.run_well("pull")
         made.server.reset()
         made.run_well("build", "--out", "out", "--workers", "2")
-        assert made.server.counters()["log"] == [], "all had been pulled"
+        assert made.server.counters()["requests"] == 0, "all had been pulled"
         yield Built(miniature=made, out=made.folder / "out")
 
 
@@ -206,14 +218,12 @@ def test_what_is_asked_is_in_the_published_proportions(built: Built) -> None:
     assert sum(asked.values()) == floor(sum(published.values()) * scale + Fraction(1, 2))
 
 
-def test_what_is_drawn_is_beyond_that_by_less_than_the_last_draw(built: Built) -> None:
-    """A chunk, or, where whole partitions are drawn, all that the one file has."""
+def test_what_is_drawn_is_beyond_that_by_less_than_a_chunk(built: Built) -> None:
+    """Though in pretraining whole files are drawn, of which each has more than is asked for."""
     repeated = []
     for name, source in built.sources.items():
         budget, lengths = source["budget"], [len(row.ids) for row in built.rows(name)]
-        by_partitions = built.miniature.phase.name == "ettin-pretraining"
-        last = budget["available"] if by_partitions else max(lengths)
-        assert 0 <= budget["overshoot"] < last, name
+        assert 0 <= budget["overshoot"] < max(lengths), name
         repeated += [name] if budget["repeated"] else []
         # From each source a part is drawn, or all and more.
         assert bool(budget["repeated"]) == (budget["asked"] > budget["available"])
@@ -226,9 +236,7 @@ def test_no_text_is_in_both_training_and_validation(built: Built) -> None:
     for name in texts:
         assert aside[name].isdisjoint(row.document for row in built.rows(name)), name
     # The texts of whatever is written and not set aside, drawn or not.
-    digests = {
-        name: {id_: text_digest(text) for id_, text in texts[name].items()} for name in texts
-    }
+    digests = {name: {id_: normalise(text) for id_, text in texts[name].items()} for name in texts}
     set_aside = {digests[name][id_] for name in texts for id_ in aside[name]}
     trained = {digests[name][row.document] for name in texts for row in built.rows(name)}
     assert len(set_aside) >= len(texts)
@@ -249,10 +257,10 @@ def test_each_source_gives_its_fraction_to_validation_and_less_than_a_text_more(
         assert given < asked + max(own.values()) + elsewhere, name
 
 
-def _by_text(rows: list[Row], texts: dict[str, str]) -> Counter[bytes]:
-    found: Counter[bytes] = Counter()
+def _by_text(rows: list[Row], texts: dict[str, str]) -> Counter[str]:
+    found: Counter[str] = Counter()
     for row in rows:
-        found[text_digest(texts[row.document])] += len(row.ids)
+        found[normalise(texts[row.document])] += len(row.ids)
     return found
 
 
@@ -292,14 +300,16 @@ def test_another_way_gives_the_same_bytes(built: Built) -> None:
     # The same distance from the shipped mixtures, or else the mixture would name them otherwise.
     folder = made.folder.with_name("elsewhere")
     folder.mkdir()
-    for name in ("here.yaml", "llama.json"):
-        shutil.copy(made.folder / name, folder)
+    shutil.copy(made.folder / "here.yaml", folder)
     with miniature.serve_again(made.phase, made.there, page_size=1, xet=True) as hub:
         variables = {**miniature.at_home(hub, folder), "PYTHONHASHSEED": "7"}
         arguments = ("here.yaml", "--scale", made.phase.scale)
         builds.run_well("lock", *arguments, cwd=folder, **variables)
         lock = made.lock.relative_to(made.folder)
         assert (folder / lock).read_bytes() == made.lock.read_bytes()
+        # Nor is a tokenizer kept: what is pinned is fetched again.
+        shutil.rmtree(folder / "home")
+        hub.push(miniature.MODEL, made.there / "other-llama")
         builds.run_well(
             *("build", *arguments, "--out", "out", "--workers", "1", "--no-keep-raw"),
             cwd=folder,
@@ -307,3 +317,55 @@ def test_another_way_gives_the_same_bytes(built: Built) -> None:
         )
     assert not (folder / "raw").exists()
     assert builds.differences(builds.digests(folder / "out"), builds.digests(built.out)) == []
+
+
+def test_ids_are_decoded_by_the_tokenizer_that_was_newest_when_locked(built: Built) -> None:
+    decoded = {
+        name: source["decode"]
+        for name, source in json.loads(built.miniature.lock.read_bytes())["sources"].items()
+        if source["decode"] is not None
+    }
+    is_decay = built.miniature.phase is miniature.DECAY
+    assert set(decoded) == ({"code_repos", "textbooks"} if is_decay else set())
+    for tokenizer in decoded.values():
+        assert tokenizer["name"] == miniature.MODEL
+        assert tokenizer["revision"] == built.miniature.server.commit
+
+
+# What no published phase shows
+
+
+@pytest.mark.parametrize(
+    "algorithm", [pytest.param("keyed-v1", marks=pytest.mark.slow), "ettin-partitions-v1"]
+)
+def test_of_files_far_larger_than_a_miniature_the_proportions_are_kept(
+    algorithm: str, build_here: Build, tmp_path: Path
+) -> None:
+    """And what is drawn, fewer rows than a step has, is one step, with none left over."""
+    asked = {"large": 3000, "small": 1000, "twice": 2000}
+    for name, number in zip(asked, (400, 100, 60), strict=True):
+        lines = builds.json_lines(builds.documents(name, number, 300))
+        (tmp_path / f"{name}.jsonl").write_bytes(lines)
+    sources = {
+        name: {"from": {"path": f"{name}.jsonl"}, "tokens": f"{tokens}k"}
+        for name, tokens in asked.items()
+    }
+    content = {
+        "name": "far-larger",
+        "scale": "1/1000",
+        "chunk": {"size": 128},
+        "sources": sources,
+        "sample": {"algorithm": algorithm},
+        "order": {"seed": 21, "global_batch_size": 4608, "max_seq_len": 128},
+    }
+    mixture = builds.write_mixture(tmp_path, yaml.safe_dump(content))
+    manifest = json.loads((build_here(mixture, tmp_path / "out") / "manifest.json").read_bytes())
+    for name, number in asked.items():
+        budget = manifest["sources"][name]["budget"]
+        assert budget["available"] > 3 * number
+        assert budget["asked"] == number
+        assert number <= budget["drawn"] < number + 128
+    order, drawn = manifest["order"], list(manifest["sources"].values())
+    assert order["num_rows"] == sum(source["chunks"]["drawn"] for source in drawn) < 4608
+    assert order["num_steps"] == 1
+    assert order["num_rows_dropped"] == order["num_tokens_dropped"] == 0

@@ -204,6 +204,14 @@ def test_a_file_that_is_missing_at_a_host_is_named(server: Server) -> None:
         open_origin(origin, HERE).list()
 
 
+def test_a_file_whose_versions_nothing_tells_apart_is_refused(server: Server) -> None:
+    server.set_faults([{"method": "HEAD", "kind": "unnamed"}])
+    with pytest.raises(InputError, match="got neither ETag nor Last-Modified") as refused:
+        open_origin(at_host(server, A), HERE).list()
+    assert server.url("set", A) in refused.value.message
+    assert "`path:`" in str(refused.value.hint)
+
+
 def test_a_host_without_ranges_and_etags_is_read_too(content: Path, sleeps: "Sleeps") -> None:
     with serve(files={"set": content}, ranges=False, etags=False) as server:
         origin = UrlFiles(at_host(server, A), HERE, None, sleeps.patience())
@@ -603,11 +611,10 @@ def named(declared: Sequence[str], rule: Any = "path") -> dict[str, str]:
     return {file.partition: file.declared for file in name_partitions("s", files, rule)}
 
 
-def test_what_an_origin_tells_goes_with_the_file() -> None:
+def test_the_size_that_an_origin_tells_goes_with_the_file() -> None:
     known = OriginFile(path="x/a.mds.zstd", num_bytes=7, digest="sha256:1")
     [file] = name_partitions("s", [("hf://datasets/o/n@1/x/a.mds.zstd", HERE, known)], "name")
-    assert (file.num_bytes, file.digest) == (7, "sha256:1")
-    assert (file.partition, file.kind) == ("a", ".mds.zstd")
+    assert (file.num_bytes, file.partition, file.kind) == (7, "a", ".mds.zstd")
 
 
 def test_a_path_names_a_partition_where_names_recur() -> None:

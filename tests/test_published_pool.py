@@ -1,5 +1,6 @@
 """A published pool on the Hub, replayed by a mixture file: locked, pulled, put in order."""
 
+import hashlib
 import json
 import shutil
 from collections.abc import Iterator
@@ -42,6 +43,8 @@ def test_a_published_pool_is_locked_pulled_and_put_in_order(
     builds.run_well("build", "replay.yaml", "--out", "out", "--workers", "1", cwd=tmp_path)
     builds.run_well("verify", "out", cwd=tmp_path)
     manifest = json.loads((tmp_path / "out" / "manifest.json").read_bytes())
+    [lock] = (tmp_path / "manifests").glob("*.lock.json")
+    assert manifest["lock"] == hashlib.sha256(lock.read_bytes()).hexdigest()
     order = ["--set", "order.global_batch_size=16", "--set", "order.max_seq_len=128"]
     builds.run_well(
         "order", finished / "train", "--out", "local", "--workers", "1", *order, cwd=tmp_path
@@ -66,3 +69,24 @@ def test_a_published_pool_that_changed_after_the_lock_is_refused_by_name(
     assert done.returncode == 1
     assert first.name in done.stderr
     assert not (tmp_path / "out" / "manifest.json").exists()
+
+
+def test_a_pulled_pool_that_was_changed_is_refused_by_name(hub: Server, tmp_path: Path) -> None:
+    builds.run_well("lock", "replay.yaml", cwd=tmp_path)
+    builds.run_well("pull", "replay.yaml", cwd=tmp_path)
+    [first, *_] = sorted((tmp_path / "raw").rglob("*.mds"))
+    data = first.read_bytes()
+    first.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+    done = builds.run("build", "replay.yaml", "--out", "out", "--workers", "1", cwd=tmp_path)
+    assert done.returncode == 1
+    assert first.relative_to(tmp_path).as_posix() in done.stderr
+    assert "the lock says" in done.stderr
+    assert not (tmp_path / "out" / "manifest.json").exists()
+
+
+def test_a_pool_that_is_not_to_be_kept_is_refused(hub: Server, tmp_path: Path) -> None:
+    builds.run_well("lock", "replay.yaml", cwd=tmp_path)
+    done = builds.run("build", "replay.yaml", "--out", "out", "--no-keep-raw", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "--no-keep-raw: got it for a pool" in done.stderr
+    assert not (tmp_path / "out").exists()

@@ -160,6 +160,40 @@ def test_what_one_thread_is_told_to_wait_all_threads_wait(server: Server, sleeps
     assert len(sleeps) == 2
 
 
+def test_a_shorter_wait_takes_the_place_of_no_longer_one(server: Server, sleeps: Sleeps) -> None:
+    file = opened(server, sleeps.patience())
+    told = [{"kind": "status", "status": 429, "headers": {"Retry-After": "40"}, **READ}]
+    more = [{"kind": "status", "status": 429, "headers": {"Retry-After": "5"}, **READ}]
+    with ThreadPoolExecutor(1) as one, ThreadPoolExecutor(1) as other:
+        server.set_faults(told)
+        assert one.submit(file.read, 10).result() == CONTENT[:10]
+        server.set_faults(more)
+        assert other.submit(file.read, 10).result() == CONTENT[10:20]
+        assert [round(wait, -1) for wait in sleeps if wait != 5] == [40, 40, 40]
+        assert sleeps[2] == 5
+        # The first was told of all 40 seconds, and has waited them.
+        assert one.submit(file.read, 10).result() == CONTENT[20:30]
+        assert len(sleeps) == 4
+        assert file.read(10) == CONTENT[30:40]
+    assert 30 < sleeps[4] <= 40
+
+
+def test_what_is_too_long_for_one_thread_is_waited_by_none(server: Server, sleeps: Sleeps) -> None:
+    file = opened(server, sleeps.patience())
+    for seconds, told in (("9000", "wait of 9,000 seconds"), ("40", None)):
+        headers = {"Retry-After": seconds}
+        server.set_faults([{"kind": "status", "status": 429, "headers": headers, **READ}])
+        with ThreadPoolExecutor(1) as other:
+            if told is None:
+                assert other.submit(file.read, 10).result() == CONTENT[:10]
+            else:
+                with pytest.raises(InputError, match=told):
+                    other.submit(file.read, 10).result()
+    assert sleeps == [40.0]
+    assert file.read(10) == CONTENT[10:20]
+    assert 30.0 < sleeps[1] <= 40.0
+
+
 def test_waits_double_and_end(server: Server, sleeps: Sleeps) -> None:
     server.set_faults([{**READ, "kind": "status", "status": 503, "times": -1}])
     with pytest.raises(InputError, match="got 503, and so 4 times") as caught:
@@ -403,7 +437,7 @@ def test_answers_of_what_is_no_hub_are_told(
     with serve_as_they_are(tmp_path) as endpoint:
         monkeypatch.setenv("HF_ENDPOINT", endpoint)
         monkeypatch.setenv("HF_HOME", str(tmp_path))
-        for said in ("{}", "[1]", "null", '{"sha": 7}'):
+        for said in ("{}", "[1]", "null", '{"sha": 7}', '{"sha": "../../etc"}'):
             (api / "revision/main").write_text(said)
             told = re.escape(f"order@main: got {said} from {endpoint}, expected its commit")
             with pytest.raises(InputError, match=told) as caught:

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import QUICK
 
-from pipeline.records import Int64Array, Uint64Array
+from pipeline.records import BoolArray, Int64Array, Uint64Array
 from pipeline.seeds import key
-from pipeline.validation import SetAside, choose
+from pipeline.validation import choose
 
 MASK = 2**64 - 1
 
@@ -36,7 +36,7 @@ def arrays(sources: Sources) -> tuple[dict[str, Uint64Array], dict[str, Int64Arr
     return digests, {name: np.array([n for _, n in own], np.int64) for name, own in sources.items()}
 
 
-def chosen(sources: Sources, fraction: Fraction, seed: int = 21) -> dict[str, SetAside]:
+def chosen(sources: Sources, fraction: Fraction, seed: int = 21) -> dict[str, BoolArray]:
     return choose(*arrays(sources), fraction, seed)
 
 
@@ -73,7 +73,7 @@ fractions = st.fractions(Fraction(1, 1000), 1)
 def test_the_choice_is_frozen() -> None:
     documents = list(enumerate([5, 9, 3, 7, 4, 4, 8, 2]))
     found = {
-        part: np.flatnonzero(chosen({"a": documents}, part)["a"].documents).tolist()
+        part: np.flatnonzero(chosen({"a": documents}, part)["a"]).tolist()
         for part in (Fraction(1, 1000), Fraction(1, 5), Fraction(1, 2), Fraction(1))
     }
     assert found == {
@@ -93,11 +93,8 @@ def test_sources_give_texts_by_rising_number_and_all_documents_of_these_go(
     everywhere = set().union(*given.values())
     for name, found in chosen(sources, fraction, seed).items():
         own = sources[name]
-        assert found.documents.tolist() == [text in everywhere for text, _ in own]
-        assert found.tokens == sum(tokens for text, tokens in own if text in everywhere)
-        assert found.num_documents == sum(text in everywhere for text, _ in own)
-        elsewhere = [n for text, n in own if text in everywhere and text not in given[name]]
-        assert (found.num_elsewhere, found.elsewhere_tokens) == (len(elsewhere), sum(elsewhere))
+        assert found.dtype == np.bool_
+        assert found.tolist() == [text in everywhere for text, _ in own]
 
 
 @QUICK
@@ -105,7 +102,7 @@ def test_sources_give_texts_by_rising_number_and_all_documents_of_these_go(
 def test_no_text_is_on_both_sides(sources: Sources, fraction: Fraction) -> None:
     sides: dict[bool, set[int]] = {False: set(), True: set()}
     for name, found in chosen(sources, fraction).items():
-        for (text, _), is_chosen in zip(sources[name], found.documents.tolist(), strict=True):
+        for (text, _), is_chosen in zip(sources[name], found.tolist(), strict=True):
             sides[is_chosen].add(text)
     assert not sides[False] & sides[True]
 
@@ -120,15 +117,12 @@ def test_the_fraction_is_met_and_passed_by_less_than_one_document(
 ) -> None:
     documents = list(enumerate(texts))
     found = chosen({"books": documents}, fraction)["books"]
-    assert found.asked == ceil(fraction * sum(texts))
-    assert found.num_documents >= 1
-    assert found.num_elsewhere == 0
-    if found.num_documents == len(texts) - 1 and found.tokens < found.asked:
+    asked, tokens = ceil(fraction * sum(texts)), int(np.array(texts)[found].sum())
+    assert found.any()
+    if found.sum() == len(texts) - 1 and tokens < asked:
         return  # the last text stays in training
-    last = max(
-        (text for text, _ in documents if found.documents[text]), key=lambda text: number(text, 21)
-    )
-    assert found.asked <= found.tokens < found.asked + texts[last]
+    last = max((text for text, _ in documents if found[text]), key=lambda text: number(text, 21))
+    assert asked <= tokens < asked + texts[last]
 
 
 @QUICK
@@ -141,40 +135,35 @@ def test_neither_the_order_of_sources_nor_of_documents_changes_the_choice(
     names = data.draw(st.permutations(list(sources)))
     after = chosen({name: [sources[name][i] for i in places[name]] for name in names}, fraction)
     for name, found in after.items():
-        assert found.documents.tolist() == [before[name].documents[i] for i in places[name]]
-        assert (found.tokens, found.asked) == (before[name].tokens, before[name].asked)
+        assert found.tolist() == [before[name][i] for i in places[name]]
 
 
 @pytest.mark.parametrize("fraction", [Fraction(1, 1000), Fraction(1, 2), Fraction(1)])
 def test_a_source_keeps_its_last_text_for_training(fraction: Fraction) -> None:
-    assert chosen({"one": [(1, 9)]}, fraction)["one"].num_documents == 0
-    assert chosen({"twins": [(1, 9), (1, 9)]}, fraction)["twins"].num_documents == 0
+    assert chosen({"one": [(1, 9)]}, fraction)["one"].sum() == 0
+    assert chosen({"twins": [(1, 9), (1, 9)]}, fraction)["twins"].sum() == 0
     two = chosen({"two": [(1, 9), (2, 10_000), (1, 9)]}, fraction)["two"]
-    assert len({(1, 2, 1)[i] for i in np.flatnonzero(two.documents)}) == 1
+    assert len({(1, 2, 1)[i] for i in np.flatnonzero(two)}) == 1
 
 
 def test_a_last_text_goes_where_another_source_gives_it() -> None:
     by_number = sorted(range(10), key=lambda text: number(text, 21))
     first = by_number[0]
     found = chosen({"one": [(first, 9)], "ten": [(text, 1) for text in range(10)]}, Fraction(1, 10))
-    assert found["one"] == SetAside(
-        documents=found["one"].documents,
-        asked=1, tokens=9, num_documents=1, elsewhere_tokens=9, num_elsewhere=1,
-    )  # fmt: skip
-    assert found["one"].documents.tolist() == [True]
-    assert found["ten"].num_elsewhere == 0
+    assert found["one"].tolist() == [True]
+    assert np.flatnonzero(found["ten"]).tolist() == [first]
 
 
 def test_a_source_without_tokens_gives_nothing() -> None:
     found = chosen(
         {"empty": [], "zeros": [(1, 0), (2, 0)], "rest": [(3, 5), (4, 5)]}, Fraction(1, 2)
     )
-    assert [found[name].num_documents for name in ("empty", "zeros", "rest")] == [0, 0, 1]
+    assert [found[name].sum() for name in ("empty", "zeros", "rest")] == [0, 0, 1]
 
 
 def test_other_seeds_choose_other_documents() -> None:
     documents = {"books": [(text, 1) for text in range(200)]}
-    one, other = (chosen(documents, Fraction(1, 4), seed)["books"].documents for seed in (1, 2))
+    one, other = (chosen(documents, Fraction(1, 4), seed)["books"] for seed in (1, 2))
     assert one.sum() == other.sum() == 50
     assert not np.array_equal(one, other)
 
@@ -183,7 +172,7 @@ def test_a_larger_fraction_keeps_what_a_smaller_one_chose() -> None:
     documents = {"books": [(text, 1) for text in range(100)]}
     before = np.zeros(100, np.bool_)
     for percent in range(5, 100, 5):
-        now = chosen(documents, Fraction(percent, 100))["books"].documents
+        now = chosen(documents, Fraction(percent, 100))["books"]
         assert now.sum() == percent
         assert (now | ~before).all()
         before = now

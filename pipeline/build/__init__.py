@@ -1,7 +1,8 @@
 """The build: carries a plan out, as tasks from files to files on a cluster.
 
-`build` composes everything; `partition`, `drawing` and `ordering` are its three kinds of tasks;
-`claim` keeps the folder and its state, `engine` runs tasks.
+`run` composes everything. `prepare` and `reading` say how each input is read, `surveying` what goes
+because of what else there is; `making` cuts a file's documents, `setting_aside` and `drawing` choose
+among the chunks, `order` and `validation` put them in order, `balance` sums up.
 """
 
 from pipeline.build.run import build

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from pipeline.build.balance import describe_source
 from pipeline.build.indexes import folders_of, write_indexes
+from pipeline.build.making import load_tokenizer
 from pipeline.build.order import order_samples
-from pipeline.build.partition import load_tokenizer
 from pipeline.build.prepare import prepare
 from pipeline.build.samples import make_samples
 from pipeline.build.site import Site

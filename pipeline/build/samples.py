@@ -15,7 +15,8 @@ import numpy as np
 from pipeline import sample
 from pipeline.build.drawing import DrawTask, StandingTask, draw_partition, standing_draw
 from pipeline.build.duplicates import WrittenPartition, find_repeated_ids
-from pipeline.build.partition import PartitionTask, make_partition
+from pipeline.build.making import make_partition
+from pipeline.build.partition import PartitionTask
 from pipeline.build.prepare import PreparedSource
 from pipeline.build.setting_aside import set_aside
 from pipeline.build.site import Site
@@ -118,14 +119,15 @@ def _standing_draws(site: Site, sources: Sequence[PreparedSource]) -> dict[str, 
         for name, records in found.items()
         if None not in records
     }
-    if site.mixture.validation is not None and len(whole) < len(sources):
-        return {}
     together = _together(site, whole)
-    return {
+    standing = {
         name: records
         for name, records in whole.items()
         if all(record["together"] == together[name] for record in records)
     }
+    # Where documents are set aside, all sources decide together which.
+    is_whole = len(standing) == len(sources)
+    return standing if is_whole or site.mixture.validation is None else {}
 
 
 def _together(site: Site, records: Mapping[str, Sequence[Record]]) -> dict[str, str]:

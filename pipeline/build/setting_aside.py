@@ -52,8 +52,7 @@ def set_aside(
             )
     chosen = choose(digests, tokens, spec.fraction, spec.seed)
     return {
-        source: _spread(parts, starts[source], chosen[source])
-        for source, parts in tables.items()
+        source: _spread(parts, starts[source], chosen[source]) for source, parts in tables.items()
     }
 
 

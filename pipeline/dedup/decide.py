@@ -1,8 +1,8 @@
 """Decide: the surveys of all files -> which documents go, and why.
 
 Enters: surveys in any order, and the declaration. Leaves: for each file, in canonical order, its
-drops. Canonical order is (source, file as declared, row); of documents that say the same the first
-in it stays. That depends on the surveys alone: not on their listing, on the memory, or on what was
+drops. Canonical order is (source, partition, row); of documents that say the same the first in it
+stays. That depends on the surveys alone: not on their listing, on the memory, or on what was
 read first. What is contaminated goes first, then what is the same text, then what is nearly so.
 
 Memory: that of one bucket, as told, and 13 bytes a document in mapped files, which the kernel takes

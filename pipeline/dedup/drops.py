@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -44,13 +45,16 @@ class Drops:
 def save_drops(path: Path, scratch: Path, drops: Drops) -> None:
     """Publish the drops of one file: row, reason, of_source, of_file, of_row."""
     is_copy = drops.survivor_files != NOWHERE
-    files = pa.array(drops.survivor_files, mask=~is_copy)
+    # Of all files, of which there may be very many, only those that are named.
+    numbers, places = np.unique(drops.survivor_files, return_inverse=True)
+    survivors = [drops.files[number] for number in numbers.tolist()]
+    files = pa.array(places, mask=~is_copy)
     table = pa.table(
         {
             "row": drops.rows,
             "reason": _names(REASONS, pa.array(drops.reasons)),
-            "of_source": _names([file.source for file in drops.files], files),
-            "of_file": _names([file.file for file in drops.files], files),
+            "of_source": _names([file.source for file in survivors], files),
+            "of_file": _names([file.file for file in survivors], files),
             "of_row": pa.array(drops.survivor_rows, mask=~is_copy),
         }
     )

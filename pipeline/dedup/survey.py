@@ -84,7 +84,7 @@ class Surveyed:
     source: str
     """The source that it is of."""
     file: str
-    """Its path as declared, by which the files of a source are told apart and sorted."""
+    """By which the files of a source are told apart and sorted: the name of its partition."""
     survey: Path
     """Where its survey lies."""
 

@@ -27,14 +27,12 @@ class DroppedWriter:
         self._file = path.open("wb")
         compressor = zstandard.ZstdCompressor(level=_LEVEL, write_checksum=True)
         self._packer = compressor.compressobj()
-        self.num_written = 0
 
     def write(self, dropped: Iterable[Dropped]) -> None:
         """Write those that are among the share, in the order given."""
         for one in dropped:
             if self._is_among(one.document.row):
                 self._file.write(self._packer.compress(_line(one)))
-                self.num_written += 1
 
     def close(self) -> None:
         """End the file; it is whole only then."""

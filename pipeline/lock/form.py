@@ -40,7 +40,8 @@ def lock_bytes(lock: Lock) -> bytes:
 
 def write_lock(lock: Lock, path: Path) -> None:
     """Write a lock, whole or not at all. Raises: OutputError when it cannot be written."""
-    with publish(path, path.parent) as temporary:
+    # What is left by one that was killed lies there, and is no lock.
+    with publish(path, path.parent / ".partial") as temporary:
         temporary.write_bytes(lock_bytes(lock))
 
 

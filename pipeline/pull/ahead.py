@@ -1,7 +1,8 @@
 """What a pull has ahead of it: which locked files are missing, and whether there is room for them.
 
 Only names and sizes are looked at: whole files stand under their names alone, and a folder of a
-commit never holds another's. Whoever reads a file hashes it anyway.
+commit never holds another's. Bytes are not read here: whatever is
+made of a file checks them.
 """
 
 import shutil

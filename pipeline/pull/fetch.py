@@ -7,7 +7,6 @@ What came lies in a scratch folder under a name made of path, size and digest, s
 one version is never continued with another. It is only ever appended to, by one process at a time.
 """
 
-import errno
 import fcntl
 import os
 from collections.abc import Callable, Iterator
@@ -17,6 +16,7 @@ from pathlib import Path
 
 from pipeline.digest import fingerprint
 from pipeline.errors import MismatchError, OutputError
+from pipeline.files import writing
 from pipeline.lock import Hasher
 from pipeline.lock.bytes import is_by_etag, write_note
 from pipeline.mixture import Origin
@@ -140,15 +140,14 @@ def _is_named(out: FileIO, part: Path) -> bool:
 
 @contextmanager
 def _writing(path: Path) -> Iterator[None]:
-    """Say of a disk that is full or not writable what can be done. Raises: OutputError."""
+    """Say of a disk that cannot be written, whatever its trouble, what can be done.
+
+    Raises: OutputError.
+    """
     try:
-        yield
+        with writing(path):
+            yield
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise OutputError(
-                f"{path}: the disk is full",
-                "make room and run the same command again: it goes on from what is there",
-            ) from error
         raise OutputError(
             f"{path}: cannot be written: {error.strerror}", "choose another --dest"
         ) from error

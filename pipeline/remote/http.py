@@ -85,7 +85,7 @@ class Client:
         self._access_hint = access_hint
         self._patience = patience or Patience()
         self._lock = threading.Lock()
-        # Until when the server has asked to be left alone, and the thread that it told.
+        # Until when the server has asked to be left alone, at the longest, and whom it told so.
         self._quiet = (0.0, 0)
         self._pool = _pool(origin, self._patience.timeout_seconds)
 
@@ -160,15 +160,22 @@ class Client:
             if response.status in _TROUBLE or response.status >= 500:
                 wait = _asked_wait(response.headers)
                 if wait is not None:
-                    self._quiet = (time.monotonic() + wait, threading.get_ident())
+                    self._be_quiet(wait)
                 raise TroubleError(f"got {response.status}", wait)
             raise self._refusal(response, where)
+
+    def _be_quiet(self, wait: float) -> None:
+        """Take note of what this thread was told, unless another was told to wait for longer."""
+        if wait <= self._patience.max_wait_seconds:  # Any longer one is given up, not waited.
+            told = (time.monotonic() + wait, threading.get_ident())
+            with self._lock:
+                self._quiet = max(self._quiet, told)
 
     def _keep_quiet(self) -> None:
         """Wait for what another thread was told; what this one was told it has waited itself."""
         until, told = self._quiet
         left = until - time.monotonic()
-        if told != threading.get_ident() and 0.0 < left <= self._patience.max_wait_seconds:
+        if told != threading.get_ident() and left > 0.0:
             self._patience.sleep(left)
 
     def _refusal(self, response: urllib3.response.BaseHTTPResponse, where: str) -> InputError:

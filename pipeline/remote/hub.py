@@ -92,11 +92,12 @@ class Repository:
         if not _COMMIT.fullmatch(revision):
             told = f"hf://datasets/{name}@{revision}"
             info, _ = client.json(f"{api}/revision/{quote(revision, safe='')}", told)
-            if not isinstance(info, dict) or not isinstance(info.get("sha"), str):
+            sha = info.get("sha") if isinstance(info, dict) else None
+            if not isinstance(sha, str) or not _COMMIT.fullmatch(sha):
                 raise InputError(
                     f"{told}: got {_brief(info)} from {endpoint}, expected its commit", _SERVER
                 )
-            commit = info["sha"]
+            commit = sha
         where = f"hf://datasets/{name}@{commit}"
         return cls(where=where, page=page, commit=commit, client=client, _api=api)
 

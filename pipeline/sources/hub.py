@@ -32,7 +32,7 @@ class HubFiles:
         origin: Origin,
         folder: Path,
         revision: str | None,
-        patience: Patience | None = None,
+        patience: Patience | None = None,  # Another one than the usual is for tests.
     ) -> None:
         """Look the declared revision up, or take the one that was locked. Raises: InputError."""
         assert origin.hub is not None

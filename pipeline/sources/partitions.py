@@ -43,8 +43,6 @@ class InputFile:
     """The suffix that says how it is read, such as `.json.gz`."""
     num_bytes: int | None = None
     """Its size, where its origin was asked."""
-    digest: str | None = None
-    """What its origin calls these bytes, where it was asked; see `OriginFile.digest`."""
 
 
 def name_partitions(
@@ -73,7 +71,6 @@ def name_partitions(
             partition=_partition(source, declared, name, kind),
             kind=kind,
             num_bytes=known.num_bytes if known else None,
-            digest=known.digest if known else None,
         )
         other = by_partition.setdefault(file.partition, file)
         if other.path != file.path:

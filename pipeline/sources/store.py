@@ -45,7 +45,7 @@ class StoreFiles:
         origin: Origin,
         folder: Path,
         revision: str | None,
-        patience: Patience | None = None,
+        patience: Patience | None = None,  # Another one than the usual is for tests.
     ) -> None:
         """Find what reads the addresses; nothing is asked yet.
 

@@ -18,6 +18,7 @@ from pipeline.sources.patterns import spell_out
 # As many as a browser might ask at once of a server that speaks HTTP/1.1, a few times over.
 _NUM_ASKED_AT_ONCE = 16
 _ETAG = "etag:"
+_BY_HAND = "fetch the file by hand, and name it with `path:`"
 
 
 class UrlFiles:
@@ -30,7 +31,7 @@ class UrlFiles:
         origin: Origin,
         folder: Path,
         revision: str | None,
-        patience: Patience | None = None,
+        patience: Patience | None = None,  # Another one than the usual is for tests.
     ) -> None:
         """Spell the addresses out; nothing is asked yet. Raises: MixtureError."""
         assert origin.url is not None
@@ -47,7 +48,8 @@ class UrlFiles:
     def list(self) -> tuple[OriginFile, ...]:
         """Return the files, sorted by address; each is asked for its size, some at a time.
 
-        Raises: InputError for the first, by address, that is not there or does not tell its size.
+        Raises: InputError for the first, by address, that is not there, or of which the server does
+        not tell the size or the version.
         """
         with ThreadPoolExecutor(_NUM_ASKED_AT_ONCE) as pool:
             try:
@@ -73,9 +75,16 @@ class UrlFiles:
         if not size.isdigit():
             raise InputError(
                 f"{url}: got no Content-Length, expected the size of the file",
-                "fetch the file by hand, and name it with `path:`",
+                _BY_HAND,
             )
-        return OriginFile(path=url, num_bytes=int(size), digest=f"{_ETAG}{version(headers)}")
+        found = version(headers)
+        if not found:
+            raise InputError(
+                f"{url}: got neither ETag nor Last-Modified, expected one: nothing else tells"
+                " versions of the file apart",
+                _BY_HAND,
+            )
+        return OriginFile(path=url, num_bytes=int(size), digest=f"{_ETAG}{found}")
 
 
 def _host(url: str) -> str:

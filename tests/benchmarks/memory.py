@@ -121,7 +121,7 @@ def run_task() -> None:
     from contextlib import contextmanager
 
     from pipeline.build import run as building
-    from pipeline.build.partition import load_tokenizer, make_partition
+    from pipeline.build.making import load_tokenizer, make_partition
     from pipeline.mixture import TokenizerSpec, load
     from pipeline.ordering.write import order_rows
 

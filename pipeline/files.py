@@ -69,7 +69,10 @@ def writing(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise _explain(error, path) from error
+        explained = _explain(error, path)
+        if explained is None:
+            raise
+        raise explained from error
 
 
 def save_array(path: Path, array: NDArray[Any]) -> None:
@@ -135,7 +138,7 @@ def _remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def _explain(error: OSError, path: Path) -> OutputError | OSError:
+def _explain(error: OSError, path: Path) -> OutputError | None:
     if error.errno in _DISK_FULL:
         return OutputError(
             f"{path}: the disk is full",
@@ -150,4 +153,4 @@ def _explain(error: OSError, path: Path) -> OutputError | OSError:
             f"{path}: got a name too long for the file system",
             "give the input file that it is named after a shorter name",
         )
-    return error
+    return None

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from pipeline.errors import OutputError
-from pipeline.files import publish, save_array, sorted_glob
+from pipeline.files import publish, save_array, sorted_glob, writing
 
 
 def _write(path: Path, content: str, scratch: Path) -> None:
@@ -137,3 +137,12 @@ def test_wildcards_in_the_folders_own_path_are_letters(tmp_path: Path) -> None:
     folder.mkdir()
     (folder / "x.jsonl").touch()
     assert sorted_glob(folder, "*.jsonl") == [folder / "x.jsonl"]
+
+
+def test_trouble_that_nobody_knows_is_raised_as_it_is(tmp_path: Path) -> None:
+    unknown = OSError(errno.EIO, "Input/output error")
+    with pytest.raises(OSError, match="Input/output error") as caught, writing(tmp_path):
+        raise unknown
+    # An error that is its own cause sends whoever follows causes in circles.
+    assert caught.value is unknown
+    assert unknown.__cause__ is None

@@ -11,7 +11,7 @@ import builds
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from source_server import Server, serve
+from source_server import Fault, Server, serve
 from strategies import QUICK
 
 from pipeline import tokenizer
@@ -420,6 +420,21 @@ def test_what_changed_upstream_is_told_line_by_line(server: Server, folder: Path
         f"notes: revision is {commit}, was {server.commit}",
         "notes: notes.json has 4 bytes, had 3",
     ]
+
+
+def test_a_file_that_is_gone_is_a_line_and_what_else_changed_is_told(
+    server: Server, folder: Path
+) -> None:
+    mixture = declared(server, folder)
+    made = make_lock(mixture, quiet)
+    gone = server.url("dolma", "books-0001.json.gz")
+    fault: Fault = {"kind": "status", "status": 404, "match": "books-0001", "times": -1}
+    server.set_faults([fault])
+    (folder / "in/a.txt").write_bytes(b"more")
+    lines = check_lock(made, mixture, quiet)
+    assert len(lines) == 2
+    assert lines[0].startswith("here: in/a.txt is sha256:")
+    assert lines[1].startswith(f"plain: {gone}: got 404")
 
 
 def test_differences_of_all_else_are_told() -> None:

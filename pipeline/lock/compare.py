@@ -1,6 +1,7 @@
 """Comparing locks: what an origin has now with what it had, and what is declared with both."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 from pipeline.digest import canonical_json
 from pipeline.errors import InputError, MismatchError
@@ -15,8 +16,15 @@ _LOCK_AGAIN = "lock again: ettin-data lock MIXTURE"
 
 
 def check_lock(lock: Lock, mixture: Mixture | Replay, report: Show) -> list[str]:
-    """Return what is not as it was locked, one line each. Raises: InputError, as `make_lock`."""
-    return differences(lock, make_lock(mixture, report))
+    """Return what is not as it was locked, one line each.
+
+    A source that cannot be listed any more, such as one with a file that is gone, is a line, too.
+    """
+    troubles: dict[str, InputError] = {}
+    found = make_lock(mixture, report, troubles.__setitem__)
+    kept = {name: lock.sources[name] for name in troubles if name in lock.sources}
+    lines = differences(lock, replace(found, sources={**found.sources, **kept}))
+    return lines + [f"{name}: {error.message}" for name, error in troubles.items()]
 
 
 def locked_source(lock: Lock, name: str, origin: Origin) -> LockedSource:

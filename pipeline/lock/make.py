@@ -4,7 +4,7 @@ Enters: a mixture, or a replay of a published pool. Leaves: a `Lock`; nothing is
 of one repository at one revision share one look at it, so that they are of one commit.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,10 +21,19 @@ POOL: Final = "pool"
 """What the one source of a replay is called."""
 
 
-def make_lock(mixture: Mixture | Replay, report: Show) -> Lock:
+def _refuse(name: str, error: InputError) -> None:
+    raise error
+
+
+def make_lock(
+    mixture: Mixture | Replay,
+    report: Show,
+    on_trouble: Callable[[str, InputError], None] = _refuse,
+) -> Lock:
     """Ask all origins of a mixture what they have.
 
-    `report` is told how many sources are done. Raises: InputError when one cannot be listed.
+    `report` is told how many sources are done. A source that cannot be listed is told to
+    `on_trouble`, which raises or has it left out. Raises: InputError when one cannot be listed.
     """
     origins = sources_of(mixture)
     sources: dict[str, LockedSource] = {}
@@ -34,7 +43,11 @@ def make_lock(mixture: Mixture | Replay, report: Show) -> Lock:
         origin = origins[name]
         # A branch that moves meanwhile moves for none of the sources.
         commit = commits.get((origin.hub, origin.revision))
-        sources[name] = _lock_source(name, origin, mixture.folder, commit)
+        try:
+            sources[name] = _lock_source(name, origin, mixture.folder, commit)
+        except InputError as error:
+            on_trouble(name, error)
+            continue
         commits[origin.hub, origin.revision] = sources[name].revision
         report("lock", len(sources), len(origins))
     declared = mixture.tokenizer

@@ -14,7 +14,7 @@ from pipeline.errors import InputError
 from pipeline.remote.http import Client, TroubleError, closing
 
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
-_CHANGED = "the file may have changed; run the same command again"
+_CHANGED = "the file at its origin may be another one now: lock again, or run the command again"
 
 
 def version(headers: Mapping[str, str]) -> str:

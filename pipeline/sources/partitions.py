@@ -118,7 +118,10 @@ def _partition(source: str, declared: str, name: str, kind: str) -> str:
         raise InputError(
             f'sources.{source}: got file name "{name}", expected one that can name a folder '
             "(letters, digits and _ . = + @ , ~ space; at most 150; first a letter, a digit or _)",
-            f"rename the file; it is {declared}" if name != declared else "rename the file",
+            "rename the file"
+            if name == declared
+            else f"it is {declared}: leave it out with a "
+            "narrower pattern, or pull it, give it another name, and list it with `path:`",
         )
     return partition
 

@@ -74,7 +74,14 @@ def _assert_finished(out: Path, expected: dict[str, str]) -> None:
     ]
 
 
-@pytest.mark.parametrize("number", range(NUM_KILLS))
+# Half of them, in memory and on disk by turns, over the whole of a build; all with -m "".
+@pytest.mark.parametrize(
+    "number",
+    [
+        pytest.param(number, marks=[] if number // 2 % 2 == 0 else [pytest.mark.slow])
+        for number in range(NUM_KILLS)
+    ],
+)
 def test_a_killed_build_goes_on_to_the_same_bytes(
     number: int, small: Path, seconds: float, tmp_path: Path, build_here: Build,
     expected: dict[str, str],
@@ -96,6 +103,7 @@ def test_a_killed_build_goes_on_to_the_same_bytes(
     _assert_finished(out, expected)
 
 
+@pytest.mark.slow
 def test_many_kills_of_one_folder_end_in_the_same_bytes(
     small: Path, seconds: float, tmp_path: Path, build_here: Build, expected: dict[str, str]
 ) -> None:

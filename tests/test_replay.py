@@ -222,7 +222,9 @@ def test_a_pool_that_changed_is_ordered_again(
     assert builds.digests(out) == builds.digests(fresh)
 
 
-@pytest.mark.parametrize("number", range(4))
+@pytest.mark.parametrize(
+    "number", [0, *(pytest.param(number, marks=pytest.mark.slow) for number in (1, 2, 3))]
+)
 def test_a_killed_order_goes_on_to_the_same_bytes(
     number: int, published: tuple[Path, list[Row]], tmp_path: Path
 ) -> None:

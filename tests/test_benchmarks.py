@@ -70,6 +70,7 @@ def test_every_benchmark_starts(tmp_path: Path) -> None:
     assert [line.split()[1] for line in out.splitlines() if line.startswith("usage: ")] == MODULES
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(_SMALL))
 def test_a_small_benchmark_fills_its_table(name: str, tmp_path: Path, corpus: Path) -> None:
     if name == "filter_speed":

@@ -74,11 +74,11 @@ def _assert_finished(out: Path, expected: dict[str, str]) -> None:
     ]
 
 
-# Half of them, in memory and on disk by turns, over the whole of a build; all with -m "".
+# A third of them, in memory and on disk by turns, over the whole of a build; all with -m "".
 @pytest.mark.parametrize(
     "number",
     [
-        pytest.param(number, marks=[] if number // 2 % 2 == 0 else [pytest.mark.slow])
+        pytest.param(number, marks=[pytest.mark.slow] if number % 3 else [])
         for number in range(NUM_KILLS)
     ],
 )

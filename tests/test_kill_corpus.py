@@ -68,7 +68,7 @@ def _kill(process: subprocess.Popen[str]) -> bool:
     [
         pytest.param("survey", marks=slow),
         pytest.param("chunk", marks=slow),
-        "draw",
+        pytest.param("draw", marks=slow),
         pytest.param("order", marks=slow),
         "validation",
         pytest.param("order of validation", marks=slow),

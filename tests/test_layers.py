@@ -17,7 +17,7 @@ LAYERS: list[Layer] = [
     ["progress", "tokenizer", "ledger", "orders", "remote"],
     # What a person declares.
     ["mixture", "text_digest"],
-    ["layout"],
+    ["layout", "recipe"],
     # Stages: functions of values, and readers and writers of files. None knows another.
     [
         *("sources", "tokenize", "chunks", "sample", "shards", "view", "steps"),
@@ -27,11 +27,12 @@ LAYERS: list[Layer] = [
     ["lock"],
     # What tasks share; rows in order, wherever they lie.
     ["plan", "pull", "task", "ordered"],
-    ["engine", "claim", "published", "trace", "outlook"],
+    ["engine", "claim", "published", "checkpoint", "outlook", "feed"],
+    ["trace"],
     # The stage of two passes, from a pool to its rows in order.
     ["ordering", "diff"],
     # Where all is composed, and where outputs are compared; then the command.
-    ["build", "replay", "verify"],
+    ["build", "replay", "verify", "train"],
     ["cli"],
     ["__main__"],
 ]

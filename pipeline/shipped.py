@@ -1,4 +1,4 @@
-"""Mixtures and manifests that ship with the package, found by name from any folder."""
+"""Mixtures, manifests and recipes that ship with the package, found by name from any folder."""
 
 from pathlib import Path
 
@@ -17,6 +17,11 @@ def manifest_path(name: str) -> Path:
     return _find(name, "manifests", ".json")
 
 
+def recipe_path(name: str) -> Path:
+    """Return the path that `name` is, or the shipped recipe that it names."""
+    return _find(name, "recipes", ".yaml")
+
+
 def _find(name: str, kind: str, suffix: str) -> Path:
     path = Path(name)
     if path.is_file() or path.suffix or len(path.parts) != 1:
@@ -32,6 +37,6 @@ def _find(name: str, kind: str, suffix: str) -> Path:
 
 
 def _folder(kind: str) -> Path:
-    # In a wheel the two folders lie inside the package; in a checkout, beside it.
+    # In a wheel the folders lie inside the package; in a checkout, beside it.
     inside = _PACKAGE / kind
     return inside if inside.is_dir() else _PACKAGE.parent / kind

@@ -525,7 +525,8 @@ class Hub(Handler):
             headers = {"X-Repo-Commit": commit, "ETag": f'"{file.git_sha1}"'}
             return None if self.fails(fault) else self.send_file(file, fault, headers)
         query = f"commit={commit}&signature=1"
-        location = f"http://127.0.0.1:{state.lfs_port}/lfs/{name}/{quote(path)}?{query}"
+        # By another name than the hub's, since a client may take one host for one server.
+        location = f"http://localhost:{state.lfs_port}/lfs/{name}/{quote(path)}?{query}"
         headers = {"X-Linked-Size": str(file.size), "X-Linked-Etag": f'"{file.sha256}"'}
         return self.send(302, b"", {"Location": location, "X-Repo-Commit": commit, **headers})
 

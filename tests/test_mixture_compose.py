@@ -246,7 +246,7 @@ NEEDED = "name: a\nchunk: {size: 64}\norder: {seed: 1, global_batch_size: 8, max
         (
             "extends: none.yaml",
             '4:10: extends: got "none.yaml" (No such file or directory), expected the path of '
-            "another mixture file, relative to this one",
+            "another YAML file, relative to this one",
         ),
         (
             "extends: top.yaml",
@@ -258,9 +258,9 @@ NEEDED = "name: a\nchunk: {size: 64}\norder: {seed: 1, global_batch_size: 8, max
             "end to it",
         ),
         (
-            "extends: [a.yaml]",
-            "4:10: extends: got a list, expected the path of another mixture file, relative to "
-            "this one",
+            "extends: [none.yaml, broken.yaml]",
+            '4:11: extends[0]: got "none.yaml" (No such file or directory), expected the path of '
+            "another YAML file, relative to this one",
         ),
         ("extends: list.yaml", "list.yaml:1:1: got a list, expected a mapping to extend"),
         (

@@ -1,9 +1,10 @@
 """Files that build on each other -> one flat tree, as if it had been written whole.
 
-Enters: the tree of a file. Leaves: the tree without `extends` and `origins`: below it lies what the
-file extends, and each source has taken from its origin what it does not say itself. Mappings are
-merged deeply, everything else is replaced. Every value keeps the place where it was written, so a
-message names the right file; what values mean is checked later, by those who check a flat file.
+Enters: the tree of a file. Leaves: the tree without `extends` and `origins`: below it lie the files
+that it extends, later ones over earlier ones, and each source has taken from its origin what it does
+not say itself. Mappings are merged deeply, everything else is replaced. Every value keeps the place
+where it was written, so a message names the right file; what values mean is checked later, by those
+who check a flat file.
 """
 
 from collections.abc import Mapping
@@ -12,13 +13,15 @@ from pathlib import Path
 from typing import Final
 
 from pipeline.mixture.document import Node, Problems, join, read_file
-from pipeline.mixture.kinds import WRONG, Text, closest
+from pipeline.mixture.kinds import WRONG, OneOrMany, Text, closest
 from pipeline.mixture.source import SOURCES
 
 # Neither from the root of a disk nor from a home: a mixture goes where its folder goes.
-EXTENDS: Final = Text(
-    expected="the path of another mixture file, relative to this one",
-    pattern=r"^[^/~\\\x00-\x1f\x7f][^\\\x00-\x1f\x7f]*\.ya?ml$",
+EXTENDS: Final = OneOrMany(
+    Text(
+        expected="the path of another YAML file, relative to this one",
+        pattern=r"^[^/~\\\x00-\x1f\x7f][^\\\x00-\x1f\x7f]*\.ya?ml$",
+    )
 )
 
 
@@ -27,36 +30,60 @@ def compose(root: Node, file: Path, problems: Problems) -> Node | None:
 
     Paths inside any of the files are those of a flat one: relative to `file`, which extends.
     """
-    extended = _extended(root, file, (file.resolve(),), problems)
-    return None if extended is None else _completed(extended, problems)
+    whole = extended(root, file, problems)
+    return None if whole is None else _completed(whole, problems)
+
+
+def extended(root: Node, file: Path, problems: Problems) -> Node | None:
+    """Return the tree of a file over those of the files it extends, and so on.
+
+    None after saying in `problems` why there is none.
+    """
+    return _extended(root, file, (file.resolve(),), problems)
 
 
 def _extended(root: Node, file: Path, opened: tuple[Path, ...], problems: Problems) -> Node | None:
-    """Return the tree of `file` over that of the file it extends, and so on."""
     if root.kind != "mapping" or "extends" not in root.entries:
         return root
     written = root.entries["extends"].node
-    name = EXTENDS.check(written, "extends", problems)
-    if name is WRONG:
+    if EXTENDS.check(written, "extends", problems) is WRONG:
         return None
-    below = file.parent / name
+    if written.kind != "list":
+        trees = [_below(written, "extends", file, opened, problems)]
+    else:
+        trees = [
+            _below(node, f"extends[{index}]", file, opened, problems)
+            for index, node in enumerate(written.items)
+        ]
+    whole = _without(root, "extends")
+    for tree in reversed(trees):
+        if tree is None:
+            return None
+        whole = _over(whole, tree)
+    return whole
+
+
+def _below(
+    written: Node, where: str, file: Path, opened: tuple[Path, ...], problems: Problems
+) -> Node | None:
+    """Return the tree of one file that `file` extends."""
+    below = file.parent / written.text
     if below.resolve() in opened:
         complaint = f"got {written.shown}, which comes back to itself, expected an end to it"
-        problems.add(written.place, "extends", complaint)
+        problems.add(written.place, where, complaint)
         return None
     try:
         data = below.read_bytes()
     except OSError as error:
         reason = error.strerror or type(error).__name__
-        complaint = f"got {written.shown} ({reason}), expected {EXTENDS.expected}"
-        problems.add(written.place, "extends", complaint)
+        complaint = f"got {written.shown} ({reason}), expected {EXTENDS.kind.expected}"
+        problems.add(written.place, where, complaint)
         return None
     tree = read_file(data, str(below), problems)
     if tree is not None and tree.kind != "mapping":
         problems.add(tree.place, "", f"got {tree.shown}, expected a mapping to extend")
         return None
-    whole = tree and _extended(tree, below, (*opened, below.resolve()), problems)
-    return whole and _over(_without(root, "extends"), whole)
+    return tree and _extended(tree, below, (*opened, below.resolve()), problems)
 
 
 def _completed(root: Node, problems: Problems) -> Node | None:

@@ -1,0 +1,362 @@
+"""The feed: an order -> one rank's micro-batches, from any row, for any number of ranks.
+
+Enters: an order, a schedule, what a model is to learn. Leaves: batches of arrays that are ready for
+a model. What a batch holds follows from the order and the numbers of its rows alone, so to go on
+anywhere is never to have stopped, to the byte. Where a feed stands is one row.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any
+
+import numpy as np
+
+from pipeline.errors import InputError, MixtureError, NotThereError
+from pipeline.feed import position
+from pipeline.feed.blocks import Block, BlockReader, Damage
+from pipeline.feed.forms import flat_inputs, padded_inputs, view_rows
+from pipeline.feed.masks import IGNORED
+from pipeline.feed.order import FeedOrder, special_ids
+from pipeline.feed.slices import MicroBatch, micro_batches, row_after
+from pipeline.feed.values import Batch, Form, Inputs, Mlm, Objective, OnDamage, SpecialIds
+from pipeline.records import BoolArray, Int64Array, Rows
+from pipeline.schedule import ConstantSchedule, Schedule, num_rows_dropped
+from pipeline.view import View
+
+# Rows of so many ids are read at once and then cut into micro-batches; 4 MiB stay in the caches.
+_BLOCK_IDS = 1 << 20
+_NO_LIMIT = np.iinfo(np.int32).max
+
+
+@dataclass(kw_only=True)
+class Feed:
+    """One rank's part of an order; `make_feed` checks what it is made of and makes it."""
+
+    order: FeedOrder
+    """The rows, and what is known of them."""
+    schedule: Schedule
+    """Which rows each step takes."""
+    micro_batch_rows: int
+    """Rows of a micro-batch of one rank, at least 1; the last of a step may have fewer."""
+    rank: int = 0
+    """Which rank it is for."""
+    world_size: int = 1
+    """How many ranks there are; all must have the same `micro_batch_rows`."""
+    objective: Objective | None
+    """What is predicted; None for no labels, and rows as they are stored."""
+    form: Form = "flat"
+    """How a micro-batch is laid out."""
+    max_seq_len: int
+    """No row that is fed has more ids."""
+    special: SpecialIds
+    """Ids of the tokenizer."""
+    on_damage: OnDamage = "stop"
+    """What becomes of rows that cannot be read."""
+    pad_to_multiple: int = 1
+    """A flat micro-batch is padded to a multiple of so many ids."""
+    digests: bool = False
+    """Whether batches have the digests of their rows."""
+    row: int = 0
+    """Where it stands: the first row that no rank has been given."""
+    num_tombstones: int = field(default=0, init=False)
+    """How many of the rows that it has handed out stand in for others."""
+    _reader: BlockReader = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self._reader = BlockReader(
+            rows=self.order.rows,
+            special=self.special,
+            on_damage=self.on_damage,
+            with_digests=self.digests,
+        )
+
+    @property
+    def view(self) -> View:
+        """How rows are edited for the objective."""
+        return view_of(self.objective)
+
+    @property
+    def num_steps(self) -> int:
+        """How many whole steps there are."""
+        return self.schedule.num_steps(self.order.rows.num_rows)
+
+    @property
+    def num_rows(self) -> int:
+        """How many rows are in whole steps."""
+        return self.order.rows.num_rows - self.num_rows_dropped
+
+    @property
+    def num_rows_dropped(self) -> int:
+        """How many rows at the end are too few for a step, and never fed."""
+        return num_rows_dropped(self.schedule, self.order.rows.num_rows)
+
+    @property
+    def damages(self) -> list[Damage]:
+        """Which rows this process could not read so far, with `on_damage` "tombstone"."""
+        return self._reader.damages
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Yield micro-batches from where the feed stands, which moves on with each.
+
+        Raises: InputError or MismatchError for rows that cannot be read; InputError for a row of
+        another tokenizer, or one that is too long and not to be cut.
+        """
+        for batch in self.batches():
+            self.row = batch.next_row
+            self.num_tombstones += len(batch.tombstones)
+            yield batch
+
+    def batches(self, worker: int = 0, num_workers: int = 1) -> Iterator[Batch]:
+        """Yield every `num_workers`-th micro-batch from where the feed stands, which stays there.
+
+        The first is number `worker`. One of each worker in turn are those of a single one.
+        """
+        micros = micro_batches(
+            self.schedule,
+            self.order.rows.num_rows,
+            self.row,
+            self.rank,
+            self.world_size,
+            self.micro_batch_rows,
+        )
+        return self._batches(islice(micros, worker, None, num_workers))
+
+    def seek_step(self, step: int) -> None:
+        """Stand at the first row of a step. Raises: NotThereError beyond the last."""
+        if not 0 <= step <= self.num_steps:
+            raise NotThereError(
+                f"{self.order.where}: got step {step:,}, expected one of 0 to {self.num_steps:,},"
+                " where the order is over"
+            )
+        self.row = self.schedule.rows(step)[0]
+
+    def seek_row(self, row: int) -> None:
+        """Stand at a row. Raises: NotThereError beyond the order."""
+        num_rows = self.order.rows.num_rows
+        if not 0 <= row <= num_rows:
+            raise NotThereError(
+                f"{self.order.where}: got row {row:,}, expected one of 0 to {num_rows:,}, where the"
+                " order is over"
+            )
+        self.row = row
+
+    def position_after(self, num_batches: int, row: int | None = None) -> int:
+        """Return where a feed at `row` stands after so many micro-batches; by default at its own.
+
+        Raises: NotThereError when there are fewer.
+        """
+        return row_after(
+            self.schedule,
+            self.order.rows.num_rows,
+            self.row if row is None else row,
+            self.world_size,
+            self.micro_batch_rows,
+            num_batches,
+        )
+
+    def state_dict(self, *_ignored: object) -> dict[str, Any]:
+        """Return where it stands, for JSON; the same from any rank. Arguments play no part."""
+        return position.describe(self.row, self.order.rows.num_rows, self.order.digest)
+
+    def load_state_dict(self, state: object) -> None:
+        """Stand where a state says, which may come from another rank, or from another number of
+        ranks, another micro-batch, another schedule.
+
+        Raises: MismatchError for a state of another order, InputError for what is no state.
+        """
+        num_rows, order = self.order.rows.num_rows, self.order
+        self.row = position.row_of(state, num_rows, order.digest, order.where)
+
+    def _batches(self, micros: Iterator[MicroBatch]) -> Iterator[Batch]:
+        # The first is read by itself, so that it is there soon; how long rows are is known then.
+        limit = 1
+        while group := _take(micros, limit):
+            numbers = np.concatenate([micro.rows for micro in group])
+            if not len(numbers):
+                yield from (self._filler(micro) for micro in group)
+                continue
+            block = self._reader.read(numbers)
+            rows = self._viewed(block.rows, numbers)
+            stop = 0
+            for micro in group:
+                start, stop = stop, stop + len(micro.rows)
+                if start == stop:
+                    yield self._filler(micro)
+                else:
+                    yield self._batch(micro, rows, block, start, stop)
+            limit = max(1, _BLOCK_IDS * len(rows) // max(len(rows.ids), 1))
+
+    def _viewed(self, rows: Rows, numbers: Int64Array) -> Rows:
+        rows = view_rows(rows, self.view, self.max_seq_len, self.special)
+        lengths = np.diff(rows.offsets)
+        longest = int(lengths.argmax())
+        if lengths[longest] > self.max_seq_len:
+            raise InputError(
+                f"{self.order.where}: row {numbers[longest]:,}: got {lengths[longest]:,} ids,"
+                f" expected at most {self.max_seq_len:,}",
+                "raise max_seq_len, or feed it with an objective, whose view cuts rows",
+            )
+        return rows
+
+    def _batch(
+        self, micro: MicroBatch, rows: Rows, block: Block, start: int, stop: int
+    ) -> Batch:
+        offsets = rows.offsets[start : stop + 1]
+        mine = Rows(ids=rows.ids[offsets[0] : offsets[-1]], offsets=offsets - offsets[0])
+        is_tombstone = block.is_tombstone[start:stop]
+        inputs = self._inputs(mine, micro.rows, is_tombstone)
+        labels = inputs.get("labels")
+        return Batch(
+            inputs=inputs,
+            step=micro.step,
+            rows=micro.rows,
+            next_row=micro.next_row,
+            ends_step=micro.ends_step,
+            num_tokens=int(np.diff(mine.offsets)[~is_tombstone].sum()),
+            num_labels=0 if labels is None else int(np.count_nonzero(labels != IGNORED)),
+            tombstones=micro.rows[is_tombstone],
+            digests=None if block.digests is None else block.digests[start:stop],
+        )
+
+    def _filler(self, micro: MicroBatch) -> Batch:
+        """Return a batch of no row for a rank that has none, so that ranks stay in step."""
+        pair = np.array([self.special.cls_id, self.special.sep_id], np.uint32)
+        rows = Rows(ids=pair, offsets=np.array([0, 2]))
+        nothing = np.empty(0, np.int64)
+        return Batch(
+            inputs=self._inputs(rows, np.zeros(1, np.int64), np.ones(1, np.bool_)),
+            step=micro.step,
+            rows=nothing,
+            next_row=micro.next_row,
+            ends_step=micro.ends_step,
+            num_tokens=0,
+            num_labels=0,
+            tombstones=nothing,
+            digests=np.empty((0, 32), np.uint8) if self.digests else None,
+        )
+
+    def _inputs(self, rows: Rows, numbers: Int64Array, is_tombstone: BoolArray) -> Inputs:
+        if self.form == "padded":
+            return padded_inputs(rows, numbers, is_tombstone, self.objective, self.special)
+        return flat_inputs(
+            rows,
+            numbers,
+            is_tombstone,
+            self.objective,
+            self.special,
+            pad_to_multiple=self.pad_to_multiple,
+        )
+
+
+def make_feed(
+    order: FeedOrder,
+    *,
+    objective: Objective | None,
+    micro_batch_rows: int,
+    global_batch_rows: int | None = None,
+    rank: int = 0,
+    world_size: int = 1,
+    form: Form = "flat",
+    max_seq_len: int | None = None,
+    tokenizer: str | None = None,
+    on_damage: OnDamage = "stop",
+    pad_to_multiple: int = 1,
+    digests: bool = False,
+) -> Feed:
+    """Return a feed of an order, which stands at its first row.
+
+    global_batch_rows: rows of a step over all ranks, by default the order's own; max_seq_len: the
+    longest row that is fed, by default the order's own; tokenizer: see `special_ids`.
+
+    Raises: MixtureError for what cannot be fed so: a world size that does not divide a step, an
+    order that was written for another objective, a length or a batch that is not known; InputError
+    for an order of less than a step; MismatchError for one of another tokenizer.
+    """
+    _check_view(order, objective)
+    _check_numbers(rank, world_size, micro_batch_rows, pad_to_multiple)
+    num_rows = order.num_rows_per_step if global_batch_rows is None else global_batch_rows
+    if num_rows is None:
+        raise MixtureError(
+            f"{order.where}: says nothing of the rows of a step", "give global_batch_rows"
+        )
+    if max_seq_len is None:
+        max_seq_len = order.max_seq_len or (_NO_LIMIT if objective is None else None)
+    if max_seq_len is None:
+        raise MixtureError(f"{order.where}: says nothing of its longest row", "give max_seq_len")
+    if max_seq_len < 3:
+        raise MixtureError(f"max_seq_len: got {max_seq_len}, expected at least 3")
+    _check_batch(num_rows, world_size)
+    if order.rows.num_rows < num_rows:
+        raise InputError(
+            f"{order.where}: got {order.rows.num_rows:,} rows, expected at least the {num_rows:,}"
+            " of a step",
+            "take a smaller global batch",
+        )
+    return Feed(
+        order=order,
+        schedule=ConstantSchedule(num_rows_per_step=num_rows),
+        micro_batch_rows=micro_batch_rows,
+        rank=rank,
+        world_size=world_size,
+        objective=objective,
+        form=form,
+        max_seq_len=max_seq_len,
+        special=special_ids(order, tokenizer),
+        on_damage=on_damage,
+        pad_to_multiple=pad_to_multiple,
+        digests=digests,
+    )
+
+
+def view_of(objective: Objective | None) -> View:
+    """Return the view that rows are fed under."""
+    if objective is None:
+        return "stored"
+    return "encoder" if isinstance(objective, Mlm) else "decoder"
+
+
+def _check_view(order: FeedOrder, objective: Objective | None) -> None:
+    view = view_of(objective)
+    if objective is not None and order.view not in ("stored", view):
+        raise MixtureError(
+            f"{order.where}: was written for the view {order.view}, expected {view}, or stored",
+            "feed it with the objective that it was written for, or build it with order.view=stored",
+        )
+
+
+def _check_numbers(rank: int, world_size: int, micro_batch_rows: int, pad: int) -> None:
+    if not 0 <= rank < world_size:
+        raise MixtureError(
+            f"rank: got {rank} of world size {world_size}, expected one of 0 to world size - 1"
+        )
+    if micro_batch_rows < 1 or pad < 1:
+        raise MixtureError(
+            f"micro_batch_rows, pad_to_multiple: got {micro_batch_rows}, {pad}, expected 1 or more"
+        )
+
+
+def _check_batch(num_rows: int, world_size: int) -> None:
+    if num_rows < 1:
+        raise MixtureError(f"global_batch_rows: got {num_rows}, expected at least 1")
+    if num_rows % world_size:
+        divisors = [size for size in range(1, num_rows + 1) if num_rows % size == 0]
+        below = max(size for size in divisors if size <= world_size)
+        above = min((size for size in divisors if size > world_size), default=None)
+        nearest = f"{below}" if above is None else f"{below} or {above}"
+        raise MixtureError(
+            f"world size: got {world_size}, expected one that divides the {num_rows:,} rows of a"
+            f" step: the nearest are {nearest}",
+            "take one of these, or another global batch",
+        )
+
+
+def _take(micros: Iterable[MicroBatch], num_rows: int) -> list[MicroBatch]:
+    """Return the next micro-batches, at least one if there are any, of about so many rows."""
+    group, taken = [], 0
+    for micro in micros:
+        group.append(micro)
+        taken += len(micro.rows)
+        if taken >= num_rows:
+            break
+    return group

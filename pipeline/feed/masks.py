@@ -1,0 +1,138 @@
+"""`keyed-mask-v1`: which ids a model is to predict, from a seed, the number of a row, a position.
+
+Enter: rows laid out one after the other, with their numbers in the order. Leave: their labels, and
+for masked language modelling other ids in place. No generator is drawn from, so a row has the same
+masks in any batch, form, rank and world size, and after any resume. Frozen: the whole rule is in
+`docs/feed.md`, and a literal vector in the tests holds it.
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numba import njit
+
+from pipeline import seeds
+from pipeline.feed.values import Clm, Mlm, Objective, SpecialIds
+from pipeline.records import BoolArray, Int64Array
+
+ALGORITHM = "keyed-mask-v1"
+IGNORED = -100
+"""The label of a position that is not predicted."""
+
+# SplitMix64, as in `seeds.numbers`.
+_STEP = np.uint64(0x9E3779B97F4A7C15)
+_FIRST = np.uint64(0xBF58476D1CE4E5B9)
+_SECOND = np.uint64(0x94D049BB133111EB)
+_LOW = np.uint64(0xFFFFFFFF)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Laid:
+    """Rows one after the other in one array, perhaps with padding after each."""
+
+    inputs: Int64Array
+    """int64 [num_places], the ids; padding where there is no row."""
+    starts: Int64Array
+    """int64 [num_rows + 1], where each row starts, then `num_places`; the first is 0."""
+    lengths: Int64Array
+    """int64 [num_rows], ids of each row; what follows up to the next start is padding."""
+    numbers: Int64Array
+    """int64 [num_rows], the rows' numbers in the order."""
+    is_tombstone: BoolArray
+    """bool [num_rows], rows that stand for others and of which nothing is predicted."""
+
+
+def put_labels(laid: Laid, objective: Objective, special: SpecialIds) -> Int64Array:
+    """Return labels, unshifted, and put masks into `laid.inputs`: int64 [num_places].
+
+    A label is the id before masking where it is to be predicted, else -100. Of `Clm`, the first id
+    of a row follows from nothing in it, and is none.
+    """
+    labels = np.empty_like(laid.inputs)
+    match objective:
+        case Mlm():
+            _mask(
+                laid.inputs, laid.starts, laid.lengths, laid.numbers, laid.is_tombstone,
+                _key(objective.seed), *thresholds(objective.mask_prob), special.is_special,
+                np.int64(special.mask_id), labels,
+            )  # fmt: skip
+        case Clm():
+            _copy(laid.inputs, laid.starts, laid.lengths, laid.is_tombstone, labels)
+    return labels
+
+
+def thresholds(mask_prob: float) -> tuple[np.uint64, np.uint64, np.uint64]:
+    """Return below which 32 bits an id is predicted, below which MASK, below which a random id."""
+    assert 0 < mask_prob <= 1
+    predicted = int(mask_prob * 2**32)
+    return np.uint64(predicted), np.uint64(predicted * 8 // 10), np.uint64(predicted * 9 // 10)
+
+
+@lru_cache
+def _key(seed: int) -> np.uint64:
+    return np.uint64(seeds.key(seed, "mask"))
+
+
+@njit(cache=True, nogil=True)
+def _number(state: np.uint64) -> np.uint64:
+    state = (state ^ (state >> np.uint64(30))) * _FIRST
+    state = (state ^ (state >> np.uint64(27))) * _SECOND
+    return state ^ (state >> np.uint64(31))
+
+
+@njit(cache=True, nogil=True)
+def _mask(
+    inputs: Int64Array,
+    starts: Int64Array,
+    lengths: Int64Array,
+    numbers: Int64Array,
+    is_tombstone: BoolArray,
+    key: np.uint64,
+    predicted_below: np.uint64,
+    masked_below: np.uint64,
+    random_below: np.uint64,
+    is_special: BoolArray,
+    mask_id: np.int64,
+    labels: Int64Array,
+) -> None:
+    vocab_size = np.uint64(is_special.size)
+    for row in range(lengths.size):
+        start, stop = starts[row], starts[row] + lengths[row]
+        if is_tombstone[row]:
+            labels[start : starts[row + 1]] = IGNORED
+            continue
+        labels[stop : starts[row + 1]] = IGNORED
+        state = _number(key + (np.uint64(numbers[row]) + np.uint64(1)) * _STEP)
+        row_inputs, row_labels = inputs[start:stop], labels[start:stop]
+        for position in range(row_inputs.size):
+            state += _STEP
+            number = _number(state)
+            id_, high = row_inputs[position], number >> np.uint64(32)
+            # Choices and no branches: three positions in ten are too many to guess wrong.
+            is_predicted = (high < predicted_below) & (not is_special[id_])
+            random_id = np.int64(((number & _LOW) * vocab_size) >> np.uint64(32))
+            replaced = random_id if high < random_below else id_
+            replaced = mask_id if high < masked_below else replaced
+            row_inputs[position] = replaced if is_predicted else id_
+            row_labels[position] = id_ if is_predicted else np.int64(IGNORED)
+
+
+@njit(cache=True, nogil=True)
+def _copy(
+    inputs: Int64Array,
+    starts: Int64Array,
+    lengths: Int64Array,
+    is_tombstone: BoolArray,
+    labels: Int64Array,
+) -> None:
+    for row in range(lengths.size):
+        start, stop = starts[row], starts[row] + lengths[row]
+        if is_tombstone[row]:
+            stop = start
+        row_inputs, row_labels = inputs[start:stop], labels[start:stop]
+        for position in range(row_inputs.size):
+            row_labels[position] = row_inputs[position]
+        labels[stop : starts[row + 1]] = IGNORED
+        if start < stop:
+            labels[start] = IGNORED

@@ -1,0 +1,78 @@
+"""Slices: which rows each rank takes of each step, a micro-batch at a time.
+
+Enters: a schedule, a row to go on from, a rank. Leaves: the rank's micro-batches to the end of the
+last whole step. Joined over the ranks they are the rows from there on, each once; micro-batch k is
+of the same step on every rank, so all ranks have equally many.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from pipeline.errors import NotThereError
+from pipeline.records import Int64Array
+from pipeline.schedule import Schedule, slice_of, steps_from
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class MicroBatch:
+    """The rows of one rank's micro-batch, not yet read."""
+
+    step: int
+    """The step it is part of."""
+    rows: Int64Array
+    """int64 [at most the rows of a micro-batch], rising; none where other ranks took all."""
+    next_row: int
+    """The first row after those of all ranks."""
+    ends_step: bool
+    """Whether the step has no row left after it."""
+
+
+def micro_batches(
+    schedule: Schedule,
+    num_rows: int,
+    row: int,
+    rank: int,
+    world_size: int,
+    micro_batch_rows: int,
+) -> Iterator[MicroBatch]:
+    """Yield a rank's micro-batches of the whole steps among `num_rows` rows, from a row on.
+
+    Of the rows that a step has left, micro-batch k of all ranks together is the k-th run of
+    `world_size * micro_batch_rows`; the last may be shorter. Of a run a rank takes every
+    `world_size`-th row, from the `rank`-th on. Pure.
+    """
+    for step, start, stop in steps_from(schedule, row, num_rows):
+        for first in range(start, stop, world_size * micro_batch_rows):
+            next_row = min(first + world_size * micro_batch_rows, stop)
+            mine = slice_of(first, next_row, rank, world_size)
+            yield MicroBatch(
+                step=step,
+                rows=np.arange(mine.start, mine.stop, mine.step),
+                next_row=next_row,
+                ends_step=next_row == stop,
+            )
+
+
+def row_after(
+    schedule: Schedule, num_rows: int, row: int, world_size: int, micro_batch_rows: int, count: int
+) -> int:
+    """Return where to go on after `count` micro-batches from a row on. Pure.
+
+    Raises: NotThereError when there are fewer.
+    """
+    run, left = world_size * micro_batch_rows, count
+    for _, start, stop in steps_from(schedule, row, num_rows):
+        if left == 0:
+            return start
+        in_step = -(-(stop - start) // run)
+        if left <= in_step:
+            return min(start + left * run, stop)
+        left -= in_step
+    if left:
+        raise NotThereError(
+            f"got {count:,} micro-batches from row {row:,}, expected at most {count - left:,}, as"
+            " many as there are"
+        )
+    return row

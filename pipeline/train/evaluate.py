@@ -1,0 +1,75 @@
+"""Evaluation: the loss on rows that no phase trains on.
+
+Enters: a model and the validation split of a build. Leaves: the mean loss over what was to be
+predicted, the same for any number of ranks but for rounding. Masks are keyed like those of
+training, by a key of their own, so every evaluation asks for the same ids.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from pipeline import seeds
+from pipeline.feed import Clm, Feed, FeedOrder, Mlm, SpecialIds, open_order
+from pipeline.layout import TRAIN, VALIDATION
+from pipeline.recipe import Recipe
+from pipeline.schedule import ConstantSchedule
+from pipeline.train.loader import FeedLoader
+from pipeline.train.ranks import Ranks
+from pipeline.train.step import Forward
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Evaluation:
+    """What an evaluation found."""
+
+    loss: float
+    """Mean cross-entropy over the labels, in nats."""
+    num_labels: int
+    """Positions that were predicted."""
+    num_rows: int
+    """Rows of the split; all were taken."""
+
+
+def open_validation(data: str) -> FeedOrder | None:
+    """Open the rows that a build set aside, all of them; None if it set none aside."""
+    folder = Path(data) / VALIDATION / TRAIN
+    return open_order(folder) if folder.is_dir() else None
+
+
+def evaluate(
+    forward: Forward, order: FeedOrder, recipe: Recipe, special: SpecialIds, ranks: Ranks
+) -> Evaluation:
+    """Evaluate a model on every row of an order."""
+    mask_prob = recipe.objective.evaluation_mask_prob
+    key = seeds.key(recipe.seed, "evaluation")
+    objective = Clm() if mask_prob is None else Mlm(mask_prob=float(mask_prob), seed=key)
+    num_rows = order.rows.num_rows
+    feed = Feed(
+        order=order,
+        schedule=ConstantSchedule(num_rows_per_step=num_rows),
+        micro_batch_rows=recipe.micro_batch_rows,
+        rank=ranks.rank,
+        world_size=ranks.world_size,
+        objective=objective,
+        max_seq_len=recipe.max_seq_len,
+        special=special,
+    )
+    totals = torch.zeros(2, dtype=torch.float64, device=ranks.device)
+    forward.eval()
+    with torch.no_grad():
+        for batch in FeedLoader(feed, device=ranks.device):
+            totals[0] += forward(batch.inputs)
+            totals[1] += batch.num_labels
+    forward.train()
+    loss, num_labels = _both(ranks.sum(totals))
+    return Evaluation(
+        loss=loss / max(num_labels, 1), num_labels=int(num_labels), num_rows=num_rows
+    )
+
+
+def _both(totals: Tensor) -> tuple[float, float]:
+    first, second = totals.tolist()
+    return first, second

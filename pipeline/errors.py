@@ -6,6 +6,7 @@ PipelineError
 │   └── DocumentError    one document is bad; `on_error: skip` counts it instead
 ├── OutputError      choose another folder, or make room
 ├── NotThereError    what was asked for is not in the data: ask for something that is
+├── TrainingError    a model went astray: go back to a checkpoint, and change the recipe
 ├── MismatchError    bytes are not what a manifest says: rebuild
 └── DefectError      two ways of computing one thing disagree: report a bug
 
@@ -60,6 +61,12 @@ class MismatchError(PipelineError):
 
 class NotThereError(PipelineError):
     """What was asked for is not there: a position beyond an order, a document of none."""
+
+    exit_code = 1
+
+
+class TrainingError(PipelineError):
+    """A model in training is no longer one: its loss is no number."""
 
     exit_code = 1
 

@@ -42,7 +42,8 @@ def _derived(what: str, data: bytes | memoryview) -> bytes:
     return blake3(data, derive_key_context=f"ettin-data {ALGORITHM} {what}").digest()
 
 
-def _node(digests: Uint8Array) -> bytes:
+def node_digest(digests: Uint8Array) -> bytes:
+    """Return the node over the digests of its rows: uint8 [at most 1024, 32] -> 32 bytes."""
     return _derived("node", np.ascontiguousarray(digests).data.cast("B"))
 
 
@@ -195,7 +196,7 @@ class Span:
         rest = np.concatenate([self.tail, digests[in_head:]])
         whole = len(rest) // ROWS_PER_NODE * ROWS_PER_NODE
         for start in range(0, whole, ROWS_PER_NODE):
-            self.nodes.append(_node(rest[start : start + ROWS_PER_NODE]))
+            self.nodes.append(node_digest(rest[start : start + ROWS_PER_NODE]))
         self.tail = rest[whole:].copy()
 
 
@@ -214,12 +215,12 @@ def join(spans: Iterable[Span]) -> Ledger:
         multiset = (multiset + span.multiset) % _MODULUS
         left = np.concatenate([left, span.head])
         if len(left) == ROWS_PER_NODE:
-            nodes.append(_node(left))
+            nodes.append(node_digest(left))
             left = left[:0]
         if span.nodes or len(span.tail):
             nodes += span.nodes
             left = span.tail
     if len(left):
-        nodes.append(_node(left))
+        nodes.append(node_digest(left))
     array = np.frombuffer(b"".join(nodes), np.uint8).reshape(-1, DIGEST_BYTES)
     return Ledger(num_rows=row, nodes=array, multiset=multiset)

@@ -63,9 +63,7 @@ def test_a_padded_batch_is_a_row_each(rows: list[list[int]], extra: int | None) 
     assert made["input_ids"].tolist() == [
         row + [PAD] * gap for row, gap in zip(rows, missing, strict=True)
     ]
-    assert made["attention_mask"].tolist() == [
-        [1] * (length - gap) + [0] * gap for gap in missing
-    ]
+    assert made["attention_mask"].tolist() == [[1] * (length - gap) + [0] * gap for gap in missing]
     assert {value.dtype.name for value in made.values()} == {"int64"}
 
 

@@ -47,7 +47,14 @@ def add_commands(commands: Commands) -> None:
     plan.set_defaults(run=_plan)
 
     schema = commands.add_parser(
-        "schema", parents=[with_json()], help="print the JSON Schema of mixture files"
+        "schema", parents=[with_json()], help="print the JSON Schema of mixture or recipe files"
+    )
+    schema.add_argument(
+        "kind",
+        nargs="?",
+        choices=("mixture", "recipe"),
+        default="mixture",
+        help="whose files (default: mixture)",
     )
     schema.set_defaults(run=_schema)
 
@@ -210,7 +217,9 @@ def _spell_table(table: BudgetTable) -> dict[str, object]:
 
 
 def _schema(parsed: argparse.Namespace) -> int:
-    from pipeline.mixture.schema import document
+    from pipeline.mixture import schema as mixture_schema
+    from pipeline.recipe import schema as recipe_schema
 
-    print_json(document())
+    schemas = {"mixture": mixture_schema, "recipe": recipe_schema}
+    print_json(schemas[parsed.kind].document())
     return 0

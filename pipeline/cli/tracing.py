@@ -32,7 +32,8 @@ def add_commands(commands: Commands) -> None:
     what.add_argument(
         "--checkpoint",
         metavar="NAME",
-        help="what lay between it and the one before: step596528, ext…, decay… or latest",
+        help="what lay between it and the one before: step596528, ext…, decay… or latest, or the"
+        " folder of one that `train` saved",
     )
     trace.add_argument("--source", metavar="NAME", help="with --document: of this source alone")
     trace.add_argument("--text", action="store_true", help="show the text of each row")
@@ -57,7 +58,7 @@ def _trace(parsed: argparse.Namespace) -> int:
         raise MixtureError("--tokenizer: got neither --find nor --text, one of which it needs")
     trace = Trace.open(parsed.folder)
     if parsed.checkpoint is not None:
-        span = trace.positions.checkpoint(parsed.checkpoint)
+        span = trace.checkpoint(parsed.checkpoint)
         counts = trace.count_sources(span)
         if parsed.json:
             print_json(counts_json(span, counts))

@@ -54,6 +54,8 @@ class BlockReader:
     """Whether there are stand-ins."""
     with_digests: bool
     """Whether blocks have digests."""
+    is_remote: bool
+    """Whether a file that cannot be read may be read the next time."""
     damages: list[Damage] = field(default_factory=list, init=False)
     """What could not be read so far."""
     _node: tuple[int, Rows | None] = field(default=(-1, None), init=False, repr=False)
@@ -100,7 +102,7 @@ class BlockReader:
         try:
             rows = self.rows.take(np.arange(start, stop))
         except (InputError, MismatchError) as error:
-            if not is_damage(error):
+            if not is_damage(error, is_remote=self.is_remote):
                 raise
             if all(start != damage.start for damage in self.damages):
                 self.damages.append(Damage(start=start, stop=stop, why=error.message))
@@ -112,27 +114,33 @@ class BlockReader:
         return Rows(ids=np.tile(pair, num_rows), offsets=np.arange(num_rows + 1) * 2)
 
 
-def is_damage(error: PipelineError) -> bool:
+def is_damage(error: PipelineError, *, is_remote: bool) -> bool:
     """Tell whether an error says that rows are damaged or gone, for good.
 
     So are rows that are others than a ledger says, files with bytes that nobody can make rows of,
-    local files that are gone, and those that a disk cannot give back. Not so: whatever a network or
-    a server may do better the next time, missing permission, want of memory or of file handles.
+    files that are gone, and those that a disk cannot give back. Not so: whatever a network or a
+    server may do better the next time, missing permission, want of memory or of file handles.
     """
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, OSError) and not _is_lost(cause):
-            return False
-        if not isinstance(cause, OSError | ValueError | PipelineError):
-            return False
-        cause = cause.__cause__
-    return True
+    if isinstance(error, MismatchError):
+        return True
+    causes = list(_causes(error))
+    # Without a cause it is of bytes on disk that are no rows; or what a server said.
+    return all(_is_lost(cause, is_remote) for cause in causes) and bool(causes or not is_remote)
 
 
-def _is_lost(error: OSError) -> bool:
-    # What pyarrow makes of bytes that are no parquet is an OSError, too, and has no number.
-    is_arrow = type(error) is OSError and error.errno is None
-    return is_arrow or error.errno in (errno.ENOENT, errno.EIO)
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    while error.__cause__ is not None:
+        error = error.__cause__
+        yield error
+
+
+def _is_lost(cause: BaseException, is_remote: bool) -> bool:
+    if isinstance(cause, OSError):
+        # What pyarrow makes of bytes that are no parquet is an OSError, too, and has no number.
+        is_arrow = type(cause) is OSError and cause.errno is None
+        is_gone = cause.errno == errno.ENOENT
+        return is_arrow or is_gone or (cause.errno == errno.EIO and not is_remote)
+    return isinstance(cause, ValueError | NotImplementedError | MismatchError)
 
 
 def _runs(values: Int64Array) -> Iterator[tuple[int, int, int]]:

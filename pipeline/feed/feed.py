@@ -69,6 +69,7 @@ class Feed:
             special=self.special,
             on_damage=self.on_damage,
             with_digests=self.digests,
+            is_remote="://" in str(self.order.where),
         )
 
     @property
@@ -259,7 +260,7 @@ def make_feed(
     world_size: int = 1,
     form: Form = "flat",
     max_seq_len: int | None = None,
-    tokenizer: str | None = None,
+    special: SpecialIds | None = None,
     on_damage: OnDamage = "stop",
     pad_to_multiple: int = 1,
     digests: bool = False,
@@ -267,7 +268,8 @@ def make_feed(
     """Return a feed of an order, which stands at its first row.
 
     global_batch_rows: rows of a step over all ranks, by default the order's own; max_seq_len: the
-    longest row that is fed, by default the order's own; tokenizer: see `special_ids`.
+    longest row that is fed, by default the order's own; special: by default those of the tokenizer
+    of this suite, which must be the order's.
 
     Raises: MixtureError for what cannot be fed so: a world size that does not divide a step, an
     order that was written for another objective, a length or a batch that is not known; InputError
@@ -302,7 +304,7 @@ def make_feed(
         objective=objective,
         form=form,
         max_seq_len=max_seq_len,
-        special=special_ids(order, tokenizer),
+        special=special_ids(order) if special is None else special,
         on_damage=on_damage,
         pad_to_multiple=pad_to_multiple,
         digests=digests,

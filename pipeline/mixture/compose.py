@@ -1,10 +1,10 @@
 """Files that build on each other -> one flat tree, as if it had been written whole.
 
 Enters: the tree of a file. Leaves: the tree without `extends` and `origins`: below it lie the files
-that it extends, later ones over earlier ones, and each source has taken from its origin what it does
-not say itself. Mappings are merged deeply, everything else is replaced. Every value keeps the place
-where it was written, so a message names the right file; what values mean is checked later, by those
-who check a flat file.
+that it extends, later ones over earlier ones, and each source has taken from its origin what it
+does not say itself. Mappings are merged deeply, everything else is replaced. Every value keeps the
+place where it was written, so a message names the right file; what values mean is checked later, by
+those who check a flat file.
 """
 
 from collections.abc import Mapping

@@ -20,8 +20,8 @@ _NULL: Final = {"type": "null"}
 
 def document() -> dict[str, Any]:
     """Return the JSON Schema of a mixture file. Pure."""
-    mixture, needed = _parted(MIXTURE.json_schema())
-    replay, needed_to_replay = _parted(REPLAY.json_schema())
+    mixture, needed = parted(MIXTURE.json_schema())
+    replay, needed_to_replay = parted(REPLAY.json_schema())
     # Only an order without a file goes without a name.
     needed_to_replay["required"].append("name")
     sources = mixture["properties"]["sources"]
@@ -43,24 +43,29 @@ def document() -> dict[str, Any]:
         },
         "$defs": {"source": {**source, "properties": {**_origin(), **source["properties"]}}},
         "allOf": [
-            _unless(["extends", "pool"], needed),
-            _unless(["extends", "origins"], {"properties": {"sources": needed_of_sources}}),
+            unless(["extends", "pool"], needed),
+            unless(["extends", "origins"], {"properties": {"sources": needed_of_sources}}),
             {
                 "if": {"required": ["pool"]},
                 "then": {"propertyNames": {"enum": [*_composing(), *replay["properties"]]}},
             },
-            {"if": {"required": ["pool"]}, "then": _unless(["extends"], needed_to_replay)},
+            {"if": {"required": ["pool"]}, "then": unless(["extends"], needed_to_replay)},
         ],
     }
 
 
+def extending() -> dict[str, Schema]:
+    """Return what `extends` may be, in whatever file."""
+    told = (
+        "Another file, or several, relative to this one, that say what this one does not, later "
+        "ones over earlier ones: mappings are merged deeply, everything else is replaced."
+    )
+    return {"extends": {"description": told, **EXTENDS.json_schema()}}
+
+
 def _composing() -> dict[str, Schema]:
     return {
-        "extends": {
-            "description": "Another mixture file, relative to this one, that says what this one "
-            "does not: mappings are merged deeply, everything else is replaced.",
-            **EXTENDS.json_schema(),
-        },
+        **extending(),
         "origins": {
             "description": "What sources of the same name, or that name it as their origin, say "
             "where they do not say otherwise.",
@@ -80,27 +85,27 @@ def _origin() -> dict[str, Schema]:
     }
 
 
-def _unless(names: list[str], needed: Schema) -> Schema:
+def unless(names: list[str], needed: Schema) -> Schema:
     """Return that a file needs something if it has none of the keys."""
     # Editors tell of `else` what is missing, where of a third `anyOf` they would tell nothing.
     return {"if": {"anyOf": [{"required": [name]} for name in names]}, "else": needed}
 
 
-def _parted(schema: Schema) -> tuple[Schema, Schema]:
+def parted(schema: Schema) -> tuple[Schema, Schema]:
     """Return a schema without the keys that must be there, and one of nothing but these."""
     loose = {name: value for name, value in schema.items() if name != "required"}
     needed = {"required": schema["required"]} if "required" in schema else {}
     if "properties" in schema:
-        parts = {name: _parted(child) for name, child in schema["properties"].items()}
+        parts = {name: parted(child) for name, child in schema["properties"].items()}
         loose["properties"] = {name: part for name, (part, _) in parts.items()}
         inner = {name: part for name, (_, part) in parts.items() if part}
         needed |= {"properties": inner} if inner else {}
     if isinstance(schema.get("additionalProperties"), dict):
-        loose["additionalProperties"], inner = _parted(schema["additionalProperties"])
+        loose["additionalProperties"], inner = parted(schema["additionalProperties"])
         needed |= {"additionalProperties": inner} if inner else {}
     # What is needed of a mapping does not hold of null, so it need not know of it.
     if _NULL in schema.get("anyOf", ()) and len(schema["anyOf"]) == 2:
-        inner_loose, inner = _parted(schema["anyOf"][0])
+        inner_loose, inner = parted(schema["anyOf"][0])
         loose["anyOf"] = [inner_loose, _NULL]
         needed |= inner
     return loose, needed

@@ -75,8 +75,13 @@ class ParquetFile:
 
     def num_sequences(self, decoder: Decoder, granularity: str) -> int:
         """Return how many sequences there are; of batches all have to be read for it once."""
+        return int(self.num_group_sequences(decoder, granularity).sum())
+
+    def num_group_sequences(self, decoder: Decoder, granularity: str) -> Int64Array:
+        """Return how many sequences there are in each row group: int64 [num_groups]."""
         num_rows = enumerate(self.footer.num_rows.tolist())
-        return sum(self._sequences(group, num, decoder, granularity) for group, num in num_rows)
+        counts = [self._sequences(group, num, decoder, granularity) for group, num in num_rows]
+        return np.array(counts, np.int64)
 
     def read(
         self, start: int, stop: int, decoder: Decoder, granularity: str

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -19,7 +20,7 @@ from pipeline.layout import STEPS
 from pipeline.ordered.decode import Decoder
 from pipeline.ordered.file import ParquetFile
 from pipeline.ordered.names import OrderFile, Window, arrange, lone
-from pipeline.records import Rows
+from pipeline.records import Int64Array, Rows
 from pipeline.remote import Client, HubFolder
 from pipeline.shards.mds import INDEX_NAME
 
@@ -153,6 +154,24 @@ class PublishedOrder:
         """How many sequences there are; all footers are read for it, of batches all files."""
         self._check_windows()
         return self.first_row(len(self.parquets))
+
+    def row_group_start(self, row: int) -> int:
+        """Return the first row of the row group that a row is in."""
+        group = int(np.searchsorted(self._group_ends, row, side="right"))
+        return int(self._group_ends[group - 1]) if group else 0
+
+    def file_of(self, row: int) -> str:
+        """Return what the file of a row is called."""
+        group = int(np.searchsorted(self._group_ends, row, side="right"))
+        ends = np.cumsum([len(one.footer.num_rows) for one in self.parquets])
+        return self.parquets[int(np.searchsorted(ends, group, side="right"))].where
+
+    @cached_property
+    def _group_ends(self) -> Int64Array:
+        """int64 [num_groups], one past the last row of each row group of all files."""
+        self._load_footers(self.parquets)
+        groups = [one.num_group_sequences(self.decoder, self.granularity) for one in self.parquets]
+        return np.cumsum(np.concatenate([np.empty(0, np.int64), *groups]))
 
     def first_row(self, file: int) -> int:
         """Return how many rows there are in the files before the one of this index."""

@@ -82,7 +82,8 @@ class ModelSpec:
     global_every: int = field(
         default=3,
         metadata=key(
-            Whole(1, 1000), "Every so manieth layer, from the first on, sees the whole sequence."
+            Whole(1, 1000),
+            "Steps from one layer that sees the whole sequence to the next; the first one does.",
         ),
     )
     dropout: Fraction = field(
@@ -93,7 +94,9 @@ class ModelSpec:
     )
     vocab_size: int = field(
         default=50_368,
-        metadata=key(Whole(1, LARGEST_COUNT), "Ids that the model knows; at least the tokenizer's."),
+        metadata=key(
+            Whole(1, LARGEST_COUNT), "Ids that the model knows; at least the tokenizer's."
+        ),
     )
 
     def __post_init__(self) -> None:

@@ -5,9 +5,9 @@ know of each. The files are memory-mapped, never written to, never removed.
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
@@ -16,12 +16,15 @@ from numba import njit
 from numpy.typing import NDArray
 
 from pipeline.errors import InputError
-from pipeline.records import Int64Array, Uint8Array, Uint32Array, Uint64Array
+from pipeline.records import Int64Array, Rows, Uint8Array, Uint32Array, Uint64Array
 from pipeline.shards.columns import Columns
 from pipeline.shards.mds import INDEX_NAME
 from pipeline.shards.shard import ROW_DTYPE, MdsShard, table_of
+from pipeline.shards.taking import ShardFiles
 
 Sized = TypeVar("Sized", bound=NDArray[Any])
+Entry = dict[str, Any]
+"""What an index says of one shard."""
 
 # Mapped pages count as memory of the process, and every open shard holds a file descriptor.
 _MAPPED_BYTES = 256 << 20
@@ -51,19 +54,52 @@ class Pool:
 
         Raises: InputError when there is no index, or it names shards that cannot be read.
         """
-        path = folder / INDEX_NAME
-        entries = _read_index(path)
+        entries = read_index(folder / INDEX_NAME)
+        pool = cls.of(folder, entries)
+        for shard, entry in zip(pool.shards, entries, strict=True):
+            if not shard.path.is_file():
+                raise _missing(shard.path, entry)
+        return pool
+
+    @classmethod
+    def of(
+        cls, folder: Path, entries: Sequence[Entry], bring: Callable[[Entry], None] | None = None
+    ) -> "Pool":
+        """Return the pool of an index's entries; no shard is looked for before it is needed.
+
+        `bring`: puts the file of an entry into the folder, if they lie elsewhere.
+
+        Raises: InputError when the entries are of shards that cannot be read.
+        """
+        where = str(folder / INDEX_NAME)
         shards = tuple(
             MdsShard(
-                path=folder / entry["raw_data"]["basename"], columns=Columns.of(entry, str(path))
+                path=folder / entry["raw_data"]["basename"],
+                columns=Columns.of(entry, where),
+                bring=None if bring is None else partial(bring, entry),
             )
             for entry in entries
         )
-        for shard, entry in zip(shards, entries, strict=True):
-            if not shard.path.is_file():
-                raise _missing(shard.path, entry)
         counts = np.array([entry["samples"] for entry in entries], np.int64)
         return cls(shards=shards, num_rows=counts)
+
+    def take(self, rows: Int64Array) -> Rows:
+        """Return any rows, in the order asked for: int64 [num_rows], positions in the pool.
+
+        Not for several threads at once.
+
+        Raises: InputError, naming the file, for a row that cannot be read or has no ids.
+        """
+        owners = np.searchsorted(self.ends, rows, side="right")
+        return self._files.take(owners, rows - (self.ends - self.num_rows)[owners])
+
+    def file_of(self, row: int) -> str:
+        """Return the path of the shard that a row is in."""
+        return str(self.shards[int(np.searchsorted(self.ends, row, side="right"))].path)
+
+    @cached_property
+    def _files(self) -> ShardFiles:
+        return ShardFiles(self.shards, self.num_rows)
 
     @cached_property
     def ends(self) -> Int64Array:
@@ -165,11 +201,7 @@ class Pool:
         for shard, num_rows in zip(self.shards, self.num_rows.tolist(), strict=True):
             part = read(shard)
             if len(part) != num_rows:
-                raise InputError(
-                    f"{shard.path}: got {len(part):,} rows, expected {num_rows:,} by the index "
-                    f"({len(part) - num_rows:+,})",
-                    "build or pull the shard and its index again",
-                )
+                raise shard.other_rows(len(part), num_rows)
             parts.append(part)
             shard.close()
         return parts
@@ -186,26 +218,36 @@ def number_chunks(documents: Uint64Array) -> tuple[Uint32Array, Uint32Array]:
     return chunk.astype(np.uint32), np.repeat(counts, counts).astype(np.uint32)
 
 
-def _read_index(path: Path) -> list[dict[str, Any]]:
+def read_index(path: Path) -> list[Entry]:
+    """Read what an index says of its shards. Raises: InputError when it is none."""
     try:
-        entries: list[dict[str, Any]] = json.loads(path.read_bytes())["shards"]
+        data = path.read_bytes()
+    except OSError as error:
+        raise InputError(
+            f"{path}: got {error.strerror}, expected the index of MDS shards",
+            "give the folder that holds index.json",
+        ) from error
+    return parse_index(data, str(path))
+
+
+def parse_index(data: bytes, where: str) -> list[Entry]:
+    """Return what an index says of its shards. Raises: InputError when it is none."""
+    try:
+        entries: list[Entry] = json.loads(data)["shards"]
         for entry in entries:
             inside = PurePosixPath(entry["raw_data"]["basename"])
             if type(entry["samples"]) is not int or entry["samples"] < 0:
                 raise ValueError
             if not inside.name or inside.is_absolute() or ".." in inside.parts:
                 raise ValueError
-    except OSError as error:
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise InputError(
-            f"{path}: got {error.strerror}, expected the index of MDS shards",
-            "give the folder that holds index.json",
+            f"{where}: got no index of MDS shards", "build or pull it again"
         ) from error
-    except (ValueError, TypeError, KeyError) as error:
-        raise InputError(f"{path}: got no index of MDS shards", "build or pull it again") from error
     return entries
 
 
-def _missing(path: Path, entry: dict[str, Any]) -> InputError:
+def _missing(path: Path, entry: Entry) -> InputError:
     packed = (entry.get("zip_data") or {}).get("basename")
     if packed is not None and (path.parent / Path(packed).name).is_file():
         return InputError(

@@ -1,8 +1,8 @@
 """The bytes of shards, read by compiled loops: where rows, ids and names lie, and copies of them.
 
-Enters: mapped files as arrays, or by their addresses. Leaves: ids, names and lengths. Invariant:
-compiled loops have no bounds checks of their own, so every number that a file says is checked here
-before anything is read by it.
+Enters: files, as arrays that are mapped or by their descriptors. Leaves: ids, names and lengths.
+Invariant: compiled loops have no bounds checks of their own, so every number that a file says is
+checked here before anything is read by it.
 
 All compiled functions that call one another are in this file: numba's cache on disk notices a
 change of the file that a function is in, and not of one that it calls.
@@ -11,11 +11,12 @@ change of the file that a function is in, and not of one that it calls.
 from typing import Any
 
 import numpy as np
-from numba import carray, njit, types
-from numba.extending import intrinsic
+from numba import njit, types
 from numpy.typing import NDArray
 
-from pipeline.records import Int64Array, Uint8Array, Uint32Array, Uint64Array
+from pipeline.records import Int64Array, Uint8Array, Uint32Array
+
+_MOST_FAILURES = 1000
 
 
 @njit(cache=True, nogil=True)
@@ -88,6 +89,26 @@ def read_lengths(
 
 
 @njit(cache=True, nogil=True)
+def _widen(body: Uint8Array, item_bytes: int, target: NDArray[Any]) -> bool:
+    """Copy ids as they are stored; tell whether all fit the target."""
+    if item_bytes == 2:
+        narrow = body.view(np.uint16)
+        for j in range(target.size):
+            target[j] = narrow[j]
+    elif item_bytes == 4:
+        wide = body.view(np.uint32)
+        for j in range(target.size):
+            target[j] = wide[j]
+    else:
+        widest = body.view(np.uint64)
+        for j in range(target.size):
+            if widest[j] >> np.uint64(32):
+                return False
+            target[j] = widest[j]
+    return True
+
+
+@njit(cache=True, nogil=True)
 def copy_rows(
     data: Uint8Array,
     row_offsets: Uint32Array,
@@ -104,21 +125,8 @@ def copy_rows(
         if length < 0 or length != lengths[i] or start < 0 or start + length > out.size:
             return int(max(rows[i], 0))
         body = data[position : position + length * item_bytes]
-        target = out[start : start + length]
-        if item_bytes == 2:
-            narrow = body.view(np.uint16)
-            for j in range(length):
-                target[j] = narrow[j]
-        elif item_bytes == 4:
-            wide = body.view(np.uint32)
-            for j in range(length):
-                target[j] = wide[j]
-        else:
-            widest = body.view(np.uint64)
-            for j in range(length):
-                if widest[j] >> np.uint64(32):
-                    return int(rows[i])
-                target[j] = widest[j]
+        if not _widen(body, item_bytes, out[start : start + length]):
+            return int(rows[i])
     return -1
 
 
@@ -169,4 +177,126 @@ def scan_rows(
         last = position + (length - 1) * columns[0]
         has_cls[row] = _get_little_endian(data, position, columns[0]) == cls_id
         has_sep[row] = _get_little_endian(data, last, columns[0]) == sep_id
+    return -1
+
+
+# The library's own, so that a row costs no Python call: ssize_t pread(int, void *, size_t, off_t).
+_pread = types.ExternalFunction(
+    "pread", types.intp(types.int32, types.voidptr, types.uintp, types.int64)
+)
+
+
+@njit(cache=True, nogil=True)
+def _read(file: int, into: Uint8Array, position: int) -> bool:
+    """Fill an array from a position of a file on; tell whether there were as many bytes."""
+    num_read, failures = 0, 0
+    while num_read < into.size:
+        left = into[num_read:]
+        came = _pread(np.int32(file), left.ctypes, np.uint64(left.size), position + num_read)
+        if came > 0:
+            num_read += came
+        else:
+            # A signal may have come in between; the end of the file, or a bad disk, stays.
+            failures += 1
+            if came == 0 or failures > _MOST_FAILURES:
+                return False
+    return True
+
+
+@njit(cache=True, nogil=True)
+def _end_of_run(shards: Int64Array, rows: Int64Array, first: int) -> int:
+    """Return one past the last of the rows that follow one another in a file from `first` on."""
+    stop = first + 1
+    while (
+        stop < rows.size
+        and shards[stop] == shards[first]
+        and rows[stop] == rows[first] + stop - first
+    ):
+        stop += 1
+    return stop
+
+
+@njit(cache=True, nogil=True)
+def read_bounds(
+    files: Int64Array, sizes: Int64Array, shards: Int64Array, rows: Int64Array, bounds: Int64Array
+) -> int:
+    """Read where rows start and stop in their files: int64 [2, num_rows].
+
+    files, sizes: int64 [num_shards], descriptors and lengths; shards, rows: int64 [num_rows], of
+    which shard a row is, and which of its rows, which must be there by its header.
+
+    Returns the place of the first row that lies outside its file, else -1.
+    """
+    first = 0
+    while first < rows.size:
+        stop = _end_of_run(shards, rows, first)
+        told = np.empty(stop - first + 1, np.uint32)
+        file, size = files[shards[first]], sizes[shards[first]]
+        if not _read(file, told.view(np.uint8), 4 + 4 * rows[first]):
+            return first
+        for i in range(first, stop):
+            bounds[0, i], bounds[1, i] = told[i - first], told[i - first + 1]
+            if bounds[0, i] > bounds[1, i] or bounds[1, i] > size:
+                return i
+        first = stop
+    return -1
+
+
+@njit(cache=True, nogil=True)
+def read_rows(
+    files: Int64Array,
+    shards: Int64Array,
+    rows: Int64Array,
+    bounds: Int64Array,
+    columns: Int64Array,
+    data: Uint8Array,
+    places: Int64Array,
+) -> int:
+    """Read rows whose bounds are known, one after the other, and find their ids.
+
+    columns: int64 [num_shards, 1 + widest], how many numbers follow, then `Columns.packed`; data:
+    uint8 [bytes of all rows]; places: int64 [2, num_rows], where in it the ids of each row start,
+    and how many they are.
+
+    Returns the place of the first row that cannot be read or has no ids, else -1.
+    """
+    first, position = 0, np.int64(0)
+    within = np.empty(2, np.uint32)
+    while first < rows.size:
+        stop = _end_of_run(shards, rows, first)
+        start = bounds[0, first]
+        num_bytes = bounds[1, stop - 1] - start
+        run = data[position : position + num_bytes]
+        if not _read(files[shards[first]], run, start):
+            return first
+        packed = columns[shards[first], 1 : 1 + columns[shards[first], 0]]
+        for i in range(first, stop):
+            within[0], within[1] = bounds[0, i] - start, bounds[1, i] - start
+            found, length = _locate_ids(run, within, 0, packed)
+            if length <= 0:
+                return i
+            places[0, i], places[1, i] = position + found, length
+        position += num_bytes
+        first = stop
+    return -1
+
+
+@njit(cache=True, nogil=True)
+def copy_ids(
+    data: Uint8Array,
+    places: Int64Array,
+    shards: Int64Array,
+    columns: Int64Array,
+    offsets: Int64Array,
+    out: Uint32Array,
+) -> int:
+    """Copy the ids that `read_rows` found, those of row i to `offsets[i]` of `out`.
+
+    Returns the place of the first row with an id that is no uint32, else -1.
+    """
+    for i in range(shards.size):
+        item_bytes = columns[shards[i], 1]
+        body = data[places[0, i] : places[0, i] + places[1, i] * item_bytes]
+        if not _widen(body, item_bytes, out[offsets[i] : offsets[i + 1]]):
+            return i
     return -1

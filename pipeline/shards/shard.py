@@ -4,11 +4,14 @@ Enters: the path of a `.mds` file. Leaves: ids of any rows, the names of their d
 table of what draws and orders need to know. Files are never written to, never removed.
 """
 
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,14 +43,30 @@ class MdsShard:
     """The `.mds` file, not compressed."""
     columns: Columns
     """What a row is made of, from the index."""
+    bring: Callable[[], None] | None = None
+    """Puts the file where `path` says, if it lies elsewhere."""
 
     @cached_property
     def data(self) -> Uint8Array:
-        """The whole file as uint8 [file bytes], read only."""
-        if self.path.stat().st_size == 0:
-            raise self._error("got an empty file, expected an MDS shard")
-        # As a plain array: each slice of a memmap object costs microseconds.
-        return np.asarray(np.memmap(self.path, np.uint8, mode="r"))
+        """The whole file as uint8 [file bytes], read only. Raises: InputError where it is none."""
+        with self.opened() as file:
+            if os.fstat(file.fileno()).st_size == 0:
+                raise self._error("got an empty file, expected an MDS shard")
+            # As a plain array: each slice of a memmap object costs microseconds.
+            return np.asarray(np.memmap(file, np.uint8, mode="r"))
+
+    @contextmanager
+    def opened(self) -> Iterator[BinaryIO]:
+        """Open the file. Raises: InputError where it is missing or cannot be read."""
+        if self.bring is not None:
+            self.bring()
+        try:
+            with self.path.open("rb") as file:
+                yield file
+        except FileNotFoundError as error:
+            raise self._error("is missing, and the index names it") from error
+        except OSError as error:
+            raise self._error(f"cannot be read: {error.strerror}") from error
 
     @cached_property
     def row_offsets(self) -> Uint32Array:
@@ -63,6 +82,33 @@ class MdsShard:
         if int(offsets[-1]) != num_bytes:
             raise self._error(f"got {num_bytes} bytes, expected {int(offsets[-1])} by its header")
         return offsets
+
+    def open_file(self, num_rows: int) -> tuple[int, int]:
+        """Open the file; return its descriptor, which is the caller's to close, and its size.
+
+        Raises: InputError when it is missing, cut, or of other rows than `num_rows`.
+        """
+        with self.opened() as file:
+            num_bytes = os.fstat(file.fileno()).st_size
+            head = file.read(4)
+            found = int.from_bytes(head, "little") if len(head) == 4 else -1
+            if found < 0 or 8 + 4 * found > num_bytes:
+                raise self._error("got a file that is no MDS shard")
+            file.seek(4 + 4 * found)
+            end = int.from_bytes(file.read(4), "little")
+            if end != num_bytes:
+                raise self._error(f"got {num_bytes} bytes, expected {end} by its header")
+            if found != num_rows:
+                raise self.other_rows(found, num_rows)
+            return os.dup(file.fileno()), num_bytes
+
+    def other_rows(self, num_rows: int, expected: int) -> InputError:
+        """Return what to raise for a shard with more or fewer rows than the index says."""
+        return InputError(
+            f"{self.path}: got {num_rows:,} rows, expected {expected:,} by the index "
+            f"({num_rows - expected:+,})",
+            "build or pull the shard and its index again",
+        )
 
     def close(self) -> None:
         """Let go of the mapping, which is made again when it is next needed."""
@@ -110,9 +156,11 @@ class MdsShard:
     def check(self, bad_row: int) -> None:
         """Raise InputError for a row that a compiled loop could not read; -1 stands for none."""
         if bad_row >= 0:
-            raise self._error(
-                f"row {bad_row}: got bytes that are no row of {self.columns.dtype} ids"
-            )
+            raise self.error(bad_row)
+
+    def error(self, bad_row: int) -> InputError:
+        """Return what to raise for a row that cannot be read."""
+        return self._error(f"row {bad_row}: got bytes that are no row of {self.columns.dtype} ids")
 
     def _error(self, what: str) -> InputError:
         return InputError(f"{self.path}: {what}", "build or pull it again")

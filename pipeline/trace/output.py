@@ -5,9 +5,10 @@ text, counts by source. Opening reads the manifest and the table of steps; look-
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from pipeline.checkpoint import RECORD, read_record
 from pipeline.errors import InputError, MismatchError, MixtureError, NotThereError
 from pipeline.layout import MANIFEST, PROVENANCE, STATE, STEPS
 from pipeline.manifest import Manifest, read_manifest
@@ -75,6 +76,31 @@ class Trace:
         """Yield where the rows of a span come from, in order."""
         for table in self.provenance.tables(span.start_row, span.stop_row):
             yield from origins_of(table)
+
+    def checkpoint(self, name: str) -> Span:
+        """Return the rows between a checkpoint and the one before.
+
+        name: that of a published one, as `Positions.checkpoint` takes it, or the folder of one that
+        was trained on this output.
+
+        Raises: NotThereError when there is none; MismatchError when it is of another order, or
+        damaged.
+        """
+        folder = Path(name)
+        if not (folder / RECORD).is_file():
+            return self.positions.checkpoint(name)
+        record = read_record(folder)
+        order = self.manifest["order"]["ledger"]["sequence_root"]
+        if record.seen.order != order:
+            raise MismatchError(
+                f"{folder}: got a checkpoint of the order {record.seen.order}, and {self.out} is"
+                f" the order {order}",
+                "name the output that it was trained on",
+            )
+        start, stop = record.seen.since_row, record.clock.next_row
+        span = self.positions.rows(f"checkpoint {record.name}", start, stop)
+        cut = ((max(first, start), last) for first, last in record.seen.tombstones)
+        return replace(span, tombstones=tuple(one for one in cut if one[0] < one[1]))
 
     def document(self, document: str, source: str | None = None) -> list[Origin]:
         """Return all rows that saw a document, by source and row: of one source or of all.

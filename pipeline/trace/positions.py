@@ -37,6 +37,8 @@ class Span:
     """The step that takes the first row, from 1."""
     last_step: int
     """The step that takes the last row."""
+    tombstones: tuple[tuple[int, int], ...] = ()
+    """Ranges of its rows that a model was not given, since they could not be read."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,23 +88,24 @@ class Positions:
 
     def row(self, number: int) -> Span:
         """Return a row, from 0. Raises: NotThereError when it is not in the order."""
-        self._check("row", number, 0, self.num_rows - 1)
-        step = int(np.searchsorted(self.first_rows, number, side="right"))
-        return Span(
-            name=f"row {number}",
-            start_row=number,
-            stop_row=number + 1,
-            first_step=step,
-            last_step=step,
-        )
+        return self.rows(f"row {number}", number, number + 1)
 
     def window(self, number: int) -> Span:
         """Return the rows of a window, from 1. Raises: NotThereError when there is none."""
         self._check("window", number, 1, len(self.last_steps))
         return self._window(f"window {number}", number - 1)
 
+    def rows(self, name: str, start: int, stop: int) -> Span:
+        """Return a range of rows, which is not empty.
+
+        Raises: NotThereError when it reaches beyond the order.
+        """
+        self._check("row", stop - 1, 0, self.num_rows - 1)
+        first, last = np.searchsorted(self.first_rows, [start, stop - 1], side="right").tolist()
+        return Span(name=name, start_row=start, stop_row=stop, first_step=first, last_step=last)
+
     def checkpoint(self, name: str) -> Span:
-        """Return the rows between a checkpoint and the one before.
+        """Return the rows between a published checkpoint and the one before.
 
         name: `latest`, or the number of the last step before the checkpoint after `step`, or after
         the name of a later phase: `step596528`, `ext1000`, `decay500`.

@@ -56,6 +56,9 @@ def counts_lines(span: Span, counts: Mapping[str, SourceCounts]) -> list[str]:
         f"{span.name}: steps {span.first_step} to {span.last_step},"
         f" rows {span.start_row} to {span.stop_row - 1}"
     ]
+    if span.tombstones:
+        ranges = ", ".join(f"{start} to {stop - 1}" for start, stop in span.tombstones)
+        lines.append(f"not given to the model, since they could not be read: rows {ranges}")
     for name, *cells in table:
         aligned = (cell.rjust(width) for cell, width in zip(cells, widths[1:], strict=True))
         lines.append("  ".join([name.ljust(widths[0]), *aligned]).rstrip())

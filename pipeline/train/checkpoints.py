@@ -5,14 +5,18 @@ whole or not at all, named as those of the suite: `step…`, `ext…`, `decay…
 No generator's state is in it, since every random number follows from a key.
 """
 
+import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import torch
+from optimi import StableAdamW
+from safetensors import SafetensorError
 from safetensors.torch import load_model, save_model
 from torch import nn
-from torch.optim import Optimizer
 
 from pipeline.checkpoint import (
     RECORD,
@@ -24,27 +28,47 @@ from pipeline.checkpoint import (
 )
 from pipeline.errors import InputError
 from pipeline.files import publish
+from pipeline.train.optimizer import load_state
 
 WEIGHTS = "model.safetensors"
 OPTIMIZER = "optimizer.pt"
 _SCRATCH = ".scratch"
+_OS_ERROR = re.compile(r"\(os error ([0-9]+)\)")
 _NAME = re.compile(r"[a-z]+([0-9]+)")
 
 
-def save(out: Path, record: Record, model: nn.Module, optimizer: Optimizer) -> Record:
+def save(out: Path, record: Record, model: nn.Module, optimizer: StableAdamW) -> Record:
     """Publish a checkpoint below a folder, and return its record with the files it pins.
 
     Raises: OutputError when the disk is full or not writable; what was saved before stays.
     """
     with publish(out / record.name, out / _SCRATCH) as temporary:
         temporary.mkdir()
-        # It knows of tensors that share memory, as the tied embedding does.
-        save_model(model, str(temporary / WEIGHTS))
-        torch.save(optimizer.state_dict(), temporary / OPTIMIZER)
+        with _system_errors(), (temporary / OPTIMIZER).open("wb") as file:
+            # It knows of tensors that share memory, as the tied embedding does.
+            save_model(model, str(temporary / WEIGHTS))
+            torch.save(optimizer.state_dict(), file)
         files = {name: describe_file(temporary / name) for name in (WEIGHTS, OPTIMIZER)}
         record = replace(record, files=files)
         write_record(temporary, record)
     return record
+
+
+@contextmanager
+def _system_errors() -> Iterator[None]:
+    """Raise what the system said, of a full disk for one, where a library words it otherwise."""
+    try:
+        yield
+    except SafetensorError as error:
+        said = _OS_ERROR.search(str(error))
+        if said is None:
+            raise
+        raise OSError(int(said[1]), os.strerror(int(said[1]))) from error
+    except RuntimeError as error:
+        # What torch raises when the file that it was given refuses.
+        if isinstance(error.__context__, OSError):
+            raise error.__context__ from None
+        raise
 
 
 def find(where: Path) -> Path:
@@ -73,7 +97,7 @@ def latest(out: Path) -> Path | None:
     return max(numbered)[1].parent if numbered else None
 
 
-def load(folder: Path, model: nn.Module, optimizer: Optimizer | None) -> Record:
+def load(folder: Path, model: nn.Module, optimizer: StableAdamW | None) -> Record:
     """Fill a model, and an optimizer if one is given, and return the record.
 
     Raises: InputError when the folder is no checkpoint, or one of another model; MismatchError when
@@ -91,5 +115,5 @@ def load(folder: Path, model: nn.Module, optimizer: Optimizer | None) -> Record:
         ) from error
     if optimizer is not None:
         state = torch.load(folder / OPTIMIZER, map_location="cpu", weights_only=True)
-        optimizer.load_state_dict(state)
+        load_state(optimizer, state)
     return record

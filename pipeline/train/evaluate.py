@@ -16,9 +16,9 @@ from pipeline.feed import Clm, Feed, FeedOrder, Mlm, SpecialIds, open_order
 from pipeline.layout import TRAIN, VALIDATION
 from pipeline.recipe import Recipe
 from pipeline.schedule import ConstantSchedule
-from pipeline.train.loader import FeedLoader
+from pipeline.train.models import Model
 from pipeline.train.ranks import Ranks
-from pipeline.train.step import Forward
+from pipeline.train.step import Forward, load_batches
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,7 +40,12 @@ def open_validation(data: str) -> FeedOrder | None:
 
 
 def evaluate(
-    forward: Forward, order: FeedOrder, recipe: Recipe, special: SpecialIds, ranks: Ranks
+    model: Model,
+    forward: Forward,
+    order: FeedOrder,
+    recipe: Recipe,
+    special: SpecialIds,
+    ranks: Ranks,
 ) -> Evaluation:
     """Evaluate a model on every row of an order."""
     mask_prob = recipe.objective.evaluation_mask_prob
@@ -60,14 +65,12 @@ def evaluate(
     totals = torch.zeros(2, dtype=torch.float64, device=ranks.device)
     forward.eval()
     with torch.no_grad():
-        for batch in FeedLoader(feed, device=ranks.device):
+        for batch in load_batches(feed, model):
             totals[0] += forward(batch.inputs)
             totals[1] += batch.num_labels
     forward.train()
     loss, num_labels = _both(ranks.sum(totals))
-    return Evaluation(
-        loss=loss / max(num_labels, 1), num_labels=int(num_labels), num_rows=num_rows
-    )
+    return Evaluation(loss=loss / max(num_labels, 1), num_labels=int(num_labels), num_rows=num_rows)
 
 
 def _both(totals: Tensor) -> tuple[float, float]:

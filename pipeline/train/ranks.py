@@ -38,6 +38,14 @@ class Ranks:
             dist.all_reduce(values)
         return values
 
+    def join(self, values: list[int]) -> list[int]:
+        """Return the values of all ranks, those of each in turn, on each of them."""
+        if self.world_size == 1:
+            return values
+        parts: list[list[int]] = [[] for _ in range(self.world_size)]
+        dist.all_gather_object(parts, values)
+        return [value for part in parts for value in part]
+
     def wait(self) -> None:
         """Wait until all ranks are here."""
         if self.world_size > 1:

@@ -5,9 +5,9 @@ saw. The loss is the mean over every label of the step, on all ranks: neither wo
 micro-batches weigh it, but for rounding.
 """
 
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -16,9 +16,10 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 
 from pipeline import seeds
+from pipeline.feed import Feed
 from pipeline.recipe import Recipe
-from pipeline.train.loader import Loaded
-from pipeline.train.models import loss_of
+from pipeline.train.loader import FeedLoader, Loaded
+from pipeline.train.models import Model, loss_of, ready
 from pipeline.train.optimizer import set_rate
 from pipeline.train.ranks import Ranks
 
@@ -29,7 +30,7 @@ Forward = nn.Module
 class SumOfLosses(nn.Module):
     """A model with its loss, so that both are compiled and run in parallel as one."""
 
-    def __init__(self, model: nn.Module, device: torch.device, *, is_bf16: bool) -> None:
+    def __init__(self, model: Model, device: torch.device, *, is_bf16: bool) -> None:
         super().__init__()
         self.model = model
         self._device_type = device.type
@@ -53,7 +54,7 @@ class Totals:
     """Ids of the rows, padding left out."""
 
 
-def make_forward(model: nn.Module, recipe: Recipe, ranks: Ranks) -> Forward:
+def make_forward(model: Model, recipe: Recipe, ranks: Ranks) -> Forward:
     """Return what computes a micro-batch's loss: compiled where the recipe asks for it."""
     forward: nn.Module = SumOfLosses(model, ranks.device, is_bf16=recipe.precision == "bf16")
     if recipe.compile:
@@ -63,6 +64,12 @@ def make_forward(model: nn.Module, recipe: Recipe, ranks: Ranks) -> Forward:
         devices = [ranks.device.index] if ranks.device.type == "cuda" else None
         forward = DistributedDataParallel(forward, device_ids=devices)
     return forward
+
+
+def load_batches(feed: Feed, model: Model) -> Generator[Loaded, None, None]:
+    """Yield what is left of a feed, where a model is and as its loss asks for it."""
+    for batch in FeedLoader(feed):
+        yield replace(batch, inputs=ready(model, batch.inputs, model.device))
 
 
 def take_step(
@@ -96,7 +103,9 @@ def take_step(
     if not mean - mean == 0:  # Neither a NaN nor an infinity.
         raise FloatingPointError(f"{mean}")
     # Gradients of a sum over labels, which several ranks have averaged.
-    gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+    gradients = [
+        p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None
+    ]
     torch._foreach_mul_(gradients, ranks.world_size / max(num_labels, 1))
     optimizer.step()
     return Totals(loss=mean, num_labels=int(num_labels), num_tokens=int(num_tokens))

@@ -1,0 +1,279 @@
+"""Rows of an order by their numbers, wherever they lie: parquet, shards, or a pool and its order.
+
+Enters: rising numbers. Leaves: the rows. Invariant: what is taken does not depend on what was taken
+before; that decides only how long it takes. Of parquet one read is kept going, since a row costs
+its row group; of shards any row costs the same.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+from numba import njit
+
+from pipeline.errors import InputError, MismatchError, NotThereError
+from pipeline.feed.values import FeedRows
+from pipeline.ledger import ROWS_PER_NODE, Ledger, node_digest, row_digests
+from pipeline.ordered import PublishedOrder
+from pipeline.orders import Order
+from pipeline.records import Int64Array, Rows, Uint8Array, Uint32Array
+from pipeline.shards.pool import Pool
+from pipeline.shards.taking import join_rows
+
+# No sequence is as long.
+_MOST_IDS = 1 << 26
+
+
+class FiledRows(FeedRows, Protocol):
+    """Rows that lie in files."""
+
+    def file_of(self, row: int) -> str:
+        """Return what the file of a row is called."""
+
+
+class SequentialRows:
+    """Rows of an order in parquet. One read is kept going; a jump begins another.
+
+    Not for several threads at once; another process begins a read of its own.
+    """
+
+    def __init__(self, order: PublishedOrder) -> None:
+        """Note where the rows are; nothing is read."""
+        self.order = order
+        self._reset(0)
+
+    def __getstate__(self) -> dict[str, object]:
+        return {"order": self.order}
+
+    def __setstate__(self, state: dict[str, PublishedOrder]) -> None:
+        self.__init__(state["order"])  # type: ignore[misc]
+
+    @property
+    def num_rows(self) -> int:
+        """How many rows there are."""
+        return self.order.num_rows
+
+    def file_of(self, row: int) -> str:
+        """Return what the file of a row is called."""
+        return self.order.file_of(row)
+
+    def take(self, rows: Int64Array) -> Rows:
+        """Return rows by their numbers: int64 [num_rows], rising.
+
+        Raises: InputError for rows that cannot be read, NotThereError for rows beyond the order.
+        """
+        check_there(rows, self.num_rows)
+        if not len(rows):
+            return join_rows([])
+        first, last = int(rows[0]), int(rows[-1])
+        if first < self._first or self.order.row_group_start(first) > self._stop:
+            self._reset(first)
+        while self._blocks and self._first + len(self._blocks[0]) <= first:
+            self._first += len(self._blocks.popleft())
+        while self._stop <= last:
+            self._read_on(first)
+        return _check_lengths(self._select(rows), rows, self.file_of)
+
+    def _reset(self, row: int) -> None:
+        self._read: Iterator[Rows] | None = None
+        self._blocks: deque[Rows] = deque()
+        # Rows `_first` to `_stop` are in the blocks.
+        self._first = self._stop = row
+
+    def _read_on(self, wanted: int) -> None:
+        """Read a block; keep it unless it ends before the first row that is wanted."""
+        if self._read is None:
+            self._read = self.order.read(self._stop, self.num_rows)
+        try:
+            block = next(self._read)
+        except BaseException:
+            self._reset(self._stop)
+            raise
+        self._stop += len(block)
+        if self._stop <= wanted:
+            self._first = self._stop
+        else:
+            self._blocks.append(block)
+
+    def _select(self, rows: Int64Array) -> Rows:
+        parts, first = [], self._first
+        for block in self._blocks:
+            start, stop = np.searchsorted(rows, (first, first + len(block)))
+            if start < stop:
+                parts.append(select_rows(block, rows[start:stop] - first))
+            first += len(block)
+        return parts[0] if len(parts) == 1 else join_rows(parts)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShardRows:
+    """Rows of a pool, in the order of its index."""
+
+    pool: Pool
+    """The shards."""
+
+    @property
+    def num_rows(self) -> int:
+        """How many rows there are, by the index."""
+        return int(self.pool.ends[-1]) if len(self.pool.ends) else 0
+
+    def file_of(self, row: int) -> str:
+        """Return what the file of a row is called."""
+        return self.pool.file_of(row)
+
+    def take(self, rows: Int64Array) -> Rows:
+        """Return rows by their numbers: int64 [num_rows].
+
+        Raises: InputError for rows that cannot be read, NotThereError for rows beyond the pool.
+        """
+        check_there(rows, self.num_rows)
+        return self.pool.take(rows)
+
+
+@dataclass(frozen=True, kw_only=True)
+class OrderedPool:
+    """Rows of a pool in an order of its own: row r is the sample at position r."""
+
+    pool: Pool
+    """The shards."""
+    order: Order
+    """An order of all its rows."""
+
+    @property
+    def num_rows(self) -> int:
+        """How many rows there are, by the index."""
+        return int(self.pool.ends[-1]) if len(self.pool.ends) else 0
+
+    def file_of(self, row: int) -> str:
+        """Return what the file of a row is called."""
+        return self.pool.file_of(int(self.order.samples(row, row + 1)[0]))
+
+    def take(self, rows: Int64Array) -> Rows:
+        """Return rows by their numbers: int64 [num_rows].
+
+        Raises: InputError for rows that cannot be read, NotThereError for rows beyond the pool.
+        """
+        check_there(rows, self.num_rows)
+        return self.pool.take(self.order.samples_at(rows))
+
+
+@dataclass(kw_only=True)
+class CheckedRows:
+    """Rows that are compared with a ledger before they are handed out, a node at a time."""
+
+    rows: FiledRows
+    """What is checked."""
+    ledger: Ledger
+    """What it must be."""
+    _nodes: dict[int, tuple[Rows, Uint8Array]] = field(default_factory=dict, init=False, repr=False)
+
+    @property
+    def num_rows(self) -> int:
+        """How many rows there are."""
+        return self.rows.num_rows
+
+    def file_of(self, row: int) -> str:
+        """Return what the file of a row is called."""
+        return self.rows.file_of(row)
+
+    def take(self, rows: Int64Array) -> Rows:
+        """Return rows by their numbers: int64 [num_rows], rising.
+
+        Raises: MismatchError for rows that are others than the ledger says; else as what is
+        checked.
+        """
+        return self.take_with_digests(rows)[0]
+
+    def take_with_digests(self, rows: Int64Array) -> tuple[Rows, Uint8Array]:
+        """Return rows and their digests: uint8 [num_rows, 32]. Raises: as `take`."""
+        check_there(rows, self.num_rows)
+        numbers = rows // ROWS_PER_NODE
+        parts, digests = [], [np.empty((0, 32), np.uint8)]
+        for node in np.unique(numbers).tolist():
+            whole, found = self._node(node)
+            within = rows[numbers == node] - node * ROWS_PER_NODE
+            parts.append(select_rows(whole, within))
+            digests.append(found[within])
+        return (parts[0] if len(parts) == 1 else join_rows(parts)), np.concatenate(digests)
+
+    def _node(self, node: int) -> tuple[Rows, Uint8Array]:
+        if node not in self._nodes:
+            # Micro-batches seldom end where nodes do, so that the last one is asked for again.
+            while len(self._nodes) >= 2:
+                del self._nodes[min(self._nodes)]
+            self._nodes[node] = self._read(node)
+        return self._nodes[node]
+
+    def _read(self, node: int) -> tuple[Rows, Uint8Array]:
+        start = node * ROWS_PER_NODE
+        stop = min(start + ROWS_PER_NODE, self.num_rows)
+        whole = self.rows.take(np.arange(start, stop))
+        digests = row_digests(whole.ids, whole.offsets)
+        if node_digest(digests) != self.ledger.nodes[node].tobytes():
+            files = dict.fromkeys([self.file_of(start), self.file_of(stop - 1)])
+            raise MismatchError(
+                f"{' to '.join(files)}: rows {start:,} to {stop - 1:,} are not those of the ledger",
+                "build or pull the file again; `ettin-data verify` names what differs",
+            )
+        return whole, digests
+
+
+def take_with_digests(rows: FeedRows, numbers: Int64Array) -> tuple[Rows, Uint8Array]:
+    """Return rows by their numbers, and their digests: uint8 [num_rows, 32]; none is hashed twice.
+
+    Raises: as `FeedRows.take`.
+    """
+    if isinstance(rows, CheckedRows):
+        return rows.take_with_digests(numbers)
+    taken = rows.take(numbers)
+    return taken, row_digests(taken.ids, taken.offsets)
+
+
+def check_there(rows: Int64Array, num_rows: int) -> None:
+    """Check that rising numbers are of rows that there are. Raises: NotThereError."""
+    if len(rows) and not 0 <= rows[0] <= rows[-1] < num_rows:
+        raise NotThereError(
+            f"got rows {int(rows[0]):,} to {int(rows[-1]):,}, expected rows within 0 to"
+            f" {num_rows - 1:,}"
+        )
+
+
+def select_rows(rows: Rows, chosen: Int64Array) -> Rows:
+    """Return some rows by their places, rising: int64 [num_chosen]; neighbours are not copied."""
+    if not len(chosen):
+        return join_rows([])
+    first, last = int(chosen[0]), int(chosen[-1])
+    if last - first + 1 == len(chosen):
+        offsets = rows.offsets[first : last + 2]
+        return Rows(ids=rows.ids[offsets[0] : offsets[-1]], offsets=offsets - offsets[0])
+    starts, stops = rows.offsets[chosen], rows.offsets[chosen + 1]
+    offsets = np.zeros(len(chosen) + 1, np.int64)
+    np.cumsum(stops - starts, out=offsets[1:])
+    ids = np.empty(int(offsets[-1]), np.uint32)
+    _copy_runs(rows.ids, starts, ids, offsets)
+    return Rows(ids=ids, offsets=offsets)
+
+
+@njit(cache=True, nogil=True)
+def _copy_runs(ids: Uint32Array, starts: Int64Array, out: Uint32Array, offsets: Int64Array) -> None:
+    for i in range(starts.size):
+        length = offsets[i + 1] - offsets[i]
+        source = ids[starts[i] : starts[i] + length]
+        target = out[offsets[i] : offsets[i] + length]
+        for j in range(length):
+            target[j] = source[j]
+
+
+def _check_lengths(taken: Rows, numbers: Int64Array, file_of: Callable[[int], str]) -> Rows:
+    lengths = np.diff(taken.offsets)
+    bad = np.flatnonzero((lengths == 0) | (lengths > _MOST_IDS))
+    if len(bad):
+        row = int(numbers[bad[0]])
+        raise InputError(
+            f"{file_of(row)}: row {row:,}: got {int(lengths[bad[0]]):,} ids, expected at least one"
+            f" and at most {_MOST_IDS:,}",
+            "pull the file again, or leave the row out where it was made",
+        )
+    return taken

@@ -1,0 +1,4 @@
+"""Adapters: what a framework needs beyond a `FeedLoader`, one module for each that needs something.
+
+Plain torch, torchdata, accelerate and Lightning need nothing. `docs/feed.md` says how each is used.
+"""

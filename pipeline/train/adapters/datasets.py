@@ -1,0 +1,70 @@
+"""Feed what takes a `datasets.IterableDataset`: an order -> its rows as one.
+
+Enters: an order. Leaves: its rows as they are stored, in order, with their numbers. The state of
+the data set holds the position of a feed. To go on seeks: nothing is read again. Split for several
+ranks, each reads every row and keeps every `world_size`-th, as the slices of a feed do.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from datasets import DatasetInfo, Features, IterableDataset, List, Value
+from datasets.iterable_dataset import _BaseExamplesIterable
+
+from pipeline.feed import position
+from pipeline.feed.order import FeedOrder
+
+_ROWS_AT_ONCE = 1024
+_FEATURES = Features({"row": Value("int64"), "input_ids": List(Value("int64"))})
+
+
+def iterable_dataset(order: FeedOrder) -> IterableDataset:
+    """Return the rows of an order: `row`, its number, and `input_ids`: int64 [num_ids].
+
+    Its order is fixed: to shuffle it changes nothing. Where state is loaded that is of another
+    order, iterating raises MismatchError.
+    """
+    return IterableDataset(_Rows(order), info=DatasetInfo(features=_FEATURES))
+
+
+class _Rows(_BaseExamplesIterable):  # type: ignore[misc]
+    """The rows of an order, as the library wants what it iterates over."""
+
+    # All rows in one: else it would give ranks and workers runs of rows, out of order.
+    num_shards = 1
+    features = _FEATURES
+    _sleep_on_threads_shutdown = False
+
+    def __init__(self, order: FeedOrder) -> None:
+        super().__init__()
+        self._order = order
+
+    def __iter__(self) -> Iterator[tuple[int, dict[str, Any]]]:
+        num_rows = self._order.rows.num_rows
+        start = 0 if self._state_dict is None else self._row_of(self._state_dict)
+        for first in range(start, num_rows, _ROWS_AT_ONCE):
+            rows = self._order.rows.take(np.arange(first, min(first + _ROWS_AT_ONCE, num_rows)))
+            for row, ids in enumerate(
+                np.split(rows.ids.astype(np.int64), rows.offsets[1:-1]), first
+            ):
+                if self._state_dict is not None:
+                    self._state_dict["row"] = row + 1
+                yield row, {"row": row, "input_ids": ids}
+
+    def shuffle_data_sources(self, generator: np.random.Generator) -> "_Rows":
+        return self
+
+    def shard_data_sources(self, num_shards: int, index: int, contiguous: bool = True) -> "_Rows":
+        return self
+
+    def reshard_data_sources(self) -> "_Rows":
+        return self
+
+    def _init_state_dict(self) -> dict[str, Any]:
+        self._state_dict = position.describe(0, self._order.rows.num_rows, self._order.digest)
+        return self._state_dict
+
+    def _row_of(self, state: dict[str, Any]) -> int:
+        order = self._order
+        return position.row_of(state, order.rows.num_rows, order.digest, order.where)

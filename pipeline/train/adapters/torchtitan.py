@@ -1,0 +1,40 @@
+"""Feed torchtitan: a feed -> `({"input", "positions"}, labels)`.
+
+torchtitan's models predict what follows, and its loss shifts nothing. So labels are shifted here:
+each is the id that follows in the same document, and -100 at the end of one.
+"""
+
+from torch import Tensor
+
+from pipeline.errors import MixtureError
+from pipeline.feed.feed import Feed
+from pipeline.feed.masks import IGNORED
+from pipeline.feed.values import Batch, Clm
+from pipeline.train.loader import FeedDataset, to_tensors
+
+
+class TitanDataset(FeedDataset):
+    """A feed's micro-batches for `ParallelAwareDataloader(dataset, rank, world_size,
+    batch_size=None)`.
+
+    All documents of a micro-batch are one sequence: int64 [1, num_ids], with positions from 0 in
+    each document.
+    """
+
+    def __init__(self, feed: Feed) -> None:
+        """Take a flat feed for causal language modelling. Raises: MixtureError for another."""
+        if feed.form != "flat" or not isinstance(feed.objective, Clm):
+            raise MixtureError(
+                f"torchtitan: got a {feed.form} feed of {feed.objective}, expected a flat one of"
+                " Clm()"
+            )
+        super().__init__(feed)
+
+    def item(self, batch: Batch) -> tuple[dict[str, Tensor], Tensor]:
+        """Return inputs and labels, shifted."""
+        tensors = to_tensors(batch.inputs)
+        labels = tensors["labels"]
+        shifted = labels.new_full(labels.shape, IGNORED)
+        # What is first in a document has no label, so the shift leaves none at the last's end.
+        shifted[:, :-1] = labels[:, 1:]
+        return {"input": tensors["input_ids"], "positions": tensors["position_ids"]}, shifted

@@ -1,0 +1,411 @@
+"""The feed: resume anywhere equals never stopping, and the order never shifts."""
+
+import dataclasses
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from strategies import QUICK
+from test_feed_slices import schedules
+
+from pipeline.errors import InputError, MismatchError, MixtureError, NotThereError, PipelineError
+from pipeline.feed import Batch, Clm, Feed, FeedOrder, Mlm, Objective, SpecialIds, make_feed
+from pipeline.ledger import row_digests
+from pipeline.records import Int64Array, Rows
+from pipeline.schedule import ConstantSchedule, Schedule
+from pipeline.shards.mds import MdsWriter
+
+CLS, SEP, PAD, MASK = 90, 91, 92, 93
+_IS_SPECIAL = np.isin(np.arange(100), [CLS, SEP, PAD, MASK])
+SPECIAL = SpecialIds(cls_id=CLS, sep_id=SEP, pad_id=PAD, mask_id=MASK, is_special=_IS_SPECIAL)
+MLM = Mlm(mask_prob=0.3, seed=21)
+OBJECTIVES: list[Objective | None] = [MLM, Clm(), None]
+
+
+@dataclass
+class Listed:
+    """Rows of a list; some nodes may be out of reach."""
+
+    rows: list[list[int]]
+    bad: dict[int, PipelineError] = field(default_factory=dict)
+    """The error of reading each of these rows."""
+    num_taken: int = 0
+
+    @property
+    def num_rows(self) -> int:
+        return len(self.rows)
+
+    def take(self, rows: Int64Array) -> Rows:
+        assert (np.diff(rows) > 0).all()
+        for row in rows.tolist():
+            if row in self.bad:
+                raise self.bad[row]
+        self.num_taken += len(rows)
+        return as_rows([self.rows[row] for row in rows.tolist()])
+
+
+def as_rows(rows: list[list[int]]) -> Rows:
+    offsets = np.cumsum([0, *map(len, rows)], dtype=np.int64)
+    return Rows(ids=np.array([id_ for row in rows for id_ in row], np.uint32), offsets=offsets)
+
+
+def made(num_rows: int, seed: int = 0) -> list[list[int]]:
+    """Rows of one to nine ids, some with CLS in front and some with SEP at the end."""
+    draw = np.random.default_rng(seed)
+    rows = []
+    for row in range(num_rows):
+        body = draw.integers(0, 90, int(draw.integers(1, 8))).tolist()
+        rows.append([CLS] * (row % 3 > 0) + body + [SEP] * (row % 2))
+    return rows
+
+
+def an_order(rows: Listed, **fields: Any) -> FeedOrder:
+    told = {
+        "where": "somewhere",
+        "rows": rows,
+        "digest": "ab" * 32,
+        "manifest": None,
+        "view": "stored",
+        "num_rows_per_step": 8,
+        "max_seq_len": 6,
+        "tokenizer_digest": None,
+        "phase": "train",
+    }
+    return FeedOrder(**(told | fields))
+
+
+def a_feed(rows: Listed | list[list[int]], **fields: Any) -> Feed:
+    told = {
+        "order": an_order(rows if isinstance(rows, Listed) else Listed(rows)),
+        "schedule": ConstantSchedule(num_rows_per_step=8),
+        "micro_batch_rows": 3,
+        "objective": MLM,
+        "max_seq_len": 6 if "objective" not in fields or fields["objective"] else 99,
+        "special": SPECIAL,
+    }
+    return Feed(**(told | fields))
+
+
+def same(one: Batch, other: Batch) -> bool:
+    """Whether two batches are equal in every field and every byte."""
+    pairs = [
+        (getattr(one, told.name), getattr(other, told.name))
+        for told in dataclasses.fields(Batch)
+        if told.name != "inputs"
+    ]
+    assert list(one.inputs) == list(other.inputs)
+    pairs += zip(one.inputs.values(), other.inputs.values(), strict=True)
+    return all(
+        type(a) is type(b)
+        and getattr(a, "dtype", None) == getattr(b, "dtype", None)
+        and np.array_equal(a, b)
+        for a, b in pairs
+    )
+
+
+def by_row(batches: Iterable[Batch]) -> dict[int, tuple[list[int], list[int]]]:
+    """Return ids and labels of each row that flat batches hold; none twice."""
+    found: dict[int, tuple[list[int], list[int]]] = {}
+    for batch in batches:
+        bounds = batch.inputs["cu_seq_lens_q"]
+        assert isinstance(bounds, np.ndarray)
+        for row, start, stop in zip(batch.rows.tolist(), bounds[:-1], bounds[1:], strict=False):
+            assert row not in found
+            parts = [batch.inputs[key][0, start:stop].tolist() for key in ("input_ids", "labels")]
+            found[row] = (parts[0], parts[1])
+    return found
+
+
+# Resume.
+
+
+@QUICK
+@given(
+    schedules(),
+    st.lists(
+        st.tuples(*(st.integers(1, top) for top in (5, 7, 4)), st.integers(0, 8)),
+        min_size=4,
+        max_size=4,
+    ),
+    st.sampled_from(OBJECTIVES[:2]),
+    st.randoms(use_true_random=False),
+)
+def test_any_chain_of_three_resumes_feeds_what_one_run_feeds(
+    drawn: tuple[Schedule, int],
+    legs: list[tuple[int, int, int, int]],
+    objective: Objective,
+    random: Any,
+) -> None:
+    """World size, micro-batch and workers change at each stop, which may be inside a step."""
+    schedule, num_rows = drawn
+    listed = Listed(made(num_rows))
+    told: dict[str, Any] = {"schedule": schedule, "objective": objective}
+    straight = by_row(a_feed(listed, **told, micro_batch_rows=4))
+    assert list(straight) == list(range(a_feed(listed, **told).num_rows))
+    state = a_feed(listed, **told).state_dict()
+    resumed: list[Batch] = []
+    for i, (world_size, size, num_workers, stop) in enumerate(legs):
+        states = []
+        for rank in range(world_size):
+            feed = a_feed(
+                listed, **told, micro_batch_rows=size, world_size=world_size, rank=rank
+            )
+            feed.load_state_dict(json.loads(json.dumps(state)))
+            workers = [feed.batches(worker, num_workers) for worker in range(num_workers)]
+            batches = list(islice(in_turn(workers), None if i == 3 else stop))
+            feed.seek_row(feed.position_after(len(batches)))
+            states.append(feed.state_dict())
+            resumed += batches
+        assert all(one == states[0] for one in states)
+        state = random.choice(states)
+    assert sorted(by_row(resumed).items()) == list(straight.items())
+
+
+def in_turn(workers: list[Iterator[Batch]]) -> Iterator[Batch]:
+    """Yield one of each in turn, as a loader takes them, to the end of the first that ends."""
+    while True:
+        for worker in workers:
+            batch = next(worker, None)
+            if batch is None:
+                return
+            yield batch
+
+
+@QUICK
+@given(
+    schedules(),
+    st.integers(1, 4),
+    st.integers(1, 6),
+    st.sampled_from(OBJECTIVES),
+    st.sampled_from(["flat", "padded"]),
+    st.data(),
+)
+def test_to_resume_anywhere_is_never_to_have_stopped(
+    drawn: tuple[Schedule, int],
+    world_size: int,
+    size: int,
+    objective: Objective | None,
+    form: str,
+    data: st.DataObject,
+) -> None:
+    schedule, num_rows = drawn
+    rank = data.draw(st.integers(0, world_size - 1))
+    told: dict[str, Any] = {
+        "schedule": schedule, "objective": objective, "form": form, "rank": rank,
+        "world_size": world_size, "micro_batch_rows": size, "digests": True,
+    }  # fmt: skip
+    listed = Listed(made(num_rows))
+    straight = list(a_feed(listed, **told))
+    stop = data.draw(st.integers(0, len(straight)))
+    first = a_feed(listed, **told)
+    begun = list(islice(first, stop))
+    second = a_feed(listed, **told)
+    second.load_state_dict(first.state_dict())
+    batches = [*begun, *second]
+    assert len(batches) == len(straight)
+    assert all(map(same, batches, straight))
+    assert list(second) == []
+
+
+def test_a_feed_goes_on_where_it_stands_and_moves_with_each_batch() -> None:
+    feed = a_feed(made(24))
+    first = next(iter(feed))
+    assert (first.rows.tolist(), feed.row, feed.state_dict()["row"]) == ([0, 1, 2], 3, 3)
+    assert [batch.rows[0] for batch in feed] == [3, 6, 8, 11, 14, 16, 19, 22]
+    feed.seek_step(1)
+    assert next(iter(feed)).rows.tolist() == [8, 9, 10]
+    assert [batch.rows[0] for batch in feed.batches(1, 2)] == [14, 19]
+    assert feed.row == 11
+
+
+def test_seeking_beyond_the_order_is_refused() -> None:
+    feed = a_feed(made(20))
+    assert (feed.num_steps, feed.num_rows, feed.num_rows_dropped) == (2, 16, 4)
+    feed.seek_step(2)
+    assert list(feed) == []
+    with pytest.raises(NotThereError, match="somewhere: got step 3, expected one of 0 to 2"):
+        feed.seek_step(3)
+    feed.seek_row(20)
+    assert list(feed) == []
+    for row in (-1, 21):
+        with pytest.raises(NotThereError, match=f"somewhere: got row {row}, expected one of 0 to"):
+            feed.seek_row(row)
+
+
+def test_a_state_takes_whatever_a_framework_hands_it_and_comes_from_any_rank() -> None:
+    feeds = [a_feed(made(24), rank=rank, world_size=2) for rank in range(2)]
+    for feed in feeds:
+        next(iter(feed))
+    state = {"format": "ettin-feed-v1", "row": 6, "num_rows": 24, "order": "ab" * 32}
+    assert [feed.state_dict(128, True) for feed in feeds] == [state, state]
+
+
+def test_a_state_of_another_order_is_refused_and_the_feed_stays_where_it_was() -> None:
+    feed = a_feed(made(24), row=8)
+    other = a_feed(Listed(made(23)))
+    with pytest.raises(MismatchError, match="somewhere: is order .* of 24 rows"):
+        feed.load_state_dict(other.state_dict())
+    with pytest.raises(InputError, match="state: got the format None"):
+        feed.load_state_dict({})
+    assert feed.row == 8
+
+
+# Batches.
+
+
+def test_a_batch_says_what_it_holds() -> None:
+    listed = Listed(made(24))
+    feed = a_feed(listed, world_size=2, rank=1, digests=True, objective=Clm())
+    batches = list(feed)
+    assert [batch.rows.tolist() for batch in batches[:2]] == [[1, 3, 5], [7]]
+    assert [(batch.step, batch.next_row, batch.ends_step) for batch in batches[:3]] == [
+        (0, 6, False), (0, 8, True), (1, 14, False),
+    ]  # fmt: skip
+    for batch in batches:
+        stored = as_rows([listed.rows[row] for row in batch.rows])
+        assert np.array_equal(batch.digests, row_digests(stored.ids, stored.offsets))
+        assert batch.num_tokens == batch.inputs["input_ids"].size == batch.inputs["num_tokens"]
+        assert batch.num_labels == batch.num_tokens - len(batch.rows)
+        assert not len(batch.tombstones)
+    unlabelled = next(iter(a_feed(listed, objective=None)))
+    assert unlabelled.num_labels == 0
+    assert unlabelled.digests is None
+    assert "labels" not in unlabelled.inputs
+
+
+@pytest.mark.parametrize("form", ["flat", "padded"])
+def test_a_rank_without_a_row_is_fed_one_of_which_nothing_is_predicted(form: str) -> None:
+    feed = a_feed(made(8), world_size=4, rank=3, row=5, form=form, digests=True)
+    (batch,) = feed
+    assert (batch.rows.tolist(), batch.next_row, batch.ends_step) == ([], 8, True)
+    assert batch.inputs["input_ids"].tolist() == [[CLS, SEP]]
+    assert batch.inputs["labels"].tolist() == [[-100, -100]]
+    assert (batch.num_tokens, batch.num_labels, batch.digests.shape) == (0, 0, (0, 32))
+
+
+def test_rows_are_fed_under_the_view_of_the_objective() -> None:
+    rows = [[1, 2, 3, 4, 5, 6, 7]] * 8
+    views = {Clm(): [CLS, 1, 2, 3, 4, 5], None: [1, 2, 3, 4, 5, 6, 7]}
+    for objective, row in views.items():
+        (batch,) = a_feed(rows, objective=objective, micro_batch_rows=8)
+        assert by_row([dataclasses.replace(batch, inputs={**batch.inputs, "labels": batch.inputs["input_ids"]})])[0][0] == row
+    (batch,) = a_feed(rows, objective=Mlm(mask_prob=1e-9, seed=0), micro_batch_rows=8)
+    assert by_row([batch])[0][0] == [CLS, 1, 2, 3, 4, SEP]
+
+
+def test_a_rank_reads_its_own_rows_alone() -> None:
+    listed = Listed(made(240))
+    list(a_feed(listed, world_size=4, rank=2))
+    assert listed.num_taken == 60
+
+
+def test_a_row_that_is_too_long_and_not_to_be_cut_is_named() -> None:
+    rows = [*made(8), [1] * 30, *made(15)]
+    with pytest.raises(InputError, match="somewhere: row 8: got 30 ids, expected at most 29"):
+        list(a_feed(rows, objective=None, max_seq_len=29))
+    assert len(list(a_feed(rows, objective=None, max_seq_len=30))) == 9
+
+
+def test_memory_is_bounded_by_ids_whatever_the_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipeline.feed.feed._BLOCK_IDS", 50)
+    asked = []
+
+    class Watched(Listed):
+        def take(self, rows: Int64Array) -> Rows:
+            asked.append(len(rows))
+            return super().take(rows)
+
+    list(a_feed(Watched([[1] * 5] * 80), objective=None))
+    assert asked[0] == 3  # The first micro-batch comes by itself.
+    assert max(asked) <= 12  # Ten rows, to the end of a micro-batch.
+
+
+# Damage.
+
+
+def bad(rows: Iterable[int], error: PipelineError | None = None) -> dict[int, PipelineError]:
+    return dict.fromkeys(rows, error or InputError("shard.00001.mds: row 3: got bytes"))
+
+
+def test_damage_stops_the_feed_and_names_what_is_damaged() -> None:
+    feed = a_feed(Listed(made(24), bad([9])))
+    with pytest.raises(InputError, match=r"shard\.00001\.mds: row 3"):
+        list(feed)
+    assert feed.row <= 9
+
+
+def test_tombstones_stand_for_a_node_and_the_order_never_shifts() -> None:
+    rows = made(2500)
+    good = by_row(a_feed(rows))
+    told: dict[str, Any] = {"on_damage": "tombstone", "digests": True}
+    whole = a_feed(Listed(rows, bad([1500, 1501])), **told)
+    batches = list(whole)
+    gone = list(range(1024, 2048))
+    assert np.concatenate([batch.tombstones for batch in batches]).tolist() == gone
+    expected = good | {row: ([CLS, SEP], [-100, -100]) for row in gone}
+    assert by_row(batches) == expected
+    assert whole.num_tombstones == 1024
+    assert [(one.start, one.stop) for one in whole.damages] == [(1024, 2048)]
+    assert "shard.00001.mds" in whole.damages[0].why
+    for batch in batches:
+        is_gone = np.isin(batch.rows, batch.tombstones)
+        assert np.array_equal(is_gone, ~batch.digests.any(axis=1))
+        alone = [expected[row][0] for row in batch.rows[~is_gone].tolist()]
+        assert batch.num_tokens == sum(map(len, alone))
+
+
+@pytest.mark.parametrize("world_size", [2, 8])
+def test_which_rows_are_tombstones_does_not_depend_on_ranks(world_size: int) -> None:
+    """Row 1500 is of rank 0 alone, and what other ranks are fed must not depend on that."""
+    rows = Listed(made(2500), bad([1504]))
+    straight = by_row(a_feed(rows, on_damage="tombstone"))
+    ranks = [
+        a_feed(rows, on_damage="tombstone", world_size=world_size, rank=rank, micro_batch_rows=1)
+        for rank in range(world_size)
+    ]
+    assert by_row(batch for feed in ranks for batch in feed) == straight
+    assert sum(feed.num_tombstones for feed in ranks) == 1024
+    later = a_feed(rows, on_damage="tombstone", row=1700)
+    assert by_row(later).items() <= straight.items()
+
+
+def caused(cause: BaseException) -> InputError:
+    error = InputError("f.parquet: cannot be read")
+    error.__cause__ = cause
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "here", "afar"),
+    [
+        (MismatchError("rows 1024:2048: are others"), True, True),
+        (InputError("shard.mds: got bytes that are no row"), True, False),
+        (caused(OSError("Corrupt snappy compressed data.")), True, True),
+        (caused(ValueError("Couldn't deserialize thrift")), True, True),
+        (caused(FileNotFoundError(2, "gone")), True, True),
+        (caused(OSError(5, "Input/output error")), True, False),
+        (caused(PermissionError(13, "denied")), False, False),
+        (caused(OSError(24, "Too many open files")), False, False),
+        (caused(ConnectionResetError(104, "reset")), False, False),
+        (caused(TimeoutError("timed out")), False, False),
+        (caused(RuntimeError("what else")), False, False),
+        (caused(MemoryError()), False, False),
+    ],
+)
+def test_what_may_come_back_is_no_damage(error: PipelineError, here: bool, afar: bool) -> None:
+    for where, is_damage in (("somewhere", here), ("s3://bucket/order", afar)):
+        order = an_order(Listed(made(16), bad([9], error)), where=where)
+        feed = a_feed([], order=order, on_damage="tombstone")
+        if is_damage:
+            list(feed)
+            assert feed.num_tombstones == 16
+        else:
+            with pytest.raises(type(error)):
+                list(feed)

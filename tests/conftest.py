@@ -13,6 +13,9 @@ from pathlib import Path
 import builds
 import pytest
 
+# Tests run side by side; threads that wait for one another by spinning would be in their way.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 Build = Callable[..., Path]
 
 

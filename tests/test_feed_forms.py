@@ -1,5 +1,7 @@
 """Forms: a loop over rows is the oracle, and the view's own rule."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -130,7 +132,9 @@ def test_rows_that_a_view_leaves_alone_are_not_copied() -> None:
 @pytest.mark.parametrize("objective", OBJECTIVES)
 @pytest.mark.parametrize("form", [flat_inputs, padded_inputs])
 @pytest.mark.parametrize("id_", [VOCAB_SIZE, 1 << 31, (1 << 32) - 1])
-def test_ids_of_another_vocabulary_are_refused(form, objective, id_) -> None:  # type: ignore[no-untyped-def]
+def test_ids_of_another_vocabulary_are_refused(
+    form: Callable[..., object], objective: Objective | None, id_: int
+) -> None:
     rows = rows_of([CLS, 1, SEP], [CLS, id_, 2, SEP], [CLS, id_, SEP])
     message = rf"row 1,234: got id {id_:,}, expected ids below 50: an order of another tokenizer or"
     with pytest.raises(InputError, match=message):

@@ -8,6 +8,7 @@ from rows_made import CLS, MASK, PAD, SEP, SPECIAL, VOCAB_SIZE, none_of, rows_of
 from strategies import QUICK
 
 from pipeline import seeds
+from pipeline.errors import MixtureError
 from pipeline.feed.forms import flat_inputs, padded_inputs
 from pipeline.feed.masks import IGNORED, thresholds
 from pipeline.feed.values import Clm, Mlm
@@ -159,6 +160,13 @@ def test_thresholds_are_whole_and_none_is_lost_at_one() -> None:
     assert thresholds(1.0) == (2**32, 2**32 * 8 // 10, 2**32 * 9 // 10)
     assert thresholds(0.3) == (1288490188, 1030792150, 1159641169)
     assert thresholds(0.15) == (644245094, 515396075, 579820584)
+
+
+@pytest.mark.parametrize("mask_prob", [0.0, -0.1, 1.1, float("nan")])
+def test_what_is_no_probability_is_refused(mask_prob: float) -> None:
+    rows = rows_of([CLS, 1, SEP])
+    with pytest.raises(MixtureError, match=f"mask_prob: got {mask_prob}, expected above 0 and at"):
+        flat_inputs(rows, np.array([0]), none_of(rows), Mlm(mask_prob=mask_prob, seed=1), SPECIAL)
 
 
 @QUICK

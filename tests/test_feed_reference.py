@@ -14,7 +14,7 @@ from rows_made import CLS, SEP, SPECIAL, rows_of
 from strategies import QUICK
 
 from pipeline import seeds
-from pipeline.errors import InputError, MismatchError
+from pipeline.errors import InputError, MismatchError, MixtureError
 from pipeline.feed.reference import PackedBatch, ReferenceFeed
 from pipeline.feed.values import SpecialIds
 from pipeline.orders.pcg64dxsm import permutation
@@ -245,6 +245,12 @@ def test_a_state_of_another_rank_or_packing_is_refused(change: dict[str, Any], n
 def test_what_is_no_state_is_refused(state: Any) -> None:
     with pytest.raises(InputError, match="expected one of the format 'reference-feed-v1'"):
         feed_of(made(8)).load_state_dict(state)
+
+
+@pytest.mark.parametrize("rank", [-1, 2])
+def test_a_rank_that_there_is_not_is_refused(rank: int) -> None:
+    with pytest.raises(MixtureError, match=f"rank: got {rank} of world size 2, expected one of 0"):
+        feed_of(made(8), rank=rank, world_size=2)
 
 
 def test_the_generator_is_the_reference_s_own() -> None:

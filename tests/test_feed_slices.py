@@ -153,5 +153,5 @@ def test_what_is_no_state_is_refused(state: object, complaint: str) -> None:
 def test_a_state_of_another_order_is_refused() -> None:
     with pytest.raises(MismatchError, match=f"here: is order {'cd' * 32} of 9 rows, and the state"):
         position.row_of(GOOD, 9, "cd" * 32, "here")
-    with pytest.raises(MismatchError, match="here: is order .* of 8 rows, and the state is of"):
+    with pytest.raises(MismatchError, match=r"here: is order .* of 8 rows, and the state is of"):
         position.row_of(GOOD, 8, ORDER, "here")

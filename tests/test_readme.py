@@ -10,7 +10,21 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
-VERBS = ["plan", "lock", "pull", "build", "order", "verify", "digest", "diff", "trace", "schema"]
+VERBS = [
+    "plan",
+    "lock",
+    "pull",
+    "build",
+    "order",
+    "verify",
+    "digest",
+    "diff",
+    "trace",
+    "feed",
+    "train",
+    "export",
+    "schema",
+]
 
 
 def blocks(mark: str) -> list[str]:
@@ -56,6 +70,10 @@ def test_the_examples_run_one_after_the_other(tmp_path: Path) -> None:
     assert re.search(r"^checkpoint step\d+: steps ", out, re.MULTILINE)
     assert len(re.findall(r"^equal$", out, re.MULTILINE)) == 3
     assert "order.view: stored -> decoder" in out
+    assert "'input_ids': (1, " in out
+    assert "'row': 4" in out
+    assert (tmp_path / "model" / "config.json").is_file()
+    assert len(re.findall(r"^\['.*', '.*', '.*', '.*', '.*'\]$", out, re.MULTILINE)) == 1
 
 
 @pytest.mark.slow

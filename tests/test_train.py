@@ -2,16 +2,19 @@
 
 import json
 import math
+import shutil
 import signal
 import subprocess
+import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import builds
 import pytest
 
-from pipeline.checkpoint import read_record
+from pipeline.checkpoint import check_files, describe_file, read_record, write_record
 from pipeline.cli import main
 
 torch = pytest.importorskip("torch", reason="the extra `train` is not installed")
@@ -25,6 +28,8 @@ TINY = (
     "model.intermediate_size=16",
     "model.num_heads=1",
 )
+# Of which only a position in a hundred is predicted.
+FEW = (*TINY, "objective.mask_prob=0.01", "objective.evaluation_mask_prob=0.01")
 
 
 def train(recipe: str, data: Path, out: Path, *more: str, sets: tuple[str, ...] = ()) -> None:
@@ -122,7 +127,7 @@ def test_a_run_that_is_stopped_and_goes_on_comes_to_the_same_bytes(
 
 
 def test_a_killed_run_goes_on_to_the_same_losses(data: Path, tmp_path: Path) -> None:
-    settings = [word for one in (*TINY, "save_every_tokens=8k") for word in ("--set", one)]
+    settings = [word for one in (*FEW, "save_every_tokens=8k") for word in ("--set", one)]
     arguments = ["train", "sample-encoder-pretraining", "--data", str(data), "--device", "cpu",
                  *settings]  # fmt: skip
     builds.run_well(*arguments, "--out", tmp_path / "whole")
@@ -159,7 +164,7 @@ def _digests(out: Path) -> dict[str, Any]:
 
 
 def test_once_through_an_order_the_rows_add_up_to_its_ledger(data: Path, tmp_path: Path) -> None:
-    train("sample-decoder-pretraining", data, tmp_path, sets=(*TINY, "tokens=1M"))
+    train("sample-encoder-pretraining", data, tmp_path, sets=(*FEW, "tokens=1M"))
     manifest = json.loads((data / "manifest.json").read_bytes())
     record = read_record(max(tmp_path.glob("step*"), key=lambda one: int(one.name[4:])))
     ledger = manifest["order"]["ledger"]
@@ -191,3 +196,196 @@ def test_a_checkpoint_is_traced_to_its_documents(
     lines = metrics(suite / "encoder-pretraining")
     assert span["num_tokens"] == sum(line["num_tokens"] for line in lines[:first])
     assert span["sources"]
+
+
+# What cannot be
+
+
+def refused(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> tuple[int, str]:
+    capsys.readouterr()
+    code = main([str(one) for one in arguments])
+    return code, capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("recipe", "more", "told"),
+    [
+        ("sample-encoder-extension", [],
+         "sample-encoder-extension: got no --from, expected the checkpoint that it starts from"),
+        ("sample-encoder-pretraining", ["--from", "{suite}/encoder-decay"],
+         "expected none, since sample-encoder-pretraining starts fresh"),
+        ("sample-encoder-extension", ["--from", "{suite}/decoder-pretraining"],
+         "of decoder weights, expected those of the encoder that sample-encoder-extension"),
+        ("sample-encoder-extension", ["--from", "{data}"],
+         "got no checkpoint, expected one, or a folder of them"),
+        ("sample-encoder-extension",
+         ["--from", "{suite}/encoder-pretraining", "--set", "model.num_layers=4"],
+         "got a model of another shape"),
+        ("sample-encoder-pretraining", ["--set", "global_batch_rows=1000000"],
+         "rows, expected at least the 1,000,000 of a step"),
+        ("sample-encoder-pretraining", ["--set", "max_seq_len=512"],
+         "got rows of up to 1,024 ids, expected up to 512"),
+        ("ettin-17m-encoder-pretrainig", [], "got neither a file nor one of the shipped recipes"),
+        ("sample-encoder-pretraining", ["--set", "optimiser=1"], "got an unknown key"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_trained_is_refused_in_words(
+    data: Path,
+    suite: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    recipe: str,
+    more: list[str],
+    told: str,
+) -> None:
+    more = [one.format(suite=suite, data=data) for one in more]
+    arguments = ["train", recipe, "--data", data, "--out", tmp_path / "out", "--device", "cpu"]
+    code, err = refused(capsys, *arguments, *more)
+    assert code == 2
+    assert told in err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_without_a_gpu_the_processor_must_be_asked_for(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, err = refused(
+        capsys, "train", "sample-encoder-pretraining", "--data", data, "--out", tmp_path
+    )
+    assert code == 2
+    assert "got no GPU that torch can use" in err
+    assert "hint: add --device cpu" in err
+
+
+def test_checkpoints_of_another_recipe_or_order_are_left_alone(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, recipe = tmp_path / "out", "sample-encoder-pretraining"
+    train(recipe, data, out, "--max-steps", "1", sets=TINY)
+    before = _digests(out)
+    tiny = [word for one in TINY for word in ("--set", one)]
+    arguments = ["train", recipe, "--out", out, "--device", "cpu", *tiny]
+    code, err = refused(capsys, *arguments, "--data", data, "--set", "seed=22")
+    assert code == 2
+    assert "got a checkpoint of another recipe" in err
+    code, err = refused(capsys, *arguments, "--data", data / "train", "--set", "seed=21")
+    assert code == 1
+    assert "and the state is of order" in err
+    assert _digests(out) == before
+
+
+def test_a_loss_that_is_no_number_stops_and_names_step_and_rows(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train("sample-encoder-pretraining", data, tmp_path, "--max-steps", "2", sets=TINY)
+    weights = tmp_path / "step2" / "model.safetensors"
+    _poison(tmp_path / "step2")
+    saved = weights.read_bytes()
+    tiny = [word for one in TINY for word in ("--set", one)]
+    code, err = refused(
+        capsys, "train", "sample-encoder-pretraining", "--data", data, "--out", tmp_path,
+        "--device", "cpu", *tiny,
+    )  # fmt: skip
+    assert code == 1
+    assert "step 3, rows 32:48: got a loss of nan, expected a number" in err
+    assert f"hint: {tmp_path / 'step2'} stays as it was" in err
+    assert weights.read_bytes() == saved
+    assert [one.name for one in tmp_path.glob("step*")] == ["step2"]
+
+
+def _poison(checkpoint: Path) -> None:
+    """Put a NaN among the weights of a checkpoint, and write its record anew."""
+    from safetensors import safe_open
+    from safetensors.torch import load_file, save_file
+
+    path = checkpoint / "model.safetensors"
+    with safe_open(path, "pt") as file:
+        metadata = file.metadata()
+    weights = load_file(path)
+    name = min(weights)
+    weights[name].flatten()[0] = math.nan
+    save_file(weights, path, metadata=metadata)
+    record = read_record(checkpoint)
+    files = {**record.files, path.name: describe_file(path)}
+    write_record(checkpoint, replace(record, files=files))
+
+
+def test_a_full_disk_leaves_the_last_good_checkpoint(data: Path, tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=24M", "tmpfs", disk], capture_output=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip("only root may make a small disk")
+    try:
+        settings = [word for one in (*FEW, "save_every_tokens=2k") for word in ("--set", one)]
+        done = builds.run(
+            "train", "sample-encoder-pretraining", "--data", data, "--out", disk,
+            "--device", "cpu", *settings,
+        )  # fmt: skip
+        assert done.returncode == 2, done.stderr
+        assert "the disk is full" in done.stderr
+        saved = sorted(path.parent for path in disk.glob("*/checkpoint.json"))
+        assert saved
+        for checkpoint in saved:
+            check_files(checkpoint, read_record(checkpoint))
+        assert not [path for path in disk.glob("*/model.safetensors") if path.parent not in saved]
+    finally:
+        subprocess.run(["umount", disk], check=True)
+
+
+def test_rows_that_cannot_be_read_stop_the_run_or_are_stood_in_for(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    damaged = tmp_path / "damaged"
+    shutil.copytree(data, damaged)
+    shard = max(damaged.glob("order/*_000001/*.parquet"))
+    content = bytearray(shard.read_bytes())
+    content[len(content) // 2] ^= 1
+    shard.write_bytes(bytes(content))
+    tiny = [word for one in TINY for word in ("--set", one)]
+    arguments = ["train", "sample-encoder-pretraining", "--data", damaged, "--device", "cpu", *tiny]
+    code, err = refused(capsys, *arguments, "--out", tmp_path / "stopped")
+    assert code == 1
+    assert "rows 0" in err
+    arguments += ["--on-damage", "tombstone", "--max-steps", "2"]
+    code, err = refused(capsys, *arguments, "--out", tmp_path / "out")
+    assert code == 0, err
+    record = read_record(tmp_path / "out" / "step2")
+    assert record.seen.tombstones == ((0, 32),)
+    code = main(["trace", str(damaged), "--checkpoint", str(tmp_path / "out" / "step2")])
+    assert code == 0
+    assert "could not be read: rows 0 to 31" in capsys.readouterr().out
+
+
+# Several ranks
+
+
+def test_two_ranks_see_the_rows_of_one_and_come_to_its_losses(data: Path, tmp_path: Path) -> None:
+    settings = [word for one in TINY for word in ("--set", one)]
+    arguments = ["train", "sample-encoder-pretraining", "--data", str(data), "--device", "cpu",
+                 "--max-steps", "3", *settings]  # fmt: skip
+    builds.run_well(*arguments, "--out", tmp_path / "one")
+    torchrun = [
+        sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2",
+        "--standalone", "--local-addr", "127.0.0.1", "-m", "pipeline",
+    ]  # fmt: skip
+    done = subprocess.run(
+        [*torchrun, *arguments, "--out", tmp_path / "two"],
+        env=builds.environment(OMP_NUM_THREADS="1"),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=builds.SECONDS,
+    )
+    assert done.returncode == 0, done.stderr
+    one, two = metrics(tmp_path / "one"), metrics(tmp_path / "two")
+    assert len(one) == len(two) == 3
+    for line, other in zip(one, two, strict=True):
+        assert line["rows"] == other["rows"]
+        assert line["rows_multiset"] == other["rows_multiset"]
+        assert line["num_labels"] == other["num_labels"]
+        # Dropout differs, since micro-batches do.
+        assert line["loss"] == pytest.approx(other["loss"], abs=0.05)

@@ -5,7 +5,7 @@ import json
 import time
 from collections.abc import Iterator
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from pipeline.cli.arguments import Commands, half_open, natural, positive, with_json
 from pipeline.cli.printing import print_lines
@@ -13,6 +13,7 @@ from pipeline.errors import MixtureError, NotThereError
 
 if TYPE_CHECKING:
     from pipeline.feed import Batch, Feed, Objective
+    from pipeline.records import Int64Array
 
 _MICRO_BATCH_ROWS = 8
 _BENCH_MICRO_BATCH_ROWS = 96
@@ -28,7 +29,7 @@ def add_commands(commands: Commands) -> None:
     feed.add_argument(
         "where",
         metavar="DIR",
-        help="the output of a build, or rows in order: parquet or MDS shards, here or at an address",
+        help="the output of a build, or rows in order, parquet or MDS shards, here or far away",
     )
     feed.add_argument(
         "--rank", metavar="R", type=natural, default=0, help="whose rows (default: 0)"
@@ -80,6 +81,11 @@ def add_commands(commands: Commands) -> None:
         help="ids of the longest row (default: as the order was made for)",
     )
     feed.add_argument(
+        "--tokenizer",
+        metavar="FILE",
+        help="the tokenizer.json of the order's ids (default: that of the suite)",
+    )
+    feed.add_argument(
         "--on-damage",
         choices=("stop", "tombstone"),
         default="stop",
@@ -89,13 +95,14 @@ def add_commands(commands: Commands) -> None:
 
 
 def _feed(parsed: argparse.Namespace) -> int:
-    from pipeline.feed import make_feed, open_order
+    from pipeline.feed import make_feed, open_order, special_ids
 
     objective = _objective(parsed)
     default = _BENCH_MICRO_BATCH_ROWS if parsed.bench else _MICRO_BATCH_ROWS
     began = time.perf_counter()
+    order = open_order(parsed.where)
     feed = make_feed(
-        open_order(parsed.where),
+        order,
         objective=objective,
         global_batch_rows=parsed.global_batch,
         micro_batch_rows=parsed.micro_batch or default,
@@ -103,6 +110,7 @@ def _feed(parsed: argparse.Namespace) -> int:
         world_size=parsed.world_size,
         form=parsed.form,
         max_seq_len=parsed.max_seq_len,
+        special=special_ids(order, parsed.tokenizer),
         on_damage=parsed.on_damage,
     )
     if parsed.bench:
@@ -143,8 +151,8 @@ def _show(parsed: argparse.Namespace, feed: "Feed") -> None:
     if not parsed.json:
         print(
             f"{parsed.where}: {feed.num_rows:,} rows in {feed.num_steps:,} steps of"
-            f" {stop_row - first_row:,}, {feed.num_rows_dropped:,} rows dropped; rank {feed.rank} of"
-            f" {feed.world_size}; view {feed.view}"
+            f" {stop_row - first_row:,}, {feed.num_rows_dropped:,} rows dropped;"
+            f" rank {feed.rank} of {feed.world_size}; view {feed.view}"
         )
     for batch in _asked(feed, parsed.steps or (1, 2)):
         if parsed.json:
@@ -180,15 +188,19 @@ def _batch_line(batch: "Batch") -> str:
     counts = f"{batch.num_tokens:,} tokens, {batch.num_labels:,} labels"
     if len(batch.tombstones):
         counts += f", {len(batch.tombstones):,} tombstones"
-    shape = "×".join(map(str, batch.inputs["input_ids"].shape))
+    shape = "×".join(map(str, _input_ids(batch).shape))
     ids = " ".join(map(str, _begins(batch)))
     ends = ", ends the step" if batch.ends_step else ""
     return f"step {batch.step + 1}: rows {shown}: {counts}, input_ids {shape}: {ids} …{ends}"
 
 
 def _begins(batch: "Batch") -> list[int]:
-    ids: list[int] = batch.inputs["input_ids"][0, :_NUM_SHOWN_IDS].tolist()
+    ids: list[int] = _input_ids(batch)[0, :_NUM_SHOWN_IDS].tolist()
     return ids
+
+
+def _input_ids(batch: "Batch") -> "Int64Array":
+    return cast("Int64Array", batch.inputs["input_ids"])
 
 
 def _bench(parsed: argparse.Namespace, feed: "Feed", open_seconds: float) -> None:

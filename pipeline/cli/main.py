@@ -10,7 +10,7 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from pipeline.cli import checking, making, planning, pulling, tracing, training
+from pipeline.cli import checking, feeding, making, planning, pulling, tracing, training
 from pipeline.cli.arguments import Parser
 from pipeline.cli.printing import print_json
 from pipeline.errors import PipelineError
@@ -64,6 +64,6 @@ def _parser() -> Parser:
     )
     parser.add_argument("--version", action="version", version=f"ettin-data {VERSION}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for kind in (planning, pulling, making, checking, tracing, training):
+    for kind in (planning, pulling, making, checking, tracing, feeding, training):
         kind.add_commands(commands)
     return parser

@@ -74,7 +74,8 @@ def _train(parsed: argparse.Namespace) -> int:
         on_damage=parsed.on_damage,
         show=_show,
     )
-    _tell(parsed, {"recipe": recipe.name, "checkpoint": str(saved)}, str(saved))
+    if saved is not None:
+        _tell(parsed, {"recipe": recipe.name, "checkpoint": str(saved)}, str(saved))
     return 0
 
 

@@ -1,4 +1,4 @@
-"""Blocks: rows read some micro-batches ahead, and stand-ins for rows that cannot be read.
+"""Blocks: rows that are read at once, and stand-ins for rows that cannot be read.
 
 Enters: numbers of rows, rising. Leaves: the rows as they are stored, which of them stand in for
 others, and their digests if asked for. Which rows are stood in for depends on the order alone:
@@ -6,16 +6,19 @@ neither on ranks, nor on micro-batches, nor on where reading began.
 """
 
 import errno
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
-from numba import njit
+import pyarrow as pa
 
 from pipeline.errors import InputError, MismatchError, PipelineError
-from pipeline.feed.values import FeedRows, OnDamage, SpecialIds
-from pipeline.ledger import DIGEST_BYTES, ROWS_PER_NODE, row_digests
-from pipeline.records import BoolArray, Int64Array, Rows, Uint8Array, Uint32Array
+from pipeline.feed.order import FeedOrder
+from pipeline.feed.rows import select_rows, take_with_digests
+from pipeline.feed.values import OnDamage, SpecialIds
+from pipeline.ledger import DIGEST_BYTES, ROWS_PER_NODE
+from pipeline.records import BoolArray, Int64Array, Rows, Uint8Array
+from pipeline.remote import MissingError
+from pipeline.shards.taking import join_rows
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -26,8 +29,8 @@ class Block:
     """The rows as they are stored; CLS, SEP where one stands in."""
     is_tombstone: BoolArray
     """bool [num_rows], True for those that stand in."""
-    digests: Uint8Array | None
-    """uint8 [num_rows, 32], if asked for; zeros for those that stand in."""
+    digests: Uint8Array
+    """uint8 [num_rows, 32], zeros for those that stand in; [0, 32] if not asked for."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,23 +49,25 @@ class Damage:
 class BlockReader:
     """Reads blocks of one order."""
 
-    rows: FeedRows
-    """The rows of the order."""
+    order: FeedOrder
+    """The order."""
     special: SpecialIds
     """The ids that stand-ins are made of."""
     on_damage: OnDamage
     """Whether there are stand-ins."""
     with_digests: bool
     """Whether blocks have digests."""
-    is_remote: bool
-    """Whether a file that cannot be read may be read the next time."""
     damages: list[Damage] = field(default_factory=list, init=False)
     """What could not be read so far."""
-    _node: tuple[int, Rows | None] = field(default=(-1, None), init=False, repr=False)
+    _held: tuple[int, Block | None] = field(default=(-1, None), init=False, repr=False)
     """The node that was read last; None if it could not be."""
 
+    def __getstate__(self) -> dict[str, object]:
+        # Rows that are held are not worth sending to another process.
+        return {**self.__dict__, "_held": (-1, None)}
+
     def read(self, numbers: Int64Array) -> Block:
-        """Return rows by their numbers: int64 [at least 1], rising.
+        """Return rows by their numbers: int64 [num_rows], rising.
 
         With stand-ins nodes of 1,024 rows are read whole, also by a rank that has few rows of
         them: else it would depend on the ranks which rows are found to be damaged.
@@ -70,109 +75,82 @@ class BlockReader:
         Raises: InputError or MismatchError for rows that cannot be read, unless they are damaged
         and there are stand-ins. What `is_damage` says is none is an error all the same.
         """
+        if not len(numbers):
+            return self._stand_ins(0)
         if self.on_damage == "stop":
-            rows = self.rows.take(numbers)
-            is_tombstone = np.zeros(len(numbers), np.bool_)
-        else:
-            rows, is_tombstone = self._salvage(numbers)
-        assert len(rows) == len(numbers)
-        digests = None
+            return self._take(numbers)
+        nodes = numbers // ROWS_PER_NODE
+        parts = [self._part(node, numbers[nodes == node]) for node in np.unique(nodes).tolist()]
+        if len(parts) == 1:
+            return parts[0]
+        return Block(
+            rows=join_rows([part.rows for part in parts]),
+            is_tombstone=np.concatenate([part.is_tombstone for part in parts]),
+            digests=np.concatenate([part.digests for part in parts]),
+        )
+
+    def _take(self, numbers: Int64Array) -> Block:
+        digests = np.empty((0, DIGEST_BYTES), np.uint8)
         if self.with_digests:
-            digests = row_digests(rows.ids, rows.offsets).reshape(-1, DIGEST_BYTES)
-            digests[is_tombstone] = 0
-        return Block(rows=rows, is_tombstone=is_tombstone, digests=digests)
+            rows, digests = take_with_digests(self.order.rows, numbers)
+        else:
+            rows = self.order.rows.take(numbers)
+        return Block(rows=rows, is_tombstone=np.zeros(len(numbers), np.bool_), digests=digests)
 
-    def _salvage(self, numbers: Int64Array) -> tuple[Rows, BoolArray]:
-        parts, is_tombstone = [], np.zeros(len(numbers), np.bool_)
-        for node, start, stop in _runs(numbers // ROWS_PER_NODE):
-            rows = self._read_node(node)
-            if rows is None:
-                parts.append(self._stand_ins(stop - start))
-                is_tombstone[start:stop] = True
-            else:
-                parts.append(_pick(rows, numbers[start:stop] - node * ROWS_PER_NODE))
-        return _joined(parts), is_tombstone
+    def _part(self, node: int, numbers: Int64Array) -> Block:
+        """Return rows of one node."""
+        if self._held[0] != node:
+            self._held = node, self._read_node(node)
+        whole = self._held[1]
+        if whole is None:
+            return self._stand_ins(len(numbers))
+        within = numbers - node * ROWS_PER_NODE
+        return Block(
+            rows=select_rows(whole.rows, within),
+            is_tombstone=whole.is_tombstone[within],
+            digests=whole.digests[within] if self.with_digests else whole.digests,
+        )
 
-    def _read_node(self, node: int) -> Rows | None:
-        if node == self._node[0]:
-            return self._node[1]
+    def _read_node(self, node: int) -> Block | None:
         start = node * ROWS_PER_NODE
-        stop = min(start + ROWS_PER_NODE, self.rows.num_rows)
-        rows = None
+        stop = min(start + ROWS_PER_NODE, self.order.rows.num_rows)
         try:
-            rows = self.rows.take(np.arange(start, stop))
+            return self._take(np.arange(start, stop))
         except (InputError, MismatchError) as error:
-            if not is_damage(error, is_remote=self.is_remote):
+            if not is_damage(error, is_remote="://" in self.order.where):
                 raise
             if all(start != damage.start for damage in self.damages):
                 self.damages.append(Damage(start=start, stop=stop, why=error.message))
-        self._node = node, rows
-        return rows
+            return None
 
-    def _stand_ins(self, num_rows: int) -> Rows:
+    def _stand_ins(self, num_rows: int) -> Block:
         pair = np.array([self.special.cls_id, self.special.sep_id], np.uint32)
-        return Rows(ids=np.tile(pair, num_rows), offsets=np.arange(num_rows + 1) * 2)
+        return Block(
+            rows=Rows(ids=np.tile(pair, num_rows), offsets=np.arange(num_rows + 1) * 2),
+            is_tombstone=np.ones(num_rows, np.bool_),
+            digests=np.zeros((num_rows if self.with_digests else 0, DIGEST_BYTES), np.uint8),
+        )
 
 
 def is_damage(error: PipelineError, *, is_remote: bool) -> bool:
     """Tell whether an error says that rows are damaged or gone, for good.
 
-    So are rows that are others than a ledger says, files with bytes that nobody can make rows of,
-    files that are gone, and those that a disk cannot give back. Not so: whatever a network or a
-    server may do better the next time, missing permission, want of memory or of file handles.
+    So are rows that are others than a ledger says, files that are no parquet, files that are gone;
+    on disk also shards with bytes that are no rows, and what a disk cannot give back. Not so:
+    whatever a network or a server may do better the next time, missing permission, want of memory
+    or of open files.
     """
-    if isinstance(error, MismatchError):
-        return True
-    causes = list(_causes(error))
-    # Without a cause it is of bytes on disk that are no rows; or what a server said.
-    return all(_is_lost(cause, is_remote) for cause in causes) and bool(causes or not is_remote)
-
-
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    while error.__cause__ is not None:
-        error = error.__cause__
-        yield error
-
-
-def _is_lost(cause: BaseException, is_remote: bool) -> bool:
+    cause: BaseException | None = error
+    while isinstance(cause, PipelineError):
+        if isinstance(cause, MismatchError | MissingError):
+            return True
+        cause = cause.__cause__
+    if cause is None:
+        # Bytes on disk that are no rows; or, of a remote file, what a server said.
+        return not is_remote
     if isinstance(cause, OSError):
         # What pyarrow makes of bytes that are no parquet is an OSError, too, and has no number.
         is_arrow = type(cause) is OSError and cause.errno is None
-        is_gone = cause.errno == errno.ENOENT
+        is_gone = isinstance(cause, FileNotFoundError)
         return is_arrow or is_gone or (cause.errno == errno.EIO and not is_remote)
-    return isinstance(cause, ValueError | NotImplementedError | MismatchError)
-
-
-def _runs(values: Int64Array) -> Iterator[tuple[int, int, int]]:
-    """Yield (value, start, stop) of each run of equal values."""
-    starts = np.flatnonzero(np.diff(values, prepend=-1))
-    for start, stop in zip(starts.tolist(), [*starts[1:].tolist(), len(values)], strict=True):
-        yield int(values[start]), start, stop
-
-
-def _joined(parts: list[Rows]) -> Rows:
-    if len(parts) == 1:
-        return parts[0]
-    lengths = np.concatenate([np.diff(part.offsets) for part in parts])
-    return Rows(ids=np.concatenate([part.ids for part in parts]), offsets=_offsets(lengths))
-
-
-def _pick(rows: Rows, picked: Int64Array) -> Rows:
-    """Return some of the rows, by their places among them, rising."""
-    if len(picked) == len(rows):
-        return rows
-    offsets = _offsets(np.diff(rows.offsets)[picked])
-    ids = np.empty(int(offsets[-1]), np.uint32)
-    _copy(rows.ids, rows.offsets[picked], offsets, ids)
-    return Rows(ids=ids, offsets=offsets)
-
-
-def _offsets(lengths: Int64Array) -> Int64Array:
-    return np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
-
-
-@njit(cache=True, nogil=True)
-def _copy(source: Uint32Array, starts: Int64Array, offsets: Int64Array, out: Uint32Array) -> None:
-    for row in range(starts.size):
-        length = offsets[row + 1] - offsets[row]
-        out[offsets[row] : offsets[row + 1]] = source[starts[row] : starts[row] + length]
+    return isinstance(cause, pa.ArrowException) and not isinstance(cause, MemoryError)

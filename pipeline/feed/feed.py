@@ -12,21 +12,22 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.errors import InputError, MixtureError, NotThereError
+from pipeline.errors import InputError, MismatchError, NotThereError
 from pipeline.feed import position
 from pipeline.feed.blocks import Block, BlockReader, Damage
 from pipeline.feed.forms import flat_inputs, padded_inputs, view_rows
 from pipeline.feed.masks import IGNORED
-from pipeline.feed.order import FeedOrder, special_ids
+from pipeline.feed.order import FeedOrder
 from pipeline.feed.slices import MicroBatch, micro_batches, row_after
 from pipeline.feed.values import Batch, Form, Inputs, Mlm, Objective, OnDamage, SpecialIds
 from pipeline.records import BoolArray, Int64Array, Rows
-from pipeline.schedule import ConstantSchedule, Schedule, num_rows_dropped
+from pipeline.schedule import Schedule, num_rows_dropped
 from pipeline.view import View
 
 # Rows of so many ids are read at once and then cut into micro-batches; 4 MiB stay in the caches.
 _BLOCK_IDS = 1 << 20
-_NO_LIMIT = np.iinfo(np.int32).max
+# Rows may turn long after short ones: at 8,192 ids these many are 128 MiB.
+_MOST_BLOCK_ROWS = 4096
 
 
 @dataclass(kw_only=True)
@@ -65,11 +66,10 @@ class Feed:
 
     def __post_init__(self) -> None:
         self._reader = BlockReader(
-            rows=self.order.rows,
+            order=self.order,
             special=self.special,
             on_damage=self.on_damage,
             with_digests=self.digests,
-            is_remote="://" in str(self.order.where),
         )
 
     @property
@@ -170,39 +170,49 @@ class Feed:
         self.row = position.row_of(state, num_rows, order.digest, order.where)
 
     def _batches(self, micros: Iterator[MicroBatch]) -> Iterator[Batch]:
-        # The first is read by itself, so that it is there soon; how long rows are is known then.
-        limit = 1
-        while group := _take(micros, limit):
-            numbers = np.concatenate([micro.rows for micro in group])
-            if not len(numbers):
-                yield from (self._filler(micro) for micro in group)
-                continue
-            block = self._reader.read(numbers)
-            rows = self._viewed(block.rows, numbers)
+        for group, rows, block in self._blocks(micros):
             stop = 0
             for micro in group:
                 start, stop = stop, stop + len(micro.rows)
-                if start == stop:
-                    yield self._filler(micro)
-                else:
+                if start < stop:
                     yield self._batch(micro, rows, block, start, stop)
-            limit = max(1, _BLOCK_IDS * len(rows) // max(len(rows.ids), 1))
+                else:
+                    yield self._filler(micro)
 
-    def _viewed(self, rows: Rows, numbers: Int64Array) -> Rows:
-        rows = view_rows(rows, self.view, self.max_seq_len, self.special)
+    def _blocks(
+        self, micros: Iterator[MicroBatch]
+    ) -> Iterator[tuple[list[MicroBatch], Rows, Block]]:
+        """Yield micro-batches with their rows under the view, and as they were read."""
+        # The first is read by itself, so that it is there soon; how long rows are is known then.
+        limit = 1
+        while group := _take(micros, limit):
+            try:
+                rows, block = self._read(group)
+            except (InputError, MismatchError):
+                if len(group) == 1:
+                    raise
+                # One by one, so that all before the one that cannot be fed are.
+                yield from (([micro], *self._read([micro])) for micro in group)
+            else:
+                yield group, rows, block
+                limit = _BLOCK_IDS * len(rows) // max(len(rows.ids), 1)
+                limit = max(1, min(limit, _MOST_BLOCK_ROWS))
+
+    def _read(self, group: list[MicroBatch]) -> tuple[Rows, Block]:
+        numbers = np.concatenate([micro.rows for micro in group])
+        block = self._reader.read(numbers)
+        rows = view_rows(block.rows, self.view, self.max_seq_len, self.special)
         lengths = np.diff(rows.offsets)
-        longest = int(lengths.argmax())
-        if lengths[longest] > self.max_seq_len:
+        too_long = np.flatnonzero(lengths > self.max_seq_len)[:1]
+        if len(too_long):
             raise InputError(
-                f"{self.order.where}: row {numbers[longest]:,}: got {lengths[longest]:,} ids,"
-                f" expected at most {self.max_seq_len:,}",
+                f"{self.order.where}: row {int(numbers[too_long[0]]):,}: got"
+                f" {int(lengths[too_long[0]]):,} ids, expected at most {self.max_seq_len:,}",
                 "raise max_seq_len, or feed it with an objective, whose view cuts rows",
             )
-        return rows
+        return rows, block
 
-    def _batch(
-        self, micro: MicroBatch, rows: Rows, block: Block, start: int, stop: int
-    ) -> Batch:
+    def _batch(self, micro: MicroBatch, rows: Rows, block: Block, start: int, stop: int) -> Batch:
         offsets = rows.offsets[start : stop + 1]
         mine = Rows(ids=rows.ids[offsets[0] : offsets[-1]], offsets=offsets - offsets[0])
         is_tombstone = block.is_tombstone[start:stop]
@@ -217,7 +227,7 @@ class Feed:
             num_tokens=int(np.diff(mine.offsets)[~is_tombstone].sum()),
             num_labels=0 if labels is None else int(np.count_nonzero(labels != IGNORED)),
             tombstones=micro.rows[is_tombstone],
-            digests=None if block.digests is None else block.digests[start:stop],
+            digests=block.digests[start:stop] if self.digests else None,
         )
 
     def _filler(self, micro: MicroBatch) -> Batch:
@@ -250,107 +260,11 @@ class Feed:
         )
 
 
-def make_feed(
-    order: FeedOrder,
-    *,
-    objective: Objective | None,
-    micro_batch_rows: int,
-    global_batch_rows: int | None = None,
-    rank: int = 0,
-    world_size: int = 1,
-    form: Form = "flat",
-    max_seq_len: int | None = None,
-    special: SpecialIds | None = None,
-    on_damage: OnDamage = "stop",
-    pad_to_multiple: int = 1,
-    digests: bool = False,
-) -> Feed:
-    """Return a feed of an order, which stands at its first row.
-
-    global_batch_rows: rows of a step over all ranks, by default the order's own; max_seq_len: the
-    longest row that is fed, by default the order's own; special: by default those of the tokenizer
-    of this suite, which must be the order's.
-
-    Raises: MixtureError for what cannot be fed so: a world size that does not divide a step, an
-    order that was written for another objective, a length or a batch that is not known; InputError
-    for an order of less than a step; MismatchError for one of another tokenizer.
-    """
-    _check_view(order, objective)
-    _check_numbers(rank, world_size, micro_batch_rows, pad_to_multiple)
-    num_rows = order.num_rows_per_step if global_batch_rows is None else global_batch_rows
-    if num_rows is None:
-        raise MixtureError(
-            f"{order.where}: says nothing of the rows of a step", "give global_batch_rows"
-        )
-    if max_seq_len is None:
-        max_seq_len = order.max_seq_len or (_NO_LIMIT if objective is None else None)
-    if max_seq_len is None:
-        raise MixtureError(f"{order.where}: says nothing of its longest row", "give max_seq_len")
-    if max_seq_len < 3:
-        raise MixtureError(f"max_seq_len: got {max_seq_len}, expected at least 3")
-    _check_batch(num_rows, world_size)
-    if order.rows.num_rows < num_rows:
-        raise InputError(
-            f"{order.where}: got {order.rows.num_rows:,} rows, expected at least the {num_rows:,}"
-            " of a step",
-            "take a smaller global batch",
-        )
-    return Feed(
-        order=order,
-        schedule=ConstantSchedule(num_rows_per_step=num_rows),
-        micro_batch_rows=micro_batch_rows,
-        rank=rank,
-        world_size=world_size,
-        objective=objective,
-        form=form,
-        max_seq_len=max_seq_len,
-        special=special_ids(order) if special is None else special,
-        on_damage=on_damage,
-        pad_to_multiple=pad_to_multiple,
-        digests=digests,
-    )
-
-
 def view_of(objective: Objective | None) -> View:
     """Return the view that rows are fed under."""
     if objective is None:
         return "stored"
     return "encoder" if isinstance(objective, Mlm) else "decoder"
-
-
-def _check_view(order: FeedOrder, objective: Objective | None) -> None:
-    view = view_of(objective)
-    if objective is not None and order.view not in ("stored", view):
-        raise MixtureError(
-            f"{order.where}: was written for the view {order.view}, expected {view}, or stored",
-            "feed it with the objective that it was written for, or build it with order.view=stored",
-        )
-
-
-def _check_numbers(rank: int, world_size: int, micro_batch_rows: int, pad: int) -> None:
-    if not 0 <= rank < world_size:
-        raise MixtureError(
-            f"rank: got {rank} of world size {world_size}, expected one of 0 to world size - 1"
-        )
-    if micro_batch_rows < 1 or pad < 1:
-        raise MixtureError(
-            f"micro_batch_rows, pad_to_multiple: got {micro_batch_rows}, {pad}, expected 1 or more"
-        )
-
-
-def _check_batch(num_rows: int, world_size: int) -> None:
-    if num_rows < 1:
-        raise MixtureError(f"global_batch_rows: got {num_rows}, expected at least 1")
-    if num_rows % world_size:
-        divisors = [size for size in range(1, num_rows + 1) if num_rows % size == 0]
-        below = max(size for size in divisors if size <= world_size)
-        above = min((size for size in divisors if size > world_size), default=None)
-        nearest = f"{below}" if above is None else f"{below} or {above}"
-        raise MixtureError(
-            f"world size: got {world_size}, expected one that divides the {num_rows:,} rows of a"
-            f" step: the nearest are {nearest}",
-            "take one of these, or another global batch",
-        )
 
 
 def _take(micros: Iterable[MicroBatch], num_rows: int) -> list[MicroBatch]:

@@ -13,6 +13,7 @@ import numpy as np
 from numba import njit
 
 from pipeline import seeds
+from pipeline.errors import MixtureError
 from pipeline.feed.values import Clm, Mlm, Objective, SpecialIds
 from pipeline.records import BoolArray, Int64Array
 
@@ -24,7 +25,7 @@ IGNORED = -100
 _STEP = np.uint64(0x9E3779B97F4A7C15)
 _FIRST = np.uint64(0xBF58476D1CE4E5B9)
 _SECOND = np.uint64(0x94D049BB133111EB)
-_LOW = np.uint64(0xFFFFFFFF)
+_LOW, _HALF = np.uint64(0xFFFFFFFF), np.uint64(32)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -63,8 +64,12 @@ def put_labels(laid: Laid, objective: Objective, special: SpecialIds) -> Int64Ar
 
 
 def thresholds(mask_prob: float) -> tuple[np.uint64, np.uint64, np.uint64]:
-    """Return below which 32 bits an id is predicted, below which MASK, below which a random id."""
-    assert 0 < mask_prob <= 1
+    """Return below which 32 bits an id is predicted, below which MASK, below which a random id.
+
+    Raises: MixtureError for what is no probability, or none at all.
+    """
+    if not 0 < mask_prob <= 1:
+        raise MixtureError(f"mask_prob: got {mask_prob}, expected above 0 and at most 1")
     predicted = int(mask_prob * 2**32)
     return np.uint64(predicted), np.uint64(predicted * 8 // 10), np.uint64(predicted * 9 // 10)
 
@@ -97,25 +102,35 @@ def _mask(
     labels: Int64Array,
 ) -> None:
     vocab_size = np.uint64(is_special.size)
+    drawn, chosen = np.empty(lengths.max(), np.uint64), np.empty(lengths.max() + 1, np.int64)
+    choices = np.empty(3, np.int64)
+    choices[0] = mask_id
     for row in range(lengths.size):
         start, stop = starts[row], starts[row] + lengths[row]
+        labels[start : starts[row + 1]] = IGNORED
         if is_tombstone[row]:
-            labels[start : starts[row + 1]] = IGNORED
             continue
-        labels[stop : starts[row + 1]] = IGNORED
-        state = _number(key + (np.uint64(numbers[row]) + np.uint64(1)) * _STEP)
         row_inputs, row_labels = inputs[start:stop], labels[start:stop]
-        for position in range(row_inputs.size):
-            state += _STEP
-            number = _number(state)
-            id_, high = row_inputs[position], number >> np.uint64(32)
-            # Choices and no branches: three positions in ten are too many to guess wrong.
-            is_predicted = (high < predicted_below) & (not is_special[id_])
-            random_id = np.int64(((number & _LOW) * vocab_size) >> np.uint64(32))
-            replaced = random_id if high < random_below else id_
-            replaced = mask_id if high < masked_below else replaced
-            row_inputs[position] = replaced if is_predicted else id_
-            row_labels[position] = id_ if is_predicted else np.int64(IGNORED)
+        row_drawn = drawn[: stop - start]
+        state = _number(key + (np.uint64(numbers[row]) + np.uint64(1)) * _STEP)
+        # No branch depends on what is drawn: a wrong guess would cost as much as ten positions.
+        for position in range(row_drawn.size):
+            row_drawn[position] = _number(state + np.uint64(position + 1) * _STEP)
+        num_chosen = np.int64(0)
+        for position in range(row_drawn.size):
+            chosen[num_chosen] = position
+            num_chosen += np.int64((row_drawn[position] >> _HALF) < predicted_below)
+        for position in chosen[:num_chosen]:
+            id_, number = row_inputs[position], row_drawn[position]
+            if is_special[id_]:
+                continue
+            row_labels[position] = id_
+            choices[1] = np.int64(((number & _LOW) * vocab_size) >> _HALF)
+            choices[2] = id_
+            high = number >> _HALF
+            row_inputs[position] = choices[
+                np.int64(high >= masked_below) + np.int64(high >= random_below)
+            ]
 
 
 @njit(cache=True, nogil=True)

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.errors import InputError, MismatchError
+from pipeline.errors import InputError, MismatchError, MixtureError
 from pipeline.feed.forms import view_rows
 from pipeline.feed.masks import IGNORED
 from pipeline.feed.values import FeedRows, Int32Array, SpecialIds
@@ -76,7 +76,11 @@ class ReferenceFeed:
     """int64 [num_waiting], the numbers of rows in the order, first those that are tried first."""
 
     def __post_init__(self) -> None:
-        assert 0 <= self.rank < self.world_size
+        if not 0 <= self.rank < self.world_size:
+            raise MixtureError(
+                f"rank: got {self.rank} of world size {self.world_size}, expected one of 0 to "
+                "world size - 1"
+            )
         self._generator = mask_generator(self.seed, self.epoch)
         self._waiting = np.empty(0, np.int64)
 

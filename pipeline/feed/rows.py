@@ -6,7 +6,7 @@ its row group; of shards any row costs the same.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -17,6 +17,7 @@ from pipeline.errors import InputError, MismatchError, NotThereError
 from pipeline.feed.values import FeedRows
 from pipeline.ledger import ROWS_PER_NODE, Ledger, node_digest, row_digests
 from pipeline.ordered import PublishedOrder
+from pipeline.ordered.ahead import Ahead
 from pipeline.orders import Order
 from pipeline.records import Int64Array, Rows, Uint8Array, Uint32Array
 from pipeline.shards.pool import Pool
@@ -42,7 +43,13 @@ class SequentialRows:
     def __init__(self, order: PublishedOrder) -> None:
         """Note where the rows are; nothing is read."""
         self.order = order
+        self._ahead: Ahead[Rows] | None = None
+        # Rows that could not be read, and why: a whole row group is lost where it is damaged.
+        self._damage: tuple[int, int, InputError] | None = None
         self._reset(0)
+
+    def __del__(self) -> None:
+        self._drop_ahead()
 
     def __getstate__(self) -> dict[str, object]:
         return {"order": self.order}
@@ -65,30 +72,53 @@ class SequentialRows:
         Raises: InputError for rows that cannot be read, NotThereError for rows beyond the order.
         """
         check_there(rows, self.num_rows)
-        if not len(rows):
-            return join_rows([])
-        first, last = int(rows[0]), int(rows[-1])
+        self._check_damage(rows)
+        parts: list[Rows] = []
+        left = rows
+        while len(left):
+            part = self._take_run(left)
+            parts.append(part)
+            left = left[len(part) :]
+        taken = parts[0] if len(parts) == 1 else join_rows(parts)
+        return _check_lengths(taken, rows, self.file_of)
+
+    def _take_run(self, rows: Int64Array) -> Rows:
+        """Return the first of some rows, as many as one read gives without what nobody wants."""
+        first = int(rows[0])
         if first < self._first or self.order.row_group_start(first) > self._stop:
             self._reset(first)
         while self._blocks and self._first + len(self._blocks[0]) <= first:
             self._first += len(self._blocks.popleft())
-        while self._stop <= last:
+        while self._stop <= rows[-1]:
+            num_had = int(np.searchsorted(rows, self._stop))
+            # Row groups without a row that is wanted may be damaged, or far away.
+            if num_had and self.order.row_group_start(int(rows[num_had])) > self._stop:
+                return self._select(rows[:num_had])
             self._read_on(first)
-        return _check_lengths(self._select(rows), rows, self.file_of)
+        return self._select(rows)
 
     def _reset(self, row: int) -> None:
-        self._read: Iterator[Rows] | None = None
+        self._drop_ahead()
         self._blocks: deque[Rows] = deque()
         # Rows `_first` to `_stop` are in the blocks.
         self._first = self._stop = row
 
+    def _drop_ahead(self) -> None:
+        # What another process began is not ours to end.
+        if self._ahead is not None and self._ahead.is_here:
+            self._ahead.drop()
+        self._ahead = None
+
     def _read_on(self, wanted: int) -> None:
         """Read a block; keep it unless it ends before the first row that is wanted."""
-        if self._read is None:
+        if self._ahead is None or not self._ahead.is_here:
             self._read = self.order.read(self._stop, self.num_rows)
+            self._begin_next()
+        assert self._ahead is not None
         try:
-            block = next(self._read)
-        except BaseException:
+            block = self._ahead.take()
+        except InputError as error:
+            self._note_damage(error)
             self._reset(self._stop)
             raise
         self._stop += len(block)
@@ -96,6 +126,24 @@ class SequentialRows:
             self._first = self._stop
         else:
             self._blocks.append(block)
+        if self._stop < self.num_rows:
+            self._begin_next()
+
+    def _begin_next(self) -> None:
+        read = self._read
+        self._ahead = Ahead(lambda: next(read), discard=lambda block: None)
+
+    def _note_damage(self, error: InputError) -> None:
+        # A file far away may be within reach the next time.
+        if self.order.client is None:
+            self._damage = (self._stop, self.order.row_group_stop(self._stop), error)
+
+    def _check_damage(self, rows: Int64Array) -> None:
+        """Refuse rows that are known to be lost, without reading up to them again."""
+        if self._damage is not None:
+            start, stop, error = self._damage
+            if np.searchsorted(rows, start) < np.searchsorted(rows, stop):
+                raise InputError(error.message, error.hint)
 
     def _select(self, rows: Int64Array) -> Rows:
         parts, first = [], self._first
@@ -168,6 +216,7 @@ class CheckedRows:
     ledger: Ledger
     """What it must be."""
     _nodes: dict[int, tuple[Rows, Uint8Array]] = field(default_factory=dict, init=False, repr=False)
+    _others: set[int] = field(default_factory=set, init=False, repr=False)
 
     @property
     def num_rows(self) -> int:
@@ -202,22 +251,25 @@ class CheckedRows:
         if node not in self._nodes:
             # Micro-batches seldom end where nodes do, so that the last one is asked for again.
             while len(self._nodes) >= 2:
-                del self._nodes[min(self._nodes)]
+                del self._nodes[next(iter(self._nodes))]
             self._nodes[node] = self._read(node)
         return self._nodes[node]
 
     def _read(self, node: int) -> tuple[Rows, Uint8Array]:
         start = node * ROWS_PER_NODE
         stop = min(start + ROWS_PER_NODE, self.num_rows)
-        whole = self.rows.take(np.arange(start, stop))
-        digests = row_digests(whole.ids, whole.offsets)
-        if node_digest(digests) != self.ledger.nodes[node].tobytes():
-            files = dict.fromkeys([self.file_of(start), self.file_of(stop - 1)])
-            raise MismatchError(
-                f"{' to '.join(files)}: rows {start:,} to {stop - 1:,} are not those of the ledger",
-                "build or pull the file again; `ettin-data verify` names what differs",
-            )
-        return whole, digests
+        if node not in self._others:
+            whole = self.rows.take(np.arange(start, stop))
+            digests = row_digests(whole.ids, whole.offsets)
+            if node_digest(digests) == self.ledger.nodes[node].tobytes():
+                return whole, digests
+            # Whoever asks for its rows one by one is not to wait for the whole each time.
+            self._others.add(node)
+        files = dict.fromkeys([self.rows.file_of(start), self.rows.file_of(stop - 1)])
+        raise MismatchError(
+            f"{' to '.join(files)}: rows {start:,} to {stop - 1:,} are not those of the ledger",
+            "build or pull the file again; `ettin-data verify` names what differs",
+        )
 
 
 def take_with_digests(rows: FeedRows, numbers: Int64Array) -> tuple[Rows, Uint8Array]:

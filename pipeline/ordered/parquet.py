@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -20,8 +21,9 @@ from pipeline.layout import STEPS
 from pipeline.ordered.decode import Decoder
 from pipeline.ordered.file import ParquetFile
 from pipeline.ordered.names import OrderFile, Window, arrange, lone
+from pipeline.ordered.remote import RemoteFolder, open_remote
 from pipeline.records import Int64Array, Rows
-from pipeline.remote import Client, HubFolder
+from pipeline.remote import Client
 from pipeline.shards.mds import INDEX_NAME
 
 CLS_ID = 50281
@@ -84,17 +86,26 @@ class PublishedOrder:
 
         Raises: InputError as `open_local`, and when the repository cannot be listed.
         """
-        folder = HubFolder.open(where)
-        if where.endswith(".parquet"):
-            files: Sequence[OrderFile] = [lone(folder.where, path) for path in folder.num_bytes]
-        elif INDEX_NAME in folder.num_bytes:
+        folder = open_remote(where)
+        if INDEX_NAME in folder.num_bytes:
             raise InputError(
                 f"{folder.where}: got MDS shards, expected published parquet, since shards are read"
                 " from disks alone",
                 "pull the folder, and name it",
             )
+        return cls.of_folder(folder, wrap=wrap, cls_id=cls_id)
+
+    @classmethod
+    def of_folder(
+        cls, folder: RemoteFolder, *, wrap: bool = False, cls_id: int = CLS_ID
+    ) -> "PublishedOrder":
+        """Return the order in a folder that was listed. Raises: InputError as `open_local`."""
+        names = list(folder.num_bytes)
+        if folder.is_file:
+            files: Sequence[OrderFile] = [lone(folder.where, path) for path in names]
         else:
-            files = arrange(folder.where, folder.num_bytes)
+            is_empty = names == [Path(STEPS).name] and _is_empty(folder.file(names[0]))
+            files = () if is_empty else arrange(folder.where, names)
         parquets = tuple(
             ParquetFile(
                 named=file,
@@ -159,6 +170,10 @@ class PublishedOrder:
         """Return the first row of the row group that a row is in."""
         group = int(np.searchsorted(self._group_ends, row, side="right"))
         return int(self._group_ends[group - 1]) if group else 0
+
+    def row_group_stop(self, row: int) -> int:
+        """Return one past the last row of the row group that a row is in."""
+        return int(self._group_ends[np.searchsorted(self._group_ends, row, side="right")])
 
     def file_of(self, row: int) -> str:
         """Return what the file of a row is called."""
@@ -321,7 +336,11 @@ def _has_no_step(folder: Path, names: Sequence[str]) -> bool:
     """Tell whether a folder holds a table of steps alone, and it has none."""
     if list(names) != [Path(STEPS).name]:
         return False
+    return _is_empty(folder / names[0])
+
+
+def _is_empty(source: Any) -> bool:
     try:
-        return int(pq.read_metadata(folder / names[0]).num_rows) == 0
+        return int(pq.read_metadata(source).num_rows) == 0
     except (pa.ArrowException, OSError):
         return False

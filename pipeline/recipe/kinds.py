@@ -17,7 +17,7 @@ class Number(Ratio):
     def __init__(self, *, zero: bool, one: bool) -> None:
         super().__init__(largest=1)
         self.zero, self.one = zero, one
-        bounds = f"{'from 0' if zero else 'above 0'} {'to' if one else 'to below'} 1"
+        bounds = f"{'at least' if zero else 'above'} 0 and {'at most' if one else 'below'} 1"
         self.expected = f"a number {bounds} such as 0.0008 or 1/3"
 
     def parse(self, node: Node) -> Fraction:
@@ -33,7 +33,7 @@ class Number(Ratio):
 
     def _meant(self, text: str) -> str:
         """Return what to write for a number with an exponent, which YAML versions disagree on."""
-        if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?[eE]-?[0-9]", text):
+        if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?[eE]-[0-9]", text) or Decimal(text) > 1:
             return ""
         written = format(Decimal(text), "f")
         return f"; did you mean {written}?" if re.fullmatch(self.pattern, written) else ""

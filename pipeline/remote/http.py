@@ -62,6 +62,10 @@ class TroubleError(Exception):
         self.wait_seconds = wait_seconds
 
 
+class MissingError(InputError):
+    """A server has nothing of that name."""
+
+
 class Client:
     """Asks one server, and the hosts that it redirects to; threads may share it."""
 
@@ -185,7 +189,7 @@ class Client:
             return InputError(f"{where}: got {said}, expected access to it", self._access_hint)
         if status in (404, 410):
             is_revision = response.headers.get("X-Error-Code") == "RevisionNotFound"
-            return InputError(
+            return MissingError(
                 f"{where}: got {said}: there is nothing of that name",
                 "check the revision: the branch, tag or commit is not there, or is no more"
                 if is_revision

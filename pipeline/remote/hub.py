@@ -166,9 +166,13 @@ class HubFolder:
             _prefix=prefix,
         )
 
+    def ranges(self, path: str) -> RemoteFile:
+        """Return what hands out the bytes of a file."""
+        return self._repository.file(self._prefix + path, self.num_bytes[path])
+
     def file(self, path: str) -> RangeFile:
         """Return one of the files; nothing is read of it yet."""
-        return RangeFile(self._repository.file(self._prefix + path, self.num_bytes[path]))
+        return RangeFile(self.ranges(path))
 
 
 def _list(client: Client, url: str, where: str) -> dict[str, HubFile]:

@@ -8,7 +8,7 @@ import io
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from pipeline.errors import InputError
 from pipeline.remote.http import Client, TroubleError, closing
@@ -20,6 +20,22 @@ _CHANGED = "the file at its origin may be another one now: lock again, or run th
 def version(headers: Mapping[str, str]) -> str:
     """Return what tells versions of a file apart: its ETag, or when it was modified, or nothing."""
     return headers.get("ETag") or headers.get("Last-Modified", "")
+
+
+class Ranges(Protocol):
+    """A file far away, of which any range can be had."""
+
+    @property
+    def num_bytes(self) -> int:
+        """How long it is."""
+
+    def receive(
+        self, start: int, stop: int, keep: Callable[[bytes], None], *, takes_whole: bool = False
+    ) -> None:
+        """Hand on the bytes from `start` to `stop`, each once. Raises: InputError.
+
+        `takes_whole`: to the end of the file, and so from a server too that knows no ranges.
+        """
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -139,7 +155,7 @@ class _Beyond:
 class RangeFile(io.RawIOBase):
     """A remote file of a known length, read by ranges."""
 
-    def __init__(self, file: RemoteFile) -> None:
+    def __init__(self, file: Ranges) -> None:
         """Make a file; nothing is read yet."""
         super().__init__()
         self.num_bytes, self._file, self._position = file.num_bytes, file, 0
@@ -178,5 +194,8 @@ class RangeFile(io.RawIOBase):
         return len(view)
 
     def readall(self) -> bytes:
-        """Return all that is left, in one request."""
-        return self.read(max(0, self.num_bytes - self._position)) or b""
+        """Return all that is left, in one request, which a server needs know no ranges for."""
+        data = bytearray()
+        self._file.receive(self._position, self.num_bytes, data.extend, takes_whole=True)
+        self._position = max(self._position, self.num_bytes)
+        return bytes(data)

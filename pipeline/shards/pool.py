@@ -7,7 +7,8 @@ know of each. The files are memory-mapped, never written to, never removed.
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property, partial
+from functools import cached_property
+from itertools import repeat
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
@@ -19,7 +20,7 @@ from pipeline.errors import InputError
 from pipeline.records import Int64Array, Rows, Uint8Array, Uint32Array, Uint64Array
 from pipeline.shards.columns import Columns
 from pipeline.shards.mds import INDEX_NAME
-from pipeline.shards.shard import ROW_DTYPE, MdsShard, table_of
+from pipeline.shards.shard import ROW_DTYPE, MdsShard, RemoteShard, table_of
 from pipeline.shards.taking import ShardFiles
 
 Sized = TypeVar("Sized", bound=NDArray[Any])
@@ -63,11 +64,14 @@ class Pool:
 
     @classmethod
     def of(
-        cls, folder: Path, entries: Sequence[Entry], bring: Callable[[Entry], None] | None = None
+        cls,
+        folder: Path,
+        entries: Sequence[Entry],
+        remotes: Sequence[RemoteShard] | None = None,
     ) -> "Pool":
         """Return the pool of an index's entries; no shard is looked for before it is needed.
 
-        `bring`: puts the file of an entry into the folder, if they lie elsewhere.
+        `remotes`: what fetches the shard of each entry, if they do not lie in the folder.
 
         Raises: InputError when the entries are of shards that cannot be read.
         """
@@ -76,9 +80,9 @@ class Pool:
             MdsShard(
                 path=folder / entry["raw_data"]["basename"],
                 columns=Columns.of(entry, where),
-                bring=None if bring is None else partial(bring, entry),
+                remote=remote,
             )
-            for entry in entries
+            for entry, remote in zip(entries, remotes or repeat(None), strict=False)
         )
         counts = np.array([entry["samples"] for entry in entries], np.int64)
         return cls(shards=shards, num_rows=counts)
@@ -94,8 +98,8 @@ class Pool:
         return self._files.take(owners, rows - (self.ends - self.num_rows)[owners])
 
     def file_of(self, row: int) -> str:
-        """Return the path of the shard that a row is in."""
-        return str(self.shards[int(np.searchsorted(self.ends, row, side="right"))].path)
+        """Return what the shard of a row is called."""
+        return self.shards[int(np.searchsorted(self.ends, row, side="right"))].where
 
     @cached_property
     def _files(self) -> ShardFiles:

@@ -5,13 +5,13 @@ table of what draws and orders need to know. Files are never written to, never r
 """
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +35,17 @@ ROW_DTYPE = np.dtype(
 chunk of its document a row is, from 0, and of how many."""
 
 
+class RemoteShard(Protocol):
+    """A shard that lies elsewhere."""
+
+    @property
+    def where(self) -> str:
+        """Its address."""
+
+    def fetch(self) -> BinaryIO:
+        """Return a copy of it, open, which is gone when it is closed. Raises: InputError."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class MdsShard:
     """A memory-mapped shard file; never written to, never removed."""
@@ -43,8 +54,13 @@ class MdsShard:
     """The `.mds` file, not compressed."""
     columns: Columns
     """What a row is made of, from the index."""
-    bring: Callable[[], None] | None = None
-    """Puts the file where `path` says, if it lies elsewhere."""
+    remote: RemoteShard | None = None
+    """What fetches the file, if it does not lie at `path`."""
+
+    @property
+    def where(self) -> str:
+        """How the file is called in errors."""
+        return str(self.path) if self.remote is None else self.remote.where
 
     @cached_property
     def data(self) -> Uint8Array:
@@ -58,10 +74,8 @@ class MdsShard:
     @contextmanager
     def opened(self) -> Iterator[BinaryIO]:
         """Open the file. Raises: InputError where it is missing or cannot be read."""
-        if self.bring is not None:
-            self.bring()
         try:
-            with self.path.open("rb") as file:
+            with self.path.open("rb") if self.remote is None else self.remote.fetch() as file:
                 yield file
         except FileNotFoundError as error:
             raise self._error("is missing, and the index names it") from error
@@ -105,7 +119,7 @@ class MdsShard:
     def other_rows(self, num_rows: int, expected: int) -> InputError:
         """Return what to raise for a shard with more or fewer rows than the index says."""
         return InputError(
-            f"{self.path}: got {num_rows:,} rows, expected {expected:,} by the index "
+            f"{self.where}: got {num_rows:,} rows, expected {expected:,} by the index "
             f"({num_rows - expected:+,})",
             "build or pull the shard and its index again",
         )
@@ -163,7 +177,7 @@ class MdsShard:
         return self._error(f"row {bad_row}: got bytes that are no row of {self.columns.dtype} ids")
 
     def _error(self, what: str) -> InputError:
-        return InputError(f"{self.path}: {what}", "build or pull it again")
+        return InputError(f"{self.where}: {what}", "build or pull it again")
 
 
 def _is_utf8(names: Uint8Array, offsets: Int64Array) -> bool:

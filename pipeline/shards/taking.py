@@ -19,8 +19,9 @@ from pipeline.shards.shard import MdsShard
 
 # Half of what the process may have open is left to others.
 _MOST_FILES = max(64, min(4096, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2))
+_MOST_FETCHED = 4
 # A call's rows come in parts of these many at most, and of these many bytes unless a row has more.
-_MOST_ROWS = min(4096, _MOST_FILES)
+_MOST_ROWS = 4096
 _MOST_BYTES = 64 << 20
 # No sequence is as long; where an index of rows is damaged a row may seem to be.
 _MOST_ROW_BYTES = 1 << 28
@@ -31,10 +32,13 @@ class ShardFiles:
 
     def __init__(self, shards: Sequence[MdsShard], num_rows: Int64Array) -> None:
         """Note what there is; nothing is opened. num_rows: int64 [num_shards], by the index."""
+        # A file that was fetched takes room for as long as it is open.
+        is_remote = any(shard.remote is not None for shard in shards)
+        self._most_files = _MOST_FETCHED if is_remote else _MOST_FILES
         self._shards, self._num_rows = shards, num_rows
         self._files = np.full(len(shards), -1, np.int64)
         self._sizes = np.zeros(len(shards), np.int64)
-        self._num_open = 0
+        self._opened: list[int] = []
         packed = [shard.columns.packed() for shard in shards]
         self._columns = np.zeros((len(shards), 1 + max(map(len, packed), default=0)), np.int64)
         for row, one in zip(self._columns, packed, strict=True):
@@ -49,10 +53,14 @@ class ShardFiles:
 
     def close(self) -> None:
         """Close all files; those that are needed again are opened again."""
-        for number in np.flatnonzero(self._files >= 0).tolist():
+        self._close(len(self._opened))
+
+    def _close(self, num_files: int) -> None:
+        """Close those that were opened first."""
+        for number in self._opened[:num_files]:
             os.close(int(self._files[number]))
-        self._files[:] = -1
-        self._num_open = 0
+            self._files[number] = -1
+        del self._opened[:num_files]
 
     def take(self, shards: Int64Array, rows: Int64Array) -> Rows:
         """Return rows, each by its shard and its number there: int64 [n] and [n].
@@ -66,7 +74,14 @@ class ShardFiles:
         return parts[0] if len(parts) == 1 else join_rows(parts)
 
     def _take(self, shards: Int64Array, rows: Int64Array) -> list[Rows]:
-        self._open(np.unique(shards))
+        present = np.unique(shards)
+        if len(present) > self._most_files:
+            half = len(rows) // 2
+            return [
+                *self._take(shards[:half], rows[:half]),
+                *self._take(shards[half:], rows[half:]),
+            ]
+        self._open(present)
         bounds = np.empty((2, len(rows)), np.int64)
         self._check(shards, rows, read_bounds(self._files, self._sizes, shards, rows, bounds))
         ends = np.cumsum(bounds[1] - bounds[0])
@@ -99,14 +114,14 @@ class ShardFiles:
     def _open(self, shards: Int64Array) -> None:
         """Open the files of shards, and check that their rows are those of the index."""
         closed = shards[self._files[shards] < 0].tolist()
-        if self._num_open + len(closed) > _MOST_FILES:
-            self.close()
-            closed = shards.tolist()
+        if len(self._opened) + len(closed) > self._most_files:
+            # Those that are asked for again now come after those that are not.
+            self._opened.sort(key=set(shards.tolist()).__contains__)
+            self._close(len(self._opened) + len(closed) - self._most_files)
         for number in closed:
-            self._files[number], self._sizes[number] = self._shards[number].open_file(
-                int(self._num_rows[number])
-            )
-            self._num_open += 1
+            num_rows = int(self._num_rows[number])
+            self._files[number], self._sizes[number] = self._shards[number].open_file(num_rows)
+            self._opened.append(number)
 
 
 def join_rows(parts: Sequence[Rows]) -> Rows:

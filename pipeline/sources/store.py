@@ -8,6 +8,7 @@ cause, since its own errors wrap one another.
 import re
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import partial
 from glob import has_magic
 from pathlib import Path
@@ -57,7 +58,7 @@ class StoreFiles:
         self._stores: dict[str, Any] = {}
         for pattern in self._patterns:
             if _place(pattern) not in self._stores:
-                self._stores[_place(pattern)] = _open(pattern)
+                self._stores[_place(pattern)] = _open(pattern, f"from.url: got {pattern}")
 
     def list(self) -> tuple[OriginFile, ...]:
         """Return the files, sorted by address.
@@ -127,13 +128,80 @@ class StoreFiles:
         return store, store._strip_protocol(address)
 
     def _persist(self, where: str, ask: Callable[[], Result]) -> Result:
-        def attempt() -> Result:
-            try:
-                return ask()
-            except Exception as error:
-                raise _explain(where, error) from error
+        return _persist(where, ask, self._patience)
 
-        return persist(where, attempt, self._patience)
+
+@dataclass(frozen=True, kw_only=True)
+class StoreFile:
+    """A file of a store."""
+
+    where: str
+    """Its address."""
+    num_bytes: int
+    """How long it is."""
+    digest: str
+    """Which version it is, as the store tells it."""
+    _store: Any
+    _path: str
+    _patience: Patience
+
+    def receive(
+        self, start: int, stop: int, keep: Callable[[bytes], None], *, takes_whole: bool = False
+    ) -> None:
+        """Hand on the bytes from `start` to `stop`, each once; every store knows ranges.
+
+        Raises: InputError; MismatchError for a piece of another length.
+        """
+        for first in range(start, stop, _PIECE_BYTES):
+            last = min(first + _PIECE_BYTES, stop)
+            ask = partial(self._store.cat_file, self._path, start=first, end=last)
+            piece = _persist(self.where, ask, self._patience)
+            if len(piece) != last - first:
+                raise _changed(self.where, f"{len(piece):,} bytes", f"{last - first:,}")
+            keep(piece)
+
+
+def list_store(address: str, patience: Patience | None = None) -> dict[str, StoreFile]:
+    """Return the files below an address, or the one that is there, by path below, sorted.
+
+    Raises: InputError when they cannot be listed; MixtureError when nothing reads such addresses.
+    """
+    patience = patience or Patience()
+    store = _open(address, f"{address}: got an address")
+    root = store._strip_protocol(address)
+    store.invalidate_cache()
+    found = _persist(address, lambda: store.find(root, detail=True), patience)
+    files = {}
+    for path, info in sorted(found.items()):
+        is_root = path == root
+        name = path.rpartition("/")[2] if is_root else path.removeprefix(root).lstrip("/")
+        where = address if is_root else f"{address}/{name}"
+        told = _describe(store, where, path, info)
+        files[name] = StoreFile(
+            where=where,
+            num_bytes=told.num_bytes,
+            digest=told.digest,
+            _store=store,
+            _path=path,
+            _patience=patience,
+        )
+    return files
+
+
+def local_path(address: str) -> Path:
+    """Return the path that an address of this machine's own files names."""
+    store = _open(address, f"{address}: got an address")
+    return Path(store._strip_protocol(address))
+
+
+def _persist(where: str, ask: Callable[[], Result], patience: Patience) -> Result:
+    def attempt() -> Result:
+        try:
+            return ask()
+        except Exception as error:
+            raise _explain(where, error) from error
+
+    return persist(where, attempt, patience)
 
 
 def _place(address: str) -> str:
@@ -141,18 +209,18 @@ def _place(address: str) -> str:
     return f"{parts.scheme}://{parts.netloc}"
 
 
-def _open(address: str) -> Any:
+def _open(address: str, told: str) -> Any:
     scheme = urlsplit(address).scheme
     try:
         return url_to_fs(address)[0]
     except ImportError as error:
         raise MixtureError(
-            f"from.url: got {address}, which cannot be read: {error}",
+            f"{told}, which cannot be read: {error}",
             'pip install "ettin-data[s3]"' if scheme == "s3" else "install what it names",
         ) from error
     except ValueError as error:
         raise MixtureError(
-            f"from.url: got {address}, expected an address that can be read: {error}",
+            f"{told}, expected one that can be read: {error}",
             "write one that begins with https:, s3: or gs:",
         ) from error
 

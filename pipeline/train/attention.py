@@ -7,7 +7,6 @@ away; in a decoder from none after itself. Both backends are `transformers` atte
 Shapes: N positions in all, H heads, D numbers a head, R rows.
 """
 
-from itertools import pairwise
 from typing import Any, Literal
 
 import torch
@@ -100,14 +99,16 @@ def _attend_sdpa(
     **rows: Any,
 ) -> tuple[Tensor, None]:
     before, after = window_of(module)
+    lengths = _starts(rows).diff().tolist()
+    # Not slices: each would have a gradient as long as all rows.
+    of_rows = zip(*(tensor.split(lengths, 2) for tensor in (query, key, value)), strict=True)
     parts = []
-    for start, stop in pairwise(_starts(rows).tolist()):
-        q, k, v = (tensor[:, :, start:stop] for tensor in (query, key, value))
-        reach = -1 if stop - start <= before + 1 else before
+    for length, (q, k, v) in zip(lengths, of_rows, strict=True):
+        reach = -1 if length <= before + 1 else before
         if reach < 0:
             part = F.scaled_dot_product_attention(q, k, v, is_causal=after == 0, scale=scaling)
         else:
-            band = _band(stop - start, reach, after == 0, query.device)
+            band = _band(length, reach, after == 0, query.device)
             part = F.scaled_dot_product_attention(q, k, v, attn_mask=band, scale=scaling)
         parts.append(part)
     return torch.cat(parts, dim=2).transpose(1, 2), None

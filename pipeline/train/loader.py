@@ -7,6 +7,7 @@ process that it is asked in, so each such loader must keep the states of its wor
 """
 
 import copy
+import weakref
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -19,8 +20,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from pipeline.errors import MismatchError
-from pipeline.feed.feed import Feed
-from pipeline.feed.values import Batch, Inputs
+from pipeline.feed import Batch, Feed, Inputs
 from pipeline.records import Int64Array, Uint8Array
 from pipeline.schedule import steps_from
 
@@ -176,15 +176,18 @@ class FeedLoader:
         self.feed = feed
         self.num_workers = num_workers
         self.device = torch.device(device)
-        self._running: Generator[Loaded, None, None] | None = None
+        # A loop that is left ends its iteration only if nothing else holds it.
+        self._running: weakref.ref[Generator[Loaded, None, None]] | None = None
 
     def __iter__(self) -> Iterator[Loaded]:
         """Hand out what is left of the whole steps. Raises: what a feed raises."""
-        # Two that read the same rows would be in each other's way.
-        if self._running is not None:
-            self._running.close()
-        self._running = self._run()
-        return self._running
+        before = None if self._running is None else self._running()
+        if before is not None:
+            # Two that read the same rows would be in each other's way.
+            before.close()
+        running = self._run()
+        self._running = weakref.ref(running)
+        return running
 
     def __len__(self) -> int:
         """Return how many micro-batches a rank has in the whole order, from its first row on."""

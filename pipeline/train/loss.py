@@ -1,13 +1,14 @@
-"""Cross-entropy over a large vocabulary, a few thousand positions at a time.
+"""Cross-entropy over a large vocabulary, some positions at a time.
 
 Enters: what the model says of each position that is predicted, the vocabulary's matrix, the ids
-that were right. Leaves: the sum of the losses. Invariant: logits of `_CHUNK` positions are held at
-a time, and each is computed once: its gradient is made where it is, in the forward pass, so that
+that were right. Leaves: the sum of the losses. Invariant: logits of one chunk of positions are held
+at a time, and each is computed once: its gradient is made where it is, in the forward pass, so that
 the backward pass has none to compute again.
 
 Shapes: P predicted positions, D numbers a position, V ids.
 """
 
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -16,8 +17,10 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-_CHUNK = 8192
+_GPU_CHUNK = 8192
 """Positions; with 50,368 ids their logits in bf16 are 0.8 GB."""
+_CPU_CHUNK = 128
+"""Their logits are 26 MB of float32: what is larger, the C library asks of the system each time."""
 
 
 @torch.compiler.disable
@@ -57,7 +60,7 @@ class _Sum(torch.autograd.Function):
         dtype: torch.dtype,
         is_compiled: bool,
     ) -> Tensor:
-        of_chunk = _compiled() if is_compiled else _chunk_gradients
+        of_chunk = _gradients_compiled if is_compiled else _chunk_gradients
         total = hidden.new_zeros((), dtype=torch.float32)
         hidden_gradients = torch.empty_like(hidden)
         weight_gradient = torch.zeros_like(weight)
@@ -81,14 +84,15 @@ class _Sum(torch.autograd.Function):
 
 
 Chunk = tuple[Tensor, Tensor, Tensor, Tensor]
-"""hidden, weight, bias, targets, as `vocabulary_loss` has them, of at most `_CHUNK` positions."""
+"""hidden, weight, bias, targets, as `vocabulary_loss` has them, of at most a chunk's positions."""
 
 
 def _chunks(
     hidden: Tensor, weight: Tensor, bias: Tensor, targets: Tensor, dtype: torch.dtype
 ) -> list[Chunk]:
     weight, bias = weight.to(dtype), bias.to(dtype)
-    parts = zip(hidden.to(dtype).split(_CHUNK), targets.split(_CHUNK), strict=True)
+    size = _GPU_CHUNK if hidden.is_cuda else _CPU_CHUNK
+    parts = zip(hidden.to(dtype).split(size), targets.split(size), strict=True)
     return [(part, weight, bias, right) for part, right in parts if len(right)]
 
 
@@ -111,7 +115,14 @@ def _chunk_gradients(
     return loss, gradients.to(hidden.dtype)
 
 
+def _gradients_compiled(*chunk: Tensor) -> tuple[Tensor, Tensor]:
+    """As `_chunk_gradients`, in few kernels, which take any number of positions."""
+    for tensor in (chunk[0], chunk[3]):
+        torch._dynamo.maybe_mark_dynamic(tensor, 0)
+    found: tuple[Tensor, Tensor] = _compiled()(*chunk)
+    return found
+
+
 @cache
-def _compiled() -> Any:
-    """Return `_chunk_gradients` as few kernels, which take any number of positions."""
-    return torch.compile(_chunk_gradients, dynamic=True)
+def _compiled() -> Callable[..., tuple[Tensor, Tensor]]:
+    return torch.compile(_chunk_gradients)

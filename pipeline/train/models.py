@@ -11,6 +11,7 @@ that `transformers` reads.
 
 from collections.abc import Callable, Mapping
 from typing import Any
+from weakref import WeakSet
 
 import numpy as np
 import torch
@@ -38,29 +39,37 @@ Model = ModernBertForMaskedLM | ModernBertDecoderForCausalLM
 IGNORED = -100
 """The label of a position that is not predicted."""
 
+_compiled: WeakSet[Model] = WeakSet()
+
 
 def make_model(spec: ModelSpec, *, seed: int) -> Model:
     """Return a model on the processor, in float32, with the weights that `seed` stands for."""
+    model = make_empty(spec)
+    fill(model, spec.num_layers, seed)
+    return model
+
+
+def make_empty(spec: ModelSpec) -> Model:
+    """Return a model on the processor whose weights are anything, for others to be put there."""
     model = make_shape(spec)
     model.to_empty(device="cpu")
     # Tables that are no weights are emptied too, and what was tied is no longer.
-    rotary = model.model.rotary_emb
-    model.model.rotary_emb = type(rotary)(model.config)
+    model.model.rotary_emb = type(model.model.rotary_emb)(model.config)
     model.tie_weights()
-    fill(model, spec.num_layers, seed)
     attention.use(model, "sdpa")
     return model
 
 
 def make_shape(spec: ModelSpec) -> Model:
     """Return a model on torch's `meta` device: shapes without numbers."""
+    config = make_config(spec)
     with torch.device("meta"):
-        if spec.kind == "encoder":
-            model: Model = ModernBertForMaskedLM(make_config(spec))
+        if isinstance(config, ModernBertConfig):
+            model: Model = ModernBertForMaskedLM(config)
         else:
-            model = ModernBertDecoderForCausalLM(make_config(spec))
+            model = ModernBertDecoderForCausalLM(config)
             for index, layer in enumerate(model.model.layers):
-                layer.attn = FusedAttention(model.config, index)
+                layer.attn = FusedAttention(config, index)
     for layer in model.model.layers:
         # The config has one number for this and for dropout among attention's own weights.
         layer.attn.out_drop = nn.Dropout(float(spec.dropout))
@@ -69,7 +78,7 @@ def make_shape(spec: ModelSpec) -> Model:
 
 def make_config(spec: ModelSpec) -> ModernBertConfig | ModernBertDecoderConfig:
     """Return the configuration that `transformers` saves and loads a model by."""
-    shared = {
+    shared: dict[str, Any] = {
         "vocab_size": spec.vocab_size,
         "num_hidden_layers": spec.num_layers,
         "hidden_size": spec.hidden_size,
@@ -89,13 +98,21 @@ def make_config(spec: ModelSpec) -> ModernBertConfig | ModernBertDecoderConfig:
         "tie_word_embeddings": True,
     }
     if spec.kind == "encoder":
-        return ModernBertConfig(
-            **shared, local_attention=spec.local_window, sparse_prediction=True
-        )
+        return ModernBertConfig(**shared, local_attention=spec.local_window, sparse_prediction=True)
     # Half of it counts the position itself in a decoder, so one more sees as far as an encoder.
-    return ModernBertDecoderConfig(
-        **shared, local_attention=spec.local_window + 2, use_cache=False
-    )
+    return ModernBertDecoderConfig(**shared, local_attention=spec.local_window + 2, use_cache=False)
+
+
+def compile_parts(model: Model) -> None:
+    """Compile the layers, the head and the loss of a model, for batches of any size.
+
+    Layers of one kind share what is compiled, so a model of 28 is ready as soon as one of 7. What
+    goes from layer to layer is kept for the backward pass anyway, so little is left to gain from
+    compiling over their edges.
+    """
+    for part in (model.model.embeddings, *model.model.layers, _head(model)):
+        part.compile(dynamic=True)
+    _compiled.add(model)
 
 
 class FusedAttention(ModernBertDecoderAttention):
@@ -103,13 +120,16 @@ class FusedAttention(ModernBertDecoderAttention):
 
     def __init__(self, config: ModernBertDecoderConfig, layer_idx: int) -> None:
         super().__init__(config, layer_idx)
-        del self.q_proj, self.k_proj, self.v_proj
+        out = self.Wo
+        del self.q_proj, self.k_proj, self.v_proj, self.Wo
+        # In the encoder's order, so that an optimizer has the same tensors in the same places.
         self.Wqkv = nn.Linear(config.hidden_size, 3 * self.all_head_size, bias=False)
+        self.Wo = out
 
     def forward(
         self,
         hidden_states: Tensor,
-        position_embeddings: tuple[Tensor, Tensor],
+        position_embeddings: Any,
         attention_mask: Tensor | None,
         past_key_values: Any = None,
         **kwargs: Any,
@@ -177,14 +197,15 @@ def loss_of(model: Model, inputs: Mapping[str, Any]) -> Tensor:
     """
     if "positions" not in inputs:
         inputs = ready(model, inputs, model.device)
-    predicting = _hidden(model, inputs).flatten(0, 1)[inputs["positions"]]
-    return vocabulary_loss(
+    predicting = _hidden(model, inputs).flatten(0, 1).index_select(0, inputs["positions"])
+    total: Tensor = vocabulary_loss(
         _head(model)(predicting),
         model.decoder.weight,
         model.decoder.bias,
         inputs["targets"],
-        is_compiled=torch.compiler.is_compiling(),
+        is_compiled=model in _compiled or torch.compiler.is_compiling(),
     )
+    return total
 
 
 def logits_of(model: Model, inputs: Mapping[str, Any]) -> Tensor:

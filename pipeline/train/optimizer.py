@@ -73,7 +73,8 @@ def _fit_state(optimizer: StableAdamW) -> None:
 
 
 def _groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    kept, decayed = [], []
+    kept: list[nn.Parameter] = []
+    decayed: list[nn.Parameter] = []
     for name, parameter in model.named_parameters():
         is_kept = parameter.ndim <= 1 or name.endswith(".bias")
         (kept if is_kept else decayed).append(parameter)

@@ -25,7 +25,7 @@ from pipeline.train.convert import cross
 from pipeline.train.evaluate import evaluate, open_validation
 from pipeline.train.loader import Loaded
 from pipeline.train.metrics import Metrics
-from pipeline.train.models import Model, make_model, make_shape
+from pipeline.train.models import Model, make_empty, make_model
 from pipeline.train.optimizer import make_optimizer
 from pipeline.train.ranks import Ranks, join_ranks
 from pipeline.train.step import Forward, load_batches, make_forward, take_step
@@ -102,7 +102,7 @@ class Run:
                 )
             record = checkpoints.load(folder, self.model, self.optimizer)
         else:
-            source = make_shape(replace(self.recipe.model, kind=kind)).to_empty(device="cpu")
+            source = make_empty(replace(self.recipe.model, kind=kind))
             record = checkpoints.load(folder, source, None)
             self.model.load_state_dict(cross(source.state_dict(), self.recipe.model.kind))
         self.begun_from = record.digest
@@ -286,8 +286,10 @@ def train(
     device: str | None,
     on_damage: OnDamage,
     show: Show,
-) -> Path:
+) -> Path | None:
     """Train a phase, or what is left of it, and return where its last checkpoint lies.
+
+    Of several ranks only the first returns it.
 
     data: what `open_order` opens; out: a folder of this phase's own; begin_from: a checkpoint of
     the phase before, or a folder of them; max_steps: where to stop before the phase is over; device
@@ -309,6 +311,8 @@ def train(
         finally:
             if metrics is not None:
                 metrics.close()
+    if not ranks.is_first:
+        return None
     saved = checkpoints.latest(out)
     if saved is None:
         raise MixtureError(

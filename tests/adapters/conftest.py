@@ -3,7 +3,15 @@
 from pathlib import Path
 
 import pytest
+import torch
+
 from adapters import numbered
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> None:
+    """More make models as small as these slower, by far."""
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")

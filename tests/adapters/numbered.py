@@ -1,6 +1,8 @@
-"""An order whose rows hold their own numbers, so that it can be read off what a model is given."""
+"""An order whose rows hold their own numbers, which can be read off what a model is given."""
 
 from collections.abc import Iterable
+from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -8,23 +10,21 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.feed.feed import Feed, make_feed
-from pipeline.feed.order import open_order
-from pipeline.feed.values import Clm, Objective
+from pipeline.feed import Clm, Feed, Objective, make_feed, open_order
 
-NUM_ROWS = 104
-NUM_FED = 96
+NUM_ROWS = 52
+NUM_FED = 48
 """Rows in whole steps."""
-STEP = 16
+STEP = 8
 """Rows of a step over all ranks."""
 _FIRST = 1000
-_LONGEST = 24
+_LONGEST = 16
 _CLS, _SEP = 50281, 50282
 _ROWS_IN_GROUP = 10
 
 
 def write_order(folder: Path) -> Path:
-    """Write the order as a file of parquet and return its folder."""
+    """Write the order as a build does, less its manifest, and return its folder."""
     draw = np.random.default_rng(1)
     ids = [
         [_CLS, _FIRST + row, *draw.integers(5, 900, int(draw.integers(1, _LONGEST - 2))), _SEP]
@@ -34,29 +34,38 @@ def write_order(folder: Path) -> Path:
     table = pa.table(
         {"input_ids": pa.array(ids, pa.list_(pa.uint32())), "step": pa.array(steps, pa.int64())}
     )
-    pq.write_table(table, folder / "steps.parquet", row_group_size=_ROWS_IN_GROUP)
+    path = folder / "numbered_000001" / f"steps_000001_to_{steps[-1]:06d}.parquet"
+    path.parent.mkdir(parents=True)
+    pq.write_table(table, path, row_group_size=_ROWS_IN_GROUP)
     return folder
 
 
 def feed_of(order: Path, objective: Objective | None = None, **settings: Any) -> Feed:
-    """Return a feed of the order: by default Clm(), 4 rows a micro-batch, 16 a step."""
-    settings = {
-        "micro_batch_rows": 4,
-        "global_batch_rows": STEP,
-        "max_seq_len": _LONGEST,
-    } | settings
-    return make_feed(open_order(order), objective=objective or Clm(), **settings)
+    """Return a feed of the order: by default Clm(), 2 rows a micro-batch, 8 a step."""
+    objective = objective or Clm()
+    settings = {"micro_batch_rows": 2, **settings}
+    return replace(_feed_of(order), order=open_order(order), objective=objective, **settings)
+
+
+@cache
+def _feed_of(order: Path) -> Feed:
+    # Once, since it reads the tokenizer.
+    return make_feed(
+        open_order(order),
+        objective=None,
+        micro_batch_rows=1,
+        global_batch_rows=STEP,
+        max_seq_len=_LONGEST,
+    )
 
 
 def rows_in(inputs: dict[str, Any]) -> list[int]:
     """Return the numbers of the rows in what a model is given, in order."""
-    ids, labels = inputs["input_ids"], inputs["labels"]
+    ids, labels = np.asarray(inputs["input_ids"]), np.asarray(inputs["labels"])
     # Where an id is masked, its label has it.
     ids = np.where(labels != -100, labels, ids)
-    if "cu_seq_lens_q" in inputs:
-        seconds = ids[0][inputs["cu_seq_lens_q"][:-1] + 1]
-    else:
-        seconds = ids[:, 1]
+    starts = inputs.get("cu_seq_lens_q")
+    seconds = ids[:, 1] if starts is None else ids[0][np.asarray(starts)[:-1] + 1]
     return [int(id) - _FIRST for id in seconds if _FIRST <= id < _FIRST + NUM_ROWS]
 
 

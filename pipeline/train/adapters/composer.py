@@ -59,7 +59,7 @@ def _flat_part(batch: Tensors, first: int, stop: int) -> Tensors:
     start, end = int(bounds[first]), int(bounds[last])
     own = bounds[first : last + 1] - bounds[first]
     longest = int(own.diff().max())
-    part = {
+    part: Tensors = {
         name: value[:, start:end]
         for name, value in batch.items()
         if isinstance(value, Tensor) and value.ndim == 2

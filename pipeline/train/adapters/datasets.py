@@ -12,8 +12,7 @@ import numpy as np
 from datasets import DatasetInfo, Features, IterableDataset, List, Value
 from datasets.iterable_dataset import _BaseExamplesIterable
 
-from pipeline.feed import position
-from pipeline.feed.order import FeedOrder
+from pipeline.feed import FeedOrder, position
 
 _ROWS_AT_ONCE = 1024
 _FEATURES = Features({"row": Value("int64"), "input_ids": List(Value("int64"))})

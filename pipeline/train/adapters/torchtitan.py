@@ -7,9 +7,8 @@ each is the id that follows in the same document, and -100 at the end of one.
 from torch import Tensor
 
 from pipeline.errors import MixtureError
-from pipeline.feed.feed import Feed
+from pipeline.feed import Batch, Clm, Feed
 from pipeline.feed.masks import IGNORED
-from pipeline.feed.values import Batch, Clm
 from pipeline.train.loader import FeedDataset, to_tensors
 
 

@@ -1,0 +1,281 @@
+"""An order, opened to be fed: where its rows are, and what is known of it.
+
+Enters: a path or an address. Leaves: its rows by number, and the digest that a position belongs to,
+which is the same wherever the same order lies.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline.digest import fingerprint, sha256_file
+from pipeline.errors import InputError, MismatchError
+from pipeline.feed.rows import CheckedRows, FiledRows, OrderedPool, SequentialRows, ShardRows
+from pipeline.feed.values import FeedRows, SpecialIds
+from pipeline.layout import MANIFEST, ORDER
+from pipeline.ledger import Ledger
+from pipeline.manifest import FORMAT, Manifest, manifest_bytes
+from pipeline.ordered import PublishedOrder
+from pipeline.ordered.fetched import open_fetched
+from pipeline.ordered.remote import as_path, open_remote
+from pipeline.orders import OrderKey, load, save
+from pipeline.shards.mds import INDEX_NAME
+from pipeline.shards.pool import Pool, read_index
+from pipeline.tokenizer.frame import read_frame
+from pipeline.tokenizer.load import EMBEDDED
+
+_FORMAT = "ettin-feed-order-v1"
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeedOrder:
+    """An order that is open. It is pickled as what it was opened from."""
+
+    where: str
+    """The path or address."""
+    rows: FeedRows
+    """Its rows."""
+    digest: str
+    """64 hex digits: what a position belongs to."""
+    manifest: Manifest | None = None
+    """What is known of it, if it is the output of a build."""
+    view: str = "stored"
+    """The view that its rows were written under."""
+    num_rows_per_step: int | None = None
+    """The global batch size that it was made for, if that is known."""
+    max_seq_len: int | None = None
+    """The longest sequence that it was made for, if that is known."""
+    tokenizer_digest: str | None = None
+    """sha256 of the `tokenizer.json` that made its ids, if that is known."""
+    phase: str = ""
+    """The phase of training that it is of, if that is known."""
+    reopens: tuple[Callable[..., "FeedOrder"], tuple[Any, ...], dict[str, Any]] | None = None
+    """What opens it, for another process."""
+
+    def __reduce__(self) -> str | tuple[Any, ...]:
+        if self.reopens is None:
+            return super().__reduce__()
+        return _reopen, (*self.reopens, self.digest)
+
+
+def open_order(where: str | Path, *, checks: bool = True, phase: str | None = None) -> FeedOrder:
+    """Open an order: the output of a build, published parquet, or MDS shards in index order.
+
+    `where`: a folder, a parquet file, or an address of one: `hf://datasets/ORG/NAME[@REVISION]
+    [/PATH]`, `https://`, `s3://`, and whatever else fsspec knows. `checks`: rows are compared with
+    the ledger of the build, if there is one. `phase`: which one, where an order has several.
+
+    Raises: InputError when there is no order, MismatchError when it is not what its manifest says,
+    NotThereError for a phase that it has not.
+    """
+    path = as_path(where)
+    found = _open_remote(str(where), phase) if path is None else _open_local(path, phase)
+    about: dict[str, Any] = {}
+    rows: FeedRows = found.rows
+    if found.manifest is not None:
+        about, ledger = _describe(found.manifest, found.where)
+        if ledger.num_rows != rows.num_rows:
+            raise MismatchError(
+                f"{found.where}: got {rows.num_rows:,} rows, expected {ledger.num_rows:,} by its"
+                " manifest",
+                "build or pull it again",
+            )
+        if checks:
+            rows = CheckedRows(rows=found.rows, ledger=ledger)
+    else:
+        about = {"digest": fingerprint({"format": _FORMAT, **found.identity}), "phase": found.phase}
+    reopens = (open_order, (found.where,), {"checks": checks, "phase": phase})
+    return FeedOrder(where=found.where, rows=rows, reopens=reopens, **about)
+
+
+def open_pool(folder: Path, key: OrderKey, scratch: Path) -> FeedOrder:
+    """Open a pool of MDS shards in an order of its own.
+
+    `scratch`: a folder that keeps the permutation, if it is of an algorithm that has to.
+
+    Raises: InputError when there is no pool, or it has another number of rows than the key;
+    MixtureError as `orders.save`.
+    """
+    pool, digest = _open_shards(folder)
+    num_rows = int(pool.num_rows.sum())
+    if num_rows != key.num_samples:
+        raise InputError(
+            f"{folder}: got {num_rows:,} rows, expected {key.num_samples:,} by the key of the order"
+        )
+    save(key, scratch, scratch)
+    identity = {"format": _FORMAT, "index": digest, "order": asdict(key)}
+    return FeedOrder(
+        where=str(folder),
+        rows=OrderedPool(pool=pool, order=load(key, scratch)),
+        digest=fingerprint(identity),
+        reopens=(open_pool, (folder, key, scratch), {}),
+    )
+
+
+def special_ids(order: FeedOrder, tokenizer: str | None = None) -> SpecialIds:
+    """Return the special ids of a tokenizer, of the embedded one where none is named.
+
+    `tokenizer`: the path of a `tokenizer.json`.
+
+    Raises: MismatchError when the order's ids were made by another; as `tokenizer.load`.
+    """
+    frame = read_frame(tokenizer or EMBEDDED)
+    if order.tokenizer_digest not in (None, frame.digest):
+        raise MismatchError(
+            f"{order.where}: got ids of the tokenizer {order.tokenizer_digest}, expected those of"
+            f" {tokenizer or EMBEDDED}, {frame.digest}",
+            "name the tokenizer.json that the mixture names",
+        )
+    is_special = np.zeros(frame.vocab_size, np.bool_)
+    is_special[frame.special_ids] = True
+    return SpecialIds(
+        cls_id=frame.cls_id,
+        sep_id=frame.sep_id,
+        pad_id=frame.pad_id,
+        mask_id=frame.mask_id,
+        is_special=is_special,
+    )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Found:
+    where: str
+    """The path or address, of the Hub with the commit."""
+    rows: FiledRows
+    identity: dict[str, Any]
+    """What tells it from other orders, wherever it lies."""
+    manifest: bytes | None
+    phase: str = ""
+
+
+def _open_local(path: Path, phase: str | None) -> _Found:
+    path = path.absolute()
+    if not path.exists():
+        raise InputError(f"{path}: got nothing there, expected an order", "check the path")
+    manifest = _manifest_in(path)
+    base = path / ORDER if (path / ORDER).is_dir() else path
+    if (base / INDEX_NAME).is_file():
+        pool, digest = _open_shards(base)
+        shards = ShardRows(pool=pool)
+        return _Found(where=str(path), rows=shards, identity={"index": digest}, manifest=manifest)
+    order = _one_phase(PublishedOrder.open_local(base, wrap=True), phase)
+    folder = base.parent if base.is_file() else base
+    sizes = {file.path: (folder / file.path).stat().st_size for file in order.files}
+    return _published(str(path), order, sizes, manifest)
+
+
+def _open_remote(where: str, phase: str | None) -> _Found:
+    folder = open_remote(where)
+    where = f"{folder.where}/{next(iter(folder.num_bytes))}" if folder.is_file else folder.where
+    manifest = folder.read(MANIFEST) if MANIFEST in folder.num_bytes else None
+    manifest = manifest if manifest is not None and _is_of_build(manifest) else None
+    digests: dict[str, str] = {}
+    if any(path.startswith(f"{ORDER}/") for path in folder.num_bytes):
+        folder = folder.below(ORDER)
+        if manifest is not None:
+            files = json.loads(manifest)["files"]
+            digests = {path.removeprefix(f"{ORDER}/"): one["sha256"] for path, one in files.items()}
+    if INDEX_NAME in folder.num_bytes:
+        pool, digest = open_fetched(folder, digests)
+        shards = ShardRows(pool=pool)
+        return _Found(where=where, rows=shards, identity={"index": digest}, manifest=manifest)
+    order = _one_phase(PublishedOrder.of_folder(folder, wrap=True), phase)
+    sizes = {file.path: folder.num_bytes[file.path] for file in order.files}
+    return _published(where, order, sizes, manifest)
+
+
+def _published(
+    where: str, order: PublishedOrder, sizes: Mapping[str, int], manifest: bytes | None
+) -> _Found:
+    return _Found(
+        where=where,
+        rows=SequentialRows(order),
+        identity={"files": [[path, size] for path, size in sorted(sizes.items())]},
+        manifest=manifest,
+        phase=order.phases[0] if order.phases else "",
+    )
+
+
+def _one_phase(order: PublishedOrder, phase: str | None) -> PublishedOrder:
+    if phase is not None:
+        return order.phase(phase)
+    if len(order.phases) > 1:
+        raise InputError(
+            f"{order.where}: got an order of several phases ({', '.join(order.phases)}), expected"
+            " one, since each is a training of its own",
+            "choose one with `phase`, or name the folder of a window",
+        )
+    return order
+
+
+def _open_shards(folder: Path) -> tuple[Pool, str]:
+    """Return a pool, none of whose shards was looked for, and the sha256 of its index."""
+    path = folder / INDEX_NAME
+    pool = Pool.of(folder, read_index(path))
+    return pool, sha256_file(path)
+
+
+def _manifest_in(folder: Path) -> bytes | None:
+    """Return the manifest of the build whose output a folder is, if it is one."""
+    path = folder / MANIFEST
+    if not path.is_file():
+        return None
+    data = path.read_bytes()
+    return data if _is_of_build(data) else None
+
+
+def _is_of_build(data: bytes) -> bool:
+    """Tell whether this is a manifest of a build; beside rows may lie one of something else."""
+    try:
+        written = json.loads(data)["format"]
+    except (ValueError, TypeError, KeyError):
+        return True  # A damaged one must not pass for none.
+    return bool(written == FORMAT)
+
+
+def _describe(data: bytes, where: str) -> tuple[dict[str, Any], Ledger]:
+    """Return what a feed needs to know of a manifest."""
+    where = f"{where}/{MANIFEST}"
+    try:
+        manifest: Manifest = json.loads(data)
+        is_whole = manifest_bytes(manifest) == data
+    except (ValueError, TypeError, AttributeError):
+        is_whole = False
+    if not is_whole:
+        raise MismatchError(
+            f"{where}: is not as it was written: its digest does not match its content",
+            "get it again, or build again to write it",
+        )
+    try:
+        order, declared = manifest["order"], manifest["mixture"]["declaration"]
+        ledger = Ledger.from_description(order["ledger"])
+        about = {
+            "digest": ledger.sequence_root,
+            "manifest": manifest,
+            "view": order["view"],
+            "num_rows_per_step": declared["order"]["global_batch_size"],
+            "max_seq_len": declared["order"]["max_seq_len"],
+            "tokenizer_digest": manifest["tokenizer"]["sha256"],
+            "phase": declared["phase"],
+        }
+    except (KeyError, TypeError, ValueError) as error:
+        raise MismatchError(
+            f"{where}: got a manifest that lacks what this version reads: {error}",
+            "build again to write it",
+        ) from error
+    return about, ledger
+
+
+def _reopen(opens: Callable[..., FeedOrder], args: Any, options: Any, digest: str) -> FeedOrder:
+    order = opens(*args, **options)
+    if order.digest != digest:
+        raise MismatchError(
+            f"{order.where}: got the order {order.digest}, expected {digest} as in the process that"
+            " opened it first",
+            "run again once nobody changes it any more",
+        )
+    return order

@@ -1,7 +1,7 @@
 """Errors a person can act on, grouped by what to do next.
 
 PipelineError
-├── MixtureError     fix the mixture file (or the command line)
+├── MixtureError     fix the mixture file or recipe (or the command line)
 ├── InputError       fix or pull again the data that the mixture names
 │   └── DocumentError    one document is bad; `on_error: skip` counts it instead
 ├── OutputError      choose another folder, or make room
@@ -30,7 +30,7 @@ class PipelineError(Exception):
 
 
 class MixtureError(PipelineError):
-    """A mixture file or an override says something impossible or unknown."""
+    """A mixture file, a recipe or an override says something impossible or unknown."""
 
 
 class InputError(PipelineError):

@@ -13,21 +13,19 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-import builds
 import fsspec
 import numpy as np
 import pytest
 import source_server
+from conftest import Build
 from orders_made import read_rows
 from source_server import COMMIT
+from store_server import serve_store
 from strategies import Row
 from test_feed_rows import numbers
 from test_mds import write as write_mds
 from test_ordered import CLS, Ids, as_lists, made, write_phase
 from test_ordered import write as write_parquet
-
-# Fixtures.
-from test_origins import bucket, moto  # noqa: F401
 
 from pipeline.digest import sha256_bytes
 from pipeline.errors import InputError, MismatchError, MixtureError, NotThereError, PipelineError
@@ -61,12 +59,9 @@ def output(finished: Path, folder: Path) -> list[Ids]:
 
 
 @pytest.fixture(scope="module")
-def as_mds(small: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def as_mds(small: Path, build_here: Build, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The output of the small mixture, its order in shards; not to be changed."""
-    out = tmp_path_factory.mktemp("mds") / "out"
-    settings = ("--set", "order.format=mds")
-    builds.run_well("build", small, "--out", out, "--workers", "1", *settings)
-    return out
+    return build_here(small, tmp_path_factory.mktemp("mds") / "out", "order.format=mds")
 
 
 @contextmanager
@@ -75,6 +70,15 @@ def serving(folder: Path, monkeypatch: pytest.MonkeyPatch, **options: Any) -> It
     with source_server.serve({REPO: folder}, files={"order": folder}, **options) as server:
         monkeypatch.setenv("HF_ENDPOINT", server.endpoint)
         yield server
+
+
+@pytest.fixture(scope="module")
+def bucket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A store with an empty bucket `pool`, which the environment names."""
+    for name in ("moto", "s3fs"):
+        pytest.importorskip(name, reason="a store of that kind is not installed")
+    with serve_store(tmp_path_factory.mktemp("store"), "pool"):
+        yield
 
 
 PLACES = ("path", "file", "hub", "web", "s3", "memory")
@@ -103,7 +107,8 @@ CASES = [
     for kind in ("output", "output of shards", "parquet", "window", "file", "shards")
     for place in PLACES
     # At a web host nothing can be listed.
-    if (kind, place) not in {("parquet", "web"), ("window", "web")}
+    if not (kind in ("parquet", "window") and place == "web")
+    and not (kind in ("window", "file") and place == "s3")
 ]
 
 
@@ -166,10 +171,8 @@ def test_what_a_manifest_says_is_known_of_an_order(finished: Path) -> None:
         assert np.array_equal(digests, row_digests(taken.ids, taken.offsets))
 
 
-def test_what_was_set_aside_is_an_order_too(small: Path, tmp_path: Path) -> None:
-    out = tmp_path / "out"
-    settings = ("--set", "validation={fraction: 1/10, seed: 1}")
-    builds.run_well("build", small, "--out", out, "--workers", "1", *settings)
+def test_what_was_set_aside_is_an_order_too(small: Path, build_here: Build, tmp_path: Path) -> None:
+    out = build_here(small, tmp_path / "out", "validation={fraction: 1/10, seed: 1}")
     order = open_order(out / "validation")
     assert order.rows.num_rows > 0
     assert order.manifest is not None

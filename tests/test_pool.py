@@ -60,6 +60,9 @@ def test_any_rows_in_any_order_come_out_of_many_shards(
     assert gathered.dtype == np.uint32
     assert gathered.tolist() == [id_ for row in expected for id_ in row.ids]
     assert pool.document_ids(asked) == [row.id for row in expected]
+    taken = pool.take(asked)
+    assert taken.ids.tolist() == gathered.tolist()
+    assert np.diff(taken.offsets).tolist() == [len(row.ids) for row in expected]
 
 
 @QUICK
@@ -190,6 +193,7 @@ def test_shards_of_other_columns_are_read_whatever_their_index_says_of_compressi
     assert lengths.tolist() == [3, 1, 2, 200]
     expected = [id_ for row in asked.tolist() for id_ in found[row].ids]
     assert pool.gather(asked, lengths[asked]).tolist() == expected
+    assert pool.take(asked).ids.tolist() == expected
     names = [row.id if "id" in columns else "" for row in found]
     numbers = [(0, 2), (1, 2), (0, 1), (0, 1)] if "id" in columns else [(0, 1)] * 4
     assert pool.document_ids(asked) == [names[row] for row in asked.tolist()]
@@ -209,6 +213,8 @@ def test_an_id_that_fits_no_token_is_an_error(tmp_path: Path) -> None:
     for row in (1, 2):
         with pytest.raises(InputError, match=f"row {row}: got bytes that are no row of int64 ids"):
             pool.gather(np.array([row]), np.array([1]))
+        with pytest.raises(InputError, match=f"row {row}: got bytes that are no row of int64 ids"):
+            pool.take(np.array([0, row]))
 
 
 def test_more_or_fewer_rows_than_the_index_says_are_an_error_with_their_number(
@@ -223,6 +229,8 @@ def test_more_or_fewer_rows_than_the_index_says_are_an_error_with_their_number(
         )
         with pytest.raises(InputError, match=expected):
             Pool.open(tmp_path).table(CLS, SEP)
+        with pytest.raises(InputError, match=expected):
+            Pool.open(tmp_path).take(np.array([0]))
 
 
 def _sizes(sizes: object) -> Callable[[dict[str, Any]], None]:

@@ -182,21 +182,23 @@ def test_a_compiled_model_gives_the_same_losses_and_gradients(kind: ModelKind) -
     model = make_model(tiny(kind), seed=5).eval()
     attention.use(model, "varlen")
     compile_parts(model)
-    sizes = ((90, 7), (70, 80, 20), (130,))
+    sizes = ((90, 70), (130, 20, 7), (80, 85))
+    num_graphs = []
     for batch in (flat(made_up_rows(4, size), kind) for size in sizes):
         inputs = ready(model, batch, torch.device("cpu"))
         expected, loss = loss_of(plain, inputs), loss_of(model, inputs)
         torch.testing.assert_close(loss, expected, rtol=1e-5, atol=0)
         expected.backward()
         loss.backward()
+        num_graphs.append(counters["stats"]["unique_graphs"])
     torch.testing.assert_close(
         {name: p.grad for name, p in model.named_parameters()},
         {name: p.grad for name, p in plain.named_parameters()},
         atol=1e-4,
         rtol=1e-3,
     )
-    # The first layer, a local and a global one, what is before and after, and the loss: once each,
-    # whatever the sizes.
-    assert counters["stats"]["unique_graphs"] == 6
+    # The first layer, a local and a global one, what is before and after, and the loss, of which a
+    # first and a later chunk count as two; other sizes add none.
+    assert set(num_graphs) == {7 if kind == "decoder" else 6}
     assert not counters["graph_break"]
     torch.compiler.reset()

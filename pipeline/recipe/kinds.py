@@ -23,17 +23,18 @@ class Number(Ratio):
     def parse(self, node: Node) -> Fraction:
         """Return the number."""
         written = node.kind in ("int", "float", "text") and re.fullmatch(self.pattern, node.text)
-        number = Fraction(node.text) if written else Fraction(-1)
-        if not 0 <= number <= 1 or number in self._left_out():
+        if not written or not self._holds(Fraction(node.text)):
             raise self.refusal(node, self._meant(node.text))
-        return number
+        return Fraction(node.text)
 
-    def _left_out(self) -> list[int]:
-        return [end for end, stays in ((0, self.zero), (1, self.one)) if not stays]
+    def _holds(self, number: Fraction) -> bool:
+        left_out = (not self.zero and number == 0) or (not self.one and number == 1)
+        return 0 <= number <= 1 and not left_out
 
     def _meant(self, text: str) -> str:
         """Return what to write for a number with an exponent, which YAML versions disagree on."""
-        if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?[eE]-[0-9]", text) or Decimal(text) > 1:
+        exponential = re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?[eE]-?[0-9]", text)
+        if not exponential or not self._holds(Fraction(text)):
             return ""
         written = format(Decimal(text), "f")
         return f"; did you mean {written}?" if re.fullmatch(self.pattern, written) else ""

@@ -1,4 +1,4 @@
-"""The learning rate: tokens seen in a phase -> the rate of the next step.
+"""The learning rate of a phase: what a recipe says of it, and tokens seen -> the next step's rate.
 
 Enters: the `RateSpec` of a phase and its peak, the tokens of all steps before this one, the tokens
 of the phase. Leaves: the rate. Nothing else has a say: not the phase before, not a checkpoint, not
@@ -7,9 +7,64 @@ the same on every machine, and at the ends of each part it is what the recipe sa
 """
 
 import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from fractions import Fraction
+from typing import Any, Final, Literal
 
-from pipeline.recipe.values import RateSpec
+from pipeline.mixture.keys import Record, apply_rule, key
+from pipeline.mixture.kinds import Choice
+from pipeline.recipe.kinds import Number, Span
+
+Shape = Literal["warmup-stable-decay", "one-minus-sqrt"]
+
+
+def _rate_rule(given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    if not {"start", "end", "decay_tokens"} <= given.keys():
+        return
+    start, end, decay_tokens = given["start"], given["end"], given["decay_tokens"]
+    if end > start:
+        yield "end", f"got {end}, expected at most start, here {start}"
+    elif end != start and not decay_tokens:
+        yield "end", f"got {end}, expected start, here {start}, where nothing decays: decay_tokens"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RateSpec:
+    """The learning rate over a phase, in multiples of the peak rate."""
+
+    shape: Shape = field(
+        metadata=key(
+            Choice("warmup-stable-decay", "one-minus-sqrt"),
+            "How the rate falls at the end: in a line, or as 1 - sqrt does, fast at first.",
+        )
+    )
+    start: Fraction = field(
+        metadata=key(
+            Number(zero=False, one=True),
+            "Rate after the warm-up, and until the decay, as a multiple of the peak rate.",
+        )
+    )
+    end: Fraction = field(
+        metadata=key(
+            Number(zero=True, one=True),
+            "Rate at the end of the phase, as a multiple of the peak rate; start without decay.",
+        )
+    )
+    warmup_tokens: int = field(
+        default=0,
+        metadata=key(Span(), "Tokens over which the rate first rises from 0 to start, in a line."),
+    )
+    decay_tokens: int = field(
+        default=0, metadata=key(Span(), "Tokens before the end over which it falls to end.")
+    )
+
+    def __post_init__(self) -> None:
+        apply_rule(_rate_rule, self)
+
+
+RATE: Final = Record(RateSpec, _rate_rule)
+"""The rate of a phase in a file, as one kind."""
 
 
 def learning_rate(rate: RateSpec, peak: Fraction, tokens_seen: int, total_tokens: int) -> float:

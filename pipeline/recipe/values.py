@@ -15,92 +15,13 @@ from pipeline import digest
 from pipeline.mixture.keys import Record, apply_rule, key, plain
 from pipeline.mixture.kinds import Choice, Flag, Nullable, OneOrMany, Prose, Tokens, Whole
 from pipeline.mixture.texts import LARGEST_SEED, NAME
-from pipeline.recipe.kinds import Number, Span
+from pipeline.recipe.kinds import Number
+from pipeline.recipe.model import LARGEST_COUNT, LARGEST_LENGTH, MODEL, ModelSpec
+from pipeline.recipe.rates import RATE, RateSpec
 
 Phase = Literal["pretraining", "extension", "decay", "cross"]
-ModelKind = Literal["encoder", "decoder"]
 Start = Literal["fresh", "continue", "weights"]
 Precision = Literal["bf16", "fp32"]
-Shape = Literal["warmup-stable-decay", "one-minus-sqrt"]
-
-LARGEST_COUNT: Final = 2**31 - 1
-LARGEST_LENGTH: Final = 1_000_000
-LARGEST_THETA: Final = 10**9
-
-
-def _model_rule(given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    num_layers, global_every = given.get("num_layers"), given.get("global_every")
-    if num_layers and global_every and (num_layers - 1) % global_every:
-        # As published: the first and the last layer are global.
-        expected = f"1 more than a multiple of global_every, here {global_every}"
-        yield "num_layers", f"got {num_layers}, expected {expected}"
-    hidden_size, num_heads = given.get("hidden_size"), given.get("num_heads")
-    # Rotary positions turn the numbers of a head in pairs.
-    if hidden_size and num_heads and hidden_size % (2 * num_heads):
-        expected = f"a multiple of twice num_heads, here {2 * num_heads}"
-        yield "hidden_size", f"got {hidden_size}, expected {expected}"
-    window = given.get("local_window", 0)
-    if window % 2:
-        yield "local_window", f"got {window}, expected an even number: half of it to each side"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ModelSpec:
-    """The shape of a model: its parameters follow from it, and how it sees positions."""
-
-    kind: ModelKind = field(
-        metadata=key(
-            Choice("encoder", "decoder"),
-            "encoder sees both sides and predicts masked ids; decoder sees what came before and "
-            "predicts the next id.",
-        )
-    )
-    num_layers: int = field(
-        metadata=key(Whole(1, 1000), "Layers; 1 more than a multiple of global_every.")
-    )
-    hidden_size: int = field(metadata=key(Whole(2, 2**16), "Width of the model."))
-    intermediate_size: int = field(
-        metadata=key(Whole(1, 2**18), "Width between the two halves of a gated MLP.")
-    )
-    num_heads: int = field(metadata=key(Whole(1, 2**12), "Attention heads; they share the width."))
-    max_positions: int = field(
-        metadata=key(Whole(1, LARGEST_LENGTH), "Longest sequence that the model may ever be given.")
-    )
-    global_theta: int = field(
-        metadata=key(Whole(1, LARGEST_THETA), "Base of the rotary positions in global layers.")
-    )
-    local_theta: int = field(
-        metadata=key(Whole(1, LARGEST_THETA), "Base of the rotary positions in local layers.")
-    )
-    local_window: int = field(
-        default=128,
-        metadata=key(
-            Whole(2, LARGEST_LENGTH),
-            "Width of what local layers see: half of it to each side; of a decoder, to the left.",
-        ),
-    )
-    global_every: int = field(
-        default=3,
-        metadata=key(
-            Whole(1, 1000),
-            "Steps from one layer that sees the whole sequence to the next; the first one does.",
-        ),
-    )
-    dropout: Fraction = field(
-        default=Fraction(1, 10),
-        metadata=key(
-            Number(zero=True, one=False), "Dropout after attention; there is none elsewhere."
-        ),
-    )
-    vocab_size: int = field(
-        default=50_368,
-        metadata=key(
-            Whole(1, LARGEST_COUNT), "Ids that the model knows; at least the tokenizer's."
-        ),
-    )
-
-    def __post_init__(self) -> None:
-        apply_rule(_model_rule, self)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -153,50 +74,6 @@ class OptimizerSpec:
         default=Fraction(1, 10**6),
         metadata=key(Number(zero=False, one=True), "Keeps the division away from zero."),
     )
-
-
-def _rate_rule(given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    if not {"start", "end", "decay_tokens"} <= given.keys():
-        return
-    start, end, decay_tokens = given["start"], given["end"], given["decay_tokens"]
-    if end > start:
-        yield "end", f"got {end}, expected at most start, here {start}"
-    elif end != start and not decay_tokens:
-        yield "end", f"got {end}, expected start, here {start}, where nothing decays: decay_tokens"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class RateSpec:
-    """The learning rate over a phase, in multiples of the peak rate."""
-
-    shape: Shape = field(
-        metadata=key(
-            Choice("warmup-stable-decay", "one-minus-sqrt"),
-            "How the rate falls at the end: in a line, or as 1 - sqrt does, fast at first.",
-        )
-    )
-    start: Fraction = field(
-        metadata=key(
-            Number(zero=False, one=True),
-            "Rate after the warm-up, and until the decay, as a multiple of the peak rate.",
-        )
-    )
-    end: Fraction = field(
-        metadata=key(
-            Number(zero=True, one=True),
-            "Rate at the end of the phase, as a multiple of the peak rate; start without decay.",
-        )
-    )
-    warmup_tokens: int = field(
-        default=0,
-        metadata=key(Span(), "Tokens over which the rate first rises from 0 to start, in a line."),
-    )
-    decay_tokens: int = field(
-        default=0, metadata=key(Span(), "Tokens before the end over which it falls to end.")
-    )
-
-    def __post_init__(self) -> None:
-        apply_rule(_rate_rule, self)
 
 
 def _recipe_rule(given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -265,9 +142,7 @@ class Recipe:
             "its weights alone, as a model of the other kind may leave them.",
         )
     )
-    model: ModelSpec = field(
-        metadata=key(Record(ModelSpec, _model_rule), "The shape of the model.")
-    )
+    model: ModelSpec = field(metadata=key(MODEL, "The shape of the model."))
     objective: ObjectiveSpec = field(
         default_factory=ObjectiveSpec,
         metadata=key(Record(ObjectiveSpec), "How much of a sequence is to be predicted."),
@@ -291,9 +166,7 @@ class Recipe:
     optimizer: OptimizerSpec = field(
         metadata=key(Record(OptimizerSpec), "StableAdamW with fully decoupled weight decay.")
     )
-    learning_rate: RateSpec = field(
-        metadata=key(Record(RateSpec, _rate_rule), "The learning rate over the phase.")
-    )
+    learning_rate: RateSpec = field(metadata=key(RATE, "The learning rate over the phase."))
     seed: int = field(
         metadata=key(Whole(0, LARGEST_SEED), "Seed of fresh weights, masks and dropout.")
     )

@@ -101,7 +101,7 @@ def _attend_sdpa(
     before, after = window_of(module)
     lengths = _starts(rows).diff().tolist()
     # Not slices: each would have a gradient as long as all rows.
-    of_rows = zip(*(tensor.split(lengths, 2) for tensor in (query, key, value)), strict=True)
+    of_rows = zip(*(torch.split(one, lengths, 2) for one in (query, key, value)), strict=True)
     parts = []
     for length, (q, k, v) in zip(lengths, of_rows, strict=True):
         reach = -1 if length <= before + 1 else before

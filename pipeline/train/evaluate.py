@@ -39,6 +39,11 @@ def open_validation(data: str) -> FeedOrder | None:
     return open_order(folder) if folder.is_dir() else None
 
 
+def is_evaluated(recipe: Recipe) -> bool:
+    """Tell whether a recipe says what an evaluation asks for; of a decoder that is clear."""
+    return recipe.model.kind == "decoder" or recipe.objective.evaluation_mask_prob is not None
+
+
 def evaluate(
     model: Model,
     forward: Forward,

@@ -6,7 +6,6 @@ has handed out. A `FeedDataset` is for loaders that take a data set; its state i
 process that it is asked in, so each such loader must keep the states of its workers apart.
 """
 
-import copy
 import weakref
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
@@ -217,9 +216,7 @@ class FeedLoader:
             batches.close()
 
     def _by_thread(self) -> Generator[Loaded, None, None]:
-        # A copy, since the thread is ahead of what is handed out.
-        batches = copy.copy(self.feed).batches()
-        return _ahead(map(self._load, batches), _AHEAD)
+        return _ahead(map(self._load, self.feed.batches()), _AHEAD)
 
     def _load(self, batch: Batch) -> Loaded:
         loaded = Loaded.of(batch)
@@ -227,7 +224,7 @@ class FeedLoader:
 
     def _by_workers(self) -> Generator[Loaded, None, None]:
         yield from DataLoader(
-            _LoadedDataset(copy.copy(self.feed)),
+            _LoadedDataset(self.feed),
             batch_size=None,
             num_workers=self.num_workers,
             pin_memory=self.device.type == "cuda",

@@ -51,7 +51,7 @@ class _Sum(torch.autograd.Function):
     """The sum with its gradients, which the forward pass makes."""
 
     @staticmethod
-    def forward(  # type: ignore[override]
+    def forward(
         ctx: Any,
         hidden: Tensor,
         weight: Tensor,
@@ -79,7 +79,7 @@ class _Sum(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         return (*(gradient * saved for saved in ctx.saved_tensors), None, None, None)
 
 
@@ -92,7 +92,7 @@ def _chunks(
 ) -> list[Chunk]:
     weight, bias = weight.to(dtype), bias.to(dtype)
     size = _GPU_CHUNK if hidden.is_cuda else _CPU_CHUNK
-    parts = zip(hidden.to(dtype).split(size), targets.split(size), strict=True)
+    parts = zip(torch.split(hidden.to(dtype), size), torch.split(targets, size), strict=True)
     return [(part, weight, bias, right) for part, right in parts if len(right)]
 
 

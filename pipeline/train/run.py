@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from optimi import StableAdamW
+from torch import nn
 
 from pipeline.checkpoint import Clock, Record, Seen, read_record
 from pipeline.errors import MixtureError, OutputError, TrainingError
@@ -22,7 +23,7 @@ from pipeline.ledger import multiset_of, root_of_multiset
 from pipeline.recipe import Recipe, checkpoint_prefix, learning_rate
 from pipeline.train import attention, checkpoints
 from pipeline.train.convert import cross
-from pipeline.train.evaluate import evaluate, open_validation
+from pipeline.train.evaluate import evaluate, is_evaluated, open_validation
 from pipeline.train.loader import Loaded
 from pipeline.train.metrics import Metrics
 from pipeline.train.models import Model, make_empty, make_model
@@ -195,7 +196,7 @@ class Run:
         return step_sum
 
     def _evaluate(self, told: "_Telling") -> None:
-        if self.validation is None:
+        if self.validation is None or not is_evaluated(self.recipe):
             return
         found = evaluate(
             self.model, self.forward, self.validation, self.recipe, self.feed.special, self.ranks
@@ -357,7 +358,9 @@ def _open(recipe: Recipe, data: str, out: Path, ranks: Ranks, on_damage: OnDamag
         on_damage=on_damage,
         digests=True,
     )
-    model = make_model(recipe.model, seed=recipe.seed).to(ranks.device)
+    model = make_model(recipe.model, seed=recipe.seed)
+    # The library's own `to` is wrapped in a way that loses its types.
+    nn.Module.to(model, ranks.device)
     is_bf16 = recipe.precision == "bf16"
     attention.use(model, attention.best_backend(ranks.device, is_bf16=is_bf16))
     return Run(

@@ -12,7 +12,8 @@ from transformers.trainer_utils import get_last_checkpoint
 from adapters import tiny
 from adapters.numbered import NUM_FED, STEP, feed_of, rows_in
 from pipeline.errors import InputError, MixtureError
-from pipeline.feed import Mlm
+from pipeline.feed import Clm, Mlm
+from pipeline.train import attention
 from pipeline.train.adapters.transformers import FeedTrainer
 from pipeline.train.loader import FeedLoader
 
@@ -85,20 +86,25 @@ def test_a_run_that_goes_on_has_the_losses_of_one_that_never_stopped(
     assert losses("parts", [3, NUM_STEPS]) == whole
 
 
-@pytest.mark.parametrize("kind", ["encoder", "decoder"])
+@pytest.mark.parametrize(
+    ("kind", "form"), [("encoder", "padded"), ("encoder", "flat"), ("decoder", "flat")]
+)
 def test_the_loss_is_the_mean_over_the_labels_of_a_step(
-    order: Path, tmp_path: Path, kind: str
+    order: Path, tmp_path: Path, kind: str, form: str
 ) -> None:
     def loss(micro: int) -> float:
-        objective = Mlm(mask_prob=0.3, seed=1) if kind == "encoder" else None
-        form = "padded" if kind == "encoder" else "flat"
+        model = getattr(tiny, kind)()
+        if (kind, form) == ("encoder", "flat"):
+            attention.use(model, "sdpa")
+        objective = Mlm(mask_prob=0.3, seed=1) if kind == "encoder" else Clm()
         feed = feed_of(order, objective, form=form, micro_batch_rows=micro)
         given = arguments(tmp_path, max_steps=1, gradient_accumulation_steps=STEP // micro)
-        trainer = FeedTrainer(getattr(tiny, kind)(), given, loader=FeedLoader(feed))
+        trainer = FeedTrainer(model, given, loader=FeedLoader(feed))
         trainer.train()
         return float(trainer.state.log_history[0]["loss"])
 
-    # Micro-batches of one row have labels in number from 2 to 14.
+    # Micro-batches of one row have labels in number from 2 to 14; and in one of all rows none may
+    # see another.
     assert loss(1) == pytest.approx(loss(STEP), rel=1e-5)
 
 

@@ -17,6 +17,8 @@ _SHAPE: dict[str, Any] = {
     "num_hidden_layers": 1,
     "num_attention_heads": 2,
     "max_position_embeddings": 64,
+    # So that what a model sees makes a difference, untrained as it is.
+    "initializer_range": 0.3,
     "pad_token_id": 50283,
     "bos_token_id": 50281,
     "eos_token_id": 50282,

@@ -3,11 +3,12 @@
     python -m tests.benchmarks.feed_speed CORPUS --work FOLDER --oracle-python PYTHON
 
 Enters: the corpus of `corpus`; the interpreter of `tests/oracle/setup.sh`, without which the public
-MDS package is left out. Leaves: million ids a second by the clock and of processor time, and ratios
-of the second. Method: a build of the corpus as parquet and as MDS, kept in the work folder; all
-sides read these rows from the page cache, each for some seconds after a warm-up, in a process of
-its own; the sides take turns (A B C A B C), and a ratio is of one turn. Ids are those of rows, so
-that padding counts for nobody. The others are:
+MDS package is left out. Leaves: million ids a second of a process, by the clock and of processor
+time, which differ where a process reads ahead; and ratios by the clock. Method: a build of the
+corpus as parquet and as MDS, kept in the work folder; all sides read these rows from the page
+cache, each for some seconds after a warm-up, in a process of its own; the sides take turns (A B C
+A B C), and a ratio is of one turn. Ids are those of rows, so that padding counts for nobody. The
+others are:
 
 - the public package: its dataset, row after row, ids alone;
 - the ModernBERT reader: a row at a time by number, as its dataset has it, padded and masked by the
@@ -122,7 +123,7 @@ def _print_speeds(options: argparse.Namespace) -> None:
     for feed in _FEEDS:
         rows_as, form, objective, checks = feed
         ratios = [
-            statistics.median(turn[feed][1] / turn[name][1] for turn in turns) for name in others
+            statistics.median(turn[feed][0] / turn[name][0] for turn in turns) for name in others
         ]
         print(
             f"| {rows_as} | {form} | {objective} | {'checked' if checks else 'none'} | "

@@ -136,6 +136,21 @@ def test_both_backends_give_the_same_gradients(kind: ModelKind) -> None:
     torch.testing.assert_close(*gradients, atol=1e-4, rtol=1e-3)
 
 
+@both_backends
+@both_kinds
+@torch.no_grad()
+def test_in_bf16_the_layers_give_about_the_same(
+    kind: ModelKind, backend: attention.Backend
+) -> None:
+    model, inputs = made(kind, backend), flat(made_up_rows(1, (20, 90)), kind)
+    exact = hidden_of(model, inputs)
+    with torch.autocast("cpu", torch.bfloat16):
+        hidden = hidden_of(model, inputs)
+    # What goes from layer to layer stays float32, each product has 8 bits.
+    assert hidden.dtype == torch.float32
+    assert 0 < (hidden - exact).abs().max() < 0.05
+
+
 @both_kinds
 def test_the_kernel_is_called_with_rows_in_a_line_and_windows_of_the_layer(
     kind: ModelKind,

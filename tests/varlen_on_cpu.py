@@ -46,6 +46,8 @@ def _forward(
     assert scale is not None
     assert window_size is not None
     assert is_causal == (window_size == [-1, 0])
+    assert query.dtype == key.dtype == value.dtype
+    assert cu_seq_q.dtype == cu_seq_k.dtype == torch.int32
     out = torch.zeros_like(query)
     for start, stop in pairwise(cu_seq_q.tolist()):
         assert stop - start <= min(max_q, max_k)

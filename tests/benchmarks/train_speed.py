@@ -97,8 +97,9 @@ def _time(size: str, kind: str, length: int, options: argparse.Namespace) -> Lin
     from pipeline.train.step import make_forward, take_step
 
     began = time.perf_counter()
-    torch.compiler.reset()
     recipe = _recipe(size, kind, length, options.device)
+    if recipe.compile:
+        torch.compiler.reset()
     ranks = _ranks(options.device)
     model = _model(recipe, ranks.device)
     forward = make_forward(model, recipe, ranks)

@@ -119,7 +119,7 @@ def test_the_card_and_the_provenance_say_where_it_came_from(exported: Any) -> No
     kind, _, out = exported
     card = (out / "README.md").read_text()
     assert f"pipeline_tag: {'fill-mask' if kind == 'encoder' else 'text-generation'}\n" in card
-    assert f'| order | `"{"ab" * 32}"` |' in card
+    assert f"| order | `{'ab' * 32}` |\n| rows | `[0, 48]` |" in card
     assert "| num tokens | 12,345 |" in card
     provenance = json.loads((out / PROVENANCE).read_bytes())
     assert provenance == {"format": "ettin-export-v1", **ABOUT}
@@ -139,3 +139,4 @@ def test_an_export_replaces_an_earlier_one_and_nothing_else(tmp_path: Path) -> N
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match="holds something else"):
         export_model(model, spec, TOKENIZER, tmp_path / "file", ABOUT)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "out"]

@@ -110,7 +110,7 @@ class MdsShard:
                 raise self._error("got a file that is no MDS shard")
             file.seek(4 + 4 * found)
             end = int.from_bytes(file.read(4), "little")
-            if False:
+            if end != num_bytes:
                 raise self._error(f"got {num_bytes} bytes, expected {end} by its header")
             if found != num_rows:
                 raise self.other_rows(found, num_rows)

@@ -6,6 +6,7 @@ all. Invariant: the model that is loaded from there gives the logits of the mode
 """
 
 import json
+from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -96,7 +97,8 @@ def export_model(
     config.architectures = [_CLASSES[spec.kind]]
     config.dtype = "float32"
     card = _card(spec, out.name, about)
-    with publish(out, out.parent / ".partial") as temporary:
+    scratch = out.parent / ".partial"
+    with publish(out, scratch) as temporary:
         temporary.mkdir()
         weights = to_hub(model.state_dict(), spec.kind)
         save_file(weights, temporary / "model.safetensors", metadata={"format": "pt"})
@@ -106,6 +108,9 @@ def export_model(
         _write_json(temporary / "special_tokens_map.json", _SPECIAL)
         _write_json(temporary / PROVENANCE, {"format": FORMAT, **about})
         (temporary / "README.md").write_text(card)
+    # Unless another is being exported beside it.
+    with suppress(OSError):
+        scratch.rmdir()
 
 
 def example(kind: str, folder: str) -> str:
@@ -164,7 +169,9 @@ def _card(spec: ModelSpec, name: str, about: dict[str, Any]) -> str:
 
 
 def _told(value: Any) -> str:
-    return f"{value:,}" if isinstance(value, int) else f"`{json.dumps(value)}`"
+    if isinstance(value, int):
+        return f"{value:,}"
+    return f"`{value if isinstance(value, str) else json.dumps(value)}`"
 
 
 def _write_json(path: Path, value: dict[str, Any]) -> None:

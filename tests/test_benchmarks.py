@@ -22,6 +22,8 @@ for name in sys.argv[1:]:
 """
 _SMALL = {
     "dedup_speed": "CORPUS --copies 9 --made-up 1000 --texts 12",
+    "feed_jumps": "CORPUS/jumps --pools 100 300",
+    "feed_speed": "CORPUS --work CORPUS/feed --repetitions 1 --seconds 0.01 --step-rows 8",
     "filter_speed": "CORPUS --take 0.02 --repetitions 1",
     "lock_speed": "--files 1500 --urls 5",
     "pull_speed": "--large 2 100000 --small 5 100 --repetitions 1",
@@ -31,6 +33,8 @@ _SMALL = {
 """The arguments by benchmark; `CORPUS` stands for its folder."""
 _NUM_LINES = {
     "dedup_speed": 4,
+    "feed_jumps": 2,
+    "feed_speed": 14,
     "filter_speed": 10,
     "lock_speed": 2,
     "pull_speed": 2,

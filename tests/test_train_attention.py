@@ -212,8 +212,8 @@ def test_a_compiled_model_gives_the_same_losses_and_gradients(kind: ModelKind) -
         atol=1e-4,
         rtol=1e-3,
     )
-    # The first layer, a local and a global one, what is before and after, and the loss, of which a
-    # first and a later chunk count as two; other sizes add none.
-    assert set(num_graphs) == {7 if kind == "decoder" else 6}
+    # The first layer, a local and a global one, what is before and after, and the loss; other sizes
+    # add none.
+    assert num_graphs == [6, 6, 6]
     assert not counters["graph_break"]
     torch.compiler.reset()

@@ -60,6 +60,8 @@ class Run:
     """The digest of the checkpoint that the phase began with."""
     clock: Clock = field(default_factory=lambda: Clock(num_steps=0, next_row=0, num_tokens=0))
     """How far the phase has come."""
+    evaluated_at: int | None = None
+    """After how many steps the last evaluation was."""
     since_row: int = 0
     """The row at which the checkpoint before was saved."""
     multiset: int = 0
@@ -114,7 +116,7 @@ class Run:
         Raises: TrainingError when the loss is no number; OutputError when nothing can be saved.
         """
         told = _Telling(metrics, show)
-        recipe = self.recipe
+        recipe, begun_at = self.recipe, self.clock.num_steps
         with closing(load_batches(self.feed, self.model)) as loaded:
             while self.clock.num_tokens < recipe.tokens and self.clock.num_steps != max_steps:
                 before = self.clock
@@ -127,8 +129,9 @@ class Run:
                     self._evaluate(told)
                 if _passes(recipe.save_every_tokens, before, self.clock):
                     self._save(told)
-        if self.clock.next_row != self.since_row:
+        if self.clock.num_steps not in (begun_at, self.evaluated_at):
             self._evaluate(told)
+        if self.clock.next_row != self.since_row:
             self._save(told)
 
     def _step(self, loaded: Iterator[Loaded]) -> dict[str, Any] | None:
@@ -198,6 +201,7 @@ class Run:
     def _evaluate(self, told: "_Telling") -> None:
         if self.validation is None or not is_evaluated(self.recipe):
             return
+        self.evaluated_at = self.clock.num_steps
         found = evaluate(
             self.model, self.forward, self.validation, self.recipe, self.feed.special, self.ranks
         )

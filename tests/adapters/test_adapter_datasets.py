@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 from torchdata.stateful_dataloader import StatefulDataLoader
 
 from adapters import tiny
-from adapters.numbered import NUM_ROWS, joined, write_order
+from adapters.numbered import NUM_ROWS, feed_of, joined, write_order
 from pipeline.errors import MismatchError
 from pipeline.feed import open_order
 from pipeline.train.adapters.datasets import iterable_dataset
@@ -33,6 +33,13 @@ def numbers(rows: Any) -> list[int]:
     rows = list(rows)
     assert [int(row["input_ids"][1]) - 1000 for row in rows] == [int(row["row"]) for row in rows]
     return [int(row["row"]) for row in rows]
+
+
+def position_in(state: Any) -> Any:
+    """Return the position of a feed, however deep in a state."""
+    while "format" not in state:
+        state = state["examples_iterable"]
+    return state
 
 
 def test_it_has_the_rows_of_the_order(order: Path) -> None:
@@ -74,10 +81,13 @@ def test_ranks_take_the_rows_in_turn_and_their_state_is_one(order: Path, num_ran
 def test_another_number_of_ranks_goes_on_with_the_position_in_the_state(order: Path) -> None:
     dataset = split_dataset_by_node(make(order), 0, 2)
     list(islice(dataset, 5))
-    inner = dataset.state_dict()["examples_iterable"]["examples_iterable"]
+    state = position_in(dataset.state_dict())
     whole = make(order)
-    whole.load_state_dict({"examples_iterable": inner, "epoch": 0})
+    whole.load_state_dict({"examples_iterable": state, "epoch": 0})
     assert numbers(whole) == EVERY[10:]
+    feed = feed_of(order)
+    feed.load_state_dict(state)
+    assert feed.row == 10
 
 
 @pytest.mark.parametrize("num_workers", [0, 2])

@@ -249,6 +249,20 @@ def test_a_loss_in_chunks_is_the_loss_of_all(is_compiled: bool) -> None:
     torch.testing.assert_close(alone, expected.detach())
 
 
+def test_logits_have_the_precision_of_autocast_and_losses_that_of_float32() -> None:
+    generator = torch.Generator().manual_seed(0)
+    given = [torch.randn(shape, generator=generator) for shape in ((40, 6), (50, 6), (50,))]
+    targets = torch.randint(0, 50, (40,), generator=generator)
+    with torch.autocast("cpu", torch.bfloat16):
+        total = vocabulary_loss(*given, targets, is_compiled=False)
+        logits = F.linear(*given)
+    assert logits.dtype == torch.bfloat16
+    expected = F.cross_entropy(logits.float(), targets, reduction="sum")
+    torch.testing.assert_close(total, expected, rtol=1e-6, atol=0)
+    exact = vocabulary_loss(*given, targets, is_compiled=False)
+    assert abs(total - exact) > 1e-4 * exact
+
+
 def test_weights_cross_over_and_back() -> None:
     encoder, decoder = (make_model(tiny(kind), seed=9).state_dict() for kind in KINDS)
     as_decoder = cross(encoder, "decoder")

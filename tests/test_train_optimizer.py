@@ -155,6 +155,9 @@ def test_a_state_brings_moments_and_the_recipe_all_else() -> None:
         tensors["mean_square"] = torch.zeros(1)
     other = OptimizerSpec(peak_rate=Fraction(1, 1000), weight_decay=Fraction(1, 10_000))
     onward = make_optimizer(model, other)
+    # What it did before does not count.
+    onward.step()
+    onward.step()
     load_state(onward, state)
     for group, decay in zip(onward.param_groups, (0.0, 1e-4), strict=True):
         assert (group["lr"], group["max_lr"], group["weight_decay"]) == (0.001, 0.001, decay)

@@ -135,8 +135,8 @@ def _refuse_others(out: Path) -> None:
 def _tokenizer_config(spec: ModelSpec) -> dict[str, Any]:
     return {
         **_SPECIAL,
-        "add_prefix_space": False,
-        "clean_up_tokenization_spaces": True,
+        # Or " ." would come back as ".".
+        "clean_up_tokenization_spaces": False,
         "model_input_names": ["input_ids", "attention_mask"],
         "model_max_length": spec.max_positions,
         "tokenizer_class": "PreTrainedTokenizerFast",

@@ -29,6 +29,7 @@ _SMALL = {
     "pull_speed": "--large 2 100000 --small 5 100 --repetitions 1",
     # The fewest steps that every place of reading fits in.
     "remote_bytes": "--rows 210000 --mean-length 4",
+    "train_speed": "CORPUS/rows --device cpu --sizes tiny --seconds 0.1",
 }
 """The arguments by benchmark; `CORPUS` stands for its folder."""
 _NUM_LINES = {
@@ -39,6 +40,12 @@ _NUM_LINES = {
     "lock_speed": 2,
     "pull_speed": 2,
     "remote_bytes": 8,
+    "train_speed": 2,
+}
+_LIBRARIES = {
+    "feed_speed": ("datasets", "torch", "transformers"),
+    "filter_speed": ("datatrove",),
+    "train_speed": ("torch", "transformers"),
 }
 
 
@@ -77,8 +84,8 @@ def test_every_benchmark_starts(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(_SMALL))
 def test_a_small_benchmark_fills_its_table(name: str, tmp_path: Path, corpus: Path) -> None:
-    if name == "filter_speed":
-        pytest.importorskip("datatrove")
+    for library in _LIBRARIES.get(name, ()):
+        pytest.importorskip(library)
     arguments = _SMALL[name].replace("CORPUS", str(corpus)).split()
     out = run("-m", f"tests.benchmarks.{name}", *arguments, folder=tmp_path)
     lines = [line for line in out.splitlines() if not line.startswith("|--")]

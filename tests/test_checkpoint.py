@@ -64,7 +64,7 @@ def test_a_change_of_any_word_is_seen(tmp_path: Path) -> None:
     for old, new in (("192", "193"), ("step12", "step13"), ("null", '"x"'), ("50000", "50001")):
         assert old in text
         path.write_text(text.replace(old, new, 1))
-        with pytest.raises(MismatchError, match="checkpoint.json: is not as it was written"):
+        with pytest.raises(MismatchError, match=r"checkpoint\.json: is not as it was written"):
             read_record(tmp_path)
 
 

@@ -52,7 +52,12 @@ def add_commands(commands: Commands) -> None:
         parents=[with_json()],
         help="write a checkpoint as a model that transformers loads",
     )
-    export.add_argument("checkpoint", metavar="CHECKPOINT", type=Path, help="what `train` saved")
+    export.add_argument(
+        "checkpoint",
+        metavar="CHECKPOINT",
+        type=Path,
+        help="what `train` saved, or a folder of it, of which the last is taken",
+    )
     export.add_argument("--out", metavar="DIR", type=Path, required=True, help="a new folder")
     export.set_defaults(run=_export)
 

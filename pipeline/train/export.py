@@ -60,9 +60,12 @@ print(tokenizer.decode(continued[0], skip_special_tokens=True))
 def export(checkpoint: Path, out: Path) -> None:
     """Export a checkpoint to a folder that is not there yet, or an earlier export.
 
+    checkpoint: its folder, or one of several, of which that of the most steps is taken.
+
     Raises: InputError when `checkpoint` is none; MismatchError when it is damaged; OutputError when
     `out` holds something else, or cannot be written.
     """
+    checkpoint = checkpoints.find(checkpoint)
     declared = read_record(checkpoint).recipe["declaration"]["model"]
     spec = ModelSpec(**{**declared, "dropout": Fraction(declared["dropout"])})
     model = make_empty(spec)
@@ -135,7 +138,7 @@ def _refuse_others(out: Path) -> None:
 def _tokenizer_config(spec: ModelSpec) -> dict[str, Any]:
     return {
         **_SPECIAL,
-        # Or " ." would come back as ".".
+        # True, older versions bring " ." back as ".".
         "clean_up_tokenization_spaces": False,
         "model_input_names": ["input_ids", "attention_mask"],
         "model_max_length": spec.max_positions,

@@ -19,7 +19,7 @@ from pipeline import seeds
 from pipeline.feed import Feed
 from pipeline.recipe import Recipe
 from pipeline.train.loader import FeedLoader, Loaded
-from pipeline.train.models import Model, loss_of, ready
+from pipeline.train.models import Model, compile_parts, loss_of, ready
 from pipeline.train.optimizer import set_rate
 from pipeline.train.ranks import Ranks
 
@@ -57,9 +57,9 @@ class Totals:
 def make_forward(model: Model, recipe: Recipe, ranks: Ranks) -> Forward:
     """Return what computes a micro-batch's loss: compiled where the recipe asks for it."""
     forward: nn.Module = SumOfLosses(model, ranks.device, is_bf16=recipe.precision == "bf16")
-    if recipe.compile:
-        # Rows are of any length, so no size is a constant.
-        forward.compile(dynamic=True)
+    if recipe.compile and ranks.device.type == "cuda":
+        # Row by row, as elsewhere, attention is a loop and no graph.
+        compile_parts(model)
     if ranks.world_size > 1:
         devices = [ranks.device.index] if ranks.device.type == "cuda" else None
         forward = DistributedDataParallel(forward, device_ids=devices)

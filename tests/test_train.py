@@ -275,6 +275,22 @@ def test_checkpoints_of_another_recipe_or_order_are_left_alone(
     assert _digests(out) == before
 
 
+def test_a_run_that_goes_on_must_have_begun_from_what_is_named(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    begun, other, out = tmp_path / "begun", tmp_path / "other", tmp_path / "out"
+    train("sample-encoder-pretraining", data, begun, "--max-steps", "1", sets=FEW)
+    train("sample-encoder-pretraining", data, other, "--max-steps", "2", sets=FEW)
+    few = [word for one in FEW for word in ("--set", one)]
+    arguments = ["train", "sample-encoder-extension", "--data", data, "--out", out,
+                 "--device", "cpu", *few]  # fmt: skip
+    assert refused(capsys, *arguments, "--from", begun, "--max-steps", "1")[0] == 0
+    code, err = refused(capsys, *arguments, "--from", other, "--max-steps", "2")
+    assert code == 2
+    assert f"was begun from another checkpoint than {other / 'step2'}" in err
+    assert refused(capsys, *arguments, "--from", begun / "step1", "--max-steps", "2")[0] == 0
+
+
 def test_a_loss_that_is_no_number_stops_and_names_step_and_rows(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -66,7 +66,7 @@ def _train(parsed: argparse.Namespace) -> int:
     _need_extra()
     from pipeline.recipe import load_recipe
     from pipeline.shipped import recipe_path
-    from pipeline.train.run import train
+    from pipeline.train.phase import train
 
     recipe = load_recipe(recipe_path(parsed.recipe), parsed.set)
     saved = train(

@@ -14,22 +14,20 @@ from typing import Any
 
 import torch
 from optimi import StableAdamW
-from torch import nn
 
 from pipeline.checkpoint import Clock, Record, Seen, read_record
 from pipeline.errors import MixtureError, OutputError, TrainingError
-from pipeline.feed import Clm, Feed, FeedOrder, Mlm, OnDamage, make_feed, open_order, special_ids
+from pipeline.feed import Feed, FeedOrder
 from pipeline.ledger import multiset_of, root_of_multiset
 from pipeline.recipe import Recipe, checkpoint_prefix, learning_rate
-from pipeline.train import attention, checkpoints
+from pipeline.train import checkpoints
 from pipeline.train.convert import cross
-from pipeline.train.evaluate import evaluate, is_evaluated, open_validation
+from pipeline.train.evaluate import evaluate, is_evaluated
 from pipeline.train.loader import Loaded
 from pipeline.train.metrics import Metrics
-from pipeline.train.models import Model, make_empty, make_model
-from pipeline.train.optimizer import make_optimizer
-from pipeline.train.ranks import Ranks, join_ranks
-from pipeline.train.step import Forward, load_batches, make_forward, take_step
+from pipeline.train.models import Model, make_empty
+from pipeline.train.ranks import Ranks
+from pipeline.train.step import Forward, load_batches, take_step
 from pipeline.version import VERSION
 
 Show = Callable[[str, int, dict[str, Any]], None]
@@ -279,104 +277,6 @@ class _Telling:
         if self._metrics is not None:
             self._metrics.add(kind, num_steps, facts)
             self._show(kind, num_steps, facts)
-
-
-def train(
-    recipe: Recipe,
-    data: str,
-    out: Path,
-    *,
-    begin_from: Path | None,
-    max_steps: int | None,
-    device: str | None,
-    on_damage: OnDamage,
-    show: Show,
-) -> Path | None:
-    """Train a phase, or what is left of it, and return where its last checkpoint lies.
-
-    Of several ranks only the first returns it.
-
-    data: what `open_order` opens; out: a folder of this phase's own; begin_from: a checkpoint of
-    the phase before, or a folder of them; max_steps: where to stop before the phase is over; device
-    as for `join_ranks`.
-
-    Raises: MixtureError, InputError, OutputError, MismatchError or TrainingError.
-    """
-    _check_start(recipe, begin_from)
-    with join_ranks(device) as ranks:
-        run = _open(recipe, data, out, ranks, on_damage)
-        last = checkpoints.latest(out)
-        if last is not None:
-            run.resume(last)
-        elif begin_from is not None:
-            run.begin(checkpoints.find(begin_from))
-        metrics = Metrics(out, run.clock.num_steps) if ranks.is_first else None
-        try:
-            run.steps(metrics, show, max_steps)
-        finally:
-            if metrics is not None:
-                metrics.close()
-    if not ranks.is_first:
-        return None
-    saved = checkpoints.latest(out)
-    if saved is None:
-        raise MixtureError(
-            f"{recipe.name}: got no step to take, so no checkpoint", "raise --max-steps or tokens"
-        )
-    return saved
-
-
-def _check_start(recipe: Recipe, begin_from: Path | None) -> None:
-    if recipe.start == "fresh" and begin_from is not None:
-        raise MixtureError(
-            f"--from: got {begin_from}, expected none, since {recipe.name} starts fresh",
-            "take the recipe of a later phase",
-        )
-    if recipe.start != "fresh" and begin_from is None:
-        raise MixtureError(
-            f"{recipe.name}: got no --from, expected the checkpoint that it starts from",
-            "name a checkpoint, or the --out of the phase before",
-        )
-
-
-def _open(recipe: Recipe, data: str, out: Path, ranks: Ranks, on_damage: OnDamage) -> Run:
-    """Open the rows and make the model."""
-    order = open_order(data)
-    if order.max_seq_len is not None and order.max_seq_len > recipe.max_seq_len:
-        raise MixtureError(
-            f"{data}: got rows of up to {order.max_seq_len:,} ids, expected up to"
-            f" {recipe.max_seq_len:,}, which {recipe.name} trains on",
-            "take a recipe of a longer max_seq_len, or build with a shorter order.max_seq_len",
-        )
-    mask_prob = recipe.objective.mask_prob
-    objective = Clm() if mask_prob is None else Mlm(mask_prob=float(mask_prob), seed=recipe.seed)
-    feed = make_feed(
-        order,
-        objective=objective,
-        global_batch_rows=recipe.global_batch_rows,
-        micro_batch_rows=recipe.micro_batch_rows,
-        rank=ranks.rank,
-        world_size=ranks.world_size,
-        max_seq_len=recipe.max_seq_len,
-        special=special_ids(order),
-        on_damage=on_damage,
-        digests=True,
-    )
-    model = make_model(recipe.model, seed=recipe.seed)
-    # The library's own `to` is wrapped in a way that loses its types.
-    nn.Module.to(model, ranks.device)
-    is_bf16 = recipe.precision == "bf16"
-    attention.use(model, attention.best_backend(ranks.device, is_bf16=is_bf16))
-    return Run(
-        recipe=recipe,
-        out=out,
-        ranks=ranks,
-        feed=feed,
-        model=model,
-        forward=make_forward(model, recipe, ranks),
-        optimizer=make_optimizer(model, recipe.optimizer),
-        validation=open_validation(data),
-    )
 
 
 def _passes(every_tokens: int | None, before: Clock, after: Clock) -> bool:

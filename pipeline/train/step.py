@@ -62,7 +62,7 @@ def make_forward(model: Model, recipe: Recipe, ranks: Ranks) -> Forward:
         compile_parts(model)
     if ranks.world_size > 1:
         devices = [ranks.device.index] if ranks.device.type == "cuda" else None
-        forward = DistributedDataParallel(forward, device_ids=devices)
+        forward = DistributedDataParallel(forward, device_ids=devices, broadcast_buffers=False)
     return forward
 
 

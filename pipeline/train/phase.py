@@ -1,0 +1,133 @@
+"""A phase: a recipe, rows in order and a folder -> a run, begun or gone on with, and its end.
+
+Enters: what a person asks for. Leaves: the last checkpoint of the phase. All that can be refused is
+refused before the first step.
+"""
+
+from pathlib import Path
+
+from torch import nn
+
+from pipeline.checkpoint import read_record
+from pipeline.errors import MixtureError, OutputError
+from pipeline.feed import Clm, Mlm, OnDamage, make_feed, open_order, special_ids
+from pipeline.recipe import Recipe
+from pipeline.train import attention, checkpoints
+from pipeline.train.evaluate import open_validation
+from pipeline.train.metrics import Metrics
+from pipeline.train.models import make_model
+from pipeline.train.optimizer import make_optimizer
+from pipeline.train.ranks import Ranks, join_ranks
+from pipeline.train.run import Run, Show
+from pipeline.train.step import make_forward
+
+
+def train(
+    recipe: Recipe,
+    data: str,
+    out: Path,
+    *,
+    begin_from: Path | None,
+    max_steps: int | None,
+    device: str | None,
+    on_damage: OnDamage,
+    show: Show,
+) -> Path | None:
+    """Train a phase, or what is left of it, and return where its last checkpoint lies.
+
+    Of several ranks only the first returns it.
+
+    data: what `open_order` opens; out: a folder of this phase's own; begin_from: a checkpoint of
+    the phase before, or a folder of them; max_steps: where to stop before the phase is over; device
+    as for `join_ranks`.
+
+    Raises: MixtureError, InputError, OutputError, MismatchError or TrainingError.
+    """
+    _check_start(recipe, begin_from)
+    with join_ranks(device) as ranks:
+        run = _open(recipe, data, out, ranks, on_damage)
+        last = checkpoints.latest(out)
+        if last is not None:
+            _check_origin(last, begin_from)
+            run.resume(last)
+        elif begin_from is not None:
+            run.begin(checkpoints.find(begin_from))
+        metrics = Metrics(out, run.clock.num_steps) if ranks.is_first else None
+        try:
+            run.steps(metrics, show, max_steps)
+        finally:
+            if metrics is not None:
+                metrics.close()
+    if not ranks.is_first:
+        return None
+    saved = checkpoints.latest(out)
+    if saved is None:
+        raise MixtureError(
+            f"{recipe.name}: got no step to take, so no checkpoint", "raise --max-steps or tokens"
+        )
+    return saved
+
+
+def _check_start(recipe: Recipe, begin_from: Path | None) -> None:
+    if recipe.start == "fresh" and begin_from is not None:
+        raise MixtureError(
+            f"--from: got {begin_from}, expected none, since {recipe.name} starts fresh",
+            "take the recipe of a later phase",
+        )
+    if recipe.start != "fresh" and begin_from is None:
+        raise MixtureError(
+            f"{recipe.name}: got no --from, expected the checkpoint that it starts from",
+            "name a checkpoint, or the --out of the phase before",
+        )
+
+
+def _check_origin(last: Path, begin_from: Path | None) -> None:
+    """Check that a run that goes on was begun from what is named now, if anything is."""
+    if begin_from is None:
+        return
+    source = checkpoints.find(begin_from)
+    if read_record(last).begun_from != read_record(source).digest:
+        raise OutputError(
+            f"{last}: got a run that was begun from another checkpoint than {source}",
+            "choose another --out, or name the checkpoint that it was begun from",
+        )
+
+
+def _open(recipe: Recipe, data: str, out: Path, ranks: Ranks, on_damage: OnDamage) -> Run:
+    """Open the rows and make the model."""
+    order = open_order(data)
+    if order.max_seq_len is not None and order.max_seq_len > recipe.max_seq_len:
+        raise MixtureError(
+            f"{data}: got rows of up to {order.max_seq_len:,} ids, expected up to"
+            f" {recipe.max_seq_len:,}, which {recipe.name} trains on",
+            "take a recipe of a longer max_seq_len, or build with a shorter order.max_seq_len",
+        )
+    mask_prob = recipe.objective.mask_prob
+    objective = Clm() if mask_prob is None else Mlm(mask_prob=float(mask_prob), seed=recipe.seed)
+    feed = make_feed(
+        order,
+        objective=objective,
+        global_batch_rows=recipe.global_batch_rows,
+        micro_batch_rows=recipe.micro_batch_rows,
+        rank=ranks.rank,
+        world_size=ranks.world_size,
+        max_seq_len=recipe.max_seq_len,
+        special=special_ids(order),
+        on_damage=on_damage,
+        digests=True,
+    )
+    model = make_model(recipe.model, seed=recipe.seed)
+    # The library's own `to` is wrapped in a way that loses its types.
+    nn.Module.to(model, ranks.device)
+    is_bf16 = recipe.precision == "bf16"
+    attention.use(model, attention.best_backend(ranks.device, is_bf16=is_bf16))
+    return Run(
+        recipe=recipe,
+        out=out,
+        ranks=ranks,
+        feed=feed,
+        model=model,
+        forward=make_forward(model, recipe, ranks),
+        optimizer=make_optimizer(model, recipe.optimizer),
+        validation=open_validation(data),
+    )

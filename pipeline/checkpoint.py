@@ -7,6 +7,7 @@ which documents a checkpoint saw needs no training library.
 """
 
 import json
+import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,8 @@ from pipeline.errors import InputError, MismatchError
 
 FORMAT = "ettin-checkpoint-v1"
 RECORD = "checkpoint.json"
-_HINT = "take another checkpoint, or train again from the one before"
+_NAME = re.compile(r"[a-z]+([0-9]+)")
+_HINT = "remove it, and the one before is gone on from; or take another checkpoint"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -120,6 +122,38 @@ def check_files(folder: Path, record: Record) -> None:
                 f"{folder / name}: sha256 is {found['sha256']}, {RECORD} says {about['sha256']}",
                 _HINT,
             )
+
+
+def find_checkpoint(where: Path) -> Path:
+    """Return the checkpoint that a folder is, or the last of those that lie in it.
+
+    Raises: InputError when there is none.
+    """
+    last = latest_checkpoint(where)
+    if last is None:
+        raise InputError(
+            f"{where}: got no checkpoint, expected one, or a folder of them",
+            "name what `ettin-data train` wrote, or one of its checkpoints",
+        )
+    return last
+
+
+def checkpoints_in(where: Path) -> list[Path]:
+    """Return the checkpoint that a folder is, or those that lie in it, by their steps."""
+    if (where / RECORD).is_file():
+        return [where]
+    numbered = [
+        (int(match[1]), path.parent)
+        for path in where.glob(f"*/{RECORD}")
+        if (match := _NAME.fullmatch(path.parent.name))
+    ]
+    return [path for _, path in sorted(numbered)]
+
+
+def latest_checkpoint(out: Path) -> Path | None:
+    """Return the checkpoint of the most steps in a folder; None if there is none."""
+    found = checkpoints_in(out)
+    return found[-1] if found else None
 
 
 def describe_file(path: Path) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from pipeline.errors import OutputError
 
 # What a person can mend, by what to do about it; anything else is a bug of ours.
-_DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+_DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _NOT_WRITABLE = (errno.EACCES, errno.EROFS, errno.EPERM, errno.ENOTDIR)
 
 

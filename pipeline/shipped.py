@@ -1,10 +1,14 @@
 """Mixtures, manifests and recipes that ship with the package, found by name from any folder."""
 
+from difflib import get_close_matches
 from pathlib import Path
 
 from pipeline.errors import MixtureError
 
 _PACKAGE = Path(__file__).resolve().parent
+# Of more names than these, those that are most like the one that was given are told.
+_MOST_TOLD = 10
+_NEAREST = 4
 
 
 def mixture_path(name: str) -> Path:
@@ -29,11 +33,21 @@ def _find(name: str, kind: str, suffix: str) -> Path:
     folder = _folder(kind)
     if (folder / f"{name}{suffix}").is_file():
         return folder / f"{name}{suffix}"
-    known = ", ".join(sorted(path.stem for path in folder.glob(f"*{suffix}")))
+    known = sorted(path.stem for path in folder.glob(f"*{suffix}"))
     raise MixtureError(
-        f'"{name}": got neither a file nor one of the shipped {kind}: {known}',
-        f"give the path of a {suffix} file, or one of those names",
+        f'"{name}": got neither a file nor one of the shipped {kind}: {_told(name, known)}',
+        f"give the path of a {suffix} file, or a name that ships",
     )
+
+
+def _told(name: str, known: list[str]) -> str:
+    """Return the known names, or some of them, and the one that was meant."""
+    near = get_close_matches(name, known, n=1)
+    meant = f'; did you mean "{near[0]}"?' if near else ""
+    if len(known) <= _MOST_TOLD:
+        return ", ".join(known) + meant
+    told = get_close_matches(name, known, n=_NEAREST, cutoff=0)
+    return f"{', '.join(told)} and {len(known) - len(told)} more{meant}"
 
 
 def _folder(kind: str) -> Path:

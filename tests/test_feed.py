@@ -575,6 +575,28 @@ def test_damaged_parquet_is_named_or_stood_in_for(tmp_path: Path) -> None:
         assert by_row(again).items() <= straight.items()
 
 
+@pytest.mark.parametrize("on_damage", ["stop", "tombstone"])
+def test_ids_that_the_tokenizer_does_not_have_are_told_with_their_file(
+    tmp_path: Path, on_damage: Any
+) -> None:
+    rows = made(2500)
+    rows[2000][0] = 4000
+    folder = write_shards(tmp_path / "made", rows)
+    order = open_order(folder)
+    path = order.file_of(2000)
+    assert path.startswith(f"{folder}/shard.")
+    assert path != order.file_of(0)
+    feed = open_feed(folder, on_damage=on_damage)
+    said = (
+        f"{path}: row 2,000: got id 4,000, expected ids below 100: damaged, or of another tokenizer"
+    )
+    # Also with stand-ins: a whole order of another tokenizer must not pass for damage.
+    with pytest.raises(InputError, match=said):
+        list(feed)
+    assert feed.row == 1992 + 6
+    assert feed.damages == []
+
+
 def test_rows_that_are_others_than_the_ledger_says_are_named_or_stood_in_for(
     finished: Path, tmp_path: Path
 ) -> None:
@@ -605,6 +627,25 @@ def test_a_world_size_that_does_not_divide_a_step_is_told_the_nearest_that_do(
 ) -> None:
     with pytest.raises(MixtureError, match=f"got {world_size}, expected one .* 8 rows.*{nearest}"):
         make(an_order(Listed(made(24))), world_size=world_size)
+
+
+def test_the_nearest_world_sizes_of_a_large_step_are_told_at_once() -> None:
+    order = an_order(Listed([]))
+    order = dataclasses.replace(order, rows=Many(2_000_000_011))
+    with pytest.raises(MixtureError, match="the nearest: 1, 2000000011"):
+        make(order, global_batch_rows=2_000_000_011, world_size=2)
+    with pytest.raises(InputError, match="got 24 rows, expected at least the 2,000,000,011"):
+        make(an_order(Listed(made(24))), global_batch_rows=2_000_000_011, world_size=2)
+
+
+@dataclass
+class Many:
+    """So many rows, none of which can be taken."""
+
+    num_rows: int
+
+    def take(self, rows: Int64Array) -> Rows:
+        raise AssertionError(rows)
 
 
 def make(order: FeedOrder, **fields: Any) -> Feed:
@@ -639,6 +680,27 @@ def test_a_feed_is_made_of_what_the_order_says() -> None:
         ({}, {"global_batch_rows": 0}, "global_batch_rows: got 0, expected at least 1"),
         ({}, {"max_seq_len": 2}, "max_seq_len: got 2, expected at least 3"),
         ({}, {"objective": Mlm(mask_prob=0.0, seed=1)}, "mask_prob: got 0.0, expected above 0"),
+        (
+            {},
+            {"objective": "mlm"},
+            "objective: got 'mlm', expected Mlm(mask_prob=…, seed=…), Clm()",
+        ),
+        (
+            {},
+            {"objective": Mlm},
+            "objective: got <class 'pipeline.feed.values.Mlm'>, expected Mlm(",
+        ),
+        ({}, {"objective": Mlm(mask_prob="0.3", seed=1)}, "mask_prob: got '0.3', expected above 0"),  # type: ignore[arg-type]
+        ({}, {"objective": Mlm(mask_prob=0.3, seed=0.5)}, "seed: got 0.5, expected an integer"),  # type: ignore[arg-type]
+        ({}, {"form": "padding"}, "form: got 'padding', expected 'flat' or 'padded'"),
+        ({}, {"on_damage": "skip"}, "on_damage: got 'skip', expected 'stop' or 'tombstone'"),
+        ({}, {"micro_batch_rows": 2.5}, "micro_batch_rows: got 2.5, expected an integer"),
+        ({}, {"micro_batch_rows": "3"}, "micro_batch_rows: got '3', expected an integer"),
+        ({}, {"world_size": 1.0}, "world_size: got 1.0, expected an integer"),
+        ({}, {"global_batch_rows": 8.0}, "global_batch_rows: got 8.0, expected an integer"),
+        ({}, {"max_seq_len": 6.5}, "max_seq_len: got 6.5, expected an integer"),
+        ({}, {"pad_to_multiple": True}, "pad_to_multiple: got True, expected an integer"),
+        ({}, {"pad_to_multiple": 8, "form": "padded"}, "pad_to_multiple: got 8 with form 'padded'"),
         ({"num_rows_per_step": None}, {}, "somewhere: says nothing of the rows of a step"),
         ({"max_seq_len": None}, {}, "somewhere: says nothing of its longest row"),
         ({"view": "decoder"}, {}, "somewhere: was written for the view decoder, expected encoder"),

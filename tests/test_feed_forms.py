@@ -136,7 +136,7 @@ def test_ids_of_another_vocabulary_are_refused(
     form: Callable[..., object], objective: Objective | None, id_: int
 ) -> None:
     rows = rows_of([CLS, 1, SEP], [CLS, id_, 2, SEP], [CLS, id_, SEP])
-    message = rf"row 1,234: got id {id_:,}, expected ids below 50: an order of another tokenizer or"
+    message = rf"row 1,234: got id {id_:,}, expected ids below 50: damaged, or of another"
     with pytest.raises(InputError, match=message):
         form(rows, np.array([7, 1234, 2000]), none_of(rows), objective, SPECIAL)
 

@@ -29,6 +29,7 @@ from test_ordered import write as write_parquet
 
 from pipeline.digest import sha256_bytes
 from pipeline.errors import InputError, MismatchError, MixtureError, NotThereError, PipelineError
+from pipeline.feed.making import make_feed
 from pipeline.feed.order import FeedOrder, open_order, open_pool, special_ids
 from pipeline.feed.rows import CheckedRows, OrderedPool, take_with_digests
 from pipeline.ledger import row_digests
@@ -209,6 +210,15 @@ MANIFESTS: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     "cut": (lambda data: data[:-9], "is not as it was written"),
     "no ledger": (tampered(lambda one: one["order"].pop("ledger")), "lacks what this version"),
     "no text": (tampered(lambda one: one.update(mixture="x")), "lacks what this version"),
+    "a file of nothing": (
+        tampered(lambda one: one["files"].update({"order/x.parquet": 7})),
+        "lacks what this version reads",
+    ),
+    "a digest of no letters": (
+        tampered(lambda one: one["files"]["order/steps.parquet"].update(sha256=None)),
+        "lacks what this version reads",
+    ),
+    "files in a list": (tampered(lambda one: one.update(files=[])), "lacks what this version"),
     "other nodes": (
         tampered(lambda one: one["order"]["ledger"].update(nodes="")),
         "lacks what this version reads",
@@ -227,6 +237,102 @@ def test_a_manifest_that_is_damaged_is_told(finished: Path, tmp_path: Path, case
         open_order(folder)
 
 
+@pytest.mark.parametrize("case", [*MANIFESTS, "a format alone"])
+def test_a_manifest_far_away_that_is_damaged_is_told_as_on_disk(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, case: str
+) -> None:
+    folder = tmp_path / "order"
+    output(finished, folder)
+    alone = (lambda _: b'{"format": "ettin-manifest-v1"}', "is not as it was written")
+    change, said = (MANIFESTS | {"a format alone": alone})[case]
+    path = folder / "manifest.json"
+    path.write_bytes(change(path.read_bytes()))
+    with lying("memory", folder, monkeypatch) as where, pytest.raises(MismatchError) as caught:
+        open_order(where)
+    assert re.match(rf"memory://pool/order/manifest\.json: .*{said}", caught.value.message)
+
+
+def a_window_is_gone(path: Path) -> None:
+    shutil.rmtree(path.parent)
+
+
+def it_lacks_a_row(path: Path) -> None:
+    import pyarrow.parquet as pq
+
+    table = pq.read_table(path)
+    pq.write_table(table.slice(1), path)
+
+
+def it_is_something_else(path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    pq.write_table(pa.table({"other": [1]}), path)
+
+
+FILES: dict[str, tuple[Callable[[Path], Any], str]] = {
+    "cut": (lambda path: os.truncate(path, 200), "cannot be read as parquet"),
+    "empty": (lambda path: os.truncate(path, 0), "cannot be read as parquet"),
+    "gone": (Path.unlink, "is missing"),
+    "the window is gone": (a_window_is_gone, "is missing"),
+    "fewer rows": (it_lacks_a_row, "rows, expected .* by the manifest"),
+    "no order": (it_is_something_else, "got columns other"),
+}
+
+
+@pytest.mark.parametrize("which", [0, -1])
+@pytest.mark.parametrize("case", FILES)
+def test_a_file_of_a_build_that_is_damaged_when_it_is_opened_costs_its_own_rows(
+    finished: Path, tmp_path: Path, case: str, which: int
+) -> None:
+    folder = tmp_path / "order"
+    expected = output(finished, folder)
+    whole = open_order(folder)
+    path = sorted(folder.glob("order/*/steps_*.parquet"))[which]
+    lost = {row for row in range(len(expected)) if whole.file_of(row) == str(path)}
+    damage, said = FILES[case]
+    damage(path)
+    if case == "the window is gone":
+        lost = {row for row in range(len(expected)) if path.parent.name in whole.file_of(row)}
+    order = open_order(folder, checks=False)
+    assert (order.rows.num_rows, order.digest) == (len(expected), whole.digest)
+    sound = [row for row in range(len(expected)) if row not in lost]
+    assert len(sound) > 10 < len(lost)
+    for _ in range(2):
+        assert as_lists(order.rows.take(numbers(sound))) == [expected[row] for row in sound]
+        for row in (min(lost), max(lost)):
+            with pytest.raises(PipelineError, match=f"{path.parent}/.*{said}"):
+                order.rows.take(numbers([row]))
+    assert order.file_of(min(lost)).startswith(str(path.parent))
+    # A node of the ledger is lost as a whole, and is stood in for.
+    with pytest.raises(PipelineError, match=f"{path.parent}/.*{said}"):
+        list(make_feed(open_order(folder), objective=None, micro_batch_rows=16))
+    feed = make_feed(open_order(folder), objective=None, micro_batch_rows=16, on_damage="tombstone")
+    found = {row for batch in feed for row in batch.tombstones.tolist()}
+    nodes = {row // 1024 for row in lost}
+    assert found == {row for row in range(len(expected)) if row // 1024 in nodes}
+    assert len(found) < len(expected)
+    assert str(path.parent) in feed.damages[0].why
+
+
+def test_a_file_far_away_that_the_manifest_names_and_that_is_missing_is_named(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "order"
+    output(finished, folder)
+    path = sorted(folder.glob("order/*/steps_*.parquet"))[-1]
+    path.unlink()
+    with lying("memory", folder, monkeypatch) as where:
+        name = path.relative_to(folder).as_posix()
+        with pytest.raises(MismatchError, match=f"by its manifest; missing: {name}"):
+            open_order(where)
+
+
+def test_an_order_is_shown_in_a_few_words(finished: Path) -> None:
+    order = open_order(finished)
+    assert len(repr(order)) < 1000 > len(repr(make_feed(order, objective=None, micro_batch_rows=4)))
+
+
 def test_rows_that_are_not_those_of_the_manifest_are_told(finished: Path, tmp_path: Path) -> None:
     folder = tmp_path / "order"
     rows = output(finished, folder)
@@ -241,8 +347,9 @@ def test_rows_that_are_not_those_of_the_manifest_are_told(finished: Path, tmp_pa
         checked.take(numbers([len(rows) - 1]))
     assert as_lists(open_order(folder, checks=False).rows.take(numbers([0]))) == rows[:1]
     write_parquet(path, last[:-1], steps[:-1])
-    with pytest.raises(MismatchError, match=f"got {len(rows) - 1:,} rows, expected {len(rows):,}"):
-        open_order(folder)
+    said = f"{path}: got {num_rows - 1:,} rows, expected {num_rows:,} by the manifest"
+    with pytest.raises(MismatchError, match=said):
+        open_order(folder).rows.take(numbers([len(rows) - 1]))
     path.write_bytes(whole)
     assert as_lists(open_order(folder).rows.take(numbers([len(rows) - 1]))) == rows[-1:]
 

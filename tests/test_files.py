@@ -65,6 +65,7 @@ def test_what_fails_half_way_changes_nothing(tmp_path: Path) -> None:
     [
         (errno.ENOSPC, "file: the disk is full\nhint: make room and run the same command again"),
         (errno.EDQUOT, "file: the disk is full"),
+        (errno.EFBIG, "file: the disk is full"),
         (errno.EROFS, "file: got Read-only file system, expected a writable folder\nhint: choose"),
         (errno.EACCES, "file: got Permission denied, expected a writable folder"),
         (errno.ENAMETOOLONG, "file: got a name too long for the file system\nhint: give the input"),

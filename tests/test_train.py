@@ -1,5 +1,6 @@
 """Training end to end: a pair in miniature through all phases, on the sample, by the command."""
 
+import fcntl
 import json
 import math
 import shutil
@@ -115,12 +116,15 @@ def test_a_run_that_is_stopped_and_goes_on_comes_to_the_same_bytes(
     data: Path, tmp_path: Path
 ) -> None:
     whole, broken = tmp_path / "whole", tmp_path / "broken"
-    for kind in KINDS:
+    for kind, sets in (("encoder", FEW), ("decoder", TINY)):
         recipe = f"sample-{kind}-pretraining"
-        train(recipe, data, whole / kind, "--max-steps", "6", sets=TINY)
+        train(recipe, data, whole / kind, "--max-steps", "6", sets=sets)
         for last in ("2", "5", "6"):
-            train(recipe, data, broken / kind, "--max-steps", last, sets=TINY)
+            train(recipe, data, broken / kind, "--max-steps", last, sets=sets)
         assert without_times(metrics(whole / kind)) == without_times(metrics(broken / kind))
+        before = _digests(broken / kind)
+        train(recipe, data, broken / kind, "--max-steps", "3", sets=sets)
+        assert _digests(broken / kind) == before
         for name in ("model.safetensors", "optimizer.pt"):
             one, other = (out / kind / "step6" / name for out in (whole, broken))
             assert one.read_bytes() == other.read_bytes()
@@ -147,8 +151,15 @@ def test_a_killed_run_goes_on_to_the_same_losses(data: Path, tmp_path: Path) -> 
         process.communicate()
     builds.run_well(*arguments, "--out", killed)
     whole = tmp_path / "whole"
-    assert without_times(metrics(killed)) == without_times(metrics(whole))
+    for told in ("train", "validation", "checkpoint"):
+        ours, theirs = (without_times(metrics(out, told)) for out in (killed, whole))
+        assert ours
+        assert [_without_path(one) for one in ours] == [_without_path(one) for one in theirs]
     assert _digests(killed) == _digests(whole)
+
+
+def _without_path(line: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in line.items() if name != "path"}
 
 
 def _lines(out: Path) -> list[str]:
@@ -220,13 +231,15 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> tuple
          "got no checkpoint, expected one, or a folder of them"),
         ("sample-encoder-extension",
          ["--from", "{suite}/encoder-pretraining", "--set", "model.num_layers=4"],
-         "got a model of another shape"),
+         "of another shape than that of sample-encoder-extension: num_layers 7, here 4"),
         ("sample-encoder-pretraining", ["--set", "global_batch_rows=1000000"],
          "rows, expected at least the 1,000,000 of a step"),
         ("sample-encoder-pretraining", ["--set", "max_seq_len=512"],
          "got rows of up to 1,024 ids, expected up to 512"),
         ("ettin-17m-encoder-pretrainig", [], "got neither a file nor one of the shipped recipes"),
         ("sample-encoder-pretraining", ["--set", "optimiser=1"], "got an unknown key"),
+        ("sample-encoder-pretraining", ["--set", "model.vocab_size=50290"],
+         "model.vocab_size: got 50,290, expected at least 50,368, the ids of the tokenizer"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_trained_is_refused_in_words(
@@ -268,11 +281,31 @@ def test_checkpoints_of_another_recipe_or_order_are_left_alone(
     arguments = ["train", recipe, "--out", out, "--device", "cpu", *tiny]
     code, err = refused(capsys, *arguments, "--data", data, "--set", "seed=22")
     assert code == 2
-    assert "got a checkpoint of another recipe" in err
+    assert (
+        "got a checkpoint of another recipe than sample-encoder-pretraining: seed 21, here 22"
+        in err
+    )
     code, err = refused(capsys, *arguments, "--data", data / "train", "--set", "seed=21")
     assert code == 1
-    assert "and the state is of order" in err
+    assert f"and {data / 'train'} is the order" in err
     assert _digests(out) == before
+
+
+def test_a_folder_is_for_one_run_at_a_time_and_for_no_file(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    few = [word for one in FEW for word in ("--set", one)]
+    arguments = ["train", "sample-encoder-pretraining", "--data", data, "--device", "cpu", *few]
+    (tmp_path / "file").touch()
+    code, err = refused(capsys, *arguments, "--out", tmp_path / "file")
+    assert code == 2
+    assert f"{tmp_path / 'file'}: got a file, expected a folder" in err
+    with (tmp_path / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        code, err = refused(capsys, *arguments, "--out", tmp_path)
+    assert code == 2
+    assert "another run is at work in it" in err
+    assert not (tmp_path / "metrics.jsonl").exists()
 
 
 def test_a_run_that_goes_on_must_have_begun_from_what_is_named(
@@ -287,7 +320,7 @@ def test_a_run_that_goes_on_must_have_begun_from_what_is_named(
     assert refused(capsys, *arguments, "--from", begun, "--max-steps", "1")[0] == 0
     code, err = refused(capsys, *arguments, "--from", other, "--max-steps", "2")
     assert code == 2
-    assert f"was begun from another checkpoint than {other / 'step2'}" in err
+    assert f"was begun from another checkpoint than {other}" in err
     assert refused(capsys, *arguments, "--from", begun / "step1", "--max-steps", "2")[0] == 0
 
 
@@ -371,6 +404,11 @@ def test_rows_that_cannot_be_read_stop_the_run_or_are_stood_in_for(
     assert code == 0, err
     record = read_record(tmp_path / "out" / "step2")
     assert record.seen.tombstones == ((0, 32),)
+    assert "cannot be read and are stood in for: " in err
+    # Nothing was to be predicted, so nothing was learned.
+    assert "step 1: nothing to predict" in err
+    assert [line["loss"] for line in metrics(tmp_path / "out")] == [None, None]
+    assert [line["num_tombstones"] for line in metrics(tmp_path / "out")] == [16, 16]
     code = main(["trace", str(damaged), "--checkpoint", str(tmp_path / "out" / "step2")])
     assert code == 0
     assert "could not be read: rows 0 to 31" in capsys.readouterr().out

@@ -39,6 +39,12 @@ def add_commands(commands: Commands) -> None:
     )
     train.add_argument("--device", choices=["cuda", "cpu"], help="default: cuda, or an error")
     train.add_argument(
+        "--deterministic",
+        action="store_true",
+        help="on a GPU, take kernels that add up in one order: slower, and a run that goes on is"
+        " equal to the bit",
+    )
+    train.add_argument(
         "--on-damage",
         choices=["stop", "tombstone"],
         default="stop",
@@ -76,6 +82,7 @@ def _train(parsed: argparse.Namespace) -> int:
         begin_from=parsed.begin_from,
         max_steps=parsed.max_steps,
         device=parsed.device,
+        is_deterministic=parsed.deterministic,
         on_damage=parsed.on_damage,
         show=_show,
     )
@@ -114,12 +121,26 @@ def _show(kind: str, num_steps: int, facts: dict[str, Any]) -> None:
 
 
 def _line(kind: str, num_steps: int, facts: dict[str, Any]) -> str:
-    if kind == "train":
+    if kind == "begin":
+        goes_on = f"goes on after step {num_steps:,} with" if num_steps else "begins with"
+        evaluated = facts["num_validation_rows"]
         return (
-            f"step {num_steps:,}: loss {facts['loss']:.4f}, rate {facts['learning_rate']:.3g},"
-            f" {facts['tokens_seen']:,} tokens, {facts['tokens_per_second']:,.0f} tokens/s,"
+            f"{facts['recipe']}: {facts['kind']} of {facts['num_parameters']:,} parameters on"
+            f" {facts['device']} × {facts['world_size']}; {goes_on} row"
+            f" {facts['next_row']:,} of {facts['num_rows']:,};"
+            f" {f'evaluated on {evaluated:,} rows' if evaluated else 'not evaluated'}"
+        )
+    if kind == "train":
+        found = facts["loss"]
+        loss = "nothing to predict" if found is None else f"loss {found:.4f}"
+        return (
+            f"step {num_steps:,}: {loss}, rate {facts['learning_rate']:.3g},"
+            f" {facts['tokens_seen']:,} tokens so far, {facts['tokens_per_second']:,.0f} tokens/s,"
             f" waited {facts['waiting']:.1%}"
         )
+    if kind == "damage":
+        start, stop = facts["rows"]
+        return f"rows {start:,}:{stop:,} cannot be read and are stood in for: {facts['why']}"
     if kind == "validation":
         return (
             f"step {num_steps:,}: validation loss {facts['loss']:.4f} at {facts['num_labels']:,}"

@@ -206,7 +206,8 @@ class Feed:
         too_long = np.flatnonzero(lengths > self.max_seq_len)[:1]
         if len(too_long):
             raise InputError(
-                f"{self.order.where}: row {int(numbers[too_long[0]]):,}: got"
+                f"{self.order.file_of(int(numbers[too_long[0]]))}: row"
+                f" {int(numbers[too_long[0]]):,}: got"
                 f" {int(lengths[too_long[0]]):,} ids, expected at most {self.max_seq_len:,}",
                 "raise max_seq_len, or feed it with an objective, whose view cuts rows",
             )
@@ -216,7 +217,10 @@ class Feed:
         offsets = rows.offsets[start : stop + 1]
         mine = Rows(ids=rows.ids[offsets[0] : offsets[-1]], offsets=offsets - offsets[0])
         is_tombstone = block.is_tombstone[start:stop]
-        inputs = self._inputs(mine, micro.rows, is_tombstone)
+        try:
+            inputs = self._inputs(mine, micro.rows, is_tombstone)
+        except InputError as error:
+            raise self._of_file(error, mine, micro.rows) from error
         labels = inputs.get("labels")
         return Batch(
             inputs=inputs,
@@ -229,6 +233,12 @@ class Feed:
             tombstones=micro.rows[is_tombstone],
             digests=block.digests[start:stop] if self.digests else None,
         )
+
+    def _of_file(self, error: InputError, rows: Rows, numbers: Int64Array) -> InputError:
+        """Return an error of ids that the tokenizer does not have, with the file they are of."""
+        foreign = int(np.argmax(rows.ids >= self.special.vocab_size))
+        row = int(numbers[np.searchsorted(rows.offsets, foreign, side="right") - 1])
+        return InputError(f"{self.order.file_of(row)}: {error.message}", error.hint)
 
     def _filler(self, micro: MicroBatch) -> Batch:
         """Return a batch of no row for a rank that has none, so that ranks stay in step."""

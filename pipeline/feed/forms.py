@@ -148,8 +148,8 @@ def _lay(
         ids = rows.ids[rows.offsets[bad] : rows.offsets[bad + 1]]
         raise InputError(
             f"row {numbers[bad]:,}: got id {ids.max():,}, expected ids below "
-            f"{special.vocab_size:,}: an order of another tokenizer or vocabulary",
-            "feed it with the tokenizer that it was made with",
+            f"{special.vocab_size:,}: damaged, or of another tokenizer",
+            "feed it with the tokenizer that it was made with, or get the file again",
         )
     if is_flat:
         _count(starts, lengths, beside)

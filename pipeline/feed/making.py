@@ -4,12 +4,16 @@ Enters: an open order, an objective, ranks and sizes. Leaves: a feed at the firs
 cannot be fed as it was asked for is refused here, and not after a day of training.
 """
 
+from math import isqrt
+from numbers import Integral, Real
+from typing import get_args
+
 import numpy as np
 
 from pipeline.errors import InputError, MixtureError
 from pipeline.feed.feed import Feed, view_of
 from pipeline.feed.order import FeedOrder, special_ids
-from pipeline.feed.values import Form, Mlm, Objective, OnDamage, SpecialIds
+from pipeline.feed.values import Clm, Form, Mlm, Objective, OnDamage, SpecialIds
 from pipeline.schedule import ConstantSchedule
 
 _NO_LIMIT = int(np.iinfo(np.int32).max)
@@ -38,10 +42,20 @@ def make_feed(
     longest row that is fed, by default the order's own, or without an objective any; special: by
     default those of the tokenizer of this suite, which must be the order's.
 
-    Raises: MixtureError for what cannot be fed so: a world size that does not divide a step, an
-    order that was written for another objective, a length or a batch that is not known; InputError
-    for an order of less than a step; MismatchError for one of another tokenizer.
+    Raises: MixtureError for what cannot be fed so: what is none of the objectives, forms or
+    numbers, a world size that does not divide a step, an order that was written for another
+    objective, a length or a batch that is not known; InputError for an order of less than a step;
+    MismatchError for one of another tokenizer.
     """
+    _check_words(form, on_damage, pad_to_multiple)
+    _check_integers(
+        rank=rank,
+        world_size=world_size,
+        micro_batch_rows=micro_batch_rows,
+        global_batch_rows=global_batch_rows,
+        max_seq_len=max_seq_len,
+        pad_to_multiple=pad_to_multiple,
+    )
     _check_objective(order, objective)
     _check_numbers(rank, world_size, micro_batch_rows, pad_to_multiple)
     num_rows = order.num_rows_per_step if global_batch_rows is None else global_batch_rows
@@ -75,15 +89,43 @@ def make_feed(
     )
 
 
+def _check_words(form: str, on_damage: str, pad_to_multiple: int) -> None:
+    for name, got, known in (("form", form, Form), ("on_damage", on_damage, OnDamage)):
+        if got not in get_args(known):
+            expected = " or ".join(map(repr, get_args(known)))
+            raise MixtureError(f"{name}: got {got!r}, expected {expected}")
+    if form == "padded" and pad_to_multiple != 1:
+        raise MixtureError(
+            f"pad_to_multiple: got {pad_to_multiple!r} with form 'padded', expected 1",
+            "it pads the form 'flat'; leave it out, or feed that form",
+        )
+
+
+def _check_integers(**told: int | None) -> None:
+    for name, got in told.items():
+        is_integer = isinstance(got, Integral) and not isinstance(got, bool)
+        if not (is_integer or (got is None and name in ("global_batch_rows", "max_seq_len"))):
+            raise MixtureError(f"{name}: got {got!r}, expected an integer")
+
+
 def _check_objective(order: FeedOrder, objective: Objective | None) -> None:
+    if not isinstance(objective, Mlm | Clm | None):
+        raise MixtureError(
+            f"objective: got {objective!r}, expected Mlm(mask_prob=…, seed=…), Clm() or None"
+        )
     view = view_of(objective)
     if objective is not None and order.view not in ("stored", view):
         raise MixtureError(
             f"{order.where}: was written for the view {order.view}, expected {view}, or stored",
             "feed it with its own objective, or build the order with --set order.view=stored",
         )
-    if isinstance(objective, Mlm) and not 0 < objective.mask_prob <= 1:
-        raise MixtureError(f"mask_prob: got {objective.mask_prob}, expected above 0, at most 1")
+    if isinstance(objective, Mlm):
+        _check_integers(seed=objective.seed)
+        is_number = isinstance(objective.mask_prob, Real)
+        if not (is_number and 0 < objective.mask_prob <= 1):
+            raise MixtureError(
+                f"mask_prob: got {objective.mask_prob!r}, expected above 0, at most 1"
+            )
 
 
 def _check_numbers(rank: int, world_size: int, micro_batch_rows: int, pad: int) -> None:
@@ -100,8 +142,14 @@ def _check_numbers(rank: int, world_size: int, micro_batch_rows: int, pad: int) 
 def _check_batch(order: FeedOrder, num_rows: int, world_size: int) -> None:
     if num_rows < 1:
         raise MixtureError(f"global_batch_rows: got {num_rows}, expected at least 1")
+    if order.rows.num_rows < num_rows:
+        raise InputError(
+            f"{order.where}: got {order.rows.num_rows:,} rows, expected at least the {num_rows:,}"
+            " of a step",
+            "take a smaller global batch",
+        )
     if num_rows % world_size:
-        divisors = [size for size in range(1, num_rows + 1) if num_rows % size == 0]
+        divisors = _divisors(num_rows)
         below = max(size for size in divisors if size <= world_size)
         above = min((size for size in divisors if size > world_size), default=None)
         nearest = f"the nearest is {below}" if above is None else f"the nearest: {below}, {above}"
@@ -110,9 +158,9 @@ def _check_batch(order: FeedOrder, num_rows: int, world_size: int) -> None:
             f" step; {nearest}",
             "take one of these, or another global batch",
         )
-    if order.rows.num_rows < num_rows:
-        raise InputError(
-            f"{order.where}: got {order.rows.num_rows:,} rows, expected at least the {num_rows:,}"
-            " of a step",
-            "take a smaller global batch",
-        )
+
+
+def _divisors(number: int) -> list[int]:
+    """Return all divisors of a number, in no order."""
+    small = [one for one in range(1, isqrt(number) + 1) if number % one == 0]
+    return [*small, *(number // one for one in small)]

@@ -5,8 +5,8 @@ which is the same wherever the same order lies.
 """
 
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from pipeline.ledger import Ledger
 from pipeline.manifest import FORMAT, Manifest, manifest_bytes
 from pipeline.ordered import PublishedOrder
 from pipeline.ordered.fetched import open_fetched
+from pipeline.ordered.names import arrange
 from pipeline.ordered.remote import as_path, open_remote
 from pipeline.orders import OrderKey, load, save
 from pipeline.shards.mds import INDEX_NAME
@@ -37,11 +38,11 @@ class FeedOrder:
 
     where: str
     """The path or address."""
-    rows: FeedRows
+    rows: FeedRows = field(repr=False)
     """Its rows."""
     digest: str
     """64 hex digits: what a position belongs to."""
-    manifest: Manifest | None = None
+    manifest: Manifest | None = field(default=None, repr=False)
     """What is known of it, if it is the output of a build."""
     view: str = "stored"
     """The view that its rows were written under."""
@@ -53,8 +54,15 @@ class FeedOrder:
     """sha256 of the `tokenizer.json` that made its ids, if that is known."""
     phase: str = ""
     """The phase of training that it is of, if that is known."""
-    reopens: tuple[Callable[..., "FeedOrder"], tuple[Any, ...], dict[str, Any]] | None = None
+    reopens: tuple[Callable[..., "FeedOrder"], tuple[Any, ...], dict[str, Any]] | None = field(
+        default=None, repr=False
+    )
     """What opens it, for another process."""
+
+    def file_of(self, row: int) -> str:
+        """Return what the file of a row is called; the order itself, if its rows lie in none."""
+        file_of = getattr(self.rows, "file_of", None)
+        return self.where if file_of is None else str(file_of(row))
 
     def __reduce__(self) -> str | tuple[Any, ...]:
         if self.reopens is None:
@@ -76,12 +84,13 @@ def open_order(where: str | Path, *, checks: bool = True, phase: str | None = No
     found = _open_remote(str(where), phase) if path is None else _open_local(path, phase)
     about: dict[str, Any] = {}
     rows: FeedRows = found.rows
-    if found.manifest is not None:
-        about, ledger = _describe(found.manifest, found.where)
+    if found.told is not None:
+        about, ledger = found.told.about, found.told.ledger
         if ledger.num_rows != rows.num_rows:
+            missing = f"; missing: {', '.join(found.missing)}" if found.missing else ""
             raise MismatchError(
                 f"{found.where}: got {rows.num_rows:,} rows, expected {ledger.num_rows:,} by its"
-                " manifest",
+                f" manifest{missing}",
                 "build or pull it again",
             )
         if checks:
@@ -128,7 +137,8 @@ def special_ids(order: FeedOrder, tokenizer: str | None = None) -> SpecialIds:
         raise MismatchError(
             f"{order.where}: got ids of the tokenizer {order.tokenizer_digest}, expected those of"
             f" {tokenizer or EMBEDDED}, {frame.digest}",
-            "name the tokenizer.json that the mixture names",
+            "feed it with the tokenizer.json that made them: --tokenizer FILE, or"
+            " special=special_ids(order, FILE)",
         )
     is_special = np.zeros(frame.vocab_size, np.bool_)
     is_special[frame.special_ids] = True
@@ -142,61 +152,79 @@ def special_ids(order: FeedOrder, tokenizer: str | None = None) -> SpecialIds:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class _Told:
+    """What a manifest tells."""
+
+    about: dict[str, Any]
+    """Fields of the order."""
+    ledger: Ledger
+    digests: dict[str, str]
+    """By path below the folder of the order, the sha256 of each file."""
+    num_rows: dict[str, int] | None
+    """By path there, the rows of each parquet file of steps; None where it holds others."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class _Found:
     where: str
     """The path or address, of the Hub with the commit."""
     rows: FiledRows
     identity: dict[str, Any]
     """What tells it from other orders, wherever it lies."""
-    manifest: bytes | None
+    told: _Told | None
     phase: str = ""
+    missing: tuple[str, ...] = ()
+    """Files of rows that the manifest names, and that are not there."""
 
 
 def _open_local(path: Path, phase: str | None) -> _Found:
     path = path.absolute()
     if not path.exists():
         raise InputError(f"{path}: got nothing there, expected an order", "check the path")
-    manifest = _manifest_in(path)
-    base = path / ORDER if (path / ORDER).is_dir() else path
+    manifest = path / MANIFEST
+    told = _read_told(manifest.read_bytes(), str(path)) if manifest.is_file() else None
+    base = path / ORDER if told is not None or (path / ORDER).is_dir() else path
     if (base / INDEX_NAME).is_file():
         pool, digest = _open_shards(base)
         shards = ShardRows(pool=pool)
-        return _Found(where=str(path), rows=shards, identity={"index": digest}, manifest=manifest)
-    order = _one_phase(PublishedOrder.open_local(base, wrap=True), phase)
+        return _Found(where=str(path), rows=shards, identity={"index": digest}, told=told)
+    num_rows = None if told is None else told.num_rows
+    order = _one_phase(PublishedOrder.open_local(base, wrap=True, told=num_rows), phase)
+    if told is not None:
+        return _published(str(path), order, {}, told)
     folder = base.parent if base.is_file() else base
     sizes = {file.path: (folder / file.path).stat().st_size for file in order.files}
-    return _published(str(path), order, sizes, manifest)
+    return _published(str(path), order, sizes, told)
 
 
 def _open_remote(where: str, phase: str | None) -> _Found:
     folder = open_remote(where)
     where = f"{folder.where}/{next(iter(folder.num_bytes))}" if folder.is_file else folder.where
-    manifest = folder.read(MANIFEST) if MANIFEST in folder.num_bytes else None
-    manifest = manifest if manifest is not None and _is_of_build(manifest) else None
-    digests: dict[str, str] = {}
+    has_manifest = MANIFEST in folder.num_bytes
+    told = _read_told(folder.read(MANIFEST), where) if has_manifest else None
     if any(path.startswith(f"{ORDER}/") for path in folder.num_bytes):
         folder = folder.below(ORDER)
-        if manifest is not None:
-            files = json.loads(manifest)["files"]
-            digests = {path.removeprefix(f"{ORDER}/"): one["sha256"] for path, one in files.items()}
     if INDEX_NAME in folder.num_bytes:
-        pool, digest = open_fetched(folder, digests)
+        pool, digest = open_fetched(folder, {} if told is None else told.digests)
         shards = ShardRows(pool=pool)
-        return _Found(where=where, rows=shards, identity={"index": digest}, manifest=manifest)
+        return _Found(where=where, rows=shards, identity={"index": digest}, told=told)
     order = _one_phase(PublishedOrder.of_folder(folder, wrap=True), phase)
     sizes = {file.path: folder.num_bytes[file.path] for file in order.files}
-    return _published(where, order, sizes, manifest)
+    return _published(where, order, sizes, told)
 
 
 def _published(
-    where: str, order: PublishedOrder, sizes: Mapping[str, int], manifest: bytes | None
+    where: str, order: PublishedOrder, sizes: Mapping[str, int], told: _Told | None
 ) -> _Found:
+    expected = {} if told is None or told.num_rows is None else told.num_rows
+    there = {file.path for file in order.files}
     return _Found(
         where=where,
         rows=SequentialRows(order),
         identity={"files": [[path, size] for path, size in sorted(sizes.items())]},
-        manifest=manifest,
+        told=told,
         phase=order.phases[0] if order.phases else "",
+        missing=tuple(f"{ORDER}/{path}" for path in expected if path not in there),
     )
 
 
@@ -219,15 +247,6 @@ def _open_shards(folder: Path) -> tuple[Pool, str]:
     return pool, sha256_file(path)
 
 
-def _manifest_in(folder: Path) -> bytes | None:
-    """Return the manifest of the build whose output a folder is, if it is one."""
-    path = folder / MANIFEST
-    if not path.is_file():
-        return None
-    data = path.read_bytes()
-    return data if _is_of_build(data) else None
-
-
 def _is_of_build(data: bytes) -> bool:
     """Tell whether this is a manifest of a build; beside rows may lie one of something else."""
     try:
@@ -237,8 +256,13 @@ def _is_of_build(data: bytes) -> bool:
     return bool(written == FORMAT)
 
 
-def _describe(data: bytes, where: str) -> tuple[dict[str, Any], Ledger]:
-    """Return what a feed needs to know of a manifest."""
+def _read_told(data: bytes, where: str) -> _Told | None:
+    """Return what a manifest of a build tells; None for one of something else.
+
+    Raises: MismatchError for one that is damaged, or lacks what is read here.
+    """
+    if not _is_of_build(data):
+        return None
     where = f"{where}/{MANIFEST}"
     try:
         manifest: Manifest = json.loads(data)
@@ -251,23 +275,57 @@ def _describe(data: bytes, where: str) -> tuple[dict[str, Any], Ledger]:
             "get it again, or build again to write it",
         )
     try:
-        order, declared = manifest["order"], manifest["mixture"]["declaration"]
-        ledger = Ledger.from_description(order["ledger"])
-        about = {
-            "digest": ledger.sequence_root,
-            "manifest": manifest,
-            "view": order["view"],
-            "num_rows_per_step": declared["order"]["global_batch_size"],
-            "max_seq_len": declared["order"]["max_seq_len"],
-            "tokenizer_digest": manifest["tokenizer"]["sha256"],
-            "phase": declared["phase"],
-        }
-    except (KeyError, TypeError, ValueError) as error:
+        return _described(manifest)
+    except (KeyError, TypeError, ValueError, AttributeError, InputError) as error:
         raise MismatchError(
             f"{where}: got a manifest that lacks what this version reads: {error}",
             "build again to write it",
         ) from error
-    return about, ledger
+
+
+def _described(manifest: Manifest) -> _Told:
+    """Raises: KeyError, TypeError, ValueError, AttributeError or InputError for what is missing."""
+    order, declared = manifest["order"], manifest["mixture"]["declaration"]
+    ledger = Ledger.from_description(order["ledger"])
+    prefix = f"{ORDER}/"
+    digests = {
+        path.removeprefix(prefix): _text(one["sha256"])
+        for path, one in manifest["files"].items()
+        if path.startswith(prefix)
+    }
+    about = {
+        "digest": ledger.sequence_root,
+        "manifest": manifest,
+        "view": order["view"],
+        "num_rows_per_step": declared["order"]["global_batch_size"],
+        "max_seq_len": declared["order"]["max_seq_len"],
+        "tokenizer_digest": manifest["tokenizer"]["sha256"],
+        "phase": declared["phase"],
+    }
+    num_rows = _rows_of_files(digests, order["windows"])
+    return _Told(about=about, ledger=ledger, digests=digests, num_rows=num_rows)
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"got {value!r}, expected text")
+    return value
+
+
+def _rows_of_files(
+    paths: Collection[str], windows: Sequence[Mapping[str, Any]]
+) -> dict[str, int] | None:
+    """Return the rows of each parquet file of steps; all steps of a window are equally long."""
+    if INDEX_NAME in paths or any(one["num_rows"] % max(one["num_steps"], 1) for one in windows):
+        return None
+    names = [path for path in paths if "/" in path and path.endswith(".parquet")]
+    per_step = {
+        window["folder"].removeprefix(f"{ORDER}/"): window["num_rows"] // window["num_steps"]
+        for window in windows
+        if window["num_steps"]
+    }
+    files = arrange(ORDER, names) if names else ()
+    return {file.path: (file.num_steps or 0) * per_step[file.window.folder] for file in files}
 
 
 def _reopen(opens: Callable[..., FeedOrder], args: Any, options: Any, digest: str) -> FeedOrder:

@@ -45,7 +45,7 @@ class SequentialRows:
         self.order = order
         self._ahead: Ahead[Rows] | None = None
         # Rows that could not be read, and why: a whole row group is lost where it is damaged.
-        self._damage: tuple[int, int, InputError] | None = None
+        self._damage: tuple[int, int, InputError | MismatchError] | None = None
         self._reset(0)
 
     def __del__(self) -> None:
@@ -69,7 +69,8 @@ class SequentialRows:
     def take(self, rows: Int64Array) -> Rows:
         """Return rows by their numbers: int64 [num_rows], rising.
 
-        Raises: InputError for rows that cannot be read, NotThereError for rows beyond the order.
+        Raises: InputError for rows that cannot be read, MismatchError for those of a file that is
+        another than a manifest says, NotThereError for rows beyond the order.
         """
         check_there(rows, self.num_rows)
         self._check_damage(rows)
@@ -117,7 +118,7 @@ class SequentialRows:
         assert self._ahead is not None
         try:
             block = self._ahead.take()
-        except InputError as error:
+        except (InputError, MismatchError) as error:
             self._note_damage(error)
             self._reset(self._stop)
             raise
@@ -133,7 +134,7 @@ class SequentialRows:
         read = self._read
         self._ahead = Ahead(lambda: next(read), discard=lambda block: None)
 
-    def _note_damage(self, error: InputError) -> None:
+    def _note_damage(self, error: InputError | MismatchError) -> None:
         # A file far away may be within reach the next time.
         if self.order.client is None:
             self._damage = (self._stop, self.order.row_group_stop(self._stop), error)
@@ -143,7 +144,7 @@ class SequentialRows:
         if self._damage is not None:
             start, stop, error = self._damage
             if np.searchsorted(rows, start) < np.searchsorted(rows, stop):
-                raise InputError(error.message, error.hint)
+                raise type(error)(error.message, error.hint) from error.__cause__
 
     def _select(self, rows: Int64Array) -> Rows:
         parts, first = [], self._first

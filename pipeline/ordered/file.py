@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.errors import InputError
+from pipeline.errors import InputError, MismatchError
 from pipeline.ordered.decode import Decoder, plain
 from pipeline.ordered.footer import IDS, STEP, Footer, check_step, read_footer
 from pipeline.ordered.names import OrderFile
@@ -38,6 +38,8 @@ class ParquetFile:
     """Opens it for pyarrow."""
     is_remote: bool
     """Whether bytes are dear."""
+    num_told: int | None = None
+    """How many sequences it holds, a row of parquet each, where a manifest says so."""
     _firsts: dict[int, Int64Array] = field(default_factory=dict, init=False, repr=False)
     """By row group of batches that was read, where each batch starts, counting sequences."""
 
@@ -45,10 +47,18 @@ class ParquetFile:
     def footer(self) -> Footer:
         """What the footer says.
 
-        Raises: InputError for what is no parquet, or without the columns of an order.
+        Raises: InputError for what is no parquet, or without the columns of an order;
+        MismatchError where it is another than a manifest says.
         """
         with self._failing():
-            return read_footer(self.where, self.source(), is_remote=self.is_remote)
+            footer = read_footer(self.where, self.source(), is_remote=self.is_remote)
+        num_rows = int(footer.num_rows.sum())
+        if self.num_told is not None and (footer.depth, num_rows) != (1, self.num_told):
+            raise MismatchError(
+                f"{self.where}: got {num_rows:,} rows, expected {self.num_told:,} by the manifest",
+                "build or pull the file again",
+            )
+        return footer
 
     def granularity(self, decoder: Decoder) -> str:
         """Return "sequence", "batch" or "flat batch".
@@ -56,6 +66,8 @@ class ParquetFile:
         Lists of lists are batches. A list is a whole batch if no step has two rows and it begins
         with CLS and has another.
         """
+        if self.num_told is not None:
+            return "sequence"
         if self.footer.depth == 2:
             return "batch"
         if not self.footer.num_rows[:1].any():
@@ -75,10 +87,20 @@ class ParquetFile:
 
     def num_sequences(self, decoder: Decoder, granularity: str) -> int:
         """Return how many sequences there are; of batches all have to be read for it once."""
+        if self.num_told is not None:
+            return self.num_told
         return int(self.num_group_sequences(decoder, granularity).sum())
 
     def num_group_sequences(self, decoder: Decoder, granularity: str) -> Int64Array:
-        """Return how many sequences there are in each row group: int64 [num_groups]."""
+        """Return how many sequences there are in each row group: int64 [num_groups].
+
+        A file of which a manifest tells how many it holds is one group where it cannot be read.
+        """
+        if self.num_told is not None:
+            try:
+                return self.footer.num_rows
+            except (InputError, MismatchError):
+                return np.array([self.num_told])
         num_rows = enumerate(self.footer.num_rows.tolist())
         counts = [self._sequences(group, num, decoder, granularity) for group, num in num_rows]
         return np.array(counts, np.int64)
@@ -90,8 +112,11 @@ class ParquetFile:
 
         Row groups before them are not read, if it is known without how many they hold.
 
-        Raises: InputError, here as elsewhere, when the file is damaged or remote and out of reach.
+        Raises: InputError, here as elsewhere, when the file is damaged or remote and out of reach;
+        as `footer`.
         """
+        if self.num_told is not None and self.num_told <= start:
+            return self.num_told
         first, groups = 0, list(range(len(self.footer.num_rows)))
         while groups and (num := self._known(groups[0], granularity)) is not None:
             if first + num > start:
@@ -234,6 +259,8 @@ class ParquetFile:
     def _failing(self) -> Iterator[None]:
         try:
             yield
+        except FileNotFoundError as error:
+            raise InputError(f"{self.where}: is missing", "build or pull it again") from error
         except (pa.ArrowException, OSError) as error:
             raise InputError(
                 f"{self.where}: got a file that cannot be read as parquet: {error}", "pull it again"

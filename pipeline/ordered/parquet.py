@@ -5,7 +5,7 @@ order, as blocks that bound memory. Of the files only those are touched that an 
 these only the footer and the row groups that hold it.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
@@ -47,32 +47,42 @@ class PublishedOrder:
 
     @classmethod
     def open_local(
-        cls, path: Path, *, wrap: bool = False, cls_id: int = CLS_ID
+        cls,
+        path: Path,
+        *,
+        wrap: bool = False,
+        cls_id: int = CLS_ID,
+        told: Mapping[str, int] | None = None,
     ) -> "PublishedOrder":
         """Open a folder of windows, a window or a parquet file.
 
         The order of a build that made no step has no files of rows, and is opened as none.
 
         `wrap`: take negative ids, which a narrow signed type makes of large ones, modulo its width;
-        else they are an error. `cls_id`: where a batch that is one flat list is split.
+        else they are an error. `cls_id`: where a batch that is one flat list is split. `told`: the
+        files that a manifest names, and their rows; then no file is looked for before it is read,
+        and one that is damaged or missing costs its own rows alone.
 
         Raises: InputError when there is no order, or files of it are missing.
         """
         path = path.absolute()
-        if path.is_file():
-            files: Sequence[OrderFile] = (lone(str(path.parent), path.name),)
+        folder = path
+        if told is not None:
+            files: Sequence[OrderFile] = arrange(str(path), told) if told else ()
+        elif path.is_file():
+            files = (lone(str(path.parent), path.name),)
             folder = path.parent
         else:
             paths = [*path.glob("*.parquet"), *path.glob("*/*.parquet")]
             names = [one.relative_to(path).as_posix() for one in paths]
             files = () if _has_no_step(path, names) else arrange(str(path), names)
-            folder = path
         parquets = tuple(
             ParquetFile(
                 named=file,
                 where=str(folder / file.path),
                 source=partial(pa.memory_map, str(folder / file.path)),
                 is_remote=False,
+                num_told=None if told is None else told[file.path],
             )
             for file in files
         )
@@ -177,9 +187,10 @@ class PublishedOrder:
 
     def file_of(self, row: int) -> str:
         """Return what the file of a row is called."""
-        group = int(np.searchsorted(self._group_ends, row, side="right"))
-        ends = np.cumsum([len(one.footer.num_rows) for one in self.parquets])
-        return self.parquets[int(np.searchsorted(ends, group, side="right"))].where
+        ends = np.cumsum(
+            [one.num_sequences(self.decoder, self.granularity) for one in self.parquets]
+        )
+        return self.parquets[int(np.searchsorted(ends, row, side="right"))].where
 
     @cached_property
     def _group_ends(self) -> Int64Array:
@@ -266,7 +277,7 @@ class PublishedOrder:
                 return
             some = self.parquets[first : first + at_once]
             self._load_footers(some)
-            num_rows += sum(int(one.footer.num_rows.sum()) for one in some)
+            num_rows += sum(one.num_sequences(self.decoder, self.granularity) for one in some)
         self._check_range(start, stop, num_rows)
 
     def _check_range(self, start: int, stop: int, num_rows: int) -> None:

@@ -181,7 +181,9 @@ class Recipe:
         default=None,
         metadata=key(
             Nullable(Tokens()),
-            "Tokens between two evaluations on the validation split; none if null.",
+            "Tokens between two evaluations on the validation split; the end of the phase is "
+            "evaluated in any case, if there is such a split and, for an encoder, "
+            "objective.evaluation_mask_prob. Null for the end alone.",
             changes_bytes=False,
         ),
     )

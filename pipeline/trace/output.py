@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pipeline.checkpoint import RECORD, read_record
+from pipeline.checkpoint import find_checkpoint, read_record
 from pipeline.errors import InputError, MismatchError, MixtureError, NotThereError
 from pipeline.layout import MANIFEST, PROVENANCE, STATE, STEPS
 from pipeline.manifest import Manifest, read_manifest
@@ -81,14 +81,14 @@ class Trace:
         """Return the rows between a checkpoint and the one before.
 
         name: that of a published one, as `Positions.checkpoint` takes it, or the folder of one that
-        was trained on this output.
+        was trained on this output, or of several, of which that of the most steps is taken.
 
         Raises: NotThereError when there is none; MismatchError when it is of another order, or
         damaged.
         """
-        folder = Path(name)
-        if not (folder / RECORD).is_file():
+        if not Path(name).is_dir() and "/" not in name:
             return self.positions.checkpoint(name)
+        folder = find_checkpoint(Path(name))
         record = read_record(folder)
         order = self.manifest["order"]["ledger"]["sequence_root"]
         if record.seen.order != order:

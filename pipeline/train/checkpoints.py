@@ -7,6 +7,7 @@ No generator's state is in it, since every random number follows from a key.
 
 import os
 import re
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -19,14 +20,12 @@ from safetensors.torch import load_model, save_model
 from torch import nn
 
 from pipeline.checkpoint import (
-    RECORD,
     Record,
     check_files,
     describe_file,
     read_record,
     write_record,
 )
-from pipeline.errors import InputError
 from pipeline.files import publish
 from pipeline.train.optimizer import load_state
 
@@ -34,7 +33,6 @@ WEIGHTS = "model.safetensors"
 OPTIMIZER = "optimizer.pt"
 _SCRATCH = ".scratch"
 _OS_ERROR = re.compile(r"\(os error ([0-9]+)\)")
-_NAME = re.compile(r"[a-z]+([0-9]+)")
 
 
 def save(out: Path, record: Record, model: nn.Module, optimizer: StableAdamW) -> Record:
@@ -42,6 +40,7 @@ def save(out: Path, record: Record, model: nn.Module, optimizer: StableAdamW) ->
 
     Raises: OutputError when the disk is full or not writable; what was saved before stays.
     """
+    clear_scratch(out)
     with publish(out / record.name, out / _SCRATCH) as temporary:
         temporary.mkdir()
         with _system_errors(), (temporary / OPTIMIZER).open("wb") as file:
@@ -51,7 +50,13 @@ def save(out: Path, record: Record, model: nn.Module, optimizer: StableAdamW) ->
         files = {name: describe_file(temporary / name) for name in (WEIGHTS, OPTIMIZER)}
         record = replace(record, files=files)
         write_record(temporary, record)
+    clear_scratch(out)
     return record
+
+
+def clear_scratch(out: Path) -> None:
+    """Remove what a run that was killed had begun to save."""
+    shutil.rmtree(out / _SCRATCH, ignore_errors=True)
 
 
 @contextmanager
@@ -71,48 +76,17 @@ def _system_errors() -> Iterator[None]:
         raise
 
 
-def find(where: Path) -> Path:
-    """Return the checkpoint that a folder is, or the last of those that lie in it.
-
-    Raises: InputError when there is none.
-    """
-    if (where / RECORD).is_file():
-        return where
-    last = latest(where)
-    if last is None:
-        raise InputError(
-            f"{where}: got no checkpoint, expected one, or a folder of them",
-            "name what `ettin-data train` wrote, or one of its checkpoints",
-        )
-    return last
-
-
-def latest(out: Path) -> Path | None:
-    """Return the checkpoint of the most steps below a folder; None if there is none."""
-    numbered = [
-        (int(match[1]), path)
-        for path in out.glob(f"*/{RECORD}")
-        if (match := _NAME.fullmatch(path.parent.name))
-    ]
-    return max(numbered)[1].parent if numbered else None
-
-
 def load(folder: Path, model: nn.Module, optimizer: StableAdamW | None) -> Record:
     """Fill a model, and an optimizer if one is given, and return the record.
 
-    Raises: InputError when the folder is no checkpoint, or one of another model; MismatchError when
-    a file is not as it was written.
+    The model must have the shape that the record says.
+
+    Raises: InputError when the folder is no checkpoint; MismatchError when a file is not as it was
+    written.
     """
     record = read_record(folder)
     check_files(folder, record)
-    try:
-        load_model(model, str(folder / WEIGHTS), device=str(next(model.parameters()).device))
-    except RuntimeError as error:
-        told = record.recipe["declaration"]["model"]
-        raise InputError(
-            f"{folder}: got a model of another shape, {told}: {error}",
-            "take the checkpoint of a recipe with the same model",
-        ) from error
+    load_model(model, str(folder / WEIGHTS), device=str(next(model.parameters()).device))
     if optimizer is not None:
         state = torch.load(folder / OPTIMIZER, map_location="cpu", weights_only=True)
         load_state(optimizer, state)

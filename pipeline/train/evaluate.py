@@ -6,7 +6,6 @@ training, by a key of their own, so every evaluation asks for the same ids.
 """
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -14,6 +13,7 @@ from torch import Tensor
 from pipeline import seeds
 from pipeline.feed import Clm, Feed, FeedOrder, Mlm, SpecialIds, open_order
 from pipeline.layout import TRAIN, VALIDATION
+from pipeline.ordered.remote import as_path
 from pipeline.recipe import Recipe
 from pipeline.schedule import ConstantSchedule
 from pipeline.train.models import Model
@@ -34,9 +34,10 @@ class Evaluation:
 
 
 def open_validation(data: str) -> FeedOrder | None:
-    """Open the rows that a build set aside, all of them; None if it set none aside."""
-    folder = Path(data) / VALIDATION / TRAIN
-    return open_order(folder) if folder.is_dir() else None
+    """Open the rows that a build on a disk set aside, all of them; None if it set none aside."""
+    path = as_path(data)
+    folder = None if path is None else path / VALIDATION / TRAIN
+    return open_order(folder) if folder is not None and folder.is_dir() else None
 
 
 def is_evaluated(recipe: Recipe) -> bool:

@@ -7,14 +7,15 @@ all. Invariant: the model that is loaded from there gives the logits of the mode
 
 import json
 from contextlib import suppress
+from dataclasses import fields
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 from safetensors.torch import save_file
 
-from pipeline.checkpoint import read_record
-from pipeline.errors import OutputError
+from pipeline.checkpoint import Record, find_checkpoint, read_record
+from pipeline.errors import InputError, OutputError, PipelineError
 from pipeline.files import publish
 from pipeline.recipe import ModelSpec
 from pipeline.tokenizer.load import EMBEDDED, read_json
@@ -62,12 +63,11 @@ def export(checkpoint: Path, out: Path) -> None:
 
     checkpoint: its folder, or one of several, of which that of the most steps is taken.
 
-    Raises: InputError when `checkpoint` is none; MismatchError when it is damaged; OutputError when
-    `out` holds something else, or cannot be written.
+    Raises: InputError when `checkpoint` is none, or of another version; MismatchError when it is
+    damaged; OutputError when `out` holds something else, or cannot be written.
     """
-    checkpoint = checkpoints.find(checkpoint)
-    declared = read_record(checkpoint).recipe["declaration"]["model"]
-    spec = ModelSpec(**{**declared, "dropout": Fraction(declared["dropout"])})
+    checkpoint = find_checkpoint(checkpoint)
+    spec = _spec_of(checkpoint, read_record(checkpoint))
     model = make_empty(spec)
     record = checkpoints.load(checkpoint, model, None)
     about = {
@@ -121,6 +121,19 @@ def example(kind: str, folder: str) -> str:
     return f"folder = {folder!r}\n\n{_LOADING[kind]}"
 
 
+def _spec_of(checkpoint: Path, record: Record) -> ModelSpec:
+    """Return the shape of the model that a checkpoint is of."""
+    try:
+        declared = record.recipe["declaration"]["model"]
+        return ModelSpec(**{**declared, "dropout": Fraction(declared["dropout"])})
+    except (KeyError, TypeError, ValueError, PipelineError) as error:
+        raise InputError(
+            f"{checkpoint}: got a model declared as another version does ({error}), expected"
+            f" {', '.join(one.name for one in fields(ModelSpec))}",
+            f"export it with what it was made with: {record.code}",
+        ) from error
+
+
 def _refuse_others(out: Path) -> None:
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return
@@ -148,6 +161,7 @@ def _tokenizer_config(spec: ModelSpec) -> dict[str, Any]:
 
 def _card(spec: ModelSpec, name: str, about: dict[str, Any]) -> str:
     task = "fill-mask" if spec.kind == "encoder" else "text-generation"
+    layers = "1 layer" if spec.num_layers == 1 else f"{spec.num_layers} layers"
     facts = [f"| {key.replace('_', ' ')} | {_told(value)} |" for key, value in about.items()]
     lines = [
         "---",
@@ -156,7 +170,7 @@ def _card(spec: ModelSpec, name: str, about: dict[str, Any]) -> str:
         "---",
         f"# {name}",
         "",
-        f"A ModernBERT {spec.kind} of {spec.num_layers} layers and width {spec.hidden_size}.",
+        f"A ModernBERT {spec.kind} of {layers} and width {spec.hidden_size}.",
         "",
         "```python",
         example(spec.kind, name).rstrip(),

@@ -6,11 +6,12 @@ has handed out. A `FeedDataset` is for loaders that take a data set; its state i
 process that it is asked in, so each such loader must keep the states of its workers apart.
 """
 
+import atexit
+import threading
 import weakref
-from collections import deque
 from collections.abc import Callable, Generator, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
+from queue import SimpleQueue
 from typing import Any, Self, TypeVar
 
 import numpy as np
@@ -20,11 +21,13 @@ from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from pipeline.errors import MismatchError
 from pipeline.feed import Batch, Feed, Inputs
-from pipeline.records import Int64Array, Uint8Array
 from pipeline.schedule import steps_from
 
 Tensors = dict[str, Any]
 """What a model is given, tensors and ints by name: `model(**tensors)`."""
+
+Prepare = Callable[[Tensors], Tensors]
+"""From what a model is given to what a loop gives it, on the processor."""
 
 _T = TypeVar("_T")
 
@@ -46,42 +49,21 @@ def to_tensors(inputs: Inputs) -> Tensors:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class Loaded:
-    """One rank's micro-batch as tensors, and what is known of it; see `feed.values.Batch`."""
+class Loaded(Batch):
+    """One rank's micro-batch as tensors."""
 
     inputs: Tensors
     """What a model is given."""
-    step: int
-    """The optimizer step it is part of, from 0."""
-    rows: Int64Array
-    """int64 [num_rows], the numbers of its rows in the order; none where other ranks took all."""
-    next_row: int
-    """Where to go on after it: the first row that no rank has been given."""
-    ends_step: bool
-    """Whether it is the last of its step."""
-    num_tokens: int
-    """Ids of its rows, padding left out."""
-    num_labels: int
-    """Positions that are predicted."""
-    tombstones: Int64Array
-    """int64 [num_tombstones], those of its rows that could not be read."""
-    digests: Uint8Array | None
-    """uint8 [num_rows, 32], the ledger's digests of its rows, if the feed has them."""
 
     @classmethod
-    def of(cls, batch: Batch) -> Self:
-        """Return a batch of arrays as one of tensors, which share their memory."""
-        return cls(
-            inputs=to_tensors(batch.inputs),
-            step=batch.step,
-            rows=batch.rows,
-            next_row=batch.next_row,
-            ends_step=batch.ends_step,
-            num_tokens=batch.num_tokens,
-            num_labels=batch.num_labels,
-            tombstones=batch.tombstones,
-            digests=batch.digests,
-        )
+    def of(cls, batch: Batch, prepare: Prepare | None = None) -> Self:
+        """Return a batch of arrays as one of tensors, which share their memory.
+
+        prepare: what makes other inputs of these.
+        """
+        known = {one.name: getattr(batch, one.name) for one in fields(Batch)}
+        inputs = to_tensors(batch.inputs)
+        return cls(**{**known, "inputs": inputs if prepare is None else prepare(inputs)})
 
     def to(self, device: torch.device | str, *, non_blocking: bool = False) -> Self:
         """Return it with its tensors on a device."""
@@ -164,17 +146,24 @@ class FeedLoader:
     """
 
     def __init__(
-        self, feed: Feed, num_workers: int = 0, *, device: torch.device | str = "cpu"
+        self,
+        feed: Feed,
+        num_workers: int = 0,
+        *,
+        device: torch.device | str = "cpu",
+        prepare: Prepare | None = None,
     ) -> None:
         """Take a feed, which moves on with what is handed out.
 
         num_workers: processes that prepare micro-batches, or 0 for a thread, which is enough where
         reading is local: the work is done in compiled code. device: where tensors go; to a GPU they
-        are copied from pinned memory while it computes.
+        are copied from pinned memory while it computes. prepare: what makes other inputs of those
+        of a batch, where micro-batches are prepared.
         """
         self.feed = feed
         self.num_workers = num_workers
         self.device = torch.device(device)
+        self._prepare = prepare
         # A loop that is left ends its iteration only if nothing else holds it.
         self._running: weakref.ref[Generator[Loaded, None, None]] | None = None
 
@@ -219,12 +208,12 @@ class FeedLoader:
         return _ahead(map(self._load, self.feed.batches()), _AHEAD)
 
     def _load(self, batch: Batch) -> Loaded:
-        loaded = Loaded.of(batch)
+        loaded = Loaded.of(batch, self._prepare)
         return loaded.pin_memory() if self.device.type == "cuda" else loaded
 
     def _by_workers(self) -> Generator[Loaded, None, None]:
         yield from DataLoader(
-            _LoadedDataset(self.feed),
+            _LoadedDataset(self.feed, self._prepare),
             batch_size=None,
             num_workers=self.num_workers,
             pin_memory=self.device.type == "cuda",
@@ -232,21 +221,58 @@ class FeedLoader:
 
 
 class _LoadedDataset(FeedDataset):
+    def __init__(self, feed: Feed, prepare: Prepare | None) -> None:
+        super().__init__(feed)
+        self._prepare = prepare
+
     def item(self, batch: Batch) -> Loaded:
-        return Loaded.of(batch)
+        return Loaded.of(batch, self._prepare)
 
 
 def _ahead(items: Iterator[_T], number: int) -> Generator[_T, None, None]:
     """Yield items, at most `number` of which a thread has made ready."""
-    pool = ThreadPoolExecutor(1, thread_name_prefix="feed")
+    places: SimpleQueue[None] = SimpleQueue()
+    made: SimpleQueue[tuple[_T | None, BaseException | None]] = SimpleQueue()
+    is_wanted = True
+
+    def make() -> None:
+        try:
+            for item in items:
+                made.put((item, None))
+                places.get()
+                if not is_wanted:
+                    return
+            made.put((None, None))
+        except BaseException as error:
+            made.put((None, error))
+
+    def stop() -> None:
+        nonlocal is_wanted
+        # Once: what is left when a process has ended no longer finds its modules.
+        if is_wanted:
+            is_wanted = False
+            places.put(None)
+            # Waits for the one that is being made: rows are read by one thread at a time.
+            thread.join()
+            atexit.unregister(stop)
+
+    for _ in range(number - 1):
+        places.put(None)
+    # Ended by us, before threads that compiled code runs in are cut off in the midst of it.
+    thread = threading.Thread(target=make, name="feed", daemon=True)
+    thread.start()
+    atexit.register(stop)
     try:
-        ready = deque(pool.submit(next, items, None) for _ in range(number))
-        while (item := ready.popleft().result()) is not None:
-            ready.append(pool.submit(next, items, None))
+        while True:
+            item, error = made.get()
+            if error is not None:
+                raise error
+            if item is None:
+                return
+            places.put(None)
             yield item
     finally:
-        # Waits for the one that is being made: rows are read by one thread at a time.
-        pool.shutdown(cancel_futures=True)
+        stop()
 
 
 def _worker() -> tuple[int, int]:

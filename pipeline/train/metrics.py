@@ -5,15 +5,18 @@ that goes on from a checkpoint takes away what was written after it, so that no 
 """
 
 import json
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
 from torch.utils.tensorboard import SummaryWriter
 
-from pipeline.files import writing
+from pipeline.files import publish, writing
 
 METRICS = "metrics.jsonl"
 _EVENTS = "tensorboard"
+# That of checkpoints, which is cleared of what a killed run has left.
+_SCRATCH = ".scratch"
 
 
 class Metrics:
@@ -27,32 +30,43 @@ class Metrics:
         path = out / METRICS
         with writing(path):
             out.mkdir(parents=True, exist_ok=True)
-            kept = _lines_until(path, num_steps)
-            path.write_text("".join(kept))
+            _keep_until(path, num_steps)
+            # Steps after that are taken out of its curves too.
+            self._board: Any = SummaryWriter(str(out / _EVENTS), purge_step=num_steps + 1)
             self._file = path.open("a")
         self._path = path
-        # Steps after that are taken out of its curves too.
-        self._board: Any = SummaryWriter(str(out / _EVENTS), purge_step=num_steps + 1)
 
     def add(self, kind: str, num_steps: int, facts: dict[str, Any]) -> None:
-        """Write the facts of a step or an evaluation, after `num_steps` steps."""
+        """Write the facts of a step or an evaluation, after `num_steps` steps.
+
+        Raises: OutputError when they cannot be written.
+        """
         with writing(self._path):
             self._file.write(json.dumps({"kind": kind, "step": num_steps, **facts}) + "\n")
             self._file.flush()
-        for name, value in facts.items():
-            if isinstance(value, int | float):
-                self._board.add_scalar(f"{kind}/{name}", value, num_steps)
+            for name, value in facts.items():
+                if isinstance(value, int | float):
+                    self._board.add_scalar(f"{kind}/{name}", value, num_steps)
 
     def close(self) -> None:
-        """Close the files."""
-        self._file.close()
-        self._board.close()
+        """Close the files. Raises: OutputError when what is left cannot be written."""
+        with writing(self._path), closing(self._board):
+            self._file.close()
+
+
+def _keep_until(path: Path, num_steps: int) -> None:
+    """Take the lines of later steps out of a file; killed, it is as it was or as it is to be."""
+    if not path.exists():
+        return
+    scratch = path.parent / _SCRATCH
+    with publish(path, scratch) as temporary:
+        temporary.write_text("".join(_lines_until(path, num_steps)))
+    with suppress(OSError):
+        scratch.rmdir()
 
 
 def _lines_until(path: Path, num_steps: int) -> list[str]:
     """Return the lines of a file that are of up to so many steps."""
-    if not path.exists():
-        return []
     kept = []
     for line in path.read_text().splitlines(keepends=True):
         try:

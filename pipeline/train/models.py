@@ -29,15 +29,13 @@ from transformers.models.modernbert_decoder.modeling_modernbert_decoder import (
     eager_attention_forward,
 )
 
+from pipeline.feed.masks import IGNORED
 from pipeline.recipe import ModelSpec
 from pipeline.train import attention
 from pipeline.train.loss import vocabulary_loss
 from pipeline.train.weights import fill
 
 Model = ModernBertForMaskedLM | ModernBertDecoderForCausalLM
-
-IGNORED = -100
-"""The label of a position that is not predicted."""
 
 _compiled: WeakSet[Model] = WeakSet()
 
@@ -158,8 +156,10 @@ class FusedAttention(ModernBertDecoderAttention):
         return self.out_drop(self.Wo(out.reshape(*shape, -1))), weights
 
 
-def ready(model: Model, inputs: Mapping[str, Any], device: torch.device) -> dict[str, Any]:
-    """Return the inputs of a micro-batch on a device, with what `loss_of` asks for.
+def ready(
+    model: Model, inputs: Mapping[str, Any], device: torch.device | None = None
+) -> dict[str, Any]:
+    """Return the inputs of a micro-batch with what `loss_of` asks for.
 
     inputs: those of a feed's batch, arrays or tensors. Labels become `positions` int64 [P], where
     something is predicted, and `targets` int64 [P], what. They are found where the labels are: on
@@ -178,14 +178,9 @@ def ready(model: Model, inputs: Mapping[str, Any], device: torch.device) -> dict
     positions = (flat != IGNORED).nonzero().flatten()
     tensors |= {"positions": positions, "targets": flat[positions]}
     others = {name: value for name, value in inputs.items() if isinstance(value, int)}
-    return {**others, **{name: _sent(tensor, device) for name, tensor in tensors.items()}}
-
-
-def _sent(tensor: Tensor, device: torch.device) -> Tensor:
-    if device.type == "cuda" and tensor.device.type == "cpu":
-        # From pinned memory a copy runs beside what the GPU is doing.
-        tensor = tensor.pin_memory()
-    return tensor.to(device, non_blocking=True)
+    if device is not None:
+        tensors = {name: tensor.to(device) for name, tensor in tensors.items()}
+    return {**others, **tensors}
 
 
 def loss_of(model: Model, inputs: Mapping[str, Any]) -> Tensor:

@@ -4,15 +4,21 @@ Enters: what a person asks for. Leaves: the last checkpoint of the phase. All th
 refused before the first step.
 """
 
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
+import torch
 from torch import nn
 
-from pipeline.checkpoint import read_record
+from pipeline.checkpoint import checkpoints_in, find_checkpoint, latest_checkpoint, read_record
 from pipeline.errors import MixtureError, OutputError
 from pipeline.feed import Clm, Mlm, OnDamage, make_feed, open_order, special_ids
+from pipeline.files import writing
 from pipeline.recipe import Recipe
-from pipeline.train import attention, checkpoints
+from pipeline.train import attention
 from pipeline.train.evaluate import open_validation
 from pipeline.train.metrics import Metrics
 from pipeline.train.models import make_model
@@ -20,6 +26,8 @@ from pipeline.train.optimizer import make_optimizer
 from pipeline.train.ranks import Ranks, join_ranks
 from pipeline.train.run import Run, Show
 from pipeline.train.step import make_forward
+
+_LOCK = ".lock"
 
 
 def train(
@@ -30,6 +38,7 @@ def train(
     begin_from: Path | None,
     max_steps: int | None,
     device: str | None,
+    is_deterministic: bool,
     on_damage: OnDamage,
     show: Show,
 ) -> Path | None:
@@ -39,28 +48,24 @@ def train(
 
     data: what `open_order` opens; out: a folder of this phase's own; begin_from: a checkpoint of
     the phase before, or a folder of them; max_steps: where to stop before the phase is over; device
-    as for `join_ranks`.
+    as for `join_ranks`; is_deterministic: whether a GPU is to add up in one order.
 
     Raises: MixtureError, InputError, OutputError, MismatchError or TrainingError.
     """
-    _check_start(recipe, begin_from)
-    with join_ranks(device) as ranks:
+    last = _last_of(out)
+    _check_start(recipe, begin_from, last)
+    with _determined(is_deterministic), join_ranks(device) as ranks:
         run = _open(recipe, data, out, ranks, on_damage)
-        last = checkpoints.latest(out)
         if last is not None:
-            _check_origin(last, begin_from)
             run.resume(last)
         elif begin_from is not None:
-            run.begin(checkpoints.find(begin_from))
-        metrics = Metrics(out, run.clock.num_steps) if ranks.is_first else None
-        try:
+            run.begin(find_checkpoint(begin_from))
+        if not ranks.is_first:
+            run.steps(None, show, max_steps)
+            return None
+        with _hold(out), closing(Metrics(out, run.clock.num_steps)) as metrics:
             run.steps(metrics, show, max_steps)
-        finally:
-            if metrics is not None:
-                metrics.close()
-    if not ranks.is_first:
-        return None
-    saved = checkpoints.latest(out)
+    saved = latest_checkpoint(out)
     if saved is None:
         raise MixtureError(
             f"{recipe.name}: got no step to take, so no checkpoint", "raise --max-steps or tokens"
@@ -68,13 +73,52 @@ def train(
     return saved
 
 
-def _check_start(recipe: Recipe, begin_from: Path | None) -> None:
+@contextmanager
+def _hold(out: Path) -> Iterator[None]:
+    """Keep other runs out of a folder."""
+    with writing(out):
+        out.mkdir(parents=True, exist_ok=True)
+        lock = (out / _LOCK).open("w")
+    with lock:
+        try:
+            # Released by the system when this process ends, however it ends.
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise OutputError(
+                f"{out}: another run is at work in it", "wait for it, or choose another --out"
+            ) from error
+        yield
+
+
+@contextmanager
+def _determined(is_deterministic: bool) -> Iterator[None]:
+    """Let torch take kernels that give the same bits each time, where there are any."""
+    before = torch.are_deterministic_algorithms_enabled()
+    if is_deterministic:
+        # What cuBLAS asks for.
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(True, warn_only=True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before)
+
+
+def _last_of(out: Path) -> Path | None:
+    if out.exists() and not out.is_dir():
+        raise OutputError(f"{out}: got a file, expected a folder", "choose another --out")
+    return latest_checkpoint(out)
+
+
+def _check_start(recipe: Recipe, begin_from: Path | None, last: Path | None) -> None:
     if recipe.start == "fresh" and begin_from is not None:
         raise MixtureError(
             f"--from: got {begin_from}, expected none, since {recipe.name} starts fresh",
             "take the recipe of a later phase",
         )
-    if recipe.start != "fresh" and begin_from is None:
+    if last is not None:
+        _check_origin(last, begin_from)
+    elif recipe.start != "fresh" and begin_from is None:
         raise MixtureError(
             f"{recipe.name}: got no --from, expected the checkpoint that it starts from",
             "name a checkpoint, or the --out of the phase before",
@@ -82,13 +126,12 @@ def _check_start(recipe: Recipe, begin_from: Path | None) -> None:
 
 
 def _check_origin(last: Path, begin_from: Path | None) -> None:
-    """Check that a run that goes on was begun from what is named now, if anything is."""
-    if begin_from is None:
-        return
-    source = checkpoints.find(begin_from)
-    if read_record(last).begun_from != read_record(source).digest:
+    """Check that a run that goes on was begun from what is named, as far as that is still there."""
+    known = [] if begin_from is None else checkpoints_in(begin_from)
+    digests = {read_record(path).digest for path in known}
+    if digests and read_record(last).begun_from not in digests:
         raise OutputError(
-            f"{last}: got a run that was begun from another checkpoint than {source}",
+            f"{last}: got a run that was begun from another checkpoint than {begin_from}",
             "choose another --out, or name the checkpoint that it was begun from",
         )
 
@@ -104,6 +147,12 @@ def _open(recipe: Recipe, data: str, out: Path, ranks: Ranks, on_damage: OnDamag
         )
     mask_prob = recipe.objective.mask_prob
     objective = Clm() if mask_prob is None else Mlm(mask_prob=float(mask_prob), seed=recipe.seed)
+    special = special_ids(order)
+    if recipe.model.vocab_size < special.vocab_size:
+        raise MixtureError(
+            f"{recipe.name}: model.vocab_size: got {recipe.model.vocab_size:,}, expected at least"
+            f" {special.vocab_size:,}, the ids of the tokenizer"
+        )
     feed = make_feed(
         order,
         objective=objective,
@@ -112,7 +161,7 @@ def _open(recipe: Recipe, data: str, out: Path, ranks: Ranks, on_damage: OnDamag
         rank=ranks.rank,
         world_size=ranks.world_size,
         max_seq_len=recipe.max_seq_len,
-        special=special_ids(order),
+        special=special,
         on_damage=on_damage,
         digests=True,
     )

@@ -15,8 +15,8 @@ from typing import Any
 import torch
 from optimi import StableAdamW
 
-from pipeline.checkpoint import Clock, Record, Seen, read_record
-from pipeline.errors import MixtureError, OutputError, TrainingError
+from pipeline.checkpoint import Clock, Record, Seen, latest_checkpoint, read_record
+from pipeline.errors import InputError, MismatchError, MixtureError, OutputError, TrainingError
 from pipeline.feed import Feed, FeedOrder
 from pipeline.ledger import multiset_of, root_of_multiset
 from pipeline.recipe import Recipe, checkpoint_prefix, learning_rate
@@ -58,14 +58,14 @@ class Run:
     """The digest of the checkpoint that the phase began with."""
     clock: Clock = field(default_factory=lambda: Clock(num_steps=0, next_row=0, num_tokens=0))
     """How far the phase has come."""
-    evaluated_at: int | None = None
-    """After how many steps the last evaluation was."""
     since_row: int = 0
     """The row at which the checkpoint before was saved."""
     multiset: int = 0
     """The sum of the digests of the rows so far."""
     tombstones: list[tuple[int, int]] = field(default_factory=list)
     """Ranges of rows that were stood in for, rising."""
+    num_damages_told: int = 0
+    """How many of the feed's damages were told of."""
 
     def resume(self, folder: Path) -> None:
         """Go on from a checkpoint of this run.
@@ -75,11 +75,16 @@ class Run:
         """
         record = read_record(folder)
         if record.recipe["fingerprint"] != self.recipe.fingerprint:
+            told = _differences(record.recipe["declaration"], self.recipe.declaration())
             raise OutputError(
-                f"{folder}: got a checkpoint of another recipe, {record.recipe['name']!r}"
-                f" ({record.recipe['fingerprint'][:12]}), expected one of {self.recipe.name!r}"
-                f" ({self.recipe.fingerprint[:12]})",
-                "choose another --out, or go on with the recipe it was begun with",
+                f"{folder}: got a checkpoint of another recipe than {self.recipe.name}: {told}",
+                "choose another --out, or go on with the recipe that it was begun with",
+            )
+        if record.seen.order != self.feed.order.digest:
+            raise MismatchError(
+                f"{folder}: got a checkpoint of the order {record.seen.order}, and"
+                f" {self.feed.order.where} is the order {self.feed.order.digest}",
+                "name the rows that it was trained on, or choose another --out",
             )
         self.feed.load_state_dict(record.feed)
         checkpoints.load(folder, self.model, self.optimizer)
@@ -93,7 +98,14 @@ class Run:
 
         Raises: InputError for a checkpoint of another shape; MismatchError for a damaged one.
         """
-        kind = read_record(folder).recipe["declaration"]["model"]["kind"]
+        declared = read_record(folder).recipe["declaration"]["model"]
+        ours = self.recipe.declaration()["model"]
+        if told := _differences(_shape(declared), _shape(ours)):
+            raise InputError(
+                f"{folder}: got a model of another shape than that of {self.recipe.name}: {told}",
+                "take the checkpoint of a recipe with the same model",
+            )
+        kind = declared["kind"]
         if self.recipe.start == "continue":
             if kind != self.recipe.model.kind:
                 raise MixtureError(
@@ -114,36 +126,65 @@ class Run:
         Raises: TrainingError when the loss is no number; OutputError when nothing can be saved.
         """
         told = _Telling(metrics, show)
-        recipe, begun_at = self.recipe, self.clock.num_steps
+        told.say("begin", self.clock.num_steps, self._facts())
+        recipe = self.recipe
         with closing(load_batches(self.feed, self.model)) as loaded:
-            while self.clock.num_tokens < recipe.tokens and self.clock.num_steps != max_steps:
+            while not self._is_over(max_steps):
                 before = self.clock
                 facts = self._step(loaded)
-                if facts is None:
-                    told.tell("over", before.num_steps, {"num_tokens": before.num_tokens})
-                    break
+                self._tell_damage(told)
                 told.tell("train", self.clock.num_steps, facts)
-                if _passes(recipe.evaluate_every_tokens, before, self.clock):
+                is_over = self._is_over(max_steps)
+                if is_over or _passes(recipe.evaluate_every_tokens, before, self.clock):
                     self._evaluate(told)
-                if _passes(recipe.save_every_tokens, before, self.clock):
+                # Last, so that a run that goes on from it has nothing of before it to do again.
+                if is_over or _passes(recipe.save_every_tokens, before, self.clock):
                     self._save(told)
-        if self.clock.num_steps not in (begun_at, self.evaluated_at):
-            self._evaluate(told)
-        if self.clock.next_row != self.since_row:
-            self._save(told)
+                if self.clock.next_row >= self.feed.num_rows:
+                    told.say("over", self.clock.num_steps, {"num_tokens": self.clock.num_tokens})
 
-    def _step(self, loaded: Iterator[Loaded]) -> dict[str, Any] | None:
-        """Take one step; None when the order is over."""
+    def _facts(self) -> dict[str, Any]:
+        is_evaluated_here = self.validation is not None and is_evaluated(self.recipe)
+        return {
+            "recipe": self.recipe.name,
+            "kind": self.recipe.model.kind,
+            "num_parameters": sum(one.numel() for one in self.model.parameters()),
+            "device": str(self.ranks.device),
+            "world_size": self.ranks.world_size,
+            "num_rows": self.feed.num_rows,
+            "next_row": self.clock.next_row,
+            "num_validation_rows": self.validation.rows.num_rows
+            if self.validation is not None and is_evaluated_here
+            else 0,
+        }
+
+    def _tell_damage(self, told: "_Telling") -> None:
+        """Tell once of rows that this rank could not read; it may be ahead of the step."""
+        for damage in self.feed.damages[self.num_damages_told :]:
+            facts = {"rows": [damage.start, damage.stop], "why": damage.why}
+            told.say("damage", self.clock.num_steps, facts)
+        self.num_damages_told = len(self.feed.damages)
+
+    def _is_over(self, max_steps: int | None) -> bool:
+        clock = self.clock
+        is_enough = max_steps is not None and clock.num_steps >= max_steps
+        is_done = clock.num_tokens >= self.recipe.tokens
+        return is_enough or is_done or clock.next_row >= self.feed.num_rows
+
+    def _step(self, loaded: Iterator[Loaded]) -> dict[str, Any]:
+        """Take one step, and return what there is to tell of it."""
         began = perf_counter()
         taking = _Taking(loaded)
-        batches = taking.step()
-        if batches is None:
-            return None
         recipe, start_row = self.recipe, self.clock.next_row
         rate = self._rate()
         try:
             totals = take_step(
-                self.forward, self.optimizer, batches, rate=rate, seed=recipe.seed, ranks=self.ranks
+                self.forward,
+                self.optimizer,
+                taking.step(),
+                rate=rate,
+                seed=recipe.seed,
+                ranks=self.ranks,
             )
         except FloatingPointError as error:
             raise self._astray(taking.last, str(error)) from error
@@ -153,15 +194,17 @@ class Run:
             next_row=next_row,
             num_tokens=self.clock.num_tokens + totals.num_tokens,
         )
-        step_sum = self._account(taking)
+        step_sum, num_missing = self._account(taking)
         seconds = perf_counter() - began
         return {
             "loss": totals.loss,
+            "gradient_norm": totals.gradient_norm,
             "learning_rate": rate,
             "rows": [start_row, next_row],
             "rows_multiset": root_of_multiset(step_sum),
             "num_tokens": totals.num_tokens,
             "num_labels": totals.num_labels,
+            "num_tombstones": num_missing,
             "tokens_seen": self.clock.num_tokens,
             "tokens_per_second": totals.num_tokens / seconds,
             "waiting": taking.waited / seconds,
@@ -172,18 +215,22 @@ class Run:
         peak = recipe.optimizer.peak_rate
         return learning_rate(recipe.learning_rate, peak, self.clock.num_tokens, recipe.tokens)
 
-    def _astray(self, last: Loaded, loss: str) -> TrainingError:
+    def _astray(self, last: Loaded, what: str) -> TrainingError:
         start, stop = self.clock.next_row, last.next_row
-        kept = checkpoints.latest(self.out)
-        stays = "no checkpoint was saved yet" if kept is None else f"{kept} stays as it was"
         return TrainingError(
-            f"step {self.clock.num_steps + 1}, rows {start}:{stop}: got a loss of {loss}, expected"
-            " a number",
-            f"{stays}; look at the rows (`ettin-data trace`), or lower the learning rate",
+            f"step {self.clock.num_steps + 1}, rows {start}:{stop}: got {what}, expected a number",
+            f"{self._stays()}; look at the rows (`ettin-data trace`), or lower the learning rate",
         )
 
-    def _account(self, taking: "_Taking") -> int:
-        """Note the rows of a step over all ranks, and return the sum of their digests."""
+    def _stays(self) -> str:
+        kept = latest_checkpoint(self.out)
+        return "no checkpoint was saved yet" if kept is None else f"{kept} stays as it was"
+
+    def _account(self, taking: "_Taking") -> tuple[int, int]:
+        """Note the rows of a step over all ranks.
+
+        Returns the sum of their digests, and how many of them could not be read.
+        """
         mine = sum(multiset_of(one) for one in taking.digests)
         limbs = [mine >> (32 * i) & 0xFFFFFFFF for i in range(9)]
         missing = [row for one in taking.tombstones for row in one.tolist()]
@@ -194,12 +241,11 @@ class Run:
         if num_missing:
             for row in sorted(self.ranks.join(missing)):
                 _add_row(self.tombstones, row)
-        return step_sum
+        return step_sum, num_missing
 
     def _evaluate(self, told: "_Telling") -> None:
         if self.validation is None or not is_evaluated(self.recipe):
             return
-        self.evaluated_at = self.clock.num_steps
         found = evaluate(
             self.model, self.forward, self.validation, self.recipe, self.feed.special, self.ranks
         )
@@ -246,24 +292,17 @@ class _Taking:
         self.digests: list[Any] = []
         self.tombstones: list[Any] = []
 
-    def step(self) -> Iterator[Loaded] | None:
-        """Return the micro-batches of a step; None when there are no more."""
-        first = self._next()
-        return None if first is None else self._from(first)
-
-    def _from(self, batch: Loaded | None) -> Iterator[Loaded]:
-        while batch is not None:
-            self.last = batch
+    def step(self) -> Iterator[Loaded]:
+        """Yield the micro-batches of a step."""
+        is_last = False
+        while not is_last:
+            began = perf_counter()
+            self.last = batch = next(self._loaded)
+            self.waited += perf_counter() - began
             self.tombstones.append(batch.tombstones)
             self.digests.append(batch.digests)
+            is_last = batch.ends_step
             yield batch
-            batch = None if batch.ends_step else self._next()
-
-    def _next(self) -> Loaded | None:
-        began = perf_counter()
-        batch = next(self._loaded, None)
-        self.waited += perf_counter() - began
-        return batch
 
 
 class _Telling:
@@ -277,6 +316,30 @@ class _Telling:
         if self._metrics is not None:
             self._metrics.add(kind, num_steps, facts)
             self._show(kind, num_steps, facts)
+
+    def say(self, kind: str, num_steps: int, facts: dict[str, Any]) -> None:
+        """Tell only who watches: what is no matter of a curve, or comes again when going on."""
+        if self._metrics is not None:
+            self._show(kind, num_steps, facts)
+
+
+def _shape(model: dict[str, Any]) -> dict[str, Any]:
+    """Return what the weights' shapes follow from, of a declaration of a model."""
+    names = ("num_layers", "hidden_size", "intermediate_size", "num_heads", "vocab_size")
+    return {name: model[name] for name in names}
+
+
+def _differences(before: dict[str, Any], now: dict[str, Any], where: str = "") -> str:
+    """Return in words which values differ between two declarations."""
+    told = []
+    for name in sorted(before.keys() | now.keys()):
+        old, new = before.get(name), now.get(name)
+        if isinstance(old, dict) and isinstance(new, dict):
+            inner = _differences(old, new, f"{where}{name}.")
+            told += [inner] if inner else []
+        elif old != new:
+            told.append(f"{where}{name} {old}, here {new}")
+    return "; ".join(told)
 
 
 def _passes(every_tokens: int | None, before: Clock, after: Clock) -> bool:

@@ -5,6 +5,7 @@ saw. The loss is the mean over every label of the step, on all ranks: neither wo
 micro-batches weigh it, but for rounding.
 """
 
+import math
 from collections.abc import Generator, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
@@ -46,8 +47,10 @@ class SumOfLosses(nn.Module):
 class Totals:
     """What one step came to, over all ranks."""
 
-    loss: float
-    """Mean cross-entropy over the labels, in nats."""
+    loss: float | None
+    """Mean cross-entropy over the labels, in nats; None where there is none."""
+    gradient_norm: float
+    """Length of the gradient of that loss."""
     num_labels: int
     """Positions that were predicted."""
     num_tokens: int
@@ -83,32 +86,39 @@ def take_step(
 ) -> Totals:
     """Take one step with a learning rate; `batches` are those of this rank, in order.
 
-    seed: of the dropout, whose numbers follow from it and from the rows of each micro-batch.
+    seed: of the dropout, whose numbers follow from it and from the rows of each micro-batch. A step
+    of which nothing is to be predicted changes nothing.
 
-    Raises: FloatingPointError when the loss is no number; the weights are then as they were.
+    Raises: FloatingPointError when the loss or its gradient is no number; the weights are then as
+    they were.
     """
     set_rate(optimizer, rate)
     optimizer.zero_grad(set_to_none=True)
     totals = torch.zeros(3, dtype=torch.float64, device=ranks.device)
     for batch in batches:
         torch.manual_seed(_dropout_key(seed, batch, ranks.rank))
-        with _syncing(forward, batch.ends_step):
+        with _syncing(forward, is_last=batch.ends_step):
             loss = forward(batch.inputs)
             loss.backward()
         totals[0] += loss.detach()
         totals[1] += batch.num_labels
         totals[2] += batch.num_tokens
     loss_sum, num_labels, num_tokens = ranks.sum(totals).tolist()
-    mean = loss_sum / max(num_labels, 1)
-    if not mean - mean == 0:  # Neither a NaN nor an infinity.
-        raise FloatingPointError(f"{mean}")
-    # Gradients of a sum over labels, which several ranks have averaged.
-    gradients = [
-        p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None
-    ]
-    torch._foreach_mul_(gradients, ranks.world_size / max(num_labels, 1))
+    counts = {"num_labels": int(num_labels), "num_tokens": int(num_tokens)}
+    if not num_labels:
+        return Totals(loss=None, gradient_norm=0.0, **counts)
+    loss = loss_sum / num_labels
+    parameters = (one for group in optimizer.param_groups for one in group["params"])
+    gradients = [one.grad for one in parameters if one.grad is not None]
+    # Those of a sum over labels, of which the ranks were given the mean.
+    torch._foreach_mul_(gradients, ranks.world_size / num_labels)
+    norm = float(nn.utils.get_total_norm(gradients))
+    if not math.isfinite(loss):
+        raise FloatingPointError(f"a loss of {loss}")
+    if not math.isfinite(norm):
+        raise FloatingPointError(f"a gradient of length {norm}")
     optimizer.step()
-    return Totals(loss=mean, num_labels=int(num_labels), num_tokens=int(num_tokens))
+    return Totals(loss=loss, gradient_norm=norm, **counts)
 
 
 def _dropout_key(seed: int, batch: Loaded, rank: int) -> int:
@@ -117,9 +127,9 @@ def _dropout_key(seed: int, batch: Loaded, rank: int) -> int:
     return seeds.key(seed, "dropout", str(batch.step), str(first)) >> 1
 
 
-def _syncing(forward: Forward, syncs: bool) -> AbstractContextManager[None]:
+def _syncing(forward: Forward, *, is_last: bool) -> AbstractContextManager[None]:
     """Add up gradients over ranks in a step's last backward pass alone."""
-    if isinstance(forward, DistributedDataParallel) and not syncs:
+    if isinstance(forward, DistributedDataParallel) and not is_last:
         no_sync: AbstractContextManager[None] = forward.no_sync()
         return no_sync
     return nullcontext()

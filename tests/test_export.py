@@ -2,6 +2,7 @@
 
 import ast
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,12 @@ import torch
 from models_made import flat, made_up_rows, tiny
 from transformers import AutoModelForCausalLM, AutoModelForMaskedLM, AutoTokenizer
 
-from pipeline.errors import OutputError
-from pipeline.recipe import ModelKind
+from pipeline.checkpoint import Clock, Record, Seen, write_record
+from pipeline.errors import InputError, OutputError
+from pipeline.recipe import ModelKind, load_recipe
 from pipeline.tokenizer.load import read_json
 from pipeline.train.convert import to_hub
-from pipeline.train.export import PROVENANCE, example, export_model
+from pipeline.train.export import PROVENANCE, example, export, export_model
 from pipeline.train.models import logits_of, make_model
 
 KINDS: tuple[ModelKind, ...] = ("encoder", "decoder")
@@ -86,6 +88,8 @@ def test_the_loaded_tokenizer_gives_the_ids_that_the_rows_were_made_of(exported:
         assert ids == plain.encode(text).ids
         if "[MASK]" not in text:
             assert loaded.decode(ids, skip_special_tokens=True) == text
+    # True is warned about at each text.
+    assert loaded.clean_up_tokenization_spaces is False
     special = (loaded.cls_token_id, loaded.sep_token_id, loaded.pad_token_id, loaded.mask_token_id)
     assert special == (50_281, 50_282, 50_283, 50_284)
     assert (out / "tokenizer.json").read_bytes() == TOKENIZER
@@ -124,6 +128,7 @@ def test_the_card_and_the_provenance_say_where_it_came_from(exported: Any) -> No
     assert f"pipeline_tag: {'fill-mask' if kind == 'encoder' else 'text-generation'}\n" in card
     assert f"| order | `{'ab' * 32}` |\n| rows | `[0, 48]` |" in card
     assert "| num tokens | 12,345 |" in card
+    assert f"\nA ModernBERT {kind} of 4 layers and width 64.\n" in card
     provenance = json.loads((out / PROVENANCE).read_bytes())
     assert provenance == {"format": "ettin-export-v1", **ABOUT}
 
@@ -133,6 +138,7 @@ def test_an_export_replaces_an_earlier_one_and_nothing_else(tmp_path: Path) -> N
     model = make_model(spec, seed=5)
     out = tmp_path / "out"
     export_model(model, spec, TOKENIZER, out, ABOUT)
+    assert "\nA ModernBERT encoder of 1 layer and width 64.\n" in (out / "README.md").read_text()
     export_model(model, spec, TOKENIZER, out, {**ABOUT, "checkpoint": "step4"})
     assert json.loads((out / PROVENANCE).read_bytes())["checkpoint"] == "step4"
     (out / PROVENANCE).unlink()
@@ -143,3 +149,29 @@ def test_an_export_replaces_an_earlier_one_and_nothing_else(tmp_path: Path) -> N
     with pytest.raises(OutputError, match="holds something else"):
         export_model(model, spec, TOKENIZER, tmp_path / "file", ABOUT)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "out"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("num_experts", 8), ("num_layers", None), ("dropout", "a tenth"), ("dropout", None)],
+)
+def test_a_checkpoint_of_another_version_is_told(tmp_path: Path, name: str, value: object) -> None:
+    declaration = load_recipe("sample-encoder-pretraining").declaration()
+    model = {**declaration["model"], name: value}
+    if value is None:
+        del model[name]
+    record = Record(
+        name="step3",
+        recipe={"name": "r", "fingerprint": "", "declaration": {**declaration, "model": model}},
+        clock=Clock(num_steps=3, next_row=48, num_tokens=9),
+        feed={},
+        seen=Seen(order="", since_row=0, multiset_root="", tombstones=()),
+        begun_from=None,
+        code={"ettin-data": "9.9"},
+        files={},
+    )
+    write_record(tmp_path, record)
+    told = "got a model declared as another version does .*, expected kind, num_layers, .*9.9"
+    with pytest.raises(InputError, match=re.compile(told, re.DOTALL)):
+        export(tmp_path, tmp_path / "out")
+    assert not (tmp_path / "out").exists()

@@ -4,14 +4,19 @@ import json
 import lzma
 import re
 import shutil
+import socket
 from importlib.resources import files
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+import source_server
+from test_ordered import write_phase
 
 from pipeline import cli
+from pipeline.feed import Clm, make_feed, open_order
 
 
 def call(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> tuple[int, str, str]:
@@ -127,15 +132,17 @@ def test_damage_is_an_error_or_said_at_the_end(
     [
         (["--world-size", "5"], 2, "world size: got 5, expected one that divides the 16 rows"),
         (["--rank", "1"], 2, "rank: got 1 of world size 1"),
-        (["--steps", "0:2"], 2, "got '0:2', expected steps, which count from 1"),
-        (["--steps", "3:3"], 2, "got '3:3', expected A:B with A below B"),
+        (["--steps", "0:2"], 2, "got '0:2', expected A:B with A below B, as 1:11: steps count"),
+        (["--steps", "3:3"], 2, "got '3:3', expected A:B with A below B, as 1:11: steps count"),
         (["--steps", "x"], 2, "got 'x', expected an integer of at least 1"),
-        (["--steps", "9999"], 1, "--steps 1:10000: "),
+        (["--steps", "9999"], 1, "--steps: got step 9,999, expected one of 1 to "),
+        (["--phase", "none"], 1, "got phase 'none', expected 'checkpoint'"),
         (["--mask-prob", "0.2"], 2, "--mask-prob, --seed: got --objective none, expected mlm"),
         (["--objective", "mlm", "--mask-prob", "1.5"], 2, "got '1.5', expected a number above 0"),
         (["--objective", "clm", "--seed", "3"], 2, "--seed: got --objective clm, expected mlm"),
         (["--objective", "clm"], 2, "was written for the view encoder, expected decoder, or"),
         (["--max-seq-len", "9"], 2, " ids, expected at most 9"),
+        (["--max-seq-len", "9"], 2, "hint: raise max_seq_len (--max-seq-len), or feed it with an"),
         (["--global-batch", "100000"], 2, "expected at least the 100,000 of a step"),
     ],
 )
@@ -159,6 +166,7 @@ def test_an_order_of_another_tokenizer_is_fed_with_it_alone(
     code, _, err = call(capsys, finished, "--tokenizer", tmp_path / "tokenizer.json")
     assert code == 1
     assert "got ids of the tokenizer " in err
+    assert "hint: feed it with the tokenizer.json that made them: --tokenizer FILE" in err
 
 
 def test_the_example_of_the_page_runs(finished: Path) -> None:
@@ -168,6 +176,92 @@ def test_the_example_of_the_page_runs(finished: Path) -> None:
     exec(example.replace("sample-out", str(finished)), told)
     assert told["state"]["row"] == 16
     assert told["batch"].rows.tolist() == [8, 10, 12, 14]
+
+
+def test_the_bench_times_an_order_that_was_opened_anew(
+    finished: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with source_server.serve({"org/order": finished}) as server:
+        monkeypatch.setenv("HF_ENDPOINT", server.endpoint)
+        shown(capsys, "hf://datasets/org/order", "--steps", "1")
+        once = len(server.log("manifest.json"))
+        shown(capsys, "hf://datasets/org/order", "--bench", "--steps", "1")
+        assert len(server.log("manifest.json")) == 3 * once > 0
+
+
+def test_a_phase_is_chosen_of_an_order_that_has_several(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    expected = write_phase(tmp_path, 1)
+    write_phase(tmp_path, 2, phase="decay")
+    code, _, err = call(capsys, tmp_path, "--global-batch", "4")
+    assert code == 2
+    assert "hint: choose one with phase (--phase), or name the folder of a window" in err
+    found = shown(capsys, tmp_path, "--global-batch", "4", "--phase", "checkpoint")
+    assert found[0]["begins"] == [id_ for row in expected for id_ in row][:8]
+
+
+def test_an_address_that_nothing_reads_is_told_what_does(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    code, _, err = call(capsys, "nosuch://x")
+    assert code == 2
+    assert "hint: write a path, or an address that begins with hf:, https:, s3: or gs:" in err
+
+
+def test_the_loop_of_the_page_learns_from_the_mean_over_the_labels_of_a_step(
+    finished: Path, tmp_path: Path
+) -> None:
+    torch = pytest.importorskip("torch", reason="the loop is one of torch")
+    transformers = pytest.importorskip("transformers", reason="the loop has a model of it")
+    page = (Path(__file__).parents[1] / "docs" / "feed.md").read_text()
+    (loop,) = [one for one in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "loss" in one]
+    folder = tmp_path / "order"
+    shutil.copytree(finished / "order", folder)
+    changes = {
+        '"cuda"': '"cpu"', 'open_order("out")': f"open_order({str(folder)!r})",
+        "micro_batch_rows=16": "micro_batch_rows=3, global_batch_rows=16, max_seq_len=128",
+        "loader.load_state_dict(saved)": "",
+    }  # fmt: skip
+    for old, new in changes.items():
+        assert old in loop
+        loop = loop.replace(old, new)
+    torch.manual_seed(1)
+    small = {"hidden_size": 32, "intermediate_size": 32, "num_attention_heads": 2}
+    config = transformers.ModernBertDecoderConfig(**small, num_hidden_layers=2, vocab_size=50368)
+    model = transformers.ModernBertDecoderForCausalLM(config)
+    told: dict[str, Any] = {"rank": 0, "world_size": 1, "model": model}
+
+    class Stopped(Exception):
+        pass
+
+    class Optimizer:
+        def step(self) -> None:
+            told["found"] = {name: one.grad.clone() for name, one in model.named_parameters()}
+            raise Stopped
+
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        place = f"tcp://127.0.0.1:{free.getsockname()[1]}"
+    torch.distributed.init_process_group("gloo", init_method=place, rank=0, world_size=1)
+    try:
+        with pytest.raises(Stopped):
+            exec(loop, {**told, "optimizer": Optimizer()})
+    finally:
+        torch.distributed.destroy_process_group()
+    # Each row by itself, and the mean over all of their labels.
+    model.zero_grad()
+    num_labels = 0
+    one_by_one = make_feed(
+        open_order(folder), objective=Clm(), micro_batch_rows=1, global_batch_rows=16,
+        max_seq_len=128, form="padded",
+    )  # fmt: skip
+    for batch in islice(one_by_one, 16):
+        inputs = {name: torch.from_numpy(value) for name, value in batch.inputs.items()}
+        (model(**inputs, use_cache=False).loss * batch.num_labels).backward()
+        num_labels += batch.num_labels
+    for name, one in model.named_parameters():
+        torch.testing.assert_close(told["found"][name], one.grad / num_labels, rtol=1e-3, atol=1e-6)
 
 
 def test_nothing_there_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import MixtureError
-from pipeline.shipped import mixture_path
+from pipeline.shipped import mixture_path, recipe_path
 from pipeline.version import VERSION
 
 
@@ -23,6 +23,18 @@ def test_a_name_that_does_not_ship_lists_those_that_do() -> None:
     known = r'"simple": got neither a file nor .*: custom-example, .*, sample'
     with pytest.raises(MixtureError, match=known):
         mixture_path("simple")
+
+
+def test_of_many_names_those_nearest_are_told() -> None:
+    meant = '; did you mean "ettin-17m-encoder-pretraining"?'
+    with pytest.raises(MixtureError) as caught:
+        recipe_path("ettin-17m-encoder-pretrainig")
+    told = caught.value.message.removesuffix(meant)
+    assert told != caught.value.message
+    assert ": ettin-17m-encoder-pretraining, ettin-17m-decoder-pretraining, " in told
+    assert told.endswith(" and 52 more")
+    with pytest.raises(MixtureError, match=r": (\S+, ){3}\S+ and 52 more\n"):
+        recipe_path("unlike")
 
 
 def test_the_distribution_has_the_version_of_the_code() -> None:

@@ -200,7 +200,7 @@ def test_a_compiled_model_gives_the_same_losses_and_gradients(kind: ModelKind) -
     sizes = ((90, 70), (130, 20, 7), (80, 85))
     num_graphs = []
     for batch in (flat(made_up_rows(4, size), kind) for size in sizes):
-        inputs = ready(model, batch, torch.device("cpu"))
+        inputs = ready(model, batch)
         expected, loss = loss_of(plain, inputs), loss_of(model, inputs)
         torch.testing.assert_close(loss, expected, rtol=1e-5, atol=0)
         expected.backward()

@@ -2,6 +2,9 @@
 
 import json
 import multiprocessing
+import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -231,3 +234,49 @@ def test_workers_are_gone_when_the_iteration_is(order: Path) -> None:
         assert len(multiprocessing.active_children()) == 2
         break
     assert multiprocessing.active_children() == []
+
+
+# What a module of the library holds is let go of late, when others are cleared already.
+HALF_READ = """
+import json
+import sys
+from pathlib import Path
+
+from adapters.numbered import feed_of
+from pipeline.train.loader import FeedLoader
+
+json.batches = iter(FeedLoader(feed_of(Path(sys.argv[1]))))
+print(next(json.batches).rows.tolist())
+"""
+
+
+def test_a_program_may_end_in_the_midst_of_an_iteration(order: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", HALF_READ, order],
+        cwd=Path(__file__).parent,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "[0, 1]\n", "")
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_inputs_are_prepared_where_micro_batches_are(order: Path, num_workers: int) -> None:
+    def prepare(inputs: dict[str, Any]) -> dict[str, Any]:
+        assert inputs["labels"].device.type == "cpu"
+        here = threading.current_thread() is threading.main_thread() and os.getpid() == ours
+        return {"labels": inputs["labels"] + 1, "is_in_the_loop": here}
+
+    ours = os.getpid()
+    plain = list(FeedLoader(feed_of(order)))
+    loader = FeedLoader(feed_of(order), num_workers, device="meta", prepare=prepare)
+    batches = iter(loader)
+    first = next(batches)
+    assert first.inputs.keys() == {"labels", "is_in_the_loop"}
+    assert first.inputs["is_in_the_loop"] is False
+    assert first.inputs["labels"].device.type == "meta"
+    assert (first.rows.tolist(), first.num_labels) == ([0, 1], plain[0].num_labels)
+    found = FeedLoader(feed_of(order), num_workers, prepare=prepare)
+    for one, other in zip(found, plain, strict=True):
+        assert torch.equal(one.inputs["labels"], other.inputs["labels"] + 1)

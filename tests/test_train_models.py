@@ -134,7 +134,7 @@ def test_a_model_is_told_what_its_recipe_says(kind: ModelKind) -> None:
 @both_kinds
 def test_dropout_acts_in_training_alone(kind: ModelKind) -> None:
     model = make_model(tiny(kind, dropout=Fraction(1, 2)), seed=5)
-    inputs = ready(model, flat(made_up_rows(1, (20,)), kind), torch.device("cpu"))
+    inputs = ready(model, flat(made_up_rows(1, (20,)), kind))
     with torch.no_grad():
         assert model.train() is model
         torch.manual_seed(0)
@@ -176,7 +176,7 @@ def test_only_positions_with_labels_reach_the_vocabulary(kind: ModelKind) -> Non
     model = make_model(tiny(kind), seed=5)
     rows = made_up_rows(2, (10, 7))
     inputs = flat(rows, kind)
-    given = ready(model, inputs, torch.device("cpu"))
+    given = ready(model, inputs)
     if kind == "encoder":
         assert given["positions"].tolist() == [1, 4, 7, 11, 14]
     else:
@@ -186,7 +186,7 @@ def test_only_positions_with_labels_reach_the_vocabulary(kind: ModelKind) -> Non
         assert torch.equal(given["targets"], following)
     assert len(given["targets"]) == (inputs["labels"] != -100).sum()
     arrays = {k: v.numpy() if isinstance(v, Tensor) else v for k, v in inputs.items()}
-    assert loss_of(model, ready(model, arrays, torch.device("cpu"))) == loss_of(model, given)
+    assert loss_of(model, ready(model, arrays)) == loss_of(model, given)
 
 
 @both_kinds

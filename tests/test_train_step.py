@@ -1,13 +1,17 @@
 """A step of several ranks and many micro-batches is the step of one rank, gradient by gradient."""
 
+import math
 import os
 import subprocess
 import sys
+from contextlib import closing
+from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import pytest
-from adapters.numbered import write_order
+from adapters.numbered import feed_of, write_order
 
 torch = pytest.importorskip("torch", reason="the extra `train` is not installed")
 
@@ -70,3 +74,34 @@ def test_gradients_are_those_of_the_mean_over_labels(steps: Any) -> None:
 def test_ranks_add_up_once_a_step(steps: Any) -> None:
     for rank in steps[1]:
         assert {case["sums"] for case in rank.values()} == {1}
+
+
+@pytest.mark.parametrize("what", ["a loss of nan", "a gradient of length inf"])
+def test_what_is_no_number_changes_no_weight(what: str, tmp_path: Path) -> None:
+    from models_made import tiny
+
+    from pipeline.feed import Mlm
+    from pipeline.recipe import load_recipe
+    from pipeline.train.models import make_model
+    from pipeline.train.optimizer import make_optimizer
+    from pipeline.train.ranks import join_ranks
+    from pipeline.train.step import load_batches, make_forward, take_step
+
+    order = write_order(tmp_path)
+    recipe = load_recipe("sample-encoder-pretraining")
+    shape = {"num_layers": 1, "hidden_size": 16, "intermediate_size": 16, "num_heads": 1}
+    spec = tiny("encoder", max_positions=1024, **shape)
+    model = make_model(spec, seed=5)
+    if what.endswith("nan"):
+        torch.nn.init.constant_(model.head.norm.weight, math.nan)
+    else:
+        model.decoder.bias.register_hook(lambda gradient: gradient * math.inf)
+    before = [one.detach().clone() for one in model.parameters()]
+    with join_ranks("cpu") as ranks:
+        forward = make_forward(model, replace(recipe, model=spec, compile=False), ranks)
+        batches = load_batches(feed_of(order, Mlm(mask_prob=0.3, seed=7)), model)
+        optimizer = make_optimizer(model, recipe.optimizer)
+        with closing(batches), pytest.raises(FloatingPointError, match=what):
+            take_step(forward, optimizer, islice(batches, 1), rate=1.0, seed=1, ranks=ranks)
+    for weights, were in zip(model.parameters(), before, strict=True):
+        assert torch.equal(weights.nan_to_num(7), were.nan_to_num(7))

@@ -85,6 +85,7 @@ def add_commands(commands: Commands) -> None:
         metavar="FILE",
         help="the tokenizer.json of the order's ids (default: that of the suite)",
     )
+    feed.add_argument("--phase", metavar="NAME", help="which phase, where an order has several")
     feed.add_argument(
         "--on-damage",
         choices=("stop", "tombstone"),
@@ -95,13 +96,20 @@ def add_commands(commands: Commands) -> None:
 
 
 def _feed(parsed: argparse.Namespace) -> int:
+    if parsed.bench:
+        _bench(parsed)
+    else:
+        _show(parsed, _open(parsed))
+    return 0
+
+
+def _open(parsed: argparse.Namespace) -> "Feed":
     from pipeline.feed import make_feed, open_order, special_ids
 
     objective = _objective(parsed)
     default = _BENCH_MICRO_BATCH_ROWS if parsed.bench else _MICRO_BATCH_ROWS
-    began = time.perf_counter()
-    order = open_order(parsed.where)
-    feed = make_feed(
+    order = open_order(parsed.where, phase=parsed.phase)
+    return make_feed(
         order,
         objective=objective,
         global_batch_rows=parsed.global_batch,
@@ -113,11 +121,6 @@ def _feed(parsed: argparse.Namespace) -> int:
         special=special_ids(order, parsed.tokenizer),
         on_damage=parsed.on_damage,
     )
-    if parsed.bench:
-        _bench(parsed, feed, time.perf_counter() - began)
-    else:
-        _show(parsed, feed)
-    return 0
 
 
 def _objective(parsed: argparse.Namespace) -> "Objective | None":
@@ -136,8 +139,9 @@ def _asked(feed: "Feed", steps: tuple[int, int]) -> Iterator["Batch"]:
     start, stop = steps
     if stop - 1 > feed.num_steps:
         raise NotThereError(
-            f"--steps {start}:{stop}: {feed.order.where} has steps 1 to {feed.num_steps:,}",
-            "steps count from 1, and the second number is one past the last",
+            f"--steps: got step {stop - 1:,}, expected one of 1 to {feed.num_steps:,}, which"
+            f" {feed.order.where} has",
+            "steps count from 1; of A:B the last is the one before B",
         )
     feed.seek_step(start - 1)
     for batch in feed:
@@ -203,11 +207,16 @@ def _input_ids(batch: "Batch") -> "Int64Array":
     return cast("Int64Array", batch.inputs["input_ids"])
 
 
-def _bench(parsed: argparse.Namespace, feed: "Feed", open_seconds: float) -> None:
-    # What is compiled is loaded from disk when it is first called, which is no part of a feed.
-    for _ in islice(feed.batches(), 1):
+def _bench(parsed: argparse.Namespace) -> None:
+    # What is compiled is loaded from disk when it is first called, which is no part of a feed. The
+    # order is opened anew after that, since this one holds what it has read.
+    first = _open(parsed)
+    for _ in islice(_asked(first, parsed.steps or (1, 2)), 1):
         pass
     deadline = _BENCH_SECONDS if parsed.steps is None else float("inf")
+    began = time.perf_counter()
+    feed = _open(parsed)
+    open_seconds = time.perf_counter() - began
     began = time.perf_counter()
     first_batch_seconds = seconds = 0.0
     num_batches = num_rows = num_tokens = 0
@@ -242,9 +251,17 @@ def _bench(parsed: argparse.Namespace, feed: "Feed", open_seconds: float) -> Non
 
 def _steps(text: str) -> tuple[int, int]:
     """Return the steps of `N` or `A:B`, from 1."""
-    start, stop = half_open(text) if ":" in text else (1, positive(text) + 1)
+    if ":" not in text:
+        return 1, positive(text) + 1
+    try:
+        start, stop = half_open(text)
+    except argparse.ArgumentTypeError:
+        start = stop = 0
     if start < 1:
-        raise argparse.ArgumentTypeError(f"got {text!r}, expected steps, which count from 1")
+        raise argparse.ArgumentTypeError(
+            f"got {text!r}, expected A:B with A below B, as 1:11: steps count from 1, and B is not"
+            " one of them"
+        )
     return start, stop
 
 

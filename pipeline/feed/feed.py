@@ -209,7 +209,8 @@ class Feed:
                 f"{self.order.file_of(int(numbers[too_long[0]]))}: row"
                 f" {int(numbers[too_long[0]]):,}: got"
                 f" {int(lengths[too_long[0]]):,} ids, expected at most {self.max_seq_len:,}",
-                "raise max_seq_len, or feed it with an objective, whose view cuts rows",
+                "raise max_seq_len (--max-seq-len), or feed it with an objective (--objective),"
+                " whose view cuts rows",
             )
         return rows, block
 

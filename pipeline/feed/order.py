@@ -235,7 +235,7 @@ def _one_phase(order: PublishedOrder, phase: str | None) -> PublishedOrder:
         raise InputError(
             f"{order.where}: got an order of several phases ({', '.join(order.phases)}), expected"
             " one, since each is a training of its own",
-            "choose one with `phase`, or name the folder of a window",
+            "choose one with phase (--phase), or name the folder of a window",
         )
     return order
 

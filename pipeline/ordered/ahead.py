@@ -1,15 +1,28 @@
 """What will be needed next, made in a thread while what was made before is used.
 
 Enters: a function. Leaves: what it returns, or raises, when that is asked for. Invariant: one
-thread makes one thing; what nobody asks for is discarded, and holds nothing up when a process ends.
+thread makes one thing; what nobody asks for is discarded. When a process ends, what is being made
+is waited for, but not for long: compiled code that outlives the interpreter would end it badly.
 """
 
+import atexit
 import os
 import threading
 from collections.abc import Callable
 from typing import Generic, TypeVar
+from weakref import WeakSet
 
 Made = TypeVar("Made")
+
+# A block is decoded in milliseconds; a server may be slower than anybody waits.
+_MOST_SECONDS = 5.0
+_threads: "WeakSet[threading.Thread]" = WeakSet()
+
+
+@atexit.register
+def _wait() -> None:
+    for thread in list(_threads):
+        thread.join(_MOST_SECONDS)
 
 
 class Ahead(Generic[Made]):
@@ -24,6 +37,7 @@ class Ahead(Generic[Made]):
         self._error: BaseException | None = None
         self._is_wanted = True
         self._thread = threading.Thread(target=self._run, daemon=True)
+        _threads.add(self._thread)
         self._thread.start()
 
     @property

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from pipeline.errors import InputError
+from pipeline.errors import InputError, MixtureError
 from pipeline.layout import MANIFEST
 from pipeline.remote import (
     Client,
@@ -96,9 +96,16 @@ def open_remote(where: str) -> RemoteFolder:
     where = where.rstrip("/")
     if urlsplit(where).scheme in _WEB:
         return _open_web(where)
-    files = list_store(where)
+    try:
+        files = list_store(where)
+    except MixtureError as error:
+        if isinstance(error.__cause__, ValueError):
+            error.hint = "write a path, or an address that begins with hf:, https:, s3: or gs:"
+        raise
     if not files:
-        raise InputError(f"{where}: got nothing there, expected an order or a pool", "check it")
+        raise InputError(
+            f"{where}: got nothing there, expected an order or a pool", "check the address"
+        )
     return RemoteFolder(
         where=where.rpartition("/")[0] if where.endswith(".parquet") else where,
         num_bytes={path: file.num_bytes for path, file in files.items()},

@@ -156,9 +156,7 @@ class FusedAttention(ModernBertDecoderAttention):
         return self.out_drop(self.Wo(out.reshape(*shape, -1))), weights
 
 
-def ready(
-    model: Model, inputs: Mapping[str, Any], device: torch.device | None = None
-) -> dict[str, Any]:
+def ready(model: Model, inputs: Mapping[str, Any]) -> dict[str, Any]:
     """Return the inputs of a micro-batch with what `loss_of` asks for.
 
     inputs: those of a feed's batch, arrays or tensors. Labels become `positions` int64 [P], where
@@ -178,8 +176,6 @@ def ready(
     positions = (flat != IGNORED).nonzero().flatten()
     tensors |= {"positions": positions, "targets": flat[positions]}
     others = {name: value for name, value in inputs.items() if isinstance(value, int)}
-    if device is not None:
-        tensors = {name: tensor.to(device) for name, tensor in tensors.items()}
     return {**others, **tensors}
 
 
@@ -191,7 +187,10 @@ def loss_of(model: Model, inputs: Mapping[str, Any]) -> Tensor:
     the loss that `transformers` computes.
     """
     if "positions" not in inputs:
-        inputs = ready(model, inputs, model.device)
+        inputs = {
+            name: value.to(model.device) if isinstance(value, Tensor) else value
+            for name, value in ready(model, inputs).items()
+        }
     predicting = _hidden(model, inputs).flatten(0, 1).index_select(0, inputs["positions"])
     total: Tensor = vocabulary_loss(
         _head(model)(predicting),

@@ -8,7 +8,7 @@ micro-batches weigh it, but for rounding.
 import math
 from collections.abc import Generator, Iterable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -65,14 +65,13 @@ def make_forward(model: Model, recipe: Recipe, ranks: Ranks) -> Forward:
         compile_parts(model)
     if ranks.world_size > 1:
         devices = [ranks.device.index] if ranks.device.type == "cuda" else None
-        forward = DistributedDataParallel(forward, device_ids=devices, broadcast_buffers=False)
+        forward = DistributedDataParallel(forward, device_ids=devices, forward_sync_buffers=False)
     return forward
 
 
 def load_batches(feed: Feed, model: Model) -> Generator[Loaded, None, None]:
     """Yield what is left of a feed, where a model is and as its loss asks for it."""
-    for batch in FeedLoader(feed):
-        yield replace(batch, inputs=ready(model, batch.inputs, model.device))
+    yield from FeedLoader(feed, device=model.device, prepare=lambda inputs: ready(model, inputs))
 
 
 def take_step(

@@ -4,8 +4,7 @@ Enters: a path or an address. Leaves: its rows by number, and the digest that a 
 which is the same wherever the same order lies.
 """
 
-import json
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,13 +14,12 @@ import numpy as np
 from pipeline.digest import fingerprint, sha256_file
 from pipeline.errors import InputError, MismatchError
 from pipeline.feed.rows import CheckedRows, FiledRows, OrderedPool, SequentialRows, ShardRows
+from pipeline.feed.told import Told, read_told
 from pipeline.feed.values import FeedRows, SpecialIds
 from pipeline.layout import MANIFEST, ORDER
-from pipeline.ledger import Ledger
-from pipeline.manifest import FORMAT, Manifest, manifest_bytes
+from pipeline.manifest import Manifest
 from pipeline.ordered import PublishedOrder
 from pipeline.ordered.fetched import open_fetched
-from pipeline.ordered.names import arrange
 from pipeline.ordered.remote import as_path, open_remote
 from pipeline.orders import OrderKey, load, save
 from pipeline.shards.mds import INDEX_NAME
@@ -152,26 +150,13 @@ def special_ids(order: FeedOrder, tokenizer: str | None = None) -> SpecialIds:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class _Told:
-    """What a manifest tells."""
-
-    about: dict[str, Any]
-    """Fields of the order."""
-    ledger: Ledger
-    digests: dict[str, str]
-    """By path below the folder of the order, the sha256 of each file."""
-    num_rows: dict[str, int] | None
-    """By path there, the rows of each parquet file of steps; None where it holds others."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class _Found:
     where: str
     """The path or address, of the Hub with the commit."""
     rows: FiledRows
     identity: dict[str, Any]
     """What tells it from other orders, wherever it lies."""
-    told: _Told | None
+    told: Told | None
     phase: str = ""
     missing: tuple[str, ...] = ()
     """Files of rows that the manifest names, and that are not there."""
@@ -182,7 +167,7 @@ def _open_local(path: Path, phase: str | None) -> _Found:
     if not path.exists():
         raise InputError(f"{path}: got nothing there, expected an order", "check the path")
     manifest = path / MANIFEST
-    told = _read_told(manifest.read_bytes(), str(path)) if manifest.is_file() else None
+    told = read_told(manifest.read_bytes(), str(path)) if manifest.is_file() else None
     base = path / ORDER if told is not None or (path / ORDER).is_dir() else path
     if (base / INDEX_NAME).is_file():
         pool, digest = _open_shards(base)
@@ -201,7 +186,7 @@ def _open_remote(where: str, phase: str | None) -> _Found:
     folder = open_remote(where)
     where = f"{folder.where}/{next(iter(folder.num_bytes))}" if folder.is_file else folder.where
     has_manifest = MANIFEST in folder.num_bytes
-    told = _read_told(folder.read(MANIFEST), where) if has_manifest else None
+    told = read_told(folder.read(MANIFEST), where) if has_manifest else None
     if any(path.startswith(f"{ORDER}/") for path in folder.num_bytes):
         folder = folder.below(ORDER)
     if INDEX_NAME in folder.num_bytes:
@@ -214,7 +199,7 @@ def _open_remote(where: str, phase: str | None) -> _Found:
 
 
 def _published(
-    where: str, order: PublishedOrder, sizes: Mapping[str, int], told: _Told | None
+    where: str, order: PublishedOrder, sizes: Mapping[str, int], told: Told | None
 ) -> _Found:
     expected = {} if told is None or told.num_rows is None else told.num_rows
     there = {file.path for file in order.files}
@@ -245,87 +230,6 @@ def _open_shards(folder: Path) -> tuple[Pool, str]:
     path = folder / INDEX_NAME
     pool = Pool.of(folder, read_index(path))
     return pool, sha256_file(path)
-
-
-def _is_of_build(data: bytes) -> bool:
-    """Tell whether this is a manifest of a build; beside rows may lie one of something else."""
-    try:
-        written = json.loads(data)["format"]
-    except (ValueError, TypeError, KeyError):
-        return True  # A damaged one must not pass for none.
-    return bool(written == FORMAT)
-
-
-def _read_told(data: bytes, where: str) -> _Told | None:
-    """Return what a manifest of a build tells; None for one of something else.
-
-    Raises: MismatchError for one that is damaged, or lacks what is read here.
-    """
-    if not _is_of_build(data):
-        return None
-    where = f"{where}/{MANIFEST}"
-    try:
-        manifest: Manifest = json.loads(data)
-        is_whole = manifest_bytes(manifest) == data
-    except (ValueError, TypeError, AttributeError):
-        is_whole = False
-    if not is_whole:
-        raise MismatchError(
-            f"{where}: is not as it was written: its digest does not match its content",
-            "get it again, or build again to write it",
-        )
-    try:
-        return _described(manifest)
-    except (KeyError, TypeError, ValueError, AttributeError, InputError) as error:
-        raise MismatchError(
-            f"{where}: got a manifest that lacks what this version reads: {error}",
-            "build again to write it",
-        ) from error
-
-
-def _described(manifest: Manifest) -> _Told:
-    """Raises: KeyError, TypeError, ValueError, AttributeError or InputError for what is missing."""
-    order, declared = manifest["order"], manifest["mixture"]["declaration"]
-    ledger = Ledger.from_description(order["ledger"])
-    prefix = f"{ORDER}/"
-    digests = {
-        path.removeprefix(prefix): _text(one["sha256"])
-        for path, one in manifest["files"].items()
-        if path.startswith(prefix)
-    }
-    about = {
-        "digest": ledger.sequence_root,
-        "manifest": manifest,
-        "view": order["view"],
-        "num_rows_per_step": declared["order"]["global_batch_size"],
-        "max_seq_len": declared["order"]["max_seq_len"],
-        "tokenizer_digest": manifest["tokenizer"]["sha256"],
-        "phase": declared["phase"],
-    }
-    num_rows = _rows_of_files(digests, order["windows"])
-    return _Told(about=about, ledger=ledger, digests=digests, num_rows=num_rows)
-
-
-def _text(value: object) -> str:
-    if not isinstance(value, str):
-        raise TypeError(f"got {value!r}, expected text")
-    return value
-
-
-def _rows_of_files(
-    paths: Collection[str], windows: Sequence[Mapping[str, Any]]
-) -> dict[str, int] | None:
-    """Return the rows of each parquet file of steps; all steps of a window are equally long."""
-    if INDEX_NAME in paths or any(one["num_rows"] % max(one["num_steps"], 1) for one in windows):
-        return None
-    names = [path for path in paths if "/" in path and path.endswith(".parquet")]
-    per_step = {
-        window["folder"].removeprefix(f"{ORDER}/"): window["num_rows"] // window["num_steps"]
-        for window in windows
-        if window["num_steps"]
-    }
-    files = arrange(ORDER, names) if names else ()
-    return {file.path: (file.num_steps or 0) * per_step[file.window.folder] for file in files}
 
 
 def _reopen(opens: Callable[..., FeedOrder], args: Any, options: Any, digest: str) -> FeedOrder:

@@ -19,6 +19,11 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 Build = Callable[..., Path]
 
 
+def pytest_runtest_setup() -> None:
+    """Let what a test starts be interrupted, whoever started the tests or ran before."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 @pytest.fixture(scope="session")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The small mixture's file, beside its inputs; not to be changed."""

@@ -74,11 +74,11 @@ def _assert_finished(out: Path, expected: dict[str, str]) -> None:
     ]
 
 
-# A third of them, in memory and on disk by turns, over the whole of a build; all with -m "".
+# A fifth of them, in memory and on disk by turns, over the whole of a build; all with -m "".
 @pytest.mark.parametrize(
     "number",
     [
-        pytest.param(number, marks=[pytest.mark.slow] if number % 3 else [])
+        pytest.param(number, marks=[pytest.mark.slow] if number % 5 else [])
         for number in range(NUM_KILLS)
     ],
 )
@@ -117,7 +117,7 @@ def test_many_kills_of_one_folder_end_in_the_same_bytes(
     _assert_finished(out, expected)
 
 
-@pytest.mark.parametrize("part", [0.4, 0.7])
+@pytest.mark.parametrize("part", [0.4, pytest.param(0.7, marks=pytest.mark.slow)])
 def test_workers_die_with_their_build_and_disturb_no_other(
     part: float, small: Path, seconds: float, tmp_path: Path, build_here: Build,
     expected: dict[str, str],
@@ -171,7 +171,7 @@ def test_damage_to_what_a_killed_build_left_is_mended(
         _assert_finished(out, expected)
 
 
-@pytest.mark.parametrize("part", [0.02, 0.2, 0.4])
+@pytest.mark.parametrize("part", [0.02, pytest.param(0.2, marks=pytest.mark.slow), 0.4])
 def test_ctrl_c_ends_a_build_at_once_and_it_goes_on_to_the_same_bytes(
     part: float, small: Path, seconds: float, tmp_path: Path, build_here: Build,
     expected: dict[str, str],

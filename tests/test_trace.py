@@ -572,7 +572,14 @@ def tales() -> list[dict[str, str]]:
     return made
 
 
-@pytest.fixture(scope="module", params=WAYS)
+# Half of them; all with -m "".
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param(way, marks=[] if way in ("reencode", "whole") else [pytest.mark.slow])
+        for way in WAYS
+    ],
+)
 def told(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, build_here: Build
 ) -> Path:
@@ -695,7 +702,14 @@ def test_counts_are_worded_for_people_and_for_machines() -> None:
 @pytest.mark.skipif(
     not REFERENCE.is_dir(), reason=f"the reference chain's outputs do not lie at {REFERENCE}"
 )
-@pytest.mark.parametrize("name", NAMES)
+# The small ones of them; all with -m "".
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[] if name.endswith("edge") else [pytest.mark.slow])
+        for name in NAMES
+    ],
+)
 def test_every_rows_document_of_a_golden_pool_leads_back_to_it(
     name: str, tmp_path: Path, build_here: Build
 ) -> None:

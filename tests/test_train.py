@@ -31,6 +31,12 @@ TINY = (
 )
 # Of which only a position in a hundred is predicted.
 FEW = (*TINY, "objective.mask_prob=0.01", "objective.evaluation_mask_prob=0.01")
+# Phases as short as the loss can be seen to fall in.
+SHORT = {
+    "pretraining": ("tokens=44k",),
+    "extension": ("tokens=8k", "learning_rate.decay_tokens=8k"),
+    "decay": ("tokens=8k", "learning_rate.decay_tokens=8k"),
+}
 
 
 def train(recipe: str, data: Path, out: Path, *more: str, sets: tuple[str, ...] = ()) -> None:
@@ -65,7 +71,9 @@ def suite(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     for kind in KINDS:
         before: tuple[str, ...] = ()
         for phase in ("pretraining", "extension", "decay"):
-            train(f"sample-{kind}-{phase}", data, out / f"{kind}-{phase}", *before)
+            train(
+                f"sample-{kind}-{phase}", data, out / f"{kind}-{phase}", *before, sets=SHORT[phase]
+            )
             before = ("--from", str(out / f"{kind}-{phase}"))
     for kind in KINDS:
         source = out / f"{OTHER[kind]}-decay"

@@ -81,6 +81,15 @@ def suite(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
+@pytest.fixture(scope="module")
+def begun(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A pair that has taken a step; not to be changed."""
+    out = tmp_path_factory.mktemp("begun")
+    for kind in KINDS:
+        train(f"sample-{kind}-pretraining", data, out / kind, "--max-steps", "1")
+    return out
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_loss_falls_from_that_of_a_guess(suite: Path, kind: str) -> None:
     losses = [line["loss"] for line in metrics(suite / f"{kind}-pretraining")]
@@ -231,14 +240,14 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> tuple
     [
         ("sample-encoder-extension", [],
          "sample-encoder-extension: got no --from, expected the checkpoint that it starts from"),
-        ("sample-encoder-pretraining", ["--from", "{suite}/encoder-decay"],
+        ("sample-encoder-pretraining", ["--from", "{begun}/encoder"],
          "expected none, since sample-encoder-pretraining starts fresh"),
-        ("sample-encoder-extension", ["--from", "{suite}/decoder-pretraining"],
+        ("sample-encoder-extension", ["--from", "{begun}/decoder"],
          "of decoder weights, expected those of the encoder that sample-encoder-extension"),
         ("sample-encoder-extension", ["--from", "{data}"],
          "got no checkpoint, expected one, or a folder of them"),
         ("sample-encoder-extension",
-         ["--from", "{suite}/encoder-pretraining", "--set", "model.num_layers=4"],
+         ["--from", "{begun}/encoder", "--set", "model.num_layers=4"],
          "of another shape than that of sample-encoder-extension: num_layers 7, here 4"),
         ("sample-encoder-pretraining", ["--set", "global_batch_rows=1000000"],
          "rows, expected at least the 1,000,000 of a step"),
@@ -252,14 +261,14 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> tuple
 )  # fmt: skip
 def test_what_cannot_be_trained_is_refused_in_words(
     data: Path,
-    suite: Path,
+    begun: Path,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     recipe: str,
     more: list[str],
     told: str,
 ) -> None:
-    more = [one.format(suite=suite, data=data) for one in more]
+    more = [one.format(begun=begun, data=data) for one in more]
     arguments = ["train", recipe, "--data", data, "--out", tmp_path / "out", "--device", "cpu"]
     code, err = refused(capsys, *arguments, *more)
     assert code == 2

@@ -19,7 +19,7 @@ from pipeline.feed import Clm, Mlm, OnDamage, make_feed, open_order, special_ids
 from pipeline.files import writing
 from pipeline.recipe import Recipe
 from pipeline.train import attention
-from pipeline.train.evaluate import open_validation
+from pipeline.train.evaluate import is_evaluated, open_validation
 from pipeline.train.metrics import Metrics
 from pipeline.train.models import make_model
 from pipeline.train.optimizer import make_optimizer
@@ -65,12 +65,7 @@ def train(
             return None
         with _hold(out), closing(Metrics(out, run.clock.num_steps)) as metrics:
             run.steps(metrics, show, max_steps)
-    saved = latest_checkpoint(out)
-    if saved is None:
-        raise MixtureError(
-            f"{recipe.name}: got no step to take, so no checkpoint", "raise --max-steps or tokens"
-        )
-    return saved
+    return latest_checkpoint(out)
 
 
 @contextmanager
@@ -178,5 +173,5 @@ def _open(recipe: Recipe, data: str, out: Path, ranks: Ranks, on_damage: OnDamag
         model=model,
         forward=make_forward(model, recipe, ranks),
         optimizer=make_optimizer(model, recipe.optimizer),
-        validation=open_validation(data),
+        validation=open_validation(data) if is_evaluated(recipe) else None,
     )

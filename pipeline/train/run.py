@@ -22,7 +22,7 @@ from pipeline.ledger import multiset_of, root_of_multiset
 from pipeline.recipe import Recipe, checkpoint_prefix, learning_rate
 from pipeline.train import checkpoints
 from pipeline.train.convert import cross
-from pipeline.train.evaluate import evaluate, is_evaluated
+from pipeline.train.evaluate import evaluate
 from pipeline.train.loader import Loaded
 from pipeline.train.metrics import Metrics
 from pipeline.train.models import Model, make_empty
@@ -53,7 +53,7 @@ class Run:
     optimizer: StableAdamW
     """What changes its weights."""
     validation: FeedOrder | None
-    """Rows to evaluate on."""
+    """Rows to evaluate on; None where there are none, or the recipe does not say how."""
     begun_from: str | None = None
     """The digest of the checkpoint that the phase began with."""
     clock: Clock = field(default_factory=lambda: Clock(num_steps=0, next_row=0, num_tokens=0))
@@ -144,7 +144,6 @@ class Run:
                     told.say("over", self.clock.num_steps, {"num_tokens": self.clock.num_tokens})
 
     def _facts(self) -> dict[str, Any]:
-        is_evaluated_here = self.validation is not None and is_evaluated(self.recipe)
         return {
             "recipe": self.recipe.name,
             "kind": self.recipe.model.kind,
@@ -153,9 +152,7 @@ class Run:
             "world_size": self.ranks.world_size,
             "num_rows": self.feed.num_rows,
             "next_row": self.clock.next_row,
-            "num_validation_rows": self.validation.rows.num_rows
-            if self.validation is not None and is_evaluated_here
-            else 0,
+            "num_validation_rows": 0 if self.validation is None else self.validation.rows.num_rows,
         }
 
     def _tell_damage(self, told: "_Telling") -> None:
@@ -244,7 +241,7 @@ class Run:
         return step_sum, num_missing
 
     def _evaluate(self, told: "_Telling") -> None:
-        if self.validation is None or not is_evaluated(self.recipe):
+        if self.validation is None:
             return
         found = evaluate(
             self.model, self.forward, self.validation, self.recipe, self.feed.special, self.ranks

@@ -1,22 +1,16 @@
 """What several end-to-end tests share: a finished small build, and a cluster that stays up."""
 
-import json
 import os
 import signal
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from pathlib import Path
 
-import builds
 import pytest
+from support import builds
+from support.clusters import Build, start_cluster
 
 # Tests run side by side; threads that wait for one another by spinning would be in their way.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-
-Build = Callable[..., Path]
 
 
 def pytest_runtest_setup() -> None:
@@ -51,54 +45,14 @@ def scheduler(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield address
 
 
-@contextmanager
-def start_cluster(folder: Path, **variables: str) -> Iterator[str]:
-    """Start a cluster as a user would, a scheduler and two workers; yield its address."""
-    contact = folder / "scheduler.json"
-    dask = [sys.executable, "-m", "dask"]
-    commands = [
-        [*dask, "scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard",
-         "--scheduler-file", str(contact)],
-        [*dask, "worker", "--scheduler-file", str(contact), "--nworkers", "2", "--nthreads", "1",
-         "--no-dashboard", "--memory-limit", "0", "--local-directory", str(folder)],
-    ]  # fmt: skip
-    with (folder / "log").open("w") as log:
-        processes = [
-            subprocess.Popen(
-                one,
-                cwd=folder,
-                env=builds.environment(**variables),
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
-            for one in commands
-        ]
-        try:
-            yield _address(contact, folder / "log")
-        finally:
-            for process in processes:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait(timeout=30)
-
-
-def _address(contact: Path, log: Path) -> str:
-    stop = time.monotonic() + 60
-    while time.monotonic() < stop:
-        if contact.exists() and contact.stat().st_size:
-            return str(json.loads(contact.read_text())["address"])
-        time.sleep(0.05)
-    raise AssertionError(f"no scheduler: {log.read_text()}")
-
-
 @pytest.fixture(scope="session")
 def build_here(scheduler: str) -> Build:
     """Builds in this process on the cluster that stays up, which is quick, as all is warm."""
-    from pipeline.build import build
-    from pipeline.mixture import load
+    from pipeline.config.load import load_mixture
+    from pipeline.runner.run import build
 
     def build_(mixture: Path, out: Path, *settings: str) -> Path:
-        build(load(mixture, settings), out, workers=1, scheduler=scheduler, report=_quiet)
+        build(load_mixture(mixture, settings), out, workers=1, scheduler=scheduler, report=_quiet)
         return out
 
     return build_

@@ -10,29 +10,22 @@ import pipeline
 PACKAGE = Path(pipeline.__file__).parent
 
 LAYERS: list[Layer] = [
-    # Words, numbers and values.
-    ["errors", "digest", "seeds", "records", "version"],
-    # What every import of the package brings with it, and what knows values alone.
-    ["__init__", "amounts", "files", "manifest", "shipped", "blake3", "schedule"],
-    ["progress", "tokenizer", "ledger", "orders", "remote"],
-    # What a person declares.
-    ["mixture", "text_digest"],
-    ["layout", "recipe"],
-    # Stages: functions of values, and readers and writers of files. None knows another.
-    [
-        *("sources", "tokenize", "chunks", "sample", "shards", "view", "steps"),
-        *("packing", "provenance", "filters", "dedup", "validation"),
-    ],
-    # What was found at the origins; then what is known ahead and what came from there.
-    ["lock"],
-    # What tasks share; rows in order, wherever they lie.
-    ["plan", "pull", "task", "ordered"],
-    ["engine", "claim", "published", "checkpoint", "outlook", "feed"],
-    ["trace"],
-    # The stage of two passes, from a pool to its rows in order.
-    ["ordering", "diff"],
-    # Where all is composed, and where outputs are compared; then the command.
-    ["build", "replay", "verify", "train"],
+    ["version"],
+    ["core"],
+    ["__init__"],
+    ["config"],
+    ["order"],
+    # Stages are functions of values; none knows another, but all may know texts and tokens.
+    ["stages", "stages.tokenizer"],
+    ["stages.text_digest"],
+    [f"stages.{one}" for one in ("chunking", "dedup", "filters", "holdout", "sampling")],
+    ["storage"],
+    ["sources"],
+    ["dataset"],
+    ["feed"],
+    ["runner"],
+    ["audit"],
+    ["train"],
     ["cli"],
     ["__main__"],
 ]

@@ -6,4 +6,6 @@ modules holds the commands of one kind.
 
 from pipeline.cli.main import main
 
-__all__ = ["main"]
+__all__ = [
+    "main",
+]

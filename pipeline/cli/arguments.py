@@ -7,13 +7,13 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from pipeline.amounts import parse_bytes
-from pipeline.errors import MixtureError
-from pipeline.mixture import Mixture, Replay, load_declared
-from pipeline.shipped import mixture_path
+from pipeline.config import Mixture, Replay, load_config
+from pipeline.core.bundled import mixture_path
+from pipeline.core.errors import ConfigError
+from pipeline.core.units import parse_bytes
 
 if TYPE_CHECKING:
-    from pipeline.lock import Lock
+    from pipeline.sources import Lock
 
 Commands = Any
 """What `argparse` adds commands to; it has no public type."""
@@ -26,7 +26,7 @@ class Parser(argparse.ArgumentParser):
         super().__init__(allow_abbrev=False, **settings)
 
     def error(self, message: str) -> NoReturn:
-        raise MixtureError(message, " ".join(self.format_usage().split()))
+        raise ConfigError(message, " ".join(self.format_usage().split()))
 
 
 def with_json() -> Parser:
@@ -65,15 +65,15 @@ def with_lock() -> Parser:
 
 
 def load_mixture(parsed: argparse.Namespace) -> Mixture | Replay:
-    """Load what a command line declares. Raises: MixtureError."""
+    """Load what a command line declares. Raises: ConfigError."""
     scale: Fraction | None = parsed.scale
     more = [] if scale is None else [f"scale={scale.numerator}/{scale.denominator}"]
-    return load_declared(mixture_path(parsed.mixture), [*parsed.set, *more])
+    return load_config(mixture_path(parsed.mixture), [*parsed.set, *more])
 
 
 def lock_path(parsed: argparse.Namespace, mixture: Mixture | Replay) -> Path:
     """Return where the lock of a mixture lies, or would."""
-    from pipeline.lock import default_lock_path
+    from pipeline.sources import default_lock_path
 
     assert mixture.name is not None
     path: Path | None = parsed.lock
@@ -85,7 +85,7 @@ def find_lock(parsed: argparse.Namespace, mixture: Mixture | Replay) -> "Lock | 
 
     Raises: InputError when the one that was named is not there, or is none.
     """
-    from pipeline.lock import read_lock
+    from pipeline.sources import read_lock
 
     path = lock_path(parsed, mixture)
     return read_lock(path) if parsed.lock is not None or path.exists() else None
@@ -161,5 +161,5 @@ def _scale(text: str) -> Fraction:
 def _size(text: str) -> int:
     try:
         return parse_bytes(text)
-    except MixtureError as error:
+    except ConfigError as error:
         raise argparse.ArgumentTypeError(error.message) from error

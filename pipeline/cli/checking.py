@@ -5,8 +5,8 @@ from pathlib import Path
 
 from pipeline.cli.arguments import Commands, half_open, positive, with_json
 from pipeline.cli.printing import print_json, print_lines
-from pipeline.errors import MixtureError
-from pipeline.shipped import manifest_path
+from pipeline.core.bundled import manifest_path
+from pipeline.core.errors import ConfigError
 
 
 def add_commands(commands: Commands) -> None:
@@ -60,8 +60,8 @@ def _verify(parsed: argparse.Namespace) -> int:
     if parsed.against is not None:
         return _verify_against(parsed)
     if parsed.rows or parsed.steps or parsed.window or parsed.view != "auto":
-        raise MixtureError("--rows, --steps, --window, --view: got no --against, which they need")
-    from pipeline.verify import verify
+        raise ConfigError("--rows, --steps, --window, --view: got no --against, which they need")
+    from pipeline.audit.verify import verify
 
     manifest = None if parsed.manifest is None else manifest_path(parsed.manifest)
     mismatches = verify(parsed.folder, manifest)
@@ -75,11 +75,11 @@ def _verify(parsed: argparse.Namespace) -> int:
 
 
 def _verify_against(parsed: argparse.Namespace) -> int:
-    from pipeline.progress import show_progress
-    from pipeline.verify import as_json, lines, verify_against
+    from pipeline.audit.verify import as_json, lines, verify_against
+    from pipeline.core.progress import show_progress
 
     if parsed.manifest is not None:
-        raise MixtureError("--manifest: got --against too, expected only one of them")
+        raise ConfigError("--manifest: got --against too, expected only one of them")
     with show_progress() as show:
         report = verify_against(
             parsed.folder,
@@ -98,12 +98,8 @@ def _verify_against(parsed: argparse.Namespace) -> int:
 
 
 def _digest(parsed: argparse.Namespace) -> int:
-    from pipeline.progress import show_progress
-    from pipeline.published import (
-        check_order_manifest_path,
-        digest_order,
-        write_order_manifest,
-    )
+    from pipeline.core.progress import show_progress
+    from pipeline.dataset import check_order_manifest_path, digest_order, write_order_manifest
 
     check_order_manifest_path(parsed.out)
     with show_progress() as show:
@@ -120,8 +116,8 @@ def _digest(parsed: argparse.Namespace) -> int:
 
 
 def _diff(parsed: argparse.Namespace) -> int:
-    from pipeline.diff import as_json, diff, lines
-    from pipeline.progress import show_progress
+    from pipeline.audit.diff import as_json, diff, lines
+    from pipeline.core.progress import show_progress
 
     with show_progress() as show:
         difference = diff(parsed.old, parsed.new, show)

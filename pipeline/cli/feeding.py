@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, cast
 
 from pipeline.cli.arguments import Commands, half_open, natural, positive, with_json
 from pipeline.cli.printing import print_lines
-from pipeline.errors import MixtureError, NotThereError
+from pipeline.core.errors import ConfigError, NotFoundError
 
 if TYPE_CHECKING:
+    from pipeline.core.arrays import Int64Array
     from pipeline.feed import Batch, Feed, Objective
-    from pipeline.records import Int64Array
 
 _MICRO_BATCH_ROWS = 8
 _BENCH_MICRO_BATCH_ROWS = 96
@@ -127,7 +127,7 @@ def _objective(parsed: argparse.Namespace) -> "Objective | None":
     from pipeline.feed import Clm, Mlm
 
     if parsed.objective != "mlm" and not (parsed.mask_prob is None and parsed.seed is None):
-        raise MixtureError(f"--mask-prob, --seed: got --objective {parsed.objective}, expected mlm")
+        raise ConfigError(f"--mask-prob, --seed: got --objective {parsed.objective}, expected mlm")
     if parsed.objective == "mlm":
         mask_prob = 0.3 if parsed.mask_prob is None else parsed.mask_prob
         return Mlm(mask_prob=mask_prob, seed=parsed.seed or 0)
@@ -138,7 +138,7 @@ def _asked(feed: "Feed", steps: tuple[int, int]) -> Iterator["Batch"]:
     """Yield the batches of steps that count from 1, the second being one past the last."""
     start, stop = steps
     if stop - 1 > feed.num_steps:
-        raise NotThereError(
+        raise NotFoundError(
             f"--steps: got step {stop - 1:,}, expected one of 1 to {feed.num_steps:,}, which"
             f" {feed.order.where} has",
             "steps count from 1; of A:B the last is the one before B",

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pipeline.cli import checking, feeding, making, planning, pulling, tracing, training
 from pipeline.cli.arguments import Parser
 from pipeline.cli.printing import print_json
-from pipeline.errors import PipelineError
+from pipeline.core.errors import PipelineError
 from pipeline.version import VERSION
 
 _INTERRUPTED = 128 + signal.SIGINT

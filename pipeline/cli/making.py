@@ -19,12 +19,11 @@ from pipeline.cli.arguments import (
     with_workers,
 )
 from pipeline.cli.printing import print_json, print_table
-from pipeline.errors import MixtureError
-from pipeline.layout import RAW
-from pipeline.mixture import Replay, load_replay
+from pipeline.config import RAW, Replay, load_replay
+from pipeline.core.errors import ConfigError
 
 if TYPE_CHECKING:
-    from pipeline.progress import Show
+    from pipeline.core.progress import Show
 
 # Published amounts are given to a tenth of a billion, a fiftieth of the smallest but one.
 _TOLERANCE = Fraction(2, 100)
@@ -70,8 +69,8 @@ def add_commands(commands: Commands) -> None:
 
 def _build(parsed: argparse.Namespace) -> int:
     # Imported here: compiled stages take a second to load, and other commands need none of them.
-    from pipeline.build import build
-    from pipeline.progress import show_progress
+    from pipeline.core.progress import show_progress
+    from pipeline.runner import build
 
     mixture = load_mixture(parsed)
     started = time.monotonic()
@@ -96,23 +95,22 @@ def _build(parsed: argparse.Namespace) -> int:
 
 def _replay_pool(parsed: argparse.Namespace, declared: Replay, report: "Show") -> dict[str, Any]:
     """Put the rows of a published pool in order, pulled first where it is not here."""
-    from pipeline.lock import check_sources
-    from pipeline.pull import pull
-    from pipeline.replay import pool_folder, replay
+    from pipeline.runner import pool_folder, replay_pool
+    from pipeline.sources import check_sources, pull
 
     if parsed.no_keep_raw:
-        raise MixtureError(
+        raise ConfigError(
             "--no-keep-raw: got it for a pool, whose rows are read in another order than they lie",
             "leave it out",
         )
     lock = find_lock(parsed, declared)
     if lock is None:
-        raise MixtureError(
+        raise ConfigError(
             "pool: is not locked", "find out once what there is: ettin-data lock MIXTURE"
         )
     check_sources(lock, declared)
     pull(lock, declared.folder, parsed.raw, report=report)
-    return replay(
+    return replay_pool(
         pool_folder(lock, declared, parsed.raw),
         parsed.out,
         declared,
@@ -189,8 +187,8 @@ def _print_sources(manifest: dict[str, Any]) -> None:
 
 
 def _order(parsed: argparse.Namespace) -> int:
-    from pipeline.progress import show_progress
-    from pipeline.replay import replay
+    from pipeline.core.progress import show_progress
+    from pipeline.runner import replay_pool
 
     settings = list(parsed.set)
     if parsed.format is not None:
@@ -198,7 +196,7 @@ def _order(parsed: argparse.Namespace) -> int:
     declared = load_replay(settings)
     started = time.monotonic()
     with show_progress() as report:
-        manifest = replay(
+        manifest = replay_pool(
             parsed.pool,
             parsed.out,
             declared,

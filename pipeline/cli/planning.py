@@ -7,7 +7,6 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.amounts import format_bytes, format_tokens
 from pipeline.cli.arguments import (
     Commands,
     find_lock,
@@ -18,12 +17,11 @@ from pipeline.cli.arguments import (
     with_mixture,
 )
 from pipeline.cli.printing import print_json, print_lines, print_table
-from pipeline.layout import RAW
-from pipeline.mixture import Mixture, Replay
-from pipeline.mixture.table import BudgetTable, budget_table, in_billions, in_percent
+from pipeline.config import RAW, BudgetTable, Mixture, Replay, budget_table, in_billions, in_percent
+from pipeline.core.units import format_bytes, format_tokens
 
 if TYPE_CHECKING:
-    from pipeline.outlook import Outlook
+    from pipeline.runner import Estimate
 
 # Smaller mixtures are told to the token.
 _IN_BILLIONS = 10**9
@@ -60,13 +58,14 @@ def add_commands(commands: Commands) -> None:
 
 
 def _plan(parsed: argparse.Namespace) -> int:
-    from pipeline.outlook import look_ahead
-    from pipeline.plan import make_plan
+    from pipeline.runner import make_estimate, make_plan
 
     mixture = load_mixture(parsed)
     if isinstance(mixture, Replay):
         return _plan_replay(parsed, mixture)
-    outlook = look_ahead(make_plan(mixture, find_lock(parsed, mixture), parsed.raw), parsed.workers)
+    outlook = make_estimate(
+        make_plan(mixture, find_lock(parsed, mixture), parsed.raw), parsed.workers
+    )
     table = budget_table(mixture)
     if parsed.json:
         told = asdict(outlook)
@@ -115,7 +114,7 @@ def _print_budget(mixture: Mixture, table: BudgetTable) -> None:
     print_table(printed)
 
 
-def _print_outlook(outlook: "Outlook") -> None:
+def _print_outlook(outlook: "Estimate") -> None:
     from rich.table import Table
 
     printed = Table("source", "category", "asked", box=None)
@@ -136,7 +135,7 @@ def _print_outlook(outlook: "Outlook") -> None:
     print_table(printed)
 
 
-def _print_summary(mixture: Mixture, outlook: "Outlook", workers: int) -> None:
+def _print_summary(mixture: Mixture, outlook: "Estimate", workers: int) -> None:
     scale = "" if mixture.scale == 1 else f", scale {mixture.scale}"
     print(
         f"{mixture.name}: {mixture.chunk.algorithm} at {mixture.chunk.size}, "
@@ -217,8 +216,8 @@ def _spell_table(table: BudgetTable) -> dict[str, object]:
 
 
 def _schema(parsed: argparse.Namespace) -> int:
-    from pipeline.mixture import schema as mixture_schema
-    from pipeline.recipe import schema as recipe_schema
+    from pipeline.config import json_schema as mixture_schema
+    from pipeline.config import recipe_schema as recipe_schema
 
     schemas = {"mixture": mixture_schema, "recipe": recipe_schema}
     print_json(schemas[parsed.kind].document())

@@ -8,7 +8,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.amounts import format_bytes
 from pipeline.cli.arguments import (
     Commands,
     load_mixture,
@@ -19,12 +18,11 @@ from pipeline.cli.arguments import (
     with_mixture,
 )
 from pipeline.cli.printing import print_json, print_lines, print_table
-from pipeline.layout import RAW
-from pipeline.mixture import Mixture
+from pipeline.config import RAW, Mixture
+from pipeline.core.units import format_bytes
 
 if TYPE_CHECKING:
-    from pipeline.lock import Lock, LockedSource
-    from pipeline.pull import Ahead, Pulled
+    from pipeline.sources import DownloadPlan, Lock, LockedSource, Pulled
 
 _MOST_TOLD = 20
 
@@ -67,8 +65,8 @@ def _names(text: str) -> list[str]:
 
 
 def _lock(parsed: argparse.Namespace) -> int:
-    from pipeline.lock import check_lock, make_lock, read_lock, write_lock
-    from pipeline.progress import show_progress
+    from pipeline.core.progress import show_progress
+    from pipeline.sources import check_lock, make_lock, read_lock, write_lock
 
     mixture = load_mixture(parsed)
     path = lock_path(parsed, mixture)
@@ -91,8 +89,8 @@ def _lock(parsed: argparse.Namespace) -> int:
 
 def _tell_changes(path: Path, made: "Lock") -> None:
     """Say on stderr what a lock that is about to be replaced had otherwise."""
-    from pipeline.errors import PipelineError
-    from pipeline.lock import differences, read_lock
+    from pipeline.core.errors import PipelineError
+    from pipeline.sources import differences, read_lock
 
     if not path.exists():
         return
@@ -145,17 +143,16 @@ def _plain(source: "LockedSource") -> dict[str, Any]:
 
 
 def _pull(parsed: argparse.Namespace) -> int:
-    from pipeline.lock import check_sources, read_lock
-    from pipeline.plan import make_plan
-    from pipeline.progress import show_bytes
-    from pipeline.pull import look_ahead, pull_missing
+    from pipeline.core.progress import show_bytes
+    from pipeline.runner import make_plan
+    from pipeline.sources import check_sources, plan_download, pull_missing, read_lock
 
     mixture = load_mixture(parsed)
     lock = read_lock(lock_path(parsed, mixture))
     check_sources(lock, mixture)
     needed = make_plan(mixture, lock, parsed.dest).lock if isinstance(mixture, Mixture) else lock
     assert needed is not None
-    ahead = look_ahead(
+    ahead = plan_download(
         needed,
         mixture.folder,
         parsed.dest,
@@ -170,8 +167,8 @@ def _pull(parsed: argparse.Namespace) -> int:
     return 0
 
 
-def _ahead(ahead: "Ahead") -> str:
-    from pipeline.outlook import BYTES_PER_SECOND
+def _ahead(ahead: "DownloadPlan") -> str:
+    from pipeline.runner import BYTES_PER_SECOND
 
     num_bytes = ahead.num_bytes_missing
     minutes = num_bytes / BYTES_PER_SECOND / 60

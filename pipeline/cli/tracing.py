@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 from pipeline.cli.arguments import Commands, natural, positive, with_json
 from pipeline.cli.printing import print_json, print_json_list, print_lines
-from pipeline.errors import MixtureError
+from pipeline.core.errors import ConfigError
 
 if TYPE_CHECKING:
-    from pipeline.provenance import Origin
-    from pipeline.trace import Span, Trace
+    from pipeline.audit.trace import RowRange, Trace
+    from pipeline.dataset.provenance import RowProvenance
 
 
 def add_commands(commands: Commands) -> None:
@@ -46,16 +46,16 @@ def add_commands(commands: Commands) -> None:
 
 
 def _trace(parsed: argparse.Namespace) -> int:
-    from pipeline.trace import Trace, counts_json, counts_lines
+    from pipeline.audit.trace import Trace, counts_json, counts_lines
 
     if parsed.source is not None and parsed.document is None:
-        raise MixtureError("--source: got no --document, which it needs")
+        raise ConfigError("--source: got no --document, which it needs")
     if parsed.text and parsed.checkpoint is not None:
-        raise MixtureError(
+        raise ConfigError(
             "--text: got --checkpoint, which shows no rows", "--window shows those of a window"
         )
     if parsed.tokenizer is not None and parsed.find is None and not parsed.text:
-        raise MixtureError("--tokenizer: got neither --find nor --text, one of which it needs")
+        raise ConfigError("--tokenizer: got neither --find nor --text, one of which it needs")
     trace = Trace.open(parsed.folder)
     if parsed.checkpoint is not None:
         span = trace.checkpoint(parsed.checkpoint)
@@ -69,12 +69,14 @@ def _trace(parsed: argparse.Namespace) -> int:
     return 0
 
 
-def _found(parsed: argparse.Namespace, trace: "Trace") -> Iterator[tuple["Origin", int | None]]:
+def _found(
+    parsed: argparse.Namespace, trace: "Trace"
+) -> Iterator[tuple["RowProvenance", int | None]]:
     """Yield the rows that were asked for, with where in them the text stands that was."""
     if parsed.document is not None:
         yield from ((origin, None) for origin in trace.document(parsed.document, parsed.source))
     elif parsed.find is not None:
-        from pipeline.ordered import open_rows
+        from pipeline.dataset import open_rows
 
         ids = trace.needles(parsed.find, parsed.tokenizer)
         for match, origin in trace.find(ids, open_rows(parsed.folder)):
@@ -83,7 +85,7 @@ def _found(parsed: argparse.Namespace, trace: "Trace") -> Iterator[tuple["Origin
         yield from ((origin, None) for origin in trace.origins(_span(parsed, trace)))
 
 
-def _span(parsed: argparse.Namespace, trace: "Trace") -> "Span":
+def _span(parsed: argparse.Namespace, trace: "Trace") -> "RowRange":
     if parsed.step is not None:
         return trace.positions.step(parsed.step)
     if parsed.row is not None:
@@ -92,9 +94,9 @@ def _span(parsed: argparse.Namespace, trace: "Trace") -> "Span":
 
 
 def _print_origins(
-    parsed: argparse.Namespace, trace: "Trace", found: Iterator[tuple["Origin", int | None]]
+    parsed: argparse.Namespace, trace: "Trace", found: Iterator[tuple["RowProvenance", int | None]]
 ) -> None:
-    from pipeline.trace import origin_json, origin_line, text_lines
+    from pipeline.audit.trace import origin_json, origin_line, text_lines
 
     texts = _with_texts(parsed, trace, found) if parsed.text else ((*one, None) for one in found)
     if parsed.json:
@@ -109,9 +111,9 @@ def _print_origins(
 
 
 def _with_texts(
-    parsed: argparse.Namespace, trace: "Trace", found: Iterator[tuple["Origin", int | None]]
-) -> Iterator[tuple["Origin", int | None, str]]:
-    from pipeline.ordered import open_rows
+    parsed: argparse.Namespace, trace: "Trace", found: Iterator[tuple["RowProvenance", int | None]]
+) -> Iterator[tuple["RowProvenance", int | None, str]]:
+    from pipeline.dataset import open_rows
 
     # The texts are read some rows ahead, so that neighbours are read together.
     found, ahead = tee(found)

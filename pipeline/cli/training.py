@@ -8,7 +8,7 @@ from typing import Any
 
 from pipeline.cli.arguments import Commands, add_overrides, positive, with_json
 from pipeline.cli.printing import print_json, print_lines
-from pipeline.errors import MixtureError
+from pipeline.core.errors import ConfigError
 
 
 def add_commands(commands: Commands) -> None:
@@ -70,8 +70,8 @@ def add_commands(commands: Commands) -> None:
 
 def _train(parsed: argparse.Namespace) -> int:
     _need_extra()
-    from pipeline.recipe import load_recipe
-    from pipeline.shipped import recipe_path
+    from pipeline.config import load_recipe
+    from pipeline.core.bundled import recipe_path
     from pipeline.train.phase import train
 
     recipe = load_recipe(recipe_path(parsed.recipe), parsed.set)
@@ -103,7 +103,7 @@ def _export(parsed: argparse.Namespace) -> int:
 def _need_extra() -> None:
     missing = [name for name in ("torch", "transformers", "optimi") if find_spec(name) is None]
     if missing:
-        raise MixtureError(
+        raise ConfigError(
             f"got no {', '.join(missing)}, expected what training needs",
             "pip install 'ettin-data[train]'",
         )

@@ -11,18 +11,18 @@ from dataclasses import dataclass, field
 import numpy as np
 import pyarrow as pa
 
-from pipeline.errors import InputError, MismatchError, PipelineError
-from pipeline.feed.order import FeedOrder
+from pipeline.core.arrays import BoolArray, Int64Array, Uint8Array
+from pipeline.core.errors import InputError, MismatchError, PipelineError
+from pipeline.dataset import DIGEST_BYTES, ROWS_PER_NODE, Rows
+from pipeline.dataset.mds import join_rows
+from pipeline.feed.batch import OnDamage, SpecialIds
+from pipeline.feed.open_order import FeedOrder
 from pipeline.feed.rows import select_rows, take_with_digests
-from pipeline.feed.values import OnDamage, SpecialIds
-from pipeline.ledger import DIGEST_BYTES, ROWS_PER_NODE
-from pipeline.records import BoolArray, Int64Array, Rows, Uint8Array
-from pipeline.remote import MissingError
-from pipeline.shards.taking import join_rows
+from pipeline.storage import MissingError
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class Block:
+class RowBlock:
     """Rows that were read at once."""
 
     rows: Rows
@@ -59,14 +59,14 @@ class BlockReader:
     """Whether blocks have digests."""
     damages: list[Damage] = field(default_factory=list, init=False)
     """What could not be read so far."""
-    _held: tuple[int, Block | None] = field(default=(-1, None), init=False, repr=False)
+    _held: tuple[int, RowBlock | None] = field(default=(-1, None), init=False, repr=False)
     """The node that was read last; None if it could not be."""
 
     def __getstate__(self) -> dict[str, object]:
         # Rows that are held are not worth sending to another process.
         return {**self.__dict__, "_held": (-1, None)}
 
-    def read(self, numbers: Int64Array) -> Block:
+    def read(self, numbers: Int64Array) -> RowBlock:
         """Return rows by their numbers: int64 [num_rows], rising.
 
         With stand-ins nodes of 1,024 rows are read whole, also by a rank that has few rows of
@@ -83,21 +83,21 @@ class BlockReader:
         parts = [self._part(node, numbers[nodes == node]) for node in np.unique(nodes).tolist()]
         if len(parts) == 1:
             return parts[0]
-        return Block(
+        return RowBlock(
             rows=join_rows([part.rows for part in parts]),
             is_tombstone=np.concatenate([part.is_tombstone for part in parts]),
             digests=np.concatenate([part.digests for part in parts]),
         )
 
-    def _take(self, numbers: Int64Array) -> Block:
+    def _take(self, numbers: Int64Array) -> RowBlock:
         digests = np.empty((0, DIGEST_BYTES), np.uint8)
         if self.with_digests:
             rows, digests = take_with_digests(self.order.rows, numbers)
         else:
             rows = self.order.rows.take(numbers)
-        return Block(rows=rows, is_tombstone=np.zeros(len(numbers), np.bool_), digests=digests)
+        return RowBlock(rows=rows, is_tombstone=np.zeros(len(numbers), np.bool_), digests=digests)
 
-    def _part(self, node: int, numbers: Int64Array) -> Block:
+    def _part(self, node: int, numbers: Int64Array) -> RowBlock:
         """Return rows of one node."""
         if self._held[0] != node:
             self._held = node, self._read_node(node)
@@ -105,13 +105,13 @@ class BlockReader:
         if whole is None:
             return self._stand_ins(len(numbers))
         within = numbers - node * ROWS_PER_NODE
-        return Block(
+        return RowBlock(
             rows=select_rows(whole.rows, within),
             is_tombstone=whole.is_tombstone[within],
             digests=whole.digests[within] if self.with_digests else whole.digests,
         )
 
-    def _read_node(self, node: int) -> Block | None:
+    def _read_node(self, node: int) -> RowBlock | None:
         start = node * ROWS_PER_NODE
         stop = min(start + ROWS_PER_NODE, self.order.rows.num_rows)
         try:
@@ -123,9 +123,9 @@ class BlockReader:
                 self.damages.append(Damage(start=start, stop=stop, why=error.message))
             return None
 
-    def _stand_ins(self, num_rows: int) -> Block:
+    def _stand_ins(self, num_rows: int) -> RowBlock:
         pair = np.array([self.special.cls_id, self.special.sep_id], np.uint32)
-        return Block(
+        return RowBlock(
             rows=Rows(ids=np.tile(pair, num_rows), offsets=np.arange(num_rows + 1) * 2),
             is_tombstone=np.ones(num_rows, np.bool_),
             digests=np.zeros((num_rows if self.with_digests else 0, DIGEST_BYTES), np.uint8),

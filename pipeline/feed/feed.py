@@ -12,17 +12,17 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.errors import InputError, MismatchError, NotThereError
+from pipeline.core.arrays import BoolArray, Int64Array
+from pipeline.core.errors import InputError, MismatchError, NotFoundError
+from pipeline.dataset import Rows
 from pipeline.feed import position
-from pipeline.feed.blocks import Block, BlockReader, Damage
-from pipeline.feed.forms import flat_inputs, padded_inputs, view_rows
+from pipeline.feed.batch import Batch, Form, Inputs, Mlm, Objective, OnDamage, SpecialIds
+from pipeline.feed.blocks import BlockReader, Damage, RowBlock
+from pipeline.feed.layouts import flat_inputs, padded_inputs, view_rows
 from pipeline.feed.masks import IGNORED
-from pipeline.feed.order import FeedOrder
+from pipeline.feed.open_order import FeedOrder
 from pipeline.feed.slices import MicroBatch, micro_batches, row_after
-from pipeline.feed.values import Batch, Form, Inputs, Mlm, Objective, OnDamage, SpecialIds
-from pipeline.records import BoolArray, Int64Array, Rows
-from pipeline.schedule import Schedule, num_rows_dropped
-from pipeline.view import View
+from pipeline.order import Schedule, View, num_rows_dropped
 
 # Rows of so many ids are read at once and then cut into micro-batches; 4 MiB stay in the caches.
 _BLOCK_IDS = 1 << 20
@@ -124,19 +124,19 @@ class Feed:
         return self._batches(islice(micros, worker, None, num_workers))
 
     def seek_step(self, step: int) -> None:
-        """Stand at the first row of a step. Raises: NotThereError beyond the last."""
+        """Stand at the first row of a step. Raises: NotFoundError beyond the last."""
         if not 0 <= step <= self.num_steps:
-            raise NotThereError(
+            raise NotFoundError(
                 f"{self.order.where}: got step {step:,}, expected one of 0 to {self.num_steps:,},"
                 " where the order is over"
             )
         self.row = self.schedule.rows(step)[0]
 
     def seek_row(self, row: int) -> None:
-        """Stand at a row. Raises: NotThereError beyond the order."""
+        """Stand at a row. Raises: NotFoundError beyond the order."""
         num_rows = self.order.rows.num_rows
         if not 0 <= row <= num_rows:
-            raise NotThereError(
+            raise NotFoundError(
                 f"{self.order.where}: got row {row:,}, expected one of 0 to {num_rows:,}, where the"
                 " order is over"
             )
@@ -145,7 +145,7 @@ class Feed:
     def position_after(self, num_batches: int, row: int | None = None) -> int:
         """Return where a feed at `row` stands after so many micro-batches; by default at its own.
 
-        Raises: NotThereError when there are fewer.
+        Raises: NotFoundError when there are fewer.
         """
         return row_after(
             self.schedule,
@@ -181,7 +181,7 @@ class Feed:
 
     def _blocks(
         self, micros: Iterator[MicroBatch]
-    ) -> Iterator[tuple[list[MicroBatch], Rows, Block]]:
+    ) -> Iterator[tuple[list[MicroBatch], Rows, RowBlock]]:
         """Yield micro-batches with their rows under the view, and as they were read."""
         # The first is read by itself, so that it is there soon; how long rows are is known then.
         limit = 1
@@ -198,7 +198,7 @@ class Feed:
                 limit = _BLOCK_IDS * len(rows) // max(len(rows.ids), 1)
                 limit = max(1, min(limit, _MOST_BLOCK_ROWS))
 
-    def _read(self, group: list[MicroBatch]) -> tuple[Rows, Block]:
+    def _read(self, group: list[MicroBatch]) -> tuple[Rows, RowBlock]:
         numbers = np.concatenate([micro.rows for micro in group])
         block = self._reader.read(numbers)
         rows = view_rows(block.rows, self.view, self.max_seq_len, self.special)
@@ -214,7 +214,9 @@ class Feed:
             )
         return rows, block
 
-    def _batch(self, micro: MicroBatch, rows: Rows, block: Block, start: int, stop: int) -> Batch:
+    def _batch(
+        self, micro: MicroBatch, rows: Rows, block: RowBlock, start: int, stop: int
+    ) -> Batch:
         offsets = rows.offsets[start : stop + 1]
         mine = Rows(ids=rows.ids[offsets[0] : offsets[-1]], offsets=offsets - offsets[0])
         is_tombstone = block.is_tombstone[start:stop]

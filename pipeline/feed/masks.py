@@ -12,10 +12,10 @@ from functools import lru_cache
 import numpy as np
 from numba import njit
 
-from pipeline import seeds
-from pipeline.errors import MixtureError
-from pipeline.feed.values import Clm, Mlm, Objective, SpecialIds
-from pipeline.records import BoolArray, Int64Array
+from pipeline.core import seeds
+from pipeline.core.arrays import BoolArray, Int64Array
+from pipeline.core.errors import ConfigError
+from pipeline.feed.batch import Clm, Mlm, Objective, SpecialIds
 
 ALGORITHM = "keyed-mask-v1"
 IGNORED = -100
@@ -66,10 +66,10 @@ def put_labels(laid: Laid, objective: Objective, special: SpecialIds) -> Int64Ar
 def thresholds(mask_prob: float) -> tuple[np.uint64, np.uint64, np.uint64]:
     """Return below which 32 bits an id is predicted, below which MASK, below which a random id.
 
-    Raises: MixtureError for what is no probability, or none at all.
+    Raises: ConfigError for what is no probability, or none at all.
     """
     if not 0 < mask_prob <= 1:
-        raise MixtureError(f"mask_prob: got {mask_prob}, expected above 0 and at most 1")
+        raise ConfigError(f"mask_prob: got {mask_prob}, expected above 0 and at most 1")
     predicted = int(mask_prob * 2**32)
     return np.uint64(predicted), np.uint64(predicted * 8 // 10), np.uint64(predicted * 9 // 10)
 

@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from pipeline.errors import InputError, MismatchError
+from pipeline.core.errors import InputError, MismatchError
 
 FORMAT = "ettin-feed-v1"
 _KEYS = {"format", "row", "num_rows", "order"}

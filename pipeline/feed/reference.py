@@ -11,13 +11,16 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.errors import InputError, MismatchError, MixtureError
-from pipeline.feed.forms import view_rows
+from pipeline.core.arrays import Int64Array
+from pipeline.core.errors import ConfigError, InputError, MismatchError
+from pipeline.dataset import Rows
+from pipeline.feed.batch import FeedRows, Int32Array, SpecialIds
+from pipeline.feed.layouts import view_rows
 from pipeline.feed.masks import IGNORED
-from pipeline.feed.values import FeedRows, Int32Array, SpecialIds
-from pipeline.packing import Backlog, GreedySpec, Packed, fill_bins, mask, mask_generator, pack_next
-from pipeline.records import Int64Array, Rows
-from pipeline.view import View
+from pipeline.feed.packing.bins import Packed, fill_bins
+from pipeline.feed.packing.greedy import Backlog, GreedySpec, pack_next
+from pipeline.feed.packing.masking import mask, mask_generator
+from pipeline.order import View
 
 FORMAT = "reference-feed-v1"
 
@@ -77,7 +80,7 @@ class ReferenceFeed:
 
     def __post_init__(self) -> None:
         if not 0 <= self.rank < self.world_size:
-            raise MixtureError(
+            raise ConfigError(
                 f"rank: got {self.rank} of world size {self.world_size}, expected one of 0 to "
                 "world size - 1"
             )

@@ -13,15 +13,14 @@ from typing import Protocol
 import numpy as np
 from numba import njit
 
-from pipeline.errors import InputError, MismatchError, NotThereError
-from pipeline.feed.values import FeedRows
-from pipeline.ledger import ROWS_PER_NODE, Ledger, node_digest, row_digests
-from pipeline.ordered import PublishedOrder
-from pipeline.ordered.ahead import Ahead
-from pipeline.orders import Order
-from pipeline.records import Int64Array, Rows, Uint8Array, Uint32Array
-from pipeline.shards.pool import Pool
-from pipeline.shards.taking import join_rows
+from pipeline.core.arrays import Int64Array, Uint8Array, Uint32Array
+from pipeline.core.errors import InputError, MismatchError, NotFoundError
+from pipeline.core.prefetch import Prefetcher
+from pipeline.dataset import ROWS_PER_NODE, Ledger, Rows, node_digest, row_digests
+from pipeline.dataset.mds import Pool, join_rows
+from pipeline.dataset.parquet import PublishedOrder
+from pipeline.feed.batch import FeedRows
+from pipeline.order import Permutation
 
 # No sequence is as long.
 _MOST_IDS = 1 << 26
@@ -43,7 +42,7 @@ class SequentialRows:
     def __init__(self, order: PublishedOrder) -> None:
         """Note where the rows are; nothing is read."""
         self.order = order
-        self._ahead: Ahead[Rows] | None = None
+        self._ahead: Prefetcher[Rows] | None = None
         # Rows that could not be read, and why: a whole row group is lost where it is damaged.
         self._damage: tuple[int, int, InputError | MismatchError] | None = None
         self._reset(0)
@@ -70,7 +69,7 @@ class SequentialRows:
         """Return rows by their numbers: int64 [num_rows], rising.
 
         Raises: InputError for rows that cannot be read, MismatchError for those of a file that is
-        another than a manifest says, NotThereError for rows beyond the order.
+        another than a manifest says, NotFoundError for rows beyond the order.
         """
         check_there(rows, self.num_rows)
         self._check_damage(rows)
@@ -132,7 +131,7 @@ class SequentialRows:
 
     def _begin_next(self) -> None:
         read = self._read
-        self._ahead = Ahead(lambda: next(read), discard=lambda block: None)
+        self._ahead = Prefetcher(lambda: next(read), discard=lambda block: None)
 
     def _note_damage(self, error: InputError | MismatchError) -> None:
         # A file far away may be within reach the next time.
@@ -175,7 +174,7 @@ class ShardRows:
     def take(self, rows: Int64Array) -> Rows:
         """Return rows by their numbers: int64 [num_rows].
 
-        Raises: InputError for rows that cannot be read, NotThereError for rows beyond the pool.
+        Raises: InputError for rows that cannot be read, NotFoundError for rows beyond the pool.
         """
         check_there(rows, self.num_rows)
         return self.pool.take(rows)
@@ -187,7 +186,7 @@ class OrderedPool:
 
     pool: Pool
     """The shards."""
-    order: Order
+    order: Permutation
     """An order of all its rows."""
 
     @property
@@ -202,7 +201,7 @@ class OrderedPool:
     def take(self, rows: Int64Array) -> Rows:
         """Return rows by their numbers: int64 [num_rows].
 
-        Raises: InputError for rows that cannot be read, NotThereError for rows beyond the pool.
+        Raises: InputError for rows that cannot be read, NotFoundError for rows beyond the pool.
         """
         check_there(rows, self.num_rows)
         return self.pool.take(self.order.samples_at(rows))
@@ -285,9 +284,9 @@ def take_with_digests(rows: FeedRows, numbers: Int64Array) -> tuple[Rows, Uint8A
 
 
 def check_there(rows: Int64Array, num_rows: int) -> None:
-    """Check that rising numbers are of rows that there are. Raises: NotThereError."""
+    """Check that rising numbers are of rows that there are. Raises: NotFoundError."""
     if len(rows) and not 0 <= rows[0] <= rows[-1] < num_rows:
-        raise NotThereError(
+        raise NotFoundError(
             f"got rows {int(rows[0]):,} to {int(rows[-1]):,}, expected rows within 0 to"
             f" {num_rows - 1:,}"
         )

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.errors import NotThereError
-from pipeline.records import Int64Array
-from pipeline.schedule import Schedule, slice_of, steps_from
+from pipeline.core.arrays import Int64Array
+from pipeline.core.errors import NotFoundError
+from pipeline.order import Schedule, slice_of, steps_from
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -60,7 +60,7 @@ def row_after(
 ) -> int:
     """Return where to go on after `count` micro-batches from a row on. Pure.
 
-    Raises: NotThereError when there are fewer.
+    Raises: NotFoundError when there are fewer.
     """
     run, left = world_size * micro_batch_rows, count
     for _, start, stop in steps_from(schedule, row, num_rows):
@@ -71,7 +71,7 @@ def row_after(
             return min(start + left * run, stop)
         left -= in_step
     if left:
-        raise NotThereError(
+        raise NotFoundError(
             f"got {count:,} micro-batches from row {row:,}, expected at most {count - left:,}, as"
             " many as there are"
         )

@@ -1,49 +1,54 @@
 """Sources: where documents come from, which files there are, their bytes, and what is in them."""
 
-from pathlib import Path
-from typing import Protocol
+from pipeline.sources.download.fetch import fetch
+from pipeline.sources.download.missing import DownloadPlan, Wanted, plan_download
+from pipeline.sources.download.parallel import Pulled, pull, pull_missing
+from pipeline.sources.lock.check import (
+    check_lock,
+    check_sources,
+    check_tokenizer,
+    differences,
+    locked_source,
+)
+from pipeline.sources.lock.checksum import Hasher, check_file
+from pipeline.sources.lock.create import POOL, make_lock
+from pipeline.sources.lock.entries import Lock, LockedSource, LockedTokenizer
+from pipeline.sources.lock.location import locate
+from pipeline.sources.lock.lock_file import default_lock_path, lock_bytes, read_lock, write_lock
+from pipeline.sources.mds import Decoding
+from pipeline.sources.partitions import InputFile, list_files, name_partitions
+from pipeline.sources.read import SKIP_HINT, OnBad, Reader
 
-from pipeline.errors import MixtureError
-from pipeline.mixture.origin import Origin
-from pipeline.sources.hub import HubFiles
-from pipeline.sources.local import LocalFiles
-from pipeline.sources.origin import OpenOrigin
-from pipeline.sources.store import StoreFiles
-from pipeline.sources.url import UrlFiles
-
-__all__ = ["open_origin"]
-
-
-class _Kind(Protocol):
-    def __call__(self, origin: Origin, folder: Path, revision: str | None) -> OpenOrigin: ...
-
-
-_KINDS: dict[str, _Kind] = {
-    "path": LocalFiles,
-    "hub": HubFiles,
-    "url": UrlFiles,
-    "store": StoreFiles,
-}
-
-
-def open_origin(origin: Origin, folder: Path, revision: str | None = None) -> OpenOrigin:
-    """Open what a mixture in `folder` declares, at the revision that was locked or, if none was,
-    at what the declared one stands for now.
-
-    Raises: InputError when there is no such revision; MixtureError when addresses are of no known
-    form, or what reads them is not installed.
-    """
-    return _KINDS[_kind(origin)](origin, folder, revision)
-
-
-def _kind(origin: Origin) -> str:
-    if origin.url is None:
-        return origin.kind
-    of_the_web = [url for url in origin.url if url.startswith(("http://", "https://"))]
-    if of_the_web and len(of_the_web) < len(origin.url):
-        other = next(url for url in origin.url if url not in of_the_web)
-        raise MixtureError(
-            f"from.url: got {of_the_web[0]} and {other}, expected addresses of one kind",
-            "make two sources of them",
-        )
-    return "url" if of_the_web else "store"
+__all__ = [
+    "POOL",
+    "SKIP_HINT",
+    "Decoding",
+    "DownloadPlan",
+    "Hasher",
+    "InputFile",
+    "Lock",
+    "LockedSource",
+    "LockedTokenizer",
+    "OnBad",
+    "Pulled",
+    "Reader",
+    "Wanted",
+    "check_file",
+    "check_lock",
+    "check_sources",
+    "check_tokenizer",
+    "default_lock_path",
+    "differences",
+    "fetch",
+    "list_files",
+    "locate",
+    "lock_bytes",
+    "locked_source",
+    "make_lock",
+    "name_partitions",
+    "plan_download",
+    "pull",
+    "pull_missing",
+    "read_lock",
+    "write_lock",
+]

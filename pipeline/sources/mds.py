@@ -24,7 +24,7 @@ import orjson
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from pipeline.errors import DocumentError, InputError
+from pipeline.core.errors import DocumentError, InputError
 
 _ARRAY: Final = "ndarray"
 _TEXTS: Final = ("str", "str_int", "str_float", "str_decimal")
@@ -227,7 +227,7 @@ def _array(body: bytes, form: str) -> NDArray[Any]:
         raise _Broken("it holds an array that is none") from error
 
 
-class Decoder:
+class IdDecoder:
     """Turns ids back into text, special tokens left out, as was published."""
 
     def __init__(self, decoding: Decoding) -> None:

@@ -11,8 +11,8 @@ from pathlib import Path, PurePosixPath
 from typing import Literal
 from urllib.parse import unquote, urlsplit
 
-from pipeline.errors import InputError
-from pipeline.sources.origin import OriginFile
+from pipeline.core.errors import InputError
+from pipeline.storage import OriginFile, match_files
 
 _PACKINGS = (".gz", ".zstd", ".zst", "")
 # Longest first. Only `.json.gz` is from the published scripts; the others follow its example.
@@ -134,3 +134,17 @@ def _refuse_twins(source: str, rule: str, file: InputFile, other: InputFile) -> 
         if rule == "name"
         else "rename one file, or make two sources of them",
     )
+
+
+def list_files(
+    source: str,
+    patterns: Sequence[str],
+    folder: Path,
+    rule: Literal["name", "path"] = "name",
+) -> list[InputFile]:
+    """List the files of a source, sorted by partition; none is opened.
+
+    Raises: InputError when a pattern matches nothing, and as `name_partitions` does.
+    """
+    matched = match_files(f"sources.{source}.from.path", patterns, folder)
+    return name_partitions(source, [(*one, None) for one in matched], rule)

@@ -22,10 +22,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import zstandard
 
-from pipeline.digest import sha256_file
-from pipeline.errors import DocumentError, InputError
-from pipeline.records import Document
-from pipeline.sources.mds import Decoder, Decoding, read_rows
+from pipeline.core.digest import sha256_file
+from pipeline.core.document import Document
+from pipeline.core.errors import DocumentError, InputError
+from pipeline.sources.mds import Decoding, IdDecoder, read_rows
 from pipeline.sources.partitions import InputFile
 
 # Enough text to keep the compiled stages busy, small enough to bound a worker's memory.
@@ -62,7 +62,7 @@ class Reader:
         self._file = file
         self._text_field = text_field
         self._id_field = id_field
-        self._decoder = None if decoding is None else Decoder(decoding)
+        self._decoder = None if decoding is None else IdDecoder(decoding)
         self.sha256 = ""
         self.num_rows = 0
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import AttentionInterface, PreTrainedModel
 
-from pipeline.errors import MixtureError
+from pipeline.core.errors import ConfigError
 
 Backend = Literal["varlen", "sdpa"]
 """`varlen`: all rows in one kernel, on a GPU, in half precision; `sdpa`: row by row, anywhere."""
@@ -129,7 +129,7 @@ def _starts(rows: dict[str, Any]) -> Tensor:
     starts = rows.get("cu_seq_lens_q")
     if starts is None:
         # Without it all rows would be taken for one.
-        raise MixtureError(
+        raise ConfigError(
             "attention: got inputs without cu_seq_lens_q, expected the feed's flat form",
             "feed flat, or give the model one of the attentions of transformers",
         )

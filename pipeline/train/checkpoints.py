@@ -19,14 +19,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_model, save_model
 from torch import nn
 
-from pipeline.checkpoint import (
-    Record,
-    check_files,
-    describe_file,
-    read_record,
-    write_record,
-)
-from pipeline.files import publish
+from pipeline.core.files import publish
+from pipeline.dataset import CheckpointRecord, check_files, describe_file, read_record, write_record
 from pipeline.train.optimizer import load_state
 
 WEIGHTS = "model.safetensors"
@@ -35,7 +29,9 @@ _SCRATCH = ".scratch"
 _OS_ERROR = re.compile(r"\(os error ([0-9]+)\)")
 
 
-def save(out: Path, record: Record, model: nn.Module, optimizer: StableAdamW) -> Record:
+def save(
+    out: Path, record: CheckpointRecord, model: nn.Module, optimizer: StableAdamW
+) -> CheckpointRecord:
     """Publish a checkpoint below a folder, and return its record with the files it pins.
 
     Raises: OutputError when the disk is full or not writable; what was saved before stays.
@@ -76,7 +72,7 @@ def _system_errors() -> Iterator[None]:
         raise
 
 
-def load(folder: Path, model: nn.Module, optimizer: StableAdamW | None) -> Record:
+def load(folder: Path, model: nn.Module, optimizer: StableAdamW | None) -> CheckpointRecord:
     """Fill a model, and an optimizer if one is given, and return the record.
 
     The model must have the shape that the record says.

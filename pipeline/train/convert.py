@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from pipeline.recipe import ModelKind
+from pipeline.config import ModelKind
 
 _HEADS: dict[ModelKind, str] = {"encoder": "head.", "decoder": "lm_head."}
 _FUSED = ".attn.Wqkv.weight"

@@ -10,12 +10,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pipeline import seeds
+from pipeline.config import Recipe
+from pipeline.core import seeds
+from pipeline.dataset import TRAIN, VALIDATION, as_path
 from pipeline.feed import Clm, Feed, FeedOrder, Mlm, SpecialIds, open_order
-from pipeline.layout import TRAIN, VALIDATION
-from pipeline.ordered.remote import as_path
-from pipeline.recipe import Recipe
-from pipeline.schedule import ConstantSchedule
+from pipeline.order import ConstantSchedule
 from pipeline.train.models import Model
 from pipeline.train.ranks import Ranks
 from pipeline.train.step import Forward, load_batches

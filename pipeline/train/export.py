@@ -14,11 +14,11 @@ from typing import Any
 
 from safetensors.torch import save_file
 
-from pipeline.checkpoint import Record, find_checkpoint, read_record
-from pipeline.errors import InputError, OutputError, PipelineError
-from pipeline.files import publish
-from pipeline.recipe import ModelSpec
-from pipeline.tokenizer.load import EMBEDDED, read_json
+from pipeline.config import ModelSpec
+from pipeline.core.errors import InputError, OutputError, PipelineError
+from pipeline.core.files import publish
+from pipeline.dataset import CheckpointRecord, find_checkpoint, read_record
+from pipeline.stages.tokenizer import EMBEDDED, read_json
 from pipeline.train import checkpoints
 from pipeline.train.convert import to_hub
 from pipeline.train.models import Model, make_config, make_empty
@@ -121,7 +121,7 @@ def example(kind: str, folder: str) -> str:
     return f"folder = {folder!r}\n\n{_LOADING[kind]}"
 
 
-def _spec_of(checkpoint: Path, record: Record) -> ModelSpec:
+def _spec_of(checkpoint: Path, record: CheckpointRecord) -> ModelSpec:
     """Return the shape of the model that a checkpoint is of."""
     try:
         declared = record.recipe["declaration"]["model"]

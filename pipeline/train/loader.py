@@ -19,9 +19,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
-from pipeline.errors import MismatchError
+from pipeline.core.errors import MismatchError
 from pipeline.feed import Batch, Feed, Inputs
-from pipeline.schedule import steps_from
+from pipeline.order import steps_from
 
 Tensors = dict[str, Any]
 """What a model is given, tensors and ints by name: `model(**tensors)`."""

@@ -11,7 +11,7 @@ from typing import Any
 
 from torch.utils.tensorboard import SummaryWriter
 
-from pipeline.files import publish, writing
+from pipeline.core.files import publish, writing
 
 METRICS = "metrics.jsonl"
 _EVENTS = "tensorboard"

@@ -29,8 +29,8 @@ from transformers.models.modernbert_decoder.modeling_modernbert_decoder import (
     eager_attention_forward,
 )
 
-from pipeline.feed.masks import IGNORED
-from pipeline.recipe import ModelSpec
+from pipeline.config import ModelSpec
+from pipeline.feed import IGNORED
 from pipeline.train import attention
 from pipeline.train.loss import vocabulary_loss
 from pipeline.train.weights import fill

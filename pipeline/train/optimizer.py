@@ -13,7 +13,7 @@ import torch
 from optimi import StableAdamW
 from torch import nn
 
-from pipeline.recipe import OptimizerSpec
+from pipeline.config import OptimizerSpec
 
 
 def make_optimizer(model: nn.Module, spec: OptimizerSpec) -> StableAdamW:

@@ -13,11 +13,11 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from pipeline.checkpoint import checkpoints_in, find_checkpoint, latest_checkpoint, read_record
-from pipeline.errors import MixtureError, OutputError
+from pipeline.config import Recipe
+from pipeline.core.errors import ConfigError, OutputError
+from pipeline.core.files import writing
+from pipeline.dataset import checkpoints_in, find_checkpoint, latest_checkpoint, read_record
 from pipeline.feed import Clm, Mlm, OnDamage, make_feed, open_order, special_ids
-from pipeline.files import writing
-from pipeline.recipe import Recipe
 from pipeline.train import attention
 from pipeline.train.evaluate import is_evaluated, open_validation
 from pipeline.train.metrics import Metrics
@@ -50,7 +50,7 @@ def train(
     the phase before, or a folder of them; max_steps: where to stop before the phase is over; device
     as for `join_ranks`; is_deterministic: whether a GPU is to add up in one order.
 
-    Raises: MixtureError, InputError, OutputError, MismatchError or TrainingError.
+    Raises: ConfigError, InputError, OutputError, MismatchError or TrainingError.
     """
     last = _last_of(out)
     _check_start(recipe, begin_from, last)
@@ -107,14 +107,14 @@ def _last_of(out: Path) -> Path | None:
 
 def _check_start(recipe: Recipe, begin_from: Path | None, last: Path | None) -> None:
     if recipe.start == "fresh" and begin_from is not None:
-        raise MixtureError(
+        raise ConfigError(
             f"--from: got {begin_from}, expected none, since {recipe.name} starts fresh",
             "take the recipe of a later phase",
         )
     if last is not None:
         _check_origin(last, begin_from)
     elif recipe.start != "fresh" and begin_from is None:
-        raise MixtureError(
+        raise ConfigError(
             f"{recipe.name}: got no --from, expected the checkpoint that it starts from",
             "name a checkpoint, or the --out of the phase before",
         )
@@ -135,7 +135,7 @@ def _open(recipe: Recipe, data: str, out: Path, ranks: Ranks, on_damage: OnDamag
     """Open the rows and make the model."""
     order = open_order(data)
     if order.max_seq_len is not None and order.max_seq_len > recipe.max_seq_len:
-        raise MixtureError(
+        raise ConfigError(
             f"{data}: got rows of up to {order.max_seq_len:,} ids, expected up to"
             f" {recipe.max_seq_len:,}, which {recipe.name} trains on",
             "take a recipe of a longer max_seq_len, or build with a shorter order.max_seq_len",
@@ -144,7 +144,7 @@ def _open(recipe: Recipe, data: str, out: Path, ranks: Ranks, on_damage: OnDamag
     objective = Clm() if mask_prob is None else Mlm(mask_prob=float(mask_prob), seed=recipe.seed)
     special = special_ids(order)
     if recipe.model.vocab_size < special.vocab_size:
-        raise MixtureError(
+        raise ConfigError(
             f"{recipe.name}: model.vocab_size: got {recipe.model.vocab_size:,}, expected at least"
             f" {special.vocab_size:,}, the ids of the tokenizer"
         )

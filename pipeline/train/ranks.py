@@ -13,7 +13,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from pipeline.errors import MixtureError
+from pipeline.core.errors import ConfigError
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -58,10 +58,10 @@ def join_ranks(device: str | None) -> Iterator[Ranks]:
 
     device: "cuda" or "cpu"; None takes a GPU and asks for one where there is none.
 
-    Raises: MixtureError when there is no GPU and none was waived.
+    Raises: ConfigError when there is no GPU and none was waived.
     """
     if device != "cpu" and not torch.cuda.is_available():
-        raise MixtureError(
+        raise ConfigError(
             "--device: got no GPU that torch can use, expected one",
             "add --device cpu to train on the processor, which suits small models",
         )

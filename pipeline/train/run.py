@@ -15,11 +15,18 @@ from typing import Any
 import torch
 from optimi import StableAdamW
 
-from pipeline.checkpoint import Clock, Record, Seen, latest_checkpoint, read_record
-from pipeline.errors import InputError, MismatchError, MixtureError, OutputError, TrainingError
+from pipeline.config import Recipe, checkpoint_prefix, learning_rate
+from pipeline.core.errors import ConfigError, InputError, MismatchError, OutputError, TrainingError
+from pipeline.dataset import (
+    CheckpointRecord,
+    Clock,
+    Seen,
+    latest_checkpoint,
+    multiset_of,
+    read_record,
+    root_of_multiset,
+)
 from pipeline.feed import Feed, FeedOrder
-from pipeline.ledger import multiset_of, root_of_multiset
-from pipeline.recipe import Recipe, checkpoint_prefix, learning_rate
 from pipeline.train import checkpoints
 from pipeline.train.convert import cross
 from pipeline.train.evaluate import evaluate
@@ -108,7 +115,7 @@ class Run:
         kind = declared["kind"]
         if self.recipe.start == "continue":
             if kind != self.recipe.model.kind:
-                raise MixtureError(
+                raise ConfigError(
                     f"--from: got {folder}, of {kind} weights, expected those of the"
                     f" {self.recipe.model.kind} that {self.recipe.name} continues",
                     "a recipe that starts from weights alone may cross over",
@@ -257,9 +264,9 @@ class Run:
         told.tell("checkpoint", self.clock.num_steps, {"path": str(self.out / name)})
         self.since_row = self.clock.next_row
 
-    def _record(self, name: str) -> Record:
+    def _record(self, name: str) -> CheckpointRecord:
         recipe = self.recipe
-        return Record(
+        return CheckpointRecord(
             name=name,
             recipe={
                 "name": recipe.name,

@@ -16,9 +16,9 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 
-from pipeline import seeds
+from pipeline.config import Recipe
+from pipeline.core import seeds
 from pipeline.feed import Feed
-from pipeline.recipe import Recipe
 from pipeline.train.loader import FeedLoader, Loaded
 from pipeline.train.models import Model, compile_parts, loss_of, ready
 from pipeline.train.optimizer import set_rate

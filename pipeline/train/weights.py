@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from pipeline import seeds
+from pipeline.core import seeds
 
 INIT_STD = 0.02
 CUTOFF = 2.0

@@ -15,7 +15,7 @@ import torch
 
 from adapters import stand_ins, tiny
 from adapters.numbered import STEP, feed_of, rows_in
-from pipeline.errors import InputError, MixtureError
+from pipeline.core.errors import ConfigError, InputError
 from pipeline.train.adapters.composer import data_spec, model_inputs
 from pipeline.train.loader import FeedLoader
 
@@ -87,7 +87,7 @@ def refused(folder: Path, order: Path, micro_batch_rows: int, duration: str) -> 
     loader = FeedLoader(feed_of(order, micro_batch_rows=micro_batch_rows))
     try:
         fit(folder, loader, duration, None, 4)
-    except (InputError, MixtureError) as error:
+    except (InputError, ConfigError) as error:
         return error.message
     raise AssertionError("nothing was refused")
 

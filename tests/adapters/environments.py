@@ -6,8 +6,8 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-import builds
 import pytest
+from support import builds
 
 FOLDER = os.environ.get("ETTIN_ADAPTERS")
 
@@ -25,7 +25,7 @@ def run(environment: str, module: str, *arguments: object) -> Any:
     done = subprocess.run(
         [str(python), "-m", f"adapters.{module}", *map(str, arguments)],
         cwd=builds.REPOSITORY / "tests",
-        env={**os.environ, "PYTHONPATH": str(builds.REPOSITORY)},
+        env={**os.environ, "PYTHONPATH": f"{builds.REPOSITORY}:{builds.REPOSITORY / 'tests'}"},
         stdout=subprocess.PIPE,
         text=True,
         timeout=300,

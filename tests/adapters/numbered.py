@@ -10,7 +10,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.feed import Clm, Feed, Objective, make_feed, open_order
+from pipeline.feed.batch import Clm, Objective
+from pipeline.feed.factory import make_feed
+from pipeline.feed.feed import Feed
+from pipeline.feed.open_order import open_order
 
 NUM_ROWS = 52
 NUM_FED = 48

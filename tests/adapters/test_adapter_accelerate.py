@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
-import builds
 import pytest
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState, GradientState, PartialState
 from accelerate.utils import DataLoaderConfiguration
+from support import builds
 from torchdata.stateful_dataloader import StatefulDataLoader
 
 from adapters.accelerate_rank import train

@@ -13,7 +13,7 @@ import torch
 
 from adapters import environments
 from adapters.numbered import NUM_FED, STEP, feed_of, rows_in
-from pipeline.feed import Mlm
+from pipeline.feed.batch import Mlm
 from pipeline.train.adapters import composer
 from pipeline.train.loader import FeedLoader
 

@@ -11,8 +11,8 @@ from torchdata.stateful_dataloader import StatefulDataLoader
 
 from adapters import tiny
 from adapters.numbered import NUM_FED, feed_of, joined, rows_in
-from pipeline.errors import MismatchError
-from pipeline.feed import Mlm
+from pipeline.core.errors import MismatchError
+from pipeline.feed.batch import Mlm
 from pipeline.train.loader import FeedDataset
 
 EVERY = list(range(NUM_FED))

@@ -12,8 +12,8 @@ import torch
 
 from adapters import environments
 from adapters.numbered import NUM_FED, feed_of
-from pipeline.errors import MixtureError
-from pipeline.feed import Mlm
+from pipeline.core.errors import ConfigError
+from pipeline.feed.batch import Mlm
 from pipeline.train.adapters.torchtitan import TitanDataset
 from pipeline.train.loader import to_tensors
 
@@ -57,5 +57,5 @@ def test_it_predicts_what_a_decoder_with_the_feeds_own_labels_does(order: Path) 
     "settings", [{"objective": Mlm(mask_prob=0.3, seed=1)}, {"form": "padded"}]
 )
 def test_another_feed_is_refused(order: Path, settings: dict[str, Any]) -> None:
-    with pytest.raises(MixtureError, match=r"torchtitan: got .* expected a flat one of Clm\(\)"):
+    with pytest.raises(ConfigError, match=r"torchtitan: got .* expected a flat one of Clm\(\)"):
         TitanDataset(feed_of(order, **settings))

@@ -11,8 +11,8 @@ from transformers.trainer_utils import get_last_checkpoint
 
 from adapters import tiny
 from adapters.numbered import NUM_FED, STEP, feed_of, rows_in
-from pipeline.errors import InputError, MixtureError
-from pipeline.feed import Clm, Mlm
+from pipeline.core.errors import ConfigError, InputError
+from pipeline.feed.batch import Clm, Mlm
 from pipeline.train import attention
 from pipeline.train.adapters.transformers import FeedTrainer
 from pipeline.train.loader import FeedLoader
@@ -167,7 +167,7 @@ def test_arguments_that_would_lose_rows_are_refused(
     order: Path, tmp_path: Path, settings: dict[str, Any], of_feed: dict[str, Any], message: str
 ) -> None:
     loader = FeedLoader(feed_of(order, **of_feed))
-    with pytest.raises(MixtureError, match=message):
+    with pytest.raises(ConfigError, match=message):
         FeedTrainer(tiny.decoder(), arguments(tmp_path, **settings), loader=loader)
 
 
@@ -175,7 +175,7 @@ def test_arguments_that_would_lose_rows_are_refused(
 def test_accumulation_must_be_a_step(order: Path, tmp_path: Path, accumulated: int) -> None:
     given = arguments(tmp_path, gradient_accumulation_steps=accumulated)
     trainer = FeedTrainer(tiny.decoder(), given, loader=FeedLoader(feed_of(order)))
-    with pytest.raises(MixtureError, match=f"gradient_accumulation_steps: got {accumulated},"):
+    with pytest.raises(ConfigError, match=f"gradient_accumulation_steps: got {accumulated},"):
         trainer.train()
 
 

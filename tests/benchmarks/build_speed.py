@@ -168,8 +168,8 @@ def _library() -> Iterator[Callable[[list[str]], float]]:
 
 def serve_library() -> None:
     """Answer each line, a JSON list of texts, with the seconds that the library takes for them."""
-    from pipeline.tokenizer.load import read_json
-    from pipeline.tokenizer.reference import make_reference
+    from pipeline.stages.tokenizer.reference import make_reference
+    from pipeline.stages.tokenizer.resolve import read_json
 
     library = make_reference("modernbert", read_json("modernbert"), add_prefix_space=True)
     for line in sys.stdin:
@@ -208,13 +208,15 @@ def _print_shares(folder: Path, work: Path, size: int) -> None:
 def build_timed() -> None:
     """Build in this process, without a cluster; print CPU seconds by stage as JSON."""
     started = time.process_time()
-    from pipeline.build import partition
-    from pipeline.build import run as building
-    from pipeline.mixture import load
-    from pipeline.ordering import stage as ordering
-    from pipeline.ordering import write as writing
-    from pipeline.provenance import rows as provenance
-    from pipeline.shards import mds, parquet, pool
+    from pipeline.config.load import load_mixture
+    from pipeline.dataset.mds import pool
+    from pipeline.dataset.mds.writer import MdsWriter
+    from pipeline.dataset.parquet import writer
+    from pipeline.dataset.provenance import writer as provenance
+    from pipeline.runner import run as building
+    from pipeline.runner.shuffle import shuffle as ordering
+    from pipeline.runner.shuffle import write as writing
+    from pipeline.runner.tasks import tokenize_partition
     from pipeline.sources import read
 
     seconds: Counter[str] = Counter()
@@ -254,35 +256,35 @@ def build_timed() -> None:
         setattr(owner, name, how(stage, getattr(owner, name)))
 
     patch(read.Reader, "blocks", "read, parse, sha256 of input", timed_steps)
-    patch(partition, "tokenize", "tokenize, cross-check")
-    patch(partition, "without_content", "tokenize, cross-check")
-    make_chunker = partition.make_chunker
+    patch(tokenize_partition, "tokenize", "tokenize, cross-check")
+    patch(tokenize_partition, "without_content", "tokenize, cross-check")
+    make_chunker = tokenize_partition.make_chunker
 
     def make_timed_chunker(*arguments: Any) -> Any:
         chunker = timed("chunk", make_chunker)(*arguments)
         patch(chunker, "chunk", "chunk")
         return chunker
 
-    partition.make_chunker = make_timed_chunker
-    patch(mds.MdsWriter, "write", "write MDS")
-    patch(mds.MdsWriter, "finish", "write MDS")
-    patch(partition, "describe_folder", "sha256 of shards")
-    patch(partition, "save_table", "table of rows")
+    tokenize_partition.make_chunker = make_timed_chunker
+    patch(MdsWriter, "write", "write MDS")
+    patch(MdsWriter, "finish", "write MDS")
+    patch(tokenize_partition, "describe_folder", "sha256 of shards")
+    patch(tokenize_partition, "save_table", "table of rows")
     patch(pool.Pool, "gather", "order: gather")
     patch(pool.Pool, "names", "order: names of documents")
     patch(writing, "apply_view", "order: view")
     patch(writing._Steps, "add", "order: sha256 of steps")
     patch(writing, "row_digests", "order: ledger")
-    patch(parquet.RowWriter, "write", "order: parquet")
+    patch(writer.RowWriter, "write", "order: parquet")
     patch(provenance.ProvenanceWriter, "write", "order: provenance")
     patch(ordering, "sort_rows", "order: index of documents")
     patch(ordering, "write_index", "order: index of documents")
     patch(writing, "describe", "order: sha256 of files")
-    building.open_engine = here  # type: ignore[assignment]
+    building.open_cluster = here  # type: ignore[assignment]
     seconds["start-up: imports"] = time.process_time() - started
     patch(building, "load_tokenizer", "start-up: tokenizer")
     building.build(
-        load(Path(sys.argv[1]), []), Path(sys.argv[2]),
+        load_mixture(Path(sys.argv[1]), []), Path(sys.argv[2]),
         workers=1, scheduler=None, report=lambda *_: None,
     )  # fmt: skip
     seconds["rest"] = time.process_time() - started - sum(seconds.values())

@@ -26,17 +26,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import xxhash
+from pipeline.core.document import Document
 
-from pipeline.dedup import (
-    Contamination,
-    Surveyed,
-    find_drops,
-    read_evaluation,
-    save_survey,
-    survey,
-)
-from pipeline.mixture.corpus import DedupSpec, MinHashSpec
-from pipeline.records import Document
+from pipeline.config.corpus_options import DedupSpec, MinHashSpec
+from pipeline.stages.dedup.decide import find_drops
+from pipeline.stages.dedup.decontaminate import Contamination, read_evaluation
+from pipeline.stages.dedup.scan import Surveyed, save_survey, survey
 from tests.benchmarks import corpus
 
 _FILES = 8

@@ -64,7 +64,7 @@ def _print_jumps(name: str, folder: Path, num_rows: int) -> None:
 
 def _make_pool(folder: Path, num_rows: int) -> None:
     """Write a pool of short rows."""
-    from pipeline.shards.mds import MdsWriter, index_bytes, merge_indexes
+    from pipeline.dataset.mds.writer import MdsWriter, index_bytes, merge_indexes
 
     (folder / "part").mkdir(parents=True)
     draw = np.random.default_rng(0)
@@ -81,8 +81,10 @@ def _make_pool(folder: Path, num_rows: int) -> None:
 
 def run_jumps() -> None:
     """Measure a pool of so many rows, or the output of a build where that is 0; print."""
-    from pipeline.feed import Mlm, make_feed, open_order, open_pool
-    from pipeline.orders import OrderKey
+    from pipeline.feed.batch import Mlm
+    from pipeline.feed.factory import make_feed
+    from pipeline.feed.open_order import open_order, open_pool
+    from pipeline.order.permutation.key import PermutationKey
 
     folder, num_rows = Path(sys.argv[1]), int(sys.argv[2])
 
@@ -94,7 +96,7 @@ def run_jumps() -> None:
 
     started = time.perf_counter()
     if num_rows:
-        key = OrderKey(algorithm="feistel-v1", num_samples=num_rows, seed=21, epoch=0)
+        key = PermutationKey(algorithm="feistel-v1", num_samples=num_rows, seed=21, epoch=0)
         order = open_pool(folder, key, folder.with_suffix(".scratch"))
     else:
         order = open_order(folder)

@@ -216,7 +216,9 @@ def _rate(
 def _feed(
     _: str, form: Any, objective: str, checks: bool, where: str, step_rows: int, seconds: float
 ) -> tuple[float, float]:
-    from pipeline.feed import Clm, Mlm, make_feed, open_order
+    from pipeline.feed.batch import Clm, Mlm
+    from pipeline.feed.factory import make_feed
+    from pipeline.feed.open_order import open_order
 
     objectives = {"none": None, "clm": Clm(), "mlm": Mlm(mask_prob=_MASK_PROB, seed=1)}
     feed = make_feed(
@@ -242,8 +244,8 @@ def _modernbert(work: str, seconds: float) -> tuple[float, float]:
     from tokenizers import Tokenizer
     from torch.utils.data import DataLoader, Dataset
 
-    from pipeline.shards.pool import Pool
-    from pipeline.tokenizer.load import EMBEDDED, read_json
+    from pipeline.dataset.mds.pool import Pool
+    from pipeline.stages.tokenizer.resolve import EMBEDDED, read_json
 
     torch.set_num_threads(1)
     pool = Pool.open(Path(work) / "mds" / "order")

@@ -21,11 +21,11 @@ from datatrove.data import Document as TheirDocument
 from datatrove.pipeline import filters as their_filters
 from datatrove.pipeline.formatters import PIIFormatter
 from datatrove.utils.text import split_into_parts
+from pipeline.core.document import Document
 
-from pipeline.filters import make_filters
-from pipeline.mixture import Filter
-from pipeline.mixture.filter_options import RECORDS, Length, Regex, Url
-from pipeline.records import Document
+from pipeline.config.filter_options import RECORDS, Length, Regex, Url
+from pipeline.config.filters import Filter
+from pipeline.stages.filters.chain import make_filters
 from tests.benchmarks import corpus
 
 _THEIRS = {

@@ -19,11 +19,18 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 from blake3 import blake3
+from pipeline.core.arrays import Int64Array, Uint8Array, Uint32Array
 
-from pipeline.ledger import ROWS_PER_NODE, Ledger, Span, first_difference, join, row_digests
-from pipeline.records import Int64Array, Uint8Array, Uint32Array
-from pipeline.shards.mds import MdsWriter
-from pipeline.shards.pool import Pool
+from pipeline.dataset.ledger import (
+    ROWS_PER_NODE,
+    Ledger,
+    LedgerSpan,
+    first_difference,
+    join,
+    row_digests,
+)
+from pipeline.dataset.mds.pool import Pool
+from pipeline.dataset.mds.writer import MdsWriter
 
 _VOCABULARY = 50_368
 _LARGEST_ORDER = 2_800_000_000
@@ -136,7 +143,7 @@ def _verify(rows: Rows, repetitions: int) -> None:
 
 
 def _ledger_of(digests: Uint8Array) -> Ledger:
-    span = Span(start_row=0)
+    span = LedgerSpan(start_row=0)
     span.add(digests)
     return join([span])
 

@@ -17,8 +17,9 @@ from tempfile import TemporaryDirectory
 from typing import Any
 from urllib.request import urlopen
 
-from pipeline.lock import make_lock, read_lock, write_lock
-from pipeline.mixture import load
+from pipeline.config.load import load_mixture
+from pipeline.sources.lock.create import make_lock
+from pipeline.sources.lock.lock_file import read_lock, write_lock
 from tests.source_server import Server, serve
 
 MIXTURE = """\
@@ -57,7 +58,7 @@ def measure(server: Server, root: Path, name: str, origin: str) -> str:
     """Lock one mixture; return a line of the table."""
     path, mixture = root / f"{name}.lock.json", root / f"{name}.yaml"
     mixture.write_text(MIXTURE.format(name=name, origin=origin))
-    declared = load(mixture)
+    declared = load_mixture(mixture)
     server.reset()
     times = [time.perf_counter()]
     lock = make_lock(declared, quiet)

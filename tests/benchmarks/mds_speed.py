@@ -18,12 +18,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
+from pipeline.core.arrays import Int64Array, Uint32Array
 
-from pipeline.chunks.slice import SliceChunker
-from pipeline.records import Int64Array, Uint32Array
-from pipeline.shards.mds import Dtype, MdsWriter
-from pipeline.shards.pool import Pool
-from pipeline.tokenizer import load
+from pipeline.dataset.mds.pool import Pool
+from pipeline.dataset.mds.writer import Dtype, MdsWriter
+from pipeline.stages.chunking.slice import SliceChunker
+from pipeline.stages.tokenizer.resolve import load_tokenizer
 from tests.benchmarks import corpus
 from tests.oracle.servant import Servant, open_servant
 
@@ -66,7 +66,7 @@ def main() -> None:
 
 
 def _cut(folder: Path, size: int, num_megabytes: float) -> Rows:
-    tokenizer = load("modernbert", add_prefix_space=False)
+    tokenizer = load_tokenizer("modernbert", add_prefix_space=False)
     chunker = SliceChunker(size=size, min_size=512, skip_below=128, seed=42)
     names: list[bytes] = []
     ids, lengths = [], []

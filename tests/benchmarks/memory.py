@@ -111,7 +111,7 @@ def _measure(work: Path, task: str, mixture: dict[str, object]) -> int:
 
 
 def _worker_environment() -> dict[str, str]:
-    from pipeline.engine import WORKER_ENVIRONMENT
+    from pipeline.runner.cluster import WORKER_ENVIRONMENT
 
     return {name: str(value) for name, value in WORKER_ENVIRONMENT.items()}
 
@@ -120,10 +120,11 @@ def run_task() -> None:
     """Run one task as a worker would, between the others of a build; print its peak in KiB."""
     from contextlib import contextmanager
 
-    from pipeline.build import run as building
-    from pipeline.build.making import load_tokenizer, make_partition
-    from pipeline.mixture import TokenizerSpec, load
-    from pipeline.ordering.write import order_rows
+    from pipeline.config.load import load_mixture
+    from pipeline.config.mixture import TokenizerSpec
+    from pipeline.runner import run as building
+    from pipeline.runner.shuffle.write import order_rows
+    from pipeline.runner.tasks.tokenize_partition import load_tokenizer, make_partition
 
     task, path, out = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])
     peak = 0
@@ -148,8 +149,8 @@ def run_task() -> None:
         load_tokenizer(TokenizerSpec(add_prefix_space=True), Path())
         print(_peak())
         return
-    building.open_engine = here  # type: ignore[assignment]
-    building.build(load(path, []), out, workers=1, scheduler=None, report=lambda *_: None)
+    building.open_cluster = here  # type: ignore[assignment]
+    building.build(load_mixture(path, []), out, workers=1, scheduler=None, report=lambda *_: None)
     print(peak)
 
 

@@ -76,25 +76,27 @@ def _measure(what: str, num_samples: int, folder: Path) -> tuple[float, int]:
 
 def run() -> None:
     """Do what the arguments say; print seconds and peak."""
-    from pipeline import orders
-    from pipeline.orders import OrderKey
-    from pipeline.orders.pcg64dxsm import permutation
+    from pipeline.order import load_permutation, save_permutation
+    from pipeline.order.permutation.key import PermutationKey
+    from pipeline.order.permutation.pcg64dxsm import pcg64dxsm_permutation
 
     what, num_samples, place = sys.argv[1], int(sys.argv[2]), Path(sys.argv[3])
     place.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=place) as made:
         folder = Path(made)
-        key = OrderKey(algorithm="ettin-pcg64dxsm-v1", num_samples=num_samples, seed=21, epoch=0)
+        key = PermutationKey(
+            algorithm="ettin-pcg64dxsm-v1", num_samples=num_samples, seed=21, epoch=0
+        )
         if what in ("samples", "positions"):
-            key = OrderKey(algorithm="feistel-v1", num_samples=num_samples, seed=21, epoch=0)
-            getattr(orders.load(key, folder), what)(0, 10)  # Compiles.
+            key = PermutationKey(algorithm="feistel-v1", num_samples=num_samples, seed=21, epoch=0)
+            getattr(load_permutation(key, folder), what)(0, 10)  # Compiles.
         started = time.perf_counter()
         if what == "permutation":
-            permutation(num_samples, seed=21, epoch=0)
+            pcg64dxsm_permutation(num_samples, seed=21, epoch=0)
         elif what == "save":
-            orders.save(key, folder, folder)
+            save_permutation(key, folder, folder)
         else:
-            getattr(orders.load(key, folder), what)(0, _POSITIONS)
+            getattr(load_permutation(key, folder), what)(0, _POSITIONS)
         seconds = time.perf_counter() - started
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     print(json.dumps({"seconds": seconds, "peak": peak}))

@@ -22,9 +22,10 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.lock import Lock, make_lock
-from pipeline.mixture import load
-from pipeline.pull import pull
+from pipeline.config.load import load_mixture
+from pipeline.sources.download.parallel import pull
+from pipeline.sources.lock.create import make_lock
+from pipeline.sources.lock.entries import Lock
 from tests.source_server import serve
 
 NUM_THREADS = 8
@@ -74,7 +75,7 @@ def measure(root: Path, name: str, number: int, num_bytes: int, repetitions: int
     """Let the two take turns; return a line of the table."""
     mixture = root / f"{name}.yaml"
     mixture.write_text(MIXTURE.format(name=name))
-    lock = make_lock(load(mixture), quiet)
+    lock = make_lock(load_mixture(mixture), quiet)
     kinds: list[Callable[[Path], None]] = [
         lambda dest: ours(lock, root, dest),
         lambda dest: theirs(name, dest),

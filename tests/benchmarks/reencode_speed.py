@@ -25,11 +25,11 @@ os.environ["RAYON_NUM_THREADS"] = "1"
 
 from tokenizers import Tokenizer as Library
 
-from pipeline.chunks.reencode import ReencodeChunker
 from pipeline.sources.read import BLOCK_BYTES
-from pipeline.tokenizer import Encoded, Tokenizer, load
-from pipeline.tokenizer.load import read_json
-from pipeline.tokenizer.reference import make_reference
+from pipeline.stages.chunking.reencode import ReencodeChunker
+from pipeline.stages.tokenizer.encode import Encoded, Tokenizer
+from pipeline.stages.tokenizer.reference import make_reference
+from pipeline.stages.tokenizer.resolve import load_tokenizer, read_json
 from tests.benchmarks import corpus
 
 # Size, smallest last chunk, and what is dropped: as published for pre-training and for extension.
@@ -50,7 +50,7 @@ def main() -> None:
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
 
-    tokenizer = load("modernbert", add_prefix_space=True)
+    tokenizer = load_tokenizer("modernbert", add_prefix_space=True)
     library = make_reference("modernbert", read_json("modernbert"), add_prefix_space=True)
     print("| text | size | original, M ids/s | ours, M ids/s | ratio (median) | ratios |")
     print("|---|---|---|---|---|---|")

@@ -19,9 +19,9 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pipeline.core.arrays import Int64Array
 
-from pipeline.ordered import PublishedOrder
-from pipeline.records import Int64Array
+from pipeline.dataset.parquet.reader import PublishedOrder
 from tests.source_server import Server, serve
 
 REPO = "org/order"

@@ -20,9 +20,9 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.mixture import load
-from pipeline.shards.mds import MdsWriter, index_bytes, merge_indexes
-from pipeline.shards.pool import Pool
+from pipeline.config.load import load_mixture
+from pipeline.dataset.mds.pool import Pool
+from pipeline.dataset.mds.writer import MdsWriter, index_bytes, merge_indexes
 
 _ROWS_AT_ONCE = 8192
 _SHARDS = "s/part_{:04d}"
@@ -90,10 +90,10 @@ def _make_pool(folder: Path, gigabytes: float) -> int:
 
 def _sample_rows(work: Path) -> tuple[np.ndarray, np.ndarray]:
     """Build the sample and return its rows: int64 [num_rows], uint32."""
-    from pipeline.build import build
-    from pipeline.shipped import mixture_path
+    from pipeline.core.bundled import mixture_path
+    from pipeline.runner.run import build
 
-    mixture = load(mixture_path("sample"))
+    mixture = load_mixture(mixture_path("sample"))
     build(mixture, work / "sample", workers=1, scheduler=None, report=lambda *_: None)
     pool = Pool.open(work / "sample" / "train")
     lengths = pool.lengths()

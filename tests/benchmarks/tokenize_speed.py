@@ -20,7 +20,8 @@ import numpy as np
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 os.environ["RAYON_NUM_THREADS"] = "1"
 
-from pipeline.tokenizer import Encoded, load
+from pipeline.stages.tokenizer.encode import Encoded
+from pipeline.stages.tokenizer.resolve import load_tokenizer
 
 _DOCUMENT_BYTES = (200, 200_000)
 
@@ -50,7 +51,7 @@ def main() -> None:
     )
     ratios = []
     for repetition in range(options.repetitions):
-        tokenizer = load("modernbert", add_prefix_space=options.prefix == "on")
+        tokenizer = load_tokenizer("modernbert", add_prefix_space=options.prefix == "on")
         run(tokenizer.encode, warm, options.batch)
         slow, expected = run(tokenizer.encode_reference, sample, options.batch)
         fast, got = run(tokenizer.encode, unseen, options.batch)

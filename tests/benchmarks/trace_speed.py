@@ -22,21 +22,20 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 from numpy.typing import NDArray
+from pipeline.core.arrays import Uint8Array
 
-from pipeline.layout import MANIFEST, ORDER, PROVENANCE, STEPS, STEPS_PER_FILE
-from pipeline.manifest import FORMAT, manifest_bytes
-from pipeline.provenance import (
-    Block,
-    ProvenanceWriter,
+from pipeline.audit.trace.search import find_ids
+from pipeline.audit.trace.trace import Trace
+from pipeline.dataset.manifest import FORMAT, manifest_bytes
+from pipeline.dataset.parquet.writer import write_steps
+from pipeline.dataset.paths import MANIFEST, ORDER, PROVENANCE, STEPS, STEPS_PER_FILE
+from pipeline.dataset.provenance.document_index import (
     index_tasks,
     sort_rows,
     sort_tasks,
     write_index,
 )
-from pipeline.records import Uint8Array
-from pipeline.shards.parquet import write_steps
-from pipeline.trace import Trace
-from pipeline.trace.find import find_ids
+from pipeline.dataset.provenance.writer import ProvenanceBlock, ProvenanceWriter
 
 ROWS_PER_STEP = 4608
 STEPS_PER_WINDOW = 2998
@@ -97,11 +96,11 @@ def _spell(documents: NDArray[np.uint64]) -> Uint8Array:
     return spelled
 
 
-def _block(rows: NDArray[np.int64], num_rows: int) -> Block:
+def _block(rows: NDArray[np.int64], num_rows: int) -> ProvenanceBlock:
     drawn = _mixed(rows.astype(np.uint64), 0) % np.uint64(num_rows)
     documents = drawn // np.uint64(ROWS_PER_DOCUMENT)
     spelled = _spell(documents)
-    return Block(
+    return ProvenanceBlock(
         steps=rows // ROWS_PER_STEP + 1,
         places=(_mixed(documents, 3) % np.uint64(len(PLACES))).astype(np.int32),
         documents=spelled.reshape(-1),

@@ -25,8 +25,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pipeline.feed import Feed
-    from pipeline.recipe import Recipe
+    from pipeline.config.recipe import Recipe
+    from pipeline.feed.feed import Feed
     from pipeline.train.loader import Loaded
     from pipeline.train.models import Model
 
@@ -137,7 +137,7 @@ def _time(size: str, kind: str, length: int, options: argparse.Namespace) -> Lin
 
 
 def _recipe(size: str, kind: str, length: int, device: str) -> "Recipe":
-    from pipeline.recipe import load_recipe
+    from pipeline.config.load_recipe import load_recipe
 
     phase = "pretraining" if length == 1024 else "extension"
     name = "sample" if size == "tiny" else f"ettin-{size}"
@@ -177,7 +177,9 @@ def _feed(folder: Path, recipe: "Recipe") -> tuple["Feed", float]:
     """Return a feed of made-up rows, and the mean length of the row that a token is in."""
     import numpy as np
 
-    from pipeline.feed import Clm, Mlm, make_feed, open_order
+    from pipeline.feed.batch import Clm, Mlm
+    from pipeline.feed.factory import make_feed
+    from pipeline.feed.open_order import open_order
 
     length = 7999 if recipe.max_seq_len > 1024 else 1024
     lengths = _lengths(length)
@@ -208,7 +210,7 @@ def _lengths(length: int) -> Any:
 def _make_pool(folder: Path, lengths: Any) -> None:
     import numpy as np
 
-    from pipeline.shards.mds import MdsWriter, index_bytes, merge_indexes
+    from pipeline.dataset.mds.writer import MdsWriter, index_bytes, merge_indexes
 
     (folder / "part").mkdir(parents=True)
     writer = MdsWriter(folder=folder / "part", dtype="uint16", size_limit=64 << 20)

@@ -17,10 +17,11 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from pipeline.layout import MANIFEST, ORDER
-from pipeline.ordered import MdsRows, open_rows
-from pipeline.verify import verify_against
-from pipeline.verify.values import Output
+from pipeline.audit.verify.against import verify_against
+from pipeline.audit.verify.comparison import Output
+from pipeline.dataset.mds.reader import MdsRows
+from pipeline.dataset.open import open_rows
+from pipeline.dataset.paths import MANIFEST, ORDER
 
 
 def main() -> None:

@@ -12,8 +12,8 @@ from typing import Any
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
-from pipeline.errors import InputError, MixtureError
-from pipeline.feed.masks import IGNORED
+from pipeline.core.errors import ConfigError, InputError
+from pipeline.feed import IGNORED
 from pipeline.train.loader import FeedLoader, Loaded, Tensors
 
 _FACTS = ("num_rows", "num_tokens", "num_labels")
@@ -113,7 +113,7 @@ class _State(IterableDataset[Any]):
 
 def _batch(loaded: Loaded) -> Tensors:
     if not loaded.ends_step:
-        raise MixtureError(
+        raise ConfigError(
             f"step {loaded.step:,}: got several micro-batches on a rank, expected 1, which Composer"
             " splits",
             "make the feed with micro_batch_rows = rows of a step / world size, and give the"

@@ -6,9 +6,8 @@ each is the id that follows in the same document, and -100 at the end of one.
 
 from torch import Tensor
 
-from pipeline.errors import MixtureError
-from pipeline.feed import Batch, Clm, Feed
-from pipeline.feed.masks import IGNORED
+from pipeline.core.errors import ConfigError
+from pipeline.feed import IGNORED, Batch, Clm, Feed
 from pipeline.train.loader import FeedDataset, to_tensors
 
 
@@ -21,9 +20,9 @@ class TitanDataset(FeedDataset):
     """
 
     def __init__(self, feed: Feed) -> None:
-        """Take a flat feed for causal language modelling. Raises: MixtureError for another."""
+        """Take a flat feed for causal language modelling. Raises: ConfigError for another."""
         if feed.form != "flat" or not isinstance(feed.objective, Clm):
-            raise MixtureError(
+            raise ConfigError(
                 f"torchtitan: got a {feed.form} feed of {feed.objective}, expected a flat one of"
                 " Clm()"
             )

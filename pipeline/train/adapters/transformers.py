@@ -10,7 +10,7 @@ from typing import Any
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_callback import ExportableState
 
-from pipeline.errors import InputError, MixtureError
+from pipeline.core.errors import ConfigError, InputError
 from pipeline.train.loader import FeedLoader, Tensors
 
 
@@ -25,7 +25,7 @@ class FeedTrainer(Trainer):
     def __init__(self, *args: Any, loader: FeedLoader, **kwargs: Any) -> None:
         """Take what `Trainer` takes, and a loader in place of a data set to train on.
 
-        Raises: MixtureError for arguments with which rows would be trained on twice or never.
+        Raises: ConfigError for arguments with which rows would be trained on twice or never.
         """
         super().__init__(*args, **kwargs)
         _check(self.args, loader)
@@ -84,7 +84,7 @@ class _Steps:
     def __iter__(self) -> Iterator[Tensors]:
         for number, loaded in enumerate(self.loader, 1):
             if loaded.ends_step != (number % self._num_accumulated == 0):
-                raise MixtureError(
+                raise ConfigError(
                     f"gradient_accumulation_steps: got {self._num_accumulated}, expected as many as"
                     f" there are micro-batches of a rank in step {loaded.step:,}",
                     "a step's rows / (micro_batch_rows * world size), with nothing left over",
@@ -95,18 +95,18 @@ class _Steps:
 def _check(args: TrainingArguments, loader: FeedLoader) -> None:
     feed = loader.feed
     if (feed.rank, feed.world_size) != (args.process_index, args.world_size):
-        raise MixtureError(
+        raise ConfigError(
             f"feed: is for rank {feed.rank} of {feed.world_size}, expected rank"
             f" {args.process_index} of {args.world_size}, as the trainer runs",
             "make the feed with args.process_index and args.world_size",
         )
     if args.n_gpu > 1:
-        raise MixtureError(
+        raise ConfigError(
             f"trainer: got {args.n_gpu} GPUs in one process, expected 1",
             "start it with torchrun, one process for each",
         )
     if not args.ignore_data_skip:
-        raise MixtureError(
+        raise ConfigError(
             "ignore_data_skip: got False, expected True: the feed goes on by itself",
             "pass ignore_data_skip=True",
         )

@@ -1,0 +1,177 @@
+"""Positions: a step, a row, a window or a checkpoint of an order -> the rows that it means.
+
+Enters: what a manifest says of windows, and the table of steps. Leaves: ranges of rows. Steps and
+windows count from 1 over the whole phase, rows from 0.
+"""
+
+from bisect import bisect_left
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.core.arrays import Int64Array
+from pipeline.core.errors import MismatchError, NotFoundError
+
+# Checkpoints of the published models are named after the phase, but for that of the first.
+_PREFIX_BY_PHASE = {"checkpoint": "step"}
+_LATEST = "latest"
+_MOST_DIGITS = 18
+_HINT = "build again to write it"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RowRange:
+    """Consecutive rows of an order."""
+
+    name: str
+    """What was asked for, in words."""
+    start_row: int
+    """The first row, from 0."""
+    stop_row: int
+    """One past the last row."""
+    first_step: int
+    """The step that takes the first row, from 1."""
+    last_step: int
+    """The step that takes the last row."""
+    tombstones: tuple[tuple[int, int], ...] = ()
+    """Ranges of its rows that a model was not given, since they could not be read."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Positions:
+    """The steps and windows of an order."""
+
+    first_rows: Int64Array
+    """int64 [num_steps + 1], the first row of each step, and the number of rows."""
+    last_steps: tuple[int, ...]
+    """The last step of each window, from 1: the steps at which checkpoints are saved."""
+    phase: str
+    """The stage of training that the order is for."""
+    num_dropped: int
+    """Rows that were too few for another step and are not in the order."""
+
+    @classmethod
+    def of(cls, order: dict[str, Any], phase: str, steps: Path) -> "Positions":
+        """Return the positions that a manifest's part on the order and a table of steps tell.
+
+        Raises: MismatchError when the table cannot be read or is of another order.
+        """
+        first_rows = _read_first_rows(steps)
+        last_steps = tuple(one["first_step"] + one["num_steps"] for one in order["windows"])
+        num_steps = last_steps[-1] if last_steps else 0
+        if num_steps + 1 != len(first_rows) or int(first_rows[-1]) != order["num_rows"]:
+            raise MismatchError(
+                f"{steps}: got {len(first_rows) - 1} steps of {int(first_rows[-1])} rows, manifest"
+                f" says {num_steps} of {order['num_rows']}",
+                _HINT,
+            )
+        return cls(
+            first_rows=first_rows,
+            last_steps=last_steps,
+            phase=phase,
+            num_dropped=order["num_rows_dropped"],
+        )
+
+    @property
+    def num_rows(self) -> int:
+        """Rows of the order."""
+        return int(self.first_rows[-1])
+
+    def step(self, number: int) -> RowRange:
+        """Return the rows of a step, from 1. Raises: NotFoundError when it is not in the order."""
+        self._check("step", number, 1, len(self.first_rows) - 1)
+        return self._span(f"step {number}", number, number)
+
+    def row(self, number: int) -> RowRange:
+        """Return a row, from 0. Raises: NotFoundError when it is not in the order."""
+        return self.rows(f"row {number}", number, number + 1)
+
+    def window(self, number: int) -> RowRange:
+        """Return the rows of a window, from 1. Raises: NotFoundError when there is none."""
+        self._check("window", number, 1, len(self.last_steps))
+        return self._window(f"window {number}", number - 1)
+
+    def rows(self, name: str, start: int, stop: int) -> RowRange:
+        """Return a range of rows, which is not empty.
+
+        Raises: NotFoundError when it reaches beyond the order.
+        """
+        self._check("row", stop - 1, 0, self.num_rows - 1)
+        first, last = np.searchsorted(self.first_rows, [start, stop - 1], side="right").tolist()
+        return RowRange(name=name, start_row=start, stop_row=stop, first_step=first, last_step=last)
+
+    def checkpoint(self, name: str) -> RowRange:
+        """Return the rows between a published checkpoint and the one before.
+
+        name: `latest`, or the number of the last step before the checkpoint after `step`, or after
+        the name of a later phase: `step596528`, `ext1000`, `decay500`.
+
+        Raises: NotFoundError when none was saved there, or the name is of another phase.
+        """
+        prefix = _PREFIX_BY_PHASE.get(self.phase, self.phase)
+        names = [f"{prefix}{step}" for step in self.last_steps]
+        if not names:
+            raise NotFoundError(f"checkpoint {name}: got an order without a whole step")
+        if name == _LATEST:
+            return self._window(f"checkpoint {names[-1]}", len(names) - 1)
+        number = name.removeprefix(prefix)
+        if number == name or not (number.isascii() and number.isdigit()):
+            raise NotFoundError(
+                f"checkpoint {name}: got no checkpoint of phase {self.phase!r}, expected"
+                f" {prefix}N or {_LATEST}",
+                "another phase is in another output",
+            )
+        # Python makes no integer of thousands of digits.
+        step = int(number) if len(number) <= _MOST_DIGITS else self.last_steps[-1] + 1
+        window = bisect_left(self.last_steps, step)
+        if window < len(names) and names[window] == f"{prefix}{step}":
+            return self._window(f"checkpoint {names[window]}", window)
+        near = " or ".join(names[max(window - 1, 0) : window + 1])
+        raise NotFoundError(
+            f"checkpoint {name}: got a step at which no window ends, expected {near}",
+            f"{len(names)} windows end at steps up to {self.last_steps[-1]}; --step shows one step",
+        )
+
+    def _window(self, name: str, window: int) -> RowRange:
+        before = self.last_steps[window - 1] if window else 0
+        return self._span(name, before + 1, self.last_steps[window])
+
+    def _span(self, name: str, first_step: int, last_step: int) -> RowRange:
+        return RowRange(
+            name=name,
+            start_row=int(self.first_rows[first_step - 1]),
+            stop_row=int(self.first_rows[last_step]),
+            first_step=first_step,
+            last_step=last_step,
+        )
+
+    def _check(self, what: str, number: int, first: int, last: int) -> None:
+        if first <= number <= last:
+            return
+        known = f"{what}s {first} to {last}" if first <= last else f"no {what}s"
+        raise NotFoundError(
+            f"{what} {number}: is not in the order, which has {known}", self.describe_dropped()
+        )
+
+    def describe_dropped(self) -> str | None:
+        """Say how many rows are not in the order, if there are any."""
+        if not self.num_dropped:
+            return None
+        return f"{self.num_dropped} rows were dropped with the incomplete last step"
+
+
+def _read_first_rows(path: Path) -> Int64Array:
+    try:
+        with pq.ParquetFile(path) as file:
+            table = file.read(["start_row", "num_rows"])
+        starts, num_rows = (np.array(column.to_pylist(), np.int64) for column in table.columns)
+    except (pa.ArrowException, OSError, ValueError, TypeError) as error:
+        raise MismatchError(f"{path}: cannot be read: {error}", _HINT) from error
+    first_rows = np.concatenate([np.zeros(1, np.int64), np.cumsum(num_rows)])
+    if not np.array_equal(starts, first_rows[:-1]):
+        raise MismatchError(f"{path}: got steps that do not follow one another", _HINT)
+    return first_rows

@@ -1,0 +1,232 @@
+"""An output, opened for tracing: positions and documents of its order -> where rows come from.
+
+Enters: the folder of an output, whole with its provenance. Leaves: origins of rows, matches of a
+text, counts by source. Opening reads the manifest and the table of steps; look-ups read little.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from pipeline.audit.trace.needles import needles
+from pipeline.audit.trace.positions import Positions, RowRange
+from pipeline.audit.trace.search import Match, find
+from pipeline.core.arrays import Uint32Array
+from pipeline.core.errors import ConfigError, InputError, MismatchError, NotFoundError
+from pipeline.dataset import (
+    MANIFEST,
+    PROVENANCE,
+    STATE,
+    STEPS,
+    Manifest,
+    RowSource,
+    find_checkpoint,
+    read_manifest,
+    read_record,
+)
+from pipeline.dataset.provenance import (
+    ProvenanceReader,
+    RowProvenance,
+    SourceCounts,
+    count_sources,
+    provenance_of,
+)
+from pipeline.stages.tokenizer import Tokenizer, load_tokenizer
+from pipeline.storage import check_local
+
+_MOST_AHEAD = 1024
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trace:
+    """The order of an output with its provenance."""
+
+    out: Path
+    """The output folder."""
+    manifest: Manifest
+    """Its manifest."""
+    positions: Positions
+    """Its steps and windows."""
+    provenance: ProvenanceReader
+    """Where its rows come from."""
+
+    @classmethod
+    def open(cls, out: Path) -> "Trace":
+        """Open an output.
+
+        Raises: InputError when `out` is no output; MismatchError when its manifest, its table of
+        steps or its provenance is missing, damaged or of another order.
+        """
+        check_local(out, "the output of a build")
+        if not out.is_dir():
+            raise InputError(f"{out}: got no folder, expected the output of a build")
+        if not (out / MANIFEST).exists() and not (out / STEPS).exists():
+            is_begun = (out / STATE).is_dir()
+            raise InputError(
+                f"{out}: got no {MANIFEST}, expected the output of a build",
+                "run the build to its end first" if is_begun else "check the path",
+            )
+        manifest = read_manifest(out / MANIFEST)
+        windows = manifest["order"]["windows"]
+        # Windows are named after the phase and numbered.
+        phase = Path(windows[0]["folder"]).name.rpartition("_")[0] if windows else ""
+        positions = Positions.of(manifest["order"], phase, out / STEPS)
+        provenance = ProvenanceReader.open(out / PROVENANCE)
+        if provenance.num_rows != positions.num_rows:
+            raise MismatchError(
+                f"{out / PROVENANCE}: got {provenance.num_rows} rows, manifest says"
+                f" {positions.num_rows}",
+                "build again to write it",
+            )
+        return cls(out=out, manifest=manifest, positions=positions, provenance=provenance)
+
+    def origins(self, span: RowRange) -> Iterator[RowProvenance]:
+        """Yield where the rows of a span come from, in order."""
+        for table in self.provenance.tables(span.start_row, span.stop_row):
+            yield from provenance_of(table)
+
+    def checkpoint(self, name: str) -> RowRange:
+        """Return the rows between a checkpoint and the one before.
+
+        name: that of a published one, as `Positions.checkpoint` takes it, or the folder of one that
+        was trained on this output, or of several, of which that of the most steps is taken.
+
+        Raises: NotFoundError when there is none; MismatchError when it is of another order, or
+        damaged.
+        """
+        if not Path(name).is_dir() and "/" not in name:
+            return self.positions.checkpoint(name)
+        folder = find_checkpoint(Path(name))
+        record = read_record(folder)
+        order = self.manifest["order"]["ledger"]["sequence_root"]
+        if record.seen.order != order:
+            raise MismatchError(
+                f"{folder}: got a checkpoint of the order {record.seen.order}, and {self.out} is"
+                f" the order {order}",
+                "name the output that it was trained on",
+            )
+        start, stop = record.seen.since_row, record.clock.next_row
+        span = self.positions.rows(f"checkpoint {record.name}", start, stop)
+        cut = ((max(first, start), last) for first, last in record.seen.tombstones)
+        return replace(span, tombstones=tuple(one for one in cut if one[0] < one[1]))
+
+    def document(self, document: str, source: str | None = None) -> list[RowProvenance]:
+        """Return all rows that saw a document, by source and row: of one source or of all.
+
+        Raises: NotFoundError when none did; ConfigError when UTF-8 cannot hold the id.
+        """
+        try:
+            document.encode()
+        except UnicodeEncodeError as error:
+            raise ConfigError(
+                f"document {document!r}: got an id that is no valid Unicode"
+            ) from error
+        found = self.provenance.document(document, source)
+        if found:
+            return found
+        where = "" if source is None else f" of source {source!r}"
+        elsewhere = sorted({one.source for one in self.provenance.document(document)})
+        hint = self.positions.describe_dropped()
+        if elsewhere:
+            has = "has" if len(elsewhere) == 1 else "have"
+            hint = f"{' and '.join(map(repr, elsewhere))} {has} a document of this id"
+        raise NotFoundError(
+            f"document {document!r}{where}: is in none of the {self.positions.num_rows:,} rows of"
+            " the order",
+            hint,
+        )
+
+    def needles(self, text: str, path: str | None = None) -> list[Uint32Array]:
+        """Return the runs of ids that a text may stand as in the rows, each uint32 [num_ids].
+
+        path: as for `load_tokenizer`.
+
+        Raises: ConfigError when the text has no ids; as `load_tokenizer`.
+        """
+        plain = built = self.load_tokenizer(path)
+        declared = self.manifest["mixture"]["declaration"]
+        if declared["tokenizer"]["add_prefix_space"]:
+            built = self.load_tokenizer(path, add_prefix_space=True)
+        reencodes = declared["chunk"]["algorithm"] == "ettin-reencode-v1"
+        return needles(text, plain, built, reencodes=reencodes)
+
+    def find(
+        self, ids: list[Uint32Array], rows: RowSource
+    ) -> Iterator[tuple[Match, RowProvenance]]:
+        """Yield every place where any of several runs of ids stands, with where its row comes from.
+
+        ids: as `needles` gives them; rows: those of this order.
+
+        Raises: NotFoundError when they stand nowhere.
+        """
+        self._check_rows(rows)
+        num_found = 0
+        for matches in find(ids, rows):
+            first = matches[0].row
+            origins = self.provenance.rows(first, matches[-1].row + 1)
+            for match in matches:
+                num_found += 1
+                yield match, origins[match.row - first]
+        if not num_found:
+            raise NotFoundError(
+                f"find: the text stands in none of the {rows.num_rows:,} rows of the order",
+                self.positions.describe_dropped(),
+            )
+
+    def texts(self, numbers: Iterable[int], rows: RowSource, tokenizer: Tokenizer) -> Iterator[str]:
+        """Yield the text of each of some rows, as they are given; special tokens are left out.
+
+        Rows that follow one another are read together, so up to 1,024 numbers are taken ahead.
+        """
+        self._check_rows(rows)
+        for first, end in _runs(numbers):
+            for block in rows.read(first, end):
+                for start, stop in zip(block.offsets[:-1], block.offsets[1:], strict=True):
+                    yield tokenizer.decode_reference(block.ids[start:stop])
+
+    def count_sources(self, span: RowRange) -> dict[str, SourceCounts]:
+        """Return what the rows of a span hold of each source, by its name."""
+        return count_sources(self.provenance.tables(span.start_row, span.stop_row))
+
+    def load_tokenizer(
+        self, path: str | None = None, *, add_prefix_space: bool = False
+    ) -> Tokenizer:
+        """Load the tokenizer of the output, without a space before segments or with one.
+
+        path: a `tokenizer.json` to use where the mixture named one by a path.
+
+        Raises: MismatchError when it is not the one that the manifest names; as `load` else.
+        """
+        named = self.manifest["tokenizer"]
+        revision = self.manifest["mixture"]["declaration"]["tokenizer"]["revision"]
+        name = path or named["name"]
+        tokenizer = load_tokenizer(
+            name, add_prefix_space=add_prefix_space, revision=None if path else revision
+        )
+        if tokenizer.digest != named["sha256"]:
+            raise MismatchError(
+                f"{name}: sha256 is {tokenizer.digest}, manifest says {named['sha256']}",
+                "name the tokenizer.json that the output was built with",
+            )
+        return tokenizer
+
+    def _check_rows(self, rows: RowSource) -> None:
+        if rows.num_rows != self.positions.num_rows:
+            raise MismatchError(
+                f"{self.out}: got {rows.num_rows} ordered rows, manifest says"
+                f" {self.positions.num_rows}",
+                "build again to write them",
+            )
+
+
+def _runs(numbers: Iterable[int]) -> Iterator[tuple[int, int]]:
+    """Yield the ranges that numbers make up where each follows the one before."""
+    start = stop = -1
+    for number in numbers:
+        if number != stop or stop - start == _MOST_AHEAD:
+            if start < stop:
+                yield start, stop
+            start = number
+        stop = number + 1
+    if start < stop:
+        yield start, stop

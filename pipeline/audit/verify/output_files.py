@@ -1,0 +1,90 @@
+"""Verify: a manifest and a folder -> every mismatch, never only the first."""
+
+import json
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from pipeline.core.digest import sha256_file
+from pipeline.core.errors import InputError, MismatchError
+from pipeline.dataset import MANIFEST, read_manifest
+
+
+def verify(out: Path, manifest: Path | None = None) -> list[str]:
+    """Compare a folder with a manifest, its own by default; return one line a mismatch.
+
+    Every file that the manifest names is hashed; a file that it does not name is a mismatch too,
+    and so is the folder's own manifest if it is damaged or differs from another one that is given.
+
+    Raises: InputError when `out` is no folder, or the given manifest cannot be used.
+    """
+    if not out.is_dir():
+        raise InputError(f"{out}: got no folder, expected the output of a build")
+    own = out / MANIFEST
+    mismatches: list[str] = []
+    if manifest is None or manifest.resolve() == own.resolve():
+        expected = _expected_by_own(own, mismatches)
+        if expected is None:
+            return mismatches
+    else:
+        try:
+            expected = read_manifest(manifest)["files"]
+        except MismatchError as error:
+            raise InputError(error.message, "get the manifest again") from error
+        if not own.is_file():
+            mismatches.append(f"{MANIFEST}: is missing")
+        elif own.read_bytes() != manifest.read_bytes():
+            mismatches.append(f"{MANIFEST}: differs from {manifest}")
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        checked = pool.map(lambda path: _check(out / path, path, expected[path]), sorted(expected))
+        mismatches += [mismatch for mismatch in checked if mismatch is not None]
+    known = {*expected, MANIFEST}
+    strangers = (path for path in _files(out) if path not in known)
+    mismatches += [f"{_spelled(path)}: is not in the manifest" for path in strangers]
+    return sorted(mismatches)
+
+
+def _expected_by_own(own: Path, mismatches: list[str]) -> dict[str, Any] | None:
+    """Return what a folder's own manifest says of files; of a damaged one, what can be read."""
+    try:
+        files: dict[str, Any] = read_manifest(own)["files"]
+    except MismatchError as error:
+        mismatches.append(f"{MANIFEST}: {error.message.removeprefix(f'{own}: ')}")
+    else:
+        return files
+    try:
+        files = json.loads(own.read_bytes())["files"]
+        return {
+            path: {"bytes": about["bytes"], "sha256": about["sha256"]}
+            for path, about in files.items()
+        }
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return None
+
+
+def _files(out: Path) -> Iterator[str]:
+    for path in out.rglob("*"):
+        if not path.is_dir() or path.is_symlink():
+            yield path.relative_to(out).as_posix()
+
+
+def _spelled(path: str) -> str:
+    # A stranger may have any name, and each gets one line.
+    return path if path.isprintable() else path.encode("unicode_escape").decode()
+
+
+def _check(path: Path, name: str, about: dict[str, Any]) -> str | None:
+    if not path.is_file():
+        return f"{name}: is missing"
+    try:
+        num_bytes = path.stat().st_size
+        if num_bytes != about["bytes"]:
+            return f"{name}: has {num_bytes} bytes, manifest says {about['bytes']}"
+        sha256 = sha256_file(path)
+    except OSError as error:
+        return f"{name}: cannot be read: {error.strerror}"
+    if sha256 != about["sha256"]:
+        return f"{name}: sha256 is {sha256}, manifest says {about['sha256']}"
+    return None

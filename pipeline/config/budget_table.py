@@ -1,0 +1,97 @@
+"""A mixture -> its table: tokens and percent per source, per category and in all, as declared.
+
+Nothing is read but the declaration, and nothing is rounded until it is printed. Figures are those
+of the whole mixture, before `scale`. What is not declared is unknown, and so is every sum of it.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from fractions import Fraction
+
+from pipeline.config.mixture import Mixture
+from pipeline.config.source import Source
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BudgetRow:
+    """One line of the table: a source, or a category."""
+
+    source: str | None
+    """Its name; None on the line of a category."""
+    category: str
+    """The group it is counted under."""
+    tokens: int | None
+    """Budget, or what is expected of all of it; None if neither is declared."""
+    percent: Fraction | None
+    """Of the total; None if that is unknown."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BudgetTable:
+    """What a mixture declares of its amounts."""
+
+    sources: tuple[BudgetRow, ...]
+    """Sorted by name."""
+    categories: tuple[BudgetRow, ...]
+    """Sums of the sources, sorted by name."""
+    total: int | None
+    """Sum of all sources; None if one of them is unknown."""
+
+
+def budget_table(mixture: Mixture) -> BudgetTable:
+    """Return what each source and category of a mixture comes to, and its part of all. Pure."""
+    tokens = {source.name: declared_tokens(source) for source in mixture.sources}
+    total = _sum(tokens.values())
+    by_category: dict[str, list[int | None]] = {}
+    for source in mixture.sources:
+        by_category.setdefault(source.category, []).append(tokens[source.name])
+    return BudgetTable(
+        sources=tuple(
+            _row(source.name, source.category, tokens[source.name], total)
+            for source in mixture.sources
+        ),
+        categories=tuple(
+            _row(None, category, _sum(by_category[category]), total)
+            for category in sorted(by_category)
+        ),
+        total=total,
+    )
+
+
+def declared_tokens(source: Source) -> int | None:
+    """Return what a source's budget is, or what `all` or `epochs` is said to come to. Pure."""
+    return source.tokens if isinstance(source.tokens, int) else source.expected
+
+
+def in_billions(num_tokens: int) -> str:
+    """Return a token count as published tables have it.
+
+    >>> in_billions(1_704_679_337_679), in_billions(450_000_000)
+    ('1,704.7', '0.5')
+    """
+    return _tenths(Fraction(num_tokens, 10**9))
+
+
+def in_percent(percent: Fraction) -> str:
+    """Return a percentage as published tables have it.
+
+    >>> in_percent(Fraction(837_200, 17_047))
+    '49.1'
+    """
+    return _tenths(percent)
+
+
+def _row(source: str | None, category: str, tokens: int | None, total: int | None) -> BudgetRow:
+    percent = None if tokens is None or total is None else Fraction(100 * tokens, total)
+    return BudgetRow(source=source, category=category, tokens=tokens, percent=percent)
+
+
+def _sum(amounts: Iterable[int | None]) -> int | None:
+    known = list(amounts)
+    return None if None in known else sum(amount for amount in known if amount is not None)
+
+
+def _tenths(value: Fraction) -> str:
+    # Halves up; on a hundredth that is exact, which the published tables nowhere have.
+    whole, tenth = divmod((value * 20 + 1) // 2, 10)
+    return f"{whole:,}.{tenth}"

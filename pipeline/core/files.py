@@ -1,0 +1,156 @@
+"""Files: listing them in one order, and publishing them whole or not at all.
+
+A published file or folder was written under a temporary name on the same file system, synced and
+renamed, so a reader never sees half of it, whenever the writer was killed.
+"""
+
+import errno
+import os
+import shutil
+import uuid
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from glob import has_magic
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.core.errors import OutputError
+
+# What a person can mend, by what to do about it; anything else is a bug of ours.
+_DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_NOT_WRITABLE = (errno.EACCES, errno.EROFS, errno.EPERM, errno.ENOTDIR)
+
+
+def sorted_glob(folder: Path, pattern: str) -> list[Path]:
+    """List the files that match a glob pattern relative to `folder`, sorted by path."""
+    # Only the pattern has wildcards; in the folder's own path they are letters like any other.
+    parts = Path(pattern).parts
+    first_magic = next((i for i, part in enumerate(parts) if has_magic(part)), len(parts))
+    base = folder.joinpath(*parts[:first_magic])
+    if first_magic == len(parts):
+        return [base] if base.is_file() else []
+    return sorted(path for path in base.glob(str(Path(*parts[first_magic:]))) if path.is_file())
+
+
+@contextmanager
+def publish(path: Path, scratch: Path, *, syncs: bool = True) -> Iterator[Path]:
+    """Yield a temporary path; on a clean exit sync it and rename it to `path`.
+
+    The temporary path does not exist yet: the caller makes a file or a folder there. What stood at
+    `path` before is replaced. `scratch` must be on the same file system as `path`. Without `syncs`
+    a loss of power may leave something else at `path`, which whoever reads it must notice.
+
+    Raises: OutputError when the disk is full or not writable, or the name is too long for it.
+    """
+    # Without the name of `path`, which may be as long as a name can be.
+    temporary = scratch / uuid.uuid4().hex
+    try:
+        with writing(path):
+            scratch.mkdir(parents=True, exist_ok=True)
+            yield temporary
+            if syncs:
+                _sync(temporary)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            _replace(temporary, path, scratch)
+            _sync_entry(path.parent)
+    finally:
+        _remove(temporary)
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Say what can be done where `path` cannot be written.
+
+    Raises: OutputError when the disk is full or not writable, or the name is too long for it.
+    """
+    try:
+        yield
+    except OSError as error:
+        explained = _explain(error, path)
+        if explained is None:
+            raise
+        raise explained from error
+
+
+def save_array(path: Path, array: NDArray[Any]) -> None:
+    """Write an array in numpy's format.
+
+    numpy's own `save` says of a full disk but how many items it wrote.
+    """
+    header = np.lib.format.header_data_from_array_1_0(array)
+    with path.open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, header)
+        file.write(np.ascontiguousarray(array).view(np.uint8).data)
+
+
+def publish_array(
+    path: Path, scratch: Path, dtype: np.dtype[Any], length: int, parts: Iterable[NDArray[Any]]
+) -> None:
+    """Publish an array in numpy's format that comes in parts, so that it is never held whole."""
+    header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False}
+    with publish(path, scratch) as temporary, temporary.open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, {**header, "shape": (length,)})
+        for part in parts:
+            file.write(np.ascontiguousarray(part).view(np.uint8).data)
+
+
+def _replace(temporary: Path, path: Path, scratch: Path) -> None:
+    while True:
+        aside = scratch / uuid.uuid4().hex
+        # A folder takes the place of nothing but an empty one, nor a file that of a folder.
+        if path.is_dir() or (temporary.is_dir() and os.path.lexists(path)):
+            with suppress(FileNotFoundError):
+                path.rename(aside)
+        try:
+            temporary.rename(path)
+        except OSError as error:
+            # A task that a cluster has begun twice may have published its twin in between.
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+        else:
+            return
+        finally:
+            _remove(aside)
+
+
+def _sync(path: Path) -> None:
+    if path.is_dir():
+        for child in sorted(path.iterdir()):
+            _sync(child)
+    _sync_entry(path)
+
+
+def _sync_entry(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _explain(error: OSError, path: Path) -> OutputError | None:
+    if error.errno in _DISK_FULL:
+        return OutputError(
+            f"{path}: the disk is full",
+            "make room and run the same command again: what is done and intact is kept",
+        )
+    if error.errno in _NOT_WRITABLE:
+        return OutputError(
+            f"{path}: got {error.strerror}, expected a writable folder", "choose another folder"
+        )
+    if error.errno == errno.ENAMETOOLONG:
+        return OutputError(
+            f"{path}: got a name too long for the file system",
+            "give the input file that it is named after a shorter name",
+        )
+    return None

@@ -1,0 +1,73 @@
+"""What will be needed next, made in a thread while what was made before is used.
+
+Enters: a function. Leaves: what it returns, or raises, when that is asked for. Invariant: one
+thread makes one thing; what nobody asks for is discarded. When a process ends, what is being made
+is waited for, but not for long: compiled code that outlives the interpreter would end it badly.
+"""
+
+import atexit
+import os
+import threading
+from collections.abc import Callable
+from typing import Generic, TypeVar
+from weakref import WeakSet
+
+Made = TypeVar("Made")
+
+# A block is decoded in milliseconds; a server may be slower than anybody waits.
+_MOST_SECONDS = 5.0
+_threads: "WeakSet[threading.Thread]" = WeakSet()
+
+
+@atexit.register
+def _wait() -> None:
+    for thread in list(_threads):
+        thread.join(_MOST_SECONDS)
+
+
+class Prefetcher(Generic[Made]):
+    """One thing that is made ahead."""
+
+    def __init__(self, make: Callable[[], Made], discard: Callable[[Made], None]) -> None:
+        """Begin to make it. `discard`: what becomes of it when it is not wanted any more."""
+        self._make, self._discard = make, discard
+        self._process = os.getpid()
+        self._lock = threading.Lock()
+        self._made: list[Made] = []
+        self._error: BaseException | None = None
+        self._is_wanted = True
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        _threads.add(self._thread)
+        self._thread.start()
+
+    @property
+    def is_here(self) -> bool:
+        """Whether it is made in this process, and not in the one that this was forked from."""
+        return self._process == os.getpid()
+
+    def take(self) -> Made:
+        """Return what was made, which is the caller's from now on. Raises: as what makes it."""
+        self._thread.join()
+        if self._error is not None:
+            raise self._error
+        return self._made.pop()
+
+    def drop(self) -> None:
+        """Let go of it, now or when it is made."""
+        with self._lock:
+            self._is_wanted = False
+            left, self._made = self._made, []
+        for made in left:
+            self._discard(made)
+
+    def _run(self) -> None:
+        try:
+            made = self._make()
+        except BaseException as error:
+            self._error = error
+            return
+        with self._lock:
+            if self._is_wanted:
+                self._made.append(made)
+                return
+        self._discard(made)

@@ -1,0 +1,226 @@
+"""The ledger: rows in order -> digests that two people compare in kilobytes.
+
+Enters: rows, as flat ids with offsets. Leaves: a digest of each row, a node for every 1,024 rows, a
+tree over the nodes with one root for the sequence, and one root for the multiset. Batches, steps
+and windows are ranges of rows, so nothing here depends on batch size, world size or shards.
+
+The encoding, `ledger-v1`, is written down in `docs/ledger.md`.
+"""
+
+import base64
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from blake3 import blake3
+
+from pipeline.core.arrays import Int64Array, Uint8Array, Uint32Array
+from pipeline.core.errors import InternalError
+from pipeline.dataset.blake3 import derive_pairs, hash_rows
+
+ALGORITHM = "ledger-v1"
+ROWS_PER_NODE = 1024
+DIGEST_BYTES = 32
+_MODULUS = 1 << (8 * DIGEST_BYTES)
+# What BLAKE3 makes of the context "ettin-data ledger-v1 parent" before the material comes.
+_PARENT_KEY = bytes.fromhex("5c4d03678c505f394c72721b9d54427e828893e8b3d6103a8bd7e7e613a2536f")
+
+
+def row_digests(ids: Uint32Array, offsets: Int64Array) -> Uint8Array:
+    """Return the BLAKE3 digest of each row: uint8 [num_rows, 32].
+
+    Of a row its length and then its ids are hashed, all as little-endian uint32.
+    ids: uint32 [num_ids]; offsets: int64 [num_rows + 1], row i is `ids[offsets[i]:offsets[i + 1]]`.
+    Raises: InternalError when this machine gives other digests than the frozen ones.
+    """
+    return hash_rows(ids, offsets)
+
+
+def _derived(what: str, data: bytes | memoryview) -> bytes:
+    return blake3(data, derive_key_context=f"ettin-data {ALGORITHM} {what}").digest()
+
+
+def node_digest(digests: Uint8Array) -> bytes:
+    """Return the node over the digests of its rows: uint8 [at most 1024, 32] -> 32 bytes."""
+    return _derived("node", np.ascontiguousarray(digests).data.cast("B"))
+
+
+def multiset_of(digests: Uint8Array) -> int:
+    """Return the sum of digests, as little-endian integers, modulo 2^256.
+
+    Sums add up: that of many rows is the sum of the sums of their parts.
+    """
+    # In uint64, columns of 32 bits cannot overflow below 2^32 rows.
+    columns = np.ascontiguousarray(digests).view("<u4").sum(axis=0, dtype=np.uint64)
+    return sum(int(column) << (32 * i) for i, column in enumerate(columns)) % _MODULUS
+
+
+def root_of_multiset(total: int) -> str:
+    """Return a sum of digests as hex, little-endian: the root of the rows in any order."""
+    return (total % _MODULUS).to_bytes(DIGEST_BYTES, "little").hex()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ledger:
+    """What is kept of a whole sequence of rows."""
+
+    num_rows: int
+    """How many rows there are."""
+    nodes: Uint8Array
+    """uint8 [ceil(num_rows / 1024), 32]."""
+    multiset: int
+    """Sum of the digests of all rows modulo 2^256."""
+
+    @cached_property
+    def levels(self) -> list[Uint8Array]:
+        """The tree over the nodes, as `tree` makes it."""
+        return tree(self.nodes)
+
+    @property
+    def sequence_root(self) -> str:
+        """The root of rows and their order, as hex."""
+        top = self.levels[-1].tobytes()
+        return _derived("sequence", self.num_rows.to_bytes(8, "little") + top).hex()
+
+    @property
+    def multiset_root(self) -> str:
+        """The root of the rows, whatever their order, as hex."""
+        return root_of_multiset(self.multiset)
+
+    def describe(self) -> dict[str, Any]:
+        """Return the ledger as JSON-able values, for a manifest."""
+        return {
+            "algorithm": ALGORITHM,
+            "num_rows": self.num_rows,
+            "sequence_root": self.sequence_root,
+            "multiset_root": self.multiset_root,
+            "nodes": base64.b64encode(self.nodes.tobytes()).decode(),
+        }
+
+    @classmethod
+    def from_description(cls, described: dict[str, Any]) -> "Ledger":
+        """Return the ledger that a manifest describes.
+
+        Raises: ValueError, KeyError or TypeError when it describes none, or its root is not that of
+        its nodes.
+        """
+        data, num_rows = base64.b64decode(described["nodes"]), described["num_rows"]
+        # To Python a bool is an int, and equal to 0 or 1.
+        if type(num_rows) is not int or len(data) != -(-num_rows // ROWS_PER_NODE) * DIGEST_BYTES:
+            raise ValueError(f"got {len(data)} bytes of nodes for {num_rows!r} rows")
+        ledger = cls(
+            num_rows=num_rows,
+            nodes=np.frombuffer(data, np.uint8).reshape(-1, DIGEST_BYTES),
+            multiset=int.from_bytes(bytes.fromhex(described["multiset_root"]), "little"),
+        )
+        # Whatever else is wrong with it, such as another spelling, has another description.
+        if ledger.describe() != described:
+            raise ValueError(f"got a ledger that is not as {ALGORITHM} makes it")
+        return ledger
+
+
+def tree(nodes: Uint8Array) -> list[Uint8Array]:
+    """Return the levels of the tree over nodes, the nodes first and the top, one digest, last.
+
+    A parent is of two digests beside each other; one without a neighbour goes up as it is. Without
+    nodes there is one empty level.
+
+    Source: RFC 9162, section 2.1.1, for the shape.
+    """
+    levels = [nodes]
+    while len(below := levels[-1]) > 1:
+        paired = len(below) // 2 * 2
+        parents = derive_pairs(below[:paired].reshape(-1, 2 * DIGEST_BYTES), _PARENT_KEY)
+        levels.append(np.concatenate([parents, below[paired:]]))
+    return levels
+
+
+def first_difference(one: Ledger, other: Ledger) -> int | None:
+    """Return the first node that is not the same in both sequences, by descent from the roots.
+
+    Where one sequence goes on after the other's end, its next node is in one alone, and so differs.
+    None where the sequences are equal.
+    """
+    left, right = one.levels, other.levels
+    top = max(len(left), len(right)) - 1
+    if not len(one.nodes) and not len(other.nodes):
+        return None
+    if _same(left, right, top, 0):
+        return None
+    node = 0
+    for level in range(top - 1, -1, -1):
+        # Of a parent that differs the first child does, or else the second one.
+        node *= 2
+        if _same(left, right, level, node):
+            node += 1
+    return node
+
+
+def _same(one: Sequence[Uint8Array], other: Sequence[Uint8Array], level: int, place: int) -> bool:
+    """Whether two trees have the same digest at a place, and so the same nodes below it."""
+    if any(level >= len(levels) or place >= len(levels[level]) for levels in (one, other)):
+        return False
+    return np.array_equal(one[level][place], other[level][place])
+
+
+@dataclass(kw_only=True)
+class LedgerSpan:
+    """The ledger of a part of a sequence, made by one task and joined with its neighbours'.
+
+    Rows before its first whole node and after its last are kept as digests.
+    """
+
+    start_row: int
+    """Position in the sequence of its first row."""
+    num_rows: int = 0
+    """How many rows were added."""
+    multiset: int = 0
+    """Sum of their digests modulo 2^256."""
+    head: Uint8Array = field(default_factory=lambda: np.empty((0, DIGEST_BYTES), np.uint8))
+    """uint8 [fewer than 1024, 32], digests of the rows before the first node boundary."""
+    nodes: list[bytes] = field(default_factory=list)
+    """The whole nodes."""
+    tail: Uint8Array = field(default_factory=lambda: np.empty((0, DIGEST_BYTES), np.uint8))
+    """uint8 [fewer than 1024, 32], digests of the rows after the last whole node."""
+
+    def add(self, digests: Uint8Array) -> None:
+        """Append rows by their digests: uint8 [num_rows, 32]."""
+        self.multiset = (self.multiset + multiset_of(digests)) % _MODULUS
+        first = -(-self.start_row // ROWS_PER_NODE) * ROWS_PER_NODE
+        in_head = min(max(first - self.start_row - self.num_rows, 0), len(digests))
+        self.num_rows += len(digests)
+        if in_head:
+            self.head = np.concatenate([self.head, digests[:in_head]])
+        rest = np.concatenate([self.tail, digests[in_head:]])
+        whole = len(rest) // ROWS_PER_NODE * ROWS_PER_NODE
+        for start in range(0, whole, ROWS_PER_NODE):
+            self.nodes.append(node_digest(rest[start : start + ROWS_PER_NODE]))
+        self.tail = rest[whole:].copy()
+
+
+def join(spans: Iterable[LedgerSpan]) -> Ledger:
+    """Join spans that follow one another from row 0.
+
+    Raises: InternalError when one does not begin where the one before ended.
+    """
+    nodes: list[bytes] = []
+    multiset = row = 0
+    left = np.empty((0, DIGEST_BYTES), np.uint8)
+    for span in spans:
+        if span.start_row != row:
+            raise InternalError(f"ledger: got a span from row {span.start_row}, expected row {row}")
+        row += span.num_rows
+        multiset = (multiset + span.multiset) % _MODULUS
+        left = np.concatenate([left, span.head])
+        if len(left) == ROWS_PER_NODE:
+            nodes.append(node_digest(left))
+            left = left[:0]
+        if span.nodes or len(span.tail):
+            nodes += span.nodes
+            left = span.tail
+    if len(left):
+        nodes.append(node_digest(left))
+    array = np.frombuffer(b"".join(nodes), np.uint8).reshape(-1, DIGEST_BYTES)
+    return Ledger(num_rows=row, nodes=array, multiset=multiset)

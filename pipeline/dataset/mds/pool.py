@@ -1,0 +1,280 @@
+"""A pool: the rows of many shards under one index, addressed by their position in it.
+
+Enters: a folder with `index.json`. Leaves: ids of any rows, and a table of what an order needs to
+know of each. The files are memory-mapped, never written to, never removed.
+"""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import repeat
+from pathlib import Path, PurePosixPath
+from typing import Any, TypeVar
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from pipeline.core.arrays import Int64Array, Uint8Array, Uint32Array, Uint64Array
+from pipeline.core.errors import InputError
+from pipeline.dataset.mds.columns import Columns
+from pipeline.dataset.mds.random_access import ShardFiles
+from pipeline.dataset.mds.shard import ROW_DTYPE, MdsShard, RemoteShard, table_of
+from pipeline.dataset.mds.writer import INDEX_NAME
+from pipeline.dataset.rows import Rows
+
+Sized = TypeVar("Sized", bound=NDArray[Any])
+IndexEntry = dict[str, Any]
+"""What an index says of one shard."""
+
+# Mapped pages count as memory of the process, and every open shard holds a file descriptor.
+_MAPPED_BYTES = 256 << 20
+_OPEN_SHARDS = 256
+# What the kernel may map around a row that is touched: 64 KiB, and more where its pages are large.
+_FAULT_BYTES = 256 << 10
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pool:
+    """Rows of shards, in the order of an index."""
+
+    shards: tuple[MdsShard, ...]
+    """The shards in order; none is opened before it is needed."""
+    num_rows: Int64Array
+    """int64 [num_shards], by the index."""
+    _mapped: dict[MdsShard, int] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
+
+    @classmethod
+    def open(cls, folder: Path) -> "Pool":
+        """Open the pool whose `index.json` lies in `folder`.
+
+        Published pools hold plain files below an index that says they are compressed; what is
+        there is read, whatever the index says of it.
+
+        Raises: InputError when there is no index, or it names shards that cannot be read.
+        """
+        entries = read_index(folder / INDEX_NAME)
+        pool = cls.of(folder, entries)
+        for shard, entry in zip(pool.shards, entries, strict=True):
+            if not shard.path.is_file():
+                raise _missing(shard.path, entry)
+        return pool
+
+    @classmethod
+    def of(
+        cls,
+        folder: Path,
+        entries: Sequence[IndexEntry],
+        remotes: Sequence[RemoteShard] | None = None,
+    ) -> "Pool":
+        """Return the pool of an index's entries; no shard is looked for before it is needed.
+
+        `remotes`: what fetches the shard of each entry, if they do not lie in the folder.
+
+        Raises: InputError when the entries are of shards that cannot be read.
+        """
+        where = str(folder / INDEX_NAME)
+        shards = tuple(
+            MdsShard(
+                path=folder / entry["raw_data"]["basename"],
+                columns=Columns.of(entry, where),
+                remote=remote,
+            )
+            for entry, remote in zip(entries, remotes or repeat(None), strict=False)
+        )
+        counts = np.array([entry["samples"] for entry in entries], np.int64)
+        return cls(shards=shards, num_rows=counts)
+
+    def take(self, rows: Int64Array) -> Rows:
+        """Return any rows, in the order asked for: int64 [num_rows], positions in the pool.
+
+        Not for several threads at once.
+
+        Raises: InputError, naming the file, for a row that cannot be read or has no ids.
+        """
+        owners = np.searchsorted(self.ends, rows, side="right")
+        return self._files.take(owners, rows - (self.ends - self.num_rows)[owners])
+
+    def file_of(self, row: int) -> str:
+        """Return what the shard of a row is called."""
+        return self.shards[int(np.searchsorted(self.ends, row, side="right"))].where
+
+    @cached_property
+    def _files(self) -> ShardFiles:
+        return ShardFiles(self.shards, self.num_rows)
+
+    @cached_property
+    def ends(self) -> Int64Array:
+        """int64 [num_shards], one past the last row of each shard."""
+        return np.cumsum(self.num_rows)
+
+    @property
+    def narrowest(self) -> type[np.uint16] | type[np.uint32]:
+        """The narrowest type that holds the ids of every shard."""
+        narrow = all(shard.columns.item_bytes == 2 for shard in self.shards)
+        return np.uint16 if narrow else np.uint32
+
+    def gather(self, rows: Int64Array, lengths: Int64Array) -> Uint32Array:
+        """Return the ids of rows, one after the other: uint32 [lengths.sum()].
+
+        rows: int64 [n], positions in the pool; lengths: int64 [n], their numbers of ids.
+        """
+        out = np.empty(int(lengths.sum()), np.uint32)
+        self.gather_into(out, rows, lengths)
+        return out
+
+    def gather_into(self, out: NDArray[Any], rows: Int64Array, lengths: Int64Array) -> None:
+        """Put the ids of rows, one after the other, into an array of `narrowest` or uint32."""
+        starts = np.cumsum(lengths) - lengths
+        for shard, where, local in self._by_shard(rows):
+            shard.gather(local, lengths[where], out, starts[where])
+            self._count_mapped(
+                shard, len(local), int(lengths[where].sum()) * shard.columns.item_bytes
+            )
+
+    def names(self, rows: Int64Array) -> tuple[Uint8Array, Int64Array]:
+        """Return the ids of rows' documents as UTF-8: uint8 [num_bytes], int64 [num_rows + 1].
+
+        Name i is `names[offsets[i]:offsets[i + 1]]`.
+        """
+        lengths = np.zeros(len(rows), np.int64)
+        parts = []
+        for shard, where, local in self._by_shard(rows):
+            names, bounds = shard.names(local)
+            lengths[where] = np.diff(bounds)
+            parts.append((where, names, bounds))
+            self._count_mapped(shard, len(local), 0)
+        offsets = np.concatenate([[0], np.cumsum(lengths)])
+        out = np.empty(int(offsets[-1]), np.uint8)
+        for where, names, bounds in parts:
+            place_runs(names, bounds, out, offsets[where])
+        return out, offsets
+
+    def document_ids(self, rows: Int64Array) -> list[str]:
+        """Return the id of the document of each of a few rows."""
+        ids = [""] * len(rows)
+        for shard, where, local in self._by_shard(rows):
+            for position, id_ in zip(where.tolist(), shard.document_ids(local), strict=True):
+                ids[position] = id_
+            self._count_mapped(shard, len(local), 0)
+        return ids
+
+    def _count_mapped(self, shard: MdsShard, num_rows: int, num_bytes: int) -> None:
+        """Note that rows were touched; close all shards when that may come to too much."""
+        more = num_rows * _FAULT_BYTES + num_bytes
+        self._mapped[shard] = min(self._mapped.get(shard, 0) + more, shard.data.size)
+        if len(self._mapped) > _OPEN_SHARDS or sum(self._mapped.values()) > _MAPPED_BYTES:
+            for mapped in self._mapped:
+                mapped.close()
+            self._mapped.clear()
+
+    def _by_shard(self, rows: Int64Array) -> list[tuple[MdsShard, Int64Array, Int64Array]]:
+        """Group rows by shard: (shard, positions in `rows`, rows within the shard)."""
+        owners = np.searchsorted(self.ends, rows, side="right")
+        order = np.argsort(owners, kind="stable")
+        present, firsts = np.unique(owners[order], return_index=True)
+        groups = np.split(order, firsts[1:]) if len(present) else []
+        return [
+            (self.shards[owner], where, rows[where] - (self.ends[owner] - self.num_rows[owner]))
+            for owner, where in zip(present.tolist(), groups, strict=True)
+        ]
+
+    def lengths(self) -> Int64Array:
+        """Return the number of ids of every row: int64 [num_rows]."""
+        return np.concatenate([np.empty(0, np.int64), *self._each(MdsShard.lengths)])
+
+    def table(self, cls_id: int, sep_id: int) -> NDArray[np.void]:
+        """Return what an order needs to know of every row: `ROW_DTYPE` [num_rows]."""
+        tables = self._each(lambda shard: table_of(shard, cls_id, sep_id))
+        table = np.concatenate([np.empty(0, ROW_DTYPE), *tables])
+        if all(shard.columns.id >= 0 for shard in self.shards):
+            table["chunk"], table["num_chunks"] = number_chunks(table["document"])
+        else:
+            # Rows without an id are taken to be of a document each.
+            table["chunk"], table["num_chunks"] = 0, 1
+        return table
+
+    def _each(self, read: Callable[[MdsShard], Sized]) -> list[Sized]:
+        """Read every shard whole, one open at a time.
+
+        Raises: InputError for a shard with more or fewer rows than the index says.
+        """
+        parts = []
+        for shard, num_rows in zip(self.shards, self.num_rows.tolist(), strict=True):
+            part = read(shard)
+            if len(part) != num_rows:
+                raise shard.other_rows(len(part), num_rows)
+            parts.append(part)
+            shard.close()
+        return parts
+
+
+def number_chunks(documents: Uint64Array) -> tuple[Uint32Array, Uint32Array]:
+    """Number the rows of each document: which chunk, from 0, and of how many: uint32 [num_rows].
+
+    documents: uint64 [num_rows]; equal neighbours are of one document.
+    """
+    firsts = np.flatnonzero(np.diff(documents, prepend=~documents[:1]))
+    counts = np.diff(firsts, append=len(documents))
+    chunk = np.arange(len(documents)) - np.repeat(firsts, counts)
+    return chunk.astype(np.uint32), np.repeat(counts, counts).astype(np.uint32)
+
+
+def read_index(path: Path) -> list[IndexEntry]:
+    """Read what an index says of its shards. Raises: InputError when it is none."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise InputError(
+            f"{path}: got {error.strerror}, expected the index of MDS shards",
+            "give the folder that holds index.json",
+        ) from error
+    return parse_index(data, str(path))
+
+
+def parse_index(data: bytes, where: str) -> list[IndexEntry]:
+    """Return what an index says of its shards. Raises: InputError when it is none."""
+    try:
+        entries: list[IndexEntry] = json.loads(data)["shards"]
+        for entry in entries:
+            inside = PurePosixPath(entry["raw_data"]["basename"])
+            if type(entry["samples"]) is not int or entry["samples"] < 0:
+                raise ValueError
+            if not inside.name or inside.is_absolute() or ".." in inside.parts:
+                raise ValueError
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise InputError(
+            f"{where}: got no index of MDS shards", "build or pull it again"
+        ) from error
+    return entries
+
+
+def _missing(path: Path, entry: IndexEntry) -> InputError:
+    packed = (entry.get("zip_data") or {}).get("basename")
+    if packed is not None and (path.parent / Path(packed).name).is_file():
+        return InputError(
+            f"{path}: got {Path(packed).name} alone, expected the shard not compressed",
+            "unpack it beside the compressed one, as with `zstd -d`",
+        )
+    return InputError(f"{path}: is missing, and the index names it", "build or pull it again")
+
+
+@njit(cache=True, nogil=True)
+def place_runs(
+    values: NDArray[Any], bounds: Int64Array, out: NDArray[Any], starts: Int64Array
+) -> None:
+    """Copy runs of values that follow one another to places of their own.
+
+    Run i is from `bounds[i]` to `bounds[i + 1]`, counted from `bounds[0]`, and goes to `starts[i]`
+    of `out`; int64 [num_runs + 1] and [num_runs]. All must lie within the arrays.
+    """
+    for i in range(starts.size):
+        start, length = bounds[i] - bounds[0], bounds[i + 1] - bounds[i]
+        # Views, so that whole vectors are copied at once: twice as fast.
+        source = values[start : start + length]
+        target = out[starts[i] : starts[i] + length]
+        for j in range(length):
+            target[j] = source[j]

@@ -1,0 +1,132 @@
+"""Any rows of many shards: each read by a range of its file, none of which is mapped.
+
+Enters: shards, and rows of them. Leaves: the ids of the rows. Invariant: memory and open files are
+bounded, however many shards there are, and a file that is cut while it is open is an error and no
+signal. Of rows that follow one another a call takes all at once, of scattered ones each by itself:
+two reads of some hundred nanoseconds, where to map a page costs microseconds and counts as memory.
+"""
+
+import os
+import resource
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from pipeline.core.arrays import Int64Array
+from pipeline.dataset.mds.kernels import copy_ids, read_bounds, read_rows
+from pipeline.dataset.mds.shard import MdsShard
+from pipeline.dataset.rows import Rows
+
+# Half of what the process may have open is left to others.
+_MOST_FILES = max(64, min(4096, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2))
+_MOST_FETCHED = 4
+# A call's rows come in parts of these many at most, and of these many bytes unless a row has more.
+_MOST_ROWS = 4096
+_MOST_BYTES = 64 << 20
+# No sequence is as long; where an index of rows is damaged a row may seem to be.
+_MOST_ROW_BYTES = 1 << 28
+
+
+class ShardFiles:
+    """The open files of a pool's shards; for one thread at a time."""
+
+    def __init__(self, shards: Sequence[MdsShard], num_rows: Int64Array) -> None:
+        """Note what there is; nothing is opened. num_rows: int64 [num_shards], by the index."""
+        # A file that was fetched takes room for as long as it is open.
+        is_remote = any(shard.remote is not None for shard in shards)
+        self._most_files = _MOST_FETCHED if is_remote else _MOST_FILES
+        self._shards, self._num_rows = shards, num_rows
+        self._files = np.full(len(shards), -1, np.int64)
+        self._sizes = np.zeros(len(shards), np.int64)
+        self._opened: list[int] = []
+        packed = [shard.columns.packed() for shard in shards]
+        self._columns = np.zeros((len(shards), 1 + max(map(len, packed), default=0)), np.int64)
+        for row, one in zip(self._columns, packed, strict=True):
+            row[0], row[1 : 1 + len(one)] = len(one), one
+
+    def __del__(self) -> None:
+        self.close()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Descriptors are numbers of this process.
+        return ShardFiles, (self._shards, self._num_rows)
+
+    def close(self) -> None:
+        """Close all files; those that are needed again are opened again."""
+        self._close(len(self._opened))
+
+    def _close(self, num_files: int) -> None:
+        """Close those that were opened first."""
+        for number in self._opened[:num_files]:
+            os.close(int(self._files[number]))
+            self._files[number] = -1
+        del self._opened[:num_files]
+
+    def take(self, shards: Int64Array, rows: Int64Array) -> Rows:
+        """Return rows, each by its shard and its number there: int64 [n] and [n].
+
+        Raises: InputError, naming the file, for a row that cannot be read or has no ids.
+        """
+        parts = []
+        for first in range(0, len(rows), _MOST_ROWS):
+            part = slice(first, first + _MOST_ROWS)
+            parts += self._take(shards[part], rows[part])
+        return parts[0] if len(parts) == 1 else join_rows(parts)
+
+    def _take(self, shards: Int64Array, rows: Int64Array) -> list[Rows]:
+        present = np.unique(shards)
+        if len(present) > self._most_files:
+            half = len(rows) // 2
+            return [
+                *self._take(shards[:half], rows[:half]),
+                *self._take(shards[half:], rows[half:]),
+            ]
+        self._open(present)
+        bounds = np.empty((2, len(rows)), np.int64)
+        self._check(shards, rows, read_bounds(self._files, self._sizes, shards, rows, bounds))
+        ends = np.cumsum(bounds[1] - bounds[0])
+        if ends[-1] <= _MOST_BYTES:
+            return [self._read(shards, rows, bounds)]
+        large = np.flatnonzero(bounds[1] - bounds[0] > _MOST_ROW_BYTES)
+        self._check(shards, rows, int(large[0]) if len(large) else -1)
+        cuts = np.searchsorted(ends, np.arange(0, ends[-1], _MOST_BYTES), side="right")
+        cuts = np.unique(np.append(cuts, len(rows)))
+        return [
+            self._read(shards[start:stop], rows[start:stop], bounds[:, start:stop].copy())
+            for start, stop in zip(cuts[:-1].tolist(), cuts[1:].tolist(), strict=True)
+        ]
+
+    def _read(self, shards: Int64Array, rows: Int64Array, bounds: Int64Array) -> Rows:
+        data = np.empty(int((bounds[1] - bounds[0]).sum()), np.uint8)
+        places = np.empty((2, len(rows)), np.int64)
+        bad = read_rows(self._files, shards, rows, bounds, self._columns, data, places)
+        self._check(shards, rows, bad)
+        offsets = np.zeros(len(rows) + 1, np.int64)
+        np.cumsum(places[1], out=offsets[1:])
+        ids = np.empty(int(offsets[-1]), np.uint32)
+        self._check(shards, rows, copy_ids(data, places, shards, self._columns, offsets, ids))
+        return Rows(ids=ids, offsets=offsets)
+
+    def _check(self, shards: Int64Array, rows: Int64Array, bad: int) -> None:
+        if bad >= 0:
+            self._shards[int(shards[bad])].check(int(rows[bad]))
+
+    def _open(self, shards: Int64Array) -> None:
+        """Open the files of shards, and check that their rows are those of the index."""
+        closed = shards[self._files[shards] < 0].tolist()
+        if len(self._opened) + len(closed) > self._most_files:
+            # Those that are asked for again now come after those that are not.
+            self._opened.sort(key=set(shards.tolist()).__contains__)
+            self._close(len(self._opened) + len(closed) - self._most_files)
+        for number in closed:
+            num_rows = int(self._num_rows[number])
+            self._files[number], self._sizes[number] = self._shards[number].open_file(num_rows)
+            self._opened.append(number)
+
+
+def join_rows(parts: Sequence[Rows]) -> Rows:
+    """Return rows that follow one another as one."""
+    lengths = [np.zeros(1, np.int64), *(np.diff(part.offsets) for part in parts)]
+    ids = np.concatenate([np.empty(0, np.uint32), *(part.ids for part in parts)])
+    return Rows(ids=ids, offsets=np.cumsum(np.concatenate(lengths)))

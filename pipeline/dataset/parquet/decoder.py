@@ -1,0 +1,117 @@
+"""A column of token ids, as parquet gives it -> rows of uint32.
+
+Enters: lists of integers of any width, or lists of lists. Leaves: one flat array with offsets; of
+uint32 the file's own, not a copy.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from pipeline.core.arrays import Int64Array, Uint32Array
+from pipeline.core.errors import InputError
+from pipeline.dataset.rows import Rows
+
+_LISTS = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
+
+
+def nesting(kind: pa.DataType) -> tuple[int, pa.DataType]:
+    """Return how many lists deep a type is, and the type of what is in them."""
+    depth = 0
+    while any(is_list(kind) for is_list in _LISTS):
+        depth, kind = depth + 1, kind.value_type
+    return depth, kind
+
+
+@dataclass(kw_only=True)
+class ColumnDecoder:
+    """Turns columns into rows."""
+
+    wrap: bool
+    """Take negative ids modulo the width they are stored in; else they are an error."""
+    cls_id: int
+    """Where to split a row that holds a whole batch."""
+    num_wrapped: int = field(default=0, init=False)
+    """How many negative ids there were so far."""
+
+    def rows(self, where: str, column: pa.Array, granularity: str) -> tuple[Rows, Int64Array]:
+        """Return the sequences of a column, and for each of its rows where its sequences start.
+
+        The second is int64 [num_rows + 1], from 0, counting sequences.
+
+        Raises: InputError for ids that are missing or no uint32.
+        """
+        offsets, values = _unwrap(where, column)
+        firsts = np.arange(len(offsets), dtype=np.int64)
+        if granularity == "batch":
+            firsts = offsets
+            offsets, values = _unwrap(where, values)
+        ids = self._ids(where, values)
+        if granularity == "flat batch":
+            firsts, offsets = self._split(where, ids, offsets)
+        return Rows(ids=ids, offsets=offsets), firsts
+
+    def _ids(self, where: str, values: pa.Array) -> Uint32Array:
+        if values.null_count:
+            raise InputError(f"{where}: got an id that is null, expected integers")
+        stored = plain(values)
+        if stored.dtype == np.uint32:
+            return stored
+        lowest = int(stored.min(initial=0)) if stored.dtype.kind == "i" else 0
+        highest = int(stored.max(initial=0)) if stored.dtype.itemsize > 4 else 0
+        if highest > np.iinfo(np.uint32).max or (lowest < 0 and not self.wrap):
+            found = lowest if lowest < 0 else highest
+            raise InputError(
+                f"{where}: got the id {found} in {stored.dtype}, expected ids from 0 to"
+                f" {np.iinfo(np.uint32).max}"
+            )
+        if lowest < 0:
+            self.num_wrapped += int(np.count_nonzero(stored < 0))
+            return stored.view(f"u{stored.dtype.itemsize}").astype(np.uint32)
+        if stored.dtype == np.int32:
+            return stored.view(np.uint32)
+        return stored.astype(np.uint32)
+
+    def _split(
+        self, where: str, ids: Uint32Array, offsets: Int64Array
+    ) -> tuple[Int64Array, Int64Array]:
+        starts = np.flatnonzero(ids == self.cls_id)
+        filled = offsets[:-1][np.diff(offsets) > 0]
+        if not np.array_equal(ids[filled], np.full(len(filled), self.cls_id)):
+            raise InputError(
+                f"{where}: got a batch that does not begin with {self.cls_id}, expected sequences"
+                " that all do, so that it can be split"
+            )
+        firsts = np.searchsorted(starts, offsets).astype(np.int64)
+        return firsts, np.append(starts, len(ids)).astype(np.int64)
+
+
+def _unwrap(where: str, column: pa.Array) -> tuple[Int64Array, pa.Array]:
+    """Return the offsets of lists, from 0, and what is in them."""
+    if len(column) == 0:
+        return np.zeros(1, np.int64), column.flatten()
+    if column.null_count:
+        raise InputError(f"{where}: got a list that is null, expected one in every row")
+    if pa.types.is_fixed_size_list(column.type):
+        offsets = np.arange(len(column) + 1, dtype=np.int64) * column.type.list_size
+        return offsets, column.flatten()
+    width = np.int64 if pa.types.is_large_list(column.type) else np.int32
+    skipped = column.offset * np.dtype(width).itemsize
+    stored = np.frombuffer(column.buffers()[1], width, len(column) + 1, skipped)
+    offsets = stored.astype(np.int64)
+    values = column.values.slice(int(offsets[0]), int(offsets[-1] - offsets[0]))
+    return offsets - offsets[0], values
+
+
+def plain(values: pa.Array) -> NDArray[Any]:
+    """Return integers, none of which is null, without a copy.
+
+    pyarrow's own way imports pandas where it is installed, which takes half a second.
+    """
+    dtype = np.dtype(str(values.type))
+    if len(values) == 0:
+        return np.empty(0, dtype)
+    return np.frombuffer(values.buffers()[1], dtype, len(values), values.offset * dtype.itemsize)

@@ -1,0 +1,224 @@
+"""The index of documents: files of rows' provenance -> the same rows sorted by document.
+
+A shuffle in two passes of independent tasks, each from files to files in bounded memory. The first
+sorts the rows of a few files by hash and cuts them into equal ranges of hashes; the second takes
+one range from all of these and writes one file. Bytes depend on the rows and their number alone,
+not on how they were grouped.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from pipeline.core.arrays import Int64Array
+from pipeline.core.files import publish
+from pipeline.dataset.provenance.arrow_columns import (
+    Int32Array,
+    names,
+    numbers,
+    sorted_names,
+    utf8_of,
+    values_of,
+)
+from pipeline.dataset.provenance.document_hash import HASH_BITS, document_hashes
+from pipeline.dataset.provenance.writer import ROW_SCHEMA
+
+DOCUMENTS = "documents"
+"""Folder of the index within that of the provenance."""
+DOCUMENT_SCHEMA = pa.schema([("hash", pa.int64()), *ROW_SCHEMA])
+ROWS_PER_GROUP = 16384
+# A row weighs about 100 bytes and is held up to three times: a task takes about 500 MiB.
+_ROWS_PER_PART = 1 << 20
+_ROWS_AT_ONCE = 1 << 20
+_ROWS_COMPARED_AT_ONCE = 1 << 16
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SortTask:
+    """What the first pass makes one file from."""
+
+    row_files: tuple[Path, ...]
+    """Files of rows' provenance that follow one another."""
+    num_parts: int
+    """Into how many equal ranges hashes are divided."""
+    path: Path
+    """Where their rows go, sorted by hash, each range a batch of its own."""
+    scratch: Path
+    """Where that is written before it is renamed."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class IndexTask:
+    """What the second pass makes one file from."""
+
+    sorted_files: tuple[Path, ...]
+    """All files of the first pass, in the order of their rows."""
+    part: int
+    """Which range of hashes, from 0."""
+    num_parts: int
+    """Into how many equal ranges they are divided."""
+    path: Path
+    """Where the rows of the range go."""
+    scratch: Path
+    """Where that is written before it is renamed."""
+
+
+def count_parts(num_rows: int) -> int:
+    """Return into how many files the index of an order is divided."""
+    return max(1, -(-num_rows // _ROWS_PER_PART))
+
+
+def documents_file(part: int, num_parts: int) -> str:
+    """Return the name of a file of the index, relative to the folder of the provenance."""
+    return f"{DOCUMENTS}/documents_{part:06d}_of_{num_parts:06d}.parquet"
+
+
+def part_of(digest: int, num_parts: int) -> int:
+    """Return the part of the index that a hash belongs to."""
+    return digest * num_parts >> HASH_BITS
+
+
+def sort_tasks(
+    row_files: Sequence[Path], num_rows: Sequence[int], folder: Path, scratch: Path
+) -> list[SortTask]:
+    """Return the tasks of the first pass; they write to `folder`.
+
+    row_files: all files of an order's provenance, in the order of their rows, with the number of
+    rows in each. A task takes at least one file, and further ones up to 2^20 rows.
+    """
+    groups: list[list[Path]] = []
+    filled = 0
+    for path, rows in zip(row_files, num_rows, strict=True):
+        if not groups or filled + rows > _ROWS_AT_ONCE:
+            groups.append([])
+            filled = 0
+        groups[-1].append(path)
+        filled += rows
+    return [
+        SortTask(
+            row_files=tuple(group),
+            num_parts=count_parts(sum(num_rows)),
+            path=folder / f"{number:06d}.arrow",
+            scratch=scratch,
+        )
+        for number, group in enumerate(groups)
+    ]
+
+
+def index_tasks(
+    sorted_files: Sequence[Path], num_rows: int, folder: Path, scratch: Path
+) -> list[IndexTask]:
+    """Return the tasks of the second pass; they write to `folder`, that of the provenance.
+
+    sorted_files: what the first pass wrote, in order; num_rows: of the whole order.
+    """
+    num_parts = count_parts(num_rows)
+    return [
+        IndexTask(
+            sorted_files=tuple(sorted_files),
+            part=part,
+            num_parts=num_parts,
+            path=folder / documents_file(part, num_parts),
+            scratch=scratch,
+        )
+        for part in range(num_parts)
+    ]
+
+
+def sort_rows(task: SortTask) -> None:
+    """Write the rows of some files sorted by hash; rows of one hash keep their order."""
+    table = pa.concat_tables([pq.ParquetFile(path).read() for path in task.row_files])
+    table = table.unify_dictionaries().combine_chunks()
+    hashes = np.concatenate(
+        [np.empty(0, np.int64), *(_hashes(part) for part in table["document"].chunks)]
+    )
+    order = np.argsort(hashes, kind="stable")
+    ordered = hashes[order]
+    bounds = [_first(ordered, part, task.num_parts) for part in range(task.num_parts + 1)]
+    table = table.add_column(0, DOCUMENT_SCHEMA.field("hash"), numbers(hashes))
+    table = table.take(numbers(order))
+    with (
+        publish(task.path, task.scratch) as temporary,
+        pa.ipc.new_file(str(temporary), table.schema) as writer,
+    ):
+        for start, stop in pairwise(bounds):
+            columns = [column.combine_chunks() for column in table.slice(start, stop - start)]
+            writer.write_batch(pa.RecordBatch.from_arrays(columns, schema=table.schema))
+
+
+def write_index(task: IndexTask) -> None:
+    """Write one file of the index, sorted by hash, source, document and row."""
+    parts = (_read_part(path, task) for path in task.sorted_files)
+    table = pa.concat_tables([DOCUMENT_SCHEMA.empty_table(), *parts])
+    table = table.unify_dictionaries().combine_chunks()
+    sources, source_places = sorted_names(table["source"].combine_chunks())
+    files, file_places = sorted_names(table["file"].combine_chunks())
+    order = _order(table, source_places)
+    with (
+        publish(task.path, task.scratch) as temporary,
+        pq.ParquetWriter(
+            temporary,
+            DOCUMENT_SCHEMA,
+            compression="zstd",
+            compression_level=1,
+            use_dictionary=["source", "file", "chunk", "num_chunks", "num_tokens"],
+            write_statistics=["hash"],
+        ) as writer,
+    ):
+        for start in range(0, len(order), ROWS_PER_GROUP):
+            rows = order[start : start + ROWS_PER_GROUP]
+            columns = dict(zip(table.column_names, table.take(numbers(rows)).columns, strict=True))
+            columns["source"] = names(source_places[rows], sources)
+            columns["file"] = names(file_places[rows], files)
+            writer.write_table(pa.Table.from_arrays([*columns.values()], schema=DOCUMENT_SCHEMA))
+
+
+def _hashes(documents: pa.Array) -> Int64Array:
+    hashes: Int64Array = document_hashes(*utf8_of(documents))
+    return hashes
+
+
+def _read_part(path: Path, task: IndexTask) -> pa.Table:
+    # Read and not mapped: pages of maps count as memory of the process, of each file some more.
+    with pa.OSFile(str(path)) as file, pa.ipc.open_file(file) as reader:
+        assert reader.num_record_batches == task.num_parts, "both passes are of one order"
+        return pa.Table.from_batches([reader.get_batch(task.part)])
+
+
+def _first(hashes: Int64Array, part: int, num_parts: int) -> int:
+    """Return the place of the first of sorted hashes that is in a part or beyond it."""
+    least = -(-(part << HASH_BITS) // num_parts)
+    # Past the last part it is 2^63, which int64 cannot hold.
+    return len(hashes) if part == num_parts else int(np.searchsorted(hashes, least))
+
+
+def _order(table: pa.Table, source_places: Int32Array) -> Int64Array:
+    """Return the places of rows by hash, source, document and row; they come in order of row."""
+    hashes, documents = values_of(table["hash"]), table["document"]
+    order = np.lexsort((source_places, hashes))
+    again = (np.diff(hashes[order]) == 0) & (np.diff(source_places[order]) == 0)
+    # Documents of one source that share a hash: one such pair may be among some billions.
+    starts = np.flatnonzero(np.concatenate([[True], ~again]))
+    shared = _differing(documents, order, np.flatnonzero(again))
+    for run in np.unique(np.searchsorted(starts, shared, side="right") - 1).tolist():
+        stop = starts[run + 1] if run + 1 < len(starts) else len(order)
+        rows = order[starts[run] : stop]
+        ids = documents.take(numbers(rows)).to_pylist()
+        order[starts[run] : stop] = rows[sorted(range(len(ids)), key=lambda i: ids[i].encode())]
+    return order
+
+
+def _differing(documents: pa.ChunkedArray, order: Int64Array, places: Int64Array) -> Int64Array:
+    """Return those places in an order at which the next row is of another document."""
+    found = [np.empty(0, np.int64)]
+    for start in range(0, len(places), _ROWS_COMPARED_AT_ONCE):
+        some = places[start : start + _ROWS_COMPARED_AT_ONCE]
+        one, other = (documents.take(numbers(order[place])) for place in (some, some + 1))
+        found.append(some[values_of(pc.indices_nonzero(pc.not_equal(one, other)))])
+    return np.concatenate(found)

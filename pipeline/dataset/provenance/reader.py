@@ -1,0 +1,195 @@
+"""Provenance, read: rows or a document of an order -> where they come from.
+
+Enters: the folder `provenance/` of an output. Leaves: rows, by position or by document. Nothing is
+read on opening but names; a look-up reads a few footers and row groups, whatever the size.
+"""
+
+import re
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.core.errors import MismatchError
+from pipeline.core.files import sorted_glob
+from pipeline.dataset.provenance.arrow_columns import names_of, numbers, values_of
+from pipeline.dataset.provenance.document_hash import document_hash
+from pipeline.dataset.provenance.document_index import (
+    DOCUMENT_SCHEMA,
+    DOCUMENTS,
+    documents_file,
+    part_of,
+)
+from pipeline.dataset.provenance.writer import ROW_SCHEMA
+
+_HINT = "build again to write it"
+_NUMBERS = re.compile(r".*_(\d{1,18})/steps_(\d{1,18})_.*\.parquet")
+
+
+class RowProvenance(NamedTuple):
+    """Where one row of an order comes from. A tuple, since a step has thousands."""
+
+    row: int
+    """Position in the order, from 0 over the whole phase."""
+    step: int
+    """Step that takes the row, from 1 over the whole phase."""
+    source: str
+    """Source of the document."""
+    file: str
+    """Path of the input file as the mixture gives it, or of the folder of chunks."""
+    document: str
+    """Id of the document, unique in its source."""
+    chunk: int
+    """Which of the document's chunks the row is, from 0."""
+    num_chunks: int
+    """How many chunks the document was cut into."""
+    num_tokens: int
+    """Ids in the row as it stands in the order."""
+
+
+class ProvenanceReader:
+    """The provenance of an order, opened."""
+
+    def __init__(self, folder: Path, row_files: list[Path], document_files: list[Path]) -> None:
+        self._folder = folder
+        self._row_files = row_files
+        self._document_files = document_files
+        self._bounds: dict[int, tuple[int, int]] = {}
+
+    @classmethod
+    def open(cls, folder: Path) -> "ProvenanceReader":
+        """Open the provenance in a folder.
+
+        Raises: MismatchError when there is none, or a file of its index is missing; later, when a
+        file that is read is missing or is not as it was written.
+        """
+        row_files = sorted(sorted_glob(folder, "*/steps_*.parquet"), key=_place)
+        found = sorted_glob(folder, f"{DOCUMENTS}/documents_*.parquet")
+        expected = [folder / documents_file(part, len(found)) for part in range(len(found))]
+        if not found or found != expected:
+            raise MismatchError(f"{folder}: got no complete provenance of an order", _HINT)
+        return cls(folder, row_files, found)
+
+    @property
+    def num_rows(self) -> int:
+        """Rows of the order."""
+        return self._bounds_of(len(self._row_files) - 1)[1] if self._row_files else 0
+
+    def rows(self, start: int, stop: int) -> list[RowProvenance]:
+        """Return where rows `start` to `stop` come from; they must be in the order."""
+        return [origin for table in self.tables(start, stop) for origin in provenance_of(table)]
+
+    def tables(self, start: int, stop: int) -> Iterator[pa.Table]:
+        """Yield the same as tables of `ROW_SCHEMA`, of at most a row group each."""
+        files = range(len(self._row_files))
+        number = bisect_right(files, start, key=lambda number: self._bounds_of(number)[0]) - 1
+        for path in self._row_files[max(number, 0) :]:
+            if start >= stop:
+                return
+            with _open(path, ROW_SCHEMA) as file:
+                for table in _overlapping(path, file, start, stop):
+                    start += len(table)
+                    yield table
+        if start < stop:
+            raise MismatchError(f"{self._folder}: got no row {start}, expected it", _HINT)
+
+    def document(self, document: str, source: str | None = None) -> list[RowProvenance]:
+        """Return the rows of a document by source and row: of one source, or of all that have it.
+
+        Empty when it is in no row.
+        """
+        digest = document_hash(document)
+        path = self._document_files[part_of(digest, len(self._document_files))]
+        with _open(path, DOCUMENT_SCHEMA) as file:
+            groups = range(file.num_row_groups)
+            first = bisect_left(groups, digest, key=lambda group: _hash_range(file, group)[1])
+            last = bisect_right(groups, digest, key=lambda group: _hash_range(file, group)[0])
+            if first == last:
+                return []
+            table = _read(path, file, [*groups[first:last]])
+        table = table.take(numbers(np.flatnonzero(values_of(table["hash"]) == digest)))
+        return [
+            origin
+            for origin in provenance_of(table)
+            if origin.document == document and source in (None, origin.source)
+        ]
+
+    def _bounds_of(self, number: int) -> tuple[int, int]:
+        """Return the first row of a file and one past its last."""
+        if number not in self._bounds:
+            path = self._row_files[number]
+            with _open(path, ROW_SCHEMA) as file:
+                first_row = _first_row(path, file)
+                self._bounds[number] = (first_row, first_row + file.metadata.num_rows)
+        return self._bounds[number]
+
+
+def _place(path: Path) -> tuple[int, int]:
+    """Return the number of a file's window and its first step; names of both grow from six digits.
+
+    Raises: MismatchError when the names have no numbers.
+    """
+    named = _NUMBERS.fullmatch(f"{path.parent.name}/{path.name}")
+    if named is None:
+        raise MismatchError(
+            f"{path}: got a file of another name, expected one like"
+            " checkpoint_000001/steps_000001_to_000100.parquet",
+            _HINT,
+        )
+    return int(named[1]), int(named[2])
+
+
+def provenance_of(table: pa.Table) -> Iterator[RowProvenance]:
+    """Yield the rows of a table as values."""
+    columns = (
+        names_of(table[name]) if name in ("source", "file") else table[name].to_pylist()
+        for name in RowProvenance._fields
+    )
+    return map(RowProvenance._make, zip(*columns, strict=True))
+
+
+def _open(path: Path, schema: pa.Schema) -> pq.ParquetFile:
+    try:
+        file = pq.ParquetFile(path)
+    except (pa.ArrowException, OSError) as error:
+        raise MismatchError(f"{path}: cannot be read: {error}", _HINT) from error
+    if file.schema_arrow.equals(schema):
+        return file
+    file.close()
+    raise MismatchError(f"{path}: got columns {file.schema_arrow.names} of other types", _HINT)
+
+
+def _first_row(path: Path, file: pq.ParquetFile) -> int:
+    if file.metadata.num_rows == 0:
+        raise MismatchError(f"{path}: got no rows, expected some", _HINT)
+    first_row: int = file.metadata.row_group(0).column(0).statistics.min
+    return first_row
+
+
+def _overlapping(path: Path, file: pq.ParquetFile, start: int, stop: int) -> Iterator[pa.Table]:
+    """Yield the rows of a file from `start`, which must be in it, to `stop` or its end."""
+    first_row = _first_row(path, file)
+    if not first_row <= start < first_row + file.metadata.num_rows:
+        raise MismatchError(f"{path}: got no row {start}, expected it here", _HINT)
+    for group in range(file.num_row_groups):
+        end = first_row + file.metadata.row_group(group).num_rows
+        if start < min(end, stop):
+            yield _read(path, file, [group]).slice(start - first_row, min(end, stop) - start)
+            start = min(end, stop)
+        first_row = end
+
+
+def _read(path: Path, file: pq.ParquetFile, groups: list[int]) -> pa.Table:
+    try:
+        return file.read_row_groups(groups)
+    except (pa.ArrowException, OSError) as error:
+        raise MismatchError(f"{path}: cannot be read: {error}", _HINT) from error
+
+
+def _hash_range(file: pq.ParquetFile, group: int) -> tuple[int, int]:
+    statistics = file.metadata.row_group(group).column(0).statistics
+    return statistics.min, statistics.max

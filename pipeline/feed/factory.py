@@ -1,0 +1,166 @@
+"""Making a feed: an order and what is asked of it -> a feed, after all that can be checked is.
+
+Enters: an open order, an objective, ranks and sizes. Leaves: a feed at the first row. Whatever
+cannot be fed as it was asked for is refused here, and not after a day of training.
+"""
+
+from math import isqrt
+from numbers import Integral, Real
+from typing import get_args
+
+import numpy as np
+
+from pipeline.core.errors import ConfigError, InputError
+from pipeline.feed.batch import Clm, Form, Mlm, Objective, OnDamage, SpecialIds
+from pipeline.feed.feed import Feed, view_of
+from pipeline.feed.open_order import FeedOrder, special_ids
+from pipeline.order import ConstantSchedule
+
+_NO_LIMIT = int(np.iinfo(np.int32).max)
+# CLS, an id, SEP.
+_SHORTEST = 3
+
+
+def make_feed(
+    order: FeedOrder,
+    *,
+    objective: Objective | None,
+    micro_batch_rows: int,
+    global_batch_rows: int | None = None,
+    rank: int = 0,
+    world_size: int = 1,
+    form: Form = "flat",
+    max_seq_len: int | None = None,
+    special: SpecialIds | None = None,
+    on_damage: OnDamage = "stop",
+    pad_to_multiple: int = 1,
+    digests: bool = False,
+) -> Feed:
+    """Return a feed of an order, which stands at its first row.
+
+    global_batch_rows: rows of a step over all ranks, by default the order's own; max_seq_len: the
+    longest row that is fed, by default the order's own, or without an objective any; special: by
+    default those of the tokenizer of this suite, which must be the order's.
+
+    Raises: ConfigError for what cannot be fed so: what is none of the objectives, forms or
+    numbers, a world size that does not divide a step, an order that was written for another
+    objective, a length or a batch that is not known; InputError for an order of less than a step;
+    MismatchError for one of another tokenizer.
+    """
+    _check_words(form, on_damage, pad_to_multiple)
+    _check_integers(
+        rank=rank,
+        world_size=world_size,
+        micro_batch_rows=micro_batch_rows,
+        global_batch_rows=global_batch_rows,
+        max_seq_len=max_seq_len,
+        pad_to_multiple=pad_to_multiple,
+    )
+    _check_objective(order, objective)
+    _check_numbers(rank, world_size, micro_batch_rows, pad_to_multiple)
+    num_rows = order.num_rows_per_step if global_batch_rows is None else global_batch_rows
+    if num_rows is None:
+        raise ConfigError(
+            f"{order.where}: says nothing of the rows of a step",
+            "give global_batch_rows (--global-batch)",
+        )
+    _check_batch(order, num_rows, world_size)
+    if max_seq_len is None:
+        max_seq_len = _NO_LIMIT if objective is None else order.max_seq_len
+    if max_seq_len is None:
+        raise ConfigError(
+            f"{order.where}: says nothing of its longest row", "give max_seq_len (--max-seq-len)"
+        )
+    if max_seq_len < _SHORTEST:
+        raise ConfigError(f"max_seq_len: got {max_seq_len}, expected at least {_SHORTEST}")
+    return Feed(
+        order=order,
+        schedule=ConstantSchedule(num_rows_per_step=num_rows),
+        micro_batch_rows=micro_batch_rows,
+        rank=rank,
+        world_size=world_size,
+        objective=objective,
+        form=form,
+        max_seq_len=max_seq_len,
+        special=special_ids(order) if special is None else special,
+        on_damage=on_damage,
+        pad_to_multiple=pad_to_multiple,
+        digests=digests,
+    )
+
+
+def _check_words(form: str, on_damage: str, pad_to_multiple: int) -> None:
+    for name, got, known in (("form", form, Form), ("on_damage", on_damage, OnDamage)):
+        if got not in get_args(known):
+            expected = " or ".join(map(repr, get_args(known)))
+            raise ConfigError(f"{name}: got {got!r}, expected {expected}")
+    if form == "padded" and pad_to_multiple != 1:
+        raise ConfigError(
+            f"pad_to_multiple: got {pad_to_multiple!r} with form 'padded', expected 1",
+            "it pads the form 'flat'; leave it out, or feed that form",
+        )
+
+
+def _check_integers(**told: int | None) -> None:
+    for name, got in told.items():
+        is_integer = isinstance(got, Integral) and not isinstance(got, bool)
+        if not (is_integer or (got is None and name in ("global_batch_rows", "max_seq_len"))):
+            raise ConfigError(f"{name}: got {got!r}, expected an integer")
+
+
+def _check_objective(order: FeedOrder, objective: Objective | None) -> None:
+    if not isinstance(objective, Mlm | Clm | None):
+        raise ConfigError(
+            f"objective: got {objective!r}, expected Mlm(mask_prob=…, seed=…), Clm() or None"
+        )
+    view = view_of(objective)
+    if objective is not None and order.view not in ("stored", view):
+        raise ConfigError(
+            f"{order.where}: was written for the view {order.view}, expected {view}, or stored",
+            "feed it with its own objective, or build the order with --set order.view=stored",
+        )
+    if isinstance(objective, Mlm):
+        _check_integers(seed=objective.seed)
+        is_number = isinstance(objective.mask_prob, Real)
+        if not (is_number and 0 < objective.mask_prob <= 1):
+            raise ConfigError(
+                f"mask_prob: got {objective.mask_prob!r}, expected above 0, at most 1"
+            )
+
+
+def _check_numbers(rank: int, world_size: int, micro_batch_rows: int, pad: int) -> None:
+    if not 0 <= rank < world_size:
+        raise ConfigError(
+            f"rank: got {rank} of world size {world_size}, expected one of 0 to world size - 1"
+        )
+    if micro_batch_rows < 1 or pad < 1:
+        raise ConfigError(
+            f"micro_batch_rows, pad_to_multiple: got {micro_batch_rows}, {pad}, expected 1 or more"
+        )
+
+
+def _check_batch(order: FeedOrder, num_rows: int, world_size: int) -> None:
+    if num_rows < 1:
+        raise ConfigError(f"global_batch_rows: got {num_rows}, expected at least 1")
+    if order.rows.num_rows < num_rows:
+        raise InputError(
+            f"{order.where}: got {order.rows.num_rows:,} rows, expected at least the {num_rows:,}"
+            " of a step",
+            "take a smaller global batch",
+        )
+    if num_rows % world_size:
+        divisors = _divisors(num_rows)
+        below = max(size for size in divisors if size <= world_size)
+        above = min((size for size in divisors if size > world_size), default=None)
+        nearest = f"the nearest is {below}" if above is None else f"the nearest: {below}, {above}"
+        raise ConfigError(
+            f"world size: got {world_size}, expected one that divides the {num_rows:,} rows of a"
+            f" step; {nearest}",
+            "take one of these, or another global batch",
+        )
+
+
+def _divisors(number: int) -> list[int]:
+    """Return all divisors of a number, in no order."""
+    small = [one for one in range(1, isqrt(number) + 1) if number % one == 0]
+    return [*small, *(number // one for one in small)]

@@ -1,0 +1,149 @@
+"""`feistel-v1`: a keyed permutation that is computed, never stored.
+
+Enters: the number of samples, a seed and an epoch. Leaves: any position's sample and any sample's
+position, each in constant time. Frozen: the whole algorithm is in `docs/orders.md`, and literal
+vectors in the tests hold it.
+
+The samples are the first cells of a square, numbered along its rows. A round moves every cell to
+another: the column becomes the row, and the row, turned by a keyed number of the column, the
+column. Where the rounds end outside the samples they are walked again; few do, since hardly more
+than 4 · sqrt(num_samples) cells are outside.
+
+Source: Black, Rogaway, "Ciphers with arbitrary finite domains", CT-RSA 2002 (cycle walking, and
+Feistel rounds that add modulo a side).
+"""
+
+from dataclasses import dataclass
+from math import isqrt
+from pathlib import Path
+
+import numpy as np
+from numba import njit
+
+from pipeline.core.arrays import Int64Array, Uint64Array
+from pipeline.core.errors import ConfigError
+from pipeline.core.seeds import key, numbers
+from pipeline.order.permutation.key import PermutationKey, are_within
+
+ALGORITHM = "feistel-v1"
+LARGEST = 2**48
+
+# Of four samples, where it matters most, every permutation is within 0.1 % of equally likely after
+# 12 rounds of independent functions; each round less doubles that.
+_ROUNDS = 12
+# Cells sent through a round at a time: 4 KiB of rows and as much of columns stay in the cache.
+_BLOCK = 512
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Feistel:
+    """A permutation by Feistel rounds."""
+
+    num_samples: int
+    """How many samples there are."""
+    side: int
+    """Side of the square: the smallest even number from 2 whose square is at least `num_samples`.
+
+    Even, because turning an odd number of places is an even permutation, and so would all be.
+    """
+    round_keys: Uint64Array
+    """uint64 [12], one a round."""
+
+    def samples(self, start: int, stop: int) -> Int64Array:
+        """Return the samples at positions `start` to `stop`: int64 [stop - start]."""
+        return self.samples_at(np.arange(start, stop, dtype=np.int64))
+
+    def positions(self, start: int, stop: int) -> Int64Array:
+        """Return the positions of samples `start` to `stop`: int64 [stop - start]."""
+        return self.positions_of(np.arange(start, stop, dtype=np.int64))
+
+    def samples_at(self, positions: Int64Array) -> Int64Array:
+        """Return the samples at any positions: int64 [num_positions] -> int64 [num_positions]."""
+        return self._walked(positions, is_forward=True)
+
+    def positions_of(self, samples: Int64Array) -> Int64Array:
+        """Return the positions of any samples: int64 [num_samples] -> int64 [num_samples]."""
+        return self._walked(samples, is_forward=False)
+
+    def _walked(self, places: Int64Array, *, is_forward: bool) -> Int64Array:
+        # A cell outside the square would never come back.
+        assert are_within(places, self.num_samples)
+        cells = places.astype(np.uint64)
+        num_samples, side = np.uint64(self.num_samples), np.uint64(self.side)
+        _walk(cells, num_samples, side, self.round_keys, is_forward)
+        return cells.view(np.int64)
+
+
+def save(key: PermutationKey, folder: Path, scratch: Path) -> None:
+    """Write nothing: there is nothing to keep.
+
+    Raises: ConfigError when there are more samples than the rounds are made for.
+    """
+    if key.num_samples > LARGEST:
+        raise ConfigError(
+            f"order: got {key.num_samples:,} samples, expected at most {LARGEST:,} with {ALGORITHM}"
+        )
+
+
+def load(key_: PermutationKey, folder: Path) -> Feistel:
+    """Return the order of a key."""
+    root = isqrt(max(key_.num_samples - 1, 0)) + 1
+    labels = ("order", ALGORITHM, str(key_.epoch), str(key_.num_samples))
+    return Feistel(
+        num_samples=key_.num_samples,
+        side=root + root % 2,
+        round_keys=numbers(key(key_.seed, *labels), _ROUNDS),
+    )
+
+
+@njit(cache=True, nogil=True)
+def _walk(
+    cells: Uint64Array,
+    num_samples: np.uint64,
+    side: np.uint64,
+    round_keys: Uint64Array,
+    is_forward: bool,
+) -> None:
+    """Walk every cell to the next one that is a sample, in place."""
+    for start in range(0, cells.size, _BLOCK):
+        block = cells[start : start + _BLOCK]
+        _go(block, side, round_keys, is_forward)
+        for i in range(block.size):
+            while block[i] >= num_samples:
+                _go(block[i : i + 1], side, round_keys, is_forward)
+
+
+@njit(cache=True, nogil=True)
+def _go(cells: Uint64Array, side: np.uint64, round_keys: Uint64Array, is_forward: bool) -> None:
+    """Send cells through all rounds, in place.
+
+    Round by round over many cells: a cell's own rounds wait for one another, those of its
+    neighbours do not.
+    """
+    rows = cells // side
+    columns = cells - rows * side
+    for j in range(round_keys.size):
+        if is_forward:
+            round_key = round_keys[j]
+            for i in range(cells.size):
+                turned = rows[i] + _turn(columns[i], round_key, side)
+                rows[i] = columns[i]
+                columns[i] = turned - side if turned >= side else turned
+        else:
+            round_key = round_keys[round_keys.size - 1 - j]
+            for i in range(cells.size):
+                turned = columns[i] + side - _turn(rows[i], round_key, side)
+                columns[i] = rows[i]
+                rows[i] = turned - side if turned >= side else turned
+    cells[:] = rows * side + columns
+
+
+@njit(cache=True, nogil=True)
+def _turn(place: np.uint64, round_key: np.uint64, side: np.uint64) -> np.uint64:
+    # The last steps of SplitMix64, as in `seeds`, brought below `side`, which is at most 2^24: the
+    # highest 40 bits as a fraction of 2^40, times `side`.
+    mixed = place ^ round_key
+    mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    mixed = mixed ^ (mixed >> np.uint64(31))
+    return ((mixed >> np.uint64(24)) * side) >> np.uint64(40)

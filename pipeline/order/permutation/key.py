@@ -1,0 +1,44 @@
+"""What an order follows from, and what can be asked of it."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from pipeline.core.arrays import Int64Array
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PermutationKey:
+    """Everything that an order follows from."""
+
+    algorithm: str
+    """A name of `ALGORITHMS`."""
+    num_samples: int
+    """How many samples there are."""
+    seed: int
+    """As declared."""
+    epoch: int
+    """Which pass over the samples, from 0."""
+
+
+class Permutation(Protocol):
+    """A permutation of the samples, and its inverse.
+
+    Positions and samples count from 0; what lies outside the order must not be asked for.
+    """
+
+    def samples(self, start: int, stop: int) -> Int64Array:
+        """Return the samples at positions `start` to `stop`: int64 [stop - start]."""
+
+    def positions(self, start: int, stop: int) -> Int64Array:
+        """Return the positions of samples `start` to `stop`: int64 [stop - start]."""
+
+    def samples_at(self, positions: Int64Array) -> Int64Array:
+        """Return the samples at any positions: int64 [num_positions] -> int64 [num_positions]."""
+
+    def positions_of(self, samples: Int64Array) -> Int64Array:
+        """Return the positions of any samples: int64 [num_samples] -> int64 [num_samples]."""
+
+
+def are_within(numbers: Int64Array, num_samples: int) -> bool:
+    """Say whether all positions, or samples, lie inside an order."""
+    return not len(numbers) or bool(numbers.min() >= 0 and numbers.max() < num_samples)

@@ -1,0 +1,165 @@
+"""`ettin-pcg64dxsm-v1`: the permutation of the published sampler, saved once and mapped afterwards.
+
+Enters: the number of samples, a seed and an epoch. Leaves: one file that holds the permutation and
+its inverse. Making it takes 4 bytes of memory a sample (10.4 GiB for 2.8 billion) and that file
+alone, because numpy shuffles a uint32 array in place with the draws of its own `permutation`.
+
+Source: orionw/bert24, `src/text_data.py`, DistributedSamplerPCG64DXSM.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from blake3 import blake3
+
+from pipeline.core.arrays import Int64Array, Uint32Array
+from pipeline.core.errors import ConfigError, InternalError
+from pipeline.core.files import publish
+from pipeline.order.permutation.key import PermutationKey, are_within
+
+ALGORITHM = "ettin-pcg64dxsm-v1"
+
+# From here on numpy draws numbers of 64 bits, and uint32 holds no longer every sample.
+_TOO_MANY = 2**32
+# sha256 of the permutation of 1,000 samples with seed 21, as little-endian uint32.
+_CHECK_SEED, _CHECK_SAMPLES = 21, 1000
+_CHECK_SHA256 = "b659ae5b00dcf676c40fff9c20dcd16e978b466c6ec79937e305884ff551b57d"
+# Samples read back at a time while the inverse is made: 4 MiB.
+_BLOCK = 1 << 20
+
+
+def pcg64dxsm_permutation(num_samples: int, *, seed: int, epoch: int) -> Uint32Array:
+    """Return `ettin-pcg64dxsm-v1`: uint32 [num_samples], the sample at each position.
+
+    numpy's PCG64DXSM, seeded `seed + epoch`, shuffles 0 … num_samples - 1. A uint32 array shuffled
+    in place draws the same numbers as the int64 array of `Generator.permutation`.
+
+    Source: orionw/bert24, `src/text_data.py`, DistributedSamplerPCG64DXSM.
+    Raises: InternalError when this numpy draws otherwise than the frozen vector; ConfigError when
+    there are too many samples for the algorithm, or for the memory.
+    """
+    if num_samples >= _TOO_MANY:
+        raise ConfigError(
+            f"order: got {num_samples:,} samples, expected fewer than {_TOO_MANY:,} "
+            f"with {ALGORITHM}",
+            "draw fewer samples, or set order.algorithm to feistel-v1",
+        )
+    if _vector_sha256() != _CHECK_SHA256:
+        raise InternalError(
+            f"order: numpy {np.__version__} draws another permutation than {ALGORITHM}",
+            "install the numpy that pyproject.toml names, and report this",
+        )
+    try:
+        return _shuffle(num_samples, seed + epoch)
+    except MemoryError as error:
+        raise ConfigError(
+            f"order: got too little memory for {num_samples:,} samples, expected "
+            f"{4 * num_samples / 2**30:.1f} GiB with {ALGORITHM}",
+            "use a larger machine, or set order.algorithm to feistel-v1, which needs none",
+        ) from error
+
+
+def _shuffle(num_samples: int, seed: int) -> Uint32Array:
+    samples = np.arange(num_samples, dtype=np.uint32)
+    np.random.Generator(np.random.PCG64DXSM(seed)).shuffle(samples)
+    return samples
+
+
+def _vector_sha256() -> str:
+    return hashlib.sha256(_shuffle(_CHECK_SAMPLES, _CHECK_SEED).astype("<u4").data).hexdigest()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SavedPermutation:
+    """A permutation and its inverse on disk, mapped."""
+
+    rows: Uint32Array
+    """uint32 [num_samples], the sample at each position."""
+    inverse: Uint32Array
+    """uint32 [num_samples], the position of each sample."""
+
+    def samples(self, start: int, stop: int) -> Int64Array:
+        """Return the samples at positions `start` to `stop`: int64 [stop - start]."""
+        assert 0 <= start <= stop <= len(self.rows)
+        return self.rows[start:stop].astype(np.int64)
+
+    def positions(self, start: int, stop: int) -> Int64Array:
+        """Return the positions of samples `start` to `stop`: int64 [stop - start]."""
+        assert 0 <= start <= stop <= len(self.inverse)
+        return self.inverse[start:stop].astype(np.int64)
+
+    def samples_at(self, positions: Int64Array) -> Int64Array:
+        """Return the samples at any positions: int64 [num_positions] -> int64 [num_positions]."""
+        assert are_within(positions, len(self.rows))
+        return self.rows[positions].astype(np.int64)
+
+    def positions_of(self, samples: Int64Array) -> Int64Array:
+        """Return the positions of any samples: int64 [num_samples] -> int64 [num_samples]."""
+        assert are_within(samples, len(self.inverse))
+        return self.inverse[samples].astype(np.int64)
+
+
+def save(key: PermutationKey, folder: Path, scratch: Path) -> None:
+    """Publish the permutation and its inverse in one file, or keep the one that stands.
+
+    Raises: as `pcg64dxsm_permutation`; OutputError when the disk is full.
+    """
+    path = _path(key, folder)
+    if _stands(path):
+        return
+    samples = pcg64dxsm_permutation(key.num_samples, seed=key.seed, epoch=key.epoch)
+    with publish(path, scratch) as temporary, temporary.open("w+b") as file:
+        about = {"descr": "<u4", "fortran_order": False, "shape": (2, key.num_samples)}
+        np.lib.format.write_array_header_1_0(file, about)
+        start = file.tell()
+        file.write(samples.astype("<u4", copy=False).data)
+        file.seek(start)
+        positions = _invert(file, samples)
+        file.write(positions.astype("<u4", copy=False).data)
+        file.flush()
+        digest = _digest(temporary)
+    with publish(_beside(path), scratch) as temporary:
+        temporary.write_text(digest)
+
+
+def load(key: PermutationKey, folder: Path) -> SavedPermutation:
+    """Map what `save` published."""
+    rows, inverse = np.load(_path(key, folder), mmap_mode="r")
+    return SavedPermutation(rows=rows, inverse=inverse)
+
+
+def _path(key: PermutationKey, folder: Path) -> Path:
+    # Of seed and epoch the sum alone decides.
+    return folder / f"{ALGORITHM}-{key.num_samples}-{key.seed + key.epoch}.npy"
+
+
+def _stands(path: Path) -> bool:
+    """Tell whether a file is as it was published; reading it takes a hundredth of making it."""
+    try:
+        return _beside(path).read_text() == _digest(path)
+    except OSError:
+        return False
+
+
+def _beside(path: Path) -> Path:
+    return path.with_suffix(".blake3")
+
+
+def _digest(path: Path) -> str:
+    return blake3().update_mmap(path).hexdigest()
+
+
+def _invert(file: BinaryIO, memory: Uint32Array) -> Uint32Array:
+    """Return the inverse of the permutation that a file goes on with, in the memory given.
+
+    What the permutation was shuffled in holds its inverse next, so there is only ever one array.
+    Blocks are read, not mapped: mapped pages would count as memory of ours.
+    """
+    for start in range(0, len(memory), _BLOCK):
+        stop = min(start + _BLOCK, len(memory))
+        samples = np.frombuffer(file.read(4 * (stop - start)), "<u4")
+        memory[samples] = np.arange(start, stop, dtype=np.uint32)
+    return memory

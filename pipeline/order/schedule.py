@@ -1,0 +1,190 @@
+"""Schedule: which rows of an order each optimizer step takes.
+
+Enters: a step or a row. Leaves: a range of rows, or a step. A step takes the rows after those of
+the step before, so all steps together are the order's rows, each once; rows that are too few for
+one more step are dropped and can be counted. World size cuts a step into slices and decides
+nothing else. Where to go on is a row, never a step, because the same row may lie in another step of
+another schedule.
+"""
+
+from bisect import bisect_right
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import accumulate
+from math import ceil
+from typing import Protocol
+
+import numpy as np
+
+from pipeline.core.arrays import Int64Array
+from pipeline.core.errors import ConfigError
+
+
+class Schedule(Protocol):
+    """A division of rows into steps. Steps and rows count from 0."""
+
+    def rows(self, step: int) -> tuple[int, int]:
+        """Return the rows of a step as `start` and `stop`."""
+
+    def step_of(self, row: int) -> int:
+        """Return the step that holds a row."""
+
+    def num_steps(self, num_rows: int) -> int:
+        """Return how many whole steps the first `num_rows` rows make."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ConstantSchedule:
+    """Steps of equally many rows."""
+
+    num_rows_per_step: int
+    """Rows of one step over all ranks, at least 1: the global batch size."""
+
+    def rows(self, step: int) -> tuple[int, int]:
+        """Return the rows of a step as `start` and `stop`."""
+        return step * self.num_rows_per_step, (step + 1) * self.num_rows_per_step
+
+    def step_of(self, row: int) -> int:
+        """Return the step that holds a row."""
+        return row // self.num_rows_per_step
+
+    def num_steps(self, num_rows: int) -> int:
+        """Return how many whole steps the first `num_rows` rows make."""
+        return num_rows // self.num_rows_per_step
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WarmUpSchedule:
+    """Steps that grow first and then are of equally many rows. `WarmUpRule.schedule` makes it."""
+
+    starts: Int64Array
+    """int64 [num_growing_steps + 1], rising from 0: first rows of the steps that grow, then the
+    first row after them."""
+    num_rows_per_step: int
+    """Rows of each step from there on."""
+
+    def rows(self, step: int) -> tuple[int, int]:
+        """Return the rows of a step as `start` and `stop`."""
+        after = step - (len(self.starts) - 1)
+        if after < 0:
+            return int(self.starts[step]), int(self.starts[step + 1])
+        start = int(self.starts[-1]) + after * self.num_rows_per_step
+        return start, start + self.num_rows_per_step
+
+    def step_of(self, row: int) -> int:
+        """Return the step that holds a row."""
+        after = row - int(self.starts[-1])
+        if after < 0:
+            return int(np.searchsorted(self.starts, row, side="right")) - 1
+        return len(self.starts) - 1 + after // self.num_rows_per_step
+
+    def num_steps(self, num_rows: int) -> int:
+        """Return how many whole steps the first `num_rows` rows make."""
+        # The step that holds the first row beyond them is the first that is not whole.
+        return self.step_of(num_rows)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WarmUpRule:
+    """`modernbert-warmup`: how many rows a step takes while the batch size warms up.
+
+    The reference counts on each rank by itself: rows of a rank's part of a step (a row is there one
+    packed micro-batch), and tokens that the rank was fed, padding left out.
+
+    Source: AnswerDotAI/ModernBERT, `src/sequence_packer.py`, BatchSizeWarmupScheduler.
+    """
+
+    min_rows: int
+    """Rows of a rank in the first step, at least 1."""
+    max_rows: int
+    """Rows of a rank in a step after the warm-up, more than `min_rows`."""
+    num_tokens: int
+    """Tokens of the warm-up over all ranks, at least 0."""
+    num_ranks: int
+    """Ranks that the rule is made for; to slice its steps for another world size changes none."""
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.min_rows < self.max_rows:
+            raise ConfigError(
+                f"warm-up: got {self.min_rows:,} to {self.max_rows:,} rows, expected at least 1 "
+                "and growing",
+                "take a constant schedule where the batch size stays the same",
+            )
+        if self.num_tokens < 0 or self.num_ranks < 1:
+            raise ConfigError(
+                f"warm-up: got {self.num_tokens:,} tokens over {self.num_ranks:,} ranks, expected "
+                "at least 0 tokens over at least 1 rank"
+            )
+
+    @property
+    def num_rank_tokens(self) -> int:
+        """Tokens of the warm-up of one rank."""
+        return ceil(self.num_tokens / self.num_ranks)
+
+    def thresholds(self) -> list[int]:
+        """Return, for each size but the largest, the tokens of a rank at which it ends.
+
+        A size b lasts b parts of the tokens, so each size lasts about equally many steps.
+        """
+        sizes = range(self.min_rows, self.max_rows)
+        # In floating point, as the reference has it.
+        part = self.num_rank_tokens / sum(sizes)
+        return [ceil(part * parts) for parts in accumulate(sizes)]
+
+    def num_rank_rows(self, num_rank_tokens: int) -> int:
+        """Return the rows of a rank's next step, after it was fed this many tokens."""
+        return self._rows_after(num_rank_tokens, self.thresholds())
+
+    def _rows_after(self, num_rank_tokens: int, thresholds: list[int]) -> int:
+        if num_rank_tokens >= self.num_rank_tokens:
+            return self.max_rows
+        return self.min_rows + bisect_right(thresholds, num_rank_tokens)
+
+    def schedule(self, row_tokens: Int64Array) -> WarmUpSchedule:
+        """Return the schedule of the rows of an order.
+
+        row_tokens: int64 [num_rows], the tokens of each row, padding left out; to the end of the
+        order, or at least of the warm-up.
+
+        Rows go to the ranks in turn, and the count is that of rank 0. In the reference another rank
+        may change size a step earlier or later; steps would then be no ranges of rows.
+        """
+        passed = np.cumsum(row_tokens[:: self.num_ranks], dtype=np.int64)
+        thresholds = self.thresholds()
+        starts = [0]
+        fed = 0
+        while (rows := self._rows_after(fed, thresholds)) < self.max_rows:
+            stop = starts[-1] + rows * self.num_ranks
+            if stop > len(row_tokens):
+                break
+            fed = int(passed[stop // self.num_ranks - 1])
+            starts.append(stop)
+        return WarmUpSchedule(
+            starts=np.array(starts, np.int64), num_rows_per_step=self.max_rows * self.num_ranks
+        )
+
+
+def steps_from(schedule: Schedule, row: int, num_rows: int) -> Iterator[tuple[int, int, int]]:
+    """Yield (step, start, stop) of the whole steps among `num_rows` rows, from a row on.
+
+    Of the step that holds the row, only the rows from there on are yielded.
+    """
+    for step in range(schedule.step_of(row), schedule.num_steps(num_rows)):
+        start, stop = schedule.rows(step)
+        yield step, max(start, row), stop
+
+
+def num_rows_dropped(schedule: Schedule, num_rows: int) -> int:
+    """Return how many of the first `num_rows` rows are in no whole step."""
+    first_left, _ = schedule.rows(schedule.num_steps(num_rows))
+    return num_rows - first_left
+
+
+def slice_of(start: int, stop: int, rank: int, world_size: int) -> range:
+    """Return a rank's rows of a step: every `world_size`-th, from the `rank`-th on.
+
+    Row j of the slice is `start + rank + j * world_size`; a micro-batch of m rows is the next m.
+
+    Source: orionw/bert24, `src/text_data.py`, DistributedSamplerPCG64DXSM.
+    """
+    return range(start + rank, stop, world_size)

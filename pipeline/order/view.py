@@ -1,0 +1,94 @@
+"""Views: the edits that the reference loader makes to a stored row before a model sees it.
+
+`stored` changes nothing. `decoder` puts CLS in front where it is missing and cuts to the longest
+sequence. `encoder` does the same and ends the row with SEP, which takes the place of the last id
+where there is no room.
+
+Source: orionw/bert24, `src/text_data.py` (2024-11-21), `NoStreamingDataset.__getitem__`.
+"""
+
+from typing import Literal
+
+import numpy as np
+from numba import njit
+
+from pipeline.core.arrays import BoolArray, Int64Array, Uint32Array
+
+View = Literal["stored", "encoder", "decoder"]
+
+
+def view_lengths(
+    lengths: Int64Array, has_cls: BoolArray, has_sep: BoolArray, view: View, max_seq_len: int
+) -> Int64Array:
+    """Return the lengths of rows under a view: int64 [num_rows].
+
+    `has_cls` and `has_sep` say of each stored row whether it starts with CLS and ends with SEP.
+    """
+    if view == "stored":
+        return lengths
+    fitted = np.minimum(lengths + ~has_cls, max_seq_len)
+    if view == "decoder":
+        return fitted
+    return np.where((fitted == max_seq_len) | has_sep, fitted, fitted + 1)
+
+
+def view_edits(
+    lengths: Int64Array, has_cls: BoolArray, has_sep: BoolArray, view: View, max_seq_len: int
+) -> tuple[Int64Array, Int64Array]:
+    """Return how many stored ids of each row a view cuts, and how many it adds: int64 [num_rows].
+
+    The arguments are those of `view_lengths`; stored + added = viewed + cut.
+    """
+    if view == "stored":
+        return np.zeros_like(lengths), np.zeros_like(lengths)
+    added = (~has_cls).astype(np.int64)
+    if view == "encoder":
+        is_cut = lengths + ~has_cls > max_seq_len
+        added += is_cut | ~has_sep
+    viewed = view_lengths(lengths, has_cls, has_sep, view, max_seq_len)
+    return lengths + added - viewed, added
+
+
+def apply_view(
+    ids: Uint32Array,
+    offsets: Int64Array,
+    view_offsets: Int64Array,
+    view: View,
+    cls_id: int,
+    sep_id: int,
+) -> Uint32Array:
+    """Return rows under a view: uint32 [view_offsets[-1]].
+
+    `ids` and `offsets` hold the stored rows; `view_offsets` come from `view_lengths`.
+    """
+    if view == "stored":
+        return ids
+    out = np.empty(int(view_offsets[-1]), np.uint32)
+    _apply(ids, offsets, view_offsets, view == "encoder", cls_id, sep_id, out)
+    return out
+
+
+@njit(cache=True, nogil=True)
+def _apply(
+    ids: Uint32Array,
+    offsets: Int64Array,
+    view_offsets: Int64Array,
+    is_encoder: bool,
+    cls_id: int,
+    sep_id: int,
+    out: Uint32Array,
+) -> None:
+    for row in range(offsets.size - 1):
+        position, stop = view_offsets[row], view_offsets[row + 1]
+        source = offsets[row]
+        if position == stop:
+            continue
+        if source == offsets[row + 1] or ids[source] != cls_id:
+            out[position] = cls_id
+            position += 1
+        while position < stop and source < offsets[row + 1]:
+            out[position] = ids[source]
+            position += 1
+            source += 1
+        if is_encoder:
+            out[stop - 1] = sep_id

@@ -1,0 +1,195 @@
+"""The engine: a dask cluster that carries out tasks, of our own making or the user's.
+
+Enters: functions and their arguments. Leaves: results in the order asked for. All state lies in
+files that tasks write, so the cluster may be lost at any moment and nothing else is.
+"""
+
+import logging
+import os
+import signal
+import threading
+from asyncio import CancelledError
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
+from multiprocessing import resource_tracker
+from queue import Empty, SimpleQueue
+from typing import TypeVar
+
+import dask
+from distributed import Client, Future, LocalCluster
+from distributed.scheduler import KilledWorker
+
+from pipeline.core.errors import OutputError, PipelineError
+
+Task = TypeVar("Task")
+Result = TypeVar("Result")
+ReportProgress = Callable[[str, int, int], None]
+"""Called with a stage's name, how many of its tasks are done, and how many there are."""
+
+_LOG = logging.getLogger(__name__)
+_SECONDS_BETWEEN_LOOKS = 0.1
+_SECONDS_TO_CLOSE = 2
+WORKER_ENVIRONMENT = {"MALLOC_TRIM_THRESHOLD_": 1 << 28, "MALLOC_MMAP_THRESHOLD_": 1 << 25}
+"""Keeps freed memory in the process. By dask's own settings it goes back to the system after every
+block of documents, only to be asked for again, which takes about a tenth of a partition's time;
+what a task holds at once is bounded in any case."""
+_CONFIG = {
+    "distributed.admin.tick.limit": "1h",
+    "distributed.scheduler.http.routes": [],
+    "distributed.worker.http.routes": [],
+    # A sample of every thread's stack each 10 ms, which nobody looks at.
+    "distributed.worker.profile.enabled": False,
+    **{f"distributed.nanny.pre-spawn-environ.{k}": v for k, v in WORKER_ENVIRONMENT.items()},
+}
+
+
+class Cluster:
+    """Runs pure functions on a cluster."""
+
+    def __init__(self, client: Client, report: ReportProgress) -> None:
+        self._client = client
+        self._report = report
+
+    def map(
+        self, stage: str, function: Callable[[Task], Result], tasks: Sequence[Task]
+    ) -> list[Result]:
+        """Run a function on every task; return the results in the order of the tasks.
+
+        Raises: the first error of a task, after the others were cancelled.
+        """
+        if not tasks:
+            return []
+        self._report(stage, 0, len(tasks))
+        futures = [self._client.submit(function, task, pure=False) for task in tasks]
+        try:
+            with closing(_as_they_end(futures)) as ended:
+                for done, future in enumerate(ended, start=1):
+                    if future.status == "error":
+                        raise _explain(future.exception(), stage)
+                    if future.status != "finished":
+                        raise _lost(stage)
+                    self._report(stage, done, len(tasks))
+            results: list[Result] = self._client.gather(futures)
+        except CancelledError as error:
+            raise _lost(stage) from error
+        finally:
+            self._client.cancel(futures)
+        return results
+
+
+def _as_they_end(futures: Sequence[Future]) -> Generator[Future, None, None]:
+    """Yield futures as they end, and raise KeyboardInterrupt soon after a Ctrl-C.
+
+    Looked for here and not raised by Python, which loses it where it falls into a callback of the
+    collector, as dask has one, and goes on.
+    """
+    ended: SimpleQueue[Future] = SimpleQueue()
+    for future in futures:
+        future.add_done_callback(ended.put)
+    with _interrupts_noted() as noted:
+        for _ in futures:
+            while True:
+                if noted:
+                    raise KeyboardInterrupt
+                try:
+                    future = ended.get(timeout=_SECONDS_BETWEEN_LOOKS)
+                except Empty:
+                    continue
+                break
+            yield future
+
+
+@contextmanager
+def _interrupts_noted() -> Iterator[list[int]]:
+    noted: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield noted  # Where none arrives.
+        return
+    before = signal.signal(signal.SIGINT, lambda number, frame: noted.append(number))
+    try:
+        yield noted
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _explain(error: BaseException, stage: str) -> BaseException:
+    if isinstance(error, KilledWorker):
+        return OutputError(
+            f"{stage}: a worker was killed again and again, most likely for want of memory",
+            "run again with fewer --workers; what is done is kept",
+        )
+    return error
+
+
+def _lost(stage: str) -> PipelineError:
+    return PipelineError(
+        f"{stage}: the scheduler went away",
+        "start it again, or another, and run the same command: what is done and intact is kept",
+    )
+
+
+@contextmanager
+def open_cluster(workers: int, scheduler: str | None, report: ReportProgress) -> Iterator[Cluster]:
+    """Start a cluster of `workers` processes, or join the one at `scheduler`.
+
+    Raises: PipelineError when no scheduler answers there.
+    """
+    for name in ("distributed", "distributed.client"):
+        # What goes wrong is told by the error that it ends in.
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    if scheduler is not None:
+        try:
+            client = Client(scheduler, timeout=10)
+        except (OSError, ValueError) as error:
+            raise PipelineError(
+                f"--scheduler {scheduler}: no scheduler answers: {error}",
+                "start one with `dask scheduler`, and workers with `dask worker ADDRESS`",
+            ) from error
+        with client:
+            if not client.scheduler_info()["workers"]:
+                _LOG.warning("--scheduler %s: has no workers yet, waiting for some", scheduler)
+            yield Cluster(client, report)
+        return
+    running = None
+    try:
+        with dask.config.set(_CONFIG), _interrupts_held():
+            cluster = LocalCluster(
+                n_workers=workers,
+                threads_per_worker=1,
+                host="127.0.0.1",
+                # Its web server cannot be had off; so it takes any port and shows nothing.
+                scheduler_kwargs={"dashboard": False, "dashboard_address": "127.0.0.1:0"},
+                # Tasks bound their own memory; spilling would only hide that they do not.
+                memory_limit=0,
+                silence_logs=logging.CRITICAL,
+            )
+            running = cluster, Client(cluster)
+        yield Cluster(running[1], report)
+    finally:
+        if running is not None:
+            with _interrupts_held():
+                _stop(*running)
+
+
+def _stop(cluster: LocalCluster, client: Client) -> None:
+    """End a cluster at once: its workers hold nothing, and one at work is slow to listen."""
+    for nanny in cluster.workers.values():
+        nanny.auto_restart = False
+        if nanny.pid is not None:
+            with suppress(ProcessLookupError):
+                os.kill(nanny.pid, signal.SIGKILL)
+    with suppress(TimeoutError, OSError):
+        client.close(timeout=_SECONDS_TO_CLOSE)
+        cluster.close(timeout=_SECONDS_TO_CLOSE)
+
+
+@contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Hold Ctrl-C back while workers start, which inherit that; ours comes when all have."""
+    # It is started with the first worker otherwise, and then lets Ctrl-C through for that one.
+    resource_tracker.ensure_running()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

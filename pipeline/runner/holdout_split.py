@@ -1,0 +1,79 @@
+"""Setting aside: of all chunks that were written, those of the documents for validation.
+
+Whole documents are chosen by their texts, over all sources at once, so that what is said in one of
+them is nowhere in training.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from pipeline.core.arrays import BoolArray, Int64Array, Uint64Array
+from pipeline.core.errors import InternalError
+from pipeline.dataset import State
+from pipeline.runner.context import Site
+from pipeline.runner.shuffle.row_table import Table
+from pipeline.runner.task_cache import TaskRecord
+from pipeline.stages.holdout import choose_holdout
+
+
+def set_aside(
+    site: Site,
+    tables: Mapping[str, Mapping[str, Table]],
+    records: Mapping[str, Sequence[TaskRecord]],
+) -> dict[str, dict[str, BoolArray]]:
+    """Return, by source and partition, bool [num_chunks]: whether a chunk is for validation.
+
+    tables: of each partition's chunks. Without a validation split no chunk is.
+    """
+    spec = site.mixture.validation
+    if spec is None or not tables:
+        return {
+            source: {name: np.zeros(len(table), np.bool_) for name, table in parts.items()}
+            for source, parts in tables.items()
+        }
+    starts = {
+        source: {name: np.flatnonzero(table["chunk"] == 0) for name, table in parts.items()}
+        for source, parts in tables.items()
+    }
+    digests = {source: _joined_digests(site.state, records[source]) for source in tables}
+    tokens = {
+        source: np.concatenate(
+            [_document_tokens(table, starts[source][name]) for name, table in sorted(parts.items())]
+        )
+        for source, parts in tables.items()
+    }
+    for source, of_source in tokens.items():
+        if len(of_source) != len(digests[source]):
+            raise InternalError(
+                f"sources.{source}: got {len(digests[source]):,} digests of texts for "
+                f"{len(of_source):,} documents",
+                "report this with the mixture",
+            )
+    chosen = choose_holdout(digests, tokens, spec.fraction, spec.seed)
+    return {
+        source: _spread(parts, starts[source], chosen[source]) for source, parts in tables.items()
+    }
+
+
+def _joined_digests(state: State, records: Sequence[TaskRecord]) -> Uint64Array:
+    """Return the digest of every document's text: uint64 [num_documents, 2], by partition."""
+    ordered = sorted(records, key=lambda record: str(record["partition"]))
+    return np.concatenate([np.load(state.out / State.digests(one["folder"])) for one in ordered])
+
+
+def _document_tokens(table: Table, starts: Int64Array) -> Int64Array:
+    lengths = table["length"].astype(np.int64)
+    return np.add.reduceat(lengths, starts) if len(starts) else np.empty(0, np.int64)
+
+
+def _spread(
+    parts: Mapping[str, Table], starts: Mapping[str, Int64Array], documents: BoolArray
+) -> dict[str, BoolArray]:
+    """Return what is chosen of documents as what is chosen of their chunks."""
+    chosen, first = {}, 0
+    for name, table in sorted(parts.items()):
+        here = documents[first : first + len(starts[name])]
+        chosen[name] = np.repeat(here, np.diff([*starts[name].tolist(), len(table)]))
+        first += len(starts[name])
+    return chosen

@@ -1,0 +1,229 @@
+"""Claim: makes an output folder ours for one piece of work at a time, and brings back its state.
+
+A folder belongs to one mixture. A finished one gives its records back from the manifest, so that a
+second build keeps what is intact and makes again what is not.
+"""
+
+import fcntl
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import fields
+from pathlib import Path
+from typing import IO
+
+from pipeline.core.errors import MismatchError, OutputError
+from pipeline.core.files import publish
+from pipeline.dataset import (
+    DOCUMENTS,
+    DROPPED,
+    MANIFEST,
+    ORDER,
+    PROVENANCE,
+    STATE,
+    STEPS,
+    TRAIN,
+    VALIDATION,
+    Manifest,
+    State,
+    StepWindow,
+    manifest_bytes,
+    provenance_file,
+    read_manifest,
+    split_files,
+)
+from pipeline.dataset.parquet import read_origin, read_steps
+from pipeline.runner.task_cache import is_intact, save_record
+
+_LOCK = "lock"
+_ROOMS = (TRAIN, ORDER, PROVENANCE, VALIDATION, DROPPED)
+
+
+@contextmanager
+def acquire(out: Path, fingerprint: str) -> Iterator[State]:
+    """Hold an output folder for the work of this fingerprint.
+
+    Raises: OutputError when the folder holds anything else, or another build is at work in it.
+    """
+    state = State(out=out)
+    _check_owner(state, fingerprint)
+    try:
+        state.root.mkdir(parents=True, exist_ok=True)
+        lock = (state.root / _LOCK).open("w")
+    except OSError as error:
+        raise OutputError(
+            f"{out}: cannot be written: {error.strerror}", "choose another --out"
+        ) from error
+    with lock:
+        try:
+            # Released by the system when this process ends, however it ends.
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise _busy(out) from error
+        except OSError as error:
+            raise OutputError(
+                f"{out}: cannot be locked: {error.strerror}",
+                "choose an --out on a file system that has locks",
+            ) from error
+        if not _is_named(lock, state.root / _LOCK):
+            # The build that held it has just ended, and took it away.
+            raise _busy(out)
+        _clear_scratch(state)
+        with publish(state.owner, state.scratch) as temporary:
+            temporary.write_text(json.dumps({"fingerprint": fingerprint}))
+        try:
+            yield state
+        except BaseException:
+            if (out / MANIFEST).exists() and state.root.exists():
+                # Nothing was begun, or all is done.
+                release(state)
+            raise
+
+
+def finish(state: State, manifest: Manifest) -> Manifest:
+    """Write the manifest, end the work and return what was written."""
+    _remove_strangers(state.out, set(manifest["files"]))
+    data = manifest_bytes(manifest)
+    with publish(state.out / MANIFEST, state.scratch) as temporary:
+        temporary.write_bytes(data)
+    release(state)
+    written: Manifest = json.loads(data)
+    return written
+
+
+def _remove_strangers(out: Path, known: set[str]) -> None:
+    """Remove what an earlier build left in the rooms of an output and this one has not made."""
+    folders = {parent.as_posix() for path in known for parent in Path(path).parents}
+    for room in (out / name for name in _ROOMS):
+        # What lies behind a link is somebody's, and not ours to remove.
+        for path in [] if room.is_symlink() else sorted(room.rglob("*"), reverse=True):
+            name = path.relative_to(out).as_posix()
+            if path.is_dir() and not path.is_symlink():
+                if not any(path.iterdir()):
+                    path.rmdir()
+            elif name not in known and name not in folders:
+                path.unlink()
+
+
+def release(state: State) -> None:
+    """Remove the state of a finished build: the lock last, so that until then none can begin."""
+    for path in state.root.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        elif path.name != _LOCK:
+            path.unlink()
+    (state.root / _LOCK).unlink()
+    with suppress(OSError):  # From now on another build may be at work here.
+        state.root.rmdir()
+
+
+def _busy(out: Path) -> OutputError:
+    return OutputError(
+        f"{out}: another build is at work here", "wait for it, or choose another --out"
+    )
+
+
+def _is_named(file: IO[str], path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+def _clear_scratch(state: State) -> None:
+    # Moved first, all at once: a task of a killed build that still runs on a cluster of the user's
+    # then finds nothing left to publish.
+    stale = state.root / "stale"
+    stale.mkdir(exist_ok=True)
+    if state.scratch.exists():
+        state.scratch.rename(stale / uuid.uuid4().hex)
+    shutil.rmtree(stale, ignore_errors=True)
+
+
+def _check_owner(state: State, fingerprint: str) -> None:
+    out = state.out
+    if out.exists() and not out.is_dir():
+        raise OutputError(f"{out}: got a file, expected a folder", "choose another --out")
+    found = _owner(state)
+    if found == fingerprint:
+        return
+    if found is not None:
+        raise OutputError(
+            f"{out}: holds another mixture (fingerprint {found[:12]}…, this one is "
+            f"{fingerprint[:12]}…)",
+            "choose another --out, or remove the folder",
+        )
+    if out.is_dir() and any(path.name != STATE for path in out.iterdir()):
+        raise OutputError(
+            f"{out}: is not empty and holds no build that can be told",
+            "choose another --out, or empty the folder",
+        )
+
+
+def _owner(state: State) -> str | None:
+    """Return the fingerprint of the mixture that a folder is for, as far as it can be told."""
+    try:
+        found = read_manifest(state.out / MANIFEST)["mixture"]["fingerprint"]
+    except MismatchError:
+        found = None
+    if found is None:
+        try:
+            found = json.loads(state.owner.read_bytes())["fingerprint"]
+        except (OSError, ValueError, TypeError, KeyError):
+            # A manifest that was lost or damaged can be made again if it is known of what.
+            found = read_origin(state.out / STEPS)
+    return None if found is None else str(found)
+
+
+def unpack_manifest(state: State) -> None:
+    """Turn a finished build's manifest back into the records that it was made of, and take it away.
+
+    From then on the folder counts as unfinished.
+    """
+    path = state.out / MANIFEST
+    if not path.exists():
+        return
+    try:
+        manifest = read_manifest(path)
+    except MismatchError:
+        # Of a damaged manifest nothing is believed; everything is made again.
+        path.rename(state.scratch / MANIFEST)
+        return
+    for source in manifest["sources"].values():
+        for record in source["partitions"]:
+            files = {file: manifest["files"][file] for file in record["files"]}
+            save_record(state, record["task"], {**record, "files": files})
+    _unpack_order(state, manifest)
+    path.unlink()
+
+
+def _unpack_order(state: State, manifest: Manifest) -> None:
+    files = manifest["files"]
+    if not is_intact(state.out / STEPS, files[STEPS]):
+        return
+    steps = read_steps(state.out / STEPS)
+    shards = _by_folder(files)
+    for described in manifest["order"]["windows"]:
+        window = StepWindow(**{field.name: described[field.name] for field in fields(StepWindow)})
+        for file in split_files(window, manifest["order"]["format"]):
+            part = slice(file.first_step, file.first_step + file.num_steps)
+            written = [provenance_file(file.path), *shards.get(file.path, [file.path])]
+            record = {
+                "key": manifest["order"]["key"],
+                "num_tokens": [row["num_tokens"] for row in steps[part]],
+                "sha256": [row["sha256"] for row in steps[part]],
+                "files": {path: files[path] for path in written},
+            }
+            save_record(state, file.path, record)
+    index = {path: files[path] for path in shards.get(DOCUMENTS, [])}
+    save_record(state, DOCUMENTS, {"key": manifest["order"]["key"], "files": index})
+
+
+def _by_folder(paths: Iterable[str]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for path in paths:
+        found.setdefault(path.rpartition("/")[0], []).append(path)
+    return found

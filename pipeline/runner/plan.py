@@ -1,0 +1,153 @@
+"""Plan: a mixture, and what was found at its origins -> the partitions that a build would make.
+
+Pure but for listing local files and reading their sizes. What is not locked is not known, and
+nothing is asked of a server here.
+"""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from pipeline.config import Mixture, Source
+from pipeline.dataset import TRAIN, State, chunk_folder
+from pipeline.sources import (
+    InputFile,
+    Lock,
+    LockedSource,
+    list_files,
+    locate,
+    locked_source,
+    name_partitions,
+)
+from pipeline.stages import sampling
+from pipeline.stages.sampling import Ask
+from pipeline.storage import OriginFile
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PlannedSource:
+    """A source with its files."""
+
+    source: Source
+    """As declared."""
+    ask: Ask
+    """What is asked of it, in this scale."""
+    has_validation: bool
+    """Whether documents of it are set aside."""
+    locked: LockedSource | None
+    """What its origin has of the files below, where that is locked."""
+    files: tuple[InputFile, ...] | None
+    """Sorted by partition; None if nobody has looked yet."""
+
+    @property
+    def is_sampled(self) -> bool:
+        """Whether its chunks are drawn otherwise than each once, or some of them set aside."""
+        return self.has_validation or not self.ask.is_whole
+
+    def folder(self, file: InputFile, mixture: Mixture) -> str:
+        """Where a partition's drawn shards go, relative to the output."""
+        return f"{TRAIN}/{self.source.name}/{chunk_folder(file.partition, mixture.chunk)}"
+
+    def chunks_folder(self, file: InputFile, mixture: Mixture) -> str:
+        """Where all chunks of a partition go: where the drawn ones do, unless it is sampled."""
+        if self.is_sampled:
+            return State.chunks(self.source.name, chunk_folder(file.partition, mixture.chunk))
+        return self.folder(file, mixture)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Plan:
+    """What a build of a mixture would do."""
+
+    mixture: Mixture
+    """The mixture."""
+    sources: tuple[PlannedSource, ...]
+    """Sorted by name."""
+
+    lock: Lock | None
+    """What was locked of the files that are to be read."""
+
+    @property
+    def unlocked(self) -> list[str]:
+        """The sources whose files nobody has looked for yet."""
+        return [one.source.name for one in self.sources if one.files is None]
+
+
+def make_plan(mixture: Mixture, lock: Lock | None, raw: Path) -> Plan:
+    """Find the files of every source: as locked, or, of local ones without a lock, as they are.
+
+    `raw`: the folder of pulled files.
+
+    Raises: InputError when a source has no file, two files that would share a folder, or another
+    origin than was locked; ConfigError for a budget that its files cannot meet.
+    """
+    asks = sampling.budgets(mixture)
+    planned = [
+        _plan_source(mixture, source, asks[source.name], lock, raw) for source in mixture.sources
+    ]
+    known = [one for one in planned if one.files is not None]
+    sampling.check_feasible(
+        {one.source.name: one.ask for one in known},
+        {one.source.name: [(f.declared, num_bytes(f)) for f in one.files or ()] for one in known},
+    )
+    sources = {one.source.name: one.locked for one in planned if one.locked is not None}
+    return Plan(
+        mixture=mixture,
+        sources=tuple(planned),
+        lock=None if lock is None else replace(lock, sources=sources),
+    )
+
+
+def num_bytes(file: InputFile) -> int:
+    """Return the size of a file as stored."""
+    return file.path.stat().st_size if file.num_bytes is None else file.num_bytes
+
+
+def _plan_source(
+    mixture: Mixture, source: Source, ask: Ask, lock: Lock | None, raw: Path
+) -> PlannedSource:
+    locked = None if lock is None else locked_source(lock, source.name, source.origin)
+    files = _find_files(mixture, source, locked, raw)
+    if files is not None:
+        sizes = [(file.declared, num_bytes(file)) for file in files]
+        chosen = sampling.choose_files(sizes, mixture.scale, mixture.sample.seed, source.name)
+        part_bytes = sum(sizes[index][1] for index in chosen)
+        ask = sampling.of_part(ask, part_bytes, sum(size for _, size in sizes))
+        files = tuple(files[index] for index in chosen)
+        locked = locked and _narrow(locked, files)
+    return PlannedSource(
+        source=source,
+        ask=ask,
+        has_validation=mixture.validation is not None,
+        locked=locked,
+        files=files,
+    )
+
+
+def _narrow(locked: LockedSource, files: tuple[InputFile, ...]) -> LockedSource:
+    """Return what was locked of some of the files."""
+    names = {file.declared for file in files}
+    return replace(
+        locked, files=tuple(file for file in locked.files if declared(locked, file) in names)
+    )
+
+
+def _find_files(
+    mixture: Mixture, source: Source, locked: LockedSource | None, raw: Path
+) -> tuple[InputFile, ...] | None:
+    origin, folder = source.origin, Path(mixture.folder)
+    if locked is not None:
+        listed = [
+            (declared(locked, file), locate(raw, folder, locked, file), file)
+            for file in locked.files
+        ]
+        return tuple(name_partitions(source.name, listed, origin.partition))
+    if origin.path is None:
+        return None
+    return tuple(list_files(source.name, origin.path, folder, origin.partition))
+
+
+def declared(locked: LockedSource, file: OriginFile) -> str:
+    """Return what the mixture would call a locked file: an address, or its path. Pure."""
+    if locked.origin.hub is None:
+        return file.path
+    return f"hf://datasets/{locked.origin.hub}@{locked.revision}/{file.path}"

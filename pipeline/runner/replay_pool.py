@@ -1,0 +1,116 @@
+"""Replay: any MDS pool with an index -> its rows in order, as a trainer that reads it sees them.
+
+The pool is read and never written to. What comes out is an output like that of a build, without
+shards of its own.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.config import RAW, Replay
+from pipeline.core.digest import fingerprint, sha256_bytes, sha256_file
+from pipeline.core.errors import InputError
+from pipeline.dataset import FORMAT, Manifest
+from pipeline.dataset.mds import INDEX_NAME, Pool
+from pipeline.runner.cluster import ReportProgress, open_cluster
+from pipeline.runner.output_lock import acquire, finish, unpack_manifest
+from pipeline.runner.shuffle.pool_order import order_pool
+from pipeline.runner.shuffle.shuffle import default_memory_bytes
+from pipeline.sources import POOL, Lock, check_file, check_tokenizer, locate, lock_bytes
+from pipeline.stages.tokenizer import load_tokenizer
+from pipeline.storage import OriginFile
+from pipeline.version import VERSION
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LockedFile:
+    """One file of a pool, and what it must be."""
+
+    path: Path
+    """Where it lies."""
+    file: OriginFile
+    """As locked."""
+
+
+def replay_pool(
+    pool: Path,
+    out: Path,
+    declared: Replay,
+    *,
+    lock: Lock | None = None,
+    raw: Path = RAW,
+    workers: int,
+    scheduler: str | None,
+    report: ReportProgress,
+    memory_bytes: int | None = None,
+) -> Manifest:
+    """Write the rows of a pool in order into a folder; return its manifest, also written there.
+
+    `lock`: what is insisted on of the pool's files and the tokenizer. `raw`: the folder of pulled
+    files. `memory_bytes`: as for `build`.
+
+    Raises: PipelineError of the kind that says what to do next; then nothing half-written is left,
+    and another run goes on from what is done.
+    """
+    pool = pool.resolve()
+    if out.resolve().is_relative_to(pool):
+        raise InputError(f"--out {out}: lies in the pool {pool}, which is never written to")
+    if pool.is_relative_to(out.resolve()):
+        raise InputError(f"{pool}: lies in --out {out}, where only what is made stays")
+    Pool.open(pool)  # Refused before anything is written.
+    declaration = {**declared.declaration(), "pool": sha256_file(pool / INDEX_NAME)}
+    tokenizer = load_tokenizer(
+        declared.tokenizer.name,
+        add_prefix_space=declared.tokenizer.add_prefix_space,
+        revision=declared.tokenizer.revision,
+        folder=declared.folder,
+    )
+    if lock is not None:
+        check_tokenizer(lock.tokenizer, tokenizer.digest)
+    identity = fingerprint(declaration)
+    with acquire(out.absolute(), identity) as state:
+        with open_cluster(workers, scheduler, report) as engine:
+            unpack_manifest(state)
+            if lock is not None:
+                engine.map("check the pool", check_locked, _locked_files(lock, declared, raw))
+            memory = default_memory_bytes() if memory_bytes is None else memory_bytes
+            order, files = order_pool(
+                state, engine, pool, declared, tokenizer, identity, identity, memory
+            )
+        manifest = {
+            "format": FORMAT,
+            "code": f"ettin-data {VERSION}",
+            "mixture": {
+                "name": pool.name,
+                "fingerprint": identity,
+                "declaration": declaration,
+                "overrides": list(declared.overrides),
+            },
+            "lock": None if lock is None else sha256_bytes(lock_bytes(lock)),
+            "tokenizer": tokenizer.describe(),
+            "sources": {},
+            "order": order,
+            "files": files,
+        }
+        return finish(state, manifest)
+
+
+def pool_folder(lock: Lock, declared: Replay, raw: Path) -> Path:
+    """Return where the pool of a replay lies, once it is pulled."""
+    locked = lock.sources[POOL]
+    # It names the shards, which lie deeper.
+    index = min(locked.files, key=lambda file: file.path.count("/"))
+    return locate(raw, declared.folder, locked, index).parent
+
+
+def check_locked(task: LockedFile) -> None:
+    """Insist that a file is as it was locked. Raises: MismatchError."""
+    check_file(task.path, task.file)
+
+
+def _locked_files(lock: Lock, declared: Replay, raw: Path) -> list[LockedFile]:
+    locked = lock.sources[POOL]
+    return [
+        LockedFile(path=locate(raw, declared.folder, locked, file).absolute(), file=file)
+        for file in locked.files
+    ]

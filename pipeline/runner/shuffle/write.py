@@ -1,0 +1,183 @@
+"""Write: a range of steps -> one file of ordered rows, its provenance and its digests, as one task.
+
+Memory is bounded: rows are read, viewed, digested and written some millions of ids at a time.
+"""
+
+import base64
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+from pipeline.core.arrays import Int64Array, Uint32Array
+from pipeline.core.files import publish
+from pipeline.dataset import LedgerSpan, provenance_file, row_digests
+from pipeline.dataset.provenance import writer as provenance
+from pipeline.order import apply_view
+from pipeline.runner.shuffle.collect import ScatteredRows
+from pipeline.runner.shuffle.formats import make_writer, read_file
+from pipeline.runner.shuffle.gather import FileRows, PoolRows
+from pipeline.runner.shuffle.shared_state import load_folders
+from pipeline.runner.shuffle.tasks import OrderTask
+from pipeline.runner.task_cache import TaskRecord, describe, load_standing, save_record
+
+# Ids written at a time, each time as one row group of parquet: 16 MiB.
+_IDS_AT_ONCE = 4 << 20
+
+
+def order_rows(task: OrderTask) -> TaskRecord:
+    """Write a file of ordered rows, or keep it where its record still stands."""
+    common = task.common
+    state = common.state
+    record = load_standing(state, task.file.path, common.key)
+    if record is None:
+        rows = ScatteredRows(task) if task.scattered else PoolRows(task)
+        beside = provenance_file(task.file.path)
+        with (
+            publish(common.out / task.file.path, state.scratch) as temporary,
+            publish(common.out / beside, state.scratch) as temporary_beside,
+        ):
+            made = _write(task, rows, temporary, temporary_beside)
+            files = {**describe(temporary, task.file.path), **describe(temporary_beside, beside)}
+        record = {"key": common.key, **made, "files": files}
+        save_record(state, task.file.path, record)
+    elif "span" not in record:
+        # Brought back from a manifest, which holds whole nodes alone.
+        span = LedgerSpan(start_row=task.first_row)
+        for rows_ in read_file(common.out / task.file.path):
+            span.add(row_digests(rows_.ids, rows_.offsets))
+        record["span"] = _describe_span(span)
+        save_record(state, task.file.path, record)
+    return record
+
+
+def _write(task: OrderTask, rows: FileRows, path: Path, beside_path: Path) -> dict[str, Any]:
+    common = task.common
+    viewed = rows.records["viewed"].astype(np.int64)
+    steps = _Steps(common.batch_size)
+    span = LedgerSpan(start_row=task.first_row)
+    places = load_folders(common.state)
+    with (
+        make_writer(path, common) as writer,
+        provenance.ProvenanceWriter(beside_path, task.first_row, places) as beside,
+    ):
+        for start, stop in _split(np.maximum(viewed, rows.records["length"])):
+            block = rows.read(start, stop)
+            part = rows.records[start:stop]
+            stored = _offsets(part["length"].astype(np.int64))
+            offsets = _offsets(viewed[start:stop])
+            ids = apply_view(block.ids, stored, offsets, common.view, common.cls_id, common.sep_id)
+            in_file = np.arange(start, stop) // common.batch_size
+            writer.write(ids, offsets, in_file + task.file.first_label, block)
+            beside.write(
+                provenance.ProvenanceBlock(
+                    steps=in_file + task.file.first_step + 1,
+                    places=part["folder"].astype(np.int32),
+                    documents=block.names,
+                    offsets=block.name_offsets,
+                    chunks=part["chunk"],
+                    num_chunks=part["num_chunks"],
+                    num_tokens=part["viewed"],
+                )
+            )
+            span.add(row_digests(ids, offsets))
+            steps.add(ids, offsets)
+    return {"num_tokens": steps.tokens, "sha256": steps.digests, "span": _describe_span(span)}
+
+
+def _offsets(lengths: Int64Array) -> Int64Array:
+    return np.concatenate([[0], np.cumsum(lengths)])
+
+
+def _split(lengths: Int64Array) -> list[tuple[int, int]]:
+    """Split rows into blocks that each end with the row that fills 4 Mi ids.
+
+    lengths: int64 [num_rows], of a row the ids stored or those under the view, whichever are more.
+    """
+    blocks = []
+    ends = np.cumsum(lengths)
+    start = 0
+    while start < len(lengths):
+        before = int(ends[start - 1]) if start else 0
+        stop = min(int(np.searchsorted(ends, before + _IDS_AT_ONCE)) + 1, len(lengths))
+        blocks.append((start, stop))
+        start = stop
+    return blocks
+
+
+class _Steps:
+    """The number of tokens and the digest of each step, of rows that come in blocks."""
+
+    def __init__(self, batch_size: int) -> None:
+        self.tokens: list[int] = []
+        self.digests: list[str] = []
+        self._batch_size = batch_size
+        self._num_rows = 0
+        self._hasher = hashlib.sha256()
+
+    def add(self, ids: Uint32Array, offsets: Int64Array) -> None:
+        """Add rows: ids uint32 [num_ids], offsets int64 [num_rows + 1]."""
+        row, num_rows = 0, len(offsets) - 1
+        while row < num_rows:
+            if self._num_rows % self._batch_size == 0:
+                self.tokens.append(0)
+                self._hasher = hashlib.sha256()
+            missing = self._batch_size - self._num_rows % self._batch_size
+            stop = min(row + missing, num_rows)
+            self._hasher.update(with_lengths(ids, offsets[row : stop + 1]).data)
+            self.tokens[-1] += int(offsets[stop] - offsets[row])
+            self._num_rows += stop - row
+            row = stop
+            if self._num_rows % self._batch_size == 0:
+                self.digests.append(self._hasher.hexdigest())
+
+
+def with_lengths(ids: Uint32Array, offsets: Int64Array) -> Uint32Array:
+    """Return what a step's digest is of: of each row its length, then its ids, little-endian."""
+    out = np.empty(int(offsets[-1] - offsets[0]) + len(offsets) - 1, np.uint32)
+    _put_lengths(ids, offsets, out)
+    return out.astype("<u4", copy=False)
+
+
+@njit(cache=True, nogil=True)
+def _put_lengths(ids: Uint32Array, offsets: Int64Array, out: Uint32Array) -> None:
+    position = 0
+    for row in range(offsets.size - 1):
+        out[position] = offsets[row + 1] - offsets[row]
+        position += 1
+        for i in range(offsets[row], offsets[row + 1]):
+            out[position] = ids[i]
+            position += 1
+
+
+def _describe_span(span: LedgerSpan) -> dict[str, Any]:
+    return {
+        "start_row": span.start_row,
+        "num_rows": span.num_rows,
+        "multiset": f"{span.multiset:064x}",
+        "head": _text(span.head.tobytes()),
+        "nodes": _text(b"".join(span.nodes)),
+        "tail": _text(span.tail.tobytes()),
+    }
+
+
+def _text(data: bytes) -> str:
+    return base64.b64encode(data).decode()
+
+
+def read_span(described: dict[str, Any]) -> LedgerSpan:
+    """Return the span of a file that a record describes."""
+    head, nodes, tail = (
+        np.frombuffer(base64.b64decode(described[name]), np.uint8).reshape(-1, 32)
+        for name in ("head", "nodes", "tail")
+    )
+    return LedgerSpan(
+        start_row=described["start_row"],
+        num_rows=described["num_rows"],
+        multiset=int(described["multiset"], 16),
+        head=head,
+        nodes=[node.tobytes() for node in nodes],
+        tail=tail,
+    )

@@ -1,0 +1,87 @@
+"""What all tasks share: a record that says what was made of what, and whether it still stands.
+
+A task is a pure function from files to files. Its record names the bytes of what it read and wrote;
+on a later run a record with the same key, whose files are intact, stands in for the work.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from pipeline.core.digest import canonical_json, fingerprint, sha256_file
+from pipeline.core.files import publish
+from pipeline.dataset import State
+
+TaskRecord = dict[str, Any]
+"""JSON-able; has at least `key` (fingerprint of what decides the bytes) and `files` (what was
+written, as path relative to the output -> size and sha256)."""
+
+
+def describe_file(path: Path) -> dict[str, Any]:
+    """Return size in bytes and sha256 of a file."""
+    return {"bytes": path.stat().st_size, "sha256": sha256_file(path)}
+
+
+def describe_folder(folder: Path, name: str) -> dict[str, Any]:
+    """Return size and sha256 of each file in a flat folder, by path below `name`."""
+    return {f"{name}/{path.name}": describe_file(path) for path in sorted(folder.iterdir())}
+
+
+def describe(path: Path, name: str) -> dict[str, Any]:
+    """Return size and sha256 of a file, or of each file in a flat folder, by path from `name`."""
+    return describe_folder(path, name) if path.is_dir() else {name: describe_file(path)}
+
+
+def publish_output(state: State, name: str, data: bytes) -> dict[str, Any]:
+    """Publish a file of the output, unless it is there as it should be; return its record."""
+    path = state.out / name
+    if not (path.is_file() and path.read_bytes() == data):
+        with publish(path, state.scratch) as temporary:
+            temporary.write_bytes(data)
+    return {name: describe_file(path)}
+
+
+def is_intact(path: Path, about: dict[str, Any]) -> bool:
+    """Tell whether a file has the size and the sha256 that a record gives it."""
+    # The size first: it costs nothing.
+    return (
+        path.is_file()
+        and path.stat().st_size == about["bytes"]
+        and sha256_file(path) == about["sha256"]
+    )
+
+
+def load_standing(state: State, name: str, key: str) -> TaskRecord | None:
+    """Read a task's record; None unless it is of this key and every file it names is intact."""
+    record = _load_record(state, name, key)
+    if record is None:
+        return None
+    files = record["files"].items()
+    return record if all(is_intact(state.out / path, about) for path, about in files) else None
+
+
+def is_recorded(state: State, name: str, key: str) -> bool:
+    """Tell whether a task has a record of this key, whether or not its files are intact."""
+    return _load_record(state, name, key) is not None
+
+
+def _load_record(state: State, name: str, key: str) -> TaskRecord | None:
+    try:
+        saved = json.loads(state.record(name).read_bytes())
+        record: TaskRecord = saved["record"]
+        is_whole = fingerprint(record) == saved["digest"]
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+    return record if is_whole and record["key"] == key else None
+
+
+def save_record(state: State, name: str, record: TaskRecord) -> None:
+    """Publish a record with its digest: its counts go into the manifest, so they must stand too."""
+    saved = {"record": record, "digest": fingerprint(record)}
+    with publish(state.record(name), state.scratch) as temporary:
+        temporary.write_bytes(canonical_json(saved))
+
+
+def files_of(records: list[TaskRecord]) -> dict[str, Any]:
+    """Return what the records say of the files that they name, by path."""
+    return {path: about for record in records for path, about in record["files"].items()}

@@ -1,0 +1,250 @@
+"""Surveying: all documents that pass the filters are looked at together, before any is cut.
+
+One task a file makes a table of its documents; then those that go are found over all tables at
+once: copies of an earlier document, by source, file and row, and what holds evaluation texts. They
+and what the filters dropped are written down for each file, and no filter is asked a second time.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from pipeline.config import DecontaminateSpec, MinHashSpec, to_plain
+from pipeline.core.digest import fingerprint, sha256_file
+from pipeline.core.errors import DocumentError
+from pipeline.core.files import publish, save_array
+from pipeline.dataset import State, copies_file
+from pipeline.runner.context import Site
+from pipeline.runner.inputs import PreparedSource
+from pipeline.runner.task_cache import TaskRecord, describe_file, load_standing, save_record
+from pipeline.runner.tasks.read_documents import (
+    DROP_DTYPE,
+    DocumentReader,
+    DropList,
+    Input,
+    bad_document,
+    is_same_input,
+    stop_at_bad,
+)
+from pipeline.sources import Reader, list_files
+from pipeline.stages import dedup
+from pipeline.stages.dedup import Contamination, Surveyed
+from pipeline.version import VERSION
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SurveyTask:
+    """Everything that the survey of one file is made from."""
+
+    out: Path
+    """The output folder, absolute."""
+    input: Input
+    """The file, and what its documents must pass."""
+    minhash: MinHashSpec | None
+    """As declared."""
+    ngrams: Path | None
+    """The n-grams of evaluation texts."""
+    ngrams_digest: str | None
+    """sha256 of that file."""
+    ngram_words: int
+    """Words of an n-gram."""
+    skips_bad: bool
+    """Whether bad documents are left for the next stage to count, instead of stopping here."""
+
+    @property
+    def name(self) -> str:
+        """The task's name, unique in a build."""
+        return f"surveys/{self.input.source}/{self.input.file.partition}"
+
+    @property
+    def key(self) -> str:
+        """Fingerprint of all that decides the survey, but for the bytes of the input."""
+        return fingerprint(
+            {
+                "version": VERSION,
+                "input": self.input.declaration(),
+                "minhash": to_plain(self.minhash),
+                "ngrams": [self.ngrams_digest, self.ngram_words],
+            }
+        )
+
+
+def survey_partition(task: SurveyTask) -> TaskRecord:
+    """Survey a file, or keep its survey where that still stands.
+
+    Raises: as `make_partition`.
+    """
+    state = State(out=task.out)
+    record = load_standing(state, task.name, task.key)
+    if record is not None and is_same_input(task.input, record["input"]):
+        return record
+    survey = state.survey(task.input.source, task.input.file.partition)
+    filtered = state.filtered(task.input.source, task.input.file.partition)
+    dropped: dict[int, str] = {}
+    reading = DocumentReader(task.input, _on_bad if task.skips_bad else stop_at_bad)
+    batches = _batches(task, reading, state, dropped)
+    dedup.save_survey(survey, state.scratch, task.minhash, batches)
+    reasons = _save_reasons(filtered, state, dropped)
+    record = {
+        "key": task.key,
+        "input": {
+            "sha256": reading.sha256,
+            "locked": task.input.locked and task.input.locked.file.digest,
+        },
+        "reasons": reasons,
+        "files": {
+            path.relative_to(task.out).as_posix(): describe_file(path)
+            for path in (survey, filtered)
+        },
+    }
+    save_record(state, task.name, record)
+    return record
+
+
+def _on_bad(error: DocumentError) -> None:
+    """Go on: the stage that cuts documents meets it again, and counts it."""
+
+
+def _batches(
+    task: SurveyTask, reading: DocumentReader, state: State, dropped: dict[int, str]
+) -> Iterator[pa.RecordBatch]:
+    contamination = None
+    if task.ngrams is not None:
+        contamination = _contamination(task.ngrams, str(task.ngrams_digest), task.ngram_words)
+    for kept, block_dropped in reading.blocks(state):
+        for one in block_dropped:
+            if one.fault is not None and not task.skips_bad:
+                where = task.input.file.declared
+                raise bad_document(where, one.document, one.reason, one.fault)
+        dropped.update({one.document.row: one.reason for one in block_dropped})
+        yield dedup.survey(kept, task.minhash, contamination)
+
+
+@lru_cache(maxsize=1)
+def _contamination(path: Path, digest: str, ngram_words: int) -> Contamination:
+    """Load the n-grams once in a process; `digest` tells those of another build apart."""
+    return Contamination.load(path, ngram_words)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Corpus:
+    """All documents of a mixture, looked at together."""
+
+    sources: list[PreparedSource]
+    """Each input with the documents to leave out, where any may be."""
+    evaluation: dict[str, int] | None = None
+    """What the manifest says of the texts of evaluations, if there are any."""
+    files: dict[str, Any] = field(default_factory=dict)
+    """Files of the output that tell what went, and of what it is a copy."""
+
+
+def find_drops(site: Site, sources: Sequence[PreparedSource]) -> Corpus:
+    """Find the documents that go because of what else there is."""
+    mixture = site.mixture
+    if mixture.dedup is None and mixture.decontaminate is None:
+        return Corpus(sources=list(sources))
+    evaluation = _read_evaluation(site)
+    tasks = _tasks(site, sources)
+    records = site.engine.map("survey", survey_partition, tasks)
+    surveyed = [
+        Surveyed(
+            source=task.input.source,
+            file=task.input.file.partition,
+            survey=site.state.survey(task.input.source, task.input.file.partition),
+        )
+        for task in tasks
+    ]
+    found = dedup.find_drops(
+        surveyed, mixture.dedup, site.state.scratch, memory_bytes=site.memory_bytes // 4
+    )
+    drops: dict[tuple[str, str], DropList] = {}
+    files: dict[str, Any] = {}
+    for task, record, one in zip(tasks, records, found, strict=True):
+        name = task.input.source, task.input.file.partition
+        drops[name] = _save_drops(site, task, record, one)
+        if len(one.rows):
+            path = copies_file(*name)
+            dedup.save_drops(site.state.out / path, site.state.scratch, one)
+            files[path] = describe_file(site.state.out / path)
+    with_drops = [
+        replace(
+            source,
+            inputs=tuple(
+                replace(one, drops=drops[source.name, one.file.partition]) for one in source.inputs
+            ),
+        )
+        for source in sources
+    ]
+    return Corpus(sources=with_drops, evaluation=evaluation, files=files)
+
+
+def _read_evaluation(site: Site) -> dict[str, int] | None:
+    """Save the n-grams of evaluation texts for the tasks; return how many texts there are."""
+    spec = site.mixture.decontaminate
+    if spec is None:
+        return None
+    texts = _evaluation_texts(spec, site.mixture_folder)
+    evaluation = dedup.read_evaluation(texts, spec.ngram_words)
+    dedup.save_ngrams(site.state.evaluation, site.state.scratch, evaluation)
+    return {
+        "num_texts": evaluation.num_texts,
+        "num_short": evaluation.num_short,
+        "num_wordless": evaluation.num_wordless,
+    }
+
+
+def _tasks(site: Site, sources: Sequence[PreparedSource]) -> list[SurveyTask]:
+    mixture = site.mixture
+    ngrams = None if mixture.decontaminate is None else site.state.evaluation
+    ngrams_digest = None if ngrams is None else sha256_file(ngrams)
+    return [
+        SurveyTask(
+            out=site.state.out,
+            input=one,
+            minhash=None if mixture.dedup is None else mixture.dedup.minhash,
+            ngrams=ngrams,
+            ngrams_digest=ngrams_digest,
+            ngram_words=mixture.decontaminate.ngram_words if mixture.decontaminate else 0,
+            skips_bad=mixture.on_error == "skip",
+        )
+        for source in sources
+        for one in source.inputs
+    ]
+
+
+def _evaluation_texts(spec: DecontaminateSpec, folder: Path) -> Iterator[str]:
+    """Yield the texts of an evaluation. Raises: as the reading of a source, whatever is bad."""
+    for file in list_files("decontaminate", spec.path, folder, "path"):
+        reader = Reader(file, text_field=spec.text, id_field=None)
+        for block in reader.blocks(stop_at_bad):
+            yield from (document.text for document in block)
+
+
+def _save_drops(
+    site: Site, task: SurveyTask, record: TaskRecord, found: dedup.DroppedRows
+) -> DropList:
+    """Write down what is left out of one file, by the filters and by what was found."""
+    source, partition = task.input.source, task.input.file.partition
+    filtered = np.load(site.state.filtered(source, partition))
+    words = record["reasons"]
+    dropped = {row: words[reason] for row, reason in filtered.tolist()}
+    codes = found.reasons.tolist()
+    dropped.update(zip(found.rows.tolist(), map(dedup.REASONS.__getitem__, codes), strict=True))
+    path = site.state.drops(source, partition)
+    reasons = _save_reasons(path, site.state, dropped)
+    return DropList(path=path, digest=sha256_file(path), reasons=tuple(reasons))
+
+
+def _save_reasons(path: Path, state: State, dropped: Mapping[int, str]) -> list[str]:
+    """Write down rows with their reasons, by number; return the reasons."""
+    reasons = sorted(set(dropped.values()))
+    numbers = {reason: number for number, reason in enumerate(reasons)}
+    rows = [(row, numbers[reason]) for row, reason in sorted(dropped.items())]
+    with publish(path, state.scratch) as temporary:
+        save_array(temporary, np.array(rows, DROP_DTYPE))
+    return reasons

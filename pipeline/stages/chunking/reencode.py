@@ -1,0 +1,355 @@
+"""`ettin-reencode-v1`: the published chunker, quirks kept.
+
+Pieces are cut as in `cut`. Each is decoded; if its text starts with a space it is stored as it is,
+else the text is encoded again, framed by CLS and SEP, and cut to the chunk size (which can cut
+SEP). A stored piece gets CLS in front if it lacks it. A piece that lends ids to its neighbour goes
+through this twice. Frozen; golden vectors in the tests.
+
+Source: as `cut`. Decoding cleans up spaces as transformers 4.57.6 does by default for this
+tokenizer (`tokenization_utils_base.py`, `clean_up_tokenization`).
+"""
+
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+from numpy.lib.stride_tricks import sliding_window_view
+
+from pipeline.core.arrays import BoolArray, Int64Array, Uint8Array, Uint32Array
+from pipeline.stages.chunking.chunks import Chunks
+from pipeline.stages.chunking.cut import Cutter
+from pipeline.stages.tokenizer.encode import Encoded, Tokenizer
+
+# Only before these can the clean-up take the space that a text starts with.
+_CAN_TAKE_SPACE = np.isin(np.arange(256), list(b".?!,'n "))
+# The clean-up looks six bytes ahead at most, so these show what it does to the first.
+_PEEK_BYTES = 16
+_HEAD_BYTES = 16
+_SCAN_BYTES = 64
+_NO_LIMIT = np.iinfo(np.int64).max
+_LOOK_AHEAD = 4
+_SPACE, _QUOTE = ord(" "), ord("'")
+_POINT, _QUESTION, _BANG, _COMMA = _MARKS = tuple(b".?!,")
+_E, _M, _N, _R, _S, _T, _V = b"emnrstv"
+_NOTHING = -1
+
+
+class _Runs(NamedTuple):
+    """Runs of ids: run i is `ids[starts[i]:stops[i]]`."""
+
+    ids: Uint32Array
+    starts: Int64Array
+    stops: Int64Array
+
+
+class _Spelling(NamedTuple):
+    """What ids decode to: id t is `token_bytes[starts[t]:stops[t]]`; special tokens are nothing.
+
+    `heads` is uint8 [vocab_size, 16]: the first 15 bytes of each, and its length or 16 if that is
+    more. Nearly all ids need no more than that, which is one cache line and a copy of fixed size.
+    """
+
+    token_bytes: Uint8Array
+    starts: Int64Array
+    stops: Int64Array
+    heads: Uint8Array
+
+
+class ReencodeChunker:
+    """Chunks the documents of one partition, block after block."""
+
+    def __init__(
+        self, tokenizer: Tokenizer, *, size: int, min_size: int, skip_below: int, seed: int
+    ) -> None:
+        self._tokenizer = tokenizer
+        self._size = size
+        self._cutter = Cutter(size=size, min_size=min_size, skip_below=skip_below, seed=seed)
+        self._spelling = _spelling(tokenizer)
+
+    def chunk(self, ids: Uint32Array, offsets: Int64Array) -> Chunks:
+        """Chunk tokenised documents: ids uint32 [num_ids], offsets int64 [num_documents + 1].
+
+        A document fails where a piece decodes to nothing: there the original cannot go on.
+        """
+        pieces = self._cutter.cut(offsets)
+        borrowers = np.flatnonzero(pieces.borrowed)
+        alone = np.flatnonzero(pieces.borrowed == 0)
+        stored = self._store(_Runs(ids, pieces.starts[alone], pieces.stops[alone]))
+
+        # What is lent are the last ids of the neighbour as stored, not as cut.
+        lenders = np.searchsorted(alone, borrowers - 1)
+        lender_starts, lender_stops = stored.starts[lenders], stored.stops[lenders]
+        edges = np.maximum(lender_starts, lender_stops - pieces.borrowed[borrowers])
+        shortened = self._store(_Runs(stored.ids, lender_starts, edges))
+        lent = _Runs(stored.ids, edges, lender_stops)
+        tails = _Runs(ids, pieces.starts[borrowers], pieces.stops[borrowers])
+        extended = self._store(_join(lent, tails))
+
+        lends = np.zeros(len(alone), np.bool_)
+        lends[lenders] = True
+        whole = _Runs(stored.ids, stored.starts[~lends], stored.stops[~lends])
+        made = ((alone[~lends], whole), (borrowers - 1, shortened), (borrowers, extended))
+        lengths = np.empty(len(pieces.starts), np.int64)
+        for places, runs in made:
+            lengths[places] = runs.stops - runs.starts
+        failed = np.unique(pieces.documents[lengths == 0])
+        kept = ~np.isin(pieces.documents, failed)
+        lengths[~kept] = 0
+        stops = np.cumsum(lengths)
+        starts = stops - lengths
+        out = np.empty(int(lengths.sum()), np.uint32)
+        for places, runs in made:
+            _copy(runs.ids, runs.starts, starts[places], stops[places], out)
+        document_lengths, discarded = np.diff(offsets), pieces.discarded
+        num_in = int(document_lengths.sum() - document_lengths[failed].sum())
+        num_discarded = int(discarded.sum() - discarded[failed].sum())
+        return Chunks(
+            ids=out,
+            offsets=np.concatenate([[0], stops[kept]]),
+            documents=pieces.documents[kept],
+            failed=failed,
+            num_discarded=num_discarded,
+            num_added=len(out) + num_discarded - num_in,
+        )
+
+    def _store(self, runs: _Runs) -> _Runs:
+        """Apply the rule of the module to each run; one that decodes to nothing becomes empty."""
+        first, second = _first_two_bytes(runs, self._spelling)
+        kept = first == _SPACE
+        doubtful = np.flatnonzero(kept & _CAN_TAKE_SPACE[second])
+        text, text_offsets, _ = self._clean_text(runs, doubtful, _PEEK_BYTES)
+        kept[doubtful] = text[text_offsets[:-1]] == _SPACE
+        again = np.flatnonzero(~kept & (first != _NOTHING))
+        text, text_offsets, is_ascii = self._clean_text(runs, again, _NO_LIMIT)
+        text, text_offsets = _mend_utf8(text, text_offsets, np.flatnonzero(~is_ascii))
+        encoded = self._tokenizer.encode_utf8(text, text_offsets)
+        return self._assemble(runs, np.flatnonzero(kept), again, encoded)
+
+    def _clean_text(
+        self, runs: _Runs, which: Int64Array, limit: int
+    ) -> tuple[Uint8Array, Int64Array, BoolArray]:
+        """Decode and clean up the runs `which`, or the first `limit` bytes of each."""
+        cleaned: tuple[Uint8Array, Int64Array, BoolArray] = _clean_text(
+            runs.ids, runs.starts[which], runs.stops[which], self._spelling, limit
+        )
+        return cleaned
+
+    def _assemble(
+        self, runs: _Runs, kept: Int64Array, again: Int64Array, encoded: Encoded
+    ) -> _Runs:
+        starts_kept = runs.starts[kept]
+        lacks_cls = runs.ids[starts_kept] != self._tokenizer.cls_id
+        lengths = np.zeros(len(runs.starts), np.int64)
+        lengths[kept] = runs.stops[kept] - starts_kept + lacks_cls
+        lengths[again] = np.minimum(np.diff(encoded.offsets), self._size)
+        stops = np.cumsum(lengths)
+        starts = stops - lengths
+        out = np.empty(int(lengths.sum()), np.uint32)
+        out[starts[kept][lacks_cls]] = self._tokenizer.cls_id
+        _copy(runs.ids, starts_kept, starts[kept] + lacks_cls, stops[kept], out)
+        _copy(encoded.ids, encoded.offsets[:-1], starts[again], stops[again], out)
+        return _Runs(out, starts, stops)
+
+
+@lru_cache(maxsize=1)
+def _spelling(tokenizer: Tokenizer) -> _Spelling:
+    # Kept for the next partition: the tables take a fifth of a second to make.
+    token_bytes, offsets = tokenizer.decode_tables()
+    starts, stops = offsets[:-1].copy(), offsets[1:].copy()
+    stops[tokenizer.special_ids] = starts[tokenizer.special_ids]
+    padded = np.concatenate([token_bytes, np.zeros(_HEAD_BYTES, np.uint8)])
+    heads = np.ascontiguousarray(sliding_window_view(padded, _HEAD_BYTES)[starts])
+    heads[:, -1] = np.minimum(stops - starts, _HEAD_BYTES)
+    return _Spelling(token_bytes, starts, stops, heads)
+
+
+def _first_two_bytes(runs: _Runs, spelling: _Spelling) -> tuple[Int64Array, Int64Array]:
+    out = np.full((2, len(runs.starts)), _NOTHING, np.int64)
+    _find_first_bytes(runs.ids, runs.starts, runs.stops, spelling, out)
+    return out[0], out[1]
+
+
+def _mend_utf8(
+    text: Uint8Array, offsets: Int64Array, doubtful: Int64Array
+) -> tuple[Uint8Array, Int64Array]:
+    """Turn what is no UTF-8 into U+FFFD: a piece may start or end inside a character."""
+    mended = {}
+    for run in doubtful.tolist():
+        part = text[offsets[run] : offsets[run + 1]].tobytes()
+        try:
+            part.decode()
+        except UnicodeDecodeError:
+            mended[run] = part.decode(errors="replace").encode()
+    if not mended:
+        return text, offsets
+    parts: list[bytes | memoryview] = []
+    before = 0
+    lengths = np.diff(offsets)
+    for run, part in mended.items():
+        parts += [text[before : offsets[run]].data, part]
+        before = offsets[run + 1]
+        lengths[run] = len(part)
+    parts.append(text[before:].data)
+    return np.frombuffer(b"".join(parts), np.uint8), np.concatenate([[0], np.cumsum(lengths)])
+
+
+def _join(left: _Runs, right: _Runs) -> _Runs:
+    left_lengths = left.stops - left.starts
+    lengths = left_lengths + right.stops - right.starts
+    stops = np.cumsum(lengths)
+    starts = stops - lengths
+    middles = starts + left_lengths
+    out = np.empty(int(lengths.sum()), np.uint32)
+    _copy(left.ids, left.starts, starts, middles, out)
+    _copy(right.ids, right.starts, middles, stops, out)
+    return _Runs(out, starts, stops)
+
+
+@njit(cache=True, nogil=True)
+def _copy(
+    ids: Uint32Array, sources: Int64Array, starts: Int64Array, stops: Int64Array, out: Uint32Array
+) -> None:
+    for run in range(starts.size):
+        length = stops[run] - starts[run]
+        out[starts[run] : stops[run]] = ids[sources[run] : sources[run] + length]
+
+
+@njit(cache=True, nogil=True)
+def _find_first_bytes(
+    ids: Uint32Array, starts: Int64Array, stops: Int64Array, spelling: _Spelling, out: Int64Array
+) -> None:
+    for run in range(starts.size):
+        found = 0
+        for i in range(starts[run], stops[run]):
+            token = ids[i]
+            for j in range(spelling.starts[token], spelling.stops[token]):
+                if found < 2:
+                    out[found, run] = spelling.token_bytes[j]
+                    found += 1
+            if found == 2:
+                break
+
+
+@njit(cache=True, nogil=True)
+def _num_bytes(spelling: _Spelling, token: int) -> np.int64:
+    length = np.int64(spelling.heads[token, _HEAD_BYTES - 1])
+    return length if length < _HEAD_BYTES else spelling.stops[token] - spelling.starts[token]
+
+
+@njit(cache=True, nogil=True)
+def _clean_text(
+    ids: Uint32Array, starts: Int64Array, stops: Int64Array, spelling: _Spelling, limit: int
+) -> tuple[Uint8Array, Int64Array, BoolArray]:
+    num_bytes = 0
+    for run in range(starts.size):
+        for token in ids[starts[run] : stops[run]]:
+            num_bytes += _num_bytes(spelling, token)
+    # Room for a whole head at the end, and for the zeros that stop looking ahead.
+    out = np.empty(num_bytes + _HEAD_BYTES, np.uint8)
+    offsets = np.zeros(starts.size + 1, np.int64)
+    is_ascii = np.empty(starts.size, np.bool_)
+    for run in range(starts.size):
+        first = position = offsets[run]
+        for token in ids[starts[run] : stops[run]]:
+            here, head = out[position : position + _HEAD_BYTES], spelling.heads[token]
+            for j in range(_HEAD_BYTES):
+                here[j] = head[j]
+            length = _num_bytes(spelling, token)
+            for j in range(_HEAD_BYTES - 1, length):
+                out[position + j] = spelling.token_bytes[spelling.starts[token] + j]
+            position += length
+            if position - first >= limit:
+                break
+        every_bit = np.uint8(0)
+        for byte in out[first:position]:
+            every_bit |= byte
+        is_ascii[run] = every_bit < 0x80
+        offsets[run + 1] = _clean_up(out, first, position)
+    return out[: offsets[-1]], offsets, is_ascii
+
+
+@njit(cache=True, nogil=True)
+def _clean_up(text: Uint8Array, start: int, stop: int) -> int:
+    """Clean up `text[start:stop]` in place; return where it now stops.
+
+    The original replaces, one after the other, over the whole text: ` .`, ` ?`, ` !`, ` ,` by the
+    mark; ` ' ` by the quote; ` n't`, ` 'm`, ` 's`, ` 've`, ` 're` by themselves less the space. No
+    replacement of the first five makes or breaks another of these, nor does one of the last five;
+    so each five take one pass.
+    """
+    text[stop : stop + _LOOK_AHEAD] = 0
+    at, end = start, start
+    hit = _next_candidate(text, at, stop)
+    if hit == stop:
+        return stop
+    while hit < stop:
+        end = _move(text, at, hit, end)
+        at = hit + 1
+        if text[at] == _QUOTE and text[at + 1] == _SPACE and text[at + 2] not in _MARKS:
+            # A space behind the quote that stands before a mark is gone already.
+            text[end] = _QUOTE
+            end += 1
+            at += 2
+        elif text[at] == _QUOTE or text[at] == _N:
+            text[end] = _SPACE
+            end += 1
+        hit = _next_candidate(text, at, stop)
+    stop = _move(text, at, stop, end)
+
+    text[stop : stop + _LOOK_AHEAD] = 0
+    at, end = start, start
+    hit = _next_candidate(text, at, stop)
+    while hit < stop:
+        end = _move(text, at, hit, end)
+        at = hit + 1
+        if not _is_contraction(text, at):
+            text[end] = _SPACE
+            end += 1
+        hit = _next_candidate(text, at, stop)
+    return int(_move(text, at, stop, end))
+
+
+@njit(cache=True, nogil=True)
+def _next_candidate(text: Uint8Array, at: int, stop: int) -> int:
+    """Return where the next space stands that the clean-up may take, or `stop`."""
+    while at < stop:
+        width = min(_SCAN_BYTES, stop - at)
+        # One pass without branches first, since there are few of them.
+        here = text[at : at + width + 2]
+        found = False
+        for j in range(width):
+            found |= _can_go(here[j], here[j + 1], here[j + 2])
+        if found:
+            for j in range(width):
+                if _can_go(here[j], here[j + 1], here[j + 2]):
+                    return at + j
+        at += width
+    return stop
+
+
+@njit(cache=True, nogil=True)
+def _can_go(byte: int, second: int, third: int) -> bool:
+    is_mark = (second == _POINT) | (second == _QUESTION) | (second == _BANG) | (second == _COMMA)
+    is_quote = (second == _QUOTE) | ((second == _N) & (third == _QUOTE))
+    return (byte == _SPACE) & (is_mark | is_quote)
+
+
+@njit(cache=True, nogil=True)
+def _move(text: Uint8Array, start: int, stop: int, to: int) -> int:
+    """Move `text[start:stop]` down to `to`; return where it ends there."""
+    if start != to:
+        for at in range(start, stop):
+            text[to + at - start] = text[at]
+    return to + stop - start
+
+
+@njit(cache=True, nogil=True)
+def _is_contraction(text: Uint8Array, at: int) -> bool:
+    """Tell whether n't, 'm, 's, 've or 're stands at `at`."""
+    first, second, third = text[at], text[at + 1], text[at + 2]
+    if first == _N:
+        return bool(second == _QUOTE and third == _T)
+    if first != _QUOTE:
+        return False
+    return second in (_M, _S) or (second in (_V, _R) and third == _E)

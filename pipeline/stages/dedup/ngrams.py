@@ -1,0 +1,171 @@
+"""Words: texts -> the hashes of their words, and of so many words in a row.
+
+Enters: texts in the form `text-v1`. Leaves: 64-bit hashes, one array for many texts with offsets.
+`words-v1`, which is frozen: a word is a run of letters and numbers of Unicode 14.0. Case and
+accents do not count, nor does which number it is, so that dates and counters do not tell two pages
+apart. A letter of a script that is written without spaces is a word of its own. Compiled functions
+check no bounds: offsets are made here and nowhere else.
+
+Source: what counts is that of datatrove 0.10.1, `utils/text.py`, `simplify_text`; its tables of
+punctuation and of words are of libraries that change, so ours are the tokenizer's, which are kept.
+"""
+
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Final
+
+import numpy as np
+from numba import njit
+
+from pipeline.core.arrays import Int64Array, Uint32Array, Uint64Array
+from pipeline.stages.tokenizer.char_classes import LETTER, NUM_CODE_POINTS, NUMBER, ranges
+
+ALGORITHM: Final = "words-v1"
+
+# What `_fold` says of a code point; above IGNORED it is the letter that it folds to.
+_SEPARATOR, _NUMBERS, _IGNORED = 0, 1, 2
+_IS_WORD = 1 << 31
+# Thai and Lao; Burmese; Khmer; kana and their extensions; ideographs.
+_WITHOUT_SPACES = (
+    *((0x0E00, 0x0F00), (0x1000, 0x10A0), (0x1780, 0x1800), (0x3040, 0x3100), (0x31F0, 0x3200)),
+    *((0x3400, 0x4DC0), (0x4E00, 0xA000), (0xF900, 0xFB00), (0x20000, 0x32400)),
+)
+# Odd numbers without pattern: those of SplitMix64, and of its state.
+_MIX_1, _MIX_2 = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
+_BASE = np.uint64(0x9E3779B97F4A7C15)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Hashes:
+    """Hashes of the words, or of the n-grams, of each text."""
+
+    values: Uint64Array
+    """uint64 [num_values], those of all texts one after the other; none is 0."""
+    offsets: Int64Array
+    """int64 [num_texts + 1]; text i has `values[offsets[i]:offsets[i + 1]]`."""
+
+
+def hash_words(normal: Sequence[str]) -> Hashes:
+    """Return the hashes of the words of texts in the form `text-v1`. Pure."""
+    code_points = np.frombuffer("".join(normal).encode("utf-32-le"), np.uint32)
+    lengths = np.fromiter(map(len, normal), np.int64, len(normal))
+    offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
+    assert offsets[-1] == len(code_points)
+    values = np.empty(len(code_points), np.uint64)
+    ends = np.zeros(len(normal) + 1, np.int64)
+    _hash_words(code_points.copy(), offsets, _fold(), values, ends)
+    return Hashes(values=values[: ends[-1]], offsets=ends)
+
+
+def hash_ngrams(words: Hashes, num_words: int) -> Hashes:
+    """Return the hashes of every `num_words` words in a row. Pure.
+
+    A text of fewer words is one n-gram of them all; a text without words has none.
+    """
+    assert num_words >= 1
+    values = np.empty(len(words.values), np.uint64)
+    ends = np.zeros(len(words.offsets), np.int64)
+    _hash_ngrams(words.values, words.offsets, num_words, values, ends)
+    return Hashes(values=values[: ends[-1]], offsets=ends)
+
+
+@cache
+def _fold() -> Uint32Array:
+    """Return what each code point is to a word: uint32 [NUM_CODE_POINTS].
+
+    Neither case folding nor decomposition of what is assigned ever changes.
+    Source: unicode.org/policies/stability_policy.html.
+    """
+    table = np.full(NUM_CODE_POINTS, _SEPARATOR, np.uint32)
+    for start, stop, entry in ranges():
+        kind, order = entry & 3, entry >> 2
+        if kind == NUMBER:
+            table[start:stop] = _NUMBERS
+        elif kind == LETTER:
+            table[start:stop] = [ord(_folded(chr(letter))) for letter in range(start, stop)]
+        elif order:
+            table[start:stop] = _IGNORED
+    for start, stop in _WITHOUT_SPACES:
+        part = table[start:stop]
+        part[part > _IGNORED] |= _IS_WORD
+    return table
+
+
+def _folded(letter: str) -> str:
+    """Return a letter without accents, of one case unless that takes several letters."""
+    parts = unicodedata.normalize("NFD", letter)
+    bare = parts[0] if all(map(unicodedata.combining, parts[1:])) else letter
+    return folded if len(folded := bare.casefold()) == 1 else bare
+
+
+@njit(cache=True, nogil=True)
+def _mix(value: Any) -> Any:
+    value = (value ^ (value >> np.uint64(30))) * _MIX_1
+    value = (value ^ (value >> np.uint64(27))) * _MIX_2
+    value ^= value >> np.uint64(31)
+    # 0 stands for no hash, where these are looked up.
+    return max(value, np.uint64(1))
+
+
+@njit(cache=True, nogil=True)
+def _hash_words(
+    code_points: Uint32Array,
+    offsets: Int64Array,
+    fold: Uint32Array,
+    values: Uint64Array,
+    ends: Int64Array,
+) -> None:
+    """Put the hashes of words into `values`, and where those of each text end into `ends[1:]`."""
+    num_words = 0
+    for text in range(offsets.size - 1):
+        state = np.uint64(0)
+        is_open = is_number = False
+        for position in range(offsets[text], offsets[text + 1]):
+            folded = fold[code_points[position]]
+            if folded == _IGNORED:
+                continue
+            is_word = folded >= _IS_WORD
+            if is_open and (folded == _SEPARATOR or is_word):
+                values[num_words] = _mix(state)
+                num_words += 1
+                state = np.uint64(0)
+                is_open = is_number = False
+            if folded == _SEPARATOR or (folded == _NUMBERS and is_number):
+                continue
+            state = (state ^ np.uint64(folded)) * _BASE
+            state ^= state >> np.uint64(32)
+            if is_word:
+                values[num_words] = _mix(state)
+                num_words += 1
+                state = np.uint64(0)
+            else:
+                is_open = True
+                is_number = folded == _NUMBERS
+        if is_open:
+            values[num_words] = _mix(state)
+            num_words += 1
+        ends[text + 1] = num_words
+
+
+@njit(cache=True, nogil=True)
+def _hash_ngrams(
+    words: Uint64Array, offsets: Int64Array, num_words: int, values: Uint64Array, ends: Int64Array
+) -> None:
+    """Hash a window of words as a number in base `_BASE`, whose last digit is its last word."""
+    power = np.uint64(1)
+    for _ in range(num_words):
+        power *= _BASE
+    num_ngrams = 0
+    for text in range(offsets.size - 1):
+        start, stop = offsets[text], offsets[text + 1]
+        window = np.uint64(0)
+        for position in range(start, stop):
+            window = window * _BASE + words[position]
+            if position - start >= num_words:
+                window -= words[position - num_words] * power
+            if position - start >= num_words - 1 or position == stop - 1:
+                values[num_ngrams] = _mix(window)
+                num_ngrams += 1
+        ends[text + 1] = num_ngrams

@@ -1,0 +1,122 @@
+"""Survey: the documents of one partition -> a small table of what a view of the whole needs.
+
+Enters: documents that passed the filters, in file order. Leaves: a parquet file with, for each, its
+row, the digest of its text, the n-grams it shares with evaluations and the keys of its bands: 28
+bytes and 8 a band. Columns, so that a band is read without the others. A function of the texts and
+the declaration alone; no two partitions need the same process.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.config import MinHashSpec
+from pipeline.core.arrays import Uint64Array
+from pipeline.core.document import Document
+from pipeline.core.files import publish
+from pipeline.stages.dedup.decontaminate import Contamination
+from pipeline.stages.dedup.minhash import band_keys
+from pipeline.stages.dedup.ngrams import hash_ngrams, hash_words
+from pipeline.stages.text_digest import digest_normal, normalise
+
+ROW, NUM_SHARED = "row", "num_shared"
+DIGEST: Final = ("digest_0", "digest_1")
+
+# Rows of one group of a file, and of a block as it is read: 9 MiB of 14 bands at most.
+_ROWS_AT_ONCE: Final = 1 << 16
+
+
+def band_name(band: int) -> str:
+    """Return the name of the column of a band's keys."""
+    return f"band_{band:03d}"
+
+
+def survey(
+    documents: Sequence[Document],
+    minhash: MinHashSpec | None,
+    contamination: Contamination | None,
+) -> pa.RecordBatch:
+    """Return the rows of a survey for a block of documents, in their order. Pure.
+
+    Without `contamination` no n-gram is shared; without `minhash` there are no bands.
+    """
+    normal = [normalise(document.text) for document in documents]
+    digests = digest_normal(normal)
+    rows = np.fromiter((document.row for document in documents), np.uint32, len(documents))
+    shared = np.zeros(len(documents), np.uint32)
+    bands = np.empty((len(documents), 0), np.uint64)
+    if minhash is not None or contamination is not None:
+        words = hash_words(normal)
+        if contamination is not None:
+            shared = contamination.count_shared(words)
+        if minhash is not None:
+            bands = band_keys(hash_ngrams(words, minhash.ngram_words), minhash)
+    columns = [rows, *digests.T, shared, *bands.T]
+    return pa.record_batch(
+        [pa.array(np.ascontiguousarray(column)) for column in columns],
+        schema=_schema(bands.shape[1]),
+    )
+
+
+def save_survey(
+    path: Path, scratch: Path, minhash: MinHashSpec | None, batches: Iterable[pa.RecordBatch]
+) -> None:
+    """Publish the survey of a partition, made of the blocks of its documents in file order."""
+    schema = _schema(0 if minhash is None else minhash.num_bands)
+    options = {"compression": "none", "use_dictionary": [NUM_SHARED], "write_statistics": False}
+    with (
+        publish(path, scratch) as temporary,
+        pq.ParquetWriter(temporary, schema, **options) as writer,
+    ):
+        # Gathered first: where blocks end must not show in the file.
+        for batch in _regroup(batches, schema):
+            writer.write_table(batch)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Surveyed:
+    """One input file and its survey."""
+
+    source: str
+    """The source that it is of."""
+    file: str
+    """By which the files of a source are told apart and sorted: the name of its partition."""
+    survey: Path
+    """Where its survey lies."""
+
+    def num_documents(self) -> int:
+        """Return how many documents the survey has."""
+        return int(pq.read_metadata(self.survey).num_rows)
+
+    def blocks(self, columns: Sequence[str]) -> Iterator[Uint64Array]:
+        """Yield columns of the survey, in order: uint64 [n, num_columns], few rows at a time."""
+        with pq.ParquetFile(self.survey, memory_map=False, pre_buffer=False) as file:
+            for batch in file.iter_batches(_ROWS_AT_ONCE, columns=list(columns)):
+                block = np.empty((batch.num_rows, len(columns)), np.uint64)
+                for index, name in enumerate(columns):
+                    block[:, index] = batch.column(name).to_numpy()
+                yield block
+
+
+def _schema(num_bands: int) -> pa.Schema:
+    wide = [*DIGEST, *map(band_name, range(num_bands))]
+    fields = [(ROW, pa.uint32()), *((name, pa.uint64()) for name in wide)]
+    fields.insert(1 + len(DIGEST), (NUM_SHARED, pa.uint32()))
+    return pa.schema([pa.field(name, kind, nullable=False) for name, kind in fields])
+
+
+def _regroup(batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> Iterator[pa.Table]:
+    """Yield the same rows in tables of `_ROWS_AT_ONCE`; the last may have fewer."""
+    waiting = pa.table(schema.empty_table().columns, schema=schema)
+    for batch in batches:
+        waiting = pa.concat_tables([waiting, pa.Table.from_batches([batch])])
+        while waiting.num_rows >= _ROWS_AT_ONCE:
+            yield waiting.slice(0, _ROWS_AT_ONCE)
+            waiting = waiting.slice(_ROWS_AT_ONCE)
+    if waiting.num_rows:
+        yield waiting

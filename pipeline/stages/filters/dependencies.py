@@ -1,0 +1,86 @@
+"""Identity: what decides verdicts beyond the declaration, and whether all of it is here.
+
+Enters: a source's filters. Leaves: versions of packages and digests of files, by name, for the
+fingerprint of a task and for the manifest. Nothing is fetched: what is missing is an error.
+"""
+
+import unicodedata
+from functools import lru_cache
+from importlib import metadata
+from pathlib import Path
+from typing import Final
+
+from pipeline.config import Filter
+from pipeline.core.digest import sha256_file
+from pipeline.core.errors import ConfigError
+from pipeline.stages.filters.quality import check_language
+from pipeline.stages.filters.url import LISTS
+
+# Words and sentences are spaCy's, suffixes of domains those that tldextract ships.
+_PACKAGES: Final[dict[str, tuple[str, ...]]] = {
+    "length": (),
+    "regex": (),
+    "gopher_quality": ("datatrove", "regex", "spacy"),
+    "gopher_repetition": ("datatrove", "regex", "spacy"),
+    "c4_quality": ("datatrove", "regex", "spacy"),
+    "fineweb_quality": ("datatrove", "regex", "spacy"),
+    "language": ("datatrove", "fasteners", "fasttext-numpy2-wheel"),
+    "url": ("datatrove", "fasteners", "pyahocorasick", "tldextract"),
+    "pii": ("datatrove",),
+}
+# Needed to import datatrove, but without a say.
+_WITHOUT_SAY: Final = frozenset({"fasteners", "regex"})
+_FILES: Final = {"language": ("model",), "url": LISTS}
+_HINTS: Final = {
+    "model": "fetch the model, such as lid.176.bin of fastText, and name its path in the mixture"
+}
+
+
+def identify(specs: tuple[Filter, ...], folder: Path) -> dict[str, str]:
+    """Return versions and digests by name: all that decides verdicts beyond `specs`.
+
+    Files are read against `folder`. Python's tables of Unicode are among it, since they say what is
+    a letter or white space.
+    Raises: ConfigError when a package or file is missing, or a language cannot be split.
+    """
+    found = {"unicode": unicodedata.unidata_version} if specs else {}
+    for index, spec in enumerate(specs):
+        for package in _PACKAGES[spec.name]:
+            version = _version(spec.name, package)
+            if package not in _WITHOUT_SAY:
+                found[package] = version
+        if hasattr(spec.options, "language"):
+            check_language(spec.name, spec.options.language)
+        for option in _FILES.get(spec.name, ()):
+            path = getattr(spec.options, option)
+            if path is not None:
+                found[f"{index}/{spec.name}/{option}"] = _digest(spec.name, option, folder / path)
+    return dict(sorted(found.items()))
+
+
+@lru_cache
+def _version(name: str, package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError as error:
+        raise ConfigError(
+            f"filters: {name} needs the package {package}, which is not installed",
+            "pip install 'ettin-data[filters]'",
+        ) from error
+
+
+def _digest(name: str, option: str, path: Path) -> str:
+    try:
+        state = path.stat()
+        return _digest_of(path, state.st_ino, state.st_size, state.st_mtime_ns)
+    except OSError as error:
+        raise ConfigError(
+            f"filters: {name}.{option}: {path}: got no file ({error.strerror}), expected one",
+            _HINTS.get(option),
+        ) from error
+
+
+@lru_cache(maxsize=64)
+def _digest_of(path: Path, *state: int) -> str:
+    """Read a file once in a process, and again if it was changed: models are large."""
+    return sha256_file(path)

@@ -1,0 +1,58 @@
+"""Dropped: documents that were dropped -> one file of JSON lines in zstd, all or a fair share.
+
+Each line has id, row, reason, text and metadata. Which documents are written depends on source,
+partition and row alone, and the bytes on the documents alone, however they come in blocks.
+"""
+
+from collections.abc import Iterable
+from fractions import Fraction
+from pathlib import Path
+from typing import Final
+
+import orjson
+import zstandard
+
+from pipeline.core import seeds
+from pipeline.stages.filters.verdict import Dropped
+
+# Fast enough to hide behind the filters; texts shrink to a third of what they were.
+_LEVEL: Final = 3
+
+
+class DroppedWriter:
+    """Writes what was dropped of one partition; to be closed."""
+
+    def __init__(self, path: Path, share: Fraction, source: str, partition: str) -> None:
+        self._share, self._source, self._partition = share, source, partition
+        self._file = path.open("wb")
+        compressor = zstandard.ZstdCompressor(level=_LEVEL, write_checksum=True)
+        self._packer = compressor.compressobj()
+
+    def write(self, dropped: Iterable[Dropped]) -> None:
+        """Write those that are among the share, in the order given."""
+        for one in dropped:
+            if self._is_among(one.document.row):
+                self._file.write(self._packer.compress(_line(one)))
+
+    def close(self) -> None:
+        """End the file; it is whole only then."""
+        self._file.write(self._packer.flush())
+        self._file.close()
+
+    def _is_among(self, row: int) -> bool:
+        """Tell whether a row is of the share: those of 64-bit numbers below it, exactly."""
+        number = seeds.key(0, "dropped", self._source, self._partition, str(row))
+        return number * self._share.denominator < self._share.numerator << 64
+
+
+def _line(dropped: Dropped) -> bytes:
+    document = dropped.document
+    record = {
+        "id": document.id,
+        "row": document.row,
+        "reason": dropped.reason,
+        "text": document.text,
+        "metadata": document.metadata,
+    }
+    # Metadata of parquet may hold what JSON cannot: it is told as text.
+    return orjson.dumps(record, default=str, option=orjson.OPT_APPEND_NEWLINE)

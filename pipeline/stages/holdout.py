@@ -1,0 +1,77 @@
+"""`validation-v1`: which whole documents are set aside, so that no text is on both sides.
+
+Enters: the digest and the tokens of every document, by source. Leaves: for each source the
+documents that go to validation. Every text has a number from (seed, digest), the same in every
+source; a source gives its texts by rising number until the fraction of its tokens is reached. Then
+whatever has the text of one that was chosen, in any source, is chosen too. Neither the order of
+sources nor that of documents changes it. Frozen; golden vectors in the tests.
+"""
+
+from collections.abc import Mapping
+from fractions import Fraction
+from math import ceil
+
+import numpy as np
+
+from pipeline.core.arrays import BoolArray, Int64Array, Uint64Array
+from pipeline.core.seeds import key
+
+
+def choose_holdout(
+    digests: Mapping[str, Uint64Array],
+    tokens: Mapping[str, Int64Array],
+    fraction: Fraction,
+    seed: int,
+) -> dict[str, BoolArray]:
+    """Return which documents of each source are for validation: bool [num_documents]. Pure.
+
+    digests: uint64 [num_documents, 2], of the text; tokens: int64 [num_documents].
+
+    A source gives the fewest texts that reach its fraction, so at least one, but never all that it
+    has: the text with the largest number stays in training, and a source of one text gives none.
+    Only where another source gives that text does it go as well.
+    """
+    given = [
+        _given(_numbers(digests[source], seed), own, ceil(fraction * int(own.sum())))
+        for source, own in tokens.items()
+    ]
+    chosen = np.unique(np.concatenate(given))
+    # Numbers are made again: those of one source at a time are all that is held.
+    return {source: _is_in(_numbers(digests[source], seed), chosen) for source in sorted(digests)}
+
+
+def _numbers(digests: Uint64Array, seed: int) -> Uint64Array:
+    """Return the number of each text: uint64 [num_documents].
+
+    Two texts of one number would go the same way, which harms nothing.
+    """
+    state = np.full(len(digests), key(seed, "validation"), np.uint64)
+    for word in digests.T:
+        state ^= word
+        state += np.uint64(0x9E3779B97F4A7C15)
+        state ^= state >> np.uint64(30)
+        state *= np.uint64(0xBF58476D1CE4E5B9)
+        state ^= state >> np.uint64(27)
+        state *= np.uint64(0x94D049BB133111EB)
+        state ^= state >> np.uint64(31)
+    return state
+
+
+def _given(numbers: Uint64Array, tokens: Int64Array, asked: int) -> Uint64Array:
+    """Return the numbers of the texts that a source gives, rising, each once."""
+    if not asked:
+        return np.empty(0, np.uint64)
+    order = np.argsort(numbers)
+    reached = np.searchsorted(np.cumsum(tokens[order]), asked, side="left")
+    first, last = numbers[order[reached]], numbers[order[-1]]
+    given: Uint64Array = np.unique(numbers[(numbers <= first) & (numbers < last)])
+    return given
+
+
+def _is_in(numbers: Uint64Array, chosen: Uint64Array) -> BoolArray:
+    """Return which numbers are among the chosen, which are rising and each there once."""
+    if not len(chosen):
+        return np.zeros(len(numbers), np.bool_)
+    nearest = np.minimum(np.searchsorted(chosen, numbers), len(chosen) - 1)
+    found: BoolArray = chosen[nearest] == numbers
+    return found

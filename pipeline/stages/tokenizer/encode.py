@@ -1,0 +1,294 @@
+"""Text to token ids and back, as the `tokenizers` library does it, about fifty times faster.
+
+Enters: documents, as str or as UTF-8 bytes in one buffer. Leaves: one flat uint32 array of ids and
+the offsets of the documents in it, special tokens of the template included.
+Invariant: `encode`, `encode_utf8` and `encode_reference` agree id for id. What the kernel cannot
+promise goes through `slowpath`, and what that cannot promise through the library itself.
+
+Text must be encodable as UTF-8: callers refuse lone surrogates before they get here.
+"""
+
+import json
+import sys
+import threading
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.core.digest import sha256_bytes
+from pipeline.core.errors import ConfigError
+from pipeline.stages.tokenizer import char_classes, family, kernel, self_check, slow_path
+from pipeline.stages.tokenizer.reference import make_reference, template_ids
+
+Ids = npt.NDArray[np.uint32]
+Offsets = npt.NDArray[np.int64]
+Bytes = npt.NDArray[np.uint8]
+
+# Text per kernel call from str: large enough to hide the call, small enough for caches.
+_GROUP_CHARACTERS = 1 << 20
+# Ids per kernel call: 4 MB.
+_GROUP_IDS = 1 << 20
+# Encodings of the library weigh about 200 bytes per token, so few documents at a time.
+_REFERENCE_CHARACTERS = 1 << 18
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """Ids of several documents."""
+
+    ids: Ids
+    """uint32 [total_ids], special tokens of the template included."""
+    offsets: Offsets
+    """int64 [num_documents + 1]; document d is `ids[offsets[d]:offsets[d + 1]]`."""
+
+
+class _State(threading.local):
+    """What one thread writes to: caches and buffers, 26 MB. Threads must not share them."""
+
+    def __init__(self) -> None:
+        self.words = kernel.new_words()
+        self.longs = kernel.new_longs()
+        self.text = np.zeros(_GROUP_CHARACTERS, np.uint8)
+        self.scratch = np.zeros(1 << 16, np.int32)
+        self.out = np.empty(_GROUP_IDS, np.uint32)
+
+
+class _Fast:
+    """The kernel with its tables."""
+
+    def __init__(self, data: bytes, add_prefix_space: bool, frame: tuple[int, int]) -> None:
+        self._kernel = kernel.make_kernel()
+        self._byte_ids, self._pairs = family.kernel_tables(data)
+        self._table = char_classes.read_table()
+        self._prefix = add_prefix_space
+        self._frame = frame
+        self._state = _State()
+
+    def run(
+        self, data: Bytes, offsets: Offsets, *, whole: bool
+    ) -> tuple[Ids, Offsets, npt.NDArray[np.uint8]]:
+        """Encode documents, or with `whole` false, parts that need no guard and no frame.
+
+        Leaves ids, the count of each document, and its status; where that is not ENCODED, the
+        count is 0.
+        """
+        num_documents = offsets.size - 1
+        counts = np.zeros(num_documents, np.int64)
+        status = np.zeros(num_documents, np.uint8)
+        longest = int(np.diff(offsets).max()) if num_documents else 0
+        state = self._state
+        text, out = state.text, state.out
+        if longest + kernel.LEAD + kernel.TAIL > text.size:
+            text = np.empty(longest + kernel.LEAD + kernel.TAIL, np.uint8)
+        if longest + 16 > out.size:
+            out = np.empty(longest + 16, np.uint32)
+        cls_id, sep_id = self._frame if whole else (-1, -1)
+        parts: list[Ids] = []
+        first = 0
+        while first < num_documents:
+            first, num_ids = self._kernel(
+                data, offsets, first, self._prefix, whole, cls_id, sep_id,
+                self._table, self._byte_ids, self._pairs,
+                state.words, state.longs, text, state.scratch, out, counts, status,
+            )  # fmt: skip
+            parts.append(out[:num_ids].copy())
+        return _join(parts), counts, status
+
+
+class Tokenizer:
+    """One tokenizer, pinned by the sha256 of its `tokenizer.json`.
+
+    May be pickled, forked and shared by threads. `is_fast`: the kernel serves it.
+    `special_ids`: uint32, what decoding with `skip_special_tokens` drops.
+    """
+
+    def __init__(self, name: str, data: bytes, add_prefix_space: bool) -> None:
+        self.name = name
+        self.digest = sha256_bytes(data)
+        self.add_prefix_space = add_prefix_space
+        self._data = data
+        self._reference = make_reference(name, data, add_prefix_space)
+        self.cls_id, self.sep_id, self.pad_id = template_ids(name, self._reference)
+        added = self._reference.get_added_tokens_decoder()
+        self.special_ids: Ids = np.array(
+            sorted(i for i, token in added.items() if token.special), np.uint32
+        )
+        self.vocab_size = max(self._reference.get_vocab(with_added_tokens=True).values()) + 1
+        self._fast: _Fast | None = None
+        if sys.byteorder == "little" and family.is_modernbert(data):
+            self._fast = _Fast(data, add_prefix_space, (self.cls_id, self.sep_id))
+            self._check_fast()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Tokenizer, (self.name, self._data, self.add_prefix_space)
+
+    @property
+    def is_fast(self) -> bool:
+        """Whether the kernel serves this tokenizer."""
+        return self._fast is not None
+
+    def describe(self) -> dict[str, str | int]:
+        """Return what a manifest says of it."""
+        ids = {"cls_id": self.cls_id, "sep_id": self.sep_id}
+        return {"name": self.name, "sha256": self.digest, **ids}
+
+    def encode(self, texts: Sequence[str]) -> Encoded:
+        """Encode documents. Pure."""
+        if self._fast is None:
+            return self.encode_reference(texts)
+        parts = []
+        for group in _groups(texts, _GROUP_CHARACTERS):
+            pieces = [text.encode() for text in group]
+            offsets = np.zeros(len(pieces) + 1, np.int64)
+            np.cumsum(np.fromiter(map(len, pieces), np.int64, len(pieces)), out=offsets[1:])
+            parts.append(self._encode_fast(np.frombuffer(b"".join(pieces), np.uint8), offsets))
+        return _gather(parts)
+
+    def encode_utf8(self, buffer: Bytes, offsets: Offsets) -> Encoded:
+        """Encode documents from uint8 [..] and int64 [num_documents + 1]. Pure.
+
+        Document d is `buffer[offsets[d]:offsets[d + 1]]` and valid UTF-8.
+        """
+        if self._fast is None:
+            return self.encode_reference(list(_texts(buffer, offsets)))
+        return self._encode_fast(np.ascontiguousarray(buffer), np.ascontiguousarray(offsets))
+
+    def encode_reference(self, texts: Sequence[str]) -> Encoded:
+        """Encode documents with the `tokenizers` library alone."""
+        parts = []
+        for group in _groups(texts, _REFERENCE_CHARACTERS):
+            encodings = self._reference.encode_batch(group)
+            parts.append(_pack([np.array(e.ids, np.uint32) for e in encodings]))
+        return _gather(parts)
+
+    def decode_tables(self) -> tuple[Bytes, Offsets]:
+        """Return the bytes that each id stands for, uint8 [..], and int64 [vocab_size + 1].
+
+        Bytes of id t are `token_bytes[token_offsets[t]:token_offsets[t + 1]]`; an id that is not
+        in the vocabulary has none.
+        Source: the library's ByteLevel decoder, which takes a token for bytes if all of its
+        characters are in the byte alphabet, else for text.
+        Raises: ConfigError if the tokenizer has another decoder.
+        """
+        if json.loads(self._data)["decoder"]["type"] != "ByteLevel":
+            raise ConfigError(f"{self.name}: got another decoder, expected ByteLevel")
+        byte_of = {character: byte for byte, character in enumerate(family.byte_alphabet())}
+        spelled = [b""] * self.vocab_size
+        for token, token_id in self._reference.get_vocab(with_added_tokens=True).items():
+            known = all(c in byte_of for c in token)
+            spelled[token_id] = bytes(byte_of[c] for c in token) if known else token.encode()
+        offsets = np.zeros(self.vocab_size + 1, np.int64)
+        np.cumsum([len(s) for s in spelled], out=offsets[1:])
+        return np.frombuffer(b"".join(spelled), np.uint8), offsets
+
+    def decode_reference(self, ids: Sequence[int] | Ids) -> str:
+        """Decode with the library: special tokens dropped, no clean-up of spaces."""
+        text: str = self._reference.decode([int(i) for i in ids], skip_special_tokens=True)
+        return text
+
+    def _encode_fast(self, buffer: Bytes, offsets: Offsets) -> Encoded:
+        assert self._fast is not None
+        ids, counts, status = self._fast.run(buffer, offsets, whole=True)
+        left = np.flatnonzero(status)
+        if left.size:
+            starts, stops = offsets[left].tolist(), offsets[left + 1].tolist()
+            texts = [buffer[a:b].tobytes().decode() for a, b in zip(starts, stops, strict=True)]
+            redone = self._encode_left(texts, status[left])
+            ids = _insert(ids, counts, left, redone)
+        return Encoded(ids, np.concatenate(([0], np.cumsum(counts))))
+
+    def _encode_left(self, texts: list[str], status: npt.NDArray[np.uint8]) -> list[Ids]:
+        """Encode what the kernel left: split and normalised by hand, else by the library."""
+        assert self._fast is not None
+        plans: list[list[int | bytes]] = [
+            slow_path.plan(text) if state == kernel.SPLIT else []
+            for text, state in zip(texts, status, strict=True)
+        ]
+        pieces = [step for steps in plans for step in steps if isinstance(step, bytes)]
+        offsets = np.zeros(len(pieces) + 1, np.int64)
+        np.cumsum([len(piece) for piece in pieces], out=offsets[1:])
+        buffer = np.frombuffer(b"".join(pieces), np.uint8)
+        ids, counts, states = self._fast.run(buffer, offsets, whole=False)
+        encoded = iter(zip(np.split(ids, np.cumsum(counts)[:-1]), states, strict=True))
+        results = []
+        for text, state, steps in zip(texts, status, plans, strict=True):
+            result: list[Ids] = [np.array([self.cls_id], np.uint32)]
+            refer = state == kernel.REFER
+            for step in steps:
+                if isinstance(step, int):
+                    result.append(np.array([step], np.uint32))
+                else:
+                    part, part_state = next(encoded)
+                    result.append(part)
+                    refer = refer or part_state != kernel.ENCODED
+            result.append(np.array([self.sep_id], np.uint32))
+            results.append(self.encode_reference([text]).ids if refer else np.concatenate(result))
+        return results
+
+    def _check_fast(self) -> None:
+        """Give up the kernel, with a warning, if the installed library sees text differently."""
+        expected = self.encode_reference(self_check.STRINGS)
+        got = self.encode(self_check.STRINGS)
+        same = np.array_equal(expected.offsets, got.offsets)
+        if not (same and np.array_equal(expected.ids, got.ids) and self_check.classes_agree()):
+            self._fast = None
+            warnings.warn(
+                f"{self.name}: the kernel and the installed tokenizers library disagree, so the"
+                " library is used, about fifty times slower; please report this",
+                RuntimeWarning,
+                stacklevel=4,
+            )
+
+
+def _groups(texts: Iterable[str], limit: int) -> Iterator[list[str]]:
+    """Cut documents into groups of at most `limit` characters, or of one document."""
+    group: list[str] = []
+    size = 0
+    for text in texts:
+        if group and size + len(text) > limit:
+            yield group
+            group, size = [], 0
+        group.append(text)
+        size += len(text)
+    if group:
+        yield group
+
+
+def _texts(buffer: Bytes, offsets: Offsets) -> Iterator[str]:
+    for start, stop in zip(offsets[:-1].tolist(), offsets[1:].tolist(), strict=True):
+        yield buffer[start:stop].tobytes().decode()
+
+
+def _join(parts: Sequence[Ids]) -> Ids:
+    if len(parts) == 1:
+        return parts[0]
+    return np.concatenate(parts) if parts else np.zeros(0, np.uint32)
+
+
+def _pack(rows: Sequence[Ids]) -> Encoded:
+    offsets = np.zeros(len(rows) + 1, np.int64)
+    np.cumsum([row.size for row in rows], out=offsets[1:])
+    return Encoded(_join(rows), offsets)
+
+
+def _gather(parts: Sequence[Encoded]) -> Encoded:
+    if len(parts) == 1:
+        return parts[0]
+    counts = [np.zeros(1, np.int64), *(np.diff(part.offsets) for part in parts)]
+    return Encoded(_join([part.ids for part in parts]), np.cumsum(np.concatenate(counts)))
+
+
+def _insert(ids: Ids, counts: Offsets, at: Offsets, rows: Sequence[Ids]) -> Ids:
+    """Put `rows` where documents `at` stand in `ids`, and their lengths into `counts`."""
+    places = np.concatenate(([0], np.cumsum(counts)))[at]
+    parts = []
+    before = 0
+    for place, row in zip(places.tolist(), rows, strict=True):
+        parts += [ids[before:place], row]
+        before = place
+    counts[at] = [row.size for row in rows]
+    return np.concatenate([*parts, ids[before:]])

@@ -1,0 +1,71 @@
+"""The `tokenizers` library's tokenizer from JSON, with nothing left to its versions' defaults.
+
+Enters: the bytes of a `tokenizer.json`. Leaves: a `tokenizers.Tokenizer` whose prefix space is
+written in the JSON itself, with truncation and padding off, and the ids that frame a document.
+Releases of `transformers` disagree on whether they honour `add_prefix_space` on loading, so it is
+never set that way.
+"""
+
+import json
+from typing import Any
+
+from tokenizers import Tokenizer
+
+from pipeline.core.errors import ConfigError, InputError
+
+_PAD_TOKENS = ("[PAD]", "<pad>", "<|padding|>", "<|pad|>")
+
+
+def make_reference(name: str, data: bytes, add_prefix_space: bool) -> Tokenizer:
+    """Build the library's tokenizer.
+
+    Raises: InputError if `data` is no tokenizer; ConfigError if a prefix space is asked for and
+    the pre-tokenizer has no such setting.
+    """
+    try:
+        content: dict[str, Any] = json.loads(data)
+        found = _set_prefix(content.get("pre_tokenizer"), add_prefix_space)
+        content["truncation"] = content["padding"] = None
+        reference = Tokenizer.from_str(json.dumps(content))
+    except Exception as error:  # The library raises bare Exception for content it cannot use.
+        raise InputError(f"{name}: got no usable tokenizer.json: {error}") from error
+    if content.get("model", {}).get("dropout"):
+        raise ConfigError(
+            f"{name}: its model has dropout {content['model']['dropout']}, which is random",
+            hint="set model.dropout to null in a copy of the file, and name that",
+        )
+    if add_prefix_space and not found:
+        raise ConfigError(
+            f"{name}: add_prefix_space is true, but its pre-tokenizer has no such setting",
+            hint="set add_prefix_space to false",
+        )
+    return reference
+
+
+def _set_prefix(splitter: Any, value: bool) -> bool:
+    """Write the setting into a pre-tokenizer and its parts; tell whether one has it."""
+    if not isinstance(splitter, dict):
+        return False
+    found = "add_prefix_space" in splitter
+    if found:
+        splitter["add_prefix_space"] = value
+    parts = [_set_prefix(part, value) for part in splitter.get("pretokenizers", [])]
+    return found or any(parts)
+
+
+def template_ids(name: str, reference: Tokenizer) -> tuple[int, int, int]:
+    """Return the ids put before and after a document, and the padding id.
+
+    Raises: ConfigError if the template does not add one token on each side, or if no padding
+    token is known.
+    """
+    frame = reference.encode("").ids
+    if len(frame) != 2:
+        raise ConfigError(
+            f"{name}: template adds {len(frame)} tokens to a document, expected one on each side"
+        )
+    for token in _PAD_TOKENS:
+        pad_id = reference.token_to_id(token)
+        if pad_id is not None:
+            return frame[0], frame[1], pad_id
+    raise ConfigError(f"{name}: has no padding token, expected one of {', '.join(_PAD_TOKENS)}")

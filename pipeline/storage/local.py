@@ -1,0 +1,103 @@
+"""Local files: glob patterns relative to a folder -> the files they match.
+
+Enters: patterns. Leaves: the files, in one order; and, for a lock alone, since every byte is read
+for it, their sizes, digests and rows. Links and `..` stay as the mixture wrote them.
+"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.config import Origin
+from pipeline.core.digest import sha256_file
+from pipeline.core.errors import InputError
+from pipeline.core.files import sorted_glob
+from pipeline.storage.protocol import OriginFile
+
+_PIECE_BYTES = 1 << 20
+_READABLE = "make the file readable, or pull it again"
+
+
+class LocalFiles:
+    """Files beside a mixture; they have no revision."""
+
+    revision = None
+
+    def __init__(self, origin: Origin, folder: Path, revision: str | None) -> None:
+        """Take what is declared, relative to a folder; nothing is read yet."""
+        assert origin.path is not None
+        assert revision is None
+        self._patterns, self._folder = origin.path, folder
+
+    def list(self) -> tuple[OriginFile, ...]:
+        """Return the files, sorted by path; each is read whole for its digest.
+
+        Raises: InputError when a pattern matches nothing, or a file cannot be read.
+        """
+        matched = match_files("from.path", self._patterns, self._folder)
+        return tuple(_describe(declared, path) for declared, path in sorted(matched))
+
+    def receive(self, file: OriginFile, start: int, keep: Callable[[bytes], None]) -> None:
+        """Hand on the bytes of a file from `start` to its end. Raises: InputError."""
+        try:
+            with (self._folder / file.path).open("rb") as stored:
+                stored.seek(start)
+                while piece := stored.read(_PIECE_BYTES):
+                    keep(piece)
+        except OSError as error:
+            raise _unreadable(file.path, error) from error
+
+
+def match_files(where: str, patterns: Sequence[str], folder: Path) -> list[tuple[str, Path]]:
+    """Return each file that is matched, once, as declared and where it lies."""
+    found: dict[Path, str] = {}
+    for pattern in patterns:
+        try:
+            paths = sorted_glob(folder, pattern)
+        except (ValueError, OSError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise InputError(
+                f'{where}: "{pattern}" cannot be listed: {reason}',
+                "write a glob such as data/**/*.json.gz",
+            ) from error
+        if not paths:
+            raise InputError(
+                f'{where}: "{pattern}" matches no file below {folder}',
+                "paths are relative to the mixture file; check the spelling, or pull the files",
+            )
+        found |= {path: _declared(path, folder) for path in paths}
+    return [(declared, path) for path, declared in found.items()]
+
+
+def _declared(path: Path, folder: Path) -> str:
+    try:
+        return path.relative_to(folder).as_posix()
+    except ValueError:
+        return path.as_posix()
+
+
+def _describe(declared: str, path: Path) -> OriginFile:
+    try:
+        return OriginFile(
+            path=declared,
+            num_bytes=path.stat().st_size,
+            digest=f"sha256:{sha256_file(path)}",
+            num_rows=_num_rows(declared, path) if path.suffix == ".parquet" else None,
+        )
+    except OSError as error:
+        raise _unreadable(declared, error) from error
+
+
+def _num_rows(declared: str, path: Path) -> int:
+    try:
+        return int(pq.read_metadata(path).num_rows)
+    except (pa.ArrowException, OSError) as error:
+        # Arrow's messages may run over several lines.
+        reason = " ".join(str(error).split())
+        raise InputError(f"{declared}: broken parquet: {reason}", "pull the file again") from error
+
+
+def _unreadable(declared: str, error: OSError) -> InputError:
+    return InputError(f"{declared}: cannot be read: {error.strerror}", _READABLE)

@@ -1,0 +1,49 @@
+"""Sources: where documents come from, which files there are, their bytes, and what is in them."""
+
+from pathlib import Path
+from typing import Protocol
+
+from pipeline.config import Origin
+from pipeline.core.errors import ConfigError
+from pipeline.storage.hub import HubFiles
+from pipeline.storage.local import LocalFiles
+from pipeline.storage.object_store import StoreFiles
+from pipeline.storage.protocol import OpenOrigin
+from pipeline.storage.web import UrlFiles
+
+__all__ = ["open_origin"]
+
+
+class _Kind(Protocol):
+    def __call__(self, origin: Origin, folder: Path, revision: str | None) -> OpenOrigin: ...
+
+
+_KINDS: dict[str, _Kind] = {
+    "path": LocalFiles,
+    "hub": HubFiles,
+    "url": UrlFiles,
+    "store": StoreFiles,
+}
+
+
+def open_origin(origin: Origin, folder: Path, revision: str | None = None) -> OpenOrigin:
+    """Open what a mixture in `folder` declares, at the revision that was locked or, if none was,
+    at what the declared one stands for now.
+
+    Raises: InputError when there is no such revision; ConfigError when addresses are of no known
+    form, or what reads them is not installed.
+    """
+    return _KINDS[_kind(origin)](origin, folder, revision)
+
+
+def _kind(origin: Origin) -> str:
+    if origin.url is None:
+        return origin.kind
+    of_the_web = [url for url in origin.url if url.startswith(("http://", "https://"))]
+    if of_the_web and len(of_the_web) < len(origin.url):
+        other = next(url for url in origin.url if url not in of_the_web)
+        raise ConfigError(
+            f"from.url: got {of_the_web[0]} and {other}, expected addresses of one kind",
+            "make two sources of them",
+        )
+    return "url" if of_the_web else "store"

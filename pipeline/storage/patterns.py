@@ -1,0 +1,124 @@
+"""Patterns: one line that stands for many files -> their addresses, or what their paths match.
+
+Braces are spelled out and need no listing; wildcards need one. Both are pure.
+"""
+
+import itertools
+import math
+import re
+from collections.abc import Collection, Iterable, Iterator
+
+from pipeline.core.errors import ConfigError, InputError
+
+# More than any published data set has files; a slip of the keyboard ends here and not in memory.
+_MOST_ADDRESSES = 1_000_000
+_BRACES = re.compile(r"\{([^{}]*)\}")
+_RANGE = re.compile(r"(\d+)\.\.(\d+)")
+_PIECE = re.compile(r"\*+|\?|\[!?\]?[^]]*\]|.", re.DOTALL)
+
+
+def spell_out(pattern: str) -> list[str]:
+    """Return the addresses that a pattern with braces stands for, in the order it says.
+
+    `{0000..0274}` counts, with as many digits as it is written with; `{a,b}` chooses.
+
+    Raises: ConfigError for braces of another form, or for more than a million addresses.
+    """
+    pieces = _BRACES.split(pattern)
+    if any(brace in piece for piece in pieces[::2] for brace in "{}"):
+        raise ConfigError(
+            f"from.url: got {pattern}, expected each brace to be closed, and none within another",
+            "write {0000..0274}, or {a,b}",
+        )
+    choices = [_choices(pattern, inner) for inner in pieces[1::2]]
+    number = math.prod(map(len, choices))
+    if number > _MOST_ADDRESSES:
+        raise ConfigError(
+            f"from.url: got {pattern}, which are {number:,} addresses, expected at most"
+            f" {_MOST_ADDRESSES:,}"
+        )
+    addresses = []
+    for chosen in itertools.product(*choices):
+        between = (*chosen, "")
+        addresses.append("".join(map("".join, zip(pieces[::2], between, strict=True))))
+    return addresses
+
+
+def _choices(pattern: str, inner: str) -> Collection[str]:
+    counted = _RANGE.fullmatch(inner)
+    if counted is None:
+        if "," not in inner:
+            raise ConfigError(
+                f"from.url: got {{{inner}}} in {pattern}, expected a range or a choice",
+                "write {0000..0274}, or {a,b}; a brace in an address is %7B or %7D",
+            )
+        return inner.split(",")
+    if int(counted[1]) > int(counted[2]):
+        raise ConfigError(f"from.url: got {{{inner}}} in {pattern}, expected a range that rises")
+    return _Count(counted[1], counted[2])
+
+
+class _Count(Collection[str]):
+    """Numbers from one to another, as long as the longer is written if either has a zero first."""
+
+    def __init__(self, first: str, last: str) -> None:
+        is_padded = any(end.startswith("0") and len(end) > 1 for end in (first, last))
+        self._width = max(len(first), len(last)) if is_padded else 0
+        self._range = range(int(first), int(last) + 1)
+
+    def __contains__(self, number: object) -> bool:
+        return number in list(self)
+
+    def __len__(self) -> int:
+        return len(self._range)
+
+    def __iter__(self) -> Iterator[str]:
+        return (f"{number:0{self._width}}" for number in self._range)
+
+
+def match_paths(where: str, patterns: Iterable[str], paths: Iterable[str]) -> list[str]:
+    """Return the paths that any of some globs matches, sorted.
+
+    `*`, `?` and `[...]` stop at a slash; `**`, as a whole part, stands for any number of folders,
+    and at the end for all files below. `where` names the patterns in errors.
+
+    Raises: InputError for a pattern that matches nothing.
+    """
+    paths = list(paths)
+    matched: set[str] = set()
+    for pattern in patterns:
+        try:
+            expression = re.compile(_expression(pattern))
+        except re.error as error:
+            raise InputError(f'{where}: "{pattern}" is no glob: {error}') from error
+        found = [path for path in paths if expression.fullmatch(path)]
+        if not found:
+            raise InputError(
+                f'{where}: "{pattern}" matches none of {len(paths):,} files',
+                f"check the spelling; there is {min(paths)}" if paths else None,
+            )
+        matched.update(found)
+    return sorted(matched)
+
+
+def _expression(pattern: str) -> str:
+    *folders, name = pattern.removeprefix("./").split("/")
+    parts = ["(?:[^/]+/)*" if part == "**" else _part(part) + "/" for part in folders]
+    return "".join(parts) + ("(?:[^/]+/)*[^/]+" if name == "**" else _part(name))
+
+
+def _part(part: str) -> str:
+    return "".join(map(_piece, _PIECE.findall(part)))
+
+
+def _piece(piece: str) -> str:
+    if piece.startswith("*"):
+        return "[^/]*"
+    if piece == "?":
+        return "[^/]"
+    if piece.startswith("[") and len(piece) > 1:
+        inside = piece[1:-1].removeprefix("!")
+        negation = "^" if piece.startswith("[!") else ""
+        escaped = re.sub(r"([^\w-])", r"\\\1", inside)
+        return f"(?!/)[{negation}{escaped}]"
+    return re.escape(piece)

@@ -1,0 +1,149 @@
+"""Files appear whole or not at all, and what stops them is said in one line."""
+
+import errno
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline.core.errors import OutputError
+from pipeline.core.files import publish, save_array, sorted_glob, writing
+
+
+def _write(path: Path, content: str, scratch: Path) -> None:
+    with publish(path, scratch) as temporary:
+        temporary.write_text(content)
+
+
+def _fail_half_way(path: Path, scratch: Path, error: Exception) -> None:
+    with publish(path, scratch) as temporary:
+        temporary.write_text("half")
+        raise error
+
+
+def _os_error(number: int) -> OSError:
+    return OSError(number, os.strerror(number))
+
+
+def test_a_file_replaces_what_stood_there_and_leaves_no_temporary_one(tmp_path: Path) -> None:
+    path, scratch = tmp_path / "deep" / "file", tmp_path / "scratch"
+    _write(path, "first", scratch)
+    _write(path, "second", scratch)
+    assert path.read_text() == "second"
+    assert list(scratch.iterdir()) == []
+
+
+def test_a_folder_a_file_and_a_link_take_each_others_place(tmp_path: Path) -> None:
+    path, scratch = tmp_path / "place", tmp_path / "scratch"
+    _write(path, "a file", scratch)
+    with publish(path, scratch) as temporary:
+        temporary.mkdir()
+        (temporary / "inside").write_text("a folder")
+    assert (path / "inside").read_text() == "a folder"
+    _write(path, "a file again", scratch)
+    assert path.read_text() == "a file again"
+    path.unlink()
+    path.symlink_to("nowhere")
+    with publish(path, scratch) as temporary:
+        temporary.mkdir()
+    assert path.is_dir()
+    assert not path.is_symlink()
+
+
+def test_what_fails_half_way_changes_nothing(tmp_path: Path) -> None:
+    path, scratch = tmp_path / "file", tmp_path / "scratch"
+    _write(path, "whole", scratch)
+    with pytest.raises(KeyError):
+        _fail_half_way(path, scratch, KeyError())
+    assert path.read_text() == "whole"
+    assert list(scratch.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("number", "message"),
+    [
+        (errno.ENOSPC, "file: the disk is full\nhint: make room and run the same command again"),
+        (errno.EDQUOT, "file: the disk is full"),
+        (errno.EFBIG, "file: the disk is full"),
+        (errno.EROFS, "file: got Read-only file system, expected a writable folder\nhint: choose"),
+        (errno.EACCES, "file: got Permission denied, expected a writable folder"),
+        (errno.ENAMETOOLONG, "file: got a name too long for the file system\nhint: give the input"),
+    ],
+)
+def test_what_a_person_can_mend_is_said_in_one_line(
+    number: int, message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(OutputError, match=message):
+        _fail_half_way(tmp_path / "file", tmp_path / "scratch", _os_error(number))
+    assert list((tmp_path / "scratch").iterdir()) == []
+    assert not (tmp_path / "file").exists()
+
+
+def test_a_disk_that_fills_while_syncing_is_full_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fsync(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    with pytest.raises(OutputError, match="the disk is full"):
+        _write(tmp_path / "file", "content", tmp_path / "scratch")
+    assert not (tmp_path / "file").exists()
+
+
+def test_other_errors_of_the_system_stay_what_they_are(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="Input/output error"):
+        _fail_half_way(tmp_path / "file", tmp_path / "scratch", _os_error(errno.EIO))
+
+
+def test_a_name_as_long_as_a_name_can_be_is_published(tmp_path: Path) -> None:
+    path = tmp_path / ("n" * 255)
+    _write(path, "content", tmp_path / "scratch")
+    assert path.read_text() == "content"
+
+
+@pytest.mark.parametrize("shape", [0, 5])
+def test_saved_arrays_read_back(shape: int, tmp_path: Path) -> None:
+    records = np.zeros(shape, [("length", "<u4"), ("flag", "?"), ("hash", "<u8")])
+    records["hash"] = np.arange(shape)
+    for array in (records, np.arange(shape, dtype=np.uint32)):
+        save_array(tmp_path / "array", array)
+        loaded = np.load(tmp_path / "array")
+        assert loaded.dtype == array.dtype
+        assert loaded.tolist() == array.tolist()
+
+
+def test_a_full_disk_is_told_of_arrays_too(tmp_path: Path) -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("this system has no device that is always full")
+    with pytest.raises(OSError, match="No space left on device") as caught:
+        save_array(Path("/dev/full"), np.zeros(100_000))
+    assert caught.value.errno == errno.ENOSPC
+
+
+def test_files_are_listed_by_path_whatever_order_they_were_made_in(tmp_path: Path) -> None:
+    for name in ("b/2", "a/10", "c", "a/9"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("")
+    listed = [path.relative_to(tmp_path).as_posix() for path in sorted_glob(tmp_path, "**/*")]
+    assert listed == ["a/10", "a/9", "b/2", "c"]
+    assert sorted_glob(tmp_path, "c") == [tmp_path / "c"]
+    assert sorted_glob(tmp_path, "none") == []
+    assert sorted_glob(tmp_path, "a") == []
+
+
+def test_wildcards_in_the_folders_own_path_are_letters(tmp_path: Path) -> None:
+    folder = tmp_path / "a[1]*"
+    folder.mkdir()
+    (folder / "x.jsonl").touch()
+    assert sorted_glob(folder, "*.jsonl") == [folder / "x.jsonl"]
+
+
+def test_trouble_that_nobody_knows_is_raised_as_it_is(tmp_path: Path) -> None:
+    unknown = OSError(errno.EIO, "Input/output error")
+    with pytest.raises(OSError, match="Input/output error") as caught, writing(tmp_path):
+        raise unknown
+    # An error that is its own cause sends whoever follows causes in circles.
+    assert caught.value is unknown
+    assert unknown.__cause__ is None

@@ -1,0 +1,615 @@
+"""Orders opened to be fed: the same rows and the same digest wherever they lie."""
+
+import hashlib
+import json
+import os
+import pickle
+import re
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import numpy as np
+import pytest
+from support import source_server
+from support.clusters import Build
+from support.mds import write as write_mds
+from support.orders import read_rows
+from support.parquet import CLS, Ids, as_lists, made, write_phase
+from support.parquet import write as write_parquet
+from support.source_server import COMMIT
+from support.store_server import serve_store
+from support.strategies import Row
+
+from pipeline.core.arrays import Int64Array
+from pipeline.core.digest import sha256_bytes
+from pipeline.core.errors import (
+    ConfigError,
+    InputError,
+    MismatchError,
+    NotFoundError,
+    PipelineError,
+)
+from pipeline.dataset.ledger import row_digests
+from pipeline.dataset.manifest import manifest_bytes
+from pipeline.feed.factory import make_feed
+from pipeline.feed.open_order import FeedOrder, open_order, open_pool, special_ids
+from pipeline.feed.rows import CheckedRows, OrderedPool, take_with_digests
+from pipeline.order.permutation.algorithms import load_permutation
+from pipeline.order.permutation.key import PermutationKey
+
+REPO = "org/order"
+
+
+def shards(folder: Path, rows: list[Ids], size_limit: int = 400) -> list[Ids]:
+    """Write rows to shards with digests in their index, as the public package can write them."""
+    named = [Row(str(number), ids) for number, ids in enumerate(rows)]
+    index = write_mds(folder, named, dtype="uint16", size_limit=size_limit)
+    for entry in index["shards"]:
+        raw = entry["raw_data"]
+        data = (folder / raw["basename"]).read_bytes()
+        raw["hashes"] = {"sha1": hashlib.sha1(data).hexdigest(), "xxh64": "not known here"}
+    (folder / "index.json").write_text(json.dumps(index))
+    return rows
+
+
+def output(finished: Path, folder: Path) -> list[Ids]:
+    """Copy what a feed needs of a build."""
+    folder.mkdir(parents=True)
+    shutil.copytree(finished / "order", folder / "order")
+    shutil.copy(finished / "manifest.json", folder)
+    return read_rows(finished / "order")
+
+
+@pytest.fixture(scope="module")
+def as_mds(small: Path, build_here: Build, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The output of the small mixture, its order in shards; not to be changed."""
+    return build_here(small, tmp_path_factory.mktemp("mds") / "out", "order.format=mds")
+
+
+@contextmanager
+def serving(folder: Path, monkeypatch: pytest.MonkeyPatch, **options: Any) -> Iterator[Any]:
+    """Serve a folder as a data set of the Hub and at a plain host."""
+    with source_server.serve({REPO: folder}, files={"order": folder}, **options) as server:
+        monkeypatch.setenv("HF_ENDPOINT", server.endpoint)
+        yield server
+
+
+@pytest.fixture(scope="module")
+def bucket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A store with an empty bucket `pool`, which the environment names."""
+    for name in ("moto", "s3fs"):
+        pytest.importorskip(name, reason="a store of that kind is not installed")
+    with serve_store(tmp_path_factory.mktemp("store"), "pool"):
+        yield
+
+
+PLACES = ("path", "file", "hub", "web", "s3", "memory")
+
+
+@contextmanager
+def lying(place: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """Put a folder somewhere; yield what names it there."""
+    if place in ("hub", "web"):
+        with serving(folder, monkeypatch, ranges=True) as server:
+            yield f"hf://datasets/{REPO}" if place == "hub" else server.url("order", "")[:-1]
+    elif place in ("s3", "memory"):
+        where = f"{place}://pool/order"
+        store, root = fsspec.core.url_to_fs(where)
+        for path in sorted(folder.rglob("*")):
+            if path.is_file():
+                store.pipe(f"{root}/{path.relative_to(folder).as_posix()}", path.read_bytes())
+        yield where
+        store.rm(root, recursive=True)
+    else:
+        yield {"path": str(folder), "file": f"file://{folder}"}[place]
+
+
+CASES = [
+    (kind, place)
+    for kind in ("output", "output of shards", "parquet", "window", "file", "shards")
+    for place in PLACES
+    # At a web host nothing can be listed.
+    if not (kind in ("parquet", "window") and place == "web")
+    and not (kind in ("window", "file") and place == "s3")
+]
+
+
+@pytest.mark.parametrize(("kind", "place"), CASES)
+def test_an_order_is_the_same_wherever_it_lies(
+    kind: str,
+    place: str,
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    folder = tmp_path / "elsewhere" / "order"
+    below = ""
+    if place == "s3":
+        request.getfixturevalue("bucket")
+    if kind.startswith("output"):
+        finished: Path = request.getfixturevalue("finished")
+        built = finished if kind == "output" else request.getfixturevalue("as_mds")
+        output(built, folder)
+        expected = read_rows(finished / "order")
+    elif kind == "shards":
+        expected = shards(folder, made(60))
+    else:
+        expected = write_phase(folder, 2)
+        below = {"parquet": "", "window": "/checkpoint_000001"}.get(
+            kind, "/checkpoint_000001/steps_000005_to_000008.parquet"
+        )
+        expected = {"parquet": expected, "window": expected[:36]}.get(kind, expected[12:24])
+    here = open_order(Path(f"{folder}{below}"))
+    with lying(place, folder, monkeypatch) as where:
+        order = open_order(f"{where}{below}")
+        assert order.rows.num_rows == len(expected) > 10
+        for asked in (np.arange(0, len(expected), 7), np.arange(5), np.arange(len(expected))):
+            assert as_lists(order.rows.take(asked)) == [expected[row] for row in asked.tolist()]
+        assert order.digest == here.digest
+        assert re.fullmatch("[0-9a-f]{64}", order.digest)
+        assert (order.view, order.phase) == (here.view, here.phase)
+        assert isinstance(order.rows, CheckedRows) == kind.startswith("output")
+        if place == "hub":
+            assert COMMIT in order.where
+        again = pickle.loads(pickle.dumps(order))
+        assert again.digest == order.digest
+        assert as_lists(again.rows.take(_numbers([3]))) == [expected[3]]
+
+
+def test_what_a_manifest_says_is_known_of_an_order(finished: Path) -> None:
+    manifest = json.loads((finished / "manifest.json").read_bytes())
+    order = open_order(finished)
+    assert order.manifest == manifest
+    assert order.digest == manifest["order"]["ledger"]["sequence_root"]
+    assert (order.view, order.phase) == ("encoder", "checkpoint")
+    assert (order.num_rows_per_step, order.max_seq_len) == (16, 128)
+    assert order.tokenizer_digest == manifest["tokenizer"]["sha256"]
+    assert order.where == str(finished)
+    asked = np.arange(0, order.rows.num_rows, 5)
+    plain = open_order(finished, checks=False)
+    assert not isinstance(plain.rows, CheckedRows)
+    for one in (order, plain):
+        taken, digests = take_with_digests(one.rows, asked)
+        assert np.array_equal(digests, row_digests(taken.ids, taken.offsets))
+
+
+def test_what_was_set_aside_is_an_order_too(small: Path, build_here: Build, tmp_path: Path) -> None:
+    out = build_here(small, tmp_path / "out", "validation={fraction: 1/10, seed: 1}")
+    order = open_order(out / "validation")
+    assert order.rows.num_rows > 0
+    assert order.manifest is not None
+    assert len(order.rows.take(np.arange(order.rows.num_rows))) == order.rows.num_rows
+
+
+def test_digests_tell_orders_apart(tmp_path: Path) -> None:
+    write_phase(tmp_path / "one", 1)
+    shutil.copytree(tmp_path / "one", tmp_path / "two")
+    shards(tmp_path / "three", made(40))
+    shards(tmp_path / "four", made(41))
+    digests = {name: open_order(tmp_path / name).digest for name in ("one", "two", "three", "four")}
+    assert digests["one"] == digests["two"]
+    assert len(set(digests.values())) == 3
+    path = tmp_path / "two" / "checkpoint_000001" / "steps_000009_to_000012.parquet"
+    write_parquet(path, made(13), [9, 10, 11, *[12] * 10])
+    assert open_order(tmp_path / "two").digest != digests["one"]
+    # What is lost of a pool changes nothing: a position in it stays one.
+    (tmp_path / "three" / "shard.00001.mds").unlink()
+    assert open_order(tmp_path / "three").digest == digests["three"]
+
+
+def tampered(change: Callable[[dict[str, Any]], Any]) -> Callable[[bytes], bytes]:
+    def changed(data: bytes) -> bytes:
+        manifest = json.loads(data)
+        change(manifest)
+        return manifest_bytes(manifest)
+
+    return changed
+
+
+MANIFESTS: dict[str, tuple[Callable[[bytes], bytes], str]] = {
+    "a letter": (lambda data: data.replace(b"encoder", b"decoder", 1), "is not as it was written"),
+    "cut": (lambda data: data[:-9], "is not as it was written"),
+    "no ledger": (tampered(lambda one: one["order"].pop("ledger")), "lacks what this version"),
+    "no text": (tampered(lambda one: one.update(mixture="x")), "lacks what this version"),
+    "a file of nothing": (
+        tampered(lambda one: one["files"].update({"order/x.parquet": 7})),
+        "lacks what this version reads",
+    ),
+    "a digest of no letters": (
+        tampered(lambda one: one["files"]["order/steps.parquet"].update(sha256=None)),
+        "lacks what this version reads",
+    ),
+    "files in a list": (tampered(lambda one: one.update(files=[])), "lacks what this version"),
+    "other nodes": (
+        tampered(lambda one: one["order"]["ledger"].update(nodes="")),
+        "lacks what this version reads",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", MANIFESTS)
+def test_a_manifest_that_is_damaged_is_told(finished: Path, tmp_path: Path, case: str) -> None:
+    folder = tmp_path / "order"
+    output(finished, folder)
+    change, said = MANIFESTS[case]
+    path = folder / "manifest.json"
+    path.write_bytes(change(path.read_bytes()))
+    with pytest.raises(MismatchError, match=rf"{path}: .*{said}"):
+        open_order(folder)
+
+
+@pytest.mark.parametrize("case", [*MANIFESTS, "a format alone"])
+def test_a_manifest_far_away_that_is_damaged_is_told_as_on_disk(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, case: str
+) -> None:
+    folder = tmp_path / "order"
+    output(finished, folder)
+    alone = (lambda _: b'{"format": "ettin-manifest-v1"}', "is not as it was written")
+    change, said = (MANIFESTS | {"a format alone": alone})[case]
+    path = folder / "manifest.json"
+    path.write_bytes(change(path.read_bytes()))
+    with lying("memory", folder, monkeypatch) as where, pytest.raises(MismatchError) as caught:
+        open_order(where)
+    assert re.match(rf"memory://pool/order/manifest\.json: .*{said}", caught.value.message)
+
+
+def a_window_is_gone(path: Path) -> None:
+    shutil.rmtree(path.parent)
+
+
+def it_lacks_a_row(path: Path) -> None:
+    import pyarrow.parquet as pq
+
+    table = pq.read_table(path)
+    pq.write_table(table.slice(1), path)
+
+
+def it_is_something_else(path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    pq.write_table(pa.table({"other": [1]}), path)
+
+
+FILES: dict[str, tuple[Callable[[Path], Any], str]] = {
+    "cut": (lambda path: os.truncate(path, 200), "cannot be read as parquet"),
+    "empty": (lambda path: os.truncate(path, 0), "cannot be read as parquet"),
+    "gone": (Path.unlink, "is missing"),
+    "the window is gone": (a_window_is_gone, "is missing"),
+    "fewer rows": (it_lacks_a_row, "rows, expected .* by the manifest"),
+    "no order": (it_is_something_else, "got columns other"),
+}
+
+
+@pytest.mark.parametrize("which", [0, -1])
+@pytest.mark.parametrize("case", FILES)
+def test_a_file_of_a_build_that_is_damaged_when_it_is_opened_costs_its_own_rows(
+    finished: Path, tmp_path: Path, case: str, which: int
+) -> None:
+    folder = tmp_path / "order"
+    expected = output(finished, folder)
+    whole = open_order(folder)
+    path = sorted(folder.glob("order/*/steps_*.parquet"))[which]
+    lost = {row for row in range(len(expected)) if whole.file_of(row) == str(path)}
+    damage, said = FILES[case]
+    damage(path)
+    if case == "the window is gone":
+        lost = {row for row in range(len(expected)) if path.parent.name in whole.file_of(row)}
+    order = open_order(folder, checks=False)
+    assert (order.rows.num_rows, order.digest) == (len(expected), whole.digest)
+    sound = [row for row in range(len(expected)) if row not in lost]
+    assert len(sound) > 10 < len(lost)
+    for _ in range(2):
+        assert as_lists(order.rows.take(_numbers(sound))) == [expected[row] for row in sound]
+        for row in (min(lost), max(lost)):
+            with pytest.raises(PipelineError, match=f"{path.parent}/.*{said}"):
+                order.rows.take(_numbers([row]))
+    assert order.file_of(min(lost)).startswith(str(path.parent))
+    # A node of the ledger is lost as a whole, and is stood in for.
+    with pytest.raises(PipelineError, match=f"{path.parent}/.*{said}"):
+        list(make_feed(open_order(folder), objective=None, micro_batch_rows=16))
+    feed = make_feed(open_order(folder), objective=None, micro_batch_rows=16, on_damage="tombstone")
+    found = {row for batch in feed for row in batch.tombstones.tolist()}
+    nodes = {row // 1024 for row in lost}
+    assert found == {row for row in range(len(expected)) if row // 1024 in nodes}
+    assert len(found) < len(expected)
+    assert str(path.parent) in feed.damages[0].why
+
+
+def test_a_file_far_away_that_the_manifest_names_and_that_is_missing_is_named(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "order"
+    output(finished, folder)
+    path = sorted(folder.glob("order/*/steps_*.parquet"))[-1]
+    path.unlink()
+    with lying("memory", folder, monkeypatch) as where:
+        name = path.relative_to(folder).as_posix()
+        with pytest.raises(MismatchError, match=f"by its manifest; missing: {name}"):
+            open_order(where)
+
+
+def test_an_order_is_shown_in_a_few_words(finished: Path) -> None:
+    order = open_order(finished)
+    assert len(repr(order)) < 1000 > len(repr(make_feed(order, objective=None, micro_batch_rows=4)))
+
+
+def test_rows_that_are_not_those_of_the_manifest_are_told(finished: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "order"
+    rows = output(finished, folder)
+    path = sorted(folder.glob("order/*/steps_*.parquet"))[-1]
+    whole = path.read_bytes()
+    num_rows = len(read_rows(folder / "order")) - len(rows) + _rows_in(path)
+    steps = [1] * num_rows
+    last = rows[-num_rows:]
+    write_parquet(path, [*last[:-1], [CLS, *last[-1]]], steps)
+    checked = open_order(folder).rows
+    with pytest.raises(MismatchError, match=f"{path}: rows .* are not those of the ledger"):
+        checked.take(_numbers([len(rows) - 1]))
+    assert as_lists(open_order(folder, checks=False).rows.take(_numbers([0]))) == rows[:1]
+    write_parquet(path, last[:-1], steps[:-1])
+    said = f"{path}: got {num_rows - 1:,} rows, expected {num_rows:,} by the manifest"
+    with pytest.raises(MismatchError, match=said):
+        open_order(folder).rows.take(_numbers([len(rows) - 1]))
+    path.write_bytes(whole)
+    assert as_lists(open_order(folder).rows.take(_numbers([len(rows) - 1]))) == rows[-1:]
+
+
+def _rows_in(path: Path) -> int:
+    import pyarrow.parquet as pq
+
+    return int(pq.read_metadata(path).num_rows)
+
+
+def test_one_phase_is_fed_of_an_order_that_has_several(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    main = write_phase(tmp_path, 1)
+    decay = write_phase(tmp_path, 2, phase="decay")
+    with serving(tmp_path, monkeypatch):
+        for where in (str(tmp_path), f"hf://datasets/{REPO}"):
+            with pytest.raises(InputError, match=r"several phases \(checkpoint, decay\), expected"):
+                open_order(where)
+            for phase, expected in (("checkpoint", main), ("decay", decay)):
+                order = open_order(where, phase=phase)
+                assert order.phase == phase
+                asked = np.arange(len(expected))
+                assert as_lists(order.rows.take(asked)) == expected
+            with pytest.raises(NotFoundError, match="got phase 'ext', expected"):
+                open_order(where, phase="ext")
+
+
+def test_negative_ids_of_a_published_order_are_those_of_its_type(tmp_path: Path) -> None:
+    import pyarrow as pa
+
+    path = tmp_path / "checkpoint_000001" / "steps_000001_to_000100.parquet"
+    stored = np.array([CLS, 7, 50_000], np.uint16).view(np.int16).tolist()
+    write_parquet(path, [stored] * 3, [1, 1, 2], kind=pa.list_(pa.int16()))
+    assert as_lists(open_order(tmp_path).rows.take(_numbers([1]))) == [[CLS, 7, 50_000]]
+
+
+NOWHERE = [
+    ("{tmp}/none", InputError, "got nothing there, expected an order"),
+    ("{tmp}", InputError, "expected an order: files like"),
+    ("nope://bucket/order", ConfigError, "nope://bucket/order: got an address, expected one that"),
+    ("memory://nothing/here", InputError, "got nothing there, expected an order or a pool"),
+    ("{web}/none", InputError, "got neither manifest.json nor index.json, expected one: web hosts"),
+    ("{web}/none.parquet", InputError, "got 404: there is nothing of that name"),
+    ("hf://datasets/org/none", InputError, "got 401"),
+    ("hf://datasets/org/order/none", InputError, "got 404"),
+]
+
+
+@pytest.mark.usefixtures("bucket")
+def test_a_bucket_that_is_not_there_is_told() -> None:
+    with pytest.raises(InputError, match="s3://nobucket/here: got "):
+        open_order("s3://nobucket/here")
+
+
+@pytest.mark.parametrize(("where", "kind", "said"), NOWHERE)
+def test_where_there_is_no_order_it_is_told(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    where: str,
+    kind: type[PipelineError],
+    said: str,
+) -> None:
+    with serving(tmp_path, monkeypatch) as server:
+        where = where.format(tmp=tmp_path, web=server.url("order", "")[:-1])
+        with pytest.raises(kind, match=re.escape(said)):
+            open_order(where)
+
+
+def damaged_size(folder: Path) -> None:
+    path = folder / "shard.00001.mds"
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+def damaged_byte(folder: Path) -> None:
+    path = folder / "shard.00001.mds"
+    path.write_bytes(path.read_bytes()[:-1] + b"\xee")
+
+
+DAMAGE: dict[str, tuple[Callable[[Path], None], str]] = {
+    "gone": (lambda folder: (folder / "shard.00001.mds").unlink(), "is missing, and the index"),
+    "cut": (damaged_size, "bytes, expected [0-9,]+ by the index"),
+    "a byte": (damaged_byte, "sha1 is [0-9a-f]{40}, expected [0-9a-f]{40}"),
+}
+
+
+@pytest.mark.parametrize("place", ["hub", "memory"])
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_remote_shard_that_is_damaged_is_named_and_the_others_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str, damage: str
+) -> None:
+    expected = shards(tmp_path, made(60))
+    bad, said = DAMAGE[damage]
+    bad(tmp_path)
+    ends = [
+        entry["samples"] for entry in json.loads((tmp_path / "index.json").read_bytes())["shards"]
+    ]
+    first, stop = ends[0], ends[0] + ends[1]
+    with lying(place, tmp_path, monkeypatch) as where:
+        order = open_order(where)
+        address = rf"{re.escape(order.where)}/shard\.00001\.mds"
+        assert as_lists(order.rows.take(np.arange(first))) == expected[:first]
+        for asked in ([first], [first, 59]):
+            with pytest.raises(InputError, match=rf"{address}: .*{said}"):
+                order.rows.take(_numbers(asked))
+        assert as_lists(order.rows.take(np.arange(stop, 60))) == expected[stop:]
+
+
+def test_a_remote_shard_of_a_build_is_held_to_its_manifest(
+    as_mds: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "order"
+    output(as_mds, folder)
+    path = sorted(folder.rglob("shard.00000.mds"))[0]
+    damaged = bytearray(path.read_bytes())
+    damaged[-1] ^= 1
+    path.write_bytes(damaged)
+    with lying("hub", folder, monkeypatch) as where:
+        order = open_order(where, checks=False)
+        name = path.relative_to(folder).as_posix()
+        expected = sha256_bytes((as_mds / name).read_bytes())
+        with pytest.raises(InputError, match=rf"{name}: sha256 is .*, expected {expected}"):
+            order.rows.take(_numbers([0]))
+
+
+def test_remote_shards_are_fetched_once_and_the_next_ahead_and_leave_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, scratch = tmp_path / "order", tmp_path / "scratch"
+    expected = shards(folder, made(120))
+    scratch.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(scratch))
+    num_shards = len(json.loads((folder / "index.json").read_bytes())["shards"])
+    assert num_shards > 6
+    with serving(folder, monkeypatch) as server:
+        order = open_order(f"hf://datasets/{REPO}")
+        assert not server.log("GET /lfs") or not any(".mds" in line for line in server.log("/lfs"))
+        before = len(os.listdir("/proc/self/fd"))
+        assert as_lists(order.rows.take(_numbers([0]))) == expected[:1]
+        until = time.monotonic() + 20
+        while not any("shard.00001" in line for line in server.log("/lfs")):
+            assert time.monotonic() < until
+            time.sleep(0.01)
+        for start in range(0, 120, 6):
+            asked = np.arange(start, start + 6)
+            assert as_lists(order.rows.take(asked)) == expected[start : start + 6]
+            assert list(scratch.iterdir()) == []
+            # A few copies, the one made ahead, and connections.
+            assert len(os.listdir("/proc/self/fd")) <= before + 10
+        fetched = [line for line in server.log("/lfs") if ".mds" in line]
+        assert len(fetched) == len(set(fetched)) == num_shards
+
+
+FAULTS = [
+    {"kind": "status", "status": 503, "headers": {"Retry-After": "0"}, "match": ".mds"},
+    {"kind": "status", "status": 503, "headers": {"Retry-After": "0"}, "match": ".parquet"},
+    {"kind": "cut", "bytes": 90, "match": "shard.00001"},
+]
+
+
+@pytest.mark.parametrize("place", ["hub", "web"])
+@pytest.mark.parametrize("kind", ["shards", "file"])
+def test_trouble_with_a_server_is_borne(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str, kind: str
+) -> None:
+    below = ""
+    if kind == "shards":
+        expected = shards(tmp_path, made(60))
+    else:
+        expected = write_phase(tmp_path, 1)[:12]
+        below = "/checkpoint_000001/steps_000001_to_000004.parquet"
+    with serving(tmp_path, monkeypatch, faults=FAULTS) as server:
+        where = f"hf://datasets/{REPO}" if place == "hub" else server.url("order", "")[:-1]
+        order = open_order(f"{where}{below}")
+        assert as_lists(order.rows.take(np.arange(len(expected)))) == expected
+
+
+def test_shards_come_from_a_host_that_knows_no_ranges(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = shards(tmp_path, made(60))
+    with serving(tmp_path, monkeypatch, ranges=False) as server:
+        order = open_order(server.url("order", "")[:-1])
+        assert as_lists(order.rows.take(np.arange(60))) == expected
+
+
+@pytest.mark.parametrize("algorithm", ["feistel-v1", "ettin-pcg64dxsm-v1"])
+def test_a_pool_is_fed_in_an_order_of_its_own(tmp_path: Path, algorithm: str) -> None:
+    folder, scratch = tmp_path / "pool", tmp_path / "scratch"
+    expected = shards(folder, made(60))
+    key = PermutationKey(algorithm=algorithm, num_samples=60, seed=5, epoch=2)
+    order = open_pool(folder, key, scratch)
+    assert isinstance(order.rows, OrderedPool)
+    samples = load_permutation(key, scratch).samples(0, 60).tolist()
+    assert as_lists(order.rows.take(np.arange(60))) == [expected[sample] for sample in samples]
+    again = pickle.loads(pickle.dumps(order))
+    assert as_lists(again.rows.take(_numbers([9]))) == [expected[samples[9]]]
+    other = PermutationKey(algorithm=algorithm, num_samples=60, seed=6, epoch=2)
+    digests = {open_pool(folder, one, scratch).digest for one in (key, key, other)}
+    assert len(digests | {open_order(folder).digest}) == 3
+    with pytest.raises(InputError, match="got 60 rows, expected 61 by the key of the order"):
+        open_pool(
+            folder, PermutationKey(algorithm=algorithm, num_samples=61, seed=5, epoch=2), scratch
+        )
+
+
+def test_an_order_that_was_changed_is_not_opened_again_elsewhere(tmp_path: Path) -> None:
+    shards(tmp_path, made(60))
+    sent = pickle.dumps(open_order(tmp_path))
+    shards(tmp_path, made(61))
+    with pytest.raises(MismatchError, match="as in the process that opened it first"):
+        pickle.loads(sent)
+
+
+def test_special_ids_are_those_of_the_tokenizer(finished: Path, tmp_path: Path) -> None:
+    order = open_order(finished)
+    special = special_ids(order)
+    assert (special.cls_id, special.sep_id, special.pad_id, special.mask_id) == (
+        50281, 50282, 50283, 50284,
+    )  # fmt: skip
+    assert special.vocab_size == 50368
+    assert np.flatnonzero(special.is_special).tolist() == [1, *range(50279, 50285)]
+    other = FeedOrder(where="x", rows=order.rows, digest=order.digest, tokenizer_digest="0" * 64)
+    with pytest.raises(MismatchError, match=f"x: got ids of the tokenizer {'0' * 64}, expected"):
+        special_ids(other)
+    unknown = FeedOrder(where="x", rows=order.rows, digest=order.digest)
+    assert special_ids(unknown).mask_id == 50284
+
+
+def test_a_tokenizer_without_a_mask_is_refused(finished: Path, tmp_path: Path) -> None:
+    from pipeline.stages.tokenizer.resolve import read_json
+
+    content = json.loads(read_json("modernbert"))
+    content["added_tokens"] = [one for one in content["added_tokens"] if one["id"] != 50284]
+    content["post_processor"]["special_tokens"].pop("[MASK]", None)
+    path = tmp_path / "tokenizer.json"
+    path.write_text(json.dumps(content))
+    unknown = FeedOrder(where="x", rows=open_order(finished).rows, digest="0" * 64)
+    with pytest.raises(ConfigError, match="has no mask token, expected one of"):
+        special_ids(unknown, str(path))
+    with ExitStack() as stack:
+        stack.enter_context(pytest.raises(MismatchError, match="tokenizer"))
+        special_ids(open_order(finished), str(_plain_copy(tmp_path)))
+
+
+def _plain_copy(folder: Path) -> Path:
+    """Write the embedded tokenizer with other spaces, which is another by its digest."""
+    from pipeline.stages.tokenizer.resolve import read_json
+
+    path = folder / "copy.json"
+    path.write_bytes(read_json("modernbert") + b"\n")
+    return path
+
+
+def _numbers(rows: Sequence[int]) -> Int64Array:
+    return np.array(rows, np.int64)

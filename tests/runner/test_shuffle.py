@@ -1,0 +1,232 @@
+"""Ordering: files of rows in order equal a loop over rows, whether laid out on disk or not."""
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support import builds
+from support.mds import read, write
+from support.strategies import QUICK, Row, rows
+
+from pipeline.config.mixture import OrderSpec
+from pipeline.dataset.ledger import LedgerSpan, join, row_digests
+from pipeline.dataset.mds.pool import Pool
+from pipeline.order.permutation.key import PermutationKey
+from pipeline.runner.shuffle import collect, scatter
+from pipeline.runner.shuffle import write as writing
+from pipeline.runner.shuffle.shuffle import Ordering, write_order
+from pipeline.runner.shuffle.tasks import Common, PoolFolder, TableTask
+
+CLS, SEP = 7, 8
+FEW = settings(QUICK, max_examples=20)
+
+
+class Here:
+    """An engine that runs tasks in this process, and may break off before one of them."""
+
+    def __init__(self, breaks_before: int = -1) -> None:
+        self._left = breaks_before
+
+    def map(self, stage: str, function: Callable[[Any], Any], tasks: Sequence[Any]) -> list[Any]:
+        """Run a function on every task."""
+        results = []
+        for task in tasks:
+            if self._left == 0:
+                raise KeyboardInterrupt
+            self._left -= 1
+            results.append(function(task))
+        return results
+
+
+def ordering(pool: Path, out: Path, spec: OrderSpec, *, scatters: bool) -> Ordering:
+    """Return what to order: a pool of one folder, its table saved."""
+    num_samples = int(Pool.open(pool).num_rows.sum())
+    common = Common(
+        out=out,
+        pool=pool,
+        run=str(out),
+        key="key",
+        stamp="",
+        order=PermutationKey(
+            algorithm=spec.algorithm, num_samples=num_samples, seed=spec.seed, epoch=spec.epoch
+        ),
+        batch_size=spec.global_batch_size,
+        num_rows=num_samples // spec.global_batch_size * spec.global_batch_size,
+        view=spec.view,
+        cls_id=CLS,
+        sep_id=SEP,
+        max_seq_len=spec.max_seq_len,
+        format=spec.format,
+        dtype="uint32",
+        size_limit=1 << 16,
+    )
+    ends = [0, *Pool.open(pool).ends.tolist()]
+    # Every shard by itself where they are laid out, so that documents go on from one to the next.
+    parts = list(pairwise(range(len(ends)))) if scatters else [(0, len(ends) - 1)]
+    tables = [
+        TableTask(
+            common=common,
+            table=str(number),
+            folder=number,
+            shards=part,
+            rows=(ends[part[0]], ends[part[1]]),
+            around=(0, num_samples),
+        )
+        for number, part in enumerate(parts)
+    ]
+    return Ordering(
+        common=common,
+        spec=spec,
+        phase="p",
+        folders=[PoolFolder(table=one.table, source="s", file="f") for one in tables],
+        tables=tables,
+        scatters=scatters,
+        origin="o",
+    )
+
+
+def product(out: Path) -> dict[str, str]:
+    """Return the digests of what is not state."""
+    return {path: digest for path, digest in builds.digests(out).items() if path[0] != "."}
+
+
+specs = st.builds(
+    OrderSpec,
+    algorithm=st.sampled_from(["ettin-pcg64dxsm-v1", "feistel-v1"]),
+    seed=st.integers(0, 99),
+    epoch=st.integers(0, 3),
+    global_batch_size=st.integers(1, 5),
+    max_seq_len=st.integers(3, 20),
+    view=st.sampled_from(["stored", "encoder", "decoder"]),
+    window_tokens=st.integers(1, 200),
+    format=st.sampled_from(["parquet", "mds"]),
+)
+
+
+@pytest.fixture(autouse=True)
+def _small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scatter, "IDS_AT_ONCE", 30)
+    monkeypatch.setattr(scatter, "_ROWS_AT_ONCE", 7)
+    monkeypatch.setattr(collect, "_IDS_AT_ONCE", 25)
+    monkeypatch.setattr(writing, "_IDS_AT_ONCE", 12)
+
+
+@FEW
+@given(written=rows(12, max_size=40), spec=specs, breaks_before=st.integers(0, 12))
+def test_laid_out_on_disk_or_not_the_bytes_are_the_same_even_when_it_was_broken_off(
+    tmp_path_factory: pytest.TempPathFactory,
+    written: list[Row],
+    spec: OrderSpec,
+    breaks_before: int,
+) -> None:
+    folder = tmp_path_factory.mktemp("ordering")
+    write(folder / "pool", written, size_limit=300)
+    before = builds.digests(folder / "pool")
+    plain = write_order(ordering(folder / "pool", folder / "a", spec, scatters=False), Here())
+    laid_out = ordering(folder / "pool", folder / "b", spec, scatters=True)
+    with suppress(KeyboardInterrupt):
+        write_order(laid_out, Here(breaks_before))
+    assert write_order(laid_out, Here()) == plain
+    assert product(folder / "b") == product(folder / "a")
+    assert builds.digests(folder / "pool") == before
+
+
+@FEW
+@given(written=rows(12, max_size=40), spec=specs)
+def test_every_row_stands_where_the_order_says_with_its_step_and_its_origin(
+    tmp_path_factory: pytest.TempPathFactory, written: list[Row], spec: OrderSpec
+) -> None:
+    folder = tmp_path_factory.mktemp("ordering")
+    out = folder / "out"
+    index = write(folder / "pool", written, size_limit=300)
+    assert read(folder / "pool", index) == written
+    asked = ordering(folder / "pool", out, spec, scatters=True)
+    described, files = write_order(asked, Here())
+    assert product(out) == {path: about["sha256"] for path, about in files.items()}
+
+    order = [written[row] for row in samples(asked)]
+    seen = [look(row, spec) for row in order[: asked.common.num_rows]]
+    assert written_rows(out, described["windows"], spec) == seen
+
+    origins = [
+        row
+        for path in step_files(out / "provenance", described["windows"], ".parquet")
+        for row in pq.read_table(path).to_pylist()
+    ]
+    assert [one["row"] for one in origins] == list(range(len(seen)))
+    assert [one["step"] for one in origins] == [
+        i // spec.global_batch_size + 1 for i in range(len(seen))
+    ]
+    assert [one["document"] for one in origins] == [row.id for row in order[: len(seen)]]
+    assert [one["num_tokens"] for one in origins] == [len(ids) for ids in seen]
+
+    steps = pq.read_table(out / "order" / "steps.parquet").to_pylist()
+    for number, step in enumerate(steps):
+        ids = seen[number * spec.global_batch_size : (number + 1) * spec.global_batch_size]
+        data = np.concatenate([[len(row), *row] for row in ids]).astype("<u4").tobytes()
+        assert step["sha256"] == hashlib.sha256(data).hexdigest()
+        assert step["num_tokens"] == sum(map(len, ids))
+
+    span = LedgerSpan(start_row=0)
+    offsets = np.cumsum([0, *map(len, seen)])
+    span.add(row_digests(np.array([id_ for ids in seen for id_ in ids], np.uint32), offsets))
+    assert described["ledger"] == join([span]).describe()
+
+
+def samples(asked: Ordering) -> list[int]:
+    """Return the pool's rows in order."""
+    from pipeline.order import permutation
+
+    common = asked.common
+    order = permutation.load(common.order, common.state.orders)
+    return order.samples(0, common.order.num_samples).tolist()
+
+
+def look(row: Row, spec: OrderSpec) -> list[int]:
+    """Return a row under the view, by its words."""
+    ids = list(row.ids)
+    if spec.view == "stored":
+        return ids
+    if ids[0] != CLS:
+        ids.insert(0, CLS)
+    ids = ids[: spec.max_seq_len]
+    if spec.view == "encoder" and ids[-1] != SEP:
+        ids = [*ids[: spec.max_seq_len - 1], SEP]
+    return ids
+
+
+def step_files(room: Path, windows: list[dict[str, Any]], suffix: str) -> list[Path]:
+    """Return the files of all windows, in order."""
+    return [
+        path
+        for window in windows
+        for path in sorted((room / Path(window["folder"]).name).iterdir())
+        if path.name.endswith(suffix)
+    ]
+
+
+def written_rows(out: Path, windows: list[dict[str, Any]], spec: OrderSpec) -> list[list[int]]:
+    """Read the rows back by other means than the stage's own."""
+    if spec.format == "mds":
+        index = json.loads((out / "order" / "index.json").read_bytes())
+        return [row.ids for row in read(out / "order", index)]
+    return [
+        ids
+        for path in step_files(out / "order", windows, ".parquet")
+        for ids in pq.read_table(path)["input_ids"].to_pylist()
+    ]
+
+
+def test_a_pool_is_split_by_the_ids_before_each_row(tmp_path: Path) -> None:
+    records = np.zeros(6, [("length", "<u4")])
+    records["length"] = [10, 10, 15, 40, 1, 29]
+    assert scatter.split_pool(records) == [(0, 3), (3, 4), (4, 6)]

@@ -1,0 +1,510 @@
+"""Locks: their file, what they find at real servers, and what they refuse."""
+
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support import builds
+from support.paths import REPOSITORY
+from support.source_server import Fault, Server, serve
+from support.strategies import QUICK
+
+from pipeline.config.fields import keys
+from pipeline.config.load import load_config
+from pipeline.config.mixture import Mixture
+from pipeline.config.origin import DecodeSpec, Origin
+from pipeline.config.replay import Replay
+from pipeline.core.digest import sha256_bytes
+from pipeline.core.errors import InputError, MismatchError
+from pipeline.sources.lock.check import (
+    check_lock,
+    check_sources,
+    check_tokenizer,
+    differences,
+    locked_source,
+)
+from pipeline.sources.lock.create import POOL, make_lock
+from pipeline.sources.lock.entries import PLACE, Lock, LockedSource, LockedTokenizer
+from pipeline.sources.lock.location import locate
+from pipeline.sources.lock.lock_file import default_lock_path, lock_bytes, read_lock, write_lock
+from pipeline.stages import tokenizer
+from pipeline.stages.tokenizer.resolve import read_json
+from pipeline.storage.protocol import OriginFile
+
+ONE, OLD, NEW = b"one\n", b"two\ntwo\n", b"TWO\nTWO\n"
+COMMIT = "0" * 40
+TOKENIZER = LockedTokenizer(name="modernbert", revision=None, digest="f" * 64)
+
+MIXTURE = """\
+name: small
+chunk: {algorithm: whole-v1, size: 128}
+dedup: {minhash: {}}
+sources:
+  hub: {from: {hub: org/a, files: "data/**/*.jsonl"}}
+  notes: {from: {hub: org/a, files: notes.json}}
+  plain: {from: {url: "ENDPOINT/files/dolma/books-{0000..0001}.json.gz"}}
+  here: {from: {path: "in/*.txt"}}
+order: {seed: 21, global_batch_size: 16, max_seq_len: 128}
+"""
+
+
+def quiet(stage: str, done: int, total: int) -> None:
+    """Report nothing."""
+
+
+def file(path: str = "a.jsonl", num_bytes: int = 7, digest: str = "sha256:aa") -> OriginFile:
+    return OriginFile(path=path, num_bytes=num_bytes, digest=digest)
+
+
+def lock(files: tuple[OriginFile, ...], revision: str | None = COMMIT, name: str = "a") -> Lock:
+    origin = Origin(hub="org/a", files=("**",))
+    source = LockedSource(origin=origin, revision=revision, files=files)
+    return Lock(
+        name="small", tokenizer=TOKENIZER, algorithms={"order": "x-v1"}, sources={name: source}
+    )
+
+
+paths = st.lists(
+    st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=8)
+    | st.sampled_from(["a", "a/b", "a/c", "/a", "http://x/", "a//b", "b/"]),
+    min_size=1,
+    max_size=8,
+    unique=True,
+).map(sorted)
+
+
+@QUICK
+@given(paths, st.data())
+def test_what_is_written_is_what_is_read(
+    tmp_path: Path, names: list[str], data: st.DataObject
+) -> None:
+    sizes = st.integers(0, 2**63 - 1)
+    rows = st.none() | sizes
+    digests = st.sampled_from(["sha256:" + "0" * 64, "git-sha1:" + "1" * 40, 'etag:W/"x\\y"'])
+    files = tuple(
+        OriginFile(
+            path=name,
+            num_bytes=data.draw(sizes),
+            digest=data.draw(digests),
+            num_rows=data.draw(rows),
+        )
+        for name in names
+    )
+    written = lock(files, revision=data.draw(st.sampled_from([None, COMMIT])))
+    path = tmp_path / "a.lock.json"
+    write_lock(written, path)
+    assert read_lock(path) == written
+    assert path.read_bytes() == lock_bytes(written)
+    assert [one for one in tmp_path.rglob("*") if one.is_file()] == [path]
+
+
+def test_origins_of_every_kind_are_read_as_written(tmp_path: Path) -> None:
+    decode = DecodeSpec(tokenizer="org/llama", revision=COMMIT)
+    origins = {
+        "a": Origin(hub="org/a", revision="v1", config="en", split="train"),
+        "b": Origin(hub="org/a", files=("a/**", "b/*"), decode=decode),
+        "c": Origin(path=("x/*.txt", "y/*.txt")),
+        "d": Origin(url=("s3://bucket/*.parquet",)),
+    }
+    written = Lock(
+        name="small",
+        tokenizer=TOKENIZER,
+        algorithms={},
+        sources={
+            name: LockedSource(
+                origin=origin,
+                revision=None,
+                files=(file(),),
+                tokenizer=TOKENIZER if origin.decode else None,
+            )
+            for name, origin in origins.items()
+        },
+    )
+    write_lock(written, tmp_path / "lock")
+    assert read_lock(tmp_path / "lock") == written
+
+
+def test_every_key_of_an_origin_is_known_to_locks() -> None:
+    assert {*PLACE, "text", "id", "partition"} == set(keys(Origin))
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+
+Path.rename = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+from pipeline.cli.main import main
+
+main(["lock", "small.yaml"])
+"""
+
+
+def test_a_killed_lock_leaves_nothing_among_the_manifests(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_bytes(b"text")
+    (tmp_path / "small.yaml").write_text(
+        """\
+name: small
+chunk: {algorithm: whole-v1, size: 128}
+sources: {a: {from: {path: a.txt}}}
+order: {seed: 21, global_batch_size: 16, max_seq_len: 128}
+"""
+    )
+    killed = subprocess.run([sys.executable, "-c", KILLED], cwd=tmp_path, check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert [one.name for one in (tmp_path / "manifests").iterdir()] == [".partial"]
+    assert len(list((tmp_path / "manifests/.partial").iterdir())) == 1
+
+
+@QUICK
+@given(st.data())
+def test_any_changed_byte_is_refused(tmp_path: Path, data: st.DataObject) -> None:
+    path = tmp_path / "a.lock.json"
+    content = bytearray(lock_bytes(lock((file("a/b", 12), file("c", 3)))))
+    position = data.draw(st.integers(0, len(content) - 1))
+    content[position] ^= data.draw(st.sampled_from([1, 2, 16, 128]))
+    path.write_bytes(content)
+    with pytest.raises((MismatchError, InputError), match=r"a\.lock\.json: "):
+        read_lock(path)
+
+
+@pytest.mark.parametrize(
+    "content", ["", "[]", "{}", "null", '{"format": "ettin-lock-v1"}', "[" * 100_000]
+)
+def test_what_is_no_lock_is_refused(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "a.lock.json"
+    path.write_text(content)
+    with pytest.raises(MismatchError, match="its digest does not match its content"):
+        read_lock(path)
+
+
+def test_a_lock_that_is_not_there_or_of_another_version_is_told_apart(tmp_path: Path) -> None:
+    path = tmp_path / "a.lock.json"
+    with pytest.raises(InputError, match=r"got no file .*\nhint: write it: ettin-data lock"):
+        read_lock(path)
+    path.write_text('{"format": "ettin-lock-v9"}')
+    with pytest.raises(InputError, match="got the format 'ettin-lock-v9', expected ettin-lock-v1"):
+        read_lock(path)
+
+
+def test_a_lock_of_thirty_thousand_files_is_small_and_has_a_line_a_file() -> None:
+    digest = "sha256:" + "0123456789abcdef" * 4
+    folder = "global-shard_{:02d}_of_10/local-shard_{}_of_10"
+    files = tuple(
+        file(
+            f"filtered/{folder.format(i // 3000, i // 300 % 10)}/shard_{i:08d}_processed.parquet",
+            123_456_789 + i,
+            digest,
+        )
+        for i in range(30_000)
+    )
+    content = lock_bytes(lock(files))
+    assert len(content) < 4_000_000
+    assert sum(line.startswith(b'     "shard_') for line in content.split(b"\n")) == 30_000
+
+
+def test_places_of_pulled_files() -> None:
+    raw, folder = Path("raw"), Path("mixtures")
+
+    def placed(origin: Origin, path: str) -> str:
+        locked = LockedSource(origin=origin, revision=COMMIT, files=())
+        return locate(raw, folder, locked, file(path)).as_posix()
+
+    hub, url = Origin(hub="org/a", files=("*",)), Origin(url=("https://x/*",))
+    assert placed(hub, "data/0.parquet") == f"raw/hub/org/a/{COMMIT}/data/0.parquet"
+    assert placed(url, "https://x.org:80/a/b.gz?v=1#2") == "raw/https/x.org:80/a/b.gz?v=1#2"
+    assert placed(url, "s3://me:secret@bucket/k") == "raw/s3/bucket/k"
+    assert placed(url, "file:///k/l") == "raw/file/localhost/k/l"
+    assert placed(Origin(path=("in/*",)), "in/a.txt") == "mixtures/in/a.txt"
+    assert placed(Origin(path=("/in/*",)), "/in/a.txt") == "/in/a.txt"
+
+
+@pytest.mark.parametrize("path", ["../a", "a/../b", "/a", "a//b", "./a", "a/", "a\0b"])
+def test_a_path_that_leads_elsewhere_has_no_place(path: str) -> None:
+    locked = LockedSource(origin=Origin(hub="org/a", files=("*",)), revision=COMMIT, files=())
+    with pytest.raises(InputError, match="expected one that can name a file"):
+        locate(Path("raw"), Path(), locked, file(path))
+
+
+@pytest.mark.parametrize(
+    "path", ["/etc/passwd", "../a", "a/b", "..://host/a", "../..://host/a", "://h/a", "s3://../a"]
+)
+def test_an_address_that_leads_elsewhere_has_no_place(path: str) -> None:
+    locked = LockedSource(origin=Origin(url=("https://x/*",)), revision=None, files=())
+    with pytest.raises(InputError, match="expected one that can name a file"):
+        locate(Path("raw"), Path(), locked, file(path))
+
+
+@pytest.mark.parametrize("revision", [None, "", "main", "../../../etc", "/etc", COMMIT + "0"])
+def test_what_is_no_commit_has_no_place(revision: str | None) -> None:
+    locked = LockedSource(origin=Origin(hub="org/a", files=("*",)), revision=revision, files=())
+    with pytest.raises(InputError, match="expected a commit of 40 hex digits\nhint: "):
+        locate(Path("raw"), Path(), locked, file("a"))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the servers of this module have, and a mixture's folder."""
+    root = tmp_path_factory.mktemp("lock")
+    contents = {
+        "a/data/one/part-0.jsonl": ONE,
+        "a/data/part-1.jsonl": OLD,
+        "a/notes.json": b"[]\n",
+        "b/data/part-1.jsonl": NEW,
+        "b/data/part-2.jsonl": b"three\n",
+        "b/notes.json": b"[1]\n",
+        "dolma/books-0000.json.gz": b"books 0",
+        "dolma/books-0001.json.gz": b"books 1",
+        "pool/train/index.json": b"{}",
+        "pool/train/x/shard.00000.mds": b"mds",
+        "pool/train/x/stats.json": b"{}",
+        "in/a.txt": b"text",
+    }
+    for name, content in contents.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(content)
+    return root
+
+
+@pytest.fixture
+def server(folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Server]:
+    """A server of its own for every test, since its refs move; the endpoint of the Hub."""
+    repos = {"org/a": folder / "a", "org/pool": folder / "pool"}
+    with serve(repos, files={"dolma": folder / "dolma"}) as server:
+        monkeypatch.setenv("HF_ENDPOINT", server.endpoint)
+        monkeypatch.setenv("HF_HOME", str(tmp_path / "home"))
+        for name in ("HF_TOKEN", "HF_TOKEN_PATH"):
+            monkeypatch.delenv(name, raising=False)
+        yield server
+
+
+def declared(server: Server, folder: Path, text: str = MIXTURE) -> Mixture | Replay:
+    content = text.replace("ENDPOINT", server.endpoint)
+    return load_config(folder / "small.yaml", text=content.encode())
+
+
+def test_a_lock_has_every_file_with_the_digest_of_its_origin(server: Server, folder: Path) -> None:
+    made = make_lock(declared(server, folder), quiet)
+    assert list(made.sources) == ["here", "hub", "notes", "plain"]
+    hub, notes, plain, here = (made.sources[name] for name in ("hub", "notes", "plain", "here"))
+    assert hub.revision == notes.revision == server.commit
+    assert plain.revision is here.revision is None
+    assert hub.files == (
+        file("data/one/part-0.jsonl", 4, f"sha256:{sha256_bytes(ONE)}"),
+        file("data/part-1.jsonl", 8, f"sha256:{sha256_bytes(OLD)}"),
+    )
+    # As `git hash-object` says.
+    assert notes.files == (
+        file("notes.json", 3, "git-sha1:fe51488c7066f6687ef680d6bfaa4f7768ef205c"),
+    )
+    assert [one.path for one in plain.files] == [
+        server.url("dolma", f"books-000{i}.json.gz") for i in (0, 1)
+    ]
+    assert all(one.digest.startswith("etag:") and one.num_bytes == 7 for one in plain.files)
+    assert here.files == (file("in/a.txt", 4, f"sha256:{sha256_bytes(b'text')}"),)
+    assert made.algorithms == {
+        "chunk": "whole-v1",
+        "dedup.minhash": "minhash-v1",
+        "order": "feistel-v1",
+        "sample": "keyed-v1",
+    }
+    assert made.tokenizer.digest == tokenizer.load("modernbert", add_prefix_space=False).digest
+
+
+def test_a_lock_made_twice_has_the_same_bytes(server: Server, folder: Path) -> None:
+    mixture = declared(server, folder)
+    assert lock_bytes(make_lock(mixture, quiet)) == lock_bytes(make_lock(mixture, quiet))
+
+
+def test_sources_of_one_repository_share_one_look_at_it(server: Server, folder: Path) -> None:
+    make_lock(declared(server, folder), quiet)
+    assert len(server.log("/api/datasets/org/a/revision/")) == 1
+    assert len(server.log("/api/datasets/org/a/tree/")) == 1
+
+
+def test_a_pool_is_locked_as_one_source(server: Server, folder: Path) -> None:
+    text = """\
+name: replay
+pool: {hub: org/pool}
+order: {seed: 21, global_batch_size: 16, max_seq_len: 128}
+"""
+    made = make_lock(declared(server, folder, text), quiet)
+    assert list(made.sources) == [POOL]
+    paths = [one.path for one in made.sources[POOL].files]
+    assert paths == ["train/index.json", "train/x/shard.00000.mds"]
+    assert made.sources[POOL].revision == server.commit
+    assert made.algorithms == {"order": "feistel-v1"}
+
+
+def test_the_tokenizer_that_decodes_is_pinned(server: Server, folder: Path) -> None:
+    (folder / "tokenizer.json").write_bytes(read_json("modernbert"))
+    text = MIXTURE.replace('"in/*.txt"', '"in/*.txt", decode: {tokenizer: tokenizer.json}')
+    made = make_lock(declared(server, folder, text), quiet)
+    pinned = made.sources["here"].tokenizer
+    assert pinned is not None
+    assert pinned.digest == sha256_bytes((folder / "tokenizer.json").read_bytes())
+    check_tokenizer(pinned, pinned.digest)
+    with pytest.raises(MismatchError, match=r"tokenizer\.json: sha256 of .* is 00, the lock says"):
+        check_tokenizer(pinned, "00")
+
+
+HUB_OF_TOKENIZERS = """
+import json
+from support import hub_server
+
+class Handler(hub_server.Handler):
+    def do_GET(self):
+        if self.path.partition("?")[0] != "/api/models/org/tokenizer":
+            return super().do_GET()
+        body = json.dumps({"id": "org/tokenizer", "sha": hub_server.COMMIT}).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+server = hub_server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+print(server.server_address[1], flush=True)
+server.serve_forever()
+"""
+
+
+def test_a_tokenizer_on_the_hub_is_pinned_at_its_newest_commit(tmp_path: Path) -> None:
+    there, here = tmp_path / "tokenizer.json", tmp_path / "a.txt"
+    there.write_bytes(read_json("modernbert"))
+    here.write_bytes(b"text")
+    mixture = tmp_path / "small.yaml"
+    mixture.write_text(
+        """\
+name: small
+chunk: {algorithm: whole-v1, size: 128}
+sources: {a: {from: {path: a.txt, decode: {tokenizer: org/tokenizer}}}}
+order: {seed: 21, global_batch_size: 16, max_seq_len: 128}
+"""
+    )
+    command = [sys.executable, "-c", HUB_OF_TOKENIZERS, COMMIT, str(there)]
+    with subprocess.Popen(
+        command, cwd=REPOSITORY / "tests", stdout=subprocess.PIPE, text=True
+    ) as hub:
+        assert hub.stdout is not None
+        try:
+            endpoint = f"http://127.0.0.1:{hub.stdout.readline().strip()}"
+            home = str(tmp_path / "home")
+            builds.run_well("lock", mixture, cwd=tmp_path, HF_ENDPOINT=endpoint, HF_HOME=home)
+        finally:
+            hub.terminate()
+    assert read_lock(tmp_path / "manifests/small.lock.json").sources["a"].tokenizer == (
+        LockedTokenizer(
+            name="org/tokenizer", revision=COMMIT, digest=sha256_bytes(there.read_bytes())
+        )
+    )
+
+
+def test_what_changed_upstream_is_told_line_by_line(server: Server, folder: Path) -> None:
+    mixture = declared(server, folder)
+    made = make_lock(mixture, quiet)
+    assert check_lock(made, mixture, quiet) == []
+    commit = server.push("org/a", folder / "b")
+    assert check_lock(made, mixture, quiet) == [
+        f"hub: revision is {commit}, was {server.commit}",
+        "hub: data/one/part-0.jsonl is gone",
+        f"hub: data/part-1.jsonl is sha256:{sha256_bytes(NEW)}, was sha256:{sha256_bytes(OLD)}",
+        "hub: data/part-2.jsonl is new, of 6 bytes",
+        f"notes: revision is {commit}, was {server.commit}",
+        "notes: notes.json has 4 bytes, had 3",
+    ]
+
+
+def test_a_file_that_is_gone_is_a_line_and_what_else_changed_is_told(
+    server: Server, folder: Path
+) -> None:
+    mixture = declared(server, folder)
+    made = make_lock(mixture, quiet)
+    gone = server.url("dolma", "books-0001.json.gz")
+    fault: Fault = {"kind": "status", "status": 404, "match": "books-0001", "times": -1}
+    server.set_faults([fault])
+    (folder / "in/a.txt").write_bytes(b"more")
+    lines = check_lock(made, mixture, quiet)
+    assert len(lines) == 2
+    assert lines[0].startswith("here: in/a.txt is sha256:")
+    assert lines[1].startswith(f"plain: {gone}: got 404")
+
+
+def test_differences_of_all_else_are_told() -> None:
+    old = lock((file(),))
+    other = LockedTokenizer(name="x/y", revision=COMMIT, digest="0" * 64)
+    rows = OriginFile(path="a.jsonl", num_bytes=7, digest="sha256:aa", num_rows=3)
+    source = LockedSource(
+        origin=Origin(hub="org/b", files=("**",)), revision=COMMIT, files=(rows,), tokenizer=other
+    )
+    new = Lock(name="small", tokenizer=other, algorithms={"chunk": "y-v1"}, sources={"a": source})
+    assert differences(old, new) == [
+        f"tokenizer is x/y@{COMMIT} of sha256 {'0' * 64}, was modernbert of sha256 {'f' * 64}",
+        "algorithms.chunk is y-v1, was none",
+        "algorithms.order is none, was x-v1",
+        'a: from is {"files":["**"],"hub":"org/b"}, was {"files":["**"],"hub":"org/a"}',
+        f"a: tokenizer is x/y@{COMMIT} of sha256 {'0' * 64}, was none",
+        "a: a.jsonl has 3 rows, had None",
+    ]
+    assert differences(old, lock((file(),), name="b")) == ["a: is no longer declared", "b: is new"]
+
+
+def test_a_source_of_another_origin_is_refused_by_name(server: Server, folder: Path) -> None:
+    mixture = declared(server, folder)
+    made = make_lock(mixture, quiet)
+    check_sources(made, mixture)
+    changed = declared(server, folder, MIXTURE.replace("notes.json", "other.json"))
+    with pytest.raises(InputError, match=r"sources\.notes\.from: .*\nhint: lock again"):
+        check_sources(made, changed)
+    with pytest.raises(InputError, match=r"sources\.new: is not in the lock of small"):
+        locked_source(made, "new", Origin(path=("x",)))
+    # How files are read is not what was locked.
+    reads = declared(server, folder, MIXTURE.replace("notes.json", "notes.json, text: body"))
+    check_sources(made, reads)
+
+
+def test_a_mixture_that_asks_for_nothing_there_has_no_lock(server: Server, folder: Path) -> None:
+    absent = MIXTURE.replace("data/**/*.jsonl", "none/*.jsonl")
+    with pytest.raises(InputError, match="none/"):
+        make_lock(declared(server, folder, absent), quiet)
+
+
+def test_files_that_would_share_a_partition_have_no_lock(server: Server, folder: Path) -> None:
+    twice = MIXTURE.replace('"in/*.txt"', '["in/*.txt", "in/more/*.txt"]')
+    (folder / "in/more").mkdir(exist_ok=True)
+    (folder / "in/more/a.txt").write_bytes(b"again")
+    with pytest.raises(InputError, match='would both be partition "a"'):
+        make_lock(declared(server, folder, twice), quiet)
+
+
+def test_the_command_writes_checks_and_tells(server: Server, folder: Path, tmp_path: Path) -> None:
+    mixture = tmp_path / "small.yaml"
+    mixture.write_text(
+        MIXTURE.replace("ENDPOINT", server.endpoint).replace("in/*.txt", f"{folder}/in/*.txt")
+    )
+    out = builds.run_well("lock", mixture, cwd=tmp_path)
+    path = tmp_path / default_lock_path("small")
+    assert "manifests/small.lock.json: 4 sources, 6 files, 33B; tokenizer modernbert" in out
+    assert path.read_bytes() == lock_bytes(make_lock(load_config(mixture), quiet))
+    told = builds.run_well("lock", mixture, "--check", cwd=tmp_path)
+    assert told == "manifests/small.lock.json: everything is as it was locked\n"
+
+    before = path.read_bytes()
+    commit = server.push("org/a", folder / "b")
+    check = builds.run("lock", mixture, "--check", "--json", cwd=tmp_path)
+    assert check.returncode == 1
+    assert json.loads(check.stdout)["changes"][0].startswith(f"hub: revision is {commit}, was")
+    assert path.read_bytes() == before
+
+    again = builds.run("lock", mixture, "--json", cwd=tmp_path)
+    assert again.returncode == 0
+    assert "hub: data/one/part-0.jsonl is gone" in again.stderr
+    assert json.loads(again.stdout)["sources"]["hub"] == {
+        "from": "hub", "revision": commit, "num_files": 2, "num_bytes": 14, "num_rows": None,
+    }  # fmt: skip
+    builds.run_well("lock", mixture, "--lock", tmp_path / "other.json", cwd=tmp_path)
+    assert (tmp_path / "other.json").read_bytes() == path.read_bytes()

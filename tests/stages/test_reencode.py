@@ -1,0 +1,397 @@
+"""Chunks: `ettin-reencode-v1` against the reference library chunk by chunk, and `whole-v1`."""
+
+import argparse
+import json
+import random
+import re
+import string
+import textwrap
+from functools import cache
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support.strategies import QUICK, cuts, lengths, texts
+
+from pipeline.config.mixture import ChunkSpec
+from pipeline.core.arrays import Int64Array, Uint32Array
+from pipeline.stages.chunking.chunker import Chunker, make_chunker
+from pipeline.stages.chunking.chunks import Chunks
+from pipeline.stages.chunking.whole import WholeChunker
+from pipeline.stages.tokenizer.encode import Encoded, Tokenizer
+from pipeline.stages.tokenizer.resolve import load_tokenizer
+
+CLS, SEP = 50281, 50282
+
+OWN_TEXT = """\
+The harbour master keeps two clocks. One tells the time ; the other , he says , tells the tide .
+"Don't trust either" - that's what the ferryman told us , and he 's been right : they 've both
+stopped !  We 're late , I 'm afraid ; she does n't mind .  ' Quite so ' , said the cat .
+
+    def tide(hours ):
+        return   4.2 * cos( hours / 12.4 )    # metres , roughly
+
+Ebbe \u00fcber Flut ; \u6f6e\u6c50\u8868 \u3002 Na\u00efve caf\u00e9s \U0001f30a\U0001f6a2
+e\u0301t\u00e9 ... \u2026 ? ! ,
+"""
+HOSTILE = [
+    " ." * 200,
+    " ' " * 150,
+    "  .  ?  !  ,  n't 'm 's 've 're " * 30,
+    " n't" * 100 + " 's 's 's",
+    "\u00e9\u0301" * 120,
+    "\U0001f468\u200d\U0001f469\u200d\U0001f467" * 60,
+    "\u0e2a\u0e27\u0e31\u0e2a\u0e14\u0e35" * 60,
+    "\U00032847\U0010ffff\ufffd\ue000" * 60,
+    "\n" * 300,
+    " " * 1_000 + "x" + "\t" * 100,
+    "a" * 3_000,
+    "<|endoftext|> [unused3] |||IP_ADDRESS||| [MASK] [PAD] " * 30,
+    "x" + "[MASK]" * 9 + " y " * 100,
+    "\x00\x01\x7f" * 100,
+    "\r\n \r\n." * 80,
+]
+
+
+def real_texts() -> list[str]:
+    """Prose and code: of the standard library, and our own."""
+    modules = (argparse, json, random, re, string, textwrap)
+    found = [module.__doc__ or "" for module in modules]
+    found += [argparse.ArgumentParser.__doc__ or "", json.dumps.__doc__ or "", OWN_TEXT * 8]
+    assert sum(map(len, found)) > 8_000
+    return found
+
+
+class Case(NamedTuple):
+    size: int
+    min_size: int
+    skip_below: int
+
+
+CASES = [
+    Case(16, 14, 3),
+    Case(16, 0, 0),
+    Case(64, 32, 8),
+    Case(1024, 512, 128),
+    Case(1024, 1022, 1),
+]
+
+
+@cache
+def tokenizer(prefix: bool) -> Tokenizer:
+    return load_tokenizer("modernbert", add_prefix_space=prefix)
+
+
+def chunker(algorithm: str, case: Case, prefix: bool = True) -> Chunker:
+    spec = ChunkSpec(
+        algorithm=algorithm,  # type: ignore[arg-type]
+        size=case.size,
+        min_size=case.min_size,
+        skip_below=case.skip_below,
+        seed=42,
+    )
+    return make_chunker(spec, tokenizer(prefix))
+
+
+def part(encoded: Encoded, start: int, stop: int) -> tuple[Uint32Array, Int64Array]:
+    """Return the documents from `start` to `stop` as a block."""
+    offsets = encoded.offsets[start : stop + 1]
+    return encoded.ids[offsets[0] : offsets[-1]], offsets - offsets[0]
+
+
+def in_blocks(made: Chunker, encoded: Encoded, blocks: list[int]) -> tuple[list[Chunks], list[int]]:
+    """Chunk block after block; return the chunks and where each block starts."""
+    return [made.chunk(*part(encoded, a, b)) for a, b in pairwise(blocks)], blocks[:-1]
+
+
+def listed(chunks: list[Chunks], firsts: list[int]) -> list[tuple[int, list[int]]]:
+    """Return all chunks as (document, ids)."""
+    return [
+        (first + document, one.ids[start:stop].tolist())
+        for one, first in zip(chunks, firsts, strict=True)
+        for document, (start, stop) in zip(
+            one.documents.tolist(), pairwise(one.offsets.tolist()), strict=True
+        )
+    ]
+
+
+# The published algorithm, one chunk at a time
+
+
+def clean_up(text: str) -> str:
+    """Clean up as transformers 4.57.6 does after decoding."""
+    for pattern in (" .", " ?", " !", " ,", " ' ", " n't", " 'm", " 's", " 've", " 're"):
+        text = text.replace(pattern, pattern.replace(" ", "") if pattern == " ' " else pattern[1:])
+    return text
+
+
+def enforce(ids: list[int], case: Case, prefix: bool) -> list[int]:
+    """Bring one chunk into stored form; an empty list where it decodes to nothing."""
+    reference = tokenizer(prefix)
+    text = clean_up(reference.decode_reference(ids))
+    if not text:
+        return []
+    if text[0] != " ":
+        ids = reference.encode_reference([text]).ids.tolist()[: case.size]
+    return ids if ids[0] == CLS else [CLS, *ids]
+
+
+def published(
+    encoded: Encoded, case: Case, prefix: bool
+) -> tuple[list[tuple[int, list[int]]], list[int], int]:
+    """Return (chunks as (document, ids), documents that fail, ids dropped of the others)."""
+    rng = np.random.RandomState(42)
+    piece_size = case.size - 2
+    chunks: list[tuple[int, list[int]]] = []
+    failed, num_dropped = [], 0
+    for document, (first, last) in enumerate(pairwise(encoded.offsets.tolist())):
+        ids = encoded.ids[first:last].tolist()
+        stored: list[list[int]] = []
+        dropped = 0
+        for start in range(0, len(ids), piece_size):
+            piece = ids[start : start + piece_size]
+            if len(piece) < case.skip_below and start:
+                dropped += len(piece)
+                continue
+            lent = 0
+            if len(piece) < case.min_size and stored:
+                lent = int(rng.randint(0, piece_size - len(piece)))
+            if lent:
+                before = stored.pop()
+                stored.append(enforce(before[:-lent], case, prefix))
+                stored.append(enforce(before[-lent:] + piece, case, prefix))
+            else:
+                stored.append(enforce(piece, case, prefix))
+        if all(stored):
+            chunks += [(document, chunk) for chunk in stored]
+            num_dropped += dropped
+        else:
+            failed.append(document)
+    return chunks, failed, num_dropped
+
+
+def check_reencode(documents: list[str], case: Case, prefix: bool, blocks: list[int]) -> None:
+    encoded = tokenizer(prefix).encode(documents)
+    made, firsts = in_blocks(chunker("ettin-reencode-v1", case, prefix), encoded, blocks)
+    expected, failed, num_dropped = published(encoded, case, prefix)
+    got = listed(made, firsts)
+    for ours, theirs in zip(got, expected, strict=False):
+        assert ours == theirs
+    assert len(got) == len(expected)
+    places = [
+        first + int(place) for one, first in zip(made, firsts, strict=True) for place in one.failed
+    ]
+    assert places == failed
+    num_in = sum(
+        int(encoded.offsets[document + 1] - encoded.offsets[document])
+        for document in range(len(documents))
+        if document not in failed
+    )
+    num_discarded = sum(one.num_discarded for one in made)
+    assert num_discarded == num_dropped
+    num_written = sum(len(ids) for _, ids in got)
+    num_added = sum(one.num_added for one in made)
+    assert num_in + num_added == num_written + num_discarded, "counts balance"
+
+
+@pytest.mark.parametrize("prefix", [False, True], ids=["plain", "prefix"])
+@pytest.mark.parametrize("case", CASES)
+def test_reencode_equals_the_library_on_real_text(case: Case, prefix: bool) -> None:
+    documents = real_texts()
+    check_reencode(documents, case, prefix, [0, len(documents)])
+
+
+@pytest.mark.parametrize("prefix", [False, True], ids=["plain", "prefix"])
+@pytest.mark.parametrize("case", CASES)
+def test_reencode_equals_the_library_on_hostile_text(case: Case, prefix: bool) -> None:
+    documents = [*HOSTILE, "".join(HOSTILE[:6]), *(text + OWN_TEXT for text in HOSTILE)]
+    check_reencode(documents, case, prefix, [0, len(documents)])
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_reencode_equals_the_library_on_fragments_cut_at_any_byte(seed: int) -> None:
+    draw = random.Random(seed)
+    fragments = [
+        " ",
+        "  ",
+        "\n",
+        " .",
+        " '",
+        "' ",
+        "n't",
+        " n't",
+        ".",
+        "\u00e9",
+        "\u6f6e",
+        "\U0001f30a",
+    ]
+    fragments += ["[SEP]", "[MASK]", "a", " the", "\u0301", " \u200d", "\ufffd", " 's", "0", "\t"]
+    documents = ["".join(draw.choices(fragments, k=draw.randrange(1, 200))) for _ in range(40)]
+    check_reencode(documents, Case(16, 14, 3), draw.random() < 0.5, [0, 7, 7, 30, 40])
+
+
+@settings(QUICK, max_examples=20)
+@given(documents=st.lists(texts, min_size=1, max_size=4), prefix=st.booleans())
+def test_reencode_equals_the_library_on_any_text(documents: list[str], prefix: bool) -> None:
+    check_reencode(documents, Case(5, 3, 1), prefix, [0, len(documents)])
+
+
+def test_the_blocks_of_a_partition_change_nothing() -> None:
+    documents = [*real_texts(), *HOSTILE]
+    encoded = tokenizer(True).encode(documents)
+    case = Case(64, 60, 8)
+    for algorithm in ("ettin-reencode-v1", "ettin-slice-v1"):
+        whole = listed(*in_blocks(chunker(algorithm, case), encoded, [0, len(documents)]))
+        single = list(range(len(documents) + 1))
+        for blocks in (single, [0, 3, 3, 11, len(documents)]):
+            assert listed(*in_blocks(chunker(algorithm, case), encoded, blocks)) == whole
+
+
+def test_a_document_with_a_piece_of_special_tokens_alone_fails_and_no_other() -> None:
+    hole = "word " * 20 + "[SEP]" * 100 + " word" * 20
+    encoded = tokenizer(True).encode([OWN_TEXT, hole, OWN_TEXT])
+    chunks = chunker("ettin-reencode-v1", CASES[0]).chunk(encoded.ids, encoded.offsets)
+    assert chunks.failed.tolist() == [1]
+    assert sorted(set(chunks.documents.tolist())) == [0, 2]
+
+
+def test_no_documents_give_no_chunks() -> None:
+    nothing = np.empty(0, np.uint32), np.zeros(1, np.int64)
+    for algorithm in ("ettin-reencode-v1", "ettin-slice-v1"):
+        chunks = chunker(algorithm, CASES[0]).chunk(*nothing)
+        assert chunks.offsets.tolist() == [0]
+        assert (chunks.num_added, chunks.num_discarded) == (0, 0)
+    assert WholeChunker(size=8, cls_id=CLS, sep_id=SEP).chunk(*nothing).offsets.tolist() == [0]
+
+
+# whole-v1
+
+
+def whole(size: int) -> WholeChunker:
+    return WholeChunker(size=size, cls_id=CLS, sep_id=SEP)
+
+
+def documents_of(sizes: list[int]) -> Encoded:
+    """Return documents of these lengths; every id tells its document and place."""
+    rows = [
+        [CLS, *(1000 * (index + 1) + i for i in range(size - 2)), SEP]
+        for index, size in enumerate(sizes)
+    ]
+    flat = np.array([id_ for row in rows for id_ in row], np.uint32)
+    return Encoded(flat, np.cumsum([0, *sizes]))
+
+
+@QUICK
+@given(st.data())
+def test_whole_loses_nothing_and_is_balanced_and_smallest(data: st.DataObject) -> None:
+    sizes = data.draw(lengths(80))
+    size = data.draw(st.integers(4, 30))
+    encoded = documents_of(sizes)
+    made, firsts = in_blocks(whole(size), encoded, data.draw(cuts(len(sizes))))
+    chunks = listed(made, firsts)
+    for document, (first, last) in enumerate(pairwise(encoded.offsets.tolist())):
+        own = [ids for owner, ids in chunks if owner == document]
+        content = encoded.ids[first + 1 : last - 1].tolist()
+        assert [id_ for ids in own for id_ in ids[1:-1]] == content
+        assert all(ids[0] == CLS and ids[-1] == SEP and len(ids) <= size for ids in own)
+        assert len(own) == -(-len(content) // (size - 2)), "as few as hold it"
+        assert all(len(ids) == size for ids in own[:-2]), "full but for the last two"
+        if len(own) > 1:
+            assert 0 <= len(own[-2]) - len(own[-1]) <= 1
+    assert [owner for owner, _ in chunks] == sorted(owner for owner, _ in chunks)
+    num_written = sum(len(ids) for _, ids in chunks)
+    assert sum(sizes) + sum(one.num_added for one in made) == num_written
+    assert all(one.num_discarded == 0 and len(one.failed) == 0 for one in made)
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (1, [1]),
+        (10, [10]),
+        (11, [6, 5]),
+        (12, [6, 6]),
+        (19, [10, 9]),
+        (20, [10, 10]),
+        (21, [10, 6, 5]),
+        (30, [10, 10, 10]),
+        (31, [10, 10, 6, 5]),
+    ],
+)
+def test_the_lengths_of_whole_chunks_are_frozen(content: int, expected: list[int]) -> None:
+    encoded = documents_of([content + 2])
+    chunks = whole(12).chunk(encoded.ids, encoded.offsets)
+    assert (chunks.lengths() - 2).tolist() == expected
+
+
+def test_whole_keeps_special_tokens_inside_a_document() -> None:
+    ids = np.array([CLS, SEP, CLS, 5, SEP, SEP], np.uint32)
+    chunks = whole(4).chunk(ids, np.array([0, 6]))
+    assert listed([chunks], [0]) == [(0, [CLS, SEP, CLS, SEP]), (0, [CLS, 5, SEP, SEP])]
+
+
+# Frozen: these change with a new name of an algorithm, and never under the old one
+
+FROZEN_TEXT = (
+    "The tide , he says , is late . Don't mind it ; it 's only water \u6f6e and\n\n  salt !"
+)
+FROZEN_IDS = [
+    *[CLS, 510, 26816, 1157, 344, 2296, 1157, 310, 3563, 964, 5037, 626, 2564, 352, 3706, 352],
+    *[686, 84, 760, 1824, 209, 162, 123, 108, 285, 535, 50276, 40918, 2195, SEP],
+    *[CLS, 17624, 15, SEP],
+    *[CLS, 344, 2296, 1157, 310, 3563, 964, 5037, 626, 2564, 352, 3706, 352, 686, 84, 760],
+    *[5172, SEP],
+]
+FROZEN = Case(12, 9, 2)
+
+
+@pytest.fixture
+def frozen() -> Encoded:
+    """Three documents: of three pieces, of one, and of two, the last of which is short."""
+    encoded = tokenizer(False).encode([FROZEN_TEXT, "Short.", FROZEN_TEXT[10:60]])
+    assert encoded.ids.tolist() == FROZEN_IDS
+    assert encoded.offsets.tolist() == [0, 30, 34, 52]
+    return encoded
+
+
+def test_reencode_is_frozen(frozen: Encoded) -> None:
+    made = chunker("ettin-reencode-v1", FROZEN, prefix=False).chunk(frozen.ids, frozen.offsets)
+    assert listed([made], [0]) == [
+        # " ," and " ." lost a space; the second starts with a space and stays but for CLS.
+        (0, [CLS, 510, 26816, 13, 344, 2296, 13, 310, 3563, 15, SEP]),
+        (0, [CLS, 5037, 626, 2564, 352, 3706, 352, 686, 84, 760, 1824]),
+        (0, [CLS, 209, 162, 123, 108, 285, 535, 50276, 40918, 2195, SEP]),
+        (1, [CLS, 17624, 15, SEP]),
+        (2, [CLS, 344, 2296, 1157, 310, 3563, 964, 5037, 626, 2564]),
+        (2, [CLS, 352, 3706, 352, 686, 84, 760, 5172, SEP]),
+    ]
+    assert (made.num_added, made.num_discarded) == (4, 0)
+
+
+def test_slice_is_frozen(frozen: Encoded) -> None:
+    made = chunker("ettin-slice-v1", FROZEN, prefix=False).chunk(frozen.ids, frozen.offsets)
+    assert listed([made], [0]) == [
+        (0, FROZEN_IDS[:10]),
+        (0, FROZEN_IDS[10:20]),
+        (0, FROZEN_IDS[20:30]),
+        (1, FROZEN_IDS[30:34]),
+        (2, FROZEN_IDS[34:44]),
+        (2, FROZEN_IDS[44:]),
+    ]
+    assert (made.num_added, made.num_discarded) == (0, 0)
+
+
+def test_whole_is_frozen(frozen: Encoded) -> None:
+    made = whole(12).chunk(frozen.ids, frozen.offsets)
+    assert listed([made], [0]) == [
+        (0, [*FROZEN_IDS[:11], SEP]),
+        (0, [CLS, *FROZEN_IDS[11:20], SEP]),
+        (0, [CLS, *FROZEN_IDS[20:30]]),
+        (1, FROZEN_IDS[30:34]),
+        (2, [*FROZEN_IDS[34:43], SEP]),
+        (2, [CLS, *FROZEN_IDS[43:]]),
+    ]
+    assert (made.num_added, made.num_discarded) == (6, 0)

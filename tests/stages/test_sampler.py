@@ -1,0 +1,255 @@
+"""Draws are exact, frozen, and know neither the order of files nor of workers."""
+
+from fractions import Fraction
+from random import Random
+from typing import Literal
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.strategies import QUICK
+
+from pipeline.config.mixture import SampleSpec
+from pipeline.core.arrays import Int64Array
+from pipeline.core.seeds import key, numbers
+from pipeline.stages.sampling import whole_partitions
+from pipeline.stages.sampling.budget import Ask
+from pipeline.stages.sampling.keyed import draw
+from pipeline.stages.sampling.sampler import Drawn, balance_of, draw_source, rows_to_write
+
+LENGTHS = {"b": [5, 9, 3, 7], "a": [4, 4, 8, 2, 6]}
+
+pools = st.dictionaries(
+    st.text("abcxyz_0", min_size=1, max_size=4),
+    st.lists(st.integers(1, 50), max_size=12),
+    min_size=1,
+    max_size=5,
+)
+
+
+def arrays(lengths: dict[str, list[int]]) -> dict[str, Int64Array]:
+    return {name: np.array(part, np.int64) for name, part in lengths.items()}
+
+
+def drawn(lengths: dict[str, list[int]], num_tokens: int, seed: int = 21) -> dict[str, list[int]]:
+    """Return the positions drawn, by partition."""
+    found = draw("books", arrays(lengths), num_tokens, seed)
+    return {name: np.flatnonzero(part).tolist() for name, part in found.items()}
+
+
+@pytest.mark.parametrize(
+    ("num_tokens", "expected"),
+    [
+        (0, {"a": [], "b": []}),
+        (1, {"a": [4], "b": []}),
+        (10, {"a": [4], "b": [3]}),
+        (25, {"a": [0, 2, 4], "b": [3]}),
+        (48, {"a": [0, 1, 2, 3, 4], "b": [0, 1, 2, 3]}),
+    ],
+)
+def test_draws_are_frozen(num_tokens: int, expected: dict[str, list[int]]) -> None:
+    assert drawn(LENGTHS, num_tokens) == expected
+
+
+@QUICK
+@given(lengths=pools, part=st.fractions(0, 1), seed=st.integers(0, 2**32 - 1))
+def test_a_draw_is_the_shortest_run_of_rising_numbers_that_holds_the_budget(
+    lengths: dict[str, list[int]], part: Fraction, seed: int
+) -> None:
+    num_tokens = int(part * sum(map(sum, lengths.values())))
+    ranked = sorted(
+        (number, name, position)
+        for name, own in lengths.items()
+        for position, number in enumerate(numbers(key(seed, "sample", "books", name), len(own)))
+    )
+    expected: dict[str, list[int]] = {name: [] for name in lengths}
+    total = last = 0
+    for _, name, position in ranked:
+        if total >= num_tokens:
+            break
+        last = lengths[name][position]
+        total += last
+        expected[name].append(position)
+    assert drawn(lengths, num_tokens, seed) == {
+        name: sorted(positions) for name, positions in expected.items()
+    }
+    assert num_tokens <= total < num_tokens + max(last, 1), "less than one chunk too many"
+
+
+@QUICK
+@given(lengths=pools, data=st.data())
+def test_the_order_of_partitions_changes_nothing(
+    lengths: dict[str, list[int]], data: st.DataObject
+) -> None:
+    num_tokens = data.draw(st.integers(0, sum(map(sum, lengths.values()))))
+    turned = {name: lengths[name] for name in data.draw(st.permutations(list(lengths)))}
+    assert drawn(turned, num_tokens) == drawn(lengths, num_tokens)
+
+
+def test_other_seeds_and_sources_draw_otherwise() -> None:
+    lengths = arrays({"a": [1] * 200})
+    one = draw("books", lengths, 100, 1)["a"]
+    assert not np.array_equal(one, draw("books", lengths, 100, 2)["a"])
+    assert not np.array_equal(one, draw("wiki", lengths, 100, 1)["a"])
+
+
+def test_a_larger_budget_keeps_what_a_smaller_one_drew() -> None:
+    before: set[int] = set()
+    for num_tokens in range(0, 101, 10):
+        now = set(drawn({"a": [1] * 100}, num_tokens)["a"])
+        assert before <= now
+        assert len(now) == num_tokens
+        before = now
+
+
+def test_rows_are_written_repetition_by_repetition_and_then_the_drawn() -> None:
+    chosen = np.array([True, False, True])
+    assert rows_to_write(2, chosen).tolist() == [0, 1, 2, 0, 1, 2, 0, 2]
+    assert rows_to_write(0, chosen).tolist() == [0, 2]
+    assert rows_to_write(1, np.zeros(0, np.bool_)).tolist() == []
+
+
+# Whole partitions
+
+
+def chosen(lengths: dict[str, list[int]], num_tokens: int, seed: int = 42) -> list[str]:
+    """Return the partitions that are drawn; the others have no chunk that is."""
+    found = whole_partitions.draw("books", arrays(lengths), num_tokens, seed)
+    assert list(found) == sorted(lengths)
+    for name, part in found.items():
+        assert part.tolist() in ([True] * len(lengths[name]), [False] * len(lengths[name]))
+    return [name for name, part in found.items() if part.any()]
+
+
+def test_the_published_generator_is_pythons() -> None:
+    """Vector: seed 42, five choices from a list of 26."""
+    generator = Random(42)
+    assert [generator.choice(range(26)) for _ in range(5)] == [20, 3, 0, 23, 8]
+
+
+@pytest.mark.parametrize(
+    ("num_tokens", "expected"),
+    [(0, ""), (1, "u"), (2, "du"), (3, "adu"), (4, "adku"), (5, "adjku")],
+)
+def test_choices_of_partitions_are_frozen(num_tokens: int, expected: str) -> None:
+    lengths = {letter: [1] for letter in "zyxwvutsrqponmlkjihgfedcba"}
+    assert chosen(lengths, num_tokens) == list(expected)
+
+
+def published_choice(lengths: dict[str, list[int]], num_tokens: int, seed: int) -> list[str]:
+    """Choose as the published scripts do, but with the numbers of the generator spelled out."""
+    generator, used = Random(seed), list[str]()
+    while sum(sum(lengths[name]) for name in used) < num_tokens:
+        left = [name for name in sorted(lengths) if name not in used]
+        position = len(left)
+        while position >= len(left):
+            position = generator.getrandbits(len(left).bit_length())
+        used.append(left[position])
+    return used
+
+
+@QUICK
+@given(lengths=pools, part=st.fractions(0, 1), seed=st.integers(0, 2**32 - 1))
+def test_partitions_are_chosen_as_published_until_the_budget_is_met(
+    lengths: dict[str, list[int]], part: Fraction, seed: int
+) -> None:
+    num_tokens = int(part * sum(map(sum, lengths.values())))
+    expected = published_choice(lengths, num_tokens, seed)
+    turned = dict(reversed(lengths.items()))
+    assert chosen(turned, num_tokens, seed) == sorted(name for name in expected if lengths[name])
+    total = sum(sum(lengths[name]) for name in expected)
+    last = sum(lengths[expected[-1]]) if expected else 0
+    assert num_tokens <= total < num_tokens + max(last, 1), "less than one partition too many"
+
+
+# A source's whole draw
+
+
+def ask_for(tokens: int | None = None, epochs: Fraction | None = None, most: int = 1) -> Ask:
+    return Ask(
+        source="books",
+        key="epochs" if tokens is None else "tokens",
+        tokens=tokens,
+        epochs=epochs,
+        max_repetition=Fraction(most),
+        scale=Fraction(1),
+    )
+
+
+def written(lengths: dict[str, list[int]], found: Drawn) -> int:
+    """Return how many tokens the rows to write come to."""
+    return sum(
+        lengths[name][row]
+        for name, again in found.again.items()
+        for row in rows_to_write(found.num_repetitions, again)
+    )
+
+
+@pytest.mark.parametrize(
+    ("asked", "repetitions", "again", "balance"),
+    [
+        (ask_for(10), 0, {"a": [4], "b": [3]}, (10, 48, 0, 13, 0, 3)),
+        (ask_for(48), 1, {"a": [], "b": []}, (48, 48, 1, 48, 0, 0)),
+        (ask_for(58, most=2), 1, {"a": [4], "b": [3]}, (58, 48, 1, 61, 13, 3)),
+        (ask_for(96, most=2), 2, {"a": [], "b": []}, (96, 48, 2, 96, 48, 0)),
+        (ask_for(epochs=Fraction(1)), 1, {"a": [], "b": []}, (48, 48, 1, 48, 0, 0)),
+        (ask_for(epochs=Fraction(5, 24)), 0, {"a": [4], "b": [3]}, (10, 48, 0, 13, 0, 3)),
+        (ask_for(epochs=Fraction(29, 24)), 1, {"a": [4], "b": [3]}, (58, 48, 1, 61, 13, 3)),
+    ],
+)
+def test_repetitions_are_whole_first_and_the_rest_is_drawn_by_the_same_rule(
+    asked: Ask, repetitions: int, again: dict[str, list[int]], balance: tuple[int, ...]
+) -> None:
+    found = draw_source(asked, arrays(LENGTHS), SampleSpec(seed=21))
+    assert found.num_repetitions == repetitions
+    assert {name: np.flatnonzero(part).tolist() for name, part in found.again.items()} == again
+    names = ("asked", "available", "num_repetitions", "drawn", "repeated", "overshoot")
+    assert found.balance.to_json() == dict(zip(names, balance, strict=True))
+
+
+def test_a_source_is_drawn_from_by_the_algorithm_that_is_named() -> None:
+    lengths = arrays({letter: [1, 2] for letter in "abcdefghijklmnopqrstuvwxyz"})
+    sample = SampleSpec(algorithm="ettin-partitions-v1", seed=42)
+    found = draw_source(ask_for(78 + 7, most=2), lengths, sample)
+    assert found.num_repetitions == 1
+    assert [name for name, again in found.again.items() if again.all()] == ["a", "d", "u"]
+    assert sum(int(again.sum()) for again in found.again.values()) == 6
+    assert (found.balance.drawn, found.balance.overshoot) == (78 + 9, 2)
+
+
+@QUICK
+@given(
+    lengths=pools,
+    multiple=st.fractions(Fraction(1, 100), 5),
+    is_number=st.booleans(),
+    algorithm=st.sampled_from(["keyed-v1", "ettin-partitions-v1"]),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_accounts_close_over_what_is_written(
+    lengths: dict[str, list[int]],
+    multiple: Fraction,
+    is_number: bool,
+    algorithm: Literal["keyed-v1", "ettin-partitions-v1"],
+    seed: int,
+) -> None:
+    available = sum(map(sum, lengths.values()))
+    number = int(multiple * available)
+    asked = ask_for(number, most=5) if is_number and number else ask_for(epochs=multiple)
+    found = draw_source(asked, arrays(lengths), SampleSpec(algorithm=algorithm, seed=seed))
+    balance = found.balance
+    assert balance.asked == number
+    assert balance.available == available
+    assert balance.drawn == written(lengths, found) == balance.asked + balance.overshoot
+    once = sum(
+        size
+        for name, again in found.again.items()
+        for size, is_again in zip(lengths[name], again, strict=True)
+        if found.num_repetitions or is_again
+    )
+    assert balance.repeated == balance.drawn - once
+    largest = max((sum(part) for part in lengths.values()), default=0)
+    if algorithm == "keyed-v1":
+        largest = max((size for part in lengths.values() for size in part), default=0)
+    assert 0 <= balance.overshoot < max(largest, 1)
+    assert balance == balance_of(asked, available, balance.drawn)

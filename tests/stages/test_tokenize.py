@@ -1,0 +1,66 @@
+"""The guard on the fast tokenizer: what it checks, what it costs, what it says."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+
+from pipeline.core.document import Document
+from pipeline.core.errors import InternalError
+from pipeline.stages.tokenizer.encode import Encoded, Tokenizer
+from pipeline.stages.tokenizer.resolve import load_tokenizer
+from pipeline.stages.tokenizer.tokenize import tokenize
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> Tokenizer:
+    """Return the embedded tokenizer."""
+    return load_tokenizer("modernbert", add_prefix_space=False)
+
+
+def documents(*texts: str) -> list[Document]:
+    return [Document(id=f"d\n{row}", text=text, row=row) for row, text in enumerate(texts)]
+
+
+def test_a_difference_stops_the_build_and_names_the_document(
+    tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def wrong(texts: Sequence[str]) -> Encoded:
+        return Encoded(
+            ids=np.array([50281, 7, 50282], np.uint32), offsets=np.array([0, 3], np.int64)
+        )
+
+    monkeypatch.setattr(tokenizer, "encode_reference", wrong)
+    expected = r'f\.jsonl: document 1 \(id "d\\n0"\): the fast tokenizer\'s 4 ids differ'
+    with pytest.raises(InternalError, match=expected):
+        tokenize(tokenizer, documents("a b"), "f.jsonl")
+
+
+def test_of_a_long_document_the_reference_sees_only_the_start(
+    tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[int] = []
+    reference = tokenizer.encode_reference
+
+    def watched(texts: Sequence[str]) -> Encoded:
+        seen.extend(len(text) for text in texts)
+        return reference(texts)
+
+    monkeypatch.setattr(tokenizer, "encode_reference", watched)
+    tokenize(tokenizer, documents("word " * 100_000, "another"), "f.txt")
+    assert seen == [64 << 10]
+
+
+def test_about_one_document_in_two_thousand_is_checked(
+    tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counts: list[int] = []
+    reference = tokenizer.encode_reference
+
+    def watched(texts: Sequence[str]) -> Encoded:
+        counts.append(len(texts))
+        return reference(texts)
+
+    monkeypatch.setattr(tokenizer, "encode_reference", watched)
+    tokenize(tokenizer, documents(*["x"] * 20_000), "f.jsonl")
+    assert 1 < sum(counts) < 40

@@ -1,0 +1,80 @@
+"""Small models, their twins without us, and made-up rows in the flat form."""
+
+from collections.abc import Sequence
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import ModernBertDecoderForCausalLM, ModernBertForMaskedLM
+
+from pipeline.config.model_shape import ModelKind, ModelSpec
+from pipeline.train.convert import to_hub
+from pipeline.train.models import Model, make_config
+
+VOCAB_SIZE = 50_368
+CLS, SEP, MASK = 50_281, 50_282, 50_284
+
+
+def tiny(kind: ModelKind, **changes: Any) -> ModelSpec:
+    """A model of two global and two local layers."""
+    given: dict[str, Any] = {
+        "kind": kind,
+        "num_layers": 4,
+        "hidden_size": 64,
+        "intermediate_size": 96,
+        "num_heads": 2,
+        "max_positions": 512,
+        "global_theta": 160_000,
+        "local_theta": 10_000,
+        "dropout": Fraction(0),
+    }
+    return ModelSpec(**{**given, **changes})
+
+
+def made_up_rows(seed: int, lengths: Sequence[int]) -> list[torch.Tensor]:
+    """Ids of rows: int64 [length] each, CLS first, SEP last."""
+    generator = np.random.default_rng(seed)
+    rows = [generator.integers(0, 50_000, length) for length in lengths]
+    for row in rows:
+        row[0], row[-1] = CLS, SEP
+    return [torch.from_numpy(row) for row in rows]
+
+
+def flat(rows: Sequence[torch.Tensor], kind: ModelKind) -> dict[str, Any]:
+    """Rows in a line; labels of an encoder are every third id, those of a decoder all but CLS."""
+    starts = torch.tensor([0, *np.cumsum([len(row) for row in rows])], dtype=torch.int32)
+    longest = max(len(row) for row in rows)
+    labels = [labels_of(row, kind) for row in rows]
+    return {
+        "input_ids": torch.cat(list(rows))[None],
+        "labels": torch.cat(labels)[None],
+        "position_ids": torch.cat([torch.arange(len(row)) for row in rows])[None],
+        "cu_seq_lens_q": starts,
+        "cu_seq_lens_k": starts,
+        "max_length_q": longest,
+        "max_length_k": longest,
+        "num_tokens": int(starts[-1]),
+    }
+
+
+def labels_of(row: torch.Tensor, kind: ModelKind) -> torch.Tensor:
+    """The labels of a row: int64 [length]."""
+    labels = row.clone()
+    if kind == "encoder":
+        labels[torch.arange(len(row)) % 3 != 1] = -100
+    else:
+        labels[0] = -100
+    return labels
+
+
+def stock(model: Model, spec: ModelSpec, attention: str = "sdpa") -> Any:
+    """The same model as the classes of `transformers` are without us, weights and all."""
+    config = make_config(spec)
+    config._attn_implementation = attention
+    cls = ModernBertForMaskedLM if spec.kind == "encoder" else ModernBertDecoderForCausalLM
+    twin = cls(config)
+    missing, unexpected = twin.load_state_dict(to_hub(model.state_dict(), spec.kind), strict=False)
+    assert missing == ["decoder.weight"]
+    assert not unexpected
+    return twin.eval()

@@ -1,0 +1,178 @@
+"""What is exported loads without us, computes the same, and runs the card's examples."""
+
+import ast
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tokenizers
+import torch
+from support.models import flat, made_up_rows, tiny
+from transformers import AutoModelForCausalLM, AutoModelForMaskedLM, AutoTokenizer
+
+from pipeline.config.load_recipe import load_recipe
+from pipeline.config.model_shape import ModelKind
+from pipeline.core.errors import InputError, OutputError
+from pipeline.dataset.checkpoint_record import CheckpointRecord, Clock, Seen, write_record
+from pipeline.stages.tokenizer.resolve import read_json
+from pipeline.train.convert import to_hub
+from pipeline.train.export import PROVENANCE, example, export, export_model
+from pipeline.train.models import logits_of, make_model
+
+KINDS: tuple[ModelKind, ...] = ("encoder", "decoder")
+LOADERS: dict[str, Any] = {"encoder": AutoModelForMaskedLM, "decoder": AutoModelForCausalLM}
+ABOUT = {"checkpoint": "step3", "order": "ab" * 32, "rows": [0, 48], "num_tokens": 12_345}
+TOKENIZER = read_json("modernbert")
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def exported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A kind, a model of it, and the folder that it was exported to."""
+    kind: ModelKind = request.param
+    spec = tiny(kind)
+    model = make_model(spec, seed=5).eval()
+    out = tmp_path_factory.mktemp("export") / f"tiny-{kind}"
+    export_model(model, spec, TOKENIZER, out, ABOUT)
+    return kind, model, out
+
+
+@torch.no_grad()
+def test_the_loaded_model_gives_the_logits_of_the_trained_one(exported: Any) -> None:
+    kind, model, out = exported
+    loaded, about = LOADERS[kind].from_pretrained(out, output_loading_info=True)
+    assert not any(about[problem] for problem in ("missing_keys", "unexpected_keys"))
+    assert not loaded.training
+    for row in made_up_rows(1, (3, 150)):
+        ours = logits_of(model, flat([row], kind))
+        theirs = loaded(input_ids=row[None]).logits
+        torch.testing.assert_close(ours, theirs, atol=2e-5, rtol=1e-4)
+
+
+def test_the_folder_has_weights_once_under_the_names_of_transformers(exported: Any) -> None:
+    kind, model, out = exported
+    names = to_hub(model.state_dict(), kind)
+    parts = {name.split(".attn.")[1] for name in names if ".attn." in name}
+    fused = {"Wqkv.weight", "Wo.weight"}
+    split = {"q_proj.weight", "k_proj.weight", "v_proj.weight", "Wo.weight"}
+    assert parts == (fused if kind == "encoder" else split)
+    num_bytes = 4 * sum(parameter.numel() for parameter in model.parameters())
+    assert num_bytes < (out / "model.safetensors").stat().st_size < num_bytes + 10_000
+    config = json.loads((out / "config.json").read_bytes())
+    assert config["local_attention"] == (128 if kind == "encoder" else 130)
+    assert config["rope_parameters"]["full_attention"]["rope_theta"] == 160_000.0
+    assert config["rope_parameters"]["sliding_attention"]["rope_theta"] == 10_000.0
+    assert config["norm_eps"] == 1e-5
+    assert config["dtype"] == "float32"
+    assert sorted(path.name for path in out.iterdir()) == [
+        "README.md",
+        "config.json",
+        "model.safetensors",
+        PROVENANCE,
+        "special_tokens_map.json",
+        "tokenizer.json",
+        "tokenizer_config.json",
+    ]
+
+
+def test_the_loaded_tokenizer_gives_the_ids_that_the_rows_were_made_of(exported: Any) -> None:
+    _, _, out = exported
+    loaded = AutoTokenizer.from_pretrained(out)
+    plain = tokenizers.Tokenizer.from_str(TOKENIZER.decode())
+    for text in (
+        "The capital of France is [MASK].",
+        "  two\n\nlines é 中",
+        "def f(x):\n    return x",
+    ):
+        ids = loaded(text).input_ids
+        assert ids == plain.encode(text).ids
+        if "[MASK]" not in text:
+            assert loaded.decode(ids, skip_special_tokens=True) == text
+    # True is warned about at each text.
+    assert loaded.clean_up_tokenization_spaces is False
+    special = (loaded.cls_token_id, loaded.sep_token_id, loaded.pad_token_id, loaded.mask_token_id)
+    assert special == (50_281, 50_282, 50_283, 50_284)
+    assert (out / "tokenizer.json").read_bytes() == TOKENIZER
+
+
+def test_the_program_of_the_card_runs(exported: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    kind, _, out = exported
+    card = (out / "README.md").read_text()
+    assert example(kind, out.name).rstrip() in card
+    exec(compile(example(kind, str(out)), "README.md", "exec"), {})
+    printed = capsys.readouterr().out
+    if kind == "encoder":
+        assert len(ast.literal_eval(printed)) == 5
+    else:
+        assert printed.startswith("The capital of France is")
+
+
+@pytest.mark.parametrize("exported", ["decoder"], indirect=True)
+@torch.no_grad()
+def test_generating_with_a_cache_continues_as_the_trained_model_would(exported: Any) -> None:
+    kind, model, out = exported
+    loaded = LOADERS[kind].from_pretrained(out)
+    assert loaded.config.use_cache
+    # Beyond the window of local layers, so that what the cache forgets matters.
+    row = made_up_rows(1, (70,))[0][:-1]
+    continued = loaded.generate(row[None], max_new_tokens=6, do_sample=False, eos_token_id=None)[0]
+    for _ in range(6):
+        best = logits_of(model, flat([row], kind))[0, -1].argmax()
+        row = torch.cat([row, best[None]])
+    assert torch.equal(continued, row)
+
+
+def test_the_card_and_the_provenance_say_where_it_came_from(exported: Any) -> None:
+    kind, _, out = exported
+    card = (out / "README.md").read_text()
+    assert f"pipeline_tag: {'fill-mask' if kind == 'encoder' else 'text-generation'}\n" in card
+    assert f"| order | `{'ab' * 32}` |\n| rows | `[0, 48]` |" in card
+    assert "| num tokens | 12,345 |" in card
+    assert f"\nA ModernBERT {kind} of 4 layers and width 64.\n" in card
+    provenance = json.loads((out / PROVENANCE).read_bytes())
+    assert provenance == {"format": "ettin-export-v1", **ABOUT}
+
+
+def test_an_export_replaces_an_earlier_one_and_nothing_else(tmp_path: Path) -> None:
+    spec = tiny("encoder", num_layers=1)
+    model = make_model(spec, seed=5)
+    out = tmp_path / "out"
+    export_model(model, spec, TOKENIZER, out, ABOUT)
+    assert "\nA ModernBERT encoder of 1 layer and width 64.\n" in (out / "README.md").read_text()
+    export_model(model, spec, TOKENIZER, out, {**ABOUT, "checkpoint": "step4"})
+    assert json.loads((out / PROVENANCE).read_bytes())["checkpoint"] == "step4"
+    (out / PROVENANCE).unlink()
+    with pytest.raises(OutputError, match="holds something else"):
+        export_model(model, spec, TOKENIZER, out, ABOUT)
+    assert (out / "config.json").exists()
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match="holds something else"):
+        export_model(model, spec, TOKENIZER, tmp_path / "file", ABOUT)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "out"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("num_experts", 8), ("num_layers", None), ("dropout", "a tenth"), ("dropout", None)],
+)
+def test_a_checkpoint_of_another_version_is_told(tmp_path: Path, name: str, value: object) -> None:
+    declaration = load_recipe("sample-encoder-pretraining").declaration()
+    model = {**declaration["model"], name: value}
+    if value is None:
+        del model[name]
+    record = CheckpointRecord(
+        name="step3",
+        recipe={"name": "r", "fingerprint": "", "declaration": {**declaration, "model": model}},
+        clock=Clock(num_steps=3, next_row=48, num_tokens=9),
+        feed={},
+        seen=Seen(order="", since_row=0, multiset_root="", tombstones=()),
+        begun_from=None,
+        code={"ettin-data": "9.9"},
+        files={},
+    )
+    write_record(tmp_path, record)
+    told = "got a model declared as another version does .*, expected kind, num_layers, .*9.9"
+    with pytest.raises(InputError, match=re.compile(told, re.DOTALL)):
+        export(tmp_path, tmp_path / "out")
+    assert not (tmp_path / "out").exists()

@@ -59,7 +59,7 @@ from pipeline.dataset.paths import (
     provenance_file,
 )
 from pipeline.dataset.remote_folder import as_path, open_remote
-from pipeline.dataset.rows import Rows, RowSource
+from pipeline.dataset.rows import RowSource
 from pipeline.dataset.steps import StepFile, StepWindow, split_files, split_windows
 
 __all__ = [
@@ -83,7 +83,6 @@ __all__ = [
     "ManifestWindow",
     "OrderFormat",
     "RowSource",
-    "Rows",
     "Seen",
     "Show",
     "State",

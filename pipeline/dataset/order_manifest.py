@@ -184,10 +184,10 @@ def digest_order(
     for window in windows:
         multiset = num_tokens = 0
         for block in rows.read(window.start, window.stop):
-            digests = row_digests(block.ids, block.offsets)
+            digests = row_digests(block.values, block.offsets)
             span.add(digests)
             multiset += multiset_of(digests)
-            num_tokens += len(block.ids)
+            num_tokens += len(block.values)
             report("digest", span.num_rows, rows.num_rows)
         described.append(
             {

@@ -1,23 +1,9 @@
-"""Rows of an order or a pool, and the one protocol for reading them in part."""
+"""`RowSource`: the protocol for reading the rows of an order or a pool in part."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Protocol
 
-from pipeline.core.arrays import Int64Array, Uint32Array
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Rows:
-    """Consecutive rows of an order or of a pool."""
-
-    ids: Uint32Array
-    """uint32 [num_ids], all rows one after the other."""
-    offsets: Int64Array
-    """int64 [num_rows + 1], from 0; row i is `ids[offsets[i]:offsets[i + 1]]`."""
-
-    def __len__(self) -> int:
-        return len(self.offsets) - 1
+from pipeline.core.ragged import Rows
 
 
 class RowSource(Protocol):

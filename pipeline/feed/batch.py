@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.core.arrays import BoolArray, Int64Array, Uint8Array
-from pipeline.dataset import Rows
+from pipeline.core.ragged import Rows
 
 Int32Array = NDArray[np.int32]
 Inputs = Mapping[str, Int64Array | Int32Array | int]

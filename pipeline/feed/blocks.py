@@ -13,7 +13,8 @@ import pyarrow as pa
 
 from pipeline.core.arrays import BoolArray, Int64Array, Uint8Array
 from pipeline.core.errors import InputError, MismatchError, PipelineError
-from pipeline.dataset import DIGEST_BYTES, ROWS_PER_NODE, Rows
+from pipeline.core.ragged import Rows
+from pipeline.dataset import DIGEST_BYTES, ROWS_PER_NODE
 from pipeline.dataset.mds import join_rows
 from pipeline.feed.batch import OnDamage, SpecialIds
 from pipeline.feed.open_order import FeedOrder
@@ -126,7 +127,7 @@ class BlockReader:
     def _stand_ins(self, num_rows: int) -> RowBlock:
         pair = np.array([self.special.cls_id, self.special.sep_id], np.uint32)
         return RowBlock(
-            rows=Rows(ids=np.tile(pair, num_rows), offsets=np.arange(num_rows + 1) * 2),
+            rows=Rows(values=np.tile(pair, num_rows), offsets=np.arange(num_rows + 1) * 2),
             is_tombstone=np.ones(num_rows, np.bool_),
             digests=np.zeros((num_rows if self.with_digests else 0, DIGEST_BYTES), np.uint8),
         )

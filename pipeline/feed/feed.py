@@ -14,7 +14,7 @@ import numpy as np
 
 from pipeline.core.arrays import BoolArray, Int64Array
 from pipeline.core.errors import InputError, MismatchError, NotFoundError
-from pipeline.dataset import Rows
+from pipeline.core.ragged import Rows
 from pipeline.feed import position
 from pipeline.feed.batch import Batch, Form, Inputs, Mlm, Objective, OnDamage, SpecialIds
 from pipeline.feed.blocks import BlockReader, Damage, RowBlock
@@ -195,7 +195,7 @@ class Feed:
                 yield from (([micro], *self._read([micro])) for micro in group)
             else:
                 yield group, rows, block
-                limit = _BLOCK_IDS * len(rows) // max(len(rows.ids), 1)
+                limit = _BLOCK_IDS * len(rows) // max(len(rows.values), 1)
                 limit = max(1, min(limit, _MOST_BLOCK_ROWS))
 
     def _read(self, group: list[MicroBatch]) -> tuple[Rows, RowBlock]:
@@ -218,7 +218,7 @@ class Feed:
         self, micro: MicroBatch, rows: Rows, block: RowBlock, start: int, stop: int
     ) -> Batch:
         offsets = rows.offsets[start : stop + 1]
-        mine = Rows(ids=rows.ids[offsets[0] : offsets[-1]], offsets=offsets - offsets[0])
+        mine = Rows(values=rows.values[offsets[0] : offsets[-1]], offsets=offsets - offsets[0])
         is_tombstone = block.is_tombstone[start:stop]
         try:
             inputs = self._inputs(mine, micro.rows, is_tombstone)
@@ -239,14 +239,14 @@ class Feed:
 
     def _of_file(self, error: InputError, rows: Rows, numbers: Int64Array) -> InputError:
         """Return an error of ids that the tokenizer does not have, with the file they are of."""
-        foreign = int(np.argmax(rows.ids >= self.special.vocab_size))
+        foreign = int(np.argmax(rows.values >= self.special.vocab_size))
         row = int(numbers[np.searchsorted(rows.offsets, foreign, side="right") - 1])
         return InputError(f"{self.order.file_of(row)}: {error.message}", error.hint)
 
     def _filler(self, micro: MicroBatch) -> Batch:
         """Return a batch of no row for a rank that has none, so that ranks stay in step."""
         pair = np.array([self.special.cls_id, self.special.sep_id], np.uint32)
-        rows = Rows(ids=pair, offsets=np.array([0, 2]))
+        rows = Rows(values=pair, offsets=np.array([0, 2]))
         nothing = np.empty(0, np.int64)
         return Batch(
             inputs=self._inputs(rows, np.zeros(1, np.int64), np.ones(1, np.bool_)),

@@ -10,7 +10,7 @@ from numba import njit
 
 from pipeline.core.arrays import BoolArray, Int64Array, Uint32Array
 from pipeline.core.errors import InputError
-from pipeline.dataset import Rows
+from pipeline.core.ragged import Rows
 from pipeline.feed.batch import Int32Array, Objective, SpecialIds
 from pipeline.feed.masks import Laid, put_labels
 from pipeline.order import View, apply_view, view_edits
@@ -23,13 +23,13 @@ def view_rows(rows: Rows, view: View, max_seq_len: int, special: SpecialIds) -> 
     if view == "stored" or not len(rows):
         return rows
     lengths = np.diff(rows.offsets)
-    has_cls, has_sep = _ends(rows.ids, rows.offsets, special.cls_id, special.sep_id)
+    has_cls, has_sep = _ends(rows.values, rows.offsets, special.cls_id, special.sep_id)
     cut, added = view_edits(lengths, has_cls, has_sep, view, max_seq_len)
     if not (cut.any() or added.any()):
         return rows
     offsets = _offsets(lengths + added - cut)
-    ids = apply_view(rows.ids, rows.offsets, offsets, view, special.cls_id, special.sep_id)
-    return Rows(ids=ids, offsets=offsets)
+    ids = apply_view(rows.values, rows.offsets, offsets, view, special.cls_id, special.sep_id)
+    return Rows(values=ids, offsets=offsets)
 
 
 def flat_inputs(
@@ -121,7 +121,7 @@ def _checked(rows: Rows, numbers: Int64Array, is_tombstone: BoolArray) -> Int64A
     """Return the rows' lengths, after what the compiled loops take for granted is sure."""
     assert len(rows) == len(numbers) == len(is_tombstone) > 0
     assert rows.offsets[0] == 0
-    assert rows.offsets[-1] <= len(rows.ids)
+    assert rows.offsets[-1] <= len(rows.values)
     lengths = np.diff(rows.offsets)
     assert lengths.min() >= 0
     return lengths
@@ -144,9 +144,9 @@ def _lay(
 ) -> Laid:
     """Lay rows at their starts, and fill the array beside them with positions or attention."""
     inputs = np.empty(starts[-1], np.int64)
-    bad = _place(rows.ids, rows.offsets, starts, special.vocab_size, special.pad_id, inputs)
+    bad = _place(rows.values, rows.offsets, starts, special.vocab_size, special.pad_id, inputs)
     if bad >= 0:
-        ids = rows.ids[rows.offsets[bad] : rows.offsets[bad + 1]]
+        ids = rows.values[rows.offsets[bad] : rows.offsets[bad + 1]]
         raise InputError(
             f"row {numbers[bad]:,}: got id {ids.max():,}, expected ids below "
             f"{special.vocab_size:,}: damaged, or of another tokenizer",

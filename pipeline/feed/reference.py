@@ -13,7 +13,7 @@ import numpy as np
 
 from pipeline.core.arrays import Int64Array
 from pipeline.core.errors import ConfigError, InputError, MismatchError
-from pipeline.dataset import Rows
+from pipeline.core.ragged import Rows
 from pipeline.feed.batch import FeedRows, Int32Array, SpecialIds
 from pipeline.feed.layouts import view_rows
 from pipeline.feed.masks import IGNORED
@@ -183,14 +183,14 @@ class ReferenceFeed:
     def _take(self, numbers: Int64Array | range) -> Rows:
         """Return rows under their view."""
         if not len(numbers):
-            return Rows(ids=np.empty(0, np.uint32), offsets=np.zeros(1, np.int64))
+            return Rows(values=np.empty(0, np.uint32), offsets=np.zeros(1, np.int64))
         rows = self.rows.take(np.asarray(numbers, np.int64))
         view: View = "decoder" if self.mask_prob is None else "encoder"
         return view_rows(rows, view, self.spec.max_seq_len, self.special)
 
     def _batch(self, packed: Packed, held: Rows, numbers: Int64Array) -> PackedBatch:
         pad_id = self.special.pad_id
-        bins = fill_bins(packed, held.ids, held.offsets[packed.sequences], pad_id)
+        bins = fill_bins(packed, held.values, held.offsets[packed.sequences], pad_id)
         bounds = packed.cu_seqlens()
         if self.mask_prob is None:
             inputs, labels = bins, _causal_labels(bins, bounds, pad_id)
@@ -224,11 +224,11 @@ def _gather(rows: Rows, chosen: Int64Array) -> Rows:
     lengths = np.diff(rows.offsets)[chosen]
     offsets = np.concatenate([[0], np.cumsum(lengths)])
     places = np.repeat(rows.offsets[chosen] - offsets[:-1], lengths) + np.arange(offsets[-1])
-    return Rows(ids=rows.ids[places], offsets=offsets)
+    return Rows(values=rows.values[places], offsets=offsets)
 
 
 def _joined(first: Rows, second: Rows) -> Rows:
     return Rows(
-        ids=np.concatenate([first.ids, second.ids]),
+        values=np.concatenate([first.values, second.values]),
         offsets=np.concatenate([first.offsets, first.offsets[-1] + second.offsets[1:]]),
     )

@@ -16,7 +16,8 @@ from numba import njit
 from pipeline.core.arrays import Int64Array, Uint8Array, Uint32Array
 from pipeline.core.errors import InputError, MismatchError, NotFoundError
 from pipeline.core.prefetch import Prefetcher
-from pipeline.dataset import ROWS_PER_NODE, Ledger, Rows, node_digest, row_digests
+from pipeline.core.ragged import Rows
+from pipeline.dataset import ROWS_PER_NODE, Ledger, node_digest, row_digests
 from pipeline.dataset.mds import Pool, join_rows
 from pipeline.dataset.parquet import PublishedOrder
 from pipeline.feed.batch import FeedRows
@@ -260,7 +261,7 @@ class CheckedRows:
         stop = min(start + ROWS_PER_NODE, self.num_rows)
         if node not in self._others:
             whole = self.rows.take(np.arange(start, stop))
-            digests = row_digests(whole.ids, whole.offsets)
+            digests = row_digests(whole.values, whole.offsets)
             if node_digest(digests) == self.ledger.nodes[node].tobytes():
                 return whole, digests
             # Whoever asks for its rows one by one is not to wait for the whole each time.
@@ -280,7 +281,7 @@ def take_with_digests(rows: FeedRows, numbers: Int64Array) -> tuple[Rows, Uint8A
     if isinstance(rows, CheckedRows):
         return rows.take_with_digests(numbers)
     taken = rows.take(numbers)
-    return taken, row_digests(taken.ids, taken.offsets)
+    return taken, row_digests(taken.values, taken.offsets)
 
 
 def check_there(rows: Int64Array, num_rows: int) -> None:
@@ -299,13 +300,13 @@ def select_rows(rows: Rows, chosen: Int64Array) -> Rows:
     first, last = int(chosen[0]), int(chosen[-1])
     if last - first + 1 == len(chosen):
         offsets = rows.offsets[first : last + 2]
-        return Rows(ids=rows.ids[offsets[0] : offsets[-1]], offsets=offsets - offsets[0])
+        return Rows(values=rows.values[offsets[0] : offsets[-1]], offsets=offsets - offsets[0])
     starts, stops = rows.offsets[chosen], rows.offsets[chosen + 1]
     offsets = np.zeros(len(chosen) + 1, np.int64)
     np.cumsum(stops - starts, out=offsets[1:])
     ids = np.empty(int(offsets[-1]), np.uint32)
-    _copy_runs(rows.ids, starts, ids, offsets)
-    return Rows(ids=ids, offsets=offsets)
+    _copy_runs(rows.values, starts, ids, offsets)
+    return Rows(values=ids, offsets=offsets)
 
 
 @njit(cache=True, nogil=True)

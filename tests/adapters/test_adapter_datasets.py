@@ -47,7 +47,7 @@ def test_it_has_the_rows_of_the_order(order: Path) -> None:
     assert dataset.features is not None
     assert list(dataset.features) == ["row", "input_ids"]
     stored = open_order(order).rows.take(np.arange(NUM_ROWS))
-    parts = np.split(stored.ids, stored.offsets[1:-1])
+    parts = np.split(stored.values, stored.offsets[1:-1])
     assert [list(row["input_ids"]) for row in dataset] == [part.tolist() for part in parts]
 
 

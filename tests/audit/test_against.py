@@ -31,11 +31,11 @@ from pipeline.audit.verify.report import Report, as_json, lines
 from pipeline.audit.verify.scope import Scope
 from pipeline.audit.verify.target import open_target
 from pipeline.core.errors import ConfigError, InputError, NotFoundError, PipelineError
+from pipeline.core.ragged import Rows
 from pipeline.dataset.ledger import LedgerSpan, join, multiset_of, root_of_multiset, row_digests
 from pipeline.dataset.manifest import manifest_bytes
 from pipeline.dataset.open import open_rows
 from pipeline.dataset.order_manifest import digest_order, write_order_manifest
-from pipeline.dataset.rows import Rows
 
 GOLDEN = SHARED / "golden"
 WINDOWS = [848, 848, 864, 128]
@@ -851,7 +851,7 @@ class Listed:
 
 def packed(rows: list[Row]) -> Rows:
     return Rows(
-        ids=np.array([one for row in rows for one in row], np.uint32),
+        values=np.array([one for row in rows for one in row], np.uint32),
         offsets=np.cumsum([0, *map(len, rows)], dtype=np.int64),
     )
 
@@ -889,7 +889,7 @@ def test_a_comparison_says_what_a_naive_one_does(
     if bad:
         expected = packed(theirs[bad[0] :])
         assert tally.digests_start == bad[0]
-        assert np.array_equal(digests, row_digests(expected.ids, expected.offsets))
+        assert np.array_equal(digests, row_digests(expected.values, expected.offsets))
     else:
         assert len(digests) == 0
 
@@ -914,7 +914,7 @@ def test_rows_that_are_looked_at_first_are_read_all_the_same(
 
 def joined(blocks: Iterable[Rows]) -> list[Row]:
     return [
-        block.ids[start:stop].tolist()
+        block.values[start:stop].tolist()
         for block in blocks
         for start, stop in pairwise(block.offsets.tolist())
     ]
@@ -928,7 +928,7 @@ def test_nodes_and_sums_do_not_depend_on_blocks(
     start, stop = sorted((min(one, len(rows)), min(other, len(rows))))
     made = digest_rows(Listed(rows, sizes), 0, len(rows), [("part", start, stop)], quiet)
     block = packed(rows)
-    digests = row_digests(block.ids, block.offsets)
+    digests = row_digests(block.values, block.offsets)
     span = LedgerSpan(start_row=0)
     span.add(digests)
     assert made.ledger.describe() == join([span]).describe()

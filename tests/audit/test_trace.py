@@ -33,6 +33,7 @@ from pipeline.audit.trace.search import find, find_ids
 from pipeline.audit.trace.trace import Trace
 from pipeline.cli.main import main
 from pipeline.core.errors import ConfigError, InputError, MismatchError, NotFoundError
+from pipeline.core.ragged import Rows
 from pipeline.dataset.manifest import manifest_bytes
 from pipeline.dataset.mds.pool import Pool
 from pipeline.dataset.open import open_rows
@@ -46,7 +47,7 @@ from pipeline.dataset.provenance.document_index import (
 )
 from pipeline.dataset.provenance.reader import RowProvenance
 from pipeline.dataset.provenance.writer import ProvenanceBlock, ProvenanceWriter
-from pipeline.dataset.rows import Rows, RowSource
+from pipeline.dataset.rows import RowSource
 from pipeline.order.permutation.pcg64dxsm import pcg64dxsm_permutation
 from pipeline.stages.tokenizer.encode import Tokenizer
 from pipeline.stages.tokenizer.resolve import load_tokenizer
@@ -72,7 +73,7 @@ class ListedRows:
             block = self.rows[first : min(first + 3, stop)]
             ids = np.array([id_ for row in block for id_ in row], np.uint32)
             offsets = np.cumsum([0, *map(len, block)], dtype=np.int64)
-            yield Rows(ids=ids, offsets=offsets)
+            yield Rows(values=ids, offsets=offsets)
 
 
 def write_output(
@@ -441,7 +442,7 @@ def planted(tokenizer: Tokenizer) -> list[list[int]]:
     ]
     encoded = tokenizer.encode(texts)
     # Without frames, so that rows stand beside each other as if they were one text.
-    return [encoded.ids[start + 1 : stop - 1].tolist() for start, stop in pairwise(encoded.offsets)]
+    return [encoded.values[start + 1 : stop - 1].tolist() for start, stop in pairwise(encoded.offsets)]
 
 
 def test_planted_passages_are_found_and_nothing_else(tmp_path: Path, tokenizer: Tokenizer) -> None:
@@ -470,7 +471,7 @@ def test_texts_of_rows_come_as_they_are_asked_for(
 ) -> None:
     monkeypatch.setattr(tracing, "_MOST_AHEAD", 4)
     words = ["zero", "one", "two", "three", "four", "five", "six"]
-    rows = [[*encoded.tolist()] for encoded in (tokenizer.encode([word]).ids for word in words)]
+    rows = [[*encoded.tolist()] for encoded in (tokenizer.encode([word]).values for word in words)]
     write_output(tmp_path, [("a", word) for word in words])
     trace = Trace.open(tmp_path)
     for wanted in ([], [3], range(7), [0, 1, 5, 6], [4, 4, 2]):
@@ -622,7 +623,7 @@ def test_passages_of_a_build_are_found_however_it_wrote_them(
 
 def as_lists(rows: RowSource) -> list[list[int]]:
     return [
-        block.ids[start:stop].tolist()
+        block.values[start:stop].tolist()
         for block in rows.read(0, rows.num_rows)
         for start, stop in pairwise(block.offsets)
     ]

@@ -77,7 +77,7 @@ def _cut(folder: Path, size: int, num_megabytes: float) -> Rows:
             if corpus.megabytes(texts) > num_megabytes:
                 break
         encoded = tokenizer.encode(corpus.head(texts, num_megabytes))
-        chunks = chunker.chunk(encoded.ids, encoded.offsets)
+        chunks = chunker.chunk(encoded.values, encoded.offsets)
         names += [f"{kind}-{document:08d}".encode() for document in chunks.documents]
         ids.append(chunks.ids)
         lengths.append(chunks.lengths())

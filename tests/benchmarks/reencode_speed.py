@@ -25,9 +25,10 @@ os.environ["RAYON_NUM_THREADS"] = "1"
 
 from tokenizers import Tokenizer as Library
 
+from pipeline.core.ragged import Rows
 from pipeline.sources.read import BLOCK_BYTES
 from pipeline.stages.chunking.reencode import ReencodeChunker
-from pipeline.stages.tokenizer.encode import Encoded, Tokenizer
+from pipeline.stages.tokenizer.encode import Tokenizer
 from pipeline.stages.tokenizer.reference import make_reference
 from pipeline.stages.tokenizer.resolve import load_tokenizer, read_json
 from tests.benchmarks import corpus
@@ -67,15 +68,15 @@ def main() -> None:
 def _compare(
     kind: str,
     setting: tuple[int, int, int],
-    parts: list[list[Encoded]],
+    parts: list[list[Rows]],
     tokenizer: Tokenizer,
     library: Library,
 ) -> None:
     original, ours, ratios = [], [], []
     for number, blocks in enumerate(parts):
-        num_ids = sum(block.ids.size for block in blocks)
+        num_ids = sum(block.values.size for block in blocks)
         documents = [
-            block.ids[start:stop].tolist()
+            block.values[start:stop].tolist()
             for block in blocks
             for start, stop in zip(block.offsets, block.offsets[1:], strict=False)
         ]
@@ -86,7 +87,7 @@ def _compare(
         chunker = ReencodeChunker(
             tokenizer, size=size, min_size=min_size, skip_below=skip_below, seed=SEED
         )
-        got = [chunker.chunk(block.ids, block.offsets) for block in blocks]
+        got = [chunker.chunk(block.values, block.offsets) for block in blocks]
         stopped = time.perf_counter()
         same_ids = np.array_equal(
             np.concatenate(expected), np.concatenate([chunks.ids for chunks in got])

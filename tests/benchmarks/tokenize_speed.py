@@ -20,7 +20,8 @@ import numpy as np
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 os.environ["RAYON_NUM_THREADS"] = "1"
 
-from pipeline.stages.tokenizer.encode import Encoded
+
+from pipeline.core.ragged import Rows
 from pipeline.stages.tokenizer.resolve import load_tokenizer
 
 _DOCUMENT_BYTES = (200, 200_000)
@@ -55,8 +56,8 @@ def main() -> None:
         run(tokenizer.encode, warm, options.batch)
         slow, expected = run(tokenizer.encode_reference, sample, options.batch)
         fast, got = run(tokenizer.encode, unseen, options.batch)
-        num_ids = sum(part.ids.size for part in expected)
-        flat = [np.concatenate([part.ids for part in parts])[:num_ids] for parts in (expected, got)]
+        num_ids = sum(part.values.size for part in expected)
+        flat = [np.concatenate([part.values for part in parts])[:num_ids] for parts in (expected, got)]
         if not np.array_equal(*flat):
             raise SystemExit("ids differ")
         speeds = megabytes(unseen) / fast, megabytes(sample) / slow
@@ -103,8 +104,8 @@ def megabytes(texts: list[str]) -> float:
 
 
 def run(
-    encode: Callable[[list[str]], Encoded], texts: list[str], batch: int
-) -> tuple[float, list[Encoded]]:
+    encode: Callable[[list[str]], Rows], texts: list[str], batch: int
+) -> tuple[float, list[Rows]]:
     """Encode in batches; return seconds and results."""
     batches = [texts[start : start + batch] for start in range(0, len(texts), batch)]
     start = time.perf_counter()

@@ -133,8 +133,8 @@ def test_a_large_row_group_comes_in_blocks(tmp_path: Path) -> None:
     steps = pa.array(np.ones(len(column), np.int64))
     pq.write_table(pa.table({"input_ids": column, "step": steps}), tmp_path / "a.parquet")
     blocks = list(open_rows(tmp_path / "a.parquet").read(0, len(column)))
-    assert max(len(rows.ids) for rows in blocks) <= 1 << 20
-    assert np.array_equal(np.concatenate([rows.ids for rows in blocks]), ids)
+    assert max(len(rows.values) for rows in blocks) <= 1 << 20
+    assert np.array_equal(np.concatenate([rows.values for rows in blocks]), ids)
 
 
 @pytest.mark.parametrize("statistics", [True, False])
@@ -523,7 +523,7 @@ def test_a_block_of_shards_is_bounded(tmp_path: Path) -> None:
     rows = [Row("a", [1] * 300_000) for _ in range(9)]
     write_mds(tmp_path, rows, dtype="uint16", size_limit=1 << 30)
     blocks = list(open_rows(tmp_path).read(1, 9))
-    assert max(len(block.ids) for block in blocks) <= 1 << 20
+    assert max(len(block.values) for block in blocks) <= 1 << 20
     assert sum(len(block) for block in blocks) == 8
 
 

@@ -61,7 +61,7 @@ def test_any_rows_in_any_order_come_out_of_many_shards(
     assert gathered.tolist() == [id_ for row in expected for id_ in row.ids]
     assert pool.document_ids(asked) == [row.id for row in expected]
     taken = pool.take(asked)
-    assert taken.ids.tolist() == gathered.tolist()
+    assert taken.values.tolist() == gathered.tolist()
     assert np.diff(taken.offsets).tolist() == [len(row.ids) for row in expected]
 
 
@@ -193,7 +193,7 @@ def test_shards_of_other_columns_are_read_whatever_their_index_says_of_compressi
     assert lengths.tolist() == [3, 1, 2, 200]
     expected = [id_ for row in asked.tolist() for id_ in found[row].ids]
     assert pool.gather(asked, lengths[asked]).tolist() == expected
-    assert pool.take(asked).ids.tolist() == expected
+    assert pool.take(asked).values.tolist() == expected
     names = [row.id if "id" in columns else "" for row in found]
     numbers = [(0, 2), (1, 2), (0, 1), (0, 1)] if "id" in columns else [(0, 1)] * 4
     assert pool.document_ids(asked) == [names[row] for row in asked.tolist()]

@@ -148,7 +148,7 @@ def test_the_tokens_that_enter_are_those_of_the_kept_documents(
         for one in read_dropped(built.out, name):
             assert texts.pop(one["id"]) == one["text"]
         assert source["documents"]["kept"] == len(texts)
-        assert source["tokens"]["in"] == len(tokenizer.encode(list(texts.values())).ids)
+        assert source["tokens"]["in"] == len(tokenizer.encode(list(texts.values())).values)
 
 
 def test_the_order_holds_what_was_drawn(built: Built) -> None:

@@ -30,9 +30,9 @@ from pipeline.core.errors import (
     NotFoundError,
     PipelineError,
 )
+from pipeline.core.ragged import Rows
 from pipeline.dataset.ledger import row_digests
 from pipeline.dataset.mds.writer import MdsWriter
-from pipeline.dataset.rows import Rows
 from pipeline.feed.batch import Batch, Clm, Mlm, Objective, SpecialIds
 from pipeline.feed.factory import make_feed
 from pipeline.feed.feed import Feed
@@ -71,7 +71,7 @@ class Listed:
 
 def as_rows(rows: list[list[int]]) -> Rows:
     offsets = np.cumsum([0, *map(len, rows)], dtype=np.int64)
-    return Rows(ids=np.array([id_ for row in rows for id_ in row], np.uint32), offsets=offsets)
+    return Rows(values=np.array([id_ for row in rows for id_ in row], np.uint32), offsets=offsets)
 
 
 def made(num_rows: int, seed: int = 0) -> list[list[int]]:
@@ -297,7 +297,7 @@ def test_a_batch_says_what_it_holds() -> None:
     ]  # fmt: skip
     for batch in batches:
         stored = as_rows([listed.rows[row] for row in batch.rows])
-        assert np.array_equal(digests(batch), row_digests(stored.ids, stored.offsets))
+        assert np.array_equal(digests(batch), row_digests(stored.values, stored.offsets))
         assert batch.num_tokens == array(batch, "input_ids").size == batch.inputs["num_tokens"]
         assert batch.num_labels == batch.num_tokens - len(batch.rows)
         assert not len(batch.tombstones)
@@ -457,7 +457,7 @@ def write_shards(folder: Path, rows: list[list[int]]) -> Path:
     writer = MdsWriter(folder=folder, dtype="uint16", size_limit=20_000)
     taken = as_rows(rows)
     names = [str(row).encode() for row in range(len(rows))]
-    writer.write(names, np.arange(len(rows)), taken.ids, taken.offsets)
+    writer.write(names, np.arange(len(rows)), taken.values, taken.offsets)
     writer.finish()
     return folder
 

@@ -116,14 +116,14 @@ def test_rows_that_a_view_leaves_alone_are_not_copied() -> None:
         assert view_rows(rows, view, 4, SPECIAL) is rows
     views: list[View] = ["encoder", "decoder"]
     for view in views:
-        assert view_rows(rows, view, 3, SPECIAL).ids.tolist() == [
+        assert view_rows(rows, view, 3, SPECIAL).values.tolist() == [
             CLS, 1, SEP if view == "encoder" else 2, CLS, SEP,
         ]  # fmt: skip
     bare = rows_of([1, 2], [], [CLS, 3])
     assert view_rows(bare, "stored", 1, SPECIAL) is bare
-    assert view_rows(bare, "decoder", 9, SPECIAL).ids.tolist() == [CLS, 1, 2, CLS, CLS, 3]
+    assert view_rows(bare, "decoder", 9, SPECIAL).values.tolist() == [CLS, 1, 2, CLS, CLS, 3]
     encoded = view_rows(bare, "encoder", 9, SPECIAL)
-    assert encoded.ids.tolist() == [CLS, 1, 2, SEP, CLS, SEP, CLS, 3, SEP]
+    assert encoded.values.tolist() == [CLS, 1, 2, SEP, CLS, SEP, CLS, 3, SEP]
     assert encoded.offsets.tolist() == [0, 4, 6, 9]
     none = rows_of()
     assert view_rows(none, "encoder", 9, SPECIAL) is none
@@ -149,7 +149,7 @@ def test_a_row_that_is_longer_than_its_place_is_refused() -> None:
 
 def test_arrays_that_cannot_be_written_to_are_read() -> None:
     rows = rows_of([CLS, MASK, 1, SEP])
-    rows.ids.flags.writeable = False
+    rows.values.flags.writeable = False
     rows.offsets.flags.writeable = False
     for objective in OBJECTIVES:
         made = flat_inputs(rows, np.array([0]), none_of(rows), objective, SPECIAL)

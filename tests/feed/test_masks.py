@@ -193,11 +193,11 @@ def test_a_tombstone_is_fed_as_it_is_and_nothing_of_it_is_predicted(objective: M
         numbers = np.arange(3)
         flat = flat_inputs(stand_in, numbers, is_tombstone, objective, SPECIAL, pad_to_multiple=4)
         assert flat["labels"][0, 4:6].tolist() == [IGNORED] * 2
-        assert flat["input_ids"][0, 4:6].tolist() == stand_in.ids[4:6].tolist()
+        assert flat["input_ids"][0, 4:6].tolist() == stand_in.values[4:6].tolist()
         assert flat["labels"][0, 9:].tolist() == [IGNORED] * 3
         assert flat["input_ids"][0, 9:].tolist() == [PAD] * 3
         assert flat["labels"][0, 7] == 7, "the row after it is not touched"
         assert flat["num_tokens"] == 7
         padded = padded_inputs(stand_in, numbers, is_tombstone, objective, SPECIAL)
         assert padded["labels"][1].tolist() == [IGNORED] * 4
-        assert padded["input_ids"][1].tolist() == [*stand_in.ids[4:6].tolist(), PAD, PAD]
+        assert padded["input_ids"][1].tolist() == [*stand_in.values[4:6].tolist(), PAD, PAD]

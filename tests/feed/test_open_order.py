@@ -176,7 +176,7 @@ def test_what_a_manifest_says_is_known_of_an_order(finished: Path) -> None:
     assert not isinstance(plain.rows, CheckedRows)
     for one in (order, plain):
         taken, digests = take_with_digests(one.rows, asked)
-        assert np.array_equal(digests, row_digests(taken.ids, taken.offsets))
+        assert np.array_equal(digests, row_digests(taken.values, taken.offsets))
 
 
 def test_what_was_set_aside_is_an_order_too(small: Path, build_here: Build, tmp_path: Path) -> None:

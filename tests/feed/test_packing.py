@@ -16,8 +16,8 @@ from support.strategies import QUICK
 
 from pipeline.core import seeds
 from pipeline.core.errors import ConfigError, InputError, InternalError, NotFoundError
+from pipeline.core.ragged import Rows
 from pipeline.dataset.mds.pool import Pool
-from pipeline.dataset.rows import Rows
 from pipeline.feed.packing.bins import Packed, fill_bins
 from pipeline.feed.packing.greedy import Backlog, GreedySpec, pack, pack_next
 from pipeline.feed.packing.masking import IGNORED, mask, mask_generator
@@ -379,7 +379,7 @@ def reference(name: str) -> tuple[dict[str, Any], Rows, GreedySpec]:
     ids = apply_view(
         pool.gather(rows, stored), np.cumsum([0, *stored]), offsets, "encoder", CLS_ID, SEP_ID
     )
-    return told, Rows(ids=ids, offsets=offsets), spec
+    return told, Rows(values=ids, offsets=offsets), spec
 
 
 @needs_reference
@@ -392,7 +392,7 @@ def test_greedy_batches_equal_the_reference_packer(name: str) -> None:
     generator = mask_generator(expected["seed"], setup["epoch"])
     made = []
     for packed, _ in zip(pack(lengths, spec), expected["batches"], strict=False):
-        bins = fill_bins(packed, rows.ids, starts[packed.sequences], PAD_ID)
+        bins = fill_bins(packed, rows.values, starts[packed.sequences], PAD_ID)
         made.append(describe_batch(packed, bins, generator, expected["mask_prob"]))
     assert len(made) == 8
     assert made == expected["batches"]
@@ -408,7 +408,7 @@ def test_windows_of_128_rows_are_fuller_than_the_reference_batches(name: str) ->
     for number in range(num_windows(len(rows), 128)):
         start, stop = window_range(number, len(rows), 128)
         windows.append(pack_window(lengths[start:stop], spec.capacity))
-    assert sum(one.num_tokens for one in windows) == rows.ids.size
+    assert sum(one.num_tokens for one in windows) == rows.values.size
     assert 0.93 < share_of_ids(greedy) < share_of_ids(windows) < 1
 
 

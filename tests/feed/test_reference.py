@@ -17,8 +17,8 @@ from support.strategies import QUICK
 from pipeline.core import seeds
 from pipeline.core.arrays import Int64Array
 from pipeline.core.errors import ConfigError, InputError, MismatchError
+from pipeline.core.ragged import Rows
 from pipeline.dataset.mds.pool import Pool
-from pipeline.dataset.rows import Rows
 from pipeline.feed.batch import SpecialIds
 from pipeline.feed.packing.greedy import GreedySpec, pack
 from pipeline.feed.packing.masking import mask_generator
@@ -65,7 +65,7 @@ class PoolRows:
         samples = self._samples[rows]
         lengths = self._lengths[samples]
         ids = self._pool.gather(samples, lengths)
-        return Rows(ids=ids, offsets=np.cumsum([0, *lengths]))
+        return Rows(values=ids, offsets=np.cumsum([0, *lengths]))
 
 
 def made(num_rows: int, seed: int = 0) -> list[list[int]]:

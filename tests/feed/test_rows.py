@@ -123,7 +123,7 @@ def test_any_rising_numbers_in_any_chain_give_the_rows(
         rows = CheckedRows(rows=rows, ledger=ledger_of(expected))
     for one in asked:
         taken = rows.take(numbers(one))
-        assert taken.ids.dtype == np.uint32
+        assert taken.values.dtype == np.uint32
         assert taken.offsets.dtype == np.int64
         assert as_lists(taken) == [expected[row] for row in one]
 
@@ -186,7 +186,7 @@ def test_digests_are_those_of_the_rows_checked_or_not(many: tuple[FiledRows, lis
     for one in (rows, CheckedRows(rows=rows, ledger=ledger_of(expected))):
         taken, digests = take_with_digests(one, asked)
         assert as_lists(taken) == [expected[row] for row in asked]
-        assert np.array_equal(digests, row_digests(taken.ids, taken.offsets))
+        assert np.array_equal(digests, row_digests(taken.values, taken.offsets))
 
 
 def test_every_byte_of_ids_that_is_flipped_is_found_and_its_file_named(tmp_path: Path) -> None:

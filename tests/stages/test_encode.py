@@ -64,12 +64,12 @@ def check(texts: list[str], prefix: bool) -> None:
     offsets = np.cumsum([0, *map(len, pieces)], dtype=np.int64)
     flat = np.frombuffer(b"".join(pieces), np.uint8)
     for got in (one.encode(texts), one.encode_utf8(flat, offsets)):
-        assert got.ids.dtype == np.uint32
+        assert got.values.dtype == np.uint32
         assert got.offsets.dtype == np.int64
-        if np.array_equal(got.ids, expected.ids) and np.array_equal(got.offsets, expected.offsets):
+        if np.array_equal(got.values, expected.values) and np.array_equal(got.offsets, expected.offsets):
             continue
         for index, text in enumerate(texts):
-            a, b = (e.ids[e.offsets[index] : e.offsets[index + 1]] for e in (got, expected))
+            a, b = (e.values[e.offsets[index] : e.offsets[index + 1]] for e in (got, expected))
             assert a.tolist() == b.tolist(), repr(text)
 
 
@@ -93,7 +93,7 @@ def test_fixture_gives_recorded_ids(prefix: bool) -> None:
     assert len(entries) > 100
     encoded = tokenizer(prefix).encode([entry["text"] for entry in entries])
     for index, entry in enumerate(entries):
-        ids = encoded.ids[encoded.offsets[index] : encoded.offsets[index + 1]]
+        ids = encoded.values[encoded.offsets[index] : encoded.offsets[index + 1]]
         assert ids.tolist() == entry["ids_prefix_space" if prefix else "ids"], entry["text"]
     check([entry["text"] for entry in entries], prefix)
 
@@ -227,7 +227,7 @@ def test_kernel_is_given_up_with_a_warning_when_the_library_disagrees(
     with pytest.warns(RuntimeWarning, match="the kernel and the installed tokenizers library"):
         slow = load_tokenizer("modernbert", add_prefix_space=True)
     assert not slow.is_fast
-    assert slow.encode(["a b"]).ids.tolist() == tokenizer(True).encode(["a b"]).ids.tolist()
+    assert slow.encode(["a b"]).values.tolist() == tokenizer(True).encode(["a b"]).values.tolist()
 
 
 def test_class_boundaries_are_probed() -> None:
@@ -241,16 +241,16 @@ def test_class_boundaries_are_probed() -> None:
 def test_nothing_gives_nothing_and_empty_documents_give_the_frame(prefix: bool) -> None:
     one = tokenizer(prefix)
     empty = one.encode([])
-    assert empty.ids.size == 0
+    assert empty.values.size == 0
     assert empty.offsets.tolist() == [0]
-    assert one.encode(["", ""]).ids.tolist() == [50281, 50282] * 2
+    assert one.encode(["", ""]).values.tolist() == [50281, 50282] * 2
 
 
 def test_buffer_may_start_late_and_end_early() -> None:
     one = tokenizer(True)
     buffer = np.frombuffer(b"zzhello worldzz", np.uint8)
     got = one.encode_utf8(buffer, np.array([2, 7, 13], np.int64))
-    assert got.ids.tolist() == one.encode(["hello", " world"]).ids.tolist()
+    assert got.values.tolist() == one.encode(["hello", " world"]).values.tolist()
 
 
 def test_groups_of_documents_change_nothing() -> None:
@@ -258,7 +258,7 @@ def test_groups_of_documents_change_nothing() -> None:
     got = tokenizer(True).encode(texts)
     for index in (0, 299, 300, 301, 302, 303, 602):
         alone = tokenizer(True).encode([texts[index]])
-        assert np.array_equal(got.ids[got.offsets[index] : got.offsets[index + 1]], alone.ids)
+        assert np.array_equal(got.values[got.offsets[index] : got.offsets[index + 1]], alone.values)
 
 
 def test_published_facts_of_the_tokenizer() -> None:
@@ -288,19 +288,19 @@ def test_pickled_copy_is_the_same_tokenizer() -> None:
     assert copy.digest == tokenizer(True).digest
     assert copy.is_fast
     assert copy.add_prefix_space
-    assert np.array_equal(copy.encode(["  a"]).ids, tokenizer(True).encode(["  a"]).ids)
+    assert np.array_equal(copy.encode(["  a"]).ids, tokenizer(True).encode(["  a"]).values)
 
 
 def test_threads_may_share_a_tokenizer() -> None:
     one = tokenizer(True)
     texts = hostile(9, 3000)
-    expected = one.encode(texts).ids
+    expected = one.encode(texts).values
     results: list[bool] = []
 
     def work(shift: int) -> None:
         own = one.encode(texts[shift:] + texts[:shift])
         cut = own.offsets[len(texts) - shift]
-        results.append(np.array_equal(np.concatenate([own.ids[cut:], own.ids[:cut]]), expected))
+        results.append(np.array_equal(np.concatenate([own.values[cut:], own.values[:cut]]), expected))
 
     threads = [threading.Thread(target=work, args=(100 * n,)) for n in range(4)]
     for thread in threads:
@@ -311,7 +311,7 @@ def test_threads_may_share_a_tokenizer() -> None:
 
 
 def _digest_in_child(texts: list[str]) -> str:
-    return sha256_bytes(tokenizer(True).encode(texts).ids.tobytes())
+    return sha256_bytes(tokenizer(True).encode(texts).values.tobytes())
 
 
 def test_forked_process_gives_the_same_ids() -> None:
@@ -335,7 +335,7 @@ def test_same_content_spelled_otherwise_is_fast_and_other_content_is_not(tmp_pat
     assert same.is_fast
     assert same.digest != family.MODERNBERT_SHA256
     text = ["one two three four five"]
-    assert np.array_equal(same.encode(text).ids, tokenizer(False).encode(text).ids)
+    assert np.array_equal(same.encode(text).values, tokenizer(False).encode(text).values)
 
     content["normalizer"] = None
     (tmp_path / "tokenizer.json").write_text(json.dumps(content), "utf-8")
@@ -343,7 +343,7 @@ def test_same_content_spelled_otherwise_is_fast_and_other_content_is_not(tmp_pat
     assert not other.is_fast
     flat = np.frombuffer("caf\u00e9 x".encode(), np.uint8)
     got = other.encode_utf8(flat, np.array([0, 5, 7], np.int64))
-    assert np.array_equal(got.ids, tokenizer(True).encode(["caf\u00e9", " x"]).ids)
+    assert np.array_equal(got.values, tokenizer(True).encode(["caf\u00e9", " x"]).values)
 
 
 def test_names_that_cannot_be_pinned_are_refused(tmp_path: Path) -> None:

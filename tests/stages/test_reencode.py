@@ -18,10 +18,11 @@ from support.strategies import QUICK, cuts, lengths, texts
 
 from pipeline.config.mixture import ChunkSpec
 from pipeline.core.arrays import Int64Array, Uint32Array
+from pipeline.core.ragged import Rows
 from pipeline.stages.chunking.chunker import Chunker, make_chunker
 from pipeline.stages.chunking.chunks import Chunks
 from pipeline.stages.chunking.whole import WholeChunker
-from pipeline.stages.tokenizer.encode import Encoded, Tokenizer
+from pipeline.stages.tokenizer.encode import Tokenizer
 from pipeline.stages.tokenizer.resolve import load_tokenizer
 
 CLS, SEP = 50281, 50282
@@ -96,13 +97,13 @@ def chunker(algorithm: str, case: Case, prefix: bool = True) -> Chunker:
     return make_chunker(spec, tokenizer(prefix))
 
 
-def part(encoded: Encoded, start: int, stop: int) -> tuple[Uint32Array, Int64Array]:
+def part(encoded: Rows, start: int, stop: int) -> tuple[Uint32Array, Int64Array]:
     """Return the documents from `start` to `stop` as a block."""
     offsets = encoded.offsets[start : stop + 1]
-    return encoded.ids[offsets[0] : offsets[-1]], offsets - offsets[0]
+    return encoded.values[offsets[0] : offsets[-1]], offsets - offsets[0]
 
 
-def in_blocks(made: Chunker, encoded: Encoded, blocks: list[int]) -> tuple[list[Chunks], list[int]]:
+def in_blocks(made: Chunker, encoded: Rows, blocks: list[int]) -> tuple[list[Chunks], list[int]]:
     """Chunk block after block; return the chunks and where each block starts."""
     return [made.chunk(*part(encoded, a, b)) for a, b in pairwise(blocks)], blocks[:-1]
 
@@ -135,12 +136,12 @@ def enforce(ids: list[int], case: Case, prefix: bool) -> list[int]:
     if not text:
         return []
     if text[0] != " ":
-        ids = reference.encode_reference([text]).ids.tolist()[: case.size]
+        ids = reference.encode_reference([text]).values.tolist()[: case.size]
     return ids if ids[0] == CLS else [CLS, *ids]
 
 
 def published(
-    encoded: Encoded, case: Case, prefix: bool
+    encoded: Rows, case: Case, prefix: bool
 ) -> tuple[list[tuple[int, list[int]]], list[int], int]:
     """Return (chunks as (document, ids), documents that fail, ids dropped of the others)."""
     rng = np.random.RandomState(42)
@@ -148,7 +149,7 @@ def published(
     chunks: list[tuple[int, list[int]]] = []
     failed, num_dropped = [], 0
     for document, (first, last) in enumerate(pairwise(encoded.offsets.tolist())):
-        ids = encoded.ids[first:last].tolist()
+        ids = encoded.values[first:last].tolist()
         stored: list[list[int]] = []
         dropped = 0
         for start in range(0, len(ids), piece_size):
@@ -253,7 +254,7 @@ def test_the_blocks_of_a_partition_change_nothing() -> None:
 def test_a_document_with_a_piece_of_special_tokens_alone_fails_and_no_other() -> None:
     hole = "word " * 20 + "[SEP]" * 100 + " word" * 20
     encoded = tokenizer(True).encode([OWN_TEXT, hole, OWN_TEXT])
-    chunks = chunker("ettin-reencode-v1", CASES[0]).chunk(encoded.ids, encoded.offsets)
+    chunks = chunker("ettin-reencode-v1", CASES[0]).chunk(encoded.values, encoded.offsets)
     assert chunks.failed.tolist() == [1]
     assert sorted(set(chunks.documents.tolist())) == [0, 2]
 
@@ -274,14 +275,14 @@ def whole(size: int) -> WholeChunker:
     return WholeChunker(size=size, cls_id=CLS, sep_id=SEP)
 
 
-def documents_of(sizes: list[int]) -> Encoded:
+def documents_of(sizes: list[int]) -> Rows:
     """Return documents of these lengths; every id tells its document and place."""
     rows = [
         [CLS, *(1000 * (index + 1) + i for i in range(size - 2)), SEP]
         for index, size in enumerate(sizes)
     ]
     flat = np.array([id_ for row in rows for id_ in row], np.uint32)
-    return Encoded(flat, np.cumsum([0, *sizes]))
+    return Rows(flat, np.cumsum([0, *sizes]))
 
 
 @QUICK
@@ -294,7 +295,7 @@ def test_whole_loses_nothing_and_is_balanced_and_smallest(data: st.DataObject) -
     chunks = listed(made, firsts)
     for document, (first, last) in enumerate(pairwise(encoded.offsets.tolist())):
         own = [ids for owner, ids in chunks if owner == document]
-        content = encoded.ids[first + 1 : last - 1].tolist()
+        content = encoded.values[first + 1 : last - 1].tolist()
         assert [id_ for ids in own for id_ in ids[1:-1]] == content
         assert all(ids[0] == CLS and ids[-1] == SEP and len(ids) <= size for ids in own)
         assert len(own) == -(-len(content) // (size - 2)), "as few as hold it"
@@ -323,7 +324,7 @@ def test_whole_loses_nothing_and_is_balanced_and_smallest(data: st.DataObject) -
 )
 def test_the_lengths_of_whole_chunks_are_frozen(content: int, expected: list[int]) -> None:
     encoded = documents_of([content + 2])
-    chunks = whole(12).chunk(encoded.ids, encoded.offsets)
+    chunks = whole(12).chunk(encoded.values, encoded.offsets)
     assert (chunks.lengths() - 2).tolist() == expected
 
 
@@ -349,16 +350,16 @@ FROZEN = Case(12, 9, 2)
 
 
 @pytest.fixture
-def frozen() -> Encoded:
+def frozen() -> Rows:
     """Three documents: of three pieces, of one, and of two, the last of which is short."""
     encoded = tokenizer(False).encode([FROZEN_TEXT, "Short.", FROZEN_TEXT[10:60]])
-    assert encoded.ids.tolist() == FROZEN_IDS
+    assert encoded.values.tolist() == FROZEN_IDS
     assert encoded.offsets.tolist() == [0, 30, 34, 52]
     return encoded
 
 
-def test_reencode_is_frozen(frozen: Encoded) -> None:
-    made = chunker("ettin-reencode-v1", FROZEN, prefix=False).chunk(frozen.ids, frozen.offsets)
+def test_reencode_is_frozen(frozen: Rows) -> None:
+    made = chunker("ettin-reencode-v1", FROZEN, prefix=False).chunk(frozen.values, frozen.offsets)
     assert listed([made], [0]) == [
         # " ," and " ." lost a space; the second starts with a space and stays but for CLS.
         (0, [CLS, 510, 26816, 13, 344, 2296, 13, 310, 3563, 15, SEP]),
@@ -371,8 +372,8 @@ def test_reencode_is_frozen(frozen: Encoded) -> None:
     assert (made.num_added, made.num_discarded) == (4, 0)
 
 
-def test_slice_is_frozen(frozen: Encoded) -> None:
-    made = chunker("ettin-slice-v1", FROZEN, prefix=False).chunk(frozen.ids, frozen.offsets)
+def test_slice_is_frozen(frozen: Rows) -> None:
+    made = chunker("ettin-slice-v1", FROZEN, prefix=False).chunk(frozen.values, frozen.offsets)
     assert listed([made], [0]) == [
         (0, FROZEN_IDS[:10]),
         (0, FROZEN_IDS[10:20]),
@@ -384,8 +385,8 @@ def test_slice_is_frozen(frozen: Encoded) -> None:
     assert (made.num_added, made.num_discarded) == (0, 0)
 
 
-def test_whole_is_frozen(frozen: Encoded) -> None:
-    made = whole(12).chunk(frozen.ids, frozen.offsets)
+def test_whole_is_frozen(frozen: Rows) -> None:
+    made = whole(12).chunk(frozen.values, frozen.offsets)
     assert listed([made], [0]) == [
         (0, [*FROZEN_IDS[:11], SEP]),
         (0, [CLS, *FROZEN_IDS[11:20], SEP]),

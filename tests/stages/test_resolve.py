@@ -56,7 +56,7 @@ def load_from(endpoint: str, revision: str, home: Path) -> str:
 
 def test_a_hub_tokenizer_is_fetched_at_its_commit(endpoint: str, tmp_path: Path) -> None:
     embedded = load_tokenizer("modernbert", add_prefix_space=False)
-    ids = embedded.encode(["a b"]).ids.tolist()
+    ids = embedded.encode(["a b"]).values.tolist()
     out = load_from(endpoint, COMMIT, tmp_path / "home")
     assert out == f"{embedded.digest} True {ids}\n"
 

@@ -7,7 +7,8 @@ import pytest
 
 from pipeline.core.document import Document
 from pipeline.core.errors import InternalError
-from pipeline.stages.tokenizer.encode import Encoded, Tokenizer
+from pipeline.core.ragged import Rows
+from pipeline.stages.tokenizer.encode import Tokenizer
 from pipeline.stages.tokenizer.resolve import load_tokenizer
 from pipeline.stages.tokenizer.tokenize import tokenize
 
@@ -25,10 +26,8 @@ def documents(*texts: str) -> list[Document]:
 def test_a_difference_stops_the_build_and_names_the_document(
     tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def wrong(texts: Sequence[str]) -> Encoded:
-        return Encoded(
-            ids=np.array([50281, 7, 50282], np.uint32), offsets=np.array([0, 3], np.int64)
-        )
+    def wrong(texts: Sequence[str]) -> Rows:
+        return Rows(values=np.array([50281, 7, 50282], np.uint32), offsets=np.array([0, 3], np.int64))
 
     monkeypatch.setattr(tokenizer, "encode_reference", wrong)
     expected = r'f\.jsonl: document 1 \(id "d\\n0"\): the fast tokenizer\'s 4 ids differ'
@@ -42,7 +41,7 @@ def test_of_a_long_document_the_reference_sees_only_the_start(
     seen: list[int] = []
     reference = tokenizer.encode_reference
 
-    def watched(texts: Sequence[str]) -> Encoded:
+    def watched(texts: Sequence[str]) -> Rows:
         seen.extend(len(text) for text in texts)
         return reference(texts)
 
@@ -57,7 +56,7 @@ def test_about_one_document_in_two_thousand_is_checked(
     counts: list[int] = []
     reference = tokenizer.encode_reference
 
-    def watched(texts: Sequence[str]) -> Encoded:
+    def watched(texts: Sequence[str]) -> Rows:
         counts.append(len(texts))
         return reference(texts)
 

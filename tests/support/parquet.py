@@ -9,7 +9,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.dataset.rows import Rows, RowSource
+from pipeline.core.ragged import Rows
+from pipeline.dataset.rows import RowSource
 
 CLS = 50281
 
@@ -51,16 +52,16 @@ def read(source: RowSource, start: int = 0, stop: int | None = None) -> list[Ids
     """Read rows and check the form of each block."""
     found: list[Ids] = []
     for rows in source.read(start, source.num_rows if stop is None else stop):
-        assert rows.ids.dtype == np.uint32
+        assert rows.values.dtype == np.uint32
         assert rows.offsets.dtype == np.int64
         assert rows.offsets[0] == 0
-        assert rows.offsets[-1] == len(rows.ids)
+        assert rows.offsets[-1] == len(rows.values)
         found += as_lists(rows)
     return found
 
 
 def as_lists(rows: Rows) -> list[Ids]:
-    return [ids.tolist() for ids in np.split(rows.ids, rows.offsets[1:-1])][: len(rows)]
+    return [ids.tolist() for ids in np.split(rows.values, rows.offsets[1:-1])][: len(rows)]
 
 
 def made(num_rows: int, seed: int = 0) -> list[Ids]:

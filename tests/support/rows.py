@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from pipeline.core.arrays import BoolArray
-from pipeline.dataset.rows import Rows
+from pipeline.core.ragged import Rows
 from pipeline.feed.batch import SpecialIds
 
 CLS, SEP, PAD, MASK, VOCAB_SIZE = 41, 42, 43, 44, 50
@@ -19,7 +19,7 @@ SPECIAL = SpecialIds(cls_id=CLS, sep_id=SEP, pad_id=PAD, mask_id=MASK, is_specia
 def rows_of(*rows: Sequence[int]) -> Rows:
     """Return rows of these ids."""
     ids = np.array([one for row in rows for one in row], np.uint32)
-    return Rows(ids=ids, offsets=np.cumsum([0, *map(len, rows)]))
+    return Rows(values=ids, offsets=np.cumsum([0, *map(len, rows)]))
 
 
 def none_of(rows: Sequence[object] | Rows) -> BoolArray:

@@ -14,7 +14,7 @@ import numpy as np
 from pipeline.audit.explain.pool_parts import Parts, partitions_of
 from pipeline.audit.verify.comparison import Output
 from pipeline.core.arrays import Uint32Array
-from pipeline.dataset import Rows
+from pipeline.core.ragged import Rows
 from pipeline.stages.tokenizer import read_json
 
 _PARTITIONS = 8
@@ -65,7 +65,7 @@ def _documents(
     for first, stop in pairwise(bounds):
         start = int(rows[0])
         chunks = list(output.replay(None, start + stop, "stored").read(start + first, start + stop))
-        num_ids += sum(len(block.ids) for block in chunks)
+        num_ids += sum(len(block.values) for block in chunks)
         if num_ids > _MOST_IDS // share:
             break
         texts.append(decoder.text(chunks))
@@ -89,15 +89,15 @@ class TextDecoder:
 
     def _content(self, rows: Rows) -> Uint32Array:
         """Return ids of rows without the CLS and SEP that frame them."""
-        kept = np.ones(len(rows.ids), np.bool_)
+        kept = np.ones(len(rows.values), np.bool_)
         first, last = rows.offsets[:-1], rows.offsets[1:] - 1
-        kept[first] = rows.ids[first] != self._tokenizer.cls_id
-        kept[last] &= rows.ids[last] != self._tokenizer.sep_id
-        return rows.ids[kept]
+        kept[first] = rows.values[first] != self._tokenizer.cls_id
+        kept[last] &= rows.values[last] != self._tokenizer.sep_id
+        return rows.values[kept]
 
     def row_text(self, ids: Uint32Array) -> str:
         """Return the text of one row."""
-        return self.text([Rows(ids=ids, offsets=np.array([0, len(ids)]))])
+        return self.text([Rows(values=ids, offsets=np.array([0, len(ids)]))])
 
     def _decode(self, ids: Uint32Array) -> str:
         data = bytearray()

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from pipeline.audit.verify.comparison import Comparison, Output
 from pipeline.audit.verify.pool_rows import Viewed
 from pipeline.core.arrays import BoolArray, Int64Array, Uint8Array, Uint32Array
-from pipeline.dataset import Rows, RowSource, row_digests
+from pipeline.core.ragged import Rows
+from pipeline.dataset import RowSource, row_digests
 from pipeline.order import View
 
 UNKNOWN = -1
@@ -56,7 +57,7 @@ class Reading:
         """Return rows with no more of each id than is compared."""
         if not self.is_narrow:
             return rows
-        return Rows(ids=rows.ids & np.uint32(0xFFFF), offsets=rows.offsets)
+        return Rows(values=rows.values & np.uint32(0xFFFF), offsets=rows.offsets)
 
 
 def keys_of(digests: Uint8Array) -> NDArray[np.uint64]:
@@ -66,7 +67,7 @@ def keys_of(digests: Uint8Array) -> NDArray[np.uint64]:
 
 def keys_of_rows(rows: Rows) -> NDArray[np.uint64]:
     """Return what stands for each row: uint64 [num_rows]."""
-    return keys_of(row_digests(rows.ids, rows.offsets))
+    return keys_of(row_digests(rows.values, rows.offsets))
 
 
 class OurRows:
@@ -132,7 +133,7 @@ class TheirRows:
         found = np.isin(keys_of_rows(reading.narrowed(self.sample)), keys)
         offsets = self.sample.offsets.tolist()
         return [
-            self.sample.ids[offsets[row] : offsets[row + 1]]
+            self.sample.values[offsets[row] : offsets[row + 1]]
             for row in np.flatnonzero(found).tolist()
         ]
 
@@ -149,9 +150,9 @@ def read_theirs(theirs: RowSource, comparison: Comparison, reading: Reading) -> 
     for position, rows in _read_places(theirs, comparison):
         keys = keys_of_rows(reading.narrowed(rows))
         key_by_position.update(zip(range(position, position + len(rows)), keys, strict=True))
-        largest_id = max(largest_id, int(rows.ids.max(initial=0)))
+        largest_id = max(largest_id, int(rows.values.max(initial=0)))
         longest = max(longest, int(np.diff(rows.offsets).max(initial=0)))
-        num_ids += len(rows.ids)
+        num_ids += len(rows.values)
         if num_ids <= _SAMPLE_IDS:
             blocks.append(rows)
     positions = sorted(key_by_position)
@@ -177,7 +178,7 @@ def _read_places(theirs: RowSource, comparison: Comparison) -> Iterator[tuple[in
 
 def joined(blocks: list[Rows]) -> Rows:
     """Return rows of several blocks as one block."""
-    ids = np.concatenate([np.empty(0, np.uint32), *(rows.ids for rows in blocks)])
+    ids = np.concatenate([np.empty(0, np.uint32), *(rows.values for rows in blocks)])
     lengths = [np.diff(rows.offsets) for rows in blocks]
     offsets = np.cumsum(np.concatenate([[0], *lengths]), dtype=np.int64)
-    return Rows(ids=ids, offsets=offsets)
+    return Rows(values=ids, offsets=offsets)

@@ -62,7 +62,7 @@ def _spread(rows: RowSource) -> Iterator[Uint32Array]:
     """Yield the ids of some rows from all over."""
     for row in np.unique(np.linspace(0, rows.num_rows - 1, _TEXT_ROWS).astype(np.int64)).tolist():
         for block in rows.read(row, row + 1):
-            yield block.ids
+            yield block.values
 
 
 def _share(ours: list[str], theirs: list[str], length: int) -> float:

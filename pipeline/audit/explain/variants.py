@@ -19,10 +19,10 @@ from pipeline.audit.explain.documents import sample_documents
 from pipeline.audit.explain.known_rows import Reading, TheirRows, keys_of_rows
 from pipeline.audit.verify.comparison import VIEWS, Finding, Output
 from pipeline.config import LARGEST_ETTIN_CHUNK, ChunkSpec
-from pipeline.dataset import Rows
+from pipeline.core.ragged import Rows
 from pipeline.order import View
 from pipeline.stages.chunking import make_chunker
-from pipeline.stages.tokenizer import Encoded, Tokenizer, load_tokenizer, select, without_content
+from pipeline.stages.tokenizer import Tokenizer, load_tokenizer, select, without_content
 
 _CUTTING: tuple[Literal["ettin-reencode-v1", "ettin-slice-v1"], ...] = (
     "ettin-reencode-v1",
@@ -216,9 +216,9 @@ class _Encoded:
     def __init__(self, output: Output, texts: list[list[str]]) -> None:
         self._output = output
         self._texts = texts
-        self._made: dict[bool, tuple[Tokenizer, list[Encoded]]] = {}
+        self._made: dict[bool, tuple[Tokenizer, list[Rows]]] = {}
 
-    def under(self, add_prefix_space: bool) -> tuple[Tokenizer, list[Encoded]]:
+    def under(self, add_prefix_space: bool) -> tuple[Tokenizer, list[Rows]]:
         """Return the tokenizer and what it makes of the documents of each partition."""
         if add_prefix_space not in self._made:
             tokenizer = self._load(add_prefix_space)
@@ -236,7 +236,7 @@ class _Encoded:
         )
 
 
-def _with_content(tokenizer: Tokenizer, encoded: Encoded) -> Encoded:
+def _with_content(tokenizer: Tokenizer, encoded: Rows) -> Rows:
     kept = np.ones(len(encoded.offsets) - 1, np.bool_)
     kept[without_content(tokenizer, encoded)] = False
     return encoded if kept.all() else select(encoded, kept)
@@ -247,8 +247,8 @@ def _chunk(documents: _Encoded, way: Way) -> list[Rows]:
     tokenizer, parts = documents.under(way.add_prefix_space)
     made = []
     for encoded in parts:
-        chunks = make_chunker(way.chunk, tokenizer).chunk(encoded.ids, encoded.offsets)
-        made.append(Rows(ids=chunks.ids, offsets=chunks.offsets))
+        chunks = make_chunker(way.chunk, tokenizer).chunk(encoded.values, encoded.offsets)
+        made.append(Rows(values=chunks.ids, offsets=chunks.offsets))
     return made
 
 
@@ -274,5 +274,5 @@ class Held:
         """Yield rows `start` to `stop` as one block, if there are any."""
         if start < stop:
             offsets = self.rows.offsets[start : stop + 1]
-            ids = self.rows.ids[offsets[0] : offsets[-1]]
-            yield Rows(ids=ids, offsets=offsets - offsets[0])
+            ids = self.rows.values[offsets[0] : offsets[-1]]
+            yield Rows(values=ids, offsets=offsets - offsets[0])

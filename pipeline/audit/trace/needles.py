@@ -58,7 +58,7 @@ def _distinct(runs: Iterable[Uint32Array]) -> list[Uint32Array]:
 
 def _content(tokenizer: Tokenizer, text: str) -> Uint32Array:
     """Return the ids of a text without the two that frame a document."""
-    return tokenizer.encode([text]).ids[1:-1]
+    return tokenizer.encode([text]).values[1:-1]
 
 
 def _lead(text: str) -> str:

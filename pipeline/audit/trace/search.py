@@ -11,7 +11,8 @@ import numpy as np
 from numba import njit
 
 from pipeline.core.arrays import Int64Array, Uint32Array
-from pipeline.dataset import Rows, RowSource
+from pipeline.core.ragged import Rows
+from pipeline.dataset import RowSource
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -38,7 +39,7 @@ def find(ids: list[Uint32Array], rows: RowSource) -> Iterator[list[Match]]:
 
 
 def _places(block: Rows, needle: Uint32Array) -> list[tuple[int, int]]:
-    starts = find_ids(block.ids, needle)
+    starts = find_ids(block.values, needle)
     rows = np.searchsorted(block.offsets, starts, side="right") - 1
     inside = starts + len(needle) <= block.offsets[rows + 1]
     offsets = starts - block.offsets[rows]

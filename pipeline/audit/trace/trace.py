@@ -182,7 +182,7 @@ class Trace:
         for first, end in _runs(numbers):
             for block in rows.read(first, end):
                 for start, stop in zip(block.offsets[:-1], block.offsets[1:], strict=True):
-                    yield tokenizer.decode_reference(block.ids[start:stop])
+                    yield tokenizer.decode_reference(block.values[start:stop])
 
     def count_sources(self, span: RowRange) -> dict[str, SourceCounts]:
         """Return what the rows of a span hold of each source, by its name."""

@@ -15,7 +15,8 @@ from pipeline.audit.verify.comparison import Of, Output
 from pipeline.audit.verify.scope import Scope
 from pipeline.core.arrays import Uint8Array
 from pipeline.core.errors import InputError
-from pipeline.dataset import DIGEST_BYTES, ROWS_PER_NODE, Rows, RowSource, row_digests
+from pipeline.core.ragged import Rows
+from pipeline.dataset import DIGEST_BYTES, ROWS_PER_NODE, RowSource, row_digests
 from pipeline.order import View
 
 # Enough to tell rows that are equal from those that are not, and a moment's reading.
@@ -136,5 +137,5 @@ def _orders(output: Output) -> list[Alignment]:
 
 
 def _digests(blocks: Iterable[Rows]) -> Uint8Array:
-    digests = [row_digests(block.ids, block.offsets) for block in blocks]
+    digests = [row_digests(block.values, block.offsets) for block in blocks]
     return np.concatenate([np.empty((0, DIGEST_BYTES), np.uint8), *digests])

@@ -12,12 +12,12 @@ import numpy as np
 from pipeline.audit.verify.comparison import WindowResult
 from pipeline.audit.verify.forward_rows import part_of
 from pipeline.core.arrays import Int64Array, Uint8Array
+from pipeline.core.ragged import Rows
 from pipeline.dataset import (
     DIGEST_BYTES,
     ROWS_PER_NODE,
     Ledger,
     LedgerSpan,
-    Rows,
     RowSource,
     join,
     multiset_of,
@@ -91,7 +91,7 @@ def compare_rows(ours: RowSource, theirs: RowSource, parts: list[Part], report: 
         row, count, first, excess = start, 0, None, 0
         for one, other in beside(ours.read(start, stop), theirs.read(start, stop)):
             if tally.collects or not _is_same(one, other):
-                digests = row_digests(one.ids, one.offsets), row_digests(other.ids, other.offsets)
+                digests = row_digests(one.values, one.offsets), row_digests(other.values, other.offsets)
                 bad = tally.add(row, *digests)
                 count += len(bad)
                 first = int(bad[0]) if first is None and len(bad) else first
@@ -119,7 +119,7 @@ def _same_multiset(excess: int) -> bool:
 
 
 def _is_same(one: Rows, other: Rows) -> bool:
-    return np.array_equal(one.offsets, other.offsets) and np.array_equal(one.ids, other.ids)
+    return np.array_equal(one.offsets, other.offsets) and np.array_equal(one.values, other.values)
 
 
 def beside(ours: Iterator[Rows], theirs: Iterator[Rows]) -> Iterator[tuple[Rows, Rows]]:
@@ -155,7 +155,7 @@ def digest_rows(rows: RowSource, start: int, stop: int, parts: list[Part], repor
     multisets = [0] * len(parts)
     row = start
     for block in rows.read(start, stop):
-        digests = row_digests(block.ids, block.offsets)
+        digests = row_digests(block.values, block.offsets)
         span.add(digests)
         for number, (_, first, last) in enumerate(parts):
             inside = digests[max(first - row, 0) : max(last - row, 0)]

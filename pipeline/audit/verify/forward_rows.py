@@ -7,7 +7,8 @@ goes on with what that one fetched.
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from pipeline.dataset import Rows, RowSource
+from pipeline.core.ragged import Rows
+from pipeline.dataset import RowSource
 
 
 @dataclass(kw_only=True)
@@ -54,4 +55,4 @@ def part_of(rows: Rows, start: int, stop: int) -> Rows:
     if start == 0 and stop == len(rows):
         return rows
     offsets = rows.offsets[start : stop + 1]
-    return Rows(ids=rows.ids[offsets[0] : offsets[-1]], offsets=offsets - offsets[0])
+    return Rows(values=rows.values[offsets[0] : offsets[-1]], offsets=offsets - offsets[0])

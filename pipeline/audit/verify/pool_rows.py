@@ -10,7 +10,8 @@ from itertools import pairwise
 import numpy as np
 
 from pipeline.core.arrays import Int64Array, Uint32Array
-from pipeline.dataset import Rows, RowSource
+from pipeline.core.ragged import Rows
+from pipeline.dataset import RowSource
 from pipeline.dataset.mds import Pool
 from pipeline.order import Permutation, View, apply_view, view_lengths
 
@@ -46,7 +47,7 @@ class ReplayedPool:
             for one, other in pairwise(cuts):
                 offsets = np.concatenate([[0], np.cumsum(lengths[one:other])])
                 yield Rows(
-                    ids=self.pool.gather(rows[one:other], lengths[one:other]), offsets=offsets
+                    values=self.pool.gather(rows[one:other], lengths[one:other]), offsets=offsets
                 )
 
     def _lengths_of(self, rows: Int64Array) -> Int64Array:
@@ -89,9 +90,9 @@ class Viewed:
         return map(self._viewed, self.stored.read(start, stop))
 
     def _viewed(self, rows: Rows) -> Rows:
-        has_cls = rows.ids[rows.offsets[:-1]] == self.cls_id
-        has_sep = rows.ids[rows.offsets[1:] - 1] == self.sep_id
+        has_cls = rows.values[rows.offsets[:-1]] == self.cls_id
+        has_sep = rows.values[rows.offsets[1:] - 1] == self.sep_id
         lengths = view_lengths(np.diff(rows.offsets), has_cls, has_sep, self.view, self.max_seq_len)
         offsets = np.concatenate([[0], np.cumsum(lengths)])
-        ids = apply_view(rows.ids, rows.offsets, offsets, self.view, self.cls_id, self.sep_id)
-        return Rows(ids=ids, offsets=offsets)
+        ids = apply_view(rows.values, rows.offsets, offsets, self.view, self.cls_id, self.sep_id)
+        return Rows(values=ids, offsets=offsets)

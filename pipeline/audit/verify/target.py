@@ -8,6 +8,7 @@ from typing import Literal, cast
 from pipeline.audit.verify.comparison import Output
 from pipeline.core.bundled import manifest_path
 from pipeline.core.errors import ConfigError, InputError, NotFoundError
+from pipeline.core.ragged import Rows
 from pipeline.dataset import (
     FORMAT,
     MANIFEST,
@@ -15,7 +16,6 @@ from pipeline.dataset import (
     Ledger,
     Manifest,
     ManifestWindow,
-    Rows,
     RowSource,
     is_output,
     manifest_ledger,

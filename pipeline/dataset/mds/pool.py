@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 
 from pipeline.core.arrays import Int64Array, Uint8Array, Uint32Array, Uint64Array
 from pipeline.core.errors import InputError
+from pipeline.core.ragged import Rows
 from pipeline.dataset.mds.columns import Columns
 from pipeline.dataset.mds.random_access import ShardFiles
 from pipeline.dataset.mds.shard import ROW_DTYPE, MdsShard, RemoteShard, table_of
 from pipeline.dataset.mds.writer import INDEX_NAME
-from pipeline.dataset.rows import Rows
 
 Sized = TypeVar("Sized", bound=NDArray[Any])
 IndexEntry = dict[str, Any]

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 
 from pipeline.core.arrays import Int64Array
+from pipeline.core.ragged import Rows
 from pipeline.dataset.mds.kernels import copy_ids, read_bounds, read_rows
 from pipeline.dataset.mds.shard import MdsShard
-from pipeline.dataset.rows import Rows
 
 # Half of what the process may have open is left to others.
 _MOST_FILES = max(64, min(4096, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2))
@@ -106,7 +106,7 @@ class ShardFiles:
         np.cumsum(places[1], out=offsets[1:])
         ids = np.empty(int(offsets[-1]), np.uint32)
         self._check(shards, rows, copy_ids(data, places, shards, self._columns, offsets, ids))
-        return Rows(ids=ids, offsets=offsets)
+        return Rows(values=ids, offsets=offsets)
 
     def _check(self, shards: Int64Array, rows: Int64Array, bad: int) -> None:
         if bad >= 0:
@@ -128,5 +128,5 @@ class ShardFiles:
 def join_rows(parts: Sequence[Rows]) -> Rows:
     """Return rows that follow one another as one."""
     lengths = [np.zeros(1, np.int64), *(np.diff(part.offsets) for part in parts)]
-    ids = np.concatenate([np.empty(0, np.uint32), *(part.ids for part in parts)])
-    return Rows(ids=ids, offsets=np.cumsum(np.concatenate(lengths)))
+    ids = np.concatenate([np.empty(0, np.uint32), *(part.values for part in parts)])
+    return Rows(values=ids, offsets=np.cumsum(np.concatenate(lengths)))

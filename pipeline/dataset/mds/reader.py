@@ -13,8 +13,8 @@ import numpy as np
 
 from pipeline.core.arrays import Int64Array
 from pipeline.core.errors import InputError, NotFoundError
+from pipeline.core.ragged import Rows
 from pipeline.dataset.mds.pool import Pool
-from pipeline.dataset.rows import Rows
 
 _BLOCK_IDS = 1 << 20
 
@@ -81,4 +81,4 @@ class MdsRows:
         for start, stop in zip(starts, [*starts[1:], len(lengths)], strict=True):
             rows = np.arange(first + start, first + stop)
             offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths[start:stop])])
-            yield Rows(ids=self.pool.gather(rows, lengths[start:stop]), offsets=offsets)
+            yield Rows(values=self.pool.gather(rows, lengths[start:stop]), offsets=offsets)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from pipeline.core.arrays import Int64Array, Uint32Array
 from pipeline.core.errors import InputError
-from pipeline.dataset.rows import Rows
+from pipeline.core.ragged import Rows
 
 _LISTS = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
 
@@ -52,7 +52,7 @@ class ColumnDecoder:
         ids = self._ids(where, values)
         if granularity == "flat batch":
             firsts, offsets = self._split(where, ids, offsets)
-        return Rows(ids=ids, offsets=offsets), firsts
+        return Rows(values=ids, offsets=offsets), firsts
 
     def _ids(self, where: str, values: pa.Array) -> Uint32Array:
         if values.null_count:

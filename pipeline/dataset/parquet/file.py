@@ -16,10 +16,10 @@ import pyarrow.parquet as pq
 
 from pipeline.core.arrays import Int64Array
 from pipeline.core.errors import InputError, MismatchError
+from pipeline.core.ragged import Rows
 from pipeline.dataset.parquet.decoder import ColumnDecoder, plain
 from pipeline.dataset.parquet.footer import IDS, STEP, Footer, check_step, read_footer
 from pipeline.dataset.parquet.windows import OrderFile
-from pipeline.dataset.rows import Rows
 
 # A block of 4 MiB stays in the caches between decoding and what is done with it.
 _BLOCK_IDS = 1 << 20
@@ -83,7 +83,7 @@ class ParquetFile:
         # A decoder of its own, since this row will be read again and counted then.
         with self._opened() as file:
             rows, _ = next(self._blocks(file, 0, replace(decoder), "sequence", num_rows=1))
-        is_cls = rows.ids == decoder.cls_id
+        is_cls = rows.values == decoder.cls_id
         return "flat batch" if is_cls[:1].all() and np.count_nonzero(is_cls) > 1 else "sequence"
 
     def num_sequences(self, decoder: ColumnDecoder, granularity: str) -> int:
@@ -272,4 +272,4 @@ class ParquetFile:
 
 def _part(rows: Rows, start: int, stop: int) -> Rows:
     offsets = rows.offsets[start : stop + 1]
-    return Rows(ids=rows.ids[offsets[0] : offsets[-1]], offsets=offsets - offsets[0])
+    return Rows(values=rows.values[offsets[0] : offsets[-1]], offsets=offsets - offsets[0])

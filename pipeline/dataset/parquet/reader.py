@@ -18,13 +18,13 @@ import pyarrow.parquet as pq
 
 from pipeline.core.arrays import Int64Array
 from pipeline.core.errors import InputError, NotFoundError
+from pipeline.core.ragged import Rows
 from pipeline.dataset.mds.writer import INDEX_NAME
 from pipeline.dataset.parquet.decoder import ColumnDecoder
 from pipeline.dataset.parquet.file import ParquetFile
 from pipeline.dataset.parquet.windows import CheckpointWindow, OrderFile, arrange, lone
 from pipeline.dataset.paths import STEPS
 from pipeline.dataset.remote_folder import RemoteFolder, open_remote
-from pipeline.dataset.rows import Rows
 from pipeline.storage import Client
 
 CLS_ID = 50281

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from pipeline.core.arrays import Int64Array, Uint32Array
-from pipeline.dataset.rows import Rows
+from pipeline.core.ragged import Rows
 
 _ROW_SCHEMA = pa.schema([("input_ids", pa.list_(pa.uint32())), ("step", pa.int64())])
 # Under this name the table of steps keeps what it was made from.
@@ -86,7 +86,7 @@ def read_rows(path: Path) -> Iterator[Rows]:
             column = file.read_row_group(number, columns=["input_ids"]).column(0).combine_chunks()
             offsets = column.offsets.to_numpy().astype(np.int64)
             ids = column.values.to_numpy()[offsets[0] : offsets[-1]]
-            yield Rows(ids=ids, offsets=offsets - offsets[0])
+            yield Rows(values=ids, offsets=offsets - offsets[0])
 
 
 def write_columns(path: Path, columns: Mapping[str, NDArray[Any]]) -> None:

@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 
 from pipeline.core.arrays import Int64Array, Uint32Array
-from pipeline.dataset import Rows
+from pipeline.core.ragged import Rows
 from pipeline.dataset.mds import MdsWriter, Pool
 from pipeline.dataset.parquet import RowWriter, read_rows
 from pipeline.runner.shuffle.gather import GatheredRows
@@ -81,4 +81,4 @@ def read_file(path: Path) -> Iterator[Rows]:
     for start, stop in pairwise([*np.unique(bounds).tolist(), len(lengths)]):
         rows = np.arange(start, stop)
         offsets = np.concatenate([[0], np.cumsum(lengths[rows])])
-        yield Rows(ids=pool.gather(rows, lengths[rows]), offsets=offsets)
+        yield Rows(values=pool.gather(rows, lengths[rows]), offsets=offsets)

@@ -47,7 +47,7 @@ def order_rows(task: OrderTask) -> TaskRecord:
         # Brought back from a manifest, which holds whole nodes alone.
         span = LedgerSpan(start_row=task.first_row)
         for rows_ in read_file(common.out / task.file.path):
-            span.add(row_digests(rows_.ids, rows_.offsets))
+            span.add(row_digests(rows_.values, rows_.offsets))
         record["span"] = _describe_span(span)
         save_record(state, task.file.path, record)
     return record

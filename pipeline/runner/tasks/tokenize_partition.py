@@ -165,7 +165,7 @@ class _Making:
         documents = [block[index] for index in np.flatnonzero(kept)]
         if not kept.all():
             encoded = select(encoded, kept)
-        chunks = self._chunker.chunk(encoded.ids, encoded.offsets)
+        chunks = self._chunker.chunk(encoded.values, encoded.offsets)
         what = (
             f"has a piece that decodes to nothing, which {self._task.chunk.algorithm} cannot chunk"
         )
@@ -179,7 +179,7 @@ class _Making:
             self._last_id = documents[chunks.documents[-1]].id
         num_failed_ids = int(np.diff(encoded.offsets)[chunks.failed].sum())
         self._num_kept += len(documents) - len(chunks.failed)
-        self._tokens["in"] += len(encoded.ids) - num_failed_ids
+        self._tokens["in"] += len(encoded.values) - num_failed_ids
         self._tokens["added"] += chunks.num_added
         self._tokens["discarded"] += chunks.num_discarded
         self._lengths.append(chunks.lengths())

@@ -17,9 +17,10 @@ from numba import njit
 from numpy.lib.stride_tricks import sliding_window_view
 
 from pipeline.core.arrays import BoolArray, Int64Array, Uint8Array, Uint32Array
+from pipeline.core.ragged import Rows
 from pipeline.stages.chunking.chunks import Chunks
 from pipeline.stages.chunking.cut import Cutter
-from pipeline.stages.tokenizer.encode import Encoded, Tokenizer
+from pipeline.stages.tokenizer.encode import Tokenizer
 
 # Only before these can the clean-up take the space that a text starts with.
 _CAN_TAKE_SPACE = np.isin(np.arange(256), list(b".?!,'n "))
@@ -135,9 +136,7 @@ class ReencodeChunker:
         )
         return cleaned
 
-    def _assemble(
-        self, runs: _Runs, kept: Int64Array, again: Int64Array, encoded: Encoded
-    ) -> _Runs:
+    def _assemble(self, runs: _Runs, kept: Int64Array, again: Int64Array, encoded: Rows) -> _Runs:
         starts_kept = runs.starts[kept]
         lacks_cls = runs.ids[starts_kept] != self._tokenizer.cls_id
         lengths = np.zeros(len(runs.starts), np.int64)
@@ -148,7 +147,7 @@ class ReencodeChunker:
         out = np.empty(int(lengths.sum()), np.uint32)
         out[starts[kept][lacks_cls]] = self._tokenizer.cls_id
         _copy(runs.ids, starts_kept, starts[kept] + lacks_cls, stops[kept], out)
-        _copy(encoded.ids, encoded.offsets[:-1], starts[again], stops[again], out)
+        _copy(encoded.values, encoded.offsets[:-1], starts[again], stops[again], out)
         return _Runs(out, starts, stops)
 
 

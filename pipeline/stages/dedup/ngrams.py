@@ -12,7 +12,6 @@ punctuation and of words are of libraries that change, so ours are the tokenizer
 
 import unicodedata
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final
 
@@ -20,6 +19,7 @@ import numpy as np
 from numba import njit
 
 from pipeline.core.arrays import Int64Array, Uint32Array, Uint64Array
+from pipeline.core.ragged import Ragged
 from pipeline.stages.tokenizer.char_classes import LETTER, NUM_CODE_POINTS, NUMBER, ranges
 
 ALGORITHM: Final = "words-v1"
@@ -37,14 +37,8 @@ _MIX_1, _MIX_2 = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
 _BASE = np.uint64(0x9E3779B97F4A7C15)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class Hashes:
-    """Hashes of the words, or of the n-grams, of each text."""
-
-    values: Uint64Array
-    """uint64 [num_values], those of all texts one after the other; none is 0."""
-    offsets: Int64Array
-    """int64 [num_texts + 1]; text i has `values[offsets[i]:offsets[i + 1]]`."""
+Hashes = Ragged[np.uint64]
+"""Hashes of the words, or of the n-grams, of each text; none is 0."""
 
 
 def hash_words(normal: Sequence[str]) -> Hashes:

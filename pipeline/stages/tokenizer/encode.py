@@ -13,7 +13,6 @@ import sys
 import threading
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -21,6 +20,7 @@ import numpy.typing as npt
 
 from pipeline.core.digest import sha256_bytes
 from pipeline.core.errors import ConfigError
+from pipeline.core.ragged import Rows
 from pipeline.stages.tokenizer import char_classes, family, kernel, self_check, slow_path
 from pipeline.stages.tokenizer.reference import make_reference, template_ids
 
@@ -34,16 +34,6 @@ _GROUP_CHARACTERS = 1 << 20
 _GROUP_IDS = 1 << 20
 # Encodings of the library weigh about 200 bytes per token, so few documents at a time.
 _REFERENCE_CHARACTERS = 1 << 18
-
-
-@dataclass(frozen=True, slots=True)
-class Encoded:
-    """Ids of several documents."""
-
-    ids: Ids
-    """uint32 [total_ids], special tokens of the template included."""
-    offsets: Offsets
-    """int64 [num_documents + 1]; document d is `ids[offsets[d]:offsets[d + 1]]`."""
 
 
 class _State(threading.local):
@@ -136,7 +126,7 @@ class Tokenizer:
         ids = {"cls_id": self.cls_id, "sep_id": self.sep_id}
         return {"name": self.name, "sha256": self.digest, **ids}
 
-    def encode(self, texts: Sequence[str]) -> Encoded:
+    def encode(self, texts: Sequence[str]) -> Rows:
         """Encode documents. Pure."""
         if self._fast is None:
             return self.encode_reference(texts)
@@ -148,7 +138,7 @@ class Tokenizer:
             parts.append(self._encode_fast(np.frombuffer(b"".join(pieces), np.uint8), offsets))
         return _gather(parts)
 
-    def encode_utf8(self, buffer: Bytes, offsets: Offsets) -> Encoded:
+    def encode_utf8(self, buffer: Bytes, offsets: Offsets) -> Rows:
         """Encode documents from uint8 [..] and int64 [num_documents + 1]. Pure.
 
         Document d is `buffer[offsets[d]:offsets[d + 1]]` and valid UTF-8.
@@ -157,7 +147,7 @@ class Tokenizer:
             return self.encode_reference(list(_texts(buffer, offsets)))
         return self._encode_fast(np.ascontiguousarray(buffer), np.ascontiguousarray(offsets))
 
-    def encode_reference(self, texts: Sequence[str]) -> Encoded:
+    def encode_reference(self, texts: Sequence[str]) -> Rows:
         """Encode documents with the `tokenizers` library alone."""
         parts = []
         for group in _groups(texts, _REFERENCE_CHARACTERS):
@@ -190,7 +180,7 @@ class Tokenizer:
         text: str = self._reference.decode([int(i) for i in ids], skip_special_tokens=True)
         return text
 
-    def _encode_fast(self, buffer: Bytes, offsets: Offsets) -> Encoded:
+    def _encode_fast(self, buffer: Bytes, offsets: Offsets) -> Rows:
         assert self._fast is not None
         ids, counts, status = self._fast.run(buffer, offsets, whole=True)
         left = np.flatnonzero(status)
@@ -199,7 +189,7 @@ class Tokenizer:
             texts = [buffer[a:b].tobytes().decode() for a, b in zip(starts, stops, strict=True)]
             redone = self._encode_left(texts, status[left])
             ids = _insert(ids, counts, left, redone)
-        return Encoded(ids, np.concatenate(([0], np.cumsum(counts))))
+        return Rows(ids, np.concatenate(([0], np.cumsum(counts))))
 
     def _encode_left(self, texts: list[str], status: npt.NDArray[np.uint8]) -> list[Ids]:
         """Encode what the kernel left: split and normalised by hand, else by the library."""
@@ -226,7 +216,7 @@ class Tokenizer:
                     result.append(part)
                     refer = refer or part_state != kernel.ENCODED
             result.append(np.array([self.sep_id], np.uint32))
-            results.append(self.encode_reference([text]).ids if refer else np.concatenate(result))
+            results.append(self.encode_reference([text]).values if refer else np.concatenate(result))
         return results
 
     def _check_fast(self) -> None:
@@ -234,7 +224,7 @@ class Tokenizer:
         expected = self.encode_reference(self_check.STRINGS)
         got = self.encode(self_check.STRINGS)
         same = np.array_equal(expected.offsets, got.offsets)
-        if not (same and np.array_equal(expected.ids, got.ids) and self_check.classes_agree()):
+        if not (same and np.array_equal(expected.values, got.values) and self_check.classes_agree()):
             self._fast = None
             warnings.warn(
                 f"{self.name}: the kernel and the installed tokenizers library disagree, so the"
@@ -269,17 +259,17 @@ def _join(parts: Sequence[Ids]) -> Ids:
     return np.concatenate(parts) if parts else np.zeros(0, np.uint32)
 
 
-def _pack(rows: Sequence[Ids]) -> Encoded:
+def _pack(rows: Sequence[Ids]) -> Rows:
     offsets = np.zeros(len(rows) + 1, np.int64)
     np.cumsum([row.size for row in rows], out=offsets[1:])
-    return Encoded(_join(rows), offsets)
+    return Rows(_join(rows), offsets)
 
 
-def _gather(parts: Sequence[Encoded]) -> Encoded:
+def _gather(parts: Sequence[Rows]) -> Rows:
     if len(parts) == 1:
         return parts[0]
     counts = [np.zeros(1, np.int64), *(np.diff(part.offsets) for part in parts)]
-    return Encoded(_join([part.ids for part in parts]), np.cumsum(np.concatenate(counts)))
+    return Rows(_join([part.values for part in parts]), np.cumsum(np.concatenate(counts)))
 
 
 def _insert(ids: Ids, counts: Offsets, at: Offsets, rows: Sequence[Ids]) -> Ids:

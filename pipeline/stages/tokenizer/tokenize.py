@@ -15,14 +15,15 @@ from numba import njit
 from pipeline.core.arrays import BoolArray, Int64Array, Uint32Array
 from pipeline.core.document import Document
 from pipeline.core.errors import InternalError
-from pipeline.stages.tokenizer.encode import Encoded, Tokenizer
+from pipeline.core.ragged import Rows
+from pipeline.stages.tokenizer.encode import Tokenizer
 
 _CHECK_ONE_IN = 2000
 # Of a longer document only so much: the reference takes two seconds and 180 MB for a megabyte.
 _CHECK_CHARS = 64 << 10
 
 
-def tokenize(tokenizer: Tokenizer, documents: Sequence[Document], where: str) -> Encoded:
+def tokenize(tokenizer: Tokenizer, documents: Sequence[Document], where: str) -> Rows:
     """Encode documents, special tokens of the template included.
 
     Raises: InternalError that names the document when fast and reference ids differ.
@@ -43,8 +44,8 @@ def _cross_check(tokenizer: Tokenizer, documents: Sequence[Document], where: str
     fast, reference = tokenizer.encode(texts), tokenizer.encode_reference(texts)
     for index, document in enumerate(documents):
         part = slice(reference.offsets[index], reference.offsets[index + 1])
-        expected = reference.ids[part]
-        got = fast.ids[fast.offsets[index] : fast.offsets[index + 1]]
+        expected = reference.values[part]
+        got = fast.values[fast.offsets[index] : fast.offsets[index + 1]]
         if not np.array_equal(got, expected):
             named = json.dumps(document.id, ensure_ascii=False)
             raise InternalError(
@@ -54,12 +55,12 @@ def _cross_check(tokenizer: Tokenizer, documents: Sequence[Document], where: str
             )
 
 
-def without_content(tokenizer: Tokenizer, encoded: Encoded) -> Int64Array:
+def without_content(tokenizer: Tokenizer, encoded: Rows) -> Int64Array:
     """Return the indices of documents whose ids are all special tokens: int64 [num_found]."""
     special = np.zeros(tokenizer.vocab_size, np.bool_)
     special[tokenizer.special_ids] = True
     found = np.zeros(len(encoded.offsets) - 1, np.bool_)
-    _all_special(encoded.ids, encoded.offsets, special, found)
+    _all_special(encoded.values, encoded.offsets, special, found)
     return np.flatnonzero(found)
 
 
@@ -75,9 +76,9 @@ def _all_special(
                 break
 
 
-def select(encoded: Encoded, kept: BoolArray) -> Encoded:
+def select(encoded: Rows, kept: BoolArray) -> Rows:
     """Return the runs of the kept documents alone."""
     lengths = np.diff(encoded.offsets)
     offsets = np.zeros(int(kept.sum()) + 1, np.int64)
     np.cumsum(lengths[kept], out=offsets[1:])
-    return Encoded(ids=encoded.ids[np.repeat(kept, lengths)], offsets=offsets)
+    return Rows(values=encoded.values[np.repeat(kept, lengths)], offsets=offsets)

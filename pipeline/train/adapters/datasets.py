@@ -45,7 +45,7 @@ class _Rows(_BaseExamplesIterable):  # type: ignore[misc]
         for first in range(start, num_rows, _ROWS_AT_ONCE):
             rows = self._order.rows.take(np.arange(first, min(first + _ROWS_AT_ONCE, num_rows)))
             for row, ids in enumerate(
-                np.split(rows.ids.astype(np.int64), rows.offsets[1:-1]), first
+                np.split(rows.values.astype(np.int64), rows.offsets[1:-1]), first
             ):
                 if self._state_dict is not None:
                     self._state_dict["row"] = row + 1

@@ -1,0 +1,87 @@
+"""Ragged arrays: many sequences of different lengths as one flat array with offsets.
+
+Rows of token ids, the ids of a block of documents and the hashes of texts all travel in this form,
+so that no stage does Python work per token.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Generic, Self, TypeVar
+
+import numpy as np
+from numba import njit
+from numpy.typing import ArrayLike, NDArray
+
+from pipeline.core.arrays import BoolArray, Int64Array
+
+Scalar = TypeVar("Scalar", bound=np.generic)
+
+
+@dataclass(frozen=True, slots=True)
+class Ragged(Generic[Scalar]):
+    """Sequences of one dtype; sequence i is `values[offsets[i]:offsets[i + 1]]`."""
+
+    values: NDArray[Scalar]
+    """[num_values], those of all sequences."""
+    offsets: Int64Array
+    """int64 [num_sequences + 1], from 0."""
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def __getitem__(self, index: int) -> NDArray[Scalar]:
+        """Return one sequence, as a view."""
+        return self.values[self.offsets[index] : self.offsets[index + 1]]
+
+    def lengths(self) -> Int64Array:
+        """Return the length of each sequence: int64 [num_sequences]."""
+        return np.diff(self.offsets)
+
+    def slice(self, start: int, stop: int) -> Self:
+        """Return sequences `start` to `stop`; values are a view."""
+        offsets = self.offsets[start : stop + 1]
+        if not len(offsets):
+            return type(self)(self.values[:0], np.zeros(1, np.int64))
+        return type(self)(self.values[offsets[0] : offsets[-1]], offsets - offsets[0])
+
+    def take(self, chosen: Int64Array | BoolArray) -> Self:
+        """Return the sequences at some indices, in their order, or where a mask is true: a copy."""
+        if chosen.dtype == np.bool_:
+            chosen = np.flatnonzero(chosen)
+        starts = self.offsets[chosen]
+        offsets = offsets_of(self.offsets[chosen + 1] - starts)
+        values = np.empty(int(offsets[-1]), self.values.dtype)
+        _copy_runs(self.values, starts, values, offsets)
+        return type(self)(values, offsets)
+
+    @classmethod
+    def concat(cls, parts: Sequence[Self]) -> Self:
+        """Join the sequences of at least one part; a single part is not copied."""
+        if len(parts) == 1:
+            return parts[0]
+        lengths = np.concatenate([part.lengths() for part in parts])
+        return cls(np.concatenate([part.values for part in parts]), offsets_of(lengths))
+
+
+Rows = Ragged[np.uint32]
+"""Token ids: of rows of an order or a pool, or of documents."""
+
+
+def offsets_of(lengths: ArrayLike) -> Int64Array:
+    """Return the offsets of sequences of these lengths: int64 [num_sequences + 1]."""
+    lengths = np.asarray(lengths, np.int64)
+    offsets = np.zeros(len(lengths) + 1, np.int64)
+    np.cumsum(lengths, out=offsets[1:])
+    return offsets
+
+
+@njit(cache=True, nogil=True)
+def _copy_runs(
+    values: NDArray[Scalar], starts: Int64Array, out: NDArray[Scalar], offsets: Int64Array
+) -> None:
+    for i in range(starts.size):
+        length = offsets[i + 1] - offsets[i]
+        source = values[starts[i] : starts[i] + length]
+        target = out[offsets[i] : offsets[i] + length]
+        for j in range(length):
+            target[j] = source[j]

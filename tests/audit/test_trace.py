@@ -442,7 +442,9 @@ def planted(tokenizer: Tokenizer) -> list[list[int]]:
     ]
     encoded = tokenizer.encode(texts)
     # Without frames, so that rows stand beside each other as if they were one text.
-    return [encoded.values[start + 1 : stop - 1].tolist() for start, stop in pairwise(encoded.offsets)]
+    return [
+        encoded.values[start + 1 : stop - 1].tolist() for start, stop in pairwise(encoded.offsets)
+    ]
 
 
 def test_planted_passages_are_found_and_nothing_else(tmp_path: Path, tokenizer: Tokenizer) -> None:

@@ -18,8 +18,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
-from pipeline.core.arrays import Int64Array, Uint32Array
 
+from pipeline.core.arrays import Int64Array, Uint32Array
 from pipeline.dataset.mds.pool import Pool
 from pipeline.dataset.mds.writer import Dtype, MdsWriter
 from pipeline.stages.chunking.slice import SliceChunker

@@ -57,7 +57,9 @@ def main() -> None:
         slow, expected = run(tokenizer.encode_reference, sample, options.batch)
         fast, got = run(tokenizer.encode, unseen, options.batch)
         num_ids = sum(part.values.size for part in expected)
-        flat = [np.concatenate([part.values for part in parts])[:num_ids] for parts in (expected, got)]
+        flat = [
+            np.concatenate([part.values for part in parts])[:num_ids] for parts in (expected, got)
+        ]
         if not np.array_equal(*flat):
             raise SystemExit("ids differ")
         speeds = megabytes(unseen) / fast, megabytes(sample) / slow

@@ -66,7 +66,9 @@ def check(texts: list[str], prefix: bool) -> None:
     for got in (one.encode(texts), one.encode_utf8(flat, offsets)):
         assert got.values.dtype == np.uint32
         assert got.offsets.dtype == np.int64
-        if np.array_equal(got.values, expected.values) and np.array_equal(got.offsets, expected.offsets):
+        if np.array_equal(got.values, expected.values) and np.array_equal(
+            got.offsets, expected.offsets
+        ):
             continue
         for index, text in enumerate(texts):
             a, b = (e.values[e.offsets[index] : e.offsets[index + 1]] for e in (got, expected))
@@ -300,7 +302,9 @@ def test_threads_may_share_a_tokenizer() -> None:
     def work(shift: int) -> None:
         own = one.encode(texts[shift:] + texts[:shift])
         cut = own.offsets[len(texts) - shift]
-        results.append(np.array_equal(np.concatenate([own.values[cut:], own.values[:cut]]), expected))
+        results.append(
+            np.array_equal(np.concatenate([own.values[cut:], own.values[:cut]]), expected)
+        )
 
     threads = [threading.Thread(target=work, args=(100 * n,)) for n in range(4)]
     for thread in threads:

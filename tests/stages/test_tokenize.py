@@ -27,7 +27,9 @@ def test_a_difference_stops_the_build_and_names_the_document(
     tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def wrong(texts: Sequence[str]) -> Rows:
-        return Rows(values=np.array([50281, 7, 50282], np.uint32), offsets=np.array([0, 3], np.int64))
+        return Rows(
+            values=np.array([50281, 7, 50282], np.uint32), offsets=np.array([0, 3], np.int64)
+        )
 
     monkeypatch.setattr(tokenizer, "encode_reference", wrong)
     expected = r'f\.jsonl: document 1 \(id "d\\n0"\): the fast tokenizer\'s 4 ids differ'

@@ -91,7 +91,10 @@ def compare_rows(ours: RowSource, theirs: RowSource, parts: list[Part], report: 
         row, count, first, excess = start, 0, None, 0
         for one, other in beside(ours.read(start, stop), theirs.read(start, stop)):
             if tally.collects or not _is_same(one, other):
-                digests = row_digests(one.values, one.offsets), row_digests(other.values, other.offsets)
+                digests = (
+                    row_digests(one.values, one.offsets),
+                    row_digests(other.values, other.offsets),
+                )
                 bad = tally.add(row, *digests)
                 count += len(bad)
                 first = int(bad[0]) if first is None and len(bad) else first

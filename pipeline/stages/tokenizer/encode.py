@@ -216,7 +216,9 @@ class Tokenizer:
                     result.append(part)
                     refer = refer or part_state != kernel.ENCODED
             result.append(np.array([self.sep_id], np.uint32))
-            results.append(self.encode_reference([text]).values if refer else np.concatenate(result))
+            results.append(
+                self.encode_reference([text]).values if refer else np.concatenate(result)
+            )
         return results
 
     def _check_fast(self) -> None:
@@ -224,7 +226,9 @@ class Tokenizer:
         expected = self.encode_reference(self_check.STRINGS)
         got = self.encode(self_check.STRINGS)
         same = np.array_equal(expected.offsets, got.offsets)
-        if not (same and np.array_equal(expected.values, got.values) and self_check.classes_agree()):
+        if not (
+            same and np.array_equal(expected.values, got.values) and self_check.classes_agree()
+        ):
             self._fast = None
             warnings.warn(
                 f"{self.name}: the kernel and the installed tokenizers library disagree, so the"

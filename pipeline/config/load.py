@@ -42,7 +42,7 @@ def load_config(
 def load_mixture(
     path: Path, overrides: Sequence[str] = (), *, text: bytes | None = None
 ) -> Mixture:
-    """Return the mixture that a file declares; otherwise as `load_declared`."""
+    """Return the mixture that a file declares; otherwise as `load_config`."""
     declared = load_config(path, overrides, text=text)
     if isinstance(declared, Replay):
         raise ConfigError(

@@ -17,7 +17,8 @@ from pipeline.core.arrays import BoolArray, Int64Array
 Scalar = TypeVar("Scalar", bound=np.generic)
 
 
-@dataclass(frozen=True, slots=True)
+# Without slots: calling an alias such as `Rows` sets an attribute, and ignores that it cannot.
+@dataclass(frozen=True)
 class Ragged(Generic[Scalar]):
     """Sequences of one dtype; sequence i is `values[offsets[i]:offsets[i + 1]]`."""
 

@@ -100,7 +100,7 @@ def open_pool(folder: Path, key: PermutationKey, scratch: Path) -> FeedOrder:
     `scratch`: a folder that keeps the permutation, if it is of an algorithm that has to.
 
     Raises: InputError when there is no pool, or it has another number of rows than the key;
-    ConfigError as `orders.save`.
+    ConfigError as `save_permutation`.
     """
     pool, digest = _open_shards(folder)
     num_rows = int(pool.num_rows.sum())
@@ -123,7 +123,7 @@ def special_ids(order: FeedOrder, tokenizer: str | None = None) -> SpecialIds:
 
     `tokenizer`: the path of a `tokenizer.json`.
 
-    Raises: MismatchError when the order's ids were made by another; as `tokenizer.load`.
+    Raises: MismatchError when the order's ids were made by another; as `load_tokenizer`.
     """
     frame = read_frame(tokenizer or EMBEDDED)
     if order.tokenizer_digest not in (None, frame.digest):

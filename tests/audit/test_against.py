@@ -565,9 +565,9 @@ def test_a_pool_of_too_many_rows_is_not_searched(
 ) -> None:
     num_samples = json.loads((finished / "manifest.json").read_bytes())["order"]["num_samples"]
     order = str(write_order(tmp_path / "order", [*rows[:7], [1, 2], *rows[8:]], WINDOWS))
-    monkeypatch.setattr("pipeline.audit.explain.explain.MOST_POOL_ROWS", num_samples)
+    monkeypatch.setattr("pipeline.audit.verify.explain.explain.MOST_POOL_ROWS", num_samples)
     assert [one.kind for one in verify_against(finished, order).findings] == ["rows"]
-    monkeypatch.setattr("pipeline.audit.explain.explain.MOST_POOL_ROWS", num_samples - 1)
+    monkeypatch.setattr("pipeline.audit.verify.explain.explain.MOST_POOL_ROWS", num_samples - 1)
     report = verify_against(finished, order)
     [finding] = report.findings
     assert (finding.kind, finding.evidence["num_pool_rows"]) == ("unknown", num_samples)

@@ -13,13 +13,13 @@ from support import builds, planted
 from support.clusters import Build
 from support.paths import SHARED
 
-from pipeline.audit.explain import known_rows, variants
-from pipeline.audit.explain.explain import explain_dtype
-from pipeline.audit.explain.pool_edits import Changes
-from pipeline.audit.explain.pool_parts import Arrangement, Edit, partitions_of
 from pipeline.audit.verify import compare, comparison
 from pipeline.audit.verify.against import verify_against
 from pipeline.audit.verify.comparison import Finding
+from pipeline.audit.verify.explain import known_rows, variants
+from pipeline.audit.verify.explain.explain import explain_dtype
+from pipeline.audit.verify.explain.pool_edits import Changes
+from pipeline.audit.verify.explain.pool_parts import Arrangement, Edit, partitions_of
 from pipeline.core.errors import InputError
 from pipeline.stages.tokenizer.resolve import load_tokenizer
 

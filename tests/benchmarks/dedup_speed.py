@@ -26,9 +26,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import xxhash
-from pipeline.core.document import Document
 
 from pipeline.config.corpus_options import DedupSpec, MinHashSpec
+from pipeline.core.document import Document
 from pipeline.stages.dedup.decide import find_drops
 from pipeline.stages.dedup.decontaminate import Contamination, read_evaluation
 from pipeline.stages.dedup.scan import Surveyed, save_survey, survey

@@ -21,10 +21,10 @@ from datatrove.data import Document as TheirDocument
 from datatrove.pipeline import filters as their_filters
 from datatrove.pipeline.formatters import PIIFormatter
 from datatrove.utils.text import split_into_parts
-from pipeline.core.document import Document
 
 from pipeline.config.filter_options import RECORDS, Length, Regex, Url
 from pipeline.config.filters import Filter
+from pipeline.core.document import Document
 from pipeline.stages.filters.chain import make_filters
 from tests.benchmarks import corpus
 

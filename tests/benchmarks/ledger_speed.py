@@ -19,8 +19,8 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 from blake3 import blake3
-from pipeline.core.arrays import Int64Array, Uint8Array, Uint32Array
 
+from pipeline.core.arrays import Int64Array, Uint8Array, Uint32Array
 from pipeline.dataset.ledger import (
     ROWS_PER_NODE,
     Ledger,

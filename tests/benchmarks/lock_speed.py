@@ -20,7 +20,7 @@ from urllib.request import urlopen
 from pipeline.config.load import load_mixture
 from pipeline.sources.lock.create import make_lock
 from pipeline.sources.lock.lock_file import read_lock, write_lock
-from tests.source_server import Server, serve
+from tests.support.source_server import Server, serve
 
 MIXTURE = """\
 name: {name}

@@ -26,7 +26,7 @@ from pipeline.config.load import load_mixture
 from pipeline.sources.download.parallel import pull
 from pipeline.sources.lock.create import make_lock
 from pipeline.sources.lock.entries import Lock
-from tests.source_server import serve
+from tests.support.source_server import serve
 
 NUM_THREADS = 8
 _SIZE = "how many, and the bytes of each"

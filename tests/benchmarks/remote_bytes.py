@@ -19,10 +19,10 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pipeline.core.arrays import Int64Array
 
+from pipeline.core.arrays import Int64Array
 from pipeline.dataset.parquet.reader import PublishedOrder
-from tests.source_server import Server, serve
+from tests.support.source_server import Server, serve
 
 REPO = "org/order"
 STEPS_PER_FILE, FILES_PER_WINDOW = 100, 10

@@ -22,10 +22,10 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 from numpy.typing import NDArray
-from pipeline.core.arrays import Uint8Array
 
 from pipeline.audit.trace.search import find_ids
 from pipeline.audit.trace.trace import Trace
+from pipeline.core.arrays import Uint8Array
 from pipeline.dataset.manifest import FORMAT, manifest_bytes
 from pipeline.dataset.parquet.writer import write_steps
 from pipeline.dataset.paths import MANIFEST, ORDER, PROVENANCE, STEPS, STEPS_PER_FILE

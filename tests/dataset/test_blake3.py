@@ -137,7 +137,7 @@ def run_python(code: str, **environment: str) -> None:
 
 
 def test_nothing_is_compiled_on_import() -> None:
-    run_python("from pipeline import blake3\nassert not blake3._hash_words.signatures")
+    run_python("from pipeline.dataset import blake3\nassert not blake3._hash_words.signatures")
 
 
 GUARDED = """

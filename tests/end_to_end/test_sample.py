@@ -20,7 +20,7 @@ def test_every_shipped_mixture_loads_and_names_the_schema_beside_it() -> None:
     paths = sorted((ROOT / "mixtures").glob("*.yaml"))
     assert paths
     for path in paths:
-        config.load_declared(path)
+        config.load_config(path)
         first = path.read_text().splitlines()[0]
         assert first == "# yaml-language-server: $schema=mixture.schema.json"
 
@@ -32,7 +32,10 @@ def test_the_shipped_schema_is_the_one_that_the_tool_prints() -> None:
 
 def test_the_shipped_manifest_is_of_the_shipped_mixture() -> None:
     manifest = read_manifest(manifest_path("sample"))
-    assert manifest["mixture"]["fingerprint"] == config.load(mixture_path("sample")).fingerprint
+    assert (
+        manifest["mixture"]["fingerprint"]
+        == config.load_mixture(mixture_path("sample")).fingerprint
+    )
 
 
 def test_the_sample_has_what_it_promises() -> None:

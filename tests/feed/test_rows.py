@@ -438,11 +438,11 @@ import os, sys
 import numpy as np
 from pathlib import Path
 from pipeline.feed.rows import SequentialRows
-from pipeline.dataset import PublishedOrder
+from pipeline.dataset.parquet import PublishedOrder
 rows = SequentialRows(PublishedOrder.open_local(Path(sys.argv[1])))
 rows.take(np.arange(10))
 child = os.fork()
-found = [rows.take(np.arange(start, start + 10)).ids.sum() for start in range(10, 400, 10)]
+found = [rows.take(np.arange(start, start + 10)).values.sum() for start in range(10, 400, 10)]
 print(found, flush=True)
 if child == 0:
     os._exit(0)

@@ -172,7 +172,8 @@ def test_a_file_that_is_not_whole_is_made_again(tmp_path: Path, damage: str) -> 
 KILLED = """\
 import os, sys
 from pathlib import Path
-from pipeline.order.permutation import PermutationKey, pcg64dxsm
+from pipeline.order import PermutationKey
+from pipeline.order.permutation import pcg64dxsm
 place = Path(sys.argv[1])
 key = PermutationKey(algorithm="ettin-pcg64dxsm-v1", num_samples=5_000, seed=21, epoch=0)
 invert = pcg64dxsm._invert

@@ -105,7 +105,7 @@ def test_a_miniature_reads_a_part_of_the_files_and_insists_on_no_others(tmp_path
 
 
 def test_what_a_build_takes_follows_from_sizes_and_rates(tmp_path: Path) -> None:
-    told = estimate.look_ahead(make_plan(mixture(tmp_path), lock(), tmp_path / "raw"), workers=4)
+    told = estimate.make_estimate(make_plan(mixture(tmp_path), lock(), tmp_path / "raw"), workers=4)
     far, near = told.sources
     assert far.download_bytes == far.input_bytes == 10 * GIGABYTE
     assert near.download_bytes == 0
@@ -129,14 +129,14 @@ def test_what_is_pulled_already_is_not_counted_again(tmp_path: Path) -> None:
     first = plan.sources[0].files[0].path
     first.parent.mkdir(parents=True)
     first.touch()
-    told = estimate.look_ahead(plan, workers=1)
+    told = estimate.make_estimate(plan, workers=1)
     assert told.download_bytes == 2 * GIGABYTE
     assert told.num_requests == 2
 
 
 def test_before_it_is_locked_a_phase_is_guessed_from_its_tokens(tmp_path: Path) -> None:
     phase = load_mixture(mixture_path("ettin-decay"))
-    told = estimate.look_ahead(make_plan(phase, None, tmp_path), workers=64)
+    told = estimate.make_estimate(make_plan(phase, None, tmp_path), workers=64)
     assert set(told.unlocked) == {source.name for source in phase.sources}
     books = next(one for one in told.sources if one.source == "books")
     assert (books.available_tokens, books.drawn_tokens) == (5_250_000_000, 10_500_000_000)
@@ -146,7 +146,7 @@ def test_before_it_is_locked_a_phase_is_guessed_from_its_tokens(tmp_path: Path) 
 
 def test_a_miniature_that_is_not_locked_reads_whole_files(tmp_path: Path) -> None:
     phase = replace(load_mixture(mixture_path("ettin-pretraining")), scale=Fraction(1, 10**6))
-    told = estimate.look_ahead(make_plan(phase, None, tmp_path), workers=64)
+    told = estimate.make_estimate(make_plan(phase, None, tmp_path), workers=64)
     books = next(one for one in told.sources if one.source == "books")
     # One of three files of 5.3B tokens, for 5,300 of them.
     assert books.num_files == 1
@@ -155,6 +155,6 @@ def test_a_miniature_that_is_not_locked_reads_whole_files(tmp_path: Path) -> Non
 
 
 def test_a_source_that_seems_too_small_is_told_ahead(tmp_path: Path) -> None:
-    told = estimate.look_ahead(make_plan(mixture(tmp_path), lock(1, 10**8), tmp_path), workers=1)
+    told = estimate.make_estimate(make_plan(mixture(tmp_path), lock(1, 10**8), tmp_path), workers=1)
     # 75M by its size; 500M is what no text can exceed.
     assert [one.is_short for one in told.sources] == [True, False]

@@ -184,10 +184,10 @@ def test_every_row_stands_where_the_order_says_with_its_step_and_its_origin(
 
 def samples(asked: Ordering) -> list[int]:
     """Return the pool's rows in order."""
-    from pipeline.order import permutation
+    from pipeline.order import load_permutation
 
     common = asked.common
-    order = permutation.load(common.order, common.state.orders)
+    order = load_permutation(common.order, common.state.orders)
     return order.samples(0, common.order.num_samples).tolist()
 
 

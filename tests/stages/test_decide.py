@@ -294,7 +294,7 @@ def test_hash_seeds_change_nothing(tmp_path: Path) -> None:
         "from pathlib import Path\n"
         "from pipeline.stages.dedup import *\n"
         "from pipeline.config.corpus_options import DedupSpec, MinHashSpec\n"
-        "from pipeline.core.records import Document\n"
+        "from pipeline.core.document import Document\n"
         "folder = Path(sys.argv[1])\n"
         "near = MinHashSpec(ngram_words=1, num_bands=9, rows_per_band=2)\n"
         "texts = [f'{chr(97 + i % 7)} b c {chr(97 + i % 5)}' for i in range(40)]\n"

@@ -17,10 +17,10 @@ SERVER = REPOSITORY / "tests/support/hub_server.py"
 LOAD = """
 import sys
 from pipeline.core.errors import PipelineError
-from pipeline.stages.tokenizer import load
+from pipeline.stages.tokenizer import load_tokenizer
 try:
-    tokenizer = load("org/tokenizer", add_prefix_space=False, revision=sys.argv[1])
-    print(tokenizer.digest, tokenizer.is_fast, tokenizer.encode(["a b"]).ids.tolist())
+    tokenizer = load_tokenizer("org/tokenizer", add_prefix_space=False, revision=sys.argv[1])
+    print(tokenizer.digest, tokenizer.is_fast, tokenizer.encode(["a b"]).values.tolist())
 except PipelineError as error:
     print(error)
 """

@@ -839,7 +839,7 @@ def test_a_backend_that_is_not_installed_is_named() -> None:
         "from pathlib import Path\n"
         "from pipeline.core.errors import ConfigError\n"
         "from pipeline.config.origin import Origin\n"
-        "from pipeline.sources import open_origin\n"
+        "from pipeline.storage import open_origin\n"
         "try: open_origin(Origin(url=('s3://pool/a',)), Path())\n"
         "except ConfigError as error: print(error)\n"
     )

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from pipeline.dataset.mds.pool import Pool
 from pipeline.dataset.mds.writer import MdsWriter, index_bytes
-from pipeline.order import permutation
+from pipeline.order import load_permutation, save_permutation
 from pipeline.order.permutation.key import PermutationKey
 from pipeline.order.view import View, apply_view, view_lengths
 
@@ -130,8 +130,8 @@ def ordered(pool: Planted, *, seed: int | None = None, epoch: int | None = None)
     )
     batch = pool.order["global_batch_size"]
     with TemporaryDirectory() as folder:
-        permutation.save(key, Path(folder), Path(folder, "scratch"))
-        rows = permutation.load(key, Path(folder)).samples(0, len(pool.rows) // batch * batch)
+        save_permutation(key, Path(folder), Path(folder, "scratch"))
+        rows = load_permutation(key, Path(folder)).samples(0, len(pool.rows) // batch * batch)
     return [pool.rows[row] for row in rows.tolist()]
 
 

@@ -8,13 +8,13 @@ rows that differ, all of our pool is read besides, and some numbers are kept of 
 
 from pathlib import Path
 
-from pipeline.audit.explain.explain import explain, explain_dtype, explain_no_pool
 from pipeline.audit.verify.alignment import Alignment, Asked, as_itself, choose
 from pipeline.audit.verify.compare import Show
 from pipeline.audit.verify.compare_nodes import compare_by_nodes
 from pipeline.audit.verify.compare_rows import compare_by_rows
 from pipeline.audit.verify.comparison import Comparison, Finding, Output
 from pipeline.audit.verify.declarations import declared_differences
+from pipeline.audit.verify.explain.explain import explain, explain_dtype, explain_no_pool
 from pipeline.audit.verify.report import Report
 from pipeline.audit.verify.scope import Range, Scope
 from pipeline.audit.verify.target import open_target

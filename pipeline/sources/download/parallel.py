@@ -47,7 +47,7 @@ def pull(
 ) -> dict[str, Pulled]:
     """Pull what is missing of some locked sources, or of all, into `dest`.
 
-    Raises: as `look_ahead` and `pull_missing`.
+    Raises: as `plan_download` and `pull_missing`.
     """
     ahead = plan_download(lock, folder, dest, sources=sources, limit_files=limit_files)
     return pull_missing(ahead, report)

@@ -7,10 +7,10 @@ rows that it is among.
 
 import numpy as np
 
-from pipeline.audit.explain.known_rows import Reading, TheirRows, keys_of_rows
-from pipeline.audit.explain.order_search import Placed, positions_of
-from pipeline.audit.explain.pool_parts import Edit
 from pipeline.audit.verify.comparison import Comparison
+from pipeline.audit.verify.explain.known_rows import Reading, TheirRows, keys_of_rows
+from pipeline.audit.verify.explain.order_search import Placed, positions_of
+from pipeline.audit.verify.explain.pool_parts import Edit
 from pipeline.core.arrays import Int64Array
 from pipeline.dataset import RowSource
 

@@ -10,9 +10,15 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.audit.explain.known_rows import UNKNOWN, OurRows, Reading, TheirRows, read_theirs
-from pipeline.audit.explain.order_search import OrderSearch
 from pipeline.audit.verify.comparison import VIEWS, Comparison, Finding, Output
+from pipeline.audit.verify.explain.known_rows import (
+    UNKNOWN,
+    OurRows,
+    Reading,
+    TheirRows,
+    read_theirs,
+)
+from pipeline.audit.verify.explain.order_search import OrderSearch
 from pipeline.dataset import RowSource
 from pipeline.order import View
 

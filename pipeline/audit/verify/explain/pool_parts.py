@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.audit.explain.known_rows import UNKNOWN, OurRows
-from pipeline.audit.explain.order_search import Placed
 from pipeline.audit.verify.comparison import Output
+from pipeline.audit.verify.explain.known_rows import UNKNOWN, OurRows
+from pipeline.audit.verify.explain.order_search import Placed
 from pipeline.core.arrays import Int64Array
 from pipeline.dataset import TRAIN
 from pipeline.dataset.mds import Pool

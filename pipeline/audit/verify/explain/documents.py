@@ -11,8 +11,8 @@ from itertools import pairwise
 
 import numpy as np
 
-from pipeline.audit.explain.pool_parts import Parts, partitions_of
 from pipeline.audit.verify.comparison import Output
+from pipeline.audit.verify.explain.pool_parts import Parts, partitions_of
 from pipeline.core.arrays import Uint32Array
 from pipeline.core.ragged import Rows
 from pipeline.stages.tokenizer import read_json

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.audit.explain.documents import TextDecoder
-from pipeline.audit.explain.known_rows import Reading, TheirRows
 from pipeline.audit.verify.comparison import Finding, Output
+from pipeline.audit.verify.explain.documents import TextDecoder
+from pipeline.audit.verify.explain.known_rows import Reading, TheirRows
 from pipeline.core.arrays import Uint32Array
 from pipeline.dataset import RowSource
 

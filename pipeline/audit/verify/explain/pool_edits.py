@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.audit.explain.pool_parts import Arrangement, Edit, partitions_of
 from pipeline.audit.verify.comparison import Finding, Output
+from pipeline.audit.verify.explain.pool_parts import Arrangement, Edit, partitions_of
 from pipeline.core.arrays import Int64Array
 
 _MOST_NAMED = 5

@@ -15,9 +15,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.audit.explain.documents import sample_documents
-from pipeline.audit.explain.known_rows import Reading, TheirRows, keys_of_rows
 from pipeline.audit.verify.comparison import VIEWS, Finding, Output
+from pipeline.audit.verify.explain.documents import sample_documents
+from pipeline.audit.verify.explain.known_rows import Reading, TheirRows, keys_of_rows
 from pipeline.config import LARGEST_ETTIN_CHUNK, ChunkSpec
 from pipeline.core.ragged import Rows
 from pipeline.order import View

@@ -15,16 +15,16 @@ from dataclasses import replace
 
 import numpy as np
 
-from pipeline.audit.explain.displaced import explain_positions
-from pipeline.audit.explain.known_rows import UNKNOWN, OurRows, Reading, TheirRows
-from pipeline.audit.explain.order_search import OrderSearch, explain_draw, find_order, place
-from pipeline.audit.explain.pool_edits import Changes, explain_arrangement
-from pipeline.audit.explain.pool_parts import arrange, find_edits
-from pipeline.audit.explain.refine import look_closer
-from pipeline.audit.explain.texts import explain_text
-from pipeline.audit.explain.variants import find_making
-from pipeline.audit.explain.view_search import explain_reading, find_reading
 from pipeline.audit.verify.comparison import Comparison, Finding, Output
+from pipeline.audit.verify.explain.displaced import explain_positions
+from pipeline.audit.verify.explain.known_rows import UNKNOWN, OurRows, Reading, TheirRows
+from pipeline.audit.verify.explain.order_search import OrderSearch, explain_draw, find_order, place
+from pipeline.audit.verify.explain.pool_edits import Changes, explain_arrangement
+from pipeline.audit.verify.explain.pool_parts import arrange, find_edits
+from pipeline.audit.verify.explain.refine import look_closer
+from pipeline.audit.verify.explain.texts import explain_text
+from pipeline.audit.verify.explain.variants import find_making
+from pipeline.audit.verify.explain.view_search import explain_reading, find_reading
 from pipeline.core.arrays import Int64Array
 from pipeline.core.errors import InputError
 from pipeline.dataset import RowSource

@@ -15,8 +15,8 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from pipeline.audit.explain.known_rows import UNKNOWN
 from pipeline.audit.verify.comparison import Comparison, Finding, Output
+from pipeline.audit.verify.explain.known_rows import UNKNOWN
 from pipeline.core.arrays import Int64Array
 from pipeline.order import (
     ALGORITHMS,

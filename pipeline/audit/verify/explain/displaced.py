@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.audit.explain.known_rows import OurRows
-from pipeline.audit.explain.order_search import OrderSearch
 from pipeline.audit.verify.comparison import Comparison, Finding, Output
+from pipeline.audit.verify.explain.known_rows import OurRows
+from pipeline.audit.verify.explain.order_search import OrderSearch
 from pipeline.core.arrays import Int64Array
 
 _RANKS = (2, 4, 8, 16, 32, 64, 128, 256, 512)

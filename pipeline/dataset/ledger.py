@@ -4,7 +4,7 @@ Enters: rows, as flat ids with offsets. Leaves: a digest of each row, a node for
 tree over the nodes with one root for the sequence, and one root for the multiset. Batches, steps
 and windows are ranges of rows, so nothing here depends on batch size, world size or shards.
 
-The encoding, `ledger-v1`, is written down in `docs/ledger.md`.
+The encoding, `ledger-v1`, is written down in `docs/spec/ledger.md`.
 """
 
 import base64

@@ -13,7 +13,7 @@ from pipeline.core.errors import MismatchError
 
 FORMAT = "ettin-manifest-v1"
 Manifest = dict[str, Any]
-"""JSON-able; its keys are described in `docs/manifest.md`."""
+"""JSON-able; its keys are described in `docs/spec/manifest.md`."""
 
 
 def manifest_bytes(content: Manifest) -> bytes:

@@ -173,7 +173,7 @@ def test_an_order_of_another_tokenizer_is_fed_with_it_alone(
 
 
 def test_the_example_of_the_page_runs(finished: Path) -> None:
-    page = REPOSITORY / "docs" / "feed.md"
+    page = REPOSITORY / "docs" / "guide" / "feed.md"
     example = re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)[0]
     told: dict[str, Any] = {}
     exec(example.replace("sample-out", str(finished)), told)
@@ -217,7 +217,7 @@ def test_the_loop_of_the_page_learns_from_the_mean_over_the_labels_of_a_step(
 ) -> None:
     torch = pytest.importorskip("torch", reason="the loop is one of torch")
     transformers = pytest.importorskip("transformers", reason="the loop has a model of it")
-    page = (REPOSITORY / "docs" / "feed.md").read_text()
+    page = (REPOSITORY / "docs" / "guide" / "feed.md").read_text()
     (loop,) = [one for one in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "loss" in one]
     folder = tmp_path / "order"
     shutil.copytree(finished / "order", folder)

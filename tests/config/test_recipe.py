@@ -443,7 +443,7 @@ def test_the_tool_prints_the_schema_of_either_kind(capsys: pytest.CaptureFixture
 
 
 def test_the_recipe_in_the_docs_is_one(tmp_path: Path) -> None:
-    page = (REPOSITORY / "docs" / "recipes.md").read_text()
+    page = (REPOSITORY / "docs" / "guide" / "recipes.md").read_text()
     shown = [block for block in page.split("```yaml\n")[1:] if block.startswith("name: ")]
     assert len(shown) == 1
     assert recipe(tmp_path, shown[0].partition("```")[0]).name == "mine"

@@ -30,12 +30,12 @@ from pipeline.dataset.ledger import (
     tree,
 )
 
-DOCUMENTATION = REPOSITORY / "docs" / "ledger.md"
+DOCUMENTATION = REPOSITORY / "docs" / "spec" / "ledger.md"
 
 Row = list[int]
 
 
-# Another way, from `docs/ledger.md`.
+# Another way, from `docs/spec/ledger.md`.
 
 
 def derived(what: str, data: bytes) -> bytes:

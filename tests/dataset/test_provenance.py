@@ -251,7 +251,7 @@ def test_the_examples_of_the_description_run(
     documents = [f"books-{row % 9}" for row in range(20)]
     write(tmp_path / "provenance", [make_origins([("books", "f", one) for one in documents])])
     monkeypatch.chdir(tmp_path)
-    text = (REPOSITORY / "docs" / "provenance.md").read_text()
+    text = (REPOSITORY / "docs" / "spec" / "provenance.md").read_text()
     code = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
     assert len(code) == 3
     names: dict[str, object] = {}

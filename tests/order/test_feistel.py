@@ -1,7 +1,7 @@
 """feistel-v1: frozen, a bijection with its inverse at every size, and without visible bias.
 
-The oracle is the specification of `docs/orders.md` in plain integers. All seeds are fixed, so the
-statistics below are the same numbers in every run; each limit is four standard deviations or more.
+The oracle is the specification of `docs/spec/orders.md` in plain integers. All seeds are fixed, so
+the statistics below are the same numbers in every run; each limit is four standard deviations or more.
 """
 
 import hashlib
@@ -175,7 +175,7 @@ def test_a_whole_order_is_frozen() -> None:
 
 
 def test_the_vectors_of_the_specification_hold() -> None:
-    page = (REPOSITORY / "docs" / "orders.md").read_text()
+    page = (REPOSITORY / "docs" / "spec" / "orders.md").read_text()
     rows = re.findall(r"^\| ([\d,]+) \| (\d+) \| (\d+) \| ([\d ]+) \| ([\d ]+) \|$", page, re.M)
     assert len(rows) == 7
     for size, seed, epoch, first_samples, last_positions in rows:

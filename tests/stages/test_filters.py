@@ -298,7 +298,7 @@ def shown(field: Any) -> str:
 
 
 def test_the_documentation_has_every_filter_option_and_reason() -> None:
-    documentation = (REPOSITORY / "docs" / "filters.md").read_text()
+    documentation = (REPOSITORY / "docs" / "guide" / "filters.md").read_text()
     for name, rows in option_rows().items():
         assert "\n".join([f"### `{name}`", *rows]) in re.sub(
             rf"(### `{name}`)\n.*?\n\| ---[^\n]*", r"\1", documentation, flags=re.DOTALL

@@ -4,7 +4,7 @@ Enters: chunks in order. Leaves: `shard.NNNNN.mds` and `index.json`, to the byte
 writer makes them. No Python work per token: rows are laid out by compiled loops over flat arrays.
 
 Source: mosaicml/streaming 0.8.1, `streaming/base/format/mds/{writer,encodings}.py` and
-`streaming/base/util.py` (merge_index), described in `docs/mds.md`.
+`streaming/base/util.py` (merge_index), described in `docs/spec/mds.md`.
 """
 
 import json

@@ -1,7 +1,7 @@
 """Provenance: which document each row of an order was cut from, and which rows saw a document.
 
 `rows` writes a file beside each file of ordered rows, `index` sorts them by document, `read` looks
-things up. The files are described in `docs/provenance.md`.
+things up. The files are described in `docs/spec/provenance.md`.
 """
 
 from pipeline.dataset.provenance.counts import SourceCounts, count_sources

@@ -4,7 +4,7 @@ Enters: ordered rows in blocks, as arrays. Leaves: parquet, a row for each order
 on the rows alone, not on the blocks in which they came nor on how sources and files were numbered;
 they also depend on the version of pyarrow, which is therefore pinned.
 
-The columns are described in `docs/provenance.md`.
+The columns are described in `docs/spec/provenance.md`.
 """
 
 from collections.abc import Sequence

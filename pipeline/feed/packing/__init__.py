@@ -5,5 +5,5 @@ order (`Packed`), from which bins of ids are filled and, for `greedy-best-fit-v1
 functions of lengths alone. Inside this room a row of the order is called a sequence, and the packed
 row that a model sees a bin.
 
-Both rules are written down in `docs/packing.md`.
+Both rules are written down in `docs/spec/packing.md`.
 """

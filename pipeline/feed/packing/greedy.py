@@ -5,7 +5,7 @@ what the batch before left over, so it is found by replaying from the start or f
 which is all the state there is.
 
 Source: orionw/bert24, `src/sequence_packer.py`, GreedyBestFitSequencePacker; described in
-`docs/packing.md`.
+`docs/spec/packing.md`.
 """
 
 from collections.abc import Iterator

@@ -3,7 +3,7 @@
 Enters: bins of ids. Leaves: what the model reads, and the labels that it is to predict. Belongs to
 `greedy-best-fit-v1`; a decoder's bins are not masked and draw nothing.
 
-Source: orionw/bert24, `src/sequence_packer.py`, SequencePacker; described in `docs/packing.md`.
+Source: orionw/bert24, `src/sequence_packer.py`, SequencePacker; see `docs/spec/packing.md`.
 """
 
 import numpy as np

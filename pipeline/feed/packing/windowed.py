@@ -3,9 +3,9 @@
 Enters: the lengths of the rows of one window. Leaves: its bins. A packed batch is the bins of one
 window, so any batch is found from its own rows, without those before it. No row is left over.
 
-The rule is written down in `docs/packing.md`. All compiled functions that call one another are in
-this file: numba's cache on disk notices a change of the file that a function is in, and not of one
-that it calls.
+The rule is written down in `docs/spec/packing.md`. All compiled functions that call one another
+are in this file: numba's cache on disk notices a change of the file that a function is in, and not
+of one that it calls.
 """
 
 import numpy as np

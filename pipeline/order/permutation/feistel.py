@@ -1,8 +1,8 @@
 """`feistel-v1`: a keyed permutation that is computed, never stored.
 
 Enters: the number of samples, a seed and an epoch. Leaves: any position's sample and any sample's
-position, each in constant time. Frozen: the whole algorithm is in `docs/orders.md`, and literal
-vectors in the tests hold it.
+position, each in constant time. Frozen: the whole algorithm is in `docs/spec/orders.md`, and
+literal vectors in the tests hold it.
 
 The samples are the first cells of a square, numbered along its rows. A round moves every cell to
 another: the column becomes the row, and the row, turned by a keyed number of the column, the

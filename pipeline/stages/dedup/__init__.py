@@ -4,7 +4,7 @@ Enters: documents, a partition at a time, in any order (`survey`). Leaves: for e
 rows that go, with reason and survivor (`find_drops`). Which stay is a function of the documents and
 the declaration: of those that say the same it is the first by source, file and row.
 
-All rules are written down in `docs/dedup.md`.
+All rules are written down in `docs/spec/dedup.md`.
 """
 
 from pipeline.stages.dedup.decide import find_drops

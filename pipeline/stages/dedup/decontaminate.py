@@ -6,7 +6,7 @@ than an n-gram is one n-gram of them all: it is found in a document of the very 
 since three words in a row are in every corpus.
 
 Source: the practice of datatrove 0.10.1, `pipeline/decont/n_grams.py`; what differs is told in
-`docs/dedup.md`.
+`docs/spec/dedup.md`.
 """
 
 from collections.abc import Iterable

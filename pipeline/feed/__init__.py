@@ -16,14 +16,20 @@ from pipeline.feed.factory import make_feed
 from pipeline.feed.feed import Feed
 from pipeline.feed.masks import IGNORED
 from pipeline.feed.open_order import FeedOrder, open_order, open_pool, special_ids
-from pipeline.feed.packing.bins import Packed, fill_bins
-from pipeline.feed.packing.greedy import Backlog, GreedySpec, pack, pack_next
-from pipeline.feed.packing.masking import mask, mask_generator
-from pipeline.feed.packing.windowed import num_windows, pack_window, window_range
-from pipeline.feed.reference import PackedBatch, ReferenceFeed
+from pipeline.feed.packing import (
+    PACKERS,
+    Backlog,
+    GreedySpec,
+    Packed,
+    Packing,
+    pack,
+    pack_next,
+    pack_window,
+)
 
 __all__ = [
     "IGNORED",
+    "PACKERS",
     "Backlog",
     "Batch",
     "Clm",
@@ -38,19 +44,13 @@ __all__ = [
     "Objective",
     "OnDamage",
     "Packed",
-    "PackedBatch",
-    "ReferenceFeed",
+    "Packing",
     "SpecialIds",
-    "fill_bins",
     "make_feed",
-    "mask",
-    "mask_generator",
-    "num_windows",
     "open_order",
     "open_pool",
     "pack",
     "pack_next",
     "pack_window",
     "special_ids",
-    "window_range",
 ]

@@ -10,18 +10,25 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from oracle.bins import cu_seqlens, fill_bins
+from oracle.generator_masks import mask, mask_generator
 from support import paths
 from support.paths import SHARED
 from support.strategies import QUICK
 
 from pipeline.core import seeds
-from pipeline.core.errors import ConfigError, InputError, InternalError, NotFoundError
+from pipeline.core.errors import ConfigError, InputError
 from pipeline.core.ragged import Rows
 from pipeline.dataset.mds.pool import Pool
-from pipeline.feed.packing.bins import Packed, fill_bins
-from pipeline.feed.packing.greedy import Backlog, GreedySpec, pack, pack_next
-from pipeline.feed.packing.masking import IGNORED, mask, mask_generator
-from pipeline.feed.packing.windowed import num_windows, pack_window, window_range
+from pipeline.feed.packing import (
+    Backlog,
+    GreedySpec,
+    Packed,
+    pack,
+    pack_greedily,
+    pack_next,
+    pack_window,
+)
 from pipeline.order.permutation.pcg64dxsm import pcg64dxsm_permutation
 from pipeline.order.view import apply_view, view_lengths
 
@@ -137,11 +144,11 @@ def test_greedy_batches_are_those_of_the_loop(
 def test_greedy_packs_the_frozen_vector() -> None:
     first, second, third = pack(LENGTHS, SPEC)
     assert bins_of(first) == [[0, 1, 2], [3, 4, 5, 7, 8]]
-    assert [one.tolist() for one in first.cu_seqlens()] == [[0, 5, 8, 16], [0, 2, 8, 12, 13, 16]]
+    assert [one.tolist() for one in cu_seqlens(first)] == [[0, 5, 8, 16], [0, 2, 8, 12, 13, 16]]
     assert bins_of(second) == [[19, 18, 17, 15], [16, 14, 13, 10]]
-    assert [one.tolist() for one in second.cu_seqlens()] == [[0, 5, 8, 15, 16], [0, 2, 10, 14, 16]]
+    assert [one.tolist() for one in cu_seqlens(second)] == [[0, 5, 8, 15, 16], [0, 2, 10, 14, 16]]
     assert bins_of(third) == [[6, 9, 12], [11]]
-    assert [one.tolist() for one in third.cu_seqlens()] == [[0, 7, 12, 16], [0, 6, 16]]
+    assert [one.tolist() for one in cu_seqlens(third)] == [[0, 7, 12, 16], [0, 6, 16]]
 
 
 def test_greedy_takes_no_batch_that_its_buffer_may_not_hold() -> None:
@@ -165,6 +172,23 @@ def test_greedy_ends_when_a_bin_stays_empty() -> None:
     assert list(pack(np.array([], np.int64), spec)) == []
 
 
+@QUICK
+@given(lengths=st.lists(st.integers(1, 20), max_size=80), more=st.integers(0, 20))
+def test_one_greedy_batch_holds_all_sequences(lengths: list[int], more: int) -> None:
+    capacity = max(lengths, default=1) + more
+    packed = pack_greedily(np.array(lengths, np.int64), capacity)
+    assert sorted(packed.sequences.tolist()) == list(range(len(lengths)))
+    if not lengths:
+        assert packed.num_bins == 0
+        return
+    # It is the batch that the packer makes of as many bins, and nothing is left over.
+    sizes = {"batch_size": len(lengths), "buffer_size": len(lengths) + 1}
+    spec = GreedySpec(micro_batch_size=1, max_seq_len=capacity, **sizes)
+    batches, left = naive_greedy(lengths, spec, [packed.num_bins])
+    assert batches == [bins_of(packed)]
+    assert left == []
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -184,55 +208,6 @@ def test_greedy_refuses_a_sequence_that_no_bin_can_hold() -> None:
     lengths = np.array([3, 16, 17, 2])
     with pytest.raises(InputError, match="sequence 2: got 17 ids, expected at most 16"):
         pack_next(lengths, SPEC, Backlog())
-
-
-# Masking
-
-
-def test_masks_are_the_frozen_vector() -> None:
-    bins = np.arange(10, 34).reshape(2, 12)
-    bins[1, 9:] = 3
-    inputs, labels = mask(bins, mask_generator(20, 1), mask_prob=0.5, mask_id=4, pad_id=3)
-    assert inputs.tolist() == [
-        [10, 11, 12, 4, 14, 15, 27, 4, 18, 19, 4, 21],
-        # The last three are padding, of which one becomes a random id and one MASK.
-        [22, 4, 24, 25, 4, 4, 28, 4, 21, 3, 14, 4],
-    ]
-    none = IGNORED
-    assert labels.tolist() == [
-        [none, none, none, 13, none, none, 16, 17, none, none, 20, none],
-        [none, 23, none, none, 26, 27, none, 29, 30, none, none, none],
-    ]
-
-
-@QUICK
-@given(
-    shape=st.tuples(st.integers(1, 4), st.integers(1, 40)),
-    mask_prob=st.sampled_from([0.0, 0.15, 0.3, 1.0]),
-    seed=st.integers(0, 1000),
-)
-def test_masks_are_those_of_the_loop(shape: tuple[int, int], mask_prob: float, seed: int) -> None:
-    bins = np.random.default_rng(seed + 1).integers(5, 12, shape)
-    inputs, labels = mask(bins, mask_generator(seed, 0), mask_prob=mask_prob, mask_id=4, pad_id=5)
-    generator = np.random.default_rng(seed)
-    uniform = generator.random(shape)
-    masked = [[4 if u < mask_prob * 0.8 else one for u, one in zip(us, row, strict=True)]
-              for us, row in zip(uniform, bins.tolist(), strict=True)]  # fmt: skip
-    random_ids = generator.integers(0, max(map(max, masked)) + 1, size=shape)
-    for place, u in np.ndenumerate(uniform):
-        is_random = mask_prob * 0.8 <= u < mask_prob * 0.9
-        assert inputs[place] == (random_ids[place] if is_random else masked[place[0]][place[1]])
-        is_label = u < mask_prob and bins[place] != 5
-        assert labels[place] == (bins[place] if is_label else IGNORED)
-
-
-def test_a_numpy_that_draws_otherwise_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    def other(seed: int) -> np.random.Generator:
-        return np.random.Generator(np.random.PCG64DXSM(seed))
-
-    monkeypatch.setattr(np.random, "default_rng", other)
-    with pytest.raises(InternalError, match="draws other masks than greedy-best-fit-v1"):
-        mask_generator(21, 0)
 
 
 # window-best-fit-v1
@@ -280,7 +255,7 @@ def test_a_large_window_is_packed_as_by_the_loop(most: int) -> None:
 def test_a_window_packs_the_frozen_vector() -> None:
     packed = pack_window(LENGTHS[:12], 10)
     assert bins_of(packed) == [[2, 3], [6, 1], [4, 5], [11, 8, 7], [0, 9], [10]]
-    assert [one.tolist() for one in packed.cu_seqlens()] == [
+    assert [one.tolist() for one in cu_seqlens(packed)] == [
         [0, 8, 10], [0, 7, 10], [0, 6, 10], [0, 6, 9, 10], [0, 5, 10], [0, 2, 10],
     ]  # fmt: skip
 
@@ -291,25 +266,6 @@ def test_a_window_refuses_rows_that_no_bin_can_hold(length: int) -> None:
         InputError, match=f"row 1 of its window: got {length} ids, expected 1 to 10"
     ):
         pack_window(np.array([10, length, 3, length]), 10)
-
-
-@QUICK
-@given(num_rows=st.integers(0, 100), window_rows=st.integers(1, 30))
-def test_windows_cover_the_order_in_turn(num_rows: int, window_rows: int) -> None:
-    count = num_windows(num_rows, window_rows)
-    ranges = [window_range(window, num_rows, window_rows) for window in range(count)]
-    assert [row for start, stop in ranges for row in range(start, stop)] == list(range(num_rows))
-    assert [stop - start for start, stop in ranges[:-1]] == [window_rows] * max(count - 1, 0)
-    for window in (-1, count):
-        with pytest.raises(
-            NotFoundError, match=f"got batch {window}, expected one of {count}, from 0"
-        ):
-            window_range(window, num_rows, window_rows)
-
-
-def test_a_window_has_at_least_one_row() -> None:
-    with pytest.raises(ConfigError, match="got window_rows 0, expected 1 or more"):
-        num_windows(10, 0)
 
 
 # Bins filled
@@ -324,7 +280,7 @@ def test_bins_hold_every_sequence_whole_then_padding(lengths: list[int], extra: 
     bins = fill_bins(packed, ids, offsets[packed.sequences], pad_id=0)
     assert bins.dtype == np.int64
     assert bins.shape == (packed.num_bins, 9 + extra)
-    for row, bounds, sequences in zip(bins, packed.cu_seqlens(), bins_of(packed), strict=True):
+    for row, bounds, sequences in zip(bins, cu_seqlens(packed), bins_of(packed), strict=True):
         assert bounds.dtype == np.int32
         parts = np.split(row, bounds[1:-1])
         for part, one in zip(parts, sequences, strict=False):
@@ -346,7 +302,7 @@ def describe_batch(
 ) -> dict[str, Any]:
     """Return what the reference's goldens say of a batch."""
     inputs, labels = mask(bins, generator, mask_prob=mask_prob, mask_id=MASK_ID, pad_id=PAD_ID)
-    bounds = packed.cu_seqlens()
+    bounds = cu_seqlens(packed)
     return {
         "input_ids_sha256": sha256(inputs),
         "labels_sha256": sha256(labels),
@@ -405,8 +361,8 @@ def test_windows_of_128_rows_are_fuller_than_the_reference_batches(name: str) ->
     lengths = np.diff(rows.offsets)
     greedy = list(pack(lengths[:: told["setup"]["world_size"]], spec))
     windows = []
-    for number in range(num_windows(len(rows), 128)):
-        start, stop = window_range(number, len(rows), 128)
+    for start in range(0, len(rows), 128):
+        stop = start + 128
         windows.append(pack_window(lengths[start:stop], spec.capacity))
     assert sum(one.num_tokens for one in windows) == rows.values.size
     assert 0.93 < share_of_ids(greedy) < share_of_ids(windows) < 1
@@ -441,8 +397,8 @@ def test_packed_batches_equal_their_frozen_digests() -> None:
 
     window = []
     rows = np.flatnonzero(lengths)
-    for number in range(num_windows(len(rows), 100)):
-        start, stop = window_range(number, len(rows), 100)
+    for start in range(0, len(rows), 100):
+        stop = start + 100
         packed = pack_window(lengths[rows[start:stop]], 128)
         bins = fill_bins(packed, ids, offsets[rows[start:stop]][packed.sequences], PAD_ID)
         window.append(

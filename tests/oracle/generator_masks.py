@@ -12,8 +12,6 @@ from pipeline.core.arrays import Int64Array
 from pipeline.core.errors import InternalError
 from pipeline.feed.masks import IGNORED
 
-"""The label of a position that is not predicted."""
-
 # What the generator of seed 21 draws: uniform numbers, then integers below 50,285.
 _CHECK_SEED = 21
 _CHECK_UNIFORM = [0.781117588817471, 0.605847029570968]

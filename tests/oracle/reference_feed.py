@@ -11,15 +11,15 @@ from typing import Any
 
 import numpy as np
 
+from oracle.bins import cu_seqlens, fill_bins
+from oracle.generator_masks import mask, mask_generator
 from pipeline.core.arrays import Int64Array
 from pipeline.core.errors import ConfigError, InputError, MismatchError
 from pipeline.core.ragged import Rows
 from pipeline.feed.batch import FeedRows, Int32Array, SpecialIds
 from pipeline.feed.layouts import view_rows
 from pipeline.feed.masks import IGNORED
-from pipeline.feed.packing.bins import Packed, fill_bins
-from pipeline.feed.packing.greedy import Backlog, GreedySpec, pack_next
-from pipeline.feed.packing.masking import mask, mask_generator
+from pipeline.feed.packing import Backlog, GreedySpec, Packed, pack_next
 from pipeline.order import View
 
 FORMAT = "reference-feed-v1"
@@ -191,7 +191,7 @@ class ReferenceFeed:
     def _batch(self, packed: Packed, held: Rows, numbers: Int64Array) -> PackedBatch:
         pad_id = self.special.pad_id
         bins = fill_bins(packed, held.values, held.offsets[packed.sequences], pad_id)
-        bounds = packed.cu_seqlens()
+        bounds = cu_seqlens(packed)
         if self.mask_prob is None:
             inputs, labels = bins, _causal_labels(bins, bounds, pad_id)
         else:

@@ -14,15 +14,16 @@ from support.paths import SHARED
 from support.rows import CLS, SEP, SPECIAL, rows_of
 from support.strategies import QUICK
 
+from oracle.bins import cu_seqlens
+from oracle.generator_masks import mask_generator
+from oracle.reference_feed import PackedBatch, ReferenceFeed
 from pipeline.core import seeds
 from pipeline.core.arrays import Int64Array
 from pipeline.core.errors import ConfigError, InputError, MismatchError
 from pipeline.core.ragged import Rows
 from pipeline.dataset.mds.pool import Pool
 from pipeline.feed.batch import SpecialIds
-from pipeline.feed.packing.greedy import GreedySpec, pack
-from pipeline.feed.packing.masking import mask_generator
-from pipeline.feed.reference import PackedBatch, ReferenceFeed
+from pipeline.feed.packing import GreedySpec, pack
 from pipeline.order.permutation.pcg64dxsm import pcg64dxsm_permutation
 
 REFERENCE = SHARED / "golden"
@@ -164,7 +165,7 @@ def test_batches_are_those_of_the_packer_over_all_rows(
     for batch, packed in zip(batches, expected, strict=True):
         assert batch.rows.tolist() == (rank + packed.sequences * world_size).tolist()
         assert [one.tolist() for one in batch.inputs["cu_seqlens"]] == [
-            one.tolist() for one in packed.cu_seqlens()
+            one.tolist() for one in cu_seqlens(packed)
         ]
         fed += batch.rows.tolist()
         found = batch.inputs["labels"] if masks else batch.inputs["input_ids"]

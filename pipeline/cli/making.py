@@ -23,7 +23,7 @@ from pipeline.config import RAW, Replay, load_replay
 from pipeline.core.errors import ConfigError
 
 if TYPE_CHECKING:
-    from pipeline.core.progress import Show
+    from pipeline.core.progress import ReportProgress
 
 # Published amounts are given to a tenth of a billion, a fiftieth of the smallest but one.
 _TOLERANCE = Fraction(2, 100)
@@ -93,7 +93,9 @@ def _build(parsed: argparse.Namespace) -> int:
     return 0
 
 
-def _replay_pool(parsed: argparse.Namespace, declared: Replay, report: "Show") -> dict[str, Any]:
+def _replay_pool(
+    parsed: argparse.Namespace, declared: Replay, report: "ReportProgress"
+) -> dict[str, Any]:
     """Put the rows of a published pool in order, pulled first where it is not here."""
     from pipeline.runner import pool_folder, replay_pool
     from pipeline.sources import check_sources, pull

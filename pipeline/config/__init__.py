@@ -40,21 +40,22 @@ from pipeline.config.mixture import (
 )
 from pipeline.config.model_shape import ModelKind, ModelSpec
 from pipeline.config.origin import RAW, DecodeSpec, Origin
+from pipeline.config.phases import CHECKPOINT_PREFIXES, PHASES_OF_ORDERS, checkpoint_prefix
 from pipeline.config.recipe import (
     ObjectiveSpec,
     OptimizerSpec,
-    Phase,
     Precision,
     Recipe,
     Start,
-    checkpoint_prefix,
 )
 from pipeline.config.replay import PoolSpec, Replay
 from pipeline.config.source import Source
 
 __all__ = [
+    "CHECKPOINT_PREFIXES",
     "FORMATTERS",
     "LARGEST_ETTIN_CHUNK",
+    "PHASES_OF_ORDERS",
     "RAW",
     "BudgetTable",
     "C4Quality",
@@ -76,7 +77,6 @@ __all__ = [
     "OptimizerSpec",
     "OrderSpec",
     "Origin",
-    "Phase",
     "Pii",
     "PoolSpec",
     "Precision",

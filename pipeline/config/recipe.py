@@ -15,11 +15,11 @@ from pipeline.config.fields import Section, apply_rule, key, to_plain
 from pipeline.config.learning_rate import RATE, RateSpec
 from pipeline.config.model_shape import LARGEST_COUNT, LARGEST_LENGTH, MODEL, ModelSpec
 from pipeline.config.number_types import Number
+from pipeline.config.phases import PhaseName
 from pipeline.config.text_types import LARGEST_SEED, NAME
 from pipeline.config.value_types import Choice, Flag, Nullable, OneOrMany, Prose, Tokens, Whole
 from pipeline.core import digest
 
-Phase = Literal["pretraining", "extension", "decay", "cross"]
 Start = Literal["fresh", "continue", "weights"]
 Precision = Literal["bf16", "fp32"]
 
@@ -129,7 +129,7 @@ class Recipe:
             changes_bytes=False,
         ),
     )
-    phase: Phase = field(
+    phase: PhaseName = field(
         metadata=key(
             Choice("pretraining", "extension", "decay", "cross"),
             "Stage of training; checkpoints are named after it.",
@@ -219,18 +219,3 @@ class Recipe:
 
 RECIPE: Final = Section(Recipe, _recipe_rule, composing=("extends",))
 """The whole file, as one kind."""
-
-_PREFIXES: Final[Mapping[Phase, str]] = {
-    "pretraining": "step",
-    "extension": "ext",
-    "decay": "decay",
-    "cross": "cross",
-}
-
-
-def checkpoint_prefix(phase: Phase) -> str:
-    """Return what the name of a phase's checkpoints begins with, before the number of steps.
-
-    Source: revisions of the suite's models on the Hub, `step599525` for one; `cross` is ours.
-    """
-    return _PREFIXES[phase]

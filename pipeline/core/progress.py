@@ -1,50 +1,47 @@
-"""Progress on stderr: bars on a terminal, plain lines elsewhere."""
+"""Progress on stderr: bars on a terminal, plain lines elsewhere.
+
+Functions that take long call a `ReportProgress`; the command line passes one made here.
+"""
 
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    MofNCompleteColumn,
-    Progress,
-    ProgressColumn,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-    TransferSpeedColumn,
-)
-
 from pipeline.core.units import format_bytes
 
-# Between two lines of one stage in a log.
 _SECONDS_BETWEEN_LINES = 10.0
 
-Show = Callable[[str, int, int], None]
-"""Called with a stage's name, how many of its tasks are done, and how many there are."""
+ReportProgress = Callable[[str, int, int], None]
+"""Called with the name of a stage, how many of its tasks, rows or bytes are done, and the total."""
 
 
-def show_progress() -> AbstractContextManager[Show]:
-    """Return what suits stderr."""
-    return _bars(MofNCompleteColumn()) if sys.stderr.isatty() else _lines(_counts)
+def show_progress() -> AbstractContextManager[ReportProgress]:
+    """Show stages whose tasks are counted."""
+    return _bars(in_bytes=False) if sys.stderr.isatty() else _lines(_counts)
 
 
-def show_bytes() -> AbstractContextManager[Show]:
-    """Return what suits stderr, for stages whose tasks are bytes: their rate is shown too."""
-    if sys.stderr.isatty():
-        return _bars(DownloadColumn(binary_units=True), TransferSpeedColumn())
-    return _lines(_sizes())
+def show_bytes() -> AbstractContextManager[ReportProgress]:
+    """Show stages whose tasks are bytes, with their rate."""
+    return _bars(in_bytes=True) if sys.stderr.isatty() else _lines(_sizes_since(time.monotonic()))
 
 
 @contextmanager
-def _bars(*numbers: ProgressColumn) -> Iterator[Show]:
-    """Draw one bar a stage, in place."""
-    stages: dict[str, TaskID] = {}
-    columns = (TextColumn("{task.description}"), BarColumn(), *numbers)
-    with Progress(*columns, TimeElapsedColumn(), console=Console(stderr=True)) as progress:
+def _bars(*, in_bytes: bool) -> Iterator[ReportProgress]:
+    """Show one bar per stage, updated in place."""
+    # Imported where a terminal needs it: most runs log lines.
+    from rich import progress as rich
+    from rich.console import Console
+
+    numbers = (
+        (rich.DownloadColumn(binary_units=True), rich.TransferSpeedColumn())
+        if in_bytes
+        else (rich.MofNCompleteColumn(),)
+    )
+    columns = (rich.TextColumn("{task.description}"), rich.BarColumn(), *numbers)
+    stages: dict[str, rich.TaskID] = {}
+    console = Console(stderr=True)
+    with rich.Progress(*columns, rich.TimeElapsedColumn(), console=console) as progress:
 
         def show(stage: str, done: int, total: int) -> None:
             if stage not in stages:
@@ -58,20 +55,17 @@ def _counts(done: int, total: int) -> str:
     return f"{done}/{total}"
 
 
-def _sizes() -> Callable[[int, int], str]:
-    """Return what tells sizes, and the rate since now."""
-    began = time.monotonic()
-
-    def tell(done: int, total: int) -> str:
+def _sizes_since(began: float) -> Callable[[int, int], str]:
+    def sizes(done: int, total: int) -> str:
         rate = int(done / max(time.monotonic() - began, 0.001))
         return f"{format_bytes(done)}/{format_bytes(total)}, {format_bytes(rate)}/s"
 
-    return tell
+    return sizes
 
 
 @contextmanager
-def _lines(tell: Callable[[int, int], str]) -> Iterator[Show]:
-    """Print a line when a stage ends, and every ten seconds while it lasts."""
+def _lines(describe: Callable[[int, int], str]) -> Iterator[ReportProgress]:
+    """Print a line when a stage ends, and every ten seconds while it runs."""
     last = time.monotonic()
 
     def show(stage: str, done: int, total: int) -> None:
@@ -79,6 +73,6 @@ def _lines(tell: Callable[[int, int], str]) -> Iterator[Show]:
         now = time.monotonic()
         if done == total or now - last >= _SECONDS_BETWEEN_LINES:
             last = now
-            print(f"{stage}: {tell(done, total)}", file=sys.stderr, flush=True)
+            print(f"{stage}: {describe(done, total)}", file=sys.stderr, flush=True)
 
     yield show

@@ -28,7 +28,6 @@ from pipeline.dataset.manifest import FORMAT, Manifest, manifest_bytes, read_man
 from pipeline.dataset.open import open_rows
 from pipeline.dataset.order_manifest import (
     ManifestWindow,
-    Show,
     check_order_manifest_path,
     digest_order,
     is_output,
@@ -84,7 +83,6 @@ __all__ = [
     "OrderFormat",
     "RowSource",
     "Seen",
-    "Show",
     "State",
     "StepFile",
     "StepWindow",

@@ -6,7 +6,7 @@ and has one spelling. Both kinds of manifest are read here, so that either can b
 """
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path, PurePosixPath
@@ -14,6 +14,7 @@ from typing import Any
 
 from pipeline.core.errors import InputError, MismatchError, OutputError
 from pipeline.core.files import publish
+from pipeline.core.progress import ReportProgress
 from pipeline.dataset.ledger import (
     Ledger,
     LedgerSpan,
@@ -31,8 +32,6 @@ from pipeline.dataset.paths import MANIFEST, ORDER
 from pipeline.storage import HubFolder, is_remote
 
 FORMAT = "ettin-order-v1"
-Show = Callable[[str, int, int], None]
-"""Called with a stage's name, how many rows are done, and how many there are."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -168,7 +167,7 @@ def order_windows(rows: PublishedOrder) -> tuple[ManifestWindow, ...]:
 
 
 def digest_order(
-    where: str, report: Show, *, phase: str | None = None, is_part: bool = False
+    where: str, report: ReportProgress, *, phase: str | None = None, is_part: bool = False
 ) -> Manifest:
     """Read a published order, or the output of a build, once; return its manifest.
 

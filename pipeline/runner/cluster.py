@@ -20,11 +20,10 @@ from distributed import Client, Future, LocalCluster
 from distributed.scheduler import KilledWorker
 
 from pipeline.core.errors import OutputError, PipelineError
+from pipeline.core.progress import ReportProgress
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
-ReportProgress = Callable[[str, int, int], None]
-"""Called with a stage's name, how many of its tasks are done, and how many there are."""
 
 _LOG = logging.getLogger(__name__)
 _SECONDS_BETWEEN_LOOKS = 0.1

@@ -10,9 +10,10 @@ from pathlib import Path
 from pipeline.config import RAW, Replay
 from pipeline.core.digest import fingerprint, sha256_bytes, sha256_file
 from pipeline.core.errors import InputError
+from pipeline.core.progress import ReportProgress
 from pipeline.dataset import FORMAT, Manifest
 from pipeline.dataset.mds import INDEX_NAME, Pool
-from pipeline.runner.cluster import ReportProgress, open_cluster
+from pipeline.runner.cluster import open_cluster
 from pipeline.runner.output_lock import acquire, finish, unpack_manifest
 from pipeline.runner.shuffle.pool_order import order_pool
 from pipeline.runner.shuffle.shuffle import default_memory_bytes

@@ -12,8 +12,9 @@ from pathlib import Path
 from pipeline.config import RAW, Mixture
 from pipeline.core.digest import fingerprint, sha256_bytes
 from pipeline.core.errors import ConfigError
+from pipeline.core.progress import ReportProgress
 from pipeline.dataset import FORMAT, VALIDATION, Manifest, State
-from pipeline.runner.cluster import ReportProgress, open_cluster
+from pipeline.runner.cluster import open_cluster
 from pipeline.runner.context import Site
 from pipeline.runner.holdout_output import validation_identity, write_validation
 from pipeline.runner.indexes import folders_of, write_indexes

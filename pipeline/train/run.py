@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from optimi import StableAdamW
 
-from pipeline.config import Recipe, checkpoint_prefix, learning_rate
+from pipeline.config import CHECKPOINT_PREFIXES, Recipe, learning_rate
 from pipeline.core.errors import ConfigError, InputError, MismatchError, OutputError, TrainingError
 from pipeline.dataset import (
     CheckpointRecord,
@@ -257,7 +257,7 @@ class Run:
         told.tell("validation", self.clock.num_steps, facts)
 
     def _save(self, told: "_Telling") -> None:
-        name = f"{checkpoint_prefix(self.recipe.phase)}{self.clock.num_steps}"
+        name = f"{CHECKPOINT_PREFIXES[self.recipe.phase]}{self.clock.num_steps}"
         if self.ranks.is_first:
             checkpoints.save(self.out, self._record(name), self.model, self.optimizer)
         self.ranks.wait()

@@ -15,7 +15,7 @@ from support.paths import REPOSITORY
 from pipeline.cli.main import main
 from pipeline.config import recipe_schema
 from pipeline.config.load_recipe import load_recipe
-from pipeline.config.recipe import Recipe, checkpoint_prefix
+from pipeline.config.recipe import Recipe
 from pipeline.core.errors import ConfigError
 
 SMALLEST = """\
@@ -370,13 +370,6 @@ def test_an_override_is_recorded_and_counts_as_if_it_were_written(tmp_path: Path
     assert given.overrides == ("optimizer.peak_rate=0.0015", "seed=7")
     assert given.fingerprint == written.fingerprint
     assert replace(given, overrides=()) == written
-
-
-def test_checkpoints_are_named_as_the_suites() -> None:
-    assert checkpoint_prefix("pretraining") == "step"
-    assert checkpoint_prefix("extension") == "ext"
-    assert checkpoint_prefix("decay") == "decay"
-    assert checkpoint_prefix("cross") == "cross"
 
 
 # The schema.

@@ -17,6 +17,7 @@ from pipeline.audit.diff.difference import (
 from pipeline.config import load_mixture
 from pipeline.core.bundled import manifest_path, mixture_path
 from pipeline.core.errors import ConfigError, InputError
+from pipeline.core.progress import ReportProgress
 from pipeline.dataset import (
     FORMAT,
     MANIFEST,
@@ -24,7 +25,6 @@ from pipeline.dataset import (
     Ledger,
     Manifest,
     ManifestWindow,
-    Show,
     digest_order,
     first_difference,
     manifest_ledger,
@@ -33,7 +33,9 @@ from pipeline.dataset import (
 )
 
 
-def diff(old: str, new: str, report: Show = lambda stage, done, total: None) -> Difference:
+def diff(
+    old: str, new: str, report: ReportProgress = lambda stage, done, total: None
+) -> Difference:
     """Compare two mixtures, manifests, outputs or orders.
 
     Raises: PipelineError when a side cannot be used; InputError when they tell nothing in common.
@@ -66,7 +68,7 @@ class _Side:
     manifest: Manifest | None = None
 
 
-def _open(what: str, report: Show) -> _Side:
+def _open(what: str, report: ReportProgress) -> _Side:
     path = Path(what)
     if path.suffix in (".yaml", ".yml") or (not path.exists() and _names_mixture(what)):
         return _Side(declaration=load_mixture(mixture_path(what)).declaration())

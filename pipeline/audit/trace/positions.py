@@ -13,11 +13,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline.config import checkpoint_prefix
 from pipeline.core.arrays import Int64Array
 from pipeline.core.errors import MismatchError, NotFoundError
 
-# Checkpoints of the published models are named after the phase, but for that of the first.
-_PREFIX_BY_PHASE = {"checkpoint": "step"}
 _LATEST = "latest"
 _MOST_DIGITS = 18
 _HINT = "build again to write it"
@@ -112,7 +111,7 @@ class Positions:
 
         Raises: NotFoundError when none was saved there, or the name is of another phase.
         """
-        prefix = _PREFIX_BY_PHASE.get(self.phase, self.phase)
+        prefix = checkpoint_prefix(self.phase)
         names = [f"{prefix}{step}" for step in self.last_steps]
         if not names:
             raise NotFoundError(f"checkpoint {name}: got an order without a whole step")

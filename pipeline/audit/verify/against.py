@@ -9,7 +9,6 @@ rows that differ, all of our pool is read besides, and some numbers are kept of 
 from pathlib import Path
 
 from pipeline.audit.verify.alignment import Alignment, Asked, as_itself, choose
-from pipeline.audit.verify.compare import Show
 from pipeline.audit.verify.compare_nodes import compare_by_nodes
 from pipeline.audit.verify.compare_rows import compare_by_rows
 from pipeline.audit.verify.comparison import Comparison, Finding, Output
@@ -19,6 +18,7 @@ from pipeline.audit.verify.report import Report
 from pipeline.audit.verify.scope import Range, Scope
 from pipeline.audit.verify.target import open_target
 from pipeline.core.errors import ConfigError
+from pipeline.core.progress import ReportProgress
 
 
 def verify_against(
@@ -29,7 +29,7 @@ def verify_against(
     steps: Range | None = None,
     window: int | None = None,
     view: Asked = "auto",
-    report: Show = lambda stage, done, total: None,
+    report: ReportProgress = lambda stage, done, total: None,
 ) -> Report:
     """Compare the ordered rows of an output with something else, and explain what differs.
 

@@ -4,7 +4,7 @@ Both sides are read once, in blocks, side by side. Rows that are the same on bot
 digested: whether the rest are the same set in another order follows from the rest alone.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -12,6 +12,7 @@ import numpy as np
 from pipeline.audit.verify.comparison import WindowResult
 from pipeline.audit.verify.forward_rows import part_of
 from pipeline.core.arrays import Int64Array, Uint8Array
+from pipeline.core.progress import ReportProgress
 from pipeline.core.ragged import Rows
 from pipeline.dataset import (
     DIGEST_BYTES,
@@ -31,8 +32,6 @@ MOST_EVIDENCE = 1 << 16
 
 Part = tuple[str, int, int]
 """A window's name, its first row, and one past its last."""
-Show = Callable[[str, int, int], None]
-"""Called with a stage's name, how many rows are done, and how many there are."""
 
 
 @dataclass(kw_only=True)
@@ -82,7 +81,9 @@ class Tally:
         return self.num_differing > 0 and sum(map(len, self.ours)) < MOST_EVIDENCE
 
 
-def compare_rows(ours: RowSource, theirs: RowSource, parts: list[Part], report: Show) -> Tally:
+def compare_rows(
+    ours: RowSource, theirs: RowSource, parts: list[Part], report: ReportProgress
+) -> Tally:
     """Compare two sides row by row, part after part."""
     tally = Tally()
     total = sum(stop - start for _, start, stop in parts)
@@ -148,7 +149,9 @@ class Nodes:
     """By part, the root of its rows in any order."""
 
 
-def digest_rows(rows: RowSource, start: int, stop: int, parts: list[Part], report: Show) -> Nodes:
+def digest_rows(
+    rows: RowSource, start: int, stop: int, parts: list[Part], report: ReportProgress
+) -> Nodes:
     """Return the nodes of rows `start`, the first of a node, to `stop`, and the roots of parts.
 
     Parts are in order and do not overlap.

@@ -4,11 +4,12 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pipeline.audit.verify.compare import Part, Show
+from pipeline.audit.verify.compare import Part
 from pipeline.audit.verify.comparison import Of, Output
 from pipeline.audit.verify.forward_rows import ForwardReader
 from pipeline.audit.verify.target import Target
 from pipeline.core.errors import NotFoundError
+from pipeline.core.progress import ReportProgress
 from pipeline.dataset import ManifestWindow, RowSource, order_windows
 from pipeline.dataset.parquet import PublishedOrder
 from pipeline.order import View
@@ -32,7 +33,7 @@ class Scope:
     """What was asked for, as it was given and in rows."""
     may_be_pool: bool
     """Whether positions may be those of a pool, which ours must have then."""
-    report: Show
+    report: ReportProgress
     """Is told of progress."""
     onward: ForwardReader | None
     """The other side's rows where it is no output: looked at first, then read."""
@@ -46,7 +47,7 @@ class Scope:
         rows: Range | None,
         steps: Range | None,
         window: int | None,
-        report: Show,
+        report: ReportProgress,
     ) -> "Scope":
         """Return what of two sides is compared where at most one kind of part is given.
 

@@ -12,10 +12,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise
 
+from pipeline.config import PHASES_OF_ORDERS
 from pipeline.core.errors import InputError
 
-# In the order of training; a phase of another name comes after them.
-_PHASES = ("checkpoint", "ext", "decay")
 _WINDOW = re.compile(r"(.+)_(\d+)")
 _STEPS = re.compile(r"steps_(\d+)_to_(\d+)\.parquet")
 _EXPECTED = "checkpoint_000001/steps_000001_to_000100.parquet"
@@ -99,7 +98,9 @@ def _window(folder: str, *, strict: bool) -> CheckpointWindow | None:
 
 def _rank(file: OrderFile) -> tuple[int, str, int, int]:
     phase = file.window.phase
-    place = _PHASES.index(phase) if phase in _PHASES else len(_PHASES)
+    # A phase of another name comes after the known ones.
+    known = PHASES_OF_ORDERS
+    place = known.index(phase) if phase in known else len(known)
     return place, phase, file.window.number, file.first_step or 0
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.core.progress import Show
+from pipeline.core.progress import ReportProgress
 from pipeline.sources.download.fetch import receive
 from pipeline.sources.download.missing import DownloadPlan, Wanted, plan_download, scratch_folder
 from pipeline.sources.lock.entries import Lock
@@ -43,7 +43,7 @@ def pull(
     *,
     sources: Sequence[str] | None = None,
     limit_files: int | None = None,
-    report: Show,
+    report: ReportProgress,
 ) -> dict[str, Pulled]:
     """Pull what is missing of some locked sources, or of all, into `dest`.
 
@@ -53,7 +53,7 @@ def pull(
     return pull_missing(ahead, report)
 
 
-def pull_missing(ahead: DownloadPlan, report: Show) -> dict[str, Pulled]:
+def pull_missing(ahead: DownloadPlan, report: ReportProgress) -> dict[str, Pulled]:
     """Pull what was found missing; `report` is told of bytes. Return what was done, by source.
 
     Raises: OutputError, before anything comes, when there is no room for it; InputError or

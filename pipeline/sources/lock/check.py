@@ -6,7 +6,7 @@ from dataclasses import replace
 from pipeline.config import Mixture, Origin, Replay
 from pipeline.core.digest import canonical_json
 from pipeline.core.errors import InputError, MismatchError
-from pipeline.core.progress import Show
+from pipeline.core.progress import ReportProgress
 from pipeline.sources.lock.create import make_lock, sources_of
 from pipeline.sources.lock.entries import Lock, LockedSource, LockedTokenizer, located
 from pipeline.sources.lock.lock_file import spell_origin
@@ -15,7 +15,7 @@ from pipeline.storage import OriginFile
 _LOCK_AGAIN = "lock again: ettin-data lock MIXTURE"
 
 
-def check_lock(lock: Lock, mixture: Mixture | Replay, report: Show) -> list[str]:
+def check_lock(lock: Lock, mixture: Mixture | Replay, report: ReportProgress) -> list[str]:
     """Return what is not as it was locked, one line each.
 
     A source that cannot be listed any more, such as one with a file that is gone, is a line, too.

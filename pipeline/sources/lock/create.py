@@ -11,7 +11,7 @@ from typing import Any, Final
 from pipeline.config import Mixture, Origin, Replay
 from pipeline.core.digest import sha256_bytes
 from pipeline.core.errors import ConfigError, InputError
-from pipeline.core.progress import Show
+from pipeline.core.progress import ReportProgress
 from pipeline.sources.lock.entries import Lock, LockedSource, LockedTokenizer, located
 from pipeline.sources.partitions import name_partitions
 from pipeline.stages.tokenizer import EMBEDDED, read_json
@@ -27,7 +27,7 @@ def _refuse(name: str, error: InputError) -> None:
 
 def make_lock(
     mixture: Mixture | Replay,
-    report: Show,
+    report: ReportProgress,
     on_trouble: Callable[[str, InputError], None] = _refuse,
 ) -> Lock:
     """Ask all origins of a mixture what they have.

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from typing import Generic, Self, TypeVar
 
 import numpy as np
-from numba import njit
 from numpy.typing import ArrayLike, NDArray
 
 from pipeline.core.arrays import BoolArray, Int64Array
+from pipeline.core.compiled import compiled
 
 Scalar = TypeVar("Scalar", bound=np.generic)
 
@@ -76,7 +76,7 @@ def offsets_of(lengths: ArrayLike) -> Int64Array:
     return offsets
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _copy_runs(
     values: NDArray[Scalar], starts: Int64Array, out: NDArray[Scalar], offsets: Int64Array
 ) -> None:

@@ -1,17 +1,26 @@
 """Randomness by name: the only place where our own random numbers are born.
 
 A key is hashed from a seed and labels, so two uses never share numbers by accident, as sums like
-`seed + epoch` do. Published algorithms that seed otherwise keep their own rule in their own module.
+`seed + epoch` do. Numbers are those of SplitMix64, which need no state: any of them is computed by
+itself. Published algorithms that seed otherwise keep their own rule in their own module.
+
+Source: Steele, Lea, Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014.
 """
 
 import hashlib
+from typing import Any, Final
 
 import numpy as np
+from numba import njit
 
 from pipeline.core.arrays import Uint64Array
 
+GAMMA: Final = np.uint64(0x9E3779B97F4A7C15)
+"""The step of SplitMix64's state: number i of a key is `mix(key + (i + 1) * GAMMA)`."""
+_MIX_1, _MIX_2 = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
 
-def key(seed: int, *labels: str) -> int:
+
+def derive_key(seed: int, *labels: str) -> int:
     """Return a 64-bit key for `(seed, *labels)`: the first 8 bytes, little-endian, of a sha256.
 
     Each part is preceded by its length, so ("ab", "c") and ("a", "bc") differ.
@@ -24,18 +33,22 @@ def key(seed: int, *labels: str) -> int:
     return int.from_bytes(hasher.digest()[:8], "little")
 
 
-def numbers(key_: int, count: int) -> Uint64Array:
-    """Return the first `count` 64-bit numbers of a key: uint64 [count]. Pure.
+def random_numbers(key: int, count: int) -> Uint64Array:
+    """Return the first `count` 64-bit numbers of a key: uint64 [count]. Pure."""
+    states = np.uint64(key) + np.arange(1, count + 1, dtype=np.uint64) * GAMMA
+    mix_in_place(states)
+    return states
 
-    Number i is SplitMix64's output for state key + (i + 1) * 0x9E3779B97F4A7C15.
 
-    Source: Steele, Lea, Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014.
-    """
-    with np.errstate(over="ignore"):
-        state = np.uint64(key_) + np.arange(1, count + 1, dtype=np.uint64) * np.uint64(
-            0x9E3779B97F4A7C15
-        )
-        state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        mixed: Uint64Array = state ^ (state >> np.uint64(31))
-    return mixed
+def mix_in_place(state: Any) -> Any:
+    """Apply SplitMix64's finaliser to an array of uint64, in place."""
+    state ^= state >> np.uint64(30)
+    state *= _MIX_1
+    state ^= state >> np.uint64(27)
+    state *= _MIX_2
+    state ^= state >> np.uint64(31)
+    return state
+
+
+mix = njit(mix_in_place)
+"""The same in compiled functions: returns the mix of one number."""

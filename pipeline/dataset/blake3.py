@@ -13,11 +13,12 @@ from typing import Any
 
 import numpy as np
 from llvmlite import binding, ir
-from numba import njit, types
+from numba import types
 from numba.core import cgutils, config
 from numba.extending import intrinsic
 
 from pipeline.core.arrays import Int64Array, Uint8Array, Uint32Array
+from pipeline.core.compiled import compiled
 from pipeline.core.errors import InternalError
 
 _FEATURES = config.CPU_FEATURES
@@ -114,7 +115,7 @@ def _check() -> None:
         )
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _hash_words(
     address: int,
     offsets: Int64Array,
@@ -154,13 +155,13 @@ def _hash_words(
         first += size
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _count_chunks(offsets: Int64Array, row: int, num_prefixed: int) -> Any:
     size = offsets[row + 1] - offsets[row] + num_prefixed
     return (size + _CHUNK_WORDS - 1) // _CHUNK_WORDS
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _list_chunks(
     address: int,
     offsets: Int64Array,
@@ -197,7 +198,7 @@ def _list_chunks(
             places[_TARGET, job] = bases[row] + number
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _join_chunks(
     bases: Int64Array,
     jobs: Uint32Array,
@@ -230,7 +231,7 @@ def _join_chunks(
             counts[row] -= counts[row] // 2
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _run(
     num_jobs: int,
     jobs: Uint32Array,

@@ -6,9 +6,9 @@ is where padding is. Nothing is dropped: a row that a form has no place for is a
 """
 
 import numpy as np
-from numba import njit
 
 from pipeline.core.arrays import BoolArray, Int64Array, Uint32Array
+from pipeline.core.compiled import compiled
 from pipeline.core.errors import InputError
 from pipeline.core.ragged import Rows
 from pipeline.feed.batch import Int32Array, Objective, SpecialIds
@@ -161,7 +161,7 @@ def _lay(
     )
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _ends(
     ids: Uint32Array, offsets: Int64Array, cls_id: int, sep_id: int
 ) -> tuple[BoolArray, BoolArray]:
@@ -175,7 +175,7 @@ def _ends(
     return has_cls, has_sep
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _place(
     ids: Uint32Array,
     offsets: Int64Array,
@@ -199,7 +199,7 @@ def _place(
     return -1
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _count(starts: Int64Array, lengths: Int64Array, positions: Int64Array) -> None:
     for row in range(lengths.size):
         stop = starts[row] + lengths[row]
@@ -210,7 +210,7 @@ def _count(starts: Int64Array, lengths: Int64Array, positions: Int64Array) -> No
             padding[i] = i
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _attend(starts: Int64Array, lengths: Int64Array, attention: Int64Array) -> None:
     for row in range(lengths.size):
         stop = starts[row] + lengths[row]

@@ -10,21 +10,17 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-from numba import njit
 
-from pipeline.core import seeds
 from pipeline.core.arrays import BoolArray, Int64Array
+from pipeline.core.compiled import compiled
 from pipeline.core.errors import ConfigError
+from pipeline.core.seeds import GAMMA, derive_key, mix
 from pipeline.feed.batch import Clm, Mlm, Objective, SpecialIds
 
 ALGORITHM = "keyed-mask-v1"
 IGNORED = -100
 """The label of a position that is not predicted."""
 
-# SplitMix64, as in `seeds.numbers`.
-_STEP = np.uint64(0x9E3779B97F4A7C15)
-_FIRST = np.uint64(0xBF58476D1CE4E5B9)
-_SECOND = np.uint64(0x94D049BB133111EB)
 _LOW, _HALF = np.uint64(0xFFFFFFFF), np.uint64(32)
 
 
@@ -76,17 +72,10 @@ def thresholds(mask_prob: float) -> tuple[np.uint64, np.uint64, np.uint64]:
 
 @lru_cache
 def _key(seed: int) -> np.uint64:
-    return np.uint64(seeds.key(seed, "mask"))
+    return np.uint64(derive_key(seed, "mask"))
 
 
-@njit(cache=True, nogil=True)
-def _number(state: np.uint64) -> np.uint64:
-    state = (state ^ (state >> np.uint64(30))) * _FIRST
-    state = (state ^ (state >> np.uint64(27))) * _SECOND
-    return state ^ (state >> np.uint64(31))
-
-
-@njit(cache=True, nogil=True)
+@compiled
 def _mask(
     inputs: Int64Array,
     starts: Int64Array,
@@ -112,10 +101,10 @@ def _mask(
             continue
         row_inputs, row_labels = inputs[start:stop], labels[start:stop]
         row_drawn = drawn[: stop - start]
-        state = _number(key + (np.uint64(numbers[row]) + np.uint64(1)) * _STEP)
+        state = mix(key + (np.uint64(numbers[row]) + np.uint64(1)) * GAMMA)
         # No branch depends on what is drawn: a wrong guess would cost as much as ten positions.
         for position in range(row_drawn.size):
-            row_drawn[position] = _number(state + np.uint64(position + 1) * _STEP)
+            row_drawn[position] = mix(state + np.uint64(position + 1) * GAMMA)
         num_chosen = np.int64(0)
         for position in range(row_drawn.size):
             chosen[num_chosen] = position
@@ -133,7 +122,7 @@ def _mask(
             ]
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _copy(
     inputs: Int64Array,
     starts: Int64Array,

@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
-from numba import njit
 
 from pipeline.core.arrays import BoolArray, Int64Array
+from pipeline.core.compiled import compiled
 from pipeline.core.errors import ConfigError, InputError
 from pipeline.core.ragged import offsets_of
 
@@ -189,7 +189,7 @@ def _place(lengths: Int64Array, space: Int64Array) -> Int64Array:
     return bins
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _place_each(lengths: Int64Array, space: Int64Array, bins: Int64Array) -> None:
     for sequence in range(lengths.size):
         best = -1
@@ -234,7 +234,7 @@ PACKERS: dict[Packing, Callable[[Int64Array, int], Packed]] = {
 """By algorithm, what packs the rows of a micro-batch into bins of a capacity."""
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _best_fit(lengths: Int64Array, capacity: int, bins: Int64Array) -> None:
     """Give each sequence, in turn, its bin.
 
@@ -267,7 +267,7 @@ def _best_fit(lengths: Int64Array, capacity: int, bins: Int64Array) -> None:
         tops[space] = _merge(left, right, tops[space], bin_)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _merge(left: Int64Array, right: Int64Array, one: int, other: int) -> int:
     """Join two heaps, given by their tops or -1; return the top of both.
 
@@ -287,7 +287,7 @@ def _merge(left: Int64Array, right: Int64Array, one: int, other: int) -> int:
     return top
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _set(is_some: BoolArray, leaf: int, value: bool) -> None:
     """Set a leaf of a tree in which a node is true where any below it is."""
     node = is_some.size // 2 + leaf
@@ -297,7 +297,7 @@ def _set(is_some: BoolArray, leaf: int, value: bool) -> None:
         is_some[node] = is_some[2 * node] or is_some[2 * node + 1]
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _least_from(is_some: BoolArray, leaf: int) -> int:
     """Return the first leaf at or after `leaf` that is true, or -1."""
     num_leaves = is_some.size // 2

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
-from numba import njit
 
 from pipeline.core.arrays import Int64Array, Uint8Array, Uint32Array
+from pipeline.core.compiled import compiled
 from pipeline.core.errors import InputError, MismatchError, NotFoundError
 from pipeline.core.prefetch import Prefetcher
 from pipeline.core.ragged import Rows
@@ -309,7 +309,7 @@ def select_rows(rows: Rows, chosen: Int64Array) -> Rows:
     return Rows(values=ids, offsets=offsets)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _copy_runs(ids: Uint32Array, starts: Int64Array, out: Uint32Array, offsets: Int64Array) -> None:
     for i in range(starts.size):
         length = offsets[i + 1] - offsets[i]

@@ -10,9 +10,9 @@ Source: orionw/bert24, `src/text_data.py` (2024-11-21), `NoStreamingDataset.__ge
 from typing import Literal
 
 import numpy as np
-from numba import njit
 
 from pipeline.core.arrays import BoolArray, Int64Array, Uint32Array
+from pipeline.core.compiled import compiled
 
 View = Literal["stored", "encoder", "decoder"]
 
@@ -68,7 +68,7 @@ def apply_view(
     return out
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _apply(
     ids: Uint32Array,
     offsets: Int64Array,

@@ -14,7 +14,7 @@ from math import ceil
 import numpy as np
 
 from pipeline.core.arrays import BoolArray, Int64Array, Uint64Array
-from pipeline.core.seeds import key
+from pipeline.core.seeds import GAMMA, derive_key, mix_in_place
 
 
 def choose_holdout(
@@ -45,15 +45,11 @@ def _numbers(digests: Uint64Array, seed: int) -> Uint64Array:
 
     Two texts of one number would go the same way, which harms nothing.
     """
-    state = np.full(len(digests), key(seed, "validation"), np.uint64)
+    state = np.full(len(digests), derive_key(seed, "validation"), np.uint64)
     for word in digests.T:
         state ^= word
-        state += np.uint64(0x9E3779B97F4A7C15)
-        state ^= state >> np.uint64(30)
-        state *= np.uint64(0xBF58476D1CE4E5B9)
-        state ^= state >> np.uint64(27)
-        state *= np.uint64(0x94D049BB133111EB)
-        state ^= state >> np.uint64(31)
+        state += GAMMA
+        mix_in_place(state)
     return state
 
 

@@ -54,7 +54,7 @@ def evaluate(
 ) -> Evaluation:
     """Evaluate a model on every row of an order."""
     mask_prob = recipe.objective.evaluation_mask_prob
-    key = seeds.key(recipe.seed, "evaluation")
+    key = seeds.derive_key(recipe.seed, "evaluation")
     objective = Clm() if mask_prob is None else Mlm(mask_prob=float(mask_prob), seed=key)
     num_rows = order.rows.num_rows
     feed = Feed(

@@ -123,7 +123,7 @@ def take_step(
 def _dropout_key(seed: int, batch: Loaded, rank: int) -> int:
     # A rank that has no row in a micro-batch has a stand-in, which needs numbers all the same.
     first = int(batch.rows[0]) if len(batch.rows) else -1 - rank
-    return seeds.key(seed, "dropout", str(batch.step), str(first)) >> 1
+    return seeds.derive_key(seed, "dropout", str(batch.step), str(first)) >> 1
 
 
 def _syncing(forward: Forward, *, is_last: bool) -> AbstractContextManager[None]:

@@ -63,8 +63,8 @@ def initial(seed: int, name: str, count: int, std: float) -> NDArray[np.float32]
     """
     values = np.empty(count, dtype=np.float32)
     for start in range(0, count, _BLOCK):
-        key = seeds.key(seed, "weights", name, str(start // _BLOCK))
-        numbers = seeds.numbers(key, min(_BLOCK, count - start))
+        key = seeds.derive_key(seed, "weights", name, str(start // _BLOCK))
+        numbers = seeds.random_numbers(key, min(_BLOCK, count - start))
         place = ((numbers >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53
         values[start : start + len(numbers)] = std * _quantile((place - 0.5) * (2 * _HALF_MASS))
     return values

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.strategies import QUICK
 
-from pipeline.core.seeds import key, numbers
+from pipeline.core.seeds import derive_key, random_numbers
 
 MASK = 2**64 - 1
 
@@ -28,26 +28,26 @@ def naive_key(seed: int, *labels: str) -> int:
 
 def test_numbers_are_those_of_splitmix64() -> None:
     # Vectors of the published generator from state 0.
-    assert numbers(0, 5).tolist() == [
+    assert random_numbers(0, 5).tolist() == [
         0xE220A8397B1DCDAF,
         0x6E789E6AA1B965F4,
         0x06C45D188009454F,
         0xF88BB8A8724C81EC,
         0x1B39896A51A8749B,
     ]
-    assert numbers(0, 0).tolist() == []
+    assert random_numbers(0, 0).tolist() == []
 
 
 def test_keys_are_frozen() -> None:
-    assert key(0) == 0x512AEEE4B9CB65AC
-    assert key(21, "sample", "books", "books_0001") == 0x294C1778D81BEB42
-    assert key(2**32 - 1, "") == 0xA21ACD60C428A1AC
+    assert derive_key(0) == 0x512AEEE4B9CB65AC
+    assert derive_key(21, "sample", "books", "books_0001") == 0x294C1778D81BEB42
+    assert derive_key(2**32 - 1, "") == 0xA21ACD60C428A1AC
 
 
 @QUICK
 @given(key_=st.integers(0, MASK), count=st.integers(0, 20))
 def test_any_number_of_any_key(key_: int, count: int) -> None:
-    found = numbers(key_, count)
+    found = random_numbers(key_, count)
     assert found.dtype == np.uint64
     assert found.tolist() == [naive_number(key_, index) for index in range(count)]
 
@@ -58,10 +58,17 @@ parts = st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=3), 
 @QUICK
 @given(one=parts, other=parts, seed=st.integers(0, 9))
 def test_labels_do_not_collide(one: list[str], other: list[str], seed: int) -> None:
-    assert key(seed, *one) == naive_key(seed, *one)
-    assert (key(seed, *one) == key(seed, *other)) == (one == other)
+    assert derive_key(seed, *one) == naive_key(seed, *one)
+    assert (derive_key(seed, *one) == derive_key(seed, *other)) == (one == other)
 
 
 def test_a_seed_is_no_sum() -> None:
-    keys = [key(1, "11"), key(11, "1"), key(1, "1", "1"), key(111), key(1, "", "11"), key(2, "10")]
+    keys = [
+        derive_key(1, "11"),
+        derive_key(11, "1"),
+        derive_key(1, "1", "1"),
+        derive_key(111),
+        derive_key(1, "", "11"),
+        derive_key(2, "10"),
+    ]
     assert len(set(keys)) == len(keys)

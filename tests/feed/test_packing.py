@@ -110,7 +110,7 @@ def greedy_cases(draw: st.DrawFn) -> tuple[list[int], GreedySpec, list[int]]:
     # Long lists with many that fit nowhere, so that the buffer runs full: lists that are drawn one
     # by one stay short.
     least = draw(st.sampled_from([0, 1, spec.capacity // 2]))
-    numbers = seeds.numbers(draw(st.integers(0, 1 << 32)), draw(st.integers(0, 80)))
+    numbers = seeds.random_numbers(draw(st.integers(0, 1 << 32)), draw(st.integers(0, 80)))
     lengths = [least + int(number) % (spec.capacity + 1 - least) for number in numbers]
     num_bins = draw(st.lists(st.integers(1, 4), min_size=1, max_size=4))
     return lengths, spec, (num_bins * 81)[:81]
@@ -248,7 +248,7 @@ def test_windows_are_packed_as_by_the_loop(case: tuple[list[int], int]) -> None:
 @pytest.mark.parametrize("most", [60, 700, 1024])
 def test_a_large_window_is_packed_as_by_the_loop(most: int) -> None:
     # Many bins with the same room, so that which of them is the lowest matters.
-    lengths = (1 + seeds.numbers(most, 2000) % np.uint64(most)).astype(np.int64)
+    lengths = (1 + seeds.random_numbers(most, 2000) % np.uint64(most)).astype(np.int64)
     assert bins_of(pack_window(lengths, 1024)) == naive_window(lengths.tolist(), 1024)
 
 
@@ -377,14 +377,18 @@ def share_of_ids(batches: list[Packed]) -> float:
 
 def frozen_lengths() -> np.ndarray[Any, np.dtype[np.int64]]:
     """Return 600 lengths of which many are short, many the longest, and a few none at all."""
-    drawn = (seeds.numbers(seeds.key(0, "packing"), 600) % np.uint64(160)).astype(np.int64)
+    drawn = (seeds.random_numbers(seeds.derive_key(0, "packing"), 600) % np.uint64(160)).astype(
+        np.int64
+    )
     return np.minimum(drawn * drawn // 128, 128)
 
 
 def test_packed_batches_equal_their_frozen_digests() -> None:
     lengths = frozen_lengths()
     offsets = np.cumsum([0, *lengths])
-    drawn = seeds.numbers(seeds.key(1, "packing"), int(offsets[-1])) % np.uint64(PAD_ID)
+    drawn = seeds.random_numbers(seeds.derive_key(1, "packing"), int(offsets[-1])) % np.uint64(
+        PAD_ID
+    )
     ids = drawn.astype(np.uint32)
 
     spec = GreedySpec(batch_size=16, micro_batch_size=4, max_seq_len=128, buffer_size=80)

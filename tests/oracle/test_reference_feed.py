@@ -73,8 +73,8 @@ def made(num_rows: int, seed: int = 0) -> list[list[int]]:
     """Return rows of 1 to 20 ids; some are cut by the view, some lack CLS or SEP."""
     if not num_rows:
         return []
-    lengths = 1 + seeds.numbers(seed, num_rows) % np.uint64(20)
-    ids = seeds.numbers(seed + 1, int(lengths.sum())) % np.uint64(50)
+    lengths = 1 + seeds.random_numbers(seed, num_rows) % np.uint64(20)
+    ids = seeds.random_numbers(seed + 1, int(lengths.sum())) % np.uint64(50)
     return [
         part.tolist() for part in np.split(ids.astype(int), np.cumsum(lengths)[:-1].astype(int))
     ]

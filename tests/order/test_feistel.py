@@ -1,7 +1,8 @@
 """feistel-v1: frozen, a bijection with its inverse at every size, and without visible bias.
 
 The oracle is the specification of `docs/spec/orders.md` in plain integers. All seeds are fixed, so
-the statistics below are the same numbers in every run; each limit is four standard deviations or more.
+the statistics below are the same numbers in every run; each limit is four standard deviations or
+more.
 """
 
 import hashlib

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from support.strategies import QUICK
 
 from pipeline.core.arrays import BoolArray, Int64Array, Uint64Array
-from pipeline.core.seeds import key
+from pipeline.core.seeds import derive_key
 from pipeline.stages.holdout import choose_holdout
 
 MASK = 2**64 - 1
@@ -42,7 +42,7 @@ def chosen(sources: Sources, fraction: Fraction, seed: int = 21) -> dict[str, Bo
 
 def number(text: int, seed: int) -> int:
     """Return a text's number, spelled out."""
-    state = key(seed, "validation")
+    state = derive_key(seed, "validation")
     for word in digest(text):
         state = ((state ^ word) + 0x9E3779B97F4A7C15) & MASK
         state = ((state ^ (state >> 30)) * 0xBF58476D1CE4E5B9) & MASK

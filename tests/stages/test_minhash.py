@@ -16,7 +16,7 @@ from support.strategies import QUICK
 
 from pipeline.config.corpus_options import MinHashSpec
 from pipeline.core.arrays import Uint64Array
-from pipeline.core.seeds import key, numbers
+from pipeline.core.seeds import derive_key, random_numbers
 from pipeline.stages.dedup.minhash import NO_KEY, band_keys
 from pipeline.stages.dedup.ngrams import Hashes, hash_ngrams, hash_words
 from pipeline.stages.text_digest import normalise
@@ -42,7 +42,7 @@ def keys_of(shingles: list[int], spec: MinHashSpec) -> list[int]:
     if not shingles:
         return [NO_KEY] * spec.num_bands
     num_rows = spec.num_bands * spec.rows_per_band
-    drawn = numbers(key(spec.seed, "minhash-v1"), 2 * num_rows).tolist()
+    drawn = random_numbers(derive_key(spec.seed, "minhash-v1"), 2 * num_rows).tolist()
     signature = [
         min(((a * (shingle >> 32) + b) & MASK) >> 32 for shingle in shingles)
         for a, b in zip(drawn[:num_rows], drawn[num_rows:], strict=True)

@@ -12,7 +12,7 @@ from support.strategies import QUICK
 
 from pipeline.config.mixture import SampleSpec
 from pipeline.core.arrays import Int64Array
-from pipeline.core.seeds import key, numbers
+from pipeline.core.seeds import derive_key, random_numbers
 from pipeline.stages.sampling import whole_partitions
 from pipeline.stages.sampling.budget import Ask
 from pipeline.stages.sampling.keyed import draw
@@ -61,7 +61,9 @@ def test_a_draw_is_the_shortest_run_of_rising_numbers_that_holds_the_budget(
     ranked = sorted(
         (number, name, position)
         for name, own in lengths.items()
-        for position, number in enumerate(numbers(key(seed, "sample", "books", name), len(own)))
+        for position, number in enumerate(
+            random_numbers(derive_key(seed, "sample", "books", name), len(own))
+        )
     )
     expected: dict[str, list[int]] = {name: [] for name in lengths}
     total = last = 0

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 
 from pipeline.core.arrays import Int64Array, Uint32Array
+from pipeline.core.compiled import compiled
 from pipeline.core.ragged import Rows
 from pipeline.dataset import RowSource
 
@@ -53,7 +53,7 @@ def find_ids(ids: Uint32Array, needle: Uint32Array) -> Int64Array:
     return out[: _find(ids, needle, int(needle.argmax()), out)].copy()
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _find(ids: Uint32Array, needle: Uint32Array, anchor: int, out: Int64Array) -> int:
     """Write where the needle starts to `out`, as long as `ids`; return how many places there are.
 

@@ -11,15 +11,16 @@ change of the file that a function is in, and not of one that it calls.
 from typing import Any
 
 import numpy as np
-from numba import njit, types
+from numba import types
 from numpy.typing import NDArray
 
 from pipeline.core.arrays import Int64Array, Uint8Array, Uint32Array
+from pipeline.core.compiled import compiled
 
 _MOST_FAILURES = 1000
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _get_little_endian(data: Uint8Array, position: int, num_bytes: int) -> np.int64:
     value = np.int64(0)
     for i in range(num_bytes):
@@ -27,7 +28,7 @@ def _get_little_endian(data: Uint8Array, position: int, num_bytes: int) -> np.in
     return value
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _locate_column(
     data: Uint8Array, row_offsets: Uint32Array, row: int, columns: Int64Array, column: int
 ) -> tuple[np.int64, np.int64]:
@@ -59,7 +60,7 @@ def _locate_column(
     return (found_at, found_bytes) if position == stop else nowhere
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _locate_ids(
     data: Uint8Array, row_offsets: Uint32Array, row: int, columns: Int64Array
 ) -> tuple[np.int64, np.int64]:
@@ -77,7 +78,7 @@ def _locate_ids(
     return position + 1 + (1 << code), length
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def read_lengths(
     data: Uint8Array, row_offsets: Uint32Array, columns: Int64Array, lengths: Int64Array
 ) -> int:
@@ -88,7 +89,7 @@ def read_lengths(
     return -1
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _widen(body: Uint8Array, item_bytes: int, target: NDArray[Any]) -> bool:
     """Copy ids as they are stored; tell whether all fit the target."""
     if item_bytes == 2:
@@ -108,7 +109,7 @@ def _widen(body: Uint8Array, item_bytes: int, target: NDArray[Any]) -> bool:
     return True
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def copy_rows(
     data: Uint8Array,
     row_offsets: Uint32Array,
@@ -130,7 +131,7 @@ def copy_rows(
     return -1
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def copy_names(
     data: Uint8Array, row_offsets: Uint32Array, rows: Int64Array, columns: Int64Array
 ) -> tuple[Uint8Array, Int64Array, np.int64]:
@@ -150,7 +151,7 @@ def copy_names(
     return names, offsets, np.int64(-1)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def scan_rows(
     data: Uint8Array,
     row_offsets: Uint32Array,
@@ -186,7 +187,7 @@ _pread = types.ExternalFunction(
 )
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _read(file: int, into: Uint8Array, position: int) -> bool:
     """Fill an array from a position of a file on; tell whether there were as many bytes."""
     num_read, failures = 0, 0
@@ -203,7 +204,7 @@ def _read(file: int, into: Uint8Array, position: int) -> bool:
     return True
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _end_of_run(shards: Int64Array, rows: Int64Array, first: int) -> int:
     """Return one past the last of the rows that follow one another in a file from `first` on."""
     stop = first + 1
@@ -216,7 +217,7 @@ def _end_of_run(shards: Int64Array, rows: Int64Array, first: int) -> int:
     return stop
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def read_bounds(
     files: Int64Array, sizes: Int64Array, shards: Int64Array, rows: Int64Array, bounds: Int64Array
 ) -> int:
@@ -242,7 +243,7 @@ def read_bounds(
     return -1
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def read_rows(
     files: Int64Array,
     shards: Int64Array,
@@ -281,7 +282,7 @@ def read_rows(
     return -1
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def copy_ids(
     data: Uint8Array,
     places: Int64Array,

@@ -13,10 +13,10 @@ from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from pipeline.core.arrays import Int64Array, Uint8Array, Uint32Array, Uint64Array
+from pipeline.core.compiled import compiled
 from pipeline.core.errors import InputError
 from pipeline.core.ragged import Rows
 from pipeline.dataset.mds.columns import Columns
@@ -262,7 +262,7 @@ def _missing(path: Path, entry: IndexEntry) -> InputError:
     return InputError(f"{path}: is missing, and the index names it", "build or pull it again")
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def place_runs(
     values: NDArray[Any], bounds: Int64Array, out: NDArray[Any], starts: Int64Array
 ) -> None:

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from numba import njit
 
 from pipeline.core.arrays import Int64Array, Uint8Array, Uint32Array
+from pipeline.core.compiled import compiled
 from pipeline.core.errors import InputError, InternalError
 
 INDEX_NAME = "index.json"
@@ -175,7 +175,7 @@ def _width(lengths: Int64Array) -> Int64Array:
     return np.where(lengths < 1 << 8, 1, np.where(lengths < 1 << 16, 2, 4)).astype(np.int64)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _put_little_endian(out: Uint8Array, position: int, value: int, num_bytes: int) -> int:
     for _ in range(num_bytes):
         out[position] = value & 255
@@ -184,7 +184,7 @@ def _put_little_endian(out: Uint8Array, position: int, value: int, num_bytes: in
     return position
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _encode_rows(
     out: Uint8Array,
     id_bytes: Uint8Array,

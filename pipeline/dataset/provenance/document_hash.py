@@ -9,9 +9,9 @@ MurmurHash3.
 """
 
 import numpy as np
-from numba import njit
 
 from pipeline.core.arrays import Int64Array, Uint8Array
+from pipeline.core.compiled import compiled
 
 HASH_BITS = 63
 _MASK = (1 << 64) - 1
@@ -27,7 +27,7 @@ def document_hash(document: str) -> int:
     return (value ^ value >> 33) >> 1
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def document_hashes(data: Uint8Array, offsets: Int64Array) -> Int64Array:
     """Return the hash of each id: int64 [num_ids].
 

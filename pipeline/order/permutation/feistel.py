@@ -16,13 +16,14 @@ Feistel rounds that add modulo a side).
 from dataclasses import dataclass
 from math import isqrt
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from numba import njit
 
 from pipeline.core.arrays import Int64Array, Uint64Array
+from pipeline.core.compiled import compiled
 from pipeline.core.errors import ConfigError
-from pipeline.core.seeds import key, numbers
+from pipeline.core.seeds import derive_key, mix, random_numbers
 from pipeline.order.permutation.key import PermutationKey, are_within
 
 ALGORITHM = "feistel-v1"
@@ -92,11 +93,11 @@ def load(key_: PermutationKey, folder: Path) -> Feistel:
     return Feistel(
         num_samples=key_.num_samples,
         side=root + root % 2,
-        round_keys=numbers(key(key_.seed, *labels), _ROUNDS),
+        round_keys=random_numbers(derive_key(key_.seed, *labels), _ROUNDS),
     )
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _walk(
     cells: Uint64Array,
     num_samples: np.uint64,
@@ -113,7 +114,7 @@ def _walk(
                 _go(block[i : i + 1], side, round_keys, is_forward)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _go(cells: Uint64Array, side: np.uint64, round_keys: Uint64Array, is_forward: bool) -> None:
     """Send cells through all rounds, in place.
 
@@ -138,12 +139,7 @@ def _go(cells: Uint64Array, side: np.uint64, round_keys: Uint64Array, is_forward
     cells[:] = rows * side + columns
 
 
-@njit(cache=True, nogil=True)
-def _turn(place: np.uint64, round_key: np.uint64, side: np.uint64) -> np.uint64:
-    # The last steps of SplitMix64, as in `seeds`, brought below `side`, which is at most 2^24: the
-    # highest 40 bits as a fraction of 2^40, times `side`.
-    mixed = place ^ round_key
-    mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    mixed = mixed ^ (mixed >> np.uint64(31))
-    return ((mixed >> np.uint64(24)) * side) >> np.uint64(40)
+@compiled
+def _turn(place: Any, round_key: Any, side: Any) -> Any:
+    # The highest 40 bits, as a fraction of 2^40, times `side`, which is at most 2^24.
+    return ((mix(place ^ round_key) >> np.uint64(24)) * side) >> np.uint64(40)

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from pipeline.core.arrays import Int64Array, Uint32Array
+from pipeline.core.compiled import compiled
 from pipeline.core.files import publish
 from pipeline.dataset import LedgerSpan, provenance_file, row_digests
 from pipeline.dataset.provenance import writer as provenance
@@ -141,7 +141,7 @@ def with_lengths(ids: Uint32Array, offsets: Int64Array) -> Uint32Array:
     return out.astype("<u4", copy=False)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _put_lengths(ids: Uint32Array, offsets: Int64Array, out: Uint32Array) -> None:
     position = 0
     for row in range(offsets.size - 1):

@@ -13,10 +13,10 @@ from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.lib.stride_tricks import sliding_window_view
 
 from pipeline.core.arrays import BoolArray, Int64Array, Uint8Array, Uint32Array
+from pipeline.core.compiled import compiled
 from pipeline.core.ragged import Rows
 from pipeline.stages.chunking.chunks import Chunks
 from pipeline.stages.chunking.cut import Cutter
@@ -205,7 +205,7 @@ def _join(left: _Runs, right: _Runs) -> _Runs:
     return _Runs(out, starts, stops)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _copy(
     ids: Uint32Array, sources: Int64Array, starts: Int64Array, stops: Int64Array, out: Uint32Array
 ) -> None:
@@ -214,7 +214,7 @@ def _copy(
         out[starts[run] : stops[run]] = ids[sources[run] : sources[run] + length]
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _find_first_bytes(
     ids: Uint32Array, starts: Int64Array, stops: Int64Array, spelling: _Spelling, out: Int64Array
 ) -> None:
@@ -230,13 +230,13 @@ def _find_first_bytes(
                 break
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _num_bytes(spelling: _Spelling, token: int) -> np.int64:
     length = np.int64(spelling.heads[token, _HEAD_BYTES - 1])
     return length if length < _HEAD_BYTES else spelling.stops[token] - spelling.starts[token]
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _clean_text(
     ids: Uint32Array, starts: Int64Array, stops: Int64Array, spelling: _Spelling, limit: int
 ) -> tuple[Uint8Array, Int64Array, BoolArray]:
@@ -268,7 +268,7 @@ def _clean_text(
     return out[: offsets[-1]], offsets, is_ascii
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _clean_up(text: Uint8Array, start: int, stop: int) -> int:
     """Clean up `text[start:stop]` in place; return where it now stops.
 
@@ -309,7 +309,7 @@ def _clean_up(text: Uint8Array, start: int, stop: int) -> int:
     return int(_move(text, at, stop, end))
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _next_candidate(text: Uint8Array, at: int, stop: int) -> int:
     """Return where the next space stands that the clean-up may take, or `stop`."""
     while at < stop:
@@ -327,14 +327,14 @@ def _next_candidate(text: Uint8Array, at: int, stop: int) -> int:
     return stop
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _can_go(byte: int, second: int, third: int) -> bool:
     is_mark = (second == _POINT) | (second == _QUESTION) | (second == _BANG) | (second == _COMMA)
     is_quote = (second == _QUOTE) | ((second == _N) & (third == _QUOTE))
     return (byte == _SPACE) & (is_mark | is_quote)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _move(text: Uint8Array, start: int, stop: int, to: int) -> int:
     """Move `text[start:stop]` down to `to`; return where it ends there."""
     if start != to:
@@ -343,7 +343,7 @@ def _move(text: Uint8Array, start: int, stop: int, to: int) -> int:
     return to + stop - start
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _is_contraction(text: Uint8Array, at: int) -> bool:
     """Tell whether n't, 'm, 's, 've or 're stands at `at`."""
     first, second, third = text[at], text[at + 1], text[at + 2]

@@ -6,9 +6,9 @@ vectors in the tests.
 """
 
 import numpy as np
-from numba import njit
 
 from pipeline.core.arrays import Int64Array, Uint32Array
+from pipeline.core.compiled import compiled
 from pipeline.stages.chunking.chunks import Chunks
 
 
@@ -54,7 +54,7 @@ class WholeChunker:
         return np.where(counts == 1, content, lengths)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _frame(
     ids: Uint32Array,
     offsets: Int64Array,

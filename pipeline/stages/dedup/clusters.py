@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-from numba import njit
 
 from pipeline.core.arrays import BoolArray, Int64Array, Uint64Array
+from pipeline.core.compiled import compiled
 from pipeline.core.errors import OutputError
 
 # Bytes that sorting takes for each 8 bytes of keys: the bucket, its sorted copy, two orders.
@@ -101,7 +101,7 @@ def _scatter(records: Uint64Array, num_buckets: int, scratch: Path) -> None:
                 file.write(records[starts[bucket] : starts[bucket + 1]].tobytes())
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _link(parents: Int64Array, ones: Int64Array, others: Int64Array) -> None:
     """Join the trees of pairs of documents; the smaller of two roots stays one."""
     for i in range(ones.size):

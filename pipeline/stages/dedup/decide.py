@@ -18,11 +18,11 @@ from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from pipeline.config import DedupSpec
 from pipeline.core.arrays import Int64Array, Uint8Array, Uint32Array, Uint64Array
+from pipeline.core.compiled import compiled
 from pipeline.stages.dedup.clusters import explained, link_equal
 from pipeline.stages.dedup.dropped_rows import (
     CONTAMINATED,
@@ -157,7 +157,7 @@ def _with_words(
         yield keys[has_words], numbers[has_words]
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _settle(parents: Int64Array, reasons: Uint8Array, first: int, reason: int) -> None:
     """Give what has a parent a reason, and its group's first document for a parent.
 

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-from numba import njit
 
 from pipeline.core.arrays import Int64Array, Uint32Array, Uint64Array
+from pipeline.core.compiled import compiled
 from pipeline.core.files import publish, save_array
 from pipeline.stages.dedup.ngrams import Hashes, hash_ngrams, hash_words
 from pipeline.stages.text_digest import normalise
@@ -100,7 +100,7 @@ def _num_slots(num_ngrams: int) -> int:
     return 1 << max(_SLOTS_EACH * num_ngrams, 2).bit_length()
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _fill(slots: Uint64Array, ngrams: Uint64Array) -> None:
     last = np.uint64(slots.size - 1)
     for ngram in ngrams:
@@ -110,7 +110,7 @@ def _fill(slots: Uint64Array, ngrams: Uint64Array) -> None:
         slots[slot] = ngram
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _count(
     slots: Uint64Array, ngrams: Uint64Array, offsets: Int64Array, counts: Uint32Array
 ) -> None:

@@ -12,21 +12,19 @@ without primes", 1996, whose pairs are independent.
 """
 
 from functools import cache
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
-from numba import njit
 
 from pipeline.config import MinHashSpec
 from pipeline.core.arrays import Int64Array, Uint64Array
-from pipeline.core.seeds import key, numbers
+from pipeline.core.compiled import compiled
+from pipeline.core.seeds import derive_key, mix, random_numbers
 from pipeline.stages.dedup.ngrams import Hashes
 
 ALGORITHM: Final = "minhash-v1"
 NO_KEY: Final = 0
 """The key of every band of a text without words, which is like no other."""
-
-_MIX_1, _MIX_2 = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
 
 
 def band_keys(shingles: Hashes, spec: MinHashSpec) -> Uint64Array:
@@ -41,11 +39,11 @@ def band_keys(shingles: Hashes, spec: MinHashSpec) -> Uint64Array:
 def _parameters(spec: MinHashSpec) -> tuple[Uint64Array, Uint64Array]:
     """Return a and b of every row: uint64 [num_bands * rows_per_band] each."""
     num_rows = spec.num_bands * spec.rows_per_band
-    drawn = numbers(key(spec.seed, ALGORITHM), 2 * num_rows)
+    drawn = random_numbers(derive_key(spec.seed, ALGORITHM), 2 * num_rows)
     return drawn[:num_rows].copy(), drawn[num_rows:].copy()
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _fill_keys(
     shingles: Uint64Array,
     offsets: Int64Array,
@@ -67,12 +65,5 @@ def _fill_keys(
         for band in range(keys.shape[1]):
             state = np.uint64(0)
             for row in range(band * rows_per_band, (band + 1) * rows_per_band):
-                state = _mix(state ^ np.uint64(smallest[row]))
+                state = mix(state ^ np.uint64(smallest[row]))
             keys[text, band] = max(state, np.uint64(1))
-
-
-@njit(cache=True, nogil=True)
-def _mix(value: Any) -> Any:
-    value = (value ^ (value >> np.uint64(30))) * _MIX_1
-    value = (value ^ (value >> np.uint64(27))) * _MIX_2
-    return value ^ (value >> np.uint64(31))

@@ -13,13 +13,15 @@ punctuation and of words are of libraries that change, so ours are the tokenizer
 import unicodedata
 from collections.abc import Sequence
 from functools import cache
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numba import njit
 
 from pipeline.core.arrays import Int64Array, Uint32Array, Uint64Array
+from pipeline.core.compiled import compiled
 from pipeline.core.ragged import Ragged
+from pipeline.core.seeds import GAMMA, mix
 from pipeline.stages.tokenizer.char_classes import LETTER, NUM_CODE_POINTS, NUMBER, ranges
 
 ALGORITHM: Final = "words-v1"
@@ -32,9 +34,8 @@ _WITHOUT_SPACES = (
     *((0x0E00, 0x0F00), (0x1000, 0x10A0), (0x1780, 0x1800), (0x3040, 0x3100), (0x31F0, 0x3200)),
     *((0x3400, 0x4DC0), (0x4E00, 0xA000), (0xF900, 0xFB00), (0x20000, 0x32400)),
 )
-# Odd numbers without pattern: those of SplitMix64, and of its state.
-_MIX_1, _MIX_2 = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
-_BASE = np.uint64(0x9E3779B97F4A7C15)
+# An odd number without pattern.
+_BASE = GAMMA
 
 
 Hashes = Ragged[np.uint64]
@@ -94,16 +95,13 @@ def _folded(letter: str) -> str:
     return folded if len(folded := bare.casefold()) == 1 else bare
 
 
-@njit(cache=True, nogil=True)
-def _mix(value: Any) -> Any:
-    value = (value ^ (value >> np.uint64(30))) * _MIX_1
-    value = (value ^ (value >> np.uint64(27))) * _MIX_2
-    value ^= value >> np.uint64(31)
+@njit
+def _hash(value: np.uint64) -> np.uint64:
     # 0 stands for no hash, where these are looked up.
-    return max(value, np.uint64(1))
+    return max(mix(value), np.uint64(1))
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _hash_words(
     code_points: Uint32Array,
     offsets: Int64Array,
@@ -122,7 +120,7 @@ def _hash_words(
                 continue
             is_word = folded >= _IS_WORD
             if is_open and (folded == _SEPARATOR or is_word):
-                values[num_words] = _mix(state)
+                values[num_words] = _hash(state)
                 num_words += 1
                 state = np.uint64(0)
                 is_open = is_number = False
@@ -131,19 +129,19 @@ def _hash_words(
             state = (state ^ np.uint64(folded)) * _BASE
             state ^= state >> np.uint64(32)
             if is_word:
-                values[num_words] = _mix(state)
+                values[num_words] = _hash(state)
                 num_words += 1
                 state = np.uint64(0)
             else:
                 is_open = True
                 is_number = folded == _NUMBERS
         if is_open:
-            values[num_words] = _mix(state)
+            values[num_words] = _hash(state)
             num_words += 1
         ends[text + 1] = num_words
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _hash_ngrams(
     words: Uint64Array, offsets: Int64Array, num_words: int, values: Uint64Array, ends: Int64Array
 ) -> None:
@@ -160,6 +158,6 @@ def _hash_ngrams(
             if position - start >= num_words:
                 window -= words[position - num_words] * power
             if position - start >= num_words - 1 or position == stop - 1:
-                values[num_ngrams] = _mix(window)
+                values[num_ngrams] = _hash(window)
                 num_ngrams += 1
         ends[text + 1] = num_ngrams

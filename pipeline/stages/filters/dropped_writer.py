@@ -41,7 +41,7 @@ class DroppedWriter:
 
     def _is_among(self, row: int) -> bool:
         """Tell whether a row is of the share: those of 64-bit numbers below it, exactly."""
-        number = seeds.key(0, "dropped", self._source, self._partition, str(row))
+        number = seeds.derive_key(0, "dropped", self._source, self._partition, str(row))
         return number * self._share.denominator < self._share.numerator << 64
 
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from pipeline.core.arrays import BoolArray, Int64Array
-from pipeline.core.seeds import key, numbers
+from pipeline.core.seeds import derive_key, random_numbers
 
 
 def draw(
@@ -24,16 +24,12 @@ def draw(
     if not num_tokens:
         return {name: np.zeros(len(lengths_by_partition[name]), np.bool_) for name in partitions}
     lengths = np.concatenate([lengths_by_partition[name] for name in partitions])
-    drawn_by = np.concatenate(
-        [
-            numbers(key(seed, "sample", source, name), len(lengths_by_partition[name]))
-            for name in partitions
-        ]
-    )
+    keys = [derive_key(seed, "sample", source, name) for name in partitions]
+    counts = [len(lengths_by_partition[name]) for name in partitions]
+    drawn_by = np.concatenate(list(map(random_numbers, keys, counts)))
     order = np.argsort(drawn_by, kind="stable")
     sums = np.cumsum(lengths[order])
     num_drawn = int(np.searchsorted(sums, num_tokens, side="left")) + 1
     drawn = np.zeros(len(lengths), np.bool_)
     drawn[order[:num_drawn]] = True
-    bounds = np.cumsum([len(lengths_by_partition[name]) for name in partitions])[:-1]
-    return dict(zip(partitions, np.split(drawn, bounds), strict=True))
+    return dict(zip(partitions, np.split(drawn, np.cumsum(counts)[:-1]), strict=True))

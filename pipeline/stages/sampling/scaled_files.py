@@ -9,7 +9,7 @@ nothing. Frozen; golden vectors in the tests.
 from collections.abc import Sequence
 from fractions import Fraction
 
-from pipeline.core.seeds import key
+from pipeline.core.seeds import derive_key
 
 # Files differ in how much text they hold for their size, and chunking and filters leave some out.
 _MARGIN = 2
@@ -26,7 +26,7 @@ def choose_files(
     if scale >= 1:
         return list(range(len(files)))
     ranked = sorted(
-        (key(seed, "scaled files", source, path), path, position)
+        (derive_key(seed, "scaled files", source, path), path, position)
         for position, (path, _) in enumerate(files)
     )
     needed = _MARGIN * scale * sum(num_bytes for _, num_bytes in files)

@@ -51,7 +51,6 @@ class _Fast:
     """The kernel with its tables."""
 
     def __init__(self, data: bytes, add_prefix_space: bool, frame: tuple[int, int]) -> None:
-        self._kernel = kernel.make_kernel()
         self._byte_ids, self._pairs = family.kernel_tables(data)
         self._table = char_classes.read_table()
         self._prefix = add_prefix_space
@@ -80,7 +79,7 @@ class _Fast:
         parts: list[Ids] = []
         first = 0
         while first < num_documents:
-            first, num_ids = self._kernel(
+            first, num_ids = kernel.encode_documents(
                 data, offsets, first, self._prefix, whole, cls_id, sep_id,
                 self._table, self._byte_ids, self._pairs,
                 state.words, state.longs, text, state.scratch, out, counts, status,

@@ -14,16 +14,13 @@ A prefix space needs no copying: the byte before a segment is a space already, t
 run before it or one laid before the document, so the first pre-token just starts one byte early.
 """
 
-import hashlib
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from pipeline.stages.tokenizer import bpe, simd
+from pipeline.core.compiled import compiled
 from pipeline.stages.tokenizer.bpe import merge_word
 from pipeline.stages.tokenizer.char_classes import LETTER, MAYBE, NUMBER, REFERENCE, SPACE
 from pipeline.stages.tokenizer.simd import classify, load64, store_ids, trailing_zeros
@@ -69,7 +66,6 @@ _SUSPECT_MASKS = np.array([(1 << 8 * min(len(s), 8)) - 1 for s in SUSPECTS], np.
 
 Words = npt.NDArray[np.uint64]
 Bytes = npt.NDArray[np.uint8]
-Kernel = Callable[..., tuple[int, int]]
 
 
 def new_words() -> Words:
@@ -413,82 +409,60 @@ def _scan(
     return count
 
 
-def _source_stamp() -> str:
-    """Digest of all code that is compiled into the kernel, and of nothing else."""
-    hasher = hashlib.sha256()
-    for module in (__file__, bpe.__file__, simd.__file__):
-        hasher.update(Path(module).read_bytes())
-    return hasher.hexdigest()
+@compiled
+def encode_documents(
+    data: Bytes,
+    offsets: npt.NDArray[np.int64],
+    first: int,
+    prefix: bool,
+    guard: bool,
+    cls_id: int,
+    sep_id: int,
+    table: Bytes,
+    byte_ids: npt.NDArray[np.int32],
+    pairs: Words,
+    words: Words,
+    longs: Words,
+    text: Bytes,
+    scratch: npt.NDArray[np.int32],
+    out: npt.NDArray[np.uint32],
+    counts: npt.NDArray[np.int64],
+    status: Bytes,
+) -> tuple[int, int]:
+    """Encode documents from `first` on while `out` has room; return `(next, num_ids)`.
 
-
-def make_kernel() -> Kernel:
-    """Return the kernel, compiled at its first call and then kept on disk by numba.
-
-    numba watches only the file that a cached function stands in; the stamp, as a closure cell, is
-    part of its key, so a change of any of the three files compiles anew.
+    `data`: uint8, document d is `data[offsets[d]:offsets[d + 1]]`, valid UTF-8. `text`: room
+    for the longest document, LEAD and TAIL. `out`: a document of n bytes needs n + 16.
+    A `cls_id` below zero leaves out both special tokens.
     """
-    stamp = _source_stamp()
-
-    def encode_documents(
-        data: Bytes,
-        offsets: npt.NDArray[np.int64],
-        first: int,
-        prefix: bool,
-        guard: bool,
-        cls_id: int,
-        sep_id: int,
-        table: Bytes,
-        byte_ids: npt.NDArray[np.int32],
-        pairs: Words,
-        words: Words,
-        longs: Words,
-        text: Bytes,
-        scratch: npt.NDArray[np.int32],
-        out: npt.NDArray[np.uint32],
-        counts: npt.NDArray[np.int64],
-        status: Bytes,
-    ) -> tuple[int, int]:
-        """Encode documents from `first` on while `out` has room; return `(next, num_ids)`.
-
-        `data`: uint8, document d is `data[offsets[d]:offsets[d + 1]]`, valid UTF-8. `text`: room
-        for the longest document, LEAD and TAIL. `out`: a document of n bytes needs n + 16.
-        A `cls_id` below zero leaves out both special tokens.
-        """
-        len(stamp)
-        count = 0
-        document = first
-        while document < offsets.size - 1:
-            start, stop = offsets[document], offsets[document + 1]
-            size = stop - start
-            if count + size + 16 > out.size:
-                break
-            text[LEAD - 1] = 32
-            text[LEAD : LEAD + size] = data[start:stop]
-            text[LEAD + size : LEAD + size + TAIL] = 0
-            begin = count
+    count = 0
+    document = first
+    while document < offsets.size - 1:
+        start, stop = offsets[document], offsets[document + 1]
+        size = stop - start
+        if count + size + 16 > out.size:
+            break
+        text[LEAD - 1] = 32
+        text[LEAD : LEAD + size] = data[start:stop]
+        text[LEAD + size : LEAD + size + TAIL] = 0
+        begin = count
+        if cls_id >= 0:
+            out[count] = cls_id
+            count += 1
+        if size > 0:
+            count = _scan(
+                text, LEAD, LEAD + size, prefix, guard, table, byte_ids, pairs,
+                words, longs, scratch, out, count,
+            )  # fmt: skip
+        if count < 0:
+            status[document] = -count
+            counts[document] = 0
+            count = begin
+        else:
             if cls_id >= 0:
-                out[count] = cls_id
+                out[count] = sep_id
                 count += 1
-            if size > 0:
-                count = _scan(
-                    text, LEAD, LEAD + size, prefix, guard, table, byte_ids, pairs,
-                    words, longs, scratch, out, count,
-                )  # fmt: skip
-            if count < 0:
-                status[document] = -count
-                counts[document] = 0
-                count = begin
-            else:
-                if cls_id >= 0:
-                    out[count] = sep_id
-                    count += 1
-                status[document] = ENCODED
-                counts[document] = count - begin
-            document += 1
-        return document, count
-
-    try:
-        compiled: Kernel = njit(cache=True, nogil=True)(encode_documents)
-    except RuntimeError:  # Neither beside this file nor in the user's folder can numba write.
-        compiled = njit(nogil=True)(encode_documents)
-    return compiled
+            status[document] = ENCODED
+            counts[document] = count - begin
+        document += 1
+    return document, count

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from zlib import crc32
 
 import numpy as np
-from numba import njit
 
 from pipeline.core.arrays import BoolArray, Int64Array, Uint32Array
+from pipeline.core.compiled import compiled
 from pipeline.core.document import Document
 from pipeline.core.errors import InternalError
 from pipeline.core.ragged import Rows
@@ -64,7 +64,7 @@ def without_content(tokenizer: Tokenizer, encoded: Rows) -> Int64Array:
     return np.flatnonzero(found)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _all_special(
     ids: Uint32Array, offsets: Int64Array, special: BoolArray, found: BoolArray
 ) -> None:

@@ -3,7 +3,7 @@
 Enter: rows laid out one after the other, with their numbers in the order. Leave: their labels, and
 for masked language modelling other ids in place. No generator is drawn from, so a row has the same
 masks in any batch, form, rank and world size, and after any resume. Frozen: the whole rule is in
-`docs/guide/feed.md`, and a literal vector in the tests holds it.
+`docs/spec/masks.md`, and a literal vector in the tests holds it.
 """
 
 from dataclasses import dataclass

@@ -17,17 +17,10 @@ mask_probs = st.sampled_from([0.05, 0.15, 0.3, 0.5, 1.0])
 
 
 def masked(row: list[int], number: int, objective: Mlm) -> tuple[list[int], list[int]]:
-<<<<<<< HEAD
-    """Return ids and labels of one row, as `docs/guide/feed.md` says."""
+    """Return ids and labels of one row, as `docs/spec/masks.md` says."""
     key = seeds.derive_key(objective.seed, "mask")
     row_key = int(seeds.random_numbers(key, number + 1)[number])
     drawn = seeds.random_numbers(row_key, len(row)).tolist()
-=======
-    """Return ids and labels of one row, as `docs/spec/masks.md` says."""
-    key = seeds.key(objective.seed, "mask")
-    row_key = int(seeds.numbers(key, number + 1)[number])
-    drawn = seeds.numbers(row_key, len(row)).tolist()
->>>>>>> e06f1ab (docs: readme, guides of rebuilding and clusters, rooms decision, masks specification)
     t = int(objective.mask_prob * 2**32)
     inputs, labels = [], []
     for id_, one in zip(row, drawn, strict=True):

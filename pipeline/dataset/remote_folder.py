@@ -16,13 +16,13 @@ from pipeline.dataset.mds.writer import INDEX_NAME
 from pipeline.dataset.paths import MANIFEST
 from pipeline.storage import (
     Client,
+    HttpFile,
     HubFolder,
     MissingError,
     RangeFile,
-    Ranges,
     RemoteFile,
     is_remote,
-    list_store,
+    list_objects,
     local_path,
     version,
 )
@@ -38,7 +38,7 @@ class RemoteFolder:
     """The address; on the Hub with the commit."""
     num_bytes: Mapping[str, int]
     """By path below it, sorted, how long each file is."""
-    ranges: Callable[[str], Ranges] = field(repr=False)
+    ranges: Callable[[str], RemoteFile] = field(repr=False)
     """What hands out the bytes of a file, by its path."""
     client: Client | None = None
     """What asks, where it counts the bytes that came."""
@@ -98,7 +98,7 @@ def open_remote(where: str) -> RemoteFolder:
     if urlsplit(where).scheme in _WEB:
         return _open_web(where)
     try:
-        files = list_store(where)
+        files = list_objects(where)
     except ConfigError as error:
         if isinstance(error.__cause__, ValueError):
             error.hint = "write a path, or an address that begins with hf:, https:, s3: or gs:"
@@ -128,7 +128,7 @@ def _open_web(where: str) -> RemoteFolder:
     return RemoteFolder(
         where=folder,
         num_bytes={path: sizes[path] for path in sorted(sizes)},
-        ranges=lambda path: RemoteFile(
+        ranges=lambda path: HttpFile(
             client=client, url=f"{folder}/{path}", num_bytes=sizes[path], where=f"{folder}/{path}"
         ),
         client=client,
@@ -144,7 +144,7 @@ def _told(client: Client, where: str) -> dict[str, int]:
         except MissingError:
             continue
         url = f"{where}/{name}"
-        file = RemoteFile(client=client, url=url, num_bytes=num_bytes, where=url)
+        file = HttpFile(client=client, url=url, num_bytes=num_bytes, where=url)
         data = RangeFile(file).readall()
         try:
             if name == INDEX_NAME:

@@ -18,7 +18,7 @@ from pipeline.config import Source, declared_tokens
 from pipeline.core.errors import InputError
 from pipeline.runner.plan import Plan, PlannedSource, num_bytes
 from pipeline.sources import InputFile
-from pipeline.storage import spell_out
+from pipeline.storage import expand_braces
 
 # Prose and code under this tokenizer come to 3.4 to 4.3 bytes of text a token.
 _TEXT_BYTES_PER_TOKEN: Final = 4
@@ -170,7 +170,9 @@ def _guess_unlocked(source: Source, scale: Fraction) -> tuple[int, int | None]:
     """
     whole = int((declared_tokens(source) or 0) / max(source.epochs or 1, 1))
     is_listed = source.origin.url is None or any("*" in url for url in source.origin.url)
-    num_files = None if is_listed else sum(len(spell_out(url)) for url in source.origin.url or ())
+    num_files = (
+        None if is_listed else sum(len(expand_braces(url)) for url in source.origin.url or ())
+    )
     if scale >= 1:
         return whole, num_files
     part = min(max(2 * scale, Fraction(1, num_files or 10**9)), Fraction(1))

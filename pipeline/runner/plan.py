@@ -20,7 +20,7 @@ from pipeline.sources import (
 )
 from pipeline.stages import sampling
 from pipeline.stages.sampling import Ask
-from pipeline.storage import OriginFile
+from pipeline.storage import StoredFile
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -146,7 +146,7 @@ def _find_files(
     return tuple(list_files(source.name, origin.path, folder, origin.partition))
 
 
-def declared(locked: LockedSource, file: OriginFile) -> str:
+def declared(locked: LockedSource, file: StoredFile) -> str:
     """Return what the mixture would call a locked file: an address, or its path. Pure."""
     if locked.origin.hub is None:
         return file.path

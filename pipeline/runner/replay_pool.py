@@ -19,7 +19,7 @@ from pipeline.runner.shuffle.pool_order import order_pool
 from pipeline.runner.shuffle.shuffle import default_memory_bytes
 from pipeline.sources import POOL, Lock, check_file, check_tokenizer, locate, lock_bytes
 from pipeline.stages.tokenizer import load_tokenizer
-from pipeline.storage import OriginFile
+from pipeline.storage import StoredFile
 from pipeline.version import VERSION
 
 
@@ -29,7 +29,7 @@ class LockedFile:
 
     path: Path
     """Where it lies."""
-    file: OriginFile
+    file: StoredFile
     """As locked."""
 
 

@@ -12,7 +12,7 @@ from typing import Literal
 from urllib.parse import unquote, urlsplit
 
 from pipeline.core.errors import InputError
-from pipeline.storage import OriginFile, match_files
+from pipeline.storage import StoredFile, match_files
 
 _PACKINGS = (".gz", ".zstd", ".zst", "")
 # Longest first. Only `.json.gz` is from the published scripts; the others follow its example.
@@ -47,7 +47,7 @@ class InputFile:
 
 def name_partitions(
     source: str,
-    files: Sequence[tuple[str, Path, OriginFile | None]],
+    files: Sequence[tuple[str, Path, StoredFile | None]],
     rule: Literal["name", "path"],
 ) -> list[InputFile]:
     """Name the partition of each file, and sort the files by it. Pure.

@@ -1,40 +1,40 @@
 """Remote files: ranges of them over HTTP, and which there are in a repository of the Hub."""
 
-from pipeline.storage.http import Client, MissingError, Patience, TroubleError, persist
-from pipeline.storage.hub import HubFiles
+from pipeline.storage.http import Client, MissingError, RetryPolicy, TransientError, persist
+from pipeline.storage.hub import HubStore
 from pipeline.storage.hub_repository import HubFile, HubFolder, Repository, check_local, is_remote
-from pipeline.storage.local import LocalFiles, match_files
-from pipeline.storage.object_store import StoreFiles, list_store, local_path
-from pipeline.storage.open_origin import open_origin
-from pipeline.storage.patterns import spell_out
-from pipeline.storage.protocol import OpenOrigin, OriginFile
-from pipeline.storage.ranges import RangeFile, Ranges, RemoteFile, version
-from pipeline.storage.web import UrlFiles
+from pipeline.storage.local import LocalStore, match_files
+from pipeline.storage.object_store import ObjectStore, list_objects, local_path
+from pipeline.storage.open_store import open_store
+from pipeline.storage.patterns import expand_braces
+from pipeline.storage.ranges import HttpFile, RangeFile, RemoteFile, version
+from pipeline.storage.store import Store, StoredFile
+from pipeline.storage.web import WebStore
 
 __all__ = [
     "Client",
+    "HttpFile",
     "HubFile",
-    "HubFiles",
     "HubFolder",
-    "LocalFiles",
+    "HubStore",
+    "LocalStore",
     "MissingError",
-    "OpenOrigin",
-    "OriginFile",
-    "Patience",
+    "ObjectStore",
     "RangeFile",
-    "Ranges",
     "RemoteFile",
     "Repository",
-    "StoreFiles",
-    "TroubleError",
-    "UrlFiles",
+    "RetryPolicy",
+    "Store",
+    "StoredFile",
+    "TransientError",
+    "WebStore",
     "check_local",
+    "expand_braces",
     "is_remote",
-    "list_store",
+    "list_objects",
     "local_path",
     "match_files",
-    "open_origin",
+    "open_store",
     "persist",
-    "spell_out",
     "version",
 ]

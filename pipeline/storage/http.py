@@ -39,7 +39,7 @@ _NEXT = re.compile(r'<([^>]*)>\s*;\s*rel="?next"?')
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Patience:
+class RetryPolicy:
     """How much trouble to bear with, for each range, or each 8 MiB of a long one."""
 
     max_tries: int = 6
@@ -54,7 +54,7 @@ class Patience:
     """What waits."""
 
 
-class TroubleError(Exception):
+class TransientError(Exception):
     """An answer that may be better the next time."""
 
     def __init__(self, what: str, wait_seconds: float | None = None) -> None:
@@ -75,7 +75,7 @@ class Client:
         *,
         token: str | None = None,
         access_hint: str | None = None,
-        patience: Patience | None = None,
+        patience: RetryPolicy | None = None,
     ) -> None:
         """Make a client that sends `token` to addresses below `origin` and nowhere else.
 
@@ -87,7 +87,7 @@ class Client:
         self._origin = origin
         self._token = token
         self._access_hint = access_hint
-        self._patience = patience or Patience()
+        self._patience = patience or RetryPolicy()
         self._lock = threading.Lock()
         # Until when the server has asked to be left alone, at the longest, and whom it told so.
         self._quiet = (0.0, 0)
@@ -116,7 +116,7 @@ class Client:
     def persist(
         self, where: str, attempt: Callable[[], Result], progress: Callable[[], int] = int
     ) -> Result:
-        """Return what an attempt returns, made again while it raises TroubleError; see `persist`.
+        """Return what an attempt returns, made again while it raises TransientError; see `persist`.
 
         Raises: InputError when there were too many, or the wait would be too long.
         """
@@ -138,7 +138,7 @@ class Client:
     ) -> urllib3.response.BaseHTTPResponse:
         """Send a request and return a good answer, its body not yet read.
 
-        Raises: TroubleError, or InputError for a refusal.
+        Raises: TransientError, or InputError for a refusal.
         """
         self._keep_quiet()
         sent = {"Accept-Encoding": "identity", "User-Agent": "ettin-data", **headers}
@@ -157,7 +157,7 @@ class Client:
             reason = error.reason if isinstance(error, MaxRetryError) else error
             if isinstance(reason, SSLError):
                 raise InputError(f"{where}: cannot reach {self._origin}: {reason}") from error
-            raise TroubleError(f"cannot reach {self._origin}: {reason}") from error
+            raise TransientError(f"cannot reach {self._origin}: {reason}") from error
         if response.status in (200, 206):
             return response
         with closing(response):
@@ -165,7 +165,7 @@ class Client:
                 wait = _asked_wait(response.headers)
                 if wait is not None:
                     self._be_quiet(wait)
-                raise TroubleError(f"got {response.status}", wait)
+                raise TransientError(f"got {response.status}", wait)
             raise self._refusal(response, where)
 
     def _be_quiet(self, wait: float) -> None:
@@ -205,7 +205,7 @@ class Client:
     ) -> None:
         """Hand the body on in pieces, `num_bytes` of it or all.
 
-        Raises: TroubleError when it ends before, or comes too slowly.
+        Raises: TransientError when it ends before, or comes too slowly.
         """
         came, window_bytes, window_began = 0, 0, time.monotonic()
         patience = self._patience.timeout_seconds
@@ -214,7 +214,7 @@ class Client:
             try:
                 piece = response.read1(wanted)
             except (HTTPError, OSError) as error:
-                raise TroubleError(f"the connection was cut after {came:,} bytes") from error
+                raise TransientError(f"the connection was cut after {came:,} bytes") from error
             if not piece:
                 break
             keep(piece)
@@ -225,16 +225,19 @@ class Client:
             seconds = time.monotonic() - window_began
             if seconds > patience:
                 if window_bytes < _FEWEST_BYTES_PER_SECOND * seconds:
-                    raise TroubleError(f"got {window_bytes:,} bytes in {seconds:.0f} seconds")
+                    raise TransientError(f"got {window_bytes:,} bytes in {seconds:.0f} seconds")
                 window_bytes, window_began = 0, time.monotonic()
         if num_bytes is not None and came < num_bytes:
-            raise TroubleError(f"the connection was cut after {came:,} of {num_bytes:,} bytes")
+            raise TransientError(f"the connection was cut after {came:,} of {num_bytes:,} bytes")
 
 
 def persist(
-    where: str, attempt: Callable[[], Result], patience: Patience, progress: Callable[[], int] = int
+    where: str,
+    attempt: Callable[[], Result],
+    patience: RetryPolicy,
+    progress: Callable[[], int] = int,
 ) -> Result:
-    """Return what an attempt returns, made again while it raises TroubleError.
+    """Return what an attempt returns, made again while it raises TransientError.
 
     `progress`: bytes that came so far, of all attempts; 8 MiB more begin the count anew.
 
@@ -245,7 +248,7 @@ def persist(
         tries += 1
         try:
             return attempt()
-        except TroubleError as trouble:
+        except TransientError as trouble:
             if progress() - reached >= _PROGRESS_BYTES:
                 waited, tries, reached = 0.0, 1, progress()
             if tries == patience.max_tries:

@@ -14,10 +14,10 @@ import yaml
 
 from pipeline.config import Origin
 from pipeline.core.errors import InputError
-from pipeline.storage.http import Patience
+from pipeline.storage.http import RetryPolicy
 from pipeline.storage.hub_repository import HubFile, Repository
 from pipeline.storage.patterns import match_paths
-from pipeline.storage.protocol import OriginFile
+from pipeline.storage.store import StoredFile
 
 Value = TypeVar("Value")
 
@@ -25,7 +25,7 @@ _CARD = "README.md"
 _USE_FILES = "name the files with `files:` instead"
 
 
-class HubFiles:
+class HubStore:
     """Files of a data set at a commit."""
 
     def __init__(
@@ -33,7 +33,7 @@ class HubFiles:
         origin: Origin,
         folder: Path,
         revision: str | None,
-        patience: Patience | None = None,  # Another one than the usual is for tests.
+        patience: RetryPolicy | None = None,  # Another one than the usual is for tests.
     ) -> None:
         """Look the declared revision up, or take the one that was locked. Raises: InputError."""
         assert origin.hub is not None
@@ -47,18 +47,18 @@ class HubFiles:
         """The commit."""
         return self._repository.commit
 
-    def list(self) -> tuple[OriginFile, ...]:
+    def list(self) -> tuple[StoredFile, ...]:
         """Return the files, sorted by path. Raises: InputError."""
         files = _list(self._repository)
         patterns, where = self._origin.files, f"{self._repository.where}: files"
         if patterns is None:
             patterns, where = self._patterns_of_card(files), f"{self._repository.where}/{_CARD}"
         return tuple(
-            OriginFile(path=path, num_bytes=files[path].num_bytes, digest=files[path].digest)
+            StoredFile(path=path, num_bytes=files[path].num_bytes, digest=files[path].digest)
             for path in match_paths(where, patterns, files)
         )
 
-    def receive(self, file: OriginFile, start: int, keep: Callable[[bytes], None]) -> None:
+    def receive(self, file: StoredFile, start: int, keep: Callable[[bytes], None]) -> None:
         """Hand on the bytes of a file from `start` to its end. Raises: InputError."""
         remote = self._repository.file(file.path, file.num_bytes)
         remote.receive(start, file.num_bytes, keep, takes_whole=True)

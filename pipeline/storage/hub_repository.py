@@ -19,8 +19,8 @@ from typing import Any
 from urllib.parse import quote, unquote, urljoin
 
 from pipeline.core.errors import InputError
-from pipeline.storage.http import Client, Patience
-from pipeline.storage.ranges import RangeFile, RemoteFile
+from pipeline.storage.http import Client, RetryPolicy
+from pipeline.storage.ranges import HttpFile, RangeFile
 
 _SCHEME = "hf://"
 # Two slashes are one in a path.
@@ -76,7 +76,7 @@ class Repository:
 
     @classmethod
     def open(
-        cls, name: str, revision: str = "main", patience: Patience | None = None
+        cls, name: str, revision: str = "main", patience: RetryPolicy | None = None
     ) -> "Repository":
         """Look a branch or a tag up; a commit is taken as it is.
 
@@ -108,11 +108,11 @@ class Repository:
         files = _list(self.client, f"{tree}?recursive=true&expand=false", where)
         return {path: files[path] for path in sorted(files)}
 
-    def file(self, path: str, num_bytes: int) -> RemoteFile:
+    def file(self, path: str, num_bytes: int) -> HttpFile:
         """Return a file of a known length; nothing is read of it yet."""
         url = f"{self.page}/resolve/{self.commit}/{quote(path)}"
         where = f"{self.where}/{path}"
-        return RemoteFile(client=self.client, url=url, num_bytes=num_bytes, where=where)
+        return HttpFile(client=self.client, url=url, num_bytes=num_bytes, where=where)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,7 +138,7 @@ class HubFolder:
         return self._repository.client
 
     @classmethod
-    def open(cls, where: str, patience: Patience | None = None) -> "HubFolder":
+    def open(cls, where: str, patience: RetryPolicy | None = None) -> "HubFolder":
         """List a folder, or the one file that a path ending in `.parquet` names.
 
         Raises: InputError for no such address, or one that cannot be listed.
@@ -166,7 +166,7 @@ class HubFolder:
             _prefix=prefix,
         )
 
-    def ranges(self, path: str) -> RemoteFile:
+    def ranges(self, path: str) -> HttpFile:
         """Return what hands out the bytes of a file."""
         return self._repository.file(self._prefix + path, self.num_bytes[path])
 

@@ -14,13 +14,13 @@ from pipeline.config import Origin
 from pipeline.core.digest import sha256_file
 from pipeline.core.errors import InputError
 from pipeline.core.files import sorted_glob
-from pipeline.storage.protocol import OriginFile
+from pipeline.storage.store import StoredFile
 
 _PIECE_BYTES = 1 << 20
 _READABLE = "make the file readable, or pull it again"
 
 
-class LocalFiles:
+class LocalStore:
     """Files beside a mixture; they have no revision."""
 
     revision = None
@@ -31,7 +31,7 @@ class LocalFiles:
         assert revision is None
         self._patterns, self._folder = origin.path, folder
 
-    def list(self) -> tuple[OriginFile, ...]:
+    def list(self) -> tuple[StoredFile, ...]:
         """Return the files, sorted by path; each is read whole for its digest.
 
         Raises: InputError when a pattern matches nothing, or a file cannot be read.
@@ -39,7 +39,7 @@ class LocalFiles:
         matched = match_files("from.path", self._patterns, self._folder)
         return tuple(_describe(declared, path) for declared, path in sorted(matched))
 
-    def receive(self, file: OriginFile, start: int, keep: Callable[[bytes], None]) -> None:
+    def receive(self, file: StoredFile, start: int, keep: Callable[[bytes], None]) -> None:
         """Hand on the bytes of a file from `start` to its end. Raises: InputError."""
         try:
             with (self._folder / file.path).open("rb") as stored:
@@ -78,9 +78,9 @@ def _declared(path: Path, folder: Path) -> str:
         return path.as_posix()
 
 
-def _describe(declared: str, path: Path) -> OriginFile:
+def _describe(declared: str, path: Path) -> StoredFile:
     try:
-        return OriginFile(
+        return StoredFile(
             path=declared,
             num_bytes=path.stat().st_size,
             digest=f"sha256:{sha256_file(path)}",

@@ -19,9 +19,9 @@ from fsspec.core import url_to_fs
 
 from pipeline.config import Origin
 from pipeline.core.errors import ConfigError, InputError, MismatchError
-from pipeline.storage.http import Patience, TroubleError, persist
-from pipeline.storage.patterns import spell_out
-from pipeline.storage.protocol import OriginFile
+from pipeline.storage.http import RetryPolicy, TransientError, persist
+from pipeline.storage.patterns import expand_braces
+from pipeline.storage.store import StoredFile
 
 Result = TypeVar("Result")
 
@@ -36,7 +36,7 @@ _S3_ACCESS = (
 )
 
 
-class StoreFiles:
+class ObjectStore:
     """Files of stores; they have no revision."""
 
     revision = None
@@ -46,21 +46,21 @@ class StoreFiles:
         origin: Origin,
         folder: Path,
         revision: str | None,
-        patience: Patience | None = None,  # Another one than the usual is for tests.
+        patience: RetryPolicy | None = None,  # Another one than the usual is for tests.
     ) -> None:
         """Find what reads the addresses; nothing is asked yet.
 
         Raises: ConfigError when nothing does, or it is not installed.
         """
         assert origin.url is not None
-        self._patterns = sorted({url for pattern in origin.url for url in spell_out(pattern)})
-        self._patience = patience or Patience()
+        self._patterns = sorted({url for pattern in origin.url for url in expand_braces(pattern)})
+        self._patience = patience or RetryPolicy()
         self._stores: dict[str, Any] = {}
         for pattern in self._patterns:
             if _place(pattern) not in self._stores:
                 self._stores[_place(pattern)] = _open(pattern, f"from.url: got {pattern}")
 
-    def list(self) -> tuple[OriginFile, ...]:
+    def list(self) -> tuple[StoredFile, ...]:
         """Return the files, sorted by address.
 
         Raises: InputError when they cannot be listed, or an address matches nothing.
@@ -79,7 +79,7 @@ class StoreFiles:
                 raise
         return tuple(found[path] for path in sorted(found))
 
-    def receive(self, file: OriginFile, start: int, keep: Callable[[bytes], None]) -> None:
+    def receive(self, file: StoredFile, start: int, keep: Callable[[bytes], None]) -> None:
         """Hand on the bytes of a file from `start` to its end.
 
         Raises: InputError; MismatchError for another version, some of which may have come.
@@ -96,7 +96,7 @@ class StoreFiles:
         if start < file.num_bytes:
             self._check(file)
 
-    def _match(self, pattern: str) -> Sequence[OriginFile]:
+    def _match(self, pattern: str) -> Sequence[StoredFile]:
         store, path = self._find(pattern)
         if not has_magic(path):
             info = self._persist(pattern, lambda: store.info(path))
@@ -111,7 +111,7 @@ class StoreFiles:
             described.append(_describe(store, address, name, info))
         return described
 
-    def _check(self, file: OriginFile) -> None:
+    def _check(self, file: StoredFile) -> None:
         store, path = self._find(file.path)
         store.invalidate_cache(path)
         info = self._persist(file.path, lambda: store.info(path))
@@ -132,7 +132,7 @@ class StoreFiles:
 
 
 @dataclass(frozen=True, kw_only=True)
-class StoreFile:
+class ObjectFile:
     """A file of a store."""
 
     where: str
@@ -143,7 +143,7 @@ class StoreFile:
     """Which version it is, as the store tells it."""
     _store: Any
     _path: str
-    _patience: Patience
+    _patience: RetryPolicy
 
     def receive(
         self, start: int, stop: int, keep: Callable[[bytes], None], *, takes_whole: bool = False
@@ -161,12 +161,12 @@ class StoreFile:
             keep(piece)
 
 
-def list_store(address: str, patience: Patience | None = None) -> dict[str, StoreFile]:
+def list_objects(address: str, patience: RetryPolicy | None = None) -> dict[str, ObjectFile]:
     """Return the files below an address, or the one that is there, by path below, sorted.
 
     Raises: InputError when they cannot be listed; ConfigError when nothing reads such addresses.
     """
-    patience = patience or Patience()
+    patience = patience or RetryPolicy()
     store = _open(address, f"{address}: got an address")
     root = store._strip_protocol(address)
     store.invalidate_cache()
@@ -177,7 +177,7 @@ def list_store(address: str, patience: Patience | None = None) -> dict[str, Stor
         name = path.rpartition("/")[2] if is_root else path.removeprefix(root).lstrip("/")
         where = address if is_root else f"{address}/{name}"
         told = _describe(store, where, path, info)
-        files[name] = StoreFile(
+        files[name] = ObjectFile(
             where=where,
             num_bytes=told.num_bytes,
             digest=told.digest,
@@ -194,7 +194,7 @@ def local_path(address: str) -> Path:
     return Path(store._strip_protocol(address))
 
 
-def _persist(where: str, ask: Callable[[], Result], patience: Patience) -> Result:
+def _persist(where: str, ask: Callable[[], Result], patience: RetryPolicy) -> Result:
     def attempt() -> Result:
         try:
             return ask()
@@ -225,11 +225,11 @@ def _open(address: str, told: str) -> Any:
         ) from error
 
 
-def _describe(store: Any, address: str, path: str, info: dict[str, Any]) -> OriginFile:
+def _describe(store: Any, address: str, path: str, info: dict[str, Any]) -> StoredFile:
     version = next((str(info[name]) for name in _VERSIONS if info.get(name)), None)
     if version is None:
         version = format(store.checksum(path), "x")
-    return OriginFile(path=address, num_bytes=int(info["size"]), digest=f"etag:{version}")
+    return StoredFile(path=address, num_bytes=int(info["size"]), digest=f"etag:{version}")
 
 
 def _changed(where: str, got: str, expected: str) -> MismatchError:
@@ -253,7 +253,7 @@ def _explain(where: str, error: Exception) -> Exception:
             _S3_ACCESS if where.startswith("s3") else "log in as that store asks for it",
         )
     if any(isinstance(one, OSError) or _LOST.search(type(one).__name__) for one in causes):
-        return TroubleError(reason)
+        return TransientError(reason)
     return InputError(f"{where}: got {reason}, expected the file")
 
 

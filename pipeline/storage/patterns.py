@@ -17,7 +17,7 @@ _RANGE = re.compile(r"(\d+)\.\.(\d+)")
 _PIECE = re.compile(r"\*+|\?|\[!?\]?[^]]*\]|.", re.DOTALL)
 
 
-def spell_out(pattern: str) -> list[str]:
+def expand_braces(pattern: str) -> list[str]:
     """Return the addresses that a pattern with braces stands for, in the order it says.
 
     `{0000..0274}` counts, with as many digits as it is written with; `{a,b}` chooses.

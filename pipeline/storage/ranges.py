@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from pipeline.core.errors import InputError
-from pipeline.storage.http import Client, TroubleError, closing
+from pipeline.storage.http import Client, TransientError, closing
 
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
 _CHANGED = "the file at its origin may be another one now: lock again, or run the command again"
@@ -22,7 +22,7 @@ def version(headers: Mapping[str, str]) -> str:
     return headers.get("ETag") or headers.get("Last-Modified", "")
 
 
-class Ranges(Protocol):
+class RemoteFile(Protocol):
     """A file far away, of which any range can be had."""
 
     @property
@@ -39,7 +39,7 @@ class Ranges(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class RemoteFile:
+class HttpFile:
     """A file at a server."""
 
     client: Client
@@ -127,7 +127,7 @@ class RemoteFile:
 class _Beyond:
     """What comes of a whole file, less its beginning."""
 
-    def __init__(self, file: RemoteFile, start: int, keep: Callable[[bytes], None]) -> None:
+    def __init__(self, file: HttpFile, start: int, keep: Callable[[bytes], None]) -> None:
         self._file, self._start, self._keep = file, start, keep
         self._came = 0
 
@@ -145,9 +145,9 @@ class _Beyond:
             self._keep(piece[known:])
 
     def check_end(self) -> None:
-        """Raise TroubleError when it ended before."""
+        """Raise TransientError when it ended before."""
         if self._came < self._file.num_bytes:
-            raise TroubleError(
+            raise TransientError(
                 f"the connection was cut after {self._came:,} of {self._file.num_bytes:,} bytes"
             )
 
@@ -155,7 +155,7 @@ class _Beyond:
 class RangeFile(io.RawIOBase):
     """A remote file of a known length, read by ranges."""
 
-    def __init__(self, file: Ranges) -> None:
+    def __init__(self, file: RemoteFile) -> None:
         """Make a file; nothing is read yet."""
         super().__init__()
         self.num_bytes, self._file, self._position = file.num_bytes, file, 0

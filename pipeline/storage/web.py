@@ -11,10 +11,10 @@ from urllib.parse import urlsplit
 
 from pipeline.config import Origin
 from pipeline.core.errors import ConfigError, InputError
-from pipeline.storage.http import Client, Patience
-from pipeline.storage.patterns import spell_out
-from pipeline.storage.protocol import OriginFile
-from pipeline.storage.ranges import RemoteFile, version
+from pipeline.storage.http import Client, RetryPolicy
+from pipeline.storage.patterns import expand_braces
+from pipeline.storage.ranges import HttpFile, version
+from pipeline.storage.store import StoredFile
 
 # As many as a browser might ask at once of a server that speaks HTTP/1.1, a few times over.
 _NUM_ASKED_AT_ONCE = 16
@@ -22,7 +22,7 @@ _ETAG = "etag:"
 _BY_HAND = "fetch the file by hand, and name it with `path:`"
 
 
-class UrlFiles:
+class WebStore:
     """Files at web addresses; they have no revision."""
 
     revision = None
@@ -32,11 +32,11 @@ class UrlFiles:
         origin: Origin,
         folder: Path,
         revision: str | None,
-        patience: Patience | None = None,  # Another one than the usual is for tests.
+        patience: RetryPolicy | None = None,  # Another one than the usual is for tests.
     ) -> None:
         """Spell the addresses out; nothing is asked yet. Raises: ConfigError."""
         assert origin.url is not None
-        self._urls = sorted({url for pattern in origin.url for url in spell_out(pattern)})
+        self._urls = sorted({url for pattern in origin.url for url in expand_braces(pattern)})
         for pattern in origin.url:
             if "*" in pattern:
                 raise ConfigError(
@@ -46,7 +46,7 @@ class UrlFiles:
         hosts = {_host(url) for url in self._urls}
         self._clients = {host: _client(host, patience) for host in sorted(hosts)}
 
-    def list(self) -> tuple[OriginFile, ...]:
+    def list(self) -> tuple[StoredFile, ...]:
         """Return the files, sorted by address; each is asked for its size, some at a time.
 
         Raises: InputError for the first, by address, that is not there, or of which the server does
@@ -59,9 +59,9 @@ class UrlFiles:
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
 
-    def receive(self, file: OriginFile, start: int, keep: Callable[[bytes], None]) -> None:
+    def receive(self, file: StoredFile, start: int, keep: Callable[[bytes], None]) -> None:
         """Hand on the bytes of a file from `start` to its end. Raises: InputError."""
-        remote = RemoteFile(
+        remote = HttpFile(
             client=self._clients[_host(file.path)],
             url=file.path,
             num_bytes=file.num_bytes,
@@ -70,7 +70,7 @@ class UrlFiles:
         )
         remote.receive(start, file.num_bytes, keep, takes_whole=True)
 
-    def _ask(self, url: str) -> OriginFile:
+    def _ask(self, url: str) -> StoredFile:
         headers = self._clients[_host(url)].head(url, url)
         size = headers.get("Content-Length", "")
         if not size.isdigit():
@@ -85,7 +85,7 @@ class UrlFiles:
                 " versions of the file apart",
                 _BY_HAND,
             )
-        return OriginFile(path=url, num_bytes=int(size), digest=f"{_ETAG}{found}")
+        return StoredFile(path=url, num_bytes=int(size), digest=f"{_ETAG}{found}")
 
 
 def _host(url: str) -> str:
@@ -93,6 +93,6 @@ def _host(url: str) -> str:
     return f"{parts.scheme}://{parts.netloc}"
 
 
-def _client(host: str, patience: Patience | None) -> Client:
+def _client(host: str, patience: RetryPolicy | None) -> Client:
     hint = f"see on {host} what it asks for; or fetch the files by hand and name them with `path:`"
     return Client(host, access_hint=hint, patience=patience)

@@ -38,7 +38,7 @@ from pipeline.feed.factory import make_feed
 from pipeline.feed.feed import Feed
 from pipeline.feed.open_order import FeedOrder, open_order
 from pipeline.order.schedule import ConstantSchedule, Schedule
-from pipeline.storage.http import MissingError, TroubleError
+from pipeline.storage.http import MissingError, TransientError
 
 CLS, SEP, PAD, MASK = 90, 91, 92, 93
 _IS_SPECIAL = np.isin(np.arange(100), [CLS, SEP, PAD, MASK])
@@ -428,7 +428,7 @@ def caused(cause: BaseException) -> InputError:
         (caused(FileNotFoundError("gone")), True, True),
         (caused(MissingError("404")), True, True),
         (MissingError("404"), True, True),
-        (caused(TroubleError("got 503")), False, False),
+        (caused(TransientError("got 503")), False, False),
         (caused(pa.lib.ArrowMemoryError("want of memory")), False, False),
         (caused(OSError(5, "Input/output error")), True, False),
         (caused(PermissionError(13, "denied")), False, False),

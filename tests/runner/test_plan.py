@@ -14,7 +14,7 @@ from pipeline.core.errors import ConfigError, InputError
 from pipeline.runner import estimate
 from pipeline.runner.plan import make_plan
 from pipeline.sources.lock.entries import Lock, LockedSource, LockedTokenizer
-from pipeline.storage.protocol import OriginFile
+from pipeline.storage.store import StoredFile
 
 GIGABYTE = 10**9
 MIXTURE = """\
@@ -42,7 +42,7 @@ def mixture(folder: Path) -> Mixture:
 def lock(num_files: int = 10, num_bytes: int = GIGABYTE) -> Lock:
     """Return what a lock would say of the mixture's origins."""
     files = tuple(
-        OriginFile(path=f"part-{i:04d}.jsonl.zst", num_bytes=num_bytes, digest=f"sha256:{i:064x}")
+        StoredFile(path=f"part-{i:04d}.jsonl.zst", num_bytes=num_bytes, digest=f"sha256:{i:064x}")
         for i in range(num_files)
     )
     far = LockedSource(
@@ -51,7 +51,7 @@ def lock(num_files: int = 10, num_bytes: int = GIGABYTE) -> Lock:
     near = LockedSource(
         origin=Origin(path=("near/*.jsonl",)),
         revision=None,
-        files=(OriginFile(path="near/a.jsonl", num_bytes=4000, digest="sha256:" + "a" * 64),),
+        files=(StoredFile(path="near/a.jsonl", num_bytes=4000, digest="sha256:" + "a" * 64),),
     )
     tokenizer = LockedTokenizer(name="modernbert", revision=None, digest="0" * 64)
     sources = {"far": far, "near": near}

@@ -30,7 +30,7 @@ from pipeline.sources.lock.create import make_lock
 from pipeline.sources.lock.entries import Lock
 from pipeline.sources.lock.location import locate
 from pipeline.sources.lock.lock_file import write_lock
-from pipeline.storage.protocol import OriginFile
+from pipeline.storage.store import StoredFile
 
 RANDOM = np.random.default_rng(5)
 LARGE = 3_000_000
@@ -144,7 +144,7 @@ def check_all(server: Server, dest: Path) -> None:
     assert {path for path in dest.rglob("*") if path.is_file()} == {*expected, *notes}
 
 
-def source_files(lock: Lock, name: str) -> dict[str, OriginFile]:
+def source_files(lock: Lock, name: str) -> dict[str, StoredFile]:
     return {file.path.rpartition("/")[2]: file for file in lock.sources[name].files}
 
 
@@ -487,7 +487,7 @@ def test_digests_of_pieces_are_those_of_the_whole(pieces: list[bytes]) -> None:
     blob = b"blob %d\0" % len(content) + content
     for kind, digest in (("sha256", hashlib.sha256(content)), ("git-sha1", hashlib.sha1(blob))):
         spelled = f"{kind}:{digest.hexdigest()}"
-        hasher = Hasher(OriginFile(path="x", num_bytes=len(content), digest=spelled))
+        hasher = Hasher(StoredFile(path="x", num_bytes=len(content), digest=spelled))
         for piece in pieces:
             hasher.update(piece)
         assert hasher.digest == spelled
@@ -496,7 +496,7 @@ def test_digests_of_pieces_are_those_of_the_whole(pieces: list[bytes]) -> None:
 def test_the_digest_of_a_blob_is_that_of_git() -> None:
     # `echo hello | git hash-object --stdin`
     spelled = "git-sha1:ce013625030ba8dba906f756967f9e9ca394464a"
-    hasher = Hasher(OriginFile(path="x", num_bytes=6, digest=spelled))
+    hasher = Hasher(StoredFile(path="x", num_bytes=6, digest=spelled))
     hasher.update(b"hello\n")
     assert hasher.digest == spelled
 
@@ -506,7 +506,7 @@ def test_room_is_checked_before_anything_comes(
 ) -> None:
     # No disk has an exbibyte to spare.
     file = locked.sources["plain"].files[0]
-    huge = OriginFile(path=file.path, num_bytes=2**60, digest=file.digest)
+    huge = StoredFile(path=file.path, num_bytes=2**60, digest=file.digest)
     source = locked.sources["plain"]
     sources = {"plain": type(source)(origin=source.origin, revision=None, files=(huge,))}
     lock = Lock(name="small", tokenizer=locked.tokenizer, algorithms={}, sources=sources)

@@ -35,7 +35,7 @@ from pipeline.sources.lock.location import locate
 from pipeline.sources.lock.lock_file import default_lock_path, lock_bytes, read_lock, write_lock
 from pipeline.stages import tokenizer
 from pipeline.stages.tokenizer.resolve import read_json
-from pipeline.storage.protocol import OriginFile
+from pipeline.storage.store import StoredFile
 
 ONE, OLD, NEW = b"one\n", b"two\ntwo\n", b"TWO\nTWO\n"
 COMMIT = "0" * 40
@@ -58,11 +58,11 @@ def quiet(stage: str, done: int, total: int) -> None:
     """Report nothing."""
 
 
-def file(path: str = "a.jsonl", num_bytes: int = 7, digest: str = "sha256:aa") -> OriginFile:
-    return OriginFile(path=path, num_bytes=num_bytes, digest=digest)
+def file(path: str = "a.jsonl", num_bytes: int = 7, digest: str = "sha256:aa") -> StoredFile:
+    return StoredFile(path=path, num_bytes=num_bytes, digest=digest)
 
 
-def lock(files: tuple[OriginFile, ...], revision: str | None = COMMIT, name: str = "a") -> Lock:
+def lock(files: tuple[StoredFile, ...], revision: str | None = COMMIT, name: str = "a") -> Lock:
     origin = Origin(hub="org/a", files=("**",))
     source = LockedSource(origin=origin, revision=revision, files=files)
     return Lock(
@@ -88,7 +88,7 @@ def test_what_is_written_is_what_is_read(
     rows = st.none() | sizes
     digests = st.sampled_from(["sha256:" + "0" * 64, "git-sha1:" + "1" * 40, 'etag:W/"x\\y"'])
     files = tuple(
-        OriginFile(
+        StoredFile(
             path=name,
             num_bytes=data.draw(sizes),
             digest=data.draw(digests),
@@ -440,7 +440,7 @@ def test_a_file_that_is_gone_is_a_line_and_what_else_changed_is_told(
 def test_differences_of_all_else_are_told() -> None:
     old = lock((file(),))
     other = LockedTokenizer(name="x/y", revision=COMMIT, digest="0" * 64)
-    rows = OriginFile(path="a.jsonl", num_bytes=7, digest="sha256:aa", num_rows=3)
+    rows = StoredFile(path="a.jsonl", num_bytes=7, digest="sha256:aa", num_rows=3)
     source = LockedSource(
         origin=Origin(hub="org/b", files=("**",)), revision=COMMIT, files=(rows,), tokenizer=other
     )

@@ -22,13 +22,13 @@ from pipeline.config.origin import Origin
 from pipeline.core.digest import sha256_bytes
 from pipeline.core.errors import ConfigError, InputError, MismatchError
 from pipeline.sources.partitions import name_partitions
-from pipeline.storage.http import Patience
-from pipeline.storage.hub import HubFiles, card_patterns
-from pipeline.storage.object_store import StoreFiles
-from pipeline.storage.open_origin import open_origin
-from pipeline.storage.patterns import match_paths, spell_out
-from pipeline.storage.protocol import OpenOrigin, OriginFile
-from pipeline.storage.web import UrlFiles
+from pipeline.storage.http import RetryPolicy
+from pipeline.storage.hub import HubStore, card_patterns
+from pipeline.storage.object_store import ObjectStore
+from pipeline.storage.open_store import open_store
+from pipeline.storage.patterns import expand_braces, match_paths
+from pipeline.storage.store import Store, StoredFile
+from pipeline.storage.web import WebStore
 
 HERE = Path()
 LARGE = bytes(range(256)) * 400
@@ -100,13 +100,13 @@ def at_host(server: Server, *paths: str) -> Origin:
     return Origin(url=tuple(server.url("set", path) for path in paths))
 
 
-def received(origin: OpenOrigin, file: OriginFile, start: int = 0) -> bytes:
+def received(origin: Store, file: StoredFile, start: int = 0) -> bytes:
     body = bytearray()
     origin.receive(file, start, body.extend)
     return bytes(body)
 
 
-def file_named(files: Sequence[OriginFile], end: str) -> OriginFile:
+def file_named(files: Sequence[StoredFile], end: str) -> StoredFile:
     [file] = [file for file in files if file.path.endswith(end)]
     return file
 
@@ -114,18 +114,18 @@ def file_named(files: Sequence[OriginFile], end: str) -> OriginFile:
 class Sleeps(list[float]):
     """Waits that were asked for, none of which was waited."""
 
-    def patience(self, *, timeout_seconds: float = 20.0) -> Patience:
-        return Patience(sleep=self.append, timeout_seconds=timeout_seconds, max_tries=3)
+    def patience(self, *, timeout_seconds: float = 20.0) -> RetryPolicy:
+        return RetryPolicy(sleep=self.append, timeout_seconds=timeout_seconds, max_tries=3)
 
 
 # Listings
 
 
 def test_a_data_set_on_the_hub_is_listed_with_sizes_and_digests(server: Server) -> None:
-    origin = open_origin(on_hub(), HERE)
+    origin = open_store(on_hub(), HERE)
     assert origin.revision == server.commit
     assert origin.list() == tuple(
-        OriginFile(
+        StoredFile(
             path=path,
             num_bytes=len(data),
             digest=f"git-sha1:{git_sha1(data)}"
@@ -138,9 +138,9 @@ def test_a_data_set_on_the_hub_is_listed_with_sizes_and_digests(server: Server) 
 
 @pytest.mark.parametrize("revision", [None, "main", "v1", "refs/convert/parquet"])
 def test_a_revision_is_resolved_once_and_then_pinned(server: Server, revision: str | None) -> None:
-    assert open_origin(on_hub("set", revision), HERE).revision == server.commit
+    assert open_store(on_hub("set", revision), HERE).revision == server.commit
     assert len(server.log("/revision/")) == 1
-    open_origin(on_hub("set", revision), HERE, server.commit).list()
+    open_store(on_hub("set", revision), HERE, server.commit).list()
     assert len(server.log("/revision/")) == 1
 
 
@@ -148,7 +148,7 @@ def test_a_commit_is_listed_once_whatever_is_asked_of_it(content: Path, server: 
     commit = server.push("org/set", content)
     origins = [on_hub("set", None, "data/books/*"), on_hub("set", None, "**/*.zst"), on_hub()]
     for origin in origins:
-        opened = open_origin(origin, HERE)
+        opened = open_store(origin, HERE)
         assert opened.list() == opened.list()
         assert opened.revision == commit
     # Seven files and four folders, three to a page.
@@ -156,14 +156,14 @@ def test_a_commit_is_listed_once_whatever_is_asked_of_it(content: Path, server: 
 
 
 def test_what_moves_upstream_does_not_move_what_is_locked(server: Server, tmp_path: Path) -> None:
-    locked = open_origin(on_hub("moves"), HERE)
+    locked = open_store(on_hub("moves"), HERE)
     before = locked.list()
     (tmp_path / "new.jsonl").write_bytes(b"new")
     commit = server.push("org/moves", tmp_path)
-    moved = open_origin(on_hub("moves"), HERE)
+    moved = open_store(on_hub("moves"), HERE)
     assert (moved.revision, [file.path for file in moved.list()]) == (commit, ["new.jsonl"])
     assert locked.revision is not None
-    again = open_origin(on_hub("moves"), HERE, locked.revision)
+    again = open_store(on_hub("moves"), HERE, locked.revision)
     assert again.list() == before
     assert received(again, file_named(before, A)) == LARGE
 
@@ -173,17 +173,17 @@ def test_a_revision_that_is_not_there_is_named(server: Server) -> None:
     server.forget("org/moves", gone)
     hint = "the branch, tag or commit is not there, or is no more"
     with pytest.raises(InputError, match=rf"org/set@v9: got 404 .*(\n.*){hint}"):
-        open_origin(on_hub("set", "v9"), HERE)
+        open_store(on_hub("set", "v9"), HERE)
     with pytest.raises(InputError, match=rf"org/moves@{gone}: got 404 .*(\n.*){hint}"):
-        open_origin(on_hub("moves"), HERE, gone).list()
-    file = OriginFile(path="a", num_bytes=1, digest="sha256:0")
+        open_store(on_hub("moves"), HERE, gone).list()
+    file = StoredFile(path="a", num_bytes=1, digest="sha256:0")
     with pytest.raises(InputError, match=f"org/moves@{gone}/a: got 404"):
-        received(open_origin(on_hub("moves"), HERE, gone), file)
+        received(open_store(on_hub("moves"), HERE, gone), file)
 
 
 def test_addresses_are_spelled_out_and_asked_for_size_and_version(server: Server) -> None:
     origin = at_host(server, "data/books/{a,b}.json.gz", "data/web/part-{00..00}.jsonl.zst", A)
-    opened = open_origin(origin, HERE)
+    opened = open_store(origin, HERE)
     assert opened.revision is None
     files = opened.list()
     assert [file.path for file in files] == [
@@ -193,7 +193,7 @@ def test_addresses_are_spelled_out_and_asked_for_size_and_version(server: Server
     assert [file.num_bytes for file in files] == [len(LARGE), 1, 1]
     assert files[1].digest == f'etag:"{sha256_bytes(b"b")[:32]}"'
     assert len(server.log("HEAD")) == 3
-    assert open_origin(origin, HERE).list() == files
+    assert open_store(origin, HERE).list() == files
 
 
 def test_a_file_that_is_missing_at_a_host_is_named(server: Server) -> None:
@@ -201,20 +201,20 @@ def test_a_file_that_is_missing_at_a_host_is_named(server: Server) -> None:
     with pytest.raises(
         InputError, match=re.escape(f"{server.url('set', 'data/books/c.json.gz')}:")
     ):
-        open_origin(origin, HERE).list()
+        open_store(origin, HERE).list()
 
 
 def test_a_file_whose_versions_nothing_tells_apart_is_refused(server: Server) -> None:
     server.set_faults([{"method": "HEAD", "kind": "unnamed"}])
     with pytest.raises(InputError, match="got neither ETag nor Last-Modified") as refused:
-        open_origin(at_host(server, A), HERE).list()
+        open_store(at_host(server, A), HERE).list()
     assert server.url("set", A) in refused.value.message
     assert "`path:`" in str(refused.value.hint)
 
 
 def test_a_host_without_ranges_and_etags_is_read_too(content: Path, sleeps: "Sleeps") -> None:
     with serve(files={"set": content}, ranges=False, etags=False) as server:
-        origin = UrlFiles(at_host(server, A), HERE, None, sleeps.patience())
+        origin = WebStore(at_host(server, A), HERE, None, sleeps.patience())
         [file] = origin.list()
         assert file.digest.endswith(" GMT")
         assert received(origin, file) == LARGE
@@ -225,7 +225,7 @@ def test_a_host_without_ranges_and_etags_is_read_too(content: Path, sleeps: "Sle
         server.set_faults([{"method": "GET", "kind": "short", "bytes": 50_000}])
         assert received(origin, file, 60_000) == LARGE[60_000:]
         assert sleeps == [1, 2, 1]
-        shorter = OriginFile(path=file.path, num_bytes=90_000, digest=file.digest)
+        shorter = StoredFile(path=file.path, num_bytes=90_000, digest=file.digest)
         with pytest.raises(InputError, match=rf"{A}: got [\d,]+ bytes and more, expected 90,000"):
             received(origin, shorter)
 
@@ -233,13 +233,13 @@ def test_a_host_without_ranges_and_etags_is_read_too(content: Path, sleeps: "Sle
 def test_local_files_are_listed_with_digests_and_rows(content: Path, tmp_path: Path) -> None:
     pq.write_table(pa.table({"text": ["a", "b", "c"]}), tmp_path / "t.parquet")
     (tmp_path / "b.jsonl").write_bytes(b"{}\n")
-    origin = open_origin(Origin(path=("*",)), tmp_path)
+    origin = open_store(Origin(path=("*",)), tmp_path)
     assert [(file.path, file.num_rows) for file in origin.list()] == [
         ("b.jsonl", None),
         ("t.parquet", 3),
     ]
-    [file] = open_origin(Origin(path=("b.jsonl",)), tmp_path).list()
-    assert file == OriginFile(
+    [file] = open_store(Origin(path=("b.jsonl",)), tmp_path).list()
+    assert file == StoredFile(
         path="b.jsonl", num_bytes=3, digest=f"sha256:{sha256_bytes(b'{}' + bytes([10]))}"
     )
     assert received(origin, file, 1) == b"}\n"
@@ -247,7 +247,7 @@ def test_local_files_are_listed_with_digests_and_rows(content: Path, tmp_path: P
     with pytest.raises(InputError, match=r"t\.parquet: broken parquet"):
         origin.list()
     with pytest.raises(InputError, match=r'from\.path: "no\*" matches no file below'):
-        open_origin(Origin(path=("no*",)), tmp_path).list()
+        open_store(Origin(path=("no*",)), tmp_path).list()
 
 
 def test_the_stand_in_gives_the_client_library_the_same_bytes(
@@ -275,7 +275,7 @@ def test_seventy_thousand_files_are_listed_in_under_a_minute(
         monkeypatch.setenv("HF_ENDPOINT", server.endpoint)
         monkeypatch.setenv("HF_HOME", str(tmp_path))
         began = time.monotonic()
-        files = open_origin(on_hub("big"), HERE).list()
+        files = open_store(on_hub("big"), HERE).list()
         assert time.monotonic() - began < 60
     assert len(files) == 70_000
 
@@ -289,15 +289,15 @@ def sleeps() -> Sleeps:
     return Sleeps()
 
 
-Opener = Callable[[Server, Patience], OpenOrigin]
+Opener = Callable[[Server, RetryPolicy], Store]
 
 
-def _hub(server: Server, patience: Patience) -> OpenOrigin:
-    return HubFiles(on_hub("set", server.commit, A), HERE, None, patience)
+def _hub(server: Server, patience: RetryPolicy) -> Store:
+    return HubStore(on_hub("set", server.commit, A), HERE, None, patience)
 
 
-def _host(server: Server, patience: Patience) -> OpenOrigin:
-    return UrlFiles(at_host(server, A), HERE, None, patience)
+def _host(server: Server, patience: RetryPolicy) -> Store:
+    return WebStore(at_host(server, A), HERE, None, patience)
 
 
 each = pytest.mark.parametrize("opener", [_hub, _host], ids=["hub", "host"])
@@ -347,7 +347,7 @@ def test_a_long_file_may_be_cut_more_often_than_a_short_one(tmp_path: Path, slee
     (tmp_path / "long").write_bytes(long)
     cut = {"method": "GET", "kind": "cut", "bytes": 9 << 20, "times": -1}
     with serve(files={"set": tmp_path}, faults=[cut]) as server:
-        origin = UrlFiles(at_host(server, "long"), HERE, None, sleeps.patience())
+        origin = WebStore(at_host(server, "long"), HERE, None, sleeps.patience())
         [file] = origin.list()
         assert sha256_bytes(received(origin, file)) == sha256_bytes(long)
     assert sleeps == [1] * (len(long) // (9 << 20))
@@ -379,7 +379,7 @@ def test_refusals_fail_fast(
     origin = opener(server, sleeps.patience())
     if opener is _hub:
         # Not listed before.
-        origin = HubFiles(on_hub("set", commit, A), HERE, None, sleeps.patience())
+        origin = HubStore(on_hub("set", commit, A), HERE, None, sleeps.patience())
     server.reset()
     with pytest.raises(InputError, match=r"got 403, expected access to it\n.*hint: "):
         origin.list() if verb == "list" else received(origin, file)
@@ -403,18 +403,18 @@ def test_another_version_of_a_file_is_refused_by_name(
         origin.receive(file, 0, body.extend)
     assert bytes(body) == LARGE[:30_000]
     server.set_faults([])
-    other = OriginFile(path=file.path, num_bytes=file.num_bytes - 1, digest=file.digest)
+    other = StoredFile(path=file.path, num_bytes=file.num_bytes - 1, digest=file.digest)
     with pytest.raises(InputError, match=rf"{A}: got the range .*/102400'"):
         received(origin, other)
 
 
 def test_a_version_that_was_locked_is_insisted_on_before_any_byte(server: Server) -> None:
-    origin = open_origin(at_host(server, A), HERE)
+    origin = open_store(at_host(server, A), HERE)
     [file] = origin.list()
     server.set_faults([{**GET, "kind": "changed"}])
     body = bytearray()
     with pytest.raises(InputError, match=rf'{A}: got the version "changed"(.*\n.*)lock again'):
-        open_origin(at_host(server, A), HERE).receive(file, 0, body.extend)
+        open_store(at_host(server, A), HERE).receive(file, 0, body.extend)
     assert not body
 
 
@@ -424,7 +424,7 @@ def test_gated_files_say_what_to_accept_and_are_asked_for_once(
 ) -> None:
     if token:
         monkeypatch.setenv("HF_TOKEN", token)
-    origin = open_origin(on_hub("closed"), HERE)
+    origin = open_store(on_hub("closed"), HERE)
     file = file_named(origin.list(), A)
     server.reset()
     with pytest.raises(InputError) as raised:
@@ -435,14 +435,14 @@ def test_gated_files_say_what_to_accept_and_are_asked_for_once(
     assert "accept its conditions" in str(raised.value.hint)
     assert len(server.log()) == 1
     monkeypatch.setenv("HF_TOKEN", "secret")
-    assert received(open_origin(on_hub("closed"), HERE), file) == LARGE
+    assert received(open_store(on_hub("closed"), HERE), file) == LARGE
 
 
 def test_threads_share_an_origin(server: Server) -> None:
-    origin = open_origin(on_hub(), HERE)
+    origin = open_store(on_hub(), HERE)
     bodies: dict[str, bytes] = {}
 
-    def work(file: OriginFile) -> None:
+    def work(file: StoredFile) -> None:
         bodies[file.path] = received(origin, file)
 
     threads = [threading.Thread(target=work, args=(file,)) for file in origin.list()]
@@ -468,7 +468,7 @@ def test_threads_share_an_origin(server: Server) -> None:
 def test_a_split_of_a_card_is_its_files(
     server: Server, config: str, split: str | None, expected: list[str]
 ) -> None:
-    origin = open_origin(Origin(hub="org/set", config=config, split=split), HERE)
+    origin = open_store(Origin(hub="org/set", config=config, split=split), HERE)
     assert [file.path for file in origin.list()] == expected
 
 
@@ -521,7 +521,7 @@ def test_the_default_configuration_of_a_card(configs: str, expected: tuple[str, 
 
 def test_a_data_set_without_a_card_is_told(server: Server) -> None:
     server.push("org/set", 2, "bare")
-    origin = open_origin(Origin(hub="org/set", revision="bare", split="train"), HERE)
+    origin = open_store(Origin(hub="org/set", revision="bare", split="train"), HERE)
     with pytest.raises(InputError, match=r"README\.md: got no such file(.*\n.*)`files:`"):
         origin.list()
 
@@ -542,7 +542,7 @@ def test_a_data_set_without_a_card_is_told(server: Server) -> None:
     ],
 )
 def test_braces_are_spelled_out(pattern: str, expected: list[str]) -> None:
-    assert spell_out(pattern) == expected
+    assert expand_braces(pattern) == expected
 
 
 @pytest.mark.parametrize(
@@ -559,7 +559,7 @@ def test_braces_are_spelled_out(pattern: str, expected: list[str]) -> None:
 )
 def test_braces_of_another_form_are_refused(pattern: str, told: str) -> None:
     with pytest.raises(ConfigError, match=told):
-        spell_out(pattern)
+        expand_braces(pattern)
 
 
 @pytest.mark.parametrize(
@@ -594,13 +594,13 @@ def test_globs_match_as_they_do_in_a_folder(pattern: str, expected: list[str] | 
 
 def test_wildcards_at_a_web_host_are_refused(server: Server) -> None:
     with pytest.raises(ConfigError, match="web hosts cannot be listed"):
-        open_origin(at_host(server, "data/*"), HERE)
+        open_store(at_host(server, "data/*"), HERE)
 
 
 def test_addresses_of_two_kinds_are_refused(server: Server) -> None:
     origin = Origin(url=(server.url("set", A), "s3://bucket/x"))
     with pytest.raises(ConfigError, match="expected addresses of one kind"):
-        open_origin(origin, HERE)
+        open_store(origin, HERE)
 
 
 # Partitions
@@ -612,7 +612,7 @@ def named(declared: Sequence[str], rule: Any = "path") -> dict[str, str]:
 
 
 def test_the_size_that_an_origin_tells_goes_with_the_file() -> None:
-    known = OriginFile(path="x/a.mds.zstd", num_bytes=7, digest="sha256:1")
+    known = StoredFile(path="x/a.mds.zstd", num_bytes=7, digest="sha256:1")
     [file] = name_partitions("s", [("hf://datasets/o/n@1/x/a.mds.zstd", HERE, known)], "name")
     assert (file.num_bytes, file.partition, file.kind) == (7, "a", ".mds.zstd")
 
@@ -685,7 +685,7 @@ def test_a_store_is_listed_and_read_by_ranges(
     monkeypatch.setattr("pipeline.storage.object_store._PIECE_BYTES", 1000)
     first = store_path(tmp_path, "in/a.jsonl", LARGE)
     second = store_path(tmp_path, "in/deep/b.jsonl", b"b")
-    origin = open_origin(Origin(url=(f"file://{tmp_path}/**/*.jsonl", first)), HERE)
+    origin = open_store(Origin(url=(f"file://{tmp_path}/**/*.jsonl", first)), HERE)
     files = origin.list()
     assert [(file.path, file.num_bytes) for file in files] == [(first, len(LARGE)), (second, 1)]
     assert origin.list() == files
@@ -699,9 +699,9 @@ def test_a_store_is_listed_and_read_by_ranges(
 def test_what_a_store_does_not_have_is_told(tmp_path: Path) -> None:
     for pattern in ("*.none", "none"):
         with pytest.raises(InputError, match=rf"file://{tmp_path}/{re.escape(pattern)}"):
-            open_origin(Origin(url=(f"file://{tmp_path}/{pattern}",)), HERE).list()
+            open_store(Origin(url=(f"file://{tmp_path}/{pattern}",)), HERE).list()
     with pytest.raises(ConfigError, match="Protocol not known: nope"):
-        open_origin(Origin(url=("nope://bucket/x",)), HERE)
+        open_store(Origin(url=("nope://bucket/x",)), HERE)
 
 
 MOTO = "import sys; from moto.server import main; main(['-H', '127.0.0.1', '-p', '0'])"
@@ -753,7 +753,7 @@ def test_a_bucket_is_listed_and_read_by_ranges(
     monkeypatch.setattr("pipeline.storage.object_store._PIECE_BYTES", 40_000)
     for path, data in FILES.items():
         bucket.pipe(f"pool/{path}", data)
-    origin = open_origin(in_pool("**/*.zst", "data/books/{a,b}.json.gz", "data/books/*"), HERE)
+    origin = open_store(in_pool("**/*.zst", "data/books/{a,b}.json.gz", "data/books/*"), HERE)
     files = origin.list()
     assert [file.path.removeprefix("s3://pool/") for file in files] == [
         path for path in sorted(FILES) if path.endswith((".zst", ".gz"))
@@ -783,7 +783,7 @@ def test_a_file_that_changes_while_it_is_read_is_refused(
 ) -> None:
     monkeypatch.setattr("pipeline.storage.object_store._PIECE_BYTES", 40_000)
     bucket.pipe("pool/a", LARGE)
-    origin = open_origin(in_pool("a"), HERE)
+    origin = open_store(in_pool("a"), HERE)
     [file] = origin.list()
     with pytest.raises(
         MismatchError, match=r"s3://pool/a: got 102,400 bytes, etag:(.*\n.*)lock again"
@@ -800,7 +800,7 @@ def test_what_a_bucket_does_not_have_is_told(bucket: Any, sleeps: Sleeps) -> Non
         (Origin(url=("s3://other/b*",)), "s3://other/b*"),
     ):
         with pytest.raises(InputError, match=re.escape(told)):
-            StoreFiles(origin, HERE, None, sleeps.patience()).list()
+            ObjectStore(origin, HERE, None, sleeps.patience()).list()
     assert sleeps == []
 
 
@@ -813,7 +813,7 @@ def test_credentials_that_are_missing_are_told_in_words(
     monkeypatch.setenv("HOME", str(tmp_path))
     type(bucket).clear_instance_cache()
     with pytest.raises(InputError) as raised:
-        StoreFiles(in_pool("a"), HERE, None, sleeps.patience()).list()
+        ObjectStore(in_pool("a"), HERE, None, sleeps.patience()).list()
     assert raised.value.message == (
         "s3://pool/a: got Unable to locate credentials, expected access to it"
     )
@@ -828,7 +828,7 @@ def test_a_store_that_is_not_there_is_asked_again_and_told_by_the_first_cause(
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     type(bucket).clear_instance_cache()
     with pytest.raises(InputError, match=r"s3://pool/a: .*[Cc]onnect.*, and so 3 times"):
-        StoreFiles(in_pool("a"), HERE, None, sleeps.patience()).list()
+        ObjectStore(in_pool("a"), HERE, None, sleeps.patience()).list()
     assert sleeps == [1, 2]
     monkeypatch.undo()
 
@@ -839,8 +839,8 @@ def test_a_backend_that_is_not_installed_is_named() -> None:
         "from pathlib import Path\n"
         "from pipeline.core.errors import ConfigError\n"
         "from pipeline.config.origin import Origin\n"
-        "from pipeline.storage import open_origin\n"
-        "try: open_origin(Origin(url=('s3://pool/a',)), Path())\n"
+        "from pipeline.storage import open_store\n"
+        "try: open_store(Origin(url=('s3://pool/a',)), Path())\n"
         "except ConfigError as error: print(error)\n"
     )
     told = subprocess.run(

@@ -20,9 +20,9 @@ from support.order_server import COMMIT, Fault, Server, serve
 from support.strategies import QUICK
 
 from pipeline.core.errors import InputError
-from pipeline.storage.http import Client, Patience
+from pipeline.storage.http import Client, RetryPolicy
 from pipeline.storage.hub_repository import HubFolder, check_local, is_remote
-from pipeline.storage.ranges import RangeFile, RemoteFile
+from pipeline.storage.ranges import HttpFile, RangeFile
 
 FILE = "checkpoint_000001/steps_000001_to_000100.parquet"
 OTHER = "checkpoint_000002/steps_000001_to_000100.parquet"
@@ -67,8 +67,8 @@ def at_home(monkeypatch: pytest.MonkeyPatch, server: Server, home: Path) -> None
 class Sleeps(list[float]):
     """Waits that were asked for, none of which was waited."""
 
-    def patience(self, *, timeout_seconds: float = 20.0, max_tries: int = 4) -> Patience:
-        return Patience(sleep=self.append, timeout_seconds=timeout_seconds, max_tries=max_tries)
+    def patience(self, *, timeout_seconds: float = 20.0, max_tries: int = 4) -> RetryPolicy:
+        return RetryPolicy(sleep=self.append, timeout_seconds=timeout_seconds, max_tries=max_tries)
 
 
 @pytest.fixture
@@ -77,8 +77,8 @@ def sleeps() -> Sleeps:
     return Sleeps()
 
 
-def opened(server: Server, patience: Patience | None = None, path: str = FILE) -> RangeFile:
-    folder = HubFolder.open(server.where(), patience or Patience(max_tries=1))
+def opened(server: Server, patience: RetryPolicy | None = None, path: str = FILE) -> RangeFile:
+    folder = HubFolder.open(server.where(), patience or RetryPolicy(max_tries=1))
     return folder.file(path)
 
 
@@ -94,7 +94,7 @@ def test_a_range_file_reads_as_a_file_does(
 ) -> None:
     client = Client(server_process.endpoint)
     url = f"{server_process.endpoint}/datasets/org/order/resolve/{COMMIT}/{FILE}"
-    file = RemoteFile(client=client, url=url, num_bytes=len(CONTENT), where="x")
+    file = HttpFile(client=client, url=url, num_bytes=len(CONTENT), where="x")
     remote, local = RangeFile(file), io.BytesIO(CONTENT)
     for position, size in reads:
         assert remote.seek(position) == local.seek(position)
@@ -265,7 +265,7 @@ def test_bytes_of_another_range_or_version_are_refused(server: Server, kind: str
 def test_a_file_of_another_length_is_refused(server: Server) -> None:
     url = f"{server.endpoint}/datasets/org/order/resolve/{COMMIT}/{FILE}"
     client = Client(server.endpoint)
-    file = RangeFile(RemoteFile(client=client, url=url, num_bytes=99_999, where="order"))
+    file = RangeFile(HttpFile(client=client, url=url, num_bytes=99_999, where="order"))
     with pytest.raises(InputError, match=r"order: got the range .*/100000', expected .*/99999'"):
         file.read(10)
 
@@ -427,7 +427,7 @@ def test_answers_of_what_is_no_hub_are_told(
     api = tmp_path / "api/datasets/org/order"
     for name in ("revision", "tree"):
         (api / name).mkdir(parents=True)
-    patience = Patience(max_tries=1)
+    patience = RetryPolicy(max_tries=1)
     with serve_as_they_are(tmp_path) as endpoint:
         monkeypatch.setenv("HF_ENDPOINT", endpoint)
         monkeypatch.setenv("HF_HOME", str(tmp_path))

@@ -21,7 +21,7 @@ from pipeline.core.errors import DocumentError, InputError
 from pipeline.dataset import State
 from pipeline.sources import SKIP_HINT, Decoding, InputFile, OnBad, Reader, check_file, fetch
 from pipeline.stages.filters import Dropped, identify, make_filters
-from pipeline.storage import OriginFile
+from pipeline.storage import StoredFile
 
 DROP_DTYPE = np.dtype([("row", "<u4"), ("reason", "<u2")])
 """A document that is left out: its row in the file, and the number of the reason."""
@@ -31,7 +31,7 @@ DROP_DTYPE = np.dtype([("row", "<u4"), ("reason", "<u2")])
 class Locked:
     """A file as it was locked."""
 
-    file: OriginFile
+    file: StoredFile
     """What its origin had."""
     revision: str | None
     """The commit, where there is such a thing."""

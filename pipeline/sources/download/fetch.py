@@ -19,25 +19,25 @@ from pipeline.core.digest import fingerprint
 from pipeline.core.errors import MismatchError, OutputError
 from pipeline.core.files import writing
 from pipeline.sources.lock.checksum import Hasher, is_by_etag, write_note
-from pipeline.storage import OpenOrigin, OriginFile, open_origin
+from pipeline.storage import Store, StoredFile, open_store
 
 _BLOCK_BYTES = 1 << 20
 
 
 def fetch(
-    origin: Origin, folder: Path, revision: str | None, file: OriginFile, path: Path, scratch: Path
+    origin: Origin, folder: Path, revision: str | None, file: StoredFile, path: Path, scratch: Path
 ) -> None:
     """Put one file of an origin, at a locked revision, at `path`; nothing if it lies there.
 
     `scratch` must be on the same file system. Raises: as `receive`.
     """
     if not path.exists():
-        receive(open_origin(origin, folder, revision), file, path, scratch)
+        receive(open_store(origin, folder, revision), file, path, scratch)
 
 
 def receive(
-    opened: OpenOrigin,
-    file: OriginFile,
+    opened: Store,
+    file: StoredFile,
     path: Path,
     scratch: Path,
     came: Callable[[int], None] = lambda num_bytes: None,
@@ -63,14 +63,12 @@ def receive(
             part.rename(path)
 
 
-def part_path(scratch: Path, file: OriginFile) -> Path:
+def part_path(scratch: Path, file: StoredFile) -> Path:
     """Return where what came of a file is kept. Pure."""
     return scratch / fingerprint([file.path, file.num_bytes, file.digest])
 
 
-def _complete(
-    opened: OpenOrigin, file: OriginFile, out: FileIO, came: Callable[[int], None]
-) -> str:
+def _complete(opened: Store, file: StoredFile, out: FileIO, came: Callable[[int], None]) -> str:
     """Append what is missing; return the digest of all. Raises: MismatchError for another file."""
     hasher = _hash(out, file)
     resumed = hasher.num_bytes
@@ -104,7 +102,7 @@ def _complete(
     return hasher.digest
 
 
-def _hash(out: FileIO, file: OriginFile) -> Hasher:
+def _hash(out: FileIO, file: StoredFile) -> Hasher:
     """Hash what came before."""
     hasher, there = Hasher(file), os.fstat(out.fileno()).st_size
     out.seek(0)

@@ -16,7 +16,7 @@ from pipeline.sources.download.fetch import part_path
 from pipeline.sources.lock.checksum import expected_digest
 from pipeline.sources.lock.entries import Lock, LockedSource
 from pipeline.sources.lock.location import locate
-from pipeline.storage import OriginFile
+from pipeline.storage import StoredFile
 
 _MOST_NAMED = 10
 
@@ -27,7 +27,7 @@ class Wanted:
 
     source: str
     """The source; the first by name, if several have the file."""
-    file: OriginFile
+    file: StoredFile
     """What was locked of it."""
     path: Path
     """Where it belongs."""
@@ -130,7 +130,7 @@ def _chosen(lock: Lock, sources: Sequence[str] | None) -> list[str]:
     return [name for name in lock.sources if sources is None or name in sources]
 
 
-def _look(source: str, locked: LockedSource, file: OriginFile, path: Path, scratch: Path) -> Wanted:
+def _look(source: str, locked: LockedSource, file: StoredFile, path: Path, scratch: Path) -> Wanted:
     size = _size(path)
     if size is None:
         if locked.origin.kind == "path":

@@ -14,7 +14,7 @@ from pipeline.core.progress import ReportProgress
 from pipeline.sources.download.fetch import receive
 from pipeline.sources.download.missing import DownloadPlan, Wanted, plan_download, scratch_folder
 from pipeline.sources.lock.entries import Lock
-from pipeline.storage import OpenOrigin, open_origin
+from pipeline.storage import Store, open_store
 
 # As many as keep a fast line busy; a server that is asked by more slows each down.
 _NUM_THREADS = 8
@@ -112,11 +112,11 @@ class _Count:
         return self._by_path.get(wanted.path, 0)
 
 
-def _open(ahead: DownloadPlan) -> dict[str, OpenOrigin]:
+def _open(ahead: DownloadPlan) -> dict[str, Store]:
     names = sorted({wanted.source for wanted in ahead.missing})
     locked = {name: ahead.lock.sources[name] for name in names}
     return {
-        name: open_origin(one.origin, ahead.folder, one.revision) for name, one in locked.items()
+        name: open_store(one.origin, ahead.folder, one.revision) for name, one in locked.items()
     }
 
 

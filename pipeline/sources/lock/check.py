@@ -10,7 +10,7 @@ from pipeline.core.progress import ReportProgress
 from pipeline.sources.lock.create import make_lock, sources_of
 from pipeline.sources.lock.entries import Lock, LockedSource, LockedTokenizer, located
 from pipeline.sources.lock.lock_file import spell_origin
-from pipeline.storage import OriginFile
+from pipeline.storage import StoredFile
 
 _LOCK_AGAIN = "lock again: ettin-data lock MIXTURE"
 
@@ -85,7 +85,7 @@ def _differing_sources(name: str, old: LockedSource, new: LockedSource) -> Itera
             yield from _differing_files(f"{name}: {path}", before[path], after[path])
 
 
-def _differing_files(where: str, old: OriginFile, new: OriginFile) -> Iterator[str]:
+def _differing_files(where: str, old: StoredFile, new: StoredFile) -> Iterator[str]:
     if old.num_bytes != new.num_bytes:
         yield f"{where} has {new.num_bytes:,} bytes, had {old.num_bytes:,}"
     elif old.digest != new.digest:

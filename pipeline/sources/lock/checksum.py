@@ -13,7 +13,7 @@ from pathlib import Path
 
 from pipeline.core.errors import MismatchError
 from pipeline.core.files import publish
-from pipeline.storage import OriginFile
+from pipeline.storage import StoredFile
 
 _BLOCK_BYTES = 1 << 20
 _PULL_AGAIN = "remove it and pull again"
@@ -22,7 +22,7 @@ _PULL_AGAIN = "remove it and pull again"
 class Hasher:
     """The digest of bytes that come in pieces, in the form that a locked file has it."""
 
-    def __init__(self, file: OriginFile) -> None:
+    def __init__(self, file: StoredFile) -> None:
         """Begin; nothing has come yet."""
         self.num_bytes = 0
         self._file = file
@@ -51,7 +51,7 @@ class Hasher:
             raise MismatchError(f"{where}: is {self.digest}, the lock says {expected}", hint)
 
 
-def check_file(path: Path, file: OriginFile) -> None:
+def check_file(path: Path, file: StoredFile) -> None:
     """Read a file and insist that it is the one that was locked.
 
     Raises: MismatchError, naming it, when it is gone or another.
@@ -66,7 +66,7 @@ def check_file(path: Path, file: OriginFile) -> None:
     hasher.check(str(path), expected)
 
 
-def expected_digest(path: Path, file: OriginFile) -> str:
+def expected_digest(path: Path, file: StoredFile) -> str:
     """Return what `Hasher.digest` must be for the file that was locked and lies at `path`.
 
     Raises: MismatchError when it was locked by an ETag, and none of that kind was pulled to there.
@@ -91,7 +91,7 @@ def expected_digest(path: Path, file: OriginFile) -> str:
     return f"sha256:{digest}"
 
 
-def is_by_etag(file: OriginFile) -> bool:
+def is_by_etag(file: StoredFile) -> bool:
     """Return whether a file was locked by what no digest of its bytes can be compared with."""
     return file.digest.startswith("etag:")
 
@@ -101,7 +101,7 @@ def note_path(path: Path) -> Path:
     return path.with_name(f"{path.name}.etag.json")
 
 
-def write_note(path: Path, file: OriginFile, digest: str, scratch: Path) -> None:
+def write_note(path: Path, file: StoredFile, digest: str, scratch: Path) -> None:
     """Keep the sha256 of what came for a file that was locked by an ETag."""
     told = {"etag": file.digest.removeprefix("etag:"), "sha256": digest.removeprefix("sha256:")}
     with publish(note_path(path), scratch) as temporary:

@@ -15,7 +15,7 @@ from pipeline.core.progress import ReportProgress
 from pipeline.sources.lock.entries import Lock, LockedSource, LockedTokenizer, located
 from pipeline.sources.partitions import name_partitions
 from pipeline.stages.tokenizer import EMBEDDED, read_json
-from pipeline.storage import open_origin
+from pipeline.storage import open_store
 
 POOL: Final = "pool"
 """What the one source of a replay is called."""
@@ -76,7 +76,7 @@ def sources_of(mixture: Mixture | Replay) -> dict[str, Origin]:
 
 
 def _lock_source(name: str, origin: Origin, folder: Path, commit: str | None) -> LockedSource:
-    opened = open_origin(origin, folder, commit)
+    opened = open_store(origin, folder, commit)
     files = opened.list()
     if name != POOL:
         # What cannot be built from is told now, not when all has been pulled.

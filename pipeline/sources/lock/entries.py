@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from pipeline.config import Origin
-from pipeline.storage import OriginFile
+from pipeline.storage import StoredFile
 
 PLACE: Final = ("path", "hub", "url", "revision", "files", "config", "split", "decode")
 """Keys of an origin that say which files there are, or what else they need from outside.
@@ -34,7 +34,7 @@ class LockedSource:
     """Where it was looked for, as `located` returns it."""
     revision: str | None
     """The commit, where there is such a thing."""
-    files: tuple[OriginFile, ...]
+    files: tuple[StoredFile, ...]
     """Sorted by path."""
     tokenizer: LockedTokenizer | None = None
     """What decodes its rows, where they are ids."""

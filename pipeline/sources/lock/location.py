@@ -8,12 +8,12 @@ from pathlib import Path
 
 from pipeline.core.errors import InputError
 from pipeline.sources.lock.entries import LockedSource
-from pipeline.storage import OriginFile
+from pipeline.storage import StoredFile
 
 _COMMIT = re.compile("[0-9a-f]{40}")
 
 
-def locate(raw: Path, folder: Path, locked: LockedSource, file: OriginFile) -> Path:
+def locate(raw: Path, folder: Path, locked: LockedSource, file: StoredFile) -> Path:
     """Return the path of a file of a source. Pure.
 
     `raw`: the folder of pulled files. `folder`: the mixture's, which local paths are relative to.

@@ -14,7 +14,7 @@ from pipeline.core.digest import canonical_json, sha256_bytes
 from pipeline.core.errors import InputError, MismatchError
 from pipeline.core.files import publish
 from pipeline.sources.lock.entries import PLACE, Lock, LockedSource, LockedTokenizer
-from pipeline.storage import OriginFile
+from pipeline.storage import StoredFile
 
 FORMAT = "ettin-lock-v1"
 
@@ -156,9 +156,9 @@ def _read_source(content: dict[str, Any]) -> LockedSource:
     )
 
 
-def _read_files(folders: Iterable[tuple[str, dict[str, Any]]]) -> list[OriginFile]:
+def _read_files(folders: Iterable[tuple[str, dict[str, Any]]]) -> list[StoredFile]:
     files = [
-        OriginFile(
+        StoredFile(
             path=folder + name,
             num_bytes=about[0],
             digest=about[1],

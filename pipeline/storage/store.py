@@ -10,7 +10,7 @@ from typing import Protocol
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class OriginFile:
+class StoredFile:
     """One file at an origin."""
 
     path: str
@@ -23,17 +23,17 @@ class OriginFile:
     """Documents in it, where the origin tells."""
 
 
-class OpenOrigin(Protocol):
+class Store(Protocol):
     """An origin at one revision."""
 
     @property
     def revision(self) -> str | None:
         """The commit, where there is such a thing."""
 
-    def list(self) -> tuple[OriginFile, ...]:
+    def list(self) -> tuple[StoredFile, ...]:
         """Return the files, sorted by path. Raises: InputError when they cannot be listed."""
 
-    def receive(self, file: OriginFile, start: int, keep: Callable[[bytes], None]) -> None:
+    def receive(self, file: StoredFile, start: int, keep: Callable[[bytes], None]) -> None:
         """Hand on the bytes of a file from `start` to its end.
 
         After trouble only what is missing is asked for again, after the wait that the server asks

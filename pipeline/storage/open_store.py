@@ -5,28 +5,28 @@ from typing import Protocol
 
 from pipeline.config import Origin
 from pipeline.core.errors import ConfigError
-from pipeline.storage.hub import HubFiles
-from pipeline.storage.local import LocalFiles
-from pipeline.storage.object_store import StoreFiles
-from pipeline.storage.protocol import OpenOrigin
-from pipeline.storage.web import UrlFiles
+from pipeline.storage.hub import HubStore
+from pipeline.storage.local import LocalStore
+from pipeline.storage.object_store import ObjectStore
+from pipeline.storage.store import Store
+from pipeline.storage.web import WebStore
 
-__all__ = ["open_origin"]
+__all__ = ["open_store"]
 
 
 class _Kind(Protocol):
-    def __call__(self, origin: Origin, folder: Path, revision: str | None) -> OpenOrigin: ...
+    def __call__(self, origin: Origin, folder: Path, revision: str | None) -> Store: ...
 
 
 _KINDS: dict[str, _Kind] = {
-    "path": LocalFiles,
-    "hub": HubFiles,
-    "url": UrlFiles,
-    "store": StoreFiles,
+    "path": LocalStore,
+    "hub": HubStore,
+    "url": WebStore,
+    "store": ObjectStore,
 }
 
 
-def open_origin(origin: Origin, folder: Path, revision: str | None = None) -> OpenOrigin:
+def open_store(origin: Origin, folder: Path, revision: str | None = None) -> Store:
     """Open what a mixture in `folder` declares, at the revision that was locked or, if none was,
     at what the declared one stands for now.
 

@@ -1,7 +1,8 @@
-"""The command line: parse, call the library once, print.
+"""The command line: arguments enter, printed results and an exit code leave.
 
-`arguments` says how a command line is read, `printing` how results are shown; each of the other
-modules holds the commands of one kind.
+Each verb is a file of its name with two functions: `add` declares its options, `run` parses them,
+calls the library once and prints. `arguments` has the options that verbs share, `output` the
+printing. A verb imports what it runs when it runs: `--help` loads neither numpy nor torch.
 """
 
 from pipeline.cli.main import main

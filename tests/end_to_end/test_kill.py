@@ -184,7 +184,7 @@ def test_ctrl_c_ends_a_build_at_once_and_it_goes_on_to_the_same_bytes(
     stdout, stderr = process.communicate(timeout=30)
     took = time.monotonic() - began
     assert process.returncode == 130, f"done before it was interrupted, or failed:\n{stderr}"
-    assert "interrupted; run the same command again to go on" in stderr
+    assert "interrupted; run the same command again to resume" in stderr
     assert "Traceback" not in stderr
     assert "Error" not in stderr
     assert stdout == ""

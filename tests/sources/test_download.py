@@ -657,7 +657,7 @@ def test_an_interrupted_pull_says_how_to_go_on(
     os.killpg(process.pid, signal.SIGINT)
     _, told = process.communicate(timeout=30)
     assert process.returncode == 130
-    assert "run the same command again to go on" in told
+    assert "run the same command again to resume" in told
     assert "Traceback" not in told
     settle(server)
     there = left_in(scratch_folder(dest))
@@ -673,9 +673,9 @@ def test_the_command_tells_what_is_ahead_and_what_was_done(
     done = builds.run(*arguments, "--dest", dest)
     assert done.returncode == 0, done.stderr
     assert "raw: 6 of 7 files to pull, 3.2MiB in at least 6 requests, " in done.stderr
-    assert "room for " in done.stderr
+    assert " free\n" in done.stderr
     assert "pull: 3.2MiB/3.2MiB, " in done.stderr
-    assert "raw: 3.2MiB came in " in done.stdout
+    assert "raw: pulled 3.2MiB in " in done.stdout
     check_all(server, dest)
     again = builds.run(*arguments, "--dest", dest)
     assert "raw: 0 of 7 files to pull, 0B in at least 0 requests" in again.stderr

@@ -494,7 +494,7 @@ def test_the_command_writes_checks_and_tells(server: Server, folder: Path, tmp_p
     assert "manifests/small.lock.json: 4 sources, 6 files, 33B; tokenizer modernbert" in out
     assert path.read_bytes() == lock_bytes(make_lock(load_config(mixture), quiet))
     told = builds.run_well("lock", mixture, "--check", cwd=tmp_path)
-    assert told == "manifests/small.lock.json: everything is as it was locked\n"
+    assert told == "manifests/small.lock.json: nothing has changed since it was locked\n"
 
     before = path.read_bytes()
     commit = server.push("org/a", folder / "b")

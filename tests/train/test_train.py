@@ -421,9 +421,9 @@ def test_rows_that_cannot_be_read_stop_the_run_or_are_stood_in_for(
     assert code == 0, err
     record = read_record(tmp_path / "out" / "step2")
     assert record.seen.tombstones == ((0, 32),)
-    assert "cannot be read and are stood in for: " in err
+    assert "cannot be read, fed as placeholders: " in err
     # Nothing was to be predicted, so nothing was learned.
-    assert "step 1: nothing to predict" in err
+    assert "step 1: no labels" in err
     assert [line["loss"] for line in metrics(tmp_path / "out")] == [None, None]
     assert [line["num_tombstones"] for line in metrics(tmp_path / "out")] == [16, 16]
     code = main(["trace", str(damaged), "--checkpoint", str(tmp_path / "out" / "step2")])

@@ -125,7 +125,8 @@ def test_damage_is_an_error_or_said_at_the_end(
     code, out, _ = call(capsys, folder, "--on-damage", "tombstone")
     assert code == 0
     assert (
-        "step 1: rows 0 … 7: 0 tokens, 0 labels, 8 tombstones, input_ids 1×16: 50281 50282" in out
+        "step 1: rows 0 … 7: 0 tokens, 0 labels, 8 placeholder rows, input_ids 1×16: 50281 50282"
+        in out
     )
     assert f"cannot be read: {path}" in out.splitlines()[-1]
 

@@ -1,4 +1,4 @@
-"""Feeding: the command that shows what a trainer is fed, or measures how fast."""
+"""`ettin-data feed`."""
 
 import argparse
 import json
@@ -7,8 +7,16 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import TYPE_CHECKING, Any, cast
 
-from pipeline.cli.arguments import Commands, half_open, natural, positive, with_json
-from pipeline.cli.printing import print_lines
+from pipeline.cli.arguments import (
+    Arguments,
+    Verbs,
+    add_on_damage,
+    add_verb,
+    half_open,
+    natural,
+    positive,
+)
+from pipeline.cli.output import print_lines
 from pipeline.core.errors import ConfigError, NotFoundError
 
 if TYPE_CHECKING:
@@ -21,81 +29,78 @@ _BENCH_SECONDS = 10.0
 _NUM_SHOWN_IDS = 8
 
 
-def add_commands(commands: Commands) -> None:
-    """Add `feed`."""
-    feed = commands.add_parser(
-        "feed", parents=[with_json()], help="show what a trainer is fed, or measure how fast"
+def add(verbs: Verbs) -> None:
+    """Declare the verb."""
+    parser = add_verb(
+        verbs, "feed", run, "show the batches that a trainer gets, or measure how fast they come"
     )
-    feed.add_argument(
+    parser.add_argument(
         "where",
         metavar="DIR",
-        help="the output of a build, or rows in order, parquet or MDS shards, here or far away",
+        help="output of a build, or rows in order: parquet or MDS shards, local or remote",
     )
-    feed.add_argument(
-        "--rank", metavar="R", type=natural, default=0, help="whose rows (default: 0)"
+    parser.add_argument("--rank", metavar="R", type=natural, default=0, help="rank (default: 0)")
+    parser.add_argument(
+        "--world-size", metavar="W", type=positive, default=1, help="number of ranks (default: 1)"
     )
-    feed.add_argument(
-        "--world-size", metavar="W", type=positive, default=1, help="how many ranks (default: 1)"
-    )
-    feed.add_argument(
+    parser.add_argument(
         "--steps",
         metavar="N or A:B",
         type=_steps,
-        help="the first N steps, or those from A on and before B; steps count from 1 (default: the"
-        " first; with --bench, as many as take 10 seconds)",
+        help="first N steps, or steps A up to but excluding B, from 1 (default: 1; with --bench:"
+        " as many as fit in 10 seconds)",
     )
-    feed.add_argument(
-        "--bench", action="store_true", help="read as fast as it goes, and say how fast that was"
-    )
-    feed.add_argument(
+    parser.add_argument("--bench", action="store_true", help="measure the speed of the feed")
+    parser.add_argument(
         "--objective",
         choices=("mlm", "clm", "none"),
         default="none",
-        help="what labels there are (default: none, and rows as they are stored)",
+        help="labels to add (default: none, which feeds rows as stored)",
     )
-    feed.add_argument(
-        "--mask-prob", metavar="P", type=_probability, help="with mlm: how many (default: 0.3)"
+    parser.add_argument(
+        "--mask-prob",
+        metavar="P",
+        type=_probability,
+        help="fraction of tokens to mask (mlm only; default: 0.3)",
     )
-    feed.add_argument(
-        "--seed", metavar="N", type=natural, help="with mlm: what masks follow from (default: 0)"
+    parser.add_argument(
+        "--seed", metavar="N", type=natural, help="seed of the masks (mlm only; default: 0)"
     )
-    feed.add_argument(
-        "--form", choices=("flat", "padded"), default="flat", help="how rows are laid out"
+    parser.add_argument(
+        "--form",
+        choices=("flat", "padded"),
+        default="flat",
+        help="layout of a batch: all rows in one sequence, or one padded row each (default: flat)",
     )
-    feed.add_argument(
+    parser.add_argument(
         "--micro-batch",
         metavar="N",
         type=positive,
-        help="rows of a rank at once (default: 8; with --bench, 96)",
+        help="rows in a micro-batch of a rank (default: 8; with --bench: 96)",
     )
-    feed.add_argument(
+    parser.add_argument(
         "--global-batch",
         metavar="N",
         type=positive,
-        help="rows of a step over all ranks (default: as the order was made for)",
+        help="rows in a step over all ranks (default: that of the order)",
     )
-    feed.add_argument(
+    parser.add_argument(
         "--max-seq-len",
         metavar="N",
         type=positive,
-        help="ids of the longest row (default: as the order was made for)",
+        help="maximum tokens in a row (default: that of the order)",
     )
-    feed.add_argument(
+    parser.add_argument(
         "--tokenizer",
         metavar="FILE",
-        help="the tokenizer.json of the order's ids (default: that of the suite)",
+        help="tokenizer.json that encoded the order (default: the bundled one)",
     )
-    feed.add_argument("--phase", metavar="NAME", help="which phase, where an order has several")
-    feed.add_argument(
-        "--on-damage",
-        choices=("stop", "tombstone"),
-        default="stop",
-        help="what becomes of rows that cannot be read: an error, or a stand-in that is counted",
-    )
-    feed.set_defaults(run=_feed)
+    parser.add_argument("--phase", metavar="NAME", help="phase to feed, if the order has several")
+    add_on_damage(parser)
 
 
-def _feed(parsed: argparse.Namespace) -> int:
+def run(parsed: Arguments) -> int:
+    """Print batches, or the speed of a feed."""
     if parsed.bench:
         _bench(parsed)
     else:
@@ -103,7 +108,7 @@ def _feed(parsed: argparse.Namespace) -> int:
     return 0
 
 
-def _open(parsed: argparse.Namespace) -> "Feed":
+def _open(parsed: Arguments) -> "Feed":
     from pipeline.feed import make_feed, open_order, special_ids
 
     objective = _objective(parsed)
@@ -123,7 +128,7 @@ def _open(parsed: argparse.Namespace) -> "Feed":
     )
 
 
-def _objective(parsed: argparse.Namespace) -> "Objective | None":
+def _objective(parsed: Arguments) -> "Objective | None":
     from pipeline.feed import Clm, Mlm
 
     if parsed.objective != "mlm" and not (parsed.mask_prob is None and parsed.seed is None):
@@ -134,14 +139,14 @@ def _objective(parsed: argparse.Namespace) -> "Objective | None":
     return Clm() if parsed.objective == "clm" else None
 
 
-def _asked(feed: "Feed", steps: tuple[int, int]) -> Iterator["Batch"]:
-    """Yield the batches of steps that count from 1, the second being one past the last."""
+def _batches(feed: "Feed", steps: tuple[int, int]) -> Iterator["Batch"]:
+    """Yield the batches of steps [start, stop), which count from 1."""
     start, stop = steps
     if stop - 1 > feed.num_steps:
         raise NotFoundError(
             f"--steps: got step {stop - 1:,}, expected one of 1 to {feed.num_steps:,}, which"
             f" {feed.order.where} has",
-            "steps count from 1; of A:B the last is the one before B",
+            "steps count from 1, and A:B excludes B",
         )
     feed.seek_step(start - 1)
     for batch in feed:
@@ -150,23 +155,19 @@ def _asked(feed: "Feed", steps: tuple[int, int]) -> Iterator["Batch"]:
             return
 
 
-def _show(parsed: argparse.Namespace, feed: "Feed") -> None:
+def _show(parsed: Arguments, feed: "Feed") -> None:
+    batches = _batches(feed, parsed.steps or (1, 2))
+    if parsed.json:
+        print_lines(json.dumps(_batch_json(batch)) for batch in batches)
+        return
     first_row, stop_row = feed.schedule.rows(0)
-    if not parsed.json:
-        print(
-            f"{parsed.where}: {feed.num_rows:,} rows in {feed.num_steps:,} steps of"
-            f" {stop_row - first_row:,}, {feed.num_rows_dropped:,} rows dropped;"
-            f" rank {feed.rank} of {feed.world_size}; view {feed.view}"
-        )
-    for batch in _asked(feed, parsed.steps or (1, 2)):
-        if parsed.json:
-            print(json.dumps(_batch_json(batch)))
-        else:
-            print(_batch_line(batch))
-    if not parsed.json:
-        print_lines(
-            f"rows {one.start}:{one.stop} cannot be read: {one.why}" for one in feed.damages
-        )
+    print(
+        f"{parsed.where}: {feed.num_rows:,} rows in {feed.num_steps:,} steps of"
+        f" {stop_row - first_row:,}, {feed.num_rows_dropped:,} rows dropped;"
+        f" rank {feed.rank} of {feed.world_size}; view {feed.view}"
+    )
+    print_lines(map(_batch_line, batches))
+    print_lines(f"rows {one.start}:{one.stop} cannot be read: {one.why}" for one in feed.damages)
 
 
 def _batch_json(batch: "Batch") -> dict[str, Any]:
@@ -182,7 +183,7 @@ def _batch_json(batch: "Batch") -> dict[str, Any]:
             name: value if isinstance(value, int) else list(value.shape)
             for name, value in batch.inputs.items()
         },
-        "begins": _begins(batch),
+        "begins": _first_ids(batch),
     }
 
 
@@ -191,14 +192,14 @@ def _batch_line(batch: "Batch") -> str:
     shown = f"{rows[0]}" if len(rows) == 1 else f"{rows[0]} … {rows[-1]}" if rows else "none"
     counts = f"{batch.num_tokens:,} tokens, {batch.num_labels:,} labels"
     if len(batch.tombstones):
-        counts += f", {len(batch.tombstones):,} tombstones"
+        counts += f", {len(batch.tombstones):,} placeholder rows"
     shape = "×".join(map(str, _input_ids(batch).shape))
-    ids = " ".join(map(str, _begins(batch)))
+    ids = " ".join(map(str, _first_ids(batch)))
     ends = ", ends the step" if batch.ends_step else ""
     return f"step {batch.step + 1}: rows {shown}: {counts}, input_ids {shape}: {ids} …{ends}"
 
 
-def _begins(batch: "Batch") -> list[int]:
+def _first_ids(batch: "Batch") -> list[int]:
     ids: list[int] = _input_ids(batch)[0, :_NUM_SHOWN_IDS].tolist()
     return ids
 
@@ -207,11 +208,10 @@ def _input_ids(batch: "Batch") -> "Int64Array":
     return cast("Int64Array", batch.inputs["input_ids"])
 
 
-def _bench(parsed: argparse.Namespace) -> None:
-    # What is compiled is loaded from disk when it is first called, which is no part of a feed. The
-    # order is opened anew after that, since this one holds what it has read.
-    first = _open(parsed)
-    for _ in islice(_asked(first, parsed.steps or (1, 2)), 1):
+def _bench(parsed: Arguments) -> None:
+    # The first batch loads compiled code, which is not what is measured. The order is opened again
+    # afterwards, since this one caches what it has read.
+    for _ in islice(_batches(_open(parsed), parsed.steps or (1, 2)), 1):
         pass
     deadline = _BENCH_SECONDS if parsed.steps is None else float("inf")
     began = time.perf_counter()
@@ -220,7 +220,7 @@ def _bench(parsed: argparse.Namespace) -> None:
     began = time.perf_counter()
     first_batch_seconds = seconds = 0.0
     num_batches = num_rows = num_tokens = 0
-    for batch in _asked(feed, parsed.steps or (1, feed.num_steps + 1)):
+    for batch in _batches(feed, parsed.steps or (1, feed.num_steps + 1)):
         seconds = time.perf_counter() - began
         first_batch_seconds = first_batch_seconds or seconds
         num_batches += 1
@@ -228,23 +228,24 @@ def _bench(parsed: argparse.Namespace) -> None:
         num_tokens += batch.num_tokens
         if seconds > deadline:
             break
-    found = {
-        "where": parsed.where,
-        "num_batches": num_batches,
-        "num_rows": num_rows,
-        "num_tokens": num_tokens,
-        "num_tombstones": feed.num_tombstones,
-        "open_seconds": open_seconds,
-        "first_batch_seconds": first_batch_seconds,
-        "seconds": seconds,
-        "tokens_per_second": num_tokens / seconds if seconds else 0.0,
-    }
+    tokens_per_second = num_tokens / seconds if seconds else 0.0
     if parsed.json:
-        print(json.dumps(found))
+        content = {
+            "where": parsed.where,
+            "num_batches": num_batches,
+            "num_rows": num_rows,
+            "num_tokens": num_tokens,
+            "num_tombstones": feed.num_tombstones,
+            "open_seconds": open_seconds,
+            "first_batch_seconds": first_batch_seconds,
+            "seconds": seconds,
+            "tokens_per_second": tokens_per_second,
+        }
+        print(json.dumps(content))
         return
     print(
         f"{parsed.where}: {num_tokens:,} tokens of {num_rows:,} rows in {num_batches:,} batches,"
-        f" {seconds:.3f} s: {found['tokens_per_second']:,.0f} tokens/s; opened in"
+        f" {seconds:.3f} s: {tokens_per_second:,.0f} tokens/s; opened in"
         f" {open_seconds * 1e3:.0f} ms, first batch after {first_batch_seconds * 1e3:.1f} ms"
     )
 
@@ -259,8 +260,8 @@ def _steps(text: str) -> tuple[int, int]:
         start = stop = 0
     if start < 1:
         raise argparse.ArgumentTypeError(
-            f"got {text!r}, expected A:B with A below B, as 1:11: steps count from 1, and B is not"
-            " one of them"
+            f"got {text!r}, expected A:B with A below B, as 1:11: steps count from 1, and B is"
+            " excluded"
         )
     return start, stop
 

@@ -1,0 +1,100 @@
+"""`ettin-data build`."""
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipeline.cli.arguments import (
+    Arguments,
+    Verbs,
+    add_cluster,
+    add_mixture,
+    add_out,
+    add_verb,
+    cluster_options,
+    find_lock,
+    load_mixture,
+)
+from pipeline.cli.output import print_manifest
+from pipeline.config import RAW, Replay
+from pipeline.core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pipeline.core.progress import ReportProgress
+    from pipeline.dataset import Manifest
+
+
+def add(verbs: Verbs) -> None:
+    """Declare the verb."""
+    parser = add_verb(
+        verbs,
+        "build",
+        run,
+        "build ordered shards from a mixture",
+        "Downloads missing files first. Run it again with the same --out to resume.",
+    )
+    add_mixture(parser)
+    add_cluster(parser)
+    add_out(parser, "output folder")
+    parser.add_argument(
+        "--raw",
+        metavar="DIR",
+        type=Path,
+        default=RAW,
+        help="folder of downloaded files (default: raw)",
+    )
+    parser.add_argument(
+        "--no-keep-raw",
+        action="store_true",
+        help="download each file when it is read and delete it afterwards, to bound disk use",
+    )
+
+
+def run(parsed: Arguments) -> int:
+    """Build an output, from documents or from a published pool."""
+    from pipeline.core.progress import show_progress
+    from pipeline.runner import build
+
+    mixture = load_mixture(parsed)
+    started = time.monotonic()
+    with show_progress() as report:
+        if isinstance(mixture, Replay):
+            manifest = _replay_pool(parsed, mixture, report)
+        else:
+            manifest = build(
+                mixture,
+                parsed.out,
+                lock=find_lock(parsed, mixture),
+                raw=parsed.raw,
+                keeps_raw=not parsed.no_keep_raw,
+                report=report,
+                **cluster_options(parsed),
+            )
+    print_manifest(parsed, manifest, time.monotonic() - started, "built")
+    return 0
+
+
+def _replay_pool(parsed: Arguments, replay: Replay, report: "ReportProgress") -> "Manifest":
+    """Download a published pool if needed, and put its rows in order."""
+    from pipeline.runner import pool_folder, replay_pool
+    from pipeline.sources import check_sources, pull
+
+    if parsed.no_keep_raw:
+        raise ConfigError(
+            "--no-keep-raw: got a pool, whose rows are not read in the order of its files",
+            "leave it out",
+        )
+    lock = find_lock(parsed, replay)
+    if lock is None:
+        raise ConfigError("pool: is not locked", "lock it first: ettin-data lock MIXTURE")
+    check_sources(lock, replay)
+    pull(lock, replay.folder, parsed.raw, report=report)
+    return replay_pool(
+        pool_folder(lock, replay, parsed.raw),
+        parsed.out,
+        replay,
+        lock=lock,
+        raw=parsed.raw,
+        report=report,
+        **cluster_options(parsed),
+    )

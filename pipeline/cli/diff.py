@@ -1,0 +1,22 @@
+"""`ettin-data diff`."""
+
+from pipeline.cli.arguments import Arguments, Verbs, add_verb
+from pipeline.cli.output import print_result
+
+
+def add(verbs: Verbs) -> None:
+    """Declare the verb."""
+    parser = add_verb(verbs, "diff", run, "compare two mixtures, manifests, outputs or orders")
+    parser.add_argument("old", metavar="A", help="a mixture, manifest, output or published order")
+    parser.add_argument("new", metavar="B", help="another of the same kind")
+
+
+def run(parsed: Arguments) -> int:
+    """Print the differences; exit 1 if there are any."""
+    from pipeline.audit.diff import as_json, diff, lines
+    from pipeline.core.progress import show_progress
+
+    with show_progress() as show:
+        difference = diff(parsed.old, parsed.new, show)
+    print_result(parsed, as_json(difference), lines(difference))
+    return 0 if difference.equal else 1

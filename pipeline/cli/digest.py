@@ -1,0 +1,42 @@
+"""`ettin-data digest`."""
+
+from pathlib import Path
+
+from pipeline.cli.arguments import Arguments, Verbs, add_verb
+from pipeline.cli.output import print_result
+
+
+def add(verbs: Verbs) -> None:
+    """Declare the verb."""
+    parser = add_verb(
+        verbs,
+        "digest",
+        run,
+        "write the manifest of a published order",
+        "Reads every row once; `verify --against` the manifest then needs no second download.",
+    )
+    parser.add_argument("where", metavar="WHERE", help="same as for verify --against")
+    parser.add_argument(
+        "--out", metavar="FILE", type=Path, required=True, help="manifest file to write"
+    )
+    parser.add_argument(
+        "--phase", metavar="NAME", help="phase to digest if the order has several, such as ext"
+    )
+
+
+def run(parsed: Arguments) -> int:
+    """Digest an order and write its manifest."""
+    from pipeline.core.progress import show_progress
+    from pipeline.dataset import check_order_manifest_path, digest_order, write_order_manifest
+
+    check_order_manifest_path(parsed.out)
+    with show_progress() as show:
+        manifest = digest_order(parsed.where, show, phase=parsed.phase)
+    write_order_manifest(manifest, parsed.out)
+    ledger = manifest["ledger"]
+    line = (
+        f"{parsed.out}: {manifest['num_rows']:,} rows, {manifest['num_tokens']:,} tokens, sequence "
+        f"{ledger['sequence_root']}, multiset {ledger['multiset_root']}"
+    )
+    print_result(parsed, {"out": str(parsed.out), **manifest}, [line])
+    return 0

@@ -1,0 +1,114 @@
+"""`ettin-data lock`."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipeline.cli.arguments import (
+    Arguments,
+    Verbs,
+    add_mixture,
+    add_verb,
+    load_mixture,
+    lock_path,
+)
+from pipeline.cli.output import count, print_json, print_result, print_table
+from pipeline.core.units import format_bytes
+
+if TYPE_CHECKING:
+    from pipeline.sources import Lock
+
+_MAX_CHANGES = 20
+
+
+def add(verbs: Verbs) -> None:
+    """Declare the verb."""
+    parser = add_verb(
+        verbs,
+        "lock",
+        run,
+        "pin the files that a mixture reads",
+        "Asks each source for its revision, files, sizes and checksums, and writes them to a lock.",
+    )
+    add_mixture(parser)
+    parser.add_argument(
+        "--check",
+        action="store_true",
+        help="write nothing; list what has changed since it was locked",
+    )
+
+
+def run(parsed: Arguments) -> int:
+    """Write a lock, or check one; exit 1 if a checked one is out of date."""
+    from pipeline.core.progress import show_progress
+    from pipeline.sources import check_lock, make_lock, read_lock, write_lock
+
+    mixture = load_mixture(parsed)
+    path = lock_path(parsed, mixture)
+    if parsed.check:
+        lock = read_lock(path)
+        with show_progress() as show:
+            changes = check_lock(lock, mixture, show)
+        lines = changes or [f"{path}: nothing has changed since it was locked"]
+        print_result(parsed, {"lock": str(path), "changes": changes}, lines)
+        return 1 if changes else 0
+    with show_progress() as show:
+        made = make_lock(mixture, show)
+    _print_changes(path, made)
+    write_lock(made, path)
+    _print_lock(parsed, path, made)
+    return 0
+
+
+def _print_changes(path: Path, made: "Lock") -> None:
+    """Say on stderr how a new lock differs from the one that it replaces."""
+    from pipeline.core.errors import PipelineError
+    from pipeline.sources import differences, read_lock
+
+    if not path.exists():
+        return
+    try:
+        changes = differences(read_lock(path), made)
+    except PipelineError as error:
+        changes = [error.message]
+    for line in changes[:_MAX_CHANGES]:
+        print(line, file=sys.stderr)
+    if len(changes) > _MAX_CHANGES:
+        print(f"and {len(changes) - _MAX_CHANGES:,} more changes", file=sys.stderr)
+
+
+def _print_lock(parsed: Arguments, path: Path, lock: "Lock") -> None:
+    if parsed.json:
+        sources = {
+            name: {
+                "from": source.origin.kind,
+                "revision": source.revision,
+                "num_files": len(source.files),
+                "num_bytes": source.num_bytes,
+                "num_rows": source.num_rows,
+            }
+            for name, source in lock.sources.items()
+        }
+        print_json({"lock": str(path), "tokenizer": lock.tokenizer.digest, "sources": sources})
+        return
+    print_table(
+        ("source", "from", "revision"),
+        ("files", "size", "rows"),
+        (
+            (
+                name,
+                source.origin.kind,
+                source.revision or "",
+                f"{len(source.files):,}",
+                format_bytes(source.num_bytes),
+                count(source.num_rows),
+            )
+            for name, source in lock.sources.items()
+        ),
+    )
+    num_files = sum(len(source.files) for source in lock.sources.values())
+    num_bytes = sum(source.num_bytes for source in lock.sources.values())
+    print(
+        f"{path}: {len(lock.sources)} sources, {num_files:,} files, {format_bytes(num_bytes)}; "
+        f"tokenizer {lock.tokenizer.name} {lock.tokenizer.digest}"
+    )

@@ -1,0 +1,53 @@
+"""`ettin-data order`."""
+
+import time
+from pathlib import Path
+
+from pipeline.cli.arguments import (
+    Arguments,
+    Verbs,
+    add_cluster,
+    add_out,
+    add_set,
+    add_verb,
+    cluster_options,
+)
+from pipeline.cli.output import print_manifest
+from pipeline.config import load_replay
+
+
+def add(verbs: Verbs) -> None:
+    """Declare the verb."""
+    parser = add_verb(
+        verbs,
+        "order",
+        run,
+        "write the rows of MDS shards in training order",
+    )
+    add_cluster(parser)
+    parser.add_argument(
+        "pool", metavar="POOL", type=Path, help="folder of MDS shards with index.json; read only"
+    )
+    add_out(parser, "output folder")
+    parser.add_argument(
+        "--format", choices=("parquet", "mds"), help="output format; same as --set order.format=…"
+    )
+    add_set(parser)
+
+
+def run(parsed: Arguments) -> int:
+    """Put the rows of a pool in order."""
+    from pipeline.core.progress import show_progress
+    from pipeline.runner import replay_pool
+
+    settings = list(parsed.set)
+    if parsed.format is not None:
+        settings.append(f"order.format={parsed.format}")
+    replay = load_replay(settings)
+    started = time.monotonic()
+    with show_progress() as report:
+        manifest = replay_pool(
+            parsed.pool, parsed.out, replay, report=report, **cluster_options(parsed)
+        )
+    print_manifest(parsed, manifest, time.monotonic() - started, "ordered")
+    return 0

@@ -1,0 +1,123 @@
+"""Print results to stdout, as text or as JSON."""
+
+import json
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from fractions import Fraction
+from typing import TYPE_CHECKING
+
+from pipeline.cli.arguments import Arguments
+
+if TYPE_CHECKING:
+    from pipeline.dataset import Manifest
+
+# Published amounts are rounded to 0.1B, which is 2 % of the second smallest.
+_TOLERANCE = Fraction(2, 100)
+
+
+def print_result(parsed: Arguments, content: object, lines: Iterable[str]) -> None:
+    """Print a result as JSON with `--json`, else as lines of text."""
+    if parsed.json:
+        print_json(content)
+    else:
+        print_lines(lines)
+
+
+def print_json(content: object) -> None:
+    """Print a value as indented JSON."""
+    print(json.dumps(content, indent=2, ensure_ascii=False))
+
+
+def print_json_list(items: Iterable[object]) -> None:
+    """Print a JSON list one item at a time: all of them may not fit in memory."""
+    separator = "["
+    for item in items:
+        print(separator + json.dumps(item, ensure_ascii=False), end="")
+        separator = ",\n "
+    print("[]" if separator == "[" else "]")
+
+
+def print_lines(lines: Iterable[str]) -> None:
+    """Print lines of text."""
+    for line in lines:
+        print(line)
+
+
+def print_table(
+    texts: Sequence[str], numbers: Sequence[str], rows: Iterable[Sequence[str | None]]
+) -> None:
+    """Print a table: columns of texts, then of numbers, which align right."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(*texts, box=None)
+    for heading in numbers:
+        table.add_column(heading, justify="right")
+    for row in rows:
+        table.add_row(*row)
+    # Wide enough never to cut a number where stdout is no terminal.
+    console = Console() if sys.stdout.isatty() else Console(width=200)
+    console.print(table)
+
+
+def count(number: int | None) -> str:
+    """Return a number for people, or `?` where it is unknown."""
+    return "?" if number is None else f"{number:,}"
+
+
+def print_manifest(parsed: Arguments, manifest: "Manifest", seconds: float, done: str) -> None:
+    """Print what a build or an order made; warnings and the time go to stderr."""
+    if parsed.json:
+        print_json({"out": str(parsed.out), "seconds": round(seconds, 3), "manifest": manifest})
+        return
+    if manifest["sources"]:
+        _print_sources(manifest)
+    for warning in _warnings(manifest):
+        print(f"warning: {warning}", file=sys.stderr)
+    order = manifest["order"]
+    print(
+        f"{parsed.out}: {order['num_steps']:,} steps of {order['num_rows']:,} rows, "
+        f"{order['num_tokens']:,} tokens; {order['num_rows_dropped']:,} rows dropped from the "
+        f"incomplete last step; order {order['ledger']['sequence_root']}"
+    )
+    print(f"{done} in {seconds:.1f} s", file=sys.stderr)
+
+
+def _print_sources(manifest: "Manifest") -> None:
+    headings = ("documents", "dropped", "tokens", "discarded", "validation", "available", "asked",
+                "sampled", "repeated")  # fmt: skip
+    rows = []
+    for name, source in manifest["sources"].items():
+        documents, tokens, budget = source["documents"], source["tokens"], source["budget"]
+        numbers = (
+            documents["kept"],
+            documents["in"] - documents["kept"],
+            tokens["in"],
+            tokens["discarded"],
+            tokens["validation"],
+            budget["available"],
+            budget["asked"],
+            budget["drawn"],
+            budget["repeated"],
+        )
+        rows.append((name, *(f"{number:,}" for number in numbers)))
+    print_table(("source",), headings, rows)
+
+
+def _warnings(manifest: "Manifest") -> Iterator[str]:
+    """Yield what differs from what the mixture expects, though the output is valid."""
+    is_miniature = Fraction(manifest["mixture"]["declaration"].get("scale", 1)) < 1
+    for name, source in manifest["sources"].items():
+        tokens, expected = source["tokens"], source["budget"]["expected"]
+        # The expected amount includes the validation split.
+        found = source["budget"]["asked"] + tokens["validation"]
+        if not tokens["written"]:
+            yield f"sources.{name}: got no tokens from {source['documents']['in']:,} documents"
+        elif expected and not is_miniature and abs(found - expected) > _TOLERANCE * expected:
+            yield f"sources.{name}: got {found:,} tokens, expected {expected:,}"
+    order = manifest["order"]
+    if not order["num_steps"]:
+        yield (
+            f"order: {order['num_samples']:,} rows are fewer than one step needs; lower it with "
+            "--set order.global_batch_size=16"
+        )

@@ -1,0 +1,195 @@
+"""`ettin-data plan`."""
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipeline.cli.arguments import (
+    Arguments,
+    Verbs,
+    add_mixture,
+    add_verb,
+    add_workers,
+    find_lock,
+    load_mixture,
+)
+from pipeline.cli.output import count, print_json, print_lines, print_result, print_table
+from pipeline.config import RAW, BudgetTable, Mixture, Replay, budget_table, in_billions, in_percent
+from pipeline.core.units import format_bytes, format_tokens
+
+if TYPE_CHECKING:
+    from pipeline.runner import Estimate
+
+# Budgets below this are printed to the token.
+_IN_BILLIONS = 10**9
+
+
+def add(verbs: Verbs) -> None:
+    """Declare the verb."""
+    parser = add_verb(
+        verbs,
+        "plan",
+        run,
+        "show the budget of a mixture, and estimate what a build takes",
+        "Reads the mixture and its lock only; numbers with ~ are estimates.",
+    )
+    add_mixture(parser)
+    parser.add_argument(
+        "--raw",
+        metavar="DIR",
+        type=Path,
+        default=RAW,
+        help="folder of downloaded files (default: raw)",
+    )
+    add_workers(parser, "cores to estimate the hours for")
+
+
+def run(parsed: Arguments) -> int:
+    """Print a plan."""
+    from pipeline.runner import make_estimate, make_plan
+
+    mixture = load_mixture(parsed)
+    if isinstance(mixture, Replay):
+        return _plan_replay(parsed, mixture)
+    plan = make_plan(mixture, find_lock(parsed, mixture), parsed.raw)
+    estimate = make_estimate(plan, parsed.workers)
+    table = budget_table(mixture)
+    if parsed.json:
+        content = asdict(estimate)
+        print_json(
+            {
+                "mixture": mixture.name,
+                "fingerprint": mixture.fingerprint,
+                "budget": _budget_json(table),
+                "sources": content.pop("sources"),
+                "outlook": content,
+                "assumptions": list(mixture.assumptions),
+            }
+        )
+        return 0
+    if table.total is not None:
+        _print_budget(mixture, table, table.total)
+    _print_estimate(estimate)
+    print_lines(_summary(mixture, estimate, parsed.workers))
+    print_lines(_assumptions(mixture))
+    return 0
+
+
+def _budget_json(table: BudgetTable) -> dict[str, object]:
+    content = asdict(table)
+    for row in (*content["sources"], *content["categories"]):
+        if row["percent"] is not None:
+            row["percent"] = round(float(row["percent"]), 4)
+    return content
+
+
+def _print_budget(mixture: Mixture, table: BudgetTable, total: int) -> None:
+    """Print the amounts as published tables do: tokens and percent, then their sums."""
+    is_large = total >= _IN_BILLIONS
+    in_unit = in_billions if is_large else format_tokens
+    licences = {source.name: source.licence or "not stated" for source in mixture.sources}
+    licences[""] = ""  # That of a category.
+
+    def columns(row: Any) -> tuple[str, ...]:
+        name = row.source or ""
+        return row.category, name, licences[name], in_unit(row.tokens), in_percent(row.percent)
+
+    sources = sorted(table.sources, key=lambda row: (row.category, row.source or ""))
+    print_table(
+        ("category", "source", "licence"),
+        ("tokens, B" if is_large else "tokens", "%"),
+        [
+            *map(columns, sources),
+            *map(columns, table.categories),
+            ("total", "", "", in_unit(total), in_percent(Fraction(100))),
+        ],
+    )
+
+
+def _print_estimate(estimate: "Estimate") -> None:
+    print_table(
+        ("source", "category", "asked"),
+        ("files", "~input", "to pull", "documents", "~available", "~sampled"),
+        (
+            (
+                one.source,
+                one.category,
+                one.asked,
+                count(one.num_files),
+                format_bytes(one.input_bytes),
+                format_bytes(one.download_bytes),
+                count(one.num_documents),
+                format_tokens(one.available_tokens),
+                format_tokens(one.drawn_tokens),
+            )
+            for one in estimate.sources
+        ),
+    )
+
+
+def _summary(mixture: Mixture, estimate: "Estimate", workers: int) -> Iterator[str]:
+    scale = "" if mixture.scale == 1 else f", scale {mixture.scale}"
+    yield (
+        f"{mixture.name}: {mixture.chunk.algorithm} at {mixture.chunk.size}, "
+        f"{mixture.order.algorithm}, view {mixture.order.view}{scale}"
+    )
+    requests = count(estimate.num_requests)
+    if estimate.unlocked:
+        requests = f"{requests} or more"
+        yield (
+            f"not locked: {', '.join(estimate.unlocked)}; their sizes are guessed from their"
+            " budgets, and a source that is sampled is larger than its budget: ettin-data lock"
+            f" {mixture.name}"
+        )
+    for one in estimate.sources:
+        if one.is_short:
+            yield (
+                f"warning: sources.{one.source}: asks for {format_tokens(one.drawn_tokens)} "
+                f"tokens, has about {format_tokens(one.available_tokens)} by its size"
+            )
+    sizes = (estimate.raw_bytes, estimate.chunk_bytes, estimate.output_bytes)
+    raw, chunks, output = (format_bytes(size) for size in sizes)
+    yield (
+        f"pull: ~{format_bytes(estimate.download_bytes)} in {requests} requests, "
+        f"{estimate.pull_hours:,.1f} h at 1 Gbit/s"
+    )
+    yield f"build: ~{estimate.build_hours:,.1f} h with {workers} workers"
+    yield f"disk: ~{raw} raw, ~{chunks} chunks while it works, ~{output} output"
+    yield (
+        f"cost: ~${estimate.dollars:,} for those cores, and that disk for a month "
+        "(numbers with ~ are guesses)"
+    )
+
+
+def _plan_replay(parsed: Arguments, replay: Replay) -> int:
+    """Print which pool is put in which order."""
+    lock, pool, order = find_lock(parsed, replay), replay.pool, replay.order
+    assert pool is not None
+    num_bytes = None if lock is None else sum(one.num_bytes for one in lock.sources.values())
+    where = pool.path if pool.hub is None else f"hf://datasets/{pool.hub}/{pool.folder}"
+    size = "? until it is locked" if num_bytes is None else format_bytes(num_bytes)
+    print_result(
+        parsed,
+        {
+            "replay": replay.name,
+            "fingerprint": replay.fingerprint,
+            "pool": asdict(pool),
+            "pool_bytes": num_bytes,
+            "order": asdict(order),
+            "assumptions": list(replay.assumptions),
+        },
+        (
+            f"{replay.name}: the rows of {where} in the order of its own index under "
+            f"{order.algorithm}, seed {order.seed}, {order.global_batch_size:,} rows a step, at "
+            f"most {order.max_seq_len:,} tokens each, view {order.view}",
+            f"pool: {size}",
+            *_assumptions(replay),
+        ),
+    )
+    return 0
+
+
+def _assumptions(declared: Mixture | Replay) -> list[str]:
+    return [f"assumed: {' '.join(one.split())}" for one in declared.assumptions]

@@ -1,0 +1,117 @@
+"""`ettin-data pull`."""
+
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipeline.cli.arguments import (
+    Arguments,
+    Verbs,
+    add_mixture,
+    add_verb,
+    load_mixture,
+    lock_path,
+    positive,
+)
+from pipeline.cli.output import print_json, print_table
+from pipeline.config import RAW, Mixture
+from pipeline.core.units import format_bytes
+
+if TYPE_CHECKING:
+    from pipeline.sources import DownloadPlan, Pulled
+
+
+def add(verbs: Verbs) -> None:
+    """Declare the verb."""
+    parser = add_verb(
+        verbs,
+        "pull",
+        run,
+        "download the locked files of a mixture",
+        "Intact files are kept. With --scale, downloads only the files that the miniature needs.",
+    )
+    add_mixture(parser)
+    parser.add_argument(
+        "--sources", metavar="A,B", type=_names, help="only these sources (default: all)"
+    )
+    parser.add_argument(
+        "--limit-files",
+        metavar="N",
+        type=positive,
+        help="only the first N files of each source, by path",
+    )
+    parser.add_argument(
+        "--dest",
+        metavar="DIR",
+        type=Path,
+        default=RAW,
+        help="folder of downloaded files, which mixtures may share (default: raw)",
+    )
+
+
+def run(parsed: Arguments) -> int:
+    """Download what is missing."""
+    from pipeline.core.progress import show_bytes
+    from pipeline.runner import make_plan
+    from pipeline.sources import check_sources, plan_download, pull_missing, read_lock
+
+    mixture = load_mixture(parsed)
+    lock = read_lock(lock_path(parsed, mixture))
+    check_sources(lock, mixture)
+    needed = make_plan(mixture, lock, parsed.dest).lock if isinstance(mixture, Mixture) else lock
+    assert needed is not None
+    plan = plan_download(
+        needed,
+        mixture.folder,
+        parsed.dest,
+        sources=parsed.sources,
+        limit_files=parsed.limit_files,
+    )
+    print(_plan_line(plan), file=sys.stderr)
+    started = time.monotonic()
+    with show_bytes() as show:
+        pulled = pull_missing(plan, show)
+    _print_pulled(parsed, pulled, time.monotonic() - started)
+    return 0
+
+
+def _names(text: str) -> list[str]:
+    return text.split(",")
+
+
+def _plan_line(plan: "DownloadPlan") -> str:
+    from pipeline.runner import BYTES_PER_SECOND
+
+    minutes = plan.num_bytes_missing / BYTES_PER_SECOND / 60
+    return (
+        f"{plan.dest}: {len(plan.missing):,} of {len(plan.wanted):,} files to pull, "
+        f"{format_bytes(plan.num_bytes_missing)} in at least {len(plan.missing):,} requests, "
+        f"{minutes:,.0f} minutes at 1 Gbit/s; {format_bytes(plan.free_bytes)} free"
+    )
+
+
+def _print_pulled(parsed: Arguments, pulled: Mapping[str, "Pulled"], seconds: float) -> None:
+    if parsed.json:
+        sources = {name: asdict(one) for name, one in pulled.items()}
+        print_json({"dest": str(parsed.dest), "seconds": round(seconds, 3), "sources": sources})
+        return
+    print_table(
+        ("source",),
+        ("files", "size", "pulled files", "pulled size"),
+        (
+            (
+                name,
+                f"{one.num_files:,}",
+                format_bytes(one.num_bytes),
+                f"{one.num_files_pulled:,}",
+                format_bytes(one.num_bytes_pulled),
+            )
+            for name, one in pulled.items()
+        ),
+    )
+    num_bytes = sum(one.num_bytes_pulled for one in pulled.values())
+    rate = format_bytes(int(num_bytes / max(seconds, 0.001)))
+    print(f"{parsed.dest}: pulled {format_bytes(num_bytes)} in {seconds:.1f} s, {rate}/s")

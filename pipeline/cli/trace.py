@@ -1,0 +1,115 @@
+"""`ettin-data trace`."""
+
+from collections.abc import Iterator
+from itertools import tee
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipeline.cli.arguments import Arguments, Verbs, add_verb, natural, positive
+from pipeline.cli.output import print_json_list, print_result
+from pipeline.core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pipeline.audit.trace import RowRange, Trace
+    from pipeline.dataset.provenance import RowProvenance
+
+
+def add(verbs: Verbs) -> None:
+    """Declare the verb."""
+    parser = add_verb(
+        verbs, "trace", run, "list the documents behind a step, or the steps that saw a document"
+    )
+    parser.add_argument("folder", metavar="DIR", type=Path, help="output of a build")
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--step", metavar="N", type=positive, help="rows of this step, from 1")
+    what.add_argument("--row", metavar="N", type=natural, help="this row, from 0")
+    what.add_argument(
+        "--window", metavar="N", type=positive, help="rows of this checkpoint window, from 1"
+    )
+    what.add_argument("--document", metavar="ID", help="rows that contain this document")
+    what.add_argument("--find", metavar="TEXT", help="rows that contain this text")
+    what.add_argument(
+        "--checkpoint",
+        metavar="NAME",
+        help="tokens per source between a checkpoint and the one before: step596528, ext…, decay…"
+        " or latest, or a folder that `train` saved",
+    )
+    parser.add_argument("--source", metavar="NAME", help="source of the document (--document only)")
+    parser.add_argument("--text", action="store_true", help="print the text of each row")
+    parser.add_argument(
+        "--tokenizer",
+        metavar="FILE",
+        help="tokenizer.json, if the mixture names it by a path (--find and --text only)",
+    )
+
+
+def run(parsed: Arguments) -> int:
+    """Print rows and their documents, or the sources of a checkpoint."""
+    from pipeline.audit.trace import Trace, counts_json, counts_lines
+
+    if parsed.source is not None and parsed.document is None:
+        raise ConfigError("--source: got no --document, expected one")
+    if parsed.text and parsed.checkpoint is not None:
+        raise ConfigError(
+            "--text: got --checkpoint, which shows no rows", "show those of a window with --window"
+        )
+    if parsed.tokenizer is not None and parsed.find is None and not parsed.text:
+        raise ConfigError("--tokenizer: got neither --find nor --text, expected one of them")
+    trace = Trace.open(parsed.folder)
+    if parsed.checkpoint is not None:
+        rows = trace.checkpoint(parsed.checkpoint)
+        counts = trace.count_sources(rows)
+        print_result(parsed, counts_json(rows, counts), counts_lines(rows, counts))
+    else:
+        _print_rows(parsed, trace, _find(parsed, trace))
+    return 0
+
+
+def _find(parsed: Arguments, trace: "Trace") -> Iterator[tuple["RowProvenance", int | None]]:
+    """Yield rows, each with the offset of the text in it if one is searched for."""
+    if parsed.document is not None:
+        yield from ((row, None) for row in trace.document(parsed.document, parsed.source))
+    elif parsed.find is not None:
+        from pipeline.dataset import open_rows
+
+        ids = trace.needles(parsed.find, parsed.tokenizer)
+        for match, row in trace.find(ids, open_rows(parsed.folder)):
+            yield row, match.offset
+    else:
+        yield from ((row, None) for row in trace.origins(_row_range(parsed, trace)))
+
+
+def _row_range(parsed: Arguments, trace: "Trace") -> "RowRange":
+    if parsed.step is not None:
+        return trace.positions.step(parsed.step)
+    if parsed.row is not None:
+        return trace.positions.row(parsed.row)
+    return trace.positions.window(parsed.window)
+
+
+def _print_rows(
+    parsed: Arguments, trace: "Trace", found: Iterator[tuple["RowProvenance", int | None]]
+) -> None:
+    from pipeline.audit.trace import origin_json, origin_line, text_lines
+
+    texts = _with_texts(parsed, trace, found) if parsed.text else ((*one, None) for one in found)
+    if parsed.json:
+        print_json_list(origin_json(row, text=text, offset=offset) for row, offset, text in texts)
+        return
+    for row, offset, text in texts:
+        print(origin_line(row, offset))
+        if text is not None:
+            print(text_lines(text))
+
+
+def _with_texts(
+    parsed: Arguments, trace: "Trace", found: Iterator[tuple["RowProvenance", int | None]]
+) -> Iterator[tuple["RowProvenance", int | None, str]]:
+    from pipeline.dataset import open_rows
+
+    # Texts are read some rows ahead, so that neighbouring rows are read together.
+    found, ahead = tee(found)
+    numbers = (row.row for row, _ in ahead)
+    texts = trace.texts(numbers, open_rows(trace.out), trace.load_tokenizer(parsed.tokenizer))
+    for (row, offset), text in zip(found, texts, strict=True):
+        yield row, offset, text

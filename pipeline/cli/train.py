@@ -1,0 +1,122 @@
+"""`ettin-data train`."""
+
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from pipeline.cli.arguments import (
+    Arguments,
+    Verbs,
+    add_on_damage,
+    add_out,
+    add_set,
+    add_verb,
+    positive,
+)
+from pipeline.cli.output import print_result
+from pipeline.core.errors import ConfigError
+
+
+def add(verbs: Verbs) -> None:
+    """Declare the verb."""
+    parser = add_verb(
+        verbs,
+        "train",
+        run,
+        "train one phase of a model on rows in order",
+        "Run it again with the same --out to resume from the latest checkpoint.",
+    )
+    parser.add_argument("recipe", metavar="RECIPE", help="recipe file, or name of a bundled one")
+    parser.add_argument(
+        "--data", metavar="DIR", required=True, help="output of a build, or any order of rows"
+    )
+    add_out(parser, "folder for checkpoints and metrics")
+    parser.add_argument(
+        "--from",
+        dest="begin_from",
+        metavar="CHECKPOINT",
+        type=Path,
+        help="checkpoint of the previous phase, or a folder of them, whose latest is taken",
+    )
+    parser.add_argument(
+        "--max-steps", metavar="N", type=positive, help="stop after this many steps of the phase"
+    )
+    parser.add_argument("--device", choices=["cuda", "cpu"], help="device (default: cuda)")
+    parser.add_argument(
+        "--deterministic",
+        action="store_true",
+        help="use deterministic GPU kernels: slower, but a resumed run is bit-identical",
+    )
+    add_on_damage(parser)
+    add_set(parser)
+
+
+def run(parsed: Arguments) -> int:
+    """Train a phase, and print the checkpoint that it saved."""
+    check_extra()
+    from pipeline.config import load_recipe
+    from pipeline.core.bundled import recipe_path
+    from pipeline.train.phase import train
+
+    recipe = load_recipe(recipe_path(parsed.recipe), parsed.set)
+    saved = train(
+        recipe,
+        parsed.data,
+        parsed.out,
+        begin_from=parsed.begin_from,
+        max_steps=parsed.max_steps,
+        device=parsed.device,
+        is_deterministic=parsed.deterministic,
+        on_damage=parsed.on_damage,
+        show=_show,
+    )
+    if saved is not None:
+        content = {"recipe": recipe.name, "checkpoint": str(saved)}
+        print_result(parsed, content, [str(saved)])
+    return 0
+
+
+def check_extra() -> None:
+    """Raise ConfigError unless the packages that training needs are installed."""
+    missing = [name for name in ("torch", "transformers", "optimi") if find_spec(name) is None]
+    if missing:
+        raise ConfigError(
+            f"got no {', '.join(missing)}, expected the packages that training needs",
+            "pip install 'ettin-data[train]'",
+        )
+
+
+def _show(kind: str, num_steps: int, facts: dict[str, Any]) -> None:
+    print(_line(kind, num_steps, facts), file=sys.stderr, flush=True)
+
+
+def _line(kind: str, num_steps: int, facts: dict[str, Any]) -> str:
+    match kind:
+        case "begin":
+            begins = f"resumes after step {num_steps:,} at" if num_steps else "starts at"
+            evaluated = facts["num_validation_rows"]
+            return (
+                f"{facts['recipe']}: {facts['kind']} of {facts['num_parameters']:,} parameters on"
+                f" {facts['device']} × {facts['world_size']}; {begins} row"
+                f" {facts['next_row']:,} of {facts['num_rows']:,};"
+                f" {f'evaluated on {evaluated:,} rows' if evaluated else 'not evaluated'}"
+            )
+        case "train":
+            loss = "no labels" if facts["loss"] is None else f"loss {facts['loss']:.4f}"
+            return (
+                f"step {num_steps:,}: {loss}, rate {facts['learning_rate']:.3g},"
+                f" {facts['tokens_seen']:,} tokens seen, {facts['tokens_per_second']:,.0f}"
+                f" tokens/s, waited {facts['waiting']:.1%}"
+            )
+        case "damage":
+            start, stop = facts["rows"]
+            return f"rows {start:,}:{stop:,} cannot be read, fed as placeholders: {facts['why']}"
+        case "validation":
+            return (
+                f"step {num_steps:,}: validation loss {facts['loss']:.4f} over"
+                f" {facts['num_labels']:,} labels of {facts['num_rows']:,} rows"
+            )
+        case "checkpoint":
+            return f"step {num_steps:,}: saved {facts['path']}"
+    return f"step {num_steps:,}: end of the order after {facts['num_tokens']:,} tokens"

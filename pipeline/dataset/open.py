@@ -7,7 +7,7 @@ from pipeline.dataset.mds.reader import MdsRows
 from pipeline.dataset.mds.writer import INDEX_NAME
 from pipeline.dataset.parquet.reader import CLS_ID, PublishedOrder
 from pipeline.dataset.paths import ORDER
-from pipeline.storage import check_local, is_remote
+from pipeline.storage import check_is_path, is_hub_address
 
 
 def open_rows(
@@ -21,10 +21,10 @@ def open_rows(
 
     Raises: InputError when nothing of that kind is there.
     """
-    if is_remote(where):
+    if is_hub_address(where):
         return PublishedOrder.open_remote(str(where), wrap=wrap, cls_id=cls_id)
     path = Path(where)
-    check_local(path, "an order or a pool")
+    check_is_path(path, "an order or a pool")
     if not path.exists():
         raise InputError(
             f"{path}: got nothing there, expected an order or a pool", "check the path"

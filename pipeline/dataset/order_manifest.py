@@ -29,7 +29,7 @@ from pipeline.dataset.mds.reader import MdsRows
 from pipeline.dataset.open import open_rows
 from pipeline.dataset.parquet.reader import PublishedOrder
 from pipeline.dataset.paths import MANIFEST, ORDER
-from pipeline.storage import HubFolder, is_remote
+from pipeline.storage import is_hub_address, open_hub_folder
 
 FORMAT = "ettin-order-v1"
 
@@ -287,8 +287,8 @@ def _describe(rows: PublishedOrder | MdsRows) -> dict[str, Any]:
         root = Path(rows.where)
         paths = [shard.path.relative_to(root).as_posix() for shard in rows.pool.shards]
         commit, sizes = None, {path: (root / path).stat().st_size for path in paths}
-    elif is_remote(rows.where):
-        folder = HubFolder.open(rows.where)
+    elif is_hub_address(rows.where):
+        folder = open_hub_folder(rows.where)
         commit, sizes = folder.commit, {one.path: folder.num_bytes[one.path] for one in rows.files}
     else:
         root = Path(rows.where) if Path(rows.where).is_dir() else Path(rows.where).parent

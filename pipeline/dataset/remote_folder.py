@@ -5,8 +5,6 @@ a web host nothing can be listed: what there is, a manifest of a build or an ind
 """
 
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -17,55 +15,18 @@ from pipeline.dataset.paths import MANIFEST
 from pipeline.storage import (
     Client,
     HttpFile,
-    HubFolder,
     MissingError,
     RangeFile,
-    RemoteFile,
-    is_remote,
-    list_objects,
+    RemoteFolder,
+    host_of,
+    is_hub_address,
     local_path,
-    version,
+    open_hub_folder,
+    open_object_folder,
+    size_and_version,
 )
 
 _WEB = ("http", "https")
-
-
-@dataclass(frozen=True, kw_only=True)
-class RemoteFolder:
-    """The files below an address."""
-
-    where: str
-    """The address; on the Hub with the commit."""
-    num_bytes: Mapping[str, int]
-    """By path below it, sorted, how long each file is."""
-    ranges: Callable[[str], RemoteFile] = field(repr=False)
-    """What hands out the bytes of a file, by its path."""
-    client: Client | None = None
-    """What asks, where it counts the bytes that came."""
-    is_file: bool = False
-    """Whether one file was named, and is all that it has."""
-
-    def file(self, path: str) -> RangeFile:
-        """Return one of the files; nothing is read of it yet."""
-        return RangeFile(self.ranges(path))
-
-    def read(self, path: str) -> bytes:
-        """Return all of a file. Raises: InputError."""
-        return self.file(path).readall()
-
-    def below(self, folder: str) -> "RemoteFolder":
-        """Return a folder in it."""
-        prefix = f"{folder}/"
-        return RemoteFolder(
-            where=f"{self.where}/{folder}",
-            num_bytes={
-                path.removeprefix(prefix): size
-                for path, size in self.num_bytes.items()
-                if path.startswith(prefix)
-            },
-            ranges=lambda path: self.ranges(prefix + path),
-            client=self.client,
-        )
 
 
 def is_address(where: str | Path) -> bool:
@@ -85,40 +46,27 @@ def open_remote(where: str) -> RemoteFolder:
 
     Raises: InputError when it cannot be listed, or there is nothing.
     """
-    if is_remote(where):
-        hub = HubFolder.open(where)
-        return RemoteFolder(
-            where=hub.where,
-            num_bytes=hub.num_bytes,
-            ranges=hub.ranges,
-            client=hub.client,
-            is_file=where.endswith(".parquet"),
-        )
+    if is_hub_address(where):
+        return open_hub_folder(where)
     where = where.rstrip("/")
     if urlsplit(where).scheme in _WEB:
         return _open_web(where)
     try:
-        files = list_objects(where)
+        folder = open_object_folder(where)
     except ConfigError as error:
         if isinstance(error.__cause__, ValueError):
             error.hint = "write a path, or an address that begins with hf:, https:, s3: or gs:"
         raise
-    if not files:
+    if not folder.num_bytes:
         raise InputError(
             f"{where}: got nothing there, expected an order or a pool", "check the address"
         )
-    return RemoteFolder(
-        where=where.rpartition("/")[0] if where.endswith(".parquet") else where,
-        num_bytes={path: file.num_bytes for path, file in files.items()},
-        ranges=files.__getitem__,
-        is_file=where.endswith(".parquet"),
-    )
+    return folder
 
 
 def _open_web(where: str) -> RemoteFolder:
-    parts = urlsplit(where)
-    host = f"{parts.scheme}://{parts.netloc}"
-    client = Client(host, access_hint=f"see on {host} what it asks for")
+    host = host_of(where)
+    client = Client(host, access_hint=f"see {host} for how to get access")
     if where.endswith(".parquet"):
         folder, _, name = where.rpartition("/")
         sizes = {name: _size(client, where)}
@@ -128,7 +76,7 @@ def _open_web(where: str) -> RemoteFolder:
     return RemoteFolder(
         where=folder,
         num_bytes={path: sizes[path] for path in sorted(sizes)},
-        ranges=lambda path: HttpFile(
+        remote_file=lambda path: HttpFile(
             client=client, url=f"{folder}/{path}", num_bytes=sizes[path], where=f"{folder}/{path}"
         ),
         client=client,
@@ -165,9 +113,6 @@ def _told(client: Client, where: str) -> dict[str, int]:
 
 
 def _size(client: Client, url: str) -> int:
-    headers = client.head(url, url)
-    size = headers.get("Content-Length", "")
-    if not size.isdigit():
-        raise InputError(f"{url}: got no Content-Length, expected the size of the file")
-    client.versions.setdefault(url, version(headers))
-    return int(size)
+    num_bytes, version = size_and_version(client, url)
+    client.versions.setdefault(url, version)
+    return num_bytes

@@ -1,40 +1,38 @@
-"""Remote files: ranges of them over HTTP, and which there are in a repository of the Hub."""
+"""Where bytes lie: on disk, on the Hub, at web addresses, in object stores.
 
-from pipeline.storage.http import Client, MissingError, RetryPolicy, TransientError, persist
-from pipeline.storage.hub import HubStore
-from pipeline.storage.hub_repository import HubFile, HubFolder, Repository, check_local, is_remote
-from pipeline.storage.local import LocalStore, match_files
-from pipeline.storage.object_store import ObjectStore, list_objects, local_path
+Enters: an `Origin` of a mixture, or an address. Leaves: which files are there, at one revision,
+with size and digest; and the bytes of any of them, by ranges, retried after trouble.
+"""
+
+from pipeline.storage.folder import RemoteFolder
+from pipeline.storage.http import Client, MissingError, host_of
+from pipeline.storage.hub import check_is_path, is_hub_address, open_hub_folder
+from pipeline.storage.local import match_files
+from pipeline.storage.object_store import local_path, open_object_folder
 from pipeline.storage.open_store import open_store
 from pipeline.storage.patterns import expand_braces
-from pipeline.storage.ranges import HttpFile, RangeFile, RemoteFile, version
-from pipeline.storage.store import Store, StoredFile
-from pipeline.storage.web import WebStore
+from pipeline.storage.ranges import HttpFile, RangeFile, size_and_version
+from pipeline.storage.store import LOCK_AGAIN, PULL_AGAIN, Store, StoredFile, unreadable
 
 __all__ = [
+    "LOCK_AGAIN",
+    "PULL_AGAIN",
     "Client",
     "HttpFile",
-    "HubFile",
-    "HubFolder",
-    "HubStore",
-    "LocalStore",
     "MissingError",
-    "ObjectStore",
     "RangeFile",
-    "RemoteFile",
-    "Repository",
-    "RetryPolicy",
+    "RemoteFolder",
     "Store",
     "StoredFile",
-    "TransientError",
-    "WebStore",
-    "check_local",
+    "check_is_path",
     "expand_braces",
-    "is_remote",
-    "list_objects",
+    "host_of",
+    "is_hub_address",
     "local_path",
     "match_files",
+    "open_hub_folder",
+    "open_object_folder",
     "open_store",
-    "persist",
-    "version",
+    "size_and_version",
+    "unreadable",
 ]

@@ -1,7 +1,7 @@
-"""Requests to a server: which answers are taken, which are asked for again, which are errors.
+"""Requests to a web server: which answers are accepted, which are retried, which are errors.
 
 Enters: addresses. Leaves: answers, and how many bytes came. A server in trouble is asked again,
-after the wait that it asks for, a bounded number of times. One that refuses is not.
+after the delay that it asks for, a bounded number of times. One that refuses is not.
 """
 
 import contextlib
@@ -9,61 +9,51 @@ import json
 import re
 import threading
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 import urllib3
 from urllib3.exceptions import HTTPError, InvalidHeader, MaxRetryError, SSLError
+from urllib3.response import BaseHTTPResponse
 
 from pipeline.core.errors import InputError
+from pipeline.storage.retry import RetryPolicy, TransientError
 
 Result = TypeVar("Result")
 
 _PIECE_BYTES = 1 << 20
-# A server that drips never lets a read time out; below this it counts as one that does not answer.
-_FEWEST_BYTES_PER_SECOND = 1024
-# A long file may be cut more often than a short one: what brings this much begins the count anew.
-_PROGRESS_BYTES = 8 << 20
-# As many as ask at once, and some.
+# A server that drips never lets a read time out; below this rate it counts as silent.
+_MIN_BYTES_PER_SECOND = 1024
+# A few more than the threads that share a client.
 _MAX_CONNECTIONS = 32
-# Waits and counts are ours, since urllib3 waits as long as it is told to.
+# `RetryPolicy` waits and counts, since urllib3 waits for as long as a server asks.
 _REDIRECTS_ONLY = urllib3.Retry(
     total=None, connect=0, read=0, status=0, other=0, redirect=5, respect_retry_after_header=False
 )
-_TROUBLE = (408, 425, 429)
+_TRANSIENT = (408, 425, 429)
 _RATE_LIMIT = re.compile(r";\s*r\s*=\s*0\s*;\s*t\s*=\s*(\d+)")
 _NEXT = re.compile(r'<([^>]*)>\s*;\s*rel="?next"?')
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class RetryPolicy:
-    """How much trouble to bear with, for each range, or each 8 MiB of a long one."""
-
-    max_tries: int = 6
-    """How often a range is asked for, the first time included."""
-    first_wait_seconds: float = 1.0
-    """Wait after the first failure where the server names none; it doubles with each."""
-    max_wait_seconds: float = 300.0
-    """Longest wait for one range, all its tries together."""
-    timeout_seconds: float = 60.0
-    """How long a server may be silent, or send less than 1 KiB a second."""
-    sleep: Callable[[float], None] = time.sleep
-    """What waits."""
-
-
-class TransientError(Exception):
-    """An answer that may be better the next time."""
-
-    def __init__(self, what: str, wait_seconds: float | None = None) -> None:
-        super().__init__(what)
-        self.wait_seconds = wait_seconds
-
-
 class MissingError(InputError):
     """A server has nothing of that name."""
+
+
+def host_of(address: str) -> str:
+    """Return the scheme and the host of an address."""
+    parts = urlsplit(address)
+    return f"{parts.scheme}://{parts.netloc}"
+
+
+def check_complete(num_received: int, num_bytes: int) -> None:
+    """Raise TransientError unless all bytes came."""
+    if num_received < num_bytes:
+        raise TransientError(
+            f"the connection was cut after {num_received:,} of {num_bytes:,} bytes"
+        )
 
 
 class Client:
@@ -71,78 +61,73 @@ class Client:
 
     def __init__(
         self,
-        origin: str,
+        base_url: str,
         *,
         token: str | None = None,
         access_hint: str | None = None,
-        patience: RetryPolicy | None = None,
+        retry: RetryPolicy | None = None,
     ) -> None:
-        """Make a client that sends `token` to addresses below `origin` and nowhere else.
+        """Make a client that sends `token` to addresses below `base_url` and nowhere else.
 
         `access_hint`: what to do where access is refused.
         """
         self.num_bytes_read = 0
-        # By address, the version of a file that was read first.
+        # By address, the version of the file that was read first.
         self.versions: dict[str, str] = {}
-        self._origin = origin
-        self._token = token
-        self._access_hint = access_hint
-        self._patience = patience or RetryPolicy()
+        self.retry = retry or RetryPolicy()
+        self._base_url, self._token, self._access_hint = base_url, token, access_hint
         self._lock = threading.Lock()
-        # Until when the server has asked to be left alone, at the longest, and whom it told so.
-        self._quiet = (0.0, 0)
-        self._pool = _pool(origin, self._patience.timeout_seconds)
+        # The latest Retry-After deadline, and the thread that was given it.
+        self._deadline = (0.0, 0)
+        self._pool = _pool(base_url, self.retry.timeout_seconds)
 
     def json(self, url: str, where: str) -> tuple[Any, str | None]:
-        """Return what the JSON at an address says, and the address of its next page if it has one.
+        """Return the JSON at an address, and the address of its next page if it has one.
 
-        Raises: InputError, naming `where`, when it cannot be had.
+        Raises: InputError, naming `where`, when it cannot be read.
         """
 
-        def attempt() -> tuple[bytes, str | None]:
-            response = self.ask(url, where, {})
-            with closing(response):
-                body = bytearray()
-                self.receive(response, None, lambda piece: body.extend(piece))
-                following = _NEXT.search(response.headers.get("Link", ""))
-                return bytes(body), following and following[1]
+        def read(response: BaseHTTPResponse) -> tuple[bytes, str | None]:
+            body = bytearray()
+            self.receive(response, None, body.extend)
+            following = _NEXT.search(response.headers.get("Link", ""))
+            return bytes(body), following and following[1]
 
-        body, following = self.persist(where, attempt)
+        body, following = self._fetch("GET", url, where, read)
         try:
             return json.loads(body), following
         except ValueError as error:
             raise InputError(f"{where}: got an answer that is not JSON from {url}") from error
 
-    def persist(
-        self, where: str, attempt: Callable[[], Result], progress: Callable[[], int] = int
-    ) -> Result:
-        """Return what an attempt returns, made again while it raises TransientError; see `persist`.
-
-        Raises: InputError when there were too many, or the wait would be too long.
-        """
-        return persist(where, attempt, self._patience, progress)
-
     def head(self, url: str, where: str) -> Mapping[str, str]:
-        """Return what a server says of a file. Raises: InputError, naming `where`."""
+        """Return the headers of a file. Raises: InputError, naming `where`."""
 
-        def attempt() -> Mapping[str, str]:
-            response = self.ask(url, where, {}, method="HEAD")
-            with closing(response):
-                response.drain_conn()
-                return response.headers
+        def read(response: BaseHTTPResponse) -> Mapping[str, str]:
+            response.drain_conn()
+            return response.headers
 
-        return self.persist(where, attempt)
+        return self._fetch("HEAD", url, where, read)
 
-    def ask(
+    def _fetch(
+        self, method: str, url: str, where: str, read: Callable[[BaseHTTPResponse], Result]
+    ) -> Result:
+        def attempt() -> Result:
+            with self.request(url, where, {}, method) as response:
+                return read(response)
+
+        return self.retry.run(where, attempt)
+
+    @contextmanager
+    def request(
         self, url: str, where: str, headers: Mapping[str, str], method: str = "GET"
-    ) -> urllib3.response.BaseHTTPResponse:
-        """Send a request and return a good answer, its body not yet read.
+    ) -> Iterator[BaseHTTPResponse]:
+        """Send a request; yield a good answer, its body not yet read.
 
         Raises: TransientError, or InputError for a refusal.
         """
-        self._keep_quiet()
+        self._await_deadline()
         sent = {"Accept-Encoding": "identity", "User-Agent": "ettin-data", **headers}
-        if self._token and url.startswith(f"{self._origin}/"):
+        if self._token and url.startswith(f"{self._base_url}/"):
             sent["Authorization"] = f"Bearer {self._token}"
         try:
             response = self._pool.request(
@@ -155,142 +140,97 @@ class Client:
             )
         except HTTPError as error:
             reason = error.reason if isinstance(error, MaxRetryError) else error
+            unreachable = f"cannot reach {self._base_url}: {reason}"
             if isinstance(reason, SSLError):
-                raise InputError(f"{where}: cannot reach {self._origin}: {reason}") from error
-            raise TransientError(f"cannot reach {self._origin}: {reason}") from error
-        if response.status in (200, 206):
-            return response
-        with closing(response):
-            if response.status in _TROUBLE or response.status >= 500:
-                wait = _asked_wait(response.headers)
-                if wait is not None:
-                    self._be_quiet(wait)
-                raise TransientError(f"got {response.status}", wait)
-            raise self._refusal(response, where)
+                raise InputError(f"{where}: {unreachable}") from error
+            raise TransientError(unreachable) from error
+        try:
+            self._check_status(response, where)
+            yield response
+        except BaseException:
+            # The rest of the body stays unread, so the connection cannot be used again.
+            response.close()
+            raise
+        response.release_conn()
 
-    def _be_quiet(self, wait: float) -> None:
-        """Take note of what this thread was told, unless another was told to wait for longer."""
-        if wait <= self._patience.max_wait_seconds:  # Any longer one is given up, not waited.
-            told = (time.monotonic() + wait, threading.get_ident())
-            with self._lock:
-                self._quiet = max(self._quiet, told)
-
-    def _keep_quiet(self) -> None:
-        """Wait for what another thread was told; what this one was told it has waited itself."""
-        until, told = self._quiet
-        left = until - time.monotonic()
-        if told != threading.get_ident() and left > 0.0:
-            self._patience.sleep(left)
-
-    def _refusal(self, response: urllib3.response.BaseHTTPResponse, where: str) -> InputError:
-        status, told = response.status, response.headers.get("X-Error-Message", "")
-        said = f"{status} ({told})" if told else f"{status}"
+    def _check_status(self, response: BaseHTTPResponse, where: str) -> None:
+        status = response.status
+        if status in (200, 206):
+            return
+        if status in _TRANSIENT or status >= 500:
+            wait = _retry_after(response.headers)
+            if wait is not None:
+                self._note_deadline(wait)
+            raise TransientError(f"got {status}", wait)
+        message = response.headers.get("X-Error-Message", "")
+        got = f"{where}: got {status}" + (f" ({message})" if message else "")
         if status in (401, 403):
-            return InputError(f"{where}: got {said}, expected access to it", self._access_hint)
+            raise InputError(f"{got}, expected access to it", self._access_hint)
         if status in (404, 410):
             is_revision = response.headers.get("X-Error-Code") == "RevisionNotFound"
-            return MissingError(
-                f"{where}: got {said}: there is nothing of that name",
-                "check the revision: the branch, tag or commit is not there, or is no more"
+            raise MissingError(
+                f"{got}: not found",
+                "check the revision: there is no such branch, tag or commit, or no longer"
                 if is_revision
                 else "check the name",
             )
-        return InputError(f"{where}: got {said}, expected the file")
+        raise InputError(f"{got}, expected the file")
+
+    def _note_deadline(self, wait: float) -> None:
+        """Keep this thread's deadline, unless another thread has a later one."""
+        if wait <= self.retry.max_wait_seconds:  # Any longer one is an error, not a wait.
+            deadline = (time.monotonic() + wait, threading.get_ident())
+            with self._lock:
+                self._deadline = max(self._deadline, deadline)
+
+    def _await_deadline(self) -> None:
+        """Wait for another thread's deadline; this thread has waited for its own."""
+        until, thread = self._deadline
+        left = until - time.monotonic()
+        if thread != threading.get_ident() and left > 0.0:
+            self.retry.sleep(left)
 
     def receive(
-        self,
-        response: urllib3.response.BaseHTTPResponse,
-        num_bytes: int | None,
-        keep: Callable[[bytes], None],
+        self, response: BaseHTTPResponse, num_bytes: int | None, write: Callable[[bytes], None]
     ) -> None:
-        """Hand the body on in pieces, `num_bytes` of it or all.
+        """Write the body in pieces, `num_bytes` of it or all.
 
-        Raises: TransientError when it ends before, or comes too slowly.
+        Raises: TransientError when it ends early, or comes too slowly.
         """
-        came, window_bytes, window_began = 0, 0, time.monotonic()
-        patience = self._patience.timeout_seconds
-        while num_bytes is None or came < num_bytes:
-            wanted = _PIECE_BYTES if num_bytes is None else min(_PIECE_BYTES, num_bytes - came)
+        received, interval_bytes, interval_start = 0, 0, time.monotonic()
+        while num_bytes is None or received < num_bytes:
+            wanted = _PIECE_BYTES if num_bytes is None else min(_PIECE_BYTES, num_bytes - received)
             try:
                 piece = response.read1(wanted)
             except (HTTPError, OSError) as error:
-                raise TransientError(f"the connection was cut after {came:,} bytes") from error
+                raise TransientError(f"the connection was cut after {received:,} bytes") from error
             if not piece:
                 break
-            keep(piece)
-            came += len(piece)
+            write(piece)
+            received += len(piece)
             with self._lock:
                 self.num_bytes_read += len(piece)
-            window_bytes += len(piece)
-            seconds = time.monotonic() - window_began
-            if seconds > patience:
-                if window_bytes < _FEWEST_BYTES_PER_SECOND * seconds:
-                    raise TransientError(f"got {window_bytes:,} bytes in {seconds:.0f} seconds")
-                window_bytes, window_began = 0, time.monotonic()
-        if num_bytes is not None and came < num_bytes:
-            raise TransientError(f"the connection was cut after {came:,} of {num_bytes:,} bytes")
+            interval_bytes += len(piece)
+            seconds = time.monotonic() - interval_start
+            if seconds > self.retry.timeout_seconds:
+                if interval_bytes < _MIN_BYTES_PER_SECOND * seconds:
+                    raise TransientError(f"got {interval_bytes:,} bytes in {seconds:.0f} seconds")
+                interval_bytes, interval_start = 0, time.monotonic()
+        check_complete(received, num_bytes or 0)
 
 
-def persist(
-    where: str,
-    attempt: Callable[[], Result],
-    patience: RetryPolicy,
-    progress: Callable[[], int] = int,
-) -> Result:
-    """Return what an attempt returns, made again while it raises TransientError.
-
-    `progress`: bytes that came so far, of all attempts; 8 MiB more begin the count anew.
-
-    Raises: InputError when there were too many, or the wait would be too long.
-    """
-    waited, tries, reached = 0.0, 0, progress()
-    while True:
-        tries += 1
-        try:
-            return attempt()
-        except TransientError as trouble:
-            if progress() - reached >= _PROGRESS_BYTES:
-                waited, tries, reached = 0.0, 1, progress()
-            if tries == patience.max_tries:
-                raise InputError(
-                    f"{where}: {trouble}, and so {tries} times", "run the same command later"
-                ) from trouble
-            wait = trouble.wait_seconds
-            if wait is None:
-                wait = patience.first_wait_seconds * 2 ** (tries - 1)
-            if waited + wait > patience.max_wait_seconds:
-                raise InputError(
-                    f"{where}: {trouble}, with a wait of {wait:,.0f} seconds, expected at most"
-                    f" {patience.max_wait_seconds:,.0f}",
-                    "run the same command after that time",
-                ) from trouble
-            patience.sleep(wait)
-            waited += wait
-
-
-def _pool(origin: str, timeout_seconds: float) -> urllib3.PoolManager:
+def _pool(base_url: str, timeout_seconds: float) -> urllib3.PoolManager:
     """Return connections to a server, through the proxy that the environment names."""
     timeout = urllib3.Timeout(connect=timeout_seconds, read=timeout_seconds)
-    parts = urlsplit(origin)
+    parts = urlsplit(base_url)
     proxy = getproxies().get(parts.scheme)
     if proxy is not None and not proxy_bypass(parts.netloc):
         return urllib3.ProxyManager(proxy, maxsize=_MAX_CONNECTIONS, timeout=timeout)
     return urllib3.PoolManager(maxsize=_MAX_CONNECTIONS, timeout=timeout)
 
 
-@contextlib.contextmanager
-def closing(response: urllib3.response.BaseHTTPResponse) -> Any:
-    """Keep the connection after a whole answer; drop it, the rest unread, after any other."""
-    try:
-        yield
-    except BaseException:
-        response.close()
-        raise
-    response.release_conn()
-
-
-def _asked_wait(headers: Mapping[str, str]) -> float | None:
-    """Return how many seconds a server asks to be left alone, if it says so.
+def _retry_after(headers: Mapping[str, str]) -> float | None:
+    """Return the seconds to wait that a server asks for, if any.
 
     Source: RFC 9110, section 10.2.3; for `RateLimit` draft-ietf-httpapi-ratelimit-headers-09.
     """

@@ -1,46 +1,42 @@
-"""Files of a data set on the Hub, at one commit.
+"""Files of a data set on the Hub at one commit: those of an origin, or those below an address.
 
-Enters: a name, a revision, and globs, or a configuration and a split of the data set's card.
-Leaves: the files they match, from one listing of the commit. A commit that was locked is taken as
-it is: nothing is looked up again.
+Enters: a name, a revision, and globs, or a configuration and a split of the data set's card; or
+`hf://datasets/ORG/NAME[@REVISION][/PATH]`. Leaves: the files that match, from one listing of the
+commit. A locked commit is taken as it is: nothing is looked up again.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, TypeVar
-
-import yaml
+from urllib.parse import unquote
 
 from pipeline.config import Origin
 from pipeline.core.errors import InputError
-from pipeline.storage.http import RetryPolicy
-from pipeline.storage.hub_repository import HubFile, Repository
+from pipeline.storage.folder import RemoteFolder
+from pipeline.storage.hub_card import CARD, USE_FILES, card_patterns
+from pipeline.storage.hub_repository import HubRepository
 from pipeline.storage.patterns import match_paths
+from pipeline.storage.retry import RetryPolicy
 from pipeline.storage.store import StoredFile
 
-Value = TypeVar("Value")
-
-_CARD = "README.md"
-_USE_FILES = "name the files with `files:` instead"
+_SCHEME = "hf://"
+# Two slashes are one in a path.
+_ADDRESS_AS_PATH = re.compile(r"([A-Za-z][\w+.-]+):/+(.*)")
+_ADDRESS = re.compile(r"hf://datasets/([\w.-]+/[\w.-]+)(?:@([^/]+))?(?:/(.*))?")
 
 
 class HubStore:
     """Files of a data set at a commit."""
 
     def __init__(
-        self,
-        origin: Origin,
-        folder: Path,
-        revision: str | None,
-        patience: RetryPolicy | None = None,  # Another one than the usual is for tests.
+        self, origin: Origin, folder: Path, revision: str | None, retry: RetryPolicy | None = None
     ) -> None:
-        """Look the declared revision up, or take the one that was locked. Raises: InputError."""
+        """Look up the declared revision, or take the locked one. Raises: InputError."""
         assert origin.hub is not None
         self._origin = origin
-        self._repository = Repository.open(
-            origin.hub, revision or origin.revision or "main", patience
-        )
+        name = revision or origin.revision or "main"
+        self._repository = HubRepository.open(origin.hub, name, retry)
 
     @property
     def revision(self) -> str:
@@ -49,107 +45,79 @@ class HubStore:
 
     def list(self) -> tuple[StoredFile, ...]:
         """Return the files, sorted by path. Raises: InputError."""
-        files = _list(self._repository)
+        files = _list_commit(self._repository)
         patterns, where = self._origin.files, f"{self._repository.where}: files"
         if patterns is None:
-            patterns, where = self._patterns_of_card(files), f"{self._repository.where}/{_CARD}"
-        return tuple(
-            StoredFile(path=path, num_bytes=files[path].num_bytes, digest=files[path].digest)
-            for path in match_paths(where, patterns, files)
-        )
+            where = f"{self._repository.where}/{CARD}"
+            patterns = self._card_patterns(where, files)
+        return tuple(files[path] for path in match_paths(where, patterns, files))
 
-    def receive(self, file: StoredFile, start: int, keep: Callable[[bytes], None]) -> None:
-        """Hand on the bytes of a file from `start` to its end. Raises: InputError."""
+    def stream(self, file: StoredFile, start: int, write: Callable[[bytes], None]) -> None:
+        """Write the bytes of a file from `start` to its end. Raises: InputError."""
         remote = self._repository.file(file.path, file.num_bytes)
-        remote.receive(start, file.num_bytes, keep, takes_whole=True)
+        remote.stream(start, file.num_bytes, write, accepts_whole=True)
 
-    def _patterns_of_card(self, files: Mapping[str, HubFile]) -> tuple[str, ...]:
-        where = f"{self._repository.where}/{_CARD}"
-        if _CARD not in files:
-            raise InputError(f"{where}: got no such file, expected the data set's card", _USE_FILES)
-        size, card = files[_CARD].num_bytes, bytearray()
-        self._repository.file(_CARD, size).receive(0, size, card.extend, takes_whole=True)
+    def _card_patterns(self, where: str, files: Mapping[str, StoredFile]) -> tuple[str, ...]:
+        if CARD not in files:
+            raise InputError(f"{where}: got no such file, expected the data set's card", USE_FILES)
+        card = bytearray()
+        self.stream(files[CARD], 0, card.extend)
         return card_patterns(where, bytes(card), self._origin.config, self._origin.split)
 
 
 @lru_cache(maxsize=8)
-def _list(repository: Repository) -> Mapping[str, HubFile]:
+def _list_commit(repository: HubRepository) -> Mapping[str, StoredFile]:
     """List a commit once, however many sources are of it."""
     return repository.list()
 
 
-def card_patterns(
-    where: str, card: bytes, config: str | None, split: str | None
-) -> tuple[str, ...]:
-    """Return the globs that a data set's card has for a split of a configuration. Pure.
+def is_hub_address(where: str | Path) -> bool:
+    """Return whether this is an address on the Hub."""
+    return str(where).startswith(_SCHEME)
 
-    Without `config` it is the default one, or the only one; without `split` the only one.
 
-    Raises: InputError when the card names no files, or not those that were asked for.
-    Source: https://huggingface.co/docs/hub/datasets-manual-configuration
+def check_is_path(path: Path, expected: str) -> None:
+    """Refuse an address given as a path; `expected`: what is read from local disks alone.
+
+    Raises: InputError where nothing is at the path, and it looks like an address.
     """
-    configs = _configs(where, card)
-    name = config if config is not None else _default(where, configs)
-    splits = _pick(where, "configuration", name, configs)
-    if split is None and len(splits) > 1:
+    address = _ADDRESS_AS_PATH.fullmatch(str(path))
+    if address is not None and not path.exists():
         raise InputError(
-            f"{where}: got no split, expected one of {', '.join(splits)}", "name it with `split:`"
+            f"{address[1]}://{address[2]}: got an address, expected the path of {expected}",
+            "only published parquet is read remotely, as hf://datasets/ORG/NAME[@REVISION][/PATH];"
+            " pull anything else, such as MDS shards, and name the folder",
         )
-    return _pick(where, "split", next(iter(splits)) if split is None else split, splits)
 
 
-def _configs(where: str, card: bytes) -> dict[str, dict[str, tuple[str, ...]]]:
-    """Return globs by split by configuration; which is the default, by the name ""."""
-    _, fence, rest = f"\n{card.decode(errors='replace')}".replace("\r\n", "\n").partition("\n---\n")
-    try:
-        declared = yaml.safe_load(rest.partition("\n---")[0]) if fence else None
-    except yaml.YAMLError as error:
-        reason = " ".join(str(error).split())
-        raise InputError(f"{where}: broken front matter: {reason}", _USE_FILES) from error
-    given = declared.get("configs") if isinstance(declared, dict) else None
-    if not given:
-        raise InputError(f"{where}: got no configs, expected some with data_files", _USE_FILES)
-    configs = {}
-    try:
-        for one in given:
-            configs[str(one["config_name"])] = _splits(one["data_files"])
-            if one.get("default"):
-                configs[""] = configs[str(one["config_name"])]
-    except (TypeError, KeyError, AttributeError) as error:
+def open_hub_folder(where: str, retry: RetryPolicy | None = None) -> RemoteFolder:
+    """List a folder on the Hub, or the one file that a path ending in `.parquet` names.
+
+    Raises: InputError for an address of another form, or one that cannot be listed.
+    """
+    match = _ADDRESS.fullmatch(where)
+    if match is None:
         raise InputError(
-            f"{where}: got configs of another form, expected a config_name and data_files in each",
-            _USE_FILES,
-        ) from error
-    return configs
-
-
-def _splits(data_files: Any) -> dict[str, tuple[str, ...]]:
-    if isinstance(data_files, str):
-        return {"train": (data_files,)}
-    if all(isinstance(one, str) for one in data_files):
-        return {"train": tuple(data_files)}
-    splits = {}
-    for one in data_files:
-        path = one["path"]
-        splits[str(one["split"])] = (path,) if isinstance(path, str) else tuple(map(str, path))
-    return splits
-
-
-def _default(where: str, configs: Mapping[str, object]) -> str:
-    if "" in configs or len(configs) == 1:
-        return next(iter(configs)) if len(configs) == 1 else ""
-    if "default" in configs:
-        return "default"
-    raise InputError(
-        f"{where}: got no configuration, expected one of {', '.join(configs)}",
-        "name it with `config:`",
+            f"{where}: got an address of another form, expected"
+            " hf://datasets/ORG/NAME[@REVISION][/PATH]"
+        )
+    name, revision, path = match[1], unquote(match[2] or "main"), (match[3] or "").strip("/")
+    repository = HubRepository.open(name, revision, retry)
+    is_file = path.endswith(".parquet")
+    # A file has no tree of its own.
+    folder = path.rpartition("/")[0] if is_file else path
+    files = repository.list(folder)
+    if is_file:
+        if path not in files:
+            raise InputError(f"{repository.where}/{path}: got no such file", "check the name")
+        files = {path: files[path]}
+    prefix = f"{folder}/" if folder else ""
+    sizes = {one.removeprefix(prefix): file.num_bytes for one, file in files.items()}
+    return RemoteFolder(
+        where=f"{repository.where}/{folder}".rstrip("/"),
+        num_bytes=sizes,
+        remote_file=lambda name: repository.file(prefix + name, sizes[name]),
+        client=repository.client,
+        is_file=is_file,
+        commit=repository.commit,
     )
-
-
-def _pick(where: str, what: str, name: str, known: Mapping[str, Value]) -> Value:
-    if name not in known:
-        names = ", ".join(one for one in known if one)
-        raise InputError(
-            f'{where}: got {what} "{name}", expected one of {names}', f"check `{what[:6]}:`"
-        )
-    return known[name]

@@ -14,10 +14,9 @@ from pipeline.config import Origin
 from pipeline.core.digest import sha256_file
 from pipeline.core.errors import InputError
 from pipeline.core.files import sorted_glob
-from pipeline.storage.store import StoredFile
+from pipeline.storage.store import PULL_AGAIN, StoredFile, unreadable
 
 _PIECE_BYTES = 1 << 20
-_READABLE = "make the file readable, or pull it again"
 
 
 class LocalStore:
@@ -39,19 +38,22 @@ class LocalStore:
         matched = match_files("from.path", self._patterns, self._folder)
         return tuple(_describe(declared, path) for declared, path in sorted(matched))
 
-    def receive(self, file: StoredFile, start: int, keep: Callable[[bytes], None]) -> None:
-        """Hand on the bytes of a file from `start` to its end. Raises: InputError."""
+    def stream(self, file: StoredFile, start: int, write: Callable[[bytes], None]) -> None:
+        """Write the bytes of a file from `start` to its end. Raises: InputError."""
         try:
             with (self._folder / file.path).open("rb") as stored:
                 stored.seek(start)
                 while piece := stored.read(_PIECE_BYTES):
-                    keep(piece)
+                    write(piece)
         except OSError as error:
-            raise _unreadable(file.path, error) from error
+            raise unreadable(file.path, error) from error
 
 
 def match_files(where: str, patterns: Sequence[str], folder: Path) -> list[tuple[str, Path]]:
-    """Return each file that is matched, once, as declared and where it lies."""
+    """Return each file that matches, once: as the mixture would write it, and its path.
+
+    Raises: InputError, naming `where`, when a pattern matches nothing or cannot be listed.
+    """
     found: dict[Path, str] = {}
     for pattern in patterns:
         try:
@@ -72,10 +74,7 @@ def match_files(where: str, patterns: Sequence[str], folder: Path) -> list[tuple
 
 
 def _declared(path: Path, folder: Path) -> str:
-    try:
-        return path.relative_to(folder).as_posix()
-    except ValueError:
-        return path.as_posix()
+    return (path.relative_to(folder) if path.is_relative_to(folder) else path).as_posix()
 
 
 def _describe(declared: str, path: Path) -> StoredFile:
@@ -87,7 +86,7 @@ def _describe(declared: str, path: Path) -> StoredFile:
             num_rows=_num_rows(declared, path) if path.suffix == ".parquet" else None,
         )
     except OSError as error:
-        raise _unreadable(declared, error) from error
+        raise unreadable(declared, error) from error
 
 
 def _num_rows(declared: str, path: Path) -> int:
@@ -96,8 +95,4 @@ def _num_rows(declared: str, path: Path) -> int:
     except (pa.ArrowException, OSError) as error:
         # Arrow's messages may run over several lines.
         reason = " ".join(str(error).split())
-        raise InputError(f"{declared}: broken parquet: {reason}", "pull the file again") from error
-
-
-def _unreadable(declared: str, error: OSError) -> InputError:
-    return InputError(f"{declared}: cannot be read: {error.strerror}", _READABLE)
+        raise InputError(f"{declared}: broken parquet: {reason}", PULL_AGAIN) from error

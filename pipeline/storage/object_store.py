@@ -1,13 +1,12 @@
-"""Files of a store that `fsspec` knows: s3, gs, file, and many more.
+"""Files in object stores and others that `fsspec` knows: s3, gs, file, and many more.
 
 Enters: addresses, with braces and wildcards. Leaves: each file's size and version, as the store
-tells them, and its bytes by ranges. What a store finds wrong is told in the words of the first
-cause, since its own errors wrap one another.
+gives them, and its bytes by ranges. Errors name their first cause, since those of stores wrap one
+another.
 """
 
 import re
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from glob import has_magic
@@ -19,15 +18,16 @@ from fsspec.core import url_to_fs
 
 from pipeline.config import Origin
 from pipeline.core.errors import ConfigError, InputError, MismatchError
-from pipeline.storage.http import RetryPolicy, TransientError, persist
+from pipeline.storage.folder import RemoteFolder
+from pipeline.storage.http import host_of
 from pipeline.storage.patterns import expand_braces
-from pipeline.storage.store import StoredFile
+from pipeline.storage.retry import RetryPolicy, TransientError, map_concurrently
+from pipeline.storage.store import LOCK_AGAIN, StoredFile
 
 Result = TypeVar("Result")
 
 # A store answers each range in tens of milliseconds; eight pulls at once hold 64 MiB.
 _PIECE_BYTES = 8 << 20
-_NUM_ASKED_AT_ONCE = 16
 _VERSIONS = ("ETag", "etag", "md5Hash", "content_md5")
 # Errors of a connection that are no OSError, by the names that the backends give them.
 _LOST = re.compile("Connect|Timeout|Payload")
@@ -36,17 +36,56 @@ _S3_ACCESS = (
 )
 
 
+@dataclass(frozen=True, kw_only=True)
+class ObjectFile:
+    """A file of a store, read by ranges."""
+
+    file: StoredFile
+    """Its address, its length and its version."""
+    store: Any
+    """The `fsspec` file system that has it."""
+    path: str
+    """Its path there."""
+    retry: RetryPolicy
+    """How often a range is asked for."""
+
+    @property
+    def num_bytes(self) -> int:
+        """Its length."""
+        return self.file.num_bytes
+
+    def stream(
+        self, start: int, stop: int, write: Callable[[bytes], None], *, accepts_whole: bool = False
+    ) -> None:
+        """Write the bytes from `start` to `stop`, each once; every store knows ranges.
+
+        Raises: InputError; MismatchError for a piece of another length.
+        """
+        for first in range(start, stop, _PIECE_BYTES):
+            last = min(first + _PIECE_BYTES, stop)
+            read = partial(self.store.cat_file, self.path, start=first, end=last)
+            piece = _ask(self.file.path, read, self.retry)
+            if len(piece) != last - first:
+                raise _changed(self.file.path, f"{len(piece):,} bytes", f"{last - first:,}")
+            write(piece)
+
+    def check(self) -> None:
+        """Raise MismatchError unless the store still has this version."""
+        self.store.invalidate_cache(self.path)
+        info = _ask(self.file.path, lambda: self.store.info(self.path), self.retry)
+        found = _describe(self.store, self.file.path, self.path, info)
+        if (found.num_bytes, found.digest) != (self.num_bytes, self.file.digest):
+            got, expected = (f"{one.num_bytes:,} bytes, {one.digest}" for one in (found, self.file))
+            raise _changed(self.file.path, got, expected)
+
+
 class ObjectStore:
     """Files of stores; they have no revision."""
 
     revision = None
 
     def __init__(
-        self,
-        origin: Origin,
-        folder: Path,
-        revision: str | None,
-        patience: RetryPolicy | None = None,  # Another one than the usual is for tests.
+        self, origin: Origin, folder: Path, revision: str | None, retry: RetryPolicy | None = None
     ) -> None:
         """Find what reads the addresses; nothing is asked yet.
 
@@ -54,11 +93,11 @@ class ObjectStore:
         """
         assert origin.url is not None
         self._patterns = sorted({url for pattern in origin.url for url in expand_braces(pattern)})
-        self._patience = patience or RetryPolicy()
+        self._retry = retry or RetryPolicy()
         self._stores: dict[str, Any] = {}
         for pattern in self._patterns:
-            if _place(pattern) not in self._stores:
-                self._stores[_place(pattern)] = _open(pattern, f"from.url: got {pattern}")
+            if host_of(pattern) not in self._stores:
+                self._stores[host_of(pattern)] = _open(pattern, f"from.url: got {pattern}")
 
     def list(self) -> tuple[StoredFile, ...]:
         """Return the files, sorted by address.
@@ -67,125 +106,65 @@ class ObjectStore:
         """
         for store in self._stores.values():
             store.invalidate_cache()
-        with ThreadPoolExecutor(_NUM_ASKED_AT_ONCE) as pool:
-            try:
-                found = {
-                    file.path: file
-                    for part in pool.map(self._match, self._patterns)
-                    for file in part
-                }
-            except BaseException:
-                pool.shutdown(wait=False, cancel_futures=True)
-                raise
+        parts = map_concurrently(self._match, self._patterns)
+        found = {file.path: file for part in parts for file in part}
         return tuple(found[path] for path in sorted(found))
 
-    def receive(self, file: StoredFile, start: int, keep: Callable[[bytes], None]) -> None:
-        """Hand on the bytes of a file from `start` to its end.
+    def stream(self, file: StoredFile, start: int, write: Callable[[bytes], None]) -> None:
+        """Write the bytes of a file from `start` to its end.
 
         Raises: InputError; MismatchError for another version, some of which may have come.
         A store does not say which version a range is of, so it is asked before and after.
         """
-        self._check(file)
         store, path = self._find(file.path)
-        for first in range(start, file.num_bytes, _PIECE_BYTES):
-            stop = min(first + _PIECE_BYTES, file.num_bytes)
-            piece = self._persist(file.path, partial(store.cat_file, path, start=first, end=stop))
-            if len(piece) != stop - first:
-                raise _changed(file.path, f"{len(piece):,} bytes", f"{stop - first:,}")
-            keep(piece)
+        opened = ObjectFile(file=file, store=store, path=path, retry=self._retry)
+        opened.check()
+        opened.stream(start, file.num_bytes, write)
         if start < file.num_bytes:
-            self._check(file)
+            opened.check()
 
-    def _match(self, pattern: str) -> Sequence[StoredFile]:
+    def _match(self, pattern: str) -> Iterable[StoredFile]:
         store, path = self._find(pattern)
         if not has_magic(path):
-            info = self._persist(pattern, lambda: store.info(path))
+            info = _ask(pattern, lambda: store.info(path), self._retry)
             return [_describe(store, pattern, path, info)]
-        matched = self._persist(pattern, lambda: store.glob(path, detail=True))
+        matched = _ask(pattern, lambda: store.glob(path, detail=True), self._retry)
         files = {name: info for name, info in matched.items() if info["type"] == "file"}
         if not files:
             raise InputError(f'from.url: "{pattern}" matches no file', "check the spelling")
-        described = []
-        for name, info in files.items():
-            address = store.unstrip_protocol(name)
-            described.append(_describe(store, address, name, info))
-        return described
-
-    def _check(self, file: StoredFile) -> None:
-        store, path = self._find(file.path)
-        store.invalidate_cache(path)
-        info = self._persist(file.path, lambda: store.info(path))
-        found = _describe(store, file.path, path, info)
-        if (found.num_bytes, found.digest) != (file.num_bytes, file.digest):
-            raise _changed(
-                file.path,
-                f"{found.num_bytes:,} bytes, {found.digest}",
-                f"{file.num_bytes:,} bytes, {file.digest}",
-            )
+        return [
+            _describe(store, store.unstrip_protocol(name), name, info)
+            for name, info in files.items()
+        ]
 
     def _find(self, address: str) -> tuple[Any, str]:
-        store = self._stores[_place(address)]
+        store = self._stores[host_of(address)]
         return store, store._strip_protocol(address)
 
-    def _persist(self, where: str, ask: Callable[[], Result]) -> Result:
-        return _persist(where, ask, self._patience)
 
-
-@dataclass(frozen=True, kw_only=True)
-class ObjectFile:
-    """A file of a store."""
-
-    where: str
-    """Its address."""
-    num_bytes: int
-    """How long it is."""
-    digest: str
-    """Which version it is, as the store tells it."""
-    _store: Any
-    _path: str
-    _patience: RetryPolicy
-
-    def receive(
-        self, start: int, stop: int, keep: Callable[[bytes], None], *, takes_whole: bool = False
-    ) -> None:
-        """Hand on the bytes from `start` to `stop`, each once; every store knows ranges.
-
-        Raises: InputError; MismatchError for a piece of another length.
-        """
-        for first in range(start, stop, _PIECE_BYTES):
-            last = min(first + _PIECE_BYTES, stop)
-            ask = partial(self._store.cat_file, self._path, start=first, end=last)
-            piece = _persist(self.where, ask, self._patience)
-            if len(piece) != last - first:
-                raise _changed(self.where, f"{len(piece):,} bytes", f"{last - first:,}")
-            keep(piece)
-
-
-def list_objects(address: str, patience: RetryPolicy | None = None) -> dict[str, ObjectFile]:
-    """Return the files below an address, or the one that is there, by path below, sorted.
+def open_object_folder(address: str, retry: RetryPolicy | None = None) -> RemoteFolder:
+    """List the files below an address, or the one that is there; a folder without any is empty.
 
     Raises: InputError when they cannot be listed; ConfigError when nothing reads such addresses.
     """
-    patience = patience or RetryPolicy()
+    retry = retry or RetryPolicy()
     store = _open(address, f"{address}: got an address")
     root = store._strip_protocol(address)
     store.invalidate_cache()
-    found = _persist(address, lambda: store.find(root, detail=True), patience)
+    found = _ask(address, lambda: store.find(root, detail=True), retry)
     files = {}
     for path, info in sorted(found.items()):
         is_root = path == root
         name = path.rpartition("/")[2] if is_root else path.removeprefix(root).lstrip("/")
-        where = address if is_root else f"{address}/{name}"
-        told = _describe(store, where, path, info)
-        files[name] = ObjectFile(
-            where=where,
-            num_bytes=told.num_bytes,
-            digest=told.digest,
-            _store=store,
-            _path=path,
-            _patience=patience,
-        )
-    return files
+        file = _describe(store, address if is_root else f"{address}/{name}", path, info)
+        files[name] = ObjectFile(file=file, store=store, path=path, retry=retry)
+    is_file = address.endswith(".parquet")
+    return RemoteFolder(
+        where=address.rpartition("/")[0] if is_file else address,
+        num_bytes={name: file.num_bytes for name, file in files.items()},
+        remote_file=files.__getitem__,
+        is_file=is_file,
+    )
 
 
 def local_path(address: str) -> Path:
@@ -194,33 +173,28 @@ def local_path(address: str) -> Path:
     return Path(store._strip_protocol(address))
 
 
-def _persist(where: str, ask: Callable[[], Result], patience: RetryPolicy) -> Result:
+def _ask(where: str, ask: Callable[[], Result], retry: RetryPolicy) -> Result:
     def attempt() -> Result:
         try:
             return ask()
         except Exception as error:
             raise _explain(where, error) from error
 
-    return persist(where, attempt, patience)
+    return retry.run(where, attempt)
 
 
-def _place(address: str) -> str:
-    parts = urlsplit(address)
-    return f"{parts.scheme}://{parts.netloc}"
-
-
-def _open(address: str, told: str) -> Any:
+def _open(address: str, got: str) -> Any:
     scheme = urlsplit(address).scheme
     try:
         return url_to_fs(address)[0]
     except ImportError as error:
         raise ConfigError(
-            f"{told}, which cannot be read: {error}",
+            f"{got}, which cannot be read: {error}",
             'pip install "ettin-data[s3]"' if scheme == "s3" else "install what it names",
         ) from error
     except ValueError as error:
         raise ConfigError(
-            f"{told}, expected one that can be read: {error}",
+            f"{got}, expected one that can be read: {error}",
             "write one that begins with https:, s3: or gs:",
         ) from error
 
@@ -233,10 +207,7 @@ def _describe(store: Any, address: str, path: str, info: dict[str, Any]) -> Stor
 
 
 def _changed(where: str, got: str, expected: str) -> MismatchError:
-    return MismatchError(
-        f"{where}: got {got}, expected {expected}",
-        "the file at its origin is another one now; lock again to take it as it is",
-    )
+    return MismatchError(f"{where}: got {got}, expected {expected}", LOCK_AGAIN)
 
 
 def _explain(where: str, error: Exception) -> Exception:

@@ -1,7 +1,8 @@
-"""Ranges of a remote file: handed on as they come, or read as if the file lay on disk.
+"""Ranges of a remote file: written as they come, or read as if the file lay on disk.
 
 Enters: the address of a file and its length. Leaves: its bytes.
-Invariant: all bytes are of one version of the file, and each comes once, whatever was cut between.
+Invariant: all bytes are of one version of the file, and each comes once, however often the
+connection is cut.
 """
 
 import io
@@ -10,111 +11,134 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from urllib3.response import BaseHTTPResponse
+
 from pipeline.core.errors import InputError
-from pipeline.storage.http import Client, TransientError, closing
+from pipeline.storage.http import Client, check_complete
+from pipeline.storage.store import LOCK_AGAIN
 
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
-_CHANGED = "the file at its origin may be another one now: lock again, or run the command again"
+_MAY_HAVE_CHANGED = "the file may have changed upstream: lock again, or run the command again"
 
 
-def version(headers: Mapping[str, str]) -> str:
+def version_of(headers: Mapping[str, str]) -> str:
     """Return what tells versions of a file apart: its ETag, or when it was modified, or nothing."""
     return headers.get("ETag") or headers.get("Last-Modified", "")
 
 
+def size_and_version(client: Client, url: str) -> tuple[int, str]:
+    """Ask for the size of a file, and its version. Raises: InputError without a size."""
+    headers = client.head(url, url)
+    size = headers.get("Content-Length", "")
+    if not size.isdigit():
+        raise InputError(
+            f"{url}: got no Content-Length, expected the size of the file",
+            "download the file, and name its path",
+        )
+    return int(size), version_of(headers)
+
+
 class RemoteFile(Protocol):
-    """A file far away, of which any range can be had."""
+    """A file of known length that is read by ranges."""
 
     @property
     def num_bytes(self) -> int:
-        """How long it is."""
+        """Its length."""
 
-    def receive(
-        self, start: int, stop: int, keep: Callable[[bytes], None], *, takes_whole: bool = False
+    def stream(
+        self, start: int, stop: int, write: Callable[[bytes], None], *, accepts_whole: bool = False
     ) -> None:
-        """Hand on the bytes from `start` to `stop`, each once. Raises: InputError.
+        """Write the bytes from `start` to `stop`, each once. Raises: InputError.
 
-        `takes_whole`: to the end of the file, and so from a server too that knows no ranges.
+        `accepts_whole`: for ranges to the end of the file, also from a server without ranges, which
+        sends the file from its beginning.
         """
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class HttpFile:
-    """A file at a server."""
+    """A file on a web server."""
 
     client: Client
     """What asks for it."""
     url: str
-    """Where it is."""
+    """Its address."""
     num_bytes: int
-    """How long it is."""
+    """Its length."""
     where: str
-    """What errors call it."""
+    """Its name in errors."""
     version: str = ""
-    """Which version it must be, if that is known before."""
+    """The version it must have, if that is known beforehand."""
 
-    def receive(
-        self, start: int, stop: int, keep: Callable[[bytes], None], *, takes_whole: bool = False
+    def stream(
+        self, start: int, stop: int, write: Callable[[bytes], None], *, accepts_whole: bool = False
     ) -> None:
-        """Hand on the bytes from `start` to `stop`; after a cut, what is missing is asked for.
-
-        `takes_whole`: a server that knows no ranges sends the file from its beginning; what is
-        there already is left out. For ranges to the end of the file alone.
-
-        Raises: InputError.
-        """
+        """Write the bytes from `start` to `stop`; after a cut only what is missing is requested."""
         reached = start
 
         def count(piece: bytes) -> None:
             nonlocal reached
-            keep(piece)
+            write(piece)
             reached += len(piece)
 
         def attempt() -> None:
-            asked = {"Range": f"bytes={reached}-{stop - 1}"}
-            response = self.client.ask(self.url, self.where, asked)
-            with closing(response):
+            headers = {"Range": f"bytes={reached}-{stop - 1}"}
+            with self.client.request(self.url, self.where, headers) as response:
                 self._check_version(response.headers)
-                if response.status == 200 and takes_whole:
-                    beyond = _Beyond(self, reached, count)
-                    self.client.receive(response, None, beyond.keep)
-                    beyond.check_end()
+                if response.status == 200 and accepts_whole:
+                    self._skip_to(reached, response, count)
                 else:
                     self._check_range(response.status, response.headers, reached, stop - 1)
                     self.client.receive(response, stop - reached, count)
 
         if start < stop:
-            self.client.persist(self.where, attempt, lambda: reached)
+            self.client.retry.run(self.where, attempt, lambda: reached)
+
+    def _skip_to(
+        self, start: int, response: BaseHTTPResponse, write: Callable[[bytes], None]
+    ) -> None:
+        """Write a whole file but for its beginning."""
+        position = 0
+
+        def write_rest(piece: bytes) -> None:
+            nonlocal position
+            known = max(0, start - position)
+            position += len(piece)
+            if position > self.num_bytes:
+                raise InputError(
+                    f"{self.where}: got {position:,} bytes and more, expected {self.num_bytes:,}",
+                    _MAY_HAVE_CHANGED,
+                )
+            if known < len(piece):
+                write(piece[known:])
+
+        self.client.receive(response, None, write_rest)
+        check_complete(position, self.num_bytes)
 
     def _check_range(self, status: int, headers: Mapping[str, str], first: int, last: int) -> None:
         if status != 206:
             raise InputError(
                 f"{self.where}: got the whole file, expected bytes {first} to {last}: the server"
-                " knows no ranges",
+                " does not support ranges",
                 "pull the file and name the folder",
             )
-        told = headers.get("Content-Range", "")
-        match = _CONTENT_RANGE.fullmatch(told)
-        expected = (str(first), str(last))
-        if match is None or match.groups()[:2] != expected or match[3] not in (
-            "*", str(self.num_bytes),
-        ):  # fmt: skip
+        given = headers.get("Content-Range", "")
+        match = _CONTENT_RANGE.fullmatch(given)
+        bounds = (str(first), str(last))
+        lengths = ("*", str(self.num_bytes))
+        if match is None or match.groups()[:2] != bounds or match[3] not in lengths:
             raise InputError(
-                f"{self.where}: got the range {told!r}, expected"
+                f"{self.where}: got the range {given!r}, expected"
                 f" 'bytes {first}-{last}/{self.num_bytes}'",
-                _CHANGED,
+                _MAY_HAVE_CHANGED,
             )
 
     def _check_version(self, headers: Mapping[str, str]) -> None:
-        """Refuse an answer that is not of the version that is known, or was read before.
-
-        Raises: InputError.
-        """
-        found = version(headers)
+        """Refuse an answer of another version than is known, or was read before."""
+        found = version_of(headers)
         if self.version and found != self.version:
             raise InputError(
-                f"{self.where}: got the version {found}, expected {self.version}",
-                "the file at its origin is another one now; lock again to take it as it is",
+                f"{self.where}: got the version {found}, expected {self.version}", LOCK_AGAIN
             )
         before = self.client.versions.setdefault(self.url, found)
         if found != before:
@@ -124,36 +148,8 @@ class HttpFile:
             )
 
 
-class _Beyond:
-    """What comes of a whole file, less its beginning."""
-
-    def __init__(self, file: HttpFile, start: int, keep: Callable[[bytes], None]) -> None:
-        self._file, self._start, self._keep = file, start, keep
-        self._came = 0
-
-    def keep(self, piece: bytes) -> None:
-        """Hand on what of a piece lies beyond the start. Raises: InputError past the end."""
-        known = max(0, self._start - self._came)
-        self._came += len(piece)
-        if self._came > self._file.num_bytes:
-            raise InputError(
-                f"{self._file.where}: got {self._came:,} bytes and more, expected"
-                f" {self._file.num_bytes:,}",
-                _CHANGED,
-            )
-        if known < len(piece):
-            self._keep(piece[known:])
-
-    def check_end(self) -> None:
-        """Raise TransientError when it ended before."""
-        if self._came < self._file.num_bytes:
-            raise TransientError(
-                f"the connection was cut after {self._came:,} of {self._file.num_bytes:,} bytes"
-            )
-
-
 class RangeFile(io.RawIOBase):
-    """A remote file of a known length, read by ranges."""
+    """A remote file as a Python file, read by ranges."""
 
     def __init__(self, file: RemoteFile) -> None:
         """Make a file; nothing is read yet."""
@@ -184,18 +180,18 @@ class RangeFile(io.RawIOBase):
         view = view[: max(0, min(len(view), self.num_bytes - self._position))]
         reached = 0
 
-        def keep(piece: bytes) -> None:
+        def write(piece: bytes) -> None:
             nonlocal reached
             view[reached : reached + len(piece)] = piece
             reached += len(piece)
 
-        self._file.receive(self._position, self._position + len(view), keep)
+        self._file.stream(self._position, self._position + len(view), write)
         self._position += len(view)
         return len(view)
 
     def readall(self) -> bytes:
-        """Return all that is left, in one request, which a server needs know no ranges for."""
+        """Return the rest of the file, in one request, also from a server without ranges."""
         data = bytearray()
-        self._file.receive(self._position, self.num_bytes, data.extend, takes_whole=True)
+        self._file.stream(self._position, self.num_bytes, data.extend, accepts_whole=True)
         self._position = max(self._position, self.num_bytes)
         return bytes(data)

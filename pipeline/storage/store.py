@@ -1,17 +1,22 @@
-"""Origins: what is there, at one revision, and its bytes.
+"""The protocol of a store: which files lie there, at one revision, and their bytes.
 
-Enters: an `Origin` as declared. Leaves: its files, sorted by path, with size and the digest
-that the origin itself gives; and the bytes of any of them, from any position on.
+Enters: an `Origin` as declared. Leaves: its files, sorted by path, with size and the digest that
+the store itself gives; and the bytes of any of them, from any position on.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
+
+from pipeline.core.errors import InputError
+
+PULL_AGAIN: Final = "pull the file again"
+LOCK_AGAIN: Final = "the file has changed upstream: lock again to accept it"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StoredFile:
-    """One file at an origin."""
+    """One file in a store."""
 
     path: str
     """Path in the data set, whole address, or path relative to the mixture; forward slashes."""
@@ -20,11 +25,11 @@ class StoredFile:
     digest: str
     """`sha256:<hex>`, `git-sha1:<hex>` (of a git blob), or `etag:<as given>`."""
     num_rows: int | None = None
-    """Documents in it, where the origin tells."""
+    """Documents in it, where the store knows."""
 
 
 class Store(Protocol):
-    """An origin at one revision."""
+    """Files of one origin, at one revision."""
 
     @property
     def revision(self) -> str | None:
@@ -33,10 +38,16 @@ class Store(Protocol):
     def list(self) -> tuple[StoredFile, ...]:
         """Return the files, sorted by path. Raises: InputError when they cannot be listed."""
 
-    def receive(self, file: StoredFile, start: int, keep: Callable[[bytes], None]) -> None:
-        """Hand on the bytes of a file from `start` to its end.
+    def stream(self, file: StoredFile, start: int, write: Callable[[bytes], None]) -> None:
+        """Write the bytes of a file from `start` to its end, each once.
 
-        After trouble only what is missing is asked for again, after the wait that the server asks
-        for. Raises: InputError, naming the file, when they cannot be had or are of another version;
-        MismatchError when what was handed on may be of another, too.
+        Raises: InputError, naming the file, when it cannot be read or has changed; MismatchError
+        when what was already written may be of another version.
         """
+
+
+def unreadable(where: str, error: OSError) -> InputError:
+    """Return the error for a local file that the system cannot read."""
+    return InputError(
+        f"{where}: cannot be read: {error.strerror}", "make the file readable, or pull it again"
+    )

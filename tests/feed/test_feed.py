@@ -38,7 +38,8 @@ from pipeline.feed.factory import make_feed
 from pipeline.feed.feed import Feed
 from pipeline.feed.open_order import FeedOrder, open_order
 from pipeline.order.schedule import ConstantSchedule, Schedule
-from pipeline.storage.http import MissingError, TransientError
+from pipeline.storage.http import MissingError
+from pipeline.storage.retry import TransientError
 
 CLS, SEP, PAD, MASK = 90, 91, 92, 93
 _IS_SPECIAL = np.isin(np.arange(100), [CLS, SEP, PAD, MASK])

@@ -400,7 +400,7 @@ NOWHERE = [
     ("nope://bucket/order", ConfigError, "nope://bucket/order: got an address, expected one that"),
     ("memory://nothing/here", InputError, "got nothing there, expected an order or a pool"),
     ("{web}/none", InputError, "got neither manifest.json nor index.json, expected one: web hosts"),
-    ("{web}/none.parquet", InputError, "got 404: there is nothing of that name"),
+    ("{web}/none.parquet", InputError, "got 404: not found"),
     ("hf://datasets/org/none", InputError, "got 401"),
     ("hf://datasets/org/order/none", InputError, "got 404"),
 ]

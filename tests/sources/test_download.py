@@ -243,7 +243,7 @@ def test_a_wait_that_is_too_long_is_told_at_once(
 ) -> None:
     fault = {"kind": "status", "status": 429, "headers": {"Retry-After": "9000"}}
     server.set_faults([{**fault, "match": HUB_LARGE, "times": -1}])
-    with pytest.raises(InputError, match=r"part-0.*429, with a wait of 9,000 seconds"):
+    with pytest.raises(InputError, match=r"part-0.*429 with a retry delay of 9,000 seconds"):
         pull_all(locked, folder, dest)
     server.set_faults([])
     pull_all(locked, folder, dest)

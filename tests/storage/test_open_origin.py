@@ -22,11 +22,12 @@ from pipeline.config.origin import Origin
 from pipeline.core.digest import sha256_bytes
 from pipeline.core.errors import ConfigError, InputError, MismatchError
 from pipeline.sources.partitions import name_partitions
-from pipeline.storage.http import RetryPolicy
-from pipeline.storage.hub import HubStore, card_patterns
+from pipeline.storage.hub import HubStore
+from pipeline.storage.hub_card import card_patterns
 from pipeline.storage.object_store import ObjectStore
 from pipeline.storage.open_store import open_store
 from pipeline.storage.patterns import expand_braces, match_paths
+from pipeline.storage.retry import RetryPolicy
 from pipeline.storage.store import Store, StoredFile
 from pipeline.storage.web import WebStore
 
@@ -102,7 +103,7 @@ def at_host(server: Server, *paths: str) -> Origin:
 
 def received(origin: Store, file: StoredFile, start: int = 0) -> bytes:
     body = bytearray()
-    origin.receive(file, start, body.extend)
+    origin.stream(file, start, body.extend)
     return bytes(body)
 
 
@@ -171,7 +172,7 @@ def test_what_moves_upstream_does_not_move_what_is_locked(server: Server, tmp_pa
 def test_a_revision_that_is_not_there_is_named(server: Server) -> None:
     gone = server.push("org/moves", 3)
     server.forget("org/moves", gone)
-    hint = "the branch, tag or commit is not there, or is no more"
+    hint = "there is no such branch, tag or commit"
     with pytest.raises(InputError, match=rf"org/set@v9: got 404 .*(\n.*){hint}"):
         open_store(on_hub("set", "v9"), HERE)
     with pytest.raises(InputError, match=rf"org/moves@{gone}: got 404 .*(\n.*){hint}"):
@@ -360,10 +361,10 @@ def test_trouble_without_end_is_given_up_by_name(
     origin = opener(server, sleeps.patience())
     [file] = origin.list()
     server.set_faults([{**GET, "kind": "status", "status": 503, "times": -1}])
-    with pytest.raises(InputError, match=rf"{A}: got 503, and so 3 times"):
+    with pytest.raises(InputError, match=rf"{A}: got 503; gave up after 3 tries"):
         received(origin, file)
     server.set_faults([{**GET, "kind": "status", "status": 429, "headers": {"Retry-After": "400"}}])
-    with pytest.raises(InputError, match=rf"{A}: got 429, with a wait of 400 seconds"):
+    with pytest.raises(InputError, match=rf"{A}: got 429 with a retry delay of 400 seconds"):
         received(origin, file)
     assert sleeps == [1, 2]
 
@@ -400,7 +401,7 @@ def test_another_version_of_a_file_is_refused_by_name(
     ])  # fmt: skip
     body = bytearray()
     with pytest.raises(InputError, match=rf'{A}: got the version "changed", expected "'):
-        origin.receive(file, 0, body.extend)
+        origin.stream(file, 0, body.extend)
     assert bytes(body) == LARGE[:30_000]
     server.set_faults([])
     other = StoredFile(path=file.path, num_bytes=file.num_bytes - 1, digest=file.digest)
@@ -414,7 +415,7 @@ def test_a_version_that_was_locked_is_insisted_on_before_any_byte(server: Server
     server.set_faults([{**GET, "kind": "changed"}])
     body = bytearray()
     with pytest.raises(InputError, match=rf'{A}: got the version "changed"(.*\n.*)lock again'):
-        open_store(at_host(server, A), HERE).receive(file, 0, body.extend)
+        open_store(at_host(server, A), HERE).stream(file, 0, body.extend)
     assert not body
 
 
@@ -486,10 +487,10 @@ def test_a_split_of_a_card_is_its_files(
             "---\nconfigs: [{config_name: a, data_dir: b}]\n---\n",
             "a",
             None,
-            "got configs of another form",
+            "got malformed configs",
         ),
-        ("---\nconfigs: [7]\n---\n", "a", None, "got configs of another form.*\n.*`files:`"),
-        ("---\nconfigs: 7\n---\n", "a", None, "got configs of another form.*\n.*`files:`"),
+        ("---\nconfigs: [7]\n---\n", "a", None, "got malformed configs.*\n.*`files:`"),
+        ("---\nconfigs: 7\n---\n", "a", None, "got malformed configs.*\n.*`files:`"),
     ],
 )
 def test_what_a_card_does_not_say_is_told(
@@ -774,7 +775,7 @@ def test_a_bucket_is_listed_and_read_by_ranges(
     other.pipe(f"pool/{A}", LARGE[::-1])
     body = bytearray()
     with pytest.raises(MismatchError, match=rf"s3://pool/{A}: got 102,400 bytes, etag:"):
-        origin.receive(file, 0, body.extend)
+        origin.stream(file, 0, body.extend)
     assert not body
 
 
@@ -788,7 +789,7 @@ def test_a_file_that_changes_while_it_is_read_is_refused(
     with pytest.raises(
         MismatchError, match=r"s3://pool/a: got 102,400 bytes, etag:(.*\n.*)lock again"
     ):
-        origin.receive(file, 0, lambda piece: bucket.pipe("pool/a", LARGE[::-1]))
+        origin.stream(file, 0, lambda piece: bucket.pipe("pool/a", LARGE[::-1]))
 
 
 def test_what_a_bucket_does_not_have_is_told(bucket: Any, sleeps: Sleeps) -> None:
@@ -827,7 +828,7 @@ def test_a_store_that_is_not_there_is_asked_again_and_told_by_the_first_cause(
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     type(bucket).clear_instance_cache()
-    with pytest.raises(InputError, match=r"s3://pool/a: .*[Cc]onnect.*, and so 3 times"):
+    with pytest.raises(InputError, match=r"s3://pool/a: .*[Cc]onnect.*; gave up after 3 tries"):
         ObjectStore(in_pool("a"), HERE, None, sleeps.patience()).list()
     assert sleeps == [1, 2]
     monkeypatch.undo()

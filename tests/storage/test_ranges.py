@@ -20,9 +20,10 @@ from support.order_server import COMMIT, Fault, Server, serve
 from support.strategies import QUICK
 
 from pipeline.core.errors import InputError
-from pipeline.storage.http import Client, RetryPolicy
-from pipeline.storage.hub_repository import HubFolder, check_local, is_remote
+from pipeline.storage.http import Client
+from pipeline.storage.hub import check_is_path, is_hub_address, open_hub_folder
 from pipeline.storage.ranges import HttpFile, RangeFile
+from pipeline.storage.retry import RetryPolicy
 
 FILE = "checkpoint_000001/steps_000001_to_000100.parquet"
 OTHER = "checkpoint_000002/steps_000001_to_000100.parquet"
@@ -78,7 +79,7 @@ def sleeps() -> Sleeps:
 
 
 def opened(server: Server, patience: RetryPolicy | None = None, path: str = FILE) -> RangeFile:
-    folder = HubFolder.open(server.where(), patience or RetryPolicy(max_tries=1))
+    folder = open_hub_folder(server.where(), patience or RetryPolicy(max_tries=1))
     return folder.file(path)
 
 
@@ -174,7 +175,7 @@ def test_a_shorter_wait_takes_the_place_of_no_longer_one(server: Server, sleeps:
 
 def test_what_is_too_long_for_one_thread_is_waited_by_none(server: Server, sleeps: Sleeps) -> None:
     file = opened(server, sleeps.patience())
-    for seconds, told in (("9000", "wait of 9,000 seconds"), ("40", None)):
+    for seconds, told in (("9000", "retry delay of 9,000 seconds"), ("40", None)):
         headers = {"Retry-After": seconds}
         server.set_faults([{"kind": "status", "status": 429, "headers": headers, **READ}])
         with ThreadPoolExecutor(1) as other:
@@ -190,7 +191,7 @@ def test_what_is_too_long_for_one_thread_is_waited_by_none(server: Server, sleep
 
 def test_waits_double_and_end(server: Server, sleeps: Sleeps) -> None:
     server.set_faults([{**READ, "kind": "status", "status": 503, "times": -1}])
-    with pytest.raises(InputError, match="got 503, and so 4 times") as caught:
+    with pytest.raises(InputError, match="got 503; gave up after 4 tries") as caught:
         opened(server, sleeps.patience()).read()
     assert FILE in str(caught.value)
     assert sleeps == [1, 2, 4]
@@ -200,7 +201,7 @@ def test_waits_double_and_end(server: Server, sleeps: Sleeps) -> None:
 def test_a_wait_that_is_too_long_is_told_and_not_waited(server: Server, sleeps: Sleeps) -> None:
     long = {"Retry-After": "3600"}
     server.set_faults([{**READ, "kind": "status", "status": 429, "headers": long}])
-    told = "got 429, with a wait of 3,600 seconds, expected at most 300"
+    told = "got 429 with a retry delay of 3,600 seconds, expected at most 300"
     with pytest.raises(InputError, match=told):
         opened(server, sleeps.patience()).read()
     assert sleeps == []
@@ -221,7 +222,9 @@ def test_a_range_that_is_shorter_than_it_says_is_completed(server: Server, sleep
 
 def test_a_range_that_is_cut_again_and_again_is_given_up(server: Server, sleeps: Sleeps) -> None:
     server.set_faults([{**READ, "kind": "cut", "bytes": 10, "times": -1}])
-    with pytest.raises(InputError, match=r"the connection was cut after 10 .*, and so 4 times"):
+    with pytest.raises(
+        InputError, match=r"the connection was cut after 10 .*; gave up after 4 tries"
+    ):
         opened(server, sleeps.patience()).read()
     assert server.counters()["requests"] == 4
 
@@ -247,7 +250,7 @@ def test_a_server_without_ranges_is_refused_and_not_read(server: Server) -> None
     server.set_faults([{**READ, "kind": "ignore_range"}])
     file = opened(server)
     before = file._file.client.num_bytes_read
-    with pytest.raises(InputError, match="the server knows no ranges"):
+    with pytest.raises(InputError, match="the server does not support ranges"):
         file.read(10)
     assert file._file.client.num_bytes_read == before
 
@@ -310,7 +313,7 @@ def test_a_token_opens_a_repository_and_goes_to_no_other_host(
     ("where", "told"),
     [
         ("hf://datasets/org/other", "hf://datasets/org/other@main: got 401"),
-        ("hf://datasets/org/order@v9", "order@v9: got 404 .*: there is nothing of that name"),
+        ("hf://datasets/org/order@v9", "order@v9: got 404 .*: not found"),
         ("hf://datasets/org/order/decay_000001", f"order@{COMMIT}/decay_000001: got 404"),
         ("hf://datasets/org/order/a.parquet", f"order@{COMMIT}/a.parquet: got no such file"),
         ("hf://models/org/order", "got an address of another form, expected hf://datasets/ORG"),
@@ -321,7 +324,7 @@ def test_what_is_not_there_is_told_by_name_and_not_asked_for_again(
     server: Server, sleeps: Sleeps, where: str, told: str
 ) -> None:
     with pytest.raises(InputError, match=told):
-        HubFolder.open(where, sleeps.patience())
+        open_hub_folder(where, sleeps.patience())
     assert sleeps == []
 
 
@@ -331,7 +334,7 @@ def test_a_listing_is_whole_and_sorted_however_it_is_paged(
 ) -> None:
     with serve(folder, page_size=page_size) as server:
         at_home(monkeypatch, server, tmp_path)
-        listed = HubFolder.open(server.where())
+        listed = open_hub_folder(server.where())
         assert list(listed.num_bytes) == ["README.md", FILE, OTHER]
         assert set(listed.num_bytes.values()) == {len(CONTENT)}
         assert listed.where == f"hf://datasets/org/order@{COMMIT}"
@@ -339,7 +342,7 @@ def test_a_listing_is_whole_and_sorted_however_it_is_paged(
 
 @pytest.mark.parametrize("revision", ["v1", "refs%2Fconvert%2Fparquet", COMMIT])
 def test_a_revision_stands_for_a_commit(server: Server, revision: str) -> None:
-    folder = HubFolder.open(server.where("checkpoint_000002/", revision))
+    folder = open_hub_folder(server.where("checkpoint_000002/", revision))
     assert folder.commit == COMMIT
     assert folder.where == f"hf://datasets/org/order@{COMMIT}/checkpoint_000002"
     assert list(folder.num_bytes) == ["steps_000001_to_000100.parquet"]
@@ -347,7 +350,7 @@ def test_a_revision_stands_for_a_commit(server: Server, revision: str) -> None:
 
 
 def test_one_file_can_be_named(server: Server) -> None:
-    folder = HubFolder.open(server.where(OTHER))
+    folder = open_hub_folder(server.where(OTHER))
     assert list(folder.num_bytes) == ["steps_000001_to_000100.parquet"]
     assert folder.file("steps_000001_to_000100.parquet").read(5) == CONTENT[:5]
 
@@ -363,7 +366,7 @@ def test_files_that_are_not_redirected_are_read_too(
 def test_a_listing_bears_with_trouble_as_a_range_does(server: Server, sleeps: Sleeps) -> None:
     trouble: Fault = {"match": "/tree/", "kind": "status", "status": 500}
     server.set_faults([{**trouble, "headers": {"Retry-After": "3"}, "times": 2}])
-    assert len(HubFolder.open(server.where(), sleeps.patience()).num_bytes) == 3
+    assert len(open_hub_folder(server.where(), sleeps.patience()).num_bytes) == 3
     assert sleeps == [3, 3]
 
 
@@ -372,8 +375,10 @@ def test_a_host_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch, slee
         free.bind(("127.0.0.1", 0))
         endpoint = f"http://127.0.0.1:{free.getsockname()[1]}"
         monkeypatch.setenv("HF_ENDPOINT", endpoint)
-        with pytest.raises(InputError, match=f"cannot reach {endpoint}: .*refused.*so 2 times"):
-            HubFolder.open("hf://datasets/org/order", sleeps.patience(max_tries=2))
+        with pytest.raises(
+            InputError, match=f"cannot reach {endpoint}: .*refused.*gave up after 2 tries"
+        ):
+            open_hub_folder("hf://datasets/org/order", sleeps.patience(max_tries=2))
     assert sleeps == [1]
 
 
@@ -382,7 +387,7 @@ def test_an_endpoint_that_is_no_address_is_told_at_once(
 ) -> None:
     monkeypatch.setenv("HF_ENDPOINT", "hub")
     with pytest.raises(InputError, match="HF_ENDPOINT: got hub, expected an address like"):
-        HubFolder.open("hf://datasets/org/order", sleeps.patience())
+        open_hub_folder("hf://datasets/org/order", sleeps.patience())
     assert sleeps == []
 
 
@@ -393,13 +398,13 @@ def test_a_token_that_cannot_be_sent_is_refused_and_not_shown(
     told = "got a token with a line break or a letter that is not ASCII"
     (tmp_path / "token").write_text(token)
     with pytest.raises(InputError, match=f"/token: {told}"):
-        HubFolder.open(server.where())
+        open_hub_folder(server.where())
     (tmp_path / "token").write_bytes(b"\xff\xfe")
     with pytest.raises(InputError, match=f"/token: {told}"):
-        HubFolder.open(server.where())
+        open_hub_folder(server.where())
     monkeypatch.setenv("HF_TOKEN", token)
     with pytest.raises(InputError, match=f"HF_TOKEN: {told}") as caught:
-        HubFolder.open(server.where())
+        open_hub_folder(server.where())
     assert token not in str(caught.value)
     assert server.counters()["log"] == []
 
@@ -435,8 +440,8 @@ def test_answers_of_what_is_no_hub_are_told(
             (api / "revision/main").write_text(said)
             told = re.escape(f"order@main: got {said} from {endpoint}, expected its commit")
             with pytest.raises(InputError, match=told) as caught:
-                HubFolder.open("hf://datasets/org/order", patience)
-            assert "no server of the Hub" in str(caught.value.hint)
+                open_hub_folder("hf://datasets/org/order", patience)
+            assert "not a Hub server" in str(caught.value.hint)
         (api / "revision/main").write_text(f'{{"sha": "{COMMIT}"}}')
         for said in (
             "{}", "[1]", "null", '"x"', '[{"type": "file"}]',
@@ -447,10 +452,10 @@ def test_answers_of_what_is_no_hub_are_told(
             (api / "tree" / COMMIT).write_text(said)
             told = f"order@{COMMIT}: got {re.escape(said[:50])}.* expected a list of its files"
             with pytest.raises(InputError, match=told) as caught:
-                HubFolder.open("hf://datasets/org/order", patience)
+                open_hub_folder("hf://datasets/org/order", patience)
             assert len(caught.value.message) < 400
         (api / "tree" / COMMIT).write_text('[{"type": "file", "path": "a", "size": 7, "oid": "0"}]')
-        assert HubFolder.open("hf://datasets/org/order", patience).num_bytes == {"a": 7}
+        assert open_hub_folder("hf://datasets/org/order", patience).num_bytes == {"a": 7}
 
 
 def test_a_proxy_that_the_environment_names_is_asked(
@@ -460,7 +465,7 @@ def test_a_proxy_that_the_environment_names_is_asked(
     monkeypatch.setenv("http_proxy", server.endpoint)
     for name in ("no_proxy", "NO_PROXY"):
         monkeypatch.delenv(name, raising=False)
-    assert len(HubFolder.open(server.where()).num_bytes) == 3
+    assert len(open_hub_folder(server.where()).num_bytes) == 3
     assert (
         "GET http://hub.invalid/api/datasets/org/order/revision/main 200"
         in (server.counters()["log"])
@@ -473,12 +478,12 @@ def test_the_stand_in_speaks_to_the_client_library_as_it_does_to_us(server: Serv
     assert api.dataset_info("org/order", revision="v1").sha == COMMIT
     tree = api.list_repo_tree("org/order", recursive=True, repo_type="dataset", revision=COMMIT)
     files = {entry.path: entry.size for entry in tree if isinstance(entry, hub.RepoFile)}
-    assert files == HubFolder.open(server.where()).num_bytes
+    assert files == open_hub_folder(server.where()).num_bytes
 
 
 def test_an_address_is_no_path() -> None:
-    assert is_remote("hf://datasets/org/order")
-    assert not is_remote(Path("order"))
+    assert is_hub_address("hf://datasets/org/order")
+    assert not is_hub_address(Path("order"))
 
 
 @pytest.mark.parametrize(
@@ -488,11 +493,13 @@ def test_an_address_where_a_path_is_wanted_is_shown_as_it_was_given(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, address: str
 ) -> None:
     with pytest.raises(InputError) as caught:
-        check_local(Path(address), "a pool")
+        check_is_path(Path(address), "a pool")
     assert caught.value.message == f"{address}: got an address, expected the path of a pool"
-    assert "only published parquet is read, as hf://datasets/ORG/NAME" in str(caught.value.hint)
+    assert "only published parquet is read remotely, as hf://datasets/ORG/NAME" in str(
+        caught.value.hint
+    )
     # A folder may be called so all the same.
     monkeypatch.chdir(tmp_path)
     Path(address).mkdir(parents=True)
-    check_local(Path(address), "a pool")
-    check_local(Path("nowhere/at:/all"), "a pool")
+    check_is_path(Path(address), "a pool")
+    check_is_path(Path("nowhere/at:/all"), "a pool")

@@ -32,7 +32,7 @@ from pipeline.dataset.provenance import (
     provenance_of,
 )
 from pipeline.stages.tokenizer import Tokenizer, load_tokenizer
-from pipeline.storage import check_local
+from pipeline.storage import check_is_path
 
 _MOST_AHEAD = 1024
 
@@ -57,7 +57,7 @@ class Trace:
         Raises: InputError when `out` is no output; MismatchError when its manifest, its table of
         steps or its provenance is missing, damaged or of another order.
         """
-        check_local(out, "the output of a build")
+        check_is_path(out, "the output of a build")
         if not out.is_dir():
             raise InputError(f"{out}: got no folder, expected the output of a build")
         if not (out / MANIFEST).exists() and not (out / STEPS).exists():

@@ -20,7 +20,7 @@ from pipeline.core.files import writing
 from pipeline.core.prefetch import Prefetcher
 from pipeline.dataset.mds.pool import IndexEntry, Pool, parse_index
 from pipeline.dataset.mds.writer import INDEX_NAME
-from pipeline.dataset.remote_folder import RemoteFolder
+from pipeline.storage import RemoteFolder
 
 Digests = Mapping[str, str]
 """By path, sha256 as hex."""
@@ -86,7 +86,7 @@ class FetchedShards:
                 for hasher in hashers.values():
                     hasher.update(piece)
 
-            self._folder.ranges(name).receive(0, told, keep, takes_whole=True)
+            self._folder.remote_file(name).stream(0, told, keep, accepts_whole=True)
             for algorithm, hasher in hashers.items():
                 if hasher.hexdigest() != digests[algorithm]:
                     raise self._error(

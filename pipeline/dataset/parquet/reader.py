@@ -24,8 +24,8 @@ from pipeline.dataset.parquet.decoder import ColumnDecoder
 from pipeline.dataset.parquet.file import ParquetFile
 from pipeline.dataset.parquet.windows import CheckpointWindow, OrderFile, arrange, lone
 from pipeline.dataset.paths import STEPS
-from pipeline.dataset.remote_folder import RemoteFolder, open_remote
-from pipeline.storage import Client
+from pipeline.dataset.remote_folder import open_remote
+from pipeline.storage import Client, RemoteFolder
 
 CLS_ID = 50281
 """The id that sequences begin with, in the published tokenizer."""

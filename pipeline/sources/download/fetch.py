@@ -85,7 +85,7 @@ def _complete(opened: Store, file: StoredFile, out: FileIO, came: Callable[[int]
     # Of an ETag only the origin can say whether it still stands for what came, even if all did.
     if resumed < file.num_bytes or is_by_etag(file):
         try:
-            opened.receive(file, resumed, keep)
+            opened.stream(file, resumed, keep)
         except MismatchError:
             # Some of what came may be of the other version, and an ETag would not tell.
             out.truncate(0)

@@ -4,7 +4,7 @@ Rows of token ids, the ids of a block of documents and the hashes of texts all t
 so that no stage does Python work per token.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Generic, Self, TypeVar
 
@@ -34,6 +34,9 @@ class Ragged(Generic[Scalar]):
         """Return one sequence, as a view."""
         return self.values[self.offsets[index] : self.offsets[index + 1]]
 
+    def __iter__(self) -> Iterator[NDArray[Scalar]]:
+        return map(self.__getitem__, range(len(self)))
+
     def lengths(self) -> Int64Array:
         """Return the length of each sequence: int64 [num_sequences]."""
         return np.diff(self.offsets)
@@ -49,11 +52,21 @@ class Ragged(Generic[Scalar]):
         """Return the sequences at some indices, in their order, or where a mask is true: a copy."""
         if chosen.dtype == np.bool_:
             chosen = np.flatnonzero(chosen)
-        starts = self.offsets[chosen]
-        offsets = offsets_of(self.offsets[chosen + 1] - starts)
-        values = np.empty(int(offsets[-1]), self.values.dtype)
-        _copy_runs(self.values, starts, values, offsets)
-        return type(self)(values, offsets)
+        return self.from_ranges(self.values, self.offsets[chosen], self.offsets[chosen + 1])
+
+    @classmethod
+    def from_ranges(cls, values: NDArray[Scalar], starts: Int64Array, stops: Int64Array) -> Self:
+        """Copy the sequences `values[starts[i]:stops[i]]`, which may overlap."""
+        lengths = stops - starts
+        offsets = offsets_of(lengths)
+        copied = np.empty(int(offsets[-1]), values.dtype)
+        copy_ranges(values, starts, lengths, copied, offsets[:-1])
+        return cls(copied, offsets)
+
+    @classmethod
+    def pack(cls, sequences: Sequence[NDArray[Scalar]]) -> Self:
+        """Copy at least one sequence into one array."""
+        return cls(np.concatenate(sequences), offsets_of(list(map(len, sequences))))
 
     @classmethod
     def concat(cls, parts: Sequence[Self]) -> Self:
@@ -67,6 +80,14 @@ class Ragged(Generic[Scalar]):
 Rows = Ragged[np.uint32]
 """Token ids: of rows of an order or a pool, or of documents."""
 
+ByteStrings = Ragged[np.uint8]
+"""Texts in UTF-8, or parts of them."""
+
+
+def byte_strings(parts: Sequence[bytes | memoryview]) -> ByteStrings:
+    """Join byte strings into one array."""
+    return ByteStrings(np.frombuffer(b"".join(parts), np.uint8), offsets_of(list(map(len, parts))))
+
 
 def offsets_of(lengths: ArrayLike) -> Int64Array:
     """Return the offsets of sequences of these lengths: int64 [num_sequences + 1]."""
@@ -77,12 +98,16 @@ def offsets_of(lengths: ArrayLike) -> Int64Array:
 
 
 @compiled
-def _copy_runs(
-    values: NDArray[Scalar], starts: Int64Array, out: NDArray[Scalar], offsets: Int64Array
+def copy_ranges(
+    source: NDArray[Scalar],
+    starts: Int64Array,
+    lengths: Int64Array,
+    target: NDArray[Scalar],
+    target_starts: Int64Array,
 ) -> None:
+    """Copy ranges of one array to places of another."""
     for i in range(starts.size):
-        length = offsets[i + 1] - offsets[i]
-        source = values[starts[i] : starts[i] + length]
-        target = out[offsets[i] : offsets[i] + length]
-        for j in range(length):
-            target[j] = source[j]
+        values = source[starts[i] : starts[i] + lengths[i]]
+        room = target[target_starts[i] : target_starts[i] + lengths[i]]
+        for j in range(lengths[i]):
+            room[j] = values[j]

@@ -22,7 +22,7 @@ import numpy as np
 from pipeline.core.arrays import Int64Array, Uint32Array
 from pipeline.dataset.mds.pool import Pool
 from pipeline.dataset.mds.writer import Dtype, MdsWriter
-from pipeline.stages.chunking.slice import SliceChunker
+from pipeline.stages.chunking.slice import Cutter, SliceChunker
 from pipeline.stages.tokenizer.resolve import load_tokenizer
 from tests.benchmarks import corpus
 from tests.oracle.servant import Servant, open_servant
@@ -67,7 +67,7 @@ def main() -> None:
 
 def _cut(folder: Path, size: int, num_megabytes: float) -> Rows:
     tokenizer = load_tokenizer("modernbert", add_prefix_space=False)
-    chunker = SliceChunker(size=size, min_size=512, skip_below=128, seed=42)
+    chunker = SliceChunker(Cutter(size=size, min_size=512, skip_below=128, seed=42))
     names: list[bytes] = []
     ids, lengths = [], []
     for kind in corpus.KINDS:
@@ -77,10 +77,10 @@ def _cut(folder: Path, size: int, num_megabytes: float) -> Rows:
             if corpus.megabytes(texts) > num_megabytes:
                 break
         encoded = tokenizer.encode(corpus.head(texts, num_megabytes))
-        chunks = chunker.chunk(encoded.values, encoded.offsets)
+        chunks = chunker.chunk(encoded)
         names += [f"{kind}-{document:08d}".encode() for document in chunks.documents]
-        ids.append(chunks.ids)
-        lengths.append(chunks.lengths())
+        ids.append(chunks.rows.values)
+        lengths.append(chunks.rows.lengths())
     return Rows(names, np.concatenate(ids), np.cumsum(np.concatenate([[0], *lengths])))
 
 

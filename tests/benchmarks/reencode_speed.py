@@ -27,7 +27,7 @@ from tokenizers import Tokenizer as Library
 
 from pipeline.core.ragged import Rows
 from pipeline.sources.read import BLOCK_BYTES
-from pipeline.stages.chunking.reencode import ReencodeChunker
+from pipeline.stages.chunking import Cutter, ReencodeChunker
 from pipeline.stages.tokenizer.encode import Tokenizer
 from pipeline.stages.tokenizer.reference import make_reference
 from pipeline.stages.tokenizer.resolve import load_tokenizer, read_json
@@ -75,26 +75,21 @@ def _compare(
     original, ours, ratios = [], [], []
     for number, blocks in enumerate(parts):
         num_ids = sum(block.values.size for block in blocks)
-        documents = [
-            block.values[start:stop].tolist()
-            for block in blocks
-            for start, stop in zip(block.offsets, block.offsets[1:], strict=False)
-        ]
+        documents = [ids.tolist() for block in blocks for ids in block]
         started = time.perf_counter()
         expected = list(original_chunks(library, documents, *setting))
         middle = time.perf_counter()
         size, min_size, skip_below = setting
-        chunker = ReencodeChunker(
-            tokenizer, size=size, min_size=min_size, skip_below=skip_below, seed=SEED
-        )
-        got = [chunker.chunk(block.values, block.offsets) for block in blocks]
+        cutter = Cutter(size=size, min_size=min_size, skip_below=skip_below, seed=SEED)
+        chunker = ReencodeChunker(tokenizer, cutter)
+        got = [chunker.chunk(block) for block in blocks]
         stopped = time.perf_counter()
         same_ids = np.array_equal(
-            np.concatenate(expected), np.concatenate([chunks.ids for chunks in got])
+            np.concatenate(expected), np.concatenate([chunks.rows.values for chunks in got])
         )
         same_lengths = np.array_equal(
             [len(chunk) for chunk in expected],
-            np.concatenate([chunks.lengths() for chunks in got]),
+            np.concatenate([chunks.rows.lengths() for chunks in got]),
         )
         if not (same_ids and same_lengths):
             raise SystemExit(f"{kind} at {size}: chunks differ")

@@ -20,6 +20,7 @@ from tokenizers import normalizers
 
 from pipeline.core.digest import sha256_bytes
 from pipeline.core.errors import ConfigError, InputError
+from pipeline.core.ragged import ByteStrings, byte_strings
 from pipeline.stages.tokenizer import char_classes, family, kernel, self_check, slow_path
 from pipeline.stages.tokenizer.embed import embed
 from pipeline.stages.tokenizer.encode import Tokenizer
@@ -60,10 +61,7 @@ def check(texts: list[str], prefix: bool) -> None:
     one = tokenizer(prefix)
     assert one.is_fast
     expected = one.encode_reference(texts)
-    pieces = [text.encode() for text in texts]
-    offsets = np.cumsum([0, *map(len, pieces)], dtype=np.int64)
-    flat = np.frombuffer(b"".join(pieces), np.uint8)
-    for got in (one.encode(texts), one.encode_utf8(flat, offsets)):
+    for got in (one.encode(texts), one.encode_utf8(byte_strings([t.encode() for t in texts]))):
         assert got.values.dtype == np.uint32
         assert got.offsets.dtype == np.int64
         if np.array_equal(got.values, expected.values) and np.array_equal(
@@ -71,7 +69,7 @@ def check(texts: list[str], prefix: bool) -> None:
         ):
             continue
         for index, text in enumerate(texts):
-            a, b = (e.values[e.offsets[index] : e.offsets[index + 1]] for e in (got, expected))
+            a, b = (e[index] for e in (got, expected))
             assert a.tolist() == b.tolist(), repr(text)
 
 
@@ -95,7 +93,7 @@ def test_fixture_gives_recorded_ids(prefix: bool) -> None:
     assert len(entries) > 100
     encoded = tokenizer(prefix).encode([entry["text"] for entry in entries])
     for index, entry in enumerate(entries):
-        ids = encoded.values[encoded.offsets[index] : encoded.offsets[index + 1]]
+        ids = encoded[index]
         assert ids.tolist() == entry["ids_prefix_space" if prefix else "ids"], entry["text"]
     check([entry["text"] for entry in entries], prefix)
 
@@ -215,9 +213,7 @@ def test_marks_in_order_stay_on_the_fast_path_and_others_leave_it() -> None:
     fast = tokenizer(True)._fast
     assert fast is not None
     texts = ["\u05d1\u05b0\u05bc", "\u05d1\u05bc\u05b0", "\u0301", "\U00032847", "[MASK]", "|||IPX"]
-    pieces = [text.encode() for text in texts]
-    offsets = np.cumsum([0, *map(len, pieces)], dtype=np.int64)
-    _, _, status = fast.run(np.frombuffer(b"".join(pieces), np.uint8), offsets, whole=True)
+    _, status = fast.run(byte_strings([text.encode() for text in texts]), whole=True)
     done, split, refer = kernel.ENCODED, kernel.SPLIT, kernel.REFER
     assert status.tolist() == [done, split, split, refer, split, done]
 
@@ -251,7 +247,7 @@ def test_nothing_gives_nothing_and_empty_documents_give_the_frame(prefix: bool) 
 def test_buffer_may_start_late_and_end_early() -> None:
     one = tokenizer(True)
     buffer = np.frombuffer(b"zzhello worldzz", np.uint8)
-    got = one.encode_utf8(buffer, np.array([2, 7, 13], np.int64))
+    got = one.encode_utf8(ByteStrings(buffer, np.array([2, 7, 13], np.int64)))
     assert got.values.tolist() == one.encode(["hello", " world"]).values.tolist()
 
 
@@ -260,7 +256,7 @@ def test_groups_of_documents_change_nothing() -> None:
     got = tokenizer(True).encode(texts)
     for index in (0, 299, 300, 301, 302, 303, 602):
         alone = tokenizer(True).encode([texts[index]])
-        assert np.array_equal(got.values[got.offsets[index] : got.offsets[index + 1]], alone.values)
+        assert np.array_equal(got[index], alone.values)
 
 
 def test_published_facts_of_the_tokenizer() -> None:
@@ -270,18 +266,17 @@ def test_published_facts_of_the_tokenizer() -> None:
     assert one.special_ids.tolist() == [1, *range(50279, 50285)]
 
 
-def test_decode_tables_spell_what_the_library_decodes() -> None:
+def test_decode_table_spell_what_the_library_decodes() -> None:
     one = tokenizer(False)
-    token_bytes, offsets = one.decode_tables()
-    assert offsets.size == one.vocab_size + 1
-    assert offsets[-1] == token_bytes.size
+    spelled = one.decode_table()
+    assert len(spelled) == one.vocab_size
+    assert spelled.offsets[-1] == spelled.values.size
     special = set(one.special_ids.tolist())
     for token_id in range(one.vocab_size):
         if token_id not in special:
-            raw = token_bytes[offsets[token_id] : offsets[token_id + 1]].tobytes()
+            raw = spelled[token_id].tobytes()
             assert raw.decode(errors="replace") == one.decode_reference([token_id])
-    raw = token_bytes[offsets[50284] : offsets[50285]].tobytes()
-    assert raw == b"[MASK]"
+    assert spelled[50284].tobytes() == b"[MASK]"
     assert one.decode_reference([50284]) == ""
 
 
@@ -346,7 +341,7 @@ def test_same_content_spelled_otherwise_is_fast_and_other_content_is_not(tmp_pat
     other = load_tokenizer("tokenizer.json", add_prefix_space=True, folder=tmp_path)
     assert not other.is_fast
     flat = np.frombuffer("caf\u00e9 x".encode(), np.uint8)
-    got = other.encode_utf8(flat, np.array([0, 5, 7], np.int64))
+    got = other.encode_utf8(ByteStrings(flat, np.array([0, 5, 7], np.int64)))
     assert np.array_equal(got.values, tokenizer(True).encode(["caf\u00e9", " x"]).values)
 
 

@@ -1,4 +1,4 @@
-"""Chunks: `ettin-reencode-v1` against the reference library chunk by chunk, and `whole-v1`."""
+"""Chunks: `ettin-reencode-v1` against the reference library chunk by chunk."""
 
 import argparse
 import json
@@ -14,18 +14,15 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.strategies import QUICK, cuts, lengths, texts
+from support.chunks import CLS, FROZEN_IDS, SEP, frozen_documents, in_blocks, listed
+from support.strategies import QUICK, texts
 
 from pipeline.config.mixture import ChunkSpec
-from pipeline.core.arrays import Int64Array, Uint32Array
 from pipeline.core.ragged import Rows
-from pipeline.stages.chunking.chunker import Chunker, make_chunker
-from pipeline.stages.chunking.chunks import Chunks
-from pipeline.stages.chunking.whole import WholeChunker
+from pipeline.stages.chunking import make_chunker
+from pipeline.stages.chunking.chunker import Chunker
 from pipeline.stages.tokenizer.encode import Tokenizer
 from pipeline.stages.tokenizer.resolve import load_tokenizer
-
-CLS, SEP = 50281, 50282
 
 OWN_TEXT = """\
 The harbour master keeps two clocks. One tells the time ; the other , he says , tells the tide .
@@ -95,28 +92,6 @@ def chunker(algorithm: str, case: Case, prefix: bool = True) -> Chunker:
         seed=42,
     )
     return make_chunker(spec, tokenizer(prefix))
-
-
-def part(encoded: Rows, start: int, stop: int) -> tuple[Uint32Array, Int64Array]:
-    """Return the documents from `start` to `stop` as a block."""
-    offsets = encoded.offsets[start : stop + 1]
-    return encoded.values[offsets[0] : offsets[-1]], offsets - offsets[0]
-
-
-def in_blocks(made: Chunker, encoded: Rows, blocks: list[int]) -> tuple[list[Chunks], list[int]]:
-    """Chunk block after block; return the chunks and where each block starts."""
-    return [made.chunk(*part(encoded, a, b)) for a, b in pairwise(blocks)], blocks[:-1]
-
-
-def listed(chunks: list[Chunks], firsts: list[int]) -> list[tuple[int, list[int]]]:
-    """Return all chunks as (document, ids)."""
-    return [
-        (first + document, one.ids[start:stop].tolist())
-        for one, first in zip(chunks, firsts, strict=True)
-        for document, (start, stop) in zip(
-            one.documents.tolist(), pairwise(one.offsets.tolist()), strict=True
-        )
-    ]
 
 
 # The published algorithm, one chunk at a time
@@ -254,112 +229,27 @@ def test_the_blocks_of_a_partition_change_nothing() -> None:
 def test_a_document_with_a_piece_of_special_tokens_alone_fails_and_no_other() -> None:
     hole = "word " * 20 + "[SEP]" * 100 + " word" * 20
     encoded = tokenizer(True).encode([OWN_TEXT, hole, OWN_TEXT])
-    chunks = chunker("ettin-reencode-v1", CASES[0]).chunk(encoded.values, encoded.offsets)
+    chunks = chunker("ettin-reencode-v1", CASES[0]).chunk(encoded)
     assert chunks.failed.tolist() == [1]
     assert sorted(set(chunks.documents.tolist())) == [0, 2]
 
 
 def test_no_documents_give_no_chunks() -> None:
-    nothing = np.empty(0, np.uint32), np.zeros(1, np.int64)
+    nothing = Rows(np.empty(0, np.uint32), np.zeros(1, np.int64))
     for algorithm in ("ettin-reencode-v1", "ettin-slice-v1"):
-        chunks = chunker(algorithm, CASES[0]).chunk(*nothing)
-        assert chunks.offsets.tolist() == [0]
+        chunks = chunker(algorithm, CASES[0]).chunk(nothing)
+        assert chunks.rows.offsets.tolist() == [0]
         assert (chunks.num_added, chunks.num_discarded) == (0, 0)
-    assert WholeChunker(size=8, cls_id=CLS, sep_id=SEP).chunk(*nothing).offsets.tolist() == [0]
-
-
-# whole-v1
-
-
-def whole(size: int) -> WholeChunker:
-    return WholeChunker(size=size, cls_id=CLS, sep_id=SEP)
-
-
-def documents_of(sizes: list[int]) -> Rows:
-    """Return documents of these lengths; every id tells its document and place."""
-    rows = [
-        [CLS, *(1000 * (index + 1) + i for i in range(size - 2)), SEP]
-        for index, size in enumerate(sizes)
-    ]
-    flat = np.array([id_ for row in rows for id_ in row], np.uint32)
-    return Rows(flat, np.cumsum([0, *sizes]))
-
-
-@QUICK
-@given(st.data())
-def test_whole_loses_nothing_and_is_balanced_and_smallest(data: st.DataObject) -> None:
-    sizes = data.draw(lengths(80))
-    size = data.draw(st.integers(4, 30))
-    encoded = documents_of(sizes)
-    made, firsts = in_blocks(whole(size), encoded, data.draw(cuts(len(sizes))))
-    chunks = listed(made, firsts)
-    for document, (first, last) in enumerate(pairwise(encoded.offsets.tolist())):
-        own = [ids for owner, ids in chunks if owner == document]
-        content = encoded.values[first + 1 : last - 1].tolist()
-        assert [id_ for ids in own for id_ in ids[1:-1]] == content
-        assert all(ids[0] == CLS and ids[-1] == SEP and len(ids) <= size for ids in own)
-        assert len(own) == -(-len(content) // (size - 2)), "as few as hold it"
-        assert all(len(ids) == size for ids in own[:-2]), "full but for the last two"
-        if len(own) > 1:
-            assert 0 <= len(own[-2]) - len(own[-1]) <= 1
-    assert [owner for owner, _ in chunks] == sorted(owner for owner, _ in chunks)
-    num_written = sum(len(ids) for _, ids in chunks)
-    assert sum(sizes) + sum(one.num_added for one in made) == num_written
-    assert all(one.num_discarded == 0 and len(one.failed) == 0 for one in made)
-
-
-@pytest.mark.parametrize(
-    ("content", "expected"),
-    [
-        (1, [1]),
-        (10, [10]),
-        (11, [6, 5]),
-        (12, [6, 6]),
-        (19, [10, 9]),
-        (20, [10, 10]),
-        (21, [10, 6, 5]),
-        (30, [10, 10, 10]),
-        (31, [10, 10, 6, 5]),
-    ],
-)
-def test_the_lengths_of_whole_chunks_are_frozen(content: int, expected: list[int]) -> None:
-    encoded = documents_of([content + 2])
-    chunks = whole(12).chunk(encoded.values, encoded.offsets)
-    assert (chunks.lengths() - 2).tolist() == expected
-
-
-def test_whole_keeps_special_tokens_inside_a_document() -> None:
-    ids = np.array([CLS, SEP, CLS, 5, SEP, SEP], np.uint32)
-    chunks = whole(4).chunk(ids, np.array([0, 6]))
-    assert listed([chunks], [0]) == [(0, [CLS, SEP, CLS, SEP]), (0, [CLS, 5, SEP, SEP])]
 
 
 # Frozen: these change with a new name of an algorithm, and never under the old one
 
-FROZEN_TEXT = (
-    "The tide , he says , is late . Don't mind it ; it 's only water \u6f6e and\n\n  salt !"
-)
-FROZEN_IDS = [
-    *[CLS, 510, 26816, 1157, 344, 2296, 1157, 310, 3563, 964, 5037, 626, 2564, 352, 3706, 352],
-    *[686, 84, 760, 1824, 209, 162, 123, 108, 285, 535, 50276, 40918, 2195, SEP],
-    *[CLS, 17624, 15, SEP],
-    *[CLS, 344, 2296, 1157, 310, 3563, 964, 5037, 626, 2564, 352, 3706, 352, 686, 84, 760],
-    *[5172, SEP],
-]
 FROZEN = Case(12, 9, 2)
 
 
-@pytest.fixture
-def frozen() -> Rows:
-    """Three documents: of three pieces, of one, and of two, the last of which is short."""
-    encoded = tokenizer(False).encode([FROZEN_TEXT, "Short.", FROZEN_TEXT[10:60]])
-    assert encoded.values.tolist() == FROZEN_IDS
-    assert encoded.offsets.tolist() == [0, 30, 34, 52]
-    return encoded
-
-
-def test_reencode_is_frozen(frozen: Rows) -> None:
-    made = chunker("ettin-reencode-v1", FROZEN, prefix=False).chunk(frozen.values, frozen.offsets)
+def test_reencode_is_frozen() -> None:
+    frozen = frozen_documents(tokenizer(False))
+    made = chunker("ettin-reencode-v1", FROZEN, prefix=False).chunk(frozen)
     assert listed([made], [0]) == [
         # " ," and " ." lost a space; the second starts with a space and stays but for CLS.
         (0, [CLS, 510, 26816, 13, 344, 2296, 13, 310, 3563, 15, SEP]),
@@ -372,8 +262,9 @@ def test_reencode_is_frozen(frozen: Rows) -> None:
     assert (made.num_added, made.num_discarded) == (4, 0)
 
 
-def test_slice_is_frozen(frozen: Rows) -> None:
-    made = chunker("ettin-slice-v1", FROZEN, prefix=False).chunk(frozen.values, frozen.offsets)
+def test_slice_is_frozen() -> None:
+    frozen = frozen_documents(tokenizer(False))
+    made = chunker("ettin-slice-v1", FROZEN, prefix=False).chunk(frozen)
     assert listed([made], [0]) == [
         (0, FROZEN_IDS[:10]),
         (0, FROZEN_IDS[10:20]),
@@ -383,16 +274,3 @@ def test_slice_is_frozen(frozen: Rows) -> None:
         (2, FROZEN_IDS[44:]),
     ]
     assert (made.num_added, made.num_discarded) == (0, 0)
-
-
-def test_whole_is_frozen(frozen: Rows) -> None:
-    made = whole(12).chunk(frozen.values, frozen.offsets)
-    assert listed([made], [0]) == [
-        (0, [*FROZEN_IDS[:11], SEP]),
-        (0, [CLS, *FROZEN_IDS[11:20], SEP]),
-        (0, [CLS, *FROZEN_IDS[20:30]]),
-        (1, FROZEN_IDS[30:34]),
-        (2, [*FROZEN_IDS[34:43], SEP]),
-        (2, [CLS, *FROZEN_IDS[43:]]),
-    ]
-    assert (made.num_added, made.num_discarded) == (6, 0)

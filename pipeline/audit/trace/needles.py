@@ -14,7 +14,8 @@ import numpy as np
 
 from pipeline.core.arrays import Uint32Array
 from pipeline.core.errors import ConfigError
-from pipeline.stages.chunking import ReencodeChunker
+from pipeline.core.ragged import Rows
+from pipeline.stages.chunking import Cutter, ReencodeChunker
 from pipeline.stages.tokenizer import Tokenizer
 
 # A tail is encoded again, and with it what it borrowed, which may have been before.
@@ -82,10 +83,7 @@ def _again(
     """Return what runs become where the chunk that they stand in is encoded again."""
     # Chunks that begin with a space are kept as they are; these begin with the lead.
     start = _content(plain, lead)
-    chunker = ReencodeChunker(built, size=_NEVER_CUT, min_size=1, skip_below=1, seed=0)
-    chunks = chunker.chunk(
-        np.concatenate([part for run in runs for part in (start, run)]),
-        np.cumsum([0, *(len(start) + len(run) for run in runs)], dtype=np.int64),
-    )
-    stored = np.split(chunks.ids, chunks.offsets[1:-1])
+    cutter = Cutter(size=_NEVER_CUT, min_size=1, skip_below=1, seed=0)
+    documents = Rows.pack([np.concatenate([start, run]) for run in runs])
+    stored = ReencodeChunker(built, cutter).chunk(documents).rows
     return _distinct(_after(_content(built, lead), ids[1:-1]) for ids in stored)

@@ -34,7 +34,7 @@ from pipeline.runner.tasks.read_documents import DocumentReader, bad_document, i
 from pipeline.stages.chunking import Chunks, make_chunker
 from pipeline.stages.filters import Dropped, DroppedWriter
 from pipeline.stages.text_digest import text_digests
-from pipeline.stages.tokenizer import Tokenizer, load_tokenizer, select, tokenize, without_content
+from pipeline.stages.tokenizer import Tokenizer, load_tokenizer, tokenize, without_content
 
 
 def make_partition(task: PartitionTask) -> TaskRecord:
@@ -103,7 +103,7 @@ class _Making:
                 aside(dropped)
                 documents, chunks = self._chunk(block)
                 ids = [document.id.encode() for document in documents]
-                writer.write(ids, chunks.documents, chunks.ids, chunks.offsets)
+                writer.write(ids, chunks.documents, chunks.rows.values, chunks.rows.offsets)
             writer.finish()
             lengths = np.concatenate(self._lengths)
             write_stats(temporary, lengths, self._tokens["discarded"])
@@ -164,8 +164,8 @@ class _Making:
         kept = self._judge(block, without_content(self._tokenizer, encoded))
         documents = [block[index] for index in np.flatnonzero(kept)]
         if not kept.all():
-            encoded = select(encoded, kept)
-        chunks = self._chunker.chunk(encoded.values, encoded.offsets)
+            encoded = encoded.take(kept)
+        chunks = self._chunker.chunk(encoded)
         what = (
             f"has a piece that decodes to nothing, which {self._task.chunk.algorithm} cannot chunk"
         )
@@ -177,12 +177,12 @@ class _Making:
             self._digests.append(text_digests([documents[index].text for index in written]))
         if len(chunks.documents):
             self._last_id = documents[chunks.documents[-1]].id
-        num_failed_ids = int(np.diff(encoded.offsets)[chunks.failed].sum())
+        num_failed_ids = int(encoded.lengths()[chunks.failed].sum())
         self._num_kept += len(documents) - len(chunks.failed)
         self._tokens["in"] += len(encoded.values) - num_failed_ids
         self._tokens["added"] += chunks.num_added
         self._tokens["discarded"] += chunks.num_discarded
-        self._lengths.append(chunks.lengths())
+        self._lengths.append(chunks.rows.lengths())
         return documents, chunks
 
     def _judge(self, block: list[Document], empty: Int64Array) -> BoolArray:

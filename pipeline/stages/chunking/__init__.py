@@ -1,18 +1,29 @@
-"""Chunk: the runs of ids of documents -> chunks, by a named and frozen algorithm.
+"""Chunking: the token ids of documents -> chunks, by a named and frozen algorithm.
 
-One file an algorithm. A chunker is made for each partition and fed its blocks in file order.
+One file for each algorithm. A chunker serves one partition, block by block in file order.
 """
 
-from pipeline.stages.chunking.chunker import make_chunker
-from pipeline.stages.chunking.chunks import Chunks
+from pipeline.config import ChunkSpec
+from pipeline.stages.chunking.chunker import Chunker, Chunks
 from pipeline.stages.chunking.reencode import ReencodeChunker
-from pipeline.stages.chunking.slice import SliceChunker
+from pipeline.stages.chunking.slice import Cutter, SliceChunker
 from pipeline.stages.chunking.whole import WholeChunker
+from pipeline.stages.tokenizer import Tokenizer
 
-__all__ = [
-    "Chunks",
-    "ReencodeChunker",
-    "SliceChunker",
-    "WholeChunker",
-    "make_chunker",
-]
+__all__ = ["Chunks", "Cutter", "ReencodeChunker", "make_chunker"]
+
+
+def make_chunker(spec: ChunkSpec, tokenizer: Tokenizer) -> Chunker:
+    """Return a new chunker for one partition."""
+    if spec.algorithm == "whole-v1":
+        return WholeChunker(size=spec.size, cls_id=tokenizer.cls_id, sep_id=tokenizer.sep_id)
+    # `add_eos` has no effect: the tokenizer's template has ended every document with SEP.
+    assert spec.min_size is not None
+    assert spec.skip_below is not None
+    assert spec.seed is not None
+    cutter = Cutter(
+        size=spec.size, min_size=spec.min_size, skip_below=spec.skip_below, seed=spec.seed
+    )
+    if spec.algorithm == "ettin-slice-v1":
+        return SliceChunker(cutter)
+    return ReencodeChunker(tokenizer, cutter)

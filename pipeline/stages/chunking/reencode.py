@@ -1,11 +1,11 @@
 """`ettin-reencode-v1`: the published chunker, quirks kept.
 
-Pieces are cut as in `cut`. Each is decoded; if its text starts with a space it is stored as it is,
-else the text is encoded again, framed by CLS and SEP, and cut to the chunk size (which can cut
+Pieces are cut as in `slice`. Each is decoded; if its text starts with a space it is stored as it
+is, else the text is encoded again, framed by CLS and SEP, and cut to the chunk size (which can cut
 SEP). A stored piece gets CLS in front if it lacks it. A piece that lends ids to its neighbour goes
 through this twice. Frozen; golden vectors in the tests.
 
-Source: as `cut`. Decoding cleans up spaces as transformers 4.57.6 does by default for this
+Source: as `slice`. Decoding cleans up spaces as transformers 4.57.6 does by default for this
 tokenizer (`tokenization_utils_base.py`, `clean_up_tokenization`).
 """
 
@@ -17,10 +17,10 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from pipeline.core.arrays import BoolArray, Int64Array, Uint8Array, Uint32Array
 from pipeline.core.compiled import compiled
-from pipeline.core.ragged import Rows
-from pipeline.stages.chunking.chunks import Chunks
-from pipeline.stages.chunking.cut import Cutter
-from pipeline.stages.tokenizer.encode import Tokenizer
+from pipeline.core.ragged import ByteStrings, Rows, byte_strings, copy_ranges, offsets_of
+from pipeline.stages.chunking.chunker import Chunks
+from pipeline.stages.chunking.slice import Cutter
+from pipeline.stages.tokenizer import Tokenizer
 
 # Only before these can the clean-up take the space that a text starts with.
 _CAN_TAKE_SPACE = np.isin(np.arange(256), list(b".?!,'n "))
@@ -34,14 +34,6 @@ _SPACE, _QUOTE = ord(" "), ord("'")
 _POINT, _QUESTION, _BANG, _COMMA = _MARKS = tuple(b".?!,")
 _E, _M, _N, _R, _S, _T, _V = b"emnrstv"
 _NOTHING = -1
-
-
-class _Runs(NamedTuple):
-    """Runs of ids: run i is `ids[starts[i]:stops[i]]`."""
-
-    ids: Uint32Array
-    starts: Int64Array
-    stops: Int64Array
 
 
 class _Spelling(NamedTuple):
@@ -60,158 +52,130 @@ class _Spelling(NamedTuple):
 class ReencodeChunker:
     """Chunks the documents of one partition, block after block."""
 
-    def __init__(
-        self, tokenizer: Tokenizer, *, size: int, min_size: int, skip_below: int, seed: int
-    ) -> None:
+    def __init__(self, tokenizer: Tokenizer, cutter: Cutter) -> None:
         self._tokenizer = tokenizer
-        self._size = size
-        self._cutter = Cutter(size=size, min_size=min_size, skip_below=skip_below, seed=seed)
+        self._cutter = cutter
         self._spelling = _spelling(tokenizer)
 
-    def chunk(self, ids: Uint32Array, offsets: Int64Array) -> Chunks:
-        """Chunk tokenised documents: ids uint32 [num_ids], offsets int64 [num_documents + 1].
+    def chunk(self, documents: Rows) -> Chunks:
+        """Chunk the next documents.
 
         A document fails where a piece decodes to nothing: there the original cannot go on.
         """
-        pieces = self._cutter.cut(offsets)
+        pieces = self._cutter.cut(documents)
+        starts, stops = pieces.starts, pieces.stops
         borrowers = np.flatnonzero(pieces.borrowed)
         alone = np.flatnonzero(pieces.borrowed == 0)
-        stored = self._store(_Runs(ids, pieces.starts[alone], pieces.stops[alone]))
+        stored = self._store(documents.values, starts[alone], stops[alone])
 
         # What is lent are the last ids of the neighbour as stored, not as cut.
         lenders = np.searchsorted(alone, borrowers - 1)
-        lender_starts, lender_stops = stored.starts[lenders], stored.stops[lenders]
+        lender_starts, lender_stops = stored.offsets[lenders], stored.offsets[lenders + 1]
         edges = np.maximum(lender_starts, lender_stops - pieces.borrowed[borrowers])
-        shortened = self._store(_Runs(stored.ids, lender_starts, edges))
-        lent = _Runs(stored.ids, edges, lender_stops)
-        tails = _Runs(ids, pieces.starts[borrowers], pieces.stops[borrowers])
-        extended = self._store(_join(lent, tails))
+        shortened = self._store(stored.values, lender_starts, edges)
+        tails = _join_each(
+            Rows.from_ranges(stored.values, edges, lender_stops),
+            Rows.from_ranges(documents.values, starts[borrowers], stops[borrowers]),
+        )
+        extended = self._store(tails.values, tails.offsets[:-1], tails.offsets[1:])
 
-        lends = np.zeros(len(alone), np.bool_)
-        lends[lenders] = True
-        whole = _Runs(stored.ids, stored.starts[~lends], stored.stops[~lends])
-        made = ((alone[~lends], whole), (borrowers - 1, shortened), (borrowers, extended))
-        lengths = np.empty(len(pieces.starts), np.int64)
-        for places, runs in made:
-            lengths[places] = runs.stops - runs.starts
+        others = np.delete(np.arange(len(alone)), lenders)
+        parts = (
+            (alone[others], stored, others),
+            (borrowers - 1, shortened, np.arange(len(borrowers))),
+            (borrowers, extended, np.arange(len(borrowers))),
+        )
+        lengths = np.empty(len(starts), np.int64)
+        for places, rows, which in parts:
+            lengths[places] = rows.lengths()[which]
         failed = np.unique(pieces.documents[lengths == 0])
         kept = ~np.isin(pieces.documents, failed)
         lengths[~kept] = 0
-        stops = np.cumsum(lengths)
-        starts = stops - lengths
-        out = np.empty(int(lengths.sum()), np.uint32)
-        for places, runs in made:
-            _copy(runs.ids, runs.starts, starts[places], stops[places], out)
-        document_lengths, discarded = np.diff(offsets), pieces.discarded
-        num_in = int(document_lengths.sum() - document_lengths[failed].sum())
-        num_discarded = int(discarded.sum() - discarded[failed].sum())
+        offsets = offsets_of(lengths)
+        ids = np.empty(int(offsets[-1]), np.uint32)
+        for places, rows, which in parts:
+            copy_ranges(rows.values, rows.offsets[which], lengths[places], ids, offsets[places])
+        num_in = len(documents.values) - int(documents.lengths()[failed].sum())
+        num_discarded = int(pieces.discarded.sum() - pieces.discarded[failed].sum())
         return Chunks(
-            ids=out,
-            offsets=np.concatenate([[0], stops[kept]]),
+            rows=Rows(ids, offsets_of(lengths[kept])),
             documents=pieces.documents[kept],
             failed=failed,
             num_discarded=num_discarded,
-            num_added=len(out) + num_discarded - num_in,
+            num_added=len(ids) + num_discarded - num_in,
         )
 
-    def _store(self, runs: _Runs) -> _Runs:
-        """Apply the rule of the module to each run; one that decodes to nothing becomes empty."""
-        first, second = _first_two_bytes(runs, self._spelling)
+    def _store(self, ids: Uint32Array, starts: Int64Array, stops: Int64Array) -> Rows:
+        """Apply the rule of the module to ranges of ids; what decodes to nothing becomes empty."""
+        first, second = _first_two_bytes(ids, starts, stops, self._spelling)
         kept = first == _SPACE
         doubtful = np.flatnonzero(kept & _CAN_TAKE_SPACE[second])
-        text, text_offsets, _ = self._clean_text(runs, doubtful, _PEEK_BYTES)
-        kept[doubtful] = text[text_offsets[:-1]] == _SPACE
+        text, _ = self._decode(ids, starts[doubtful], stops[doubtful], _PEEK_BYTES)
+        kept[doubtful] = text.values[text.offsets[:-1]] == _SPACE
         again = np.flatnonzero(~kept & (first != _NOTHING))
-        text, text_offsets, is_ascii = self._clean_text(runs, again, _NO_LIMIT)
-        text, text_offsets = _mend_utf8(text, text_offsets, np.flatnonzero(~is_ascii))
-        encoded = self._tokenizer.encode_utf8(text, text_offsets)
-        return self._assemble(runs, np.flatnonzero(kept), again, encoded)
+        text = _replace_invalid(*self._decode(ids, starts[again], stops[again], _NO_LIMIT))
+        encoded = self._tokenizer.encode_utf8(text)
 
-    def _clean_text(
-        self, runs: _Runs, which: Int64Array, limit: int
-    ) -> tuple[Uint8Array, Int64Array, BoolArray]:
-        """Decode and clean up the runs `which`, or the first `limit` bytes of each."""
-        cleaned: tuple[Uint8Array, Int64Array, BoolArray] = _clean_text(
-            runs.ids, runs.starts[which], runs.stops[which], self._spelling, limit
-        )
-        return cleaned
+        starts, kept_lengths = starts[kept], (stops - starts)[kept]
+        lacks_cls = ids[starts] != self._tokenizer.cls_id
+        lengths = np.zeros(len(stops), np.int64)
+        lengths[kept] = kept_lengths + lacks_cls
+        lengths[again] = np.minimum(encoded.lengths(), self._cutter.size)
+        offsets = offsets_of(lengths)
+        stored = np.empty(int(offsets[-1]), np.uint32)
+        places = offsets[:-1][kept]
+        stored[places[lacks_cls]] = self._tokenizer.cls_id
+        copy_ranges(ids, starts, kept_lengths, stored, places + lacks_cls)
+        copy_ranges(encoded.values, encoded.offsets[:-1], lengths[again], stored, offsets[again])
+        return Rows(stored, offsets)
 
-    def _assemble(self, runs: _Runs, kept: Int64Array, again: Int64Array, encoded: Rows) -> _Runs:
-        starts_kept = runs.starts[kept]
-        lacks_cls = runs.ids[starts_kept] != self._tokenizer.cls_id
-        lengths = np.zeros(len(runs.starts), np.int64)
-        lengths[kept] = runs.stops[kept] - starts_kept + lacks_cls
-        lengths[again] = np.minimum(np.diff(encoded.offsets), self._size)
-        stops = np.cumsum(lengths)
-        starts = stops - lengths
-        out = np.empty(int(lengths.sum()), np.uint32)
-        out[starts[kept][lacks_cls]] = self._tokenizer.cls_id
-        _copy(runs.ids, starts_kept, starts[kept] + lacks_cls, stops[kept], out)
-        _copy(encoded.values, encoded.offsets[:-1], starts[again], stops[again], out)
-        return _Runs(out, starts, stops)
+    def _decode(
+        self, ids: Uint32Array, starts: Int64Array, stops: Int64Array, limit: int
+    ) -> tuple[ByteStrings, BoolArray]:
+        """Decode ranges, or the first `limit` bytes of each, and clean up; tell which are ASCII."""
+        text, offsets, is_ascii = _clean_text(ids, starts, stops, self._spelling, limit)
+        return ByteStrings(text, offsets), is_ascii
 
 
 @lru_cache(maxsize=1)
 def _spelling(tokenizer: Tokenizer) -> _Spelling:
     # Kept for the next partition: the tables take a fifth of a second to make.
-    token_bytes, offsets = tokenizer.decode_tables()
-    starts, stops = offsets[:-1].copy(), offsets[1:].copy()
+    spelled = tokenizer.decode_table()
+    starts, stops = spelled.offsets[:-1].copy(), spelled.offsets[1:].copy()
     stops[tokenizer.special_ids] = starts[tokenizer.special_ids]
-    padded = np.concatenate([token_bytes, np.zeros(_HEAD_BYTES, np.uint8)])
+    padded = np.concatenate([spelled.values, np.zeros(_HEAD_BYTES, np.uint8)])
     heads = np.ascontiguousarray(sliding_window_view(padded, _HEAD_BYTES)[starts])
     heads[:, -1] = np.minimum(stops - starts, _HEAD_BYTES)
-    return _Spelling(token_bytes, starts, stops, heads)
+    return _Spelling(spelled.values, starts, stops, heads)
 
 
-def _first_two_bytes(runs: _Runs, spelling: _Spelling) -> tuple[Int64Array, Int64Array]:
-    out = np.full((2, len(runs.starts)), _NOTHING, np.int64)
-    _find_first_bytes(runs.ids, runs.starts, runs.stops, spelling, out)
+def _first_two_bytes(
+    ids: Uint32Array, starts: Int64Array, stops: Int64Array, spelling: _Spelling
+) -> tuple[Int64Array, Int64Array]:
+    out = np.full((2, len(starts)), _NOTHING, np.int64)
+    _find_first_bytes(ids, starts, stops, spelling, out)
     return out[0], out[1]
 
 
-def _mend_utf8(
-    text: Uint8Array, offsets: Int64Array, doubtful: Int64Array
-) -> tuple[Uint8Array, Int64Array]:
-    """Turn what is no UTF-8 into U+FFFD: a piece may start or end inside a character."""
-    mended = {}
-    for run in doubtful.tolist():
-        part = text[offsets[run] : offsets[run + 1]].tobytes()
+def _replace_invalid(text: ByteStrings, is_ascii: BoolArray) -> ByteStrings:
+    """Replace what is no UTF-8 by U+FFFD: a piece may start or end inside a character."""
+    replaced = {}
+    for index in np.flatnonzero(~is_ascii).tolist():
+        part = text[index].tobytes()
         try:
             part.decode()
         except UnicodeDecodeError:
-            mended[run] = part.decode(errors="replace").encode()
-    if not mended:
-        return text, offsets
-    parts: list[bytes | memoryview] = []
-    before = 0
-    lengths = np.diff(offsets)
-    for run, part in mended.items():
-        parts += [text[before : offsets[run]].data, part]
-        before = offsets[run + 1]
-        lengths[run] = len(part)
-    parts.append(text[before:].data)
-    return np.frombuffer(b"".join(parts), np.uint8), np.concatenate([[0], np.cumsum(lengths)])
+            replaced[index] = part.decode(errors="replace").encode()
+    if not replaced:
+        return text
+    return byte_strings([replaced.get(index, text[index].data) for index in range(len(text))])
 
 
-def _join(left: _Runs, right: _Runs) -> _Runs:
-    left_lengths = left.stops - left.starts
-    lengths = left_lengths + right.stops - right.starts
-    stops = np.cumsum(lengths)
-    starts = stops - lengths
-    middles = starts + left_lengths
-    out = np.empty(int(lengths.sum()), np.uint32)
-    _copy(left.ids, left.starts, starts, middles, out)
-    _copy(right.ids, right.starts, middles, stops, out)
-    return _Runs(out, starts, stops)
-
-
-@compiled
-def _copy(
-    ids: Uint32Array, sources: Int64Array, starts: Int64Array, stops: Int64Array, out: Uint32Array
-) -> None:
-    for run in range(starts.size):
-        length = stops[run] - starts[run]
-        out[starts[run] : stops[run]] = ids[sources[run] : sources[run] + length]
+def _join_each(left: Rows, right: Rows) -> Rows:
+    """Append to each row of `left` the one of `right`."""
+    pairs = np.arange(2 * len(left)).reshape(2, -1).T.ravel()
+    joined = Rows.concat([left, right]).take(pairs)
+    return Rows(joined.values, joined.offsets[::2].copy())
 
 
 @compiled

@@ -1,38 +1,105 @@
-"""`ettin-slice-v1`: plain slices, cut and back-filled as published, ids never changed.
+"""`ettin-slice-v1`: plain slices of a document's ids; and the published cuts that it is made by.
 
 The best reading of what made the released pre-training shards: the first chunk of a document starts
-with CLS, the last ends with SEP, those between have neither. Frozen; golden vectors in the tests.
+with CLS, the last ends with SEP, those between have neither. `ettin-reencode-v1` cuts by the same
+rule. Lengths alone decide, so cuts and random numbers are made ahead of all work on ids. Frozen;
+golden vectors in the tests.
+
+Source: JHU-CLSP/ettin-encoder-vs-decoder, `pretraining/data_processing/src/sampling/
+split_dataset_into_chunks_individual.py` (2025-08-06), with its undefined names supplied.
 """
+
+from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.core.arrays import Int64Array, Uint32Array
-from pipeline.stages.chunking.chunks import Chunks
-from pipeline.stages.chunking.cut import Cutter
+from pipeline.core.arrays import Int64Array
+from pipeline.core.ragged import Rows
+from pipeline.stages.chunking.chunker import Chunks
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Pieces:
+    """The pieces of one block of documents, in order, before any borrowing."""
+
+    starts: Int64Array
+    """int64 [num_pieces], first id of each piece in the block's flat ids."""
+    stops: Int64Array
+    """int64 [num_pieces], one past its last id."""
+    documents: Int64Array
+    """int64 [num_pieces], the document of each piece."""
+    borrowed: Int64Array
+    """int64 [num_pieces], ids that a short last piece takes from the end of the piece before."""
+    discarded: Int64Array
+    """int64 [num_documents], ids of each document's dropped pieces."""
+
+
+class Cutter:
+    """Cuts the documents of one partition, block after block, with the original's random numbers.
+
+    The original seeds numpy's legacy generator once per partition (MT19937; `RandomState` is frozen
+    by numpy's policy) and takes one number for each short last piece, in document order.
+    """
+
+    def __init__(self, *, size: int, min_size: int, skip_below: int, seed: int) -> None:
+        self.size = size
+        # Two ids of each chunk are left for CLS and SEP, whether or not they are added.
+        self._piece_size = size - 2
+        self._min_size = min_size
+        self._skip_below = skip_below
+        self._random = np.random.RandomState(seed)
+
+    def cut(self, documents: Rows) -> Pieces:
+        """Cut documents.
+
+        A document's pieces are as long as possible; its last may be short. One that is not the
+        first is dropped below `skip_below`, and below `min_size` borrows a random number of ids
+        from its neighbour.
+        """
+        counts = -(-documents.lengths() // self._piece_size)
+        owners, ordinals = number_parts(counts)
+        starts = documents.offsets[owners] + ordinals * self._piece_size
+        stops = np.minimum(starts + self._piece_size, documents.offsets[owners + 1])
+        sizes = stops - starts
+        dropped = (ordinals > 0) & (sizes < self._skip_below)
+        borrowed = np.zeros(len(starts), np.int64)
+        for piece in np.flatnonzero((ordinals > 0) & ~dropped & (sizes < self._min_size)):
+            borrowed[piece] = self._random.randint(0, self._piece_size - sizes[piece])
+        discarded = np.zeros(len(counts), np.int64)
+        np.add.at(discarded, owners[dropped], sizes[dropped])
+        return Pieces(
+            starts=starts[~dropped],
+            stops=stops[~dropped],
+            documents=owners[~dropped],
+            borrowed=borrowed[~dropped],
+            discarded=discarded,
+        )
+
+
+def number_parts(counts: Int64Array) -> tuple[Int64Array, Int64Array]:
+    """Return the document of each part, and its number in it: int64 [num_parts] each.
+
+    counts: int64 [num_documents], how many parts each document has.
+    """
+    owners = np.repeat(np.arange(len(counts)), counts)
+    return owners, np.arange(len(owners)) - np.repeat(np.cumsum(counts) - counts, counts)
 
 
 class SliceChunker:
-    """Chunks the documents of one partition, block after block."""
+    """Chunks documents without changing an id."""
 
-    def __init__(self, *, size: int, min_size: int, skip_below: int, seed: int) -> None:
-        self._cutter = Cutter(size=size, min_size=min_size, skip_below=skip_below, seed=seed)
+    def __init__(self, cutter: Cutter) -> None:
+        self._cutter = cutter
 
-    def chunk(self, ids: Uint32Array, offsets: Int64Array) -> Chunks:
-        """Chunk tokenised documents: ids uint32 [num_ids], offsets int64 [num_documents + 1]."""
-        pieces = self._cutter.cut(offsets)
+    def chunk(self, documents: Rows) -> Chunks:
+        """Chunk the next documents."""
+        pieces = self._cutter.cut(documents)
         # What the last piece borrows lies right before it, so both edges just move.
-        starts = pieces.starts - pieces.borrowed
-        stops = pieces.stops.copy()
+        starts, stops = pieces.starts - pieces.borrowed, pieces.stops.copy()
         borrowers = np.flatnonzero(pieces.borrowed)
         stops[borrowers - 1] = starts[borrowers]
-        lengths = stops - starts
-        chunk_offsets = np.zeros(len(starts) + 1, np.int64)
-        np.cumsum(lengths, out=chunk_offsets[1:])
-        # Chunks are the ids themselves, less the dropped tails.
-        kept = np.repeat(starts - chunk_offsets[:-1], lengths) + np.arange(chunk_offsets[-1])
         return Chunks(
-            ids=ids[kept],
-            offsets=chunk_offsets,
+            rows=Rows.from_ranges(documents.values, starts, stops),
             documents=pieces.documents,
             failed=np.empty(0, np.int64),
             num_discarded=int(pieces.discarded.sum()),

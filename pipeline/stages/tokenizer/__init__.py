@@ -3,7 +3,7 @@
 from pipeline.stages.tokenizer.encode import Tokenizer
 from pipeline.stages.tokenizer.resolve import EMBEDDED, load_tokenizer, read_json
 from pipeline.stages.tokenizer.special_ids import read_frame
-from pipeline.stages.tokenizer.tokenize import select, tokenize, without_content
+from pipeline.stages.tokenizer.tokenize import tokenize, without_content
 
 __all__ = [
     "EMBEDDED",
@@ -11,7 +11,6 @@ __all__ = [
     "load_tokenizer",
     "read_frame",
     "read_json",
-    "select",
     "tokenize",
     "without_content",
 ]

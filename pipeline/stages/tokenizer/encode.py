@@ -13,20 +13,17 @@ import sys
 import threading
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from pipeline.core.arrays import Uint8Array, Uint32Array
 from pipeline.core.digest import sha256_bytes
 from pipeline.core.errors import ConfigError
-from pipeline.core.ragged import Rows
+from pipeline.core.ragged import ByteStrings, Rows, byte_strings, offsets_of
 from pipeline.stages.tokenizer import char_classes, family, kernel, self_check, slow_path
 from pipeline.stages.tokenizer.reference import make_reference, template_ids
-
-Ids = npt.NDArray[np.uint32]
-Offsets = npt.NDArray[np.int64]
-Bytes = npt.NDArray[np.uint8]
 
 # Text per kernel call from str: large enough to hide the call, small enough for caches.
 _GROUP_CHARACTERS = 1 << 20
@@ -57,18 +54,15 @@ class _Fast:
         self._frame = frame
         self._state = _State()
 
-    def run(
-        self, data: Bytes, offsets: Offsets, *, whole: bool
-    ) -> tuple[Ids, Offsets, npt.NDArray[np.uint8]]:
+    def run(self, documents: ByteStrings, *, whole: bool) -> tuple[Rows, Uint8Array]:
         """Encode documents, or with `whole` false, parts that need no guard and no frame.
 
-        Leaves ids, the count of each document, and its status; where that is not ENCODED, the
-        count is 0.
+        Returns ids, and the status of each document; one that is not ENCODED has no ids.
         """
-        num_documents = offsets.size - 1
+        num_documents = len(documents)
         counts = np.zeros(num_documents, np.int64)
         status = np.zeros(num_documents, np.uint8)
-        longest = int(np.diff(offsets).max()) if num_documents else 0
+        longest = int(documents.lengths().max(initial=0))
         state = self._state
         text, out = state.text, state.out
         if longest + kernel.LEAD + kernel.TAIL > text.size:
@@ -76,16 +70,17 @@ class _Fast:
         if longest + 16 > out.size:
             out = np.empty(longest + 16, np.uint32)
         cls_id, sep_id = self._frame if whole else (-1, -1)
-        parts: list[Ids] = []
+        parts: list[Uint32Array] = []
         first = 0
-        while first < num_documents:
+        while first < num_documents or not parts:
             first, num_ids = kernel.encode_documents(
-                data, offsets, first, self._prefix, whole, cls_id, sep_id,
+                documents.values, documents.offsets, first, self._prefix, whole, cls_id, sep_id,
                 self._table, self._byte_ids, self._pairs,
                 state.words, state.longs, text, state.scratch, out, counts, status,
             )  # fmt: skip
             parts.append(out[:num_ids].copy())
-        return _join(parts), counts, status
+        ids = parts[0] if len(parts) == 1 else np.concatenate(parts)
+        return Rows(ids, offsets_of(counts)), status
 
 
 class Tokenizer:
@@ -103,7 +98,7 @@ class Tokenizer:
         self._reference = make_reference(name, data, add_prefix_space)
         self.cls_id, self.sep_id, self.pad_id = template_ids(name, self._reference)
         added = self._reference.get_added_tokens_decoder()
-        self.special_ids: Ids = np.array(
+        self.special_ids: Uint32Array = np.array(
             sorted(i for i, token in added.items() if token.special), np.uint32
         )
         self.vocab_size = max(self._reference.get_vocab(with_added_tokens=True).values()) + 1
@@ -129,36 +124,29 @@ class Tokenizer:
         """Encode documents. Pure."""
         if self._fast is None:
             return self.encode_reference(texts)
-        parts = []
-        for group in _groups(texts, _GROUP_CHARACTERS):
-            pieces = [text.encode() for text in group]
-            offsets = np.zeros(len(pieces) + 1, np.int64)
-            np.cumsum(np.fromiter(map(len, pieces), np.int64, len(pieces)), out=offsets[1:])
-            parts.append(self._encode_fast(np.frombuffer(b"".join(pieces), np.uint8), offsets))
-        return _gather(parts)
+        groups = _groups(texts, _GROUP_CHARACTERS)
+        return Rows.concat(
+            [self._encode_fast(byte_strings([text.encode() for text in group])) for group in groups]
+        )
 
-    def encode_utf8(self, buffer: Bytes, offsets: Offsets) -> Rows:
-        """Encode documents from uint8 [..] and int64 [num_documents + 1]. Pure.
-
-        Document d is `buffer[offsets[d]:offsets[d + 1]]` and valid UTF-8.
-        """
+    def encode_utf8(self, documents: ByteStrings) -> Rows:
+        """Encode documents in valid UTF-8. Pure."""
         if self._fast is None:
-            return self.encode_reference(list(_texts(buffer, offsets)))
-        return self._encode_fast(np.ascontiguousarray(buffer), np.ascontiguousarray(offsets))
+            return self.encode_reference(_decoded(documents, range(len(documents))))
+        return self._encode_fast(documents)
 
     def encode_reference(self, texts: Sequence[str]) -> Rows:
         """Encode documents with the `tokenizers` library alone."""
         parts = []
         for group in _groups(texts, _REFERENCE_CHARACTERS):
-            encodings = self._reference.encode_batch(group)
-            parts.append(_pack([np.array(e.ids, np.uint32) for e in encodings]))
-        return _gather(parts)
+            ids = [encoding.ids for encoding in self._reference.encode_batch(group)]
+            values = np.fromiter(chain.from_iterable(ids), np.uint32)
+            parts.append(Rows(values, offsets_of(list(map(len, ids)))))
+        return Rows.concat(parts)
 
-    def decode_tables(self) -> tuple[Bytes, Offsets]:
-        """Return the bytes that each id stands for, uint8 [..], and int64 [vocab_size + 1].
+    def decode_table(self) -> ByteStrings:
+        """Return the bytes of each id below `vocab_size`; an id not in the vocabulary has none.
 
-        Bytes of id t are `token_bytes[token_offsets[t]:token_offsets[t + 1]]`; an id that is not
-        in the vocabulary has none.
         Source: the library's ByteLevel decoder, which takes a token for bytes if all of its
         characters are in the byte alphabet, else for text.
         Raises: ConfigError if the tokenizer has another decoder.
@@ -170,27 +158,25 @@ class Tokenizer:
         for token, token_id in self._reference.get_vocab(with_added_tokens=True).items():
             known = all(c in byte_of for c in token)
             spelled[token_id] = bytes(byte_of[c] for c in token) if known else token.encode()
-        offsets = np.zeros(self.vocab_size + 1, np.int64)
-        np.cumsum([len(s) for s in spelled], out=offsets[1:])
-        return np.frombuffer(b"".join(spelled), np.uint8), offsets
+        return byte_strings(spelled)
 
-    def decode_reference(self, ids: Sequence[int] | Ids) -> str:
+    def decode_reference(self, ids: Sequence[int] | Uint32Array) -> str:
         """Decode with the library: special tokens dropped, no clean-up of spaces."""
         text: str = self._reference.decode([int(i) for i in ids], skip_special_tokens=True)
         return text
 
-    def _encode_fast(self, buffer: Bytes, offsets: Offsets) -> Rows:
+    def _encode_fast(self, documents: ByteStrings) -> Rows:
         assert self._fast is not None
-        ids, counts, status = self._fast.run(buffer, offsets, whole=True)
+        rows, status = self._fast.run(documents, whole=True)
         left = np.flatnonzero(status)
-        if left.size:
-            starts, stops = offsets[left].tolist(), offsets[left + 1].tolist()
-            texts = [buffer[a:b].tobytes().decode() for a, b in zip(starts, stops, strict=True)]
-            redone = self._encode_left(texts, status[left])
-            ids = _insert(ids, counts, left, redone)
-        return Rows(ids, np.concatenate(([0], np.cumsum(counts))))
+        if not left.size:
+            return rows
+        index = np.arange(len(rows))
+        index[left] = len(rows) + np.arange(len(left))
+        redone = self._encode_left(_decoded(documents, left.tolist()), status[left])
+        return Rows.concat([rows, redone]).take(index)
 
-    def _encode_left(self, texts: list[str], status: npt.NDArray[np.uint8]) -> list[Ids]:
+    def _encode_left(self, texts: list[str], status: Uint8Array) -> Rows:
         """Encode what the kernel left: split and normalised by hand, else by the library."""
         assert self._fast is not None
         plans: list[list[int | bytes]] = [
@@ -198,27 +184,24 @@ class Tokenizer:
             for text, state in zip(texts, status, strict=True)
         ]
         pieces = [step for steps in plans for step in steps if isinstance(step, bytes)]
-        offsets = np.zeros(len(pieces) + 1, np.int64)
-        np.cumsum([len(piece) for piece in pieces], out=offsets[1:])
-        buffer = np.frombuffer(b"".join(pieces), np.uint8)
-        ids, counts, states = self._fast.run(buffer, offsets, whole=False)
-        encoded = iter(zip(np.split(ids, np.cumsum(counts)[:-1]), states, strict=True))
+        encoded, states = self._fast.run(byte_strings(pieces), whole=False)
+        number = 0
         results = []
         for text, state, steps in zip(texts, status, plans, strict=True):
-            result: list[Ids] = [np.array([self.cls_id], np.uint32)]
+            result = [np.array([self.cls_id], np.uint32)]
             refer = state == kernel.REFER
             for step in steps:
                 if isinstance(step, int):
                     result.append(np.array([step], np.uint32))
                 else:
-                    part, part_state = next(encoded)
-                    result.append(part)
-                    refer = refer or part_state != kernel.ENCODED
+                    result.append(encoded[number])
+                    refer = refer or states[number] != kernel.ENCODED
+                    number += 1
             result.append(np.array([self.sep_id], np.uint32))
             results.append(
                 self.encode_reference([text]).values if refer else np.concatenate(result)
             )
-        return results
+        return Rows.pack(results)
 
     def _check_fast(self) -> None:
         """Give up the kernel, with a warning, if the installed library sees text differently."""
@@ -238,7 +221,10 @@ class Tokenizer:
 
 
 def _groups(texts: Iterable[str], limit: int) -> Iterator[list[str]]:
-    """Cut documents into groups of at most `limit` characters, or of one document."""
+    """Cut documents into groups of at most `limit` characters, or of one document.
+
+    Without documents there is one group, which is empty.
+    """
     group: list[str] = []
     size = 0
     for text in texts:
@@ -247,41 +233,8 @@ def _groups(texts: Iterable[str], limit: int) -> Iterator[list[str]]:
             group, size = [], 0
         group.append(text)
         size += len(text)
-    if group:
-        yield group
+    yield group
 
 
-def _texts(buffer: Bytes, offsets: Offsets) -> Iterator[str]:
-    for start, stop in zip(offsets[:-1].tolist(), offsets[1:].tolist(), strict=True):
-        yield buffer[start:stop].tobytes().decode()
-
-
-def _join(parts: Sequence[Ids]) -> Ids:
-    if len(parts) == 1:
-        return parts[0]
-    return np.concatenate(parts) if parts else np.zeros(0, np.uint32)
-
-
-def _pack(rows: Sequence[Ids]) -> Rows:
-    offsets = np.zeros(len(rows) + 1, np.int64)
-    np.cumsum([row.size for row in rows], out=offsets[1:])
-    return Rows(_join(rows), offsets)
-
-
-def _gather(parts: Sequence[Rows]) -> Rows:
-    if len(parts) == 1:
-        return parts[0]
-    counts = [np.zeros(1, np.int64), *(np.diff(part.offsets) for part in parts)]
-    return Rows(_join([part.values for part in parts]), np.cumsum(np.concatenate(counts)))
-
-
-def _insert(ids: Ids, counts: Offsets, at: Offsets, rows: Sequence[Ids]) -> Ids:
-    """Put `rows` where documents `at` stand in `ids`, and their lengths into `counts`."""
-    places = np.concatenate(([0], np.cumsum(counts)))[at]
-    parts = []
-    before = 0
-    for place, row in zip(places.tolist(), rows, strict=True):
-        parts += [ids[before:place], row]
-        before = place
-    counts[at] = [row.size for row in rows]
-    return np.concatenate([*parts, ids[before:]])
+def _decoded(documents: ByteStrings, which: Iterable[int]) -> list[str]:
+    return [documents[index].tobytes().decode() for index in which]

@@ -43,9 +43,7 @@ def _cross_check(tokenizer: Tokenizer, documents: Sequence[Document], where: str
     texts = [document.text[:_CHECK_CHARS] for document in documents]
     fast, reference = tokenizer.encode(texts), tokenizer.encode_reference(texts)
     for index, document in enumerate(documents):
-        part = slice(reference.offsets[index], reference.offsets[index + 1])
-        expected = reference.values[part]
-        got = fast.values[fast.offsets[index] : fast.offsets[index + 1]]
+        got, expected = fast[index], reference[index]
         if not np.array_equal(got, expected):
             named = json.dumps(document.id, ensure_ascii=False)
             raise InternalError(
@@ -59,7 +57,7 @@ def without_content(tokenizer: Tokenizer, encoded: Rows) -> Int64Array:
     """Return the indices of documents whose ids are all special tokens: int64 [num_found]."""
     special = np.zeros(tokenizer.vocab_size, np.bool_)
     special[tokenizer.special_ids] = True
-    found = np.zeros(len(encoded.offsets) - 1, np.bool_)
+    found = np.zeros(len(encoded), np.bool_)
     _all_special(encoded.values, encoded.offsets, special, found)
     return np.flatnonzero(found)
 
@@ -74,11 +72,3 @@ def _all_special(
             if not special[ids[i]]:
                 found[run] = False
                 break
-
-
-def select(encoded: Rows, kept: BoolArray) -> Rows:
-    """Return the runs of the kept documents alone."""
-    lengths = np.diff(encoded.offsets)
-    offsets = np.zeros(int(kept.sum()) + 1, np.int64)
-    np.cumsum(lengths[kept], out=offsets[1:])
-    return Rows(values=encoded.values[np.repeat(kept, lengths)], offsets=offsets)

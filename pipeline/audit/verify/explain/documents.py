@@ -78,7 +78,7 @@ class TextDecoder:
     def __init__(self, output: Output) -> None:
         declared = output.declaration["tokenizer"]
         self._tokenizer = output.tokenizer
-        self._bytes, self._offsets = self._tokenizer.decode_tables()
+        self._spelled = self._tokenizer.decode_table()
         content = json.loads(read_json(declared["name"], declared["revision"]))
         self._has_prefix = bool(declared["add_prefix_space"])
         self._added = {token["id"] for token in content["added_tokens"]}
@@ -112,6 +112,6 @@ class TextDecoder:
         return data.decode("utf-8", "replace")
 
     def _piece(self, id_: int) -> bytes:
-        if id_ >= len(self._offsets) - 1:
+        if id_ >= len(self._spelled):
             return b""
-        return self._bytes[self._offsets[id_] : self._offsets[id_ + 1]].tobytes()
+        return self._spelled[id_].tobytes()

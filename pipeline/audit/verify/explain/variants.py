@@ -22,7 +22,7 @@ from pipeline.config import LARGEST_ETTIN_CHUNK, ChunkSpec
 from pipeline.core.ragged import Rows
 from pipeline.order import View
 from pipeline.stages.chunking import make_chunker
-from pipeline.stages.tokenizer import Tokenizer, load_tokenizer, select, without_content
+from pipeline.stages.tokenizer import Tokenizer, load_tokenizer, without_content
 
 _CUTTING: tuple[Literal["ettin-reencode-v1", "ettin-slice-v1"], ...] = (
     "ettin-reencode-v1",
@@ -239,7 +239,7 @@ class _Encoded:
 def _with_content(tokenizer: Tokenizer, encoded: Rows) -> Rows:
     kept = np.ones(len(encoded.offsets) - 1, np.bool_)
     kept[without_content(tokenizer, encoded)] = False
-    return encoded if kept.all() else select(encoded, kept)
+    return encoded if kept.all() else encoded.take(kept)
 
 
 def _chunk(documents: _Encoded, way: Way) -> list[Rows]:
@@ -247,8 +247,8 @@ def _chunk(documents: _Encoded, way: Way) -> list[Rows]:
     tokenizer, parts = documents.under(way.add_prefix_space)
     made = []
     for encoded in parts:
-        chunks = make_chunker(way.chunk, tokenizer).chunk(encoded.values, encoded.offsets)
-        made.append(Rows(values=chunks.ids, offsets=chunks.offsets))
+        chunks = make_chunker(way.chunk, tokenizer).chunk(encoded)
+        made.append(chunks.rows)
     return made
 
 

@@ -9,10 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.strategies import QUICK, cuts, lengths
 
-from pipeline.core.arrays import Int64Array
-from pipeline.stages.chunking.chunks import Chunks
-from pipeline.stages.chunking.cut import Cutter
-from pipeline.stages.chunking.slice import SliceChunker
+from pipeline.core.ragged import Rows, offsets_of
+from pipeline.stages.chunking.chunker import Chunks
+from pipeline.stages.chunking.slice import Cutter, SliceChunker
 
 
 class Settings(NamedTuple):
@@ -62,8 +61,8 @@ def naive_cuts(documents: list[int], settings: Settings) -> list[tuple[list[rang
     return found
 
 
-def offsets_of(documents: list[int]) -> Int64Array:
-    return np.cumsum([0, *documents])
+def of_lengths(documents: list[int]) -> Rows:
+    return Rows(np.array(ids_of(documents), np.uint32), offsets_of(documents))
 
 
 def cutter(settings: Settings) -> Cutter:
@@ -79,7 +78,7 @@ def cutter(settings: Settings) -> Cutter:
 @given(documents=lengths(90), settings=settings_drawn())
 def test_cuts_are_those_of_the_walk(documents: list[int], settings: Settings) -> None:
     offsets = offsets_of(documents)
-    pieces = cutter(settings).cut(offsets)
+    pieces = cutter(settings).cut(of_lengths(documents))
     starts, stops, owners, borrowed = [], [], [], []
     expected = naive_cuts(documents, settings)
     for document, (kept, lent, _) in enumerate(expected):
@@ -98,7 +97,7 @@ def test_the_draws_are_those_of_the_published_generator() -> None:
     # Documents of two pieces, the last of which leaves these ranges to draw from.
     highs = [894, 722, 511, 822, 893]
     documents = [1022 + 1022 - high for high in highs]
-    pieces = Cutter(size=1024, min_size=1022, skip_below=0, seed=42).cut(offsets_of(documents))
+    pieces = Cutter(size=1024, min_size=1022, skip_below=0, seed=42).cut(of_lengths(documents))
     assert pieces.borrowed[1::2].tolist() == [102, 435, 348, 270, 106]
     assert not pieces.borrowed[0::2].any()
 
@@ -119,7 +118,7 @@ def test_the_draws_are_those_of_the_published_generator() -> None:
     ],
 )
 def test_pieces_around_the_published_bounds(length: int, expected: list[int]) -> None:
-    pieces = Cutter(size=1024, min_size=512, skip_below=128, seed=42).cut(offsets_of([length]))
+    pieces = Cutter(size=1024, min_size=512, skip_below=128, seed=42).cut(of_lengths([length]))
     assert (pieces.stops - pieces.starts).tolist() == expected
     assert int(pieces.discarded[0]) == length - sum(expected)
     assert (pieces.borrowed[-1] > 0) == (len(expected) > 1 and expected[-1] < 512)
@@ -145,25 +144,12 @@ def naive_slices(documents: list[int], settings: Settings) -> list[list[int]]:
 
 
 def slices(documents: list[int], settings: Settings, blocks: list[int]) -> list[Chunks]:
-    chunker = SliceChunker(
-        size=settings.size,
-        min_size=settings.min_size,
-        skip_below=settings.skip_below,
-        seed=settings.seed,
-    )
-    ids, offsets = np.array(ids_of(documents), np.uint32), offsets_of(documents)
-    return [
-        chunker.chunk(ids[offsets[a] : offsets[b]], offsets[a : b + 1] - offsets[a])
-        for a, b in pairwise(blocks)
-    ]
+    chunker = SliceChunker(cutter(settings))
+    return [chunker.chunk(of_lengths(documents).slice(a, b)) for a, b in pairwise(blocks)]
 
 
 def listed(chunks: list[Chunks]) -> list[list[int]]:
-    return [
-        one.ids[start:stop].tolist()
-        for one in chunks
-        for start, stop in pairwise(one.offsets.tolist())
-    ]
+    return [ids.tolist() for one in chunks for ids in one.rows]
 
 
 @QUICK
@@ -184,7 +170,7 @@ def test_slices_are_those_of_the_walk_whatever_the_blocks(data: st.DataObject) -
 def test_documents_of_slices_are_named_by_their_place_in_the_block() -> None:
     [chunks] = slices([5, 30, 4], Settings(12, 0, 0, 1), [0, 3])
     assert chunks.documents.tolist() == [0, 1, 1, 1, 2]
-    assert chunks.lengths().tolist() == [5, 10, 10, 10, 4]
+    assert chunks.rows.lengths().tolist() == [5, 10, 10, 10, 4]
 
 
 def test_slices_are_frozen() -> None:

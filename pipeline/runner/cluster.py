@@ -127,6 +127,11 @@ def _lost(stage: str) -> PipelineError:
     )
 
 
+def default_memory_bytes() -> int:
+    """Return how large a pool may be that is read at random: half of the machine's memory."""
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+
+
 @contextmanager
 def open_cluster(workers: int, scheduler: str | None, report: ReportProgress) -> Iterator[Cluster]:
     """Start a cluster of `workers` processes, or join the one at `scheduler`.

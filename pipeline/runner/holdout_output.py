@@ -1,4 +1,4 @@
-"""Validation: the shards that were set aside -> an output of their own, with rows in order.
+"""Holdout output: the shards of the holdout -> an output of their own, with rows in order.
 
 It lies in `validation/` and is like any other output: it can be verified, traced and fed.
 """
@@ -8,64 +8,63 @@ from typing import Any
 
 from pipeline.config import Mixture, Replay
 from pipeline.core.digest import fingerprint
-from pipeline.dataset import FORMAT, MANIFEST, TRAIN, VALIDATION, State
+from pipeline.dataset import FORMAT, MANIFEST, TRAIN, VALIDATION, State, describe_file
 from pipeline.dataset.mds import Pool
-from pipeline.runner.context import Site
-from pipeline.runner.indexes import write_indexes
-from pipeline.runner.output_lock import finish, unpack_manifest
-from pipeline.runner.shuffle.pool_order import order_pool
-from pipeline.runner.task_cache import TaskRecord, describe_file
+from pipeline.runner.inputs import BuildContext
+from pipeline.runner.order_samples import order_pool
+from pipeline.runner.output_lock import finish, restore_records
+from pipeline.runner.samples import Records, write_indexes
 from pipeline.version import VERSION
 
 
-def validation_identity(mixture: Mixture) -> str:
+def holdout_identity(mixture: Mixture) -> str:
     """Return the fingerprint of a mixture's validation split. Pure."""
     return fingerprint([VALIDATION, mixture.fingerprint])
 
 
-def write_validation(
-    site: Site, state: State, records: dict[str, list[TaskRecord]], lock_digest: str | None
+def write_holdout(
+    context: BuildContext, state: State, samples: Records, lock_digest: str | None
 ) -> dict[str, Any]:
-    """Order what was set aside; return its files, its manifest included, as the build's.
+    """Order the holdout; return its files, its manifest included, as files of the build.
 
     `state`: of the folder `validation/`.
     """
-    unpack_manifest(state)
-    made = [record for of_source in records.values() for record in of_source]
+    restore_records(state)
     pool_files = {
         path.removeprefix(f"{VALIDATION}/"): about
-        for record in made
+        for records in samples.values()
+        for record in records
         for path, about in record["files"].items()
         if path.startswith(f"{VALIDATION}/")
     }
-    folders = {
-        name: [record["folder"] for record in of_source if record["chunks"]["validation"]]
-        for name, of_source in records.items()
+    held = {
+        name: [record for record in records if record["chunks"]["validation"]]
+        for name, records in samples.items()
     }
-    folders = {name: of_source for name, of_source in folders.items() if of_source}
-    files = {**pool_files, **write_indexes(state, folders)}
-    declared = _declared(site.mixture, state)
+    indexes = write_indexes(state, {name: records for name, records in held.items() if records})
+    files = {**pool_files, **indexes}
+    declared = _declared(context.mixture, state)
     order, ordered = order_pool(
         state,
-        site.engine,
+        context.cluster,
         state.out / TRAIN,
         declared,
-        site.tokenizer,
-        fingerprint([declared.declaration(), files]),
-        validation_identity(site.mixture),
-        site.memory_bytes,
+        context.tokenizer,
+        identity=fingerprint([declared.declaration(), files]),
+        owner=holdout_identity(context.mixture),
+        memory_bytes=context.memory_bytes,
     )
     manifest = {
         "format": FORMAT,
         "code": f"ettin-data {VERSION}",
         "mixture": {
-            "name": f"{site.mixture.name}-{VALIDATION}",
-            "fingerprint": validation_identity(site.mixture),
+            "name": f"{context.mixture.name}-{VALIDATION}",
+            "fingerprint": holdout_identity(context.mixture),
             "declaration": declared.declaration(),
-            "overrides": list(site.mixture.overrides),
+            "overrides": list(context.mixture.overrides),
         },
         "lock": lock_digest,
-        "tokenizer": site.tokenizer.describe(),
+        "tokenizer": context.tokenizer.describe(),
         "sources": {},
         "order": order,
         "files": {**files, **ordered},
@@ -76,9 +75,9 @@ def write_validation(
 
 
 def _declared(mixture: Mixture, state: State) -> Replay:
-    """Return how the rows are ordered: as in training, in steps that leave next to none over.
+    """Return how the rows are ordered: as in training, in steps that leave almost none over.
 
-    A step has at least the rows of one in training, and all of them if there are fewer.
+    A step has at least the rows of one in training, or all rows if there are fewer.
     """
     num_rows = int(Pool.open(state.out / TRAIN).num_rows.sum())
     num_steps = max(1, num_rows // mixture.order.global_batch_size)

@@ -1,7 +1,7 @@
-"""Setting aside: of all chunks that were written, those of the documents for validation.
+"""Holdout split: all chunks of sampled sources -> which of them are for validation.
 
-Whole documents are chosen by their texts, over all sources at once, so that what is said in one of
-them is nowhere in training.
+Whole documents are chosen by their texts, over all sources at once, so that no text of the holdout
+is in training.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,22 +11,27 @@ import numpy as np
 from pipeline.core.arrays import BoolArray, Int64Array, Uint64Array
 from pipeline.core.errors import InternalError
 from pipeline.dataset import State
-from pipeline.runner.context import Site
-from pipeline.runner.shuffle.row_table import Table
+from pipeline.runner.inputs import BuildContext
+from pipeline.runner.shuffle import Table, load_table
 from pipeline.runner.task_cache import TaskRecord
 from pipeline.stages.holdout import choose_holdout
 
+Holdout = Mapping[str, Mapping[str, BoolArray]]
+"""By source and partition, bool [num_chunks]: whether a chunk is for validation."""
 
-def set_aside(
-    site: Site,
-    tables: Mapping[str, Mapping[str, Table]],
-    records: Mapping[str, Sequence[TaskRecord]],
+
+def split_holdout(
+    context: BuildContext, chunked: Mapping[str, Sequence[TaskRecord]]
 ) -> dict[str, dict[str, BoolArray]]:
-    """Return, by source and partition, bool [num_chunks]: whether a chunk is for validation.
+    """Choose the holdout; without a validation split no chunk is in it.
 
-    tables: of each partition's chunks. Without a validation split no chunk is.
+    chunked: by source, the records of all partitions.
     """
-    spec = site.mixture.validation
+    spec, state = context.mixture.validation, context.state
+    tables = {
+        source: {record["partition"]: load_table(state, record["folder"]) for record in records}
+        for source, records in chunked.items()
+    }
     if spec is None or not tables:
         return {
             source: {name: np.zeros(len(table), np.bool_) for name, table in parts.items()}
@@ -36,7 +41,7 @@ def set_aside(
         source: {name: np.flatnonzero(table["chunk"] == 0) for name, table in parts.items()}
         for source, parts in tables.items()
     }
-    digests = {source: _joined_digests(site.state, records[source]) for source in tables}
+    digests = {source: _joined_digests(state, records) for source, records in chunked.items()}
     tokens = {
         source: np.concatenate(
             [_document_tokens(table, starts[source][name]) for name, table in sorted(parts.items())]
@@ -70,7 +75,7 @@ def _document_tokens(table: Table, starts: Int64Array) -> Int64Array:
 def _spread(
     parts: Mapping[str, Table], starts: Mapping[str, Int64Array], documents: BoolArray
 ) -> dict[str, BoolArray]:
-    """Return what is chosen of documents as what is chosen of their chunks."""
+    """Return which chunks belong to the chosen documents."""
     chosen, first = {}, 0
     for name, table in sorted(parts.items()):
         here = documents[first : first + len(starts[name])]

@@ -1,4 +1,4 @@
-"""Preparing: a plan -> the inputs of every source, with all that is needed to read them.
+"""Inputs: a plan -> the files of every source, with all that is needed to read them.
 
 Tokenizers that decode rows of ids are put into the state, where every worker finds them.
 """
@@ -6,14 +6,35 @@ Tokenizers that decode rows of ids are put into the state, where every worker fi
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pipeline.config import DecodeSpec
+from pipeline.config import Mixture
 from pipeline.core.digest import sha256_bytes
 from pipeline.core.files import publish
-from pipeline.runner.context import Site
+from pipeline.dataset import State
+from pipeline.runner.cluster import Cluster
 from pipeline.runner.plan import PlannedSource, declared
-from pipeline.runner.tasks.read_documents import Input, Locked
+from pipeline.runner.tasks.read_documents import Input, LockedInput
 from pipeline.sources import Decoding, check_tokenizer
-from pipeline.stages.tokenizer import read_json
+from pipeline.stages.tokenizer import Tokenizer, read_json
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BuildContext:
+    """What all stages of one build share."""
+
+    mixture: Mixture
+    """What is built; its folder is absolute."""
+    state: State
+    """Where it is built."""
+    cluster: Cluster
+    """What runs its tasks."""
+    tokenizer: Tokenizer
+    """As the mixture declares it."""
+    memory_bytes: int
+    """A larger pool is laid out by position on disk before it is written in order."""
+    keeps_raw: bool
+    """Whether pulled files stay on disk; else each is fetched only while it is read."""
+    run: str
+    """Unique to this run, so that workers of a user's cluster reuse no maps of an earlier one."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -31,17 +52,17 @@ class PreparedSource:
         return self.planned.source.name
 
 
-def prepare(site: Site, sources: Sequence[PlannedSource]) -> list[PreparedSource]:
+def prepare_inputs(context: BuildContext, sources: Sequence[PlannedSource]) -> list[PreparedSource]:
     """Return the sources with their inputs.
 
-    Raises: InputError or MismatchError when a tokenizer cannot be had, or is not the locked one.
+    Raises: InputError or MismatchError when a tokenizer is not found, or is not the locked one.
     """
-    return [_prepare(site, planned) for planned in sources]
+    return [_prepare(context, planned) for planned in sources]
 
 
-def _prepare(site: Site, planned: PlannedSource) -> PreparedSource:
+def _prepare(context: BuildContext, planned: PlannedSource) -> PreparedSource:
     source, locked = planned.source, planned.locked
-    decoding, decoder = _decoding(site, planned, source.origin.decode)
+    decoding = _save_decoder(context, planned)
     at_origin = {declared(locked, file): file for file in locked.files} if locked else {}
     assert planned.files is not None
     inputs = tuple(
@@ -50,15 +71,14 @@ def _prepare(site: Site, planned: PlannedSource) -> PreparedSource:
             file=file,
             origin=source.origin,
             filters=source.filters,
-            folder=site.mixture_folder,
+            folder=context.mixture.folder,
             decoding=decoding,
-            decoder=decoder,
             locked=None
             if locked is None
-            else Locked(
+            else LockedInput(
                 file=at_origin[file.declared],
                 revision=locked.revision,
-                is_kept=site.keeps_raw or source.origin.kind == "path",
+                is_kept=context.keeps_raw or source.origin.kind == "path",
             ),
         )
         for file in planned.files
@@ -66,20 +86,19 @@ def _prepare(site: Site, planned: PlannedSource) -> PreparedSource:
     return PreparedSource(planned=planned, inputs=inputs)
 
 
-def _decoding(
-    site: Site, planned: PlannedSource, spec: DecodeSpec | None
-) -> tuple[Decoding | None, str | None]:
-    """Put the tokenizer that decodes a source's rows where the workers find it, with its sha256."""
+def _save_decoder(context: BuildContext, planned: PlannedSource) -> Decoding | None:
+    """Put the tokenizer that decodes a source's rows where the workers find it, by its sha256."""
+    spec, state = planned.source.origin.decode, context.state
     if spec is None:
-        return None, None
+        return None
     locked = None if planned.locked is None else planned.locked.tokenizer
     # Where the mixture names no commit, the lock has pinned one.
     revision = spec.revision if locked is None else locked.revision
-    data = read_json(spec.tokenizer, revision, site.mixture_folder)
+    data = read_json(spec.tokenizer, revision, context.mixture.folder)
     digest = sha256_bytes(data)
     if locked is not None:
         check_tokenizer(locked, digest)
-    path = site.state.decoder(digest)
-    with publish(path, site.state.scratch) as temporary:
+    path = state.decoder(digest)
+    with publish(path, state.scratch) as temporary:
         temporary.write_bytes(data)
-    return Decoding(tokenizer=path, cleans_up=spec.clean_up), digest
+    return Decoding(tokenizer=path, cleans_up=spec.clean_up)

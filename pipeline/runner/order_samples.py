@@ -1,66 +1,156 @@
-"""Order: the drawn shards of a build -> its ordered rows."""
+"""Order samples: the sampled shards of a build, or any pool, -> ordered rows.
 
+A build's partitions have tables of their rows already. Of a foreign pool they are made here, folder
+by folder. The pool is only read.
+"""
+
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import groupby
+from pathlib import Path
 from typing import Any
 
+from pipeline.config import Replay
 from pipeline.core.digest import fingerprint
-from pipeline.dataset import TRAIN
-from pipeline.order import PermutationKey
-from pipeline.runner.context import Site
-from pipeline.runner.shuffle.shuffle import Ordering, write_order
-from pipeline.runner.shuffle.tasks import Common, PoolFolder
+from pipeline.core.ragged import offsets_of
+from pipeline.dataset import TRAIN, State
+from pipeline.dataset.mds import Pool
+from pipeline.runner.cluster import Cluster
+from pipeline.runner.inputs import BuildContext
+from pipeline.runner.shuffle import (
+    IDS_AT_ONCE,
+    PoolFolder,
+    Shuffle,
+    ShuffleJob,
+    TableTask,
+    shuffle_pool,
+)
 from pipeline.runner.task_cache import TaskRecord
+from pipeline.stages.tokenizer import Tokenizer
 from pipeline.version import VERSION
 
 
 def order_samples(
-    site: Site, records: dict[str, list[TaskRecord]], pool_digest: str
+    context: BuildContext, samples: Mapping[str, Sequence[TaskRecord]], pool_digest: str
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Order all samples and write them; return the manifest's part on it, and the files."""
-    mixture, spec = site.mixture, site.mixture.order
-    made = [(source, record) for source, part in sorted(records.items()) for record in part]
-    num_samples = sum(record["chunks"]["drawn"] for _, record in made)
-    batch_size = spec.global_batch_size
+    """Order all samples of a build and write them; return the manifest's `order`, and the files."""
+    mixture, tokenizer = context.mixture, context.tokenizer
+    records = [(source, record) for source, part in sorted(samples.items()) for record in part]
+    num_samples = sum(record["chunks"]["drawn"] for _, record in records)
+    spec = mixture.order
     if mixture.scale < 1:
-        # Of a miniature something is left, too: fewer rows than a step has are one step.
-        batch_size = min(batch_size, max(num_samples, 1))
+        # A miniature keeps something, too: fewer rows than a step has are one step.
+        batch_size = min(spec.global_batch_size, max(num_samples, 1))
+        spec = replace(spec, global_batch_size=batch_size)
     key = {
         "version": VERSION,
         "pool": pool_digest,
-        "tokenizer": site.tokenizer.digest,
+        "tokenizer": tokenizer.digest,
         "phase": mixture.phase,
         "order": mixture.declaration()["order"],
     }
-    common = Common(
-        out=site.state.out,
-        pool=site.state.out / TRAIN,
-        run=site.run,
+    job = ShuffleJob(
+        out=context.state.out,
+        pool=context.state.out / TRAIN,
+        run=context.run,
         key=fingerprint(key),
         stamp="",  # The key has the digest of every shard.
-        order=PermutationKey(
-            algorithm=spec.algorithm, num_samples=num_samples, seed=spec.seed, epoch=spec.epoch
-        ),
-        batch_size=batch_size,
-        num_rows=num_samples // batch_size * batch_size,
-        view=spec.view,
-        cls_id=site.tokenizer.cls_id,
-        sep_id=site.tokenizer.sep_id,
-        max_seq_len=spec.max_seq_len,
-        format=spec.format,
-        dtype=mixture.shards.dtype,
-        size_limit=mixture.shards.size_limit,
+        num_samples=num_samples,
+        spec=spec,
+        shards=mixture.shards,
+        cls_id=tokenizer.cls_id,
+        sep_id=tokenizer.sep_id,
     )
     folders = [
         PoolFolder(table=record["folder"], source=source, file=record["input"]["path"])
-        for source, record in made
+        for source, record in records
     ]
-    num_bytes = sum(about["bytes"] for _, record in made for about in record["files"].values())
-    ordering = Ordering(
-        common=common,
-        spec=spec,
+    num_bytes = sum(about["bytes"] for _, record in records for about in record["files"].values())
+    shuffle = Shuffle(
+        job=job,
         phase=mixture.phase,
         folders=folders,
         tables=None,
-        scatters=num_bytes > site.memory_bytes,
-        origin=mixture.fingerprint,
+        scatters=num_bytes > context.memory_bytes,
+        owner=mixture.fingerprint,
     )
-    return write_order(ordering, site.engine)
+    return shuffle_pool(shuffle, context.cluster)
+
+
+def order_pool(
+    state: State,
+    cluster: Cluster,
+    folder: Path,
+    declared: Replay,
+    tokenizer: Tokenizer,
+    *,
+    identity: str,
+    owner: str,
+    memory_bytes: int,
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Write the rows of a pool in order; return the manifest's `order`, and the files.
+
+    `identity`: fingerprint of the pool and the declaration. `owner`: fingerprint of what the output
+    is for. A pool of more than `memory_bytes` is laid out by position first.
+    """
+    pool = Pool.open(folder)
+    stats = [shard.path.stat() for shard in pool.shards]
+    job = ShuffleJob(
+        out=state.out,
+        pool=folder,
+        run=uuid.uuid4().hex,
+        key=fingerprint([VERSION, tokenizer.digest, identity]),
+        stamp=fingerprint([[one.st_size, one.st_mtime_ns] for one in stats]),
+        num_samples=int(pool.num_rows.sum()),
+        spec=declared.order,
+        shards=declared.shards,
+        cls_id=tokenizer.cls_id,
+        sep_id=tokenizer.sep_id,
+    )
+    folders, tables = _split(job, pool)
+    shuffle = Shuffle(
+        job=job,
+        phase=declared.phase,
+        folders=folders,
+        tables=tables,
+        scatters=sum(one.st_size for one in stats) > memory_bytes,
+        owner=owner,
+    )
+    return shuffle_pool(shuffle, cluster)
+
+
+def _split(job: ShuffleJob, pool: Pool) -> tuple[list[PoolFolder], list[TableTask]]:
+    """Split a pool into what each file was made into, and these further where they are large."""
+    parents = [shard.path.parent.relative_to(job.pool).as_posix() for shard in pool.shards]
+    # A flat pool is one folder of its own name.
+    names = [job.pool.name if name == "." else name for name in parents]
+    sizes = [shard.path.stat().st_size // shard.columns.item_bytes for shard in pool.shards]
+    bounds = offsets_of(pool.num_rows).tolist()
+    folders: list[PoolFolder] = []
+    tasks: list[TableTask] = []
+    for name, group in groupby(range(len(names)), key=names.__getitem__):
+        shards = list(group)
+        for first, stop in _runs(shards, sizes):
+            task = TableTask(
+                job=job,
+                table=f"pool/{first:08d}",
+                folder=len(folders),
+                shards=(first, stop),
+                rows=(bounds[first], bounds[stop]),
+                around=(bounds[shards[0]], bounds[shards[-1] + 1]),
+            )
+            tasks.append(task)
+            folders.append(PoolFolder(table=task.table, source=name.partition("/")[0], file=name))
+    return folders, tasks
+
+
+def _runs(shards: Sequence[int], sizes: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Split consecutive shards into runs of as many ids as are laid out at a time."""
+    first, total = shards[0], 0
+    for shard in shards:
+        if shard > first and total + sizes[shard] > IDS_AT_ONCE:
+            yield first, shard
+            first, total = shard, 0
+        total += sizes[shard]
+    yield first, shards[-1] + 1

@@ -1,7 +1,7 @@
-"""Claim: makes an output folder ours for one piece of work at a time, and brings back its state.
+"""Output lock: an output folder belongs to one mixture, and to one build at a time.
 
-A folder belongs to one mixture. A finished one gives its records back from the manifest, so that a
-second build keeps what is intact and makes again what is not.
+A finished folder gets its task records back from the manifest, so that a second build keeps what is
+intact and makes the rest again.
 """
 
 import fcntl
@@ -43,7 +43,7 @@ _ROOMS = (TRAIN, ORDER, PROVENANCE, VALIDATION, DROPPED)
 
 
 @contextmanager
-def acquire(out: Path, fingerprint: str) -> Iterator[State]:
+def lock_output(out: Path, fingerprint: str) -> Iterator[State]:
     """Hold an output folder for the work of this fingerprint.
 
     Raises: OutputError when the folder holds anything else, or another build is at work in it.
@@ -178,8 +178,8 @@ def _owner(state: State) -> str | None:
     return None if found is None else str(found)
 
 
-def unpack_manifest(state: State) -> None:
-    """Turn a finished build's manifest back into the records that it was made of, and take it away.
+def restore_records(state: State) -> None:
+    """Restore the task records of a finished build from its manifest, and remove the manifest.
 
     From then on the folder counts as unfinished.
     """
@@ -196,11 +196,11 @@ def unpack_manifest(state: State) -> None:
         for record in source["partitions"]:
             files = {file: manifest["files"][file] for file in record["files"]}
             save_record(state, record["task"], {**record, "files": files})
-    _unpack_order(state, manifest)
+    _restore_order(state, manifest)
     path.unlink()
 
 
-def _unpack_order(state: State, manifest: Manifest) -> None:
+def _restore_order(state: State, manifest: Manifest) -> None:
     files = manifest["files"]
     if not is_intact(state.out / STEPS, files[STEPS]):
         return

@@ -13,10 +13,9 @@ from pipeline.core.errors import InputError
 from pipeline.core.progress import ReportProgress
 from pipeline.dataset import FORMAT, Manifest
 from pipeline.dataset.mds import INDEX_NAME, Pool
-from pipeline.runner.cluster import open_cluster
-from pipeline.runner.output_lock import acquire, finish, unpack_manifest
-from pipeline.runner.shuffle.pool_order import order_pool
-from pipeline.runner.shuffle.shuffle import default_memory_bytes
+from pipeline.runner.cluster import default_memory_bytes, open_cluster
+from pipeline.runner.order_samples import order_pool
+from pipeline.runner.output_lock import finish, lock_output, restore_records
 from pipeline.sources import POOL, Lock, check_file, check_tokenizer, locate, lock_bytes
 from pipeline.stages.tokenizer import load_tokenizer
 from pipeline.storage import StoredFile
@@ -69,14 +68,20 @@ def replay_pool(
     if lock is not None:
         check_tokenizer(lock.tokenizer, tokenizer.digest)
     identity = fingerprint(declaration)
-    with acquire(out.absolute(), identity) as state:
-        with open_cluster(workers, scheduler, report) as engine:
-            unpack_manifest(state)
+    with lock_output(out.absolute(), identity) as state:
+        with open_cluster(workers, scheduler, report) as cluster:
+            restore_records(state)
             if lock is not None:
-                engine.map("check the pool", check_locked, _locked_files(lock, declared, raw))
-            memory = default_memory_bytes() if memory_bytes is None else memory_bytes
+                cluster.map("check the pool", check_locked, _locked_files(lock, declared, raw))
             order, files = order_pool(
-                state, engine, pool, declared, tokenizer, identity, identity, memory
+                state,
+                cluster,
+                pool,
+                declared,
+                tokenizer,
+                identity=identity,
+                owner=identity,
+                memory_bytes=default_memory_bytes() if memory_bytes is None else memory_bytes,
             )
         manifest = {
             "format": FORMAT,

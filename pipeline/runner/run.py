@@ -1,34 +1,38 @@
 """Run: carries out a plan and writes the manifest; the only place where all stages meet.
 
-mixture -> drawn shards of every partition -> indexes -> ordered rows -> manifest. Each stage is a
-list of tasks from files to files; what an earlier run made and still stands is kept.
+A document's way: inputs -> scan of the corpus -> partitions of chunks -> holdout -> samples ->
+ordered rows -> manifest. Each stage is a list of tasks from files to files, and what an earlier run
+made is kept where it is intact.
 """
 
 import uuid
+from collections import Counter
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from pipeline.config import RAW, Mixture
 from pipeline.core.digest import fingerprint, sha256_bytes
 from pipeline.core.errors import ConfigError
 from pipeline.core.progress import ReportProgress
 from pipeline.dataset import FORMAT, VALIDATION, Manifest, State
-from pipeline.runner.cluster import open_cluster
-from pipeline.runner.context import Site
-from pipeline.runner.holdout_output import validation_identity, write_validation
-from pipeline.runner.indexes import folders_of, write_indexes
-from pipeline.runner.inputs import prepare
+from pipeline.runner.build_partitions import build_partitions
+from pipeline.runner.cluster import default_memory_bytes, open_cluster
+from pipeline.runner.corpus_scan import scan_corpus
+from pipeline.runner.holdout_output import holdout_identity, write_holdout
+from pipeline.runner.holdout_split import split_holdout
+from pipeline.runner.inputs import BuildContext, PreparedSource, prepare_inputs
 from pipeline.runner.order_samples import order_samples
-from pipeline.runner.output_lock import acquire, finish, unpack_manifest
+from pipeline.runner.output_lock import finish, lock_output, restore_records
 from pipeline.runner.plan import Plan, make_plan
-from pipeline.runner.samples import make_samples
-from pipeline.runner.shuffle.shuffle import default_memory_bytes
-from pipeline.runner.source_counts import describe_source
-from pipeline.runner.task_cache import files_of
-from pipeline.runner.tasks.corpus_scan import find_drops
+from pipeline.runner.samples import find_cached_samples, sample_chunks, write_indexes
+from pipeline.runner.task_cache import TaskRecord, files_of
 from pipeline.runner.tasks.tokenize_partition import cached_tokenizer
 from pipeline.sources import Lock, check_tokenizer, lock_bytes, pull
+from pipeline.stages import sampling
+from pipeline.stages.filters import identify
 from pipeline.version import VERSION
 
 
@@ -46,45 +50,42 @@ def build(
 ) -> Manifest:
     """Build a mixture into a folder and return its manifest, which is also written there.
 
-    `lock`: what is insisted on; none is needed where all files are local. `raw`: the folder of
-    pulled files, where missing ones are pulled to; without `keeps_raw` they are not, and each is
-    fetched for as long as it is read. `memory_bytes`: a pool of more is laid out by position on
-    disk before it is written in order; by default half of what the machine has.
+    `lock`: what the input files must be; not needed where all are local. `raw`: the folder of
+    pulled files, to which missing ones are pulled; without `keeps_raw` each is fetched only while
+    it is read. `memory_bytes`: a larger pool is laid out by position on disk before it is written
+    in order; by default half of the machine's memory.
 
     Raises: PipelineError of the kind that says what to do next; then nothing half-written is left,
-    and another run goes on from what is done.
+    and another run continues from what is done.
     """
     # Workers may have been started in another folder.
     mixture, raw = replace(mixture, folder=mixture.folder.absolute()), raw.absolute()
     plan = make_plan(mixture, lock, raw)
     _check_locked(plan)
-    folder = mixture.folder
-    tokenizer = cached_tokenizer(mixture.tokenizer, folder)
+    tokenizer = cached_tokenizer(mixture.tokenizer, mixture.folder)
     if plan.lock is not None:
         check_tokenizer(plan.lock.tokenizer, tokenizer.digest)
-    memory = default_memory_bytes() if memory_bytes is None else memory_bytes
     with ExitStack() as stack:
-        state = stack.enter_context(acquire(out.absolute(), mixture.fingerprint))
-        aside = None
+        state = stack.enter_context(lock_output(out.absolute(), mixture.fingerprint))
+        holdout_state = None
         if mixture.validation is not None:
-            aside = stack.enter_context(
-                acquire(state.out / VALIDATION, validation_identity(mixture))
+            holdout_state = stack.enter_context(
+                lock_output(state.out / VALIDATION, holdout_identity(mixture))
             )
         if plan.lock is not None and keeps_raw:
-            pull(plan.lock, folder, raw, report=report)
-        with open_cluster(workers, scheduler, report) as engine:
-            unpack_manifest(state)
-            site = Site(
+            pull(plan.lock, mixture.folder, raw, report=report)
+        with open_cluster(workers, scheduler, report) as cluster:
+            restore_records(state)
+            context = BuildContext(
                 mixture=mixture,
-                mixture_folder=folder,
                 state=state,
-                engine=engine,
+                cluster=cluster,
                 tokenizer=tokenizer,
-                memory_bytes=memory,
+                memory_bytes=default_memory_bytes() if memory_bytes is None else memory_bytes,
                 keeps_raw=keeps_raw,
                 run=uuid.uuid4().hex,
             )
-            manifest = _build(site, plan, aside)
+            manifest = _build(context, plan, holdout_state)
         return finish(state, manifest)
 
 
@@ -97,34 +98,74 @@ def _check_locked(plan: Plan) -> None:
         )
 
 
-def _build(site: Site, plan: Plan, aside: State | None) -> Manifest:
+def _build(context: BuildContext, plan: Plan, holdout_state: State | None) -> Manifest:
+    mixture, state = context.mixture, context.state
     lock_digest = None if plan.lock is None else sha256_bytes(lock_bytes(plan.lock))
-    corpus = find_drops(site, prepare(site, plan.sources))
-    records = make_samples(site, corpus.sources)
-    files = files_of([record for made in records.values() for record in made])
+
+    corpus = scan_corpus(context, prepare_inputs(context, plan.sources))
+    cached = find_cached_samples(context, corpus.sources)
+    sources = [source for source in corpus.sources if source.name not in cached]
+    chunked = build_partitions(context, sources)
+    sampled = [source for source in sources if source.planned.is_sampled]
+    holdout = split_holdout(context, {source.name: chunked[source.name] for source in sampled})
+    samples = {**chunked, **cached, **sample_chunks(context, sampled, chunked, holdout)}
+    samples = {
+        name: sorted(records, key=lambda record: str(record["folder"]))
+        for name, records in sorted(samples.items())
+    }
+
+    files = files_of(record for records in samples.values() for record in records)
     pool_digest = fingerprint({path: about["sha256"] for path, about in files.items()})
-    files.update(write_indexes(site.state, folders_of(records)))
-    order, ordered_files = order_samples(site, records, pool_digest)
+    files.update(write_indexes(state, samples))
+    order, ordered_files = order_samples(context, samples, pool_digest)
     files.update(ordered_files)
     files.update(corpus.files)
-    if aside is not None:
-        files.update(write_validation(site, aside, records, lock_digest))
+    if holdout_state is not None:
+        files.update(write_holdout(context, holdout_state, samples, lock_digest))
     return {
         "format": FORMAT,
         "code": f"ettin-data {VERSION}",
         "mixture": {
-            "name": site.mixture.name,
-            "fingerprint": site.mixture.fingerprint,
-            "declaration": site.mixture.declaration(),
-            "overrides": list(site.mixture.overrides),
+            "name": mixture.name,
+            "fingerprint": mixture.fingerprint,
+            "declaration": mixture.declaration(),
+            "overrides": list(mixture.overrides),
         },
         "lock": lock_digest,
-        "tokenizer": site.tokenizer.describe(),
+        "tokenizer": context.tokenizer.describe(),
         "sources": {
-            source.name: describe_source(source, records[source.name], site.mixture_folder)
+            source.name: _describe_source(source, samples[source.name], mixture.folder)
             for source in corpus.sources
         },
         "evaluation": corpus.evaluation,
         "order": order,
         "files": files,
+    }
+
+
+def _describe_source(
+    source: PreparedSource, records: Sequence[TaskRecord], folder: Path
+) -> dict[str, Any]:
+    """Sum a source's counts over its partitions, whose counts come from what was written.
+
+    folder: the mixture's, against which the files of filters are read.
+    """
+    documents: Counter[str] = Counter()
+    dropped: Counter[str] = Counter()
+    tokens: Counter[str] = Counter()
+    chunks: Counter[str] = Counter()
+    for record in records:
+        documents.update({"in": record["documents"]["in"], "kept": record["documents"]["kept"]})
+        dropped.update(record["documents"]["dropped"])
+        tokens.update(record["tokens"])
+        chunks.update(record["chunks"])
+    planned, available = source.planned, tokens["written"] - tokens["validation"]
+    balance = sampling.balance_of(planned.ask, available, tokens["drawn"])
+    return {
+        "filters": identify(planned.source.filters, folder),
+        "documents": {**documents, "dropped": dict(sorted(dropped.items()))},
+        "tokens": dict(tokens),
+        "chunks": dict(chunks),
+        "budget": {"expected": planned.source.expected, **balance.to_json()},
+        "partitions": [{**record, "files": sorted(record["files"])} for record in records],
     }

@@ -1,25 +1,22 @@
-"""What all tasks share: a record that says what was made of what, and whether it still stands.
+"""Task cache: a record for each task that says what was made from what.
 
-A task is a pure function from files to files. Its record names the bytes of what it read and wrote;
-on a later run a record with the same key, whose files are intact, stands in for the work.
+A task is a pure function from files to files. Its record names the bytes that it read and wrote; on
+a later run, a record of the same key whose files are intact replaces the work.
 """
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from pipeline.core.digest import canonical_json, fingerprint, sha256_file
 from pipeline.core.files import publish
-from pipeline.dataset import State
+from pipeline.dataset import State, describe_file
+from pipeline.dataset.mds import INDEX_NAME, index_bytes, merge_indexes
 
 TaskRecord = dict[str, Any]
-"""JSON-able; has at least `key` (fingerprint of what decides the bytes) and `files` (what was
+"""JSON-able; has at least `key` (fingerprint of all that decides the bytes) and `files` (what was
 written, as path relative to the output -> size and sha256)."""
-
-
-def describe_file(path: Path) -> dict[str, Any]:
-    """Return size in bytes and sha256 of a file."""
-    return {"bytes": path.stat().st_size, "sha256": sha256_file(path)}
 
 
 def describe_folder(folder: Path, name: str) -> dict[str, Any]:
@@ -33,12 +30,21 @@ def describe(path: Path, name: str) -> dict[str, Any]:
 
 
 def publish_output(state: State, name: str, data: bytes) -> dict[str, Any]:
-    """Publish a file of the output, unless it is there as it should be; return its record."""
+    """Publish a file of the output, unless it is there and right; return what the file is."""
     path = state.out / name
     if not (path.is_file() and path.read_bytes() == data):
         with publish(path, state.scratch) as temporary:
             temporary.write_bytes(data)
     return {name: describe_file(path)}
+
+
+def publish_index(state: State, folder: str, parts: Iterable[str]) -> dict[str, Any]:
+    """Merge the indexes of folders below `folder`, in this order, into one index there."""
+    indexes = [
+        (part, json.loads((state.out / folder / part / INDEX_NAME).read_bytes())) for part in parts
+    ]
+    data = index_bytes(merge_indexes(indexes), merged=True)
+    return publish_output(state, f"{folder}/{INDEX_NAME}", data)
 
 
 def is_intact(path: Path, about: dict[str, Any]) -> bool:
@@ -51,8 +57,8 @@ def is_intact(path: Path, about: dict[str, Any]) -> bool:
     )
 
 
-def load_standing(state: State, name: str, key: str) -> TaskRecord | None:
-    """Read a task's record; None unless it is of this key and every file it names is intact."""
+def load_cached(state: State, name: str, key: str) -> TaskRecord | None:
+    """Return a task's record; None unless it has this key and every file it names is intact."""
     record = _load_record(state, name, key)
     if record is None:
         return None
@@ -60,7 +66,7 @@ def load_standing(state: State, name: str, key: str) -> TaskRecord | None:
     return record if all(is_intact(state.out / path, about) for path, about in files) else None
 
 
-def is_recorded(state: State, name: str, key: str) -> bool:
+def has_record(state: State, name: str, key: str) -> bool:
     """Tell whether a task has a record of this key, whether or not its files are intact."""
     return _load_record(state, name, key) is not None
 
@@ -76,12 +82,12 @@ def _load_record(state: State, name: str, key: str) -> TaskRecord | None:
 
 
 def save_record(state: State, name: str, record: TaskRecord) -> None:
-    """Publish a record with its digest: its counts go into the manifest, so they must stand too."""
+    """Publish a record with its own digest, since its counts go into the manifest."""
     saved = {"record": record, "digest": fingerprint(record)}
     with publish(state.record(name), state.scratch) as temporary:
         temporary.write_bytes(canonical_json(saved))
 
 
-def files_of(records: list[TaskRecord]) -> dict[str, Any]:
-    """Return what the records say of the files that they name, by path."""
+def files_of(records: Iterable[TaskRecord]) -> dict[str, Any]:
+    """Return all files that records name, by path."""
     return {path: about for record in records for path, about in record["files"].items()}

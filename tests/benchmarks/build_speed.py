@@ -282,7 +282,7 @@ def build_timed() -> None:
     patch(writing, "describe", "order: sha256 of files")
     building.open_cluster = here  # type: ignore[assignment]
     seconds["start-up: imports"] = time.process_time() - started
-    patch(building, "load_tokenizer", "start-up: tokenizer")
+    patch(building, "cached_tokenizer", "start-up: tokenizer")
     building.build(
         load_mixture(Path(sys.argv[1]), []), Path(sys.argv[2]),
         workers=1, scheduler=None, report=lambda *_: None,

@@ -262,7 +262,7 @@ def test_a_scheduler_that_goes_away_is_one_clear_line(
     _, err = build.communicate(timeout=60)
     assert build.returncode == 2
     assert err == (
-        "error: look for draws: the scheduler went away\n"
+        "error: look for samples: the scheduler went away\n"
         "hint: start it again, or another, and run the same command: what is done and intact is "
         "kept\n"
     )

@@ -10,9 +10,10 @@ import pytest
 from pipeline.config.load import load_mixture
 from pipeline.config.mixture import Mixture
 from pipeline.core.errors import OutputError
+from pipeline.dataset import describe_file
 from pipeline.dataset.paths import State
-from pipeline.runner.output_lock import acquire, release
-from pipeline.runner.task_cache import describe_file, load_standing, save_record
+from pipeline.runner.output_lock import lock_output, release
+from pipeline.runner.task_cache import load_cached, save_record
 
 MIXTURE = b"""\
 name: claimed
@@ -28,12 +29,12 @@ def _mixture(name: bytes = b"claimed") -> Mixture:
 
 def test_a_folder_is_held_by_one_build_at_a_time(tmp_path: Path) -> None:
     with (
-        acquire(tmp_path / "out", _mixture().fingerprint) as state,
+        lock_output(tmp_path / "out", _mixture().fingerprint) as state,
         pytest.raises(OutputError, match=r"out: another build is at work here\nhint: wait for it"),
-        acquire(tmp_path / "out", _mixture().fingerprint),
+        lock_output(tmp_path / "out", _mixture().fingerprint),
     ):
         pass
-    with acquire(tmp_path / "out", _mixture().fingerprint):
+    with lock_output(tmp_path / "out", _mixture().fingerprint):
         release(state)
     assert list((tmp_path / "out").iterdir()) == []
 
@@ -51,26 +52,26 @@ def test_a_build_that_ends_as_another_begins_leaves_the_folder_to_neither(
     monkeypatch.setattr(fcntl, "flock", lock_late)
     with (
         pytest.raises(OutputError, match="another build is at work here"),
-        acquire(tmp_path / "out", _mixture().fingerprint),
+        lock_output(tmp_path / "out", _mixture().fingerprint),
     ):
         pass
 
 
 def test_what_a_killed_build_was_writing_cannot_be_published_any_more(tmp_path: Path) -> None:
-    with acquire(tmp_path / "out", _mixture().fingerprint) as state:
+    with lock_output(tmp_path / "out", _mixture().fingerprint) as state:
         state.scratch.mkdir(exist_ok=True)
         (state.scratch / "half").write_text("half")
-    with acquire(tmp_path / "out", _mixture().fingerprint) as state:
+    with lock_output(tmp_path / "out", _mixture().fingerprint) as state:
         assert not (state.scratch / "half").exists()
         assert not (state.root / "stale").exists()
 
 
 def test_an_unfinished_folder_belongs_to_its_mixture(tmp_path: Path) -> None:
-    with acquire(tmp_path / "out", _mixture().fingerprint):
+    with lock_output(tmp_path / "out", _mixture().fingerprint):
         pass
     with (
         pytest.raises(OutputError, match="holds another mixture"),
-        acquire(tmp_path / "out", _mixture(b"other").fingerprint),
+        lock_output(tmp_path / "out", _mixture(b"other").fingerprint),
     ):
         pass
 
@@ -86,15 +87,15 @@ def state(tmp_path: Path) -> State:
 
 
 def test_a_record_stands_while_its_files_do(state: State) -> None:
-    record = load_standing(state, "task", "k")
+    record = load_cached(state, "task", "k")
     assert record is not None
     assert record["count"] == 12
-    assert load_standing(state, "task", "another key") is None
-    assert load_standing(state, "another task", "k") is None
+    assert load_cached(state, "task", "another key") is None
+    assert load_cached(state, "another task", "k") is None
     (state.out / "file").write_text("Content")
-    assert load_standing(state, "task", "k") is None
+    assert load_cached(state, "task", "k") is None
     (state.out / "file").unlink()
-    assert load_standing(state, "task", "k") is None
+    assert load_cached(state, "task", "k") is None
 
 
 def test_no_damage_to_a_record_goes_unseen(state: State) -> None:
@@ -104,8 +105,8 @@ def test_no_damage_to_a_record_goes_unseen(state: State) -> None:
     for place in range(len(data)):
         for bit in range(8):
             path.write_bytes(data[:place] + bytes([data[place] ^ 1 << bit]) + data[place + 1 :])
-            record = load_standing(state, "task", "k")
+            record = load_cached(state, "task", "k")
             # White space and the case of an escape may change; what is said may not.
             assert record is None or record["count"] == 12, (place, bit)
         path.write_bytes(data[:place])
-        assert load_standing(state, "task", "k") is None
+        assert load_cached(state, "task", "k") is None

@@ -1,4 +1,4 @@
-"""Ordering: files of rows in order equal a loop over rows, whether laid out on disk or not."""
+"""Shuffle: files of rows in order equal a loop over rows, whether laid out on disk or not."""
 
 import hashlib
 import json
@@ -17,14 +17,19 @@ from support import builds
 from support.mds import read, write
 from support.strategies import QUICK, Row, rows
 
-from pipeline.config.mixture import OrderSpec
+from pipeline.config.mixture import OrderSpec, ShardSpec
 from pipeline.dataset.ledger import LedgerSpan, join, row_digests
 from pipeline.dataset.mds.pool import Pool
-from pipeline.order.permutation.key import PermutationKey
-from pipeline.runner.shuffle import collect, scatter
+from pipeline.runner.shuffle import (
+    PoolFolder,
+    Shuffle,
+    ShuffleJob,
+    TableTask,
+    gather,
+    scatter,
+    shuffle_pool,
+)
 from pipeline.runner.shuffle import write as writing
-from pipeline.runner.shuffle.shuffle import Ordering, write_order
-from pipeline.runner.shuffle.tasks import Common, PoolFolder, TableTask
 
 CLS, SEP = 7, 8
 FEW = settings(QUICK, max_examples=20)
@@ -47,34 +52,27 @@ class Here:
         return results
 
 
-def ordering(pool: Path, out: Path, spec: OrderSpec, *, scatters: bool) -> Ordering:
-    """Return what to order: a pool of one folder, its table saved."""
+def shuffled(pool: Path, out: Path, spec: OrderSpec, *, scatters: bool) -> Shuffle:
+    """Return what to shuffle: a pool of one folder, its table saved."""
     num_samples = int(Pool.open(pool).num_rows.sum())
-    common = Common(
+    job = ShuffleJob(
         out=out,
         pool=pool,
         run=str(out),
         key="key",
         stamp="",
-        order=PermutationKey(
-            algorithm=spec.algorithm, num_samples=num_samples, seed=spec.seed, epoch=spec.epoch
-        ),
-        batch_size=spec.global_batch_size,
-        num_rows=num_samples // spec.global_batch_size * spec.global_batch_size,
-        view=spec.view,
+        num_samples=num_samples,
+        spec=spec,
+        shards=ShardSpec(dtype="uint32", size_limit=1 << 16),
         cls_id=CLS,
         sep_id=SEP,
-        max_seq_len=spec.max_seq_len,
-        format=spec.format,
-        dtype="uint32",
-        size_limit=1 << 16,
     )
     ends = [0, *Pool.open(pool).ends.tolist()]
     # Every shard by itself where they are laid out, so that documents go on from one to the next.
     parts = list(pairwise(range(len(ends)))) if scatters else [(0, len(ends) - 1)]
     tables = [
         TableTask(
-            common=common,
+            job=job,
             table=str(number),
             folder=number,
             shards=part,
@@ -83,14 +81,13 @@ def ordering(pool: Path, out: Path, spec: OrderSpec, *, scatters: bool) -> Order
         )
         for number, part in enumerate(parts)
     ]
-    return Ordering(
-        common=common,
-        spec=spec,
+    return Shuffle(
+        job=job,
         phase="p",
         folders=[PoolFolder(table=one.table, source="s", file="f") for one in tables],
         tables=tables,
         scatters=scatters,
-        origin="o",
+        owner="o",
     )
 
 
@@ -116,7 +113,7 @@ specs = st.builds(
 def _small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scatter, "IDS_AT_ONCE", 30)
     monkeypatch.setattr(scatter, "_ROWS_AT_ONCE", 7)
-    monkeypatch.setattr(collect, "_IDS_AT_ONCE", 25)
+    monkeypatch.setattr(gather, "_IDS_AT_ONCE", 25)
     monkeypatch.setattr(writing, "_IDS_AT_ONCE", 12)
 
 
@@ -131,11 +128,11 @@ def test_laid_out_on_disk_or_not_the_bytes_are_the_same_even_when_it_was_broken_
     folder = tmp_path_factory.mktemp("ordering")
     write(folder / "pool", written, size_limit=300)
     before = builds.digests(folder / "pool")
-    plain = write_order(ordering(folder / "pool", folder / "a", spec, scatters=False), Here())
-    laid_out = ordering(folder / "pool", folder / "b", spec, scatters=True)
+    plain = shuffle_pool(shuffled(folder / "pool", folder / "a", spec, scatters=False), Here())
+    laid_out = shuffled(folder / "pool", folder / "b", spec, scatters=True)
     with suppress(KeyboardInterrupt):
-        write_order(laid_out, Here(breaks_before))
-    assert write_order(laid_out, Here()) == plain
+        shuffle_pool(laid_out, Here(breaks_before))
+    assert shuffle_pool(laid_out, Here()) == plain
     assert product(folder / "b") == product(folder / "a")
     assert builds.digests(folder / "pool") == before
 
@@ -149,12 +146,12 @@ def test_every_row_stands_where_the_order_says_with_its_step_and_its_origin(
     out = folder / "out"
     index = write(folder / "pool", written, size_limit=300)
     assert read(folder / "pool", index) == written
-    asked = ordering(folder / "pool", out, spec, scatters=True)
-    described, files = write_order(asked, Here())
+    asked = shuffled(folder / "pool", out, spec, scatters=True)
+    described, files = shuffle_pool(asked, Here())
     assert product(out) == {path: about["sha256"] for path, about in files.items()}
 
     order = [written[row] for row in samples(asked)]
-    seen = [look(row, spec) for row in order[: asked.common.num_rows]]
+    seen = [look(row, spec) for row in order[: asked.job.num_rows]]
     assert written_rows(out, described["windows"], spec) == seen
 
     origins = [
@@ -182,13 +179,9 @@ def test_every_row_stands_where_the_order_says_with_its_step_and_its_origin(
     assert described["ledger"] == join([span]).describe()
 
 
-def samples(asked: Ordering) -> list[int]:
+def samples(asked: Shuffle) -> list[int]:
     """Return the pool's rows in order."""
-    from pipeline.order import load_permutation
-
-    common = asked.common
-    order = load_permutation(common.order, common.state.orders)
-    return order.samples(0, common.order.num_samples).tolist()
+    return asked.job.load_permutation().samples(0, asked.job.num_samples).tolist()
 
 
 def look(row: Row, spec: OrderSpec) -> list[int]:

@@ -1,6 +1,23 @@
-"""Ordering: a pool of shards -> its rows in order, with provenance and ledger.
+"""Shuffle: a pool of MDS shards enters; its rows in order, with provenance and ledger, leave.
 
-`stage` is the door. `table` says what is known of each row; `write` makes one file of the order,
-from rows that `gather` reads from the pool, or that `scatter` laid out by position on disk and
-`collect` brings together; `formats` are the forms of a file.
+`shuffle_pool` tells the whole way. `row_table` says what is known of each row, `scatter` lays rows
+out by position where they do not fit in memory, `gather` reads those of one file, `write` writes
+it, in one of the `formats`.
 """
+
+from pipeline.runner.shuffle.row_table import Table, load_table, save_table
+from pipeline.runner.shuffle.scatter import IDS_AT_ONCE
+from pipeline.runner.shuffle.shuffle import Shuffle, shuffle_pool
+from pipeline.runner.shuffle.tasks import PoolFolder, ShuffleJob, TableTask
+
+__all__ = [
+    "IDS_AT_ONCE",
+    "PoolFolder",
+    "Shuffle",
+    "ShuffleJob",
+    "Table",
+    "TableTask",
+    "load_table",
+    "save_table",
+    "shuffle_pool",
+]

@@ -1,72 +1,42 @@
-"""Formats: ordered rows -> a file of parquet, or a folder of MDS shards; and back."""
+"""Formats: ordered rows -> a parquet file, or a folder of MDS shards; and back."""
 
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 
-from pipeline.core.arrays import Int64Array, Uint32Array
-from pipeline.core.ragged import Rows
+from pipeline.core.arrays import Int64Array
+from pipeline.core.ragged import Rows, offsets_of
 from pipeline.dataset.mds import MdsWriter, Pool
 from pipeline.dataset.parquet import RowWriter, read_rows
-from pipeline.runner.shuffle.gather import GatheredRows
-from pipeline.runner.shuffle.tasks import Common
+from pipeline.runner.shuffle.gather import Names
+from pipeline.runner.shuffle.tasks import ShuffleJob
 
 _IDS_AT_ONCE = 4 << 20
 
-
-class Writer(Protocol):
-    """Writes ordered rows."""
-
-    def write(
-        self, ids: Uint32Array, offsets: Int64Array, steps: Int64Array, block: GatheredRows
-    ) -> None:
-        """Write rows under their view, with their steps' labels and what else is known of them."""
-
-
-def make_writer(path: Path, common: Common) -> AbstractContextManager[Writer]:
-    """Open a writer for the format of an order."""
-    return _write_mds(path, common) if common.format == "mds" else _write_parquet(path)
-
-
-class _Parquet:
-    def __init__(self, writer: RowWriter) -> None:
-        self._writer = writer
-
-    def write(
-        self, ids: Uint32Array, offsets: Int64Array, steps: Int64Array, block: GatheredRows
-    ) -> None:
-        self._writer.write(ids, offsets, steps)
-
-
-class _Mds:
-    def __init__(self, writer: MdsWriter) -> None:
-        self._writer = writer
-
-    def write(
-        self, ids: Uint32Array, offsets: Int64Array, steps: Int64Array, block: GatheredRows
-    ) -> None:
-        bounds = block.name_offsets.tolist()
-        names = block.names.tobytes()
-        documents = [names[start:stop] for start, stop in pairwise(bounds)]
-        self._writer.write(documents, np.arange(len(documents)), ids, offsets)
+WriteRows = Callable[[Rows, Int64Array, Names], None]
+"""Writes rows under their view, with the label of each row's step and the id of its document."""
 
 
 @contextmanager
-def _write_parquet(path: Path) -> Iterator[Writer]:
-    with RowWriter(path) as writer:
-        yield _Parquet(writer)
-
-
-@contextmanager
-def _write_mds(path: Path, common: Common) -> Iterator[Writer]:
+def open_writer(path: Path, job: ShuffleJob) -> Iterator[WriteRows]:
+    """Open a writer for the format of an order; what it writes is complete on a clean exit."""
+    if job.spec.format == "parquet":
+        with RowWriter(path) as parquet:
+            yield lambda rows, steps, names: parquet.write(rows.values, rows.offsets, steps)
+        return
     path.mkdir()
-    writer = MdsWriter(folder=path, dtype=common.dtype, size_limit=common.size_limit)
-    yield _Mds(writer)
-    writer.finish()
+    mds = MdsWriter(folder=path, dtype=job.shards.dtype, size_limit=job.shards.size_limit)
+
+    def write(rows: Rows, steps: Int64Array, names: Names) -> None:
+        text = names.values.tobytes()
+        documents = [text[start:stop] for start, stop in pairwise(names.offsets.tolist())]
+        mds.write(documents, np.arange(len(documents)), rows.values, rows.offsets)
+
+    yield write
+    mds.finish()
 
 
 def read_file(path: Path) -> Iterator[Rows]:
@@ -80,5 +50,4 @@ def read_file(path: Path) -> Iterator[Rows]:
     bounds = np.searchsorted(ends, np.arange(0, int(lengths.sum()), _IDS_AT_ONCE), side="right")
     for start, stop in pairwise([*np.unique(bounds).tolist(), len(lengths)]):
         rows = np.arange(start, stop)
-        offsets = np.concatenate([[0], np.cumsum(lengths[rows])])
-        yield Rows(values=pool.gather(rows, lengths[rows]), offsets=offsets)
+        yield Rows(pool.gather(rows, lengths[rows]), offsets_of(lengths[rows]))

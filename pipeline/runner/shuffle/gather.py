@@ -1,32 +1,37 @@
-"""Gather: the rows of one file of the order, read from the pool itself.
+"""Gather: the stored rows of one file of the order, from the pool or from scattered rows.
 
-For pools that the system can hold in memory, since rows are read wherever they lie.
+A pool that fits in memory is read directly, at random. Otherwise this is the second of two passes
+of an external shuffle: in each folder that the first pass wrote, the rows of a range of positions
+are consecutive.
 """
 
-import threading
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
-from pipeline.core.arrays import Int64Array, Uint8Array, Uint32Array
-from pipeline.dataset.mds import Pool
-from pipeline.order import load_permutation
-from pipeline.runner.shuffle.tasks import OrderTask, Records
+from pipeline.core.arrays import Int64Array
+from pipeline.core.errors import OutputError
+from pipeline.core.ragged import Ragged, Rows, offsets_of
+from pipeline.dataset.mds import place_runs
+from pipeline.runner.shuffle.scatter import ENDS, IDS, NAMES, POSITIONS, RECORDS
+from pipeline.runner.shuffle.tasks import RECORD_DTYPE, OrderTask, Records, load_scattered
+
+# Ids held at a time: 128 MiB as uint32.
+_IDS_AT_ONCE = 32 << 20
+
+Names = Ragged[np.uint8]
+"""The ids of rows' documents, as UTF-8."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class GatheredRows:
+@dataclass(frozen=True, slots=True)
+class StoredRows:
     """Consecutive rows as stored, with the ids of their documents."""
 
-    ids: Uint32Array
-    """uint32, all rows one after the other."""
-    names: Uint8Array
-    """uint8, the documents' ids as UTF-8, one after the other."""
-    name_offsets: Int64Array
-    """int64 [num_rows + 1], where each name starts, and the end of the last."""
+    ids: Rows
+    names: Names
 
 
 class FileRows(Protocol):
@@ -35,36 +40,99 @@ class FileRows(Protocol):
     records: Records
     """Of every row of the file, in order."""
 
-    def read(self, start: int, stop: int) -> GatheredRows:
+    def read(self, start: int, stop: int) -> StoredRows:
         """Return rows of the file; calls go from its first row to its last."""
 
 
-def open_pool(folder: Path, run: str) -> Pool:
-    """Open a pool once in a run and thread: its index may have tens of thousands of shards."""
-    return _open(folder, run, threading.get_ident())
-
-
-@lru_cache(maxsize=8)
-def _open(folder: Path, run: str, thread: int) -> Pool:
-    # A worker of the user's outlives our runs, and with it maps of files that were damaged since;
-    # and it may have several threads, while a pool keeps account of what it has mapped.
-    return Pool.open(folder)
-
-
 class PoolRows:
-    """The rows of one file, gathered from the pool."""
+    """The rows of one file, read from the pool."""
 
     def __init__(self, task: OrderTask) -> None:
-        common = task.common
-        order = load_permutation(common.order, common.state.orders)
-        self._pool = open_pool(common.pool, common.run)
+        self._pool = task.job.open_pool()
+        order = task.job.load_permutation()
         self._rows = order.samples(task.first_row, task.first_row + task.num_rows)
-        self.records: Records = np.load(common.state.order("records"), mmap_mode="r")[self._rows]
+        self.records: Records = np.load(task.job.state.order("records"), mmap_mode="r")[self._rows]
 
-    def read(self, start: int, stop: int) -> GatheredRows:
+    def read(self, start: int, stop: int) -> StoredRows:
         """Return rows of the file."""
         rows = self._rows[start:stop]
         lengths = self.records["length"][start:stop].astype(np.int64)
-        names, name_offsets = self._pool.names(rows)
-        ids = self._pool.gather(rows, lengths)
-        return GatheredRows(ids=ids, names=names, name_offsets=name_offsets)
+        names = Names(*self._pool.names(rows))
+        return StoredRows(Rows(self._pool.gather(rows, lengths), offsets_of(lengths)), names)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Run:
+    """A file's rows in one folder."""
+
+    folder: Path
+    first: int
+    """The number in the folder of the first of them."""
+    places: Int64Array
+    """int64, where each belongs in the file, rising."""
+
+
+class ScatteredRows:
+    """The rows of one file, collected from folders of rows laid out by position."""
+
+    def __init__(self, task: OrderTask) -> None:
+        self.records: Records = np.zeros(task.num_rows, RECORD_DTYPE)
+        self._runs: list[_Run] = []
+        for name in load_scattered(task.job.state):
+            folder = task.job.out / name
+            positions = np.load(folder / POSITIONS, mmap_mode="r")
+            bounds = [task.first_row, task.first_row + task.num_rows]
+            first, last = np.searchsorted(positions, bounds).tolist()
+            if first < last:
+                places = positions[first:last] - task.first_row
+                self.records[places] = np.load(folder / RECORDS, mmap_mode="r")[first:last]
+                self._runs.append(_Run(folder=folder, first=first, places=places))
+        self._offsets = offsets_of(self.records["length"])
+        self._start = 0
+        self._held = self._collect(0, 0)
+
+    def read(self, start: int, stop: int) -> StoredRows:
+        """Return rows of the file, of which many are collected at a time."""
+        if start < self._start or stop > self._start + len(self._held.ids):
+            most = self._offsets[start] + _IDS_AT_ONCE
+            enough = int(np.searchsorted(self._offsets[1:], most, side="right"))
+            self._start, self._held = start, self._collect(start, max(stop, enough))
+        first, last = start - self._start, stop - self._start
+        return StoredRows(self._held.ids.slice(first, last), self._held.names.slice(first, last))
+
+    def _collect(self, start: int, stop: int) -> StoredRows:
+        offsets = self._offsets[start : stop + 1] - self._offsets[start]
+        ids = Rows(np.empty(int(offsets[-1]), np.uint32), offsets)
+        name_lengths = np.zeros(stop - start, np.int64)
+        parts = []
+        for run in self._runs:
+            first, last = np.searchsorted(run.places, [start, stop]).tolist()
+            if first == last:
+                continue
+            places = run.places[first:last] - start
+            low, high = run.first + first, run.first + last
+            ends = np.load(run.folder / ENDS, mmap_mode="r")[low : high + 1]
+            place_runs(_read(run.folder / IDS, ends[:, 0]), ends[:, 0], ids.values, offsets[places])
+            name_lengths[places] = np.diff(ends[:, 1])
+            parts.append((places, _read(run.folder / NAMES, ends[:, 1]), ends[:, 1]))
+        name_offsets = offsets_of(name_lengths)
+        names = Names(np.empty(int(name_offsets[-1]), np.uint8), name_offsets)
+        for places, text, ends in parts:
+            place_runs(text, ends, names.values, name_offsets[places])
+        return StoredRows(ids, names)
+
+
+def _read(path: Path, ends: Int64Array) -> NDArray[np.unsignedinteger]:
+    """Read the part of a saved array from `ends[0]` to `ends[-1]`."""
+    # Read and not mapped: mapped pages would count as memory until the system takes them back.
+    with path.open("rb") as file:
+        np.lib.format.read_magic(file)
+        _, _, dtype = np.lib.format.read_array_header_1_0(file)
+        file.seek(int(ends[0]) * dtype.itemsize, 1)
+        values = np.fromfile(file, dtype, int(ends[-1] - ends[0]))
+    if len(values) != ends[-1] - ends[0]:
+        raise OutputError(
+            f"{path}: got {len(values):,} values, expected {int(ends[-1] - ends[0]):,}",
+            "run the same command again: what is damaged is rebuilt",
+        )
+    return values

@@ -1,24 +1,21 @@
-"""Tables: what draws and the order need to know of each row of a folder of shards.
+"""Row tables: what sampling and the order need to know of each row of a folder of shards.
 
-Read from the written files, so that counts come from files and not from counters: of our own by
-the task that wrote them, of a pool of others before it is ordered. Saved in the state of the work.
+They are read from the written files, so that counts come from files and not from counters: by the
+task that wrote the shards, or, of a pool that somebody else wrote, before it is shuffled.
 """
-
-from pathlib import Path
 
 import numpy as np
 from blake3 import blake3
 from numpy.typing import NDArray
 
-from pipeline.core.arrays import Uint32Array
+from pipeline.core.arrays import BoolArray, Int64Array, Uint32Array
 from pipeline.core.files import publish, save_array
 from pipeline.dataset import State
 from pipeline.dataset.mds import Pool
-from pipeline.order import view_lengths
-from pipeline.runner.shuffle.gather import open_pool
-from pipeline.runner.shuffle.tasks import RECORD_DTYPE, Common, Records, TableTask
+from pipeline.order import View, view_lengths
+from pipeline.runner.shuffle.tasks import RECORD_DTYPE, Records, ShuffleJob, TableTask
 
-# Rows looked at a time at the edges of a table; documents are seldom longer.
+# Rows read at a time at the edges of a table; documents are seldom longer.
 _ROWS_AT_ONCE = 64
 
 Table = NDArray[np.void]
@@ -40,28 +37,27 @@ def save_table(
     table = Pool.open(state.out / folder).table(cls_id, sep_id)
     if numbers is not None:
         table["chunk"], table["num_chunks"] = numbers
-    _save(state.table(folder), table, state.scratch)
+    _save(state, folder, table)
 
 
 def make_table(task: TableTask) -> list[str]:
-    """Save the table of some shards of a pool that others wrote; return the BLAKE3 of each shard.
+    """Save the table of some shards of a foreign pool; return the BLAKE3 of each shard.
 
-    Raises: InputError for a shard that cannot be read or has not the rows that the index says.
+    Raises: InputError for a shard that cannot be read, or whose rows are not as the index says.
     """
-    common = task.common
-    pool = open_pool(common.pool, common.run)
+    job, pool = task.job, task.job.open_pool()
     shards = slice(*task.shards)
     part = Pool(shards=pool.shards[shards], num_rows=pool.num_rows[shards])
     # First, so that the disk is read front to back, and once for all that follows.
     digests = [blake3().update_mmap(shard.path).hexdigest() for shard in part.shards]
-    table = part.table(common.cls_id, common.sep_id)
+    table = part.table(job.cls_id, job.sep_id)
     _continue_documents(table, pool, task)
-    _save(common.state.table(task.table), table, common.state.scratch)
+    _save(job.state, task.table, table)
     return digests
 
 
 def _continue_documents(table: Table, pool: Pool, task: TableTask) -> None:
-    """Count the chunks that documents at the edges of a table have beyond it."""
+    """Add the chunks that documents at the edges of a table have beyond it."""
     (start, stop), (first, end) = task.rows, task.around
     if start == stop or any(shard.columns.id < 0 for shard in pool.shards):
         return
@@ -76,7 +72,7 @@ def _continue_documents(table: Table, pool: Pool, task: TableTask) -> None:
 
 
 def _count_equal(pool: Pool, name: str, rows: range) -> int:
-    """Return how many of these rows, from the first on, are of a document."""
+    """Return how many of these rows, from the first on, belong to a document."""
     count = 0
     for start in range(0, len(rows), _ROWS_AT_ONCE):
         part = rows[start : start + _ROWS_AT_ONCE]
@@ -87,20 +83,26 @@ def _count_equal(pool: Pool, name: str, rows: range) -> int:
     return count
 
 
-def records_of(table: Table, folder: int, common: Common) -> Records:
+def records_of(table: Table, folder: int, job: ShuffleJob) -> Records:
     """Return the records of rows: `RECORD_DTYPE` [num_rows]."""
     records = np.empty(len(table), RECORD_DTYPE)
-    lengths = table["length"].astype(np.int64)
-    flags = (table["has_cls"], table["has_sep"])
-    records["length"] = table["length"]
-    records["viewed"] = view_lengths(lengths, *flags, common.view, common.max_seq_len)
-    records["chunk"], records["num_chunks"] = table["chunk"], table["num_chunks"]
+    for name in ("length", "chunk", "num_chunks"):
+        records[name] = table[name]
+    records["viewed"] = view_lengths(*view_arguments(table, job))
     records["folder"] = folder
     return records
 
 
-def _save(path: Path, table: Table, scratch: Path) -> None:
-    with publish(path, scratch) as temporary:
+def view_arguments(
+    table: Table, job: ShuffleJob
+) -> tuple[Int64Array, BoolArray, BoolArray, View, int]:
+    """Return what `view_lengths` and `view_edits` take, for the rows of a table."""
+    lengths = table["length"].astype(np.int64)
+    return lengths, table["has_cls"], table["has_sep"], job.spec.view, job.spec.max_seq_len
+
+
+def _save(state: State, name: str, table: Table) -> None:
+    with publish(state.table(name), state.scratch) as temporary:
         save_array(temporary, table)
 
 

@@ -1,14 +1,23 @@
-"""What the tasks of ordering share."""
+"""What one shuffle is made from, and the tasks that it is split into.
 
+What all tasks look up is saved once in the state and not sent with each task.
+"""
+
+import json
+import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.dataset import OrderFormat, State, StepFile
-from pipeline.dataset.mds import Dtype
-from pipeline.order import PermutationKey, View
+from pipeline.config import OrderSpec, ShardSpec
+from pipeline.core.files import publish
+from pipeline.dataset import State, StepFile
+from pipeline.dataset.mds import Pool
+from pipeline.order import Permutation, PermutationKey, load_permutation
 
 RECORD_DTYPE = np.dtype(
     [
@@ -19,7 +28,7 @@ RECORD_DTYPE = np.dtype(
         ("folder", "<u4"),
     ]
 )
-"""Of a row of a pool: number of ids as stored and under the view, which chunk of its document it
+"""A row of a pool: its number of ids as stored and under the view, which chunk of its document it
 is and of how many, and the number of its folder."""
 
 Records = NDArray[np.void]
@@ -28,85 +37,103 @@ Records = NDArray[np.void]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PoolFolder:
-    """A run of a pool's rows that came from one file."""
+    """Consecutive rows of a pool that came from one file."""
 
     table: str
     """The name of its table in the state."""
     source: str
     """The source that it belongs to."""
     file: str
-    """What it was made of: the input file as declared, or else the folder of its shards."""
+    """What it was made from: the input file as declared, or else the folder of its shards."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Common:
-    """What every task of one order works with."""
+class ShuffleJob:
+    """What every task of one shuffle works with."""
 
     out: Path
     """The output folder, absolute."""
     pool: Path
     """The folder of the pool's index, absolute."""
     run: str
-    """A name for this run, so that no files mapped in an earlier one are used."""
+    """Unique to this run, so that files mapped in an earlier one are not reused."""
     key: str
-    """Fingerprint of all that decides the bytes."""
+    """Fingerprint of all that decides the bytes, except shards that get their digests later."""
     stamp: str
-    """Changes whenever a file of the pool may have, which what is laid out on disk must notice."""
-    order: PermutationKey
-    """Which permutation."""
-    batch_size: int
-    """Rows of a step."""
-    num_rows: int
-    """Rows in full steps; those beyond are dropped."""
-    view: View
-    """The view that is written."""
+    """Changes whenever a file of the pool may have changed; invalidates scattered rows."""
+    num_samples: int
+    """Rows of the pool."""
+    spec: OrderSpec
+    """The order as declared."""
+    shards: ShardSpec
+    """The form of MDS files."""
     cls_id: int
-    """Id that starts a sequence."""
     sep_id: int
-    """Id that ends one."""
-    max_seq_len: int
-    """Most ids of a row under the view."""
-    format: OrderFormat
-    """The form of the files that are written."""
-    dtype: Dtype
-    """Stored type of an id, in MDS."""
-    size_limit: int
-    """Largest shard in bytes, in MDS."""
 
     @property
     def state(self) -> State:
-        """The paths of the work under way."""
+        """Where the state of the build lies."""
         return State(out=self.out)
+
+    @property
+    def num_rows(self) -> int:
+        """Rows in full steps; those beyond are dropped."""
+        return self.num_samples // self.spec.global_batch_size * self.spec.global_batch_size
+
+    @property
+    def permutation_key(self) -> PermutationKey:
+        """Which permutation orders the samples."""
+        return PermutationKey(
+            algorithm=self.spec.algorithm,
+            num_samples=self.num_samples,
+            seed=self.spec.seed,
+            epoch=self.spec.epoch,
+        )
+
+    def load_permutation(self) -> Permutation:
+        """Load the permutation that the shuffle has saved."""
+        return load_permutation(self.permutation_key, self.state.orders)
+
+    def open_pool(self) -> Pool:
+        """Open the pool once in a run and thread: it may have tens of thousands of shards."""
+        return _open_pool(self.pool, self.run, threading.get_ident())
+
+
+@lru_cache(maxsize=8)
+def _open_pool(folder: Path, run: str, thread: int) -> Pool:
+    # A worker of the user's cluster outlives a run, and with it maps of files that were damaged
+    # since; it may also have several threads, and a pool tracks what it has mapped.
+    return Pool.open(folder)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TableTask:
     """Consecutive shards of one folder of a pool, of which a table is to be made."""
 
-    common: Common
+    job: ShuffleJob
     table: str
     """The name of the table in the state."""
     folder: int
-    """The number of the run of rows that they are, among all of the pool."""
+    """The number of these rows' folder among all folders of the pool."""
     shards: tuple[int, int]
     """The first shard by the index, and one past the last."""
     rows: tuple[int, int]
     """The first row of the pool, and one past the last."""
     around: tuple[int, int]
-    """The same of the whole folder, in which the documents of the edges may go on."""
+    """The rows of the whole folder, in which documents at the edges may continue."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ScatterTask:
-    """Some rows of the pool, to be laid out by position."""
+    """Rows of the pool that are to be laid out by position."""
 
-    common: Common
+    job: ShuffleJob
     start: int
     """First row of the pool."""
     stop: int
     """One past the last."""
     table: TableTask | None = None
-    """The table of just these rows, if there is none yet, so that they are read once for both."""
+    """The table of just these rows, where it is missing, so that they are read once for both."""
 
     @property
     def name(self) -> str:
@@ -118,18 +145,46 @@ class ScatterTask:
 class OrderTask:
     """One file of ordered rows."""
 
-    common: Common
+    job: ShuffleJob
+    key: str
+    """Fingerprint of all that decides the bytes."""
     file: StepFile
     """Which steps, and where they go."""
     scattered: bool
-    """Whether its rows were laid out by position; if not, they are in the pool alone."""
+    """Whether its rows were laid out by position; if not, they are read from the pool."""
 
     @property
     def first_row(self) -> int:
         """Position of its first row in the order."""
-        return self.file.first_step * self.common.batch_size
+        return self.file.first_step * self.job.spec.global_batch_size
 
     @property
     def num_rows(self) -> int:
         """How many rows it holds."""
-        return self.file.num_steps * self.common.batch_size
+        return self.file.num_steps * self.job.spec.global_batch_size
+
+
+def save_folders(state: State, folders: Sequence[PoolFolder]) -> None:
+    """Save source and file of each folder, by its number."""
+    _save(state, state.folders, [[one.source, one.file] for one in folders])
+
+
+def load_folders(state: State) -> list[tuple[str, str]]:
+    """Load source and file of each folder, by its number."""
+    return [(source, file) for source, file in json.loads(state.folders.read_bytes())]
+
+
+def save_scattered(state: State, names: Sequence[str]) -> None:
+    """Save the folders of rows that are laid out by position, relative to the output."""
+    _save(state, state.scattered_folders, names)
+
+
+def load_scattered(state: State) -> list[str]:
+    """Load the folders of rows that are laid out by position, relative to the output."""
+    names: list[str] = json.loads(state.scattered_folders.read_bytes())
+    return names
+
+
+def _save(state: State, path: Path, content: Sequence[object]) -> None:
+    with publish(path, state.scratch) as temporary:
+        temporary.write_text(json.dumps(content))

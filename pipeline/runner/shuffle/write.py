@@ -13,73 +13,72 @@ import numpy as np
 from pipeline.core.arrays import Int64Array, Uint32Array
 from pipeline.core.compiled import compiled
 from pipeline.core.files import publish
+from pipeline.core.ragged import Rows, offsets_of
 from pipeline.dataset import LedgerSpan, provenance_file, row_digests
-from pipeline.dataset.provenance import writer as provenance
+from pipeline.dataset.provenance import ProvenanceBlock, ProvenanceWriter
 from pipeline.order import apply_view
-from pipeline.runner.shuffle.collect import ScatteredRows
-from pipeline.runner.shuffle.formats import make_writer, read_file
-from pipeline.runner.shuffle.gather import FileRows, PoolRows
-from pipeline.runner.shuffle.shared_state import load_folders
-from pipeline.runner.shuffle.tasks import OrderTask
-from pipeline.runner.task_cache import TaskRecord, describe, load_standing, save_record
+from pipeline.runner.shuffle.formats import open_writer, read_file
+from pipeline.runner.shuffle.gather import FileRows, PoolRows, ScatteredRows
+from pipeline.runner.shuffle.tasks import OrderTask, load_folders
+from pipeline.runner.task_cache import TaskRecord, describe, load_cached, save_record
 
 # Ids written at a time, each time as one row group of parquet: 16 MiB.
 _IDS_AT_ONCE = 4 << 20
 
 
 def order_rows(task: OrderTask) -> TaskRecord:
-    """Write a file of ordered rows, or keep it where its record still stands."""
-    common = task.common
-    state = common.state
-    record = load_standing(state, task.file.path, common.key)
-    if record is None:
-        rows = ScatteredRows(task) if task.scattered else PoolRows(task)
-        beside = provenance_file(task.file.path)
-        with (
-            publish(common.out / task.file.path, state.scratch) as temporary,
-            publish(common.out / beside, state.scratch) as temporary_beside,
-        ):
-            made = _write(task, rows, temporary, temporary_beside)
-            files = {**describe(temporary, task.file.path), **describe(temporary_beside, beside)}
-        record = {"key": common.key, **made, "files": files}
-        save_record(state, task.file.path, record)
-    elif "span" not in record:
-        # Brought back from a manifest, which holds whole nodes alone.
+    """Write a file of ordered rows, unless it is cached."""
+    out, state, path = task.job.out, task.job.state, task.file.path
+    record = load_cached(state, path, task.key)
+    if record is not None and "span" in record:
+        return record
+    if record is not None:
+        # Restored from a manifest, which keeps no more than the ledger's whole nodes.
         span = LedgerSpan(start_row=task.first_row)
-        for rows_ in read_file(common.out / task.file.path):
-            span.add(row_digests(rows_.values, rows_.offsets))
+        for rows in read_file(out / path):
+            span.add(row_digests(rows.values, rows.offsets))
         record["span"] = _describe_span(span)
-        save_record(state, task.file.path, record)
+    else:
+        beside = provenance_file(path)
+        with (
+            publish(out / path, state.scratch) as temporary,
+            publish(out / beside, state.scratch) as temporary_beside,
+        ):
+            made = _write(task, temporary, temporary_beside)
+            files = {**describe(temporary, path), **describe(temporary_beside, beside)}
+        record = {"key": task.key, **made, "files": files}
+    save_record(state, path, record)
     return record
 
 
-def _write(task: OrderTask, rows: FileRows, path: Path, beside_path: Path) -> dict[str, Any]:
-    common = task.common
+def _write(task: OrderTask, path: Path, provenance_path: Path) -> dict[str, Any]:
+    """Write rows and their provenance; return the tokens and digest of each step, and the span."""
+    job, spec = task.job, task.job.spec
+    rows: FileRows = ScatteredRows(task) if task.scattered else PoolRows(task)
     viewed = rows.records["viewed"].astype(np.int64)
-    steps = _Steps(common.batch_size)
+    steps = _Steps(spec.global_batch_size)
     span = LedgerSpan(start_row=task.first_row)
-    places = load_folders(common.state)
     with (
-        make_writer(path, common) as writer,
-        provenance.ProvenanceWriter(beside_path, task.first_row, places) as beside,
+        open_writer(path, job) as write_rows,
+        ProvenanceWriter(provenance_path, task.first_row, load_folders(job.state)) as provenance,
     ):
-        for start, stop in _split(np.maximum(viewed, rows.records["length"])):
-            block = rows.read(start, stop)
-            part = rows.records[start:stop]
-            stored = _offsets(part["length"].astype(np.int64))
-            offsets = _offsets(viewed[start:stop])
-            ids = apply_view(block.ids, stored, offsets, common.view, common.cls_id, common.sep_id)
-            in_file = np.arange(start, stop) // common.batch_size
-            writer.write(ids, offsets, in_file + task.file.first_label, block)
-            beside.write(
-                provenance.ProvenanceBlock(
+        for start, stop in _blocks(np.maximum(viewed, rows.records["length"])):
+            block, records = rows.read(start, stop), rows.records[start:stop]
+            stored, offsets = block.ids, offsets_of(viewed[start:stop])
+            ids = apply_view(
+                stored.values, stored.offsets, offsets, spec.view, job.cls_id, job.sep_id
+            )
+            in_file = np.arange(start, stop) // spec.global_batch_size
+            write_rows(Rows(ids, offsets), in_file + task.file.first_label, block.names)
+            provenance.write(
+                ProvenanceBlock(
                     steps=in_file + task.file.first_step + 1,
-                    places=part["folder"].astype(np.int32),
-                    documents=block.names,
-                    offsets=block.name_offsets,
-                    chunks=part["chunk"],
-                    num_chunks=part["num_chunks"],
-                    num_tokens=part["viewed"],
+                    places=records["folder"].astype(np.int32),
+                    documents=block.names.values,
+                    offsets=block.names.offsets,
+                    chunks=records["chunk"],
+                    num_chunks=records["num_chunks"],
+                    num_tokens=records["viewed"],
                 )
             )
             span.add(row_digests(ids, offsets))
@@ -87,22 +86,17 @@ def _write(task: OrderTask, rows: FileRows, path: Path, beside_path: Path) -> di
     return {"num_tokens": steps.tokens, "sha256": steps.digests, "span": _describe_span(span)}
 
 
-def _offsets(lengths: Int64Array) -> Int64Array:
-    return np.concatenate([[0], np.cumsum(lengths)])
-
-
-def _split(lengths: Int64Array) -> list[tuple[int, int]]:
+def _blocks(lengths: Int64Array) -> list[tuple[int, int]]:
     """Split rows into blocks that each end with the row that fills 4 Mi ids.
 
-    lengths: int64 [num_rows], of a row the ids stored or those under the view, whichever are more.
+    lengths: int64 [num_rows], ids stored or under the view, whichever are more.
     """
     blocks = []
-    ends = np.cumsum(lengths)
+    offsets = offsets_of(lengths)
     start = 0
     while start < len(lengths):
-        before = int(ends[start - 1]) if start else 0
-        stop = min(int(np.searchsorted(ends, before + _IDS_AT_ONCE)) + 1, len(lengths))
-        blocks.append((start, stop))
+        stop = int(np.searchsorted(offsets[1:], offsets[start] + _IDS_AT_ONCE)) + 1
+        blocks.append((start, min(stop, len(lengths))))
         start = stop
     return blocks
 

@@ -1,4 +1,4 @@
-"""Partition: everything that one input file is made into a folder of shards from, and its key."""
+"""Partition task: everything that a folder of shards is made from one input file with."""
 
 from dataclasses import dataclass
 from fractions import Fraction
@@ -12,7 +12,7 @@ from pipeline.version import VERSION
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PartitionTask:
-    """Everything that one partition is made from."""
+    """Everything that one partition is made from, as declared in the mixture."""
 
     out: Path
     """The output folder, absolute."""
@@ -21,23 +21,18 @@ class PartitionTask:
     input: Input
     """The input file, and what its documents must pass."""
     tokenizer: TokenizerSpec
-    """As declared."""
     tokenizer_digest: str
     """sha256 of its `tokenizer.json`."""
-    mixture_folder: Path
-    """Against which a tokenizer's path is read, absolute."""
     chunk: ChunkSpec
-    """As declared."""
     shards: ShardSpec
-    """As declared."""
     skips_bad: bool
-    """Whether bad documents are counted instead of stopping the build."""
+    """Whether bad documents are dropped and counted instead of stopping the build."""
     keep_dropped: Fraction | None
-    """The part of the dropped documents that is kept aside."""
+    """The share of the dropped documents that is kept in files."""
     saves_digests: bool
-    """Whether the digests of texts are saved, by which documents are chosen for validation."""
+    """Whether to save the digests of texts, by which the holdout is chosen."""
     repeated_ids: frozenset[str] = frozenset()
-    """Ids that the source has more than once; of each the first document counts."""
+    """Ids that the source has more than once; only the first document of each is kept."""
     taken_ids: frozenset[str] = frozenset()
     """Those of `repeated_ids` whose first document is in an earlier partition."""
 
@@ -53,7 +48,7 @@ class PartitionTask:
 
     @property
     def key(self) -> str:
-        """Fingerprint of all that decides the bytes, but for the bytes of the input."""
+        """Fingerprint of all that decides the bytes except the bytes of the input."""
         return fingerprint(
             {
                 "version": VERSION,

@@ -1,16 +1,15 @@
-"""Reading: one input file -> the documents of it that a mixture lets through, block by block.
+"""Read documents: one input file -> the documents that pass the mixture's filters, in blocks.
 
-A file that is not kept on disk is fetched for the time of the reading. What its origin had when the
-mixture was locked is insisted on: other bytes are an error, however good they look.
+A file that is not kept on disk is fetched only while it is read. It must be the file that was
+locked: other bytes are an error, however good they look.
 """
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import numpy as np
 
@@ -19,29 +18,29 @@ from pipeline.core.digest import sha256_file
 from pipeline.core.document import Document
 from pipeline.core.errors import DocumentError, InputError
 from pipeline.dataset import State
+from pipeline.runner.task_cache import TaskRecord, load_cached
 from pipeline.sources import SKIP_HINT, Decoding, InputFile, OnBad, Reader, check_file, fetch
 from pipeline.stages.filters import Dropped, identify, make_filters
 from pipeline.storage import StoredFile
 
 DROP_DTYPE = np.dtype([("row", "<u4"), ("reason", "<u2")])
-"""A document that is left out: its row in the file, and the number of the reason."""
+"""A document to drop: its row in the file, and the number of the reason."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Locked:
+class LockedInput:
     """A file as it was locked."""
 
     file: StoredFile
-    """What its origin had."""
     revision: str | None
-    """The commit, where there is such a thing."""
+    """The commit, of a file on the Hub."""
     is_kept: bool
-    """Whether it lies on disk; else it is fetched for as long as it is read."""
+    """Whether it stays on disk; else it is fetched only while it is read."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DropList:
-    """The documents of a file that a stage before has decided to leave out."""
+    """The documents of a file that the scan of the corpus has decided to drop."""
 
     path: Path
     """An array of `DROP_DTYPE`, sorted by row."""
@@ -51,7 +50,7 @@ class DropList:
     """By number."""
 
     def load(self) -> dict[int, str]:
-        """Return the reason of each row that is left out."""
+        """Return the reason of each row to drop."""
         drops = np.load(self.path)
         return {row: self.reasons[reason] for row, reason in drops.tolist()}
 
@@ -63,7 +62,7 @@ class Input:
     source: str
     """The source that the file belongs to."""
     file: InputFile
-    """Where it lies, or would."""
+    """Its path, whether or not it is there."""
     origin: Origin
     """Which fields hold text and id."""
     filters: tuple[Filter, ...]
@@ -71,21 +70,19 @@ class Input:
     folder: Path
     """The mixture's, against which the files of filters are read, absolute."""
     decoding: Decoding | None = None
-    """How rows of ids become text."""
-    decoder: str | None = None
-    """sha256 of the tokenizer by which they do."""
-    locked: Locked | None = None
+    """How rows of ids become text, by a tokenizer in a file that is named by its sha256."""
+    locked: LockedInput | None = None
     """What the file must be, where the mixture is locked."""
     drops: DropList | None = None
-    """What to leave out in place of what the filters say."""
+    """What to drop instead of what the filters would."""
 
     def declaration(self) -> dict[str, object]:
-        """Return what decides the documents, but for the bytes of the file, as JSON-able values."""
+        """Return all that decides the documents except the bytes of the file, JSON-able."""
         return {
             "input": self.file.declared,
             "locked": self.locked and self.locked.file.digest,
             "origin": to_plain(self.origin),
-            "decoder": self.decoder,
+            "decoder": self.decoding and self.decoding.tokenizer.stem,
             "filters": [to_plain(one) for one in self.filters],
             "filters_made_of": identify(self.filters, self.folder),
             "drops": self.drops and [self.drops.digest, list(self.drops.reasons)],
@@ -98,27 +95,32 @@ def stop_at_bad(error: DocumentError) -> None:
 
 
 def bad_document(where: str, document: Document, reason: str, what: str) -> DocumentError:
-    """Return the error that says of a document of the file `where` what is wrong with it."""
+    """Return the error that says what is wrong with a document of the file `where`."""
     named = json.dumps(document.id, ensure_ascii=False)  # on one line, whatever is in it
     return DocumentError(
         f"{where}: document {document.row + 1}: id {named} {what}", SKIP_HINT, reason
     )
 
 
-def is_same_input(task: Input, recorded: Mapping[str, Any]) -> bool:
-    """Tell whether a file is the one that a record was made of.
+def load_cached_for(input_: Input, state: State, name: str, key: str) -> TaskRecord | None:
+    """Return a task's cached record, if the input file is still the one that it was made from.
 
-    It is read to be sure; one that is not kept must have been locked as the same.
+    The file is read to be sure; one that is not kept must be locked with the same digest.
     """
-    if task.locked is not None and not task.locked.is_kept:
-        return bool(task.locked.file.digest == recorded["locked"])
-    # Of one that is gone, whoever reads it says so.
-    path = task.file.path
-    return path.is_file() and bool(sha256_file(path) == recorded["sha256"])
+    record = load_cached(state, name, key)
+    if record is None:
+        return None
+    locked, path = input_.locked, input_.file.path
+    if locked is not None and not locked.is_kept:
+        is_same = locked.file.digest == record["input"]["locked"]
+    else:
+        # If the file is gone, the reader says so.
+        is_same = path.is_file() and sha256_file(path) == record["input"]["sha256"]
+    return record if is_same else None
 
 
 class DocumentReader:
-    """Reads one file once; afterwards `sha256`, `num_bytes` and `num_rows` tell what it was."""
+    """Reads one file once; afterwards `sha256`, `num_bytes` and `num_rows` describe it."""
 
     def __init__(self, input_: Input, on_bad: OnBad) -> None:
         self._input = input_
@@ -133,59 +135,59 @@ class DocumentReader:
         Raises: DocumentError or InputError for bad input; MismatchError when the file is not the
         one that was locked.
         """
-        task = self._input
-        keep = _sieve(task)
-        with _lying(task, state) as path:
+        input_, locked = self._input, self._input.locked
+        split = _make_split(input_)
+        with _local_file(input_, state) as path:
             reader = Reader(
-                replace(task.file, path=path),
-                text_field=task.origin.text,
-                id_field=task.origin.id,
-                decoding=task.decoding,
+                replace(input_.file, path=path),
+                text_field=input_.origin.text,
+                id_field=input_.origin.id,
+                decoding=input_.decoding,
             )
             try:
                 for block in reader.blocks(self._on_bad):
-                    yield keep(block)
+                    yield split(block)
             except InputError:
-                # What is broken may be so because it is not what was locked, which says more.
-                if task.locked is not None:
-                    check_file(path, task.locked.file)
+                # It may be broken because it is not the locked file, which is the better message.
+                if locked is not None:
+                    check_file(path, locked.file)
                 raise
             self.sha256, self.num_bytes = reader.sha256, path.stat().st_size
             self.num_rows = reader.num_rows
-            if task.locked is not None and task.locked.file.digest != f"sha256:{self.sha256}":
-                check_file(path, task.locked.file)
+            if locked is not None and locked.file.digest != f"sha256:{self.sha256}":
+                check_file(path, locked.file)
 
 
 @contextmanager
-def _lying(task: Input, state: State) -> Iterator[Path]:
-    """Yield where the file lies; one that is not kept, only as long as it is read."""
-    locked = task.locked
+def _local_file(input_: Input, state: State) -> Iterator[Path]:
+    """Yield the path of the file; one that is not kept is there only while it is read."""
+    locked = input_.locked
     if locked is None or locked.is_kept:
-        yield task.file.path
+        yield input_.file.path
         return
     state.scratch.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=state.scratch) as folder:
-        path = Path(folder) / f"{task.file.partition}{task.file.kind}"
-        fetch(task.origin, task.folder, locked.revision, locked.file, path, Path(folder))
+        path = Path(folder) / f"{input_.file.partition}{input_.file.kind}"
+        fetch(input_.origin, input_.folder, locked.revision, locked.file, path, Path(folder))
         yield path
 
 
-def _sieve(task: Input) -> Callable[[list[Document]], tuple[list[Document], list[Dropped]]]:
-    """Return what tells the documents that pass from those that do not."""
-    if task.drops is None:
-        return make_filters(task.filters, task.folder).judge
-    reasons = task.drops.load()
-    # What drops was asked before; what rewrites must be done again.
+def _make_split(input_: Input) -> Callable[[list[Document]], tuple[list[Document], list[Dropped]]]:
+    """Return what splits a block into the documents that pass and those that do not."""
+    if input_.drops is None:
+        return make_filters(input_.filters, input_.folder).judge
+    reasons = input_.drops.load()
+    # The scan has asked the filters that drop; those that rewrite text must run again.
     formatters = make_filters(
-        tuple(one for one in task.filters if one.name in FORMATTERS), task.folder
+        tuple(one for one in input_.filters if one.name in FORMATTERS), input_.folder
     )
 
-    def keep(block: list[Document]) -> tuple[list[Document], list[Dropped]]:
+    def split(block: list[Document]) -> tuple[list[Document], list[Dropped]]:
         written, dropped = formatters.judge(block)
         passed = [document for document in written if document.row not in reasons]
         dropped += [Dropped(document=one, reason="") for one in written if one.row in reasons]
-        # What drops first differs where those that only drop are left out; the first time counts.
-        told = [replace(one, reason=reasons[one.document.row]) for one in dropped]
-        return passed, sorted(told, key=lambda one: one.document.row)
+        # Without the filters that only drop, another one may drop first; the scan's reason counts.
+        dropped = [replace(one, reason=reasons[one.document.row]) for one in dropped]
+        return passed, sorted(dropped, key=lambda one: one.document.row)
 
-    return keep
+    return split

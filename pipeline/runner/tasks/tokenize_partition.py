@@ -1,12 +1,13 @@
-"""Making: one input file -> one folder of shards, as a pure function from files to files.
+"""Tokenize a partition: one input file -> one folder of shards, as one task.
 
-Here the stages meet for one file: read, tokenize, chunk, write. What is bad in a document stops the
-build or is counted, as the mixture says; what is written appears whole or not at all.
+A document's way is `_make`: read and filter, tokenize, drop what has no content or an id that was
+seen, chunk, write. A bad document stops the build or is dropped and counted, as the mixture says;
+what is written appears whole or not at all.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -18,19 +19,13 @@ from pipeline.core.arrays import BoolArray, Int64Array, Uint64Array
 from pipeline.core.document import Document
 from pipeline.core.errors import DocumentError, InputError
 from pipeline.core.files import publish, save_array
-from pipeline.dataset import State, dropped_file
+from pipeline.core.ragged import Rows
+from pipeline.dataset import State, describe_file, dropped_file
 from pipeline.dataset.mds import MdsWriter, write_stats
-from pipeline.runner.shuffle.row_table import save_table
-from pipeline.runner.task_cache import (
-    TaskRecord,
-    describe,
-    describe_file,
-    describe_folder,
-    load_standing,
-    save_record,
-)
+from pipeline.runner.shuffle import save_table
+from pipeline.runner.task_cache import TaskRecord, describe, describe_folder, save_record
 from pipeline.runner.tasks.partition_task import PartitionTask
-from pipeline.runner.tasks.read_documents import DocumentReader, bad_document, is_same_input
+from pipeline.runner.tasks.read_documents import DocumentReader, bad_document, load_cached_for
 from pipeline.stages.chunking import Chunks, make_chunker
 from pipeline.stages.filters import Dropped, DroppedWriter
 from pipeline.stages.text_digest import text_digests
@@ -38,23 +33,223 @@ from pipeline.stages.tokenizer import Tokenizer, load_tokenizer, tokenize, witho
 
 
 def make_partition(task: PartitionTask) -> TaskRecord:
-    """Make a partition, or keep it where its record still stands.
+    """Make a partition, unless it is cached; return its record.
 
     Raises: DocumentError or InputError for bad input, MismatchError for another input than was
     locked, OutputError when it cannot be written.
     """
     state = State(out=task.out)
-    record = load_standing(state, task.name, task.key)
-    if record is None or not is_same_input(task.input, record["input"]):
-        record = _Making(task).run(state)
+    tokenizer = _tokenizer_of(task)
+    record = load_cached_for(task.input, state, task.name, task.key)
+    if record is None:
+        record = _make(task, tokenizer, state)
         save_record(state, task.name, record)
-    tokenizer = _tokenizer(task)
     save_table(state, task.folder, tokenizer.cls_id, tokenizer.sep_id)
     return record
 
 
-def _tokenizer(task: PartitionTask) -> Tokenizer:
-    tokenizer = cached_tokenizer(task.tokenizer, task.mixture_folder)
+def _make(task: PartitionTask, tokenizer: Tokenizer, state: State) -> TaskRecord:
+    """Write the shards of a partition and what else the mixture asks for; return the record."""
+    drops, ids, counts = _Drops(task), _UniqueIds(task), _Counts()
+    reader = DocumentReader(task.input, drops.drop)
+    chunker = make_chunker(task.chunk, tokenizer)
+    digests: list[Uint64Array] = [np.empty((0, 2), np.uint64)]
+    files: dict[str, Any] = {}
+    with (
+        publish(task.out / task.folder, state.scratch) as folder,
+        _open_dropped(task, state, files) as keep_dropped,
+    ):
+        folder.mkdir()
+        shards = MdsWriter(
+            folder=folder, dtype=task.shards.dtype, size_limit=task.shards.size_limit
+        )
+        for block, filtered in reader.blocks(state):
+            drops.count(filtered)
+            keep_dropped(filtered)
+            encoded = tokenize(tokenizer, block, drops.where)
+            kept = _drop_unusable(block, without_content(tokenizer, encoded), ids, drops)
+            documents = [block[index] for index in np.flatnonzero(kept)]
+            if not kept.all():
+                encoded = encoded.take(kept)
+            chunks = chunker.chunk(encoded)
+            _drop_undecodable(documents, chunks, task.chunk.algorithm, ids, drops)
+            names = [document.id.encode() for document in documents]
+            shards.write(names, chunks.documents, chunks.rows.values, chunks.rows.offsets)
+            ids.end_block(documents, chunks)
+            counts.add(encoded, chunks)
+            if task.saves_digests:
+                written = np.unique(chunks.documents)
+                digests.append(text_digests([documents[index].text for index in written]))
+        shards.finish()
+        write_stats(folder, counts.lengths, counts.tokens["discarded"])
+        files.update(describe_folder(folder, task.folder))
+    if task.saves_digests:
+        name = State.digests(task.folder)
+        with publish(task.out / name, state.scratch) as temporary:
+            save_array(temporary, np.concatenate(digests))
+            files[name] = describe_file(temporary)
+    return _record(task, reader, drops, counts, files)
+
+
+@contextmanager
+def _open_dropped(
+    task: PartitionTask, state: State, files: dict[str, Any]
+) -> Iterator[Callable[[Sequence[Dropped]], None]]:
+    """Yield what writes a share of the dropped documents to a file, which is added to `files`."""
+    if task.keep_dropped is None:
+        yield lambda dropped: None
+        return
+    partition = task.input.file.partition
+    name = dropped_file(task.source, partition)
+    with publish(task.out / name, state.scratch) as temporary:
+        writer = DroppedWriter(temporary, task.keep_dropped, task.source, partition)
+        with closing(writer):
+            yield writer.write
+        files.update(describe(temporary, name))
+
+
+class _Drops:
+    """Counts the documents that are dropped, by reason; bad ones may stop the build instead."""
+
+    def __init__(self, task: PartitionTask) -> None:
+        self.where = task.input.file.declared
+        self.by_reason: Counter[str] = Counter()
+        self._skips_bad = task.skips_bad
+
+    def drop(self, error: DocumentError) -> None:
+        """Drop a bad document. Raises: the error, where bad documents stop the build."""
+        if not self._skips_bad:
+            raise error
+        self.by_reason[error.reason] += 1
+
+    def drop_bad(self, document: Document, reason: str, what: str) -> None:
+        """Drop a bad document, of which `what` is wrong. Raises: as `drop`."""
+        self.drop(bad_document(self.where, document, reason, what))
+
+    def count(self, filtered: Sequence[Dropped]) -> None:
+        """Count what the filters dropped. Raises: as `drop`, for one that they could not judge."""
+        for one in filtered:
+            if one.fault is None:
+                self.by_reason[one.reason] += 1
+            else:
+                self.drop_bad(one.document, one.reason, one.fault)
+
+
+class _UniqueIds:
+    """The ids that the next document must not have.
+
+    Rows do not tell two neighbours of one id apart, so ids that recur within a block, or after the
+    last document written, are found here, whatever was dropped between them; all others are found
+    in what was written, and come back as `repeated_ids`.
+    """
+
+    def __init__(self, task: PartitionTask) -> None:
+        self._repeated = task.repeated_ids
+        self._seen = set(task.taken_ids)
+        self._near: set[str] = set()
+        self._last: set[str] = set()
+
+    def add(self, id_: str) -> bool:
+        """Note an id; return whether it is new."""
+        if id_ in self._near or id_ in self._seen:
+            return False
+        self._near.add(id_)
+        if id_ in self._repeated:
+            self._seen.add(id_)
+        return True
+
+    def forget(self, id_: str) -> None:
+        """Let a later document have the id of one that was dropped after all."""
+        self._seen.discard(id_)
+
+    def end_block(self, documents: Sequence[Document], chunks: Chunks) -> None:
+        """Keep only the id of the last document written, with which no block may go on."""
+        if len(chunks.documents):
+            self._last = {documents[chunks.documents[-1]].id}
+        self._near = set(self._last)
+
+
+def _drop_unusable(
+    block: Sequence[Document], empty: Int64Array, ids: _UniqueIds, drops: _Drops
+) -> BoolArray:
+    """Drop documents without content or with an id that was seen; return which are kept."""
+    kept = np.ones(len(block), np.bool_)
+    kept[empty] = False
+    for index, document in enumerate(block):
+        if not kept[index]:
+            drops.drop_bad(document, "only_special_tokens", "has only special tokens")
+        elif not ids.add(document.id):
+            kept[index] = False
+            drops.drop_bad(document, "duplicate_id", "was seen before")
+    return kept
+
+
+def _drop_undecodable(
+    documents: Sequence[Document], chunks: Chunks, algorithm: str, ids: _UniqueIds, drops: _Drops
+) -> None:
+    """Drop the documents that the chunker could not cut."""
+    what = f"has a piece that decodes to nothing, which {algorithm} cannot chunk"
+    for index in chunks.failed:
+        drops.drop_bad(documents[index], "undecodable", what)
+        ids.forget(documents[index].id)
+
+
+class _Counts:
+    """What was kept of the documents."""
+
+    def __init__(self) -> None:
+        self.num_documents = 0
+        self.tokens: Counter[str] = Counter({"in": 0, "added": 0, "discarded": 0})
+        self._lengths: list[Int64Array] = [np.empty(0, np.int64)]
+
+    @property
+    def lengths(self) -> Int64Array:
+        """Tokens of each chunk: int64 [num_chunks]."""
+        return np.concatenate(self._lengths)
+
+    def add(self, encoded: Rows, chunks: Chunks) -> None:
+        """Count the documents of a block and their chunks."""
+        num_failed_ids = int(encoded.lengths()[chunks.failed].sum())
+        self.num_documents += len(encoded) - len(chunks.failed)
+        self.tokens["in"] += len(encoded.values) - num_failed_ids
+        self.tokens["added"] += chunks.num_added
+        self.tokens["discarded"] += chunks.num_discarded
+        self._lengths.append(chunks.rows.lengths())
+
+
+def _record(
+    task: PartitionTask,
+    reader: DocumentReader,
+    drops: _Drops,
+    counts: _Counts,
+    files: dict[str, Any],
+) -> TaskRecord:
+    num_chunks, num_tokens = len(counts.lengths), int(counts.lengths.sum())
+    return {
+        "task": task.name,
+        "key": task.key,
+        "folder": task.folder,
+        "partition": task.input.file.partition,
+        "input": {
+            "path": task.input.file.declared,
+            "bytes": reader.num_bytes,
+            "sha256": reader.sha256,
+            "locked": task.input.locked and task.input.locked.file.digest,
+        },
+        "documents": {
+            "in": reader.num_rows,
+            "kept": counts.num_documents,
+            "dropped": dict(sorted(drops.by_reason.items())),
+        },
+        # Of a source that is not sampled, each chunk is.
+        "tokens": {**counts.tokens, "written": num_tokens, "validation": 0, "drawn": num_tokens},
+        "chunks": {"written": num_chunks, "validation": 0, "drawn": num_chunks},
+        "files": files,
+    }
+
+
+def _tokenizer_of(task: PartitionTask) -> Tokenizer:
+    tokenizer = cached_tokenizer(task.tokenizer, task.input.folder)
     if tokenizer.digest != task.tokenizer_digest:
         raise InputError(
             f"tokenizer.name: this worker finds {task.tokenizer.name} with sha256 "
@@ -70,154 +265,3 @@ def cached_tokenizer(spec: TokenizerSpec, folder: Path) -> Tokenizer:
     return load_tokenizer(
         spec.name, add_prefix_space=spec.add_prefix_space, revision=spec.revision, folder=folder
     )
-
-
-class _Making:
-    """The work on one partition, with its counts."""
-
-    def __init__(self, task: PartitionTask) -> None:
-        self._task = task
-        self._tokenizer = _tokenizer(task)
-        self._chunker = make_chunker(task.chunk, self._tokenizer)
-        self._seen_ids = set(task.taken_ids)
-        self._last_id: str | None = None
-        self._dropped: Counter[str] = Counter()
-        self._tokens: Counter[str] = Counter({"in": 0, "added": 0, "discarded": 0})
-        self._num_kept = 0
-        self._lengths: list[Int64Array] = [np.empty(0, np.int64)]
-        self._digests: list[Uint64Array] = [np.empty((0, 2), np.uint64)]
-
-    def run(self, state: State) -> TaskRecord:
-        task = self._task
-        reading = DocumentReader(task.input, self._drop)
-        files: dict[str, Any] = {}
-        with ExitStack() as stack:
-            temporary = stack.enter_context(publish(task.out / task.folder, state.scratch))
-            temporary.mkdir()
-            aside = stack.enter_context(self._aside(state, files))
-            writer = MdsWriter(
-                folder=temporary, dtype=task.shards.dtype, size_limit=task.shards.size_limit
-            )
-            for block, dropped in reading.blocks(state):
-                self._count(dropped)
-                aside(dropped)
-                documents, chunks = self._chunk(block)
-                ids = [document.id.encode() for document in documents]
-                writer.write(ids, chunks.documents, chunks.rows.values, chunks.rows.offsets)
-            writer.finish()
-            lengths = np.concatenate(self._lengths)
-            write_stats(temporary, lengths, self._tokens["discarded"])
-            files.update(describe_folder(temporary, task.folder))
-        if task.saves_digests:
-            files.update(self._save_digests(state))
-        return {
-            "task": task.name,
-            "key": task.key,
-            "folder": task.folder,
-            "partition": task.input.file.partition,
-            "input": {
-                "path": task.input.file.declared,
-                "bytes": reading.num_bytes,
-                "sha256": reading.sha256,
-                "locked": task.input.locked and task.input.locked.file.digest,
-            },
-            "documents": {
-                "in": reading.num_rows,
-                "kept": self._num_kept,
-                "dropped": dict(sorted(self._dropped.items())),
-            },
-            "tokens": {
-                **self._tokens,
-                "written": int(lengths.sum()),
-                "validation": 0,
-                "drawn": int(lengths.sum()),
-            },
-            "chunks": {"written": len(lengths), "validation": 0, "drawn": len(lengths)},
-            "files": files,
-        }
-
-    @contextmanager
-    def _aside(
-        self, state: State, files: dict[str, Any]
-    ) -> Iterator[Callable[[list[Dropped]], None]]:
-        """Yield what keeps some of the dropped documents, and describe the file of them."""
-        task = self._task
-        if task.keep_dropped is None:
-            yield lambda dropped: None
-            return
-        name = dropped_file(task.source, task.input.file.partition)
-        with publish(task.out / name, state.scratch) as temporary:
-            partition = task.input.file.partition
-            with closing(DroppedWriter(temporary, task.keep_dropped, task.source, partition)) as to:
-                yield to.write
-            files.update(describe(temporary, name))
-
-    def _save_digests(self, state: State) -> dict[str, Any]:
-        name = State.digests(self._task.folder)
-        with publish(state.out / name, state.scratch) as temporary:
-            save_array(temporary, np.concatenate(self._digests))
-        return {name: describe_file(state.out / name)}
-
-    def _chunk(self, block: list[Document]) -> tuple[list[Document], Chunks]:
-        where = self._task.input.file.declared
-        encoded = tokenize(self._tokenizer, block, where)
-        kept = self._judge(block, without_content(self._tokenizer, encoded))
-        documents = [block[index] for index in np.flatnonzero(kept)]
-        if not kept.all():
-            encoded = encoded.take(kept)
-        chunks = self._chunker.chunk(encoded)
-        what = (
-            f"has a piece that decodes to nothing, which {self._task.chunk.algorithm} cannot chunk"
-        )
-        for index in chunks.failed:
-            self._drop(bad_document(where, documents[index], "undecodable", what))
-            self._seen_ids.discard(documents[index].id)
-        if self._task.saves_digests:
-            written = np.unique(chunks.documents)
-            self._digests.append(text_digests([documents[index].text for index in written]))
-        if len(chunks.documents):
-            self._last_id = documents[chunks.documents[-1]].id
-        num_failed_ids = int(encoded.lengths()[chunks.failed].sum())
-        self._num_kept += len(documents) - len(chunks.failed)
-        self._tokens["in"] += len(encoded.values) - num_failed_ids
-        self._tokens["added"] += chunks.num_added
-        self._tokens["discarded"] += chunks.num_discarded
-        self._lengths.append(chunks.rows.lengths())
-        return documents, chunks
-
-    def _judge(self, block: list[Document], empty: Int64Array) -> BoolArray:
-        """Tell which documents go on: those with content whose id was not seen before.
-
-        Rows do not tell two neighbours of one id apart, so ids that recur within a block, or after
-        the last document written, are found here, whatever was dropped between them; all others
-        are found in what was written, and come back as `repeated_ids`.
-        """
-        where = self._task.input.file.declared
-        kept = np.ones(len(block), np.bool_)
-        kept[empty] = False
-        near_ids = {self._last_id}
-        for index, document in enumerate(block):
-            if not kept[index]:
-                what = "has only special tokens"
-                self._drop(bad_document(where, document, "only_special_tokens", what))
-            elif document.id in near_ids or document.id in self._seen_ids:
-                kept[index] = False
-                self._drop(bad_document(where, document, "duplicate_id", "was seen before"))
-            else:
-                near_ids.add(document.id)
-                if document.id in self._task.repeated_ids:
-                    self._seen_ids.add(document.id)
-        return kept
-
-    def _count(self, dropped: list[Dropped]) -> None:
-        for one in dropped:
-            if one.fault is not None:
-                where = self._task.input.file.declared
-                self._drop(bad_document(where, one.document, one.reason, one.fault))
-            else:
-                self._dropped[one.reason] += 1
-
-    def _drop(self, error: DocumentError) -> None:
-        if not self._task.skips_bad:
-            raise error
-        self._dropped[error.reason] += 1

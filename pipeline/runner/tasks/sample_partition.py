@@ -1,7 +1,7 @@
-"""Drawing: a folder of all chunks of a partition -> a folder of the drawn ones, as one task.
+"""Sample a partition: a folder of all its chunks -> a folder of the sampled ones, as one task.
 
-Only sources with a budget, with repetitions or with documents set aside for validation go through
-here; the folders of the others are final as they are made, each chunk drawn once.
+Only sources with a budget, with repetitions or with a holdout go through here; of the others every
+chunk is sampled once, and their folders are final as they were made.
 """
 
 from dataclasses import dataclass
@@ -13,18 +13,13 @@ import numpy as np
 from pipeline.config import ShardSpec
 from pipeline.core.arrays import BoolArray, Int64Array, Uint32Array
 from pipeline.core.files import publish
+from pipeline.core.ragged import offsets_of
 from pipeline.dataset import VALIDATION, State, drawn_file, is_output_file
 from pipeline.dataset.mds import MdsWriter, Pool, write_stats
 from pipeline.dataset.parquet import read_columns, write_columns
-from pipeline.runner.shuffle.row_table import load_table, save_table
-from pipeline.runner.task_cache import (
-    TaskRecord,
-    describe,
-    describe_folder,
-    load_standing,
-    save_record,
-)
-from pipeline.runner.tasks.read_documents import Input, is_same_input
+from pipeline.runner.shuffle import load_table, save_table
+from pipeline.runner.task_cache import TaskRecord, describe, describe_folder, save_record
+from pipeline.runner.tasks.read_documents import Input, load_cached_for
 from pipeline.stages.sampling import rows_to_write
 
 # Rows copied at a time: about 4 MiB of ids at 1,024 ids a row.
@@ -32,19 +27,17 @@ _ROWS_AT_ONCE = 1024
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class StandingTask:
-    """Where to look for an earlier draw, and what it must have come from."""
+class CachedSampleTask:
+    """Where to look for an earlier sample, and what it must have been made from."""
 
     out: Path
     """The output folder, absolute."""
     input: Input
     """The input file."""
     key: str
-    """Fingerprint of all that decides the bytes, but for the bytes of the source's inputs."""
+    """Fingerprint of all that decides the bytes except the bytes of the source's inputs."""
     cls_id: int
-    """Id that starts a sequence."""
     sep_id: int
-    """Id that ends one."""
 
     @property
     def source(self) -> str:
@@ -53,8 +46,8 @@ class StandingTask:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class DrawTask:
-    """Everything that one partition's drawn chunks are made from."""
+class SampleTask:
+    """Everything that one partition's sampled chunks are made from."""
 
     out: Path
     """The output folder, absolute."""
@@ -63,36 +56,31 @@ class DrawTask:
     source: str
     """The source that the partition belongs to."""
     key: str
-    """Fingerprint of all that decides the bytes, but for the bytes of the source's inputs."""
+    """Fingerprint of all that decides the bytes except the bytes of the source's inputs."""
     together: str
-    """Fingerprint of all inputs from which the draw was decided."""
+    """Fingerprint of all inputs from which the sample was decided."""
     chunks: TaskRecord
     """The record of the partition's chunks."""
-    validation: BoolArray
-    """bool [num_chunks], those set aside; all that follows is of the others."""
+    holdout: BoolArray
+    """bool [num_chunks], those for validation; all that follows is about the others."""
     num_repetitions: int
-    """How often every chunk is drawn."""
+    """How often every chunk is sampled."""
     again: BoolArray
-    """bool [num_chunks - num_validation], the chunks that are drawn once more."""
+    """bool [num_chunks - num_holdout], the chunks that are sampled once more."""
     shards: ShardSpec
     """As declared."""
     cls_id: int
-    """Id that starts a sequence."""
     sep_id: int
-    """Id that ends one."""
 
 
-def standing_draw(task: StandingTask) -> TaskRecord | None:
-    """Return the record of an earlier draw, if it and the input that it came from still stand."""
-    state = State(out=task.out)
-    partition = task.input.file.partition
-    record = load_standing(state, _name(task.source, partition), task.key)
-    if record is None or not is_same_input(task.input, record["input"]):
-        return None
-    numbers = read_columns(state.out / drawn_file(task.source, partition))
-    save_table(
-        state, record["folder"], task.cls_id, task.sep_id, (numbers["chunk"], numbers["num_chunks"])
-    )
+def find_cached_sample(task: CachedSampleTask) -> TaskRecord | None:
+    """Return the record of an earlier sample, if it is intact and its input unchanged."""
+    state, partition = State(out=task.out), task.input.file.partition
+    record = load_cached_for(task.input, state, _name(task.source, partition), task.key)
+    if record is not None:
+        columns = read_columns(state.out / drawn_file(task.source, partition))
+        numbers = columns["chunk"], columns["num_chunks"]
+        save_table(state, record["folder"], task.cls_id, task.sep_id, numbers)
     return record
 
 
@@ -100,18 +88,19 @@ def _name(source: str, partition: str) -> str:
     return f"draws/{source}/{partition}"
 
 
-def draw_partition(task: DrawTask) -> TaskRecord:
-    """Write the drawn chunks of a partition; return the record of chunks and draw together."""
+def sample_partition(task: SampleTask) -> TaskRecord:
+    """Write the sampled chunks of a partition; return the record of chunks and sample together."""
     state = State(out=task.out)
     source, partition = task.source, task.chunks["partition"]
     pool = Pool.open(task.out / task.chunks["folder"])
-    validation = np.flatnonzero(task.validation)
-    rows = np.flatnonzero(~task.validation)[rows_to_write(task.num_repetitions, task.again)]
     lengths = pool.lengths()
+    holdout = np.flatnonzero(task.holdout)
+    rows = np.flatnonzero(~task.holdout)[rows_to_write(task.num_repetitions, task.again)]
     discarded = task.chunks["tokens"]["discarded"]
-    files = _write_rows(task, pool, task.folder, rows, discarded)
-    if len(validation):
-        files.update(_write_rows(task, pool, f"{VALIDATION}/{task.folder}", validation, 0))
+    files = _write_rows(task, pool, task.folder, rows, lengths[rows], discarded)
+    if len(holdout):
+        folder = f"{VALIDATION}/{task.folder}"
+        files.update(_write_rows(task, pool, folder, holdout, lengths[holdout], 0))
     table = load_table(state, task.chunks["folder"])[rows]
     numbers: tuple[Uint32Array, Uint32Array] = (
         np.ascontiguousarray(table["chunk"]),
@@ -122,22 +111,15 @@ def draw_partition(task: DrawTask) -> TaskRecord:
         write_columns(temporary, {"chunk": numbers[0], "num_chunks": numbers[1]})
         files.update(describe(temporary, drawn))
     kept = {path: about for path, about in task.chunks["files"].items() if is_output_file(path)}
+    num_held, num_sampled = int(lengths[holdout].sum()), int(lengths[rows].sum())
     record = {
         **task.chunks,
         "task": _name(source, partition),
         "key": task.key,
         "together": task.together,
         "folder": task.folder,
-        "tokens": {
-            **task.chunks["tokens"],
-            "validation": int(lengths[validation].sum()),
-            "drawn": int(lengths[rows].sum()),
-        },
-        "chunks": {
-            **task.chunks["chunks"],
-            "validation": len(validation),
-            "drawn": len(rows),
-        },
+        "tokens": {**task.chunks["tokens"], "validation": num_held, "drawn": num_sampled},
+        "chunks": {**task.chunks["chunks"], "validation": len(holdout), "drawn": len(rows)},
         "files": {**kept, **files},
     }
     save_record(state, record["task"], record)
@@ -146,10 +128,14 @@ def draw_partition(task: DrawTask) -> TaskRecord:
 
 
 def _write_rows(
-    task: DrawTask, pool: Pool, folder: str, rows: Int64Array, num_discarded: int
+    task: SampleTask,
+    pool: Pool,
+    folder: str,
+    rows: Int64Array,
+    lengths: Int64Array,
+    num_discarded: int,
 ) -> dict[str, Any]:
     """Write some rows of a pool as a folder of shards; return what its files are."""
-    lengths = pool.lengths()[rows]
     with publish(task.out / folder, State(out=task.out).scratch) as temporary:
         temporary.mkdir()
         writer = MdsWriter(
@@ -158,9 +144,8 @@ def _write_rows(
         for start in range(0, len(rows), _ROWS_AT_ONCE):
             part = slice(start, start + _ROWS_AT_ONCE)
             documents = [id_.encode() for id_ in pool.document_ids(rows[part])]
-            offsets = np.concatenate([[0], np.cumsum(lengths[part])])
             ids = pool.gather(rows[part], lengths[part])
-            writer.write(documents, np.arange(len(documents)), ids, offsets)
+            writer.write(documents, np.arange(len(documents)), ids, offsets_of(lengths[part]))
         writer.finish()
         write_stats(temporary, lengths, num_discarded)
         return describe_folder(temporary, folder)

@@ -1,8 +1,8 @@
-"""Surveying: all documents that pass the filters are looked at together, before any is cut.
+"""Corpus scan: all documents that pass the filters are compared before any is chunked.
 
-One task a file makes a table of its documents; then those that go are found over all tables at
-once: copies of an earlier document, by source, file and row, and what holds evaluation texts. They
-and what the filters dropped are written down for each file, and no filter is asked a second time.
+One task a file makes a table of its documents. Those to drop are then found over all tables at
+once: copies of an earlier document, by source, file and row, and documents that contain evaluation
+texts. They and what the filters dropped are saved for each file, and the filters do not run again.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,17 +18,16 @@ from pipeline.config import DecontaminateSpec, MinHashSpec, to_plain
 from pipeline.core.digest import fingerprint, sha256_file
 from pipeline.core.errors import DocumentError
 from pipeline.core.files import publish, save_array
-from pipeline.dataset import State, copies_file
-from pipeline.runner.context import Site
-from pipeline.runner.inputs import PreparedSource
-from pipeline.runner.task_cache import TaskRecord, describe_file, load_standing, save_record
+from pipeline.dataset import State, copies_file, describe_file
+from pipeline.runner.inputs import BuildContext, PreparedSource
+from pipeline.runner.task_cache import TaskRecord, save_record
 from pipeline.runner.tasks.read_documents import (
     DROP_DTYPE,
     DocumentReader,
     DropList,
     Input,
     bad_document,
-    is_same_input,
+    load_cached_for,
     stop_at_bad,
 )
 from pipeline.sources import Reader, list_files
@@ -38,8 +37,8 @@ from pipeline.version import VERSION
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class SurveyTask:
-    """Everything that the survey of one file is made from."""
+class ScanTask:
+    """Everything that the scan of one file is made from."""
 
     out: Path
     """The output folder, absolute."""
@@ -52,7 +51,6 @@ class SurveyTask:
     ngrams_digest: str | None
     """sha256 of that file."""
     ngram_words: int
-    """Words of an n-gram."""
     skips_bad: bool
     """Whether bad documents are left for the next stage to count, instead of stopping here."""
 
@@ -63,7 +61,7 @@ class SurveyTask:
 
     @property
     def key(self) -> str:
-        """Fingerprint of all that decides the survey, but for the bytes of the input."""
+        """Fingerprint of all that decides the table except the bytes of the input."""
         return fingerprint(
             {
                 "version": VERSION,
@@ -74,49 +72,48 @@ class SurveyTask:
         )
 
 
-def survey_partition(task: SurveyTask) -> TaskRecord:
-    """Survey a file, or keep its survey where that still stands.
+def scan_file(task: ScanTask) -> TaskRecord:
+    """Make the table of a file's documents, unless it is cached.
 
     Raises: as `make_partition`.
     """
     state = State(out=task.out)
-    record = load_standing(state, task.name, task.key)
-    if record is not None and is_same_input(task.input, record["input"]):
+    record = load_cached_for(task.input, state, task.name, task.key)
+    if record is not None:
         return record
-    survey = state.survey(task.input.source, task.input.file.partition)
+    table = state.survey(task.input.source, task.input.file.partition)
     filtered = state.filtered(task.input.source, task.input.file.partition)
     dropped: dict[int, str] = {}
-    reading = DocumentReader(task.input, _on_bad if task.skips_bad else stop_at_bad)
-    batches = _batches(task, reading, state, dropped)
-    dedup.save_survey(survey, state.scratch, task.minhash, batches)
+    reader = DocumentReader(task.input, _skip if task.skips_bad else stop_at_bad)
+    batches = _batches(task, reader, state, dropped)
+    dedup.save_survey(table, state.scratch, task.minhash, batches)
     reasons = _save_reasons(filtered, state, dropped)
     record = {
         "key": task.key,
         "input": {
-            "sha256": reading.sha256,
+            "sha256": reader.sha256,
             "locked": task.input.locked and task.input.locked.file.digest,
         },
         "reasons": reasons,
         "files": {
-            path.relative_to(task.out).as_posix(): describe_file(path)
-            for path in (survey, filtered)
+            path.relative_to(task.out).as_posix(): describe_file(path) for path in (table, filtered)
         },
     }
     save_record(state, task.name, record)
     return record
 
 
-def _on_bad(error: DocumentError) -> None:
-    """Go on: the stage that cuts documents meets it again, and counts it."""
+def _skip(error: DocumentError) -> None:
+    """Go on: the stage that chunks documents finds it again, and counts it."""
 
 
 def _batches(
-    task: SurveyTask, reading: DocumentReader, state: State, dropped: dict[int, str]
+    task: ScanTask, reader: DocumentReader, state: State, dropped: dict[int, str]
 ) -> Iterator[pa.RecordBatch]:
     contamination = None
     if task.ngrams is not None:
         contamination = _contamination(task.ngrams, str(task.ngrams_digest), task.ngram_words)
-    for kept, block_dropped in reading.blocks(state):
+    for kept, block_dropped in reader.blocks(state):
         for one in block_dropped:
             if one.fault is not None and not task.skips_bad:
                 where = task.input.file.declared
@@ -127,50 +124,50 @@ def _batches(
 
 @lru_cache(maxsize=1)
 def _contamination(path: Path, digest: str, ngram_words: int) -> Contamination:
-    """Load the n-grams once in a process; `digest` tells those of another build apart."""
+    """Load the n-grams once in a process; `digest` keeps those of another build apart."""
     return Contamination.load(path, ngram_words)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Corpus:
-    """All documents of a mixture, looked at together."""
+    """All documents of a mixture, after the scan."""
 
     sources: list[PreparedSource]
-    """Each input with the documents to leave out, where any may be."""
+    """Each input with the documents to drop, where there may be any."""
     evaluation: dict[str, int] | None = None
-    """What the manifest says of the texts of evaluations, if there are any."""
+    """What the manifest says about evaluation texts, if there are any."""
     files: dict[str, Any] = field(default_factory=dict)
-    """Files of the output that tell what went, and of what it is a copy."""
+    """Files of the output that list the copies, and of which document."""
 
 
-def find_drops(site: Site, sources: Sequence[PreparedSource]) -> Corpus:
-    """Find the documents that go because of what else there is."""
-    mixture = site.mixture
+def scan_corpus(context: BuildContext, sources: Sequence[PreparedSource]) -> Corpus:
+    """Find the documents to drop because of others, where the mixture asks for it."""
+    mixture = context.mixture
     if mixture.dedup is None and mixture.decontaminate is None:
         return Corpus(sources=list(sources))
-    evaluation = _read_evaluation(site)
-    tasks = _tasks(site, sources)
-    records = site.engine.map("survey", survey_partition, tasks)
+    evaluation = _read_evaluation(context)
+    tasks = _tasks(context, sources)
+    records = context.cluster.map("scan", scan_file, tasks)
     surveyed = [
         Surveyed(
             source=task.input.source,
             file=task.input.file.partition,
-            survey=site.state.survey(task.input.source, task.input.file.partition),
+            survey=context.state.survey(task.input.source, task.input.file.partition),
         )
         for task in tasks
     ]
     found = dedup.find_drops(
-        surveyed, mixture.dedup, site.state.scratch, memory_bytes=site.memory_bytes // 4
+        surveyed, mixture.dedup, context.state.scratch, memory_bytes=context.memory_bytes // 4
     )
     drops: dict[tuple[str, str], DropList] = {}
     files: dict[str, Any] = {}
     for task, record, one in zip(tasks, records, found, strict=True):
         name = task.input.source, task.input.file.partition
-        drops[name] = _save_drops(site, task, record, one)
+        drops[name] = _save_drops(context, task, record, one)
         if len(one.rows):
             path = copies_file(*name)
-            dedup.save_drops(site.state.out / path, site.state.scratch, one)
-            files[path] = describe_file(site.state.out / path)
+            dedup.save_drops(context.state.out / path, context.state.scratch, one)
+            files[path] = describe_file(context.state.out / path)
     with_drops = [
         replace(
             source,
@@ -183,14 +180,14 @@ def find_drops(site: Site, sources: Sequence[PreparedSource]) -> Corpus:
     return Corpus(sources=with_drops, evaluation=evaluation, files=files)
 
 
-def _read_evaluation(site: Site) -> dict[str, int] | None:
+def _read_evaluation(context: BuildContext) -> dict[str, int] | None:
     """Save the n-grams of evaluation texts for the tasks; return how many texts there are."""
-    spec = site.mixture.decontaminate
+    spec = context.mixture.decontaminate
     if spec is None:
         return None
-    texts = _evaluation_texts(spec, site.mixture_folder)
+    texts = _evaluation_texts(spec, context.mixture.folder)
     evaluation = dedup.read_evaluation(texts, spec.ngram_words)
-    dedup.save_ngrams(site.state.evaluation, site.state.scratch, evaluation)
+    dedup.save_ngrams(context.state.evaluation, context.state.scratch, evaluation)
     return {
         "num_texts": evaluation.num_texts,
         "num_short": evaluation.num_short,
@@ -198,13 +195,13 @@ def _read_evaluation(site: Site) -> dict[str, int] | None:
     }
 
 
-def _tasks(site: Site, sources: Sequence[PreparedSource]) -> list[SurveyTask]:
-    mixture = site.mixture
-    ngrams = None if mixture.decontaminate is None else site.state.evaluation
+def _tasks(context: BuildContext, sources: Sequence[PreparedSource]) -> list[ScanTask]:
+    mixture = context.mixture
+    ngrams = None if mixture.decontaminate is None else context.state.evaluation
     ngrams_digest = None if ngrams is None else sha256_file(ngrams)
     return [
-        SurveyTask(
-            out=site.state.out,
+        ScanTask(
+            out=context.state.out,
             input=one,
             minhash=None if mixture.dedup is None else mixture.dedup.minhash,
             ngrams=ngrams,
@@ -226,22 +223,22 @@ def _evaluation_texts(spec: DecontaminateSpec, folder: Path) -> Iterator[str]:
 
 
 def _save_drops(
-    site: Site, task: SurveyTask, record: TaskRecord, found: dedup.DroppedRows
+    context: BuildContext, task: ScanTask, record: TaskRecord, found: dedup.DroppedRows
 ) -> DropList:
-    """Write down what is left out of one file, by the filters and by what was found."""
+    """Save what is dropped of one file, by the filters and by the scan."""
     source, partition = task.input.source, task.input.file.partition
-    filtered = np.load(site.state.filtered(source, partition))
+    filtered = np.load(context.state.filtered(source, partition))
     words = record["reasons"]
     dropped = {row: words[reason] for row, reason in filtered.tolist()}
     codes = found.reasons.tolist()
     dropped.update(zip(found.rows.tolist(), map(dedup.REASONS.__getitem__, codes), strict=True))
-    path = site.state.drops(source, partition)
-    reasons = _save_reasons(path, site.state, dropped)
+    path = context.state.drops(source, partition)
+    reasons = _save_reasons(path, context.state, dropped)
     return DropList(path=path, digest=sha256_file(path), reasons=tuple(reasons))
 
 
 def _save_reasons(path: Path, state: State, dropped: Mapping[int, str]) -> list[str]:
-    """Write down rows with their reasons, by number; return the reasons."""
+    """Save rows with the numbers of their reasons; return the reasons."""
     reasons = sorted(set(dropped.values()))
     numbers = {reason: number for number, reason in enumerate(reasons)}
     rows = [(row, numbers[reason]) for row, reason in sorted(dropped.items())]

@@ -11,7 +11,7 @@ from support.mds import write
 from support.strategies import QUICK, Row
 
 from pipeline.dataset.mds.pool import Pool
-from pipeline.runner.tasks.repeated_ids import WrittenPartition, find_repeated_ids
+from pipeline.runner.build_partitions import WrittenPartition, find_repeated_ids
 
 Ids = dict[str, list[tuple[str, int]]]
 """By partition, documents in order as (id, number of rows); neighbours differ in id."""

@@ -1,5 +1,6 @@
 """`ettin-data plan`."""
 
+from argparse import ArgumentTypeError
 from collections.abc import Iterator
 from dataclasses import asdict
 from fractions import Fraction
@@ -44,6 +45,11 @@ def add(verbs: Verbs) -> None:
         help="folder of downloaded files (default: raw)",
     )
     add_workers(parser, "cores to estimate the hours for")
+    priced = {"--price-core-hour": "a core for an hour", "--price-tb-month": "a TB for a month"}
+    for flag, what in priced.items():
+        parser.add_argument(
+            flag, metavar="DOLLARS", type=_price, help=f"price of {what}, to estimate the cost"
+        )
 
 
 def run(parsed: Arguments) -> int:
@@ -54,7 +60,12 @@ def run(parsed: Arguments) -> int:
     if isinstance(mixture, Replay):
         return _plan_replay(parsed, mixture)
     plan = make_plan(mixture, find_lock(parsed, mixture), parsed.raw)
-    estimate = make_estimate(plan, parsed.workers)
+    estimate = make_estimate(
+        plan,
+        parsed.workers,
+        price_core_hour=parsed.price_core_hour,
+        price_tb_month=parsed.price_tb_month,
+    )
     table = budget_table(mixture)
     if parsed.json:
         content = asdict(estimate)
@@ -157,10 +168,18 @@ def _summary(mixture: Mixture, estimate: "Estimate", workers: int) -> Iterator[s
     )
     yield f"build: ~{estimate.build_hours:,.1f} h with {workers} workers"
     yield f"disk: ~{raw} raw, ~{chunks} chunks while it works, ~{output} output"
-    yield (
-        f"cost: ~${estimate.dollars:,} for those cores, and that disk for a month "
-        "(numbers with ~ are guesses)"
-    )
+    if estimate.dollars is not None:
+        yield f"cost: ~${estimate.dollars:,} for those cores and a month of that disk, as priced"
+
+
+def _price(text: str) -> Fraction:
+    try:
+        price = Fraction(text)
+    except (ValueError, ZeroDivisionError):
+        price = Fraction(-1)
+    if price < 0:
+        raise ArgumentTypeError(f"got {text!r}, expected dollars, such as 0.05")
+    return price
 
 
 def _plan_replay(parsed: Arguments, replay: Replay) -> int:

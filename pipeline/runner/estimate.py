@@ -1,8 +1,7 @@
-"""Estimate: a plan -> what a build of it would take: downloads, disk, hours, money.
+"""Estimate: a plan -> what a build takes: downloads, disk, hours, and money where prices are given.
 
-Sizes are those of the lock, or of local files; the rest are guesses from them, by the rates below.
-Of a source that is not locked they are guessed from its tokens, and one that is sampled is taken to
-have no more than is drawn from it.
+Sizes come from the lock or from local files; the rest is guessed from them by the rates below. The
+size of a source that is not locked is guessed from its budget, as if all of it were sampled.
 """
 
 from collections.abc import Mapping
@@ -23,21 +22,17 @@ from pipeline.storage import expand_braces
 # Prose and code under this tokenizer come to 3.4 to 4.3 bytes of text a token.
 _TEXT_BYTES_PER_TOKEN: Final = 4
 # gzip and zstd take text to between a half and a fifth of its size.
-# Ids of another tokenizer, four bytes each in MDS, stand for about as much text as ours do.
+# Ids of another tokenizer, four bytes each in MDS, hold about as much text as ours.
 _EXPANSION: Final = {"gz": 3, "zst": 3, "zstd": 3, "parquet": 2}
 # Ordered rows take about 1.5 bytes a token, provenance 30 bytes a row of some 600 tokens.
 _ORDERED_BYTES_PER_TOKEN: Final = Fraction(155, 100)
 
 BYTES_PER_SECOND: Final = 125_000_000
-"""What comes over a line of 1 Gbit/s."""
+"""Throughput of a line of 1 Gbit/s."""
 TEXT_BYTES_PER_CORE_SECOND: Final = 20_000_000
-"""What a core reads, tokenizes, cuts and writes in order; see `docs/benchmarks.md`."""
-DOLLARS_PER_CORE_HOUR: Final = Fraction(5, 100)
-"""What a core of a machine in the cloud costs, about."""
-DOLLARS_PER_TERABYTE_MONTH: Final = 80
-"""What its disk costs, about."""
+"""Text that a core takes from input to ordered rows; see `docs/benchmarks.md`."""
 REQUESTS_PER_5_MINUTES: Final = 2_500
-"""What the Hub allowed an account with a token in late 2026, about."""
+"""What the Hub allows an account with a token, as of late 2026."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -45,60 +40,63 @@ class SourceEstimate:
     """What is known of a source before it is read."""
 
     source: str
-    """Its name."""
     category: str
-    """Its category."""
     asked: str
     """What the mixture asks for: `all`, a number of tokens, or epochs."""
     num_files: int | None
-    """Partitions to make; None where nobody has looked."""
+    """Partitions to make; None where the source is not locked."""
     input_bytes: int
-    """Size of the files as they are stored; a guess where nobody has looked."""
+    """Size of the files as stored."""
     download_bytes: int
-    """What of it is not on this machine."""
+    """Those of them that are not on this machine."""
     num_requests: int
-    """One a file that is not."""
+    """One for each file to download."""
     num_documents: int | None
-    """Rows, where the origin tells them."""
+    """Rows, where the lock or the local files say."""
     available_tokens: int
-    """What the files come to, guessed from their sizes."""
+    """Guessed from the sizes of the files."""
     drawn_tokens: int
-    """The budget, or what `all` or `epochs` come to."""
+    """Tokens sampled: the budget, or what `all` or `epochs` come to."""
     is_sampled: bool
-    """Whether all of its chunks lie on disk until some are drawn."""
+    """Whether all of its chunks lie on disk until some are sampled."""
     is_short: bool
-    """Whether it seems to have less than is asked of it, repetitions included."""
+    """Whether it seems to have too few tokens for its budget, repetitions included."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Estimate:
-    """What a build would take."""
+    """What a build takes."""
 
     sources: tuple[SourceEstimate, ...]
     """Sorted by name."""
     unlocked: tuple[str, ...]
-    """Those that nobody has looked for: they are taken to have no more than is asked of them."""
+    """Sources that are not locked, whose sizes are guessed from their budgets."""
     download_bytes: int
-    """What has to come."""
     num_requests: int
-    """One a file that has to come."""
+    """One for each file to download."""
     raw_bytes: int
-    """What lies in the folder of pulled files; with `--no-keep-raw` next to nothing."""
+    """Size of the folder of pulled files; with `--no-keep-raw` almost nothing."""
     chunk_bytes: int
-    """Chunks of sampled sources, which lie there until they are drawn."""
+    """Chunks of sampled sources, until they are sampled."""
     output_bytes: int
     """Shards, rows in order and provenance."""
     pull_hours: float
-    """At `BYTES_PER_SECOND`, and no faster than the requests allowed."""
+    """At `BYTES_PER_SECOND`, and no faster than the request limit allows."""
     build_hours: float
     """At `TEXT_BYTES_PER_CORE_SECOND`, with the given number of workers."""
-    dollars: int
-    """For the cores in those hours, and for the disk in a month."""
+    dollars: int | None
+    """For the cores in those hours and for the disk in a month, as far as prices are given."""
 
 
-def make_estimate(plan: Plan, workers: int) -> Estimate:
-    """Say what a build would read, write and take; guesses are from sizes alone."""
-    sources = [_look_at(planned, plan.mixture.scale) for planned in plan.sources]
+def make_estimate(
+    plan: Plan,
+    workers: int,
+    *,
+    price_core_hour: Fraction | None = None,
+    price_tb_month: Fraction | None = None,
+) -> Estimate:
+    """Estimate what a build reads, writes and takes, from sizes alone. Prices are in dollars."""
+    sources = [_estimate_source(planned, plan.mixture.scale) for planned in plan.sources]
     item_bytes = {"uint16": 2, "uint32": 4}[plan.mixture.shards.dtype]
     download = sum(one.download_bytes for one in sources)
     raw = sum(one.input_bytes for one in sources)
@@ -110,7 +108,10 @@ def make_estimate(plan: Plan, workers: int) -> Estimate:
     chunk_bytes = sampled * item_bytes
     pull_seconds = max(download / BYTES_PER_SECOND, num_requests * 300 / REQUESTS_PER_5_MINUTES)
     core_seconds = read * _TEXT_BYTES_PER_TOKEN / TEXT_BYTES_PER_CORE_SECOND
-    terabytes = Fraction(raw + chunk_bytes + output, 10**12)
+    has_price = price_core_hour is not None or price_tb_month is not None
+    dollars = (price_core_hour or 0) * Fraction(core_seconds) / 3600 + (
+        price_tb_month or 0
+    ) * Fraction(raw + chunk_bytes + output, 10**12)
     return Estimate(
         sources=tuple(sources),
         unlocked=tuple(plan.unlocked),
@@ -121,15 +122,11 @@ def make_estimate(plan: Plan, workers: int) -> Estimate:
         output_bytes=output,
         pull_hours=pull_seconds / 3600 if download else 0.0,
         build_hours=core_seconds / workers / 3600,
-        dollars=round(
-            DOLLARS_PER_CORE_HOUR * Fraction(core_seconds) / 3600
-            + DOLLARS_PER_TERABYTE_MONTH * terabytes
-        ),
+        dollars=round(dollars) if has_price else None,
     )
 
 
-def _look_at(planned: PlannedSource, scale: Fraction) -> SourceEstimate:
-    """Say what is known of a source."""
+def _estimate_source(planned: PlannedSource, scale: Fraction) -> SourceEstimate:
     source, ask, files = planned.source, planned.ask, planned.files
     if isinstance(source.tokens, int):
         asked = f"{source.tokens:,} tokens"
@@ -164,9 +161,9 @@ def _look_at(planned: PlannedSource, scale: Fraction) -> SourceEstimate:
 
 
 def _guess_unlocked(source: Source, scale: Fraction) -> tuple[int, int | None]:
-    """Return the tokens and the number of the files that nobody has looked at yet.
+    """Guess how many tokens and files a source has that is not locked.
 
-    What is drawn must at least be there. A miniature reads twice its part, and no less than a file.
+    It has at least what is sampled. A miniature reads twice its part, and at least one file.
     """
     whole = int((declared_tokens(source) or 0) / max(source.epochs or 1, 1))
     is_listed = source.origin.url is None or any("*" in url for url in source.origin.url)
@@ -187,7 +184,7 @@ def _guess_tokens(sizes: Mapping[InputFile, int]) -> int:
 
 
 def _num_documents(planned: PlannedSource) -> int | None:
-    """Return how many rows a source has, where the lock or its local files tell of all."""
+    """Return how many rows a source has, where the lock or all local files say."""
     if planned.locked is not None:
         return planned.locked.num_rows
     counts = [_count_rows(file) for file in planned.files or ()]

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -148,6 +149,19 @@ def test_plan_and_verify_print_text_or_json(
     assert (code, out, err) == (0, f"{finished}: every file is as the manifest says\n", "")
     code, out, err = _call(capsys, "verify", finished, "--json")
     assert (code, json.loads(out), err) == (0, {"out": str(finished), "mismatches": []}, "")
+
+
+def test_plan_prints_a_cost_for_what_has_a_price(
+    small: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert "$" not in _call(capsys, "plan", small)[1]
+    out = _call(capsys, "plan", small, "--price-core-hour", "0.05", "--price-tb-month", "8e10")[1]
+    assert re.search(r"^cost: ~\$[0-9,]+ for ", out, re.MULTILINE)
+    content = json.loads(_call(capsys, "plan", small, "--json", "--price-tb-month", "8e10")[1])
+    assert content["outlook"]["dollars"] > 0
+    code, _, err = _call(capsys, "plan", small, "--price-core-hour", "free")
+    assert code == 2
+    assert "got 'free', expected dollars" in err
 
 
 def test_the_schema_accepts_the_small_mixture(capsys: pytest.CaptureFixture[str]) -> None:

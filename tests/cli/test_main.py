@@ -123,7 +123,7 @@ def test_data_goes_to_stdout_and_the_log_to_stderr(
     assert content["out"] == str(out)
     assert content["seconds"] > 0
     assert done.stderr.splitlines() == [
-        "look for draws: 5/5", "chunk: 4/4", "order: 4/4",
+        "look for samples: 5/5", "chunk: 4/4", "order: 4/4",
     ]  # fmt: skip
     done = builds.run("build", small, "--out", out, "--workers", "1")
     assert "168 steps of 2,688 rows, " in done.stdout

@@ -65,11 +65,11 @@ def stale(mixture: Path, out: Path, build_here: Build) -> Sequence[str]:
 # One input changed
 
 
-def fail_in_the_second_draw(mixture: Path, out: Path, partition: str) -> None:
+def fail_in_the_second_sample(mixture: Path, out: Path, partition: str) -> None:
     """Build until the chunks of a partition are gone, which the one worker comes to at last."""
 
     def report(stage: str, done: int, total: int) -> None:
-        if stage == "draw" and not done:
+        if stage == "sample" and not done:
             [chunks] = out.glob(f".ettin/chunks/*/{partition}-*")
             shutil.rmtree(chunks)
 
@@ -93,7 +93,7 @@ def test_after_a_failure_draws_from_other_inputs_are_made_anew(
     build_here(mixture, out)
     before = builds.digests(out)
     write(tmp_path, "a", after)
-    fail_in_the_second_draw(mixture, out, "b")
+    fail_in_the_second_sample(mixture, out, "b")
     drawn = builds.differences(builds.digests(out / "train"), _below(before, "train/"))
     assert any(path.startswith(f"{of_a}/a-") for path in drawn), "the first was drawn anew"
     assert not any(path.startswith(f"{of_b}/b-") for path in drawn), "the second was not"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from pipeline.config import Mixture, Replay, load_config
 from pipeline.core.bundled import mixture_path
 from pipeline.core.errors import ConfigError
-from pipeline.core.units import parse_bytes
+from pipeline.core.units import BYTES
 
 if TYPE_CHECKING:
     from pipeline.sources import Lock
@@ -186,6 +186,6 @@ def _scale(text: str) -> Fraction:
 
 def _size(text: str) -> int:
     try:
-        return parse_bytes(text)
+        return BYTES.parse(text)
     except ConfigError as error:
         raise argparse.ArgumentTypeError(error.message) from error

@@ -18,7 +18,7 @@ def add(verbs: Verbs) -> None:
 
 def run(parsed: Arguments) -> int:
     """Print a schema."""
-    from pipeline.config import json_schema, recipe_schema
+    from pipeline.config import mixture_schema, recipe_schema
 
-    print_json({"mixture": json_schema, "recipe": recipe_schema}[parsed.kind].document())
+    print_json(mixture_schema() if parsed.kind == "mixture" else recipe_schema())
     return 0

@@ -1,8 +1,12 @@
-"""The mixture: what a person declares, parsed once and strictly.
+"""The declarations: mixture, replay and recipe files, parsed once and strictly.
 
-`values` and `replay` say what there is to declare; `document` reads YAML with its places, `compose`
-makes one tree of files that build on each other, `overrides` puts in what `--set` gave; `kinds` and
-`keys` check it all and make the JSON Schema of `schema`; `declared` is the door.
+YAML files and `--set` overrides enter, frozen `Mixture`, `Replay` and `Recipe` values leave, with
+defaults filled in; or one ConfigError that lists every problem with its file, line and column. The
+same declarations make the JSON Schemas.
+
+`load` is the entrance. `yaml_nodes` reads YAML with its places, `compose` merges files that extend
+each other, `overrides` applies `--set`. `settings` and `value_types` are what declarations are made
+of; `mixture`, `replay`, `recipe` and the modules that these import are the declarations.
 """
 
 from pipeline.config.budget_table import (
@@ -12,10 +16,12 @@ from pipeline.config.budget_table import (
     in_billions,
     in_percent,
 )
-from pipeline.config.corpus_options import DecontaminateSpec, DedupSpec, MinHashSpec, ValidationSpec
-from pipeline.config.fields import to_plain
-from pipeline.config.filter_options import (
+from pipeline.config.corpus import DecontaminateSpec, DedupSpec, MinHashSpec, ValidationSpec
+from pipeline.config.declaration import OrderSpec, ShardSpec, TokenizerSpec
+from pipeline.config.filters import (
+    FORMATTERS,
     C4Quality,
+    Filter,
     FineWebQuality,
     GopherQuality,
     GopherRepetition,
@@ -25,23 +31,14 @@ from pipeline.config.filter_options import (
     Regex,
     Url,
 )
-from pipeline.config.filters import FORMATTERS, Filter
+from pipeline.config.json_schema import mixture_schema, recipe_schema
 from pipeline.config.learning_rate import RateSpec, Shape, learning_rate
-from pipeline.config.load import load_config, load_mixture, load_replay
-from pipeline.config.load_recipe import load_recipe
-from pipeline.config.mixture import (
-    LARGEST_ETTIN_CHUNK,
-    ChunkSpec,
-    Mixture,
-    OrderSpec,
-    SampleSpec,
-    ShardSpec,
-    TokenizerSpec,
-)
-from pipeline.config.model_shape import ModelKind, ModelSpec
-from pipeline.config.origin import RAW, DecodeSpec, Origin
+from pipeline.config.load import load_config, load_mixture, load_recipe, load_replay
+from pipeline.config.mixture import LARGEST_ETTIN_CHUNK, ChunkSpec, Mixture, SampleSpec
 from pipeline.config.phases import CHECKPOINT_PREFIXES, PHASES_OF_ORDERS, checkpoint_prefix
 from pipeline.config.recipe import (
+    ModelKind,
+    ModelSpec,
     ObjectiveSpec,
     OptimizerSpec,
     Precision,
@@ -49,7 +46,8 @@ from pipeline.config.recipe import (
     Start,
 )
 from pipeline.config.replay import PoolSpec, Replay
-from pipeline.config.source import Source
+from pipeline.config.settings import to_plain
+from pipeline.config.source import RAW, DecodeSpec, Origin, Source
 
 __all__ = [
     "CHECKPOINT_PREFIXES",
@@ -102,5 +100,7 @@ __all__ = [
     "load_mixture",
     "load_recipe",
     "load_replay",
+    "mixture_schema",
+    "recipe_schema",
     "to_plain",
 ]

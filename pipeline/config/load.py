@@ -1,20 +1,24 @@
-"""A file that a person wrote -> what it declares: a mixture to build, or a pool to replay.
+"""Loading: a file that a person wrote -> what it declares, a mixture, a replay or a recipe.
 
-Enters: a YAML file, what it extends, and `--set` overrides, which come last. Leaves: frozen values,
-or one ConfigError that lists every problem with its place.
+A YAML file, the files it extends and `--set` overrides, which come last, become a frozen value, or
+one ConfigError that lists every problem with its place.
 """
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from pipeline.config.compose import compose
-from pipeline.config.fields import Section
-from pipeline.config.mixture import MIXTURE, Mixture
+from pipeline.config.compose import compose, extend
+from pipeline.config.mixture import Mixture
 from pipeline.config.overrides import apply, read_overrides
-from pipeline.config.replay import REPLAY, Replay
+from pipeline.config.recipe import Recipe
+from pipeline.config.replay import Replay
+from pipeline.config.settings import Section
 from pipeline.config.yaml_nodes import Node, Problems, parse_yaml
+from pipeline.core.bundled import recipe_path
 from pipeline.core.errors import ConfigError
+
+Compose = Callable[[Node, Path, Problems], Node | None]
 
 # The Ettin suite's pre-training.
 # Source: JHU-CLSP/ettin-encoder-vs-decoder, `pretraining/configs`.
@@ -29,12 +33,12 @@ def load_config(
 ) -> Mixture | Replay:
     """Return what a file declares, with `key=value` overrides applied: a Replay if it has a `pool`.
 
-    `text` stands in for the file's bytes, if they were read already; `path` is then only a name.
+    `text` replaces the file's bytes, if they were read already; `path` is then only a name.
 
     Raises: ConfigError, with a line for every problem, file first and in its order.
     """
-    data = _read(path) if text is None else text
-    declared = _declared(_kind, data, path, overrides, folder=path.parent)
+    data = _read(path, "mixture") if text is None else text
+    declared = _load(compose, _mixture_or_replay, data, path, overrides, folder=path.parent)
     assert isinstance(declared, Mixture | Replay)
     return declared
 
@@ -58,39 +62,50 @@ def load_replay(overrides: Sequence[str] = ()) -> Replay:
     Raises: ConfigError, with a line for every problem.
     """
     name = Path("the published order")
-    replay = _declared(lambda _: REPLAY, _PUBLISHED, name, overrides, folder=Path())
+    replay = _load(compose, lambda _: Replay, _PUBLISHED, name, overrides, folder=Path())
     assert isinstance(replay, Replay)
     return replay
 
 
-def _kind(root: Node) -> Section:
-    return REPLAY if "pool" in root.entries else MIXTURE
+def load_recipe(path_or_name: str | Path, overrides: Sequence[str] = ()) -> Recipe:
+    """Return the recipe of a file, or the shipped one of a name, with `key=value` overrides.
+
+    Raises: ConfigError, with a line for every problem, files first and in their order.
+    """
+    path = recipe_path(str(path_or_name))
+    recipe = _load(extend, lambda _: Recipe, _read(path, "recipe"), path, overrides)
+    assert isinstance(recipe, Recipe)
+    return recipe
 
 
-def _declared(
-    kind_of: Callable[[Node], Section],
+def _mixture_or_replay(root: Node) -> type[Mixture | Replay]:
+    return Replay if "pool" in root.entries else Mixture
+
+
+def _load(
+    compose: Compose,
+    type_of: Callable[[Node], type[Any]],
     data: bytes,
     path: Path,
     overrides: Sequence[str],
-    **more: Any,
+    **others: Any,
 ) -> object:
     problems = Problems()
     written = parse_yaml(data, str(path), problems)
     root = None if written is None else compose(written, path, problems)
-    settings = read_overrides(overrides, problems)
+    given = read_overrides(overrides, problems)
     declared = None
     if root is not None:
-        if root.kind == "mapping":
-            root = apply(root, settings, problems)
-        recorded = tuple(str(setting) for setting in sorted(settings, key=lambda one: one.key))
-        declared = kind_of(root).check(root, "", problems, overrides=recorded, **more)
-    problems.refuse()
+        root = apply(root, given, problems)
+        recorded = tuple(str(one) for one in sorted(given, key=lambda one: one.key))
+        declared = Section(type_of(root)).check(root, "", problems, overrides=recorded, **others)
+    problems.raise_if_any()
     return declared
 
 
-def _read(path: Path) -> bytes:
+def _read(path: Path, what: str) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
         reason = error.strerror or type(error).__name__
-        raise ConfigError(f"{path}: got no file ({reason}), expected a mixture file") from error
+        raise ConfigError(f"{path}: got no file ({reason}), expected a {what} file") from error

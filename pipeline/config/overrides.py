@@ -50,8 +50,8 @@ def read_overrides(overrides: Sequence[str], problems: Problems) -> list[Overrid
 
 
 def apply(root: Node, overrides: Iterable[Override], problems: Problems) -> Node:
-    """Return the tree with the overridden values in place of the written ones. Pure."""
-    for override in overrides:
+    """Return the tree with the overridden values in place of the written ones."""
+    for override in overrides if root.kind == "mapping" else ():
         root = _set(root, override.key, override, problems)
     return root
 

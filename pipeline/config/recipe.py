@@ -1,221 +1,205 @@
-"""`Recipe`: one phase of training a model, as a person declares it, checked and complete.
+"""`Recipe`: how a model is trained in one phase, as a person declares it.
 
-Each field below declares its key; checks and JSON Schema are both made from that. Rates and
-probabilities are exact, as written. A fingerprint depends on what is learned alone: not on comments
-or what was composed of several files, and not on how a step's work is divided, when it is saved or
-how often it is looked at.
+Rates and probabilities are exact, as written. The fingerprint depends on what is learned alone, and
+not on how a step's work is divided, when it is saved or how often it is evaluated.
 """
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import Any, Final, Literal
+from typing import ClassVar, Final, Literal
 
-from pipeline.config.fields import Section, apply_rule, key, to_plain
-from pipeline.config.learning_rate import RATE, RateSpec
-from pipeline.config.model_shape import LARGEST_COUNT, LARGEST_LENGTH, MODEL, ModelSpec
-from pipeline.config.number_types import Number
+from pipeline.config.declaration import LARGEST_LENGTH, Declaration
+from pipeline.config.learning_rate import RateSpec
 from pipeline.config.phases import PhaseName
-from pipeline.config.text_types import LARGEST_SEED, NAME
-from pipeline.config.value_types import Choice, Flag, Nullable, OneOrMany, Prose, Tokens, Whole
-from pipeline.core import digest
+from pipeline.config.settings import Complaints, Given, setting, settings
+from pipeline.config.value_types import (
+    LARGEST_COUNT,
+    NAME,
+    SEED,
+    TOKEN_AMOUNT,
+    Integer,
+    Nullable,
+    Number,
+)
 
+ModelKind = Literal["encoder", "decoder"]
 Start = Literal["fresh", "continue", "weights"]
 Precision = Literal["bf16", "fp32"]
 
+_ROWS: Final = Integer(1, LARGEST_COUNT)
+_LENGTH: Final = Integer(1, LARGEST_LENGTH)
+_THETA: Final = Integer(1, 10**9)
+_PROBABILITY: Final = Nullable(Number())
+# From 0 to just below 1.
+_PART: Final = Number(zero=True, below=True)
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+
+@settings
+class ModelSpec:
+    """The shape of a model: its parameters follow from it, and how it sees positions."""
+
+    kind: ModelKind = setting(
+        "encoder sees both sides and predicts masked tokens; decoder sees the left side and "
+        "predicts the next token."
+    )
+    num_layers: int = setting(
+        "Number of layers; 1 more than a multiple of global_every.", Integer(1, 1000)
+    )
+    hidden_size: int = setting(
+        "Width of the model; a multiple of twice num_heads.", Integer(2, 2**16)
+    )
+    intermediate_size: int = setting("Hidden width of the gated MLP.", Integer(1, 2**18))
+    num_heads: int = setting("Attention heads, which share the width.", Integer(1, 2**12))
+    max_positions: int = setting("Longest sequence that the model will ever be given.", _LENGTH)
+    global_theta: int = setting("Base of the rotary positions in global layers.", _THETA)
+    local_theta: int = setting("Base of the rotary positions in local layers.", _THETA)
+    local_window: int = setting(
+        "Attention window of local layers, half of it to each side; in a decoder, its left half.",
+        Integer(2, LARGEST_LENGTH),
+        default=128,
+    )
+    global_every: int = setting(
+        "One layer in this many sees the whole sequence, beginning with the first.",
+        Integer(1, 1000),
+        default=3,
+    )
+    dropout: Fraction = setting(
+        "Dropout after attention; there is none elsewhere.", _PART, default=Fraction(1, 10)
+    )
+    vocab_size: int = setting(
+        "Token ids that the model knows; at least the tokenizer's.", _ROWS, default=50_368
+    )
+
+    @staticmethod
+    def rule(given: Given) -> Complaints:
+        num_layers, global_every = given.get("num_layers"), given.get("global_every")
+        if num_layers and global_every and (num_layers - 1) % global_every:
+            # As published: the first and the last layer are global.
+            expected = f"1 more than a multiple of global_every, here {global_every}"
+            yield "num_layers", f"got {num_layers}, expected {expected}"
+        hidden_size, num_heads = given.get("hidden_size"), given.get("num_heads")
+        # Rotary positions turn the numbers of a head in pairs.
+        if hidden_size and num_heads and hidden_size % (2 * num_heads):
+            expected = f"a multiple of twice num_heads, here {2 * num_heads}"
+            yield "hidden_size", f"got {hidden_size}, expected {expected}"
+        window = given.get("local_window", 0)
+        if window % 2:
+            yield "local_window", f"got {window}, expected an even number: half of it to each side"
+
+
+@settings
 class ObjectiveSpec:
-    """How much of a sequence an encoder is asked for; a decoder is asked for all of it."""
+    """How many tokens of a sequence an encoder predicts; a decoder predicts all of them."""
 
-    mask_prob: Fraction | None = field(
+    mask_prob: Fraction | None = setting(
+        "Probability that a token is masked; for an encoder, and required there.",
+        _PROBABILITY,
         default=None,
-        metadata=key(
-            Nullable(Number(zero=False, one=True)),
-            "How likely an id is to be predicted; for an encoder, and needed.",
-        ),
     )
-    evaluation_mask_prob: Fraction | None = field(
+    evaluation_mask_prob: Fraction | None = setting(
+        "The same in evaluation; for an encoder, and required if it is evaluated.",
+        _PROBABILITY,
         default=None,
-        metadata=key(
-            Nullable(Number(zero=False, one=True)),
-            "The same in evaluation; for an encoder, and needed if it is evaluated.",
-        ),
     )
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@settings
 class OptimizerSpec:
     """StableAdamW with fully decoupled weight decay."""
 
-    peak_rate: Fraction = field(
-        metadata=key(
-            Number(zero=False, one=True),
-            "Learning rate of which learning_rate gives multiples, and at which weight decay is "
-            "full.",
-        )
+    peak_rate: Fraction = setting(
+        "Peak learning rate, of which learning_rate gives multiples; weight decay is full there.",
+        Number(),
     )
-    weight_decay: Fraction = field(
-        metadata=key(
-            Number(zero=True, one=False),
-            "Part that a step at peak_rate takes from each weight; at lower rates in proportion "
-            "less.",
-        )
+    weight_decay: Fraction = setting(
+        "Weight decay of a step at peak_rate; proportionally less at lower rates.", _PART
     )
-    beta1: Fraction = field(
-        default=Fraction(9, 10),
-        metadata=key(Number(zero=True, one=False), "Memory of the mean of gradients."),
-    )
-    beta2: Fraction = field(
-        default=Fraction(98, 100),
-        metadata=key(Number(zero=True, one=False), "Memory of the mean of their squares."),
-    )
-    epsilon: Fraction = field(
-        default=Fraction(1, 10**6),
-        metadata=key(Number(zero=False, one=True), "Keeps the division away from zero."),
-    )
+    beta1: Fraction = setting("Adam beta1.", _PART, default=Fraction(9, 10))
+    beta2: Fraction = setting("Adam beta2.", _PART, default=Fraction(98, 100))
+    epsilon: Fraction = setting("Adam epsilon.", Number(), default=Fraction(1, 10**6))
 
 
-def _recipe_rule(given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    yield from _objective_rule(given)
-    model, max_seq_len = given.get("model"), given.get("max_seq_len")
-    if model is not None and max_seq_len is not None and max_seq_len > model.max_positions:
-        expected = f"at most model.max_positions, here {model.max_positions:,}"
-        yield "max_seq_len", f"got {max_seq_len:,}, expected {expected}"
-    rate, tokens = given.get("learning_rate"), given.get("tokens")
-    if rate is not None and tokens is not None and rate.warmup_tokens + rate.decay_tokens > tokens:
-        got = f"{rate.warmup_tokens:,} tokens of warm-up and {rate.decay_tokens:,} of decay"
-        yield "learning_rate", f"got {got}, expected at most the {tokens:,} of the phase together"
-    rows, micro = given.get("global_batch_rows"), given.get("micro_batch_rows")
-    if rows is not None and micro is not None and micro > rows:
-        expected = f"at most global_batch_rows, here {rows:,}"
-        yield "micro_batch_rows", f"got {micro:,}, expected {expected}"
-    if given.get("phase") == "cross" and given.get("start", "weights") != "weights":
-        expected = "weights in phase cross: those of a model of the other kind"
-        yield "start", f'got "{given["start"]}", expected {expected}'
+@settings
+class Recipe(Declaration):
+    """Everything that a phase of training needs besides its data."""
+
+    composed: ClassVar[tuple[str, ...]] = ("extends",)
+
+    name: str = setting("Name of the recipe.", NAME)
+    phase: PhaseName = setting("Phase of training; checkpoints are named after it.")
+    start: Start = setting(
+        "What the phase starts from: fresh weights; weights and optimizer of a checkpoint "
+        "(continue); or its weights only, which may be those of a model of the other kind."
+    )
+    model: ModelSpec = setting("The shape of the model.")
+    objective: ObjectiveSpec = setting(
+        "How many tokens of a sequence are predicted.", default=ObjectiveSpec()
+    )
+    tokens: int = setting(
+        "Tokens of the phase, without padding; it ends with the step that reaches them.",
+        TOKEN_AMOUNT,
+    )
+    global_batch_rows: int = setting("Rows of one step over all ranks.", _ROWS)
+    micro_batch_rows: int = setting(
+        "Maximum rows that a rank processes at once; affects memory, not what is learned.",
+        _ROWS,
+        changes_bytes=False,
+    )
+    max_seq_len: int = setting("Maximum tokens of a row that are fed.", Integer(3, LARGEST_LENGTH))
+    optimizer: OptimizerSpec = setting("StableAdamW with fully decoupled weight decay.")
+    learning_rate: RateSpec = setting("The learning rate over the phase.")
+    seed: int = setting("Seed of fresh weights, masks and dropout.", SEED)
+    save_every_tokens: int = setting(
+        "Tokens between two checkpoints; the end of the phase is always saved.",
+        TOKEN_AMOUNT,
+        changes_bytes=False,
+    )
+    evaluate_every_tokens: int | None = setting(
+        "Tokens between two evaluations on the validation split; null evaluates at the end of the "
+        "phase only. Needs such a split and, for an encoder, objective.evaluation_mask_prob.",
+        Nullable(TOKEN_AMOUNT),
+        default=None,
+        changes_bytes=False,
+    )
+    precision: Precision = setting(
+        "Matmul dtype (autocast); weights and optimizer are always fp32.", default="bf16"
+    )
+    compile: bool = setting(
+        "Whether to compile the model where that is possible.", default=True, changes_bytes=False
+    )
+
+    @staticmethod
+    def rule(given: Given) -> Complaints:
+        yield from _objective_rule(given)
+        model, max_seq_len = given.get("model"), given.get("max_seq_len")
+        if model is not None and max_seq_len is not None and max_seq_len > model.max_positions:
+            expected = f"at most model.max_positions, here {model.max_positions:,}"
+            yield "max_seq_len", f"got {max_seq_len:,}, expected {expected}"
+        rate, tokens = given.get("learning_rate"), given.get("tokens")
+        if rate and tokens and rate.warmup_tokens + rate.decay_tokens > tokens:
+            got = f"{rate.warmup_tokens:,} tokens of warm-up and {rate.decay_tokens:,} of decay"
+            most = f"at most the {tokens:,} of the phase together"
+            yield "learning_rate", f"got {got}, expected {most}"
+        rows, micro = given.get("global_batch_rows"), given.get("micro_batch_rows")
+        if rows is not None and micro is not None and micro > rows:
+            expected = f"at most global_batch_rows, here {rows:,}"
+            yield "micro_batch_rows", f"got {micro:,}, expected {expected}"
+        if given.get("phase") == "cross" and given.get("start", "weights") != "weights":
+            expected = "weights in phase cross: those of a model of the other kind"
+            yield "start", f'got "{given["start"]}", expected {expected}'
 
 
-def _objective_rule(given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def _objective_rule(given: Given) -> Complaints:
     model, objective = given.get("model"), given.get("objective")
     if model is None or objective is None:
         return
     if model.kind == "decoder":
         for name in ("mask_prob", "evaluation_mask_prob"):
-            if getattr(objective, name) is not None:
-                got = f"got {name} {getattr(objective, name)}"
-                yield "objective", f"{got}, expected none for a decoder, which masks nothing"
+            if (probability := getattr(objective, name)) is not None:
+                expected = "none for a decoder, which masks nothing"
+                yield "objective", f"got {name} {probability}, expected {expected}"
         return
     if objective.mask_prob is None:
         yield "objective", "got no mask_prob, expected one for an encoder, such as 0.3"
     if given.get("evaluate_every_tokens") is not None and objective.evaluation_mask_prob is None:
         expected = "one for an encoder that is evaluated, such as 0.15"
         yield "objective", f"got no evaluation_mask_prob, expected {expected}"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Recipe:
-    """Everything that a phase of training needs beside its data."""
-
-    name: str = field(metadata=key(NAME, "Name of the recipe."))
-    description: str = field(
-        default="",
-        metadata=key(Prose(), "What the recipe is for, in free words.", changes_bytes=False),
-    )
-    assumptions: tuple[str, ...] = field(
-        default=(),
-        metadata=key(
-            OneOrMany(Prose()),
-            "What was taken for granted where the record is silent or contradicts itself.",
-            changes_bytes=False,
-        ),
-    )
-    phase: PhaseName = field(
-        metadata=key(
-            Choice("pretraining", "extension", "decay", "cross"),
-            "Stage of training; checkpoints are named after it.",
-        )
-    )
-    start: Start = field(
-        metadata=key(
-            Choice("fresh", "continue", "weights"),
-            "What the phase begins with: fresh weights; weights and optimizer of a checkpoint; or "
-            "its weights alone, as a model of the other kind may leave them.",
-        )
-    )
-    model: ModelSpec = field(metadata=key(MODEL, "The shape of the model."))
-    objective: ObjectiveSpec = field(
-        default_factory=ObjectiveSpec,
-        metadata=key(Section(ObjectiveSpec), "How much of a sequence is to be predicted."),
-    )
-    tokens: int = field(
-        metadata=key(Tokens(), "Tokens of the phase, padding left out; it ends with their step.")
-    )
-    global_batch_rows: int = field(
-        metadata=key(Whole(1, LARGEST_COUNT), "Rows of one step over all ranks.")
-    )
-    micro_batch_rows: int = field(
-        metadata=key(
-            Whole(1, LARGEST_COUNT),
-            "Most rows that a rank takes at once; decides memory, not what is learned.",
-            changes_bytes=False,
-        )
-    )
-    max_seq_len: int = field(
-        metadata=key(Whole(3, LARGEST_LENGTH), "Most tokens of a row that are fed.")
-    )
-    optimizer: OptimizerSpec = field(
-        metadata=key(Section(OptimizerSpec), "StableAdamW with fully decoupled weight decay.")
-    )
-    learning_rate: RateSpec = field(metadata=key(RATE, "The learning rate over the phase."))
-    seed: int = field(
-        metadata=key(Whole(0, LARGEST_SEED), "Seed of fresh weights, masks and dropout.")
-    )
-    save_every_tokens: int = field(
-        metadata=key(
-            Tokens(),
-            "Tokens between two checkpoints; the end of the phase is one in any case.",
-            changes_bytes=False,
-        )
-    )
-    evaluate_every_tokens: int | None = field(
-        default=None,
-        metadata=key(
-            Nullable(Tokens()),
-            "Tokens between two evaluations on the validation split; the end of the phase is "
-            "evaluated in any case, if there is such a split and, for an encoder, "
-            "objective.evaluation_mask_prob. Null for the end alone.",
-            changes_bytes=False,
-        ),
-    )
-    precision: Precision = field(
-        default="bf16",
-        metadata=key(
-            Choice("bf16", "fp32"),
-            "Numbers that products are made of; weights and optimizer are fp32 always.",
-        ),
-    )
-    compile: bool = field(
-        default=True,
-        metadata=key(
-            Flag(), "Whether the model is compiled where that is possible.", changes_bytes=False
-        ),
-    )
-    overrides: tuple[str, ...] = ()
-    """What `--set` gave, as normalised key=value, sorted; recorded, not part of the fingerprint."""
-
-    def __post_init__(self) -> None:
-        apply_rule(_recipe_rule, self)
-
-    def declaration(self) -> dict[str, Any]:
-        """Return what decides what is learned, with defaults, as JSON-able values. Pure."""
-        declared: dict[str, Any] = to_plain(self)
-        return declared
-
-    @property
-    def fingerprint(self) -> str:
-        """The sha256 of the declaration's canonical JSON."""
-        return digest.fingerprint(self.declaration())
-
-
-RECIPE: Final = Section(Recipe, _recipe_rule, composing=("extends",))
-"""The whole file, as one kind."""

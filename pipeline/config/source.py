@@ -1,78 +1,215 @@
-"""Source: a named origin of documents, what is filtered out of it, and how much of it is taken."""
+"""`Source`: a named origin of documents, its filters, and how much of it is taken.
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+An `Origin` is one of three kinds: files beside the mixture (`path`), files of a data set on the Hub
+(`hub`), or files at addresses (`url`: http, https, or any that `fsspec` knows, such as s3).
+"""
+
 from fractions import Fraction
-from typing import Any, Final, Literal
+from pathlib import Path
+from typing import ClassVar, Final, Literal
 
-from pipeline.config.fields import Section, SectionTable, apply_rule, key
 from pipeline.config.filters import FILTERS, Filter
-from pipeline.config.origin import ORIGIN, Origin
-from pipeline.config.text_types import LINE, SOURCE_NAME
-from pipeline.config.value_types import Nullable, Ratio, Tokens, Whole
+from pipeline.config.settings import (
+    Complaints,
+    Given,
+    NamedSections,
+    Section,
+    check_rule,
+    setting,
+    settings,
+)
+from pipeline.config.value_types import (
+    GLOB,
+    HUB_ID,
+    LINE,
+    REVISION,
+    SOURCE_NAME,
+    TOKEN_AMOUNT,
+    TOKENIZER_FILE,
+    TOKENS_OR_ALL,
+    Integer,
+    Nullable,
+    Number,
+    OneOrMany,
+    Text,
+)
+
+RAW: Final = Path("raw")
+"""Where pulled files are, unless a command names another folder."""
+
+_KINDS: Final = ("path", "hub", "url")
+_ONE_OF_THE_KINDS: Final = "path (a glob of files), hub (a Hub id org/name) or url (an address)"
+_FOR_HUB: Final = ("revision", "files", "config", "split")
+_URL: Final = Text(
+    expected="an address such as https://host/name-{0000..0274}.json.gz or s3://bucket/*.parquet",
+    pattern=r"^[A-Za-z][A-Za-z0-9+.-]*://[^\x00-\x20\x7f]+$",
+)
 
 
-def source_rule(given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Complain of keys that do not go together."""
-    tokens, epochs = given.get("tokens"), given.get("epochs")
-    if tokens is not None and epochs is not None:
-        yield "epochs", "got both tokens and epochs, expected only one of them"
-    if "tokens" not in given:
-        return
-    is_budget = isinstance(tokens, int)
-    if is_budget and given.get("expected") is not None:
-        yield "expected", "got it beside a budget, expected it beside `tokens: all` or epochs alone"
-    if not is_budget and given.get("max_repetition", 1) != 1:
-        yield "max_repetition", "got it without a budget, expected it beside `tokens: 5M` alone"
+@settings
+class DecodeSpec:
+    """How MDS rows of token ids become documents: decoded to text without special tokens."""
+
+    tokenizer: str = setting(
+        "The tokenizer that made the ids: a tokenizer.json relative to this file, or a Hub id.",
+        TOKENIZER_FILE,
+    )
+    revision: str | None = setting(
+        "Commit of the tokenizer on the Hub; by default the newest, which the lock pins.",
+        Nullable(REVISION),
+        default=None,
+    )
+    clean_up: bool = setting(
+        "Whether to remove spaces before punctuation, as the published scripts do where they "
+        "decode the ids of Llama 3.",
+        default=True,
+    )
+
+    @staticmethod
+    def rule(given: Given) -> Complaints:
+        tokenizer, revision = given.get("tokenizer"), given.get("revision")
+        if tokenizer is not None and tokenizer.endswith(".json") and revision is not None:
+            yield "revision", f'got "{revision}", expected none with "{tokenizer}", a file'
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@settings
+class Origin:
+    """Where a source's documents come from; exactly one kind of origin is given."""
+
+    needs: ClassVar[str] = "one of path, hub, url"
+
+    path: tuple[str, ...] | None = setting(
+        "Glob of files, or a list of globs, relative to this file.",
+        Nullable(OneOrMany(GLOB)),
+        default=None,
+        is_set=True,
+    )
+    hub: str | None = setting("A data set on the Hub, org/name.", Nullable(HUB_ID), default=None)
+    url: tuple[str, ...] | None = setting(
+        "Address of files, or a list: with {0000..0274} or {a,b} for many; with * and ** where "
+        "the scheme can be listed, such as s3.",
+        Nullable(OneOrMany(_URL)),
+        default=None,
+        is_set=True,
+    )
+    revision: str | None = setting(
+        "Branch, tag or commit on the Hub, main by default. For hub only.",
+        Nullable(LINE),
+        default=None,
+    )
+    files: tuple[str, ...] | None = setting(
+        "Glob of files in the data set, or a list. For hub only.",
+        Nullable(OneOrMany(GLOB)),
+        default=None,
+        is_set=True,
+    )
+    config: str | None = setting(
+        "Configuration named on the data set's card. For hub only.", Nullable(LINE), default=None
+    )
+    split: str | None = setting(
+        "Split named on the data set's card. For hub only.", Nullable(LINE), default=None
+    )
+    text: str = setting("Name of the field with a document's text.", LINE, default="text")
+    id: str | None = setting(
+        "Name of the field with a document's id; null makes ids from file name and row.",
+        Nullable(Text(expected="a line of text, or null", pattern=LINE.pattern)),
+        default="id",
+    )
+    partition: Literal["name", "path"] = setting(
+        "What names a file's partition: its name, as published, or, where names recur, its path "
+        "below the folder that all files share.",
+        default="name",
+    )
+    decode: DecodeSpec | None = setting(
+        "For MDS rows of token ids: how they become text.", default=None
+    )
+
+    @staticmethod
+    def rule(given: Given) -> Complaints:
+        found = [kind for kind in _KINDS if given.get(kind) is not None]
+        if len(found) != 1 and all(kind in given for kind in _KINDS):
+            if found:
+                yield found[1], f"got {' and '.join(found)}, expected only one of them"
+            else:
+                yield "path", f"got nothing, expected {_ONE_OF_THE_KINDS}"
+        if "hub" in given and given["hub"] is None:
+            for name in _FOR_HUB:
+                if given.get(name) is not None:
+                    yield name, f"got {name} without hub, expected it with hub only"
+        if given.get("hub") is not None and all(name in given for name in _FOR_HUB):
+            names_files = given["files"] is not None
+            names_split = given["config"] is not None or given["split"] is not None
+            if names_files == names_split:
+                got = "files with config or split" if names_files else "neither files nor split"
+                expected = "files (a glob), or split (with config) as named on the data set's card"
+                yield "files", f"got {got}, expected {expected}"
+
+    @property
+    def kind(self) -> Literal["path", "hub", "url"]:
+        """Which of the kinds it is."""
+        if self.path is not None:
+            return "path"
+        return "hub" if self.hub is not None else "url"
+
+
+@settings
 class Source:
     """A named origin of documents, and how much of it is taken."""
 
+    composed: ClassVar[tuple[str, ...]] = ("origin",)
+
     name: str
     """The source's key in the file; its folder in the output."""
-    category: str = field(
-        default="uncategorised", metadata=key(LINE, "Group under which reports count the source.")
+    category: str = setting(
+        "Group under which reports count the source.", LINE, default="uncategorised"
     )
-    licence: str | None = field(
+    licence: str | None = setting(
+        "Terms under which the source is published.",
+        Nullable(LINE),
         default=None,
-        metadata=key(
-            Nullable(LINE), "Terms under which the source is published.", changes_bytes=False
-        ),
+        changes_bytes=False,
     )
-    origin: Origin = field(metadata=key(ORIGIN, "Where the documents come from.", name="from"))
-    filters: tuple[Filter, ...] = field(
-        default=(), metadata=key(FILTERS, "What each document must pass, in this order.")
+    origin: Origin = setting("Where the documents come from.", name="from")
+    filters: tuple[Filter, ...] = setting(
+        "What each document must pass, in this order.", FILTERS, default=()
     )
-    tokens: int | Literal["all"] | None = field(
+    tokens: int | Literal["all"] | None = setting(
+        "Token budget; all, the default, takes each chunk once.", TOKENS_OR_ALL, default=None
+    )
+    epochs: Fraction | None = setting(
+        "How often each chunk is sampled, instead of tokens: 2, 2.5 or 3/2.",
+        Number(1000),
         default=None,
-        metadata=key(Tokens("all"), "Token budget; all, each chunk once, if nothing is said."),
     )
-    epochs: Fraction | None = field(
-        default=None,
-        metadata=key(Ratio(), "How often each chunk is drawn, instead of tokens: 2, 2.5 or 3/2."),
-    )
-    max_repetition: int = field(
+    max_repetition: int = setting(
+        "How often one chunk may be sampled at most, for a budget larger than the source.",
+        Integer(1, 1000),
         default=1,
-        metadata=key(
-            Whole(1, 1000),
-            "Most draws of one chunk, for a budget larger than the source.",
-        ),
     )
-    expected: int | None = field(
+    expected: int | None = setting(
+        "Tokens that `all` or `epochs` should come to: shown by plan, used as the budget where "
+        "`scale` is not 1, and compared with the result.",
+        Nullable(TOKEN_AMOUNT),
         default=None,
-        metadata=key(
-            Nullable(Tokens()),
-            "What `all` or `epochs` is said to come to: shown by plan, the budget where `scale` is "
-            "not 1, and compared with what came of it.",
-        ),
     )
 
+    @staticmethod
+    def rule(given: Given) -> Complaints:
+        tokens, epochs = given.get("tokens"), given.get("epochs")
+        if tokens is not None and epochs is not None:
+            yield "epochs", "got both tokens and epochs, expected only one of them"
+        if "tokens" not in given:
+            return
+        is_budget = isinstance(tokens, int)
+        if is_budget and given.get("expected") is not None:
+            yield "expected", "got it with a budget, expected it with `tokens: all` or epochs only"
+        if not is_budget and given.get("max_repetition", 1) != 1:
+            yield "max_repetition", "got it without a budget, expected it with `tokens: 5M` only"
+
     def __post_init__(self) -> None:
-        apply_rule(source_rule, self)
+        check_rule(self)
         if self.tokens is None and self.epochs is None:
             object.__setattr__(self, "tokens", "all")
 
 
-SOURCES: Final = SectionTable(Section(Source, source_rule, composing=("origin",)), SOURCE_NAME)
+SOURCES: Final = NamedSections(Section(Source), SOURCE_NAME)

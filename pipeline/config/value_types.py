@@ -1,22 +1,23 @@
-"""Kinds of single values: each checks what was written and describes itself.
+"""Value types: what a value in a file may be, and its JSON Schema.
 
-Enters: a `Node`. Leaves: a checked value, or `WRONG` and a complaint in `Problems`. The object that
-checks a value also writes its part of the JSON Schema, so that the two cannot drift apart.
+Each type turns a `Node` into a checked value, or into `WRONG` after adding a complaint to
+`Problems`. The same object writes its part of the JSON Schema, so the two cannot drift apart.
 """
 
 import difflib
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from decimal import Decimal
 from fractions import Fraction
 from typing import Any, Final, Protocol
 
 from pipeline.config.yaml_nodes import Node, Problems
-from pipeline.core import units
 from pipeline.core.errors import ConfigError
+from pipeline.core.units import BYTES, LARGEST_AMOUNT, TOKENS, Unit
 
 WRONG: Final = object()
-"""Stands for a value that was refused; the complaint is in `Problems`."""
+"""Takes the place of a refused value; the complaint is in `Problems`."""
 
 Schema = dict[str, Any]
 
@@ -42,8 +43,14 @@ def closest(name: str, known: Iterable[str]) -> str:
     return f'; did you mean "{by_folded[found[0]]}"?' if found else ""
 
 
-class _Leaf:
-    """A kind whose values are single; `parse` raises ConfigError with the complaint."""
+def reject(node: Node, where: str, problems: Problems, expected: str) -> Any:
+    """Complain about a node, and return WRONG."""
+    problems.add(node.place, where, f"got {node.shown}, expected {expected}")
+    return WRONG
+
+
+class Scalar:
+    """Base of the types of single values: `parse` raises ConfigError with the complaint."""
 
     expected: str
 
@@ -57,47 +64,51 @@ class _Leaf:
             problems.add(node.place, where, error.message)
             return WRONG
 
-    def refusal(self, node: Node, hint: str = "") -> ConfigError:
-        return ConfigError(f"got {node.shown}, expected {self.expected}{hint}")
+    def refusal(self, node: Node, advice: str = "") -> ConfigError:
+        return ConfigError(f"got {node.shown}, expected {self.expected}{advice}")
 
 
 @dataclass(frozen=True)
-class Text(_Leaf):
+class Text(Scalar):
     """Text that matches a pattern; `known` names are suggested to those who come close."""
 
-    expected: str
-    pattern: str
+    expected: str = "text"
+    pattern: str = ""
     known: tuple[str, ...] = ()
 
     def parse(self, node: Node) -> str:
         if node.kind != "text":
-            quotable = node.kind in ("ambiguous", "int", "float", "bool")
+            quotable = self.pattern and node.kind in ("ambiguous", "int", "float", "bool")
             raise self.refusal(node, "; put it in quotes if it is text" if quotable else "")
         # JSON Schema and re.search read a pattern alike but for `$`, which re lets a newline pass.
-        if re.search(self.pattern, node.text) is None or node.text.endswith("\n"):
+        matches = re.search(self.pattern, node.text) and not node.text.endswith("\n")
+        if self.pattern and not matches:
             raise self.refusal(node, closest(node.text, self.known))
         return node.text
 
     def json_schema(self) -> Schema:
-        return {"type": "string", "pattern": self.pattern}
+        return {"type": "string", **({"pattern": self.pattern} if self.pattern else {})}
 
 
-@dataclass(frozen=True)
-class Prose(_Leaf):
-    """Any text, of any number of lines."""
+class Pattern(Scalar):
+    """A regular expression of Python's `re`; which texts are one, only Python can tell."""
 
-    expected: str = "text"
+    expected = "a regular expression of Python"
 
     def parse(self, node: Node) -> str:
         if node.kind != "text":
-            raise self.refusal(node)
+            raise self.refusal(node, ", in quotes")
+        try:
+            re.compile(node.text)
+        except re.error as error:
+            raise ConfigError(f"got {node.shown} ({error}), expected {self.expected}") from error
         return node.text
 
     def json_schema(self) -> Schema:
         return {"type": "string"}
 
 
-class Choice(_Leaf):
+class Choice(Scalar):
     """One of a few names."""
 
     def __init__(self, *names: str) -> None:
@@ -113,7 +124,21 @@ class Choice(_Leaf):
         return {"enum": list(self.names)}
 
 
-class Whole(_Leaf):
+class Boolean(Scalar):
+    """True or false, and no other word for it."""
+
+    expected = "true or false"
+
+    def parse(self, node: Node) -> bool:
+        if node.kind != "bool":
+            raise self.refusal(node)
+        return node.text.lower() == "true"
+
+    def json_schema(self) -> Schema:
+        return {"type": "boolean"}
+
+
+class Integer(Scalar):
     """An integer within bounds, both included."""
 
     def __init__(self, at_least: int, at_most: int) -> None:
@@ -133,38 +158,14 @@ class Whole(_Leaf):
         return {"type": "integer", "minimum": self.at_least, "maximum": self.at_most}
 
 
-class Flag(_Leaf):
-    """True or false, and no other word for it."""
-
-    expected = "true or false"
-
-    def parse(self, node: Node) -> bool:
-        if node.kind != "bool":
-            raise self.refusal(node)
-        return node.text.lower() == "true"
-
-    def json_schema(self) -> Schema:
-        return {"type": "boolean"}
-
-
-class _Amount(_Leaf):
-    """An amount within bounds, both included, or one of a few words."""
-
-    pattern: str
-    unit: str
-    what: str
+class Amount(Scalar):
+    """An amount of a unit within bounds, both included, such as 837.2B; or one of a few words."""
 
     def __init__(
-        self,
-        *words: str,
-        at_least: int = 1,
-        at_most: int = units.LARGEST_AMOUNT,
+        self, unit: Unit, *words: str, at_least: int = 1, at_most: int = LARGEST_AMOUNT
     ) -> None:
-        self.words, self.at_least, self.at_most = words, at_least, at_most
-        self.expected = " or ".join([*words, self.what])
-
-    def amount(self, text: str) -> int:
-        raise NotImplementedError
+        self.unit, self.words, self.at_least, self.at_most = unit, words, at_least, at_most
+        self.expected = " or ".join([*words, unit.expected]) + (", or 0" if at_least == 0 else "")
 
     def parse(self, node: Node) -> int | str:
         if node.kind == "text" and node.text in self.words:
@@ -173,109 +174,177 @@ class _Amount(_Leaf):
             raise self.refusal(node)
         if word := closest(node.text, self.words):
             raise self.refusal(node, word)
-        amount = self.amount(node.text)
+        if self.at_least == 0 and node.text == "0":
+            return 0
+        amount = self.unit.parse(node.text)
         if not self.at_least <= amount <= self.at_most:
-            bounds = f"from {self.at_least:,} to {self.at_most:,} {self.unit}"
+            bounds = f"from {self.at_least:,} to {self.at_most:,} {self.unit.name}"
             raise ConfigError(f"got {node.text}, expected {bounds}")
         return amount
 
     def json_schema(self) -> Schema:
         options: list[Schema] = [{"enum": list(self.words)}] if self.words else []
         bounds = {"minimum": self.at_least, "maximum": self.at_most}
-        options += [{"type": "integer", **bounds}, {"type": "string", "pattern": self.pattern}]
-        return {"anyOf": options}
+        text = {"type": "string", "pattern": self.unit.pattern}
+        return {"anyOf": [*options, {"type": "integer", **bounds}, text]}
 
 
-class Tokens(_Amount):
-    """A number of tokens, such as 837.2B."""
-
-    pattern, unit, what = units.TOKEN_PATTERN, "tokens", units.TOKENS_EXPECTED
-
-    def amount(self, text: str) -> int:
-        return units.parse_tokens(text)
-
-
-class ByteSize(_Amount):
-    """A size in bytes, such as 64MiB."""
-
-    pattern, unit, what = units.BYTE_PATTERN, "bytes", units.BYTES_EXPECTED
-
-    def amount(self, text: str) -> int:
-        return units.parse_bytes(text)
-
-
-class Ratio(_Leaf):
-    """A positive rational number, exact in every spelling."""
+class Number(Scalar):
+    """A number between 0 and `largest`, exact in every spelling; either end may be excluded."""
 
     # Nine digits are more than anyone repeats a source, and keep the declaration short.
     pattern = r"^(?:[0-9]{1,9}(?:\.[0-9]{1,9})?|[0-9]{1,9}/0*[1-9][0-9]{0,8})$"
 
-    def __init__(self, largest: int = 1000) -> None:
-        # Beyond 1000 it is a slip of the pen, and a draw would need its memory.
-        self.largest = largest
-        examples = "2, 2.5 or 3/2" if largest > 1 else "1, 0.001 or 1/1000"
-        self.expected = f"a positive number up to {largest} such as {examples}"
+    def __init__(self, largest: int = 1, *, zero: bool = False, below: bool = False) -> None:
+        """`zero`: whether 0 is allowed. `below`: whether `largest` is excluded."""
+        self.largest, self.zero, self.below = largest, zero, below
+        low = f"{'at least' if zero else 'above'} 0"
+        high = f"{'below' if below else 'at most'} {largest}"
+        examples = "2, 2.5 or 3/2" if largest > 1 else "0.0008 or 1/3"
+        self.expected = f"a number {low} and {high} such as {examples}"
 
     def parse(self, node: Node) -> Fraction:
-        number = node.kind in ("int", "float", "text") and re.fullmatch(self.pattern, node.text)
-        if not number or not 0 < Fraction(node.text) <= self.largest:
-            raise self.refusal(node, self._meant(node.text))
-        return Fraction(node.text)
+        if node.kind in ("int", "float", "text") and self._accepts(node.text):
+            return Fraction(node.text)
+        raise self.refusal(node, self._meant(node.text))
+
+    def _accepts(self, text: str) -> bool:
+        if not re.fullmatch(self.pattern, text):
+            return False
+        number = Fraction(text)
+        high_enough = number >= 0 if self.zero else number > 0
+        return high_enough and (number < self.largest if self.below else number <= self.largest)
 
     def _meant(self, text: str) -> str:
         """Return what to write for a number with an exponent, which YAML versions disagree on."""
         if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?[eE]-?[0-9]", text):
             return ""
-        meant = Fraction(text)
-        written = f"{meant.numerator}/{meant.denominator}"
-        return f"; did you mean {written}?" if re.fullmatch(self.pattern, written) else ""
+        written = format(Decimal(text), "f")
+        return f"; did you mean {written}?" if self._accepts(written) else ""
 
     def json_schema(self) -> Schema:
+        low = "minimum" if self.zero else "exclusiveMinimum"
+        high = "exclusiveMaximum" if self.below else "maximum"
         text = {"type": "string", "pattern": self.pattern}
-        number = {"type": "number", "exclusiveMinimum": 0, "maximum": self.largest}
-        return {"anyOf": [number, text]}
+        return {"anyOf": [{"type": "number", low: 0, high: self.largest}, text]}
 
 
 @dataclass(frozen=True)
 class Nullable:
-    """A kind, or null; the kind's own `expected` says so."""
+    """A value of a type, or null; the type's own `expected` says so."""
 
-    kind: ValueType
+    type: ValueType
 
     @property
     def expected(self) -> str:
-        return self.kind.expected
+        return self.type.expected
 
     def check(self, node: Node, where: str, problems: Problems) -> Any:
-        return None if node.kind == "null" else self.kind.check(node, where, problems)
+        return None if node.kind == "null" else self.type.check(node, where, problems)
 
     def json_schema(self) -> Schema:
-        return {"anyOf": [self.kind.json_schema(), {"type": "null"}]}
+        return {"anyOf": [self.type.json_schema(), {"type": "null"}]}
 
 
 @dataclass(frozen=True)
 class OneOrMany:
     """A value, or a list of at least one; a tuple in either case."""
 
-    kind: ValueType
+    type: ValueType
 
     @property
     def expected(self) -> str:
-        return f"{self.kind.expected}, or a list of them"
+        return f"{self.type.expected}, or a list of them"
 
     def check(self, node: Node, where: str, problems: Problems) -> Any:
         if node.kind != "list":
-            value = self.kind.check(node, where, problems)
+            value = self.type.check(node, where, problems)
             return WRONG if value is WRONG else (value,)
         if not node.items:
             problems.add(node.place, where, f"got an empty list, expected {self.expected}")
             return WRONG
-        values = [
-            self.kind.check(item, f"{where}[{index}]", problems)
-            for index, item in enumerate(node.items)
-        ]
-        return WRONG if WRONG in values else tuple(values)
+        return _check_items([self.type] * len(node.items), node, where, problems)
 
     def json_schema(self) -> Schema:
-        one = self.kind.json_schema()
+        one = self.type.json_schema()
         return {"anyOf": [one, {"type": "array", "items": one, "minItems": 1}]}
+
+
+@dataclass(frozen=True)
+class ListOf:
+    """A list, which may be empty; a tuple."""
+
+    type: ValueType
+    expected: str
+
+    def check(self, node: Node, where: str, problems: Problems) -> Any:
+        if node.kind != "list":
+            return reject(node, where, problems, self.expected)
+        return _check_items([self.type] * len(node.items), node, where, problems)
+
+    def json_schema(self) -> Schema:
+        return {"type": "array", "items": self.type.json_schema()}
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A list of two values, each of its own type; a tuple."""
+
+    types: tuple[ValueType, ValueType]
+    expected: str
+
+    def check(self, node: Node, where: str, problems: Problems) -> Any:
+        if node.kind != "list":
+            return reject(node, where, problems, self.expected)
+        if len(node.items) != 2:
+            got = f"{len(node.items)} values"
+            problems.add(node.place, where, f"got {got}, expected {self.expected}")
+            return WRONG
+        return _check_items(self.types, node, where, problems)
+
+    def json_schema(self) -> Schema:
+        items = [type_.json_schema() for type_ in self.types]
+        return {"type": "array", "prefixItems": items, "minItems": 2, "maxItems": 2}
+
+
+def _check_items(types: Iterable[ValueType], node: Node, where: str, problems: Problems) -> Any:
+    """Return the tuple of a list's values, or WRONG if one is wrong."""
+    checked = zip(types, node.items, strict=True)
+    values = [type_.check(one, f"{where}[{i}]", problems) for i, (type_, one) in enumerate(checked)]
+    return WRONG if WRONG in values else tuple(values)
+
+
+LARGEST_COUNT: Final = 2**31 - 1
+LARGEST_SEED: Final = 2**32 - 1
+SEED: Final = Integer(0, LARGEST_SEED)
+
+# Names become folders, so they are plain and short, without a way up.
+NAME: Final = Text(
+    expected="a name (letters, digits, . _ -; at most 100; first a letter or digit; no ..)",
+    pattern=r"^(?!.*\.\.)[A-Za-z0-9][A-Za-z0-9._-]{0,99}$",
+)
+# The common index lies beside the folders of the sources.
+SOURCE_NAME: Final = Text(
+    expected=f"{NAME.expected}, and not index.json",
+    pattern=NAME.pattern.replace("^", "^(?!index\\.json$)"),
+)
+FREE_TEXT: Final = Text()
+LINE: Final = Text(expected="a line of text", pattern=r"^[^\x00-\x1f\x7f]+$")
+GLOB: Final = Text(expected="a glob of files", pattern=LINE.pattern)
+_ID: Final = r"[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*"
+HUB_ID: Final = Text(expected="a Hub id org/name", pattern=f"^{_ID}$")
+REVISION: Final = Text(expected="a commit of 40 hex characters", pattern=r"^[0-9a-f]{40}$")
+TOKENIZER_FILE: Final = Text(
+    expected="the path of a .json file, or a Hub id org/name",
+    pattern=rf"^(?:[^\x00-\x1f\x7f]+\.json|{_ID})$",
+)
+TOKENIZER_NAME: Final = Text(
+    expected=f"modernbert, {TOKENIZER_FILE.expected}",
+    pattern=TOKENIZER_FILE.pattern.replace("(?:", "(?:modernbert|"),
+    known=("modernbert",),
+)
+TOKEN_AMOUNT: Final = Amount(TOKENS)
+TOKENS_OR_ALL: Final = Amount(TOKENS, "all")
+TOKENS_OR_ZERO: Final = Amount(TOKENS, at_least=0)
+# Offsets in a shard are 32 bits wide.
+SHARD_SIZE: Final = Amount(BYTES, at_least=1024, at_most=2**32 - 1)

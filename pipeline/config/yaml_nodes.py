@@ -98,7 +98,7 @@ class Problems:
         rank = (order if place.file is not None else sys.maxsize, place.line, place.column)
         self._lines.append((rank, f"{place.label(where)}: {complaint}"))
 
-    def refuse(self) -> None:
+    def raise_if_any(self) -> None:
         """Raise a ConfigError with every problem on its own line: files first, in their order."""
         if self._lines:
             lines = [line for _, line in sorted(self._lines, key=lambda ranked: ranked[0])]

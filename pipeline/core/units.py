@@ -1,30 +1,19 @@
-"""Token amounts and byte sizes: how people write them, what they are as whole numbers.
+"""Token amounts and byte sizes: how people write them, and what they are as whole numbers.
 
-Enters: text such as `837.2B` or `64MiB`. Leaves: an exact int, at least 1. The arithmetic is
-decimal and exact: what is not a whole number is refused, never rounded. Case carries meaning:
-`M`, `B` and `T` stand for 10**6, 10**9 and 10**12 and are capitals only, `k` and `K` both stand
-for 1000; sizes are written kB, MB, GB, TB (powers of 1000) or KiB, MiB, GiB, TiB (powers of
-1024), never with a bare letter, because 100B would be bytes to one reader and billions to another.
+Text such as `837.2B` or `64MiB` becomes an exact int, at least 1: what is not a whole number is
+refused, never rounded. Case carries meaning: `M`, `B` and `T` are 10**6, 10**9 and 10**12 and are
+capitals only, `k` and `K` are both 1000. Sizes are written kB, MB, GB, TB (powers of 1000) or KiB,
+MiB, GiB, TiB (powers of 1024), never with a bare letter: 100B would be bytes to one reader and
+billions to another.
 """
 
 import json
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Final
 
 from pipeline.core.errors import ConfigError
-
-TOKEN_UNITS: Final = {"k": 10**3, "K": 10**3, "M": 10**6, "B": 10**9, "T": 10**12}
-BYTE_UNITS: Final = {
-    "KiB": 2**10,
-    "MiB": 2**20,
-    "GiB": 2**30,
-    "TiB": 2**40,
-    "kB": 10**3,
-    "MB": 10**6,
-    "GB": 10**9,
-    "TB": 10**12,
-}
 
 # Counts are stored as signed 64-bit integers further down.
 LARGEST_AMOUNT: Final = 2**63 - 1
@@ -33,33 +22,57 @@ LARGEST_AMOUNT: Final = 2**63 - 1
 _WHOLE = r"(?:0|[1-9][0-9]{0,19})"
 _DECIMAL = _WHOLE + r"(?:\.[0-9]{1,20})?"
 
-TOKEN_PATTERN: Final = f"^(?:{_WHOLE}|{_DECIMAL}[kKMBT])$"
-BYTE_PATTERN: Final = f"^(?:{_WHOLE}|{_DECIMAL}(?:[KMGT]iB|[kMGT]B))$"
 
-TOKENS_EXPECTED: Final = "a token amount such as 837.2B, 5M, 64k or 12000"
-BYTES_EXPECTED: Final = "a size in bytes such as 64MiB, 100kB or 100000"
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Unit:
+    """What amounts are counted in, and how they are written."""
+
+    name: str
+    """The plural noun."""
+    multiples: Mapping[str, int]
+    """How many a suffix stands for."""
+    pattern: str
+    """Regular expression of an amount."""
+    expected: str
+    """The end of the sentence `got X, expected ...`."""
+
+    def parse(self, text: str) -> int:
+        """Return the amount that `text` stands for. Pure.
+
+        Raises: ConfigError if it is no amount, not a whole number, zero or above 2**63 - 1.
+
+        >>> TOKENS.parse("837.2B"), BYTES.parse("64MiB")
+        (837200000000, 67108864)
+        """
+        if re.fullmatch(self.pattern, text) is None:
+            advice = _suggestion(text, self.multiples)
+            raise ConfigError(f"got {_shown(text)}, expected {self.expected}{advice}")
+        number = text.rstrip("".join(self.multiples))
+        whole, _, decimals = number.partition(".")
+        scaled = int(whole + decimals) * self.multiples.get(text[len(number) :], 1)
+        amount, rest = divmod(scaled, int(10 ** len(decimals)))
+        if rest:
+            raise ConfigError(f"got {text}, which is not a whole number, expected {self.expected}")
+        if not 1 <= amount <= LARGEST_AMOUNT:
+            raise ConfigError(f"got {text}, expected an amount from 1 to {LARGEST_AMOUNT:,}")
+        return amount
 
 
-def parse_tokens(text: str) -> int:
-    """Return the number of tokens that `text` stands for. Pure.
+_DECIMAL_BYTES = {"kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
+_BINARY_BYTES = {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
 
-    Raises: ConfigError if it is no amount, not a whole number, zero or past 2**63 - 1.
-
-    >>> parse_tokens("837.2B")
-    837200000000
-    """
-    return _parse(text, TOKEN_PATTERN, TOKEN_UNITS, TOKENS_EXPECTED)
-
-
-def parse_bytes(text: str) -> int:
-    """Return the number of bytes that `text` stands for. Pure.
-
-    Raises: ConfigError if it is no size, not a whole number, zero or past 2**63 - 1.
-
-    >>> parse_bytes("64MiB")
-    67108864
-    """
-    return _parse(text, BYTE_PATTERN, BYTE_UNITS, BYTES_EXPECTED)
+TOKENS: Final = Unit(
+    name="tokens",
+    multiples={"k": 10**3, "K": 10**3, "M": 10**6, "B": 10**9, "T": 10**12},
+    pattern=f"^(?:{_WHOLE}|{_DECIMAL}[kKMBT])$",
+    expected="a token amount such as 837.2B, 5M, 64k or 12000",
+)
+BYTES: Final = Unit(
+    name="bytes",
+    multiples={**_BINARY_BYTES, **_DECIMAL_BYTES},
+    pattern=f"^(?:{_WHOLE}|{_DECIMAL}(?:[KMGT]iB|[kMGT]B))$",
+    expected="a size in bytes such as 64MiB, 100kB or 100000",
+)
 
 
 def format_tokens(num_tokens: int) -> str:
@@ -77,33 +90,18 @@ def format_bytes(num_bytes: int) -> str:
     >>> format_bytes(67_108_864), format_bytes(100_000), format_bytes(12)
     ('64MiB', '97.7KiB', '12B')
     """
-    text = _format(num_bytes, {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40})
+    text = _format(num_bytes, _BINARY_BYTES)
     return f"{text}B" if text[-1].isdigit() else text
 
 
-def _parse(text: str, pattern: str, units: Mapping[str, int], expected: str) -> int:
-    if re.fullmatch(pattern, text) is None:
-        raise ConfigError(f"got {_shown(text)}, expected {expected}{_suggestion(text, units)}")
-    number = text.rstrip("".join(units))
-    whole, _, decimals = number.partition(".")
-    scaled = int(whole + decimals) * units.get(text[len(number) :], 1)
-    parts: int = 10 ** len(decimals)
-    amount, rest = divmod(scaled, parts)
-    if rest:
-        raise ConfigError(f"got {text}, which is not a whole number, expected {expected}")
-    if not 1 <= amount <= LARGEST_AMOUNT:
-        raise ConfigError(f"got {text}, expected an amount from 1 to {LARGEST_AMOUNT:,}")
-    return amount
-
-
-def _suggestion(text: str, units: Mapping[str, int]) -> str:
+def _suggestion(text: str, multiples: Mapping[str, int]) -> str:
     """Return `; did you mean ...?` if only separators or the spelling of the unit are wrong."""
     parts = re.fullmatch(f"({_DECIMAL})([A-Za-z]*)", re.sub(r"[_\s]", "", text))
     if parts is None:
         return ""
     number, suffix = parts.groups()
-    same = [unit for unit in ("", *units) if unit.casefold() == suffix.casefold()]
-    same += [unit for unit in units if unit[0].casefold() == suffix.casefold()]
+    same = [unit for unit in ("", *multiples) if unit.casefold() == suffix.casefold()]
+    same += [unit for unit in multiples if unit[0].casefold() == suffix.casefold()]
     if not same or (not same[0] and "." in number):
         return ""
     return f"; did you mean {number}{same[0]}?"
@@ -113,13 +111,13 @@ def _shown(text: str) -> str:
     return json.dumps(text if len(text) <= 60 else text[:57] + "...", ensure_ascii=False)
 
 
-def _format(count: int, units: Mapping[str, int]) -> str:
-    if count < min(units.values()):
+def _format(count: int, multiples: Mapping[str, int]) -> str:
+    if count < min(multiples.values()):
         return str(count)
-    for unit, size in units.items():
+    for unit, size in multiples.items():
         tenths = (count * 10 + size // 2) // size
         # 999,999 tokens are 1M, not 1000k; the largest unit takes whatever is left.
-        following = [other // size for other in units.values() if other > size]
+        following = [other // size for other in multiples.values() if other > size]
         if not following or tenths < 10 * min(following):
             whole, tenth = divmod(tenths, 10)
             return f"{whole}.{tenth}{unit}" if tenth else f"{whole}{unit}"

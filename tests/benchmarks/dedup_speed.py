@@ -27,7 +27,7 @@ import numpy as np
 import pyarrow as pa
 import xxhash
 
-from pipeline.config.corpus_options import DedupSpec, MinHashSpec
+from pipeline.config.corpus import DedupSpec, MinHashSpec
 from pipeline.core.document import Document
 from pipeline.stages.dedup.decide import find_drops
 from pipeline.stages.dedup.decontaminate import Contamination, read_evaluation

@@ -22,8 +22,7 @@ from datatrove.pipeline import filters as their_filters
 from datatrove.pipeline.formatters import PIIFormatter
 from datatrove.utils.text import split_into_parts
 
-from pipeline.config.filter_options import RECORDS, Length, Regex, Url
-from pipeline.config.filters import Filter
+from pipeline.config.filters import FILTER_OPTIONS, Filter, Length, Regex, Url
 from pipeline.core.document import Document
 from pipeline.stages.filters.chain import make_filters
 from tests.benchmarks import corpus
@@ -64,7 +63,7 @@ def main() -> None:
 
 
 def _compare(names: list[str], texts: list[str], repetitions: int) -> None:
-    specs = tuple(Filter(name=name, options=RECORDS[name].type()) for name in names)
+    specs = tuple(Filter(name=name, options=FILTER_OPTIONS[name]()) for name in names)
     _print(" + ".join(names), specs, [_THEIRS[name]() for name in names], texts, repetitions)
 
 

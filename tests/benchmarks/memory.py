@@ -120,8 +120,8 @@ def run_task() -> None:
     """Run one task as a worker would, between the others of a build; print its peak in KiB."""
     from contextlib import contextmanager
 
+    from pipeline.config.declaration import TokenizerSpec
     from pipeline.config.load import load_mixture
-    from pipeline.config.mixture import TokenizerSpec
     from pipeline.runner import run as building
     from pipeline.runner.shuffle.write import order_rows
     from pipeline.runner.tasks.tokenize_partition import load_tokenizer, make_partition

@@ -137,7 +137,7 @@ def _time(size: str, kind: str, length: int, options: argparse.Namespace) -> Lin
 
 
 def _recipe(size: str, kind: str, length: int, device: str) -> "Recipe":
-    from pipeline.config.load_recipe import load_recipe
+    from pipeline.config.load import load_recipe
 
     phase = "pretraining" if length == 1024 else "extension"
     name = "sample" if size == "tiny" else f"ettin-{size}"

@@ -167,7 +167,7 @@ def test_overrides_come_after_composition(tmp_path: Path) -> None:
     ]
     for key in ("extends=base.yaml", "origins={}", "sources.wiki.origin=arxiv"):
         assert problems(top, key) == [
-            f"--set {key.partition('=')[0]}: got it in an override, expected it in a file alone"
+            f"--set {key.partition('=')[0]}: got it in an override, expected it in a file only"
         ]
 
 
@@ -253,12 +253,11 @@ NEEDED = "name: a\nchunk: {size: 64}\norder: {seed: 1, global_batch_size: 8, max
         ),
         (
             "extends: top.yaml",
-            '4:10: extends: got "top.yaml", which comes back to itself, expected an end to it',
+            '4:10: extends: got "top.yaml", which extends itself, expected no cycle',
         ),
         (
             "extends: circle.yaml",
-            'circle.yaml:1:10: extends: got "top.yaml", which comes back to itself, expected an '
-            "end to it",
+            'circle.yaml:1:10: extends: got "top.yaml", which extends itself, expected no cycle',
         ),
         (
             "extends: [none.yaml]",
@@ -358,11 +357,11 @@ def test_a_file_with_a_pool_needs_a_name(tmp_path: Path) -> None:
         ),
         (
             "{path: c, revision: main}",
-            "2:27: pool.revision: got revision without hub, expected it beside hub alone",
+            "2:27: pool.revision: got revision without hub, expected it with hub only",
         ),
         (
             "{path: c, folder: train}",
-            "2:25: pool.folder: got folder without hub, expected it beside hub alone",
+            "2:25: pool.folder: got folder without hub, expected it with hub only",
         ),
     ],
 )

@@ -10,7 +10,7 @@ import yaml  # type: ignore[import-untyped,unused-ignore]
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped,unused-ignore]
 from support.paths import SHARED
 
-from pipeline.config import json_schema
+from pipeline.config.json_schema import mixture_schema
 from pipeline.config.load import load_config, load_mixture
 from pipeline.config.replay import Replay
 from pipeline.core.errors import ConfigError
@@ -154,7 +154,7 @@ shards: {dtype: uint16}
 
 
 def is_valid(text: str) -> bool:
-    return bool(Draft202012Validator(json_schema.document()).is_valid(yaml.safe_load(text)))
+    return bool(Draft202012Validator(mixture_schema()).is_valid(yaml.safe_load(text)))
 
 
 def properties(part: dict[str, Any], where: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
@@ -168,11 +168,11 @@ def properties(part: dict[str, Any], where: str = "") -> Iterator[tuple[str, dic
         yield from properties(part["items"], where)
     if where == ".sources":
         yield where + ".*", {"description": "A source."}
-        yield from properties(json_schema.document()["$defs"]["source"], f"{where}.*")
+        yield from properties(mixture_schema()["$defs"]["source"], f"{where}.*")
 
 
 def test_the_document_is_a_valid_schema_and_json() -> None:
-    document = json_schema.document()
+    document = mixture_schema()
     Draft202012Validator.check_schema(document)
     assert json.loads(json.dumps(document, allow_nan=False)) == document
     assert document["$schema"] == "https://json-schema.org/draft/2020-12/schema"
@@ -187,7 +187,7 @@ def test_good_mixtures_pass_both_the_schema_and_loading(text: str) -> None:
 
 def test_the_fullest_mixture_has_every_key() -> None:
     """Guards against keys that only the schema knows of, or that nothing tries."""
-    found = {where for where, _ in properties(json_schema.document()) if ".filters" not in where}
+    found = {where for where, _ in properties(mixture_schema()) if ".filters" not in where}
     written = {*keys_of(yaml.safe_load(FULLEST)), *keys_of(yaml.safe_load(REPLAY))}
     assert found - written == {
         ".extends",
@@ -259,7 +259,7 @@ def test_bad_mixtures_pass_neither_the_schema_nor_loading(good: str, bad: str) -
 
 
 def test_every_key_has_a_description_that_is_a_sentence() -> None:
-    found = dict(properties(json_schema.document()))
+    found = dict(properties(mixture_schema()))
     assert len(found) > 70
     for where, child in found.items():
         is_name_of_filter = ".filters." in where and where.count(".") == 4
@@ -267,7 +267,7 @@ def test_every_key_has_a_description_that_is_a_sentence() -> None:
 
 
 def test_every_mapping_refuses_unknown_keys() -> None:
-    document = json_schema.document()
+    document = mixture_schema()
     records = list(mappings(document))
     assert len(records) > 15
     assert all(part["additionalProperties"] is False for part in records)
@@ -286,7 +286,7 @@ def mappings(part: Any) -> Iterator[dict[str, Any]]:
 
 def test_defaults_are_those_of_loading() -> None:
     declared = load_mixture(Path("m.yaml"), text=SMALLEST.encode()).declaration()
-    found = dict(properties(json_schema.document()))
+    found = dict(properties(mixture_schema()))
     assert found[".chunk.algorithm"]["default"] == declared["chunk"]["algorithm"] == "whole-v1"
     assert found[".order.algorithm"]["default"] == declared["order"]["algorithm"] == "feistel-v1"
     assert found[".shards"]["default"] == declared["shards"]

@@ -117,7 +117,7 @@ def test_a_phase_without_decay_divides_by_nothing_at_its_end_and_beyond() -> Non
 
 
 def test_an_end_rate_that_would_never_be_reached_is_refused() -> None:
-    told = r"end: got 1/50, expected start, here 1, where nothing decays: decay_tokens"
+    told = r"end: got 1/50, expected start, here 1, as decay_tokens is 0"
     with pytest.raises(ConfigError, match=told):
         rate("warmup-stable-decay", "1", "0.02", 4 * B)
     with pytest.raises(ConfigError, match="end: got 1, expected at most start, here 1/2"):

@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.paths import SHARED
 
+from pipeline.config.declaration import OrderSpec, ShardSpec, TokenizerSpec
 from pipeline.config.load import load_mixture
-from pipeline.config.mixture import ChunkSpec, Mixture, OrderSpec, ShardSpec, TokenizerSpec
-from pipeline.config.origin import Origin
-from pipeline.config.source import Source
+from pipeline.config.mixture import ChunkSpec, Mixture
+from pipeline.config.source import Origin, Source
 from pipeline.core.errors import ConfigError
 
 GOLDEN = SHARED / "golden"
@@ -219,7 +219,7 @@ def test_epochs_are_exact_rational_numbers(written: str, epochs: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("written", "meant"), [("1e-6", "1/1000000"), ("2.5E-2", "1/40"), ("1e2", "100/1")]
+    ("written", "meant"), [("1e-6", "0.000001"), ("2.5E-2", "0.025"), ("1e2", "100")]
 )
 def test_a_scale_with_an_exponent_is_told_what_it_means(written: str, meant: str) -> None:
     [problem] = problems(SMALLEST + f"scale: {written}\n")
@@ -489,20 +489,20 @@ def test_key_order_in_the_file_does_not_change_the_fingerprint(data: st.DataObje
             "3/2",
             "0",
             "19:13: sources.peps.epochs: got 0, "
-            "expected a positive number up to 1000 such as 2, 2.5 or 3/2",
+            "expected a number above 0 and at most 1000 such as 2, 2.5 or 3/2",
         ),
         (
             "3/2",
             "3/0",
             '19:13: sources.peps.epochs: got "3/0", '
-            "expected a positive number up to 1000 such as 2, 2.5 or "
+            "expected a number above 0 and at most 1000 such as 2, 2.5 or "
             "3/2",
         ),
         (
             "3/2",
             "all",
             '19:13: sources.peps.epochs: got "all", '
-            "expected a positive number up to 1000 such as 2, 2.5 or "
+            "expected a number above 0 and at most 1000 such as 2, 2.5 or "
             "3/2",
         ),
         (
@@ -551,10 +551,10 @@ def test_a_wrong_value_is_refused_where_it_stands(good: str, bad: str, problem: 
 def test_required_keys_are_asked_for() -> None:
     assert problems("phase: x\n") == [
         f"a.yaml:1:1: name: got nothing, expected {NAME}",
-        "a.yaml:1:1: chunk: got nothing, expected a mapping with size",
-        "a.yaml:1:1: sources: got nothing, expected a mapping with at least one name",
         "a.yaml:1:1: order: got nothing, expected a mapping with global_batch_size, "
         "max_seq_len, seed",
+        "a.yaml:1:1: chunk: got nothing, expected a mapping with size",
+        "a.yaml:1:1: sources: got nothing, expected a mapping with at least one name",
     ]
 
 
@@ -574,8 +574,8 @@ def test_a_mixture_without_sources_is_refused() -> None:
         (
             "size: 1024",
             "size: 9000",
-            "10:9: chunk.size: got 9000, expected at most 8,999 with ettin-reencode-v1, because "
-            "token_decile.json has no key past 8k",
+            "10:9: chunk.size: got 9000, expected at most 8,999 with ettin-reencode-v1: "
+            "token_decile.json has no key above 8k",
         ),
         (
             "min_size: 512",
@@ -614,7 +614,7 @@ def test_a_mixture_without_sources_is_refused() -> None:
             "name: modernbert",
             f"revision: {REVISION}",
             f'6:13: tokenizer.revision: got "{REVISION}", expected no revision with "modernbert", '
-            "which has none",
+            "which is not on the Hub",
         ),
         (
             "{path: peps/*.json.gz}",
@@ -630,19 +630,19 @@ def test_a_mixture_without_sources_is_refused() -> None:
             "{path: peps/*.json.gz}",
             "{hub: org/set}",
             "18:11: sources.peps.from.files: got neither files nor split, expected files (a glob), "
-            "or split (with config) as the data set's card names them",
+            "or split (with config) as named on the data set's card",
         ),
         (
             "{path: peps/*.json.gz}",
             "{hub: org/set, files: a, split: train}",
-            "18:33: sources.peps.from.files: got files beside config or split, expected files (a "
-            "glob), or split (with config) as the data set's card names them",
+            "18:33: sources.peps.from.files: got files with config or split, expected files (a "
+            "glob), or split (with config) as named on the data set's card",
         ),
         (
             "{path: peps/*.json.gz}",
             "{path: a, revision: main}",
-            "18:31: sources.peps.from.revision: got revision without hub, expected it beside hub "
-            "alone",
+            "18:31: sources.peps.from.revision: got revision without hub, expected it with "
+            "hub only",
         ),
         (
             "{path: peps/*.json.gz}",
@@ -659,19 +659,19 @@ def test_a_mixture_without_sources_is_refused() -> None:
             "{path: peps/*.json.gz}",
             f"{{path: a, decode: {{tokenizer: t.json, revision: {REVISION}}}}}",
             f'18:59: sources.peps.from.decode.revision: got "{REVISION}", expected none with '
-            '"t.json", which has none',
+            '"t.json", a file',
         ),
         (
             "epochs: 3/2",
             "epochs: 3/2\n    max_repetition: 2",
-            "20:21: sources.peps.max_repetition: got it without a budget, expected it beside "
-            "`tokens: 5M` alone",
+            "20:21: sources.peps.max_repetition: got it without a budget, expected it with "
+            "`tokens: 5M` only",
         ),
         (
             "tokens: 837.2B",
             "tokens: 837.2B\n    expected: 5M",
-            "26:15: sources.books.expected: got it beside a budget, expected it beside `tokens: "
-            "all` or epochs alone",
+            "26:15: sources.books.expected: got it with a budget, expected it with `tokens: "
+            "all` or epochs only",
         ),
         (
             "tokens: 837.2B",
@@ -682,7 +682,7 @@ def test_a_mixture_without_sources_is_refused() -> None:
             "name: modernbert",
             f"name: t.json\n  revision: {REVISION}",
             f'7:13: tokenizer.revision: got "{REVISION}", expected no revision with "t.json", '
-            "which has none",
+            "which is not on the Hub",
         ),
     ],
 )
@@ -966,8 +966,8 @@ def test_overrides_are_recorded_in_a_form_that_reads_back(given: str, recorded: 
         ("chunk.size=", "chunk.size: got nothing, expected an integer from 4 to 1,000,000"),
         (
             "chunk.size=9000",
-            "chunk.size: got 9000, expected at most 8,999 with ettin-reencode-v1, because "
-            "token_decile.json has no key past 8k",
+            "chunk.size: got 9000, expected at most 8,999 with ettin-reencode-v1: "
+            "token_decile.json has no key above 8k",
         ),
         (
             "sources.books.from={pth: a, path: b}",

@@ -11,10 +11,10 @@ from support import paths
 from support.paths import REPOSITORY
 
 from pipeline.config.budget_table import budget_table, in_billions, in_percent
-from pipeline.config.fields import to_plain
 from pipeline.config.load import load_config, load_mixture
 from pipeline.config.mixture import Mixture
 from pipeline.config.replay import Replay
+from pipeline.config.settings import to_plain
 
 MIXTURES = REPOSITORY / "mixtures"
 GOLDEN = paths.GOLDEN / "mixtures"

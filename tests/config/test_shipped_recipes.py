@@ -14,10 +14,8 @@ from support.paths import REPOSITORY
 
 from pipeline.config import recipe_schema
 from pipeline.config.learning_rate import learning_rate
-from pipeline.config.load import load_mixture
-from pipeline.config.load_recipe import load_recipe
-from pipeline.config.model_shape import ModelSpec
-from pipeline.config.recipe import Recipe
+from pipeline.config.load import load_mixture, load_recipe
+from pipeline.config.recipe import ModelSpec, Recipe
 from pipeline.core.bundled import mixture_path
 
 RECIPES = REPOSITORY / "recipes"
@@ -274,14 +272,14 @@ def test_models_have_as_many_parameters_as_their_names_say(
 
 
 def test_the_shipped_schema_is_the_one_that_the_tool_prints() -> None:
-    assert json.loads((RECIPES / "recipe.schema.json").read_text()) == recipe_schema.document()
+    assert json.loads((RECIPES / "recipe.schema.json").read_text()) == recipe_schema()
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_a_file_names_the_schema_beside_it_and_passes_it(path: Path) -> None:
     text = path.read_text()
     assert text.splitlines()[0] == "# yaml-language-server: $schema=recipe.schema.json"
-    validator = Draft202012Validator(recipe_schema.document())
+    validator = Draft202012Validator(recipe_schema())
     assert validator.is_valid(yaml.safe_load(text))
     recipe = load_recipe(path)
     assert recipe.description

@@ -6,17 +6,15 @@ from hypothesis import strategies as st
 
 from pipeline.core.errors import ConfigError
 from pipeline.core.units import (
-    BYTE_UNITS,
+    BYTES,
     LARGEST_AMOUNT,
-    TOKEN_UNITS,
+    TOKENS,
     format_bytes,
     format_tokens,
-    parse_bytes,
-    parse_tokens,
 )
 
-TOKENS = "a token amount such as 837.2B, 5M, 64k or 12000"
-BYTES = "a size in bytes such as 64MiB, 100kB or 100000"
+AN_AMOUNT = "a token amount such as 837.2B, 5M, 64k or 12000"
+A_SIZE = "a size in bytes such as 64MiB, 100kB or 100000"
 
 
 @pytest.mark.parametrize(
@@ -36,7 +34,7 @@ BYTES = "a size in bytes such as 64MiB, 100kB or 100000"
     ],
 )
 def test_token_amounts_are_exact(text: str, amount: int) -> None:
-    assert parse_tokens(text) == amount
+    assert TOKENS.parse(text) == amount
 
 
 @pytest.mark.parametrize(
@@ -54,54 +52,54 @@ def test_token_amounts_are_exact(text: str, amount: int) -> None:
     ],
 )
 def test_sizes_are_exact(text: str, amount: int) -> None:
-    assert parse_bytes(text) == amount
+    assert BYTES.parse(text) == amount
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("5m", f'got "5m", expected {TOKENS}; did you mean 5M?'),
-        ("5 M", f'got "5 M", expected {TOKENS}; did you mean 5M?'),
-        ("12_000", f'got "12_000", expected {TOKENS}; did you mean 12000?'),
-        ("1_000k", f'got "1_000k", expected {TOKENS}; did you mean 1000k?'),
-        ("1.5", f'got "1.5", expected {TOKENS}'),
-        ("1_0.5", f'got "1_0.5", expected {TOKENS}'),
-        ("5MB", f'got "5MB", expected {TOKENS}'),
-        ("1,5M", f'got "1,5M", expected {TOKENS}'),
-        ("1e6", f'got "1e6", expected {TOKENS}'),
-        ("-5M", f'got "-5M", expected {TOKENS}'),
-        ("007", f'got "007", expected {TOKENS}'),
-        ("5M\n", f'got "5M\\n", expected {TOKENS}; did you mean 5M?'),
-        ("٥M", f'got "٥M", expected {TOKENS}'),
-        ("", f'got "", expected {TOKENS}'),
-        ("1" * 5000, f'got "{"1" * 57}...", expected {TOKENS}'),
+        ("5m", f'got "5m", expected {AN_AMOUNT}; did you mean 5M?'),
+        ("5 M", f'got "5 M", expected {AN_AMOUNT}; did you mean 5M?'),
+        ("12_000", f'got "12_000", expected {AN_AMOUNT}; did you mean 12000?'),
+        ("1_000k", f'got "1_000k", expected {AN_AMOUNT}; did you mean 1000k?'),
+        ("1.5", f'got "1.5", expected {AN_AMOUNT}'),
+        ("1_0.5", f'got "1_0.5", expected {AN_AMOUNT}'),
+        ("5MB", f'got "5MB", expected {AN_AMOUNT}'),
+        ("1,5M", f'got "1,5M", expected {AN_AMOUNT}'),
+        ("1e6", f'got "1e6", expected {AN_AMOUNT}'),
+        ("-5M", f'got "-5M", expected {AN_AMOUNT}'),
+        ("007", f'got "007", expected {AN_AMOUNT}'),
+        ("5M\n", f'got "5M\\n", expected {AN_AMOUNT}; did you mean 5M?'),
+        ("٥M", f'got "٥M", expected {AN_AMOUNT}'),
+        ("", f'got "", expected {AN_AMOUNT}'),
+        ("1" * 5000, f'got "{"1" * 57}...", expected {AN_AMOUNT}'),
         ("0", f"got 0, expected an amount from 1 to {LARGEST_AMOUNT:,}"),
         ("0.0B", f"got 0.0B, expected an amount from 1 to {LARGEST_AMOUNT:,}"),
         ("9223372036854775808", f"got {2**63}, expected an amount from 1 to {LARGEST_AMOUNT:,}"),
-        ("0.0001k", f"got 0.0001k, which is not a whole number, expected {TOKENS}"),
+        ("0.0001k", f"got 0.0001k, which is not a whole number, expected {AN_AMOUNT}"),
     ],
 )
 def test_what_is_no_token_amount_is_refused(text: str, message: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        parse_tokens(text)
+        TOKENS.parse(text)
     assert str(caught.value) == message
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("64mb", f'got "64mb", expected {BYTES}; did you mean 64MB?'),
-        ("64mib", f'got "64mib", expected {BYTES}; did you mean 64MiB?'),
-        ("64M", f'got "64M", expected {BYTES}; did you mean 64MiB?'),
-        ("64 k", f'got "64 k", expected {BYTES}; did you mean 64KiB?'),
-        ("64KB", f'got "64KB", expected {BYTES}; did you mean 64kB?'),
-        ("100B", f'got "100B", expected {BYTES}'),
-        ("0.3KiB", f"got 0.3KiB, which is not a whole number, expected {BYTES}"),
+        ("64mb", f'got "64mb", expected {A_SIZE}; did you mean 64MB?'),
+        ("64mib", f'got "64mib", expected {A_SIZE}; did you mean 64MiB?'),
+        ("64M", f'got "64M", expected {A_SIZE}; did you mean 64MiB?'),
+        ("64 k", f'got "64 k", expected {A_SIZE}; did you mean 64KiB?'),
+        ("64KB", f'got "64KB", expected {A_SIZE}; did you mean 64kB?'),
+        ("100B", f'got "100B", expected {A_SIZE}'),
+        ("0.3KiB", f"got 0.3KiB, which is not a whole number, expected {A_SIZE}"),
     ],
 )
 def test_what_is_no_size_is_refused(text: str, message: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        parse_bytes(text)
+        BYTES.parse(text)
     assert str(caught.value) == message
 
 
@@ -142,41 +140,41 @@ def test_sizes_are_told_in_powers_of_1024(count: int, text: str) -> None:
 
 
 @settings(derandomize=True)
-@given(st.integers(1, 10**6), st.sampled_from(sorted(TOKEN_UNITS)), st.integers(0, 3))
+@given(st.integers(1, 10**6), st.sampled_from(sorted(TOKENS.multiples)), st.integers(0, 3))
 def test_a_token_amount_written_with_decimals_reads_back(
     count: int, unit: str, num_decimals: int
 ) -> None:
     digits = str(count).zfill(num_decimals + 1)
     cut = len(digits) - num_decimals
     text = digits[:cut] + ("." + digits[cut:] if num_decimals else "") + unit
-    assert parse_tokens(text) * 10**num_decimals == count * TOKEN_UNITS[unit]
+    assert TOKENS.parse(text) * 10**num_decimals == count * TOKENS.multiples[unit]
 
 
 @settings(derandomize=True)
-@given(st.integers(1, 10**6), st.sampled_from(sorted(BYTE_UNITS)))
+@given(st.integers(1, 10**6), st.sampled_from(sorted(BYTES.multiples)))
 def test_a_size_written_with_a_unit_reads_back(count: int, unit: str) -> None:
-    assert parse_bytes(f"{count}{unit}") == count * BYTE_UNITS[unit]
+    assert BYTES.parse(f"{count}{unit}") == count * BYTES.multiples[unit]
 
 
 @settings(derandomize=True)
 @given(st.integers(1, 10**18))
 def test_a_formatted_token_count_reads_back_within_half_a_tenth(count: int) -> None:
     text = format_tokens(count)
-    unit = TOKEN_UNITS.get(text[-1], 0)
-    assert abs(parse_tokens(text) - count) * 20 <= unit
+    unit = TOKENS.multiples.get(text[-1], 0)
+    assert abs(TOKENS.parse(text) - count) * 20 <= unit
 
 
 @settings(derandomize=True)
 @given(st.integers(1, 9_999), st.sampled_from(["k", "M", "B"]))
 def test_a_count_of_whole_tenths_reads_back_exactly(tenths: int, unit: str) -> None:
-    count = tenths * TOKEN_UNITS[unit] // 10
-    assert parse_tokens(format_tokens(count)) == count
+    count = tenths * TOKENS.multiples[unit] // 10
+    assert TOKENS.parse(format_tokens(count)) == count
 
 
 @settings(derandomize=True)
 @given(st.text(max_size=12))
 def test_any_text_is_an_amount_or_a_mixture_error(text: str) -> None:
-    for parse in (parse_tokens, parse_bytes):
+    for parse in (TOKENS.parse, BYTES.parse):
         try:
             amount = parse(text)
         except ConfigError:

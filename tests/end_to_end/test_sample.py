@@ -9,7 +9,7 @@ import pytest
 from support.paths import REPOSITORY
 
 from pipeline import config
-from pipeline.config import json_schema
+from pipeline.config import mixture_schema
 from pipeline.core.bundled import manifest_path, mixture_path
 from pipeline.dataset.manifest import read_manifest
 
@@ -27,7 +27,7 @@ def test_every_shipped_mixture_loads_and_names_the_schema_beside_it() -> None:
 
 def test_the_shipped_schema_is_the_one_that_the_tool_prints() -> None:
     shipped = json.loads((ROOT / "mixtures" / "mixture.schema.json").read_text())
-    assert shipped == json_schema.document()
+    assert shipped == mixture_schema()
 
 
 def test_the_shipped_manifest_is_of_the_shipped_mixture() -> None:

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.strategies import QUICK
 
-from pipeline.config.mixture import OrderSpec
+from pipeline.config.declaration import OrderSpec
 from pipeline.core.arrays import Uint32Array
 from pipeline.core.errors import ConfigError, InternalError
 from pipeline.order.permutation import pcg64dxsm

@@ -17,7 +17,7 @@ from support import builds
 from support.mds import read, write
 from support.strategies import QUICK, Row, rows
 
-from pipeline.config.mixture import OrderSpec, ShardSpec
+from pipeline.config.declaration import OrderSpec, ShardSpec
 from pipeline.dataset.ledger import LedgerSpan, join, row_digests
 from pipeline.dataset.mds.pool import Pool
 from pipeline.runner.shuffle import (

@@ -15,11 +15,11 @@ from support.paths import REPOSITORY
 from support.source_server import Fault, Server, serve
 from support.strategies import QUICK
 
-from pipeline.config.fields import keys
 from pipeline.config.load import load_config
 from pipeline.config.mixture import Mixture
-from pipeline.config.origin import DecodeSpec, Origin
 from pipeline.config.replay import Replay
+from pipeline.config.settings import settings_of
+from pipeline.config.source import DecodeSpec, Origin
 from pipeline.core.digest import sha256_bytes
 from pipeline.core.errors import InputError, MismatchError
 from pipeline.sources.lock.check import (
@@ -131,7 +131,7 @@ def test_origins_of_every_kind_are_read_as_written(tmp_path: Path) -> None:
 
 
 def test_every_key_of_an_origin_is_known_to_locks() -> None:
-    assert {*PLACE, "text", "id", "partition"} == set(keys(Origin))
+    assert {*PLACE, "text", "id", "partition"} == set(settings_of(Origin))
 
 
 KILLED = """

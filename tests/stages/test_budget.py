@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.strategies import QUICK
 
-from pipeline.config.mixture import ChunkSpec, Mixture, OrderSpec
-from pipeline.config.origin import Origin
-from pipeline.config.source import Source
+from pipeline.config.declaration import OrderSpec
+from pipeline.config.mixture import ChunkSpec, Mixture
+from pipeline.config.source import Origin, Source
 from pipeline.core.errors import ConfigError
 from pipeline.stages.sampling.budget import Ask, budgets, of_part, repetitions
 from pipeline.stages.sampling.feasibility import check_feasible

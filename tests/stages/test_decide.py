@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.strategies import QUICK
 
-from pipeline.config.corpus_options import DedupSpec, MinHashSpec
+from pipeline.config.corpus import DedupSpec, MinHashSpec
 from pipeline.core.document import Document
 from pipeline.stages.dedup.decide import find_drops
 from pipeline.stages.dedup.decontaminate import Contamination, read_evaluation
@@ -272,7 +272,7 @@ def test_a_full_disk_is_told_in_words(tmp_path: Path) -> None:
         "from pathlib import Path\n"
         "from pipeline.stages.dedup import Surveyed, find_drops\n"
         "from pipeline.core.errors import OutputError\n"
-        "from pipeline.config.corpus_options import DedupSpec\n"
+        "from pipeline.config.corpus import DedupSpec\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[3]),) * 2)\n"
         "file = Surveyed(source='s', file='1', survey=Path(sys.argv[1]))\n"
         "try:\n"
@@ -293,7 +293,7 @@ def test_hash_seeds_change_nothing(tmp_path: Path) -> None:
         "import sys\n"
         "from pathlib import Path\n"
         "from pipeline.stages.dedup import *\n"
-        "from pipeline.config.corpus_options import DedupSpec, MinHashSpec\n"
+        "from pipeline.config.corpus import DedupSpec, MinHashSpec\n"
         "from pipeline.core.document import Document\n"
         "folder = Path(sys.argv[1])\n"
         "near = MinHashSpec(ngram_words=1, num_bands=9, rows_per_band=2)\n"

@@ -30,10 +30,9 @@ from jsonschema import Draft202012Validator  # type: ignore[import-untyped,unuse
 from support.paths import REPOSITORY, SHARED
 from support.strategies import QUICK
 
-from pipeline.config.fields import to_plain
-from pipeline.config.filter_options import RECORDS
-from pipeline.config.filters import FILTERS, FORMATTERS, Filter
+from pipeline.config.filters import FILTER_OPTIONS, FILTERS, FORMATTERS, Filter
 from pipeline.config.load import load_mixture
+from pipeline.config.settings import Setting, settings_of, to_plain
 from pipeline.core import digest
 from pipeline.core.document import Document
 from pipeline.core.errors import ConfigError
@@ -182,7 +181,7 @@ def test_options_have_the_names_and_defaults_of_datatrove(name: str) -> None:
         for key, parameter in parameters.items()
         if key != "self" and key not in LEFT_OUT
     }
-    fields = RECORDS[name].type.__dataclass_fields__
+    fields = FILTER_OPTIONS[name].__dataclass_fields__
     ours = {key: inexact(field.default) for key, field in fields.items() if key != "model"}
     assert ours == expected
 
@@ -193,7 +192,7 @@ def inexact(value: Any) -> Any:
     return float(value) if isinstance(value, Fraction) else value
 
 
-@pytest.mark.parametrize("name", RECORDS)
+@pytest.mark.parametrize("name", FILTER_OPTIONS)
 def test_every_filter_can_be_declared_and_has_a_fingerprint(name: str) -> None:
     needed = {"regex": "{pattern: x}", "language": "{model: lid.bin}"}.get(name, "{}")
     [spec] = declared(f"[{name}: {needed}]")
@@ -228,13 +227,16 @@ BAD = [
     ("[gopher_quality: {min_doc_words: 0}]", "got 0, expected an integer from 1 to 2,147,483,647"),
     (
         "[gopher_quality: {max_symbol_word_ratio: 0}]",
-        "got 0, expected a positive number up to 1000 such as 2, 2.5 or 3/2",
+        "got 0, expected a number above 0 and at most 1000 such as 2, 2.5 or 3/2",
     ),
     (
         "[fineweb_quality: {short_line_thr: 1.5}]",
-        "got 1.5, expected a number from 0 to 1 such as 0, 0.12 or 3/25",
+        "got 1.5, expected a number at least 0 and at most 1 such as 0.0008 or 1/3",
     ),
-    ("[fineweb_quality: {short_line_thr: -0.5}]", "got -0.5, expected a number from 0 to 1"),
+    (
+        "[fineweb_quality: {short_line_thr: -0.5}]",
+        "got -0.5, expected a number at least 0 and at most 1",
+    ),
     (
         "[gopher_repetition: {top_n_grams: 2}]",
         "got 2, expected a list of pairs such as [[2, 0.2], [3, 0.18]]",
@@ -264,7 +266,7 @@ def test_bad_options_are_refused_where_they_stand(filters: str, complaint: str) 
 def test_schema_and_loading_agree() -> None:
     validator = Draft202012Validator(FILTERS.json_schema())
     Draft202012Validator.check_schema(FILTERS.json_schema())
-    for name in RECORDS.keys() - {"regex", "language"}:
+    for name in FILTER_OPTIONS.keys() - {"regex", "language"}:
         assert validator.is_valid([name])
     assert validator.is_valid([{"gopher_repetition": {"top_n_grams": [[2, 0.1], [3, "1/3"]]}}])
     assert validator.is_valid([{"regex": {"pattern": "x"}}, {"language": {"model": "m"}}])
@@ -284,17 +286,17 @@ def option_rows() -> dict[str, list[str]]:
     """Return the rows of the tables of options in the documentation, by filter."""
     return {
         name: [
-            f"| `{key}` | {shown(field)} | {field.metadata['key'].description} |"
-            for key, field in record.type.__dataclass_fields__.items()
+            f"| `{key}` | {shown(one)} | {one.description} |"
+            for key, one in settings_of(options).items()
         ]
-        for name, record in RECORDS.items()
+        for name, options in FILTER_OPTIONS.items()
     }
 
 
-def shown(field: Any) -> str:
-    if field.default is dataclasses.MISSING:
+def shown(one: Setting) -> str:
+    if one.default is dataclasses.MISSING:
         return "needed"
-    return f"`{json.dumps(inexact(field.default))}`"
+    return f"`{json.dumps(inexact(one.default))}`"
 
 
 def test_the_documentation_has_every_filter_option_and_reason() -> None:
@@ -373,7 +375,7 @@ def test_every_reason_is_reached_as_in_datatrove(
 
 
 def fields_of(name: str) -> list[str]:
-    return list(RECORDS[name].type.__dataclass_fields__)
+    return list(FILTER_OPTIONS[name].__dataclass_fields__)
 
 
 @pytest.mark.parametrize("name", [*QUALITY, "url"])
@@ -417,7 +419,7 @@ def test_a_later_filter_sees_what_an_earlier_one_made_of_the_text() -> None:
 def test_the_filters_that_change_texts_are_those_that_say_so() -> None:
     text = f"{VARIED}\nno stop a@b.org the dog"
     changing = set()
-    for name in RECORDS.keys() - {"regex", "language", "url"}:
+    for name in FILTER_OPTIONS.keys() - {"regex", "language", "url"}:
         kept, _ = made(f"[{name}]").judge([document(text)])
         changing |= {name for one in kept if one.text != text}
     assert changing == FORMATTERS
@@ -712,7 +714,7 @@ def test_plain_filters_do_not_even_look_for_datatrove() -> None:
     code = (
         "import sys\nfrom pathlib import Path\n"
         "from pipeline.stages.filters import make_filters\nfrom pipeline.config import Filter\n"
-        "from pipeline.config.filter_options import Length, Regex\n"
+        "from pipeline.config.filters import Length, Regex\n"
         "make_filters((Filter(name='length', options=Length()), "
         "Filter(name='regex', options=Regex(pattern='a'))), Path())\n"
         "print(sorted({'datatrove', 'spacy', 'fasttext', 'tldextract'} & set(sys.modules)))\n"

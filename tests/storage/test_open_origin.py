@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from support.source_server import Fault, Server, serve
 from support.strategies import QUICK
 
-from pipeline.config.origin import Origin
+from pipeline.config.source import Origin
 from pipeline.core.digest import sha256_bytes
 from pipeline.core.errors import ConfigError, InputError, MismatchError
 from pipeline.sources.partitions import name_partitions
@@ -839,7 +839,7 @@ def test_a_backend_that_is_not_installed_is_named() -> None:
         "import sys; sys.modules['s3fs'] = None\n"
         "from pathlib import Path\n"
         "from pipeline.core.errors import ConfigError\n"
-        "from pipeline.config.origin import Origin\n"
+        "from pipeline.config.source import Origin\n"
         "from pipeline.storage import open_store\n"
         "try: open_store(Origin(url=('s3://pool/a',)), Path())\n"
         "except ConfigError as error: print(error)\n"

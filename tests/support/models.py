@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from transformers import ModernBertDecoderForCausalLM, ModernBertForMaskedLM
 
-from pipeline.config.model_shape import ModelKind, ModelSpec
+from pipeline.config.recipe import ModelKind, ModelSpec
 from pipeline.train.convert import to_hub
 from pipeline.train.models import Model, make_config
 

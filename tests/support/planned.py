@@ -4,7 +4,7 @@ from pathlib import Path
 
 from pipeline.config.load import load_mixture
 from pipeline.config.mixture import Mixture
-from pipeline.config.origin import Origin
+from pipeline.config.source import Origin
 from pipeline.sources.lock.entries import Lock, LockedSource, LockedTokenizer
 from pipeline.storage.store import StoredFile
 

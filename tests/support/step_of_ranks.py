@@ -19,8 +19,8 @@ from support.models import tiny
 from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_hook
 from torch.nn.parallel import DistributedDataParallel
 
-from pipeline.config.load_recipe import load_recipe
-from pipeline.config.model_shape import ModelKind
+from pipeline.config.load import load_recipe
+from pipeline.config.recipe import ModelKind
 from pipeline.feed.batch import Clm, Mlm
 from pipeline.train.models import make_model
 from pipeline.train.optimizer import make_optimizer

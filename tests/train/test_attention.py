@@ -11,7 +11,7 @@ from support.models import flat, made_up_rows, stock, tiny
 from torch import Tensor
 from torch._dynamo.utils import counters
 
-from pipeline.config.model_shape import ModelKind
+from pipeline.config.recipe import ModelKind
 from pipeline.core.errors import ConfigError
 from pipeline.train import attention
 from pipeline.train.models import Model, compile_parts, loss_of, make_model, ready

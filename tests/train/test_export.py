@@ -12,8 +12,8 @@ import torch
 from support.models import flat, made_up_rows, tiny
 from transformers import AutoModelForCausalLM, AutoModelForMaskedLM, AutoTokenizer
 
-from pipeline.config.load_recipe import load_recipe
-from pipeline.config.model_shape import ModelKind
+from pipeline.config.load import load_recipe
+from pipeline.config.recipe import ModelKind
 from pipeline.core.errors import InputError, OutputError
 from pipeline.dataset.checkpoint_record import CheckpointRecord, Clock, Seen, write_record
 from pipeline.stages.tokenizer.resolve import read_json

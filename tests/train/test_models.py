@@ -15,8 +15,8 @@ from support.models import flat, labels_of, made_up_rows, stock, tiny
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pipeline.config.load_recipe import load_recipe
-from pipeline.config.model_shape import ModelKind
+from pipeline.config.load import load_recipe
+from pipeline.config.recipe import ModelKind
 from pipeline.train import loss as loss_module
 from pipeline.train.convert import cross
 from pipeline.train.loss import vocabulary_loss

@@ -85,7 +85,7 @@ def test_ranks_add_up_once_a_step(steps: Any) -> None:
 def test_what_is_no_number_changes_no_weight(what: str, tmp_path: Path) -> None:
     from support.models import tiny
 
-    from pipeline.config.load_recipe import load_recipe
+    from pipeline.config.load import load_recipe
     from pipeline.feed.batch import Mlm
     from pipeline.train.models import make_model
     from pipeline.train.optimizer import make_optimizer

@@ -1,0 +1,148 @@
+"""What mixtures, replays and recipes have in common: identity, tokenizer, order and shards.
+
+A fingerprint depends on the meaning of a declaration alone: not on the order of keys, comments, the
+description, the file's folder, how many files it was composed of, or what came from an override.
+"""
+
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from pipeline.config.settings import Complaints, Given, setting, settings, to_plain
+from pipeline.config.value_types import (
+    FREE_TEXT,
+    LARGEST_COUNT,
+    NAME,
+    REVISION,
+    SEED,
+    SHARD_SIZE,
+    TOKEN_AMOUNT,
+    TOKENIZER_NAME,
+    Integer,
+    OneOrMany,
+)
+from pipeline.core import digest
+
+LARGEST_LENGTH: Final = 1_000_000
+
+
+@settings
+class Declaration:
+    """What a person declares in a file."""
+
+    name: str | None = setting("Name of the mixture, replay or recipe.", NAME)
+    description: str = setting(
+        "What it is for, in free text.", FREE_TEXT, default="", changes_bytes=False
+    )
+    assumptions: tuple[str, ...] = setting(
+        "What was assumed where the published record is silent or contradicts itself.",
+        OneOrMany(FREE_TEXT),
+        default=(),
+        changes_bytes=False,
+    )
+    overrides: tuple[str, ...] = ()
+    """What `--set` gave, as normalised key=value, sorted; recorded, not part of the fingerprint."""
+
+    def declaration(self) -> dict[str, Any]:
+        """Return what decides the result, with defaults filled in, as JSON-able values. Pure."""
+        declared: dict[str, Any] = to_plain(self)
+        return declared
+
+    @property
+    def fingerprint(self) -> str:
+        """The sha256 of the declaration's canonical JSON."""
+        return digest.fingerprint(self.declaration())
+
+
+@settings
+class TokenizerSpec:
+    """Which tokenizer turns text into tokens."""
+
+    name: str = setting(
+        "modernbert (built in), a tokenizer.json relative to this file, or a Hub id org/name.",
+        TOKENIZER_NAME,
+        default="modernbert",
+    )
+    revision: str | None = setting(
+        "Commit of the tokenizer on the Hub; required with a Hub id, and only allowed there.",
+        REVISION,
+        default=None,
+    )
+    add_prefix_space: bool = setting(
+        "Whether to put a space before every segment that does not begin with one.", default=False
+    )
+
+    @staticmethod
+    def rule(given: Given) -> Complaints:
+        name, revision = given.get("name"), given.get("revision")
+        if name is None or "revision" not in given:
+            return
+        is_hub_id = name != "modernbert" and not name.endswith(".json")
+        if is_hub_id and revision is None:
+            yield "revision", f'got nothing, expected {REVISION.expected} for the Hub id "{name}"'
+        if not is_hub_id and revision is not None:
+            yield (
+                "revision",
+                f'got "{revision}", expected no revision with "{name}", which is not on the Hub',
+            )
+
+
+@settings
+class OrderSpec:
+    """The one sequence in which a trainer sees the samples."""
+
+    algorithm: Literal["ettin-pcg64dxsm-v1", "feistel-v1"] = setting(
+        "Versioned shuffling algorithm: feistel-v1 needs no memory, ettin-* is the published one.",
+        default="feistel-v1",
+    )
+    seed: int = setting("Seed of the order.", SEED)
+    epoch: int = setting("Number of the pass, from 0.", Integer(0, LARGEST_COUNT), default=0)
+    global_batch_size: int = setting(
+        "Samples of one step over all ranks.", Integer(1, LARGEST_COUNT)
+    )
+    max_seq_len: int = setting(
+        "Most tokens of a sample that the trainer takes.", Integer(3, LARGEST_LENGTH)
+    )
+    view: Literal["stored", "encoder", "decoder"] = setting(
+        "Tokens as stored, or as the trainer of an encoder or a decoder rewrites them.",
+        default="stored",
+    )
+    window_tokens: int = setting(
+        "Tokens of one checkpoint window: what is trained on between two checkpoints.",
+        TOKEN_AMOUNT,
+        default=8_500_000_000,
+    )
+    format: Literal["parquet", "mds"] = setting(
+        "Format of the ordered rows: parquet as published, or MDS shards to train from.",
+        default="parquet",
+    )
+
+
+@settings
+class ShardSpec:
+    """The form of the shards."""
+
+    dtype: Literal["uint16", "uint32"] = setting(
+        "Integer type in which tokens are stored.", default="uint32"
+    )
+    size_limit: int = setting(
+        "Maximum bytes of one shard, from 1024 to just below 4GiB.", SHARD_SIZE, default=64 * 2**20
+    )
+
+
+@settings
+class OrderedData(Declaration):
+    """What a mixture and a replay declare alike."""
+
+    phase: str = setting(
+        "Phase of training: checkpoint (pretraining), ext, decay, or a name of your own.",
+        NAME,
+        default="checkpoint",
+    )
+    tokenizer: TokenizerSpec = setting(
+        "Which tokenizer turns text into tokens; whose [CLS] and [SEP] the views insert.",
+        default=TokenizerSpec(),
+    )
+    order: OrderSpec = setting("The one sequence in which a trainer sees the samples.")
+    shards: ShardSpec = setting("The form of the shards.", default=ShardSpec())
+    folder: Path = Path()
+    """The file's folder, against which paths are read; not part of the fingerprint."""

@@ -1,0 +1,273 @@
+"""Settings: each declared once, as a field of a frozen dataclass.
+
+`@settings` makes the dataclass; `setting(...)` declares one key of a file with its description, its
+value type and its default. From that, `Section` checks the mapping that a person wrote, listing
+every problem, and writes the JSON Schema. What depends on two keys at once is the class's `rule`;
+the loader and the dataclass check it, the schema mentions it in words only.
+"""
+
+import dataclasses
+import types
+from collections.abc import Iterator, Mapping
+from dataclasses import MISSING, dataclass, field
+from fractions import Fraction
+from typing import Any, Literal, TypeVar, Union, dataclass_transform, get_args, get_origin
+
+from pipeline.config.value_types import (
+    WRONG,
+    Boolean,
+    Choice,
+    Nullable,
+    Schema,
+    Text,
+    ValueType,
+    closest,
+    reject,
+)
+from pipeline.config.yaml_nodes import Node, Problems, join
+from pipeline.core.errors import ConfigError
+
+T = TypeVar("T")
+Given = Mapping[str, Any]
+"""Values of a section by key, without those that were refused."""
+Complaints = Iterator[tuple[str, str]]
+"""Keys with `got X, expected Y`."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Setting:
+    """One key of a file."""
+
+    name: str
+    """The key as written in the file."""
+    attribute: str
+    """The field that it fills."""
+    type: ValueType
+    """What its value may be."""
+    description: str
+    """One sentence for people, also shown by editors."""
+    default: Any
+    """Its value where nothing is given; MISSING if it must be given."""
+    changes_bytes: bool
+    """False for a key that no output depends on; it is not part of the fingerprint."""
+    is_set: bool
+    """Whether order and repetition in its list mean nothing."""
+
+    def json_schema(self) -> Schema:
+        """Return the JSON Schema of the key."""
+        schema = {"description": self.description, **self.type.json_schema()}
+        if self.default is MISSING or self.default is None:
+            return schema
+        return {**schema, "default": to_plain(self.default)}
+
+
+_SETTINGS: dict[type[Any], dict[str, Setting]] = {}
+
+
+def setting(
+    description: str,
+    type: ValueType | None = None,
+    *,
+    default: Any = MISSING,
+    name: str = "",
+    changes_bytes: bool = True,
+    is_set: bool = False,
+) -> Any:
+    """Declare a key, named like its field unless `name` is given.
+
+    Without `type`, it follows from the field's annotation: a bool, a Literal of names, or another
+    class of settings; null is allowed where the annotation allows None.
+    """
+    about = {
+        "description": description,
+        "type": type,
+        "name": name,
+        "changes_bytes": changes_bytes,
+        "is_set": is_set,
+    }
+    return field(default=default, metadata={"setting": about})
+
+
+@dataclass_transform(
+    frozen_default=True, kw_only_default=True, field_specifiers=(setting, dataclasses.field)
+)
+def settings(cls: type[T]) -> type[T]:
+    """Make a class of settings a frozen dataclass that checks its `rule` when it is built.
+
+    A class may have `rule`, a static method from `Given` to `Complaints`; `needs`, what a message
+    says is needed where that is not simply the required keys; and `composed`, keys that composition
+    has read, so that they are gone when the section is checked.
+    """
+    if not hasattr(cls, "__post_init__"):
+        setattr(cls, "__post_init__", check_rule)  # noqa: B010, mypy knows no such attribute
+    made = dataclass(frozen=True, kw_only=True, slots=True)(cls)
+    found = _SETTINGS.setdefault(made, {})
+    for one in dataclasses.fields(made):  # type: ignore[arg-type]  # mypy sees no dataclass here
+        if about := one.metadata.get("setting"):
+            name, type_ = about["name"] or one.name, about["type"] or _inferred(one.type)
+            known = {**about, "name": name, "type": type_}
+            found[name] = Setting(attribute=one.name, default=one.default, **known)
+    return made
+
+
+def settings_of(record: type[Any]) -> Mapping[str, Setting]:
+    """Return the settings of a class by key."""
+    return _SETTINGS[record]
+
+
+def _inferred(annotation: Any) -> ValueType:
+    """Return the value type that an annotation stands for."""
+    if annotation is bool:
+        return Boolean()
+    if get_origin(annotation) is Literal:
+        return Choice(*get_args(annotation))
+    if get_origin(annotation) in (types.UnionType, Union):
+        [inner] = (one for one in get_args(annotation) if one is not types.NoneType)
+        return Nullable(_inferred(inner))
+    return Section(annotation)
+
+
+def to_plain(value: Any) -> Any:
+    """Return a checked value as dicts, lists, strings and ints, as a file would have it."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {
+            name: to_plain(getattr(value, one.attribute))
+            for name, one in settings_of(type(value)).items()
+            if one.changes_bytes
+        }
+    if isinstance(value, tuple):
+        return [to_plain(item) for item in value]
+    if isinstance(value, Fraction):
+        return f"{value.numerator}/{value.denominator}"
+    return value
+
+
+def check_rule(record: Any) -> None:
+    """Check a record that may have been built in code, and give its sets their one spelling.
+
+    Raises: ConfigError with every contradiction on its own line.
+    """
+    known = settings_of(type(record))
+    given = {name: getattr(record, one.attribute) for name, one in known.items()}
+    complaints = [f"{name}: {complaint}" for name, complaint in _rule(type(record), given)]
+    if complaints:
+        raise ConfigError("\n".join(complaints))
+    for name, one in known.items():
+        if one.is_set and given[name] is not None:
+            object.__setattr__(record, one.attribute, tuple(sorted(set(given[name]))))
+
+
+def _rule(record: type[Any], given: Given) -> Complaints:
+    return record.rule(given) if hasattr(record, "rule") else iter(())
+
+
+@dataclass(frozen=True)
+class Section:
+    """A mapping whose keys are the settings of a class."""
+
+    type: type[Any]
+
+    @property
+    def expected(self) -> str:
+        known = settings_of(self.type).items()
+        required = [name for name, one in known if one.default is MISSING]
+        needs = getattr(self.type, "needs", "") or ", ".join(sorted(required))
+        return f"a mapping with {needs}" if needs else "a mapping"
+
+    def check(self, node: Node, where: str, problems: Problems, **others: Any) -> Any:
+        """Return the record; `others` fills the fields that are not settings."""
+        if node.kind != "mapping":
+            return reject(node, where, problems, self.expected)
+        self._refuse_unknown(node, where, problems)
+        known = settings_of(self.type)
+        given: dict[str, Any] = {}
+        for name, one in known.items():
+            inside = join(where, name)
+            if name in node.entries:
+                given[name] = one.type.check(node.entries[name].node, inside, problems)
+            elif one.default is MISSING:
+                problems.add(node.place, inside, f"got nothing, expected {one.type.expected}")
+                given[name] = WRONG
+            else:
+                given[name] = one.default
+        right = {name: value for name, value in given.items() if value is not WRONG}
+        complaints = list(_rule(self.type, right))
+        for name, complaint in complaints:
+            place = node.entries[name].node.place if name in node.entries else node.place
+            problems.add(place, join(where, name), complaint)
+        if complaints or len(right) < len(known):
+            return WRONG
+        return self.type(**{known[name].attribute: right[name] for name in right}, **others)
+
+    def check_part(self, node: Node, where: str, problems: Problems) -> None:
+        """Complain about what is given, but not about what is missing, here or deeper."""
+        if node.kind != "mapping":
+            reject(node, where, problems, self.expected)
+            return
+        self._refuse_unknown(node, where, problems)
+        known = settings_of(self.type)
+        for name in node.entries.keys() & known:
+            type_, value = known[name].type, node.entries[name].node
+            inner = type_.type if isinstance(type_, Nullable) and value.kind != "null" else type_
+            if isinstance(inner, Section):
+                inner.check_part(value, join(where, name), problems)
+            else:
+                type_.check(value, join(where, name), problems)
+
+    def _refuse_unknown(self, node: Node, where: str, problems: Problems) -> None:
+        known, composed = settings_of(self.type), getattr(self.type, "composed", ())
+        names = sorted([*known, *composed])
+        for name, entry in node.entries.items():
+            if name in composed and entry.place.file is None:
+                complaint = "got it in an override, expected it in a file only"
+                problems.add(entry.place, join(where, name), complaint)
+            elif name not in known:
+                complaint = f"got an unknown key, expected one of {', '.join(names)}"
+                problems.add(entry.place, join(where, name), complaint + closest(name, names))
+
+    def json_schema(self) -> Schema:
+        known = settings_of(self.type)
+        properties = {name: one.json_schema() for name, one in known.items()}
+        required = [name for name, one in known.items() if one.default is MISSING]
+        schema = {"type": "object", "additionalProperties": False, "properties": properties}
+        return {**schema, "required": required} if required else schema
+
+
+@dataclass(frozen=True)
+class NamedSections:
+    """A mapping from names that people choose to sections that know their name, sorted by it."""
+
+    section: Section
+    name: Text
+
+    @property
+    def expected(self) -> str:
+        return "a mapping with at least one name"
+
+    def check(self, node: Node, where: str, problems: Problems) -> Any:
+        if node.kind != "mapping" or not node.entries:
+            got = "an empty mapping" if node.kind == "mapping" else node.shown
+            problems.add(node.place, where, f"got {got}, expected {self.expected}")
+            return WRONG
+        values = []
+        written = [name for name, entry in node.entries.items() if entry.place.file is not None]
+        for name, entry in sorted(node.entries.items()):
+            inside = join(where, name)
+            if entry.place.file is None and node.place.file is not None:
+                known = f"one of {', '.join(written)}" if written else "a name in the file"
+                complaint = f"got an unknown name, expected {known}{closest(name, written)}"
+                problems.add(entry.place, inside, complaint)
+                continue
+            key = Node(kind="text", place=entry.place, text=name)
+            named = self.name.check(key, inside, problems)
+            value = self.section.check(entry.node, inside, problems, name=name)
+            values.append(WRONG if named is WRONG else value)
+        return WRONG if WRONG in values else tuple(values)
+
+    def json_schema(self) -> Schema:
+        return {
+            "type": "object",
+            "minProperties": 1,
+            "propertyNames": self.name.json_schema(),
+            "additionalProperties": self.section.json_schema(),
+        }

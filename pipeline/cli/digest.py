@@ -27,16 +27,20 @@ def add(verbs: Verbs) -> None:
 def run(parsed: Arguments) -> int:
     """Digest an order and write its manifest."""
     from pipeline.core.progress import show_progress
-    from pipeline.dataset import check_order_manifest_path, digest_order, write_order_manifest
+    from pipeline.dataset import (
+        check_order_manifest_path,
+        content_of,
+        digest_order,
+        write_order_manifest,
+    )
 
     check_order_manifest_path(parsed.out)
     with show_progress() as show:
         manifest = digest_order(parsed.where, show, phase=parsed.phase)
     write_order_manifest(manifest, parsed.out)
-    ledger = manifest["ledger"]
     line = (
-        f"{parsed.out}: {manifest['num_rows']:,} rows, {manifest['num_tokens']:,} tokens, sequence "
-        f"{ledger['sequence_root']}, multiset {ledger['multiset_root']}"
+        f"{parsed.out}: {manifest.num_rows:,} rows, {manifest.num_tokens:,} tokens, sequence "
+        f"{manifest.ledger.sequence_root}, multiset {manifest.ledger.multiset_root}"
     )
-    print_result(parsed, {"out": str(parsed.out), **manifest}, [line])
+    print_result(parsed, {"out": str(parsed.out), **content_of(manifest)}, [line])
     return 0

@@ -67,18 +67,21 @@ def count(number: int | None) -> str:
 
 def print_manifest(parsed: Arguments, manifest: "Manifest", seconds: float, done: str) -> None:
     """Print what a build or an order made; warnings and the time go to stderr."""
+    from pipeline.dataset import manifest_bytes
+
     if parsed.json:
-        print_json({"out": str(parsed.out), "seconds": round(seconds, 3), "manifest": manifest})
+        content = json.loads(manifest_bytes(manifest))
+        print_json({"out": str(parsed.out), "seconds": round(seconds, 3), "manifest": content})
         return
-    if manifest["sources"]:
+    if manifest.sources:
         _print_sources(manifest)
     for warning in _warnings(manifest):
         print(f"warning: {warning}", file=sys.stderr)
-    order = manifest["order"]
+    order = manifest.order
     print(
-        f"{parsed.out}: {order['num_steps']:,} steps of {order['num_rows']:,} rows, "
-        f"{order['num_tokens']:,} tokens; {order['num_rows_dropped']:,} rows dropped from the "
-        f"incomplete last step; order {order['ledger']['sequence_root']}"
+        f"{parsed.out}: {order.num_steps:,} steps of {order.num_rows:,} rows, "
+        f"{order.num_tokens:,} tokens; {order.num_rows_dropped:,} rows dropped from the "
+        f"incomplete last step; order {order.ledger.sequence_root}"
     )
     print(f"{done} in {seconds:.1f} s", file=sys.stderr)
 
@@ -87,18 +90,18 @@ def _print_sources(manifest: "Manifest") -> None:
     headings = ("documents", "dropped", "tokens", "discarded", "validation", "available", "asked",
                 "sampled", "repeated")  # fmt: skip
     rows = []
-    for name, source in manifest["sources"].items():
-        documents, tokens, budget = source["documents"], source["tokens"], source["budget"]
+    for name, source in manifest.sources.items():
+        documents, tokens, budget = source.documents, source.tokens, source.budget
         numbers = (
-            documents["kept"],
-            documents["in"] - documents["kept"],
-            tokens["in"],
-            tokens["discarded"],
-            tokens["validation"],
-            budget["available"],
-            budget["asked"],
-            budget["drawn"],
-            budget["repeated"],
+            documents.kept,
+            documents.num_in - documents.kept,
+            tokens.num_in,
+            tokens.discarded,
+            tokens.validation,
+            budget.available,
+            budget.asked,
+            budget.drawn,
+            budget.repeated,
         )
         rows.append((name, *(f"{number:,}" for number in numbers)))
     print_table(("source",), headings, rows)
@@ -106,18 +109,18 @@ def _print_sources(manifest: "Manifest") -> None:
 
 def _warnings(manifest: "Manifest") -> Iterator[str]:
     """Yield what differs from what the mixture expects, though the output is valid."""
-    is_miniature = Fraction(manifest["mixture"]["declaration"].get("scale", 1)) < 1
-    for name, source in manifest["sources"].items():
-        tokens, expected = source["tokens"], source["budget"]["expected"]
+    is_miniature = Fraction(manifest.mixture.declaration.get("scale", 1)) < 1
+    for name, source in manifest.sources.items():
+        tokens, expected = source.tokens, source.budget.expected
         # The expected amount includes the validation split.
-        found = source["budget"]["asked"] + tokens["validation"]
-        if not tokens["written"]:
-            yield f"sources.{name}: got no tokens from {source['documents']['in']:,} documents"
+        found = source.budget.asked + tokens.validation
+        if not tokens.written:
+            yield f"sources.{name}: got no tokens from {source.documents.num_in:,} documents"
         elif expected and not is_miniature and abs(found - expected) > _TOLERANCE * expected:
             yield f"sources.{name}: got {found:,} tokens, expected {expected:,}"
-    order = manifest["order"]
-    if not order["num_steps"]:
+    order = manifest.order
+    if not order.num_steps:
         yield (
-            f"order: {order['num_samples']:,} rows are fewer than one step needs; lower it with "
+            f"order: {order.num_samples:,} rows are fewer than one step needs; lower it with "
             "--set order.global_batch_size=16"
         )

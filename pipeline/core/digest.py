@@ -6,7 +6,10 @@ is of bytes; a fingerprint is of a declaration's canonical JSON (keys sorted, no
 
 import hashlib
 import json
+from dataclasses import dataclass
 from pathlib import Path
+
+from pipeline.core.json_record import key
 
 # Large enough that the hash, not the system call, is what takes the time.
 _BLOCK_BYTES = 1 << 20
@@ -24,6 +27,28 @@ def sha256_file(path: Path) -> str:
         while block := file.read(_BLOCK_BYTES):
             hasher.update(block)
     return hasher.hexdigest()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FileDigest:
+    """What pins a file to its bytes."""
+
+    num_bytes: int = key("bytes")
+    sha256: str
+
+    @classmethod
+    def of(cls, path: Path) -> "FileDigest":
+        """Read a file and return its digest."""
+        return cls(num_bytes=path.stat().st_size, sha256=sha256_file(path))
+
+    def matches(self, path: Path) -> bool:
+        """Tell whether a path is a file of these bytes."""
+        # The size first: it costs nothing.
+        return (
+            path.is_file()
+            and path.stat().st_size == self.num_bytes
+            and sha256_file(path) == self.sha256
+        )
 
 
 def canonical_json(declaration: object) -> bytes:

@@ -11,7 +11,6 @@ import base64
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 from blake3 import blake3
@@ -62,6 +61,33 @@ def root_of_multiset(total: int) -> str:
     return (total % _MODULUS).to_bytes(DIGEST_BYTES, "little").hex()
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LedgerRecord:
+    """A ledger as a manifest has it."""
+
+    algorithm: str
+    num_rows: int
+    sequence_root: str
+    multiset_root: str
+    nodes: str
+    """The digests of the nodes, as base64."""
+
+    def load(self) -> "Ledger":
+        """Return the ledger. Raises: ValueError when it is not as this version makes it."""
+        data = base64.b64decode(self.nodes)
+        if self.num_rows < 0 or len(data) != -(-self.num_rows // ROWS_PER_NODE) * DIGEST_BYTES:
+            raise ValueError(f"ledger: got {len(data)} bytes of nodes for {self.num_rows} rows")
+        ledger = Ledger(
+            num_rows=self.num_rows,
+            nodes=np.frombuffer(data, np.uint8).reshape(-1, DIGEST_BYTES),
+            multiset=int.from_bytes(bytes.fromhex(self.multiset_root), "little"),
+        )
+        # Whatever else is wrong with it, such as another spelling, is described otherwise.
+        if ledger.describe() != self:
+            raise ValueError(f"ledger: is not as {ALGORITHM} makes it")
+        return ledger
+
+
 @dataclass(frozen=True, kw_only=True)
 class Ledger:
     """What is kept of a whole sequence of rows."""
@@ -89,36 +115,15 @@ class Ledger:
         """The root of the rows, whatever their order, as hex."""
         return root_of_multiset(self.multiset)
 
-    def describe(self) -> dict[str, Any]:
-        """Return the ledger as JSON-able values, for a manifest."""
-        return {
-            "algorithm": ALGORITHM,
-            "num_rows": self.num_rows,
-            "sequence_root": self.sequence_root,
-            "multiset_root": self.multiset_root,
-            "nodes": base64.b64encode(self.nodes.tobytes()).decode(),
-        }
-
-    @classmethod
-    def from_description(cls, described: dict[str, Any]) -> "Ledger":
-        """Return the ledger that a manifest describes.
-
-        Raises: ValueError, KeyError or TypeError when it describes none, or its root is not that of
-        its nodes.
-        """
-        data, num_rows = base64.b64decode(described["nodes"]), described["num_rows"]
-        # To Python a bool is an int, and equal to 0 or 1.
-        if type(num_rows) is not int or len(data) != -(-num_rows // ROWS_PER_NODE) * DIGEST_BYTES:
-            raise ValueError(f"got {len(data)} bytes of nodes for {num_rows!r} rows")
-        ledger = cls(
-            num_rows=num_rows,
-            nodes=np.frombuffer(data, np.uint8).reshape(-1, DIGEST_BYTES),
-            multiset=int.from_bytes(bytes.fromhex(described["multiset_root"]), "little"),
+    def describe(self) -> LedgerRecord:
+        """Return the ledger for a manifest."""
+        return LedgerRecord(
+            algorithm=ALGORITHM,
+            num_rows=self.num_rows,
+            sequence_root=self.sequence_root,
+            multiset_root=self.multiset_root,
+            nodes=base64.b64encode(self.nodes.tobytes()).decode(),
         )
-        # Whatever else is wrong with it, such as another spelling, has another description.
-        if ledger.describe() != described:
-            raise ValueError(f"got a ledger that is not as {ALGORITHM} makes it")
-        return ledger
 
 
 def tree(nodes: Uint8Array) -> list[Uint8Array]:

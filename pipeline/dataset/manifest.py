@@ -1,82 +1,379 @@
-"""Manifests: what was made, pinned to bytes.
+"""Manifests: what was made, or read, pinned to bytes.
 
-The same inputs give the same manifest, to the byte; times and hosts are in the log. A manifest
-carries its own digest and has one spelling, so a change of any byte of it is seen.
+`Manifest` is of a build, `OrderManifest` of a published order. The same inputs give the same
+manifest, to the byte; times and hosts are in the log. A manifest carries its own digest and has one
+spelling, so a change of any byte is seen. The keys are described in `docs/spec/manifest.md`.
 """
 
 import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, ClassVar, Final
 
-from pipeline.core.digest import canonical_json, sha256_bytes
-from pipeline.core.errors import MismatchError
+from pipeline.core.digest import FileDigest, canonical_json, sha256_bytes
+from pipeline.core.errors import InputError, MismatchError
+from pipeline.core.json_record import ABSENT, Absent, from_json, key, to_json
+from pipeline.dataset.ledger import LedgerRecord
+from pipeline.dataset.paths import ORDER, OrderFormat
+from pipeline.dataset.steps import StepWindow
+from pipeline.order import View
 
-FORMAT = "ettin-manifest-v1"
-Manifest = dict[str, Any]
-"""JSON-able; its keys are described in `docs/spec/manifest.md`."""
+FORMAT: Final = "ettin-manifest-v1"
+ORDER_FORMAT: Final = "ettin-order-v1"
 
 
-def manifest_bytes(content: Manifest) -> bytes:
-    """Serialise a manifest, its digest added."""
-    content = {key: value for key, value in content.items() if key != "digest"}
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MixtureRecord:
+    """What was asked for."""
+
+    name: str
+    fingerprint: str
+    declaration: Mapping[str, Any]
+    """The mixture's, with defaults filled in."""
+    overrides: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TokenizerRecord:
+    """What turned texts into ids."""
+
+    name: str
+    sha256: str
+    cls_id: int
+    sep_id: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DocumentCounts:
+    """`num_in` is `kept` and all that is `dropped`, by reason."""
+
+    num_in: int = key("in")
+    kept: int
+    dropped: Mapping[str, int]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TokenCounts:
+    """`num_in` and `added` are `written` and `discarded`."""
+
+    num_in: int = key("in")
+    added: int
+    discarded: int
+    written: int
+    validation: int
+    drawn: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ChunkCounts:
+    """Of those `written`, some are for `validation`; the sampler has `drawn` from the others."""
+
+    written: int
+    validation: int
+    drawn: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class InputRecord:
+    """An input file, as it was read."""
+
+    path: str
+    num_bytes: int = key("bytes")
+    sha256: str
+    locked: str | None
+    """The digest in the lock."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PartitionCounts:
+    """What was made of one input file."""
+
+    task: str
+    key: str
+    folder: str
+    partition: str
+    input: InputRecord
+    documents: DocumentCounts
+    tokens: TokenCounts
+    chunks: ChunkCounts
+    together: str = ""
+    """Where it was sampled: the fingerprint of the inputs that this was decided from."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PartitionRecord(PartitionCounts):
+    """What a manifest says of a partition."""
+
+    files: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BudgetRecord:
+    """How many tokens a source was asked for, and gave."""
+
+    expected: int | None
+    asked: int
+    available: int
+    drawn: int
+    num_repetitions: int
+    overshoot: int
+    repeated: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SourceRecord:
+    """What was made of a source: the sums over its partitions."""
+
+    filters: Mapping[str, str]
+    documents: DocumentCounts
+    tokens: TokenCounts
+    chunks: ChunkCounts
+    budget: BudgetRecord
+    partitions: tuple[PartitionRecord, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EvaluationCounts:
+    """Texts of evaluations that the sources were decontaminated from."""
+
+    num_texts: int
+    num_short: int
+    num_wordless: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OrderedWindow(StepWindow):
+    """The steps between two checkpoints, and their rows."""
+
+    first_row: int
+    num_rows: int
+    multiset_root: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OrderRecord:
+    """The ordered rows of a build."""
+
+    key: str
+    algorithm: str
+    seed: int
+    epoch: int
+    view: View
+    format: OrderFormat
+    num_samples: int
+    num_steps: int
+    num_rows: int
+    num_rows_dropped: int
+    num_tokens: int
+    num_tokens_dropped: int
+    num_tokens_cut: int
+    num_tokens_added: int
+    windows: tuple[OrderedWindow, ...]
+    ledger: LedgerRecord
+    root_sha256: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Manifest:
+    """What a build made."""
+
+    FORMAT: ClassVar = FORMAT
+    code: str
+    mixture: MixtureRecord
+    lock: str | None
+    tokenizer: TokenizerRecord
+    sources: Mapping[str, SourceRecord]
+    evaluation: EvaluationCounts | Absent | None = ABSENT
+    order: OrderRecord
+    files: Mapping[str, FileDigest]
+
+    def paths(self) -> Iterable[str]:
+        """Yield every path in it."""
+        yield from self.files
+        yield from (window.folder for window in self.order.windows)
+        for source in self.sources.values():
+            for partition in source.partitions:
+                yield from (partition.task, partition.folder, *partition.files)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PublishedWindow:
+    """The rows of one folder of a published order."""
+
+    folder: str
+    first_row: int
+    num_rows: int
+    num_tokens: int
+    multiset_root: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FileSize:
+    """What is known of a file that is not read byte by byte."""
+
+    num_bytes: int = key("bytes")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OrderManifest:
+    """What a published order holds."""
+
+    FORMAT: ClassVar = ORDER_FORMAT
+    where: str
+    commit: str | None
+    view: View | None
+    dtype: str
+    num_wrapped: int
+    """Ids that were negative in a type too narrow for them, and were read modulo its width."""
+    granularity: str
+    num_rows: int
+    num_tokens: int
+    ledger: LedgerRecord
+    windows: tuple[PublishedWindow, ...]
+    files: Mapping[str, FileSize]
+
+    @property
+    def order(self) -> "OrderManifest":
+        """Itself, so that rows are asked of either kind in the same words."""
+        return self
+
+    def paths(self) -> Iterable[str]:
+        """Yield every path in it that is read."""
+        return ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ManifestWindow:
+    """Consecutive rows with a name."""
+
+    name: str
+    """Its folder."""
+    start: int
+    """Its first row."""
+    stop: int
+    """One past its last row."""
+    multiset_root: str | None
+    """The sum of its rows' digests, as hex, where it is known."""
+
+
+def windows_of(counted: Iterable[tuple[str, int, str | None]]) -> tuple[ManifestWindow, ...]:
+    """Return windows that follow one another, from names, numbers of rows, and roots."""
+    windows = []
+    row = 0
+    for name, num_rows, root in counted:
+        windows.append(
+            ManifestWindow(name=name, start=row, stop=row + num_rows, multiset_root=root)
+        )
+        row += num_rows
+    return tuple(windows)
+
+
+def manifest_windows(manifest: Manifest | OrderManifest) -> tuple[ManifestWindow, ...]:
+    """Return the windows of a manifest of either kind."""
+    return windows_of(
+        (
+            PurePosixPath(one.folder).as_posix().removeprefix(f"{ORDER}/"),
+            one.num_rows,
+            one.multiset_root,
+        )
+        for one in manifest.order.windows
+    )
+
+
+def content_of(manifest: Manifest | OrderManifest) -> dict[str, Any]:
+    """Return a manifest as JSON values, without its digest."""
+    return {"format": manifest.FORMAT, **to_json(manifest)}
+
+
+def seal(content: Mapping[str, Any]) -> bytes:
+    """Serialise JSON values in their one spelling, their digest added."""
+    content = {name: value for name, value in content.items() if name != "digest"}
     content["digest"] = sha256_bytes(canonical_json(content))
     return (json.dumps(content, indent=1, sort_keys=True) + "\n").encode()
 
 
-def read_manifest(path: Path) -> Manifest:
-    """Read a manifest and check that it is whole.
+def manifest_bytes(manifest: Manifest | OrderManifest) -> bytes:
+    """Serialise a manifest, its digest added."""
+    return seal(content_of(manifest))
 
-    Raises: MismatchError when it is missing or is not what was written.
+
+def format_of(data: bytes) -> str | None:
+    """Return the format that JSON says it is of, whole or not; None where it names none."""
+    try:
+        written = json.loads(data)["format"]
+    except (ValueError, TypeError, KeyError):
+        return None
+    return written if isinstance(written, str) else None
+
+
+def parse_manifest(data: bytes, where: str) -> Manifest | OrderManifest:
+    """Return a manifest of either kind.
+
+    Raises: MismatchError when it is no manifest, is not as it was written, lacks what this version
+    reads, or leads outside the output.
     """
+    try:
+        content = json.loads(data)
+        written = content.pop("format")
+        kinds = {FORMAT: Manifest, ORDER_FORMAT: OrderManifest}
+        kind = kinds.get(written) if isinstance(written, str) else None
+        is_whole = kind is not None and seal({"format": written, **content}) == data
+        code = content.get("code", written)
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise MismatchError(
+            f"{where}: is not as it was written, or got a file that is no manifest, expected one "
+            "of a build, or one that `ettin-data digest` wrote"
+        ) from error
+    if kind is None:
+        raise MismatchError(
+            f"{where}: got a manifest of format {written!r}, expected {FORMAT} or {ORDER_FORMAT}",
+            "use the version of ettin-data that wrote it, or make it again with this one",
+        )
+    if not is_whole:
+        raise MismatchError(
+            f"{where}: is not as it was written: its digest does not match its content",
+            "get it again, or build again to write it",
+        )
+    del content["digest"]
+    try:
+        manifest: Manifest | OrderManifest = from_json(kind, content)
+        num_rows = manifest.order.ledger.load().num_rows
+        if num_rows != sum(window.num_rows for window in manifest.order.windows):
+            raise ValueError(f"order.windows: got other rows than the {num_rows} of the ledger")
+        for path in manifest.paths():
+            if not _is_inside(path):
+                raise ValueError(f"got the path {path!r}, expected one inside the output")
+    except ValueError as error:
+        raise MismatchError(
+            f"{where}: {error}",
+            f"it was written by {code}: make it again with this version of ettin-data",
+        ) from error
+    return manifest
+
+
+def read_manifest(path: Path) -> Manifest:
+    """Read the manifest of a build. Raises: MismatchError as `parse_manifest`."""
     try:
         data = path.read_bytes()
     except OSError as error:
         raise MismatchError(
             f"{path}: cannot be read: {error.strerror}", "build again to write it"
         ) from error
-    try:
-        content = json.loads(data)
-        whole = content["format"] == FORMAT and manifest_bytes(content) == data
-    except (ValueError, TypeError, KeyError, AttributeError):
-        whole = False
-    if not whole:
-        raise MismatchError(
-            f"{path}: is not as it was written: its digest does not match its content",
-            "build again to write it",
-        )
-    try:
-        shaped = _is_shaped(content)
-    except (TypeError, KeyError, AttributeError):
-        shaped = False
-    if not shaped:
-        raise MismatchError(
-            f"{path}: got a manifest of {content.get('code')} that lacks what this version reads",
-            "build again to write it",
-        )
-    manifest: Manifest = content
+    manifest = parse_manifest(data, str(path))
+    if not isinstance(manifest, Manifest):
+        raise MismatchError(f"{path}: got the manifest of an order, expected that of a build")
     return manifest
 
 
-def _is_shaped(content: Manifest) -> bool:
-    """Tell whether what is read from a manifest is there, and leads nowhere outside the output.
-
-    Raises: KeyError, TypeError or AttributeError where it is not there.
-    """
-    paths = [*content["files"], *(window["folder"] for window in content["order"]["windows"])]
-    for about in content["files"].values():
-        if not (isinstance(about["bytes"], int) and isinstance(about["sha256"], str)):
-            return False
-    for source in content["sources"].values():
-        for record in source["partitions"]:
-            paths += [record["task"], record["folder"], *record["files"]]
-    order = content["order"]
-    for window in order["windows"]:
-        if not isinstance(window["first_row"] + window["num_rows"], int):
-            return False
-    told = {"key", "format", "view", "ledger", "num_samples", "num_rows"} <= order.keys()
-    told = told and {"cls_id", "sep_id"} <= content["tokenizer"].keys()
-    named = isinstance(content["mixture"]["fingerprint"], str)
-    return told and named and all(_is_inside(path) for path in paths)
+def read_either(path: Path) -> Manifest | OrderManifest:
+    """Read a manifest of either kind. Raises: InputError as `parse_manifest`."""
+    try:
+        return parse_manifest(path.read_bytes(), str(path))
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
+    except MismatchError as error:
+        raise InputError(error.message, error.hint) from error
 
 
 def _is_inside(path: str) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 
 from pipeline.config import Mixture, Replay
 from pipeline.core.digest import fingerprint
-from pipeline.dataset import FORMAT, MANIFEST, TRAIN, VALIDATION, State, describe_file
+from pipeline.dataset import MANIFEST, TRAIN, VALIDATION, State, describe_file
 from pipeline.dataset.mds import Pool
 from pipeline.runner.inputs import BuildContext
 from pipeline.runner.order_samples import order_pool
@@ -55,7 +55,6 @@ def write_holdout(
         memory_bytes=context.memory_bytes,
     )
     manifest = {
-        "format": FORMAT,
         "code": f"ettin-data {VERSION}",
         "mixture": {
             "name": f"{context.mixture.name}-{VALIDATION}",

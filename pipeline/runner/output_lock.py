@@ -11,12 +11,12 @@ import shutil
 import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import fields
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from pipeline.core.errors import MismatchError, OutputError
 from pipeline.core.files import publish
+from pipeline.core.json_record import from_json, to_json
 from pipeline.dataset import (
     DOCUMENTS,
     DROPPED,
@@ -29,7 +29,6 @@ from pipeline.dataset import (
     VALIDATION,
     Manifest,
     State,
-    StepWindow,
     manifest_bytes,
     provenance_file,
     read_manifest,
@@ -83,15 +82,14 @@ def lock_output(out: Path, fingerprint: str) -> Iterator[State]:
             raise
 
 
-def finish(state: State, manifest: Manifest) -> Manifest:
+def finish(state: State, content: dict[str, Any]) -> Manifest:
     """Write the manifest, end the work and return what was written."""
-    _remove_strangers(state.out, set(manifest["files"]))
-    data = manifest_bytes(manifest)
+    manifest = from_json(Manifest, to_json(content))
+    _remove_strangers(state.out, set(manifest.files))
     with publish(state.out / MANIFEST, state.scratch) as temporary:
-        temporary.write_bytes(data)
+        temporary.write_bytes(manifest_bytes(manifest))
     release(state)
-    written: Manifest = json.loads(data)
-    return written
+    return manifest
 
 
 def _remove_strangers(out: Path, known: set[str]) -> None:
@@ -166,16 +164,14 @@ def _check_owner(state: State, fingerprint: str) -> None:
 def _owner(state: State) -> str | None:
     """Return the fingerprint of the mixture that a folder is for, as far as it can be told."""
     try:
-        found = read_manifest(state.out / MANIFEST)["mixture"]["fingerprint"]
+        return read_manifest(state.out / MANIFEST).mixture.fingerprint
     except MismatchError:
-        found = None
-    if found is None:
-        try:
-            found = json.loads(state.owner.read_bytes())["fingerprint"]
-        except (OSError, ValueError, TypeError, KeyError):
-            # A manifest that was lost or damaged can be made again if it is known of what.
-            found = read_origin(state.out / STEPS)
-    return None if found is None else str(found)
+        pass
+    try:
+        return str(json.loads(state.owner.read_bytes())["fingerprint"])
+    except (OSError, ValueError, TypeError, KeyError):
+        # A manifest that was lost or damaged can be made again if it is known of what.
+        return read_origin(state.out / STEPS)
 
 
 def restore_records(state: State) -> None:
@@ -192,34 +188,33 @@ def restore_records(state: State) -> None:
         # Of a damaged manifest nothing is believed; everything is made again.
         path.rename(state.scratch / MANIFEST)
         return
-    for source in manifest["sources"].values():
-        for record in source["partitions"]:
-            files = {file: manifest["files"][file] for file in record["files"]}
-            save_record(state, record["task"], {**record, "files": files})
+    for source in manifest.sources.values():
+        for record in source.partitions:
+            files = {file: to_json(manifest.files[file]) for file in record.files}
+            save_record(state, record.task, {**to_json(record), "files": files})
     _restore_order(state, manifest)
     path.unlink()
 
 
 def _restore_order(state: State, manifest: Manifest) -> None:
-    files = manifest["files"]
+    files = to_json(manifest.files)
     if not is_intact(state.out / STEPS, files[STEPS]):
         return
     steps = read_steps(state.out / STEPS)
     shards = _by_folder(files)
-    for described in manifest["order"]["windows"]:
-        window = StepWindow(**{field.name: described[field.name] for field in fields(StepWindow)})
-        for file in split_files(window, manifest["order"]["format"]):
+    for window in manifest.order.windows:
+        for file in split_files(window, manifest.order.format):
             part = slice(file.first_step, file.first_step + file.num_steps)
             written = [provenance_file(file.path), *shards.get(file.path, [file.path])]
             record = {
-                "key": manifest["order"]["key"],
+                "key": manifest.order.key,
                 "num_tokens": [row["num_tokens"] for row in steps[part]],
                 "sha256": [row["sha256"] for row in steps[part]],
                 "files": {path: files[path] for path in written},
             }
             save_record(state, file.path, record)
     index = {path: files[path] for path in shards.get(DOCUMENTS, [])}
-    save_record(state, DOCUMENTS, {"key": manifest["order"]["key"], "files": index})
+    save_record(state, DOCUMENTS, {"key": manifest.order.key, "files": index})
 
 
 def _by_folder(paths: Iterable[str]) -> dict[str, list[str]]:

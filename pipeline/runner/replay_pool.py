@@ -11,7 +11,7 @@ from pipeline.config import RAW, Replay
 from pipeline.core.digest import fingerprint, sha256_bytes, sha256_file
 from pipeline.core.errors import InputError
 from pipeline.core.progress import ReportProgress
-from pipeline.dataset import FORMAT, Manifest
+from pipeline.dataset import Manifest
 from pipeline.dataset.mds import INDEX_NAME, Pool
 from pipeline.runner.cluster import default_memory_bytes, open_cluster
 from pipeline.runner.order_samples import order_pool
@@ -84,7 +84,6 @@ def replay_pool(
                 memory_bytes=default_memory_bytes() if memory_bytes is None else memory_bytes,
             )
         manifest = {
-            "format": FORMAT,
             "code": f"ettin-data {VERSION}",
             "mixture": {
                 "name": pool.name,

@@ -17,7 +17,7 @@ from pipeline.config import RAW, Mixture
 from pipeline.core.digest import fingerprint, sha256_bytes
 from pipeline.core.errors import ConfigError
 from pipeline.core.progress import ReportProgress
-from pipeline.dataset import FORMAT, VALIDATION, Manifest, State
+from pipeline.dataset import VALIDATION, Manifest, State
 from pipeline.runner.build_partitions import build_partitions
 from pipeline.runner.cluster import default_memory_bytes, open_cluster
 from pipeline.runner.corpus_scan import scan_corpus
@@ -98,7 +98,7 @@ def _check_locked(plan: Plan) -> None:
         )
 
 
-def _build(context: BuildContext, plan: Plan, holdout_state: State | None) -> Manifest:
+def _build(context: BuildContext, plan: Plan, holdout_state: State | None) -> dict[str, Any]:
     mixture, state = context.mixture, context.state
     lock_digest = None if plan.lock is None else sha256_bytes(lock_bytes(plan.lock))
 
@@ -123,7 +123,6 @@ def _build(context: BuildContext, plan: Plan, holdout_state: State | None) -> Ma
     if holdout_state is not None:
         files.update(write_holdout(context, holdout_state, samples, lock_digest))
     return {
-        "format": FORMAT,
         "code": f"ettin-data {VERSION}",
         "mixture": {
             "name": mixture.name,

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -152,12 +153,11 @@ def test_folders_of_one_name_in_two_pools_are_told_apart(finished: Path, tmp_pat
 
 def test_windows_of_one_name_are_compared_one_by_one(finished: Path, tmp_path: Path) -> None:
     made = digest_order(str(finished / "order"), lambda *one: None)
-    for window in made["windows"]:
-        window["folder"] = "same"
+    windows = [replace(window, folder="same") for window in made.windows]
     paths = [tmp_path / "one.json", tmp_path / "other.json"]
-    write_order_manifest(made, paths[0])
-    made["windows"][1]["multiset_root"] = "00" * 32
-    write_order_manifest(made, paths[1])
+    write_order_manifest(replace(made, windows=tuple(windows)), paths[0])
+    windows[1] = replace(windows[1], multiset_root="00" * 32)
+    write_order_manifest(replace(made, windows=tuple(windows)), paths[1])
     order = diff(str(paths[0]), str(paths[1])).order
     assert order is not None
     assert (order.num_same_windows, order.other_windows) == (3, ("same",))

@@ -6,6 +6,7 @@ The golden pools lie beside the checkout, where there is one.
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support import builds
 from support.clusters import Build
+from support.manifests import manifest_of, window
 from support.paths import SHARED
 from support.strategies import QUICK, cuts
 
@@ -116,41 +118,24 @@ def write_output(
     )
     bounds = [0, *np.cumsum(windows).tolist()]
     first_rows = [0, *ends.tolist()]
-    order = {
-        "key": "",
-        "format": "parquet",
-        "view": "stored",
-        "ledger": {},
-        "num_samples": len(rows) + num_dropped,
-        "num_rows": len(rows),
-        "num_rows_dropped": num_dropped,
-        "windows": [
-            {
-                "folder": f"order/{phase}_{number:06d}",
-                "first_step": first,
-                "num_steps": stop - first,
-                "first_row": first_rows[first],
-                "num_rows": first_rows[stop] - first_rows[first],
-            }
+    made = manifest_of(
+        [
+            window(
+                f"order/{phase}_{number:06d}", (first, stop), (first_rows[first], first_rows[stop])
+            )
             for number, (first, stop) in enumerate(pairwise(bounds), 1)
-        ],
-    }
+        ]
+    )
     declared = {
         "tokenizer": {"revision": None, "add_prefix_space": False},
         "chunk": {"algorithm": "whole-v1"},
     }
-    manifest = {
-        "format": "ettin-manifest-v1",
-        "mixture": {"fingerprint": "", "declaration": declared},
-        "tokenizer": {
-            "cls_id": 0,
-            "sep_id": 1,
-            **(tokenizer or {"name": "modernbert", "sha256": ""}),
-        },
-        "sources": {},
-        "order": order,
-        "files": {},
-    }
+    manifest = replace(
+        made,
+        mixture=replace(made.mixture, declaration=declared),
+        tokenizer=replace(made.tokenizer, **(tokenizer or {"name": "modernbert"})),
+        order=replace(made.order, num_rows_dropped=num_dropped),
+    )
     (out / "manifest.json").write_bytes(manifest_bytes(manifest))
     return origins
 
@@ -619,7 +604,7 @@ def test_passages_of_a_build_are_found_however_it_wrote_them(
         missed = [missed[row] for row in sorted(whole - found)]
         assert len(missed) < 3
         assert all(one.chunk == one.num_chunks - 1 > 0 for one in missed)
-        halves = "reencode" in trace.manifest["mixture"]["declaration"]["chunk"]["algorithm"]
+        halves = "reencode" in trace.manifest.mixture.declaration["chunk"]["algorithm"]
         assert not missed or (halves and passage != PASSAGE)
 
 

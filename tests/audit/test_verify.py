@@ -13,7 +13,7 @@ from support import builds
 
 from pipeline.audit.verify.output_files import verify
 from pipeline.core.errors import InputError
-from pipeline.dataset.manifest import manifest_bytes
+from pipeline.dataset.manifest import seal
 
 SEED = 20_250_807
 
@@ -205,7 +205,7 @@ def _change(
 ) -> None:
     content = json.loads(manifest.read_bytes())
     change(content["files"])
-    other.write_bytes(manifest_bytes(content))
+    other.write_bytes(seal(content))
 
 
 def test_another_manifest_names_what_differs(out: Path, tmp_path: Path) -> None:

@@ -26,7 +26,17 @@ from numpy.typing import NDArray
 from pipeline.audit.trace.search import find_ids
 from pipeline.audit.trace.trace import Trace
 from pipeline.core.arrays import Uint8Array
-from pipeline.dataset.manifest import FORMAT, manifest_bytes
+from pipeline.dataset import (
+    DIGEST_BYTES,
+    ROWS_PER_NODE,
+    Ledger,
+    Manifest,
+    MixtureRecord,
+    OrderedWindow,
+    OrderRecord,
+    TokenizerRecord,
+    manifest_bytes,
+)
 from pipeline.dataset.parquet.writer import write_steps
 from pipeline.dataset.paths import MANIFEST, ORDER, PROVENANCE, STEPS, STEPS_PER_FILE
 from pipeline.dataset.provenance.document_index import (
@@ -168,29 +178,37 @@ def _write_manifest(out: Path, num_steps: int) -> None:
     (out / ORDER).mkdir()
     num_rows = np.full(num_steps, ROWS_PER_STEP, np.int64)
     write_steps(out / STEPS, num_rows=num_rows, num_tokens=num_rows, sha256=["0" * 64] * num_steps)
-    firsts = range(0, num_steps, STEPS_PER_WINDOW)
-    windows = [
-        {
-            "folder": f"{ORDER}/checkpoint_{number:06d}",
-            "first_step": first,
-            "num_steps": min(STEPS_PER_WINDOW, num_steps - first),
-        }
-        for number, first in enumerate(firsts, 1)
-    ]
-    order = {
-        "key": "",
-        "num_rows": num_steps * ROWS_PER_STEP,
-        "num_rows_dropped": 0,
-        "windows": windows,
-    }
-    content = {
-        "format": FORMAT,
-        "mixture": {"fingerprint": ""},
-        "sources": {},
-        "order": order,
-        "files": {},
-    }
-    (out / MANIFEST).write_bytes(manifest_bytes(content))
+    num_rows_of_order = num_steps * ROWS_PER_STEP
+    windows = tuple(
+        OrderedWindow(
+            folder=f"{ORDER}/checkpoint_{number:06d}",
+            first_step=first,
+            num_steps=min(STEPS_PER_WINDOW, num_steps - first),
+            num_tokens=0,
+            first_row=first * ROWS_PER_STEP,
+            num_rows=min(STEPS_PER_WINDOW, num_steps - first) * ROWS_PER_STEP,
+            multiset_root="",
+        )
+        for number, first in enumerate(range(0, num_steps, STEPS_PER_WINDOW), 1)
+    )
+    nodes = np.zeros((-(-num_rows_of_order // ROWS_PER_NODE), DIGEST_BYTES), np.uint8)
+    ledger = Ledger(num_rows=num_rows_of_order, nodes=nodes, multiset=0)
+    order = OrderRecord(
+        key="", algorithm="", seed=0, epoch=0, view="stored", format="parquet",
+        num_samples=num_rows_of_order, num_steps=num_steps, num_rows=num_rows_of_order,
+        num_rows_dropped=0, num_tokens=0, num_tokens_dropped=0, num_tokens_cut=0,
+        num_tokens_added=0, windows=windows, ledger=ledger.describe(), root_sha256="",
+    )  # fmt: skip
+    manifest = Manifest(
+        code="",
+        mixture=MixtureRecord(name="", fingerprint="", declaration={}, overrides=()),
+        lock=None,
+        tokenizer=TokenizerRecord(name="", sha256="", cls_id=0, sep_id=0),
+        sources={},
+        order=order,
+        files={},
+    )
+    (out / MANIFEST).write_bytes(manifest_bytes(manifest))
 
 
 def _look_up(out: Path) -> None:

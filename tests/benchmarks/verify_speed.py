@@ -33,19 +33,19 @@ def main() -> None:
     parser.add_argument("--window", type=int, help="only this one (default: all)")
     parser.add_argument("--repetitions", type=int, default=5)
     options = parser.parse_args()
-    told = Output.open(options.folder).manifest["order"]
-    windows = told["windows"] if options.window is None else [told["windows"][options.window - 1]]
-    num_bytes = 4 * sum(window["num_tokens"] for window in windows)
+    told = Output.open(options.folder).manifest.order
+    windows = told.windows if options.window is None else [told.windows[options.window - 1]]
+    num_bytes = 4 * sum(window.num_tokens for window in windows)
 
     def read() -> None:
         rows = open_rows(options.folder / ORDER)
         for window in windows:
-            start = window["first_row"]
+            start = window.first_row
             if isinstance(rows, MdsRows):
-                for _ in rows.read(start, start + window["num_rows"]):
+                for _ in rows.read(start, start + window.num_rows):
                     pass
                 continue
-            for path in sorted((options.folder / window["folder"]).iterdir()):
+            for path in sorted((options.folder / window.folder).iterdir()):
                 file = pq.ParquetFile(path, memory_map=True)
                 for group in range(file.num_row_groups):
                     file.read_row_group(group, columns=["input_ids"], use_threads=False)

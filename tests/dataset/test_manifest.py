@@ -2,50 +2,92 @@
 
 import copy
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from pipeline.core.bundled import manifest_path
 from pipeline.core.errors import MismatchError
-from pipeline.dataset.manifest import Manifest, manifest_bytes, read_manifest
+from pipeline.dataset.manifest import manifest_bytes, read_manifest, seal
 
-SAMPLE: Manifest = json.loads(manifest_path("sample").read_bytes())
+Json = dict[str, Any]
+SAMPLE: Json = json.loads(manifest_path("sample").read_bytes())
 
 
-def _first_partition(manifest: Manifest) -> Manifest:
-    partition: Manifest = manifest["sources"]["code"]["partitions"][0]
+def _first_partition(manifest: Json) -> Json:
+    partition: Json = manifest["sources"]["code"]["partitions"][0]
     return partition
 
 
-FORGED: dict[str, Callable[[Manifest], object]] = {
-    "a task outside": lambda m: _first_partition(m).update(task="../../out"),
-    "a folder outside": lambda m: _first_partition(m).update(folder="/etc"),
-    "a file outside": lambda m: m["files"].update({"../x": {"bytes": 1, "sha256": "0"}}),
-    "a window outside": lambda m: m["order"]["windows"][0].update(folder="order/../../x"),
-    "no files": lambda m: m.pop("files"),
-    "no mixture": lambda m: m.pop("mixture"),
-    "no order key": lambda m: m["order"].pop("key"),
-    "no ledger": lambda m: m["order"].pop("ledger"),
-    "no rows of a window": lambda m: m["order"]["windows"][1].pop("num_rows"),
-    "no id that starts a sequence": lambda m: m["tokenizer"].pop("cls_id"),
-    "sizes that are none": lambda m: m["files"]["train/index.json"].update(bytes="1"),
-    "sources that are none": lambda m: m.update(sources=[]),
+FORGED: dict[str, tuple[Callable[[Json], object], str]] = {
+    "a task outside": (
+        lambda m: _first_partition(m).update(task="../../out"),
+        "got the path '../../out', expected one inside the output",
+    ),
+    "a folder outside": (
+        lambda m: _first_partition(m).update(folder="/etc"),
+        "got the path '/etc'",
+    ),
+    "a file outside": (
+        lambda m: m["files"].update({"../x": {"bytes": 1, "sha256": "0"}}),
+        "got the path '../x'",
+    ),
+    "a window outside": (
+        lambda m: m["order"]["windows"][0].update(folder="order/../../x"),
+        "got the path 'order/../../x'",
+    ),
+    "no files": (lambda m: m.pop("files"), "files: got nothing, expected an object"),
+    "no mixture": (lambda m: m.pop("mixture"), "mixture: got nothing, expected an object"),
+    "no order key": (lambda m: m["order"].pop("key"), "order.key: got nothing, expected text"),
+    "no ledger": (lambda m: m["order"].pop("ledger"), "order.ledger: got nothing"),
+    "no rows of a window": (
+        lambda m: m["order"]["windows"][1].pop("num_rows"),
+        r"order.windows\[1\].num_rows: got nothing, expected an integer",
+    ),
+    "other rows of a window": (
+        lambda m: m["order"]["windows"][1].update(num_rows=7),
+        "order.windows: got other rows than the 368 of the ledger",
+    ),
+    "no id that starts a sequence": (
+        lambda m: m["tokenizer"].pop("cls_id"),
+        "tokenizer.cls_id: got nothing, expected an integer",
+    ),
+    "sizes that are none": (
+        lambda m: m["files"]["train/index.json"].update(bytes="1"),
+        'files.train/index.json.bytes: got "1", expected an integer',
+    ),
+    "a flag for a number": (
+        lambda m: m["order"].update(epoch=False),
+        "order.epoch: got false, expected an integer",
+    ),
+    "sources that are none": (lambda m: m.update(sources=[]), r"sources: got \[\], expected"),
+    "no such view": (
+        lambda m: m["order"].update(view="odd"),
+        'order.view: got "odd", expected "stored" or "encoder" or "decoder"',
+    ),
+    "an unknown key": (
+        lambda m: _first_partition(m).update(more=1),
+        r"sources.code.partitions\[0\].more: got an unknown key, expected task or key or folder",
+    ),
 }
 
 
 @pytest.mark.parametrize("what", FORGED)
 def test_a_manifest_that_is_well_signed_and_wrong_is_refused(what: str, tmp_path: Path) -> None:
     forged = copy.deepcopy(SAMPLE)
-    FORGED[what](forged)
+    change, said = FORGED[what]
+    change(forged)
     path = tmp_path / "manifest.json"
-    path.write_bytes(manifest_bytes(forged))
-    with pytest.raises(MismatchError, match=r"got a manifest of ettin-data \S+ that lacks what"):
+    path.write_bytes(seal(forged))
+    with pytest.raises(MismatchError, match=rf"manifest\.json: {said}") as caught:
         read_manifest(path)
+    assert re.match(r"it was written by ettin-data \S+: make it again", caught.value.hint or "")
 
 
-def test_the_same_manifest_unforged_is_read(tmp_path: Path) -> None:
+def test_the_same_manifest_unforged_is_read_and_written_to_the_byte(tmp_path: Path) -> None:
     path = tmp_path / "manifest.json"
-    path.write_bytes(manifest_bytes(SAMPLE))
-    assert read_manifest(path) == SAMPLE
+    path.write_bytes(seal(SAMPLE))
+    assert manifest_bytes(read_manifest(path)) == manifest_path("sample").read_bytes()

@@ -1,10 +1,8 @@
 """The manifest of a published order: what a build's manifest says, made from the rows alone."""
 
-import json
 import os
 import shutil
 from pathlib import Path
-from typing import Any
 
 import pytest
 from support.clusters import Build
@@ -13,11 +11,19 @@ from support.orders import read_rows, write_order
 
 from pipeline.audit.verify.against import verify_against
 from pipeline.core.errors import InputError, NotFoundError, OutputError
-from pipeline.dataset.manifest import manifest_bytes
-from pipeline.dataset.order_manifest import (
-    digest_order,
+from pipeline.dataset.manifest import (
+    FileSize,
+    Manifest,
+    OrderManifest,
+    content_of,
+    manifest_bytes,
     manifest_windows,
     read_either,
+    read_manifest,
+    seal,
+)
+from pipeline.dataset.order_manifest import (
+    digest_order,
     write_order_manifest,
 )
 
@@ -26,15 +32,20 @@ def quiet(stage: str, done: int, total: int) -> None:
     pass
 
 
-def digest(where: Path | str) -> dict[str, Any]:
+def digest(where: Path | str) -> OrderManifest:
     return digest_order(str(where), quiet)
 
 
-@pytest.fixture(scope="session")
-def built(finished: Path) -> dict[str, Any]:
-    """The manifest of `finished`."""
-    manifest: dict[str, Any] = json.loads((finished / "manifest.json").read_bytes())
+def read_order(path: Path) -> OrderManifest:
+    manifest = read_either(path)
+    assert isinstance(manifest, OrderManifest)
     return manifest
+
+
+@pytest.fixture(scope="session")
+def built(finished: Path) -> Manifest:
+    """The manifest of `finished`."""
+    return read_manifest(finished / "manifest.json")
 
 
 @pytest.fixture(scope="session")
@@ -43,51 +54,47 @@ def as_mds(small: Path, tmp_path_factory: pytest.TempPathFactory, build_here: Bu
     return build_here(small, tmp_path_factory.mktemp("mds") / "out", "order.format=mds")
 
 
-def test_it_says_of_the_rows_what_the_build_said(finished: Path, built: dict[str, Any]) -> None:
-    order = built["order"]
+def test_it_says_of_the_rows_what_the_build_said(finished: Path, built: Manifest) -> None:
+    order = built.order
     made = digest(finished / "order")
-    assert made["ledger"] == order["ledger"]
-    assert (made["num_rows"], made["num_tokens"]) == (order["num_rows"], order["num_tokens"])
+    assert made.ledger == order.ledger
+    assert (made.num_rows, made.num_tokens) == (order.num_rows, order.num_tokens)
     assert manifest_windows(made) == manifest_windows(built)
-    assert [one["num_tokens"] for one in made["windows"]] == [
-        one["num_tokens"] for one in order["windows"]
-    ]
-    assert len(made["windows"]) == 4
-    assert (made["dtype"], made["granularity"]) == ("uint32", "sequence")
-    assert (made["commit"], made["view"]) == (None, None)
+    assert [one.num_tokens for one in made.windows] == [one.num_tokens for one in order.windows]
+    assert len(made.windows) == 4
+    assert (made.dtype, made.granularity) == ("uint32", "sequence")
+    assert (made.commit, made.view) == (None, None)
     paths = sorted((finished / "order").glob("*/*.parquet"))
-    assert made["files"] == {
-        f"{path.parent.name}/{path.name}": {"bytes": path.stat().st_size} for path in paths
+    assert made.files == {
+        f"{path.parent.name}/{path.name}": FileSize(num_bytes=path.stat().st_size) for path in paths
     }
 
 
-def test_it_does_not_depend_on_row_groups(
-    finished: Path, built: dict[str, Any], tmp_path: Path
-) -> None:
+def test_it_does_not_depend_on_row_groups(finished: Path, built: Manifest, tmp_path: Path) -> None:
     # Of 200 rows, so that there are several to a window.
     rows = read_rows(finished / "order")
     made = digest(write_order(tmp_path / "order", rows, [848, 848, 864, 128]))
-    assert made["ledger"] == built["order"]["ledger"]
+    assert made.ledger == built.order.ledger
     assert manifest_windows(made) == manifest_windows(built)
 
 
-def test_of_an_output_it_knows_the_view(finished: Path, built: dict[str, Any]) -> None:
+def test_of_an_output_it_knows_the_view(finished: Path, built: Manifest) -> None:
     made = digest(finished)
-    assert made["view"] == "encoder"
-    assert made["ledger"] == built["order"]["ledger"]
+    assert made.view == "encoder"
+    assert made.ledger == built.order.ledger
 
 
-def test_ordered_mds_has_the_ledger_of_the_parquet(as_mds: Path, built: dict[str, Any]) -> None:
+def test_ordered_mds_has_the_ledger_of_the_parquet(as_mds: Path, built: Manifest) -> None:
     for where in (as_mds, as_mds / "order"):
-        assert digest(where)["ledger"] == built["order"]["ledger"]
+        assert digest(where).ledger == built.order.ledger
 
 
-def test_the_folders_of_a_pool_are_its_windows(finished: Path, built: dict[str, Any]) -> None:
+def test_the_folders_of_a_pool_are_its_windows(finished: Path, built: Manifest) -> None:
     made = digest(finished / "train")
-    assert made["num_rows"] == built["order"]["num_samples"]
-    partitions = [one for source in built["sources"].values() for one in source["partitions"]]
-    assert {one["folder"]: one["num_rows"] for one in made["windows"]} == {
-        one["folder"].removeprefix("train/"): one["chunks"]["drawn"] for one in partitions
+    assert made.num_rows == built.order.num_samples
+    partitions = [one for source in built.sources.values() for one in source.partitions]
+    assert {one.folder: one.num_rows for one in made.windows} == {
+        one.folder.removeprefix("train/"): one.chunks.drawn for one in partitions
     }
 
 
@@ -96,7 +103,7 @@ def test_it_is_written_whole_and_read_back(finished: Path, tmp_path: Path) -> No
     path = tmp_path / "new" / "order.json"
     write_order_manifest(made, path)
     assert [one.name for one in path.parent.iterdir()] == ["order.json"]
-    assert {**made, "digest": read_either(path)["digest"]} == read_either(path)
+    assert read_either(path) == made
     data = path.read_bytes()
     write_order_manifest(digest(finished / "order"), path)
     assert path.read_bytes() == data
@@ -116,10 +123,10 @@ def test_a_manifest_of_another_version_is_told_by_what_it_lacks(
     finished: Path, tmp_path: Path, key: str
 ) -> None:
     path = tmp_path / "order.json"
-    made = digest(finished / "order")
-    del made[key]
-    path.write_bytes(manifest_bytes(made))
-    with pytest.raises(InputError, match=f"has no '{key}', which manifests of this version have"):
+    content = content_of(digest(finished / "order"))
+    del content[key]
+    path.write_bytes(seal(content))
+    with pytest.raises(InputError, match=f"order.json: {key}: got nothing, expected a"):
         read_either(path)
 
 
@@ -158,15 +165,15 @@ def test_what_is_no_file_is_not_written_over(finished: Path, tmp_path: Path) -> 
 
 
 def test_an_order_is_digested_again_beside_its_manifest(
-    finished: Path, built: dict[str, Any], tmp_path: Path
+    finished: Path, built: Manifest, tmp_path: Path
 ) -> None:
     order = shutil.copytree(finished / "order", tmp_path / "order")
     path = order / "manifest.json"
     write_order_manifest(digest(order), path)
     made = digest(order)
-    assert (made["ledger"], made["view"]) == (built["order"]["ledger"], None)
+    assert (made.ledger, made.view) == (built.order.ledger, None)
     write_order_manifest(made, path)
-    assert read_either(path)["ledger"] == built["order"]["ledger"]
+    assert read_order(path).ledger == built.order.ledger
 
 
 def test_progress_is_told(finished: Path) -> None:
@@ -184,11 +191,11 @@ def test_a_remote_order_is_pinned_to_its_commit(
         status = {"kind": "status", "status": 429, "headers": {"Retry-After": "0"}}
         server.set_faults([status, {"kind": "cut", "bytes": 5000, "skip": 3}])
         made = digest(server.where())
-        assert made["commit"] == server.commit
-        assert made["where"] == server.where()
+        assert made.commit == server.commit
+        assert made.where == server.where()
     local = digest(finished / "order")
     for key in ("ledger", "windows", "files", "num_tokens", "dtype"):
-        assert made[key] == local[key]
+        assert getattr(made, key) == getattr(local, key)
 
 
 @pytest.mark.parametrize("what", ["nothing", "empty", "text.txt"])

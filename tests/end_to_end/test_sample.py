@@ -32,21 +32,18 @@ def test_the_shipped_schema_is_the_one_that_the_tool_prints() -> None:
 
 def test_the_shipped_manifest_is_of_the_shipped_mixture() -> None:
     manifest = read_manifest(manifest_path("sample"))
-    assert (
-        manifest["mixture"]["fingerprint"]
-        == config.load_mixture(mixture_path("sample")).fingerprint
-    )
+    assert manifest.mixture.fingerprint == config.load_mixture(mixture_path("sample")).fingerprint
 
 
 def test_the_sample_has_what_it_promises() -> None:
     manifest = read_manifest(manifest_path("sample"))
-    sources = manifest["sources"]
+    sources = manifest.sources
     assert len(sources) >= 5
-    assert sum(source["documents"]["in"] for source in sources.values()) >= 300
-    declared = manifest["mixture"]["declaration"]["sources"].values()
+    assert sum(source.documents.num_in for source in sources.values()) >= 300
+    declared = manifest.mixture.declaration["sources"].values()
     assert any(isinstance(source["tokens"], int) for source in declared)
     assert any(source["epochs"] not in (None, "1") for source in declared)
-    assert len(manifest["order"]["windows"]) > 1
+    assert len(manifest.order.windows) > 1
 
 
 def test_a_shipped_name_is_found_from_any_folder(

@@ -36,7 +36,7 @@ from pipeline.core.errors import (
     PipelineError,
 )
 from pipeline.dataset.ledger import row_digests
-from pipeline.dataset.manifest import manifest_bytes
+from pipeline.dataset.manifest import manifest_bytes, seal
 from pipeline.feed.factory import make_feed
 from pipeline.feed.open_order import FeedOrder, open_order, open_pool, special_ids
 from pipeline.feed.rows import CheckedRows, OrderedPool, take_with_digests
@@ -165,7 +165,8 @@ def test_an_order_is_the_same_wherever_it_lies(
 def test_what_a_manifest_says_is_known_of_an_order(finished: Path) -> None:
     manifest = json.loads((finished / "manifest.json").read_bytes())
     order = open_order(finished)
-    assert order.manifest == manifest
+    assert order.manifest is not None
+    assert json.loads(manifest_bytes(order.manifest)) == manifest
     assert order.digest == manifest["order"]["ledger"]["sequence_root"]
     assert (order.view, order.phase) == ("encoder", "checkpoint")
     assert (order.num_rows_per_step, order.max_seq_len) == (16, 128)
@@ -207,7 +208,7 @@ def tampered(change: Callable[[dict[str, Any]], Any]) -> Callable[[bytes], bytes
     def changed(data: bytes) -> bytes:
         manifest = json.loads(data)
         change(manifest)
-        return manifest_bytes(manifest)
+        return seal(manifest)
 
     return changed
 
@@ -215,20 +216,29 @@ def tampered(change: Callable[[dict[str, Any]], Any]) -> Callable[[bytes], bytes
 MANIFESTS: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     "a letter": (lambda data: data.replace(b"encoder", b"decoder", 1), "is not as it was written"),
     "cut": (lambda data: data[:-9], "is not as it was written"),
-    "no ledger": (tampered(lambda one: one["order"].pop("ledger")), "lacks what this version"),
-    "no text": (tampered(lambda one: one.update(mixture="x")), "lacks what this version"),
+    "no ledger": (
+        tampered(lambda one: one["order"].pop("ledger")),
+        "order.ledger: got nothing",
+    ),
+    "no text": (
+        tampered(lambda one: one.update(mixture="x")),
+        r'mixture: got "x"',
+    ),
     "a file of nothing": (
         tampered(lambda one: one["files"].update({"order/x.parquet": 7})),
-        "lacks what this version reads",
+        "files.order/x.parquet: got 7, expected an object",
     ),
     "a digest of no letters": (
         tampered(lambda one: one["files"]["order/steps.parquet"].update(sha256=None)),
-        "lacks what this version reads",
+        "files.order/steps.parquet.sha256: got null, expected text",
     ),
-    "files in a list": (tampered(lambda one: one.update(files=[])), "lacks what this version"),
+    "files in a list": (
+        tampered(lambda one: one.update(files=[])),
+        r"files: got \[\], expected an object",
+    ),
     "other nodes": (
         tampered(lambda one: one["order"]["ledger"].update(nodes="")),
-        "lacks what this version reads",
+        "ledger: got 0 bytes of nodes",
     ),
 }
 

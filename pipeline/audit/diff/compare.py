@@ -16,21 +16,27 @@ from pipeline.audit.diff.difference import (
 )
 from pipeline.config import load_mixture
 from pipeline.core.bundled import manifest_path, mixture_path
+from pipeline.core.digest import FileDigest
 from pipeline.core.errors import ConfigError, InputError
+from pipeline.core.json_record import to_json
 from pipeline.core.progress import ReportProgress
 from pipeline.dataset import (
-    FORMAT,
     MANIFEST,
     ROWS_PER_NODE,
     Ledger,
     Manifest,
     ManifestWindow,
+    OrderManifest,
+    PartitionRecord,
+    SourceRecord,
     digest_order,
     first_difference,
-    manifest_ledger,
     manifest_windows,
     read_either,
 )
+
+_ORDER_COUNTS = ("algorithm", "seed", "epoch", "view", "num_samples", "num_steps", "num_rows",
+                 "num_tokens")  # fmt: skip
 
 
 def diff(
@@ -45,10 +51,10 @@ def diff(
     if one.declaration is not None and other.declaration is not None:
         declaration = tuple(_changes(one.declaration, other.declaration))
     if one.manifest is not None and other.manifest is not None:
-        if one.manifest["format"] == other.manifest["format"] == FORMAT:
+        if isinstance(one.manifest, Manifest) and isinstance(other.manifest, Manifest):
             declaration = compare_declarations(one.manifest, other.manifest)
             sources = compare_sources(one.manifest, other.manifest)
-            files = _compare_files(one.manifest["files"], other.manifest["files"])
+            files = _compare_files(one.manifest.files, other.manifest.files)
         order = _compare_orders(one.manifest, other.manifest)
     if declaration is None and order is None:
         raise InputError(
@@ -64,8 +70,8 @@ def diff(
 class _Side:
     """What one side tells."""
 
-    declaration: dict[str, Any] | None = None
-    manifest: Manifest | None = None
+    declaration: Mapping[str, Any] | None = None
+    manifest: Manifest | OrderManifest | None = None
 
 
 def _open(what: str, report: ReportProgress) -> _Side:
@@ -84,9 +90,9 @@ def _open(what: str, report: ReportProgress) -> _Side:
     if not path.exists():
         raise _nothing_known(what, "check the path")
     manifest = read_either(path)
-    if manifest["format"] != FORMAT:
+    if isinstance(manifest, OrderManifest):
         return _Side(manifest=manifest)
-    return _Side(declaration=manifest["mixture"]["declaration"], manifest=manifest)
+    return _Side(declaration=manifest.mixture.declaration, manifest=manifest)
 
 
 def _nothing_known(what: str, hint: str) -> InputError:
@@ -105,9 +111,9 @@ def _names_mixture(name: str) -> bool:
 
 def compare_declarations(old: Manifest, new: Manifest) -> tuple[Change, ...]:
     """Return what two builds were declared to be made from and by, where it differs."""
-    changes = _changes(old["mixture"]["declaration"], new["mixture"]["declaration"])
-    one, other = old["tokenizer"]["sha256"], new["tokenizer"]["sha256"]
-    return (*changes, *_changes(one, other, "tokenizer.sha256"))
+    changes = _changes(old.mixture.declaration, new.mixture.declaration)
+    digests = _changes(old.tokenizer.sha256, new.tokenizer.sha256, "tokenizer.sha256")
+    return (*changes, *digests)
 
 
 def _changes(old: Any, new: Any, key: str = "") -> Iterable[Change]:
@@ -122,30 +128,30 @@ def _changes(old: Any, new: Any, key: str = "") -> Iterable[Change]:
 def compare_sources(old: Manifest, new: Manifest) -> tuple[SourceChange, ...]:
     """Return the sources that two builds did not make equally."""
     found = []
-    for name in sorted({*old["sources"], *new["sources"]}):
-        one, other = (side["sources"].get(name) for side in (old, new))
+    for name in sorted({*old.sources, *new.sources}):
+        one, other = (side.sources.get(name) for side in (old, new))
         what: Literal["added", "removed", "altered"] = "altered"
         if one is None or other is None:
             what = "added" if one is None else "removed"
         counts = tuple(_changes(_counts(one), _counts(other)))
-        partitions = tuple(_compare_partitions(one, other, old["files"], new["files"]))
+        partitions = tuple(_compare_partitions(one, other, old.files, new.files))
         if counts or partitions or what != "altered":
             found.append(SourceChange(name=name, what=what, counts=counts, partitions=partitions))
     return tuple(found)
 
 
-def _counts(source: dict[str, Any] | None) -> dict[str, Any]:
+def _counts(source: SourceRecord | None) -> dict[str, Any]:
     if source is None:
         return {}
-    counted = {key: source[key] for key in ("documents", "chunks", "tokens")}
-    return {**counted, "partitions": len(source["partitions"])}
+    counted = {key: to_json(getattr(source, key)) for key in ("documents", "chunks", "tokens")}
+    return {**counted, "partitions": len(source.partitions)}
 
 
 def _compare_partitions(
-    old: dict[str, Any] | None,
-    new: dict[str, Any] | None,
-    old_files: dict[str, Any],
-    new_files: dict[str, Any],
+    old: SourceRecord | None,
+    new: SourceRecord | None,
+    old_files: Mapping[str, FileDigest],
+    new_files: Mapping[str, FileDigest],
 ) -> Iterable[PartitionChange]:
     one, other = _by_partition(old), _by_partition(new)
     for name in sorted({*one, *other}):
@@ -153,31 +159,31 @@ def _compare_partitions(
         what: Literal["added", "removed", "other input", "other shards"]
         if left is None or right is None:
             what = "added" if left is None else "removed"
-        elif left["input"]["sha256"] != right["input"]["sha256"]:
+        elif left.input.sha256 != right.input.sha256:
             what = "other input"
         elif _shards(left, old_files) != _shards(right, new_files):
             what = "other shards"
         else:
             continue
         yield PartitionChange(
-            folder=(left or right or {})["folder"],
+            folder=(left or other[name]).folder,
             what=what,
-            old_rows=0 if left is None else left["chunks"]["drawn"],
-            new_rows=0 if right is None else right["chunks"]["drawn"],
+            old_rows=0 if left is None else left.chunks.drawn,
+            new_rows=0 if right is None else right.chunks.drawn,
         )
 
 
-def _by_partition(source: dict[str, Any] | None) -> dict[str, Any]:
-    return {} if source is None else {one["partition"]: one for one in source["partitions"]}
+def _by_partition(source: SourceRecord | None) -> dict[str, PartitionRecord]:
+    return {} if source is None else {one.partition: one for one in source.partitions}
 
 
-def _shards(record: dict[str, Any], files: dict[str, Any]) -> list[str]:
+def _shards(record: PartitionRecord, files: Mapping[str, FileDigest]) -> list[str]:
     """Return the digests of a partition's files, in whatever folder they are."""
-    return [files[path]["sha256"] for path in sorted(record["files"])]
+    return [files[path].sha256 for path in sorted(record.files)]
 
 
-def _compare_orders(old: Manifest, new: Manifest) -> OrderChange:
-    one, other = manifest_ledger(old), manifest_ledger(new)
+def _compare_orders(old: Manifest | OrderManifest, new: Manifest | OrderManifest) -> OrderChange:
+    one, other = old.order.ledger.load(), new.order.ledger.load()
     before, after = (_windows(manifest_windows(side)) for side in (old, new))
     keys = sorted({*before, *after})
     same = [key for key in keys if _is_same(before.get(key), after.get(key))]
@@ -211,12 +217,10 @@ def _is_same(one: ManifestWindow | None, other: ManifestWindow | None) -> bool:
     return one.multiset_root == other.multiset_root
 
 
-def _order_counts(manifest: Manifest) -> dict[str, Any]:
+def _order_counts(manifest: Manifest | OrderManifest) -> dict[str, Any]:
     """Return what a manifest says of its order besides the ledger; a published one says little."""
-    told = manifest["order"] if manifest["format"] == FORMAT else manifest
-    keys = ("algorithm", "seed", "epoch", "view", "num_samples", "num_steps", "num_rows",
-            "num_tokens")  # fmt: skip
-    return {key: told[key] for key in keys if told.get(key) is not None}
+    counts = {key: getattr(manifest.order, key, None) for key in _ORDER_COUNTS}
+    return {key: count for key, count in counts.items() if count is not None}
 
 
 def _first_rows(one: Ledger, other: Ledger) -> tuple[int, int] | None:
@@ -227,9 +231,9 @@ def _first_rows(one: Ledger, other: Ledger) -> tuple[int, int] | None:
     return start, min(start + ROWS_PER_NODE, max(one.num_rows, other.num_rows))
 
 
-def _compare_files(old: dict[str, Any], new: dict[str, Any]) -> FilesChange:
+def _compare_files(old: Mapping[str, FileDigest], new: Mapping[str, FileDigest]) -> FilesChange:
     both = old.keys() & new.keys()
-    same = sum(old[path]["sha256"] == new[path]["sha256"] for path in both)
+    same = sum(old[path].sha256 == new[path].sha256 for path in both)
     return FilesChange(
         added=len(new.keys() - old.keys()),
         removed=len(old.keys() - new.keys()),

@@ -7,7 +7,6 @@ windows count from 1 over the whole phase, rows from 0.
 from bisect import bisect_left
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -16,6 +15,7 @@ import pyarrow.parquet as pq
 from pipeline.config import checkpoint_prefix
 from pipeline.core.arrays import Int64Array
 from pipeline.core.errors import MismatchError, NotFoundError
+from pipeline.dataset import OrderRecord
 
 _LATEST = "latest"
 _MOST_DIGITS = 18
@@ -54,25 +54,25 @@ class Positions:
     """Rows that were too few for another step and are not in the order."""
 
     @classmethod
-    def of(cls, order: dict[str, Any], phase: str, steps: Path) -> "Positions":
+    def of(cls, order: OrderRecord, phase: str, steps: Path) -> "Positions":
         """Return the positions that a manifest's part on the order and a table of steps tell.
 
         Raises: MismatchError when the table cannot be read or is of another order.
         """
         first_rows = _read_first_rows(steps)
-        last_steps = tuple(one["first_step"] + one["num_steps"] for one in order["windows"])
+        last_steps = tuple(one.first_step + one.num_steps for one in order.windows)
         num_steps = last_steps[-1] if last_steps else 0
-        if num_steps + 1 != len(first_rows) or int(first_rows[-1]) != order["num_rows"]:
+        if num_steps + 1 != len(first_rows) or int(first_rows[-1]) != order.num_rows:
             raise MismatchError(
                 f"{steps}: got {len(first_rows) - 1} steps of {int(first_rows[-1])} rows, manifest"
-                f" says {num_steps} of {order['num_rows']}",
+                f" says {num_steps} of {order.num_rows}",
                 _HINT,
             )
         return cls(
             first_rows=first_rows,
             last_steps=last_steps,
             phase=phase,
-            num_dropped=order["num_rows_dropped"],
+            num_dropped=order.num_rows_dropped,
         )
 
     @property

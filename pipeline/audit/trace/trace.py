@@ -67,10 +67,10 @@ class Trace:
                 "run the build to its end first" if is_begun else "check the path",
             )
         manifest = read_manifest(out / MANIFEST)
-        windows = manifest["order"]["windows"]
+        windows = manifest.order.windows
         # Windows are named after the phase and numbered.
-        phase = Path(windows[0]["folder"]).name.rpartition("_")[0] if windows else ""
-        positions = Positions.of(manifest["order"], phase, out / STEPS)
+        phase = Path(windows[0].folder).name.rpartition("_")[0] if windows else ""
+        positions = Positions.of(manifest.order, phase, out / STEPS)
         provenance = ProvenanceReader.open(out / PROVENANCE)
         if provenance.num_rows != positions.num_rows:
             raise MismatchError(
@@ -98,7 +98,7 @@ class Trace:
             return self.positions.checkpoint(name)
         folder = find_checkpoint(Path(name))
         record = read_record(folder)
-        order = self.manifest["order"]["ledger"]["sequence_root"]
+        order = self.manifest.order.ledger.sequence_root
         if record.seen.order != order:
             raise MismatchError(
                 f"{folder}: got a checkpoint of the order {record.seen.order}, and {self.out} is"
@@ -144,7 +144,7 @@ class Trace:
         Raises: ConfigError when the text has no ids; as `load_tokenizer`.
         """
         plain = built = self.load_tokenizer(path)
-        declared = self.manifest["mixture"]["declaration"]
+        declared = self.manifest.mixture.declaration
         if declared["tokenizer"]["add_prefix_space"]:
             built = self.load_tokenizer(path, add_prefix_space=True)
         reencodes = declared["chunk"]["algorithm"] == "ettin-reencode-v1"
@@ -197,15 +197,15 @@ class Trace:
 
         Raises: MismatchError when it is not the one that the manifest names; as `load` else.
         """
-        named = self.manifest["tokenizer"]
-        revision = self.manifest["mixture"]["declaration"]["tokenizer"]["revision"]
-        name = path or named["name"]
+        named = self.manifest.tokenizer
+        revision = self.manifest.mixture.declaration["tokenizer"]["revision"]
+        name = path or named.name
         tokenizer = load_tokenizer(
             name, add_prefix_space=add_prefix_space, revision=None if path else revision
         )
-        if tokenizer.digest != named["sha256"]:
+        if tokenizer.digest != named.sha256:
             raise MismatchError(
-                f"{name}: sha256 is {tokenizer.digest}, manifest says {named['sha256']}",
+                f"{name}: sha256 is {tokenizer.digest}, manifest says {named.sha256}",
                 "name the tokenizer.json that the output was built with",
             )
         return tokenizer

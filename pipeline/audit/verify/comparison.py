@@ -1,10 +1,11 @@
 """Values of a comparison: an opened output, what was compared, what explains a difference."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 from pipeline.audit.verify.pool_rows import ReplayedPool, Viewed
 from pipeline.core.arrays import Int64Array, Uint8Array
@@ -52,20 +53,19 @@ class Output:
         return cls(folder=folder, manifest=manifest)
 
     @property
-    def declaration(self) -> dict[str, Any]:
+    def declaration(self) -> Mapping[str, Any]:
         """The mixture's declaration, with defaults filled in."""
-        declaration: dict[str, Any] = self.manifest["mixture"]["declaration"]
-        return declaration
+        return self.manifest.mixture.declaration
 
     @property
     def view(self) -> View:
         """The view under which the ordered rows are written."""
-        return cast(View, self.manifest["order"]["view"])
+        return self.manifest.order.view
 
     @cached_property
     def has_pool(self) -> bool:
         """Whether it has a pool of its own; what `ettin-data order` makes of a pool has none."""
-        return bool(self.manifest["sources"]) or (self.folder / TRAIN / INDEX_NAME).is_file()
+        return bool(self.manifest.sources) or (self.folder / TRAIN / INDEX_NAME).is_file()
 
     @property
     def views(self) -> tuple[View, ...]:
@@ -80,7 +80,7 @@ class Output:
     @property
     def num_rows(self) -> int:
         """How many ordered rows there are."""
-        return int(self.manifest["order"]["num_rows"])
+        return self.manifest.order.num_rows
 
     @property
     def batch_size(self) -> int:
@@ -95,12 +95,12 @@ class Output:
     @property
     def key(self) -> PermutationKey:
         """What the order follows from."""
-        order = self.manifest["order"]
+        order = self.manifest.order
         return PermutationKey(
-            algorithm=order["algorithm"],
-            num_samples=order["num_samples"],
-            seed=order["seed"],
-            epoch=order["epoch"],
+            algorithm=order.algorithm,
+            num_samples=order.num_samples,
+            seed=order.seed,
+            epoch=order.epoch,
         )
 
     @cached_property
@@ -111,7 +111,7 @@ class Output:
         """
         declared = self.declaration["tokenizer"]
         tokenizer = _tokenizer(declared["name"], declared["add_prefix_space"], declared["revision"])
-        expected = self.manifest["tokenizer"]["sha256"]
+        expected = self.manifest.tokenizer.sha256
         if tokenizer.digest != expected:
             raise InputError(
                 f"{declared['name']}: sha256 is {tokenizer.digest}, the manifest says {expected}",
@@ -123,12 +123,12 @@ class Output:
     @property
     def cls_id(self) -> int:
         """Id that starts a sequence."""
-        return int(self.manifest["tokenizer"]["cls_id"])
+        return self.manifest.tokenizer.cls_id
 
     @property
     def sep_id(self) -> int:
         """Id that ends a sequence."""
-        return int(self.manifest["tokenizer"]["sep_id"])
+        return self.manifest.tokenizer.sep_id
 
     @cached_property
     def order_rows(self) -> RowSource:
@@ -156,11 +156,11 @@ class Output:
     @cached_property
     def partitions(self) -> tuple[ManifestWindow, ...]:
         """The rows of each partition in the pool."""
-        sources = sorted(self.manifest["sources"].items())
+        sources = sorted(self.manifest.sources.items())
         return windows_of(
-            (record["folder"], record["chunks"]["drawn"], None)
+            (record.folder, record.chunks.drawn, None)
             for _, source in sources
-            for record in source["partitions"]
+            for record in source.partitions
         )
 
     def check_view(self, view: View) -> None:

@@ -37,7 +37,7 @@ def declared_differences(ours: Manifest, theirs: Manifest) -> list[Finding]:
     A pool that was brought into order says nothing of what it was made of; then orders alone are
     compared.
     """
-    replayed = not (ours["sources"] and theirs["sources"])
+    replayed = not (ours.sources and theirs.sources)
     found = []
     for change in compare_declarations(ours, theirs):
         if replayed and not change.key.startswith("order."):
@@ -62,7 +62,7 @@ def _kind(change: Change) -> str:
 def _partitions(ours: Manifest, theirs: Manifest, *, is_explained: bool) -> Iterator[Finding]:
     sources = compare_sources(ours, theirs)
     changed = [partition for source in sources for partition in source.partitions]
-    one, other = (side["order"]["num_samples"] for side in (ours, theirs))
+    one, other = (side.order.num_samples for side in (ours, theirs))
     if one != other:
         differing = [p for p in changed if p.new_rows != p.old_rows]
         by = ", ".join(f"{p.folder} {p.new_rows - p.old_rows:+,}" for p in differing[:_MOST_NAMED])

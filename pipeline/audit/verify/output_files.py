@@ -2,13 +2,13 @@
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
-from pipeline.core.digest import sha256_file
+from pipeline.core.digest import FileDigest, sha256_file
 from pipeline.core.errors import InputError, MismatchError
+from pipeline.core.json_record import from_json
 from pipeline.dataset import MANIFEST, read_manifest
 
 
@@ -30,7 +30,7 @@ def verify(out: Path, manifest: Path | None = None) -> list[str]:
             return mismatches
     else:
         try:
-            expected = read_manifest(manifest)["files"]
+            expected = read_manifest(manifest).files
         except MismatchError as error:
             raise InputError(error.message, "get the manifest again") from error
         if not own.is_file():
@@ -46,20 +46,15 @@ def verify(out: Path, manifest: Path | None = None) -> list[str]:
     return sorted(mismatches)
 
 
-def _expected_by_own(own: Path, mismatches: list[str]) -> dict[str, Any] | None:
+def _expected_by_own(own: Path, mismatches: list[str]) -> Mapping[str, FileDigest] | None:
     """Return what a folder's own manifest says of files; of a damaged one, what can be read."""
     try:
-        files: dict[str, Any] = read_manifest(own)["files"]
+        return read_manifest(own).files
     except MismatchError as error:
         mismatches.append(f"{MANIFEST}: {error.message.removeprefix(f'{own}: ')}")
-    else:
-        return files
     try:
         files = json.loads(own.read_bytes())["files"]
-        return {
-            path: {"bytes": about["bytes"], "sha256": about["sha256"]}
-            for path, about in files.items()
-        }
+        return {path: from_json(FileDigest, about) for path, about in files.items()}
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return None
 
@@ -75,16 +70,16 @@ def _spelled(path: str) -> str:
     return path if path.isprintable() else path.encode("unicode_escape").decode()
 
 
-def _check(path: Path, name: str, about: dict[str, Any]) -> str | None:
+def _check(path: Path, name: str, expected: FileDigest) -> str | None:
     if not path.is_file():
         return f"{name}: is missing"
     try:
         num_bytes = path.stat().st_size
-        if num_bytes != about["bytes"]:
-            return f"{name}: has {num_bytes} bytes, manifest says {about['bytes']}"
+        if num_bytes != expected.num_bytes:
+            return f"{name}: has {num_bytes} bytes, manifest says {expected.num_bytes}"
         sha256 = sha256_file(path)
     except OSError as error:
         return f"{name}: cannot be read: {error.strerror}"
-    if sha256 != about["sha256"]:
-        return f"{name}: sha256 is {sha256}, manifest says {about['sha256']}"
+    if sha256 != expected.sha256:
+        return f"{name}: sha256 is {sha256}, manifest says {expected.sha256}"
     return None

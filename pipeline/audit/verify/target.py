@@ -3,14 +3,13 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, cast
+from typing import Literal
 
 from pipeline.audit.verify.comparison import Output
 from pipeline.core.bundled import manifest_path
 from pipeline.core.errors import ConfigError, InputError, NotFoundError
 from pipeline.core.ragged import Rows
 from pipeline.dataset import (
-    FORMAT,
     MANIFEST,
     STATE,
     Ledger,
@@ -18,7 +17,6 @@ from pipeline.dataset import (
     ManifestWindow,
     RowSource,
     is_output,
-    manifest_ledger,
     manifest_windows,
     open_rows,
     read_either,
@@ -159,15 +157,13 @@ def _open_manifest(what: str, path: Path) -> Target:
     if not path.exists():
         raise _nothing_known(what, "check the path")
     manifest = read_either(path)
-    is_build = manifest["format"] == FORMAT
-    view = manifest["order"]["view"] if is_build else manifest["view"]
     return Target(
         what=what,
         kind="manifest",
-        manifest=manifest if is_build else None,
-        ledger=manifest_ledger(manifest),
+        manifest=manifest if isinstance(manifest, Manifest) else None,
+        ledger=manifest.order.ledger.load(),
         windows=manifest_windows(manifest),
-        view=cast(View | None, view),
+        view=manifest.order.view,
     )
 
 

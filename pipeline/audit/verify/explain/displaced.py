@@ -64,7 +64,7 @@ def _inside(output: Output, here: Int64Array, there: Int64Array) -> str:
     batch = output.batch_size
     if np.array_equal(here // batch, there // batch):
         return "step"
-    firsts = [window["first_step"] for window in output.manifest["order"]["windows"]]
+    firsts = [window.first_step for window in output.manifest.order.windows]
     starts = np.array(firsts) * batch
     window_here, window_there = (np.searchsorted(starts, at, side="right") for at in (here, there))
     return "window" if np.array_equal(window_here, window_there) else ""

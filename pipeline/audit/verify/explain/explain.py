@@ -64,7 +64,7 @@ def explain(output: Output, theirs: RowSource, comparison: Comparison) -> list[F
         text = f"other views and other ways of making rows could not be tried: {problem}"
         findings.append(Finding(kind="unknown", text=text))
     # Of a pool that was put beside the order of it nothing says what it was made of.
-    may_make = problem is None and bool(output.manifest["sources"])
+    may_make = problem is None and bool(output.manifest.sources)
     reading, found = _explain_rows(
         output, theirs, comparison, ours, read, search, may_make=may_make
     )

@@ -44,9 +44,9 @@ class Parts:
 def partitions_of(output: Output) -> Parts:
     """Return the partitions of our pool: shards of one folder that follow one another."""
     names = {
-        record["folder"]: f"{source}/{record['partition']}"
-        for source, made in output.manifest["sources"].items()
-        for record in made["partitions"]
+        record.folder: f"{source}/{record.partition}"
+        for source, made in output.manifest.sources.items()
+        for record in made.partitions
     }
     folders = [_relative(output, shard.path.parent) for shard in output.pool.shards]
     firsts = [i for i, folder in enumerate(folders) if i == 0 or folder != folders[i - 1]]

@@ -1,0 +1,115 @@
+"""Frozen dataclasses <-> the JSON values that they are stored as, strictly.
+
+A field is stored under its own name, or under that of `key`. One with a default may be missing, and
+is left out where it has its default. A missing key, an unknown one and a value of another type are
+errors that say where, such as `order.ledger.nodes: got 3, expected text`.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import MISSING, field, fields, is_dataclass
+from enum import Enum
+from functools import cache
+from itertools import repeat
+from types import NoneType, UnionType
+from typing import Any, Final, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
+
+T = TypeVar("T")
+_NAMES: Final[Mapping[Any, str]] = {
+    str: "text", int: "an integer", bool: "true or false", tuple: "a list", NoneType: "null"
+}  # fmt: skip
+
+
+class Absent(Enum):
+    """The type of `ABSENT`, the default of a key that may be missing where null means something."""
+
+    ABSENT = 0
+
+
+ABSENT: Final = Absent.ABSENT
+
+
+def key(name: str) -> Any:
+    """Return a field that is stored under another name, such as a word that Python reserves."""
+    return field(metadata={"key": name})
+
+
+def to_json(value: Any) -> Any:
+    """Return a dataclass, or a collection of them, as JSON values."""
+    if is_dataclass(value) and not isinstance(value, type):
+        found = ((name, getattr(value, attribute), default)
+                 for name, attribute, _, default in _fields(type(value)))  # fmt: skip
+        return {name: to_json(child) for name, child, default in found if child != default}
+    if isinstance(value, Mapping):
+        return {name: to_json(child) for name, child in value.items()}
+    if isinstance(value, list | tuple):
+        return [to_json(child) for child in value]
+    return value
+
+
+def from_json(kind: type[T], value: object, where: str = "") -> T:
+    """Return JSON values as a dataclass. Raises: ValueError for what is not as it declares."""
+    return cast(T, _read(kind, value, where))
+
+
+def _read(kind: Any, value: Any, where: str) -> Any:
+    if kind is Any or type(value) is kind:
+        return value
+    if is_dataclass(kind) and isinstance(value, dict):
+        return _read_fields(kind, value, where)
+    origin, arguments = get_origin(kind), get_args(kind)
+    if origin in (Union, UnionType):
+        # One type, which may be null or absent.
+        if value is None and NoneType in arguments:
+            return None
+        return _read(arguments[0], value, where)
+    if origin is Literal and value in arguments:
+        return value
+    if origin is tuple and isinstance(value, list):
+        kinds: Iterable[Any] = repeat(arguments[0]) if arguments[-1] is ... else arguments
+        if arguments[-1] is ... or len(value) == len(arguments):
+            children = enumerate(zip(kinds, value, strict=False))
+            return tuple(_read(one, child, f"{where}[{i}]") for i, (one, child) in children)
+    if origin is Mapping and isinstance(value, dict):
+        return {
+            name: _read(arguments[1], child, f"{where}.{name}") for name, child in value.items()
+        }
+    raise _error(where, json.dumps(value)[:40], _expected(kind))
+
+
+def _read_fields(kind: Any, value: dict[str, Any], where: str) -> Any:
+    given = {}
+    for name, attribute, type_, default in _fields(kind):
+        if name in value:
+            given[attribute] = _read(type_, value[name], f"{where}.{name}")
+        elif default is MISSING:
+            raise _error(f"{where}.{name}", "nothing", _expected(type_))
+    if len(given) < len(value):
+        known = [name for name, *_ in _fields(kind)]
+        unknown = next(name for name in value if name not in known)
+        raise _error(f"{where}.{unknown}", "an unknown key", " or ".join(known))
+    return kind(**given)
+
+
+@cache
+def _fields(kind: Any) -> list[tuple[str, str, Any, Any]]:
+    """Return of each field its key, its name, its type and its default."""
+    types = get_type_hints(kind)
+    return [
+        (one.metadata.get("key", one.name), one.name, types[one.name], one.default)
+        for one in fields(kind)
+    ]
+
+
+def _expected(kind: Any) -> str:
+    origin, arguments = get_origin(kind), get_args(kind)
+    if origin in (Union, UnionType):
+        nullable = " or null" if NoneType in arguments else ""
+        return f"{_expected(arguments[0])}{nullable}"
+    if origin is Literal:
+        return " or ".join(map(json.dumps, arguments))
+    return _NAMES.get(origin or kind, "an object")
+
+
+def _error(where: str, got: str, expected: str) -> ValueError:
+    return ValueError(f"{where.removeprefix('.')}: got {got}, expected {expected}")

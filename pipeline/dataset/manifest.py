@@ -221,16 +221,16 @@ class OrderManifest:
 
     FORMAT: ClassVar = ORDER_FORMAT
     where: str
-    commit: str | None
     view: View | None
-    dtype: str
-    num_wrapped: int
-    """Ids that were negative in a type too narrow for them, and were read modulo its width."""
-    granularity: str
     num_rows: int
     num_tokens: int
     ledger: LedgerRecord
     windows: tuple[PublishedWindow, ...]
+    commit: str | None
+    dtype: str
+    num_wrapped: int
+    """Ids that were negative in a type too narrow for them, and were read modulo its width."""
+    granularity: str
     files: Mapping[str, FileSize]
 
     @property

@@ -22,8 +22,8 @@ def add(verbs: Verbs) -> None:
 def run(parsed: Arguments) -> int:
     """Export a checkpoint."""
     check_extra()
-    from pipeline.train.export import export
+    from pipeline.train import export_checkpoint
 
-    export(parsed.checkpoint, parsed.out)
+    export_checkpoint(parsed.checkpoint, parsed.out)
     print_result(parsed, {"model": str(parsed.out)}, [str(parsed.out)])
     return 0

@@ -57,7 +57,7 @@ def run(parsed: Arguments) -> int:
     check_extra()
     from pipeline.config import load_recipe
     from pipeline.core.bundled import recipe_path
-    from pipeline.train.phase import train
+    from pipeline.train import train
 
     recipe = load_recipe(recipe_path(parsed.recipe), parsed.set)
     saved = train(
@@ -69,7 +69,7 @@ def run(parsed: Arguments) -> int:
         device=parsed.device,
         is_deterministic=parsed.deterministic,
         on_damage=parsed.on_damage,
-        show=_show,
+        report=_report,
     )
     if saved is not None:
         content = {"recipe": recipe.name, "checkpoint": str(saved)}
@@ -87,7 +87,7 @@ def check_extra() -> None:
         )
 
 
-def _show(kind: str, num_steps: int, facts: dict[str, Any]) -> None:
+def _report(kind: str, num_steps: int, facts: dict[str, Any]) -> None:
     print(_line(kind, num_steps, facts), file=sys.stderr, flush=True)
 
 

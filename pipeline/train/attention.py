@@ -1,10 +1,10 @@
-"""Attention among the rows of a flat micro-batch: no position sees another row.
+"""Attention within the rows of a flat micro-batch: no position attends to another row.
 
-Enters: queries, keys and values of all rows in a line, and where each row begins (`cu_seq_lens_q`).
-Leaves: what each position gathers from its own row: from all of it, or from those at most a window
-away; in a decoder from none after itself. Both backends are `transformers` attention functions.
+Queries, keys and values of all rows enter as one sequence, with the start of each row
+(`cu_seq_lens_q`); the attention output leaves. Both backends are `transformers` attention functions
+and obey a layer's sliding window and causality.
 
-Shapes: N positions in all, H heads, D numbers a head, R rows.
+Shapes: N positions in all, H heads, D dimensions per head, R rows.
 """
 
 from typing import Any, Literal
@@ -20,29 +20,19 @@ Backend = Literal["varlen", "sdpa"]
 """`varlen`: all rows in one kernel, on a GPU, in half precision; `sdpa`: row by row, anywhere."""
 
 _NAMES: dict[Backend, str] = {"varlen": "rows-varlen", "sdpa": "rows-sdpa"}
-_bands: dict[tuple[int, bool, torch.device], Tensor] = {}
+_masks: dict[tuple[int, bool, torch.device], Tensor] = {}
 
 
 def best_backend(device: torch.device, *, is_bf16: bool) -> Backend:
-    """Return the fastest backend there is for a device and a precision."""
+    """Return the fastest backend for a device and a precision."""
     return "varlen" if device.type == "cuda" and is_bf16 else "sdpa"
 
 
-def use(model: PreTrainedModel, backend: Backend) -> None:
-    """Let a model attend by a backend from now on."""
+def set_backend(model: PreTrainedModel, backend: Backend) -> None:
+    """Make a model use a backend."""
     AttentionInterface.register(_NAMES["varlen"], _attend_varlen)
     AttentionInterface.register(_NAMES["sdpa"], _attend_sdpa)
     model.set_attn_implementation(_NAMES[backend])
-
-
-def window_of(module: nn.Module) -> tuple[int, int]:
-    """Return how many positions a layer sees before and after each; -1 is all of them.
-
-    `transformers` counts the position itself into its window, in encoder and decoder.
-    """
-    size: int | None = module.sliding_window  # type: ignore[assignment]
-    reach = -1 if size is None else size - 1
-    return (reach, 0 if module.is_causal else reach)
 
 
 def varlen_arguments(
@@ -53,12 +43,11 @@ def varlen_arguments(
     scaling: float,
     rows: dict[str, Any],
 ) -> dict[str, Any]:
-    """Return what `torch.nn.attention.varlen.varlen_attn` is called with: tensors [N, H, D].
+    """Return the arguments of `torch.nn.attention.varlen.varlen_attn`: tensors [N, H, D].
 
     query, key, value: [1, H, N, D]. rows: `cu_seq_lens_q` int32 [R + 1] and `max_length_q`.
     """
-    starts = _starts(rows)
-    longest = rows["max_length_q"]
+    starts, longest = _starts(rows), rows["max_length_q"]
     return {
         "query": query[0].transpose(0, 1),
         "key": key[0].transpose(0, 1),
@@ -68,8 +57,18 @@ def varlen_arguments(
         "max_q": longest,
         "max_k": longest,
         "scale": scaling,
-        "window_size": window_of(module),
+        "window_size": _window_size(module),
     }
+
+
+def _window_size(module: nn.Module) -> tuple[int, int]:
+    """Return how many positions a layer sees before and after each; -1 is all of them.
+
+    `transformers` counts the position itself into its window, in encoder and decoder.
+    """
+    size: int | None = module.sliding_window  # type: ignore[assignment]
+    reach = -1 if size is None else size - 1
+    return (reach, 0 if module.is_causal else reach)
 
 
 def _attend_varlen(
@@ -98,31 +97,32 @@ def _attend_sdpa(
     scaling: float,
     **rows: Any,
 ) -> tuple[Tensor, None]:
-    before, after = window_of(module)
+    before, after = _window_size(module)
+    is_causal = after == 0
     lengths = _starts(rows).diff().tolist()
-    # Not slices: each would have a gradient as long as all rows.
-    of_rows = zip(*(torch.split(one, lengths, 2) for one in (query, key, value)), strict=True)
+    # Not slices: the gradient of each would be as long as all rows.
+    split = (torch.split(tensor, lengths, 2) for tensor in (query, key, value))
     parts = []
-    for length, (q, k, v) in zip(lengths, of_rows, strict=True):
-        reach = -1 if length <= before + 1 else before
-        if reach < 0:
-            part = F.scaled_dot_product_attention(q, k, v, is_causal=after == 0, scale=scaling)
-        else:
-            band = _band(length, reach, after == 0, query.device)
-            part = F.scaled_dot_product_attention(q, k, v, attn_mask=band, scale=scaling)
+    for length, q, k, v in zip(lengths, *split, strict=True):
+        mask = None
+        if 0 <= before < length - 1:
+            mask = _window_mask(length, before, is_causal, query.device)
+        part = F.scaled_dot_product_attention(
+            q, k, v, attn_mask=mask, is_causal=is_causal and mask is None, scale=scaling
+        )
         parts.append(part)
     return torch.cat(parts, dim=2).transpose(1, 2), None
 
 
-def _band(length: int, reach: int, is_causal: bool, device: torch.device) -> Tensor:
-    """Return which position sees which: bool [length, length], a corner of the one kept."""
-    kept = _bands.get((reach, is_causal, device))
-    if kept is None or len(kept) < length:
-        places = torch.arange(1 << (length - 1).bit_length(), device=device)
-        distance = places[:, None] - places
-        kept = (distance <= reach) & (distance >= (0 if is_causal else -reach))
-        _bands[reach, is_causal, device] = kept
-    return kept[:length, :length]
+def _window_mask(length: int, reach: int, is_causal: bool, device: torch.device) -> Tensor:
+    """Return which position attends to which: bool [length, length], cut from a cached one."""
+    cached = _masks.get((reach, is_causal, device))
+    if cached is None or len(cached) < length:
+        positions = torch.arange(1 << (length - 1).bit_length(), device=device)
+        distance = positions[:, None] - positions
+        cached = (distance <= reach) & (distance >= (0 if is_causal else -reach))
+        _masks[reach, is_causal, device] = cached
+    return cached[:length, :length]
 
 
 def _starts(rows: dict[str, Any]) -> Tensor:
@@ -130,8 +130,8 @@ def _starts(rows: dict[str, Any]) -> Tensor:
     if starts is None:
         # Without it all rows would be taken for one.
         raise ConfigError(
-            "attention: got inputs without cu_seq_lens_q, expected the feed's flat form",
-            "feed flat, or give the model one of the attentions of transformers",
+            "attention: got inputs without cu_seq_lens_q, expected the flat form of a feed",
+            "feed with form=flat, or give the model an attention of transformers",
         )
     assert isinstance(starts, Tensor)
     return starts

@@ -1,8 +1,8 @@
-"""Checkpoints: a training run on disk, complete for exact continuation.
+"""Save and load checkpoints: all that a training run needs to resume exactly.
 
-Enters: a model, its optimizer and the record of what they have seen. Leaves: a folder, published
-whole or not at all, named as those of the suite: `step…`, `ext…`, `decay…` and the number of steps.
-No generator's state is in it, since every random number follows from a key.
+A model, its optimizer and a record enter; a folder leaves, published whole or not at all, and named
+like those of the suite: `step…`, `ext…` or `decay…` and the number of steps. It holds no generator
+state, since every random number is derived from a key.
 """
 
 import os
@@ -25,7 +25,7 @@ from pipeline.train.optimizer import load_state
 
 WEIGHTS = "model.safetensors"
 OPTIMIZER = "optimizer.pt"
-_SCRATCH = ".scratch"
+SCRATCH = ".scratch"
 _OS_ERROR = re.compile(r"\(os error ([0-9]+)\)")
 
 
@@ -34,51 +34,28 @@ def save(
 ) -> CheckpointRecord:
     """Publish a checkpoint below a folder, and return its record with the files it pins.
 
-    Raises: OutputError when the disk is full or not writable; what was saved before stays.
+    Raises: OutputError when the disk is full or not writable; earlier checkpoints stay.
     """
-    clear_scratch(out)
-    with publish(out / record.name, out / _SCRATCH) as temporary:
+    scratch = out / SCRATCH
+    # A killed run may have left an unfinished one.
+    shutil.rmtree(scratch, ignore_errors=True)
+    with publish(out / record.name, scratch) as temporary:
         temporary.mkdir()
-        with _system_errors(), (temporary / OPTIMIZER).open("wb") as file:
-            # It knows of tensors that share memory, as the tied embedding does.
+        with _as_os_error(), (temporary / OPTIMIZER).open("wb") as file:
+            # save_model knows of tensors that share memory, such as the tied embedding.
             save_model(model, str(temporary / WEIGHTS))
             torch.save(optimizer.state_dict(), file)
         files = {name: describe_file(temporary / name) for name in (WEIGHTS, OPTIMIZER)}
         record = replace(record, files=files)
         write_record(temporary, record)
-    clear_scratch(out)
+    shutil.rmtree(scratch, ignore_errors=True)
     return record
 
 
-def clear_scratch(out: Path) -> None:
-    """Remove what a run that was killed had begun to save."""
-    shutil.rmtree(out / _SCRATCH, ignore_errors=True)
-
-
-@contextmanager
-def _system_errors() -> Iterator[None]:
-    """Raise what the system said, of a full disk for one, where a library words it otherwise."""
-    try:
-        yield
-    except SafetensorError as error:
-        said = _OS_ERROR.search(str(error))
-        if said is None:
-            raise
-        raise OSError(int(said[1]), os.strerror(int(said[1]))) from error
-    except RuntimeError as error:
-        # What torch raises when the file that it was given refuses.
-        if isinstance(error.__context__, OSError):
-            raise error.__context__ from None
-        raise
-
-
 def load(folder: Path, model: nn.Module, optimizer: StableAdamW | None) -> CheckpointRecord:
-    """Fill a model, and an optimizer if one is given, and return the record.
+    """Fill a model of the record's shape, and an optimizer if given; return the record.
 
-    The model must have the shape that the record says.
-
-    Raises: InputError when the folder is no checkpoint; MismatchError when a file is not as it was
-    written.
+    Raises: InputError when the folder is no checkpoint; MismatchError when a file was changed.
     """
     record = read_record(folder)
     check_files(folder, record)
@@ -87,3 +64,20 @@ def load(folder: Path, model: nn.Module, optimizer: StableAdamW | None) -> Check
         state = torch.load(folder / OPTIMIZER, map_location="cpu", weights_only=True)
         load_state(optimizer, state)
     return record
+
+
+@contextmanager
+def _as_os_error() -> Iterator[None]:
+    """Raise the OSError behind a library's own error, such as that of a full disk."""
+    try:
+        yield
+    except SafetensorError as error:
+        found = _OS_ERROR.search(str(error))
+        if found is None:
+            raise
+        raise OSError(int(found[1]), os.strerror(int(found[1]))) from error
+    except RuntimeError as error:
+        # torch raises it while it handles the error of the file.
+        if isinstance(error.__context__, OSError):
+            raise error.__context__ from None
+        raise

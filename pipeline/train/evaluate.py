@@ -1,14 +1,12 @@
-"""Evaluation: the loss on rows that no phase trains on.
+"""Evaluate a model on the validation split, which no phase trains on.
 
-Enters: a model and the validation split of a build. Leaves: the mean loss over what was to be
-predicted, the same for any number of ranks but for rounding. Masks are keyed like those of
-training, by a key of their own, so every evaluation asks for the same ids.
+A model and rows enter, their mean loss leaves: the same for any number of ranks but for rounding.
+Masks have a key of their own, so every evaluation predicts the same tokens.
 """
 
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
 
 from pipeline.config import Recipe
 from pipeline.core import seeds
@@ -17,45 +15,44 @@ from pipeline.feed import Clm, Feed, FeedOrder, Mlm, SpecialIds, open_order
 from pipeline.order import ConstantSchedule
 from pipeline.train.models import Model
 from pipeline.train.ranks import Ranks
-from pipeline.train.step import Forward, load_batches
+from pipeline.train.step import load_batches
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Evaluation:
-    """What an evaluation found."""
+    """The result of an evaluation."""
 
     loss: float
     """Mean cross-entropy over the labels, in nats."""
     num_labels: int
-    """Positions that were predicted."""
+    """Predicted positions."""
     num_rows: int
-    """Rows of the split; all were taken."""
+    """Rows of the split."""
 
 
 def open_validation(data: str) -> FeedOrder | None:
-    """Open the rows that a build on a disk set aside, all of them; None if it set none aside."""
+    """Open the validation split of a local build; None if it has none."""
     path = as_path(data)
     folder = None if path is None else path / VALIDATION / TRAIN
     return open_order(folder) if folder is not None and folder.is_dir() else None
 
 
 def is_evaluated(recipe: Recipe) -> bool:
-    """Tell whether a recipe says what an evaluation asks for; of a decoder that is clear."""
+    """Tell whether a recipe can be evaluated: an encoder needs an evaluation mask probability."""
     return recipe.model.kind == "decoder" or recipe.objective.evaluation_mask_prob is not None
 
 
 def evaluate(
     model: Model,
-    forward: Forward,
+    forward: torch.nn.Module,
     order: FeedOrder,
     recipe: Recipe,
     special: SpecialIds,
     ranks: Ranks,
 ) -> Evaluation:
-    """Evaluate a model on every row of an order."""
+    """Evaluate a model on every row of an order; `forward` is from `make_forward`."""
     mask_prob = recipe.objective.evaluation_mask_prob
     key = seeds.derive_key(recipe.seed, "evaluation")
-    objective = Clm() if mask_prob is None else Mlm(mask_prob=float(mask_prob), seed=key)
     num_rows = order.rows.num_rows
     feed = Feed(
         order=order,
@@ -63,7 +60,7 @@ def evaluate(
         micro_batch_rows=recipe.micro_batch_rows,
         rank=ranks.rank,
         world_size=ranks.world_size,
-        objective=objective,
+        objective=Clm() if mask_prob is None else Mlm(mask_prob=float(mask_prob), seed=key),
         max_seq_len=recipe.max_seq_len,
         special=special,
     )
@@ -74,10 +71,5 @@ def evaluate(
             totals[0] += forward(batch.inputs)
             totals[1] += batch.num_labels
     forward.train()
-    loss, num_labels = _both(ranks.sum(totals))
+    loss, num_labels = ranks.all_reduce(totals).tolist()
     return Evaluation(loss=loss / max(num_labels, 1), num_labels=int(num_labels), num_rows=num_rows)
-
-
-def _both(totals: Tensor) -> tuple[float, float]:
-    first, second = totals.tolist()
-    return first, second

@@ -1,8 +1,8 @@
-"""Export: a checkpoint -> a folder that `transformers` loads, with no code of ours.
+"""Export a checkpoint as a folder that `transformers` loads, without code of ours.
 
-Enters: weights, the model's shape, a tokenizer, where all came from. Leaves: `config.json`,
-`model.safetensors`, the tokenizer's files, a card and `provenance.json`, published whole or not at
-all. Invariant: the model that is loaded from there gives the logits of the model that was trained.
+Weights, a model's shape, a tokenizer and provenance enter; `config.json`, `model.safetensors`,
+tokenizer files, a card and `provenance.json` leave, published whole or not at all. The exported
+model has the logits of the trained one.
 """
 
 import json
@@ -20,8 +20,8 @@ from pipeline.core.files import publish
 from pipeline.dataset import CheckpointRecord, find_checkpoint, read_record
 from pipeline.stages.tokenizer import EMBEDDED, read_json
 from pipeline.train import checkpoints
-from pipeline.train.convert import to_hub
-from pipeline.train.models import Model, make_config, make_empty
+from pipeline.train.models import Model, make_config, make_uninitialized
+from pipeline.train.weights import to_transformers
 
 FORMAT = "ettin-export-v1"
 PROVENANCE = "provenance.json"
@@ -58,17 +58,15 @@ print(tokenizer.decode(continued[0], skip_special_tokens=True))
 }
 
 
-def export(checkpoint: Path, out: Path) -> None:
-    """Export a checkpoint to a folder that is not there yet, or an earlier export.
+def export_checkpoint(checkpoint: Path, out: Path) -> None:
+    """Export a checkpoint, or the latest in a folder of them; replaces an earlier export.
 
-    checkpoint: its folder, or one of several, of which that of the most steps is taken.
-
-    Raises: InputError when `checkpoint` is none, or of another version; MismatchError when it is
-    damaged; OutputError when `out` holds something else, or cannot be written.
+    Raises: InputError when there is no checkpoint, or one of another version; MismatchError when it
+    is damaged; OutputError when `out` holds something else, or cannot be written.
     """
     checkpoint = find_checkpoint(checkpoint)
     spec = _spec_of(checkpoint, read_record(checkpoint))
-    model = make_empty(spec)
+    model = make_uninitialized(spec)
     record = checkpoints.load(checkpoint, model, None)
     about = {
         "checkpoint": record.name,
@@ -87,13 +85,13 @@ def export(checkpoint: Path, out: Path) -> None:
 def export_model(
     model: Model, spec: ModelSpec, tokenizer_json: bytes, out: Path, about: dict[str, Any]
 ) -> None:
-    """Export a model with a tokenizer; `about` says where it came from, in values of JSON.
+    """Export a model with a tokenizer; `about` is its provenance, in JSON values.
 
     Raises: OutputError when `out` holds something else, or cannot be written.
     """
-    _refuse_others(out)
+    _check_out(out)
     config = make_config(spec)
-    # Loaded, a decoder generates with a cache, and an encoder says something of every position.
+    # For inference: a decoder generates with a cache, an encoder has logits at every position.
     for name, value in (("use_cache", True), ("sparse_prediction", False)):
         if hasattr(config, name):
             setattr(config, name, value)
@@ -103,7 +101,7 @@ def export_model(
     scratch = out.parent / ".partial"
     with publish(out, scratch) as temporary:
         temporary.mkdir()
-        weights = to_hub(model.state_dict(), spec.kind)
+        weights = to_transformers(model.state_dict(), spec.kind)
         save_file(weights, temporary / "model.safetensors", metadata={"format": "pt"})
         config.save_pretrained(temporary)
         (temporary / "tokenizer.json").write_bytes(tokenizer_json)
@@ -111,30 +109,30 @@ def export_model(
         _write_json(temporary / "special_tokens_map.json", _SPECIAL)
         _write_json(temporary / PROVENANCE, {"format": FORMAT, **about})
         (temporary / "README.md").write_text(card)
-    # Unless another is being exported beside it.
+    # It stays if another export uses it.
     with suppress(OSError):
         scratch.rmdir()
 
 
 def example(kind: str, folder: str) -> str:
-    """Return the program of the card: fill-mask of an encoder, generation of a decoder."""
+    """Return the example on the card: fill-mask for an encoder, generation for a decoder."""
     return f"folder = {folder!r}\n\n{_LOADING[kind]}"
 
 
 def _spec_of(checkpoint: Path, record: CheckpointRecord) -> ModelSpec:
-    """Return the shape of the model that a checkpoint is of."""
+    """Return the model shape of a checkpoint."""
     try:
         declared = record.recipe["declaration"]["model"]
         return ModelSpec(**{**declared, "dropout": Fraction(declared["dropout"])})
     except (KeyError, TypeError, ValueError, PipelineError) as error:
         raise InputError(
-            f"{checkpoint}: got a model declared as another version does ({error}), expected"
+            f"{checkpoint}: got a model that another version declared ({error}), expected"
             f" {', '.join(one.name for one in fields(ModelSpec))}",
-            f"export it with what it was made with: {record.code}",
+            f"export it with the versions that made it: {record.code}",
         ) from error
 
 
-def _refuse_others(out: Path) -> None:
+def _check_out(out: Path) -> None:
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return
     try:
@@ -143,7 +141,7 @@ def _refuse_others(out: Path) -> None:
         is_ours = False
     if not is_ours:
         raise OutputError(
-            f"{out}: got a place that holds something else, expected none, or an earlier export",
+            f"{out}: got other content, expected none, or an earlier export",
             "choose another --out",
         )
 
@@ -151,7 +149,7 @@ def _refuse_others(out: Path) -> None:
 def _tokenizer_config(spec: ModelSpec) -> dict[str, Any]:
     return {
         **_SPECIAL,
-        # True, older versions bring " ." back as ".".
+        # With True, older versions decode " ." as ".".
         "clean_up_tokenization_spaces": False,
         "model_input_names": ["input_ids", "attention_mask"],
         "model_max_length": spec.max_positions,
@@ -162,30 +160,28 @@ def _tokenizer_config(spec: ModelSpec) -> dict[str, Any]:
 def _card(spec: ModelSpec, name: str, about: dict[str, Any]) -> str:
     task = "fill-mask" if spec.kind == "encoder" else "text-generation"
     layers = "1 layer" if spec.num_layers == 1 else f"{spec.num_layers} layers"
-    facts = [f"| {key.replace('_', ' ')} | {_told(value)} |" for key, value in about.items()]
-    lines = [
-        "---",
-        "library_name: transformers",
-        f"pipeline_tag: {task}",
-        "---",
-        f"# {name}",
-        "",
-        f"A ModernBERT {spec.kind} of {layers} and width {spec.hidden_size}.",
-        "",
-        "```python",
-        example(spec.kind, name).rstrip(),
-        "```",
-        "",
-        "## Provenance",
-        "",
-        "| | |",
-        "|---|---|",
-        *facts,
-    ]
-    return "\n".join(lines) + "\n"
+    facts = [f"| {key.replace('_', ' ')} | {_cell(value)} |\n" for key, value in about.items()]
+    return f"""\
+---
+library_name: transformers
+pipeline_tag: {task}
+---
+# {name}
+
+A ModernBERT {spec.kind} of {layers} and width {spec.hidden_size}.
+
+```python
+{example(spec.kind, name).rstrip()}
+```
+
+## Provenance
+
+| | |
+|---|---|
+{"".join(facts)}"""
 
 
-def _told(value: Any) -> str:
+def _cell(value: Any) -> str:
     if isinstance(value, int):
         return f"{value:,}"
     return f"`{value if isinstance(value, str) else json.dumps(value)}`"

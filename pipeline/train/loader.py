@@ -1,17 +1,17 @@
-"""Loaders: a feed -> tensors, for a training loop or for a framework that brings its own.
+"""Loaders: a feed -> tensors, for a training loop or a framework's own loader.
 
-Enters: a feed, which knows its rank. Leaves: its micro-batches as tensors. Whatever is prepared
-ahead, by a thread or by worker processes, the state of a `FeedLoader` is the position after what it
-has handed out. A `FeedDataset` is for loaders that take a data set; its state is that of the
-process that it is asked in, so each such loader must keep the states of its workers apart.
+A feed of one rank enters; its micro-batches leave as tensors. Whatever a thread or worker processes
+make ahead, the state of a `FeedLoader` is the position after what it has yielded. A `FeedDataset`
+is for loaders that take a data set; its state is that of the process it is asked in, so such a
+loader must keep the states of its workers apart.
 """
 
-import atexit
-import threading
+import sys
 import weakref
+from collections import deque
 from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields, replace
-from queue import SimpleQueue
 from typing import Any, Self, TypeVar
 
 import numpy as np
@@ -24,22 +24,22 @@ from pipeline.feed import Batch, Feed, Inputs
 from pipeline.order import steps_from
 
 Tensors = dict[str, Any]
-"""What a model is given, tensors and ints by name: `model(**tensors)`."""
+"""Arguments of a model, tensors and ints: `model(**tensors)`."""
 
 Prepare = Callable[[Tensors], Tensors]
-"""From what a model is given to what a loop gives it, on the processor."""
+"""From the arguments of a model to those that a loop needs, on the CPU."""
 
 _T = TypeVar("_T")
 
-# Rows are read in blocks of about 20 micro-batches; so many ahead, reading a block is not waited
-# for. Each takes about 24 bytes an id.
-_AHEAD = 8
+# Rows are read in blocks of about 20 micro-batches; with 8 ahead, a loop does not wait for a block.
+# Each takes about 24 bytes per id.
+_NUM_AHEAD = 8
 
 
 def to_tensors(inputs: Inputs) -> Tensors:
-    """Return what a model is given as tensors that share the arrays' memory; ints stay ints.
+    """Return model arguments as tensors that share the arrays' memory; ints stay ints.
 
-    `num_tokens` is left out: it is a fact of a batch, and no argument of a model.
+    `num_tokens` is left out: it describes a batch, and is no argument of a model.
     """
     return {
         name: torch.from_numpy(value) if isinstance(value, np.ndarray) else value
@@ -49,31 +49,28 @@ def to_tensors(inputs: Inputs) -> Tensors:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class Loaded(Batch):
+class TensorBatch(Batch):
     """One rank's micro-batch as tensors."""
 
     inputs: Tensors
-    """What a model is given."""
+    """Arguments of the model."""
 
     @classmethod
-    def of(cls, batch: Batch, prepare: Prepare | None = None) -> Self:
-        """Return a batch of arrays as one of tensors, which share their memory.
-
-        prepare: what makes other inputs of these.
-        """
-        known = {one.name: getattr(batch, one.name) for one in fields(Batch)}
+    def from_batch(cls, batch: Batch, prepare: Prepare | None = None) -> Self:
+        """Return a batch with tensors that share its arrays' memory, or those that it prepares."""
+        values = {one.name: getattr(batch, one.name) for one in fields(Batch)}
         inputs = to_tensors(batch.inputs)
-        return cls(**{**known, "inputs": inputs if prepare is None else prepare(inputs)})
+        return cls(**{**values, "inputs": inputs if prepare is None else prepare(inputs)})
 
     def to(self, device: torch.device | str, *, non_blocking: bool = False) -> Self:
         """Return it with its tensors on a device."""
-        return self._with(lambda tensor: tensor.to(device, non_blocking=non_blocking))
+        return self._map(lambda tensor: tensor.to(device, non_blocking=non_blocking))
 
     def pin_memory(self) -> Self:
-        """Return it with its tensors in memory that a GPU copies from by itself."""
-        return self._with(Tensor.pin_memory)
+        """Return it with its tensors in pinned memory."""
+        return self._map(Tensor.pin_memory)
 
-    def _with(self, change: Callable[[Tensor], Tensor]) -> Self:
+    def _map(self, change: Callable[[Tensor], Tensor]) -> Self:
         inputs = {
             name: change(value) if isinstance(value, Tensor) else value
             for name, value in self.inputs.items()
@@ -82,37 +79,37 @@ class Loaded(Batch):
 
 
 class FeedDataset(IterableDataset[Any]):
-    """Finished micro-batches of a feed, for `DataLoader(dataset, batch_size=None, ...)`.
+    """Micro-batches of a feed, for `DataLoader(dataset, batch_size=None, ...)`.
 
-    Each is what a model is given and nothing else. Of several workers each makes every
-    `num_workers`-th, so what a loader joins in turn is the same with any number of them. It goes on
-    where the feed stands: iterating again repeats nothing. But a plain `DataLoader` with workers
-    copies the data set to them and tells it nothing of what they did: take a `FeedLoader` to go on.
+    Each is the arguments of a model and nothing else. Of several workers each makes every
+    `num_workers`-th, so a loader that takes them in turn yields the same with any number. Iterating
+    again continues at the feed's position. A plain `DataLoader` with workers copies the data set to
+    them and never learns their positions: use a `FeedLoader` to resume.
     """
 
     def __init__(self, feed: Feed) -> None:
-        """Take a feed, which moves on with what is handed out in this process."""
+        """Take a feed, which moves on with what is yielded in this process."""
         super().__init__()
         self.feed = feed
-        # Whether the feed stands at this worker's next micro-batch, not where all workers began.
+        # Whether the feed is at this worker's next micro-batch, not where all workers began.
         self._is_own = False
 
     def __iter__(self) -> Iterator[Any]:
-        """Yield micro-batches of this worker. Raises: what a feed raises."""
+        """Yield micro-batches of this worker. Raises: same as a feed."""
         worker, num_workers = _worker()
         first = 0 if self._is_own else worker
         for batch in self.feed.batches(first, num_workers):
             self._is_own = True
-            # Before it is handed out: the state that goes with it is taken next.
+            # Before it is yielded: the state that goes with it is taken next.
             self.feed.row = _row_after(self.feed, batch.next_row, num_workers - 1)
             yield self.item(batch)
 
     def item(self, batch: Batch) -> Any:
-        """Return what is handed out of a batch."""
+        """Return what is yielded for a batch."""
         return to_tensors(batch.inputs)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the feed's state, for JSON; that of one of several workers says which it is."""
+        """Return the feed's state, for JSON; that of one of several workers names the worker."""
         state = self.feed.state_dict()
         worker, num_workers = _worker()
         if self._is_own and num_workers > 1:
@@ -120,29 +117,28 @@ class FeedDataset(IterableDataset[Any]):
         return state
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on after what was handed out when the state was taken.
+        """Resume after what had been yielded when the state was taken.
 
-        Raises: MismatchError for a state of another order, or of another worker; InputError for
-        what is no state.
+        Raises: MismatchError for the state of another order or worker; InputError for no state.
         """
         state = dict(state)
         of = state.pop("worker", None), state.pop("num_workers", None)
-        if of != (None, None) and of != _worker():
+        here = _worker()
+        if of not in ((None, None), here):
             raise MismatchError(
-                f"state: is of worker {of[0]} of {of[1]}, expected worker {_worker()[0]} of"
-                f" {_worker()[1]}",
-                "go on with as many workers, or keep the state of a FeedLoader, which is of none",
+                f"state: is of worker {of[0]} of {of[1]}, expected worker {here[0]} of {here[1]}",
+                "resume with as many workers, or keep the state of a FeedLoader, which has none",
             )
         self.feed.load_state_dict(state)
         self._is_own = of != (None, None)
 
 
 class FeedLoader:
-    """A feed's micro-batches as `Loaded`, made ready while the one before is trained on.
+    """A feed's micro-batches as `TensorBatch`, made while the one before is trained on.
 
-    Its state is the position after what was handed out, whatever was prepared ahead: the same from
-    any rank, and good for any number of ranks and workers and for any micro-batch. Iterating again
-    goes on, and ends the iteration before.
+    Its state is the position after what was yielded, whatever was made ahead: the same on any rank,
+    and valid for any number of ranks and workers and any micro-batch size. Iterating again
+    continues, and ends the iteration before.
     """
 
     def __init__(
@@ -153,25 +149,24 @@ class FeedLoader:
         device: torch.device | str = "cpu",
         prepare: Prepare | None = None,
     ) -> None:
-        """Take a feed, which moves on with what is handed out.
+        """Take a feed, which moves on with what is yielded.
 
-        num_workers: processes that prepare micro-batches, or 0 for a thread, which is enough where
-        reading is local: the work is done in compiled code. device: where tensors go; to a GPU they
-        are copied from pinned memory while it computes. prepare: what makes other inputs of those
-        of a batch, where micro-batches are prepared.
+        num_workers: processes that make micro-batches; 0 is a thread, which is enough for local
+        rows, since compiled code does the work. device: where tensors go; to a GPU they are copied
+        from pinned memory while it computes. prepare: applied to the inputs where they are made.
         """
         self.feed = feed
         self.num_workers = num_workers
         self.device = torch.device(device)
         self._prepare = prepare
-        # A loop that is left ends its iteration only if nothing else holds it.
-        self._running: weakref.ref[Generator[Loaded, None, None]] | None = None
+        # Weak: a loop that is left must end its iteration.
+        self._running: weakref.ref[Generator[TensorBatch, None, None]] | None = None
 
-    def __iter__(self) -> Iterator[Loaded]:
-        """Hand out what is left of the whole steps. Raises: what a feed raises."""
+    def __iter__(self) -> Iterator[TensorBatch]:
+        """Yield the rest of the whole steps. Raises: same as a feed."""
         before = None if self._running is None else self._running()
         if before is not None:
-            # Two that read the same rows would be in each other's way.
+            # Only one may read rows of a feed.
             before.close()
         running = self._run()
         self._running = weakref.ref(running)
@@ -184,105 +179,73 @@ class FeedLoader:
         return sum(-(-(stop - start) // run) for _, start, stop in steps)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the position after what was handed out, for JSON."""
+        """Return the position after what was yielded, for JSON."""
         return self.feed.state_dict()
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on after what was handed out when the state was taken, at the next iteration.
-
-        Raises: MismatchError for a state of another order, InputError for what is no state.
-        """
+        """Resume at a state with the next iteration. Raises: same as a feed."""
         self.feed.load_state_dict(state)
 
-    def _run(self) -> Generator[Loaded, None, None]:
-        batches = self._by_thread() if self.num_workers == 0 else self._by_workers()
+    def _run(self) -> Generator[TensorBatch, None, None]:
+        batches = self._from_thread() if self.num_workers == 0 else self._from_workers()
         try:
-            for loaded in batches:
-                self.feed.row = loaded.next_row
-                self.feed.num_tombstones += len(loaded.tombstones)
-                yield loaded.to(self.device, non_blocking=True)
+            for batch in batches:
+                self.feed.row = batch.next_row
+                self.feed.num_tombstones += len(batch.tombstones)
+                yield batch.to(self.device, non_blocking=True)
         finally:
             batches.close()
 
-    def _by_thread(self) -> Generator[Loaded, None, None]:
-        return _ahead(map(self._load, self.feed.batches()), _AHEAD)
+    def _from_thread(self) -> Generator[TensorBatch, None, None]:
+        return _prefetch(map(self._make, self.feed.batches()), _NUM_AHEAD)
 
-    def _load(self, batch: Batch) -> Loaded:
-        loaded = Loaded.of(batch, self._prepare)
-        return loaded.pin_memory() if self.device.type == "cuda" else loaded
+    def _make(self, batch: Batch) -> TensorBatch:
+        made = TensorBatch.from_batch(batch, self._prepare)
+        return made.pin_memory() if self.device.type == "cuda" else made
 
-    def _by_workers(self) -> Generator[Loaded, None, None]:
+    def _from_workers(self) -> Generator[TensorBatch, None, None]:
         yield from DataLoader(
-            _LoadedDataset(self.feed, self._prepare),
+            _TensorBatchDataset(self.feed, self._prepare),
             batch_size=None,
             num_workers=self.num_workers,
             pin_memory=self.device.type == "cuda",
         )
 
 
-class _LoadedDataset(FeedDataset):
+class _TensorBatchDataset(FeedDataset):
     def __init__(self, feed: Feed, prepare: Prepare | None) -> None:
         super().__init__(feed)
         self._prepare = prepare
 
-    def item(self, batch: Batch) -> Loaded:
-        return Loaded.of(batch, self._prepare)
+    def item(self, batch: Batch) -> TensorBatch:
+        return TensorBatch.from_batch(batch, self._prepare)
 
 
-def _ahead(items: Iterator[_T], number: int) -> Generator[_T, None, None]:
-    """Yield items, at most `number` of which a thread has made ready."""
-    places: SimpleQueue[None] = SimpleQueue()
-    made: SimpleQueue[tuple[_T | None, BaseException | None]] = SimpleQueue()
-    is_wanted = True
-
-    def make() -> None:
-        try:
-            for item in items:
-                made.put((item, None))
-                places.get()
-                if not is_wanted:
-                    return
-            made.put((None, None))
-        except BaseException as error:
-            made.put((None, error))
-
-    def stop() -> None:
-        nonlocal is_wanted
-        # Once: what is left when a process has ended no longer finds its modules.
-        if is_wanted:
-            is_wanted = False
-            places.put(None)
-            # Waits for the one that is being made: rows are read by one thread at a time.
-            thread.join()
-            atexit.unregister(stop)
-
-    for _ in range(number - 1):
-        places.put(None)
-    # Ended by us, before threads that compiled code runs in are cut off in the midst of it.
-    thread = threading.Thread(target=make, name="feed", daemon=True)
-    thread.start()
-    atexit.register(stop)
+def _prefetch(items: Iterator[_T], number: int) -> Generator[_T, None, None]:
+    """Yield items, up to `number` of which a thread makes ahead."""
+    end: Any = object()
+    # Bound here: when the interpreter exits, the thread has ended, and globals may be gone.
+    is_exiting = sys.is_finalizing
+    pool = ThreadPoolExecutor(1, "feed")
+    made = deque(pool.submit(next, items, end) for _ in range(number))
     try:
-        while True:
-            item, error = made.get()
-            if error is not None:
-                raise error
-            if item is None:
-                return
-            places.put(None)
+        while (item := made.popleft().result()) is not end:
+            made.append(pool.submit(next, items, end))
             yield item
     finally:
-        stop()
+        if not is_exiting():
+            # Waits for the item in the making: only one thread may read rows of a feed.
+            pool.shutdown(cancel_futures=True)
 
 
 def _worker() -> tuple[int, int]:
-    """Return which worker of a loader this process is, and of how many."""
+    """Return the index of this worker process of a loader, and the number of workers."""
     info = get_worker_info()
     return (0, 1) if info is None else (info.id, info.num_workers)
 
 
 def _row_after(feed: Feed, row: int, num_batches: int) -> int:
-    """Return where a feed at `row` stands after so many micro-batches, or after the last."""
+    """Return the position of a feed at `row` after a number of micro-batches, or at its end."""
     for _ in range(num_batches):
         if row >= feed.num_rows:
             break

@@ -1,11 +1,10 @@
-"""Cross-entropy over a large vocabulary, some positions at a time.
+"""Cross-entropy over a large vocabulary, in chunks of positions.
 
-Enters: what the model says of each position that is predicted, the vocabulary's matrix, the ids
-that were right. Leaves: the sum of the losses. Invariant: logits of one chunk of positions are held
-at a time, and each is computed once: its gradient is made where it is, in the forward pass, so that
-the backward pass has none to compute again.
+Hidden states of the predicted positions, the vocabulary matrix and the target ids enter; the sum of
+the losses leaves. Only one chunk's logits exist at a time, and each is computed once: the forward
+pass also computes the gradients, so that the backward pass has nothing to recompute.
 
-Shapes: P predicted positions, D numbers a position, V ids.
+Shapes: P predicted positions, D dimensions, V ids.
 """
 
 from collections.abc import Callable
@@ -20,17 +19,17 @@ from torch.nn import functional as F
 _GPU_CHUNK = 8192
 """Positions; with 50,368 ids their logits in bf16 are 0.8 GB."""
 _CPU_CHUNK = 128
-"""Their logits are 26 MB of float32: what is larger, the C library asks of the system each time."""
+"""Their logits are 26 MB of float32; malloc maps and unmaps anything larger on every call."""
 
 
 @torch.compiler.disable
-def vocabulary_loss(
+def summed_cross_entropy(
     hidden: Tensor, weight: Tensor, bias: Tensor, targets: Tensor, *, is_compiled: bool
 ) -> Tensor:
     """Return the sum of the cross-entropies: float32 [].
 
     hidden: [P, D]. weight: float32 [V, D]. bias: float32 [V]. targets: int64 [P]. Logits have the
-    precision of autocast, where it is on; their softmax is of float32.
+    dtype of autocast, where it is on; softmax is in float32.
     """
     device_type = hidden.device.type
     dtype = hidden.dtype
@@ -48,7 +47,7 @@ def vocabulary_loss(
 
 
 class _Sum(torch.autograd.Function):
-    """The sum with its gradients, which the forward pass makes."""
+    """The sum, with its gradients computed in the forward pass."""
 
     @staticmethod
     def forward(
@@ -84,7 +83,7 @@ class _Sum(torch.autograd.Function):
 
 
 Chunk = tuple[Tensor, Tensor, Tensor, Tensor]
-"""hidden, weight, bias, targets, as `vocabulary_loss` has them, of at most a chunk's positions."""
+"""hidden, weight, bias and targets of `summed_cross_entropy`, for one chunk of positions."""
 
 
 def _chunks(
@@ -108,7 +107,7 @@ def _chunk_loss(
 def _chunk_gradients(
     hidden: Tensor, weight: Tensor, bias: Tensor, targets: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Return the sum of losses and the gradients of the logits, [P, V] as precise as `hidden`."""
+    """Return the sum of losses and the gradients of the logits: [P, V] in the dtype of `hidden`."""
     loss, logits, log_sums = _chunk_loss(hidden, weight, bias, targets)
     is_target = torch.arange(len(weight), device=targets.device) == targets[:, None]
     gradients = torch.exp(logits - log_sums) - is_target.float()
@@ -116,11 +115,10 @@ def _chunk_gradients(
 
 
 def _gradients_compiled(*chunk: Tensor) -> tuple[Tensor, Tensor]:
-    """As `_chunk_gradients`, in few kernels, which take any number of positions."""
+    """Do what `_chunk_gradients` does in few kernels, for any number of positions."""
     for tensor in (chunk[0], chunk[3]):
         torch._dynamo.maybe_mark_dynamic(tensor, 0)
-    found: tuple[Tensor, Tensor] = _compiled()(*chunk)
-    return found
+    return _compiled()(*chunk)
 
 
 @cache

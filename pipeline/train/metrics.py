@@ -1,7 +1,7 @@
-"""Metrics: what a training run says of each step, as JSON lines and for TensorBoard.
+"""Write the metrics of a training run, as JSON lines and for TensorBoard.
 
-Enters: facts of steps and evaluations. Leaves: `metrics.jsonl`, a line each, and event files. A run
-that goes on from a checkpoint takes away what was written after it, so that no step is told twice.
+Facts of steps and evaluations enter; `metrics.jsonl` and event files leave. A resumed run removes
+what was written after its checkpoint, so that no step is reported twice.
 """
 
 import json
@@ -12,29 +12,26 @@ from typing import Any
 from torch.utils.tensorboard import SummaryWriter
 
 from pipeline.core.files import publish, writing
+from pipeline.train.checkpoints import SCRATCH
 
 METRICS = "metrics.jsonl"
 _EVENTS = "tensorboard"
-# That of checkpoints, which is cleared of what a killed run has left.
-_SCRATCH = ".scratch"
 
 
 class Metrics:
-    """The metrics of one run; only one process writes them."""
+    """The metrics of one run; only the first rank writes them."""
 
     def __init__(self, out: Path, num_steps: int) -> None:
-        """Begin, or go on after `num_steps` steps.
+        """Begin, or resume after `num_steps` steps.
 
         Raises: OutputError when the folder cannot be written.
         """
-        path = out / METRICS
-        with writing(path):
+        self._path = out / METRICS
+        with writing(self._path):
             out.mkdir(parents=True, exist_ok=True)
-            _keep_until(path, num_steps)
-            # Steps after that are taken out of its curves too.
+            _truncate(self._path, num_steps)
             self._board: Any = SummaryWriter(str(out / _EVENTS), purge_step=num_steps + 1)
-            self._file = path.open("a")
-        self._path = path
+            self._file = self._path.open("a")
 
     def add(self, kind: str, num_steps: int, facts: dict[str, Any]) -> None:
         """Write the facts of a step or an evaluation, after `num_steps` steps.
@@ -54,25 +51,20 @@ class Metrics:
             self._file.close()
 
 
-def _keep_until(path: Path, num_steps: int) -> None:
-    """Take the lines of later steps out of a file; killed, it is as it was or as it is to be."""
+def _truncate(path: Path, num_steps: int) -> None:
+    """Atomically remove the lines of later steps."""
     if not path.exists():
         return
-    scratch = path.parent / _SCRATCH
+    scratch = path.parent / SCRATCH
+    lines = path.read_text().splitlines(keepends=True)
     with publish(path, scratch) as temporary:
-        temporary.write_text("".join(_lines_until(path, num_steps)))
+        temporary.write_text("".join(line for line in lines if _is_until(line, num_steps)))
     with suppress(OSError):
         scratch.rmdir()
 
 
-def _lines_until(path: Path, num_steps: int) -> list[str]:
-    """Return the lines of a file that are of up to so many steps."""
-    kept = []
-    for line in path.read_text().splitlines(keepends=True):
-        try:
-            is_kept = line.endswith("\n") and json.loads(line)["step"] <= num_steps
-        except (ValueError, KeyError, TypeError):
-            is_kept = False  # What was being written when the run was killed.
-        if is_kept:
-            kept.append(line)
-    return kept
+def _is_until(line: str, num_steps: int) -> bool:
+    try:
+        return line.endswith("\n") and bool(json.loads(line)["step"] <= num_steps)
+    except (ValueError, KeyError, TypeError):
+        return False  # Cut off when the run was killed.

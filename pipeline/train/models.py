@@ -1,12 +1,12 @@
-"""Models of the suite, as `transformers` has them: a shape and a seed -> an encoder or a decoder.
+"""Models of the suite, built from `transformers`: a shape and a seed -> an encoder or a decoder.
 
-Enters: a `ModelSpec`. Leaves: a `ModernBertForMaskedLM` or `ModernBertDecoderForCausalLM`, filled
-with initial weights, and the loss of one on a micro-batch. Invariant: the two of a pair have the
-same tensors of the same weights under the same names but for the head's, since StableAdamW clips
-tensor by tensor: queries, keys and values are one matrix in the decoder too.
+A `ModelSpec` enters; a `ModernBertForMaskedLM` or `ModernBertDecoderForCausalLM` with initial
+weights leaves, and its loss on a micro-batch. The two of a pair have the same tensors, weights and
+names except for the head's names, since StableAdamW clips per tensor: queries, keys and values are
+one matrix in the decoder too.
 
-Source: the suite's configs and the fork of ModernBERT that they are for; `export` has the names
-that `transformers` reads.
+Source: the suite's configs and the fork of ModernBERT that they are for; `export` renames the
+weights to those of `transformers`.
 """
 
 from collections.abc import Callable, Mapping
@@ -32,34 +32,35 @@ from transformers.models.modernbert_decoder.modeling_modernbert_decoder import (
 from pipeline.config import ModelSpec
 from pipeline.feed import IGNORED
 from pipeline.train import attention
-from pipeline.train.loss import vocabulary_loss
-from pipeline.train.weights import fill
+from pipeline.train.loss import summed_cross_entropy
+from pipeline.train.weights import initialize
 
 Model = ModernBertForMaskedLM | ModernBertDecoderForCausalLM
 
 _compiled: WeakSet[Model] = WeakSet()
+_NOT_OF_MODEL = ("labels", "num_tokens", "positions", "targets")
 
 
 def make_model(spec: ModelSpec, *, seed: int) -> Model:
-    """Return a model on the processor, in float32, with the weights that `seed` stands for."""
-    model = make_empty(spec)
-    fill(model, spec.num_layers, seed)
+    """Return a model on the CPU, in float32, with the initial weights of a seed."""
+    model = make_uninitialized(spec)
+    initialize(model, spec.num_layers, seed)
     return model
 
 
-def make_empty(spec: ModelSpec) -> Model:
-    """Return a model on the processor whose weights are anything, for others to be put there."""
-    model = make_shape(spec)
+def make_uninitialized(spec: ModelSpec) -> Model:
+    """Return a model on the CPU whose weights are not set, for others to be loaded."""
+    model = make_meta_model(spec)
     model.to_empty(device="cpu")
-    # Tables that are no weights are emptied too, and what was tied is no longer.
+    # That also empties tables that are no weights, and unties what was tied.
     model.model.rotary_emb = type(model.model.rotary_emb)(model.config)
     model.tie_weights()
-    attention.use(model, "sdpa")
+    attention.set_backend(model, "sdpa")
     return model
 
 
-def make_shape(spec: ModelSpec) -> Model:
-    """Return a model on torch's `meta` device: shapes without numbers."""
+def make_meta_model(spec: ModelSpec) -> Model:
+    """Return a model on torch's `meta` device: shapes without values."""
     config = make_config(spec)
     with torch.device("meta"):
         if isinstance(config, ModernBertConfig):
@@ -69,13 +70,13 @@ def make_shape(spec: ModelSpec) -> Model:
             for index, layer in enumerate(model.model.layers):
                 layer.attn = FusedAttention(config, index)
     for layer in model.model.layers:
-        # The config has one number for this and for dropout among attention's own weights.
+        # The config has one number for this and for dropout of the attention weights.
         layer.attn.out_drop = nn.Dropout(float(spec.dropout))
     return model
 
 
 def make_config(spec: ModelSpec) -> ModernBertConfig | ModernBertDecoderConfig:
-    """Return the configuration that `transformers` saves and loads a model by."""
+    """Return the configuration with which `transformers` saves and loads a model."""
     shared: dict[str, Any] = {
         "vocab_size": spec.vocab_size,
         "num_hidden_layers": spec.num_layers,
@@ -97,30 +98,29 @@ def make_config(spec: ModelSpec) -> ModernBertConfig | ModernBertDecoderConfig:
     }
     if spec.kind == "encoder":
         return ModernBertConfig(**shared, local_attention=spec.local_window, sparse_prediction=True)
-    # Half of it counts the position itself in a decoder, so one more sees as far as an encoder.
+    # In a decoder half of it includes the position itself, so 2 more see as far as an encoder.
     return ModernBertDecoderConfig(**shared, local_attention=spec.local_window + 2, use_cache=False)
 
 
-def compile_parts(model: Model) -> None:
+def compile_model(model: Model) -> None:
     """Compile the layers, the head and the loss of a model, for batches of any size.
 
-    Layers of one kind share what is compiled, so a model of 28 is ready as soon as one of 7. What
-    goes from layer to layer is kept for the backward pass anyway, so little is left to gain from
-    compiling over their edges.
+    Layers of one kind share compiled code, so 28 compile as fast as 7. Compiling the whole model
+    would gain little: activations between layers are kept for the backward pass anyway.
     """
-    for part in (model.model.embeddings, *model.model.layers, _head(model)):
+    for part in (model.model.embeddings, *model.model.layers, head_of(model)):
         part.compile(dynamic=True)
     _compiled.add(model)
 
 
 class FusedAttention(ModernBertDecoderAttention):
-    """A decoder's attention with queries, keys and values of one matrix, as in the encoder."""
+    """Decoder attention with one matrix for queries, keys and values, as in the encoder."""
 
     def __init__(self, config: ModernBertDecoderConfig, layer_idx: int) -> None:
         super().__init__(config, layer_idx)
         out = self.Wo
         del self.q_proj, self.k_proj, self.v_proj, self.Wo
-        # In the encoder's order, so that an optimizer has the same tensors in the same places.
+        # In the encoder's order, so that optimizer states match.
         self.Wqkv = nn.Linear(config.hidden_size, 3 * self.all_head_size, bias=False)
         self.Wo = out
 
@@ -132,7 +132,7 @@ class FusedAttention(ModernBertDecoderAttention):
         past_key_values: Any = None,
         **kwargs: Any,
     ) -> tuple[Tensor, Tensor | None]:
-        """As the class above."""
+        """Do what the base class does."""
         shape = hidden_states.shape[:-1]
         parts = self.Wqkv(hidden_states).view(*shape, 3, -1, self.head_dim)
         query, key, value = (part.transpose(1, 2) for part in parts.unbind(-3))
@@ -156,12 +156,11 @@ class FusedAttention(ModernBertDecoderAttention):
         return self.out_drop(self.Wo(out.reshape(*shape, -1))), weights
 
 
-def ready(model: Model, inputs: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the inputs of a micro-batch with what `loss_of` asks for.
+def prepare_inputs(model: Model, inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the inputs of a micro-batch with labels replaced by what `summed_loss` needs.
 
-    inputs: those of a feed's batch, arrays or tensors. Labels become `positions` int64 [P], where
-    something is predicted, and `targets` int64 [P], what. They are found where the labels are: on
-    the processor, before a GPU is sent them, no one waits for the GPU.
+    inputs: those of a feed's batch, arrays or tensors. Labels become `positions` int64 [P], which
+    have one, and `targets` int64 [P], their ids. On the CPU this waits for no GPU.
     """
     tensors = {
         name: torch.as_tensor(value)
@@ -170,7 +169,7 @@ def ready(model: Model, inputs: Mapping[str, Any]) -> dict[str, Any]:
     }
     labels = tensors.pop("labels")
     if isinstance(model, ModernBertDecoderForCausalLM):
-        # Each position predicts the next; no row's first id is a label, so none predicts a row on.
+        # Each position predicts the next; a row's first id is no label, so rows do not mix.
         labels = nn.functional.pad(labels[:, 1:], (0, 1), value=IGNORED)
     flat = labels.flatten()
     positions = (flat != IGNORED).nonzero().flatten()
@@ -179,41 +178,30 @@ def ready(model: Model, inputs: Mapping[str, Any]) -> dict[str, Any]:
     return {**others, **tensors}
 
 
-def loss_of(model: Model, inputs: Mapping[str, Any]) -> Tensor:
+def summed_loss(model: Model, inputs: Mapping[str, Any]) -> Tensor:
     """Return the sum of the cross-entropies at all labels of a micro-batch: float32 [].
 
-    inputs: of `ready`, or of a feed's batch where waiting for a GPU is no matter. Only positions
-    that predict something reach the head and the vocabulary. Divided by the number of labels it is
-    the loss that `transformers` computes.
+    inputs: those of `prepare_inputs`, or of a feed's batch where waiting for a GPU does not matter.
+    Only predicted positions reach the head. Divided by the number of labels it is the loss that
+    `transformers` computes.
     """
     if "positions" not in inputs:
         inputs = {
             name: value.to(model.device) if isinstance(value, Tensor) else value
-            for name, value in ready(model, inputs).items()
+            for name, value in prepare_inputs(model, inputs).items()
         }
-    predicting = _hidden(model, inputs).flatten(0, 1).index_select(0, inputs["positions"])
-    total: Tensor = vocabulary_loss(
-        _head(model)(predicting),
+    known = {name: value for name, value in inputs.items() if name not in _NOT_OF_MODEL}
+    hidden = model.model(**known).last_hidden_state.flatten(0, 1)
+    loss: Tensor = summed_cross_entropy(
+        head_of(model)(hidden.index_select(0, inputs["positions"])),
         model.decoder.weight,
         model.decoder.bias,
         inputs["targets"],
         is_compiled=model in _compiled,
     )
-    return total
+    return loss
 
 
-def logits_of(model: Model, inputs: Mapping[str, Any]) -> Tensor:
-    """Return the logits at all positions of a micro-batch: [rows, positions, V]."""
-    logits: Tensor = model.decoder(_head(model)(_hidden(model, inputs)))
-    return logits
-
-
-def _hidden(model: Model, inputs: Mapping[str, Any]) -> Tensor:
-    ours = ("labels", "num_tokens", "positions", "targets")
-    known = {name: value for name, value in inputs.items() if name not in ours}
-    hidden: Tensor = model.model(**known).last_hidden_state
-    return hidden
-
-
-def _head(model: Model) -> nn.Module:
+def head_of(model: Model) -> nn.Module:
+    """Return what is between the last layer and the vocabulary."""
     return model.lm_head if isinstance(model, ModernBertDecoderForCausalLM) else model.head

@@ -1,7 +1,7 @@
 """StableAdamW with fully decoupled weight decay, from `torch-optimi`, as the suite was trained.
 
-Enters: a model and a recipe's numbers. Leaves: an optimizer. Invariant: the clip of an update is
-per tensor, so encoder and decoder of a pair must have the same tensors (`models`).
+A model and an `OptimizerSpec` enter, an optimizer leaves. Updates are clipped per tensor, so the
+encoder and decoder of a pair must have the same tensors (`models`).
 
 Source: Wortsman et al., "Stable and low-precision training for large-scale vision-language models",
 2023; B. Warner, torch-optimi 0.3.3.
@@ -17,10 +17,10 @@ from pipeline.config import OptimizerSpec
 
 
 def make_optimizer(model: nn.Module, spec: OptimizerSpec) -> StableAdamW:
-    """Return the optimizer of a model; a weight decays by `weight_decay` a step at the peak rate.
+    """Return the optimizer of a model; at the peak rate a weight decays by `weight_decay` a step.
 
-    Biases and norms do not decay, the embedding does. On a GPU it runs as Triton kernels, unless
-    torch is to be deterministic: they add up in any order.
+    Biases and norms do not decay, the embedding does. On a GPU it uses Triton kernels, unless torch
+    must be deterministic: they sum in any order.
     """
     peak_rate = float(spec.peak_rate)
     return StableAdamW(
@@ -36,16 +36,16 @@ def make_optimizer(model: nn.Module, spec: OptimizerSpec) -> StableAdamW:
     )
 
 
-def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
-    """Let the next steps have a learning rate; the peak that decay is relative to stays."""
+def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    """Set the learning rate of the next steps; the peak that decay is relative to stays."""
     for group in optimizer.param_groups:
         group["lr"] = rate
 
 
 def load_state(optimizer: StableAdamW, state: dict[str, Any]) -> None:
-    """Take up moments and step counts from a `state_dict`; all other numbers stay the recipe's.
+    """Load moments and step counts from a `state_dict`; hyperparameters stay the recipe's.
 
-    What runs the optimizer here stays too, so a state from a GPU goes on without one.
+    So does the implementation: the state of a GPU can be loaded without one.
     """
     ours = [
         {name: value for name, value in group.items() if name not in ("params", "step", "setup")}
@@ -58,7 +58,7 @@ def load_state(optimizer: StableAdamW, state: dict[str, Any]) -> None:
 
 
 def _fit_state(optimizer: StableAdamW) -> None:
-    """Give each tensor's state what Triton kernels want beside the moments, or take it away."""
+    """Add to each tensor's state what Triton kernels need beside the moments, or remove it."""
     for group in optimizer.param_groups:
         for parameter in group["params"]:
             state = optimizer.state[parameter]
@@ -73,11 +73,12 @@ def _fit_state(optimizer: StableAdamW) -> None:
 
 
 def _groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    kept: list[nn.Parameter] = []
-    decayed: list[nn.Parameter] = []
-    for name, parameter in model.named_parameters():
-        is_kept = parameter.ndim <= 1 or name.endswith(".bias")
-        (kept if is_kept else decayed).append(parameter)
+    def decays(name: str, parameter: nn.Parameter) -> bool:
+        return parameter.ndim > 1 and not name.endswith(".bias")
+
+    named = list(model.named_parameters())
+    kept = [one for name, one in named if not decays(name, one)]
+    decayed = [one for name, one in named if decays(name, one)]
     return [
         {"params": kept, "weight_decay": 0.0},
         {"params": decayed, "weight_decay": weight_decay},

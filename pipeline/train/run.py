@@ -1,19 +1,19 @@
-"""A run: one phase of a recipe, from ordered rows to checkpoints.
+"""Run the steps of one phase, from rows in order to checkpoints and metrics.
 
-Enters: a recipe, an order and a folder. Leaves: checkpoints in it, and metrics. A run that finds
-checkpoints of its own goes on from the last of them, and comes to the numbers that it would have
-come to without the break.
+A model, its optimizer and a feed enter; checkpoints leave, each of exactly known rows. A resumed
+run computes the same values as one without the interruption.
 """
 
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
 import torch
 from optimi import StableAdamW
+from torch import nn
 
 from pipeline.config import CHECKPOINT_PREFIXES, Recipe, learning_rate
 from pipeline.core.errors import ConfigError, InputError, MismatchError, OutputError, TrainingError
@@ -28,69 +28,72 @@ from pipeline.dataset import (
 )
 from pipeline.feed import Feed, FeedOrder
 from pipeline.train import checkpoints
-from pipeline.train.convert import cross
 from pipeline.train.evaluate import evaluate
-from pipeline.train.loader import Loaded
+from pipeline.train.loader import TensorBatch
 from pipeline.train.metrics import Metrics
-from pipeline.train.models import Model, make_empty
+from pipeline.train.models import Model, make_uninitialized
 from pipeline.train.ranks import Ranks
-from pipeline.train.step import Forward, load_batches, take_step
+from pipeline.train.step import load_batches, train_step
+from pipeline.train.weights import convert_kind
 from pipeline.version import VERSION
 
-Show = Callable[[str, int, dict[str, Any]], None]
-"""Called with a kind of event, the steps that were taken, and its facts."""
+ReportEvent = Callable[[str, int, dict[str, Any]], None]
+"""Called with a kind of event, the number of steps taken, and facts."""
+
+_SHAPE = ("num_layers", "hidden_size", "intermediate_size", "num_heads", "vocab_size")
+_DIGEST_LIMBS = 9
 
 
 @dataclass(kw_only=True)
 class Run:
-    """A phase under way, on one rank."""
+    """A phase in progress, on one rank."""
 
     recipe: Recipe
     """What is trained, and how."""
     out: Path
-    """Where its checkpoints go."""
+    """Folder of its checkpoints."""
     ranks: Ranks
     """This process among all."""
     feed: Feed
     """Its rows."""
     model: Model
     """The model alone."""
-    forward: Forward
-    """The model with its loss, compiled and in parallel as it may be."""
+    forward: nn.Module
+    """The model with its loss, from `make_forward`."""
     optimizer: StableAdamW
-    """What changes its weights."""
+    """Updates its weights."""
     validation: FeedOrder | None
-    """Rows to evaluate on; None where there are none, or the recipe does not say how."""
+    """Rows to evaluate on; None if there are none, or the recipe cannot be evaluated."""
     begun_from: str | None = None
-    """The digest of the checkpoint that the phase began with."""
+    """The digest of the checkpoint that the phase started from."""
     clock: Clock = field(default_factory=lambda: Clock(num_steps=0, next_row=0, num_tokens=0))
-    """How far the phase has come."""
+    """Progress of the phase."""
     since_row: int = 0
-    """The row at which the checkpoint before was saved."""
+    """The row at which the previous checkpoint was saved."""
     multiset: int = 0
     """The sum of the digests of the rows so far."""
     tombstones: list[tuple[int, int]] = field(default_factory=list)
-    """Ranges of rows that were stood in for, rising."""
-    num_damages_told: int = 0
-    """How many of the feed's damages were told of."""
+    """Ranges of unreadable rows, ascending."""
+    num_damages_reported: int = 0
+    """How many of the feed's damages were reported."""
 
     def resume(self, folder: Path) -> None:
-        """Go on from a checkpoint of this run.
+        """Resume from a checkpoint of this run.
 
         Raises: OutputError when it is of another recipe; MismatchError when it is of another order,
         or damaged.
         """
         record = read_record(folder)
         if record.recipe["fingerprint"] != self.recipe.fingerprint:
-            told = _differences(record.recipe["declaration"], self.recipe.declaration())
+            changes = _differences(record.recipe["declaration"], self.recipe.declaration())
             raise OutputError(
-                f"{folder}: got a checkpoint of another recipe than {self.recipe.name}: {told}",
-                "choose another --out, or go on with the recipe that it was begun with",
+                f"{folder}: got a checkpoint of another recipe than {self.recipe.name}: {changes}",
+                "choose another --out, or resume with the recipe that it was started with",
             )
         if record.seen.order != self.feed.order.digest:
             raise MismatchError(
-                f"{folder}: got a checkpoint of the order {record.seen.order}, and"
-                f" {self.feed.order.where} is the order {self.feed.order.digest}",
+                f"{folder}: got a checkpoint of the order {record.seen.order}, expected"
+                f" {self.feed.order.digest}, that of {self.feed.order.where}",
                 "name the rows that it was trained on, or choose another --out",
             )
         self.feed.load_state_dict(record.feed)
@@ -100,55 +103,66 @@ class Run:
         self.multiset = int.from_bytes(bytes.fromhex(record.seen.multiset_root), "little")
         self.tombstones = list(record.seen.tombstones)
 
-    def begin(self, folder: Path) -> None:
-        """Begin a phase with the weights of a checkpoint, and with its moments where they go on.
+    def start_from(self, folder: Path) -> None:
+        """Start a phase with the weights of a checkpoint, and its moments if it continues.
 
         Raises: InputError for a checkpoint of another shape; MismatchError for a damaged one.
         """
-        declared = read_record(folder).recipe["declaration"]["model"]
+        theirs = read_record(folder).recipe["declaration"]["model"]
         ours = self.recipe.declaration()["model"]
-        if told := _differences(_shape(declared), _shape(ours)):
+        shapes = ({name: model[name] for name in _SHAPE} for model in (theirs, ours))
+        if changes := _differences(next(shapes), next(shapes)):
             raise InputError(
-                f"{folder}: got a model of another shape than that of {self.recipe.name}: {told}",
-                "take the checkpoint of a recipe with the same model",
+                f"{folder}: got a model of another shape than {self.recipe.name}: {changes}",
+                "use a checkpoint of a recipe with the same model",
             )
-        kind = declared["kind"]
+        kind = self.recipe.model.kind
         if self.recipe.start == "continue":
-            if kind != self.recipe.model.kind:
+            if theirs["kind"] != kind:
                 raise ConfigError(
-                    f"--from: got {folder}, of {kind} weights, expected those of the"
-                    f" {self.recipe.model.kind} that {self.recipe.name} continues",
-                    "a recipe that starts from weights alone may cross over",
+                    f"--from: got {folder}, of {theirs['kind']} weights, expected those of the"
+                    f" {kind} that {self.recipe.name} continues",
+                    "only a recipe that starts from weights alone can change the kind",
                 )
             record = checkpoints.load(folder, self.model, self.optimizer)
         else:
-            source = make_empty(replace(self.recipe.model, kind=kind))
+            source = make_uninitialized(replace(self.recipe.model, kind=theirs["kind"]))
             record = checkpoints.load(folder, source, None)
-            self.model.load_state_dict(cross(source.state_dict(), self.recipe.model.kind))
+            self.model.load_state_dict(convert_kind(source.state_dict(), kind))
         self.begun_from = record.digest
 
-    def steps(self, metrics: Metrics | None, show: Show, max_steps: int | None) -> None:
-        """Take steps until the phase, its order or `max_steps` is over, and save on the way.
+    def train(self, metrics: Metrics | None, report: ReportEvent, max_steps: int | None) -> None:
+        """Take steps until the phase, its order or `max_steps` is over; save and evaluate between.
 
-        Raises: TrainingError when the loss is no number; OutputError when nothing can be saved.
+        metrics: None except on the first rank, which alone reports.
+
+        Raises: TrainingError when the loss is not finite; OutputError when nothing can be saved.
         """
-        told = _Telling(metrics, show)
-        told.say("begin", self.clock.num_steps, self._facts())
-        recipe = self.recipe
+
+        def emit(kind: str, facts: dict[str, Any], *, is_metric: bool = True) -> None:
+            if metrics is not None:
+                if is_metric:
+                    metrics.add(kind, self.clock.num_steps, facts)
+                report(kind, self.clock.num_steps, facts)
+
+        emit("begin", self._facts(), is_metric=False)
         with closing(load_batches(self.feed, self.model)) as loaded:
             while not self._is_over(max_steps):
-                before = self.clock
+                before = self.clock.num_tokens
                 facts = self._step(loaded)
-                self._tell_damage(told)
-                told.tell("train", self.clock.num_steps, facts)
-                is_over = self._is_over(max_steps)
-                if is_over or _passes(recipe.evaluate_every_tokens, before, self.clock):
-                    self._evaluate(told)
-                # Last, so that a run that goes on from it has nothing of before it to do again.
-                if is_over or _passes(recipe.save_every_tokens, before, self.clock):
-                    self._save(told)
+                for damage in self.feed.damages[self.num_damages_reported :]:
+                    damaged = {"rows": [damage.start, damage.stop], "why": damage.why}
+                    emit("damage", damaged, is_metric=False)
+                self.num_damages_reported = len(self.feed.damages)
+                emit("train", facts)
+                is_due = self._is_due(self.recipe.evaluate_every_tokens, before, max_steps)
+                if self.validation is not None and is_due:
+                    emit("validation", self._evaluate(self.validation))
+                # Last, so that a run that resumes from it has nothing to repeat.
+                if self._is_due(self.recipe.save_every_tokens, before, max_steps):
+                    emit("checkpoint", {"path": str(self._save())})
                 if self.clock.next_row >= self.feed.num_rows:
-                    told.say("over", self.clock.num_steps, {"num_tokens": self.clock.num_tokens})
+                    emit("over", {"num_tokens": self.clock.num_tokens}, is_metric=False)
 
     def _facts(self) -> dict[str, Any]:
         return {
@@ -162,107 +176,94 @@ class Run:
             "num_validation_rows": 0 if self.validation is None else self.validation.rows.num_rows,
         }
 
-    def _tell_damage(self, told: "_Telling") -> None:
-        """Tell once of rows that this rank could not read; it may be ahead of the step."""
-        for damage in self.feed.damages[self.num_damages_told :]:
-            facts = {"rows": [damage.start, damage.stop], "why": damage.why}
-            told.say("damage", self.clock.num_steps, facts)
-        self.num_damages_told = len(self.feed.damages)
-
     def _is_over(self, max_steps: int | None) -> bool:
         clock = self.clock
-        is_enough = max_steps is not None and clock.num_steps >= max_steps
+        is_stopped = max_steps is not None and clock.num_steps >= max_steps
         is_done = clock.num_tokens >= self.recipe.tokens
-        return is_enough or is_done or clock.next_row >= self.feed.num_rows
+        return is_stopped or is_done or clock.next_row >= self.feed.num_rows
 
-    def _step(self, loaded: Iterator[Loaded]) -> dict[str, Any]:
-        """Take one step, and return what there is to tell of it."""
+    def _is_due(self, every_tokens: int | None, before: int, max_steps: int | None) -> bool:
+        """Tell whether a step passed a multiple of some tokens, like a window, or was the last."""
+        is_passed = every_tokens and self.clock.num_tokens // every_tokens > before // every_tokens
+        return bool(is_passed) or self._is_over(max_steps)
+
+    def _step(self, loaded: Iterator[TensorBatch]) -> dict[str, Any]:
+        """Take one step, and return its metrics."""
         began = perf_counter()
-        taking = _Taking(loaded)
+        batches = _StepBatches(loaded)
         recipe, start_row = self.recipe, self.clock.next_row
-        rate = self._rate()
+        rate = learning_rate(
+            recipe.learning_rate, recipe.optimizer.peak_rate, self.clock.num_tokens, recipe.tokens
+        )
         try:
-            totals = take_step(
+            result = train_step(
                 self.forward,
                 self.optimizer,
-                taking.step(),
+                batches,
                 rate=rate,
                 seed=recipe.seed,
                 ranks=self.ranks,
             )
         except FloatingPointError as error:
-            raise self._astray(taking.last, str(error)) from error
-        num_steps, next_row = self.clock.num_steps + 1, taking.last.next_row
+            raise self._diverged(batches.next_row, str(error)) from error
         self.clock = Clock(
-            num_steps=num_steps,
-            next_row=next_row,
-            num_tokens=self.clock.num_tokens + totals.num_tokens,
+            num_steps=self.clock.num_steps + 1,
+            next_row=batches.next_row,
+            num_tokens=self.clock.num_tokens + result.num_tokens,
         )
-        step_sum, num_missing = self._account(taking)
+        multiset, num_tombstones = self._add_rows(batches)
         seconds = perf_counter() - began
         return {
-            "loss": totals.loss,
-            "gradient_norm": totals.gradient_norm,
+            "loss": result.loss,
+            "gradient_norm": result.gradient_norm,
             "learning_rate": rate,
-            "rows": [start_row, next_row],
-            "rows_multiset": root_of_multiset(step_sum),
-            "num_tokens": totals.num_tokens,
-            "num_labels": totals.num_labels,
-            "num_tombstones": num_missing,
+            "rows": [start_row, batches.next_row],
+            "rows_multiset": root_of_multiset(multiset),
+            "num_tokens": result.num_tokens,
+            "num_labels": result.num_labels,
+            "num_tombstones": num_tombstones,
             "tokens_seen": self.clock.num_tokens,
-            "tokens_per_second": totals.num_tokens / seconds,
-            "waiting": taking.waited / seconds,
+            "tokens_per_second": result.num_tokens / seconds,
+            "waiting": batches.seconds_waited / seconds,
         }
 
-    def _rate(self) -> float:
-        recipe = self.recipe
-        peak = recipe.optimizer.peak_rate
-        return learning_rate(recipe.learning_rate, peak, self.clock.num_tokens, recipe.tokens)
-
-    def _astray(self, last: Loaded, what: str) -> TrainingError:
-        start, stop = self.clock.next_row, last.next_row
+    def _diverged(self, stop: int, what: str) -> TrainingError:
+        latest = latest_checkpoint(self.out)
+        kept = "no checkpoint was saved yet" if latest is None else f"{latest} is unchanged"
         return TrainingError(
-            f"step {self.clock.num_steps + 1}, rows {start}:{stop}: got {what}, expected a number",
-            f"{self._stays()}; look at the rows (`ettin-data trace`), or lower the learning rate",
+            f"step {self.clock.num_steps + 1}, rows {self.clock.next_row}:{stop}: training"
+            f" diverged: {what}",
+            f"{kept}; look at the rows (`ettin-data trace`), or lower the learning rate",
         )
 
-    def _stays(self) -> str:
-        kept = latest_checkpoint(self.out)
-        return "no checkpoint was saved yet" if kept is None else f"{kept} stays as it was"
-
-    def _account(self, taking: "_Taking") -> tuple[int, int]:
-        """Note the rows of a step over all ranks.
+    def _add_rows(self, batches: "_StepBatches") -> tuple[int, int]:
+        """Add the rows of a step over all ranks to what was seen.
 
         Returns the sum of their digests, and how many of them could not be read.
         """
-        mine = sum(multiset_of(one) for one in taking.digests)
-        limbs = [mine >> (32 * i) & 0xFFFFFFFF for i in range(9)]
-        missing = [row for one in taking.tombstones for row in one.tolist()]
-        counts = self.ranks.sum(torch.tensor([*limbs, len(missing)], device=self.ranks.device))
-        *limbs, num_missing = counts.tolist()
-        step_sum = sum(limb << (32 * i) for i, limb in enumerate(limbs))
-        self.multiset += step_sum
-        if num_missing:
-            for row in sorted(self.ranks.join(missing)):
+        # Summed over ranks in limbs of 32 bits, which leave room for carries.
+        limbs = [batches.multiset >> (32 * i) & 0xFFFFFFFF for i in range(_DIGEST_LIMBS)]
+        local = torch.tensor([*limbs, len(batches.tombstones)], device=self.ranks.device)
+        *limbs, num_tombstones = self.ranks.all_reduce(local).tolist()
+        multiset = sum(limb << (32 * i) for i, limb in enumerate(limbs))
+        self.multiset += multiset
+        if num_tombstones:
+            for row in sorted(self.ranks.all_gather(batches.tombstones)):
                 _add_row(self.tombstones, row)
-        return step_sum, num_missing
+        return multiset, num_tombstones
 
-    def _evaluate(self, told: "_Telling") -> None:
-        if self.validation is None:
-            return
-        found = evaluate(
-            self.model, self.forward, self.validation, self.recipe, self.feed.special, self.ranks
-        )
-        facts = {"loss": found.loss, "num_labels": found.num_labels, "num_rows": found.num_rows}
-        told.tell("validation", self.clock.num_steps, facts)
+    def _evaluate(self, order: FeedOrder) -> dict[str, Any]:
+        special = self.feed.special
+        return asdict(evaluate(self.model, self.forward, order, self.recipe, special, self.ranks))
 
-    def _save(self, told: "_Telling") -> None:
+    def _save(self) -> Path:
+        """Save a checkpoint, and return its folder."""
         name = f"{CHECKPOINT_PREFIXES[self.recipe.phase]}{self.clock.num_steps}"
         if self.ranks.is_first:
             checkpoints.save(self.out, self._record(name), self.model, self.optimizer)
-        self.ranks.wait()
-        told.tell("checkpoint", self.clock.num_steps, {"path": str(self.out / name)})
+        self.ranks.barrier()
         self.since_row = self.clock.next_row
+        return self.out / name
 
     def _record(self, name: str) -> CheckpointRecord:
         recipe = self.recipe
@@ -287,74 +288,44 @@ class Run:
         )
 
 
-class _Taking:
-    """Takes the micro-batches of one step, and notes what a step has to tell of them."""
+class _StepBatches:
+    """The micro-batches of one step; iterating records what there is to report about them."""
 
-    def __init__(self, loaded: Iterator[Loaded]) -> None:
+    def __init__(self, loaded: Iterator[TensorBatch]) -> None:
         self._loaded = loaded
-        self.waited = 0.0
-        self.digests: list[Any] = []
-        self.tombstones: list[Any] = []
+        self.seconds_waited = 0.0
+        self.multiset = 0
+        self.tombstones: list[int] = []
+        self.next_row = 0
 
-    def step(self) -> Iterator[Loaded]:
-        """Yield the micro-batches of a step."""
+    def __iter__(self) -> Iterator[TensorBatch]:
         is_last = False
         while not is_last:
             began = perf_counter()
-            self.last = batch = next(self._loaded)
-            self.waited += perf_counter() - began
-            self.tombstones.append(batch.tombstones)
-            self.digests.append(batch.digests)
-            is_last = batch.ends_step
+            batch = next(self._loaded)
+            self.seconds_waited += perf_counter() - began
+            assert batch.digests is not None
+            self.multiset += multiset_of(batch.digests)
+            self.tombstones += batch.tombstones.tolist()
+            self.next_row, is_last = batch.next_row, batch.ends_step
             yield batch
 
 
-class _Telling:
-    """Tells of what happens: in the metrics, and to whoever watches."""
-
-    def __init__(self, metrics: Metrics | None, show: Show) -> None:
-        self._metrics, self._show = metrics, show
-
-    def tell(self, kind: str, num_steps: int, facts: dict[str, Any]) -> None:
-        """Tell of an event after `num_steps` steps; only the first rank has metrics."""
-        if self._metrics is not None:
-            self._metrics.add(kind, num_steps, facts)
-            self._show(kind, num_steps, facts)
-
-    def say(self, kind: str, num_steps: int, facts: dict[str, Any]) -> None:
-        """Tell only who watches: what is no matter of a curve, or comes again when going on."""
-        if self._metrics is not None:
-            self._show(kind, num_steps, facts)
-
-
-def _shape(model: dict[str, Any]) -> dict[str, Any]:
-    """Return what the weights' shapes follow from, of a declaration of a model."""
-    names = ("num_layers", "hidden_size", "intermediate_size", "num_heads", "vocab_size")
-    return {name: model[name] for name in names}
-
-
 def _differences(before: dict[str, Any], now: dict[str, Any], where: str = "") -> str:
-    """Return in words which values differ between two declarations."""
-    told = []
+    """Describe which values differ between two declarations."""
+    found = []
     for name in sorted(before.keys() | now.keys()):
         old, new = before.get(name), now.get(name)
         if isinstance(old, dict) and isinstance(new, dict):
             inner = _differences(old, new, f"{where}{name}.")
-            told += [inner] if inner else []
+            found += [inner] if inner else []
         elif old != new:
-            told.append(f"{where}{name} {old}, here {new}")
-    return "; ".join(told)
-
-
-def _passes(every_tokens: int | None, before: Clock, after: Clock) -> bool:
-    """Tell whether a multiple of so many tokens was passed, as the windows of an order are cut."""
-    if every_tokens is None:
-        return False
-    return after.num_tokens // every_tokens > before.num_tokens // every_tokens
+            found.append(f"{where}{name} {old}, here {new}")
+    return "; ".join(found)
 
 
 def _add_row(ranges: list[tuple[int, int]], row: int) -> None:
-    """Add a row to rising ranges."""
+    """Add a row to ascending ranges."""
     if ranges and ranges[-1][1] == row:
         ranges[-1] = (ranges[-1][0], row + 1)
     elif not ranges or ranges[-1][1] < row:

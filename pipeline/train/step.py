@@ -1,13 +1,13 @@
-"""A step: the micro-batches of one rank -> gradients of all ranks -> one update.
+"""One optimizer step: micro-batches of a rank -> gradients of all ranks -> an update.
 
-Enters: a model, an optimizer and what a loader hands out. Leaves: changed weights and what the step
-saw. The loss is the mean over every label of the step, on all ranks: neither world size nor
-micro-batches weigh it, but for rounding.
+A model, an optimizer and loaded micro-batches enter; changed weights and a `StepResult` leave. The
+loss is the mean over every label of the step on all ranks: neither the world size nor the
+micro-batch size weighs it, but for rounding.
 """
 
 import math
 from collections.abc import Generator, Iterable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,17 +19,14 @@ from torch.optim import Optimizer
 from pipeline.config import Recipe
 from pipeline.core import seeds
 from pipeline.feed import Feed
-from pipeline.train.loader import FeedLoader, Loaded
-from pipeline.train.models import Model, compile_parts, loss_of, ready
-from pipeline.train.optimizer import set_rate
+from pipeline.train.loader import FeedLoader, TensorBatch
+from pipeline.train.models import Model, compile_model, prepare_inputs, summed_loss
+from pipeline.train.optimizer import set_learning_rate
 from pipeline.train.ranks import Ranks
 
-Forward = nn.Module
-"""From the inputs of a micro-batch to the sum of its losses: float32 []."""
 
-
-class SumOfLosses(nn.Module):
-    """A model with its loss, so that both are compiled and run in parallel as one."""
+class ModelWithLoss(nn.Module):
+    """A model with its loss, so that both are compiled and parallelized as one."""
 
     def __init__(self, model: Model, device: torch.device, *, is_bf16: bool) -> None:
         super().__init__()
@@ -40,95 +37,92 @@ class SumOfLosses(nn.Module):
     def forward(self, inputs: dict[str, Any]) -> Tensor:
         """Return the sum of the losses at the labels: float32 []."""
         with torch.autocast(self._device_type, torch.bfloat16, enabled=self._is_bf16):
-            return loss_of(self.model, inputs)
+            return summed_loss(self.model, inputs)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Totals:
-    """What one step came to, over all ranks."""
+class StepResult:
+    """The results of a step over all ranks."""
 
     loss: float | None
-    """Mean cross-entropy over the labels, in nats; None where there is none."""
+    """Mean cross-entropy over the labels, in nats; None without labels."""
     gradient_norm: float
-    """Length of the gradient of that loss."""
+    """Norm of the gradient of that loss."""
     num_labels: int
-    """Positions that were predicted."""
+    """Predicted positions."""
     num_tokens: int
-    """Ids of the rows, padding left out."""
+    """Ids of the rows, without padding."""
 
 
-def make_forward(model: Model, recipe: Recipe, ranks: Ranks) -> Forward:
-    """Return what computes a micro-batch's loss: compiled where the recipe asks for it."""
-    forward: nn.Module = SumOfLosses(model, ranks.device, is_bf16=recipe.precision == "bf16")
+def make_forward(model: Model, recipe: Recipe, ranks: Ranks) -> nn.Module:
+    """Return a module from the inputs of a micro-batch to the sum of its losses: float32 [].
+
+    It is compiled if the recipe asks for it and the model is on a GPU.
+    """
+    forward: nn.Module = ModelWithLoss(model, ranks.device, is_bf16=recipe.precision == "bf16")
     if recipe.compile and ranks.device.type == "cuda":
-        # Row by row, as elsewhere, attention is a loop and no graph.
-        compile_parts(model)
+        # Elsewhere attention is a loop over rows, which has no graph.
+        compile_model(model)
     if ranks.world_size > 1:
         devices = [ranks.device.index] if ranks.device.type == "cuda" else None
         forward = DistributedDataParallel(forward, device_ids=devices, forward_sync_buffers=False)
     return forward
 
 
-def load_batches(feed: Feed, model: Model) -> Generator[Loaded, None, None]:
-    """Yield what is left of a feed, where a model is and as its loss asks for it."""
-    yield from FeedLoader(feed, device=model.device, prepare=lambda inputs: ready(model, inputs))
+def load_batches(feed: Feed, model: Model) -> Generator[TensorBatch, None, None]:
+    """Yield the rest of a feed, on the model's device and with the targets of its loss."""
+    yield from FeedLoader(
+        feed, device=model.device, prepare=lambda inputs: prepare_inputs(model, inputs)
+    )
 
 
-def take_step(
-    forward: Forward,
+def train_step(
+    forward: nn.Module,
     optimizer: Optimizer,
-    batches: Iterable[Loaded],
+    batches: Iterable[TensorBatch],
     *,
     rate: float,
     seed: int,
     ranks: Ranks,
-) -> Totals:
-    """Take one step with a learning rate; `batches` are those of this rank, in order.
+) -> StepResult:
+    """Take one step at a learning rate; `batches` are those of this rank, in order.
 
-    seed: of the dropout, whose numbers follow from it and from the rows of each micro-batch. A step
-    of which nothing is to be predicted changes nothing.
+    seed: that of dropout, whose numbers depend on it and on the rows of each micro-batch. A step
+    without labels changes nothing.
 
-    Raises: FloatingPointError when the loss or its gradient is no number; the weights are then as
-    they were.
+    Raises: FloatingPointError when the loss or its gradient is not finite; weights are unchanged.
     """
-    set_rate(optimizer, rate)
+    set_learning_rate(optimizer, rate)
     optimizer.zero_grad(set_to_none=True)
     totals = torch.zeros(3, dtype=torch.float64, device=ranks.device)
     for batch in batches:
         torch.manual_seed(_dropout_key(seed, batch, ranks.rank))
-        with _syncing(forward, is_last=batch.ends_step):
+        is_local = isinstance(forward, DistributedDataParallel) and not batch.ends_step
+        # Gradients are reduced over ranks in the last backward pass only.
+        with forward.no_sync() if is_local else nullcontext():  # type: ignore[operator]
             loss = forward(batch.inputs)
             loss.backward()
         totals[0] += loss.detach()
         totals[1] += batch.num_labels
         totals[2] += batch.num_tokens
-    loss_sum, num_labels, num_tokens = ranks.sum(totals).tolist()
+    loss_sum, num_labels, num_tokens = ranks.all_reduce(totals).tolist()
     counts = {"num_labels": int(num_labels), "num_tokens": int(num_tokens)}
     if not num_labels:
-        return Totals(loss=None, gradient_norm=0.0, **counts)
+        return StepResult(loss=None, gradient_norm=0.0, **counts)
     loss = loss_sum / num_labels
     parameters = (one for group in optimizer.param_groups for one in group["params"])
     gradients = [one.grad for one in parameters if one.grad is not None]
-    # Those of a sum over labels, of which the ranks were given the mean.
+    # They are those of a sum over labels, averaged over ranks.
     torch._foreach_mul_(gradients, ranks.world_size / num_labels)
     norm = float(nn.utils.get_total_norm(gradients))
-    if not math.isfinite(loss):
-        raise FloatingPointError(f"a loss of {loss}")
-    if not math.isfinite(norm):
-        raise FloatingPointError(f"a gradient of length {norm}")
+    for name, value in (("loss", loss), ("gradient norm", norm)):
+        if not math.isfinite(value):
+            raise FloatingPointError(f"{name} is {'NaN' if math.isnan(value) else value}")
     optimizer.step()
-    return Totals(loss=loss, gradient_norm=norm, **counts)
+    return StepResult(loss=loss, gradient_norm=norm, **counts)
 
 
-def _dropout_key(seed: int, batch: Loaded, rank: int) -> int:
-    # A rank that has no row in a micro-batch has a stand-in, which needs numbers all the same.
+def _dropout_key(seed: int, batch: TensorBatch, rank: int) -> int:
+    # A rank without rows in a micro-batch has a placeholder row, which needs dropout too.
     first = int(batch.rows[0]) if len(batch.rows) else -1 - rank
     return seeds.derive_key(seed, "dropout", str(batch.step), str(first)) >> 1
-
-
-def _syncing(forward: Forward, *, is_last: bool) -> AbstractContextManager[None]:
-    """Add up gradients over ranks in a step's last backward pass alone."""
-    if isinstance(forward, DistributedDataParallel) and not is_last:
-        no_sync: AbstractContextManager[None] = forward.no_sync()
-        return no_sync
-    return nullcontext()

@@ -1,34 +1,37 @@
-"""Initial weights by name: a seed and a parameter's name -> its numbers, the same on every machine.
+"""Weights by name: initial values, and conversion between kinds and layouts.
 
-Enters: a model whose parameters hold anything. Leaves: the same model, filled. Invariant: only
-additions, multiplications and divisions of doubles make the numbers, and those IEEE 754 fixes to
-the bit, so neither processor nor library nor process changes a weight. A pair of encoder and
-decoder gets the same weights, since their parameters go by the same names (`shared_name`).
+A seed and a parameter's name give its values, the same on every machine: they are made by addition,
+multiplication and division of doubles alone, which IEEE 754 fixes to the bit. The encoder and
+decoder of a pair get the same weights, since their parameters share names (`shared_name`).
+Converting renames and splits tensors, and computes nothing.
 
 Source: `init_method: full_megatron` of the suite's configs, a normal distribution of 0.02 cut off
-at two deviations; what writes to the residual stream is divided by the root of twice the layers.
+at two deviations; layers that write to the residual stream are divided by the root of twice the
+number of layers.
 """
 
 import math
+from collections.abc import Mapping
 from statistics import NormalDist
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
+from pipeline.config import ModelKind
 from pipeline.core import seeds
 
 INIT_STD = 0.02
 CUTOFF = 2.0
-"""In deviations; what is left has a deviation of 0.88 of the one before cutting."""
+"""In deviations; the truncated distribution has 0.88 of the deviation."""
 
 _BLOCK = 1 << 16
-"""Numbers made at a time: what a core's cache holds."""
+"""Values made at a time, which fit into a core's cache."""
 _HALF_MASS = NormalDist().cdf(CUTOFF) - 0.5
 # The normal quantile at 1/2 + q is q * A(q * q) / B(q * q), to 7e-8 of it for |q| <= _HALF_MASS:
-# a least-squares fit made equal over the range. Neither logarithm nor root, which machines round
-# differently.
+# a least-squares fit with equal error over the range. It needs neither logarithm nor root, which
+# machines round differently.
 _A = (
     2.50662844461908,
     -24.410167300573058,
@@ -38,28 +41,35 @@ _A = (
 )
 _B = (1.0, -10.785426841125052, 40.86295953835454, -62.30227599173172, 29.858076210337284)
 
+_HEADS: dict[ModelKind, str] = {"encoder": "head.", "decoder": "lm_head."}
+_FUSED = ".attn.Wqkv.weight"
+_SPLIT = (".attn.q_proj.weight", ".attn.k_proj.weight", ".attn.v_proj.weight")
+_TIED = "decoder.weight"
+
 
 def shared_name(name: str) -> str:
-    """Return the name of a parameter in the encoder, which a decoder's heads have others for."""
+    """Return the name of a parameter in the encoder; only those of the head differ."""
     return name.removeprefix("lm_") if name.startswith("lm_head.") else name
 
 
 @torch.no_grad()
-def fill(model: nn.Module, num_layers: int, seed: int) -> None:
-    """Fill all parameters of a model: norms 1, biases 0, matrices by `seed` and name."""
+def initialize(model: nn.Module, num_layers: int, seed: int) -> None:
+    """Initialize all parameters: norms 1, biases 0, matrices by `seed` and name."""
     for name, parameter in model.named_parameters():
         if parameter.ndim > 1:
-            values = initial(seed, shared_name(name), parameter.numel(), _std(name, num_layers))
+            values = initial_values(
+                seed, shared_name(name), parameter.numel(), _std(name, num_layers)
+            )
             parameter.copy_(torch.from_numpy(values).view(parameter.shape))
         else:
             parameter.fill_(0.0 if name.endswith(".bias") else 1.0)
 
 
-def initial(seed: int, name: str, count: int, std: float) -> NDArray[np.float32]:
-    """Return the numbers of a matrix, row by row: float32 [count], within `CUTOFF` * std. Pure.
+def initial_values(seed: int, name: str, count: int, std: float) -> NDArray[np.float32]:
+    """Return the values of a matrix, row by row: float32 [count], within `CUTOFF` * std. Pure.
 
-    Every 65,536 of them have a key of their own. The upper 53 bits of a key's number are a place in
-    the middle of one of 2**53 equal parts of the distribution.
+    Every 65,536 of them have a key of their own. The upper 53 bits of a random number select one of
+    2**53 equal parts of the distribution, whose middle is taken.
     """
     values = np.empty(count, dtype=np.float32)
     for start in range(0, count, _BLOCK):
@@ -70,8 +80,37 @@ def initial(seed: int, name: str, count: int, std: float) -> NDArray[np.float32]
     return values
 
 
+def convert_kind(weights: Mapping[str, Tensor], to_kind: ModelKind) -> dict[str, Tensor]:
+    """Return the weights of a model of either kind under the names of a model of `to_kind`.
+
+    Only the head's names differ: both kinds here have one matrix for queries, keys and values.
+    """
+    head = _HEADS[to_kind]
+    shared = {shared_name(name): tensor for name, tensor in weights.items()}
+    return {
+        head + name.removeprefix("head.") if name.startswith("head.") else name: tensor
+        for name, tensor in shared.items()
+    }
+
+
+def to_transformers(weights: Mapping[str, Tensor], kind: ModelKind) -> dict[str, Tensor]:
+    """Return a model's weights as `transformers` saves them.
+
+    The decoder's Wqkv is split into three. The matrix tied to the embedding is left out.
+    """
+    found = {}
+    for name, tensor in sorted(weights.items()):
+        if kind == "decoder" and name.endswith(_FUSED):
+            layer = name.removesuffix(_FUSED)
+            for split, third in zip(_SPLIT, tensor.chunk(3), strict=True):
+                found[layer + split] = third.contiguous()
+        elif name != _TIED:
+            found[name] = tensor.contiguous()
+    return found
+
+
 def _quantile(q: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return where 1/2 + q of a normal distribution lies to the left."""
+    """Return the quantile of the normal distribution at 1/2 + q."""
     squares = q * q
     return q * _polynomial(_A, squares) / _polynomial(_B, squares)
 

@@ -7,7 +7,7 @@ import torch
 
 from adapters import tiny
 from adapters.numbered import NUM_FED, STEP, feed_of, rows_in
-from pipeline.train.loader import FeedLoader, Loaded
+from pipeline.train.loader import FeedLoader, TensorBatch
 
 with warnings.catch_warnings(action="ignore"):
     from lightning.pytorch import LightningModule, Trainer
@@ -22,7 +22,7 @@ class Module(LightningModule):
         self.model = tiny.decoder()
         self.seen: list[int] = []
 
-    def training_step(self, batch: Loaded, batch_idx: int) -> torch.Tensor:
+    def training_step(self, batch: TensorBatch, batch_idx: int) -> torch.Tensor:
         assert rows_in(batch.inputs) == batch.rows.tolist()
         self.seen += batch.rows.tolist()
         loss: torch.Tensor = self.model(**batch.inputs).loss
@@ -40,7 +40,7 @@ class ByHand(Module):
         self.automatic_optimization = False
         self.steps: list[list[int]] = []
 
-    def training_step(self, batch: Loaded, batch_idx: int) -> None:
+    def training_step(self, batch: TensorBatch, batch_idx: int) -> None:
         self.manual_backward(super().training_step(batch, batch_idx))
         if batch.ends_step:
             optimizer = self.optimizers()

@@ -95,7 +95,7 @@ def test_the_loss_is_the_mean_over_the_labels_of_a_step(
     def loss(micro: int) -> float:
         model = getattr(tiny, kind)()
         if (kind, form) == ("encoder", "flat"):
-            attention.use(model, "sdpa")
+            attention.set_backend(model, "sdpa")
         objective = Mlm(mask_prob=0.3, seed=1) if kind == "encoder" else Clm()
         feed = feed_of(order, objective, form=form, micro_batch_rows=micro)
         given = arguments(tmp_path, max_steps=1, gradient_accumulation_steps=STEP // micro)

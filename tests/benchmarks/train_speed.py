@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pipeline.config.recipe import Recipe
     from pipeline.feed.feed import Feed
-    from pipeline.train.loader import Loaded
+    from pipeline.train.loader import TensorBatch
     from pipeline.train.models import Model
 
 _PUBLISHED = {"17m": 985, "32m": 655, "68m": 463, "150m": 296, "400m": 146, "1b": 64}
@@ -94,7 +94,7 @@ def _time(size: str, kind: str, length: int, options: argparse.Namespace) -> Lin
     import torch
 
     from pipeline.train.optimizer import make_optimizer
-    from pipeline.train.step import make_forward, take_step
+    from pipeline.train.step import make_forward, train_step
 
     began = time.perf_counter()
     recipe = _recipe(size, kind, length, options.device)
@@ -112,7 +112,7 @@ def _time(size: str, kind: str, length: int, options: argparse.Namespace) -> Lin
 
     def step() -> Any:
         part = waiting.over(islice(batches, num_micro_batches))
-        return take_step(forward, optimizer, part, rate=1e-4, seed=1, ranks=ranks)
+        return train_step(forward, optimizer, part, rate=1e-4, seed=1, ranks=ranks)
 
     for _ in range(_WARM_UP):
         step()
@@ -163,13 +163,13 @@ def _model(recipe: "Recipe", device: Any) -> "Model":
     import torch
 
     from pipeline.train import attention
-    from pipeline.train.models import make_empty
+    from pipeline.train.models import make_uninitialized
 
-    model = make_empty(recipe.model).to(device)
+    model = make_uninitialized(recipe.model).to(device)
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.fill_(1) if parameter.ndim == 1 else parameter.normal_(std=0.02)
-    attention.use(model, attention.best_backend(device, is_bf16=recipe.precision == "bf16"))
+    attention.set_backend(model, attention.best_backend(device, is_bf16=recipe.precision == "bf16"))
     return model.train()
 
 
@@ -239,7 +239,7 @@ class _Waiting:
         self.seconds = 0.0
         self._is_gpu = device.type == "cuda"
 
-    def over(self, batches: "Iterator[Loaded]") -> "Iterator[Loaded]":
+    def over(self, batches: "Iterator[TensorBatch]") -> "Iterator[TensorBatch]":
         """Yield the batches, and count."""
         import torch
 

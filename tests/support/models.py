@@ -1,6 +1,6 @@
 """Small models, their twins without us, and made-up rows in the flat form."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -9,8 +9,8 @@ import torch
 from transformers import ModernBertDecoderForCausalLM, ModernBertForMaskedLM
 
 from pipeline.config.recipe import ModelKind, ModelSpec
-from pipeline.train.convert import to_hub
-from pipeline.train.models import Model, make_config
+from pipeline.train.models import Model, head_of, make_config
+from pipeline.train.weights import to_transformers
 
 VOCAB_SIZE = 50_368
 CLS, SEP, MASK = 50_281, 50_282, 50_284
@@ -39,6 +39,13 @@ def made_up_rows(seed: int, lengths: Sequence[int]) -> list[torch.Tensor]:
     for row in rows:
         row[0], row[-1] = CLS, SEP
     return [torch.from_numpy(row) for row in rows]
+
+
+def logits_of(model: Model, inputs: Mapping[str, Any]) -> torch.Tensor:
+    """Logits at all positions of a micro-batch: [rows, positions, V]."""
+    known = {name: value for name, value in inputs.items() if name not in ("labels", "num_tokens")}
+    logits: torch.Tensor = model.decoder(head_of(model)(model.model(**known).last_hidden_state))
+    return logits
 
 
 def flat(rows: Sequence[torch.Tensor], kind: ModelKind) -> dict[str, Any]:
@@ -74,7 +81,9 @@ def stock(model: Model, spec: ModelSpec, attention: str = "sdpa") -> Any:
     config._attn_implementation = attention
     cls = ModernBertForMaskedLM if spec.kind == "encoder" else ModernBertDecoderForCausalLM
     twin = cls(config)
-    missing, unexpected = twin.load_state_dict(to_hub(model.state_dict(), spec.kind), strict=False)
+    missing, unexpected = twin.load_state_dict(
+        to_transformers(model.state_dict(), spec.kind), strict=False
+    )
     assert missing == ["decoder.weight"]
     assert not unexpected
     return twin.eval()

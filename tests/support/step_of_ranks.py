@@ -25,7 +25,7 @@ from pipeline.feed.batch import Clm, Mlm
 from pipeline.train.models import make_model
 from pipeline.train.optimizer import make_optimizer
 from pipeline.train.ranks import Ranks, join_ranks
-from pipeline.train.step import load_batches, make_forward, take_step
+from pipeline.train.step import load_batches, make_forward, train_step
 
 # A whole step of 8 rows; then 5 rows, of which two ranks have 3 and 2, and the second a filler.
 FIRST_ROWS = (0, 11)
@@ -70,7 +70,7 @@ def _step(order: Path, kind: ModelKind, row: int, ranks: Ranks) -> dict[str, Any
     batches = load_batches(feed, model)
     mine = list(takewhile(noted, batches))
     batches.close()
-    totals = take_step(forward, optimizer, mine, rate=1e-3, seed=1, ranks=ranks)
+    totals = train_step(forward, optimizer, mine, rate=1e-3, seed=1, ranks=ranks)
     return {
         "loss": totals.loss,
         "counts": (totals.num_labels, totals.num_tokens),

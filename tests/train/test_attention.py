@@ -14,7 +14,7 @@ from torch._dynamo.utils import counters
 from pipeline.config.recipe import ModelKind
 from pipeline.core.errors import ConfigError
 from pipeline.train import attention
-from pipeline.train.models import Model, compile_parts, loss_of, make_model, ready
+from pipeline.train.models import Model, compile_model, make_model, prepare_inputs, summed_loss
 
 KINDS: tuple[ModelKind, ...] = ("encoder", "decoder")
 BACKENDS: tuple[attention.Backend, ...] = ("sdpa", "varlen")
@@ -39,7 +39,7 @@ def made(kind: ModelKind, backend: attention.Backend) -> Model:
     """The one model of a kind, without gradients, set to a backend."""
     model = _made(kind)
     model.zero_grad()
-    attention.use(model, backend)
+    attention.set_backend(model, backend)
     return model
 
 
@@ -129,7 +129,7 @@ def test_both_backends_give_the_same_gradients(kind: ModelKind) -> None:
     gradients = []
     for backend in BACKENDS:
         model = made(kind, backend)
-        loss_of(model, inputs).backward()
+        summed_loss(model, inputs).backward()
         gradients.append({name: p.grad for name, p in model.named_parameters()})
         model.zero_grad()
     assert all(gradient is not None for gradient in gradients[0].values())
@@ -195,13 +195,13 @@ def test_a_compiled_model_gives_the_same_losses_and_gradients(kind: ModelKind) -
     counters.clear()
     plain = made(kind, "varlen")
     model = make_model(tiny(kind), seed=5).eval()
-    attention.use(model, "varlen")
-    compile_parts(model)
+    attention.set_backend(model, "varlen")
+    compile_model(model)
     sizes = ((90, 70), (130, 20, 7), (80, 85))
     num_graphs = []
     for batch in (flat(made_up_rows(4, size), kind) for size in sizes):
-        inputs = ready(model, batch)
-        expected, loss = loss_of(plain, inputs), loss_of(model, inputs)
+        inputs = prepare_inputs(model, batch)
+        expected, loss = summed_loss(plain, inputs), summed_loss(model, inputs)
         torch.testing.assert_close(loss, expected, rtol=1e-5, atol=0)
         expected.backward()
         loss.backward()

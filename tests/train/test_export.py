@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import tokenizers
 import torch
-from support.models import flat, made_up_rows, tiny
+from support.models import flat, logits_of, made_up_rows, tiny
 from transformers import AutoModelForCausalLM, AutoModelForMaskedLM, AutoTokenizer
 
 from pipeline.config.load import load_recipe
@@ -17,9 +17,9 @@ from pipeline.config.recipe import ModelKind
 from pipeline.core.errors import InputError, OutputError
 from pipeline.dataset.checkpoint_record import CheckpointRecord, Clock, Seen, write_record
 from pipeline.stages.tokenizer.resolve import read_json
-from pipeline.train.convert import to_hub
-from pipeline.train.export import PROVENANCE, example, export, export_model
-from pipeline.train.models import logits_of, make_model
+from pipeline.train.export import PROVENANCE, example, export_checkpoint, export_model
+from pipeline.train.models import make_model
+from pipeline.train.weights import to_transformers
 
 KINDS: tuple[ModelKind, ...] = ("encoder", "decoder")
 LOADERS: dict[str, Any] = {"encoder": AutoModelForMaskedLM, "decoder": AutoModelForCausalLM}
@@ -52,7 +52,7 @@ def test_the_loaded_model_gives_the_logits_of_the_trained_one(exported: Any) -> 
 
 def test_the_folder_has_weights_once_under_the_names_of_transformers(exported: Any) -> None:
     kind, model, out = exported
-    names = to_hub(model.state_dict(), kind)
+    names = to_transformers(model.state_dict(), kind)
     parts = {name.split(".attn.")[1] for name in names if ".attn." in name}
     fused = {"Wqkv.weight", "Wo.weight"}
     split = {"q_proj.weight", "k_proj.weight", "v_proj.weight", "Wo.weight"}
@@ -172,7 +172,7 @@ def test_a_checkpoint_of_another_version_is_told(tmp_path: Path, name: str, valu
         files={},
     )
     write_record(tmp_path, record)
-    told = "got a model declared as another version does .*, expected kind, num_layers, .*9.9"
+    told = "got a model that another version declared .*, expected kind, num_layers, .*9.9"
     with pytest.raises(InputError, match=re.compile(told, re.DOTALL)):
-        export(tmp_path, tmp_path / "out")
+        export_checkpoint(tmp_path, tmp_path / "out")
     assert not (tmp_path / "out").exists()

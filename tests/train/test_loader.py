@@ -24,7 +24,7 @@ from torch.utils.data import DataLoader
 
 from pipeline.core.errors import InputError, MismatchError
 from pipeline.feed.batch import Mlm
-from pipeline.train.loader import FeedDataset, FeedLoader, Loaded, to_tensors
+from pipeline.train.loader import FeedDataset, FeedLoader, TensorBatch, to_tensors
 
 EVERY = list(range(NUM_FED))
 
@@ -209,7 +209,7 @@ def test_the_state_of_another_order_is_refused(order: Path) -> None:
 
 def test_a_micro_batch_moves_to_a_device_with_its_facts(order: Path) -> None:
     loaded = next(iter(FeedLoader(feed_of(order), device="meta")))
-    assert isinstance(loaded, Loaded)
+    assert isinstance(loaded, TensorBatch)
     assert loaded.inputs["input_ids"].device.type == "meta"
     assert type(loaded.inputs["max_length_q"]) is int
     assert loaded.rows.tolist() == [0, 1]

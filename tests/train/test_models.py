@@ -11,17 +11,21 @@ from statistics import NormalDist
 import numpy as np
 import pytest
 import torch
-from support.models import flat, labels_of, made_up_rows, stock, tiny
+from support.models import flat, labels_of, logits_of, made_up_rows, stock, tiny
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pipeline.config.load import load_recipe
 from pipeline.config.recipe import ModelKind
 from pipeline.train import loss as loss_module
-from pipeline.train.convert import cross
-from pipeline.train.loss import vocabulary_loss
-from pipeline.train.models import logits_of, loss_of, make_model, make_shape, ready
-from pipeline.train.weights import initial
+from pipeline.train.loss import summed_cross_entropy
+from pipeline.train.models import (
+    make_meta_model,
+    make_model,
+    prepare_inputs,
+    summed_loss,
+)
+from pipeline.train.weights import convert_kind, initial_values
 
 KINDS: tuple[ModelKind, ...] = ("encoder", "decoder")
 both_kinds = pytest.mark.parametrize("kind", KINDS)
@@ -35,7 +39,7 @@ PARAMETERS = {
     "1b": (1_031_314_112, 90_259_456, 937_787_648),
 }
 """Numbers in all, of the embedding, of the layers."""
-# Of `initial(5, "a", 70_000, 0.02)`.
+# Of `initial_values(5, "a", 70_000, 0.02)`.
 GOLDEN_NUMBERS = "ea69d0d35d5938c96309980ea67e1c009312aba6d94edcc944bf36502dc6c3cd"
 # Of `digest_of(make_model(tiny("encoder"), seed=5).state_dict())`.
 GOLDEN = "a164348badfbe665d827917653e8113d3fe95640221f86230c188e21e2c5a905"
@@ -43,7 +47,7 @@ GOLDEN = "a164348badfbe665d827917653e8113d3fe95640221f86230c188e21e2c5a905"
 
 def digest_of(weights: Mapping[str, Tensor]) -> str:
     hasher = hashlib.sha256()
-    for name, tensor in sorted(cross(weights, "encoder").items()):
+    for name, tensor in sorted(convert_kind(weights, "encoder").items()):
         hasher.update(name.encode() + tensor.numpy().tobytes())
     return hasher.hexdigest()
 
@@ -51,7 +55,7 @@ def digest_of(weights: Mapping[str, Tensor]) -> str:
 @pytest.mark.parametrize("size", PARAMETERS)
 @both_kinds
 def test_a_recipe_of_the_suite_has_its_number_of_parameters(size: str, kind: ModelKind) -> None:
-    model = make_shape(load_recipe(f"ettin-{size}-{kind}-pretraining").model)
+    model = make_meta_model(load_recipe(f"ettin-{size}-{kind}-pretraining").model)
     model.tie_weights()
     embedding = model.model.embeddings.tok_embeddings.weight.numel()
     layers = sum(p.numel() for p in model.model.layers.parameters())
@@ -69,8 +73,8 @@ def test_a_pair_starts_with_the_same_weights() -> None:
 
 def test_numbers_are_the_same_on_a_processor_that_can_do_less() -> None:
     program = (
-        "import hashlib; from pipeline.train.weights import initial\n"
-        "print(hashlib.sha256(initial(5, 'a', 70_000, 0.02).tobytes()).hexdigest())"
+        "import hashlib; from pipeline.train.weights import initial_values\n"
+        "print(hashlib.sha256(initial_values(5, 'a', 70_000, 0.02).tobytes()).hexdigest())"
     )
     settings = {"PYTHONHASHSEED": "7", "NPY_DISABLE_CPU_FEATURES": "X86_V3 X86_V4 AVX512_ICL"}
     out = subprocess.run(
@@ -81,7 +85,9 @@ def test_numbers_are_the_same_on_a_processor_that_can_do_less() -> None:
         check=True,
     )
     assert out.stdout.strip() == GOLDEN_NUMBERS
-    assert hashlib.sha256(initial(5, "a", 70_000, 0.02).tobytes()).hexdigest() == GOLDEN_NUMBERS
+    assert (
+        hashlib.sha256(initial_values(5, "a", 70_000, 0.02).tobytes()).hexdigest() == GOLDEN_NUMBERS
+    )
 
 
 def test_making_a_model_takes_nothing_from_the_generator_of_torch() -> None:
@@ -92,7 +98,7 @@ def test_making_a_model_takes_nothing_from_the_generator_of_torch() -> None:
 
 
 def test_initial_numbers_are_normal_up_to_two_deviations() -> None:
-    values = np.sort(initial(1, "a", 200_000, 0.02).astype(np.float64)) / 0.02
+    values = np.sort(initial_values(1, "a", 200_000, 0.02).astype(np.float64)) / 0.02
     assert -2 <= values[0] < -1.999
     assert 1.999 < values[-1] <= 2
     # The cut distribution's function, at every number, is the part of numbers below.
@@ -100,8 +106,10 @@ def test_initial_numbers_are_normal_up_to_two_deviations() -> None:
     inside = normal.cdf(2) - normal.cdf(-2)
     share = np.array([(normal.cdf(value) - normal.cdf(-2)) / inside for value in values[::100]])
     assert np.abs(share - np.arange(0, 200_000, 100) / 200_000).max() < 0.004
-    assert not np.array_equal(initial(1, "a", 100, 0.02), initial(1, "b", 100, 0.02))
-    assert np.array_equal(initial(1, "a", 70_000, 0.02)[:100], initial(1, "a", 100, 0.02))
+    assert not np.array_equal(initial_values(1, "a", 100, 0.02), initial_values(1, "b", 100, 0.02))
+    assert np.array_equal(
+        initial_values(1, "a", 70_000, 0.02)[:100], initial_values(1, "a", 100, 0.02)
+    )
 
 
 @both_kinds
@@ -135,16 +143,16 @@ def test_a_model_is_told_what_its_recipe_says(kind: ModelKind) -> None:
 @both_kinds
 def test_dropout_acts_in_training_alone(kind: ModelKind) -> None:
     model = make_model(tiny(kind, dropout=Fraction(1, 2)), seed=5)
-    inputs = ready(model, flat(made_up_rows(1, (20,)), kind))
+    inputs = prepare_inputs(model, flat(made_up_rows(1, (20,)), kind))
     with torch.no_grad():
         assert model.train() is model
         torch.manual_seed(0)
-        trained = loss_of(model, inputs)
+        trained = summed_loss(model, inputs)
         torch.manual_seed(0)
-        assert loss_of(model, inputs) == trained
-        assert loss_of(model, inputs) != trained
+        assert summed_loss(model, inputs) == trained
+        assert summed_loss(model, inputs) != trained
         model.eval()
-        assert loss_of(model, inputs) == loss_of(model, inputs)
+        assert summed_loss(model, inputs) == summed_loss(model, inputs)
 
 
 @both_kinds
@@ -152,7 +160,7 @@ def test_the_loss_is_that_of_transformers_row_by_row(kind: ModelKind) -> None:
     model = make_model(tiny(kind), seed=5).eval()
     twin = stock(model, tiny(kind))
     rows = made_up_rows(2, (40, 2, 90))
-    total = loss_of(model, flat(rows, kind))
+    total = summed_loss(model, flat(rows, kind))
     total.backward()
     expected = torch.zeros(())
     for row in rows:
@@ -169,7 +177,7 @@ def test_the_loss_is_that_of_transformers_row_by_row(kind: ModelKind) -> None:
     )
     assert total.dtype == torch.float32
     with torch.no_grad():
-        torch.testing.assert_close(loss_of(model, flat(rows, kind)), total.detach())
+        torch.testing.assert_close(summed_loss(model, flat(rows, kind)), total.detach())
 
 
 @both_kinds
@@ -177,7 +185,7 @@ def test_only_positions_with_labels_reach_the_vocabulary(kind: ModelKind) -> Non
     model = make_model(tiny(kind), seed=5)
     rows = made_up_rows(2, (10, 7))
     inputs = flat(rows, kind)
-    given = ready(model, inputs)
+    given = prepare_inputs(model, inputs)
     if kind == "encoder":
         assert given["positions"].tolist() == [1, 4, 7, 11, 14]
     else:
@@ -187,28 +195,28 @@ def test_only_positions_with_labels_reach_the_vocabulary(kind: ModelKind) -> Non
         assert torch.equal(given["targets"], following)
     assert len(given["targets"]) == (inputs["labels"] != -100).sum()
     arrays = {k: v.numpy() if isinstance(v, Tensor) else v for k, v in inputs.items()}
-    assert loss_of(model, ready(model, arrays)) == loss_of(model, given)
+    assert summed_loss(model, prepare_inputs(model, arrays)) == summed_loss(model, given)
 
 
 @both_kinds
 def test_padded_rows_are_scored_too_under_an_attention_of_transformers(kind: ModelKind) -> None:
     model = make_model(tiny(kind), seed=5).eval()
     rows = made_up_rows(2, (10, 7))
-    expected = loss_of(model, flat(rows, kind))
+    expected = summed_loss(model, flat(rows, kind))
     model.set_attn_implementation("sdpa")
     inputs = {
         "input_ids": nn.utils.rnn.pad_sequence(rows, True, 50_283),
         "attention_mask": nn.utils.rnn.pad_sequence([torch.ones_like(r) for r in rows], True, 0),
         "labels": nn.utils.rnn.pad_sequence([labels_of(r, kind) for r in rows], True, -100),
     }
-    torch.testing.assert_close(loss_of(model, inputs), expected)
+    torch.testing.assert_close(summed_loss(model, inputs), expected)
 
 
 @both_kinds
 def test_a_batch_without_labels_has_loss_0_and_gradients_of_0(kind: ModelKind) -> None:
     model = make_model(tiny(kind), seed=5)
     inputs = flat(made_up_rows(2, (2,)), kind)
-    loss = loss_of(model, {**inputs, "labels": torch.full((1, 2), -100)})
+    loss = summed_loss(model, {**inputs, "labels": torch.full((1, 2), -100)})
     loss.backward()
     assert loss == 0
     # None is missing: ranks wait for each other's gradients.
@@ -219,9 +227,9 @@ def test_a_batch_without_labels_has_loss_0_and_gradients_of_0(kind: ModelKind) -
 def test_bf16_is_near_and_its_gradients_are_float32(kind: ModelKind) -> None:
     model = make_model(tiny(kind), seed=5).eval()
     inputs = flat(made_up_rows(2, (40, 30)), kind)
-    exact = loss_of(model, inputs)
+    exact = summed_loss(model, inputs)
     with torch.autocast("cpu", torch.bfloat16):
-        loss = loss_of(model, inputs)
+        loss = summed_loss(model, inputs)
         assert logits_of(model, inputs).dtype == torch.bfloat16
     loss.backward()
     assert loss != exact
@@ -237,7 +245,7 @@ def test_a_loss_in_chunks_is_the_loss_of_all(is_compiled: bool) -> None:
     given = [torch.randn(shape, generator=generator) for shape in ((count, 6), (50, 6), (50,))]
     targets = torch.randint(0, 50, (count,), generator=generator)
     ours, theirs = ([tensor.clone().requires_grad_() for tensor in given] for _ in range(2))
-    total = vocabulary_loss(*ours, targets, is_compiled=is_compiled)
+    total = summed_cross_entropy(*ours, targets, is_compiled=is_compiled)
     (3 * total).backward()
     logits = F.linear(*theirs)
     expected = F.cross_entropy(logits, targets, reduction="sum")
@@ -246,7 +254,7 @@ def test_a_loss_in_chunks_is_the_loss_of_all(is_compiled: bool) -> None:
     for mine, other in zip(ours, theirs, strict=True):
         torch.testing.assert_close(mine.grad, other.grad, rtol=1e-3, atol=1e-3)
     with torch.no_grad():
-        alone = vocabulary_loss(*ours, targets, is_compiled=is_compiled)
+        alone = summed_cross_entropy(*ours, targets, is_compiled=is_compiled)
     torch.testing.assert_close(alone, expected.detach())
 
 
@@ -255,22 +263,22 @@ def test_logits_have_the_precision_of_autocast_and_losses_that_of_float32() -> N
     given = [torch.randn(shape, generator=generator) for shape in ((40, 6), (50, 6), (50,))]
     targets = torch.randint(0, 50, (40,), generator=generator)
     with torch.autocast("cpu", torch.bfloat16):
-        total = vocabulary_loss(*given, targets, is_compiled=False)
+        total = summed_cross_entropy(*given, targets, is_compiled=False)
         logits = F.linear(*given)
     assert logits.dtype == torch.bfloat16
     expected = F.cross_entropy(logits.float(), targets, reduction="sum")
     torch.testing.assert_close(total, expected, rtol=1e-6, atol=0)
-    exact = vocabulary_loss(*given, targets, is_compiled=False)
+    exact = summed_cross_entropy(*given, targets, is_compiled=False)
     assert abs(total - exact) > 1e-4 * exact
 
 
 def test_weights_cross_over_and_back() -> None:
     encoder, decoder = (make_model(tiny(kind), seed=9).state_dict() for kind in KINDS)
-    as_decoder = cross(encoder, "decoder")
+    as_decoder = convert_kind(encoder, "decoder")
     assert as_decoder.keys() == decoder.keys()
-    assert cross(as_decoder, "encoder").keys() == encoder.keys()
-    assert cross(encoder, "encoder").keys() == encoder.keys()
-    for name, tensor in cross(as_decoder, "encoder").items():
+    assert convert_kind(as_decoder, "encoder").keys() == encoder.keys()
+    assert convert_kind(encoder, "encoder").keys() == encoder.keys()
+    for name, tensor in convert_kind(as_decoder, "encoder").items():
         assert torch.equal(tensor, encoder[name])
 
 
@@ -279,7 +287,7 @@ def test_a_model_that_crossed_over_computes_the_same() -> None:
     spec = tiny("decoder")
     decoder = make_model(spec, seed=9).eval()
     encoder = make_model(tiny("encoder"), seed=1).eval()
-    encoder.load_state_dict(cross(decoder.state_dict(), "encoder"))
+    encoder.load_state_dict(convert_kind(decoder.state_dict(), "encoder"))
     rows = made_up_rows(1, (2, 2, 2))
     single = flat([row[:1] for row in rows], "decoder")
     torch.testing.assert_close(logits_of(decoder, single), logits_of(encoder, single))

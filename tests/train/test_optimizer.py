@@ -16,8 +16,8 @@ from support.strategies import QUICK
 from torch import nn
 
 from pipeline.config.recipe import OptimizerSpec
-from pipeline.train.models import make_shape
-from pipeline.train.optimizer import load_state, make_optimizer, set_rate
+from pipeline.train.models import make_meta_model
+from pipeline.train.optimizer import load_state, make_optimizer, set_learning_rate
 
 SPEC = OptimizerSpec(peak_rate=Fraction(3, 1000), weight_decay=Fraction(3, 10_000))
 Array = NDArray[np.float64]
@@ -79,7 +79,7 @@ def test_steps_are_those_of_the_equations(seed: int, rates: list[float]) -> None
         for name, parameter in model.named_parameters():
             assert parameter.grad is not None
             references[name].step(parameter.grad.double().numpy(), rate, 0.003)
-        set_rate(optimizer, rate)
+        set_learning_rate(optimizer, rate)
         optimizer.step()
     for name, parameter in model.named_parameters():
         # The decay alone moves a weight by 3e-4 of it, ten times what is let pass.
@@ -89,7 +89,7 @@ def test_steps_are_those_of_the_equations(seed: int, rates: list[float]) -> None
 
 
 def test_matrices_and_the_embedding_decay_and_nothing_else() -> None:
-    model = make_shape(tiny("encoder"))
+    model = make_meta_model(tiny("encoder"))
     model.tie_weights()
     kept, decayed = make_optimizer(model, SPEC).param_groups
     assert (kept["weight_decay"], decayed["weight_decay"]) == (0.0, 3e-4)
@@ -105,7 +105,7 @@ def test_matrices_and_the_embedding_decay_and_nothing_else() -> None:
 def test_a_pair_has_the_same_tensors_in_the_same_places() -> None:
     shapes = []
     for kind in ("encoder", "decoder"):
-        model = make_shape(tiny(kind))
+        model = make_meta_model(tiny(kind))
         model.tie_weights()
         groups = make_optimizer(model, SPEC).param_groups
         shapes.append([[tuple(p.shape) for p in group["params"]] for group in groups])
@@ -135,7 +135,7 @@ def test_going_on_from_a_state_is_as_never_having_stopped() -> None:
             (straight, broken), optimizers, generators, strict=True
         ):
             give_gradients(model, generator)
-            set_rate(optimizer, 0.003 / (step + 1))
+            set_learning_rate(optimizer, 0.003 / (step + 1))
             optimizer.step()
     for ours, other in zip(straight.parameters(), broken.parameters(), strict=True):
         assert torch.equal(ours, other)

@@ -81,7 +81,7 @@ def test_ranks_add_up_once_a_step(steps: Any) -> None:
         assert {case["sums"] for case in rank.values()} == {1}
 
 
-@pytest.mark.parametrize("what", ["a loss of nan", "a gradient of length inf"])
+@pytest.mark.parametrize("what", ["loss is NaN", "gradient norm is inf"])
 def test_what_is_no_number_changes_no_weight(what: str, tmp_path: Path) -> None:
     from support.models import tiny
 
@@ -90,14 +90,14 @@ def test_what_is_no_number_changes_no_weight(what: str, tmp_path: Path) -> None:
     from pipeline.train.models import make_model
     from pipeline.train.optimizer import make_optimizer
     from pipeline.train.ranks import join_ranks
-    from pipeline.train.step import load_batches, make_forward, take_step
+    from pipeline.train.step import load_batches, make_forward, train_step
 
     order = write_order(tmp_path)
     recipe = load_recipe("sample-encoder-pretraining")
     shape = {"num_layers": 1, "hidden_size": 16, "intermediate_size": 16, "num_heads": 1}
     spec = tiny("encoder", max_positions=1024, **shape)
     model = make_model(spec, seed=5)
-    if what.endswith("nan"):
+    if what.endswith("NaN"):
         torch.nn.init.constant_(model.head.norm.weight, math.nan)
     else:
         model.decoder.bias.register_hook(lambda gradient: gradient * math.inf)
@@ -107,6 +107,6 @@ def test_what_is_no_number_changes_no_weight(what: str, tmp_path: Path) -> None:
         batches = load_batches(feed_of(order, Mlm(mask_prob=0.3, seed=7)), model)
         optimizer = make_optimizer(model, recipe.optimizer)
         with closing(batches), pytest.raises(FloatingPointError, match=what):
-            take_step(forward, optimizer, islice(batches, 1), rate=1.0, seed=1, ranks=ranks)
+            train_step(forward, optimizer, islice(batches, 1), rate=1.0, seed=1, ranks=ranks)
     for weights, were in zip(model.parameters(), before, strict=True):
         assert torch.equal(weights.nan_to_num(7), were.nan_to_num(7))

@@ -248,7 +248,7 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> tuple
          "got no checkpoint, expected one, or a folder of them"),
         ("sample-encoder-extension",
          ["--from", "{begun}/encoder", "--set", "model.num_layers=4"],
-         "of another shape than that of sample-encoder-extension: num_layers 7, here 4"),
+         "of another shape than sample-encoder-extension: num_layers 7, here 4"),
         ("sample-encoder-pretraining", ["--set", "global_batch_rows=1000000"],
          "rows, expected at least the 1,000,000 of a step"),
         ("sample-encoder-pretraining", ["--set", "max_seq_len=512"],
@@ -321,7 +321,7 @@ def test_a_folder_is_for_one_run_at_a_time_and_for_no_file(
         fcntl.flock(lock, fcntl.LOCK_EX)
         code, err = refused(capsys, *arguments, "--out", tmp_path)
     assert code == 2
-    assert "another run is at work in it" in err
+    assert "another run is using it" in err
     assert not (tmp_path / "metrics.jsonl").exists()
 
 
@@ -337,7 +337,7 @@ def test_a_run_that_goes_on_must_have_begun_from_what_is_named(
     assert refused(capsys, *arguments, "--from", begun, "--max-steps", "1")[0] == 0
     code, err = refused(capsys, *arguments, "--from", other, "--max-steps", "2")
     assert code == 2
-    assert f"was begun from another checkpoint than {other}" in err
+    assert f"started from another checkpoint than {other}" in err
     assert refused(capsys, *arguments, "--from", begun / "step1", "--max-steps", "2")[0] == 0
 
 
@@ -354,8 +354,8 @@ def test_a_loss_that_is_no_number_stops_and_names_step_and_rows(
         "--device", "cpu", *tiny,
     )  # fmt: skip
     assert code == 1
-    assert "step 3, rows 32:48: got a loss of nan, expected a number" in err
-    assert f"hint: {tmp_path / 'step2'} stays as it was" in err
+    assert "step 3, rows 32:48: training diverged: loss is NaN" in err
+    assert f"hint: {tmp_path / 'step2'} is unchanged" in err
     assert weights.read_bytes() == saved
     assert [one.name for one in tmp_path.glob("step*")] == ["step2"]
 

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from pipeline.core.errors import ConfigError, InputError
 from pipeline.feed import IGNORED
-from pipeline.train.loader import FeedLoader, Loaded, Tensors
+from pipeline.train.loader import FeedLoader, TensorBatch, Tensors
 
 _FACTS = ("num_rows", "num_tokens", "num_labels")
 
@@ -100,7 +100,7 @@ class _State(IterableDataset[Any]):
     def __init__(self, loader: FeedLoader) -> None:
         self._loader = loader
 
-    def __iter__(self) -> Iterator[Loaded]:
+    def __iter__(self) -> Iterator[TensorBatch]:
         return iter(self._loader)
 
     def state_dict(self, num_samples: int, from_beginning: bool) -> dict[str, Any]:
@@ -111,7 +111,7 @@ class _State(IterableDataset[Any]):
         self._loader.load_state_dict(state)
 
 
-def _batch(loaded: Loaded) -> Tensors:
+def _batch(loaded: TensorBatch) -> Tensors:
     if not loaded.ends_step:
         raise ConfigError(
             f"step {loaded.step:,}: got several micro-batches on a rank, expected 1, which Composer"

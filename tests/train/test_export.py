@@ -143,11 +143,11 @@ def test_an_export_replaces_an_earlier_one_and_nothing_else(tmp_path: Path) -> N
     export_model(model, spec, TOKENIZER, out, {**ABOUT, "checkpoint": "step4"})
     assert json.loads((out / PROVENANCE).read_bytes())["checkpoint"] == "step4"
     (out / PROVENANCE).unlink()
-    with pytest.raises(OutputError, match="holds something else"):
+    with pytest.raises(OutputError, match="got other content"):
         export_model(model, spec, TOKENIZER, out, ABOUT)
     assert (out / "config.json").exists()
     (tmp_path / "file").touch()
-    with pytest.raises(OutputError, match="holds something else"):
+    with pytest.raises(OutputError, match="got other content"):
         export_model(model, spec, TOKENIZER, tmp_path / "file", ABOUT)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "out"]
 

@@ -32,59 +32,89 @@ class Parser(argparse.ArgumentParser):
         raise ConfigError(message, " ".join(self.format_usage().split()))
 
 
+class Options:
+    """Declares the options of a verb, or of a group of them."""
+
+    def __init__(self, parser: argparse._ActionsContainer) -> None:
+        self._parser = parser
+
+    def add(
+        self,
+        usage: str,
+        what: str,
+        parse: Callable[[str], object] = str,
+        default: object = None,
+        **settings: Any,
+    ) -> None:
+        """Add `--name VALUE`, `--name {one,of,these}`, `--name`, or argument `name VALUE`."""
+        name, _, value = usage.partition(" ")
+        if not value:
+            settings["action"] = "store_true"
+        elif value.startswith("{"):
+            settings |= {"choices": value[1:-1].split(","), "default": default}
+        else:
+            settings |= {"metavar": value, "type": parse, "default": default}
+        shown = "" if default is None else f" (default: {default})"
+        self._parser.add_argument(name, help=what + shown, **settings)
+
+    def one_of(self, *, required: bool = False) -> "Options":
+        """Add a group of options that exclude each other."""
+        return Options(self._parser.add_mutually_exclusive_group(required=required))
+
+    def add_mixture(self) -> None:
+        """Add a mixture and what overrides it, for `load_mixture`; its lock, for `find_lock`."""
+        self.add("mixture MIXTURE", "mixture file, or name of a bundled one")
+        self.add_set()
+        what = "scale all budgets, to build a miniature: 1e-6 or 1/1000; same as --set scale=X"
+        self.add("--scale X", what, _scale)
+        what = "lock file (default: manifests/NAME.lock.json in the current directory)"
+        self.add("--lock FILE", what, Path)
+
+    def add_set(self) -> None:
+        """Add `--set`."""
+        self._parser.add_argument(
+            "--set",
+            metavar="KEY=VALUE",
+            action="append",
+            default=[],
+            help="override a value by its dotted path, such as order.view=decoder; repeatable",
+        )
+
+    def add_cluster(self) -> None:
+        """Add the options of verbs that run tasks on a cluster, for `cluster_options`."""
+        self.add_workers("worker processes of the local cluster")
+        self.add("--scheduler ADDRESS", "use a running dask scheduler, such as tcp://host:8786")
+        self.add(
+            "--memory SIZE",
+            "shuffle on disk any pool larger than this, such as 16GiB (default: half of the"
+            " machine's memory)",
+            _size,
+        )
+
+    def add_workers(self, what: str) -> None:
+        """Add `--workers`."""
+        self.add("--workers N", what, positive, os.cpu_count() or 1)
+
+    def add_on_damage(self) -> None:
+        """Add `--on-damage`."""
+        self.add(
+            "--on-damage {stop,tombstone}",
+            "what to do with unreadable rows: stop with an error, or feed empty placeholder rows"
+            " and report them",
+            default="stop",
+        )
+
+
 def add_verb(
     verbs: Verbs, name: str, run: Callable[[Arguments], int], summary: str, details: str = ""
-) -> Parser:
+) -> Options:
     """Add a verb with `--json`, the option of each; its own help shows summary and details."""
     sentence = f"{summary[0].upper()}{summary[1:]}. {details}"
     parser: Parser = verbs.add_parser(name, help=summary, description=sentence)
-    parser.add_argument("--json", action="store_true", help="print JSON instead of text")
     parser.set_defaults(run=run)
-    return parser
-
-
-def add_mixture(parser: Parser) -> None:
-    """Add a mixture and what overrides it, for `load_mixture`; and its lock, for `find_lock`."""
-    parser.add_argument("mixture", metavar="MIXTURE", help="mixture file, or name of a bundled one")
-    add_set(parser)
-    parser.add_argument(
-        "--scale",
-        metavar="X",
-        type=_scale,
-        help="scale all budgets, to build a miniature: 1e-6 or 1/1000; same as --set scale=X",
-    )
-    parser.add_argument(
-        "--lock",
-        metavar="FILE",
-        type=Path,
-        help="lock file (default: manifests/NAME.lock.json in the current directory)",
-    )
-
-
-def add_set(parser: Parser) -> None:
-    """Add `--set`."""
-    parser.add_argument(
-        "--set",
-        metavar="KEY=VALUE",
-        action="append",
-        default=[],
-        help="override a value by its dotted path, such as order.view=decoder; repeatable",
-    )
-
-
-def add_cluster(parser: Parser) -> None:
-    """Add the options of verbs that run tasks on a cluster, for `cluster_options`."""
-    add_workers(parser, "worker processes of the local cluster")
-    parser.add_argument(
-        "--scheduler", metavar="ADDRESS", help="use a running dask scheduler: tcp://host:8786"
-    )
-    parser.add_argument(
-        "--memory",
-        metavar="SIZE",
-        type=_size,
-        help="shuffle on disk any pool larger than this, such as 16GiB (default: half of the"
-        " machine's memory)",
-    )
+    options = Options(parser)
+    options.add("--json", "print JSON instead of text")
+    return options
 
 
 def cluster_options(parsed: Arguments) -> dict[str, Any]:
@@ -94,33 +124,6 @@ def cluster_options(parsed: Arguments) -> dict[str, Any]:
         "scheduler": parsed.scheduler,
         "memory_bytes": parsed.memory,
     }
-
-
-def add_workers(parser: Parser, what: str) -> None:
-    """Add `--workers`."""
-    parser.add_argument(
-        "--workers",
-        metavar="N",
-        type=positive,
-        default=os.cpu_count() or 1,
-        help=f"{what} (default: the number of cores)",
-    )
-
-
-def add_out(parser: Parser, what: str) -> None:
-    """Add `--out`."""
-    parser.add_argument("--out", metavar="DIR", type=Path, required=True, help=what)
-
-
-def add_on_damage(parser: Parser) -> None:
-    """Add `--on-damage`."""
-    parser.add_argument(
-        "--on-damage",
-        choices=("stop", "tombstone"),
-        default="stop",
-        help="what to do with unreadable rows: stop with an error, or feed empty placeholder rows"
-        " and report them (default: stop)",
-    )
 
 
 def load_mixture(parsed: Arguments) -> Mixture | Replay:

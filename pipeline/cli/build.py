@@ -7,9 +7,6 @@ from typing import TYPE_CHECKING
 from pipeline.cli.arguments import (
     Arguments,
     Verbs,
-    add_cluster,
-    add_mixture,
-    add_out,
     add_verb,
     cluster_options,
     find_lock,
@@ -26,28 +23,19 @@ if TYPE_CHECKING:
 
 def add(verbs: Verbs) -> None:
     """Declare the verb."""
-    parser = add_verb(
+    options = add_verb(
         verbs,
         "build",
         run,
         "build ordered shards from a mixture",
         "Downloads missing files first. Run it again with the same --out to resume.",
     )
-    add_mixture(parser)
-    add_cluster(parser)
-    add_out(parser, "output folder")
-    parser.add_argument(
-        "--raw",
-        metavar="DIR",
-        type=Path,
-        default=RAW,
-        help="folder of downloaded files (default: raw)",
-    )
-    parser.add_argument(
-        "--no-keep-raw",
-        action="store_true",
-        help="download each file when it is read and delete it afterwards, to bound disk use",
-    )
+    options.add_mixture()
+    options.add_cluster()
+    options.add("--out DIR", "output folder", Path, required=True)
+    options.add("--raw DIR", "folder of downloaded files", Path, RAW)
+    what = "download each file when it is read and delete it afterwards, to bound disk use"
+    options.add("--no-keep-raw", what)
 
 
 def run(parsed: Arguments) -> int:

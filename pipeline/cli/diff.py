@@ -6,9 +6,9 @@ from pipeline.cli.output import print_result
 
 def add(verbs: Verbs) -> None:
     """Declare the verb."""
-    parser = add_verb(verbs, "diff", run, "compare two mixtures, manifests, outputs or orders")
-    parser.add_argument("old", metavar="A", help="a mixture, manifest, output or published order")
-    parser.add_argument("new", metavar="B", help="another of the same kind")
+    options = add_verb(verbs, "diff", run, "compare two mixtures, manifests, outputs or orders")
+    options.add("old A", "a mixture, manifest, output or published order")
+    options.add("new B", "another of the same kind")
 
 
 def run(parsed: Arguments) -> int:

@@ -8,20 +8,16 @@ from pipeline.cli.output import print_result
 
 def add(verbs: Verbs) -> None:
     """Declare the verb."""
-    parser = add_verb(
+    options = add_verb(
         verbs,
         "digest",
         run,
         "write the manifest of a published order",
         "Reads every row once; `verify --against` the manifest then needs no second download.",
     )
-    parser.add_argument("where", metavar="WHERE", help="same as for verify --against")
-    parser.add_argument(
-        "--out", metavar="FILE", type=Path, required=True, help="manifest file to write"
-    )
-    parser.add_argument(
-        "--phase", metavar="NAME", help="phase to digest if the order has several, such as ext"
-    )
+    options.add("where WHERE", "same as for verify --against")
+    options.add("--out FILE", "manifest file to write", Path, required=True)
+    options.add("--phase NAME", "phase to digest if the order has several, such as ext")
 
 
 def run(parsed: Arguments) -> int:

@@ -2,21 +2,17 @@
 
 from pathlib import Path
 
-from pipeline.cli.arguments import Arguments, Verbs, add_out, add_verb
+from pipeline.cli.arguments import Arguments, Verbs, add_verb
 from pipeline.cli.output import print_result
 from pipeline.cli.train import check_extra
 
 
 def add(verbs: Verbs) -> None:
     """Declare the verb."""
-    parser = add_verb(verbs, "export", run, "write a checkpoint as a model that transformers loads")
-    parser.add_argument(
-        "checkpoint",
-        metavar="CHECKPOINT",
-        type=Path,
-        help="checkpoint that `train` saved, or a folder of them, whose latest is taken",
-    )
-    add_out(parser, "model folder to create")
+    summary = "write a checkpoint as a model that transformers loads"
+    options = add_verb(verbs, "export", run, summary)
+    options.add("checkpoint CHECKPOINT", "a checkpoint, or a folder whose latest is taken", Path)
+    options.add("--out DIR", "model folder to create", Path, required=True)
 
 
 def run(parsed: Arguments) -> int:

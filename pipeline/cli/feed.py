@@ -7,15 +7,7 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import TYPE_CHECKING, Any, cast
 
-from pipeline.cli.arguments import (
-    Arguments,
-    Verbs,
-    add_on_damage,
-    add_verb,
-    half_open,
-    natural,
-    positive,
-)
+from pipeline.cli.arguments import Arguments, Verbs, add_verb, half_open, natural, positive
 from pipeline.cli.output import print_lines
 from pipeline.core.errors import ConfigError, NotFoundError
 
@@ -31,72 +23,34 @@ _NUM_SHOWN_IDS = 8
 
 def add(verbs: Verbs) -> None:
     """Declare the verb."""
-    parser = add_verb(
-        verbs, "feed", run, "show the batches that a trainer gets, or measure how fast they come"
+    summary = "show the batches that a trainer gets, or measure how fast they come"
+    options = add_verb(verbs, "feed", run, summary)
+    where = "output of a build, or rows in order: parquet or MDS shards, local or remote"
+    options.add("where DIR", where)
+    options.add("--rank R", "rank", natural, 0)
+    options.add("--world-size W", "number of ranks", positive, 1)
+    steps = (
+        "first N steps, or steps A up to but excluding B, from 1 (default: 1; with --bench: as many"
+        " as fit in 10 seconds)"
     )
-    parser.add_argument(
-        "where",
-        metavar="DIR",
-        help="output of a build, or rows in order: parquet or MDS shards, local or remote",
+    options.add("--steps N|A:B", steps, _steps)
+    options.add("--bench", "measure the speed of the feed")
+    options.add(
+        "--objective {mlm,clm,none}", "labels to add; none feeds rows as stored", default="none"
     )
-    parser.add_argument("--rank", metavar="R", type=natural, default=0, help="rank (default: 0)")
-    parser.add_argument(
-        "--world-size", metavar="W", type=positive, default=1, help="number of ranks (default: 1)"
-    )
-    parser.add_argument(
-        "--steps",
-        metavar="N or A:B",
-        type=_steps,
-        help="first N steps, or steps A up to but excluding B, from 1 (default: 1; with --bench:"
-        " as many as fit in 10 seconds)",
-    )
-    parser.add_argument("--bench", action="store_true", help="measure the speed of the feed")
-    parser.add_argument(
-        "--objective",
-        choices=("mlm", "clm", "none"),
-        default="none",
-        help="labels to add (default: none, which feeds rows as stored)",
-    )
-    parser.add_argument(
-        "--mask-prob",
-        metavar="P",
-        type=_probability,
-        help="fraction of tokens to mask (mlm only; default: 0.3)",
-    )
-    parser.add_argument(
-        "--seed", metavar="N", type=natural, help="seed of the masks (mlm only; default: 0)"
-    )
-    parser.add_argument(
-        "--form",
-        choices=("flat", "padded"),
-        default="flat",
-        help="layout of a batch: all rows in one sequence, or one padded row each (default: flat)",
-    )
-    parser.add_argument(
-        "--micro-batch",
-        metavar="N",
-        type=positive,
-        help="rows in a micro-batch of a rank (default: 8; with --bench: 96)",
-    )
-    parser.add_argument(
-        "--global-batch",
-        metavar="N",
-        type=positive,
-        help="rows in a step over all ranks (default: that of the order)",
-    )
-    parser.add_argument(
-        "--max-seq-len",
-        metavar="N",
-        type=positive,
-        help="maximum tokens in a row (default: that of the order)",
-    )
-    parser.add_argument(
-        "--tokenizer",
-        metavar="FILE",
-        help="tokenizer.json that encoded the order (default: the bundled one)",
-    )
-    parser.add_argument("--phase", metavar="NAME", help="phase to feed, if the order has several")
-    add_on_damage(parser)
+    options.add("--mask-prob P", "fraction of tokens to mask (mlm; default: 0.3)", _probability)
+    options.add("--seed N", "seed of the masks (mlm; default: 0)", natural)
+    form = "layout of a batch: all rows in one sequence, or one padded row each"
+    options.add("--form {flat,padded}", form, default="flat")
+    micro_batch = "rows in a micro-batch of a rank (default: 8; with --bench: 96)"
+    options.add("--micro-batch N", micro_batch, positive)
+    global_batch = "rows in a step over all ranks (default: that of the order)"
+    options.add("--global-batch N", global_batch, positive)
+    options.add("--max-seq-len N", "maximum tokens in a row (default: that of the order)", positive)
+    tokenizer = "tokenizer.json that encoded the order (default: the bundled one)"
+    options.add("--tokenizer FILE", tokenizer)
+    options.add("--phase NAME", "phase to feed, if the order has several")
+    options.add_on_damage()
 
 
 def run(parsed: Arguments) -> int:

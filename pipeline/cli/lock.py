@@ -4,14 +4,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.cli.arguments import (
-    Arguments,
-    Verbs,
-    add_mixture,
-    add_verb,
-    load_mixture,
-    lock_path,
-)
+from pipeline.cli.arguments import Arguments, Verbs, add_verb, load_mixture, lock_path
 from pipeline.cli.output import count, print_json, print_result, print_table
 from pipeline.core.units import format_bytes
 
@@ -23,19 +16,15 @@ _MAX_CHANGES = 20
 
 def add(verbs: Verbs) -> None:
     """Declare the verb."""
-    parser = add_verb(
+    options = add_verb(
         verbs,
         "lock",
         run,
         "pin the files that a mixture reads",
         "Asks each source for its revision, files, sizes and checksums, and writes them to a lock.",
     )
-    add_mixture(parser)
-    parser.add_argument(
-        "--check",
-        action="store_true",
-        help="write nothing; list what has changed since it was locked",
-    )
+    options.add_mixture()
+    options.add("--check", "write nothing; list what has changed since it was locked")
 
 
 def run(parsed: Arguments) -> int:

@@ -3,36 +3,20 @@
 import time
 from pathlib import Path
 
-from pipeline.cli.arguments import (
-    Arguments,
-    Verbs,
-    add_cluster,
-    add_out,
-    add_set,
-    add_verb,
-    cluster_options,
-)
+from pipeline.cli.arguments import Arguments, Verbs, add_verb, cluster_options
 from pipeline.cli.output import print_manifest
 from pipeline.config import load_replay
 
 
 def add(verbs: Verbs) -> None:
     """Declare the verb."""
-    parser = add_verb(
-        verbs,
-        "order",
-        run,
-        "write the rows of MDS shards in training order",
-    )
-    add_cluster(parser)
-    parser.add_argument(
-        "pool", metavar="POOL", type=Path, help="folder of MDS shards with index.json; read only"
-    )
-    add_out(parser, "output folder")
-    parser.add_argument(
-        "--format", choices=("parquet", "mds"), help="output format; same as --set order.format=…"
-    )
-    add_set(parser)
+    summary = "write the rows of MDS shards in training order"
+    options = add_verb(verbs, "order", run, summary)
+    options.add_cluster()
+    options.add("pool POOL", "folder of MDS shards with index.json; read only", Path)
+    options.add("--out DIR", "output folder", Path, required=True)
+    options.add("--format {parquet,mds}", "output format; same as --set order.format=…")
+    options.add_set()
 
 
 def run(parsed: Arguments) -> int:

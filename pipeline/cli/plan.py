@@ -7,15 +7,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.cli.arguments import (
-    Arguments,
-    Verbs,
-    add_mixture,
-    add_verb,
-    add_workers,
-    find_lock,
-    load_mixture,
-)
+from pipeline.cli.arguments import Arguments, Verbs, add_verb, find_lock, load_mixture
 from pipeline.cli.output import count, print_json, print_lines, print_result, print_table
 from pipeline.config import RAW, BudgetTable, Mixture, Replay, budget_table, in_billions, in_percent
 from pipeline.core.units import format_bytes, format_tokens
@@ -29,27 +21,18 @@ _IN_BILLIONS = 10**9
 
 def add(verbs: Verbs) -> None:
     """Declare the verb."""
-    parser = add_verb(
+    options = add_verb(
         verbs,
         "plan",
         run,
         "show the budget of a mixture, and estimate what a build takes",
         "Reads the mixture and its lock only; numbers with ~ are estimates.",
     )
-    add_mixture(parser)
-    parser.add_argument(
-        "--raw",
-        metavar="DIR",
-        type=Path,
-        default=RAW,
-        help="folder of downloaded files (default: raw)",
-    )
-    add_workers(parser, "cores to estimate the hours for")
-    priced = {"--price-core-hour": "a core for an hour", "--price-tb-month": "a TB for a month"}
-    for flag, what in priced.items():
-        parser.add_argument(
-            flag, metavar="DOLLARS", type=_price, help=f"price of {what}, to estimate the cost"
-        )
+    options.add_mixture()
+    options.add("--raw DIR", "folder of downloaded files", Path, RAW)
+    options.add_workers("cores to estimate the hours for")
+    options.add("--price-core-hour DOLLARS", "price of a core for an hour, to add a cost", _price)
+    options.add("--price-tb-month DOLLARS", "price of a TB for a month, to add a cost", _price)
 
 
 def run(parsed: Arguments) -> int:

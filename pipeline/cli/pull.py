@@ -7,15 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.cli.arguments import (
-    Arguments,
-    Verbs,
-    add_mixture,
-    add_verb,
-    load_mixture,
-    lock_path,
-    positive,
-)
+from pipeline.cli.arguments import Arguments, Verbs, add_verb, load_mixture, lock_path, positive
 from pipeline.cli.output import print_json, print_table
 from pipeline.config import RAW, Mixture
 from pipeline.core.units import format_bytes
@@ -26,30 +18,17 @@ if TYPE_CHECKING:
 
 def add(verbs: Verbs) -> None:
     """Declare the verb."""
-    parser = add_verb(
+    options = add_verb(
         verbs,
         "pull",
         run,
         "download the locked files of a mixture",
         "Intact files are kept. With --scale, downloads only the files that the miniature needs.",
     )
-    add_mixture(parser)
-    parser.add_argument(
-        "--sources", metavar="A,B", type=_names, help="only these sources (default: all)"
-    )
-    parser.add_argument(
-        "--limit-files",
-        metavar="N",
-        type=positive,
-        help="only the first N files of each source, by path",
-    )
-    parser.add_argument(
-        "--dest",
-        metavar="DIR",
-        type=Path,
-        default=RAW,
-        help="folder of downloaded files, which mixtures may share (default: raw)",
-    )
+    options.add_mixture()
+    options.add("--sources A,B", "only these sources (default: all)", lambda text: text.split(","))
+    options.add("--limit-files N", "only the first N files of each source, by path", positive)
+    options.add("--dest DIR", "folder of downloaded files, which mixtures may share", Path, RAW)
 
 
 def run(parsed: Arguments) -> int:
@@ -76,10 +55,6 @@ def run(parsed: Arguments) -> int:
         pulled = pull_missing(plan, show)
     _print_pulled(parsed, pulled, time.monotonic() - started)
     return 0
-
-
-def _names(text: str) -> list[str]:
-    return text.split(",")
 
 
 def _plan_line(plan: "DownloadPlan") -> str:

@@ -6,14 +6,8 @@ from pipeline.cli.output import print_json
 
 def add(verbs: Verbs) -> None:
     """Declare the verb."""
-    parser = add_verb(verbs, "schema", run, "print the JSON Schema of mixture or recipe files")
-    parser.add_argument(
-        "kind",
-        nargs="?",
-        choices=("mixture", "recipe"),
-        default="mixture",
-        help="kind of file (default: mixture)",
-    )
+    options = add_verb(verbs, "schema", run, "print the JSON Schema of mixture or recipe files")
+    options.add("kind {mixture,recipe}", "kind of file", default="mixture", nargs="?")
 
 
 def run(parsed: Arguments) -> int:

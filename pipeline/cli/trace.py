@@ -16,31 +16,24 @@ if TYPE_CHECKING:
 
 def add(verbs: Verbs) -> None:
     """Declare the verb."""
-    parser = add_verb(
-        verbs, "trace", run, "list the documents behind a step, or the steps that saw a document"
+    summary = "list the documents behind a step, or the steps that saw a document"
+    options = add_verb(verbs, "trace", run, summary)
+    options.add("folder DIR", "output of a build", Path)
+    what = options.one_of(required=True)
+    what.add("--step N", "rows of this step, from 1", positive)
+    what.add("--row N", "this row, from 0", natural)
+    what.add("--window N", "rows of this checkpoint window, from 1", positive)
+    what.add("--document ID", "rows that contain this document")
+    what.add("--find TEXT", "rows that contain this text")
+    what.add(
+        "--checkpoint NAME",
+        "tokens per source between a checkpoint and the one before: step596528, ext…, decay… or"
+        " latest, or a folder that `train` saved",
     )
-    parser.add_argument("folder", metavar="DIR", type=Path, help="output of a build")
-    what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("--step", metavar="N", type=positive, help="rows of this step, from 1")
-    what.add_argument("--row", metavar="N", type=natural, help="this row, from 0")
-    what.add_argument(
-        "--window", metavar="N", type=positive, help="rows of this checkpoint window, from 1"
-    )
-    what.add_argument("--document", metavar="ID", help="rows that contain this document")
-    what.add_argument("--find", metavar="TEXT", help="rows that contain this text")
-    what.add_argument(
-        "--checkpoint",
-        metavar="NAME",
-        help="tokens per source between a checkpoint and the one before: step596528, ext…, decay…"
-        " or latest, or a folder that `train` saved",
-    )
-    parser.add_argument("--source", metavar="NAME", help="source of the document (--document only)")
-    parser.add_argument("--text", action="store_true", help="print the text of each row")
-    parser.add_argument(
-        "--tokenizer",
-        metavar="FILE",
-        help="tokenizer.json, if the mixture names it by a path (--find and --text only)",
-    )
+    options.add("--source NAME", "source of the document (--document only)")
+    options.add("--text", "print the text of each row")
+    tokenizer = "tokenizer.json, if the mixture names it by a path (--find and --text only)"
+    options.add("--tokenizer FILE", tokenizer)
 
 
 def run(parsed: Arguments) -> int:

@@ -5,51 +5,31 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from pipeline.cli.arguments import (
-    Arguments,
-    Verbs,
-    add_on_damage,
-    add_out,
-    add_set,
-    add_verb,
-    positive,
-)
+from pipeline.cli.arguments import Arguments, Verbs, add_verb, positive
 from pipeline.cli.output import print_result
 from pipeline.core.errors import ConfigError
 
 
 def add(verbs: Verbs) -> None:
     """Declare the verb."""
-    parser = add_verb(
+    options = add_verb(
         verbs,
         "train",
         run,
         "train one phase of a model on rows in order",
         "Run it again with the same --out to resume from the latest checkpoint.",
     )
-    parser.add_argument("recipe", metavar="RECIPE", help="recipe file, or name of a bundled one")
-    parser.add_argument(
-        "--data", metavar="DIR", required=True, help="output of a build, or any order of rows"
-    )
-    add_out(parser, "folder for checkpoints and metrics")
-    parser.add_argument(
-        "--from",
-        dest="begin_from",
-        metavar="CHECKPOINT",
-        type=Path,
-        help="checkpoint of the previous phase, or a folder of them, whose latest is taken",
-    )
-    parser.add_argument(
-        "--max-steps", metavar="N", type=positive, help="stop after this many steps of the phase"
-    )
-    parser.add_argument("--device", choices=["cuda", "cpu"], help="device (default: cuda)")
-    parser.add_argument(
-        "--deterministic",
-        action="store_true",
-        help="use deterministic GPU kernels: slower, but a resumed run is bit-identical",
-    )
-    add_on_damage(parser)
-    add_set(parser)
+    options.add("recipe RECIPE", "recipe file, or name of a bundled one")
+    options.add("--data DIR", "output of a build, or any order of rows", required=True)
+    options.add("--out DIR", "folder for checkpoints and metrics", Path, required=True)
+    what = "checkpoint of the previous phase, or a folder whose latest is taken"
+    options.add("--from CHECKPOINT", what, Path, dest="begin_from")
+    options.add("--max-steps N", "stop after this many steps of the phase", positive)
+    options.add("--device {cuda,cpu}", "device (default: cuda)")
+    what = "use deterministic GPU kernels: slower, but a resumed run is bit-identical"
+    options.add("--deterministic", what)
+    options.add_on_damage()
+    options.add_set()
 
 
 def run(parsed: Arguments) -> int:

@@ -10,33 +10,26 @@ from pipeline.core.errors import ConfigError
 
 def add(verbs: Verbs) -> None:
     """Declare the verb."""
-    parser = add_verb(
+    options = add_verb(
         verbs,
         "verify",
         run,
         "check an output against its manifest, or its rows against another order",
         "Without --against, checks every byte. With it, finds the first row that differs, and why.",
     )
-    parser.add_argument("folder", metavar="DIR", type=Path, help="output of a build")
-    parser.add_argument("--manifest", metavar="FILE", help="manifest, or name of a bundled one")
-    parser.add_argument(
-        "--against",
-        metavar="WHAT",
-        help="compare rows, in order, with a manifest, another output, published parquet (a folder"
-        " or hf://datasets/…) or MDS shards",
+    options.add("folder DIR", "output of a build", Path)
+    options.add("--manifest FILE", "manifest, or name of a bundled one")
+    options.add(
+        "--against WHAT",
+        "compare rows, in order, with a manifest, another output, published parquet (a folder or"
+        " hf://datasets/…) or MDS shards",
     )
-    part = parser.add_mutually_exclusive_group()
-    part.add_argument("--rows", metavar="A:B", type=half_open, help="only these rows, from 0")
-    part.add_argument("--steps", metavar="A:B", type=half_open, help="only these steps, from 1")
-    part.add_argument(
-        "--window", metavar="N", type=positive, help="only this checkpoint window, from 1"
-    )
-    parser.add_argument(
-        "--view",
-        choices=("auto", "stored", "encoder", "decoder"),
-        default="auto",
-        help="view in which the other side stores its rows (default: auto, which detects it)",
-    )
+    part = options.one_of()
+    part.add("--rows A:B", "only these rows, from 0", half_open)
+    part.add("--steps A:B", "only these steps, from 1", half_open)
+    part.add("--window N", "only this checkpoint window, from 1", positive)
+    views = "--view {auto,stored,encoder,decoder}"
+    options.add(views, "view of the other side's rows; auto detects it", default="auto")
 
 
 def run(parsed: Arguments) -> int:

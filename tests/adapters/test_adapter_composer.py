@@ -62,7 +62,7 @@ def test_the_loss_of_a_step_is_the_mean_over_its_labels(oracle: Any) -> None:
 def test_what_would_lose_rows_is_refused(oracle: Any) -> None:
     several, over = oracle["errors"]
     assert "got several micro-batches on a rank, expected 1" in several
-    assert "is over, expected rows for another epoch" in over
+    assert "has no rows left, expected another epoch" in over
 
 
 @pytest.mark.parametrize("form", ["flat", "padded"])

@@ -1,5 +1,5 @@
-"""Adapters: what a framework needs beyond a `FeedLoader`, one module for each that needs something.
+"""Adapters: a feed or loader enters, what a framework trains on leaves; one module per framework.
 
-Plain torch, torchdata, accelerate and Lightning need nothing. `docs/guide/feed.md` says how each
-is used.
+Each module is imported by itself, since it needs its framework. Plain torch, torchdata, accelerate
+and Lightning need none: they take a `FeedLoader` or a `FeedDataset` (`docs/guide/feed.md`).
 """

@@ -1,9 +1,8 @@
-"""Feed Composer: a loader -> a `DataSpec`, which knows how its batches are split and counted.
+"""Composer: a loader -> a `DataSpec`, which knows how to split and count batches.
 
-A batch of Composer is all that a rank has in a step, so a micro-batch of the feed must be that;
-Composer splits it. It asks the data set of a `DataLoader` for state, with two arguments, in the
-process that trains and not in those that read: here that is the loader's, which counts what was
-handed out.
+A batch of Composer is all rows of a rank in a step, so a micro-batch of the feed must be that;
+Composer splits it. Composer asks the data set of a `DataLoader` for state, in the training process
+and with two arguments; that is the state of the loader here.
 """
 
 from collections.abc import Iterator
@@ -20,12 +19,12 @@ _FACTS = ("num_rows", "num_tokens", "num_labels")
 
 
 def data_spec(loader: FeedLoader) -> Any:
-    """Return what `Trainer(train_dataloader=...)` takes.
+    """Return the `train_dataloader` of a Composer `Trainer`.
 
     A sample is a row. Tokens are counted without padding; with `accumulate_train_batch_on_tokens`
     the loss is the mean over the labels of the step.
     """
-    # Composer needs an environment of its own, so most have none.
+    # Imported late: Composer needs an environment of its own.
     from composer import DataSpec
 
     return DataSpec(
@@ -40,12 +39,12 @@ def data_spec(loader: FeedLoader) -> Any:
 
 
 def model_inputs(batch: Tensors) -> Tensors:
-    """Return what a model is given of a batch: `model(**model_inputs(batch))`."""
+    """Return the model arguments of a batch: `model(**model_inputs(batch))`."""
     return {name: value for name, value in batch.items() if name not in _FACTS}
 
 
 def split_batch(batch: Tensors, num_rows: int) -> list[Tensors]:
-    """Return a batch in parts of at most so many rows, flat or padded as it is. Pure."""
+    """Split a batch into parts of at most `num_rows` rows, in the same form. Pure."""
     part = _flat_part if "cu_seq_lens_q" in batch else _padded_part
     stop = batch["num_rows"]
     firsts = range(0, max(stop, 1), num_rows)
@@ -54,7 +53,7 @@ def split_batch(batch: Tensors, num_rows: int) -> list[Tensors]:
 
 def _flat_part(batch: Tensors, first: int, stop: int) -> Tensors:
     bounds = batch["cu_seq_lens_q"]
-    # Padding is a document of its own behind the last row, and stays with it.
+    # Padding is a document of its own after the last row, and stays with it.
     last = len(bounds) - 1 if stop == batch["num_rows"] else stop
     start, end = int(bounds[first]), int(bounds[last])
     own = bounds[first : last + 1] - bounds[first]
@@ -80,7 +79,7 @@ def _facts(part: Tensors, num_rows: int, num_tokens: int) -> Tensors:
 
 
 class _Loader(DataLoader[Any]):
-    """A loader as the `DataLoader` that Composer wants, whose data set keeps the loader's state."""
+    """A loader as a `DataLoader` whose data set has the loader's state."""
 
     def __init__(self, loader: FeedLoader) -> None:
         super().__init__(_State(loader), batch_size=None)
@@ -90,8 +89,8 @@ class _Loader(DataLoader[Any]):
         feed = self._loader.feed
         if feed.row >= feed.num_rows:
             raise InputError(
-                f"{feed.order.where}: is over, expected rows for another epoch",
-                f'end with it: max_duration="{feed.num_steps}ba"',
+                f"{feed.order.where}: has no rows left, expected another epoch",
+                f'stop there: max_duration="{feed.num_steps}ba"',
             )
         return map(_batch, self._loader)
 
@@ -104,7 +103,6 @@ class _State(IterableDataset[Any]):
         return iter(self._loader)
 
     def state_dict(self, num_samples: int, from_beginning: bool) -> dict[str, Any]:
-        # The loader counts what was handed out, and Composer takes no batch ahead.
         return self._loader.state_dict()
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -116,8 +114,8 @@ def _batch(loaded: TensorBatch) -> Tensors:
         raise ConfigError(
             f"step {loaded.step:,}: got several micro-batches on a rank, expected 1, which Composer"
             " splits",
-            "make the feed with micro_batch_rows = rows of a step / world size, and give the"
-            " Trainer a device_train_microbatch_size",
+            "make the feed with micro_batch_rows = rows of a step / world size, and set"
+            " device_train_microbatch_size of the Trainer",
         )
     return {
         **loaded.inputs,

@@ -1,8 +1,8 @@
-"""Feed what takes a `datasets.IterableDataset`: an order -> its rows as one.
+"""datasets: an order -> an `IterableDataset` of its rows.
 
-Enters: an order. Leaves: its rows as they are stored, in order, with their numbers. The state of
-the data set holds the position of a feed. To go on seeks: nothing is read again. Split for several
-ranks, each reads every row and keeps every `world_size`-th, as the slices of a feed do.
+Rows leave as stored, in order, with their numbers. The state of the data set is the position of a
+feed, and resuming seeks instead of reading again. Split for several ranks, each reads every row and
+keeps every `world_size`-th, like the slices of a feed.
 """
 
 from collections.abc import Iterator
@@ -21,16 +21,15 @@ _FEATURES = Features({"row": Value("int64"), "input_ids": List(Value("int64"))})
 def iterable_dataset(order: FeedOrder) -> IterableDataset:
     """Return the rows of an order: `row`, its number, and `input_ids`: int64 [num_ids].
 
-    Its order is fixed: to shuffle it changes nothing. Where state is loaded that is of another
-    order, iterating raises MismatchError.
+    Shuffling has no effect. Iterating raises MismatchError for the state of another order.
     """
     return IterableDataset(_Rows(order), info=DatasetInfo(features=_FEATURES))
 
 
 class _Rows(_BaseExamplesIterable):  # type: ignore[misc]
-    """The rows of an order, as the library wants what it iterates over."""
+    """The rows of an order, for the library to iterate over."""
 
-    # All rows in one: else it would give ranks and workers runs of rows, out of order.
+    # More shards would give ranks and workers runs of rows, out of order.
     num_shards = 1
     features = _FEATURES
     _sleep_on_threads_shutdown = False

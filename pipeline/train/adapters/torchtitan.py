@@ -1,7 +1,7 @@
-"""Feed torchtitan: a feed -> `({"input", "positions"}, labels)`.
+"""torchtitan: a feed -> `({"input", "positions"}, labels)`.
 
-torchtitan's models predict what follows, and its loss shifts nothing. So labels are shifted here:
-each is the id that follows in the same document, and -100 at the end of one.
+torchtitan's models predict the next id, and its loss does not shift labels. They are shifted here:
+each label is the next id of the same document, and -100 at its end.
 """
 
 from torch import Tensor
@@ -33,6 +33,6 @@ class TitanDataset(FeedDataset):
         tensors = to_tensors(batch.inputs)
         labels = tensors["labels"]
         shifted = labels.new_full(labels.shape, IGNORED)
-        # What is first in a document has no label, so the shift leaves none at the last's end.
+        # A document's first id is no label, so none crosses the end of the one before.
         shifted[:, :-1] = labels[:, 1:]
         return {"input": tensors["input_ids"], "positions": tensors["position_ids"]}, shifted

@@ -1,7 +1,7 @@
-"""Feed `transformers.Trainer`: a loader -> the inputs of its steps, and where it is in checkpoints.
+"""transformers: a loader -> the inputs of a `Trainer`'s steps; checkpoints hold its position.
 
-The trainer's own loaders are passed by: they drop what a model takes by `**kwargs`, hand the
-batches of one rank to all of them, and go on by reading again all that was read before.
+The trainer's own loaders are bypassed: they drop model inputs passed by `**kwargs`, give the
+batches of one rank to all, and resume by reading everything again.
 """
 
 from collections.abc import Iterator
@@ -17,15 +17,14 @@ from pipeline.train.loader import FeedLoader, Tensors
 class FeedTrainer(Trainer):
     """A `Trainer` that trains on a feed.
 
-    One of its optimizer steps is one step of the feed: `gradient_accumulation_steps` micro-batches
-    on each rank. `num_items_in_batch`, over which it takes the mean, then counts the labels of the
-    step on all ranks.
+    An optimizer step is a step of the feed: `gradient_accumulation_steps` micro-batches on each
+    rank. `num_items_in_batch`, which divides the loss, then counts the step's labels on all ranks.
     """
 
     def __init__(self, *args: Any, loader: FeedLoader, **kwargs: Any) -> None:
-        """Take what `Trainer` takes, and a loader in place of a data set to train on.
+        """Take the arguments of `Trainer`, with a loader in place of a data set to train on.
 
-        Raises: ConfigError for arguments with which rows would be trained on twice or never.
+        Raises: ConfigError for arguments that would repeat or skip rows.
         """
         super().__init__(*args, **kwargs)
         _check(self.args, loader)
@@ -33,7 +32,7 @@ class FeedTrainer(Trainer):
         self.add_callback(FeedCallback())
 
     def get_train_dataloader(self) -> Any:
-        """Return the loader as it is: it knows its rank, and what was handed out."""
+        """Return the loader, unwrapped: it knows its rank and its position."""
         return self._steps
 
 
@@ -43,7 +42,7 @@ class FeedCallback(TrainerCallback, ExportableState):
     _loader: FeedLoader | None = None
 
     def state(self) -> dict[str, Any]:
-        """Return what the trainer saves."""
+        """Return the state for the trainer to save."""
         position = None if self._loader is None else self._loader.state_dict()
         return {"args": {}, "attributes": {"position": position}}
 
@@ -54,7 +53,7 @@ class FeedCallback(TrainerCallback, ExportableState):
         control: TrainerControl,
         **kwargs: Any,
     ) -> None:
-        """Go on where the checkpoint was taken, if training goes on from one.
+        """Load the position of the checkpoint that training resumes from, if it does.
 
         Raises: InputError for a checkpoint without a position.
         """
@@ -69,13 +68,13 @@ class FeedCallback(TrainerCallback, ExportableState):
             raise InputError(
                 "trainer_state.json: got no position, expected one in each checkpoint of a"
                 " FeedTrainer",
-                "begin with the weights alone, and seek_step on the feed",
+                "start from the weights alone, and seek_step on the feed",
             )
         self._loader.load_state_dict(position)
 
 
 class _Steps:
-    """The inputs of a loader's micro-batches; it has no length, so `max_steps` must be given."""
+    """The inputs of a loader's micro-batches; without a length, so `max_steps` is required."""
 
     def __init__(self, loader: FeedLoader, num_accumulated: int) -> None:
         self.loader = loader
@@ -85,9 +84,9 @@ class _Steps:
         for number, loaded in enumerate(self.loader, 1):
             if loaded.ends_step != (number % self._num_accumulated == 0):
                 raise ConfigError(
-                    f"gradient_accumulation_steps: got {self._num_accumulated}, expected as many as"
-                    f" there are micro-batches of a rank in step {loaded.step:,}",
-                    "a step's rows / (micro_batch_rows * world size), with nothing left over",
+                    f"gradient_accumulation_steps: got {self._num_accumulated}, expected the number"
+                    f" of micro-batches of a rank in step {loaded.step:,}",
+                    "use rows of a step / (micro_batch_rows * world size), without remainder",
                 )
             yield loaded.inputs
 
@@ -103,10 +102,10 @@ def _check(args: TrainingArguments, loader: FeedLoader) -> None:
     if args.n_gpu > 1:
         raise ConfigError(
             f"trainer: got {args.n_gpu} GPUs in one process, expected 1",
-            "start it with torchrun, one process for each",
+            "start it with torchrun, one process per GPU",
         )
     if not args.ignore_data_skip:
         raise ConfigError(
-            "ignore_data_skip: got False, expected True: the feed goes on by itself",
+            "ignore_data_skip: got False, expected True: the feed resumes by itself",
             "pass ignore_data_skip=True",
         )

@@ -12,21 +12,17 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-from support import source_server
+from support import commands, source_server
 from support.parquet import write_phase
 from support.paths import REPOSITORY
 
-from pipeline import cli
 from pipeline.feed.batch import Clm
 from pipeline.feed.factory import make_feed
 from pipeline.feed.open_order import open_order
 
 
 def call(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> tuple[int, str, str]:
-    """Run the command in this process."""
-    code = cli.main(["feed", *map(str, arguments)])
-    captured = capsys.readouterr()
-    return code, captured.out, captured.err
+    return commands.call(capsys, "feed", *arguments)
 
 
 def shown(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> list[dict[str, Any]]:

@@ -1,0 +1,34 @@
+"""`ettin-data plan`: text and JSON."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from support.commands import call
+
+
+def test_a_plan_is_printed_as_text_or_json(small: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = call(capsys, "plan", small)
+    assert (code, err) == (0, "")
+    assert "9,000 tokens" in out
+    assert "5/2 epochs" in out
+    code, out, err = call(capsys, "plan", small, "--json", "--set", "sources.prose.tokens=8k")
+    assert (code, err) == (0, "")
+    sources = {source["source"]: source for source in json.loads(out)["sources"]}
+    assert sources["prose"]["asked"] == "8,000 tokens"
+    assert sources["prose"]["num_files"] == 4
+    assert sources["tables"]["num_documents"] == 50
+
+
+def test_plan_prints_a_cost_for_what_has_a_price(
+    small: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert "$" not in call(capsys, "plan", small)[1]
+    out = call(capsys, "plan", small, "--price-core-hour", "0.05", "--price-tb-month", "8e10")[1]
+    assert re.search(r"^cost: ~\$[0-9,]+ for ", out, re.MULTILINE)
+    content = json.loads(call(capsys, "plan", small, "--json", "--price-tb-month", "8e10")[1])
+    assert content["outlook"]["dollars"] > 0
+    code, _, err = call(capsys, "plan", small, "--price-core-hour", "free")
+    assert code == 2
+    assert "got 'free', expected dollars" in err

@@ -65,11 +65,11 @@ def _find(parsed: Arguments, trace: "Trace") -> Iterator[tuple["RowProvenance", 
     elif parsed.find is not None:
         from pipeline.dataset import open_rows
 
-        ids = trace.needles(parsed.find, parsed.tokenizer)
+        ids = trace.patterns(parsed.find, parsed.tokenizer)
         for match, row in trace.find(ids, open_rows(parsed.folder)):
             yield row, match.offset
     else:
-        yield from ((row, None) for row in trace.origins(_row_range(parsed, trace)))
+        yield from ((row, None) for row in trace.rows(_row_range(parsed, trace)))
 
 
 def _row_range(parsed: Arguments, trace: "Trace") -> "RowRange":
@@ -83,14 +83,14 @@ def _row_range(parsed: Arguments, trace: "Trace") -> "RowRange":
 def _print_rows(
     parsed: Arguments, trace: "Trace", found: Iterator[tuple["RowProvenance", int | None]]
 ) -> None:
-    from pipeline.audit.trace import origin_json, origin_line, text_lines
+    from pipeline.audit.trace import row_json, row_line, text_lines
 
     texts = _with_texts(parsed, trace, found) if parsed.text else ((*one, None) for one in found)
     if parsed.json:
-        print_json_list(origin_json(row, text=text, offset=offset) for row, offset, text in texts)
+        print_json_list(row_json(row, text=text, offset=offset) for row, offset, text in texts)
         return
     for row, offset, text in texts:
-        print(origin_line(row, offset))
+        print(row_line(row, offset))
         if text is not None:
             print(text_lines(text))
 

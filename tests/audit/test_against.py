@@ -25,12 +25,12 @@ from support.strategies import QUICK
 from pipeline.audit.verify import alignment, compare
 from pipeline.audit.verify.against import verify_against
 from pipeline.audit.verify.compare import compare_rows, digest_rows
-from pipeline.audit.verify.comparison import Finding, Output
-from pipeline.audit.verify.declarations import declared_differences
-from pipeline.audit.verify.forward_rows import ForwardReader
+from pipeline.audit.verify.comparison import Finding
+from pipeline.audit.verify.explain.declarations import declared_differences
+from pipeline.audit.verify.output import Output
 from pipeline.audit.verify.report import Report, as_json, lines
 from pipeline.audit.verify.scope import Scope
-from pipeline.audit.verify.target import open_target
+from pipeline.audit.verify.target import ForwardReader, open_target
 from pipeline.core.errors import ConfigError, InputError, NotFoundError, PipelineError
 from pipeline.core.ragged import Rows
 from pipeline.dataset.ledger import LedgerSpan, join, multiset_of, root_of_multiset, row_digests
@@ -430,7 +430,7 @@ def test_of_partitions_made_otherwise_none_is_named_where_the_chunks_are_other(
             about["sha256"] = "00"
     found = _differences(ours, theirs)
     assert [finding.kind for finding in found] == ["partition"] * 9
-    assert "made otherwise from the same bytes" in found[0].text
+    assert "made differently from the same bytes" in found[0].text
     theirs["mixture"]["declaration"]["chunk"]["size"] = 256
     assert [finding.kind for finding in _differences(ours, theirs)] == ["chunk algorithm"]
     theirs["sources"]["long"]["partitions"][0]["input"]["sha256"] = "00"
@@ -498,7 +498,7 @@ def test_without_a_pool_rows_that_differ_are_told_and_why_they_do_is_not_guessed
     assert report.comparison.view == ("stored" if is_unlabelled else "encoder")
     [finding] = [one for one in report.findings if one.kind == "unknown"]
     assert "the output has no pool of its own" in finding.text
-    assert ("encoder view that they are" in finding.text) == (own == "same")
+    assert ("under the encoder view only" in finding.text) == (own == "same")
     kinds = {one.kind for one in report.findings} - {"unknown", "view"}
     assert kinds == ({"seed"} if form in ("output", "manifest") else set())
 
@@ -570,13 +570,13 @@ def test_a_pool_of_too_many_rows_is_not_searched(
 ) -> None:
     num_samples = json.loads((finished / "manifest.json").read_bytes())["order"]["num_samples"]
     order = str(write_order(tmp_path / "order", [*rows[:7], [1, 2], *rows[8:]], WINDOWS))
-    monkeypatch.setattr("pipeline.audit.verify.explain.explain.MOST_POOL_ROWS", num_samples)
+    monkeypatch.setattr("pipeline.audit.verify.explain.causes.MOST_POOL_ROWS", num_samples)
     assert [one.kind for one in verify_against(finished, order).findings] == ["rows"]
-    monkeypatch.setattr("pipeline.audit.verify.explain.explain.MOST_POOL_ROWS", num_samples - 1)
+    monkeypatch.setattr("pipeline.audit.verify.explain.causes.MOST_POOL_ROWS", num_samples - 1)
     report = verify_against(finished, order)
     [finding] = report.findings
     assert (finding.kind, finding.evidence["num_pool_rows"]) == ("unknown", num_samples)
-    assert f"our pool has {num_samples:,} rows" in finding.text
+    assert f"the output's pool has {num_samples:,} rows" in finding.text
     assert report.comparison.differing.tolist() == [7]
 
 
@@ -590,7 +590,7 @@ def test_an_order_with_its_manifest_beside_it_is_an_order(
     digested(order, order / "manifest.json")
     report = verify_against(finished, str(order))
     assert report.equal
-    assert report.kind == "published order"
+    assert report.comparison.target.kind == "published order"
     (order / "manifest.json").write_text("{}")
     assert verify_against(finished, str(order)).equal
 
@@ -654,8 +654,8 @@ def test_rows_that_are_not_there_are_told_as_they_were_asked_for(
     finished: Path, part: dict[str, Any], said: str
 ) -> None:
     asked = {"rows": None, "steps": None, "window": None, **part}
-    opposite = open_target(str(finished), "checkpoint")
-    scope = Scope.of(Output.open(finished), opposite, **asked, report=quiet)
+    target = open_target(str(finished), "checkpoint")
+    scope = Scope.of(Output.open(finished), target, **asked, show=quiet)
     with pytest.raises(NotFoundError, match=f"^{said} .* has rows 0 to 19\n"):
         scope.bounds("order", 20)
 
@@ -904,16 +904,16 @@ def test_a_comparison_says_what_a_naive_one_does(
 def test_rows_that_are_looked_at_first_are_read_all_the_same(
     data: st.DataObject, rows: list[Row], sizes: list[int]
 ) -> None:
-    onward = ForwardReader(rows=Listed(rows, sizes), stop=len(rows))
+    reader = ForwardReader(rows=Listed(rows, sizes), stop=len(rows))
     places = st.integers(0, len(rows))
     start = 0
     for _ in range(4):
         first, last = sorted((data.draw(places), data.draw(places)))
-        assert joined(onward.peek(first, last)) == rows[first:last]
+        assert joined(reader.peek(first, last)) == rows[first:last]
         # Where the last reading ended, or anywhere else.
         start = data.draw(st.sampled_from([start, first, last, 0]))
         stop = data.draw(st.integers(start, len(rows)))
-        assert joined(onward.read(start, stop)) == rows[start:stop]
+        assert joined(reader.read(start, stop)) == rows[start:stop]
         start = stop
 
 

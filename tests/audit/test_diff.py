@@ -11,7 +11,7 @@ from support.clusters import Build
 from support.orders import read_rows, write_order
 from support.paths import REPOSITORY
 
-from pipeline.audit.diff.compare import diff
+from pipeline.audit.diff.difference import diff
 from pipeline.audit.diff.report import as_json, lines
 from pipeline.core.errors import ConfigError, InputError
 from pipeline.dataset.mds.writer import index_bytes, merge_indexes

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import lru_cache, partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,13 +14,15 @@ from support import builds, planted
 from support.clusters import Build
 from support.paths import SHARED
 
-from pipeline.audit.verify import compare, comparison
+from pipeline.audit.verify import compare
+from pipeline.audit.verify import output as outputs
 from pipeline.audit.verify.against import verify_against
 from pipeline.audit.verify.comparison import Finding
-from pipeline.audit.verify.explain import known_rows, variants
-from pipeline.audit.verify.explain.explain import explain_dtype
-from pipeline.audit.verify.explain.pool_edits import Changes
-from pipeline.audit.verify.explain.pool_parts import Arrangement, Edit, partitions_of
+from pipeline.audit.verify.explain import chunk_variants, pool_index
+from pipeline.audit.verify.explain.arrangement import Arrangement, Edit, partitions_of
+from pipeline.audit.verify.explain.causes import NegativeIds
+from pipeline.audit.verify.explain.pool_edits import PoolEdits
+from pipeline.audit.verify.output import Output
 from pipeline.core.errors import InputError
 from pipeline.stages.tokenizer.resolve import load_tokenizer
 
@@ -98,7 +101,7 @@ def whole(made: Made) -> planted.Planted:
 @pytest.fixture(autouse=True)
 def loads_each_tokenizer_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its tables take half a second to make, and are always the same."""
-    for module in (comparison, variants):
+    for module in (outputs, chunk_variants):
         monkeypatch.setattr(module, "load_tokenizer", _load_once)
 
 
@@ -169,7 +172,7 @@ def test_of_a_large_order_a_few_rows_are_read_and_the_missing_one_is_named(
     made: Made, whole: planted.Planted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(compare, "MOST_EVIDENCE", 40)
-    monkeypatch.setattr(known_rows, "_ROWS_AT_PLACE", 6)
+    monkeypatch.setattr(pool_index, "_ROWS_AT_PLACE", 6)
     theirs = planted.published(tmp_path / "order", whole.without([300, 700]))
     found = only(findings(made("whole"), theirs), "row count")
     assert found.evidence["k"] == -2
@@ -293,23 +296,25 @@ def test_a_single_altered_id_is_put_down_to_its_document(
 @pytest.mark.parametrize(
     ("unknown", "num_rows", "said"),
     [
-        ([2], 8, "1 row is not in our pool, where ours has others: 1 of the rows from row 3 of "),
-        ([2, 5], 2, "2 rows are not in our pool, where ours has others: row 3 of "),
+        (
+            [2],
+            8,
+            "1 row is not in the output's pool, which has others there: 1 of the rows from row 3",
+        ),
+        ([2, 5], 2, "2 rows are not in the output's pool, which has others there: row 3 of "),
     ],
 )
 def test_altered_rows_are_named_in_words_that_can_be_read(
     made: Made, unknown: list[int], num_rows: int, said: str
 ) -> None:
-    output = comparison.Output.open(made("whole"))
+    output = Output.open(made("whole"))
     parts = partitions_of(output)
-    arrangement = Arrangement(
-        parts=parts, order=np.arange(len(parts.names)), row_of=np.arange(parts.bounds[-1])
-    )
+    arrangement = Arrangement(parts=parts, order=np.arange(len(parts.names)))
     edit = Edit(
         first=3, place=3, num_ours=num_rows, num_theirs=num_rows,
         unknown=np.array(unknown), moved=np.empty(0, np.int64),
     )  # fmt: skip
-    changes = Changes(output, arrangement, [edit], np.arange(100, 200))
+    changes = PoolEdits(output, arrangement, [edit], np.arange(100, 200))
     [finding] = changes.findings(len(arrangement.row_of))
     assert finding.text.startswith(said)
     where = "at position 2" if len(unknown) == 1 else "first at position 2"
@@ -402,16 +407,16 @@ def test_ids_that_were_kept_in_too_few_bits_are_told(
     assert set(findings(made("whole"), theirs)) == {"dtype", "row count"}
 
 
-def test_negative_ids_are_told_even_where_rows_are_equal_without_the_sign() -> None:
-    class Source:
-        num_wrapped, dtype = 7, "int16"
-
-    [found] = explain_dtype(Source())  # type: ignore[arg-type]
+def test_negative_ids_are_named_even_where_rows_are_equal_without_the_sign() -> None:
+    rows = SimpleNamespace(num_wrapped=7, dtype="int16")
+    comparison: Any = SimpleNamespace(theirs=rows)
+    cause = NegativeIds()
+    assert cause.applies(comparison)
+    [found] = cause.explain(comparison)
     assert found.kind == "dtype"
-    assert "7 of their ids" in found.text
-    assert "int16" in found.text
-    Source.num_wrapped = 0
-    assert explain_dtype(Source()) == []  # type: ignore[arg-type]
+    assert "7 ids that were read of the other side are negative in int16" in found.text
+    rows.num_wrapped = 0
+    assert not cause.applies(comparison)
 
 
 @pytest.mark.parametrize(
@@ -509,7 +514,7 @@ def test_the_same_rows_in_another_order_are_told_apart(
         "steps": (partial(planted.shuffled, inside=16), "all inside their step"),
         "order": (
             partial(planted.shuffled, inside=num_rows),
-            "rows that our pool has once are at other positions: ",
+            "rows that the output's pool has once are at other positions: ",
         ),
         "windows": (
             lambda rows: [
@@ -548,7 +553,7 @@ def test_an_order_that_goes_on_is_told_by_its_number_of_rows(
         found = only(findings(made("whole"), theirs), "row count")
         their_num_rows = num_rows + (16 if name == "longer" else -32)
         assert found.evidence == {"our_num_rows": num_rows, "their_num_rows": their_num_rows}
-        assert f"{their_num_rows:,} ordered rows, ours {num_rows:,}" in found.text
+        assert f"{their_num_rows:,} ordered rows, the output {num_rows:,}" in found.text
 
 
 def test_rows_that_were_not_put_in_order_are_told(
@@ -556,7 +561,10 @@ def test_rows_that_were_not_put_in_order_are_told(
 ) -> None:
     rows = planted.viewed(whole.rows, "encoder", 128)
     theirs = planted.publish(tmp_path / "order", rows, 16)
-    assert "in the order of the pool" in only(findings(made("whole"), theirs), "row order").text
+    assert (
+        "in the order of the pool, as if never shuffled"
+        in only(findings(made("whole"), theirs), "row order").text
+    )
 
 
 @pytest.mark.slow
@@ -592,7 +600,9 @@ def test_what_nothing_explains_says_what_was_tried(made: Made, tmp_path: Path) -
     found = only(findings(made("doubled"), theirs), "unknown")
     assert found.evidence["num_known"] == found.evidence["num_read"]
     assert found.evidence["num_orders_tried"] > 50
-    assert f"none of {found.evidence['num_orders_tried']:,} orders near ours" in found.text
+    assert (
+        f"none of the {found.evidence['num_orders_tried']:,} orders that were tried" in found.text
+    )
     # A neighbour is found all the same.
     theirs = planted.published(tmp_path / "near", pool, seed=23)
     assert set(findings(made("doubled"), theirs)) == {"seed or epoch"}
@@ -601,10 +611,10 @@ def test_what_nothing_explains_says_what_was_tried(made: Made, tmp_path: Path) -
 def test_without_the_tokenizer_what_needs_none_is_explained(
     made: Made, whole: planted.Planted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def gone(self: comparison.Output) -> None:
+    def gone(self: Output) -> None:
         raise InputError("modernbert: is gone")
 
-    monkeypatch.setattr(comparison.Output, "tokenizer", property(gone))
+    monkeypatch.setattr(Output, "tokenizer", property(gone))
     theirs = planted.published(tmp_path / "order", whole, seed=17)
     found = findings(made("whole, stored"), theirs, view="stored")
     assert set(found) == {"seed"}

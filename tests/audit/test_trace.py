@@ -22,16 +22,15 @@ from support.paths import SHARED
 from support.strategies import QUICK, cuts
 
 from pipeline.audit.trace import trace as tracing
-from pipeline.audit.trace.needles import needles
 from pipeline.audit.trace.positions import RowRange
 from pipeline.audit.trace.report import (
     counts_json,
     counts_lines,
-    origin_json,
-    origin_line,
+    row_json,
+    row_line,
     text_lines,
 )
-from pipeline.audit.trace.search import find, find_ids
+from pipeline.audit.trace.text_search import find, find_ids, id_patterns
 from pipeline.audit.trace.trace import Trace
 from pipeline.cli.main import main
 from pipeline.core.errors import ConfigError, InputError, MismatchError, NotFoundError
@@ -282,9 +281,9 @@ def test_documents_are_shown_with_every_source_that_has_them(traced: Trace) -> N
 
 
 def test_origins_of_a_span_are_those_of_its_rows(traced: Trace) -> None:
-    everything = [*traced.origins(traced.positions.window(1))]
+    everything = [*traced.rows(traced.positions.window(1))]
     assert [origin.row for origin in everything] == [0, 1, 2, 3, 4]
-    assert [*traced.origins(traced.positions.step(2))] == everything[1:3]
+    assert [*traced.rows(traced.positions.step(2))] == everything[1:3]
     assert everything[3].file == "in/b.jsonl"
 
 
@@ -365,7 +364,7 @@ def spelled(
     text: str, plain: Tokenizer, built: Tokenizer, *, reencodes: bool = False, joint: str = ""
 ) -> list[str]:
     """Return what is looked for, as texts in which `joint` stands between tokens."""
-    found = needles(text, plain, built, reencodes=reencodes)
+    found = id_patterns(text, plain, built, reencodes=reencodes)
     return [joint.join(plain.decode_reference([id_]) for id_ in ids.tolist()) for ids in found]
 
 
@@ -399,7 +398,7 @@ def test_a_text_is_looked_for_without_the_spaces_that_a_clean_up_takes(
 def test_no_space_is_looked_for_in_place_of_special_tokens(
     tokenizer: Tokenizer, spacing: Tokenizer
 ) -> None:
-    found = needles("[CLS]", tokenizer, spacing, reencodes=True)
+    found = id_patterns("[CLS]", tokenizer, spacing, reencodes=True)
     assert all(tokenizer.cls_id in ids for ids in found)
 
 
@@ -408,7 +407,7 @@ def test_no_space_is_looked_for_in_place_of_special_tokens(
 )
 def test_texts_without_ids_are_refused(text: str, message: str, tokenizer: Tokenizer) -> None:
     with pytest.raises(ConfigError, match=message):
-        needles(text, tokenizer, tokenizer, reencodes=False)
+        id_patterns(text, tokenizer, tokenizer, reencodes=False)
 
 
 PASSAGE = "the copper lantern of the 東京 harbour"
@@ -440,17 +439,17 @@ def test_planted_passages_are_found_and_nothing_else(tmp_path: Path, tokenizer: 
         tokenizer={"name": "modernbert", "sha256": tokenizer.digest},
     )
     trace = Trace.open(tmp_path)
-    found = [*trace.find(trace.needles(PASSAGE), ListedRows(rows))]
+    found = [*trace.find(trace.patterns(PASSAGE), ListedRows(rows))]
     assert [origin for _, origin in found] == [origins[row] for row in (0, 1, 1, 5)]
     assert [match.row for match, _ in found] == [0, 1, 1, 5]
-    ids = [needle.tolist() for needle in trace.needles(PASSAGE)]
+    ids = [needle.tolist() for needle in trace.patterns(PASSAGE)]
     assert {(match.row, match.offset) for match, _ in found} == naive_find(rows, ids)
     for match, _ in found:
         text = tokenizer.decode_reference(rows[match.row][match.offset :])
         assert text.removeprefix(" ").startswith(PASSAGE)
-    told = "find: the text stands in none of the 7 rows of the order"
+    told = "find: the text is in none of the 7 rows of the order"
     with pytest.raises(NotFoundError, match=told):
-        next(trace.find(trace.needles("is not there"), ListedRows(rows)))
+        next(trace.find(trace.patterns("is not there"), ListedRows(rows)))
 
 
 def test_texts_of_rows_come_as_they_are_asked_for(
@@ -591,8 +590,8 @@ def test_passages_of_a_build_are_found_however_it_wrote_them(
     lists = as_lists(rows)
     texts = [unspaced(tokenizer.decode_reference(ids)) for ids in lists]
     for passage in NONCES:
-        matches = [*trace.find(trace.needles(passage), rows)]
-        places = naive_find(lists, [ids.tolist() for ids in trace.needles(passage)])
+        matches = [*trace.find(trace.patterns(passage), rows)]
+        places = naive_find(lists, [ids.tolist() for ids in trace.patterns(passage)])
         assert {(match.row, match.offset) for match, _ in matches} == places
         # What a build does to a text is to put spaces in and to take some out.
         whole = {row for row, text in enumerate(texts) if unspaced(passage) in text}
@@ -621,7 +620,7 @@ def test_find_without_a_match_says_how_many_rows_there_are(
     told: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     num_rows = open_rows(told).num_rows
-    message = f"find: the text stands in none of the {num_rows:,} rows of the order"
+    message = f"find: the text is in none of the {num_rows:,} rows of the order"
     assert main(["trace", str(told), "--find", "no such passage", "--text"]) == 1
     printed = capsys.readouterr()
     assert printed.out == ""
@@ -656,10 +655,10 @@ ORIGIN = RowProvenance(12, 3, "books", "in/b.jsonl", 'a "b"\n', 1, 5, 1024)
 
 def test_origins_are_worded_for_people_and_for_machines() -> None:
     line = r'row 12, step 3: books in/b.jsonl "a \"b\"\n" chunk 2 of 5, 1,024 tokens'
-    assert origin_line(ORIGIN) == line
-    assert origin_line(ORIGIN, 7).startswith("row 12 at 7, step 3: ")
-    assert origin_json(ORIGIN) == ORIGIN._asdict()
-    assert origin_json(ORIGIN, text="", offset=0) == {**ORIGIN._asdict(), "text": "", "offset": 0}
+    assert row_line(ORIGIN) == line
+    assert row_line(ORIGIN, 7).startswith("row 12 at 7, step 3: ")
+    assert row_json(ORIGIN) == ORIGIN._asdict()
+    assert row_json(ORIGIN, text="", offset=0) == {**ORIGIN._asdict(), "text": "", "offset": 0}
 
 
 def test_no_text_leaves_its_place() -> None:
@@ -734,7 +733,7 @@ def _check_find(trace: Trace, rows: RowSource) -> int:
         passage = "".join(tokens[begins[3] : begins[12]]) if len(begins) > 12 else ""
         # Decoded, a run of spaces is longer by a prefix space than what was encoded.
         if passage.isprintable() and passage and "  " not in passage:
-            found = {match.row for match, _ in trace.find(trace.needles(passage), rows)}
+            found = {match.row for match, _ in trace.find(trace.patterns(passage), rows)}
             assert row in found
             assert all(unspaced(passage) in texts[other] for other in found)
             num_tried += 1

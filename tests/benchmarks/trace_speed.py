@@ -23,7 +23,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.audit.trace.search import find_ids
+from pipeline.audit.trace.text_search import find_ids
 from pipeline.audit.trace.trace import Trace
 from pipeline.core.arrays import Uint8Array
 from pipeline.dataset import (
@@ -230,13 +230,13 @@ def _look_up(out: Path) -> None:
 
 
 def _step(trace: Trace, step: int) -> None:
-    origins = [*trace.origins(trace.positions.step(step))]
+    origins = [*trace.rows(trace.positions.step(step))]
     assert len(origins) == ROWS_PER_STEP
     assert origins[0].step == origins[-1].step == step
 
 
 def _row(trace: Trace, row: int) -> None:
-    (origin,) = trace.origins(trace.positions.row(row))
+    (origin,) = trace.rows(trace.positions.row(row))
     assert origin.row == row
 
 

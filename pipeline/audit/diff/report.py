@@ -12,9 +12,16 @@ from pipeline.audit.diff.difference import (
     PartitionChange,
     SourceChange,
 )
+from pipeline.audit.wording import listed
 
 # So many windows, or partitions of a source, are named; the rest are counted.
 _MOST_NAMED = 10
+_PARTITION_WORDS = {
+    "added": "was added",
+    "removed": "was removed",
+    "other input": "was made from other bytes",
+    "other shards": "was made differently from the same bytes",
+}
 
 
 def as_json(difference: Difference) -> dict[str, Any]:
@@ -24,13 +31,13 @@ def as_json(difference: Difference) -> dict[str, Any]:
 
 def lines(difference: Difference) -> list[str]:
     """Return a difference as lines of text, one for each thing that differs."""
-    found = [f"declaration: {change_text(change)}" for change in difference.declaration or ()]
+    found = [f"declaration: {_change_text(change)}" for change in difference.declaration or ()]
     for source in difference.sources or ():
-        found += _source(source)
+        found += [f"source {source.name}: {text}" for text in _source_texts(source)]
     if difference.order is not None:
-        found += _order(difference.order)
+        found += [f"order: {text}" for text in _order_texts(difference.order)]
     files = difference.files
-    if files is not None and not files.added == files.removed == files.changed == 0:
+    if files is not None and not files.equal:
         found.append(
             f"files: {files.added:,} added, {files.removed:,} removed, {files.changed:,} changed, "
             f"{files.same:,} the same"
@@ -38,65 +45,52 @@ def lines(difference: Difference) -> list[str]:
     return found or [f"{difference.old}, {difference.new}: nothing differs"]
 
 
-def change_text(change: Change) -> str:
-    """Say in words how a value differs."""
-    old, new = spelled(change.old), spelled(change.new)
-    text = f"{change.key}: {old} -> {new}"
-    if (
-        isinstance(change.old, int)
-        and isinstance(change.new, int)
-        and not isinstance(change.old, bool)
-    ):
-        text += f" ({change.new - change.old:+,})"
-    return text
-
-
-def spelled(value: Any) -> str:
+def value_text(value: Any) -> str:
     """Return a value of a declaration, or a count, in words."""
     if value is None:
         return "nothing"
-    if isinstance(value, int) and not isinstance(value, bool):
+    if _is_number(value):
         return f"{value:,}"
     if isinstance(value, dict):
         return "declared"
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-def _source(source: SourceChange) -> Iterator[str]:
-    yield f"source {source.name}: {source.what}"
-    for change in source.counts:
-        yield f"source {source.name}: {change_text(change)}"
-    for partition in source.partitions[:_MOST_NAMED]:
-        yield f"source {source.name}: {partition_text(partition)}"
-    more = len(source.partitions) - _MOST_NAMED
-    if more > 0:
-        yield f"source {source.name}: and {more:,} more partitions"
-
-
 def partition_text(partition: PartitionChange) -> str:
     """Say in words how a partition differs."""
     old, new = partition.old_rows, partition.new_rows
     rows = f"{old:,} -> {new:,} rows ({new - old:+,})" if old != new else f"{new:,} rows"
-    words = {
-        "added": "was added",
-        "removed": "was removed",
-        "other input": "was made from other bytes",
-        "other shards": "was made otherwise from the same bytes",
-    }
-    return f"{partition.folder} {words[partition.what]}, {rows}"
+    return f"{partition.folder} {_PARTITION_WORDS[partition.what]}, {rows}"
 
 
-def _order(order: OrderChange) -> Iterator[str]:
-    for change in order.counts:
-        yield f"order: {change_text(change)}"
+def _change_text(change: Change) -> str:
+    text = f"{change.key}: {value_text(change.old)} -> {value_text(change.new)}"
+    if _is_number(change.old) and _is_number(change.new):
+        text += f" ({change.new - change.old:+,})"
+    return text
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _source_texts(source: SourceChange) -> Iterator[str]:
+    yield source.what
+    yield from map(_change_text, source.counts)
+    yield from map(partition_text, source.partitions[:_MOST_NAMED])
+    more = len(source.partitions) - _MOST_NAMED
+    if more > 0:
+        yield f"and {more:,} more partitions"
+
+
+def _order_texts(order: OrderChange) -> Iterator[str]:
+    yield from map(_change_text, order.counts)
     if order.same_sequence:
         return
     if order.first_rows is not None:
         start, stop = order.first_rows
         rows = "the same rows in another order" if order.same_multiset else "other rows"
-        yield f"order: {rows}; the first difference is among rows {start:,}:{stop:,}"
-    names = ", ".join(order.other_windows[:_MOST_NAMED])
-    more = len(order.other_windows) - _MOST_NAMED
-    names += f" and {more:,} more" if more > 0 else ""
+        yield f"{rows}; the first difference is among rows {start:,}:{stop:,}"
     if order.other_windows:
-        yield f"order: {order.num_same_windows:,} windows hold the same rows; others: {names}"
+        names = listed(order.other_windows, _MOST_NAMED)
+        yield f"{order.num_same_windows:,} windows hold the same rows; others: {names}"

@@ -1,18 +1,18 @@
 """Trace: which documents a step saw, and which steps saw a document.
 
-`positions` says which rows are meant, `find` where a text stands, `output` ties them to an output
-and its provenance, `report` words the answers.
+Enters an output with its provenance, and a position, a document or a text. Leaves the provenance of
+rows, places of the text, or counts by source.
 """
 
 from pipeline.audit.trace.positions import Positions, RowRange
 from pipeline.audit.trace.report import (
     counts_json,
     counts_lines,
-    origin_json,
-    origin_line,
+    row_json,
+    row_line,
     text_lines,
 )
-from pipeline.audit.trace.search import Match
+from pipeline.audit.trace.text_search import Match
 from pipeline.audit.trace.trace import Trace
 
 __all__ = [
@@ -22,7 +22,7 @@ __all__ = [
     "Trace",
     "counts_json",
     "counts_lines",
-    "origin_json",
-    "origin_line",
+    "row_json",
+    "row_line",
     "text_lines",
 ]

@@ -1,7 +1,6 @@
-"""Positions: a step, a row, a window or a checkpoint of an order -> the rows that it means.
+"""Positions: a step, a row, a window or a checkpoint of an order -> its range of rows.
 
-Enters: what a manifest says of windows, and the table of steps. Leaves: ranges of rows. Steps and
-windows count from 1 over the whole phase, rows from 0.
+Steps and windows count from 1 over the whole phase, rows from 0.
 """
 
 from bisect import bisect_left
@@ -15,6 +14,7 @@ import pyarrow.parquet as pq
 from pipeline.config import checkpoint_prefix
 from pipeline.core.arrays import Int64Array
 from pipeline.core.errors import MismatchError, NotFoundError
+from pipeline.core.ragged import offsets_of
 from pipeline.dataset import OrderRecord
 
 _LATEST = "latest"
@@ -24,18 +24,14 @@ _HINT = "build again to write it"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RowRange:
-    """Consecutive rows of an order."""
+    """Consecutive rows of an order, and the steps that take the first and the last."""
 
     name: str
-    """What was asked for, in words."""
+    """What was requested, in words."""
     start_row: int
-    """The first row, from 0."""
     stop_row: int
-    """One past the last row."""
     first_step: int
-    """The step that takes the first row, from 1."""
     last_step: int
-    """The step that takes the last row."""
     tombstones: tuple[tuple[int, int], ...] = ()
     """Ranges of its rows that a model was not given, since they could not be read."""
 
@@ -49,13 +45,12 @@ class Positions:
     last_steps: tuple[int, ...]
     """The last step of each window, from 1: the steps at which checkpoints are saved."""
     phase: str
-    """The stage of training that the order is for."""
     num_dropped: int
     """Rows that were too few for another step and are not in the order."""
 
     @classmethod
     def of(cls, order: OrderRecord, phase: str, steps: Path) -> "Positions":
-        """Return the positions that a manifest's part on the order and a table of steps tell.
+        """Return the positions of an order by its manifest and its table of steps.
 
         Raises: MismatchError when the table cannot be read or is of another order.
         """
@@ -170,7 +165,7 @@ def _read_first_rows(path: Path) -> Int64Array:
         starts, num_rows = (np.array(column.to_pylist(), np.int64) for column in table.columns)
     except (pa.ArrowException, OSError, ValueError, TypeError) as error:
         raise MismatchError(f"{path}: cannot be read: {error}", _HINT) from error
-    first_rows = np.concatenate([np.zeros(1, np.int64), np.cumsum(num_rows)])
+    first_rows = offsets_of(num_rows)
     if not np.array_equal(starts, first_rows[:-1]):
         raise MismatchError(f"{path}: got steps that do not follow one another", _HINT)
     return first_rows

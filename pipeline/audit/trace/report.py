@@ -12,13 +12,13 @@ from pipeline.audit.trace.positions import RowRange
 from pipeline.dataset.provenance import RowProvenance, SourceCounts
 
 
-def origin_line(origin: RowProvenance, offset: int | None = None) -> str:
-    """Return where a row comes from as one line; `offset`: where in it a text stands."""
+def row_line(row: RowProvenance, offset: int | None = None) -> str:
+    """Return the provenance of a row as one line; `offset`: where in it a text was found."""
     at = "" if offset is None else f" at {offset}"
     return (
-        f"row {origin.row}{at}, step {origin.step}: {origin.source} {origin.file}"
-        f" {json.dumps(origin.document, ensure_ascii=False)}"
-        f" chunk {origin.chunk + 1} of {origin.num_chunks}, {origin.num_tokens:,} tokens"
+        f"row {row.row}{at}, step {row.step}: {row.source} {row.file}"
+        f" {json.dumps(row.document, ensure_ascii=False)}"
+        f" chunk {row.chunk + 1} of {row.num_chunks}, {row.num_tokens:,} tokens"
     )
 
 
@@ -34,13 +34,13 @@ def _spelled(character: str) -> str:
     return character.encode("unicode_escape").decode()
 
 
-def origin_json(
-    origin: RowProvenance, *, text: str | None = None, offset: int | None = None
+def row_json(
+    row: RowProvenance, *, text: str | None = None, offset: int | None = None
 ) -> dict[str, Any]:
-    """Return where a row comes from as JSON-able values, with what was asked for besides."""
+    """Return the provenance of a row as JSON-able values, with the text and offset requested."""
     extras = {"offset": offset, "text": text}
     return {
-        **origin._asdict(),
+        **row._asdict(),
         **{name: value for name, value in extras.items() if value is not None},
     }
 

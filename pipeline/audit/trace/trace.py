@@ -1,16 +1,14 @@
-"""An output, opened for tracing: positions and documents of its order -> where rows come from.
+"""An output, opened for tracing: positions, documents and texts of its order -> provenance of rows.
 
-Enters: the folder of an output, whole with its provenance. Leaves: origins of rows, matches of a
-text, counts by source. Opening reads the manifest and the table of steps; look-ups read little.
+Opening reads the manifest and the table of steps; look-ups read little.
 """
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pipeline.audit.trace.needles import needles
 from pipeline.audit.trace.positions import Positions, RowRange
-from pipeline.audit.trace.search import Match, find
+from pipeline.audit.trace.text_search import Match, find, id_patterns
 from pipeline.core.arrays import Uint32Array
 from pipeline.core.errors import ConfigError, InputError, MismatchError, NotFoundError
 from pipeline.dataset import (
@@ -44,11 +42,8 @@ class Trace:
     out: Path
     """The output folder."""
     manifest: Manifest
-    """Its manifest."""
     positions: Positions
-    """Its steps and windows."""
     provenance: ProvenanceReader
-    """Where its rows come from."""
 
     @classmethod
     def open(cls, out: Path) -> "Trace":
@@ -80,8 +75,8 @@ class Trace:
             )
         return cls(out=out, manifest=manifest, positions=positions, provenance=provenance)
 
-    def origins(self, span: RowRange) -> Iterator[RowProvenance]:
-        """Yield where the rows of a span come from, in order."""
+    def rows(self, span: RowRange) -> Iterator[RowProvenance]:
+        """Yield the provenance of the rows of a span, in order."""
         for table in self.provenance.tables(span.start_row, span.stop_row):
             yield from provenance_of(table)
 
@@ -136,8 +131,8 @@ class Trace:
             hint,
         )
 
-    def needles(self, text: str, path: str | None = None) -> list[Uint32Array]:
-        """Return the runs of ids that a text may stand as in the rows, each uint32 [num_ids].
+    def patterns(self, text: str, path: str | None = None) -> list[Uint32Array]:
+        """Return the runs of ids that a text may be in the rows, each uint32 [num_ids].
 
         path: as for `load_tokenizer`.
 
@@ -148,35 +143,33 @@ class Trace:
         if declared["tokenizer"]["add_prefix_space"]:
             built = self.load_tokenizer(path, add_prefix_space=True)
         reencodes = declared["chunk"]["algorithm"] == "ettin-reencode-v1"
-        return needles(text, plain, built, reencodes=reencodes)
+        return id_patterns(text, plain, built, reencodes=reencodes)
 
     def find(
-        self, ids: list[Uint32Array], rows: RowSource
+        self, patterns: list[Uint32Array], rows: RowSource
     ) -> Iterator[tuple[Match, RowProvenance]]:
-        """Yield every place where any of several runs of ids stands, with where its row comes from.
+        """Yield every place where any of some patterns is, with the provenance of its row.
 
-        ids: as `needles` gives them; rows: those of this order.
-
-        Raises: NotFoundError when they stand nowhere.
+        rows: those of this order. Raises: NotFoundError when they are nowhere.
         """
         self._check_rows(rows)
         num_found = 0
-        for matches in find(ids, rows):
+        for matches in find(patterns, rows):
             first = matches[0].row
-            origins = self.provenance.rows(first, matches[-1].row + 1)
+            found = self.provenance.rows(first, matches[-1].row + 1)
             for match in matches:
                 num_found += 1
-                yield match, origins[match.row - first]
+                yield match, found[match.row - first]
         if not num_found:
             raise NotFoundError(
-                f"find: the text stands in none of the {rows.num_rows:,} rows of the order",
+                f"find: the text is in none of the {rows.num_rows:,} rows of the order",
                 self.positions.describe_dropped(),
             )
 
     def texts(self, numbers: Iterable[int], rows: RowSource, tokenizer: Tokenizer) -> Iterator[str]:
         """Yield the text of each of some rows, as they are given; special tokens are left out.
 
-        Rows that follow one another are read together, so up to 1,024 numbers are taken ahead.
+        Rows that follow one another are read together, so up to 1,024 numbers are consumed ahead.
         """
         self._check_rows(rows)
         for first, end in _runs(numbers):
@@ -195,7 +188,7 @@ class Trace:
 
         path: a `tokenizer.json` to use where the mixture named one by a path.
 
-        Raises: MismatchError when it is not the one that the manifest names; as `load` else.
+        Raises: MismatchError when it is not the one that the manifest names.
         """
         named = self.manifest.tokenizer
         revision = self.manifest.mixture.declaration["tokenizer"]["revision"]

@@ -1,13 +1,10 @@
-"""Verify: an output and a manifest, or anything else with rows in order -> all that differs."""
+"""Verify: an output, and a manifest or anything with rows in order -> all that differs, and why.
+
+`verify` hashes the files of an output; `verify_against` compares its rows with a target.
+"""
 
 from pipeline.audit.verify.against import verify_against
-from pipeline.audit.verify.output_files import verify
+from pipeline.audit.verify.checksums import verify
 from pipeline.audit.verify.report import Report, as_json, lines
 
-__all__ = [
-    "Report",
-    "as_json",
-    "lines",
-    "verify",
-    "verify_against",
-]
+__all__ = ["Report", "as_json", "lines", "verify", "verify_against"]

@@ -1,17 +1,20 @@
-"""Compare: the rows of two sides, or of one and a ledger, over a range -> what is not the same.
+"""Compare: the rows of an output and of a target over a scope -> which rows differ.
 
-Both sides are read once, in blocks, side by side. Rows that are the same on both sides are not
-digested: whether the rest are the same set in another order follows from the rest alone.
+Both sides are read once, in blocks. A target with rows is compared row by row; only rows that
+differ are digested, since they alone decide whether both sides have the same rows in another order.
+A target with nothing but a ledger is compared by nodes of 1,024 rows.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
-from pipeline.audit.verify.comparison import WindowResult
-from pipeline.audit.verify.forward_rows import part_of
+from pipeline.audit.verify.comparison import Comparison, WindowResult
+from pipeline.audit.verify.scope import Alignment, Part, Range, Scope
 from pipeline.core.arrays import Int64Array, Uint8Array
+from pipeline.core.errors import NotFoundError
 from pipeline.core.progress import ReportProgress
 from pipeline.core.ragged import Rows
 from pipeline.dataset import (
@@ -27,47 +30,83 @@ from pipeline.dataset import (
 )
 
 _NO_ROWS = root_of_multiset(0)
+_NO_DIGESTS = np.empty((0, DIGEST_BYTES), np.uint8)
 MOST_EVIDENCE = 1 << 16
 """Most positions, and most digests, that are kept of what differs."""
 
-Part = tuple[str, int, int]
-"""A window's name, its first row, and one past its last."""
+
+def compare(scope: Scope, alignment: Alignment) -> Comparison:
+    """Compare an output with a target. Raises: NotFoundError when a side lacks requested rows."""
+    by_nodes = scope.target.ledger is not None
+    result = (_compare_by_nodes if by_nodes else _compare_by_rows)(scope, alignment)
+    return Comparison(
+        output=scope.output,
+        target=scope.target,
+        theirs=None if by_nodes else scope.target.rows_under(alignment.view),
+        of=alignment.of,
+        view=alignment.view,
+        why_view=alignment.why,
+        **result,
+    )
+
+
+def _compare_by_rows(scope: Scope, alignment: Alignment) -> dict[str, Any]:
+    ours = alignment.rows(scope.output)
+    theirs = scope.reader or scope.target.rows_under(alignment.view)
+    assert theirs is not None
+    start, stop = scope.bounds(alignment.of, ours.num_rows)
+    # Of a part, reading finds out whether the target has it: to count all its rows may take a
+    # request a file.
+    common = min(stop, theirs.num_rows) if scope.is_whole else stop
+    tally = compare_rows(ours, theirs, scope.parts(alignment.of, start, common), scope.show)
+    their_num_rows = theirs.num_rows if scope.is_whole or tally.num_differing else stop
+    return {
+        "start": start,
+        "stop": common,
+        "num_rows": stop if scope.is_whole else ours.num_rows,
+        "their_num_rows": their_num_rows,
+        "num_missing": max(their_num_rows, stop) - common if scope.is_whole else 0,
+        "same_multiset": _same_multiset(tally.excess),
+        "windows": tuple(tally.windows),
+        "rows_per_unit": 1,
+        "num_differing": tally.num_differing,
+        "differing": np.concatenate(tally.differing),
+        "digests_start": tally.digests_start,
+        "our_digests": np.concatenate(tally.ours),
+        "their_digests": np.concatenate(tally.theirs),
+    }
 
 
 @dataclass(kw_only=True)
 class Tally:
-    """What was found so far."""
+    """What has been found so far."""
 
     windows: list[WindowResult] = field(default_factory=list)
-    """Those that were compared."""
     num_differing: int = 0
-    """How many rows are not the same on both sides."""
     differing: list[Int64Array] = field(default_factory=lambda: [np.empty(0, np.int64)])
-    """Where they are."""
+    """The first positions that differ."""
     digests_start: int = 0
-    """The first of them."""
-    ours: list[Uint8Array] = field(default_factory=lambda: [np.empty((0, DIGEST_BYTES), np.uint8)])
-    """Digests from there on."""
-    theirs: list[Uint8Array] = field(
-        default_factory=lambda: [np.empty((0, DIGEST_BYTES), np.uint8)]
-    )
-    """Those of the other side."""
+    """The first of all."""
+    ours: list[Uint8Array] = field(default_factory=lambda: [_NO_DIGESTS])
+    """Digests of rows from there on."""
+    theirs: list[Uint8Array] = field(default_factory=lambda: [_NO_DIGESTS])
     excess: int = 0
     """The sum of our digests less that of theirs; as `multiset_of`, it counts modulo 2^256."""
 
     @property
-    def same_multiset(self) -> bool:
-        """Whether both sides have the same rows in some order."""
-        return _same_multiset(self.excess)
+    def wants_digests(self) -> bool:
+        """Whether digests are kept of rows that are the same, too."""
+        return self.num_differing > 0 and sum(map(len, self.ours)) < MOST_EVIDENCE
 
     def add(self, row: int, ours: Uint8Array, theirs: Uint8Array) -> Int64Array:
-        """Note the digests of rows from `row` on; return the positions that differ."""
+        """Add the digests of rows from `row` on; return the positions that differ."""
         bad = row + np.flatnonzero((ours != theirs).any(axis=1))
         if self.num_differing == 0 and len(bad):
             self.digests_start = int(bad[0])
         if self.num_differing < MOST_EVIDENCE:
             self.differing.append(bad[: MOST_EVIDENCE - self.num_differing])
         self.num_differing += len(bad)
+        self.excess += multiset_of(ours) - multiset_of(theirs)
         room = self.digests_start + MOST_EVIDENCE - row
         if self.num_differing and room > 0:
             part = slice(max(self.digests_start - row, 0), room)
@@ -75,50 +114,39 @@ class Tally:
             self.theirs.append(theirs[part])
         return bad
 
-    @property
-    def collects(self) -> bool:
-        """Whether digests of rows that are the same are wanted, too."""
-        return self.num_differing > 0 and sum(map(len, self.ours)) < MOST_EVIDENCE
-
 
 def compare_rows(
-    ours: RowSource, theirs: RowSource, parts: list[Part], report: ReportProgress
+    ours: RowSource, theirs: RowSource, parts: list[Part], show: ReportProgress
 ) -> Tally:
     """Compare two sides row by row, part after part."""
     tally = Tally()
     total = sum(stop - start for _, start, stop in parts)
     done = 0
     for name, start, stop in parts:
-        row, count, first, excess = start, 0, None, 0
-        for one, other in beside(ours.read(start, stop), theirs.read(start, stop)):
-            if tally.collects or not _is_same(one, other):
-                digests = (
-                    row_digests(one.values, one.offsets),
-                    row_digests(other.values, other.offsets),
-                )
-                bad = tally.add(row, *digests)
-                count += len(bad)
-                first = int(bad[0]) if first is None and len(bad) else first
-                excess += multiset_of(digests[0]) - multiset_of(digests[1])
+        row, excess = start, tally.excess
+        bad = [np.empty(0, np.int64)]
+        for one, other in _paired(ours.read(start, stop), theirs.read(start, stop)):
+            if tally.wants_digests or not _is_same(one, other):
+                digests = (row_digests(side.values, side.offsets) for side in (one, other))
+                bad.append(tally.add(row, *digests))
             row += len(one)
-            report("rows", done + row - start, total)
+            show("rows", done + row - start, total)
         done += stop - start
-        tally.excess += excess
+        differing = np.concatenate(bad)
         tally.windows.append(
             WindowResult(
                 name=name,
                 start=start,
                 stop=stop,
-                same_multiset=_same_multiset(excess),
-                num_differing=count,
-                first_difference=first,
+                same_multiset=_same_multiset(tally.excess - excess),
+                num_differing=len(differing),
+                first_difference=int(differing[0]) if len(differing) else None,
             )
         )
     return tally
 
 
 def _same_multiset(excess: int) -> bool:
-    """Tell by how much one sum of digests is above another whether both are of the same rows."""
     return root_of_multiset(excess) == _NO_ROWS
 
 
@@ -126,36 +154,107 @@ def _is_same(one: Rows, other: Rows) -> bool:
     return np.array_equal(one.offsets, other.offsets) and np.array_equal(one.values, other.values)
 
 
-def beside(ours: Iterator[Rows], theirs: Iterator[Rows]) -> Iterator[tuple[Rows, Rows]]:
-    """Yield blocks of two sides side by side, each pair of as many rows."""
-    one = next(ours, None)
-    other = next(theirs, None)
+def _paired(ours: Iterator[Rows], theirs: Iterator[Rows]) -> Iterator[tuple[Rows, Rows]]:
+    """Yield blocks of two sides in pairs of as many rows."""
+    one, other = next(ours, None), next(theirs, None)
     while one is not None and other is not None:
         num = min(len(one), len(other))
         if num:
-            yield part_of(one, 0, num), part_of(other, 0, num)
-        one = part_of(one, num, len(one)) if num < len(one) else next(ours, None)
-        other = part_of(other, num, len(other)) if num < len(other) else next(theirs, None)
-    assert one is other, "two sides of one range are of as many rows"
+            yield one.slice(0, num), other.slice(0, num)
+        one = one.slice(num, len(one)) if num < len(one) else next(ours, None)
+        other = other.slice(num, len(other)) if num < len(other) else next(theirs, None)
+    assert one is other, "both sides of a range have as many rows"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Nodes:
-    """Rows as a ledger sees them."""
+def _compare_by_nodes(scope: Scope, alignment: Alignment) -> dict[str, Any]:
+    """Compare the output's rows with a ledger; a part is widened to whole nodes."""
+    ledger = scope.target.ledger
+    assert ledger is not None
+    ours = alignment.rows(scope.output)
+    start, stop = scope.bounds(alignment.of, ours.num_rows)
+    first, last = _widened(start, stop, ours.num_rows, ledger.num_rows)
+    if last < stop and not scope.is_whole:
+        raise NotFoundError(
+            f"{scope.target.what}: has {ledger.num_rows:,} rows in nodes of {ROWS_PER_NODE:,}, "
+            f"of which rows {last:,}:{stop:,} cannot be compared with the {ours.num_rows:,} of "
+            f"{scope.output.folder}",
+            f"choose rows below {last:,}",
+        )
+    parts = scope.parts(alignment.of, first, last)
+    made, our_roots = digest_rows(ours, first, last, parts, scope.show)
+    theirs = ledger.nodes[first // ROWS_PER_NODE :][: len(made.nodes)]
+    bad = np.flatnonzero((made.nodes != theirs).any(axis=1)) * ROWS_PER_NODE + first
+    roots = {(one.name, one.start, one.stop): one.multiset_root for one in scope.target.windows}
+    is_all = first == 0 and last == ours.num_rows == ledger.num_rows
+    notes = []
+    if scope.requested is not None and (start, stop) != (first, last):
+        notes.append(
+            f"rows {start:,}:{stop:,} became {first:,}:{last:,}: a manifest keeps one digest for "
+            f"every {ROWS_PER_NODE:,} rows"
+        )
+    if scope.requested is None and last < min(stop, ledger.num_rows):
+        notes.append(
+            f"rows {last:,}:{stop:,} were not compared: the manifest's digest of them is one of "
+            "more rows"
+        )
+    return {
+        "start": first,
+        "stop": last,
+        "num_rows": ours.num_rows,
+        "their_num_rows": ledger.num_rows,
+        "num_missing": max(ledger.num_rows, stop) - last if scope.is_whole else 0,
+        "same_multiset": made.multiset == ledger.multiset if is_all else not len(bad) or None,
+        "windows": tuple(
+            _node_result(part, bad, last, our_root, roots.get(part))
+            for part, our_root in zip(parts, our_roots, strict=True)
+        ),
+        "rows_per_unit": ROWS_PER_NODE,
+        "num_differing": int((np.minimum(bad + ROWS_PER_NODE, last) - bad).sum()),
+        "differing": bad[:MOST_EVIDENCE],
+        "digests_start": first,
+        "our_digests": _NO_DIGESTS,
+        "their_digests": _NO_DIGESTS,
+        "notes": tuple(notes),
+    }
 
-    ledger: Ledger
-    """Their nodes, as of a sequence that begins with them, and their sum."""
-    multiset_roots: tuple[str, ...]
-    """By part, the root of its rows in any order."""
+
+def _widened(start: int, stop: int, num_rows: int, their_num_rows: int) -> Range:
+    """Widen a range to nodes that both sides have whole.
+
+    Where the output ends within a node that the ledger continues, that node cannot be compared;
+    where the ledger ends within one, the output's rows can be cut there.
+    """
+    common = min(num_rows, their_num_rows)
+    if common < their_num_rows:
+        common = common // ROWS_PER_NODE * ROWS_PER_NODE
+    first = start // ROWS_PER_NODE * ROWS_PER_NODE
+    last = -(-stop // ROWS_PER_NODE) * ROWS_PER_NODE
+    return min(first, common), min(last, common)
+
+
+def _node_result(
+    part: Part, bad: Int64Array, last: int, our_root: str, their_root: str | None
+) -> WindowResult:
+    """Return the result for a part by the nodes that differ, and its roots where both are known."""
+    name, start, stop = part
+    starts = np.maximum(bad, start)
+    counts = np.minimum(np.minimum(bad + ROWS_PER_NODE, last), stop) - starts
+    starts, counts = starts[counts > 0], counts[counts > 0]
+    same_multiset = None if their_root is None else our_root == their_root
+    return WindowResult(
+        name=name,
+        start=start,
+        stop=stop,
+        same_multiset=same_multiset if len(starts) else True,
+        num_differing=int(counts.sum()),
+        first_difference=int(starts[0]) if len(starts) else None,
+    )
 
 
 def digest_rows(
-    rows: RowSource, start: int, stop: int, parts: list[Part], report: ReportProgress
-) -> Nodes:
-    """Return the nodes of rows `start`, the first of a node, to `stop`, and the roots of parts.
-
-    Parts are in order and do not overlap.
-    """
+    rows: RowSource, start: int, stop: int, parts: list[Part], show: ReportProgress
+) -> tuple[Ledger, list[str]]:
+    """Return the ledger of rows `start`, the first of a node, to `stop`, and the roots of parts."""
     assert start % ROWS_PER_NODE == 0
     span = LedgerSpan(start_row=0)
     multisets = [0] * len(parts)
@@ -168,6 +267,6 @@ def digest_rows(
             if len(inside):
                 multisets[number] += multiset_of(inside)
         row += len(block)
-        report("rows", row - start, stop - start)
+        show("rows", row - start, stop - start)
     assert row == stop
-    return Nodes(ledger=join([span]), multiset_roots=tuple(map(root_of_multiset, multisets)))
+    return join([span]), [root_of_multiset(one) for one in multisets]

@@ -11,20 +11,11 @@ _MOST_LISTED = 20
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Report:
-    """All that is known of an output beside something else."""
+    """All that is known of an output and a target."""
 
-    folder: str
-    """The output."""
-    what: str
-    """The something else, as given."""
-    kind: str
-    """What it turned out to be."""
-    batch_size: int
-    """Rows of a step of the output."""
     comparison: Comparison
-    """What was compared."""
     findings: tuple[Finding, ...]
-    """What differs in how the two were made, and what explains a difference."""
+    """How the two were declared differently, and what explains rows that differ."""
 
     @property
     def equal(self) -> bool:
@@ -42,9 +33,9 @@ def as_json(report: Report) -> dict[str, Any]:
                     "first_difference")
     }  # fmt: skip
     return {
-        "out": report.folder,
-        "against": report.what,
-        "kind": report.kind,
+        "out": str(comparison.output.folder),
+        "against": comparison.target.what,
+        "kind": comparison.target.kind,
         "equal": report.equal,
         **counted,
         "differing": comparison.differing[:_MOST_LISTED].tolist(),
@@ -56,14 +47,14 @@ def as_json(report: Report) -> dict[str, Any]:
 
 def lines(report: Report) -> list[str]:
     """Return a report as lines of text."""
-    comparison = report.comparison
+    comparison, target = report.comparison, report.comparison.target
     rows = "rows of train/, in the order of its index," if comparison.of == "pool" else "rows"
     found = [
-        f"{report.folder} against {report.what} ({report.kind}): {rows} "
+        f"{comparison.output.folder} against {target.what} ({target.kind}): {rows} "
         f"{comparison.start:,}:{comparison.stop:,}, view {comparison.view}, {comparison.why_view}"
     ]
     found += comparison.notes
-    found += [f"{one.name}: {_result(one, report)}" for one in comparison.windows]
+    found += [f"{one.name}: {_result(one, comparison)}" for one in comparison.windows]
     if comparison.same_multiset and not all(one.same_multiset for one in comparison.windows):
         found.append("all rows together are the same, in another order")
     # Of a window both numbers are those of rows up to its end.
@@ -80,18 +71,18 @@ def lines(report: Report) -> list[str]:
     return found
 
 
-def _result(one: WindowResult, report: Report) -> str:
+def _result(one: WindowResult, comparison: Comparison) -> str:
     rows = f"rows {one.start:,}:{one.stop:,}"
     if one.first_difference is None:
         return f"{rows} are equal"
-    is_exact = report.comparison.rows_per_unit == 1
+    is_exact = comparison.rows_per_unit == 1
     first = f"first at row {one.first_difference:,}"
-    if report.comparison.of == "order":
-        first += f", step {one.first_difference // report.batch_size + 1:,}"
+    if comparison.of == "order":
+        first += f", step {one.first_difference // comparison.output.batch_size + 1:,}"
     if not is_exact:
-        first += ", or one of the rows of its node"
+        first += ", or another row of its node"
     if one.same_multiset and not is_exact:
-        return f"{rows} hold the same rows; whether in the same order cannot be told, {first}"
+        return f"{rows} hold the same rows; digests cannot tell in which order, {first}"
     if one.same_multiset:
         return f"{rows} are the same in another order, {first}"
     verb = "differs" if one.num_differing == 1 else "differ"

@@ -1,13 +1,12 @@
-"""Scope: which rows of two sides are to be compared, and in which parts results are told."""
+"""Scope: which rows of an output and a target are compared, and by which windows."""
 
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pipeline.audit.verify.compare import Part
-from pipeline.audit.verify.comparison import Of, Output
-from pipeline.audit.verify.forward_rows import ForwardReader
-from pipeline.audit.verify.target import Target
+from pipeline.audit.verify.comparison import Of
+from pipeline.audit.verify.output import Output
+from pipeline.audit.verify.target import ForwardReader, Target
 from pipeline.core.errors import NotFoundError
 from pipeline.core.progress import ReportProgress
 from pipeline.dataset import ManifestWindow, RowSource, order_windows
@@ -15,6 +14,8 @@ from pipeline.dataset.parquet import PublishedOrder
 from pipeline.order import View
 
 Range = tuple[int, int]
+Part = tuple[str, int, int]
+"""A window's name, its first row, and one past its last."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -22,117 +23,115 @@ class Scope:
     """What is compared with what."""
 
     output: Output
-    """Our side."""
-    opposite: Target
-    """The other side."""
-    asked: Range | None
+    target: Target
+    requested: Range | None
     """Which rows, half-open; None for all."""
     is_whole: bool
     """Whether the numbers of rows count: of both sides, or of a window of both."""
     words: str
-    """What was asked for, as it was given and in rows."""
+    """What was requested, as it was given and in rows."""
     may_be_pool: bool
-    """Whether positions may be those of a pool, which ours must have then."""
-    report: ReportProgress
-    """Is told of progress."""
-    onward: ForwardReader | None
-    """The other side's rows where it is no output: looked at first, then read."""
+    """Whether positions may be those of a pool, which the output then needs to have."""
+    show: ReportProgress
+    reader: ForwardReader | None
+    """The rows of a target that is no output: peeked at first, then read."""
 
     @classmethod
     def of(
         cls,
         output: Output,
-        opposite: Target,
+        target: Target,
         *,
         rows: Range | None,
         steps: Range | None,
         window: int | None,
-        report: ReportProgress,
+        show: ReportProgress,
     ) -> "Scope":
-        """Return what of two sides is compared where at most one kind of part is given.
+        """Return what is compared where at most one kind of part is given.
 
-        A published window is laid beside that of the same number, also where it is all there is.
+        A published window is compared with that of the same number, also where it is all there is.
         Raises: NotFoundError for a part that the output does not have.
         """
-        asked, words = rows, "" if rows is None else f"--rows {rows[0]}:{rows[1]}"
+        requested, words = rows, "" if rows is None else f"--rows {rows[0]}:{rows[1]}"
         if steps is not None:
-            asked = _rows_of_steps(output, *steps)
-            words = f"--steps {steps[0]}:{steps[1]}, rows {asked[0]:,}:{asked[1]:,}"
-        # What may be a pool has other numbers of rows; that is seen when it is known.
-        most = output.num_rows if opposite.kind in ("output", "published order") else sys.maxsize
+            requested = _rows_of_steps(output, *steps)
+            words = f"--steps {steps[0]}:{steps[1]}, rows {requested[0]:,}:{requested[1]:,}"
+        # A pool has another number of rows; rows beyond it are refused once it is known to be one.
+        most = output.num_rows if target.kind in ("output", "published order") else sys.maxsize
         if rows is not None and not 0 <= rows[0] < rows[1] <= most:
             raise _no_rows(output, words, "order", output.num_rows)
-        is_published = opposite.kind == "published order"
-        number = opposite.lone_window() if window is None else window
-        is_whole = asked is None and (number is None or is_published)
+        is_published = target.kind == "published order"
+        number = target.lone_window() if window is None else window
+        is_whole = requested is None and (number is None or is_published)
         if number is not None:
-            place = _rows_of_window(output, number)
-            words = words or f"window {number}, rows {place[0]:,}:{place[1]:,}"
-            asked = asked or place
+            start, stop = _rows_of_window(output, number)
+            words = words or f"window {number}, rows {start:,}:{stop:,}"
+            requested = requested or (start, stop)
             if is_published:
-                opposite = opposite.window(number, place[0])
+                target = target.window(number, start)
+        reader = None
+        if target.output is None and target.rows is not None:
+            # Of a part not even the footers beyond it are read.
+            stops = [] if requested is None else [requested[1]]
+            stops += [target.rows.num_rows] if is_whole else []
+            reader = ForwardReader(rows=target.rows, stop=min(stops))
         return cls(
             output=output,
-            opposite=opposite,
-            asked=asked,
+            target=target,
+            requested=requested,
             is_whole=is_whole,
             words=words,
             may_be_pool=window is None and steps is None and output.has_pool,
-            report=report,
-            onward=None if opposite.output is not None else _onward(opposite, asked, is_whole),
+            show=show,
+            reader=reader,
         )
-
-    def theirs(self, view: View) -> RowSource:
-        """Return the rows of the other side; those of an output under a view, if it has them."""
-        other = self.opposite.output
-        if other is not None:
-            return other.rows_under(view) if view in other.views else other.order_rows
-        assert self.opposite.rows is not None
-        return self.opposite.rows
 
     @property
     def start(self) -> int:
         """The first row."""
-        return 0 if self.asked is None else self.asked[0]
+        return 0 if self.requested is None else self.requested[0]
 
     def bounds(self, of: Of, num_rows: int) -> Range:
-        """Return the rows to be compared, of which our side has `num_rows`.
+        """Return the rows to compare, of which the output has `num_rows`.
 
         Raises: NotFoundError when it does not have them.
         """
-        if self.asked is None:
+        if self.requested is None:
             return 0, num_rows
-        if self.asked[1] > num_rows:
+        if self.requested[1] > num_rows:
             raise _no_rows(self.output, self.words, of, num_rows)
-        return self.asked
+        return self.requested
 
-    def windows(self, of: Of) -> tuple[ManifestWindow, ...]:
-        """Return what results are told by.
+    def parts(self, of: Of, start: int, stop: int) -> list[Part]:
+        """Return what of each window lies in a range, and what lies beyond all of them."""
+        windows = self._windows(of)
+        parts = [(one.name, max(one.start, start), min(one.stop, stop)) for one in windows]
+        end = windows[-1].stop if windows else 0
+        parts.append(("the rest", max(end, start), stop))
+        return [part for part in parts if part[1] < part[2]]
 
-        Folders of the other side are taken where all its files are read anyway.
-        """
+    def _windows(self, of: Of) -> Sequence[ManifestWindow]:
+        """Return what results are reported by: windows of the target if all its files are read."""
         if of == "pool":
             return self.output.partitions
-        if self.asked is None and isinstance(self.opposite.rows, PublishedOrder):
-            return order_windows(self.opposite.rows)
+        if self.requested is None and isinstance(self.target.rows, PublishedOrder):
+            return order_windows(self.target.rows)
         return self.output.windows
 
 
-def parts_of(windows: Sequence[ManifestWindow], start: int, stop: int) -> list[Part]:
-    """Return what of each window lies in a range, and what lies beyond all of them."""
-    parts = [(one.name, max(one.start, start), min(one.stop, stop)) for one in windows]
-    end = windows[-1].stop if windows else 0
-    parts.append(("the rest", max(end, start), stop))
-    return [part for part in parts if part[1] < part[2]]
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Alignment:
+    """What a target is compared with."""
 
+    of: Of
+    """The output's ordered rows, or the rows of its pool in the order of the index."""
+    view: View
+    why: str = ""
+    """Why it was chosen, in words."""
 
-def _onward(opposite: Target, asked: Range | None, is_whole: bool) -> ForwardReader | None:
-    if opposite.rows is None:
-        return None
-    # Of a part not even footers beyond it are asked for.
-    stops = [] if asked is None else [asked[1]]
-    stops += [opposite.rows.num_rows] if is_whole else []
-    return ForwardReader(rows=opposite.rows, stop=min(stops))
+    def rows(self, output: Output) -> RowSource:
+        """Return the output's rows."""
+        return (output.pool_under if self.of == "pool" else output.ordered_under)(self.view)
 
 
 def _no_rows(output: Output, words: str, of: Of, num_rows: int) -> NotFoundError:

@@ -1,11 +1,11 @@
-"""Target: what an output is to be compared with, found out from its path or address."""
+"""Target: what an output is compared with, opened from its path, address or shipped name."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
-from pipeline.audit.verify.comparison import Output
+from pipeline.audit.verify.output import Output
 from pipeline.core.bundled import manifest_path
 from pipeline.core.errors import ConfigError, InputError, NotFoundError
 from pipeline.core.ragged import Rows
@@ -29,56 +29,31 @@ TargetKind = Literal["manifest", "output", "published order", "MDS shards"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Shifted:
-    """Rows that do not count from 0; the rows before the first are not there."""
-
-    rows: PublishedOrder
-    """The rows."""
-    start: int
-    """The position of the first."""
-
-    @property
-    def dtype(self) -> str:
-        """The type that ids are stored in."""
-        return self.rows.dtype
-
-    @property
-    def num_wrapped(self) -> int:
-        """How many negative ids were read so far."""
-        return self.rows.num_wrapped
-
-    @property
-    def num_rows(self) -> int:
-        """One past the position of the last row."""
-        return self.start + self.rows.num_rows
-
-    def read(self, start: int, stop: int) -> Iterator[Rows]:
-        """Yield rows `start` to `stop` in order. Raises: NotFoundError for earlier ones."""
-        if start < self.start:
-            raise NotFoundError(f"got rows from {start:,}, expected them from {self.start:,}")
-        return self.rows.read(start - self.start, stop - self.start)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class Target:
     """The other side of a comparison: rows, or a ledger of rows."""
 
     what: str
     """As given."""
     kind: TargetKind
-    """What it turned out to be."""
     manifest: Manifest | None = None
     """Of a build, if there is one."""
     output: Output | None = None
-    """The other output, if it is one."""
+    """Where it is another output."""
     rows: RowSource | None = None
-    """Its rows, where they can be read."""
+    """Where rows can be read."""
     ledger: Ledger | None = None
-    """Its ledger, where only that can be read."""
+    """Where only digests can be read."""
     windows: tuple[ManifestWindow, ...] = ()
-    """The windows that its ledger knows of."""
+    """Those that its ledger has roots of."""
     view: View | None = None
-    """The view that it says its rows are under."""
+    """The view that its manifest says its rows are under."""
+
+    @property
+    def num_rows(self) -> int:
+        """How many rows it has."""
+        source = self.rows if self.ledger is None else self.ledger
+        assert source is not None
+        return source.num_rows
 
     def lone_window(self) -> int | None:
         """Return the number of a published window that was opened by itself, if it is not 1."""
@@ -88,74 +63,60 @@ class Target:
         return number if number > 1 and self.rows.files[0].first_step == 1 else None
 
     def window(self, number: int, start: int) -> "Target":
-        """Return one window of a published order, with rows that count on from `start`.
+        """Return one window of a published order, its rows numbered from `start`.
 
-        So no file of another window is touched. Raises: as `PublishedOrder.window`.
+        No file of another window is touched. Raises: as `PublishedOrder.window`.
         """
         assert isinstance(self.rows, PublishedOrder)
-        return replace(self, rows=Shifted(rows=self.rows.window(number), start=start))
+        return replace(self, rows=OffsetRows(self.rows.window(number), start))
 
-    @property
-    def num_rows(self) -> int:
-        """How many rows it has."""
-        if self.ledger is not None:
-            return self.ledger.num_rows
-        assert self.rows is not None
-        return self.rows.num_rows
+    def rows_under(self, view: View) -> RowSource | None:
+        """Return its rows; those of an output under a view, if it can make it."""
+        if self.output is not None and view in self.output.views:
+            return self.output.ordered_under(view)
+        return self.rows
 
 
 def open_target(what: str, phase: str) -> Target:
     """Open a manifest, an output, a published order or MDS shards.
 
-    `phase`: which of the phases of a published order is meant, where it has several.
+    `phase`: which phase of a published order to take, where it has several.
     Raises: InputError when it is none of them, or cannot be used.
     """
-    if "://" in what:
-        return _open_rows(what, phase)
     path = Path(what)
-    if path.is_dir():
-        if is_output(path):
-            return _open_output(what, path)
-        if (path / STATE).is_dir():
-            raise InputError(
-                f"{path}: got a build that is not finished, expected an output with {MANIFEST}",
-                "run the build to its end first",
-            )
-        return _open_rows(what, phase)
-    if path.suffix == ".parquet" and path.is_file():
-        return _open_rows(what, phase)
-    return _open_manifest(what, path)
+    is_remote = "://" in what
+    if not is_remote and is_output(path):
+        output = Output.open(path)
+        return Target(
+            what=what,
+            kind="output",
+            manifest=output.manifest,
+            output=output,
+            rows=output.ordered_rows,
+            view=output.view,
+        )
+    if not is_remote and (path / STATE).is_dir():
+        raise InputError(
+            f"{path}: got an unfinished build, expected an output with {MANIFEST}",
+            "run the build to its end first",
+        )
+    if is_remote or path.is_dir() or (path.suffix == ".parquet" and path.is_file()):
+        # Negative ids of a type that is too narrow are a difference to report, not an error.
+        rows = open_rows(what, wrap=True)
+        if isinstance(rows, MdsRows):
+            return Target(what=what, kind="MDS shards", rows=rows)
+        rows = rows.phase(phase) if len(rows.phases) > 1 else rows
+        return Target(what=what, kind="published order", rows=rows)
+    return _open_manifest(what)
 
 
-def _open_output(what: str, path: Path) -> Target:
-    output = Output.open(path)
-    return Target(
-        what=what,
-        kind="output",
-        manifest=output.manifest,
-        output=output,
-        rows=output.order_rows,
-        view=output.view,
-    )
-
-
-def _open_rows(what: str, phase: str) -> Target:
-    # Negative ids of a type that is too narrow are a difference to be named, not a reason to stop.
-    rows = open_rows(what, wrap=True)
-    if isinstance(rows, MdsRows):
-        return Target(what=what, kind="MDS shards", rows=rows)
-    if len(rows.phases) > 1:
-        rows = rows.phase(phase)
-    return Target(what=what, kind="published order", rows=rows)
-
-
-def _open_manifest(what: str, path: Path) -> Target:
+def _open_manifest(what: str) -> Target:
     try:
         path = manifest_path(what)
     except ConfigError as error:
-        raise _nothing_known(what, error.message) from error
+        raise _unknown(what, error.message) from error
     if not path.exists():
-        raise _nothing_known(what, "check the path")
+        raise _unknown(what, "check the path")
     manifest = read_either(path)
     return Target(
         what=what,
@@ -167,9 +128,73 @@ def _open_manifest(what: str, path: Path) -> Target:
     )
 
 
-def _nothing_known(what: str, hint: str) -> InputError:
+def _unknown(what: str, hint: str) -> InputError:
     return InputError(
         f"{what}: got nothing known, expected a manifest or its shipped name, an output, a folder "
         "or hf:// path of ordered parquet, or a folder of MDS shards with index.json",
         hint,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class OffsetRows:
+    """Rows of a published order that are numbered from `start`; there are none before it."""
+
+    rows: PublishedOrder
+    start: int
+
+    @property
+    def dtype(self) -> str:
+        return self.rows.dtype
+
+    @property
+    def num_wrapped(self) -> int:
+        return self.rows.num_wrapped
+
+    @property
+    def num_rows(self) -> int:
+        return self.start + self.rows.num_rows
+
+    def read(self, start: int, stop: int) -> Iterator[Rows]:
+        if start < self.start:
+            raise NotFoundError(f"got rows from {start:,}, expected them from {self.start:,}")
+        return self.rows.read(start - self.start, stop - self.start)
+
+
+@dataclass(kw_only=True)
+class ForwardReader:
+    """Rows that are peeked at, then read window by window, and still fetched only once.
+
+    A row group is fetched whole, so a reading that begins where another ended uses what is left.
+    """
+
+    rows: RowSource
+    stop: int
+    """One past the last row that will be read."""
+    _position: int = field(default=-1, init=False)
+    _buffered: list[Rows] = field(default_factory=list, init=False)
+    _fetched: Iterator[Rows] = field(default_factory=lambda: iter(()), init=False)
+
+    @property
+    def num_rows(self) -> int:
+        return self.rows.num_rows
+
+    def peek(self, start: int, stop: int) -> list[Rows]:
+        """Return rows `start` to `stop`; the next reading may begin at `start` again."""
+        blocks = list(self.read(start, stop))
+        self._buffered = blocks + self._buffered
+        self._position = start
+        return blocks
+
+    def read(self, start: int, stop: int) -> Iterator[Rows]:
+        if start != self._position:
+            self._fetched = self.rows.read(start, self.stop)
+            self._buffered = []
+            self._position = start
+        while self._position < stop:
+            block = self._buffered.pop(0) if self._buffered else next(self._fetched)
+            num_rows = min(len(block), stop - self._position)
+            if num_rows < len(block):
+                self._buffered.insert(0, block.slice(num_rows, len(block)))
+            self._position += num_rows
+            yield block.slice(0, num_rows)

@@ -1,61 +1,152 @@
-"""What rows say that no neighbour of ours makes: other texts, or ids of another tokenizer.
+"""Texts: documents of the output's pool, decoded from their chunks; and what unknown rows say.
 
-Enters: rows of theirs that are not ours, with their ids. Leaves: one finding, by how much of what
-they say, read with our tokenizer, is in our texts, too.
+Where chunks were cut from the ids, a text is exact but for what was dropped; where they were
+encoded again, it is what encoding left of it. Of documents that were sampled in part, chunks are
+missing, so partitions of sources that are taken whole go first. Documents are taken from the start
+of partitions, where the random numbers of chunking begin, too.
 """
 
+import json
 from collections.abc import Iterator
-from typing import Any
+from itertools import pairwise
 
 import numpy as np
-from numpy.typing import NDArray
 
-from pipeline.audit.verify.comparison import Finding, Output
-from pipeline.audit.verify.explain.documents import TextDecoder
-from pipeline.audit.verify.explain.known_rows import Reading, TheirRows
+from pipeline.audit.verify.comparison import Comparison, Finding, finding
+from pipeline.audit.verify.explain.arrangement import Parts, partitions_of
+from pipeline.audit.verify.explain.pool_edits import closer_rows
+from pipeline.audit.verify.explain.pool_index import known_rows
+from pipeline.audit.verify.output import Output
 from pipeline.core.arrays import Uint32Array
+from pipeline.core.ragged import Rows
 from pipeline.dataset import RowSource
+from pipeline.stages.tokenizer import read_json
 
-# Whether texts are the same is judged by runs of words, of so many rows of each side.
+_PARTITIONS = 8
+_ROWS_OF_EACH = 96
+_ROWS_OF_ONE = 512
+# 8 MiB of ids over all partitions.
+_MOST_IDS = 2 << 20
+# Texts are compared by runs of words, of so many rows of each side.
 _PASSAGE, _TEXT_ROWS = 5, 2048
 _SAME_TEXT, _SAME_LANGUAGE = 0.2, 0.2
 
 
-def explain_text(
-    output: Output, reading: Reading, read: TheirRows, unknown: NDArray[np.uint64]
-) -> list[Finding]:
-    """Say of rows that no neighbour makes whether they are of our tokenizer and of our texts.
-
-    unknown: uint64 [num_unknown], keys of rows of theirs that are not ours.
-    """
-    size = output.tokenizer.vocab_size
-    if read.largest_id >= size:
-        text = (
-            f"their ids are not of {output.tokenizer.name}: the largest is {read.largest_id:,}, "
-            f"expected ids below {size:,}"
-        )
-        evidence: dict[str, Any] = {"largest_id": read.largest_id, "vocab_size": size}
-        return [Finding(kind="tokenizer", text=text, evidence=evidence)]
+def sample_documents(output: Output, partition: int | None) -> list[list[str]]:
+    """Return texts of documents, by partition: of one, or of some from all over the pool."""
+    partitions = partitions_of(output)
+    chosen = _choose(output, partitions) if partition is None else [partition]
+    num_rows = _ROWS_OF_EACH if partition is None else _ROWS_OF_ONE
     decoder = TextDecoder(output)
-    pool = output.replay(None, int(output.pool.num_rows.sum()), "stored")
-    ours = [decoder.row_text(ids) for ids in _spread(pool)]
-    theirs = [decoder.row_text(ids) for ids in read.sampled(reading, unknown)[:_TEXT_ROWS]]
+    found = []
+    for part in chosen:
+        texts = []
+        num_ids = 0
+        for chunks in _documents(output, partitions.rows(part), num_rows):
+            num_ids += sum(len(block.values) for block in chunks)
+            if num_ids > _MOST_IDS // len(chosen):
+                break
+            texts.append(decoder.text(chunks))
+        found += [texts] if texts else []
+    return found
+
+
+def _choose(output: Output, partitions: Parts) -> list[int]:
+    """Choose partitions from all over the pool, if possible of sources that are taken whole."""
+    sources = output.declaration["sources"]
+    whole = [
+        part
+        for part, name in enumerate(partitions.names)
+        if not isinstance(sources.get(name.split("/")[0], {}).get("tokens"), int)
+    ]
+    some = whole or list(range(len(partitions.names)))
+    picks = np.linspace(0, len(some) - 1, min(len(some), _PARTITIONS)).astype(np.int64)
+    return [some[pick] for pick in picks.tolist()]
+
+
+def _documents(output: Output, partition: np.ndarray, num_rows: int) -> Iterator[list[Rows]]:
+    """Yield the chunks of each document in the first rows of a partition."""
+    rows = partition[:num_rows]
+    names = output.pool.document_ids(rows)
+    changes = [i for i in range(1, len(rows)) if names[i] != names[i - 1]]
+    # The last document may continue behind the rows that were taken.
+    is_all = len(rows) == len(partition)
+    for first, stop in pairwise([0, *changes, *([len(rows)] if is_all else [])]):
+        start = int(rows[0])
+        yield list(output.pool_rows.read(start + first, start + stop))
+
+
+class TextDecoder:
+    """Turns ids of an output's tokenizer into text."""
+
+    def __init__(self, output: Output) -> None:
+        declared = output.declaration["tokenizer"]
+        self._tokenizer = output.tokenizer
+        self._pieces = self._tokenizer.decode_table()
+        content = json.loads(read_json(declared["name"], declared["revision"]))
+        self._has_prefix = bool(declared["add_prefix_space"])
+        self._added = {token["id"] for token in content["added_tokens"]}
+
+    def text(self, chunks: list[Rows]) -> str:
+        """Return the text of a document's chunks, less spaces that a prefix put in."""
+        ids = np.concatenate([self._content(rows) for rows in chunks])
+        data = bytearray()
+        starts_segment = True
+        for id_ in ids.tolist():
+            piece = self._pieces[id_].tobytes() if id_ < len(self._pieces) else b""
+            is_added = id_ in self._added
+            if self._has_prefix and starts_segment and not is_added:
+                piece = piece.removeprefix(b" ")
+            starts_segment = is_added
+            data += piece
+        return data.decode("utf-8", "replace")
+
+    def row_text(self, ids: Uint32Array) -> str:
+        """Return the text of one row."""
+        return self.text([Rows.pack([ids])])
+
+    def _content(self, rows: Rows) -> Uint32Array:
+        """Return ids of rows without the CLS and SEP that frame them."""
+        kept = np.ones(len(rows.values), np.bool_)
+        first, last = rows.offsets[:-1], rows.offsets[1:] - 1
+        kept[first] = rows.values[first] != self._tokenizer.cls_id
+        kept[last] &= rows.values[last] != self._tokenizer.sep_id
+        return rows.values[kept]
+
+
+def describe_texts(comparison: Comparison) -> list[Finding]:
+    """Judge unknown rows, read with the output's tokenizer, by how much of them is in its texts."""
+    output, rows = comparison.output, closer_rows(comparison)
+    tokenizer = output.tokenizer
+    size = tokenizer.vocab_size
+    if rows.largest_id >= size:
+        text = (
+            f"the other side's ids are not of {tokenizer.name}: the largest is "
+            f"{rows.largest_id:,}, expected ids below {size:,}"
+        )
+        return finding("tokenizer", text, largest_id=rows.largest_id, vocab_size=size)
+    decoder = TextDecoder(output)
+    reading = known_rows(comparison)[0].reading
+    ours = [decoder.row_text(ids) for ids in _spread(output.pool_rows)]
+    theirs = [decoder.row_text(ids) for ids in rows.unknown_sample(reading)[:_TEXT_ROWS]]
     words, passages = (_share(ours, theirs, length) for length in (1, _PASSAGE))
-    evidence = {"share_of_words": round(words, 4), "share_of_passages": round(passages, 4)}
     if passages >= _SAME_TEXT:
         kind = "chunk algorithm"
-        text = "the same texts in rows that none of the tried ways of chunking makes"
+        text = "the same texts, in rows that none of the chunk algorithms and sizes tried makes"
     elif words >= _SAME_LANGUAGE:
         kind = "text"
-        text = "their rows are of this tokenizer, but of other texts than ours"
+        text = "the other side's rows are of this tokenizer, but of other texts"
     else:
         kind = "tokenizer"
-        text = f"their ids are not of {output.tokenizer.name}: read with it, they are no such text"
+        text = (
+            f"the other side's ids are not of {tokenizer.name}: decoded with it, they are no text"
+        )
     text += (
         f": {words:.0%} of their words and {passages:.0%} of their passages of {_PASSAGE} words "
-        "are in ours"
+        "are in the output's texts"
     )
-    return [Finding(kind=kind, text=text, evidence=evidence)]
+    shares = {"share_of_words": round(words, 4), "share_of_passages": round(passages, 4)}
+    return finding(kind, text, **shares)
 
 
 def _spread(rows: RowSource) -> Iterator[Uint32Array]:
@@ -66,10 +157,10 @@ def _spread(rows: RowSource) -> Iterator[Uint32Array]:
 
 
 def _share(ours: list[str], theirs: list[str], length: int) -> float:
-    """Return the share of their runs of so many words that are in our texts, too."""
-    mine = {run for text in ours for run in _runs(text.split(), length)}
-    other = [run for text in theirs for run in _runs(text.split(), length)]
-    return sum(run in mine for run in other) / max(len(other), 1)
+    """Return the share of the target's runs of so many words that are in the output's texts."""
+    known = {run for text in ours for run in _runs(text.split(), length)}
+    runs = [run for text in theirs for run in _runs(text.split(), length)]
+    return sum(run in known for run in runs) / max(len(runs), 1)
 
 
 def _runs(words: list[str], length: int) -> Iterator[tuple[str, ...]]:

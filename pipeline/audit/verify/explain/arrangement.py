@@ -1,29 +1,30 @@
-"""What their pool is beside ours: the order of its parts, rows that only one has, rows remade.
+"""Arrangement: the target's pool compared with the output's: the order of its parts, and edits.
 
-Enters: places in their pool with the class of our rows that is at each. Leaves: the order of their
-partitions, and edits, which turn our pool in that order into theirs. An edit lies between two rows
-that both have; where few rows were read, so do rows that are the same.
+An edit turns a stretch of the output's pool, its parts in the target's order, into a stretch of the
+target's: rows that are missing, added or made again. It lies between two rows that both have; where
+few rows were read, so do rows that are the same.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
-from pipeline.audit.verify.comparison import Output
-from pipeline.audit.verify.explain.known_rows import UNKNOWN, OurRows
-from pipeline.audit.verify.explain.order_search import Placed
+from pipeline.audit.verify.comparison import Comparison, shared
+from pipeline.audit.verify.explain.order_search import PlacedRows, find_order
+from pipeline.audit.verify.explain.pool_index import UNKNOWN, PoolIndex, known_rows
+from pipeline.audit.verify.output import Output
 from pipeline.core.arrays import Int64Array
 from pipeline.dataset import TRAIN
-from pipeline.dataset.mds import Pool
 
 
 @dataclass(frozen=True, kw_only=True)
 class Parts:
-    """Consecutive parts of our pool."""
+    """Consecutive parts of the output's pool: partitions or shards."""
 
     names: tuple[str, ...]
-    """What a person calls each."""
     bounds: Int64Array
     """int64 [num_parts + 1], the first row of each, and the number of all rows."""
 
@@ -36,13 +37,17 @@ class Parts:
         return np.arange(self.bounds[part], self.bounds[part + 1])
 
     def name_row(self, row: int) -> str:
-        """Say of a row of the pool which it is of its part, from 0."""
+        """Name a row of the pool by its number in its part, from 0."""
         part = int(self.of(np.array([row]))[0])
         return f"row {row - int(self.bounds[part]):,} of {self.names[part]}"
 
+    def name_rows(self, rows: list[int]) -> str:
+        """Name rows that follow one another by the first and the last."""
+        return f"{self.name_row(rows[0])} to {self.name_row(rows[-1])}"
+
 
 def partitions_of(output: Output) -> Parts:
-    """Return the partitions of our pool: shards of one folder that follow one another."""
+    """Return the partitions of the pool: shards of one folder that follow one another."""
     names = {
         record.folder: f"{source}/{record.partition}"
         for source, made in output.manifest.sources.items()
@@ -50,22 +55,20 @@ def partitions_of(output: Output) -> Parts:
     }
     folders = [_relative(output, shard.path.parent) for shard in output.pool.shards]
     firsts = [i for i, folder in enumerate(folders) if i == 0 or folder != folders[i - 1]]
-    starts = (output.pool.ends - output.pool.num_rows)[firsts]
-    return Parts(
-        names=tuple(names.get(folders[first], folders[first]) for first in firsts),
-        bounds=np.append(starts, output.pool.num_rows.sum()),
-    )
+    return _parts(output, firsts, [names.get(folders[first], folders[first]) for first in firsts])
 
 
 def shards_of(output: Output) -> Parts:
-    """Return the shards of our pool, those without rows left out."""
-    pool: Pool = output.pool
-    full = np.flatnonzero(pool.num_rows)
-    names = [_relative(output, pool.shards[shard].path) for shard in full.tolist()]
-    return Parts(
-        names=tuple(name.removeprefix(f"{TRAIN}/") for name in names),
-        bounds=np.append((pool.ends - pool.num_rows)[full], pool.num_rows.sum()),
-    )
+    """Return the shards of the pool that have rows."""
+    full = np.flatnonzero(output.pool.num_rows).tolist()
+    names = (_relative(output, output.pool.shards[shard].path) for shard in full)
+    return _parts(output, full, (name.removeprefix(f"{TRAIN}/") for name in names))
+
+
+def _parts(output: Output, first_shards: list[int], names: Iterable[str]) -> Parts:
+    pool = output.pool
+    starts = (pool.ends - pool.num_rows)[first_shards]
+    return Parts(names=tuple(names), bounds=np.append(starts, pool.num_rows.sum()))
 
 
 def _relative(output: Output, path: Path) -> str:
@@ -74,43 +77,41 @@ def _relative(output: Output, path: Path) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Arrangement:
-    """The parts of our pool in their order."""
+    """The parts of the output's pool in the order of the target."""
 
     parts: Parts
-    """The parts."""
     order: Int64Array
-    """int64 [num_parts], the parts as theirs has them; one that theirs lacks follows its own."""
-    row_of: Int64Array
-    """int64 [num_samples], our row at each place of the arranged pool."""
+    """int64 [num_parts]; a part that the target lacks follows the one that it does in the pool."""
+
+    @cached_property
+    def row_of(self) -> Int64Array:
+        """int64 [num_samples], the pool row at each place of the arranged pool."""
+        rows = map(self.parts.rows, self.order.tolist())
+        return np.concatenate([np.empty(0, np.int64), *rows])
 
     @property
     def is_ours(self) -> bool:
-        """Whether theirs has the parts in our order."""
+        """Whether the target has the parts in the output's order."""
         return bool((np.diff(self.order) > 0).all())
 
 
-def arrange(output: Output, placed: Placed, ours: OurRows) -> Arrangement:
-    """Find their order of our partitions, or else of our shards."""
-    together = _together(placed, np.flatnonzero(placed.classes != UNKNOWN))
-    rows = placed.classes[together]
-    for parts in (partitions_of(output), shards_of(output)):
-        found = _order_of_parts(parts, rows, ours.last[rows])
-        if found is not None:
-            break
-    else:
-        parts = partitions_of(output)
-        found = np.arange(len(parts.names))
-    row_of = np.concatenate([np.empty(0, np.int64), *map(parts.rows, found.tolist())])
-    return Arrangement(parts=parts, order=found, row_of=row_of)
+@shared
+def arrangement_of(comparison: Comparison) -> Arrangement | None:
+    """Find the target's order of partitions, or else of shards; None where no order fits."""
+    placed, index = find_order(comparison).placed, known_rows(comparison)[0]
+    if placed is None:
+        return None
+    rows = placed.classes[_together(placed, np.flatnonzero(placed.classes != UNKNOWN))]
+    partitions = partitions_of(comparison.output)
+    for parts in (partitions, shards_of(comparison.output)):
+        order = _order_of_parts(parts, rows, index.last[rows])
+        if order is not None:
+            return Arrangement(parts=parts, order=order)
+    return Arrangement(parts=partitions, order=np.arange(len(partitions.names)))
 
 
-def _anchors(placed: Placed, ours: OurRows) -> Int64Array:
-    """Return indices of what was read that lie as far from a neighbour in ours as in theirs."""
-    return _together(placed, np.flatnonzero(ours.are_single(placed.classes)))
-
-
-def _together(placed: Placed, some: Int64Array) -> Int64Array:
-    """Return those of what was read that lie as far from a neighbour in ours as in theirs."""
+def _together(placed: PlacedRows, some: Int64Array) -> Int64Array:
+    """Return those of some rows that are as far from a neighbour in our pool as in theirs."""
     same = np.diff(placed.classes[some] - placed.places[some]) == 0
     kept = np.append(same, False) | np.insert(same, 0, False)
     return some[kept] if len(some) else some
@@ -119,9 +120,9 @@ def _together(placed: Placed, some: Int64Array) -> Int64Array:
 def _order_of_parts(parts: Parts, rows: Int64Array, last: Int64Array) -> Int64Array | None:
     """Return the parts in the order of rows that follow one another, or None where they mingle.
 
-    rows, last: int64 [n], the first and the last row of our pool of the content of each.
+    rows, last: int64 [n], the first and the last pool row with the ids of each.
     """
-    # Repetitions of one partition tell where it is as well as single rows do.
+    # Repetitions within one partition say where it is as well as single rows do.
     inside = parts.of(rows) == parts.of(last)
     rows, is_single = rows[inside], (rows == last)[inside]
     part_of = parts.of(rows)
@@ -131,7 +132,7 @@ def _order_of_parts(parts: Parts, rows: Int64Array, last: Int64Array) -> Int64Ar
     falls = (np.diff(single) < 0) & (np.diff(parts.of(single)) == 0)
     if len(np.unique(present)) < len(present) or falls.any():
         return None
-    # A part of which nothing was found stays behind the one that it follows in ours.
+    # A part of which nothing was found stays behind the one that it follows in our pool.
     every = np.arange(len(parts.names))
     leads = np.full(len(every), -1)
     leads[present] = present
@@ -143,36 +144,33 @@ def _order_of_parts(parts: Parts, rows: Int64Array, last: Int64Array) -> Int64Ar
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Edit:
-    """A stretch of our pool, as arranged, that theirs has otherwise."""
+    """A stretch of the arranged pool that differs in the target's."""
 
     first: int
-    """Place in our arranged pool of its first row."""
+    """Place in the arranged pool of its first row."""
     place: int
-    """Place in their pool of its first row."""
+    """Place in the target's pool of its first row."""
     num_ours: int
-    """How many rows ours has there; -1 and less where theirs goes back and repeats some."""
+    """Rows of the arranged pool; -1 and less where the target goes back and repeats some."""
     num_theirs: int
-    """How many rows theirs has there."""
+    """Rows of the target's pool."""
     unknown: Int64Array
-    """int64, positions in their order of rows of it that are not in our pool."""
+    """int64, positions in the target's order of rows of it that are not in the pool."""
     moved: Int64Array
-    """int64, positions in their order of rows of it that are elsewhere in our pool."""
+    """int64, positions in the target's order of rows of it that are elsewhere in the pool."""
 
     @property
     def num_missing(self) -> int:
-        """How many more rows ours has; negative where theirs has more."""
+        """How many rows the target lacks; negative where it has more."""
         return self.num_ours - self.num_theirs
 
 
 def find_edits(
-    placed: Placed, ours: OurRows, arrangement: Arrangement
+    placed: PlacedRows, index: PoolIndex, arrangement: Arrangement
 ) -> tuple[list[Edit], Int64Array]:
-    """Return what turns our arranged pool into theirs, and the rows of ours that both have."""
+    """Return what turns the arranged pool into the target's, and the pool rows that both have."""
     num_ours = len(arrangement.row_of)
-    place_of = np.empty(num_ours, np.int64)
-    place_of[arrangement.row_of] = np.arange(num_ours)
-    arranged = ours.classes[arrangement.row_of]
-    rows = _follow(placed, _anchors(placed, ours), arranged, place_of)
+    rows = _follow(placed, index, arrangement)
     followed = np.flatnonzero(rows != UNKNOWN)
     # Before the first rows and behind the last, both pools have an end.
     ends = [-1, *placed.places[followed].tolist(), placed.num_samples]
@@ -199,13 +197,16 @@ def find_edits(
     return edits, arrangement.row_of[rows[followed]]
 
 
-def _follow(
-    placed: Placed, anchors: Int64Array, arranged: Int64Array, place_of: Int64Array
-) -> Int64Array:
-    """Return the arranged place of each row that goes on as the anchor before or after it, or -1.
+def _follow(placed: PlacedRows, index: PoolIndex, arrangement: Arrangement) -> Int64Array:
+    """Return the arranged place of each row that continues an anchor before or after it, or -1.
 
-    arranged: int64 [num_samples], the class at each place; place_of: int64 [num_samples], by row.
+    Anchors are rows that the pool has once, as far from a neighbour in our pool as in theirs.
     """
+    row_of = arrangement.row_of
+    arranged = index.classes[row_of]
+    place_of = np.empty(len(row_of), np.int64)
+    place_of[row_of] = np.arange(len(row_of))
+    anchors = _together(placed, np.flatnonzero(index.are_single(placed.classes)))
     shifts = place_of[placed.classes[anchors]] - placed.places[anchors]
     shifts = np.array([0, *shifts, len(arranged) - placed.num_samples])
     before = np.searchsorted(anchors, np.arange(len(placed.places)), side="right")

@@ -1,0 +1,246 @@
+"""Chunk variants: other ways of making rows of documents, tried on documents of the output's pool.
+
+Documents are decoded, tokenized with and without a prefix space, and chunked by every algorithm at
+the sizes that the target's rows suggest. The variant that makes most of the target's rows is named
+if the output's own way makes clearly fewer. One row is enough, since none that is looked for is in
+the output's pool; at the ends of documents random borrowing of ids differs, so that not all are
+found even by the right variant.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from pipeline.audit.verify.comparison import Comparison, Finding, shared
+from pipeline.audit.verify.explain.pool_edits import closer_rows, pool_edits
+from pipeline.audit.verify.explain.pool_index import Keys, Reading, known_rows
+from pipeline.audit.verify.explain.texts import sample_documents
+from pipeline.audit.verify.output import VIEWS, Output
+from pipeline.config import LARGEST_ETTIN_CHUNK, ChunkSpec
+from pipeline.core.ragged import Rows
+from pipeline.order import View
+from pipeline.stages.chunking import make_chunker
+from pipeline.stages.tokenizer import Tokenizer, load_tokenizer, without_content
+
+_CUTTING: tuple[Literal["ettin-reencode-v1", "ettin-slice-v1"], ...] = (
+    "ettin-reencode-v1",
+    "ettin-slice-v1",
+)
+# min_size and skip_below of the published chunks, and of those of the successor.
+_TAILS = ((512, 128), (512, 32))
+_SEED = 42
+_PUBLISHED_SIZES = (1024, 8000, 8192)
+# A variant is named when it makes so many more of the target's rows than the output's own way.
+_CLEARLY = 1.25
+# One row or two that are not in the pool were altered; more may have been made in another way.
+_FEWEST_UNKNOWN = 3
+# Where more rows are unknown, it is not some partitions that were made again, but all.
+_MOSTLY = 0.8
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Variant:
+    """A way of making rows of documents."""
+
+    add_prefix_space: bool
+    chunk: ChunkSpec
+
+    @property
+    def words(self) -> str:
+        """The variant in words."""
+        spec = self.chunk
+        tails = "" if spec.min_size is None else f"-{spec.min_size}-{spec.skip_below}"
+        prefix = "on" if self.add_prefix_space else "off"
+        return f"prefix space {prefix}, {spec.algorithm} at {spec.size}{tails}"
+
+    def num_changes(self, ours: "Variant") -> int:
+        """Return in how many things it differs from the output's own way."""
+
+        def traits(variant: Variant) -> tuple[object, ...]:
+            spec = variant.chunk
+            tails = (spec.min_size, spec.skip_below, spec.seed)
+            return variant.add_prefix_space, spec.algorithm, spec.size, tails
+
+        return sum(one != other for one, other in zip(traits(self), traits(ours), strict=True))
+
+
+class VariantFit(NamedTuple):
+    """The variant that fits."""
+
+    view: View
+    """The view under which it does."""
+    words: str
+    """The variant, and how well it fits, in words."""
+    findings: list[Finding]
+    """One for each thing in which it differs from the output's own way."""
+
+
+@shared
+def find_variant(comparison: Comparison) -> VariantFit | None:
+    """Try variants on documents of the output's pool and return the one that fits, if any does."""
+    output, rows = comparison.output, closer_rows(comparison)
+    unknown = rows.unknown
+    if not can_make(output) or len(unknown) < _FEWEST_UNKNOWN:
+        return None
+    reading = known_rows(comparison)[0].reading
+    declared = output.declaration
+    ours = Variant(
+        add_prefix_space=declared["tokenizer"]["add_prefix_space"],
+        chunk=ChunkSpec(**declared["chunk"]),
+    )
+    longest = max(map(len, rows.unknown_sample(reading)), default=rows.longest)
+    # Where rows are cut, the target may cut them later than the output.
+    reading = replace(reading, max_seq_len=max(reading.max_seq_len, rows.longest))
+    documents = _EncodedDocuments(output, _edited_partition(comparison))
+    made_by_ours: dict[View, Keys] = {}
+    found: dict[tuple[View, Variant], tuple[int, int]] = {}
+    for variant in _variants(ours, longest):
+        chunks = documents.chunk(variant)
+        for view in VIEWS:
+            made = _keys(output, replace(reading, view=view), chunks)
+            if variant == ours:
+                made_by_ours[view] = made
+            else:
+                made = np.setdiff1d(made, made_by_ours[view])
+            found[view, variant] = int(np.isin(made, unknown).sum()), len(made)
+    view, best = max(
+        found,
+        key=lambda one: (found[one][0], one[0] == reading.view, -one[1].num_changes(ours)),
+    )
+    (num_found, num_made), num_ours_found = found[view, best], found[view, ours][0]
+    if best == ours or num_found <= _CLEARLY * num_ours_found:
+        return None
+    words = (
+        f"{best.words}: {num_found:,} of {num_made:,} rows that it makes of the output's documents "
+        f"are the other side's; the output's own way makes {num_ours_found:,}"
+    )
+    evidence = {
+        "fits": best.words,
+        "ours": ours.words,
+        "num_found": num_found,
+        "num_made": num_made,
+        "num_found_by_ours": num_ours_found,
+        "num_tried": len(found),
+    }
+    findings = [
+        Finding(kind=kind, text=f"the other side {text}; it fits {words}", evidence=evidence)
+        for kind, text in _differences(ours, best)
+    ]
+    return VariantFit(view, words, findings)
+
+
+def _differences(ours: Variant, theirs: Variant) -> list[tuple[str, str]]:
+    """Return the kind and the words of each difference between two variants."""
+    found = []
+    if theirs.add_prefix_space != ours.add_prefix_space:
+        state = "with" if theirs.add_prefix_space else "without"
+        found.append(("prefix space", f"was tokenized {state} a prefix space"))
+    if theirs.chunk.algorithm != ours.chunk.algorithm:
+        text = f"was chunked by {theirs.chunk.algorithm}, the output by {ours.chunk.algorithm}"
+        found.append(("chunk algorithm", text))
+    if theirs.chunk.size != ours.chunk.size:
+        text = f"has chunks of at most {theirs.chunk.size:,} ids, the output {ours.chunk.size:,}"
+        found.append(("chunk size", text))
+    return found or [("chunk tails", "treats short tails in another way")]
+
+
+def can_make(output: Output) -> bool:
+    """Tell whether rows can be made; a pool copied next to an order does not say of what it is."""
+    return output.tokenizer_problem is None and bool(output.manifest.sources)
+
+
+def are_all_remade(comparison: Comparison) -> bool:
+    """Tell whether all rows were made in another way, not those of one partition."""
+    return find_variant(comparison) is not None and _edited_partition(comparison) is None
+
+
+def are_all_other(comparison: Comparison) -> bool:
+    """Tell whether nearly all rows are unknown, and no variant makes them."""
+    rows = closer_rows(comparison)
+    mostly = len(rows.unknown) > _MOSTLY * len(rows.classes)
+    return mostly and _edited_partition(comparison) is None and not are_all_remade(comparison)
+
+
+def _edited_partition(comparison: Comparison) -> int | None:
+    """Return the partition that alone, of several, has all the unknown rows."""
+    edits = pool_edits(comparison)
+    return None if edits is None else edits.only_partition()
+
+
+def _variants(ours: Variant, longest: int) -> Iterator[Variant]:
+    """Yield the output's own way and others, with the sizes that the longest row suggests."""
+    # CLS and SEP may have been added to chunks, or removed.
+    sizes = dict.fromkeys([ours.chunk.size, *range(longest - 2, longest + 3)])
+    # Where trainers cut rows, the longest says little, so that a published size is tried.
+    sizes |= dict.fromkeys(size for size in _PUBLISHED_SIZES if longest < size < 1.25 * longest)
+    specs = [ours.chunk, *(spec for size in sizes for spec in _specs(ours.chunk, size))]
+    yield from dict.fromkeys(
+        Variant(add_prefix_space=prefix, chunk=spec)
+        for prefix in (ours.add_prefix_space, not ours.add_prefix_space)
+        for spec in specs
+    )
+
+
+def _specs(ours: ChunkSpec, size: int) -> Iterator[ChunkSpec]:
+    if size < 4:
+        return
+    yield ChunkSpec(algorithm="whole-v1", size=size)
+    if size > LARGEST_ETTIN_CHUNK:
+        return
+    given = [] if ours.min_size is None else [(ours.min_size, ours.skip_below)]
+    for min_size, skip_below in dict.fromkeys([*given, *_TAILS, (size // 2, size // 8)]):
+        for algorithm in _CUTTING:
+            yield ChunkSpec(
+                algorithm=algorithm,
+                size=size,
+                min_size=min(min_size, size - 2),
+                skip_below=skip_below,
+                add_eos=ours.add_eos,
+                seed=_SEED if ours.seed is None else ours.seed,
+            )
+
+
+class _EncodedDocuments:
+    """Documents of the pool, under its tokenizer with and without a prefix space."""
+
+    def __init__(self, output: Output, partition: int | None) -> None:
+        self._output = output
+        self._partition = partition
+        self._encoded: dict[bool, tuple[Tokenizer, list[Rows]]] = {}
+
+    @cached_property
+    def _texts(self) -> list[list[str]]:
+        return sample_documents(self._output, self._partition)
+
+    def chunk(self, variant: Variant) -> list[Rows]:
+        """Return the stored rows that a variant makes of documents, by partition."""
+        prefix = variant.add_prefix_space
+        if prefix not in self._encoded:
+            self._encoded[prefix] = self._encode(prefix)
+        tokenizer, partitions = self._encoded[prefix]
+        # A chunker's random numbers begin anew in each partition.
+        return [make_chunker(variant.chunk, tokenizer).chunk(part).rows for part in partitions]
+
+    def _encode(self, add_prefix_space: bool) -> tuple[Tokenizer, list[Rows]]:
+        tokenizer = self._output.tokenizer
+        if add_prefix_space != tokenizer.add_prefix_space:
+            declared = self._output.declaration["tokenizer"]
+            tokenizer = load_tokenizer(
+                declared["name"], add_prefix_space=add_prefix_space, revision=declared["revision"]
+            )
+        return tokenizer, [_with_content(tokenizer, tokenizer.encode(part)) for part in self._texts]
+
+
+def _with_content(tokenizer: Tokenizer, encoded: Rows) -> Rows:
+    kept = np.ones(len(encoded), np.bool_)
+    kept[without_content(tokenizer, encoded)] = False
+    return encoded if kept.all() else encoded.take(kept)
+
+
+def _keys(output: Output, reading: Reading, stored: list[Rows]) -> Keys:
+    """Return the keys of stored rows under a reading, each once."""
+    keys = [reading.keys(output, rows) for rows in stored if len(rows)]
+    return np.unique(np.concatenate([np.empty(0, np.uint64), *keys]))

@@ -1,0 +1,237 @@
+"""An output folder, opened for a comparison: its order and its pool, as rows under any view."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from pipeline.core.errors import InputError, MismatchError
+from pipeline.core.ragged import Rows, offsets_of
+from pipeline.dataset import (
+    MANIFEST,
+    ORDER,
+    TRAIN,
+    Manifest,
+    ManifestWindow,
+    RowSource,
+    manifest_windows,
+    open_rows,
+    read_manifest,
+    windows_of,
+)
+from pipeline.dataset.mds import INDEX_NAME, MdsRows, Pool
+from pipeline.order import (
+    Permutation,
+    PermutationKey,
+    View,
+    apply_view,
+    load_permutation,
+    save_permutation,
+    view_lengths,
+)
+from pipeline.stages.tokenizer import Tokenizer, load_tokenizer
+
+VIEWS: tuple[View, ...] = ("stored", "encoder", "decoder")
+_BLOCK_ROWS = 512
+
+
+@dataclass(frozen=True, kw_only=True)
+class Output:
+    """The output of a build; everything but its manifest is read on first use."""
+
+    folder: Path
+    manifest: Manifest
+
+    @classmethod
+    def open(cls, folder: Path) -> "Output":
+        """Open an output. Raises: InputError when there is none, or its manifest is damaged."""
+        try:
+            manifest = read_manifest(folder / MANIFEST)
+        except MismatchError as error:
+            raise InputError(error.message, "give the folder of a finished build") from error
+        return cls(folder=folder, manifest=manifest)
+
+    @property
+    def declaration(self) -> Mapping[str, Any]:
+        """The mixture's declaration, with defaults filled in."""
+        return self.manifest.mixture.declaration
+
+    @property
+    def view(self) -> View:
+        """The view that the ordered rows are written under."""
+        return self.manifest.order.view
+
+    @cached_property
+    def has_pool(self) -> bool:
+        """Whether it has a pool of its own; `ettin-data order` writes outputs without one."""
+        return bool(self.manifest.sources) or (self.folder / TRAIN / INDEX_NAME).is_file()
+
+    @property
+    def views(self) -> tuple[View, ...]:
+        """The views that its ordered rows can be read under, the cheapest first: its own.
+
+        Stored rows give every view; rows of another view need the pool.
+        """
+        if not self.has_pool and self.view != "stored":
+            return (self.view,)
+        return tuple(sorted(VIEWS, key=lambda view: view != self.view))
+
+    @property
+    def num_rows(self) -> int:
+        """Rows of the order."""
+        return self.manifest.order.num_rows
+
+    @property
+    def batch_size(self) -> int:
+        """Rows of a step."""
+        return int(self.declaration["order"]["global_batch_size"])
+
+    @property
+    def max_seq_len(self) -> int:
+        """Most ids of a row under a view other than `stored`."""
+        return int(self.declaration["order"]["max_seq_len"])
+
+    @property
+    def key(self) -> PermutationKey:
+        """What determines the order."""
+        names = ("algorithm", "num_samples", "seed", "epoch")
+        return PermutationKey(**{name: getattr(self.manifest.order, name) for name in names})
+
+    @cached_property
+    def tokenizer(self) -> Tokenizer:
+        """The tokenizer that the output was built with. Raises: InputError when it is not found."""
+        declared = self.declaration["tokenizer"]
+        tokenizer = _tokenizer(declared["name"], declared["add_prefix_space"], declared["revision"])
+        expected = self.manifest.tokenizer.sha256
+        if tokenizer.digest != expected:
+            raise InputError(
+                f"{declared['name']}: sha256 is {tokenizer.digest}, the manifest says {expected}",
+                "run from the folder of the mixture, with the tokenizer that the output was "
+                "built with",
+            )
+        return tokenizer
+
+    @property
+    def tokenizer_problem(self) -> str | None:
+        """Why the tokenizer cannot be loaded, if it cannot."""
+        try:
+            self.tokenizer  # noqa: B018
+        except InputError as error:
+            return error.message
+        return None
+
+    @cached_property
+    def ordered_rows(self) -> RowSource:
+        """The ordered rows as written."""
+        return open_rows(str(self.folder / ORDER))
+
+    @cached_property
+    def pool(self) -> Pool:
+        """The pool of the sampled rows, in `train/`."""
+        return Pool.open(self.folder / TRAIN)
+
+    @property
+    def pool_rows(self) -> MdsRows:
+        """The stored rows of the pool, in the order of its index."""
+        return MdsRows(where=str(self.folder / TRAIN), pool=self.pool)
+
+    @cached_property
+    def order(self) -> Permutation:
+        """The order of the pool's rows."""
+        return make_permutation(self.key)
+
+    @cached_property
+    def windows(self) -> tuple[ManifestWindow, ...]:
+        """The checkpoint windows of the order."""
+        return manifest_windows(self.manifest)
+
+    @cached_property
+    def partitions(self) -> tuple[ManifestWindow, ...]:
+        """The rows of each partition in the pool."""
+        sources = sorted(self.manifest.sources.items())
+        return windows_of(
+            (record.folder, record.chunks.drawn, None)
+            for _, source in sources
+            for record in source.partitions
+        )
+
+    def check_view(self, view: View) -> None:
+        """Raise InputError when the ordered rows cannot be read under a view."""
+        if view not in self.views:
+            raise InputError(
+                f"--view {view}: the rows of {self.folder} are the {self.view} view, and without a "
+                "pool of its own no other view of them can be made",
+                "leave --view out, or verify the output of the build that made the pool",
+            )
+
+    def ordered_under(self, view: View) -> RowSource:
+        """Return the ordered rows under one of `views`; under another than its own, replay them."""
+        if view == self.view:
+            return self.ordered_rows
+        if self.view == "stored":
+            return self._viewed(self.ordered_rows, view)
+        rows = ReplayedPool(pool=self.pool, order=self.order, num_rows=self.num_rows)
+        return self._viewed(rows, view)
+
+    def pool_under(self, view: View) -> RowSource:
+        """Return the rows of the pool under a view."""
+        return self._viewed(self.pool_rows, view)
+
+    def _viewed(self, rows: RowSource, view: View) -> RowSource:
+        if view == "stored":
+            return rows
+        return MappedRows(rows, lambda block: self.apply_view(block, view, self.max_seq_len))
+
+    def apply_view(self, rows: Rows, view: View, max_seq_len: int) -> Rows:
+        """Return stored rows under a view."""
+        if view == "stored":
+            return rows
+        cls_id, sep_id = self.manifest.tokenizer.cls_id, self.manifest.tokenizer.sep_id
+        has_cls = rows.values[rows.offsets[:-1]] == cls_id
+        has_sep = rows.values[rows.offsets[1:] - 1] == sep_id
+        offsets = offsets_of(view_lengths(rows.lengths(), has_cls, has_sep, view, max_seq_len))
+        return Rows(apply_view(rows.values, rows.offsets, offsets, view, cls_id, sep_id), offsets)
+
+
+def make_permutation(key: PermutationKey) -> Permutation:
+    """Make an order in temporary files; what is mapped stays readable after they are deleted."""
+    with TemporaryDirectory(prefix="ettin-order-") as folder:
+        save_permutation(key, Path(folder), Path(folder, "scratch"))
+        return load_permutation(key, Path(folder))
+
+
+@lru_cache(maxsize=1)
+def _tokenizer(name: str, add_prefix_space: bool, revision: str | None) -> Tokenizer:
+    """Load a tokenizer once in a process: making its tables takes about half a second."""
+    return load_tokenizer(name, add_prefix_space=add_prefix_space, revision=revision)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReplayedPool:
+    """Stored rows of a pool in an order, as a trainer would have been fed them."""
+
+    pool: Pool
+    order: Permutation
+    num_rows: int
+
+    def read(self, start: int, stop: int) -> Iterator[Rows]:
+        """Yield rows `start` to `stop` in order; each is read from its shard by itself."""
+        for first in range(start, stop, _BLOCK_ROWS):
+            yield self.pool.take(self.order.samples(first, min(first + _BLOCK_ROWS, stop)))
+
+
+@dataclass(frozen=True)
+class MappedRows:
+    """Rows that are changed block by block as they are read."""
+
+    rows: RowSource
+    change: Callable[[Rows], Rows]
+
+    @property
+    def num_rows(self) -> int:
+        return self.rows.num_rows
+
+    def read(self, start: int, stop: int) -> Iterator[Rows]:
+        return map(self.change, self.rows.read(start, stop))

@@ -1,0 +1,111 @@
+"""Fixtures of several files: outputs by view and without a pool, planted builds, traced outputs."""
+
+from functools import lru_cache
+from pathlib import Path
+
+import pytest
+from support import builds, planted
+from support.clusters import Build
+from support.explained import CUT, MIXTURE, OTHERS, SETTINGS, WHOLE, Made
+from support.orders import Row, read_rows
+from support.traced import write_output
+from support.verified import AS_FINISHED, NUM_ROWS, WINDOWS
+
+from pipeline.audit.trace.trace import Trace
+from pipeline.audit.verify import output as outputs
+from pipeline.audit.verify.explain import chunk_variants
+from pipeline.stages.tokenizer.encode import Tokenizer
+from pipeline.stages.tokenizer.resolve import load_tokenizer
+
+
+@pytest.fixture(scope="session")
+def rows(finished: Path) -> list[Row]:
+    """The ordered rows of `finished`; not to be changed."""
+    rows = read_rows(finished / "order")
+    assert len(rows) == NUM_ROWS == sum(WINDOWS)
+    return rows
+
+
+@pytest.fixture(scope="session")
+def viewed(
+    small: Path, tmp_path_factory: pytest.TempPathFactory, build_here: Build
+) -> dict[str, Path]:
+    """Outputs of the small mixture by view, where many rows are cut; one of them has MDS rows."""
+    folder = tmp_path_factory.mktemp("viewed")
+    formats = {"stored": "parquet", "encoder": "parquet", "decoder": "mds"}
+    return {
+        view: build_here(
+            small,
+            folder / view,
+            "order.max_seq_len=100",
+            f"order.view={view}",
+            f"order.format={form}",
+        )
+        for view, form in formats.items()
+    }
+
+
+@pytest.fixture(scope="session")
+def replayed(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The pool of `finished` in its own order, in another, and as stored; without the pool."""
+    folder = tmp_path_factory.mktemp("replayed")
+    made = {"same": ["view=encoder"], "other": ["view=encoder", "seed=22"], "stored": []}
+    for name, settings in made.items():
+        flags = [part for one in (*AS_FINISHED, *settings) for part in ("--set", f"order.{one}")]
+        where = folder / name
+        builds.run_well("order", finished / "train", "--out", where, *flags, "--workers", "1")
+        assert not (where / "train").exists()
+    return {name: folder / name for name in made}
+
+
+@pytest.fixture(scope="session")
+def made(small: Path, tmp_path_factory: pytest.TempPathFactory, build_here: Build) -> Made:
+    """Returns the output of one of `SETTINGS`, built when it is first asked for."""
+    folder = tmp_path_factory.mktemp("planted")
+
+    @lru_cache
+    def make(name: str) -> Path:
+        chunk = CUT if name.startswith(("slice", "reencode")) else WHOLE
+        text = MIXTURE.replace("CHUNK", chunk)
+        if name == "doubled":
+            text = "".join(line for line in text.splitlines(True) if not line.startswith(OTHERS))
+        file = f"{name.partition(',')[0]}.yaml"
+        mixture = builds.write_mixture(small.parent, text, file)
+        out = folder / name.replace(",", "").replace(" ", "-")
+        return build_here(mixture, out, *SETTINGS[name])
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def whole(made: Made) -> planted.Planted:
+    """The pool of the output that most plants are made from."""
+    return planted.read(made("whole"))
+
+
+_load_once = lru_cache(load_tokenizer)
+
+
+@pytest.fixture(autouse=True)
+def loads_each_tokenizer_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its tables take half a second to make, and are always the same."""
+    for module in (outputs, chunk_variants):
+        monkeypatch.setattr(module, "load_tokenizer", _load_once)
+
+
+@pytest.fixture
+def traced(tmp_path: Path) -> Trace:
+    """Six rows in four steps and two windows."""
+    rows = [("a", "x"), ("b", "y"), ("a", "x"), ("b", "x"), ("a", "z"), ("b", "y")]
+    write_output(tmp_path / "out", rows, steps=[1, 2, 2, 1], windows=[3, 1], num_dropped=5)
+    return Trace.open(tmp_path / "out")
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> Tokenizer:
+    return load_tokenizer("modernbert", add_prefix_space=False)
+
+
+@pytest.fixture(scope="module")
+def spacing() -> Tokenizer:
+    return load_tokenizer("modernbert", add_prefix_space=True)

@@ -16,7 +16,7 @@ from pipeline.config.budget_table import (
     in_billions,
     in_percent,
 )
-from pipeline.config.corpus import DecontaminateSpec, DedupSpec, MinHashSpec, ValidationSpec
+from pipeline.config.corpus import DecontaminateSpec, DedupSpec, MinHashSpec
 from pipeline.config.declaration import OrderSpec, ShardSpec, TokenizerSpec
 from pipeline.config.filters import (
     FORMATTERS,
@@ -32,20 +32,17 @@ from pipeline.config.filters import (
     Url,
 )
 from pipeline.config.json_schema import mixture_schema, recipe_schema
-from pipeline.config.learning_rate import RateSpec, Shape, learning_rate
+from pipeline.config.learning_rate import learning_rate
 from pipeline.config.load import load_config, load_mixture, load_recipe, load_replay
 from pipeline.config.mixture import LARGEST_ETTIN_CHUNK, ChunkSpec, Mixture, SampleSpec
 from pipeline.config.phases import CHECKPOINT_PREFIXES, PHASES_OF_ORDERS, checkpoint_prefix
 from pipeline.config.recipe import (
     ModelKind,
     ModelSpec,
-    ObjectiveSpec,
     OptimizerSpec,
-    Precision,
     Recipe,
-    Start,
 )
-from pipeline.config.replay import PoolSpec, Replay
+from pipeline.config.replay import Replay
 from pipeline.config.settings import to_plain
 from pipeline.config.source import RAW, DecodeSpec, Origin, Source
 
@@ -71,25 +68,18 @@ __all__ = [
     "Mixture",
     "ModelKind",
     "ModelSpec",
-    "ObjectiveSpec",
     "OptimizerSpec",
     "OrderSpec",
     "Origin",
     "Pii",
-    "PoolSpec",
-    "Precision",
-    "RateSpec",
     "Recipe",
     "Regex",
     "Replay",
     "SampleSpec",
-    "Shape",
     "ShardSpec",
     "Source",
-    "Start",
     "TokenizerSpec",
     "Url",
-    "ValidationSpec",
     "budget_table",
     "checkpoint_prefix",
     "declared_tokens",

@@ -1,7 +1,7 @@
-"""A mixture -> its table: tokens and percent per source, per category and in all, as declared.
+"""A mixture -> its table: tokens and percent per source, per category and in total, as declared.
 
-Nothing is read but the declaration, and nothing is rounded until it is printed. Figures are those
-of the whole mixture, before `scale`. What is not declared is unknown, and so is every sum of it.
+Figures are those of the whole mixture, before `scale`, and are rounded only when printed. What is
+not declared is unknown, and so is every sum of it.
 """
 
 from collections.abc import Iterable
@@ -17,18 +17,17 @@ class BudgetRow:
     """One line of the table: a source, or a category."""
 
     source: str | None
-    """Its name; None on the line of a category."""
+    """None on the line of a category."""
     category: str
-    """The group it is counted under."""
     tokens: int | None
-    """Budget, or what is expected of all of it; None if neither is declared."""
+    """The budget, or the expected tokens; None if neither is declared."""
     percent: Fraction | None
     """Of the total; None if that is unknown."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BudgetTable:
-    """What a mixture declares of its amounts."""
+    """The amounts that a mixture declares."""
 
     sources: tuple[BudgetRow, ...]
     """Sorted by name."""
@@ -39,32 +38,24 @@ class BudgetTable:
 
 
 def budget_table(mixture: Mixture) -> BudgetTable:
-    """Return what each source and category of a mixture comes to, and its part of all. Pure."""
+    """Return the tokens of each source and category of a mixture, and their shares. Pure."""
     tokens = {source.name: declared_tokens(source) for source in mixture.sources}
     total = _sum(tokens.values())
     by_category: dict[str, list[int | None]] = {}
     for source in mixture.sources:
         by_category.setdefault(source.category, []).append(tokens[source.name])
-    return BudgetTable(
-        sources=tuple(
-            _row(source.name, source.category, tokens[source.name], total)
-            for source in mixture.sources
-        ),
-        categories=tuple(
-            _row(None, category, _sum(by_category[category]), total)
-            for category in sorted(by_category)
-        ),
-        total=total,
-    )
+    sources = (_row(one.name, one.category, tokens[one.name], total) for one in mixture.sources)
+    categories = (_row(None, one, _sum(by_category[one]), total) for one in sorted(by_category))
+    return BudgetTable(sources=tuple(sources), categories=tuple(categories), total=total)
 
 
 def declared_tokens(source: Source) -> int | None:
-    """Return what a source's budget is, or what `all` or `epochs` is said to come to. Pure."""
+    """Return a source's budget, or the tokens expected of `all` or `epochs`. Pure."""
     return source.tokens if isinstance(source.tokens, int) else source.expected
 
 
 def in_billions(num_tokens: int) -> str:
-    """Return a token count as published tables have it.
+    """Return a token count as published tables print it.
 
     >>> in_billions(1_704_679_337_679), in_billions(450_000_000)
     ('1,704.7', '0.5')
@@ -73,7 +64,7 @@ def in_billions(num_tokens: int) -> str:
 
 
 def in_percent(percent: Fraction) -> str:
-    """Return a percentage as published tables have it.
+    """Return a percentage as published tables print it.
 
     >>> in_percent(Fraction(837_200, 17_047))
     '49.1'

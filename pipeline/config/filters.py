@@ -8,7 +8,7 @@ import re
 from fractions import Fraction
 from typing import Any, Final, Literal
 
-from pipeline.config.settings import Complaints, Given, Section, setting, settings
+from pipeline.config.settings import Complaints, Given, Section, optional, setting, settings
 from pipeline.config.value_types import (
     LARGEST_COUNT,
     LINE,
@@ -16,7 +16,6 @@ from pipeline.config.value_types import (
     WRONG,
     Integer,
     ListOf,
-    Nullable,
     Number,
     OneOrMany,
     Pair,
@@ -32,15 +31,10 @@ FORMATTERS: Final = frozenset({"c4_quality", "pii"})
 """Filters that change texts, so that later ones and the output see what they made."""
 
 _COUNT: Final = Integer(1, LARGEST_COUNT)
-# To datatrove 0 and None both mean no limit; so 0 is refused, and null says it.
-_LIMIT: Final = Nullable(_COUNT)
-_SHARE: Final = Nullable(Number())
-_PER_WORD: Final = Nullable(Number(1000))
-_THRESHOLD: Final = Number(zero=True)
 _OR_OFF: Final = Integer(-1, LARGEST_COUNT)
-_LINES: Final = Nullable(OneOrMany(LINE))
-_MODEL: Final = Text(expected="the path of a file, relative to this file", pattern=LINE.pattern)
-_FILE: Final = Nullable(_MODEL)
+_THRESHOLD: Final = Number(zero=True)
+_LINES: Final = OneOrMany(LINE)
+_FILE: Final = Text(expected="the path of a file, relative to this file", pattern=LINE.pattern)
 _LANGUAGE: Final = Text(expected="a language code such as eng", pattern=r"^[A-Za-z_]{2,20}$")
 _NGRAM_SHARES: Final = ListOf(
     Pair((Integer(1, 1000), _THRESHOLD), expected="a pair such as [2, 0.2]"),
@@ -48,12 +42,30 @@ _NGRAM_SHARES: Final = ListOf(
 )
 
 
+# To datatrove 0 and None both mean no limit; so 0 is refused, and null says it.
+def _limit(description: str, default: int | None) -> Any:
+    return optional(description, _COUNT, default=default)
+
+
+def _share(description: str, percent: int) -> Any:
+    return optional(description, Number(), default=Fraction(percent, 100))
+
+
+def _threshold(description: str, percent: int) -> Any:
+    return setting(description, _THRESHOLD, default=Fraction(percent, 100))
+
+
+def _language(units: str) -> Any:
+    described = f"Language by whose rules spaCy splits a text into {units}."
+    return setting(described, _LANGUAGE, default="eng")
+
+
 @settings
 class Length:
     """Documents by the length of their text."""
 
     min_chars: int = setting("Minimum characters.", Integer(0, LARGEST_COUNT), default=0)
-    max_chars: int | None = setting("Maximum characters.", _LIMIT, default=None)
+    max_chars: int | None = _limit("Maximum characters.", None)
 
     @staticmethod
     def rule(given: Given) -> Complaints:
@@ -81,52 +93,40 @@ class Regex:
 class GopherQuality:
     """Gopher's rules on words, symbols and lines; null disables one."""
 
-    min_doc_words: int | None = setting("Minimum words.", _LIMIT, default=50)
-    max_doc_words: int | None = setting("Maximum words.", _LIMIT, default=100_000)
-    min_avg_word_length: int | None = setting(
-        "Minimum mean characters of a word.", _LIMIT, default=3
+    min_doc_words: int | None = _limit("Minimum words.", 50)
+    max_doc_words: int | None = _limit("Maximum words.", 100_000)
+    min_avg_word_length: int | None = _limit("Minimum mean characters of a word.", 3)
+    max_avg_word_length: int | None = _limit("Maximum mean characters of a word.", 10)
+    max_symbol_word_ratio: Fraction | None = optional(
+        "Maximum hashes, or ellipses, per word.", Number(1000), default=Fraction(1, 10)
     )
-    max_avg_word_length: int | None = setting(
-        "Maximum mean characters of a word.", _LIMIT, default=10
+    max_bullet_lines_ratio: Fraction | None = _share(
+        "Maximum share of lines that begin with a bullet.", 90
     )
-    max_symbol_word_ratio: Fraction | None = setting(
-        "Maximum hashes, or ellipses, per word.", _PER_WORD, default=Fraction(1, 10)
+    max_ellipsis_lines_ratio: Fraction | None = _share(
+        "Maximum share of lines that end with an ellipsis.", 30
     )
-    max_bullet_lines_ratio: Fraction | None = setting(
-        "Maximum share of lines that begin with a bullet.", _SHARE, default=Fraction(9, 10)
+    max_non_alpha_words_ratio: Fraction | None = _share(
+        "Minimum share of words with a letter, in spite of the name.", 80
     )
-    max_ellipsis_lines_ratio: Fraction | None = setting(
-        "Maximum share of lines that end with an ellipsis.", _SHARE, default=Fraction(3, 10)
+    min_stop_words: int | None = _limit("Minimum different stop words.", 2)
+    stop_words: tuple[str, ...] | None = optional(
+        "Stop words; Gopher's eight English ones if null.", _LINES, is_set=True
     )
-    max_non_alpha_words_ratio: Fraction | None = setting(
-        "Minimum share of words with a letter, in spite of the name.",
-        _SHARE,
-        default=Fraction(8, 10),
-    )
-    min_stop_words: int | None = setting("Minimum different stop words.", _LIMIT, default=2)
-    stop_words: tuple[str, ...] | None = setting(
-        "Stop words; Gopher's eight English ones if null.", _LINES, default=None, is_set=True
-    )
-    language: str = setting(
-        "Language by whose rules spaCy splits a text into words.", _LANGUAGE, default="eng"
-    )
+    language: str = _language("words")
 
 
 @settings
 class GopherRepetition:
     """Gopher's rules on repetition inside a text; null disables one."""
 
-    dup_line_frac: Fraction | None = setting(
-        "Maximum share of repeated lines.", _SHARE, default=Fraction(3, 10)
+    dup_line_frac: Fraction | None = _share("Maximum share of repeated lines.", 30)
+    dup_para_frac: Fraction | None = _share("Maximum share of repeated paragraphs.", 30)
+    dup_line_char_frac: Fraction | None = _share(
+        "Maximum share of characters in repeated lines.", 20
     )
-    dup_para_frac: Fraction | None = setting(
-        "Maximum share of repeated paragraphs.", _SHARE, default=Fraction(3, 10)
-    )
-    dup_line_char_frac: Fraction | None = setting(
-        "Maximum share of characters in repeated lines.", _SHARE, default=Fraction(2, 10)
-    )
-    dup_para_char_frac: Fraction | None = setting(
-        "Maximum share of characters in repeated paragraphs.", _SHARE, default=Fraction(2, 10)
+    dup_para_char_frac: Fraction | None = _share(
+        "Maximum share of characters in repeated paragraphs.", 20
     )
     top_n_grams: tuple[tuple[int, Fraction], ...] = setting(
         "By n, maximum share of characters in the most frequent n-gram of words.",
@@ -138,9 +138,7 @@ class GopherRepetition:
         _NGRAM_SHARES,
         default=tuple((n, Fraction(20 - n, 100)) for n in range(5, 11)),
     )
-    language: str = setting(
-        "Language by whose rules spaCy splits a text into words.", _LANGUAGE, default="eng"
-    )
+    language: str = _language("words")
 
 
 @settings
@@ -156,70 +154,48 @@ class C4Quality:
     min_words_per_line: int = setting(
         "Minimum words per line; -1 for no limit.", _OR_OFF, default=3
     )
-    max_word_length: int = setting(
-        "Maximum characters of a line's word; -1 for no limit.", _OR_OFF, default=1000
-    )
-    filter_lorem_ipsum: bool = setting(
-        'Whether to drop documents with "lorem ipsum".', default=True
-    )
+    max_word_length: int = setting("Maximum word length; -1 for no limit.", _OR_OFF, default=1000)
+    filter_lorem_ipsum: bool = setting('Whether to drop texts with "lorem ipsum".', default=True)
     filter_javascript: bool = setting('Whether to remove lines with "javascript".', default=True)
-    filter_curly_bracket: bool = setting("Whether to drop documents with {.", default=True)
-    filter_policy: bool = setting(
-        "Whether to remove lines about cookies and terms of use.", default=True
-    )
-    language: str = setting(
-        "Language by whose rules spaCy splits a text into sentences.", _LANGUAGE, default="eng"
-    )
+    filter_curly_bracket: bool = setting("Whether to drop texts with {.", default=True)
+    filter_policy: bool = setting("Whether to remove lines about cookies and terms.", default=True)
+    language: str = _language("sentences")
 
 
 @settings
 class FineWebQuality:
     """FineWeb's rules on lines."""
 
-    line_punct_thr: Fraction = setting(
-        "Minimum share of lines that end in a stop.", _THRESHOLD, default=Fraction(12, 100)
+    line_punct_thr: Fraction = _threshold("Minimum share of lines that end in a stop.", 12)
+    line_punct_exclude_zero: bool = setting("Whether texts without such lines pass.", default=False)
+    stop_chars: tuple[str, ...] | None = optional(
+        "Which characters are stops; those of all scripts if null.", _LINES, is_set=True
     )
-    line_punct_exclude_zero: bool = setting(
-        "Whether texts without any such line pass.", default=False
-    )
-    stop_chars: tuple[str, ...] | None = setting(
-        "Which characters are stops; those of all scripts if null.",
-        _LINES,
-        default=None,
-        is_set=True,
-    )
-    short_line_thr: Fraction = setting(
-        "Maximum share of short lines.", _THRESHOLD, default=Fraction(67, 100)
-    )
+    short_line_thr: Fraction = _threshold("Maximum share of short lines.", 67)
     short_line_length: int = setting(
         "Maximum characters of a short line.", Integer(0, LARGEST_COUNT), default=30
     )
-    char_duplicates_ratio: Fraction = setting(
-        "Maximum share of characters in repeated lines.", _THRESHOLD, default=Fraction(1, 100)
+    char_duplicates_ratio: Fraction = _threshold(
+        "Maximum share of characters in repeated lines.", 1
     )
     new_line_ratio: Fraction = setting(
         "Maximum line ends per word.", Number(1000, zero=True), default=Fraction(3, 10)
     )
-    language: str = setting(
-        "Language by whose rules spaCy splits a text into words.", _LANGUAGE, default="eng"
-    )
+    language: str = _language("words")
 
 
 @settings
 class Language:
     """Documents by their language, as a fastText model predicts it."""
 
-    model: str = setting("The fastText model, such as lid.176.bin, relative to this file.", _MODEL)
-    languages: tuple[str, ...] | None = setting(
+    model: str = setting("The fastText model, such as lid.176.bin, relative to this file.", _FILE)
+    languages: tuple[str, ...] | None = optional(
         "Languages to keep, as labels of the model without __label__; any if null.",
         _LINES,
-        default=None,
         is_set=True,
     )
-    language_threshold: Fraction = setting(
-        "Score that one of `languages` must exceed; where that is null, the most likely one.",
-        _THRESHOLD,
-        default=Fraction(65, 100),
+    language_threshold: Fraction = _threshold(
+        "Score that one of `languages` must exceed; where that is null, the most likely one.", 65
     )
     backend: Literal["ft176", "glotlid"] = setting(
         "Which model it is: one with labels like en, or like eng_Latn.", default="ft176"
@@ -233,17 +209,11 @@ class Url:
     soft_word_threshold: int = setting(
         "Number of soft banned words from which a document is dropped.", _COUNT, default=2
     )
-    extra_domains: str | None = setting("List of domains and hosts to drop.", _FILE, default=None)
-    extra_urls: str | None = setting("List of whole URLs to drop.", _FILE, default=None)
-    banned_words: str | None = setting(
-        "List of words that no URL may contain.", _FILE, default=None
-    )
-    banned_subwords: str | None = setting(
-        "List of parts of words that no URL may contain.", _FILE, default=None
-    )
-    soft_banned_words: str | None = setting(
-        "List of words that a URL may contain few of.", _FILE, default=None
-    )
+    extra_domains: str | None = optional("List of domains and hosts to drop.", _FILE)
+    extra_urls: str | None = optional("List of whole URLs to drop.", _FILE)
+    banned_words: str | None = optional("List of words that no URL may contain.", _FILE)
+    banned_subwords: str | None = optional("List of substrings that no URL may contain.", _FILE)
+    soft_banned_words: str | None = optional("List of words that URLs may contain few of.", _FILE)
     use_integrated_lists: bool = setting("Whether to use datatrove's lists, too.", default=True)
 
 
@@ -253,17 +223,15 @@ class Pii:
 
     remove_emails: bool = setting("Whether to replace e-mail addresses.", default=True)
     remove_ips: bool = setting("Whether to replace IP addresses.", default=True)
-    only_remove_public_ips: bool = setting(
-        "Whether to keep addresses of private networks.", default=True
-    )
+    only_remove_public_ips: bool = setting("Whether to keep private IP addresses.", default=True)
     email_replacement: tuple[str, ...] = setting(
         "What replaces them, in turn within a text.",
-        OneOrMany(LINE),
+        _LINES,
         default=("email@example.com", "firstname.lastname@example.org"),
     )
     ip_replacement: tuple[str, ...] = setting(
         "What replaces them, in turn within a text.",
-        OneOrMany(LINE),
+        _LINES,
         default=(
             "22.214.171.124",
             "126.96.36.199",

@@ -5,9 +5,9 @@ from typing import Any, ClassVar, Final, Literal
 
 from pipeline.config.corpus import DecontaminateSpec, DedupSpec, ValidationSpec
 from pipeline.config.declaration import LARGEST_LENGTH, OrderedData
-from pipeline.config.settings import Complaints, Given, setting, settings, to_plain
+from pipeline.config.settings import Complaints, Given, optional, setting, settings, to_plain
 from pipeline.config.source import SOURCES, Source
-from pipeline.config.value_types import LARGEST_SEED, NAME, SEED, Integer, Nullable, Number
+from pipeline.config.value_types import LARGEST_SEED, NAME, SEED, Integer, Number
 
 # token_decile.json of the published chunker gives a length for each thousand tokens up to 8k.
 LARGEST_ETTIN_CHUNK: Final = 8_999
@@ -111,11 +111,10 @@ class Mixture(OrderedData):
         "Which whole documents are held out for validation, as an output of their own.",
         default=None,
     )
-    keep_dropped: Fraction | None = setting(
+    keep_dropped: Fraction | None = optional(
         "Fraction of the documents dropped by filters, dedup and decontamination that is kept in "
         "dropped/, such as 0.01; 1 keeps all.",
-        Nullable(Number()),
-        default=None,
+        Number(),
     )
     sample: SampleSpec = setting("How chunks are sampled to meet budgets.", default=SampleSpec())
     on_error: Literal["stop", "skip"] = setting(

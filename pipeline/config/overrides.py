@@ -1,8 +1,7 @@
-"""`--set key=value` overrides: read like the file, put in the place of what the file says.
+"""`--set key=value` overrides: read like the file, and put in place of what the file says.
 
-Enters: overrides as typed, and the tree of a file. Leaves: the tree with the overridden values,
-which know that they came from an override, so that the same checks name the right place. A key
-may be set once only, so the order of overrides means nothing.
+Overridden values know that they came from an override, so the same checks name the right place. A
+key may be set only once, so the order of overrides means nothing.
 """
 
 import json
@@ -15,7 +14,7 @@ from pipeline.config.yaml_nodes import Entry, Node, Place, Problems, read_value,
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Override:
-    """One `--set key=value`, taken apart."""
+    """One `--set key=value`, parsed."""
 
     key: str
     """Dotted path of the value to set."""
@@ -66,13 +65,11 @@ def _set(node: Node, rest: str, override: Override, problems: Problems) -> Node:
     key = max(there, key=len, default=rest.partition(".")[0])
     deeper = rest[len(key) + 1 :]
     entry = node.entries.get(key)
-    if not deeper:
-        value = override.node
-    elif entry is not None:
-        value = _set(entry.node, deeper, override, problems)
+    if entry is None:
+        below, key_place = Node(kind="mapping", place=node.place), override.node.place
     else:
-        value = _set(Node(kind="mapping", place=node.place), deeper, override, problems)
-    key_place = entry.place if entry is not None else override.node.place
+        below, key_place = entry.node, entry.place
+    value = _set(below, deeper, override, problems) if deeper else override.node
     return replace(node, entries={**node.entries, key: Entry(place=key_place, node=value)})
 
 

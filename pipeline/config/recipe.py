@@ -10,7 +10,7 @@ from typing import ClassVar, Final, Literal
 from pipeline.config.declaration import LARGEST_LENGTH, Declaration
 from pipeline.config.learning_rate import RateSpec
 from pipeline.config.phases import PhaseName
-from pipeline.config.settings import Complaints, Given, setting, settings
+from pipeline.config.settings import Complaints, Given, optional, setting, settings
 from pipeline.config.value_types import (
     LARGEST_COUNT,
     NAME,
@@ -153,11 +153,10 @@ class Recipe(Declaration):
         TOKEN_AMOUNT,
         changes_bytes=False,
     )
-    evaluate_every_tokens: int | None = setting(
+    evaluate_every_tokens: int | None = optional(
         "Tokens between two evaluations on the validation split; null evaluates at the end of the "
         "phase only. Needs such a split and, for an encoder, objective.evaluation_mask_prob.",
-        Nullable(TOKEN_AMOUNT),
-        default=None,
+        TOKEN_AMOUNT,
         changes_bytes=False,
     )
     precision: Precision = setting(

@@ -8,8 +8,16 @@ replay of its copy on disk.
 from typing import ClassVar
 
 from pipeline.config.declaration import OrderedData
-from pipeline.config.settings import Complaints, Given, Section, check_rule, setting, settings
-from pipeline.config.value_types import HUB_ID, LINE, NAME, Nullable
+from pipeline.config.settings import (
+    Complaints,
+    Given,
+    Section,
+    check_rule,
+    optional,
+    setting,
+    settings,
+)
+from pipeline.config.value_types import HUB_ID, LINE, NAME
 
 
 @settings
@@ -18,21 +26,15 @@ class PoolSpec:
 
     needs: ClassVar[str] = "one of hub, path"
 
-    hub: str | None = setting(
-        "A data set of MDS shards on the Hub, org/name.", Nullable(HUB_ID), default=None
+    hub: str | None = optional("A data set of MDS shards on the Hub, org/name.", HUB_ID)
+    revision: str | None = optional(
+        "Branch, tag or commit on the Hub, main by default. For hub only.", LINE
     )
-    revision: str | None = setting(
-        "Branch, tag or commit on the Hub, main by default. For hub only.",
-        Nullable(LINE),
-        default=None,
+    folder: str | None = optional(
+        "Folder of the data set that holds index.json, train by default. For hub only.", LINE
     )
-    folder: str | None = setting(
-        "Folder of the data set that holds index.json, train by default. For hub only.",
-        Nullable(LINE),
-        default=None,
-    )
-    path: str | None = setting(
-        "Folder on disk that holds index.json, relative to this file.", Nullable(LINE), default=None
+    path: str | None = optional(
+        "Folder on disk that holds index.json, relative to this file.", LINE
     )
 
     @staticmethod

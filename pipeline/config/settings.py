@@ -88,6 +88,11 @@ def setting(
     return field(default=default, metadata={"setting": about})
 
 
+def optional(description: str, type: ValueType, *, default: Any = None, **about: Any) -> Any:
+    """Declare a key that may be null, and is null by default unless `default` is given."""
+    return setting(description, Nullable(type), default=default, **about)
+
+
 @dataclass_transform(
     frozen_default=True, kw_only_default=True, field_specifiers=(setting, dataclasses.field)
 )

@@ -15,6 +15,7 @@ from pipeline.config.settings import (
     NamedSections,
     Section,
     check_rule,
+    optional,
     setting,
     settings,
 )
@@ -54,10 +55,8 @@ class DecodeSpec:
         "The tokenizer that made the ids: a tokenizer.json relative to this file, or a Hub id.",
         TOKENIZER_FILE,
     )
-    revision: str | None = setting(
-        "Commit of the tokenizer on the Hub; by default the newest, which the lock pins.",
-        Nullable(REVISION),
-        default=None,
+    revision: str | None = optional(
+        "Commit of the tokenizer on the Hub; by default the newest, which the lock pins.", REVISION
     )
     clean_up: bool = setting(
         "Whether to remove spaces before punctuation, as the published scripts do where they "
@@ -78,37 +77,24 @@ class Origin:
 
     needs: ClassVar[str] = "one of path, hub, url"
 
-    path: tuple[str, ...] | None = setting(
-        "Glob of files, or a list of globs, relative to this file.",
-        Nullable(OneOrMany(GLOB)),
-        default=None,
-        is_set=True,
+    path: tuple[str, ...] | None = optional(
+        "Glob of files, or a list of globs, relative to this file.", OneOrMany(GLOB), is_set=True
     )
-    hub: str | None = setting("A data set on the Hub, org/name.", Nullable(HUB_ID), default=None)
-    url: tuple[str, ...] | None = setting(
+    hub: str | None = optional("A data set on the Hub, org/name.", HUB_ID)
+    url: tuple[str, ...] | None = optional(
         "Address of files, or a list: with {0000..0274} or {a,b} for many; with * and ** where "
         "the scheme can be listed, such as s3.",
-        Nullable(OneOrMany(_URL)),
-        default=None,
+        OneOrMany(_URL),
         is_set=True,
     )
-    revision: str | None = setting(
-        "Branch, tag or commit on the Hub, main by default. For hub only.",
-        Nullable(LINE),
-        default=None,
+    revision: str | None = optional(
+        "Branch, tag or commit on the Hub, main by default. For hub only.", LINE
     )
-    files: tuple[str, ...] | None = setting(
-        "Glob of files in the data set, or a list. For hub only.",
-        Nullable(OneOrMany(GLOB)),
-        default=None,
-        is_set=True,
+    files: tuple[str, ...] | None = optional(
+        "Glob of files in the data set, or a list. For hub only.", OneOrMany(GLOB), is_set=True
     )
-    config: str | None = setting(
-        "Configuration named on the data set's card. For hub only.", Nullable(LINE), default=None
-    )
-    split: str | None = setting(
-        "Split named on the data set's card. For hub only.", Nullable(LINE), default=None
-    )
+    config: str | None = optional("Configuration named on the data set's card. For hub only.", LINE)
+    split: str | None = optional("Split named on the data set's card. For hub only.", LINE)
     text: str = setting("Name of the field with a document's text.", LINE, default="text")
     id: str | None = setting(
         "Name of the field with a document's id; null makes ids from file name and row.",
@@ -163,11 +149,8 @@ class Source:
     category: str = setting(
         "Group under which reports count the source.", LINE, default="uncategorised"
     )
-    licence: str | None = setting(
-        "Terms under which the source is published.",
-        Nullable(LINE),
-        default=None,
-        changes_bytes=False,
+    licence: str | None = optional(
+        "Terms under which the source is published.", LINE, changes_bytes=False
     )
     origin: Origin = setting("Where the documents come from.", name="from")
     filters: tuple[Filter, ...] = setting(
@@ -186,11 +169,10 @@ class Source:
         Integer(1, 1000),
         default=1,
     )
-    expected: int | None = setting(
+    expected: int | None = optional(
         "Tokens that `all` or `epochs` should come to: shown by plan, used as the budget where "
         "`scale` is not 1, and compared with the result.",
-        Nullable(TOKEN_AMOUNT),
-        default=None,
+        TOKEN_AMOUNT,
     )
 
     @staticmethod

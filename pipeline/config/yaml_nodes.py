@@ -1,10 +1,8 @@
-"""YAML text -> one tree of plain values that know their place.
+"""YAML text -> a tree of `Node`s, in which every value has a place that a message can name.
 
-Enters: the bytes of a mixture file, or the value of an override. Leaves: a tree of `Node`s, in
-which every value has a place to name in a message. Nothing is guessed: a key given twice, a tag,
-a merge key, and a scalar that YAML 1.1 and YAML 1.2 read differently (`no`, `1_000`, `1e6`,
-`12:30:45`, `017`, a date) are never given a meaning here. What is wrong is collected in
-`Problems`, so that all of it is told at once.
+Nothing is guessed: a key given twice, a tag, a merge key, and a scalar that YAML 1.1 and YAML 1.2
+read differently (`no`, `1_000`, `1e6`, `12:30:45`, `017`, a date) get no meaning here. What is
+wrong is collected in `Problems`, to be reported all at once.
 """
 
 import json
@@ -26,11 +24,11 @@ class Place:
     """Where a value was written: in a file, or in an override."""
 
     file: str | None
-    """Name of the file as the person gave it; None for an override."""
+    """As the person named it; None for an override."""
     line: int
-    """Line from 1; for an override its number on the command line."""
+    """From 1; for an override its number on the command line."""
     column: int = 1
-    """Column in characters, from 1."""
+    """In characters, from 1."""
 
     def label(self, where: str) -> str:
         """Return the beginning of a message about `where`, a dotted path or empty."""
@@ -44,12 +42,11 @@ class Place:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Node:
-    """One value as written, before anything is known of what it should be."""
+    """One value as written, before anything is known about what it should be."""
 
     kind: NodeKind
-    """What YAML makes of it; `ambiguous` if that depends on the version of YAML."""
+    """What it is to YAML; `ambiguous` if that depends on the version of YAML."""
     place: Place
-    """Where the value begins."""
     text: str = ""
     """A scalar's characters."""
     items: tuple["Node", ...] = ()
@@ -81,19 +78,19 @@ class Entry:
 
 
 class Problems:
-    """What is wrong with a mixture, collected so that it is told at once and in order."""
+    """What is wrong with files and overrides, collected to be reported at once and in order."""
 
     def __init__(self) -> None:
         self._lines: list[tuple[tuple[int, int, int], str]] = []
         self._files: list[str | None] = []
 
     def begin(self, file: str) -> None:
-        """Note that a file is read: what is wrong with it comes after that of earlier ones."""
+        """Note that a file is read: its problems come after those of earlier files."""
         self._files.append(file)
 
     def add(self, place: Place, where: str, complaint: str) -> None:
         """Note a complaint, `got X, expected Y`, about the value at `where`."""
-        # What came from an override is told last.
+        # Overrides come last.
         order = self._files.index(place.file) if place.file in self._files else len(self._files)
         rank = (order if place.file is not None else sys.maxsize, place.line, place.column)
         self._lines.append((rank, f"{place.label(where)}: {complaint}"))
@@ -111,7 +108,7 @@ def join(where: str, key: str) -> str:
 
 
 def parse_yaml(data: bytes, file: str, problems: Problems) -> Node | None:
-    """Return the tree of a mixture file, or None if it cannot be read as YAML at all."""
+    """Return the tree of a file, or None if it cannot be read as YAML at all."""
     problems.begin(file)
     try:
         text = data.decode("utf-8-sig")
@@ -146,7 +143,7 @@ def _place_after(text: str, file: str) -> Place:
 
 
 class _Reader:
-    """Turns the nodes of PyYAML into ours, once each, also where an alias repeats them."""
+    """Turns PyYAML's nodes into ours, once each, even where an alias repeats them."""
 
     def __init__(self, place_of: Callable[[Any], Place], problems: Problems) -> None:
         self._place_of = place_of
@@ -165,13 +162,13 @@ class _Reader:
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
             place = self._place_of(mark) if mark is not None else place_at(0)
-            told = ", ".join(part for part in (error.context, error.problem) if part)
-            complaint = f"got text that is not YAML ({told}), expected YAML"
+            reason = ", ".join(part for part in (error.context, error.problem) if part)
+            complaint = f"got text that is not YAML ({reason}), expected YAML"
         except yaml.reader.ReaderError as error:
             place = place_at(error.position)
             complaint = f"got the character U+{error.character:04X}, expected printable text"
         except RecursionError:
-            place, complaint = place_at(0), "got values nested without end, expected a mixture"
+            place, complaint = place_at(0), "got values nested too deeply, expected a mixture"
         self._problems.add(place, where, complaint)
         return None
 
@@ -185,7 +182,7 @@ class _Reader:
     def _node(self, node: yaml.Node, where: str) -> Node:
         place = self._place_of(node.start_mark)
         if id(node) in self._open:
-            self._problems.add(place, where, "got a value inside itself, expected an end to it")
+            self._problems.add(place, where, "got a value inside itself, expected no cycle")
             return Node(kind="null", place=place)
         if id(node) not in self._read:
             self._open.add(id(node))

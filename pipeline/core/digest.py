@@ -1,7 +1,6 @@
-"""Digests of bytes and fingerprints of declarations.
+"""Digests of bytes and fingerprints of declarations, as lower-case sha256 hex.
 
-Enters: bytes, a file or a JSON-able declaration. Leaves: full lower-case sha256 hex. A digest
-is of bytes; a fingerprint is of a declaration's canonical JSON (keys sorted, no spaces, ASCII).
+A fingerprint is the digest of a declaration's canonical JSON (keys sorted, no spaces, ASCII).
 """
 
 import hashlib
@@ -11,9 +10,6 @@ from pathlib import Path
 
 from pipeline.core.json_record import key
 
-# Large enough that the hash, not the system call, is what takes the time.
-_BLOCK_BYTES = 1 << 20
-
 
 def sha256_bytes(data: bytes | bytearray | memoryview) -> str:
     """Return the sha256 of `data` as hex."""
@@ -22,11 +18,8 @@ def sha256_bytes(data: bytes | bytearray | memoryview) -> str:
 
 def sha256_file(path: Path) -> str:
     """Return the sha256 of a file's bytes as hex, in constant memory."""
-    hasher = hashlib.sha256()
     with path.open("rb") as file:
-        while block := file.read(_BLOCK_BYTES):
-            hasher.update(block)
-    return hasher.hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,15 +45,12 @@ class FileDigest:
 
 
 def canonical_json(declaration: object) -> bytes:
-    """Serialise a declaration in its one stable form.
+    """Serialise a declaration of dicts, lists, strings, integers, booleans and None.
 
-    It is made of dicts, lists, strings, integers, booleans and None.
     Raises: TypeError for anything else, floats included, since they have no single spelling.
     """
     _refuse_unstable(declaration, "$")
-    return json.dumps(
-        declaration, sort_keys=True, separators=(",", ":"), ensure_ascii=True
-    ).encode()
+    return json.dumps(declaration, sort_keys=True, separators=(",", ":")).encode()
 
 
 def fingerprint(declaration: object) -> str:

@@ -1,16 +1,16 @@
 """Errors a person can act on, grouped by what to do next.
 
 PipelineError
-├── ConfigError     fix the mixture file or recipe (or the command line)
-├── InputError       fix or pull again the data that the mixture names
-│   └── DocumentError    one document is bad; `on_error: skip` counts it instead
-├── OutputError      choose another folder, or make room
-├── NotFoundError    what was asked for is not in the data: ask for something that is
-├── TrainingError    a model went astray: go back to a checkpoint, and change the recipe
+├── ConfigError      fix the command, or the mixture or recipe file
+├── InputError       fix the input data, or pull it again
+│   └── DocumentError   one document is bad; `on_error: skip` counts it instead
+├── OutputError      choose another folder, or free disk space
+├── NotFoundError    ask for something that is in the data
+├── TrainingError    training diverged: return to a checkpoint and change the recipe
 ├── MismatchError    bytes are not what a manifest says: rebuild
-└── InternalError      two ways of computing one thing disagree: report a bug
+└── InternalError    two ways of computing one thing disagree: report a bug
 
-Every message says where, what was got and what was expected; `hint` says what to do.
+Every message says where, what was found and what was expected; `hint` says what to do.
 Instances cross process boundaries, so they are built from picklable arguments alone.
 """
 
@@ -30,7 +30,7 @@ class PipelineError(Exception):
 
 
 class ConfigError(PipelineError):
-    """A mixture file, a recipe or an override says something impossible or unknown."""
+    """A command, a mixture, a recipe or an override is impossible or unknown."""
 
 
 class InputError(PipelineError):
@@ -38,10 +38,7 @@ class InputError(PipelineError):
 
 
 class DocumentError(InputError):
-    """A single document cannot be used.
-
-    `reason` is the word under which `on_error: skip` counts it.
-    """
+    """A single document cannot be used; `on_error: skip` counts it under `reason`."""
 
     def __init__(self, message: str, hint: str | None = None, reason: str = "bad") -> None:
         super().__init__(message, hint)
@@ -60,18 +57,18 @@ class MismatchError(PipelineError):
 
 
 class NotFoundError(PipelineError):
-    """What was asked for is not there: a position beyond an order, a document of none."""
+    """What was asked for is not in the data, such as a position beyond an order."""
 
     exit_code = 1
 
 
 class TrainingError(PipelineError):
-    """A model in training is no longer one: its loss is no number."""
+    """Training diverged: the loss is not a number."""
 
     exit_code = 1
 
 
 class InternalError(PipelineError):
-    """A guard found two results that must be equal and are not: a bug of ours."""
+    """Two results that must be equal are not: a bug of ours."""
 
     exit_code = 1

@@ -822,7 +822,7 @@ def test_a_merge_key_is_refused() -> None:
             "2:1: got text that is not YAML (expected a single document in the stream, but found "
             "another document), expected YAML",
         ),
-        (b"[" * 3000 + b"]" * 3000, "1:1: got values nested without end, expected a mixture"),
+        (b"[" * 3000 + b"]" * 3000, "1:1: got values nested too deeply, expected a mixture"),
     ],
 )
 def test_what_is_no_mapping_is_one_clear_line(text: bytes, problem: str) -> None:
@@ -832,7 +832,7 @@ def test_what_is_no_mapping_is_one_clear_line(text: bytes, problem: str) -> None
 def test_a_value_inside_itself_is_refused() -> None:
     text = changed("path: [a/*.json.gz, b/*.json.gz]", "path: &a [*a]")
     assert problems(text)[0] == (
-        "a.yaml:23:13: sources.books.from.path[0]: got a value inside itself, expected an end to it"
+        "a.yaml:23:13: sources.books.from.path[0]: got a value inside itself, expected no cycle"
     )
 
 

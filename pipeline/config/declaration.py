@@ -78,12 +78,9 @@ class TokenizerSpec:
             return
         is_hub_id = name != "modernbert" and not name.endswith(".json")
         if is_hub_id and revision is None:
-            yield "revision", f'got nothing, expected {REVISION.expected} for the Hub id "{name}"'
+            yield "revision", "nothing", f'{REVISION.expected} for the Hub id "{name}"'
         if not is_hub_id and revision is not None:
-            yield (
-                "revision",
-                f'got "{revision}", expected no revision with "{name}", which is not on the Hub',
-            )
+            yield "revision", f'"{revision}"', f'no revision with "{name}", which is not on the Hub'
 
 
 @settings

@@ -13,13 +13,13 @@ from pipeline.config.value_types import (
     LARGEST_COUNT,
     LINE,
     NAME,
+    REGULAR_EXPRESSION,
     WRONG,
     Integer,
     ListOf,
     Number,
     OneOrMany,
     Pair,
-    Pattern,
     Schema,
     Text,
     closest,
@@ -71,14 +71,14 @@ class Length:
     def rule(given: Given) -> Complaints:
         low, high = given.get("min_chars"), given.get("max_chars")
         if low is not None and high is not None and high < low:
-            yield "max_chars", f"got {high}, expected at least min_chars, here {low:,}"
+            yield "max_chars", high, f"at least min_chars, here {low:,}"
 
 
 @settings
 class Regex:
     """Documents by whether an expression is found in their text."""
 
-    pattern: str = setting("What is searched for, anywhere in a text.", Pattern())
+    pattern: str = setting("What is searched for, anywhere in a text.", REGULAR_EXPRESSION)
     drop_if: Literal["found", "missing"] = setting("Which documents are dropped.", default="found")
 
     @staticmethod
@@ -86,7 +86,7 @@ class Regex:
         try:
             re.compile(given.get("pattern", ""))
         except re.error as error:
-            yield "pattern", f"got {given['pattern']!r} ({error}), expected {Pattern.expected}"
+            yield "pattern", f"{given['pattern']!r} ({error})", REGULAR_EXPRESSION.expected
 
 
 @settings

@@ -44,9 +44,9 @@ class RateSpec:
             return
         start, end, decay_tokens = given["start"], given["end"], given["decay_tokens"]
         if end > start:
-            yield "end", f"got {end}, expected at most start, here {start}"
+            yield "end", end, f"at most start, here {start}"
         elif end != start and not decay_tokens:
-            yield "end", f"got {end}, expected start, here {start}, as decay_tokens is 0"
+            yield "end", end, f"start, here {start}, as decay_tokens is 0"
 
 
 def learning_rate(rate: RateSpec, peak: Fraction, tokens_seen: int, total_tokens: int) -> float:

@@ -50,9 +50,9 @@ class ChunkSpec:
             reason = "with whole-v1, which has no such rule"
             for name in ("min_size", "skip_below", "seed"):
                 if given.get(name) is not None:
-                    yield name, f"got {given[name]}, expected none {reason}"
+                    yield name, given[name], f"none {reason}"
             if given.get("add_eos"):
-                yield "add_eos", f"got true, expected false {reason}"
+                yield "add_eos", "true", f"false {reason}"
             return
         for name, expected in (
             ("min_size", "an integer from 0 to size - 2"),
@@ -60,15 +60,14 @@ class ChunkSpec:
             ("seed", f"an integer from 0 to {LARGEST_SEED:,}"),
         ):
             if name in given and given[name] is None:
-                yield name, f"got nothing, expected {expected} with {algorithm}"
+                yield name, "nothing", f"{expected} with {algorithm}"
         if size is None:
             return
         if size > LARGEST_ETTIN_CHUNK:
             most = f"at most {LARGEST_ETTIN_CHUNK:,} with {algorithm}"
-            yield "size", f"got {size}, expected {most}: token_decile.json has no key above 8k"
+            yield "size", size, f"{most}: token_decile.json has no key above 8k"
         if (given.get("min_size") or 0) > size - 2:
-            most = f"at most size - 2, here {size - 2:,}"
-            yield "min_size", f"got {given['min_size']}, expected {most}"
+            yield "min_size", given["min_size"], f"at most size - 2, here {size - 2:,}"
 
 
 @settings

@@ -74,16 +74,15 @@ class ModelSpec:
         num_layers, global_every = given.get("num_layers"), given.get("global_every")
         if num_layers and global_every and (num_layers - 1) % global_every:
             # As published: the first and the last layer are global.
-            expected = f"1 more than a multiple of global_every, here {global_every}"
-            yield "num_layers", f"got {num_layers}, expected {expected}"
+            multiple = f"1 more than a multiple of global_every, here {global_every}"
+            yield "num_layers", num_layers, multiple
         hidden_size, num_heads = given.get("hidden_size"), given.get("num_heads")
         # Rotary positions turn the numbers of a head in pairs.
         if hidden_size and num_heads and hidden_size % (2 * num_heads):
-            expected = f"a multiple of twice num_heads, here {2 * num_heads}"
-            yield "hidden_size", f"got {hidden_size}, expected {expected}"
+            yield "hidden_size", hidden_size, f"a multiple of twice num_heads, here {2 * num_heads}"
         window = given.get("local_window", 0)
         if window % 2:
-            yield "local_window", f"got {window}, expected an even number: half of it to each side"
+            yield "local_window", window, "an even number: half of it to each side"
 
 
 @settings
@@ -171,20 +170,18 @@ class Recipe(Declaration):
         yield from _objective_rule(given)
         model, max_seq_len = given.get("model"), given.get("max_seq_len")
         if model is not None and max_seq_len is not None and max_seq_len > model.max_positions:
-            expected = f"at most model.max_positions, here {model.max_positions:,}"
-            yield "max_seq_len", f"got {max_seq_len:,}, expected {expected}"
+            most = f"at most model.max_positions, here {model.max_positions:,}"
+            yield "max_seq_len", f"{max_seq_len:,}", most
         rate, tokens = given.get("learning_rate"), given.get("tokens")
         if rate and tokens and rate.warmup_tokens + rate.decay_tokens > tokens:
             got = f"{rate.warmup_tokens:,} tokens of warm-up and {rate.decay_tokens:,} of decay"
-            most = f"at most the {tokens:,} of the phase together"
-            yield "learning_rate", f"got {got}, expected {most}"
+            yield "learning_rate", got, f"at most the {tokens:,} of the phase together"
         rows, micro = given.get("global_batch_rows"), given.get("micro_batch_rows")
         if rows is not None and micro is not None and micro > rows:
-            expected = f"at most global_batch_rows, here {rows:,}"
-            yield "micro_batch_rows", f"got {micro:,}, expected {expected}"
+            yield "micro_batch_rows", f"{micro:,}", f"at most global_batch_rows, here {rows:,}"
         if given.get("phase") == "cross" and given.get("start", "weights") != "weights":
             expected = "weights in phase cross: those of a model of the other kind"
-            yield "start", f'got "{given["start"]}", expected {expected}'
+            yield "start", f'"{given["start"]}"', expected
 
 
 def _objective_rule(given: Given) -> Complaints:
@@ -195,10 +192,10 @@ def _objective_rule(given: Given) -> Complaints:
         for name in ("mask_prob", "evaluation_mask_prob"):
             if (probability := getattr(objective, name)) is not None:
                 expected = "none for a decoder, which masks nothing"
-                yield "objective", f"got {name} {probability}, expected {expected}"
+                yield "objective", f"{name} {probability}", expected
         return
     if objective.mask_prob is None:
-        yield "objective", "got no mask_prob, expected one for an encoder, such as 0.3"
+        yield "objective", "no mask_prob", "one for an encoder, such as 0.3"
     if given.get("evaluate_every_tokens") is not None and objective.evaluation_mask_prob is None:
         expected = "one for an encoder that is evaluated, such as 0.15"
-        yield "objective", f"got no evaluation_mask_prob, expected {expected}"
+        yield "objective", "no evaluation_mask_prob", expected

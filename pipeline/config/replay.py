@@ -42,13 +42,13 @@ class PoolSpec:
         if "hub" not in given or "path" not in given:
             return
         if given["hub"] is None and given["path"] is None:
-            yield "hub", "got nothing, expected hub (a Hub id org/name) or path (a folder)"
+            yield "hub", "nothing", "hub (a Hub id org/name) or path (a folder)"
         if given["hub"] is not None and given["path"] is not None:
-            yield "path", "got hub and path, expected only one of them"
+            yield "path", "hub and path", "only one of them"
         if given["hub"] is None:
             for name in ("revision", "folder"):
                 if given.get(name) is not None:
-                    yield name, f"got {name} without hub, expected it with hub only"
+                    yield name, f"{name} without hub", "it with hub only"
 
     def __post_init__(self) -> None:
         check_rule(self)
@@ -76,4 +76,4 @@ class Replay(OrderedData):
     @staticmethod
     def rule(given: Given) -> Complaints:
         if given.get("pool") is not None and given.get("name", "") is None:
-            yield "name", f"got nothing, expected {NAME.expected}"
+            yield "name", "nothing", NAME.expected

@@ -30,8 +30,8 @@ from pipeline.core.errors import ConfigError
 T = TypeVar("T")
 Given = Mapping[str, Any]
 """Values of a section by key, without those that were refused."""
-Complaints = Iterator[tuple[str, str]]
-"""Keys with `got X, expected Y`."""
+Complaints = Iterator[tuple[str, object, str]]
+"""Keys with what was got and what is expected."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -162,8 +162,9 @@ def check_rule(record: Any) -> None:
             object.__setattr__(record, one.attribute, tuple(sorted(set(given[name]))))
 
 
-def _rule(record: type[Any], given: Given) -> Complaints:
-    return record.rule(given) if hasattr(record, "rule") else iter(())
+def _rule(record: type[Any], given: Given) -> list[tuple[str, str]]:
+    complaints: Complaints = record.rule(given) if hasattr(record, "rule") else iter(())
+    return [(name, f"got {got}, expected {expected}") for name, got, expected in complaints]
 
 
 @dataclass(frozen=True)
@@ -196,7 +197,7 @@ class Section:
             else:
                 given[name] = one.default
         right = {name: value for name, value in given.items() if value is not WRONG}
-        complaints = list(_rule(self.type, right))
+        complaints = _rule(self.type, right)
         for name, complaint in complaints:
             place = node.entries[name].node.place if name in node.entries else node.place
             problems.add(place, join(where, name), complaint)

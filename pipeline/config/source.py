@@ -68,7 +68,7 @@ class DecodeSpec:
     def rule(given: Given) -> Complaints:
         tokenizer, revision = given.get("tokenizer"), given.get("revision")
         if tokenizer is not None and tokenizer.endswith(".json") and revision is not None:
-            yield "revision", f'got "{revision}", expected none with "{tokenizer}", a file'
+            yield "revision", f'"{revision}"', f'none with "{tokenizer}", a file'
 
 
 @settings
@@ -115,20 +115,19 @@ class Origin:
         found = [kind for kind in _KINDS if given.get(kind) is not None]
         if len(found) != 1 and all(kind in given for kind in _KINDS):
             if found:
-                yield found[1], f"got {' and '.join(found)}, expected only one of them"
+                yield found[1], " and ".join(found), "only one of them"
             else:
-                yield "path", f"got nothing, expected {_ONE_OF_THE_KINDS}"
+                yield "path", "nothing", _ONE_OF_THE_KINDS
         if "hub" in given and given["hub"] is None:
             for name in _FOR_HUB:
                 if given.get(name) is not None:
-                    yield name, f"got {name} without hub, expected it with hub only"
+                    yield name, f"{name} without hub", "it with hub only"
         if given.get("hub") is not None and all(name in given for name in _FOR_HUB):
             names_files = given["files"] is not None
             names_split = given["config"] is not None or given["split"] is not None
             if names_files == names_split:
                 got = "files with config or split" if names_files else "neither files nor split"
-                expected = "files (a glob), or split (with config) as named on the data set's card"
-                yield "files", f"got {got}, expected {expected}"
+                yield "files", got, "files (a glob), or split (with config) as its card names them"
 
     @property
     def kind(self) -> Literal["path", "hub", "url"]:
@@ -179,14 +178,14 @@ class Source:
     def rule(given: Given) -> Complaints:
         tokens, epochs = given.get("tokens"), given.get("epochs")
         if tokens is not None and epochs is not None:
-            yield "epochs", "got both tokens and epochs, expected only one of them"
+            yield "epochs", "both tokens and epochs", "only one of them"
         if "tokens" not in given:
             return
         is_budget = isinstance(tokens, int)
         if is_budget and given.get("expected") is not None:
-            yield "expected", "got it with a budget, expected it with `tokens: all` or epochs only"
+            yield "expected", "it with a budget", "it with `tokens: all` or epochs only"
         if not is_budget and given.get("max_repetition", 1) != 1:
-            yield "max_repetition", "got it without a budget, expected it with `tokens: 5M` only"
+            yield "max_repetition", "it without a budget", "it with `tokens: 5M` only"
 
     def __post_init__(self) -> None:
         check_rule(self)

@@ -90,22 +90,14 @@ class Text(Scalar):
         return {"type": "string", **({"pattern": self.pattern} if self.pattern else {})}
 
 
-class Pattern(Scalar):
+class RegularExpression(Text):
     """A regular expression of Python's `re`; which texts are one, only Python can tell."""
 
-    expected = "a regular expression of Python"
-
     def parse(self, node: Node) -> str:
-        if node.kind != "text":
-            raise self.refusal(node, ", in quotes")
         try:
-            re.compile(node.text)
+            return re.compile(super().parse(node)).pattern
         except re.error as error:
             raise ConfigError(f"got {node.shown} ({error}), expected {self.expected}") from error
-        return node.text
-
-    def json_schema(self) -> Schema:
-        return {"type": "string"}
 
 
 class Choice(Scalar):
@@ -247,30 +239,6 @@ class Nullable:
 
 
 @dataclass(frozen=True)
-class OneOrMany:
-    """A value, or a list of at least one; a tuple in either case."""
-
-    type: ValueType
-
-    @property
-    def expected(self) -> str:
-        return f"{self.type.expected}, or a list of them"
-
-    def check(self, node: Node, where: str, problems: Problems) -> Any:
-        if node.kind != "list":
-            value = self.type.check(node, where, problems)
-            return WRONG if value is WRONG else (value,)
-        if not node.items:
-            problems.add(node.place, where, f"got an empty list, expected {self.expected}")
-            return WRONG
-        return _check_items([self.type] * len(node.items), node, where, problems)
-
-    def json_schema(self) -> Schema:
-        one = self.type.json_schema()
-        return {"anyOf": [one, {"type": "array", "items": one, "minItems": 1}]}
-
-
-@dataclass(frozen=True)
 class ListOf:
     """A list, which may be empty; a tuple."""
 
@@ -284,6 +252,25 @@ class ListOf:
 
     def json_schema(self) -> Schema:
         return {"type": "array", "items": self.type.json_schema()}
+
+
+class OneOrMany(ListOf):
+    """A value, or a list of at least one; a tuple in either case."""
+
+    def __init__(self, type: ValueType) -> None:
+        super().__init__(type, f"{type.expected}, or a list of them")
+
+    def check(self, node: Node, where: str, problems: Problems) -> Any:
+        if node.kind != "list":
+            value = self.type.check(node, where, problems)
+            return WRONG if value is WRONG else (value,)
+        if not node.items:
+            problems.add(node.place, where, f"got an empty list, expected {self.expected}")
+            return WRONG
+        return super().check(node, where, problems)
+
+    def json_schema(self) -> Schema:
+        return {"anyOf": [self.type.json_schema(), {**super().json_schema(), "minItems": 1}]}
 
 
 @dataclass(frozen=True)
@@ -330,6 +317,7 @@ SOURCE_NAME: Final = Text(
 )
 FREE_TEXT: Final = Text()
 LINE: Final = Text(expected="a line of text", pattern=r"^[^\x00-\x1f\x7f]+$")
+REGULAR_EXPRESSION: Final = RegularExpression("a regular expression of Python, in quotes")
 GLOB: Final = Text(expected="a glob of files", pattern=LINE.pattern)
 _ID: Final = r"[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*"
 HUB_ID: Final = Text(expected="a Hub id org/name", pattern=f"^{_ID}$")

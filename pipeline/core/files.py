@@ -1,7 +1,7 @@
-"""Files: listing them in one order, and publishing them whole or not at all.
+"""Files: list them in one order, and publish them whole or not at all.
 
-A published file or folder was written under a temporary name on the same file system, synced and
-renamed, so a reader never sees half of it, whenever the writer was killed.
+A file or folder is written under a temporary name on the same file system, synced and renamed, so a
+reader never sees half of it, whenever the writer is killed.
 """
 
 import errno
@@ -19,14 +19,14 @@ from numpy.typing import NDArray
 
 from pipeline.core.errors import OutputError
 
-# What a person can mend, by what to do about it; anything else is a bug of ours.
+# What a person can fix; anything else is a bug of ours.
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _NOT_WRITABLE = (errno.EACCES, errno.EROFS, errno.EPERM, errno.ENOTDIR)
 
 
 def sorted_glob(folder: Path, pattern: str) -> list[Path]:
     """List the files that match a glob pattern relative to `folder`, sorted by path."""
-    # Only the pattern has wildcards; in the folder's own path they are letters like any other.
+    # Only the pattern has wildcards; in the folder's own path they are ordinary letters.
     parts = Path(pattern).parts
     first_magic = next((i for i, part in enumerate(parts) if has_magic(part)), len(parts))
     base = folder.joinpath(*parts[:first_magic])
@@ -39,9 +39,9 @@ def sorted_glob(folder: Path, pattern: str) -> list[Path]:
 def publish(path: Path, scratch: Path, *, syncs: bool = True) -> Iterator[Path]:
     """Yield a temporary path; on a clean exit sync it and rename it to `path`.
 
-    The temporary path does not exist yet: the caller makes a file or a folder there. What stood at
-    `path` before is replaced. `scratch` must be on the same file system as `path`. Without `syncs`
-    a loss of power may leave something else at `path`, which whoever reads it must notice.
+    The temporary path does not exist yet: the caller makes a file or a folder there. Whatever was
+    at `path` is replaced. `scratch` must be on the same file system as `path`. Without `syncs`, a
+    power loss may leave something else at `path`, which readers must notice.
 
     Raises: OutputError when the disk is full or not writable, or the name is too long for it.
     """
@@ -62,23 +62,31 @@ def publish(path: Path, scratch: Path, *, syncs: bool = True) -> Iterator[Path]:
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Say what can be done where `path` cannot be written.
+    """Explain why `path` cannot be written.
 
     Raises: OutputError when the disk is full or not writable, or the name is too long for it.
     """
     try:
         yield
     except OSError as error:
-        explained = _explain(error, path)
-        if explained is None:
+        if error.errno in _DISK_FULL:
+            message = "the disk is full"
+            hint = "make room and run the same command again: what is done and intact is kept"
+        elif error.errno in _NOT_WRITABLE:
+            message = f"got {error.strerror}, expected a writable folder"
+            hint = "choose another folder"
+        elif error.errno == errno.ENAMETOOLONG:
+            message = "got a name too long for the file system"
+            hint = "shorten the name of the input file that it is named after"
+        else:
             raise
-        raise explained from error
+        raise OutputError(f"{path}: {message}", hint) from error
 
 
 def save_array(path: Path, array: NDArray[Any]) -> None:
     """Write an array in numpy's format.
 
-    numpy's own `save` says of a full disk but how many items it wrote.
+    On a full disk, numpy's own `save` says only how many items it wrote.
     """
     header = np.lib.format.header_data_from_array_1_0(array)
     with path.open("wb") as file:
@@ -89,7 +97,7 @@ def save_array(path: Path, array: NDArray[Any]) -> None:
 def publish_array(
     path: Path, scratch: Path, dtype: np.dtype[Any], length: int, parts: Iterable[NDArray[Any]]
 ) -> None:
-    """Publish an array in numpy's format that comes in parts, so that it is never held whole."""
+    """Publish an array in numpy's format that comes in parts and is never whole in memory."""
     header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False}
     with publish(path, scratch) as temporary, temporary.open("wb") as file:
         np.lib.format.write_array_header_1_0(file, {**header, "shape": (length,)})
@@ -100,14 +108,14 @@ def publish_array(
 def _replace(temporary: Path, path: Path, scratch: Path) -> None:
     while True:
         aside = scratch / uuid.uuid4().hex
-        # A folder takes the place of nothing but an empty one, nor a file that of a folder.
+        # A rename replaces no folder but an empty one, and no folder by a file.
         if path.is_dir() or (temporary.is_dir() and os.path.lexists(path)):
             with suppress(FileNotFoundError):
                 path.rename(aside)
         try:
             temporary.rename(path)
         except OSError as error:
-            # A task that a cluster has begun twice may have published its twin in between.
+            # A task that a cluster started twice may have published its twin in between.
             if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                 raise
         else:
@@ -136,21 +144,3 @@ def _remove(path: Path) -> None:
         shutil.rmtree(path, ignore_errors=True)
     else:
         path.unlink(missing_ok=True)
-
-
-def _explain(error: OSError, path: Path) -> OutputError | None:
-    if error.errno in _DISK_FULL:
-        return OutputError(
-            f"{path}: the disk is full",
-            "make room and run the same command again: what is done and intact is kept",
-        )
-    if error.errno in _NOT_WRITABLE:
-        return OutputError(
-            f"{path}: got {error.strerror}, expected a writable folder", "choose another folder"
-        )
-    if error.errno == errno.ENAMETOOLONG:
-        return OutputError(
-            f"{path}: got a name too long for the file system",
-            "give the input file that it is named after a shorter name",
-        )
-    return None

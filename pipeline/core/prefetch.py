@@ -1,8 +1,7 @@
-"""What will be needed next, made in a thread while what was made before is used.
+"""Prefetch: make the next value in a thread while the one before is used.
 
-Enters: a function. Leaves: what it returns, or raises, when that is asked for. Invariant: one
-thread makes one thing; what nobody asks for is discarded. When a process ends, what is being made
-is waited for, but not for long: compiled code that outlives the interpreter would end it badly.
+Each value has its own thread; what nobody takes is discarded. At exit, threads are waited for, but
+not for long: compiled code that outlives the interpreter would crash it.
 """
 
 import atexit
@@ -14,7 +13,7 @@ from weakref import WeakSet
 
 Made = TypeVar("Made")
 
-# A block is decoded in milliseconds; a server may be slower than anybody waits.
+# A block is decoded in milliseconds; a server may take longer than anybody waits.
 _MOST_SECONDS = 5.0
 _threads: "WeakSet[threading.Thread]" = WeakSet()
 
@@ -26,10 +25,10 @@ def _wait() -> None:
 
 
 class Prefetcher(Generic[Made]):
-    """One thing that is made ahead."""
+    """One value that is made ahead."""
 
     def __init__(self, make: Callable[[], Made], discard: Callable[[Made], None]) -> None:
-        """Begin to make it. `discard`: what becomes of it when it is not wanted any more."""
+        """Start making it. `discard` is called with it if it is no longer wanted."""
         self._make, self._discard = make, discard
         self._process = os.getpid()
         self._lock = threading.Lock()
@@ -42,18 +41,18 @@ class Prefetcher(Generic[Made]):
 
     @property
     def is_here(self) -> bool:
-        """Whether it is made in this process, and not in the one that this was forked from."""
+        """Whether it is made in this process, not in the one that this was forked from."""
         return self._process == os.getpid()
 
     def take(self) -> Made:
-        """Return what was made, which is the caller's from now on. Raises: as what makes it."""
+        """Wait for the value and hand it over to the caller. Raises: whatever making it raised."""
         self._thread.join()
         if self._error is not None:
             raise self._error
         return self._made.pop()
 
     def drop(self) -> None:
-        """Let go of it, now or when it is made."""
+        """Discard it, now or as soon as it is made."""
         with self._lock:
             self._is_wanted = False
             left, self._made = self._made, []

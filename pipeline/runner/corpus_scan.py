@@ -30,7 +30,7 @@ from pipeline.runner.tasks.read_documents import (
     load_cached_for,
     stop_at_bad,
 )
-from pipeline.sources import Reader, list_files
+from pipeline.sources import FileReader, list_files
 from pipeline.stages import dedup
 from pipeline.stages.dedup import Contamination, Surveyed
 from pipeline.version import VERSION
@@ -217,7 +217,7 @@ def _tasks(context: BuildContext, sources: Sequence[PreparedSource]) -> list[Sca
 def _evaluation_texts(spec: DecontaminateSpec, folder: Path) -> Iterator[str]:
     """Yield the texts of an evaluation. Raises: as the reading of a source, whatever is bad."""
     for file in list_files("decontaminate", spec.path, folder, "path"):
-        reader = Reader(file, text_field=spec.text, id_field=None)
+        reader = FileReader(file, text_field=spec.text, id_field=None)
         for block in reader.blocks(stop_at_bad):
             yield from (document.text for document in block)
 

@@ -15,15 +15,15 @@ from pipeline.sources.lock.create import POOL, make_lock
 from pipeline.sources.lock.entries import Lock, LockedSource, LockedTokenizer
 from pipeline.sources.lock.location import locate
 from pipeline.sources.lock.lock_file import default_lock_path, lock_bytes, read_lock, write_lock
-from pipeline.sources.mds import Decoding
 from pipeline.sources.partitions import InputFile, list_files, name_partitions
-from pipeline.sources.read import SKIP_HINT, OnBad, Reader
+from pipeline.sources.readers import SKIP_HINT, Decoding, FileReader, OnBad
 
 __all__ = [
     "POOL",
     "SKIP_HINT",
     "Decoding",
     "DownloadPlan",
+    "FileReader",
     "Hasher",
     "InputFile",
     "Lock",
@@ -31,7 +31,6 @@ __all__ = [
     "LockedTokenizer",
     "OnBad",
     "Pulled",
-    "Reader",
     "Wanted",
     "check_file",
     "check_lock",

@@ -217,7 +217,7 @@ def build_timed() -> None:
     from pipeline.runner.shuffle import shuffle as ordering
     from pipeline.runner.shuffle import write as writing
     from pipeline.runner.tasks import tokenize_partition
-    from pipeline.sources import read
+    from pipeline.sources.readers import file_reader
 
     seconds: Counter[str] = Counter()
 
@@ -255,7 +255,7 @@ def build_timed() -> None:
     def patch(owner: Any, name: str, stage: str, how: Any = timed) -> None:
         setattr(owner, name, how(stage, getattr(owner, name)))
 
-    patch(read.Reader, "blocks", "read, parse, sha256 of input", timed_steps)
+    patch(file_reader.FileReader, "blocks", "read, parse, sha256 of input", timed_steps)
     patch(tokenize_partition, "tokenize", "tokenize, cross-check")
     patch(tokenize_partition, "without_content", "tokenize, cross-check")
     make_chunker = tokenize_partition.make_chunker

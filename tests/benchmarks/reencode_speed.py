@@ -26,7 +26,7 @@ os.environ["RAYON_NUM_THREADS"] = "1"
 from tokenizers import Tokenizer as Library
 
 from pipeline.core.ragged import Rows
-from pipeline.sources.read import BLOCK_BYTES
+from pipeline.sources.readers.file_reader import BLOCK_BYTES
 from pipeline.stages.chunking import Cutter, ReencodeChunker
 from pipeline.stages.tokenizer.encode import Tokenizer
 from pipeline.stages.tokenizer.reference import make_reference

@@ -18,9 +18,8 @@ from pipeline.core.errors import ConfigError, DocumentError, InputError
 from pipeline.dataset.mds.pool import Pool
 from pipeline.dataset.mds.writer import index_bytes, merge_indexes
 from pipeline.runner import run as building
-from pipeline.sources import read
 from pipeline.sources.partitions import list_files
-from pipeline.sources.read import SKIP_HINT, Reader
+from pipeline.sources.readers import SKIP_HINT, FileReader, file_reader
 
 HINTS = {
     "no_text": f"name the field that holds the text with from.text; {SKIP_HINT}",
@@ -29,7 +28,7 @@ HINTS = {
 """By reason; of all others it is `SKIP_HINT`."""
 
 GOOD = b'{"id": "good", "text": "A good document."}'
-NO_JSON = ("invalid_json", "got a line that is no JSON (")
+NO_JSON = ("invalid_json", "got a line that is not JSON (")
 BAD_LINES: dict[str, tuple[bytes, str, str]] = {
     "no JSON": (b"{", *NO_JSON),
     "two objects": (b'{"id": 1} {}', *NO_JSON),
@@ -79,17 +78,17 @@ BAD_LINES: dict[str, tuple[bytes, str, str]] = {
 }
 
 
-def reader_of(folder: Path, name: str, data: bytes) -> Reader:
+def reader_of(folder: Path, name: str, data: bytes) -> FileReader:
     (folder / name).write_bytes(data)
     [file] = list_files("source", (name,), folder)
-    return Reader(file, text_field="text", id_field="id")
+    return FileReader(file, text_field="text", id_field="id")
 
 
 def refuse(error: DocumentError) -> None:
     raise error
 
 
-def read_counting(reader: Reader) -> tuple[list[str], list[str]]:
+def read_counting(reader: FileReader) -> tuple[list[str], list[str]]:
     """Return the ids of the good documents and the reasons of the bad."""
     reasons: list[str] = []
     blocks = list(reader.blocks(lambda error: reasons.append(error.reason)))
@@ -135,10 +134,10 @@ def test_invalid_utf8_in_parquet_is_of_one_document(
     columns = {"id": plain, "text": plain, column: odd}
     pq.write_table(pa.table(columns), tmp_path / "f.parquet")
     [file] = list_files("source", ("f.parquet",), tmp_path)
-    reader = Reader(file, text_field="text", id_field="id")
+    reader = FileReader(file, text_field="text", id_field="id")
     with pytest.raises(DocumentError, match=r"^f\.parquet: document 2: invalid UTF-8 at byte 1: "):
         list(reader.blocks(refuse))
-    ids, reasons = read_counting(Reader(file, text_field="text", id_field="id"))
+    ids, reasons = read_counting(FileReader(file, text_field="text", id_field="id"))
     assert ids == (["ok", "\u00e9"] if column == "id" else ["1", "3"])
     assert reasons == ["invalid_utf8"]
 
@@ -147,7 +146,7 @@ def test_missing_values_and_numbers_in_parquet(tmp_path: Path) -> None:
     table = pa.table({"id": [1, None, 3, 4], "text": ["a", "b", None, ""]})
     pq.write_table(table, tmp_path / "f.parquet")
     [file] = list_files("source", ("f.parquet",), tmp_path)
-    ids, reasons = read_counting(Reader(file, text_field="text", id_field="id"))
+    ids, reasons = read_counting(FileReader(file, text_field="text", id_field="id"))
     assert ids == ["1"]
     assert reasons == ["no_id", "no_text", "empty_text"]
 
@@ -156,7 +155,7 @@ def test_parquet_without_the_column_names_those_it_has(tmp_path: Path) -> None:
     pq.write_table(pa.table({"key": [1], "body": ["a"]}), tmp_path / "f.parquet")
     [file] = list_files("source", ("f.parquet",), tmp_path)
     with pytest.raises(InputError) as raised:
-        read_counting(Reader(file, text_field="body", id_field="id"))
+        read_counting(FileReader(file, text_field="body", id_field="id"))
     assert raised.value.message == 'f.parquet: got columns key, body, expected "id"'
     assert raised.value.hint == "name the columns with from.text and from.id (null makes ids)"
 
@@ -260,7 +259,7 @@ def test_broken_parquet_is_an_error(tmp_path: Path, how: str) -> None:
     with pytest.raises(
         InputError, match=r"^f\.parquet: broken parquet after document 0: "
     ) as raised:
-        read_counting(Reader(file, text_field="text", id_field="id"))
+        read_counting(FileReader(file, text_field="text", id_field="id"))
     assert len(raised.value.message.splitlines()) == 1
     assert raised.value.hint == "pull the file again"
 
@@ -494,7 +493,7 @@ def test_repeats_are_told_apart_whatever_is_dropped_between_and_wherever_blocks_
     monkeypatch: pytest.MonkeyPatch,
     block_bytes: int,
 ) -> None:
-    monkeypatch.setattr(read, "BLOCK_BYTES", block_bytes)
+    monkeypatch.setattr(file_reader, "BLOCK_BYTES", block_bytes)
     special, hole = "[SEP]", PROSE + "[SEP]" * 40 + PROSE
     documents = [
         *[("a", special), ("a", PROSE), ("b", special), ("a", "again"), ("c", hole), ("a", "more")],

@@ -20,8 +20,8 @@ from support.strategies import QUICK, texts
 
 from pipeline.core.document import Document
 from pipeline.core.errors import DocumentError, InputError
-from pipeline.sources import read
 from pipeline.sources.partitions import InputFile, list_files
+from pipeline.sources.readers import file_reader, raw_file
 
 DOCUMENTS = [
     ("a", "first"),
@@ -45,8 +45,8 @@ def input_file(folder: Path, name: str, data: bytes) -> InputFile:
 
 def read_all(
     file: InputFile, on_bad: Callable[[DocumentError], None] = refuse, id_field: str | None = "id"
-) -> tuple[list[Document], read.Reader]:
-    reader = read.Reader(file, text_field="text", id_field=id_field)
+) -> tuple[list[Document], file_reader.FileReader]:
+    reader = file_reader.FileReader(file, text_field="text", id_field=id_field)
     return [document for block in reader.blocks(on_bad) for document in block], reader
 
 
@@ -119,7 +119,7 @@ def test_every_packing_gives_the_documents_in_order_and_the_digest_of_the_file(
 def test_a_read_of_a_few_bytes_changes_nothing(
     tmp_path: Path, packing: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(read, "_READ_BYTES", 7)
+    monkeypatch.setattr(raw_file, "_READ_BYTES", 7)
     name, pack = PACKINGS[packing]
     data = pack(lines())
     documents, reader = read_all(input_file(tmp_path, name, data))
@@ -187,9 +187,9 @@ def test_any_documents_in_any_members_come_back(
 def test_blocks_are_bounded_and_join_to_the_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(read, "BLOCK_BYTES", 2000)
+    monkeypatch.setattr(file_reader, "BLOCK_BYTES", 2000)
     expected = [(str(number), "x" * 30) for number in range(50)]
-    reader = read.Reader(
+    reader = file_reader.FileReader(
         input_file(tmp_path, "f.jsonl", lines(expected)), text_field="text", id_field="id"
     )
     blocks = list(reader.blocks(refuse))
@@ -200,7 +200,7 @@ def test_blocks_are_bounded_and_join_to_the_file(
 def test_other_fields_are_metadata_and_fields_can_be_named(tmp_path: Path) -> None:
     record = {"url": "u", "body": "text", "key": 7, "meta": {"score": 0.5}, "text": "not this"}
     file = input_file(tmp_path, "f.jsonl", json.dumps(record).encode())
-    reader = read.Reader(file, text_field="body", id_field="key")
+    reader = file_reader.FileReader(file, text_field="body", id_field="key")
     [[document]] = reader.blocks(refuse)
     assert (document.id, document.text) == ("7", "text")
     assert document.metadata == {"url": "u", "meta": {"score": 0.5}, "text": "not this"}
@@ -357,7 +357,7 @@ def test_blocks_are_bounded_by_all_that_they_hold(tmp_path: Path) -> None:
     expected = {"short-0.jsonl": 30_000, "heavy-0.jsonl": 1_000, "heavy-0.parquet": 1_000}
     for name, number in expected.items():
         (file,) = list_files("s", (name,), tmp_path)
-        reader = read.Reader(file, text_field="text", id_field="id")
+        reader = file_reader.FileReader(file, text_field="text", id_field="id")
         sizes = [len(block) for block in reader.blocks(_refuse)]
         assert sum(sizes) == number
         assert len(sizes) > 2, name
@@ -375,7 +375,7 @@ def test_row_groups_that_a_footer_leaves_out_are_missed(
 
     monkeypatch.setattr(pq.ParquetFile, "iter_batches", fewer)
     (file,) = list_files("s", ("p.parquet",), tmp_path)
-    reader = read.Reader(file, text_field="text", id_field="id")
+    reader = file_reader.FileReader(file, text_field="text", id_field="id")
     with pytest.raises(InputError, match="broken parquet after document 99: got 99 rows of 300"):
         list(reader.blocks(_refuse))
 

@@ -21,9 +21,9 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, 
 from pipeline.core.document import Document
 from pipeline.core.errors import DocumentError, InputError
 from pipeline.dataset.mds.writer import MdsWriter
-from pipeline.sources import read
-from pipeline.sources.mds import Decoding
 from pipeline.sources.partitions import InputFile
+from pipeline.sources.readers import file_reader, raw_file
+from pipeline.sources.readers.id_decoder import Decoding
 
 TEXTS = [
     ("a", "first"),
@@ -98,8 +98,8 @@ def input_file(folder: Path, data: bytes, name: str = "shard.00000.mds") -> Inpu
 
 def read_all(
     file: InputFile, on_bad: Callable[[DocumentError], None] = refuse, **fields: Any
-) -> tuple[list[Document], read.Reader]:
-    reader = read.Reader(file, **{"text_field": "text", "id_field": "id", **fields})
+) -> tuple[list[Document], file_reader.FileReader]:
+    reader = file_reader.FileReader(file, **{"text_field": "text", "id_field": "id", **fields})
     return [document for block in reader.blocks(on_bad) for document in block], reader
 
 
@@ -150,7 +150,7 @@ def test_any_texts_come_back_however_they_are_read(
     tmp_path: Path, documents: list[tuple[str, str]], read_bytes: int
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(read, "_READ_BYTES", read_bytes)
+        patch.setattr(raw_file, "_READ_BYTES", read_bytes)
         found, _ = read_all(input_file(tmp_path, text_shard(documents)))
     assert pairs(found) == documents
 
@@ -164,9 +164,9 @@ def test_a_shard_without_rows_has_no_documents(tmp_path: Path) -> None:
 def test_blocks_are_bounded_and_join_to_the_shard(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(read, "BLOCK_BYTES", 2000)
+    monkeypatch.setattr(file_reader, "BLOCK_BYTES", 2000)
     expected = [(str(number), "x" * 30) for number in range(50)]
-    reader = read.Reader(
+    reader = file_reader.FileReader(
         input_file(tmp_path, text_shard(expected)), text_field="text", id_field="id"
     )
     blocks = list(reader.blocks(refuse))
@@ -440,7 +440,7 @@ def test_ids_need_a_tokenizer_and_text_takes_none(
 def test_a_tokenizer_that_is_none_is_refused(tmp_path: Path) -> None:
     (tmp_path / "t.json").write_text("{}")
     with pytest.raises(
-        InputError, match=r"t\.json: got no tokenizer \(.*expected a tokenizer\.json"
+        InputError, match=r"t\.json: cannot be read as a tokenizer \(.*expected a tokenizer\.json"
     ):
         read_all(input_file(tmp_path, b""), decoding=decoding(tmp_path / "t.json"))
 
@@ -450,10 +450,10 @@ def test_a_tokenizer_that_is_none_is_refused(tmp_path: Path) -> None:
 
 WHOLE = text_shard(TEXTS[:3])
 BROKEN: dict[str, tuple[bytes, str]] = {
-    "empty": (b"", "after document 0: the file breaks off"),
-    "half a header": (WHOLE[:9], "after document 0: the file breaks off"),
-    "another kind of file": (b"\x89PNG\r\n\x1a\n" * 9, "after document 0: the file breaks off"),
-    "half a row": (WHOLE[:-1], "after document 2: the file breaks off"),
+    "empty": (b"", "after document 0: the file is truncated"),
+    "half a header": (WHOLE[:9], "after document 0: the file is truncated"),
+    "another kind of file": (b"\x89PNG\r\n\x1a\n" * 9, "after document 0: the file is truncated"),
+    "half a row": (WHOLE[:-1], "after document 2: the file is truncated"),
     "more behind": (WHOLE + b"x", "after document 3: bytes follow the last row"),
     "rows in the header": (
         struct.pack("<3I", 1, 8, 9) + WHOLE[12:],
@@ -461,31 +461,31 @@ BROKEN: dict[str, tuple[bytes, str]] = {
     ),
     "no columns": (
         struct.pack("<2I", 0, 10) + b"{}",
-        "after document 0: its header does not say its columns",
+        "after document 0: its header does not list its columns",
     ),
     "no JSON": (
         struct.pack("<2I", 0, 10) + b"{]",
-        "after document 0: its header does not say its columns",
+        "after document 0: its header does not list its columns",
     ),
     "a column of negative size": (
         shard([("id", "str", None), ("text", "str", -4)], []),
-        "after document 0: its header does not say its columns",
+        "after document 0: its header does not list its columns",
     ),
     "a row that ends before it starts": (
         WHOLE[:12] + struct.pack("<I", 20) + WHOLE[16:],
-        "after document 1: it ends before it starts",
+        "after document 1: a row ends before it starts",
     ),
     "a size too large": (
         WHOLE.replace(struct.pack("<2I", 1, 5), struct.pack("<2I", 1, 6)),
-        "after document 0: it has not the columns that the header says",
+        "after document 0: its size does not fit the columns of the header",
     ),
     "a size too small": (
         WHOLE.replace(struct.pack("<2I", 1, 5), struct.pack("<2I", 1, 4)),
-        "after document 0: it has not the columns that the header says",
+        "after document 0: its size does not fit the columns of the header",
     ),
     "a number of another width": (
         shard([("id", "int", 4), ("text", "str", None)], [[b"abcd", b"x"]]),
-        'after document 0: column "id" is no int',
+        'after document 0: column "id" is not a valid int',
     ),
 }
 
@@ -504,7 +504,7 @@ def test_a_row_too_short_for_its_sizes_is_damage(tmp_path: Path) -> None:
     data = bytearray(text_shard([("a", "b")]))
     start = struct.unpack_from("<I", data, 4)[0]
     data[8:12] = struct.pack("<I", start + 7)
-    with pytest.raises(InputError, match="after document 0: it has not the columns"):
+    with pytest.raises(InputError, match="after document 0: its size does not fit the columns"):
         read_all(input_file(tmp_path, bytes(data[: start + 7])))
 
 
@@ -517,7 +517,7 @@ def test_an_array_that_is_none_is_damage(
     tmp_path: Path, bpe: tuple[Tokenizer, Path], body: bytes
 ) -> None:
     file = input_file(tmp_path, shard([("ids", "ndarray", None)], [[body]]))
-    with pytest.raises(InputError, match="after document 0: it holds an array that is none"):
+    with pytest.raises(InputError, match="after document 0: it holds an invalid array"):
         read_all(file, text_field="ids", id_field=None, decoding=decoding(bpe[1]))
 
 

@@ -19,7 +19,7 @@ from pipeline.core.document import Document
 from pipeline.core.errors import DocumentError, InputError
 from pipeline.dataset import State
 from pipeline.runner.task_cache import TaskRecord, load_cached
-from pipeline.sources import SKIP_HINT, Decoding, InputFile, OnBad, Reader, check_file, fetch
+from pipeline.sources import SKIP_HINT, Decoding, FileReader, InputFile, OnBad, check_file, fetch
 from pipeline.stages.filters import Dropped, identify, make_filters
 from pipeline.storage import StoredFile
 
@@ -138,7 +138,7 @@ class DocumentReader:
         input_, locked = self._input, self._input.locked
         split = _make_split(input_)
         with _local_file(input_, state) as path:
-            reader = Reader(
+            reader = FileReader(
                 replace(input_.file, path=path),
                 text_field=input_.origin.text,
                 id_field=input_.origin.id,

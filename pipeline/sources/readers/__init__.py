@@ -1,0 +1,11 @@
+"""Readers of input files, one module a format.
+
+Enters: an input file. Leaves: its documents, in file order. A new format is a function in a module
+of its own, and its suffix in `READERS`.
+"""
+
+from pipeline.sources.readers.file_reader import FileReader, OnBad
+from pipeline.sources.readers.id_decoder import Decoding
+from pipeline.sources.readers.record import SKIP_HINT
+
+__all__ = ["SKIP_HINT", "Decoding", "FileReader", "OnBad"]

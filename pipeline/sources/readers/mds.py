@@ -1,0 +1,188 @@
+"""MDS: a document a row, from the bytes of one shard file.
+
+A shard is read as a stream in bounded memory, rows of text and compressed shards included. Its own
+header lists its columns, so no index is needed. `dataset.mds` maps shards of ids, uncompressed and
+with an index, for compiled loops.
+
+Source: mosaicml/streaming 0.8.1, `streaming/base/format/mds/{reader,encodings}.py`.
+"""
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+from pipeline.core.errors import InputError
+from pipeline.sources.readers.raw_file import RawFile
+from pipeline.sources.readers.record import Columns, DamagedError, Record
+
+_ARRAY: Final = "ndarray"
+_TEXTS: Final = ("str", "str_int", "str_float", "str_decimal")
+_NUMBERS: Final = {
+    "int": "<i8",
+    "int8": "<i1", "int16": "<i2", "int32": "<i4", "int64": "<i8",
+    "uint8": "<u1", "uint16": "<u2", "uint32": "<u4", "uint64": "<u8",
+    "float16": "<f2", "float32": "<f4", "float64": "<f8",
+}  # fmt: skip
+# The first byte of an array whose type is not the column's.
+_DTYPES: Final = {
+    8: "uint8", 9: "int8", 16: "uint16", 17: "int16", 18: "float16", 32: "uint32", 33: "int32",
+    34: "float32", 64: "uint64", 65: "int64", 66: "float64",
+}  # fmt: skip
+_MISFIT: Final = "its size does not fit the columns of the header"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Column:
+    name: str
+    encoding: str
+    num_bytes: int | None
+    """None where each row has its own size."""
+
+
+def _damaged(reason: str) -> DamagedError:
+    return DamagedError("MDS shard", reason)
+
+
+class _Bytes:
+    """Bytes that come in blocks, taken in pieces of any size."""
+
+    def __init__(self, blocks: Iterator[bytes]) -> None:
+        self._blocks = blocks
+        self._left = bytearray()
+
+    def take(self, num_bytes: int) -> bytes:
+        while len(self._left) < num_bytes:
+            block = next(self._blocks, None)
+            if block is None:
+                raise _damaged("the file is truncated")
+            self._left += block
+        taken = bytes(memoryview(self._left)[:num_bytes])
+        del self._left[:num_bytes]
+        return taken
+
+    def finish(self) -> None:
+        if self._left or any(self._blocks):
+            raise _damaged("bytes follow the last row")
+
+
+def read_mds(file: RawFile, columns: Columns) -> Iterator[Record]:
+    """Yield each row, by column; of text and id, strings as UTF-8 and ids as an array.
+
+    Raises: InputError when the shard has not the columns; DamagedError.
+    """
+    stream = _Bytes(file.unpacked())
+    offsets, stored = _read_header(stream)
+    _check_columns(stored, file.file.declared, columns)
+    for num_bytes in np.diff(offsets).tolist():
+        if num_bytes < 0:
+            raise _damaged("a row ends before it starts")
+        yield _row(stored, stream.take(num_bytes), (columns.text, columns.id)), num_bytes
+    stream.finish()
+
+
+def _read_header(stream: _Bytes) -> tuple[NDArray[np.int64], list[_Column]]:
+    """Return where the rows start and the last ends, int64 [num_rows + 1], and the columns."""
+    (num_rows,) = struct.unpack("<I", stream.take(4))
+    offsets = np.frombuffer(stream.take(4 * (num_rows + 1)), "<u4").astype(np.int64)
+    num_bytes = int(offsets[0]) - 4 * (num_rows + 2)
+    if num_bytes < 0:
+        raise _damaged("the first row starts in the header")
+    try:
+        header = orjson.loads(stream.take(num_bytes))
+        return offsets, [
+            _Column(name=str(name), encoding=str(encoding), num_bytes=_size(size))
+            for name, encoding, size in zip(
+                header["column_names"],
+                header["column_encodings"],
+                header["column_sizes"],
+                strict=True,
+            )
+        ]
+    except (ValueError, TypeError, KeyError) as error:
+        raise _damaged("its header does not list its columns") from error
+
+
+def _size(size: object) -> int | None:
+    if size is None or (type(size) is int and size > 0):
+        return size
+    raise ValueError
+
+
+def _check_columns(stored: list[_Column], where: str, columns: Columns) -> None:
+    encodings = {column.name: column.encoding for column in stored}
+    columns.check(where, list(encodings))
+    encoding = encodings[columns.text]
+    has_ids = encoding.partition(":")[0] == _ARRAY
+    if has_ids and not columns.has_ids:
+        raise InputError(
+            f'{where}: got ids in column "{columns.text}" ({encoding}), expected text',
+            "name the tokenizer that made the ids with from.decode",
+        )
+    if columns.has_ids and not has_ids:
+        raise InputError(
+            f'{where}: got column "{columns.text}" as {encoding}, expected ids to decode',
+            "name the column of ids with from.text, or leave from.decode out",
+        )
+
+
+def _row(columns: list[_Column], data: bytes, as_stored: tuple[str | None, ...]) -> dict[str, Any]:
+    """Parse a row: the sizes of its columns of variable size, then all columns."""
+    num_variable = sum(column.num_bytes is None for column in columns)
+    position = 4 * num_variable
+    if position > len(data):
+        raise _damaged(_MISFIT)
+    sizes = iter(struct.unpack_from(f"<{num_variable}I", data))
+    values = {}
+    for column in columns:
+        num_bytes = next(sizes) if column.num_bytes is None else column.num_bytes
+        body = data[position : position + num_bytes]
+        position += num_bytes
+        values[column.name] = _value(column, body, is_stored=column.name in as_stored)
+    if position != len(data):
+        raise _damaged(_MISFIT)
+    return values
+
+
+def _value(column: _Column, body: bytes, *, is_stored: bool) -> Any:
+    """Return a column's value; bytes as they are for an encoding that is not known."""
+    kind, _, form = column.encoding.partition(":")
+    if kind == _ARRAY:
+        array = _array(body, form)
+        return array if is_stored else array.tolist()
+    if kind in _NUMBERS:
+        if len(body) != np.dtype(_NUMBERS[kind]).itemsize:
+            raise _damaged(f'column "{column.name}" is not a valid {column.encoding}')
+        return np.frombuffer(body, _NUMBERS[kind])[0].item()
+    if is_stored or kind not in (*_TEXTS, "json"):
+        return body
+    try:
+        return orjson.loads(body) if kind == "json" else body.decode()
+    except ValueError:
+        return body
+
+
+def _array(body: bytes, form: str) -> NDArray[Any]:
+    """Read an array: its type and its shape, where the column does not say them, and its values.
+
+    A byte is four times the number of dimensions and, in the last two bits, the width of each.
+    """
+    dtype, _, dimensions = form.partition(":")
+    position = 0
+    try:
+        if not dtype:
+            dtype, position = _DTYPES[body[0]], 1
+        if dimensions:
+            shape = [int(dimension) for dimension in dimensions.split(",")]
+        else:
+            count, width = divmod(body[position], 4)
+            sizes = np.frombuffer(body, f"<u{1 << width}", count, position + 1)
+            shape, position = sizes.tolist(), position + 1 + sizes.nbytes
+        values = np.frombuffer(body, np.dtype(dtype).newbyteorder("<"), -1, position)
+        return values.reshape(shape)
+    except (ValueError, TypeError, LookupError) as error:
+        raise _damaged("it holds an invalid array") from error

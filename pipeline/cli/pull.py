@@ -13,7 +13,7 @@ from pipeline.config import RAW, Mixture
 from pipeline.core.units import format_bytes
 
 if TYPE_CHECKING:
-    from pipeline.sources import DownloadPlan, Pulled
+    from pipeline.sources import DownloadPlan, PullCounts
 
 
 def add(verbs: Verbs) -> None:
@@ -62,13 +62,13 @@ def _plan_line(plan: "DownloadPlan") -> str:
 
     minutes = plan.num_bytes_missing / BYTES_PER_SECOND / 60
     return (
-        f"{plan.dest}: {len(plan.missing):,} of {len(plan.wanted):,} files to pull, "
+        f"{plan.dest}: {len(plan.missing):,} of {len(plan.files):,} files to pull, "
         f"{format_bytes(plan.num_bytes_missing)} in at least {len(plan.missing):,} requests, "
         f"{minutes:,.0f} minutes at 1 Gbit/s; {format_bytes(plan.free_bytes)} free"
     )
 
 
-def _print_pulled(parsed: Arguments, pulled: Mapping[str, "Pulled"], seconds: float) -> None:
+def _print_pulled(parsed: Arguments, pulled: Mapping[str, "PullCounts"], seconds: float) -> None:
     if parsed.json:
         sources = {name: asdict(one) for name, one in pulled.items()}
         print_json({"dest": str(parsed.dest), "seconds": round(seconds, 3), "sources": sources})

@@ -1,8 +1,12 @@
-"""Sources: where documents come from, which files there are, their bytes, and what is in them."""
+"""Where documents come from: the lock of a mixture's sources, their download, their readers.
 
+Enters: a mixture. Leaves: a `Lock` that pins every file by its digest; the files on disk, or only
+what is missing of them; and the documents of each file, one partition a file, in file order.
+"""
+
+from pipeline.sources.download.download_plan import DownloadPlan, plan_download
 from pipeline.sources.download.fetch import fetch
-from pipeline.sources.download.missing import DownloadPlan, Wanted, plan_download
-from pipeline.sources.download.parallel import Pulled, pull, pull_missing
+from pipeline.sources.download.pull import PullCounts, pull, pull_missing
 from pipeline.sources.lock.check import (
     check_lock,
     check_sources,
@@ -10,10 +14,9 @@ from pipeline.sources.lock.check import (
     differences,
     locked_source,
 )
-from pipeline.sources.lock.checksum import Hasher, check_file
+from pipeline.sources.lock.checksum import check_file
 from pipeline.sources.lock.create import POOL, make_lock
-from pipeline.sources.lock.entries import Lock, LockedSource, LockedTokenizer
-from pipeline.sources.lock.location import locate
+from pipeline.sources.lock.lock import Lock, LockedSource, LockedTokenizer, locate
 from pipeline.sources.lock.lock_file import default_lock_path, lock_bytes, read_lock, write_lock
 from pipeline.sources.partitions import InputFile, list_files, name_partitions
 from pipeline.sources.readers import SKIP_HINT, Decoding, FileReader, OnBad
@@ -24,14 +27,12 @@ __all__ = [
     "Decoding",
     "DownloadPlan",
     "FileReader",
-    "Hasher",
     "InputFile",
     "Lock",
     "LockedSource",
     "LockedTokenizer",
     "OnBad",
-    "Pulled",
-    "Wanted",
+    "PullCounts",
     "check_file",
     "check_lock",
     "check_sources",

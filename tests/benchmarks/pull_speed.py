@@ -23,9 +23,9 @@ from typing import Any
 import numpy as np
 
 from pipeline.config.load import load_mixture
-from pipeline.sources.download.parallel import pull
+from pipeline.sources.download.pull import pull
 from pipeline.sources.lock.create import make_lock
-from pipeline.sources.lock.entries import Lock
+from pipeline.sources.lock.lock import Lock
 from tests.support.source_server import serve
 
 NUM_THREADS = 8

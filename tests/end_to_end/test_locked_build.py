@@ -20,7 +20,7 @@ from support.two_servers import MIXTURE, write_files
 from pipeline.config.load import load_mixture
 from pipeline.core.errors import ConfigError, InputError, MismatchError, PipelineError
 from pipeline.runner.run import build
-from pipeline.sources.lock.entries import Lock
+from pipeline.sources.lock.lock import Lock
 from pipeline.sources.lock.lock_file import read_lock
 
 HUB_FILE = "data/1/part.jsonl.zst"

@@ -22,13 +22,12 @@ from support.strategies import QUICK
 from pipeline.config.load import load_mixture
 from pipeline.config.mixture import Mixture
 from pipeline.core.errors import ConfigError, InputError, MismatchError, OutputError
+from pipeline.sources.download.download_plan import plan_download, scratch_folder
 from pipeline.sources.download.fetch import fetch, part_path
-from pipeline.sources.download.missing import plan_download, scratch_folder
-from pipeline.sources.download.parallel import Pulled, pull
+from pipeline.sources.download.pull import PullCounts, pull
 from pipeline.sources.lock.checksum import Hasher, check_file, note_path
 from pipeline.sources.lock.create import make_lock
-from pipeline.sources.lock.entries import Lock
-from pipeline.sources.lock.location import locate
+from pipeline.sources.lock.lock import Lock, locate
 from pipeline.sources.lock.lock_file import write_lock
 from pipeline.storage.store import StoredFile
 
@@ -123,7 +122,7 @@ def dest(tmp_path: Path) -> Path:
     return tmp_path / "raw"
 
 
-def pull_all(lock: Lock, folder: Path, dest: Path, **choice: Any) -> dict[str, Pulled]:
+def pull_all(lock: Lock, folder: Path, dest: Path, **choice: Any) -> dict[str, PullCounts]:
     return pull(lock, folder, dest, report=quiet, **choice)
 
 
@@ -160,11 +159,11 @@ def test_every_file_comes_once_and_lies_where_it_is_looked_for(
     assert told[-1] == (REMOTE_BYTES, REMOTE_BYTES)
     assert sum(one.num_bytes_pulled for one in pulled.values()) == REMOTE_BYTES
     # Of two sources that have the same file, it counts for the first.
-    assert pulled["again"] == Pulled(
+    assert pulled["again"] == PullCounts(
         num_files=1, num_bytes=70_000, num_files_pulled=1, num_bytes_pulled=70_000
     )
     assert pulled["hub"].num_files == 3
-    assert pulled["here"] == Pulled(
+    assert pulled["here"] == PullCounts(
         num_files=1, num_bytes=4, num_files_pulled=0, num_bytes_pulled=0
     )
     for name, source in locked.sources.items():
@@ -724,7 +723,7 @@ def test_the_command_refuses_a_mixture_that_was_not_locked(
     arguments = write_inputs(server, folder, locked)
     changed = builds.run(*arguments, "--dest", dest, "--set", "sources.hub.from.files=notes.json")
     assert changed.returncode == 2
-    assert "sources.hub.from: is " in changed.stderr
+    assert "sources.hub.from: got " in changed.stderr
     assert "hint: lock again" in changed.stderr
     other = builds.run(*arguments[:2], "--dest", dest, cwd=folder)
     assert other.returncode == 2

@@ -4,8 +4,9 @@ import json
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -20,7 +21,7 @@ from pipeline.config.mixture import Mixture
 from pipeline.config.replay import Replay
 from pipeline.config.settings import settings_of
 from pipeline.config.source import DecodeSpec, Origin
-from pipeline.core.digest import sha256_bytes
+from pipeline.core.digest import canonical_json, sha256_bytes
 from pipeline.core.errors import InputError, MismatchError
 from pipeline.sources.lock.check import (
     check_lock,
@@ -30,8 +31,7 @@ from pipeline.sources.lock.check import (
     locked_source,
 )
 from pipeline.sources.lock.create import POOL, make_lock
-from pipeline.sources.lock.entries import PLACE, Lock, LockedSource, LockedTokenizer
-from pipeline.sources.lock.location import locate
+from pipeline.sources.lock.lock import LOCATION_KEYS, Lock, LockedSource, LockedTokenizer, locate
 from pipeline.sources.lock.lock_file import default_lock_path, lock_bytes, read_lock, write_lock
 from pipeline.stages import tokenizer
 from pipeline.stages.tokenizer.resolve import read_json
@@ -131,7 +131,7 @@ def test_origins_of_every_kind_are_read_as_written(tmp_path: Path) -> None:
 
 
 def test_every_key_of_an_origin_is_known_to_locks() -> None:
-    assert {*PLACE, "text", "id", "partition"} == set(settings_of(Origin))
+    assert {*LOCATION_KEYS, "text", "id", "partition"} == set(settings_of(Origin))
 
 
 KILLED = """
@@ -189,6 +189,29 @@ def test_a_lock_that_is_not_there_or_of_another_version_is_told_apart(tmp_path: 
         read_lock(path)
     path.write_text('{"format": "ettin-lock-v9"}')
     with pytest.raises(InputError, match="got the format 'ettin-lock-v9', expected ettin-lock-v1"):
+        read_lock(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda content: content.update(extra=1), "extra: got an unknown key, expected format or"),
+        (lambda content: content.pop("algorithms"), "algorithms: got nothing, expected an object"),
+        (lambda content: content["tokenizer"].pop("sha256"), "tokenizer.sha256: got nothing"),
+        (lambda content: content["sources"]["a"].update(url=1), "sources.a.url: got an unknown"),
+        (lambda content: content["sources"]["a"]["from"].update(new=1), r"sources\.a\.from\.new: got an"),
+    ],
+)
+def test_keys_that_are_unknown_or_missing_are_named(
+    tmp_path: Path, change: Callable[[Any], Any], told: str
+) -> None:
+    content = json.loads(lock_bytes(lock((file(),))))
+    del content["digest"]
+    change(content)
+    content["digest"] = sha256_bytes(canonical_json(content))
+    path = tmp_path / "a.lock.json"
+    path.write_text(json.dumps(content))
+    with pytest.raises(InputError, match=rf"a\.lock\.json: {told}(.*\n.*)lock again with this"):
         read_lock(path)
 
 

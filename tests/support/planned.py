@@ -5,7 +5,7 @@ from pathlib import Path
 from pipeline.config.load import load_mixture
 from pipeline.config.mixture import Mixture
 from pipeline.config.source import Origin
-from pipeline.sources.lock.entries import Lock, LockedSource, LockedTokenizer
+from pipeline.sources.lock.lock import Lock, LockedSource, LockedTokenizer
 from pipeline.storage.store import StoredFile
 
 GIGABYTE = 10**9

@@ -1,4 +1,1 @@
-"""The pull: locked files -> the same bytes on disk, whole or not at all.
-
-`ahead` says what is missing and whether there is room; `many` pulls that; `fetch` one file of it.
-"""
+"""The pull. Enters: a lock. Leaves: the locked files on disk, each whole or not at all."""

@@ -1,10 +1,10 @@
 """Fetching one locked file: resumed where it was left, checked as a whole, then renamed.
 
-Enters: an open origin and what was locked of a file. Leaves: the file under its name, or an error
-and what came of it, to go on from. Invariant: what stands under the name has the locked digest.
+Enters: an open store and a locked file. Leaves: the file under its name, or an error and what came
+of it, to resume from. Invariant: a file under its name has the locked digest.
 
-What came lies in a scratch folder under a name made of path, size and digest, so what is left of
-one version is never continued with another. It is only ever appended to, by one process at a time.
+What came is kept in a scratch folder under a name made of path, size and digest, so a part of one
+version is never continued with another. It is only ever appended to, by one process at a time.
 """
 
 import fcntl
@@ -18,8 +18,8 @@ from pipeline.config import Origin
 from pipeline.core.digest import fingerprint
 from pipeline.core.errors import MismatchError, OutputError
 from pipeline.core.files import writing
-from pipeline.sources.lock.checksum import Hasher, is_by_etag, write_note
-from pipeline.storage import Store, StoredFile, open_store
+from pipeline.sources.lock.checksum import Hasher, has_etag, write_note
+from pipeline.storage import LOCK_AGAIN, Store, StoredFile, open_store
 
 _BLOCK_BYTES = 1 << 20
 
@@ -27,7 +27,7 @@ _BLOCK_BYTES = 1 << 20
 def fetch(
     origin: Origin, folder: Path, revision: str | None, file: StoredFile, path: Path, scratch: Path
 ) -> None:
-    """Put one file of an origin, at a locked revision, at `path`; nothing if it lies there.
+    """Put one file of an origin, at a locked revision, at `path`, unless it is there.
 
     `scratch` must be on the same file system. Raises: as `receive`.
     """
@@ -36,84 +36,77 @@ def fetch(
 
 
 def receive(
-    opened: Store,
+    store: Store,
     file: StoredFile,
     path: Path,
     scratch: Path,
-    came: Callable[[int], None] = lambda num_bytes: None,
+    count: Callable[[int], object] = bool,
 ) -> None:
-    """Put one file at `path`; nothing if it lies there.
+    """Put one file at `path`, unless it is there; `count` is called with the size of each piece.
 
-    `came` is told how many bytes each piece has.
-    Raises: InputError when the file cannot be had; MismatchError when it is not as it was locked;
+    Raises: InputError when the file cannot be read; MismatchError when it is not as locked;
     OutputError when it cannot be written.
     """
     part = part_path(scratch, file)
-    with _hold(part) as out:
-        if path.exists():  # Somebody else was faster.
+    with _open_part(part) as out:
+        if path.exists():  # Another process was faster.
             part.unlink()
             return
-        digest = _complete(opened, file, out, came)
+        digest = _complete(store, file, out, count)
         with _writing(path):
             os.fsync(out.fileno())
             path.parent.mkdir(parents=True, exist_ok=True)
-            if is_by_etag(file):
+            if has_etag(file):
                 write_note(path, file, digest, scratch)
             # The entry itself is not synced: if it is lost, the file is pulled again.
             part.rename(path)
 
 
 def part_path(scratch: Path, file: StoredFile) -> Path:
-    """Return where what came of a file is kept. Pure."""
+    """Return where the bytes of a file are kept until it is complete. Pure."""
     return scratch / fingerprint([file.path, file.num_bytes, file.digest])
 
 
-def _complete(opened: Store, file: StoredFile, out: FileIO, came: Callable[[int], None]) -> str:
+def _complete(store: Store, file: StoredFile, out: FileIO, count: Callable[[int], object]) -> str:
     """Append what is missing; return the digest of all. Raises: MismatchError for another file."""
-    hasher = _hash(out, file)
+    hasher, num_bytes = Hasher(file), os.fstat(out.fileno()).st_size
+    out.seek(0)
+    while hasher.num_bytes < num_bytes:
+        hasher.update(out.read(_BLOCK_BYTES))
     resumed = hasher.num_bytes
 
-    def keep(piece: bytes) -> None:
+    def write(piece: bytes) -> None:
         with _writing(Path(out.name)):
-            # A file that has no buffer may take a part of what it is given.
+            # An unbuffered file may write a part of what it is given.
             left = memoryview(piece)
             while left:
                 left = left[out.write(left) :]
         hasher.update(piece)
-        came(len(piece))
+        count(len(piece))
 
-    # Of an ETag only the origin can say whether it still stands for what came, even if all did.
-    if resumed < file.num_bytes or is_by_etag(file):
+    # Only the store can say whether an ETag is still that of what came, even if all did.
+    if resumed < file.num_bytes or has_etag(file):
         try:
-            opened.stream(file, resumed, keep)
+            store.stream(file, resumed, write)
         except MismatchError:
             # Some of what came may be of the other version, and an ETag would not tell.
             out.truncate(0)
             raise
-    expected = hasher.digest if is_by_etag(file) else file.digest
+    expected = hasher.digest if has_etag(file) else file.digest
     try:
-        hasher.check(file.path, expected, "the file has changed upstream: lock again")
+        hasher.check(file.path, expected, LOCK_AGAIN)
     except MismatchError:
         out.truncate(0)
         if not resumed:
             raise
-        # What was left by an earlier pull may be what is wrong, as after a loss of power.
-        return _complete(opened, file, out, came)
+        # What an earlier pull left may be what is wrong, as after a loss of power.
+        return _complete(store, file, out, count)
     return hasher.digest
 
 
-def _hash(out: FileIO, file: StoredFile) -> Hasher:
-    """Hash what came before."""
-    hasher, there = Hasher(file), os.fstat(out.fileno()).st_size
-    out.seek(0)
-    while hasher.num_bytes < there:
-        hasher.update(out.read(_BLOCK_BYTES))
-    return hasher
-
-
 @contextmanager
-def _hold(part: Path) -> Iterator[FileIO]:
-    """Open what came of a file, to read and to append, once no other process has it."""
+def _open_part(part: Path) -> Iterator[FileIO]:
+    """Open what came of a file, to read and to append, once no other process has it open."""
     while True:
         with _writing(part):
             part.parent.mkdir(parents=True, exist_ok=True)
@@ -121,13 +114,13 @@ def _hold(part: Path) -> Iterator[FileIO]:
         with out:
             # Released by the system when this process ends, however it ends.
             fcntl.flock(out, fcntl.LOCK_EX)
-            if _is_named(out, part):
+            if _is_at(out, part):
                 yield out
                 return
 
 
-def _is_named(out: FileIO, part: Path) -> bool:
-    """Tell whether whoever held it before has left it here, and not renamed it."""
+def _is_at(out: FileIO, part: Path) -> bool:
+    """Return whether the process that had a part open has left it here, and not renamed it."""
     try:
         return os.path.samestat(os.fstat(out.fileno()), part.stat())
     except FileNotFoundError:
@@ -136,10 +129,7 @@ def _is_named(out: FileIO, part: Path) -> bool:
 
 @contextmanager
 def _writing(path: Path) -> Iterator[None]:
-    """Say of a disk that cannot be written, whatever its trouble, what can be done.
-
-    Raises: OutputError.
-    """
+    """Raise OutputError, with what can be done, for whatever keeps `path` from being written."""
     try:
         with writing(path):
             yield

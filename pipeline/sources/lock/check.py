@@ -1,43 +1,44 @@
 """Comparing locks: what an origin has now with what it had, and what is declared with both."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from typing import Any
 
 from pipeline.config import Mixture, Origin, Replay
 from pipeline.core.digest import canonical_json
 from pipeline.core.errors import InputError, MismatchError
 from pipeline.core.progress import ReportProgress
 from pipeline.sources.lock.create import make_lock, sources_of
-from pipeline.sources.lock.entries import Lock, LockedSource, LockedTokenizer, located
-from pipeline.sources.lock.lock_file import spell_origin
+from pipeline.sources.lock.lock import Lock, LockedSource, LockedTokenizer, location_of
+from pipeline.sources.lock.lock_file import origin_record
 from pipeline.storage import StoredFile
 
 _LOCK_AGAIN = "lock again: ettin-data lock MIXTURE"
 
 
 def check_lock(lock: Lock, mixture: Mixture | Replay, report: ReportProgress) -> list[str]:
-    """Return what is not as it was locked, one line each.
+    """Return what has changed since it was locked, one line each.
 
-    A source that cannot be listed any more, such as one with a file that is gone, is a line, too.
+    A source that can no longer be listed, such as one with a missing file, is a line, too.
     """
-    troubles: dict[str, InputError] = {}
-    found = make_lock(mixture, report, troubles.__setitem__)
-    kept = {name: lock.sources[name] for name in troubles if name in lock.sources}
+    failures: dict[str, InputError] = {}
+    found = make_lock(mixture, report, failures.__setitem__)
+    kept = {name: lock.sources[name] for name in failures if name in lock.sources}
     lines = differences(lock, replace(found, sources={**found.sources, **kept}))
-    return lines + [f"{name}: {error.message}" for name, error in troubles.items()]
+    return lines + [f"{name}: {error.message}" for name, error in failures.items()]
 
 
 def locked_source(lock: Lock, name: str, origin: Origin) -> LockedSource:
-    """Return what was locked of a source. Raises: InputError when it is of another origin."""
+    """Return the locked source. Raises: InputError when there is none, or of another origin."""
     locked = lock.sources.get(name)
     if locked is None:
         known = ", ".join(lock.sources)
         raise InputError(
             f"sources.{name}: is not in the lock of {lock.name}, which has {known}", _LOCK_AGAIN
         )
-    if locked.origin != located(origin):
-        was, now = (_brief(spell_origin(one)) for one in (locked.origin, located(origin)))
-        raise InputError(f"sources.{name}.from: is {now}, and {was} was locked", _LOCK_AGAIN)
+    if locked.origin != location_of(origin):
+        was, now = _spell(locked.origin), _spell(location_of(origin))
+        raise InputError(f"sources.{name}.from: got {now}, expected {was} as locked", _LOCK_AGAIN)
     return locked
 
 
@@ -52,41 +53,49 @@ def check_tokenizer(locked: LockedTokenizer, digest: str) -> None:
     if digest != locked.digest:
         raise MismatchError(
             f"{locked.name}: sha256 of tokenizer.json is {digest}, the lock says {locked.digest}",
-            "put back the one that was locked, or lock again",
+            "restore the locked one, or lock again",
         )
 
 
 def differences(old: Lock, new: Lock) -> list[str]:
     """Return what two locks differ in, one line each, sorted by source and file. Pure."""
-    lines = list(_differing_values("tokenizer", old.tokenizer, new.tokenizer))
-    lines += _differing(old.algorithms, new.algorithms, "algorithms")
-    for name in sorted({*old.sources, *new.sources}):
-        before, after = old.sources.get(name), new.sources.get(name)
-        if before is None or after is None:
-            lines.append(f"{name}: is {'new' if before is None else 'no longer declared'}")
-        else:
-            lines += _differing_sources(name, before, after)
-    return lines
+    return [
+        *_changed("tokenizer", old.tokenizer, new.tokenizer),
+        *_by_name(
+            old.algorithms,
+            new.algorithms,
+            lambda name, before, after: _changed(f"algorithms.{name}", before, after),
+        ),
+        *_by_name(old.sources, new.sources, _changed_source),
+    ]
 
 
-def _differing_sources(name: str, old: LockedSource, new: LockedSource) -> Iterator[str]:
-    if old.origin != new.origin:
-        was, now = (_brief(spell_origin(one)) for one in (old.origin, new.origin))
-        yield f"{name}: from is {now}, was {was}"
-    yield from _differing_values(f"{name}: revision", old.revision, new.revision)
-    yield from _differing_values(f"{name}: tokenizer", old.tokenizer, new.tokenizer)
-    before, after = ({file.path: file for file in one.files} for one in (old, new))
-    for path in sorted({*before, *after}):
-        if path not in after:
-            yield f"{name}: {path} is gone"
-        elif path not in before:
-            yield f"{name}: {path} is new, of {after[path].num_bytes:,} bytes"
-        else:
-            yield from _differing_files(f"{name}: {path}", before[path], after[path])
+def _by_name(
+    old: Mapping[str, Any],
+    new: Mapping[str, Any],
+    compare: Callable[[str, Any, Any], Iterator[str]],
+) -> Iterator[str]:
+    for name in sorted({*old, *new}):
+        yield from compare(name, old.get(name), new.get(name))
 
 
-def _differing_files(where: str, old: StoredFile, new: StoredFile) -> Iterator[str]:
-    if old.num_bytes != new.num_bytes:
+def _changed_source(name: str, old: LockedSource | None, new: LockedSource | None) -> Iterator[str]:
+    if old is None or new is None:
+        yield f"{name}: is {'new' if old is None else 'no longer declared'}"
+        return
+    yield from _changed(f"{name}: from", old.origin, new.origin)
+    yield from _changed(f"{name}: revision", old.revision, new.revision)
+    yield from _changed(f"{name}: tokenizer", old.tokenizer, new.tokenizer)
+    before, after = ({f"{name}: {file.path}": file for file in one.files} for one in (old, new))
+    yield from _by_name(before, after, _changed_file)
+
+
+def _changed_file(where: str, old: StoredFile | None, new: StoredFile | None) -> Iterator[str]:
+    if new is None:
+        yield f"{where} is gone"
+    elif old is None:
+        yield f"{where} is new, of {new.num_bytes:,} bytes"
+    elif old.num_bytes != new.num_bytes:
         yield f"{where} has {new.num_bytes:,} bytes, had {old.num_bytes:,}"
     elif old.digest != new.digest:
         yield f"{where} is {new.digest}, was {old.digest}"
@@ -94,23 +103,16 @@ def _differing_files(where: str, old: StoredFile, new: StoredFile) -> Iterator[s
         yield f"{where} has {new.num_rows} rows, had {old.num_rows}"
 
 
-def _differing(old: Mapping[str, str], new: Mapping[str, str], where: str) -> Iterator[str]:
-    for name in sorted({*old, *new}):
-        yield from _differing_values(f"{where}.{name}", old.get(name), new.get(name))
-
-
-def _differing_values(where: str, old: object, new: object) -> Iterator[str]:
+def _changed(where: str, old: object, new: object) -> Iterator[str]:
     if old != new:
-        yield f"{where} is {_told(new)}, was {_told(old)}"
+        yield f"{where} is {_spell(new)}, was {_spell(old)}"
 
 
-def _told(value: object) -> str:
+def _spell(value: object) -> str:
     if isinstance(value, LockedTokenizer):
         at = f"@{value.revision}" if value.revision else ""
         return f"{value.name}{at} of sha256 {value.digest}"
+    if isinstance(value, Origin):
+        text = canonical_json(origin_record(value)).decode()
+        return text if len(text) <= 200 else f"{text[:200]}…"
     return "none" if value is None else str(value)
-
-
-def _brief(content: object) -> str:
-    spelled = canonical_json(content).decode()
-    return spelled if len(spelled) <= 200 else f"{spelled[:200]}…"

@@ -1,8 +1,8 @@
-"""The bytes of a locked file: whether they are those that the origin had when it was locked.
+"""Whether the bytes of a file are those that were locked.
 
-Three kinds of digest. `sha256` is of the bytes. `git-sha1` is of a git blob: the word, the size, a
-zero and the bytes. An `etag` means nothing but to the server that gave it, so whoever pulls a file
-by one keeps the sha256 of what came beside it, in `<name>.etag.json`.
+There are three kinds of digest. `sha256` is of the bytes. `git-sha1` is of a git blob: the word,
+the size, a zero and the bytes. An `etag` has a meaning for the server alone, so whoever pulls a
+file by one keeps the sha256 of its bytes beside it, in `<name>.etag.json`.
 
 Source of the digest of a blob: git, `Documentation/gitformat-*` and `git hash-object`.
 """
@@ -10,51 +10,56 @@ Source of the digest of a blob: git, `Documentation/gitformat-*` and `git hash-o
 import hashlib
 import json
 from pathlib import Path
+from typing import Final
 
 from pipeline.core.errors import MismatchError
 from pipeline.core.files import publish
 from pipeline.storage import StoredFile
 
+REMOVE: Final = "remove it and pull again"
 _BLOCK_BYTES = 1 << 20
-_PULL_AGAIN = "remove it and pull again"
 
 
 class Hasher:
-    """The digest of bytes that come in pieces, in the form that a locked file has it."""
+    """The digest of bytes that come in pieces, of the kind that a locked file has."""
 
     def __init__(self, file: StoredFile) -> None:
-        """Begin; nothing has come yet."""
         self.num_bytes = 0
         self._file = file
-        self._kind = file.digest.partition(":")[0]
+        # Of a file with an ETag, the sha256 is kept.
+        self._kind = "git-sha1" if file.digest.startswith("git-sha1:") else "sha256"
         is_blob = self._kind == "git-sha1"
         self._hash = hashlib.sha1(b"blob %d\0" % file.num_bytes) if is_blob else hashlib.sha256()
 
     def update(self, piece: bytes) -> None:
-        """Take the next bytes."""
+        """Add the next bytes."""
         self._hash.update(piece)
         self.num_bytes += len(piece)
 
     @property
     def digest(self) -> str:
-        """Of what came, `sha256:` or `git-sha1:`; the former where the lock has an ETag."""
-        return f"{'git-sha1' if self._kind == 'git-sha1' else 'sha256'}:{self._hash.hexdigest()}"
+        """Of the bytes so far, as `sha256:` or `git-sha1:`."""
+        return f"{self._kind}:{self._hash.hexdigest()}"
 
-    def check(self, where: str, expected: str, hint: str = _PULL_AGAIN) -> None:
-        """Refuse what came unless it is all, and has the expected digest. Raises: MismatchError."""
-        if self.num_bytes != self._file.num_bytes:
-            raise MismatchError(
-                f"{where}: has {self.num_bytes:,} bytes, the lock says {self._file.num_bytes:,}",
-                hint,
-            )
+    def check(self, where: str, expected: str, hint: str = REMOVE) -> None:
+        """Insist that all bytes came, and on their digest. Raises: MismatchError."""
+        check_size(where, self.num_bytes, self._file, hint)
         if self.digest != expected:
             raise MismatchError(f"{where}: is {self.digest}, the lock says {expected}", hint)
 
 
-def check_file(path: Path, file: StoredFile) -> None:
-    """Read a file and insist that it is the one that was locked.
+def check_size(where: str, num_bytes: int, file: StoredFile, hint: str) -> None:
+    """Insist on the locked size. Raises: MismatchError."""
+    if num_bytes != file.num_bytes:
+        raise MismatchError(
+            f"{where}: has {num_bytes:,} bytes, the lock says {file.num_bytes:,}", hint
+        )
 
-    Raises: MismatchError, naming it, when it is gone or another.
+
+def check_file(path: Path, file: StoredFile) -> None:
+    """Read a file and insist on its locked digest.
+
+    Raises: MismatchError, naming it, when it is missing or has other bytes.
     """
     hasher, expected = Hasher(file), expected_digest(path, file)
     try:
@@ -67,32 +72,31 @@ def check_file(path: Path, file: StoredFile) -> None:
 
 
 def expected_digest(path: Path, file: StoredFile) -> str:
-    """Return what `Hasher.digest` must be for the file that was locked and lies at `path`.
+    """Return what `Hasher.digest` must be for the locked file at `path`.
 
-    Raises: MismatchError when it was locked by an ETag, and none of that kind was pulled to there.
+    Raises: MismatchError when it was locked by an ETag, and no file with that one was pulled there.
     """
-    if not is_by_etag(file):
+    if not has_etag(file):
         return file.digest
     note = note_path(path)
     try:
-        told = json.loads(note.read_bytes())
-        etag, digest = str(told["etag"]), str(told["sha256"])
+        content = json.loads(note.read_bytes())
+        etag, digest = str(content["etag"]), str(content["sha256"])
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise MismatchError(
-            f"{path}: got no {note.name} beside it, expected the sha256 of what was pulled, as the "
-            "lock has but an ETag",
-            _PULL_AGAIN,
+            f"{path}: got no {note.name} beside it, expected the sha256 of the pulled file: the"
+            " lock has only its ETag",
+            REMOVE,
         ) from error
     if f"etag:{etag}" != file.digest:
         raise MismatchError(
-            f"{path}: was pulled as the version {etag}, the lock says {file.digest[5:]}",
-            _PULL_AGAIN,
+            f"{path}: was pulled as the version {etag}, the lock says {file.digest[5:]}", REMOVE
         )
     return f"sha256:{digest}"
 
 
-def is_by_etag(file: StoredFile) -> bool:
-    """Return whether a file was locked by what no digest of its bytes can be compared with."""
+def has_etag(file: StoredFile) -> bool:
+    """Return whether a file was locked by an ETag, which its bytes cannot be compared with."""
     return file.digest.startswith("etag:")
 
 
@@ -102,7 +106,7 @@ def note_path(path: Path) -> Path:
 
 
 def write_note(path: Path, file: StoredFile, digest: str, scratch: Path) -> None:
-    """Keep the sha256 of what came for a file that was locked by an ETag."""
-    told = {"etag": file.digest.removeprefix("etag:"), "sha256": digest.removeprefix("sha256:")}
+    """Keep the sha256 of a pulled file that was locked by an ETag."""
+    content = {"etag": file.digest.removeprefix("etag:"), "sha256": digest.removeprefix("sha256:")}
     with publish(note_path(path), scratch) as temporary:
-        temporary.write_text(json.dumps(told) + "\n")
+        temporary.write_text(json.dumps(content) + "\n")

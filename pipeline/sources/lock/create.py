@@ -1,7 +1,7 @@
-"""Making a lock: every origin of a mixture is asked, once, what it has.
+"""Making a lock: every origin of a mixture is asked, once, for its files.
 
 Enters: a mixture, or a replay of a published pool. Leaves: a `Lock`; nothing is written. Sources
-of one repository at one revision share one look at it, so that they are of one commit.
+of one repository at one revision are resolved once, so that they are of one commit.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -12,13 +12,13 @@ from pipeline.config import Mixture, Origin, Replay
 from pipeline.core.digest import sha256_bytes
 from pipeline.core.errors import ConfigError, InputError
 from pipeline.core.progress import ReportProgress
-from pipeline.sources.lock.entries import Lock, LockedSource, LockedTokenizer, located
+from pipeline.sources.lock.lock import Lock, LockedSource, LockedTokenizer, location_of
 from pipeline.sources.partitions import name_partitions
 from pipeline.stages.tokenizer import EMBEDDED, read_json
 from pipeline.storage import open_store
 
 POOL: Final = "pool"
-"""What the one source of a replay is called."""
+"""The name of the one source of a replay."""
 
 
 def _refuse(name: str, error: InputError) -> None:
@@ -28,12 +28,12 @@ def _refuse(name: str, error: InputError) -> None:
 def make_lock(
     mixture: Mixture | Replay,
     report: ReportProgress,
-    on_trouble: Callable[[str, InputError], None] = _refuse,
+    on_failure: Callable[[str, InputError], None] = _refuse,
 ) -> Lock:
-    """Ask all origins of a mixture what they have.
+    """Ask all origins of a mixture for their files.
 
-    `report` is told how many sources are done. A source that cannot be listed is told to
-    `on_trouble`, which raises or has it left out. Raises: InputError when one cannot be listed.
+    `report` counts sources. `on_failure` is called for a source that cannot be listed; it raises,
+    or returns to leave the source out. Raises: InputError when one cannot be listed.
     """
     origins = sources_of(mixture)
     sources: dict[str, LockedSource] = {}
@@ -46,15 +46,15 @@ def make_lock(
         try:
             sources[name] = _lock_source(name, origin, mixture.folder, commit)
         except InputError as error:
-            on_trouble(name, error)
+            on_failure(name, error)
             continue
         commits[origin.hub, origin.revision] = sources[name].revision
         report("lock", len(sources), len(origins))
-    declared = mixture.tokenizer
+    tokenizer = mixture.tokenizer
     assert mixture.name is not None
     return Lock(
         name=mixture.name,
-        tokenizer=_lock_tokenizer(declared.name, declared.revision, mixture.folder),
+        tokenizer=_lock_tokenizer(tokenizer.name, tokenizer.revision, mixture.folder),
         algorithms=dict(sorted(_algorithms(mixture.declaration()))),
         sources=sources,
     )
@@ -76,33 +76,30 @@ def sources_of(mixture: Mixture | Replay) -> dict[str, Origin]:
 
 
 def _lock_source(name: str, origin: Origin, folder: Path, commit: str | None) -> LockedSource:
-    opened = open_store(origin, folder, commit)
-    files = opened.list()
+    store = open_store(origin, folder, commit)
+    files = store.list()
     if name != POOL:
-        # What cannot be built from is told now, not when all has been pulled.
-        name_partitions(
-            name, [(file.path, Path(file.path), file) for file in files], origin.partition
-        )
+        # What cannot be built from is refused now, not when all has been pulled.
+        listed = [(file.path, Path(file.path), file) for file in files]
+        name_partitions(name, listed, origin.partition)
     decode = origin.decode
     return LockedSource(
-        origin=located(origin),
-        revision=opened.revision,
+        origin=location_of(origin),
+        revision=store.revision,
         files=files,
-        tokenizer=None
-        if decode is None
-        else _lock_tokenizer(decode.tokenizer, decode.revision, folder),
+        tokenizer=_lock_tokenizer(decode.tokenizer, decode.revision, folder) if decode else None,
     )
 
 
 def _lock_tokenizer(name: str, revision: str | None, folder: Path) -> LockedTokenizer:
     is_named = name == EMBEDDED or name.endswith(".json")
-    commit = _newest(name) if revision is None and not is_named else revision
+    commit = _latest_commit(name) if revision is None and not is_named else revision
     digest = sha256_bytes(read_json(name, commit, folder))
     return LockedTokenizer(name=name, revision=commit, digest=digest)
 
 
-def _newest(name: str) -> str:
-    """Return the commit that a tokenizer on the Hub is at. Raises: InputError, ConfigError."""
+def _latest_commit(name: str) -> str:
+    """Return the latest commit of a tokenizer on the Hub. Raises: InputError, ConfigError."""
     try:
         from huggingface_hub import HfApi
     except ImportError as error:
@@ -115,7 +112,7 @@ def _newest(name: str) -> str:
     except Exception as error:  # Network, access and absence have many types there.
         raise InputError(
             f"{name}: cannot be looked up: {error}",
-            "check the name; a gated repository wants a token (hf auth login)",
+            "check the name; a gated repository needs a token (hf auth login)",
         ) from error
     assert commit is not None
     return commit

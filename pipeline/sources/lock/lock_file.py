@@ -5,34 +5,62 @@ well line by line: everything is sorted. A file takes some 120 bytes, 30,000 tak
 """
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-from pipeline.config import DecodeSpec, Origin, to_plain
+from pipeline.config import Origin, to_plain
 from pipeline.core.digest import canonical_json, sha256_bytes
 from pipeline.core.errors import InputError, MismatchError
 from pipeline.core.files import publish
-from pipeline.sources.lock.entries import PLACE, Lock, LockedSource, LockedTokenizer
+from pipeline.core.json_record import from_json, key, to_json
+from pipeline.sources.lock.lock import LOCATION_KEYS, Lock, LockedSource, LockedTokenizer
 from pipeline.storage import StoredFile
 
-FORMAT = "ettin-lock-v1"
+FORMAT: Final = "ettin-lock-v1"
+_FILE_KEYS: Final = ("num_bytes", "digest", "num_rows")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _SourceRecord:
+    """A source as it is stored."""
+
+    origin: Mapping[str, Any] = key("from")
+    revision: str | None
+    decode: LockedTokenizer | None
+    num_files: int
+    num_bytes: int
+    files: Mapping[str, Mapping[str, Any]]
+    """By folder, with its slash, and name: size, digest, and rows where they are known."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _LockRecord:
+    """A lock as it is stored, but for its digest."""
+
+    format: str
+    mixture: str
+    tokenizer: LockedTokenizer
+    algorithms: Mapping[str, str]
+    sources: Mapping[str, _SourceRecord]
 
 
 def default_lock_path(name: str) -> Path:
-    """Return where the lock of a mixture lies if nothing is said, from the current folder."""
+    """Return the path of the lock of a mixture unless another is named."""
     return Path("manifests") / f"{name}.lock.json"
 
 
 def lock_bytes(lock: Lock) -> bytes:
-    """Serialise a lock, its digest added. Pure."""
-    content = {
-        "format": FORMAT,
-        "mixture": lock.name,
-        "tokenizer": _spell_tokenizer(lock.tokenizer),
-        "algorithms": dict(lock.algorithms),
-        "sources": {name: _spell_source(source) for name, source in lock.sources.items()},
-    }
+    """Serialise a lock, with its digest. Pure."""
+    record = _LockRecord(
+        format=FORMAT,
+        mixture=lock.name,
+        tokenizer=lock.tokenizer,
+        algorithms=lock.algorithms,
+        sources={name: _source_record(source) for name, source in lock.sources.items()},
+    )
+    content = to_json(record)
     content["digest"] = sha256_bytes(canonical_json(content))
     return ("".join(_lines(content, "")) + "\n").encode()
 
@@ -47,8 +75,8 @@ def write_lock(lock: Lock, path: Path) -> None:
 def read_lock(path: Path) -> Lock:
     """Read a lock and check that it is whole.
 
-    Raises: InputError when there is none or of another format; MismatchError when it is not what
-    was written.
+    Raises: InputError when there is none, or it has another format or other keys; MismatchError
+    when it is not what was written.
     """
     try:
         data = path.read_bytes()
@@ -57,57 +85,53 @@ def read_lock(path: Path) -> Lock:
             f"{path}: got no file ({error.strerror}), expected a lock",
             "write it: ettin-data lock MIXTURE",
         ) from error
+    changed = MismatchError(
+        f"{path}: is not as it was written: its digest does not match its content",
+        "restore the file, or lock again",
+    )
     try:
         content = json.loads(data)
-        format_, lock = content["format"], None
-        if format_ == FORMAT:
-            lock = _read(content)
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
-        format_, lock = FORMAT, None
+        format_ = content["format"]
+        is_whole = content.pop("digest", None) == sha256_bytes(canonical_json(content))
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise changed from error
     if format_ != FORMAT:
         raise InputError(
             f"{path}: got the format {format_!r}, expected {FORMAT}", "lock again with this version"
         )
-    if lock is None or lock_bytes(lock) != data:
-        raise MismatchError(
-            f"{path}: is not as it was written: its digest does not match its content",
-            "take it from where it is kept, or lock again",
-        )
+    if not is_whole:
+        raise changed
+    try:
+        lock = _from_record(from_json(_LockRecord, content))
+    except (ValueError, TypeError) as error:
+        raise InputError(f"{path}: {error}", "lock again with this version") from error
+    if lock_bytes(lock) != data:
+        raise changed
     return lock
 
 
-def spell_origin(origin: Origin) -> dict[str, Any]:
-    """Return what a lock depends on of an origin, as JSON-able values. Pure."""
-    values = {name: to_plain(getattr(origin, name)) for name in PLACE}
+def origin_record(origin: Origin) -> dict[str, Any]:
+    """Return what a lock depends on of an origin, as JSON values. Pure."""
+    values = {name: to_plain(getattr(origin, name)) for name in LOCATION_KEYS}
     return {name: value for name, value in values.items() if value is not None}
 
 
-def _spell_tokenizer(tokenizer: LockedTokenizer) -> dict[str, Any]:
-    return {
-        "name": tokenizer.name,
-        "revision": tokenizer.revision,
-        "sha256": tokenizer.digest,
-    }
-
-
-def _spell_source(source: LockedSource) -> dict[str, Any]:
+def _source_record(source: LockedSource) -> _SourceRecord:
     folders: dict[str, dict[str, list[Any]]] = {}
     for file in source.files:
         name = file.path.rpartition("/")[2]
         # With its slash, so that the two together are the path, whatever that is.
-        folder = file.path.removesuffix(name)
-        about = [file.num_bytes, file.digest]
-        folders.setdefault(folder, {})[name] = (
-            about if file.num_rows is None else [*about, file.num_rows]
-        )
-    return {
-        "from": spell_origin(source.origin),
-        "revision": source.revision,
-        "decode": None if source.tokenizer is None else _spell_tokenizer(source.tokenizer),
-        "num_files": len(source.files),
-        "num_bytes": source.num_bytes,
-        "files": folders,
-    }
+        folder = folders.setdefault(file.path.removesuffix(name), {})
+        num_rows = [] if file.num_rows is None else [file.num_rows]
+        folder[name] = [file.num_bytes, file.digest, *num_rows]
+    return _SourceRecord(
+        origin=origin_record(source.origin),
+        revision=source.revision,
+        decode=source.tokenizer,
+        num_files=len(source.files),
+        num_bytes=source.num_bytes,
+        files=folders,
+    )
 
 
 def _lines(value: Any, indent: str) -> Iterator[str]:
@@ -124,47 +148,27 @@ def _lines(value: Any, indent: str) -> Iterator[str]:
     yield f"\n{indent}}}"
 
 
-def _read(content: dict[str, Any]) -> Lock:
-    """Return what a file says. Raises: KeyError, TypeError, … where it is no lock."""
+def _from_record(record: _LockRecord) -> Lock:
     return Lock(
-        name=content["mixture"],
-        tokenizer=_read_tokenizer(content["tokenizer"]),
-        algorithms=dict(content["algorithms"]),
-        sources={name: _read_source(content["sources"][name]) for name in content["sources"]},
+        name=record.mixture,
+        tokenizer=record.tokenizer,
+        algorithms=record.algorithms,
+        sources={
+            name: _read_source(source, f"sources.{name}.from")
+            for name, source in record.sources.items()
+        },
     )
 
 
-def _read_tokenizer(content: dict[str, Any]) -> LockedTokenizer:
-    return LockedTokenizer(
-        name=content["name"], revision=content["revision"], digest=content["sha256"]
-    )
-
-
-def _read_source(content: dict[str, Any]) -> LockedSource:
-    declared = content["from"]
-    decode = declared.get("decode")
-    lists = {name: tuple(declared[name]) for name in ("path", "url", "files") if name in declared}
-    origin = Origin(
-        **{**declared, **lists, "decode": None if decode is None else DecodeSpec(**decode)}
-    )
-    tokenizer = content["decode"]
-    return LockedSource(
-        origin=origin,
-        revision=content["revision"],
-        files=tuple(_read_files(content["files"].items())),
-        tokenizer=None if tokenizer is None else _read_tokenizer(tokenizer),
-    )
-
-
-def _read_files(folders: Iterable[tuple[str, dict[str, Any]]]) -> list[StoredFile]:
+def _read_source(record: _SourceRecord, where: str) -> LockedSource:
     files = [
-        StoredFile(
-            path=folder + name,
-            num_bytes=about[0],
-            digest=about[1],
-            num_rows=about[2] if len(about) > 2 else None,
-        )
-        for folder, names in folders
-        for name, about in names.items()
+        StoredFile(path=folder + name, **dict(zip(_FILE_KEYS, stored, strict=False)))
+        for folder, names in record.files.items()
+        for name, stored in names.items()
     ]
-    return sorted(files, key=lambda file: file.path)
+    return LockedSource(
+        origin=from_json(Origin, record.origin, where),
+        revision=record.revision,
+        files=tuple(sorted(files, key=lambda file: file.path)),
+        tokenizer=record.decode,
+    )

@@ -1,0 +1,116 @@
+"""Values of a lock: the files of each source, everything else from outside that decides bytes, and
+where a locked file lies."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from pipeline.config import Origin
+from pipeline.core.errors import InputError
+from pipeline.core.json_record import key
+from pipeline.storage import StoredFile
+
+LOCATION_KEYS: Final = ("path", "hub", "url", "revision", "files", "config", "split", "decode")
+"""Keys of an origin that say which files there are, or what else they need from outside.
+
+The others say how the files are read.
+"""
+_COMMIT: Final = re.compile("[0-9a-f]{40}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LockedTokenizer:
+    """A tokenizer, pinned by its bytes."""
+
+    name: str
+    """As the mixture names it."""
+    revision: str | None
+    """The commit, for one from the Hub."""
+    digest: str = key("sha256")
+    """sha256 of its `tokenizer.json`."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LockedSource:
+    """The files of a source."""
+
+    origin: Origin
+    """Where they are, as `location_of` returns it."""
+    revision: str | None
+    """The commit, where there is such a thing."""
+    files: tuple[StoredFile, ...]
+    """Sorted by path."""
+    tokenizer: LockedTokenizer | None = None
+    """What decodes its rows, where they are ids."""
+
+    @property
+    def num_bytes(self) -> int:
+        """The size of all files."""
+        return sum(file.num_bytes for file in self.files)
+
+    @property
+    def num_rows(self) -> int | None:
+        """Documents in all files, where the store knows of each."""
+        rows = [file.num_rows for file in self.files]
+        return None if None in rows else sum(number for number in rows if number is not None)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Lock:
+    """The files of all sources of a mixture."""
+
+    name: str
+    """Of the mixture."""
+    tokenizer: LockedTokenizer
+    """What turns text into tokens."""
+    algorithms: Mapping[str, str]
+    """Named algorithms that fix bytes, by what they do."""
+    sources: Mapping[str, LockedSource]
+    """By name, sorted."""
+
+
+def location_of(origin: Origin) -> Origin:
+    """Return an origin with nothing but the keys that a lock depends on. Pure."""
+    return Origin(**{name: getattr(origin, name) for name in LOCATION_KEYS})
+
+
+def locate(raw: Path, folder: Path, locked: LockedSource, file: StoredFile) -> Path:
+    """Return the path of a file of a source: a local one where it is, any other below `raw`. Pure.
+
+    That is `hub/ORG/NAME/COMMIT/path` or `<scheme>/<host>/path`, so whatever pulls the same file
+    finds it. `raw`: the folder of pulled files. `folder`: the mixture's.
+
+    Raises: InputError for a path that leads elsewhere or is that of another file, and for a
+    revision that is no commit.
+    """
+    origin = locked.origin
+    if origin.kind == "path":
+        return folder / file.path
+    if origin.kind == "hub":
+        assert origin.hub is not None
+        parts = ["hub", *origin.hub.split("/"), _commit(locked), *file.path.split("/")]
+    else:
+        scheme, _, rest = file.path.partition("://")
+        host, *names = rest.split("/")
+        # A password before the host is no part of the path.
+        parts = [scheme, host.rpartition("@")[2] or "localhost", *names]
+    # "a//b" and "a/./b" would be "a/b"; what is no address may have a slash left.
+    if any(part in ("", ".", "..") or "/" in part or "\0" in part for part in parts):
+        raise InputError(
+            f"{file.path}: got a path with an empty part, . or .., expected one that can name a"
+            " file",
+            "leave it out with a narrower pattern",
+        )
+    return raw.joinpath(*parts)
+
+
+def _commit(locked: LockedSource) -> str:
+    if locked.revision is None or not _COMMIT.fullmatch(locked.revision):
+        raise InputError(
+            f"hf://datasets/{locked.origin.hub}: got the locked revision {locked.revision!r},"
+            " expected a commit of 40 hex digits",
+            "restore the lock file, or lock again",
+        )
+    return locked.revision

@@ -199,7 +199,10 @@ def test_a_lock_that_is_not_there_or_of_another_version_is_told_apart(tmp_path: 
         (lambda content: content.pop("algorithms"), "algorithms: got nothing, expected an object"),
         (lambda content: content["tokenizer"].pop("sha256"), "tokenizer.sha256: got nothing"),
         (lambda content: content["sources"]["a"].update(url=1), "sources.a.url: got an unknown"),
-        (lambda content: content["sources"]["a"]["from"].update(new=1), r"sources\.a\.from\.new: got an"),
+        (
+            lambda content: content["sources"]["a"]["from"].update(new=1),
+            r"sources\.a\.from\.new: got an",
+        ),
     ],
 )
 def test_keys_that_are_unknown_or_missing_are_named(

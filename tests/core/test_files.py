@@ -68,7 +68,10 @@ def test_what_fails_half_way_changes_nothing(tmp_path: Path) -> None:
         (errno.EFBIG, "file: the disk is full"),
         (errno.EROFS, "file: got Read-only file system, expected a writable folder\nhint: choose"),
         (errno.EACCES, "file: got Permission denied, expected a writable folder"),
-        (errno.ENAMETOOLONG, "file: got a name too long for the file system\nhint: shorten the name"),
+        (
+            errno.ENAMETOOLONG,
+            "file: got a name too long for the file system\nhint: shorten the name",
+        ),
     ],
 )
 def test_what_a_person_can_mend_is_said_in_one_line(

@@ -1,4 +1,4 @@
-"""Origins: files and bytes from folders, the Hub, web hosts and stores, in good health and bad."""
+"""Stores: files and bytes from folders, the Hub, web hosts and object stores, in good health and bad."""
 
 import hashlib
 import re
@@ -13,20 +13,15 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from support.source_server import Fault, Server, serve
-from support.strategies import QUICK
 
 from pipeline.config.source import Origin
 from pipeline.core.digest import sha256_bytes
 from pipeline.core.errors import ConfigError, InputError, MismatchError
-from pipeline.sources.partitions import name_partitions
 from pipeline.storage.hub import HubStore
 from pipeline.storage.hub_card import card_patterns
 from pipeline.storage.object_store import ObjectStore
 from pipeline.storage.open_store import open_store
-from pipeline.storage.patterns import expand_braces, match_paths
 from pipeline.storage.retry import RetryPolicy
 from pipeline.storage.store import Store, StoredFile
 from pipeline.storage.web import WebStore
@@ -527,70 +522,7 @@ def test_a_data_set_without_a_card_is_told(server: Server) -> None:
         origin.list()
 
 
-# Patterns
-
-
-@pytest.mark.parametrize(
-    ("pattern", "expected"),
-    [
-        ("h/{0000..0002}.gz", ["h/0000.gz", "h/0001.gz", "h/0002.gz"]),
-        ("h/{9..11}", ["h/9", "h/10", "h/11"]),
-        ("h/{08..11}", ["h/08", "h/09", "h/10", "h/11"]),
-        ("h/{a,b-}x", ["h/ax", "h/b-x"]),
-        ("{a,b}{0..1}", ["a0", "a1", "b0", "b1"]),
-        ("h/x", ["h/x"]),
-        ("h/{a,}", ["h/a", "h/"]),
-    ],
-)
-def test_braces_are_spelled_out(pattern: str, expected: list[str]) -> None:
-    assert expand_braces(pattern) == expected
-
-
-@pytest.mark.parametrize(
-    ("pattern", "told"),
-    [
-        ("h/{a", "expected each brace to be closed"),
-        ("h/a}", "expected each brace to be closed"),
-        ("h/{a,{b,c}}", "expected each brace to be closed, and none within another"),
-        ("h/{a}", "expected a range or a choice"),
-        ("h/{}", "expected a range or a choice"),
-        ("h/{2..1}", "expected a range that rises"),
-        ("h/{0..999}{0..1000}", "which are 1,001,000 addresses, expected at most 1,000,000"),
-    ],
-)
-def test_braces_of_another_form_are_refused(pattern: str, told: str) -> None:
-    with pytest.raises(ConfigError, match=told):
-        expand_braces(pattern)
-
-
-@pytest.mark.parametrize(
-    ("pattern", "expected"),
-    [
-        ("*", ["a.x", "b-[1].y"]),
-        ("**", ["a.x", "b-[1].y", "d/a.x", "d/e/c.x"]),
-        ("**/*.x", ["a.x", "d/a.x", "d/e/c.x"]),
-        ("d/**", ["d/a.x", "d/e/c.x"]),
-        ("*/a.x", ["d/a.x"]),
-        ("./a.x", ["a.x"]),
-        ("[!b].x", ["a.x"]),
-        ("d[!b]a.x", None),
-        ("[a-b]?*", ["a.x", "b-[1].y"]),
-        ("b-[[]1].y", ["b-[1].y"]),
-        ("a?x", ["a.x"]),
-        ("d?a.x", None),
-        ("d*", None),
-        ("A.x", None),
-        ("[z-a]", None),
-    ],
-)
-def test_globs_match_as_they_do_in_a_folder(pattern: str, expected: list[str] | None) -> None:
-    paths = ["d/e/c.x", "b-[1].y", "a.x", "d/a.x"]
-    if expected is None:
-        with pytest.raises(InputError, match=r'^files: "'):
-            match_paths("files", [pattern], paths)
-    else:
-        assert match_paths("files", [pattern], paths) == expected
-        assert match_paths("files", [pattern, pattern], reversed(paths)) == expected
+# Addresses
 
 
 def test_wildcards_at_a_web_host_are_refused(server: Server) -> None:
@@ -602,73 +534,6 @@ def test_addresses_of_two_kinds_are_refused(server: Server) -> None:
     origin = Origin(url=(server.url("set", A), "s3://bucket/x"))
     with pytest.raises(ConfigError, match="expected addresses of one kind"):
         open_store(origin, HERE)
-
-
-# Partitions
-
-
-def named(declared: Sequence[str], rule: Any = "path") -> dict[str, str]:
-    files = [(one, Path("there", one), None) for one in declared]
-    return {file.partition: file.declared for file in name_partitions("s", files, rule)}
-
-
-def test_the_size_that_an_origin_tells_goes_with_the_file() -> None:
-    known = StoredFile(path="x/a.mds.zstd", num_bytes=7, digest="sha256:1")
-    [file] = name_partitions("s", [("hf://datasets/o/n@1/x/a.mds.zstd", HERE, known)], "name")
-    assert (file.num_bytes, file.partition, file.kind) == (7, "a", ".mds.zstd")
-
-
-def test_a_path_names_a_partition_where_names_recur() -> None:
-    shards = [f"hf://datasets/o/n@1/top/{s}/proc-{p}/shard.00000.mds" for s in "ab" for p in "01"]
-    assert named(shards) == {
-        f"{s}=proc_{p}=shard.00000": f"hf://datasets/o/n@1/top/{s}/proc-{p}/shard.00000.mds"
-        for s in "ab"
-        for p in "01"
-    }
-    hint = "name partitions by path, with `partition: path`"
-    with pytest.raises(InputError, match=rf'would both be partition "shard.00000"(.*\n.*){hint}'):
-        named(shards, "name")
-    assert named(shards[:1]) == {"shard.00000": shards[0]}
-    assert named(["a/b.jsonl", "a/c/d.jsonl"]) == {"b": "a/b.jsonl", "c=d": "a/c/d.jsonl"}
-
-
-def test_addresses_name_partitions_without_their_query() -> None:
-    addresses = ["https://host/a/x.json.gz?download=true&v=1", "https://host/b/%78-y.json.gz"]
-    assert set(named(addresses, "name")) == {"x", "x_y"}
-    assert set(named(addresses)) == {"a=x", "b=x_y"}
-
-
-def test_paths_that_come_to_one_partition_are_refused() -> None:
-    told = r'"a/b=c.txt" and "a=b/c.txt" .* "a=b=c"(.*\n.*)rename'
-    for declared in (["a/b=c.txt", "a=b/c.txt"], ["a=b/c.txt", "a/b=c.txt"]):
-        with pytest.raises(InputError, match=told):
-            named(declared)
-    with pytest.raises(InputError, match=r"expected one that can name a folder"):
-        named([f"{'a' * 80}/{'b' * 80}.txt", "c.txt"])
-
-
-names = st.text("ab-_=", min_size=1, max_size=3)
-
-
-@QUICK
-@given(
-    paths=st.lists(st.lists(names, min_size=1, max_size=3), min_size=1, unique_by=tuple),
-    data=st.data(),
-)
-def test_partitions_do_not_depend_on_the_order_of_a_listing(
-    paths: list[list[str]], data: st.DataObject
-) -> None:
-    declared = ["x/" + "/".join(path) + ".txt" for path in paths]
-    for rule in ("name", "path"):
-        outcomes = []
-        for listed in (declared, data.draw(st.permutations(declared))):
-            try:
-                outcomes.append(named(listed, rule))
-                assert list(outcomes[-1]) == sorted(outcomes[-1])
-                assert len(outcomes[-1]) == len(declared)
-            except InputError:
-                outcomes.append({})
-        assert outcomes[0] == outcomes[1]
 
 
 # Stores

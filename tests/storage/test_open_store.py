@@ -1,4 +1,4 @@
-"""Stores: files and bytes from folders, the Hub, web hosts and object stores, in good health and bad."""
+"""Stores: files and bytes from folders, the Hub, web hosts and object stores, healthy or not."""
 
 import hashlib
 import re

@@ -304,7 +304,7 @@ def test_checkpoints_of_another_recipe_or_order_are_left_alone(
     )
     code, err = refused(capsys, *arguments, "--data", data / "train", "--set", "seed=21")
     assert code == 1
-    assert f"and {data / 'train'} is the order" in err
+    assert f", that of {data / 'train'}\n" in err
     assert _digests(out) == before
 
 

@@ -1,8 +1,8 @@
-"""The build: carries a plan out, as tasks from files to files on a cluster.
+"""Runner: a mixture and its lock enter; an output folder with a manifest leaves.
 
-`run` composes everything. `prepare` and `reading` say how each input is read, `surveying` what goes
-because of what else there is; `making` cuts the documents, `setting_aside` and `drawing` choose
-among the chunks, `order` and `validation` put them in order, `balance` sums up.
+`build` carries out a plan as tasks from files to files on a cluster, and keeps what an earlier run
+made; `run` reads top to bottom as a document's way. `replay_pool` orders the rows of an existing
+pool, and `make_estimate` says what a build takes.
 """
 
 from pipeline.runner.estimate import BYTES_PER_SECOND, Estimate, make_estimate

@@ -1,7 +1,7 @@
-"""The engine: a dask cluster that carries out tasks, of our own making or the user's.
+"""Cluster: runs tasks on a local dask cluster, or on one that the user started.
 
-Enters: functions and their arguments. Leaves: results in the order asked for. All state lies in
-files that tasks write, so the cluster may be lost at any moment and nothing else is.
+Functions and their arguments enter; results leave, in the order of the arguments. All state lies in
+files that tasks write, so nothing but time is lost when a cluster dies.
 """
 
 import logging
@@ -29,14 +29,14 @@ _LOG = logging.getLogger(__name__)
 _SECONDS_BETWEEN_LOOKS = 0.1
 _SECONDS_TO_CLOSE = 2
 WORKER_ENVIRONMENT = {"MALLOC_TRIM_THRESHOLD_": 1 << 28, "MALLOC_MMAP_THRESHOLD_": 1 << 25}
-"""Keeps freed memory in the process. By dask's own settings it goes back to the system after every
-block of documents, only to be asked for again, which takes about a tenth of a partition's time;
-what a task holds at once is bounded in any case."""
+"""Keeps freed memory in the process. By dask's default it goes back to the system after every block
+of documents and is requested again, which takes about a tenth of a partition's time; the memory of
+a task is bounded in any case."""
 _CONFIG = {
     "distributed.admin.tick.limit": "1h",
     "distributed.scheduler.http.routes": [],
     "distributed.worker.http.routes": [],
-    # A sample of every thread's stack each 10 ms, which nobody looks at.
+    # Samples every thread's stack each 10 ms; nothing here reads the profile.
     "distributed.worker.profile.enabled": False,
     **{f"distributed.nanny.pre-spawn-environ.{k}": v for k, v in WORKER_ENVIRONMENT.items()},
 }
@@ -79,8 +79,7 @@ class Cluster:
 def _as_they_end(futures: Sequence[Future]) -> Generator[Future, None, None]:
     """Yield futures as they end, and raise KeyboardInterrupt soon after a Ctrl-C.
 
-    Looked for here and not raised by Python, which loses it where it falls into a callback of the
-    collector, as dask has one, and goes on.
+    Python itself would lose it when it arrives in a callback of the garbage collector, as dask has.
     """
     ended: SimpleQueue[Future] = SimpleQueue()
     for future in futures:
@@ -102,7 +101,7 @@ def _as_they_end(futures: Sequence[Future]) -> Generator[Future, None, None]:
 def _interrupts_noted() -> Iterator[list[int]]:
     noted: list[int] = []
     if threading.current_thread() is not threading.main_thread():
-        yield noted  # Where none arrives.
+        yield noted  # Signals arrive in the main thread only.
         return
     before = signal.signal(signal.SIGINT, lambda number, frame: noted.append(number))
     try:
@@ -114,7 +113,7 @@ def _interrupts_noted() -> Iterator[list[int]]:
 def _explain(error: BaseException, stage: str) -> BaseException:
     if isinstance(error, KilledWorker):
         return OutputError(
-            f"{stage}: a worker was killed again and again, most likely for want of memory",
+            f"{stage}: a worker was killed repeatedly, probably out of memory",
             "run again with fewer --workers; what is done is kept",
         )
     return error
@@ -139,7 +138,7 @@ def open_cluster(workers: int, scheduler: str | None, report: ReportProgress) ->
     Raises: PipelineError when no scheduler answers there.
     """
     for name in ("distributed", "distributed.client"):
-        # What goes wrong is told by the error that it ends in.
+        # Failures end in an error that says what to do.
         logging.getLogger(name).setLevel(logging.CRITICAL)
     if scheduler is not None:
         try:
@@ -161,7 +160,7 @@ def open_cluster(workers: int, scheduler: str | None, report: ReportProgress) ->
                 n_workers=workers,
                 threads_per_worker=1,
                 host="127.0.0.1",
-                # Its web server cannot be had off; so it takes any port and shows nothing.
+                # Its web server cannot be turned off, so it takes any port and shows nothing.
                 scheduler_kwargs={"dashboard": False, "dashboard_address": "127.0.0.1:0"},
                 # Tasks bound their own memory; spilling would only hide that they do not.
                 memory_limit=0,
@@ -176,7 +175,7 @@ def open_cluster(workers: int, scheduler: str | None, report: ReportProgress) ->
 
 
 def _stop(cluster: LocalCluster, client: Client) -> None:
-    """End a cluster at once: its workers hold nothing, and one at work is slow to listen."""
+    """Kill a cluster's workers: they hold no state, and a busy one is slow to stop."""
     for nanny in cluster.workers.values():
         nanny.auto_restart = False
         if nanny.pid is not None:
@@ -189,8 +188,8 @@ def _stop(cluster: LocalCluster, client: Client) -> None:
 
 @contextmanager
 def _interrupts_held() -> Iterator[None]:
-    """Hold Ctrl-C back while workers start, which inherit that; ours comes when all have."""
-    # It is started with the first worker otherwise, and then lets Ctrl-C through for that one.
+    """Block Ctrl-C while workers start, which inherit the mask; it arrives once all have."""
+    # Otherwise it starts with the first worker, and lets Ctrl-C through for that one.
     resource_tracker.ensure_running()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:

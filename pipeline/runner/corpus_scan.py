@@ -41,11 +41,8 @@ class ScanTask:
     """Everything that the scan of one file is made from."""
 
     out: Path
-    """The output folder, absolute."""
     input: Input
-    """The file, and what its documents must pass."""
     minhash: MinHashSpec | None
-    """As declared."""
     ngrams: Path | None
     """The n-grams of evaluation texts."""
     ngrams_digest: str | None

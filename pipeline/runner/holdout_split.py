@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from pipeline.core.arrays import BoolArray, Int64Array, Uint64Array
+from pipeline.core.arrays import BoolArray, Int64Array, Uint32Array, Uint64Array
 from pipeline.core.errors import InternalError
 from pipeline.dataset import State
 from pipeline.runner.inputs import BuildContext
@@ -37,28 +37,27 @@ def split_holdout(
             source: {name: np.zeros(len(table), np.bool_) for name, table in parts.items()}
             for source, parts in tables.items()
         }
-    starts = {
-        source: {name: np.flatnonzero(table["chunk"] == 0) for name, table in parts.items()}
-        for source, parts in tables.items()
-    }
-    digests = {source: _joined_digests(state, records) for source, records in chunked.items()}
-    tokens = {
-        source: np.concatenate(
-            [_document_tokens(table, starts[source][name]) for name, table in sorted(parts.items())]
-        )
-        for source, parts in tables.items()
-    }
-    for source, of_source in tokens.items():
-        if len(of_source) != len(digests[source]):
+    starts, tokens, digests = {}, {}, {}
+    for source, parts in tables.items():
+        lengths = _joined(parts, "length").astype(np.int64)
+        starts[source] = np.flatnonzero(_joined(parts, "chunk") == 0)
+        tokens[source] = np.add.reduceat(lengths, starts[source]) if len(lengths) else lengths
+        digests[source] = _joined_digests(state, chunked[source])
+        if len(tokens[source]) != len(digests[source]):
             raise InternalError(
                 f"sources.{source}: got {len(digests[source]):,} digests of texts for "
-                f"{len(of_source):,} documents",
+                f"{len(tokens[source]):,} documents",
                 "report this with the mixture",
             )
     chosen = choose_holdout(digests, tokens, spec.fraction, spec.seed)
     return {
-        source: _spread(parts, starts[source], chosen[source]) for source, parts in tables.items()
+        source: _by_partition(parts, starts[source], chosen[source])
+        for source, parts in tables.items()
     }
+
+
+def _joined(parts: Mapping[str, Table], column: str) -> Uint32Array:
+    return np.concatenate([table[column] for _, table in sorted(parts.items())])
 
 
 def _joined_digests(state: State, records: Sequence[TaskRecord]) -> Uint64Array:
@@ -67,18 +66,10 @@ def _joined_digests(state: State, records: Sequence[TaskRecord]) -> Uint64Array:
     return np.concatenate([np.load(state.out / State.digests(one["folder"])) for one in ordered])
 
 
-def _document_tokens(table: Table, starts: Int64Array) -> Int64Array:
-    lengths = table["length"].astype(np.int64)
-    return np.add.reduceat(lengths, starts) if len(starts) else np.empty(0, np.int64)
-
-
-def _spread(
-    parts: Mapping[str, Table], starts: Mapping[str, Int64Array], documents: BoolArray
+def _by_partition(
+    parts: Mapping[str, Table], starts: Int64Array, documents: BoolArray
 ) -> dict[str, BoolArray]:
-    """Return which chunks belong to the chosen documents."""
-    chosen, first = {}, 0
-    for name, table in sorted(parts.items()):
-        here = documents[first : first + len(starts[name])]
-        chosen[name] = np.repeat(here, np.diff([*starts[name].tolist(), len(table)]))
-        first += len(starts[name])
-    return chosen
+    """Return which chunks belong to the chosen documents, which start at `starts`."""
+    bounds = np.cumsum([len(table) for _, table in sorted(parts.items())])
+    chunks = np.repeat(documents, np.diff(starts, append=bounds[-1]))
+    return dict(zip(sorted(parts), np.split(chunks, bounds[:-1]), strict=True))

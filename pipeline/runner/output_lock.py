@@ -38,14 +38,14 @@ from pipeline.dataset.parquet import read_origin, read_steps
 from pipeline.runner.task_cache import is_intact, save_record
 
 _LOCK = "lock"
-_ROOMS = (TRAIN, ORDER, PROVENANCE, VALIDATION, DROPPED)
+_FOLDERS = (TRAIN, ORDER, PROVENANCE, VALIDATION, DROPPED)
 
 
 @contextmanager
 def lock_output(out: Path, fingerprint: str) -> Iterator[State]:
-    """Hold an output folder for the work of this fingerprint.
+    """Hold an output folder for the build of this fingerprint.
 
-    Raises: OutputError when the folder holds anything else, or another build is at work in it.
+    Raises: OutputError when the folder holds anything else, or another build runs in it.
     """
     state = State(out=out)
     _check_owner(state, fingerprint)
@@ -68,7 +68,7 @@ def lock_output(out: Path, fingerprint: str) -> Iterator[State]:
                 "choose an --out on a file system that has locks",
             ) from error
         if not _is_named(lock, state.root / _LOCK):
-            # The build that held it has just ended, and took it away.
+            # The build that held it has just ended and removed it.
             raise _busy(out)
         _clear_scratch(state)
         with publish(state.owner, state.scratch) as temporary:
@@ -77,7 +77,7 @@ def lock_output(out: Path, fingerprint: str) -> Iterator[State]:
             yield state
         except BaseException:
             if (out / MANIFEST).exists() and state.root.exists():
-                # Nothing was begun, or all is done.
+                # Nothing was started, or everything is finished.
                 release(state)
             raise
 
@@ -93,11 +93,11 @@ def finish(state: State, content: dict[str, Any]) -> Manifest:
 
 
 def _remove_strangers(out: Path, known: set[str]) -> None:
-    """Remove what an earlier build left in the rooms of an output and this one has not made."""
+    """Remove files of an earlier build that this one has not made."""
     folders = {parent.as_posix() for path in known for parent in Path(path).parents}
-    for room in (out / name for name in _ROOMS):
-        # What lies behind a link is somebody's, and not ours to remove.
-        for path in [] if room.is_symlink() else sorted(room.rglob("*"), reverse=True):
+    for folder in (out / name for name in _FOLDERS):
+        # What a link points to belongs to somebody else.
+        for path in [] if folder.is_symlink() else sorted(folder.rglob("*"), reverse=True):
             name = path.relative_to(out).as_posix()
             if path.is_dir() and not path.is_symlink():
                 if not any(path.iterdir()):
@@ -107,14 +107,14 @@ def _remove_strangers(out: Path, known: set[str]) -> None:
 
 
 def release(state: State) -> None:
-    """Remove the state of a finished build: the lock last, so that until then none can begin."""
+    """Remove the state of a finished build: the lock last, so that no build starts before."""
     for path in state.root.iterdir():
         if path.is_dir():
             shutil.rmtree(path, ignore_errors=True)
         elif path.name != _LOCK:
             path.unlink()
     (state.root / _LOCK).unlink()
-    with suppress(OSError):  # From now on another build may be at work here.
+    with suppress(OSError):  # From now on another build may run here.
         state.root.rmdir()
 
 
@@ -132,8 +132,8 @@ def _is_named(file: IO[str], path: Path) -> bool:
 
 
 def _clear_scratch(state: State) -> None:
-    # Moved first, all at once: a task of a killed build that still runs on a cluster of the user's
-    # then finds nothing left to publish.
+    # Moved first, at once: a task of a killed build that still runs on a user's cluster then finds
+    # nothing left to publish.
     stale = state.root / "stale"
     stale.mkdir(exist_ok=True)
     if state.scratch.exists():
@@ -156,13 +156,13 @@ def _check_owner(state: State, fingerprint: str) -> None:
         )
     if out.is_dir() and any(path.name != STATE for path in out.iterdir()):
         raise OutputError(
-            f"{out}: is not empty and holds no build that can be told",
+            f"{out}: is not empty, and not an ettin-data build",
             "choose another --out, or empty the folder",
         )
 
 
 def _owner(state: State) -> str | None:
-    """Return the fingerprint of the mixture that a folder is for, as far as it can be told."""
+    """Return the fingerprint of the mixture that a folder belongs to, if it is known."""
     try:
         return read_manifest(state.out / MANIFEST).mixture.fingerprint
     except MismatchError:
@@ -170,7 +170,7 @@ def _owner(state: State) -> str | None:
     try:
         return str(json.loads(state.owner.read_bytes())["fingerprint"])
     except (OSError, ValueError, TypeError, KeyError):
-        # A manifest that was lost or damaged can be made again if it is known of what.
+        # Where the manifest was lost or damaged, the table of steps still names the mixture.
         return read_origin(state.out / STEPS)
 
 
@@ -185,7 +185,7 @@ def restore_records(state: State) -> None:
     try:
         manifest = read_manifest(path)
     except MismatchError:
-        # Of a damaged manifest nothing is believed; everything is made again.
+        # Nothing in a damaged manifest is trusted; everything is built again.
         path.rename(state.scratch / MANIFEST)
         return
     for source in manifest.sources.values():

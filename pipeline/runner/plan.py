@@ -1,7 +1,7 @@
-"""Plan: a mixture, and what was found at its origins -> the partitions that a build would make.
+"""Plan: a mixture and its lock -> the partitions that a build makes.
 
-Pure but for listing local files and reading their sizes. What is not locked is not known, and
-nothing is asked of a server here.
+Lists local files and reads their sizes; sends no request. The files of a remote source that is not
+locked are unknown.
 """
 
 from dataclasses import dataclass, replace
@@ -30,25 +30,25 @@ class PlannedSource:
     source: Source
     """As declared."""
     ask: Ask
-    """What is asked of it, in this scale."""
+    """Its budget, in this scale."""
     has_validation: bool
-    """Whether documents of it are set aside."""
+    """Whether some of its documents go to the holdout."""
     locked: LockedSource | None
-    """What its origin has of the files below, where that is locked."""
+    """The files below as they were locked."""
     files: tuple[InputFile, ...] | None
-    """Sorted by partition; None if nobody has looked yet."""
+    """Sorted by partition; None while they are unknown."""
 
     @property
     def is_sampled(self) -> bool:
-        """Whether its chunks are drawn otherwise than each once, or some of them set aside."""
+        """Whether not every chunk is simply taken once for training."""
         return self.has_validation or not self.ask.is_whole
 
     def folder(self, file: InputFile, mixture: Mixture) -> str:
-        """Where a partition's drawn shards go, relative to the output."""
+        """Where a partition's sampled shards go, relative to the output."""
         return f"{TRAIN}/{self.source.name}/{chunk_folder(file.partition, mixture.chunk)}"
 
     def chunks_folder(self, file: InputFile, mixture: Mixture) -> str:
-        """Where all chunks of a partition go: where the drawn ones do, unless it is sampled."""
+        """Where all chunks of a partition go: into the state, if they are sampled later."""
         if self.is_sampled:
             return State.chunks(self.source.name, chunk_folder(file.partition, mixture.chunk))
         return self.folder(file, mixture)
@@ -56,24 +56,22 @@ class PlannedSource:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Plan:
-    """What a build of a mixture would do."""
+    """What a build of a mixture reads and makes."""
 
     mixture: Mixture
-    """The mixture."""
     sources: tuple[PlannedSource, ...]
     """Sorted by name."""
-
     lock: Lock | None
-    """What was locked of the files that are to be read."""
+    """The lock, narrowed to the files that are to be read."""
 
     @property
     def unlocked(self) -> list[str]:
-        """The sources whose files nobody has looked for yet."""
+        """The sources whose files are unknown."""
         return [one.source.name for one in self.sources if one.files is None]
 
 
 def make_plan(mixture: Mixture, lock: Lock | None, raw: Path) -> Plan:
-    """Find the files of every source: as locked, or, of local ones without a lock, as they are.
+    """Find the files of every source: as locked, or, of local sources without a lock, as listed.
 
     `raw`: the folder of pulled files.
 
@@ -124,7 +122,7 @@ def _plan_source(
 
 
 def _narrow(locked: LockedSource, files: tuple[InputFile, ...]) -> LockedSource:
-    """Return what was locked of some of the files."""
+    """Return the lock of some of the files."""
     names = {file.declared for file in files}
     return replace(
         locked, files=tuple(file for file in locked.files if declared(locked, file) in names)
@@ -147,7 +145,7 @@ def _find_files(
 
 
 def declared(locked: LockedSource, file: StoredFile) -> str:
-    """Return what the mixture would call a locked file: an address, or its path. Pure."""
+    """Return how records name a locked file: by its address, or its path. Pure."""
     if locked.origin.hub is None:
         return file.path
     return f"hf://datasets/{locked.origin.hub}@{locked.revision}/{file.path}"

@@ -1,7 +1,6 @@
-"""Replay: any MDS pool with an index -> its rows in order, as a trainer that reads it sees them.
+"""Replay pool: any MDS pool with an index -> its rows in order, as a trainer reads them.
 
-The pool is read and never written to. What comes out is an output like that of a build, without
-shards of its own.
+The pool is only read. The output is like that of a build, without shards of its own.
 """
 
 from dataclasses import dataclass
@@ -27,9 +26,7 @@ class LockedFile:
     """One file of a pool, and what it must be."""
 
     path: Path
-    """Where it lies."""
     file: StoredFile
-    """As locked."""
 
 
 def replay_pool(
@@ -46,11 +43,11 @@ def replay_pool(
 ) -> Manifest:
     """Write the rows of a pool in order into a folder; return its manifest, also written there.
 
-    `lock`: what is insisted on of the pool's files and the tokenizer. `raw`: the folder of pulled
+    `lock`: what the pool's files and the tokenizer must be. `raw`: the folder of pulled
     files. `memory_bytes`: as for `build`.
 
     Raises: PipelineError of the kind that says what to do next; then nothing half-written is left,
-    and another run goes on from what is done.
+    and another run continues from what is done.
     """
     pool = pool.resolve()
     if out.resolve().is_relative_to(pool):
@@ -109,7 +106,7 @@ def pool_folder(lock: Lock, declared: Replay, raw: Path) -> Path:
 
 
 def check_locked(task: LockedFile) -> None:
-    """Insist that a file is as it was locked. Raises: MismatchError."""
+    """Check that a file is as it was locked. Raises: MismatchError when it is not."""
     check_file(task.path, task.file)
 
 

@@ -19,14 +19,11 @@ TaskRecord = dict[str, Any]
 written, as path relative to the output -> size and sha256)."""
 
 
-def describe_folder(folder: Path, name: str) -> dict[str, Any]:
-    """Return size and sha256 of each file in a flat folder, by path below `name`."""
-    return {f"{name}/{path.name}": describe_file(path) for path in sorted(folder.iterdir())}
-
-
 def describe(path: Path, name: str) -> dict[str, Any]:
     """Return size and sha256 of a file, or of each file in a flat folder, by path from `name`."""
-    return describe_folder(path, name) if path.is_dir() else {name: describe_file(path)}
+    if not path.is_dir():
+        return {name: describe_file(path)}
+    return {f"{name}/{file.name}": describe_file(file) for file in sorted(path.iterdir())}
 
 
 def publish_output(state: State, name: str, data: bytes) -> dict[str, Any]:

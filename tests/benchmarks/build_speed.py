@@ -268,7 +268,7 @@ def build_timed() -> None:
     tokenize_partition.make_chunker = make_timed_chunker
     patch(MdsWriter, "write", "write MDS")
     patch(MdsWriter, "finish", "write MDS")
-    patch(tokenize_partition, "describe_folder", "sha256 of shards")
+    patch(tokenize_partition, "describe", "sha256 of shards")
     patch(tokenize_partition, "save_table", "table of rows")
     patch(pool.Pool, "gather", "order: gather")
     patch(pool.Pool, "names", "order: names of documents")

@@ -82,7 +82,7 @@ def test_a_folder_that_holds_anything_else_is_left_alone(small: Path, tmp_path: 
     out.mkdir()
     (out / "thesis.txt").write_text("years of work")
     assert _refusal(small, out) == (
-        f"error: {out}: is not empty and holds no build that can be told\n"
+        f"error: {out}: is not empty, and not an ettin-data build\n"
         "hint: choose another --out, or empty the folder\n"
     )
     assert builds.digests(out).keys() == {"thesis.txt"}

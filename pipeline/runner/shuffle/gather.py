@@ -5,6 +5,7 @@ of an external shuffle: in each folder that the first pass wrote, the rows of a 
 are consecutive.
 """
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -17,7 +18,7 @@ from pipeline.core.errors import OutputError
 from pipeline.core.ragged import Ragged, Rows, offsets_of
 from pipeline.dataset.mds import place_runs
 from pipeline.runner.shuffle.scatter import ENDS, IDS, NAMES, POSITIONS, RECORDS
-from pipeline.runner.shuffle.tasks import RECORD_DTYPE, OrderTask, Records, load_scattered
+from pipeline.runner.shuffle.tasks import RECORD_DTYPE, OrderTask, Records
 
 # Ids held at a time: 128 MiB as uint32.
 _IDS_AT_ONCE = 32 << 20
@@ -78,7 +79,7 @@ class ScatteredRows:
     def __init__(self, task: OrderTask) -> None:
         self.records: Records = np.zeros(task.num_rows, RECORD_DTYPE)
         self._runs: list[_Run] = []
-        for name in load_scattered(task.job.state):
+        for name in json.loads(task.job.state.scattered_folders.read_bytes()):
             folder = task.job.out / name
             positions = np.load(folder / POSITIONS, mmap_mode="r")
             bounds = [task.first_row, task.first_row + task.num_rows]

@@ -43,8 +43,7 @@ from pipeline.runner.shuffle.tasks import (
     ScatterTask,
     ShuffleJob,
     TableTask,
-    save_folders,
-    save_scattered,
+    save_for_tasks,
 )
 from pipeline.runner.shuffle.write import order_rows, read_span
 from pipeline.runner.task_cache import (
@@ -80,7 +79,8 @@ class Shuffle:
 def shuffle_pool(shuffle: Shuffle, cluster: Cluster) -> tuple[dict[str, Any], dict[str, Any]]:
     """Order all rows and write them; return the manifest's `order`, and the files."""
     job, spec, state = shuffle.job, shuffle.job.spec, shuffle.job.state
-    save_folders(state, shuffle.folders)
+    folders = [[one.source, one.file] for one in shuffle.folders]
+    save_for_tasks(state, state.folders, folders)
     save_permutation(job.permutation_key, state.orders, state.scratch)
 
     # Once some rows are written perhaps all are, so then nothing is scattered before it is needed.
@@ -103,8 +103,8 @@ def shuffle_pool(shuffle: Shuffle, cluster: Cluster) -> tuple[dict[str, Any], di
     digests = [digest for record in written for digest in record["sha256"]]
     files = files_of(written)
     if spec.format == "mds":
-        folders = [file.path.removeprefix(f"{ORDER}/") for file in step_files]
-        files.update(publish_index(state, ORDER, folders))
+        parts = [file.path.removeprefix(f"{ORDER}/") for file in step_files]
+        files.update(publish_index(state, ORDER, parts))
     files.update(_write_steps(shuffle, tokens[:-1], digests))
     files.update(_index_documents(job, key, cluster, tasks))
     described = {
@@ -153,7 +153,8 @@ def _make_tables(shuffle: Shuffle, cluster: Cluster, *, scatters: bool) -> str:
 def _scatter(job: ShuffleJob, cluster: Cluster, tasks: Sequence[ScatterTask]) -> list[list[str]]:
     """Lay out rows by position; return the digests of the shards whose tables were made."""
     scattered = cluster.map("lay out by position", scatter_rows, tasks)
-    save_scattered(job.state, [record["folder"] for record in scattered])
+    names = [record["folder"] for record in scattered]
+    save_for_tasks(job.state, job.state.scattered_folders, names)
     return [record["shards"] for record in scattered]
 
 

@@ -42,7 +42,6 @@ class PoolFolder:
     table: str
     """The name of its table in the state."""
     source: str
-    """The source that it belongs to."""
     file: str
     """What it was made from: the input file as declared, or else the folder of its shards."""
 
@@ -164,27 +163,12 @@ class OrderTask:
         return self.file.num_steps * self.job.spec.global_batch_size
 
 
-def save_folders(state: State, folders: Sequence[PoolFolder]) -> None:
-    """Save source and file of each folder, by its number."""
-    _save(state, state.folders, [[one.source, one.file] for one in folders])
+def save_for_tasks(state: State, path: Path, content: Sequence[object]) -> None:
+    """Save what all tasks look up, such as source and file of each folder, by its number."""
+    with publish(path, state.scratch) as temporary:
+        temporary.write_text(json.dumps(content))
 
 
 def load_folders(state: State) -> list[tuple[str, str]]:
     """Load source and file of each folder, by its number."""
     return [(source, file) for source, file in json.loads(state.folders.read_bytes())]
-
-
-def save_scattered(state: State, names: Sequence[str]) -> None:
-    """Save the folders of rows that are laid out by position, relative to the output."""
-    _save(state, state.scattered_folders, names)
-
-
-def load_scattered(state: State) -> list[str]:
-    """Load the folders of rows that are laid out by position, relative to the output."""
-    names: list[str] = json.loads(state.scattered_folders.read_bytes())
-    return names
-
-
-def _save(state: State, path: Path, content: Sequence[object]) -> None:
-    with publish(path, state.scratch) as temporary:
-        temporary.write_text(json.dumps(content))

@@ -147,18 +147,14 @@ def _put_lengths(ids: Uint32Array, offsets: Int64Array, out: Uint32Array) -> Non
 
 
 def _describe_span(span: LedgerSpan) -> dict[str, Any]:
+    head, nodes, tail = span.head.tobytes(), b"".join(span.nodes), span.tail.tobytes()
+    parts = {"head": head, "nodes": nodes, "tail": tail}
     return {
         "start_row": span.start_row,
         "num_rows": span.num_rows,
         "multiset": f"{span.multiset:064x}",
-        "head": _text(span.head.tobytes()),
-        "nodes": _text(b"".join(span.nodes)),
-        "tail": _text(span.tail.tobytes()),
+        **{name: base64.b64encode(digests).decode() for name, digests in parts.items()},
     }
-
-
-def _text(data: bytes) -> str:
-    return base64.b64encode(data).decode()
 
 
 def read_span(described: dict[str, Any]) -> LedgerSpan:

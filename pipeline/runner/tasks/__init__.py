@@ -1,1 +1,1 @@
-"""TODO runner.tasks"""
+"""Tasks: what one worker does with one input file; each writes files and returns a record."""

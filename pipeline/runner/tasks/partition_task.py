@@ -15,11 +15,9 @@ class PartitionTask:
     """Everything that one partition is made from, as declared in the mixture."""
 
     out: Path
-    """The output folder, absolute."""
     folder: str
     """Where the shards go, relative to `out`."""
     input: Input
-    """The input file, and what its documents must pass."""
     tokenizer: TokenizerSpec
     tokenizer_digest: str
     """sha256 of its `tokenizer.json`."""

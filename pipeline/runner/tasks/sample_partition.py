@@ -18,7 +18,7 @@ from pipeline.dataset import VALIDATION, State, drawn_file, is_output_file
 from pipeline.dataset.mds import MdsWriter, Pool, write_stats
 from pipeline.dataset.parquet import read_columns, write_columns
 from pipeline.runner.shuffle import load_table, save_table
-from pipeline.runner.task_cache import TaskRecord, describe, describe_folder, save_record
+from pipeline.runner.task_cache import TaskRecord, describe, save_record
 from pipeline.runner.tasks.read_documents import Input, load_cached_for
 from pipeline.stages.sampling import rows_to_write
 
@@ -28,12 +28,10 @@ _ROWS_AT_ONCE = 1024
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CachedSampleTask:
-    """Where to look for an earlier sample, and what it must have been made from."""
+    """Where to look for an earlier sample in `out`, and what it must have been made from."""
 
     out: Path
-    """The output folder, absolute."""
     input: Input
-    """The input file."""
     key: str
     """Fingerprint of all that decides the bytes except the bytes of the source's inputs."""
     cls_id: int
@@ -50,11 +48,9 @@ class SampleTask:
     """Everything that one partition's sampled chunks are made from."""
 
     out: Path
-    """The output folder, absolute."""
     folder: str
     """Where the shards go, relative to `out`."""
     source: str
-    """The source that the partition belongs to."""
     key: str
     """Fingerprint of all that decides the bytes except the bytes of the source's inputs."""
     together: str
@@ -68,7 +64,6 @@ class SampleTask:
     again: BoolArray
     """bool [num_chunks - num_holdout], the chunks that are sampled once more."""
     shards: ShardSpec
-    """As declared."""
     cls_id: int
     sep_id: int
 
@@ -148,4 +143,4 @@ def _write_rows(
             writer.write(documents, np.arange(len(documents)), ids, offsets_of(lengths[part]))
         writer.finish()
         write_stats(temporary, lengths, num_discarded)
-        return describe_folder(temporary, folder)
+        return describe(temporary, folder)

@@ -23,7 +23,7 @@ from pipeline.core.ragged import Rows
 from pipeline.dataset import State, describe_file, dropped_file
 from pipeline.dataset.mds import MdsWriter, write_stats
 from pipeline.runner.shuffle import save_table
-from pipeline.runner.task_cache import TaskRecord, describe, describe_folder, save_record
+from pipeline.runner.task_cache import TaskRecord, describe, save_record
 from pipeline.runner.tasks.partition_task import PartitionTask
 from pipeline.runner.tasks.read_documents import DocumentReader, bad_document, load_cached_for
 from pipeline.stages.chunking import Chunks, make_chunker
@@ -82,7 +82,7 @@ def _make(task: PartitionTask, tokenizer: Tokenizer, state: State) -> TaskRecord
                 digests.append(text_digests([documents[index].text for index in written]))
         shards.finish()
         write_stats(folder, counts.lengths, counts.tokens["discarded"])
-        files.update(describe_folder(folder, task.folder))
+        files.update(describe(folder, task.folder))
     if task.saves_digests:
         name = State.digests(task.folder)
         with publish(task.out / name, state.scratch) as temporary:
@@ -109,7 +109,7 @@ def _open_dropped(
 
 
 class _Drops:
-    """Counts the documents that are dropped, by reason; bad ones may stop the build instead."""
+    """Counts dropped documents by reason; bad ones stop the build unless they are skipped."""
 
     def __init__(self, task: PartitionTask) -> None:
         self.where = task.input.file.declared

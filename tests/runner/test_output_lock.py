@@ -1,7 +1,6 @@
-"""An output folder is for one mixture and one build at a time, and its records stand or fall."""
+"""The output lock: a folder is for one mixture, and for one build at a time."""
 
 import fcntl
-import json
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +9,7 @@ import pytest
 from pipeline.config.load import load_mixture
 from pipeline.config.mixture import Mixture
 from pipeline.core.errors import OutputError
-from pipeline.dataset import describe_file
-from pipeline.dataset.paths import State
 from pipeline.runner.output_lock import lock_output, release
-from pipeline.runner.task_cache import load_cached, save_record
 
 MIXTURE = b"""\
 name: claimed
@@ -74,39 +70,3 @@ def test_an_unfinished_folder_belongs_to_its_mixture(tmp_path: Path) -> None:
         lock_output(tmp_path / "out", _mixture(b"other").fingerprint),
     ):
         pass
-
-
-@pytest.fixture
-def state(tmp_path: Path) -> State:
-    """A state with one record, of a task that wrote one file."""
-    state = State(out=tmp_path)
-    (tmp_path / "file").write_text("content")
-    files = {"file": describe_file(tmp_path / "file")}
-    save_record(state, "task", {"key": "k", "count": 12, "files": files})
-    return state
-
-
-def test_a_record_stands_while_its_files_do(state: State) -> None:
-    record = load_cached(state, "task", "k")
-    assert record is not None
-    assert record["count"] == 12
-    assert load_cached(state, "task", "another key") is None
-    assert load_cached(state, "another task", "k") is None
-    (state.out / "file").write_text("Content")
-    assert load_cached(state, "task", "k") is None
-    (state.out / "file").unlink()
-    assert load_cached(state, "task", "k") is None
-
-
-def test_no_damage_to_a_record_goes_unseen(state: State) -> None:
-    path = state.record("task")
-    data = path.read_bytes()
-    assert json.loads(data)["record"]["count"] == 12
-    for place in range(len(data)):
-        for bit in range(8):
-            path.write_bytes(data[:place] + bytes([data[place] ^ 1 << bit]) + data[place + 1 :])
-            record = load_cached(state, "task", "k")
-            # White space and the case of an escape may change; what is said may not.
-            assert record is None or record["count"] == 12, (place, bit)
-        path.write_bytes(data[:place])
-        assert load_cached(state, "task", "k") is None

@@ -20,7 +20,7 @@ from pipeline.feed.batch import FeedRows, SpecialIds
 from pipeline.feed.manifest_facts import ManifestFacts, read_manifest_facts
 from pipeline.feed.rows import CheckedRows, FiledRows, OrderedPool, SequentialRows, ShardRows
 from pipeline.order import PermutationKey, load_permutation, save_permutation
-from pipeline.stages.tokenizer import EMBEDDED, read_frame
+from pipeline.stages.tokenizer import EMBEDDED, read_special_tokens
 
 _FORMAT = "ettin-feed-order-v1"
 
@@ -125,7 +125,7 @@ def special_ids(order: FeedOrder, tokenizer: str | None = None) -> SpecialIds:
 
     Raises: MismatchError when the order's ids were made by another; as `load_tokenizer`.
     """
-    frame = read_frame(tokenizer or EMBEDDED)
+    frame = read_special_tokens(tokenizer or EMBEDDED)
     if order.tokenizer_digest not in (None, frame.digest):
         raise MismatchError(
             f"{order.where}: got ids of the tokenizer {order.tokenizer_digest}, expected those of"

@@ -32,7 +32,7 @@ from pipeline.runner.tasks.read_documents import (
 )
 from pipeline.sources import FileReader, list_files
 from pipeline.stages import dedup
-from pipeline.stages.dedup import Contamination, Surveyed
+from pipeline.stages.dedup import Contamination, ScannedFile
 from pipeline.version import VERSION
 
 
@@ -83,7 +83,7 @@ def scan_file(task: ScanTask) -> TaskRecord:
     dropped: dict[int, str] = {}
     reader = DocumentReader(task.input, _skip if task.skips_bad else stop_at_bad)
     batches = _batches(task, reader, state, dropped)
-    dedup.save_survey(table, state.scratch, task.minhash, batches)
+    dedup.save_scan(table, state.scratch, task.minhash, batches)
     reasons = _save_reasons(filtered, state, dropped)
     record = {
         "key": task.key,
@@ -116,7 +116,7 @@ def _batches(
                 where = task.input.file.declared
                 raise bad_document(where, one.document, one.reason, one.fault)
         dropped.update({one.document.row: one.reason for one in block_dropped})
-        yield dedup.survey(kept, task.minhash, contamination)
+        yield dedup.scan_documents(kept, task.minhash, contamination)
 
 
 @lru_cache(maxsize=1)
@@ -146,10 +146,10 @@ def scan_corpus(context: BuildContext, sources: Sequence[PreparedSource]) -> Cor
     tasks = _tasks(context, sources)
     records = context.cluster.map("scan", scan_file, tasks)
     surveyed = [
-        Surveyed(
+        ScannedFile(
             source=task.input.source,
             file=task.input.file.partition,
-            survey=context.state.survey(task.input.source, task.input.file.partition),
+            path=context.state.survey(task.input.source, task.input.file.partition),
         )
         for task in tasks
     ]

@@ -121,7 +121,7 @@ def _sample_tasks(
     if mixture.scale < 1:
         # A whole file would be more than all of a miniature.
         spec = replace(spec, algorithm="keyed-v1")
-    drawn = sampling.draw_source(source.planned.ask, lengths, spec)
+    drawn = sampling.sample_source(source.planned.ask, lengths, spec)
     key = _sample_key(context, source)
     return [
         SampleTask(

@@ -168,8 +168,8 @@ def _library() -> Iterator[Callable[[list[str]], float]]:
 
 def serve_library() -> None:
     """Answer each line, a JSON list of texts, with the seconds that the library takes for them."""
-    from pipeline.stages.tokenizer.reference import make_reference
-    from pipeline.stages.tokenizer.resolve import read_json
+    from pipeline.stages.tokenizer import read_json
+    from pipeline.stages.tokenizer.library import make_reference
 
     library = make_reference("modernbert", read_json("modernbert"), add_prefix_space=True)
     for line in sys.stdin:

@@ -29,9 +29,9 @@ import xxhash
 
 from pipeline.config.corpus import DedupSpec, MinHashSpec
 from pipeline.core.document import Document
-from pipeline.stages.dedup.decide import find_drops
 from pipeline.stages.dedup.decontaminate import Contamination, read_evaluation
-from pipeline.stages.dedup.scan import Surveyed, save_survey, survey
+from pipeline.stages.dedup.find_drops import find_drops
+from pipeline.stages.dedup.scan import ScannedFile, save_scan, scan_documents
 from tests.benchmarks import corpus
 
 _FILES = 8
@@ -118,7 +118,7 @@ def _from_texts(options: argparse.Namespace, copies: int) -> dict[str, float]:
     before = _status("RssAnon")
     texts = _texts(options)
     held = _status("RssAnon") - before
-    survey([Document(id="", text="warm", row=0)], None, None)
+    scan_documents([Document(id="", text="warm", row=0)], None, None)
     files, surveying = [], 0.0
     with TemporaryDirectory(dir=options.corpus) as folder:
         for number in range(_FILES):
@@ -128,12 +128,12 @@ def _from_texts(options: argparse.Namespace, copies: int) -> dict[str, float]:
             for copy in range(number, copies, _FILES):
                 for documents in _documents(texts, copy):
                     started = time.process_time()
-                    batches.append(survey(documents, None, None))
+                    batches.append(scan_documents(documents, None, None))
                     surveying += time.process_time() - started
             started = time.process_time()
-            save_survey(path, Path(folder), None, batches)
+            save_scan(path, Path(folder), None, batches)
             surveying += time.process_time() - started
-            files.append(Surveyed(source="s", file=f"{number}", survey=path))
+            files.append(ScannedFile(source="s", file=f"{number}", path=path))
         deciding, num_drops = _decide(files, Path(folder), options.memory << 20)
     # All but the first copy of a text in ten; and what differs in white space alone.
     assert num_drops >= (copies - 1) * len(texts[::10]), num_drops
@@ -158,15 +158,15 @@ def _from_digests(options: argparse.Namespace, size: int) -> dict[str, float]:
         files = []
         for number in range(_FILES):
             path = Path(folder, f"{number}.parquet")
-            save_survey(path, Path(folder), None, _made_up(number, size))
-            files.append(Surveyed(source="s", file=f"{number}", survey=path))
+            save_scan(path, Path(folder), None, _made_up(number, size))
+            files.append(ScannedFile(source="s", file=f"{number}", path=path))
         deciding, _ = _decide(files, Path(folder), options.memory << 20)
     return {"documents": size, "survey": 0, "decide": deciding, "texts": 0}
 
 
 def _made_up(number: int, size: int) -> Iterator[pa.RecordBatch]:
     """Yield rows of a survey, of which about a tenth have been before."""
-    empty = survey([], None, None)
+    empty = scan_documents([], None, None)
     draw = np.random.default_rng(number)
     for start in range(0, size // _FILES, 1 << 16):
         rows = np.arange(start, min(start + (1 << 16), size // _FILES), dtype=np.uint32)
@@ -176,7 +176,7 @@ def _made_up(number: int, size: int) -> Iterator[pa.RecordBatch]:
         yield pa.record_batch([pa.array(column) for column in columns], schema=empty.schema)
 
 
-def _decide(files: list[Surveyed], folder: Path, memory_bytes: int) -> tuple[float, int]:
+def _decide(files: list[ScannedFile], folder: Path, memory_bytes: int) -> tuple[float, int]:
     started = time.process_time()
     found = find_drops(files, DedupSpec(), folder / "scratch", memory_bytes=memory_bytes)
     num_drops = sum(len(drops.rows) for drops in found)
@@ -210,7 +210,7 @@ def _near(texts: list[str]) -> list[float]:
                 if shingles.size:
                     step.get_signature(shingles)
 
-        return [_timed(lambda: survey(documents, spec, None)), *_both(step, theirs)]
+        return [_timed(lambda: scan_documents(documents, spec, None)), *_both(step, theirs)]
 
 
 def _contamination(texts: list[str]) -> list[float]:
@@ -232,7 +232,10 @@ def _contamination(texts: list[str]) -> list[float]:
             for text in texts:
                 step.filter(Theirs(text=text, id=""))
 
-        return [_timed(lambda: survey(documents, None, contamination)), *_both(step, theirs)]
+        return [
+            _timed(lambda: scan_documents(documents, None, contamination)),
+            *_both(step, theirs),
+        ]
 
 
 def _both(step: Any, run: Callable[[], None]) -> list[float]:

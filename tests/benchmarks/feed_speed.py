@@ -245,7 +245,7 @@ def _modernbert(work: str, seconds: float) -> tuple[float, float]:
     from torch.utils.data import DataLoader, Dataset
 
     from pipeline.dataset.mds.pool import Pool
-    from pipeline.stages.tokenizer.resolve import EMBEDDED, read_json
+    from pipeline.stages.tokenizer import EMBEDDED, read_json
 
     torch.set_num_threads(1)
     pool = Pool.open(Path(work) / "mds" / "order")

@@ -23,7 +23,7 @@ from pipeline.core.arrays import Int64Array, Uint32Array
 from pipeline.dataset.mds.pool import Pool
 from pipeline.dataset.mds.writer import Dtype, MdsWriter
 from pipeline.stages.chunking.slice import Cutter, SliceChunker
-from pipeline.stages.tokenizer.resolve import load_tokenizer
+from pipeline.stages.tokenizer import load_tokenizer
 from tests.benchmarks import corpus
 from tests.oracle.servant import Servant, open_servant
 

@@ -28,9 +28,8 @@ from tokenizers import Tokenizer as Library
 from pipeline.core.ragged import Rows
 from pipeline.sources.readers.file_reader import BLOCK_BYTES
 from pipeline.stages.chunking import Cutter, ReencodeChunker
-from pipeline.stages.tokenizer.encode import Tokenizer
-from pipeline.stages.tokenizer.reference import make_reference
-from pipeline.stages.tokenizer.resolve import load_tokenizer, read_json
+from pipeline.stages.tokenizer import Tokenizer, load_tokenizer, read_json
+from pipeline.stages.tokenizer.library import make_reference
 from tests.benchmarks import corpus
 
 # Size, smallest last chunk, and what is dropped: as published for pre-training and for extension.

@@ -22,7 +22,7 @@ os.environ["RAYON_NUM_THREADS"] = "1"
 
 
 from pipeline.core.ragged import Rows
-from pipeline.stages.tokenizer.resolve import load_tokenizer
+from pipeline.stages.tokenizer import load_tokenizer
 
 _DOCUMENT_BYTES = (200, 200_000)
 

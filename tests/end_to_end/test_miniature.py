@@ -25,8 +25,7 @@ from support.miniature import Miniature, Phase
 from support.outputs import Row, num_tokens, read_dropped, read_rows
 
 from pipeline.stages.text_digest import normalise
-from pipeline.stages.tokenizer.encode import Tokenizer
-from pipeline.stages.tokenizer.resolve import load_tokenizer
+from pipeline.stages.tokenizer import Tokenizer, load_tokenizer
 
 REPEATED = {
     "ettin-pretraining": ["wikipedia"],

@@ -597,7 +597,7 @@ def test_special_ids_are_those_of_the_tokenizer(finished: Path, tmp_path: Path) 
 
 
 def test_a_tokenizer_without_a_mask_is_refused(finished: Path, tmp_path: Path) -> None:
-    from pipeline.stages.tokenizer.resolve import read_json
+    from pipeline.stages.tokenizer import read_json
 
     content = json.loads(read_json("modernbert"))
     content["added_tokens"] = [one for one in content["added_tokens"] if one["id"] != 50284]
@@ -614,7 +614,7 @@ def test_a_tokenizer_without_a_mask_is_refused(finished: Path, tmp_path: Path) -
 
 def _plain_copy(folder: Path) -> Path:
     """Write the embedded tokenizer with other spaces, which is another by its digest."""
-    from pipeline.stages.tokenizer.resolve import read_json
+    from pipeline.stages.tokenizer import read_json
 
     path = folder / "copy.json"
     path.write_bytes(read_json("modernbert") + b"\n")

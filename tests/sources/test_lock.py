@@ -34,7 +34,7 @@ from pipeline.sources.lock.create import POOL, make_lock
 from pipeline.sources.lock.lock import LOCATION_KEYS, Lock, LockedSource, LockedTokenizer, locate
 from pipeline.sources.lock.lock_file import default_lock_path, lock_bytes, read_lock, write_lock
 from pipeline.stages import tokenizer
-from pipeline.stages.tokenizer.resolve import read_json
+from pipeline.stages.tokenizer import read_json
 from pipeline.storage.store import StoredFile
 
 ONE, OLD, NEW = b"one\n", b"two\ntwo\n", b"TWO\nTWO\n"

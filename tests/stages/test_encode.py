@@ -16,20 +16,26 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support import paths
+from support.embed_tokenizer import embed
 from tokenizers import normalizers
 
 from pipeline.core.digest import sha256_bytes
 from pipeline.core.errors import ConfigError, InputError
 from pipeline.core.ragged import ByteStrings, byte_strings
-from pipeline.stages.tokenizer import char_classes, family, kernel, self_check, slow_path
-from pipeline.stages.tokenizer.embed import embed
-from pipeline.stages.tokenizer.encode import Tokenizer
-from pipeline.stages.tokenizer.resolve import MODERNBERT_FILE, load_tokenizer, read_json
+from pipeline.stages.tokenizer import (
+    Tokenizer,
+    added_tokens,
+    char_classes,
+    kernel,
+    load_tokenizer,
+    read_json,
+)
+from pipeline.stages.tokenizer.tokenizer_json import MODERNBERT_FILE, MODERNBERT_SHA256
 
 FIXTURE = paths.GOLDEN / "tokenizer_fixture.json"
 MODES = pytest.mark.parametrize("prefix", [False, True], ids=["plain", "prefix"])
 
-WHITE = [*slow_path.WHITE_SPACE, "\r\n", "\n    ", "\n\n", " \n", "\t ", "  ", "   ", " " * 24]
+WHITE = [*added_tokens.WHITE_SPACE, "\r\n", "\n    ", "\n\n", " \n", "\t ", "  ", "   ", " " * 24]
 MARKS = ["\u0301", "\u0323", "\u093c", "\u09be", "\u05b0", "\u064b", "\u3099", "\u0338", "\u1cf7"]
 WORDS = [
     *("a", "I", "the", "Hello", "world", "x" * 14, "y" * 15, "z" * 16, "w" * 63, "v" * 65),
@@ -43,7 +49,7 @@ WORDS = [
     *("\U0001f680", "\U0001f468\u200d\U0001f469\u200d\U0001f467", "\U0001d400", "\U00020000"),
     *("\U00032847", "\U000113c2", "\U0001e5ee", "\U0010ffff", "\ufffe", "\ue000", "\u0378"),
 ]
-ADDED = [*slow_path._SPECIAL_IDS, *list(slow_path._OTHER_IDS)[:6], "[unused82]", "[unused83]"]
+ADDED = [*added_tokens._SPECIAL_IDS, *list(added_tokens._OTHER_IDS)[:6], "[unused82]", "[unused83]"]
 LOOK_ALIKES = [
     *("[MASK", "MASK]", "[mask]", "[MAS\u212a]", "[ MASK]", "[[MASK]]", "<|endoftext|", "<|pad|>"),
     *("|||IP_ADDRESS||", "||||IP_ADDRESS||||", "[unused]", "[unused00]", "[unused9", "[UNK ]"),
@@ -221,15 +227,16 @@ def test_marks_in_order_stay_on_the_fast_path_and_others_leave_it() -> None:
 def test_kernel_is_given_up_with_a_warning_when_the_library_disagrees(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(self_check, "classes_agree", lambda: False)
+    fast = tokenizer(True)
+    monkeypatch.setattr(char_classes, "classes_agree", lambda: False)
     with pytest.warns(RuntimeWarning, match="the kernel and the installed tokenizers library"):
         slow = load_tokenizer("modernbert", add_prefix_space=True)
     assert not slow.is_fast
-    assert slow.encode(["a b"]).values.tolist() == tokenizer(True).encode(["a b"]).values.tolist()
+    assert slow.encode(["a b"]).values.tolist() == fast.encode(["a b"]).values.tolist()
 
 
 def test_class_boundaries_are_probed() -> None:
-    ends = dict(self_check._ends())
+    ends = dict(char_classes._ends())
     assert ends[ord("a")] == char_classes.LETTER
     assert ends[ord("9")] == char_classes.NUMBER
     assert len(ends) > 1500
@@ -261,7 +268,7 @@ def test_groups_of_documents_change_nothing() -> None:
 
 def test_published_facts_of_the_tokenizer() -> None:
     one = tokenizer(False)
-    assert one.digest == family.MODERNBERT_SHA256
+    assert one.digest == MODERNBERT_SHA256
     assert (one.cls_id, one.sep_id, one.pad_id, one.vocab_size) == (50281, 50282, 50283, 50368)
     assert one.special_ids.tolist() == [1, *range(50279, 50285)]
 
@@ -332,7 +339,7 @@ def test_same_content_spelled_otherwise_is_fast_and_other_content_is_not(tmp_pat
     (tmp_path / "tokenizer.json").write_text(json.dumps(content), "utf-8")
     same = load_tokenizer("tokenizer.json", add_prefix_space=False, folder=tmp_path)
     assert same.is_fast
-    assert same.digest != family.MODERNBERT_SHA256
+    assert same.digest != MODERNBERT_SHA256
     text = ["one two three four five"]
     assert np.array_equal(same.encode(text).values, tokenizer(False).encode(text).values)
 
@@ -371,5 +378,5 @@ def test_embedding_refuses_a_wheel_that_gives_another_file(tmp_path: Path) -> No
 
 def test_embedded_file_is_the_published_one() -> None:
     data = lzma.decompress(MODERNBERT_FILE.read_bytes())
-    assert sha256_bytes(data) == family.MODERNBERT_SHA256
+    assert sha256_bytes(data) == MODERNBERT_SHA256
     assert len(data) == 2_132_967

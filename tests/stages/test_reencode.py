@@ -21,8 +21,7 @@ from pipeline.config.mixture import ChunkSpec
 from pipeline.core.ragged import Rows
 from pipeline.stages.chunking import make_chunker
 from pipeline.stages.chunking.chunker import Chunker
-from pipeline.stages.tokenizer.encode import Tokenizer
-from pipeline.stages.tokenizer.resolve import load_tokenizer
+from pipeline.stages.tokenizer import Tokenizer, load_tokenizer
 
 OWN_TEXT = """\
 The harbour master keeps two clocks. One tells the time ; the other , he says , tells the tide .

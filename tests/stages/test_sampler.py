@@ -13,10 +13,14 @@ from support.strategies import QUICK
 from pipeline.config.mixture import SampleSpec
 from pipeline.core.arrays import Int64Array
 from pipeline.core.seeds import derive_key, random_numbers
-from pipeline.stages.sampling import whole_partitions
 from pipeline.stages.sampling.budget import Ask
-from pipeline.stages.sampling.keyed import draw
-from pipeline.stages.sampling.sampler import Drawn, balance_of, draw_source, rows_to_write
+from pipeline.stages.sampling.sample_source import (
+    SourceSample,
+    balance_of,
+    rows_to_write,
+    sample_source,
+)
+from pipeline.stages.sampling.samplers import sample_chunks, sample_partitions
 
 LENGTHS = {"b": [5, 9, 3, 7], "a": [4, 4, 8, 2, 6]}
 
@@ -34,7 +38,7 @@ def arrays(lengths: dict[str, list[int]]) -> dict[str, Int64Array]:
 
 def drawn(lengths: dict[str, list[int]], num_tokens: int, seed: int = 21) -> dict[str, list[int]]:
     """Return the positions drawn, by partition."""
-    found = draw("books", arrays(lengths), num_tokens, seed)
+    found = sample_chunks("books", arrays(lengths), num_tokens, seed)
     return {name: np.flatnonzero(part).tolist() for name, part in found.items()}
 
 
@@ -91,9 +95,9 @@ def test_the_order_of_partitions_changes_nothing(
 
 def test_other_seeds_and_sources_draw_otherwise() -> None:
     lengths = arrays({"a": [1] * 200})
-    one = draw("books", lengths, 100, 1)["a"]
-    assert not np.array_equal(one, draw("books", lengths, 100, 2)["a"])
-    assert not np.array_equal(one, draw("wiki", lengths, 100, 1)["a"])
+    one = sample_chunks("books", lengths, 100, 1)["a"]
+    assert not np.array_equal(one, sample_chunks("books", lengths, 100, 2)["a"])
+    assert not np.array_equal(one, sample_chunks("wiki", lengths, 100, 1)["a"])
 
 
 def test_a_larger_budget_keeps_what_a_smaller_one_drew() -> None:
@@ -117,7 +121,7 @@ def test_rows_are_written_repetition_by_repetition_and_then_the_drawn() -> None:
 
 def chosen(lengths: dict[str, list[int]], num_tokens: int, seed: int = 42) -> list[str]:
     """Return the partitions that are drawn; the others have no chunk that is."""
-    found = whole_partitions.draw("books", arrays(lengths), num_tokens, seed)
+    found = sample_partitions("books", arrays(lengths), num_tokens, seed)
     assert list(found) == sorted(lengths)
     for name, part in found.items():
         assert part.tolist() in ([True] * len(lengths[name]), [False] * len(lengths[name]))
@@ -179,7 +183,7 @@ def ask_for(tokens: int | None = None, epochs: Fraction | None = None, most: int
     )
 
 
-def written(lengths: dict[str, list[int]], found: Drawn) -> int:
+def written(lengths: dict[str, list[int]], found: SourceSample) -> int:
     """Return how many tokens the rows to write come to."""
     return sum(
         lengths[name][row]
@@ -203,7 +207,7 @@ def written(lengths: dict[str, list[int]], found: Drawn) -> int:
 def test_repetitions_are_whole_first_and_the_rest_is_drawn_by_the_same_rule(
     asked: Ask, repetitions: int, again: dict[str, list[int]], balance: tuple[int, ...]
 ) -> None:
-    found = draw_source(asked, arrays(LENGTHS), SampleSpec(seed=21))
+    found = sample_source(asked, arrays(LENGTHS), SampleSpec(seed=21))
     assert found.num_repetitions == repetitions
     assert {name: np.flatnonzero(part).tolist() for name, part in found.again.items()} == again
     names = ("asked", "available", "num_repetitions", "drawn", "repeated", "overshoot")
@@ -213,7 +217,7 @@ def test_repetitions_are_whole_first_and_the_rest_is_drawn_by_the_same_rule(
 def test_a_source_is_drawn_from_by_the_algorithm_that_is_named() -> None:
     lengths = arrays({letter: [1, 2] for letter in "abcdefghijklmnopqrstuvwxyz"})
     sample = SampleSpec(algorithm="ettin-partitions-v1", seed=42)
-    found = draw_source(ask_for(78 + 7, most=2), lengths, sample)
+    found = sample_source(ask_for(78 + 7, most=2), lengths, sample)
     assert found.num_repetitions == 1
     assert [name for name, again in found.again.items() if again.all()] == ["a", "d", "u"]
     assert sum(int(again.sum()) for again in found.again.values()) == 6
@@ -238,7 +242,7 @@ def test_accounts_close_over_what_is_written(
     available = sum(map(sum, lengths.values()))
     number = int(multiple * available)
     asked = ask_for(number, most=5) if is_number and number else ask_for(epochs=multiple)
-    found = draw_source(asked, arrays(lengths), SampleSpec(algorithm=algorithm, seed=seed))
+    found = sample_source(asked, arrays(lengths), SampleSpec(algorithm=algorithm, seed=seed))
     balance = found.balance
     assert balance.asked == number
     assert balance.available == available

@@ -8,8 +8,7 @@ import pytest
 from pipeline.core.document import Document
 from pipeline.core.errors import InternalError
 from pipeline.core.ragged import Rows
-from pipeline.stages.tokenizer.encode import Tokenizer
-from pipeline.stages.tokenizer.resolve import load_tokenizer
+from pipeline.stages.tokenizer import Tokenizer, load_tokenizer
 from pipeline.stages.tokenizer.tokenize import tokenize
 
 

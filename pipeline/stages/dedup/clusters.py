@@ -1,4 +1,4 @@
-"""Link: documents that share a key -> one tree for each group of them, in bounded memory.
+"""Clusters: documents that share a key -> one tree for each group, in bounded memory.
 
 Enters: keys of documents, block by block. Leaves: in `parents`, for each document one of its group
 that comes before it, or itself. Keys are scattered by their first bits to bucket files and each
@@ -53,7 +53,7 @@ def link_equal(
 
 @contextmanager
 def explained(scratch: Path) -> Iterator[None]:
-    """Tell in words that there is no room for what passes through the disk."""
+    """Explain that the disk has no room for temporary files."""
     try:
         yield
     except OSError as error:

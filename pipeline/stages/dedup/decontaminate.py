@@ -5,7 +5,7 @@ of its n-grams are in some evaluation text. Words are those of `words-v1`. A tex
 than an n-gram is one n-gram of them all: it is found in a document of the very same words alone,
 since three words in a row are in every corpus.
 
-Source: the practice of datatrove 0.10.1, `pipeline/decont/n_grams.py`; what differs is told in
+Source: the practice of datatrove 0.10.1, `pipeline/decont/n_grams.py`; what differs is in
 `docs/spec/dedup.md`.
 """
 
@@ -54,7 +54,7 @@ def read_evaluation(texts: Iterable[str], ngram_words: int) -> EvaluationTexts:
     rest = iter(texts)
     while block := list(islice(rest, _TEXTS_AT_ONCE)):
         words = hash_words([normalise(text) for text in block])
-        counts = np.diff(words.offsets)
+        counts = words.lengths()
         num_texts += len(block)
         num_short += int(((counts > 0) & (counts < ngram_words)).sum())
         num_wordless += int((counts == 0).sum())
@@ -90,7 +90,7 @@ class Contamination:
     def count_shared(self, words: Hashes) -> Uint32Array:
         """Return how many n-grams of each text are in an evaluation: uint32 [num_texts]."""
         ngrams = hash_ngrams(words, self.ngram_words)
-        counts = np.zeros(len(words.offsets) - 1, np.uint32)
+        counts = np.zeros(len(words), np.uint32)
         _count(self._slots, ngrams.values, ngrams.offsets, counts)
         return counts
 

@@ -30,7 +30,7 @@ NO_KEY: Final = 0
 def band_keys(shingles: Hashes, spec: MinHashSpec) -> Uint64Array:
     """Return the keys of the bands of each text: uint64 [num_texts, num_bands]. Pure."""
     factors, terms = _parameters(spec)
-    keys = np.full((len(shingles.offsets) - 1, spec.num_bands), NO_KEY, np.uint64)
+    keys = np.full((len(shingles), spec.num_bands), NO_KEY, np.uint64)
     _fill_keys(shingles.values, shingles.offsets, factors, terms, spec.rows_per_band, keys)
     return keys
 

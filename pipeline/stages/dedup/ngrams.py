@@ -20,7 +20,7 @@ from numba import njit
 
 from pipeline.core.arrays import Int64Array, Uint32Array, Uint64Array
 from pipeline.core.compiled import compiled
-from pipeline.core.ragged import Ragged
+from pipeline.core.ragged import Ragged, offsets_of
 from pipeline.core.seeds import GAMMA, mix
 from pipeline.stages.tokenizer.char_classes import LETTER, NUM_CODE_POINTS, NUMBER, ranges
 
@@ -45,8 +45,7 @@ Hashes = Ragged[np.uint64]
 def hash_words(normal: Sequence[str]) -> Hashes:
     """Return the hashes of the words of texts in the form `text-v1`. Pure."""
     code_points = np.frombuffer("".join(normal).encode("utf-32-le"), np.uint32)
-    lengths = np.fromiter(map(len, normal), np.int64, len(normal))
-    offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
+    offsets = offsets_of(list(map(len, normal)))
     assert offsets[-1] == len(code_points)
     values = np.empty(len(code_points), np.uint64)
     ends = np.zeros(len(normal) + 1, np.int64)

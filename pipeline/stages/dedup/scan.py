@@ -1,9 +1,8 @@
-"""Survey: the documents of one partition -> a small table of what a view of the whole needs.
+"""The scan of one partition: what the decision over the whole corpus needs of each document.
 
 Enters: documents that passed the filters, in file order. Leaves: a parquet file with, for each, its
 row, the digest of its text, the n-grams it shares with evaluations and the keys of its bands: 28
-bytes and 8 a band. Columns, so that a band is read without the others. A function of the texts and
-the declaration alone; no two partitions need the same process.
+bytes, and 8 a band. A function of the texts and the declaration alone.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -36,12 +35,12 @@ def band_name(band: int) -> str:
     return f"band_{band:03d}"
 
 
-def survey(
+def scan_documents(
     documents: Sequence[Document],
     minhash: MinHashSpec | None,
     contamination: Contamination | None,
 ) -> pa.RecordBatch:
-    """Return the rows of a survey for a block of documents, in their order. Pure.
+    """Return the rows of the scan for a block of documents. Pure.
 
     Without `contamination` no n-gram is shared; without `minhash` there are no bands.
     """
@@ -63,39 +62,39 @@ def survey(
     )
 
 
-def save_survey(
+def save_scan(
     path: Path, scratch: Path, minhash: MinHashSpec | None, batches: Iterable[pa.RecordBatch]
 ) -> None:
-    """Publish the survey of a partition, made of the blocks of its documents in file order."""
+    """Publish the scan of a partition, given the rows of its blocks in file order."""
     schema = _schema(0 if minhash is None else minhash.num_bands)
     options = {"compression": "none", "use_dictionary": [NUM_SHARED], "write_statistics": False}
     with (
         publish(path, scratch) as temporary,
         pq.ParquetWriter(temporary, schema, **options) as writer,
     ):
-        # Gathered first: where blocks end must not show in the file.
+        # Regrouped: where blocks end must not show in the file.
         for batch in _regroup(batches, schema):
             writer.write_table(batch)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Surveyed:
-    """One input file and its survey."""
+class ScannedFile:
+    """One input file and its scan."""
 
     source: str
-    """The source that it is of."""
+    """Its source."""
     file: str
-    """By which the files of a source are told apart and sorted: the name of its partition."""
-    survey: Path
-    """Where its survey lies."""
+    """The name of its partition, by which the files of a source are sorted."""
+    path: Path
+    """The file of the scan."""
 
     def num_documents(self) -> int:
-        """Return how many documents the survey has."""
-        return int(pq.read_metadata(self.survey).num_rows)
+        """Return how many documents were scanned."""
+        return int(pq.read_metadata(self.path).num_rows)
 
     def blocks(self, columns: Sequence[str]) -> Iterator[Uint64Array]:
-        """Yield columns of the survey, in order: uint64 [n, num_columns], few rows at a time."""
-        with pq.ParquetFile(self.survey, memory_map=False, pre_buffer=False) as file:
+        """Yield columns of the scan: uint64 [n, num_columns], few rows at a time."""
+        with pq.ParquetFile(self.path, memory_map=False, pre_buffer=False) as file:
             for batch in file.iter_batches(_ROWS_AT_ONCE, columns=list(columns)):
                 block = np.empty((batch.num_rows, len(columns)), np.uint64)
                 for index, name in enumerate(columns):

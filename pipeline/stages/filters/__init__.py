@@ -1,8 +1,8 @@
-"""Filters: which documents of a source go on, and with what text.
+"""Filters: which documents of a source are kept, and with what text.
 
-Enters: documents and the filters that a source declares. Leaves: the documents that pass, in order,
-and each of the others with its reason. A verdict depends on the document, on the declaration and on
-what `identify` names, on nothing else. `datatrove` does the work of all but `length` and `regex`.
+Enters: documents and the filters that a source declares. Leaves: the documents that are kept, in
+order, and each of the others with its reason. A verdict depends on the document, the declaration
+and what `identify` names, on nothing else. `datatrove` judges, except for `length` and `regex`.
 """
 
 from pipeline.stages.filters.chain import FilterChain, make_filters

@@ -1,23 +1,48 @@
-"""Judge: blocks of documents -> those that go on, and those dropped with their reasons.
+"""The chain of a source's filters: documents -> those kept, and those dropped with their reasons.
 
-Filters see a document one after another, so that texts split into words by one are not split again
-by the next, and order is kept. What goes in comes out, as kept or as dropped.
+Each document passes all filters before the next, so that datatrove splits its words once; order is
+kept. Every document comes out, as kept or as dropped.
 """
 
+import re
 import warnings
 from collections.abc import Callable, Iterable
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
-from pipeline.config import Filter
+from pipeline.config import Filter, Length, Regex
 from pipeline.core.document import Document
-from pipeline.stages.filters.basic import judge_length, judge_regex
+from pipeline.stages.filters.datatrove_filters import judge_language, judge_pii, judge_quality
 from pipeline.stages.filters.dependencies import identify
-from pipeline.stages.filters.language import judge_language
-from pipeline.stages.filters.quality import judge_pii, judge_quality
 from pipeline.stages.filters.url import judge_url
 from pipeline.stages.filters.verdict import Drop, Dropped, Judge
+
+
+def judge_length(options: Length) -> Judge:
+    """Return the filter of texts by their number of characters, as Unicode counts them."""
+    least, most = options.min_chars, options.max_chars
+
+    def judge(document: Document) -> Document | Drop:
+        if len(document.text) < least:
+            return Drop("too_short")
+        if most is not None and len(document.text) > most:
+            return Drop("too_long")
+        return document
+
+    return judge
+
+
+def judge_regex(options: Regex) -> Judge:
+    """Return the filter of texts by whether an expression is found anywhere in them."""
+    search = re.compile(options.pattern).search
+    drops_found, reason = options.drop_if == "found", options.drop_if
+
+    def judge(document: Document) -> Document | Drop:
+        return Drop(reason) if (search(document.text) is not None) == drops_found else document
+
+    return judge
+
 
 _OF_OPTIONS: Final[dict[str, Callable[[Any], Judge]]] = {
     "length": judge_length,
@@ -97,5 +122,4 @@ def _ask(name: str, judge: Judge, document: Document) -> Document | Drop:
         return judge(document)
     except (ArithmeticError, LookupError, ValueError) as error:
         # Some of datatrove's rules divide by the number of words, which may be none.
-        told = f"{type(error).__name__}: {error}"
-        return Drop("failed", f"cannot be judged by {name} ({told})")
+        return Drop("failed", f"cannot be judged by {name} ({type(error).__name__}: {error})")

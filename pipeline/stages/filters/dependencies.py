@@ -1,4 +1,4 @@
-"""Identity: what decides verdicts beyond the declaration, and whether all of it is here.
+"""The packages and files that filters depend on, and whether they are installed.
 
 Enters: a source's filters. Leaves: versions of packages and digests of files, by name, for the
 fingerprint of a task and for the manifest. Nothing is fetched: what is missing is an error.
@@ -13,7 +13,7 @@ from typing import Final
 from pipeline.config import Filter
 from pipeline.core.digest import sha256_file
 from pipeline.core.errors import ConfigError
-from pipeline.stages.filters.quality import check_language
+from pipeline.stages.filters.datatrove_filters import check_language
 from pipeline.stages.filters.url import LISTS
 
 # Words and sentences are spaCy's, suffixes of domains those that tldextract ships.
@@ -28,8 +28,8 @@ _PACKAGES: Final[dict[str, tuple[str, ...]]] = {
     "url": ("datatrove", "fasteners", "pyahocorasick", "tldextract"),
     "pii": ("datatrove",),
 }
-# Needed to import datatrove, but without a say.
-_WITHOUT_SAY: Final = frozenset({"fasteners", "regex"})
+# datatrove imports them, but they decide nothing.
+_ONLY_IMPORTED: Final = frozenset({"fasteners", "regex"})
 _FILES: Final = {"language": ("model",), "url": LISTS}
 _HINTS: Final = {
     "model": "fetch the model, such as lid.176.bin of fastText, and name its path in the mixture"
@@ -39,15 +39,15 @@ _HINTS: Final = {
 def identify(specs: tuple[Filter, ...], folder: Path) -> dict[str, str]:
     """Return versions and digests by name: all that decides verdicts beyond `specs`.
 
-    Files are read against `folder`. Python's tables of Unicode are among it, since they say what is
-    a letter or white space.
+    Python's Unicode tables are among them, since they say what is a letter or white space.
+    A file's path is relative to `folder`.
     Raises: ConfigError when a package or file is missing, or a language cannot be split.
     """
     found = {"unicode": unicodedata.unidata_version} if specs else {}
     for index, spec in enumerate(specs):
         for package in _PACKAGES[spec.name]:
             version = _version(spec.name, package)
-            if package not in _WITHOUT_SAY:
+            if package not in _ONLY_IMPORTED:
                 found[package] = version
         if hasattr(spec.options, "language"):
             check_language(spec.name, spec.options.language)

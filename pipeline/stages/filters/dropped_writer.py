@@ -1,4 +1,4 @@
-"""Dropped: documents that were dropped -> one file of JSON lines in zstd, all or a fair share.
+"""The writer of dropped documents: one file of JSON lines in zstd, all of them or a fair share.
 
 Each line has id, row, reason, text and metadata. Which documents are written depends on source,
 partition and row alone, and the bytes on the documents alone, however they come in blocks.
@@ -20,7 +20,7 @@ _LEVEL: Final = 3
 
 
 class DroppedWriter:
-    """Writes what was dropped of one partition; to be closed."""
+    """Writes dropped documents of one partition, until it is closed."""
 
     def __init__(self, path: Path, share: Fraction, source: str, partition: str) -> None:
         self._share, self._source, self._partition = share, source, partition
@@ -29,18 +29,18 @@ class DroppedWriter:
         self._packer = compressor.compressobj()
 
     def write(self, dropped: Iterable[Dropped]) -> None:
-        """Write those that are among the share, in the order given."""
+        """Write those of the share, in the order given."""
         for one in dropped:
             if self._is_among(one.document.row):
                 self._file.write(self._packer.compress(_line(one)))
 
     def close(self) -> None:
-        """End the file; it is whole only then."""
+        """Complete the file."""
         self._file.write(self._packer.flush())
         self._file.close()
 
     def _is_among(self, row: int) -> bool:
-        """Tell whether a row is of the share: those of 64-bit numbers below it, exactly."""
+        """Whether a row is of the share: those of 64-bit numbers below it, exactly."""
         number = seeds.derive_key(0, "dropped", self._source, self._partition, str(row))
         return number * self._share.denominator < self._share.numerator << 64
 
@@ -54,5 +54,5 @@ def _line(dropped: Dropped) -> bytes:
         "text": document.text,
         "metadata": document.metadata,
     }
-    # Metadata of parquet may hold what JSON cannot: it is told as text.
+    # Metadata of parquet may hold what JSON cannot: it is written as text.
     return orjson.dumps(record, default=str, option=orjson.OPT_APPEND_NEWLINE)

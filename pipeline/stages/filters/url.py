@@ -1,6 +1,6 @@
-"""The filter by address: `datatrove` with its own lists of domains and words, and a mixture's.
+"""The URL filter: `datatrove` with its own lists of domains and words, and a mixture's.
 
-The lists are read from the package and from files that the mixture names, and domains are told by
+The lists are read from the package and from files that the mixture names, and domains are split by
 the suffixes that `tldextract` ships. datatrove itself would unpack its lists into a cache in the
 user's home, and tldextract fetch newer suffixes: neither would be the same everywhere.
 """
@@ -31,7 +31,7 @@ _NO_URL: Final = Drop("no_url", "has no field url, which its filter judges by")
 
 
 def judge_url(options: Url, folder: Path) -> Judge:
-    """Return the filter by address."""
+    """Return the URL filter."""
     from datatrove.data import Document as TheirDocument
     from datatrove.pipeline.filters import URLFilter
     from tldextract import TLDExtract

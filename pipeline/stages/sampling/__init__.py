@@ -1,20 +1,17 @@
-"""Sample: what is asked of each source, which chunks are drawn for it, and how often."""
+"""Sampling: how many tokens each source gives, which files and which chunks, and how often."""
 
-from pipeline.stages.sampling.budget import Ask, budgets, of_part, repetitions
-from pipeline.stages.sampling.feasibility import check_feasible
-from pipeline.stages.sampling.sampler import Balance, Drawn, balance_of, draw_source, rows_to_write
+from pipeline.stages.sampling.budget import Ask, budgets, check_feasible, of_part, repetitions
+from pipeline.stages.sampling.sample_source import balance_of, rows_to_write, sample_source
 from pipeline.stages.sampling.scaled_files import choose_files
 
 __all__ = [
     "Ask",
-    "Balance",
-    "Drawn",
     "balance_of",
     "budgets",
     "check_feasible",
     "choose_files",
-    "draw_source",
     "of_part",
     "repetitions",
     "rows_to_write",
+    "sample_source",
 ]

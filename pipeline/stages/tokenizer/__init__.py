@@ -1,16 +1,16 @@
 """The tokenizer: load one by name, encode documents fast and exactly."""
 
-from pipeline.stages.tokenizer.encode import Tokenizer
-from pipeline.stages.tokenizer.resolve import EMBEDDED, load_tokenizer, read_json
-from pipeline.stages.tokenizer.special_ids import read_frame
+from pipeline.stages.tokenizer.encode import Tokenizer, load_tokenizer
+from pipeline.stages.tokenizer.library import read_special_tokens
 from pipeline.stages.tokenizer.tokenize import tokenize, without_content
+from pipeline.stages.tokenizer.tokenizer_json import EMBEDDED, read_json
 
 __all__ = [
     "EMBEDDED",
     "Tokenizer",
     "load_tokenizer",
-    "read_frame",
     "read_json",
+    "read_special_tokens",
     "tokenize",
     "without_content",
 ]

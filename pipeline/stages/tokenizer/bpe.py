@@ -1,15 +1,19 @@
 """Byte pair encoding of one word, compiled.
 
-Enters: the bytes of a pre-token and the pair table. Leaves: its ids. The rule is the usual one:
-merge the pair of lowest rank, the leftmost of equals, until none is left. A merge's rank is the
-id it makes, because ids of merges increase with rank (checked when the table is made).
+Enters: a vocabulary with its merges, then the bytes of each pre-token. Leaves: its ids. The rule is
+the usual one: merge the pair of lowest rank, the leftmost of equals, until none is left. A
+merge's rank is the id it makes, because ids of merges increase with rank (checked when the table
+is made).
 """
 
+import json
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from numba import njit
+
+from pipeline.core.errors import InternalError
 
 # 50,009 pairs fill 2^17 slots to 38 %: 1 MB, 1.3 probes on average.
 PAIR_BITS = 17
@@ -32,7 +36,36 @@ def _slot(key: Any) -> Any:
     return np.int64((np.uint64(key) * _MULTIPLIER) >> _PAIR_SHIFT)
 
 
-def fill_pairs(left: Ids, right: Ids, merged: Ids) -> Words:
+def byte_alphabet() -> list[str]:
+    """Return the character by which byte-level vocabularies spell each byte.
+
+    Source: GPT-2's encoder. Printable Latin-1 bytes are themselves, the 68 others are numbered
+    from U+0100 in byte order.
+    """
+    printable = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
+    others = [byte for byte in range(256) if byte not in printable]
+    return [chr(b) if b in printable else chr(0x100 + others.index(b)) for b in range(256)]
+
+
+def kernel_tables(data: bytes) -> tuple[Ids, Words]:
+    """Return the id of each byte, int32 [256] (-1: in no UTF-8 text), and the pair table.
+
+    Raises: InternalError if an id needs more than 16 bits or ids do not increase with rank; the
+    kernel packs ids and takes them for ranks.
+    """
+    model = json.loads(data)["model"]
+    vocab: dict[str, int] = model["vocab"]
+    pairs = [m.split(" ") if isinstance(m, str) else m for m in model["merges"]]
+    left = np.array([vocab[a] for a, _ in pairs], np.int32)
+    right = np.array([vocab[b] for _, b in pairs], np.int32)
+    merged = np.array([vocab[a + b] for a, b in pairs], np.int32)
+    if max(vocab.values()) >= 1 << 16 or not bool(np.all(np.diff(merged) > 0)):
+        raise InternalError("vocabulary: expected ids below 65,536 that increase with merge rank")
+    byte_ids = np.array([vocab.get(c, -1) for c in byte_alphabet()], np.int32)
+    return byte_ids, _fill_pairs(left, right, merged)
+
+
+def _fill_pairs(left: Ids, right: Ids, merged: Ids) -> Words:
     """Make the pair table: uint64 [2 ** PAIR_BITS], `left << 32 | right << 16 | merged`.
 
     Not compiled: 30 ms in Python are less than loading a compiled function from disk.

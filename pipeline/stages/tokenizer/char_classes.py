@@ -11,6 +11,7 @@ with newer tables cannot disagree with us: such documents are handed to it.
 import sys
 import unicodedata
 from collections.abc import Iterator
+from functools import cache
 from itertools import groupby
 from pathlib import Path
 
@@ -64,6 +65,26 @@ def probe(code_points: list[int]) -> list[int]:
             joined = [9 * index + 3 * kind + 1 not in cuts for kind in (OTHER, LETTER, NUMBER)]
             classes.append(joined.index(True) if True in joined else SPACE)
     return classes
+
+
+@cache
+def classes_agree() -> bool:
+    """Whether the installed library has our class at both ends of each range of one class."""
+    ends = list(_ends())
+    return probe([point for point, _ in ends]) == [kind for _, kind in ends]
+
+
+def _ends() -> Iterator[tuple[int, int]]:
+    """Yield first and last code points of maximal ranges of one class, with the class."""
+    before, kind_before = -1, -1
+    for start, stop, entry in ranges():
+        kind = entry & 3
+        if start != before or kind != kind_before:
+            if before >= 0:
+                yield before - 1, kind_before
+            yield start, kind
+        before, kind_before = stop, kind
+    yield before - 1, kind_before
 
 
 def build_tables() -> str:

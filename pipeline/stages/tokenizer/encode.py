@@ -3,7 +3,7 @@
 Enters: documents, as str or as UTF-8 bytes in one buffer. Leaves: one flat uint32 array of ids and
 the offsets of the documents in it, special tokens of the template included.
 Invariant: `encode`, `encode_utf8` and `encode_reference` agree id for id. What the kernel cannot
-promise goes through `slowpath`, and what that cannot promise through the library itself.
+promise goes through `added_tokens`, and what that cannot promise through the library itself.
 
 Text must be encodable as UTF-8: callers refuse lone surrogates before they get here.
 """
@@ -14,6 +14,7 @@ import threading
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,8 +23,9 @@ from pipeline.core.arrays import Uint8Array, Uint32Array
 from pipeline.core.digest import sha256_bytes
 from pipeline.core.errors import ConfigError
 from pipeline.core.ragged import ByteStrings, Rows, byte_strings, offsets_of
-from pipeline.stages.tokenizer import char_classes, family, kernel, self_check, slow_path
-from pipeline.stages.tokenizer.reference import make_reference, template_ids
+from pipeline.stages.tokenizer import added_tokens, bpe, char_classes, kernel, word_cache
+from pipeline.stages.tokenizer.library import make_reference, template_ids
+from pipeline.stages.tokenizer.tokenizer_json import is_modernbert, read_json
 
 # Text per kernel call from str: large enough to hide the call, small enough for caches.
 _GROUP_CHARACTERS = 1 << 20
@@ -33,12 +35,28 @@ _GROUP_IDS = 1 << 20
 _REFERENCE_CHARACTERS = 1 << 18
 
 
+# Hostile texts, one for each rule, that are encoded both ways whenever the kernel is set up.
+_CHECKED = [
+    *("", " ", "  ", " a", "  a", "a ", "a  ", "\n", " \n", "  \n", "\n  ", "\t\t", "a\n b\n\n c"),
+    *("'s", " 's", "  's", "\n's", "x's'S'll'lla've'r'd're'm't''t", "a 'tis", "1's2't!'d"),
+    *("x" + " " * n + "y" for n in (2, 23, 24, 25, 26, 48, 49, 50)),
+    *("x" + " " * n + tail for n in (25, 49) for tail in ("", "\n", "\nz", "\t\n", "'s", "\u00e9")),
+    *("\x1c\x1f a", "\x85b\xa0 \xa0c", "\u2028\u3000\u3000d \u2003e", "1\u00b2\u0664\u2167"),
+    *("caf\u00e9 cafe\u0301", "\u0915\u093c \u1e9b\u0323", "\uac00\u11a8", "a\u0315\u0300"),
+    *("a \t [MASK]b", "[MASK] [MASK]", "[CLS][SEP]  x", "[unused0][unused82][unused83]", "[UNK"),
+    *("|||IP_ADDRESS|||||||EMAIL_ADDRESS|||", "<|endoftext|><|padding|> <|pad|>", "[ MASK]"),
+    *("\U0001f468\u200d\U0001f469", "\u4f60\u597d\u4e16\u754c", "-" * 70, "ab" * 60),
+    "The quick brown fox's 12 jumps, we'll see: they've 3.14 don't I'm you're he'd \u201cso\u201d",
+    "def f(x):\n    return [y for y in x]\n\n\n\tpass  # none\r\n\r\n        e = {'a': 1}\n",
+]
+
+
 class _State(threading.local):
     """What one thread writes to: caches and buffers, 26 MB. Threads must not share them."""
 
     def __init__(self) -> None:
-        self.words = kernel.new_words()
-        self.longs = kernel.new_longs()
+        self.words = word_cache.new_words()
+        self.longs = word_cache.new_longs()
         self.text = np.zeros(_GROUP_CHARACTERS, np.uint8)
         self.scratch = np.zeros(1 << 16, np.int32)
         self.out = np.empty(_GROUP_IDS, np.uint32)
@@ -48,7 +66,7 @@ class _Fast:
     """The kernel with its tables."""
 
     def __init__(self, data: bytes, add_prefix_space: bool, frame: tuple[int, int]) -> None:
-        self._byte_ids, self._pairs = family.kernel_tables(data)
+        self._byte_ids, self._pairs = bpe.kernel_tables(data)
         self._table = char_classes.read_table()
         self._prefix = add_prefix_space
         self._frame = frame
@@ -103,7 +121,7 @@ class Tokenizer:
         )
         self.vocab_size = max(self._reference.get_vocab(with_added_tokens=True).values()) + 1
         self._fast: _Fast | None = None
-        if sys.byteorder == "little" and family.is_modernbert(data):
+        if sys.byteorder == "little" and is_modernbert(data):
             self._fast = _Fast(data, add_prefix_space, (self.cls_id, self.sep_id))
             self._check_fast()
 
@@ -153,7 +171,7 @@ class Tokenizer:
         """
         if json.loads(self._data)["decoder"]["type"] != "ByteLevel":
             raise ConfigError(f"{self.name}: got another decoder, expected ByteLevel")
-        byte_of = {character: byte for byte, character in enumerate(family.byte_alphabet())}
+        byte_of = {character: byte for byte, character in enumerate(bpe.byte_alphabet())}
         spelled = [b""] * self.vocab_size
         for token, token_id in self._reference.get_vocab(with_added_tokens=True).items():
             known = all(c in byte_of for c in token)
@@ -180,7 +198,7 @@ class Tokenizer:
         """Encode what the kernel left: split and normalised by hand, else by the library."""
         assert self._fast is not None
         plans: list[list[int | bytes]] = [
-            slow_path.plan(text) if state == kernel.SPLIT else []
+            added_tokens.plan(text) if state == kernel.SPLIT else []
             for text, state in zip(texts, status, strict=True)
         ]
         pieces = [step for steps in plans for step in steps if isinstance(step, bytes)]
@@ -205,11 +223,11 @@ class Tokenizer:
 
     def _check_fast(self) -> None:
         """Give up the kernel, with a warning, if the installed library sees text differently."""
-        expected = self.encode_reference(self_check.STRINGS)
-        got = self.encode(self_check.STRINGS)
+        expected = self.encode_reference(_CHECKED)
+        got = self.encode(_CHECKED)
         same = np.array_equal(expected.offsets, got.offsets)
         if not (
-            same and np.array_equal(expected.values, got.values) and self_check.classes_agree()
+            same and np.array_equal(expected.values, got.values) and char_classes.classes_agree()
         ):
             self._fast = None
             warnings.warn(
@@ -218,6 +236,21 @@ class Tokenizer:
                 RuntimeWarning,
                 stacklevel=4,
             )
+
+
+def load_tokenizer(
+    name: str,
+    *,
+    add_prefix_space: bool,
+    revision: str | None = None,
+    folder: Path | None = None,
+) -> Tokenizer:
+    """Load a tokenizer; a path is relative to `folder`, a Hub id needs a 40-digit `revision`.
+
+    Raises: ConfigError if the name is none of the three, or the revision is missing or may move;
+    InputError if the file cannot be read or used.
+    """
+    return Tokenizer(name, read_json(name, revision, folder), add_prefix_space)
 
 
 def _groups(texts: Iterable[str], limit: int) -> Iterator[list[str]]:

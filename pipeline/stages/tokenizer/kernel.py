@@ -21,9 +21,20 @@ import numpy.typing as npt
 from numba import njit
 
 from pipeline.core.compiled import compiled
-from pipeline.stages.tokenizer.bpe import merge_word
+from pipeline.stages.tokenizer.bpe import Bytes, Words
 from pipeline.stages.tokenizer.char_classes import LETTER, MAYBE, NUMBER, REFERENCE, SPACE
 from pipeline.stages.tokenizer.simd import classify, load64, store_ids, trailing_zeros
+from pipeline.stages.tokenizer.word_cache import (
+    HIGH_MASKS,
+    KEY_BYTES,
+    LENGTHS,
+    LOW_MASKS,
+    MIX,
+    MIX_HIGH,
+    WORD_SHIFT,
+    long_word,
+    missed_word,
+)
 
 # Status of a document: done; has an added token or text that NFC may change; has a code point
 # that only the reference may judge.
@@ -32,30 +43,11 @@ ENCODED, SPLIT, REFER = 0, 1, 2
 # Bytes laid before a document and zeroed behind it, for loads that reach over its end.
 LEAD, TAIL = 8, 160
 
-# A pre-token of up to 15 bytes is two words, its length in the top byte: an exact key. A set is
-# one cache line of two entries: key (2 words), 7 ids of 16 bits and their number (2 words).
-WORD_BITS = 18
-KEY_BYTES = 15
-KEY_IDS = 7
-# Longer ones, up to 64 bytes: hash, length and number, 8 words of text, 8 words of ids.
-LONG_BITS = 12
-LONG_BYTES = 64
-LONG_IDS = 32
-_LONG_WORDS = 18
-
 _FIRST_RUN_ID = 50278  # A run of n spaces, 2 <= n <= 24, is the token 50278 - n.
 _LONGEST_RUN = 24
 
 _U0, _U1, _U2 = np.uint64(0), np.uint64(1), np.uint64(2)
 _ALL = np.uint64(0xFFFF_FFFF_FFFF_FFFF)
-_LOW_MASKS = np.array([(1 << 8 * min(n, 8)) - 1 for n in range(16)], np.uint64)
-_HIGH_MASKS = np.array([(1 << 8 * max(n - 8, 0)) - 1 for n in range(16)], np.uint64)
-_LENGTHS = np.array([n << 56 for n in range(16)], np.uint64)
-_MIX = np.uint64(0x9E37_79B9_7F4A_7C15)
-_MIX_HIGH = np.uint64(0xC2B2_AE3D_27D4_EB4F)
-_WORD_SHIFT = np.uint64(64 - WORD_BITS)
-_LONG_SHIFT = np.uint64(64 - LONG_BITS)
-
 # What added tokens other than runs of spaces begin with; more than eight bytes say nothing new.
 SUSPECTS = (
     *("[UNK]", "[CLS]", "[SEP]", "[PAD]", "[MASK]", "[unused", "<|padding|>", "<|endoftext|>"),
@@ -63,19 +55,6 @@ SUSPECTS = (
 )
 _SUSPECT_WORDS = np.array([int.from_bytes(s.encode()[:8], "little") for s in SUSPECTS], np.uint64)
 _SUSPECT_MASKS = np.array([(1 << 8 * min(len(s), 8)) - 1 for s in SUSPECTS], np.uint64)
-
-Words = npt.NDArray[np.uint64]
-Bytes = npt.NDArray[np.uint8]
-
-
-def new_words() -> Words:
-    """Return an empty cache of short pre-tokens; 16.8 MB, one per thread."""
-    return np.zeros(8 << WORD_BITS, np.uint64)
-
-
-def new_longs() -> Words:
-    """Return an empty cache of long pre-tokens; 0.6 MB, one per thread."""
-    return np.zeros(_LONG_WORDS << LONG_BITS, np.uint64)
 
 
 @njit
@@ -125,99 +104,6 @@ def _run_of_spaces(text: Bytes, at: int, stop: int) -> Any:
     while end < stop and text[end] == 32:
         end += 1
     return end
-
-
-@njit
-def _missed_word(
-    text: Bytes,
-    start: int,
-    stop: int,
-    low: Any,
-    high: Any,
-    entry: int,
-    byte_ids: Any,
-    pairs: Words,
-    words: Words,
-    scratch: Any,
-    out: Any,
-    count: int,
-) -> Any:
-    """Encode a short pre-token that the cache has not; keep it, the older entry moves over."""
-    if stop == start:
-        return count
-    number = merge_word(text, start, stop, byte_ids, pairs, scratch)
-    for i in range(number):
-        out[count + i] = scratch[i]
-    if number <= KEY_IDS:
-        for i in range(4):
-            words[entry + 4 + i] = words[entry + i]
-        words[entry] = low
-        words[entry + 1] = high
-        packed0, packed1 = _U0, np.uint64(number) << np.uint64(48)
-        for i in range(number):
-            if i < 4:
-                packed0 |= np.uint64(scratch[i]) << np.uint64(16 * i)
-            else:
-                packed1 |= np.uint64(scratch[i]) << np.uint64(16 * (i - 4))
-        words[entry + 2] = packed0
-        words[entry + 3] = packed1
-    return count + number
-
-
-@njit
-def _long_word(
-    text: Bytes,
-    start: int,
-    stop: int,
-    byte_ids: Any,
-    pairs: Words,
-    longs: Words,
-    scratch: Any,
-    out: Any,
-    count: int,
-) -> Any:
-    """Encode a pre-token of more than KEY_BYTES bytes."""
-    length = stop - start
-    if length > LONG_BYTES:
-        ids = scratch
-        if 2 * length > scratch.size:
-            ids = np.empty(2 * length, np.int32)
-        number = merge_word(text, start, stop, byte_ids, pairs, ids)
-        for i in range(number):
-            out[count + i] = ids[i]
-        return count + number
-    num_words = (length + 7) >> 3
-    rest = np.uint64(64 * num_words - 8 * length)
-    last = load64(text, start + 8 * num_words - 8) & (_ALL >> rest)
-    hashed = np.uint64(length)
-    for i in range(num_words):
-        word = last if i == num_words - 1 else load64(text, start + 8 * i)
-        hashed = (hashed ^ word) * _MIX
-        hashed ^= hashed >> np.uint64(29)
-    base = np.int64((hashed * _MIX) >> _LONG_SHIFT) * _LONG_WORDS
-    same = longs[base] == hashed and longs[base + 1] >> np.uint64(32) == np.uint64(length)
-    if same:
-        for i in range(num_words - 1):
-            same = same and longs[base + 2 + i] == load64(text, start + 8 * i)
-        same = same and longs[base + 1 + num_words] == last
-    if same:
-        number = np.int64(longs[base + 1] & np.uint64(0xFFFF))
-        for i in range(0, number, 8):
-            store_ids(out, count + i, longs, base + 10 + (i >> 2))
-        return count + number
-    number = merge_word(text, start, stop, byte_ids, pairs, scratch)
-    for i in range(number):
-        out[count + i] = scratch[i]
-    if number <= LONG_IDS:
-        longs[base] = hashed
-        longs[base + 1] = np.uint64(length) << np.uint64(32) | np.uint64(number)
-        for i in range(num_words):
-            longs[base + 2 + i] = last if i == num_words - 1 else load64(text, start + 8 * i)
-        for i in range(8):
-            longs[base + 10 + i] = _U0
-        for i in range(number):
-            longs[base + 10 + (i >> 2)] |= np.uint64(scratch[i]) << np.uint64(16 * (i & 3))
-    return count + number
 
 
 @njit
@@ -373,9 +259,9 @@ def _scan(
             starts &= starts - _U1
             length = at + i - token
             if length <= KEY_BYTES:
-                low = load64(text, token) & _LOW_MASKS[length]
-                key = (load64(text, token + 8) & _HIGH_MASKS[length]) | _LENGTHS[length]
-                entry = np.int64(((low ^ (key * _MIX_HIGH)) * _MIX) >> _WORD_SHIFT) * 8
+                low = load64(text, token) & LOW_MASKS[length]
+                key = (load64(text, token + 8) & HIGH_MASKS[length]) | LENGTHS[length]
+                entry = np.int64(((low ^ (key * MIX_HIGH)) * MIX) >> WORD_SHIFT) * 8
                 if words[entry] == low and words[entry + 1] == key:
                     store_ids(out, count, words, entry + 2)
                     count += np.int64(words[entry + 3] >> np.uint64(48))
@@ -383,12 +269,12 @@ def _scan(
                     store_ids(out, count, words, entry + 6)
                     count += np.int64(words[entry + 7] >> np.uint64(48))
                 else:
-                    count = _missed_word(
+                    count = missed_word(
                         text, token, token + length, low, key, entry,
                         byte_ids, pairs, words, scratch, out, count,
                     )  # fmt: skip
             else:
-                count = _long_word(
+                count = long_word(
                     text, token, token + length, byte_ids, pairs, longs, scratch, out, count
                 )
             token = at + i

@@ -1,43 +1,34 @@
-"""Find a tokenizer by name and pin it by its bytes.
+"""The `tokenizer.json` of a name, and whether it is ModernBERT's.
 
 Enters: "modernbert" (embedded, no network), a path to a `tokenizer.json`, or a Hub id with the
-commit that it is read at. Leaves: a Tokenizer. Invariant: its `digest` is the sha256 of the
-`tokenizer.json`, so equal digests mean equal ids, whatever the name.
+commit that it is read at. Leaves: the bytes of the file.
 """
 
+import json
 import lzma
 import re
 from pathlib import Path
+from typing import Any
 
-from pipeline.core.digest import sha256_bytes
+from pipeline.core.digest import fingerprint, sha256_bytes
 from pipeline.core.errors import ConfigError, InputError, InternalError
-from pipeline.stages.tokenizer.encode import Tokenizer
-from pipeline.stages.tokenizer.family import MODERNBERT_SHA256
 
 EMBEDDED = "modernbert"
+MODERNBERT_SHA256 = "9fd55248d51d33976b324fc11592e28071da7d41e0e9401dfb7082e30574b7b1"
+# Fingerprint of `_essence` of that file.
+MODERNBERT_FINGERPRINT = "48cbb49d7f89f9e4efbac5ccdb0bd5f29166f83b0166807bedbb863f494fff53"
 MODERNBERT_FILE = Path(__file__).with_name("modernbert.json.xz")
 
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
-def load_tokenizer(
-    name: str,
-    *,
-    add_prefix_space: bool,
-    revision: str | None = None,
-    folder: Path | None = None,
-) -> Tokenizer:
-    """Load a tokenizer; a path is relative to `folder`, a Hub id needs a 40-digit `revision`.
-
-    Raises: ConfigError if the name is none of the three, or the revision is missing or may move;
-    InputError if the file cannot be read or used.
-    """
-    return Tokenizer(name, read_json(name, revision, folder), add_prefix_space)
-
-
 def read_json(name: str, revision: str | None = None, folder: Path | None = None) -> bytes:
-    """Return the bytes of the `tokenizer.json` that `name` stands for. Raises: as `load`."""
+    """Return the bytes of a `tokenizer.json`; a path is relative to `folder`.
+
+    Raises: ConfigError if the name is none of the three, or a Hub id has no `revision` of 40 digits
+    or another name has one; InputError if the file cannot be read.
+    """
     if name == EMBEDDED:
         return _read_embedded()
     path = Path(name) if folder is None else folder / name
@@ -90,3 +81,24 @@ def _fetch(name: str, revision: str) -> Path:
             f"{name}@{revision}: cannot fetch tokenizer.json: {error}",
             hint="check the name and the commit; a gated repository wants a token (hf auth login)",
         ) from error
+
+
+def is_modernbert(data: bytes) -> bool:
+    """Tell whether a `tokenizer.json` tokenizes exactly as the published ModernBERT file."""
+    if sha256_bytes(data) == MODERNBERT_SHA256:
+        return True
+    try:
+        return fingerprint(_essence(json.loads(data))) == MODERNBERT_FINGERPRINT
+    except (TypeError, KeyError, AttributeError):  # Another shape, so another tokenizer.
+        return False
+
+
+def _essence(content: dict[str, Any]) -> dict[str, Any]:
+    """Drop what does not change ids or is set by us; spell merges as `left right`."""
+    merges = [m if isinstance(m, str) else " ".join(m) for m in content["model"]["merges"]]
+    splitter = {k: v for k, v in content["pre_tokenizer"].items() if k != "add_prefix_space"}
+    return {
+        **{k: v for k, v in content.items() if k not in ("truncation", "padding")},
+        "model": {**content["model"], "merges": merges},
+        "pre_tokenizer": splitter,
+    }

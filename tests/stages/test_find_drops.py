@@ -16,12 +16,11 @@ from support.strategies import QUICK
 
 from pipeline.config.corpus import DedupSpec, MinHashSpec
 from pipeline.core.document import Document
-from pipeline.stages.dedup.decide import find_drops
 from pipeline.stages.dedup.decontaminate import Contamination, read_evaluation
-from pipeline.stages.dedup.dropped_rows import REASONS, DroppedRows, save_drops
+from pipeline.stages.dedup.find_drops import REASONS, DroppedRows, find_drops, save_drops
 from pipeline.stages.dedup.minhash import band_keys
 from pipeline.stages.dedup.ngrams import hash_ngrams, hash_words
-from pipeline.stages.dedup.scan import Surveyed, save_survey, survey
+from pipeline.stages.dedup.scan import ScannedFile, save_scan, scan_documents
 from pipeline.stages.text_digest import normalise
 
 Place = tuple[str, str, int]
@@ -39,19 +38,21 @@ def documents(texts: Mapping[int, str]) -> list[Document]:
     return [Document(id=str(row), text=text, row=row) for row, text in sorted(texts.items())]
 
 
-def surveyed(
+def scanned(
     folder: Path,
     corpus: Corpus,
     minhash: MinHashSpec | None = None,
     split: Callable[[list[Document]], list[list[Document]]] = lambda block: [block],
-) -> list[Surveyed]:
+) -> list[ScannedFile]:
     contamination = Contamination(EVALUATION.ngrams, EVALUATION.ngram_words)
     files = []
     for number, ((source, file), texts) in enumerate(corpus.items()):
         path = folder / f"{number}.parquet"
-        blocks = (survey(block, minhash, contamination) for block in split(documents(texts)))
-        save_survey(path, folder / "scratch", minhash, blocks)
-        files.append(Surveyed(source=source, file=file, survey=path))
+        blocks = (
+            scan_documents(block, minhash, contamination) for block in split(documents(texts))
+        )
+        save_scan(path, folder / "scratch", minhash, blocks)
+        files.append(ScannedFile(source=source, file=file, path=path))
     return files
 
 
@@ -144,7 +145,7 @@ def test_what_goes_is_what_a_naive_search_finds(
     memory_bytes: int,
 ) -> None:
     folder = tmp_path_factory.mktemp("corpus")
-    files = surveyed(folder, corpus, NEAR)
+    files = scanned(folder, corpus, NEAR)
     shuffle.shuffle(files)
     scratch = folder / "scratch"
     drops = list(find_drops(files, spec, scratch, memory_bytes=memory_bytes))
@@ -159,18 +160,18 @@ def test_what_goes_is_what_a_naive_search_finds(
 
 @QUICK
 @given(texts=st.dictionaries(st.integers(0, 40), words | long, max_size=12), cut=st.integers(0, 12))
-def test_a_survey_does_not_show_where_blocks_ended(
+def test_a_scan_does_not_show_where_blocks_ended(
     tmp_path_factory: pytest.TempPathFactory, texts: Mapping[int, str], cut: int
 ) -> None:
     folder = tmp_path_factory.mktemp("survey")
     corpus = {("s", "1"): texts}
-    [one] = surveyed(folder, corpus, NEAR)
-    whole = one.survey.read_bytes()
-    [other] = surveyed(folder, corpus, NEAR, lambda block: [block[:cut], block[cut:]])
-    assert other.survey.read_bytes() == whole
+    [one] = scanned(folder, corpus, NEAR)
+    whole = one.path.read_bytes()
+    [other] = scanned(folder, corpus, NEAR, lambda block: [block[:cut], block[cut:]])
+    assert other.path.read_bytes() == whole
 
 
-def test_a_survey_of_more_than_a_group_of_rows_is_whole(tmp_path: Path) -> None:
+def test_a_scan_of_more_than_a_group_of_rows_is_whole(tmp_path: Path) -> None:
     texts = {row: f"text {row % 70_000:x}" for row in range(150_000)}
     parts = 11
 
@@ -179,8 +180,8 @@ def test_a_survey_of_more_than_a_group_of_rows_is_whole(tmp_path: Path) -> None:
             block[i : i + len(block) // parts] for i in range(0, len(block), len(block) // parts)
         ]
 
-    files = surveyed(tmp_path, {("s", "1"): texts}, split=split)
-    assert pq.read_metadata(files[0].survey).num_row_groups == 3
+    files = scanned(tmp_path, {("s", "1"): texts}, split=split)
+    assert pq.read_metadata(files[0].path).num_row_groups == 3
     found = told(list(find_drops(files, DedupSpec(), tmp_path / "work", memory_bytes=1 << 20)))
     assert found == {
         ("s", "1", row): ("duplicate_text", ("s", "1", row % 70_000))
@@ -190,7 +191,7 @@ def test_a_survey_of_more_than_a_group_of_rows_is_whole(tmp_path: Path) -> None:
 
 def test_one_text_everywhere_fills_no_bucket(tmp_path: Path) -> None:
     corpus = {("s", f"{i}"): dict.fromkeys(range(300), "the same") for i in range(3)}
-    files = surveyed(tmp_path, corpus)
+    files = scanned(tmp_path, corpus)
     drops = list(find_drops(files, DedupSpec(), tmp_path / "work", memory_bytes=1))
     assert sum(len(one.rows) for one in drops) == 899
     assert told(drops)["s", "2", 299] == ("duplicate_text", ("s", "0", 0))
@@ -198,7 +199,7 @@ def test_one_text_everywhere_fills_no_bucket(tmp_path: Path) -> None:
 
 def test_a_copy_of_a_contaminated_text_is_contaminated_too(tmp_path: Path) -> None:
     corpus = {("s", "1"): {0: "so x, y z then", 1: "so  x, y z then"}}
-    files = surveyed(tmp_path, corpus)
+    files = scanned(tmp_path, corpus)
     drops = list(find_drops(files, DedupSpec(), tmp_path / "work"))
     assert [[REASONS[code] for code in one.reasons] for one in drops] == [["contaminated"] * 2]
 
@@ -207,14 +208,14 @@ def test_near_duplicates_of_near_duplicates_go_with_the_first(tmp_path: Path) ->
     words = [f"w{chr(97 + i)}" for i in range(24)]
     chain = {i: " ".join(words[i : i + 20]) for i in range(5)}
     spec = DedupSpec(minhash=MinHashSpec(ngram_words=1, num_bands=60, rows_per_band=2))
-    files = surveyed(tmp_path, {("s", "1"): chain}, spec.minhash)
+    files = scanned(tmp_path, {("s", "1"): chain}, spec.minhash)
     [drops] = find_drops(files, spec, tmp_path / "work")
     assert drops.rows.tolist() == [1, 2, 3, 4]
     assert drops.survivor_rows.tolist() == [0, 0, 0, 0]
 
 
 def test_documents_without_words_are_like_no_other(tmp_path: Path) -> None:
-    files = surveyed(tmp_path, {("s", "1"): {0: "?!", 1: "...", 2: "?!"}}, NEAR)
+    files = scanned(tmp_path, {("s", "1"): {0: "?!", 1: "...", 2: "?!"}}, NEAR)
     [drops] = find_drops(files, DedupSpec(minhash=NEAR), tmp_path / "work")
     assert drops.rows.tolist() == [2]
 
@@ -227,7 +228,7 @@ def test_saved_drops_name_the_survivors_alone(tmp_path: Path) -> None:
     }
     spec = DedupSpec(exact=True)
     saved = {}
-    for drops in find_drops(surveyed(tmp_path, corpus), spec, tmp_path / "scratch"):
+    for drops in find_drops(scanned(tmp_path, corpus), spec, tmp_path / "scratch"):
         path = tmp_path / f"drops-{drops.file}"
         save_drops(path, tmp_path / "scratch", drops)
         columns = ("row", "of_source", "of_file", "of_row")
@@ -245,7 +246,7 @@ def test_drops_explain_themselves(tmp_path: Path) -> None:
         ("a", "one.jsonl"): {3: "same"},
         ("b", "two.jsonl"): {0: "x y z", 4: "same", 5: "other", 7: " same"},
     }
-    files = surveyed(tmp_path, corpus)
+    files = scanned(tmp_path, corpus)
     drops = list(find_drops(files, DedupSpec(), tmp_path / "work"))
     for number, one in enumerate(drops):
         save_drops(tmp_path / f"drops-{number}", tmp_path / "scratch", one)
@@ -266,15 +267,15 @@ def test_drops_explain_themselves(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_is_told_in_words(tmp_path: Path) -> None:
-    files = surveyed(tmp_path, {("s", "1"): {row: f"text {row}" for row in range(2000)}})
+    files = scanned(tmp_path, {("s", "1"): {row: f"text {row}" for row in range(2000)}})
     code = (
         "import resource, sys\n"
         "from pathlib import Path\n"
-        "from pipeline.stages.dedup import Surveyed, find_drops\n"
+        "from pipeline.stages.dedup import ScannedFile, find_drops\n"
         "from pipeline.core.errors import OutputError\n"
         "from pipeline.config.corpus import DedupSpec\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[3]),) * 2)\n"
-        "file = Surveyed(source='s', file='1', survey=Path(sys.argv[1]))\n"
+        "file = ScannedFile(source='s', file='1', path=Path(sys.argv[1]))\n"
         "try:\n"
         "    list(find_drops([file], DedupSpec(), Path(sys.argv[2])))\n"
         "except OutputError as error:\n"
@@ -282,7 +283,7 @@ def test_a_full_disk_is_told_in_words(tmp_path: Path) -> None:
     )
     # Less than the arrays of all documents need; enough for those, but not for the keys.
     for most in (10_000, 40_000):
-        command = [sys.executable, "-c", code, str(files[0].survey), str(tmp_path / "w"), str(most)]
+        command = [sys.executable, "-c", code, str(files[0].path), str(tmp_path / "w"), str(most)]
         said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
         assert "got File too large, expected room for the keys of all documents" in said
         assert "hint: make room" in said
@@ -301,8 +302,8 @@ def test_hash_seeds_change_nothing(tmp_path: Path) -> None:
         "rows = [Document(id='', text=text, row=i) for i, text in enumerate(texts)]\n"
         "evaluation = read_evaluation(['f b c', 'a b c d e'], 3)\n"
         "contamination = Contamination(evaluation.ngrams, 3)\n"
-        "save_survey(folder / 'survey', folder, near, [survey(rows, near, contamination)])\n"
-        "file = Surveyed(source='s', file='1', survey=folder / 'survey')\n"
+        "save_scan(folder / 'survey', folder, near, [scan_documents(rows, near, contamination)])\n"
+        "file = ScannedFile(source='s', file='1', path=folder / 'survey')\n"
         "[drops] = find_drops([file], DedupSpec(minhash=near), folder / 'work')\n"
         "save_drops(folder / 'drops', folder, drops)\n"
         "assert len(set(drops.reasons.tolist())) == 3\n"

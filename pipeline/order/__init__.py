@@ -1,6 +1,6 @@
 """TODO order"""
 
-from pipeline.order.permutation.algorithms import ALGORITHMS, load_permutation, save_permutation
+from pipeline.order.permutation import ALGORITHMS, load_permutation, save_permutation
 from pipeline.order.permutation.key import Permutation, PermutationKey
 from pipeline.order.permutation.pcg64dxsm import pcg64dxsm_permutation
 from pipeline.order.schedule import (

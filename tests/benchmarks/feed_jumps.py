@@ -84,7 +84,7 @@ def run_jumps() -> None:
     from pipeline.feed.batch import Mlm
     from pipeline.feed.factory import make_feed
     from pipeline.feed.open_order import open_order, open_pool
-    from pipeline.order.permutation.key import PermutationKey
+    from pipeline.order import PermutationKey
 
     folder, num_rows = Path(sys.argv[1]), int(sys.argv[2])
 

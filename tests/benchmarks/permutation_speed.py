@@ -76,9 +76,12 @@ def _measure(what: str, num_samples: int, folder: Path) -> tuple[float, int]:
 
 def run() -> None:
     """Do what the arguments say; print seconds and peak."""
-    from pipeline.order import load_permutation, save_permutation
-    from pipeline.order.permutation.key import PermutationKey
-    from pipeline.order.permutation.pcg64dxsm import pcg64dxsm_permutation
+    from pipeline.order import (
+        PermutationKey,
+        load_permutation,
+        pcg64dxsm_permutation,
+        save_permutation,
+    )
 
     what, num_samples, place = sys.argv[1], int(sys.argv[2]), Path(sys.argv[3])
     place.mkdir(parents=True, exist_ok=True)

@@ -18,7 +18,7 @@ from support import builds, paths
 from support.clusters import Build
 from support.paths import SHARED
 
-from pipeline.order.permutation.pcg64dxsm import pcg64dxsm_permutation
+from pipeline.order import pcg64dxsm_permutation
 
 GOLDEN = paths.GOLDEN
 REFERENCE = SHARED / "golden"

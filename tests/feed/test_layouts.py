@@ -12,7 +12,7 @@ from support.strategies import QUICK
 from pipeline.core.errors import InputError
 from pipeline.feed.batch import Clm, Mlm, Objective
 from pipeline.feed.layouts import flat_inputs, padded_inputs, view_rows
-from pipeline.order.view import View
+from pipeline.order import View
 
 OBJECTIVES: list[Objective | None] = [None, Clm(), Mlm(mask_prob=0.3, seed=1)]
 

@@ -40,8 +40,7 @@ from pipeline.dataset.manifest import manifest_bytes, seal
 from pipeline.feed.factory import make_feed
 from pipeline.feed.open_order import FeedOrder, open_order, open_pool, special_ids
 from pipeline.feed.rows import CheckedRows, OrderedPool, take_with_digests
-from pipeline.order.permutation.algorithms import load_permutation
-from pipeline.order.permutation.key import PermutationKey
+from pipeline.order import PermutationKey, load_permutation
 
 REPO = "org/order"
 

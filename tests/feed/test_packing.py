@@ -29,8 +29,7 @@ from pipeline.feed.packing import (
     pack_next,
     pack_window,
 )
-from pipeline.order.permutation.pcg64dxsm import pcg64dxsm_permutation
-from pipeline.order.view import apply_view, view_lengths
+from pipeline.order import apply_view, pcg64dxsm_permutation, view_lengths
 
 GOLDEN = paths.GOLDEN / "packing.json"
 REFERENCE = SHARED / "golden"

@@ -34,8 +34,8 @@ from pipeline.feed.rows import (
     ShardRows,
     take_with_digests,
 )
+from pipeline.order import PermutationKey
 from pipeline.order.permutation import feistel
-from pipeline.order.permutation.key import PermutationKey
 
 NAME = "checkpoint_000001/steps_{:06d}_to_{:06d}.parquet"
 

@@ -24,7 +24,7 @@ from pipeline.core.ragged import Rows
 from pipeline.dataset.mds.pool import Pool
 from pipeline.feed.batch import SpecialIds
 from pipeline.feed.packing import GreedySpec, pack
-from pipeline.order.permutation.pcg64dxsm import pcg64dxsm_permutation
+from pipeline.order import pcg64dxsm_permutation
 
 REFERENCE = SHARED / "golden"
 NAMES = ("reencode-1024", "reencode-8192-eos", "reencode-edge", "slice-1024", "slice-edge")

@@ -24,7 +24,7 @@ from support.strategies import QUICK
 
 from pipeline.core.arrays import Int64Array
 from pipeline.core.errors import ConfigError
-from pipeline.order.permutation.algorithms import save_permutation
+from pipeline.order.permutation import save_permutation
 from pipeline.order.permutation.feistel import LARGEST, Feistel, load
 from pipeline.order.permutation.key import PermutationKey
 

@@ -17,8 +17,7 @@ from support.strategies import QUICK
 from pipeline.config.declaration import OrderSpec
 from pipeline.core.arrays import Uint32Array
 from pipeline.core.errors import ConfigError, InternalError
-from pipeline.order.permutation import pcg64dxsm
-from pipeline.order.permutation.algorithms import ALGORITHMS, load_permutation, save_permutation
+from pipeline.order.permutation import ALGORITHMS, load_permutation, pcg64dxsm, save_permutation
 from pipeline.order.permutation.key import PermutationKey
 from pipeline.order.permutation.pcg64dxsm import pcg64dxsm_permutation
 

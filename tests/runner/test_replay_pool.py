@@ -17,7 +17,7 @@ from support.mds import write
 from support.strategies import Row
 
 from pipeline.dataset.mds.writer import index_bytes, merge_indexes
-from pipeline.order.permutation.pcg64dxsm import pcg64dxsm_permutation
+from pipeline.order import pcg64dxsm_permutation
 
 ON_DISK = ("--memory", "1")
 FLAGS = ("--set", "order.global_batch_size=4", "--set", "order.max_seq_len=16")

@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.character_classes import UNICODE_VERSION
 from support.strategies import QUICK
 
 from pipeline.stages.text_digest import WHITE_SPACE, _later, digest_normal, normalise, text_digests
-from pipeline.stages.tokenizer.char_classes import UNICODE_VERSION
 
 # Letters, marks that join or change places, jamo, and what Unicode 14.0 does not know.
 tricky = st.text(

@@ -18,9 +18,14 @@ from numpy.typing import NDArray
 
 from pipeline.dataset.mds.pool import Pool
 from pipeline.dataset.mds.writer import MdsWriter, index_bytes
-from pipeline.order import load_permutation, save_permutation
-from pipeline.order.permutation.key import PermutationKey
-from pipeline.order.view import View, apply_view, view_lengths
+from pipeline.order import (
+    PermutationKey,
+    View,
+    apply_view,
+    load_permutation,
+    save_permutation,
+    view_lengths,
+)
 
 Ids = NDArray[np.uint32]
 CLS_ID, SEP_ID = 50281, 50282

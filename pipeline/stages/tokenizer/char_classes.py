@@ -1,18 +1,15 @@
 """What the kernel must know about each code point: its class, and whether NFC may touch it.
 
-Enters: `classes.txt`, ranges made by `python -m pipeline.stages.tokenizer.char_classes`. Leaves:
-one byte per code point, `class | order << 2`. Classes are those of the GPT-2 pattern as the
+Enters: `classes.txt`, ranges made by `tests/support/character_classes.py`. Leaves: one byte per
+code point, `class | order << 2`. Classes are those of the GPT-2 pattern as the
 reference library sees them (other, letter, number, white space). Orders are ranks of canonical
 combining classes (0 for starters that NFC never changes); REFERENCE and MAYBE stand above them.
 Invariant: a code point unassigned in the Unicode version of the file is REFERENCE, so a library
 with newer tables cannot disagree with us: such documents are handed to it.
 """
 
-import sys
-import unicodedata
 from collections.abc import Iterator
 from functools import cache
-from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +20,6 @@ OTHER, LETTER, NUMBER, SPACE = 0, 1, 2, 3
 # Orders fill six bits; Unicode 14 has 56 combining classes, so 62 and 63 are free.
 REFERENCE, MAYBE = 62, 63
 NUM_CODE_POINTS = 0x110000
-UNICODE_VERSION = "14.0.0"
 
 _FILE = Path(__file__).with_name("classes.txt")
 # One call per this many code points: 20 times faster than one call each, same answer.
@@ -85,50 +81,3 @@ def _ends() -> Iterator[tuple[int, int]]:
             yield start, kind
         before, kind_before = stop, kind
     yield before - 1, kind_before
-
-
-def build_tables() -> str:
-    """Make the text of `classes.txt` from the installed `tokenizers` and Python's own database.
-
-    Raises: RuntimeError unless Python's database is UNICODE_VERSION (Python 3.11 has it).
-    """
-    if unicodedata.unidata_version != UNICODE_VERSION:
-        raise RuntimeError(
-            f"unicodedata: got {unicodedata.unidata_version}, expected {UNICODE_VERSION}"
-        )
-    assigned = [
-        c for c in range(NUM_CODE_POINTS) if unicodedata.category(chr(c)) not in ("Cn", "Cs")
-    ]
-    orders = _orders(assigned)
-    entries = {
-        c: (kind, order) for c, kind, order in zip(assigned, probe(assigned), orders, strict=True)
-    }
-    lines = [f"# Unicode {UNICODE_VERSION}: first, last, class, order. Made by {__spec__.name}."]
-    runs = groupby(enumerate(assigned), key=lambda pair: (pair[1] - pair[0], entries[pair[1]]))
-    for (_, (kind, order)), run in runs:
-        members = [c for _, c in run]
-        lines.append(f"{members[0]:04X} {members[-1]:04X} {'OLNS'[kind]} {order}")
-    return "\n".join(lines) + "\n"
-
-
-def _orders(code_points: list[int]) -> list[int]:
-    """Rank combining classes; MAYBE for what NFC may change or join to a character before it.
-
-    Source: Unicode Standard Annex 15, quick check: NFC_QC is No or Maybe.
-    """
-    characters = [chr(c) for c in code_points]
-    changed = {c for c in characters if unicodedata.normalize("NFC", c) != c}
-    second = {chr(c) for c in (*range(0x1161, 0x1176), *range(0x11A8, 0x11C3))}  # Hangul jamo
-    for character in characters:
-        parts = unicodedata.decomposition(character).split()
-        if len(parts) == 2 and not parts[0].startswith("<") and character not in changed:
-            second.add(chr(int(parts[1], 16)))
-    ranks = {c: r for r, c in enumerate(sorted({unicodedata.combining(c) for c in characters}))}
-    return [
-        MAYBE if c in changed or c in second else ranks[unicodedata.combining(c)]
-        for c in characters
-    ]
-
-
-if __name__ == "__main__":
-    sys.stdout.write(build_tables())

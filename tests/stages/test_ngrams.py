@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.character_classes import UNICODE_VERSION
 from support.strategies import QUICK
 
 from pipeline.stages.dedup.ngrams import Hashes, hash_ngrams, hash_words
 from pipeline.stages.text_digest import normalise
-from pipeline.stages.tokenizer.char_classes import UNICODE_VERSION
 
 MASK = 2**64 - 1
 BASE = 0x9E3779B97F4A7C15

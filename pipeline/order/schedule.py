@@ -1,10 +1,9 @@
 """Schedule: which rows of an order each optimizer step takes.
 
 Enters: a step or a row. Leaves: a range of rows, or a step. A step takes the rows after those of
-the step before, so all steps together are the order's rows, each once; rows that are too few for
-one more step are dropped and can be counted. World size cuts a step into slices and decides
-nothing else. Where to go on is a row, never a step, because the same row may lie in another step of
-another schedule.
+the step before, so all steps together are the order's rows, each once; rows too few for one more
+step are dropped and counted. World size cuts a step into slices and decides nothing else. A resume
+position is a row, never a step, because a row may lie in another step of another schedule.
 """
 
 from bisect import bisect_right
@@ -55,7 +54,7 @@ class ConstantSchedule:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WarmUpSchedule:
-    """Steps that grow first and then are of equally many rows. `WarmUpRule.schedule` makes it."""
+    """Steps that grow, then have equally many rows; made by `WarmUpRule.schedule`."""
 
     starts: Int64Array
     """int64 [num_growing_steps + 1], rising from 0: first rows of the steps that grow, then the
@@ -88,8 +87,8 @@ class WarmUpSchedule:
 class WarmUpRule:
     """`modernbert-warmup`: how many rows a step takes while the batch size warms up.
 
-    The reference counts on each rank by itself: rows of a rank's part of a step (a row is there one
-    packed micro-batch), and tokens that the rank was fed, padding left out.
+    ModernBERT's trainer counts on each rank: rows of its part of a step (each one packed
+    micro-batch), and tokens fed to it without padding.
 
     Source: AnswerDotAI/ModernBERT, `src/sequence_packer.py`, BatchSizeWarmupScheduler.
     """
@@ -101,14 +100,14 @@ class WarmUpRule:
     num_tokens: int
     """Tokens of the warm-up over all ranks, at least 0."""
     num_ranks: int
-    """Ranks that the rule is made for; to slice its steps for another world size changes none."""
+    """Ranks that the rule counts for; its steps can be sliced for any world size."""
 
     def __post_init__(self) -> None:
         if not 1 <= self.min_rows < self.max_rows:
             raise ConfigError(
                 f"warm-up: got {self.min_rows:,} to {self.max_rows:,} rows, expected at least 1 "
                 "and growing",
-                "take a constant schedule where the batch size stays the same",
+                "use a constant schedule for a constant batch size",
             )
         if self.num_tokens < 0 or self.num_ranks < 1:
             raise ConfigError(
@@ -127,7 +126,7 @@ class WarmUpRule:
         A size b lasts b parts of the tokens, so each size lasts about equally many steps.
         """
         sizes = range(self.min_rows, self.max_rows)
-        # In floating point, as the reference has it.
+        # In floating point, as in ModernBERT's trainer.
         part = self.num_rank_tokens / sum(sizes)
         return [ceil(part * parts) for parts in accumulate(sizes)]
 
@@ -143,11 +142,11 @@ class WarmUpRule:
     def schedule(self, row_tokens: Int64Array) -> WarmUpSchedule:
         """Return the schedule of the rows of an order.
 
-        row_tokens: int64 [num_rows], the tokens of each row, padding left out; to the end of the
+        row_tokens: int64 [num_rows], the tokens of each row without padding; to the end of the
         order, or at least of the warm-up.
 
-        Rows go to the ranks in turn, and the count is that of rank 0. In the reference another rank
-        may change size a step earlier or later; steps would then be no ranges of rows.
+        Rows go to the ranks in turn, and rank 0 counts. In ModernBERT's trainer another rank may
+        change size a step earlier or later; steps would then not be ranges of rows.
         """
         passed = np.cumsum(row_tokens[:: self.num_ranks], dtype=np.int64)
         thresholds = self.thresholds()

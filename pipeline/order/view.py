@@ -1,4 +1,4 @@
-"""Views: the edits that the reference loader makes to a stored row before a model sees it.
+"""Views: the edits that the published loader makes to a stored row before a model sees it.
 
 `stored` changes nothing. `decoder` puts CLS in front where it is missing and cuts to the longest
 sequence. `encoder` does the same and ends the row with SEP, which takes the place of the last id

@@ -1,10 +1,10 @@
-"""`validation-v1`: which whole documents are set aside, so that no text is on both sides.
+"""`validation-v1`: which whole documents are held out, so that no text is in both splits.
 
 Enters: the digest and the tokens of every document, by source. Leaves: for each source the
-documents that go to validation. Every text has a number from (seed, digest), the same in every
-source; a source gives its texts by rising number until the fraction of its tokens is reached. Then
-whatever has the text of one that was chosen, in any source, is chosen too. Neither the order of
-sources nor that of documents changes it. Frozen; golden vectors in the tests.
+documents of the validation split. Every text has a number from (seed, digest), the same in every
+source; a source gives its texts by rising number until the fraction of its tokens is reached. Every
+document with a chosen text is held out, in any source. Neither the order of sources nor that of
+documents changes it. Frozen; golden vectors in the tests.
 """
 
 from collections.abc import Mapping
@@ -36,7 +36,7 @@ def choose_holdout(
         for source, own in tokens.items()
     ]
     chosen = np.unique(np.concatenate(given))
-    # Numbers are made again: those of one source at a time are all that is held.
+    # Numbers are computed again, so that only those of one source are in memory.
     return {source: _is_in(_numbers(digests[source], seed), chosen) for source in sorted(digests)}
 
 
@@ -53,19 +53,19 @@ def _numbers(digests: Uint64Array, seed: int) -> Uint64Array:
     return state
 
 
-def _given(numbers: Uint64Array, tokens: Int64Array, asked: int) -> Uint64Array:
+def _given(numbers: Uint64Array, tokens: Int64Array, num_tokens: int) -> Uint64Array:
     """Return the numbers of the texts that a source gives, rising, each once."""
-    if not asked:
+    if not num_tokens:
         return np.empty(0, np.uint64)
     order = np.argsort(numbers)
-    reached = np.searchsorted(np.cumsum(tokens[order]), asked, side="left")
+    reached = np.searchsorted(np.cumsum(tokens[order]), num_tokens, side="left")
     first, last = numbers[order[reached]], numbers[order[-1]]
     given: Uint64Array = np.unique(numbers[(numbers <= first) & (numbers < last)])
     return given
 
 
 def _is_in(numbers: Uint64Array, chosen: Uint64Array) -> BoolArray:
-    """Return which numbers are among the chosen, which are rising and each there once."""
+    """Return which numbers are among the chosen, which are sorted and distinct."""
     if not len(chosen):
         return np.zeros(len(numbers), np.bool_)
     nearest = np.minimum(np.searchsorted(chosen, numbers), len(chosen) - 1)

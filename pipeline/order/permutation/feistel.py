@@ -76,7 +76,7 @@ class Feistel:
 
 
 def save(key: PermutationKey, folder: Path, scratch: Path) -> None:
-    """Write nothing: there is nothing to keep.
+    """Write nothing: a permutation is computed.
 
     Raises: ConfigError when there are more samples than the rounds are made for.
     """

@@ -1,4 +1,4 @@
-"""What an order follows from, and what can be asked of it."""
+"""The key that a permutation follows from, and what every permutation offers."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -8,7 +8,7 @@ from pipeline.core.arrays import Int64Array
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PermutationKey:
-    """Everything that an order follows from."""
+    """Everything that a permutation depends on."""
 
     algorithm: str
     """A name of `ALGORITHMS`."""
@@ -23,7 +23,7 @@ class PermutationKey:
 class Permutation(Protocol):
     """A permutation of the samples, and its inverse.
 
-    Positions and samples count from 0; what lies outside the order must not be asked for.
+    Positions and samples count from 0; callers stay below `num_samples`.
     """
 
     def samples(self, start: int, stop: int) -> Int64Array:
@@ -40,5 +40,5 @@ class Permutation(Protocol):
 
 
 def are_within(numbers: Int64Array, num_samples: int) -> bool:
-    """Say whether all positions, or samples, lie inside an order."""
+    """Whether all positions, or samples, lie inside an order."""
     return not len(numbers) or bool(numbers.min() >= 0 and numbers.max() < num_samples)

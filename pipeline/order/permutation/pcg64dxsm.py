@@ -103,12 +103,12 @@ class SavedPermutation:
 
 
 def save(key: PermutationKey, folder: Path, scratch: Path) -> None:
-    """Publish the permutation and its inverse in one file, or keep the one that stands.
+    """Publish the permutation and its inverse in one file, unless an intact one is there.
 
     Raises: as `pcg64dxsm_permutation`; OutputError when the disk is full.
     """
     path = _path(key, folder)
-    if _stands(path):
+    if _is_intact(path):
         return
     samples = pcg64dxsm_permutation(key.num_samples, seed=key.seed, epoch=key.epoch)
     with publish(path, scratch) as temporary, temporary.open("w+b") as file:
@@ -136,8 +136,8 @@ def _path(key: PermutationKey, folder: Path) -> Path:
     return folder / f"{ALGORITHM}-{key.num_samples}-{key.seed + key.epoch}.npy"
 
 
-def _stands(path: Path) -> bool:
-    """Tell whether a file is as it was published; reading it takes a hundredth of making it."""
+def _is_intact(path: Path) -> bool:
+    """Whether a file is as published; reading it takes a hundredth of the time of making it."""
     try:
         return _beside(path).read_text() == _digest(path)
     except OSError:
@@ -153,10 +153,10 @@ def _digest(path: Path) -> str:
 
 
 def _invert(file: BinaryIO, memory: Uint32Array) -> Uint32Array:
-    """Return the inverse of the permutation that a file goes on with, in the memory given.
+    """Return the inverse of the permutation that follows in a file, in the given memory.
 
-    What the permutation was shuffled in holds its inverse next, so there is only ever one array.
-    Blocks are read, not mapped: mapped pages would count as memory of ours.
+    The array that was shuffled is reused for the inverse, so there is only ever one. Blocks are
+    read, not mapped: mapped pages would count as memory of the process.
     """
     for start in range(0, len(memory), _BLOCK):
         stop = min(start + _BLOCK, len(memory))

@@ -1,11 +1,11 @@
 """What the kernel must know about each code point: its class, and whether NFC may touch it.
 
 Enters: `classes.txt`, ranges made by `tests/support/character_classes.py`. Leaves: one byte per
-code point, `class | order << 2`. Classes are those of the GPT-2 pattern as the
-reference library sees them (other, letter, number, white space). Orders are ranks of canonical
-combining classes (0 for starters that NFC never changes); REFERENCE and MAYBE stand above them.
-Invariant: a code point unassigned in the Unicode version of the file is REFERENCE, so a library
-with newer tables cannot disagree with us: such documents are handed to it.
+code point, `class | order << 2`. Classes are those of the GPT-2 pattern as the library sees them
+(other, letter, number, white space). Orders are ranks of canonical combining classes (0 for
+starters that NFC never changes); REFERENCE and MAYBE are above them. A code point unassigned in the
+Unicode version of the file is REFERENCE: its documents go to the library, so a newer one cannot
+disagree with us.
 """
 
 from collections.abc import Iterator

@@ -1,7 +1,7 @@
 """Text to token ids and back, as the `tokenizers` library does it, about fifty times faster.
 
-Enters: documents, as str or as UTF-8 bytes in one buffer. Leaves: one flat uint32 array of ids and
-the offsets of the documents in it, special tokens of the template included.
+Enters: documents, as str or as UTF-8 bytes. Leaves: the ids of each, special tokens of the template
+included.
 Invariant: `encode`, `encode_utf8` and `encode_reference` agree id for id. What the kernel cannot
 promise goes through `added_tokens`, and what that cannot promise through the library itself.
 

@@ -17,7 +17,7 @@ from pipeline.core.ragged import Rows
 from pipeline.stages.tokenizer.encode import Tokenizer
 
 _CHECK_ONE_IN = 2000
-# Of a longer document only so much: the reference takes two seconds and 180 MB for a megabyte.
+# No more of a longer document: the library takes two seconds and 180 MB for a megabyte.
 _CHECK_CHARS = 64 << 10
 
 

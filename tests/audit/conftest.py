@@ -14,8 +14,7 @@ from support.verified import AS_FINISHED, NUM_ROWS, WINDOWS
 from pipeline.audit.trace.trace import Trace
 from pipeline.audit.verify import output as outputs
 from pipeline.audit.verify.explain import chunk_variants
-from pipeline.stages.tokenizer.encode import Tokenizer
-from pipeline.stages.tokenizer.resolve import load_tokenizer
+from pipeline.stages.tokenizer import Tokenizer, load_tokenizer
 
 
 @pytest.fixture(scope="session")

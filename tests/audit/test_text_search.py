@@ -18,7 +18,7 @@ from pipeline.audit.trace.trace import Trace
 from pipeline.cli.main import main
 from pipeline.core.errors import ConfigError, NotFoundError
 from pipeline.dataset.open import open_rows
-from pipeline.stages.tokenizer.encode import Tokenizer
+from pipeline.stages.tokenizer import Tokenizer
 
 few = st.integers(0, 3) | st.just(2**32 - 1)
 

@@ -26,7 +26,7 @@ from pipeline.dataset.provenance.counts import SourceCounts
 from pipeline.dataset.provenance.reader import RowProvenance
 from pipeline.dataset.rows import RowSource
 from pipeline.order.permutation.pcg64dxsm import pcg64dxsm_permutation
-from pipeline.stages.tokenizer.encode import Tokenizer
+from pipeline.stages.tokenizer import Tokenizer
 
 # Every example publishes files, which waits for the disk.
 FEW = settings(QUICK, max_examples=20)

@@ -16,7 +16,7 @@ from pipeline.config.load import load_recipe
 from pipeline.config.recipe import ModelKind
 from pipeline.core.errors import InputError, OutputError
 from pipeline.dataset.checkpoint_record import CheckpointRecord, Clock, Seen, write_record
-from pipeline.stages.tokenizer.resolve import read_json
+from pipeline.stages.tokenizer import read_json
 from pipeline.train.export import PROVENANCE, example, export_checkpoint, export_model
 from pipeline.train.models import make_model
 from pipeline.train.weights import to_transformers

@@ -8,12 +8,15 @@ which documents a checkpoint saw needs no training library.
 
 import json
 import re
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.core.digest import canonical_json, sha256_bytes, sha256_file
+from pipeline.core.digest import FileDigest, canonical_json, sha256_bytes
 from pipeline.core.errors import InputError, MismatchError
+from pipeline.core.json_record import from_json, to_json
+from pipeline.dataset.manifest import format_of, seal
 
 FORMAT = "ettin-checkpoint-v1"
 RECORD = "checkpoint.json"
@@ -54,20 +57,20 @@ class CheckpointRecord:
 
     name: str
     """Such as `step599525`, `ext1000` or `decay500`."""
-    recipe: dict[str, Any]
+    recipe: Mapping[str, Any]
     """`name`, `fingerprint` and `declaration` of the recipe."""
     clock: Clock
     """How far the phase had come."""
-    feed: dict[str, Any]
+    feed: Mapping[str, Any]
     """The state of the feed."""
     seen: Seen
     """Which rows it was given."""
     begun_from: str | None
     """The digest of the checkpoint that the phase began with; None for a fresh model."""
-    code: dict[str, str]
+    code: Mapping[str, str]
     """Versions of what made it."""
-    files: dict[str, dict[str, Any]]
-    """`bytes` and `sha256` of every other file of the folder."""
+    files: Mapping[str, FileDigest]
+    """Every other file of the folder."""
 
     @property
     def digest(self) -> str:
@@ -77,49 +80,45 @@ class CheckpointRecord:
 
 def write_record(folder: Path, record: CheckpointRecord) -> None:
     """Write a record into a folder that holds its files."""
-    content = {**_content(record), "digest": record.digest}
-    (folder / RECORD).write_text(json.dumps(content, indent=1, sort_keys=True) + "\n")
+    (folder / RECORD).write_bytes(seal(_content(record)))
 
 
 def read_record(folder: Path) -> CheckpointRecord:
-    """Read the record of a checkpoint; of the files it names only the sizes are looked at.
+    """Read the record of a checkpoint; of the files it names only the sizes are checked.
 
     Raises: InputError when the folder is no checkpoint; MismatchError when the record or a file is
     not as it was written.
     """
     path = folder / RECORD
     try:
-        content = json.loads(path.read_bytes())
-        digest, format_ = content.pop("digest"), content.pop("format")
+        data = path.read_bytes()
     except OSError as error:
         raise InputError(
             f"{folder}: got no {RECORD} ({error.strerror}), expected a checkpoint",
             "name a folder such as OUT/step100",
         ) from error
-    except (ValueError, KeyError, AttributeError, TypeError) as error:
-        raise MismatchError(f"{path}: is not as it was written", _HINT) from error
-    if format_ != FORMAT:
-        raise InputError(f"{path}: got the format {format_!r}, expected {FORMAT}")
+    if (written := format_of(data)) not in (FORMAT, None):
+        raise InputError(f"{path}: got the format {written!r}, expected {FORMAT}")
     try:
-        record = _record(content)
-    except (KeyError, TypeError) as error:
-        raise MismatchError(f"{path}: is not as it was written", _HINT) from error
-    if record.digest != digest:
-        raise MismatchError(
-            f"{path}: is not as it was written: its digest does not match its content", _HINT
-        )
-    for name, about in record.files.items():
-        _check_size(folder / name, about["bytes"])
+        content = json.loads(data)
+        if seal(content) != data:
+            raise ValueError("its digest does not match its content")
+        del content["format"], content["digest"]
+        record = from_json(CheckpointRecord, content)
+    except (ValueError, AttributeError, KeyError) as error:
+        raise MismatchError(f"{path}: is not as it was written: {error}", _HINT) from error
+    for name, expected in record.files.items():
+        _check_size(folder / name, expected.num_bytes)
     return record
 
 
 def check_files(folder: Path, record: CheckpointRecord) -> None:
     """Read every file of a checkpoint. Raises: MismatchError for one that is another."""
-    for name, about in record.files.items():
-        found = describe_file(folder / name)
-        if found != about:
+    for name, expected in record.files.items():
+        found = FileDigest.of(folder / name)
+        if found != expected:
             raise MismatchError(
-                f"{folder / name}: sha256 is {found['sha256']}, {RECORD} says {about['sha256']}",
+                f"{folder / name}: sha256 is {found.sha256}, {RECORD} says {expected.sha256}",
                 _HINT,
             )
 
@@ -156,23 +155,8 @@ def latest_checkpoint(out: Path) -> Path | None:
     return found[-1] if found else None
 
 
-def describe_file(path: Path) -> dict[str, Any]:
-    """Return the `bytes` and `sha256` of a file."""
-    return {"bytes": path.stat().st_size, "sha256": sha256_file(path)}
-
-
 def _content(record: CheckpointRecord) -> dict[str, Any]:
-    # By way of JSON, so that what is written and what is read back are the same values.
-    content: dict[str, Any] = json.loads(json.dumps(asdict(record)))
-    return {"format": FORMAT, **content}
-
-
-def _record(content: dict[str, Any]) -> CheckpointRecord:
-    seen = content.pop("seen")
-    tombstones = tuple((start, stop) for start, stop in seen.pop("tombstones"))
-    return CheckpointRecord(
-        clock=Clock(**content.pop("clock")), seen=Seen(tombstones=tombstones, **seen), **content
-    )
+    return {"format": FORMAT, **to_json(record)}
 
 
 def _check_size(path: Path, num_bytes: int) -> None:

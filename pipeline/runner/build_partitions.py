@@ -18,7 +18,7 @@ from pipeline.core.errors import DocumentError
 from pipeline.dataset.mds import Pool
 from pipeline.runner.inputs import BuildContext, PreparedSource
 from pipeline.runner.shuffle import load_table
-from pipeline.runner.task_cache import TaskRecord
+from pipeline.runner.task_cache import PartitionOutput
 from pipeline.runner.tasks.partition_task import PartitionTask
 from pipeline.runner.tasks.tokenize_partition import make_partition
 from pipeline.sources import SKIP_HINT
@@ -34,7 +34,7 @@ class _OfSource(Protocol):
 
 def build_partitions(
     context: BuildContext, sources: Sequence[PreparedSource]
-) -> dict[str, list[TaskRecord]]:
+) -> dict[str, list[PartitionOutput]]:
     """Chunk every partition; return their records by source.
 
     Raises: DocumentError where ids recur in a source, unless bad documents are skipped.
@@ -45,9 +45,9 @@ def build_partitions(
     for name, made in records.items():
         repeated = find_repeated_ids(
             {
-                record["partition"]: WrittenPartition(
-                    folder=context.state.out / record["folder"],
-                    hashes=load_table(context.state, record["folder"])["document"],
+                record.partition: WrittenPartition(
+                    folder=context.state.out / record.folder,
+                    hashes=load_table(context.state, record.folder)["document"],
                 )
                 for record in made
             }

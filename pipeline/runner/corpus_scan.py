@@ -9,18 +9,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from pipeline.config import DecontaminateSpec, MinHashSpec, to_plain
-from pipeline.core.digest import fingerprint, sha256_file
+from pipeline.core.digest import FileDigest, fingerprint, sha256_file
 from pipeline.core.errors import DocumentError
 from pipeline.core.files import publish, save_array
-from pipeline.dataset import State, copies_file, describe_file
+from pipeline.dataset import EvaluationCounts, State, copies_file
 from pipeline.runner.inputs import BuildContext, PreparedSource
-from pipeline.runner.task_cache import TaskRecord, save_record
+from pipeline.runner.task_cache import ScannedInput, ScanRecord, save_record
 from pipeline.runner.tasks.read_documents import (
     DROP_DTYPE,
     DocumentReader,
@@ -69,13 +68,13 @@ class ScanTask:
         )
 
 
-def scan_file(task: ScanTask) -> TaskRecord:
+def scan_file(task: ScanTask) -> ScanRecord:
     """Make the table of a file's documents, unless it is cached.
 
     Raises: as `make_partition`.
     """
     state = State(out=task.out)
-    record = load_cached_for(task.input, state, task.name, task.key)
+    record = load_cached_for(task.input, state, task.name, task.key, ScanRecord)
     if record is not None:
         return record
     table = state.survey(task.input.source, task.input.file.partition)
@@ -85,17 +84,14 @@ def scan_file(task: ScanTask) -> TaskRecord:
     batches = _batches(task, reader, state, dropped)
     dedup.save_scan(table, state.scratch, task.minhash, batches)
     reasons = _save_reasons(filtered, state, dropped)
-    record = {
-        "key": task.key,
-        "input": {
-            "sha256": reader.sha256,
-            "locked": task.input.locked and task.input.locked.file.digest,
+    record = ScanRecord(
+        key=task.key,
+        input=ScannedInput(sha256=reader.sha256, locked=task.input.locked_digest),
+        reasons=tuple(reasons),
+        files={
+            path.relative_to(task.out).as_posix(): FileDigest.of(path) for path in (table, filtered)
         },
-        "reasons": reasons,
-        "files": {
-            path.relative_to(task.out).as_posix(): describe_file(path) for path in (table, filtered)
-        },
-    }
+    )
     save_record(state, task.name, record)
     return record
 
@@ -131,9 +127,9 @@ class Corpus:
 
     sources: list[PreparedSource]
     """Each input with the documents to drop, where there may be any."""
-    evaluation: dict[str, int] | None = None
+    evaluation: EvaluationCounts | None = None
     """What the manifest says about evaluation texts, if there are any."""
-    files: dict[str, Any] = field(default_factory=dict)
+    files: dict[str, FileDigest] = field(default_factory=dict)
     """Files of the output that list the copies, and of which document."""
 
 
@@ -157,14 +153,14 @@ def scan_corpus(context: BuildContext, sources: Sequence[PreparedSource]) -> Cor
         surveyed, mixture.dedup, context.state.scratch, memory_bytes=context.memory_bytes // 4
     )
     drops: dict[tuple[str, str], DropList] = {}
-    files: dict[str, Any] = {}
+    files: dict[str, FileDigest] = {}
     for task, record, one in zip(tasks, records, found, strict=True):
         name = task.input.source, task.input.file.partition
         drops[name] = _save_drops(context, task, record, one)
         if len(one.rows):
             path = copies_file(*name)
             dedup.save_drops(context.state.out / path, context.state.scratch, one)
-            files[path] = describe_file(context.state.out / path)
+            files[path] = FileDigest.of(context.state.out / path)
     with_drops = [
         replace(
             source,
@@ -177,7 +173,7 @@ def scan_corpus(context: BuildContext, sources: Sequence[PreparedSource]) -> Cor
     return Corpus(sources=with_drops, evaluation=evaluation, files=files)
 
 
-def _read_evaluation(context: BuildContext) -> dict[str, int] | None:
+def _read_evaluation(context: BuildContext) -> EvaluationCounts | None:
     """Save the n-grams of evaluation texts for the tasks; return how many texts there are."""
     spec = context.mixture.decontaminate
     if spec is None:
@@ -185,11 +181,11 @@ def _read_evaluation(context: BuildContext) -> dict[str, int] | None:
     texts = _evaluation_texts(spec, context.mixture.folder)
     evaluation = dedup.read_evaluation(texts, spec.ngram_words)
     dedup.save_ngrams(context.state.evaluation, context.state.scratch, evaluation)
-    return {
-        "num_texts": evaluation.num_texts,
-        "num_short": evaluation.num_short,
-        "num_wordless": evaluation.num_wordless,
-    }
+    return EvaluationCounts(
+        num_texts=evaluation.num_texts,
+        num_short=evaluation.num_short,
+        num_wordless=evaluation.num_wordless,
+    )
 
 
 def _tasks(context: BuildContext, sources: Sequence[PreparedSource]) -> list[ScanTask]:
@@ -220,12 +216,12 @@ def _evaluation_texts(spec: DecontaminateSpec, folder: Path) -> Iterator[str]:
 
 
 def _save_drops(
-    context: BuildContext, task: ScanTask, record: TaskRecord, found: dedup.DroppedRows
+    context: BuildContext, task: ScanTask, record: ScanRecord, found: dedup.DroppedRows
 ) -> DropList:
     """Save what is dropped of one file, by the filters and by the scan."""
     source, partition = task.input.source, task.input.file.partition
     filtered = np.load(context.state.filtered(source, partition))
-    words = record["reasons"]
+    words = record.reasons
     dropped = {row: words[reason] for row, reason in filtered.tolist()}
     codes = found.reasons.tolist()
     dropped.update(zip(found.rows.tolist(), map(dedup.REASONS.__getitem__, codes), strict=True))

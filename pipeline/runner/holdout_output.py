@@ -4,17 +4,15 @@ It lies in `validation/` and is like any other output: it can be verified, trace
 """
 
 from dataclasses import replace
-from typing import Any
 
 from pipeline.config import Mixture, Replay
-from pipeline.core.digest import fingerprint
-from pipeline.dataset import MANIFEST, TRAIN, VALIDATION, State, describe_file
+from pipeline.core.digest import FileDigest, fingerprint
+from pipeline.dataset import MANIFEST, TRAIN, VALIDATION, MixtureRecord, State
 from pipeline.dataset.mds import Pool
 from pipeline.runner.inputs import BuildContext
 from pipeline.runner.order_samples import order_pool
-from pipeline.runner.output_lock import finish, restore_records
+from pipeline.runner.output_lock import finish, make_manifest, restore_records
 from pipeline.runner.samples import Records, write_indexes
-from pipeline.version import VERSION
 
 
 def holdout_identity(mixture: Mixture) -> str:
@@ -24,21 +22,21 @@ def holdout_identity(mixture: Mixture) -> str:
 
 def write_holdout(
     context: BuildContext, state: State, samples: Records, lock_digest: str | None
-) -> dict[str, Any]:
+) -> dict[str, FileDigest]:
     """Order the holdout; return its files, its manifest included, as files of the build.
 
     `state`: of the folder `validation/`.
     """
     restore_records(state)
     pool_files = {
-        path.removeprefix(f"{VALIDATION}/"): about
+        path.removeprefix(f"{VALIDATION}/"): file
         for records in samples.values()
         for record in records
-        for path, about in record["files"].items()
+        for path, file in record.files.items()
         if path.startswith(f"{VALIDATION}/")
     }
     held = {
-        name: [record for record in records if record["chunks"]["validation"]]
+        name: [record for record in records if record.chunks.validation]
         for name, records in samples.items()
     }
     indexes = write_indexes(state, {name: records for name, records in held.items() if records})
@@ -54,23 +52,16 @@ def write_holdout(
         owner=holdout_identity(context.mixture),
         memory_bytes=context.memory_bytes,
     )
-    manifest = {
-        "code": f"ettin-data {VERSION}",
-        "mixture": {
-            "name": f"{context.mixture.name}-{VALIDATION}",
-            "fingerprint": holdout_identity(context.mixture),
-            "declaration": declared.declaration(),
-            "overrides": list(context.mixture.overrides),
-        },
-        "lock": lock_digest,
-        "tokenizer": context.tokenizer.describe(),
-        "sources": {},
-        "order": order,
-        "files": {**files, **ordered},
-    }
-    finish(state, manifest)
-    written = {**files, **ordered, MANIFEST: describe_file(state.out / MANIFEST)}
-    return {f"{VALIDATION}/{path}": about for path, about in written.items()}
+    mixture = MixtureRecord(
+        name=f"{context.mixture.name}-{VALIDATION}",
+        fingerprint=holdout_identity(context.mixture),
+        declaration=declared.declaration(),
+        overrides=tuple(context.mixture.overrides),
+    )
+    files.update(ordered)
+    finish(state, make_manifest(mixture, lock_digest, context.tokenizer, order, files))
+    files[MANIFEST] = FileDigest.of(state.out / MANIFEST)
+    return {f"{VALIDATION}/{path}": file for path, file in files.items()}
 
 
 def _declared(mixture: Mixture, state: State) -> Replay:

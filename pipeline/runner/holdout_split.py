@@ -13,7 +13,7 @@ from pipeline.core.errors import InternalError
 from pipeline.dataset import State
 from pipeline.runner.inputs import BuildContext
 from pipeline.runner.shuffle import Table, load_table
-from pipeline.runner.task_cache import TaskRecord
+from pipeline.runner.task_cache import PartitionOutput
 from pipeline.stages.holdout import choose_holdout
 
 Holdout = Mapping[str, Mapping[str, BoolArray]]
@@ -21,7 +21,7 @@ Holdout = Mapping[str, Mapping[str, BoolArray]]
 
 
 def split_holdout(
-    context: BuildContext, chunked: Mapping[str, Sequence[TaskRecord]]
+    context: BuildContext, chunked: Mapping[str, Sequence[PartitionOutput]]
 ) -> dict[str, dict[str, BoolArray]]:
     """Choose the holdout; without a validation split no chunk is in it.
 
@@ -29,7 +29,7 @@ def split_holdout(
     """
     spec, state = context.mixture.validation, context.state
     tables = {
-        source: {record["partition"]: load_table(state, record["folder"]) for record in records}
+        source: {record.partition: load_table(state, record.folder) for record in records}
         for source, records in chunked.items()
     }
     if spec is None or not tables:
@@ -60,10 +60,10 @@ def _joined(parts: Mapping[str, Table], column: str) -> Uint32Array:
     return np.concatenate([table[column] for _, table in sorted(parts.items())])
 
 
-def _joined_digests(state: State, records: Sequence[TaskRecord]) -> Uint64Array:
+def _joined_digests(state: State, records: Sequence[PartitionOutput]) -> Uint64Array:
     """Return the digest of every document's text: uint64 [num_documents, 2], by partition."""
-    ordered = sorted(records, key=lambda record: str(record["partition"]))
-    return np.concatenate([np.load(state.out / State.digests(one["folder"])) for one in ordered])
+    ordered = sorted(records, key=lambda record: record.partition)
+    return np.concatenate([np.load(state.out / State.digests(one.folder)) for one in ordered])
 
 
 def _by_partition(

@@ -9,12 +9,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
-from typing import Any
 
 from pipeline.config import Replay
-from pipeline.core.digest import fingerprint
+from pipeline.core.digest import FileDigest, fingerprint
 from pipeline.core.ragged import offsets_of
-from pipeline.dataset import TRAIN, State
+from pipeline.dataset import TRAIN, OrderRecord, State
 from pipeline.dataset.mds import Pool
 from pipeline.runner.cluster import Cluster
 from pipeline.runner.inputs import BuildContext
@@ -26,18 +25,18 @@ from pipeline.runner.shuffle import (
     TableTask,
     shuffle_pool,
 )
-from pipeline.runner.task_cache import TaskRecord
+from pipeline.runner.task_cache import PartitionOutput
 from pipeline.stages.tokenizer import Tokenizer
 from pipeline.version import VERSION
 
 
 def order_samples(
-    context: BuildContext, samples: Mapping[str, Sequence[TaskRecord]], pool_digest: str
-) -> tuple[dict[str, Any], dict[str, Any]]:
+    context: BuildContext, samples: Mapping[str, Sequence[PartitionOutput]], pool_digest: str
+) -> tuple[OrderRecord, dict[str, FileDigest]]:
     """Order all samples of a build and write them; return the manifest's `order`, and the files."""
     mixture, tokenizer = context.mixture, context.tokenizer
     records = [(source, record) for source, part in sorted(samples.items()) for record in part]
-    num_samples = sum(record["chunks"]["drawn"] for _, record in records)
+    num_samples = sum(record.chunks.drawn for _, record in records)
     spec = mixture.order
     if mixture.scale < 1:
         # A miniature keeps something, too: fewer rows than a step has are one step.
@@ -63,10 +62,10 @@ def order_samples(
         sep_id=tokenizer.sep_id,
     )
     folders = [
-        PoolFolder(table=record["folder"], source=source, file=record["input"]["path"])
+        PoolFolder(table=record.folder, source=source, file=record.input.path)
         for source, record in records
     ]
-    num_bytes = sum(about["bytes"] for _, record in records for about in record["files"].values())
+    num_bytes = sum(file.num_bytes for _, record in records for file in record.files.values())
     shuffle = Shuffle(
         job=job,
         phase=mixture.phase,
@@ -88,7 +87,7 @@ def order_pool(
     identity: str,
     owner: str,
     memory_bytes: int,
-) -> tuple[dict[str, Any], dict[str, Any]]:
+) -> tuple[OrderRecord, dict[str, FileDigest]]:
     """Write the rows of a pool in order; return the manifest's `order`, and the files.
 
     `identity`: fingerprint of the pool and the declaration. `owner`: fingerprint of what the output

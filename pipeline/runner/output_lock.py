@@ -9,14 +9,15 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import fields
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
+from pipeline.core.digest import FileDigest
 from pipeline.core.errors import MismatchError, OutputError
 from pipeline.core.files import publish
-from pipeline.core.json_record import from_json, to_json
 from pipeline.dataset import (
     DOCUMENTS,
     DROPPED,
@@ -28,14 +29,20 @@ from pipeline.dataset import (
     TRAIN,
     VALIDATION,
     Manifest,
+    MixtureRecord,
+    OrderRecord,
+    PartitionCounts,
     State,
+    TokenizerRecord,
     manifest_bytes,
     provenance_file,
     read_manifest,
     split_files,
 )
 from pipeline.dataset.parquet import read_origin, read_steps
-from pipeline.runner.task_cache import is_intact, save_record
+from pipeline.runner.task_cache import OrderFileRecord, PartitionOutput, TaskRecord, save_record
+from pipeline.stages.tokenizer import Tokenizer
+from pipeline.version import VERSION
 
 _LOCK = "lock"
 _FOLDERS = (TRAIN, ORDER, PROVENANCE, VALIDATION, DROPPED)
@@ -82,9 +89,32 @@ def lock_output(out: Path, fingerprint: str) -> Iterator[State]:
             raise
 
 
-def finish(state: State, content: dict[str, Any]) -> Manifest:
-    """Write the manifest, end the work and return what was written."""
-    manifest = from_json(Manifest, to_json(content))
+def make_manifest(
+    mixture: MixtureRecord,
+    lock_digest: str | None,
+    tokenizer: Tokenizer,
+    order: OrderRecord,
+    files: Mapping[str, FileDigest],
+) -> Manifest:
+    """Return the manifest of an output without sources, as of a pool that is put in order."""
+    return Manifest(
+        code=f"ettin-data {VERSION}",
+        mixture=mixture,
+        lock=lock_digest,
+        tokenizer=TokenizerRecord(
+            name=tokenizer.name,
+            sha256=tokenizer.digest,
+            cls_id=tokenizer.cls_id,
+            sep_id=tokenizer.sep_id,
+        ),
+        sources={},
+        order=order,
+        files=files,
+    )
+
+
+def finish(state: State, manifest: Manifest) -> Manifest:
+    """Write the manifest, end the work and return it."""
     _remove_strangers(state.out, set(manifest.files))
     with publish(state.out / MANIFEST, state.scratch) as temporary:
         temporary.write_bytes(manifest_bytes(manifest))
@@ -190,15 +220,16 @@ def restore_records(state: State) -> None:
         return
     for source in manifest.sources.values():
         for record in source.partitions:
-            files = {file: to_json(manifest.files[file]) for file in record.files}
-            save_record(state, record.task, {**to_json(record), "files": files})
+            facts = {field.name: getattr(record, field.name) for field in fields(PartitionCounts)}
+            files = {path: manifest.files[path] for path in record.files}
+            save_record(state, record.task, PartitionOutput(**facts, files=files))
     _restore_order(state, manifest)
     path.unlink()
 
 
 def _restore_order(state: State, manifest: Manifest) -> None:
-    files = to_json(manifest.files)
-    if not is_intact(state.out / STEPS, files[STEPS]):
+    files = manifest.files
+    if not files[STEPS].matches(state.out / STEPS):
         return
     steps = read_steps(state.out / STEPS)
     shards = _by_folder(files)
@@ -206,15 +237,15 @@ def _restore_order(state: State, manifest: Manifest) -> None:
         for file in split_files(window, manifest.order.format):
             part = slice(file.first_step, file.first_step + file.num_steps)
             written = [provenance_file(file.path), *shards.get(file.path, [file.path])]
-            record = {
-                "key": manifest.order.key,
-                "num_tokens": [row["num_tokens"] for row in steps[part]],
-                "sha256": [row["sha256"] for row in steps[part]],
-                "files": {path: files[path] for path in written},
-            }
+            record = OrderFileRecord(
+                key=manifest.order.key,
+                num_tokens=tuple(int(row["num_tokens"]) for row in steps[part]),
+                sha256=tuple(str(row["sha256"]) for row in steps[part]),
+                files={path: files[path] for path in written},
+            )
             save_record(state, file.path, record)
     index = {path: files[path] for path in shards.get(DOCUMENTS, [])}
-    save_record(state, DOCUMENTS, {"key": manifest.order.key, "files": index})
+    save_record(state, DOCUMENTS, TaskRecord(key=manifest.order.key, files=index))
 
 
 def _by_folder(paths: Iterable[str]) -> dict[str, list[str]]:

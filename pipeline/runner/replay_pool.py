@@ -10,15 +10,14 @@ from pipeline.config import RAW, Replay
 from pipeline.core.digest import fingerprint, sha256_bytes, sha256_file
 from pipeline.core.errors import InputError
 from pipeline.core.progress import ReportProgress
-from pipeline.dataset import Manifest
+from pipeline.dataset import Manifest, MixtureRecord
 from pipeline.dataset.mds import INDEX_NAME, Pool
 from pipeline.runner.cluster import default_memory_bytes, open_cluster
 from pipeline.runner.order_samples import order_pool
-from pipeline.runner.output_lock import finish, lock_output, restore_records
+from pipeline.runner.output_lock import finish, lock_output, make_manifest, restore_records
 from pipeline.sources import POOL, Lock, check_file, check_tokenizer, locate, lock_bytes
 from pipeline.stages.tokenizer import load_tokenizer
 from pipeline.storage import StoredFile
-from pipeline.version import VERSION
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -80,21 +79,14 @@ def replay_pool(
                 owner=identity,
                 memory_bytes=default_memory_bytes() if memory_bytes is None else memory_bytes,
             )
-        manifest = {
-            "code": f"ettin-data {VERSION}",
-            "mixture": {
-                "name": pool.name,
-                "fingerprint": identity,
-                "declaration": declaration,
-                "overrides": list(declared.overrides),
-            },
-            "lock": None if lock is None else sha256_bytes(lock_bytes(lock)),
-            "tokenizer": tokenizer.describe(),
-            "sources": {},
-            "order": order,
-            "files": files,
-        }
-        return finish(state, manifest)
+        mixture = MixtureRecord(
+            name=pool.name,
+            fingerprint=identity,
+            declaration=declaration,
+            overrides=tuple(declared.overrides),
+        )
+        lock_digest = None if lock is None else sha256_bytes(lock_bytes(lock))
+        return finish(state, make_manifest(mixture, lock_digest, tokenizer, order, files))
 
 
 def pool_folder(lock: Lock, declared: Replay, raw: Path) -> Path:

@@ -9,15 +9,27 @@ import uuid
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 from pipeline.config import RAW, Mixture
 from pipeline.core.digest import fingerprint, sha256_bytes
 from pipeline.core.errors import ConfigError
 from pipeline.core.progress import ReportProgress
-from pipeline.dataset import VALIDATION, Manifest, State
+from pipeline.dataset import (
+    VALIDATION,
+    BudgetRecord,
+    ChunkCounts,
+    DocumentCounts,
+    Manifest,
+    MixtureRecord,
+    PartitionCounts,
+    PartitionRecord,
+    SourceRecord,
+    State,
+    TokenCounts,
+)
 from pipeline.runner.build_partitions import build_partitions
 from pipeline.runner.cluster import default_memory_bytes, open_cluster
 from pipeline.runner.corpus_scan import scan_corpus
@@ -25,15 +37,16 @@ from pipeline.runner.holdout_output import holdout_identity, write_holdout
 from pipeline.runner.holdout_split import split_holdout
 from pipeline.runner.inputs import BuildContext, PreparedSource, prepare_inputs
 from pipeline.runner.order_samples import order_samples
-from pipeline.runner.output_lock import finish, lock_output, restore_records
+from pipeline.runner.output_lock import finish, lock_output, make_manifest, restore_records
 from pipeline.runner.plan import Plan, make_plan
 from pipeline.runner.samples import find_cached_samples, sample_chunks, write_indexes
-from pipeline.runner.task_cache import TaskRecord, files_of
+from pipeline.runner.task_cache import PartitionOutput, files_of
 from pipeline.runner.tasks.tokenize_partition import cached_tokenizer
 from pipeline.sources import Lock, check_tokenizer, lock_bytes, pull
 from pipeline.stages import sampling
 from pipeline.stages.filters import identify
-from pipeline.version import VERSION
+
+Counts = TypeVar("Counts", TokenCounts, ChunkCounts)
 
 
 def build(
@@ -98,7 +111,7 @@ def _check_locked(plan: Plan) -> None:
         )
 
 
-def _build(context: BuildContext, plan: Plan, holdout_state: State | None) -> dict[str, Any]:
+def _build(context: BuildContext, plan: Plan, holdout_state: State | None) -> Manifest:
     mixture, state = context.mixture, context.state
     lock_digest = None if plan.lock is None else sha256_bytes(lock_bytes(plan.lock))
 
@@ -110,61 +123,66 @@ def _build(context: BuildContext, plan: Plan, holdout_state: State | None) -> di
     holdout = split_holdout(context, {source.name: chunked[source.name] for source in sampled})
     samples = {**chunked, **cached, **sample_chunks(context, sampled, chunked, holdout)}
     samples = {
-        name: sorted(records, key=lambda record: str(record["folder"]))
+        name: sorted(records, key=lambda record: record.folder)
         for name, records in sorted(samples.items())
     }
 
     files = files_of(record for records in samples.values() for record in records)
-    pool_digest = fingerprint({path: about["sha256"] for path, about in files.items()})
+    pool_digest = fingerprint({path: file.sha256 for path, file in files.items()})
     files.update(write_indexes(state, samples))
     order, ordered_files = order_samples(context, samples, pool_digest)
     files.update(ordered_files)
     files.update(corpus.files)
     if holdout_state is not None:
         files.update(write_holdout(context, holdout_state, samples, lock_digest))
-    return {
-        "code": f"ettin-data {VERSION}",
-        "mixture": {
-            "name": mixture.name,
-            "fingerprint": mixture.fingerprint,
-            "declaration": mixture.declaration(),
-            "overrides": list(mixture.overrides),
-        },
-        "lock": lock_digest,
-        "tokenizer": context.tokenizer.describe(),
-        "sources": {
-            source.name: _describe_source(source, samples[source.name], mixture.folder)
-            for source in corpus.sources
-        },
-        "evaluation": corpus.evaluation,
-        "order": order,
-        "files": files,
+    record = MixtureRecord(
+        name=mixture.name,
+        fingerprint=mixture.fingerprint,
+        declaration=mixture.declaration(),
+        overrides=tuple(mixture.overrides),
+    )
+    manifest = make_manifest(record, lock_digest, context.tokenizer, order, files)
+    described = {
+        source.name: _describe_source(source, samples[source.name], mixture.folder)
+        for source in corpus.sources
     }
+    return replace(manifest, sources=described, evaluation=corpus.evaluation)
 
 
 def _describe_source(
-    source: PreparedSource, records: Sequence[TaskRecord], folder: Path
-) -> dict[str, Any]:
+    source: PreparedSource, records: Sequence[PartitionOutput], folder: Path
+) -> SourceRecord:
     """Sum a source's counts over its partitions, whose counts come from what was written.
 
     folder: the mixture's, against which the files of filters are read.
     """
-    documents: Counter[str] = Counter()
     dropped: Counter[str] = Counter()
-    tokens: Counter[str] = Counter()
-    chunks: Counter[str] = Counter()
     for record in records:
-        documents.update({"in": record["documents"]["in"], "kept": record["documents"]["kept"]})
-        dropped.update(record["documents"]["dropped"])
-        tokens.update(record["tokens"])
-        chunks.update(record["chunks"])
-    planned, available = source.planned, tokens["written"] - tokens["validation"]
-    balance = sampling.balance_of(planned.ask, available, tokens["drawn"])
-    return {
-        "filters": identify(planned.source.filters, folder),
-        "documents": {**documents, "dropped": dict(sorted(dropped.items()))},
-        "tokens": dict(tokens),
-        "chunks": dict(chunks),
-        "budget": {"expected": planned.source.expected, **balance.to_json()},
-        "partitions": [{**record, "files": sorted(record["files"])} for record in records],
-    }
+        dropped.update(record.documents.dropped)
+    tokens = _sum(TokenCounts, [record.tokens for record in records])
+    planned, available = source.planned, tokens.written - tokens.validation
+    balance = sampling.balance_of(planned.ask, available, tokens.drawn)
+    return SourceRecord(
+        filters=identify(planned.source.filters, folder),
+        documents=DocumentCounts(
+            num_in=sum(record.documents.num_in for record in records),
+            kept=sum(record.documents.kept for record in records),
+            dropped=dict(sorted(dropped.items())),
+        ),
+        tokens=tokens,
+        chunks=_sum(ChunkCounts, [record.chunks for record in records]),
+        budget=BudgetRecord(expected=planned.source.expected, **balance.to_json()),
+        partitions=tuple(_without_digests(record) for record in records),
+    )
+
+
+def _sum(kind: type[Counts], counts: Sequence[Counts]) -> Counts:
+    """Add counts field by field."""
+    names = [field.name for field in fields(kind)]
+    return kind(**{name: sum(getattr(one, name) for one in counts) for name in names})
+
+
+def _without_digests(record: PartitionOutput) -> PartitionRecord:
+    """Return what a manifest says of a partition; it has the digests of all files together."""
+    facts = {field.name: getattr(record, field.name) for field in fields(PartitionCounts)}
+    return PartitionRecord(**facts, files=tuple(sorted(record.files)))

@@ -7,18 +7,17 @@ chunks of a source or, with a holdout, of all sources, is cached as a whole.
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import PurePosixPath
-from typing import Any
 
 import numpy as np
 
 from pipeline.config import to_plain
-from pipeline.core.digest import fingerprint
+from pipeline.core.digest import FileDigest, fingerprint
 from pipeline.dataset import TRAIN, State
 from pipeline.runner.build_partitions import by_source, partition_tasks
 from pipeline.runner.holdout_split import Holdout
 from pipeline.runner.inputs import BuildContext, PreparedSource
 from pipeline.runner.shuffle import load_table
-from pipeline.runner.task_cache import TaskRecord, publish_index
+from pipeline.runner.task_cache import PartitionOutput, publish_index
 from pipeline.runner.tasks.sample_partition import (
     CachedSampleTask,
     SampleTask,
@@ -27,13 +26,13 @@ from pipeline.runner.tasks.sample_partition import (
 )
 from pipeline.stages import sampling
 
-Records = Mapping[str, Sequence[TaskRecord]]
+Records = Mapping[str, Sequence[PartitionOutput]]
 """By source, the record of each partition."""
 
 
 def find_cached_samples(
     context: BuildContext, sources: Sequence[PreparedSource]
-) -> dict[str, list[TaskRecord]]:
+) -> dict[str, list[PartitionOutput]]:
     """Return the earlier samples of those sources of which every partition is intact.
 
     What was decided together must have been decided from the same inputs.
@@ -61,7 +60,7 @@ def find_cached_samples(
     cached = {
         name: records
         for name, records in whole.items()
-        if all(record["together"] == together[name] for record in records)
+        if all(record.together == together[name] for record in records)
     }
     # With a holdout, all sources decide together.
     is_usable = context.mixture.validation is None or len(cached) == len(sampled)
@@ -70,7 +69,7 @@ def find_cached_samples(
 
 def sample_chunks(
     context: BuildContext, sources: Sequence[PreparedSource], chunked: Records, holdout: Holdout
-) -> dict[str, list[TaskRecord]]:
+) -> dict[str, list[PartitionOutput]]:
     """Sample the chunks that meet each source's budget; return the records of what is written."""
     together = _together(context, {source.name: chunked[source.name] for source in sources})
     tasks = [
@@ -83,11 +82,11 @@ def sample_chunks(
     return by_source(tasks, context.cluster.map("sample", sample_partition, tasks))
 
 
-def write_indexes(state: State, samples: Records) -> dict[str, Any]:
+def write_indexes(state: State, samples: Records) -> dict[str, FileDigest]:
     """Merge the indexes of sampled shards into one for each source and one for all of them."""
     files = {}
     for name, records in sorted(samples.items()):
-        parts = [PurePosixPath(record["folder"]).name for record in records]
+        parts = [PurePosixPath(record.folder).name for record in records]
         files.update(publish_index(state, f"{TRAIN}/{name}", parts))
     return {**files, **publish_index(state, TRAIN, sorted(samples))}
 
@@ -95,7 +94,7 @@ def write_indexes(state: State, samples: Records) -> dict[str, Any]:
 def _together(context: BuildContext, records: Records) -> dict[str, str]:
     """Return, by source, the fingerprint of the inputs from which its sample is decided."""
     inputs = {
-        name: sorted([one["partition"], one["input"]["sha256"]] for one in made)
+        name: sorted([one.partition, one.input.sha256] for one in made)
         for name, made in records.items()
     }
     if context.mixture.validation is not None:
@@ -107,14 +106,14 @@ def _sample_tasks(
     context: BuildContext,
     source: PreparedSource,
     together: str,
-    records: Sequence[TaskRecord],
+    records: Sequence[PartitionOutput],
     holdout: Holdout,
 ) -> list[SampleTask]:
     mixture, tokenizer = context.mixture, context.tokenizer
-    by_partition = {record["partition"]: record for record in records}
+    by_partition = {record.partition: record for record in records}
     held = holdout[source.name]
     lengths = {
-        name: load_table(context.state, record["folder"])["length"].astype(np.int64)[~held[name]]
+        name: load_table(context.state, record.folder)["length"].astype(np.int64)[~held[name]]
         for name, record in by_partition.items()
     }
     spec = mixture.sample

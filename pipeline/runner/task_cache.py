@@ -5,37 +5,115 @@ a later run, a record of the same key whose files are intact replaces the work.
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Protocol, TypeVar
 
-from pipeline.core.digest import canonical_json, fingerprint, sha256_file
+from pipeline.core.digest import FileDigest, canonical_json, fingerprint
 from pipeline.core.files import publish
-from pipeline.dataset import State, describe_file
+from pipeline.core.json_record import from_json, to_json
+from pipeline.dataset import PartitionCounts, State
 from pipeline.dataset.mds import INDEX_NAME, index_bytes, merge_indexes
 
-TaskRecord = dict[str, Any]
-"""JSON-able; has at least `key` (fingerprint of all that decides the bytes) and `files` (what was
-written, as path relative to the output -> size and sha256)."""
+Files = Mapping[str, FileDigest]
+"""What was written, by path relative to the output."""
 
 
-def describe(path: Path, name: str) -> dict[str, Any]:
-    """Return size and sha256 of a file, or of each file in a flat folder, by path from `name`."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TaskRecord:
+    """What a task has written."""
+
+    key: str
+    """Fingerprint of all that decides the bytes."""
+    files: Files
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PartitionOutput(PartitionCounts):
+    """The shards of a partition: of all its chunks, or of those that were sampled."""
+
+    files: Files
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ScannedInput:
+    """The file that a scan has read."""
+
+    sha256: str
+    locked: str | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ScanRecord(TaskRecord):
+    """The scan of a file."""
+
+    input: ScannedInput
+    reasons: tuple[str, ...]
+    """Why documents are dropped, by number."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SpanRecord:
+    """A `LedgerSpan`, digests as base64."""
+
+    start_row: int
+    num_rows: int
+    multiset: str
+    head: str
+    nodes: str
+    tail: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OrderFileRecord(TaskRecord):
+    """A file of ordered rows."""
+
+    num_tokens: tuple[int, ...]
+    """Of each step."""
+    sha256: tuple[str, ...]
+    """Of each step."""
+    span: SpanRecord | None = None
+    """None where the record is restored from a manifest, which has only whole nodes."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ScatterRecord(TaskRecord):
+    """Rows that are laid out by position."""
+
+    folder: str
+    blake3: str | None
+    shards: tuple[str, ...] = ()
+    """BLAKE3 of the shards whose table was made on the way; this is not saved."""
+
+
+class _Record(Protocol):
+    @property
+    def key(self) -> str: ...
+    @property
+    def files(self) -> Files: ...
+
+
+Record = TypeVar("Record", bound=_Record)
+
+
+def describe(path: Path, name: str) -> dict[str, FileDigest]:
+    """Return the digest of a file, or of each file in a flat folder, by path from `name`."""
     if not path.is_dir():
-        return {name: describe_file(path)}
-    return {f"{name}/{file.name}": describe_file(file) for file in sorted(path.iterdir())}
+        return {name: FileDigest.of(path)}
+    return {f"{name}/{file.name}": FileDigest.of(file) for file in sorted(path.iterdir())}
 
 
-def publish_output(state: State, name: str, data: bytes) -> dict[str, Any]:
+def publish_output(state: State, name: str, data: bytes) -> dict[str, FileDigest]:
     """Publish a file of the output, unless it is there and right; return what the file is."""
     path = state.out / name
     if not (path.is_file() and path.read_bytes() == data):
         with publish(path, state.scratch) as temporary:
             temporary.write_bytes(data)
-    return {name: describe_file(path)}
+    return {name: FileDigest.of(path)}
 
 
-def publish_index(state: State, folder: str, parts: Iterable[str]) -> dict[str, Any]:
+def publish_index(state: State, folder: str, parts: Iterable[str]) -> dict[str, FileDigest]:
     """Merge the indexes of folders below `folder`, in this order, into one index there."""
     indexes = [
         (part, json.loads((state.out / folder / part / INDEX_NAME).read_bytes())) for part in parts
@@ -44,47 +122,42 @@ def publish_index(state: State, folder: str, parts: Iterable[str]) -> dict[str, 
     return publish_output(state, f"{folder}/{INDEX_NAME}", data)
 
 
-def is_intact(path: Path, about: dict[str, Any]) -> bool:
-    """Tell whether a file has the size and the sha256 that a record gives it."""
-    # The size first: it costs nothing.
-    return (
-        path.is_file()
-        and path.stat().st_size == about["bytes"]
-        and sha256_file(path) == about["sha256"]
-    )
-
-
-def load_cached(state: State, name: str, key: str) -> TaskRecord | None:
+def load_cached(state: State, name: str, key: str, kind: type[Record]) -> Record | None:
     """Return a task's record; None unless it has this key and every file it names is intact."""
-    record = _load_record(state, name, key)
-    if record is None:
+    try:
+        record = from_json(kind, _load_record(state, name))
+    except ValueError:
         return None
-    files = record["files"].items()
-    return record if all(is_intact(state.out / path, about) for path, about in files) else None
+    is_intact = record.key == key and all(
+        file.matches(state.out / path) for path, file in record.files.items()
+    )
+    return record if is_intact else None
 
 
 def has_record(state: State, name: str, key: str) -> bool:
     """Tell whether a task has a record of this key, whether or not its files are intact."""
-    return _load_record(state, name, key) is not None
+    record = _load_record(state, name)
+    return isinstance(record, dict) and record.get("key") == key
 
 
-def _load_record(state: State, name: str, key: str) -> TaskRecord | None:
+def _load_record(state: State, name: str) -> object:
+    """Return a task's record as JSON values; None if there is none, or it is damaged."""
     try:
         saved = json.loads(state.record(name).read_bytes())
-        record: TaskRecord = saved["record"]
-        is_whole = fingerprint(record) == saved["digest"]
+        record: object = saved["record"]
+        return record if fingerprint(record) == saved["digest"] else None
     except (OSError, ValueError, TypeError, KeyError):
         return None
-    return record if is_whole and record["key"] == key else None
 
 
-def save_record(state: State, name: str, record: TaskRecord) -> None:
+def save_record(state: State, name: str, record: _Record) -> None:
     """Publish a record with its own digest, since its counts go into the manifest."""
-    saved = {"record": record, "digest": fingerprint(record)}
+    content = to_json(record)
+    saved = {"record": content, "digest": fingerprint(content)}
     with publish(state.record(name), state.scratch) as temporary:
         temporary.write_bytes(canonical_json(saved))
 
 
-def files_of(records: Iterable[TaskRecord]) -> dict[str, Any]:
+def files_of(records: Iterable[_Record]) -> dict[str, FileDigest]:
     """Return all files that records name, by path."""
-    return {path: about for record in records for path, about in record["files"].items()}
+    return {path: file for record in records for path, file in record.files.items()}

@@ -19,8 +19,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_model, save_model
 from torch import nn
 
+from pipeline.core.digest import FileDigest
 from pipeline.core.files import publish
-from pipeline.dataset import CheckpointRecord, check_files, describe_file, read_record, write_record
+from pipeline.dataset import CheckpointRecord, check_files, read_record, write_record
 from pipeline.train.optimizer import load_state
 
 WEIGHTS = "model.safetensors"
@@ -45,7 +46,7 @@ def save(
             # save_model knows of tensors that share memory, such as the tied embedding.
             save_model(model, str(temporary / WEIGHTS))
             torch.save(optimizer.state_dict(), file)
-        files = {name: describe_file(temporary / name) for name in (WEIGHTS, OPTIMIZER)}
+        files = {name: FileDigest.of(temporary / name) for name in (WEIGHTS, OPTIMIZER)}
         record = replace(record, files=files)
         write_record(temporary, record)
     shutil.rmtree(scratch, ignore_errors=True)

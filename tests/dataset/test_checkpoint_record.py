@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.core.digest import FileDigest
 from pipeline.core.errors import InputError, MismatchError
 from pipeline.dataset.checkpoint_record import (
     RECORD,
@@ -13,7 +14,6 @@ from pipeline.dataset.checkpoint_record import (
     Clock,
     Seen,
     check_files,
-    describe_file,
     read_record,
     write_record,
 )
@@ -33,7 +33,7 @@ RECORD_OF_TEST = CheckpointRecord(
 def written(folder: Path) -> CheckpointRecord:
     """Write a checkpoint of a single file of weights."""
     (folder / "model.safetensors").write_bytes(b"weights")
-    files = {"model.safetensors": describe_file(folder / "model.safetensors")}
+    files = {"model.safetensors": FileDigest.of(folder / "model.safetensors")}
     record = replace(RECORD_OF_TEST, files=files)
     write_record(folder, record)
     return record

@@ -1,6 +1,7 @@
 """The task cache: records are used while their key, their files and they themselves are intact."""
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -8,9 +9,11 @@ import pytest
 from support.mds import write
 from support.strategies import Row
 
-from pipeline.dataset import State, describe_file
+from pipeline.core.digest import FileDigest
+from pipeline.dataset import State
 from pipeline.dataset.mds import Pool
 from pipeline.runner.task_cache import (
+    TaskRecord,
     describe,
     files_of,
     has_record,
@@ -21,26 +24,31 @@ from pipeline.runner.task_cache import (
 )
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Counted(TaskRecord):
+    count: int
+
+
 @pytest.fixture
 def state(tmp_path: Path) -> State:
     """A state with one record, of a task that wrote one file."""
     state = State(out=tmp_path)
     (tmp_path / "file").write_text("content")
-    files = {"file": describe_file(tmp_path / "file")}
-    save_record(state, "task", {"key": "k", "count": 12, "files": files})
+    files = {"file": FileDigest.of(tmp_path / "file")}
+    save_record(state, "task", Counted(key="k", count=12, files=files))
     return state
 
 
 def test_a_record_is_used_while_its_files_are_intact(state: State) -> None:
-    record = load_cached(state, "task", "k")
+    record = load_cached(state, "task", "k", Counted)
     assert record is not None
-    assert record["count"] == 12
-    assert load_cached(state, "task", "another key") is None
-    assert load_cached(state, "another task", "k") is None
+    assert record.count == 12
+    assert load_cached(state, "task", "another key", Counted) is None
+    assert load_cached(state, "another task", "k", Counted) is None
     (state.out / "file").write_text("Content")
-    assert load_cached(state, "task", "k") is None
+    assert load_cached(state, "task", "k", Counted) is None
     (state.out / "file").unlink()
-    assert load_cached(state, "task", "k") is None
+    assert load_cached(state, "task", "k", Counted) is None
 
 
 def test_no_damage_to_a_record_goes_unseen(state: State) -> None:
@@ -50,11 +58,11 @@ def test_no_damage_to_a_record_goes_unseen(state: State) -> None:
     for place in range(len(data)):
         for bit in range(8):
             path.write_bytes(data[:place] + bytes([data[place] ^ 1 << bit]) + data[place + 1 :])
-            record = load_cached(state, "task", "k")
+            record = load_cached(state, "task", "k", Counted)
             # White space and the case of an escape may change; what is said may not.
-            assert record is None or record["count"] == 12, (place, bit)
+            assert record is None or record.count == 12, (place, bit)
         path.write_bytes(data[:place])
-        assert load_cached(state, "task", "k") is None
+        assert load_cached(state, "task", "k", Counted) is None
 
 
 def test_a_record_is_known_whatever_became_of_its_files(state: State) -> None:
@@ -68,9 +76,11 @@ def test_a_folder_is_described_by_its_files(tmp_path: Path) -> None:
     for name in "ab":
         (tmp_path / "folder" / name).write_text(name)
     described = describe(tmp_path / "folder", "x/y")
-    assert described == {f"x/y/{name}": describe_file(tmp_path / "folder" / name) for name in "ab"}
+    assert described == {f"x/y/{name}": FileDigest.of(tmp_path / "folder" / name) for name in "ab"}
     assert describe(tmp_path / "folder" / "a", "z") == {"z": described["x/y/a"]}
-    assert files_of([{"files": described}, {"files": {"z": 0}}]) == {**described, "z": 0}
+    last = {"z": described["x/y/a"]}
+    records = [TaskRecord(key="", files=files) for files in (described, last)]
+    assert files_of(records) == {**described, **last}
 
 
 def test_an_output_that_is_right_is_not_written_again(tmp_path: Path) -> None:

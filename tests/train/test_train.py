@@ -16,7 +16,8 @@ import pytest
 from support import builds
 
 from pipeline.cli.main import main
-from pipeline.dataset.checkpoint_record import check_files, describe_file, read_record, write_record
+from pipeline.core.digest import FileDigest
+from pipeline.dataset.checkpoint_record import check_files, read_record, write_record
 
 torch = pytest.importorskip("torch", reason="the extra `train` is not installed")
 
@@ -373,7 +374,7 @@ def _poison(checkpoint: Path) -> None:
     weights[name].flatten()[0] = math.nan
     save_file(weights, path, metadata=metadata)
     record = read_record(checkpoint)
-    files = {**record.files, path.name: describe_file(path)}
+    files = {**record.files, path.name: FileDigest.of(path)}
     write_record(checkpoint, replace(record, files=files))
 
 

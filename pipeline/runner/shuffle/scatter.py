@@ -5,6 +5,7 @@ taking as many rows as fit in memory. Each writes a folder sorted by position, s
 any range of the order finds its rows in one run of each folder.
 """
 
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from pipeline.core.files import publish, save_array
 from pipeline.core.ragged import offsets_of
 from pipeline.runner.shuffle.row_table import load_table, make_table, records_of
 from pipeline.runner.shuffle.tasks import Records, ScatterTask
-from pipeline.runner.task_cache import TaskRecord, load_cached, save_record
+from pipeline.runner.task_cache import ScatterRecord, load_cached, save_record
 
 IDS, NAMES = "ids.npy", "names.npy"
 POSITIONS, RECORDS, ENDS = "positions.npy", "records.npy", "ends.npy"
@@ -39,24 +40,25 @@ def split_pool(records: Records) -> list[tuple[int, int]]:
     return [*pairwise([*firsts, len(records)])]
 
 
-def scatter_rows(task: ScatterTask) -> TaskRecord:
+def scatter_rows(task: ScatterTask) -> ScatterRecord:
     """Lay out rows by position, unless that is done and intact."""
     job, state = task.job, task.job.state
     key = f"{job.stamp}/{job.key}/{task.start}-{task.stop}"
     folder = state.scattered(f"{task.start:012d}")
-    record = load_cached(state, task.name, key)
-    if record is not None and record["blake3"] == _digest(job.out / folder):
-        return record if task.table is None else {**record, "shards": make_table(task.table)}
+    record = load_cached(state, task.name, key, ScatterRecord)
+    if record is not None and record.blake3 == _digest(job.out / folder):
+        shards = () if task.table is None else tuple(make_table(task.table))
+        return replace(record, shards=shards)
     # Not synced, since the digest tells whether it is complete.
     with publish(job.out / folder, state.scratch, syncs=False) as temporary:
         temporary.mkdir()
-        shards = [] if task.table is None else make_table(task.table)
+        shards = () if task.table is None else tuple(make_table(task.table))
         _lay_out(task, temporary)
         digest = _digest(temporary)
     # The files are temporary, so not sha256, which is several times slower.
-    record = {"key": key, "folder": folder, "blake3": digest, "files": {}}
+    record = ScatterRecord(key=key, folder=folder, blake3=digest, files={})
     save_record(state, task.name, record)
-    return {**record, "shards": shards}
+    return replace(record, shards=shards)
 
 
 def _digest(folder: Path) -> str | None:

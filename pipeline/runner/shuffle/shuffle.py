@@ -8,12 +8,11 @@ laid out on disk by position.
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from pipeline.core.arrays import Int64Array
-from pipeline.core.digest import fingerprint, sha256_bytes
+from pipeline.core.digest import FileDigest, fingerprint, sha256_bytes
 from pipeline.core.files import publish, publish_array
 from pipeline.dataset import (
     DOCUMENTS,
@@ -21,8 +20,9 @@ from pipeline.dataset import (
     PROVENANCE,
     STEPS,
     LedgerSpan,
+    OrderedWindow,
+    OrderRecord,
     StepWindow,
-    describe_file,
     join,
     provenance_file,
     root_of_multiset,
@@ -47,6 +47,7 @@ from pipeline.runner.shuffle.tasks import (
 )
 from pipeline.runner.shuffle.write import order_rows, read_span
 from pipeline.runner.task_cache import (
+    TaskRecord,
     files_of,
     has_record,
     load_cached,
@@ -76,7 +77,7 @@ class Shuffle:
     """Fingerprint of what the order belongs to, kept in the table of steps."""
 
 
-def shuffle_pool(shuffle: Shuffle, cluster: Cluster) -> tuple[dict[str, Any], dict[str, Any]]:
+def shuffle_pool(shuffle: Shuffle, cluster: Cluster) -> tuple[OrderRecord, dict[str, FileDigest]]:
     """Order all rows and write them; return the manifest's `order`, and the files."""
     job, spec, state = shuffle.job, shuffle.job.spec, shuffle.job.state
     folders = [[one.source, one.file] for one in shuffle.folders]
@@ -99,33 +100,33 @@ def shuffle_pool(shuffle: Shuffle, cluster: Cluster) -> tuple[dict[str, Any], di
 
     tasks = [OrderTask(job=job, key=key, file=file, scattered=scattered) for file in step_files]
     written = cluster.map("order", order_rows, tasks)
-    spans = [read_span(record["span"]) for record in written]
-    digests = [digest for record in written for digest in record["sha256"]]
+    spans = [read_span(record) for record in written]
+    digests = [digest for record in written for digest in record.sha256]
     files = files_of(written)
     if spec.format == "mds":
         parts = [file.path.removeprefix(f"{ORDER}/") for file in step_files]
         files.update(publish_index(state, ORDER, parts))
     files.update(_write_steps(shuffle, tokens[:-1], digests))
     files.update(_index_documents(job, key, cluster, tasks))
-    described = {
-        "key": key,
-        "algorithm": spec.algorithm,
-        "seed": spec.seed,
-        "epoch": spec.epoch,
-        "view": spec.view,
-        "format": spec.format,
-        "num_samples": job.num_samples,
-        "num_steps": len(tokens) - 1,
-        "num_rows": job.num_rows,
-        "num_rows_dropped": job.num_samples - job.num_rows,
-        "num_tokens": int(tokens[:-1].sum()),
-        "num_tokens_dropped": int(tokens[-1]),
-        "num_tokens_cut": rows.num_tokens_cut,
-        "num_tokens_added": rows.num_tokens_added,
-        "windows": _describe_windows(windows, spec.global_batch_size, tasks, spans),
-        "ledger": join(spans).describe(),
-        "root_sha256": sha256_bytes(b"".join(bytes.fromhex(digest) for digest in digests)),
-    }
+    described = OrderRecord(
+        key=key,
+        algorithm=spec.algorithm,
+        seed=spec.seed,
+        epoch=spec.epoch,
+        view=spec.view,
+        format=spec.format,
+        num_samples=job.num_samples,
+        num_steps=len(tokens) - 1,
+        num_rows=job.num_rows,
+        num_rows_dropped=job.num_samples - job.num_rows,
+        num_tokens=int(tokens[:-1].sum()),
+        num_tokens_dropped=int(tokens[-1]),
+        num_tokens_cut=rows.num_tokens_cut,
+        num_tokens_added=rows.num_tokens_added,
+        windows=_describe_windows(windows, spec.global_batch_size, tasks, spans),
+        ledger=join(spans).describe(),
+        root_sha256=sha256_bytes(b"".join(bytes.fromhex(digest) for digest in digests)),
+    )
     return described, files
 
 
@@ -153,9 +154,9 @@ def _make_tables(shuffle: Shuffle, cluster: Cluster, *, scatters: bool) -> str:
 def _scatter(job: ShuffleJob, cluster: Cluster, tasks: Sequence[ScatterTask]) -> list[list[str]]:
     """Lay out rows by position; return the digests of the shards whose tables were made."""
     scattered = cluster.map("lay out by position", scatter_rows, tasks)
-    names = [record["folder"] for record in scattered]
+    names = [record.folder for record in scattered]
     save_for_tasks(job.state, job.state.scattered_folders, names)
-    return [record["shards"] for record in scattered]
+    return [[*record.shards] for record in scattered]
 
 
 @dataclass(kw_only=True, slots=True)
@@ -209,22 +210,22 @@ def _describe_windows(
     batch_size: int,
     tasks: Sequence[OrderTask],
     spans: Sequence[LedgerSpan],
-) -> list[dict[str, Any]]:
+) -> tuple[OrderedWindow, ...]:
     multisets = dict.fromkeys((window.folder for window in windows), 0)
     for task, span in zip(tasks, spans, strict=True):
         multisets[task.file.window] += span.multiset
-    return [
-        {
+    return tuple(
+        OrderedWindow(
             **asdict(window),
-            "first_row": window.first_step * batch_size,
-            "num_rows": window.num_steps * batch_size,
-            "multiset_root": root_of_multiset(multisets[window.folder]),
-        }
+            first_row=window.first_step * batch_size,
+            num_rows=window.num_steps * batch_size,
+            multiset_root=root_of_multiset(multisets[window.folder]),
+        )
         for window in windows
-    ]
+    )
 
 
-def _write_steps(shuffle: Shuffle, tokens: Int64Array, digests: list[str]) -> dict[str, Any]:
+def _write_steps(shuffle: Shuffle, tokens: Int64Array, digests: list[str]) -> dict[str, FileDigest]:
     state = shuffle.job.state
     num_rows = np.full(len(tokens), shuffle.job.spec.global_batch_size, np.int64)
     path = state.root / STEPS
@@ -237,10 +238,10 @@ def _write_steps(shuffle: Shuffle, tokens: Int64Array, digests: list[str]) -> di
 
 def _index_documents(
     job: ShuffleJob, key: str, cluster: Cluster, tasks: Sequence[OrderTask]
-) -> dict[str, Any]:
+) -> dict[str, FileDigest]:
     """Write the provenance of all rows a second time, sorted by document."""
     out, state = job.out, job.state
-    record = load_cached(state, DOCUMENTS, key)
+    record = load_cached(state, DOCUMENTS, key, TaskRecord)
     if record is None:
         by_row = [out / provenance_file(task.file.path) for task in tasks]
         num_rows = [task.num_rows for task in tasks]
@@ -250,7 +251,7 @@ def _index_documents(
         indexing = index_tasks(parts, job.num_rows, out / PROVENANCE, state.scratch)
         cluster.map("index documents", write_index, indexing)
         paths = [task.path for task in indexing]
-        files = {path.relative_to(out).as_posix(): describe_file(path) for path in paths}
-        record = {"key": key, "files": files}
+        files = {path.relative_to(out).as_posix(): FileDigest.of(path) for path in paths}
+        record = TaskRecord(key=key, files=files)
         save_record(state, DOCUMENTS, record)
     return files_of([record])

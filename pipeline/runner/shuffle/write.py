@@ -5,8 +5,8 @@ Memory is bounded: rows are read, viewed, digested and written some millions of 
 
 import base64
 import hashlib
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -20,38 +20,49 @@ from pipeline.order import apply_view
 from pipeline.runner.shuffle.formats import open_writer, read_file
 from pipeline.runner.shuffle.gather import FileRows, PoolRows, ScatteredRows
 from pipeline.runner.shuffle.tasks import OrderTask, load_folders
-from pipeline.runner.task_cache import TaskRecord, describe, load_cached, save_record
+from pipeline.runner.task_cache import (
+    OrderFileRecord,
+    SpanRecord,
+    describe,
+    load_cached,
+    save_record,
+)
 
 # Ids written at a time, each time as one row group of parquet: 16 MiB.
 _IDS_AT_ONCE = 4 << 20
 
 
-def order_rows(task: OrderTask) -> TaskRecord:
+def order_rows(task: OrderTask) -> OrderFileRecord:
     """Write a file of ordered rows, unless it is cached."""
     out, state, path = task.job.out, task.job.state, task.file.path
-    record = load_cached(state, path, task.key)
-    if record is not None and "span" in record:
+    record = load_cached(state, path, task.key, OrderFileRecord)
+    if record is not None and record.span is not None:
         return record
     if record is not None:
         # Restored from a manifest, which keeps no more than the ledger's whole nodes.
         span = LedgerSpan(start_row=task.first_row)
         for rows in read_file(out / path):
             span.add(row_digests(rows.values, rows.offsets))
-        record["span"] = _describe_span(span)
+        record = replace(record, span=_describe_span(span))
     else:
         beside = provenance_file(path)
         with (
             publish(out / path, state.scratch) as temporary,
             publish(out / beside, state.scratch) as temporary_beside,
         ):
-            made = _write(task, temporary, temporary_beside)
-            files = {**describe(temporary, path), **describe(temporary_beside, beside)}
-        record = {"key": task.key, **made, "files": files}
+            steps, span = _write(task, temporary, temporary_beside)
+            record = OrderFileRecord(
+                key=task.key,
+                num_tokens=tuple(steps.tokens),
+                sha256=tuple(steps.digests),
+                span=_describe_span(span),
+                files={**describe(temporary, path), **describe(temporary_beside, beside)},
+            )
     save_record(state, path, record)
     return record
 
 
-def _write(task: OrderTask, path: Path, provenance_path: Path) -> dict[str, Any]:
+def _write(task: OrderTask, path: Path, provenance_path: Path) -> "tuple[_Steps, LedgerSpan]":
     """Write rows and their provenance; return the tokens and digest of each step, and the span."""
     job, spec = task.job, task.job.spec
     rows: FileRows = ScatteredRows(task) if task.scattered else PoolRows(task)
@@ -83,7 +94,7 @@ def _write(task: OrderTask, path: Path, provenance_path: Path) -> dict[str, Any]
             )
             span.add(row_digests(ids, offsets))
             steps.add(ids, offsets)
-    return {"num_tokens": steps.tokens, "sha256": steps.digests, "span": _describe_span(span)}
+    return steps, span
 
 
 def _blocks(lengths: Int64Array) -> list[tuple[int, int]]:
@@ -146,27 +157,29 @@ def _put_lengths(ids: Uint32Array, offsets: Int64Array, out: Uint32Array) -> Non
             position += 1
 
 
-def _describe_span(span: LedgerSpan) -> dict[str, Any]:
+def _describe_span(span: LedgerSpan) -> SpanRecord:
     head, nodes, tail = span.head.tobytes(), b"".join(span.nodes), span.tail.tobytes()
     parts = {"head": head, "nodes": nodes, "tail": tail}
-    return {
-        "start_row": span.start_row,
-        "num_rows": span.num_rows,
-        "multiset": f"{span.multiset:064x}",
+    return SpanRecord(
+        start_row=span.start_row,
+        num_rows=span.num_rows,
+        multiset=f"{span.multiset:064x}",
         **{name: base64.b64encode(digests).decode() for name, digests in parts.items()},
-    }
+    )
 
 
-def read_span(described: dict[str, Any]) -> LedgerSpan:
-    """Return the span of a file that a record describes."""
+def read_span(record: OrderFileRecord) -> LedgerSpan:
+    """Return the span of a file."""
+    span = record.span
+    assert span is not None
     head, nodes, tail = (
-        np.frombuffer(base64.b64decode(described[name]), np.uint8).reshape(-1, 32)
-        for name in ("head", "nodes", "tail")
+        np.frombuffer(base64.b64decode(text), np.uint8).reshape(-1, 32)
+        for text in (span.head, span.nodes, span.tail)
     )
     return LedgerSpan(
-        start_row=described["start_row"],
-        num_rows=described["num_rows"],
-        multiset=int(described["multiset"], 16),
+        start_row=span.start_row,
+        num_rows=span.num_rows,
+        multiset=int(span.multiset, 16),
         head=head,
         nodes=[node.tobytes() for node in nodes],
         tail=tail,

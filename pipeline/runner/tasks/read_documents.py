@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TypeVar
 
 import numpy as np
 
@@ -18,11 +19,12 @@ from pipeline.core.digest import sha256_file
 from pipeline.core.document import Document
 from pipeline.core.errors import DocumentError, InputError
 from pipeline.dataset import State
-from pipeline.runner.task_cache import TaskRecord, load_cached
+from pipeline.runner.task_cache import PartitionOutput, ScanRecord, load_cached
 from pipeline.sources import SKIP_HINT, Decoding, FileReader, InputFile, OnBad, check_file, fetch
 from pipeline.stages.filters import Dropped, identify, make_filters
 from pipeline.storage import StoredFile
 
+OfInput = TypeVar("OfInput", PartitionOutput, ScanRecord)
 DROP_DTYPE = np.dtype([("row", "<u4"), ("reason", "<u2")])
 """A document to drop: its row in the file, and the number of the reason."""
 
@@ -76,11 +78,16 @@ class Input:
     drops: DropList | None = None
     """What to drop instead of what the filters would."""
 
+    @property
+    def locked_digest(self) -> str | None:
+        """The digest in the lock, if there is one."""
+        return None if self.locked is None else self.locked.file.digest
+
     def declaration(self) -> dict[str, object]:
         """Return all that decides the documents except the bytes of the file, JSON-able."""
         return {
             "input": self.file.declared,
-            "locked": self.locked and self.locked.file.digest,
+            "locked": self.locked_digest,
             "origin": to_plain(self.origin),
             "decoder": self.decoding and self.decoding.tokenizer.stem,
             "filters": [to_plain(one) for one in self.filters],
@@ -102,20 +109,22 @@ def bad_document(where: str, document: Document, reason: str, what: str) -> Docu
     )
 
 
-def load_cached_for(input_: Input, state: State, name: str, key: str) -> TaskRecord | None:
+def load_cached_for(
+    input_: Input, state: State, name: str, key: str, kind: type[OfInput]
+) -> OfInput | None:
     """Return a task's cached record, if the input file is still the one that it was made from.
 
     The file is read to be sure; one that is not kept must be locked with the same digest.
     """
-    record = load_cached(state, name, key)
+    record = load_cached(state, name, key, kind)
     if record is None:
         return None
     locked, path = input_.locked, input_.file.path
     if locked is not None and not locked.is_kept:
-        is_same = locked.file.digest == record["input"]["locked"]
+        is_same = locked.file.digest == record.input.locked
     else:
         # If the file is gone, the reader says so.
-        is_same = path.is_file() and sha256_file(path) == record["input"]["sha256"]
+        is_same = path.is_file() and sha256_file(path) == record.input.sha256
     return record if is_same else None
 
 

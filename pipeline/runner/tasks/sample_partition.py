@@ -4,21 +4,21 @@ Only sources with a budget, with repetitions or with a holdout go through here; 
 chunk is sampled once, and their folders are final as they were made.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from pipeline.config import ShardSpec
 from pipeline.core.arrays import BoolArray, Int64Array, Uint32Array
+from pipeline.core.digest import FileDigest
 from pipeline.core.files import publish
 from pipeline.core.ragged import offsets_of
 from pipeline.dataset import VALIDATION, State, drawn_file, is_output_file
 from pipeline.dataset.mds import MdsWriter, Pool, write_stats
 from pipeline.dataset.parquet import read_columns, write_columns
 from pipeline.runner.shuffle import load_table, save_table
-from pipeline.runner.task_cache import TaskRecord, describe, save_record
+from pipeline.runner.task_cache import PartitionOutput, describe, save_record
 from pipeline.runner.tasks.read_documents import Input, load_cached_for
 from pipeline.stages.sampling import rows_to_write
 
@@ -55,7 +55,7 @@ class SampleTask:
     """Fingerprint of all that decides the bytes except the bytes of the source's inputs."""
     together: str
     """Fingerprint of all inputs from which the sample was decided."""
-    chunks: TaskRecord
+    chunks: PartitionOutput
     """The record of the partition's chunks."""
     holdout: BoolArray
     """bool [num_chunks], those for validation; all that follows is about the others."""
@@ -68,14 +68,16 @@ class SampleTask:
     sep_id: int
 
 
-def find_cached_sample(task: CachedSampleTask) -> TaskRecord | None:
+def find_cached_sample(task: CachedSampleTask) -> PartitionOutput | None:
     """Return the record of an earlier sample, if it is intact and its input unchanged."""
     state, partition = State(out=task.out), task.input.file.partition
-    record = load_cached_for(task.input, state, _name(task.source, partition), task.key)
+    record = load_cached_for(
+        task.input, state, _name(task.source, partition), task.key, PartitionOutput
+    )
     if record is not None:
         columns = read_columns(state.out / drawn_file(task.source, partition))
         numbers = columns["chunk"], columns["num_chunks"]
-        save_table(state, record["folder"], task.cls_id, task.sep_id, numbers)
+        save_table(state, record.folder, task.cls_id, task.sep_id, numbers)
     return record
 
 
@@ -83,20 +85,20 @@ def _name(source: str, partition: str) -> str:
     return f"draws/{source}/{partition}"
 
 
-def sample_partition(task: SampleTask) -> TaskRecord:
+def sample_partition(task: SampleTask) -> PartitionOutput:
     """Write the sampled chunks of a partition; return the record of chunks and sample together."""
     state = State(out=task.out)
-    source, partition = task.source, task.chunks["partition"]
-    pool = Pool.open(task.out / task.chunks["folder"])
+    source, partition = task.source, task.chunks.partition
+    pool = Pool.open(task.out / task.chunks.folder)
     lengths = pool.lengths()
     holdout = np.flatnonzero(task.holdout)
     rows = np.flatnonzero(~task.holdout)[rows_to_write(task.num_repetitions, task.again)]
-    discarded = task.chunks["tokens"]["discarded"]
+    discarded = task.chunks.tokens.discarded
     files = _write_rows(task, pool, task.folder, rows, lengths[rows], discarded)
     if len(holdout):
         folder = f"{VALIDATION}/{task.folder}"
         files.update(_write_rows(task, pool, folder, holdout, lengths[holdout], 0))
-    table = load_table(state, task.chunks["folder"])[rows]
+    table = load_table(state, task.chunks.folder)[rows]
     numbers: tuple[Uint32Array, Uint32Array] = (
         np.ascontiguousarray(table["chunk"]),
         np.ascontiguousarray(table["num_chunks"]),
@@ -105,19 +107,19 @@ def sample_partition(task: SampleTask) -> TaskRecord:
     with publish(task.out / drawn, state.scratch) as temporary:
         write_columns(temporary, {"chunk": numbers[0], "num_chunks": numbers[1]})
         files.update(describe(temporary, drawn))
-    kept = {path: about for path, about in task.chunks["files"].items() if is_output_file(path)}
+    kept = {path: about for path, about in task.chunks.files.items() if is_output_file(path)}
     num_held, num_sampled = int(lengths[holdout].sum()), int(lengths[rows].sum())
-    record = {
-        **task.chunks,
-        "task": _name(source, partition),
-        "key": task.key,
-        "together": task.together,
-        "folder": task.folder,
-        "tokens": {**task.chunks["tokens"], "validation": num_held, "drawn": num_sampled},
-        "chunks": {**task.chunks["chunks"], "validation": len(holdout), "drawn": len(rows)},
-        "files": {**kept, **files},
-    }
-    save_record(state, record["task"], record)
+    record = replace(
+        task.chunks,
+        task=_name(source, partition),
+        key=task.key,
+        together=task.together,
+        folder=task.folder,
+        tokens=replace(task.chunks.tokens, validation=num_held, drawn=num_sampled),
+        chunks=replace(task.chunks.chunks, validation=len(holdout), drawn=len(rows)),
+        files={**kept, **files},
+    )
+    save_record(state, record.task, record)
     save_table(state, task.folder, task.cls_id, task.sep_id, numbers)
     return record
 
@@ -129,7 +131,7 @@ def _write_rows(
     rows: Int64Array,
     lengths: Int64Array,
     num_discarded: int,
-) -> dict[str, Any]:
+) -> dict[str, FileDigest]:
     """Write some rows of a pool as a folder of shards; return what its files are."""
     with publish(task.out / folder, State(out=task.out).scratch) as temporary:
         temporary.mkdir()

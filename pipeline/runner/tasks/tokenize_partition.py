@@ -10,20 +10,27 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from pipeline.config import TokenizerSpec
 from pipeline.core.arrays import BoolArray, Int64Array, Uint64Array
+from pipeline.core.digest import FileDigest
 from pipeline.core.document import Document
 from pipeline.core.errors import DocumentError, InputError
 from pipeline.core.files import publish, save_array
 from pipeline.core.ragged import Rows
-from pipeline.dataset import State, describe_file, dropped_file
+from pipeline.dataset import (
+    ChunkCounts,
+    DocumentCounts,
+    InputRecord,
+    State,
+    TokenCounts,
+    dropped_file,
+)
 from pipeline.dataset.mds import MdsWriter, write_stats
 from pipeline.runner.shuffle import save_table
-from pipeline.runner.task_cache import TaskRecord, describe, save_record
+from pipeline.runner.task_cache import PartitionOutput, describe, save_record
 from pipeline.runner.tasks.partition_task import PartitionTask
 from pipeline.runner.tasks.read_documents import DocumentReader, bad_document, load_cached_for
 from pipeline.stages.chunking import Chunks, make_chunker
@@ -32,7 +39,7 @@ from pipeline.stages.text_digest import text_digests
 from pipeline.stages.tokenizer import Tokenizer, load_tokenizer, tokenize, without_content
 
 
-def make_partition(task: PartitionTask) -> TaskRecord:
+def make_partition(task: PartitionTask) -> PartitionOutput:
     """Make a partition, unless it is cached; return its record.
 
     Raises: DocumentError or InputError for bad input, MismatchError for another input than was
@@ -40,7 +47,7 @@ def make_partition(task: PartitionTask) -> TaskRecord:
     """
     state = State(out=task.out)
     tokenizer = _tokenizer_of(task)
-    record = load_cached_for(task.input, state, task.name, task.key)
+    record = load_cached_for(task.input, state, task.name, task.key, PartitionOutput)
     if record is None:
         record = _make(task, tokenizer, state)
         save_record(state, task.name, record)
@@ -48,13 +55,13 @@ def make_partition(task: PartitionTask) -> TaskRecord:
     return record
 
 
-def _make(task: PartitionTask, tokenizer: Tokenizer, state: State) -> TaskRecord:
+def _make(task: PartitionTask, tokenizer: Tokenizer, state: State) -> PartitionOutput:
     """Write the shards of a partition and what else the mixture asks for; return the record."""
     drops, ids, counts = _Drops(task), _UniqueIds(task), _Counts()
     reader = DocumentReader(task.input, drops.drop)
     chunker = make_chunker(task.chunk, tokenizer)
     digests: list[Uint64Array] = [np.empty((0, 2), np.uint64)]
-    files: dict[str, Any] = {}
+    files: dict[str, FileDigest] = {}
     with (
         publish(task.out / task.folder, state.scratch) as folder,
         _open_dropped(task, state, files) as keep_dropped,
@@ -87,13 +94,13 @@ def _make(task: PartitionTask, tokenizer: Tokenizer, state: State) -> TaskRecord
         name = State.digests(task.folder)
         with publish(task.out / name, state.scratch) as temporary:
             save_array(temporary, np.concatenate(digests))
-            files[name] = describe_file(temporary)
+            files[name] = FileDigest.of(temporary)
     return _record(task, reader, drops, counts, files)
 
 
 @contextmanager
 def _open_dropped(
-    task: PartitionTask, state: State, files: dict[str, Any]
+    task: PartitionTask, state: State, files: dict[str, FileDigest]
 ) -> Iterator[Callable[[Sequence[Dropped]], None]]:
     """Yield what writes a share of the dropped documents to a file, which is added to `files`."""
     if task.keep_dropped is None:
@@ -222,30 +229,37 @@ def _record(
     reader: DocumentReader,
     drops: _Drops,
     counts: _Counts,
-    files: dict[str, Any],
-) -> TaskRecord:
+    files: dict[str, FileDigest],
+) -> PartitionOutput:
     num_chunks, num_tokens = len(counts.lengths), int(counts.lengths.sum())
-    return {
-        "task": task.name,
-        "key": task.key,
-        "folder": task.folder,
-        "partition": task.input.file.partition,
-        "input": {
-            "path": task.input.file.declared,
-            "bytes": reader.num_bytes,
-            "sha256": reader.sha256,
-            "locked": task.input.locked and task.input.locked.file.digest,
-        },
-        "documents": {
-            "in": reader.num_rows,
-            "kept": counts.num_documents,
-            "dropped": dict(sorted(drops.by_reason.items())),
-        },
+    return PartitionOutput(
+        task=task.name,
+        key=task.key,
+        folder=task.folder,
+        partition=task.input.file.partition,
+        input=InputRecord(
+            path=task.input.file.declared,
+            num_bytes=reader.num_bytes,
+            sha256=reader.sha256,
+            locked=task.input.locked_digest,
+        ),
+        documents=DocumentCounts(
+            num_in=reader.num_rows,
+            kept=counts.num_documents,
+            dropped=dict(sorted(drops.by_reason.items())),
+        ),
         # Of a source that is not sampled, each chunk is.
-        "tokens": {**counts.tokens, "written": num_tokens, "validation": 0, "drawn": num_tokens},
-        "chunks": {"written": num_chunks, "validation": 0, "drawn": num_chunks},
-        "files": files,
-    }
+        tokens=TokenCounts(
+            num_in=counts.tokens["in"],
+            added=counts.tokens["added"],
+            discarded=counts.tokens["discarded"],
+            written=num_tokens,
+            validation=0,
+            drawn=num_tokens,
+        ),
+        chunks=ChunkCounts(written=num_chunks, validation=0, drawn=num_chunks),
+        files=files,
+    )
 
 
 def _tokenizer_of(task: PartitionTask) -> Tokenizer:

@@ -133,11 +133,6 @@ class Tokenizer:
         """Whether the kernel serves this tokenizer."""
         return self._fast is not None
 
-    def describe(self) -> dict[str, str | int]:
-        """Return what a manifest says of it."""
-        ids = {"cls_id": self.cls_id, "sep_id": self.sep_id}
-        return {"name": self.name, "sha256": self.digest, **ids}
-
     def encode(self, texts: Sequence[str]) -> Rows:
         """Encode documents. Pure."""
         if self._fast is None:

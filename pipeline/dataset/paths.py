@@ -1,8 +1,8 @@
 """Where things lie in an output folder.
 
 `train/`, `order/`, `provenance/` and `manifest.json` are the product. Where the mixture asks for
-them, `validation/` is an output of the same form, and `dropped/` keeps documents aside. `.ettin/`
-holds the state of a build under way (what is done, what is being written) and is removed when the
+them, `validation/` is an output of the same form, and `dropped/` keeps some dropped documents.
+`.ettin/` holds the state of a build (what is done, what is being written) and is removed when the
 manifest is written.
 
 Source of the layout of `train/` and `order/`: the published `jhu-clsp/ettin-extension-data` and
@@ -63,35 +63,34 @@ def provenance_file(steps: str) -> str:
 
 
 def drawn_file(source: str, partition: str) -> str:
-    """Return where it is kept which chunks of a sampled partition were drawn."""
+    """Return the file that says which chunks of a partition were sampled."""
     return f"{PROVENANCE}/drawn/{source}/{partition}.parquet"
 
 
 def copies_file(source: str, partition: str) -> str:
-    """Return where it is kept which documents of a partition went, and of what they are copies."""
+    """Return the file that lists the dropped copies in a partition, and of which document."""
     return f"{PROVENANCE}/dropped/{source}/{partition}.parquet"
 
 
 def is_output_file(path: str) -> bool:
-    """Tell whether a path, relative to the output, is of the product and not of the state."""
+    """Tell whether a path, relative to the output, belongs to the product, not to the state."""
     return not path.startswith(f"{STATE}/")
 
 
 def dropped_file(source: str, partition: str) -> str:
-    """Return where documents of a partition are kept that were dropped."""
+    """Return the file of some of the dropped documents of a partition."""
     return f"{DROPPED}/{source}/{partition}.jsonl.zst"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class State:
-    """The paths of a build under way."""
+    """Paths in `.ettin/`, which a build keeps until it is done. Static ones start at the output."""
 
     out: Path
     """The output folder, absolute."""
 
     @property
     def root(self) -> Path:
-        """The folder that is removed at the end."""
         return self.out / STATE
 
     @property
@@ -105,12 +104,19 @@ class State:
         return self.root / "mixture.json"
 
     @property
+    def records(self) -> Path:
+        """What finished tasks have written."""
+        return self.root / "records"
+
+    def record(self, name: str) -> Path:
+        return self.records / f"{name}.json"
+
+    @property
     def orders(self) -> Path:
-        """Where the permutation is saved."""
+        """The permutation, and other arrays of the order that tasks map."""
         return self.root / "order"
 
     def order(self, name: str) -> Path:
-        """One of the arrays of the order, saved for the tasks to map."""
         return self.orders / f"{name}.npy"
 
     @property
@@ -120,22 +126,12 @@ class State:
 
     @property
     def scattered_folders(self) -> Path:
-        """The folders of rows laid out by position."""
+        """The folders of rows that are laid out by position."""
         return self.orders / "scattered.json"
 
     @staticmethod
     def scattered(name: str) -> str:
-        """A folder of rows laid out by position, relative to the output."""
         return f"{STATE}/scattered/{name}"
-
-    def record(self, name: str) -> Path:
-        """What a finished task says of itself."""
-        return self.records / f"{name}.json"
-
-    @property
-    def records(self) -> Path:
-        """What finished tasks say of themselves."""
-        return self.root / "records"
 
     def table(self, folder: str) -> Path:
         """A table of the rows of a folder of shards."""
@@ -143,24 +139,24 @@ class State:
 
     @staticmethod
     def chunks(source: str, folder: str) -> str:
-        """The folder of all chunks of a partition that is sampled, relative to the output."""
+        """The folder of all chunks of a partition that is sampled."""
         return f"{STATE}/chunks/{source}/{folder}"
 
     @staticmethod
     def digests(folder: str) -> str:
-        """The digests of the texts of a folder's documents, relative to the output."""
+        """The digests of the texts of a folder's documents."""
         return f"{STATE}/digests/{folder}.npy"
 
     def survey(self, source: str, partition: str) -> Path:
-        """What was found of each document of a partition before any was dropped."""
+        """The scan of a partition's documents, before any is dropped."""
         return self.root / "survey" / source / f"{partition}.parquet"
 
     def filtered(self, source: str, partition: str) -> Path:
-        """Which documents of a partition the filters dropped, and why."""
+        """Which documents of a partition the filters drop, and why."""
         return self.root / "filtered" / source / f"{partition}.npy"
 
     def drops(self, source: str, partition: str) -> Path:
-        """Which documents of a partition are left out, and why."""
+        """Which documents of a partition are dropped by filters or the scan, and why."""
         return self.root / "drops" / source / f"{partition}.npy"
 
     def decoder(self, digest: str) -> Path:
@@ -169,5 +165,5 @@ class State:
 
     @property
     def evaluation(self) -> Path:
-        """The n-grams of the texts of evaluations."""
+        """The n-grams of evaluation texts."""
         return self.root / "survey" / "evaluation.npy"

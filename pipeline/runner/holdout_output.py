@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from pipeline.config import Mixture, Replay
 from pipeline.core.digest import FileDigest, fingerprint
+from pipeline.core.json_record import to_json
 from pipeline.dataset import MANIFEST, TRAIN, VALIDATION, MixtureRecord, State
 from pipeline.dataset.mds import Pool
 from pipeline.runner.inputs import BuildContext
@@ -48,7 +49,7 @@ def write_holdout(
         state.out / TRAIN,
         declared,
         context.tokenizer,
-        identity=fingerprint([declared.declaration(), files]),
+        identity=fingerprint([declared.declaration(), to_json(files)]),
         owner=holdout_identity(context.mixture),
         memory_bytes=context.memory_bytes,
     )

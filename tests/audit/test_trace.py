@@ -22,8 +22,7 @@ from pipeline.core.errors import ConfigError, InputError, MismatchError, NotFoun
 from pipeline.dataset.mds.pool import Pool
 from pipeline.dataset.open import open_rows
 from pipeline.dataset.parquet.writer import write_steps
-from pipeline.dataset.provenance.counts import SourceCounts
-from pipeline.dataset.provenance.reader import RowProvenance
+from pipeline.dataset.provenance.reader import RowProvenance, SourceCounts
 from pipeline.dataset.rows import RowSource
 from pipeline.order.permutation.pcg64dxsm import pcg64dxsm_permutation
 from pipeline.stages.tokenizer import Tokenizer

@@ -16,8 +16,9 @@ from support.strategies import QUICK, cuts, document_ids
 
 from pipeline.core.errors import MismatchError
 from pipeline.dataset.provenance import document_index, writer
-from pipeline.dataset.provenance.document_hash import document_hash, document_hashes
 from pipeline.dataset.provenance.document_index import (
+    document_hash,
+    document_hashes,
     index_tasks,
     sort_rows,
     sort_tasks,

@@ -4,6 +4,12 @@ A shuffle in two passes of independent tasks, each from files to files in bounde
 sorts the rows of a few files by hash and cuts them into equal ranges of hashes; the second takes
 one range from all of these and writes one file. Bytes depend on the rows and their number alone,
 not on how they were grouped.
+
+A hash is FNV-1a with 64 bits, mixed so that equal ranges of hashes hold about as many documents
+even where ids differ only in their last letters.
+
+Source: FNV-1a as in draft-eastlake-fnv, section 2; the mixing is the last step of the x64 form of
+MurmurHash3.
 """
 
 from collections.abc import Sequence
@@ -16,7 +22,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipeline.core.arrays import Int64Array
+from pipeline.core.arrays import Int64Array, Uint8Array
+from pipeline.core.compiled import compiled
 from pipeline.core.files import publish
 from pipeline.dataset.provenance.arrow_columns import (
     Int32Array,
@@ -26,12 +33,14 @@ from pipeline.dataset.provenance.arrow_columns import (
     utf8_of,
     values_of,
 )
-from pipeline.dataset.provenance.document_hash import HASH_BITS, document_hashes
 from pipeline.dataset.provenance.writer import ROW_SCHEMA
 
 DOCUMENTS = "documents"
 """Folder of the index within that of the provenance."""
 DOCUMENT_SCHEMA = pa.schema([("hash", pa.int64()), *ROW_SCHEMA])
+HASH_BITS = 63
+"""Of 64 bits the upper 63 are kept: not every reader of parquet knows unsigned integers."""
+_MASK = (1 << 64) - 1
 ROWS_PER_GROUP = 16384
 # A row weighs about 100 bytes and is held up to three times: a task takes about 500 MiB.
 _ROWS_PER_PART = 1 << 20
@@ -67,6 +76,34 @@ class IndexTask:
     """Where the rows of the range go."""
     scratch: Path
     """Where that is written before it is renamed."""
+
+
+def document_hash(document: str) -> int:
+    """Return the hash of one id, 63 bits. Pure."""
+    value = 0xCBF29CE484222325
+    for byte in document.encode():
+        value = (value ^ byte) * 0x100000001B3 & _MASK
+    value = (value ^ value >> 33) * 0xFF51AFD7ED558CCD & _MASK
+    value = (value ^ value >> 33) * 0xC4CEB9FE1A85EC53 & _MASK
+    return (value ^ value >> 33) >> 1
+
+
+@compiled
+def document_hashes(data: Uint8Array, offsets: Int64Array) -> Int64Array:
+    """Return the hash of each id: int64 [num_ids].
+
+    Id i is the UTF-8 `data[offsets[i]:offsets[i + 1]]`; the offsets must lie in `data`.
+    """
+    hashes = np.empty(offsets.size - 1, np.int64)
+    shift = np.uint64(33)
+    for i in range(hashes.size):
+        value = np.uint64(0xCBF29CE484222325)
+        for position in range(offsets[i], offsets[i + 1]):
+            value = (value ^ np.uint64(data[position])) * np.uint64(0x100000001B3)
+        value = (value ^ (value >> shift)) * np.uint64(0xFF51AFD7ED558CCD)
+        value = (value ^ (value >> shift)) * np.uint64(0xC4CEB9FE1A85EC53)
+        hashes[i] = np.int64((value ^ (value >> shift)) >> np.uint64(1))
+    return hashes
 
 
 def count_parts(num_rows: int) -> int:

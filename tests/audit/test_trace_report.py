@@ -10,8 +10,7 @@ from pipeline.audit.trace.report import (
     row_line,
     text_lines,
 )
-from pipeline.dataset.provenance.reader import SourceCounts
-from pipeline.dataset.provenance.reader import RowProvenance
+from pipeline.dataset.provenance.reader import RowProvenance, SourceCounts
 
 ORIGIN = RowProvenance(12, 3, "books", "in/b.jsonl", 'a "b"\n', 1, 5, 1024)
 

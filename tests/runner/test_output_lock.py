@@ -8,7 +8,6 @@ import pytest
 
 from pipeline.config.load import load_mixture
 from pipeline.config.mixture import Mixture
-from pipeline.core.digest import FileDigest
 from pipeline.core.errors import OutputError
 from pipeline.runner.output_lock import lock_output, release
 

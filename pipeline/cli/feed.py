@@ -63,11 +63,12 @@ def run(parsed: Arguments) -> int:
 
 
 def _open(parsed: Arguments) -> "Feed":
-    from pipeline.feed import make_feed, open_order, special_ids
+    from pipeline import dataset
+    from pipeline.feed import make_feed, special_ids
 
     objective = _objective(parsed)
     default = _BENCH_MICRO_BATCH_ROWS if parsed.bench else _MICRO_BATCH_ROWS
-    order = open_order(parsed.where, phase=parsed.phase)
+    order = dataset.open(parsed.where, phase=parsed.phase)
     return make_feed(
         order,
         objective=objective,

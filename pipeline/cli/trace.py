@@ -63,10 +63,10 @@ def _find(parsed: Arguments, trace: "Trace") -> Iterator[tuple["RowProvenance", 
     if parsed.document is not None:
         yield from ((row, None) for row in trace.document(parsed.document, parsed.source))
     elif parsed.find is not None:
-        from pipeline.dataset import open_rows
+        from pipeline import dataset
 
         ids = trace.patterns(parsed.find, parsed.tokenizer)
-        for match, row in trace.find(ids, open_rows(parsed.folder)):
+        for match, row in trace.find(ids, dataset.open(parsed.folder, checks=False).rows):
             yield row, match.offset
     else:
         yield from ((row, None) for row in trace.rows(_row_range(parsed, trace)))
@@ -98,11 +98,12 @@ def _print_rows(
 def _with_texts(
     parsed: Arguments, trace: "Trace", found: Iterator[tuple["RowProvenance", int | None]]
 ) -> Iterator[tuple["RowProvenance", int | None, str]]:
-    from pipeline.dataset import open_rows
+    from pipeline import dataset
 
     # Texts are read some rows ahead, so that neighbouring rows are read together.
     found, ahead = tee(found)
     numbers = (row.row for row, _ in ahead)
-    texts = trace.texts(numbers, open_rows(trace.out), trace.load_tokenizer(parsed.tokenizer))
+    rows = dataset.open(trace.out, checks=False).rows
+    texts = trace.texts(numbers, rows, trace.load_tokenizer(parsed.tokenizer))
     for (row, offset), text in zip(found, texts, strict=True):
         yield row, offset, text

@@ -1,36 +1,319 @@
-"""Rows in order, wherever they lie: published parquet on disk or on the Hub, and MDS shards."""
+"""`open`: a path or an address -> an order, its rows and what is known of them.
 
+Enters: the output of a build, published parquet (a file, a window, a folder of windows), MDS
+shards, or a manifest alone. A place is a path or an address: `hf://datasets/ORG/NAME[@REVISION]
+[/PATH]`, `https://`, `s3://`, and whatever else fsspec knows. Leaves: an `Order`, whose digest is
+the same wherever the same order lies.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
-from pipeline.core.errors import InputError
+from pipeline.core.bundled import manifest_path
+from pipeline.core.digest import fingerprint
+from pipeline.core.errors import ConfigError, InputError, MismatchError
+from pipeline.dataset.folder import Folder, as_path, list_local, list_remote
+from pipeline.dataset.ledger import Ledger
+from pipeline.dataset.manifest import (
+    FORMAT,
+    Manifest,
+    ManifestWindow,
+    format_of,
+    manifest_windows,
+    parse_manifest,
+    read_either,
+)
 from pipeline.dataset.mds.reader import MdsRows
-from pipeline.dataset.mds.writer import INDEX_NAME
 from pipeline.dataset.parquet.reader import CLS_ID, PublishedOrder
-from pipeline.dataset.paths import ORDER
-from pipeline.storage import check_is_path, is_hub_address
+from pipeline.dataset.parquet.windows import arrange
+from pipeline.dataset.paths import INDEX_NAME, MANIFEST, ORDER
+from pipeline.dataset.rows import CheckedRows, MissingRows, RowReader
+from pipeline.order import PermutationKey, View, load_permutation, save_permutation
+from pipeline.storage import RemoteFolder
+
+_FORMAT = "ettin-feed-order-v1"
+_BELOW = f"{ORDER}/"
+_CHECK = "check the path"
 
 
-def open_rows(
-    where: str | Path, *, wrap: bool = False, cls_id: int = CLS_ID
-) -> PublishedOrder | MdsRows:
-    """Open what lies at a path, or at an address `hf://datasets/ORG/NAME[@REVISION][/PATH]`.
+@dataclass(frozen=True, kw_only=True)
+class Order:
+    """An order that is open. It is pickled as what it was opened from."""
 
-    That is a parquet file, a folder of one window or of several, MDS shards under an `index.json`,
-    or the output of a build, of which the order is opened; one without a step has no rows. For
-    `wrap` and `cls_id` see `PublishedOrder`.
+    where: str
+    """The path or address, of the Hub with the commit."""
+    rows: RowReader = field(repr=False)
+    """Its rows."""
+    digest: str
+    """64 hex digits: what a position belongs to."""
+    manifest: Manifest | None = field(default=None, repr=False)
+    """The manifest of the build that it is the output of."""
+    ledger: Ledger | None = field(default=None, repr=False)
+    """Digests of its rows, from a manifest."""
+    windows: tuple[ManifestWindow, ...] = field(default=(), repr=False)
+    """The windows that a manifest names."""
+    view: View | None = None
+    """The view that its rows were written under, if that is known."""
+    num_rows_per_step: int | None = None
+    """The global batch size that it was made for, if that is known."""
+    max_seq_len: int | None = None
+    """The longest sequence that it was made for, if that is known."""
+    tokenizer_digest: str | None = None
+    """sha256 of the `tokenizer.json` that made its ids, if that is known."""
+    phase: str = ""
+    """The phase of training that it is of, if that is known."""
+    reopens: tuple[Callable[..., "Order"], tuple[Any, ...], dict[str, Any]] | None = field(
+        default=None, repr=False
+    )
+    """What opens it in another process."""
 
-    Raises: InputError when nothing of that kind is there.
+    @property
+    def has_rows(self) -> bool:
+        """Whether its rows can be read; of a manifest alone they cannot."""
+        return not isinstance(self.rows, MissingRows)
+
+    def file_of(self, row: int) -> str:
+        """Return the path or address of the file of a row."""
+        return self.rows.file_of(row)
+
+    def __reduce__(self) -> str | tuple[Any, ...]:
+        if self.reopens is None:
+            return super().__reduce__()
+        return _reopen, (*self.reopens, self.digest)
+
+
+def open(
+    where: str | Path,
+    *,
+    checks: bool = True,
+    phase: str | None = None,
+    all_phases: bool = False,
+    cls_id: int = CLS_ID,
+) -> Order:
+    """Open an order.
+
+    checks: rows are compared with the ledger of the build, if there is one; phase: which one,
+    where an order has several; all_phases: instead of one, take all of them, in turn; cls_id:
+    where to split a row of parquet that holds a whole batch in one list.
+
+    Raises: InputError when there is no order, or several phases and none was chosen; MismatchError
+    when it is not what its manifest says, NotFoundError for a phase that it does not have.
     """
-    if is_hub_address(where):
-        return PublishedOrder.open_remote(str(where), wrap=wrap, cls_id=cls_id)
-    path = Path(where)
-    check_is_path(path, "an order or a pool")
-    if not path.exists():
+    path = as_path(where)
+    if path is not None and not (path.is_dir() or path.suffix == ".parquet"):
+        return _open_manifest(str(where), path)
+    found = _find(str(where)) if path is None else _find_local(path.absolute())
+    folder, build = found.folder, found.build
+    rows: RowReader
+    about: dict[str, Any] = {}
+    identity: dict[str, Any]
+    if INDEX_NAME in folder.num_bytes:
+        rows = shards = MdsRows.of(folder, {} if build is None else build.digests)
+        identity = {"index": shards.index_sha256}
+    else:
+        num_rows = None if build is None or isinstance(folder, RemoteFolder) else build.num_rows
+        order = PublishedOrder.of(folder, num_rows=num_rows, cls_id=cls_id)
+        rows = order = order if all_phases else _one_phase(order, phase)
+        about["phase"] = order.phases[0] if order.phases else ""
+        files = sorted(file.path for file in order.files)
+        identity = {"files": [[file, folder.num_bytes.get(file)] for file in files]}
+    if build is None:
+        about["digest"] = fingerprint({"format": _FORMAT, **identity})
+    else:
+        about = build.about
+        _check_num_rows(found, rows)
+        if checks:
+            rows = CheckedRows(rows=rows, ledger=build.ledger)
+    options = {"checks": checks, "phase": phase, "all_phases": all_phases, "cls_id": cls_id}
+    return Order(where=found.where, rows=rows, reopens=(open, (found.where,), options), **about)
+
+
+def open_pool(folder: Path, key: PermutationKey, scratch: Path) -> Order:
+    """Open a pool of MDS shards in an order of its own.
+
+    scratch: a folder that keeps the permutation, if it is of an algorithm that has to.
+
+    Raises: InputError when there is no pool, or it has another number of rows than the key;
+    ConfigError as `save_permutation`.
+    """
+    rows = MdsRows.of(list_local(folder, parquet=False), {})
+    if rows.num_rows != key.num_samples:
         raise InputError(
-            f"{path}: got nothing there, expected an order or a pool", "check the path"
+            f"{folder}: got {rows.num_rows:,} rows, expected {key.num_samples:,} by the key of the"
+            " order"
         )
-    if (path / INDEX_NAME).is_file():
-        return MdsRows.open(path)
-    if (path / ORDER).is_dir():
-        return open_rows(path / ORDER, wrap=wrap, cls_id=cls_id)
-    return PublishedOrder.open_local(path, wrap=wrap, cls_id=cls_id)
+    save_permutation(key, scratch, scratch)
+    identity = {"format": _FORMAT, "index": rows.index_sha256, "order": asdict(key)}
+    return Order(
+        where=str(folder),
+        rows=replace(rows, order=load_permutation(key, scratch)),
+        digest=fingerprint(identity),
+        reopens=(open_pool, (folder, key, scratch), {}),
+    )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Build:
+    """What the manifest of a build says of its order."""
+
+    about: dict[str, Any]
+    """Fields of an `Order`."""
+    ledger: Ledger
+    """Digests of its rows."""
+    digests: Mapping[str, str]
+    """By path below the folder of the order, the sha256 of each file."""
+    num_rows: Mapping[str, int] | None
+    """By path there, the rows of each parquet file of steps; None where it holds others."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Found:
+    where: str
+    """The path or address, of the Hub with the commit."""
+    folder: Folder
+    """The folder of the rows."""
+    build: _Build | None
+    """Of the output of a build, what its manifest says."""
+
+
+def _find(where: str) -> _Found:
+    folder = list_remote(where)
+    where = f"{folder.where}/{next(iter(folder.num_bytes))}" if folder.is_file else folder.where
+    data = folder.read(MANIFEST) if MANIFEST in folder.num_bytes else None
+    build = None if data is None else _read_build(data, where)
+    return _Found(where=where, folder=_rows_of(folder, None), build=build)
+
+
+def _find_local(path: Path) -> _Found:
+    if not path.exists():
+        raise InputError(f"{path}: got nothing there, expected an order or a pool", _CHECK)
+    manifest = path / MANIFEST
+    build = _read_build(manifest.read_bytes(), str(path)) if manifest.is_file() else None
+    # Files that a manifest names are not looked for before they are read.
+    folder = list_local(path, parquet=build is None or build.num_rows is None)
+    return _Found(where=str(path), folder=_rows_of(folder, build), build=build)
+
+
+def _rows_of(folder: Folder, build: _Build | None) -> Folder:
+    """Return the folder itself, or that of the order in the output of a build."""
+    has_order = any(path.startswith(f"{ORDER}/") for path in folder.num_bytes)
+    return folder.below(ORDER) if has_order or build is not None else folder
+
+
+def _read_build(data: bytes, where: str) -> _Build | None:
+    """Return what the manifest of a build says; None for a manifest of something else.
+
+    Raises: MismatchError for one that is damaged, or lacks what is read here.
+    """
+    # A damaged one, which names no format, must not pass for none.
+    if format_of(data) not in (FORMAT, None):
+        return None
+    where = f"{where}/{MANIFEST}"
+    manifest = parse_manifest(data, where)
+    assert isinstance(manifest, Manifest)
+    order, declared = manifest.order, manifest.mixture.declaration
+    try:
+        ledger, num_rows = order.ledger.load(), _rows_of_files(manifest)
+        about = {
+            "digest": order.ledger.sequence_root,
+            "manifest": manifest,
+            "ledger": ledger,
+            "windows": manifest_windows(manifest),
+            "view": order.view,
+            "num_rows_per_step": declared["order"]["global_batch_size"],
+            "max_seq_len": declared["order"]["max_seq_len"],
+            "tokenizer_digest": manifest.tokenizer.sha256,
+            "phase": declared["phase"],
+        }
+    except (KeyError, TypeError, InputError) as error:
+        raise MismatchError(
+            f"{where}: got a manifest that lacks what this version reads: {error}",
+            "build again to write it",
+        ) from error
+    digests = {path.removeprefix(_BELOW): file.sha256 for path, file in manifest.files.items()}
+    return _Build(about=about, ledger=ledger, digests=digests, num_rows=num_rows)
+
+
+def _rows_of_files(manifest: Manifest) -> dict[str, int] | None:
+    """Return the rows of each parquet file of steps; all steps of a window are equally long."""
+    windows = manifest.order.windows
+    paths = [path.removeprefix(_BELOW) for path in manifest.files if path.startswith(_BELOW)]
+    if INDEX_NAME in paths or any(one.num_rows % max(one.num_steps, 1) for one in windows):
+        return None
+    names = [path for path in paths if "/" in path and path.endswith(".parquet")]
+    per_step = {
+        window.folder.removeprefix(_BELOW): window.num_rows // window.num_steps
+        for window in windows
+        if window.num_steps
+    }
+    files = arrange(ORDER, names) if names else ()
+    return {file.path: (file.num_steps or 0) * per_step[file.window.folder] for file in files}
+
+
+def _check_num_rows(found: _Found, rows: RowReader) -> None:
+    assert found.build is not None
+    expected = found.build.ledger.num_rows
+    if expected == rows.num_rows:
+        return
+    there = {file.path for file in rows.files} if isinstance(rows, PublishedOrder) else set()
+    gone = [f"{ORDER}/{path}" for path in found.build.num_rows or () if path not in there]
+    missing = f"; missing: {', '.join(gone)}" if gone else ""
+    raise MismatchError(
+        f"{found.where}: got {rows.num_rows:,} rows, expected {expected:,} by its manifest"
+        f"{missing}",
+        "build or pull it again",
+    )
+
+
+def _one_phase(order: PublishedOrder, phase: str | None) -> PublishedOrder:
+    if phase is not None:
+        return order.phase(phase)
+    if len(order.phases) > 1:
+        raise InputError(
+            f"{order.where}: got an order of several phases ({', '.join(order.phases)}), expected"
+            " one, since each is a training of its own",
+            "choose one with phase (--phase), or name the folder of a window",
+        )
+    return order
+
+
+def _open_manifest(where: str, path: Path) -> Order:
+    """Open a manifest alone, by its path or the name that it ships under."""
+    try:
+        path = manifest_path(where)
+    except ConfigError as error:
+        raise _unknown(where, error.message) from error
+    if not path.exists():
+        raise _unknown(where, _CHECK)
+    manifest = read_either(path)
+    return Order(
+        where=str(path),
+        rows=MissingRows(where=str(path), num_rows=manifest.order.num_rows),
+        digest=manifest.order.ledger.sequence_root,
+        manifest=manifest if isinstance(manifest, Manifest) else None,
+        ledger=manifest.order.ledger.load(),
+        windows=manifest_windows(manifest),
+        view=manifest.order.view,
+        reopens=(open, (path,), {}),
+    )
+
+
+def _unknown(where: str, hint: str) -> InputError:
+    return InputError(
+        f"{where}: got nothing there, expected an order: a manifest or its shipped name, an output,"
+        " a folder or address of ordered parquet, or a folder of MDS shards with index.json",
+        hint,
+    )
+
+
+def _reopen(opens: Callable[..., Order], args: Any, options: Any, digest: str) -> Order:
+    order = opens(*args, **options)
+    if order.digest != digest:
+        raise MismatchError(
+            f"{order.where}: got the order {order.digest}, expected {digest} as in the process that"
+            " opened it first",
+            "run again once nobody changes it any more",
+        )
+    return order

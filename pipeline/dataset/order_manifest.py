@@ -20,15 +20,13 @@ from pipeline.dataset.manifest import (
     PublishedWindow,
     format_of,
     manifest_bytes,
-    read_either,
     windows_of,
 )
 from pipeline.dataset.mds.reader import MdsRows
-from pipeline.dataset.open import open_rows
+from pipeline.dataset.open import open
 from pipeline.dataset.parquet.reader import PublishedOrder
 from pipeline.dataset.paths import MANIFEST, ORDER
 from pipeline.order import View
-from pipeline.storage import is_hub_address, open_hub_folder
 
 
 def is_output(folder: Path) -> bool:
@@ -132,31 +130,22 @@ def _open(
     where: str, phase: str | None, *, is_part: bool
 ) -> tuple[PublishedOrder | MdsRows, tuple[ManifestWindow, ...], View | None]:
     """Open rows; return them, their windows, and their view if it is known."""
-    rows = open_rows(where, wrap=True)
-    if isinstance(rows, PublishedOrder) and not is_part:
-        rows = _whole_phase(rows, where, phase)
-    own = Path(where)
-    # What a manifest of a published order that lies beside it says may be of other rows.
-    view = read_either(own / MANIFEST).order.view if is_output(own) else None
-    windows = _folders(rows) if isinstance(rows, MdsRows) else order_windows(rows)
-    return rows, windows, view
-
-
-def _whole_phase(rows: PublishedOrder, where: str, phase: str | None) -> PublishedOrder:
-    if phase is not None:
-        rows = rows.phase(phase)
-    elif len(rows.phases) > 1:
+    order = open(where, checks=False, phase=None if is_part else phase, all_phases=is_part)
+    rows = order.rows
+    if isinstance(rows, MdsRows):
+        return rows, _folders(rows), order.view
+    if not isinstance(rows, PublishedOrder):
         raise InputError(
-            f"{where}: got an order of several phases ({', '.join(rows.phases)}), expected one",
-            "choose one with --phase, and digest each to a file of its own",
+            f"{where}: got a manifest, expected the rows of an order",
+            "name the folder or the address of the order",
         )
     first = rows.windows[0].number if rows.windows else 1
-    if first != 1:
+    if first != 1 and not is_part:
         raise InputError(
             f"{where}: got an order that begins with window {first}, expected one from window 1",
             "digest the whole phase; verify --against takes one window as it is",
         )
-    return rows
+    return rows, order_windows(rows), order.view
 
 
 def _folders(rows: MdsRows) -> tuple[ManifestWindow, ...]:
@@ -177,13 +166,13 @@ def _folders(rows: MdsRows) -> tuple[ManifestWindow, ...]:
 
 def _files(rows: PublishedOrder | MdsRows) -> tuple[str | None, dict[str, int]]:
     """Return the commit and the sizes of the files that rows were read from."""
-    if isinstance(rows, MdsRows):
-        root = Path(rows.where)
-        paths = [shard.path.relative_to(root).as_posix() for shard in rows.pool.shards]
-    elif is_hub_address(rows.where):
-        folder = open_hub_folder(rows.where)
-        return folder.commit, {one.path: folder.num_bytes[one.path] for one in rows.files}
-    else:
-        root = Path(rows.where) if Path(rows.where).is_dir() else Path(rows.where).parent
-        paths = [one.path for one in rows.files]
-    return None, {path: (root / path).stat().st_size for path in paths}
+    if isinstance(rows, PublishedOrder):
+        folder = rows.folder
+        # Files that a manifest names were not looked for.
+        return folder.commit, {
+            one.path: folder.num_bytes.get(one.path) or Path(folder.where, one.path).stat().st_size
+            for one in rows.files
+        }
+    root = Path(rows.where)
+    sizes = {one.path.relative_to(root).as_posix(): one.num_bytes for one in rows.pool.shards}
+    return rows.commit, sizes

@@ -1,17 +1,184 @@
-"""`RowSource`: the protocol for reading the rows of an order or a pool in part."""
+"""Reading rows: the one protocol of whatever holds the rows of an order or of a pool.
+
+Rows are read by range, in blocks that bound memory, or taken by their numbers.
+"""
 
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from typing import Protocol
 
+import numpy as np
+
+from pipeline.core.arrays import Int64Array, Uint8Array
+from pipeline.core.errors import InputError, MismatchError, NotFoundError
 from pipeline.core.ragged import Rows
+from pipeline.dataset.ledger import ROWS_PER_NODE, Ledger, node_digest, row_digests
 
 
 class RowSource(Protocol):
-    """A sequence of rows that can be read in part: an order on disk, a remote one, a pool."""
+    """A sequence of rows that can be read in part."""
 
     @property
     def num_rows(self) -> int:
         """How many rows there are."""
 
     def read(self, start: int, stop: int) -> Iterator[Rows]:
-        """Yield rows `start` to `stop` in order, in blocks that bound memory."""
+        """Yield rows `start` to `stop` in order, in blocks that bound memory.
+
+        Raises: NotFoundError for rows beyond the last; else as `RowReader.take`.
+        """
+
+
+class RowReader(RowSource, Protocol):
+    """Rows that lie in files; those that follow the ones taken before come cheapest."""
+
+    def take(self, rows: Int64Array) -> Rows:
+        """Return rows by their numbers: int64 [num_rows], rising.
+
+        What is returned does not depend on what was taken before.
+
+        Raises: NotFoundError for rows beyond the last, InputError for rows that cannot be read,
+        MismatchError for rows that are others than a manifest says.
+        """
+
+    def file_of(self, row: int) -> str:
+        """Return the path or address of the file of a row."""
+
+
+@dataclass(kw_only=True)
+class CheckedRows:
+    """Rows that are compared with a ledger before they are handed out, a node at a time."""
+
+    rows: RowReader
+    """What is checked."""
+    ledger: Ledger
+    """What it must be."""
+    _nodes: dict[int, tuple[Rows, Uint8Array]] = field(default_factory=dict, init=False, repr=False)
+    _mismatches: set[int] = field(default_factory=set, init=False, repr=False)
+
+    @property
+    def num_rows(self) -> int:
+        """How many rows there are."""
+        return self.rows.num_rows
+
+    def file_of(self, row: int) -> str:
+        """Return the path or address of the file of a row."""
+        return self.rows.file_of(row)
+
+    def read(self, start: int, stop: int) -> Iterator[Rows]:
+        """Yield rows in order, a node at a time. Raises: as `take`."""
+        for first in range(start, stop, ROWS_PER_NODE):
+            yield self.take(np.arange(first, min(first + ROWS_PER_NODE, stop)))
+
+    def take(self, rows: Int64Array) -> Rows:
+        """Return rows by their numbers. Raises: MismatchError for rows the ledger does not have."""
+        return self.take_with_digests(rows)[0]
+
+    def take_with_digests(self, rows: Int64Array) -> tuple[Rows, Uint8Array]:
+        """Return rows and their digests: uint8 [num_rows, 32]. Raises: as `take`."""
+        check_numbers(rows, self.num_rows)
+        numbers = rows // ROWS_PER_NODE
+        parts, digests = [], [np.empty((0, 32), np.uint8)]
+        for node in np.unique(numbers).tolist():
+            whole, found = self._node(node)
+            within = rows[numbers == node] - node * ROWS_PER_NODE
+            parts.append(select_rows(whole, within))
+            digests.append(found[within])
+        return join_rows(parts), np.concatenate(digests)
+
+    def _node(self, node: int) -> tuple[Rows, Uint8Array]:
+        if node not in self._nodes:
+            # Micro-batches seldom end where nodes do, so that the last one is asked for again.
+            while len(self._nodes) >= 2:
+                del self._nodes[next(iter(self._nodes))]
+            self._nodes[node] = self._read(node)
+        return self._nodes[node]
+
+    def _read(self, node: int) -> tuple[Rows, Uint8Array]:
+        start = node * ROWS_PER_NODE
+        stop = min(start + ROWS_PER_NODE, self.num_rows)
+        if node not in self._mismatches:
+            whole = self.rows.take(np.arange(start, stop))
+            digests = row_digests(whole.values, whole.offsets)
+            if node_digest(digests) == self.ledger.nodes[node].tobytes():
+                return whole, digests
+            # Whoever asks for its rows one by one does not wait for the whole each time.
+            self._mismatches.add(node)
+        files = dict.fromkeys([self.rows.file_of(start), self.rows.file_of(stop - 1)])
+        raise MismatchError(
+            f"{' to '.join(files)}: rows {start:,} to {stop - 1:,} are not those of the ledger",
+            "build or pull the file again; `ettin-data verify` names what differs",
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MissingRows:
+    """Rows of which nothing but a manifest is there."""
+
+    where: str
+    """The manifest."""
+    num_rows: int
+    """How many rows it names."""
+
+    def read(self, start: int, stop: int) -> Iterator[Rows]:
+        """Raises: InputError."""
+        raise self._error()
+
+    def take(self, rows: Int64Array) -> Rows:
+        """Raises: InputError."""
+        raise self._error()
+
+    def file_of(self, row: int) -> str:
+        """Return the path of the manifest."""
+        return self.where
+
+    def _error(self) -> InputError:
+        return InputError(
+            f"{self.where}: got a manifest alone, expected the rows of an order",
+            "name the folder or the address of the order",
+        )
+
+
+def take_with_digests(rows: RowReader, numbers: Int64Array) -> tuple[Rows, Uint8Array]:
+    """Return rows by their numbers, and their digests: uint8 [num_rows, 32]; none is hashed twice.
+
+    Raises: as `RowReader.take`.
+    """
+    if isinstance(rows, CheckedRows):
+        return rows.take_with_digests(numbers)
+    taken = rows.take(numbers)
+    return taken, row_digests(taken.values, taken.offsets)
+
+
+def check_numbers(rows: Int64Array, num_rows: int) -> None:
+    """Check that rising numbers are those of rows that exist. Raises: NotFoundError."""
+    if len(rows) and not 0 <= rows[0] <= rows[-1] < num_rows:
+        raise NotFoundError(
+            f"got rows {int(rows[0]):,} to {int(rows[-1]):,}, expected rows within 0 to"
+            f" {num_rows - 1:,}"
+        )
+
+
+def check_range(where: str, start: int, stop: int, num_rows: int) -> None:
+    """Check that a range lies within the rows. Raises: NotFoundError."""
+    if not 0 <= start <= stop <= num_rows:
+        raise NotFoundError(
+            f"{where}: got rows {start} to {stop}, expected a range within 0 to {num_rows}"
+        )
+
+
+def no_rows() -> Rows:
+    """Return no rows."""
+    return Rows(values=np.empty(0, np.uint32), offsets=np.zeros(1, np.int64))
+
+
+def join_rows(parts: list[Rows]) -> Rows:
+    """Return rows that follow one another as one, of no parts none; a single part is not copied."""
+    return Rows.concat(parts) if parts else no_rows()
+
+
+def select_rows(rows: Rows, chosen: Int64Array) -> Rows:
+    """Return some rows by their places, rising: int64 [num_chosen]; neighbours are not copied."""
+    if len(chosen) and chosen[-1] - chosen[0] + 1 == len(chosen):
+        return rows.slice(int(chosen[0]), int(chosen[-1]) + 1)
+    return rows.take(chosen)

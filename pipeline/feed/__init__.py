@@ -3,7 +3,6 @@
 from pipeline.feed.batch import (
     Batch,
     Clm,
-    FeedRows,
     Form,
     Inputs,
     Mlm,
@@ -12,10 +11,9 @@ from pipeline.feed.batch import (
     SpecialIds,
 )
 from pipeline.feed.blocks import Damage
-from pipeline.feed.factory import make_feed
+from pipeline.feed.factory import make_feed, special_ids
 from pipeline.feed.feed import Feed
 from pipeline.feed.masks import IGNORED
-from pipeline.feed.open_order import FeedOrder, open_order, open_pool, special_ids
 from pipeline.feed.packing import (
     PACKERS,
     Backlog,
@@ -35,8 +33,6 @@ __all__ = [
     "Clm",
     "Damage",
     "Feed",
-    "FeedOrder",
-    "FeedRows",
     "Form",
     "GreedySpec",
     "Inputs",
@@ -47,8 +43,6 @@ __all__ = [
     "Packing",
     "SpecialIds",
     "make_feed",
-    "open_order",
-    "open_pool",
     "pack",
     "pack_next",
     "pack_window",

@@ -5,13 +5,12 @@ Everything here is a value. Arrays of rows travel as `records.Rows`.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.core.arrays import BoolArray, Int64Array, Uint8Array
-from pipeline.core.ragged import Rows
 
 Int32Array = NDArray[np.int32]
 Inputs = Mapping[str, Int64Array | Int32Array | int]
@@ -60,21 +59,6 @@ class SpecialIds:
     def vocab_size(self) -> int:
         """How many ids the tokenizer has; a row with a larger one is of another tokenizer."""
         return len(self.is_special)
-
-
-class FeedRows(Protocol):
-    """Rows that can be taken by their numbers; those that follow the ones before come cheapest."""
-
-    @property
-    def num_rows(self) -> int:
-        """How many rows there are."""
-
-    def take(self, rows: Int64Array) -> Rows:
-        """Return rows by their numbers: int64 [num_rows], rising.
-
-        Raises: InputError for rows that cannot be read, MismatchError for rows that are others
-        than a ledger says.
-        """
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)

@@ -14,11 +14,15 @@ import pyarrow as pa
 from pipeline.core.arrays import BoolArray, Int64Array, Uint8Array
 from pipeline.core.errors import InputError, MismatchError, PipelineError
 from pipeline.core.ragged import Rows
-from pipeline.dataset import DIGEST_BYTES, ROWS_PER_NODE
-from pipeline.dataset.mds import join_rows
+from pipeline.dataset import (
+    DIGEST_BYTES,
+    ROWS_PER_NODE,
+    Order,
+    join_rows,
+    select_rows,
+    take_with_digests,
+)
 from pipeline.feed.batch import OnDamage, SpecialIds
-from pipeline.feed.open_order import FeedOrder
-from pipeline.feed.rows import select_rows, take_with_digests
 from pipeline.storage import MissingError
 
 
@@ -50,7 +54,7 @@ class Damage:
 class BlockReader:
     """Reads blocks of one order."""
 
-    order: FeedOrder
+    order: Order
     """The order."""
     special: SpecialIds
     """The ids that stand-ins are made of."""

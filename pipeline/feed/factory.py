@@ -10,11 +10,12 @@ from typing import get_args
 
 import numpy as np
 
-from pipeline.core.errors import ConfigError, InputError
+from pipeline.core.errors import ConfigError, InputError, MismatchError
+from pipeline.dataset import Order
 from pipeline.feed.batch import Clm, Form, Mlm, Objective, OnDamage, SpecialIds
 from pipeline.feed.feed import Feed, view_of
-from pipeline.feed.open_order import FeedOrder, special_ids
 from pipeline.order import ConstantSchedule
+from pipeline.stages.tokenizer import EMBEDDED, read_special_tokens
 
 _NO_LIMIT = int(np.iinfo(np.int32).max)
 # CLS, an id, SEP.
@@ -22,7 +23,7 @@ _SHORTEST = 3
 
 
 def make_feed(
-    order: FeedOrder,
+    order: Order,
     *,
     objective: Objective | None,
     micro_batch_rows: int,
@@ -89,6 +90,32 @@ def make_feed(
     )
 
 
+def special_ids(order: Order, tokenizer: str | None = None) -> SpecialIds:
+    """Return the special ids of a tokenizer, of the embedded one where none is named.
+
+    `tokenizer`: the path of a `tokenizer.json`.
+
+    Raises: MismatchError when the order's ids were made by another; as `load_tokenizer`.
+    """
+    frame = read_special_tokens(tokenizer or EMBEDDED)
+    if order.tokenizer_digest not in (None, frame.digest):
+        raise MismatchError(
+            f"{order.where}: got ids of the tokenizer {order.tokenizer_digest}, expected those of"
+            f" {tokenizer or EMBEDDED}, {frame.digest}",
+            "feed it with the tokenizer.json that made them: --tokenizer FILE, or"
+            " special=special_ids(order, FILE)",
+        )
+    is_special = np.zeros(frame.vocab_size, np.bool_)
+    is_special[frame.special_ids] = True
+    return SpecialIds(
+        cls_id=frame.cls_id,
+        sep_id=frame.sep_id,
+        pad_id=frame.pad_id,
+        mask_id=frame.mask_id,
+        is_special=is_special,
+    )
+
+
 def _check_words(form: str, on_damage: str, pad_to_multiple: int) -> None:
     for name, got, known in (("form", form, Form), ("on_damage", on_damage, OnDamage)):
         if got not in get_args(known):
@@ -108,13 +135,13 @@ def _check_integers(**told: int | None) -> None:
             raise ConfigError(f"{name}: got {got!r}, expected an integer")
 
 
-def _check_objective(order: FeedOrder, objective: Objective | None) -> None:
+def _check_objective(order: Order, objective: Objective | None) -> None:
     if not isinstance(objective, Mlm | Clm | None):
         raise ConfigError(
             f"objective: got {objective!r}, expected Mlm(mask_prob=…, seed=…), Clm() or None"
         )
     view = view_of(objective)
-    if objective is not None and order.view not in ("stored", view):
+    if objective is not None and order.view not in (None, "stored", view):
         raise ConfigError(
             f"{order.where}: was written for the view {order.view}, expected {view}, or stored",
             "feed it with its own objective, or build the order with --set order.view=stored",
@@ -139,7 +166,7 @@ def _check_numbers(rank: int, world_size: int, micro_batch_rows: int, pad: int) 
         )
 
 
-def _check_batch(order: FeedOrder, num_rows: int, world_size: int) -> None:
+def _check_batch(order: Order, num_rows: int, world_size: int) -> None:
     if num_rows < 1:
         raise ConfigError(f"global_batch_rows: got {num_rows}, expected at least 1")
     if order.rows.num_rows < num_rows:

@@ -15,12 +15,12 @@ import numpy as np
 from pipeline.core.arrays import BoolArray, Int64Array
 from pipeline.core.errors import InputError, MismatchError, NotFoundError
 from pipeline.core.ragged import Rows
+from pipeline.dataset import Order
 from pipeline.feed import position
 from pipeline.feed.batch import Batch, Form, Inputs, Mlm, Objective, OnDamage, SpecialIds
 from pipeline.feed.blocks import BlockReader, Damage, RowBlock
 from pipeline.feed.layouts import flat_inputs, padded_inputs, view_rows
 from pipeline.feed.masks import IGNORED
-from pipeline.feed.open_order import FeedOrder
 from pipeline.feed.slices import MicroBatch, micro_batches, row_after
 from pipeline.order import Schedule, View, num_rows_dropped
 
@@ -34,7 +34,7 @@ _MOST_BLOCK_ROWS = 4096
 class Feed:
     """One rank's part of an order; `make_feed` checks what it is made of and makes it."""
 
-    order: FeedOrder
+    order: Order
     """The rows, and what is known of them."""
     schedule: Schedule
     """Which rows each step takes."""

@@ -44,4 +44,5 @@ class RemoteFolder:
             },
             remote_file=lambda path: self.remote_file(prefix + path),
             client=self.client,
+            commit=self.commit,
         )

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 
 import torch
 
+from pipeline import dataset
 from pipeline.config import Recipe
 from pipeline.core import seeds
 from pipeline.dataset import TRAIN, VALIDATION, as_path
-from pipeline.feed import Clm, Feed, FeedOrder, Mlm, SpecialIds, open_order
+from pipeline.feed import Clm, Feed, Mlm, SpecialIds
 from pipeline.order import ConstantSchedule
 from pipeline.train.models import Model
 from pipeline.train.ranks import Ranks
@@ -30,11 +31,11 @@ class Evaluation:
     """Rows of the split."""
 
 
-def open_validation(data: str) -> FeedOrder | None:
+def open_validation(data: str) -> dataset.Order | None:
     """Open the validation split of a local build; None if it has none."""
     path = as_path(data)
     folder = None if path is None else path / VALIDATION / TRAIN
-    return open_order(folder) if folder is not None and folder.is_dir() else None
+    return dataset.open(folder) if folder is not None and folder.is_dir() else None
 
 
 def is_evaluated(recipe: Recipe) -> bool:
@@ -45,7 +46,7 @@ def is_evaluated(recipe: Recipe) -> bool:
 def evaluate(
     model: Model,
     forward: torch.nn.Module,
-    order: FeedOrder,
+    order: dataset.Order,
     recipe: Recipe,
     special: SpecialIds,
     ranks: Ranks,

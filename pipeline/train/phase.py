@@ -13,11 +13,12 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from pipeline import dataset
 from pipeline.config import Recipe
 from pipeline.core.errors import ConfigError, OutputError
 from pipeline.core.files import writing
 from pipeline.dataset import checkpoints_in, find_checkpoint, latest_checkpoint, read_record
-from pipeline.feed import Clm, Mlm, OnDamage, make_feed, open_order, special_ids
+from pipeline.feed import Clm, Mlm, OnDamage, make_feed, special_ids
 from pipeline.train import attention
 from pipeline.train.evaluate import is_evaluated, open_validation
 from pipeline.train.metrics import Metrics
@@ -44,8 +45,8 @@ def train(
 ) -> Path | None:
     """Train a phase, or the rest of it, and return its last checkpoint; None if not the first rank.
 
-    data: any input of `open_order`. out: a folder for this phase alone. begin_from: a checkpoint of
-    the previous phase, or a folder of them. max_steps: stop there even if the phase is not over.
+    data: any input of `dataset.open`. out: a folder for this phase alone. begin_from: a checkpoint
+    of the previous phase, or a folder of them. max_steps: stop there even if the phase is not over.
     device: as for `join_ranks`. is_deterministic: whether GPU kernels must be.
 
     Raises: ConfigError, InputError, OutputError, MismatchError or TrainingError.
@@ -124,7 +125,7 @@ def _deterministic(is_deterministic: bool) -> Iterator[None]:
 
 def _prepare(recipe: Recipe, data: str, out: Path, ranks: Ranks, on_damage: OnDamage) -> Run:
     """Open the rows and make the model."""
-    order = open_order(data)
+    order = dataset.open(data)
     if order.max_seq_len is not None and order.max_seq_len > recipe.max_seq_len:
         raise ConfigError(
             f"{data}: got rows of up to {order.max_seq_len:,} ids, expected up to"

@@ -15,6 +15,7 @@ import torch
 from optimi import StableAdamW
 from torch import nn
 
+from pipeline import dataset
 from pipeline.config import CHECKPOINT_PREFIXES, Recipe, learning_rate
 from pipeline.core.errors import ConfigError, InputError, MismatchError, OutputError, TrainingError
 from pipeline.dataset import (
@@ -26,7 +27,7 @@ from pipeline.dataset import (
     read_record,
     root_of_multiset,
 )
-from pipeline.feed import Feed, FeedOrder
+from pipeline.feed import Feed
 from pipeline.train import checkpoints
 from pipeline.train.evaluate import evaluate
 from pipeline.train.loader import TensorBatch
@@ -62,7 +63,7 @@ class Run:
     """The model with its loss, from `make_forward`."""
     optimizer: StableAdamW
     """Updates its weights."""
-    validation: FeedOrder | None
+    validation: dataset.Order | None
     """Rows to evaluate on; None if there are none, or the recipe cannot be evaluated."""
     begun_from: str | None = None
     """The digest of the checkpoint that the phase started from."""
@@ -252,7 +253,7 @@ class Run:
                 _add_row(self.tombstones, row)
         return multiset, num_tombstones
 
-    def _evaluate(self, order: FeedOrder) -> dict[str, Any]:
+    def _evaluate(self, order: dataset.Order) -> dict[str, Any]:
         special = self.feed.special
         return asdict(evaluate(self.model, self.forward, order, self.recipe, special, self.ranks))
 

@@ -10,10 +10,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline import dataset
 from pipeline.feed.batch import Clm, Objective
 from pipeline.feed.factory import make_feed
 from pipeline.feed.feed import Feed
-from pipeline.feed.open_order import open_order
 
 NUM_ROWS = 52
 NUM_FED = 48
@@ -47,14 +47,14 @@ def feed_of(order: Path, objective: Objective | None = None, **settings: Any) ->
     """Return a feed of the order: by default Clm(), 2 rows a micro-batch, 8 a step."""
     objective = objective or Clm()
     settings = {"micro_batch_rows": 2, **settings}
-    return replace(_feed_of(order), order=open_order(order), objective=objective, **settings)
+    return replace(_feed_of(order), order=dataset.open(order), objective=objective, **settings)
 
 
 @cache
 def _feed_of(order: Path) -> Feed:
     # Once, since it reads the tokenizer.
     return make_feed(
-        open_order(order),
+        dataset.open(order),
         objective=None,
         micro_batch_rows=1,
         global_batch_rows=STEP,

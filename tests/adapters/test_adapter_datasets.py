@@ -15,7 +15,7 @@ from torchdata.stateful_dataloader import StatefulDataLoader
 from adapters import tiny
 from adapters.numbered import NUM_ROWS, feed_of, joined, write_order
 from pipeline.core.errors import MismatchError
-from pipeline.feed.open_order import open_order
+from pipeline.dataset import open as open_order
 from pipeline.train.adapters.datasets import iterable_dataset
 
 EVERY = list(range(NUM_ROWS))

@@ -8,13 +8,12 @@ from typing import Any
 
 import pytest
 from support.order_server import serve
-from support.orders import Row, write_order
+from support.orders import Row, open_rows, write_order
 from support.verified import NUM_ROWS, WINDOWS, digested
 
 from pipeline.audit.verify.against import verify_against
 from pipeline.core.errors import InputError, PipelineError
 from pipeline.dataset.manifest import seal
-from pipeline.dataset.open import open_rows
 
 
 def test_an_order_with_its_manifest_beside_it_is_an_order(
@@ -55,7 +54,7 @@ def _spoiled(spoil: Spoil) -> Callable[[Path, Path], None]:
 @pytest.mark.parametrize(
     ("write", "message"),
     [
-        (lambda out, path: None, "nothing known"),
+        (lambda out, path: None, "nothing there"),
         (lambda out, path: path.write_text("{}"), "no manifest"),
         (lambda out, path: path.write_text("[1]"), "no manifest"),
         (lambda out, path: path.write_bytes(b"\xff\x00"), "no manifest"),

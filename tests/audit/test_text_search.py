@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support import builds
 from support.clusters import Build
+from support.orders import open_rows
 from support.strategies import QUICK
 from support.traced import ListedRows, as_lists, naive_find, unspaced, write_output
 
@@ -17,7 +18,6 @@ from pipeline.audit.trace.text_search import find, find_ids, id_patterns
 from pipeline.audit.trace.trace import Trace
 from pipeline.cli.main import main
 from pipeline.core.errors import ConfigError, NotFoundError
-from pipeline.dataset.open import open_rows
 from pipeline.stages.tokenizer import Tokenizer
 
 few = st.integers(0, 3) | st.just(2**32 - 1)

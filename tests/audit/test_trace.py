@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.clusters import Build
+from support.orders import open_rows
 from support.paths import SHARED
 from support.strategies import QUICK, cuts
 from support.traced import ListedRows, as_lists, unspaced, write_output
@@ -20,7 +21,6 @@ from pipeline.audit.trace.trace import Trace
 from pipeline.cli.main import main
 from pipeline.core.errors import ConfigError, InputError, MismatchError, NotFoundError
 from pipeline.dataset.mds.pool import Pool
-from pipeline.dataset.open import open_rows
 from pipeline.dataset.parquet.writer import write_steps
 from pipeline.dataset.provenance.reader import RowProvenance, SourceCounts
 from pipeline.dataset.rows import RowSource

@@ -81,9 +81,9 @@ def _make_pool(folder: Path, num_rows: int) -> None:
 
 def run_jumps() -> None:
     """Measure a pool of so many rows, or the output of a build where that is 0; print."""
+    from pipeline import dataset
     from pipeline.feed.batch import Mlm
     from pipeline.feed.factory import make_feed
-    from pipeline.feed.open_order import open_order, open_pool
     from pipeline.order import PermutationKey
 
     folder, num_rows = Path(sys.argv[1]), int(sys.argv[2])
@@ -97,9 +97,9 @@ def run_jumps() -> None:
     started = time.perf_counter()
     if num_rows:
         key = PermutationKey(algorithm="feistel-v1", num_samples=num_rows, seed=21, epoch=0)
-        order = open_pool(folder, key, folder.with_suffix(".scratch"))
+        order = dataset.open_pool(folder, key, folder.with_suffix(".scratch"))
     else:
-        order = open_order(folder)
+        order = dataset.open(folder)
     feed = make_feed(
         order,
         objective=Mlm(mask_prob=0.3, seed=1),

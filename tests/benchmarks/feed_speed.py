@@ -216,13 +216,13 @@ def _rate(
 def _feed(
     _: str, form: Any, objective: str, checks: bool, where: str, step_rows: int, seconds: float
 ) -> tuple[float, float]:
+    from pipeline import dataset
     from pipeline.feed.batch import Clm, Mlm
     from pipeline.feed.factory import make_feed
-    from pipeline.feed.open_order import open_order
 
     objectives = {"none": None, "clm": Clm(), "mlm": Mlm(mask_prob=_MASK_PROB, seed=1)}
     feed = make_feed(
-        open_order(where, checks=checks),
+        dataset.open(where, checks=checks),
         objective=objectives[objective],
         micro_batch_rows=_MICRO_BATCH_ROWS,
         global_batch_rows=step_rows,

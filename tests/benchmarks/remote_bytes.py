@@ -19,8 +19,10 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from support.orders import open_rows
 
 from pipeline.core.arrays import Int64Array
+from pipeline.dataset.folder import list_local
 from pipeline.dataset.parquet.reader import PublishedOrder
 from tests.support.source_server import Server, serve
 
@@ -83,13 +85,13 @@ def measure(server: Server, root: Path, layout: str, start: int) -> str:
     """Read 1,000 steps from `start`; return a line of the table."""
     server.reset()
     began = time.perf_counter()
-    order = PublishedOrder.open_remote(f"hf://datasets/{REPO}/{layout}")
-    rows = order.steps_of(start, start + ASKED_STEPS)
+    order = open_rows(f"hf://datasets/{REPO}/{layout}")
+    rows = ((start - 1) * ROWS_PER_STEP, (start - 1 + ASKED_STEPS) * ROWS_PER_STEP)
     num_rows = sum(len(block) for block in order.read(*rows))
     seconds = time.perf_counter() - began
     assert num_rows == ASKED_STEPS * ROWS_PER_STEP
     counters = server.counters()
-    needed = held(PublishedOrder.open_local(root / layout), np.array(rows))
+    needed = held(PublishedOrder.of(list_local(root / layout)), np.array(rows))
     ratio = counters["bytes"] / needed
     return (
         f"| {layout} | {start:,} to {start + ASKED_STEPS - 1:,} | {needed:,} | "

@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from pipeline import dataset
     from pipeline.config.recipe import Recipe
     from pipeline.feed.feed import Feed
     from pipeline.train.loader import TensorBatch
@@ -179,7 +180,6 @@ def _feed(folder: Path, recipe: "Recipe") -> tuple["Feed", float]:
 
     from pipeline.feed.batch import Clm, Mlm
     from pipeline.feed.factory import make_feed
-    from pipeline.feed.open_order import open_order
 
     length = 7999 if recipe.max_seq_len > 1024 else 1024
     lengths = _lengths(length)
@@ -188,7 +188,7 @@ def _feed(folder: Path, recipe: "Recipe") -> tuple["Feed", float]:
         _make_pool(pool, lengths)
     prob = recipe.objective.mask_prob
     feed = make_feed(
-        open_order(pool),
+        dataset.open(pool),
         objective=Clm() if prob is None else Mlm(mask_prob=float(prob), seed=1),
         micro_batch_rows=recipe.micro_batch_rows,
         global_batch_rows=recipe.global_batch_rows,

@@ -16,11 +16,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow.parquet as pq
+from support.orders import open_rows
 
 from pipeline.audit.verify.against import verify_against
 from pipeline.audit.verify.output import Output
 from pipeline.dataset.mds.reader import MdsRows
-from pipeline.dataset.open import open_rows
 from pipeline.dataset.paths import MANIFEST, ORDER
 
 

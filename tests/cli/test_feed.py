@@ -16,9 +16,9 @@ from support import commands, source_server
 from support.parquet import write_phase
 from support.paths import REPOSITORY
 
+from pipeline import dataset
 from pipeline.feed.batch import Clm
 from pipeline.feed.factory import make_feed
-from pipeline.feed.open_order import open_order
 
 
 def call(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> tuple[int, str, str]:
@@ -219,7 +219,7 @@ def test_the_loop_of_the_page_learns_from_the_mean_over_the_labels_of_a_step(
     folder = tmp_path / "order"
     shutil.copytree(finished / "order", folder)
     changes = {
-        '"cuda"': '"cpu"', 'open_order("out")': f"open_order({str(folder)!r})",
+        '"cuda"': '"cpu"', 'dataset.open("out")': f"dataset.open({str(folder)!r})",
         "micro_batch_rows=16": "micro_batch_rows=3, global_batch_rows=16, max_seq_len=128",
         "loader.load_state_dict(saved)": "",
     }  # fmt: skip
@@ -253,7 +253,7 @@ def test_the_loop_of_the_page_learns_from_the_mean_over_the_labels_of_a_step(
     model.zero_grad()
     num_labels = 0
     one_by_one = make_feed(
-        open_order(folder), objective=Clm(), micro_batch_rows=1, global_batch_rows=16,
+        dataset.open(folder), objective=Clm(), micro_batch_rows=1, global_batch_rows=16,
         max_seq_len=128, form="padded",
     )  # fmt: skip
     for batch in islice(one_by_one, 16):

@@ -1,574 +1,436 @@
-"""Rows in order from published parquet, on disk and over loopback, and from MDS shards."""
+"""Orders opened to be fed: the same rows and the same digest wherever they lie."""
 
 import json
-from collections.abc import Callable, Iterable
+import os
+import pickle
+import re
+import shutil
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from support.mds import write as write_mds
-from support.order_server import serve
-from support.parquet import CLS, UINT32, Ids, as_lists, made, read, write, write_phase
-from support.strategies import QUICK, Row
+from support.clusters import Build
+from support.orders import open_rows, read_rows
+from support.parquet import CLS, as_lists, made, read, write_phase
+from support.parquet import write as write_parquet
+from support.places import PLACES, REPO, lying, output, serving, shards
+from support.source_server import COMMIT
+from support.store_server import serve_store
 
-from pipeline.core.errors import InputError, NotFoundError, PipelineError
+from pipeline import dataset
+from pipeline.core.arrays import Int64Array
+from pipeline.core.errors import (
+    ConfigError,
+    InputError,
+    MismatchError,
+    NotFoundError,
+    PipelineError,
+)
+from pipeline.dataset.ledger import row_digests
+from pipeline.dataset.manifest import manifest_bytes, seal
 from pipeline.dataset.mds.reader import MdsRows
-from pipeline.dataset.open import open_rows
-from pipeline.dataset.parquet.decoder import ColumnDecoder
 from pipeline.dataset.parquet.reader import PublishedOrder
-from pipeline.dataset.parquet.windows import arrange
-
-FIRST = "checkpoint_000001/steps_000001_to_000100.parquet"
-
-
-def published(source: PublishedOrder | MdsRows) -> PublishedOrder:
-    assert isinstance(source, PublishedOrder)
-    return source
+from pipeline.dataset.rows import CheckedRows, take_with_digests
+from pipeline.feed.factory import make_feed
+from pipeline.order import PermutationKey, load_permutation
 
 
-sequences = st.lists(st.lists(st.integers(0, 50_000), max_size=6).map(lambda ids: [CLS, *ids]))
-kinds = st.sampled_from(
-    [pa.list_(pa.uint16()), UINT32, pa.large_list(pa.int64()), pa.list_(pa.int32()),
-     pa.list_(pa.uint64())]
-)  # fmt: skip
+@pytest.fixture(scope="module")
+def as_mds(small: Path, build_here: Build, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The output of the small mixture, its order in shards; not to be changed."""
+    return build_here(small, tmp_path_factory.mktemp("mds") / "out", "order.format=mds")
 
 
-@QUICK
-@given(st.data(), sequences, kinds)
-def test_any_part_of_any_form_is_read(
-    tmp_path_factory: pytest.TempPathFactory,
-    data: st.DataObject,
-    rows: list[Ids],
-    kind: pa.DataType,
+@pytest.fixture(scope="module")
+def bucket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A store with an empty bucket `pool`, which the environment names."""
+    for name in ("moto", "s3fs"):
+        pytest.importorskip(name, reason="a store of that kind is not installed")
+    with serve_store(tmp_path_factory.mktemp("store"), "pool"):
+        yield
+
+
+CASES = [
+    (kind, place)
+    for kind in ("output", "output of shards", "parquet", "window", "file", "shards")
+    for place in PLACES
+    # At a web host nothing can be listed.
+    if not (kind in ("parquet", "window") and place == "web")
+    and not (kind in ("window", "file") and place == "s3")
+]
+
+
+@pytest.mark.parametrize(("kind", "place"), CASES)
+def test_an_order_is_the_same_wherever_it_lies(
+    kind: str,
+    place: str,
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    path = tmp_path_factory.mktemp("order") / "a.parquet"
-    steps = sorted(data.draw(st.lists(st.integers(1, 4), min_size=len(rows), max_size=len(rows))))
-    granularity = data.draw(st.sampled_from(["sequence", "batch"]))
-    write(
-        path,
-        rows,
-        steps,
-        kind=kind,
-        granularity=granularity,
-        group_rows=data.draw(st.integers(1, 9)),
+    folder = tmp_path / "elsewhere" / "order"
+    below = ""
+    if place == "s3":
+        request.getfixturevalue("bucket")
+    if kind.startswith("output"):
+        finished: Path = request.getfixturevalue("finished")
+        built = finished if kind == "output" else request.getfixturevalue("as_mds")
+        output(built, folder)
+        expected = read_rows(finished / "order")
+    elif kind == "shards":
+        expected = shards(folder, made(60))
+    else:
+        expected = write_phase(folder, 2)
+        below = {"parquet": "", "window": "/checkpoint_000001"}.get(
+            kind, "/checkpoint_000001/steps_000005_to_000008.parquet"
+        )
+        expected = {"parquet": expected, "window": expected[:36]}.get(kind, expected[12:24])
+    here = dataset.open(Path(f"{folder}{below}"))
+    with lying(place, folder, monkeypatch) as where:
+        order = dataset.open(f"{where}{below}")
+        assert order.rows.num_rows == len(expected) > 10
+        for asked in (np.arange(0, len(expected), 7), np.arange(5), np.arange(len(expected))):
+            assert as_lists(order.rows.take(asked)) == [expected[row] for row in asked.tolist()]
+        assert order.digest == here.digest
+        assert re.fullmatch("[0-9a-f]{64}", order.digest)
+        assert (order.view, order.phase) == (here.view, here.phase)
+        assert isinstance(order.rows, CheckedRows) == kind.startswith("output")
+        if place == "hub":
+            assert COMMIT in order.where
+        again = pickle.loads(pickle.dumps(order))
+        assert again.digest == order.digest
+        assert as_lists(again.rows.take(_numbers([3]))) == [expected[3]]
+
+
+def test_what_a_manifest_says_is_known_of_an_order(finished: Path) -> None:
+    manifest = json.loads((finished / "manifest.json").read_bytes())
+    order = dataset.open(finished)
+    assert order.manifest is not None
+    assert json.loads(manifest_bytes(order.manifest)) == manifest
+    assert order.digest == manifest["order"]["ledger"]["sequence_root"]
+    assert (order.view, order.phase) == ("encoder", "checkpoint")
+    assert (order.num_rows_per_step, order.max_seq_len) == (16, 128)
+    assert order.tokenizer_digest == manifest["tokenizer"]["sha256"]
+    assert order.where == str(finished)
+    asked = np.arange(0, order.rows.num_rows, 5)
+    plain = dataset.open(finished, checks=False)
+    assert not isinstance(plain.rows, CheckedRows)
+    for one in (order, plain):
+        taken, digests = take_with_digests(one.rows, asked)
+        assert np.array_equal(digests, row_digests(taken.values, taken.offsets))
+
+
+def test_what_was_set_aside_is_an_order_too(small: Path, build_here: Build, tmp_path: Path) -> None:
+    out = build_here(small, tmp_path / "out", "validation={fraction: 1/10, seed: 1}")
+    order = dataset.open(out / "validation")
+    assert order.rows.num_rows > 0
+    assert order.manifest is not None
+    assert len(order.rows.take(np.arange(order.rows.num_rows))) == order.rows.num_rows
+
+
+def test_digests_tell_orders_apart(tmp_path: Path) -> None:
+    write_phase(tmp_path / "one", 1)
+    shutil.copytree(tmp_path / "one", tmp_path / "two")
+    shards(tmp_path / "three", made(40))
+    shards(tmp_path / "four", made(41))
+    digests = {
+        name: dataset.open(tmp_path / name).digest for name in ("one", "two", "three", "four")
+    }
+    assert digests["one"] == digests["two"]
+    assert len(set(digests.values())) == 3
+    path = tmp_path / "two" / "checkpoint_000001" / "steps_000009_to_000012.parquet"
+    write_parquet(path, made(13), [9, 10, 11, *[12] * 10])
+    assert dataset.open(tmp_path / "two").digest != digests["one"]
+    # What is lost of a pool changes nothing: a position in it stays one.
+    (tmp_path / "three" / "shard.00001.mds").unlink()
+    assert dataset.open(tmp_path / "three").digest == digests["three"]
+
+
+def tampered(change: Callable[[dict[str, Any]], Any]) -> Callable[[bytes], bytes]:
+    def changed(data: bytes) -> bytes:
+        manifest = json.loads(data)
+        change(manifest)
+        return seal(manifest)
+
+    return changed
+
+
+MANIFESTS: dict[str, tuple[Callable[[bytes], bytes], str]] = {
+    "a letter": (lambda data: data.replace(b"encoder", b"decoder", 1), "is not as it was written"),
+    "cut": (lambda data: data[:-9], "is not as it was written"),
+    "no ledger": (
+        tampered(lambda one: one["order"].pop("ledger")),
+        "order.ledger: got nothing",
+    ),
+    "no text": (
+        tampered(lambda one: one.update(mixture="x")),
+        r'mixture: got "x"',
+    ),
+    "a file of nothing": (
+        tampered(lambda one: one["files"].update({"order/x.parquet": 7})),
+        "files.order/x.parquet: got 7, expected an object",
+    ),
+    "a digest of no letters": (
+        tampered(lambda one: one["files"]["order/steps.parquet"].update(sha256=None)),
+        "files.order/steps.parquet.sha256: got null, expected text",
+    ),
+    "files in a list": (
+        tampered(lambda one: one.update(files=[])),
+        r"files: got \[\], expected an object",
+    ),
+    "other nodes": (
+        tampered(lambda one: one["order"]["ledger"].update(nodes="")),
+        "ledger: got 0 bytes of nodes",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", MANIFESTS)
+def test_a_manifest_that_is_damaged_is_told(finished: Path, tmp_path: Path, case: str) -> None:
+    folder = tmp_path / "order"
+    output(finished, folder)
+    change, said = MANIFESTS[case]
+    path = folder / "manifest.json"
+    path.write_bytes(change(path.read_bytes()))
+    with pytest.raises(MismatchError, match=rf"{path}: .*{said}"):
+        dataset.open(folder)
+
+
+@pytest.mark.parametrize("case", [*MANIFESTS, "a format alone"])
+def test_a_manifest_far_away_that_is_damaged_is_told_as_on_disk(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, case: str
+) -> None:
+    folder = tmp_path / "order"
+    output(finished, folder)
+    alone = (lambda _: b'{"format": "ettin-manifest-v1"}', "is not as it was written")
+    change, said = (MANIFESTS | {"a format alone": alone})[case]
+    path = folder / "manifest.json"
+    path.write_bytes(change(path.read_bytes()))
+    with lying("memory", folder, monkeypatch) as where, pytest.raises(MismatchError) as caught:
+        dataset.open(where)
+    assert re.match(rf"memory://pool/order/manifest\.json: .*{said}", caught.value.message)
+
+
+def a_window_is_gone(path: Path) -> None:
+    shutil.rmtree(path.parent)
+
+
+def it_lacks_a_row(path: Path) -> None:
+    import pyarrow.parquet as pq
+
+    table = pq.read_table(path)
+    pq.write_table(table.slice(1), path)
+
+
+def it_is_something_else(path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    pq.write_table(pa.table({"other": [1]}), path)
+
+
+FILES: dict[str, tuple[Callable[[Path], Any], str]] = {
+    "cut": (lambda path: os.truncate(path, 200), "cannot be read as parquet"),
+    "empty": (lambda path: os.truncate(path, 0), "cannot be read as parquet"),
+    "gone": (Path.unlink, "is missing"),
+    "the window is gone": (a_window_is_gone, "is missing"),
+    "fewer rows": (it_lacks_a_row, "rows, expected .* by the manifest"),
+    "no order": (it_is_something_else, "got columns other"),
+}
+
+
+@pytest.mark.parametrize("which", [0, -1])
+@pytest.mark.parametrize("case", FILES)
+def test_a_file_of_a_build_that_is_damaged_when_it_is_opened_costs_its_own_rows(
+    finished: Path, tmp_path: Path, case: str, which: int
+) -> None:
+    folder = tmp_path / "order"
+    expected = output(finished, folder)
+    whole = dataset.open(folder)
+    path = sorted(folder.glob("order/*/steps_*.parquet"))[which]
+    lost = {row for row in range(len(expected)) if whole.file_of(row) == str(path)}
+    damage, said = FILES[case]
+    damage(path)
+    if case == "the window is gone":
+        lost = {row for row in range(len(expected)) if path.parent.name in whole.file_of(row)}
+    order = dataset.open(folder, checks=False)
+    assert (order.rows.num_rows, order.digest) == (len(expected), whole.digest)
+    sound = [row for row in range(len(expected)) if row not in lost]
+    assert len(sound) > 10 < len(lost)
+    for _ in range(2):
+        assert as_lists(order.rows.take(_numbers(sound))) == [expected[row] for row in sound]
+        for row in (min(lost), max(lost)):
+            with pytest.raises(PipelineError, match=f"{path.parent}/.*{said}"):
+                order.rows.take(_numbers([row]))
+    assert order.file_of(min(lost)).startswith(str(path.parent))
+    # A node of the ledger is lost as a whole, and is stood in for.
+    with pytest.raises(PipelineError, match=f"{path.parent}/.*{said}"):
+        list(make_feed(dataset.open(folder), objective=None, micro_batch_rows=16))
+    feed = make_feed(
+        dataset.open(folder), objective=None, micro_batch_rows=16, on_damage="tombstone"
     )
-    start = data.draw(st.integers(0, len(rows)))
-    stop = data.draw(st.integers(start, len(rows)))
-    order = published(open_rows(path))
-    assert read(order, start, stop) == rows[start:stop]
-    assert order.num_rows == len(rows)
-    assert order.granularity == granularity
-    assert order.dtype == str(kind.value_type)
-    assert read(order) == rows
+    found = {row for batch in feed for row in batch.tombstones.tolist()}
+    nodes = {row // 1024 for row in lost}
+    assert found == {row for row in range(len(expected)) if row // 1024 in nodes}
+    assert len(found) < len(expected)
+    assert str(path.parent) in feed.damages[0].why
 
 
-@pytest.mark.parametrize("granularity", ["sequence", "batch", "flat batch"])
-def test_a_row_may_be_a_sequence_or_a_batch(tmp_path: Path, granularity: str) -> None:
-    rows, steps = made(60), np.repeat(np.arange(1, 21), 3).tolist()
-    path = write(tmp_path / "a.parquet", rows, steps, granularity=granularity, group_rows=7)
-    order = published(open_rows(path))
-    assert order.granularity == granularity
-    assert read(order, 10, 31) == rows[10:31]
-    assert order.steps_of(4, 9) == (9, 24)
-    assert read(order) == rows
-
-
-def test_one_sequence_a_step_is_no_batch(tmp_path: Path) -> None:
-    path = write(tmp_path / "a.parquet", made(5), [1, 2, 3, 4, 5])
-    assert published(open_rows(path)).granularity == "sequence"
-
-
-@pytest.mark.parametrize("statistics", [True, False])
-def test_two_rows_of_a_step_are_sequences_whatever_is_in_them(
-    tmp_path: Path, statistics: bool
+def test_a_file_far_away_that_the_manifest_names_and_that_is_missing_is_named(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    rows = [[CLS, 1, CLS, 2], [CLS, 3], [CLS, 4, CLS, 5]]
-    path = write(tmp_path / "a.parquet", rows, [1, 1, 3], write_statistics=statistics)
-    assert read(open_rows(path)) == rows
+    folder = tmp_path / "order"
+    output(finished, folder)
+    path = sorted(folder.glob("order/*/steps_*.parquet"))[-1]
+    path.unlink()
+    with lying("memory", folder, monkeypatch) as where:
+        name = path.relative_to(folder).as_posix()
+        with pytest.raises(MismatchError, match=f"by its manifest; missing: {name}"):
+            dataset.open(where)
 
 
-@QUICK
-@given(st.data(), sequences, kinds)
-def test_a_part_of_a_column_is_decoded_as_the_whole(
-    data: st.DataObject, rows: list[Ids], kind: pa.DataType
-) -> None:
-    cuts = st.integers(0, len(rows))
-    start, stop = sorted((data.draw(cuts), data.draw(cuts)))
-    flat = pa.array(rows, kind)[start:stop]
-    found, firsts = ColumnDecoder(wrap=False, cls_id=CLS).rows("x", flat, "sequence")
-    assert as_lists(found) == rows[start:stop]
-    assert firsts.tolist() == list(range(stop - start + 1))
-    nested = pa.array([rows, rows[start:], rows[:stop]], pa.list_(kind))[1:]
-    found, firsts = ColumnDecoder(wrap=False, cls_id=CLS).rows("x", nested, "batch")
-    assert as_lists(found) == rows[start:] + rows[:stop]
-    assert firsts.tolist() == [0, len(rows) - start, len(rows) - start + stop]
+def test_an_order_is_shown_in_a_few_words(finished: Path) -> None:
+    order = dataset.open(finished)
+    assert len(repr(order)) < 1000 > len(repr(make_feed(order, objective=None, micro_batch_rows=4)))
 
 
-def test_a_batch_that_does_not_begin_with_cls_is_not_split(tmp_path: Path) -> None:
-    path = write(tmp_path / "a.parquet", [[CLS, 1, CLS, 2], [3, CLS, 4]], [1, 2])
-    with pytest.raises(InputError, match="got a batch that does not begin with 50281"):
-        read(open_rows(path))
+def test_rows_that_are_not_those_of_the_manifest_are_told(finished: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "order"
+    rows = output(finished, folder)
+    path = sorted(folder.glob("order/*/steps_*.parquet"))[-1]
+    whole = path.read_bytes()
+    num_rows = len(read_rows(folder / "order")) - len(rows) + _rows_in(path)
+    steps = [1] * num_rows
+    last = rows[-num_rows:]
+    write_parquet(path, [*last[:-1], [CLS, *last[-1]]], steps)
+    checked = dataset.open(folder).rows
+    with pytest.raises(MismatchError, match=f"{path}: rows .* are not those of the ledger"):
+        checked.take(_numbers([len(rows) - 1]))
+    assert as_lists(dataset.open(folder, checks=False).rows.take(_numbers([0]))) == rows[:1]
+    write_parquet(path, last[:-1], steps[:-1])
+    said = f"{path}: got {num_rows - 1:,} rows, expected {num_rows:,} by the manifest"
+    with pytest.raises(MismatchError, match=said):
+        dataset.open(folder).rows.take(_numbers([len(rows) - 1]))
+    path.write_bytes(whole)
+    assert as_lists(dataset.open(folder).rows.take(_numbers([len(rows) - 1]))) == rows[-1:]
 
 
-def test_fixed_size_lists_are_read(tmp_path: Path) -> None:
-    rows = [[CLS, n, n + 1] for n in range(10)]
-    write(tmp_path / "a.parquet", rows, [1] * 10, kind=pa.list_(pa.uint32(), 3), group_rows=4)
-    assert read(open_rows(tmp_path / "a.parquet"), 3, 9) == rows[3:9]
+def _rows_in(path: Path) -> int:
+    import pyarrow.parquet as pq
+
+    return int(pq.read_metadata(path).num_rows)
 
 
-def test_sequences_without_ids_are_rows(tmp_path: Path) -> None:
-    rows: list[Ids] = [[], [1], [], []]
-    assert read(open_rows(write(tmp_path / "a.parquet", rows, [1] * 4))) == rows
-
-
-def test_a_large_row_group_comes_in_blocks(tmp_path: Path) -> None:
-    ids = np.arange(3 << 20, dtype=np.uint32)
-    offsets = np.arange(0, len(ids) + 1, 1024, dtype=np.int32)
-    column = pa.ListArray.from_arrays(pa.array(offsets), pa.array(ids))
-    steps = pa.array(np.ones(len(column), np.int64))
-    pq.write_table(pa.table({"input_ids": column, "step": steps}), tmp_path / "a.parquet")
-    blocks = list(open_rows(tmp_path / "a.parquet").read(0, len(column)))
-    assert max(len(rows.values) for rows in blocks) <= 1 << 20
-    assert np.array_equal(np.concatenate([rows.values for rows in blocks]), ids)
-
-
-@pytest.mark.parametrize("statistics", [True, False])
-def test_steps_are_found_over_windows_files_and_row_groups(
-    tmp_path: Path, statistics: bool
-) -> None:
-    expected: list[int] = []
-    rows: list[Ids] = []
-    for window, last in ((1, 7), (2, 5)):
-        labels = [step for step in range(1, last + 1) for _ in range(step % 3 + 1)]
-        name = f"ext_{window:06d}/steps_{{:06d}}_to_{{:06d}}.parquet"
-        for first, end in ((1, 4), (4, last + 1)):
-            part = [label for label in labels if first <= label < end]
-            some = made(len(part), seed=window + first)
-            path = tmp_path / name.format(first, end - 1)
-            write(path, some, part, group_rows=4, write_statistics=statistics)
-            rows += some
-        expected += [label + 7 * (window - 1) for label in labels]
-    order = published(open_rows(tmp_path))
-    for start in range(1, 14):
-        for stop in range(start, 14):
-            first, last = np.searchsorted(expected, [start, stop]).tolist()
-            assert order.steps_of(start, stop) == (first, last)
-    second = order.window(2)
-    assert second.steps_of(1, 6) == (0, second.num_rows)
-    start, stop = second.steps_of(2, 4)
-    base, end = order.rows_of_window(2)
-    assert end - base == second.num_rows
-    assert read(second, start, stop) == rows[base + start : base + stop]
-
-
-def test_a_file_by_itself_has_the_labels_it_has(tmp_path: Path) -> None:
-    rows, steps = made(6), [7, 7, 8, 8, 9, 9]
-    for path in ("train.parquet", "steps_000007_to_000009.parquet"):
-        order = published(open_rows(write(tmp_path / path, rows, steps)))
-        assert order.steps_of(8, 10) == (2, 6)
-        with pytest.raises(NotFoundError, match="expected a range within 7 to 10"):
-            order.steps_of(1, 8)
-
-
-def test_a_window_needs_no_file_of_another(tmp_path: Path) -> None:
-    rows = write_phase(tmp_path, 3)
-    for path in (tmp_path / "checkpoint_000001").iterdir():
-        path.write_bytes(b"not parquet")
-    order = published(open_rows(tmp_path))
-    assert read(order.window(2)) == rows[36:72]
-    assert read(open_rows(tmp_path / "checkpoint_000003")) == rows[72:]
-    with pytest.raises(
-        InputError, match=r"checkpoint_000001/steps_000001_to_000004\.parquet: got a"
-    ):
-        read(order)
-
-
-def test_steps_need_no_file_after_them(tmp_path: Path) -> None:
-    rows = write_phase(tmp_path, 2)
-    (tmp_path / "checkpoint_000001/steps_000005_to_000008.parquet").write_bytes(b"not parquet")
-    order = published(open_rows(tmp_path))
-    assert order.steps_of(2, 5) == (3, 12)
-    assert read(order, 3, 12) == rows[3:12]
-
-
-def test_rows_of_all_windows_are_one_sequence(tmp_path: Path) -> None:
-    rows = write_phase(tmp_path, 3)
-    write(tmp_path / "steps.parquet", made(1), [1])
-    (tmp_path / "checkpoint_000001/notes.parquet").write_bytes(b"")
-    order = published(open_rows(tmp_path))
-    assert read(order) == rows
-    assert read(order, 30, 80) == rows[30:80]
-    assert [window.number for window in order.windows] == [1, 2, 3]
-    assert order.rows_of_window(2) == (36, 72)
-    assert [file.num_steps for file in order.files] == [4] * 9
-
-
-@pytest.mark.parametrize(
-    "ask",
-    [
-        lambda order: order.read(0, 37),
-        lambda order: order.read(-1, 3),
-        lambda order: order.read(5, 3),
-    ],
-)
-def test_rows_beyond_the_order_are_told_before_any_is_given(
-    tmp_path: Path, ask: Callable[[PublishedOrder], Iterable[Any]]
-) -> None:
-    write_phase(tmp_path, 1)
-    with pytest.raises(NotFoundError, match="expected a range within 0 to"):
-        next(iter(ask(published(open_rows(tmp_path)))))
-
-
-def test_batches_beyond_the_order_are_told_at_its_end(tmp_path: Path) -> None:
-    path = write(tmp_path / "a.parquet", made(6), [1, 1, 2, 2, 3, 3], granularity="batch")
-    with pytest.raises(NotFoundError, match="got rows 2 to 7, expected a range within 0 to 6"):
-        read(open_rows(path), 2, 7)
-    with pytest.raises(NotFoundError, match="got rows 2 to 1"):
-        read(open_rows(path), 2, 1)
-
-
-def test_phases_come_in_the_order_of_training_and_numbers_as_numbers() -> None:
-    names = [
-        "decay_000001", "ext_000001", "zoo_000001", "checkpoint_999999", "checkpoint_1000000",
-        "checkpoint_000002",
-    ]  # fmt: skip
-    files = arrange("root", [f"{name}/steps_000001_to_000100.parquet" for name in names])
-    assert [file.window.folder for file in files] == [
-        "checkpoint_000002", "checkpoint_999999", "checkpoint_1000000", "ext_000001",
-        "decay_000001", "zoo_000001",
-    ]  # fmt: skip
-    steps = ["steps_000001_to_999900", "steps_1000001_to_1000100", "steps_999901_to_1000000"]
-    files = arrange("ext_000004", [f"{name}.parquet" for name in steps])
-    assert [file.first_step for file in files] == [1, 999901, 1000001]
-    assert files[0].window.number == 4
-
-
-def test_several_phases_are_asked_for_by_name(tmp_path: Path) -> None:
-    first = write_phase(tmp_path, 1)
-    second = write_phase(tmp_path, 2, phase="ext", rows_per_step=2)
-    order = published(open_rows(tmp_path))
-    assert order.phases == ("checkpoint", "ext")
-    assert read(order) == first + second
-    assert read(order.phase("ext").window(2)) == second[24:]
-    for ask in (lambda: order.window(1), lambda: order.steps_of(1, 2)):
-        with pytest.raises(InputError, match="got phases checkpoint, ext, expected one"):
-            ask()
-    with pytest.raises(NotFoundError, match="got phase 'decay', expected 'checkpoint' or 'ext'"):
-        order.phase("decay")
-
-
-def test_a_window_that_is_missing_is_told_when_rows_are_counted_over_it(tmp_path: Path) -> None:
-    rows = write_phase(tmp_path, 3)
-    for path in (tmp_path / "checkpoint_000002").iterdir():
-        path.unlink()
-    order = published(open_rows(tmp_path))
-    assert read(order.window(3)) == rows[72:]
-    with pytest.raises(InputError, match="got no window 2 of checkpoint, expected all of 1 to 3"):
-        read(order)
-    with pytest.raises(NotFoundError, match="got window 4, expected 1 to 3"):
-        order.window(4)
-
-
-@pytest.mark.parametrize(
-    ("names", "told"),
-    [
-        (["1_to_100", "201_to_300"], "got steps from 201, expected them from 101"),
-        (["1_to_100", "101_to_200", "151_to_250"], "got steps from 151, expected them from 201"),
-        (["101_to_200"], "got steps from 101, expected them from 1"),
-        (["100_to_1"], "got steps from 100, expected them from 1"),
-        (["1_to_0"], "got steps 1 to 0 in its name, expected them to rise"),
-    ],
-)
-def test_steps_of_a_window_that_are_missing_or_there_twice_are_told(
-    names: list[str], told: str
-) -> None:
-    with pytest.raises(InputError, match=told):
-        arrange("root", [f"ext_000001/steps_{name}.parquet" for name in names])
-
-
-INTS = pa.array([[1, 2]], UINT32)
-
-
-@pytest.mark.parametrize(
-    ("columns", "told"),
-    [
-        ({"input_ids": INTS}, "got columns input_ids, expected input_ids and step"),
-        ({"ids": INTS, "step": pa.array([1])}, "got columns ids, step, expected"),
-        (
-            {"input_ids": pa.array(["a"]), "step": pa.array([1])},
-            "got input_ids of type string, expected lists of integers",
-        ),
-        (
-            {"input_ids": pa.array([[1.5]]), "step": pa.array([1])},
-            "got input_ids of type list<element: double>, expected lists",
-        ),
-        (
-            {"input_ids": pa.array([[[[1]]]]), "step": pa.array([1])},
-            "expected lists of integers, or lists of lists",
-        ),
-        ({"input_ids": INTS, "step": pa.array([1.0])}, "got step of type double, expected int"),
-        ({"input_ids": pa.array([None], UINT32), "step": pa.array([1])}, "got a list that is null"),
-        ({"input_ids": pa.array([[1, None]], UINT32), "step": pa.array([1])}, "an id that is null"),
-        (
-            {"input_ids": pa.array([[-1]], pa.list_(pa.int16())), "step": pa.array([1])},
-            "got the id -1 in int16, expected ids from 0 to 4294967295",
-        ),
-        (
-            {"input_ids": pa.array([[1 << 32]], pa.list_(pa.int64())), "step": pa.array([1])},
-            "got the id 4294967296 in int64, expected",
-        ),
-        (
-            {"input_ids": pa.array([[1 << 63]], pa.list_(pa.uint64())), "step": pa.array([1])},
-            "got the id 9223372036854775808 in uint64, expected",
-        ),
-    ],
-)
-def test_columns_that_are_no_order_are_told(
-    tmp_path: Path, columns: dict[str, pa.Array], told: str
-) -> None:
-    pq.write_table(pa.table(columns), tmp_path / "a.parquet")
-    with pytest.raises(InputError, match=f"a.parquet: .*{told}"):
-        read(open_rows(tmp_path / "a.parquet"))
-
-
-def test_other_columns_are_passed_over(tmp_path: Path) -> None:
-    table = {"id": pa.array(["x"]), "step": pa.array([1], pa.int32()), "input_ids": INTS}
-    pq.write_table(pa.table(table), tmp_path / "a.parquet")
-    assert read(open_rows(tmp_path / "a.parquet")) == [[1, 2]]
-
-
-def test_ids_that_a_narrow_type_made_negative_can_be_wrapped(tmp_path: Path) -> None:
-    stored = np.array([CLS, 5, 40_000], np.uint16).view(np.int16).tolist()
-    path = write(tmp_path / "a.parquet", [stored], [1], kind=pa.list_(pa.int16()))
-    order = published(open_rows(path, wrap=True))
-    assert read(order) == [[CLS, 5, 40_000]]
-    assert (order.dtype, order.num_wrapped) == ("int16", 2)
-
-
-def test_steps_that_fall_or_are_not_those_of_the_name_are_told(tmp_path: Path) -> None:
-    order = published(open_rows(write(tmp_path / "a.parquet", made(3), [1, 3, 2])))
-    with pytest.raises(InputError, match="got steps that fall"):
-        order.steps_of(2, 3)
-    name = "steps_000001_to_000005.parquet"
-    order = published(open_rows(write(tmp_path / name, made(3), [1, 2, 4])))
-    with pytest.raises(InputError, match="got step 4, expected step 3 before it"):
-        order.steps_of(1, 3)
-    with pytest.raises(InputError, match="got no rows of step 5, expected some"):
-        order.steps_of(5, 6)
-
-
-@pytest.mark.parametrize("statistics", [True, False])
-def test_steps_beyond_int64_are_told(tmp_path: Path, statistics: bool) -> None:
-    steps = pa.array([1, 1 << 63], pa.uint64())
-    table = pa.table({"input_ids": pa.array(made(2), UINT32), "step": steps})
-    pq.write_table(table, tmp_path / "a.parquet", write_statistics=statistics)
-    told = r"a\.parquet: got step 9223372036854775808, expected numbers below 2\^63"
-    with pytest.raises(InputError, match=told):
-        read(open_rows(tmp_path / "a.parquet"))
-
-
-@pytest.mark.parametrize("keep", [0, 3, 40, -9, -1])
-def test_a_damaged_file_is_told(tmp_path: Path, keep: int) -> None:
-    path = write(tmp_path / "a.parquet", made(300), [1] * 300)
-    path.write_bytes(path.read_bytes()[:keep])
-    with pytest.raises(InputError, match=r"a\.parquet: got a file that cannot be read as parquet"):
-        read(open_rows(path))
-
-
-def test_damaged_pages_are_told(tmp_path: Path) -> None:
-    path = write(tmp_path / "a.parquet", made(300), [1] * 300, compression="zstd")
-    content = bytearray(path.read_bytes())
-    content[60:160] = bytes(100)
-    path.write_bytes(content)
-    with pytest.raises(InputError, match=r"a\.parquet: got a file that cannot be read as parquet"):
-        read(open_rows(path))
-
-
-@pytest.mark.parametrize("granularity", ["sequence", "batch"])
-def test_a_remote_order_is_the_one_on_disk(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, granularity: str
-) -> None:
-    rows = made(400)
-    steps = np.repeat(np.arange(1, 101), 4).tolist()
-    write(tmp_path / FIRST, rows, steps, granularity=granularity, group_rows=30)
-    local = published(open_rows(tmp_path))
-    faults = [
-        {"kind": "status", "status": 429, "headers": {"Retry-After": "0"}},
-        {"kind": "cut", "bytes": 50, "skip": 1},
-        {"kind": "status", "status": 503, "headers": {"Retry-After": "0"}, "skip": 3},
-    ]
-    with serve(tmp_path, faults=faults) as server:
-        monkeypatch.setenv("HF_ENDPOINT", server.endpoint)
-        for where in (server.where(), server.where("checkpoint_000001"), server.where(FIRST)):
-            remote = published(open_rows(where))
-            assert remote.steps_of(7, 60) == local.steps_of(7, 60)
-            assert read(remote, 100, 130) == rows[100:130]
-            assert read(remote) == rows
-            assert remote.granularity == granularity
-            assert server.commit in remote.where
-
-
-def test_what_goes_wrong_with_a_remote_file_is_told_as_it_is(
+def test_one_phase_is_fed_of_an_order_that_has_several(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write(tmp_path / FIRST, made(400), [1] * 400)
-    with serve(tmp_path, gated=True, token="secret") as server:
-        monkeypatch.setenv("HF_ENDPOINT", server.endpoint)
-        monkeypatch.setenv("HF_TOKEN", "other")
-        with pytest.raises(InputError, match=r"got 403 .*, expected access"):
-            read(open_rows(server.where()))
-        monkeypatch.setenv("HF_TOKEN", "secret")
-        order = open_rows(server.where())
-        server.set_faults([{"kind": "changed", "skip": 1}])
-        with pytest.raises(InputError, match="the file changed while it was read"):
-            read(order)
-        server.set_faults([])
-        (tmp_path / FIRST).rename(tmp_path / "train.parquet")
-        with pytest.raises(InputError, match=r"got train\.parquet, expected an order"):
-            open_rows(server.where())
+    main = write_phase(tmp_path, 1)
+    decay = write_phase(tmp_path, 2, phase="decay")
+    with serving(tmp_path, monkeypatch):
+        for where in (str(tmp_path), f"hf://datasets/{REPO}"):
+            with pytest.raises(InputError, match=r"several phases \(checkpoint, decay\), expected"):
+                dataset.open(where)
+            for phase, expected in (("checkpoint", main), ("decay", decay)):
+                order = dataset.open(where, phase=phase)
+                assert order.phase == phase
+                asked = np.arange(len(expected))
+                assert as_lists(order.rows.take(asked)) == expected
+            with pytest.raises(NotFoundError, match="got phase 'ext', expected"):
+                dataset.open(where, phase="ext")
 
 
-def test_of_a_remote_order_only_the_row_groups_come_that_are_asked_for(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_negative_ids_of_a_published_order_are_those_of_its_type(tmp_path: Path) -> None:
+    import pyarrow as pa
+
+    path = tmp_path / "checkpoint_000001" / "steps_000001_to_000100.parquet"
+    stored = np.array([CLS, 7, 50_000], np.uint16).view(np.int16).tolist()
+    write_parquet(path, [stored] * 3, [1, 1, 2], kind=pa.list_(pa.int16()))
+    assert as_lists(dataset.open(tmp_path).rows.take(_numbers([1]))) == [[CLS, 7, 50_000]]
+
+
+NOWHERE = [
+    ("{tmp}/none", InputError, "got nothing there, expected an order"),
+    ("{tmp}", InputError, "expected an order: files like"),
+    ("nope://bucket/order", ConfigError, "nope://bucket/order: got an address, expected one that"),
+    ("memory://nothing/here", InputError, "got nothing there, expected an order or a pool"),
+    ("{web}/none", InputError, "got neither manifest.json nor index.json, expected one: web hosts"),
+    ("{web}/none.parquet", InputError, "got 404: not found"),
+    ("hf://datasets/org/none", InputError, "got 401"),
+    ("hf://datasets/org/order/none", InputError, "got 404"),
+]
+
+
+@pytest.mark.usefixtures("bucket")
+def test_a_bucket_that_is_not_there_is_told() -> None:
+    with pytest.raises(InputError, match="s3://nobucket/here: got "):
+        dataset.open("s3://nobucket/here")
+
+
+@pytest.mark.parametrize(("where", "kind", "said"), NOWHERE)
+def test_where_there_is_no_order_it_is_told(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    where: str,
+    kind: type[PipelineError],
+    said: str,
 ) -> None:
-    rng = np.random.default_rng(3)
-    for window in (1, 2):
-        for first in (1, 101):
-            rows = rng.integers(0, 50_000, (4000, 32)).tolist()
-            steps = np.repeat(np.arange(first, first + 100), 40).tolist()
-            name = f"ext_{window:06d}/steps_{first:06d}_to_{first + 99:06d}.parquet"
-            write(tmp_path / name, rows, steps, group_rows=1000, compression="zstd")
-    local = published(open_rows(tmp_path))
-    with serve(tmp_path) as server:
-        monkeypatch.setenv("HF_ENDPOINT", server.endpoint)
-        order = published(open_rows(server.where())).window(2)
-        asked = order.steps_of(80, 125)
-        found = read(order, *asked)
-        counters = server.counters()
-    assert found == read(local.window(2), *asked)
-    needed = 0
-    for parquet, groups in zip(local.window(2).parquets, ([3], [0]), strict=True):
-        metadata = pq.read_metadata(parquet.where)
-        needed += sum(metadata.row_group(g).column(0).total_compressed_size for g in groups)
-    assert needed <= counters["bytes"] < 1.05 * needed
-    assert not any("ext_000001" in line for line in counters["log"])
+    with serving(tmp_path, monkeypatch) as server:
+        where = where.format(tmp=tmp_path, web=server.url("order", "")[:-1])
+        with pytest.raises(kind, match=re.escape(said)):
+            dataset.open(where)
 
 
-def test_a_large_column_comes_in_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    rows = np.random.default_rng(5).integers(0, 50_000, (4000, 64)).tolist()
-    write(tmp_path / FIRST, rows, [1] * 4000)
-    monkeypatch.setattr("pipeline.dataset.parquet.file._REMOTE_BUFFER_BYTES", 1 << 16)
-    with serve(tmp_path) as server:
-        monkeypatch.setenv("HF_ENDPOINT", server.endpoint)
-        assert read(open_rows(server.where())) == rows
-        counters = server.counters()
-    size = (tmp_path / FIRST).stat().st_size
-    assert counters["requests"] >= 4
-    assert counters["bytes"] <= size + 4096
+@pytest.mark.parametrize("algorithm", ["feistel-v1", "ettin-pcg64dxsm-v1"])
+def test_a_pool_is_fed_in_an_order_of_its_own(tmp_path: Path, algorithm: str) -> None:
+    folder, scratch = tmp_path / "pool", tmp_path / "scratch"
+    expected = shards(folder, made(60))
+    key = PermutationKey(algorithm=algorithm, num_samples=60, seed=5, epoch=2)
+    order = dataset.open_pool(folder, key, scratch)
+    assert isinstance(order.rows, MdsRows)
+    samples = load_permutation(key, scratch).samples(0, 60).tolist()
+    assert as_lists(order.rows.take(np.arange(60))) == [expected[sample] for sample in samples]
+    again = pickle.loads(pickle.dumps(order))
+    assert as_lists(again.rows.take(_numbers([9]))) == [expected[samples[9]]]
+    other = PermutationKey(algorithm=algorithm, num_samples=60, seed=6, epoch=2)
+    digests = {dataset.open_pool(folder, one, scratch).digest for one in (key, key, other)}
+    assert len(digests | {dataset.open(folder).digest}) == 3
+    with pytest.raises(InputError, match="got 60 rows, expected 61 by the key of the order"):
+        dataset.open_pool(
+            folder, PermutationKey(algorithm=algorithm, num_samples=61, seed=5, epoch=2), scratch
+        )
 
 
-def test_a_long_footer_comes_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write(tmp_path / FIRST, made(200), [1] * 200, group_rows=2)
-    with serve(tmp_path) as server:
-        monkeypatch.setenv("HF_ENDPOINT", server.endpoint)
-        assert open_rows(server.where()).num_rows == 200
-        assert server.counters()["requests"] == 2
+def test_an_order_that_was_changed_is_not_opened_again_elsewhere(tmp_path: Path) -> None:
+    shards(tmp_path, made(60))
+    sent = pickle.dumps(dataset.open(tmp_path))
+    shards(tmp_path, made(61))
+    with pytest.raises(MismatchError, match="as in the process that opened it first"):
+        pickle.loads(sent)
 
 
-def pool(folder: Path, num_rows: int) -> list[Ids]:
-    """Write MDS shards of a few rows each; return the rows."""
-    folder.mkdir(parents=True)
-    rows = made(num_rows)
-    write_mds(
-        folder, [Row(str(i), ids) for i, ids in enumerate(rows)], dtype="uint16", size_limit=500
-    )
-    return rows
-
-
-def zipped(folder: Path) -> None:
-    """Make an index say that its shards are compressed, as published ones do."""
-    index = json.loads((folder / "index.json").read_bytes())
-    for shard in index["shards"]:
-        name = f"{shard['raw_data']['basename']}.zstd"
-        shard.update(compression="zstd", zip_data={"basename": name, "bytes": 1, "hashes": {}})
-    (folder / "index.json").write_text(json.dumps(index))
-
-
-@pytest.mark.parametrize("says_zstd", [False, True])
-def test_shards_are_read_in_the_order_of_their_index_and_left_as_they_are(
-    tmp_path: Path, says_zstd: bool
-) -> None:
-    rows = pool(tmp_path / "pool", 200)
-    if says_zstd:
-        zipped(tmp_path / "pool")
-    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "pool").iterdir()}
-    assert len(before) > 5
-    source = open_rows(tmp_path / "pool")
-    assert isinstance(source, MdsRows)
-    assert (source.num_rows, source.dtype) == (200, "uint16")
-    assert read(source) == rows
-    for start, stop in ((0, 0), (3, 4), (17, 120), (199, 200)):
-        assert read(source, start, stop) == rows[start:stop]
-    with pytest.raises(NotFoundError, match="got rows 5 to 201, expected a range within 0 to 200"):
-        read(source, 5, 201)
-    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "pool").iterdir()} == before
-
-
-def test_a_block_of_shards_is_bounded(tmp_path: Path) -> None:
-    rows = [Row("a", [1] * 300_000) for _ in range(9)]
-    write_mds(tmp_path, rows, dtype="uint16", size_limit=1 << 30)
-    blocks = list(open_rows(tmp_path).read(1, 9))
-    assert max(len(block.values) for block in blocks) <= 1 << 20
-    assert sum(len(block) for block in blocks) == 8
-
-
-def test_a_shard_that_is_not_there_is_told(tmp_path: Path) -> None:
-    pool(tmp_path / "pool", 100)
-    zipped(tmp_path / "pool")
-    shard = tmp_path / "pool/shard.00001.mds"
-    shard.rename(tmp_path / "pool/shard.00001.mds.zstd")
-    with pytest.raises(InputError, match=r"got shard\.00001\.mds\.zstd alone"):
-        open_rows(tmp_path / "pool")
-    (tmp_path / "pool/shard.00001.mds.zstd").unlink()
-    with pytest.raises(InputError, match=r"shard\.00001\.mds: "):
-        open_rows(tmp_path / "pool")
-
-
-def test_a_shard_of_other_rows_than_its_index_says_is_told(tmp_path: Path) -> None:
-    pool(tmp_path / "pool", 100)
-    index = json.loads((tmp_path / "pool/index.json").read_bytes())
-    index["shards"][0]["samples"] += 1
-    (tmp_path / "pool/index.json").write_text(json.dumps(index))
-    with pytest.raises(
-        InputError, match=r"shard.00000\.mds: got .* rows, expected .* by the index"
-    ):
-        read(open_rows(tmp_path / "pool"))
+def _numbers(rows: Sequence[int]) -> Int64Array:
+    return np.array(rows, np.int64)
 
 
 def test_an_output_is_opened_at_its_order(tmp_path: Path) -> None:
     rows = write_phase(tmp_path / "order", 1)
-    write(tmp_path / "order/steps.parquet", made(1), [1])
+    write_parquet(tmp_path / "order/steps.parquet", made(1), [1])
     assert read(open_rows(tmp_path)) == rows
     assert read(open_rows(str(tmp_path))) == rows
 
 
 def test_an_order_without_a_step_has_no_rows(tmp_path: Path) -> None:
-    write(tmp_path / "order/steps.parquet", [], [])
+    write_parquet(tmp_path / "order/steps.parquet", [], [])
     for where in (tmp_path, tmp_path / "order"):
-        order = published(open_rows(where))
+        order = open_rows(where)
+        assert isinstance(order, PublishedOrder)
         assert (order.num_rows, order.windows, order.phases, order.files) == (0, (), (), ())
-        assert (order.granularity, order.dtype, order.num_bytes_read) == ("sequence", "uint32", 0)
+        assert (order.granularity, order.dtype) == ("sequence", "uint32")
         assert read(order) == []
-        assert order.steps_of(1, 1) == (0, 0)
         with pytest.raises(NotFoundError, match="got rows 0 to 1, expected a range within 0 to 0"):
             read(order, 0, 1)
-        with pytest.raises(NotFoundError, match="got steps 1 to 2, expected a range within 1 to 1"):
-            order.steps_of(1, 2)
         with pytest.raises(NotFoundError, match="got window 1, an order without any"):
             order.window(1)
         with pytest.raises(NotFoundError, match="got phase 'ext', an order without any"):
@@ -576,33 +438,9 @@ def test_an_order_without_a_step_has_no_rows(tmp_path: Path) -> None:
 
 
 def test_an_order_whose_files_are_gone_is_not_taken_for_one_without_a_step(tmp_path: Path) -> None:
-    write(tmp_path / "order/steps.parquet", made(1), [1])
+    write_parquet(tmp_path / "order/steps.parquet", made(1), [1])
     with pytest.raises(InputError, match=r"got steps\.parquet, expected an order"):
         open_rows(tmp_path)
     (tmp_path / "order/steps.parquet").write_bytes(b"no parquet")
     with pytest.raises(InputError, match=r"got steps\.parquet, expected an order"):
-        open_rows(tmp_path)
-
-
-def test_an_address_that_is_not_read_is_told_as_it_was_given(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    address = "https://huggingface.co/datasets/org/order"
-    with pytest.raises(InputError, match=f"{address}: got an address, expected the path") as caught:
-        open_rows(address)
-    assert "hf://datasets/ORG/NAME" in str(caught.value.hint)
-    pool(tmp_path / "pool", 3)
-    with serve(tmp_path / "pool") as server:
-        monkeypatch.setenv("HF_ENDPOINT", server.endpoint)
-        with pytest.raises(InputError, match="got MDS shards, expected published parquet"):
-            open_rows(server.where())
-
-
-def test_where_there_is_no_order_it_is_told_what_was_looked_for(tmp_path: Path) -> None:
-    with pytest.raises(PipelineError, match="nowhere: got nothing there, expected an order"):
-        open_rows(tmp_path / "nowhere")
-    with pytest.raises(InputError, match="got no files, expected an order: files like checkpoint"):
-        open_rows(tmp_path)
-    write(tmp_path / "train-0.parquet", made(1), [1])
-    with pytest.raises(InputError, match=r"got train-0\.parquet, expected an order: files like"):
         open_rows(tmp_path)

@@ -339,7 +339,8 @@ def written_ids(out: Path) -> list[str]:
     pool = Pool.open(out / "train")
     ids = []
     for shard in pool.shards:
-        ids += shard.document_ids(np.arange(len(shard.row_offsets) - 1))
+        names = shard.names(np.arange(len(shard.row_offsets) - 1))
+        ids += [names[row].tobytes().decode() for row in range(len(names))]
     return ids
 
 

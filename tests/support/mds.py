@@ -49,6 +49,7 @@ def read(folder: Path, index: dict[str, Any]) -> list[Row]:
         out = np.empty(int(lengths.sum()), np.uint32)
         shard.gather(np.arange(len(lengths)), lengths, out, np.cumsum(lengths) - lengths)
         ids = np.split(out, np.cumsum(lengths)[:-1])
-        names = shard.document_ids(np.arange(len(lengths)))
+        stored = shard.names(np.arange(len(lengths)))
+        names = [stored[row].tobytes().decode() for row in range(len(stored))]
         found += [Row(name, part.tolist()) for name, part in zip(names, ids, strict=True)]
     return found

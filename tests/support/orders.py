@@ -7,8 +7,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline import dataset
+from pipeline.dataset import RowReader
+
 Row = list[int]
 _UINT32 = pa.uint32()
+
+
+def open_rows(where: str | Path, **options: int) -> RowReader:
+    """Return the rows of an order as they lie there, of all its phases."""
+    return dataset.open(where, checks=False, all_phases=True, **options).rows
 
 
 def read_rows(order: Path) -> list[Row]:

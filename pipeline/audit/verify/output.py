@@ -7,6 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from pipeline import dataset
 from pipeline.core.errors import InputError, MismatchError
 from pipeline.core.ragged import Rows, offsets_of
 from pipeline.dataset import (
@@ -17,7 +18,6 @@ from pipeline.dataset import (
     ManifestWindow,
     RowSource,
     manifest_windows,
-    open_rows,
     read_manifest,
     windows_of,
 )
@@ -125,7 +125,7 @@ class Output:
     @cached_property
     def ordered_rows(self) -> RowSource:
         """The ordered rows as written."""
-        return open_rows(str(self.folder / ORDER))
+        return dataset.open(self.folder / ORDER, checks=False).rows
 
     @cached_property
     def pool(self) -> Pool:

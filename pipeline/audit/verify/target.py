@@ -5,9 +5,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
+from pipeline import dataset
 from pipeline.audit.verify.output import Output
-from pipeline.core.bundled import manifest_path
-from pipeline.core.errors import ConfigError, InputError, NotFoundError
+from pipeline.core.errors import InputError, NotFoundError
 from pipeline.core.ragged import Rows
 from pipeline.dataset import (
     MANIFEST,
@@ -17,11 +17,7 @@ from pipeline.dataset import (
     ManifestWindow,
     RowSource,
     is_output,
-    manifest_windows,
-    open_rows,
-    read_either,
 )
-from pipeline.dataset.mds import MdsRows
 from pipeline.dataset.parquet import PublishedOrder
 from pipeline.order import View
 
@@ -100,40 +96,21 @@ def open_target(what: str, phase: str) -> Target:
             f"{path}: got an unfinished build, expected an output with {MANIFEST}",
             "run the build to its end first",
         )
-    if is_remote or path.is_dir() or (path.suffix == ".parquet" and path.is_file()):
-        # Negative ids of a type that is too narrow are a difference to report, not an error.
-        rows = open_rows(what, wrap=True)
-        if isinstance(rows, MdsRows):
-            return Target(what=what, kind="MDS shards", rows=rows)
-        rows = rows.phase(phase) if len(rows.phases) > 1 else rows
-        return Target(what=what, kind="published order", rows=rows)
-    return _open_manifest(what)
-
-
-def _open_manifest(what: str) -> Target:
-    try:
-        path = manifest_path(what)
-    except ConfigError as error:
-        raise _unknown(what, error.message) from error
-    if not path.exists():
-        raise _unknown(what, "check the path")
-    manifest = read_either(path)
-    return Target(
-        what=what,
-        kind="manifest",
-        manifest=manifest if isinstance(manifest, Manifest) else None,
-        ledger=manifest.order.ledger.load(),
-        windows=manifest_windows(manifest),
-        view=manifest.order.view,
-    )
-
-
-def _unknown(what: str, hint: str) -> InputError:
-    return InputError(
-        f"{what}: got nothing known, expected a manifest or its shipped name, an output, a folder "
-        "or hf:// path of ordered parquet, or a folder of MDS shards with index.json",
-        hint,
-    )
+    # Negative ids of a type that is too narrow are a difference to report, not an error.
+    order = dataset.open(what, checks=False, all_phases=True)
+    if not order.has_rows:
+        return Target(
+            what=what,
+            kind="manifest",
+            manifest=order.manifest,
+            ledger=order.ledger,
+            windows=order.windows,
+            view=order.view,
+        )
+    if not isinstance(order.rows, PublishedOrder):
+        return Target(what=what, kind="MDS shards", rows=order.rows)
+    rows = order.rows.phase(phase) if len(order.rows.phases) > 1 else order.rows
+    return Target(what=what, kind="published order", rows=rows)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import repeat
+from itertools import pairwise, repeat
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 from pipeline.core.arrays import Int64Array, Uint8Array, Uint32Array, Uint64Array
 from pipeline.core.compiled import compiled
 from pipeline.core.errors import InputError
-from pipeline.core.ragged import Rows
+from pipeline.core.ragged import Ragged, Rows
 from pipeline.dataset.mds.columns import Columns
 from pipeline.dataset.mds.random_access import ShardFiles
 from pipeline.dataset.mds.shard import ROW_DTYPE, MdsShard, RemoteShard, table_of
-from pipeline.dataset.mds.writer import INDEX_NAME
+from pipeline.dataset.paths import INDEX_NAME
 
 Sized = TypeVar("Sized", bound=NDArray[Any])
 IndexEntry = dict[str, Any]
@@ -56,11 +56,9 @@ class Pool:
 
         Raises: InputError when there is no index, or it names shards that cannot be read.
         """
-        entries = read_index(folder / INDEX_NAME)
-        pool = cls.of(folder, entries)
-        for shard, entry in zip(pool.shards, entries, strict=True):
-            if not shard.path.is_file():
-                raise _missing(shard.path, entry)
+        pool = cls.of(folder, read_index(folder / INDEX_NAME))
+        for shard in pool.shards:
+            shard.check_exists()
         return pool
 
     @classmethod
@@ -88,6 +86,11 @@ class Pool:
         counts = np.array([entry["samples"] for entry in entries], np.int64)
         return cls(shards=shards, num_rows=counts)
 
+    @property
+    def num_samples(self) -> int:
+        """How many rows there are in all shards."""
+        return int(self.num_rows.sum())
+
     def take(self, rows: Int64Array) -> Rows:
         """Return any rows, in the order asked for: int64 [num_rows], positions in the pool.
 
@@ -99,7 +102,7 @@ class Pool:
         return self._files.take(owners, rows - (self.ends - self.num_rows)[owners])
 
     def file_of(self, row: int) -> str:
-        """Return what the shard of a row is called."""
+        """Return the path or address of the shard of a row."""
         return self.shards[int(np.searchsorted(self.ends, row, side="right"))].where
 
     @cached_property
@@ -140,27 +143,22 @@ class Pool:
 
         Name i is `names[offsets[i]:offsets[i + 1]]`.
         """
-        lengths = np.zeros(len(rows), np.int64)
-        parts = []
+        parts = [Ragged(np.empty(0, np.uint8), np.zeros(1, np.int64))]
+        places = [np.empty(0, np.int64)]
         for shard, where, local in self._by_shard(rows):
-            names, bounds = shard.names(local)
-            lengths[where] = np.diff(bounds)
-            parts.append((where, names, bounds))
+            parts.append(shard.names(local))
+            places.append(where)
             self._count_mapped(shard, len(local), 0)
-        offsets = np.concatenate([[0], np.cumsum(lengths)])
-        out = np.empty(int(offsets[-1]), np.uint8)
-        for where, names, bounds in parts:
-            place_runs(names, bounds, out, offsets[where])
-        return out, offsets
+        names, order = Ragged.concat(parts), np.concatenate(places)
+        if (np.diff(order) < 0).any():
+            names = names.take(np.argsort(order))
+        return names.values, names.offsets
 
     def document_ids(self, rows: Int64Array) -> list[str]:
         """Return the id of the document of each of a few rows."""
-        ids = [""] * len(rows)
-        for shard, where, local in self._by_shard(rows):
-            for position, id_ in zip(where.tolist(), shard.document_ids(local), strict=True):
-                ids[position] = id_
-            self._count_mapped(shard, len(local), 0)
-        return ids
+        names, offsets = self.names(rows)
+        data = names.tobytes()
+        return [data[start:stop].decode() for start, stop in pairwise(offsets.tolist())]
 
     def _count_mapped(self, shard: MdsShard, num_rows: int, num_bytes: int) -> None:
         """Note that rows were touched; close all shards when that may come to too much."""
@@ -250,16 +248,6 @@ def parse_index(data: bytes, where: str) -> list[IndexEntry]:
             f"{where}: got no index of MDS shards", "build or pull it again"
         ) from error
     return entries
-
-
-def _missing(path: Path, entry: IndexEntry) -> InputError:
-    packed = (entry.get("zip_data") or {}).get("basename")
-    if packed is not None and (path.parent / Path(packed).name).is_file():
-        return InputError(
-            f"{path}: got {Path(packed).name} alone, expected the shard not compressed",
-            "unpack it beside the compressed one, as with `zstd -d`",
-        )
-    return InputError(f"{path}: is missing, and the index names it", "build or pull it again")
 
 
 @compiled

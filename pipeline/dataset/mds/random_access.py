@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 
 from pipeline.core.arrays import Int64Array
-from pipeline.core.ragged import Rows
+from pipeline.core.ragged import Rows, offsets_of
 from pipeline.dataset.mds.kernels import copy_ids, read_bounds, read_rows
 from pipeline.dataset.mds.shard import MdsShard
+from pipeline.dataset.rows import join_rows
 
 # Half of what the process may have open is left to others.
 _MOST_FILES = max(64, min(4096, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2))
@@ -72,7 +73,7 @@ class ShardFiles:
         for first in range(0, len(rows), _MOST_ROWS):
             part = slice(first, first + _MOST_ROWS)
             parts += self._take(shards[part], rows[part])
-        return parts[0] if len(parts) == 1 else join_rows(parts)
+        return join_rows(parts)
 
     def _take(self, shards: Int64Array, rows: Int64Array) -> list[Rows]:
         present = np.unique(shards)
@@ -102,8 +103,7 @@ class ShardFiles:
         places = np.empty((2, len(rows)), np.int64)
         bad = read_rows(self._files, shards, rows, bounds, self._columns, data, places)
         self._check(shards, rows, bad)
-        offsets = np.zeros(len(rows) + 1, np.int64)
-        np.cumsum(places[1], out=offsets[1:])
+        offsets = offsets_of(places[1])
         ids = np.empty(int(offsets[-1]), np.uint32)
         self._check(shards, rows, copy_ids(data, places, shards, self._columns, offsets, ids))
         return Rows(values=ids, offsets=offsets)
@@ -123,10 +123,3 @@ class ShardFiles:
             num_rows = int(self._num_rows[number])
             self._files[number], self._sizes[number] = self._shards[number].open_file(num_rows)
             self._opened.append(number)
-
-
-def join_rows(parts: Sequence[Rows]) -> Rows:
-    """Return rows that follow one another as one."""
-    lengths = [np.zeros(1, np.int64), *(np.diff(part.offsets) for part in parts)]
-    ids = np.concatenate([np.empty(0, np.uint32), *(part.values for part in parts)])
-    return Rows(values=ids, offsets=np.cumsum(np.concatenate(lengths)))

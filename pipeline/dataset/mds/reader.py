@@ -1,73 +1,113 @@
 """MDS shards as rows in order: a pool under its index, ours or a published one.
 
-Enters: a folder with `index.json`. Leaves: rows in the order of the index, in blocks that bound
-memory. Shards are read as they lie there, whatever the index says of compression; nothing is
-written, nothing removed.
+Enters: a folder with `index.json`, on disk or remote. Leaves: its rows in the order of the index,
+or in an order of their own. Shards are read as they are, whatever the index says of compression;
+nothing is written, nothing removed.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from pipeline.core.arrays import Int64Array
-from pipeline.core.errors import InputError, NotFoundError
-from pipeline.core.ragged import Rows
-from pipeline.dataset.mds.pool import Pool
+from pipeline.core.digest import sha256_bytes
+from pipeline.core.errors import InputError
+from pipeline.core.ragged import Rows, offsets_of
+from pipeline.dataset.folder import Folder
+from pipeline.dataset.mds.pool import Pool, parse_index
+from pipeline.dataset.mds.remote_shards import RemoteShards
+from pipeline.dataset.paths import INDEX_NAME
+from pipeline.dataset.rows import check_numbers, check_range, no_rows
+from pipeline.order import Permutation
+from pipeline.storage import RemoteFolder
 
 _BLOCK_IDS = 1 << 20
+# Rows of an order of its own that are read at once.
+_BLOCK_ROWS = 1024
 
 
 @dataclass(frozen=True, kw_only=True)
 class MdsRows:
-    """The rows of a pool, in the order of its index; a `RowSource`."""
+    """The rows of a pool; a `RowReader`."""
 
     where: str
     """The folder."""
     pool: Pool
     """Its shards."""
+    order: Permutation | None = None
+    """An order of all its rows, in which row r is the sample at position r; else the index's."""
+    index_sha256: str = ""
+    """sha256 of the index, of a folder that was listed."""
+    commit: str | None = None
+    """The commit, on the Hub."""
 
     @classmethod
-    def open(cls, folder: Path) -> "MdsRows":
-        """Open the pool whose `index.json` lies in `folder`.
+    def of(cls, folder: Folder, digests: Mapping[str, str]) -> "MdsRows":
+        """Return the rows of a folder that was listed; no shard is looked for before it is needed.
 
-        Raises: InputError as `Pool.open`.
+        digests: by path in the folder, the sha256 of files where it is known.
+
+        Raises: InputError when the index cannot be read, or is none.
         """
-        return cls(where=str(folder), pool=Pool.open(folder))
+        index = folder.read(INDEX_NAME)
+        entries = parse_index(index, f"{folder.where}/{INDEX_NAME}")
+        remotes = None
+        if isinstance(folder, RemoteFolder):
+            shards = RemoteShards(folder, entries, digests)
+            remotes = [shards.shard(number) for number in range(len(entries))]
+        pool = Pool.of(Path(folder.where), entries, remotes)
+        digest = sha256_bytes(index)
+        return cls(where=folder.where, pool=pool, index_sha256=digest, commit=folder.commit)
 
     @property
     def num_rows(self) -> int:
         """How many rows there are, by the index."""
-        return int(self.pool.num_rows.sum())
+        return self.pool.num_samples
 
     @property
     def dtype(self) -> str:
         """The type that ids are stored in, as the first shard has it."""
         return self.pool.shards[0].columns.dtype if self.pool.shards else "uint32"
 
+    def file_of(self, row: int) -> str:
+        """Return the path or address of the shard of a row."""
+        return self.pool.file_of(int(self._samples(np.array([row]))[0]))
+
+    def take(self, rows: Int64Array) -> Rows:
+        """Return rows by their numbers, rising. Raises: as `RowReader.take`."""
+        check_numbers(rows, self.num_rows)
+        return self.pool.take(self._samples(rows)) if len(rows) else no_rows()
+
     def read(self, start: int, stop: int) -> Iterator[Rows]:
         """Yield rows `start` to `stop` in order, in blocks of about a million ids.
 
-        Raises: NotFoundError for rows beyond the pool; InputError for a damaged shard.
+        Raises: NotFoundError for rows beyond the pool; InputError for a damaged shard, and before
+        the first block for one that is missing.
         """
-        if not 0 <= start <= stop <= self.num_rows:
-            raise NotFoundError(
-                f"{self.where}: got rows {start} to {stop}, expected a range within 0 to"
-                f" {self.num_rows}"
-            )
-        for shard, end in enumerate(self.pool.ends.tolist()):
-            first = end - int(self.pool.num_rows[shard])
-            if first < stop and end > start:
-                lengths = self._lengths(shard)
-                begin = max(start, first)
-                yield from self._blocks(begin, lengths[begin - first : stop - first])
+        check_range(self.where, start, stop, self.num_rows)
+        if self.order is not None:
+            for first in range(start, stop, _BLOCK_ROWS):
+                yield self.take(np.arange(first, min(first + _BLOCK_ROWS, stop)))
+            return
+        firsts = self.pool.ends - self.pool.num_rows
+        chosen = np.flatnonzero((firsts < stop) & (self.pool.ends > start)).tolist()
+        for shard in chosen:
+            self.pool.shards[shard].check_exists()
+        for shard in chosen:
+            first, lengths = int(firsts[shard]), self._lengths(shard)
+            begin = max(start, first)
+            yield from self._blocks(begin, lengths[begin - first : stop - first])
+
+    def _samples(self, rows: Int64Array) -> Int64Array:
+        return rows if self.order is None else self.order.samples_at(rows)
 
     def _lengths(self, shard: int) -> Int64Array:
         lengths = self.pool.shards[shard].lengths()
         if len(lengths) != self.pool.num_rows[shard]:
             raise InputError(
-                f"{self.pool.shards[shard].path}: got {len(lengths)} rows, expected"
+                f"{self.pool.shards[shard].where}: got {len(lengths)} rows, expected"
                 f" {self.pool.num_rows[shard]} by the index",
                 "pull it again",
             )
@@ -79,6 +119,6 @@ class MdsRows:
         blocks = np.cumsum(lengths) // _BLOCK_IDS
         starts = np.flatnonzero(np.diff(blocks, prepend=-1))
         for start, stop in zip(starts, [*starts[1:], len(lengths)], strict=True):
-            rows = np.arange(first + start, first + stop)
-            offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths[start:stop])])
-            yield Rows(values=self.pool.gather(rows, lengths[start:stop]), offsets=offsets)
+            part = lengths[start:stop]
+            ids = self.pool.gather(np.arange(first + start, first + stop), part)
+            yield Rows(values=ids, offsets=offsets_of(part))

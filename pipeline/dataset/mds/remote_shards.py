@@ -1,8 +1,8 @@
 """MDS shards that are not on disk: each is fetched whole when a row of it is first needed.
 
-Enters: a remote folder with `index.json`. Leaves: a pool. Invariant: a copy is of the size, and has
-the digests, that index and manifest name, or it is an error. Copies have no name on this disk, so
-nothing is left of them, however the process ends.
+Enters: a remote folder and its index. Leaves: copies of shards. Invariant: a copy has the
+size and the digests that index and manifest name, or it is an error. Copies have no name on this
+disk, so nothing is left of them, however the process ends.
 """
 
 import hashlib
@@ -14,26 +14,21 @@ from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from pipeline.core.digest import sha256_bytes
 from pipeline.core.errors import InputError
 from pipeline.core.files import writing
 from pipeline.core.prefetch import Prefetcher
-from pipeline.dataset.mds.pool import IndexEntry, Pool, parse_index
-from pipeline.dataset.mds.writer import INDEX_NAME
+from pipeline.dataset.mds.pool import IndexEntry
 from pipeline.storage import RemoteFolder
-
-Digests = Mapping[str, str]
-"""By path, sha256 as hex."""
 
 # Those with a length of their own, which an index may name.
 _ALGORITHMS = {name for name in hashlib.algorithms_guaranteed if not name.startswith("shake")}
 
 
-class FetchedShards:
+class RemoteShards:
     """The shards of a remote folder; while one is read, the next is fetched."""
 
     def __init__(
-        self, folder: RemoteFolder, entries: Sequence[IndexEntry], digests: Digests
+        self, folder: RemoteFolder, entries: Sequence[IndexEntry], digests: Mapping[str, str]
     ) -> None:
         """Note what there is; nothing is fetched. digests: by path, sha256 where it is known."""
         self._folder, self._entries, self._digests = folder, entries, digests
@@ -42,14 +37,23 @@ class FetchedShards:
     def __del__(self) -> None:
         self._drop_next()
 
+    def shard(self, number: int) -> "NumberedShard":
+        """Return a shard."""
+        return NumberedShard(shards=self, number=number)
+
     def where(self, number: int) -> str:
         """Return the address of a shard."""
         return f"{self._folder.where}/{self._entries[number]['raw_data']['basename']}"
 
+    def num_bytes(self, number: int) -> int:
+        """Return how long a shard is, by the index."""
+        return int(self._entries[number]["raw_data"]["bytes"])
+
     def fetch(self, number: int) -> BinaryIO:
         """Return a copy of a shard, open, which is gone when it is closed.
 
-        Raises: InputError when it cannot be had, or is another; OutputError on a full disk.
+        Raises: InputError when it cannot be fetched, or differs from its index; OutputError on a
+        full disk.
         """
         if self._next is not None and self._next[0] == number and self._next[1].is_here:
             ahead, self._next = self._next[1], None
@@ -70,11 +74,11 @@ class FetchedShards:
     def _copy(self, number: int) -> BinaryIO:
         raw = self._entries[number]["raw_data"]
         name, expected = raw["basename"], raw["bytes"]
-        told = self._folder.num_bytes.get(name)
-        if told is None:
+        size = self._folder.num_bytes.get(name)
+        if size is None:
             raise self._error(number, "is missing, and the index names it")
-        if told != expected:
-            raise self._error(number, f"got {told:,} bytes, expected {expected:,} by the index")
+        if size != expected:
+            raise self._error(number, f"got {size:,} bytes, expected {expected:,} by the index")
         digests = self._known_digests(raw)
         hashers = {algorithm: hashlib.new(algorithm) for algorithm in digests}
         with writing(Path(tempfile.gettempdir())), ExitStack() as stack:
@@ -86,7 +90,7 @@ class FetchedShards:
                 for hasher in hashers.values():
                     hasher.update(piece)
 
-            self._folder.remote_file(name).stream(0, told, keep, accepts_whole=True)
+            self._folder.remote_file(name).stream(0, size, keep, accepts_whole=True)
             for algorithm, hasher in hashers.items():
                 if hasher.hexdigest() != digests[algorithm]:
                     raise self._error(
@@ -98,10 +102,10 @@ class FetchedShards:
         return file
 
     def _known_digests(self, raw: dict[str, Any]) -> dict[str, str]:
-        told = dict(raw.get("hashes") or {})
+        digests = dict(raw.get("hashes") or {})
         if raw["basename"] in self._digests:
-            told["sha256"] = self._digests[raw["basename"]]
-        return {algorithm: digest for algorithm, digest in told.items() if algorithm in _ALGORITHMS}
+            digests["sha256"] = self._digests[raw["basename"]]
+        return {name: digest for name, digest in digests.items() if name in _ALGORITHMS}
 
     def _error(self, number: int, what: str) -> InputError:
         return InputError(
@@ -110,10 +114,10 @@ class FetchedShards:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class FetchedShard:
-    """One of them."""
+class NumberedShard:
+    """One of the shards; a `RemoteShard`."""
 
-    shards: FetchedShards
+    shards: RemoteShards
     """All of them."""
     number: int
     """Which one, in the order of the index."""
@@ -123,20 +127,11 @@ class FetchedShard:
         """Its address."""
         return self.shards.where(self.number)
 
+    @property
+    def num_bytes(self) -> int:
+        """How long it is, by the index."""
+        return self.shards.num_bytes(self.number)
+
     def fetch(self) -> BinaryIO:
         """Return a copy of it, open, which is gone when it is closed. Raises: InputError."""
         return self.shards.fetch(self.number)
-
-
-def open_fetched(folder: RemoteFolder, digests: Digests) -> tuple[Pool, str]:
-    """Return the pool of a remote folder, and the sha256 of its index; no shard is fetched yet.
-
-    digests: by path in the folder, the sha256 of files where it is known.
-
-    Raises: InputError when the index cannot be had, or is none.
-    """
-    data = folder.read(INDEX_NAME)
-    entries = parse_index(data, f"{folder.where}/{INDEX_NAME}")
-    shards = FetchedShards(folder, entries, digests)
-    remotes = [FetchedShard(shards=shards, number=number) for number in range(len(entries))]
-    return Pool.of(Path(folder.where), entries, remotes), sha256_bytes(data)

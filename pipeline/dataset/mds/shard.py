@@ -1,7 +1,7 @@
 """A shard file, read: rows of MDS -> ids and names, memory-mapped and checked.
 
 Enters: the path of a `.mds` file. Leaves: ids of any rows, the names of their documents, and the
-table of what draws and orders need to know. Files are never written to, never removed.
+table of what sampling and orders need to know. Files are never written to, never removed.
 """
 
 import os
@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 
 from pipeline.core.arrays import Int64Array, Uint8Array, Uint32Array
 from pipeline.core.errors import InputError
+from pipeline.core.ragged import Ragged
 from pipeline.dataset.mds.columns import Columns
 from pipeline.dataset.mds.kernels import copy_names, copy_rows, read_lengths, scan_rows
 
@@ -42,6 +42,10 @@ class RemoteShard(Protocol):
     def where(self) -> str:
         """Its address."""
 
+    @property
+    def num_bytes(self) -> int:
+        """How long it is."""
+
     def fetch(self) -> BinaryIO:
         """Return a copy of it, open, which is gone when it is closed. Raises: InputError."""
 
@@ -62,6 +66,11 @@ class MdsShard:
         """How the file is called in errors."""
         return str(self.path) if self.remote is None else self.remote.where
 
+    @property
+    def num_bytes(self) -> int:
+        """How long the file is."""
+        return self.path.stat().st_size if self.remote is None else self.remote.num_bytes
+
     @cached_property
     def data(self) -> Uint8Array:
         """The whole file as uint8 [file bytes], read only. Raises: InputError where it is none."""
@@ -71,6 +80,20 @@ class MdsShard:
             # As a plain array: each slice of a memmap object costs microseconds.
             return np.asarray(np.memmap(file, np.uint8, mode="r"))
 
+    def check_exists(self) -> None:
+        """Check that the file is there, if it is to lie on disk. Raises: InputError."""
+        if self.remote is None and not self.path.is_file():
+            raise self._missing()
+
+    def _missing(self) -> InputError:
+        packed = next(self.path.parent.glob(f"{self.path.name}.*"), None)
+        if packed is None:
+            return self._error("is missing, and the index names it")
+        return InputError(
+            f"{self.path}: got {packed.name} alone, expected the shard not compressed",
+            "unpack it beside the compressed one, as with `zstd -d`",
+        )
+
     @contextmanager
     def opened(self) -> Iterator[BinaryIO]:
         """Open the file. Raises: InputError where it is missing or cannot be read."""
@@ -78,7 +101,7 @@ class MdsShard:
             with self.path.open("rb") if self.remote is None else self.remote.fetch() as file:
                 yield file
         except FileNotFoundError as error:
-            raise self._error("is missing, and the index names it") from error
+            raise self._missing() from error
         except OSError as error:
             raise self._error(f"cannot be read: {error.strerror}") from error
 
@@ -148,24 +171,16 @@ class MdsShard:
         columns = self.columns.packed()
         self.check(copy_rows(self.data, self.row_offsets, rows, lengths, columns, out, starts))
 
-    def names(self, rows: Int64Array) -> tuple[Uint8Array, Int64Array]:
-        """Return the ids of rows' documents as UTF-8: uint8 [num_bytes], int64 [num_rows + 1].
-
-        Name i is `names[offsets[i]:offsets[i + 1]]`; where there is no such column all are empty.
-        """
-        names, offsets, bad_row = copy_names(
+    def names(self, rows: Int64Array) -> Ragged[np.uint8]:
+        """Return the ids of rows' documents as UTF-8; without such a column all are empty."""
+        values, offsets, bad_row = copy_names(
             self.data, self.row_offsets, rows, self.columns.packed()
         )
         self.check(bad_row)
-        if not _is_utf8(names, offsets):
+        names = Ragged(values, offsets)
+        if not _is_utf8(names):
             raise self._error("got an id of a document that is no UTF-8")
-        return names, offsets
-
-    def document_ids(self, rows: Int64Array) -> list[str]:
-        """Return the id of the document that each row was cut from."""
-        names, offsets = self.names(rows)
-        joined, bounds = names.tobytes(), offsets.tolist()
-        return [joined[start:stop].decode() for start, stop in pairwise(bounds)]
+        return names
 
     def check(self, bad_row: int) -> None:
         """Raise InputError for a row that a compiled loop could not read; -1 stands for none."""
@@ -180,13 +195,13 @@ class MdsShard:
         return InputError(f"{self.where}: {what}", "build or pull it again")
 
 
-def _is_utf8(names: Uint8Array, offsets: Int64Array) -> bool:
-    """Tell whether each name is UTF-8: all of them are, and none begins inside a character."""
-    starts = offsets[:-1][np.diff(offsets) > 0]
-    if ((names[starts] & 0xC0) == 0x80).any():
+def _is_utf8(names: Ragged[np.uint8]) -> bool:
+    """Return whether each name is UTF-8: all of them are, and none begins inside a character."""
+    starts = names.offsets[:-1][names.lengths() > 0]
+    if ((names.values[starts] & 0xC0) == 0x80).any():
         return False
     try:
-        names.tobytes().decode()
+        names.values.tobytes().decode()
     except UnicodeDecodeError:
         return False
     return True

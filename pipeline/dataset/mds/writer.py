@@ -18,8 +18,8 @@ import numpy as np
 from pipeline.core.arrays import Int64Array, Uint8Array, Uint32Array
 from pipeline.core.compiled import compiled
 from pipeline.core.errors import InputError, InternalError
+from pipeline.dataset.paths import INDEX_NAME
 
-INDEX_NAME = "index.json"
 Dtype = Literal["uint16", "uint32"]
 
 

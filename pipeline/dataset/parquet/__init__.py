@@ -1,4 +1,9 @@
-"""TODO dataset.parquet"""
+"""Parquet: rows in order -> files in the layout of the published order, and back.
+
+Enters: rows of token ids with their steps; or a folder of parquet files, on disk or remote. Leaves:
+files; or a `PublishedOrder`, whose rows are read by range and by number. The tables beside an order
+(steps, provenance) are written and read here as well.
+"""
 
 from pipeline.dataset.parquet.reader import CLS_ID, PublishedOrder
 from pipeline.dataset.parquet.windows import CheckpointWindow, OrderFile, arrange

@@ -30,29 +30,25 @@ def nesting(kind: pa.DataType) -> tuple[int, pa.DataType]:
 class ColumnDecoder:
     """Turns columns into rows."""
 
-    wrap: bool
-    """Take negative ids modulo the width they are stored in; else they are an error."""
     cls_id: int
     """Where to split a row that holds a whole batch."""
     num_wrapped: int = field(default=0, init=False)
-    """How many negative ids there were so far."""
+    """How many ids so far were negative, in a type too narrow for them."""
 
-    def rows(self, where: str, column: pa.Array, granularity: str) -> tuple[Rows, Int64Array]:
-        """Return the sequences of a column, and for each of its rows where its sequences start.
+    def rows(self, where: str, column: pa.Array, granularity: str) -> Rows:
+        """Return the sequences of a column.
 
-        The second is int64 [num_rows + 1], from 0, counting sequences.
+        Ids that a narrow signed type made negative are taken modulo its width, and counted.
 
         Raises: InputError for ids that are missing or no uint32.
         """
         offsets, values = _unwrap(where, column)
-        firsts = np.arange(len(offsets), dtype=np.int64)
         if granularity == "batch":
-            firsts = offsets
             offsets, values = _unwrap(where, values)
         ids = self._ids(where, values)
         if granularity == "flat batch":
-            firsts, offsets = self._split(where, ids, offsets)
-        return Rows(values=ids, offsets=offsets), firsts
+            offsets = self._split(where, ids, offsets)
+        return Rows(values=ids, offsets=offsets)
 
     def _ids(self, where: str, values: pa.Array) -> Uint32Array:
         if values.null_count:
@@ -62,10 +58,9 @@ class ColumnDecoder:
             return stored
         lowest = int(stored.min(initial=0)) if stored.dtype.kind == "i" else 0
         highest = int(stored.max(initial=0)) if stored.dtype.itemsize > 4 else 0
-        if highest > np.iinfo(np.uint32).max or (lowest < 0 and not self.wrap):
-            found = lowest if lowest < 0 else highest
+        if highest > np.iinfo(np.uint32).max:
             raise InputError(
-                f"{where}: got the id {found} in {stored.dtype}, expected ids from 0 to"
+                f"{where}: got the id {highest} in {stored.dtype}, expected ids from 0 to"
                 f" {np.iinfo(np.uint32).max}"
             )
         if lowest < 0:
@@ -75,9 +70,7 @@ class ColumnDecoder:
             return stored.view(np.uint32)
         return stored.astype(np.uint32)
 
-    def _split(
-        self, where: str, ids: Uint32Array, offsets: Int64Array
-    ) -> tuple[Int64Array, Int64Array]:
+    def _split(self, where: str, ids: Uint32Array, offsets: Int64Array) -> Int64Array:
         starts = np.flatnonzero(ids == self.cls_id)
         filled = offsets[:-1][np.diff(offsets) > 0]
         if not np.array_equal(ids[filled], np.full(len(filled), self.cls_id)):
@@ -85,8 +78,7 @@ class ColumnDecoder:
                 f"{where}: got a batch that does not begin with {self.cls_id}, expected sequences"
                 " that all do, so that it can be split"
             )
-        firsts = np.searchsorted(starts, offsets).astype(np.int64)
-        return firsts, np.append(starts, len(ids)).astype(np.int64)
+        return np.append(starts, len(ids)).astype(np.int64)
 
 
 def _unwrap(where: str, column: pa.Array) -> tuple[Int64Array, pa.Array]:

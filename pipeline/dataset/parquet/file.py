@@ -1,14 +1,16 @@
 """One parquet file of an order: its footer, its row groups, and the steps of its rows.
 
 Enters: a file on disk or a remote one. Leaves: its sequences, read by row group and no further than
-they are wanted; where steps begin. A footer is read when it is first needed.
+they are wanted. A footer is read when it is first needed, and is small enough to keep those of
+thousands of files.
 """
 
+import io
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import pyarrow as pa
@@ -17,14 +19,34 @@ import pyarrow.parquet as pq
 from pipeline.core.arrays import Int64Array
 from pipeline.core.errors import InputError, MismatchError
 from pipeline.core.ragged import Rows
-from pipeline.dataset.parquet.decoder import ColumnDecoder, plain
-from pipeline.dataset.parquet.footer import IDS, STEP, Footer, check_step, read_footer
+from pipeline.dataset.parquet.decoder import ColumnDecoder, nesting, plain
 from pipeline.dataset.parquet.windows import OrderFile
 
+IDS, STEP = "input_ids", "step"
+# pyarrow itself asks for 64 KiB, which of small files is much; a footer of ten row groups is 3 KiB.
+_TAIL_BYTES = 4 << 10
 # A block of 4 MiB stays in the caches between decoding and what is done with it.
 _BLOCK_IDS = 1 << 20
 # One request each; with row groups of published size a column chunk is a gigabyte.
 _REMOTE_BUFFER_BYTES = 16 << 20
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Footer:
+    """What a footer says."""
+
+    num_rows: Int64Array
+    """int64 [num_groups], rows of parquet, which are not always sequences."""
+    num_ids: Int64Array
+    """int64 [num_groups], ids of each row group, and one for each list without any."""
+    steps: Int64Array | None
+    """int64 [num_groups, 2], the first and the last step of each; None where any is unknown."""
+    depth: int
+    """How many lists deep the ids lie."""
+    dtype: str
+    """The type of an id."""
+    metadata: Any
+    """As pyarrow has it, where reading it again would be dear; else None."""
 
 
 @dataclass(kw_only=True)
@@ -38,11 +60,11 @@ class ParquetFile:
     source: Callable[[], Any]
     """Opens it for pyarrow."""
     is_remote: bool
-    """Whether bytes are dear."""
-    num_told: int | None = None
+    """Whether it is read over a network."""
+    num_expected: int | None = None
     """How many sequences it holds, a row of parquet each, where a manifest says so."""
-    _firsts: dict[int, Int64Array] = field(default_factory=dict, init=False, repr=False)
-    """By row group of batches that was read, where each batch starts, counting sequences."""
+    _counts: dict[int, int] = field(default_factory=dict, init=False, repr=False)
+    """By row group of batches that was read, how many sequences it holds."""
 
     @cached_property
     def footer(self) -> Footer:
@@ -52,11 +74,12 @@ class ParquetFile:
         MismatchError where it is another than a manifest says.
         """
         with self._failing():
-            footer = read_footer(self.where, self.source(), is_remote=self.is_remote)
+            footer = _read_footer(self.where, self.source(), is_remote=self.is_remote)
         num_rows = int(footer.num_rows.sum())
-        if self.num_told is not None and (footer.depth, num_rows) != (1, self.num_told):
+        if self.num_expected is not None and (footer.depth, num_rows) != (1, self.num_expected):
             raise MismatchError(
-                f"{self.where}: got {num_rows:,} rows, expected {self.num_told:,} by the manifest",
+                f"{self.where}: got {num_rows:,} rows, expected {self.num_expected:,} by"
+                " the manifest",
                 "build or pull the file again",
             )
         return footer
@@ -67,7 +90,7 @@ class ParquetFile:
         Lists of lists are batches. A list is a whole batch if no step has two rows and it begins
         with CLS and has another.
         """
-        if self.num_told is not None:
+        if self.num_expected is not None:
             return "sequence"
         if self.footer.depth == 2:
             return "batch"
@@ -82,29 +105,28 @@ class ParquetFile:
             return "sequence"
         # A decoder of its own, since this row will be read again and counted then.
         with self._opened() as file:
-            rows, _ = next(self._blocks(file, 0, replace(decoder), "sequence", num_rows=1))
+            rows = next(self._blocks(file, 0, replace(decoder), "sequence", num_rows=1))
         is_cls = rows.values == decoder.cls_id
         return "flat batch" if is_cls[:1].all() and np.count_nonzero(is_cls) > 1 else "sequence"
 
     def num_sequences(self, decoder: ColumnDecoder, granularity: str) -> int:
         """Return how many sequences there are; of batches all have to be read for it once."""
-        if self.num_told is not None:
-            return self.num_told
+        if self.num_expected is not None:
+            return self.num_expected
         return int(self.num_group_sequences(decoder, granularity).sum())
 
     def num_group_sequences(self, decoder: ColumnDecoder, granularity: str) -> Int64Array:
         """Return how many sequences there are in each row group: int64 [num_groups].
 
-        A file of which a manifest tells how many it holds is one group where it cannot be read.
+        A file that cannot be read is one group, where a manifest says how many rows it holds.
         """
-        if self.num_told is not None:
+        if self.num_expected is not None:
             try:
                 return self.footer.num_rows
             except (InputError, MismatchError):
-                return np.array([self.num_told])
-        num_rows = enumerate(self.footer.num_rows.tolist())
-        counts = [self._sequences(group, num, decoder, granularity) for group, num in num_rows]
-        return np.array(counts, np.int64)
+                return np.array([self.num_expected])
+        groups = range(len(self.footer.num_rows))
+        return np.array([self._count(one, decoder, granularity) for one in groups], np.int64)
 
     def read(
         self, start: int, stop: int, decoder: ColumnDecoder, granularity: str
@@ -116,8 +138,8 @@ class ParquetFile:
         Raises: InputError, here as elsewhere, when the file is damaged or remote and out of reach;
         as `footer`.
         """
-        if self.num_told is not None and self.num_told <= start:
-            return self.num_told
+        if self.num_expected is not None and self.num_expected <= start:
+            return self.num_expected
         first, groups = 0, list(range(len(self.footer.num_rows)))
         while groups and (num := self._known(groups[0], granularity)) is not None:
             if first + num > start:
@@ -128,63 +150,14 @@ class ParquetFile:
             return first
         with self._opened() as file:
             for group in groups:
-                for rows, _ in self._blocks(file, group, decoder, granularity):
+                for rows in self._blocks(file, group, decoder, granularity):
                     begin, end = max(start - first, 0), min(stop - first, len(rows))
                     if begin < end:
-                        yield _part(rows, begin, end)
+                        yield rows.slice(begin, end)
                     first += len(rows)
                     if first >= stop:
                         return first
         return first
-
-    def row_of_step(self, step: int, decoder: ColumnDecoder, granularity: str) -> int:
-        """Return the first sequence of a step.
-
-        Of the column of steps only the row group is read in which that step begins, or all where
-        the footer does not say of which steps they are.
-
-        Raises: InputError when the file has no row of it.
-        """
-        sequence = 0
-        for group, num_rows in enumerate(self.footer.num_rows.tolist()):
-            row = self._row_in_group(group, step)
-            sequence += self._sequences(group, row, decoder, granularity)
-            if row < num_rows:
-                return sequence
-        raise InputError(
-            f"{self.where}: got no rows of step {step}, expected some, as its name says",
-            "pull it again",
-        )
-
-    def _row_in_group(self, group: int, step: int) -> int:
-        """Return the first row of a row group whose step is at least `step`."""
-        if self.footer.steps is not None:
-            low, high = self.footer.steps[group].tolist()
-            if high < step:
-                return int(self.footer.num_rows[group])
-            if low == step:
-                return 0
-        steps = self._steps(group)
-        row = int(np.searchsorted(steps, step))
-        if row < len(steps) and steps[row] != step:
-            raise InputError(
-                f"{self.where}: got step {steps[row]}, expected step {step} before it, as its name"
-                " says",
-                "pull it again",
-            )
-        return row
-
-    def step_range(self) -> tuple[int, int]:
-        """Return the first step and one past the last, by name or else by what the file says."""
-        named = self.named
-        if named.first_step is not None and named.last_step is not None:
-            return named.first_step, named.last_step + 1
-        footer = self.footer
-        if not footer.num_rows[:1].any():
-            return 1, 1
-        if footer.steps is not None:
-            return int(footer.steps[0, 0]), int(footer.steps[-1, 1]) + 1
-        return int(self._steps(0)[0]), int(self._steps(len(footer.num_rows) - 1)[-1]) + 1
 
     def _steps(self, group: int) -> Int64Array:
         """Return the steps of the rows of a row group, which must not fall."""
@@ -193,7 +166,7 @@ class ParquetFile:
         if column.null_count:
             raise InputError(f"{self.where}: got a {STEP} that is null, expected a number")
         chunks = [plain(chunk) for chunk in column.chunks]
-        check_step(self.where, max((int(chunk.max(initial=0)) for chunk in chunks), default=0))
+        _check_step(self.where, max((int(chunk.max(initial=0)) for chunk in chunks), default=0))
         steps = np.concatenate([np.empty(0, np.int64), *chunks], dtype=np.int64, casting="unsafe")
         if len(steps) > 1 and np.diff(steps).min() < 0:
             raise InputError(f"{self.where}: got steps that fall, expected rows in order of steps")
@@ -203,19 +176,17 @@ class ParquetFile:
         """Return the number of sequences of a row group if nothing has to be read for it."""
         if granularity == "sequence":
             return int(self.footer.num_rows[group])
-        return int(self._firsts[group][-1]) if group in self._firsts else None
+        return self._counts.get(group)
 
-    def _sequences(
-        self, group: int, num_rows: int, decoder: ColumnDecoder, granularity: str
-    ) -> int:
-        """Return how many sequences the first rows of a row group hold."""
-        if granularity == "sequence":
-            return num_rows
-        if group not in self._firsts:
+    def _count(self, group: int, decoder: ColumnDecoder, granularity: str) -> int:
+        """Return the number of sequences of a row group, which is read for it if it has to be."""
+        known = self._known(group, granularity)
+        if known is None:
             with self._opened() as file:
                 for _ in self._blocks(file, group, decoder, granularity):
                     pass
-        return int(self._firsts[group][num_rows])
+            known = self._counts[group]
+        return known
 
     def _blocks(
         self,
@@ -224,22 +195,22 @@ class ParquetFile:
         decoder: ColumnDecoder,
         granularity: str,
         num_rows: int | None = None,
-    ) -> Iterator[tuple[Rows, Int64Array]]:
+    ) -> Iterator[Rows]:
         """Yield a row group in blocks, `num_rows` at a time or as many as make a block."""
         footer = self.footer
         if num_rows is None:
             mean = max(1, int(footer.num_ids[group] // max(footer.num_rows[group], 1)))
             num_rows = max(1, _BLOCK_IDS // mean)
-        firsts = [np.zeros(1, np.int64)]
         batches = file.iter_batches(
             batch_size=num_rows, row_groups=[group], columns=[IDS], use_threads=False
         )
+        count = 0
         while (batch := self._next(batches)) is not None:
-            rows, starts = decoder.rows(self.where, batch.column(0), granularity)
-            firsts.append(starts[1:] + firsts[-1][-1])
-            yield rows, starts
+            rows = decoder.rows(self.where, batch.column(0), granularity)
+            count += len(rows)
+            yield rows
         if granularity != "sequence":
-            self._firsts[group] = np.concatenate(firsts)
+            self._counts[group] = count
 
     def _next(self, batches: Iterator[Any]) -> Any:
         # Only what pyarrow does is explained, and not what is done with what was yielded.
@@ -270,6 +241,61 @@ class ParquetFile:
             ) from error
 
 
-def _part(rows: Rows, start: int, stop: int) -> Rows:
-    offsets = rows.offsets[start : stop + 1]
-    return Rows(values=rows.values[offsets[0] : offsets[-1]], offsets=offsets - offsets[0])
+def _read_footer(where: str, source: Any, *, is_remote: bool) -> Footer:
+    """Read the footer of a file that pyarrow can read; of a remote one hardly more than that.
+
+    Raises: InputError for a file without the columns of an order; as pyarrow for what is none.
+    """
+    metadata = pq.read_metadata(_tail(source) if is_remote else source)
+    schema = metadata.schema.to_arrow_schema()
+    for name in (IDS, STEP):
+        if schema.names.count(name) != 1:
+            raise InputError(
+                f"{where}: got columns {', '.join(schema.names)}, expected {IDS} and {STEP}"
+            )
+    depth, kind = nesting(schema.field(IDS).type)
+    if depth not in (1, 2) or not pa.types.is_integer(kind):
+        raise InputError(
+            f"{where}: got {IDS} of type {schema.field(IDS).type}, expected lists of"
+            " integers, or lists of lists"
+        )
+    if not pa.types.is_integer(schema.field(STEP).type):
+        raise InputError(
+            f"{where}: got {STEP} of type {schema.field(STEP).type}, expected integers"
+        )
+    groups = [metadata.row_group(group) for group in range(metadata.num_row_groups)]
+    leaves = [column.path.partition(".")[0] for column in metadata.schema]
+    ids, step = leaves.index(IDS), leaves.index(STEP)
+    statistics = [group.column(step).statistics for group in groups]
+    steps = None
+    if all(one is not None and one.has_min_max for one in statistics):
+        for one in statistics:
+            _check_step(where, one.max)
+        steps = np.array([(one.min, one.max) for one in statistics], np.int64).reshape(-1, 2)
+    return Footer(
+        num_rows=np.array([group.num_rows for group in groups], np.int64),
+        num_ids=np.array([group.column(ids).num_values for group in groups], np.int64),
+        steps=steps,
+        depth=depth,
+        dtype=str(kind),
+        metadata=metadata if is_remote else None,
+    )
+
+
+def _check_step(where: str, step: int) -> None:
+    """Refuse a number of a step that int64 cannot hold. Raises: InputError."""
+    if step > np.iinfo(np.int64).max:
+        raise InputError(f"{where}: got {STEP} {step}, expected numbers below 2^63")
+
+
+def _tail(file: Any) -> BinaryIO:
+    """Return the end of a remote file, the whole footer but little more."""
+    start = max(0, file.seek(0, io.SEEK_END) - _TAIL_BYTES)
+    file.seek(start)
+    data = file.read()
+    # The length of the footer, then four letters.
+    missing = int.from_bytes(data[-8:-4], "little") + 8 - len(data)
+    if 0 < missing <= start:
+        file.seek(start - missing)
+        data = file.read(missing) + data
+    return io.BytesIO(data)

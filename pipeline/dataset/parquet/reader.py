@@ -1,10 +1,11 @@
-"""A published order, read: rows by their position, by window or by step.
+"""A published order, read: its rows by range and by number, its windows and phases.
 
-Enters: a folder of parquet files on disk or on the Hub, or one file. Leaves: any of its rows, in
-order, as blocks that bound memory. Of the files only those are touched that an answer needs, and of
-these only the footer and the row groups that hold it.
+Enters: a folder of parquet files, on disk or remote, or one file. Leaves: any of its rows, in
+order, as blocks that bound memory. Only the files that an answer needs are touched, and of these
+only the footer and the row groups that hold it.
 """
 
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -17,123 +18,74 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.core.arrays import Int64Array
-from pipeline.core.errors import InputError, NotFoundError
+from pipeline.core.errors import InputError, MismatchError, NotFoundError
+from pipeline.core.prefetch import Prefetcher
 from pipeline.core.ragged import Rows
-from pipeline.dataset.mds.writer import INDEX_NAME
+from pipeline.dataset.folder import Folder, LocalFolder
 from pipeline.dataset.parquet.decoder import ColumnDecoder
 from pipeline.dataset.parquet.file import ParquetFile
 from pipeline.dataset.parquet.windows import CheckpointWindow, OrderFile, arrange, lone
 from pipeline.dataset.paths import STEPS
-from pipeline.dataset.remote_folder import open_remote
-from pipeline.storage import Client, RemoteFolder
+from pipeline.dataset.rows import check_numbers, check_range, join_rows, select_rows
+from pipeline.storage import RemoteFolder
 
 CLS_ID = 50281
 """The id that sequences begin with, in the published tokenizer."""
-# Footers of remote files that are asked for at once.
+# Footers of remote files that are requested at once.
 _FOOTERS_AT_ONCE = 8
+# No sequence is as long.
+_MOST_IDS = 1 << 26
 
 
 @dataclass(frozen=True, kw_only=True)
 class PublishedOrder:
-    """The rows of a published order, or of a part of it; a `RowSource`."""
+    """The rows of a published order, or of a part of it; a `RowReader`."""
 
-    where: str
-    """The path or address that was opened; of a remote one with the commit."""
+    folder: Folder
+    """Where the files are."""
     parquets: tuple[ParquetFile, ...]
     """The files, in order."""
     decoder: ColumnDecoder
     """What makes rows of columns."""
-    client: Client | None = None
-    """What asks for remote files."""
 
     @classmethod
-    def open_local(
-        cls,
-        path: Path,
-        *,
-        wrap: bool = False,
-        cls_id: int = CLS_ID,
-        told: Mapping[str, int] | None = None,
+    def of(
+        cls, folder: Folder, *, num_rows: Mapping[str, int] | None = None, cls_id: int = CLS_ID
     ) -> "PublishedOrder":
-        """Open a folder of windows, a window or a parquet file.
+        """Return the order in a folder that was listed: of windows, of one window, or one file.
 
         The order of a build that made no step has no files of rows, and is opened as none.
 
-        `wrap`: take negative ids, which a narrow signed type makes of large ones, modulo its width;
-        else they are an error. `cls_id`: where a batch that is one flat list is split. `told`: the
-        files that a manifest names, and their rows; then no file is looked for before it is read,
-        and one that is damaged or missing costs its own rows alone.
+        num_rows: the files that a manifest names, and their rows; then no file is looked for
+        before it is read, and one that is damaged or missing costs its own rows alone.
+        cls_id: where a batch that is one flat list is split.
 
         Raises: InputError when there is no order, or files of it are missing.
         """
-        path = path.absolute()
-        folder = path
-        if told is not None:
-            files: Sequence[OrderFile] = arrange(str(path), told) if told else ()
-        elif path.is_file():
-            files = (lone(str(path.parent), path.name),)
-            folder = path.parent
-        else:
-            paths = [*path.glob("*.parquet"), *path.glob("*/*.parquet")]
-            names = [one.relative_to(path).as_posix() for one in paths]
-            files = () if _has_no_step(path, names) else arrange(str(path), names)
-        parquets = tuple(
-            ParquetFile(
-                named=file,
-                where=str(folder / file.path),
-                source=partial(pa.memory_map, str(folder / file.path)),
-                is_remote=False,
-                num_told=None if told is None else told[file.path],
-            )
-            for file in files
-        )
-        return cls(
-            where=str(path), parquets=parquets, decoder=ColumnDecoder(wrap=wrap, cls_id=cls_id)
-        )
-
-    @classmethod
-    def open_remote(
-        cls, where: str, *, wrap: bool = False, cls_id: int = CLS_ID
-    ) -> "PublishedOrder":
-        """Open what `open_local` opens, at `hf://datasets/ORG/NAME[@REVISION][/PATH]`.
-
-        Raises: InputError as `open_local`, and when the repository cannot be listed.
-        """
-        folder = open_remote(where)
-        if INDEX_NAME in folder.num_bytes:
-            raise InputError(
-                f"{folder.where}: got MDS shards, expected published parquet, since shards are read"
-                " from disks alone",
-                "pull the folder, and name it",
-            )
-        return cls.of_folder(folder, wrap=wrap, cls_id=cls_id)
-
-    @classmethod
-    def of_folder(
-        cls, folder: RemoteFolder, *, wrap: bool = False, cls_id: int = CLS_ID
-    ) -> "PublishedOrder":
-        """Return the order in a folder that was listed. Raises: InputError as `open_local`."""
-        names = list(folder.num_bytes)
+        names = list(folder.num_bytes if num_rows is None else num_rows)
         if folder.is_file:
             files: Sequence[OrderFile] = [lone(folder.where, path) for path in names]
+        elif num_rows == {} or _has_no_step(folder, names):
+            files = ()
         else:
-            is_empty = names == [Path(STEPS).name] and _is_empty(folder.file(names[0]))
-            files = () if is_empty else arrange(folder.where, names)
+            files = arrange(folder.where, names)
         parquets = tuple(
             ParquetFile(
                 named=file,
                 where=f"{folder.where}/{file.path}",
                 source=partial(folder.file, file.path),
-                is_remote=True,
+                is_remote=isinstance(folder, RemoteFolder),
+                num_expected=None if num_rows is None else num_rows[file.path],
             )
             for file in files
         )
-        return cls(
-            where=folder.where,
-            parquets=parquets,
-            decoder=ColumnDecoder(wrap=wrap, cls_id=cls_id),
-            client=folder.client,
-        )
+        return cls(folder=folder, parquets=parquets, decoder=ColumnDecoder(cls_id=cls_id))
+
+    @property
+    def where(self) -> str:
+        """The path or address that was opened; of a remote one with the commit."""
+        lone_file = self.folder.is_file and isinstance(self.folder, LocalFolder)
+        return self.parquets[0].where if lone_file else self.folder.where
 
     @cached_property
     def files(self) -> tuple[OrderFile, ...]:
@@ -149,11 +101,6 @@ class PublishedOrder:
     def phases(self) -> tuple[str, ...]:
         """The names of the phases, in order."""
         return tuple(dict.fromkeys(window.phase for window in self.windows))
-
-    @property
-    def num_bytes_read(self) -> int:
-        """How many bytes came over the network so far."""
-        return 0 if self.client is None else self.client.num_bytes_read
 
     @property
     def num_wrapped(self) -> int:
@@ -189,7 +136,7 @@ class PublishedOrder:
         return int(self._group_ends[np.searchsorted(self._group_ends, row, side="right")])
 
     def file_of(self, row: int) -> str:
-        """Return what the file of a row is called."""
+        """Return the path or address of the file of a row."""
         ends = np.cumsum(
             [one.num_sequences(self.decoder, self.granularity) for one in self.parquets]
         )
@@ -228,31 +175,6 @@ class PublishedOrder:
         chosen = [one for one in self.parquets if one.named.window.number == number]
         return self._part(chosen, f"window {number}", known)
 
-    def rows_of_window(self, number: int) -> tuple[int, int]:
-        """Return the first row of a window and one past its last. Raises: as `window`."""
-        part = self.window(number)
-        self._check_windows()
-        start = self.first_row(self.parquets.index(part.parquets[0]))
-        return start, start + part.num_rows
-
-    def steps_of(self, start: int, stop: int) -> tuple[int, int]:
-        """Return the first row of step `start`, and that of step `stop`, which is not part of it.
-
-        Steps count from 1 over all windows; those of one window, or of one file, are its labels.
-
-        Raises: NotFoundError for steps beyond the order; InputError when there are several phases.
-        """
-        self._check_one_phase()
-        self._check_windows()
-        ranges = self._step_ranges()
-        first, last = (ranges[0][0], ranges[-1][1]) if ranges else (1, 1)
-        if not first <= start <= stop <= last:
-            raise NotFoundError(
-                f"{self.where}: got steps {start} to {stop}, expected a range within {first} to"
-                f" {last}"
-            )
-        return self._row_of_step(start, ranges), self._row_of_step(stop, ranges)
-
     def read(self, start: int, stop: int) -> Iterator[Rows]:
         """Yield rows `start` to `stop` in order, in blocks of about a million ids.
 
@@ -260,7 +182,7 @@ class PublishedOrder:
         parquet is a batch; InputError when rows cannot be read.
         """
         self._check_windows()
-        self._check_range(start, stop, stop)
+        check_range(self.where, start, stop, stop)
         if self.granularity == "sequence":
             self._check_reach(start, stop)
         first = 0
@@ -270,35 +192,40 @@ class PublishedOrder:
             first += yield from parquet.read(
                 start - first, stop - first, self.decoder, self.granularity
             )
-        self._check_range(start, stop, first)
+        check_range(self.where, start, stop, first)
+
+    def take(self, rows: Int64Array) -> Rows:
+        """Return rows by their numbers, rising; not for several threads at once.
+
+        Raises: as `RowReader.take`.
+        """
+        return self._cursor.take(rows)
+
+    @cached_property
+    def _cursor(self) -> "Cursor":
+        return Cursor(self)
 
     def _check_reach(self, start: int, stop: int) -> None:
         """Check that there are rows `start` to `stop`, by as few footers as tell it."""
-        num_rows, at_once = 0, 1 if self.client is None else _FOOTERS_AT_ONCE
+        num_rows, at_once = 0, 1 if self.folder.client is None else _FOOTERS_AT_ONCE
         for first in range(0, len(self.parquets), at_once):
             if num_rows >= stop:
                 return
             some = self.parquets[first : first + at_once]
             self._load_footers(some)
             num_rows += sum(one.num_sequences(self.decoder, self.granularity) for one in some)
-        self._check_range(start, stop, num_rows)
-
-    def _check_range(self, start: int, stop: int, num_rows: int) -> None:
-        if not 0 <= start <= stop <= num_rows:
-            raise NotFoundError(
-                f"{self.where}: got rows {start} to {stop}, expected a range within 0 to {num_rows}"
-            )
+        check_range(self.where, start, stop, num_rows)
 
     def _load_footers(self, parquets: Sequence[ParquetFile]) -> None:
         """Read the footers of remote files, several at once."""
-        if self.client is not None and len(parquets) > 1:
+        if self.folder.client is not None and len(parquets) > 1:
             with ThreadPoolExecutor(_FOOTERS_AT_ONCE) as pool:
                 list(pool.map(lambda one: one.footer, parquets))
 
     def _part(self, parquets: Sequence[ParquetFile], what: str, known: str) -> "PublishedOrder":
         if not parquets:
-            told = f"expected {known}" if known else "an order without any"
-            raise NotFoundError(f"{self.where}: got {what}, {told}")
+            expected = f"expected {known}" if known else "an order without any"
+            raise NotFoundError(f"{self.where}: got {what}, {expected}")
         return replace(self, parquets=tuple(parquets))
 
     def _check_one_phase(self) -> None:
@@ -323,38 +250,124 @@ class PublishedOrder:
                     "pull it, or ask for a window",
                 )
 
-    def _step_ranges(self) -> list[tuple[int, int]]:
-        """Return of each file its first step and one past its last, counted over all windows."""
-        ranges: list[tuple[int, int]] = []
-        base = 0
-        for before, parquet in zip([None, *self.parquets], self.parquets, strict=False):
-            if before is not None and before.named.window != parquet.named.window:
-                base = ranges[-1][1] - 1
-            first, last = parquet.step_range()
-            ranges.append((base + first, base + last))
-        return ranges
 
-    def _row_of_step(self, step: int, ranges: Sequence[tuple[int, int]]) -> int:
-        for index, (first, last) in enumerate(ranges):
-            if step == first:
-                return self.first_row(index)
-            if step < last:
-                parquet = self.parquets[index]
-                label = parquet.step_range()[0] + step - first
-                within = parquet.row_of_step(label, self.decoder, self.granularity)
-                return self.first_row(index) + within
-        return self.first_row(len(ranges))
+class Cursor:
+    """Rows of an order by number: one read is kept going, and a jump begins another.
+
+    A row of parquet costs its row group, and while one block is used, the next is decoded ahead.
+    Not for several threads at once; a forked process begins a read of its own.
+    """
+
+    def __init__(self, order: PublishedOrder) -> None:
+        self.order = order
+        self._ahead: Prefetcher[Rows] | None = None
+        # Rows that could not be read, and why: a whole row group is lost where it is damaged.
+        self._damage: tuple[int, int, InputError | MismatchError] | None = None
+        self._reset(0)
+
+    def __del__(self) -> None:
+        self._drop_ahead()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Cursor, (self.order,)
+
+    def take(self, rows: Int64Array) -> Rows:
+        """Return rows by their numbers: int64 [num_rows], rising. Raises: as `RowReader.take`."""
+        check_numbers(rows, self.order.num_rows)
+        self._check_damage(rows)
+        parts: list[Rows] = []
+        left = rows
+        while len(left):
+            part = self._take_run(left)
+            parts.append(part)
+            left = left[len(part) :]
+        taken = join_rows(parts)
+        lengths = taken.lengths()
+        bad = np.flatnonzero((lengths == 0) | (lengths > _MOST_IDS))
+        if len(bad):
+            row = int(rows[bad[0]])
+            raise InputError(
+                f"{self.order.file_of(row)}: row {row:,}: got {int(lengths[bad[0]]):,} ids,"
+                f" expected at least one and at most {_MOST_IDS:,}",
+                "pull the file again, or leave the row out where it was made",
+            )
+        return taken
+
+    def _take_run(self, rows: Int64Array) -> Rows:
+        """Return the first of some rows, as many as one read gives without what nobody wants."""
+        first = int(rows[0])
+        if first < self._first or self.order.row_group_start(first) > self._stop:
+            self._reset(first)
+        while self._blocks and self._first + len(self._blocks[0]) <= first:
+            self._first += len(self._blocks.popleft())
+        while self._stop <= rows[-1]:
+            num_had = int(np.searchsorted(rows, self._stop))
+            # Row groups without a row that is wanted may be damaged, or far away.
+            if num_had and self.order.row_group_start(int(rows[num_had])) > self._stop:
+                return self._select(rows[:num_had])
+            self._read_on(first)
+        return self._select(rows)
+
+    def _reset(self, row: int) -> None:
+        self._drop_ahead()
+        self._blocks: deque[Rows] = deque()
+        # Rows `_first` to `_stop` are in the blocks.
+        self._first = self._stop = row
+
+    def _drop_ahead(self) -> None:
+        # What the process that this was forked from began is not ours to end.
+        if self._ahead is not None and self._ahead.is_here:
+            self._ahead.drop()
+        self._ahead = None
+
+    def _read_on(self, wanted: int) -> None:
+        """Read a block; keep it unless it ends before the first row that is wanted."""
+        if self._ahead is None or not self._ahead.is_here:
+            self._read = self.order.read(self._stop, self.order.num_rows)
+            self._begin_next()
+        assert self._ahead is not None
+        try:
+            block = self._ahead.take()
+        except (InputError, MismatchError) as error:
+            # A remote file may be within reach the next time.
+            if isinstance(self.order.folder, LocalFolder):
+                self._damage = (self._stop, self.order.row_group_stop(self._stop), error)
+            self._reset(self._stop)
+            raise
+        self._stop += len(block)
+        if self._stop <= wanted:
+            self._first = self._stop
+        else:
+            self._blocks.append(block)
+        if self._stop < self.order.num_rows:
+            self._begin_next()
+
+    def _begin_next(self) -> None:
+        read = self._read
+        self._ahead = Prefetcher(lambda: next(read), discard=lambda block: None)
+
+    def _check_damage(self, rows: Int64Array) -> None:
+        """Refuse rows that are known to be lost, without reading up to them again."""
+        if self._damage is not None:
+            start, stop, error = self._damage
+            if np.searchsorted(rows, start) < np.searchsorted(rows, stop):
+                raise type(error)(error.message, error.hint) from error.__cause__
+
+    def _select(self, rows: Int64Array) -> Rows:
+        parts, first = [], self._first
+        for block in self._blocks:
+            start, stop = np.searchsorted(rows, (first, first + len(block)))
+            if start < stop:
+                parts.append(select_rows(block, rows[start:stop] - first))
+            first += len(block)
+        return join_rows(parts)
 
 
-def _has_no_step(folder: Path, names: Sequence[str]) -> bool:
-    """Tell whether a folder holds a table of steps alone, and it has none."""
-    if list(names) != [Path(STEPS).name]:
+def _has_no_step(folder: Folder, names: Sequence[str]) -> bool:
+    """Return whether a folder holds nothing but a table of steps, and that is empty."""
+    if names != [Path(STEPS).name]:
         return False
-    return _is_empty(folder / names[0])
-
-
-def _is_empty(source: Any) -> bool:
     try:
-        return int(pq.read_metadata(source).num_rows) == 0
+        return int(pq.read_metadata(folder.file(names[0])).num_rows) == 0
     except (pa.ArrowException, OSError):
         return False

@@ -12,13 +12,14 @@ import numpy as np
 from datasets import DatasetInfo, Features, IterableDataset, List, Value
 from datasets.iterable_dataset import _BaseExamplesIterable
 
-from pipeline.feed import FeedOrder, position
+from pipeline.dataset import Order
+from pipeline.feed import position
 
 _ROWS_AT_ONCE = 1024
 _FEATURES = Features({"row": Value("int64"), "input_ids": List(Value("int64"))})
 
 
-def iterable_dataset(order: FeedOrder) -> IterableDataset:
+def iterable_dataset(order: Order) -> IterableDataset:
     """Return the rows of an order: `row`, its number, and `input_ids`: int64 [num_ids].
 
     Shuffling has no effect. Iterating raises MismatchError for the state of another order.
@@ -34,7 +35,7 @@ class _Rows(_BaseExamplesIterable):  # type: ignore[misc]
     features = _FEATURES
     _sleep_on_threads_shutdown = False
 
-    def __init__(self, order: FeedOrder) -> None:
+    def __init__(self, order: Order) -> None:
         super().__init__()
         self._order = order
 

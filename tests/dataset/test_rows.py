@@ -23,17 +23,12 @@ from support.strategies import QUICK, Row
 
 from pipeline.core.arrays import Int64Array
 from pipeline.core.errors import InputError, MismatchError, NotFoundError
+from pipeline.dataset.folder import list_local
 from pipeline.dataset.ledger import Ledger, LedgerSpan, join, row_digests
 from pipeline.dataset.mds.pool import Pool, read_index
+from pipeline.dataset.mds.reader import MdsRows
 from pipeline.dataset.parquet.reader import PublishedOrder
-from pipeline.feed.rows import (
-    CheckedRows,
-    FiledRows,
-    OrderedPool,
-    SequentialRows,
-    ShardRows,
-    take_with_digests,
-)
+from pipeline.dataset.rows import CheckedRows, RowReader, take_with_digests
 from pipeline.order import PermutationKey
 from pipeline.order.permutation import feistel
 
@@ -44,32 +39,32 @@ def numbers(rows: Sequence[int]) -> Int64Array:
     return np.array(rows, np.int64)
 
 
-def parquet(folder: Path, rows: Sequence[Ids], **options: object) -> SequentialRows:
+def parquet(folder: Path, rows: Sequence[Ids], **options: object) -> PublishedOrder:
     """Write rows to two files, in row groups of 7 rows unless told otherwise, and open them."""
     half = len(rows) // 2
     options = {"group_rows": 7, **options}
     for first, part in ((1, rows[:half]), (5, rows[half:])):
         steps = np.sort(np.arange(len(part)) % 4 + first).tolist()
         write_parquet(folder / NAME.format(first, first + 3), part, steps, **options)  # type: ignore[arg-type]
-    return SequentialRows(PublishedOrder.open_local(folder, wrap=True))
+    return PublishedOrder.of(list_local(folder))
 
 
-def shards(folder: Path, rows: Sequence[Ids], size_limit: int = 400) -> ShardRows:
+def shards(folder: Path, rows: Sequence[Ids], size_limit: int = 400) -> MdsRows:
     """Write rows to many shards, and open them as a feed does."""
     named = [Row(str(number), ids) for number, ids in enumerate(rows)]
     write_mds(folder, named, dtype="uint16", size_limit=size_limit)
     return reopened(folder)
 
 
-def reopened(folder: Path) -> ShardRows:
-    return ShardRows(pool=Pool.of(folder, read_index(folder / "index.json")))
+def reopened(folder: Path) -> MdsRows:
+    return MdsRows.of(list_local(folder), {})
 
 
-def shuffled(pool: Pool, num_rows: int) -> tuple[OrderedPool, list[int]]:
+def shuffled(pool: Pool, num_rows: int) -> tuple[MdsRows, list[int]]:
     """Return a pool in an order of its own, and which row of it is at each position."""
     key = PermutationKey(algorithm=feistel.ALGORITHM, num_samples=num_rows, seed=7, epoch=1)
     order = feistel.load(key, Path())
-    return OrderedPool(pool=pool, order=order), order.samples(0, num_rows).tolist()
+    return MdsRows(where="", pool=pool, order=order), order.samples(0, num_rows).tolist()
 
 
 def ledger_of(rows: Sequence[Ids]) -> Ledger:
@@ -79,7 +74,7 @@ def ledger_of(rows: Sequence[Ids]) -> Ledger:
     return join([span])
 
 
-def opened(kind: str, folder: Path, rows: list[Ids]) -> tuple[FiledRows, list[Ids]]:
+def opened(kind: str, folder: Path, rows: list[Ids]) -> tuple[RowReader, list[Ids]]:
     """Return rows of a kind, and what they are to be."""
     if kind == "parquet":
         return parquet(folder, rows, group_rows=max(7, len(rows) // 20)), rows
@@ -97,7 +92,7 @@ MANY = made(2100, seed=3)
 @pytest.fixture(scope="module", params=KINDS)
 def many(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[FiledRows, list[Ids]]:
+) -> tuple[RowReader, list[Ids]]:
     """Two whole nodes and a short one of each kind, over many shards and row groups."""
     return opened(request.param, tmp_path_factory.mktemp("many"), MANY)
 
@@ -116,7 +111,7 @@ selections = st.lists(
 @QUICK
 @given(asked=selections, checks=st.booleans())
 def test_any_rising_numbers_in_any_chain_give_the_rows(
-    many: tuple[FiledRows, list[Ids]], asked: list[list[int]], checks: bool
+    many: tuple[RowReader, list[Ids]], asked: list[list[int]], checks: bool
 ) -> None:
     rows, expected = many
     if checks:
@@ -138,18 +133,18 @@ def test_batches_are_taken_as_the_rows_that_they_hold(tmp_path: Path, granularit
         assert as_lists(rows.take(asked)) == [expected[row] for row in asked]
 
 
-def wrapped(folder: Path, num_rows: int) -> SequentialRows:
+def wrapped(folder: Path, num_rows: int) -> PublishedOrder:
     """Write rows of one id each that a narrow type makes negative; what is read can be counted."""
     expected = [[CLS] for _ in range(num_rows)]
     table = np.array(expected, np.uint16).view(np.int16).tolist()
     return parquet(folder, table, kind=pa.list_(pa.int16()), group_rows=10)
 
 
-def num_read(rows: SequentialRows) -> int:
+def num_read(rows: PublishedOrder) -> int:
     # A block that is made ahead is counted when it is made.
-    if rows._ahead is not None:
-        rows._ahead._thread.join()
-    return rows.order.num_wrapped
+    if rows._cursor._ahead is not None:
+        rows._cursor._ahead._thread.join()
+    return rows.num_wrapped
 
 
 @pytest.mark.parametrize("world_size", [1, 3])
@@ -180,7 +175,7 @@ def test_rows_that_are_not_there_are_told(tmp_path: Path, kind: str) -> None:
             rows.take(numbers(asked))
 
 
-def test_digests_are_those_of_the_rows_checked_or_not(many: tuple[FiledRows, list[Ids]]) -> None:
+def test_digests_are_those_of_the_rows_checked_or_not(many: tuple[RowReader, list[Ids]]) -> None:
     rows, expected = many
     asked = np.arange(1000, 2100, 3)
     for one in (rows, CheckedRows(rows=rows, ledger=ledger_of(expected))):
@@ -215,7 +210,7 @@ def test_every_byte_of_ids_that_is_flipped_is_found_and_its_file_named(tmp_path:
 @QUICK
 @given(row=st.integers(0, len(MANY) - 1), bit=st.integers(0, 15))
 def test_a_node_that_differs_is_told_by_its_rows_and_the_others_are_given(
-    many: tuple[FiledRows, list[Ids]], row: int, bit: int
+    many: tuple[RowReader, list[Ids]], row: int, bit: int
 ) -> None:
     rows, expected = many
     other = [*expected]
@@ -437,9 +432,9 @@ FORK = """
 import os, sys
 import numpy as np
 from pathlib import Path
-from pipeline.feed.rows import SequentialRows
+from pipeline.dataset.folder import list_local
 from pipeline.dataset.parquet import PublishedOrder
-rows = SequentialRows(PublishedOrder.open_local(Path(sys.argv[1])))
+rows = PublishedOrder.of(list_local(Path(sys.argv[1])))
 rows.take(np.arange(10))
 child = os.fork()
 found = [rows.take(np.arange(start, start + 10)).values.sum() for start in range(10, 400, 10)]

@@ -1,0 +1,179 @@
+"""The folder of an order, wherever it lies: on disk, on the Hub, in a store, at a web host.
+
+Enters: a path or an address. Leaves: which files are there, how long they are, and what opens them.
+A web host cannot be listed: there a manifest of a build, or an index of shards, names the files.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pyarrow as pa
+
+from pipeline.core.errors import ConfigError, InputError
+from pipeline.dataset.paths import INDEX_NAME, MANIFEST, ORDER
+from pipeline.storage import (
+    Client,
+    HttpFile,
+    MissingError,
+    RangeFile,
+    RemoteFolder,
+    host_of,
+    is_hub_address,
+    local_path,
+    open_hub_folder,
+    open_object_folder,
+    size_and_version,
+)
+
+_WEB = ("http", "https")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LocalFolder:
+    """The files of an order below a path; what a `RemoteFolder` is for an address."""
+
+    where: str
+    """The path, absolute."""
+    num_bytes: Mapping[str, int]
+    """By path below it, the size of each file."""
+    is_file: bool = False
+    """Whether one file was named, and is all that it has."""
+    client: Client | None = None
+    """None: nothing is read over a network."""
+    commit: str | None = None
+    """None, since it is not on the Hub."""
+
+    def file(self, path: str) -> Any:
+        """Open a file for pyarrow."""
+        return pa.memory_map(f"{self.where}/{path}")
+
+    def read(self, path: str) -> bytes:
+        """Return all of a file."""
+        return Path(self.where, path).read_bytes()
+
+    def below(self, folder: str) -> "LocalFolder":
+        """Return a folder in it."""
+        prefix = f"{folder}/"
+        num_bytes = {
+            path.removeprefix(prefix): size
+            for path, size in self.num_bytes.items()
+            if path.startswith(prefix)
+        }
+        return replace(self, where=f"{self.where}/{folder}", num_bytes=num_bytes)
+
+
+Folder = LocalFolder | RemoteFolder
+
+
+def is_address(where: str | Path) -> bool:
+    """Return whether this is an address, of whatever kind, and not a path."""
+    return len(urlsplit(str(where)).scheme) > 1 and "://" in str(where)
+
+
+def as_path(where: str | Path) -> Path | None:
+    """Return the path that this is, or that a `file://` address names; None for any other."""
+    if not is_address(where):
+        return Path(where)
+    return local_path(str(where)) if str(where).startswith(("file:", "local:")) else None
+
+
+def list_local(path: Path, *, parquet: bool = True) -> LocalFolder:
+    """List the files of an order on disk: parquet, indexes of shards, a manifest.
+
+    path: a folder or one file; parquet: whether parquet files are looked for.
+    """
+    if path.is_file():
+        sizes = {path.name: path.stat().st_size}
+        return LocalFolder(where=str(path.parent), num_bytes=sizes, is_file=True)
+    found = [path / name for name in (MANIFEST, INDEX_NAME, f"{ORDER}/{INDEX_NAME}")]
+    if parquet:
+        found += [*path.glob("*.parquet"), *path.glob("*/*.parquet")]
+        found += path.glob(f"{ORDER}/*/*.parquet")
+    num_bytes = {
+        one.relative_to(path).as_posix(): one.stat().st_size for one in found if one.is_file()
+    }
+    return LocalFolder(where=str(path), num_bytes=num_bytes)
+
+
+def list_remote(where: str) -> RemoteFolder:
+    """List the files at an address: a folder, or one file if it ends in `.parquet`.
+
+    Raises: InputError when it cannot be listed, or there is nothing.
+    """
+    if is_hub_address(where):
+        return open_hub_folder(where)
+    where = where.rstrip("/")
+    if urlsplit(where).scheme in _WEB:
+        return _list_web(where)
+    try:
+        folder = open_object_folder(where)
+    except ConfigError as error:
+        if isinstance(error.__cause__, ValueError):
+            error.hint = "write a path, or an address that begins with hf:, https:, s3: or gs:"
+        raise
+    if not folder.num_bytes:
+        raise InputError(
+            f"{where}: got nothing there, expected an order or a pool", "check the address"
+        )
+    return folder
+
+
+def _list_web(where: str) -> RemoteFolder:
+    host = host_of(where)
+    client = Client(host, access_hint=f"see {host} for how to get access")
+    is_file = where.endswith(".parquet")
+    if is_file:
+        folder, _, name = where.rpartition("/")
+        sizes = {name: _size(client, where)}
+    else:
+        folder, sizes = where, _named_files(client, where)
+    # The first range of a file fixes its version; later ranges must be of the same.
+    return RemoteFolder(
+        where=folder,
+        num_bytes={path: sizes[path] for path in sorted(sizes)},
+        remote_file=lambda path: _web_file(client, f"{folder}/{path}", sizes[path]),
+        client=client,
+        is_file=is_file,
+    )
+
+
+def _named_files(client: Client, where: str) -> dict[str, int]:
+    """Return the files that a manifest or an index at a web host names, and their sizes."""
+    for name in (MANIFEST, INDEX_NAME):
+        url = f"{where}/{name}"
+        try:
+            num_bytes = _size(client, url)
+        except MissingError:
+            continue
+        data = RangeFile(_web_file(client, url, num_bytes)).readall()
+        try:
+            if name == INDEX_NAME:
+                raws = [entry["raw_data"] for entry in json.loads(data)["shards"]]
+                sizes = {one["basename"]: int(one["bytes"]) for one in raws}
+            else:
+                sizes = {path: int(one["bytes"]) for path, one in json.loads(data)["files"].items()}
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise InputError(
+                f"{url}: got a file that does not say which files there are"
+            ) from error
+        return {name: num_bytes, **sizes}
+    raise InputError(
+        f"{where}: got neither {MANIFEST} nor {INDEX_NAME}, expected one: web hosts cannot be"
+        " listed",
+        "name one parquet file, or fetch the folder and name it; a data set of the Hub is named as"
+        " hf://datasets/ORG/NAME",
+    )
+
+
+def _web_file(client: Client, url: str, num_bytes: int) -> HttpFile:
+    return HttpFile(client=client, url=url, num_bytes=num_bytes, where=url)
+
+
+def _size(client: Client, url: str) -> int:
+    num_bytes, version = size_and_version(client, url)
+    client.versions.setdefault(url, version)
+    return num_bytes

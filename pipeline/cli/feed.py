@@ -42,6 +42,8 @@ def add(verbs: Verbs) -> None:
     options.add("--seed N", "seed of the masks (mlm; default: 0)", natural)
     form = "layout of a batch: all rows in one sequence, or one padded row each"
     options.add("--form {flat,padded}", form, default="flat")
+    packing = "algorithm that packs the rows of a micro-batch into bins of --max-seq-len tokens"
+    options.add("--packing {greedy-best-fit-v1,window-best-fit-v1}", packing)
     micro_batch = "rows in a micro-batch of a rank (default: 8; with --bench: 96)"
     options.add("--micro-batch N", micro_batch, positive)
     global_batch = "rows in a step over all ranks (default: that of the order)"
@@ -77,6 +79,7 @@ def _open(parsed: Arguments) -> "Feed":
         rank=parsed.rank,
         world_size=parsed.world_size,
         form=parsed.form,
+        packing=parsed.packing,
         max_seq_len=parsed.max_seq_len,
         special=special_ids(order, parsed.tokenizer),
         on_damage=parsed.on_damage,

@@ -70,7 +70,7 @@ class Batch:
     step: int
     """The optimizer step it is part of, from 0."""
     rows: Int64Array
-    """int64 [num_rows], the numbers of its rows in the order, rising."""
+    """int64 [num_rows], the numbers of its rows in the order: rising; if packed, bin after bin."""
     next_row: int
     """Where to go on after it: the first row that no rank has been given."""
     ends_step: bool

@@ -14,6 +14,7 @@ from pipeline.core.errors import ConfigError, InputError, MismatchError
 from pipeline.dataset import Order
 from pipeline.feed.batch import Clm, Form, Mlm, Objective, OnDamage, SpecialIds
 from pipeline.feed.feed import Feed, view_of
+from pipeline.feed.packing import PACKERS, Packing
 from pipeline.order import ConstantSchedule
 from pipeline.stages.tokenizer import EMBEDDED, read_special_tokens
 
@@ -31,6 +32,7 @@ def make_feed(
     rank: int = 0,
     world_size: int = 1,
     form: Form = "flat",
+    packing: Packing | None = None,
     max_seq_len: int | None = None,
     special: SpecialIds | None = None,
     on_damage: OnDamage = "stop",
@@ -39,6 +41,7 @@ def make_feed(
 ) -> Feed:
     """Return a feed of an order, which stands at its first row.
 
+    packing: the algorithm that packs the rows of each micro-batch into bins of `max_seq_len` ids;
     global_batch_rows: rows of a step over all ranks, by default the order's own; max_seq_len: the
     longest row that is fed, by default the order's own, or without an objective any; special: by
     default those of the tokenizer of this suite, which must be the order's.
@@ -49,6 +52,7 @@ def make_feed(
     MismatchError for one of another tokenizer.
     """
     _check_words(form, on_damage, pad_to_multiple)
+    _check_packing(packing, form, pad_to_multiple)
     _check_integers(
         rank=rank,
         world_size=world_size,
@@ -67,7 +71,7 @@ def make_feed(
         )
     _check_batch(order, num_rows, world_size)
     if max_seq_len is None:
-        max_seq_len = _NO_LIMIT if objective is None else order.max_seq_len
+        max_seq_len = _NO_LIMIT if objective is None and packing is None else order.max_seq_len
     if max_seq_len is None:
         raise ConfigError(
             f"{order.where}: says nothing of its longest row", "give max_seq_len (--max-seq-len)"
@@ -86,6 +90,7 @@ def make_feed(
         special=special_ids(order) if special is None else special,
         on_damage=on_damage,
         pad_to_multiple=pad_to_multiple,
+        packing=packing,
         digests=digests,
     )
 
@@ -125,6 +130,21 @@ def _check_words(form: str, on_damage: str, pad_to_multiple: int) -> None:
         raise ConfigError(
             f"pad_to_multiple: got {pad_to_multiple!r} with form 'padded', expected 1",
             "it pads the form 'flat'; leave it out, or feed that form",
+        )
+
+
+def _check_packing(packing: str | None, form: str, pad_to_multiple: int) -> None:
+    if packing is None:
+        return
+    if packing not in PACKERS:
+        raise ConfigError(
+            f"packing: got {packing!r}, expected {' or '.join(map(repr, PACKERS))}, or None"
+        )
+    if form != "flat" or pad_to_multiple != 1:
+        raise ConfigError(
+            f"packing: got form {form!r}, pad_to_multiple {pad_to_multiple!r} beside it, expected"
+            " neither, since bins are padded to max_seq_len",
+            "leave them out",
         )
 
 

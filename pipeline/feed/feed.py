@@ -19,8 +19,9 @@ from pipeline.dataset import Order
 from pipeline.feed import position
 from pipeline.feed.batch import Batch, Form, Inputs, Mlm, Objective, OnDamage, SpecialIds
 from pipeline.feed.blocks import BlockReader, Damage, RowBlock
-from pipeline.feed.layouts import flat_inputs, padded_inputs, view_rows
+from pipeline.feed.layouts import flat_inputs, packed_inputs, padded_inputs, view_rows
 from pipeline.feed.masks import IGNORED
+from pipeline.feed.packing import PACKERS, Packed, Packing
 from pipeline.feed.slices import MicroBatch, micro_batches, row_after
 from pipeline.order import Schedule, View, num_rows_dropped
 
@@ -56,6 +57,8 @@ class Feed:
     """What becomes of rows that cannot be read."""
     pad_to_multiple: int = 1
     """A flat micro-batch is padded to a multiple of so many ids."""
+    packing: Packing | None = None
+    """What packs the rows of a micro-batch into bins of `max_seq_len` ids; None for no packing."""
     digests: bool = False
     """Whether batches have the digests of their rows."""
     row: int = 0
@@ -219,22 +222,28 @@ class Feed:
     ) -> Batch:
         offsets = rows.offsets[start : stop + 1]
         mine = Rows(values=rows.values[offsets[0] : offsets[-1]], offsets=offsets - offsets[0])
-        is_tombstone = block.is_tombstone[start:stop]
+        numbers, is_tombstone = micro.rows, block.is_tombstone[start:stop]
+        digests = block.digests[start:stop] if self.digests else None
+        packed = self._pack(mine)
+        if packed is not None:
+            order = packed.sequences
+            mine, numbers, is_tombstone = mine.take(order), numbers[order], is_tombstone[order]
+            digests = None if digests is None else digests[order]
         try:
-            inputs = self._inputs(mine, micro.rows, is_tombstone)
+            inputs = self._inputs(mine, numbers, is_tombstone, packed)
         except InputError as error:
-            raise self._of_file(error, mine, micro.rows) from error
+            raise self._of_file(error, mine, numbers) from error
         labels = inputs.get("labels")
         return Batch(
             inputs=inputs,
             step=micro.step,
-            rows=micro.rows,
+            rows=numbers,
             next_row=micro.next_row,
             ends_step=micro.ends_step,
             num_tokens=int(np.diff(mine.offsets)[~is_tombstone].sum()),
             num_labels=0 if labels is None else int(np.count_nonzero(labels != IGNORED)),
-            tombstones=micro.rows[is_tombstone],
-            digests=block.digests[start:stop] if self.digests else None,
+            tombstones=np.sort(numbers[is_tombstone]),
+            digests=digests,
         )
 
     def _of_file(self, error: InputError, rows: Rows, numbers: Int64Array) -> InputError:
@@ -249,7 +258,9 @@ class Feed:
         rows = Rows(values=pair, offsets=np.array([0, 2]))
         nothing = np.empty(0, np.int64)
         return Batch(
-            inputs=self._inputs(rows, np.zeros(1, np.int64), np.ones(1, np.bool_)),
+            inputs=self._inputs(
+                rows, np.zeros(1, np.int64), np.ones(1, np.bool_), self._pack(rows)
+            ),
             step=micro.step,
             rows=nothing,
             next_row=micro.next_row,
@@ -260,7 +271,16 @@ class Feed:
             digests=np.empty((0, 32), np.uint8) if self.digests else None,
         )
 
-    def _inputs(self, rows: Rows, numbers: Int64Array, is_tombstone: BoolArray) -> Inputs:
+    def _pack(self, rows: Rows) -> Packed | None:
+        if self.packing is None:
+            return None
+        return PACKERS[self.packing](rows.lengths(), self.max_seq_len)
+
+    def _inputs(
+        self, rows: Rows, numbers: Int64Array, is_tombstone: BoolArray, packed: Packed | None
+    ) -> Inputs:
+        if packed is not None:
+            return packed_inputs(rows, numbers, is_tombstone, self.objective, self.special, packed)
         if self.form == "padded":
             return padded_inputs(rows, numbers, is_tombstone, self.objective, self.special)
         return flat_inputs(

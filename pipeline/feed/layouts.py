@@ -13,6 +13,7 @@ from pipeline.core.errors import InputError
 from pipeline.core.ragged import Rows
 from pipeline.feed.batch import Int32Array, Objective, SpecialIds
 from pipeline.feed.masks import Laid, put_labels
+from pipeline.feed.packing import Packed
 from pipeline.order import View, apply_view, view_edits
 
 _Arrays = dict[str, Int64Array | Int32Array | int]
@@ -115,6 +116,44 @@ def padded_inputs(
     if objective is not None:
         inputs["labels"] = put_labels(laid, objective, special).reshape(shape)
     return inputs
+
+
+def packed_inputs(
+    rows: Rows,
+    numbers: Int64Array,
+    is_tombstone: BoolArray,
+    objective: Objective | None,
+    special: SpecialIds,
+    packed: Packed,
+) -> _Arrays:
+    """Return rows as a matrix of bins, several rows in each, padded on the right. Pure.
+
+    The arguments are those of `flat_inputs`, rows in the order of `packed.sequences`. `input_ids`,
+    `labels` (none without an objective) and `position_ids`: int64 [num_bins, capacity]; all else as
+    of the bins one after the other in one sequence, the padding of a bin a document of its own.
+
+    Raises: InputError for a row of ids that the tokenizer does not have.
+    """
+    lengths = _checked(rows, numbers, is_tombstone)
+    shape = packed.num_bins, packed.capacity
+    bins = np.repeat(np.arange(packed.num_bins), np.diff(packed.offsets))
+    within = rows.offsets[:-1] - rows.offsets[packed.offsets[:-1]][bins]
+    starts = np.append(bins * packed.capacity + within, packed.num_bins * packed.capacity)
+    positions = np.empty(starts[-1], np.int64)
+    laid = _lay(rows, starts, lengths, numbers, is_tombstone, special, positions, is_flat=True)
+    inputs: _Arrays = {"input_ids": laid.inputs.reshape(shape)}
+    if objective is not None:
+        inputs["labels"] = put_labels(laid, objective, special).reshape(shape)
+    bounds = np.unique(np.concatenate([starts, starts[:-1] + lengths])).astype(np.int32)
+    longest = int(np.diff(bounds).max())
+    return inputs | {
+        "position_ids": positions.reshape(shape),
+        "cu_seq_lens_q": bounds,
+        "cu_seq_lens_k": bounds,
+        "max_length_q": longest,
+        "max_length_k": longest,
+        "num_tokens": int(lengths[~is_tombstone].sum()),
+    }
 
 
 def _checked(rows: Rows, numbers: Int64Array, is_tombstone: BoolArray) -> Int64Array:

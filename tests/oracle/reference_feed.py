@@ -16,7 +16,8 @@ from oracle.generator_masks import mask, mask_generator
 from pipeline.core.arrays import Int64Array
 from pipeline.core.errors import ConfigError, InputError, MismatchError
 from pipeline.core.ragged import Rows
-from pipeline.feed.batch import FeedRows, Int32Array, SpecialIds
+from pipeline.dataset import RowReader
+from pipeline.feed.batch import Int32Array, SpecialIds
 from pipeline.feed.layouts import view_rows
 from pipeline.feed.masks import IGNORED
 from pipeline.feed.packing import Backlog, GreedySpec, Packed, pack_next
@@ -52,7 +53,7 @@ class ReferenceFeed:
     own (unshifted, -100 at first ids and padding): the reference hands out none.
     """
 
-    rows: FeedRows
+    rows: RowReader
     """The rows of the order."""
     digest: str
     """What a state belongs to: of the order, 64 hex digits."""

@@ -10,7 +10,7 @@ from pipeline.feed.batch import (
     OnDamage,
     SpecialIds,
 )
-from pipeline.feed.blocks import Damage
+from pipeline.feed.blocks import UnreadableRows
 from pipeline.feed.factory import make_feed, special_ids
 from pipeline.feed.feed import Feed
 from pipeline.feed.masks import IGNORED
@@ -31,7 +31,6 @@ __all__ = [
     "Backlog",
     "Batch",
     "Clm",
-    "Damage",
     "Feed",
     "Form",
     "GreedySpec",
@@ -42,6 +41,7 @@ __all__ = [
     "Packed",
     "Packing",
     "SpecialIds",
+    "UnreadableRows",
     "make_feed",
     "pack",
     "pack_next",

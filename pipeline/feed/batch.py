@@ -1,6 +1,6 @@
-"""What the feed is told, and what it hands out: objectives, special ids, micro-batches.
+"""Values that a feed takes and returns: objectives, special ids, micro-batches.
 
-Everything here is a value. Arrays of rows travel as `records.Rows`.
+Arrays of rows travel as `core.ragged.Rows`.
 """
 
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ Inputs = Mapping[str, Int64Array | Int32Array | int]
 Form = Literal["flat", "padded"]
 """How a micro-batch is laid out: all rows in one, or a row of a matrix each."""
 OnDamage = Literal["stop", "tombstone"]
-"""What becomes of rows that cannot be read: an error, or a stand-in that is recorded."""
+"""What becomes of rows that cannot be read: an error, or a placeholder that is recorded."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

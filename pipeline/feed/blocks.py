@@ -27,7 +27,7 @@ from pipeline.storage import MissingError
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class RowBlock:
+class StoredRows:
     """Rows that were read at once."""
 
     rows: Rows
@@ -39,7 +39,7 @@ class RowBlock:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Damage:
+class UnreadableRows:
     """Rows that could not be read."""
 
     start: int
@@ -62,16 +62,16 @@ class BlockReader:
     """Whether there are stand-ins."""
     with_digests: bool
     """Whether blocks have digests."""
-    damages: list[Damage] = field(default_factory=list, init=False)
+    damages: list[UnreadableRows] = field(default_factory=list, init=False)
     """What could not be read so far."""
-    _held: tuple[int, RowBlock | None] = field(default=(-1, None), init=False, repr=False)
+    _held: tuple[int, StoredRows | None] = field(default=(-1, None), init=False, repr=False)
     """The node that was read last; None if it could not be."""
 
     def __getstate__(self) -> dict[str, object]:
         # Rows that are held are not worth sending to another process.
         return {**self.__dict__, "_held": (-1, None)}
 
-    def read(self, numbers: Int64Array) -> RowBlock:
+    def read(self, numbers: Int64Array) -> StoredRows:
         """Return rows by their numbers: int64 [num_rows], rising.
 
         With stand-ins nodes of 1,024 rows are read whole, also by a rank that has few rows of
@@ -88,21 +88,21 @@ class BlockReader:
         parts = [self._part(node, numbers[nodes == node]) for node in np.unique(nodes).tolist()]
         if len(parts) == 1:
             return parts[0]
-        return RowBlock(
+        return StoredRows(
             rows=join_rows([part.rows for part in parts]),
             is_tombstone=np.concatenate([part.is_tombstone for part in parts]),
             digests=np.concatenate([part.digests for part in parts]),
         )
 
-    def _take(self, numbers: Int64Array) -> RowBlock:
+    def _take(self, numbers: Int64Array) -> StoredRows:
         digests = np.empty((0, DIGEST_BYTES), np.uint8)
         if self.with_digests:
             rows, digests = take_with_digests(self.order.rows, numbers)
         else:
             rows = self.order.rows.take(numbers)
-        return RowBlock(rows=rows, is_tombstone=np.zeros(len(numbers), np.bool_), digests=digests)
+        return StoredRows(rows=rows, is_tombstone=np.zeros(len(numbers), np.bool_), digests=digests)
 
-    def _part(self, node: int, numbers: Int64Array) -> RowBlock:
+    def _part(self, node: int, numbers: Int64Array) -> StoredRows:
         """Return rows of one node."""
         if self._held[0] != node:
             self._held = node, self._read_node(node)
@@ -110,13 +110,13 @@ class BlockReader:
         if whole is None:
             return self._stand_ins(len(numbers))
         within = numbers - node * ROWS_PER_NODE
-        return RowBlock(
+        return StoredRows(
             rows=select_rows(whole.rows, within),
             is_tombstone=whole.is_tombstone[within],
             digests=whole.digests[within] if self.with_digests else whole.digests,
         )
 
-    def _read_node(self, node: int) -> RowBlock | None:
+    def _read_node(self, node: int) -> StoredRows | None:
         start = node * ROWS_PER_NODE
         stop = min(start + ROWS_PER_NODE, self.order.rows.num_rows)
         try:
@@ -125,12 +125,12 @@ class BlockReader:
             if not is_damage(error, is_remote="://" in self.order.where):
                 raise
             if all(start != damage.start for damage in self.damages):
-                self.damages.append(Damage(start=start, stop=stop, why=error.message))
+                self.damages.append(UnreadableRows(start=start, stop=stop, why=error.message))
             return None
 
-    def _stand_ins(self, num_rows: int) -> RowBlock:
+    def _stand_ins(self, num_rows: int) -> StoredRows:
         pair = np.array([self.special.cls_id, self.special.sep_id], np.uint32)
-        return RowBlock(
+        return StoredRows(
             rows=Rows(values=np.tile(pair, num_rows), offsets=np.arange(num_rows + 1) * 2),
             is_tombstone=np.ones(num_rows, np.bool_),
             digests=np.zeros((num_rows if self.with_digests else 0, DIGEST_BYTES), np.uint8),

@@ -18,7 +18,7 @@ from pipeline.core.ragged import Rows
 from pipeline.dataset import Order
 from pipeline.feed import position
 from pipeline.feed.batch import Batch, Form, Inputs, Mlm, Objective, OnDamage, SpecialIds
-from pipeline.feed.blocks import BlockReader, Damage, RowBlock
+from pipeline.feed.blocks import BlockReader, StoredRows, UnreadableRows
 from pipeline.feed.layouts import flat_inputs, packed_inputs, padded_inputs, view_rows
 from pipeline.feed.masks import IGNORED
 from pipeline.feed.packing import PACKERS, Packed, Packing
@@ -96,7 +96,7 @@ class Feed:
         return num_rows_dropped(self.schedule, self.order.rows.num_rows)
 
     @property
-    def damages(self) -> list[Damage]:
+    def damages(self) -> list[UnreadableRows]:
         """Which rows this process could not read so far, with `on_damage` "tombstone"."""
         return self._reader.damages
 
@@ -184,7 +184,7 @@ class Feed:
 
     def _blocks(
         self, micros: Iterator[MicroBatch]
-    ) -> Iterator[tuple[list[MicroBatch], Rows, RowBlock]]:
+    ) -> Iterator[tuple[list[MicroBatch], Rows, StoredRows]]:
         """Yield micro-batches with their rows under the view, and as they were read."""
         # The first is read by itself, so that it is there soon; how long rows are is known then.
         limit = 1
@@ -201,7 +201,7 @@ class Feed:
                 limit = _BLOCK_IDS * len(rows) // max(len(rows.values), 1)
                 limit = max(1, min(limit, _MOST_BLOCK_ROWS))
 
-    def _read(self, group: list[MicroBatch]) -> tuple[Rows, RowBlock]:
+    def _read(self, group: list[MicroBatch]) -> tuple[Rows, StoredRows]:
         numbers = np.concatenate([micro.rows for micro in group])
         block = self._reader.read(numbers)
         rows = view_rows(block.rows, self.view, self.max_seq_len, self.special)
@@ -218,10 +218,9 @@ class Feed:
         return rows, block
 
     def _batch(
-        self, micro: MicroBatch, rows: Rows, block: RowBlock, start: int, stop: int
+        self, micro: MicroBatch, rows: Rows, block: StoredRows, start: int, stop: int
     ) -> Batch:
-        offsets = rows.offsets[start : stop + 1]
-        mine = Rows(values=rows.values[offsets[0] : offsets[-1]], offsets=offsets - offsets[0])
+        mine = rows.slice(start, stop)
         numbers, is_tombstone = micro.rows, block.is_tombstone[start:stop]
         digests = block.digests[start:stop] if self.digests else None
         packed = self._pack(mine)

@@ -10,9 +10,9 @@ import numpy as np
 from pipeline.core.arrays import BoolArray, Int64Array, Uint32Array
 from pipeline.core.compiled import compiled
 from pipeline.core.errors import InputError
-from pipeline.core.ragged import Rows
+from pipeline.core.ragged import Rows, offsets_of
 from pipeline.feed.batch import Int32Array, Objective, SpecialIds
-from pipeline.feed.masks import Laid, put_labels
+from pipeline.feed.masks import FlatRows, put_labels
 from pipeline.feed.packing import Packed
 from pipeline.order import View, apply_view, view_edits
 
@@ -28,7 +28,7 @@ def view_rows(rows: Rows, view: View, max_seq_len: int, special: SpecialIds) -> 
     cut, added = view_edits(lengths, has_cls, has_sep, view, max_seq_len)
     if not (cut.any() or added.any()):
         return rows
-    offsets = _offsets(lengths + added - cut)
+    offsets = offsets_of(lengths + added - cut)
     ids = apply_view(rows.values, rows.offsets, offsets, view, special.cls_id, special.sep_id)
     return Rows(values=ids, offsets=offsets)
 
@@ -51,7 +51,7 @@ def flat_inputs(
     `input_ids`, `labels` (none without an objective) and `position_ids`: int64 [1, N], positions
     from 0 in each document; `cu_seq_lens_q` and `cu_seq_lens_k`: int32 [num_documents + 1], one
     array; `max_length_q` and `max_length_k`: ids of the longest document; `num_tokens`: ids of the
-    rows, those of tombstones and padding left out.
+    rows, those of placeholders and padding left out.
 
     Raises: InputError for a row of ids that the tokenizer does not have.
     """
@@ -166,10 +166,6 @@ def _checked(rows: Rows, numbers: Int64Array, is_tombstone: BoolArray) -> Int64A
     return lengths
 
 
-def _offsets(lengths: Int64Array) -> Int64Array:
-    return np.concatenate([[0], np.cumsum(lengths)])
-
-
 def _lay(
     rows: Rows,
     starts: Int64Array,
@@ -180,7 +176,7 @@ def _lay(
     beside: Int64Array,
     *,
     is_flat: bool,
-) -> Laid:
+) -> FlatRows:
     """Lay rows at their starts, and fill the array beside them with positions or attention."""
     inputs = np.empty(starts[-1], np.int64)
     bad = _place(rows.values, rows.offsets, starts, special.vocab_size, special.pad_id, inputs)
@@ -195,7 +191,7 @@ def _lay(
         _count(starts, lengths, beside)
     else:
         _attend(starts, lengths, beside)
-    return Laid(
+    return FlatRows(
         inputs=inputs, starts=starts, lengths=lengths, numbers=numbers, is_tombstone=is_tombstone
     )
 

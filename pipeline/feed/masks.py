@@ -25,7 +25,7 @@ _LOW, _HALF = np.uint64(0xFFFFFFFF), np.uint64(32)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class Laid:
+class FlatRows:
     """Rows one after the other in one array, perhaps with padding after each."""
 
     inputs: Int64Array
@@ -40,7 +40,7 @@ class Laid:
     """bool [num_rows], rows that stand for others and of which nothing is predicted."""
 
 
-def put_labels(laid: Laid, objective: Objective, special: SpecialIds) -> Int64Array:
+def put_labels(laid: FlatRows, objective: Objective, special: SpecialIds) -> Int64Array:
     """Return labels, unshifted, and put masks into `laid.inputs`: int64 [num_places].
 
     A label is the id before masking where it is to be predicted, else -100. Of `Clm`, the first id

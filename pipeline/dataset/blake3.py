@@ -20,6 +20,7 @@ from numba.extending import intrinsic
 from pipeline.core.arrays import Int64Array, Uint8Array, Uint32Array
 from pipeline.core.compiled import compiled
 from pipeline.core.errors import InternalError
+from pipeline.core.ragged import offsets_of
 
 _FEATURES = config.CPU_FEATURES
 if _FEATURES is None:
@@ -38,6 +39,7 @@ _IV = (
     *(0x6A09E667, 0xBB67AE85, 0x3C6EF372, 0xA54FF53A),
     *(0x510E527F, 0x9B05688C, 0x1F83D9AB, 0x5BE0CD19),
 )
+_KEY = np.array(_IV, np.uint32)
 _PERMUTATION = (2, 6, 3, 10, 7, 0, 4, 13, 1, 11, 12, 5, 9, 14, 15, 8)
 # Columns, then diagonals; each takes the next two words of the message.
 _MIXED = (
@@ -70,7 +72,7 @@ def hash_rows(ids: Uint32Array, offsets: Int64Array) -> Uint8Array:
     Raises: InternalError when this machine gives other digests than the frozen ones.
     """
     _check()
-    return _hash(ids, offsets, 1, np.array(_IV, np.uint32), 0)
+    return _hash(ids, offsets, 1, _KEY, 0)
 
 
 def derive_pairs(pairs: Uint8Array, key: bytes) -> Uint8Array:
@@ -103,10 +105,8 @@ def _hash(
 @cache
 def _check() -> None:
     """Compare with a frozen digest, once in a process: words, lanes, and levels of parents."""
-    offsets = np.concatenate([[0], np.cumsum(_CHECK_LENGTHS)])
-    digests = _hash(
-        np.arange(offsets[-1], dtype=np.uint32), offsets, 1, np.array(_IV, np.uint32), 0
-    )
+    offsets = offsets_of(_CHECK_LENGTHS)
+    digests = _hash(np.arange(offsets[-1], dtype=np.uint32), offsets, 1, _KEY, 0)
     got = np.bitwise_xor.reduce(digests).tobytes().hex()
     if got != _CHECK_DIGEST:
         raise InternalError(
@@ -258,16 +258,8 @@ def _run(
 
 
 @intrinsic
-def _compress(
-    typing: Any,
-    state: Any,
-    jobs: Any,
-    places: Any,
-    first: Any,
-    block: Any,
-    mode: Any,
-    start: Any,
-    end: Any,
+def _compress(  # type: ignore[no-untyped-def]
+    typing, state, jobs, places, first, block, mode, start, end
 ) -> Any:
     """Compress one block of as many jobs as there are lanes into their chaining values.
 
@@ -357,10 +349,9 @@ def _repeat(builder: Any, value: Any) -> Any:
 
 
 def _fetch(builder: Any, address: Any) -> None:
-    """Ask for the bytes at an address before they are needed; any address is fine."""
+    """Prefetch the bytes at an address, which may be any: to read, into all caches, as data."""
     kind = ir.FunctionType(ir.VoidType(), [_I8.as_pointer(), _I32, _I32, _I32])
     function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
-    # To read; to keep in all caches; of data.
     hints = (_I32(0), _I32(3), _I32(1))
     builder.call(function, [builder.inttoptr(address, _I8.as_pointer()), *hints])
 

@@ -23,7 +23,9 @@ def check(
     """Return every complaint about a package.
 
     `allowed` gives a reason for each import, as (importer, imported) room, between two rooms of
-    one layer. `heavy` maps a package to the one room that may import it.
+    one layer. `heavy` maps a package to the one room that may import it. Of another folder at the
+    top of the package, or of a folder in it, a module imports what the door lists: the `__all__`
+    of its `__init__`.
     """
     modules = _modules(folder)
     level_by_room = {room: level for level, layer in enumerate(layers) for room in layer}
@@ -52,6 +54,8 @@ def check(
                 continue
             if target != module:
                 inner[module].add(target)
+            if _passes_a_door(module, target, modules):
+                complaints.append(f"{where}: imports {target}, which its door does not list")
             if importer == imported:
                 continue
             if (importer, imported) in allowed:
@@ -63,6 +67,22 @@ def check(
     idle = [pair for pair in allowed if pair not in used]
     complaints += [f"{one} -> {other}: is allowed, but not done" for one, other in idle]
     return complaints + _circles(inner)
+
+
+def _passes_a_door(importer: str, target: str, modules: Mapping[str, Path]) -> bool:
+    """Tell whether a module imports a file of another top folder that its door does not list."""
+    folder, _, name = target.rpartition(".")
+    if not folder or importer.partition(".")[0] == target.partition(".")[0]:
+        return False
+    return modules[target].name != "__init__.py" and name not in _public_names(modules[folder])
+
+
+def _public_names(door: Path) -> set[str]:
+    """Return the `__all__` of a folder's `__init__`; where there is none, it lists nothing."""
+    for node in ast.parse(door.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "__all__":
+            return set(ast.literal_eval(node.value))
+    return set()
 
 
 def _modules(folder: Path) -> dict[str, Path]:

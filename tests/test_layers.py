@@ -1,9 +1,12 @@
 """The layers of `pipeline`, and that the check which holds them can fail."""
 
+import re
+from collections import Counter
 from pathlib import Path
 
 import pytest
 from layers import Layer, check
+from support.paths import REPOSITORY
 
 import pipeline
 
@@ -39,6 +42,38 @@ HEAVY = {"torch": "train"}
 
 def test_imports_go_to_a_lower_layer_and_torch_stays_in_its_room() -> None:
     assert check(PACKAGE, LAYERS, allowed=ALLOWED, heavy=HEAVY) == []
+
+
+def test_every_module_has_a_test_file_of_its_name_or_a_line_that_says_which_covers_it() -> None:
+    named = {path.stem for path in (REPOSITORY / "tests").rglob("test_*.py")}
+    listed = (REPOSITORY / "tests" / "README.md").read_text()
+    modules = [
+        path.relative_to(PACKAGE).as_posix()
+        for path in sorted(PACKAGE.rglob("*.py"))
+        if path.name not in ("__init__.py", "__main__.py", "version.py")
+    ]
+    untested = [
+        module
+        for module in modules
+        if f"test_{Path(module).stem}" not in named and f"`{module}`" not in listed
+    ]
+    gone = [
+        name
+        for name in re.findall(r"`(\w+/[\w/*]+\.py)`", listed)
+        if not list(PACKAGE.glob(name)) and not list((REPOSITORY / "tests").glob(name))
+    ]
+    assert (untested, gone) == ([], [])
+
+
+def test_files_are_short_and_seldom_share_a_name() -> None:
+    paths = sorted(PACKAGE.rglob("*.py"))
+    assert [path.name for path in paths if len(path.read_text().splitlines()) > 400] == []
+    # Readers, writers and reports play one role in parallel rooms.
+    kept = ("__init__.py", "reader.py", "writer.py", "report.py")
+    names = Counter(path.name for path in paths if path.name not in kept)
+    # A verb of the command line is named as typed, and so is what it calls.
+    verbs = {path.name for path in (PACKAGE / "cli").glob("*.py")}
+    assert {name for name, count in names.items() if count > 1} - verbs == set()
 
 
 def package(folder: Path, files: dict[str, str]) -> Path:
@@ -100,6 +135,10 @@ TORCH = "made/stage.py:{}: imports torch, which only train may"
         ({"stage.py": "import torch\n"}, TORCH.format(1)),
         ({"stage.py": "import json, torch.nn as nn\n"}, TORCH.format(1)),
         ({"stage.py": "def f():\n    from torch import nn\n"}, TORCH.format(2)),
+        (
+            {"top.py": "from made.rooms.one import one\n"},
+            "made/top.py:1: imports rooms.one, which its door does not list",
+        ),
         ({"new.py": ""}, "new: is in no layer"),
         ({"more/new.py": ""}, "more.new: is in no layer"),
         (

@@ -15,7 +15,6 @@ from pipeline.dataset.checkpoint_record import (
     read_record,
     write_record,
 )
-from pipeline.dataset.folder import as_path
 from pipeline.dataset.ledger import (
     DIGEST_BYTES,
     ROWS_PER_NODE,
@@ -56,6 +55,7 @@ from pipeline.dataset.manifest import (
     windows_of,
 )
 from pipeline.dataset.open import Order, open, open_pool
+from pipeline.dataset.order_folder import as_path
 from pipeline.dataset.order_manifest import (
     check_order_manifest_path,
     digest_order,

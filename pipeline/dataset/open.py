@@ -14,7 +14,6 @@ from typing import Any
 from pipeline.core.bundled import manifest_path
 from pipeline.core.digest import fingerprint
 from pipeline.core.errors import ConfigError, InputError, MismatchError
-from pipeline.dataset.folder import Folder, as_path, list_local, list_remote
 from pipeline.dataset.ledger import Ledger
 from pipeline.dataset.manifest import (
     FORMAT,
@@ -26,6 +25,7 @@ from pipeline.dataset.manifest import (
     read_either,
 )
 from pipeline.dataset.mds.reader import MdsRows
+from pipeline.dataset.order_folder import Folder, as_path, list_local, list_remote
 from pipeline.dataset.parquet.reader import CLS_ID, PublishedOrder
 from pipeline.dataset.parquet.windows import arrange
 from pipeline.dataset.paths import INDEX_NAME, MANIFEST, ORDER

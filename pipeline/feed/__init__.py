@@ -24,6 +24,7 @@ from pipeline.feed.packing import (
     pack_next,
     pack_window,
 )
+from pipeline.feed.position import describe_position, row_of_position
 
 __all__ = [
     "IGNORED",
@@ -42,9 +43,11 @@ __all__ = [
     "Packing",
     "SpecialIds",
     "UnreadableRows",
+    "describe_position",
     "make_feed",
     "pack",
     "pack_next",
     "pack_window",
+    "row_of_position",
     "special_ids",
 ]

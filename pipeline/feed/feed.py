@@ -16,12 +16,12 @@ from pipeline.core.arrays import BoolArray, Int64Array
 from pipeline.core.errors import InputError, MismatchError, NotFoundError
 from pipeline.core.ragged import Rows
 from pipeline.dataset import Order
-from pipeline.feed import position
 from pipeline.feed.batch import Batch, Form, Inputs, Mlm, Objective, OnDamage, SpecialIds
 from pipeline.feed.blocks import BlockReader, StoredRows, UnreadableRows
 from pipeline.feed.layouts import flat_inputs, packed_inputs, padded_inputs, view_rows
 from pipeline.feed.masks import IGNORED
 from pipeline.feed.packing import PACKERS, Packed, Packing
+from pipeline.feed.position import describe_position, row_of_position
 from pipeline.feed.slices import MicroBatch, micro_batches, row_after
 from pipeline.order import Schedule, View, num_rows_dropped
 
@@ -161,7 +161,7 @@ class Feed:
 
     def state_dict(self, *_ignored: object) -> dict[str, Any]:
         """Return where it stands, for JSON; the same from any rank. Arguments play no part."""
-        return position.describe(self.row, self.order.rows.num_rows, self.order.digest)
+        return describe_position(self.row, self.order.rows.num_rows, self.order.digest)
 
     def load_state_dict(self, state: object) -> None:
         """Stand where a state says, which may come from another rank, or from another number of
@@ -170,7 +170,7 @@ class Feed:
         Raises: MismatchError for a state of another order, InputError for what is no state.
         """
         num_rows, order = self.order.rows.num_rows, self.order
-        self.row = position.row_of(state, num_rows, order.digest, order.where)
+        self.row = row_of_position(state, num_rows, order.digest, order.where)
 
     def _batches(self, micros: Iterator[MicroBatch]) -> Iterator[Batch]:
         for group, rows, block in self._blocks(micros):

@@ -16,7 +16,7 @@ _KEYS = {"format", "row", "num_rows", "order"}
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
-def describe(row: int, num_rows: int, order: str) -> dict[str, Any]:
+def describe_position(row: int, num_rows: int, order: str) -> dict[str, Any]:
     """Return the state of a feed that goes on with `row`.
 
     num_rows: rows of the order; order: its digest, 64 hex digits.
@@ -24,7 +24,7 @@ def describe(row: int, num_rows: int, order: str) -> dict[str, Any]:
     return {"format": FORMAT, "row": row, "num_rows": num_rows, "order": order}
 
 
-def row_of(state: object, num_rows: int, order: str, where: str) -> int:
+def row_of_position(state: object, num_rows: int, order: str, where: str) -> int:
     """Return the row that a state says to go on with.
 
     num_rows, order: of the order that is to be fed; where: how it is called in errors.

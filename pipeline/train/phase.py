@@ -25,8 +25,8 @@ from pipeline.train.metrics import Metrics
 from pipeline.train.models import make_model
 from pipeline.train.optimizer import make_optimizer
 from pipeline.train.ranks import Ranks, join_ranks
-from pipeline.train.run import ReportEvent, Run
 from pipeline.train.step import make_forward
+from pipeline.train.training_run import ReportEvent, Run
 
 _LOCK = ".lock"
 

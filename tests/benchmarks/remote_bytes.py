@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 from support.orders import open_rows
 
 from pipeline.core.arrays import Int64Array
-from pipeline.dataset.folder import list_local
+from pipeline.dataset.order_folder import list_local
 from pipeline.dataset.parquet.reader import PublishedOrder
 from tests.support.source_server import Server, serve
 

@@ -23,10 +23,10 @@ from support.strategies import QUICK, Row
 
 from pipeline.core.arrays import Int64Array
 from pipeline.core.errors import InputError, MismatchError, NotFoundError
-from pipeline.dataset.folder import list_local
 from pipeline.dataset.ledger import Ledger, LedgerSpan, join, row_digests
 from pipeline.dataset.mds.pool import Pool, read_index
 from pipeline.dataset.mds.reader import MdsRows
+from pipeline.dataset.order_folder import list_local
 from pipeline.dataset.parquet.reader import PublishedOrder
 from pipeline.dataset.rows import CheckedRows, RowReader, take_with_digests
 from pipeline.order import PermutationKey
@@ -432,7 +432,7 @@ FORK = """
 import os, sys
 import numpy as np
 from pathlib import Path
-from pipeline.dataset.folder import list_local
+from pipeline.dataset.order_folder import list_local
 from pipeline.dataset.parquet import PublishedOrder
 rows = PublishedOrder.of(list_local(Path(sys.argv[1])))
 rows.take(np.arange(10))

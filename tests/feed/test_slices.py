@@ -101,11 +101,11 @@ def test_a_rank_without_a_row_has_an_empty_micro_batch() -> None:
 @given(st.integers(0, 10**12), st.integers(0, 10**12))
 def test_a_state_survives_json(one: int, other: int) -> None:
     row, num_rows = sorted((one, other))
-    state = json.loads(json.dumps(position.describe(row, num_rows, ORDER)))
-    assert position.row_of(state, num_rows, ORDER, "here") == row
+    state = json.loads(json.dumps(position.describe_position(row, num_rows, ORDER)))
+    assert position.row_of_position(state, num_rows, ORDER, "here") == row
 
 
-GOOD = position.describe(3, 9, ORDER)
+GOOD = position.describe_position(3, 9, ORDER)
 
 
 @pytest.mark.parametrize(
@@ -130,12 +130,12 @@ GOOD = position.describe(3, 9, ORDER)
 )
 def test_what_is_no_state_is_refused(state: object, complaint: str) -> None:
     with pytest.raises(InputError) as caught:
-        position.row_of(state, 9, ORDER, "here")
+        position.row_of_position(state, 9, ORDER, "here")
     assert complaint in caught.value.message
 
 
 def test_a_state_of_another_order_is_refused() -> None:
     with pytest.raises(MismatchError, match=f"here: is order {'cd' * 32} of 9 rows, and the state"):
-        position.row_of(GOOD, 9, "cd" * 32, "here")
+        position.row_of_position(GOOD, 9, "cd" * 32, "here")
     with pytest.raises(MismatchError, match=r"here: is order .* of 8 rows, and the state is of"):
-        position.row_of(GOOD, 8, ORDER, "here")
+        position.row_of_position(GOOD, 8, ORDER, "here")

@@ -15,9 +15,9 @@ from pipeline.core.arrays import Int64Array
 from pipeline.core.digest import sha256_bytes
 from pipeline.core.errors import InputError
 from pipeline.core.ragged import Rows, offsets_of
-from pipeline.dataset.folder import Folder
 from pipeline.dataset.mds.pool import Pool, parse_index
 from pipeline.dataset.mds.remote_shards import RemoteShards
+from pipeline.dataset.order_folder import Folder
 from pipeline.dataset.paths import INDEX_NAME
 from pipeline.dataset.rows import check_numbers, check_range, no_rows
 from pipeline.order import Permutation

@@ -21,7 +21,7 @@ from pipeline.core.arrays import Int64Array
 from pipeline.core.errors import InputError, MismatchError, NotFoundError
 from pipeline.core.prefetch import Prefetcher
 from pipeline.core.ragged import Rows
-from pipeline.dataset.folder import Folder, LocalFolder
+from pipeline.dataset.order_folder import Folder, LocalFolder
 from pipeline.dataset.parquet.decoder import ColumnDecoder
 from pipeline.dataset.parquet.file import ParquetFile
 from pipeline.dataset.parquet.windows import CheckpointWindow, OrderFile, arrange, lone

@@ -13,7 +13,7 @@ from datasets import DatasetInfo, Features, IterableDataset, List, Value
 from datasets.iterable_dataset import _BaseExamplesIterable
 
 from pipeline.dataset import Order
-from pipeline.feed import position
+from pipeline.feed import describe_position, row_of_position
 
 _ROWS_AT_ONCE = 1024
 _FEATURES = Features({"row": Value("int64"), "input_ids": List(Value("int64"))})
@@ -61,9 +61,9 @@ class _Rows(_BaseExamplesIterable):  # type: ignore[misc]
         return self
 
     def _init_state_dict(self) -> dict[str, Any]:
-        self._state_dict = position.describe(0, self._order.rows.num_rows, self._order.digest)
+        self._state_dict = describe_position(0, self._order.rows.num_rows, self._order.digest)
         return self._state_dict
 
     def _row_of(self, state: dict[str, Any]) -> int:
         order = self._order
-        return position.row_of(state, order.rows.num_rows, order.digest, order.where)
+        return row_of_position(state, order.rows.num_rows, order.digest, order.where)

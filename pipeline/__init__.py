@@ -1,6 +1,6 @@
 """ettin-data: from a mixture file to ordered, verified training shards.
 
-mixture -> plan -> sources -> tokenize -> chunks -> sample -> order -> shards -> manifest -> verify.
+mixture -> sources -> filter, dedup, tokenize, chunk, sample -> shards -> order -> manifest -> feed.
 """
 
 from pipeline.version import VERSION as __version__

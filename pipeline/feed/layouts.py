@@ -1,4 +1,4 @@
-"""Forms: rows as the arrays that a model is given, flat or padded.
+"""Layouts: rows as the arrays that a model is given, flat or padded.
 
 Enter: rows as they are stored, then under a view, with their numbers. Leave: arrays by name, each
 filled in one pass. Both forms of the same rows hold the same ids and the same masks; what differs

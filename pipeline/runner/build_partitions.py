@@ -19,8 +19,8 @@ from pipeline.dataset.mds import Pool
 from pipeline.runner.inputs import BuildContext, PreparedSource
 from pipeline.runner.shuffle import load_table
 from pipeline.runner.task_cache import PartitionOutput
+from pipeline.runner.tasks.make_partition import make_partition
 from pipeline.runner.tasks.partition_task import PartitionTask
-from pipeline.runner.tasks.tokenize_partition import make_partition
 from pipeline.sources import SKIP_HINT
 
 _IDS_NAMED = 5

@@ -11,9 +11,9 @@ from pipeline.core.json_record import to_json
 from pipeline.dataset import MANIFEST, TRAIN, VALIDATION, MixtureRecord, State
 from pipeline.dataset.mds import Pool
 from pipeline.runner.inputs import BuildContext
-from pipeline.runner.order_samples import order_pool
+from pipeline.runner.order_rows import order_pool
 from pipeline.runner.output_lock import finish, make_manifest, restore_records
-from pipeline.runner.samples import Records, write_indexes
+from pipeline.runner.sample_sources import Records, write_indexes
 
 
 def holdout_identity(mixture: Mixture) -> str:

@@ -13,7 +13,7 @@ from pipeline.core.progress import ReportProgress
 from pipeline.dataset import Manifest, MixtureRecord
 from pipeline.dataset.mds import INDEX_NAME, Pool
 from pipeline.runner.cluster import default_memory_bytes, open_cluster
-from pipeline.runner.order_samples import order_pool
+from pipeline.runner.order_rows import order_pool
 from pipeline.runner.output_lock import finish, lock_output, make_manifest, restore_records
 from pipeline.sources import POOL, Lock, check_file, check_tokenizer, locate, lock_bytes
 from pipeline.stages.tokenizer import load_tokenizer

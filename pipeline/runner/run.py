@@ -36,12 +36,12 @@ from pipeline.runner.corpus_scan import scan_corpus
 from pipeline.runner.holdout_output import holdout_identity, write_holdout
 from pipeline.runner.holdout_split import split_holdout
 from pipeline.runner.inputs import BuildContext, PreparedSource, prepare_inputs
-from pipeline.runner.order_samples import order_samples
+from pipeline.runner.order_rows import order_samples
 from pipeline.runner.output_lock import finish, lock_output, make_manifest, restore_records
 from pipeline.runner.plan import Plan, make_plan
-from pipeline.runner.samples import find_cached_samples, sample_chunks, write_indexes
+from pipeline.runner.sample_sources import find_cached_samples, sample_chunks, write_indexes
 from pipeline.runner.task_cache import PartitionOutput, files_of
-from pipeline.runner.tasks.tokenize_partition import cached_tokenizer
+from pipeline.runner.tasks.make_partition import cached_tokenizer
 from pipeline.sources import Lock, check_tokenizer, lock_bytes, pull
 from pipeline.stages import sampling
 from pipeline.stages.filters import identify

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from support import builds
 
-from pipeline.audit.verify.checksums import verify
+from pipeline.audit.verify.check_output import verify
 from pipeline.core.errors import InputError
 from pipeline.dataset.manifest import seal
 

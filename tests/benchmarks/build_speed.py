@@ -216,7 +216,7 @@ def build_timed() -> None:
     from pipeline.runner import run as building
     from pipeline.runner.shuffle import shuffle as ordering
     from pipeline.runner.shuffle import write as writing
-    from pipeline.runner.tasks import tokenize_partition
+    from pipeline.runner.tasks import make_partition
     from pipeline.sources.readers import file_reader
 
     seconds: Counter[str] = Counter()
@@ -256,20 +256,20 @@ def build_timed() -> None:
         setattr(owner, name, how(stage, getattr(owner, name)))
 
     patch(file_reader.FileReader, "blocks", "read, parse, sha256 of input", timed_steps)
-    patch(tokenize_partition, "tokenize", "tokenize, cross-check")
-    patch(tokenize_partition, "without_content", "tokenize, cross-check")
-    make_chunker = tokenize_partition.make_chunker
+    patch(make_partition, "tokenize", "tokenize, cross-check")
+    patch(make_partition, "without_content", "tokenize, cross-check")
+    make_chunker = make_partition.make_chunker
 
     def make_timed_chunker(*arguments: Any) -> Any:
         chunker = timed("chunk", make_chunker)(*arguments)
         patch(chunker, "chunk", "chunk")
         return chunker
 
-    tokenize_partition.make_chunker = make_timed_chunker
+    make_partition.make_chunker = make_timed_chunker
     patch(MdsWriter, "write", "write MDS")
     patch(MdsWriter, "finish", "write MDS")
-    patch(tokenize_partition, "describe", "sha256 of shards")
-    patch(tokenize_partition, "save_table", "table of rows")
+    patch(make_partition, "describe", "sha256 of shards")
+    patch(make_partition, "save_table", "table of rows")
     patch(pool.Pool, "gather", "order: gather")
     patch(pool.Pool, "names", "order: names of documents")
     patch(writing, "apply_view", "order: view")

@@ -4,7 +4,7 @@
 """
 
 from pipeline.audit.verify.against import verify_against
-from pipeline.audit.verify.checksums import verify
+from pipeline.audit.verify.check_output import verify
 from pipeline.audit.verify.report import Report, as_json, lines
 
 __all__ = ["Report", "as_json", "lines", "verify", "verify_against"]

@@ -5,10 +5,10 @@ out by position where they do not fit in memory, `gather` reads those of one fil
 it, in one of the `formats`.
 """
 
+from pipeline.runner.shuffle.jobs import PoolFolder, ShuffleJob, TableTask
 from pipeline.runner.shuffle.row_table import Table, load_table, save_table
 from pipeline.runner.shuffle.scatter import IDS_AT_ONCE
 from pipeline.runner.shuffle.shuffle import Shuffle, shuffle_pool
-from pipeline.runner.shuffle.tasks import PoolFolder, ShuffleJob, TableTask
 
 __all__ = [
     "IDS_AT_ONCE",

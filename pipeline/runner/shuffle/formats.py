@@ -12,7 +12,7 @@ from pipeline.core.ragged import Rows, offsets_of
 from pipeline.dataset.mds import MdsWriter, Pool
 from pipeline.dataset.parquet import RowWriter, read_rows
 from pipeline.runner.shuffle.gather import Names
-from pipeline.runner.shuffle.tasks import ShuffleJob
+from pipeline.runner.shuffle.jobs import ShuffleJob
 
 _IDS_AT_ONCE = 4 << 20
 

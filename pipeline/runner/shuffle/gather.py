@@ -17,8 +17,8 @@ from pipeline.core.arrays import Int64Array
 from pipeline.core.errors import OutputError
 from pipeline.core.ragged import Ragged, Rows, offsets_of
 from pipeline.dataset.mds import place_runs
+from pipeline.runner.shuffle.jobs import RECORD_DTYPE, OrderTask, Records
 from pipeline.runner.shuffle.scatter import ENDS, IDS, NAMES, POSITIONS, RECORDS
-from pipeline.runner.shuffle.tasks import RECORD_DTYPE, OrderTask, Records
 
 # Ids held at a time: 128 MiB as uint32.
 _IDS_AT_ONCE = 32 << 20

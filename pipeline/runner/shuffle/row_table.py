@@ -13,7 +13,7 @@ from pipeline.core.files import publish, save_array
 from pipeline.dataset import State
 from pipeline.dataset.mds import Pool
 from pipeline.order import View, view_lengths
-from pipeline.runner.shuffle.tasks import RECORD_DTYPE, Records, ShuffleJob, TableTask
+from pipeline.runner.shuffle.jobs import RECORD_DTYPE, Records, ShuffleJob, TableTask
 
 # Rows read at a time at the edges of a table; documents are seldom longer.
 _ROWS_AT_ONCE = 64

@@ -14,8 +14,8 @@ from blake3 import blake3
 
 from pipeline.core.files import publish, save_array
 from pipeline.core.ragged import offsets_of
+from pipeline.runner.shuffle.jobs import Records, ScatterTask
 from pipeline.runner.shuffle.row_table import load_table, make_table, records_of
-from pipeline.runner.shuffle.tasks import Records, ScatterTask
 from pipeline.runner.task_cache import ScatterRecord, load_cached, save_record
 
 IDS, NAMES = "ids.npy", "names.npy"

@@ -33,9 +33,7 @@ from pipeline.dataset.parquet import write_steps
 from pipeline.dataset.provenance import index_tasks, sort_rows, sort_tasks, write_index
 from pipeline.order import save_permutation, view_edits
 from pipeline.runner.cluster import Cluster
-from pipeline.runner.shuffle.row_table import load_table, make_table, records_of, view_arguments
-from pipeline.runner.shuffle.scatter import scatter_rows, split_pool
-from pipeline.runner.shuffle.tasks import (
+from pipeline.runner.shuffle.jobs import (
     RECORD_DTYPE,
     OrderTask,
     PoolFolder,
@@ -45,6 +43,8 @@ from pipeline.runner.shuffle.tasks import (
     TableTask,
     save_for_tasks,
 )
+from pipeline.runner.shuffle.row_table import load_table, make_table, records_of, view_arguments
+from pipeline.runner.shuffle.scatter import scatter_rows, split_pool
 from pipeline.runner.shuffle.write import order_rows, read_span
 from pipeline.runner.task_cache import (
     TaskRecord,

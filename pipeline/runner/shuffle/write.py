@@ -19,7 +19,7 @@ from pipeline.dataset.provenance import ProvenanceBlock, ProvenanceWriter
 from pipeline.order import apply_view
 from pipeline.runner.shuffle.formats import open_writer, read_file
 from pipeline.runner.shuffle.gather import FileRows, PoolRows, ScatteredRows
-from pipeline.runner.shuffle.tasks import OrderTask, load_folders
+from pipeline.runner.shuffle.jobs import OrderTask, load_folders
 from pipeline.runner.task_cache import (
     OrderFileRecord,
     SpanRecord,

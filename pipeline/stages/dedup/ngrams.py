@@ -1,4 +1,4 @@
-"""Words: texts -> the hashes of their words, and of so many words in a row.
+"""N-grams: texts -> the hashes of their words, and of every n words in a row.
 
 Enters: texts in the form `text-v1`. Leaves: 64-bit hashes, one array for many texts with offsets.
 `words-v1`, which is frozen: a word is a run of letters and numbers of Unicode 14.0. Case and

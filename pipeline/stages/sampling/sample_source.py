@@ -12,8 +12,8 @@ import numpy as np
 
 from pipeline.config import SampleSpec
 from pipeline.core.arrays import BoolArray, Int64Array
+from pipeline.stages.sampling.algorithms import SAMPLERS
 from pipeline.stages.sampling.budget import Ask, repetitions
-from pipeline.stages.sampling.samplers import SAMPLERS
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

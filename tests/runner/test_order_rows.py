@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.strategies import QUICK
 
-from pipeline.runner import order_samples
+from pipeline.runner import order_rows
 
 
 @QUICK
@@ -15,9 +15,9 @@ from pipeline.runner import order_samples
 def test_runs_are_consecutive_and_no_larger_than_they_must_be(sizes: list[int], first: int) -> None:
     limit = 50
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(order_samples, "IDS_AT_ONCE", limit)
+        patch.setattr(order_rows, "IDS_AT_ONCE", limit)
         shards = list(range(first, first + len(sizes)))
-        runs = list(order_samples._runs(shards, [0] * first + sizes))
+        runs = list(order_rows._runs(shards, [0] * first + sizes))
     assert list(chain.from_iterable(range(start, stop) for start, stop in runs)) == shards
     totals = [sum(sizes[start - first : stop - first]) for start, stop in runs]
     assert all(total <= limit for total in totals)

@@ -307,6 +307,16 @@ def format_of(data: bytes) -> str | None:
     return written if isinstance(written, str) else None
 
 
+def is_build(data: bytes, *, has_order: bool) -> bool:
+    """Return whether this is the manifest of a build, whole or damaged.
+
+    has_order: whether `order/` lies beside it. Then anything but the manifest of a published order
+    is that of a build, since a damaged one must not pass for none.
+    """
+    written = format_of(data)
+    return written == FORMAT or (has_order and written != ORDER_FORMAT)
+
+
 def parse_manifest(data: bytes, where: str) -> Manifest | OrderManifest:
     """Return a manifest of either kind.
 

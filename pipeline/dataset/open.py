@@ -16,10 +16,9 @@ from pipeline.core.digest import fingerprint
 from pipeline.core.errors import ConfigError, InputError, MismatchError
 from pipeline.dataset.ledger import Ledger
 from pipeline.dataset.manifest import (
-    FORMAT,
     Manifest,
     ManifestWindow,
-    format_of,
+    is_build,
     manifest_windows,
     parse_manifest,
     read_either,
@@ -182,15 +181,19 @@ def _find(where: str) -> _Found:
     folder = list_remote(where)
     where = f"{folder.where}/{next(iter(folder.num_bytes))}" if folder.is_file else folder.where
     data = folder.read(MANIFEST) if MANIFEST in folder.num_bytes else None
-    build = None if data is None else _read_build(data, where)
-    return _Found(where=where, folder=_rows_of(folder, None), build=build)
+    rows = _rows_of(folder, None)
+    build = None if data is None else _read_build(data, where, has_order=rows is not folder)
+    return _Found(where=where, folder=rows, build=build)
 
 
 def _find_local(path: Path) -> _Found:
     if not path.exists():
         raise InputError(f"{path}: got nothing there, expected an order or a pool", _CHECK)
     manifest = path / MANIFEST
-    build = _read_build(manifest.read_bytes(), str(path)) if manifest.is_file() else None
+    build = None
+    if manifest.is_file():
+        has_order = (path / ORDER).is_dir()
+        build = _read_build(manifest.read_bytes(), str(path), has_order=has_order)
     # Files that a manifest names are not looked for before they are read.
     folder = list_local(path, parquet=build is None or build.num_rows is None)
     return _Found(where=str(path), folder=_rows_of(folder, build), build=build)
@@ -202,13 +205,14 @@ def _rows_of(folder: Folder, build: _Build | None) -> Folder:
     return folder.below(ORDER) if has_order or build is not None else folder
 
 
-def _read_build(data: bytes, where: str) -> _Build | None:
+def _read_build(data: bytes, where: str, *, has_order: bool) -> _Build | None:
     """Return what the manifest of a build says; None for a manifest of something else.
+
+    has_order: whether `order/` lies beside it, as in every output.
 
     Raises: MismatchError for one that is damaged, or lacks what is read here.
     """
-    # A damaged one, which names no format, must not pass for none.
-    if format_of(data) not in (FORMAT, None):
+    if not is_build(data, has_order=has_order):
         return None
     where = f"{where}/{MANIFEST}"
     manifest = parse_manifest(data, where)

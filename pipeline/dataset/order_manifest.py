@@ -12,13 +12,13 @@ from pipeline.core.files import publish
 from pipeline.core.progress import ReportProgress
 from pipeline.dataset.ledger import LedgerSpan, join, multiset_of, root_of_multiset, row_digests
 from pipeline.dataset.manifest import (
-    FORMAT,
     ORDER_FORMAT,
     FileSize,
     ManifestWindow,
     OrderManifest,
     PublishedWindow,
     format_of,
+    is_build,
     manifest_bytes,
     windows_of,
 )
@@ -35,11 +35,7 @@ def is_output(folder: Path) -> bool:
     Beside a published order may lie a manifest of it, or one that has nothing to do with us.
     """
     path = folder / MANIFEST
-    if not path.is_file():
-        return False
-    written = format_of(path.read_bytes())
-    # One that cannot be read any more is a build's where its rows are.
-    return written == FORMAT or (written != ORDER_FORMAT and (folder / ORDER).is_dir())
+    return path.is_file() and is_build(path.read_bytes(), has_order=(folder / ORDER).is_dir())
 
 
 def order_windows(rows: PublishedOrder) -> tuple[ManifestWindow, ...]:

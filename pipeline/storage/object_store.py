@@ -192,6 +192,9 @@ def _open(address: str, got: str) -> Any:
             f"{got}, which cannot be read: {error}",
             'pip install "ettin-data[s3]"' if scheme == "s3" else "install what it names",
         ) from error
+    except OSError as error:
+        # Some stores connect as soon as they are made.
+        raise InputError(f"{address}: got no answer: {error}", "check the address") from error
     except ValueError as error:
         raise ConfigError(
             f"{got}, expected one that can be read: {error}",

@@ -143,13 +143,13 @@ def test_to_go_on_reads_no_row_again(order: Path, monkeypatch: pytest.MonkeyPatc
     opened = open_order(order)
     dataset = iterable_dataset(opened)
     list(islice(dataset, 20))
-    state, taken, take = dataset.state_dict(), [], opened.rows.take
+    state, taken, take = dataset.state_dict(), [], type(opened.rows).take
 
-    def noted(rows: Any) -> Any:
+    def noted(self: Any, rows: Any) -> Any:
         taken.extend(rows.tolist())
-        return take(rows)
+        return take(self, rows)
 
-    monkeypatch.setattr(opened.rows, "take", noted)
+    monkeypatch.setattr(type(opened.rows), "take", noted)
     again = iterable_dataset(opened)
     again.load_state_dict(state)
     assert numbers(again) == taken == EVERY[20:]

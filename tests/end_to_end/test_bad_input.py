@@ -15,6 +15,7 @@ import zstandard
 
 from pipeline.config.load import load_mixture
 from pipeline.core.errors import ConfigError, DocumentError, InputError
+from pipeline.dataset.manifest import manifest_bytes
 from pipeline.dataset.mds.pool import Pool
 from pipeline.dataset.mds.writer import index_bytes, merge_indexes
 from pipeline.runner import run as building
@@ -312,9 +313,11 @@ order: {{seed: 1, global_batch_size: 2, max_seq_len: 16}}
 on_error: {on_error}
 """
         mixture = load_mixture(folder / "mixture.yaml", settings, text=declared.encode())
-        return building.build(
+        made = building.build(
             mixture, tmp_path / out, workers=1, scheduler=None, report=lambda *_: None
         )
+        content: dict[str, Any] = json.loads(manifest_bytes(made))
+        return content
 
     return run
 

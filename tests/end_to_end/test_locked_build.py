@@ -258,7 +258,8 @@ def test_a_revision_that_is_not_the_locked_one_is_refused(healthy: Place, tmp_pa
     settings = ("--set", "sources.hub.from.revision=v1")
     refused = healthy.run("build", healthy.mixture, "--out", tmp_path / "out", *settings)
     assert refused.returncode == 2
-    assert "error: sources.hub.from: is " in refused.stderr
+    assert "error: sources.hub.from: got " in refused.stderr
+    assert " as locked" in refused.stderr
     assert "hint: lock again: ettin-data lock" in refused.stderr
     assert not (tmp_path / "out").exists()
 

@@ -19,6 +19,7 @@ from support.strategies import QUICK, Row, rows
 
 from pipeline.config.declaration import OrderSpec, ShardSpec
 from pipeline.dataset.ledger import LedgerSpan, join, row_digests
+from pipeline.dataset.manifest import OrderedWindow
 from pipeline.dataset.mds.pool import Pool
 from pipeline.runner.shuffle import (
     PoolFolder,
@@ -148,15 +149,15 @@ def test_every_row_stands_where_the_order_says_with_its_step_and_its_origin(
     assert read(folder / "pool", index) == written
     asked = shuffled(folder / "pool", out, spec, scatters=True)
     described, files = shuffle_pool(asked, Here())
-    assert product(out) == {path: about["sha256"] for path, about in files.items()}
+    assert product(out) == {path: file.sha256 for path, file in files.items()}
 
     order = [written[row] for row in samples(asked)]
     seen = [look(row, spec) for row in order[: asked.job.num_rows]]
-    assert written_rows(out, described["windows"], spec) == seen
+    assert written_rows(out, described.windows, spec) == seen
 
     origins = [
         row
-        for path in step_files(out / "provenance", described["windows"], ".parquet")
+        for path in step_files(out / "provenance", described.windows, ".parquet")
         for row in pq.read_table(path).to_pylist()
     ]
     assert [one["row"] for one in origins] == list(range(len(seen)))
@@ -176,7 +177,7 @@ def test_every_row_stands_where_the_order_says_with_its_step_and_its_origin(
     span = LedgerSpan(start_row=0)
     offsets = np.cumsum([0, *map(len, seen)])
     span.add(row_digests(np.array([id_ for ids in seen for id_ in ids], np.uint32), offsets))
-    assert described["ledger"] == join([span]).describe()
+    assert described.ledger == join([span]).describe()
 
 
 def samples(asked: Shuffle) -> list[int]:
@@ -197,17 +198,17 @@ def look(row: Row, spec: OrderSpec) -> list[int]:
     return ids
 
 
-def step_files(room: Path, windows: list[dict[str, Any]], suffix: str) -> list[Path]:
+def step_files(room: Path, windows: Sequence[OrderedWindow], suffix: str) -> list[Path]:
     """Return the files of all windows, in order."""
     return [
         path
         for window in windows
-        for path in sorted((room / Path(window["folder"]).name).iterdir())
+        for path in sorted((room / Path(window.folder).name).iterdir())
         if path.name.endswith(suffix)
     ]
 
 
-def written_rows(out: Path, windows: list[dict[str, Any]], spec: OrderSpec) -> list[list[int]]:
+def written_rows(out: Path, windows: Sequence[OrderedWindow], spec: OrderSpec) -> list[list[int]]:
     """Read the rows back by other means than the stage's own."""
     if spec.format == "mds":
         index = json.loads((out / "order" / "index.json").read_bytes())

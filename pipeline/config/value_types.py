@@ -192,7 +192,7 @@ class Number(Scalar):
         self.largest, self.zero, self.below = largest, zero, below
         low = f"{'at least' if zero else 'above'} 0"
         high = f"{'below' if below else 'at most'} {largest}"
-        examples = "2, 2.5 or 3/2" if largest > 1 else "0.0008 or 1/3"
+        examples = "2, 2.5 or 3/2" if largest > 1 else "0.001 or 1/1000"
         self.expected = f"a number {low} and {high} such as {examples}"
 
     def parse(self, node: Node) -> Fraction:

@@ -71,7 +71,7 @@ def writing(path: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno in _DISK_FULL:
             message = "the disk is full"
-            hint = "make room and run the same command again: what is done and intact is kept"
+            hint = "make room and run the same command again: finished work is kept"
         elif error.errno in _NOT_WRITABLE:
             message = f"got {error.strerror}, expected a writable folder"
             hint = "choose another folder"

@@ -16,12 +16,12 @@ from typing import Any
 from pipeline.core.digest import FileDigest, canonical_json, sha256_bytes
 from pipeline.core.errors import InputError, MismatchError
 from pipeline.core.json_record import from_json, to_json
-from pipeline.dataset.manifest import format_of, seal
+from pipeline.dataset.manifest import seal
 
 FORMAT = "ettin-checkpoint-v1"
 RECORD = "checkpoint.json"
 _NAME = re.compile(r"[a-z]+([0-9]+)")
-_HINT = "remove it, and the one before is gone on from; or take another checkpoint"
+_HINT = "remove it to resume from the checkpoint before, or use another one"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -97,15 +97,18 @@ def read_record(folder: Path) -> CheckpointRecord:
             f"{folder}: got no {RECORD} ({error.strerror}), expected a checkpoint",
             "name a folder such as OUT/step100",
         ) from error
-    if (written := format_of(data)) not in (FORMAT, None):
-        raise InputError(f"{path}: got the format {written!r}, expected {FORMAT}")
     try:
         content = json.loads(data)
-        if seal(content) != data:
-            raise ValueError("its digest does not match its content")
-        del content["format"], content["digest"]
+        digest, written = content.pop("digest"), content.pop("format")
+    except (ValueError, AttributeError, KeyError, TypeError) as error:
+        raise MismatchError(f"{path}: is not as it was written: got no record", _HINT) from error
+    if written != FORMAT:
+        raise InputError(f"{path}: got the format {written!r}, expected {FORMAT}")
+    try:
         record = from_json(CheckpointRecord, content)
-    except (ValueError, AttributeError, KeyError) as error:
+        if record.digest != digest:
+            raise ValueError("its digest does not match its content")
+    except ValueError as error:
         raise MismatchError(f"{path}: is not as it was written: {error}", _HINT) from error
     for name, expected in record.files.items():
         _check_size(folder / name, expected.num_bytes)

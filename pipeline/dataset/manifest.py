@@ -22,6 +22,8 @@ from pipeline.order import View
 FORMAT: Final = "ettin-manifest-v1"
 ORDER_FORMAT: Final = "ettin-order-v1"
 
+_HINT = "get it again, or make it again with this version of ettin-data"
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MixtureRecord:
@@ -330,10 +332,12 @@ def parse_manifest(data: bytes, where: str) -> Manifest | OrderManifest:
         kind = kinds.get(written) if isinstance(written, str) else None
         is_whole = kind is not None and seal({"format": written, **content}) == data
         code = content.get("code", written)
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except ValueError as error:
+        raise MismatchError(f"{where}: is not as it was written: not valid JSON", _HINT) from error
+    except (TypeError, KeyError, AttributeError) as error:
         raise MismatchError(
-            f"{where}: is not as it was written, or got a file that is no manifest, expected one "
-            "of a build, or one that `ettin-data digest` wrote"
+            f"{where}: is not a manifest: got no format, expected that of a build, or of what "
+            "`ettin-data digest` wrote"
         ) from error
     if kind is None:
         raise MismatchError(
@@ -342,8 +346,7 @@ def parse_manifest(data: bytes, where: str) -> Manifest | OrderManifest:
         )
     if not is_whole:
         raise MismatchError(
-            f"{where}: is not as it was written: its digest does not match its content",
-            "get it again, or build again to write it",
+            f"{where}: is not as it was written: its digest does not match its content", _HINT
         )
     del content["digest"]
     try:

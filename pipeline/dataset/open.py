@@ -181,14 +181,15 @@ def _find(where: str) -> _Found:
     folder = list_remote(where)
     where = f"{folder.where}/{next(iter(folder.num_bytes))}" if folder.is_file else folder.where
     data = folder.read(MANIFEST) if MANIFEST in folder.num_bytes else None
-    rows = _rows_of(folder, None)
-    build = None if data is None else _read_build(data, where, has_order=rows is not folder)
-    return _Found(where=where, folder=rows, build=build)
+    build = None
+    if data is not None:
+        build = _read_build(data, where, has_order=_has_order(folder))
+    return _Found(where=where, folder=_rows_of(folder, build), build=build)
 
 
 def _find_local(path: Path) -> _Found:
     if not path.exists():
-        raise InputError(f"{path}: got nothing there, expected an order or a pool", _CHECK)
+        raise InputError(f"{path}: not found, expected an order or a pool", _CHECK)
     manifest = path / MANIFEST
     build = None
     if manifest.is_file():
@@ -201,8 +202,13 @@ def _find_local(path: Path) -> _Found:
 
 def _rows_of(folder: Folder, build: _Build | None) -> Folder:
     """Return the folder itself, or that of the order in the output of a build."""
-    has_order = any(path.startswith(f"{ORDER}/") for path in folder.num_bytes)
-    return folder.below(ORDER) if has_order or build is not None else folder
+    if build is None and (INDEX_NAME in folder.num_bytes or not _has_order(folder)):
+        return folder
+    return folder.below(ORDER)
+
+
+def _has_order(folder: Folder) -> bool:
+    return any(path.startswith(_BELOW) for path in folder.num_bytes)
 
 
 def _read_build(data: bytes, where: str, *, has_order: bool) -> _Build | None:
@@ -306,7 +312,7 @@ def _open_manifest(where: str, path: Path) -> Order:
 
 def _unknown(where: str, hint: str) -> InputError:
     return InputError(
-        f"{where}: got nothing there, expected an order: a manifest or its shipped name, an output,"
+        f"{where}: not found, expected an order: a manifest or its shipped name, an output,"
         " a folder or address of ordered parquet, or a folder of MDS shards with index.json",
         hint,
     )

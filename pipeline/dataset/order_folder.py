@@ -116,9 +116,7 @@ def list_remote(where: str) -> RemoteFolder:
             error.hint = "write a path, or an address that begins with hf:, https:, s3: or gs:"
         raise
     if not folder.num_bytes:
-        raise InputError(
-            f"{where}: got nothing there, expected an order or a pool", "check the address"
-        )
+        raise InputError(f"{where}: not found, expected an order or a pool", "check the address")
     return folder
 
 

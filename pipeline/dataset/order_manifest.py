@@ -35,7 +35,16 @@ def is_output(folder: Path) -> bool:
     Beside a published order may lie a manifest of it, or one that has nothing to do with us.
     """
     path = folder / MANIFEST
-    return path.is_file() and is_build(path.read_bytes(), has_order=(folder / ORDER).is_dir())
+    has_order = (folder / ORDER).is_dir()
+    return path.is_file() and is_build(_read(path), has_order=has_order)
+
+
+def _read(path: Path) -> bytes:
+    """Return the bytes of a file; none where it cannot be read, which names no format."""
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""
 
 
 def order_windows(rows: PublishedOrder) -> tuple[ManifestWindow, ...]:
@@ -104,10 +113,10 @@ def check_order_manifest_path(path: Path) -> None:
     """
     if path.is_dir():
         raise OutputError(f"{path}: got a folder, expected the name of a file to write")
-    if path.exists() and not (path.is_file() and format_of(path.read_bytes()) == ORDER_FORMAT):
+    if path.exists() and not (path.is_file() and format_of(_read(path)) == ORDER_FORMAT):
         raise OutputError(
-            f"{path}: got something that is no manifest of a published order, expected such a one, "
-            "or nothing, since it would be replaced",
+            f"{path}: got a file that is not the manifest of a published order, expected one to "
+            "replace, or no file",
             "name a file that is not there yet, or remove this one first",
         )
 
@@ -126,8 +135,16 @@ def _open(
     where: str, phase: str | None, *, is_part: bool
 ) -> tuple[PublishedOrder | MdsRows, tuple[ManifestWindow, ...], View | None]:
     """Open rows; return them, their windows, and their view if it is known."""
-    order = open(where, checks=False, phase=None if is_part else phase, all_phases=is_part)
+    order = open(where, checks=False, all_phases=True)
     rows = order.rows
+    if isinstance(rows, PublishedOrder) and not is_part:
+        if phase is not None:
+            rows = rows.phase(phase)
+        elif len(rows.phases) > 1:
+            raise InputError(
+                f"{where}: got an order of several phases ({', '.join(rows.phases)}), expected one",
+                "choose one with --phase, and digest each to a file of its own",
+            )
     if isinstance(rows, MdsRows):
         return rows, _folders(rows), order.view
     if not isinstance(rows, PublishedOrder):

@@ -66,7 +66,7 @@ def make_feed(
     num_rows = order.num_rows_per_step if global_batch_rows is None else global_batch_rows
     if num_rows is None:
         raise ConfigError(
-            f"{order.where}: says nothing of the rows of a step",
+            f"{order.where}: batch size unknown",
             "give global_batch_rows (--global-batch)",
         )
     _check_batch(order, num_rows, world_size)
@@ -74,7 +74,7 @@ def make_feed(
         max_seq_len = _NO_LIMIT if objective is None and packing is None else order.max_seq_len
     if max_seq_len is None:
         raise ConfigError(
-            f"{order.where}: says nothing of its longest row", "give max_seq_len (--max-seq-len)"
+            f"{order.where}: maximum sequence length unknown", "give max_seq_len (--max-seq-len)"
         )
     if max_seq_len < _SHORTEST:
         raise ConfigError(f"max_seq_len: got {max_seq_len}, expected at least {_SHORTEST}")
@@ -142,7 +142,7 @@ def _check_packing(packing: str | None, form: str, pad_to_multiple: int) -> None
         )
     if form != "flat" or pad_to_multiple != 1:
         raise ConfigError(
-            f"packing: got form {form!r}, pad_to_multiple {pad_to_multiple!r} beside it, expected"
+            f"packing: got form {form!r} and pad_to_multiple {pad_to_multiple!r} too, expected"
             " neither, since bins are padded to max_seq_len",
             "leave them out",
         )

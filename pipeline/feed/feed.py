@@ -131,7 +131,7 @@ class Feed:
         if not 0 <= step <= self.num_steps:
             raise NotFoundError(
                 f"{self.order.where}: got step {step:,}, expected one of 0 to {self.num_steps:,},"
-                " where the order is over"
+                " the end of the order"
             )
         self.row = self.schedule.rows(step)[0]
 
@@ -140,8 +140,8 @@ class Feed:
         num_rows = self.order.rows.num_rows
         if not 0 <= row <= num_rows:
             raise NotFoundError(
-                f"{self.order.where}: got row {row:,}, expected one of 0 to {num_rows:,}, where the"
-                " order is over"
+                f"{self.order.where}: got row {row:,}, expected one of 0 to {num_rows:,}, the end"
+                " of the order"
             )
         self.row = row
 

@@ -59,6 +59,6 @@ def row_of_position(state: object, num_rows: int, order: str, where: str) -> int
         raise MismatchError(
             f"{where}: is order {order} of {num_rows:,} rows, and the state is of order"
             f" {state['order']} of {state['num_rows']:,} rows",
-            "go on with the order that the state is of, or begin at a row with seek_row",
+            "resume with the order that the state belongs to, or start at a row with seek_row",
         )
     return row

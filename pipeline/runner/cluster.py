@@ -114,7 +114,7 @@ def _explain(error: BaseException, stage: str) -> BaseException:
     if isinstance(error, KilledWorker):
         return OutputError(
             f"{stage}: a worker was killed repeatedly, probably out of memory",
-            "run again with fewer --workers; what is done is kept",
+            "run again with fewer --workers; finished work is kept",
         )
     return error
 
@@ -122,7 +122,7 @@ def _explain(error: BaseException, stage: str) -> BaseException:
 def _lost(stage: str) -> PipelineError:
     return PipelineError(
         f"{stage}: the scheduler went away",
-        "start it again, or another, and run the same command: what is done and intact is kept",
+        "start it again, or another, and run the same command: finished work is kept",
     )
 
 

@@ -52,7 +52,7 @@ def replay_pool(
     if out.resolve().is_relative_to(pool):
         raise InputError(f"--out {out}: lies in the pool {pool}, which is never written to")
     if pool.is_relative_to(out.resolve()):
-        raise InputError(f"{pool}: lies in --out {out}, where only what is made stays")
+        raise InputError(f"{pool}: lies in --out {out}, which holds only generated files")
     Pool.open(pool)  # Refused before anything is written.
     declaration = {**declared.declaration(), "pool": sha256_file(pool / INDEX_NAME)}
     tokenizer = load_tokenizer(

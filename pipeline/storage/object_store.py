@@ -32,7 +32,7 @@ _VERSIONS = ("ETag", "etag", "md5Hash", "content_md5")
 # Errors of a connection that are no OSError, by the names that the backends give them.
 _LOST = re.compile("Connect|Timeout|Payload")
 _S3_ACCESS = (
-    "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or FSSPEC_S3_ANON=true for what is public"
+    "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or FSSPEC_S3_ANON=true for public buckets"
 )
 
 

@@ -90,7 +90,7 @@ def match_paths(where: str, patterns: Iterable[str], paths: Iterable[str]) -> li
         try:
             expression = re.compile(_expression(pattern))
         except re.error as error:
-            raise InputError(f'{where}: "{pattern}" is no glob: {error}') from error
+            raise InputError(f'{where}: "{pattern}" is not a glob pattern: {error}') from error
         found = [path for path in paths if expression.fullmatch(path)]
         if not found:
             raise InputError(

@@ -91,7 +91,7 @@ def test_the_command_says_what_is_not_there_and_what_is_bad(finished: Path, tmp_
     assert "rows 0 to 2,687" in done.stderr
     done = builds.run("verify", finished, "--against", tmp_path / "nothing")
     assert done.returncode == 2
-    assert "got nothing there" in done.stderr
+    assert "not found, expected" in done.stderr
     done = builds.run("digest", tmp_path, "--out", tmp_path / "order.json")
     assert done.returncode == 2
     assert list(tmp_path.iterdir()) == []

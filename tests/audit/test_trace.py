@@ -156,7 +156,7 @@ def test_other_rows_or_another_tokenizer_are_refused(traced: Trace, tokenizer: T
         (["--step", "1", "--tokenizer", "t.json"], "--tokenizer: got neither --find nor --text"),
         (["--checkpoint", "latest", "--tokenizer", "t.json"], "--tokenizer: got neither --find"),
         (["--step", "1", "--source", "a"], "--source: got no --document"),
-        (["--document", "\udcff"], r"document '\udcff': got an id that is no valid Unicode"),
+        (["--document", "\udcff"], r"document '\udcff': got an id that is not valid Unicode"),
     ],
 )
 def test_options_without_a_use_are_refused(

@@ -267,4 +267,4 @@ def test_the_loop_of_the_page_learns_from_the_mean_over_the_labels_of_a_step(
 def test_nothing_there_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, _, err = call(capsys, tmp_path / "nothing")
     assert code == 2
-    assert "nothing: got nothing there, expected an order" in err
+    assert "nothing: not found, expected an order" in err

@@ -174,7 +174,7 @@ def test_a_number_with_an_exponent_is_told_without_one(
     (told,) = problems(tmp_path, changed(SMALLEST, "0.0008", written))
     assert told.startswith("r.yaml:17:24: optimizer.peak_rate: got ")
     assert told.endswith(
-        f"expected a number above 0 and at most 1 such as 0.0008 or 1/3; did you mean {meant}?"
+        f"expected a number above 0 and at most 1 such as 0.001 or 1/1000; did you mean {meant}?"
     )
     assert recipe(tmp_path, changed(SMALLEST, "0.0008", meant)).optimizer.peak_rate == Fraction(
         written

@@ -351,10 +351,10 @@ def test_negative_ids_of_a_published_order_are_those_of_its_type(tmp_path: Path)
 
 
 NOWHERE = [
-    ("{tmp}/none", InputError, "got nothing there, expected an order"),
+    ("{tmp}/none", InputError, "not found, expected an order"),
     ("{tmp}", InputError, "expected an order: files like"),
     ("nope://bucket/order", ConfigError, "nope://bucket/order: got an address, expected one that"),
-    ("memory://nothing/here", InputError, "got nothing there, expected an order or a pool"),
+    ("memory://nothing/here", InputError, "not found, expected an order or a pool"),
     ("{web}/none", InputError, "got neither manifest.json nor index.json, expected one: web hosts"),
     ("{web}/none.parquet", InputError, "got 404: not found"),
     ("hf://datasets/org/none", InputError, "got 401"),

@@ -149,7 +149,7 @@ def test_what_is_no_manifest_of_an_order_is_not_written_over(
     else:
         path.write_bytes(b"")
     before = path.read_bytes()
-    with pytest.raises(OutputError, match="no manifest of a published order") as caught:
+    with pytest.raises(OutputError, match="is not the manifest of a published order") as caught:
         write_order_manifest(digest(finished / "order"), path)
     assert caught.value.hint
     assert path.read_bytes() == before
@@ -159,7 +159,7 @@ def test_what_is_no_manifest_of_an_order_is_not_written_over(
 def test_what_is_no_file_is_not_written_over(finished: Path, tmp_path: Path) -> None:
     path = tmp_path / "pipe"
     os.mkfifo(path)
-    with pytest.raises(OutputError, match="no manifest of a published order"):
+    with pytest.raises(OutputError, match="is not the manifest of a published order"):
         write_order_manifest(digest(finished / "order"), path)
     assert path.is_fifo()
 

@@ -241,20 +241,23 @@ def _sizes(sizes: object) -> Callable[[dict[str, Any]], None]:
 
 
 BAD_ENTRIES: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
-    "no sizes": (lambda shard: shard.pop("column_sizes"), "columns cannot be told"),
-    "few sizes": (_sizes([None]), "columns cannot be told"),
-    "negative size": (_sizes([None, -(2**31)]), "columns cannot be told"),
-    "size of words": (_sizes([None, "8"]), "columns cannot be told"),
-    "negative rows": (lambda shard: shard.update(samples=-1), "got no index of MDS shards"),
-    "rows of truth": (lambda shard: shard.update(samples=True), "got no index of MDS shards"),
-    "no name": (lambda shard: shard["raw_data"].update(basename=7), "got no index of MDS shards"),
+    "no sizes": (lambda shard: shard.pop("column_sizes"), "without valid columns"),
+    "few sizes": (_sizes([None]), "without valid columns"),
+    "negative size": (_sizes([None, -(2**31)]), "without valid columns"),
+    "size of words": (_sizes([None, "8"]), "without valid columns"),
+    "negative rows": (lambda shard: shard.update(samples=-1), "is not an index of MDS shards"),
+    "rows of truth": (lambda shard: shard.update(samples=True), "is not an index of MDS shards"),
+    "no name": (
+        lambda shard: shard["raw_data"].update(basename=7),
+        "is not an index of MDS shards",
+    ),
     "name above": (
         lambda shard: shard["raw_data"].update(basename="../shard.00000.mds"),
-        "got no index of MDS shards",
+        "is not an index of MDS shards",
     ),
     "absolute name": (
         lambda shard: shard["raw_data"].update(basename="/shard.00000.mds"),
-        "got no index of MDS shards",
+        "is not an index of MDS shards",
     ),
 }
 

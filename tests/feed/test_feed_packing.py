@@ -121,7 +121,7 @@ def test_digests_go_with_their_rows() -> None:
     [
         ({"packing": "best-fit"}, "packing: got 'best-fit', expected 'greedy-best-fit-v1' or"),
         ({"packing": "greedy-best-fit-v1", "form": "padded"}, "packing: got form 'padded'"),
-        ({"packing": "window-best-fit-v1", "pad_to_multiple": 8}, "pad_to_multiple 8 beside it"),
+        ({"packing": "window-best-fit-v1", "pad_to_multiple": 8}, "pad_to_multiple 8 too"),
     ],
 )
 def test_what_cannot_be_packed_is_refused(settings: dict[str, Any], message: str) -> None:
@@ -131,5 +131,5 @@ def test_what_cannot_be_packed_is_refused(settings: dict[str, Any], message: str
 
 def test_a_bin_has_a_capacity_without_an_objective_too() -> None:
     order = an_order(Listed(ROWS), max_seq_len=None)
-    with pytest.raises(ConfigError, match="says nothing of its longest row"):
+    with pytest.raises(ConfigError, match="maximum sequence length unknown"):
         make_feed(order, objective=None, micro_batch_rows=2, packing="window-best-fit-v1")

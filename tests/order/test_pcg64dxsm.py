@@ -84,7 +84,7 @@ def test_a_numpy_that_draws_otherwise_is_refused(monkeypatch: pytest.MonkeyPatch
     with pytest.raises(InternalError) as raised:
         pcg64dxsm_permutation(10, seed=21, epoch=0)
     assert raised.value.message == (
-        f"order: numpy {np.__version__} draws another permutation than ettin-pcg64dxsm-v1"
+        f"order: numpy {np.__version__} makes another permutation than ettin-pcg64dxsm-v1"
     )
     assert raised.value.exit_code == 1
 
@@ -204,7 +204,7 @@ def test_more_samples_than_32_bits_can_name_are_refused(tmp_path: Path) -> None:
         "order: got 4,294,967,296 samples, expected fewer than 4,294,967,296 "
         "with ettin-pcg64dxsm-v1"
     )
-    assert raised.value.hint == "draw fewer samples, or set order.algorithm to feistel-v1"
+    assert raised.value.hint == "take fewer samples, or set order.algorithm to feistel-v1"
     assert not list(tmp_path.rglob("*.npy"))
 
 

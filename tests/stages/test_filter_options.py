@@ -76,7 +76,7 @@ BAD = [
     ),
     (
         "[fineweb_quality: {short_line_thr: 1.5}]",
-        "got 1.5, expected a number at least 0 and at most 1 such as 0.0008 or 1/3",
+        "got 1.5, expected a number at least 0 and at most 1 such as 0.001 or 1/1000",
     ),
     (
         "[fineweb_quality: {short_line_thr: -0.5}]",

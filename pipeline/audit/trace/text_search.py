@@ -43,7 +43,7 @@ def id_patterns(
     try:
         bare.encode()
     except UnicodeEncodeError as error:
-        raise ConfigError("find: got a text that is no valid Unicode") from error
+        raise ConfigError("find: got a text that is not valid Unicode") from error
     spaced = [bare, f" {bare}"] if bare else [text]
     found = _distinct(_content(plain, one) for one in spaced)
     if not found:

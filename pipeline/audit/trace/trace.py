@@ -114,7 +114,7 @@ class Trace:
             document.encode()
         except UnicodeEncodeError as error:
             raise ConfigError(
-                f"document {document!r}: got an id that is no valid Unicode"
+                f"document {document!r}: got an id that is not valid Unicode"
             ) from error
         found = self.provenance.document(document, source)
         if found:

@@ -42,7 +42,7 @@ class Columns:
         given: Any = shard.get("column_sizes")
         if not _are_columns(names, encodings, given):
             raise InputError(
-                f"{where}: got an entry whose columns cannot be told, expected column_names, "
+                f"{where}: got an entry without valid columns, expected column_names, "
                 "column_encodings and column_sizes of one length",
                 "build or pull the index again",
             )

@@ -245,7 +245,7 @@ def parse_index(data: bytes, where: str) -> list[IndexEntry]:
                 raise ValueError
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise InputError(
-            f"{where}: got no index of MDS shards", "build or pull it again"
+            f"{where}: is not an index of MDS shards", "build or pull it again"
         ) from error
     return entries
 

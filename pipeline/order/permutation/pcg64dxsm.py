@@ -45,11 +45,11 @@ def pcg64dxsm_permutation(num_samples: int, *, seed: int, epoch: int) -> Uint32A
         raise ConfigError(
             f"order: got {num_samples:,} samples, expected fewer than {_TOO_MANY:,} "
             f"with {ALGORITHM}",
-            "draw fewer samples, or set order.algorithm to feistel-v1",
+            "take fewer samples, or set order.algorithm to feistel-v1",
         )
     if _vector_sha256() != _CHECK_SHA256:
         raise InternalError(
-            f"order: numpy {np.__version__} draws another permutation than {ALGORITHM}",
+            f"order: numpy {np.__version__} makes another permutation than {ALGORITHM}",
             "install the numpy that pyproject.toml names, and report this",
         )
     try:

@@ -153,7 +153,7 @@ def _make_tables(shuffle: Shuffle, cluster: Cluster, *, scatters: bool) -> str:
 
 def _scatter(job: ShuffleJob, cluster: Cluster, tasks: Sequence[ScatterTask]) -> list[list[str]]:
     """Lay out rows by position; return the digests of the shards whose tables were made."""
-    scattered = cluster.map("lay out by position", scatter_rows, tasks)
+    scattered = cluster.map("scatter", scatter_rows, tasks)
     names = [record.folder for record in scattered]
     save_for_tasks(job.state, job.state.scattered_folders, names)
     return [[*record.shards] for record in scattered]

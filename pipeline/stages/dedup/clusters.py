@@ -59,7 +59,7 @@ def explained(scratch: Path) -> Iterator[None]:
     except OSError as error:
         raise OutputError(
             f"{scratch}: got {error.strerror}, expected room for the keys of all documents",
-            "make room and run the same command again: what is done and intact is kept",
+            "make room and run the same command again: finished work is kept",
         ) from error
 
 

@@ -88,7 +88,7 @@ def test_no_space_is_looked_for_in_place_of_special_tokens(
 
 
 @pytest.mark.parametrize(
-    ("text", "message"), [("", "got an empty text"), ("\ud800", "is no valid Unicode")]
+    ("text", "message"), [("", "got an empty text"), ("\ud800", "is not valid Unicode")]
 )
 def test_texts_without_ids_are_refused(text: str, message: str, tokenizer: Tokenizer) -> None:
     with pytest.raises(ConfigError, match=message):

@@ -44,7 +44,7 @@ def test_several_sources_have_a_document(tmp_path: Path) -> None:
 
 
 def test_an_id_that_is_no_unicode_is_refused(traced: Trace) -> None:
-    with pytest.raises(ConfigError, match=r"document '\\udcff': got an id that is no valid Unic"):
+    with pytest.raises(ConfigError, match=r"document '\\udcff': got an id that is not valid Unic"):
         traced.document("\udcff")
 
 

@@ -160,7 +160,7 @@ HARMS: dict[str, tuple[Callable[[Path], None], str]] = {
     "other columns": (_change_index(_other_columns), "got columns id: str, tokens: ndarray:uint16"),
     "no index": (lambda pool: (pool / "index.json").unlink(), "expected the index of MDS shards"),
     "half an index": (
-        lambda pool: (pool / "index.json").write_text("{"), "index.json: got no index of MDS sha"
+        lambda pool: (pool / "index.json").write_text("{"), "index.json: is not an index of MDS sha"
     ),
 }  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""Displaced rows: the same rows in another order are told apart by what moved."""
+"""Displaced rows: which rows moved, where both orders hold the same rows."""
 
 import json
 from collections.abc import Callable

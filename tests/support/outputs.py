@@ -30,7 +30,7 @@ def read_rows(folder: Path) -> list[Row]:
 
 
 def read_dropped(out: Path, source: str) -> list[dict[str, Any]]:
-    """Return the documents of a source that were dropped and kept aside."""
+    """Return the dropped documents of a source that were kept."""
     return [
         json.loads(line)
         for path in sorted((out / "dropped" / source).glob("*.jsonl.zst"))

@@ -91,7 +91,7 @@ class Tally:
     """Digests of rows from there on."""
     theirs: list[Uint8Array] = field(default_factory=lambda: [_NO_DIGESTS])
     excess: int = 0
-    """The sum of our digests less that of theirs; as `multiset_of`, it counts modulo 2^256."""
+    """The difference of the two sums of digests; like `multiset_of`, modulo 2^256."""
 
     @property
     def wants_digests(self) -> bool:

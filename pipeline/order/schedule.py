@@ -130,10 +130,6 @@ class WarmUpRule:
         part = self.num_rank_tokens / sum(sizes)
         return [ceil(part * parts) for parts in accumulate(sizes)]
 
-    def num_rank_rows(self, num_rank_tokens: int) -> int:
-        """Return the rows of a rank's next step, after it was fed this many tokens."""
-        return self._rows_after(num_rank_tokens, self.thresholds())
-
     def _rows_after(self, num_rank_tokens: int, thresholds: list[int]) -> int:
         if num_rank_tokens >= self.num_rank_tokens:
             return self.max_rows

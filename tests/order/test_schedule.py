@@ -88,7 +88,8 @@ def test_the_warm_up_of_a_worked_example() -> None:
     # 10 and 10 + 20 of 60 tokens: two steps of each size where a row has 5 tokens.
     rule = WarmUpRule(min_rows=1, max_rows=4, num_tokens=60, num_ranks=1)
     assert rule.thresholds() == [10, 30, 60]
-    assert [rule.num_rank_rows(fed) for fed in (0, 9, 10, 29, 30, 59, 60, 1_000)] == [
+    fed_tokens = (0, 9, 10, 29, 30, 59, 60, 1_000)
+    assert [rule._rows_after(fed, rule.thresholds()) for fed in fed_tokens] == [
         1, 1, 2, 2, 3, 3, 4, 4,
     ]  # fmt: skip
     schedule = rule.schedule(np.full(22, 5))
@@ -113,7 +114,7 @@ def test_the_thresholds_of_fifty_billion_tokens_on_eight_ranks() -> None:
 def test_the_warm_up_ends_with_its_tokens_even_where_rounding_puts_a_threshold_above() -> None:
     rule = WarmUpRule(min_rows=1, max_rows=6, num_tokens=31, num_ranks=1)
     assert rule.thresholds()[-1] == 32
-    assert [rule.num_rank_rows(fed) for fed in (30, 31, 32)] == [5, 6, 6]
+    assert [rule._rows_after(fed, rule.thresholds()) for fed in (30, 31, 32)] == [5, 6, 6]
 
 
 def test_the_count_follows_rank_0_alone() -> None:

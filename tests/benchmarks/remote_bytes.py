@@ -19,11 +19,11 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from support.orders import open_rows
 
 from pipeline.core.arrays import Int64Array
 from pipeline.dataset.order_folder import list_local
 from pipeline.dataset.parquet.reader import PublishedOrder
+from tests.support.orders import open_rows
 from tests.support.source_server import Server, serve
 
 REPO = "org/order"

@@ -7,7 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from support.paths import REPOSITORY
+
+from tests.support.paths import REPOSITORY
 
 ROOT = REPOSITORY
 MODULES = sorted(
@@ -53,11 +54,12 @@ _LIBRARIES = {
 
 
 def run(*arguments: str, folder: Path) -> str:
-    """Run Python on modules of the tree; return what is printed."""
+    """Run Python as a user does, with no path of its own; return what is printed."""
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     done = subprocess.run(
         [sys.executable, *arguments],
         cwd=ROOT,
-        env={**os.environ, "HF_HOME": str(folder)},
+        env={**environment, "HF_HOME": str(folder)},
         capture_output=True,
         text=True,
         check=False,

@@ -16,12 +16,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow.parquet as pq
-from support.orders import open_rows
 
 from pipeline.audit.verify.against import verify_against
 from pipeline.audit.verify.output import Output
 from pipeline.dataset.mds.reader import MdsRows
 from pipeline.dataset.paths import MANIFEST, ORDER
+from tests.support.orders import open_rows
 
 
 def main() -> None:

@@ -40,9 +40,10 @@ def build_partitions(
     Raises: DocumentError where ids recur in a source, unless bad documents are skipped.
     """
     tasks = [task for source in sources for task in partition_tasks(context, source)]
-    records = by_source(tasks, context.cluster.map("chunk", make_partition, tasks))
+    records = context.cluster.map("chunk", make_partition, tasks)
+    chunked = by_source(tasks, records)
     again = []
-    for name, made in records.items():
+    for name, made in chunked.items():
         repeated = find_repeated_ids(
             {
                 record.partition: WrittenPartition(
@@ -55,9 +56,13 @@ def build_partitions(
         if repeated and context.mixture.on_error == "stop":
             raise _duplicates_error(name, repeated)
         if repeated:
-            again += [_without_repeats(task, repeated) for task in tasks if task.source == name]
+            again += [
+                _without_repeats(task, record, repeated)
+                for task, record in zip(tasks, records, strict=True)
+                if task.source == name
+            ]
     made_again = context.cluster.map("drop repeated ids", make_partition, again)
-    return {**records, **by_source(again, made_again)}
+    return {**chunked, **by_source(again, made_again)}
 
 
 def partition_tasks(context: BuildContext, source: PreparedSource) -> list[PartitionTask]:
@@ -123,11 +128,14 @@ def _document_starts(hashes: Uint64Array) -> Int64Array:
     return np.flatnonzero(np.diff(hashes, prepend=~hashes[:1]))
 
 
-def _without_repeats(task: PartitionTask, repeated: Mapping[str, list[str]]) -> PartitionTask:
+def _without_repeats(
+    task: PartitionTask, record: PartitionOutput, repeated: Mapping[str, list[str]]
+) -> PartitionTask:
     here = task.input.file.partition
     mine = {id_: where for id_, where in repeated.items() if here in where}
     return replace(
         task,
+        input=replace(task.input, read_before=record.input.sha256),
         repeated_ids=frozenset(mine),
         taken_ids=frozenset(id_ for id_, where in mine.items() if where[0] != here),
     )

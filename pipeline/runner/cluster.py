@@ -9,20 +9,23 @@ import os
 import signal
 import threading
 from asyncio import CancelledError
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from multiprocessing import resource_tracker
 from queue import Empty, SimpleQueue
 from typing import TypeVar
 
 import dask
-from distributed import Client, Future, LocalCluster
+from distributed import Client, Future, LocalCluster, Worker, WorkerPlugin
 from distributed.scheduler import KilledWorker
 
-from pipeline.core.errors import OutputError, PipelineError
+from pipeline.core.errors import MismatchError, OutputError, PipelineError
 from pipeline.core.progress import ReportProgress
 
 Task = TypeVar("Task")
+Versions = dict[str, str]
+_PACKAGES = ("numba", "numpy", "pyarrow", "tokenizers")
 Result = TypeVar("Result")
 
 _LOG = logging.getLogger(__name__)
@@ -54,7 +57,8 @@ class Cluster:
     ) -> list[Result]:
         """Run a function on every task; return the results in the order of the tasks.
 
-        Raises: the first error of a task, after the others were cancelled.
+        Raises: the first error of a task, after the others were cancelled; MismatchError for a
+        result of another key than the task's, as a worker of another version computes it.
         """
         if not tasks:
             return []
@@ -69,11 +73,25 @@ class Cluster:
                         raise _lost(stage)
                     self._report(stage, done, len(tasks))
             results: list[Result] = self._client.gather(futures)
+            for task, result in zip(tasks, results, strict=True):
+                _check_key(stage, task, result)
         except CancelledError as error:
             raise _lost(stage) from error
         finally:
             self._client.cancel(futures)
         return results
+
+
+def _check_key(stage: str, task: object, result: object) -> None:
+    """Refuse a record that is of another key than its task has here."""
+    expected, got = getattr(task, "key", None), getattr(result, "key", None)
+    if None not in (expected, got) and got != expected:
+        raise MismatchError(
+            f"{stage}: a worker returned a record with the key {got}, expected {expected}: it runs "
+            "other code, or sees other files",
+            "give all workers one version of everything and the same files, and change neither "
+            "during a build",
+        )
 
 
 def _as_they_end(futures: Sequence[Future]) -> Generator[Future, None, None]:
@@ -126,6 +144,81 @@ def _lost(stage: str) -> PipelineError:
     )
 
 
+def versions() -> Versions:
+    """Return the versions in this process of what decides bytes, by name."""
+    return _version_reader()()
+
+
+def _version_reader() -> Callable[[], Versions]:
+    """Return `versions`, as a function that a worker of any version of this package can run.
+
+    Functions and classes within a function are sent by value, all others by name.
+    """
+    packages = _PACKAGES
+
+    def read() -> Versions:
+        import sys
+        from importlib import import_module, metadata
+
+        python = f"{sys.version_info.major}.{sys.version_info.minor}"
+        own = str(import_module("pipeline.version").VERSION)
+        others = {package: metadata.version(package) for package in packages}
+        return {"ettin-data": own, "Python": python, **others}
+
+    return read
+
+
+def _version_guard(expected: Versions) -> WorkerPlugin:
+    """Return what ends a worker of other versions as soon as it joins."""
+    read = _version_reader()
+
+    class Guard(WorkerPlugin):  # type: ignore[misc]  # distributed has no types
+        name = "ettin-data-versions"
+
+        def setup(self, worker: Worker) -> None:
+            import logging
+
+            found = read()
+            if found != expected:
+                reason = f"got {found}, expected the versions of the build: {expected}"
+                logging.getLogger("distributed.worker").error("this worker ends: %s", reason)
+                worker.loop.add_callback(worker.close, reason="other versions than the build's")
+
+    return Guard()
+
+
+def compare_versions(expected: Versions, found: Mapping[str, Versions | BaseException]) -> None:
+    """Compare the versions of workers, by address; an exception stands for one that cannot say.
+
+    Raises: PipelineError with a line for each version that differs, and who has it.
+    """
+    differ: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
+    for worker, has in sorted(found.items()):
+        if isinstance(has, BaseException):
+            differ["ettin-data", f"one that cannot be compared ({has!r})"].append(worker)
+            continue
+        for name, version in expected.items():
+            if (other := has.get(name, "none")) != version:
+                differ[name, other].append(worker)
+    if differ:
+        lines = [
+            f"  {name}: {expected[name]} here, {other} on {', '.join(workers)}"
+            for (name, other), workers in sorted(differ.items())
+        ]
+        raise PipelineError(
+            "\n".join(["--scheduler: got workers of other versions than this command's:", *lines]),
+            "install the same versions everywhere and start these workers again; others may "
+            "tokenize or sort differently",
+        )
+
+
+def _check_versions(client: Client) -> None:
+    """Refuse workers of other versions: those that are there, and those that join later."""
+    expected = versions()
+    compare_versions(expected, client.run(_version_reader(), on_error="return"))
+    client.register_plugin(_version_guard(expected))
+
+
 def default_memory_bytes() -> int:
     """Return how large a pool may be that is read at random: half of the machine's memory."""
     return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
@@ -149,6 +242,7 @@ def open_cluster(workers: int, scheduler: str | None, report: ReportProgress) ->
                 "start one with `dask scheduler`, and workers with `dask worker ADDRESS`",
             ) from error
         with client:
+            _check_versions(client)
             if not client.scheduler_info()["workers"]:
                 _LOG.warning("--scheduler %s: has no workers yet, waiting for some", scheduler)
             yield Cluster(client, report)

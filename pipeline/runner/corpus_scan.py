@@ -153,10 +153,12 @@ def scan_corpus(context: BuildContext, sources: Sequence[PreparedSource]) -> Cor
         surveyed, mixture.dedup, context.state.scratch, memory_bytes=context.memory_bytes // 4
     )
     drops: dict[tuple[str, str], DropList] = {}
+    scanned: dict[tuple[str, str], str] = {}
     files: dict[str, FileDigest] = {}
     for task, record, one in zip(tasks, records, found, strict=True):
         name = task.input.source, task.input.file.partition
         drops[name] = _save_drops(context, task, record, one)
+        scanned[name] = record.input.sha256
         if len(one.rows):
             path = copies_file(*name)
             dedup.save_drops(context.state.out / path, context.state.scratch, one)
@@ -165,7 +167,9 @@ def scan_corpus(context: BuildContext, sources: Sequence[PreparedSource]) -> Cor
         replace(
             source,
             inputs=tuple(
-                replace(one, drops=drops[source.name, one.file.partition]) for one in source.inputs
+                replace(one, drops=drops[name], read_before=scanned[name])
+                for one in source.inputs
+                for name in [(source.name, one.file.partition)]
             ),
         )
         for source in sources

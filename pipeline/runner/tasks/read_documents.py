@@ -17,7 +17,7 @@ import numpy as np
 from pipeline.config import FORMATTERS, Filter, Origin, to_plain
 from pipeline.core.digest import sha256_file
 from pipeline.core.document import Document
-from pipeline.core.errors import DocumentError, InputError
+from pipeline.core.errors import DocumentError, InputError, MismatchError
 from pipeline.dataset import State
 from pipeline.runner.task_cache import PartitionOutput, ScanRecord, load_cached
 from pipeline.sources import SKIP_HINT, Decoding, FileReader, InputFile, OnBad, check_file, fetch
@@ -77,6 +77,9 @@ class Input:
     """What the file must be, where the mixture is locked."""
     drops: DropList | None = None
     """What to drop instead of what the filters would."""
+    read_before: str | None = None
+    """sha256 of the file as an earlier pass of this build read it. What that pass decided by row
+    holds for these bytes only."""
 
     @property
     def locked_digest(self) -> str | None:
@@ -142,7 +145,7 @@ class DocumentReader:
         """Yield the documents that pass and those that do not, in file order.
 
         Raises: DocumentError or InputError for bad input; MismatchError when the file is not the
-        one that was locked.
+        one that was locked, or that an earlier pass has read.
         """
         input_, locked = self._input, self._input.locked
         split = _make_split(input_)
@@ -157,14 +160,26 @@ class DocumentReader:
                 for block in reader.blocks(self._on_bad):
                     yield split(block)
             except InputError:
-                # It may be broken because it is not the locked file, which is the better message.
+                # It may be broken because it is another file, which is the better message.
                 if locked is not None:
                     check_file(path, locked.file)
+                if input_.read_before is not None:
+                    _check_unchanged(input_, sha256_file(path))
                 raise
             self.sha256, self.num_bytes = reader.sha256, path.stat().st_size
             self.num_rows = reader.num_rows
             if locked is not None and locked.file.digest != f"sha256:{self.sha256}":
                 check_file(path, locked.file)
+            _check_unchanged(input_, self.sha256)
+
+
+def _check_unchanged(input_: Input, sha256: str) -> None:
+    if input_.read_before not in (None, sha256):
+        raise MismatchError(
+            f"{input_.file.declared}: changed during the build: got sha256 {sha256}, expected "
+            f"{input_.read_before}, which the pass before has read",
+            "run the same command again once nothing writes to the file",
+        )
 
 
 @contextmanager

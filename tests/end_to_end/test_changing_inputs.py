@@ -1,0 +1,139 @@
+"""Inputs that change during a build: what one pass decides is never applied to other bytes."""
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from support import builds
+
+from pipeline.config.load import load_mixture
+from pipeline.core.errors import DocumentError, InputError, MismatchError
+from pipeline.runner import run as building
+from pipeline.sources.partitions import list_files
+from pipeline.sources.readers import FileReader
+
+TEXTS = [f"document number {i} has its own words" for i in range(10)]
+MIXTURES = {
+    "dedup": ("dedup: {}", ""),
+    "filter": ("dedup: {}", "filters: [{regex: {pattern: SECRET}}]"),
+    "decontaminate": ("decontaminate: {path: evaluation.jsonl, ngram_words: 3}", ""),
+    "repeated ids": ("on_error: skip", ""),
+    "validation": ("validation: {fraction: 0.3}\ndedup: {}", ""),
+}
+"""What a mixture and its source say, by what makes two passes of a file."""
+
+
+class Changing:
+    """Carries tasks out in this process, and calls `between` after each stage that has any."""
+
+    def __init__(self, between: Callable[[], None]) -> None:
+        self.between = between
+
+    def map(self, stage: str, function: Callable[[Any], Any], tasks: Sequence[Any]) -> list[Any]:
+        results = [function(task) for task in tasks]
+        if tasks:
+            self.between()
+        return results
+
+
+def write(path: Path, texts: Sequence[str]) -> None:
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(
+        builds.json_lines({"id": f"id {n % 9}", "text": text} for n, text in enumerate(texts))
+    )
+
+
+@pytest.fixture
+def build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Return a function that builds a mixture and calls something after each stage."""
+
+    def run(case: str, between: Callable[[], None]) -> None:
+        @contextmanager
+        def open_here(*_: object) -> Iterator[Changing]:
+            yield Changing(between)
+
+        monkeypatch.setattr(building, "open_cluster", open_here)
+        settings, of_source = MIXTURES[case]
+        declared = f"""
+name: t
+chunk: {{size: 64}}
+sources: {{a: {{from: {{path: "d/*"}}, {of_source}}}}}
+order: {{seed: 21, global_batch_size: 1, max_seq_len: 64}}
+{settings}
+{"" if "on_error" in settings else "on_error: skip"}
+"""
+        mixture = load_mixture(tmp_path / "m.yaml", (), text=declared.encode())
+        building.build(mixture, tmp_path / "out", workers=1, scheduler=None, report=lambda *_: None)
+
+    return run
+
+
+@pytest.mark.parametrize("case", MIXTURES)
+def test_a_file_that_changes_between_two_passes_is_named_and_not_written(
+    case: str, build: Callable[..., None], tmp_path: Path
+) -> None:
+    write(tmp_path / "evaluation.jsonl", [TEXTS[3]])
+    texts = [*TEXTS[:5], TEXTS[0], "this one has a SECRET in it", *TEXTS[6:]]
+    write(tmp_path / "d" / "f.jsonl", texts)
+    # It repeats ids of the other, which takes another pass.
+    write(tmp_path / "d" / "g.jsonl", TEXTS[8:])
+
+    def change() -> None:
+        write(tmp_path / "d" / "f.jsonl", ["a new first document arrived", *texts])
+
+    with pytest.raises(MismatchError) as raised:
+        build(case, change)
+    assert raised.value.message.startswith("d/f.jsonl: changed during the build: got sha256 ")
+    assert not (tmp_path / "out" / "manifest.json").exists()
+    # Once the file is at rest, the same command builds what a fresh one does.
+    build(case, lambda: None)
+    healed = builds.digests(tmp_path / "out" / "train")
+    (tmp_path / "out").rename(tmp_path / "before")
+    build(case, lambda: None)
+    assert builds.digests(tmp_path / "out" / "train") == healed
+
+
+def test_a_file_that_is_cut_off_between_two_passes_is_named_as_changed(
+    build: Callable[..., None], tmp_path: Path
+) -> None:
+    write(tmp_path / "d" / "f.jsonl", TEXTS)
+    whole = (tmp_path / "d" / "f.jsonl").read_bytes()
+
+    def cut() -> None:
+        (tmp_path / "d" / "f.jsonl").write_bytes(whole[:-30] + b"\n")
+
+    with pytest.raises(MismatchError, match=r"d/f\.jsonl: changed during the build"):
+        build("dedup", cut)
+
+
+def test_parquet_that_changes_while_it_is_read_is_an_error(tmp_path: Path) -> None:
+    """It is read twice: once for its digest."""
+    path = tmp_path / "f.parquet"
+    table = pa.table({"text": [None, "one", "two"]})
+    pq.write_table(table, path)
+    [file] = list_files("source", (path.name,), tmp_path)
+
+    def replace_it(_: DocumentError) -> None:
+        pq.write_table(table.slice(1), tmp_path / "other")
+        (tmp_path / "other").rename(path)
+
+    reader = FileReader(file, text_field="text", id_field=None)
+    with pytest.raises(InputError, match=r"f\.parquet: changed while it was read"):
+        list(reader.blocks(replace_it))
+
+
+def test_the_first_pass_is_what_later_ones_are_compared_with(
+    build: Callable[..., None], tmp_path: Path
+) -> None:
+    """A change before the first pass is no change."""
+    write(tmp_path / "d" / "f.jsonl", TEXTS)
+    build("dedup", lambda: None)
+    write(tmp_path / "d" / "f.jsonl", TEXTS[::-1])
+    build("dedup", lambda: None)
+    manifest = json.loads((tmp_path / "out" / "manifest.json").read_bytes())
+    assert manifest["sources"]["a"]["documents"]["in"] == len(TEXTS)

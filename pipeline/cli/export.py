@@ -20,6 +20,7 @@ def run(parsed: Arguments) -> int:
     check_extra()
     from pipeline.train import export_checkpoint
 
-    export_checkpoint(parsed.checkpoint, parsed.out)
-    print_result(parsed, {"model": str(parsed.out)}, [str(parsed.out)])
+    versions = export_checkpoint(parsed.checkpoint, parsed.out)
+    result = {"model": str(parsed.out), "loaded_by": versions}
+    print_result(parsed, result, [f"{parsed.out}: loads in {versions}"])
     return 0

@@ -2,7 +2,8 @@
 
 Weights, a model's shape, a tokenizer and provenance enter; `config.json`, `model.safetensors`,
 tokenizer files, a card and `provenance.json` leave, published whole or not at all. The exported
-model has the logits of the trained one.
+model has the logits of the trained one, in `transformers` 5 and, save for decoders with two rotary
+bases, in 4.56 and later: older keys of the configuration stand beside the present ones.
 """
 
 import json
@@ -27,13 +28,25 @@ FORMAT = "ettin-export-v1"
 PROVENANCE = "provenance.json"
 
 _CLASSES = {"encoder": "ModernBertForMaskedLM", "decoder": "ModernBertDecoderForCausalLM"}
+_BEGIN, _END = "[CLS]", "[SEP]"
 _SPECIAL = {
-    "cls_token": "[CLS]",
+    "cls_token": _BEGIN,
     "mask_token": "[MASK]",
     "pad_token": "[PAD]",
-    "sep_token": "[SEP]",
+    "sep_token": _END,
     "unk_token": "[UNK]",
 }
+_OF_DECODER = {"bos_token": _BEGIN, "eos_token": _END}
+_CITATION = """\
+@misc{weller2025seqvsseq,
+  title = {Seq vs Seq: An Open Suite of Paired Encoders and Decoders},
+  author = {Orion Weller and Kathryn Ricci and Marc Marone and Antoine Chaffin and Dawn Lawrie
+            and Benjamin Van Durme},
+  year = {2025},
+  eprint = {2507.11412},
+  archivePrefix = {arXiv}
+}
+"""
 _LOADING = {
     "encoder": """\
 from transformers import AutoModelForMaskedLM, AutoTokenizer
@@ -50,16 +63,17 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 tokenizer = AutoTokenizer.from_pretrained(folder)
 model = AutoModelForCausalLM.from_pretrained(folder)
-# The tokenizer closes what it is given with [SEP], and nothing goes on from there.
-prompt = tokenizer("The capital of France is", return_tensors="pt").input_ids[:, :-1]
-continued = model.generate(prompt, max_new_tokens=20, do_sample=False)
+prompt = tokenizer("The capital of France is", return_tensors="pt")
+continued = model.generate(**prompt, max_new_tokens=20, do_sample=False)
 print(tokenizer.decode(continued[0], skip_special_tokens=True))
 """,
 }
 
 
-def export_checkpoint(checkpoint: Path, out: Path) -> None:
+def export_checkpoint(checkpoint: Path, out: Path) -> str:
     """Export a checkpoint, or the latest in a folder of them; replaces an earlier export.
+
+    Returns the versions of `transformers` that load it as trained, in words.
 
     Raises: InputError when there is no checkpoint, or one of another version; MismatchError when it
     is damaged; OutputError when `out` holds something else, or cannot be written.
@@ -79,34 +93,47 @@ def export_checkpoint(checkpoint: Path, out: Path) -> None:
         "num_tokens": record.clock.num_tokens,
         "begun_from": record.begun_from,
     }
-    export_model(model, spec, read_json(EMBEDDED), out, about)
+    length = record.recipe["declaration"]["max_seq_len"]
+    export_model(model, spec, length, read_json(EMBEDDED), out, about)
+    return _loaded_by(spec)
 
 
 def export_model(
-    model: Model, spec: ModelSpec, tokenizer_json: bytes, out: Path, about: dict[str, Any]
+    model: Model,
+    spec: ModelSpec,
+    length: int,
+    tokenizer_json: bytes,
+    out: Path,
+    about: dict[str, Any],
 ) -> None:
     """Export a model with a tokenizer; `about` is its provenance, in JSON values.
+
+    length: tokens of the longest row that it was trained on, which configuration and tokenizer name
+    as theirs (7,999 in the published suite).
 
     Raises: OutputError when `out` holds something else, or cannot be written.
     """
     _check_out(out)
-    config = make_config(spec)
-    # For inference: a decoder generates with a cache, an encoder has logits at every position.
-    for name, value in (("use_cache", True), ("sparse_prediction", False)):
-        if hasattr(config, name):
-            setattr(config, name, value)
-    config.architectures = [_CLASSES[spec.kind]]
-    config.dtype = "float32"
     card = _card(spec, out.name, about)
     scratch = out.parent / ".partial"
     with publish(out, scratch) as temporary:
         temporary.mkdir()
-        weights = to_transformers(model.state_dict(), spec.kind)
-        save_file(weights, temporary / "model.safetensors", metadata={"format": "pt"})
-        config.save_pretrained(temporary)
+        config = _config(spec, length)
+        _write_json(temporary / "config.json", config)
+        weights = temporary / "model.safetensors"
+        save_file(
+            to_transformers(model.state_dict(), spec.kind), weights, metadata={"format": "pt"}
+        )
+        # It is written for its owner alone; the other files have the permissions of the umask.
+        weights.chmod((temporary / "config.json").stat().st_mode)
+        if spec.kind == "decoder":
+            ends = {name: config[name] for name in ("bos_token_id", "eos_token_id", "pad_token_id")}
+            _write_json(temporary / "generation_config.json", ends)
+            tokenizer_json = _without_end(tokenizer_json)
         (temporary / "tokenizer.json").write_bytes(tokenizer_json)
-        _write_json(temporary / "tokenizer_config.json", _tokenizer_config(spec))
-        _write_json(temporary / "special_tokens_map.json", _SPECIAL)
+        special = _SPECIAL | (_OF_DECODER if spec.kind == "decoder" else {})
+        _write_json(temporary / "tokenizer_config.json", _tokenizer_config(special, length))
+        _write_json(temporary / "special_tokens_map.json", special)
         _write_json(temporary / PROVENANCE, {"format": FORMAT, **about})
         (temporary / "README.md").write_text(card)
     # It stays if another export uses it.
@@ -117,6 +144,12 @@ def export_model(
 def example(kind: str, folder: str) -> str:
     """Return the example on the card: fill-mask for an encoder, generation for a decoder."""
     return f"folder = {folder!r}\n\n{_LOADING[kind]}"
+
+
+def _loaded_by(spec: ModelSpec) -> str:
+    if spec.kind == "decoder" and spec.global_theta != spec.local_theta:
+        return "transformers 5 or later (4.x has one rotary base for all layers of a decoder)"
+    return "transformers 4.56 or later"
 
 
 def _spec_of(checkpoint: Path, record: CheckpointRecord) -> ModelSpec:
@@ -146,13 +179,57 @@ def _check_out(out: Path) -> None:
         )
 
 
-def _tokenizer_config(spec: ModelSpec) -> dict[str, Any]:
+def _config(spec: ModelSpec, length: int) -> dict[str, Any]:
+    """Return `config.json`, for inference: a decoder generates with a cache, an encoder has logits
+    at every position.
+
+    Versions before 5 know one rotary base by name and the distance of global layers; without them
+    they silently take other defaults.
+    """
+    config = make_config(spec)
+    config.architectures = [_CLASSES[spec.kind]]
+    config.dtype = "float32"
+    config.max_position_embeddings = length
+    if spec.kind == "decoder":
+        config.use_cache = True
+    else:
+        config.sparse_prediction = False
+    more = {
+        "classifier_pooling": "mean",
+        "global_rope_theta": float(spec.global_theta),
+        "local_rope_theta": float(spec.local_theta),
+        "global_attn_every_n_layers": spec.global_every,
+        "layer_norm_eps": config.norm_eps,
+        "position_embedding_type": "sans_pos",
+    }
+    return {**json.loads(config.to_json_string()), **more}
+
+
+def _without_end(tokenizer_json: bytes) -> bytes:
+    """Return a tokenizer that begins a text with `[CLS]` and leaves its end open.
+
+    A decoder continues what it is given; behind the `[SEP]` that the rows of training end with, it
+    would begin another document.
+    """
+    tokenizer = json.loads(tokenizer_json)
+    frame = tokenizer["post_processor"]
+    for form in ("single", "pair"):
+        frame[form] = [
+            part for part in frame[form] if part.get("SpecialToken", {}).get("id") != _END
+        ]
+    # As a single text of two parts: [CLS] A B.
+    for part in frame["pair"]:
+        next(iter(part.values()))["type_id"] = 0
+    return json.dumps(tokenizer, ensure_ascii=False).encode()
+
+
+def _tokenizer_config(special: dict[str, str], length: int) -> dict[str, Any]:
     return {
-        **_SPECIAL,
+        **special,
         # With True, older versions decode " ." as ".".
         "clean_up_tokenization_spaces": False,
         "model_input_names": ["input_ids", "attention_mask"],
-        "model_max_length": spec.max_positions,
+        "model_max_length": length,
         "tokenizer_class": "PreTrainedTokenizerFast",
     }
 
@@ -163,12 +240,18 @@ def _card(spec: ModelSpec, name: str, about: dict[str, Any]) -> str:
     facts = [f"| {key.replace('_', ' ')} | {_cell(value)} |\n" for key, value in about.items()]
     return f"""\
 ---
+language: en
 library_name: transformers
+license: mit
 pipeline_tag: {task}
+tags:
+- modernbert
+- ettin
+- {spec.kind}
 ---
 # {name}
 
-A ModernBERT {spec.kind} of {layers} and width {spec.hidden_size}.
+A ModernBERT {spec.kind} of {layers} and width {spec.hidden_size}. Needs {_loaded_by(spec)}.
 
 ```python
 {example(spec.kind, name).rstrip()}
@@ -178,7 +261,14 @@ A ModernBERT {spec.kind} of {layers} and width {spec.hidden_size}.
 
 | | |
 |---|---|
-{"".join(facts)}"""
+{"".join(facts)}
+## Citation
+
+The recipe is that of the Ettin suite:
+
+```bibtex
+{_CITATION}```
+"""
 
 
 def _cell(value: Any) -> str:

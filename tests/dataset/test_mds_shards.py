@@ -14,8 +14,7 @@ from support.mds import LIMIT, read, write
 from support.strategies import QUICK, Row, cuts, rows
 
 from pipeline.core.errors import InputError, InternalError
-from pipeline.dataset.mds.columns import Columns
-from pipeline.dataset.mds.shard import MdsShard, table_of
+from pipeline.dataset.mds.shard import Columns, MdsShard, table_of
 from pipeline.dataset.mds.writer import Dtype, MdsWriter, index_bytes, merge_indexes
 
 DTYPES: tuple[Dtype, ...] = ("uint16", "uint32")

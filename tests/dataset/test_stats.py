@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.dataset.mds.stats import write_stats
+from pipeline.dataset.mds.writer import write_stats
 
 KEYS = ["0th", "10th", "20th", "30th", "40th", "50th", "60th"]
 KEYS += ["70th", "80th", "90th", "95th", "99th", "100th"]

@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 from support.strategies import Row
 
-from pipeline.dataset.mds.columns import Columns
-from pipeline.dataset.mds.shard import MdsShard
+from pipeline.dataset.mds.shard import Columns, MdsShard
 from pipeline.dataset.mds.writer import Dtype, MdsWriter
 
 LIMIT = 1 << 26

@@ -2,6 +2,7 @@
 
 import ast
 import json
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 import tokenizers
 import torch
+import yaml
 from support.models import flat, logits_of, made_up_rows, tiny
 from transformers import AutoModelForCausalLM, AutoModelForMaskedLM, AutoTokenizer
 
@@ -25,6 +27,7 @@ KINDS: tuple[ModelKind, ...] = ("encoder", "decoder")
 LOADERS: dict[str, Any] = {"encoder": AutoModelForMaskedLM, "decoder": AutoModelForCausalLM}
 ABOUT = {"checkpoint": "step3", "order": "ab" * 32, "rows": [0, 48], "num_tokens": 12_345}
 TOKENIZER = read_json("modernbert")
+LENGTH = 400
 
 
 @pytest.fixture(scope="module", params=KINDS)
@@ -34,7 +37,7 @@ def exported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     spec = tiny(kind)
     model = make_model(spec, seed=5).eval()
     out = tmp_path_factory.mktemp("export") / f"tiny-{kind}"
-    export_model(model, spec, TOKENIZER, out, ABOUT)
+    export_model(model, spec, LENGTH, TOKENIZER, out, ABOUT)
     return kind, model, out
 
 
@@ -65,7 +68,9 @@ def test_the_folder_has_weights_once_under_the_names_of_transformers(exported: A
     assert config["rope_parameters"]["sliding_attention"]["rope_theta"] == 10_000.0
     assert config["norm_eps"] == 1e-5
     assert config["dtype"] == "float32"
-    assert sorted(path.name for path in out.iterdir()) == [
+    names = {path.name for path in out.iterdir()}
+    generates = {"generation_config.json"} if kind == "decoder" else set()
+    assert names == generates | {
         "README.md",
         "config.json",
         "model.safetensors",
@@ -73,11 +78,38 @@ def test_the_folder_has_weights_once_under_the_names_of_transformers(exported: A
         "special_tokens_map.json",
         "tokenizer.json",
         "tokenizer_config.json",
-    ]
+    }
+
+
+def test_the_configuration_says_the_same_to_versions_before_5(exported: Any) -> None:
+    kind, _, out = exported
+    config = json.loads((out / "config.json").read_bytes())
+    assert config["global_rope_theta"] == 160_000.0
+    assert config["local_rope_theta"] == 10_000.0
+    assert config["global_attn_every_n_layers"] == 3
+    assert config["layer_norm_eps"] == 1e-5
+    assert config["position_embedding_type"] == "sans_pos"
+    assert config["classifier_pooling"] == "mean"
+    assert config["max_position_embeddings"] == LENGTH
+    special = json.loads((out / "tokenizer_config.json").read_bytes())
+    assert special["model_max_length"] == LENGTH
+    assert [special.get(name) for name in ("bos_token", "eos_token")] == (
+        ["[CLS]", "[SEP]"] if kind == "decoder" else [None, None]
+    )
+
+
+def test_others_may_read_what_the_umask_lets_them_read(tmp_path: Path) -> None:
+    spec = tiny("encoder", num_layers=1)
+    old = os.umask(0o027)
+    try:
+        export_model(make_model(spec, seed=5), spec, LENGTH, TOKENIZER, tmp_path / "out", ABOUT)
+    finally:
+        os.umask(old)
+    assert {path.stat().st_mode & 0o777 for path in (tmp_path / "out").iterdir()} == {0o640}
 
 
 def test_the_loaded_tokenizer_gives_the_ids_that_the_rows_were_made_of(exported: Any) -> None:
-    _, _, out = exported
+    kind, _, out = exported
     loaded = AutoTokenizer.from_pretrained(out)
     plain = tokenizers.Tokenizer.from_str(TOKENIZER.decode())
     for text in (
@@ -86,14 +118,23 @@ def test_the_loaded_tokenizer_gives_the_ids_that_the_rows_were_made_of(exported:
         "def f(x):\n    return x",
     ):
         ids = loaded(text).input_ids
-        assert ids == plain.encode(text).ids
+        expected = plain.encode(text).ids
+        # A decoder continues a text, so its end stays open.
+        assert ids == (expected if kind == "encoder" else expected[:-1])
         if "[MASK]" not in text:
             assert loaded.decode(ids, skip_special_tokens=True) == text
     # True is warned about at each text.
     assert loaded.clean_up_tokenization_spaces is False
     special = (loaded.cls_token_id, loaded.sep_token_id, loaded.pad_token_id, loaded.mask_token_id)
     assert special == (50_281, 50_282, 50_283, 50_284)
-    assert (out / "tokenizer.json").read_bytes() == TOKENIZER
+    if kind == "encoder":
+        assert (out / "tokenizer.json").read_bytes() == TOKENIZER
+        return
+    assert (loaded.bos_token_id, loaded.eos_token_id) == (50_281, 50_282)
+    parts = [plain.encode(text, add_special_tokens=False).ids for text in ("One.", " Two.")]
+    pair = loaded("One.", " Two.", return_token_type_ids=True)
+    assert pair.input_ids == [50_281, *parts[0], *parts[1]]
+    assert set(pair.token_type_ids) == {0}
 
 
 def test_the_program_of_the_card_runs(exported: Any, capsys: pytest.CaptureFixture[str]) -> None:
@@ -114,6 +155,7 @@ def test_generating_with_a_cache_continues_as_the_trained_model_would(exported: 
     kind, model, out = exported
     loaded = LOADERS[kind].from_pretrained(out)
     assert loaded.config.use_cache
+    assert loaded.generation_config.eos_token_id == 50_282
     # Beyond the window of local layers, so that what the cache forgets matters.
     row = made_up_rows(1, (70,))[0][:-1]
     continued = loaded.generate(row[None], max_new_tokens=6, do_sample=False, eos_token_id=None)[0]
@@ -129,7 +171,12 @@ def test_the_card_and_the_provenance_say_where_it_came_from(exported: Any) -> No
     assert f"pipeline_tag: {'fill-mask' if kind == 'encoder' else 'text-generation'}\n" in card
     assert f"| order | `{'ab' * 32}` |\n| rows | `[0, 48]` |" in card
     assert "| num tokens | 12,345 |" in card
-    assert f"\nA ModernBERT {kind} of 4 layers and width 64.\n" in card
+    versions = "4.56 or later" if kind == "encoder" else "5 or later (4.x has one rotary base"
+    assert f"A ModernBERT {kind} of 4 layers and width 64. Needs transformers {versions}" in card
+    head = yaml.safe_load(card.split("---\n")[1])
+    assert head["license"] == "mit"
+    assert head["tags"] == ["modernbert", "ettin", kind]
+    assert "eprint = {2507.11412}" in card
     provenance = json.loads((out / PROVENANCE).read_bytes())
     assert provenance == {"format": "ettin-export-v1", **ABOUT}
 
@@ -138,17 +185,17 @@ def test_an_export_replaces_an_earlier_one_and_nothing_else(tmp_path: Path) -> N
     spec = tiny("encoder", num_layers=1)
     model = make_model(spec, seed=5)
     out = tmp_path / "out"
-    export_model(model, spec, TOKENIZER, out, ABOUT)
-    assert "\nA ModernBERT encoder of 1 layer and width 64.\n" in (out / "README.md").read_text()
-    export_model(model, spec, TOKENIZER, out, {**ABOUT, "checkpoint": "step4"})
+    export_model(model, spec, LENGTH, TOKENIZER, out, ABOUT)
+    assert "A ModernBERT encoder of 1 layer and width 64. " in (out / "README.md").read_text()
+    export_model(model, spec, LENGTH, TOKENIZER, out, {**ABOUT, "checkpoint": "step4"})
     assert json.loads((out / PROVENANCE).read_bytes())["checkpoint"] == "step4"
     (out / PROVENANCE).unlink()
     with pytest.raises(OutputError, match="got other content"):
-        export_model(model, spec, TOKENIZER, out, ABOUT)
+        export_model(model, spec, LENGTH, TOKENIZER, out, ABOUT)
     assert (out / "config.json").exists()
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match="got other content"):
-        export_model(model, spec, TOKENIZER, tmp_path / "file", ABOUT)
+        export_model(model, spec, LENGTH, TOKENIZER, tmp_path / "file", ABOUT)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "out"]
 
 

@@ -1,11 +1,8 @@
-"""The bytes of shards, read by compiled loops: where rows, ids and names lie, and copies of them.
+"""Compiled loops that read the bytes of shards, mapped or by descriptor: ids, names, lengths.
 
-Enters: files, as arrays that are mapped or by their descriptors. Leaves: ids, names and lengths.
-Invariant: compiled loops have no bounds checks of their own, so every number that a file says is
-checked here before anything is read by it.
-
-All compiled functions that call one another are in this file: numba's cache on disk notices a
-change of the file that a function is in, and not of one that it calls.
+Compiled loops have no bounds checks, so every number that a file holds is checked before it is
+used. Functions that call one another share this file: numba's disk cache notices a change of the
+file that a function is in, not of one that it calls.
 """
 
 from typing import Any
@@ -32,10 +29,7 @@ def _get_little_endian(data: Uint8Array, position: int, num_bytes: int) -> np.in
 def _locate_column(
     data: Uint8Array, row_offsets: Uint32Array, row: int, columns: Int64Array, column: int
 ) -> tuple[np.int64, np.int64]:
-    """Return where a column of a row starts and how many bytes it has; (0, -1) where it cannot be.
-
-    Compiled loops have no bounds checks of their own, so every number of the file is checked here.
-    """
+    """Return where a column of a row starts and its number of bytes; (0, -1) for an invalid row."""
     nowhere = (np.int64(0), np.int64(-1))
     if row < 0 or row + 1 >= row_offsets.size:
         return nowhere
@@ -64,7 +58,7 @@ def _locate_column(
 def _locate_ids(
     data: Uint8Array, row_offsets: Uint32Array, row: int, columns: Int64Array
 ) -> tuple[np.int64, np.int64]:
-    """Return where a row's ids start and how many they are; (0, -1) where there is no such row."""
+    """Return where the ids of a row start and how many they are; (0, -1) for an invalid row."""
     nowhere = (np.int64(0), np.int64(-1))
     position, array_bytes = _locate_column(data, row_offsets, row, columns, columns[1])
     if array_bytes < 2:
@@ -91,7 +85,7 @@ def read_lengths(
 
 @compiled
 def _widen(body: Uint8Array, item_bytes: int, target: NDArray[Any]) -> bool:
-    """Copy ids as they are stored; tell whether all fit the target."""
+    """Copy stored ids; return whether all are below 2^32."""
     if item_bytes == 2:
         narrow = body.view(np.uint16)
         for j in range(target.size):
@@ -181,7 +175,7 @@ def scan_rows(
     return -1
 
 
-# The library's own, so that a row costs no Python call: ssize_t pread(int, void *, size_t, off_t).
+# Of the C library, so a row costs no Python call: ssize_t pread(int, void *, size_t, off_t).
 _pread = types.ExternalFunction(
     "pread", types.intp(types.int32, types.voidptr, types.uintp, types.int64)
 )
@@ -189,7 +183,7 @@ _pread = types.ExternalFunction(
 
 @compiled
 def _read(file: int, into: Uint8Array, position: int) -> bool:
-    """Fill an array from a position of a file on; tell whether there were as many bytes."""
+    """Fill an array from a position in a file; return whether the file had enough bytes."""
     num_read, failures = 0, 0
     while num_read < into.size:
         left = into[num_read:]
@@ -197,7 +191,7 @@ def _read(file: int, into: Uint8Array, position: int) -> bool:
         if came > 0:
             num_read += came
         else:
-            # A signal may have come in between; the end of the file, or a bad disk, stays.
+            # A signal may have interrupted; the end of the file, or a bad disk, stays.
             failures += 1
             if came == 0 or failures > _MOST_FAILURES:
                 return False
@@ -206,7 +200,7 @@ def _read(file: int, into: Uint8Array, position: int) -> bool:
 
 @compiled
 def _end_of_run(shards: Int64Array, rows: Int64Array, first: int) -> int:
-    """Return one past the last of the rows that follow one another in a file from `first` on."""
+    """Return one past the last of the rows that are consecutive in a file from `first` on."""
     stop = first + 1
     while (
         stop < rows.size
@@ -223,20 +217,20 @@ def read_bounds(
 ) -> int:
     """Read where rows start and stop in their files: int64 [2, num_rows].
 
-    files, sizes: int64 [num_shards], descriptors and lengths; shards, rows: int64 [num_rows], of
-    which shard a row is, and which of its rows, which must be there by its header.
+    files, sizes: int64 [num_shards], descriptors and lengths; shards, rows: int64 [num_rows], the
+    shard of a row and its number there, which the caller checks.
 
-    Returns the place of the first row that lies outside its file, else -1.
+    Returns the index of the first row that lies outside its file, else -1.
     """
     first = 0
     while first < rows.size:
         stop = _end_of_run(shards, rows, first)
-        told = np.empty(stop - first + 1, np.uint32)
+        stored = np.empty(stop - first + 1, np.uint32)
         file, size = files[shards[first]], sizes[shards[first]]
-        if not _read(file, told.view(np.uint8), 4 + 4 * rows[first]):
+        if not _read(file, stored.view(np.uint8), 4 + 4 * rows[first]):
             return first
         for i in range(first, stop):
-            bounds[0, i], bounds[1, i] = told[i - first], told[i - first + 1]
+            bounds[0, i], bounds[1, i] = stored[i - first], stored[i - first + 1]
             if bounds[0, i] > bounds[1, i] or bounds[1, i] > size:
                 return i
         first = stop
@@ -253,13 +247,13 @@ def read_rows(
     data: Uint8Array,
     places: Int64Array,
 ) -> int:
-    """Read rows whose bounds are known, one after the other, and find their ids.
+    """Read rows of known bounds into `data`, and find their ids.
 
-    columns: int64 [num_shards, 1 + widest], how many numbers follow, then `Columns.packed`; data:
-    uint8 [bytes of all rows]; places: int64 [2, num_rows], where in it the ids of each row start,
-    and how many they are.
+    columns: int64 [num_shards, 1 + widest], the number of what follows, then `Columns.packed`;
+    data: uint8 [bytes of all rows]; places: int64 [2, num_rows], where in `data` the ids of each
+    row start, and how many they are.
 
-    Returns the place of the first row that cannot be read or has no ids, else -1.
+    Returns the index of the first row that cannot be read or has no ids, else -1.
     """
     first, position = 0, np.int64(0)
     within = np.empty(2, np.uint32)
@@ -293,7 +287,7 @@ def copy_ids(
 ) -> int:
     """Copy the ids that `read_rows` found, those of row i to `offsets[i]` of `out`.
 
-    Returns the place of the first row with an id that is no uint32, else -1.
+    Returns the index of the first row with an id of 2^32 or more, else -1.
     """
     for i in range(shards.size):
         item_bytes = columns[shards[i], 1]

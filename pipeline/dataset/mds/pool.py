@@ -1,7 +1,6 @@
 """A pool: the rows of many shards under one index, addressed by their position in it.
 
-Enters: a folder with `index.json`. Leaves: ids of any rows, and a table of what an order needs to
-know of each. The files are memory-mapped, never written to, never removed.
+Files are memory-mapped, never written to, never removed.
 """
 
 import json
@@ -15,23 +14,21 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.core.arrays import Int64Array, Uint8Array, Uint32Array, Uint64Array
-from pipeline.core.compiled import compiled
+from pipeline.core.arrays import Int64Array, Uint8Array, Uint32Array
 from pipeline.core.errors import InputError
 from pipeline.core.ragged import Ragged, Rows
-from pipeline.dataset.mds.columns import Columns
 from pipeline.dataset.mds.random_access import ShardFiles
-from pipeline.dataset.mds.shard import ROW_DTYPE, MdsShard, RemoteShard, table_of
+from pipeline.dataset.mds.shard import ROW_DTYPE, Columns, MdsShard, RemoteShard, table_of
 from pipeline.dataset.paths import INDEX_NAME
 
 Sized = TypeVar("Sized", bound=NDArray[Any])
 IndexEntry = dict[str, Any]
-"""What an index says of one shard."""
+"""A shard, in an index."""
 
 # Mapped pages count as memory of the process, and every open shard holds a file descriptor.
 _MAPPED_BYTES = 256 << 20
 _OPEN_SHARDS = 256
-# What the kernel may map around a row that is touched: 64 KiB, and more where its pages are large.
+# What the kernel may map around a row: 64 KiB, and more where pages are large.
 _FAULT_BYTES = 256 << 10
 
 
@@ -49,12 +46,12 @@ class Pool:
 
     @classmethod
     def open(cls, folder: Path) -> "Pool":
-        """Open the pool whose `index.json` lies in `folder`.
+        """Open the pool of a folder with `index.json`.
 
-        Published pools hold plain files below an index that says they are compressed; what is
-        there is read, whatever the index says of it.
+        Published pools hold plain files under an index that says they are compressed: what the
+        index says of compression is ignored.
 
-        Raises: InputError when there is no index, or it names shards that cannot be read.
+        Raises: InputError when there is no index, or a shard is missing or has no valid columns.
         """
         pool = cls.of(folder, read_index(folder / INDEX_NAME))
         for shard in pool.shards:
@@ -68,11 +65,11 @@ class Pool:
         entries: Sequence[IndexEntry],
         remotes: Sequence[RemoteShard] | None = None,
     ) -> "Pool":
-        """Return the pool of an index's entries; no shard is looked for before it is needed.
+        """Return the pool of an index's entries; shards are looked for when they are needed.
 
-        `remotes`: what fetches the shard of each entry, if they do not lie in the folder.
+        remotes: the shard of each entry, if they are not on disk.
 
-        Raises: InputError when the entries are of shards that cannot be read.
+        Raises: InputError for an entry without valid columns.
         """
         where = str(folder / INDEX_NAME)
         shards = tuple(
@@ -88,13 +85,11 @@ class Pool:
 
     @property
     def num_samples(self) -> int:
-        """How many rows there are in all shards."""
+        """The number of rows of all shards."""
         return int(self.num_rows.sum())
 
     def take(self, rows: Int64Array) -> Rows:
-        """Return any rows, in the order asked for: int64 [num_rows], positions in the pool.
-
-        Not for several threads at once.
+        """Return rows by position, in the given order: int64 [num_rows]. Not thread-safe.
 
         Raises: InputError, naming the file, for a row that cannot be read or has no ids.
         """
@@ -121,7 +116,7 @@ class Pool:
         return np.uint16 if narrow else np.uint32
 
     def gather(self, rows: Int64Array, lengths: Int64Array) -> Uint32Array:
-        """Return the ids of rows, one after the other: uint32 [lengths.sum()].
+        """Return the ids of rows, joined: uint32 [lengths.sum()].
 
         rows: int64 [n], positions in the pool; lengths: int64 [n], their numbers of ids.
         """
@@ -130,7 +125,7 @@ class Pool:
         return out
 
     def gather_into(self, out: NDArray[Any], rows: Int64Array, lengths: Int64Array) -> None:
-        """Put the ids of rows, one after the other, into an array of `narrowest` or uint32."""
+        """Write the ids of rows, joined, into an array of `narrowest` or uint32."""
         starts = np.cumsum(lengths) - lengths
         for shard, where, local in self._by_shard(rows):
             shard.gather(local, lengths[where], out, starts[where])
@@ -139,7 +134,7 @@ class Pool:
             )
 
     def names(self, rows: Int64Array) -> tuple[Uint8Array, Int64Array]:
-        """Return the ids of rows' documents as UTF-8: uint8 [num_bytes], int64 [num_rows + 1].
+        """Return the document ids of rows as UTF-8: uint8 [num_bytes], int64 [num_rows + 1].
 
         Name i is `names[offsets[i]:offsets[i + 1]]`.
         """
@@ -155,13 +150,13 @@ class Pool:
         return names.values, names.offsets
 
     def document_ids(self, rows: Int64Array) -> list[str]:
-        """Return the id of the document of each of a few rows."""
+        """Return the document id of each of a few rows."""
         names, offsets = self.names(rows)
         data = names.tobytes()
         return [data[start:stop].decode() for start, stop in pairwise(offsets.tolist())]
 
     def _count_mapped(self, shard: MdsShard, num_rows: int, num_bytes: int) -> None:
-        """Note that rows were touched; close all shards when that may come to too much."""
+        """Account for rows that were read; close all shards when too much may be mapped."""
         more = num_rows * _FAULT_BYTES + num_bytes
         self._mapped[shard] = min(self._mapped.get(shard, 0) + more, shard.data.size)
         if len(self._mapped) > _OPEN_SHARDS or sum(self._mapped.values()) > _MAPPED_BYTES:
@@ -185,18 +180,23 @@ class Pool:
         return np.concatenate([np.empty(0, np.int64), *self._each(MdsShard.lengths)])
 
     def table(self, cls_id: int, sep_id: int) -> NDArray[np.void]:
-        """Return what an order needs to know of every row: `ROW_DTYPE` [num_rows]."""
+        """Return the table of all rows: `ROW_DTYPE` [num_rows]."""
         tables = self._each(lambda shard: table_of(shard, cls_id, sep_id))
         table = np.concatenate([np.empty(0, ROW_DTYPE), *tables])
         if all(shard.columns.id >= 0 for shard in self.shards):
-            table["chunk"], table["num_chunks"] = number_chunks(table["document"])
+            # Equal neighbours are chunks of one document.
+            documents = table["document"]
+            firsts = np.flatnonzero(np.diff(documents, prepend=~documents[:1]))
+            counts = np.diff(firsts, append=len(documents))
+            table["chunk"] = np.arange(len(documents)) - np.repeat(firsts, counts)
+            table["num_chunks"] = np.repeat(counts, counts)
         else:
-            # Rows without an id are taken to be of a document each.
+            # Without ids, each row counts as a document.
             table["chunk"], table["num_chunks"] = 0, 1
         return table
 
     def _each(self, read: Callable[[MdsShard], Sized]) -> list[Sized]:
-        """Read every shard whole, one open at a time.
+        """Read every shard, one open at a time.
 
         Raises: InputError for a shard with more or fewer rows than the index says.
         """
@@ -210,19 +210,8 @@ class Pool:
         return parts
 
 
-def number_chunks(documents: Uint64Array) -> tuple[Uint32Array, Uint32Array]:
-    """Number the rows of each document: which chunk, from 0, and of how many: uint32 [num_rows].
-
-    documents: uint64 [num_rows]; equal neighbours are of one document.
-    """
-    firsts = np.flatnonzero(np.diff(documents, prepend=~documents[:1]))
-    counts = np.diff(firsts, append=len(documents))
-    chunk = np.arange(len(documents)) - np.repeat(firsts, counts)
-    return chunk.astype(np.uint32), np.repeat(counts, counts).astype(np.uint32)
-
-
 def read_index(path: Path) -> list[IndexEntry]:
-    """Read what an index says of its shards. Raises: InputError when it is none."""
+    """Read the shards that an index lists. Raises: InputError when it is no index."""
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -234,7 +223,7 @@ def read_index(path: Path) -> list[IndexEntry]:
 
 
 def parse_index(data: bytes, where: str) -> list[IndexEntry]:
-    """Return what an index says of its shards. Raises: InputError when it is none."""
+    """Return the shards that an index lists. Raises: InputError when it is no index."""
     try:
         entries: list[IndexEntry] = json.loads(data)["shards"]
         for entry in entries:
@@ -248,21 +237,3 @@ def parse_index(data: bytes, where: str) -> list[IndexEntry]:
             f"{where}: is not an index of MDS shards", "build or pull it again"
         ) from error
     return entries
-
-
-@compiled
-def place_runs(
-    values: NDArray[Any], bounds: Int64Array, out: NDArray[Any], starts: Int64Array
-) -> None:
-    """Copy runs of values that follow one another to places of their own.
-
-    Run i is from `bounds[i]` to `bounds[i + 1]`, counted from `bounds[0]`, and goes to `starts[i]`
-    of `out`; int64 [num_runs + 1] and [num_runs]. All must lie within the arrays.
-    """
-    for i in range(starts.size):
-        start, length = bounds[i] - bounds[0], bounds[i + 1] - bounds[i]
-        # Views, so that whole vectors are copied at once: twice as fast.
-        source = values[start : start + length]
-        target = out[starts[i] : starts[i] + length]
-        for j in range(length):
-            target[j] = source[j]

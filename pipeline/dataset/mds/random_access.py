@@ -1,9 +1,8 @@
-"""Any rows of many shards: each read by a range of its file, none of which is mapped.
+"""Random access to the rows of many shards, by range reads; nothing is mapped.
 
-Enters: shards, and rows of them. Leaves: the ids of the rows. Invariant: memory and open files are
-bounded, however many shards there are, and a file that is cut while it is open is an error and no
-signal. Of rows that follow one another a call takes all at once, of scattered ones each by itself:
-two reads of some hundred nanoseconds, where to map a page costs microseconds and counts as memory.
+Memory and open files are bounded however many shards there are, and a file that is truncated while
+it is open raises an error, not a signal. Consecutive rows are one read. A scattered row is two, of
+some hundred nanoseconds, where mapping a page takes microseconds and counts as memory.
 """
 
 import os
@@ -19,22 +18,22 @@ from pipeline.dataset.mds.kernels import copy_ids, read_bounds, read_rows
 from pipeline.dataset.mds.shard import MdsShard
 from pipeline.dataset.rows import join_rows
 
-# Half of what the process may have open is left to others.
+# Half of what the process may open; the rest is for others.
 _MOST_FILES = max(64, min(4096, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2))
 _MOST_FETCHED = 4
-# A call's rows come in parts of these many at most, and of these many bytes unless a row has more.
+# A call is read in parts of at most so many rows, and of so many bytes unless one row has more.
 _MOST_ROWS = 4096
 _MOST_BYTES = 64 << 20
-# No sequence is as long; where an index of rows is damaged a row may seem to be.
+# No sequence is as long; a row may seem to be where a header is damaged.
 _MOST_ROW_BYTES = 1 << 28
 
 
 class ShardFiles:
-    """The open files of a pool's shards; for one thread at a time."""
+    """The open files of a pool's shards; not thread-safe."""
 
     def __init__(self, shards: Sequence[MdsShard], num_rows: Int64Array) -> None:
-        """Note what there is; nothing is opened. num_rows: int64 [num_shards], by the index."""
-        # A file that was fetched takes room for as long as it is open.
+        """Open nothing yet. num_rows: int64 [num_shards], by the index."""
+        # A fetched file takes disk space while it is open.
         is_remote = any(shard.remote is not None for shard in shards)
         self._most_files = _MOST_FETCHED if is_remote else _MOST_FILES
         self._shards, self._num_rows = shards, num_rows
@@ -54,7 +53,7 @@ class ShardFiles:
         return ShardFiles, (self._shards, self._num_rows)
 
     def close(self) -> None:
-        """Close all files; those that are needed again are opened again."""
+        """Close all files until they are next needed."""
         self._close(len(self._opened))
 
     def _close(self, num_files: int) -> None:
@@ -65,7 +64,7 @@ class ShardFiles:
         del self._opened[:num_files]
 
     def take(self, shards: Int64Array, rows: Int64Array) -> Rows:
-        """Return rows, each by its shard and its number there: int64 [n] and [n].
+        """Return rows by shard and number within it: int64 [n] and [n].
 
         Raises: InputError, naming the file, for a row that cannot be read or has no ids.
         """
@@ -113,10 +112,10 @@ class ShardFiles:
             self._shards[int(shards[bad])].check(int(rows[bad]))
 
     def _open(self, shards: Int64Array) -> None:
-        """Open the files of shards, and check that their rows are those of the index."""
+        """Open the files of shards; check their numbers of rows."""
         closed = shards[self._files[shards] < 0].tolist()
         if len(self._opened) + len(closed) > self._most_files:
-            # Those that are asked for again now come after those that are not.
+            # Those that this call needs are closed last.
             self._opened.sort(key=set(shards.tolist()).__contains__)
             self._close(len(self._opened) + len(closed) - self._most_files)
         for number in closed:

@@ -1,19 +1,17 @@
-"""MDS shards as rows in order: a pool under its index, ours or a published one.
+"""MDS shards as rows in order: a folder with `index.json`, local or remote -> a `RowReader`.
 
-Enters: a folder with `index.json`, on disk or remote. Leaves: its rows in the order of the index,
-or in an order of their own. Shards are read as they are, whatever the index says of compression;
-nothing is written, nothing removed.
+Rows come in the order of the index, or in a permutation of it.
 """
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
 from pipeline.core.arrays import Int64Array
 from pipeline.core.digest import sha256_bytes
-from pipeline.core.errors import InputError
 from pipeline.core.ragged import Rows, offsets_of
 from pipeline.dataset.mds.pool import Pool, parse_index
 from pipeline.dataset.mds.remote_shards import RemoteShards
@@ -24,7 +22,7 @@ from pipeline.order import Permutation
 from pipeline.storage import RemoteFolder
 
 _BLOCK_IDS = 1 << 20
-# Rows of an order of its own that are read at once.
+# Rows of a permutation that are read at once.
 _BLOCK_ROWS = 1024
 
 
@@ -37,38 +35,39 @@ class MdsRows:
     pool: Pool
     """Its shards."""
     order: Permutation | None = None
-    """An order of all its rows, in which row r is the sample at position r; else the index's."""
+    """Row r is the sample that it has at position r; None: the order of the index."""
     index_sha256: str = ""
-    """sha256 of the index, of a folder that was listed."""
+    """sha256 of the index, if it was read for this."""
     commit: str | None = None
     """The commit, on the Hub."""
+    granularity: ClassVar = "sequence"
+    num_wrapped: ClassVar = 0
 
     @classmethod
     def of(cls, folder: Folder, digests: Mapping[str, str]) -> "MdsRows":
-        """Return the rows of a folder that was listed; no shard is looked for before it is needed.
+        """Return the rows of a listed folder; shards are looked for when they are needed.
 
-        digests: by path in the folder, the sha256 of files where it is known.
+        digests: known sha256 by path in the folder.
 
-        Raises: InputError when the index cannot be read, or is none.
+        Raises: InputError when the index is invalid or cannot be read.
         """
         index = folder.read(INDEX_NAME)
         entries = parse_index(index, f"{folder.where}/{INDEX_NAME}")
         remotes = None
         if isinstance(folder, RemoteFolder):
-            shards = RemoteShards(folder, entries, digests)
-            remotes = [shards.shard(number) for number in range(len(entries))]
+            remotes = RemoteShards(folder, entries, digests).shards()
         pool = Pool.of(Path(folder.where), entries, remotes)
         digest = sha256_bytes(index)
         return cls(where=folder.where, pool=pool, index_sha256=digest, commit=folder.commit)
 
     @property
     def num_rows(self) -> int:
-        """How many rows there are, by the index."""
+        """The number of rows, by the index."""
         return self.pool.num_samples
 
     @property
     def dtype(self) -> str:
-        """The type that ids are stored in, as the first shard has it."""
+        """The type of the stored ids, from the first shard."""
         return self.pool.shards[0].columns.dtype if self.pool.shards else "uint32"
 
     def file_of(self, row: int) -> str:
@@ -76,15 +75,15 @@ class MdsRows:
         return self.pool.file_of(int(self._samples(np.array([row]))[0]))
 
     def take(self, rows: Int64Array) -> Rows:
-        """Return rows by their numbers, rising. Raises: as `RowReader.take`."""
+        """Return rows by number, rising. Raises: as `RowReader.take`."""
         check_numbers(rows, self.num_rows)
         return self.pool.take(self._samples(rows)) if len(rows) else no_rows()
 
     def read(self, start: int, stop: int) -> Iterator[Rows]:
-        """Yield rows `start` to `stop` in order, in blocks of about a million ids.
+        """Yield rows `start` to `stop` in blocks of about a million ids.
 
         Raises: NotFoundError for rows beyond the pool; InputError for a damaged shard, and before
-        the first block for one that is missing.
+        the first block for a missing one.
         """
         check_range(self.where, start, stop, self.num_rows)
         if self.order is not None:
@@ -106,16 +105,12 @@ class MdsRows:
     def _lengths(self, shard: int) -> Int64Array:
         lengths = self.pool.shards[shard].lengths()
         if len(lengths) != self.pool.num_rows[shard]:
-            raise InputError(
-                f"{self.pool.shards[shard].where}: got {len(lengths)} rows, expected"
-                f" {self.pool.num_rows[shard]} by the index",
-                "pull it again",
-            )
+            raise self.pool.shards[shard].other_rows(len(lengths), int(self.pool.num_rows[shard]))
         return lengths
 
     def _blocks(self, first: int, lengths: Int64Array) -> Iterator[Rows]:
-        """Yield rows from `first`, which have these lengths."""
-        # A row is of the block in which it ends; one that is longer is a block of its own.
+        """Yield the rows from `first`, which have these lengths."""
+        # A row belongs to the block in which it ends; a longer one is a block of its own.
         blocks = np.cumsum(lengths) // _BLOCK_IDS
         starts = np.flatnonzero(np.diff(blocks, prepend=-1))
         for start, stop in zip(starts, [*starts[1:], len(lengths)], strict=True):

@@ -1,15 +1,13 @@
-"""MDS shards that are not on disk: each is fetched whole when a row of it is first needed.
+"""Remote MDS shards: each is fetched whole when a row of it is first needed.
 
-Enters: a remote folder and its index. Leaves: copies of shards. Invariant: a copy has the
-size and the digests that index and manifest name, or it is an error. Copies have no name on this
-disk, so nothing is left of them, however the process ends.
+A copy has the size and the digests that index and manifest name, or it is an error. Copies are
+unnamed temporary files, so nothing is left of them however the process ends.
 """
 
 import hashlib
 import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -17,10 +15,10 @@ from typing import Any, BinaryIO
 from pipeline.core.errors import InputError
 from pipeline.core.files import writing
 from pipeline.core.prefetch import Prefetcher
-from pipeline.dataset.mds.pool import IndexEntry
+from pipeline.dataset.mds.shard import RemoteShard
 from pipeline.storage import RemoteFolder
 
-# Those with a length of their own, which an index may name.
+# An index may name any; a "shake" has no digest length of its own.
 _ALGORITHMS = {name for name in hashlib.algorithms_guaranteed if not name.startswith("shake")}
 
 
@@ -28,31 +26,33 @@ class RemoteShards:
     """The shards of a remote folder; while one is read, the next is fetched."""
 
     def __init__(
-        self, folder: RemoteFolder, entries: Sequence[IndexEntry], digests: Mapping[str, str]
+        self, folder: RemoteFolder, entries: Sequence[Mapping[str, Any]], digests: Mapping[str, str]
     ) -> None:
-        """Note what there is; nothing is fetched. digests: by path, sha256 where it is known."""
+        """Fetch nothing yet. entries: of the index; digests: known sha256 by path."""
         self._folder, self._entries, self._digests = folder, entries, digests
         self._next: tuple[int, Prefetcher[BinaryIO]] | None = None
 
     def __del__(self) -> None:
         self._drop_next()
 
-    def shard(self, number: int) -> "NumberedShard":
-        """Return a shard."""
-        return NumberedShard(shards=self, number=number)
+    def shards(self) -> list[RemoteShard]:
+        """Return the shards, in the order of the index."""
+        return [
+            RemoteShard(
+                where=self._where(number),
+                num_bytes=self._folder.num_bytes.get(entry["raw_data"]["basename"], 0),
+                fetch=partial(self.fetch, number),
+            )
+            for number, entry in enumerate(self._entries)
+        ]
 
-    def where(self, number: int) -> str:
-        """Return the address of a shard."""
+    def _where(self, number: int) -> str:
         return f"{self._folder.where}/{self._entries[number]['raw_data']['basename']}"
 
-    def num_bytes(self, number: int) -> int:
-        """Return how long a shard is, by the index."""
-        return int(self._entries[number]["raw_data"]["bytes"])
-
     def fetch(self, number: int) -> BinaryIO:
-        """Return a copy of a shard, open, which is gone when it is closed.
+        """Return an open copy of a shard, which is deleted when it is closed.
 
-        Raises: InputError when it cannot be fetched, or differs from its index; OutputError on a
+        Raises: InputError when it cannot be fetched or differs from its index; OutputError on a
         full disk.
         """
         if self._next is not None and self._next[0] == number and self._next[1].is_here:
@@ -79,10 +79,11 @@ class RemoteShards:
             raise self._error(number, "is missing, and the index names it")
         if size != expected:
             raise self._error(number, f"got {size:,} bytes, expected {expected:,} by the index")
-        digests = self._known_digests(raw)
-        hashers = {algorithm: hashlib.new(algorithm) for algorithm in digests}
+        digests = dict(raw.get("hashes") or {})
+        if name in self._digests:
+            digests["sha256"] = self._digests[name]
+        hashers = {one: hashlib.new(one) for one in digests if one in _ALGORITHMS}
         with writing(Path(tempfile.gettempdir())), ExitStack() as stack:
-            # It has no name, so nothing is left of it however the process ends.
             file = stack.enter_context(tempfile.TemporaryFile())
 
             def keep(piece: bytes) -> None:
@@ -92,46 +93,14 @@ class RemoteShards:
 
             self._folder.remote_file(name).stream(0, size, keep, accepts_whole=True)
             for algorithm, hasher in hashers.items():
-                if hasher.hexdigest() != digests[algorithm]:
-                    raise self._error(
-                        number,
-                        f"{algorithm} is {hasher.hexdigest()}, expected {digests[algorithm]}",
-                    )
+                got, expected = hasher.hexdigest(), digests[algorithm]
+                if got != expected:
+                    raise self._error(number, f"{algorithm} is {got}, expected {expected}")
             file.seek(0)
             stack.pop_all()
         return file
 
-    def _known_digests(self, raw: dict[str, Any]) -> dict[str, str]:
-        digests = dict(raw.get("hashes") or {})
-        if raw["basename"] in self._digests:
-            digests["sha256"] = self._digests[raw["basename"]]
-        return {name: digest for name, digest in digests.items() if name in _ALGORITHMS}
-
     def _error(self, number: int, what: str) -> InputError:
         return InputError(
-            f"{self.where(number)}: {what}", "build it again, or get the folder again"
+            f"{self._where(number)}: {what}", "build it again, or get the folder again"
         )
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class NumberedShard:
-    """One of the shards; a `RemoteShard`."""
-
-    shards: RemoteShards
-    """All of them."""
-    number: int
-    """Which one, in the order of the index."""
-
-    @property
-    def where(self) -> str:
-        """Its address."""
-        return self.shards.where(self.number)
-
-    @property
-    def num_bytes(self) -> int:
-        """How long it is, by the index."""
-        return self.shards.num_bytes(self.number)
-
-    def fetch(self) -> BinaryIO:
-        """Return a copy of it, open, which is gone when it is closed. Raises: InputError."""
-        return self.shards.fetch(self.number)

@@ -1,16 +1,17 @@
-"""A shard file, read: rows of MDS -> ids and names, memory-mapped and checked.
+"""One MDS shard: a memory-mapped `.mds` file -> ids of its rows and of their documents, checked.
 
-Enters: the path of a `.mds` file. Leaves: ids of any rows, the names of their documents, and the
-table of what sampling and orders need to know. Files are never written to, never removed.
+Files are never written to, never removed.
+
+Source: mosaicml/streaming 0.8.1, `streaming/base/format/mds/encodings.py`.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +19,6 @@ from numpy.typing import NDArray
 from pipeline.core.arrays import Int64Array, Uint8Array, Uint32Array
 from pipeline.core.errors import InputError
 from pipeline.core.ragged import Ragged
-from pipeline.dataset.mds.columns import Columns
 from pipeline.dataset.mds.kernels import copy_names, copy_rows, read_lengths, scan_rows
 
 ROW_DTYPE = np.dtype(
@@ -33,47 +33,109 @@ ROW_DTYPE = np.dtype(
 )
 """Number of ids; whether they start with CLS and end with SEP; FNV-1a of the document's id; which
 chunk of its document a row is, from 0, and of how many."""
+_IDS, _ID = "input_ids", "id"
+_DTYPES = ("uint16", "uint32", "int64")
+_COLUMN_KEYS = ("column_names", "column_encodings", "column_sizes")
 
 
-class RemoteShard(Protocol):
-    """A shard that lies elsewhere."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Columns:
+    """The columns of a row, sorted by name.
+
+    A row starts with the sizes of its columns of variable size, 4 bytes each; all columns follow.
+    """
+
+    sizes: tuple[int, ...]
+    """Bytes of each column, 0 for variable size."""
+    ids: int
+    """The index of the column of token ids."""
+    id: int
+    """The index of the column of document ids; -1 for none."""
+    dtype: str
+    """Stored type of a token id."""
+
+    @classmethod
+    def of(cls, entry: Mapping[str, Any], where: str) -> "Columns":
+        """Read the columns from a shard's entry in an index.
+
+        Raises: InputError when it has no column of ids of a known type.
+        """
+        lists: list[Any] = [entry.get(key) for key in _COLUMN_KEYS]
+        names, encodings, given = lists
+        if not _are_columns(names, encodings, given):
+            raise InputError(
+                f"{where}: got an entry without valid columns, expected column_names, "
+                "column_encodings and column_sizes of one length",
+                "build or pull the index again",
+            )
+        ids = names.index(_IDS) if _IDS in names else -1
+        dtype = encodings[ids].removeprefix("ndarray:") if ids >= 0 else ""
+        name = names.index(_ID) if _ID in names else -1
+        if dtype not in _DTYPES or (name >= 0 and encodings[name] != "str"):
+            got = ", ".join(f"{one}: {other}" for one, other in zip(names, encodings, strict=True))
+            raise InputError(
+                f"{where}: got columns {got}; expected {_IDS} as ndarray:"
+                f"{' or '.join(_DTYPES)}, and {_ID}, if there is one, as str"
+            )
+        sizes = tuple(size or 0 for size in given)
+        return cls(sizes=sizes, ids=ids, id=name, dtype=dtype)
 
     @property
-    def where(self) -> str:
-        """Its address."""
+    def item_bytes(self) -> int:
+        """Bytes of one stored id."""
+        return np.dtype(self.dtype).itemsize
 
-    @property
-    def num_bytes(self) -> int:
-        """How long it is."""
+    def packed(self) -> Int64Array:
+        """Return the columns as compiled loops take them: int64 [3 + num_columns]."""
+        return np.array([self.item_bytes, self.ids, self.id, *self.sizes], np.int64)
 
-    def fetch(self) -> BinaryIO:
-        """Return a copy of it, open, which is gone when it is closed. Raises: InputError."""
+
+def _are_columns(names: Any, encodings: Any, sizes: Any) -> bool:
+    """Return whether these lists are valid together; compiled loops trust the sizes."""
+    if not all(isinstance(one, list) for one in (names, encodings, sizes)):
+        return False
+    if not len(names) == len(encodings) == len(sizes):
+        return False
+    spelled = all(isinstance(one, str) for one in (*names, *encodings))
+    return spelled and all(size is None or (type(size) is int and size > 0) for size in sizes)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RemoteShard:
+    """A shard at an address, which is fetched whole."""
+
+    where: str
+    """Its address."""
+    num_bytes: int
+    """Its size, as its folder lists it."""
+    fetch: Callable[[], BinaryIO]
+    """Returns an open copy, which is deleted when it is closed. Raises: InputError."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class MdsShard:
-    """A memory-mapped shard file; never written to, never removed."""
+    """A memory-mapped shard file."""
 
     path: Path
     """The `.mds` file, not compressed."""
     columns: Columns
-    """What a row is made of, from the index."""
+    """The columns of its rows, from the index."""
     remote: RemoteShard | None = None
-    """What fetches the file, if it does not lie at `path`."""
+    """Where to fetch the file, if it is not on disk."""
 
     @property
     def where(self) -> str:
-        """How the file is called in errors."""
+        """The path or address of the file, for errors."""
         return str(self.path) if self.remote is None else self.remote.where
 
     @property
     def num_bytes(self) -> int:
-        """How long the file is."""
+        """The size of the file."""
         return self.path.stat().st_size if self.remote is None else self.remote.num_bytes
 
     @cached_property
     def data(self) -> Uint8Array:
-        """The whole file as uint8 [file bytes], read only. Raises: InputError where it is none."""
+        """The whole file: uint8 [file bytes], read-only. Raises: InputError when it is empty."""
         with self.opened() as file:
             if os.fstat(file.fileno()).st_size == 0:
                 raise self._error("got an empty file, expected an MDS shard")
@@ -81,7 +143,7 @@ class MdsShard:
             return np.asarray(np.memmap(file, np.uint8, mode="r"))
 
     def check_exists(self) -> None:
-        """Check that the file is there, if it is to lie on disk. Raises: InputError."""
+        """Check that a local file exists. Raises: InputError."""
         if self.remote is None and not self.path.is_file():
             raise self._missing()
 
@@ -116,14 +178,13 @@ class MdsShard:
         if num_rows < 0 or 4 + 4 * (num_rows + 1) > num_bytes:
             raise self._error("got a file that is no MDS shard")
         offsets: Uint32Array = self.data[4 : 4 + 4 * (num_rows + 1)].view("<u4")
-        if int(offsets[-1]) != num_bytes:
-            raise self._error(f"got {num_bytes} bytes, expected {int(offsets[-1])} by its header")
+        self._check_end(num_bytes, int(offsets[-1]))
         return offsets
 
     def open_file(self, num_rows: int) -> tuple[int, int]:
-        """Open the file; return its descriptor, which is the caller's to close, and its size.
+        """Open the file; return its descriptor, which the caller closes, and its size.
 
-        Raises: InputError when it is missing, cut, or of other rows than `num_rows`.
+        Raises: InputError when it is missing, truncated, or does not have `num_rows` rows.
         """
         with self.opened() as file:
             num_bytes = os.fstat(file.fileno()).st_size
@@ -132,15 +193,17 @@ class MdsShard:
             if found < 0 or 8 + 4 * found > num_bytes:
                 raise self._error("got a file that is no MDS shard")
             file.seek(4 + 4 * found)
-            end = int.from_bytes(file.read(4), "little")
-            if end != num_bytes:
-                raise self._error(f"got {num_bytes} bytes, expected {end} by its header")
+            self._check_end(num_bytes, int.from_bytes(file.read(4), "little"))
             if found != num_rows:
                 raise self.other_rows(found, num_rows)
             return os.dup(file.fileno()), num_bytes
 
+    def _check_end(self, num_bytes: int, end: int) -> None:
+        if end != num_bytes:
+            raise self._error(f"got {num_bytes} bytes, expected {end} by its header")
+
     def other_rows(self, num_rows: int, expected: int) -> InputError:
-        """Return what to raise for a shard with more or fewer rows than the index says."""
+        """Return the error for a shard with more or fewer rows than the index says."""
         return InputError(
             f"{self.where}: got {num_rows:,} rows, expected {expected:,} by the index "
             f"({num_rows - expected:+,})",
@@ -148,14 +211,14 @@ class MdsShard:
         )
 
     def close(self) -> None:
-        """Let go of the mapping, which is made again when it is next needed."""
+        """Unmap the file until it is next needed."""
         for name in ("data", "row_offsets"):
             self.__dict__.pop(name, None)
 
     def lengths(self) -> Int64Array:
         """Return the number of ids of each row: int64 [num_rows].
 
-        Raises: InputError when a row cannot be read, here as in all that follows.
+        Raises: InputError when a row cannot be read, as do the methods below.
         """
         lengths = np.empty(len(self.row_offsets) - 1, np.int64)
         self.check(read_lengths(self.data, self.row_offsets, self.columns.packed(), lengths))
@@ -172,7 +235,7 @@ class MdsShard:
         self.check(copy_rows(self.data, self.row_offsets, rows, lengths, columns, out, starts))
 
     def names(self, rows: Int64Array) -> Ragged[np.uint8]:
-        """Return the ids of rows' documents as UTF-8; without such a column all are empty."""
+        """Return the document ids of rows as UTF-8; empty ones if there is no such column."""
         values, offsets, bad_row = copy_names(
             self.data, self.row_offsets, rows, self.columns.packed()
         )
@@ -183,20 +246,17 @@ class MdsShard:
         return names
 
     def check(self, bad_row: int) -> None:
-        """Raise InputError for a row that a compiled loop could not read; -1 stands for none."""
+        """Raise InputError for a row that a compiled loop could not read; -1 for none."""
         if bad_row >= 0:
-            raise self.error(bad_row)
-
-    def error(self, bad_row: int) -> InputError:
-        """Return what to raise for a row that cannot be read."""
-        return self._error(f"row {bad_row}: got bytes that are no row of {self.columns.dtype} ids")
+            dtype = self.columns.dtype
+            raise self._error(f"row {bad_row}: got bytes that are no row of {dtype} ids")
 
     def _error(self, what: str) -> InputError:
         return InputError(f"{self.where}: {what}", "build or pull it again")
 
 
 def _is_utf8(names: Ragged[np.uint8]) -> bool:
-    """Return whether each name is UTF-8: all of them are, and none begins inside a character."""
+    """Return whether each name is UTF-8: all of them joined are, and none starts mid-character."""
     starts = names.offsets[:-1][names.lengths() > 0]
     if ((names.values[starts] & 0xC0) == 0x80).any():
         return False
@@ -208,7 +268,7 @@ def _is_utf8(names: Ragged[np.uint8]) -> bool:
 
 
 def table_of(shard: MdsShard, cls_id: int, sep_id: int) -> NDArray[np.void]:
-    """Return what an order needs to know of a shard's rows, but for `chunk` and `num_chunks`."""
+    """Return the table of a shard's rows; `chunk` and `num_chunks` are left unset."""
     num_rows = len(shard.row_offsets) - 1
     table = np.empty(num_rows, ROW_DTYPE)
     lengths, hashes = np.empty(num_rows, np.uint32), np.empty(num_rows, np.uint64)

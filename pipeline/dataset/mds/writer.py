@@ -1,13 +1,14 @@
-"""MDS shards, written: rows of an id and token ids -> the files that trainers of this suite read.
+"""Write MDS: chunks, each with the id of its document -> `shard.NNNNN.mds` and `index.json`.
 
-Enters: chunks in order. Leaves: `shard.NNNNN.mds` and `index.json`, to the byte as the public
-writer makes them. No Python work per token: rows are laid out by compiled loops over flat arrays.
+The files are the public writer's to the byte. Compiled loops lay out the rows: no Python work per
+token.
 
 Source: mosaicml/streaming 0.8.1, `streaming/base/format/mds/{writer,encodings}.py` and
 `streaming/base/util.py` (merge_index), described in `docs/spec/mds.md`.
 """
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,9 +19,13 @@ import numpy as np
 from pipeline.core.arrays import Int64Array, Uint8Array, Uint32Array
 from pipeline.core.compiled import compiled
 from pipeline.core.errors import InputError, InternalError
+from pipeline.core.ragged import byte_strings, offsets_of
 from pipeline.dataset.paths import INDEX_NAME
 
 Dtype = Literal["uint16", "uint32"]
+_PERCENTILES = (0, 10, 20, 30, 40, 50, 60, 70, 80, 90, 95, 99, 100)
+# The published file has these keys and fails on longer chunks; ours goes on counting.
+_FEWEST_THOUSANDS = 9
 
 
 def _config(dtype: Dtype, size_limit: int) -> dict[str, Any]:
@@ -37,12 +42,12 @@ def _config(dtype: Dtype, size_limit: int) -> dict[str, Any]:
 
 
 def index_bytes(index: dict[str, Any], *, merged: bool) -> bytes:
-    """Serialise an index as the public package does: one folder's sorted, a merged one as built."""
+    """Serialise an index as the public package does: keys are sorted unless it is merged."""
     return json.dumps(index, sort_keys=not merged).encode()
 
 
 def merge_indexes(indexes: Sequence[tuple[str, dict[str, Any]]]) -> dict[str, Any]:
-    """Join indexes of sub-folders, given as (folder name, index) in the order of the rows."""
+    """Join the indexes of subfolders: (folder name, index), in order of rows."""
     shards = []
     for name, index in indexes:
         for shard in index["shards"]:
@@ -53,14 +58,14 @@ def merge_indexes(indexes: Sequence[tuple[str, dict[str, Any]]]) -> dict[str, An
 
 @dataclass(kw_only=True)
 class MdsWriter:
-    """Writes the rows of one folder; memory is bounded by one shard and one call's rows."""
+    """Writes the rows of one folder; memory holds one shard and the rows of one call."""
 
     folder: Path
     """An empty folder that exists."""
     dtype: Dtype
     """Stored width of an id."""
     size_limit: int
-    """Largest shard file in bytes; a single row that is larger gets a file of its own."""
+    """Largest shard file in bytes; a larger row gets a file of its own."""
     _shards: list[dict[str, Any]] = field(default_factory=list)
     _bodies: list[Uint8Array] = field(default_factory=list)
     _sizes: list[Int64Array] = field(default_factory=list)
@@ -84,9 +89,7 @@ class MdsWriter:
         ids: Uint32Array,
         offsets: Int64Array,
     ) -> None:
-        """Append rows: row i is of `documents[row_documents[i]]` and holds its part of `ids`.
-
-        Its part is `ids[offsets[i]:offsets[i + 1]]`.
+        """Append rows: row i is `ids[offsets[i]:offsets[i + 1]]` of `documents[row_documents[i]]`.
 
         Raises: InternalError for a row without ids, InputError for an id that `dtype` cannot hold.
         """
@@ -104,25 +107,32 @@ class MdsWriter:
                 f"{self.dtype}",
                 "set shards.dtype to uint32",
             )
-        id_offsets = np.zeros(len(documents) + 1, np.int64)
-        np.cumsum([len(document) for document in documents], out=id_offsets[1:])
-        id_bytes = np.frombuffer(b"".join(documents), np.uint8)
-        id_lengths = np.diff(id_offsets)[row_documents]
+        names = byte_strings(documents)
         item_bytes = np.dtype(self.dtype).itemsize
+        # The length itself is stored in the smallest of 1, 2 and 4 bytes.
+        widths = np.where(lengths < 1 << 8, 1, np.where(lengths < 1 << 16, 2, 4))
         # Two sizes, the id, one byte of rank and width, the length, the ids.
-        sizes = 8 + id_lengths + 1 + _width(lengths) + lengths * item_bytes
+        sizes = 8 + names.lengths()[row_documents] + 1 + widths + lengths * item_bytes
         start = 0
         while start < len(sizes):
-            stop = start + _rows_that_fit(sizes[start:], self.size_limit - self._shard_bytes)
+            room = self.size_limit - self._shard_bytes
+            # Each row costs its bytes and 4 bytes of offset; a file may fill the limit exactly.
+            fits = np.searchsorted(np.cumsum(sizes[start:] + 4), room, side="right")
+            stop = start + int(fits)
             if stop == start and not self._sizes:
                 stop = start + 1
             if stop > start:
                 part = slice(start, stop)
                 body = np.empty(int(sizes[part].sum()), np.uint8)
                 _encode_rows(
-                    body, id_bytes, id_offsets, row_documents[part], ids, offsets[start : stop + 1],
+                    body,
+                    names.values,
+                    names.offsets,
+                    row_documents[part],
+                    ids,
+                    offsets[start : stop + 1],
                     item_bytes,
-                )  # fmt: skip
+                )
                 self._bodies.append(body)
                 self._sizes.append(sizes[part])
                 self._shard_bytes += body.size + 4 * (stop - start)
@@ -131,7 +141,7 @@ class MdsWriter:
             start = stop
 
     def finish(self) -> dict[str, Any]:
-        """Write what is left and `index.json`; return the index."""
+        """Write the last shard and `index.json`; return the index."""
         self._flush()
         index = {"version": 2, "shards": self._shards}
         (self.folder / INDEX_NAME).write_bytes(index_bytes(index, merged=False))
@@ -142,10 +152,7 @@ class MdsWriter:
             return
         sizes = np.concatenate(self._sizes)
         header_bytes = 4 + 4 * (len(sizes) + 1) + len(self._config_bytes)
-        offsets = np.empty(len(sizes) + 1, np.int64)
-        offsets[0] = header_bytes
-        np.cumsum(sizes, out=offsets[1:])
-        offsets[1:] += header_bytes
+        offsets = header_bytes + offsets_of(sizes)
         name = f"shard.{len(self._shards):05d}.mds"
         with (self.folder / name).open("wb") as file:
             file.write(np.uint32(len(sizes)).tobytes())
@@ -154,25 +161,9 @@ class MdsWriter:
             for body in self._bodies:
                 file.write(body.data)
         raw = {"basename": name, "bytes": int(offsets[-1]), "hashes": {}}
-        self._shards.append(
-            {
-                **_config(self.dtype, self.size_limit),
-                "raw_data": raw,
-                "samples": len(sizes),
-                "zip_data": None,
-            }
-        )
+        entry = {"raw_data": raw, "samples": len(sizes), "zip_data": None}
+        self._shards.append({**_config(self.dtype, self.size_limit), **entry})
         self._bodies, self._sizes, self._shard_bytes = [], [], self._empty_bytes
-
-
-def _rows_that_fit(sizes: Int64Array, room: int) -> int:
-    # Each row costs its bytes and 4 bytes of offset; a file may fill the limit exactly.
-    return int(np.searchsorted(np.cumsum(sizes + 4), room, side="right"))
-
-
-def _width(lengths: Int64Array) -> Int64Array:
-    # The length itself is stored in the smallest of 1, 2 and 4 bytes.
-    return np.where(lengths < 1 << 8, 1, np.where(lengths < 1 << 16, 2, 4)).astype(np.int64)
 
 
 @compiled
@@ -219,3 +210,34 @@ def _encode_rows(
             for i in range(length):
                 wide[i] = ids[start + i]
         position += length * item_bytes
+
+
+def write_stats(folder: Path, lengths: Int64Array, num_discarded: int) -> None:
+    """Write `stats.json` and `token_decile.json`, as the published preparation does.
+
+    lengths: int64 [num_chunks]; num_discarded: tokens that went into no chunk.
+
+    Source: JHU-CLSP/ettin-encoder-vs-decoder, `split_dataset_into_chunks_individual.py`.
+    """
+    (folder / "stats.json").write_text(json.dumps(_stats(lengths, num_discarded)))
+    (folder / "token_decile.json").write_text(json.dumps(_deciles(lengths)))
+
+
+def _stats(lengths: Int64Array, num_discarded: int) -> dict[str, Any]:
+    if len(lengths):
+        percentiles: list[float] = [int(one) for one in np.percentile(lengths, _PERCENTILES)]
+    else:
+        percentiles = [math.nan] * len(_PERCENTILES)  # as the original writes it
+    return {
+        "total_duplicated_tokens": 0,
+        "total_tokens_written": int(lengths.sum()),
+        "total_tokens_skipped": num_discarded,
+        "percentiles": {f"{p}th": v for p, v in zip(_PERCENTILES, percentiles, strict=True)},
+    }
+
+
+def _deciles(lengths: Int64Array) -> dict[str, list[int]]:
+    """Return, by thousands of tokens, the numbers of the chunks of that length."""
+    thousands = lengths // 1000
+    most = max(_FEWEST_THOUSANDS, int(thousands.max(initial=0)) + 1)
+    return {f"{k}k": np.flatnonzero(thousands == k).tolist() for k in range(most)}

@@ -8,15 +8,14 @@ are consecutive.
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.core.arrays import Int64Array
 from pipeline.core.errors import OutputError
-from pipeline.core.ragged import Ragged, Rows, offsets_of
-from pipeline.dataset.mds import place_runs
+from pipeline.core.ragged import Ragged, Rows, copy_ranges, offsets_of
 from pipeline.runner.shuffle.jobs import RECORD_DTYPE, OrderTask, Records
 from pipeline.runner.shuffle.scatter import ENDS, IDS, NAMES, POSITIONS, RECORDS
 
@@ -113,14 +112,20 @@ class ScatteredRows:
             places = run.places[first:last] - start
             low, high = run.first + first, run.first + last
             ends = np.load(run.folder / ENDS, mmap_mode="r")[low : high + 1]
-            place_runs(_read(run.folder / IDS, ends[:, 0]), ends[:, 0], ids.values, offsets[places])
+            _place(_read(run.folder / IDS, ends[:, 0]), ends[:, 0], ids, places)
             name_lengths[places] = np.diff(ends[:, 1])
             parts.append((places, _read(run.folder / NAMES, ends[:, 1]), ends[:, 1]))
         name_offsets = offsets_of(name_lengths)
         names = Names(np.empty(int(name_offsets[-1]), np.uint8), name_offsets)
         for places, text, ends in parts:
-            place_runs(text, ends, names.values, name_offsets[places])
+            _place(text, ends, names, places)
         return StoredRows(ids, names)
+
+
+def _place(values: NDArray[Any], ends: Int64Array, target: Ragged[Any], places: Int64Array) -> None:
+    """Copy adjacent runs of values, bounded by `ends`, to sequences `places` of `target`."""
+    starts = ends[:-1] - ends[0]
+    copy_ranges(values, starts, np.diff(ends), target.values, target.offsets[places])
 
 
 def _read(path: Path, ends: Int64Array) -> NDArray[np.unsignedinteger]:

@@ -50,6 +50,9 @@ class Setting:
     """Its value where nothing is given; MISSING if it must be given."""
     changes_bytes: bool
     """False for a key that no output depends on; it is not part of the fingerprint."""
+    omits_default: bool
+    """Whether a declaration leaves it out while it has its default: a key that was added later, so
+    that fingerprints stay."""
     is_set: bool
     """Whether order and repetition in its list mean nothing."""
 
@@ -71,6 +74,7 @@ def setting(
     default: Any = MISSING,
     name: str = "",
     changes_bytes: bool = True,
+    omits_default: bool = False,
     is_set: bool = False,
 ) -> Any:
     """Declare a key, named like its field unless `name` is given.
@@ -83,6 +87,7 @@ def setting(
         "type": type,
         "name": name,
         "changes_bytes": changes_bytes,
+        "omits_default": omits_default,
         "is_set": is_set,
     }
     return field(default=default, metadata={"setting": about})
@@ -139,6 +144,7 @@ def to_plain(value: Any) -> Any:
             name: to_plain(getattr(value, one.attribute))
             for name, one in settings_of(type(value)).items()
             if one.changes_bytes
+            and not (one.omits_default and getattr(value, one.attribute) == one.default)
         }
     if isinstance(value, tuple):
         return [to_plain(item) for item in value]

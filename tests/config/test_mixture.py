@@ -16,6 +16,8 @@ from support.paths import SHARED
 from pipeline.config.declaration import OrderSpec, ShardSpec, TokenizerSpec
 from pipeline.config.load import load_mixture
 from pipeline.config.mixture import ChunkSpec, Mixture
+from pipeline.config.settings import setting, to_plain
+from pipeline.config.settings import settings as make_settings
 from pipeline.config.source import Origin, Source
 from pipeline.core.errors import ConfigError
 
@@ -188,6 +190,16 @@ def test_the_fingerprint_is_frozen() -> None:
         read(ETTIN).fingerprint
         == "14189c615ae58603bb1a90a3834fd2db94a84f704d1a712c201f8d0d7d56ea78"
     )
+
+
+def test_a_key_that_was_added_later_is_declared_only_where_it_says_something_new() -> None:
+    @make_settings
+    class Grown:
+        old: bool = setting("One of the first keys.", default=False)
+        new: bool = setting("Added later.", default=False, omits_default=True)
+
+    assert to_plain(Grown()) == {"old": False}
+    assert to_plain(Grown(new=True)) == {"old": False, "new": True}
 
 
 def test_what_changes_no_bytes_does_not_change_the_fingerprint() -> None:

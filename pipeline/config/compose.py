@@ -13,6 +13,7 @@ from typing import Final
 from pipeline.config.source import SOURCES
 from pipeline.config.value_types import WRONG, OneOrMany, Text, closest, reject
 from pipeline.config.yaml_nodes import Node, Problems, join, parse_yaml
+from pipeline.core.regular_file import read_file
 
 # Neither from the root of a disk nor from a home: a mixture goes where its folder goes.
 EXTENDS: Final = OneOrMany(
@@ -68,7 +69,7 @@ def _read(
         problems.add(written.place, where, complaint)
         return None
     try:
-        data = below.read_bytes()
+        data = read_file(below)
     except OSError as error:
         reason = error.strerror or type(error).__name__
         complaint = f"got {written.shown} ({reason}), expected {EXTENDS.type.expected}"

@@ -13,7 +13,8 @@ from typing import Any, ClassVar, Final
 
 from pipeline.core.digest import FileDigest, canonical_json, sha256_bytes
 from pipeline.core.errors import InputError, MismatchError
-from pipeline.core.json_record import ABSENT, Absent, from_json, key, to_json
+from pipeline.core.json_record import ABSENT, Absent, from_json, key, parse_json, to_json
+from pipeline.core.regular_file import read_file
 from pipeline.dataset.ledger import LedgerRecord
 from pipeline.dataset.paths import ORDER, OrderFormat
 from pipeline.dataset.steps import StepWindow
@@ -303,7 +304,7 @@ def manifest_bytes(manifest: Manifest | OrderManifest) -> bytes:
 def format_of(data: bytes) -> str | None:
     """Return the format that JSON says it is of, whole or not; None where it names none."""
     try:
-        written = json.loads(data)["format"]
+        written = parse_json(data)["format"]
     except (ValueError, TypeError, KeyError):
         return None
     return written if isinstance(written, str) else None
@@ -326,7 +327,7 @@ def parse_manifest(data: bytes, where: str) -> Manifest | OrderManifest:
     reads, or leads outside the output.
     """
     try:
-        content = json.loads(data)
+        content = parse_json(data)
         written = content.pop("format")
         kinds = {FORMAT: Manifest, ORDER_FORMAT: OrderManifest}
         kind = kinds.get(written) if isinstance(written, str) else None
@@ -368,7 +369,7 @@ def parse_manifest(data: bytes, where: str) -> Manifest | OrderManifest:
 def read_manifest(path: Path) -> Manifest:
     """Read the manifest of a build. Raises: MismatchError as `parse_manifest`."""
     try:
-        data = path.read_bytes()
+        data = read_file(path)
     except OSError as error:
         raise MismatchError(
             f"{path}: cannot be read: {error.strerror}", "build again to write it"
@@ -382,7 +383,7 @@ def read_manifest(path: Path) -> Manifest:
 def read_either(path: Path) -> Manifest | OrderManifest:
     """Read a manifest of either kind. Raises: InputError as `parse_manifest`."""
     try:
-        return parse_manifest(path.read_bytes(), str(path))
+        return parse_manifest(read_file(path), str(path))
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from error
     except MismatchError as error:

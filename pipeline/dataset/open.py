@@ -14,6 +14,7 @@ from typing import Any
 from pipeline.core.bundled import manifest_path
 from pipeline.core.digest import fingerprint
 from pipeline.core.errors import ConfigError, InputError, MismatchError
+from pipeline.core.regular_file import read_file
 from pipeline.dataset.ledger import Ledger
 from pipeline.dataset.manifest import (
     Manifest,
@@ -194,7 +195,7 @@ def _find_local(path: Path) -> _Found:
     build = None
     if manifest.is_file():
         has_order = (path / ORDER).is_dir()
-        build = _read_build(manifest.read_bytes(), str(path), has_order=has_order)
+        build = _read_build(read_file(manifest), str(path), has_order=has_order)
     # Files that a manifest names are not looked for before they are read.
     folder = list_local(path, parquet=build is None or build.num_rows is None)
     return _Found(where=str(path), folder=_rows_of(folder, build), build=build)

@@ -10,6 +10,7 @@ from pathlib import Path
 from pipeline.core.errors import InputError, OutputError
 from pipeline.core.files import publish
 from pipeline.core.progress import ReportProgress
+from pipeline.core.regular_file import read_file
 from pipeline.dataset.ledger import LedgerSpan, join, multiset_of, root_of_multiset, row_digests
 from pipeline.dataset.manifest import (
     ORDER_FORMAT,
@@ -42,7 +43,7 @@ def is_output(folder: Path) -> bool:
 def _read(path: Path) -> bytes:
     """Return the bytes of a file; none where it cannot be read, which names no format."""
     try:
-        return path.read_bytes()
+        return read_file(path)
     except OSError:
         return b""
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from support.bad_lines import BAD_LINES
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 from pipeline.config.load import load_mixture
 from pipeline.core.errors import ConfigError, DocumentError, InputError
@@ -205,6 +206,41 @@ def test_a_document_with_a_piece_that_decodes_to_nothing_is_counted_or_named(
     tokens = source["tokens"]
     assert tokens["in"] + tokens["added"] == tokens["written"] + tokens["discarded"]
     assert set(written_ids(tmp_path / "skipped")) == {"a", "b"}
+
+
+@pytest.mark.parametrize(
+    "model",
+    [models.WordLevel, models.WordPiece, models.BPE, models.Unigram],
+    ids=lambda model: model.__name__,
+)
+def test_a_document_that_the_tokenizer_has_no_ids_for_is_counted_or_named(
+    build: Callable[..., dict[str, Any]], tmp_path: Path, model: Any
+) -> None:
+    path = tmp_path / "tok.json"
+    write_tokenizer_without_unknown(path, model)
+    files = {"f.jsonl": lines(("a", "boat"), ("hole", "boat \N{SNOWMAN}"), ("b", "boat"))}
+    with pytest.raises(DocumentError) as raised:
+        build(files, f"tokenizer.name={path}", on_error="stop")
+    assert f'f.jsonl: document 2: id "hole" has no ids: {path}: cannot' in raised.value.message
+    manifest = build(files, f"tokenizer.name={path}", out="skipped")
+    documents = manifest["sources"]["s"]["documents"]
+    assert documents == {"in": 3, "kept": 2, "dropped": {"unencodable": 1}}
+
+
+def write_tokenizer_without_unknown(path: Path, model: Any) -> None:
+    special = ["[PAD]", "[CLS]", "[SEP]", "[MASK]"]
+    vocabulary = {one: id_ for id_, one in enumerate([*special, "boat", *"boat"])}
+    if model is models.Unigram:
+        tokenizer = Tokenizer(model([(one, -1.0) for one in vocabulary]))
+    else:
+        merges = {"merges": []} if model is models.BPE else {}
+        tokenizer = Tokenizer(model(vocabulary, unk_token="[UNK]", **merges))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.add_special_tokens(special)
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 1), ("[SEP]", 2)]
+    )
+    tokenizer.save(str(path))
 
 
 @pytest.mark.parametrize("algorithm", ["whole-v1", "ettin-slice-v1"])

@@ -1,6 +1,5 @@
 """Verify: a manifest and a folder -> every mismatch, never only the first."""
 
-import json
 import os
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -8,7 +7,8 @@ from pathlib import Path
 
 from pipeline.core.digest import FileDigest, sha256_file
 from pipeline.core.errors import InputError, MismatchError
-from pipeline.core.json_record import from_json
+from pipeline.core.json_record import from_json, parse_json
+from pipeline.core.regular_file import read_file
 from pipeline.dataset import MANIFEST, read_manifest
 
 
@@ -35,7 +35,7 @@ def verify(out: Path, manifest: Path | None = None) -> list[str]:
             raise InputError(error.message, "get the manifest again") from error
         if not own.is_file():
             mismatches.append(f"{MANIFEST}: is missing")
-        elif own.read_bytes() != manifest.read_bytes():
+        elif read_file(own) != read_file(manifest):
             mismatches.append(f"{MANIFEST}: differs from {manifest}")
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         checked = pool.map(lambda path: _check(out / path, path, expected[path]), sorted(expected))
@@ -53,7 +53,7 @@ def _expected_by_own(own: Path, mismatches: list[str]) -> Mapping[str, FileDiges
     except MismatchError as error:
         mismatches.append(f"{MANIFEST}: {error.message.removeprefix(f'{own}: ')}")
     try:
-        files = json.loads(own.read_bytes())["files"]
+        files = parse_json(read_file(own))["files"]
         return {path: from_json(FileDigest, about) for path, about in files.items()}
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return None

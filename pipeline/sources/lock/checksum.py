@@ -14,6 +14,8 @@ from typing import Final
 
 from pipeline.core.errors import MismatchError
 from pipeline.core.files import publish
+from pipeline.core.json_record import parse_json
+from pipeline.core.regular_file import read_file
 from pipeline.storage import StoredFile
 
 REMOVE: Final = "remove it and pull again"
@@ -80,7 +82,7 @@ def expected_digest(path: Path, file: StoredFile) -> str:
         return file.digest
     note = note_path(path)
     try:
-        content = json.loads(note.read_bytes())
+        content = parse_json(read_file(note))
         etag, digest = str(content["etag"]), str(content["sha256"])
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise MismatchError(

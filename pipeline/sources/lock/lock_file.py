@@ -14,7 +14,8 @@ from pipeline.config import Origin, to_plain
 from pipeline.core.digest import canonical_json, sha256_bytes
 from pipeline.core.errors import InputError, MismatchError
 from pipeline.core.files import publish
-from pipeline.core.json_record import from_json, key, to_json
+from pipeline.core.json_record import from_json, key, parse_json, to_json
+from pipeline.core.regular_file import read_file
 from pipeline.sources.lock.lock import LOCATION_KEYS, Lock, LockedSource, LockedTokenizer
 from pipeline.storage import StoredFile
 
@@ -79,7 +80,7 @@ def read_lock(path: Path) -> Lock:
     when it is not what was written.
     """
     try:
-        data = path.read_bytes()
+        data = read_file(path)
     except OSError as error:
         raise InputError(
             f"{path}: got no file ({error.strerror}), expected a lock",
@@ -90,10 +91,10 @@ def read_lock(path: Path) -> Lock:
         "restore the file, or lock again",
     )
     try:
-        content = json.loads(data)
+        content = parse_json(data)
         format_ = content["format"]
         is_whole = content.pop("digest", None) == sha256_bytes(canonical_json(content))
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise changed from error
     if format_ != FORMAT:
         raise InputError(
@@ -160,9 +161,17 @@ def _from_record(record: _LockRecord) -> Lock:
     )
 
 
+def _read_file(path: str, stored: list[Any]) -> StoredFile:
+    values = dict(zip(_FILE_KEYS, stored, strict=False))
+    file = from_json(StoredFile, {"path": path, **values}, path)
+    if file.num_bytes < 0 or (file.num_rows or 0) < 0:
+        raise ValueError(f"{path}: got a negative size, expected one of at least 0")
+    return file
+
+
 def _read_source(record: _SourceRecord, where: str) -> LockedSource:
     files = [
-        StoredFile(path=folder + name, **dict(zip(_FILE_KEYS, stored, strict=False)))
+        _read_file(folder + name, stored)
         for folder, names in record.files.items()
         for name, stored in names.items()
     ]

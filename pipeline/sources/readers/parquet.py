@@ -15,6 +15,7 @@ from pipeline.sources.readers.record import Columns, DamagedError, Record
 # Rows that are Python values at a time, and bytes of a column that are read ahead.
 _BATCH_ROWS = 128
 _BUFFER_BYTES = 1 << 20
+_MICROS = pa.duration("us")
 
 
 def read_parquet(file: RawFile, columns: Columns) -> Iterator[Record]:
@@ -55,17 +56,37 @@ def _version(path: Path) -> tuple[int, ...]:
 
 def _values(column: pa.Array) -> list[Any]:
     try:
-        return list(column.to_pylist())
-    except (ValueError, OverflowError):
-        # Text that is not UTF-8, or a time that Python cannot hold; each document is judged alone.
-        return [_value(scalar) for scalar in column]
+        # Arrow's own values of nanoseconds depend on whether pandas is installed.
+        if "[ns" not in str(column.type):
+            return list(column.to_pylist())
+    except (ValueError, OverflowError, KeyError):
+        # Text that is not UTF-8, or a time that Python cannot hold, or a zone that it does not
+        # know; each document is judged alone.
+        pass
+    return [_value(scalar) for scalar in column]
 
 
 def _value(scalar: pa.Scalar) -> Any:
+    """Return a value as Python has it; a time that Python cannot hold becomes text."""
+    if isinstance(scalar, pa.StructScalar) and scalar.is_valid:
+        return {name: _value(child) for name, child in scalar.items()}
+    if isinstance(scalar, pa.ListScalar) and scalar.is_valid:
+        return [_value(child) for child in scalar.values]
     try:
+        if getattr(scalar.type, "unit", None) == "ns":
+            zone = getattr(scalar.type, "tz", None)
+            micros = {pa.TimestampScalar: pa.timestamp("us", zone), pa.DurationScalar: _MICROS}
+            scalar = scalar.cast(micros.get(type(scalar), scalar.type))
         return scalar.as_py()
     except UnicodeDecodeError as error:
         return error.object
-    except (ValueError, OverflowError):
-        # Such metadata stays as Arrow has it.
-        return scalar
+    except (ValueError, OverflowError, KeyError):  # A pa.ArrowInvalid is a ValueError.
+        return _spelled(scalar)
+
+
+def _spelled(scalar: pa.Scalar) -> str:
+    """Return a time as text, or as a number if Arrow has no text for it."""
+    try:
+        return str(scalar.cast(pa.string()).as_py())
+    except (pa.ArrowException, KeyError):
+        return str(scalar.value)

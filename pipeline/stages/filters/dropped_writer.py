@@ -4,10 +4,12 @@ Each line has id, row, reason, text and metadata. Which documents are written de
 partition and row alone, and the bytes on the documents alone, however they come in blocks.
 """
 
+import json
+import sys
 from collections.abc import Iterable
 from fractions import Fraction
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import orjson
 import zstandard
@@ -17,6 +19,8 @@ from pipeline.stages.filters.verdict import Dropped
 
 # Fast enough to hide behind the filters; texts shrink to a third of what they were.
 _LEVEL: Final = 3
+# More than readers let through: orjson reads 1,024 levels.
+_MOST_LEVELS: Final = 2048
 
 
 class DroppedWriter:
@@ -55,4 +59,17 @@ def _line(dropped: Dropped) -> bytes:
         "metadata": document.metadata,
     }
     # Metadata of parquet may hold what JSON cannot: it is written as text.
-    return orjson.dumps(record, default=str, option=orjson.OPT_APPEND_NEWLINE)
+    try:
+        return orjson.dumps(record, default=str, option=orjson.OPT_APPEND_NEWLINE)
+    except TypeError:
+        # Nested deeper than orjson writes, though it reads that, or an integer of many digits.
+        return _slow_line(record)
+
+
+def _slow_line(record: dict[str, Any]) -> bytes:
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(limit + _MOST_LEVELS)
+    try:
+        return json.dumps(record, default=str, separators=(",", ":")).encode() + b"\n"
+    finally:
+        sys.setrecursionlimit(limit)

@@ -25,7 +25,7 @@ import pyarrow.parquet as pq
 from pipeline.core.arrays import Int64Array, Uint8Array
 from pipeline.core.compiled import compiled
 from pipeline.core.files import publish
-from pipeline.dataset.provenance.arrow_columns import (
+from pipeline.dataset.arrow_columns import (
     Int32Array,
     names,
     numbers,

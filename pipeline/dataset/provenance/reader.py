@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from pipeline.core.arrays import Int64Array
 from pipeline.core.errors import MismatchError
 from pipeline.core.files import sorted_glob
-from pipeline.dataset.provenance.arrow_columns import names_of, numbers, utf8_of, values_of
+from pipeline.dataset.arrow_columns import names_of, numbers, utf8_of, values_of
 from pipeline.dataset.provenance.document_index import (
     DOCUMENT_SCHEMA,
     DOCUMENTS,

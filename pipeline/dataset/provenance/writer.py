@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.core.arrays import Int64Array, Uint8Array, Uint32Array
-from pipeline.dataset.provenance.arrow_columns import (
+from pipeline.dataset.arrow_columns import (
     NAMES,
     Int32Array,
     name_list,
@@ -26,7 +26,7 @@ from pipeline.dataset.provenance.arrow_columns import (
     rank_names,
     values_of,
 )
-from pipeline.dataset.provenance.arrow_columns import texts as text_column
+from pipeline.dataset.arrow_columns import texts as text_column
 
 ROWS_PER_GROUP = 8192
 """So that the few groups that hold a step are read in some milliseconds."""

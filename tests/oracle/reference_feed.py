@@ -16,7 +16,7 @@ from oracle.generator_masks import mask, mask_generator
 from pipeline.core.arrays import Int64Array
 from pipeline.core.errors import ConfigError, InputError, MismatchError
 from pipeline.core.ragged import Rows
-from pipeline.dataset import RowReader
+from pipeline.dataset.rows import RowReader
 from pipeline.feed.batch import Int32Array, SpecialIds
 from pipeline.feed.layouts import view_rows
 from pipeline.feed.masks import IGNORED

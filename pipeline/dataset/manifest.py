@@ -15,8 +15,8 @@ from pipeline.core.digest import FileDigest, canonical_json, sha256_bytes
 from pipeline.core.errors import InputError, MismatchError
 from pipeline.core.json_record import ABSENT, Absent, from_json, key, to_json
 from pipeline.dataset.ledger import LedgerRecord
-from pipeline.dataset.paths import ORDER, OrderFormat
-from pipeline.dataset.steps import StepWindow
+from pipeline.dataset.paths import ORDER
+from pipeline.dataset.steps import OrderFormat, StepWindow
 from pipeline.order import View
 
 FORMAT: Final = "ettin-manifest-v1"

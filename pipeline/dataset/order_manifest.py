@@ -10,7 +10,8 @@ from pathlib import Path
 from pipeline.core.errors import InputError, OutputError
 from pipeline.core.files import publish
 from pipeline.core.progress import ReportProgress
-from pipeline.dataset.ledger import LedgerSpan, join, multiset_of, root_of_multiset, row_digests
+from pipeline.dataset.blake3 import row_digests
+from pipeline.dataset.ledger import LedgerSpan, join, multiset_of, root_of_multiset
 from pipeline.dataset.manifest import (
     ORDER_FORMAT,
     FileSize,

@@ -12,7 +12,8 @@ import numpy as np
 from pipeline.core.arrays import Int64Array, Uint8Array
 from pipeline.core.errors import InputError, MismatchError, NotFoundError
 from pipeline.core.ragged import Rows
-from pipeline.dataset.ledger import ROWS_PER_NODE, Ledger, node_digest, row_digests
+from pipeline.dataset.blake3 import row_digests
+from pipeline.dataset.ledger import ROWS_PER_NODE, Ledger, node_digest
 
 
 class RowSource(Protocol):

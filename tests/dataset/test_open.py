@@ -28,7 +28,7 @@ from pipeline.core.errors import (
     NotFoundError,
     PipelineError,
 )
-from pipeline.dataset.ledger import row_digests
+from pipeline.dataset.blake3 import row_digests
 from pipeline.dataset.manifest import manifest_bytes, seal
 from pipeline.dataset.mds.reader import MdsRows
 from pipeline.dataset.parquet.reader import PublishedOrder

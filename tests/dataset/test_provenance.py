@@ -209,7 +209,7 @@ def test_a_task_of_the_first_pass_takes_files_up_to_a_number_of_rows(tmp_path: P
     paths = [Path(str(number)) for number in range(6)]
     sizes = [1 << 19, 1 << 19, 1, 3 << 19, 5, 6]
     tasks = sort_tasks(paths, sizes, tmp_path, tmp_path)
-    assert [[*map(str, task.row_files)] for task in tasks] == [["0", "1"], ["2"], ["3"], ["4", "5"]]
+    assert [[*map(str, task.inputs)] for task in tasks] == [["0", "1"], ["2"], ["3"], ["4", "5"]]
     assert [task.path.name for task in tasks] == sorted({task.path.name for task in tasks})
 
 

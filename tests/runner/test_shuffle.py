@@ -18,7 +18,8 @@ from support.mds import read, write
 from support.strategies import QUICK, Row, rows
 
 from pipeline.config.declaration import OrderSpec, ShardSpec
-from pipeline.dataset.ledger import LedgerSpan, join, row_digests
+from pipeline.dataset.blake3 import row_digests
+from pipeline.dataset.ledger import LedgerSpan, join
 from pipeline.dataset.manifest import OrderedWindow
 from pipeline.dataset.mds.pool import Pool
 from pipeline.runner.shuffle import (

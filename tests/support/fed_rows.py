@@ -14,9 +14,10 @@ from pipeline.core.errors import (
     PipelineError,
 )
 from pipeline.core.ragged import Rows
-from pipeline.feed.batch import Batch, Clm, Mlm, Objective, SpecialIds
+from pipeline.feed.batch import Batch, Clm, Mlm, Objective
 from pipeline.feed.feed import Feed
 from pipeline.order.schedule import ConstantSchedule
+from pipeline.stages.tokenizer import SpecialIds
 
 CLS, SEP, PAD, MASK = 90, 91, 92, 93
 _IS_SPECIAL = np.isin(np.arange(100), [CLS, SEP, PAD, MASK])

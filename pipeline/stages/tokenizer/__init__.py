@@ -5,16 +5,17 @@ times faster. `added_tokens` and `library` take what the kernel cannot.
 """
 
 from pipeline.stages.tokenizer.encode import Tokenizer, load_tokenizer
-from pipeline.stages.tokenizer.library import read_special_tokens
+from pipeline.stages.tokenizer.library import SpecialIds, read_special_ids
 from pipeline.stages.tokenizer.tokenize import tokenize, without_content
 from pipeline.stages.tokenizer.tokenizer_json import EMBEDDED, read_json
 
 __all__ = [
     "EMBEDDED",
+    "SpecialIds",
     "Tokenizer",
     "load_tokenizer",
     "read_json",
-    "read_special_tokens",
+    "read_special_ids",
     "tokenize",
     "without_content",
 ]

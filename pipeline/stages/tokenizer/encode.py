@@ -24,7 +24,12 @@ from pipeline.core.digest import sha256_bytes
 from pipeline.core.errors import ConfigError
 from pipeline.core.ragged import ByteStrings, Rows, byte_strings, offsets_of
 from pipeline.stages.tokenizer import added_tokens, bpe, char_classes, kernel, word_cache
-from pipeline.stages.tokenizer.library import make_reference, template_ids
+from pipeline.stages.tokenizer.library import (
+    make_reference,
+    special_ids,
+    template_ids,
+    vocab_size,
+)
 from pipeline.stages.tokenizer.tokenizer_json import is_modernbert, read_json
 
 # Text per kernel call from str: large enough to hide the call, small enough for caches.
@@ -115,11 +120,8 @@ class Tokenizer:
         self._data = data
         self._reference = make_reference(name, data, add_prefix_space)
         self.cls_id, self.sep_id, self.pad_id = template_ids(name, self._reference)
-        added = self._reference.get_added_tokens_decoder()
-        self.special_ids: Uint32Array = np.array(
-            sorted(i for i, token in added.items() if token.special), np.uint32
-        )
-        self.vocab_size = max(self._reference.get_vocab(with_added_tokens=True).values()) + 1
+        self.special_ids = special_ids(self._reference)
+        self.vocab_size = vocab_size(self._reference)
         self._fast: _Fast | None = None
         if sys.byteorder == "little" and is_modernbert(data):
             self._fast = _Fast(data, add_prefix_space, (self.cls_id, self.sep_id))

@@ -17,7 +17,7 @@ from pipeline.dataset.mds.pool import Pool, parse_index
 from pipeline.dataset.mds.remote_shards import RemoteShards
 from pipeline.dataset.order_folder import Folder
 from pipeline.dataset.paths import INDEX_NAME
-from pipeline.dataset.rows import check_numbers, check_range, no_rows
+from pipeline.dataset.rows import check_numbers, check_range
 from pipeline.order import Permutation
 from pipeline.storage import RemoteFolder
 
@@ -77,7 +77,7 @@ class MdsRows:
     def take(self, rows: Int64Array) -> Rows:
         """Return rows by number, rising. Raises: as `RowReader.take`."""
         check_numbers(rows, self.num_rows)
-        return self.pool.take(self._samples(rows)) if len(rows) else no_rows()
+        return self.pool.take(self._samples(rows))
 
     def read(self, start: int, stop: int) -> Iterator[Rows]:
         """Yield rows `start` to `stop` in blocks of about a million ids.

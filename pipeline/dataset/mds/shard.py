@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from pipeline.core.arrays import Int64Array, Uint8Array, Uint32Array
 from pipeline.core.errors import InputError
-from pipeline.core.ragged import Ragged
+from pipeline.core.ragged import ByteStrings
 from pipeline.dataset.mds.kernels import copy_names, copy_rows, read_lengths, scan_rows
 
 ROW_DTYPE = np.dtype(
@@ -234,13 +234,13 @@ class MdsShard:
         columns = self.columns.packed()
         self.check(copy_rows(self.data, self.row_offsets, rows, lengths, columns, out, starts))
 
-    def names(self, rows: Int64Array) -> Ragged[np.uint8]:
+    def names(self, rows: Int64Array) -> ByteStrings:
         """Return the document ids of rows as UTF-8; empty ones if there is no such column."""
         values, offsets, bad_row = copy_names(
             self.data, self.row_offsets, rows, self.columns.packed()
         )
         self.check(bad_row)
-        names = Ragged(values, offsets)
+        names = ByteStrings(values, offsets)
         if not _is_utf8(names):
             raise self._error("got an id of a document that is no UTF-8")
         return names
@@ -255,7 +255,7 @@ class MdsShard:
         return InputError(f"{self.where}: {what}", "build or pull it again")
 
 
-def _is_utf8(names: Ragged[np.uint8]) -> bool:
+def _is_utf8(names: ByteStrings) -> bool:
     """Return whether each name is UTF-8: all of them joined are, and none starts mid-character."""
     starts = names.offsets[:-1][names.lengths() > 0]
     if ((names.values[starts] & 0xC0) == 0x80).any():

@@ -57,8 +57,8 @@ class PoolRows:
         """Return rows of the file."""
         rows = self._rows[start:stop]
         lengths = self.records["length"][start:stop].astype(np.int64)
-        names = Names(*self._pool.names(rows))
-        return StoredRows(Rows(self._pool.gather(rows, lengths), offsets_of(lengths)), names)
+        ids = Rows(self._pool.gather(rows, lengths), offsets_of(lengths))
+        return StoredRows(ids, self._pool.names(rows))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

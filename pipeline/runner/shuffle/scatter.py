@@ -80,14 +80,14 @@ def _lay_out(task: ScatterTask, folder: Path) -> None:
     rows = sequence + task.start
     pool = job.open_pool()
     lengths = records["length"].astype(np.int64)
-    names, name_ends = pool.names(rows)
+    names = pool.names(rows)
     ids = np.empty(int(lengths.sum()), pool.narrowest)
     pool.gather_into(ids, rows, lengths)
     save_array(folder / POSITIONS, positions[sequence])
     save_array(folder / RECORDS, records)
     # Where the ids and the name of each row end: int64 [num_rows + 1, 2].
-    save_array(folder / ENDS, np.stack([offsets_of(lengths), name_ends], axis=1))
-    save_array(folder / NAMES, names)
+    save_array(folder / ENDS, np.stack([offsets_of(lengths), names.offsets], axis=1))
+    save_array(folder / NAMES, names.values)
     save_array(folder / IDS, ids)
 
 

@@ -66,14 +66,9 @@ class LocalFolder:
 Folder = LocalFolder | RemoteFolder
 
 
-def is_address(where: str | Path) -> bool:
-    """Return whether this is an address, not a path."""
-    return len(urlsplit(str(where)).scheme) > 1 and "://" in str(where)
-
-
 def as_path(where: str | Path) -> Path | None:
     """Return the path that this is, or that a `file://` address names; None for another address."""
-    if not is_address(where):
+    if len(urlsplit(str(where)).scheme) <= 1 or "://" not in str(where):
         return Path(where)
     return local_path(str(where)) if str(where).startswith(("file:", "local:")) else None
 

@@ -75,7 +75,7 @@ def write(folder: Path, files: Sequence[Sequence[RowProvenance]]) -> ProvenanceR
         paths.append(folder / f"checkpoint_{window + 1:06d}" / f"steps_{place:06d}_to_x.parquet")
         write_file(paths[-1], origins)
     write_documents(folder, paths, [len(origins) for origins in files])
-    return ProvenanceReader.open(folder)
+    return ProvenanceReader(folder)
 
 
 def write_documents(folder: Path, paths: Sequence[Path], num_rows: Sequence[int]) -> None:
@@ -137,7 +137,7 @@ def test_files_come_by_their_numbers_and_not_as_text(tmp_path: Path) -> None:
     for place, path in enumerate(paths):
         write_file(path, origins[2 * place : 2 * place + 2])
     write_documents(folder, paths, [2] * 5)
-    provenance = ProvenanceReader.open(folder)
+    provenance = ProvenanceReader(folder)
     assert provenance.num_rows == 10
     assert provenance.rows(0, 10) == origins
     assert provenance.rows(5, 7) == origins[5:7]
@@ -146,7 +146,7 @@ def test_files_come_by_their_numbers_and_not_as_text(tmp_path: Path) -> None:
         other.parent.mkdir(exist_ok=True)
         other.write_bytes(paths[0].read_bytes())
         with pytest.raises(MismatchError, match="got a file of another name, expected one like"):
-            ProvenanceReader.open(folder)
+            ProvenanceReader(folder)
         other.unlink()
 
 
@@ -268,7 +268,7 @@ def test_an_order_without_rows_has_an_empty_index(tmp_path: Path) -> None:
     write_documents(tmp_path / "provenance", [], [])
     (path,) = (tmp_path / "provenance").rglob("*.parquet")
     assert pq.read_table(path).num_rows == 0
-    provenance = ProvenanceReader.open(tmp_path / "provenance")
+    provenance = ProvenanceReader(tmp_path / "provenance")
     assert (provenance.num_rows, provenance.document("d")) == (0, [])
     with pytest.raises(MismatchError, match="got no row 0"):
         provenance.rows(0, 1)
@@ -284,7 +284,7 @@ def damaged(folder: Path, what: str) -> ProvenanceReader:
         path.write_bytes(path.read_bytes()[:-20])
     elif what.endswith("steps_000001"):
         path.unlink()
-        provenance = ProvenanceReader.open(folder)
+        provenance = ProvenanceReader(folder)
     else:
         pq.write_table(pq.read_table(path).drop_columns(["file"]), path)
     return provenance
@@ -304,10 +304,10 @@ def test_damaged_files_are_refused_in_words(tmp_path: Path) -> None:
 
 def test_an_incomplete_provenance_is_not_opened(tmp_path: Path) -> None:
     with pytest.raises(MismatchError, match="got no complete provenance of an order"):
-        ProvenanceReader.open(tmp_path / "nowhere")
+        ProvenanceReader(tmp_path / "nowhere")
     origins = make_origins([("s", "f", "d")])
     write(tmp_path / "provenance", [origins])
     path = tmp_path / "provenance" / "documents" / "documents_000000_of_000001.parquet"
     path.rename(path.with_name("documents_000000_of_000002.parquet"))
     with pytest.raises(MismatchError, match="got no complete provenance of an order"):
-        ProvenanceReader.open(tmp_path / "provenance")
+        ProvenanceReader(tmp_path / "provenance")

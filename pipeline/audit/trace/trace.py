@@ -66,7 +66,7 @@ class Trace:
         # Windows are named after the phase and numbered.
         phase = Path(windows[0].folder).name.rpartition("_")[0] if windows else ""
         positions = Positions.of(manifest.order, phase, out / STEPS)
-        provenance = ProvenanceReader.open(out / PROVENANCE)
+        provenance = ProvenanceReader(out / PROVENANCE)
         if provenance.num_rows != positions.num_rows:
             raise MismatchError(
                 f"{out / PROVENANCE}: got {provenance.num_rows} rows, manifest says"

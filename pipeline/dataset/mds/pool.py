@@ -196,8 +196,7 @@ class Pool:
         parts = []
         for shard, num_rows in zip(self.shards, self.num_rows.tolist(), strict=True):
             part = read(shard)
-            if len(part) != num_rows:
-                raise shard.other_rows(len(part), num_rows)
+            shard.check_num_rows(len(part), num_rows)
             parts.append(part)
             shard.close()
         return parts

@@ -92,21 +92,17 @@ class MdsRows:
             return
         firsts = self.pool.ends - self.pool.num_rows
         chosen = np.flatnonzero((firsts < stop) & (self.pool.ends > start)).tolist()
-        for shard in chosen:
-            self.pool.shards[shard].check_exists()
-        for shard in chosen:
-            first, lengths = int(firsts[shard]), self._lengths(shard)
+        for number in chosen:
+            self.pool.shards[number].check_exists()
+        for number in chosen:
+            shard, first = self.pool.shards[number], int(firsts[number])
+            lengths = shard.lengths()
+            shard.check_num_rows(len(lengths), int(self.pool.num_rows[number]))
             begin = max(start, first)
             yield from self._blocks(begin, lengths[begin - first : stop - first])
 
     def _samples(self, rows: Int64Array) -> Int64Array:
         return rows if self.order is None else self.order.samples_at(rows)
-
-    def _lengths(self, shard: int) -> Int64Array:
-        lengths = self.pool.shards[shard].lengths()
-        if len(lengths) != self.pool.num_rows[shard]:
-            raise self.pool.shards[shard].other_rows(len(lengths), int(self.pool.num_rows[shard]))
-        return lengths
 
     def _blocks(self, first: int, lengths: Int64Array) -> Iterator[Rows]:
         """Yield the rows from `first`, which have these lengths."""

@@ -56,27 +56,21 @@ class RowProvenance(NamedTuple):
 
 
 class ProvenanceReader:
-    """The provenance of an order, opened."""
+    """The provenance of an order."""
 
-    def __init__(self, folder: Path, row_files: list[Path], document_files: list[Path]) -> None:
-        self._folder = folder
-        self._row_files = row_files
-        self._document_files = document_files
-        self._bounds: dict[int, tuple[int, int]] = {}
-
-    @classmethod
-    def open(cls, folder: Path) -> "ProvenanceReader":
+    def __init__(self, folder: Path) -> None:
         """Open the provenance in a folder.
 
         Raises: MismatchError when there is none, or a file of its index is missing; later, when a
         file that is read is missing or damaged.
         """
-        row_files = sorted(sorted_glob(folder, "*/steps_*.parquet"), key=_place)
-        found = sorted_glob(folder, f"{DOCUMENTS}/documents_*.parquet")
+        self._folder = folder
+        self._row_files = sorted(sorted_glob(folder, "*/steps_*.parquet"), key=_place)
+        self._document_files = found = sorted_glob(folder, f"{DOCUMENTS}/documents_*.parquet")
+        self._bounds: dict[int, tuple[int, int]] = {}
         expected = [folder / documents_file(part, len(found)) for part in range(len(found))]
         if not found or found != expected:
             raise MismatchError(f"{folder}: got no complete provenance of an order", _HINT)
-        return cls(folder, row_files, found)
 
     @property
     def num_rows(self) -> int:

@@ -6,6 +6,7 @@ another scheme of fsspec. The digest of an `Order` is the same wherever the same
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -61,9 +62,7 @@ class Order:
     """sha256 of the `tokenizer.json` that made its ids, if known."""
     phase: str = ""
     """Its phase of training, if known."""
-    reopens: tuple[Callable[..., "Order"], tuple[Any, ...], dict[str, Any]] | None = field(
-        default=None, repr=False
-    )
+    reopens: Callable[[], "Order"] | None = field(default=None, repr=False)
     """The call that opens it in another process."""
 
     @property
@@ -78,7 +77,7 @@ class Order:
     def __reduce__(self) -> str | tuple[Any, ...]:
         if self.reopens is None:
             return super().__reduce__()
-        return _reopen, (*self.reopens, self.digest)
+        return _reopen, (self.reopens, self.digest)
 
 
 def open(
@@ -104,10 +103,9 @@ def open(
     place, folder, build = _find(str(where), None if path is None else path.absolute())
     rows: RowReader
     about: dict[str, Any] = {}
-    identity: dict[str, Any]
     if INDEX_NAME in folder.num_bytes:
         rows = shards = MdsRows.of(folder, {} if build is None else build.digests)
-        identity = {"index": shards.index_sha256}
+        identity: dict[str, Any] = {"index": shards.index_sha256}
     else:
         num_rows = None if build is None or isinstance(folder, RemoteFolder) else build.num_rows
         order = PublishedOrder.of(folder, num_rows=num_rows, cls_id=cls_id)
@@ -122,8 +120,8 @@ def open(
         _check_num_rows(place, build, rows)
         if checks:
             rows = CheckedRows(rows=rows, ledger=build.about["ledger"])
-    options = {"checks": checks, "phase": phase, "all_phases": all_phases, "cls_id": cls_id}
-    return Order(where=place, rows=rows, reopens=(open, (place,), options), **about)
+    reopens = partial(open, place, checks=checks, phase=phase, all_phases=all_phases, cls_id=cls_id)
+    return Order(where=place, rows=rows, reopens=reopens, **about)
 
 
 def open_pool(folder: Path, key: PermutationKey, scratch: Path) -> Order:
@@ -146,7 +144,7 @@ def open_pool(folder: Path, key: PermutationKey, scratch: Path) -> Order:
         where=str(folder),
         rows=replace(rows, order=load_permutation(key, scratch)),
         digest=fingerprint(identity),
-        reopens=(open_pool, (folder, key, scratch), {}),
+        reopens=partial(open_pool, folder, key, scratch),
     )
 
 
@@ -282,7 +280,7 @@ def _open_manifest(where: str, path: Path) -> Order:
         ledger=manifest.order.ledger.load(),
         windows=manifest_windows(manifest),
         view=manifest.order.view,
-        reopens=(open, (path,), {}),
+        reopens=partial(open, path),
     )
 
 
@@ -294,12 +292,12 @@ def _unknown(where: str, hint: str) -> InputError:
     )
 
 
-def _reopen(opens: Callable[..., Order], args: Any, options: Any, digest: str) -> Order:
-    order = opens(*args, **options)
+def _reopen(reopens: Callable[[], Order], digest: str) -> Order:
+    order = reopens()
     if order.digest != digest:
         raise MismatchError(
             f"{order.where}: got the order {order.digest}, expected {digest} as in the process that"
             " opened it first",
-            "run again once nobody changes it any more",
+            "run again when nothing changes it any more",
         )
     return order

@@ -26,6 +26,7 @@ from pipeline.dataset.mds.reader import MdsRows
 from pipeline.dataset.open import open
 from pipeline.dataset.parquet.reader import PublishedOrder
 from pipeline.dataset.paths import MANIFEST, ORDER
+from pipeline.dataset.rows import MissingRows
 from pipeline.order import View
 
 
@@ -134,23 +135,22 @@ def _open(
     """Open rows; return them, their windows, and their view if known."""
     order = open(where, checks=False, all_phases=True)
     rows = order.rows
-    if isinstance(rows, PublishedOrder) and not is_part:
-        if phase is not None:
-            rows = rows.phase(phase)
-        elif len(rows.phases) > 1:
-            raise InputError(
-                f"{where}: got an order of several phases ({', '.join(rows.phases)}), expected one",
-                "choose one with --phase, and digest each to a file of its own",
-            )
+    if isinstance(rows, MissingRows):
+        raise rows.error()
     if isinstance(rows, MdsRows):
         return rows, _folders(rows), order.view
-    if not isinstance(rows, PublishedOrder):
+    assert isinstance(rows, PublishedOrder)
+    if is_part:
+        return rows, order_windows(rows), order.view
+    if phase is not None:
+        rows = rows.phase(phase)
+    elif len(rows.phases) > 1:
         raise InputError(
-            f"{where}: got a manifest, expected the rows of an order",
-            "name the folder or the address of the order",
+            f"{where}: got an order of several phases ({', '.join(rows.phases)}), expected one",
+            "choose one with --phase, and digest each to a file of its own",
         )
     first = rows.windows[0].number if rows.windows else 1
-    if first != 1 and not is_part:
+    if first != 1:
         raise InputError(
             f"{where}: got an order that begins with window {first}, expected one from window 1",
             "digest the whole phase; verify --against takes one window as it is",

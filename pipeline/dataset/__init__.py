@@ -72,10 +72,10 @@ from pipeline.dataset.paths import (
     State,
     chunk_folder,
     copies_file,
-    drawn_file,
     dropped_file,
     is_output_file,
     provenance_file,
+    sampled_file,
 )
 from pipeline.dataset.rows import (
     RowSource,
@@ -131,7 +131,6 @@ __all__ = [
     "content_of",
     "copies_file",
     "digest_order",
-    "drawn_file",
     "dropped_file",
     "find_checkpoint",
     "first_difference",
@@ -152,6 +151,7 @@ __all__ = [
     "read_record",
     "root_of_multiset",
     "row_digests",
+    "sampled_file",
     "select_rows",
     "split_files",
     "split_windows",

@@ -42,7 +42,7 @@ def provenance_file(steps: str) -> str:
     return f"{PROVENANCE}/{stem}.parquet"
 
 
-def drawn_file(source: str, partition: str) -> str:
+def sampled_file(source: str, partition: str) -> str:
     """Return the file that lists the sampled chunks of a partition."""
     return f"{PROVENANCE}/drawn/{source}/{partition}.parquet"
 
@@ -130,7 +130,7 @@ class State:
         """The digests of the texts of a folder's documents."""
         return f"{STATE}/digests/{folder}.npy"
 
-    def survey(self, source: str, partition: str) -> Path:
+    def scan(self, source: str, partition: str) -> Path:
         """The scan of a partition's documents, before any is dropped."""
         return self.root / "survey" / source / f"{partition}.parquet"
 

@@ -14,7 +14,7 @@ from pipeline.dataset import Order
 from pipeline.feed.batch import Clm, Form, Mlm, Objective, OnDamage
 from pipeline.feed.feed import Feed, view_of
 from pipeline.feed.packing import PACKERS, Packing
-from pipeline.order import ConstantSchedule
+from pipeline.order import Schedule
 from pipeline.stages.tokenizer import EMBEDDED, SpecialIds, read_special_ids
 
 _NO_LIMIT = int(np.iinfo(np.int32).max)
@@ -81,7 +81,7 @@ def make_feed(
         raise ConfigError(f"max_seq_len: got {max_seq_len}, expected at least {_SHORTEST}")
     return Feed(
         order=order,
-        schedule=ConstantSchedule(num_rows_per_step=global_batch_rows),
+        schedule=Schedule(num_rows_per_step=global_batch_rows),
         micro_batch_rows=micro_batch_rows,
         rank=rank,
         world_size=world_size,

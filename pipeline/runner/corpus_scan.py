@@ -77,7 +77,7 @@ def scan_file(task: ScanTask) -> ScanRecord:
     record = load_cached_for(task.input, state, task.name, task.key, ScanRecord)
     if record is not None:
         return record
-    table = state.survey(task.input.source, task.input.file.partition)
+    table = state.scan(task.input.source, task.input.file.partition)
     filtered = state.filtered(task.input.source, task.input.file.partition)
     dropped: dict[int, str] = {}
     reader = DocumentReader(task.input, _skip if task.skips_bad else stop_at_bad)
@@ -145,7 +145,7 @@ def scan_corpus(context: BuildContext, sources: Sequence[PreparedSource]) -> Cor
         ScannedFile(
             source=task.input.source,
             file=task.input.file.partition,
-            path=context.state.survey(task.input.source, task.input.file.partition),
+            path=context.state.scan(task.input.source, task.input.file.partition),
         )
         for task in tasks
     ]

@@ -13,7 +13,7 @@ from pipeline.config import Recipe
 from pipeline.core import seeds
 from pipeline.dataset import TRAIN, VALIDATION, as_path
 from pipeline.feed import Clm, Feed, Mlm, SpecialIds
-from pipeline.order import ConstantSchedule
+from pipeline.order import Schedule
 from pipeline.train.models import Model
 from pipeline.train.ranks import Ranks
 from pipeline.train.step import load_batches
@@ -57,7 +57,7 @@ def evaluate(
     num_rows = order.rows.num_rows
     feed = Feed(
         order=order,
-        schedule=ConstantSchedule(num_rows_per_step=num_rows),
+        schedule=Schedule(num_rows_per_step=num_rows),
         micro_batch_rows=recipe.micro_batch_rows,
         rank=ranks.rank,
         world_size=ranks.world_size,

@@ -85,7 +85,7 @@ def opened(folder: Path) -> ProvenanceReader:
         path.relative_to(folder).as_posix(): FileDigest.of(path)
         for path in sorted(folder.rglob("*.parquet"))
     }
-    return ProvenanceReader.open(folder, files)
+    return ProvenanceReader(folder, files)
 
 
 def write_documents(folder: Path, paths: Sequence[Path], num_rows: Sequence[int]) -> None:

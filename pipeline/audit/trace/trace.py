@@ -70,7 +70,7 @@ class Trace:
                 f"{out / STEPS}: has other bytes than the manifest says", "build again to write it"
             )
         positions = Positions.of(manifest.order, phase, out / STEPS)
-        provenance = ProvenanceReader.open(
+        provenance = ProvenanceReader(
             out / PROVENANCE,
             {
                 path.removeprefix(f"{PROVENANCE}/"): file

@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import NamedTuple
 
@@ -57,35 +58,25 @@ class RowProvenance(NamedTuple):
 
 
 class ProvenanceReader:
-    """The provenance of an order, opened."""
+    """The provenance of an order."""
 
-    def __init__(
-        self,
-        folder: Path,
-        row_files: list[Path],
-        document_files: list[Path],
-        digests: Mapping[Path, FileDigest],
-    ) -> None:
-        self._folder = folder
-        self._row_files = row_files
-        self._document_files = document_files
-        self._unchecked = dict(digests)
-        self._bounds: dict[int, tuple[int, int]] = {}
-
-    @classmethod
-    def open(cls, folder: Path, files: Mapping[str, FileDigest]) -> "ProvenanceReader":
+    def __init__(self, folder: Path, files: Mapping[str, FileDigest]) -> None:
         """Open the provenance in a folder; files: those of the manifest, by path from there.
 
-        Raises: MismatchError when the manifest names none, or an incomplete index; later, when a
+        Raises: MismatchError when the manifest names no index, or an incomplete one; later, when a
         file that is read is missing, or has other bytes.
         """
-        digests = {folder / name: digest for name, digest in files.items()}
-        row_files = sorted((path for path in digests if path.parent.name != DOCUMENTS), key=_place)
-        found = sorted(path for path in digests if path.parent.name == DOCUMENTS)
+        self._folder = folder
+        self._unchecked = {folder / name: digest for name, digest in files.items()}
+        named = {name: folder / name for name in sorted(files) if name.count("/") == 1}
+        of_rows = [path for name, path in named.items() if fnmatch(name, "*/steps_*.parquet")]
+        self._row_files = sorted(of_rows, key=_place)
+        found = [path for name, path in named.items() if name.startswith(f"{DOCUMENTS}/")]
+        self._document_files = found
+        self._bounds: dict[int, tuple[int, int]] = {}
         expected = [folder / documents_file(part, len(found)) for part in range(len(found))]
         if not found or found != expected:
             raise MismatchError(f"{folder}: got no complete provenance of an order", _HINT)
-        return cls(folder, row_files, found, digests)
 
     @property
     def num_rows(self) -> int:

@@ -14,7 +14,7 @@ from pipeline.core.arrays import BoolArray, Int64Array, Uint32Array
 from pipeline.core.digest import FileDigest
 from pipeline.core.files import publish
 from pipeline.core.ragged import offsets_of
-from pipeline.dataset import VALIDATION, State, drawn_file, is_output_file
+from pipeline.dataset import VALIDATION, State, is_output_file, sampled_file
 from pipeline.dataset.mds import MdsWriter, Pool, write_stats
 from pipeline.dataset.parquet import read_columns, write_columns
 from pipeline.runner.shuffle import load_table, save_table
@@ -75,7 +75,7 @@ def find_cached_sample(task: CachedSampleTask) -> PartitionOutput | None:
         task.input, state, _name(task.source, partition), task.key, PartitionOutput
     )
     if record is not None:
-        columns = read_columns(state.out / drawn_file(task.source, partition))
+        columns = read_columns(state.out / sampled_file(task.source, partition))
         numbers = columns["chunk"], columns["num_chunks"]
         save_table(state, record.folder, task.cls_id, task.sep_id, numbers)
     return record
@@ -103,7 +103,7 @@ def sample_partition(task: SampleTask) -> PartitionOutput:
         np.ascontiguousarray(table["chunk"]),
         np.ascontiguousarray(table["num_chunks"]),
     )
-    drawn = drawn_file(source, partition)
+    drawn = sampled_file(source, partition)
     with publish(task.out / drawn, state.scratch) as temporary:
         write_columns(temporary, {"chunk": numbers[0], "num_chunks": numbers[1]})
         files.update(describe(temporary, drawn))

@@ -120,7 +120,7 @@ def _sample_tasks(
     if mixture.scale < 1:
         # A whole file would be more than all of a miniature.
         spec = replace(spec, algorithm="keyed-v1")
-    drawn = sampling.sample_source(source.planned.ask, lengths, spec)
+    num_repetitions, again = sampling.sample_source(source.planned.ask, lengths, spec)
     key = _sample_key(context, source)
     return [
         SampleTask(
@@ -131,8 +131,8 @@ def _sample_tasks(
             together=together,
             chunks=by_partition[one.file.partition],
             holdout=held[one.file.partition],
-            num_repetitions=drawn.num_repetitions,
-            again=drawn.again[one.file.partition],
+            num_repetitions=num_repetitions,
+            again=again[one.file.partition],
             shards=mixture.shards,
             cls_id=tokenizer.cls_id,
             sep_id=tokenizer.sep_id,

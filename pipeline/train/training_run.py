@@ -6,7 +6,7 @@ run computes the same values as one without the interruption.
 
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -75,8 +75,6 @@ class Run:
     """The sum of the digests of the rows so far."""
     tombstones: list[tuple[int, int]] = field(default_factory=list)
     """Ranges of unreadable rows, ascending."""
-    num_damages_reported: int = 0
-    """How many of the feed's damages were reported."""
 
     def resume(self, folder: Path) -> None:
         """Resume from a checkpoint of this run.
@@ -147,14 +145,15 @@ class Run:
                 report(kind, self.clock.num_steps, facts)
 
         emit("begin", self._facts(), is_metric=False)
+        num_damages = 0
         with closing(load_batches(self.feed, self.model)) as loaded:
             while not self._is_over(max_steps):
                 before = self.clock.num_tokens
                 facts = self._step(loaded)
-                for damage in self.feed.damages[self.num_damages_reported :]:
+                for damage in self.feed.damages[num_damages:]:
                     damaged = {"rows": [damage.start, damage.stop], "why": damage.why}
                     emit("damage", damaged, is_metric=False)
-                self.num_damages_reported = len(self.feed.damages)
+                num_damages = len(self.feed.damages)
                 emit("train", facts)
                 is_due = self._is_due(self.recipe.evaluate_every_tokens, before, max_steps)
                 if self.validation is not None and is_due:
@@ -255,20 +254,13 @@ class Run:
 
     def _evaluate(self, order: dataset.Order) -> dict[str, Any]:
         special = self.feed.special
-        return asdict(evaluate(self.model, self.forward, order, self.recipe, special, self.ranks))
+        return evaluate(self.model, self.forward, order, self.recipe, special, self.ranks)
 
     def _save(self) -> Path:
         """Save a checkpoint, and return its folder."""
-        name = f"{CHECKPOINT_PREFIXES[self.recipe.phase]}{self.clock.num_steps}"
-        if self.ranks.is_first:
-            checkpoints.save(self.out, self._record(name), self.model, self.optimizer)
-        self.ranks.barrier()
-        self.since_row = self.clock.next_row
-        return self.out / name
-
-    def _record(self, name: str) -> CheckpointRecord:
         recipe = self.recipe
-        return CheckpointRecord(
+        name = f"{CHECKPOINT_PREFIXES[recipe.phase]}{self.clock.num_steps}"
+        record = CheckpointRecord(
             name=name,
             recipe={
                 "name": recipe.name,
@@ -287,6 +279,11 @@ class Run:
             code={"ettin-data": VERSION, "torch": torch.__version__},
             files={},
         )
+        if self.ranks.is_first:
+            checkpoints.save(self.out, record, self.model, self.optimizer)
+        self.ranks.barrier()
+        self.since_row = self.clock.next_row
+        return self.out / name
 
 
 class _StepBatches:

@@ -42,7 +42,7 @@ from pipeline.runner.plan import Plan, make_plan
 from pipeline.runner.sample_sources import find_cached_samples, sample_chunks, write_indexes
 from pipeline.runner.task_cache import PartitionOutput, files_of
 from pipeline.runner.tasks.make_partition import cached_tokenizer
-from pipeline.sources import Lock, check_tokenizer, lock_bytes, pull
+from pipeline.sources import Lock, check_tokenizer, lock_bytes, plan_download, pull
 from pipeline.stages import sampling
 from pipeline.stages.filters import identify
 
@@ -86,7 +86,7 @@ def build(
                 lock_output(state.out / VALIDATION, holdout_identity(mixture))
             )
         if plan.lock is not None and keeps_raw:
-            pull(plan.lock, mixture.folder, raw, report=report)
+            pull(plan_download(plan.lock, mixture.folder, raw), report)
         with open_cluster(workers, scheduler, report) as cluster:
             restore_records(state)
             context = BuildContext(

@@ -107,9 +107,9 @@ class Run:
 
         Raises: InputError for a checkpoint of another shape; MismatchError for a damaged one.
         """
-        theirs = read_record(folder).recipe["declaration"]["model"]
+        found = read_record(folder).recipe["declaration"]["model"]
         ours = self.recipe.declaration()["model"]
-        shapes = ({name: model[name] for name in _SHAPE} for model in (theirs, ours))
+        shapes = ({name: model[name] for name in _SHAPE} for model in (found, ours))
         if changes := _differences(next(shapes), next(shapes)):
             raise InputError(
                 f"{folder}: got a model of another shape than {self.recipe.name}: {changes}",
@@ -117,15 +117,15 @@ class Run:
             )
         kind = self.recipe.model.kind
         if self.recipe.start == "continue":
-            if theirs["kind"] != kind:
+            if found["kind"] != kind:
                 raise ConfigError(
-                    f"--from: got {folder}, of {theirs['kind']} weights, expected those of the"
+                    f"--from: got {folder}, of {found['kind']} weights, expected those of the"
                     f" {kind} that {self.recipe.name} continues",
                     "only a recipe that starts from weights alone can change the kind",
                 )
             record = checkpoints.load(folder, self.model, self.optimizer)
         else:
-            source = make_uninitialized(replace(self.recipe.model, kind=theirs["kind"]))
+            source = make_uninitialized(replace(self.recipe.model, kind=found["kind"]))
             record = checkpoints.load(folder, source, None)
             self.model.load_state_dict(convert_kind(source.state_dict(), kind))
         self.begun_from = record.digest
@@ -144,7 +144,17 @@ class Run:
                     metrics.add(kind, self.clock.num_steps, facts)
                 report(kind, self.clock.num_steps, facts)
 
-        emit("begin", self._facts(), is_metric=False)
+        begin = {
+            "recipe": self.recipe.name,
+            "kind": self.recipe.model.kind,
+            "num_parameters": sum(one.numel() for one in self.model.parameters()),
+            "device": str(self.ranks.device),
+            "world_size": self.ranks.world_size,
+            "num_rows": self.feed.num_rows,
+            "next_row": self.clock.next_row,
+            "num_validation_rows": 0 if self.validation is None else self.validation.rows.num_rows,
+        }
+        emit("begin", begin, is_metric=False)
         num_damages = 0
         with closing(load_batches(self.feed, self.model)) as loaded:
             while not self._is_over(max_steps):
@@ -163,18 +173,6 @@ class Run:
                     emit("checkpoint", {"path": str(self._save())})
                 if self.clock.next_row >= self.feed.num_rows:
                     emit("over", {"num_tokens": self.clock.num_tokens}, is_metric=False)
-
-    def _facts(self) -> dict[str, Any]:
-        return {
-            "recipe": self.recipe.name,
-            "kind": self.recipe.model.kind,
-            "num_parameters": sum(one.numel() for one in self.model.parameters()),
-            "device": str(self.ranks.device),
-            "world_size": self.ranks.world_size,
-            "num_rows": self.feed.num_rows,
-            "next_row": self.clock.next_row,
-            "num_validation_rows": 0 if self.validation is None else self.validation.rows.num_rows,
-        }
 
     def _is_over(self, max_steps: int | None) -> bool:
         clock = self.clock

@@ -235,7 +235,11 @@ def _rows_of_files(manifest: Manifest) -> dict[str, int] | None:
         if window.num_steps
     }
     files = arrange(ORDER, names) if names else ()
-    return {file.path: (file.num_steps or 0) * per_step[file.window.folder] for file in files}
+    return {
+        file.path: (file.steps.stop - file.steps.start) * per_step[file.window.folder]
+        for file in files
+        if file.steps
+    }
 
 
 def _check_num_rows(where: str, build: _Build, rows: RowReader) -> None:

@@ -9,7 +9,6 @@ steps are numbered from 1 in each folder.
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import pairwise
 
 from pipeline.config import PHASES_OF_ORDERS
 from pipeline.core.errors import InputError
@@ -39,17 +38,8 @@ class OrderFile:
     """Its path below the folder that was opened."""
     window: CheckpointWindow
     """Its window."""
-    first_step: int | None
-    """Its first step, from 1 in the window, by its name; None if the name has none."""
-    last_step: int | None
-    """Its last step."""
-
-    @property
-    def num_steps(self) -> int | None:
-        """Its number of steps, by its name."""
-        if self.first_step is None or self.last_step is None:
-            return None
-        return self.last_step - self.first_step + 1
+    steps: range | None
+    """Its steps, from 1 in the window, by its name; None if the name has none."""
 
 
 def arrange(where: str, paths: Iterable[str]) -> tuple[OrderFile, ...]:
@@ -61,7 +51,7 @@ def arrange(where: str, paths: Iterable[str]) -> tuple[OrderFile, ...]:
     """
     paths = sorted(paths)
     named = (_order_file(where, path) for path in paths)
-    files = [file for file in named if file is not None and file.num_steps is not None]
+    files = [file for file in named if file is not None and file.steps is not None]
     direct = [file for file in files if "/" not in file.path]
     files = sorted(direct or files, key=_rank)
     if not files:
@@ -89,9 +79,9 @@ def _order_file(where: str, path: str) -> OrderFile | None:
         return None
     else:
         window = CheckpointWindow(folder=folder, phase=folder, number=1)
-    steps = _STEPS.fullmatch(name)
-    first, last = (int(steps[1]), int(steps[2])) if steps else (None, None)
-    return OrderFile(path=path, window=window, first_step=first, last_step=last)
+    match = _STEPS.fullmatch(name)
+    steps = range(int(match[1]), int(match[2]) + 1) if match else None
+    return OrderFile(path=path, window=window, steps=steps)
 
 
 def _rank(file: OrderFile) -> tuple[int, str, int, int]:
@@ -99,25 +89,27 @@ def _rank(file: OrderFile) -> tuple[int, str, int, int]:
     # Unknown phases come last.
     known = PHASES_OF_ORDERS
     place = known.index(phase) if phase in known else len(known)
-    return place, phase, file.window.number, file.first_step or 0
+    assert file.steps is not None
+    return place, phase, file.window.number, file.steps.start
 
 
 def _check(where: str, files: list[OrderFile]) -> None:
-    for before, file in pairwise([None, *files]):
-        assert file is not None
-        assert file.first_step is not None
-        assert file.last_step is not None
-        goes_on = before is not None and before.window == file.window
-        expected = (before.last_step or 0) + 1 if before is not None and goes_on else 1
-        if file.first_step != expected:
-            what = "is missing" if file.first_step > expected else "is there twice"
+    window, expected = None, 1
+    for file in files:
+        assert file.steps is not None
+        if file.window != window:
+            window, expected = file.window, 1
+        first = file.steps.start
+        if first != expected:
+            what = "is missing" if first > expected else "is there twice"
             raise InputError(
-                f"{where}/{file.path}: got steps from {file.first_step}, expected them from"
-                f" {expected}: step {min(file.first_step, expected)} {what}",
+                f"{where}/{file.path}: got steps from {first}, expected them from {expected}: step"
+                f" {min(first, expected)} {what}",
                 "pull the folder again",
             )
-        if file.last_step < file.first_step:
+        if not file.steps:
             raise InputError(
-                f"{where}/{file.path}: got steps {file.first_step} to {file.last_step} in its name,"
+                f"{where}/{file.path}: got steps {first} to {file.steps.stop - 1} in its name,"
                 " expected them to rise"
             )
+        expected = file.steps.stop

@@ -1,7 +1,7 @@
-"""The tokenizer. A name enters, a `Tokenizer` leaves; documents enter, their token ids leave.
+"""The tokenizer: documents -> exactly the token ids of the `tokenizers` library.
 
-Ids are exactly those of the `tokenizers` library; a compiled kernel makes ModernBERT's about fifty
-times faster. `added_tokens` and `library` take what the kernel cannot.
+A compiled kernel encodes for ModernBERT about fifty times faster; `added_tokens` and `library`
+encode what the kernel cannot.
 """
 
 from pipeline.stages.tokenizer.encode import Tokenizer, load_tokenizer

@@ -1,4 +1,4 @@
-"""The `tokenizers` library's tokenizer from JSON, independent of its versions' defaults.
+"""The tokenizer of the `tokenizers` library, independent of version defaults.
 
 The prefix space is written into the JSON itself, since releases of `transformers` disagree on
 whether they honour `add_prefix_space` on loading. Truncation and padding are off.
@@ -23,15 +23,15 @@ _MASK_TOKENS = ("[MASK]", "<mask>", "<|mask|>")
 def make_reference(name: str, data: bytes, add_prefix_space: bool) -> Tokenizer:
     """Build the library's tokenizer.
 
-    Raises: InputError if `data` is no tokenizer; ConfigError if a prefix space is asked for and
-    the pre-tokenizer has no such setting.
+    Raises: InputError if `data` is not a tokenizer; ConfigError if it has random dropout, or a
+    prefix space is requested and the pre-tokenizer has no such setting.
     """
     try:
         content: dict[str, Any] = json.loads(data)
         found = _set_prefix(content.get("pre_tokenizer"), add_prefix_space)
         content["truncation"] = content["padding"] = None
         reference = Tokenizer.from_str(json.dumps(content))
-    except Exception as error:  # The library raises bare Exception for content it cannot use.
+    except Exception as error:  # The library raises bare Exception for unusable content.
         raise InputError(f"{name}: got no usable tokenizer.json: {error}") from error
     if content.get("model", {}).get("dropout"):
         raise ConfigError(
@@ -47,7 +47,7 @@ def make_reference(name: str, data: bytes, add_prefix_space: bool) -> Tokenizer:
 
 
 def _set_prefix(splitter: Any, value: bool) -> bool:
-    """Write the setting into a pre-tokenizer and its parts; tell whether one has it."""
+    """Set it in a pre-tokenizer and its parts; return whether one has the setting."""
     if not isinstance(splitter, dict):
         return False
     found = "add_prefix_space" in splitter
@@ -58,10 +58,10 @@ def _set_prefix(splitter: Any, value: bool) -> bool:
 
 
 def template_ids(name: str, reference: Tokenizer) -> tuple[int, int, int]:
-    """Return the ids put before and after a document, and the padding id.
+    """Return the ids before and after a document, and the padding id.
 
-    Raises: ConfigError if the template does not add one token on each side, or if no padding
-    token is known.
+    Raises: ConfigError if the template does not add one token on each side, or without a known
+    padding token.
     """
     frame = reference.encode("").ids
     if len(frame) != 2:

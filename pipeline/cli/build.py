@@ -65,7 +65,7 @@ def run(parsed: Arguments) -> int:
 def _replay_pool(parsed: Arguments, replay: Replay, report: "ReportProgress") -> "Manifest":
     """Download a published pool if needed, and put its rows in order."""
     from pipeline.runner import pool_folder, replay_pool
-    from pipeline.sources import check_sources, pull
+    from pipeline.sources import check_sources, plan_download, pull
 
     if parsed.no_keep_raw:
         raise ConfigError(
@@ -76,7 +76,7 @@ def _replay_pool(parsed: Arguments, replay: Replay, report: "ReportProgress") ->
     if lock is None:
         raise ConfigError("pool: is not locked", "lock it first: ettin-data lock MIXTURE")
     check_sources(lock, replay)
-    pull(lock, replay.folder, parsed.raw, report=report)
+    pull(plan_download(lock, replay.folder, parsed.raw), report)
     return replay_pool(
         pool_folder(lock, replay, parsed.raw),
         parsed.out,

@@ -35,7 +35,7 @@ def run(parsed: Arguments) -> int:
     """Download what is missing."""
     from pipeline.core.progress import show_bytes
     from pipeline.runner import make_plan
-    from pipeline.sources import check_sources, plan_download, pull_missing, read_lock
+    from pipeline.sources import check_sources, plan_download, pull, read_lock
 
     mixture = load_mixture(parsed)
     lock = read_lock(lock_path(parsed, mixture))
@@ -52,7 +52,7 @@ def run(parsed: Arguments) -> int:
     print(_plan_line(plan), file=sys.stderr)
     started = time.monotonic()
     with show_bytes() as show:
-        pulled = pull_missing(plan, show)
+        pulled = pull(plan, show)
     _print_pulled(parsed, pulled, time.monotonic() - started)
     return 0
 

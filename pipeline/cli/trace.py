@@ -66,7 +66,7 @@ def _find(parsed: Arguments, trace: "Trace") -> Iterator[tuple["RowProvenance", 
         from pipeline import dataset
 
         ids = trace.patterns(parsed.find, parsed.tokenizer)
-        for match, row in trace.find(ids, dataset.open(parsed.folder, checks=False).rows):
+        for match, row in trace.find(ids, dataset.open(parsed.folder).rows):
             yield row, match.offset
     else:
         yield from ((row, None) for row in trace.rows(_row_range(parsed, trace)))
@@ -103,7 +103,7 @@ def _with_texts(
     # Texts are read some rows ahead, so that neighbouring rows are read together.
     found, ahead = tee(found)
     numbers = (row.row for row, _ in ahead)
-    rows = dataset.open(trace.out, checks=False).rows
+    rows = dataset.open(trace.out).rows
     texts = trace.texts(numbers, rows, trace.load_tokenizer(parsed.tokenizer))
     for (row, offset), text in zip(found, texts, strict=True):
         yield row, offset, text

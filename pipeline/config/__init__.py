@@ -16,7 +16,6 @@ from pipeline.config.budget_table import (
     in_billions,
     in_percent,
 )
-from pipeline.config.corpus import DecontaminateSpec, DedupSpec, MinHashSpec
 from pipeline.config.declaration import OrderSpec, ShardSpec, TokenizerSpec
 from pipeline.config.filters import (
     FORMATTERS,
@@ -34,17 +33,20 @@ from pipeline.config.filters import (
 from pipeline.config.json_schema import mixture_schema, recipe_schema
 from pipeline.config.learning_rate import learning_rate
 from pipeline.config.load import load_config, load_mixture, load_recipe, load_replay
-from pipeline.config.mixture import LARGEST_ETTIN_CHUNK, ChunkSpec, Mixture, SampleSpec
-from pipeline.config.phases import CHECKPOINT_PREFIXES, PHASES_OF_ORDERS, checkpoint_prefix
-from pipeline.config.recipe import (
-    ModelKind,
-    ModelSpec,
-    OptimizerSpec,
-    Recipe,
+from pipeline.config.mixture import (
+    LARGEST_ETTIN_CHUNK,
+    ChunkSpec,
+    DecontaminateSpec,
+    DedupSpec,
+    MinHashSpec,
+    Mixture,
+    SampleSpec,
 )
+from pipeline.config.phases import CHECKPOINT_PREFIXES, PHASES_OF_ORDERS, checkpoint_prefix
+from pipeline.config.recipe import ModelKind, ModelSpec, OptimizerSpec, Recipe
 from pipeline.config.replay import Replay
 from pipeline.config.settings import to_plain
-from pipeline.config.source import RAW, DecodeSpec, Origin, Source
+from pipeline.config.source import RAW, Origin, Source
 
 __all__ = [
     "CHECKPOINT_PREFIXES",
@@ -55,7 +57,6 @@ __all__ = [
     "BudgetTable",
     "C4Quality",
     "ChunkSpec",
-    "DecodeSpec",
     "DecontaminateSpec",
     "DedupSpec",
     "Filter",

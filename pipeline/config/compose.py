@@ -33,15 +33,13 @@ def compose(root: Node, file: Path, problems: Problems) -> Node | None:
     return None if whole is None else _with_origins(whole, problems)
 
 
-def extend(root: Node, file: Path, problems: Problems) -> Node | None:
+def extend(
+    root: Node, file: Path, problems: Problems, extending: tuple[Path, ...] = ()
+) -> Node | None:
     """Return the tree of a file over those of the files it extends, and so on.
 
-    None after saying in `problems` why there is none.
+    None after saying in `problems` why there is none. extending: the files that extend this one.
     """
-    return _extend(root, file, (file.resolve(),), problems)
-
-
-def _extend(root: Node, file: Path, opened: tuple[Path, ...], problems: Problems) -> Node | None:
     if root.kind != "mapping" or "extends" not in root.entries:
         return root
     written = root.entries["extends"].node
@@ -51,7 +49,7 @@ def _extend(root: Node, file: Path, opened: tuple[Path, ...], problems: Problems
         named = [(f"extends[{index}]", node) for index, node in enumerate(written.items)]
     else:
         named = [("extends", written)]
-    whole = _without(root, "extends")
+    whole, opened = _without(root, "extends"), (*extending, file.resolve())
     for tree in reversed([_read(node, where, file, opened, problems) for where, node in named]):
         if tree is None:
             return None
@@ -65,21 +63,20 @@ def _read(
     """Return the tree of one file that `file` extends."""
     below = file.parent / written.text
     if below.resolve() in opened:
-        complaint = f"got {written.shown}, which extends itself, expected no cycle"
-        problems.add(written.place, where, complaint)
+        got = f"{written.shown}, which extends itself"
+        reject(written, where, problems, "no cycle", got)
         return None
     try:
         data = read_file(below)
     except OSError as error:
-        reason = error.strerror or type(error).__name__
-        complaint = f"got {written.shown} ({reason}), expected {EXTENDS.type.expected}"
-        problems.add(written.place, where, complaint)
+        got = f"{written.shown} ({error.strerror or type(error).__name__})"
+        reject(written, where, problems, EXTENDS.type.expected, got)
         return None
     tree = parse_yaml(data, str(below), problems)
     if tree is not None and tree.kind != "mapping":
         reject(tree, "", problems, "a mapping to extend")
         return None
-    return tree and _extend(tree, below, (*opened, below.resolve()), problems)
+    return tree and extend(tree, below, problems, opened)
 
 
 def _with_origins(root: Node, problems: Problems) -> Node | None:
@@ -115,19 +112,17 @@ def _origins(root: Node, problems: Problems) -> dict[str, Node] | None:
     if written.kind != "mapping":
         reject(written, "origins", problems, "a mapping of names")
         return None
-    origins = {name: entry.node for name, entry in written.entries.items()}
-    wrong = False
-    for name, node in origins.items():
-        where = join("origins", name)
+    origins = {}
+    for name, entry in written.entries.items():
+        where, node = join("origins", name), entry.node
         if node.kind != "mapping":
             reject(node, where, problems, "a mapping of what a source says")
         elif "origin" in node.entries:
             complaint = "got an origin of an origin, expected what it says itself"
             problems.add(node.entries["origin"].place, join(where, "origin"), complaint)
         else:
-            continue
-        wrong = True
-    return None if wrong else origins
+            origins[name] = node
+    return origins if len(origins) == len(written.entries) else None
 
 
 def _origin_of(

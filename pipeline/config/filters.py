@@ -281,8 +281,7 @@ class FilterType:
             return reject(node, where, problems, self.expected)
         if name not in FILTER_OPTIONS:
             known = f"one of {', '.join(FILTER_OPTIONS)}{closest(name, FILTER_OPTIONS)}"
-            problems.add(node.place, where, f'got "{name}", expected {known}')
-            return WRONG
+            return reject(node, where, problems, known, f'"{name}"')
         value = Section(FILTER_OPTIONS[name]).check(options, f"{where}.{name}", problems)
         return WRONG if value is WRONG else Filter(name=name, options=value)
 

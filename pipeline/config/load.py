@@ -6,7 +6,7 @@ one ConfigError that lists every problem with its place.
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from pipeline.config.compose import compose, extend
 from pipeline.config.mixture import Mixture
@@ -19,7 +19,7 @@ from pipeline.core.bundled import recipe_path
 from pipeline.core.errors import ConfigError
 from pipeline.core.regular_file import read_file
 
-Compose = Callable[[Node, Path, Problems], Node | None]
+T = TypeVar("T")
 
 # The Ettin suite's pre-training.
 # Source: JHU-CLSP/ettin-encoder-vs-decoder, `pretraining/configs`.
@@ -38,10 +38,12 @@ def load_config(
 
     Raises: ConfigError, with a line for every problem, file first and in its order.
     """
+
+    def type_of(root: Node) -> type[Mixture | Replay]:
+        return Replay if "pool" in root.entries else Mixture
+
     data = _read(path, "mixture") if text is None else text
-    declared = _load(compose, _mixture_or_replay, data, path, overrides, folder=path.parent)
-    assert isinstance(declared, Mixture | Replay)
-    return declared
+    return _load(compose, type_of, data, path, overrides, folder=path.parent)
 
 
 def load_mixture(
@@ -63,9 +65,7 @@ def load_replay(overrides: Sequence[str] = ()) -> Replay:
     Raises: ConfigError, with a line for every problem.
     """
     name = Path("the published order")
-    replay = _load(compose, lambda _: Replay, _PUBLISHED, name, overrides, folder=Path())
-    assert isinstance(replay, Replay)
-    return replay
+    return _load(compose, lambda _: Replay, _PUBLISHED, name, overrides, folder=Path())
 
 
 def load_recipe(path_or_name: str | Path, overrides: Sequence[str] = ()) -> Recipe:
@@ -74,32 +74,25 @@ def load_recipe(path_or_name: str | Path, overrides: Sequence[str] = ()) -> Reci
     Raises: ConfigError, with a line for every problem, files first and in their order.
     """
     path = recipe_path(str(path_or_name))
-    recipe = _load(extend, lambda _: Recipe, _read(path, "recipe"), path, overrides)
-    assert isinstance(recipe, Recipe)
-    return recipe
-
-
-def _mixture_or_replay(root: Node) -> type[Mixture | Replay]:
-    return Replay if "pool" in root.entries else Mixture
+    return _load(extend, lambda _: Recipe, _read(path, "recipe"), path, overrides)
 
 
 def _load(
-    compose: Compose,
-    type_of: Callable[[Node], type[Any]],
+    compose: Callable[[Node, Path, Problems], Node | None],
+    type_of: Callable[[Node], type[T]],
     data: bytes,
     path: Path,
     overrides: Sequence[str],
     **others: Any,
-) -> object:
+) -> T:
     problems = Problems()
     written = parse_yaml(data, str(path), problems)
     root = None if written is None else compose(written, path, problems)
     given = read_overrides(overrides, problems)
-    declared = None
     if root is not None:
         root = apply(root, given, problems)
         recorded = tuple(str(one) for one in sorted(given, key=lambda one: one.key))
-        declared = Section(type_of(root)).check(root, "", problems, overrides=recorded, **others)
+        declared: T = Section(type_of(root)).check(root, "", problems, overrides=recorded, **others)
     problems.raise_if_any()
     return declared
 

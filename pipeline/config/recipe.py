@@ -22,8 +22,6 @@ from pipeline.config.value_types import (
 )
 
 ModelKind = Literal["encoder", "decoder"]
-Start = Literal["fresh", "continue", "weights"]
-Precision = Literal["bf16", "fp32"]
 
 _ROWS: Final = Integer(1, LARGEST_COUNT)
 _LENGTH: Final = Integer(1, LARGEST_LENGTH)
@@ -125,7 +123,7 @@ class Recipe(Declaration):
 
     name: str = setting("Name of the recipe.", NAME)
     phase: PhaseName = setting("Phase of training; checkpoints are named after it.")
-    start: Start = setting(
+    start: Literal["fresh", "continue", "weights"] = setting(
         "What the phase starts from: fresh weights; weights and optimizer of a checkpoint "
         "(continue); or its weights only, which may be those of a model of the other kind."
     )
@@ -158,7 +156,7 @@ class Recipe(Declaration):
         TOKEN_AMOUNT,
         changes_bytes=False,
     )
-    precision: Precision = setting(
+    precision: Literal["bf16", "fp32"] = setting(
         "Matmul dtype (autocast); weights and optimizer are always fp32.", default="bf16"
     )
     compile: bool = setting(

@@ -13,6 +13,8 @@ from pipeline.config.settings import (
     Given,
     Section,
     check_rule,
+    only_one,
+    only_with,
     optional,
     setting,
     settings,
@@ -39,16 +41,9 @@ class PoolSpec:
 
     @staticmethod
     def rule(given: Given) -> Complaints:
-        if "hub" not in given or "path" not in given:
-            return
-        if given["hub"] is None and given["path"] is None:
-            yield "hub", "nothing", "hub (a Hub id org/name) or path (a folder)"
-        if given["hub"] is not None and given["path"] is not None:
-            yield "path", "hub and path", "only one of them"
-        if given["hub"] is None:
-            for name in ("revision", "folder"):
-                if given.get(name) is not None:
-                    yield name, f"{name} without hub", "it with hub only"
+        expected = "hub (a Hub id org/name) or path (a folder)"
+        yield from only_one(given, "hub", "path", expected=expected)
+        yield from only_with(given, "hub", "revision", "folder")
 
     def __post_init__(self) -> None:
         check_rule(self)

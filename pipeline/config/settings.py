@@ -84,13 +84,11 @@ def setting(
     """
     about = {
         "description": description,
-        "type": type,
-        "name": name,
         "changes_bytes": changes_bytes,
         "omits_default": omits_default,
         "is_set": is_set,
     }
-    return field(default=default, metadata={"setting": about})
+    return field(default=default, metadata={"setting": {**about, "name": name, "type": type}})
 
 
 def optional(description: str, type: ValueType, *, default: Any = None, **about: Any) -> Any:
@@ -160,12 +158,29 @@ def check_rule(record: Any) -> None:
     """
     known = settings_of(type(record))
     given = {name: getattr(record, one.attribute) for name, one in known.items()}
-    complaints = [f"{name}: {complaint}" for name, complaint in _rule(type(record), given)]
-    if complaints:
-        raise ConfigError("\n".join(complaints))
+    if complaints := _rule(type(record), given):
+        raise ConfigError("\n".join(f"{name}: {complaint}" for name, complaint in complaints))
     for name, one in known.items():
         if one.is_set and given[name] is not None:
             object.__setattr__(record, one.attribute, tuple(sorted(set(given[name]))))
+
+
+def only_one(given: Given, *kinds: str, expected: str) -> Complaints:
+    """Complain unless exactly one of a few keys, all of which were read, has a value."""
+    found = [kind for kind in kinds if given.get(kind) is not None]
+    if len(found) != 1 and all(kind in given for kind in kinds):
+        if found:
+            yield found[1], " and ".join(found), "only one of them"
+        else:
+            yield kinds[0], "nothing", expected
+
+
+def only_with(given: Given, key: str, *names: str) -> Complaints:
+    """Complain about keys that have a value where the key that they are for has none."""
+    if key in given and given[key] is None:
+        for name in names:
+            if given.get(name) is not None:
+                yield name, f"{name} without {key}", f"it with {key} only"
 
 
 def _rule(record: type[Any], given: Given) -> list[tuple[str, str]]:
@@ -259,8 +274,7 @@ class NamedSections:
     def check(self, node: Node, where: str, problems: Problems) -> Any:
         if node.kind != "mapping" or not node.entries:
             got = "an empty mapping" if node.kind == "mapping" else node.shown
-            problems.add(node.place, where, f"got {got}, expected {self.expected}")
-            return WRONG
+            return reject(node, where, problems, self.expected, got)
         values = []
         written = [name for name, entry in node.entries.items() if entry.place.file is not None]
         for name, entry in sorted(node.entries.items()):

@@ -15,6 +15,8 @@ from pipeline.config.settings import (
     NamedSections,
     Section,
     check_rule,
+    only_one,
+    only_with,
     optional,
     setting,
     settings,
@@ -38,8 +40,6 @@ from pipeline.config.value_types import (
 RAW: Final = Path("raw")
 """Where pulled files are, unless a command names another folder."""
 
-_KINDS: Final = ("path", "hub", "url")
-_ONE_OF_THE_KINDS: Final = "path (a glob of files), hub (a Hub id org/name) or url (an address)"
 _FOR_HUB: Final = ("revision", "files", "config", "split")
 _URL: Final = Text(
     expected="an address such as https://host/name-{0000..0274}.json.gz or s3://bucket/*.parquet",
@@ -112,16 +112,9 @@ class Origin:
 
     @staticmethod
     def rule(given: Given) -> Complaints:
-        found = [kind for kind in _KINDS if given.get(kind) is not None]
-        if len(found) != 1 and all(kind in given for kind in _KINDS):
-            if found:
-                yield found[1], " and ".join(found), "only one of them"
-            else:
-                yield "path", "nothing", _ONE_OF_THE_KINDS
-        if "hub" in given and given["hub"] is None:
-            for name in _FOR_HUB:
-                if given.get(name) is not None:
-                    yield name, f"{name} without hub", "it with hub only"
+        expected = "path (a glob of files), hub (a Hub id org/name) or url (an address)"
+        yield from only_one(given, "path", "hub", "url", expected=expected)
+        yield from only_with(given, "hub", *_FOR_HUB)
         if given.get("hub") is not None and all(name in given for name in _FOR_HUB):
             names_files = given["files"] is not None
             names_split = given["config"] is not None or given["split"] is not None

@@ -43,9 +43,9 @@ def closest(name: str, known: Iterable[str]) -> str:
     return f'; did you mean "{by_folded[found[0]]}"?' if found else ""
 
 
-def reject(node: Node, where: str, problems: Problems, expected: str) -> Any:
+def reject(node: Node, where: str, problems: Problems, expected: str, got: str = "") -> Any:
     """Complain about a node, and return WRONG."""
-    problems.add(node.place, where, f"got {node.shown}, expected {expected}")
+    problems.add(node.place, where, f"got {got or node.shown}, expected {expected}")
     return WRONG
 
 
@@ -265,8 +265,7 @@ class OneOrMany(ListOf):
             value = self.type.check(node, where, problems)
             return WRONG if value is WRONG else (value,)
         if not node.items:
-            problems.add(node.place, where, f"got an empty list, expected {self.expected}")
-            return WRONG
+            return reject(node, where, problems, self.expected, "an empty list")
         return super().check(node, where, problems)
 
     def json_schema(self) -> Schema:
@@ -281,12 +280,9 @@ class Pair:
     expected: str
 
     def check(self, node: Node, where: str, problems: Problems) -> Any:
-        if node.kind != "list":
-            return reject(node, where, problems, self.expected)
-        if len(node.items) != 2:
-            got = f"{len(node.items)} values"
-            problems.add(node.place, where, f"got {got}, expected {self.expected}")
-            return WRONG
+        if node.kind != "list" or len(node.items) != 2:
+            got = f"{len(node.items)} values" if node.kind == "list" else node.shown
+            return reject(node, where, problems, self.expected, got)
         return _check_items(self.types, node, where, problems)
 
     def json_schema(self) -> Schema:

@@ -1,9 +1,7 @@
 """Compiled functions, cached on disk under the digest of all the code that is compiled into them.
 
-Enters: a function in numba's subset of Python. Leaves: the same function, compiled at its first
-call and loaded from disk afterwards. Calls to functions of other files are inlined, but numba's own
-cache notices a change in the function's own file only; here every file that it reaches is part of
-the key.
+Functions of other files are inlined, but numba's own cache only notices a change in the function's
+own file; here every file that it reaches is part of the key.
 
 The disk is where numba keeps its caches: beside the file, else in the user's folder. Where it can
 write to neither, as in a container under another user, it is a private folder of this command and
@@ -28,9 +26,9 @@ from numba.core.caching import FunctionCache
 
 
 def compiled(function: Callable[..., Any]) -> Any:
-    """Compile a function that runs without the GIL, and cache it on disk.
+    """Compile a function at its first call, to run without the GIL, and cache it on disk.
 
-    Functions that compiled ones alone call need no cache of their own: `numba.njit` does for them.
+    Functions that only compiled ones call need no cache of their own: use `numba.njit`.
     """
     dispatcher = njit(nogil=True)(function)
     try:

@@ -1,7 +1,7 @@
-"""Files: list them in one order, and publish them whole or not at all.
+"""Files: list them in one order, and publish them atomically.
 
 A file or folder is written under a temporary name on the same file system, synced and renamed, so a
-reader never sees half of it, whenever the writer is killed.
+reader never sees half of it, even if the writer is killed.
 """
 
 import errno
@@ -19,14 +19,14 @@ from numpy.typing import NDArray
 
 from pipeline.core.errors import OutputError
 
-# What a person can fix; anything else is a bug of ours.
+# Errors that a person can fix; any other is a bug of ours.
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _NOT_WRITABLE = (errno.EACCES, errno.EROFS, errno.EPERM, errno.ENOTDIR)
 
 
 def sorted_glob(folder: Path, pattern: str) -> list[Path]:
     """List the files that match a glob pattern relative to `folder`, sorted by path."""
-    # Only the pattern has wildcards; in the folder's own path they are ordinary letters.
+    # In the folder's own path, wildcards are ordinary characters.
     parts = Path(pattern).parts
     first_magic = next((i for i, part in enumerate(parts) if has_magic(part)), len(parts))
     base = folder.joinpath(*parts[:first_magic])
@@ -107,11 +107,11 @@ def publish_array(
 
 def _replace(temporary: Path, path: Path, scratch: Path) -> None:
     while True:
-        aside = scratch / uuid.uuid4().hex
+        replaced = scratch / uuid.uuid4().hex
         # A rename replaces no folder but an empty one, and no folder by a file.
         if path.is_dir() or (temporary.is_dir() and os.path.lexists(path)):
             with suppress(FileNotFoundError):
-                path.rename(aside)
+                path.rename(replaced)
         try:
             temporary.rename(path)
         except OSError as error:
@@ -121,7 +121,7 @@ def _replace(temporary: Path, path: Path, scratch: Path) -> None:
         else:
             return
         finally:
-            _remove(aside)
+            _remove(replaced)
 
 
 def _sync(path: Path) -> None:

@@ -1,7 +1,7 @@
-"""Prefetch: make the next value in a thread while the one before is used.
+"""Prefetch: make the next value in a thread while the current one is used.
 
-Each value has its own thread; what nobody takes is discarded. At exit, threads are waited for, but
-not for long: compiled code that outlives the interpreter would crash it.
+Each value has its own thread. At exit, threads are joined, but not for long: compiled code that
+outlives the interpreter would crash it.
 """
 
 import atexit
@@ -28,7 +28,7 @@ class Prefetcher(Generic[Made]):
     """One value that is made ahead."""
 
     def __init__(self, make: Callable[[], Made], discard: Callable[[Made], None]) -> None:
-        """Start making it. `discard` is called with it if it is no longer wanted."""
+        """Start making it; `discard` gets a value that nobody takes."""
         self._make, self._discard = make, discard
         self._process = os.getpid()
         self._lock = threading.Lock()
@@ -41,11 +41,11 @@ class Prefetcher(Generic[Made]):
 
     @property
     def is_here(self) -> bool:
-        """Whether it is made in this process, not in the one that this was forked from."""
+        """Whether it is made in this process, not in the parent of a fork."""
         return self._process == os.getpid()
 
     def take(self) -> Made:
-        """Wait for the value and hand it over to the caller. Raises: whatever making it raised."""
+        """Wait for the value and return it. Raises: whatever making it raised."""
         self._thread.join()
         if self._error is not None:
             raise self._error

@@ -13,12 +13,12 @@ from pipeline.core.units import format_bytes
 _SECONDS_BETWEEN_LINES = 10.0
 
 ReportProgress = Callable[[str, int, int], None]
-"""Called with the name of a stage, how many of its tasks, rows or bytes are done, and the total."""
+"""Called with a stage's name, how many of its tasks, rows or bytes are done, and the total."""
 
 
 def show_progress() -> AbstractContextManager[ReportProgress]:
     """Show stages whose tasks are counted."""
-    return _bars(in_bytes=False) if sys.stderr.isatty() else _lines(_counts)
+    return _bars(in_bytes=False) if sys.stderr.isatty() else _lines("{}/{}".format)
 
 
 def show_bytes() -> AbstractContextManager[ReportProgress]:
@@ -49,10 +49,6 @@ def _bars(*, in_bytes: bool) -> Iterator[ReportProgress]:
             progress.update(stages[stage], completed=done, total=total)
 
         yield show
-
-
-def _counts(done: int, total: int) -> str:
-    return f"{done}/{total}"
 
 
 def _sizes_since(began: float) -> Callable[[int, int], str]:

@@ -1,7 +1,6 @@
 """Ragged arrays: many sequences of different lengths as one flat array with offsets.
 
-Rows of token ids, the ids of a block of documents and the hashes of texts all travel in this form,
-so that no stage does Python work per token.
+Rows, encoded documents and hashes travel in this form, so that no stage does Python work per token.
 """
 
 from collections.abc import Iterator, Sequence

@@ -1,8 +1,8 @@
-"""Randomness by name: the only place where our own random numbers are born.
+"""Seeds: every random number of our own, by name.
 
-A key is hashed from a seed and labels, so two uses never share numbers by accident, as sums like
-`seed + epoch` do. Numbers are those of SplitMix64, which need no state: any of them is computed by
-itself. Published algorithms that seed otherwise keep their own rule in their own module.
+A key is hashed from a seed and labels, so two uses never share numbers by accident, as with
+`seed + epoch`. The numbers are SplitMix64's, each computed without state. Published algorithms that
+seed otherwise keep their rule in their own module.
 
 Source: Steele, Lea, Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014.
 """

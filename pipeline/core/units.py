@@ -1,10 +1,9 @@
 """Token amounts and byte sizes: how people write them, and what they are as whole numbers.
 
-Text such as `837.2B` or `64MiB` becomes an exact int, at least 1: what is not a whole number is
-refused, never rounded. Case carries meaning: `M`, `B` and `T` are 10**6, 10**9 and 10**12 and are
-capitals only, `k` and `K` are both 1000. Sizes are written kB, MB, GB, TB (powers of 1000) or KiB,
-MiB, GiB, TiB (powers of 1024), never with a bare letter: 100B would be bytes to one reader and
-billions to another.
+Text such as `837.2B` or `64MiB` becomes an exact int, at least 1; what is not a whole number is an
+error, never rounded. `M`, `B` and `T` are 10**6, 10**9 and 10**12, capitals only; `k` and `K` are
+both 1000. Sizes are in kB, MB, GB, TB (powers of 1000) or KiB, MiB, GiB, TiB (powers of 1024),
+never with a bare letter: 100B would be bytes to one reader and billions to another.
 """
 
 import json
@@ -25,12 +24,11 @@ _DECIMAL = _WHOLE + r"(?:\.[0-9]{1,20})?"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Unit:
-    """What amounts are counted in, and how they are written."""
+    """How amounts are written."""
 
     name: str
-    """The plural noun."""
     multiples: Mapping[str, int]
-    """How many a suffix stands for."""
+    """By suffix."""
     pattern: str
     """Regular expression of an amount."""
     expected: str

@@ -1,9 +1,10 @@
 """An output on disk: its paths, manifest, ledger and steps, and one way to open rows in order.
 
-A folder, an address or a manifest enters; rows by number, or frozen values that say what was made,
-leave. `mds`, `parquet` and `provenance` are the formats of its files.
+From a folder, an address or a manifest, `open` gives rows by number, and the readers of manifests
+and checkpoint records frozen values. `mds`, `parquet` and `provenance` are the formats of files.
 """
 
+from pipeline.dataset.blake3 import row_digests
 from pipeline.dataset.checkpoint_record import (
     CheckpointRecord,
     Clock,
@@ -23,12 +24,9 @@ from pipeline.dataset.ledger import (
     first_difference,
     join,
     multiset_of,
-    node_digest,
     root_of_multiset,
-    row_digests,
 )
 from pipeline.dataset.manifest import (
-    FORMAT,
     BudgetRecord,
     ChunkCounts,
     DocumentCounts,
@@ -46,10 +44,8 @@ from pipeline.dataset.manifest import (
     TokenCounts,
     TokenizerRecord,
     content_of,
-    format_of,
     manifest_bytes,
     manifest_windows,
-    parse_manifest,
     read_either,
     read_manifest,
     windows_of,
@@ -76,13 +72,12 @@ from pipeline.dataset.paths import (
     State,
     chunk_folder,
     copies_file,
-    drawn_file,
     dropped_file,
     is_output_file,
     provenance_file,
+    sampled_file,
 )
 from pipeline.dataset.rows import (
-    RowReader,
     RowSource,
     join_rows,
     select_rows,
@@ -94,7 +89,6 @@ __all__ = [
     "DIGEST_BYTES",
     "DOCUMENTS",
     "DROPPED",
-    "FORMAT",
     "MANIFEST",
     "ORDER",
     "PROVENANCE",
@@ -121,7 +115,6 @@ __all__ = [
     "OrderedWindow",
     "PartitionCounts",
     "PartitionRecord",
-    "RowReader",
     "RowSource",
     "Seen",
     "SourceRecord",
@@ -138,11 +131,9 @@ __all__ = [
     "content_of",
     "copies_file",
     "digest_order",
-    "drawn_file",
     "dropped_file",
     "find_checkpoint",
     "first_difference",
-    "format_of",
     "is_output",
     "is_output_file",
     "join",
@@ -151,17 +142,16 @@ __all__ = [
     "manifest_bytes",
     "manifest_windows",
     "multiset_of",
-    "node_digest",
     "open",
     "open_pool",
     "order_windows",
-    "parse_manifest",
     "provenance_file",
     "read_either",
     "read_manifest",
     "read_record",
     "root_of_multiset",
     "row_digests",
+    "sampled_file",
     "select_rows",
     "split_files",
     "split_windows",

@@ -1,9 +1,8 @@
 """BLAKE3 of many short messages at once.
 
-Enters: rows of 32-bit words, as one flat array with offsets. Leaves: the digest of each row, the
-same as any library's. A library fills the lanes of the processor's vectors with the chunks of one
-message, and a row has few of them. Here the chunks of many rows take the lanes, then their parents
-do, level by level. Compiled functions check no bounds: they read what the offsets name, no more.
+Rows of 32-bit words have the same digests as with any library. A library fills the lanes of the
+processor's vectors with the chunks of one message, and a row has few of them; here the chunks of
+many rows fill the lanes, then their parents, level by level. Compiled functions check no bounds.
 
 Source: github.com/BLAKE3-team/BLAKE3-specs, blake3.pdf, section 2; words and flags are from there.
 """
@@ -25,13 +24,13 @@ from pipeline.core.ragged import offsets_of
 _FEATURES = config.CPU_FEATURES
 if _FEATURES is None:
     _FEATURES = binding.get_host_cpu_features().flatten()
-# As many words as a vector of the processor has; two vectors for one cost a third of the speed.
+# The words of a vector of the processor; two vectors at a time cost a third of the speed.
 _LANES = 16 if "+avx512f" in _FEATURES else 8 if "+avx2" in _FEATURES else 4
 _CV_WORDS = 8
 _BLOCK_WORDS = 16
 _CHUNK_WORDS = 256
 _CHUNK_BLOCKS = _CHUNK_WORDS // _BLOCK_WORDS
-# Their chaining values, and what is known of each, fit the second cache beside what is read ahead.
+# Their chaining values and jobs fit the L2 cache beside what is prefetched.
 _BATCH_CHUNKS = 1024
 
 _CHUNK_START, _CHUNK_END, _PARENT, _ROOT, _DERIVE_KEY_MATERIAL = 1, 2, 4, 8, 64
@@ -64,12 +63,11 @@ _ZEROS = _VECTOR([0] * _LANES)
 _MASK = ir.VectorType(ir.IntType(1), _LANES)
 
 
-def hash_rows(ids: Uint32Array, offsets: Int64Array) -> Uint8Array:
-    """Return the BLAKE3 digest of each row: uint8 [num_rows, 32].
+def row_digests(ids: Uint32Array, offsets: Int64Array) -> Uint8Array:
+    """Return the BLAKE3 digest of each row, of its length and its ids: uint8 [num_rows, 32].
 
-    Of a row its length and then its ids are hashed, all as little-endian uint32.
-    ids: uint32 [num_ids]; offsets: int64 [num_rows + 1].
-    Raises: InternalError when this machine gives other digests than the frozen ones.
+    ids: uint32 [num_ids], hashed as little-endian; offsets: int64 [num_rows + 1].
+    Raises: InternalError when this machine computes other digests than the frozen ones.
     """
     _check()
     return _hash(ids, offsets, 1, _KEY, 0)
@@ -79,7 +77,7 @@ def derive_pairs(pairs: Uint8Array, key: bytes) -> Uint8Array:
     """Return the BLAKE3 `derive_key` of pairs of digests: uint8 [num_pairs, 32].
 
     pairs: uint8 [num_pairs, 64]; key: 32 bytes, the hash of the context string.
-    Raises: InternalError when this machine gives other digests than the frozen ones.
+    Raises: InternalError when this machine computes other digests than the frozen ones.
     """
     _check()
     words = np.ascontiguousarray(pairs).view(np.uint32)
@@ -90,21 +88,21 @@ def derive_pairs(pairs: Uint8Array, key: bytes) -> Uint8Array:
 def _hash(
     words: Uint32Array, offsets: Int64Array, num_prefixed: int, key: Uint32Array, mode: int
 ) -> Uint8Array:
-    """Hash rows of words; `num_prefixed` is 1 where its length comes before each, and else 0."""
+    """Hash rows of words; num_prefixed: 1 if each is prefixed with its length, else 0."""
     words, offsets = np.ascontiguousarray(words), np.array(offsets, np.int64)
     assert words.dtype == np.uint32
     assert offsets[0] >= 0
     assert offsets[-1] <= words.size
     assert (offsets[1:] >= offsets[:-1]).all()
     digests = np.empty((offsets.size - 1, _CV_WORDS), np.uint32)
-    # An address, since numba compiles all again for an array that is read only.
+    # An address, since numba compiles again for a read-only array.
     _hash_words(words.ctypes.data, offsets, num_prefixed, key.copy(), mode, digests)
     return digests.view(np.uint8)
 
 
 @cache
 def _check() -> None:
-    """Compare with a frozen digest, once in a process: words, lanes, and levels of parents."""
+    """Compare with a frozen digest, once in a process: covers words, lanes, levels of parents."""
     offsets = offsets_of(_CHECK_LENGTHS)
     digests = _hash(np.arange(offsets[-1], dtype=np.uint32), offsets, 1, _KEY, 0)
     got = np.bitwise_xor.reduce(digests).tobytes().hex()
@@ -124,12 +122,12 @@ def _hash_words(
     mode: int,
     digests: Uint32Array,
 ) -> None:
-    """Hash rows batch by batch, so that what lies between the levels stays in the cache."""
+    """Hash rows in batches, whose chaining values stay in the cache."""
     num_rows = offsets.size - 1
     most = np.int64(_BATCH_CHUNKS)
     for row in range(num_rows):
         most = max(most, _count_chunks(offsets, row, num_prefixed))
-    # More, so that a whole vector can be read from any job on, and another after that.
+    # Padded, so that two whole vectors can be read from any job on.
     jobs = np.zeros((5, most + 2 * _LANES), np.uint32)
     places = np.zeros((2, most + 2 * _LANES), np.int64)
     cvs = np.empty((most, _CV_WORDS), np.uint32)
@@ -171,7 +169,7 @@ def _list_chunks(
     places: Int64Array,
 ) -> None:
     """List all chunks as jobs, those of most blocks first, so that lanes end together."""
-    # By number of blocks left out of a whole chunk: where the next such job goes.
+    # By blocks short of a whole chunk: the index of the next such job.
     nexts = np.zeros(_CHUNK_BLOCKS + 2, np.int64)
     for row in range(offsets.size - 1):
         num_whole = bases[row + 1] - bases[row] - 1
@@ -242,7 +240,7 @@ def _run(
     end: int,
     cvs: Uint32Array,
 ) -> None:
-    """Put the chaining value of each job into its row of `cvs`; the longest jobs come first."""
+    """Store the chaining value of each job in its row of `cvs`; the longest jobs come first."""
     jobs[_SIZE, num_jobs : num_jobs + _LANES] = 0
     state = np.empty((_CV_WORDS, _LANES), np.uint32)
     for first in range(0, num_jobs, _LANES):
@@ -261,11 +259,11 @@ def _run(
 def _compress(  # type: ignore[no-untyped-def]
     typing, state, jobs, places, first, block, mode, start, end
 ) -> Any:
-    """Compress one block of as many jobs as there are lanes into their chaining values.
+    """Compress one block of a job in each lane into their chaining values.
 
     state: uint32 [8, lanes], in place; first: the first job; block: the block's number, from 0;
-    mode, start, end: flags of all blocks, of the first and of the last one of a job. A job of fewer
-    blocks is left as it is.
+    mode, start, end: flags of all blocks, the first and the last of a job. A job of fewer blocks is
+    left as it is.
     """
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -349,7 +347,7 @@ def _repeat(builder: Any, value: Any) -> Any:
 
 
 def _fetch(builder: Any, address: Any) -> None:
-    """Prefetch the bytes at an address, which may be any: to read, into all caches, as data."""
+    """Prefetch the bytes at any address: to read, into all caches, as data."""
     kind = ir.FunctionType(ir.VoidType(), [_I8.as_pointer(), _I32, _I32, _I32])
     function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
     hints = (_I32(0), _I32(3), _I32(1))
@@ -357,7 +355,7 @@ def _fetch(builder: Any, address: Any) -> None:
 
 
 def _load_some(builder: Any, address: Any, is_there: Any, instead: Any) -> Any:
-    """Load a vector of words; memory of those that are not there is not touched."""
+    """Load a vector of words; the memory of masked words is not touched."""
     kind = ir.FunctionType(_VECTOR, [_VECTOR.as_pointer(), _I32, _MASK, _VECTOR])
     function = cgutils.get_or_insert_function(
         builder.module, kind, f"llvm.masked.load.v{_LANES}i32.p0"

@@ -1,9 +1,8 @@
-"""Checkpoint records: what a saved model has seen, written beside its weights.
+"""Checkpoint records: the rows that a model has seen, in `checkpoint.json` beside its weights.
 
-Enters: the values of a training run. Leaves: `checkpoint.json`, which names the recipe, the order
-by its digest and the rows of it that were seen, and pins the other files of its folder. A record
-carries its own digest, as a manifest does. Nothing here knows what weights are, so whoever asks
-which documents a checkpoint saw needs no training library.
+A record names the recipe and the digest of the order, pins the other files of its folder, and has a
+digest of its own, as a manifest does. Weights are not read, so finding out which documents a
+checkpoint saw needs no training library.
 """
 
 import re
@@ -26,68 +25,65 @@ _HINT = "remove it to resume from the checkpoint before, or use another one"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Clock:
-    """How far a phase has come."""
+    """The progress of a phase."""
 
     num_steps: int
-    """Optimizer steps that were taken."""
+    """Optimizer steps so far."""
     next_row: int
-    """The first row of the order that no step has taken."""
+    """The first row of the order that no step has used."""
     num_tokens: int
-    """Ids of the rows that were taken, padding left out: the time of a schedule."""
+    """Ids so far, without padding: the time of a schedule."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Seen:
-    """Which rows a phase has been given."""
+    """The rows that a phase has used."""
 
     order: str
-    """The digest of the order, 64 hex digits; where a manifest has a ledger, its root."""
+    """The digest of the order, 64 hex digits: the root of its ledger, if a manifest has one."""
     since_row: int
-    """The row at which the checkpoint before was saved, or the phase began."""
+    """The row of the checkpoint before, or of the start of the phase."""
     multiset_root: str
-    """The sum of the ledger's digests of all rows that were taken since the phase began: that of
-    the order's ledger once all were, each once."""
+    """The sum of the digests of all rows since the start of the phase; at its end, if each row was
+    used once, that of the order's ledger."""
     tombstones: tuple[tuple[int, int], ...]
-    """Ranges of rows that could not be read and were stood in for, rising."""
+    """Ranges of unreadable rows that were replaced, rising."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CheckpointRecord:
-    """What `checkpoint.json` says."""
+    """The content of `checkpoint.json`."""
 
     name: str
     """Such as `step599525`, `ext1000` or `decay500`."""
     recipe: Mapping[str, Any]
     """`name`, `fingerprint` and `declaration` of the recipe."""
     clock: Clock
-    """How far the phase had come."""
     feed: Mapping[str, Any]
     """The state of the feed."""
     seen: Seen
-    """Which rows it was given."""
     begun_from: str | None
-    """The digest of the checkpoint that the phase began with; None for a fresh model."""
+    """The digest of the checkpoint that the phase started from; None for a fresh model."""
     code: Mapping[str, str]
-    """Versions of what made it."""
+    """Versions of the software."""
     files: Mapping[str, FileDigest]
     """Every other file of the folder."""
 
     @property
     def digest(self) -> str:
-        """The sha256 of what it says: 64 hex digits."""
+        """The sha256 of its content: 64 hex digits."""
         return sha256_bytes(canonical_json(_content(self)))
 
 
 def write_record(folder: Path, record: CheckpointRecord) -> None:
-    """Write a record into a folder that holds its files."""
+    """Write a record into the folder of its files."""
     (folder / RECORD).write_bytes(seal(_content(record)))
 
 
 def read_record(folder: Path) -> CheckpointRecord:
-    """Read the record of a checkpoint; of the files it names only the sizes are checked.
+    """Read the record of a checkpoint, and check the sizes of its files.
 
-    Raises: InputError when the folder is no checkpoint; MismatchError when the record or a file is
-    not as it was written.
+    Raises: InputError when the folder is no checkpoint; MismatchError when it is damaged.
     """
     path = folder / RECORD
     try:
@@ -100,23 +96,28 @@ def read_record(folder: Path) -> CheckpointRecord:
     try:
         content = parse_json(data)
         digest, written = content.pop("digest"), content.pop("format")
-    except (ValueError, AttributeError, KeyError, TypeError) as error:
-        raise MismatchError(f"{path}: is not as it was written: got no record", _HINT) from error
-    if written != FORMAT:
-        raise InputError(f"{path}: got the format {written!r}, expected {FORMAT}")
-    try:
+        if written != FORMAT:
+            raise InputError(f"{path}: got the format {written!r}, expected {FORMAT}")
         record = from_json(CheckpointRecord, content)
         if record.digest != digest:
             raise ValueError("its digest does not match its content")
     except ValueError as error:
-        raise MismatchError(f"{path}: is not as it was written: {error}", _HINT) from error
+        raise MismatchError(f"{path}: is damaged: {error}", _HINT) from error
+    except (AttributeError, KeyError, TypeError) as error:
+        raise MismatchError(f"{path}: is damaged: got no record", _HINT) from error
     for name, expected in record.files.items():
-        _check_size(folder / name, expected.num_bytes)
+        file = folder / name
+        num_bytes = file.stat().st_size if file.is_file() else None
+        if num_bytes != expected.num_bytes:
+            got = "nothing" if num_bytes is None else f"{num_bytes:,} bytes"
+            raise MismatchError(
+                f"{file}: got {got}, {RECORD} says {expected.num_bytes:,} bytes", _HINT
+            )
     return record
 
 
 def check_files(folder: Path, record: CheckpointRecord) -> None:
-    """Read every file of a checkpoint. Raises: MismatchError for one that is another."""
+    """Hash every file of a checkpoint. Raises: MismatchError for one that differs."""
     for name, expected in record.files.items():
         found = FileDigest.of(folder / name)
         if found != expected:
@@ -127,21 +128,18 @@ def check_files(folder: Path, record: CheckpointRecord) -> None:
 
 
 def find_checkpoint(where: Path) -> Path:
-    """Return the checkpoint that a folder is, or the last of those that lie in it.
-
-    Raises: InputError when there is none.
-    """
+    """Return the checkpoint that a folder is, or the last one in it. Raises: InputError."""
     last = latest_checkpoint(where)
     if last is None:
         raise InputError(
             f"{where}: got no checkpoint, expected one, or a folder of them",
-            "name what `ettin-data train` wrote, or one of its checkpoints",
+            "name the output of `ettin-data train`, or one of its checkpoints",
         )
     return last
 
 
 def checkpoints_in(where: Path) -> list[Path]:
-    """Return the checkpoint that a folder is, or those that lie in it, by their steps."""
+    """Return the checkpoint that a folder is, or those in it, by steps."""
     if (where / RECORD).is_file():
         return [where]
     numbered = [
@@ -160,10 +158,3 @@ def latest_checkpoint(out: Path) -> Path | None:
 
 def _content(record: CheckpointRecord) -> dict[str, Any]:
     return {"format": FORMAT, **to_json(record)}
-
-
-def _check_size(path: Path, num_bytes: int) -> None:
-    found = path.stat().st_size if path.is_file() else None
-    if found != num_bytes:
-        got = "nothing" if found is None else f"{found:,} bytes"
-        raise MismatchError(f"{path}: got {got}, {RECORD} says {num_bytes:,} bytes", _HINT)

@@ -1,10 +1,10 @@
-"""The ledger: rows in order -> digests that two people compare in kilobytes.
+"""The ledger: digests of ordered rows, by which two people compare orders in kilobytes.
 
-Enters: rows, as flat ids with offsets. Leaves: a digest of each row, a node for every 1,024 rows, a
-tree over the nodes with one root for the sequence, and one root for the multiset. Batches, steps
-and windows are ranges of rows, so nothing here depends on batch size, world size or shards.
+Each row has a digest, each 1,024 rows a node. A tree over the nodes gives the root of the sequence,
+a sum of the digests that of the multiset. Batches, steps and windows are ranges of rows, so nothing
+depends on batch size, world size or shards.
 
-The encoding, `ledger-v1`, is written down in `docs/spec/ledger.md`.
+The encoding, `ledger-v1`, is described in `docs/spec/ledger.md`.
 """
 
 import base64
@@ -15,26 +15,16 @@ from functools import cached_property
 import numpy as np
 from blake3 import blake3
 
-from pipeline.core.arrays import Int64Array, Uint8Array, Uint32Array
+from pipeline.core.arrays import Uint8Array
 from pipeline.core.errors import InternalError
-from pipeline.dataset.blake3 import derive_pairs, hash_rows
+from pipeline.dataset.blake3 import derive_pairs
 
 ALGORITHM = "ledger-v1"
 ROWS_PER_NODE = 1024
 DIGEST_BYTES = 32
 _MODULUS = 1 << (8 * DIGEST_BYTES)
-# What BLAKE3 makes of the context "ettin-data ledger-v1 parent" before the material comes.
+# The hash of the BLAKE3 context "ettin-data ledger-v1 parent".
 _PARENT_KEY = bytes.fromhex("5c4d03678c505f394c72721b9d54427e828893e8b3d6103a8bd7e7e613a2536f")
-
-
-def row_digests(ids: Uint32Array, offsets: Int64Array) -> Uint8Array:
-    """Return the BLAKE3 digest of each row: uint8 [num_rows, 32].
-
-    Of a row its length and then its ids are hashed, all as little-endian uint32.
-    ids: uint32 [num_ids]; offsets: int64 [num_rows + 1], row i is `ids[offsets[i]:offsets[i + 1]]`.
-    Raises: InternalError when this machine gives other digests than the frozen ones.
-    """
-    return hash_rows(ids, offsets)
 
 
 def _derived(what: str, data: bytes | memoryview) -> bytes:
@@ -42,28 +32,25 @@ def _derived(what: str, data: bytes | memoryview) -> bytes:
 
 
 def node_digest(digests: Uint8Array) -> bytes:
-    """Return the node over the digests of its rows: uint8 [at most 1024, 32] -> 32 bytes."""
+    """Return the node of the digests of its rows: uint8 [at most 1024, 32] -> 32 bytes."""
     return _derived("node", np.ascontiguousarray(digests).data.cast("B"))
 
 
 def multiset_of(digests: Uint8Array) -> int:
-    """Return the sum of digests, as little-endian integers, modulo 2^256.
-
-    Sums add up: that of many rows is the sum of the sums of their parts.
-    """
-    # In uint64, columns of 32 bits cannot overflow below 2^32 rows.
+    """Return the sum of digests, as little-endian integers, modulo 2^256."""
+    # uint64 sums of 32-bit columns cannot overflow below 2^32 rows.
     columns = np.ascontiguousarray(digests).view("<u4").sum(axis=0, dtype=np.uint64)
     return sum(int(column) << (32 * i) for i, column in enumerate(columns)) % _MODULUS
 
 
 def root_of_multiset(total: int) -> str:
-    """Return a sum of digests as hex, little-endian: the root of the rows in any order."""
+    """Return a sum of digests as little-endian hex: the root of a multiset of rows."""
     return (total % _MODULUS).to_bytes(DIGEST_BYTES, "little").hex()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LedgerRecord:
-    """A ledger as a manifest has it."""
+    """A ledger, in a manifest."""
 
     algorithm: str
     num_rows: int
@@ -73,7 +60,7 @@ class LedgerRecord:
     """The digests of the nodes, as base64."""
 
     def load(self) -> "Ledger":
-        """Return the ledger. Raises: ValueError when it is not as this version makes it."""
+        """Return the ledger. Raises: ValueError when it is invalid."""
         data = base64.b64decode(self.nodes)
         if self.num_rows < 0 or len(data) != -(-self.num_rows // ROWS_PER_NODE) * DIGEST_BYTES:
             raise ValueError(f"ledger: got {len(data)} bytes of nodes for {self.num_rows} rows")
@@ -82,7 +69,7 @@ class LedgerRecord:
             nodes=np.frombuffer(data, np.uint8).reshape(-1, DIGEST_BYTES),
             multiset=int.from_bytes(bytes.fromhex(self.multiset_root), "little"),
         )
-        # Whatever else is wrong with it, such as another spelling, is described otherwise.
+        # Anything else that is wrong, such as another spelling, shows in the description.
         if ledger.describe() != self:
             raise ValueError(f"ledger: is not as {ALGORITHM} makes it")
         return ledger
@@ -90,10 +77,9 @@ class LedgerRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class Ledger:
-    """What is kept of a whole sequence of rows."""
+    """The ledger of a whole sequence of rows."""
 
     num_rows: int
-    """How many rows there are."""
     nodes: Uint8Array
     """uint8 [ceil(num_rows / 1024), 32]."""
     multiset: int
@@ -101,18 +87,29 @@ class Ledger:
 
     @cached_property
     def levels(self) -> list[Uint8Array]:
-        """The tree over the nodes, as `tree` makes it."""
-        return tree(self.nodes)
+        """The levels of the tree: the nodes first, the top, one digest, last.
+
+        A parent is of two adjacent digests; one without a neighbour goes up as it is. Without nodes
+        there is one empty level.
+
+        Source: RFC 9162, section 2.1.1, for the shape.
+        """
+        levels = [self.nodes]
+        while len(below := levels[-1]) > 1:
+            paired = len(below) // 2 * 2
+            parents = derive_pairs(below[:paired].reshape(-1, 2 * DIGEST_BYTES), _PARENT_KEY)
+            levels.append(np.concatenate([parents, below[paired:]]))
+        return levels
 
     @property
     def sequence_root(self) -> str:
-        """The root of rows and their order, as hex."""
+        """The root of the rows in order, as hex."""
         top = self.levels[-1].tobytes()
         return _derived("sequence", self.num_rows.to_bytes(8, "little") + top).hex()
 
     @property
     def multiset_root(self) -> str:
-        """The root of the rows, whatever their order, as hex."""
+        """The root of the rows in any order, as hex."""
         return root_of_multiset(self.multiset)
 
     def describe(self) -> LedgerRecord:
@@ -126,27 +123,10 @@ class Ledger:
         )
 
 
-def tree(nodes: Uint8Array) -> list[Uint8Array]:
-    """Return the levels of the tree over nodes, the nodes first and the top, one digest, last.
-
-    A parent is of two digests beside each other; one without a neighbour goes up as it is. Without
-    nodes there is one empty level.
-
-    Source: RFC 9162, section 2.1.1, for the shape.
-    """
-    levels = [nodes]
-    while len(below := levels[-1]) > 1:
-        paired = len(below) // 2 * 2
-        parents = derive_pairs(below[:paired].reshape(-1, 2 * DIGEST_BYTES), _PARENT_KEY)
-        levels.append(np.concatenate([parents, below[paired:]]))
-    return levels
-
-
 def first_difference(one: Ledger, other: Ledger) -> int | None:
-    """Return the first node that is not the same in both sequences, by descent from the roots.
+    """Return the first node that differs, by descent from the roots; None for equal sequences.
 
-    Where one sequence goes on after the other's end, its next node is in one alone, and so differs.
-    None where the sequences are equal.
+    If one sequence is longer, its first node beyond the other's end differs.
     """
     left, right = one.levels, other.levels
     top = max(len(left), len(right)) - 1
@@ -156,7 +136,7 @@ def first_difference(one: Ledger, other: Ledger) -> int | None:
         return None
     node = 0
     for level in range(top - 1, -1, -1):
-        # Of a parent that differs the first child does, or else the second one.
+        # If a parent differs, its first child does, or else the second.
         node *= 2
         if _same(left, right, level, node):
             node += 1
@@ -164,7 +144,7 @@ def first_difference(one: Ledger, other: Ledger) -> int | None:
 
 
 def _same(one: Sequence[Uint8Array], other: Sequence[Uint8Array], level: int, place: int) -> bool:
-    """Whether two trees have the same digest at a place, and so the same nodes below it."""
+    """Return whether two trees have the same digest, and so the same nodes below it."""
     if any(level >= len(levels) or place >= len(levels[level]) for levels in (one, other)):
         return False
     return np.array_equal(one[level][place], other[level][place])
@@ -172,21 +152,19 @@ def _same(one: Sequence[Uint8Array], other: Sequence[Uint8Array], level: int, pl
 
 @dataclass(kw_only=True)
 class LedgerSpan:
-    """The ledger of a part of a sequence, made by one task and joined with its neighbours'.
+    """The ledger of a part of a sequence, which one task makes.
 
-    Rows before its first whole node and after its last are kept as digests.
+    Digests of rows outside whole nodes are kept, to be joined with those of the neighbours.
     """
 
     start_row: int
-    """Position in the sequence of its first row."""
+    """Position of its first row in the sequence."""
     num_rows: int = 0
-    """How many rows were added."""
     multiset: int = 0
-    """Sum of their digests modulo 2^256."""
+    """Sum of the digests of its rows modulo 2^256."""
     head: Uint8Array = field(default_factory=lambda: np.empty((0, DIGEST_BYTES), np.uint8))
     """uint8 [fewer than 1024, 32], digests of the rows before the first node boundary."""
     nodes: list[bytes] = field(default_factory=list)
-    """The whole nodes."""
     tail: Uint8Array = field(default_factory=lambda: np.empty((0, DIGEST_BYTES), np.uint8))
     """uint8 [fewer than 1024, 32], digests of the rows after the last whole node."""
 
@@ -206,10 +184,7 @@ class LedgerSpan:
 
 
 def join(spans: Iterable[LedgerSpan]) -> Ledger:
-    """Join spans that follow one another from row 0.
-
-    Raises: InternalError when one does not begin where the one before ended.
-    """
+    """Join consecutive spans, from row 0. Raises: InternalError when one does not follow."""
     nodes: list[bytes] = []
     multiset = row = 0
     left = np.empty((0, DIGEST_BYTES), np.uint8)

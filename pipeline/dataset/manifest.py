@@ -1,8 +1,8 @@
-"""Manifests: what was made, or read, pinned to bytes.
+"""Manifests: `Manifest` of a build, `OrderManifest` of a published order, pinned to bytes.
 
-`Manifest` is of a build, `OrderManifest` of a published order. The same inputs give the same
-manifest, to the byte; times and hosts are in the log. A manifest carries its own digest and has one
-spelling, so a change of any byte is seen. The keys are described in `docs/spec/manifest.md`.
+The same inputs give the same manifest, to the byte; times and hosts are in the log. A manifest has
+its own digest and one spelling, so a change of any byte is detected. The keys are described in
+`docs/spec/manifest.md`.
 """
 
 import json
@@ -16,8 +16,8 @@ from pipeline.core.errors import InputError, MismatchError
 from pipeline.core.json_record import ABSENT, Absent, from_json, key, parse_json, to_json
 from pipeline.core.regular_file import read_file
 from pipeline.dataset.ledger import LedgerRecord
-from pipeline.dataset.paths import ORDER, OrderFormat
-from pipeline.dataset.steps import StepWindow
+from pipeline.dataset.paths import ORDER
+from pipeline.dataset.steps import OrderFormat, StepWindow
 from pipeline.order import View
 
 FORMAT: Final = "ettin-manifest-v1"
@@ -28,18 +28,18 @@ _HINT = "get it again, or make it again with this version of ettin-data"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MixtureRecord:
-    """What was asked for."""
+    """The mixture of a build."""
 
     name: str
     fingerprint: str
     declaration: Mapping[str, Any]
-    """The mixture's, with defaults filled in."""
+    """With defaults filled in."""
     overrides: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TokenizerRecord:
-    """What turned texts into ids."""
+    """The tokenizer of a build."""
 
     name: str
     sha256: str
@@ -49,7 +49,7 @@ class TokenizerRecord:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DocumentCounts:
-    """`num_in` is `kept` and all that is `dropped`, by reason."""
+    """`num_in` is `kept` plus those `dropped`, by reason."""
 
     num_in: int = key("in")
     kept: int
@@ -58,7 +58,7 @@ class DocumentCounts:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TokenCounts:
-    """`num_in` and `added` are `written` and `discarded`."""
+    """`num_in` plus `added` is `written` plus `discarded`."""
 
     num_in: int = key("in")
     added: int
@@ -70,7 +70,7 @@ class TokenCounts:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ChunkCounts:
-    """Of those `written`, some are for `validation`; the sampler has `drawn` from the others."""
+    """Of those `written`, some are for `validation`; `drawn` are sampled from the others."""
 
     written: int
     validation: int
@@ -79,7 +79,7 @@ class ChunkCounts:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class InputRecord:
-    """An input file, as it was read."""
+    """An input file."""
 
     path: str
     num_bytes: int = key("bytes")
@@ -90,7 +90,7 @@ class InputRecord:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PartitionCounts:
-    """What was made of one input file."""
+    """The counts of one input file."""
 
     task: str
     key: str
@@ -101,19 +101,19 @@ class PartitionCounts:
     tokens: TokenCounts
     chunks: ChunkCounts
     together: str = ""
-    """Where it was sampled: the fingerprint of the inputs that this was decided from."""
+    """The fingerprint of all inputs of its sample, if it was sampled."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PartitionRecord(PartitionCounts):
-    """What a manifest says of a partition."""
+    """A partition, in a manifest."""
 
     files: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BudgetRecord:
-    """How many tokens a source was asked for, and gave."""
+    """The token budget of a source."""
 
     expected: int | None
     asked: int
@@ -126,7 +126,7 @@ class BudgetRecord:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SourceRecord:
-    """What was made of a source: the sums over its partitions."""
+    """A source: the sums over its partitions."""
 
     filters: Mapping[str, str]
     documents: DocumentCounts
@@ -138,7 +138,7 @@ class SourceRecord:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EvaluationCounts:
-    """Texts of evaluations that the sources were decontaminated from."""
+    """Evaluation texts that the sources were decontaminated from."""
 
     num_texts: int
     num_short: int
@@ -147,7 +147,7 @@ class EvaluationCounts:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class OrderedWindow(StepWindow):
-    """The steps between two checkpoints, and their rows."""
+    """The steps and rows between two checkpoints."""
 
     first_row: int
     num_rows: int
@@ -179,7 +179,7 @@ class OrderRecord:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Manifest:
-    """What a build made."""
+    """The manifest of a build."""
 
     FORMAT: ClassVar = FORMAT
     code: str
@@ -192,7 +192,7 @@ class Manifest:
     files: Mapping[str, FileDigest]
 
     def paths(self) -> Iterable[str]:
-        """Yield every path in it."""
+        """Yield every path that it names."""
         yield from self.files
         yield from (window.folder for window in self.order.windows)
         for source in self.sources.values():
@@ -213,14 +213,14 @@ class PublishedWindow:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FileSize:
-    """What is known of a file that is not read byte by byte."""
+    """The size of a file that is not hashed."""
 
     num_bytes: int = key("bytes")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class OrderManifest:
-    """What a published order holds."""
+    """The manifest of a published order."""
 
     FORMAT: ClassVar = ORDER_FORMAT
     where: str
@@ -232,36 +232,33 @@ class OrderManifest:
     commit: str | None
     dtype: str
     num_wrapped: int
-    """Ids that were negative in a type too narrow for them, and were read modulo its width."""
+    """Negative ids of a type too narrow for them, which were read modulo its width."""
     granularity: str
     files: Mapping[str, FileSize]
 
     @property
     def order(self) -> "OrderManifest":
-        """Itself, so that rows are asked of either kind in the same words."""
+        """Itself, so that both kinds have `order.num_rows`, `order.ledger` and `order.windows`."""
         return self
 
     def paths(self) -> Iterable[str]:
-        """Yield every path in it that is read."""
+        """Yield nothing: none of its paths is read."""
         return ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ManifestWindow:
-    """Consecutive rows with a name."""
+    """The rows `start` to `stop`, which are those of one folder."""
 
     name: str
-    """Its folder."""
     start: int
-    """Its first row."""
     stop: int
-    """One past its last row."""
     multiset_root: str | None
-    """The sum of its rows' digests, as hex, where it is known."""
+    """The sum of their digests, as hex, if known."""
 
 
 def windows_of(counted: Iterable[tuple[str, int, str | None]]) -> tuple[ManifestWindow, ...]:
-    """Return windows that follow one another, from names, numbers of rows, and roots."""
+    """Return consecutive windows, from names, numbers of rows, and roots."""
     windows = []
     row = 0
     for name, num_rows, root in counted:
@@ -302,7 +299,7 @@ def manifest_bytes(manifest: Manifest | OrderManifest) -> bytes:
 
 
 def format_of(data: bytes) -> str | None:
-    """Return the format that JSON says it is of, whole or not; None where it names none."""
+    """Return the format that JSON names, damaged or not; None if it names none."""
     try:
         written = parse_json(data)["format"]
     except (ValueError, TypeError, KeyError):
@@ -311,10 +308,10 @@ def format_of(data: bytes) -> str | None:
 
 
 def is_build(data: bytes, *, has_order: bool) -> bool:
-    """Return whether this is the manifest of a build, whole or damaged.
+    """Return whether this is the manifest of a build, damaged or not.
 
     has_order: whether `order/` lies beside it. Then anything but the manifest of a published order
-    is that of a build, since a damaged one must not pass for none.
+    is that of a build, since a damaged one must not be ignored.
     """
     written = format_of(data)
     return written == FORMAT or (has_order and written != ORDER_FORMAT)
@@ -323,18 +320,17 @@ def is_build(data: bytes, *, has_order: bool) -> bool:
 def parse_manifest(data: bytes, where: str) -> Manifest | OrderManifest:
     """Return a manifest of either kind.
 
-    Raises: MismatchError when it is no manifest, is not as it was written, lacks what this version
-    reads, or leads outside the output.
+    Raises: MismatchError when it is no manifest, is damaged, lacks what this version reads, or
+    names a path outside the output.
     """
     try:
         content = parse_json(data)
         written = content.pop("format")
-        kinds = {FORMAT: Manifest, ORDER_FORMAT: OrderManifest}
-        kind = kinds.get(written) if isinstance(written, str) else None
+        kind = {FORMAT: Manifest, ORDER_FORMAT: OrderManifest}.get(str(written))
         is_whole = kind is not None and seal({"format": written, **content}) == data
         code = content.get("code", written)
     except ValueError as error:
-        raise MismatchError(f"{where}: is not as it was written: not valid JSON", _HINT) from error
+        raise MismatchError(f"{where}: is damaged: not valid JSON", _HINT) from error
     except (TypeError, KeyError, AttributeError) as error:
         raise MismatchError(
             f"{where}: is not a manifest: got no format, expected that of a build, or of what "
@@ -346,9 +342,7 @@ def parse_manifest(data: bytes, where: str) -> Manifest | OrderManifest:
             "use the version of ettin-data that wrote it, or make it again with this one",
         )
     if not is_whole:
-        raise MismatchError(
-            f"{where}: is not as it was written: its digest does not match its content", _HINT
-        )
+        raise MismatchError(f"{where}: is damaged: its digest does not match its content", _HINT)
     del content["digest"]
     try:
         manifest: Manifest | OrderManifest = from_json(kind, content)

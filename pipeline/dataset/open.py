@@ -1,20 +1,18 @@
-"""`open`: a path or an address -> an order, its rows and what is known of them.
+"""Open an order: the output of a build, published parquet, MDS shards, or a manifest alone.
 
-Enters: the output of a build, published parquet (a file, a window, a folder of windows), MDS
-shards, or a manifest alone. A place is a path or an address: `hf://datasets/ORG/NAME[@REVISION]
-[/PATH]`, `https://`, `s3://`, and whatever else fsspec knows. Leaves: an `Order`, whose digest is
-the same wherever the same order lies.
+It lies at a path or an address: `hf://datasets/ORG/NAME[@REVISION][/PATH]`, `https://`, `s3://`, or
+another scheme of fsspec. The digest of an `Order` is the same wherever the same order lies.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from pipeline.core.bundled import manifest_path
 from pipeline.core.digest import fingerprint
 from pipeline.core.errors import ConfigError, InputError, MismatchError
-from pipeline.core.regular_file import read_file
 from pipeline.dataset.ledger import Ledger
 from pipeline.dataset.manifest import (
     Manifest,
@@ -40,38 +38,36 @@ _CHECK = "check the path"
 
 @dataclass(frozen=True, kw_only=True)
 class Order:
-    """An order that is open. It is pickled as what it was opened from."""
+    """An open order. It is pickled as the call that opened it."""
 
     where: str
     """The path or address, of the Hub with the commit."""
     rows: RowReader = field(repr=False)
     """Its rows."""
     digest: str
-    """64 hex digits: what a position belongs to."""
+    """64 hex digits that identify the order."""
     manifest: Manifest | None = field(default=None, repr=False)
-    """The manifest of the build that it is the output of."""
+    """The manifest of the build that made it."""
     ledger: Ledger | None = field(default=None, repr=False)
     """Digests of its rows, from a manifest."""
     windows: tuple[ManifestWindow, ...] = field(default=(), repr=False)
-    """The windows that a manifest names."""
+    """Its windows, from a manifest."""
     view: View | None = None
-    """The view that its rows were written under, if that is known."""
+    """The view that its rows were written under, if known."""
     num_rows_per_step: int | None = None
-    """The global batch size that it was made for, if that is known."""
+    """The global batch size that it was made for, if known."""
     max_seq_len: int | None = None
-    """The longest sequence that it was made for, if that is known."""
+    """The longest sequence that it was made for, if known."""
     tokenizer_digest: str | None = None
-    """sha256 of the `tokenizer.json` that made its ids, if that is known."""
+    """sha256 of the `tokenizer.json` that made its ids, if known."""
     phase: str = ""
-    """The phase of training that it is of, if that is known."""
-    reopens: tuple[Callable[..., "Order"], tuple[Any, ...], dict[str, Any]] | None = field(
-        default=None, repr=False
-    )
-    """What opens it in another process."""
+    """Its phase of training, if known."""
+    reopens: Callable[[], "Order"] | None = field(default=None, repr=False)
+    """The call that opens it in another process."""
 
     @property
     def has_rows(self) -> bool:
-        """Whether its rows can be read; of a manifest alone they cannot."""
+        """Whether its rows can be read; not of a manifest alone."""
         return not isinstance(self.rows, MissingRows)
 
     def file_of(self, row: int) -> str:
@@ -81,7 +77,7 @@ class Order:
     def __reduce__(self) -> str | tuple[Any, ...]:
         if self.reopens is None:
             return super().__reduce__()
-        return _reopen, (*self.reopens, self.digest)
+        return _reopen, (self.reopens, self.digest)
 
 
 def open(
@@ -94,24 +90,22 @@ def open(
 ) -> Order:
     """Open an order.
 
-    checks: rows are compared with the ledger of the build, if there is one; phase: which one,
-    where an order has several; all_phases: instead of one, take all of them, in turn; cls_id:
-    where to split a row of parquet that holds a whole batch in one list.
+    checks: compare rows with the ledger of the build, if there is one; phase: the phase to open, if
+    there are several; all_phases: open all in turn; cls_id: the id at which to split a row of
+    parquet that holds a whole batch in one list.
 
     Raises: InputError when there is no order, or several phases and none was chosen; MismatchError
-    when it is not what its manifest says, NotFoundError for a phase that it does not have.
+    when it differs from its manifest, NotFoundError for a phase that it does not have.
     """
     path = as_path(where)
     if path is not None and not (path.is_dir() or path.suffix == ".parquet"):
         return _open_manifest(str(where), path)
-    found = _find(str(where)) if path is None else _find_local(path.absolute())
-    folder, build = found.folder, found.build
+    place, folder, build = _find(str(where), None if path is None else path.absolute())
     rows: RowReader
     about: dict[str, Any] = {}
-    identity: dict[str, Any]
     if INDEX_NAME in folder.num_bytes:
         rows = shards = MdsRows.of(folder, {} if build is None else build.digests)
-        identity = {"index": shards.index_sha256}
+        identity: dict[str, Any] = {"index": shards.index_sha256}
     else:
         num_rows = None if build is None or isinstance(folder, RemoteFolder) else build.num_rows
         order = PublishedOrder.of(folder, num_rows=num_rows, cls_id=cls_id)
@@ -123,19 +117,19 @@ def open(
         about["digest"] = fingerprint({"format": _FORMAT, **identity})
     else:
         about = build.about
-        _check_num_rows(found, rows)
+        _check_num_rows(place, build, rows)
         if checks:
-            rows = CheckedRows(rows=rows, ledger=build.ledger)
-    options = {"checks": checks, "phase": phase, "all_phases": all_phases, "cls_id": cls_id}
-    return Order(where=found.where, rows=rows, reopens=(open, (found.where,), options), **about)
+            rows = CheckedRows(rows=rows, ledger=build.about["ledger"])
+    reopens = partial(open, place, checks=checks, phase=phase, all_phases=all_phases, cls_id=cls_id)
+    return Order(where=place, rows=rows, reopens=reopens, **about)
 
 
 def open_pool(folder: Path, key: PermutationKey, scratch: Path) -> Order:
-    """Open a pool of MDS shards in an order of its own.
+    """Open a pool of MDS shards in the order of a permutation.
 
-    scratch: a folder that keeps the permutation, if it is of an algorithm that has to.
+    scratch: a folder for the permutation, if its algorithm stores one.
 
-    Raises: InputError when there is no pool, or it has another number of rows than the key;
+    Raises: InputError when there is no pool, or its number of rows is not that of the key;
     ConfigError as `save_permutation`.
     """
     rows = MdsRows.of(list_local(folder, parquet=False), {})
@@ -150,62 +144,43 @@ def open_pool(folder: Path, key: PermutationKey, scratch: Path) -> Order:
         where=str(folder),
         rows=replace(rows, order=load_permutation(key, scratch)),
         digest=fingerprint(identity),
-        reopens=(open_pool, (folder, key, scratch), {}),
+        reopens=partial(open_pool, folder, key, scratch),
     )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Build:
-    """What the manifest of a build says of its order."""
+    """What the manifest of a build says of its order; paths are below the folder of the order."""
 
     about: dict[str, Any]
     """Fields of an `Order`."""
-    ledger: Ledger
-    """Digests of its rows."""
     digests: Mapping[str, str]
-    """By path below the folder of the order, the sha256 of each file."""
+    """sha256 of each file."""
     num_rows: Mapping[str, int] | None
-    """By path there, the rows of each parquet file of steps; None where it holds others."""
+    """Rows of each parquet file of steps; None if they are not known, or there are shards."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Found:
-    where: str
-    """The path or address, of the Hub with the commit."""
+def _find(where: str, path: Path | None) -> tuple[str, Folder, _Build | None]:
+    """Return the path or address, of the Hub with the commit; the folder of the rows; the build."""
     folder: Folder
-    """The folder of the rows."""
-    build: _Build | None
-    """Of the output of a build, what its manifest says."""
-
-
-def _find(where: str) -> _Found:
-    folder = list_remote(where)
-    where = f"{folder.where}/{next(iter(folder.num_bytes))}" if folder.is_file else folder.where
-    data = folder.read(MANIFEST) if MANIFEST in folder.num_bytes else None
-    build = None
-    if data is not None:
-        build = _read_build(data, where, has_order=_has_order(folder))
-    return _Found(where=where, folder=_rows_of(folder, build), build=build)
-
-
-def _find_local(path: Path) -> _Found:
-    if not path.exists():
+    if path is None:
+        folder = list_remote(where)
+        where = f"{folder.where}/{next(iter(folder.num_bytes))}" if folder.is_file else folder.where
+        has_order = _has_order(folder)
+    elif not path.exists():
         raise InputError(f"{path}: not found, expected an order or a pool", _CHECK)
-    manifest = path / MANIFEST
-    build = None
-    if manifest.is_file():
+    else:
+        folder, where = list_local(path, parquet=False), str(path)
         has_order = (path / ORDER).is_dir()
-        build = _read_build(read_file(manifest), str(path), has_order=has_order)
-    # Files that a manifest names are not looked for before they are read.
-    folder = list_local(path, parquet=build is None or build.num_rows is None)
-    return _Found(where=str(path), folder=_rows_of(folder, build), build=build)
-
-
-def _rows_of(folder: Folder, build: _Build | None) -> Folder:
-    """Return the folder itself, or that of the order in the output of a build."""
+    build = None
+    if MANIFEST in folder.num_bytes:
+        build = _read_build(folder.read(MANIFEST), where, has_order=has_order)
+    # Files that a manifest names are looked for only when they are read.
+    if path is not None and (build is None or build.num_rows is None):
+        folder = list_local(path)
     if build is None and (INDEX_NAME in folder.num_bytes or not _has_order(folder)):
-        return folder
-    return folder.below(ORDER)
+        return where, folder, None
+    return where, folder.below(ORDER), build
 
 
 def _has_order(folder: Folder) -> bool:
@@ -213,11 +188,11 @@ def _has_order(folder: Folder) -> bool:
 
 
 def _read_build(data: bytes, where: str, *, has_order: bool) -> _Build | None:
-    """Return what the manifest of a build says; None for a manifest of something else.
+    """Read the manifest of a build; None for a manifest of something else.
 
     has_order: whether `order/` lies beside it, as in every output.
 
-    Raises: MismatchError for one that is damaged, or lacks what is read here.
+    Raises: MismatchError when it is damaged, or lacks what is read here.
     """
     if not is_build(data, has_order=has_order):
         return None
@@ -226,11 +201,11 @@ def _read_build(data: bytes, where: str, *, has_order: bool) -> _Build | None:
     assert isinstance(manifest, Manifest)
     order, declared = manifest.order, manifest.mixture.declaration
     try:
-        ledger, num_rows = order.ledger.load(), _rows_of_files(manifest)
+        num_rows = _rows_of_files(manifest)
         about = {
             "digest": order.ledger.sequence_root,
             "manifest": manifest,
-            "ledger": ledger,
+            "ledger": order.ledger.load(),
             "windows": manifest_windows(manifest),
             "view": order.view,
             "num_rows_per_step": declared["order"]["global_batch_size"],
@@ -244,11 +219,11 @@ def _read_build(data: bytes, where: str, *, has_order: bool) -> _Build | None:
             "build again to write it",
         ) from error
     digests = {path.removeprefix(_BELOW): file.sha256 for path, file in manifest.files.items()}
-    return _Build(about=about, ledger=ledger, digests=digests, num_rows=num_rows)
+    return _Build(about=about, digests=digests, num_rows=num_rows)
 
 
 def _rows_of_files(manifest: Manifest) -> dict[str, int] | None:
-    """Return the rows of each parquet file of steps; all steps of a window are equally long."""
+    """Return the rows of each parquet file of steps; None unless steps of a window are equal."""
     windows = manifest.order.windows
     paths = [path.removeprefix(_BELOW) for path in manifest.files if path.startswith(_BELOW)]
     if INDEX_NAME in paths or any(one.num_rows % max(one.num_steps, 1) for one in windows):
@@ -260,20 +235,22 @@ def _rows_of_files(manifest: Manifest) -> dict[str, int] | None:
         if window.num_steps
     }
     files = arrange(ORDER, names) if names else ()
-    return {file.path: (file.num_steps or 0) * per_step[file.window.folder] for file in files}
+    return {
+        file.path: (file.steps.stop - file.steps.start) * per_step[file.window.folder]
+        for file in files
+        if file.steps
+    }
 
 
-def _check_num_rows(found: _Found, rows: RowReader) -> None:
-    assert found.build is not None
-    expected = found.build.ledger.num_rows
+def _check_num_rows(where: str, build: _Build, rows: RowReader) -> None:
+    expected = build.about["ledger"].num_rows
     if expected == rows.num_rows:
         return
     there = {file.path for file in rows.files} if isinstance(rows, PublishedOrder) else set()
-    gone = [f"{ORDER}/{path}" for path in found.build.num_rows or () if path not in there]
+    gone = [f"{ORDER}/{path}" for path in build.num_rows or () if path not in there]
     missing = f"; missing: {', '.join(gone)}" if gone else ""
     raise MismatchError(
-        f"{found.where}: got {rows.num_rows:,} rows, expected {expected:,} by its manifest"
-        f"{missing}",
+        f"{where}: got {rows.num_rows:,} rows, expected {expected:,} by its manifest{missing}",
         "build or pull it again",
     )
 
@@ -291,7 +268,7 @@ def _one_phase(order: PublishedOrder, phase: str | None) -> PublishedOrder:
 
 
 def _open_manifest(where: str, path: Path) -> Order:
-    """Open a manifest alone, by its path or the name that it ships under."""
+    """Open a manifest alone, by its path or shipped name."""
     try:
         path = manifest_path(where)
     except ConfigError as error:
@@ -307,7 +284,7 @@ def _open_manifest(where: str, path: Path) -> Order:
         ledger=manifest.order.ledger.load(),
         windows=manifest_windows(manifest),
         view=manifest.order.view,
-        reopens=(open, (path,), {}),
+        reopens=partial(open, path),
     )
 
 
@@ -319,12 +296,12 @@ def _unknown(where: str, hint: str) -> InputError:
     )
 
 
-def _reopen(opens: Callable[..., Order], args: Any, options: Any, digest: str) -> Order:
-    order = opens(*args, **options)
+def _reopen(reopens: Callable[[], Order], digest: str) -> Order:
+    order = reopens()
     if order.digest != digest:
         raise MismatchError(
             f"{order.where}: got the order {order.digest}, expected {digest} as in the process that"
             " opened it first",
-            "run again once nobody changes it any more",
+            "run again when nothing changes it any more",
         )
     return order

@@ -1,7 +1,6 @@
-"""The folder of an order, wherever it lies: on disk, on the Hub, in a store, at a web host.
+"""List the files of an order: on disk, on the Hub, in an object store, or at a web host.
 
-Enters: a path or an address. Leaves: which files are there, how long they are, and what opens them.
-A web host cannot be listed: there a manifest of a build, or an index of shards, names the files.
+A web host cannot be listed: there, a manifest of a build or an index of shards names the files.
 """
 
 from collections.abc import Mapping
@@ -35,29 +34,27 @@ _WEB = ("http", "https")
 
 @dataclass(frozen=True, kw_only=True)
 class LocalFolder:
-    """The files of an order below a path; what a `RemoteFolder` is for an address."""
+    """The files of an order below a path, as a `RemoteFolder` has those below an address."""
 
     where: str
     """The path, absolute."""
     num_bytes: Mapping[str, int]
-    """By path below it, the size of each file."""
+    """The size of each file, by path below it."""
     is_file: bool = False
-    """Whether one file was named, and is all that it has."""
-    client: Client | None = None
-    """None: nothing is read over a network."""
-    commit: str | None = None
-    """None, since it is not on the Hub."""
+    """Whether it was opened as one file."""
+    client: None = None
+    commit: None = None
 
     def file(self, path: str) -> Any:
         """Open a file for pyarrow."""
         return pa.memory_map(f"{self.where}/{path}")
 
     def read(self, path: str) -> bytes:
-        """Return all of a file."""
+        """Return the bytes of a file."""
         return read_file(Path(self.where, path))
 
     def below(self, folder: str) -> "LocalFolder":
-        """Return a folder in it."""
+        """Return a subfolder."""
         prefix = f"{folder}/"
         num_bytes = {
             path.removeprefix(prefix): size
@@ -70,22 +67,17 @@ class LocalFolder:
 Folder = LocalFolder | RemoteFolder
 
 
-def is_address(where: str | Path) -> bool:
-    """Return whether this is an address, of whatever kind, and not a path."""
-    return len(urlsplit(str(where)).scheme) > 1 and "://" in str(where)
-
-
 def as_path(where: str | Path) -> Path | None:
-    """Return the path that this is, or that a `file://` address names; None for any other."""
-    if not is_address(where):
+    """Return the path that this is, or that a `file://` address names; None for another address."""
+    if len(urlsplit(str(where)).scheme) <= 1 or "://" not in str(where):
         return Path(where)
     return local_path(str(where)) if str(where).startswith(("file:", "local:")) else None
 
 
 def list_local(path: Path, *, parquet: bool = True) -> LocalFolder:
-    """List the files of an order on disk: parquet, indexes of shards, a manifest.
+    """List the files of an order on disk: indexes of shards, a manifest and, if asked, parquet.
 
-    path: a folder or one file; parquet: whether parquet files are looked for.
+    path: a folder or one file.
     """
     if path.is_file():
         sizes = {path.name: path.stat().st_size}
@@ -103,7 +95,7 @@ def list_local(path: Path, *, parquet: bool = True) -> LocalFolder:
 def list_remote(where: str) -> RemoteFolder:
     """List the files at an address: a folder, or one file if it ends in `.parquet`.
 
-    Raises: InputError when it cannot be listed, or there is nothing.
+    Raises: InputError when it cannot be listed, or is empty.
     """
     if is_hub_address(where):
         return open_hub_folder(where)
@@ -130,7 +122,7 @@ def _list_web(where: str) -> RemoteFolder:
         sizes = {name: _size(client, where)}
     else:
         folder, sizes = where, _named_files(client, where)
-    # The first range of a file fixes its version; later ranges must be of the same.
+    # The first range of a file fixes its version for all others.
     return RemoteFolder(
         where=folder,
         num_bytes={path: sizes[path] for path in sorted(sizes)},
@@ -141,7 +133,7 @@ def _list_web(where: str) -> RemoteFolder:
 
 
 def _named_files(client: Client, where: str) -> dict[str, int]:
-    """Return the files that a manifest or an index at a web host names, and their sizes."""
+    """Return the sizes of the files that a manifest or an index at a web host names."""
     for name in (MANIFEST, INDEX_NAME):
         url = f"{where}/{name}"
         try:

@@ -1,7 +1,6 @@
-"""The manifest of a published order: made once by reading it all, compared ever after without it.
+"""The manifest of a published order: read the order once, compare with its manifest from then on.
 
-Enters: where ordered rows are. Leaves: their ledger, their windows and files, and the commit that
-they were read at, in one file of kilobytes.
+It has the ledger, the windows and files, and the commit that was read, in kilobytes.
 """
 
 from itertools import groupby
@@ -11,7 +10,8 @@ from pipeline.core.errors import InputError, OutputError
 from pipeline.core.files import publish
 from pipeline.core.progress import ReportProgress
 from pipeline.core.regular_file import read_file
-from pipeline.dataset.ledger import LedgerSpan, join, multiset_of, root_of_multiset, row_digests
+from pipeline.dataset.blake3 import row_digests
+from pipeline.dataset.ledger import LedgerSpan, join, multiset_of, root_of_multiset
 from pipeline.dataset.manifest import (
     ORDER_FORMAT,
     FileSize,
@@ -27,13 +27,14 @@ from pipeline.dataset.mds.reader import MdsRows
 from pipeline.dataset.open import open
 from pipeline.dataset.parquet.reader import PublishedOrder
 from pipeline.dataset.paths import MANIFEST, ORDER
+from pipeline.dataset.rows import MissingRows
 from pipeline.order import View
 
 
 def is_output(folder: Path) -> bool:
-    """Tell whether a folder is the output of a build, whole or not, by its manifest.
+    """Return whether a folder is the output of a build, complete or not, by its manifest.
 
-    Beside a published order may lie a manifest of it, or one that has nothing to do with us.
+    A published order may have a manifest of its own, or one that is not ours.
     """
     path = folder / MANIFEST
     has_order = (folder / ORDER).is_dir()
@@ -41,7 +42,7 @@ def is_output(folder: Path) -> bool:
 
 
 def _read(path: Path) -> bytes:
-    """Return the bytes of a file; none where it cannot be read, which names no format."""
+    """Return the bytes of a file; none if it is unreadable."""
     try:
         return read_file(path)
     except OSError:
@@ -49,8 +50,8 @@ def _read(path: Path) -> bytes:
 
 
 def order_windows(rows: PublishedOrder) -> tuple[ManifestWindow, ...]:
-    """Return the windows of a published order; the footers of all its files are read for it."""
-    # Asked for first, since that reads several footers at once.
+    """Return the windows of a published order, from the footers of all its files."""
+    # First, since this reads several footers at once.
     num_rows = rows.num_rows
     windows = windows_of(
         (one.folder, rows.phase(one.phase).window(one.number).num_rows, None)
@@ -65,11 +66,11 @@ def digest_order(
 ) -> OrderManifest:
     """Read a published order, or the output of a build, once; return its manifest.
 
-    `phase`: which one is meant, where an order has several, since rows count anew in each.
-    `is_part`: whether it need not be one whole phase, as what is not kept need not be.
+    phase: the phase to read, if there are several, each with rows of its own.
+    is_part: whether part of a phase will do, for a manifest that is not kept.
 
-    Memory is bounded: of each row its digest is kept, and of 1,024 of those one.
-    Raises: InputError when there are no rows to be read, or they are not those of one whole phase.
+    Memory holds 32 bytes for each 1,024 rows.
+    Raises: InputError when there are no rows, or not those of one whole phase.
     """
     rows, windows, view = _open(where, phase, is_part=is_part)
     span = LedgerSpan(start_row=0)
@@ -97,8 +98,8 @@ def digest_order(
         commit=commit,
         view=view,
         dtype=rows.dtype,
-        num_wrapped=0 if isinstance(rows, MdsRows) else rows.num_wrapped,
-        granularity="sequence" if isinstance(rows, MdsRows) else rows.granularity,
+        num_wrapped=rows.num_wrapped,
+        granularity=rows.granularity,
         num_rows=rows.num_rows,
         num_tokens=sum(window.num_tokens for window in described),
         ledger=join([span]).describe(),
@@ -108,10 +109,7 @@ def digest_order(
 
 
 def check_order_manifest_path(path: Path) -> None:
-    """Check that a manifest of a published order may be written to a path.
-
-    Raises: OutputError when something is there that is no such manifest.
-    """
+    """Check that a path is free, or has a manifest of a published order. Raises: OutputError."""
     if path.is_dir():
         raise OutputError(f"{path}: got a folder, expected the name of a file to write")
     if path.exists() and not (path.is_file() and format_of(_read(path)) == ORDER_FORMAT):
@@ -123,9 +121,9 @@ def check_order_manifest_path(path: Path) -> None:
 
 
 def write_order_manifest(manifest: OrderManifest, path: Path) -> None:
-    """Publish a manifest of a published order as one file, in place of an older one.
+    """Publish the manifest of a published order, in place of an older one.
 
-    Raises: OutputError when it cannot be written, or something else is there.
+    Raises: OutputError when it cannot be written, or the path has something else.
     """
     check_order_manifest_path(path)
     with publish(path, path.absolute().parent) as temporary:
@@ -135,26 +133,25 @@ def write_order_manifest(manifest: OrderManifest, path: Path) -> None:
 def _open(
     where: str, phase: str | None, *, is_part: bool
 ) -> tuple[PublishedOrder | MdsRows, tuple[ManifestWindow, ...], View | None]:
-    """Open rows; return them, their windows, and their view if it is known."""
+    """Open rows; return them, their windows, and their view if known."""
     order = open(where, checks=False, all_phases=True)
     rows = order.rows
-    if isinstance(rows, PublishedOrder) and not is_part:
-        if phase is not None:
-            rows = rows.phase(phase)
-        elif len(rows.phases) > 1:
-            raise InputError(
-                f"{where}: got an order of several phases ({', '.join(rows.phases)}), expected one",
-                "choose one with --phase, and digest each to a file of its own",
-            )
+    if isinstance(rows, MissingRows):
+        raise rows.error()
     if isinstance(rows, MdsRows):
         return rows, _folders(rows), order.view
-    if not isinstance(rows, PublishedOrder):
+    assert isinstance(rows, PublishedOrder)
+    if is_part:
+        return rows, order_windows(rows), order.view
+    if phase is not None:
+        rows = rows.phase(phase)
+    elif len(rows.phases) > 1:
         raise InputError(
-            f"{where}: got a manifest, expected the rows of an order",
-            "name the folder or the address of the order",
+            f"{where}: got an order of several phases ({', '.join(rows.phases)}), expected one",
+            "choose one with --phase, and digest each to a file of its own",
         )
     first = rows.windows[0].number if rows.windows else 1
-    if first != 1 and not is_part:
+    if first != 1:
         raise InputError(
             f"{where}: got an order that begins with window {first}, expected one from window 1",
             "digest the whole phase; verify --against takes one window as it is",
@@ -163,13 +160,13 @@ def _open(
 
 
 def _folders(rows: MdsRows) -> tuple[ManifestWindow, ...]:
-    """Return the folders of a pool's shards, those of one folder that follow one another as one."""
+    """Return the folders of a pool's shards as windows; adjacent shards of one folder are one."""
     root = Path(rows.where)
     counted = zip(rows.pool.shards, rows.pool.num_rows.tolist(), strict=True)
     groups = groupby(counted, key=lambda one: one[0].path.parent)
     return windows_of(
         (
-            # Shards that lie in no folder are named by that of the pool.
+            # Shards outside any folder are named after the pool.
             folder.name if folder == root else folder.relative_to(root).as_posix(),
             sum(num_rows for _, num_rows in group),
             None,
@@ -179,10 +176,10 @@ def _folders(rows: MdsRows) -> tuple[ManifestWindow, ...]:
 
 
 def _files(rows: PublishedOrder | MdsRows) -> tuple[str | None, dict[str, int]]:
-    """Return the commit and the sizes of the files that rows were read from."""
+    """Return the commit and the sizes of the files of rows."""
     if isinstance(rows, PublishedOrder):
         folder = rows.folder
-        # Files that a manifest names were not looked for.
+        # Files that a manifest names were not listed.
         return folder.commit, {
             one.path: folder.num_bytes.get(one.path) or Path(folder.where, one.path).stat().st_size
             for one in rows.files

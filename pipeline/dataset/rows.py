@@ -1,7 +1,4 @@
-"""Reading rows: the one protocol of whatever holds the rows of an order or of a pool.
-
-Rows are read by range, in blocks that bound memory, or taken by their numbers.
-"""
+"""The protocol of readers of rows: by range, in blocks that bound memory, or by number."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -12,7 +9,8 @@ import numpy as np
 from pipeline.core.arrays import Int64Array, Uint8Array
 from pipeline.core.errors import InputError, MismatchError, NotFoundError
 from pipeline.core.ragged import Rows
-from pipeline.dataset.ledger import ROWS_PER_NODE, Ledger, node_digest, row_digests
+from pipeline.dataset.blake3 import row_digests
+from pipeline.dataset.ledger import ROWS_PER_NODE, Ledger, node_digest
 
 
 class RowSource(Protocol):
@@ -20,25 +18,23 @@ class RowSource(Protocol):
 
     @property
     def num_rows(self) -> int:
-        """How many rows there are."""
+        """The number of rows."""
 
     def read(self, start: int, stop: int) -> Iterator[Rows]:
-        """Yield rows `start` to `stop` in order, in blocks that bound memory.
+        """Yield rows `start` to `stop`, in blocks that bound memory.
 
         Raises: NotFoundError for rows beyond the last; else as `RowReader.take`.
         """
 
 
 class RowReader(RowSource, Protocol):
-    """Rows that lie in files; those that follow the ones taken before come cheapest."""
+    """Rows in files; sequential access is the fastest."""
 
     def take(self, rows: Int64Array) -> Rows:
-        """Return rows by their numbers: int64 [num_rows], rising.
+        """Return rows by number: int64 [num_rows], rising.
 
-        What is returned does not depend on what was taken before.
-
-        Raises: NotFoundError for rows beyond the last, InputError for rows that cannot be read,
-        MismatchError for rows that are others than a manifest says.
+        Raises: NotFoundError for rows beyond the last, InputError for unreadable rows,
+        MismatchError for rows that differ from a manifest.
         """
 
     def file_of(self, row: int) -> str:
@@ -47,18 +43,16 @@ class RowReader(RowSource, Protocol):
 
 @dataclass(kw_only=True)
 class CheckedRows:
-    """Rows that are compared with a ledger before they are handed out, a node at a time."""
+    """Rows that are compared with a ledger as they are read, a node at a time."""
 
     rows: RowReader
-    """What is checked."""
     ledger: Ledger
-    """What it must be."""
     _nodes: dict[int, tuple[Rows, Uint8Array]] = field(default_factory=dict, init=False, repr=False)
     _mismatches: set[int] = field(default_factory=set, init=False, repr=False)
 
     @property
     def num_rows(self) -> int:
-        """How many rows there are."""
+        """The number of rows."""
         return self.rows.num_rows
 
     def file_of(self, row: int) -> str:
@@ -66,12 +60,12 @@ class CheckedRows:
         return self.rows.file_of(row)
 
     def read(self, start: int, stop: int) -> Iterator[Rows]:
-        """Yield rows in order, a node at a time. Raises: as `take`."""
+        """Yield rows, a node at a time. Raises: as `take`."""
         for first in range(start, stop, ROWS_PER_NODE):
             yield self.take(np.arange(first, min(first + ROWS_PER_NODE, stop)))
 
     def take(self, rows: Int64Array) -> Rows:
-        """Return rows by their numbers. Raises: MismatchError for rows the ledger does not have."""
+        """Return rows by number. Raises: MismatchError for rows that differ from the ledger."""
         return self.take_with_digests(rows)[0]
 
     def take_with_digests(self, rows: Int64Array) -> tuple[Rows, Uint8Array]:
@@ -88,7 +82,7 @@ class CheckedRows:
 
     def _node(self, node: int) -> tuple[Rows, Uint8Array]:
         if node not in self._nodes:
-            # Micro-batches seldom end where nodes do, so that the last one is asked for again.
+            # Micro-batches seldom end with a node, so the last one is needed again.
             while len(self._nodes) >= 2:
                 del self._nodes[next(iter(self._nodes))]
             self._nodes[node] = self._read(node)
@@ -102,7 +96,7 @@ class CheckedRows:
             digests = row_digests(whole.values, whole.offsets)
             if node_digest(digests) == self.ledger.nodes[node].tobytes():
                 return whole, digests
-            # Whoever asks for its rows one by one does not wait for the whole each time.
+            # A caller that asks row by row does not wait for the whole node each time.
             self._mismatches.add(node)
         files = dict.fromkeys([self.rows.file_of(start), self.rows.file_of(stop - 1)])
         raise MismatchError(
@@ -113,26 +107,26 @@ class CheckedRows:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MissingRows:
-    """Rows of which nothing but a manifest is there."""
+    """Rows of which there is only a manifest."""
 
     where: str
     """The manifest."""
     num_rows: int
-    """How many rows it names."""
 
     def read(self, start: int, stop: int) -> Iterator[Rows]:
         """Raises: InputError."""
-        raise self._error()
+        raise self.error()
 
     def take(self, rows: Int64Array) -> Rows:
         """Raises: InputError."""
-        raise self._error()
+        raise self.error()
 
     def file_of(self, row: int) -> str:
         """Return the path of the manifest."""
         return self.where
 
-    def _error(self) -> InputError:
+    def error(self) -> InputError:
+        """Return the error of whoever needs the rows."""
         return InputError(
             f"{self.where}: got a manifest alone, expected the rows of an order",
             "name the folder or the address of the order",
@@ -140,10 +134,7 @@ class MissingRows:
 
 
 def take_with_digests(rows: RowReader, numbers: Int64Array) -> tuple[Rows, Uint8Array]:
-    """Return rows by their numbers, and their digests: uint8 [num_rows, 32]; none is hashed twice.
-
-    Raises: as `RowReader.take`.
-    """
+    """Take rows and their digests: uint8 [num_rows, 32]. Raises: as `RowReader.take`."""
     if isinstance(rows, CheckedRows):
         return rows.take_with_digests(numbers)
     taken = rows.take(numbers)
@@ -151,7 +142,7 @@ def take_with_digests(rows: RowReader, numbers: Int64Array) -> tuple[Rows, Uint8
 
 
 def check_numbers(rows: Int64Array, num_rows: int) -> None:
-    """Check that rising numbers are those of rows that exist. Raises: NotFoundError."""
+    """Check that rising numbers are within the rows. Raises: NotFoundError."""
     if len(rows) and not 0 <= rows[0] <= rows[-1] < num_rows:
         raise NotFoundError(
             f"got rows {int(rows[0]):,} to {int(rows[-1]):,}, expected rows within 0 to"
@@ -160,25 +151,20 @@ def check_numbers(rows: Int64Array, num_rows: int) -> None:
 
 
 def check_range(where: str, start: int, stop: int, num_rows: int) -> None:
-    """Check that a range lies within the rows. Raises: NotFoundError."""
+    """Check that a range is within the rows. Raises: NotFoundError."""
     if not 0 <= start <= stop <= num_rows:
         raise NotFoundError(
             f"{where}: got rows {start} to {stop}, expected a range within 0 to {num_rows}"
         )
 
 
-def no_rows() -> Rows:
-    """Return no rows."""
-    return Rows(values=np.empty(0, np.uint32), offsets=np.zeros(1, np.int64))
-
-
 def join_rows(parts: list[Rows]) -> Rows:
-    """Return rows that follow one another as one, of no parts none; a single part is not copied."""
-    return Rows.concat(parts) if parts else no_rows()
+    """Join consecutive rows, of any number of parts; a single part is not copied."""
+    return Rows.concat(parts or [Rows(np.empty(0, np.uint32), np.zeros(1, np.int64))])
 
 
 def select_rows(rows: Rows, chosen: Int64Array) -> Rows:
-    """Return some rows by their places, rising: int64 [num_chosen]; neighbours are not copied."""
+    """Return rows by index, rising: int64 [num_chosen]; consecutive ones are not copied."""
     if len(chosen) and chosen[-1] - chosen[0] + 1 == len(chosen):
         return rows.slice(int(chosen[0]), int(chosen[-1]) + 1)
     return rows.take(chosen)

@@ -1,7 +1,6 @@
-"""Making a feed: an order and what is asked of it -> a feed, after all that can be checked is.
+"""Making a feed: an order and arguments -> a feed at the first row.
 
-Enters: an open order, an objective, ranks and sizes. Leaves: a feed at the first row. Whatever
-cannot be fed as it was asked for is refused here, and not after a day of training.
+Whatever cannot be fed as requested is refused here, and not after a day of training.
 """
 
 from math import isqrt
@@ -12,11 +11,11 @@ import numpy as np
 
 from pipeline.core.errors import ConfigError, InputError, MismatchError
 from pipeline.dataset import Order
-from pipeline.feed.batch import Clm, Form, Mlm, Objective, OnDamage, SpecialIds
+from pipeline.feed.batch import Clm, Form, Mlm, Objective, OnDamage
 from pipeline.feed.feed import Feed, view_of
 from pipeline.feed.packing import PACKERS, Packing
-from pipeline.order import ConstantSchedule
-from pipeline.stages.tokenizer import EMBEDDED, read_special_tokens
+from pipeline.order import Schedule
+from pipeline.stages.tokenizer import EMBEDDED, SpecialIds, read_special_ids
 
 _NO_LIMIT = int(np.iinfo(np.int32).max)
 # CLS, an id, SEP.
@@ -39,48 +38,50 @@ def make_feed(
     pad_to_multiple: int = 1,
     digests: bool = False,
 ) -> Feed:
-    """Return a feed of an order, which stands at its first row.
+    """Return a feed at the first row of an order.
 
-    packing: the algorithm that packs the rows of each micro-batch into bins of `max_seq_len` ids;
-    global_batch_rows: rows of a step over all ranks, by default the order's own; max_seq_len: the
-    longest row that is fed, by default the order's own, or without an objective any; special: by
-    default those of the tokenizer of this suite, which must be the order's.
+    global_batch_rows: rows of a step over all ranks, by default the order's; max_seq_len: the most
+    ids of a row, by default the order's, or unlimited without an objective; packing: the algorithm
+    that packs each micro-batch into bins of `max_seq_len` ids; special: by default those of the
+    embedded tokenizer, which must have made the order.
 
-    Raises: ConfigError for what cannot be fed so: what is none of the objectives, forms or
-    numbers, a world size that does not divide a step, an order that was written for another
-    objective, a length or a batch that is not known; InputError for an order of less than a step;
-    MismatchError for one of another tokenizer.
+    Raises: ConfigError for arguments out of range, a world size that does not divide a step, an
+    order written for another objective, an unknown length or batch size; InputError for an order of
+    less than a step; MismatchError for an order of another tokenizer.
     """
-    _check_words(form, on_damage, pad_to_multiple)
-    _check_packing(packing, form, pad_to_multiple)
-    _check_integers(
-        rank=rank,
-        world_size=world_size,
-        micro_batch_rows=micro_batch_rows,
-        global_batch_rows=global_batch_rows,
-        max_seq_len=max_seq_len,
-        pad_to_multiple=pad_to_multiple,
-    )
+    _check_layout(form, on_damage, packing, pad_to_multiple)
+    _check_integers(rank=rank, world_size=world_size, micro_batch_rows=micro_batch_rows)
+    _check_integers(pad_to_multiple=pad_to_multiple)
     _check_objective(order, objective)
-    _check_numbers(rank, world_size, micro_batch_rows, pad_to_multiple)
-    num_rows = order.num_rows_per_step if global_batch_rows is None else global_batch_rows
-    if num_rows is None:
+    if not 0 <= rank < world_size:
         raise ConfigError(
-            f"{order.where}: batch size unknown",
-            "give global_batch_rows (--global-batch)",
+            f"rank: got {rank} of world size {world_size}, expected one of 0 to world size - 1"
         )
-    _check_batch(order, num_rows, world_size)
+    if micro_batch_rows < 1 or pad_to_multiple < 1:
+        raise ConfigError(
+            f"micro_batch_rows, pad_to_multiple: got {micro_batch_rows}, {pad_to_multiple},"
+            " expected 1 or more"
+        )
+    if global_batch_rows is None:
+        global_batch_rows = order.num_rows_per_step
+    if global_batch_rows is None:
+        raise ConfigError(
+            f"{order.where}: batch size unknown", "give global_batch_rows (--global-batch)"
+        )
+    _check_integers(global_batch_rows=global_batch_rows)
+    _check_batch(order, global_batch_rows, world_size)
     if max_seq_len is None:
         max_seq_len = _NO_LIMIT if objective is None and packing is None else order.max_seq_len
     if max_seq_len is None:
         raise ConfigError(
             f"{order.where}: maximum sequence length unknown", "give max_seq_len (--max-seq-len)"
         )
+    _check_integers(max_seq_len=max_seq_len)
     if max_seq_len < _SHORTEST:
         raise ConfigError(f"max_seq_len: got {max_seq_len}, expected at least {_SHORTEST}")
     return Feed(
         order=order,
-        schedule=ConstantSchedule(num_rows_per_step=num_rows),
+        schedule=Schedule(num_rows_per_step=global_batch_rows),
         micro_batch_rows=micro_batch_rows,
         rank=rank,
         world_size=world_size,
@@ -96,32 +97,25 @@ def make_feed(
 
 
 def special_ids(order: Order, tokenizer: str | None = None) -> SpecialIds:
-    """Return the special ids of a tokenizer, of the embedded one where none is named.
+    """Return the special ids of a tokenizer, which must have made the order.
 
-    `tokenizer`: the path of a `tokenizer.json`.
+    tokenizer: the path of a `tokenizer.json`, by default the embedded one.
 
-    Raises: MismatchError when the order's ids were made by another; as `load_tokenizer`.
+    Raises: MismatchError when another tokenizer made the order; as `read_special_ids`.
     """
-    frame = read_special_tokens(tokenizer or EMBEDDED)
-    if order.tokenizer_digest not in (None, frame.digest):
+    name = tokenizer or EMBEDDED
+    ids, digest = read_special_ids(name)
+    if order.tokenizer_digest not in (None, digest):
         raise MismatchError(
             f"{order.where}: got ids of the tokenizer {order.tokenizer_digest}, expected those of"
-            f" {tokenizer or EMBEDDED}, {frame.digest}",
+            f" {name}, {digest}",
             "feed it with the tokenizer.json that made them: --tokenizer FILE, or"
             " special=special_ids(order, FILE)",
         )
-    is_special = np.zeros(frame.vocab_size, np.bool_)
-    is_special[frame.special_ids] = True
-    return SpecialIds(
-        cls_id=frame.cls_id,
-        sep_id=frame.sep_id,
-        pad_id=frame.pad_id,
-        mask_id=frame.mask_id,
-        is_special=is_special,
-    )
+    return ids
 
 
-def _check_words(form: str, on_damage: str, pad_to_multiple: int) -> None:
+def _check_layout(form: str, on_damage: str, packing: str | None, pad_to_multiple: int) -> None:
     for name, got, known in (("form", form, Form), ("on_damage", on_damage, OnDamage)):
         if got not in get_args(known):
             expected = " or ".join(map(repr, get_args(known)))
@@ -131,16 +125,11 @@ def _check_words(form: str, on_damage: str, pad_to_multiple: int) -> None:
             f"pad_to_multiple: got {pad_to_multiple!r} with form 'padded', expected 1",
             "it pads the form 'flat'; leave it out, or feed that form",
         )
-
-
-def _check_packing(packing: str | None, form: str, pad_to_multiple: int) -> None:
-    if packing is None:
-        return
-    if packing not in PACKERS:
+    if packing not in (None, *PACKERS):
         raise ConfigError(
             f"packing: got {packing!r}, expected {' or '.join(map(repr, PACKERS))}, or None"
         )
-    if form != "flat" or pad_to_multiple != 1:
+    if packing is not None and (form != "flat" or pad_to_multiple != 1):
         raise ConfigError(
             f"packing: got form {form!r} and pad_to_multiple {pad_to_multiple!r} too, expected"
             " neither, since bins are padded to max_seq_len",
@@ -148,10 +137,9 @@ def _check_packing(packing: str | None, form: str, pad_to_multiple: int) -> None
         )
 
 
-def _check_integers(**told: int | None) -> None:
-    for name, got in told.items():
-        is_integer = isinstance(got, Integral) and not isinstance(got, bool)
-        if not (is_integer or (got is None and name in ("global_batch_rows", "max_seq_len"))):
+def _check_integers(**arguments: object) -> None:
+    for name, got in arguments.items():
+        if not isinstance(got, Integral) or isinstance(got, bool):
             raise ConfigError(f"{name}: got {got!r}, expected an integer")
 
 
@@ -175,17 +163,6 @@ def _check_objective(order: Order, objective: Objective | None) -> None:
             )
 
 
-def _check_numbers(rank: int, world_size: int, micro_batch_rows: int, pad: int) -> None:
-    if not 0 <= rank < world_size:
-        raise ConfigError(
-            f"rank: got {rank} of world size {world_size}, expected one of 0 to world size - 1"
-        )
-    if micro_batch_rows < 1 or pad < 1:
-        raise ConfigError(
-            f"micro_batch_rows, pad_to_multiple: got {micro_batch_rows}, {pad}, expected 1 or more"
-        )
-
-
 def _check_batch(order: Order, num_rows: int, world_size: int) -> None:
     if num_rows < 1:
         raise ConfigError(f"global_batch_rows: got {num_rows}, expected at least 1")
@@ -196,9 +173,7 @@ def _check_batch(order: Order, num_rows: int, world_size: int) -> None:
             "take a smaller global batch",
         )
     if num_rows % world_size:
-        divisors = _divisors(num_rows)
-        below = max(size for size in divisors if size <= world_size)
-        above = min((size for size in divisors if size > world_size), default=None)
+        below, above = _nearest_divisors(num_rows, world_size)
         nearest = f"the nearest is {below}" if above is None else f"the nearest: {below}, {above}"
         raise ConfigError(
             f"world size: got {world_size}, expected one that divides the {num_rows:,} rows of a"
@@ -207,7 +182,9 @@ def _check_batch(order: Order, num_rows: int, world_size: int) -> None:
         )
 
 
-def _divisors(number: int) -> list[int]:
-    """Return all divisors of a number, in no order."""
+def _nearest_divisors(number: int, size: int) -> tuple[int, int | None]:
+    """Return the largest divisor up to a size, and the smallest beyond it, if there is one."""
     small = [one for one in range(1, isqrt(number) + 1) if number % one == 0]
-    return [*small, *(number // one for one in small)]
+    divisors = {*small, *(number // one for one in small)}
+    above = min((one for one in divisors if one > size), default=None)
+    return max(one for one in divisors if one <= size), above

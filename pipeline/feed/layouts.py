@@ -1,8 +1,7 @@
-"""Layouts: rows as the arrays that a model is given, flat or padded.
+"""Layouts: rows -> the arrays of a model, flat, padded or packed.
 
-Enter: rows as they are stored, then under a view, with their numbers. Leave: arrays by name, each
-filled in one pass. Both forms of the same rows hold the same ids and the same masks; what differs
-is where padding is. Nothing is dropped: a row that a form has no place for is an error.
+All layouts of the same rows hold the same ids and masks and differ in padding alone. A row that a
+layout cannot hold is an error.
 """
 
 import numpy as np
@@ -11,19 +10,20 @@ from pipeline.core.arrays import BoolArray, Int64Array, Uint32Array
 from pipeline.core.compiled import compiled
 from pipeline.core.errors import InputError
 from pipeline.core.ragged import Rows, offsets_of
-from pipeline.feed.batch import Int32Array, Objective, SpecialIds
-from pipeline.feed.masks import FlatRows, put_labels
+from pipeline.feed.batch import Int32Array, Objective
+from pipeline.feed.masks import put_labels
 from pipeline.feed.packing import Packed
 from pipeline.order import View, apply_view, view_edits
+from pipeline.stages.tokenizer import SpecialIds
 
 _Arrays = dict[str, Int64Array | Int32Array | int]
 
 
 def view_rows(rows: Rows, view: View, max_seq_len: int, special: SpecialIds) -> Rows:
-    """Return rows under a view; where it edits none, the very rows that came in. Pure."""
+    """Return rows under a view; unchanged rows are returned without a copy. Pure."""
     if view == "stored" or not len(rows):
         return rows
-    lengths = np.diff(rows.offsets)
+    lengths = rows.lengths()
     has_cls, has_sep = _ends(rows.values, rows.offsets, special.cls_id, special.sep_id)
     cut, added = view_edits(lengths, has_cls, has_sep, view, max_seq_len)
     if not (cut.any() or added.any()):
@@ -42,80 +42,25 @@ def flat_inputs(
     *,
     pad_to_multiple: int = 1,
 ) -> _Arrays:
-    """Return rows as one sequence of documents, with no padding between them. Pure.
+    """Return rows as one sequence without padding between them. Pure.
 
-    rows: at least one, under their view; numbers: int64 [num_rows], of the order; is_tombstone:
-    bool [num_rows]. N is the number of all ids, then of `pad_to_multiple`: what is too few for it
-    is padding, a document of its own, so that it takes no part in another.
+    rows: at least one, under their view; numbers: int64 [num_rows], their numbers in the order;
+    is_tombstone: bool [num_rows]. N is the number of ids, rounded up to `pad_to_multiple`; the
+    padding is a document of its own at the end, so that no other attends to it.
 
-    `input_ids`, `labels` (none without an objective) and `position_ids`: int64 [1, N], positions
-    from 0 in each document; `cu_seq_lens_q` and `cu_seq_lens_k`: int32 [num_documents + 1], one
-    array; `max_length_q` and `max_length_k`: ids of the longest document; `num_tokens`: ids of the
-    rows, those of placeholders and padding left out.
+    `input_ids`, `labels` (with an objective) and `position_ids`: int64 [1, N], positions from 0 in
+    each document; `cu_seq_lens_q` and `cu_seq_lens_k`: int32 [num_documents + 1], one array;
+    `max_length_q` and `max_length_k`: ids of the longest document; `num_tokens`: ids of the rows,
+    without placeholders and padding.
 
-    Raises: InputError for a row of ids that the tokenizer does not have.
+    Raises: InputError for a row with ids that the tokenizer does not have.
     """
-    lengths = _checked(rows, numbers, is_tombstone)
-    num_ids = int(rows.offsets[-1])
-    num_places = -(-num_ids // pad_to_multiple) * pad_to_multiple
-    starts = rows.offsets
-    bounds = starts.astype(np.int32)
-    if num_places > num_ids:
-        starts = starts.copy()
-        starts[-1] = num_places
-        bounds = np.append(bounds, np.int32(num_places))
-    positions = np.empty(num_places, np.int64)
-    laid = _lay(rows, starts, lengths, numbers, is_tombstone, special, positions, is_flat=True)
-    inputs: _Arrays = {"input_ids": laid.inputs[None]}
-    if objective is not None:
-        inputs["labels"] = put_labels(laid, objective, special)[None]
-    longest = max(int(lengths.max()), num_places - num_ids)
-    return inputs | {
-        "position_ids": positions[None],
-        "cu_seq_lens_q": bounds,
-        "cu_seq_lens_k": bounds,
-        "max_length_q": longest,
-        "max_length_k": longest,
-        "num_tokens": num_ids - int(lengths[is_tombstone].sum()),
-    }
-
-
-def padded_inputs(
-    rows: Rows,
-    numbers: Int64Array,
-    is_tombstone: BoolArray,
-    objective: Objective | None,
-    special: SpecialIds,
-    *,
-    length: int | None = None,
-) -> _Arrays:
-    """Return rows as a matrix, a row each, padded on the right. Pure.
-
-    The arguments are those of `flat_inputs`; length: columns S, by default those of the longest
-    row. `input_ids`, `attention_mask` (1 for ids, 0 for padding) and `labels` (none without an
-    objective): int64 [num_rows, S].
-
-    Raises: InputError for a row of ids that the tokenizer does not have, or of more than `length`.
-    """
-    lengths = _checked(rows, numbers, is_tombstone)
-    longest = int(lengths.max())
-    length = longest if length is None else length
-    if longest > length:
-        raise InputError(
-            f"row {numbers[lengths.argmax()]:,}: got {longest:,} ids, expected at most {length:,}",
-            "set max_seq_len to no more than the length of a padded row",
-        )
-    shape = len(rows), length
-    starts = np.arange(len(rows) + 1) * length
-    attention = np.empty(len(rows) * length, np.int64)
-    laid = _lay(rows, starts, lengths, numbers, is_tombstone, special, attention, is_flat=False)
-    inputs: _Arrays = {
-        "input_ids": laid.inputs.reshape(shape),
-        "attention_mask": attention.reshape(shape),
-    }
-    if objective is not None:
-        inputs["labels"] = put_labels(laid, objective, special).reshape(shape)
-    return inputs
+    starts = bounds = rows.offsets
+    if num_padding := -int(starts[-1]) % pad_to_multiple:
+        bounds = np.append(starts, starts[-1] + num_padding)
+        starts = np.delete(bounds, -2)
+    shape = 1, int(bounds[-1])
+    return _in_sequence(rows, starts, bounds, shape, numbers, is_tombstone, objective, special)
 
 
 def packed_inputs(
@@ -128,79 +73,114 @@ def packed_inputs(
 ) -> _Arrays:
     """Return rows as a matrix of bins, several rows in each, padded on the right. Pure.
 
-    The arguments are those of `flat_inputs`, rows in the order of `packed.sequences`. `input_ids`,
-    `labels` (none without an objective) and `position_ids`: int64 [num_bins, capacity]; all else as
-    of the bins one after the other in one sequence, the padding of a bin a document of its own.
+    Takes the arguments of `flat_inputs`, rows in the order of `packed.sequences`. `input_ids`,
+    `labels` (with an objective) and `position_ids`: int64 [num_bins, capacity]; the other values
+    describe the bins joined to one sequence, in which the padding of a bin is a document.
 
-    Raises: InputError for a row of ids that the tokenizer does not have.
+    Raises: InputError for a row with ids that the tokenizer does not have.
     """
-    lengths = _checked(rows, numbers, is_tombstone)
-    shape = packed.num_bins, packed.capacity
     bins = np.repeat(np.arange(packed.num_bins), np.diff(packed.offsets))
     within = rows.offsets[:-1] - rows.offsets[packed.offsets[:-1]][bins]
     starts = np.append(bins * packed.capacity + within, packed.num_bins * packed.capacity)
-    positions = np.empty(starts[-1], np.int64)
-    laid = _lay(rows, starts, lengths, numbers, is_tombstone, special, positions, is_flat=True)
-    inputs: _Arrays = {"input_ids": laid.inputs.reshape(shape)}
-    if objective is not None:
-        inputs["labels"] = put_labels(laid, objective, special).reshape(shape)
-    bounds = np.unique(np.concatenate([starts, starts[:-1] + lengths])).astype(np.int32)
-    longest = int(np.diff(bounds).max())
-    return inputs | {
+    bounds = np.unique(np.concatenate([starts, starts[:-1] + rows.lengths()]))
+    shape = packed.num_bins, packed.capacity
+    return _in_sequence(rows, starts, bounds, shape, numbers, is_tombstone, objective, special)
+
+
+def padded_inputs(
+    rows: Rows,
+    numbers: Int64Array,
+    is_tombstone: BoolArray,
+    objective: Objective | None,
+    special: SpecialIds,
+    *,
+    length: int | None = None,
+) -> _Arrays:
+    """Return rows as a matrix, one row each, padded on the right. Pure.
+
+    Takes the arguments of `flat_inputs`; length: the number of columns S, by default the longest
+    row. `input_ids`, `attention_mask` (1 for ids, 0 for padding) and `labels` (with an objective):
+    int64 [num_rows, S].
+
+    Raises: InputError for a row with ids that the tokenizer does not have, or longer than `length`.
+    """
+    lengths = rows.lengths()
+    longest = int(lengths.max())
+    length = longest if length is None else length
+    if longest > length:
+        raise InputError(
+            f"row {numbers[lengths.argmax()]:,}: got {longest:,} ids, expected at most {length:,}",
+            "set max_seq_len to no more than the length of a padded row",
+        )
+    starts = np.arange(len(rows) + 1) * length
+    shape = len(rows), length
+    made = _lay(rows, starts, shape, numbers, is_tombstone, objective, special)
+    attention = np.empty(starts[-1], np.int64)
+    _attend(starts, lengths, attention)
+    return {"input_ids": made["input_ids"], "attention_mask": attention.reshape(shape)} | made
+
+
+def _in_sequence(
+    rows: Rows,
+    starts: Int64Array,
+    bounds: Int64Array,
+    shape: tuple[int, int],
+    numbers: Int64Array,
+    is_tombstone: BoolArray,
+    objective: Objective | None,
+    special: SpecialIds,
+) -> _Arrays:
+    """Lay rows at their starts, with positions and the bounds of documents and padding."""
+    made = _lay(rows, starts, shape, numbers, is_tombstone, objective, special)
+    lengths, positions = rows.lengths(), np.empty(starts[-1], np.int64)
+    _count(starts, lengths, positions)
+    bounds_32, longest = bounds.astype(np.int32), int(np.diff(bounds).max())
+    return made | {
         "position_ids": positions.reshape(shape),
-        "cu_seq_lens_q": bounds,
-        "cu_seq_lens_k": bounds,
+        "cu_seq_lens_q": bounds_32,
+        "cu_seq_lens_k": bounds_32,
         "max_length_q": longest,
         "max_length_k": longest,
         "num_tokens": int(lengths[~is_tombstone].sum()),
     }
 
 
-def _checked(rows: Rows, numbers: Int64Array, is_tombstone: BoolArray) -> Int64Array:
-    """Return the rows' lengths, after what the compiled loops take for granted is sure."""
-    assert len(rows) == len(numbers) == len(is_tombstone) > 0
-    assert rows.offsets[0] == 0
-    assert rows.offsets[-1] <= len(rows.values)
-    lengths = np.diff(rows.offsets)
-    assert lengths.min() >= 0
-    return lengths
-
-
 def _lay(
     rows: Rows,
     starts: Int64Array,
-    lengths: Int64Array,
+    shape: tuple[int, int],
     numbers: Int64Array,
     is_tombstone: BoolArray,
+    objective: Objective | None,
     special: SpecialIds,
-    beside: Int64Array,
-    *,
-    is_flat: bool,
-) -> FlatRows:
-    """Lay rows at their starts, and fill the array beside them with positions or attention."""
+) -> _Arrays:
+    """Return `input_ids` and, with an objective, `labels` of rows that are laid at their starts."""
+    lengths = rows.lengths()
+    # Compiled loops check no bounds.
+    assert len(rows) == len(numbers) == len(is_tombstone) > 0
+    assert rows.offsets[0] == 0
+    assert rows.offsets[-1] <= len(rows.values)
+    assert lengths.min() >= 0
     inputs = np.empty(starts[-1], np.int64)
     bad = _place(rows.values, rows.offsets, starts, special.vocab_size, special.pad_id, inputs)
     if bad >= 0:
-        ids = rows.values[rows.offsets[bad] : rows.offsets[bad + 1]]
         raise InputError(
-            f"row {numbers[bad]:,}: got id {ids.max():,}, expected ids below "
+            f"row {numbers[bad]:,}: got id {rows[bad].max():,}, expected ids below "
             f"{special.vocab_size:,}: damaged, or of another tokenizer",
             "feed it with the tokenizer that it was made with, or get the file again",
         )
-    if is_flat:
-        _count(starts, lengths, beside)
-    else:
-        _attend(starts, lengths, beside)
-    return FlatRows(
-        inputs=inputs, starts=starts, lengths=lengths, numbers=numbers, is_tombstone=is_tombstone
-    )
+    made: _Arrays = {"input_ids": inputs.reshape(shape)}
+    if objective is not None:
+        labels = put_labels(inputs, starts, lengths, numbers, is_tombstone, objective, special)
+        made["labels"] = labels.reshape(shape)
+    return made
 
 
 @compiled
 def _ends(
     ids: Uint32Array, offsets: Int64Array, cls_id: int, sep_id: int
 ) -> tuple[BoolArray, BoolArray]:
-    """Return of each row whether it starts with CLS and ends with SEP: bool [num_rows]."""
+    """Return which rows start with CLS, and which end with SEP: bool [num_rows] each."""
     has_cls = np.zeros(offsets.size - 1, np.bool_)
     has_sep = np.zeros(offsets.size - 1, np.bool_)
     for row in range(offsets.size - 1):

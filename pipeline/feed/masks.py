@@ -1,12 +1,9 @@
-"""`keyed-mask-v1`: which ids a model is to predict, from a seed, the number of a row, a position.
+"""`keyed-mask-v1`: the ids to predict, by seed, row number and position.
 
-Enter: rows laid out one after the other, with their numbers in the order. Leave: their labels, and
-for masked language modelling other ids in place. No generator is drawn from, so a row has the same
-masks in any batch, form, rank and world size, and after any resume. Frozen: the whole rule is in
-`docs/spec/masks.md`, and a literal vector in the tests holds it.
+There is no generator and no state: a row has the same masks in every batch, layout, rank and world
+size, and after every resume. Frozen: `docs/spec/masks.md` has the rule, the tests golden vectors.
 """
 
-from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -15,7 +12,8 @@ from pipeline.core.arrays import BoolArray, Int64Array
 from pipeline.core.compiled import compiled
 from pipeline.core.errors import ConfigError
 from pipeline.core.seeds import GAMMA, derive_key, mix
-from pipeline.feed.batch import Clm, Mlm, Objective, SpecialIds
+from pipeline.feed.batch import Clm, Mlm, Objective
+from pipeline.stages.tokenizer import SpecialIds
 
 ALGORITHM = "keyed-mask-v1"
 IGNORED = -100
@@ -24,45 +22,40 @@ IGNORED = -100
 _LOW, _HALF = np.uint64(0xFFFFFFFF), np.uint64(32)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class FlatRows:
-    """Rows one after the other in one array, perhaps with padding after each."""
+def put_labels(
+    inputs: Int64Array,
+    starts: Int64Array,
+    lengths: Int64Array,
+    numbers: Int64Array,
+    is_tombstone: BoolArray,
+    objective: Objective,
+    special: SpecialIds,
+) -> Int64Array:
+    """Return labels, unshifted, and put masks into `inputs`: int64 [num_places].
 
-    inputs: Int64Array
-    """int64 [num_places], the ids; padding where there is no row."""
-    starts: Int64Array
-    """int64 [num_rows + 1], where each row starts, then `num_places`; the first is 0."""
-    lengths: Int64Array
-    """int64 [num_rows], ids of each row; what follows up to the next start is padding."""
-    numbers: Int64Array
-    """int64 [num_rows], the rows' numbers in the order."""
-    is_tombstone: BoolArray
-    """bool [num_rows], rows that stand for others and of which nothing is predicted."""
+    starts: int64 [num_rows + 1], where each row starts, then `num_places`; the first is 0. What
+    follows a row up to the next start is padding. lengths, numbers: int64 [num_rows].
 
-
-def put_labels(laid: FlatRows, objective: Objective, special: SpecialIds) -> Int64Array:
-    """Return labels, unshifted, and put masks into `laid.inputs`: int64 [num_places].
-
-    A label is the id before masking where it is to be predicted, else -100. Of `Clm`, the first id
-    of a row follows from nothing in it, and is none.
+    A label is the id before masking where it is to be predicted, else -100. Under `Clm` the first
+    id of a row is not predicted, nor is anything of a placeholder.
     """
-    labels = np.empty_like(laid.inputs)
+    labels = np.empty_like(inputs)
     match objective:
         case Mlm():
             _mask(
-                laid.inputs, laid.starts, laid.lengths, laid.numbers, laid.is_tombstone,
-                _key(objective.seed), *thresholds(objective.mask_prob), special.is_special,
-                np.int64(special.mask_id), labels,
+                inputs, starts, lengths, numbers, is_tombstone, _key(objective.seed),
+                *thresholds(objective.mask_prob), special.is_special, np.int64(special.mask_id),
+                labels,
             )  # fmt: skip
         case Clm():
-            _copy(laid.inputs, laid.starts, laid.lengths, laid.is_tombstone, labels)
+            _copy(inputs, starts, lengths, is_tombstone, labels)
     return labels
 
 
 def thresholds(mask_prob: float) -> tuple[np.uint64, np.uint64, np.uint64]:
-    """Return below which 32 bits an id is predicted, below which MASK, below which a random id.
+    """Return the limits of 32 bits below which an id is predicted, masked, made random.
 
-    Raises: ConfigError for what is no probability, or none at all.
+    Raises: ConfigError for a probability that is not above 0 and at most 1.
     """
     if not 0 < mask_prob <= 1:
         raise ConfigError(f"mask_prob: got {mask_prob}, expected above 0 and at most 1")
@@ -102,7 +95,7 @@ def _mask(
         row_inputs, row_labels = inputs[start:stop], labels[start:stop]
         row_drawn = drawn[: stop - start]
         state = mix(key + (np.uint64(numbers[row]) + np.uint64(1)) * GAMMA)
-        # No branch depends on what is drawn: a wrong guess would cost as much as ten positions.
+        # No branch on random bits: a misprediction costs as much as ten positions.
         for position in range(row_drawn.size):
             row_drawn[position] = mix(state + np.uint64(position + 1) * GAMMA)
         num_chosen = np.int64(0)

@@ -1,8 +1,7 @@
-"""Position: where a feed stands, as a value that is kept in a checkpoint.
+"""The position of a feed, as a small dict of JSON values for a checkpoint.
 
-Enters: a row and the order that it is of. Leaves: a small dict for JSON, and a row from such a
-dict. It is the same from every rank, and says nothing of ranks, micro-batches or workers, so that
-all of them may change before it is read again.
+It is the same on every rank and independent of ranks, micro-batches and workers, all of which may
+change on resume.
 """
 
 import re
@@ -17,20 +16,16 @@ _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
 def describe_position(row: int, num_rows: int, order: str) -> dict[str, Any]:
-    """Return the state of a feed that goes on with `row`.
-
-    num_rows: rows of the order; order: its digest, 64 hex digits.
-    """
+    """Return the state of a feed at `row` of an order with this digest, 64 hex digits."""
     return {"format": FORMAT, "row": row, "num_rows": num_rows, "order": order}
 
 
 def row_of_position(state: object, num_rows: int, order: str, where: str) -> int:
-    """Return the row that a state says to go on with.
+    """Return the row at which a state resumes.
 
-    num_rows, order: of the order that is to be fed; where: how it is called in errors.
+    num_rows, order: rows and digest of the order to feed; where: its name in errors.
 
-    Raises: InputError for what is no state, or a damaged one; MismatchError for one of another
-    order.
+    Raises: InputError for a malformed state; MismatchError for the state of another order.
     """
     if not isinstance(state, Mapping):
         raise InputError(f"state: got {type(state).__name__}, expected what state_dict returned")

@@ -1,8 +1,7 @@
-"""Slices: which rows each rank takes of each step, a micro-batch at a time.
+"""Slices: the rows that each rank takes of each step, one micro-batch at a time.
 
-Enters: a schedule, a row to go on from, a rank. Leaves: the rank's micro-batches to the end of the
-last whole step. Joined over the ranks they are the rows from there on, each once; micro-batch k is
-of the same step on every rank, so all ranks have equally many.
+The micro-batches of all ranks together hold each row once, from the row to resume at to the end of
+the last whole step. Micro-batch k belongs to the same step on every rank.
 """
 
 from collections.abc import Iterator
@@ -20,13 +19,13 @@ class MicroBatch:
     """The rows of one rank's micro-batch, not yet read."""
 
     step: int
-    """The step it is part of."""
+    """Its step."""
     rows: Int64Array
-    """int64 [at most the rows of a micro-batch], rising; none where other ranks took all."""
+    """int64 [at most the size of a micro-batch], rising; empty where other ranks took all."""
     next_row: int
-    """The first row after those of all ranks."""
+    """The first row after this micro-batch of all ranks."""
     ends_step: bool
-    """Whether the step has no row left after it."""
+    """Whether it is the last of its step."""
 
 
 def micro_batches(
@@ -39,9 +38,9 @@ def micro_batches(
 ) -> Iterator[MicroBatch]:
     """Yield a rank's micro-batches of the whole steps among `num_rows` rows, from a row on.
 
-    Of the rows that a step has left, micro-batch k of all ranks together is the k-th run of
-    `world_size * micro_batch_rows`; the last may be shorter. Of a run a rank takes every
-    `world_size`-th row, from the `rank`-th on. Pure.
+    Micro-batch k of all ranks together is the k-th run of `world_size * micro_batch_rows` rows of
+    a step; the last may be shorter. A rank takes every `world_size`-th row of a run, starting at
+    the `rank`-th. Pure.
     """
     for step, start, stop in steps_from(schedule, row, num_rows):
         for first in range(start, stop, world_size * micro_batch_rows):
@@ -58,7 +57,7 @@ def micro_batches(
 def row_after(
     schedule: Schedule, num_rows: int, row: int, world_size: int, micro_batch_rows: int, count: int
 ) -> int:
-    """Return where to go on after `count` micro-batches from a row on. Pure.
+    """Return the row to resume at after `count` micro-batches from a row on. Pure.
 
     Raises: NotFoundError when there are fewer.
     """

@@ -1,9 +1,8 @@
 """Schedule: which rows of an order each optimizer step takes.
 
-Enters: a step or a row. Leaves: a range of rows, or a step. A step takes the rows after those of
-the step before, so all steps together are the order's rows, each once; rows too few for one more
-step are dropped and counted. World size cuts a step into slices and decides nothing else. A resume
-position is a row, never a step, because a row may lie in another step of another schedule.
+Each step takes the rows after those of the step before; rows too few for one more step are dropped
+and counted. World size cuts a step into slices and decides nothing else. A resume position is a
+row, never a step, because a row may lie in another step of another schedule.
 """
 
 from bisect import bisect_right
@@ -11,7 +10,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import accumulate
 from math import ceil
-from typing import Protocol
 
 import numpy as np
 
@@ -19,62 +17,28 @@ from pipeline.core.arrays import Int64Array
 from pipeline.core.errors import ConfigError
 
 
-class Schedule(Protocol):
-    """A division of rows into steps. Steps and rows count from 0."""
-
-    def rows(self, step: int) -> tuple[int, int]:
-        """Return the rows of a step as `start` and `stop`."""
-
-    def step_of(self, row: int) -> int:
-        """Return the step that holds a row."""
-
-    def num_steps(self, num_rows: int) -> int:
-        """Return how many whole steps the first `num_rows` rows make."""
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
-class ConstantSchedule:
-    """Steps of equally many rows."""
+class Schedule:
+    """A division of rows into steps, which may grow at first. Steps and rows count from 0."""
 
     num_rows_per_step: int
-    """Rows of one step over all ranks, at least 1: the global batch size."""
-
-    def rows(self, step: int) -> tuple[int, int]:
-        """Return the rows of a step as `start` and `stop`."""
-        return step * self.num_rows_per_step, (step + 1) * self.num_rows_per_step
-
-    def step_of(self, row: int) -> int:
-        """Return the step that holds a row."""
-        return row // self.num_rows_per_step
-
-    def num_steps(self, num_rows: int) -> int:
-        """Return how many whole steps the first `num_rows` rows make."""
-        return num_rows // self.num_rows_per_step
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class WarmUpSchedule:
-    """Steps that grow, then have equally many rows; made by `WarmUpRule.schedule`."""
-
-    starts: Int64Array
-    """int64 [num_growing_steps + 1], rising from 0: first rows of the steps that grow, then the
-    first row after them."""
-    num_rows_per_step: int
-    """Rows of each step from there on."""
+    """Rows of one step over all ranks, at least 1: the global batch size, after any warm-up."""
+    starts: tuple[int, ...] = (0,)
+    """First row of each growing step, rising from 0, then the first row after them."""
 
     def rows(self, step: int) -> tuple[int, int]:
         """Return the rows of a step as `start` and `stop`."""
         after = step - (len(self.starts) - 1)
         if after < 0:
-            return int(self.starts[step]), int(self.starts[step + 1])
-        start = int(self.starts[-1]) + after * self.num_rows_per_step
+            return self.starts[step], self.starts[step + 1]
+        start = self.starts[-1] + after * self.num_rows_per_step
         return start, start + self.num_rows_per_step
 
     def step_of(self, row: int) -> int:
         """Return the step that holds a row."""
-        after = row - int(self.starts[-1])
+        after = row - self.starts[-1]
         if after < 0:
-            return int(np.searchsorted(self.starts, row, side="right")) - 1
+            return bisect_right(self.starts, row) - 1
         return len(self.starts) - 1 + after // self.num_rows_per_step
 
     def num_steps(self, num_rows: int) -> int:
@@ -135,7 +99,7 @@ class WarmUpRule:
             return self.max_rows
         return self.min_rows + bisect_right(thresholds, num_rank_tokens)
 
-    def schedule(self, row_tokens: Int64Array) -> WarmUpSchedule:
+    def schedule(self, row_tokens: Int64Array) -> Schedule:
         """Return the schedule of the rows of an order.
 
         row_tokens: int64 [num_rows], the tokens of each row without padding; to the end of the
@@ -154,9 +118,7 @@ class WarmUpRule:
                 break
             fed = int(passed[stop // self.num_ranks - 1])
             starts.append(stop)
-        return WarmUpSchedule(
-            starts=np.array(starts, np.int64), num_rows_per_step=self.max_rows * self.num_ranks
-        )
+        return Schedule(num_rows_per_step=self.max_rows * self.num_ranks, starts=tuple(starts))
 
 
 def steps_from(schedule: Schedule, row: int, num_rows: int) -> Iterator[tuple[int, int, int]]:

@@ -1,8 +1,7 @@
 """Views: the edits that the published loader makes to a stored row before a model sees it.
 
-`stored` changes nothing. `decoder` puts CLS in front where it is missing and cuts to the longest
-sequence. `encoder` does the same and ends the row with SEP, which takes the place of the last id
-where there is no room.
+`stored` changes nothing. `decoder` prepends CLS where it is missing and truncates to `max_seq_len`.
+`encoder` also ends the row with SEP, which replaces the last id where there is no room.
 
 Source: orionw/bert24, `src/text_data.py` (2024-11-21), `NoStreamingDataset.__getitem__`.
 """
@@ -22,7 +21,7 @@ def view_lengths(
 ) -> Int64Array:
     """Return the lengths of rows under a view: int64 [num_rows].
 
-    `has_cls` and `has_sep` say of each stored row whether it starts with CLS and ends with SEP.
+    has_cls, has_sep: bool [num_rows], whether a stored row starts with CLS, ends with SEP.
     """
     if view == "stored":
         return lengths
@@ -59,7 +58,7 @@ def apply_view(
 ) -> Uint32Array:
     """Return rows under a view: uint32 [view_offsets[-1]].
 
-    `ids` and `offsets` hold the stored rows; `view_offsets` come from `view_lengths`.
+    ids, offsets: the stored rows. view_offsets: of the lengths from `view_lengths`.
     """
     if view == "stored":
         return ids

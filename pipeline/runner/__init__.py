@@ -1,8 +1,7 @@
-"""Runner: a mixture and its lock enter; an output folder with a manifest leaves.
+"""Runner: a mixture and its lock -> an output folder with a manifest.
 
-`build` carries out a plan as tasks from files to files on a cluster, and keeps what an earlier run
-made; `run` reads top to bottom as a document's way. `replay_pool` orders the rows of an existing
-pool, and `make_estimate` says what a build takes.
+`build` runs a plan as tasks from files to files on a cluster and keeps what an earlier run made.
+`replay_pool` orders the rows of an existing pool; `make_estimate` estimates what a build takes.
 """
 
 from pipeline.runner.estimate import BYTES_PER_SECOND, Estimate, make_estimate

@@ -1,15 +1,16 @@
 """Build partitions: the input files of all sources -> one folder of chunks each.
 
-Ids that recur in a source are found over all partitions that were written. Of each, the document
-that comes first by partition and row is kept, whichever was read first.
+Of the documents of a source that share an id, the first by partition and row is kept, whichever was
+read first. They are found over all written partitions.
 """
 
 import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from itertools import islice
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 import numpy as np
 
@@ -19,17 +20,11 @@ from pipeline.dataset.mds import Pool
 from pipeline.runner.inputs import BuildContext, PreparedSource
 from pipeline.runner.shuffle import load_table
 from pipeline.runner.task_cache import PartitionOutput
-from pipeline.runner.tasks.make_partition import make_partition
-from pipeline.runner.tasks.partition_task import PartitionTask
+from pipeline.runner.tasks.make_partition import PartitionTask, make_partition
 from pipeline.sources import SKIP_HINT
 
 _IDS_NAMED = 5
 Result = TypeVar("Result")
-
-
-class _OfSource(Protocol):
-    @property
-    def source(self) -> str: ...
 
 
 def build_partitions(
@@ -39,30 +34,28 @@ def build_partitions(
 
     Raises: DocumentError where ids recur in a source, unless bad documents are skipped.
     """
+    state = context.state
     tasks = [task for source in sources for task in partition_tasks(context, source)]
-    records = context.cluster.map("chunk", make_partition, tasks)
-    chunked = by_source(tasks, records)
-    again = []
-    for name, made in chunked.items():
+    records = by_source(sources, context.cluster.map("chunk", make_partition, tasks))
+    sources_again, again = [], []
+    for source in sources:
+        made = {record.partition: record.folder for record in records[source.name]}
         repeated = find_repeated_ids(
-            {
-                record.partition: WrittenPartition(
-                    folder=context.state.out / record.folder,
-                    hashes=load_table(context.state, record.folder)["document"],
-                )
-                for record in made
-            }
+            {name: state.out / folder for name, folder in made.items()},
+            {name: load_table(state, folder)["document"] for name, folder in made.items()},
         )
         if repeated and context.mixture.on_error == "stop":
-            raise _duplicates_error(name, repeated)
+            raise _duplicates_error(source.name, repeated)
         if repeated:
+            sources_again.append(source)
             again += [
                 _without_repeats(task, record, repeated)
-                for task, record in zip(tasks, records, strict=True)
-                if task.source == name
+                for task, record in zip(
+                    partition_tasks(context, source), records[source.name], strict=True
+                )
             ]
     made_again = context.cluster.map("drop repeated ids", make_partition, again)
-    return {**chunked, **by_source(again, made_again)}
+    return {**records, **by_source(sources_again, made_again)}
 
 
 def partition_tasks(context: BuildContext, source: PreparedSource) -> list[PartitionTask]:
@@ -85,32 +78,27 @@ def partition_tasks(context: BuildContext, source: PreparedSource) -> list[Parti
     ]
 
 
-def by_source(tasks: Sequence[_OfSource], results: Sequence[Result]) -> dict[str, list[Result]]:
-    """Group the results of tasks by source, in the order of the tasks."""
-    found: dict[str, list[Result]] = {task.source: [] for task in tasks}
-    for task, result in zip(tasks, results, strict=True):
-        found[task.source].append(result)
-    return found
+def by_source(
+    sources: Sequence[PreparedSource], results: Sequence[Result]
+) -> dict[str, list[Result]]:
+    """Group the results of one task for each input by source."""
+    left = iter(results)
+    return {source.name: list(islice(left, len(source.inputs))) for source in sources}
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class WrittenPartition:
-    """The rows of one partition."""
-
-    folder: Path
-    """Where its shards lie."""
-    hashes: Uint64Array
-    """uint64 [num_rows], hash of the id of each row's document; a document's rows are adjacent."""
-
-
-def find_repeated_ids(partitions: Mapping[str, WrittenPartition]) -> dict[str, list[str]]:
+def find_repeated_ids(
+    folders: Mapping[str, Path], hashes_by_partition: Mapping[str, Uint64Array]
+) -> dict[str, list[str]]:
     """Return each id that recurs, with the partition of every document that has it, in order.
 
     Hashes only find candidates; the ids themselves are read and compared.
+
+    folders: of each partition's shards. hashes_by_partition: uint64 [num_rows], hash of the id of
+    each row's document; a document's rows are adjacent.
     """
-    names = sorted(partitions)
-    firsts = {name: _document_starts(partitions[name].hashes) for name in names}
-    hashes = np.concatenate([partitions[name].hashes[firsts[name]] for name in names])
+    names = sorted(folders)
+    firsts = {name: _document_starts(hashes_by_partition[name]) for name in names}
+    hashes = np.concatenate([hashes_by_partition[name][firsts[name]] for name in names])
     owners = np.repeat(np.arange(len(names)), [len(firsts[name]) for name in names])
     rows = np.concatenate([firsts[name] for name in names])
     order = np.argsort(hashes, kind="stable")
@@ -118,7 +106,7 @@ def find_repeated_ids(partitions: Mapping[str, WrittenPartition]) -> dict[str, l
     candidates = np.sort(order[np.union1d(same, same + 1)])
     found: defaultdict[str, list[str]] = defaultdict(list)
     for owner in np.unique(owners[candidates]).tolist():
-        pool = Pool.open(partitions[names[owner]].folder)
+        pool = Pool.open(folders[names[owner]])
         for id_ in pool.document_ids(rows[candidates[owners[candidates] == owner]]):
             found[id_].append(names[owner])
     return {id_: where for id_, where in sorted(found.items()) if len(where) > 1}

@@ -1,7 +1,6 @@
 """Cluster: runs tasks on a local dask cluster, or on one that the user started.
 
-Functions and their arguments enter; results leave, in the order of the arguments. All state lies in
-files that tasks write, so nothing but time is lost when a cluster dies.
+All state lies in files that tasks write, so only time is lost when a cluster dies.
 """
 
 import logging
@@ -33,8 +32,7 @@ _SECONDS_BETWEEN_LOOKS = 0.1
 _SECONDS_TO_CLOSE = 2
 WORKER_ENVIRONMENT = {"MALLOC_TRIM_THRESHOLD_": 1 << 28, "MALLOC_MMAP_THRESHOLD_": 1 << 25}
 """Keeps freed memory in the process. By dask's default it goes back to the system after every block
-of documents and is requested again, which takes about a tenth of a partition's time; the memory of
-a task is bounded in any case."""
+of documents and is requested again, which takes about a tenth of a partition's time."""
 _CONFIG = {
     "distributed.admin.tick.limit": "1h",
     "distributed.scheduler.http.routes": [],
@@ -68,7 +66,13 @@ class Cluster:
             with closing(_as_they_end(futures)) as ended:
                 for done, future in enumerate(ended, start=1):
                     if future.status == "error":
-                        raise _explain(future.exception(), stage)
+                        error = future.exception()
+                        if isinstance(error, KilledWorker):
+                            raise OutputError(
+                                f"{stage}: a worker was killed repeatedly, probably out of memory",
+                                "run again with fewer --workers; finished work is kept",
+                            )
+                        raise error
                     if future.status != "finished":
                         raise _lost(stage)
                     self._report(stage, done, len(tasks))
@@ -102,7 +106,7 @@ def _as_they_end(futures: Sequence[Future]) -> Generator[Future, None, None]:
     ended: SimpleQueue[Future] = SimpleQueue()
     for future in futures:
         future.add_done_callback(ended.put)
-    with _interrupts_noted() as noted:
+    with _note_interrupts() as noted:
         for _ in futures:
             while True:
                 if noted:
@@ -116,7 +120,7 @@ def _as_they_end(futures: Sequence[Future]) -> Generator[Future, None, None]:
 
 
 @contextmanager
-def _interrupts_noted() -> Iterator[list[int]]:
+def _note_interrupts() -> Iterator[list[int]]:
     noted: list[int] = []
     if threading.current_thread() is not threading.main_thread():
         yield noted  # Signals arrive in the main thread only.
@@ -126,15 +130,6 @@ def _interrupts_noted() -> Iterator[list[int]]:
         yield noted
     finally:
         signal.signal(signal.SIGINT, before)
-
-
-def _explain(error: BaseException, stage: str) -> BaseException:
-    if isinstance(error, KilledWorker):
-        return OutputError(
-            f"{stage}: a worker was killed repeatedly, probably out of memory",
-            "run again with fewer --workers; finished work is kept",
-        )
-    return error
 
 
 def _lost(stage: str) -> PipelineError:
@@ -249,7 +244,7 @@ def open_cluster(workers: int, scheduler: str | None, report: ReportProgress) ->
         return
     running = None
     try:
-        with dask.config.set(_CONFIG), _interrupts_held():
+        with dask.config.set(_CONFIG), _block_interrupts():
             cluster = LocalCluster(
                 n_workers=workers,
                 threads_per_worker=1,
@@ -264,7 +259,7 @@ def open_cluster(workers: int, scheduler: str | None, report: ReportProgress) ->
         yield Cluster(running[1], report)
     finally:
         if running is not None:
-            with _interrupts_held():
+            with _block_interrupts():
                 _stop(*running)
 
 
@@ -281,7 +276,7 @@ def _stop(cluster: LocalCluster, client: Client) -> None:
 
 
 @contextmanager
-def _interrupts_held() -> Iterator[None]:
+def _block_interrupts() -> Iterator[None]:
     """Block Ctrl-C while workers start, which inherit the mask; it arrives once all have."""
     # Otherwise it starts with the first worker, and lets Ctrl-C through for that one.
     resource_tracker.ensure_running()

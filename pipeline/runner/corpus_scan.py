@@ -1,12 +1,12 @@
 """Corpus scan: all documents that pass the filters are compared before any is chunked.
 
-One task a file makes a table of its documents. Those to drop are then found over all tables at
-once: copies of an earlier document, by source, file and row, and documents that contain evaluation
-texts. They and what the filters dropped are saved for each file, and the filters do not run again.
+Each task makes a table of one file's documents. Over all tables, those to drop are found: copies of
+an earlier document, by source, file and row, and documents that contain evaluation texts. They are
+saved with what the filters dropped, so the filters do not run again.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -77,7 +77,7 @@ def scan_file(task: ScanTask) -> ScanRecord:
     record = load_cached_for(task.input, state, task.name, task.key, ScanRecord)
     if record is not None:
         return record
-    table = state.survey(task.input.source, task.input.file.partition)
+    table = state.scan(task.input.source, task.input.file.partition)
     filtered = state.filtered(task.input.source, task.input.file.partition)
     dropped: dict[int, str] = {}
     reader = DocumentReader(task.input, _skip if task.skips_bad else stop_at_bad)
@@ -121,23 +121,17 @@ def _contamination(path: Path, digest: str, ngram_words: int) -> Contamination:
     return Contamination.load(path, ngram_words)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Corpus:
-    """All documents of a mixture, after the scan."""
+def scan_corpus(
+    context: BuildContext, sources: Sequence[PreparedSource]
+) -> tuple[list[PreparedSource], EvaluationCounts | None, dict[str, FileDigest]]:
+    """Find the documents to drop because of others, where the mixture asks for it.
 
-    sources: list[PreparedSource]
-    """Each input with the documents to drop, where there may be any."""
-    evaluation: EvaluationCounts | None = None
-    """What the manifest says about evaluation texts, if there are any."""
-    files: dict[str, FileDigest] = field(default_factory=dict)
-    """Files of the output that list the copies, and of which document."""
-
-
-def scan_corpus(context: BuildContext, sources: Sequence[PreparedSource]) -> Corpus:
-    """Find the documents to drop because of others, where the mixture asks for it."""
+    Return the sources with the documents to drop in each input, the counts of evaluation texts, and
+    the output files that list the copies.
+    """
     mixture = context.mixture
     if mixture.dedup is None and mixture.decontaminate is None:
-        return Corpus(sources=list(sources))
+        return list(sources), None, {}
     evaluation = _read_evaluation(context)
     tasks = _tasks(context, sources)
     records = context.cluster.map("scan", scan_file, tasks)
@@ -145,7 +139,7 @@ def scan_corpus(context: BuildContext, sources: Sequence[PreparedSource]) -> Cor
         ScannedFile(
             source=task.input.source,
             file=task.input.file.partition,
-            path=context.state.survey(task.input.source, task.input.file.partition),
+            path=context.state.scan(task.input.source, task.input.file.partition),
         )
         for task in tasks
     ]
@@ -174,7 +168,7 @@ def scan_corpus(context: BuildContext, sources: Sequence[PreparedSource]) -> Cor
         )
         for source in sources
     ]
-    return Corpus(sources=with_drops, evaluation=evaluation, files=files)
+    return with_drops, evaluation, files
 
 
 def _read_evaluation(context: BuildContext) -> EvaluationCounts | None:

@@ -1,7 +1,7 @@
 """Estimate: a plan -> what a build takes: downloads, disk, hours, and money where prices are given.
 
-Sizes come from the lock or from local files; the rest is guessed from them by the rates below. The
-size of a source that is not locked is guessed from its budget, as if all of it were sampled.
+Sizes come from the lock or from local files; the rest follows by the rates below. The size of a
+source that is not locked is guessed from its budget, as if all of it were sampled.
 """
 
 from collections.abc import Mapping
@@ -37,24 +37,21 @@ REQUESTS_PER_5_MINUTES: Final = 2_500
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SourceEstimate:
-    """What is known of a source before it is read."""
+    """What is known of a source before it is read; tokens are guessed from file sizes."""
 
     source: str
     category: str
     asked: str
     """What the mixture asks for: `all`, a number of tokens, or epochs."""
     num_files: int | None
-    """Partitions to make; None where the source is not locked."""
+    """None where the source is not locked."""
     input_bytes: int
-    """Size of the files as stored."""
     download_bytes: int
-    """Those of them that are not on this machine."""
+    """Of `input_bytes`, those not on this machine."""
     num_requests: int
-    """One for each file to download."""
     num_documents: int | None
-    """Rows, where the lock or the local files say."""
+    """Where the lock or the local files say."""
     available_tokens: int
-    """Guessed from the sizes of the files."""
     drawn_tokens: int
     """Tokens sampled: the budget, or what `all` or `epochs` come to."""
     is_sampled: bool
@@ -70,12 +67,12 @@ class Estimate:
     sources: tuple[SourceEstimate, ...]
     """Sorted by name."""
     unlocked: tuple[str, ...]
-    """Sources that are not locked, whose sizes are guessed from their budgets."""
+    """Sources whose sizes are guessed from their budgets."""
     download_bytes: int
     num_requests: int
     """One for each file to download."""
     raw_bytes: int
-    """Size of the folder of pulled files; with `--no-keep-raw` almost nothing."""
+    """All input files; with `--no-keep-raw` almost nothing of them stays on disk."""
     chunk_bytes: int
     """Chunks of sampled sources, until they are sampled."""
     output_bytes: int
@@ -85,7 +82,7 @@ class Estimate:
     build_hours: float
     """At `TEXT_BYTES_PER_CORE_SECOND`, with the given number of workers."""
     dollars: int | None
-    """For the cores in those hours and for the disk in a month, as far as prices are given."""
+    """For the cores in those hours and a month of the disk, where prices are given."""
 
 
 def make_estimate(
@@ -163,7 +160,7 @@ def _estimate_source(planned: PlannedSource, scale: Fraction) -> SourceEstimate:
 def _guess_unlocked(source: Source, scale: Fraction) -> tuple[int, int | None]:
     """Guess how many tokens and files a source has that is not locked.
 
-    It has at least what is sampled. A miniature reads twice its part, and at least one file.
+    At least what is sampled; a miniature reads twice its part, and at least one file.
     """
     whole = int((declared_tokens(source) or 0) / max(source.epochs or 1, 1))
     is_listed = source.origin.url is None or any("*" in url for url in source.origin.url)

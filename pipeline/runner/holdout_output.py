@@ -14,6 +14,7 @@ from pipeline.runner.inputs import BuildContext
 from pipeline.runner.order_rows import order_pool
 from pipeline.runner.output_lock import finish, make_manifest, restore_records
 from pipeline.runner.sample_sources import Records, write_indexes
+from pipeline.sources import Lock
 
 
 def holdout_identity(mixture: Mixture) -> str:
@@ -22,7 +23,7 @@ def holdout_identity(mixture: Mixture) -> str:
 
 
 def write_holdout(
-    context: BuildContext, state: State, samples: Records, lock_digest: str | None
+    context: BuildContext, state: State, samples: Records, lock: Lock | None
 ) -> dict[str, FileDigest]:
     """Order the holdout; return its files, its manifest included, as files of the build.
 
@@ -60,15 +61,15 @@ def write_holdout(
         overrides=tuple(context.mixture.overrides),
     )
     files.update(ordered)
-    finish(state, make_manifest(mixture, lock_digest, context.tokenizer, order, files))
+    finish(state, make_manifest(mixture, lock, context.tokenizer, order, files))
     files[MANIFEST] = FileDigest.of(state.out / MANIFEST)
     return {f"{VALIDATION}/{path}": file for path, file in files.items()}
 
 
 def _declared(mixture: Mixture, state: State) -> Replay:
-    """Return how the rows are ordered: as in training, in steps that leave almost none over.
+    """Return the order of the rows: as in training, in steps that drop almost none.
 
-    A step has at least the rows of one in training, or all rows if there are fewer.
+    A step has at least as many rows as one in training, or all rows if there are fewer.
     """
     num_rows = int(Pool.open(state.out / TRAIN).num_rows.sum())
     num_steps = max(1, num_rows // mixture.order.global_batch_size)

@@ -1,9 +1,5 @@
-"""Inputs: a plan -> the files of every source, with all that is needed to read them.
+"""Inputs: a planned source -> its files, with all that is needed to read them."""
 
-Tokenizers that decode rows of ids are put into the state, where every worker finds them.
-"""
-
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pipeline.config import Mixture
@@ -22,13 +18,10 @@ class BuildContext:
     """What all stages of one build share."""
 
     mixture: Mixture
-    """What is built; its folder is absolute."""
+    """Its folder is absolute."""
     state: State
-    """Where it is built."""
     cluster: Cluster
-    """What runs its tasks."""
     tokenizer: Tokenizer
-    """As the mixture declares it."""
     memory_bytes: int
     """A larger pool is laid out by position on disk before it is written in order."""
     keeps_raw: bool
@@ -52,15 +45,11 @@ class PreparedSource:
         return self.planned.source.name
 
 
-def prepare_inputs(context: BuildContext, sources: Sequence[PlannedSource]) -> list[PreparedSource]:
-    """Return the sources with their inputs.
+def prepare_source(context: BuildContext, planned: PlannedSource) -> PreparedSource:
+    """Return a source with its inputs.
 
     Raises: InputError or MismatchError when a tokenizer is not found, or is not the locked one.
     """
-    return [_prepare(context, planned) for planned in sources]
-
-
-def _prepare(context: BuildContext, planned: PlannedSource) -> PreparedSource:
     source, locked = planned.source, planned.locked
     decoding = _save_decoder(context, planned)
     at_origin = {declared(locked, file): file for file in locked.files} if locked else {}
@@ -87,7 +76,7 @@ def _prepare(context: BuildContext, planned: PlannedSource) -> PreparedSource:
 
 
 def _save_decoder(context: BuildContext, planned: PlannedSource) -> Decoding | None:
-    """Put the tokenizer that decodes a source's rows where the workers find it, by its sha256."""
+    """Save the tokenizer that decodes a source's rows in the state, for the workers."""
     spec, state = planned.source.origin.decode, context.state
     if spec is None:
         return None

@@ -1,7 +1,7 @@
-"""Order samples: the sampled shards of a build, or any pool, -> ordered rows.
+"""Order rows: the sampled shards of a build, or any pool, -> ordered rows.
 
-A build's partitions have tables of their rows already. Of a foreign pool they are made here, folder
-by folder. The pool is only read.
+A build's partitions have tables of their rows already; those of a foreign pool are made here,
+folder by folder. The pool is only read.
 """
 
 import uuid
@@ -20,7 +20,6 @@ from pipeline.runner.inputs import BuildContext
 from pipeline.runner.shuffle import (
     IDS_AT_ONCE,
     PoolFolder,
-    Shuffle,
     ShuffleJob,
     TableTask,
     shuffle_pool,
@@ -66,15 +65,15 @@ def order_samples(
         for source, record in records
     ]
     num_bytes = sum(file.num_bytes for _, record in records for file in record.files.values())
-    shuffle = Shuffle(
-        job=job,
+    return shuffle_pool(
+        job,
+        context.cluster,
         phase=mixture.phase,
         folders=folders,
         tables=None,
         scatters=num_bytes > context.memory_bytes,
         owner=mixture.fingerprint,
     )
-    return shuffle_pool(shuffle, context.cluster)
 
 
 def order_pool(
@@ -90,8 +89,8 @@ def order_pool(
 ) -> tuple[OrderRecord, dict[str, FileDigest]]:
     """Write the rows of a pool in order; return the manifest's `order`, and the files.
 
-    `identity`: fingerprint of the pool and the declaration. `owner`: fingerprint of what the output
-    is for. A pool of more than `memory_bytes` is laid out by position first.
+    identity: fingerprint of the pool and the declaration. owner: fingerprint of what the output
+    is for. A pool larger than `memory_bytes` is laid out by position first.
     """
     pool = Pool.open(folder)
     stats = [shard.path.stat() for shard in pool.shards]
@@ -108,15 +107,15 @@ def order_pool(
         sep_id=tokenizer.sep_id,
     )
     folders, tables = _split(job, pool)
-    shuffle = Shuffle(
-        job=job,
+    return shuffle_pool(
+        job,
+        cluster,
         phase=declared.phase,
         folders=folders,
         tables=tables,
         scatters=sum(one.st_size for one in stats) > memory_bytes,
         owner=owner,
     )
-    return shuffle_pool(shuffle, cluster)
 
 
 def _split(job: ShuffleJob, pool: Pool) -> tuple[list[PoolFolder], list[TableTask]]:

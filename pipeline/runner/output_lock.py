@@ -1,7 +1,7 @@
 """Output lock: an output folder belongs to one mixture, and to one build at a time.
 
-A finished folder gets its task records back from the manifest, so that a second build keeps what is
-intact and makes the rest again.
+Task records of a finished build are restored from its manifest, so that a second build keeps what
+is intact.
 """
 
 import fcntl
@@ -9,13 +9,14 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import fields
 from pathlib import Path
 from typing import IO
 
-from pipeline.core.digest import FileDigest
+from pipeline.core.digest import FileDigest, sha256_bytes
 from pipeline.core.errors import MismatchError, OutputError
 from pipeline.core.files import publish
 from pipeline.core.json_record import parse_json
@@ -42,6 +43,7 @@ from pipeline.dataset import (
 )
 from pipeline.dataset.parquet import read_origin, read_steps
 from pipeline.runner.task_cache import OrderFileRecord, PartitionOutput, TaskRecord, save_record
+from pipeline.sources import Lock, lock_bytes
 from pipeline.stages.tokenizer import Tokenizer
 from pipeline.version import VERSION
 
@@ -92,16 +94,16 @@ def lock_output(out: Path, fingerprint: str) -> Iterator[State]:
 
 def make_manifest(
     mixture: MixtureRecord,
-    lock_digest: str | None,
+    lock: Lock | None,
     tokenizer: Tokenizer,
     order: OrderRecord,
     files: Mapping[str, FileDigest],
 ) -> Manifest:
-    """Return the manifest of an output without sources, as of a pool that is put in order."""
+    """Return the manifest of an output without sources, such as an ordered pool."""
     return Manifest(
         code=f"ettin-data {VERSION}",
         mixture=mixture,
-        lock=lock_digest,
+        lock=None if lock is None else sha256_bytes(lock_bytes(lock)),
         tokenizer=TokenizerRecord(
             name=tokenizer.name,
             sha256=tokenizer.digest,
@@ -116,18 +118,18 @@ def make_manifest(
 
 def finish(state: State, manifest: Manifest) -> Manifest:
     """Write the manifest, end the work and return it."""
-    _remove_strangers(state.out, set(manifest.files))
+    _remove_unknown(state.out, set(manifest.files))
     with publish(state.out / MANIFEST, state.scratch) as temporary:
         temporary.write_bytes(manifest_bytes(manifest))
     release(state)
     return manifest
 
 
-def _remove_strangers(out: Path, known: set[str]) -> None:
-    """Remove files of an earlier build that this one has not made."""
+def _remove_unknown(out: Path, known: set[str]) -> None:
+    """Remove files of an earlier build that are not in the manifest."""
     folders = {parent.as_posix() for path in known for parent in Path(path).parents}
     for folder in (out / name for name in _FOLDERS):
-        # What a link points to belongs to somebody else.
+        # What a link points to is not ours.
         for path in [] if folder.is_symlink() else sorted(folder.rglob("*"), reverse=True):
             name = path.relative_to(out).as_posix()
             if path.is_dir() and not path.is_symlink():
@@ -151,7 +153,7 @@ def release(state: State) -> None:
 
 def _busy(out: Path) -> OutputError:
     return OutputError(
-        f"{out}: another build is at work here", "wait for it, or choose another --out"
+        f"{out}: another build is running here", "wait for it, or choose another --out"
     )
 
 
@@ -163,8 +165,8 @@ def _is_named(file: IO[str], path: Path) -> bool:
 
 
 def _clear_scratch(state: State) -> None:
-    # Moved first, at once: a task of a killed build that still runs on a user's cluster then finds
-    # nothing left to publish.
+    # Renamed first: a task of a killed build that still runs on a user's cluster then has nothing
+    # left to publish.
     stale = state.root / "stale"
     stale.mkdir(exist_ok=True)
     if state.scratch.exists():
@@ -206,10 +208,7 @@ def _owner(state: State) -> str | None:
 
 
 def restore_records(state: State) -> None:
-    """Restore the task records of a finished build from its manifest, and remove the manifest.
-
-    From then on the folder counts as unfinished.
-    """
+    """Restore a finished build's task records from its manifest, and remove the manifest."""
     path = state.out / MANIFEST
     if not path.exists():
         return
@@ -233,7 +232,9 @@ def _restore_order(state: State, manifest: Manifest) -> None:
     if not files[STEPS].matches(state.out / STEPS):
         return
     steps = read_steps(state.out / STEPS)
-    shards = _by_folder(files)
+    shards: defaultdict[str, list[str]] = defaultdict(list)
+    for path in files:
+        shards[path.rpartition("/")[0]].append(path)
     for window in manifest.order.windows:
         for file in split_files(window, manifest.order.format):
             part = slice(file.first_step, file.first_step + file.num_steps)
@@ -247,10 +248,3 @@ def _restore_order(state: State, manifest: Manifest) -> None:
             save_record(state, file.path, record)
     index = {path: files[path] for path in shards.get(DOCUMENTS, [])}
     save_record(state, DOCUMENTS, TaskRecord(key=manifest.order.key, files=index))
-
-
-def _by_folder(paths: Iterable[str]) -> dict[str, list[str]]:
-    found: dict[str, list[str]] = {}
-    for path in paths:
-        found.setdefault(path.rpartition("/")[0], []).append(path)
-    return found

@@ -1,6 +1,6 @@
 """Plan: a mixture and its lock -> the partitions that a build makes.
 
-Lists local files and reads their sizes; sends no request. The files of a remote source that is not
+Reads the sizes of local files and sends no request, so the files of a remote source that is not
 locked are unknown.
 """
 
@@ -28,19 +28,18 @@ class PlannedSource:
     """A source with its files."""
 
     source: Source
-    """As declared."""
     ask: Ask
-    """Its budget, in this scale."""
+    """Its budget, at this scale."""
     has_validation: bool
     """Whether some of its documents go to the holdout."""
     locked: LockedSource | None
-    """The files below as they were locked."""
+    """The lock, narrowed to `files`."""
     files: tuple[InputFile, ...] | None
     """Sorted by partition; None while they are unknown."""
 
     @property
     def is_sampled(self) -> bool:
-        """Whether not every chunk is simply taken once for training."""
+        """Whether anything but one pass over every chunk goes to training."""
         return self.has_validation or not self.ask.is_whole
 
     def folder(self, file: InputFile, mixture: Mixture) -> str:
@@ -71,7 +70,7 @@ class Plan:
 
 
 def make_plan(mixture: Mixture, lock: Lock | None, raw: Path) -> Plan:
-    """Find the files of every source: as locked, or, of local sources without a lock, as listed.
+    """Find the files of every source: as locked or, without a lock, as listed on this machine.
 
     `raw`: the folder of pulled files.
 
@@ -111,21 +110,16 @@ def _plan_source(
         part_bytes = sum(sizes[index][1] for index in chosen)
         ask = sampling.of_part(ask, part_bytes, sum(size for _, size in sizes))
         files = tuple(files[index] for index in chosen)
-        locked = locked and _narrow(locked, files)
+        if locked is not None:
+            names = {file.declared for file in files}
+            kept = tuple(file for file in locked.files if declared(locked, file) in names)
+            locked = replace(locked, files=kept)
     return PlannedSource(
         source=source,
         ask=ask,
         has_validation=mixture.validation is not None,
         locked=locked,
         files=files,
-    )
-
-
-def _narrow(locked: LockedSource, files: tuple[InputFile, ...]) -> LockedSource:
-    """Return the lock of some of the files."""
-    names = {file.declared for file in files}
-    return replace(
-        locked, files=tuple(file for file in locked.files if declared(locked, file) in names)
     )
 
 

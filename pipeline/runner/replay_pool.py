@@ -3,11 +3,10 @@
 The pool is only read. The output is like that of a build, without shards of its own.
 """
 
-from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.config import RAW, Replay
-from pipeline.core.digest import fingerprint, sha256_bytes, sha256_file
+from pipeline.core.digest import fingerprint, sha256_file
 from pipeline.core.errors import InputError
 from pipeline.core.progress import ReportProgress
 from pipeline.dataset import Manifest, MixtureRecord
@@ -15,17 +14,9 @@ from pipeline.dataset.mds import INDEX_NAME, Pool
 from pipeline.runner.cluster import default_memory_bytes, open_cluster
 from pipeline.runner.order_rows import order_pool
 from pipeline.runner.output_lock import finish, lock_output, make_manifest, restore_records
-from pipeline.sources import POOL, Lock, check_file, check_tokenizer, locate, lock_bytes
-from pipeline.stages.tokenizer import load_tokenizer
+from pipeline.runner.tasks.make_partition import cached_tokenizer
+from pipeline.sources import POOL, Lock, check_file, check_tokenizer, locate
 from pipeline.storage import StoredFile
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class LockedFile:
-    """One file of a pool, and what it must be."""
-
-    path: Path
-    file: StoredFile
 
 
 def replay_pool(
@@ -42,25 +33,17 @@ def replay_pool(
 ) -> Manifest:
     """Write the rows of a pool in order into a folder; return its manifest, also written there.
 
-    `lock`: what the pool's files and the tokenizer must be. `raw`: the folder of pulled
-    files. `memory_bytes`: as for `build`.
-
-    Raises: PipelineError of the kind that says what to do next; then nothing half-written is left,
-    and another run continues from what is done.
+    lock: what the pool's files and the tokenizer must be. raw: the folder of pulled files.
+    memory_bytes, errors: as for `build`.
     """
     pool = pool.resolve()
     if out.resolve().is_relative_to(pool):
         raise InputError(f"--out {out}: lies in the pool {pool}, which is never written to")
     if pool.is_relative_to(out.resolve()):
         raise InputError(f"{pool}: lies in --out {out}, which holds only generated files")
-    Pool.open(pool)  # Refused before anything is written.
+    Pool.open(pool)  # Fails before anything is written.
     declaration = {**declared.declaration(), "pool": sha256_file(pool / INDEX_NAME)}
-    tokenizer = load_tokenizer(
-        declared.tokenizer.name,
-        add_prefix_space=declared.tokenizer.add_prefix_space,
-        revision=declared.tokenizer.revision,
-        folder=declared.folder,
-    )
+    tokenizer = cached_tokenizer(declared.tokenizer, declared.folder)
     if lock is not None:
         check_tokenizer(lock.tokenizer, tokenizer.digest)
     identity = fingerprint(declaration)
@@ -68,8 +51,13 @@ def replay_pool(
         with open_cluster(workers, scheduler, report) as cluster:
             restore_records(state)
             if lock is not None:
-                cluster.map("check the pool", check_locked, _locked_files(lock, declared, raw))
-            order, files = order_pool(
+                locked = lock.sources[POOL]
+                files = [
+                    (locate(raw, declared.folder, locked, file).absolute(), file)
+                    for file in locked.files
+                ]
+                cluster.map("check the pool", check_locked, files)
+            order, ordered = order_pool(
                 state,
                 cluster,
                 pool,
@@ -85,8 +73,7 @@ def replay_pool(
             declaration=declaration,
             overrides=tuple(declared.overrides),
         )
-        lock_digest = None if lock is None else sha256_bytes(lock_bytes(lock))
-        return finish(state, make_manifest(mixture, lock_digest, tokenizer, order, files))
+        return finish(state, make_manifest(mixture, lock, tokenizer, order, ordered))
 
 
 def pool_folder(lock: Lock, declared: Replay, raw: Path) -> Path:
@@ -97,14 +84,6 @@ def pool_folder(lock: Lock, declared: Replay, raw: Path) -> Path:
     return locate(raw, declared.folder, locked, index).parent
 
 
-def check_locked(task: LockedFile) -> None:
-    """Check that a file is as it was locked. Raises: MismatchError when it is not."""
-    check_file(task.path, task.file)
-
-
-def _locked_files(lock: Lock, declared: Replay, raw: Path) -> list[LockedFile]:
-    locked = lock.sources[POOL]
-    return [
-        LockedFile(path=locate(raw, declared.folder, locked, file).absolute(), file=file)
-        for file in locked.files
-    ]
+def check_locked(task: tuple[Path, StoredFile]) -> None:
+    """Check that a file is the one that was locked. Raises: MismatchError when it is not."""
+    check_file(*task)

@@ -1,8 +1,8 @@
 """Run: carries out a plan and writes the manifest; the only place where all stages meet.
 
 A document's way: inputs -> scan of the corpus -> partitions of chunks -> holdout -> samples ->
-ordered rows -> manifest. Each stage is a list of tasks from files to files, and what an earlier run
-made is kept where it is intact.
+ordered rows -> manifest. Each stage is a list of tasks from files to files; intact results of an
+earlier run are kept.
 """
 
 import uuid
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from pipeline.config import RAW, Mixture
-from pipeline.core.digest import fingerprint, sha256_bytes
+from pipeline.core.digest import fingerprint
 from pipeline.core.errors import ConfigError
 from pipeline.core.progress import ReportProgress
 from pipeline.dataset import (
@@ -35,14 +35,14 @@ from pipeline.runner.cluster import default_memory_bytes, open_cluster
 from pipeline.runner.corpus_scan import scan_corpus
 from pipeline.runner.holdout_output import holdout_identity, write_holdout
 from pipeline.runner.holdout_split import split_holdout
-from pipeline.runner.inputs import BuildContext, PreparedSource, prepare_inputs
+from pipeline.runner.inputs import BuildContext, PreparedSource, prepare_source
 from pipeline.runner.order_rows import order_samples
 from pipeline.runner.output_lock import finish, lock_output, make_manifest, restore_records
 from pipeline.runner.plan import Plan, make_plan
 from pipeline.runner.sample_sources import find_cached_samples, sample_chunks, write_indexes
 from pipeline.runner.task_cache import PartitionOutput, files_of
 from pipeline.runner.tasks.make_partition import cached_tokenizer
-from pipeline.sources import Lock, check_tokenizer, lock_bytes, pull
+from pipeline.sources import Lock, check_tokenizer, plan_download, pull
 from pipeline.stages import sampling
 from pipeline.stages.filters import identify
 
@@ -63,18 +63,22 @@ def build(
 ) -> Manifest:
     """Build a mixture into a folder and return its manifest, which is also written there.
 
-    `lock`: what the input files must be; not needed where all are local. `raw`: the folder of
-    pulled files, to which missing ones are pulled; without `keeps_raw` each is fetched only while
-    it is read. `memory_bytes`: a larger pool is laid out by position on disk before it is written
-    in order; by default half of the machine's memory.
+    lock: what the input files must be; not needed where all are local. raw: the folder of pulled
+    files, to which missing ones are pulled; without `keeps_raw` each is fetched only while it is
+    read. memory_bytes: a larger pool is laid out by position on disk first; by default half of the
+    machine's memory.
 
-    Raises: PipelineError of the kind that says what to do next; then nothing half-written is left,
-    and another run continues from what is done.
+    Raises: PipelineError; nothing half-written is left, and another run keeps what is done.
     """
     # Workers may have been started in another folder.
     mixture, raw = replace(mixture, folder=mixture.folder.absolute()), raw.absolute()
     plan = make_plan(mixture, lock, raw)
-    _check_locked(plan)
+    if plan.unlocked:
+        raise ConfigError(
+            f"sources.{plan.unlocked[0]}.from: got a remote source without a lock, expected a "
+            "locked mixture",
+            "lock it once: ettin-data lock MIXTURE; then build again",
+        )
     tokenizer = cached_tokenizer(mixture.tokenizer, mixture.folder)
     if plan.lock is not None:
         check_tokenizer(plan.lock.tokenizer, tokenizer.digest)
@@ -86,7 +90,7 @@ def build(
                 lock_output(state.out / VALIDATION, holdout_identity(mixture))
             )
         if plan.lock is not None and keeps_raw:
-            pull(plan.lock, mixture.folder, raw, report=report)
+            pull(plan_download(plan.lock, mixture.folder, raw), report)
         with open_cluster(workers, scheduler, report) as cluster:
             restore_records(state)
             context = BuildContext(
@@ -102,22 +106,12 @@ def build(
         return finish(state, manifest)
 
 
-def _check_locked(plan: Plan) -> None:
-    if plan.unlocked:
-        raise ConfigError(
-            f"sources.{plan.unlocked[0]}.from: is not on this machine, and the mixture is not "
-            "locked",
-            "find out once what there is: ettin-data lock MIXTURE; then build again",
-        )
-
-
 def _build(context: BuildContext, plan: Plan, holdout_state: State | None) -> Manifest:
     mixture, state = context.mixture, context.state
-    lock_digest = None if plan.lock is None else sha256_bytes(lock_bytes(plan.lock))
-
-    corpus = scan_corpus(context, prepare_inputs(context, plan.sources))
-    cached = find_cached_samples(context, corpus.sources)
-    sources = [source for source in corpus.sources if source.name not in cached]
+    prepared = [prepare_source(context, planned) for planned in plan.sources]
+    all_sources, evaluation, copies = scan_corpus(context, prepared)
+    cached = find_cached_samples(context, all_sources)
+    sources = [source for source in all_sources if source.name not in cached]
     chunked = build_partitions(context, sources)
     sampled = [source for source in sources if source.planned.is_sampled]
     holdout = split_holdout(context, {source.name: chunked[source.name] for source in sampled})
@@ -132,21 +126,21 @@ def _build(context: BuildContext, plan: Plan, holdout_state: State | None) -> Ma
     files.update(write_indexes(state, samples))
     order, ordered_files = order_samples(context, samples, pool_digest)
     files.update(ordered_files)
-    files.update(corpus.files)
+    files.update(copies)
     if holdout_state is not None:
-        files.update(write_holdout(context, holdout_state, samples, lock_digest))
+        files.update(write_holdout(context, holdout_state, samples, plan.lock))
     record = MixtureRecord(
         name=mixture.name,
         fingerprint=mixture.fingerprint,
         declaration=mixture.declaration(),
         overrides=tuple(mixture.overrides),
     )
-    manifest = make_manifest(record, lock_digest, context.tokenizer, order, files)
+    manifest = make_manifest(record, plan.lock, context.tokenizer, order, files)
     described = {
         source.name: _describe_source(source, samples[source.name], mixture.folder)
-        for source in corpus.sources
+        for source in all_sources
     }
-    return replace(manifest, sources=described, evaluation=corpus.evaluation)
+    return replace(manifest, sources=described, evaluation=evaluation)
 
 
 def _describe_source(
@@ -183,6 +177,6 @@ def _sum(kind: type[Counts], counts: Sequence[Counts]) -> Counts:
 
 
 def _without_digests(record: PartitionOutput) -> PartitionRecord:
-    """Return what a manifest says of a partition; it has the digests of all files together."""
+    """Return a partition as the manifest stores it, which lists the digests of all files once."""
     facts = {field.name: getattr(record, field.name) for field in fields(PartitionCounts)}
     return PartitionRecord(**facts, files=tuple(sorted(record.files)))

@@ -1,7 +1,7 @@
 """Samples: the chunks of sources -> the sampled shards of every partition.
 
-Sources that have a budget, repetitions or a holdout are sampled. What is decided together, from all
-chunks of a source or, with a holdout, of all sources, is cached as a whole.
+Sources with a budget, repetitions or a holdout are sampled. What is decided together, over a source
+or, with a holdout, over all sources, is cached as a whole.
 """
 
 from collections.abc import Mapping, Sequence
@@ -53,7 +53,7 @@ def find_cached_samples(
     results = context.cluster.map("look for samples", find_cached_sample, tasks)
     whole = {
         name: [record for record in records if record is not None]
-        for name, records in by_source(tasks, results).items()
+        for name, records in by_source(sampled, results).items()
         if None not in records
     }
     together = _together(context, whole)
@@ -79,7 +79,7 @@ def sample_chunks(
             context, source, together[source.name], chunked[source.name], holdout
         )
     ]
-    return by_source(tasks, context.cluster.map("sample", sample_partition, tasks))
+    return by_source(sources, context.cluster.map("sample", sample_partition, tasks))
 
 
 def write_indexes(state: State, samples: Records) -> dict[str, FileDigest]:
@@ -120,7 +120,7 @@ def _sample_tasks(
     if mixture.scale < 1:
         # A whole file would be more than all of a miniature.
         spec = replace(spec, algorithm="keyed-v1")
-    drawn = sampling.sample_source(source.planned.ask, lengths, spec)
+    num_repetitions, again = sampling.sample_source(source.planned.ask, lengths, spec)
     key = _sample_key(context, source)
     return [
         SampleTask(
@@ -131,8 +131,8 @@ def _sample_tasks(
             together=together,
             chunks=by_partition[one.file.partition],
             holdout=held[one.file.partition],
-            num_repetitions=drawn.num_repetitions,
-            again=drawn.again[one.file.partition],
+            num_repetitions=num_repetitions,
+            again=again[one.file.partition],
             shards=mixture.shards,
             cls_id=tokenizer.cls_id,
             sep_id=tokenizer.sep_id,

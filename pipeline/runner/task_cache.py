@@ -1,13 +1,13 @@
 """Task cache: a record for each task that says what was made from what.
 
-A task is a pure function from files to files. Its record names the bytes that it read and wrote; on
-a later run, a record of the same key whose files are intact replaces the work.
+A task is a pure function from files to files. Its record names what it read and wrote; on a later
+run, a record of the same key whose files are intact replaces the work.
 """
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 from pipeline.core.digest import FileDigest, canonical_json, fingerprint
 from pipeline.core.files import publish
@@ -86,14 +86,8 @@ class ScatterRecord(TaskRecord):
     """BLAKE3 of the shards whose table was made on the way; this is not saved."""
 
 
-class _Record(Protocol):
-    @property
-    def key(self) -> str: ...
-    @property
-    def files(self) -> Files: ...
-
-
-Record = TypeVar("Record", bound=_Record)
+AnyRecord = TaskRecord | PartitionOutput
+Record = TypeVar("Record", bound=AnyRecord)
 
 
 def describe(path: Path, name: str) -> dict[str, FileDigest]:
@@ -149,7 +143,7 @@ def _load_record(state: State, name: str) -> object:
         return None
 
 
-def save_record(state: State, name: str, record: _Record) -> None:
+def save_record(state: State, name: str, record: AnyRecord) -> None:
     """Publish a record with its own digest, since its counts go into the manifest."""
     content = to_json(record)
     saved = {"record": content, "digest": fingerprint(content)}
@@ -157,6 +151,6 @@ def save_record(state: State, name: str, record: _Record) -> None:
         temporary.write_bytes(canonical_json(saved))
 
 
-def files_of(records: Iterable[_Record]) -> dict[str, FileDigest]:
+def files_of(records: Iterable[AnyRecord]) -> dict[str, FileDigest]:
     """Return all files that records name, by path."""
     return {path: file for record in records for path, file in record.files.items()}

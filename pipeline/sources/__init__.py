@@ -1,12 +1,12 @@
 """Where documents come from: the lock of a mixture's sources, their download, their readers.
 
-Enters: a mixture. Leaves: a `Lock` that pins every file by its digest; the files on disk, or only
-what is missing of them; and the documents of each file, one partition a file, in file order.
+From a mixture it makes a `Lock` that pins every file by its digest, downloads what is missing, and
+reads the documents of each file, one partition per file, in file order.
 """
 
 from pipeline.sources.download.download_plan import DownloadPlan, plan_download
 from pipeline.sources.download.fetch import fetch
-from pipeline.sources.download.pull import PullCounts, pull, pull_missing
+from pipeline.sources.download.pull import PullCounts, pull
 from pipeline.sources.lock.check import (
     check_lock,
     check_sources,
@@ -48,7 +48,6 @@ __all__ = [
     "name_partitions",
     "plan_download",
     "pull",
-    "pull_missing",
     "read_lock",
     "write_lock",
 ]

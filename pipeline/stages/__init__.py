@@ -1,9 +1,8 @@
-"""Stages: what becomes of a document. Texts enter, rows of token ids leave; no file is written.
+"""Stages: texts of documents -> rows of token ids.
 
-Each folder is one stage with a door of its own: `filters` and `dedup` decide which documents stay,
-`tokenizer` encodes them, `chunking` cuts them, `sampling` meets the token budgets. `holdout`
-chooses documents for validation, `text_digest` says which texts count as one. No stage imports
-another, but for the tokenizer and the text digests.
+Each folder is one stage with a door of its own: `filters` and `dedup` choose documents, `tokenizer`
+encodes them, `chunking` cuts them, `sampling` meets the token budgets. `holdout` chooses documents
+for validation, `text_digest` defines equal texts. Stages import only the last and the tokenizer.
 """
 
 __all__ = ["chunking", "dedup", "filters", "holdout", "sampling", "text_digest", "tokenizer"]

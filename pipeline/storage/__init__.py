@@ -1,17 +1,16 @@
 """Where bytes lie: on disk, on the Hub, at web addresses, in object stores.
 
-Enters: an `Origin` of a mixture, or an address. Leaves: which files are there, at one revision,
-with size and digest; and the bytes of any of them, by ranges, retried after trouble.
+For an `Origin` of a mixture, or an address, it lists the files at one revision, with size and
+digest, and reads the bytes of any of them by ranges, with retries.
 """
 
-from pipeline.storage.folder import RemoteFolder
 from pipeline.storage.http import Client, MissingError, host_of
 from pipeline.storage.hub import check_is_path, is_hub_address, open_hub_folder
 from pipeline.storage.local import match_files
 from pipeline.storage.object_store import local_path, open_object_folder
 from pipeline.storage.open_store import open_store
 from pipeline.storage.patterns import expand_braces
-from pipeline.storage.ranges import HttpFile, RangeFile, size_and_version
+from pipeline.storage.ranges import HttpFile, RangeFile, RemoteFolder, size_and_version
 from pipeline.storage.store import LOCK_AGAIN, PULL_AGAIN, Store, StoredFile, unreadable
 
 __all__ = [

@@ -1,7 +1,7 @@
 """Requests to a web server: which answers are accepted, which are retried, which are errors.
 
-Enters: addresses. Leaves: answers, and how many bytes came. A server in trouble is asked again,
-after the delay that it asks for, a bounded number of times. One that refuses is not.
+A server in trouble is asked again, after the delay that it asks for, a bounded number of times; one
+that refuses is not.
 """
 
 import contextlib
@@ -159,8 +159,11 @@ class Client:
             return
         if status in _TRANSIENT or status >= 500:
             wait = _retry_after(response.headers)
-            if wait is not None:
-                self._note_deadline(wait)
+            # A longer one is an error, not a wait.
+            if wait is not None and wait <= self.retry.max_wait_seconds:
+                deadline = (time.monotonic() + wait, threading.get_ident())
+                with self._lock:
+                    self._deadline = max(self._deadline, deadline)
             raise TransientError(f"got {status}", wait)
         message = response.headers.get("X-Error-Message", "")
         got = f"{where}: got {status}" + (f" ({message})" if message else "")
@@ -175,13 +178,6 @@ class Client:
                 else "check the name",
             )
         raise InputError(f"{got}, expected the file")
-
-    def _note_deadline(self, wait: float) -> None:
-        """Keep this thread's deadline, unless another thread has a later one."""
-        if wait <= self.retry.max_wait_seconds:  # Any longer one is an error, not a wait.
-            deadline = (time.monotonic() + wait, threading.get_ident())
-            with self._lock:
-                self._deadline = max(self._deadline, deadline)
 
     def _await_deadline(self) -> None:
         """Wait for another thread's deadline; this thread has waited for its own."""

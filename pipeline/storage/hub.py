@@ -1,8 +1,7 @@
 """Files of a data set on the Hub at one commit: those of an origin, or those below an address.
 
-Enters: a name, a revision, and globs, or a configuration and a split of the data set's card; or
-`hf://datasets/ORG/NAME[@REVISION][/PATH]`. Leaves: the files that match, from one listing of the
-commit. A locked commit is taken as it is: nothing is looked up again.
+An origin has globs, or a configuration and a split of the data set's card; an address is
+`hf://datasets/ORG/NAME[@REVISION][/PATH]`. A commit is listed once, and a locked one used as is.
 """
 
 import re
@@ -13,10 +12,10 @@ from urllib.parse import unquote
 
 from pipeline.config import Origin
 from pipeline.core.errors import InputError
-from pipeline.storage.folder import RemoteFolder
 from pipeline.storage.hub_card import CARD, USE_FILES, card_patterns
 from pipeline.storage.hub_repository import HubRepository
 from pipeline.storage.patterns import match_paths
+from pipeline.storage.ranges import RemoteFolder
 from pipeline.storage.retry import RetryPolicy
 from pipeline.storage.store import StoredFile
 
@@ -24,6 +23,8 @@ _SCHEME = "hf://"
 # Two slashes are one in a path.
 _ADDRESS_AS_PATH = re.compile(r"([A-Za-z][\w+.-]+):/+(.*)")
 _ADDRESS = re.compile(r"hf://datasets/([\w.-]+/[\w.-]+)(?:@([^/]+))?(?:/(.*))?")
+# A commit is listed once, however many sources are of it.
+_list_commit = lru_cache(maxsize=8)(HubRepository.list)
 
 
 class HubStore:
@@ -63,12 +64,6 @@ class HubStore:
         card = bytearray()
         self.stream(files[CARD], 0, card.extend)
         return card_patterns(where, bytes(card), self._origin.config, self._origin.split)
-
-
-@lru_cache(maxsize=8)
-def _list_commit(repository: HubRepository) -> Mapping[str, StoredFile]:
-    """List a commit once, however many sources are of it."""
-    return repository.list()
 
 
 def is_hub_address(where: str | Path) -> bool:

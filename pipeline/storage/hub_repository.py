@@ -73,9 +73,8 @@ class HubRepository:
         """Return the files below a folder by their paths, sorted. Raises: InputError."""
         tree = f"{self._api}/tree/{self.commit}" + (f"/{quote(folder)}" if folder else "")
         where = f"{self.where}/{folder}".rstrip("/")
-        pages = _read_tree(self.client, f"{tree}?recursive=true&expand=false", where)
-        files = {file.path: file for page in pages for file in page}
-        return {path: files[path] for path in sorted(files)}
+        files = _read_tree(self.client, f"{tree}?recursive=true&expand=false", where)
+        return dict(sorted({file.path: file for file in files}.items()))
 
     def file(self, path: str, num_bytes: int) -> HttpFile:
         """Return a file of a known length; nothing is read of it yet."""
@@ -84,8 +83,8 @@ class HubRepository:
         return HttpFile(client=self.client, url=url, num_bytes=num_bytes, where=where)
 
 
-def _read_tree(client: Client, url: str, where: str) -> Iterator[list[StoredFile]]:
-    """Yield the files of a tree, page by page."""
+def _read_tree(client: Client, url: str, where: str) -> Iterator[StoredFile]:
+    """Yield the files of a tree, requested page by page."""
     next_url: str | None = url
     while next_url is not None:
         entries, link = client.json(next_url, where)
@@ -98,7 +97,7 @@ def _read_tree(client: Client, url: str, where: str) -> Iterator[list[StoredFile
                 f"{where}: got {_excerpt(entries)} from {next_url}, expected a list of its files",
                 _CHECK_ENDPOINT,
             ) from error
-        yield files
+        yield from files
         next_url = urljoin(next_url, link) if link else None
 
 

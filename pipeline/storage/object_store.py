@@ -1,8 +1,7 @@
 """Files in object stores and others that `fsspec` knows: s3, gs, file, and many more.
 
-Enters: addresses, with braces and wildcards. Leaves: each file's size and version, as the store
-gives them, and its bytes by ranges. Errors name their first cause, since those of stores wrap one
-another.
+Addresses may have braces and wildcards. Errors name their first cause, since stores wrap theirs
+several times.
 """
 
 import re
@@ -18,9 +17,9 @@ from fsspec.core import url_to_fs
 
 from pipeline.config import Origin
 from pipeline.core.errors import ConfigError, InputError, MismatchError
-from pipeline.storage.folder import RemoteFolder
 from pipeline.storage.http import host_of
 from pipeline.storage.patterns import expand_braces
+from pipeline.storage.ranges import RemoteFolder
 from pipeline.storage.retry import RetryPolicy, TransientError, map_concurrently
 from pipeline.storage.store import LOCK_AGAIN, StoredFile
 

@@ -1,7 +1,7 @@
 """Opening the store that an origin of a mixture names."""
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
 
 from pipeline.config import Origin
 from pipeline.core.errors import ConfigError
@@ -11,12 +11,7 @@ from pipeline.storage.object_store import ObjectStore
 from pipeline.storage.store import Store
 from pipeline.storage.web import WebStore
 
-
-class _Kind(Protocol):
-    def __call__(self, origin: Origin, folder: Path, revision: str | None) -> Store: ...
-
-
-STORES: dict[str, _Kind] = {
+STORES: dict[str, Callable[[Origin, Path, str | None], Store]] = {
     "path": LocalStore,
     "hub": HubStore,
     "url": WebStore,

@@ -6,7 +6,7 @@ Braces are spelled out and need no listing; wildcards need one. Both are pure.
 import itertools
 import math
 import re
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable
 
 from pipeline.core.errors import ConfigError, InputError
 
@@ -31,20 +31,21 @@ def expand_braces(pattern: str) -> list[str]:
             "write {0000..0274}, or {a,b}",
         )
     choices = [_choices(pattern, inner) for inner in pieces[1::2]]
-    number = math.prod(map(len, choices))
+    number = math.prod(count for count, _ in choices)
     if number > _MOST_ADDRESSES:
         raise ConfigError(
             f"from.url: got {pattern}, which are {number:,} addresses, expected at most"
             f" {_MOST_ADDRESSES:,}"
         )
     addresses = []
-    for chosen in itertools.product(*choices):
+    for chosen in itertools.product(*(values for _, values in choices)):
         between = (*chosen, "")
         addresses.append("".join(map("".join, zip(pieces[::2], between, strict=True))))
     return addresses
 
 
-def _choices(pattern: str, inner: str) -> Collection[str]:
+def _choices(pattern: str, inner: str) -> tuple[int, Iterable[str]]:
+    """Return how many values a brace stands for, and the values."""
     counted = _RANGE.fullmatch(inner)
     if counted is None:
         if "," not in inner:
@@ -52,28 +53,16 @@ def _choices(pattern: str, inner: str) -> Collection[str]:
                 f"from.url: got {{{inner}}} in {pattern}, expected a range or a choice",
                 "write {0000..0274}, or {a,b}; a brace in an address is %7B or %7D",
             )
-        return inner.split(",")
-    if int(counted[1]) > int(counted[2]):
+        values = inner.split(",")
+        return len(values), values
+    first, last = counted.groups()
+    numbers = range(int(first), int(last) + 1)
+    if not numbers:
         raise ConfigError(f"from.url: got {{{inner}}} in {pattern}, expected a range that rises")
-    return _Count(counted[1], counted[2])
-
-
-class _Count(Collection[str]):
-    """Numbers from one to another, as long as the longer is written if either has a zero first."""
-
-    def __init__(self, first: str, last: str) -> None:
-        is_padded = any(end.startswith("0") and len(end) > 1 for end in (first, last))
-        self._width = max(len(first), len(last)) if is_padded else 0
-        self._range = range(int(first), int(last) + 1)
-
-    def __contains__(self, number: object) -> bool:
-        return number in list(self)
-
-    def __len__(self) -> int:
-        return len(self._range)
-
-    def __iter__(self) -> Iterator[str]:
-        return (f"{number:0{self._width}}" for number in self._range)
+    # A leading zero in either pads all to the longer of the two.
+    is_padded = any(end.startswith("0") and len(end) > 1 for end in (first, last))
+    width = max(len(first), len(last)) if is_padded else 0
+    return numbers.stop - numbers.start, (f"{number:0{width}}" for number in numbers)
 
 
 def match_paths(where: str, patterns: Iterable[str], paths: Iterable[str]) -> list[str]:

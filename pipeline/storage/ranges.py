@@ -1,14 +1,12 @@
-"""Ranges of a remote file: written as they come, or read as if the file lay on disk.
+"""Remote files and folders: byte ranges, written as they come or read as from a file on disk.
 
-Enters: the address of a file and its length. Leaves: its bytes.
 Invariant: all bytes are of one version of the file, and each comes once, however often the
 connection is cut.
 """
 
 import io
-import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from urllib3.response import BaseHTTPResponse
@@ -17,7 +15,6 @@ from pipeline.core.errors import InputError
 from pipeline.storage.http import Client, check_complete
 from pipeline.storage.store import LOCK_AGAIN
 
-_CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
 _MAY_HAVE_CHANGED = "the file may have changed upstream: lock again, or run the command again"
 
 
@@ -123,13 +120,10 @@ class HttpFile:
                 "pull the file and name the folder",
             )
         given = headers.get("Content-Range", "")
-        match = _CONTENT_RANGE.fullmatch(given)
-        bounds = (str(first), str(last))
-        lengths = ("*", str(self.num_bytes))
-        if match is None or match.groups()[:2] != bounds or match[3] not in lengths:
+        bounds = f"bytes {first}-{last}/"
+        if given not in (f"{bounds}*", f"{bounds}{self.num_bytes}"):
             raise InputError(
-                f"{self.where}: got the range {given!r}, expected"
-                f" 'bytes {first}-{last}/{self.num_bytes}'",
+                f"{self.where}: got the range {given!r}, expected '{bounds}{self.num_bytes}'",
                 _MAY_HAVE_CHANGED,
             )
 
@@ -195,3 +189,45 @@ class RangeFile(io.RawIOBase):
         self._file.stream(self._position, self.num_bytes, data.extend, accepts_whole=True)
         self._position = max(self._position, self.num_bytes)
         return bytes(data)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RemoteFolder:
+    """The files below an address."""
+
+    where: str
+    """The address; on the Hub with the commit."""
+    num_bytes: Mapping[str, int]
+    """By path below it, sorted, the size of each file."""
+    remote_file: Callable[[str], RemoteFile] = field(repr=False)
+    """Returns a file by its path; nothing is read of it yet."""
+    client: Client | None = None
+    """What asks, where it counts the bytes that came."""
+    is_file: bool = False
+    """Whether one file was named, and is all that it has."""
+    commit: str | None = None
+    """40 hex digits, on the Hub."""
+
+    def file(self, path: str) -> RangeFile:
+        """Return a file, open; nothing is read of it yet."""
+        return RangeFile(self.remote_file(path))
+
+    def read(self, path: str) -> bytes:
+        """Return all of a file. Raises: InputError."""
+        return self.file(path).readall()
+
+    def below(self, folder: str) -> "RemoteFolder":
+        """Return a folder in it."""
+        prefix = f"{folder}/"
+        sizes = {
+            path.removeprefix(prefix): size
+            for path, size in self.num_bytes.items()
+            if path.startswith(prefix)
+        }
+        return replace(
+            self,
+            where=f"{self.where}/{folder}",
+            num_bytes=sizes,
+            remote_file=lambda path: self.remote_file(prefix + path),
+            is_file=False,
+        )

@@ -78,8 +78,5 @@ class RetryPolicy:
 def map_concurrently(ask: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
     """Return the results in order. Raises: what the first of them raises; no more are begun."""
     with ThreadPoolExecutor(_MAX_CONCURRENT) as pool:
-        try:
-            return list(pool.map(ask, items))
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+        # On an error, `Executor.map` cancels what has not begun.
+        return list(pool.map(ask, items))

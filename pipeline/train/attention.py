@@ -36,22 +36,19 @@ def set_backend(model: PreTrainedModel, backend: Backend) -> None:
 
 
 def varlen_arguments(
-    module: nn.Module,
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    scaling: float,
-    rows: dict[str, Any],
+    module: nn.Module, heads: tuple[Tensor, ...], scaling: float, rows: dict[str, Any]
 ) -> dict[str, Any]:
     """Return the arguments of `torch.nn.attention.varlen.varlen_attn`: tensors [N, H, D].
 
-    query, key, value: [1, H, N, D]. rows: `cu_seq_lens_q` int32 [R + 1] and `max_length_q`.
+    heads: query, key and value, [1, H, N, D]. rows: `cu_seq_lens_q` int32 [R + 1] and
+    `max_length_q`.
     """
     starts, longest = _starts(rows), rows["max_length_q"]
+    query, key, value = (tensor[0].transpose(0, 1) for tensor in heads)
     return {
-        "query": query[0].transpose(0, 1),
-        "key": key[0].transpose(0, 1),
-        "value": value[0].transpose(0, 1),
+        "query": query,
+        "key": key,
+        "value": value,
         "cu_seq_q": starts,
         "cu_seq_k": starts,
         "max_q": longest,
@@ -71,42 +68,31 @@ def _window_size(module: nn.Module) -> tuple[int, int]:
     return (reach, 0 if module.is_causal else reach)
 
 
+# Called by `transformers` with query, key, value and a mask, which is None.
 def _attend_varlen(
-    module: nn.Module,
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    attention_mask: Tensor | None,
-    scaling: float,
-    **rows: Any,
+    module: nn.Module, *heads: Tensor, scaling: float, **rows: Any
 ) -> tuple[Tensor, None]:
     from torch.nn.attention.varlen import varlen_attn
 
-    out = varlen_attn(**varlen_arguments(module, query, key, value, scaling, rows))
+    out = varlen_attn(**varlen_arguments(module, heads[:3], scaling, rows))
     assert isinstance(out, Tensor)
     return out.unsqueeze(0), None
 
 
 @torch.compiler.disable
 def _attend_sdpa(
-    module: nn.Module,
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    attention_mask: Tensor | None,
-    scaling: float,
-    **rows: Any,
+    module: nn.Module, *heads: Tensor, scaling: float, **rows: Any
 ) -> tuple[Tensor, None]:
     before, after = _window_size(module)
     is_causal = after == 0
     lengths = _starts(rows).diff().tolist()
     # Not slices: the gradient of each would be as long as all rows.
-    split = (torch.split(tensor, lengths, 2) for tensor in (query, key, value))
+    split = (torch.split(tensor, lengths, 2) for tensor in heads[:3])
     parts = []
     for length, q, k, v in zip(lengths, *split, strict=True):
         mask = None
         if 0 <= before < length - 1:
-            mask = _window_mask(length, before, is_causal, query.device)
+            mask = _window_mask(length, before, is_causal, heads[0].device)
         part = F.scaled_dot_product_attention(
             q, k, v, attn_mask=mask, is_causal=is_causal and mask is None, scale=scaling
         )

@@ -4,7 +4,7 @@ A model and rows enter, their mean loss leaves: the same for any number of ranks
 Masks have a key of their own, so every evaluation predicts the same tokens.
 """
 
-from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -13,22 +13,10 @@ from pipeline.config import Recipe
 from pipeline.core import seeds
 from pipeline.dataset import TRAIN, VALIDATION, as_path
 from pipeline.feed import Clm, Feed, Mlm, SpecialIds
-from pipeline.order import ConstantSchedule
+from pipeline.order import Schedule
 from pipeline.train.models import Model
 from pipeline.train.ranks import Ranks
 from pipeline.train.step import load_batches
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Evaluation:
-    """The result of an evaluation."""
-
-    loss: float
-    """Mean cross-entropy over the labels, in nats."""
-    num_labels: int
-    """Predicted positions."""
-    num_rows: int
-    """Rows of the split."""
 
 
 def open_validation(data: str) -> dataset.Order | None:
@@ -50,14 +38,17 @@ def evaluate(
     recipe: Recipe,
     special: SpecialIds,
     ranks: Ranks,
-) -> Evaluation:
-    """Evaluate a model on every row of an order; `forward` is from `make_forward`."""
+) -> dict[str, Any]:
+    """Evaluate a model on every row of an order; `forward` is from `make_forward`.
+
+    Returns `loss`, the mean cross-entropy over the labels in nats, `num_labels` and `num_rows`.
+    """
     mask_prob = recipe.objective.evaluation_mask_prob
     key = seeds.derive_key(recipe.seed, "evaluation")
     num_rows = order.rows.num_rows
     feed = Feed(
         order=order,
-        schedule=ConstantSchedule(num_rows_per_step=num_rows),
+        schedule=Schedule(num_rows_per_step=num_rows),
         micro_batch_rows=recipe.micro_batch_rows,
         rank=ranks.rank,
         world_size=ranks.world_size,
@@ -73,4 +64,5 @@ def evaluate(
             totals[1] += batch.num_labels
     forward.train()
     loss, num_labels = ranks.all_reduce(totals).tolist()
-    return Evaluation(loss=loss / max(num_labels, 1), num_labels=int(num_labels), num_rows=num_rows)
+    counts = {"num_labels": int(num_labels), "num_rows": num_rows}
+    return {"loss": loss / max(num_labels, 1), **counts}

@@ -36,7 +36,7 @@ _T = TypeVar("_T")
 _NUM_AHEAD = 8
 
 
-def to_tensors(inputs: Inputs) -> Tensors:
+def to_tensors(inputs: Inputs | Tensors) -> Tensors:
     """Return model arguments as tensors that share the arrays' memory; ints stay ints.
 
     `num_tokens` is left out: it describes a batch, and is no argument of a model.

@@ -13,7 +13,6 @@ from collections.abc import Callable, Mapping
 from typing import Any
 from weakref import WeakSet
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from transformers import (
@@ -32,13 +31,14 @@ from transformers.models.modernbert_decoder.modeling_modernbert_decoder import (
 from pipeline.config import ModelSpec
 from pipeline.feed import IGNORED
 from pipeline.train import attention
+from pipeline.train.loader import to_tensors
 from pipeline.train.loss import summed_cross_entropy
 from pipeline.train.weights import initialize
 
 Model = ModernBertForMaskedLM | ModernBertDecoderForCausalLM
 
 _compiled: WeakSet[Model] = WeakSet()
-_NOT_OF_MODEL = ("labels", "num_tokens", "positions", "targets")
+_NOT_OF_MODEL = ("positions", "targets")
 
 
 def make_model(spec: ModelSpec, *, seed: int) -> Model:
@@ -162,20 +162,14 @@ def prepare_inputs(model: Model, inputs: Mapping[str, Any]) -> dict[str, Any]:
     inputs: those of a feed's batch, arrays or tensors. Labels become `positions` int64 [P], which
     have one, and `targets` int64 [P], their ids. On the CPU this waits for no GPU.
     """
-    tensors = {
-        name: torch.as_tensor(value)
-        for name, value in inputs.items()
-        if isinstance(value, Tensor | np.ndarray)
-    }
+    tensors = to_tensors(inputs)
     labels = tensors.pop("labels")
     if isinstance(model, ModernBertDecoderForCausalLM):
         # Each position predicts the next; a row's first id is no label, so rows do not mix.
         labels = nn.functional.pad(labels[:, 1:], (0, 1), value=IGNORED)
     flat = labels.flatten()
     positions = (flat != IGNORED).nonzero().flatten()
-    tensors |= {"positions": positions, "targets": flat[positions]}
-    others = {name: value for name, value in inputs.items() if isinstance(value, int)}
-    return {**others, **tensors}
+    return {**tensors, "positions": positions, "targets": flat[positions]}
 
 
 def summed_loss(model: Model, inputs: Mapping[str, Any]) -> Tensor:

@@ -84,16 +84,12 @@ def _fit_state(optimizer: StableAdamW) -> None:
 
 
 def _groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    def decays(name: str, parameter: nn.Parameter) -> bool:
-        return parameter.ndim > 1 and not name.endswith(".bias")
-
-    named = list(model.named_parameters())
-    kept = [one for name, one in named if not decays(name, one)]
-    decayed = [one for name, one in named if decays(name, one)]
-    return [
-        {"params": kept, "weight_decay": 0.0},
-        {"params": decayed, "weight_decay": weight_decay},
-    ]
+    kept: dict[str, Any] = {"params": [], "weight_decay": 0.0}
+    decayed: dict[str, Any] = {"params": [], "weight_decay": weight_decay}
+    for name, parameter in model.named_parameters():
+        group = decayed if parameter.ndim > 1 and not name.endswith(".bias") else kept
+        group["params"].append(parameter)
+    return [kept, decayed]
 
 
 def _uses_triton(model: nn.Module) -> bool:

@@ -6,7 +6,7 @@ run computes the same values as one without the interruption.
 
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -75,8 +75,6 @@ class Run:
     """The sum of the digests of the rows so far."""
     tombstones: list[tuple[int, int]] = field(default_factory=list)
     """Ranges of unreadable rows, ascending."""
-    num_damages_reported: int = 0
-    """How many of the feed's damages were reported."""
 
     def resume(self, folder: Path) -> None:
         """Resume from a checkpoint of this run.
@@ -109,9 +107,9 @@ class Run:
 
         Raises: InputError for a checkpoint of another shape; MismatchError for a damaged one.
         """
-        theirs = read_record(folder).recipe["declaration"]["model"]
+        found = read_record(folder).recipe["declaration"]["model"]
         ours = self.recipe.declaration()["model"]
-        shapes = ({name: model[name] for name in _SHAPE} for model in (theirs, ours))
+        shapes = ({name: model[name] for name in _SHAPE} for model in (found, ours))
         if changes := _differences(next(shapes), next(shapes)):
             raise InputError(
                 f"{folder}: got a model of another shape than {self.recipe.name}: {changes}",
@@ -119,15 +117,15 @@ class Run:
             )
         kind = self.recipe.model.kind
         if self.recipe.start == "continue":
-            if theirs["kind"] != kind:
+            if found["kind"] != kind:
                 raise ConfigError(
-                    f"--from: got {folder}, of {theirs['kind']} weights, expected those of the"
+                    f"--from: got {folder}, of {found['kind']} weights, expected those of the"
                     f" {kind} that {self.recipe.name} continues",
                     "only a recipe that starts from weights alone can change the kind",
                 )
             record = checkpoints.load(folder, self.model, self.optimizer)
         else:
-            source = make_uninitialized(replace(self.recipe.model, kind=theirs["kind"]))
+            source = make_uninitialized(replace(self.recipe.model, kind=found["kind"]))
             record = checkpoints.load(folder, source, None)
             self.model.load_state_dict(convert_kind(source.state_dict(), kind))
         self.begun_from = record.digest
@@ -146,27 +144,7 @@ class Run:
                     metrics.add(kind, self.clock.num_steps, facts)
                 report(kind, self.clock.num_steps, facts)
 
-        emit("begin", self._facts(), is_metric=False)
-        with closing(load_batches(self.feed, self.model)) as loaded:
-            while not self._is_over(max_steps):
-                before = self.clock.num_tokens
-                facts = self._step(loaded)
-                for damage in self.feed.damages[self.num_damages_reported :]:
-                    damaged = {"rows": [damage.start, damage.stop], "why": damage.why}
-                    emit("damage", damaged, is_metric=False)
-                self.num_damages_reported = len(self.feed.damages)
-                emit("train", facts)
-                is_due = self._is_due(self.recipe.evaluate_every_tokens, before, max_steps)
-                if self.validation is not None and is_due:
-                    emit("validation", self._evaluate(self.validation))
-                # Last, so that a run that resumes from it has nothing to repeat.
-                if self._is_due(self.recipe.save_every_tokens, before, max_steps):
-                    emit("checkpoint", {"path": str(self._save())})
-                if self.clock.next_row >= self.feed.num_rows:
-                    emit("over", {"num_tokens": self.clock.num_tokens}, is_metric=False)
-
-    def _facts(self) -> dict[str, Any]:
-        return {
+        begin = {
             "recipe": self.recipe.name,
             "kind": self.recipe.model.kind,
             "num_parameters": sum(one.numel() for one in self.model.parameters()),
@@ -176,6 +154,25 @@ class Run:
             "next_row": self.clock.next_row,
             "num_validation_rows": 0 if self.validation is None else self.validation.rows.num_rows,
         }
+        emit("begin", begin, is_metric=False)
+        num_damages = 0
+        with closing(load_batches(self.feed, self.model)) as loaded:
+            while not self._is_over(max_steps):
+                before = self.clock.num_tokens
+                facts = self._step(loaded)
+                for damage in self.feed.damages[num_damages:]:
+                    damaged = {"rows": [damage.start, damage.stop], "why": damage.why}
+                    emit("damage", damaged, is_metric=False)
+                num_damages = len(self.feed.damages)
+                emit("train", facts)
+                is_due = self._is_due(self.recipe.evaluate_every_tokens, before, max_steps)
+                if self.validation is not None and is_due:
+                    emit("validation", self._evaluate(self.validation))
+                # Last, so that a run that resumes from it has nothing to repeat.
+                if self._is_due(self.recipe.save_every_tokens, before, max_steps):
+                    emit("checkpoint", {"path": str(self._save())})
+                if self.clock.next_row >= self.feed.num_rows:
+                    emit("over", {"num_tokens": self.clock.num_tokens}, is_metric=False)
 
     def _is_over(self, max_steps: int | None) -> bool:
         clock = self.clock
@@ -255,20 +252,13 @@ class Run:
 
     def _evaluate(self, order: dataset.Order) -> dict[str, Any]:
         special = self.feed.special
-        return asdict(evaluate(self.model, self.forward, order, self.recipe, special, self.ranks))
+        return evaluate(self.model, self.forward, order, self.recipe, special, self.ranks)
 
     def _save(self) -> Path:
         """Save a checkpoint, and return its folder."""
-        name = f"{CHECKPOINT_PREFIXES[self.recipe.phase]}{self.clock.num_steps}"
-        if self.ranks.is_first:
-            checkpoints.save(self.out, self._record(name), self.model, self.optimizer)
-        self.ranks.barrier()
-        self.since_row = self.clock.next_row
-        return self.out / name
-
-    def _record(self, name: str) -> CheckpointRecord:
         recipe = self.recipe
-        return CheckpointRecord(
+        name = f"{CHECKPOINT_PREFIXES[recipe.phase]}{self.clock.num_steps}"
+        record = CheckpointRecord(
             name=name,
             recipe={
                 "name": recipe.name,
@@ -287,6 +277,11 @@ class Run:
             code={"ettin-data": VERSION, "torch": torch.__version__},
             files={},
         )
+        if self.ranks.is_first:
+            checkpoints.save(self.out, record, self.model, self.optimizer)
+        self.ranks.barrier()
+        self.since_row = self.clock.next_row
+        return self.out / name
 
 
 class _StepBatches:

@@ -11,6 +11,7 @@ number of layers.
 """
 
 import math
+import re
 from collections.abc import Mapping
 from statistics import NormalDist
 
@@ -86,11 +87,7 @@ def convert_kind(weights: Mapping[str, Tensor], to_kind: ModelKind) -> dict[str,
     Only the head's names differ: both kinds here have one matrix for queries, keys and values.
     """
     head = _HEADS[to_kind]
-    shared = {shared_name(name): tensor for name, tensor in weights.items()}
-    return {
-        head + name.removeprefix("head.") if name.startswith("head.") else name: tensor
-        for name, tensor in shared.items()
-    }
+    return {re.sub(r"^(lm_)?head\.", head, name): tensor for name, tensor in weights.items()}
 
 
 def to_transformers(weights: Mapping[str, Tensor], kind: ModelKind) -> dict[str, Tensor]:

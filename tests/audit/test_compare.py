@@ -23,7 +23,8 @@ from pipeline.audit.verify.compare import compare_rows, digest_rows
 from pipeline.audit.verify.report import as_json, lines
 from pipeline.audit.verify.target import ForwardReader
 from pipeline.core.ragged import Rows
-from pipeline.dataset.ledger import LedgerSpan, join, multiset_of, root_of_multiset, row_digests
+from pipeline.dataset.blake3 import row_digests
+from pipeline.dataset.ledger import LedgerSpan, join, multiset_of, root_of_multiset
 from pipeline.dataset.order_manifest import digest_order
 
 

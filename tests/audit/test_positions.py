@@ -89,7 +89,6 @@ def test_what_is_not_there_is_said_so(traced: Trace, ask: Ask, message: str) -> 
 
 def test_an_order_without_a_step_has_no_positions(tmp_path: Path) -> None:
     write_output(tmp_path, [], windows=[], num_dropped=3)
-    (tmp_path / "provenance" / "checkpoint_000001" / "steps_000001_to_000001.parquet").unlink()
     trace = Trace.open(tmp_path)
     with pytest.raises(NotFoundError, match=r"step 1: is not in the order, which has no steps"):
         trace.positions.step(1)

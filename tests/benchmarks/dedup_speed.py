@@ -27,7 +27,7 @@ import numpy as np
 import pyarrow as pa
 import xxhash
 
-from pipeline.config.corpus import DedupSpec, MinHashSpec
+from pipeline.config.mixture import DedupSpec, MinHashSpec
 from pipeline.core.document import Document
 from pipeline.stages.dedup.decontaminate import Contamination, read_evaluation
 from pipeline.stages.dedup.find_drops import find_drops

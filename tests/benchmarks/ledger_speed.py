@@ -21,14 +21,8 @@ import numpy as np
 from blake3 import blake3
 
 from pipeline.core.arrays import Int64Array, Uint8Array, Uint32Array
-from pipeline.dataset.ledger import (
-    ROWS_PER_NODE,
-    Ledger,
-    LedgerSpan,
-    first_difference,
-    join,
-    row_digests,
-)
+from pipeline.dataset.blake3 import row_digests
+from pipeline.dataset.ledger import ROWS_PER_NODE, Ledger, LedgerSpan, first_difference, join
 from pipeline.dataset.mds.pool import Pool
 from pipeline.dataset.mds.writer import MdsWriter
 

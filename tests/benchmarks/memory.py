@@ -124,7 +124,7 @@ def run_task() -> None:
     from pipeline.config.load import load_mixture
     from pipeline.runner import run as building
     from pipeline.runner.shuffle.write import order_rows
-    from pipeline.runner.tasks.make_partition import load_tokenizer, make_partition
+    from pipeline.runner.tasks.make_partition import cached_tokenizer, make_partition
 
     task, path, out = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])
     peak = 0
@@ -146,7 +146,7 @@ def run_task() -> None:
         yield Here()
 
     if task == "nothing":
-        load_tokenizer(TokenizerSpec(add_prefix_space=True), Path())
+        cached_tokenizer(TokenizerSpec(add_prefix_space=True), Path())
         print(_peak())
         return
     building.open_cluster = here  # type: ignore[assignment]

@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.config.load import load_mixture
+from pipeline.sources.download.download_plan import plan_download
 from pipeline.sources.download.pull import pull
 from pipeline.sources.lock.create import make_lock
 from pipeline.sources.lock.lock import Lock
@@ -95,7 +96,7 @@ def measure(root: Path, name: str, number: int, num_bytes: int, repetitions: int
 
 def ours(lock: Lock, folder: Path, dest: Path) -> None:
     """Pull all that is locked."""
-    pull(lock, folder, dest, report=quiet)
+    pull(plan_download(lock, folder, dest), quiet)
 
 
 def theirs(name: str, dest: Path) -> None:

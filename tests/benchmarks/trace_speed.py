@@ -38,7 +38,7 @@ from pipeline.dataset import (
     manifest_bytes,
 )
 from pipeline.dataset.parquet.writer import write_steps
-from pipeline.dataset.paths import MANIFEST, ORDER, PROVENANCE, STEPS, STEPS_PER_FILE
+from pipeline.dataset.paths import MANIFEST, ORDER, PROVENANCE, STEPS
 from pipeline.dataset.provenance.document_index import (
     index_tasks,
     sort_rows,
@@ -46,6 +46,7 @@ from pipeline.dataset.provenance.document_index import (
     write_index,
 )
 from pipeline.dataset.provenance.writer import ProvenanceBlock, ProvenanceWriter
+from pipeline.dataset.steps import STEPS_PER_FILE
 
 ROWS_PER_STEP = 4608
 STEPS_PER_WINDOW = 2998

@@ -118,7 +118,7 @@ def test_two_builds_in_one_folder_do_not_meet(
         assert first.poll() is None
         time.sleep(0.01)
     assert _refusal(small, out) == (
-        f"error: {out}: another build is at work here\nhint: wait for it, or choose another --out\n"
+        f"error: {out}: another build is running here\nhint: wait for it, or choose another --out\n"
     )
     assert first.wait(builds.SECONDS) == 0
     assert builds.digests(out) == expected

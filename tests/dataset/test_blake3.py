@@ -38,7 +38,7 @@ def library_digests(ids: Uint32Array, offsets: Int64Array) -> bytes:
 
 
 def assert_equal_to_the_library(ids: Uint32Array, offsets: Int64Array) -> None:
-    digests = ours.hash_rows(ids, offsets)
+    digests = ours.row_digests(ids, offsets)
     assert digests.dtype == np.uint8
     assert digests.shape == (len(offsets) - 1, 32)
     assert digests.tobytes() == library_digests(ids, offsets)
@@ -85,17 +85,17 @@ def test_a_part_of_the_rows_has_a_part_of_the_digests(
     ids, offsets = make_rows(lengths)
     start = data.draw(st.integers(0, len(lengths)))
     stop = data.draw(st.integers(start, len(lengths)))
-    part = ours.hash_rows(ids, offsets[start : stop + 1])
-    np.testing.assert_array_equal(part, ours.hash_rows(ids, offsets)[start:stop])
+    part = ours.row_digests(ids, offsets[start : stop + 1])
+    np.testing.assert_array_equal(part, ours.row_digests(ids, offsets)[start:stop])
 
 
 def test_arrays_that_are_read_only_or_strided_are_read_alike() -> None:
     ids, offsets = make_rows([5, 0, 300, 1025])
-    expected = ours.hash_rows(ids, offsets)
+    expected = ours.row_digests(ids, offsets)
     wide = np.repeat(ids, 2)
     ids.flags.writeable = offsets.flags.writeable = False
-    np.testing.assert_array_equal(ours.hash_rows(ids, offsets), expected)
-    np.testing.assert_array_equal(ours.hash_rows(wide[::2], offsets), expected)
+    np.testing.assert_array_equal(ours.row_digests(ids, offsets), expected)
+    np.testing.assert_array_equal(ours.row_digests(wide[::2], offsets), expected)
 
 
 FROZEN = [
@@ -107,7 +107,7 @@ FROZEN = [
 
 def test_digests_are_frozen() -> None:
     ids = np.array([50281, 510, 50282, *range(2000)], np.uint32)
-    digests = ours.hash_rows(ids, np.array([0, 0, 3, 2003]))
+    digests = ours.row_digests(ids, np.array([0, 0, 3, 2003]))
     assert [digest.tobytes().hex() for digest in digests] == FROZEN
 
 
@@ -127,7 +127,7 @@ def test_a_machine_that_digests_otherwise_is_refused(monkeypatch: pytest.MonkeyP
     ours._check.cache_clear()
     message = r"^blake3: got 8da5.* for rows of known digest, expected 0000"
     with pytest.raises(InternalError, match=message):
-        ours.hash_rows(*make_rows([1]))
+        ours.row_digests(*make_rows([1]))
     with pytest.raises(InternalError, match=message):
         ours.derive_pairs(np.zeros((1, 64), np.uint8), KEY)
 
@@ -143,7 +143,7 @@ def test_nothing_is_compiled_on_import() -> None:
 GUARDED = """
 import ctypes, mmap
 import numpy as np
-from pipeline.dataset.blake3 import hash_rows
+from pipeline.dataset.blake3 import row_digests
 
 PAGE = mmap.PAGESIZE
 memory = mmap.mmap(-1, 3 * PAGE)
@@ -155,9 +155,9 @@ for page in (0, 2):
     assert protect(place, ctypes.c_size_t(PAGE), 0) == 0, ctypes.get_errno()
 for size in (1, 15, 16, 17, 255, 256, 257, 500, PAGE // 4):
     alike = np.zeros(size, np.uint32)
-    expected = hash_rows(alike, np.array([0, size])).tobytes()
+    expected = row_digests(alike, np.array([0, size])).tobytes()
     for start in (0, len(ids) - size):
-        assert hash_rows(ids, np.array([start, start + size])).tobytes() == expected
+        assert row_digests(ids, np.array([start, start + size])).tobytes() == expected
 """
 
 

@@ -19,6 +19,7 @@ from pipeline.core.arrays import Uint8Array
 from pipeline.core.errors import InternalError
 from pipeline.core.json_record import from_json, to_json
 from pipeline.dataset import ledger
+from pipeline.dataset.blake3 import row_digests
 from pipeline.dataset.ledger import (
     ROWS_PER_NODE,
     Ledger,
@@ -28,8 +29,6 @@ from pipeline.dataset.ledger import (
     join,
     multiset_of,
     root_of_multiset,
-    row_digests,
-    tree,
 )
 
 DOCUMENTATION = REPOSITORY / "docs" / "spec" / "ledger.md"
@@ -150,7 +149,7 @@ def test_roots_are_frozen(num_rows: int) -> None:
 @pytest.mark.parametrize("num_nodes", [*range(35), 63, 64, 65, 100, 1000])
 def test_the_tree_from_below_has_the_top_of_the_tree_from_above(num_nodes: int) -> None:
     nodes = some_nodes(num_nodes)
-    levels = tree(nodes)
+    levels = Ledger(num_rows=0, nodes=nodes, multiset=0).levels
     assert levels[0] is nodes
     assert levels[-1].tobytes() == top_of([node.tobytes() for node in nodes])
     assert [len(level) for level in levels[1:]] == [-(-len(level) // 2) for level in levels[:-1]]

@@ -28,7 +28,7 @@ from pipeline.core.errors import (
     NotFoundError,
     PipelineError,
 )
-from pipeline.dataset.ledger import row_digests
+from pipeline.dataset.blake3 import row_digests
 from pipeline.dataset.manifest import manifest_bytes, seal
 from pipeline.dataset.mds.reader import MdsRows
 from pipeline.dataset.parquet.reader import PublishedOrder
@@ -158,8 +158,8 @@ def tampered(change: Callable[[dict[str, Any]], Any]) -> Callable[[bytes], bytes
 
 
 MANIFESTS: dict[str, tuple[Callable[[bytes], bytes], str]] = {
-    "a letter": (lambda data: data.replace(b"encoder", b"decoder", 1), "is not as it was written"),
-    "cut": (lambda data: data[:-9], "is not as it was written"),
+    "a letter": (lambda data: data.replace(b"encoder", b"decoder", 1), "is damaged"),
+    "cut": (lambda data: data[:-9], "is damaged"),
     "no ledger": (
         tampered(lambda one: one["order"].pop("ledger")),
         "order.ledger: got nothing",
@@ -204,7 +204,7 @@ def test_a_manifest_far_away_that_is_damaged_is_told_as_on_disk(
 ) -> None:
     folder = tmp_path / "order"
     output(finished, folder)
-    alone = (lambda _: b'{"format": "ettin-manifest-v1"}', "is not as it was written")
+    alone = (lambda _: b'{"format": "ettin-manifest-v1"}', "is damaged")
     change, said = (MANIFESTS | {"a format alone": alone})[case]
     path = folder / "manifest.json"
     path.write_bytes(change(path.read_bytes()))

@@ -153,7 +153,7 @@ def test_rows_of_all_windows_are_one_sequence(tmp_path: Path) -> None:
     assert read(order) == rows
     assert read(order, 30, 80) == rows[30:80]
     assert [window.number for window in order.windows] == [1, 2, 3]
-    assert [file.num_steps for file in order.files] == [4] * 9
+    assert [len(file.steps or ()) for file in order.files] == [4] * 9
 
 
 @pytest.mark.parametrize(
@@ -192,7 +192,7 @@ def test_phases_come_in_the_order_of_training_and_numbers_as_numbers() -> None:
     ]  # fmt: skip
     steps = ["steps_000001_to_999900", "steps_1000001_to_1000100", "steps_999901_to_1000000"]
     files = arrange("ext_000004", [f"{name}.parquet" for name in steps])
-    assert [file.first_step for file in files] == [1, 999901, 1000001]
+    assert [file.steps.start for file in files if file.steps] == [1, 999901, 1000001]
     assert files[0].window.number == 4
 
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from support.paths import REPOSITORY
 from support.strategies import QUICK, cuts, document_ids
 
+from pipeline.core.digest import FileDigest
 from pipeline.core.errors import MismatchError
 from pipeline.dataset.provenance import document_index, writer
 from pipeline.dataset.provenance.document_index import (
@@ -75,7 +76,16 @@ def write(folder: Path, files: Sequence[Sequence[RowProvenance]]) -> ProvenanceR
         paths.append(folder / f"checkpoint_{window + 1:06d}" / f"steps_{place:06d}_to_x.parquet")
         write_file(paths[-1], origins)
     write_documents(folder, paths, [len(origins) for origins in files])
-    return ProvenanceReader.open(folder)
+    return opened(folder)
+
+
+def opened(folder: Path) -> ProvenanceReader:
+    """Open provenance as it lies there, as the manifest of these files would have it."""
+    files = {
+        path.relative_to(folder).as_posix(): FileDigest.of(path)
+        for path in sorted(folder.rglob("*.parquet"))
+    }
+    return ProvenanceReader(folder, files)
 
 
 def write_documents(folder: Path, paths: Sequence[Path], num_rows: Sequence[int]) -> None:
@@ -137,7 +147,7 @@ def test_files_come_by_their_numbers_and_not_as_text(tmp_path: Path) -> None:
     for place, path in enumerate(paths):
         write_file(path, origins[2 * place : 2 * place + 2])
     write_documents(folder, paths, [2] * 5)
-    provenance = ProvenanceReader.open(folder)
+    provenance = opened(folder)
     assert provenance.num_rows == 10
     assert provenance.rows(0, 10) == origins
     assert provenance.rows(5, 7) == origins[5:7]
@@ -146,7 +156,7 @@ def test_files_come_by_their_numbers_and_not_as_text(tmp_path: Path) -> None:
         other.parent.mkdir(exist_ok=True)
         other.write_bytes(paths[0].read_bytes())
         with pytest.raises(MismatchError, match="got a file of another name, expected one like"):
-            ProvenanceReader.open(folder)
+            opened(folder)
         other.unlink()
 
 
@@ -209,7 +219,7 @@ def test_a_task_of_the_first_pass_takes_files_up_to_a_number_of_rows(tmp_path: P
     paths = [Path(str(number)) for number in range(6)]
     sizes = [1 << 19, 1 << 19, 1, 3 << 19, 5, 6]
     tasks = sort_tasks(paths, sizes, tmp_path, tmp_path)
-    assert [[*map(str, task.row_files)] for task in tasks] == [["0", "1"], ["2"], ["3"], ["4", "5"]]
+    assert [[*map(str, task.inputs)] for task in tasks] == [["0", "1"], ["2"], ["3"], ["4", "5"]]
     assert [task.path.name for task in tasks] == sorted({task.path.name for task in tasks})
 
 
@@ -268,7 +278,7 @@ def test_an_order_without_rows_has_an_empty_index(tmp_path: Path) -> None:
     write_documents(tmp_path / "provenance", [], [])
     (path,) = (tmp_path / "provenance").rglob("*.parquet")
     assert pq.read_table(path).num_rows == 0
-    provenance = ProvenanceReader.open(tmp_path / "provenance")
+    provenance = opened(tmp_path / "provenance")
     assert (provenance.num_rows, provenance.document("d")) == (0, [])
     with pytest.raises(MismatchError, match="got no row 0"):
         provenance.rows(0, 1)
@@ -277,17 +287,33 @@ def test_an_order_without_rows_has_an_empty_index(tmp_path: Path) -> None:
 def damaged(folder: Path, what: str) -> ProvenanceReader:
     """Write provenance, damage it, and open it."""
     origins = make_origins([("s", "f", f"d{row}") for row in range(30)])
-    provenance = write(folder, [origins[:10], origins[10:20], origins[20:]])
+    write(folder, [origins[:10], origins[10:20], origins[20:]])
     paths = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*.parquet")}
     path = next(path for name, path in paths.items() if name.startswith(what))
     if what == "documents":
         path.write_bytes(path.read_bytes()[:-20])
     elif what.endswith("steps_000001"):
         path.unlink()
-        provenance = ProvenanceReader.open(folder)
     else:
         pq.write_table(pq.read_table(path).drop_columns(["file"]), path)
-    return provenance
+    return opened(folder)
+
+
+@pytest.mark.parametrize("what", ["checkpoint_000001/steps_000001", "documents"])
+@given(place=st.integers(0, 1 << 20), bit=st.integers(0, 7))
+@settings(QUICK, max_examples=30)
+def test_no_answer_comes_from_a_file_with_a_damaged_bit(
+    what: str, tmp_path_factory: pytest.TempPathFactory, place: int, bit: int
+) -> None:
+    folder = tmp_path_factory.mktemp("provenance")
+    origins = make_origins([("s", "f", f"d{row}") for row in range(30)])
+    provenance = write(folder, [origins[:10], origins[10:20], origins[20:]])
+    [path] = [path for path in folder.rglob("*.parquet") if what in path.as_posix()]
+    data = bytearray(path.read_bytes())
+    data[place % len(data)] ^= 1 << bit
+    path.write_bytes(data)
+    with pytest.raises(MismatchError, match="has other bytes than the manifest says"):
+        _ = provenance.document("d3") if what == "documents" else provenance.rows(12, 14)
 
 
 def test_damaged_files_are_refused_in_words(tmp_path: Path) -> None:
@@ -304,10 +330,10 @@ def test_damaged_files_are_refused_in_words(tmp_path: Path) -> None:
 
 def test_an_incomplete_provenance_is_not_opened(tmp_path: Path) -> None:
     with pytest.raises(MismatchError, match="got no complete provenance of an order"):
-        ProvenanceReader.open(tmp_path / "nowhere")
+        opened(tmp_path / "nowhere")
     origins = make_origins([("s", "f", "d")])
     write(tmp_path / "provenance", [origins])
     path = tmp_path / "provenance" / "documents" / "documents_000000_of_000001.parquet"
     path.rename(path.with_name("documents_000000_of_000002.parquet"))
     with pytest.raises(MismatchError, match="got no complete provenance of an order"):
-        ProvenanceReader.open(tmp_path / "provenance")
+        opened(tmp_path / "provenance")

@@ -23,7 +23,8 @@ from support.strategies import QUICK, Row
 
 from pipeline.core.arrays import Int64Array
 from pipeline.core.errors import InputError, MismatchError, NotFoundError
-from pipeline.dataset.ledger import Ledger, LedgerSpan, join, row_digests
+from pipeline.dataset.blake3 import row_digests
+from pipeline.dataset.ledger import Ledger, LedgerSpan, join
 from pipeline.dataset.mds.pool import Pool, read_index
 from pipeline.dataset.mds.reader import MdsRows
 from pipeline.dataset.order_folder import list_local

@@ -323,7 +323,7 @@ def test_a_remote_mixture_without_a_lock_is_refused_with_the_command_to_run(
 ) -> None:
     refused = builds.run("build", healthy.mixture, "--out", "out", cwd=tmp_path)
     assert refused.returncode == 2
-    assert "sources.hub.from: is not on this machine" in refused.stderr
+    assert "sources.hub.from: got a remote source without a lock" in refused.stderr
     assert "ettin-data lock" in refused.stderr
     assert os.listdir(tmp_path) == []
 

@@ -32,7 +32,7 @@ from pipeline.core.errors import (
     NotFoundError,
 )
 from pipeline.core.ragged import Rows
-from pipeline.dataset.ledger import row_digests
+from pipeline.dataset.blake3 import row_digests
 from pipeline.feed.batch import Batch, Clm, Mlm, Objective
 from pipeline.order.schedule import Schedule
 

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from oracle.bins import cu_seqlens, fill_bins
 from oracle.generator_masks import mask, mask_generator
+from oracle.greedy_packer import Backlog, GreedySpec, pack, pack_next
 from support import paths
 from support.paths import SHARED
 from support.strategies import QUICK
@@ -20,15 +21,7 @@ from pipeline.core import seeds
 from pipeline.core.errors import ConfigError, InputError
 from pipeline.core.ragged import Rows
 from pipeline.dataset.mds.pool import Pool
-from pipeline.feed.packing import (
-    Backlog,
-    GreedySpec,
-    Packed,
-    pack,
-    pack_greedily,
-    pack_next,
-    pack_window,
-)
+from pipeline.feed.packing import Packed, pack_greedily, pack_window
 from pipeline.order import apply_view, pcg64dxsm_permutation, view_lengths
 
 GOLDEN = paths.GOLDEN / "packing.json"
@@ -129,7 +122,7 @@ def test_greedy_batches_are_those_of_the_loop(
             break
         packed, backlog = made
         batches.append(bins_of(packed))
-        assert packed.num_tokens == sum(lengths[one] for one in packed.sequences)
+        assert packed.lengths.sum() == sum(lengths[one] for one in packed.sequences)
     else:
         raise AssertionError("the packer never ends")
     expected, left = naive_greedy(lengths, spec, num_bins_of)
@@ -308,7 +301,7 @@ def describe_batch(
         "shape": list(inputs.shape),
         "cu_seqlens": [one.tolist() for one in bounds],
         "max_seqlen": [int(np.diff(one).max()) for one in bounds],
-        "nonpad": packed.num_tokens,
+        "nonpad": int(packed.lengths.sum()),
     }
 
 
@@ -363,13 +356,13 @@ def test_windows_of_128_rows_are_fuller_than_the_reference_batches(name: str) ->
     for start in range(0, len(rows), 128):
         stop = start + 128
         windows.append(pack_window(lengths[start:stop], spec.capacity))
-    assert sum(one.num_tokens for one in windows) == rows.values.size
+    assert sum(int(one.lengths.sum()) for one in windows) == rows.values.size
     assert 0.93 < share_of_ids(greedy) < share_of_ids(windows) < 1
 
 
 def share_of_ids(batches: list[Packed]) -> float:
     """Return the share of positions that are not padding."""
-    return sum(one.num_tokens for one in batches) / sum(
+    return sum(int(one.lengths.sum()) for one in batches) / sum(
         one.num_bins * one.capacity for one in batches
     )
 

@@ -13,7 +13,7 @@ from support.strategies import QUICK
 from pipeline.core.errors import InputError, MismatchError, NotFoundError
 from pipeline.feed import position
 from pipeline.feed.slices import MicroBatch, micro_batches, row_after
-from pipeline.order.schedule import ConstantSchedule, Schedule, num_rows_dropped
+from pipeline.order.schedule import Schedule, num_rows_dropped
 
 ORDER = "ab" * 32
 
@@ -85,13 +85,13 @@ def test_the_row_after_some_micro_batches_is_where_they_lead(
 
 
 def test_a_step_of_whole_micro_batches_is_cut_as_the_reference_cuts_it() -> None:
-    schedule = ConstantSchedule(num_rows_per_step=8)
+    schedule = Schedule(num_rows_per_step=8)
     mine = [micro.rows.tolist() for micro in micro_batches(schedule, 20, 0, 1, 2, 2)]
     assert mine == [[1, 3], [5, 7], [9, 11], [13, 15]]
 
 
 def test_a_rank_without_a_row_has_an_empty_micro_batch() -> None:
-    schedule = ConstantSchedule(num_rows_per_step=4)
+    schedule = Schedule(num_rows_per_step=4)
     first, second = islice(micro_batches(schedule, 8, 3, 1, 2, 4), 2)
     assert (first.rows.tolist(), first.next_row, first.ends_step) == ([], 4, True)
     assert second.rows.tolist() == [5, 7]

@@ -13,15 +13,17 @@ import numpy as np
 
 from oracle.bins import cu_seqlens, fill_bins
 from oracle.generator_masks import mask, mask_generator
+from oracle.greedy_packer import Backlog, GreedySpec, pack_next
 from pipeline.core.arrays import Int64Array
 from pipeline.core.errors import ConfigError, InputError, MismatchError
 from pipeline.core.ragged import Rows
-from pipeline.dataset import RowReader
-from pipeline.feed.batch import Int32Array, SpecialIds
+from pipeline.dataset.rows import RowReader
+from pipeline.feed.batch import Int32Array
 from pipeline.feed.layouts import view_rows
 from pipeline.feed.masks import IGNORED
-from pipeline.feed.packing import Backlog, GreedySpec, Packed, pack_next
+from pipeline.feed.packing import Packed
 from pipeline.order import View
+from pipeline.stages.tokenizer import SpecialIds
 
 FORMAT = "reference-feed-v1"
 
@@ -209,7 +211,7 @@ class ReferenceFeed:
                 "max_seqlen": [int(np.diff(one).max()) for one in bounds],
             },
             rows=numbers,
-            num_tokens=packed.num_tokens,
+            num_tokens=int(packed.lengths.sum()),
         )
 
 

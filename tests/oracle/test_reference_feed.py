@@ -16,15 +16,15 @@ from support.strategies import QUICK
 
 from oracle.bins import cu_seqlens
 from oracle.generator_masks import mask_generator
+from oracle.greedy_packer import GreedySpec, pack
 from oracle.reference_feed import PackedBatch, ReferenceFeed
 from pipeline.core import seeds
 from pipeline.core.arrays import Int64Array
 from pipeline.core.errors import ConfigError, InputError, MismatchError
 from pipeline.core.ragged import Rows
 from pipeline.dataset.mds.pool import Pool
-from pipeline.feed.batch import SpecialIds
-from pipeline.feed.packing import GreedySpec, pack
 from pipeline.order import pcg64dxsm_permutation
+from pipeline.stages.tokenizer import SpecialIds
 
 REFERENCE = SHARED / "golden"
 NAMES = ("reencode-1024", "reencode-8192-eos", "reencode-edge", "slice-1024", "slice-edge")

@@ -10,21 +10,22 @@ from hypothesis import strategies as st
 from support.mds import write
 from support.strategies import QUICK, Row
 
+from pipeline.core.arrays import Uint64Array
 from pipeline.dataset.mds.pool import Pool
-from pipeline.runner.build_partitions import WrittenPartition, find_repeated_ids
+from pipeline.runner.build_partitions import find_repeated_ids
 
 Ids = dict[str, list[tuple[str, int]]]
 """By partition, documents in order as (id, number of rows); neighbours differ in id."""
 
 
-def written(folder: Path, partitions: Ids) -> dict[str, WrittenPartition]:
-    made = {}
+def written(folder: Path, partitions: Ids) -> tuple[dict[str, Path], dict[str, Uint64Array]]:
+    folders, hashes = {}, {}
     for name, documents in partitions.items():
         rows = [Row(id_, [1]) for id_, num_rows in documents for _ in range(num_rows)]
         write(folder / name, rows, size_limit=260)
-        hashes = Pool.open(folder / name).table(0, 0)["document"]
-        made[name] = WrittenPartition(folder=folder / name, hashes=hashes)
-    return made
+        folders[name] = folder / name
+        hashes[name] = Pool.open(folder / name).table(0, 0)["document"]
+    return folders, hashes
 
 
 def naive(partitions: Ids) -> dict[str, list[str]]:
@@ -51,28 +52,27 @@ def test_repeats_are_those_of_a_plain_count(
         for name, own in partitions.items()
     }
     folder = tmp_path_factory.mktemp("repeats")
-    assert find_repeated_ids(written(folder, clean)) == naive(clean)
+    assert find_repeated_ids(*written(folder, clean)) == naive(clean)
 
 
 def test_the_first_partition_by_name_comes_first_whatever_the_order_given(tmp_path: Path) -> None:
-    made = written(tmp_path, {"b": [("x", 2)], "a": [("y", 1), ("x", 1)], "c": [("x", 1)]})
-    assert find_repeated_ids(made) == {"x": ["a", "b", "c"]}
-    assert find_repeated_ids(dict(reversed(made.items()))) == {"x": ["a", "b", "c"]}
+    folders, hashes = written(
+        tmp_path, {"b": [("x", 2)], "a": [("y", 1), ("x", 1)], "c": [("x", 1)]}
+    )
+    assert find_repeated_ids(folders, hashes) == {"x": ["a", "b", "c"]}
+    assert find_repeated_ids(dict(reversed(folders.items())), hashes) == {"x": ["a", "b", "c"]}
 
 
 def test_an_id_that_recurs_in_one_partition_names_it_as_often(tmp_path: Path) -> None:
     made = written(tmp_path, {"a": [("x", 1), ("y", 3), ("x", 2), ("z", 1), ("x", 1)]})
-    assert find_repeated_ids(made) == {"x": ["a", "a", "a"]}
+    assert find_repeated_ids(*made) == {"x": ["a", "a", "a"]}
 
 
 def test_the_rows_of_one_document_are_no_repeat(tmp_path: Path) -> None:
-    assert find_repeated_ids(written(tmp_path, {"a": [("x", 9)], "b": []})) == {}
+    assert find_repeated_ids(*written(tmp_path, {"a": [("x", 9)], "b": []})) == {}
 
 
 def test_equal_hashes_of_different_ids_are_no_repeat(tmp_path: Path) -> None:
-    made = written(tmp_path, {"a": [("x", 1), ("y", 1)], "b": [("z", 1), ("y", 1)]})
-    colliding = {
-        name: WrittenPartition(folder=part.folder, hashes=np.array(hashes, np.uint64))
-        for (name, part), hashes in zip(made.items(), ([1, 2], [1, 2]), strict=True)
-    }
-    assert find_repeated_ids(colliding) == {"y": ["a", "b"]}
+    folders, _ = written(tmp_path, {"a": [("x", 1), ("y", 1)], "b": [("z", 1), ("y", 1)]})
+    colliding = dict.fromkeys(folders, np.array([1, 2], np.uint64))
+    assert find_repeated_ids(folders, colliding) == {"y": ["a", "b"]}

@@ -26,7 +26,7 @@ def _mixture(name: bytes = b"claimed") -> Mixture:
 def test_a_folder_is_held_by_one_build_at_a_time(tmp_path: Path) -> None:
     with (
         lock_output(tmp_path / "out", _mixture().fingerprint) as state,
-        pytest.raises(OutputError, match=r"out: another build is at work here\nhint: wait for it"),
+        pytest.raises(OutputError, match=r"out: another build is running here\nhint: wait for it"),
         lock_output(tmp_path / "out", _mixture().fingerprint),
     ):
         pass
@@ -47,7 +47,7 @@ def test_a_build_that_ends_as_another_begins_leaves_the_folder_to_neither(
 
     monkeypatch.setattr(fcntl, "flock", lock_late)
     with (
-        pytest.raises(OutputError, match="another build is at work here"),
+        pytest.raises(OutputError, match="another build is running here"),
         lock_output(tmp_path / "out", _mixture().fingerprint),
     ):
         pass

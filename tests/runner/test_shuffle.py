@@ -18,12 +18,12 @@ from support.mds import read, write
 from support.strategies import QUICK, Row, rows
 
 from pipeline.config.declaration import OrderSpec, ShardSpec
-from pipeline.dataset.ledger import LedgerSpan, join, row_digests
+from pipeline.dataset.blake3 import row_digests
+from pipeline.dataset.ledger import LedgerSpan, join
 from pipeline.dataset.manifest import OrderedWindow
 from pipeline.dataset.mds.pool import Pool
 from pipeline.runner.shuffle import (
     PoolFolder,
-    Shuffle,
     ShuffleJob,
     TableTask,
     gather,
@@ -53,8 +53,8 @@ class Here:
         return results
 
 
-def shuffled(pool: Path, out: Path, spec: OrderSpec, *, scatters: bool) -> Shuffle:
-    """Return what to shuffle: a pool of one folder, its table saved."""
+def shuffled(pool: Path, out: Path, spec: OrderSpec, *, scatters: bool) -> dict[str, Any]:
+    """Return the arguments that shuffle a pool of one folder."""
     num_samples = int(Pool.open(pool).num_rows.sum())
     job = ShuffleJob(
         out=out,
@@ -82,14 +82,14 @@ def shuffled(pool: Path, out: Path, spec: OrderSpec, *, scatters: bool) -> Shuff
         )
         for number, part in enumerate(parts)
     ]
-    return Shuffle(
-        job=job,
-        phase="p",
-        folders=[PoolFolder(table=one.table, source="s", file="f") for one in tables],
-        tables=tables,
-        scatters=scatters,
-        owner="o",
-    )
+    return {
+        "job": job,
+        "phase": "p",
+        "folders": [PoolFolder(table=one.table, source="s", file="f") for one in tables],
+        "tables": tables,
+        "scatters": scatters,
+        "owner": "o",
+    }
 
 
 def product(out: Path) -> dict[str, str]:
@@ -129,11 +129,12 @@ def test_laid_out_on_disk_or_not_the_bytes_are_the_same_even_when_it_was_broken_
     folder = tmp_path_factory.mktemp("ordering")
     write(folder / "pool", written, size_limit=300)
     before = builds.digests(folder / "pool")
-    plain = shuffle_pool(shuffled(folder / "pool", folder / "a", spec, scatters=False), Here())
+    asked = shuffled(folder / "pool", folder / "a", spec, scatters=False)
+    plain = shuffle_pool(**asked, cluster=Here())
     laid_out = shuffled(folder / "pool", folder / "b", spec, scatters=True)
     with suppress(KeyboardInterrupt):
-        shuffle_pool(laid_out, Here(breaks_before))
-    assert shuffle_pool(laid_out, Here()) == plain
+        shuffle_pool(**laid_out, cluster=Here(breaks_before))
+    assert shuffle_pool(**laid_out, cluster=Here()) == plain
     assert product(folder / "b") == product(folder / "a")
     assert builds.digests(folder / "pool") == before
 
@@ -148,11 +149,11 @@ def test_every_row_stands_where_the_order_says_with_its_step_and_its_origin(
     index = write(folder / "pool", written, size_limit=300)
     assert read(folder / "pool", index) == written
     asked = shuffled(folder / "pool", out, spec, scatters=True)
-    described, files = shuffle_pool(asked, Here())
+    described, files = shuffle_pool(**asked, cluster=Here())
     assert product(out) == {path: file.sha256 for path, file in files.items()}
 
     order = [written[row] for row in samples(asked)]
-    seen = [look(row, spec) for row in order[: asked.job.num_rows]]
+    seen = [look(row, spec) for row in order[: asked["job"].num_rows]]
     assert written_rows(out, described.windows, spec) == seen
 
     origins = [
@@ -180,9 +181,9 @@ def test_every_row_stands_where_the_order_says_with_its_step_and_its_origin(
     assert described.ledger == join([span]).describe()
 
 
-def samples(asked: Shuffle) -> list[int]:
+def samples(asked: dict[str, Any]) -> list[int]:
     """Return the pool's rows in order."""
-    return asked.job.load_permutation().samples(0, asked.job.num_samples).tolist()
+    return asked["job"].load_permutation().samples(0, asked["job"].num_samples).tolist()
 
 
 def look(row: Row, spec: OrderSpec) -> list[int]:

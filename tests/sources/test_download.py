@@ -123,7 +123,7 @@ def dest(tmp_path: Path) -> Path:
 
 
 def pull_all(lock: Lock, folder: Path, dest: Path, **choice: Any) -> dict[str, PullCounts]:
-    return pull(lock, folder, dest, report=quiet, **choice)
+    return pull(plan_download(lock, folder, dest, **choice), quiet)
 
 
 def expected_path(server: Server, dest: Path, name: str) -> Path:
@@ -151,9 +151,8 @@ def test_every_file_comes_once_and_lies_where_it_is_looked_for(
     server: Server, folder: Path, locked: Lock, dest: Path
 ) -> None:
     told: list[tuple[int, int]] = []
-    pulled = pull(
-        locked, folder, dest, report=lambda stage, done, total: told.append((done, total))
-    )
+    plan = plan_download(locked, folder, dest)
+    pulled = pull(plan, lambda stage, done, total: told.append((done, total)))
     check_all(server, dest)
     assert server.counters()["bytes"] == REMOTE_BYTES
     assert told[-1] == (REMOTE_BYTES, REMOTE_BYTES)

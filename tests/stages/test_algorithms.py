@@ -11,12 +11,11 @@ from hypothesis import strategies as st
 from support.strategies import QUICK
 
 from pipeline.config.mixture import SampleSpec
-from pipeline.core.arrays import Int64Array
+from pipeline.core.arrays import BoolArray, Int64Array
 from pipeline.core.seeds import derive_key, random_numbers
 from pipeline.stages.sampling.algorithms import sample_chunks, sample_partitions
 from pipeline.stages.sampling.budget import Ask
 from pipeline.stages.sampling.sample_source import (
-    SourceSample,
     balance_of,
     rows_to_write,
     sample_source,
@@ -183,12 +182,14 @@ def ask_for(tokens: int | None = None, epochs: Fraction | None = None, most: int
     )
 
 
-def written(lengths: dict[str, list[int]], found: SourceSample) -> int:
+def written(
+    lengths: dict[str, list[int]], num_repetitions: int, again: dict[str, BoolArray]
+) -> int:
     """Return how many tokens the rows to write come to."""
     return sum(
         lengths[name][row]
-        for name, again in found.again.items()
-        for row in rows_to_write(found.num_repetitions, again)
+        for name, part in again.items()
+        for row in rows_to_write(num_repetitions, part)
     )
 
 
@@ -208,20 +209,23 @@ def test_repetitions_are_whole_first_and_the_rest_is_drawn_by_the_same_rule(
     asked: Ask, repetitions: int, again: dict[str, list[int]], balance: tuple[int, ...]
 ) -> None:
     found = sample_source(asked, arrays(LENGTHS), SampleSpec(seed=21))
-    assert found.num_repetitions == repetitions
-    assert {name: np.flatnonzero(part).tolist() for name, part in found.again.items()} == again
+    assert found[0] == repetitions
+    assert {name: np.flatnonzero(part).tolist() for name, part in found[1].items()} == again
     names = ("asked", "available", "num_repetitions", "drawn", "repeated", "overshoot")
-    assert found.balance.to_json() == dict(zip(names, balance, strict=True))
+    told = balance_of(asked, 48, written(LENGTHS, *found))
+    assert told.to_json() == dict(zip(names, balance, strict=True))
 
 
 def test_a_source_is_drawn_from_by_the_algorithm_that_is_named() -> None:
     lengths = arrays({letter: [1, 2] for letter in "abcdefghijklmnopqrstuvwxyz"})
     sample = SampleSpec(algorithm="ettin-partitions-v1", seed=42)
-    found = sample_source(ask_for(78 + 7, most=2), lengths, sample)
-    assert found.num_repetitions == 1
-    assert [name for name, again in found.again.items() if again.all()] == ["a", "d", "u"]
-    assert sum(int(again.sum()) for again in found.again.values()) == 6
-    assert (found.balance.drawn, found.balance.overshoot) == (78 + 9, 2)
+    asked = ask_for(78 + 7, most=2)
+    num_repetitions, again = sample_source(asked, lengths, sample)
+    assert num_repetitions == 1
+    assert [name for name, part in again.items() if part.all()] == ["a", "d", "u"]
+    assert sum(int(part.sum()) for part in again.values()) == 6
+    drawn = 78 + sum(int(lengths[name][part].sum()) for name, part in again.items())
+    assert (drawn, balance_of(asked, 78, drawn).overshoot) == (78 + 9, 2)
 
 
 @QUICK
@@ -243,19 +247,19 @@ def test_accounts_close_over_what_is_written(
     number = int(multiple * available)
     asked = ask_for(number, most=5) if is_number and number else ask_for(epochs=multiple)
     found = sample_source(asked, arrays(lengths), SampleSpec(algorithm=algorithm, seed=seed))
-    balance = found.balance
+    num_repetitions, again = found
+    balance = balance_of(asked, available, written(lengths, *found))
     assert balance.asked == number
     assert balance.available == available
-    assert balance.drawn == written(lengths, found) == balance.asked + balance.overshoot
+    assert balance.drawn == written(lengths, *found) == balance.asked + balance.overshoot
     once = sum(
         size
-        for name, again in found.again.items()
-        for size, is_again in zip(lengths[name], again, strict=True)
-        if found.num_repetitions or is_again
+        for name, part in again.items()
+        for size, is_again in zip(lengths[name], part, strict=True)
+        if num_repetitions or is_again
     )
     assert balance.repeated == balance.drawn - once
     largest = max((sum(part) for part in lengths.values()), default=0)
     if algorithm == "keyed-v1":
         largest = max((size for part in lengths.values() for size in part), default=0)
     assert 0 <= balance.overshoot < max(largest, 1)
-    assert balance == balance_of(asked, available, balance.drawn)

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.strategies import QUICK
 
-from pipeline.config.corpus import DedupSpec, MinHashSpec
+from pipeline.config.mixture import DedupSpec, MinHashSpec
 from pipeline.core.document import Document
 from pipeline.stages.dedup.decontaminate import Contamination, read_evaluation
 from pipeline.stages.dedup.find_drops import REASONS, DroppedRows, find_drops, save_drops
@@ -273,7 +273,7 @@ def test_a_full_disk_is_told_in_words(tmp_path: Path) -> None:
         "from pathlib import Path\n"
         "from pipeline.stages.dedup import ScannedFile, find_drops\n"
         "from pipeline.core.errors import OutputError\n"
-        "from pipeline.config.corpus import DedupSpec\n"
+        "from pipeline.config.mixture import DedupSpec\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[3]),) * 2)\n"
         "file = ScannedFile(source='s', file='1', path=Path(sys.argv[1]))\n"
         "try:\n"
@@ -294,7 +294,7 @@ def test_hash_seeds_change_nothing(tmp_path: Path) -> None:
         "import sys\n"
         "from pathlib import Path\n"
         "from pipeline.stages.dedup import *\n"
-        "from pipeline.config.corpus import DedupSpec, MinHashSpec\n"
+        "from pipeline.config.mixture import DedupSpec, MinHashSpec\n"
         "from pipeline.core.document import Document\n"
         "folder = Path(sys.argv[1])\n"
         "near = MinHashSpec(ngram_words=1, num_bands=9, rows_per_band=2)\n"

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.strategies import QUICK
 
-from pipeline.config.corpus import MinHashSpec
+from pipeline.config.mixture import MinHashSpec
 from pipeline.core.arrays import Uint64Array
 from pipeline.core.seeds import derive_key, random_numbers
 from pipeline.stages.dedup.minhash import NO_KEY, band_keys

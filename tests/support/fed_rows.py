@@ -14,9 +14,10 @@ from pipeline.core.errors import (
     PipelineError,
 )
 from pipeline.core.ragged import Rows
-from pipeline.feed.batch import Batch, Clm, Mlm, Objective, SpecialIds
+from pipeline.feed.batch import Batch, Clm, Mlm, Objective
 from pipeline.feed.feed import Feed
-from pipeline.order.schedule import ConstantSchedule
+from pipeline.order.schedule import Schedule
+from pipeline.stages.tokenizer import SpecialIds
 
 CLS, SEP, PAD, MASK = 90, 91, 92, 93
 _IS_SPECIAL = np.isin(np.arange(100), [CLS, SEP, PAD, MASK])
@@ -83,7 +84,7 @@ def an_order(rows: Listed, **fields: Any) -> dataset.Order:
 def a_feed(rows: Listed | list[list[int]], **fields: Any) -> Feed:
     told: dict[str, Any] = {
         "order": an_order(rows if isinstance(rows, Listed) else Listed(rows)),
-        "schedule": ConstantSchedule(num_rows_per_step=8),
+        "schedule": Schedule(num_rows_per_step=8),
         "micro_batch_rows": 3,
         "objective": MLM,
         "max_seq_len": 6 if "objective" not in fields or fields["objective"] else 99,

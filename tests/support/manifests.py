@@ -14,9 +14,8 @@ from pipeline.dataset import (
     OrderedWindow,
     OrderRecord,
     TokenizerRecord,
-    parse_manifest,
 )
-from pipeline.dataset.manifest import seal
+from pipeline.dataset.manifest import parse_manifest, seal
 
 
 def window(folder: str, steps: tuple[int, int], rows: tuple[int, int]) -> OrderedWindow:

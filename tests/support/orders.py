@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline import dataset
-from pipeline.dataset import RowReader
+from pipeline.dataset.rows import RowReader
 
 Row = list[int]
 _UINT32 = pa.uint32()

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from pipeline.core.arrays import BoolArray
 from pipeline.core.ragged import Rows
-from pipeline.feed.batch import SpecialIds
+from pipeline.stages.tokenizer import SpecialIds
 
 CLS, SEP, PAD, MASK, VOCAB_SIZE = 41, 42, 43, 44, 50
 _IS_SPECIAL = np.zeros(VOCAB_SIZE, np.bool_)

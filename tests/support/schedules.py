@@ -3,7 +3,7 @@
 import numpy as np
 from hypothesis import strategies as st
 
-from pipeline.order.schedule import ConstantSchedule, Schedule, WarmUpRule
+from pipeline.order.schedule import Schedule, WarmUpRule
 
 
 @st.composite
@@ -11,7 +11,7 @@ def schedules(draw: st.DrawFn) -> tuple[Schedule, int]:
     """A schedule, constant or growing, and the rows of an order."""
     num_rows = draw(st.integers(0, 150))
     if draw(st.booleans()):
-        return ConstantSchedule(num_rows_per_step=draw(st.integers(1, 30))), num_rows
+        return Schedule(num_rows_per_step=draw(st.integers(1, 30))), num_rows
     smallest = draw(st.integers(1, 4))
     rule = WarmUpRule(
         min_rows=smallest,

@@ -9,6 +9,7 @@ import numpy as np
 from support.manifests import manifest_of, window
 
 from pipeline.audit.trace.positions import RowRange
+from pipeline.core.digest import FileDigest
 from pipeline.core.ragged import Rows
 from pipeline.dataset.manifest import manifest_bytes
 from pipeline.dataset.parquet.writer import write_steps
@@ -98,6 +99,10 @@ def write_output(
         mixture=replace(made.mixture, declaration=declared),
         tokenizer=replace(made.tokenizer, **(tokenizer or {"name": "modernbert"})),
         order=replace(made.order, num_rows_dropped=num_dropped),
+        files={
+            path.relative_to(out).as_posix(): FileDigest.of(path)
+            for path in sorted(out.rglob("*.parquet"))
+        },
     )
     (out / "manifest.json").write_bytes(manifest_bytes(manifest))
     return origins
@@ -127,6 +132,8 @@ def _write_provenance(out: Path, origins: Sequence[RowProvenance], phase: str) -
     made = index_tasks([one.path for one in tasks], len(origins), out / "provenance", state / "tmp")
     for one in made:
         write_index(one)
+    if not origins:
+        path.unlink()
 
 
 def rows_of(span: RowRange) -> range:

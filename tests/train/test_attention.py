@@ -160,7 +160,7 @@ def test_the_kernel_is_called_with_rows_in_a_line_and_windows_of_the_layer(
     starts = torch.tensor([0, 10, 30], dtype=torch.int32)
     rows = {"cu_seq_lens_q": starts, "max_length_q": 20}
     for index, layer in enumerate(model.model.layers):
-        given = attention.varlen_arguments(layer.attn, heads, heads, heads, 0.5, rows)
+        given = attention.varlen_arguments(layer.attn, (heads, heads, heads), 0.5, rows)
         assert given["query"].shape == (30, 2, 32)
         assert given["query"].is_contiguous()
         assert given["query"].dtype == torch.bfloat16

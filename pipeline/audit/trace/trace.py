@@ -65,8 +65,19 @@ class Trace:
         windows = manifest.order.windows
         # Windows are named after the phase and numbered.
         phase = Path(windows[0].folder).name.rpartition("_")[0] if windows else ""
+        if (out / STEPS).exists() and not manifest.files[STEPS].matches(out / STEPS):
+            raise MismatchError(
+                f"{out / STEPS}: has other bytes than the manifest says", "build again to write it"
+            )
         positions = Positions.of(manifest.order, phase, out / STEPS)
-        provenance = ProvenanceReader.open(out / PROVENANCE)
+        provenance = ProvenanceReader(
+            out / PROVENANCE,
+            {
+                path.removeprefix(f"{PROVENANCE}/"): file
+                for path, file in manifest.files.items()
+                if path.startswith(f"{PROVENANCE}/")
+            },
+        )
         if provenance.num_rows != positions.num_rows:
             raise MismatchError(
                 f"{out / PROVENANCE}: got {provenance.num_rows} rows, manifest says"

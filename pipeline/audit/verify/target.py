@@ -55,8 +55,8 @@ class Target:
         """Return the number of a published window that was opened by itself, if it is not 1."""
         if not isinstance(self.rows, PublishedOrder) or len(self.rows.windows) != 1:
             return None
-        number = self.rows.windows[0].number
-        return number if number > 1 and self.rows.files[0].first_step == 1 else None
+        number, steps = self.rows.windows[0].number, self.rows.files[0].steps
+        return number if number > 1 and steps is not None and steps.start == 1 else None
 
     def window(self, number: int, start: int) -> "Target":
         """Return one window of a published order, its rows numbered from `start`.

@@ -6,17 +6,17 @@ Files are memory-mapped, never written to, never removed.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import pairwise, repeat
+from itertools import repeat
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.core.arrays import Int64Array, Uint8Array, Uint32Array
+from pipeline.core.arrays import Int64Array, Uint32Array
 from pipeline.core.errors import InputError
 from pipeline.core.json_record import parse_json
-from pipeline.core.ragged import Ragged, Rows
+from pipeline.core.ragged import ByteStrings, Rows, byte_strings
 from pipeline.core.regular_file import read_file
 from pipeline.dataset.mds.random_access import ShardFiles
 from pipeline.dataset.mds.shard import ROW_DTYPE, Columns, MdsShard, RemoteShard, table_of
@@ -134,27 +134,20 @@ class Pool:
                 shard, len(local), int(lengths[where].sum()) * shard.columns.item_bytes
             )
 
-    def names(self, rows: Int64Array) -> tuple[Uint8Array, Int64Array]:
-        """Return the document ids of rows as UTF-8: uint8 [num_bytes], int64 [num_rows + 1].
-
-        Name i is `names[offsets[i]:offsets[i + 1]]`.
-        """
-        parts = [Ragged(np.empty(0, np.uint8), np.zeros(1, np.int64))]
+    def names(self, rows: Int64Array) -> ByteStrings:
+        """Return the document ids of rows as UTF-8."""
+        parts = [byte_strings([])]
         places = [np.empty(0, np.int64)]
         for shard, where, local in self._by_shard(rows):
             parts.append(shard.names(local))
             places.append(where)
             self._count_mapped(shard, len(local), 0)
-        names, order = Ragged.concat(parts), np.concatenate(places)
-        if (np.diff(order) < 0).any():
-            names = names.take(np.argsort(order))
-        return names.values, names.offsets
+        names, order = ByteStrings.concat(parts), np.concatenate(places)
+        return names.take(np.argsort(order)) if (np.diff(order) < 0).any() else names
 
     def document_ids(self, rows: Int64Array) -> list[str]:
         """Return the document id of each of a few rows."""
-        names, offsets = self.names(rows)
-        data = names.tobytes()
-        return [data[start:stop].decode() for start, stop in pairwise(offsets.tolist())]
+        return [name.tobytes().decode() for name in self.names(rows)]
 
     def _count_mapped(self, shard: MdsShard, num_rows: int, num_bytes: int) -> None:
         """Account for rows that were read; close all shards when too much may be mapped."""
@@ -204,8 +197,7 @@ class Pool:
         parts = []
         for shard, num_rows in zip(self.shards, self.num_rows.tolist(), strict=True):
             part = read(shard)
-            if len(part) != num_rows:
-                raise shard.other_rows(len(part), num_rows)
+            shard.check_num_rows(len(part), num_rows)
             parts.append(part)
             shard.close()
         return parts

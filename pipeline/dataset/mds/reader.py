@@ -17,7 +17,7 @@ from pipeline.dataset.mds.pool import Pool, parse_index
 from pipeline.dataset.mds.remote_shards import RemoteShards
 from pipeline.dataset.order_folder import Folder
 from pipeline.dataset.paths import INDEX_NAME
-from pipeline.dataset.rows import check_numbers, check_range, no_rows
+from pipeline.dataset.rows import check_numbers, check_range
 from pipeline.order import Permutation
 from pipeline.storage import RemoteFolder
 
@@ -77,7 +77,7 @@ class MdsRows:
     def take(self, rows: Int64Array) -> Rows:
         """Return rows by number, rising. Raises: as `RowReader.take`."""
         check_numbers(rows, self.num_rows)
-        return self.pool.take(self._samples(rows)) if len(rows) else no_rows()
+        return self.pool.take(self._samples(rows))
 
     def read(self, start: int, stop: int) -> Iterator[Rows]:
         """Yield rows `start` to `stop` in blocks of about a million ids.
@@ -92,21 +92,17 @@ class MdsRows:
             return
         firsts = self.pool.ends - self.pool.num_rows
         chosen = np.flatnonzero((firsts < stop) & (self.pool.ends > start)).tolist()
-        for shard in chosen:
-            self.pool.shards[shard].check_exists()
-        for shard in chosen:
-            first, lengths = int(firsts[shard]), self._lengths(shard)
+        for number in chosen:
+            self.pool.shards[number].check_exists()
+        for number in chosen:
+            shard, first = self.pool.shards[number], int(firsts[number])
+            lengths = shard.lengths()
+            shard.check_num_rows(len(lengths), int(self.pool.num_rows[number]))
             begin = max(start, first)
             yield from self._blocks(begin, lengths[begin - first : stop - first])
 
     def _samples(self, rows: Int64Array) -> Int64Array:
         return rows if self.order is None else self.order.samples_at(rows)
-
-    def _lengths(self, shard: int) -> Int64Array:
-        lengths = self.pool.shards[shard].lengths()
-        if len(lengths) != self.pool.num_rows[shard]:
-            raise self.pool.shards[shard].other_rows(len(lengths), int(self.pool.num_rows[shard]))
-        return lengths
 
     def _blocks(self, first: int, lengths: Int64Array) -> Iterator[Rows]:
         """Yield the rows from `first`, which have these lengths."""

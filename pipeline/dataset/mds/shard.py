@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from pipeline.core.arrays import Int64Array, Uint8Array, Uint32Array
 from pipeline.core.errors import InputError
-from pipeline.core.ragged import Ragged
+from pipeline.core.ragged import ByteStrings
 from pipeline.dataset.mds.kernels import copy_names, copy_rows, read_lengths, scan_rows
 
 ROW_DTYPE = np.dtype(
@@ -194,21 +194,21 @@ class MdsShard:
                 raise self._error("got a file that is no MDS shard")
             file.seek(4 + 4 * found)
             self._check_end(num_bytes, int.from_bytes(file.read(4), "little"))
-            if found != num_rows:
-                raise self.other_rows(found, num_rows)
+            self.check_num_rows(found, num_rows)
             return os.dup(file.fileno()), num_bytes
 
     def _check_end(self, num_bytes: int, end: int) -> None:
         if end != num_bytes:
             raise self._error(f"got {num_bytes} bytes, expected {end} by its header")
 
-    def other_rows(self, num_rows: int, expected: int) -> InputError:
-        """Return the error for a shard with more or fewer rows than the index says."""
-        return InputError(
-            f"{self.where}: got {num_rows:,} rows, expected {expected:,} by the index "
-            f"({num_rows - expected:+,})",
-            "build or pull the shard and its index again",
-        )
+    def check_num_rows(self, num_rows: int, expected: int) -> None:
+        """Check the number of rows against that of the index. Raises: InputError."""
+        if num_rows != expected:
+            raise InputError(
+                f"{self.where}: got {num_rows:,} rows, expected {expected:,} by the index "
+                f"({num_rows - expected:+,})",
+                "build or pull the shard and its index again",
+            )
 
     def close(self) -> None:
         """Unmap the file until it is next needed."""
@@ -234,13 +234,13 @@ class MdsShard:
         columns = self.columns.packed()
         self.check(copy_rows(self.data, self.row_offsets, rows, lengths, columns, out, starts))
 
-    def names(self, rows: Int64Array) -> Ragged[np.uint8]:
+    def names(self, rows: Int64Array) -> ByteStrings:
         """Return the document ids of rows as UTF-8; empty ones if there is no such column."""
         values, offsets, bad_row = copy_names(
             self.data, self.row_offsets, rows, self.columns.packed()
         )
         self.check(bad_row)
-        names = Ragged(values, offsets)
+        names = ByteStrings(values, offsets)
         if not _is_utf8(names):
             raise self._error("got an id of a document that is no UTF-8")
         return names
@@ -255,7 +255,7 @@ class MdsShard:
         return InputError(f"{self.where}: {what}", "build or pull it again")
 
 
-def _is_utf8(names: Ragged[np.uint8]) -> bool:
+def _is_utf8(names: ByteStrings) -> bool:
     """Return whether each name is UTF-8: all of them joined are, and none starts mid-character."""
     starts = names.offsets[:-1][names.lengths() > 0]
     if ((names.values[starts] & 0xC0) == 0x80).any():
@@ -269,22 +269,14 @@ def _is_utf8(names: Ragged[np.uint8]) -> bool:
 
 def table_of(shard: MdsShard, cls_id: int, sep_id: int) -> NDArray[np.void]:
     """Return the table of a shard's rows; `chunk` and `num_chunks` are left unset."""
-    num_rows = len(shard.row_offsets) - 1
-    table = np.empty(num_rows, ROW_DTYPE)
-    lengths, hashes = np.empty(num_rows, np.uint32), np.empty(num_rows, np.uint64)
-    has_cls, has_sep = np.empty(num_rows, np.bool_), np.empty(num_rows, np.bool_)
-    bad_row = scan_rows(
-        shard.data,
-        shard.row_offsets,
-        shard.columns.packed(),
-        cls_id,
-        sep_id,
-        lengths,
-        has_cls,
-        has_sep,
-        hashes,
-    )
-    shard.check(bad_row)
-    table["length"], table["document"] = lengths, hashes
-    table["has_cls"], table["has_sep"] = has_cls, has_sep
+    table = np.empty(len(shard.row_offsets) - 1, ROW_DTYPE)
+    found = {
+        name: np.empty(len(table), ROW_DTYPE[name])
+        for name in ("length", "has_cls", "has_sep", "document")
+    }
+    packed = shard.columns.packed()
+    values = found.values()
+    shard.check(scan_rows(shard.data, shard.row_offsets, packed, cls_id, sep_id, *values))
+    for name, column in found.items():
+        table[name] = column
     return table

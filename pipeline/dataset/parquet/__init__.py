@@ -1,12 +1,10 @@
-"""Parquet: rows in order -> files in the layout of the published order, and back.
+"""Parquet: ordered rows -> files in the layout of the published order, and back.
 
-Enters: rows of token ids with their steps; or a folder of parquet files, on disk or remote. Leaves:
-files; or a `PublishedOrder`, whose rows are read by range and by number. The tables beside an order
-(steps, provenance) are written and read here as well.
+`RowWriter` writes rows of token ids with their steps. `PublishedOrder` reads the rows of a folder
+or file, local or remote, by range and by number. The tables beside an order are here as well.
 """
 
-from pipeline.dataset.parquet.reader import CLS_ID, PublishedOrder
-from pipeline.dataset.parquet.windows import CheckpointWindow, OrderFile, arrange
+from pipeline.dataset.parquet.reader import PublishedOrder
 from pipeline.dataset.parquet.writer import (
     RowWriter,
     read_columns,
@@ -18,12 +16,8 @@ from pipeline.dataset.parquet.writer import (
 )
 
 __all__ = [
-    "CLS_ID",
-    "CheckpointWindow",
-    "OrderFile",
     "PublishedOrder",
     "RowWriter",
-    "arrange",
     "read_columns",
     "read_origin",
     "read_rows",

@@ -1,25 +1,23 @@
-"""A column of token ids, as parquet gives it -> rows of uint32.
+"""A parquet column of token ids -> rows of uint32.
 
-Enters: lists of integers of any width, or lists of lists. Leaves: one flat array with offsets; of
-uint32 the file's own, not a copy.
+The column holds lists of integers of any width, or lists of lists; uint32 is not copied.
 """
 
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from pipeline.core.arrays import Int64Array, Uint32Array
 from pipeline.core.errors import InputError
 from pipeline.core.ragged import Rows
+from pipeline.dataset.arrow_columns import values_of
 
 _LISTS = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
 
 
 def nesting(kind: pa.DataType) -> tuple[int, pa.DataType]:
-    """Return how many lists deep a type is, and the type of what is in them."""
+    """Return the nesting depth of a type of lists, and the type of their values."""
     depth = 0
     while any(is_list(kind) for is_list in _LISTS):
         depth, kind = depth + 1, kind.value_type
@@ -33,14 +31,14 @@ class ColumnDecoder:
     cls_id: int
     """Where to split a row that holds a whole batch."""
     num_wrapped: int = field(default=0, init=False)
-    """How many ids so far were negative, in a type too narrow for them."""
+    """Ids so far that were negative, in a type too narrow for them."""
 
     def rows(self, where: str, column: pa.Array, granularity: str) -> Rows:
         """Return the sequences of a column.
 
         Ids that a narrow signed type made negative are taken modulo its width, and counted.
 
-        Raises: InputError for ids that are missing or no uint32.
+        Raises: InputError for null ids, and those of 2^32 or more.
         """
         offsets, values = _unwrap(where, column)
         if granularity == "batch":
@@ -53,7 +51,7 @@ class ColumnDecoder:
     def _ids(self, where: str, values: pa.Array) -> Uint32Array:
         if values.null_count:
             raise InputError(f"{where}: got an id that is null, expected integers")
-        stored = plain(values)
+        stored = values_of(values)
         if stored.dtype == np.uint32:
             return stored
         lowest = int(stored.min(initial=0)) if stored.dtype.kind == "i" else 0
@@ -66,9 +64,7 @@ class ColumnDecoder:
         if lowest < 0:
             self.num_wrapped += int(np.count_nonzero(stored < 0))
             return stored.view(f"u{stored.dtype.itemsize}").astype(np.uint32)
-        if stored.dtype == np.int32:
-            return stored.view(np.uint32)
-        return stored.astype(np.uint32)
+        return stored.view(np.uint32) if stored.dtype == np.int32 else stored.astype(np.uint32)
 
     def _split(self, where: str, ids: Uint32Array, offsets: Int64Array) -> Int64Array:
         starts = np.flatnonzero(ids == self.cls_id)
@@ -82,7 +78,7 @@ class ColumnDecoder:
 
 
 def _unwrap(where: str, column: pa.Array) -> tuple[Int64Array, pa.Array]:
-    """Return the offsets of lists, from 0, and what is in them."""
+    """Return the offsets of lists, from 0, and their values."""
     if len(column) == 0:
         return np.zeros(1, np.int64), column.flatten()
     if column.null_count:
@@ -96,14 +92,3 @@ def _unwrap(where: str, column: pa.Array) -> tuple[Int64Array, pa.Array]:
     offsets = stored.astype(np.int64)
     values = column.values.slice(int(offsets[0]), int(offsets[-1] - offsets[0]))
     return offsets - offsets[0], values
-
-
-def plain(values: pa.Array) -> NDArray[Any]:
-    """Return integers, none of which is null, without a copy.
-
-    pyarrow's own way imports pandas where it is installed, which takes half a second.
-    """
-    dtype = np.dtype(str(values.type))
-    if len(values) == 0:
-        return np.empty(0, dtype)
-    return np.frombuffer(values.buffers()[1], dtype, len(values), values.offset * dtype.itemsize)

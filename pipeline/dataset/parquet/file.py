@@ -1,8 +1,7 @@
-"""One parquet file of an order: its footer, its row groups, and the steps of its rows.
+"""One parquet file of an order, local or remote: its footer and the sequences of its row groups.
 
-Enters: a file on disk or a remote one. Leaves: its sequences, read by row group and no further than
-they are wanted. A footer is read when it is first needed, and is small enough to keep those of
-thousands of files.
+Row groups are read no further than needed. A footer is read when it is first needed, and is small
+enough to keep those of thousands of files.
 """
 
 import io
@@ -19,13 +18,14 @@ import pyarrow.parquet as pq
 from pipeline.core.arrays import Int64Array
 from pipeline.core.errors import InputError, MismatchError
 from pipeline.core.ragged import Rows
-from pipeline.dataset.parquet.decoder import ColumnDecoder, nesting, plain
+from pipeline.dataset.arrow_columns import values_of
+from pipeline.dataset.parquet.decoder import ColumnDecoder, nesting
 from pipeline.dataset.parquet.windows import OrderFile
 
 IDS, STEP = "input_ids", "step"
-# pyarrow itself asks for 64 KiB, which of small files is much; a footer of ten row groups is 3 KiB.
+# pyarrow reads 64 KiB, much for a small file; a footer of ten row groups is 3 KiB.
 _TAIL_BYTES = 4 << 10
-# A block of 4 MiB stays in the caches between decoding and what is done with it.
+# A block of 4 MiB stays in the processor's caches until it is used.
 _BLOCK_IDS = 1 << 20
 # One request each; with row groups of published size a column chunk is a gigabyte.
 _REMOTE_BUFFER_BYTES = 16 << 20
@@ -33,45 +33,47 @@ _REMOTE_BUFFER_BYTES = 16 << 20
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Footer:
-    """What a footer says."""
+    """The part of a footer that reading needs."""
 
     num_rows: Int64Array
-    """int64 [num_groups], rows of parquet, which are not always sequences."""
+    """int64 [num_groups], rows of parquet, which may be batches of sequences."""
     num_ids: Int64Array
-    """int64 [num_groups], ids of each row group, and one for each list without any."""
+    """int64 [num_groups], ids of each row group, plus one for each empty list."""
     steps: Int64Array | None
-    """int64 [num_groups, 2], the first and the last step of each; None where any is unknown."""
+    """int64 [num_groups, 2], first and last step of each; None if any is unknown."""
     depth: int
-    """How many lists deep the ids lie."""
+    """The nesting depth of the lists of ids."""
     dtype: str
     """The type of an id."""
     metadata: Any
-    """As pyarrow has it, where reading it again would be dear; else None."""
+    """pyarrow's own, of a remote file, which is not read again; else None."""
 
 
 @dataclass(kw_only=True)
 class ParquetFile:
-    """A file of an order; threads may ask for footers of several at once."""
+    """A file of an order."""
 
     named: OrderFile
     """Its path and what its name says."""
     where: str
-    """How it is called in errors."""
+    """Its path or address, for errors."""
     source: Callable[[], Any]
     """Opens it for pyarrow."""
     is_remote: bool
     """Whether it is read over a network."""
+    decoder: ColumnDecoder
+    """Turns its column of ids into rows; shared by the files of an order."""
     num_expected: int | None = None
-    """How many sequences it holds, a row of parquet each, where a manifest says so."""
+    """Its number of sequences, a row of parquet each, if a manifest has it."""
     _counts: dict[int, int] = field(default_factory=dict, init=False, repr=False)
-    """By row group of batches that was read, how many sequences it holds."""
+    """Number of sequences by row group of batches, of those that were read."""
 
     @cached_property
     def footer(self) -> Footer:
-        """What the footer says.
+        """The footer. Several threads may read those of several files.
 
-        Raises: InputError for what is no parquet, or without the columns of an order;
-        MismatchError where it is another than a manifest says.
+        Raises: InputError when this is no parquet file, or lacks the columns of an order;
+        MismatchError when it does not have the rows that a manifest says.
         """
         with self._failing():
             footer = _read_footer(self.where, self.source(), is_remote=self.is_remote)
@@ -84,10 +86,10 @@ class ParquetFile:
             )
         return footer
 
-    def granularity(self, decoder: ColumnDecoder) -> str:
-        """Return "sequence", "batch" or "flat batch".
+    def granularity(self) -> str:
+        """Return what a row of parquet is: "sequence", "batch" or "flat batch".
 
-        Lists of lists are batches. A list is a whole batch if no step has two rows and it begins
+        Lists of lists are batches. A list is a whole batch if no step has two rows and it starts
         with CLS and has another.
         """
         if self.num_expected is not None:
@@ -103,22 +105,23 @@ class ParquetFile:
         steps = self._steps(0)
         if len(np.unique(steps)) < len(steps):
             return "sequence"
-        # A decoder of its own, since this row will be read again and counted then.
         with self._opened() as file:
-            rows = next(self._blocks(file, 0, replace(decoder), "sequence", num_rows=1))
-        is_cls = rows.values == decoder.cls_id
+            batch = self._next(self._batches(file, 0, num_rows=1))
+            # A decoder of its own: this row is read again and counted then.
+            rows = replace(self.decoder).rows(self.where, batch.column(0), "sequence")
+        is_cls = rows.values == self.decoder.cls_id
         return "flat batch" if is_cls[:1].all() and np.count_nonzero(is_cls) > 1 else "sequence"
 
-    def num_sequences(self, decoder: ColumnDecoder, granularity: str) -> int:
-        """Return how many sequences there are; of batches all have to be read for it once."""
+    def num_sequences(self, granularity: str) -> int:
+        """Return the number of sequences; to count those of batches, all are read once."""
         if self.num_expected is not None:
             return self.num_expected
-        return int(self.num_group_sequences(decoder, granularity).sum())
+        return int(self.num_group_sequences(granularity).sum())
 
-    def num_group_sequences(self, decoder: ColumnDecoder, granularity: str) -> Int64Array:
-        """Return how many sequences there are in each row group: int64 [num_groups].
+    def num_group_sequences(self, granularity: str) -> Int64Array:
+        """Return the number of sequences of each row group: int64 [num_groups].
 
-        A file that cannot be read is one group, where a manifest says how many rows it holds.
+        An unreadable file counts as one group, if a manifest has its number of rows.
         """
         if self.num_expected is not None:
             try:
@@ -126,17 +129,14 @@ class ParquetFile:
             except (InputError, MismatchError):
                 return np.array([self.num_expected])
         groups = range(len(self.footer.num_rows))
-        return np.array([self._count(one, decoder, granularity) for one in groups], np.int64)
+        return np.array([self._count(one, granularity) for one in groups], np.int64)
 
-    def read(
-        self, start: int, stop: int, decoder: ColumnDecoder, granularity: str
-    ) -> Generator[Rows, None, int]:
-        """Yield sequences `start` to `stop`, those there are; return how many were passed.
+    def read(self, start: int, stop: int, granularity: str) -> Generator[Rows, None, int]:
+        """Yield the sequences within `start` to `stop`; return the number of those up to there.
 
-        Row groups before them are not read, if it is known without how many they hold.
+        Row groups before `start` are skipped if their number of sequences is known.
 
-        Raises: InputError, here as elsewhere, when the file is damaged or remote and out of reach;
-        as `footer`.
+        Raises: InputError when the file is damaged or out of reach; as `footer`.
         """
         if self.num_expected is not None and self.num_expected <= start:
             return self.num_expected
@@ -150,7 +150,7 @@ class ParquetFile:
             return first
         with self._opened() as file:
             for group in groups:
-                for rows in self._blocks(file, group, decoder, granularity):
+                for rows in self._blocks(file, group, granularity):
                     begin, end = max(start - first, 0), min(stop - first, len(rows))
                     if begin < end:
                         yield rows.slice(begin, end)
@@ -160,60 +160,55 @@ class ParquetFile:
         return first
 
     def _steps(self, group: int) -> Int64Array:
-        """Return the steps of the rows of a row group, which must not fall."""
+        """Return the step of each row of a row group. Raises: InputError when they fall."""
         with self._opened() as file, self._failing():
             column = file.read_row_group(group, columns=[STEP], use_threads=False)[STEP]
         if column.null_count:
             raise InputError(f"{self.where}: got a {STEP} that is null, expected a number")
-        chunks = [plain(chunk) for chunk in column.chunks]
-        _check_step(self.where, max((int(chunk.max(initial=0)) for chunk in chunks), default=0))
-        steps = np.concatenate([np.empty(0, np.int64), *chunks], dtype=np.int64, casting="unsafe")
+        stored = values_of(column)
+        _check_step(self.where, int(stored.max(initial=0)))
+        steps = stored.astype(np.int64)
         if len(steps) > 1 and np.diff(steps).min() < 0:
             raise InputError(f"{self.where}: got steps that fall, expected rows in order of steps")
         return steps
 
     def _known(self, group: int, granularity: str) -> int | None:
-        """Return the number of sequences of a row group if nothing has to be read for it."""
+        """Return the number of sequences of a row group if it is known without reading."""
         if granularity == "sequence":
             return int(self.footer.num_rows[group])
         return self._counts.get(group)
 
-    def _count(self, group: int, decoder: ColumnDecoder, granularity: str) -> int:
-        """Return the number of sequences of a row group, which is read for it if it has to be."""
+    def _count(self, group: int, granularity: str) -> int:
+        """Return the number of sequences of a row group, which is read if it has to be."""
         known = self._known(group, granularity)
         if known is None:
             with self._opened() as file:
-                for _ in self._blocks(file, group, decoder, granularity):
+                for _ in self._blocks(file, group, granularity):
                     pass
             known = self._counts[group]
         return known
 
-    def _blocks(
-        self,
-        file: pq.ParquetFile,
-        group: int,
-        decoder: ColumnDecoder,
-        granularity: str,
-        num_rows: int | None = None,
-    ) -> Iterator[Rows]:
-        """Yield a row group in blocks, `num_rows` at a time or as many as make a block."""
-        footer = self.footer
-        if num_rows is None:
-            mean = max(1, int(footer.num_ids[group] // max(footer.num_rows[group], 1)))
-            num_rows = max(1, _BLOCK_IDS // mean)
-        batches = file.iter_batches(
-            batch_size=num_rows, row_groups=[group], columns=[IDS], use_threads=False
-        )
+    def _blocks(self, file: pq.ParquetFile, group: int, granularity: str) -> Iterator[Rows]:
+        """Yield a row group in blocks of about a million ids."""
+        mean = int(self.footer.num_ids[group] // max(self.footer.num_rows[group], 1))
+        batches = self._batches(file, group, num_rows=max(1, _BLOCK_IDS // max(mean, 1)))
         count = 0
         while (batch := self._next(batches)) is not None:
-            rows = decoder.rows(self.where, batch.column(0), granularity)
+            rows = self.decoder.rows(self.where, batch.column(0), granularity)
             count += len(rows)
             yield rows
         if granularity != "sequence":
             self._counts[group] = count
 
+    @staticmethod
+    def _batches(file: pq.ParquetFile, group: int, *, num_rows: int) -> Iterator[Any]:
+        batches: Iterator[Any] = file.iter_batches(
+            batch_size=num_rows, row_groups=[group], columns=[IDS], use_threads=False
+        )
+        return batches
+
     def _next(self, batches: Iterator[Any]) -> Any:
-        # Only what pyarrow does is explained, and not what is done with what was yielded.
+        # Only errors of pyarrow are explained, not those of whoever uses what is yielded.
         with self._failing():
             return next(batches, None)
 
@@ -224,7 +219,7 @@ class ParquetFile:
                 self.source(),
                 metadata=self.footer.metadata,
                 buffer_size=_REMOTE_BUFFER_BYTES if self.is_remote else 0,
-                pre_buffer=False,  # else a column chunk is in memory whole
+                pre_buffer=False,  # else a whole column chunk is in memory
             )
         with file:
             yield file
@@ -242,9 +237,9 @@ class ParquetFile:
 
 
 def _read_footer(where: str, source: Any, *, is_remote: bool) -> Footer:
-    """Read the footer of a file that pyarrow can read; of a remote one hardly more than that.
+    """Read the footer of a file; of a remote one, little more than its bytes.
 
-    Raises: InputError for a file without the columns of an order; as pyarrow for what is none.
+    Raises: InputError when it lacks the columns of an order; as pyarrow when it is no parquet.
     """
     metadata = pq.read_metadata(_tail(source) if is_remote else source)
     schema = metadata.schema.to_arrow_schema()
@@ -283,17 +278,17 @@ def _read_footer(where: str, source: Any, *, is_remote: bool) -> Footer:
 
 
 def _check_step(where: str, step: int) -> None:
-    """Refuse a number of a step that int64 cannot hold. Raises: InputError."""
+    """Check that int64 holds a step. Raises: InputError."""
     if step > np.iinfo(np.int64).max:
         raise InputError(f"{where}: got {STEP} {step}, expected numbers below 2^63")
 
 
 def _tail(file: Any) -> BinaryIO:
-    """Return the end of a remote file, the whole footer but little more."""
+    """Return the end of a remote file: the footer and little more."""
     start = max(0, file.seek(0, io.SEEK_END) - _TAIL_BYTES)
     file.seek(start)
     data = file.read()
-    # The length of the footer, then four letters.
+    # The length of the footer, then four magic bytes.
     missing = int.from_bytes(data[-8:-4], "little") + 8 - len(data)
     if 0 < missing <= start:
         file.seek(start - missing)

@@ -1,8 +1,7 @@
-"""A published order, read: its rows by range and by number, its windows and phases.
+"""Read a published order: rows by range and by number, windows, phases.
 
-Enters: a folder of parquet files, on disk or remote, or one file. Leaves: any of its rows, in
-order, as blocks that bound memory. Only the files that an answer needs are touched, and of these
-only the footer and the row groups that hold it.
+It is a folder of parquet files, local or remote, or one file. Only the files that an answer needs
+are touched, and of these the footer and the row groups that hold it.
 """
 
 from collections import deque
@@ -30,8 +29,8 @@ from pipeline.dataset.rows import check_numbers, check_range, join_rows, select_
 from pipeline.storage import RemoteFolder
 
 CLS_ID = 50281
-"""The id that sequences begin with, in the published tokenizer."""
-# Footers of remote files that are requested at once.
+"""The first id of a sequence, in the published tokenizer."""
+# Of remote files.
 _FOOTERS_AT_ONCE = 8
 # No sequence is as long.
 _MOST_IDS = 1 << 26
@@ -42,22 +41,22 @@ class PublishedOrder:
     """The rows of a published order, or of a part of it; a `RowReader`."""
 
     folder: Folder
-    """Where the files are."""
+    """The folder of the files."""
     parquets: tuple[ParquetFile, ...]
     """The files, in order."""
     decoder: ColumnDecoder
-    """What makes rows of columns."""
+    """The decoder of all files."""
 
     @classmethod
     def of(
         cls, folder: Folder, *, num_rows: Mapping[str, int] | None = None, cls_id: int = CLS_ID
     ) -> "PublishedOrder":
-        """Return the order in a folder that was listed: of windows, of one window, or one file.
+        """Return the order in a listed folder: windows, one window, or one file.
 
-        The order of a build that made no step has no files of rows, and is opened as none.
+        A build that made no step has no files of rows: its order is empty.
 
-        num_rows: the files that a manifest names, and their rows; then no file is looked for
-        before it is read, and one that is damaged or missing costs its own rows alone.
+        num_rows: rows by file, from a manifest. Then files are looked for only when they are read,
+        and a damaged or missing one costs its own rows alone.
         cls_id: where a batch that is one flat list is split.
 
         Raises: InputError when there is no order, or files of it are missing.
@@ -69,27 +68,29 @@ class PublishedOrder:
             files = ()
         else:
             files = arrange(folder.where, names)
+        decoder = ColumnDecoder(cls_id=cls_id)
         parquets = tuple(
             ParquetFile(
                 named=file,
                 where=f"{folder.where}/{file.path}",
                 source=partial(folder.file, file.path),
                 is_remote=isinstance(folder, RemoteFolder),
+                decoder=decoder,
                 num_expected=None if num_rows is None else num_rows[file.path],
             )
             for file in files
         )
-        return cls(folder=folder, parquets=parquets, decoder=ColumnDecoder(cls_id=cls_id))
+        return cls(folder=folder, parquets=parquets, decoder=decoder)
 
     @property
     def where(self) -> str:
-        """The path or address that was opened; of a remote one with the commit."""
+        """The path or address, of the Hub with the commit."""
         lone_file = self.folder.is_file and isinstance(self.folder, LocalFolder)
         return self.parquets[0].where if lone_file else self.folder.where
 
     @cached_property
     def files(self) -> tuple[OrderFile, ...]:
-        """The files, in order, by their names."""
+        """The files, in order."""
         return tuple(parquet.named for parquet in self.parquets)
 
     @cached_property
@@ -104,56 +105,54 @@ class PublishedOrder:
 
     @property
     def num_wrapped(self) -> int:
-        """How many negative ids were read so far; those read twice count twice."""
+        """Negative ids that were read so far; those read twice count twice."""
         return self.decoder.num_wrapped
 
     @property
     def dtype(self) -> str:
-        """The type that ids are stored in, as the first file has it."""
+        """The type of the stored ids, from the first file."""
         return self.parquets[0].footer.dtype if self.parquets else "uint32"
 
     @cached_property
     def granularity(self) -> str:
-        """What a row of parquet is, as the first file has it.
+        """What a row of parquet is, in the first file.
 
         "sequence"; "batch", a list of sequences; or "flat batch", the ids of several in one list.
         """
-        return self.parquets[0].granularity(self.decoder) if self.parquets else "sequence"
+        return self.parquets[0].granularity() if self.parquets else "sequence"
 
     @cached_property
     def num_rows(self) -> int:
-        """How many sequences there are; all footers are read for it, of batches all files."""
+        """The number of sequences; needs all footers, and all files if rows are batches."""
         self._check_windows()
         return self.first_row(len(self.parquets))
 
     def row_group_start(self, row: int) -> int:
-        """Return the first row of the row group that a row is in."""
+        """Return the first row of the row group of a row."""
         group = int(np.searchsorted(self._group_ends, row, side="right"))
         return int(self._group_ends[group - 1]) if group else 0
 
     def row_group_stop(self, row: int) -> int:
-        """Return one past the last row of the row group that a row is in."""
+        """Return one past the last row of the row group of a row."""
         return int(self._group_ends[np.searchsorted(self._group_ends, row, side="right")])
 
     def file_of(self, row: int) -> str:
         """Return the path or address of the file of a row."""
-        ends = np.cumsum(
-            [one.num_sequences(self.decoder, self.granularity) for one in self.parquets]
-        )
+        ends = np.cumsum([one.num_sequences(self.granularity) for one in self.parquets])
         return self.parquets[int(np.searchsorted(ends, row, side="right"))].where
 
     @cached_property
     def _group_ends(self) -> Int64Array:
         """int64 [num_groups], one past the last row of each row group of all files."""
         self._load_footers(self.parquets)
-        groups = [one.num_group_sequences(self.decoder, self.granularity) for one in self.parquets]
+        groups = [one.num_group_sequences(self.granularity) for one in self.parquets]
         return np.cumsum(np.concatenate([np.empty(0, np.int64), *groups]))
 
     def first_row(self, file: int) -> int:
-        """Return how many rows there are in the files before the one of this index."""
+        """Return the first row of the file of an index."""
         before = self.parquets[:file]
         self._load_footers(before)
-        return sum(one.num_sequences(self.decoder, self.granularity) for one in before)
+        return sum(one.num_sequences(self.granularity) for one in before)
 
     def phase(self, name: str) -> "PublishedOrder":
         """Return the windows of one phase; its rows count from 0.
@@ -176,7 +175,7 @@ class PublishedOrder:
         return self._part(chosen, f"window {number}", known)
 
     def read(self, start: int, stop: int) -> Iterator[Rows]:
-        """Yield rows `start` to `stop` in order, in blocks of about a million ids.
+        """Yield rows `start` to `stop` in blocks of about a million ids.
 
         Raises: NotFoundError for rows beyond the order, before the first block unless a row of
         parquet is a batch; InputError when rows cannot be read.
@@ -189,16 +188,11 @@ class PublishedOrder:
         for parquet in self.parquets:
             if first >= stop:
                 return
-            first += yield from parquet.read(
-                start - first, stop - first, self.decoder, self.granularity
-            )
+            first += yield from parquet.read(start - first, stop - first, self.granularity)
         check_range(self.where, start, stop, first)
 
     def take(self, rows: Int64Array) -> Rows:
-        """Return rows by their numbers, rising; not for several threads at once.
-
-        Raises: as `RowReader.take`.
-        """
+        """Return rows by number, rising. Not thread-safe. Raises: as `RowReader.take`."""
         return self._cursor.take(rows)
 
     @cached_property
@@ -206,14 +200,14 @@ class PublishedOrder:
         return Cursor(self)
 
     def _check_reach(self, start: int, stop: int) -> None:
-        """Check that there are rows `start` to `stop`, by as few footers as tell it."""
+        """Check that rows `start` to `stop` exist, from as few footers as possible."""
         num_rows, at_once = 0, 1 if self.folder.client is None else _FOOTERS_AT_ONCE
         for first in range(0, len(self.parquets), at_once):
             if num_rows >= stop:
                 return
             some = self.parquets[first : first + at_once]
             self._load_footers(some)
-            num_rows += sum(one.num_sequences(self.decoder, self.granularity) for one in some)
+            num_rows += sum(one.num_sequences(self.granularity) for one in some)
         check_range(self.where, start, stop, num_rows)
 
     def _load_footers(self, parquets: Sequence[ParquetFile]) -> None:
@@ -237,7 +231,7 @@ class PublishedOrder:
             )
 
     def _check_windows(self) -> None:
-        """Refuse to count rows over a window that is not there; one alone needs no other."""
+        """Raise InputError if rows would be counted over a missing window."""
         if len(self.windows) == 1:
             return
         for phase in self.phases:
@@ -252,16 +246,16 @@ class PublishedOrder:
 
 
 class Cursor:
-    """Rows of an order by number: one read is kept going, and a jump begins another.
+    """Rows of an order by number: one sequential read goes on until a jump starts another.
 
-    A row of parquet costs its row group, and while one block is used, the next is decoded ahead.
-    Not for several threads at once; a forked process begins a read of its own.
+    A row of parquet costs its row group; while one block is used, the next is decoded. Not
+    thread-safe; a forked process starts a read of its own.
     """
 
     def __init__(self, order: PublishedOrder) -> None:
         self.order = order
         self._ahead: Prefetcher[Rows] | None = None
-        # Rows that could not be read, and why: a whole row group is lost where it is damaged.
+        # Rows that could not be read, and why: damage costs a whole row group.
         self._damage: tuple[int, int, InputError | MismatchError] | None = None
         self._reset(0)
 
@@ -272,7 +266,7 @@ class Cursor:
         return Cursor, (self.order,)
 
     def take(self, rows: Int64Array) -> Rows:
-        """Return rows by their numbers: int64 [num_rows], rising. Raises: as `RowReader.take`."""
+        """Return rows by number: int64 [num_rows], rising. Raises: as `RowReader.take`."""
         check_numbers(rows, self.order.num_rows)
         self._check_damage(rows)
         parts: list[Rows] = []
@@ -294,7 +288,7 @@ class Cursor:
         return taken
 
     def _take_run(self, rows: Int64Array) -> Rows:
-        """Return the first of some rows, as many as one read gives without what nobody wants."""
+        """Return the first of some rows, as many as one read gives without an unneeded group."""
         first = int(rows[0])
         if first < self._first or self.order.row_group_start(first) > self._stop:
             self._reset(first)
@@ -302,7 +296,7 @@ class Cursor:
             self._first += len(self._blocks.popleft())
         while self._stop <= rows[-1]:
             num_had = int(np.searchsorted(rows, self._stop))
-            # Row groups without a row that is wanted may be damaged, or far away.
+            # Row groups without a wanted row may be damaged, or remote.
             if num_had and self.order.row_group_start(int(rows[num_had])) > self._stop:
                 return self._select(rows[:num_had])
             self._read_on(first)
@@ -315,13 +309,13 @@ class Cursor:
         self._first = self._stop = row
 
     def _drop_ahead(self) -> None:
-        # What the process that this was forked from began is not ours to end.
+        # A read of the process that this was forked from is not ours to end.
         if self._ahead is not None and self._ahead.is_here:
             self._ahead.drop()
         self._ahead = None
 
     def _read_on(self, wanted: int) -> None:
-        """Read a block; keep it unless it ends before the first row that is wanted."""
+        """Read a block; keep it unless it ends before the first wanted row."""
         if self._ahead is None or not self._ahead.is_here:
             self._read = self.order.read(self._stop, self.order.num_rows)
             self._begin_next()
@@ -329,7 +323,7 @@ class Cursor:
         try:
             block = self._ahead.take()
         except (InputError, MismatchError) as error:
-            # A remote file may be within reach the next time.
+            # A remote file may be reachable the next time.
             if isinstance(self.order.folder, LocalFolder):
                 self._damage = (self._stop, self.order.row_group_stop(self._stop), error)
             self._reset(self._stop)
@@ -347,7 +341,7 @@ class Cursor:
         self._ahead = Prefetcher(lambda: next(read), discard=lambda block: None)
 
     def _check_damage(self, rows: Int64Array) -> None:
-        """Refuse rows that are known to be lost, without reading up to them again."""
+        """Raise the known error of damaged rows, without reading up to them again."""
         if self._damage is not None:
             start, stop, error = self._damage
             if np.searchsorted(rows, start) < np.searchsorted(rows, stop):
@@ -364,7 +358,7 @@ class Cursor:
 
 
 def _has_no_step(folder: Folder, names: Sequence[str]) -> bool:
-    """Return whether a folder holds nothing but a table of steps, and that is empty."""
+    """Return whether a folder holds only a table of steps, and an empty one."""
     if names != [Path(STEPS).name]:
         return False
     try:

@@ -1,14 +1,13 @@
-"""Parquet: rows in order -> files with columns `input_ids`, `step`, as in the published order.
+"""Write parquet: ordered rows as `input_ids`, `step`, as published, and the tables beside them.
 
-Ids are stored byte-stream-split under zstd 1: on 9.8 million ids of prose this was 1.47 bytes an id
-at 98 million ids a second, against 1.65 bytes at 62 million for dictionaries under zstd 3. Bytes
-depend on the version of pyarrow, which is therefore pinned.
+Ids are byte-stream-split under zstd 1: 1.47 bytes an id at 98 million ids a second on 9.8 million
+ids of prose, against 1.65 bytes at 62 million for dictionaries under zstd 3. Bytes depend on the
+version of pyarrow, which is therefore pinned.
 """
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
@@ -17,9 +16,10 @@ from numpy.typing import NDArray
 
 from pipeline.core.arrays import Int64Array, Uint32Array
 from pipeline.core.ragged import Rows
+from pipeline.dataset.arrow_columns import name_list, numbers
 
 _ROW_SCHEMA = pa.schema([("input_ids", pa.list_(pa.uint32())), ("step", pa.int64())])
-# Under this name the table of steps keeps what it was made from.
+# The key of the fingerprint of the mixture, in the metadata of the table of steps.
 _ORIGIN = b"ettin-data.mixture"
 _STEP_SCHEMA = pa.schema(
     [
@@ -48,39 +48,19 @@ class RowWriter:
 
     def write(self, ids: Uint32Array, offsets: Int64Array, steps: Int64Array) -> None:
         """Write rows: ids uint32 [num_ids], offsets int64 [num_rows + 1], steps int64 [rows]."""
-        rows = pa.ListArray.from_arrays(_column(offsets.astype(np.int32)), _column(ids))
-        table = pa.Table.from_arrays([rows, _column(steps)], schema=_ROW_SCHEMA)
+        rows = pa.ListArray.from_arrays(numbers(offsets.astype(np.int32)), numbers(ids))
+        table = pa.Table.from_arrays([rows, numbers(steps)], schema=_ROW_SCHEMA)
         self._writer.write_table(table, row_group_size=max(len(steps), 1))
 
-    def __enter__(self) -> "RowWriter":
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self._writer.close()
 
 
-# `pa.array` imports pandas where it is installed, which takes half a second; buffers do not.
-
-
-def _column(values: NDArray[Any]) -> pa.Array:
-    buffers = [None, pa.py_buffer(np.ascontiguousarray(values))]
-    return pa.Array.from_buffers(pa.from_numpy_dtype(values.dtype), len(values), buffers)
-
-
-def _texts(values: list[str]) -> pa.Array:
-    encoded = [value.encode() for value in values]
-    offsets = np.cumsum([0, *map(len, encoded)], dtype=np.int32)
-    data = pa.py_buffer(b"".join(encoded))
-    return pa.StringArray.from_buffers(len(values), pa.py_buffer(offsets), data)
-
-
 def read_rows(path: Path) -> Iterator[Rows]:
-    """Read back a file of ordered rows, a row group at a time."""
+    """Yield the rows of a file, a row group at a time."""
     with pq.ParquetFile(path) as file:
         for number in range(file.num_row_groups):
             column = file.read_row_group(number, columns=["input_ids"]).column(0).combine_chunks()
@@ -91,7 +71,7 @@ def read_rows(path: Path) -> Iterator[Rows]:
 
 def write_columns(path: Path, columns: Mapping[str, NDArray[Any]]) -> None:
     """Write a table of numbers."""
-    table = pa.Table.from_arrays([_column(one) for one in columns.values()], names=[*columns])
+    table = pa.Table.from_arrays([*map(numbers, columns.values())], names=[*columns])
     pq.write_table(table, path, compression="zstd", compression_level=1, use_dictionary=False)
 
 
@@ -104,20 +84,20 @@ def read_columns(path: Path) -> dict[str, NDArray[Any]]:
 def write_steps(
     path: Path, *, num_rows: Int64Array, num_tokens: Int64Array, sha256: list[str], origin: str = ""
 ) -> None:
-    """Write the table of steps, one row a step, numbered from 1 over the whole phase.
+    """Write the table of steps, which are numbered from 1 over the whole phase.
 
-    `origin`: the fingerprint of the mixture, kept in the file's metadata.
+    origin: the fingerprint of the mixture, for the metadata.
     """
     starts = np.cumsum(num_rows) - num_rows
     steps = np.arange(1, len(num_rows) + 1)
-    columns = [_column(column) for column in (steps, starts, num_rows, num_tokens)]
-    table = pa.Table.from_arrays([*columns, _texts(sha256)], schema=_STEP_SCHEMA)
+    columns = [*map(numbers, (steps, starts, num_rows, num_tokens)), name_list(sha256)]
+    table = pa.Table.from_arrays(columns, schema=_STEP_SCHEMA)
     table = table.replace_schema_metadata({_ORIGIN: origin})
     pq.write_table(table, path, compression="zstd", compression_level=1, use_dictionary=False)
 
 
 def read_origin(path: Path) -> str | None:
-    """Return the fingerprint that a table of steps was written with, if one can be read."""
+    """Return the fingerprint in the metadata of a table of steps, if it can be read."""
     try:
         metadata = pq.read_schema(path).metadata or {}
     except (pa.ArrowException, OSError):

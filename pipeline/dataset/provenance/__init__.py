@@ -1,7 +1,7 @@
-"""Which document each row of an order was cut from, and which rows a document went into.
+"""Provenance: the document of each row of an order, and the rows of each document.
 
 `writer` writes a file beside each file of ordered rows, `document_index` sorts these by document,
-`reader` looks things up. The files are described in `docs/spec/provenance.md`.
+`reader` looks up rows and documents. The files are described in `docs/spec/provenance.md`.
 """
 
 from pipeline.dataset.provenance.document_index import (

@@ -1,12 +1,11 @@
-"""The index of documents: files of rows' provenance -> the same rows sorted by document.
+"""The index of documents: the provenance of all rows, sorted by document.
 
-A shuffle in two passes of independent tasks, each from files to files in bounded memory. The first
-sorts the rows of a few files by hash and cuts them into equal ranges of hashes; the second takes
-one range from all of these and writes one file. Bytes depend on the rows and their number alone,
-not on how they were grouped.
+A shuffle in two passes of independent tasks in bounded memory. The first sorts the rows of a few
+files by hash and cuts them into equal ranges of hashes; the second joins one range of all of these
+into one file. Bytes depend on the rows and their number alone, not on how they were grouped.
 
-A hash is FNV-1a with 64 bits, mixed so that equal ranges of hashes hold about as many documents
-even where ids differ only in their last letters.
+The hash is 64-bit FNV-1a, mixed so that equal ranges hold about as many documents even if ids
+differ only in their last letters.
 
 Source: FNV-1a as in draft-eastlake-fnv, section 2; the mixing is the last step of the x64 form of
 MurmurHash3.
@@ -25,7 +24,7 @@ import pyarrow.parquet as pq
 from pipeline.core.arrays import Int64Array, Uint8Array
 from pipeline.core.compiled import compiled
 from pipeline.core.files import publish
-from pipeline.dataset.provenance.arrow_columns import (
+from pipeline.dataset.arrow_columns import (
     Int32Array,
     names,
     numbers,
@@ -36,10 +35,10 @@ from pipeline.dataset.provenance.arrow_columns import (
 from pipeline.dataset.provenance.writer import ROW_SCHEMA
 
 DOCUMENTS = "documents"
-"""Folder of the index within that of the provenance."""
+"""The folder of the index, in that of the provenance."""
 DOCUMENT_SCHEMA = pa.schema([("hash", pa.int64()), *ROW_SCHEMA])
 HASH_BITS = 63
-"""Of 64 bits the upper 63 are kept: not every reader of parquet knows unsigned integers."""
+"""The upper 63 of 64 bits: not every reader of parquet knows unsigned integers."""
 _MASK = (1 << 64) - 1
 ROWS_PER_GROUP = 16384
 # A row weighs about 100 bytes and is held up to three times: a task takes about 500 MiB.
@@ -50,32 +49,24 @@ _ROWS_COMPARED_AT_ONCE = 1 << 16
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SortTask:
-    """What the first pass makes one file from."""
+    """A task of the first pass: its file has a batch for each range of hashes."""
 
-    row_files: tuple[Path, ...]
-    """Files of rows' provenance that follow one another."""
+    inputs: tuple[Path, ...]
+    """Files to read, in order of rows."""
     num_parts: int
-    """Into how many equal ranges hashes are divided."""
+    """The number of equal ranges of hashes."""
     path: Path
-    """Where their rows go, sorted by hash, each range a batch of its own."""
+    """The file to write."""
     scratch: Path
-    """Where that is written before it is renamed."""
+    """The folder to write it in before it is renamed."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class IndexTask:
-    """What the second pass makes one file from."""
+class IndexTask(SortTask):
+    """A task of the second pass: it reads all files of the first."""
 
-    sorted_files: tuple[Path, ...]
-    """All files of the first pass, in the order of their rows."""
     part: int
-    """Which range of hashes, from 0."""
-    num_parts: int
-    """Into how many equal ranges they are divided."""
-    path: Path
-    """Where the rows of the range go."""
-    scratch: Path
-    """Where that is written before it is renamed."""
+    """The range of hashes of its file, from 0."""
 
 
 def document_hash(document: str) -> int:
@@ -107,27 +98,27 @@ def document_hashes(data: Uint8Array, offsets: Int64Array) -> Int64Array:
 
 
 def count_parts(num_rows: int) -> int:
-    """Return into how many files the index of an order is divided."""
+    """Return the number of files of the index of an order."""
     return max(1, -(-num_rows // _ROWS_PER_PART))
 
 
 def documents_file(part: int, num_parts: int) -> str:
-    """Return the name of a file of the index, relative to the folder of the provenance."""
+    """Return the path of a file of the index in the folder of the provenance."""
     return f"{DOCUMENTS}/documents_{part:06d}_of_{num_parts:06d}.parquet"
 
 
 def part_of(digest: int, num_parts: int) -> int:
-    """Return the part of the index that a hash belongs to."""
+    """Return the part of the index that a hash is in."""
     return digest * num_parts >> HASH_BITS
 
 
 def sort_tasks(
     row_files: Sequence[Path], num_rows: Sequence[int], folder: Path, scratch: Path
 ) -> list[SortTask]:
-    """Return the tasks of the first pass; they write to `folder`.
+    """Return the tasks of the first pass, which write to `folder`.
 
-    row_files: all files of an order's provenance, in the order of their rows, with the number of
-    rows in each. A task takes at least one file, and further ones up to 2^20 rows.
+    row_files: all files of an order's provenance, in order of rows, with the number of rows of
+    each. A task takes at least one file, and more up to 2^20 rows.
     """
     groups: list[list[Path]] = []
     filled = 0
@@ -139,7 +130,7 @@ def sort_tasks(
         filled += rows
     return [
         SortTask(
-            row_files=tuple(group),
+            inputs=tuple(group),
             num_parts=count_parts(sum(num_rows)),
             path=folder / f"{number:06d}.arrow",
             scratch=scratch,
@@ -151,14 +142,14 @@ def sort_tasks(
 def index_tasks(
     sorted_files: Sequence[Path], num_rows: int, folder: Path, scratch: Path
 ) -> list[IndexTask]:
-    """Return the tasks of the second pass; they write to `folder`, that of the provenance.
+    """Return the tasks of the second pass, which write to `folder`, that of the provenance.
 
-    sorted_files: what the first pass wrote, in order; num_rows: of the whole order.
+    sorted_files: the files of the first pass, in order; num_rows: of the whole order.
     """
     num_parts = count_parts(num_rows)
     return [
         IndexTask(
-            sorted_files=tuple(sorted_files),
+            inputs=tuple(sorted_files),
             part=part,
             num_parts=num_parts,
             path=folder / documents_file(part, num_parts),
@@ -169,12 +160,11 @@ def index_tasks(
 
 
 def sort_rows(task: SortTask) -> None:
-    """Write the rows of some files sorted by hash; rows of one hash keep their order."""
-    table = pa.concat_tables([pq.ParquetFile(path).read() for path in task.row_files])
+    """Write the rows of some files, sorted by hash; rows of one hash keep their order."""
+    table = pa.concat_tables([pq.ParquetFile(path).read() for path in task.inputs])
     table = table.unify_dictionaries().combine_chunks()
-    hashes = np.concatenate(
-        [np.empty(0, np.int64), *(_hashes(part) for part in table["document"].chunks)]
-    )
+    by_chunk = [document_hashes(*utf8_of(chunk)) for chunk in table["document"].chunks]
+    hashes = np.concatenate([np.empty(0, np.int64), *by_chunk])
     order = np.argsort(hashes, kind="stable")
     ordered = hashes[order]
     bounds = [_first(ordered, part, task.num_parts) for part in range(task.num_parts + 1)]
@@ -191,7 +181,7 @@ def sort_rows(task: SortTask) -> None:
 
 def write_index(task: IndexTask) -> None:
     """Write one file of the index, sorted by hash, source, document and row."""
-    parts = (_read_part(path, task) for path in task.sorted_files)
+    parts = (_read_part(path, task) for path in task.inputs)
     table = pa.concat_tables([DOCUMENT_SCHEMA.empty_table(), *parts])
     table = table.unify_dictionaries().combine_chunks()
     sources, source_places = sorted_names(table["source"].combine_chunks())
@@ -216,31 +206,26 @@ def write_index(task: IndexTask) -> None:
             writer.write_table(pa.Table.from_arrays([*columns.values()], schema=DOCUMENT_SCHEMA))
 
 
-def _hashes(documents: pa.Array) -> Int64Array:
-    hashes: Int64Array = document_hashes(*utf8_of(documents))
-    return hashes
-
-
 def _read_part(path: Path, task: IndexTask) -> pa.Table:
-    # Read and not mapped: pages of maps count as memory of the process, of each file some more.
+    # Read, not mapped: mapped pages count as memory of the process.
     with pa.OSFile(str(path)) as file, pa.ipc.open_file(file) as reader:
         assert reader.num_record_batches == task.num_parts, "both passes are of one order"
         return pa.Table.from_batches([reader.get_batch(task.part)])
 
 
 def _first(hashes: Int64Array, part: int, num_parts: int) -> int:
-    """Return the place of the first of sorted hashes that is in a part or beyond it."""
+    """Return the index of the first of sorted hashes that is in a part or beyond it."""
     least = -(-(part << HASH_BITS) // num_parts)
     # Past the last part it is 2^63, which int64 cannot hold.
     return len(hashes) if part == num_parts else int(np.searchsorted(hashes, least))
 
 
 def _order(table: pa.Table, source_places: Int32Array) -> Int64Array:
-    """Return the places of rows by hash, source, document and row; they come in order of row."""
+    """Sort rows, given in order of row, by hash, source, document and row; return their indices."""
     hashes, documents = values_of(table["hash"]), table["document"]
     order = np.lexsort((source_places, hashes))
     again = (np.diff(hashes[order]) == 0) & (np.diff(source_places[order]) == 0)
-    # Documents of one source that share a hash: one such pair may be among some billions.
+    # Documents of one source that share a hash: some billions have perhaps one such pair.
     starts = np.flatnonzero(np.concatenate([[True], ~again]))
     shared = _differing(documents, order, np.flatnonzero(again))
     for run in np.unique(np.searchsorted(starts, shared, side="right") - 1).tolist():
@@ -252,7 +237,7 @@ def _order(table: pa.Table, source_places: Int32Array) -> Int64Array:
 
 
 def _differing(documents: pa.ChunkedArray, order: Int64Array, places: Int64Array) -> Int64Array:
-    """Return those places in an order at which the next row is of another document."""
+    """Return those places in an order where the next row is of another document."""
     found = [np.empty(0, np.int64)]
     for start in range(0, len(places), _ROWS_COMPARED_AT_ONCE):
         some = places[start : start + _ROWS_COMPARED_AT_ONCE]

@@ -1,14 +1,16 @@
-"""Provenance, read: rows or a document of an order -> where they come from.
+"""Read provenance: rows of an order, by position or by document -> where they come from.
 
-Enters: the folder `provenance/` of an output. Leaves: rows, by position or by document. Nothing is
-read on opening but names; a look-up reads a few footers and row groups, whatever the size.
+A look-up reads a few footers and row groups, whatever the size, of files that it has compared with
+the manifest: at full size about 15 MB for a step and 100 MB for a document.
 """
 
 import re
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,9 +19,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.core.arrays import Int64Array
+from pipeline.core.digest import FileDigest
 from pipeline.core.errors import MismatchError
-from pipeline.core.files import sorted_glob
-from pipeline.dataset.provenance.arrow_columns import names_of, numbers, utf8_of, values_of
+from pipeline.dataset.arrow_columns import names_of, numbers, utf8_of, values_of
 from pipeline.dataset.provenance.document_index import (
     DOCUMENT_SCHEMA,
     DOCUMENTS,
@@ -48,35 +50,33 @@ class RowProvenance(NamedTuple):
     document: str
     """Id of the document, unique in its source."""
     chunk: int
-    """Which of the document's chunks the row is, from 0."""
+    """The number of the chunk in its document, from 0."""
     num_chunks: int
-    """How many chunks the document was cut into."""
+    """The chunks of the document."""
     num_tokens: int
-    """Ids in the row as it stands in the order."""
+    """Ids of the row in the order."""
 
 
 class ProvenanceReader:
-    """The provenance of an order, opened."""
+    """The provenance of an order."""
 
-    def __init__(self, folder: Path, row_files: list[Path], document_files: list[Path]) -> None:
-        self._folder = folder
-        self._row_files = row_files
-        self._document_files = document_files
-        self._bounds: dict[int, tuple[int, int]] = {}
+    def __init__(self, folder: Path, files: Mapping[str, FileDigest]) -> None:
+        """Open the provenance in a folder; files: those of the manifest, by path from there.
 
-    @classmethod
-    def open(cls, folder: Path) -> "ProvenanceReader":
-        """Open the provenance in a folder.
-
-        Raises: MismatchError when there is none, or a file of its index is missing; later, when a
-        file that is read is missing or is not as it was written.
+        Raises: MismatchError when the manifest names no index, or an incomplete one; later, when a
+        file that is read is missing, or has other bytes.
         """
-        row_files = sorted(sorted_glob(folder, "*/steps_*.parquet"), key=_place)
-        found = sorted_glob(folder, f"{DOCUMENTS}/documents_*.parquet")
+        self._folder = folder
+        self._unchecked = {folder / name: digest for name, digest in files.items()}
+        named = {name: folder / name for name in sorted(files) if name.count("/") == 1}
+        of_rows = [path for name, path in named.items() if fnmatch(name, "*/steps_*.parquet")]
+        self._row_files = sorted(of_rows, key=_place)
+        found = [path for name, path in named.items() if name.startswith(f"{DOCUMENTS}/")]
+        self._document_files = found
+        self._bounds: dict[int, tuple[int, int]] = {}
         expected = [folder / documents_file(part, len(found)) for part in range(len(found))]
         if not found or found != expected:
             raise MismatchError(f"{folder}: got no complete provenance of an order", _HINT)
-        return cls(folder, row_files, found)
 
     @property
     def num_rows(self) -> int:
@@ -84,17 +84,17 @@ class ProvenanceReader:
         return self._bounds_of(len(self._row_files) - 1)[1] if self._row_files else 0
 
     def rows(self, start: int, stop: int) -> list[RowProvenance]:
-        """Return where rows `start` to `stop` come from; they must be in the order."""
+        """Return the provenance of rows `start` to `stop`, which must be in the order."""
         return [origin for table in self.tables(start, stop) for origin in provenance_of(table)]
 
     def tables(self, start: int, stop: int) -> Iterator[pa.Table]:
-        """Yield the same as tables of `ROW_SCHEMA`, of at most a row group each."""
+        """Yield the same as tables of `ROW_SCHEMA`, at most a row group each."""
         files = range(len(self._row_files))
         number = bisect_right(files, start, key=lambda number: self._bounds_of(number)[0]) - 1
         for path in self._row_files[max(number, 0) :]:
             if start >= stop:
                 return
-            with _open(path, ROW_SCHEMA) as file:
+            with self._open(path, ROW_SCHEMA) as file:
                 for table in _overlapping(path, file, start, stop):
                     start += len(table)
                     yield table
@@ -102,19 +102,17 @@ class ProvenanceReader:
             raise MismatchError(f"{self._folder}: got no row {start}, expected it", _HINT)
 
     def document(self, document: str, source: str | None = None) -> list[RowProvenance]:
-        """Return the rows of a document by source and row: of one source, or of all that have it.
-
-        Empty when it is in no row.
-        """
+        """Return the rows of a document, by source and row: of one source, or of all."""
         digest = document_hash(document)
         path = self._document_files[part_of(digest, len(self._document_files))]
-        with _open(path, DOCUMENT_SCHEMA) as file:
+        with self._open(path, DOCUMENT_SCHEMA) as file:
             groups = range(file.num_row_groups)
             first = bisect_left(groups, digest, key=lambda group: _hash_range(file, group)[1])
             last = bisect_right(groups, digest, key=lambda group: _hash_range(file, group)[0])
             if first == last:
                 return []
-            table = _read(path, file, [*groups[first:last]])
+            with _reading(path):
+                table = file.read_row_groups([*groups[first:last]])
         table = table.take(numbers(np.flatnonzero(values_of(table["hash"]) == digest)))
         return [
             origin
@@ -122,18 +120,33 @@ class ProvenanceReader:
             if origin.document == document and source in (None, origin.source)
         ]
 
+    def _open(self, path: Path, schema: pa.Schema) -> pq.ParquetFile:
+        """Open a file; before its first use it is read to be compared with the manifest."""
+        with _reading(path):
+            if (digest := self._unchecked.get(path)) and FileDigest.of(path) != digest:
+                raise MismatchError(
+                    f"{path}: has other bytes than the manifest says",
+                    f"{_HINT}; `ettin-data verify` names all files that differ",
+                )
+            self._unchecked.pop(path, None)
+            file = pq.ParquetFile(path)
+        if file.schema_arrow.equals(schema):
+            return file
+        file.close()
+        raise MismatchError(f"{path}: got columns {file.schema_arrow.names} of other types", _HINT)
+
     def _bounds_of(self, number: int) -> tuple[int, int]:
         """Return the first row of a file and one past its last."""
         if number not in self._bounds:
             path = self._row_files[number]
-            with _open(path, ROW_SCHEMA) as file:
+            with self._open(path, ROW_SCHEMA) as file:
                 first_row = _first_row(path, file)
                 self._bounds[number] = (first_row, first_row + file.metadata.num_rows)
         return self._bounds[number]
 
 
 def _place(path: Path) -> tuple[int, int]:
-    """Return the number of a file's window and its first step; names of both grow from six digits.
+    """Return the numbers of a file's window and first step; names have six digits or more.
 
     Raises: MismatchError when the names have no numbers.
     """
@@ -156,15 +169,12 @@ def provenance_of(table: pa.Table) -> Iterator[RowProvenance]:
     return map(RowProvenance._make, zip(*columns, strict=True))
 
 
-def _open(path: Path, schema: pa.Schema) -> pq.ParquetFile:
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
     try:
-        file = pq.ParquetFile(path)
+        yield
     except (pa.ArrowException, OSError) as error:
         raise MismatchError(f"{path}: cannot be read: {error}", _HINT) from error
-    if file.schema_arrow.equals(schema):
-        return file
-    file.close()
-    raise MismatchError(f"{path}: got columns {file.schema_arrow.names} of other types", _HINT)
 
 
 def _first_row(path: Path, file: pq.ParquetFile) -> int:
@@ -175,23 +185,18 @@ def _first_row(path: Path, file: pq.ParquetFile) -> int:
 
 
 def _overlapping(path: Path, file: pq.ParquetFile, start: int, stop: int) -> Iterator[pa.Table]:
-    """Yield the rows of a file from `start`, which must be in it, to `stop` or its end."""
+    """Yield the rows of a file from `start`, which it must have, to `stop` or its end."""
     first_row = _first_row(path, file)
     if not first_row <= start < first_row + file.metadata.num_rows:
         raise MismatchError(f"{path}: got no row {start}, expected it here", _HINT)
     for group in range(file.num_row_groups):
         end = first_row + file.metadata.row_group(group).num_rows
         if start < min(end, stop):
-            yield _read(path, file, [group]).slice(start - first_row, min(end, stop) - start)
+            with _reading(path):
+                table = file.read_row_group(group)
+            yield table.slice(start - first_row, min(end, stop) - start)
             start = min(end, stop)
         first_row = end
-
-
-def _read(path: Path, file: pq.ParquetFile, groups: list[int]) -> pa.Table:
-    try:
-        return file.read_row_groups(groups)
-    except (pa.ArrowException, OSError) as error:
-        raise MismatchError(f"{path}: cannot be read: {error}", _HINT) from error
 
 
 def _hash_range(file: pq.ParquetFile, group: int) -> tuple[int, int]:
@@ -201,20 +206,19 @@ def _hash_range(file: pq.ParquetFile, group: int) -> tuple[int, int]:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SourceCounts:
-    """How much of one source is in some rows."""
+    """What some rows hold of one source."""
 
     num_rows: int
-    """Rows of it."""
     num_documents: int
-    """Different documents, told apart by their hashes."""
+    """Distinct documents, by hash."""
     num_tokens: int
-    """Ids in the rows, as they stand in the order."""
+    """Ids of the rows in the order."""
 
 
 def count_sources(tables: Iterable[pa.Table]) -> dict[str, SourceCounts]:
-    """Count the rows of tables of `ROW_SCHEMA` by source; sources are sorted by name.
+    """Count the rows of tables of `ROW_SCHEMA` by source, sorted by name.
 
-    Of each row eight bytes are held, or less where documents come again.
+    Memory: eight bytes a row, or less if documents repeat.
     """
     rows: defaultdict[str, int] = defaultdict(int)
     tokens: defaultdict[str, int] = defaultdict(int)

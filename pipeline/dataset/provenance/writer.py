@@ -1,8 +1,7 @@
-"""Provenance of rows: what each row of an order was cut from -> one file beside a file of rows.
+"""Write the provenance of rows: a parquet file beside each file of rows, one row for each.
 
-Enters: ordered rows in blocks, as arrays. Leaves: parquet, a row for each ordered row. Bytes depend
-on the rows alone, not on the blocks in which they came nor on how sources and files were numbered;
-they also depend on the version of pyarrow, which is therefore pinned.
+Bytes depend on the rows alone, not on the blocks in which they come nor on the numbering of sources
+and files; they also depend on the version of pyarrow, which is therefore pinned.
 
 The columns are described in `docs/spec/provenance.md`.
 """
@@ -10,14 +9,14 @@ The columns are described in `docs/spec/provenance.md`.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
+from typing import Self
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.core.arrays import Int64Array, Uint8Array, Uint32Array
-from pipeline.dataset.provenance.arrow_columns import (
+from pipeline.dataset.arrow_columns import (
     NAMES,
     Int32Array,
     name_list,
@@ -26,10 +25,10 @@ from pipeline.dataset.provenance.arrow_columns import (
     rank_names,
     values_of,
 )
-from pipeline.dataset.provenance.arrow_columns import texts as text_column
+from pipeline.dataset.arrow_columns import texts as text_column
 
 ROWS_PER_GROUP = 8192
-"""So that the few groups that hold a step are read in some milliseconds."""
+"""Few enough that the groups of a step are read in some milliseconds."""
 
 ROW_SCHEMA = pa.schema(
     [
@@ -43,44 +42,35 @@ ROW_SCHEMA = pa.schema(
         ("num_tokens", pa.uint32()),
     ]
 )
-# As it waits for its row group; a place is an index into the writer's pairs.
-_WAITING = pa.schema(
-    [
-        ("step", pa.int64()),
-        ("place", pa.int32()),
-        ("document", pa.string()),
-        ("chunk", pa.uint32()),
-        ("num_chunks", pa.uint32()),
-        ("num_tokens", pa.uint32()),
-    ]
-)
+# Of rows that wait for their row group; a place is an index into the writer's pairs.
+_WAITING = pa.schema([("step", pa.int64()), ("place", pa.int32()), *list(ROW_SCHEMA)[4:]])
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ProvenanceBlock:
-    """Where consecutive rows come from. The arrays are kept: do not write to them afterwards."""
+    """Where consecutive rows come from. The arrays are kept: do not modify them."""
 
     steps: Int64Array
     """int64 [num_rows], from 1 over the whole phase."""
     places: Int32Array
     """int32 [num_rows], the index of each row's (source, file)."""
     documents: Uint8Array
-    """uint8, the UTF-8 of the documents' ids, one after the other; less than 2 GiB."""
+    """uint8, the UTF-8 of the documents' ids, joined; less than 2 GiB."""
     offsets: Int64Array
     """int64 [num_rows + 1]; row i's id is `documents[offsets[i]:offsets[i + 1]]`."""
     chunks: Uint32Array
-    """uint32 [num_rows], which of its document's chunks a row is, from 0."""
+    """uint32 [num_rows], the number of the chunk in its document, from 0."""
     num_chunks: Uint32Array
-    """uint32 [num_rows], how many chunks its document was cut into."""
+    """uint32 [num_rows], the chunks of its document."""
     num_tokens: Uint32Array
-    """uint32 [num_rows], ids in the row as it stands in the order."""
+    """uint32 [num_rows], ids of the row in the order."""
 
 
 class ProvenanceWriter:
     """Writes the provenance of the consecutive rows of one file.
 
-    `places`: pairs of source and file, which blocks point into; a file is the path of an input as
-    its mixture gives it, or that of a folder of chunks.
+    places: pairs of source and file, which blocks index; a file is the path of an input in the
+    mixture, or of a folder of chunks.
     """
 
     def __init__(self, path: Path, first_row: int, places: Sequence[tuple[str, str]]) -> None:
@@ -123,20 +113,15 @@ class ProvenanceWriter:
             waiting["step"],
             names(self._source_by_place[places], self._sources),
             names(self._file_by_place[places], self._files),
-            *(waiting[name] for name in ("document", "chunk", "num_chunks", "num_tokens")),
+            *waiting.columns[2:],
         ]
         self._writer.write_table(pa.Table.from_arrays(columns, schema=ROW_SCHEMA))
         self._row += len(waiting)
 
-    def __enter__(self) -> "ProvenanceWriter":
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if error is None and len(self._waiting):
+    def __exit__(self, kind: object, *error: object) -> None:
+        if kind is None and len(self._waiting):
             self._write_group(self._waiting)
         self._writer.close()

@@ -1,9 +1,7 @@
 """Permutations: the order of a phase's samples, by a named and frozen algorithm.
 
-Enters: the number of samples, a seed and an epoch. Leaves: which sample is at a position, and at
-which position a sample is. Nothing here knows of ranks or steps, so world size never changes it.
-
-The algorithms are written down in `docs/spec/orders.md`.
+Nothing here knows of ranks or steps, so world size never changes the order. `docs/spec/orders.md`
+specifies the algorithms.
 """
 
 from pathlib import Path
@@ -12,18 +10,18 @@ from pipeline.order.permutation import feistel, pcg64dxsm
 from pipeline.order.permutation.key import Permutation, PermutationKey
 
 ALGORITHMS = {feistel.ALGORITHM: feistel, pcg64dxsm.ALGORITHM: pcg64dxsm}
-"""By name, the module that makes the order: `save(key, folder, scratch)` once, then `load`."""
+"""The module of each algorithm: `save(key, folder, scratch)` once, then `load(key, folder)`."""
 
 
 def save_permutation(key: PermutationKey, folder: Path, scratch: Path) -> None:
-    """Make what an order needs to be loaded, and publish it in a folder, unless it is there.
+    """Publish the files of a permutation in a folder, unless they are intact there.
 
-    Raises: ConfigError when the algorithm cannot order as many samples.
+    Raises: ConfigError for more samples than the algorithm can order.
     """
     ALGORITHMS[key.algorithm].save(key, folder, scratch)
 
 
 def load_permutation(key: PermutationKey, folder: Path) -> Permutation:
-    """Return an order whose files, if it has any, were saved in a folder."""
-    order: Permutation = ALGORITHMS[key.algorithm].load(key, folder)
-    return order
+    """Load the permutation that `save_permutation` saved in a folder."""
+    permutation: Permutation = ALGORITHMS[key.algorithm].load(key, folder)
+    return permutation

@@ -1,13 +1,10 @@
-"""`feistel-v1`: a keyed permutation that is computed, never stored.
+"""`feistel-v1`: a keyed permutation computed in constant time per sample, never stored.
 
-Enters: the number of samples, a seed and an epoch. Leaves: any position's sample and any sample's
-position, each in constant time. Frozen: the whole algorithm is in `docs/spec/orders.md`, and
-literal vectors in the tests hold it.
+Frozen: `docs/spec/orders.md` specifies the whole algorithm, and tests hold literal vectors.
 
-The samples are the first cells of a square, numbered along its rows. A round moves every cell to
-another: the column becomes the row, and the row, turned by a keyed number of the column, the
-column. Where the rounds end outside the samples they are walked again; few do, since hardly more
-than 4 · sqrt(num_samples) cells are outside.
+The samples are the first cells of a square, numbered along its rows. A round maps (row, column) to
+(column, row + F(column) mod side), F being keyed. Cells that end outside the samples walk the
+rounds again; few do, since hardly more than 4 · sqrt(num_samples) cells are outside.
 
 Source: Black, Rogaway, "Ciphers with arbitrary finite domains", CT-RSA 2002 (cycle walking, and
 Feistel rounds that add modulo a side).
@@ -24,46 +21,35 @@ from pipeline.core.arrays import Int64Array, Uint64Array
 from pipeline.core.compiled import compiled
 from pipeline.core.errors import ConfigError
 from pipeline.core.seeds import derive_key, mix, random_numbers
-from pipeline.order.permutation.key import PermutationKey, are_within
+from pipeline.order.permutation.key import Permutation, PermutationKey, are_within
 
 ALGORITHM = "feistel-v1"
 LARGEST = 2**48
 
-# Of four samples, where it matters most, every permutation is within 0.1 % of equally likely after
-# 12 rounds of independent functions; each round less doubles that.
+# After 12 rounds of independent functions, every permutation of four samples (the hardest case) is
+# within 0.1 % of equally likely; each round less doubles that.
 _ROUNDS = 12
 # Cells sent through a round at a time: 4 KiB of rows and as much of columns stay in the cache.
 _BLOCK = 512
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Feistel:
+class Feistel(Permutation):
     """A permutation by Feistel rounds."""
 
     num_samples: int
-    """How many samples there are."""
     side: int
-    """Side of the square: the smallest even number from 2 whose square is at least `num_samples`.
+    """Side of the square: the smallest even number >= 2 whose square is at least `num_samples`.
 
-    Even, because turning an odd number of places is an even permutation, and so would all be.
+    Rotating an odd number of places is an even permutation, so an odd side would allow only those.
     """
     round_keys: Uint64Array
-    """uint64 [12], one a round."""
-
-    def samples(self, start: int, stop: int) -> Int64Array:
-        """Return the samples at positions `start` to `stop`: int64 [stop - start]."""
-        return self.samples_at(np.arange(start, stop, dtype=np.int64))
-
-    def positions(self, start: int, stop: int) -> Int64Array:
-        """Return the positions of samples `start` to `stop`: int64 [stop - start]."""
-        return self.positions_of(np.arange(start, stop, dtype=np.int64))
+    """uint64 [12], one per round."""
 
     def samples_at(self, positions: Int64Array) -> Int64Array:
-        """Return the samples at any positions: int64 [num_positions] -> int64 [num_positions]."""
         return self._walked(positions, is_forward=True)
 
     def positions_of(self, samples: Int64Array) -> Int64Array:
-        """Return the positions of any samples: int64 [num_samples] -> int64 [num_samples]."""
         return self._walked(samples, is_forward=False)
 
     def _walked(self, places: Int64Array, *, is_forward: bool) -> Int64Array:
@@ -76,24 +62,21 @@ class Feistel:
 
 
 def save(key: PermutationKey, folder: Path, scratch: Path) -> None:
-    """Write nothing: a permutation is computed.
-
-    Raises: ConfigError when there are more samples than the rounds are made for.
-    """
+    """Check the key; nothing is stored. Raises: ConfigError for more than 2**48 samples."""
     if key.num_samples > LARGEST:
         raise ConfigError(
             f"order: got {key.num_samples:,} samples, expected at most {LARGEST:,} with {ALGORITHM}"
         )
 
 
-def load(key_: PermutationKey, folder: Path) -> Feistel:
-    """Return the order of a key."""
-    root = isqrt(max(key_.num_samples - 1, 0)) + 1
-    labels = ("order", ALGORITHM, str(key_.epoch), str(key_.num_samples))
+def load(key: PermutationKey, folder: Path) -> Feistel:
+    """Return the permutation of a key."""
+    root = isqrt(max(key.num_samples - 1, 0)) + 1
+    labels = ("order", ALGORITHM, str(key.epoch), str(key.num_samples))
     return Feistel(
-        num_samples=key_.num_samples,
+        num_samples=key.num_samples,
         side=root + root % 2,
-        round_keys=random_numbers(derive_key(key_.seed, *labels), _ROUNDS),
+        round_keys=random_numbers(derive_key(key.seed, *labels), _ROUNDS),
     )
 
 
@@ -118,8 +101,8 @@ def _walk(
 def _go(cells: Uint64Array, side: np.uint64, round_keys: Uint64Array, is_forward: bool) -> None:
     """Send cells through all rounds, in place.
 
-    Round by round over many cells: a cell's own rounds wait for one another, those of its
-    neighbours do not.
+    The inner loop runs over cells: rounds of one cell depend on each other, those of its neighbours
+    do not.
     """
     rows = cells // side
     columns = cells - rows * side

@@ -1,7 +1,9 @@
-"""The key that a permutation follows from, and what every permutation offers."""
+"""The key of a permutation, and the interface of every permutation."""
 
 from dataclasses import dataclass
 from typing import Protocol
+
+import numpy as np
 
 from pipeline.core.arrays import Int64Array
 
@@ -13,9 +15,7 @@ class PermutationKey:
     algorithm: str
     """A name of `ALGORITHMS`."""
     num_samples: int
-    """How many samples there are."""
     seed: int
-    """As declared."""
     epoch: int
     """Which pass over the samples, from 0."""
 
@@ -26,17 +26,19 @@ class Permutation(Protocol):
     Positions and samples count from 0; callers stay below `num_samples`.
     """
 
-    def samples(self, start: int, stop: int) -> Int64Array:
-        """Return the samples at positions `start` to `stop`: int64 [stop - start]."""
-
-    def positions(self, start: int, stop: int) -> Int64Array:
-        """Return the positions of samples `start` to `stop`: int64 [stop - start]."""
-
     def samples_at(self, positions: Int64Array) -> Int64Array:
         """Return the samples at any positions: int64 [num_positions] -> int64 [num_positions]."""
 
     def positions_of(self, samples: Int64Array) -> Int64Array:
         """Return the positions of any samples: int64 [num_samples] -> int64 [num_samples]."""
+
+    def samples(self, start: int, stop: int) -> Int64Array:
+        """Return the samples at positions `start` to `stop`: int64 [stop - start]."""
+        return self.samples_at(np.arange(start, stop, dtype=np.int64))
+
+    def positions(self, start: int, stop: int) -> Int64Array:
+        """Return the positions of samples `start` to `stop`: int64 [stop - start]."""
+        return self.positions_of(np.arange(start, stop, dtype=np.int64))
 
 
 def are_within(numbers: Int64Array, num_samples: int) -> bool:

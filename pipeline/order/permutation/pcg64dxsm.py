@@ -1,13 +1,12 @@
 """`ettin-pcg64dxsm-v1`: the permutation of the published sampler, saved once and mapped afterwards.
 
-Enters: the number of samples, a seed and an epoch. Leaves: one file that holds the permutation and
-its inverse. Making it takes 4 bytes of memory a sample (10.4 GiB for 2.8 billion) and that file
-alone, because numpy shuffles a uint32 array in place with the draws of its own `permutation`.
-
-Source: orionw/bert24, `src/text_data.py`, DistributedSamplerPCG64DXSM.
+One file holds the permutation and its inverse. Making it takes 4 bytes of memory per sample
+(10.4 GiB for 2.8 billion), because numpy shuffles a uint32 array in place with the same draws as
+its own `permutation`.
 """
 
 import hashlib
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -18,11 +17,11 @@ from blake3 import blake3
 from pipeline.core.arrays import Int64Array, Uint32Array
 from pipeline.core.errors import ConfigError, InternalError
 from pipeline.core.files import publish
-from pipeline.order.permutation.key import PermutationKey, are_within
+from pipeline.order.permutation.key import Permutation, PermutationKey, are_within
 
 ALGORITHM = "ettin-pcg64dxsm-v1"
 
-# From here on numpy draws numbers of 64 bits, and uint32 holds no longer every sample.
+# From here on numpy draws 64-bit numbers, and uint32 cannot hold every sample.
 _TOO_MANY = 2**32
 # sha256 of the permutation of 1,000 samples with seed 21, as little-endian uint32.
 _CHECK_SEED, _CHECK_SAMPLES = 21, 1000
@@ -34,12 +33,11 @@ _BLOCK = 1 << 20
 def pcg64dxsm_permutation(num_samples: int, *, seed: int, epoch: int) -> Uint32Array:
     """Return `ettin-pcg64dxsm-v1`: uint32 [num_samples], the sample at each position.
 
-    numpy's PCG64DXSM, seeded `seed + epoch`, shuffles 0 … num_samples - 1. A uint32 array shuffled
-    in place draws the same numbers as the int64 array of `Generator.permutation`.
+    numpy's PCG64DXSM, seeded `seed + epoch`, shuffles 0 … num_samples - 1.
 
     Source: orionw/bert24, `src/text_data.py`, DistributedSamplerPCG64DXSM.
-    Raises: InternalError when this numpy draws otherwise than the frozen vector; ConfigError when
-    there are too many samples for the algorithm, or for the memory.
+    Raises: InternalError when this numpy does not reproduce the frozen vector; ConfigError for too
+    many samples for the algorithm or for memory.
     """
     if num_samples >= _TOO_MANY:
         raise ConfigError(
@@ -73,8 +71,8 @@ def _vector_sha256() -> str:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class SavedPermutation:
-    """A permutation and its inverse on disk, mapped."""
+class SavedPermutation(Permutation):
+    """A permutation and its inverse on disk, memory-mapped."""
 
     rows: Uint32Array
     """uint32 [num_samples], the sample at each position."""
@@ -82,22 +80,18 @@ class SavedPermutation:
     """uint32 [num_samples], the position of each sample."""
 
     def samples(self, start: int, stop: int) -> Int64Array:
-        """Return the samples at positions `start` to `stop`: int64 [stop - start]."""
         assert 0 <= start <= stop <= len(self.rows)
         return self.rows[start:stop].astype(np.int64)
 
     def positions(self, start: int, stop: int) -> Int64Array:
-        """Return the positions of samples `start` to `stop`: int64 [stop - start]."""
         assert 0 <= start <= stop <= len(self.inverse)
         return self.inverse[start:stop].astype(np.int64)
 
     def samples_at(self, positions: Int64Array) -> Int64Array:
-        """Return the samples at any positions: int64 [num_positions] -> int64 [num_positions]."""
         assert are_within(positions, len(self.rows))
         return self.rows[positions].astype(np.int64)
 
     def positions_of(self, samples: Int64Array) -> Int64Array:
-        """Return the positions of any samples: int64 [num_samples] -> int64 [num_samples]."""
         assert are_within(samples, len(self.inverse))
         return self.inverse[samples].astype(np.int64)
 
@@ -108,8 +102,11 @@ def save(key: PermutationKey, folder: Path, scratch: Path) -> None:
     Raises: as `pcg64dxsm_permutation`; OutputError when the disk is full.
     """
     path = _path(key, folder)
-    if _is_intact(path):
-        return
+    beside = path.with_suffix(".blake3")
+    # Hashing takes a hundredth of the time of making it.
+    with suppress(OSError):
+        if beside.read_text() == _digest(path):
+            return
     samples = pcg64dxsm_permutation(key.num_samples, seed=key.seed, epoch=key.epoch)
     with publish(path, scratch) as temporary, temporary.open("w+b") as file:
         about = {"descr": "<u4", "fortran_order": False, "shape": (2, key.num_samples)}
@@ -121,7 +118,7 @@ def save(key: PermutationKey, folder: Path, scratch: Path) -> None:
         file.write(positions.astype("<u4", copy=False).data)
         file.flush()
         digest = _digest(temporary)
-    with publish(_beside(path), scratch) as temporary:
+    with publish(beside, scratch) as temporary:
         temporary.write_text(digest)
 
 
@@ -132,20 +129,8 @@ def load(key: PermutationKey, folder: Path) -> SavedPermutation:
 
 
 def _path(key: PermutationKey, folder: Path) -> Path:
-    # Of seed and epoch the sum alone decides.
+    # Only the sum of seed and epoch matters.
     return folder / f"{ALGORITHM}-{key.num_samples}-{key.seed + key.epoch}.npy"
-
-
-def _is_intact(path: Path) -> bool:
-    """Whether a file is as published; reading it takes a hundredth of the time of making it."""
-    try:
-        return _beside(path).read_text() == _digest(path)
-    except OSError:
-        return False
-
-
-def _beside(path: Path) -> Path:
-    return path.with_suffix(".blake3")
 
 
 def _digest(path: Path) -> str:
@@ -155,8 +140,7 @@ def _digest(path: Path) -> str:
 def _invert(file: BinaryIO, memory: Uint32Array) -> Uint32Array:
     """Return the inverse of the permutation that follows in a file, in the given memory.
 
-    The array that was shuffled is reused for the inverse, so there is only ever one. Blocks are
-    read, not mapped: mapped pages would count as memory of the process.
+    Blocks are read, not mapped: mapped pages would count as memory of the process.
     """
     for start in range(0, len(memory), _BLOCK):
         stop = min(start + _BLOCK, len(memory))

@@ -1,14 +1,13 @@
 """Gather: the stored rows of one file of the order, from the pool or from scattered rows.
 
-A pool that fits in memory is read directly, at random. Otherwise this is the second of two passes
-of an external shuffle: in each folder that the first pass wrote, the rows of a range of positions
-are consecutive.
+A pool that fits in memory is read at random. Otherwise this is the second pass of an external
+shuffle: in each folder of the first pass, the rows of a range of positions are consecutive.
 """
 
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,18 +33,8 @@ class StoredRows:
     names: Names
 
 
-class FileRows(Protocol):
-    """The rows of one file of the order."""
-
-    records: Records
-    """Of every row of the file, in order."""
-
-    def read(self, start: int, stop: int) -> StoredRows:
-        """Return rows of the file; calls go from its first row to its last."""
-
-
 class PoolRows:
-    """The rows of one file, read from the pool."""
+    """The rows of one file, read from the pool; `records` is of each row of the file, in order."""
 
     def __init__(self, task: OrderTask) -> None:
         self._pool = task.job.open_pool()
@@ -57,8 +46,8 @@ class PoolRows:
         """Return rows of the file."""
         rows = self._rows[start:stop]
         lengths = self.records["length"][start:stop].astype(np.int64)
-        names = Names(*self._pool.names(rows))
-        return StoredRows(Rows(self._pool.gather(rows, lengths), offsets_of(lengths)), names)
+        ids = Rows(self._pool.gather(rows, lengths), offsets_of(lengths))
+        return StoredRows(ids, self._pool.names(rows))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -73,7 +62,7 @@ class _Run:
 
 
 class ScatteredRows:
-    """The rows of one file, collected from folders of rows laid out by position."""
+    """The rows of one file, as `PoolRows`, collected from folders of rows laid out by position."""
 
     def __init__(self, task: OrderTask) -> None:
         self.records: Records = np.zeros(task.num_rows, RECORD_DTYPE)
@@ -92,7 +81,7 @@ class ScatteredRows:
         self._held = self._collect(0, 0)
 
     def read(self, start: int, stop: int) -> StoredRows:
-        """Return rows of the file, of which many are collected at a time."""
+        """Return rows of the file; calls go from its first row to its last."""
         if start < self._start or stop > self._start + len(self._held.ids):
             most = self._offsets[start] + _IDS_AT_ONCE
             enough = int(np.searchsorted(self._offsets[1:], most, side="right"))

@@ -1,8 +1,10 @@
 """Row tables: what sampling and the order need to know of each row of a folder of shards.
 
 They are read from the written files, so that counts come from files and not from counters: by the
-task that wrote the shards, or, of a pool that somebody else wrote, before it is shuffled.
+task that wrote the shards or, of a foreign pool, before it is shuffled.
 """
+
+from collections.abc import Mapping
 
 import numpy as np
 from blake3 import blake3
@@ -23,20 +25,16 @@ Table = NDArray[np.void]
 
 
 def save_table(
-    state: State,
-    folder: str,
-    cls_id: int,
-    sep_id: int,
-    numbers: tuple[Uint32Array, Uint32Array] | None = None,
+    state: State, folder: str, cls_id: int, sep_id: int, numbers: Mapping[str, Uint32Array]
 ) -> None:
     """Save the table of a folder's rows; `folder` is relative to the output.
 
-    `numbers`: `chunk` and `num_chunks` of each row, uint32 [num_rows], where the folder does not
-    hold every chunk of its documents once.
+    numbers: uint32 [num_rows], `chunk` and `num_chunks` of each row; empty where the folder holds
+    every chunk of its documents once.
     """
     table = Pool.open(state.out / folder).table(cls_id, sep_id)
-    if numbers is not None:
-        table["chunk"], table["num_chunks"] = numbers
+    for name, values in numbers.items():
+        table[name] = values
     _save(state, folder, table)
 
 

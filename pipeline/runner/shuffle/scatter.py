@@ -1,8 +1,8 @@
 """Scatter: rows of a pool -> the same rows laid out by their position in the order.
 
-The first of two passes of an external shuffle: the pool is read once, front to back, each task
-taking as many rows as fit in memory. Each writes a folder sorted by position, so that the task of
-any range of the order finds its rows in one run of each folder.
+The first pass of an external shuffle: each task reads consecutive rows of the pool, as many as fit
+in memory, and writes a folder sorted by position. The rows of any range of the order are then one
+run of each folder.
 """
 
 from dataclasses import replace
@@ -45,19 +45,17 @@ def scatter_rows(task: ScatterTask) -> ScatterRecord:
     job, state = task.job, task.job.state
     key = f"{job.stamp}/{job.key}/{task.start}-{task.stop}"
     folder = state.scattered(f"{task.start:012d}")
+    shards = () if task.table is None else tuple(make_table(task.table))
     record = load_cached(state, task.name, key, ScatterRecord)
-    if record is not None and record.blake3 == _digest(job.out / folder):
-        shards = () if task.table is None else tuple(make_table(task.table))
-        return replace(record, shards=shards)
-    # Not synced, since the digest tells whether it is complete.
-    with publish(job.out / folder, state.scratch, syncs=False) as temporary:
-        temporary.mkdir()
-        shards = () if task.table is None else tuple(make_table(task.table))
-        _lay_out(task, temporary)
-        digest = _digest(temporary)
-    # The files are temporary, so not sha256, which is several times slower.
-    record = ScatterRecord(key=key, folder=folder, blake3=digest, files={})
-    save_record(state, task.name, record)
+    if record is None or record.blake3 != _digest(job.out / folder):
+        # Not synced, since the digest tells whether it is complete.
+        with publish(job.out / folder, state.scratch, syncs=False) as temporary:
+            temporary.mkdir()
+            _lay_out(task, temporary)
+            digest = _digest(temporary)
+        # The files are temporary, so not sha256, which is several times slower.
+        record = ScatterRecord(key=key, folder=folder, blake3=digest, files={})
+        save_record(state, task.name, record)
     return replace(record, shards=shards)
 
 
@@ -76,24 +74,21 @@ def _lay_out(task: ScatterTask, folder: Path) -> None:
     positions = job.load_permutation().positions(task.start, task.stop)
     sequence = np.argsort(positions)
     sequence = sequence[: np.searchsorted(positions[sequence], job.num_rows)]
-    records = _records(task)[sequence]
+    if task.table is None:
+        saved: Records = np.load(job.state.order("records"), mmap_mode="r")
+        records = saved[task.start : task.stop][sequence]
+    else:
+        table = load_table(job.state, task.table.table)
+        records = records_of(table, task.table.folder, job)[sequence]
     rows = sequence + task.start
     pool = job.open_pool()
     lengths = records["length"].astype(np.int64)
-    names, name_ends = pool.names(rows)
+    names = pool.names(rows)
     ids = np.empty(int(lengths.sum()), pool.narrowest)
     pool.gather_into(ids, rows, lengths)
     save_array(folder / POSITIONS, positions[sequence])
     save_array(folder / RECORDS, records)
     # Where the ids and the name of each row end: int64 [num_rows + 1, 2].
-    save_array(folder / ENDS, np.stack([offsets_of(lengths), name_ends], axis=1))
-    save_array(folder / NAMES, names)
+    save_array(folder / ENDS, np.stack([offsets_of(lengths), names.offsets], axis=1))
+    save_array(folder / NAMES, names.values)
     save_array(folder / IDS, ids)
-
-
-def _records(task: ScatterTask) -> Records:
-    state = task.job.state
-    if task.table is None:
-        saved: Records = np.load(state.order("records"), mmap_mode="r")
-        return saved[task.start : task.stop]
-    return records_of(load_table(state, task.table.table), task.table.folder, task.job)

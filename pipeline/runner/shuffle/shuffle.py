@@ -1,4 +1,4 @@
-"""Shuffle: a pool and tables of its rows -> files of rows in order, and what the manifest says.
+"""Shuffle: a pool and tables of its rows -> files of rows in order, and the manifest's `order`.
 
 tables -> a record of each row -> tokens of each step -> windows and files -> the files, one task
 each -> index, steps, documents and ledger. A pool that does not fit in memory is scattered first:
@@ -6,7 +6,7 @@ laid out on disk by position.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -59,42 +59,37 @@ from pipeline.runner.task_cache import (
 _ROWS_AT_ONCE = 4 << 20
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Shuffle:
-    """What is shuffled, and how."""
+def shuffle_pool(
+    job: ShuffleJob,
+    cluster: Cluster,
+    *,
+    phase: str,
+    folders: Sequence[PoolFolder],
+    tables: Sequence[TableTask] | None,
+    scatters: bool,
+    owner: str,
+) -> tuple[OrderRecord, dict[str, FileDigest]]:
+    """Order all rows and write them; return the manifest's `order`, and the files.
 
-    job: ShuffleJob
-    """What every task works with."""
-    phase: str
-    """Stage of training, after which windows are named."""
-    folders: Sequence[PoolFolder]
-    """The folders of the pool's rows, in the order of its index."""
-    tables: Sequence[TableTask] | None
-    """How to make the table of each folder; None where the tables exist already."""
-    scatters: bool
-    """Whether the pool is laid out by position first, since it does not fit in memory."""
-    owner: str
-    """Fingerprint of what the order belongs to, kept in the table of steps."""
-
-
-def shuffle_pool(shuffle: Shuffle, cluster: Cluster) -> tuple[OrderRecord, dict[str, FileDigest]]:
-    """Order all rows and write them; return the manifest's `order`, and the files."""
-    job, spec, state = shuffle.job, shuffle.job.spec, shuffle.job.state
-    folders = [[one.source, one.file] for one in shuffle.folders]
-    save_for_tasks(state, state.folders, folders)
+    folders: of the pool's rows, in the order of its index. tables: how to make the table of each
+    folder; None where the tables exist. scatters: whether to lay out the pool by position first,
+    since it does not fit in memory. owner: fingerprint that the table of steps keeps.
+    """
+    spec, state = job.spec, job.state
+    save_for_tasks(state, state.folders, [[one.source, one.file] for one in folders])
     save_permutation(job.permutation_key, state.orders, state.scratch)
 
     # Once some rows are written perhaps all are, so then nothing is scattered before it is needed.
-    scattered = shuffle.scatters and bool(shuffle.tables) and not (state.records / ORDER).exists()
-    key = _make_tables(shuffle, cluster, scatters=scattered)
-    rows = _save_records(shuffle)
-    tokens = _step_tokens(job, rows.records)
-    windows = split_windows(tokens[:-1], spec.window_tokens, shuffle.phase)
+    scattered = scatters and bool(tables) and not (state.records / ORDER).exists()
+    key = _make_tables(job, tables, cluster, scatters=scattered)
+    records, num_tokens_cut, num_tokens_added = _save_records(job, folders)
+    tokens = _step_tokens(job, records)
+    windows = split_windows(tokens[:-1], spec.window_tokens, phase)
     step_files = [file for window in windows for file in split_files(window, spec.format)]
     done = all(has_record(state, file.path, key) for file in step_files)
-    if shuffle.scatters and not scattered and not done:
+    if scatters and not scattered and not done:
         # The same ranges as at first, so that what an earlier run scattered is reused.
-        ranges = [one.rows for one in shuffle.tables or ()] or split_pool(rows.records)
+        ranges = [one.rows for one in tables or ()] or split_pool(records)
         _scatter(job, cluster, [ScatterTask(job=job, start=one, stop=end) for one, end in ranges])
         scattered = True
 
@@ -106,7 +101,7 @@ def shuffle_pool(shuffle: Shuffle, cluster: Cluster) -> tuple[OrderRecord, dict[
     if spec.format == "mds":
         parts = [file.path.removeprefix(f"{ORDER}/") for file in step_files]
         files.update(publish_index(state, ORDER, parts))
-    files.update(_write_steps(shuffle, tokens[:-1], digests))
+    files.update(_write_steps(job, tokens[:-1], digests, owner))
     files.update(_index_documents(job, key, cluster, tasks))
     described = OrderRecord(
         key=key,
@@ -121,8 +116,8 @@ def shuffle_pool(shuffle: Shuffle, cluster: Cluster) -> tuple[OrderRecord, dict[
         num_rows_dropped=job.num_samples - job.num_rows,
         num_tokens=int(tokens[:-1].sum()),
         num_tokens_dropped=int(tokens[-1]),
-        num_tokens_cut=rows.num_tokens_cut,
-        num_tokens_added=rows.num_tokens_added,
+        num_tokens_cut=num_tokens_cut,
+        num_tokens_added=num_tokens_added,
         windows=_describe_windows(windows, spec.global_batch_size, tasks, spans),
         ledger=join(spans).describe(),
         root_sha256=sha256_bytes(b"".join(bytes.fromhex(digest) for digest in digests)),
@@ -130,23 +125,23 @@ def shuffle_pool(shuffle: Shuffle, cluster: Cluster) -> tuple[OrderRecord, dict[
     return described, files
 
 
-def _make_tables(shuffle: Shuffle, cluster: Cluster, *, scatters: bool) -> str:
-    """Make tables where they are missing; return the fingerprint of all that decides the bytes.
+def _make_tables(
+    job: ShuffleJob, tables: Sequence[TableTask] | None, cluster: Cluster, *, scatters: bool
+) -> str:
+    """Make missing tables; return the fingerprint of all that decides the bytes.
 
-    Shards that somebody else wrote get their digests only here. `scatters`: lay out their rows on
-    the way, so that they are read once.
+    Shards of a foreign pool get their digests only here. scatters: lay out the rows as well, so
+    that they are read once.
     """
-    job = shuffle.job
-    if shuffle.tables is None:
+    if tables is None:
         return job.key
     if scatters:
         tasks = [
-            ScatterTask(job=job, start=one.rows[0], stop=one.rows[1], table=one)
-            for one in shuffle.tables
+            ScatterTask(job=job, start=one.rows[0], stop=one.rows[1], table=one) for one in tables
         ]
         digests = _scatter(job, cluster, tasks)
     else:
-        digests = cluster.map("read the pool", make_table, shuffle.tables)
+        digests = cluster.map("read the pool", make_table, tables)
     pool = fingerprint([digest for part in digests for digest in part])
     return fingerprint([job.key, pool])
 
@@ -154,39 +149,27 @@ def _make_tables(shuffle: Shuffle, cluster: Cluster, *, scatters: bool) -> str:
 def _scatter(job: ShuffleJob, cluster: Cluster, tasks: Sequence[ScatterTask]) -> list[list[str]]:
     """Lay out rows by position; return the digests of the shards whose tables were made."""
     scattered = cluster.map("scatter", scatter_rows, tasks)
-    names = [record.folder for record in scattered]
-    save_for_tasks(job.state, job.state.scattered_folders, names)
+    folders = [record.folder for record in scattered]
+    save_for_tasks(job.state, job.state.scattered_folders, folders)
     return [[*record.shards] for record in scattered]
 
 
-@dataclass(kw_only=True, slots=True)
-class _SavedRecords:
-    """The records of all rows of the pool, mapped."""
-
-    records: Records
-    num_tokens_cut: int
-    """Tokens that the view cuts."""
-    num_tokens_added: int
-    """Tokens that the view adds."""
-
-
-def _save_records(shuffle: Shuffle) -> _SavedRecords:
-    """Save the records of all rows for the tasks to map."""
-    job, state = shuffle.job, shuffle.job.state
-    saved = _SavedRecords(records=np.empty(0, RECORD_DTYPE), num_tokens_cut=0, num_tokens_added=0)
+def _save_records(job: ShuffleJob, folders: Sequence[PoolFolder]) -> tuple[Records, int, int]:
+    """Save the records of all rows; map them, and count the tokens that the view cuts and adds."""
+    state, num_cut, num_added = job.state, 0, 0
 
     def parts() -> Iterator[Records]:
-        for number, folder in enumerate(shuffle.folders):
+        nonlocal num_cut, num_added
+        for number, folder in enumerate(folders):
             table = load_table(state, folder.table)
             cut, added = view_edits(*view_arguments(table, job))
-            saved.num_tokens_cut += int(cut.sum())
-            saved.num_tokens_added += int(added.sum())
+            num_cut += int(cut.sum())
+            num_added += int(added.sum())
             yield records_of(table, number, job)
 
     path = state.order("records")
     publish_array(path, state.scratch, RECORD_DTYPE, job.num_samples, parts())
-    saved.records = np.load(path, mmap_mode="r")
-    return saved
+    return np.load(path, mmap_mode="r"), num_cut, num_added
 
 
 def _step_tokens(job: ShuffleJob, records: Records) -> Int64Array:
@@ -225,14 +208,13 @@ def _describe_windows(
     )
 
 
-def _write_steps(shuffle: Shuffle, tokens: Int64Array, digests: list[str]) -> dict[str, FileDigest]:
-    state = shuffle.job.state
-    num_rows = np.full(len(tokens), shuffle.job.spec.global_batch_size, np.int64)
-    path = state.root / STEPS
+def _write_steps(
+    job: ShuffleJob, tokens: Int64Array, digests: list[str], owner: str
+) -> dict[str, FileDigest]:
+    state, path = job.state, job.state.root / STEPS
+    num_rows = np.full(len(tokens), job.spec.global_batch_size, np.int64)
     with publish(path, state.scratch) as temporary:
-        write_steps(
-            temporary, num_rows=num_rows, num_tokens=tokens, sha256=digests, origin=shuffle.owner
-        )
+        write_steps(temporary, num_rows=num_rows, num_tokens=tokens, sha256=digests, origin=owner)
     return publish_output(state, STEPS, path.read_bytes())
 
 
@@ -250,8 +232,9 @@ def _index_documents(
         parts: list[Path] = [task.path for task in sorting]
         indexing = index_tasks(parts, job.num_rows, out / PROVENANCE, state.scratch)
         cluster.map("index documents", write_index, indexing)
-        paths = [task.path for task in indexing]
-        files = {path.relative_to(out).as_posix(): FileDigest.of(path) for path in paths}
+        files = {
+            task.path.relative_to(out).as_posix(): FileDigest.of(task.path) for task in indexing
+        }
         record = TaskRecord(key=key, files=files)
         save_record(state, DOCUMENTS, record)
     return files_of([record])

@@ -5,7 +5,10 @@ Memory is bounded: rows are read, viewed, digested and written some millions of 
 
 import base64
 import hashlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -15,11 +18,12 @@ from pipeline.core.compiled import compiled
 from pipeline.core.files import publish
 from pipeline.core.ragged import Rows, offsets_of
 from pipeline.dataset import LedgerSpan, provenance_file, row_digests
+from pipeline.dataset.mds import MdsWriter, Pool
+from pipeline.dataset.parquet import RowWriter, read_rows
 from pipeline.dataset.provenance import ProvenanceBlock, ProvenanceWriter
 from pipeline.order import apply_view
-from pipeline.runner.shuffle.formats import open_writer, read_file
-from pipeline.runner.shuffle.gather import FileRows, PoolRows, ScatteredRows
-from pipeline.runner.shuffle.jobs import OrderTask, load_folders
+from pipeline.runner.shuffle.gather import Names, PoolRows, ScatteredRows
+from pipeline.runner.shuffle.jobs import OrderTask, ShuffleJob, load_folders
 from pipeline.runner.task_cache import (
     OrderFileRecord,
     SpanRecord,
@@ -41,7 +45,7 @@ def order_rows(task: OrderTask) -> OrderFileRecord:
     if record is not None:
         # Restored from a manifest, which keeps no more than the ledger's whole nodes.
         span = LedgerSpan(start_row=task.first_row)
-        for rows in read_file(out / path):
+        for rows in _read_file(out / path):
             span.add(row_digests(rows.values, rows.offsets))
         record = replace(record, span=_describe_span(span))
     else:
@@ -65,12 +69,12 @@ def order_rows(task: OrderTask) -> OrderFileRecord:
 def _write(task: OrderTask, path: Path, provenance_path: Path) -> "tuple[_Steps, LedgerSpan]":
     """Write rows and their provenance; return the tokens and digest of each step, and the span."""
     job, spec = task.job, task.job.spec
-    rows: FileRows = ScatteredRows(task) if task.scattered else PoolRows(task)
+    rows = ScatteredRows(task) if task.scattered else PoolRows(task)
     viewed = rows.records["viewed"].astype(np.int64)
     steps = _Steps(spec.global_batch_size)
     span = LedgerSpan(start_row=task.first_row)
     with (
-        open_writer(path, job) as write_rows,
+        _open_writer(path, job) as write_rows,
         ProvenanceWriter(provenance_path, task.first_row, load_folders(job.state)) as provenance,
     ):
         for start, stop in _blocks(np.maximum(viewed, rows.records["length"])):
@@ -110,6 +114,43 @@ def _blocks(lengths: Int64Array) -> list[tuple[int, int]]:
         blocks.append((start, min(stop, len(lengths))))
         start = stop
     return blocks
+
+
+_WriteRows = Callable[[Rows, Int64Array, Names], None]
+"""Writes rows under their view, with the label of each row's step and the id of its document."""
+
+
+@contextmanager
+def _open_writer(path: Path, job: ShuffleJob) -> Iterator[_WriteRows]:
+    """Open a writer for the format of an order; what it writes is complete on a clean exit."""
+    if job.spec.format == "parquet":
+        with RowWriter(path) as parquet:
+            yield lambda rows, steps, names: parquet.write(rows.values, rows.offsets, steps)
+        return
+    path.mkdir()
+    mds = MdsWriter(folder=path, dtype=job.shards.dtype, size_limit=job.shards.size_limit)
+
+    def write(rows: Rows, steps: Int64Array, names: Names) -> None:
+        text = names.values.tobytes()
+        documents = [text[start:stop] for start, stop in pairwise(names.offsets.tolist())]
+        mds.write(documents, np.arange(len(documents)), rows.values, rows.offsets)
+
+    yield write
+    mds.finish()
+
+
+def _read_file(path: Path) -> Iterator[Rows]:
+    """Read back what a writer wrote, in bounded blocks."""
+    if not path.is_dir():
+        yield from read_rows(path)
+        return
+    pool = Pool.open(path)
+    lengths = pool.lengths()
+    ends = np.cumsum(lengths)
+    bounds = np.searchsorted(ends, np.arange(0, int(lengths.sum()), _IDS_AT_ONCE), side="right")
+    for start, stop in pairwise([*np.unique(bounds).tolist(), len(lengths)]):
+        rows = np.arange(start, stop)
+        yield Rows(pool.gather(rows, lengths[rows]), offsets_of(lengths[rows]))
 
 
 class _Steps:

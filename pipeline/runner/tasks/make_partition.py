@@ -1,21 +1,22 @@
-"""Tokenize a partition: one input file -> one folder of shards, as one task.
+"""Make a partition: one input file -> one folder of shards, as one task.
 
-A document's way is `_make`: read and filter, tokenize, drop what has no content or an id that was
-seen, chunk, write. A bad document stops the build or is dropped and counted, as the mixture says;
-what is written appears whole or not at all.
+A document's way is `_make`: read and filter, tokenize, drop what has no content or a repeated id,
+chunk, write. A bad document stops the build or is dropped and counted, as the mixture says.
 """
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from fractions import Fraction
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 
-from pipeline.config import TokenizerSpec
+from pipeline.config import ChunkSpec, ShardSpec, TokenizerSpec, to_plain
 from pipeline.core.arrays import BoolArray, Int64Array, Uint64Array
-from pipeline.core.digest import FileDigest
+from pipeline.core.digest import FileDigest, fingerprint
 from pipeline.core.document import Document
 from pipeline.core.errors import DocumentError, InputError
 from pipeline.core.files import publish, save_array
@@ -31,12 +32,66 @@ from pipeline.dataset import (
 from pipeline.dataset.mds import MdsWriter, write_stats
 from pipeline.runner.shuffle import save_table
 from pipeline.runner.task_cache import PartitionOutput, describe, save_record
-from pipeline.runner.tasks.partition_task import PartitionTask
-from pipeline.runner.tasks.read_documents import DocumentReader, bad_document, load_cached_for
+from pipeline.runner.tasks.read_documents import (
+    DocumentReader,
+    Input,
+    bad_document,
+    load_cached_for,
+)
 from pipeline.stages.chunking import Chunks, make_chunker
 from pipeline.stages.filters import Dropped, DroppedWriter
 from pipeline.stages.text_digest import text_digests
 from pipeline.stages.tokenizer import Tokenizer, load_tokenizer, tokenize, without_content
+from pipeline.version import VERSION
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PartitionTask:
+    """Everything that a folder of shards is made from one input file with."""
+
+    out: Path
+    folder: str
+    """Where the shards go, relative to `out`."""
+    input: Input
+    tokenizer: TokenizerSpec
+    tokenizer_digest: str
+    """sha256 of its `tokenizer.json`."""
+    chunk: ChunkSpec
+    shards: ShardSpec
+    skips_bad: bool
+    """Whether bad documents are dropped and counted instead of stopping the build."""
+    keep_dropped: Fraction | None
+    """The share of the dropped documents that is kept in files."""
+    saves_digests: bool
+    """Whether to save the digests of texts, by which the holdout is chosen."""
+    repeated_ids: frozenset[str] = frozenset()
+    """Ids that the source has more than once; only the first document of each is kept."""
+    taken_ids: frozenset[str] = frozenset()
+    """Those of `repeated_ids` whose first document is in an earlier partition."""
+
+    @property
+    def name(self) -> str:
+        """The task's name, unique in a build."""
+        return f"partitions/{self.input.source}/{self.input.file.partition}"
+
+    @property
+    def key(self) -> str:
+        """Fingerprint of all that decides the bytes except the bytes of the input."""
+        return fingerprint(
+            {
+                "version": VERSION,
+                "folder": self.folder,
+                "input": self.input.declaration(),
+                "tokenizer": [self.tokenizer_digest, self.tokenizer.add_prefix_space],
+                "chunk": to_plain(self.chunk),
+                "shards": to_plain(self.shards),
+                "skips_bad": self.skips_bad,
+                "keep_dropped": to_plain(self.keep_dropped),
+                "saves_digests": self.saves_digests,
+                "repeated_ids": sorted(self.repeated_ids),
+                "taken_ids": sorted(self.taken_ids),
+            }
+        )
 
 
 def make_partition(task: PartitionTask) -> PartitionOutput:
@@ -51,7 +106,7 @@ def make_partition(task: PartitionTask) -> PartitionOutput:
     if record is None:
         record = _make(task, tokenizer, state)
         save_record(state, task.name, record)
-    save_table(state, task.folder, tokenizer.cls_id, tokenizer.sep_id)
+    save_table(state, task.folder, tokenizer.cls_id, tokenizer.sep_id, {})
     return record
 
 
@@ -111,9 +166,9 @@ def _open_dropped(
         yield lambda dropped: None
         return
     partition = task.input.file.partition
-    name = dropped_file(task.source, partition)
+    name = dropped_file(task.input.source, partition)
     with publish(task.out / name, state.scratch) as temporary:
-        writer = DroppedWriter(temporary, task.keep_dropped, task.source, partition)
+        writer = DroppedWriter(temporary, task.keep_dropped, task.input.source, partition)
         with closing(writer):
             yield writer.write
         files.update(describe(temporary, name))
@@ -149,9 +204,9 @@ class _Drops:
 class _UniqueIds:
     """The ids that the next document must not have.
 
-    Rows do not tell two neighbours of one id apart, so ids that recur within a block, or after the
-    last document written, are found here, whatever was dropped between them; all others are found
-    in what was written, and come back as `repeated_ids`.
+    Rows cannot tell adjacent documents of one id apart, so ids that recur within a block, or after
+    the last document written, are found here; all others are found in the written partitions, and
+    come back as `repeated_ids`.
     """
 
     def __init__(self, task: PartitionTask) -> None:

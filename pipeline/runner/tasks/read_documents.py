@@ -1,7 +1,7 @@
 """Read documents: one input file -> the documents that pass the mixture's filters, in blocks.
 
-A file that is not kept on disk is fetched only while it is read. It must be the file that was
-locked: other bytes are an error, however good they look.
+A file that is not kept on disk is fetched only while it is read. Bytes other than the locked ones
+are an error.
 """
 
 import json
@@ -62,15 +62,12 @@ class Input:
     """One input file, and what its documents must pass."""
 
     source: str
-    """The source that the file belongs to."""
     file: InputFile
-    """Its path, whether or not it is there."""
+    """Its path, whether or not it exists."""
     origin: Origin
-    """Which fields hold text and id."""
     filters: tuple[Filter, ...]
-    """As declared."""
     folder: Path
-    """The mixture's, against which the files of filters are read, absolute."""
+    """The mixture's, absolute, which paths of filters are relative to."""
     decoding: Decoding | None = None
     """How rows of ids become text, by a tokenizer in a file that is named by its sha256."""
     locked: LockedInput | None = None
@@ -83,7 +80,7 @@ class Input:
 
     @property
     def locked_digest(self) -> str | None:
-        """The digest in the lock, if there is one."""
+        """The digest in the lock."""
         return None if self.locked is None else self.locked.file.digest
 
     def declaration(self) -> dict[str, object]:
@@ -105,7 +102,7 @@ def stop_at_bad(error: DocumentError) -> None:
 
 
 def bad_document(where: str, document: Document, reason: str, what: str) -> DocumentError:
-    """Return the error that says what is wrong with a document of the file `where`."""
+    """Return the error for a document of the file `where`, of which `what` is wrong."""
     named = json.dumps(document.id, ensure_ascii=False)  # on one line, whatever is in it
     return DocumentError(
         f"{where}: document {document.row + 1}: id {named} {what}", SKIP_HINT, reason

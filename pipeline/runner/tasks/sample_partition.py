@@ -1,7 +1,7 @@
 """Sample a partition: a folder of all its chunks -> a folder of the sampled ones, as one task.
 
-Only sources with a budget, with repetitions or with a holdout go through here; of the others every
-chunk is sampled once, and their folders are final as they were made.
+Only sources with a budget, repetitions or a holdout go through here; of the others every chunk is
+sampled once, and their folders are final.
 """
 
 from dataclasses import dataclass, replace
@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.config import ShardSpec
-from pipeline.core.arrays import BoolArray, Int64Array, Uint32Array
+from pipeline.core.arrays import BoolArray, Int64Array
 from pipeline.core.digest import FileDigest
 from pipeline.core.files import publish
 from pipeline.core.ragged import offsets_of
-from pipeline.dataset import VALIDATION, State, drawn_file, is_output_file
+from pipeline.dataset import VALIDATION, State, is_output_file, sampled_file
 from pipeline.dataset.mds import MdsWriter, Pool, write_stats
 from pipeline.dataset.parquet import read_columns, write_columns
 from pipeline.runner.shuffle import load_table, save_table
@@ -36,11 +36,6 @@ class CachedSampleTask:
     """Fingerprint of all that decides the bytes except the bytes of the source's inputs."""
     cls_id: int
     sep_id: int
-
-    @property
-    def source(self) -> str:
-        """The source that the file belongs to."""
-        return self.input.source
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -70,13 +65,11 @@ class SampleTask:
 
 def find_cached_sample(task: CachedSampleTask) -> PartitionOutput | None:
     """Return the record of an earlier sample, if it is intact and its input unchanged."""
-    state, partition = State(out=task.out), task.input.file.partition
-    record = load_cached_for(
-        task.input, state, _name(task.source, partition), task.key, PartitionOutput
-    )
+    state, source, partition = State(out=task.out), task.input.source, task.input.file.partition
+    name = _name(source, partition)
+    record = load_cached_for(task.input, state, name, task.key, PartitionOutput)
     if record is not None:
-        columns = read_columns(state.out / drawn_file(task.source, partition))
-        numbers = columns["chunk"], columns["num_chunks"]
+        numbers = read_columns(state.out / sampled_file(source, partition))
         save_table(state, record.folder, task.cls_id, task.sep_id, numbers)
     return record
 
@@ -99,14 +92,11 @@ def sample_partition(task: SampleTask) -> PartitionOutput:
         folder = f"{VALIDATION}/{task.folder}"
         files.update(_write_rows(task, pool, folder, holdout, lengths[holdout], 0))
     table = load_table(state, task.chunks.folder)[rows]
-    numbers: tuple[Uint32Array, Uint32Array] = (
-        np.ascontiguousarray(table["chunk"]),
-        np.ascontiguousarray(table["num_chunks"]),
-    )
-    drawn = drawn_file(source, partition)
-    with publish(task.out / drawn, state.scratch) as temporary:
-        write_columns(temporary, {"chunk": numbers[0], "num_chunks": numbers[1]})
-        files.update(describe(temporary, drawn))
+    numbers = {name: np.ascontiguousarray(table[name]) for name in ("chunk", "num_chunks")}
+    sampled = sampled_file(source, partition)
+    with publish(task.out / sampled, state.scratch) as temporary:
+        write_columns(temporary, numbers)
+        files.update(describe(temporary, sampled))
     kept = {path: about for path, about in task.chunks.files.items() if is_output_file(path)}
     num_held, num_sampled = int(lengths[holdout].sum()), int(lengths[rows].sum())
     record = replace(

@@ -11,14 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.core.progress import ReportProgress
-from pipeline.sources.download.download_plan import (
-    DownloadPlan,
-    PlannedFile,
-    plan_download,
-    scratch_folder,
-)
+from pipeline.sources.download.download_plan import DownloadPlan, PlannedFile, scratch_folder
 from pipeline.sources.download.fetch import receive
-from pipeline.sources.lock.lock import Lock
 from pipeline.storage import open_store
 
 # As many as keep a fast connection busy; a server that is asked by more slows each down.
@@ -41,24 +35,7 @@ class PullCounts:
     """Bytes that came for them."""
 
 
-def pull(
-    lock: Lock,
-    folder: Path,
-    dest: Path,
-    *,
-    sources: Sequence[str] | None = None,
-    limit_files: int | None = None,
-    report: ReportProgress,
-) -> dict[str, PullCounts]:
-    """Pull what is missing of some locked sources, or of all, into `dest`.
-
-    Raises: as `plan_download` and `pull_missing`.
-    """
-    plan = plan_download(lock, folder, dest, sources=sources, limit_files=limit_files)
-    return pull_missing(plan, report)
-
-
-def pull_missing(plan: DownloadPlan, report: ReportProgress) -> dict[str, PullCounts]:
+def pull(plan: DownloadPlan, report: ReportProgress) -> dict[str, PullCounts]:
     """Pull the missing files of a plan; `report` counts bytes. Return what was done, by source.
 
     Raises: OutputError, before anything comes, when there is no room; InputError or MismatchError

@@ -87,7 +87,7 @@ def read_lock(path: Path) -> Lock:
             "write it: ettin-data lock MIXTURE",
         ) from error
     changed = MismatchError(
-        f"{path}: is not as it was written: its digest does not match its content",
+        f"{path}: is damaged: its digest does not match its content",
         "restore the file, or lock again",
     )
     try:
@@ -103,7 +103,16 @@ def read_lock(path: Path) -> Lock:
     if not is_whole:
         raise changed
     try:
-        lock = _from_record(from_json(_LockRecord, content))
+        record = from_json(_LockRecord, content)
+        lock = Lock(
+            name=record.mixture,
+            tokenizer=record.tokenizer,
+            algorithms=record.algorithms,
+            sources={
+                name: _read_source(source, f"sources.{name}.from")
+                for name, source in record.sources.items()
+            },
+        )
     except (ValueError, TypeError) as error:
         raise InputError(f"{path}: {error}", "lock again with this version") from error
     if lock_bytes(lock) != data:
@@ -147,18 +156,6 @@ def _lines(value: Any, indent: str) -> Iterator[str]:
         yield from _lines(value[name], inner)
         between = ",\n"
     yield f"\n{indent}}}"
-
-
-def _from_record(record: _LockRecord) -> Lock:
-    return Lock(
-        name=record.mixture,
-        tokenizer=record.tokenizer,
-        algorithms=record.algorithms,
-        sources={
-            name: _read_source(source, f"sources.{name}.from")
-            for name, source in record.sources.items()
-        },
-    )
 
 
 def _read_file(path: str, stored: list[Any]) -> StoredFile:

@@ -6,6 +6,6 @@ of its own, and its suffix in `READERS`.
 
 from pipeline.sources.readers.file_reader import FileReader, OnBad
 from pipeline.sources.readers.id_decoder import Decoding
-from pipeline.sources.readers.record import SKIP_HINT
+from pipeline.sources.readers.raw_file import SKIP_HINT
 
 __all__ = ["SKIP_HINT", "Decoding", "FileReader", "OnBad"]

@@ -22,11 +22,11 @@ from pipeline.sources.readers.id_decoder import Decoding, IdDecoder
 from pipeline.sources.readers.jsonl import read_jsonl
 from pipeline.sources.readers.mds import read_mds
 from pipeline.sources.readers.parquet import read_parquet
-from pipeline.sources.readers.raw_file import RawFile
-from pipeline.sources.readers.record import (
+from pipeline.sources.readers.raw_file import (
     SKIP_HINT,
     Columns,
     DamagedError,
+    RawFile,
     Record,
     invalid_utf8,
 )

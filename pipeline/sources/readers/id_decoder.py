@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from pipeline.core.errors import DocumentError, explain_library
-from pipeline.sources.readers.record import SKIP_HINT
+from pipeline.sources.readers.raw_file import SKIP_HINT
 
 # What transformers changes in decoded text, in this order, where a tokenizer's configuration says
 # `clean_up_tokenization_spaces`.

@@ -6,8 +6,7 @@ from typing import Any
 import orjson
 
 from pipeline.core.errors import DocumentError
-from pipeline.sources.readers.raw_file import RawFile
-from pipeline.sources.readers.record import SKIP_HINT, Columns, Record, invalid_utf8
+from pipeline.sources.readers.raw_file import SKIP_HINT, Columns, RawFile, Record, invalid_utf8
 
 
 def read_jsonl(file: RawFile, columns: Columns) -> Iterator[Record]:

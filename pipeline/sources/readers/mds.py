@@ -17,8 +17,7 @@ import orjson
 from numpy.typing import NDArray
 
 from pipeline.core.errors import InputError
-from pipeline.sources.readers.raw_file import RawFile
-from pipeline.sources.readers.record import Columns, DamagedError, Record
+from pipeline.sources.readers.raw_file import Columns, DamagedError, RawFile, Record
 
 _ARRAY: Final = "ndarray"
 _TEXTS: Final = ("str", "str_int", "str_float", "str_decimal")

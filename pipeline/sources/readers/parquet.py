@@ -9,8 +9,7 @@ import pyarrow.parquet as pq
 
 from pipeline.core.digest import sha256_file
 from pipeline.core.errors import InputError
-from pipeline.sources.readers.raw_file import RawFile
-from pipeline.sources.readers.record import Columns, DamagedError, Record
+from pipeline.sources.readers.raw_file import Columns, DamagedError, RawFile, Record
 
 # Rows that are Python values at a time, and bytes of a column that are read ahead.
 _BATCH_ROWS = 128

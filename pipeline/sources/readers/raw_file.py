@@ -1,20 +1,68 @@
-"""The bytes of an input file: hashed as they are stored, decompressed as they are read."""
+"""What readers share: the bytes of a file, hashed as stored and decompressed; records; errors."""
 
 import hashlib
 import zlib
 from collections.abc import Callable, Iterator
-from typing import Protocol
+from dataclasses import dataclass
+from typing import Any, Final
 
 import zstandard
 
+from pipeline.core.errors import DocumentError, InputError
 from pipeline.sources.partitions import InputFile
-from pipeline.sources.readers.record import DamagedError
 from pipeline.storage import unreadable
 
 # 16 KiB of zstd can unpack to 160 MiB where lines repeat; a larger read gains nothing.
 _READ_BYTES = 16 << 10
 # The largest window that zstd can have; a frame made with `--long` needs it whole in memory.
 _ZSTD_WINDOW_BYTES = 1 << 31
+SKIP_HINT: Final = (
+    "fix the document, or count such documents instead with `on_error: skip` (that is another "
+    "mixture, so give it another --out)"
+)
+
+Record = tuple[dict[str, Any] | DocumentError, int]
+"""Fields by name, or why there are none; and about how many bytes they have.
+
+Of text and id, strings may be UTF-8 that is not checked, since a bad document is no damaged file.
+"""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Columns:
+    """Where a file has the text and the id of a document."""
+
+    text: str
+    """The field that holds the text."""
+    id: str | None
+    """The field that holds the id; None makes ids of partition and row."""
+    has_ids: bool = False
+    """Whether the text is stored as token ids."""
+
+    def check(self, where: str, names: list[str]) -> None:
+        """Insist that the columns of a file have both. Raises: InputError."""
+        for needed in (self.text, self.id):
+            if needed is not None and needed not in names:
+                raise InputError(
+                    f'{where}: got columns {", ".join(names)}, expected "{needed}"',
+                    "name the columns with from.text and from.id (null makes ids)",
+                )
+
+
+class DamagedError(Exception):
+    """A file is damaged: the form that is broken, and how."""
+
+    def __init__(self, form: str, reason: object) -> None:
+        super().__init__(form, reason)
+        # Arrow's messages may run over several lines.
+        self.form, self.reason = form, " ".join(str(reason).split())
+
+
+def invalid_utf8(error: UnicodeDecodeError, where: str) -> DocumentError:
+    """Return the error for bytes that are not UTF-8."""
+    return DocumentError(
+        f"{where}: invalid UTF-8 at byte {error.start}: {error.reason}", SKIP_HINT, "invalid_utf8"
+    )
 
 
 class RawFile:
@@ -46,16 +94,6 @@ class RawFile:
                 yield block
 
 
-class _Decompressor(Protocol):
-    """What `zlib` and `zstandard` have in common: an object for one gzip member or zstd frame."""
-
-    @property
-    def eof(self) -> bool: ...
-    @property
-    def unused_data(self) -> bytes: ...
-    def decompress(self, data: bytes, /) -> bytes: ...
-
-
 def _unpack(blocks: Iterator[bytes], kind: str) -> Iterator[bytes]:
     if kind.endswith(".gz"):
         return _decompress(blocks, lambda: zlib.decompressobj(wbits=16 + zlib.MAX_WBITS))
@@ -66,7 +104,8 @@ def _unpack(blocks: Iterator[bytes], kind: str) -> Iterator[bytes]:
 
 
 def _decompress(
-    blocks: Iterator[bytes], new_decompressor: Callable[[], _Decompressor]
+    blocks: Iterator[bytes],
+    new_decompressor: Callable[[], "zlib._Decompress | zstandard.ZstdDecompressionObj"],
 ) -> Iterator[bytes]:
     """Yield what all members or frames hold; they fill the file to its end, and there is one.
 

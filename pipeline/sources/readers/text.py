@@ -2,8 +2,7 @@
 
 from collections.abc import Iterator
 
-from pipeline.sources.readers.raw_file import RawFile
-from pipeline.sources.readers.record import Columns, Record
+from pipeline.sources.readers.raw_file import Columns, RawFile, Record
 
 
 def read_text(file: RawFile, columns: Columns) -> Iterator[Record]:

@@ -1,7 +1,4 @@
-"""Chunking: the token ids of documents -> chunks, by a named and frozen algorithm.
-
-One file for each algorithm. A chunker serves one partition, block by block in file order.
-"""
+"""Chunking: the token ids of documents -> chunks, with one file for each frozen algorithm."""
 
 from pipeline.config import ChunkSpec
 from pipeline.stages.chunking.chunker import Chunker, Chunks
@@ -17,7 +14,7 @@ def make_chunker(spec: ChunkSpec, tokenizer: Tokenizer) -> Chunker:
     """Return a new chunker for one partition."""
     if spec.algorithm == "whole-v1":
         return WholeChunker(size=spec.size, cls_id=tokenizer.cls_id, sep_id=tokenizer.sep_id)
-    # `add_eos` has no effect: the tokenizer's template has ended every document with SEP.
+    # `add_eos` has no effect: the tokenizer's template already ends every document with SEP.
     assert spec.min_size is not None
     assert spec.skip_below is not None
     assert spec.seed is not None

@@ -1,4 +1,4 @@
-"""What every chunker takes and returns: the ids of a block of documents -> its chunks."""
+"""The interface of chunkers: the ids of a block of documents -> its chunks."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -9,18 +9,18 @@ from pipeline.core.ragged import Rows
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Chunks:
-    """Chunks of one block of documents, in order."""
+    """The chunks of one block of documents, in order."""
 
     rows: Rows
     """The ids of each chunk."""
     documents: Int64Array
-    """int64 [num_chunks], the index of each chunk's document in its block."""
+    """int64 [num_chunks], the document of each chunk, as an index into its block."""
     failed: Int64Array
-    """int64 [num_failed], documents that cannot be chunked, in order; they have no chunks."""
+    """int64 [num_failed], documents that cannot be chunked and have no chunks, in order."""
     num_discarded: int
-    """Tokens of the other documents that are in no chunk."""
+    """Tokens of the other documents that no chunk holds."""
     num_added: int
-    """Tokens in chunks beyond those of the documents; negative where re-encoding lost some."""
+    """Tokens that chunks have beyond the documents'; negative if re-encoding loses some."""
 
 
 class Chunker(Protocol):

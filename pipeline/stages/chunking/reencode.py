@@ -1,9 +1,9 @@
 """`ettin-reencode-v1`: the published chunker, quirks kept.
 
-Pieces are cut as in `slice`. Each is decoded; if its text starts with a space it is stored as it
-is, else the text is encoded again, framed by CLS and SEP, and cut to the chunk size (which can cut
-SEP). A stored piece gets CLS in front if it lacks it. A piece that lends ids to its neighbour goes
-through this twice. Frozen; golden vectors in the tests.
+Pieces are cut as in `slice` and decoded. A piece whose text starts with a space is stored as it is,
+with CLS in front if it lacks one. Any other text is encoded again between CLS and SEP and cut to
+the chunk size, which can cut SEP. A piece that lends ids to its neighbour goes through this twice.
+Frozen; golden vectors in the tests.
 
 Source: as `slice`. Decoding cleans up spaces as transformers 4.57.6 does by default for this
 tokenizer (`tokenization_utils_base.py`, `clean_up_tokenization`).
@@ -22,9 +22,9 @@ from pipeline.stages.chunking.chunker import Chunks
 from pipeline.stages.chunking.slice import Cutter
 from pipeline.stages.tokenizer import Tokenizer
 
-# Only before these can the clean-up take the space that a text starts with.
+# The clean-up can remove a leading space before these alone.
 _CAN_TAKE_SPACE = np.isin(np.arange(256), list(b".?!,'n "))
-# The clean-up looks six bytes ahead at most, so these show what it does to the first.
+# The clean-up looks at most six bytes ahead, so these decide the first byte.
 _PEEK_BYTES = 16
 _HEAD_BYTES = 16
 _SCAN_BYTES = 64
@@ -37,10 +37,10 @@ _NOTHING = -1
 
 
 class _Spelling(NamedTuple):
-    """What ids decode to: id t is `token_bytes[starts[t]:stops[t]]`; special tokens are nothing.
+    """The bytes of ids: id t is `token_bytes[starts[t]:stops[t]]`, empty for special tokens.
 
-    `heads` is uint8 [vocab_size, 16]: the first 15 bytes of each, and its length or 16 if that is
-    more. Nearly all ids need no more than that, which is one cache line and a copy of fixed size.
+    `heads` is uint8 [vocab_size, 16]: the first 15 bytes of each id, and its length or 16 if that
+    is more. They suffice for nearly all ids, with one cache line and a copy of fixed size.
     """
 
     token_bytes: Uint8Array
@@ -58,17 +58,14 @@ class ReencodeChunker:
         self._spelling = _spelling(tokenizer)
 
     def chunk(self, documents: Rows) -> Chunks:
-        """Chunk the next documents.
-
-        A document fails where a piece decodes to nothing: there the original cannot go on.
-        """
+        """Chunk the next documents; one fails if a piece decodes to nothing, as in the original."""
         pieces = self._cutter.cut(documents)
         starts, stops = pieces.starts, pieces.stops
         borrowers = np.flatnonzero(pieces.borrowed)
         alone = np.flatnonzero(pieces.borrowed == 0)
         stored = self._store(documents.values, starts[alone], stops[alone])
 
-        # What is lent are the last ids of the neighbour as stored, not as cut.
+        # The neighbour lends its last ids as stored, not as cut.
         lenders = np.searchsorted(alone, borrowers - 1)
         lender_starts, lender_stops = stored.offsets[lenders], stored.offsets[lenders + 1]
         edges = np.maximum(lender_starts, lender_stops - pieces.borrowed[borrowers])
@@ -106,7 +103,7 @@ class ReencodeChunker:
         )
 
     def _store(self, ids: Uint32Array, starts: Int64Array, stops: Int64Array) -> Rows:
-        """Apply the rule of the module to ranges of ids; what decodes to nothing becomes empty."""
+        """Return ranges of ids as they are stored; what decodes to nothing becomes empty."""
         first, second = _first_two_bytes(ids, starts, stops, self._spelling)
         kept = first == _SPACE
         doubtful = np.flatnonzero(kept & _CAN_TAKE_SPACE[second])
@@ -132,14 +129,14 @@ class ReencodeChunker:
     def _decode(
         self, ids: Uint32Array, starts: Int64Array, stops: Int64Array, limit: int
     ) -> tuple[ByteStrings, BoolArray]:
-        """Decode ranges, or the first `limit` bytes of each, and clean up; tell which are ASCII."""
+        """Decode and clean up ranges, or `limit` bytes of each; return which are ASCII, too."""
         text, offsets, is_ascii = _clean_text(ids, starts, stops, self._spelling, limit)
         return ByteStrings(text, offsets), is_ascii
 
 
 @lru_cache(maxsize=1)
 def _spelling(tokenizer: Tokenizer) -> _Spelling:
-    # Kept for the next partition: the tables take a fifth of a second to make.
+    # Cached for the next partition: the tables take a fifth of a second.
     spelled = tokenizer.decode_table()
     starts, stops = spelled.offsets[:-1].copy(), spelled.offsets[1:].copy()
     stops[tokenizer.special_ids] = starts[tokenizer.special_ids]
@@ -149,16 +146,8 @@ def _spelling(tokenizer: Tokenizer) -> _Spelling:
     return _Spelling(spelled.values, starts, stops, heads)
 
 
-def _first_two_bytes(
-    ids: Uint32Array, starts: Int64Array, stops: Int64Array, spelling: _Spelling
-) -> tuple[Int64Array, Int64Array]:
-    out = np.full((2, len(starts)), _NOTHING, np.int64)
-    _find_first_bytes(ids, starts, stops, spelling, out)
-    return out[0], out[1]
-
-
 def _replace_invalid(text: ByteStrings, is_ascii: BoolArray) -> ByteStrings:
-    """Replace what is no UTF-8 by U+FFFD: a piece may start or end inside a character."""
+    """Replace malformed UTF-8 by U+FFFD: a piece may start or end inside a character."""
     replaced = {}
     for index in np.flatnonzero(~is_ascii).tolist():
         part = text[index].tobytes()
@@ -179,9 +168,10 @@ def _join_each(left: Rows, right: Rows) -> Rows:
 
 
 @compiled
-def _find_first_bytes(
-    ids: Uint32Array, starts: Int64Array, stops: Int64Array, spelling: _Spelling, out: Int64Array
-) -> None:
+def _first_two_bytes(
+    ids: Uint32Array, starts: Int64Array, stops: Int64Array, spelling: _Spelling
+) -> tuple[Int64Array, Int64Array]:
+    out = np.full((2, starts.size), _NOTHING, np.int64)
     for run in range(starts.size):
         found = 0
         for i in range(starts[run], stops[run]):
@@ -192,6 +182,7 @@ def _find_first_bytes(
                     found += 1
             if found == 2:
                 break
+    return out[0], out[1]
 
 
 @compiled
@@ -208,7 +199,7 @@ def _clean_text(
     for run in range(starts.size):
         for token in ids[starts[run] : stops[run]]:
             num_bytes += _num_bytes(spelling, token)
-    # Room for a whole head at the end, and for the zeros that stop looking ahead.
+    # Room for a whole head at the end, and for the zeros that end the look-ahead.
     out = np.empty(num_bytes + _HEAD_BYTES, np.uint8)
     offsets = np.zeros(starts.size + 1, np.int64)
     is_ascii = np.empty(starts.size, np.bool_)
@@ -234,12 +225,11 @@ def _clean_text(
 
 @compiled
 def _clean_up(text: Uint8Array, start: int, stop: int) -> int:
-    """Clean up `text[start:stop]` in place; return where it now stops.
+    """Clean up `text[start:stop]` in place; return the new stop.
 
-    The original replaces, one after the other, over the whole text: ` .`, ` ?`, ` !`, ` ,` by the
-    mark; ` ' ` by the quote; ` n't`, ` 'm`, ` 's`, ` 've`, ` 're` by themselves less the space. No
-    replacement of the first five makes or breaks another of these, nor does one of the last five;
-    so each five take one pass.
+    The original replaces one by one, over the whole text, ` .`, ` ?`, ` !`, ` ,` by the mark, ` ' `
+    by the quote, and ` n't`, ` 'm`, ` 's`, ` 've`, ` 're` by themselves without the space. Neither
+    the first five replacements nor the last five interfere with each other: one pass for each five.
     """
     text[stop : stop + _LOOK_AHEAD] = 0
     at, end = start, start
@@ -250,7 +240,7 @@ def _clean_up(text: Uint8Array, start: int, stop: int) -> int:
         end = _move(text, at, hit, end)
         at = hit + 1
         if text[at] == _QUOTE and text[at + 1] == _SPACE and text[at + 2] not in _MARKS:
-            # A space behind the quote that stands before a mark is gone already.
+            # A space between the quote and a mark is removed already.
             text[end] = _QUOTE
             end += 1
             at += 2
@@ -275,10 +265,10 @@ def _clean_up(text: Uint8Array, start: int, stop: int) -> int:
 
 @compiled
 def _next_candidate(text: Uint8Array, at: int, stop: int) -> int:
-    """Return where the next space stands that the clean-up may take, or `stop`."""
+    """Return the position of the next space that the clean-up may remove, or `stop`."""
     while at < stop:
         width = min(_SCAN_BYTES, stop - at)
-        # One pass without branches first, since there are few of them.
+        # First a pass without branches, since hits are rare.
         here = text[at : at + width + 2]
         found = False
         for j in range(width):
@@ -300,7 +290,7 @@ def _can_go(byte: int, second: int, third: int) -> bool:
 
 @compiled
 def _move(text: Uint8Array, start: int, stop: int, to: int) -> int:
-    """Move `text[start:stop]` down to `to`; return where it ends there."""
+    """Move `text[start:stop]` down to `to`; return the new end."""
     if start != to:
         for at in range(start, stop):
             text[to + at - start] = text[at]
@@ -309,7 +299,7 @@ def _move(text: Uint8Array, start: int, stop: int, to: int) -> int:
 
 @compiled
 def _is_contraction(text: Uint8Array, at: int) -> bool:
-    """Tell whether n't, 'm, 's, 've or 're stands at `at`."""
+    """Return whether n't, 'm, 's, 've or 're is at `at`."""
     first, second, third = text[at], text[at + 1], text[at + 2]
     if first == _N:
         return bool(second == _QUOTE and third == _T)

@@ -1,9 +1,8 @@
-"""`ettin-slice-v1`: plain slices of a document's ids; and the published cuts that it is made by.
+"""`ettin-slice-v1`: plain slices of a document's ids, and the published rule of cutting.
 
-The best reading of what made the released pre-training shards: the first chunk of a document starts
+Our best guess at what made the released pre-training shards: the first chunk of a document starts
 with CLS, the last ends with SEP, those between have neither. `ettin-reencode-v1` cuts by the same
-rule. Lengths alone decide, so cuts and random numbers are made ahead of all work on ids. Frozen;
-golden vectors in the tests.
+rule. Cuts and random numbers depend on lengths alone. Frozen; golden vectors in the tests.
 
 Source: JHU-CLSP/ettin-encoder-vs-decoder, `pretraining/data_processing/src/sampling/
 split_dataset_into_chunks_individual.py` (2025-08-06), with its undefined names supplied.
@@ -20,12 +19,12 @@ from pipeline.stages.chunking.chunker import Chunks
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Pieces:
-    """The pieces of one block of documents, in order, before any borrowing."""
+    """The pieces of one block of documents, in order, before borrowing."""
 
     starts: Int64Array
-    """int64 [num_pieces], first id of each piece in the block's flat ids."""
+    """int64 [num_pieces], the first id of each piece among the ids of the block."""
     stops: Int64Array
-    """int64 [num_pieces], one past its last id."""
+    """int64 [num_pieces], one past the last id."""
     documents: Int64Array
     """int64 [num_pieces], the document of each piece."""
     borrowed: Int64Array
@@ -37,24 +36,23 @@ class Pieces:
 class Cutter:
     """Cuts the documents of one partition, block after block, with the original's random numbers.
 
-    The original seeds numpy's legacy generator once per partition (MT19937; `RandomState` is frozen
-    by numpy's policy) and takes one number for each short last piece, in document order.
+    The original seeds numpy's legacy generator (MT19937; numpy freezes `RandomState`) once per
+    partition and takes one number for each short last piece, in document order.
     """
 
     def __init__(self, *, size: int, min_size: int, skip_below: int, seed: int) -> None:
         self.size = size
-        # Two ids of each chunk are left for CLS and SEP, whether or not they are added.
+        # Two ids of each chunk are reserved for CLS and SEP, whether or not they are added.
         self._piece_size = size - 2
         self._min_size = min_size
         self._skip_below = skip_below
         self._random = np.random.RandomState(seed)
 
     def cut(self, documents: Rows) -> Pieces:
-        """Cut documents.
+        """Cut documents into pieces as long as possible, of which the last may be short.
 
-        A document's pieces are as long as possible; its last may be short. One that is not the
-        first is dropped below `skip_below`, and below `min_size` borrows a random number of ids
-        from its neighbour.
+        A short last piece, unless it is the only one, is dropped below `skip_below`; below
+        `min_size` it borrows a random number of ids from the piece before.
         """
         counts = -(-documents.lengths() // self._piece_size)
         owners, ordinals = number_parts(counts)
@@ -77,9 +75,9 @@ class Cutter:
 
 
 def number_parts(counts: Int64Array) -> tuple[Int64Array, Int64Array]:
-    """Return the document of each part, and its number in it: int64 [num_parts] each.
+    """Return the document of each part and its index in it: int64 [num_parts] each.
 
-    counts: int64 [num_documents], how many parts each document has.
+    counts: int64 [num_documents], the number of parts of each document.
     """
     owners = np.repeat(np.arange(len(counts)), counts)
     return owners, np.arange(len(owners)) - np.repeat(np.cumsum(counts) - counts, counts)
@@ -94,7 +92,7 @@ class SliceChunker:
     def chunk(self, documents: Rows) -> Chunks:
         """Chunk the next documents."""
         pieces = self._cutter.cut(documents)
-        # What the last piece borrows lies right before it, so both edges just move.
+        # A piece borrows the ids right before it, so both edges just move.
         starts, stops = pieces.starts - pieces.borrowed, pieces.stops.copy()
         borrowers = np.flatnonzero(pieces.borrowed)
         stops[borrowers - 1] = starts[borrowers]

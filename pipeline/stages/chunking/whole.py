@@ -1,8 +1,8 @@
 """`whole-v1`: our default. Every chunk is CLS … SEP; no token is lost, repeated or random.
 
-A document's ids, less its CLS and SEP, are cut into full chunks, but for the last two, which share
-what is left evenly, the longer first; so a long document has no tiny last chunk. Frozen; golden
-vectors in the tests.
+The ids of a document without CLS and SEP are cut into full chunks, except for the last two, which
+split the rest evenly, the longer first, so that no last chunk is tiny. Frozen; golden vectors in
+the tests.
 """
 
 import numpy as np
@@ -14,7 +14,7 @@ from pipeline.stages.chunking.slice import number_parts
 
 
 class WholeChunker:
-    """Chunks documents; has no state, so a document's chunks depend on it alone."""
+    """Chunks documents, without state."""
 
     def __init__(self, *, size: int, cls_id: int, sep_id: int) -> None:
         self._content_size = size - 2
@@ -30,7 +30,7 @@ class WholeChunker:
         values = np.empty(int(offsets[-1]), np.uint32)
         values[offsets[:-1]] = self._cls_id
         values[offsets[1:] - 1] = self._sep_id
-        # Contents follow one another, but for the CLS and SEP of each document.
+        # Contents are adjacent, except for the CLS and SEP of each document.
         starts = np.cumsum(lengths) - lengths + 2 * owners + 1
         copy_ranges(documents.values, starts, lengths, values, offsets[:-1] + 1)
         return Chunks(
@@ -42,7 +42,7 @@ class WholeChunker:
         )
 
     def _lengths(self, content: Int64Array, counts: Int64Array, ordinals: Int64Array) -> Int64Array:
-        # Full chunks before the last two; a document of one chunk keeps it whole.
+        # Full chunks before the last two; a single chunk stays whole.
         rest = content - np.maximum(counts - 2, 0) * self._content_size
         from_end = counts - 1 - ordinals
         shared = np.where(from_end == 1, -(-rest // 2), rest // 2)

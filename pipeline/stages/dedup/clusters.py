@@ -1,9 +1,8 @@
-"""Clusters: documents that share a key -> one tree for each group, in bounded memory.
+"""Clusters: documents that share a key -> one tree per group, in bounded memory.
 
-Enters: keys of documents, block by block. Leaves: in `parents`, for each document one of its group
-that comes before it, or itself. Keys are scattered by their first bits to bucket files and each
-bucket is sorted by itself, so memory is that of a bucket. A group's root is its first document,
-whatever the blocks, the buckets and the order in which links are made.
+`parents` holds for each document an earlier one of its group, or itself. Keys are scattered by
+their first bits to bucket files that are sorted one at a time. The root of a group is its first
+document, whatever the blocks, the buckets and the order of the links.
 """
 
 from collections.abc import Iterable, Iterator
@@ -17,9 +16,9 @@ from pipeline.core.arrays import BoolArray, Int64Array, Uint64Array
 from pipeline.core.compiled import compiled
 from pipeline.core.errors import OutputError
 
-# Bytes that sorting takes for each 8 bytes of keys: the bucket, its sorted copy, two orders.
+# Memory of sorting, in bucket sizes: the bucket, its sorted copy, two index arrays.
 _SORT_FACTOR: Final = 5
-# Each holds a run of a block; more would be many small writes.
+# Every block writes to every bucket; more would be many small writes.
 _MOST_BUCKETS: Final = 1024
 
 
@@ -32,19 +31,21 @@ def link_equal(
 ) -> None:
     """Link documents whose keys are equal.
 
-    blocks: keys, uint64 [n, width], well mixed in their first column, and documents, int64 [n];
-    num_keys: about how many there are in all; scratch: where bucket files lie, of which none stay.
+    blocks: keys, uint64 [n, width], uniform in their first column, and documents, int64 [n];
+    num_keys: about how many keys there are in all; scratch: the folder for temporary bucket files.
     """
-    num_buckets = _num_buckets(num_keys, memory_bytes)
+    # At most two words of key and the document.
+    needed = num_keys * 3 * 8 * _SORT_FACTOR
+    num_buckets = min(max(1, -(-needed // memory_bytes)), _MOST_BUCKETS)
+    paths = [scratch / f"{bucket:04d}.keys" for bucket in range(num_buckets)]
     width = 0
     for keys, documents in blocks:
         width = keys.shape[1]
         records = _sorted(np.concatenate([keys, documents[:, None].view(np.uint64)], axis=1))
-        # Only the first of a group goes on, so that no key fills a bucket, however common it is.
+        # Only the first of a group goes on, so that no common key fills a bucket.
         is_first = _link_runs(parents, records)
-        _scatter(records[is_first], num_buckets, scratch)
-    for bucket in range(num_buckets):
-        path = _bucket_path(scratch, bucket)
+        _scatter(records[is_first], paths)
+    for path in paths:
         if path.exists():
             records = np.fromfile(path, np.uint64).reshape(-1, width + 1)
             path.unlink()
@@ -53,7 +54,7 @@ def link_equal(
 
 @contextmanager
 def explained(scratch: Path) -> Iterator[None]:
-    """Explain that the disk has no room for temporary files."""
+    """Turn an OSError of temporary files into an OutputError with a hint."""
     try:
         yield
     except OSError as error:
@@ -63,24 +64,14 @@ def explained(scratch: Path) -> Iterator[None]:
         ) from error
 
 
-def _num_buckets(num_keys: int, memory_bytes: int) -> int:
-    # Of two words and a document, the widest there are.
-    needed = num_keys * 3 * 8 * _SORT_FACTOR
-    return min(max(1, -(-needed // memory_bytes)), _MOST_BUCKETS)
-
-
-def _bucket_path(scratch: Path, bucket: int) -> Path:
-    return scratch / f"{bucket:04d}.keys"
-
-
 def _sorted(records: Uint64Array) -> Uint64Array:
-    """Sort records by key, and within a key by document: they come in order of documents."""
+    """Sort records by key, stably, so that documents stay in order within a key."""
     columns = [records[:, column] for column in range(records.shape[1] - 1)]
     return records[np.lexsort(columns[::-1])]
 
 
 def _link_runs(parents: Int64Array, records: Uint64Array) -> BoolArray:
-    """Link each record with the one before it where keys are equal; return which have none."""
+    """Link each record to an equal key before it; return which records are first of their key."""
     is_first = np.ones(len(records), np.bool_)
     is_first[1:] = (records[1:, :-1] != records[:-1, :-1]).any(axis=1)
     later = np.flatnonzero(~is_first)
@@ -90,24 +81,24 @@ def _link_runs(parents: Int64Array, records: Uint64Array) -> BoolArray:
     return is_first
 
 
-def _scatter(records: Uint64Array, num_buckets: int, scratch: Path) -> None:
-    """Append sorted records to the files of their buckets, each a range of first words."""
-    # The upper half is enough to share them out; the product stays below 64 bits.
-    buckets = (records[:, 0] >> np.uint64(32)) * np.uint64(num_buckets) >> np.uint64(32)
-    starts = np.searchsorted(buckets, np.arange(num_buckets + 1, dtype=np.uint64))
-    with explained(scratch):
+def _scatter(records: Uint64Array, paths: list[Path]) -> None:
+    """Append sorted records to the bucket files, each of a range of first words."""
+    # The upper half suffices, and the product fits 64 bits.
+    buckets = (records[:, 0] >> np.uint64(32)) * np.uint64(len(paths)) >> np.uint64(32)
+    starts = np.searchsorted(buckets, np.arange(len(paths) + 1, dtype=np.uint64))
+    with explained(paths[0].parent):
         for bucket in np.flatnonzero(np.diff(starts)).tolist():
-            with _bucket_path(scratch, bucket).open("ab") as file:
+            with paths[bucket].open("ab") as file:
                 file.write(records[starts[bucket] : starts[bucket + 1]].tobytes())
 
 
 @compiled
 def _link(parents: Int64Array, ones: Int64Array, others: Int64Array) -> None:
-    """Join the trees of pairs of documents; the smaller of two roots stays one."""
+    """Join the trees of pairs of documents under the smaller root."""
     for i in range(ones.size):
         one, other = ones[i], others[i]
         while one != other:
-            # Walk up the later of the two; every step goes to an earlier document.
+            # Go up from the later one; every step leads to an earlier document.
             if one < other:
                 one, other = other, one
             parent = parents[one]

@@ -1,9 +1,7 @@
-"""Decontaminate: which documents share so many words in a row with a text of an evaluation.
+"""Decontaminate: count the n-grams of words that documents share with evaluation texts.
 
-Enters: evaluation texts, then hashes of the words of documents. Leaves: for each document how many
-of its n-grams are in some evaluation text. Words are those of `words-v1`. A text of fewer words
-than an n-gram is one n-gram of them all: it is found in a document of the very same words alone,
-since three words in a row are in every corpus.
+Words are those of `words-v1`. A text shorter than an n-gram is one n-gram of all its words and
+matches only a document of exactly these words, since three words in a row are in every corpus.
 
 Source: the practice of datatrove 0.10.1, `pipeline/decont/n_grams.py`; what differs is in
 `docs/spec/dedup.md`.
@@ -26,7 +24,7 @@ from pipeline.stages.text_digest import normalise
 ALGORITHM: Final = "ngrams-v1"
 
 _TEXTS_AT_ONCE: Final = 1024
-# One slot in four at most is taken, so that most looks end at the first.
+# At most one slot in four is filled, so that most lookups take one probe.
 _SLOTS_EACH: Final = 4
 _EMPTY = np.uint64(0)
 
@@ -36,19 +34,19 @@ class EvaluationTexts:
     """The n-grams of all evaluation texts."""
 
     ngram_words: int
-    """Words in a row that a document must not share."""
+    """The n of the n-grams."""
     ngrams: Uint64Array
-    """uint64 [num_ngrams], their hashes, rising."""
+    """uint64 [num_ngrams], their distinct hashes, rising."""
     num_texts: int
-    """Evaluation texts that were read."""
+    """Number of texts."""
     num_short: int
-    """Those of fewer words than an n-gram; a document matches them only as a whole."""
+    """Texts with fewer words than an n-gram, which match whole documents only."""
     num_wordless: int
-    """Those without words, which match nothing; not counted as short."""
+    """Texts without words, which match nothing; not counted as short."""
 
 
 def read_evaluation(texts: Iterable[str], ngram_words: int) -> EvaluationTexts:
-    """Return the n-grams of evaluation texts, in whatever order they come. Pure."""
+    """Return the n-grams of evaluation texts, whatever their order. Pure."""
     parts = [np.empty(0, np.uint64)]
     num_texts = num_short = num_wordless = 0
     rest = iter(texts)
@@ -69,17 +67,19 @@ def read_evaluation(texts: Iterable[str], ngram_words: int) -> EvaluationTexts:
 
 
 def save_ngrams(path: Path, scratch: Path, evaluation: EvaluationTexts) -> None:
-    """Publish the hashes of an evaluation's n-grams, for the tasks that look them up."""
+    """Publish the hashes of n-grams for the tasks that look them up."""
     with publish(path, scratch) as temporary:
         save_array(temporary, evaluation.ngrams)
 
 
 class Contamination:
-    """Finds n-grams of evaluations in documents."""
+    """A hash table of evaluation n-grams."""
 
     def __init__(self, ngrams: Uint64Array, ngram_words: int) -> None:
         self.ngram_words = ngram_words
-        self._slots = np.zeros(_num_slots(len(ngrams)), np.uint64)
+        # A power of two with empty slots, so that every lookup ends.
+        num_slots = 1 << max(_SLOTS_EACH * len(ngrams), 2).bit_length()
+        self._slots = np.zeros(num_slots, np.uint64)
         _fill(self._slots, np.array(ngrams, np.uint64))
 
     @classmethod
@@ -93,11 +93,6 @@ class Contamination:
         counts = np.zeros(len(words), np.uint32)
         _count(self._slots, ngrams.values, ngrams.offsets, counts)
         return counts
-
-
-def _num_slots(num_ngrams: int) -> int:
-    """Return a power of two that leaves slots empty, so that every look ends."""
-    return 1 << max(_SLOTS_EACH * num_ngrams, 2).bit_length()
 
 
 @compiled

@@ -1,12 +1,11 @@
-"""The decision over the corpus: which documents are dropped, why, and what they are copies of.
+"""The drops of the whole corpus: which documents are dropped, why, and what they are copies of.
 
-Enters: the scans of all files in any order, and the declaration. Leaves: for each file, in
-canonical order, its dropped rows. Canonical order is (source, partition, row); of documents that
-say the same, the first in it is kept. Contaminated documents are dropped first, then equal texts,
-then near duplicates. The result depends on the scans alone, not on their order or the memory.
+Contaminated documents are dropped first, then equal texts, then near duplicates. Of equal documents
+the first in canonical order (source, partition, row) is kept. The result depends on the scans
+alone, not on their order or on memory.
 
-Memory: one bucket, as configured, and 13 bytes a document in mapped files, which the kernel can
-take back. Disk: those, and 24 bytes a document at a time.
+Memory: one bucket, as configured, and 13 bytes per document in mapped files, which the kernel can
+evict. Disk: those, and 24 bytes per document at a time.
 """
 
 import os
@@ -34,28 +33,28 @@ from pipeline.stages.dedup.scan import DIGEST, NUM_SHARED, ROW, ScannedFile, ban
 MEMORY_BYTES: Final = 1 << 30
 _KEPT: Final = 255
 REASONS: Final = ("contaminated", "duplicate_text", "near_duplicate")
-"""How dropped documents are counted: each by the first reason that holds."""
+"""Each dropped document counts under the first reason that applies."""
 CONTAMINATED, DUPLICATE_TEXT, NEAR_DUPLICATE = range(len(REASONS))
 NOWHERE: Final = -1
-"""In place of a survivor's file, for a document that is no copy."""
+"""The survivor's file of a document that is not a copy."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class DroppedRows:
-    """Dropped rows of one file."""
+    """The dropped rows of one file."""
 
     files: Sequence[ScannedFile]
     """All files, in canonical order."""
     file: int
-    """Which of them it is."""
+    """The index of this file."""
     rows: Uint32Array
     """uint32 [num_drops], rising."""
     reasons: Uint8Array
-    """uint8 [num_drops], places in `REASONS`."""
+    """uint8 [num_drops], indices into `REASONS`."""
     survivor_files: Int64Array
-    """int64 [num_drops], the file of what each is a copy of, or NOWHERE."""
+    """int64 [num_drops], the file of the document that each copies, or NOWHERE."""
     survivor_rows: Uint32Array
-    """uint32 [num_drops], its row there; without meaning where there is no file."""
+    """uint32 [num_drops], its row there; meaningless for NOWHERE."""
 
 
 def find_drops(
@@ -65,10 +64,10 @@ def find_drops(
     *,
     memory_bytes: int = MEMORY_BYTES,
 ) -> Iterator[DroppedRows]:
-    """Yield the dropped rows of each file, in canonical order, even if it has none.
+    """Yield the dropped rows of every file in canonical order.
 
     Without `spec` only contaminated documents are dropped. `scratch` is for temporary files.
-    Raises: OutputError when they have no room.
+    Raises: OutputError when the disk has no room for them.
     """
     files = sorted(files, key=lambda file: (file.source, file.file))
     assert len({(file.source, file.file) for file in files}) == len(files)
@@ -88,17 +87,17 @@ class _Documents:
 
     files: Sequence[ScannedFile]
     bounds: Int64Array
-    """int64 [num_files + 1]; file i has documents `bounds[i]` to `bounds[i + 1]`."""
+    """int64 [num_files + 1]; file i holds documents `bounds[i]` to `bounds[i + 1]`."""
     rows: Uint32Array
     """uint32 [num_documents], row in the file."""
     reasons: Uint8Array
-    """uint8 [num_documents], why each is dropped, or _KEPT."""
+    """uint8 [num_documents], the reason for each drop, or _KEPT."""
     parents: Int64Array
-    """int64 [num_documents], an earlier document that says the same, or itself."""
+    """int64 [num_documents], an earlier duplicate, or the document itself."""
 
     @classmethod
     def create(cls, files: Sequence[ScannedFile], folder: Path) -> "_Documents":
-        """Map arrays of all documents, in which the contaminated ones are dropped."""
+        """Map arrays of all documents, with the contaminated ones dropped."""
         bounds = offsets_of([file.num_documents() for file in files])
         size = int(bounds[-1])
         documents = cls(
@@ -118,7 +117,7 @@ class _Documents:
     def blocks(
         self, start: int, stop: int, columns: Sequence[str]
     ) -> Iterator[tuple[int, Uint64Array]]:
-        """Yield columns of the scans of files `start` to `stop`, after the first document's."""
+        """Yield blocks of columns of files `start` to `stop`, after their first document."""
         for number in range(start, stop):
             document = int(self.bounds[number])
             for block in self.files[number].blocks(columns):
@@ -129,7 +128,7 @@ class _Documents:
     def kept(
         self, start: int, stop: int, columns: Sequence[str]
     ) -> Iterator[tuple[Uint64Array, Int64Array]]:
-        """Yield keys and numbers of the documents that are kept so far."""
+        """Yield keys and numbers of the documents kept so far."""
         for document, block in self.blocks(start, stop, columns):
             kept = np.flatnonzero(self.reasons[document : document + len(block)] == _KEPT)
             yield block[kept], kept + document
@@ -137,13 +136,13 @@ class _Documents:
 
 def _map(path: Path, dtype: type[Any], size: int) -> NDArray[Any]:
     with explained(path.parent), path.open("xb") as file:
-        # Reserved, since a full disk under a mapping kills the process without a message.
+        # Reserved: a full disk under a mapping kills the process without a message.
         os.posix_fallocate(file.fileno(), 0, max(size, 1) * np.dtype(dtype).itemsize)
     return np.memmap(path, dtype, "r+", shape=(max(size, 1),))[:size].view(np.ndarray)
 
 
 def _scopes(files: Sequence[ScannedFile], spec: DedupSpec) -> Iterator[tuple[int, int]]:
-    """Yield ranges of files whose documents are compared with each other."""
+    """Yield ranges of files whose documents are compared."""
     if spec.scope == "mixture":
         yield 0, len(files)
         return
@@ -154,7 +153,7 @@ def _scopes(files: Sequence[ScannedFile], spec: DedupSpec) -> Iterator[tuple[int
 def _link_scope(
     documents: _Documents, start: int, stop: int, spec: DedupSpec, folder: Path, memory_bytes: int
 ) -> None:
-    """Find what is dropped of files `start` to `stop`."""
+    """Drop the duplicates among files `start` to `stop`."""
     first, last = documents.bounds[[start, stop]].tolist()
     scope = slice(first, last)
     if spec.exact:
@@ -178,10 +177,9 @@ def _with_words(
 
 @compiled
 def _settle(parents: Int64Array, reasons: Uint8Array, first: int, reason: int) -> None:
-    """Give what has a parent a reason, and its group's first document for a parent.
+    """Give documents with a parent this reason, and the root of their group as parent.
 
-    reasons: those of documents `first` onward. Parents come before their children, so each finds
-    its own parent settled.
+    reasons: of documents from `first` on. Parents precede their children, so they are settled.
     """
     for i in range(reasons.size):
         document = first + i
@@ -211,23 +209,18 @@ def _drops(documents: _Documents, number: int) -> DroppedRows:
 def save_drops(path: Path, scratch: Path, drops: DroppedRows) -> None:
     """Publish the dropped rows of one file: row, reason, of_source, of_file, of_row."""
     is_copy = drops.survivor_files != NOWHERE
-    # Of very many files, only those that are named.
+    # Only the files that survivors are in, of very many.
     numbers, places = np.unique(drops.survivor_files, return_inverse=True)
     survivors = [drops.files[number] for number in numbers.tolist()]
     files = pa.array(places, mask=~is_copy)
     table = pa.table(
         {
             "row": drops.rows,
-            "reason": _names(REASONS, pa.array(drops.reasons)),
-            "of_source": _names([file.source for file in survivors], files),
-            "of_file": _names([file.file for file in survivors], files),
+            "reason": pa.array(REASONS).take(pa.array(drops.reasons)),
+            "of_source": pa.array([file.source for file in survivors], pa.string()).take(files),
+            "of_file": pa.array([file.file for file in survivors], pa.string()).take(files),
             "of_row": pa.array(drops.survivor_rows, mask=~is_copy),
         }
     )
     with publish(path, scratch) as temporary:
         pq.write_table(table, temporary, compression="zstd", compression_level=3)
-
-
-def _names(names: Sequence[str], places: pa.Array) -> pa.Array:
-    """Return the names at these places; null where there is none."""
-    return pa.array(names, pa.string()).take(places)

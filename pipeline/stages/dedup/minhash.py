@@ -1,10 +1,9 @@
-"""MinHash: the shingles of a text -> a few keys, of which near duplicates share at least one.
+"""MinHash: the shingles of a text -> one 64-bit key per band, of which near duplicates share some.
 
-Enters: hashes of n-grams of words. Leaves: for each text one 64-bit key a band. `minhash-v1`,
-which is frozen: hash i of a shingle is the upper half of a_i · x + b_i modulo 2^64, with x the
-upper half of the shingle's own hash; the smallest over all shingles is row i of the signature. Two
-texts whose sets of shingles have Jaccard similarity s agree in a row with probability s, so in some
-band with 1 - (1 - s^rows)^bands.
+`minhash-v1`, frozen: hash i of a shingle is the upper half of a_i · x + b_i modulo 2^64, with x the
+upper half of the shingle's own hash; the minimum over all shingles is row i of the signature. Texts
+of Jaccard similarity s agree in a row with probability s, so in some band with probability
+1 - (1 - s^rows)^bands.
 
 Source: Broder, "On the resemblance and containment of documents", 1997; the hashes are those of
 Dietzfelbinger, "Universal hashing and k-wise independent random variables via integer arithmetic
@@ -24,11 +23,11 @@ from pipeline.stages.dedup.ngrams import Hashes
 
 ALGORITHM: Final = "minhash-v1"
 NO_KEY: Final = 0
-"""The key of every band of a text without words, which is like no other."""
+"""The key of every band of a text without words, which matches no other."""
 
 
 def band_keys(shingles: Hashes, spec: MinHashSpec) -> Uint64Array:
-    """Return the keys of the bands of each text: uint64 [num_texts, num_bands]. Pure."""
+    """Return the band keys of each text: uint64 [num_texts, num_bands]. Pure."""
     factors, terms = _parameters(spec)
     keys = np.full((len(shingles), spec.num_bands), NO_KEY, np.uint64)
     _fill_keys(shingles.values, shingles.offsets, factors, terms, spec.rows_per_band, keys)
@@ -39,8 +38,8 @@ def band_keys(shingles: Hashes, spec: MinHashSpec) -> Uint64Array:
 def _parameters(spec: MinHashSpec) -> tuple[Uint64Array, Uint64Array]:
     """Return a and b of every row: uint64 [num_bands * rows_per_band] each."""
     num_rows = spec.num_bands * spec.rows_per_band
-    drawn = random_numbers(derive_key(spec.seed, ALGORITHM), 2 * num_rows)
-    return drawn[:num_rows].copy(), drawn[num_rows:].copy()
+    numbers = random_numbers(derive_key(spec.seed, ALGORITHM), 2 * num_rows)
+    return numbers[:num_rows].copy(), numbers[num_rows:].copy()
 
 
 @compiled

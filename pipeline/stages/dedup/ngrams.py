@@ -1,13 +1,11 @@
-"""N-grams: texts -> the hashes of their words, and of every n words in a row.
+"""N-grams: texts in the form `text-v1` -> 64-bit hashes of their words, and of n words in a row.
 
-Enters: texts in the form `text-v1`. Leaves: 64-bit hashes, one array for many texts with offsets.
-`words-v1`, which is frozen: a word is a run of letters and numbers of Unicode 14.0. Case and
-accents do not count, nor does which number it is, so that dates and counters do not tell two pages
-apart. A letter of a script that is written without spaces is a word of its own. Compiled functions
-check no bounds: offsets are made here and nowhere else.
+`words-v1`, frozen: a word is a run of letters and numbers of Unicode 14.0. Case and accents are
+ignored, and all numbers are equal, so that dates and counters do not distinguish pages. A letter of
+a script without spaces is a word of its own. Compiled functions check no bounds.
 
-Source: what counts is that of datatrove 0.10.1, `utils/text.py`, `simplify_text`; its tables of
-punctuation and of words are of libraries that change, so ours are the tokenizer's, which are kept.
+Source: the simplification is that of datatrove 0.10.1, `utils/text.py`, `simplify_text`; its tables
+come from libraries that change, so the tokenizer's frozen tables replace them.
 """
 
 import unicodedata
@@ -26,20 +24,20 @@ from pipeline.stages.tokenizer.char_classes import LETTER, NUM_CODE_POINTS, NUMB
 
 ALGORITHM: Final = "words-v1"
 
-# What `_fold` says of a code point; above IGNORED it is the letter that it folds to.
+# Values of `_fold`; above IGNORED, the letter that a code point folds to.
 _SEPARATOR, _NUMBERS, _IGNORED = 0, 1, 2
 _IS_WORD = 1 << 31
-# Thai and Lao; Burmese; Khmer; kana and their extensions; ideographs.
+# Thai and Lao; Burmese; Khmer; kana; ideographs.
 _WITHOUT_SPACES = (
     *((0x0E00, 0x0F00), (0x1000, 0x10A0), (0x1780, 0x1800), (0x3040, 0x3100), (0x31F0, 0x3200)),
     *((0x3400, 0x4DC0), (0x4E00, 0xA000), (0xF900, 0xFB00), (0x20000, 0x32400)),
 )
-# An odd number without pattern.
+# An odd number without a pattern.
 _BASE = GAMMA
 
 
 Hashes = Ragged[np.uint64]
-"""Hashes of the words, or of the n-grams, of each text; none is 0."""
+"""Hashes of the words or n-grams of each text; none is 0."""
 
 
 def hash_words(normal: Sequence[str]) -> Hashes:
@@ -56,7 +54,7 @@ def hash_words(normal: Sequence[str]) -> Hashes:
 def hash_ngrams(words: Hashes, num_words: int) -> Hashes:
     """Return the hashes of every `num_words` words in a row. Pure.
 
-    A text of fewer words is one n-gram of them all; a text without words has none.
+    A shorter text is one n-gram of all its words; a text without words has none.
     """
     assert num_words >= 1
     values = np.empty(len(words.values), np.uint64)
@@ -67,9 +65,9 @@ def hash_ngrams(words: Hashes, num_words: int) -> Hashes:
 
 @cache
 def _fold() -> Uint32Array:
-    """Return what each code point is to a word: uint32 [NUM_CODE_POINTS].
+    """Return the role of each code point in a word: uint32 [NUM_CODE_POINTS].
 
-    Neither case folding nor decomposition of what is assigned ever changes.
+    Case folding and decomposition of assigned code points never change.
     Source: unicode.org/policies/stability_policy.html.
     """
     table = np.full(NUM_CODE_POINTS, _SEPARATOR, np.uint32)
@@ -88,7 +86,7 @@ def _fold() -> Uint32Array:
 
 
 def _folded(letter: str) -> str:
-    """Return a letter without accents, of one case unless that takes several letters."""
+    """Return a letter without accents, case-folded unless that gives several letters."""
     parts = unicodedata.normalize("NFD", letter)
     bare = parts[0] if all(map(unicodedata.combining, parts[1:])) else letter
     return folded if len(folded := bare.casefold()) == 1 else bare
@@ -96,7 +94,7 @@ def _folded(letter: str) -> str:
 
 @njit
 def _hash(value: np.uint64) -> np.uint64:
-    # 0 stands for no hash, where these are looked up.
+    # In lookup tables 0 marks an empty slot.
     return max(mix(value), np.uint64(1))
 
 
@@ -108,7 +106,7 @@ def _hash_words(
     values: Uint64Array,
     ends: Int64Array,
 ) -> None:
-    """Put the hashes of words into `values`, and where those of each text end into `ends[1:]`."""
+    """Fill `values` with the hashes of words, and `ends[1:]` with where each text ends."""
     num_words = 0
     for text in range(offsets.size - 1):
         state = np.uint64(0)
@@ -144,7 +142,7 @@ def _hash_words(
 def _hash_ngrams(
     words: Uint64Array, offsets: Int64Array, num_words: int, values: Uint64Array, ends: Int64Array
 ) -> None:
-    """Hash a window of words as a number in base `_BASE`, whose last digit is its last word."""
+    """Hash a rolling window of words as the digits of a number in base `_BASE`."""
     power = np.uint64(1)
     for _ in range(num_words):
         power *= _BASE

@@ -1,8 +1,7 @@
-"""The scan of one partition: what the decision over the whole corpus needs of each document.
+"""The scan of one partition: what dedup needs to know of each document, as a parquet file.
 
-Enters: documents that passed the filters, in file order. Leaves: a parquet file with, for each, its
-row, the digest of its text, the n-grams it shares with evaluations and the keys of its bands: 28
-bytes, and 8 a band. A function of the texts and the declaration alone.
+It has the row, the digest of the text, the number of n-grams shared with evaluations and the band
+keys: 28 bytes per document, and 8 per band. It depends on the texts and the declaration alone.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -26,12 +25,12 @@ from pipeline.stages.text_digest import digest_normal, normalise
 ROW, NUM_SHARED = "row", "num_shared"
 DIGEST: Final = ("digest_0", "digest_1")
 
-# Rows of one group of a file, and of a block as it is read: 9 MiB of 14 bands at most.
+# Rows of a row group and of a block as it is read: at most 9 MiB with 14 bands.
 _ROWS_AT_ONCE: Final = 1 << 16
 
 
 def band_name(band: int) -> str:
-    """Return the name of the column of a band's keys."""
+    """Return the column name of a band."""
     return f"band_{band:03d}"
 
 
@@ -40,7 +39,7 @@ def scan_documents(
     minhash: MinHashSpec | None,
     contamination: Contamination | None,
 ) -> pa.RecordBatch:
-    """Return the rows of the scan for a block of documents. Pure.
+    """Return the scan of a block of documents. Pure.
 
     Without `contamination` no n-gram is shared; without `minhash` there are no bands.
     """
@@ -65,14 +64,14 @@ def scan_documents(
 def save_scan(
     path: Path, scratch: Path, minhash: MinHashSpec | None, batches: Iterable[pa.RecordBatch]
 ) -> None:
-    """Publish the scan of a partition, given the rows of its blocks in file order."""
+    """Publish the scan of a partition, given its blocks in file order."""
     schema = _schema(0 if minhash is None else minhash.num_bands)
     options = {"compression": "none", "use_dictionary": [NUM_SHARED], "write_statistics": False}
     with (
         publish(path, scratch) as temporary,
         pq.ParquetWriter(temporary, schema, **options) as writer,
     ):
-        # Regrouped: where blocks end must not show in the file.
+        # Regrouped, so that the file does not depend on the blocks.
         for batch in _regroup(batches, schema):
             writer.write_table(batch)
 
@@ -84,16 +83,16 @@ class ScannedFile:
     source: str
     """Its source."""
     file: str
-    """The name of its partition, by which the files of a source are sorted."""
+    """Its partition, by which the files of a source are sorted."""
     path: Path
     """The file of the scan."""
 
     def num_documents(self) -> int:
-        """Return how many documents were scanned."""
+        """Return the number of documents."""
         return int(pq.read_metadata(self.path).num_rows)
 
     def blocks(self, columns: Sequence[str]) -> Iterator[Uint64Array]:
-        """Yield columns of the scan: uint64 [n, num_columns], few rows at a time."""
+        """Yield columns of the scan in blocks: uint64 [n, num_columns]."""
         with pq.ParquetFile(self.path, memory_map=False, pre_buffer=False) as file:
             for batch in file.iter_batches(_ROWS_AT_ONCE, columns=list(columns)):
                 block = np.empty((batch.num_rows, len(columns)), np.uint64)

@@ -1,8 +1,7 @@
 """Filters: which documents of a source are kept, and with what text.
 
-Enters: documents and the filters that a source declares. Leaves: the documents that are kept, in
-order, and each of the others with its reason. A verdict depends on the document, the declaration
-and what `identify` names, on nothing else. `datatrove` judges, except for `length` and `regex`.
+Documents go in; those kept come out in order, all others with a reason. A verdict depends on the
+document, the declaration and what `identify` names. All but `length` and `regex` are `datatrove`'s.
 """
 
 from pipeline.stages.filters.chain import FilterChain, make_filters

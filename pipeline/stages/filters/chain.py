@@ -1,7 +1,6 @@
 """The chain of a source's filters: documents -> those kept, and those dropped with their reasons.
 
-Each document passes all filters before the next, so that datatrove splits its words once; order is
-kept. Every document comes out, as kept or as dropped.
+Each document passes all filters before the next one, so that datatrove splits its words once.
 """
 
 import re
@@ -19,8 +18,8 @@ from pipeline.stages.filters.url import judge_url
 from pipeline.stages.filters.verdict import Drop, Dropped, Judge
 
 
-def judge_length(options: Length) -> Judge:
-    """Return the filter of texts by their number of characters, as Unicode counts them."""
+def judge_length(options: Length, _folder: Path) -> Judge:
+    """Return the filter by number of characters (code points)."""
     least, most = options.min_chars, options.max_chars
 
     def judge(document: Document) -> Document | Drop:
@@ -33,8 +32,8 @@ def judge_length(options: Length) -> Judge:
     return judge
 
 
-def judge_regex(options: Regex) -> Judge:
-    """Return the filter of texts by whether an expression is found anywhere in them."""
+def judge_regex(options: Regex, _folder: Path) -> Judge:
+    """Return the filter by whether an expression matches anywhere in the text."""
     search = re.compile(options.pattern).search
     drops_found, reason = options.drop_if == "found", options.drop_if
 
@@ -44,7 +43,7 @@ def judge_regex(options: Regex) -> Judge:
     return judge
 
 
-_OF_OPTIONS: Final[dict[str, Callable[[Any], Judge]]] = {
+_FACTORIES: Final[dict[str, Callable[[Any, Path], Judge]]] = {
     "length": judge_length,
     "regex": judge_regex,
     "gopher_quality": judge_quality,
@@ -52,25 +51,23 @@ _OF_OPTIONS: Final[dict[str, Callable[[Any], Judge]]] = {
     "c4_quality": judge_quality,
     "fineweb_quality": judge_quality,
     "pii": judge_pii,
-}
-_OF_FILES: Final[dict[str, Callable[[Any, Path], Judge]]] = {
     "language": judge_language,
     "url": judge_url,
 }
 
 
 class FilterChain:
-    """The filters of a source, ready to judge any number of blocks."""
+    """The filters of a source, ready for any number of blocks."""
 
     def __init__(self, judges: Iterable[tuple[str, Judge]]) -> None:
         self._judges = tuple(judges)
 
     def judge(self, documents: list[Document]) -> tuple[list[Document], list[Dropped]]:
-        """Return the documents that pass, with the texts they now have, and the others. Pure."""
+        """Return the documents that pass, with their edited texts, and the others. Pure."""
         kept: list[Document] = []
         dropped: list[Dropped] = []
         with warnings.catch_warnings():
-            # datatrove takes the mean of no words, and a name that tldextract has renamed.
+            # datatrove takes means of no words, and uses a deprecated name of tldextract.
             warnings.simplefilter("ignore", RuntimeWarning)
             warnings.simplefilter("ignore", DeprecationWarning)
             for document in documents:
@@ -83,7 +80,12 @@ class FilterChain:
 
     def _judge(self, document: Document) -> Document | Dropped:
         for name, judge in self._judges:
-            verdict = _ask(name, judge, document)
+            try:
+                verdict = judge(document)
+            except (ArithmeticError, LookupError, ValueError) as error:
+                # Some of datatrove's rules divide by the number of words, which may be none.
+                why = f"cannot be judged by {name} ({type(error).__name__}: {error})"
+                return Dropped(document=document, reason=f"{name}/failed", fault=why)
             if isinstance(verdict, Drop):
                 reason = f"{name}/{verdict.reason}"
                 return Dropped(document=document, reason=reason, fault=verdict.fault)
@@ -94,32 +96,17 @@ class FilterChain:
 
 
 def make_filters(specs: tuple[Filter, ...], folder: Path) -> FilterChain:
-    """Return the filters that a source declares; their files are read against `folder`.
+    """Return the filters that a source declares; paths are relative to `folder`.
 
-    Kept in the process, since lists and models take seconds to read, for as long as what `identify`
-    names stays the same.
-    Raises: ConfigError when a package or file is missing or cannot be used.
+    Cached while what `identify` names stays the same, since lists and models take seconds to load.
+    Raises: ConfigError when a package or file is missing or unusable.
     """
-    return _made(specs, folder, tuple(identify(specs, folder).items()))
+    return _cached(specs, folder, tuple(identify(specs, folder).items()))
 
 
 # The lists of datatrove take about a gigabyte, so no more are kept than sources are likely to have.
 @lru_cache(maxsize=8)
-def _made(
+def _cached(
     specs: tuple[Filter, ...], folder: Path, identity: tuple[tuple[str, str], ...]
 ) -> FilterChain:
-    return FilterChain((spec.name, _make(spec, folder)) for spec in specs)
-
-
-def _make(spec: Filter, folder: Path) -> Judge:
-    if spec.name in _OF_FILES:
-        return _OF_FILES[spec.name](spec.options, folder)
-    return _OF_OPTIONS[spec.name](spec.options)
-
-
-def _ask(name: str, judge: Judge, document: Document) -> Document | Drop:
-    try:
-        return judge(document)
-    except (ArithmeticError, LookupError, ValueError) as error:
-        # Some of datatrove's rules divide by the number of words, which may be none.
-        return Drop("failed", f"cannot be judged by {name} ({type(error).__name__}: {error})")
+    return FilterChain((spec.name, _FACTORIES[spec.name](spec.options, folder)) for spec in specs)

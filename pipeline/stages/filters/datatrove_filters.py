@@ -1,6 +1,5 @@
 """The filters of `datatrove` that judge by the text alone: quality rules, language, PII masks.
 
-They run unchanged, on each document in datatrove's own class.
 Source: datatrove 0.10.1, `pipeline/filters/` and `pipeline/formatters/pii.py`.
 """
 
@@ -21,29 +20,31 @@ from pipeline.core.document import Document
 from pipeline.core.errors import ConfigError
 from pipeline.stages.filters.verdict import Drop, Judge
 
-# spaCy splits these with dictionaries from other packages, which nothing here would pin.
+# spaCy splits these with dictionaries from other packages, which nothing pins.
 _NEED_MORE = frozenset({"ja", "vi", "zh"})
 
 
-def judge_quality(options: GopherQuality | GopherRepetition | C4Quality | FineWebQuality) -> Judge:
+def judge_quality(
+    options: GopherQuality | GopherRepetition | C4Quality | FineWebQuality, _folder: Path
+) -> Judge:
     """Return a filter by rules on words, lines and sentences."""
-    from datatrove.data import Document as TheirDocument
+    from datatrove import data
     from datatrove.pipeline import filters
 
-    theirs = {
+    classes = {
         GopherQuality: filters.GopherQualityFilter,
         GopherRepetition: filters.GopherRepetitionFilter,
         C4Quality: filters.C4QualityFilter,
         FineWebQuality: filters.FineWebQualityFilter,
     }
-    judge_theirs = theirs[type(options)](**arguments(options)).filter
+    judge_text = classes[type(options)](**_arguments(options)).filter
 
     def judge(document: Document) -> Document | Drop:
-        shown = TheirDocument(text=document.text, id=document.id)
-        verdict = judge_theirs(shown)
+        shown = data.Document(text=document.text, id=document.id)
+        verdict = judge_text(shown)
         if verdict is not True:
             return Drop(verdict[1].removeprefix("gopher_"))
-        return with_text(document, shown.text)
+        return _with_text(document, shown.text)
 
     return judge
 
@@ -51,55 +52,54 @@ def judge_quality(options: GopherQuality | GopherRepetition | C4Quality | FineWe
 def judge_language(options: Language, folder: Path) -> Judge:
     """Return the filter by a language's score.
 
-    datatrove itself would fetch the model from the network on the first document; here the mixture
-    names the file. Raises: ConfigError for a file that is no fastText model.
+    datatrove would download the model with the first document; here the mixture names the file.
+    Raises: ConfigError for a file that is not a fastText model.
     """
-    from datatrove.data import Document as TheirDocument
+    from datatrove import data
     from datatrove.pipeline.filters import LanguageFilter
     from fasttext.FastText import _FastText
 
-    given = arguments(options)
-    path = folder / given.pop("model")
-    theirs = LanguageFilter(**given)
+    arguments = _arguments(options)
+    path = folder / arguments.pop("model")
+    language_filter = LanguageFilter(**arguments)
     try:
-        # Where datatrove keeps a model once it is loaded.
-        theirs.model._model = _FastText(str(path))
+        # Where datatrove keeps a loaded model.
+        language_filter.model._model = _FastText(str(path))
     except ValueError as error:
         raise ConfigError(
             f"filters: language.model: {path}: got {error}, expected a fastText model"
         ) from error
 
     def judge(document: Document) -> Document | Drop:
-        passes = theirs.filter(TheirDocument(text=document.text, id=document.id))
+        passes = language_filter.filter(data.Document(text=document.text, id=document.id))
         return document if passes else Drop("below_threshold")
 
     return judge
 
 
-def judge_pii(options: Pii) -> Judge:
+def judge_pii(options: Pii, _folder: Path) -> Judge:
     """Return the formatter that masks e-mail and IP addresses."""
     from datatrove.pipeline.formatters import PIIFormatter
 
-    formatter = PIIFormatter(**arguments(options))
+    formatter = PIIFormatter(**_arguments(options))
 
     def judge(document: Document) -> Document:
-        # Theirs go on with the replacements where the last document ended, whichever it was.
+        # datatrove continues the replacements of the previous document, whichever that was.
         formatter.emails_replacer._replace_i = formatter.ip_replacer._replace_i = 0
-        return with_text(document, formatter.format(document.text))
+        return _with_text(document, formatter.format(document.text))
 
     return judge
 
 
-def arguments(options: Any) -> dict[str, Any]:
-    """Return options as the keyword arguments of `datatrove`, which takes floats."""
+def _arguments(options: Any) -> dict[str, Any]:
+    """Return options as keyword arguments of `datatrove`, which takes floats."""
     names = [field.name for field in dataclasses.fields(options)]
-    return {name: _inexact(getattr(options, name)) for name in names}
+    return {name: _with_floats(getattr(options, name)) for name in names}
 
 
 def check_language(name: str, language: str) -> None:
-    """Refuse a language that spaCy alone cannot split.
+    """Refuse languages that spaCy cannot split by itself, for which datatrove may fetch data.
 
-    For the others datatrove has Stanza and its like, some of which fetch data as they run.
     Raises: ConfigError.
     """
     from datatrove.utils.word_tokenizers import SpaCyTokenizer, load_word_tokenizer
@@ -115,12 +115,12 @@ def check_language(name: str, language: str) -> None:
         )
 
 
-def with_text(document: Document, text: str) -> Document:
-    """Return the document with another text, or itself if it has that already."""
+def _with_text(document: Document, text: str) -> Document:
+    """Return the document with this text, or itself if it has it already."""
     return document if text == document.text else dataclasses.replace(document, text=text)
 
 
-def _inexact(value: Any) -> Any:
+def _with_floats(value: Any) -> Any:
     if isinstance(value, tuple):
-        return tuple(_inexact(item) for item in value)
+        return tuple(_with_floats(item) for item in value)
     return float(value) if isinstance(value, Fraction) else value

@@ -1,7 +1,6 @@
-"""The packages and files that filters depend on, and whether they are installed.
+"""The versions of packages and the digests of files that filters depend on.
 
-Enters: a source's filters. Leaves: versions of packages and digests of files, by name, for the
-fingerprint of a task and for the manifest. Nothing is fetched: what is missing is an error.
+They enter the fingerprint of a task and the manifest. Nothing is fetched.
 """
 
 import unicodedata
@@ -16,7 +15,7 @@ from pipeline.core.errors import ConfigError
 from pipeline.stages.filters.datatrove_filters import check_language
 from pipeline.stages.filters.url import LISTS
 
-# Words and sentences are spaCy's, suffixes of domains those that tldextract ships.
+# spaCy splits words and sentences, tldextract ships the suffixes of domains.
 _PACKAGES: Final[dict[str, tuple[str, ...]]] = {
     "length": (),
     "regex": (),
@@ -28,7 +27,7 @@ _PACKAGES: Final[dict[str, tuple[str, ...]]] = {
     "url": ("datatrove", "fasteners", "pyahocorasick", "tldextract"),
     "pii": ("datatrove",),
 }
-# datatrove imports them, but they decide nothing.
+# datatrove imports these, but no verdict depends on them.
 _ONLY_IMPORTED: Final = frozenset({"fasteners", "regex"})
 _FILES: Final = {"language": ("model",), "url": LISTS}
 _HINTS: Final = {
@@ -37,11 +36,10 @@ _HINTS: Final = {
 
 
 def identify(specs: tuple[Filter, ...], folder: Path) -> dict[str, str]:
-    """Return versions and digests by name: all that decides verdicts beyond `specs`.
+    """Return versions and digests by name: all that verdicts depend on beyond `specs`.
 
-    Python's Unicode tables are among them, since they say what is a letter or white space.
-    A file's path is relative to `folder`.
-    Raises: ConfigError when a package or file is missing, or a language cannot be split.
+    They include Python's Unicode tables, which define letters and white space. Paths are relative
+    to `folder`. Raises: ConfigError for a missing package or file, or an unsupported language.
     """
     found = {"unicode": unicodedata.unidata_version} if specs else {}
     for index, spec in enumerate(specs):
@@ -82,5 +80,5 @@ def _digest(name: str, option: str, path: Path) -> str:
 
 @lru_cache(maxsize=64)
 def _digest_of(path: Path, *state: int) -> str:
-    """Read a file once in a process, and again if it was changed: models are large."""
+    """Read a file once per process, and again after a change: models are large."""
     return sha256_file(path)

@@ -1,7 +1,6 @@
-"""The writer of dropped documents: one file of JSON lines in zstd, all of them or a fair share.
+"""The writer of dropped documents: JSON lines in zstd, for all of them or a random share.
 
-Each line has id, row, reason, text and metadata. Which documents are written depends on source,
-partition and row alone, and the bytes on the documents alone, however they come in blocks.
+The choice depends on source, partition and row alone, and the bytes are independent of blocks.
 """
 
 import json
@@ -17,14 +16,14 @@ import zstandard
 from pipeline.core import seeds
 from pipeline.stages.filters.verdict import Dropped
 
-# Fast enough to hide behind the filters; texts shrink to a third of what they were.
+# Hides behind the filters in time; texts shrink to a third.
 _LEVEL: Final = 3
 # More than readers let through: orjson reads 1,024 levels.
 _MOST_LEVELS: Final = 2048
 
 
 class DroppedWriter:
-    """Writes dropped documents of one partition, until it is closed."""
+    """Writes the dropped documents of one partition."""
 
     def __init__(self, path: Path, share: Fraction, source: str, partition: str) -> None:
         self._share, self._source, self._partition = share, source, partition
@@ -33,33 +32,33 @@ class DroppedWriter:
         self._packer = compressor.compressobj()
 
     def write(self, dropped: Iterable[Dropped]) -> None:
-        """Write those of the share, in the order given."""
+        """Write the documents of the share in the given order."""
         for one in dropped:
-            if self._is_among(one.document.row):
-                self._file.write(self._packer.compress(_line(one)))
+            document = one.document
+            if self._is_in_share(document.row):
+                record = {
+                    "id": document.id,
+                    "row": document.row,
+                    "reason": one.reason,
+                    "text": document.text,
+                    "metadata": document.metadata,
+                }
+                self._file.write(self._packer.compress(_line(record)))
 
     def close(self) -> None:
         """Complete the file."""
         self._file.write(self._packer.flush())
         self._file.close()
 
-    def _is_among(self, row: int) -> bool:
-        """Whether a row is of the share: those of 64-bit numbers below it, exactly."""
+    def _is_in_share(self, row: int) -> bool:
+        """Whether the 64-bit random number of a row is below the share, exactly."""
         number = seeds.derive_key(0, "dropped", self._source, self._partition, str(row))
         return number * self._share.denominator < self._share.numerator << 64
 
 
-def _line(dropped: Dropped) -> bytes:
-    document = dropped.document
-    record = {
-        "id": document.id,
-        "row": document.row,
-        "reason": dropped.reason,
-        "text": document.text,
-        "metadata": document.metadata,
-    }
-    # Metadata of parquet may hold what JSON cannot: it is written as text.
+def _line(record: dict[str, Any]) -> bytes:
     try:
+        # Metadata from parquet may hold values that JSON cannot; they become strings.
         return orjson.dumps(record, default=str, option=orjson.OPT_APPEND_NEWLINE)
     except TypeError:
         # Nested deeper than orjson writes, though it reads that, or an integer of many digits.

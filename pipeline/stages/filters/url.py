@@ -1,8 +1,8 @@
-"""The URL filter: `datatrove` with its own lists of domains and words, and a mixture's.
+"""The URL filter of `datatrove`, with its own lists of domains and words and those of a mixture.
 
-The lists are read from the package and from files that the mixture names, and domains are split by
-the suffixes that `tldextract` ships. datatrove itself would unpack its lists into a cache in the
-user's home, and tldextract fetch newer suffixes: neither would be the same everywhere.
+Lists come from the package and from files of the mixture, suffixes of domains from `tldextract`.
+datatrove would cache its lists in the user's home and tldextract download newer suffixes, which
+would differ between machines.
 """
 
 import io
@@ -24,7 +24,7 @@ LISTS: Final = (
     "banned_subwords",
     "soft_banned_words",
 )
-"""Options that name files."""
+"""The options that name files."""
 _PACKED: Final = "url_filterblacklistsv0_3_0.tar.gz"
 _IN_PACKED: Final = {"extra_domains": "domains", "extra_urls": "urls"}
 _NO_URL: Final = Drop("no_url", "has no field url, which its filter judges by")
@@ -32,21 +32,21 @@ _NO_URL: Final = Drop("no_url", "has no field url, which its filter judges by")
 
 def judge_url(options: Url, folder: Path) -> Judge:
     """Return the URL filter."""
-    from datatrove.data import Document as TheirDocument
+    from datatrove import data
     from datatrove.pipeline.filters import URLFilter
     from tldextract import TLDExtract
 
     lists = {name: _entries(options, name, folder) for name in LISTS}
-    # Their own lists are among those given, so theirs must not unpack them again.
-    theirs = URLFilter(options.soft_word_threshold, use_integrated_lists=False, **lists)
-    theirs.tldextractor = TLDExtract(cache_dir=None, suffix_list_urls=())
+    # `lists` include the integrated ones, which datatrove must not unpack again.
+    url_filter = URLFilter(options.soft_word_threshold, use_integrated_lists=False, **lists)
+    url_filter.tldextractor = TLDExtract(cache_dir=None, suffix_list_urls=())
 
     def judge(document: Document) -> Document | Drop:
         url = find_url(document.metadata)
         if not url:
             return _NO_URL
-        shown = TheirDocument(text=document.text, id=document.id, metadata={"url": url})
-        verdict = theirs.filter(shown)
+        shown = data.Document(text=document.text, id=document.id, metadata={"url": url})
+        verdict = url_filter.filter(shown)
         return document if verdict is True else Drop(verdict[1])
 
     return judge
@@ -55,29 +55,29 @@ def judge_url(options: Url, folder: Path) -> Judge:
 def find_url(fields: dict[str, Any]) -> str | None:
     """Return the field `url` of a record, or of its field `metadata`, as datatrove's readers do."""
     inner = fields.get("metadata")
-    url = (
-        fields["url"] if "url" in fields else inner.get("url") if isinstance(inner, dict) else None
-    )
+    if "url" not in fields and isinstance(inner, dict):
+        fields = inner
+    url = fields.get("url")
     return url if isinstance(url, str) else None
 
 
 def _entries(options: Url, name: str, folder: Path) -> list[str]:
-    """Return the lines of a list. An empty one is left out: it would be part of every address."""
+    """Return the lines of a list, without blank ones, which every URL would contain."""
     declared = getattr(options, name)
-    lines = _read(name, folder / declared).split("\n") if declared else []
+    lines: list[str] = []
+    if declared:
+        path = folder / declared
+        try:
+            lines = path.read_text("utf-8").split("\n")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(
+                f"filters: url.{name}: {path}: got {error}, expected a list in UTF-8, one entry a"
+                " line"
+            ) from error
     if options.use_integrated_lists:
         with _integrated(name) as file:
             lines.extend(file)
     return [line for line in lines if line.strip()]
-
-
-def _read(name: str, path: Path) -> str:
-    try:
-        return path.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(
-            f"filters: url.{name}: {path}: got {error}, expected a list in UTF-8, one entry a line"
-        ) from error
 
 
 @contextmanager

@@ -1,7 +1,4 @@
-"""Verdict: what a filter says of a document.
-
-A filter returns the document that goes on, itself or with another text, or a `Drop`.
-"""
+"""Verdicts: a filter returns the document, perhaps with another text, or a `Drop`."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,28 +8,25 @@ from pipeline.core.document import Document
 
 @dataclass(frozen=True, slots=True)
 class Drop:
-    """A document does not pass."""
+    """A verdict against a document."""
 
     reason: str
-    """A stable word for what it is counted under."""
+    """The word under which it is counted."""
     fault: str | None = None
-    """What is wrong with a document that cannot be judged at all."""
+    """What is wrong with a document that cannot be judged."""
 
 
 Judge = Callable[[Document], Document | Drop]
-"""One filter at work. Pure: neither time nor other documents change what it says."""
+"""A filter. Pure: a verdict depends on the document alone."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Dropped:
-    """A document that does not go on, and why."""
+    """A dropped document."""
 
     document: Document
-    """As it was when it was dropped: earlier filters may have changed its text."""
+    """With the text as earlier filters left it."""
     reason: str
-    """The stage's or filter's name and its word for it, such as `gopher_quality/short_doc`."""
+    """The name of the stage or filter and its word, such as `gopher_quality/short_doc`."""
     fault: str | None = None
-    """What is wrong with it, if it is a bad document rather than an unwanted one.
-
-    It ends the sentence `document 3: id "x" ...`, for stages that stop at bad documents.
-    """
+    """What is wrong with a bad document; completes the sentence `document 3: id "x" ...`."""

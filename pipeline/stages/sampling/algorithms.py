@@ -1,6 +1,6 @@
-"""Samplers: which chunks of a source meet a token budget, by a named and frozen algorithm.
+"""Samplers: frozen algorithms that choose the chunks of a source for a token budget.
 
-Neither the order of files nor the number of workers changes a sample. Golden vectors in the tests.
+A sample is independent of file order and workers. The tests hold golden vectors.
 """
 
 from collections.abc import Callable, Mapping
@@ -18,8 +18,8 @@ def sample_chunks(
 ) -> dict[str, BoolArray]:
     """Sample with `keyed-v1`: for each partition, which chunks are taken, bool [num_chunks].
 
-    Every chunk has a number from (seed, source, partition, position). The fewest chunks, by rising
-    number, are taken that have at least `num_tokens` tokens: less than one chunk too many.
+    Every chunk has a random number from (seed, source, partition, position). Chunks are taken by
+    rising number until they have at least `num_tokens` tokens.
     """
     partitions = sorted(lengths_by_partition)
     if not num_tokens:
@@ -41,12 +41,11 @@ def sample_partitions(
 ) -> dict[str, BoolArray]:
     """Sample with `ettin-partitions-v1`: for each partition, all its chunks or none.
 
-    Partitions are chosen one after the other among those left, until their tokens reach the budget:
-    at most one partition too many. The published scripts took them as the file system listed them,
-    so theirs can be repeated only where that order is known; ours are sorted by name. As published,
-    the choice knows the seed alone, and not the source. It rests on Python's
-    `random.Random(seed).choice`: with n partitions left, MT19937, seeded by the integer's 32-bit
-    words, gives numbers of as many bits as n has until one is below n.
+    Partitions are chosen one by one until their tokens reach the budget. The published scripts took
+    them in the order of the file system, so their samples can be repeated only where that order is
+    known; ours are sorted by name. As published, the choice depends on the seed and not on the
+    source. It is Python's `random.Random(seed).choice`: with n partitions left, MT19937, seeded by
+    the 32-bit words of the integer, yields numbers of as many bits as n has until one is below n.
 
     Source: JHU-CLSP/ettin-encoder-vs-decoder, `pretraining/data_processing`,
     `src/sampling/sample_from_folders.py`, `bin/sample_too_large_down.py`, both run with seed 42.
@@ -56,7 +55,7 @@ def sample_partitions(
     chosen: set[str] = set()
     total = 0
     while total < num_tokens:
-        # What `choice` does, but that it gives the position.
+        # Like `choice`, but returns the position.
         name = left.pop(generator.choice(range(len(left))))
         chosen.add(name)
         total += int(lengths_by_partition[name].sum())

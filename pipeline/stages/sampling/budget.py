@@ -1,8 +1,6 @@
-"""Budgets: what a mixture asks of each source, in whole tokens, after its `scale`.
+"""Budgets: the tokens that a mixture wants of each source, scaled by its `scale`.
 
-Enters: a mixture. Leaves: an `Ask` for each source; and, once its tokens are counted, how often all
-of them are used and how many beyond that. Integers and fractions alone, so a sum of budgets is
-exact. A budget that cannot be met is refused; nothing shrinks silently.
+Integers and fractions alone, so sums are exact. An unreachable budget is an error.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,50 +12,53 @@ from typing import Literal
 from pipeline.config import Mixture, Source
 from pipeline.core.errors import ConfigError
 
-# The largest that a mixture may say of either.
+# The largest `max_repetition` or `epochs` of a mixture.
 _LARGEST_REPETITION = 1000
-# Packed text unpacks to less than ten times its size, at two bytes a token or more: prose and code
-# take 3.4 to 4.3 bytes a token, and pack three to five times.
+# Compressed text grows less than tenfold, at two bytes a token or more: prose and code take 3.4 to
+# 4.3 bytes a token and compress three- to fivefold.
 _PACKED = (".gz", ".zst", ".zstd", ".parquet")
 _TOKENS_PER_PACKED_BYTE = 5
-# A byte of plain text is one token at most, and a chunk of one token gains CLS and SEP. An id of an
-# MDS row has 2 or 4 bytes, and becomes about one token again.
+# A byte of plain text is at most one token, and a chunk of one token gains CLS and SEP. An id of an
+# MDS row takes 2 or 4 bytes.
 _TOKENS_PER_PLAIN_BYTE = 3
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Ask:
-    """What is asked of a source: a number of tokens, or a multiple of what there is."""
+    """The budget of a source: a number of tokens, or a multiple of those available."""
 
     source: str
     """Its name."""
     key: Literal["tokens", "expected", "epochs"]
-    """The key of the mixture that says it."""
+    """The key of the mixture that declares it."""
     tokens: int | None
-    """Whole tokens to sample, at least 1; None beside `epochs`."""
+    """Tokens to sample, at least 1; None with `epochs`."""
     epochs: Fraction | None
-    """How often all tokens are used; None beside `tokens`."""
+    """How often all tokens are used; None with `tokens`."""
     max_repetition: Fraction
     """How often a token may be used to meet `tokens`."""
     scale: Fraction
-    """The factor that `tokens` or `epochs` already includes."""
+    """The factor already applied to `tokens` or `epochs`."""
 
     @property
     def is_whole(self) -> bool:
-        """Whether each chunk is used once, so that there is nothing to sample."""
+        """Whether each chunk is used exactly once."""
         return self.epochs == 1
 
 
 def budgets(mixture: Mixture) -> dict[str, Ask]:
-    """Return what is asked of each source, by name.
+    """Return the budget of each source, by name. Pure.
 
-    At scale 1 that is what the mixture declares. At another, budgets in tokens, and what `all` or
-    `epochs` are expected to come to, are scaled together: whole tokens that sum to the scaled sum,
-    halves rounded up, by largest remainder, at least one token each. A source with neither is asked
-    for its scaled multiple of what there is. Pure.
+    At a scale other than 1, token budgets and the `expected` tokens of `all` or `epochs` are scaled
+    together by `_scaled`. A source with neither scales its multiple of the available tokens.
     """
-    declared = {source.name: _declared(source, mixture.scale) for source in mixture.sources}
-    numbers = {name: number for name, number in declared.items() if number is not None}
+    numbers = {}
+    for source in mixture.sources:
+        declared = source.tokens
+        if not isinstance(declared, int):
+            declared = None if mixture.scale == 1 else source.expected
+        if declared is not None:
+            numbers[source.name] = declared
     scaled = _scaled(numbers, mixture.scale)
     return {
         source.name: _ask(source, mixture.scale, scaled.get(source.name))
@@ -66,16 +67,16 @@ def budgets(mixture: Mixture) -> dict[str, Ask]:
 
 
 def of_part(ask: Ask, part_bytes: int, all_bytes: int) -> Ask:
-    """Return the same number of tokens, asked of a part of a source's files. Pure."""
+    """Return the same number of tokens as a budget of a part of the files. Pure."""
     if ask.epochs is None or part_bytes == all_bytes:
         return ask
     return replace(ask, epochs=ask.epochs * Fraction(all_bytes, max(part_bytes, 1)))
 
 
 def repetitions(ask: Ask, available: int) -> tuple[int, int]:
-    """Return how often all tokens are used, and how many beyond that.
+    """Return how often all tokens are used, and how many more are sampled.
 
-    Raises: ConfigError when the source has too few tokens for its budget, with both ways out.
+    Raises: ConfigError when the source has too few tokens, with both ways out.
     """
     if ask.epochs is not None:
         whole = floor(ask.epochs)
@@ -87,9 +88,9 @@ def repetitions(ask: Ask, available: int) -> tuple[int, int]:
 
 
 def _refusal(ask: Ask, available: int, *, is_bound: bool = False) -> tuple[str, str]:
-    """Return the message and the hint for a budget that cannot be met.
+    """Return the error message and hint for an unreachable budget.
 
-    `is_bound`: `available` is more than there can be, so that what the hint offers may be too much.
+    is_bound: `available` is an upper bound, so the hint may suggest too much.
     """
     assert ask.tokens is not None
     where = f"sources.{ask.source}"
@@ -115,12 +116,10 @@ def _refusal(ask: Ask, available: int, *, is_bound: bool = False) -> tuple[str, 
 def check_feasible(
     asks: Mapping[str, Ask], files_by_source: Mapping[str, Sequence[tuple[str, int]]]
 ) -> None:
-    """Refuse, before any work, budgets that no text of these sizes can meet.
+    """Refuse budgets that no text of these sizes can meet, before any work is done.
 
-    files_by_source: (path, bytes) of the files that will be read.
-
-    Only what is sure to fail is refused; the exact check comes when the chunks are counted.
-    Raises: ConfigError that lists each such source, with both ways out.
+    files_by_source: (path, bytes) of the files to read. The exact check follows once the chunks are
+    counted. Raises: ConfigError that lists each such source, with both ways out.
     """
     refusals = []
     for source, ask in sorted(asks.items()):
@@ -133,18 +132,11 @@ def check_feasible(
 
 
 def most_tokens(files: Sequence[tuple[str, int]]) -> int:
-    """Return more tokens than files of these (path, bytes) can come to."""
+    """Return an upper bound of the tokens in files of these (path, bytes)."""
     return sum(
         num_bytes * (_TOKENS_PER_PACKED_BYTE if path.endswith(_PACKED) else _TOKENS_PER_PLAIN_BYTE)
         for path, num_bytes in files
     )
-
-
-def _declared(source: Source, scale: Fraction) -> int | None:
-    """Return the number of tokens that a source stands for, if there is one."""
-    if isinstance(source.tokens, int):
-        return source.tokens
-    return None if scale == 1 else source.expected
 
 
 def _ask(source: Source, scale: Fraction, tokens: int | None) -> Ask:
@@ -162,10 +154,10 @@ def _ask(source: Source, scale: Fraction, tokens: int | None) -> Ask:
 
 
 def _scaled(numbers: Mapping[str, int], scale: Fraction) -> dict[str, int]:
-    """Return whole numbers in the proportions of `numbers`, each at least 1, by largest remainder.
+    """Scale numbers to whole numbers of at least 1 by largest remainder.
 
-    They sum to `scale` times the sum of `numbers`, halves rounded up, or to their count, if that is
-    more. Where remainders are equal, the first name wins.
+    They sum to the scaled sum, halves rounded up, or to their count if that is more. Of equal
+    remainders the first name wins.
     """
     exact = {name: number * scale for name, number in sorted(numbers.items())}
     total = max(floor(sum(exact.values()) + Fraction(1, 2)), len(exact))
@@ -176,7 +168,7 @@ def _scaled(numbers: Mapping[str, int], scale: Fraction) -> dict[str, int]:
     for name, share in shares.items():
         if share == 0:
             shares[name] = 1
-    # What those below one token were given comes from the largest.
+    # The largest shares pay for those that were raised to 1.
     while sum(shares.values()) > total:
         shares[max(shares, key=lambda name: shares[name])] -= 1
     return shares

@@ -1,8 +1,6 @@
-"""The sample of a source: which of its chunks are written, how often, and the balance of it.
+"""The sample of a source: which of its chunks are written and how often, and the token balance.
 
-Enters: the lengths of a source's chunks, by partition, and what is asked of it. Leaves: for each
-partition the rows to write, in order. Where more is asked than there is, all chunks are repeated,
-and the rest is sampled by the same rule as a part of them would be.
+A budget above what is available repeats all chunks and samples the rest by the usual rule.
 """
 
 from collections.abc import Mapping
@@ -21,57 +19,41 @@ class Balance:
     """A source's sample in tokens; `drawn` is `asked` plus `overshoot`."""
 
     asked: int
-    """Tokens asked for."""
+    """The token budget."""
     available: int
     """Tokens of all chunks."""
     num_repetitions: int
-    """How often every chunk is used, before the rest is sampled."""
+    """How often every chunk is used before the rest is sampled."""
     drawn: int
     """Tokens sampled."""
     repeated: int
-    """Of these, tokens of chunks that were used before."""
+    """Tokens of repeated chunks among them."""
     overshoot: int
-    """Tokens beyond those asked for, since chunks are not cut."""
+    """Tokens above the budget, since chunks are not cut."""
 
     def to_json(self) -> dict[str, int]:
-        """Return the balance as a manifest has it."""
+        """Return the balance for the manifest."""
         return asdict(self)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class SourceSample:
-    """The chunks of a source that are sampled."""
-
-    num_repetitions: int
-    """How often every chunk is used."""
-    again: dict[str, BoolArray]
-    """bool [num_chunks] by partition, the chunks that are used once more."""
-    balance: Balance
-    """The sample in tokens."""
 
 
 def sample_source(
     ask: Ask, lengths_by_partition: Mapping[str, Int64Array], sample: SampleSpec
-) -> SourceSample:
-    """Sample what is asked of a source from the chunks that it has. Pure.
+) -> tuple[int, dict[str, BoolArray]]:
+    """Return how often every chunk is used, and by partition the chunks to use once more. Pure.
 
-    lengths_by_partition: int64 [num_chunks], tokens of each chunk.
+    lengths_by_partition: int64 [num_chunks], tokens of each chunk. Of each partition the chunks to
+    use once more are bool [num_chunks].
 
     Raises: ConfigError when there are too few tokens, with both ways out.
     """
     available = sum(int(lengths.sum()) for lengths in lengths_by_partition.values())
     whole, beyond = repetitions(ask, available)
-    again = SAMPLERS[sample.algorithm](ask.source, lengths_by_partition, beyond, sample.seed)
-    drawn = whole * available + sum(
-        int(lengths_by_partition[name][part].sum()) for name, part in again.items()
-    )
-    return SourceSample(
-        num_repetitions=whole, again=again, balance=balance_of(ask, available, drawn)
-    )
+    sampler = SAMPLERS[sample.algorithm]
+    return whole, sampler(ask.source, lengths_by_partition, beyond, sample.seed)
 
 
 def balance_of(ask: Ask, available: int, drawn: int) -> Balance:
-    """Return the balance of `drawn` tokens from `available`. Raises: as `repetitions`."""
+    """Return the balance of `drawn` tokens out of `available`. Raises: as `repetitions`."""
     whole, beyond = repetitions(ask, available)
     asked = whole * available + beyond
     return Balance(
@@ -85,6 +67,6 @@ def balance_of(ask: Ask, available: int, drawn: int) -> Balance:
 
 
 def rows_to_write(num_repetitions: int, again: BoolArray) -> Int64Array:
-    """Return a partition's rows as they are written: every repetition whole, then those again."""
+    """Return the rows of a partition in output order: whole repetitions, then the rest."""
     whole = np.tile(np.arange(len(again)), num_repetitions)
     return np.concatenate([whole, np.flatnonzero(again)])

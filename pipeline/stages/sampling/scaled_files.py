@@ -1,9 +1,8 @@
 """`scaled-files-v1`: the files that a miniature of a source needs.
 
-Enters: the files of a source with their sizes, and the factor of all budgets. Leaves: which of the
-files to read. Every file has a number from (seed, source, path), and files are taken by rising
-number, so a larger miniature has all files of a smaller one, and the order of the listing changes
-nothing. Frozen; golden vectors in the tests.
+Every file has a random number from (seed, source, path), and files are taken by rising number, so a
+larger miniature contains the smaller one whatever the listing order. Frozen; golden vectors in the
+tests.
 """
 
 from collections.abc import Sequence
@@ -11,17 +10,16 @@ from fractions import Fraction
 
 from pipeline.core.seeds import derive_key
 
-# Files differ in how much text they hold for their size, and chunking and filters leave some out.
+# Files differ in text for their size, and filters and chunking drop some.
 _MARGIN = 2
 
 
 def choose_files(
     files: Sequence[tuple[str, int]], scale: Fraction, seed: int, source: str
 ) -> list[int]:
-    """Return the positions of the files to read, rising; `files` are (path, bytes).
+    """Return the positions of the files to read, rising; `files` are (path, bytes). Pure.
 
-    Takes the fewest files, by rising number, that have at least twice their part of all bytes: at
-    least one, and all of them from a scale of 1 on. Pure.
+    Takes at least one file, until they have twice their share of all bytes; all from scale 1 on.
     """
     if scale >= 1:
         return list(range(len(files)))

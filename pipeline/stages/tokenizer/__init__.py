@@ -1,20 +1,21 @@
-"""The tokenizer. A name enters, a `Tokenizer` leaves; documents enter, their token ids leave.
+"""The tokenizer: documents -> exactly the token ids of the `tokenizers` library.
 
-Ids are exactly those of the `tokenizers` library; a compiled kernel makes ModernBERT's about fifty
-times faster. `added_tokens` and `library` take what the kernel cannot.
+A compiled kernel encodes for ModernBERT about fifty times faster; `added_tokens` and `library`
+encode what the kernel cannot.
 """
 
 from pipeline.stages.tokenizer.encode import Tokenizer, load_tokenizer
-from pipeline.stages.tokenizer.library import read_special_tokens
+from pipeline.stages.tokenizer.library import SpecialIds, read_special_ids
 from pipeline.stages.tokenizer.tokenize import tokenize, without_content
 from pipeline.stages.tokenizer.tokenizer_json import EMBEDDED, read_json
 
 __all__ = [
     "EMBEDDED",
+    "SpecialIds",
     "Tokenizer",
     "load_tokenizer",
     "read_json",
-    "read_special_tokens",
+    "read_special_ids",
     "tokenize",
     "without_content",
 ]

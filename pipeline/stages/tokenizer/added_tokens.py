@@ -1,15 +1,14 @@
-"""Documents with added tokens or text to normalise: cut into pieces that the kernel can take.
+"""Documents with added tokens or text to normalise, cut into segments that the kernel can encode.
 
-Enters: a document's text. Leaves: a plan, a list of ids of added tokens and of UTF-8 pieces, each
-its own segment. Source: `tokenizers` 0.23.3, `added_vocabulary.rs`: special tokens are found in
-the raw text, then what lies between is normalised, then the other added tokens are found.
+Source: `tokenizers` 0.23.3, `added_vocabulary.rs`: special tokens are found in the raw text, then
+the text between is normalised, then the other added tokens are found.
 """
 
 import re
 
 from tokenizers import normalizers
 
-# Unicode White_Space, as the library's regular expressions know it; `str.isspace` knows more.
+# Unicode White_Space, as in the library's regular expressions; `str.isspace` accepts more.
 WHITE_SPACE = (
     "\t\n\v\f\r \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a"
     "\u2028\u2029\u202f\u205f\u3000"
@@ -24,7 +23,7 @@ _SPECIAL_IDS = {
     "[PAD]": 50283,
     _MASK: 50284,
 }
-# Runs of spaces are added tokens too, but the kernel knows them.
+# Runs of spaces are added tokens too, which the kernel encodes.
 _OTHER_IDS = {
     "|||IP_ADDRESS|||": 0,
     "|||EMAIL_ADDRESS|||": 50277,
@@ -36,7 +35,7 @@ _OTHER = re.compile("|".join(map(re.escape, _OTHER_IDS)))
 
 
 def plan(text: str) -> list[int | bytes]:
-    """Return ids of added tokens and, between them, normalised UTF-8. Pure."""
+    """Return ids of added tokens and, between them, segments of normalised UTF-8. Pure."""
     steps: list[int | bytes] = []
     done = 0
     for match in _SPECIAL.finditer(text):
@@ -51,9 +50,9 @@ def plan(text: str) -> list[int | bytes]:
 
 
 def _normalise(text: str) -> str:
-    """Bring text to the library's NFC, which takes 25 ns a byte, so only lines that may need it.
+    """Apply the library's NFC, at 25 ns per byte, to the lines that are not ASCII.
 
-    No composition reaches over a line feed, and ASCII is normalised.
+    No composition crosses a line feed.
     """
     if text.isascii():
         return text

@@ -1,9 +1,7 @@
-"""Byte pair encoding of one word, compiled.
+"""Byte pair encoding of one pre-token, compiled.
 
-Enters: a vocabulary with its merges, then the bytes of each pre-token. Leaves: its ids. The rule is
-the usual one: merge the pair of lowest rank, the leftmost of equals, until none is left. A
-merge's rank is the id it makes, because ids of merges increase with rank (checked when the table
-is made).
+As usual, the pair of lowest rank is merged first, the leftmost of equals, until none is left. The
+rank of a merge is the id it makes, since ids increase with rank (checked by `kernel_tables`).
 """
 
 import json
@@ -15,10 +13,10 @@ from numba import njit
 
 from pipeline.core.errors import InternalError
 
-# 50,009 pairs fill 2^17 slots to 38 %: 1 MB, 1.3 probes on average.
+# 50,009 pairs fill 38 % of 2^17 slots: 1 MB, 1.3 probes on average.
 PAIR_BITS = 17
 NO_PAIR = 1 << 30
-# Up to here a scan for the lowest pair beats a heap.
+# Up to this length a scan for the lowest pair beats a heap.
 _SCAN_LIMIT = 64
 
 _EMPTY = np.uint64(0xFFFF_FFFF_FFFF_FFFF)
@@ -37,7 +35,7 @@ def _slot(key: Any) -> Any:
 
 
 def byte_alphabet() -> list[str]:
-    """Return the character by which byte-level vocabularies spell each byte.
+    """Return the character that stands for each byte in byte-level vocabularies.
 
     Source: GPT-2's encoder. Printable Latin-1 bytes are themselves, the 68 others are numbered
     from U+0100 in byte order.
@@ -48,10 +46,9 @@ def byte_alphabet() -> list[str]:
 
 
 def kernel_tables(data: bytes) -> tuple[Ids, Words]:
-    """Return the id of each byte, int32 [256] (-1: in no UTF-8 text), and the pair table.
+    """Return the id of each byte, int32 [256] (-1: not in UTF-8), and the pair table.
 
-    Raises: InternalError if an id needs more than 16 bits or ids do not increase with rank; the
-    kernel packs ids and takes them for ranks.
+    Raises: InternalError if an id exceeds 16 bits or ids do not increase with rank.
     """
     model = json.loads(data)["model"]
     vocab: dict[str, int] = model["vocab"]
@@ -66,9 +63,9 @@ def kernel_tables(data: bytes) -> tuple[Ids, Words]:
 
 
 def _fill_pairs(left: Ids, right: Ids, merged: Ids) -> Words:
-    """Make the pair table: uint64 [2 ** PAIR_BITS], `left << 32 | right << 16 | merged`.
+    """Return the pair table: uint64 [2 ** PAIR_BITS], `left << 32 | right << 16 | merged`.
 
-    Not compiled: 30 ms in Python are less than loading a compiled function from disk.
+    Not compiled: Python takes 30 ms, less than loading a compiled function.
     """
     keys = left.astype(np.uint64) << np.uint64(16) | right.astype(np.uint64)
     slots = (keys * _MULTIPLIER) >> _PAIR_SHIFT
@@ -99,7 +96,7 @@ def pair_rank(pairs: Words, left: Any, right: Any) -> Any:
 
 @njit
 def merge_word(text: Bytes, start: int, stop: int, byte_ids: Ids, pairs: Words, ids: Ids) -> Any:
-    """Encode `text[start:stop]` into `ids`; return how many. `ids` holds 2 * (stop - start)."""
+    """Encode `text[start:stop]` into `ids`, with room for 2 * (stop - start); return how many."""
     length = stop - start
     for i in range(length):
         ids[i] = byte_ids[text[start + i]]
@@ -147,7 +144,7 @@ def _merge_by_heap(ids: Ids, length: int, pairs: Words) -> Any:
         rank = np.int64(top >> np.uint64(32))
         at = np.int64(top & np.uint64(0xFFFF_FFFF))
         after = following[at]
-        # An entry is stale if its pair has changed since; a symbol merged away has id -1.
+        # An entry is stale if its pair has changed; a symbol that was merged has id -1.
         if ids[at] < 0 or after >= length or pair_rank(pairs, ids[at], ids[after]) != rank:
             continue
         ids[at] = rank

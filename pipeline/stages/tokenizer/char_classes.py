@@ -1,11 +1,9 @@
-"""What the kernel must know about each code point: its class, and whether NFC may touch it.
+"""The class of each code point and whether NFC may change it: one byte, `class | order << 2`.
 
-Enters: `classes.txt`, ranges made by `tests/support/character_classes.py`. Leaves: one byte per
-code point, `class | order << 2`. Classes are those of the GPT-2 pattern as the library sees them
-(other, letter, number, white space). Orders are ranks of canonical combining classes (0 for
-starters that NFC never changes); REFERENCE and MAYBE are above them. A code point unassigned in the
-Unicode version of the file is REFERENCE: its documents go to the library, so a newer one cannot
-disagree with us.
+`tests/support/character_classes.py` makes the ranges of `classes.txt`. Classes are those of the
+GPT-2 pattern (other, letter, number, white space). Orders are ranks of canonical combining classes,
+0 for starters that NFC never changes; REFERENCE and MAYBE are above them. Code points unassigned in
+the file's Unicode version are REFERENCE: the library encodes their documents, whatever its version.
 """
 
 from collections.abc import Iterator
@@ -17,19 +15,19 @@ import numpy.typing as npt
 from tokenizers import pre_tokenizers
 
 OTHER, LETTER, NUMBER, SPACE = 0, 1, 2, 3
-# Orders fill six bits; Unicode 14 has 56 combining classes, so 62 and 63 are free.
+# Orders take six bits; Unicode 14 has 56 combining classes, so 62 and 63 are free.
 REFERENCE, MAYBE = 62, 63
 NUM_CODE_POINTS = 0x110000
 
 _FILE = Path(__file__).with_name("classes.txt")
-# One call per this many code points: 20 times faster than one call each, same answer.
+# Code points per call: 20 times faster than one call each.
 _PROBED_TOGETHER = 2000
 
 
 def read_table() -> npt.NDArray[np.uint8]:
-    """Read `classes.txt` into uint8 [2 ** 21]; what no line names is REFERENCE.
+    """Read `classes.txt` into uint8 [2 ** 21], REFERENCE where no line applies.
 
-    2 ** 21 entries, because a broken four-byte sequence can spell that much and no more.
+    A malformed four-byte sequence can encode up to 2 ** 21 values.
     """
     table = np.full(1 << 21, REFERENCE << 2, np.uint8)
     for start, stop, entry in ranges():
@@ -46,10 +44,10 @@ def ranges() -> Iterator[tuple[int, int, int]]:
 
 
 def probe(code_points: list[int]) -> list[int]:
-    """Return the class of each code point as the installed `tokenizers` sees it.
+    """Return the class of each code point, surrogates excluded, in the installed `tokenizers`.
 
-    Surrogates cannot be probed. A character is of the class of "a", "1" or "!" exactly if the
-    pattern does not cut between the two; of none of them means white space.
+    A character has the class of "a", "1" or "!" if the pattern does not split the two, else it is
+    white space.
     """
     splitter = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
     classes = []
@@ -65,13 +63,13 @@ def probe(code_points: list[int]) -> list[int]:
 
 @cache
 def classes_agree() -> bool:
-    """Whether the installed library has our class at both ends of each range of one class."""
+    """Return whether the installed library agrees at both ends of each range of one class."""
     ends = list(_ends())
     return probe([point for point, _ in ends]) == [kind for _, kind in ends]
 
 
 def _ends() -> Iterator[tuple[int, int]]:
-    """Yield first and last code points of maximal ranges of one class, with the class."""
+    """Yield the first and last code points of maximal ranges of one class, with the class."""
     before, kind_before = -1, -1
     for start, stop, entry in ranges():
         kind = entry & 3

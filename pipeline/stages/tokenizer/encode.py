@@ -1,11 +1,8 @@
-"""Text to token ids and back, as the `tokenizers` library does it, about fifty times faster.
+"""Text to token ids and back, as in the `tokenizers` library but about fifty times faster.
 
-Enters: documents, as str or as UTF-8 bytes. Leaves: the ids of each, special tokens of the template
-included.
-Invariant: `encode`, `encode_utf8` and `encode_reference` agree id for id. What the kernel cannot
-promise goes through `added_tokens`, and what that cannot promise through the library itself.
-
-Text must be encodable as UTF-8: callers refuse lone surrogates before they get here.
+`encode`, `encode_utf8` and `encode_reference` agree id for id: what the kernel cannot guarantee
+goes through `added_tokens`, and the rest through the library. Text must be encodable as UTF-8:
+callers refuse lone surrogates.
 """
 
 import json
@@ -24,18 +21,23 @@ from pipeline.core.digest import sha256_bytes
 from pipeline.core.errors import ConfigError, explain_library
 from pipeline.core.ragged import ByteStrings, Rows, byte_strings, offsets_of
 from pipeline.stages.tokenizer import added_tokens, bpe, char_classes, kernel, word_cache
-from pipeline.stages.tokenizer.library import make_reference, template_ids
+from pipeline.stages.tokenizer.library import (
+    make_reference,
+    special_ids,
+    template_ids,
+    vocab_size,
+)
 from pipeline.stages.tokenizer.tokenizer_json import is_modernbert, read_json
 
-# Text per kernel call from str: large enough to hide the call, small enough for caches.
+# Characters per kernel call: large enough to hide the call, small enough for caches.
 _GROUP_CHARACTERS = 1 << 20
 # Ids per kernel call: 4 MB.
 _GROUP_IDS = 1 << 20
-# Encodings of the library weigh about 200 bytes per token, so few documents at a time.
+# The library's encodings take about 200 bytes per token, so few documents at a time.
 _REFERENCE_CHARACTERS = 1 << 18
 
 
-# Hostile texts, one for each rule, that are encoded both ways whenever the kernel is set up.
+# Hostile texts, one per rule, that are encoded both ways whenever the kernel is set up.
 _CHECKED = [
     *("", " ", "  ", " a", "  a", "a ", "a  ", "\n", " \n", "  \n", "\n  ", "\t\t", "a\n b\n\n c"),
     *("'s", " 's", "  's", "\n's", "x's'S'll'lla've'r'd're'm't''t", "a 'tis", "1's2't!'d"),
@@ -52,7 +54,7 @@ _CHECKED = [
 
 
 class _State(threading.local):
-    """What one thread writes to: caches and buffers, 26 MB. Threads must not share them."""
+    """The caches and buffers of one thread, 26 MB."""
 
     def __init__(self) -> None:
         self.words = word_cache.new_words()
@@ -73,9 +75,9 @@ class _Fast:
         self._state = _State()
 
     def run(self, documents: ByteStrings, *, whole: bool) -> tuple[Rows, Uint8Array]:
-        """Encode documents, or with `whole` false, parts that need no guard and no frame.
+        """Return the ids and the status of documents; one that is not ENCODED has no ids.
 
-        Returns ids, and the status of each document; one that is not ENCODED has no ids.
+        With `whole` false, they are segments without special tokens and need no guard.
         """
         num_documents = len(documents)
         counts = np.zeros(num_documents, np.int64)
@@ -104,8 +106,8 @@ class _Fast:
 class Tokenizer:
     """One tokenizer, pinned by the sha256 of its `tokenizer.json`.
 
-    May be pickled, forked and shared by threads. `is_fast`: the kernel serves it.
-    `special_ids`: uint32, what decoding with `skip_special_tokens` drops.
+    May be pickled, forked and shared by threads. `special_ids`: uint32, the ids that decoding with
+    `skip_special_tokens` drops.
     """
 
     def __init__(self, name: str, data: bytes, add_prefix_space: bool) -> None:
@@ -115,11 +117,8 @@ class Tokenizer:
         self._data = data
         self._reference = make_reference(name, data, add_prefix_space)
         self.cls_id, self.sep_id, self.pad_id = template_ids(name, self._reference)
-        added = self._reference.get_added_tokens_decoder()
-        self.special_ids: Uint32Array = np.array(
-            sorted(i for i, token in added.items() if token.special), np.uint32
-        )
-        self.vocab_size = max(self._reference.get_vocab(with_added_tokens=True).values()) + 1
+        self.special_ids = special_ids(self._reference)
+        self.vocab_size = vocab_size(self._reference)
         self._fast: _Fast | None = None
         if sys.byteorder == "little" and is_modernbert(data):
             self._fast = _Fast(data, add_prefix_space, (self.cls_id, self.sep_id))
@@ -130,7 +129,7 @@ class Tokenizer:
 
     @property
     def is_fast(self) -> bool:
-        """Whether the kernel serves this tokenizer."""
+        """Whether the kernel encodes for this tokenizer."""
         return self._fast is not None
 
     def encode(self, texts: Sequence[str]) -> Rows:
@@ -162,10 +161,10 @@ class Tokenizer:
         return Rows.concat(parts)
 
     def decode_table(self) -> ByteStrings:
-        """Return the bytes of each id below `vocab_size`; an id not in the vocabulary has none.
+        """Return the bytes of each id below `vocab_size`, empty for ids not in the vocabulary.
 
-        Source: the library's ByteLevel decoder, which takes a token for bytes if all of its
-        characters are in the byte alphabet, else for text.
+        Source: the library's ByteLevel decoder, which reads a token as bytes if all of its
+        characters are in the byte alphabet, else as text.
         Raises: ConfigError if the tokenizer has another decoder.
         """
         if json.loads(self._data)["decoder"]["type"] != "ByteLevel":
@@ -178,7 +177,7 @@ class Tokenizer:
         return byte_strings(spelled)
 
     def decode_reference(self, ids: Sequence[int] | Uint32Array) -> str:
-        """Decode with the library: special tokens dropped, no clean-up of spaces."""
+        """Decode with the library, without special tokens and without clean-up of spaces."""
         with explain_library(f"{self.name}: cannot decode ids"):
             text: str = self._reference.decode([int(i) for i in ids], skip_special_tokens=True)
         return text
@@ -195,7 +194,7 @@ class Tokenizer:
         return Rows.concat([rows, redone]).take(index)
 
     def _encode_left(self, texts: list[str], status: Uint8Array) -> Rows:
-        """Encode what the kernel left: split and normalised by hand, else by the library."""
+        """Encode what the kernel refused: by segments, else with the library."""
         assert self._fast is not None
         plans: list[list[int | bytes]] = [
             added_tokens.plan(text) if state == kernel.SPLIT else []
@@ -222,12 +221,13 @@ class Tokenizer:
         return Rows.pack(results)
 
     def _check_fast(self) -> None:
-        """Give up the kernel, with a warning, if the installed library sees text differently."""
+        """Drop the kernel with a warning if the installed library disagrees with it."""
         expected = self.encode_reference(_CHECKED)
         got = self.encode(_CHECKED)
-        same = np.array_equal(expected.offsets, got.offsets)
         if not (
-            same and np.array_equal(expected.values, got.values) and char_classes.classes_agree()
+            np.array_equal(expected.offsets, got.offsets)
+            and np.array_equal(expected.values, got.values)
+            and char_classes.classes_agree()
         ):
             self._fast = None
             warnings.warn(
@@ -245,19 +245,15 @@ def load_tokenizer(
     revision: str | None = None,
     folder: Path | None = None,
 ) -> Tokenizer:
-    """Load a tokenizer; a path is relative to `folder`, a Hub id needs a 40-digit `revision`.
+    """Load a tokenizer; the arguments are those of `read_json`.
 
-    Raises: ConfigError if the name is none of the three, or the revision is missing or may move;
-    InputError if the file cannot be read or used.
+    Raises: as `read_json`; InputError or ConfigError if the file is unusable.
     """
     return Tokenizer(name, read_json(name, revision, folder), add_prefix_space)
 
 
 def _groups(texts: Iterable[str], limit: int) -> Iterator[list[str]]:
-    """Cut documents into groups of at most `limit` characters, or of one document.
-
-    Without documents there is one group, which is empty.
-    """
+    """Yield groups of at most `limit` characters, or of one document; at least one group."""
     group: list[str] = []
     size = 0
     for text in texts:

@@ -1,17 +1,15 @@
-"""The compiled pass over UTF-8 bytes: cut documents into pre-tokens, look each one up.
+"""The compiled pass over UTF-8 bytes: split documents into pre-tokens and look each one up.
 
-Enters: many documents in one buffer. Leaves: their ids in one array, a count and a status each.
-Invariant: an ENCODED document has exactly the reference's ids; where the pass cannot promise
-that, it says so in the status and writes nothing.
+An ENCODED document has exactly the ids of the library; where the pass cannot guarantee them, the
+status says so and nothing is written.
 
-Sixty-four bytes at a time, every rule of the GPT-2 pattern is a few operations on 64-bit masks,
-one bit per byte; what is left is a loop over the bits at which a pre-token starts, without
-branches that depend on the text. Source of the pattern: `'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+|
-?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+`, with runs of two and more spaces taken out first,
-because those are added tokens.
+On 64 bytes at a time, every rule of the GPT-2 pattern is a few operations on 64-bit masks, one bit
+per byte; then a loop visits the bits at which a pre-token starts, without branches that depend on
+the text. Source of the pattern: `'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+|
+?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+`, after runs of two or more spaces, which are added tokens.
 
-A prefix space needs no copying: the byte before a segment is a space already, the last one of the
-run before it or one laid before the document, so the first pre-token just starts one byte early.
+A prefix space needs no copy: the byte before a segment is already a space, so the first pre-token
+starts one byte early.
 """
 
 from typing import Any
@@ -37,10 +35,10 @@ from pipeline.stages.tokenizer.word_cache import (
 )
 
 # Status of a document: done; has an added token or text that NFC may change; has a code point
-# that only the reference may judge.
+# that only the library can classify.
 ENCODED, SPLIT, REFER = 0, 1, 2
 
-# Bytes laid before a document and zeroed behind it, for loads that reach over its end.
+# Bytes before a document, and zeros behind it for loads beyond its end.
 LEAD, TAIL = 8, 160
 
 _FIRST_RUN_ID = 50278  # A run of n spaces, 2 <= n <= 24, is the token 50278 - n.
@@ -48,7 +46,7 @@ _LONGEST_RUN = 24
 
 _U0, _U1, _U2 = np.uint64(0), np.uint64(1), np.uint64(2)
 _ALL = np.uint64(0xFFFF_FFFF_FFFF_FFFF)
-# What added tokens other than runs of spaces begin with; more than eight bytes say nothing new.
+# Beginnings of added tokens other than runs of spaces; eight bytes tell them apart.
 SUSPECTS = (
     *("[UNK]", "[CLS]", "[SEP]", "[PAD]", "[MASK]", "[unused", "<|padding|>", "<|endoftext|>"),
     *("|||IP_ADDRESS|||", "|||EMAIL_ADDRESS|||", "|||PHONE_NUMBER|||"),
@@ -89,7 +87,7 @@ def _class_at(text: Bytes, at: int, table: Bytes) -> Any:
 
 @njit
 def _leaves_one_space(text: Bytes, start: int, end: int) -> Any:
-    """Whether the run of spaces before `end` leaves one over, which then starts a segment."""
+    """Return whether the run of spaces before `end` leaves one over, which starts a segment."""
     if end - _LONGEST_RUN - 1 < start or text[end - _LONGEST_RUN - 1] != 32:
         return False
     first = end
@@ -148,9 +146,9 @@ def _scan(
             while todo != _U0:
                 i = trailing_zeros(todo)
                 code_point, width = _code_point(text, at + i)
-                if i + width > size:  # The character goes to the next block whole.
+                if i + width > size:  # The whole character goes to the next block.
                     if at + size == stop:
-                        return -REFER  # Not UTF-8: the reference path says so.
+                        return -REFER  # Not UTF-8: the library reports it.
                     size = i
                     valid = (_U1 << np.uint64(size)) - _U1
                     break
@@ -317,9 +315,9 @@ def encode_documents(
 ) -> tuple[int, int]:
     """Encode documents from `first` on while `out` has room; return `(next, num_ids)`.
 
-    `data`: uint8, document d is `data[offsets[d]:offsets[d + 1]]`, valid UTF-8. `text`: room
-    for the longest document, LEAD and TAIL. `out`: a document of n bytes needs n + 16.
-    A `cls_id` below zero leaves out both special tokens.
+    data: uint8, document d is `data[offsets[d]:offsets[d + 1]]`, valid UTF-8; text: room for the
+    longest document, LEAD and TAIL; out: a document of n bytes needs n + 16. A `cls_id` below zero
+    omits both special tokens.
     """
     count = 0
     document = first

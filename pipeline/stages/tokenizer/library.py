@@ -1,9 +1,7 @@
-"""The `tokenizers` library's tokenizer from JSON, independent of its versions' defaults.
+"""The tokenizer of the `tokenizers` library, independent of version defaults.
 
-Enters: the bytes of a `tokenizer.json`. Leaves: a `tokenizers.Tokenizer` whose prefix space is
-written in the JSON itself, with truncation and padding off, and its special tokens.
-Releases of `transformers` disagree on whether they honour `add_prefix_space` on loading, so it is
-never set that way.
+The prefix space is written into the JSON itself, since releases of `transformers` disagree on
+whether they honour `add_prefix_space` on loading. Truncation and padding are off.
 """
 
 import json
@@ -13,7 +11,7 @@ from typing import Any
 import numpy as np
 from tokenizers import Tokenizer
 
-from pipeline.core.arrays import Uint32Array
+from pipeline.core.arrays import BoolArray, Uint32Array
 from pipeline.core.digest import sha256_bytes
 from pipeline.core.errors import ConfigError, explain_library
 from pipeline.core.json_record import parse_json
@@ -26,8 +24,8 @@ _MASK_TOKENS = ("[MASK]", "<mask>", "<|mask|>")
 def make_reference(name: str, data: bytes, add_prefix_space: bool) -> Tokenizer:
     """Build the library's tokenizer.
 
-    Raises: InputError if `data` is no tokenizer; ConfigError if a prefix space is asked for and
-    the pre-tokenizer has no such setting.
+    Raises: InputError if `data` is not a tokenizer; ConfigError if it has random dropout, or a
+    prefix space is requested and the pre-tokenizer has no such setting.
     """
     with explain_library(f"{name}: got no usable tokenizer.json"):
         content: dict[str, Any] = parse_json(data)
@@ -48,7 +46,7 @@ def make_reference(name: str, data: bytes, add_prefix_space: bool) -> Tokenizer:
 
 
 def _set_prefix(splitter: Any, value: bool) -> bool:
-    """Write the setting into a pre-tokenizer and its parts; tell whether one has it."""
+    """Set it in a pre-tokenizer and its parts; return whether one has the setting."""
     if not isinstance(splitter, dict):
         return False
     found = "add_prefix_space" in splitter
@@ -59,10 +57,10 @@ def _set_prefix(splitter: Any, value: bool) -> bool:
 
 
 def template_ids(name: str, reference: Tokenizer) -> tuple[int, int, int]:
-    """Return the ids put before and after a document, and the padding id.
+    """Return the ids before and after a document, and the padding id.
 
-    Raises: ConfigError if the template does not add one token on each side, or if no padding
-    token is known; InputError if it names a token that there is not.
+    Raises: ConfigError if the template does not add one token on each side, or without a known
+    padding token; InputError if it names a token that there is not.
     """
     with explain_library(f"{name}: got no usable template"):
         frame = reference.encode("").ids
@@ -78,29 +76,30 @@ def template_ids(name: str, reference: Tokenizer) -> tuple[int, int, int]:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class SpecialTokens:
-    """What a tokenizer puts around and in place of tokens."""
+class SpecialIds:
+    """The ids by which a tokenizer marks sequences, and which of all its ids are special."""
 
-    digest: str
-    """sha256 of the `tokenizer.json`."""
     cls_id: int
-    """Put before a document."""
+    """Begins a sequence."""
     sep_id: int
-    """Put after a document."""
+    """Ends a sequence."""
     pad_id: int
     """Fills a row behind its sequence."""
     mask_id: int
     """Replaces an id that is to be predicted."""
-    special_ids: Uint32Array
-    """uint32, sorted: what decoding drops."""
-    vocab_size: int
-    """One past the largest id."""
+    is_special: BoolArray
+    """bool [vocab_size], True for ids that decoding drops and masking spares."""
+
+    @property
+    def vocab_size(self) -> int:
+        """One past the largest id; a row with a larger one comes from another tokenizer."""
+        return len(self.is_special)
 
 
-def read_special_tokens(name: str) -> SpecialTokens:
-    """Read the special tokens of "modernbert", or of the `tokenizer.json` at a path.
+def read_special_ids(name: str) -> tuple[SpecialIds, str]:
+    """Return the special ids of "modernbert" or of the `tokenizer.json` at a path, and its sha256.
 
-    Without the kernel, which takes a second and more to set up; this takes a third of one.
+    Takes a third of a second; setting up the kernel would take more than one.
     Raises: as `read_json`; ConfigError where a special token is missing.
     """
     data = read_json(name)
@@ -110,14 +109,20 @@ def read_special_tokens(name: str) -> SpecialTokens:
     mask_id = next((id_ for id_ in found if id_ is not None), None)
     if mask_id is None:
         raise ConfigError(f"{name}: has no mask token, expected one of {', '.join(_MASK_TOKENS)}")
-    added = reference.get_added_tokens_decoder()
-    special = sorted(id_ for id_, token in added.items() if token.special)
-    return SpecialTokens(
-        digest=sha256_bytes(data),
-        cls_id=cls_id,
-        sep_id=sep_id,
-        pad_id=pad_id,
-        mask_id=mask_id,
-        special_ids=np.array(special, np.uint32),
-        vocab_size=max(reference.get_vocab(with_added_tokens=True).values()) + 1,
+    is_special = np.zeros(vocab_size(reference), np.bool_)
+    is_special[special_ids(reference)] = True
+    ids = SpecialIds(
+        cls_id=cls_id, sep_id=sep_id, pad_id=pad_id, mask_id=mask_id, is_special=is_special
     )
+    return ids, sha256_bytes(data)
+
+
+def special_ids(reference: Tokenizer) -> Uint32Array:
+    """Return the ids that decoding with `skip_special_tokens` drops: uint32, rising."""
+    added = reference.get_added_tokens_decoder()
+    return np.array(sorted(id_ for id_, token in added.items() if token.special), np.uint32)
+
+
+def vocab_size(reference: Tokenizer) -> int:
+    """Return one past the largest id."""
+    return max(reference.get_vocab(with_added_tokens=True).values()) + 1

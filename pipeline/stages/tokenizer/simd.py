@@ -1,8 +1,8 @@
-"""The few machine operations that numba has no words for, as LLVM code.
+"""The machine operations that numba lacks, as LLVM code.
 
-Enters: a C-contiguous array and an index; nothing checks bounds, so callers keep 128 readable
-bytes behind the last index. Leaves: unsigned 64-bit words. LLVM lowers the 64-byte vectors to
-whatever the processor has; only a little-endian one is supported (checked in `encode`).
+They take a C-contiguous array and an index and check no bounds: callers keep 128 readable bytes
+behind the last index. LLVM lowers the 64-byte vectors to the processor, which must be
+little-endian (checked in `encode`).
 """
 
 from typing import Any
@@ -17,7 +17,7 @@ _I8, _I16, _I32, _I64 = (ir.IntType(bits) for bits in (8, 16, 32, 64))
 
 
 def _pointer(target: Any, context: Any, builder: Any, kind: Any, array: Any, index: Any) -> Any:
-    """Address of element `index`, as a pointer to `target`."""
+    """Return the address of element `index`, as a pointer to `target`."""
     proxy = context.make_array(kind)(context, builder, array)
     address = builder.gep(proxy.data, [index])
     return builder.bitcast(address, target.as_pointer())
@@ -60,11 +60,11 @@ def store_ids(typing: Any, out: Any, count: Any, words: Any, index: Any) -> Any:
 
 @intrinsic
 def classify(typing: Any, array: Any, index: Any) -> Any:
-    """Classify 64 bytes of a uint8 array; bit i of each word speaks of byte `index + i`.
+    """Classify 64 bytes of a uint8 array; bit i of each word is byte `index + i`.
 
-    Leaves ASCII letters, ASCII digits, ASCII white space, spaces, bytes >= 0x80, apostrophes, and
-    suspects: `[` before one of `UCSPMu`, `<|` and `||`, with which every added token begins that
-    is not a run of spaces.
+    Returns ASCII letters, ASCII digits, ASCII white space, spaces, bytes >= 0x80, apostrophes, and
+    suspects: `[` before one of `UCSPMu`, `<|` and `||`, the beginnings of all added tokens other
+    than runs of spaces.
     """
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:

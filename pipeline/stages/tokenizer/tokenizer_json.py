@@ -1,8 +1,4 @@
-"""The `tokenizer.json` of a name, and whether it is ModernBERT's.
-
-Enters: "modernbert" (embedded, no network), a path to a `tokenizer.json`, or a Hub id with the
-commit that it is read at. Leaves: the bytes of the file.
-"""
+"""Reading a `tokenizer.json`, and recognising ModernBERT's."""
 
 import json
 import lzma
@@ -25,13 +21,21 @@ _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
 def read_json(name: str, revision: str | None = None, folder: Path | None = None) -> bytes:
-    """Return the bytes of a `tokenizer.json`; a path is relative to `folder`.
+    """Return the bytes of a `tokenizer.json`.
 
-    Raises: ConfigError if the name is none of the three, or a Hub id has no `revision` of 40 digits
-    or another name has one; InputError if the file cannot be read.
+    name: "modernbert" (embedded), a path relative to `folder`, or a Hub id, which alone takes a
+    `revision`, a commit of 40 digits.
+
+    Raises: ConfigError for any other name or revision; InputError if the file cannot be read.
     """
     if name == EMBEDDED:
-        return _read_embedded()
+        data = lzma.decompress(_read(MODERNBERT_FILE))
+        if sha256_bytes(data) != MODERNBERT_SHA256:
+            raise InternalError(
+                f"{MODERNBERT_FILE}: sha256 is {sha256_bytes(data)}, expected {MODERNBERT_SHA256}",
+                hint="install the package again",
+            )
+        return data
     path = Path(name) if folder is None else folder / name
     if name.endswith(".json") or path.is_file():
         if revision is not None:
@@ -48,16 +52,6 @@ def read_json(name: str, revision: str | None = None, folder: Path | None = None
             hint="branches and tags move; take the commit from the repository's history",
         )
     return _read(_fetch(name, revision))
-
-
-def _read_embedded() -> bytes:
-    data = lzma.decompress(_read(MODERNBERT_FILE))
-    if sha256_bytes(data) != MODERNBERT_SHA256:
-        raise InternalError(
-            f"{MODERNBERT_FILE}: sha256 is {sha256_bytes(data)}, expected {MODERNBERT_SHA256}",
-            hint="install the package again",
-        )
-    return data
 
 
 def _read(path: Path) -> bytes:
@@ -77,7 +71,7 @@ def _fetch(name: str, revision: str) -> Path:
         ) from error
     try:
         return Path(hf_hub_download(name, "tokenizer.json", revision=revision))
-    except Exception as error:  # Network, access and absence have many types there.
+    except Exception as error:  # Network, access and absence raise many types.
         raise InputError(
             f"{name}@{revision}: cannot fetch tokenizer.json: {error}",
             hint="check the name and the commit; a gated repository wants a token (hf auth login)",
@@ -85,17 +79,17 @@ def _fetch(name: str, revision: str) -> Path:
 
 
 def is_modernbert(data: bytes) -> bool:
-    """Tell whether a `tokenizer.json` tokenizes exactly as the published ModernBERT file."""
+    """Return whether a `tokenizer.json` tokenizes exactly like the published ModernBERT file."""
     if sha256_bytes(data) == MODERNBERT_SHA256:
         return True
     try:
         return fingerprint(_essence(json.loads(data))) == MODERNBERT_FINGERPRINT
-    except (TypeError, KeyError, AttributeError):  # Another shape, so another tokenizer.
+    except (TypeError, KeyError, AttributeError):  # Another schema, so another tokenizer.
         return False
 
 
 def _essence(content: dict[str, Any]) -> dict[str, Any]:
-    """Drop what does not change ids or is set by us; spell merges as `left right`."""
+    """Drop what does not change ids or is overridden; write merges as `left right`."""
     merges = [m if isinstance(m, str) else " ".join(m) for m in content["model"]["merges"]]
     splitter = {k: v for k, v in content["pre_tokenizer"].items() if k != "add_prefix_space"}
     return {

@@ -1,8 +1,4 @@
-"""The caches of pre-tokens that are encoded already: one of short words, one of long ones.
-
-Enters: the bytes of a pre-token. Leaves: its ids, which a word that is not cached gets from `bpe`
-and leaves here. One thread writes to a cache.
-"""
+"""The caches of encoded pre-tokens: one of short, one of long ones, each for one thread."""
 
 from typing import Any
 
@@ -12,12 +8,12 @@ from numba import njit
 from pipeline.stages.tokenizer.bpe import Bytes, Words, merge_word
 from pipeline.stages.tokenizer.simd import load64, store_ids
 
-# A pre-token of up to 15 bytes is two words, its length in the top byte: an exact key. A set is
-# one cache line of two entries: key (2 words), 7 ids of 16 bits and their number (2 words).
+# A pre-token of up to 15 bytes is an exact key of two words, with the length in the top byte. A set
+# is one cache line of two entries: key (2 words), 7 ids of 16 bits and their number (2 words).
 WORD_BITS = 18
 KEY_BYTES = 15
 KEY_IDS = 7
-# Longer ones, up to 64 bytes: hash, length and number, 8 words of text, 8 words of ids.
+# Up to 64 bytes: hash, length and number, 8 words of text, 8 words of ids.
 LONG_BITS = 12
 LONG_BYTES = 64
 LONG_IDS = 32
@@ -34,12 +30,12 @@ _LONG_SHIFT = np.uint64(64 - LONG_BITS)
 
 
 def new_words() -> Words:
-    """Return an empty cache of short pre-tokens; 16.8 MB, one per thread."""
+    """Return an empty cache of short pre-tokens: 16.8 MB."""
     return np.zeros(8 << WORD_BITS, np.uint64)
 
 
 def new_longs() -> Words:
-    """Return an empty cache of long pre-tokens; 0.6 MB, one per thread."""
+    """Return an empty cache of long pre-tokens: 0.6 MB."""
     return np.zeros(_LONG_WORDS << LONG_BITS, np.uint64)
 
 
@@ -58,7 +54,7 @@ def missed_word(
     out: Any,
     count: int,
 ) -> Any:
-    """Encode a short pre-token that the cache has not; keep it, the older entry moves over."""
+    """Encode and cache a short pre-token, in place of the older entry of its set."""
     if stop == start:
         return count
     number = merge_word(text, start, stop, byte_ids, pairs, scratch)

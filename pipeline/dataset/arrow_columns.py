@@ -1,6 +1,6 @@
-"""Columns: numpy arrays <-> the columns of provenance files, without Python work per row.
+"""Columns: numpy arrays <-> columns of pyarrow, by their buffers, without Python work per row.
 
-`pa.array` imports pandas where it is installed, which takes half a second; buffers do not.
+pyarrow's own `pa.array` and `to_numpy` import pandas where it is installed: half a second.
 """
 
 from collections.abc import Sequence
@@ -11,11 +11,12 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from pipeline.core.arrays import Int64Array, Uint8Array
+from pipeline.core.ragged import byte_strings
 
 Int32Array = NDArray[np.int32]
 
 NAMES = pa.dictionary(pa.int32(), pa.string())
-"""Type of a column of names that recur."""
+"""Type of a column of few distinct names."""
 
 
 def numbers(values: NDArray[Any]) -> pa.Array:
@@ -25,7 +26,7 @@ def numbers(values: NDArray[Any]) -> pa.Array:
 
 
 def values_of(column: pa.Array | pa.ChunkedArray) -> NDArray[Any]:
-    """Return a column of numbers, none of them missing, as an array."""
+    """Return a column of numbers without nulls as an array; of one chunk without a copy."""
     parts = column.chunks if isinstance(column, pa.ChunkedArray) else [column]
     dtype = np.dtype(str(column.type))
     arrays = [
@@ -37,7 +38,7 @@ def values_of(column: pa.Array | pa.ChunkedArray) -> NDArray[Any]:
 
 
 def texts(data: Uint8Array, offsets: Int64Array) -> pa.Array:
-    """Return UTF-8 as a column of texts; text i is `data[offsets[i]:offsets[i + 1]]`.
+    """Return a column of texts; text i is the UTF-8 `data[offsets[i]:offsets[i + 1]]`.
 
     data: uint8, less than 2 GiB; offsets: int64 [num_texts + 1].
     """
@@ -49,7 +50,7 @@ def texts(data: Uint8Array, offsets: Int64Array) -> pa.Array:
 
 
 def utf8_of(column: pa.Array) -> tuple[Uint8Array, Int64Array]:
-    """Return the bytes and the offsets of a column of texts, as `texts` takes them."""
+    """Return the bytes and offsets of a column of texts, as `texts` takes them."""
     _, starts, data = column.buffers()
     offsets = np.frombuffer(starts, np.int32)[column.offset : column.offset + len(column) + 1]
     empty = np.empty(0, np.uint8)
@@ -57,14 +58,14 @@ def utf8_of(column: pa.Array) -> tuple[Uint8Array, Int64Array]:
 
 
 def rank_names(names: Sequence[str]) -> tuple[list[str], Int32Array]:
-    """Return distinct names in order of their UTF-8, and the place of each one given among them."""
+    """Return the distinct names in order of their UTF-8, and the index of each name in these."""
     distinct = sorted(set(names), key=str.encode)
     place_by_name = {name: place for place, name in enumerate(distinct)}
     return distinct, np.array([place_by_name[name] for name in names], np.int32)
 
 
 def sorted_names(column: pa.DictionaryArray) -> tuple[pa.Array, Int32Array]:
-    """Return the distinct names of a column in order of their UTF-8, and each row's place there."""
+    """Return the distinct names of a column, sorted as by `rank_names`, and each row's index."""
     distinct, places = rank_names(column.dictionary.to_pylist())
     indices = values_of(column.indices)
     return name_list(distinct), places[indices] if len(indices) else indices.astype(np.int32)
@@ -72,16 +73,14 @@ def sorted_names(column: pa.DictionaryArray) -> tuple[pa.Array, Int32Array]:
 
 def name_list(names: Sequence[str]) -> pa.Array:
     """Return names as a column of texts."""
-    encoded = [name.encode() for name in names]
-    offsets = np.cumsum([0, *map(len, encoded)], dtype=np.int64)
-    return texts(np.frombuffer(b"".join(encoded), np.uint8), offsets)
+    encoded = byte_strings([name.encode() for name in names])
+    return texts(encoded.values, encoded.offsets)
 
 
 def names(places: Int32Array, distinct: pa.Array) -> pa.DictionaryArray:
-    """Return a column of names, `distinct[places]`, which knows only the names that are in it.
+    """Return a column of names, `distinct[places]`, whose dictionary has only those that it uses.
 
-    A file stores that list once a row group, so it must be no longer than the group needs, and in
-    an order of its own.
+    A file stores the dictionary with each row group, so it holds no other name and is sorted.
     """
     used, indices = np.unique(places, return_inverse=True)
     return pa.DictionaryArray.from_arrays(

@@ -170,6 +170,8 @@ class OrderRecord:
     num_tokens: int
     num_tokens_dropped: int
     num_tokens_cut: int
+    num_tokens_beyond: int = 0
+    """Ids of stored rows beyond `max_seq_len`: in the rows, but cut by every trainer of it."""
     num_tokens_added: int
     windows: tuple[OrderedWindow, ...]
     ledger: LedgerRecord

@@ -53,6 +53,8 @@ class Batch:
     """Whether it is the last micro-batch of its step."""
     num_tokens: int
     """Ids of its rows, without padding and placeholders."""
+    num_tokens_cut: int
+    """Stored ids of its rows that the view has cut."""
     num_labels: int
     """Positions that are predicted."""
     tombstones: Int64Array

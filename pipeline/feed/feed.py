@@ -172,38 +172,38 @@ class Feed:
         self.row = row_of_position(state, order.rows.num_rows, order.digest, order.where)
 
     def _batches(self, micros: Iterator[MicroBatch]) -> Iterator[Batch]:
-        for group, rows, block in self._blocks(micros):
+        for group, rows, cut, block in self._blocks(micros):
             stop = 0
             for micro in group:
                 start, stop = stop, stop + len(micro.rows)
                 if start < stop:
-                    yield self._batch(micro, rows, block, start, stop)
+                    yield self._batch(micro, rows, cut, block, start, stop)
                 else:
                     yield self._filler(micro)
 
     def _blocks(
         self, micros: Iterator[MicroBatch]
-    ) -> Iterator[tuple[list[MicroBatch], Rows, Block]]:
-        """Yield groups of micro-batches with their rows under the view and as read."""
+    ) -> Iterator[tuple[list[MicroBatch], Rows, Int64Array, Block]]:
+        """Yield groups of micro-batches with their rows under the view, cut ids, and as read."""
         # The first is read by itself: it arrives soon, and its rows give the usual length.
         limit = 1
         while group := _take(micros, limit):
             try:
-                rows, block = self._read(group)
+                rows, cut, block = self._read(group)
             except (InputError, MismatchError):
                 if len(group) == 1:
                     raise
                 # One by one, so that all batches before the faulty one are fed.
                 yield from (([micro], *self._read([micro])) for micro in group)
             else:
-                yield group, rows, block
+                yield group, rows, cut, block
                 limit = _BLOCK_IDS * len(rows) // max(len(rows.values), 1)
                 limit = max(1, min(limit, _MOST_BLOCK_ROWS))
 
-    def _read(self, group: list[MicroBatch]) -> tuple[Rows, Block]:
+    def _read(self, group: list[MicroBatch]) -> tuple[Rows, Int64Array, Block]:
         numbers = np.concatenate([micro.rows for micro in group])
         block = self._reader.read(numbers)
-        rows = view_rows(block.rows, self.view, self.max_seq_len, self.special)
+        rows, cut = view_rows(block.rows, self.view, self.max_seq_len, self.special)
         lengths = rows.lengths()
         too_long = np.flatnonzero(lengths > self.max_seq_len)
         if len(too_long):
@@ -214,9 +214,11 @@ class Feed:
                 "raise max_seq_len (--max-seq-len), or feed it with an objective (--objective),"
                 " whose view cuts rows",
             )
-        return rows, block
+        return rows, cut, block
 
-    def _batch(self, micro: MicroBatch, rows: Rows, block: Block, start: int, stop: int) -> Batch:
+    def _batch(
+        self, micro: MicroBatch, rows: Rows, cut: Int64Array, block: Block, start: int, stop: int
+    ) -> Batch:
         mine = rows.slice(start, stop)
         numbers, is_tombstone = micro.rows, block.is_tombstone[start:stop]
         digests = block.digests[start:stop] if self.digests else None
@@ -241,6 +243,7 @@ class Feed:
             next_row=micro.next_row,
             ends_step=micro.ends_step,
             num_tokens=int(mine.lengths()[~is_tombstone].sum()),
+            num_tokens_cut=int(cut[start:stop].sum()),
             num_labels=0 if labels is None else int(np.count_nonzero(labels != IGNORED)),
             tombstones=np.sort(numbers[is_tombstone]),
             digests=digests,
@@ -251,7 +254,7 @@ class Feed:
         block = self._reader.placeholders(1)
         shown = replace(micro, rows=np.zeros(1, np.int64))
         none = np.empty(0, np.int64)
-        batch = self._batch(shown, block.rows, block, 0, 1)
+        batch = self._batch(shown, block.rows, none, block, 0, 1)
         digests = block.digests[:0] if self.digests else None
         return replace(batch, rows=none, tombstones=none, digests=digests)
 

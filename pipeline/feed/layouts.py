@@ -19,18 +19,23 @@ from pipeline.stages.tokenizer import SpecialIds
 _Arrays = dict[str, Int64Array | Int32Array | int]
 
 
-def view_rows(rows: Rows, view: View, max_seq_len: int, special: SpecialIds) -> Rows:
-    """Return rows under a view; unchanged rows are returned without a copy. Pure."""
-    if view == "stored" or not len(rows):
-        return rows
+def view_rows(
+    rows: Rows, view: View, max_seq_len: int, special: SpecialIds
+) -> tuple[Rows, Int64Array]:
+    """Return rows under a view, and how many ids of each it cuts: int64 [num_rows]. Pure.
+
+    Unchanged rows are returned without a copy.
+    """
     lengths = rows.lengths()
+    if view == "stored" or not len(rows):
+        return rows, np.zeros_like(lengths)
     has_cls, has_sep = _ends(rows.values, rows.offsets, special.cls_id, special.sep_id)
     cut, added = view_edits(lengths, has_cls, has_sep, view, max_seq_len)
     if not (cut.any() or added.any()):
-        return rows
+        return rows, cut
     offsets = offsets_of(lengths + added - cut)
     ids = apply_view(rows.values, rows.offsets, offsets, view, special.cls_id, special.sep_id)
-    return Rows(values=ids, offsets=offsets)
+    return Rows(values=ids, offsets=offsets), cut
 
 
 def flat_inputs(

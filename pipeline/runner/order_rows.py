@@ -73,6 +73,8 @@ def order_samples(
         tables=None,
         scatters=num_bytes > context.memory_bytes,
         owner=mixture.fingerprint,
+        # The published algorithms lose what they lost when they were published.
+        allows_cut=spec.allow_cut or mixture.chunk.algorithm != "whole-v1",
     )
 
 
@@ -115,6 +117,7 @@ def order_pool(
         tables=tables,
         scatters=sum(one.st_size for one in stats) > memory_bytes,
         owner=owner,
+        allows_cut=True,
     )
 
 

@@ -31,7 +31,7 @@ from pipeline.dataset import (
     TokenCounts,
 )
 from pipeline.runner.build_partitions import build_partitions
-from pipeline.runner.cluster import default_memory_bytes, open_cluster
+from pipeline.runner.cluster import Tls, default_memory_bytes, open_cluster
 from pipeline.runner.corpus_scan import scan_corpus
 from pipeline.runner.holdout_output import holdout_identity, write_holdout
 from pipeline.runner.holdout_split import split_holdout
@@ -58,6 +58,7 @@ def build(
     keeps_raw: bool = True,
     workers: int,
     scheduler: str | None,
+    tls: Tls | None = None,
     report: ReportProgress,
     memory_bytes: int | None = None,
 ) -> Manifest:
@@ -65,8 +66,9 @@ def build(
 
     lock: what the input files must be; not needed where all are local. raw: the folder of pulled
     files, to which missing ones are pulled; without `keeps_raw` each is fetched only while it is
-    read. memory_bytes: a larger pool is laid out by position on disk first; by default half of the
-    machine's memory.
+    read. scheduler: the address of a cluster; by default `workers` processes are started here. tls:
+    certificates for it. memory_bytes: a larger pool is laid out by position on disk first; by
+    default half of the machine's memory.
 
     Raises: PipelineError; nothing half-written is left, and another run keeps what is done.
     """
@@ -91,7 +93,7 @@ def build(
             )
         if plan.lock is not None and keeps_raw:
             pull(plan_download(plan.lock, mixture.folder, raw), report)
-        with open_cluster(workers, scheduler, report) as cluster:
+        with open_cluster(workers, scheduler, report, tls) as cluster:
             restore_records(state)
             context = BuildContext(
                 mixture=mixture,

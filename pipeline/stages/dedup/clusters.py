@@ -36,7 +36,7 @@ def link_equal(
     """
     # At most two words of key and the document.
     needed = num_keys * 3 * 8 * _SORT_FACTOR
-    num_buckets = min(max(1, -(-needed // memory_bytes)), _MOST_BUCKETS)
+    num_buckets = min(max(1, -(-needed // max(memory_bytes, 1))), _MOST_BUCKETS)
     paths = [scratch / f"{bucket:04d}.keys" for bucket in range(num_buckets)]
     width = 0
     for keys, documents in blocks:

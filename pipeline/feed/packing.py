@@ -1,8 +1,7 @@
 """Packing: rows of different lengths -> bins of one length, several rows in each.
 
-A packer takes the lengths of rows, here called sequences, and decides their bins (`Packed`); it
-neither cuts nor repeats one. `docs/spec/packing.md` has both rules: `greedy-best-fit-v1`, the best
-fit of the ModernBERT packer, and `window-best-fit-v1`, our own best fit decreasing.
+`docs/spec/packing.md` has both rules: `greedy-best-fit-v1`, the best fit of the ModernBERT packer,
+and `window-best-fit-v1`, our own best fit decreasing. They call rows sequences.
 
 Source of the first: orionw/bert24, `src/sequence_packer.py`, GreedyBestFitSequencePacker.
 """
@@ -52,7 +51,6 @@ class Packed:
 
     @property
     def num_bins(self) -> int:
-        """How many bins there are."""
         return len(self.offsets) - 1
 
 

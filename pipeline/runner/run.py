@@ -9,7 +9,7 @@ import uuid
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import fields, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -165,7 +165,7 @@ def _describe_source(
         ),
         tokens=tokens,
         chunks=_sum(ChunkCounts, [record.chunks for record in records]),
-        budget=BudgetRecord(expected=planned.source.expected, **balance.to_json()),
+        budget=BudgetRecord(expected=planned.source.expected, **asdict(balance)),
         partitions=tuple(_without_digests(record) for record in records),
     )
 

@@ -1,8 +1,6 @@
-"""A dataset repository on the Hub at one commit: its files, and each as one read by ranges.
+"""A dataset repository on the Hub at one commit.
 
-A revision is looked up once, so that all files are of one commit. The two endpoints that this needs
-are asked for here, so that retries and refusals are those of `storage.http`; the client library
-waits for as long as a server asks.
+The two endpoints are called here, since the client library waits for as long as a server asks.
 
 Source: huggingface_hub 2.4.0, `hf_api.py` (dataset_info, list_repo_tree), `file_download.py`.
 """
@@ -35,11 +33,9 @@ class HubRepository:
     where: str
     """The address, with the commit."""
     page: str
-    """Its page for people."""
     commit: str
     """40 hex digits."""
     client: Client = field(compare=False)
-    """What asks."""
     _api: str
 
     @classmethod
@@ -84,7 +80,6 @@ class HubRepository:
 
 
 def _read_tree(client: Client, url: str, where: str) -> Iterator[StoredFile]:
-    """Yield the files of a tree, requested page by page."""
     next_url: str | None = url
     while next_url is not None:
         entries, link = client.json(next_url, where)
@@ -110,7 +105,6 @@ def _stored_file(entry: Mapping[str, Any]) -> StoredFile:
 
 
 def _excerpt(content: object) -> str:
-    """Return the beginning of an answer, as JSON."""
     text = json.dumps(content)
     return text if len(text) <= 60 else f"{text[:60]}…"
 

@@ -1,4 +1,4 @@
-"""Comparing locks: what an origin has now with what it had, and what is declared with both."""
+"""Comparing locks with what origins have now and with what a mixture declares."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
@@ -59,13 +59,13 @@ def check_tokenizer(locked: LockedTokenizer, digest: str) -> None:
 
 def differences(old: Lock, new: Lock) -> list[str]:
     """Return what two locks differ in, one line each, sorted by source and file. Pure."""
+    before, after = (
+        {f"algorithms.{name}": algorithm for name, algorithm in lock.algorithms.items()}
+        for lock in (old, new)
+    )
     return [
         *_changed("tokenizer", old.tokenizer, new.tokenizer),
-        *_by_name(
-            old.algorithms,
-            new.algorithms,
-            lambda name, before, after: _changed(f"algorithms.{name}", before, after),
-        ),
+        *_by_name(before, after, _changed),
         *_by_name(old.sources, new.sources, _changed_source),
     ]
 

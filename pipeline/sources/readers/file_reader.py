@@ -50,7 +50,7 @@ OnBad = Callable[[DocumentError], None]
 
 
 class FileReader:
-    """Reads one file once; afterwards `sha256` is the digest of the file's bytes as stored."""
+    """Reads one file once."""
 
     def __init__(
         self,

@@ -35,8 +35,6 @@ class Decoding:
 
 
 class IdDecoder:
-    """Turns ids back into text, special tokens left out, as was published."""
-
     def __init__(self, decoding: Decoding) -> None:
         self._tokenizer, self._is_known = _load(decoding.tokenizer)
         self._cleans_up = decoding.cleans_up

@@ -1,7 +1,6 @@
-"""MDS: a document a row, from the bytes of one shard file.
+"""MDS: a document a row, from one shard file, read as a stream in bounded memory.
 
-A shard is read as a stream in bounded memory, rows of text and compressed shards included. Its own
-header lists its columns, so no index is needed. `dataset.mds` maps shards of ids, uncompressed and
+Its header lists its columns, so no index is needed. `dataset.mds` maps uncompressed shards of ids,
 with an index, for compiled loops.
 
 Source: mosaicml/streaming 0.8.1, `streaming/base/format/mds/{reader,encodings}.py`.

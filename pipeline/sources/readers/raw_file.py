@@ -1,4 +1,4 @@
-"""What readers share: the bytes of a file, hashed as stored and decompressed; records; errors."""
+"""The bytes of an input file, hashed as stored and decompressed; what all readers share."""
 
 import hashlib
 import zlib
@@ -30,12 +30,11 @@ Of text and id, strings may be UTF-8 that is not checked, since a bad document i
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Columns:
-    """Where a file has the text and the id of a document."""
+    """The fields of a file that hold the text and the id of a document."""
 
     text: str
-    """The field that holds the text."""
     id: str | None
-    """The field that holds the id; None makes ids of partition and row."""
+    """None makes ids of partition and row."""
     has_ids: bool = False
     """Whether the text is stored as token ids."""
 
@@ -59,7 +58,6 @@ class DamagedError(Exception):
 
 
 def invalid_utf8(error: UnicodeDecodeError, where: str) -> DocumentError:
-    """Return the error for bytes that are not UTF-8."""
     return DocumentError(
         f"{where}: invalid UTF-8 at byte {error.start}: {error.reason}", SKIP_HINT, "invalid_utf8"
     )
@@ -73,7 +71,7 @@ class RawFile:
         self.sha256 = ""
 
     def where(self, row: int) -> str:
-        """Return what errors call the document of a row."""
+        """Return the name of a row's document in errors."""
         return f"{self.file.declared}: document {row + 1}"
 
     def unpacked(self) -> Iterator[bytes]:

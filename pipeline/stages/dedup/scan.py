@@ -30,7 +30,6 @@ _ROWS_AT_ONCE: Final = 1 << 16
 
 
 def band_name(band: int) -> str:
-    """Return the column name of a band."""
     return f"band_{band:03d}"
 
 
@@ -81,14 +80,12 @@ class ScannedFile:
     """One input file and its scan."""
 
     source: str
-    """Its source."""
     file: str
     """Its partition, by which the files of a source are sorted."""
     path: Path
     """The file of the scan."""
 
     def num_documents(self) -> int:
-        """Return the number of documents."""
         return int(pq.read_metadata(self.path).num_rows)
 
     def blocks(self, columns: Sequence[str]) -> Iterator[Uint64Array]:

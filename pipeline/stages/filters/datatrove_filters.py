@@ -98,10 +98,7 @@ def _arguments(options: Any) -> dict[str, Any]:
 
 
 def check_language(name: str, language: str) -> None:
-    """Refuse languages that spaCy cannot split by itself, for which datatrove may fetch data.
-
-    Raises: ConfigError.
-    """
+    """Raise ConfigError for a language that spaCy cannot split without further data."""
     from datatrove.utils.word_tokenizers import SpaCyTokenizer, load_word_tokenizer
 
     try:

@@ -1,7 +1,4 @@
-"""The versions of packages and the digests of files that filters depend on.
-
-They enter the fingerprint of a task and the manifest. Nothing is fetched.
-"""
+"""The packages and files that filters depend on, for fingerprints of tasks and the manifest."""
 
 import unicodedata
 from functools import lru_cache
@@ -17,8 +14,6 @@ from pipeline.stages.filters.url import LISTS
 
 # spaCy splits words and sentences, tldextract ships the suffixes of domains.
 _PACKAGES: Final[dict[str, tuple[str, ...]]] = {
-    "length": (),
-    "regex": (),
     "gopher_quality": ("datatrove", "regex", "spacy"),
     "gopher_repetition": ("datatrove", "regex", "spacy"),
     "c4_quality": ("datatrove", "regex", "spacy"),
@@ -43,7 +38,7 @@ def identify(specs: tuple[Filter, ...], folder: Path) -> dict[str, str]:
     """
     found = {"unicode": unicodedata.unidata_version} if specs else {}
     for index, spec in enumerate(specs):
-        for package in _PACKAGES[spec.name]:
+        for package in _PACKAGES.get(spec.name, ()):
             version = _version(spec.name, package)
             if package not in _ONLY_IMPORTED:
                 found[package] = version

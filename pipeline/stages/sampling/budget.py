@@ -28,7 +28,6 @@ class Ask:
     """The budget of a source: a number of tokens, or a multiple of those available."""
 
     source: str
-    """Its name."""
     key: Literal["tokens", "expected", "epochs"]
     """The key of the mixture that declares it."""
     tokens: int | None

@@ -4,7 +4,7 @@ A budget above what is available repeats all chunks and samples the rest by the 
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -25,15 +25,10 @@ class Balance:
     num_repetitions: int
     """How often every chunk is used before the rest is sampled."""
     drawn: int
-    """Tokens sampled."""
     repeated: int
     """Tokens of repeated chunks among them."""
     overshoot: int
     """Tokens above the budget, since chunks are not cut."""
-
-    def to_json(self) -> dict[str, int]:
-        """Return the balance for the manifest."""
-        return asdict(self)
 
 
 def sample_source(
@@ -41,10 +36,8 @@ def sample_source(
 ) -> tuple[int, dict[str, BoolArray]]:
     """Return how often every chunk is used, and by partition the chunks to use once more. Pure.
 
-    lengths_by_partition: int64 [num_chunks], tokens of each chunk. Of each partition the chunks to
-    use once more are bool [num_chunks].
-
-    Raises: ConfigError when there are too few tokens, with both ways out.
+    lengths_by_partition: int64 [num_chunks], tokens of each chunk; chunks to use once more: bool
+    [num_chunks]. Raises: ConfigError when there are too few tokens, with both ways out.
     """
     available = sum(int(lengths.sum()) for lengths in lengths_by_partition.values())
     whole, beyond = repetitions(ask, available)

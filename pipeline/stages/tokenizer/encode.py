@@ -1,8 +1,7 @@
-"""Text to token ids and back, as in the `tokenizers` library but about fifty times faster.
+"""Text to token ids and back, id for id as in the `tokenizers` library.
 
-`encode`, `encode_utf8` and `encode_reference` agree id for id: what the kernel cannot guarantee
-goes through `added_tokens`, and the rest through the library. Text must be encodable as UTF-8:
-callers refuse lone surrogates.
+What the kernel cannot guarantee goes through `added_tokens`, and the rest through the library. Text
+must be encodable as UTF-8: callers refuse lone surrogates.
 """
 
 import json
@@ -65,8 +64,6 @@ class _State(threading.local):
 
 
 class _Fast:
-    """The kernel with its tables."""
-
     def __init__(self, data: bytes, add_prefix_space: bool, frame: tuple[int, int]) -> None:
         self._byte_ids, self._pairs = bpe.kernel_tables(data)
         self._table = char_classes.read_table()

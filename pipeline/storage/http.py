@@ -204,7 +204,6 @@ class Client:
 
 
 def _pool(base_url: str, timeout_seconds: float) -> urllib3.PoolManager:
-    """Return connections to a server, through the proxy that the environment names."""
     timeout = urllib3.Timeout(connect=timeout_seconds, read=timeout_seconds)
     parts = urlsplit(base_url)
     proxy = getproxies().get(parts.scheme)

@@ -43,7 +43,6 @@ class ObjectFile:
     store: Any
     """The `fsspec` file system."""
     path: str
-    """Its path in `store`."""
     retry: RetryPolicy
 
     @property

@@ -38,7 +38,6 @@ class RetryPolicy:
     timeout_seconds: float = 60.0
     """How long a server may be silent, or send less than 1 KiB a second."""
     sleep: Callable[[float], None] = time.sleep
-    """What waits; tests replace it."""
 
     def run(
         self, where: str, attempt: Callable[[], Result], progress: Callable[[], int] = int

@@ -14,13 +14,14 @@ from support.strategies import QUICK
 from pipeline.config.mixture import SampleSpec
 from pipeline.core.arrays import BoolArray, Int64Array
 from pipeline.core.seeds import derive_key, random_numbers
-from pipeline.stages.sampling.algorithms import sample_chunks, sample_partitions
-from pipeline.stages.sampling.budget import Ask
-from pipeline.stages.sampling.sample_source import (
+from pipeline.stages.sampling.algorithms import (
     balance_of,
     rows_to_write,
+    sample_chunks,
+    sample_partitions,
     sample_source,
 )
+from pipeline.stages.sampling.budget import Ask
 
 LENGTHS = {"b": [5, 9, 3, 7], "a": [4, 4, 8, 2, 6]}
 

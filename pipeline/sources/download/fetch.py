@@ -24,10 +24,7 @@ _BLOCK_BYTES = 1 << 20
 def fetch(
     origin: Origin, folder: Path, revision: str | None, file: StoredFile, path: Path, scratch: Path
 ) -> None:
-    """Put one file of an origin, at a locked revision, at `path`, unless it is there.
-
-    `scratch` must be on the same file system. Raises: as `receive`.
-    """
+    """Put a locked file at `path`, on the file system of `scratch`. Raises: as `receive`."""
     if not path.exists():
         receive(open_store(origin, folder, revision), file, path, scratch)
 

@@ -23,8 +23,6 @@ _FILE_KEYS: Final = ("num_bytes", "digest", "num_rows")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _SourceRecord:
-    """A source as stored."""
-
     origin: Mapping[str, Any] = key("from")
     revision: str | None
     decode: LockedTokenizer | None

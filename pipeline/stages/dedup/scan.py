@@ -83,7 +83,6 @@ class ScannedFile:
     file: str
     """Its partition, by which the files of a source are sorted."""
     path: Path
-    """The file of the scan."""
 
     def num_documents(self) -> int:
         return int(pq.read_metadata(self.path).num_rows)

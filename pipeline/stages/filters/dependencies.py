@@ -14,6 +14,8 @@ from pipeline.stages.filters.url import LISTS
 
 # spaCy splits words and sentences, tldextract ships the suffixes of domains.
 _PACKAGES: Final[dict[str, tuple[str, ...]]] = {
+    "length": (),
+    "regex": (),
     "gopher_quality": ("datatrove", "regex", "spacy"),
     "gopher_repetition": ("datatrove", "regex", "spacy"),
     "c4_quality": ("datatrove", "regex", "spacy"),
@@ -38,7 +40,7 @@ def identify(specs: tuple[Filter, ...], folder: Path) -> dict[str, str]:
     """
     found = {"unicode": unicodedata.unidata_version} if specs else {}
     for index, spec in enumerate(specs):
-        for package in _PACKAGES.get(spec.name, ()):
+        for package in _PACKAGES[spec.name]:
             version = _version(spec.name, package)
             if package not in _ONLY_IMPORTED:
                 found[package] = version

@@ -35,7 +35,6 @@ _GROUP_IDS = 1 << 20
 # The library's encodings take about 200 bytes per token, so few documents at a time.
 _REFERENCE_CHARACTERS = 1 << 18
 
-
 # Hostile texts, one per rule, that are encoded both ways whenever the kernel is set up.
 _CHECKED = [
     *("", " ", "  ", " a", "  a", "a ", "a  ", "\n", " \n", "  \n", "\n  ", "\t\t", "a\n b\n\n c"),

@@ -146,10 +146,7 @@ def _build(context: BuildContext, plan: Plan, holdout_state: State | None) -> Ma
 def _describe_source(
     source: PreparedSource, records: Sequence[PartitionOutput], folder: Path
 ) -> SourceRecord:
-    """Sum a source's counts over its partitions, whose counts come from what was written.
-
-    folder: the mixture's, against which the files of filters are read.
-    """
+    """Sum a source's counts over its partitions; `folder`, the mixture's, has files of filters."""
     dropped: Counter[str] = Counter()
     for record in records:
         dropped.update(record.documents.dropped)
@@ -171,7 +168,6 @@ def _describe_source(
 
 
 def _sum(kind: type[Counts], counts: Sequence[Counts]) -> Counts:
-    """Add counts field by field."""
     names = [field.name for field in fields(kind)]
     return kind(**{name: sum(getattr(one, name) for one in counts) for name in names})
 

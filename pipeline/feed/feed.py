@@ -105,10 +105,7 @@ class Feed:
             yield batch
 
     def batches(self, worker: int = 0, num_workers: int = 1) -> Iterator[Batch]:
-        """Yield every `num_workers`-th micro-batch, from number `worker` on.
-
-        The position stays. Taking from all workers in turn gives the batches of a single one.
-        """
+        """Yield every `num_workers`-th micro-batch from number `worker` on; the position stays."""
         micros = micro_batches(
             self.schedule,
             self.order.rows.num_rows,
@@ -137,10 +134,7 @@ class Feed:
             )
 
     def position_after(self, num_batches: int, row: int | None = None) -> int:
-        """Return the position so many micro-batches after `row`, by default the current one.
-
-        Raises: NotFoundError when there are fewer.
-        """
+        """Return the position so many micro-batches after `row`. Raises: NotFoundError."""
         return row_after(
             self.schedule,
             self.order.rows.num_rows,
@@ -258,7 +252,6 @@ class Feed:
 
 
 def view_of(objective: Objective | None) -> View:
-    """Return the view of an objective."""
     if objective is None:
         return "stored"
     return "encoder" if isinstance(objective, Mlm) else "decoder"

@@ -1,7 +1,6 @@
 """Layouts: rows -> the arrays of a model, flat, padded or packed.
 
-All layouts of the same rows hold the same ids and masks and differ in padding alone. A row that a
-layout cannot hold is an error.
+All layouts of the same rows hold the same ids and masks and differ in padding alone.
 """
 
 import numpy as np

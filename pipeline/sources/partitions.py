@@ -50,9 +50,8 @@ def name_partitions(
 ) -> list[InputFile]:
     """Name the partition of each file, and sort the files by it. Pure.
 
-    A file is what the mixture would call it, where it lies, and what its origin says of it. With
-    `name` the file's name names its partition; with `path` its path below the longest folder that
-    all files of the source share, each slash turned to an equals sign.
+    files: (declared path, path, origin's entry). By the rule `path` a partition has the name of the
+    path below the longest folder that all files share, each slash turned to an equals sign.
 
     Raises: InputError when a file is of no known kind, has a name that no folder can have, or two
     files would share a partition.

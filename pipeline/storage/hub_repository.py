@@ -42,10 +42,7 @@ class HubRepository:
     def open(
         cls, name: str, revision: str = "main", retry: RetryPolicy | None = None
     ) -> "HubRepository":
-        """Look up a branch or a tag; a commit is taken as it is.
-
-        Raises: InputError where there is no such thing, or access is refused.
-        """
+        """Open a branch, tag or commit. Raises: InputError where there is none, or no access."""
         endpoint = os.environ.get("HF_ENDPOINT", _ENDPOINT).rstrip("/")
         if not endpoint.startswith(("http://", "https://")):
             raise InputError(f"HF_ENDPOINT: got {endpoint}, expected an address like {_ENDPOINT}")
@@ -110,10 +107,7 @@ def _excerpt(content: object) -> str:
 
 
 def _token() -> str | None:
-    """Return the token that is set, or the one that `hf auth login` saved.
-
-    Raises: InputError for one that cannot be sent.
-    """
+    """Return the token that is set, or the one that `hf auth login` saved."""
     where, token = "HF_TOKEN", os.environ.get("HF_TOKEN", "").strip()
     if not token:
         home = os.environ.get("HF_HOME", "~/.cache/huggingface")

@@ -17,10 +17,7 @@ _LOCK_AGAIN = "lock again: ettin-data lock MIXTURE"
 
 
 def check_lock(lock: Lock, mixture: Mixture | Replay, report: ReportProgress) -> list[str]:
-    """Return what has changed since it was locked, one line each.
-
-    A source that can no longer be listed, such as one with a missing file, is a line, too.
-    """
+    """Return what has changed since it was locked, or can no longer be listed, one line each."""
     failures: dict[str, InputError] = {}
     found = make_lock(mixture, report, failures.__setitem__)
     kept = {name: lock.sources[name] for name in failures if name in lock.sources}

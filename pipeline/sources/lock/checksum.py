@@ -30,7 +30,6 @@ class Hasher:
         self._hash = hashlib.sha1(b"blob %d\0" % file.num_bytes) if is_blob else hashlib.sha256()
 
     def update(self, piece: bytes) -> None:
-        """Add the next bytes."""
         self._hash.update(piece)
         self.num_bytes += len(piece)
 
@@ -55,10 +54,7 @@ def check_size(where: str, num_bytes: int, file: StoredFile, hint: str) -> None:
 
 
 def check_file(path: Path, file: StoredFile) -> None:
-    """Read a file and insist on its locked digest.
-
-    Raises: MismatchError, naming it, when it is missing or has other bytes.
-    """
+    """Read a file. Raises: MismatchError when it is missing or has not the locked digest."""
     hasher, expected = Hasher(file), expected_digest(path, file)
     try:
         with path.open("rb") as opened:
@@ -104,7 +100,6 @@ def note_path(path: Path) -> Path:
 
 
 def write_note(path: Path, file: StoredFile, digest: str, scratch: Path) -> None:
-    """Keep the sha256 of a pulled file that was locked by an ETag."""
     content = {"etag": file.digest.removeprefix("etag:"), "sha256": digest.removeprefix("sha256:")}
     with publish(note_path(path), scratch) as temporary:
         temporary.write_text(json.dumps(content) + "\n")

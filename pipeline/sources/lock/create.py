@@ -95,7 +95,7 @@ def _lock_tokenizer(name: str, revision: str | None, folder: Path) -> LockedToke
 
 
 def _algorithms(declared: Mapping[str, Any], where: str = "") -> Iterator[tuple[str, str]]:
-    """Yield every named algorithm, and the place in the mixture that names it."""
+    """Yield each place in the mixture that names an algorithm, and the algorithm."""
     for name, value in declared.items():
         if name == "algorithm":
             yield where, value

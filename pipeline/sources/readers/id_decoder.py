@@ -16,8 +16,7 @@ from tokenizers import Tokenizer
 from pipeline.core.errors import DocumentError, InputError
 from pipeline.sources.readers.raw_file import SKIP_HINT
 
-# What transformers changes in decoded text, in this order, where a tokenizer's configuration says
-# `clean_up_tokenization_spaces`.
+# What `clean_up_tokenization_spaces` of transformers changes in decoded text, in this order.
 _CLEAN_UP: Final = (
     (" .", "."), (" ?", "?"), (" !", "!"), (" ,", ","), (" ' ", "'"),
     (" n't", "n't"), (" 'm", "'m"), (" 's", "'s"), (" 've", "'ve"), (" 're", "'re"),

@@ -165,9 +165,9 @@ def _value(column: _Column, body: bytes, *, is_stored: bool) -> Any:
 
 
 def _array(body: bytes, form: str) -> NDArray[Any]:
-    """Read an array: its type and its shape, where the column does not say them, and its values.
+    """Read an array: its type and shape, unless the column says them, and its values.
 
-    A byte is four times the number of dimensions and, in the last two bits, the width of each.
+    The shape starts with a byte: four times the number of dimensions, plus the log2 of their width.
     """
     dtype, _, dimensions = form.partition(":")
     position = 0

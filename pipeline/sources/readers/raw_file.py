@@ -105,10 +105,9 @@ def _decompress(
     blocks: Iterator[bytes],
     new_decompressor: Callable[[], "zlib._Decompress | zstandard.ZstdDecompressionObj"],
 ) -> Iterator[bytes]:
-    """Yield what all members or frames hold; they fill the file to its end, and there is one.
+    """Yield what all members or frames hold. Raises: EOFError when the last is truncated.
 
-    Raises: EOFError when the last is truncated. The readers of both packages are laxer: that of
-    zstandard takes a truncated frame for a whole one.
+    The readers of both packages are laxer: zstandard's takes a truncated frame for a whole one.
     """
     decompressor = new_decompressor()
     is_whole = False

@@ -36,9 +36,7 @@ class Feed:
     """One rank's part of an order; `make_feed` checks the arguments first."""
 
     order: Order
-    """The rows with their batch size, view and tokenizer."""
     schedule: Schedule
-    """The rows of each step."""
     micro_batch_rows: int
     """Rows of one rank's micro-batch, at least 1; the last of a step may have fewer."""
     rank: int = 0
@@ -48,13 +46,10 @@ class Feed:
     objective: Objective | None
     """What is predicted; None for stored rows without labels."""
     form: Form = "flat"
-    """The layout of a micro-batch."""
     max_seq_len: int
     """The most ids of a row that is fed."""
     special: SpecialIds
-    """The special ids of the tokenizer."""
     on_damage: OnDamage = "stop"
-    """What happens to unreadable rows."""
     pad_to_multiple: int = 1
     """Pads a flat micro-batch to a multiple of so many ids."""
     packing: Packing | None = None
@@ -77,12 +72,10 @@ class Feed:
 
     @property
     def view(self) -> View:
-        """The edits of rows for the objective."""
         return view_of(self.objective)
 
     @property
     def num_steps(self) -> int:
-        """Number of whole steps."""
         return self.schedule.num_steps(self.order.rows.num_rows)
 
     @property
@@ -112,10 +105,7 @@ class Feed:
             yield batch
 
     def batches(self, worker: int = 0, num_workers: int = 1) -> Iterator[Batch]:
-        """Yield every `num_workers`-th micro-batch, from number `worker` on.
-
-        The position stays. Taking from all workers in turn gives the batches of a single one.
-        """
+        """Yield every `num_workers`-th micro-batch from number `worker` on; the position stays."""
         micros = micro_batches(
             self.schedule,
             self.order.rows.num_rows,
@@ -128,28 +118,23 @@ class Feed:
 
     def seek_step(self, step: int) -> None:
         """Seek the first row of a step. Raises: NotFoundError beyond the last."""
-        if not 0 <= step <= self.num_steps:
-            raise NotFoundError(
-                f"{self.order.where}: got step {step:,}, expected one of 0 to {self.num_steps:,},"
-                " the end of the order"
-            )
+        self._check_exists("step", step, self.num_steps)
         self.row = self.schedule.rows(step)[0]
 
     def seek_row(self, row: int) -> None:
         """Seek a row. Raises: NotFoundError beyond the order."""
-        num_rows = self.order.rows.num_rows
-        if not 0 <= row <= num_rows:
-            raise NotFoundError(
-                f"{self.order.where}: got row {row:,}, expected one of 0 to {num_rows:,}, the end"
-                " of the order"
-            )
+        self._check_exists("row", row, self.order.rows.num_rows)
         self.row = row
 
-    def position_after(self, num_batches: int, row: int | None = None) -> int:
-        """Return the position so many micro-batches after `row`, by default the current one.
+    def _check_exists(self, what: str, number: int, last: int) -> None:
+        if not 0 <= number <= last:
+            raise NotFoundError(
+                f"{self.order.where}: got {what} {number:,}, expected one of 0 to {last:,}, the end"
+                " of the order"
+            )
 
-        Raises: NotFoundError when there are fewer.
-        """
+    def position_after(self, num_batches: int, row: int | None = None) -> int:
+        """Return the position so many micro-batches after `row`. Raises: NotFoundError."""
         return row_after(
             self.schedule,
             self.order.rows.num_rows,
@@ -270,7 +255,6 @@ class Feed:
 
 
 def view_of(objective: Objective | None) -> View:
-    """Return the view of an objective."""
     if objective is None:
         return "stored"
     return "encoder" if isinstance(objective, Mlm) else "decoder"

@@ -1,7 +1,4 @@
-"""Replay pool: any MDS pool with an index -> its rows in order, as a trainer reads them.
-
-The pool is only read. The output is like that of a build, without shards of its own.
-"""
+"""Replay pool: any MDS pool with an index, only read -> an output of its rows in order."""
 
 from pathlib import Path
 

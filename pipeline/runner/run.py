@@ -9,7 +9,7 @@ import uuid
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import fields, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -148,10 +148,7 @@ def _build(context: BuildContext, plan: Plan, holdout_state: State | None) -> Ma
 def _describe_source(
     source: PreparedSource, records: Sequence[PartitionOutput], folder: Path
 ) -> SourceRecord:
-    """Sum a source's counts over its partitions, whose counts come from what was written.
-
-    folder: the mixture's, against which the files of filters are read.
-    """
+    """Sum a source's counts over its partitions; `folder`, the mixture's, has files of filters."""
     dropped: Counter[str] = Counter()
     for record in records:
         dropped.update(record.documents.dropped)
@@ -167,13 +164,12 @@ def _describe_source(
         ),
         tokens=tokens,
         chunks=_sum(ChunkCounts, [record.chunks for record in records]),
-        budget=BudgetRecord(expected=planned.source.expected, **balance.to_json()),
+        budget=BudgetRecord(expected=planned.source.expected, **asdict(balance)),
         partitions=tuple(_without_digests(record) for record in records),
     )
 
 
 def _sum(kind: type[Counts], counts: Sequence[Counts]) -> Counts:
-    """Add counts field by field."""
     names = [field.name for field in fields(kind)]
     return kind(**{name: sum(getattr(one, name) for one in counts) for name in names})
 

@@ -100,7 +100,7 @@ def shuffle_pool(
     if scatters and not scattered and not done:
         # The same ranges as at first, so that what an earlier run scattered is reused.
         ranges = [one.rows for one in tables or ()] or split_pool(records)
-        _scatter(job, cluster, [ScatterTask(job=job, start=one, stop=end) for one, end in ranges])
+        _scatter(job, cluster, [ScatterTask(job=job, rows=rows) for rows in ranges])
         scattered = True
 
     tasks = [OrderTask(job=job, key=key, file=file, scattered=scattered) for file in step_files]
@@ -141,15 +141,12 @@ def _make_tables(
 ) -> str:
     """Make missing tables; return the fingerprint of all that decides the bytes.
 
-    Shards of a foreign pool get their digests only here. scatters: lay out the rows as well, so
-    that they are read once.
+    scatters: lay out the rows as well, so that they are read once.
     """
     if tables is None:
         return job.key
     if scatters:
-        tasks = [
-            ScatterTask(job=job, start=one.rows[0], stop=one.rows[1], table=one) for one in tables
-        ]
+        tasks = [ScatterTask(job=job, rows=one.rows, table=one) for one in tables]
         digests = _scatter(job, cluster, tasks)
     else:
         digests = cluster.map("read the pool", make_table, tables)

@@ -1,8 +1,7 @@
 """Clusters: documents that share a key -> one tree per group, in bounded memory.
 
-`parents` holds for each document an earlier one of its group, or itself. Keys are scattered by
-their first bits to bucket files that are sorted one at a time. The root of a group is its first
-document, whatever the blocks, the buckets and the order of the links.
+`parents` holds for each document an earlier one of its group, or itself; the root is the first of
+the group. Keys are scattered by their first bits to bucket files that are sorted one at a time.
 """
 
 from collections.abc import Iterable, Iterator

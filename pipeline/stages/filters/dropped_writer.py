@@ -19,8 +19,6 @@ _LEVEL: Final = 3
 
 
 class DroppedWriter:
-    """Writes the dropped documents of one partition."""
-
     def __init__(self, path: Path, share: Fraction, source: str, partition: str) -> None:
         self._share, self._source, self._partition = share, source, partition
         self._file = path.open("wb")
@@ -44,7 +42,6 @@ class DroppedWriter:
                 self._file.write(self._packer.compress(line))
 
     def close(self) -> None:
-        """Complete the file."""
         self._file.write(self._packer.flush())
         self._file.close()
 

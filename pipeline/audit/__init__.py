@@ -1,6 +1,5 @@
-"""Audit: what was built -> whether it is what it should be, what differs and why, what it is of.
+"""Audit: outputs, manifests, orders and pools -> reports on what they hold and how they differ.
 
-Enter outputs, manifests, orders and pools. Leave reports: `verify` checks the bytes and the rows of
-an output and explains rows that differ, `diff` compares two builds, `trace` leads from steps to
-documents and back.
+`verify` checks the bytes and rows of an output and explains rows that differ, `diff` compares two
+builds, `trace` maps steps to documents and back.
 """

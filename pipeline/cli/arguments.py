@@ -14,6 +14,7 @@ from pipeline.core.errors import ConfigError
 from pipeline.core.units import BYTES
 
 if TYPE_CHECKING:
+    from pipeline.runner import Tls
     from pipeline.sources import Lock
 
 Verbs = Any
@@ -83,7 +84,10 @@ class Options:
     def add_cluster(self) -> None:
         """Add the options of verbs that run tasks on a cluster, for `cluster_options`."""
         self.add_workers("worker processes of the local cluster")
-        self.add("--scheduler ADDRESS", "use a running dask scheduler, such as tcp://host:8786")
+        self.add("--scheduler ADDRESS", "use a running dask scheduler, such as tls://host:8786")
+        self.add("--tls-ca-file FILE", "certificates that signed those of the scheduler", Path)
+        self.add("--tls-cert FILE", "certificate to show to the scheduler", Path)
+        self.add("--tls-key FILE", "its key, unless the file of the certificate holds it", Path)
         self.add(
             "--memory SIZE",
             "shuffle on disk any pool larger than this, such as 16GiB (default: half of the"
@@ -118,12 +122,27 @@ def add_verb(
 
 
 def cluster_options(parsed: Arguments) -> dict[str, Any]:
-    """Return the options of `add_cluster` as the library takes them."""
+    """Return the options of `add_cluster` as the library takes them. Raises: ConfigError."""
     return {
         "workers": parsed.workers,
         "scheduler": parsed.scheduler,
+        "tls": _tls(parsed),
         "memory_bytes": parsed.memory,
     }
+
+
+def _tls(parsed: Arguments) -> "Tls | None":
+    ca_file, cert, key = parsed.tls_ca_file, parsed.tls_cert, parsed.tls_key
+    if ca_file is cert is key is None:
+        return None
+    if None in (parsed.scheduler, ca_file, cert):
+        raise ConfigError(
+            "--tls-*: expected --scheduler, --tls-ca-file and --tls-cert together",
+            "workers on this machine need none: they get certificates of their own",
+        )
+    from pipeline.runner import Tls
+
+    return Tls(ca_file=ca_file, cert=cert, key=key)
 
 
 def load_mixture(parsed: Arguments) -> Mixture | Replay:

@@ -135,6 +135,7 @@ def _batch_json(batch: "Batch") -> dict[str, Any]:
         "next_row": batch.next_row,
         "ends_step": batch.ends_step,
         "num_tokens": batch.num_tokens,
+        "num_tokens_cut": batch.num_tokens_cut,
         "num_labels": batch.num_labels,
         "tombstones": batch.tombstones.tolist(),
         "inputs": {
@@ -149,6 +150,8 @@ def _batch_line(batch: "Batch") -> str:
     rows = batch.rows.tolist()
     shown = f"{rows[0]}" if len(rows) == 1 else f"{rows[0]} … {rows[-1]}" if rows else "none"
     counts = f"{batch.num_tokens:,} tokens, {batch.num_labels:,} labels"
+    if batch.num_tokens_cut:
+        counts += f", {batch.num_tokens_cut:,} stored tokens cut"
     if len(batch.tombstones):
         counts += f", {len(batch.tombstones):,} placeholder rows"
     shape = "×".join(map(str, _input_ids(batch).shape))

@@ -119,6 +119,13 @@ def _warnings(manifest: "Manifest") -> Iterator[str]:
         elif expected and not is_miniature and abs(found - expected) > _TOLERANCE * expected:
             yield f"sources.{name}: got {found:,} tokens, expected {expected:,}"
     order = manifest.order
+    if cut := order.num_tokens_cut + order.num_tokens_beyond:
+        stored = order.num_tokens + order.num_tokens_dropped + order.num_tokens_cut
+        longest = manifest.mixture.declaration["order"]["max_seq_len"]
+        yield (
+            f"order: {cut:,} tokens ({cut / stored:.2%}) lie beyond max_seq_len, {longest:,}, in"
+            " their rows, where no trainer sees them"
+        )
     if not order.num_steps:
         yield (
             f"order: {order.num_samples:,} rows are fewer than one step needs; lower it with "

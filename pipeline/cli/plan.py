@@ -129,6 +129,15 @@ def _summary(mixture: Mixture, estimate: "Estimate", workers: int) -> Iterator[s
         f"{mixture.name}: {mixture.chunk.algorithm} at {mixture.chunk.size}, "
         f"{mixture.order.algorithm}, view {mixture.order.view}{scale}"
     )
+    size, longest = mixture.chunk.size, mixture.order.max_seq_len
+    if size > longest:
+        refused = ""
+        if mixture.chunk.algorithm == "whole-v1" and not mixture.order.allow_cut:
+            refused = "; a build with more than 0.1 % of such tokens is refused"
+        yield (
+            f"warning: chunk.size {size:,} is above order.max_seq_len {longest:,}: up to"
+            f" {1 - longest / size:.1%} of the tokens lie where no trainer sees them{refused}"
+        )
     requests = count(estimate.num_requests)
     if estimate.unlocked:
         requests = f"{requests} or more"

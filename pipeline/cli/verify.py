@@ -42,7 +42,7 @@ def run(parsed: Arguments) -> int:
 
     manifest = None if parsed.manifest is None else manifest_path(parsed.manifest)
     mismatches = verify(parsed.folder, manifest)
-    lines = mismatches or [f"{parsed.folder}: every file is as the manifest says"]
+    lines = mismatches or [f"{parsed.folder}: every file matches the manifest"]
     print_result(parsed, {"out": str(parsed.folder), "mismatches": mismatches}, lines)
     return 1 if mismatches else 0
 

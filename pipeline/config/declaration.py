@@ -99,6 +99,12 @@ class OrderSpec:
     max_seq_len: int = setting(
         "Most tokens of a sample that the trainer takes.", Integer(3, LARGEST_LENGTH)
     )
+    allow_cut: bool = setting(
+        "Whether more than 0.1 % of the tokens may lie beyond max_seq_len, where no trainer sees "
+        "them; chunks of ettin-* lose what they lost when they were published.",
+        default=False,
+        changes_bytes=False,
+    )
     view: Literal["stored", "encoder", "decoder"] = setting(
         "Tokens as stored, or as the trainer of an encoder or a decoder rewrites them.",
         default="stored",

@@ -1,7 +1,6 @@
-"""Compiled functions, cached on disk under the digest of all the code that is compiled into them.
+"""Compiled functions, cached on disk under the digest of every file that is compiled into them.
 
-Functions of other files are inlined, but numba's own cache only notices a change in the function's
-own file; here every file that it reaches is part of the key.
+numba's own cache notices a change in the function's own file alone.
 
 The disk is where numba keeps its caches: beside the file, else in the user's folder. Where it can
 write to neither, as in a container under another user, it is a private folder of this command and

@@ -36,7 +36,6 @@ class FileDigest:
 
     def matches(self, path: Path) -> bool:
         """Tell whether a path is a file of these bytes."""
-        # The size first: it costs nothing.
         return (
             path.is_file()
             and path.stat().st_size == self.num_bytes

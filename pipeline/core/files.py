@@ -39,9 +39,8 @@ def sorted_glob(folder: Path, pattern: str) -> list[Path]:
 def publish(path: Path, scratch: Path, *, syncs: bool = True) -> Iterator[Path]:
     """Yield a temporary path; on a clean exit sync it and rename it to `path`.
 
-    The temporary path does not exist yet: the caller makes a file or a folder there. Whatever was
-    at `path` is replaced. `scratch` must be on the same file system as `path`. Without `syncs`, a
-    power loss may leave something else at `path`, which readers must notice.
+    The caller makes a file or a folder there, which replaces what was at `path`. `scratch` must be
+    on the same file system. Without `syncs`, readers must notice what a power loss leaves behind.
 
     Raises: OutputError when the disk is full or not writable, or the name is too long for it.
     """
@@ -62,10 +61,7 @@ def publish(path: Path, scratch: Path, *, syncs: bool = True) -> Iterator[Path]:
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Explain why `path` cannot be written.
-
-    Raises: OutputError when the disk is full or not writable, or the name is too long for it.
-    """
+    """Explain why `path` cannot be written. Raises: OutputError as `publish`."""
     try:
         yield
     except OSError as error:
@@ -84,10 +80,7 @@ def writing(path: Path) -> Iterator[None]:
 
 
 def save_array(path: Path, array: NDArray[Any]) -> None:
-    """Write an array in numpy's format.
-
-    On a full disk, numpy's own `save` says only how many items it wrote.
-    """
+    """Write an array in numpy's format; on a full disk, numpy's own `save` hides the cause."""
     header = np.lib.format.header_data_from_array_1_0(array)
     with path.open("wb") as file:
         np.lib.format.write_array_header_1_0(file, header)

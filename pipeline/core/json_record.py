@@ -124,7 +124,7 @@ def _read_fields(kind: Any, value: dict[str, Any], where: str) -> Any:
 
 @cache
 def _fields(kind: Any) -> list[tuple[str, str, Any, Any]]:
-    """Return of each field its key, its name, its type and its default."""
+    """Return the key, name, type and default of each field."""
     types = get_type_hints(kind)
     return [
         (one.metadata.get("key", one.name), one.name, types[one.name], one.default)

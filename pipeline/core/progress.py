@@ -28,7 +28,6 @@ def show_bytes() -> AbstractContextManager[ReportProgress]:
 
 @contextmanager
 def _bars(*, in_bytes: bool) -> Iterator[ReportProgress]:
-    """Show one bar per stage, updated in place."""
     # Imported where a terminal needs it: most runs log lines.
     from rich import progress as rich
     from rich.console import Console

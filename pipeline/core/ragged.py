@@ -37,7 +37,6 @@ class Ragged(Generic[Scalar]):
         return map(self.__getitem__, range(len(self)))
 
     def lengths(self) -> Int64Array:
-        """Return the length of each sequence: int64 [num_sequences]."""
         return np.diff(self.offsets)
 
     def slice(self, start: int, stop: int) -> Self:

@@ -1,8 +1,7 @@
 """Seeds: every random number of our own, by name.
 
-A key is hashed from a seed and labels, so two uses never share numbers by accident, as with
-`seed + epoch`. The numbers are SplitMix64's, each computed without state. Published algorithms that
-seed otherwise keep their rule in their own module.
+A key is hashed from a seed and labels, so no two uses share numbers by accident, as with
+`seed + epoch`; the numbers are SplitMix64's. Published algorithms seed in their own modules.
 
 Source: Steele, Lea, Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014.
 """

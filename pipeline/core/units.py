@@ -1,9 +1,8 @@
 """Token amounts and byte sizes: how people write them, and what they are as whole numbers.
 
-Text such as `837.2B` or `64MiB` becomes an exact int, at least 1; what is not a whole number is an
-error, never rounded. `M`, `B` and `T` are 10**6, 10**9 and 10**12, capitals only; `k` and `K` are
-both 1000. Sizes are in kB, MB, GB, TB (powers of 1000) or KiB, MiB, GiB, TiB (powers of 1024),
-never with a bare letter: 100B would be bytes to one reader and billions to another.
+Text such as `837.2B` or `64MiB` becomes an exact int, at least 1, never rounded. `M`, `B` and `T`
+are capitals only; `k` and `K` are both 1000. Sizes never have a bare letter: 100B would be bytes to
+one reader and billions to another.
 """
 
 import json
@@ -28,9 +27,7 @@ class Unit:
 
     name: str
     multiples: Mapping[str, int]
-    """By suffix."""
     pattern: str
-    """Regular expression of an amount."""
     expected: str
     """The end of the sentence `got X, expected ...`."""
 

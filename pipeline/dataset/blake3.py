@@ -1,8 +1,7 @@
 """BLAKE3 of many short messages at once.
 
-Rows of 32-bit words have the same digests as with any library. A library fills the lanes of the
-processor's vectors with the chunks of one message, and a row has few of them; here the chunks of
-many rows fill the lanes, then their parents, level by level. Compiled functions check no bounds.
+Digests are those of any library, which fills the lanes of a processor's vectors with the chunks of
+one message. A row has few; here the chunks of many rows fill them, then their parents, by level.
 
 Source: github.com/BLAKE3-team/BLAKE3-specs, blake3.pdf, section 2; words and flags are from there.
 """

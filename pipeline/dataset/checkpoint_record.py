@@ -1,8 +1,7 @@
 """Checkpoint records: the rows that a model has seen, in `checkpoint.json` beside its weights.
 
-A record names the recipe and the digest of the order, pins the other files of its folder, and has a
-digest of its own, as a manifest does. Weights are not read, so finding out which documents a
-checkpoint saw needs no training library.
+A record names the recipe and the order, pins the other files of its folder, and has a digest of its
+own. It is read without weights, and so without a training library.
 """
 
 import re
@@ -28,7 +27,6 @@ class Clock:
     """The progress of a phase."""
 
     num_steps: int
-    """Optimizer steps so far."""
     next_row: int
     """The first row of the order that no step has used."""
     num_tokens: int
@@ -44,8 +42,7 @@ class Seen:
     since_row: int
     """The row of the checkpoint before, or of the start of the phase."""
     multiset_root: str
-    """The sum of the digests of all rows since the start of the phase; at its end, if each row was
-    used once, that of the order's ledger."""
+    """Sum of the digests of the phase's rows so far; at its end, that of the order's ledger."""
     tombstones: tuple[tuple[int, int], ...]
     """Ranges of unreadable rows that were replaced, rising."""
 
@@ -60,7 +57,6 @@ class CheckpointRecord:
     """`name`, `fingerprint` and `declaration` of the recipe."""
     clock: Clock
     feed: Mapping[str, Any]
-    """The state of the feed."""
     seen: Seen
     begun_from: str | None
     """The digest of the checkpoint that the phase started from; None for a fresh model."""
@@ -121,10 +117,8 @@ def check_files(folder: Path, record: CheckpointRecord) -> None:
     for name, expected in record.files.items():
         found = FileDigest.of(folder / name)
         if found != expected:
-            raise MismatchError(
-                f"{folder / name}: sha256 is {found.sha256}, {RECORD} says {expected.sha256}",
-                _HINT,
-            )
+            message = f"{folder / name}: sha256 is {found.sha256}, {RECORD} says {expected.sha256}"
+            raise MismatchError(message, _HINT)
 
 
 def find_checkpoint(where: Path) -> Path:

@@ -1,10 +1,7 @@
 """The ledger: digests of ordered rows, by which two people compare orders in kilobytes.
 
 Each row has a digest, each 1,024 rows a node. A tree over the nodes gives the root of the sequence,
-a sum of the digests that of the multiset. Batches, steps and windows are ranges of rows, so nothing
-depends on batch size, world size or shards.
-
-The encoding, `ledger-v1`, is described in `docs/spec/ledger.md`.
+a sum of the digests that of the multiset. `docs/spec/ledger.md` has the encoding, `ledger-v1`.
 """
 
 import base64
@@ -89,8 +86,7 @@ class Ledger:
     def levels(self) -> list[Uint8Array]:
         """The levels of the tree: the nodes first, the top, one digest, last.
 
-        A parent is of two adjacent digests; one without a neighbour goes up as it is. Without nodes
-        there is one empty level.
+        A digest without a neighbour goes up as it is. Without nodes there is one empty level.
 
         Source: RFC 9162, section 2.1.1, for the shape.
         """
@@ -113,7 +109,6 @@ class Ledger:
         return root_of_multiset(self.multiset)
 
     def describe(self) -> LedgerRecord:
-        """Return the ledger for a manifest."""
         return LedgerRecord(
             algorithm=ALGORITHM,
             num_rows=self.num_rows,
@@ -152,13 +147,9 @@ def _same(one: Sequence[Uint8Array], other: Sequence[Uint8Array], level: int, pl
 
 @dataclass(kw_only=True)
 class LedgerSpan:
-    """The ledger of a part of a sequence, which one task makes.
-
-    Digests of rows outside whole nodes are kept, to be joined with those of the neighbours.
-    """
+    """The ledger of a part of a sequence; digests outside whole nodes are kept to be joined."""
 
     start_row: int
-    """Position of its first row in the sequence."""
     num_rows: int = 0
     multiset: int = 0
     """Sum of the digests of its rows modulo 2^256."""

@@ -1,8 +1,7 @@
 """Manifests: `Manifest` of a build, `OrderManifest` of a published order, pinned to bytes.
 
-The same inputs give the same manifest, to the byte; times and hosts are in the log. A manifest has
-its own digest and one spelling, so a change of any byte is detected. The keys are described in
-`docs/spec/manifest.md`.
+The same inputs give the same manifest, to the byte. It has its own digest and one spelling, so a
+change of any byte is detected. `docs/spec/manifest.md` describes the keys.
 """
 
 import json
@@ -171,6 +170,8 @@ class OrderRecord:
     num_tokens: int
     num_tokens_dropped: int
     num_tokens_cut: int
+    num_tokens_beyond: int = 0
+    """Ids of stored rows beyond `max_seq_len`: in the rows, but cut by every trainer of it."""
     num_tokens_added: int
     windows: tuple[OrderedWindow, ...]
     ledger: LedgerRecord
@@ -270,7 +271,6 @@ def windows_of(counted: Iterable[tuple[str, int, str | None]]) -> tuple[Manifest
 
 
 def manifest_windows(manifest: Manifest | OrderManifest) -> tuple[ManifestWindow, ...]:
-    """Return the windows of a manifest of either kind."""
     return windows_of(
         (
             PurePosixPath(one.folder).as_posix().removeprefix(f"{ORDER}/"),
@@ -310,19 +310,15 @@ def format_of(data: bytes) -> str | None:
 def is_build(data: bytes, *, has_order: bool) -> bool:
     """Return whether this is the manifest of a build, damaged or not.
 
-    has_order: whether `order/` lies beside it. Then anything but the manifest of a published order
-    is that of a build, since a damaged one must not be ignored.
+    has_order: whether `order/` lies beside it; then all but the manifest of a published order are,
+    since a damaged one must not be ignored.
     """
     written = format_of(data)
     return written == FORMAT or (has_order and written != ORDER_FORMAT)
 
 
 def parse_manifest(data: bytes, where: str) -> Manifest | OrderManifest:
-    """Return a manifest of either kind.
-
-    Raises: MismatchError when it is no manifest, is damaged, lacks what this version reads, or
-    names a path outside the output.
-    """
+    """Return a manifest of either kind. Raises: MismatchError unless it is whole and valid."""
     try:
         content = parse_json(data)
         written = content.pop("format")

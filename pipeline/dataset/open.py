@@ -38,12 +38,11 @@ _CHECK = "check the path"
 
 @dataclass(frozen=True, kw_only=True)
 class Order:
-    """An open order. It is pickled as the call that opened it."""
+    """An open order, pickled as the call that opened it. What is not known of it is None."""
 
     where: str
     """The path or address, of the Hub with the commit."""
     rows: RowReader = field(repr=False)
-    """Its rows."""
     digest: str
     """64 hex digits that identify the order."""
     manifest: Manifest | None = field(default=None, repr=False)
@@ -51,17 +50,14 @@ class Order:
     ledger: Ledger | None = field(default=None, repr=False)
     """Digests of its rows, from a manifest."""
     windows: tuple[ManifestWindow, ...] = field(default=(), repr=False)
-    """Its windows, from a manifest."""
     view: View | None = None
-    """The view that its rows were written under, if known."""
+    """The view that its rows were written under."""
     num_rows_per_step: int | None = None
-    """The global batch size that it was made for, if known."""
+    """The global batch size that it was made for."""
     max_seq_len: int | None = None
-    """The longest sequence that it was made for, if known."""
     tokenizer_digest: str | None = None
-    """sha256 of the `tokenizer.json` that made its ids, if known."""
+    """sha256 of the `tokenizer.json` that made its ids."""
     phase: str = ""
-    """Its phase of training, if known."""
     reopens: Callable[[], "Order"] | None = field(default=None, repr=False)
     """The call that opens it in another process."""
 
@@ -71,7 +67,6 @@ class Order:
         return not isinstance(self.rows, MissingRows)
 
     def file_of(self, row: int) -> str:
-        """Return the path or address of the file of a row."""
         return self.rows.file_of(row)
 
     def __reduce__(self) -> str | tuple[Any, ...]:
@@ -125,9 +120,7 @@ def open(
 
 
 def open_pool(folder: Path, key: PermutationKey, scratch: Path) -> Order:
-    """Open a pool of MDS shards in the order of a permutation.
-
-    scratch: a folder for the permutation, if its algorithm stores one.
+    """Open a pool of MDS shards in the order of a permutation, which may be stored in `scratch`.
 
     Raises: InputError when there is no pool, or its number of rows is not that of the key;
     ConfigError as `save_permutation`.
@@ -153,7 +146,6 @@ class _Build:
     """What the manifest of a build says of its order; paths are below the folder of the order."""
 
     about: dict[str, Any]
-    """Fields of an `Order`."""
     digests: Mapping[str, str]
     """sha256 of each file."""
     num_rows: Mapping[str, int] | None
@@ -188,12 +180,7 @@ def _has_order(folder: Folder) -> bool:
 
 
 def _read_build(data: bytes, where: str, *, has_order: bool) -> _Build | None:
-    """Read the manifest of a build; None for a manifest of something else.
-
-    has_order: whether `order/` lies beside it, as in every output.
-
-    Raises: MismatchError when it is damaged, or lacks what is read here.
-    """
+    """Read the manifest of a build; None for a manifest of something else."""
     if not is_build(data, has_order=has_order):
         return None
     where = f"{where}/{MANIFEST}"

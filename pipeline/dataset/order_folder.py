@@ -41,7 +41,6 @@ class LocalFolder:
     num_bytes: Mapping[str, int]
     """The size of each file, by path below it."""
     is_file: bool = False
-    """Whether it was opened as one file."""
     client: None = None
     commit: None = None
 
@@ -50,11 +49,9 @@ class LocalFolder:
         return pa.memory_map(f"{self.where}/{path}")
 
     def read(self, path: str) -> bytes:
-        """Return the bytes of a file."""
         return read_file(Path(self.where, path))
 
     def below(self, folder: str) -> "LocalFolder":
-        """Return a subfolder."""
         prefix = f"{folder}/"
         num_bytes = {
             path.removeprefix(prefix): size
@@ -75,10 +72,7 @@ def as_path(where: str | Path) -> Path | None:
 
 
 def list_local(path: Path, *, parquet: bool = True) -> LocalFolder:
-    """List the files of an order on disk: indexes of shards, a manifest and, if asked, parquet.
-
-    path: a folder or one file.
-    """
+    """List the files of an order in a folder, or one file; parquet files if asked."""
     if path.is_file():
         sizes = {path.name: path.stat().st_size}
         return LocalFolder(where=str(path.parent), num_bytes=sizes, is_file=True)
@@ -133,7 +127,6 @@ def _list_web(where: str) -> RemoteFolder:
 
 
 def _named_files(client: Client, where: str) -> dict[str, int]:
-    """Return the sizes of the files that a manifest or an index at a web host names."""
     for name in (MANIFEST, INDEX_NAME):
         url = f"{where}/{name}"
         try:

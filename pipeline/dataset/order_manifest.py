@@ -1,7 +1,4 @@
-"""The manifest of a published order: read the order once, compare with its manifest from then on.
-
-It has the ledger, the windows and files, and the commit that was read, in kilobytes.
-"""
+"""The manifest of a published order: read the order once, compare with its manifest later."""
 
 from itertools import groupby
 from pathlib import Path
@@ -32,13 +29,9 @@ from pipeline.order import View
 
 
 def is_output(folder: Path) -> bool:
-    """Return whether a folder is the output of a build, complete or not, by its manifest.
-
-    A published order may have a manifest of its own, or one that is not ours.
-    """
+    """Return whether a folder is the output of a build, complete or not, by its manifest."""
     path = folder / MANIFEST
-    has_order = (folder / ORDER).is_dir()
-    return path.is_file() and is_build(_read(path), has_order=has_order)
+    return path.is_file() and is_build(_read(path), has_order=(folder / ORDER).is_dir())
 
 
 def _read(path: Path) -> bytes:
@@ -66,10 +59,8 @@ def digest_order(
 ) -> OrderManifest:
     """Read a published order, or the output of a build, once; return its manifest.
 
-    phase: the phase to read, if there are several, each with rows of its own.
-    is_part: whether part of a phase will do, for a manifest that is not kept.
+    phase: the phase to read, if there are several; is_part: whether part of a phase will do.
 
-    Memory holds 32 bytes for each 1,024 rows.
     Raises: InputError when there are no rows, or not those of one whole phase.
     """
     rows, windows, view = _open(where, phase, is_part=is_part)
@@ -121,10 +112,7 @@ def check_order_manifest_path(path: Path) -> None:
 
 
 def write_order_manifest(manifest: OrderManifest, path: Path) -> None:
-    """Publish the manifest of a published order, in place of an older one.
-
-    Raises: OutputError when it cannot be written, or the path has something else.
-    """
+    """Publish the manifest of a published order. Raises: OutputError, also as the check above."""
     check_order_manifest_path(path)
     with publish(path, path.absolute().parent) as temporary:
         temporary.write_bytes(manifest_bytes(manifest))
@@ -133,7 +121,6 @@ def write_order_manifest(manifest: OrderManifest, path: Path) -> None:
 def _open(
     where: str, phase: str | None, *, is_part: bool
 ) -> tuple[PublishedOrder | MdsRows, tuple[ManifestWindow, ...], View | None]:
-    """Open rows; return them, their windows, and their view if known."""
     order = open(where, checks=False, all_phases=True)
     rows = order.rows
     if isinstance(rows, MissingRows):
@@ -176,7 +163,6 @@ def _folders(rows: MdsRows) -> tuple[ManifestWindow, ...]:
 
 
 def _files(rows: PublishedOrder | MdsRows) -> tuple[str | None, dict[str, int]]:
-    """Return the commit and the sizes of the files of rows."""
     if isinstance(rows, PublishedOrder):
         folder = rows.folder
         # Files that a manifest names were not listed.

@@ -1,11 +1,9 @@
 """Paths in an output folder.
 
-`train/`, `order/`, `provenance/` and `manifest.json` are the product. If the mixture asks for them,
-`validation/` is an output of the same form, and `dropped/` has dropped documents. `.ettin/` is the
-state of a build, which is removed when the manifest is written.
+`train/`, `order/`, `provenance/` and `manifest.json` are the product; `validation/` is an output of
+the same form. `.ettin/` is the state of a build, removed when the manifest is written.
 
-Source of the layout of `train/` and `order/`: the published `jhu-clsp/ettin-extension-data` and
-`jhu-clsp/ettin-data-order`.
+Source of the layout: the published `jhu-clsp/ettin-extension-data` and `jhu-clsp/ettin-data-order`.
 """
 
 from dataclasses import dataclass
@@ -64,10 +62,7 @@ def dropped_file(source: str, partition: str) -> str:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class State:
-    """Paths in `.ettin/`, the state of a build until it is done.
-
-    Static methods return paths relative to the output.
-    """
+    """Paths in `.ettin/`, the state of a build; static methods are relative to the output."""
 
     out: Path
     """The output folder, absolute."""
@@ -83,12 +78,10 @@ class State:
 
     @property
     def owner(self) -> Path:
-        """The mixture of the folder."""
         return self.root / "mixture.json"
 
     @property
     def records(self) -> Path:
-        """The records of finished tasks."""
         return self.root / "records"
 
     def record(self, name: str) -> Path:
@@ -109,7 +102,6 @@ class State:
 
     @property
     def scattered_folders(self) -> Path:
-        """The folders of rows that are scattered by position."""
         return self.orders / "scattered.json"
 
     @staticmethod
@@ -117,7 +109,6 @@ class State:
         return f"{STATE}/scattered/{name}"
 
     def table(self, folder: str) -> Path:
-        """The table of the rows of a folder of shards."""
         return self.root / "tables" / f"{folder}.npy"
 
     @staticmethod
@@ -127,15 +118,12 @@ class State:
 
     @staticmethod
     def digests(folder: str) -> str:
-        """The digests of the texts of a folder's documents."""
         return f"{STATE}/digests/{folder}.npy"
 
     def scan(self, source: str, partition: str) -> Path:
-        """The scan of a partition's documents, before any is dropped."""
         return self.root / "survey" / source / f"{partition}.parquet"
 
     def filtered(self, source: str, partition: str) -> Path:
-        """The documents of a partition that the filters drop, and why."""
         return self.root / "filtered" / source / f"{partition}.npy"
 
     def drops(self, source: str, partition: str) -> Path:
@@ -143,10 +131,8 @@ class State:
         return self.root / "drops" / source / f"{partition}.npy"
 
     def decoder(self, digest: str) -> Path:
-        """A tokenizer that decodes rows of ids."""
         return self.root / "decoders" / f"{digest}.json"
 
     @property
     def evaluation(self) -> Path:
-        """The n-grams of evaluation texts."""
         return self.root / "survey" / "evaluation.npy"

@@ -52,11 +52,9 @@ class CheckedRows:
 
     @property
     def num_rows(self) -> int:
-        """The number of rows."""
         return self.rows.num_rows
 
     def file_of(self, row: int) -> str:
-        """Return the path or address of the file of a row."""
         return self.rows.file_of(row)
 
     def read(self, start: int, stop: int) -> Iterator[Rows]:
@@ -110,7 +108,6 @@ class MissingRows:
     """Rows of which there is only a manifest."""
 
     where: str
-    """The manifest."""
     num_rows: int
 
     def read(self, start: int, stop: int) -> Iterator[Rows]:
@@ -122,7 +119,6 @@ class MissingRows:
         raise self.error()
 
     def file_of(self, row: int) -> str:
-        """Return the path of the manifest."""
         return self.where
 
     def error(self) -> InputError:

@@ -1,7 +1,6 @@
 """Split the steps of a phase into windows, one for each checkpoint, and these into files.
 
-A window ends with the first step at which the tokens so far pass a multiple of `window_tokens`, as
-checkpoints do.
+A window ends with the first step at which the tokens so far pass a multiple of `window_tokens`.
 
 Source of the windows: Composer 0.24.1, `create_interval_scheduler`.
 """

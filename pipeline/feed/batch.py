@@ -42,7 +42,6 @@ class Batch:
     """One rank's micro-batch."""
 
     inputs: Inputs
-    """The model's inputs."""
     step: int
     """Its optimizer step, from 0."""
     rows: Int64Array
@@ -50,9 +49,10 @@ class Batch:
     next_row: int
     """Where to resume: the first row that no rank has been given yet."""
     ends_step: bool
-    """Whether it is the last micro-batch of its step."""
     num_tokens: int
     """Ids of its rows, without padding and placeholders."""
+    num_tokens_cut: int
+    """Stored ids of its rows that the view has cut."""
     num_labels: int
     """Positions that are predicted."""
     tombstones: Int64Array

@@ -45,7 +45,6 @@ class UnreadableRows:
     start: int
     """The first of them, where a node of the ledger starts."""
     stop: int
-    """One past the last."""
     why: str
     """The error message."""
 
@@ -55,15 +54,10 @@ class BlockReader:
     """Reads blocks of one order."""
 
     order: Order
-    """The order to read."""
     special: SpecialIds
-    """The ids of placeholders."""
     on_damage: OnDamage
-    """Whether damage is an error or leaves placeholders."""
     with_digests: bool
-    """Whether blocks have digests."""
     damages: list[UnreadableRows] = field(default_factory=list, init=False)
-    """The rows that could not be read so far."""
     _held: tuple[int, Block | None] = field(default=(-1, None), init=False, repr=False)
     """The last node and its rows; None if it is damaged."""
 
@@ -102,7 +96,6 @@ class BlockReader:
         return Block(rows=rows, is_tombstone=np.zeros(len(numbers), np.bool_), digests=digests)
 
     def _part(self, node: int, numbers: Int64Array) -> Block:
-        """Return rows of one node."""
         if self._held[0] != node:
             self._held = node, self._read_node(node)
         whole = self._held[1]
@@ -128,7 +121,6 @@ class BlockReader:
             return None
 
     def placeholders(self, num_rows: int) -> Block:
-        """Return placeholders for rows: CLS, SEP each."""
         pair = np.array([self.special.cls_id, self.special.sep_id], np.uint32)
         return Block(
             rows=Rows(values=np.tile(pair, num_rows), offsets=np.arange(num_rows + 1) * 2),

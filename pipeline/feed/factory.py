@@ -1,9 +1,6 @@
-"""Making a feed: an order and arguments -> a feed at the first row.
+"""Making a feed: what cannot be fed as requested is refused here, not after a day of training."""
 
-Whatever cannot be fed as requested is refused here, and not after a day of training.
-"""
-
-from math import isqrt
+from bisect import bisect
 from numbers import Integral, Real
 from typing import get_args
 
@@ -173,18 +170,11 @@ def _check_batch(order: Order, num_rows: int, world_size: int) -> None:
             "take a smaller global batch",
         )
     if num_rows % world_size:
-        below, above = _nearest_divisors(num_rows, world_size)
-        nearest = f"the nearest is {below}" if above is None else f"the nearest: {below}, {above}"
+        divisors = [one for one in range(1, num_rows + 1) if num_rows % one == 0]
+        above = bisect(divisors, world_size)
+        nearest = ", ".join(map(str, divisors[above - 1 : above + 1]))
         raise ConfigError(
             f"world size: got {world_size}, expected one that divides the {num_rows:,} rows of a"
-            f" step; {nearest}",
+            f" step; the nearest: {nearest}",
             "take one of these, or another global batch",
         )
-
-
-def _nearest_divisors(number: int, size: int) -> tuple[int, int | None]:
-    """Return the largest divisor up to a size, and the smallest beyond it, if there is one."""
-    small = [one for one in range(1, isqrt(number) + 1) if number % one == 0]
-    divisors = {*small, *(number // one for one in small)}
-    above = min((one for one in divisors if one > size), default=None)
-    return max(one for one in divisors if one <= size), above

@@ -36,9 +36,7 @@ class Feed:
     """One rank's part of an order; `make_feed` checks the arguments first."""
 
     order: Order
-    """The rows with their batch size, view and tokenizer."""
     schedule: Schedule
-    """The rows of each step."""
     micro_batch_rows: int
     """Rows of one rank's micro-batch, at least 1; the last of a step may have fewer."""
     rank: int = 0
@@ -48,13 +46,10 @@ class Feed:
     objective: Objective | None
     """What is predicted; None for stored rows without labels."""
     form: Form = "flat"
-    """The layout of a micro-batch."""
     max_seq_len: int
     """The most ids of a row that is fed."""
     special: SpecialIds
-    """The special ids of the tokenizer."""
     on_damage: OnDamage = "stop"
-    """What happens to unreadable rows."""
     pad_to_multiple: int = 1
     """Pads a flat micro-batch to a multiple of so many ids."""
     packing: Packing | None = None
@@ -77,12 +72,10 @@ class Feed:
 
     @property
     def view(self) -> View:
-        """The edits of rows for the objective."""
         return view_of(self.objective)
 
     @property
     def num_steps(self) -> int:
-        """Number of whole steps."""
         return self.schedule.num_steps(self.order.rows.num_rows)
 
     @property
@@ -112,10 +105,7 @@ class Feed:
             yield batch
 
     def batches(self, worker: int = 0, num_workers: int = 1) -> Iterator[Batch]:
-        """Yield every `num_workers`-th micro-batch, from number `worker` on.
-
-        The position stays. Taking from all workers in turn gives the batches of a single one.
-        """
+        """Yield every `num_workers`-th micro-batch from number `worker` on; the position stays."""
         micros = micro_batches(
             self.schedule,
             self.order.rows.num_rows,
@@ -128,28 +118,23 @@ class Feed:
 
     def seek_step(self, step: int) -> None:
         """Seek the first row of a step. Raises: NotFoundError beyond the last."""
-        if not 0 <= step <= self.num_steps:
-            raise NotFoundError(
-                f"{self.order.where}: got step {step:,}, expected one of 0 to {self.num_steps:,},"
-                " the end of the order"
-            )
+        self._check_exists("step", step, self.num_steps)
         self.row = self.schedule.rows(step)[0]
 
     def seek_row(self, row: int) -> None:
         """Seek a row. Raises: NotFoundError beyond the order."""
-        num_rows = self.order.rows.num_rows
-        if not 0 <= row <= num_rows:
-            raise NotFoundError(
-                f"{self.order.where}: got row {row:,}, expected one of 0 to {num_rows:,}, the end"
-                " of the order"
-            )
+        self._check_exists("row", row, self.order.rows.num_rows)
         self.row = row
 
-    def position_after(self, num_batches: int, row: int | None = None) -> int:
-        """Return the position so many micro-batches after `row`, by default the current one.
+    def _check_exists(self, what: str, number: int, last: int) -> None:
+        if not 0 <= number <= last:
+            raise NotFoundError(
+                f"{self.order.where}: got {what} {number:,}, expected one of 0 to {last:,}, the end"
+                " of the order"
+            )
 
-        Raises: NotFoundError when there are fewer.
-        """
+    def position_after(self, num_batches: int, row: int | None = None) -> int:
+        """Return the position so many micro-batches after `row`. Raises: NotFoundError."""
         return row_after(
             self.schedule,
             self.order.rows.num_rows,
@@ -172,38 +157,38 @@ class Feed:
         self.row = row_of_position(state, order.rows.num_rows, order.digest, order.where)
 
     def _batches(self, micros: Iterator[MicroBatch]) -> Iterator[Batch]:
-        for group, rows, block in self._blocks(micros):
+        for group, rows, cut, block in self._blocks(micros):
             stop = 0
             for micro in group:
                 start, stop = stop, stop + len(micro.rows)
                 if start < stop:
-                    yield self._batch(micro, rows, block, start, stop)
+                    yield self._batch(micro, rows, cut, block, start, stop)
                 else:
                     yield self._filler(micro)
 
     def _blocks(
         self, micros: Iterator[MicroBatch]
-    ) -> Iterator[tuple[list[MicroBatch], Rows, Block]]:
-        """Yield groups of micro-batches with their rows under the view and as read."""
+    ) -> Iterator[tuple[list[MicroBatch], Rows, Int64Array, Block]]:
+        """Yield groups of micro-batches with their rows under the view, cut ids, and as read."""
         # The first is read by itself: it arrives soon, and its rows give the usual length.
         limit = 1
         while group := _take(micros, limit):
             try:
-                rows, block = self._read(group)
+                rows, cut, block = self._read(group)
             except (InputError, MismatchError):
                 if len(group) == 1:
                     raise
                 # One by one, so that all batches before the faulty one are fed.
                 yield from (([micro], *self._read([micro])) for micro in group)
             else:
-                yield group, rows, block
+                yield group, rows, cut, block
                 limit = _BLOCK_IDS * len(rows) // max(len(rows.values), 1)
                 limit = max(1, min(limit, _MOST_BLOCK_ROWS))
 
-    def _read(self, group: list[MicroBatch]) -> tuple[Rows, Block]:
+    def _read(self, group: list[MicroBatch]) -> tuple[Rows, Int64Array, Block]:
         numbers = np.concatenate([micro.rows for micro in group])
         block = self._reader.read(numbers)
-        rows = view_rows(block.rows, self.view, self.max_seq_len, self.special)
+        rows, cut = view_rows(block.rows, self.view, self.max_seq_len, self.special)
         lengths = rows.lengths()
         too_long = np.flatnonzero(lengths > self.max_seq_len)
         if len(too_long):
@@ -214,9 +199,11 @@ class Feed:
                 "raise max_seq_len (--max-seq-len), or feed it with an objective (--objective),"
                 " whose view cuts rows",
             )
-        return rows, block
+        return rows, cut, block
 
-    def _batch(self, micro: MicroBatch, rows: Rows, block: Block, start: int, stop: int) -> Batch:
+    def _batch(
+        self, micro: MicroBatch, rows: Rows, cut: Int64Array, block: Block, start: int, stop: int
+    ) -> Batch:
         mine = rows.slice(start, stop)
         numbers, is_tombstone = micro.rows, block.is_tombstone[start:stop]
         digests = block.digests[start:stop] if self.digests else None
@@ -241,6 +228,7 @@ class Feed:
             next_row=micro.next_row,
             ends_step=micro.ends_step,
             num_tokens=int(mine.lengths()[~is_tombstone].sum()),
+            num_tokens_cut=int(cut[start:stop].sum()),
             num_labels=0 if labels is None else int(np.count_nonzero(labels != IGNORED)),
             tombstones=np.sort(numbers[is_tombstone]),
             digests=digests,
@@ -251,7 +239,7 @@ class Feed:
         block = self._reader.placeholders(1)
         shown = replace(micro, rows=np.zeros(1, np.int64))
         none = np.empty(0, np.int64)
-        batch = self._batch(shown, block.rows, block, 0, 1)
+        batch = self._batch(shown, block.rows, none, block, 0, 1)
         digests = block.digests[:0] if self.digests else None
         return replace(batch, rows=none, tombstones=none, digests=digests)
 
@@ -267,7 +255,6 @@ class Feed:
 
 
 def view_of(objective: Objective | None) -> View:
-    """Return the view of an objective."""
     if objective is None:
         return "stored"
     return "encoder" if isinstance(objective, Mlm) else "decoder"

@@ -1,7 +1,6 @@
 """Layouts: rows -> the arrays of a model, flat, padded or packed.
 
-All layouts of the same rows hold the same ids and masks and differ in padding alone. A row that a
-layout cannot hold is an error.
+All layouts of the same rows hold the same ids and masks and differ in padding alone.
 """
 
 import numpy as np
@@ -19,18 +18,23 @@ from pipeline.stages.tokenizer import SpecialIds
 _Arrays = dict[str, Int64Array | Int32Array | int]
 
 
-def view_rows(rows: Rows, view: View, max_seq_len: int, special: SpecialIds) -> Rows:
-    """Return rows under a view; unchanged rows are returned without a copy. Pure."""
-    if view == "stored" or not len(rows):
-        return rows
+def view_rows(
+    rows: Rows, view: View, max_seq_len: int, special: SpecialIds
+) -> tuple[Rows, Int64Array]:
+    """Return rows under a view, and how many ids of each it cuts: int64 [num_rows]. Pure.
+
+    Unchanged rows are returned without a copy.
+    """
     lengths = rows.lengths()
+    if view == "stored" or not len(rows):
+        return rows, np.zeros_like(lengths)
     has_cls, has_sep = _ends(rows.values, rows.offsets, special.cls_id, special.sep_id)
     cut, added = view_edits(lengths, has_cls, has_sep, view, max_seq_len)
     if not (cut.any() or added.any()):
-        return rows
+        return rows, cut
     offsets = offsets_of(lengths + added - cut)
     ids = apply_view(rows.values, rows.offsets, offsets, view, special.cls_id, special.sep_id)
-    return Rows(values=ids, offsets=offsets)
+    return Rows(values=ids, offsets=offsets), cut
 
 
 def flat_inputs(
@@ -60,7 +64,8 @@ def flat_inputs(
         bounds = np.append(starts, starts[-1] + num_padding)
         starts = np.delete(bounds, -2)
     shape = 1, int(bounds[-1])
-    return _in_sequence(rows, starts, bounds, shape, numbers, is_tombstone, objective, special)
+    made = _lay(rows, starts, shape, numbers, is_tombstone, objective, special)
+    return made | _sequence(rows, starts, bounds, shape, is_tombstone)
 
 
 def packed_inputs(
@@ -84,7 +89,8 @@ def packed_inputs(
     starts = np.append(bins * packed.capacity + within, packed.num_bins * packed.capacity)
     bounds = np.unique(np.concatenate([starts, starts[:-1] + rows.lengths()]))
     shape = packed.num_bins, packed.capacity
-    return _in_sequence(rows, starts, bounds, shape, numbers, is_tombstone, objective, special)
+    made = _lay(rows, starts, shape, numbers, is_tombstone, objective, special)
+    return made | _sequence(rows, starts, bounds, shape, is_tombstone)
 
 
 def padded_inputs(
@@ -120,22 +126,18 @@ def padded_inputs(
     return {"input_ids": made["input_ids"], "attention_mask": attention.reshape(shape)} | made
 
 
-def _in_sequence(
+def _sequence(
     rows: Rows,
     starts: Int64Array,
     bounds: Int64Array,
     shape: tuple[int, int],
-    numbers: Int64Array,
     is_tombstone: BoolArray,
-    objective: Objective | None,
-    special: SpecialIds,
 ) -> _Arrays:
-    """Lay rows at their starts, with positions and the bounds of documents and padding."""
-    made = _lay(rows, starts, shape, numbers, is_tombstone, objective, special)
+    """Return positions and the bounds of documents and padding."""
     lengths, positions = rows.lengths(), np.empty(starts[-1], np.int64)
     _count(starts, lengths, positions)
     bounds_32, longest = bounds.astype(np.int32), int(np.diff(bounds).max())
-    return made | {
+    return {
         "position_ids": positions.reshape(shape),
         "cu_seq_lens_q": bounds_32,
         "cu_seq_lens_k": bounds_32,
@@ -154,7 +156,7 @@ def _lay(
     objective: Objective | None,
     special: SpecialIds,
 ) -> _Arrays:
-    """Return `input_ids` and, with an objective, `labels` of rows that are laid at their starts."""
+    """Return `input_ids` and, with an objective, `labels` of rows laid at their starts."""
     lengths = rows.lengths()
     # Compiled loops check no bounds.
     assert len(rows) == len(numbers) == len(is_tombstone) > 0

@@ -1,8 +1,7 @@
 """Packing: rows of different lengths -> bins of one length, several rows in each.
 
-A packer takes the lengths of rows, here called sequences, and decides their bins (`Packed`); it
-neither cuts nor repeats one. `docs/spec/packing.md` has both rules: `greedy-best-fit-v1`, the best
-fit of the ModernBERT packer, and `window-best-fit-v1`, our own best fit decreasing.
+`docs/spec/packing.md` has both rules: `greedy-best-fit-v1`, the best fit of the ModernBERT packer,
+and `window-best-fit-v1`, our own best fit decreasing. They call rows sequences.
 
 Source of the first: orionw/bert24, `src/sequence_packer.py`, GreedyBestFitSequencePacker.
 """
@@ -52,16 +51,13 @@ class Packed:
 
     @property
     def num_bins(self) -> int:
-        """How many bins there are."""
         return len(self.offsets) - 1
 
 
 def pack_greedily(lengths: Int64Array, capacity: int) -> Packed:
-    """Return one batch of `greedy-best-fit-v1` that holds all sequences: int64 [num_sequences].
+    """Return one batch of `greedy-best-fit-v1` with as many bins as hold all sequences. Pure.
 
-    It has as many bins as sequences open, so that none waits for a later batch. Pure.
-
-    Raises: InputError for a sequence without ids, or of more than `capacity`.
+    lengths: int64 [num_sequences]. Raises: InputError for one of no ids or more than `capacity`.
     """
     _check_lengths(lengths, capacity)
     # Of two bins neither fits into the other, so they are half full on average.
@@ -72,10 +68,7 @@ def pack_greedily(lengths: Int64Array, capacity: int) -> Packed:
 
 @compiled
 def place(lengths: Int64Array, space: Int64Array) -> Int64Array:
-    """Return the bin of each sequence, -1 where none has room, and reduce the space left.
-
-    space: int64 [num_bins], the ids that each bin has left.
-    """
+    """Return the bin of each sequence, -1 where none has room, and reduce `space`: [num_bins]."""
     bins = np.empty(lengths.size, np.int64)
     for sequence in range(lengths.size):
         best = -1

@@ -1,8 +1,4 @@
-"""The position of a feed, as a small dict of JSON values for a checkpoint.
-
-It is the same on every rank and independent of ranks, micro-batches and workers, all of which may
-change on resume.
-"""
+"""The position of a feed, as JSON values for a checkpoint: independent of ranks and workers."""
 
 import re
 from collections.abc import Mapping

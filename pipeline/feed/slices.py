@@ -1,7 +1,6 @@
 """Slices: the rows that each rank takes of each step, one micro-batch at a time.
 
-The micro-batches of all ranks together hold each row once, from the row to resume at to the end of
-the last whole step. Micro-batch k belongs to the same step on every rank.
+The micro-batches of all ranks hold each row of the whole steps once; number k is of one step.
 """
 
 from collections.abc import Iterator
@@ -19,13 +18,11 @@ class MicroBatch:
     """The rows of one rank's micro-batch, not yet read."""
 
     step: int
-    """Its step."""
     rows: Int64Array
     """int64 [at most the size of a micro-batch], rising; empty where other ranks took all."""
     next_row: int
     """The first row after this micro-batch of all ranks."""
     ends_step: bool
-    """Whether it is the last of its step."""
 
 
 def micro_batches(

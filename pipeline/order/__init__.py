@@ -7,12 +7,7 @@ gives the rows of a step, and each rank's slice; `view` edits a row as the train
 from pipeline.order.permutation import ALGORITHMS, load_permutation, save_permutation
 from pipeline.order.permutation.key import Permutation, PermutationKey
 from pipeline.order.permutation.pcg64dxsm import pcg64dxsm_permutation
-from pipeline.order.schedule import (
-    Schedule,
-    num_rows_dropped,
-    slice_of,
-    steps_from,
-)
+from pipeline.order.schedule import Schedule, num_rows_dropped, slice_of, steps_from
 from pipeline.order.view import View, apply_view, view_edits, view_lengths
 
 __all__ = [

@@ -1,8 +1,8 @@
 """Schedule: which rows of an order each optimizer step takes.
 
-Each step takes the rows after those of the step before; rows too few for one more step are dropped
-and counted. World size cuts a step into slices and decides nothing else. A resume position is a
-row, never a step, because a row may lie in another step of another schedule.
+Each step takes the rows after those of the step before; too few for one more are dropped and
+counted. World size only cuts steps into slices. A resume position is a row, since steps depend on
+the schedule.
 """
 
 from bisect import bisect_right
@@ -43,7 +43,6 @@ class Schedule:
 
     def num_steps(self, num_rows: int) -> int:
         """Return how many whole steps the first `num_rows` rows make."""
-        # The step that holds the first row beyond them is the first that is not whole.
         return self.step_of(num_rows)
 
 
@@ -81,7 +80,6 @@ class WarmUpRule:
 
     @property
     def num_rank_tokens(self) -> int:
-        """Tokens of the warm-up of one rank."""
         return ceil(self.num_tokens / self.num_ranks)
 
     def thresholds(self) -> list[int]:
@@ -133,8 +131,7 @@ def steps_from(schedule: Schedule, row: int, num_rows: int) -> Iterator[tuple[in
 
 def num_rows_dropped(schedule: Schedule, num_rows: int) -> int:
     """Return how many of the first `num_rows` rows are in no whole step."""
-    first_left, _ = schedule.rows(schedule.num_steps(num_rows))
-    return num_rows - first_left
+    return num_rows - schedule.rows(schedule.num_steps(num_rows))[0]
 
 
 def slice_of(start: int, stop: int, rank: int, world_size: int) -> range:

@@ -4,6 +4,7 @@
 `replay_pool` orders the rows of an existing pool; `make_estimate` estimates what a build takes.
 """
 
+from pipeline.runner.cluster import Tls
 from pipeline.runner.estimate import BYTES_PER_SECOND, Estimate, make_estimate
 from pipeline.runner.plan import make_plan
 from pipeline.runner.replay_pool import pool_folder, replay_pool
@@ -12,6 +13,7 @@ from pipeline.runner.run import build
 __all__ = [
     "BYTES_PER_SECOND",
     "Estimate",
+    "Tls",
     "build",
     "make_estimate",
     "make_plan",

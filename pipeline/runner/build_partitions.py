@@ -1,7 +1,6 @@
 """Build partitions: the input files of all sources -> one folder of chunks each.
 
-Of the documents of a source that share an id, the first by partition and row is kept, whichever was
-read first. They are found over all written partitions.
+Of the documents of a source that share an id, the first by partition and row is kept.
 """
 
 import json
@@ -14,7 +13,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from pipeline.core.arrays import Int64Array, Uint64Array
+from pipeline.core.arrays import Uint64Array
 from pipeline.core.errors import DocumentError
 from pipeline.dataset.mds import Pool
 from pipeline.runner.inputs import BuildContext, PreparedSource
@@ -91,16 +90,15 @@ def find_repeated_ids(
 ) -> dict[str, list[str]]:
     """Return each id that recurs, with the partition of every document that has it, in order.
 
-    Hashes only find candidates; the ids themselves are read and compared.
-
     folders: of each partition's shards. hashes_by_partition: uint64 [num_rows], hash of the id of
-    each row's document; a document's rows are adjacent.
+    each row's document, which finds candidates; the ids themselves are compared.
     """
     names = sorted(folders)
-    firsts = {name: _document_starts(hashes_by_partition[name]) for name in names}
-    hashes = np.concatenate([hashes_by_partition[name][firsts[name]] for name in names])
-    owners = np.repeat(np.arange(len(names)), [len(firsts[name]) for name in names])
-    rows = np.concatenate([firsts[name] for name in names])
+    parts = [hashes_by_partition[name] for name in names]
+    firsts = [np.flatnonzero(np.diff(part, prepend=~part[:1])) for part in parts]
+    hashes = np.concatenate([part[first] for part, first in zip(parts, firsts, strict=True)])
+    owners = np.repeat(np.arange(len(names)), list(map(len, firsts)))
+    rows = np.concatenate(firsts)
     order = np.argsort(hashes, kind="stable")
     same = np.flatnonzero(hashes[order][1:] == hashes[order][:-1])
     candidates = np.sort(order[np.union1d(same, same + 1)])
@@ -110,10 +108,6 @@ def find_repeated_ids(
         for id_ in pool.document_ids(rows[candidates[owners[candidates] == owner]]):
             found[id_].append(names[owner])
     return {id_: where for id_, where in sorted(found.items()) if len(where) > 1}
-
-
-def _document_starts(hashes: Uint64Array) -> Int64Array:
-    return np.flatnonzero(np.diff(hashes, prepend=~hashes[:1]))
 
 
 def _without_repeats(

@@ -7,20 +7,22 @@ import logging
 import os
 import signal
 import threading
+import time
 from asyncio import CancelledError
 from collections import defaultdict
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, suppress
-from multiprocessing import resource_tracker
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import TypeVar
 
-import dask
-from distributed import Client, Future, LocalCluster, Worker, WorkerPlugin
-from distributed.scheduler import KilledWorker
+from distributed import Client, Future, Security, Worker, WorkerPlugin
+from distributed.scheduler import KilledWorker, NoValidWorkerError, NoWorkerError
 
-from pipeline.core.errors import MismatchError, OutputError, PipelineError
+from pipeline.core.errors import ConfigError, MismatchError, OutputError, PipelineError
 from pipeline.core.progress import ReportProgress
+from pipeline.runner.local_cluster import LocalWorkers
 
 Task = TypeVar("Task")
 Versions = dict[str, str]
@@ -29,26 +31,30 @@ Result = TypeVar("Result")
 
 _LOG = logging.getLogger(__name__)
 _SECONDS_BETWEEN_LOOKS = 0.1
-_SECONDS_TO_CLOSE = 2
-WORKER_ENVIRONMENT = {"MALLOC_TRIM_THRESHOLD_": 1 << 28, "MALLOC_MMAP_THRESHOLD_": 1 << 25}
-"""Keeps freed memory in the process. By dask's default it goes back to the system after every block
-of documents and is requested again, which takes about a tenth of a partition's time."""
-_CONFIG = {
-    "distributed.admin.tick.limit": "1h",
-    "distributed.scheduler.http.routes": [],
-    "distributed.worker.http.routes": [],
-    # Samples every thread's stack each 10 ms; nothing here reads the profile.
-    "distributed.worker.profile.enabled": False,
-    **{f"distributed.nanny.pre-spawn-environ.{k}": v for k, v in WORKER_ENVIRONMENT.items()},
-}
+_SECONDS_TO_CONNECT = 10
+_SECONDS_WITHOUT_NEWS = 60
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Tls:
+    """Files in PEM format, as `dask scheduler` takes them under the same names."""
+
+    ca_file: Path
+    """Certificates of who signed those of scheduler and workers."""
+    cert: Path
+    """The certificate of this side, with or without its key."""
+    key: Path | None
 
 
 class Cluster:
     """Runs pure functions on a cluster."""
 
-    def __init__(self, client: Client, report: ReportProgress) -> None:
+    def __init__(
+        self, client: Client, report: ReportProgress, local: LocalWorkers | None = None
+    ) -> None:
         self._client = client
         self._report = report
+        self._local = local
 
     def map(
         self, stage: str, function: Callable[[Task], Result], tasks: Sequence[Task]
@@ -56,34 +62,80 @@ class Cluster:
         """Run a function on every task; return the results in the order of the tasks.
 
         Raises: the first error of a task, after the others were cancelled; MismatchError for a
-        result of another key than the task's, as a worker of another version computes it.
+        result of another key than the task's, as a worker of another version computes it;
+        PipelineError when the scheduler goes away, or no workers are left that can be started.
         """
         if not tasks:
             return []
+        while True:
+            try:
+                results = self._run(stage, function, tasks)
+            except (NoWorkerError, NoValidWorkerError) as error:
+                if self._local is None:
+                    raise PipelineError(f"{stage}: {error}", "start more workers") from error
+                # What is done has left its records, so that this is quick.
+                self._client = self._local.start()
+                continue
+            for task, result in zip(tasks, results, strict=True):
+                _check_key(stage, task, result)
+            return results
+
+    def _run(
+        self, stage: str, function: Callable[[Task], Result], tasks: Sequence[Task]
+    ) -> list[Result]:
         self._report(stage, 0, len(tasks))
         futures = [self._client.submit(function, task, pure=False) for task in tasks]
         try:
-            with closing(_as_they_end(futures)) as ended:
+            with closing(self._as_they_end(futures)) as ended:
                 for done, future in enumerate(ended, start=1):
                     if future.status == "error":
-                        error = future.exception()
-                        if isinstance(error, KilledWorker):
-                            raise OutputError(
-                                f"{stage}: a worker was killed repeatedly, probably out of memory",
-                                "run again with fewer --workers; finished work is kept",
-                            )
-                        raise error
+                        raise future.exception()
                     if future.status != "finished":
                         raise _lost(stage)
                     self._report(stage, done, len(tasks))
             results: list[Result] = self._client.gather(futures)
-            for task, result in zip(tasks, results, strict=True):
-                _check_key(stage, task, result)
         except CancelledError as error:
             raise _lost(stage) from error
+        except KilledWorker as error:
+            raise OutputError(
+                f"{stage}: a worker was killed repeatedly, probably out of memory",
+                "run again with fewer --workers; finished work is kept",
+            ) from error
         finally:
             self._client.cancel(futures)
         return results
+
+    def _as_they_end(self, futures: Sequence[Future]) -> Generator[Future, None, None]:
+        """Yield futures as they end, and raise KeyboardInterrupt soon after a Ctrl-C.
+
+        Python itself would lose it when it arrives in a callback of the garbage collector, as dask
+        has.
+        """
+        ended: SimpleQueue[Future] = SimpleQueue()
+        for future in futures:
+            future.add_done_callback(ended.put)
+        with _note_interrupts() as noted:
+            for _ in futures:
+                looked = time.monotonic()
+                while True:
+                    if noted:
+                        raise KeyboardInterrupt
+                    try:
+                        future = ended.get(timeout=_SECONDS_BETWEEN_LOOKS)
+                    except Empty:
+                        if time.monotonic() - looked > _SECONDS_WITHOUT_NEWS:
+                            _warn_without_workers(self._client)
+                            looked = time.monotonic()
+                        continue
+                    break
+                yield future
+
+
+def _warn_without_workers(client: Client) -> None:
+    """Say that a cluster has no workers; they may come, for example when a queue lets them."""
+    if not client.scheduler_info()["workers"]:
+        address = client.scheduler.address
+        _LOG.warning("--scheduler %s: has no workers, waiting for some", address)
 
 
 def _check_key(stage: str, task: object, result: object) -> None:
@@ -96,27 +148,6 @@ def _check_key(stage: str, task: object, result: object) -> None:
             "give all workers one version of everything and the same files, and change neither "
             "during a build",
         )
-
-
-def _as_they_end(futures: Sequence[Future]) -> Generator[Future, None, None]:
-    """Yield futures as they end, and raise KeyboardInterrupt soon after a Ctrl-C.
-
-    Python itself would lose it when it arrives in a callback of the garbage collector, as dask has.
-    """
-    ended: SimpleQueue[Future] = SimpleQueue()
-    for future in futures:
-        future.add_done_callback(ended.put)
-    with _note_interrupts() as noted:
-        for _ in futures:
-            while True:
-                if noted:
-                    raise KeyboardInterrupt
-                try:
-                    future = ended.get(timeout=_SECONDS_BETWEEN_LOOKS)
-                except Empty:
-                    continue
-                break
-            yield future
 
 
 @contextmanager
@@ -220,68 +251,76 @@ def default_memory_bytes() -> int:
 
 
 @contextmanager
-def open_cluster(workers: int, scheduler: str | None, report: ReportProgress) -> Iterator[Cluster]:
+def open_cluster(
+    workers: int, scheduler: str | None, report: ReportProgress, tls: Tls | None = None
+) -> Iterator[Cluster]:
     """Start a cluster of `workers` processes, or join the one at `scheduler`.
 
-    Raises: PipelineError when no scheduler answers there.
+    `tls`: what to show, and ask of, a scheduler at an address of `tls://`.
+
+    Raises: PipelineError when no scheduler answers there, or no worker starts here; ConfigError
+    for `tls` with another address.
     """
     for name in ("distributed", "distributed.client"):
         # Failures end in an error that says what to do.
         logging.getLogger(name).setLevel(logging.CRITICAL)
     if scheduler is not None:
-        try:
-            client = Client(scheduler, timeout=10)
-        except (OSError, ValueError) as error:
-            raise PipelineError(
-                f"--scheduler {scheduler}: no scheduler answers: {error}",
-                "start one with `dask scheduler`, and workers with `dask worker ADDRESS`",
-            ) from error
-        with client:
+        with _connect(scheduler, tls) as client:
             _check_versions(client)
-            if not client.scheduler_info()["workers"]:
-                _LOG.warning("--scheduler %s: has no workers yet, waiting for some", scheduler)
+            _warn_without_workers(client)
             yield Cluster(client, report)
         return
-    running = None
+    local = LocalWorkers(workers)
     try:
-        with dask.config.set(_CONFIG), _block_interrupts():
-            cluster = LocalCluster(
-                n_workers=workers,
-                threads_per_worker=1,
-                host="127.0.0.1",
-                # Its web server cannot be turned off, so it takes any port and shows nothing.
-                scheduler_kwargs={"dashboard": False, "dashboard_address": "127.0.0.1:0"},
-                # Tasks bound their own memory; spilling would only hide that they do not.
-                memory_limit=0,
-                silence_logs=logging.CRITICAL,
-            )
-            running = cluster, Client(cluster)
-        yield Cluster(running[1], report)
+        yield Cluster(local.start(), report, local)
     finally:
-        if running is not None:
-            with _block_interrupts():
-                _stop(*running)
+        local.stop()
 
 
-def _stop(cluster: LocalCluster, client: Client) -> None:
-    """Kill a cluster's workers: they hold no state, and a busy one is slow to stop."""
-    for nanny in cluster.workers.values():
-        nanny.auto_restart = False
-        if nanny.pid is not None:
-            with suppress(ProcessLookupError):
-                os.kill(nanny.pid, signal.SIGKILL)
-    with suppress(TimeoutError, OSError):
-        client.close(timeout=_SECONDS_TO_CLOSE)
-        cluster.close(timeout=_SECONDS_TO_CLOSE)
-
-
-@contextmanager
-def _block_interrupts() -> Iterator[None]:
-    """Block Ctrl-C while workers start, which inherit the mask; it arrives once all have."""
-    # Otherwise it starts with the first worker, and lets Ctrl-C through for that one.
-    resource_tracker.ensure_running()
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+def _connect(scheduler: str, tls: Tls | None) -> Client:
+    is_tls = scheduler.startswith("tls://")
+    if tls is not None and not is_tls:
+        raise ConfigError(f"--tls-*: got --scheduler {scheduler}, expected an address of tls://")
     try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        return Client(scheduler, timeout=_SECONDS_TO_CONNECT, security=_security(tls))
+    # The last two: a wrong certificate or none, by dask's own checks.
+    except (OSError, ValueError, TypeError, RuntimeError) as error:
+        raise PipelineError(
+            f"--scheduler {scheduler}: no scheduler answers: {_reason(error)}",
+            "give --tls-ca-file, --tls-cert and --tls-key as the scheduler has them, or tcp:// "
+            "where it has none"
+            if is_tls
+            else "start one with `dask scheduler`, and workers with `dask worker ADDRESS`; the "
+            "address of one with TLS begins with tls://",
+        ) from error
+
+
+def _security(tls: Tls | None) -> Security | None:
+    """Return what dask takes; None stands for what its own configuration says."""
+    if tls is None:
+        return None
+    key = None if tls.key is None else str(tls.key)
+    security = Security(
+        require_encryption=True,
+        tls_ca_file=str(tls.ca_file),
+        tls_client_cert=str(tls.cert),
+        tls_client_key=key,
+    )
+    try:
+        security.get_connection_args("client")
+    except OSError as error:
+        raise ConfigError(
+            f"--tls-ca-file {tls.ca_file}, --tls-cert {tls.cert}, --tls-key {key}: {error}",
+            "give files in PEM format: certificates of the authority, your own, and its key",
+        ) from error
+    return security
+
+
+def _reason(error: BaseException) -> str:
+    """Return on one line what the system says, which dask wraps in errors of its own."""
+    reason, cause = error, error.__cause__
+    while cause is not None:
+        if isinstance(cause, OSError):
+            reason = cause
+        cause = cause.__cause__
+    return " ".join(str(reason).split())

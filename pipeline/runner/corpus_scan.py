@@ -45,14 +45,12 @@ class ScanTask:
     ngrams: Path | None
     """The n-grams of evaluation texts."""
     ngrams_digest: str | None
-    """sha256 of that file."""
     ngram_words: int
     skips_bad: bool
     """Whether bad documents are left for the next stage to count, instead of stopping here."""
 
     @property
     def name(self) -> str:
-        """The task's name, unique in a build."""
         return f"surveys/{self.input.source}/{self.input.file.partition}"
 
     @property
@@ -69,10 +67,7 @@ class ScanTask:
 
 
 def scan_file(task: ScanTask) -> ScanRecord:
-    """Make the table of a file's documents, unless it is cached.
-
-    Raises: as `make_partition`.
-    """
+    """Make the table of a file's documents, unless it is cached. Raises: as `make_partition`."""
     state = State(out=task.out)
     record = load_cached_for(task.input, state, task.name, task.key, ScanRecord)
     if record is not None:
@@ -126,8 +121,7 @@ def scan_corpus(
 ) -> tuple[list[PreparedSource], EvaluationCounts | None, dict[str, FileDigest]]:
     """Find the documents to drop because of others, where the mixture asks for it.
 
-    Return the sources with the documents to drop in each input, the counts of evaluation texts, and
-    the output files that list the copies.
+    Return the sources with what to drop, the counts of evaluation texts, and the files of copies.
     """
     mixture = context.mixture
     if mixture.dedup is None and mixture.decontaminate is None:
@@ -135,7 +129,7 @@ def scan_corpus(
     evaluation = _read_evaluation(context)
     tasks = _tasks(context, sources)
     records = context.cluster.map("scan", scan_file, tasks)
-    surveyed = [
+    scanned = [
         ScannedFile(
             source=task.input.source,
             file=task.input.file.partition,
@@ -144,7 +138,7 @@ def scan_corpus(
         for task in tasks
     ]
     found = dedup.find_drops(
-        surveyed, mixture.dedup, context.state.scratch, memory_bytes=context.memory_bytes // 4
+        scanned, mixture.dedup, context.state.scratch, memory_bytes=context.memory_bytes // 4
     )
     drops: dict[tuple[str, str], DropList] = {}
     scanned: dict[tuple[str, str], str] = {}
@@ -206,7 +200,6 @@ def _tasks(context: BuildContext, sources: Sequence[PreparedSource]) -> list[Sca
 
 
 def _evaluation_texts(spec: DecontaminateSpec, folder: Path) -> Iterator[str]:
-    """Yield the texts of an evaluation. Raises: as the reading of a source, whatever is bad."""
     for file in list_files("decontaminate", spec.path, folder, "path"):
         reader = FileReader(file, text_field=spec.text, id_field=None)
         for block in reader.blocks(stop_at_bad):
@@ -219,10 +212,9 @@ def _save_drops(
     """Save what is dropped of one file, by the filters and by the scan."""
     source, partition = task.input.source, task.input.file.partition
     filtered = np.load(context.state.filtered(source, partition))
-    words = record.reasons
-    dropped = {row: words[reason] for row, reason in filtered.tolist()}
-    codes = found.reasons.tolist()
-    dropped.update(zip(found.rows.tolist(), map(dedup.REASONS.__getitem__, codes), strict=True))
+    dropped = {row: record.reasons[reason] for row, reason in filtered.tolist()}
+    reasons_found = map(dedup.REASONS.__getitem__, found.reasons.tolist())
+    dropped.update(zip(found.rows.tolist(), reasons_found, strict=True))
     path = context.state.drops(source, partition)
     reasons = _save_reasons(path, context.state, dropped)
     return DropList(path=path, digest=sha256_file(path), reasons=tuple(reasons))

@@ -4,7 +4,6 @@ Sizes come from the lock or from local files; the rest follows by the rates belo
 source that is not locked is guessed from its budget, as if all of it were sampled.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from math import ceil
@@ -65,7 +64,6 @@ class Estimate:
     """What a build takes."""
 
     sources: tuple[SourceEstimate, ...]
-    """Sorted by name."""
     unlocked: tuple[str, ...]
     """Sources whose sizes are guessed from their budgets."""
     download_bytes: int
@@ -135,7 +133,9 @@ def _estimate_source(planned: PlannedSource, scale: Fraction) -> SourceEstimate:
         missing, num_requests = stored, num_files or 1
     else:
         sizes = {file: num_bytes(file) for file in files}
-        num_files, available, stored = len(files), _guess_tokens(sizes), sum(sizes.values())
+        num_files, stored = len(files), sum(sizes.values())
+        text = sum(num * _EXPANSION.get(f.kind.rpartition(".")[2], 1) for f, num in sizes.items())
+        available = text // _TEXT_BYTES_PER_TOKEN
         away = [size for file, size in sizes.items() if not file.path.exists()]
         missing, num_requests = sum(away), len(away)
     drawn = int(available * ask.epochs) if ask.tokens is None and ask.epochs else ask.tokens
@@ -158,10 +158,7 @@ def _estimate_source(planned: PlannedSource, scale: Fraction) -> SourceEstimate:
 
 
 def _guess_unlocked(source: Source, scale: Fraction) -> tuple[int, int | None]:
-    """Guess how many tokens and files a source has that is not locked.
-
-    At least what is sampled; a miniature reads twice its part, and at least one file.
-    """
+    """Guess tokens and files of a source that is not locked; a miniature reads twice its part."""
     whole = int((declared_tokens(source) or 0) / max(source.epochs or 1, 1))
     is_listed = source.origin.url is None or any("*" in url for url in source.origin.url)
     num_files = (
@@ -173,15 +170,7 @@ def _guess_unlocked(source: Source, scale: Fraction) -> tuple[int, int | None]:
     return int(whole * part), num_files and ceil(part * num_files)
 
 
-def _guess_tokens(sizes: Mapping[InputFile, int]) -> int:
-    text_bytes = sum(
-        size * _EXPANSION.get(file.kind.rpartition(".")[2], 1) for file, size in sizes.items()
-    )
-    return text_bytes // _TEXT_BYTES_PER_TOKEN
-
-
 def _num_documents(planned: PlannedSource) -> int | None:
-    """Return how many rows a source has, where the lock or all local files say."""
     if planned.locked is not None:
         return planned.locked.num_rows
     counts = [_count_rows(file) for file in planned.files or ()]

@@ -25,10 +25,7 @@ def holdout_identity(mixture: Mixture) -> str:
 def write_holdout(
     context: BuildContext, state: State, samples: Records, lock: Lock | None
 ) -> dict[str, FileDigest]:
-    """Order the holdout; return its files, its manifest included, as files of the build.
-
-    `state`: of the folder `validation/`.
-    """
+    """Order the holdout in `validation/`, of which `state` is; return its files and manifest."""
     restore_records(state)
     pool_files = {
         path.removeprefix(f"{VALIDATION}/"): file
@@ -67,10 +64,7 @@ def write_holdout(
 
 
 def _declared(mixture: Mixture, state: State) -> Replay:
-    """Return the order of the rows: as in training, in steps that drop almost none.
-
-    A step has at least as many rows as one in training, or all rows if there are fewer.
-    """
+    """Return an order as in training, in steps of at least as many rows, to drop almost none."""
     num_rows = int(Pool.open(state.out / TRAIN).num_rows.sum())
     num_steps = max(1, num_rows // mixture.order.global_batch_size)
     return Replay(

@@ -23,10 +23,7 @@ Holdout = Mapping[str, Mapping[str, BoolArray]]
 def split_holdout(
     context: BuildContext, chunked: Mapping[str, Sequence[PartitionOutput]]
 ) -> dict[str, dict[str, BoolArray]]:
-    """Choose the holdout; without a validation split no chunk is in it.
-
-    chunked: by source, the records of all partitions.
-    """
+    """Choose the holdout from the partitions of each source; it may be empty."""
     spec, state = context.mixture.validation, context.state
     tables = {
         source: {record.partition: load_table(state, record.folder) for record in records}

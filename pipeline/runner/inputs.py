@@ -35,13 +35,11 @@ class PreparedSource:
     """A source, and its files as they are to be read."""
 
     planned: PlannedSource
-    """What is asked of it."""
     inputs: tuple[Input, ...]
     """Sorted by partition."""
 
     @property
     def name(self) -> str:
-        """The source's name."""
         return self.planned.source.name
 
 
@@ -76,7 +74,7 @@ def prepare_source(context: BuildContext, planned: PlannedSource) -> PreparedSou
 
 
 def _save_decoder(context: BuildContext, planned: PlannedSource) -> Decoding | None:
-    """Save the tokenizer that decodes a source's rows in the state, for the workers."""
+    """Save the tokenizer that decodes a source's rows for the workers."""
     spec, state = planned.source.origin.decode, context.state
     if spec is None:
         return None

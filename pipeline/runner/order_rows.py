@@ -1,7 +1,6 @@
 """Order rows: the sampled shards of a build, or any pool, -> ordered rows.
 
-A build's partitions have tables of their rows already; those of a foreign pool are made here,
-folder by folder. The pool is only read.
+A build's partitions have tables of their rows; those of a foreign pool are made here.
 """
 
 import uuid
@@ -73,6 +72,8 @@ def order_samples(
         tables=None,
         scatters=num_bytes > context.memory_bytes,
         owner=mixture.fingerprint,
+        # The published algorithms lose what they lost when they were published.
+        allows_cut=spec.allow_cut or mixture.chunk.algorithm != "whole-v1",
     )
 
 
@@ -89,8 +90,7 @@ def order_pool(
 ) -> tuple[OrderRecord, dict[str, FileDigest]]:
     """Write the rows of a pool in order; return the manifest's `order`, and the files.
 
-    identity: fingerprint of the pool and the declaration. owner: fingerprint of what the output
-    is for. A pool larger than `memory_bytes` is laid out by position first.
+    identity: fingerprint of the pool and the declaration; owner: that of what the output is for.
     """
     pool = Pool.open(folder)
     stats = [shard.path.stat() for shard in pool.shards]
@@ -115,6 +115,7 @@ def order_pool(
         tables=tables,
         scatters=sum(one.st_size for one in stats) > memory_bytes,
         owner=owner,
+        allows_cut=True,
     )
 
 

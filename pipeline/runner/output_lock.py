@@ -1,7 +1,6 @@
 """Output lock: an output folder belongs to one mixture, and to one build at a time.
 
-Task records of a finished build are restored from its manifest, so that a second build keeps what
-is intact.
+A second build restores the task records from the manifest of the first, and keeps what is intact.
 """
 
 import fcntl
@@ -99,7 +98,7 @@ def make_manifest(
     order: OrderRecord,
     files: Mapping[str, FileDigest],
 ) -> Manifest:
-    """Return the manifest of an output without sources, such as an ordered pool."""
+    """Return the manifest of an output without sources."""
     return Manifest(
         code=f"ettin-data {VERSION}",
         mixture=mixture,

@@ -1,7 +1,6 @@
 """Plan: a mixture and its lock -> the partitions that a build makes.
 
-Reads the sizes of local files and sends no request, so the files of a remote source that is not
-locked are unknown.
+No request is sent, so the files of a remote source that is not locked are unknown.
 """
 
 from dataclasses import dataclass, replace
@@ -29,7 +28,6 @@ class PlannedSource:
 
     source: Source
     ask: Ask
-    """Its budget, at this scale."""
     has_validation: bool
     """Whether some of its documents go to the holdout."""
     locked: LockedSource | None
@@ -65,14 +63,11 @@ class Plan:
 
     @property
     def unlocked(self) -> list[str]:
-        """The sources whose files are unknown."""
         return [one.source.name for one in self.sources if one.files is None]
 
 
 def make_plan(mixture: Mixture, lock: Lock | None, raw: Path) -> Plan:
-    """Find the files of every source: as locked or, without a lock, as listed on this machine.
-
-    `raw`: the folder of pulled files.
+    """Find the files of every source: as locked, pulled into `raw`, or else as listed here.
 
     Raises: InputError when a source has no file, two files that would share a folder, or another
     origin than was locked; ConfigError for a budget that its files cannot meet.
@@ -95,7 +90,6 @@ def make_plan(mixture: Mixture, lock: Lock | None, raw: Path) -> Plan:
 
 
 def num_bytes(file: InputFile) -> int:
-    """Return the size of a file as stored."""
     return file.path.stat().st_size if file.num_bytes is None else file.num_bytes
 
 

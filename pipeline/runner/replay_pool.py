@@ -1,7 +1,4 @@
-"""Replay pool: any MDS pool with an index -> its rows in order, as a trainer reads them.
-
-The pool is only read. The output is like that of a build, without shards of its own.
-"""
+"""Replay pool: any MDS pool with an index, only read -> an output of its rows in order."""
 
 from pathlib import Path
 
@@ -11,7 +8,7 @@ from pipeline.core.errors import InputError
 from pipeline.core.progress import ReportProgress
 from pipeline.dataset import Manifest, MixtureRecord
 from pipeline.dataset.mds import INDEX_NAME, Pool
-from pipeline.runner.cluster import default_memory_bytes, open_cluster
+from pipeline.runner.cluster import Tls, default_memory_bytes, open_cluster
 from pipeline.runner.order_rows import order_pool
 from pipeline.runner.output_lock import finish, lock_output, make_manifest, restore_records
 from pipeline.runner.tasks.make_partition import cached_tokenizer
@@ -28,6 +25,7 @@ def replay_pool(
     raw: Path = RAW,
     workers: int,
     scheduler: str | None,
+    tls: Tls | None = None,
     report: ReportProgress,
     memory_bytes: int | None = None,
 ) -> Manifest:
@@ -48,7 +46,7 @@ def replay_pool(
         check_tokenizer(lock.tokenizer, tokenizer.digest)
     identity = fingerprint(declaration)
     with lock_output(out.absolute(), identity) as state:
-        with open_cluster(workers, scheduler, report) as cluster:
+        with open_cluster(workers, scheduler, report, tls) as cluster:
             restore_records(state)
             if lock is not None:
                 locked = lock.sources[POOL]

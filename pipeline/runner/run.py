@@ -9,7 +9,7 @@ import uuid
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import fields, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -31,7 +31,7 @@ from pipeline.dataset import (
     TokenCounts,
 )
 from pipeline.runner.build_partitions import build_partitions
-from pipeline.runner.cluster import default_memory_bytes, open_cluster
+from pipeline.runner.cluster import Tls, default_memory_bytes, open_cluster
 from pipeline.runner.corpus_scan import scan_corpus
 from pipeline.runner.holdout_output import holdout_identity, write_holdout
 from pipeline.runner.holdout_split import split_holdout
@@ -58,6 +58,7 @@ def build(
     keeps_raw: bool = True,
     workers: int,
     scheduler: str | None,
+    tls: Tls | None = None,
     report: ReportProgress,
     memory_bytes: int | None = None,
 ) -> Manifest:
@@ -65,8 +66,9 @@ def build(
 
     lock: what the input files must be; not needed where all are local. raw: the folder of pulled
     files, to which missing ones are pulled; without `keeps_raw` each is fetched only while it is
-    read. memory_bytes: a larger pool is laid out by position on disk first; by default half of the
-    machine's memory.
+    read. scheduler: the address of a cluster; by default `workers` processes are started here. tls:
+    certificates for it. memory_bytes: a larger pool is laid out by position on disk first; by
+    default half of the machine's memory.
 
     Raises: PipelineError; nothing half-written is left, and another run keeps what is done.
     """
@@ -91,7 +93,7 @@ def build(
             )
         if plan.lock is not None and keeps_raw:
             pull(plan_download(plan.lock, mixture.folder, raw), report)
-        with open_cluster(workers, scheduler, report) as cluster:
+        with open_cluster(workers, scheduler, report, tls) as cluster:
             restore_records(state)
             context = BuildContext(
                 mixture=mixture,
@@ -146,10 +148,7 @@ def _build(context: BuildContext, plan: Plan, holdout_state: State | None) -> Ma
 def _describe_source(
     source: PreparedSource, records: Sequence[PartitionOutput], folder: Path
 ) -> SourceRecord:
-    """Sum a source's counts over its partitions, whose counts come from what was written.
-
-    folder: the mixture's, against which the files of filters are read.
-    """
+    """Sum a source's counts over its partitions; `folder`, the mixture's, has files of filters."""
     dropped: Counter[str] = Counter()
     for record in records:
         dropped.update(record.documents.dropped)
@@ -165,13 +164,12 @@ def _describe_source(
         ),
         tokens=tokens,
         chunks=_sum(ChunkCounts, [record.chunks for record in records]),
-        budget=BudgetRecord(expected=planned.source.expected, **balance.to_json()),
+        budget=BudgetRecord(expected=planned.source.expected, **asdict(balance)),
         partitions=tuple(_without_digests(record) for record in records),
     )
 
 
 def _sum(kind: type[Counts], counts: Sequence[Counts]) -> Counts:
-    """Add counts field by field."""
     names = [field.name for field in fields(kind)]
     return kind(**{name: sum(getattr(one, name) for one in counts) for name in names})
 

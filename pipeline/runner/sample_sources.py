@@ -1,7 +1,6 @@
 """Samples: the chunks of sources -> the sampled shards of every partition.
 
-Sources with a budget, repetitions or a holdout are sampled. What is decided together, over a source
-or, with a holdout, over all sources, is cached as a whole.
+What is decided together, over a source or, with a holdout, over all sources, is cached as a whole.
 """
 
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,7 @@
 """Task cache: a record for each task that says what was made from what.
 
-A task is a pure function from files to files. Its record names what it read and wrote; on a later
-run, a record of the same key whose files are intact replaces the work.
+Tasks are pure functions from files to files. On a later run, a record of the same key whose files
+are intact replaces the work.
 """
 
 from collections.abc import Iterable, Mapping
@@ -152,5 +152,4 @@ def save_record(state: State, name: str, record: AnyRecord) -> None:
 
 
 def files_of(records: Iterable[AnyRecord]) -> dict[str, FileDigest]:
-    """Return all files that records name, by path."""
     return {path: file for record in records for path, file in record.files.items()}

@@ -1,12 +1,13 @@
-"""Partitions: the files of a source -> its partitions, in one order.
+"""Partitions: each input file of a source is one, and all are in one order.
 
-One input file is one partition. Its name, with what the published preparation does to it, names the
-folder of its shards, so two files of one name are an error and never a silent overwrite.
+A file's name, changed as in the published preparation, names the folder of its shards, so two files
+of one name are an error and never a silent overwrite.
 """
 
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path, PurePosixPath
 from typing import Literal
 from urllib.parse import unquote, urlsplit
@@ -25,7 +26,6 @@ _SUFFIXES = (
 )
 # With what chunk folders and temporary files add, a name stays below a file system's 255 bytes.
 _SAFE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.=+@,~ -]{0,149}")
-_NARROWER = "name the files of the source with a narrower pattern"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -33,16 +33,14 @@ class InputFile:
     """One file of a source."""
 
     path: Path
-    """Where it lies."""
     declared: str
-    """Its path as the mixture would write it, relative to its folder, or its address; with forward
-    slashes."""
+    """Its path relative to the mixture's folder, with forward slashes, or its address."""
     partition: str
-    """The name of its partition: the file name less its suffix, hyphens turned to underscores."""
+    """The file name less its suffix, hyphens turned to underscores."""
     kind: str
     """The suffix that says how it is read, such as `.json.gz`."""
     num_bytes: int | None = None
-    """Its size, where its origin was asked."""
+    """None unless its origin was asked."""
 
 
 def name_partitions(
@@ -52,9 +50,8 @@ def name_partitions(
 ) -> list[InputFile]:
     """Name the partition of each file, and sort the files by it. Pure.
 
-    A file is what the mixture would call it, where it lies, and what its origin says of it. With
-    `name` the file's name names its partition; with `path` its path below the longest folder that
-    all files of the source share, each slash turned to an equals sign.
+    files: (declared path, path, origin's entry). By the rule `path` a partition has the name of the
+    path below the longest folder that all files share, each slash turned to an equals sign.
 
     Raises: InputError when a file is of no known kind, has a name that no folder can have, or two
     files would share a partition.
@@ -74,7 +71,13 @@ def name_partitions(
         )
         other = by_partition.setdefault(file.partition, file)
         if other.path != file.path:
-            _refuse_twins(source, rule, other, file)
+            one, two = sorted((other.declared, file.declared))
+            raise InputError(
+                f'sources.{source}: "{one}" and "{two}" would both be partition "{file.partition}"',
+                "name partitions by path, with `partition: path`, or make two sources of them"
+                if rule == "name"
+                else "rename one file, or make two sources of them",
+            )
     return [by_partition[partition] for partition in sorted(by_partition)]
 
 
@@ -93,12 +96,8 @@ def _path(source: str, declared: str) -> PurePosixPath:
 
 
 def _shared_folder(paths: Sequence[PurePosixPath]) -> tuple[str, ...]:
-    shared = 0
-    for parts in zip(*(path.parent.parts for path in paths), strict=False):
-        if len(set(parts)) > 1:
-            break
-        shared += 1
-    return paths[0].parent.parts[:shared] if paths else ()
+    levels = zip(*(path.parent.parts for path in paths), strict=False)
+    return tuple(names[0] for names in takewhile(lambda names: len(set(names)) == 1, levels))
 
 
 def _kind(source: str, declared: str, path: PurePosixPath) -> str:
@@ -107,7 +106,7 @@ def _kind(source: str, declared: str, path: PurePosixPath) -> str:
         raise InputError(
             f"sources.{source}: got {declared}, expected a file that ends in one of "
             + ", ".join(sorted(_SUFFIXES)),
-            _NARROWER,
+            "name the files of the source with a narrower pattern",
         )
     return kind
 
@@ -124,16 +123,6 @@ def _partition(source: str, declared: str, name: str, kind: str) -> str:
             "narrower pattern, or pull it, give it another name, and list it with `path:`",
         )
     return partition
-
-
-def _refuse_twins(source: str, rule: str, file: InputFile, other: InputFile) -> None:
-    one, two = sorted((file.declared, other.declared))
-    raise InputError(
-        f'sources.{source}: "{one}" and "{two}" would both be partition "{file.partition}"',
-        "name partitions by path, with `partition: path`, or make two sources of them"
-        if rule == "name"
-        else "rename one file, or make two sources of them",
-    )
 
 
 def list_files(

@@ -1,8 +1,7 @@
 """Text digests: the normal form `text-v1` of a text and 16 bytes of its BLAKE3.
 
 The form is NFC of Unicode 14.0 with each run of white space as one space and none at the ends. The
-tokenizer starts with NFC too, so texts of one digest are the same words to a model. Frozen: newer
-Unicode tables in Python do not change it.
+tokenizer starts with NFC too. Frozen: newer Unicode tables in Python do not change it.
 """
 
 import re

@@ -1,8 +1,4 @@
-"""Requests to a web server: which answers are accepted, which are retried, which are errors.
-
-A server in trouble is asked again, after the delay that it asks for, a bounded number of times; one
-that refuses is not.
-"""
+"""Requests to a web server: which answers are accepted, which are retried, which are errors."""
 
 import contextlib
 import json
@@ -49,7 +45,6 @@ def host_of(address: str) -> str:
 
 
 def check_complete(num_received: int, num_bytes: int) -> None:
-    """Raise TransientError unless all bytes came."""
     if num_received < num_bytes:
         raise TransientError(
             f"the connection was cut after {num_received:,} of {num_bytes:,} bytes"
@@ -57,7 +52,10 @@ def check_complete(num_received: int, num_bytes: int) -> None:
 
 
 class Client:
-    """Asks one server, and the hosts that it redirects to; threads may share it."""
+    """Asks one server, and the hosts that it redirects to; threads may share it.
+
+    `token` goes to addresses below `base_url` alone; `access_hint` is the hint of a refusal.
+    """
 
     def __init__(
         self,
@@ -67,10 +65,6 @@ class Client:
         access_hint: str | None = None,
         retry: RetryPolicy | None = None,
     ) -> None:
-        """Make a client that sends `token` to addresses below `base_url` and nowhere else.
-
-        `access_hint`: what to do where access is refused.
-        """
         self.num_bytes_read = 0
         # By address, the version of the file that was read first.
         self.versions: dict[str, str] = {}
@@ -82,10 +76,7 @@ class Client:
         self._pool = _pool(base_url, self.retry.timeout_seconds)
 
     def json(self, url: str, where: str) -> tuple[Any, str | None]:
-        """Return the JSON at an address, and the address of its next page if it has one.
-
-        Raises: InputError, naming `where`, when it cannot be read.
-        """
+        """Return the JSON at an address, and the address of its next page. Raises: InputError."""
 
         def read(response: BaseHTTPResponse) -> tuple[bytes, str | None]:
             body = bytearray()
@@ -100,7 +91,7 @@ class Client:
             raise InputError(f"{where}: got an answer that is not JSON from {url}") from error
 
     def head(self, url: str, where: str) -> Mapping[str, str]:
-        """Return the headers of a file. Raises: InputError, naming `where`."""
+        """Return the headers of a file. Raises: InputError."""
 
         def read(response: BaseHTTPResponse) -> Mapping[str, str]:
             response.drain_conn()
@@ -121,10 +112,7 @@ class Client:
     def request(
         self, url: str, where: str, headers: Mapping[str, str], method: str = "GET"
     ) -> Iterator[BaseHTTPResponse]:
-        """Send a request; yield a good answer, its body not yet read.
-
-        Raises: TransientError, or InputError for a refusal.
-        """
+        """Yield a good answer, its body not yet read. Raises: TransientError, InputError."""
         self._await_deadline()
         sent = {"Accept-Encoding": "identity", "User-Agent": "ettin-data", **headers}
         if self._token and url.startswith(f"{self._base_url}/"):
@@ -216,7 +204,6 @@ class Client:
 
 
 def _pool(base_url: str, timeout_seconds: float) -> urllib3.PoolManager:
-    """Return connections to a server, through the proxy that the environment names."""
     timeout = urllib3.Timeout(connect=timeout_seconds, read=timeout_seconds)
     parts = urlsplit(base_url)
     proxy = getproxies().get(parts.scheme)

@@ -1,7 +1,6 @@
 """Files of a data set on the Hub at one commit: those of an origin, or those below an address.
 
-An origin has globs, or a configuration and a split of the data set's card; an address is
-`hf://datasets/ORG/NAME[@REVISION][/PATH]`. A commit is listed once, and a locked one used as is.
+An origin has globs, or a configuration and a split of the data set's card.
 """
 
 import re
@@ -28,12 +27,11 @@ _list_commit = lru_cache(maxsize=8)(HubRepository.list)
 
 
 class HubStore:
-    """Files of a data set at a commit."""
+    """Files of a data set at the locked commit, or at that of the declared revision now."""
 
     def __init__(
         self, origin: Origin, folder: Path, revision: str | None, retry: RetryPolicy | None = None
     ) -> None:
-        """Look up the declared revision, or take the locked one. Raises: InputError."""
         assert origin.hub is not None
         self._origin = origin
         name = revision or origin.revision or "main"
@@ -41,11 +39,9 @@ class HubStore:
 
     @property
     def revision(self) -> str:
-        """The commit."""
         return self._repository.commit
 
     def list(self) -> tuple[StoredFile, ...]:
-        """Return the files, sorted by path. Raises: InputError."""
         files = _list_commit(self._repository)
         patterns, where = self._origin.files, f"{self._repository.where}: files"
         if patterns is None:
@@ -54,7 +50,6 @@ class HubStore:
         return tuple(files[path] for path in match_paths(where, patterns, files))
 
     def stream(self, file: StoredFile, start: int, write: Callable[[bytes], None]) -> None:
-        """Write the bytes of a file from `start` to its end. Raises: InputError."""
         remote = self._repository.file(file.path, file.num_bytes)
         remote.stream(start, file.num_bytes, write, accepts_whole=True)
 

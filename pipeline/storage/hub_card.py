@@ -19,9 +19,7 @@ USE_FILES = "name the files with `files:` instead"
 def card_patterns(
     where: str, card: bytes, config: str | None, split: str | None
 ) -> tuple[str, ...]:
-    """Return the globs that a card has for a split of a configuration.
-
-    Without `config` it is the default one, or the only one; without `split` the only one.
+    """Return the globs of a split, or the only one, of a configuration, or the default or only one.
 
     Raises: InputError when the card names no files, or not those that were asked for.
     """

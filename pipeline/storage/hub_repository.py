@@ -1,8 +1,6 @@
-"""A dataset repository on the Hub at one commit: its files, and each as one read by ranges.
+"""A dataset repository on the Hub at one commit.
 
-A revision is looked up once, so that all files are of one commit. The two endpoints that this needs
-are asked for here, so that retries and refusals are those of `storage.http`; the client library
-waits for as long as a server asks.
+The two endpoints are called here, since the client library waits for as long as a server asks.
 
 Source: huggingface_hub 2.4.0, `hf_api.py` (dataset_info, list_repo_tree), `file_download.py`.
 """
@@ -35,21 +33,16 @@ class HubRepository:
     where: str
     """The address, with the commit."""
     page: str
-    """Its page for people."""
     commit: str
     """40 hex digits."""
     client: Client = field(compare=False)
-    """What asks."""
     _api: str
 
     @classmethod
     def open(
         cls, name: str, revision: str = "main", retry: RetryPolicy | None = None
     ) -> "HubRepository":
-        """Look up a branch or a tag; a commit is taken as it is.
-
-        Raises: InputError where there is no such thing, or access is refused.
-        """
+        """Open a branch, tag or commit. Raises: InputError where there is none, or no access."""
         endpoint = os.environ.get("HF_ENDPOINT", _ENDPOINT).rstrip("/")
         if not endpoint.startswith(("http://", "https://")):
             raise InputError(f"HF_ENDPOINT: got {endpoint}, expected an address like {_ENDPOINT}")
@@ -84,7 +77,6 @@ class HubRepository:
 
 
 def _read_tree(client: Client, url: str, where: str) -> Iterator[StoredFile]:
-    """Yield the files of a tree, requested page by page."""
     next_url: str | None = url
     while next_url is not None:
         entries, link = client.json(next_url, where)
@@ -110,16 +102,12 @@ def _stored_file(entry: Mapping[str, Any]) -> StoredFile:
 
 
 def _excerpt(content: object) -> str:
-    """Return the beginning of an answer, as JSON."""
     text = json.dumps(content)
     return text if len(text) <= 60 else f"{text[:60]}…"
 
 
 def _token() -> str | None:
-    """Return the token that is set, or the one that `hf auth login` saved.
-
-    Raises: InputError for one that cannot be sent.
-    """
+    """Return the token that is set, or the one that `hf auth login` saved."""
     where, token = "HF_TOKEN", os.environ.get("HF_TOKEN", "").strip()
     if not token:
         home = os.environ.get("HF_HOME", "~/.cache/huggingface")

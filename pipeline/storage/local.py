@@ -1,7 +1,6 @@
 """Local files: glob patterns relative to a folder -> the files they match.
 
-Enters: patterns. Leaves: the files, in one order; and, for a lock alone, since every byte is read
-for it, their sizes, digests and rows. Links and `..` stay as the mixture wrote them.
+Links and `..` stay as the mixture wrote them.
 """
 
 from collections.abc import Callable, Sequence
@@ -25,21 +24,16 @@ class LocalStore:
     revision = None
 
     def __init__(self, origin: Origin, folder: Path, revision: str | None) -> None:
-        """Take what is declared, relative to a folder; nothing is read yet."""
         assert origin.path is not None
         assert revision is None
         self._patterns, self._folder = origin.path, folder
 
     def list(self) -> tuple[StoredFile, ...]:
-        """Return the files, sorted by path; each is read whole for its digest.
-
-        Raises: InputError when a pattern matches nothing, or a file cannot be read.
-        """
+        # Each file is read whole for its digest.
         matched = match_files("from.path", self._patterns, self._folder)
         return tuple(_describe(declared, path) for declared, path in sorted(matched))
 
     def stream(self, file: StoredFile, start: int, write: Callable[[bytes], None]) -> None:
-        """Write the bytes of a file from `start` to its end. Raises: InputError."""
         try:
             with (self._folder / file.path).open("rb") as stored:
                 stored.seek(start)

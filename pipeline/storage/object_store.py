@@ -1,11 +1,10 @@
 """Files in object stores and others that `fsspec` knows: s3, gs, file, and many more.
 
-Addresses may have braces and wildcards. Errors name their first cause, since stores wrap theirs
-several times.
+Addresses may have braces and wildcards.
 """
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from glob import has_magic
@@ -42,24 +41,18 @@ class ObjectFile:
     file: StoredFile
     """Its address, its length and its version."""
     store: Any
-    """The `fsspec` file system that has it."""
+    """The `fsspec` file system."""
     path: str
-    """Its path there."""
     retry: RetryPolicy
-    """How often a range is asked for."""
 
     @property
     def num_bytes(self) -> int:
-        """Its length."""
         return self.file.num_bytes
 
     def stream(
         self, start: int, stop: int, write: Callable[[bytes], None], *, accepts_whole: bool = False
     ) -> None:
-        """Write the bytes from `start` to `stop`, each once; every store knows ranges.
-
-        Raises: InputError; MismatchError for a piece of another length.
-        """
+        # Every store supports ranges.
         for first in range(start, stop, _PIECE_BYTES):
             last = min(first + _PIECE_BYTES, stop)
             read = partial(self.store.cat_file, self.path, start=first, end=last)
@@ -86,10 +79,7 @@ class ObjectStore:
     def __init__(
         self, origin: Origin, folder: Path, revision: str | None, retry: RetryPolicy | None = None
     ) -> None:
-        """Find what reads the addresses; nothing is asked yet.
-
-        Raises: ConfigError when nothing does, or it is not installed.
-        """
+        """Open the stores of all addresses. Raises: ConfigError for one that nothing reads."""
         assert origin.url is not None
         self._patterns = sorted({url for pattern in origin.url for url in expand_braces(pattern)})
         self._retry = retry or RetryPolicy()
@@ -99,10 +89,6 @@ class ObjectStore:
                 self._stores[host_of(pattern)] = _open(pattern, f"from.url: got {pattern}")
 
     def list(self) -> tuple[StoredFile, ...]:
-        """Return the files, sorted by address.
-
-        Raises: InputError when they cannot be listed, or an address matches nothing.
-        """
         for store in self._stores.values():
             store.invalidate_cache()
         parts = map_concurrently(self._match, self._patterns)
@@ -110,12 +96,8 @@ class ObjectStore:
         return tuple(found[path] for path in sorted(found))
 
     def stream(self, file: StoredFile, start: int, write: Callable[[bytes], None]) -> None:
-        """Write the bytes of a file from `start` to its end.
-
-        Raises: InputError; MismatchError for another version, some of which may have come.
-        A store does not say which version a range is of, so it is asked before and after.
-        """
         store, path = self._find(file.path)
+        # A store does not say which version a range is of.
         opened = ObjectFile(file=file, store=store, path=path, retry=self._retry)
         opened.check()
         opened.stream(start, file.num_bytes, write)
@@ -213,8 +195,10 @@ def _changed(where: str, got: str, expected: str) -> MismatchError:
 
 
 def _explain(where: str, error: Exception) -> Exception:
-    """Return what to raise for an error of a store."""
-    causes = list(_causes(error))
+    """Return what to raise for an error of a store, which may wrap its cause several times."""
+    causes: list[BaseException] = [error]
+    while (cause := causes[-1].__cause__ or causes[-1].__context__) is not None:
+        causes.append(cause)
     reason = " ".join(str(causes[-1]).split()) or type(causes[-1]).__name__
     if any(isinstance(one, FileNotFoundError | IsADirectoryError) for one in causes):
         return InputError(f"{where}: got no such file: {reason}", "check the name")
@@ -228,11 +212,3 @@ def _explain(where: str, error: Exception) -> Exception:
     if any(isinstance(one, OSError) or _LOST.search(type(one).__name__) for one in causes):
         return TransientError(reason)
     return InputError(f"{where}: got {reason}, expected the file")
-
-
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    """Yield an error and what led to it, the first cause last."""
-    following: BaseException | None = error
-    while following is not None:
-        yield following
-        following = following.__cause__ or following.__context__

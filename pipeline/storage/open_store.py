@@ -1,6 +1,5 @@
 """Opening the store that an origin of a mixture names."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 from pipeline.config import Origin
@@ -11,27 +10,15 @@ from pipeline.storage.object_store import ObjectStore
 from pipeline.storage.store import Store
 from pipeline.storage.web import WebStore
 
-STORES: dict[str, Callable[[Origin, Path, str | None], Store]] = {
-    "path": LocalStore,
-    "hub": HubStore,
-    "url": WebStore,
-    "object": ObjectStore,
-}
-
 
 def open_store(origin: Origin, folder: Path, revision: str | None = None) -> Store:
-    """Open what a mixture in `folder` declares, at the locked revision or, without one, at the
-    commit of the declared one now.
+    """Open what a mixture in `folder` declares, at the locked revision or else the declared one.
 
     Raises: InputError when there is no such revision; ConfigError when addresses are of no known
     form, or what reads them is not installed.
     """
-    return STORES[_kind(origin)](origin, folder, revision)
-
-
-def _kind(origin: Origin) -> str:
     if origin.url is None:
-        return origin.kind
+        return (HubStore if origin.kind == "hub" else LocalStore)(origin, folder, revision)
     web = [url for url in origin.url if url.startswith(("http://", "https://"))]
     if web and len(web) < len(origin.url):
         other = next(url for url in origin.url if url not in web)
@@ -39,4 +26,4 @@ def _kind(origin: Origin) -> str:
             f"from.url: got {web[0]} and {other}, expected addresses of one kind",
             "make two sources of them",
         )
-    return "url" if web else "object"
+    return (WebStore if web else ObjectStore)(origin, folder, revision)

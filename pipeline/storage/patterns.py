@@ -1,7 +1,4 @@
-"""Patterns: one line that stands for many files -> their addresses, or what their paths match.
-
-Braces are spelled out and need no listing; wildcards need one. Both are pure.
-"""
+"""Patterns of many files: braces, which expand without a listing, and wildcards. Pure."""
 
 import itertools
 import math
@@ -39,8 +36,8 @@ def expand_braces(pattern: str) -> list[str]:
         )
     addresses = []
     for chosen in itertools.product(*(values for _, values in choices)):
-        between = (*chosen, "")
-        addresses.append("".join(map("".join, zip(pieces[::2], between, strict=True))))
+        pieces[1::2] = chosen
+        addresses.append("".join(pieces))
     return addresses
 
 

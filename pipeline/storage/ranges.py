@@ -1,7 +1,6 @@
-"""Remote files and folders: byte ranges, written as they come or read as from a file on disk.
+"""Remote files and folders, read by byte ranges.
 
-Invariant: all bytes are of one version of the file, and each comes once, however often the
-connection is cut.
+All bytes are of one version of a file, and each comes once, however often the connection is cut.
 """
 
 import io
@@ -19,7 +18,7 @@ _MAY_HAVE_CHANGED = "the file may have changed upstream: lock again, or run the 
 
 
 def version_of(headers: Mapping[str, str]) -> str:
-    """Return what tells versions of a file apart: its ETag, or when it was modified, or nothing."""
+    """Return the ETag of a file, or else when it was modified, or nothing."""
     return headers.get("ETag") or headers.get("Last-Modified", "")
 
 
@@ -39,8 +38,7 @@ class RemoteFile(Protocol):
     """A file of known length that is read by ranges."""
 
     @property
-    def num_bytes(self) -> int:
-        """Its length."""
+    def num_bytes(self) -> int: ...
 
     def stream(
         self, start: int, stop: int, write: Callable[[bytes], None], *, accepts_whole: bool = False
@@ -57,15 +55,12 @@ class HttpFile:
     """A file on a web server."""
 
     client: Client
-    """What asks for it."""
     url: str
-    """Its address."""
     num_bytes: int
-    """Its length."""
     where: str
     """Its name in errors."""
     version: str = ""
-    """The version it must have, if that is known beforehand."""
+    """The version it must have, if known."""
 
     def stream(
         self, start: int, stop: int, write: Callable[[bytes], None], *, accepts_whole: bool = False
@@ -146,24 +141,19 @@ class RangeFile(io.RawIOBase):
     """A remote file as a Python file, read by ranges."""
 
     def __init__(self, file: RemoteFile) -> None:
-        """Make a file; nothing is read yet."""
         super().__init__()
         self.num_bytes, self._file, self._position = file.num_bytes, file, 0
 
     def readable(self) -> bool:
-        """Return True."""
         return True
 
     def seekable(self) -> bool:
-        """Return True."""
         return True
 
     def tell(self) -> int:
-        """Return the position of the next byte."""
         return self._position
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Move to a position from the start, from here or from the end; nothing is read."""
         base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self.num_bytes}[whence]
         self._position = base + offset
         return self._position
@@ -202,14 +192,14 @@ class RemoteFolder:
     remote_file: Callable[[str], RemoteFile] = field(repr=False)
     """Returns a file by its path; nothing is read of it yet."""
     client: Client | None = None
-    """What asks, where it counts the bytes that came."""
+    """None where the bytes received are not counted."""
     is_file: bool = False
     """Whether one file was named, and is all that it has."""
     commit: str | None = None
     """40 hex digits, on the Hub."""
 
     def file(self, path: str) -> RangeFile:
-        """Return a file, open; nothing is read of it yet."""
+        """Return an open file; nothing is read yet."""
         return RangeFile(self.remote_file(path))
 
     def read(self, path: str) -> bytes:
@@ -217,7 +207,6 @@ class RemoteFolder:
         return self.file(path).readall()
 
     def below(self, folder: str) -> "RemoteFolder":
-        """Return a folder in it."""
         prefix = f"{folder}/"
         sizes = {
             path.removeprefix(prefix): size

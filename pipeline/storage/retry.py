@@ -1,4 +1,4 @@
-"""Requests to any store: how often one is repeated after trouble, and many of them at once."""
+"""Requests to any store: retries, and many at once."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -27,7 +27,7 @@ class TransientError(Exception):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RetryPolicy:
-    """How much trouble to tolerate, for each range, or each 8 MiB of a long one."""
+    """How often to retry each range, or each 8 MiB of a long one."""
 
     max_tries: int = 6
     """Tries of one range, the first included."""
@@ -38,7 +38,6 @@ class RetryPolicy:
     timeout_seconds: float = 60.0
     """How long a server may be silent, or send less than 1 KiB a second."""
     sleep: Callable[[float], None] = time.sleep
-    """What waits; tests replace it."""
 
     def run(
         self, where: str, attempt: Callable[[], Result], progress: Callable[[], int] = int

@@ -1,8 +1,4 @@
-"""The protocol of a store: which files lie there, at one revision, and their bytes.
-
-Enters: an `Origin` as declared. Leaves: its files, sorted by path, with size and the digest that
-the store itself gives; and the bytes of any of them, from any position on.
-"""
+"""The protocol of a store: the files of an origin at one revision, and their bytes."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,7 +17,6 @@ class StoredFile:
     path: str
     """Path in the data set, whole address, or path relative to the mixture; forward slashes."""
     num_bytes: int
-    """Size as stored."""
     digest: str
     """`sha256:<hex>`, `git-sha1:<hex>` (of a git blob), or `etag:<as given>`."""
     num_rows: int | None = None
@@ -33,7 +28,7 @@ class Store(Protocol):
 
     @property
     def revision(self) -> str | None:
-        """The commit, where there is such a thing."""
+        """The commit, on the Hub."""
 
     def list(self) -> tuple[StoredFile, ...]:
         """Return the files, sorted by path. Raises: InputError when they cannot be listed."""

@@ -1,8 +1,4 @@
-"""Files at web addresses.
-
-Enters: addresses, with braces for many. Leaves: each file's size and version, as its server gives
-them; hosts without ranges send a file whole again after a cut.
-"""
+"""Files at web addresses, with braces for many. Hosts without ranges send files whole again."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -26,7 +22,6 @@ class WebStore:
     def __init__(
         self, origin: Origin, folder: Path, revision: str | None, retry: RetryPolicy | None = None
     ) -> None:
-        """Expand the addresses; nothing is asked yet. Raises: ConfigError."""
         assert origin.url is not None
         self._urls = sorted({url for pattern in origin.url for url in expand_braces(pattern)})
         for pattern in origin.url:
@@ -46,15 +41,9 @@ class WebStore:
         }
 
     def list(self) -> tuple[StoredFile, ...]:
-        """Return the files, sorted by address; each is asked for its size, some at a time.
-
-        Raises: InputError for the first, by address, that is missing, or whose size or version the
-        server does not give.
-        """
         return tuple(map_concurrently(self._describe, self._urls))
 
     def stream(self, file: StoredFile, start: int, write: Callable[[bytes], None]) -> None:
-        """Write the bytes of a file from `start` to its end. Raises: InputError."""
         remote = HttpFile(
             client=self._clients[host_of(file.path)],
             url=file.path,

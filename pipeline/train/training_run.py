@@ -209,7 +209,7 @@ class Run:
             next_row=batches.next_row,
             num_tokens=self.clock.num_tokens + result.num_tokens,
         )
-        multiset, num_tombstones = self._add_rows(batches)
+        multiset, num_tombstones, num_tokens_cut = self._add_rows(batches)
         seconds = perf_counter() - began
         return {
             "loss": result.loss,
@@ -218,6 +218,7 @@ class Run:
             "rows": [start_row, batches.next_row],
             "rows_multiset": root_of_multiset(multiset),
             "num_tokens": result.num_tokens,
+            "num_tokens_cut": num_tokens_cut,
             "num_labels": result.num_labels,
             "num_tombstones": num_tombstones,
             "tokens_seen": self.clock.num_tokens,
@@ -234,21 +235,22 @@ class Run:
             f"{kept}; look at the rows (`ettin-data trace`), or lower the learning rate",
         )
 
-    def _add_rows(self, batches: "_StepBatches") -> tuple[int, int]:
+    def _add_rows(self, batches: "_StepBatches") -> tuple[int, int, int]:
         """Add the rows of a step over all ranks to what was seen.
 
-        Returns the sum of their digests, and how many of them could not be read.
+        Returns the sum of their digests, how many of them could not be read, and their cut ids.
         """
         # Summed over ranks in limbs of 32 bits, which leave room for carries.
         limbs = [batches.multiset >> (32 * i) & 0xFFFFFFFF for i in range(_DIGEST_LIMBS)]
-        local = torch.tensor([*limbs, len(batches.tombstones)], device=self.ranks.device)
-        *limbs, num_tombstones = self.ranks.all_reduce(local).tolist()
+        counts = [len(batches.tombstones), batches.num_tokens_cut]
+        local = torch.tensor([*limbs, *counts], device=self.ranks.device)
+        *limbs, num_tombstones, num_tokens_cut = self.ranks.all_reduce(local).tolist()
         multiset = sum(limb << (32 * i) for i, limb in enumerate(limbs))
         self.multiset += multiset
         if num_tombstones:
             for row in sorted(self.ranks.all_gather(batches.tombstones)):
                 _add_row(self.tombstones, row)
-        return multiset, num_tombstones
+        return multiset, num_tombstones, num_tokens_cut
 
     def _evaluate(self, order: dataset.Order) -> dict[str, Any]:
         special = self.feed.special
@@ -292,6 +294,7 @@ class _StepBatches:
         self.seconds_waited = 0.0
         self.multiset = 0
         self.tombstones: list[int] = []
+        self.num_tokens_cut = 0
         self.next_row = 0
 
     def __iter__(self) -> Iterator[TensorBatch]:
@@ -303,6 +306,7 @@ class _StepBatches:
             assert batch.digests is not None
             self.multiset += multiset_of(batch.digests)
             self.tombstones += batch.tombstones.tolist()
+            self.num_tokens_cut += batch.num_tokens_cut
             self.next_row, is_last = batch.next_row, batch.ends_step
             yield batch
 

@@ -11,8 +11,8 @@ from support.orders import Row, read_rows
 from support.traced import write_output
 from support.verified import AS_FINISHED, NUM_ROWS, WINDOWS
 
-from pipeline.audit.trace.trace import Trace
-from pipeline.audit.verify import output as outputs
+from pipeline.audit.trace.lookup import Trace
+from pipeline.audit.verify import build_output as outputs
 from pipeline.audit.verify.explain import chunk_variants
 from pipeline.stages.tokenizer import Tokenizer, load_tokenizer
 

@@ -13,8 +13,8 @@ from support.explained import Made, findings, only, swapped
 from support.paths import SHARED
 
 from pipeline.audit.verify.against import verify_against
+from pipeline.audit.verify.build_output import Output
 from pipeline.audit.verify.explain.causes import NegativeIds
-from pipeline.audit.verify.output import Output
 from pipeline.core.errors import InputError
 
 REFERENCE = SHARED / "golden"

@@ -8,10 +8,10 @@ from support import planted
 from support.explained import Made, findings, only, row_of
 
 from pipeline.audit.verify import compare
+from pipeline.audit.verify.build_output import Output
 from pipeline.audit.verify.explain import pool_index
 from pipeline.audit.verify.explain.arrangement import Arrangement, Edit, partitions_of
 from pipeline.audit.verify.explain.pool_edits import PoolEdits
-from pipeline.audit.verify.output import Output
 
 
 @pytest.mark.parametrize("rows", [[300], [40, 41, 42, 500]])

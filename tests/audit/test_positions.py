@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from support.strategies import QUICK, cuts
 from support.traced import rows_of, write_output
 
-from pipeline.audit.trace.trace import Trace
+from pipeline.audit.trace.lookup import Trace
 from pipeline.core.errors import NotFoundError
 
 # Every example publishes files, which waits for the disk.

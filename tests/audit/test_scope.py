@@ -9,7 +9,7 @@ from support.orders import Row, write_order
 from support.verified import NUM_ROWS, WINDOWS, digested, quiet
 
 from pipeline.audit.verify.against import verify_against
-from pipeline.audit.verify.output import Output
+from pipeline.audit.verify.build_output import Output
 from pipeline.audit.verify.report import lines
 from pipeline.audit.verify.scope import Scope
 from pipeline.audit.verify.target import open_target

@@ -14,8 +14,8 @@ from support.orders import open_rows
 from support.strategies import QUICK
 from support.traced import ListedRows, as_lists, naive_find, unspaced, write_output
 
+from pipeline.audit.trace.lookup import Trace
 from pipeline.audit.trace.text_search import find, find_ids, id_patterns
-from pipeline.audit.trace.trace import Trace
 from pipeline.cli.main import main
 from pipeline.core.errors import ConfigError, NotFoundError
 from pipeline.stages.tokenizer import Tokenizer

@@ -16,9 +16,9 @@ from support.paths import SHARED
 from support.strategies import QUICK, cuts
 from support.traced import ListedRows, as_lists, unspaced, write_output
 
-from pipeline.audit.trace import trace as tracing
+from pipeline.audit.trace import lookup as tracing
+from pipeline.audit.trace.lookup import Trace
 from pipeline.audit.trace.positions import Positions
-from pipeline.audit.trace.trace import Trace
 from pipeline.cli.main import main
 from pipeline.core.errors import ConfigError, InputError, MismatchError, NotFoundError
 from pipeline.dataset.manifest import read_manifest

@@ -111,7 +111,7 @@ def _measure(work: Path, task: str, mixture: dict[str, object]) -> int:
 
 
 def _worker_environment() -> dict[str, str]:
-    from pipeline.runner.cluster import WORKER_ENVIRONMENT
+    from pipeline.runner.local_cluster import WORKER_ENVIRONMENT
 
     return {name: str(value) for name, value in WORKER_ENVIRONMENT.items()}
 

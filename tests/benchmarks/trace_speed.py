@@ -23,8 +23,8 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.audit.trace.lookup import Trace
 from pipeline.audit.trace.text_search import find_ids
-from pipeline.audit.trace.trace import Trace
 from pipeline.core.arrays import Uint8Array
 from pipeline.dataset import (
     DIGEST_BYTES,

@@ -18,7 +18,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from pipeline.audit.verify.against import verify_against
-from pipeline.audit.verify.output import Output
+from pipeline.audit.verify.build_output import Output
 from pipeline.dataset.mds.reader import MdsRows
 from pipeline.dataset.paths import MANIFEST, ORDER
 from tests.support.orders import open_rows

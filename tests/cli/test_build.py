@@ -145,7 +145,7 @@ def test_a_scheduler_that_goes_away_is_one_clear_line(
         )
         assert build.stderr is not None
         assert build.stderr.readline() == (
-            f"--scheduler {address}: has no workers yet, waiting for some\n"
+            f"--scheduler {address}: has no workers, waiting for some\n"
         )
     finally:
         scheduler.kill()

@@ -75,6 +75,7 @@ order:
   epoch: 1
   global_batch_size: 32
   max_seq_len: 7999
+  allow_cut: true
   view: decoder
   window_tokens: 8.5B
   format: mds

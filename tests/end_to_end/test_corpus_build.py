@@ -113,7 +113,7 @@ def test_validation_is_of_other_documents_and_other_texts(out: Path, manifest: M
 
 def test_the_example_and_its_validation_are_whole(out: Path) -> None:
     for folder in (out, out / "validation"):
-        assert "every file is as the manifest says" in builds.run_well("verify", folder)
+        assert "every file matches the manifest" in builds.run_well("verify", folder)
     [row] = json.loads(builds.run_well("trace", out / "validation", "--row", "0", "--json"))
     assert row["document"] in texts_of(row["source"])
 

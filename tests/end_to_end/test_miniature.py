@@ -111,7 +111,7 @@ def built(
 
 def test_every_byte_is_as_the_manifests_say(built: Built) -> None:
     for folder in (built.out, built.out / "validation"):
-        assert "every file is as the manifest says" in builds.run_well("verify", folder)
+        assert "every file matches the manifest" in builds.run_well("verify", folder)
 
 
 def test_the_account_of_every_source_closes_to_the_token(built: Built) -> None:

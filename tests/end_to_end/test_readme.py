@@ -59,8 +59,8 @@ def test_the_examples_run_one_after_the_other(tmp_path: Path) -> None:
     (command,) = blocks("main command")
     installed = command.split(" && ", 2)[2].replace(".venv/bin/", "")
     out = run("\n".join([installed, *blocks("run")]), tmp_path, installed=True)
-    assert "sample-out: every file is as the manifest says" in out
-    assert "letters: every file is as the manifest says" in out
+    assert "sample-out: every file matches the manifest" in out
+    assert "letters: every file matches the manifest" in out
     assert "[50281, " in out
     assert "'start_row': 0, 'num_rows': 2" in out
     assert (tmp_path / "letters-decoder" / "manifest.json").is_file()
@@ -82,7 +82,7 @@ def test_the_main_command_runs_in_a_fresh_clone(tmp_path: Path) -> None:
     subprocess.run(["git", "clone", "-q", str(ROOT), str(tmp_path / "clone")], check=True)
     (command,) = blocks("main command")
     out = run(command, tmp_path / "clone", installed=False)
-    assert "sample-out: every file is as the manifest says" in out
+    assert "sample-out: every file matches the manifest" in out
 
 
 @pytest.mark.parametrize("verb", VERBS)

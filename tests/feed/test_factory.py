@@ -35,7 +35,8 @@ from pipeline.feed.feed import Feed
 
 
 @pytest.mark.parametrize(
-    ("world_size", "nearest"), [(5, "the nearest: 4, 8"), (7, "the nearest: 4, 8"), (9, "is 8")]
+    ("world_size", "nearest"),
+    [(5, "the nearest: 4, 8"), (7, "the nearest: 4, 8"), (9, "the nearest: 8")],
 )
 def test_a_world_size_that_does_not_divide_a_step_is_told_the_nearest_that_do(
     world_size: int, nearest: str

@@ -92,7 +92,7 @@ def test_a_pair_sees_the_same_rows_but_for_the_view_and_the_masks(
     numbers, stored = np.arange(len(rows)), rows_of(*rows)
     made = {
         view: flat_inputs(
-            view_rows(stored, view, longest, SPECIAL), numbers, none_of(rows), objective, SPECIAL
+            view_rows(stored, view, longest, SPECIAL)[0], numbers, none_of(rows), objective, SPECIAL
         )
         for view, objective in (("encoder", Mlm(mask_prob=0.3, seed=1)), ("decoder", Clm()))
     }
@@ -113,20 +113,24 @@ def test_a_pair_sees_the_same_rows_but_for_the_view_and_the_masks(
 def test_rows_that_a_view_leaves_alone_are_not_copied() -> None:
     rows = rows_of([CLS, 1, 2, SEP], [CLS, SEP])
     for view in ("stored", "encoder", "decoder"):
-        assert view_rows(rows, view, 4, SPECIAL) is rows
+        assert view_rows(rows, view, 4, SPECIAL)[0] is rows
     views: list[View] = ["encoder", "decoder"]
     for view in views:
-        assert view_rows(rows, view, 3, SPECIAL).values.tolist() == [
+        assert view_rows(rows, view, 3, SPECIAL)[0].values.tolist() == [
             CLS, 1, SEP if view == "encoder" else 2, CLS, SEP,
         ]  # fmt: skip
+    # Of CLS, 1, 2, SEP an encoder takes two and SEP, which counts as added.
+    assert view_rows(rows, "encoder", 3, SPECIAL)[1].tolist() == [2, 0]
+    assert view_rows(rows, "decoder", 3, SPECIAL)[1].tolist() == [1, 0]
     bare = rows_of([1, 2], [], [CLS, 3])
-    assert view_rows(bare, "stored", 1, SPECIAL) is bare
-    assert view_rows(bare, "decoder", 9, SPECIAL).values.tolist() == [CLS, 1, 2, CLS, CLS, 3]
-    encoded = view_rows(bare, "encoder", 9, SPECIAL)
+    assert view_rows(bare, "stored", 1, SPECIAL)[0] is bare
+    assert view_rows(bare, "decoder", 9, SPECIAL)[0].values.tolist() == [CLS, 1, 2, CLS, CLS, 3]
+    encoded, cut = view_rows(bare, "encoder", 9, SPECIAL)
+    assert cut.tolist() == [0, 0, 0]
     assert encoded.values.tolist() == [CLS, 1, 2, SEP, CLS, SEP, CLS, 3, SEP]
     assert encoded.offsets.tolist() == [0, 4, 6, 9]
     none = rows_of()
-    assert view_rows(none, "encoder", 9, SPECIAL) is none
+    assert view_rows(none, "encoder", 9, SPECIAL)[0] is none
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES)

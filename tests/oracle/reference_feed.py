@@ -189,7 +189,7 @@ class ReferenceFeed:
             return Rows(values=np.empty(0, np.uint32), offsets=np.zeros(1, np.int64))
         rows = self.rows.take(np.asarray(numbers, np.int64))
         view: View = "decoder" if self.mask_prob is None else "encoder"
-        return view_rows(rows, view, self.spec.max_seq_len, self.special)
+        return view_rows(rows, view, self.spec.max_seq_len, self.special)[0]
 
     def _batch(self, packed: Packed, held: Rows, numbers: Int64Array) -> PackedBatch:
         pad_id = self.special.pad_id

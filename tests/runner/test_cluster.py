@@ -1,4 +1,4 @@
-"""A cluster of the user's: workers of other versions are refused, now and when they join later."""
+"""A cluster of the user's: workers of other versions and other certificates are refused."""
 
 import shutil
 import subprocess
@@ -8,6 +8,7 @@ from pathlib import Path
 
 import cloudpickle
 import pytest
+from distributed import Security
 from support import builds
 from support.clusters import start_cluster
 from support.paths import REPOSITORY
@@ -125,3 +126,61 @@ def test_a_record_of_another_key_is_refused() -> None:
         assert cluster.map("rename", rename, [Keyed("A")]) == [Keyed("A")]
         with pytest.raises(MismatchError, match=r"rename: a worker returned .* B, expected b: it"):
             cluster.map("rename", rename, [Keyed("A"), Keyed("b")])
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> list[list[str]]:
+    """The options for the certificate of a cluster, and for that of another one."""
+    options = []
+    for _ in range(2):
+        folder, made = tmp_path_factory.mktemp("tls"), Security.temporary()
+        (folder / "cert").write_text(made.tls_client_cert)
+        (folder / "key").write_text(made.tls_client_key)
+        both = ("--tls-ca-file", "cert"), ("--tls-cert", "cert"), ("--tls-key", "key")
+        options.append([part for name, file in both for part in (name, str(folder / file))])
+    return options
+
+
+def test_a_cluster_with_tls_takes_its_certificates_and_no_others(
+    tmp_path: Path, certificates: list[list[str]]
+) -> None:
+    mixture = builds.write_inputs(tmp_path)
+    build = ("build", mixture, "--out", tmp_path / "out")
+    ours, others = certificates
+    with start_cluster(tmp_path, *ours, protocol="tls") as address:
+        tcp = address.replace("tls", "tcp")
+        for scheduler, options, expected in (
+            (address, others, "no scheduler answers: [SSL: CERTIFICATE_VERIFY_FAILED] "),
+            (address, [], "no scheduler answers: TLS expects "),
+            (tcp, [], "no scheduler answers: "),
+        ):
+            done = builds.run(*build, "--scheduler", scheduler, *options)
+            assert done.returncode == 2
+            error, hint = done.stderr.splitlines()
+            assert error.startswith(f"error: --scheduler {scheduler}: {expected}")
+            assert hint.startswith("hint: ")
+            assert "tls" in hint
+        builds.run_well(*build, "--scheduler", address, *ours)
+
+
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [
+        (["--tls-cert", "a"], "--tls-*: expected --scheduler, --tls-ca-file and --tls-cert"),
+        (
+            ["--scheduler", "tcp://a:1", "--tls-ca-file", "a", "--tls-cert", "b"],
+            "--tls-*: got --scheduler tcp://a:1, expected an address of tls://",
+        ),
+        (
+            ["--scheduler", "tls://a:1", "--tls-ca-file", "a", "--tls-cert", "b"],
+            "--tls-ca-file a, --tls-cert b, --tls-key None: [Errno 2] No such file or directory",
+        ),
+    ],
+)
+def test_options_for_tls_that_cannot_be_meant_are_refused(
+    options: list[str], error: str, small: Path, tmp_path: Path
+) -> None:
+    done = builds.run("build", small, "--out", tmp_path / "out", *options)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"error: {error}")
+    assert len(done.stderr.splitlines()) <= 2

@@ -86,7 +86,7 @@ def test_a_published_pool_comes_out_in_order_and_stays_as_it_was(
         name = rows[row].id
         assert one["num_chunks"] == chunks.count(name)
         assert one["chunk"] == row - chunks.index(name)
-    assert builds.run_well("verify", out).endswith("every file is as the manifest says\n")
+    assert builds.run_well("verify", out).endswith("every file matches the manifest\n")
     again = builds.digests(out)
     builds.run_well("order", pool, "--out", out, *FLAGS, "--workers", "1")
     assert builds.digests(out) == again

@@ -88,6 +88,7 @@ def shuffled(pool: Path, out: Path, spec: OrderSpec, *, scatters: bool) -> dict[
         "folders": [PoolFolder(table=one.table, source="s", file="f") for one in tables],
         "tables": tables,
         "scatters": scatters,
+        "allows_cut": True,
         "owner": "o",
     }
 

@@ -1,150 +1,36 @@
 """Pulls from a real server, in good health and in bad: nothing lost, nothing doubled."""
 
-import hashlib
-import json
-import os
-import signal
-import subprocess
 import threading
 import time
-from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from support import builds
+from support.pulls import (
+    CONTENTS,
+    HUB_LARGE,
+    RANDOM,
+    REMOTE_BYTES,
+    URL_SECOND,
+    at_home,
+    check_all,
+    expected_path,
+    mixture_of,
+    pull_all,
+    quiet,
+    settle,
+    source_files,
+)
 from support.source_server import Fault, Server, serve
-from support.strategies import QUICK
 
 from pipeline.config.load import load_mixture
-from pipeline.config.mixture import Mixture
 from pipeline.core.errors import ConfigError, InputError, MismatchError, OutputError
 from pipeline.sources.download.download_plan import plan_download, scratch_folder
 from pipeline.sources.download.fetch import fetch, part_path
 from pipeline.sources.download.pull import PullCounts, pull
-from pipeline.sources.lock.checksum import Hasher, check_file, note_path
+from pipeline.sources.lock.checksum import check_file
 from pipeline.sources.lock.create import make_lock
 from pipeline.sources.lock.lock import Lock, locate
-from pipeline.sources.lock.lock_file import write_lock
 from pipeline.storage.store import StoredFile
-
-RANDOM = np.random.default_rng(5)
-LARGE = 3_000_000
-CONTENTS = {
-    "a/data/part-0.bin.jsonl.zst": RANDOM.bytes(LARGE),
-    "a/data/part-1.jsonl.zst": RANDOM.bytes(70_000),
-    "a/data/empty.jsonl.zst": b"",
-    "a/notes.json": RANDOM.bytes(500),
-    "dolma/books-0000.json.gz": RANDOM.bytes(100_000),
-    "dolma/books-0001.json.gz": RANDOM.bytes(200_000),
-    "in/a.txt": b"text",
-}
-REMOTE_BYTES = sum(len(content) for name, content in CONTENTS.items() if name != "in/a.txt")
-HUB_LARGE = "/lfs/org/a/data/part-0"
-URL_SECOND = "/files/dolma/books-0001"
-
-MIXTURE = """\
-name: small
-chunk: {algorithm: whole-v1, size: 128}
-sources:
-  hub: {from: {hub: org/a, files: ["data/*.zst", notes.json]}}
-  again: {from: {hub: org/a, files: "data/part-1*"}}
-  plain: {from: {url: "ENDPOINT/files/dolma/books-{0000..0001}.json.gz"}}
-  here: {from: {path: "in/*.txt"}}
-order: {seed: 21, global_batch_size: 16, max_seq_len: 128}
-"""
-
-
-def quiet(stage: str, done: int, total: int) -> None:
-    """Report nothing."""
-
-
-@pytest.fixture(scope="module")
-def there(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder for what the server has, and the mixture."""
-    return tmp_path_factory.mktemp("pull") / "there"
-
-
-@pytest.fixture
-def folder(there: Path) -> Path:
-    """What the server has, and the mixture's folder; a test may change it."""
-    for name, content in CONTENTS.items():
-        path = there / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if not path.exists() or path.read_bytes() != content:
-            path.write_bytes(content)
-    return there
-
-
-@pytest.fixture(scope="module")
-def server_process(there: Path) -> Iterator[Server]:
-    """One server for all tests that need no other settings."""
-    with serve({"org/a": there / "a"}, files={"dolma": there / "dolma"}) as server:
-        yield server
-
-
-@pytest.fixture
-def server(server_process: Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Server:
-    """The server without faults; the endpoint of the Hub, which knows no token."""
-    server_process.set_faults([])
-    at_home(monkeypatch, server_process, tmp_path)
-    return server_process
-
-
-def at_home(monkeypatch: pytest.MonkeyPatch, server: Server, home: Path) -> None:
-    """Make a server the endpoint, and let no token be found."""
-    monkeypatch.setenv("HF_ENDPOINT", server.endpoint)
-    monkeypatch.setenv("HF_HOME", str(home / "home"))
-    for name in ("HF_TOKEN", "HF_TOKEN_PATH"):
-        monkeypatch.delenv(name, raising=False)
-
-
-def mixture_of(server: Server, folder: Path) -> Mixture:
-    text = MIXTURE.replace("ENDPOINT", server.endpoint)
-    (folder / "small.yaml").write_text(text)
-    return load_mixture(folder / "small.yaml")
-
-
-@pytest.fixture
-def locked(server: Server, folder: Path) -> Lock:
-    """The lock of what the server has; its requests are not counted."""
-    made = make_lock(mixture_of(server, folder), quiet)
-    server.reset()
-    return made
-
-
-@pytest.fixture
-def dest(tmp_path: Path) -> Path:
-    """Where pulled files go."""
-    return tmp_path / "raw"
-
-
-def pull_all(lock: Lock, folder: Path, dest: Path, **choice: Any) -> dict[str, PullCounts]:
-    return pull(plan_download(lock, folder, dest, **choice), quiet)
-
-
-def expected_path(server: Server, dest: Path, name: str) -> Path:
-    """Where a file of the server lies once it was pulled."""
-    if name.startswith("a/"):
-        return dest / f"hub/org/a/{server.commit}" / name.removeprefix("a/")
-    return dest / "http" / server.endpoint.removeprefix("http://") / "files" / name
-
-
-def check_all(server: Server, dest: Path) -> None:
-    """Insist that all remote files are there, and nothing else but the notes of ETags."""
-    remote = [name for name in CONTENTS if not name.startswith("in/")]
-    expected = {expected_path(server, dest, name): CONTENTS[name] for name in remote}
-    for path, content in expected.items():
-        assert path.read_bytes() == content, path
-    notes = {note_path(path) for path in expected if "/files/" in str(path)}
-    assert {path for path in dest.rglob("*") if path.is_file()} == {*expected, *notes}
-
-
-def source_files(lock: Lock, name: str) -> dict[str, StoredFile]:
-    return {file.path.rpartition("/")[2]: file for file in lock.sources[name].files}
 
 
 def test_every_file_comes_once_and_lies_where_it_is_looked_for(
@@ -434,71 +320,6 @@ def test_what_lies_in_the_place_of_a_file_is_not_touched(
     assert server.counters()["requests"] == 0
 
 
-def test_a_local_file_that_changed_is_refused_by_name(
-    server: Server, folder: Path, locked: Lock, dest: Path
-) -> None:
-    (folder / "in/a.txt").write_bytes(b"other")
-    with pytest.raises(MismatchError, match=r"in/a\.txt: has 5 bytes, the lock says 4"):
-        pull_all(locked, folder, dest)
-    (folder / "in/a.txt").unlink()
-    with pytest.raises(MismatchError, match=r"in/a\.txt: is gone"):
-        pull_all(locked, folder, dest)
-
-
-def test_bytes_that_are_not_those_that_were_locked_are_found(
-    server: Server, folder: Path, locked: Lock, dest: Path
-) -> None:
-    pull_all(locked, folder, dest)
-    for source in ("hub", "plain"):
-        for file in locked.sources[source].files:
-            path = locate(dest, folder, locked.sources[source], file)
-            if file.num_bytes:
-                content = bytearray(path.read_bytes())
-                content[-1] ^= 1
-                path.write_bytes(content)
-                with pytest.raises(MismatchError, match=f"{path.name}: is .*, the lock says"):
-                    check_file(path, file)
-                path.write_bytes(content[:-1])
-                with pytest.raises(MismatchError, match=f"{path.name}: has .* bytes, the lock"):
-                    check_file(path, file)
-            path.unlink()
-            with pytest.raises(MismatchError, match=f"{path.name}: cannot be read"):
-                check_file(path, file)
-
-
-def test_a_note_of_another_version_is_refused(
-    server: Server, folder: Path, locked: Lock, dest: Path
-) -> None:
-    pull_all(locked, folder, dest)
-    path = expected_path(server, dest, "dolma/books-0000.json.gz")
-    told = json.loads(note_path(path).read_bytes())
-    assert told["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
-    note_path(path).write_text(json.dumps({**told, "etag": '"other"'}))
-    with pytest.raises(MismatchError, match='was pulled as the version "other", the lock says'):
-        plan_download(locked, folder, dest)
-
-
-@QUICK
-@given(st.lists(st.binary(max_size=40), max_size=5))
-def test_digests_of_pieces_are_those_of_the_whole(pieces: list[bytes]) -> None:
-    content = b"".join(pieces)
-    blob = b"blob %d\0" % len(content) + content
-    for kind, digest in (("sha256", hashlib.sha256(content)), ("git-sha1", hashlib.sha1(blob))):
-        spelled = f"{kind}:{digest.hexdigest()}"
-        hasher = Hasher(StoredFile(path="x", num_bytes=len(content), digest=spelled))
-        for piece in pieces:
-            hasher.update(piece)
-        assert hasher.digest == spelled
-
-
-def test_the_digest_of_a_blob_is_that_of_git() -> None:
-    # `echo hello | git hash-object --stdin`
-    spelled = "git-sha1:ce013625030ba8dba906f756967f9e9ca394464a"
-    hasher = Hasher(StoredFile(path="x", num_bytes=6, digest=spelled))
-    hasher.update(b"hello\n")
-    assert hasher.digest == spelled
-
-
 def test_room_is_checked_before_anything_comes(
     server: Server, folder: Path, locked: Lock, dest: Path
 ) -> None:
@@ -582,149 +403,3 @@ def test_pulls_at_the_same_time_share_the_work(
     assert failures == []
     check_all(server, dest)
     assert server.counters()["bytes"] == REMOTE_BYTES
-
-
-def write_inputs(server: Server, folder: Path, lock: Lock) -> Sequence[str | Path]:
-    """Write mixture and lock; return the arguments of the command."""
-    mixture_of(server, folder)
-    write_lock(lock, folder / "lock.json")
-    return ["pull", folder / "small.yaml", "--lock", folder / "lock.json"]
-
-
-def left_in(dest: Path) -> int:
-    """Return how many bytes lie below a folder that changes meanwhile."""
-    total = 0
-    for path in dest.rglob("*"):
-        try:
-            total += path.stat().st_size if path.is_file() else 0
-        except FileNotFoundError:
-            continue
-    return total
-
-
-def start_slow_pull(
-    server: Server, arguments: Sequence[str | Path], dest: Path
-) -> subprocess.Popen[str]:
-    """Start the command, and wait until a part of a file that drips has come."""
-    server.set_faults(
-        [{"kind": "drip", "bytes": 50_000, "seconds": 0.05, "match": HUB_LARGE, "times": -1}]
-    )
-    process = builds.start(*arguments, "--dest", dest, stderr=subprocess.PIPE)
-    stop = time.monotonic() + builds.SECONDS
-    while left_in(dest) < REMOTE_BYTES - LARGE + 500_000:
-        assert process.poll() is None
-        assert time.monotonic() < stop
-        time.sleep(0.01)
-    return process
-
-
-def settle(server: Server) -> None:
-    """Mend the server, and wait until it has seen that nobody listens any more."""
-    server.set_faults([])
-    is_quiet, stop = False, time.monotonic() + builds.SECONDS
-    while not is_quiet:
-        assert time.monotonic() < stop
-        server.reset()
-        time.sleep(0.3)
-        is_quiet = server.counters()["bytes"] == 0
-
-
-def test_a_killed_pull_goes_on_where_it_was(
-    server: Server, folder: Path, locked: Lock, dest: Path
-) -> None:
-    arguments = write_inputs(server, folder, locked)
-    process = start_slow_pull(server, arguments, dest)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.communicate(timeout=30)
-    assert not expected_path(server, dest, "a/data/part-0.bin.jsonl.zst").exists()
-    there = left_in(scratch_folder(dest))
-    assert there >= 500_000
-
-    settle(server)
-    out = builds.run_well(*arguments, "--dest", dest, "--json")
-    assert server.counters()["bytes"] == LARGE - there
-    assert json.loads(out)["sources"]["hub"]["num_bytes_pulled"] == LARGE - there
-    check_all(server, dest)
-
-
-def test_an_interrupted_pull_says_how_to_go_on(
-    server: Server, folder: Path, locked: Lock, dest: Path
-) -> None:
-    arguments = write_inputs(server, folder, locked)
-    process = start_slow_pull(server, arguments, dest)
-    os.killpg(process.pid, signal.SIGINT)
-    _, told = process.communicate(timeout=30)
-    assert process.returncode == 130
-    assert "run the same command again to resume" in told
-    assert "Traceback" not in told
-    settle(server)
-    there = left_in(scratch_folder(dest))
-    builds.run_well(*arguments, "--dest", dest)
-    assert 0 < there == LARGE - server.counters()["bytes"]
-    check_all(server, dest)
-
-
-def test_the_command_tells_what_is_ahead_and_what_was_done(
-    server: Server, folder: Path, locked: Lock, dest: Path
-) -> None:
-    arguments = write_inputs(server, folder, locked)
-    done = builds.run(*arguments, "--dest", dest)
-    assert done.returncode == 0, done.stderr
-    assert "raw: 6 of 7 files to pull, 3.2MiB in at least 6 requests, " in done.stderr
-    assert " free\n" in done.stderr
-    assert "pull: 3.2MiB/3.2MiB, " in done.stderr
-    assert "raw: pulled 3.2MiB in " in done.stdout
-    check_all(server, dest)
-    again = builds.run(*arguments, "--dest", dest)
-    assert "raw: 0 of 7 files to pull, 0B in at least 0 requests" in again.stderr
-
-
-def test_of_a_miniature_only_what_it_reads_is_pulled(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    for number in range(10):
-        made = builds.documents(f"part-{number}", 20, 200)
-        path = tmp_path / f"there/part-{number}.jsonl"
-        path.parent.mkdir(exist_ok=True)
-        path.write_text("".join(f"{json.dumps(one)}\n" for one in made))
-    mixture = tmp_path / "small.yaml"
-    mixture.write_text(
-        """\
-name: small
-chunk: {algorithm: whole-v1, size: 128}
-sources:
-  a: {from: {hub: org/a, files: "*.jsonl"}, tokens: 9000}
-  b: {from: {hub: org/a, files: "part-[0-7].jsonl"}, tokens: 9000}
-order: {seed: 21, global_batch_size: 4, max_seq_len: 128}
-"""
-    )
-
-    def run(*arguments: str) -> set[str]:
-        hub.reset()
-        builds.run_well(arguments[0], mixture, *arguments[1:], cwd=tmp_path)
-        return {line.split(" ")[1] for line in hub.log("/resolve/")}
-
-    with serve({"org/a": tmp_path / "there"}) as hub:
-        at_home(monkeypatch, hub, tmp_path)
-        run("lock")
-        assert len(run("pull", "--scale", "1/5", "--sources", "a", "--limit-files", "1")) == 1
-        assert len(run("pull", "--scale", "1/5", "--sources", "a")) == 3
-        assert 1 <= len(run("pull", "--set", "scale=1/5")) <= 4
-        assert run("build", "--scale", "1/5", "--out", "out", "--workers", "1") == set()
-        assert hub.log() == []
-        left = {path.name for path in (tmp_path / "raw").rglob("*.jsonl")}
-        assert len(run("pull")) == 10 - len(left) > 0
-
-
-def test_the_command_refuses_a_mixture_that_was_not_locked(
-    server: Server, folder: Path, locked: Lock, dest: Path
-) -> None:
-    arguments = write_inputs(server, folder, locked)
-    changed = builds.run(*arguments, "--dest", dest, "--set", "sources.hub.from.files=notes.json")
-    assert changed.returncode == 2
-    assert "sources.hub.from: got " in changed.stderr
-    assert "hint: lock again" in changed.stderr
-    other = builds.run(*arguments[:2], "--dest", dest, cwd=folder)
-    assert other.returncode == 2
-    assert "manifests/small.lock.json: got no file" in other.stderr
-    assert not dest.exists()

@@ -1,5 +1,6 @@
 """Draws are exact, frozen, and know neither the order of files nor of workers."""
 
+from dataclasses import asdict
 from fractions import Fraction
 from random import Random
 from typing import Literal
@@ -13,13 +14,14 @@ from support.strategies import QUICK
 from pipeline.config.mixture import SampleSpec
 from pipeline.core.arrays import BoolArray, Int64Array
 from pipeline.core.seeds import derive_key, random_numbers
-from pipeline.stages.sampling.algorithms import sample_chunks, sample_partitions
-from pipeline.stages.sampling.budget import Ask
-from pipeline.stages.sampling.sample_source import (
+from pipeline.stages.sampling.algorithms import (
     balance_of,
     rows_to_write,
+    sample_chunks,
+    sample_partitions,
     sample_source,
 )
+from pipeline.stages.sampling.budget import Ask
 
 LENGTHS = {"b": [5, 9, 3, 7], "a": [4, 4, 8, 2, 6]}
 
@@ -213,7 +215,7 @@ def test_repetitions_are_whole_first_and_the_rest_is_drawn_by_the_same_rule(
     assert {name: np.flatnonzero(part).tolist() for name, part in found[1].items()} == again
     names = ("asked", "available", "num_repetitions", "drawn", "repeated", "overshoot")
     told = balance_of(asked, 48, written(LENGTHS, *found))
-    assert told.to_json() == dict(zip(names, balance, strict=True))
+    assert asdict(told) == dict(zip(names, balance, strict=True))
 
 
 def test_a_source_is_drawn_from_by_the_algorithm_that_is_named() -> None:

@@ -16,8 +16,8 @@ from pipeline.config.declaration import OrderSpec
 from pipeline.config.mixture import ChunkSpec, Mixture
 from pipeline.config.source import Origin, Source
 from pipeline.core.errors import ConfigError
+from pipeline.stages.sampling.algorithms import choose_files
 from pipeline.stages.sampling.budget import Ask, budgets, check_feasible, of_part, repetitions
-from pipeline.stages.sampling.scaled_files import choose_files
 
 ONE = Fraction(1)
 

@@ -37,7 +37,7 @@ def naive(keyed: list[list[tuple[int, int]]]) -> list[int]:
 
 
 @QUICK
-@given(keyed=rounds, places=cuts(12), memory_bytes=st.sampled_from([1, 500, 1 << 30]))
+@given(keyed=rounds, places=cuts(12), memory_bytes=st.sampled_from([0, 1, 500, 1 << 30]))
 def test_groups_are_those_of_equal_keys_and_their_root_is_the_first(
     tmp_path_factory: pytest.TempPathFactory,
     keyed: list[list[tuple[int, int]]],

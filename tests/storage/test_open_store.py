@@ -1,120 +1,36 @@
 """Stores: files and bytes from folders, the Hub, web hosts and object stores, healthy or not."""
 
-import hashlib
 import re
-import subprocess
-import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from support.source_server import Fault, Server, serve
+from support.stores import (
+    FILES,
+    HERE,
+    LARGE,
+    A,
+    Sleeps,
+    at_host,
+    file_named,
+    git_sha1,
+    on_hub,
+    received,
+)
 
 from pipeline.config.source import Origin
 from pipeline.core.digest import sha256_bytes
-from pipeline.core.errors import ConfigError, InputError, MismatchError
+from pipeline.core.errors import ConfigError, InputError
 from pipeline.storage.hub import HubStore
-from pipeline.storage.hub_card import card_patterns
-from pipeline.storage.object_store import ObjectStore
 from pipeline.storage.open_store import open_store
 from pipeline.storage.retry import RetryPolicy
 from pipeline.storage.store import Store, StoredFile
 from pipeline.storage.web import WebStore
-
-HERE = Path()
-LARGE = bytes(range(256)) * 400
-CARD = """---
-license: mit
-configs:
-- config_name: books
-  data_files: "data/books/*.json.gz"
-- config_name: web
-  data_files:
-  - split: train
-    path: ["data/web/part-0*.jsonl.zst", "data/web/deep/**"]
-  - split: test
-    path: data/web/test.jsonl.zst
----
-# A data set
-"""
-FILES = {
-    "README.md": CARD.encode(),
-    "data/books/a.json.gz": LARGE,
-    "data/books/b.json.gz": b"b",
-    "data/web/part-00.jsonl.zst": b"0",
-    "data/web/part-10.jsonl.zst": b"10",
-    "data/web/test.jsonl.zst": b"",
-    "data/web/deep/er/x.jsonl": b"x",
-}
-A = "data/books/a.json.gz"
-
-
-def git_sha1(data: bytes) -> str:
-    return hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()
-
-
-@pytest.fixture(scope="module")
-def content(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data set as a folder."""
-    root = tmp_path_factory.mktemp("content")
-    for name, data in FILES.items():
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).write_bytes(data)
-    return root
-
-
-@pytest.fixture(scope="module")
-def server_process(content: Path) -> Iterator[Server]:
-    """One server for all tests that need no other settings."""
-    repos = {f"org/{name}": content for name in ("set", "closed", "moves")}
-    with serve(repos, files={"set": content}, gated=["org/closed"], page_size=3) as server:
-        yield server
-
-
-@pytest.fixture
-def server(server_process: Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Server:
-    """The server without faults, as the endpoint; no token."""
-    monkeypatch.setenv("HF_ENDPOINT", server_process.endpoint)
-    monkeypatch.setenv("HF_HOME", str(tmp_path))
-    for name in ("HF_TOKEN", "HF_TOKEN_PATH"):
-        monkeypatch.delenv(name, raising=False)
-    server_process.set_faults([])
-    server_process.reset()
-    return server_process
-
-
-def on_hub(name: str = "set", revision: str | None = None, *files: str) -> Origin:
-    return Origin(hub=f"org/{name}", revision=revision, files=files or ("**",))
-
-
-def at_host(server: Server, *paths: str) -> Origin:
-    return Origin(url=tuple(server.url("set", path) for path in paths))
-
-
-def received(origin: Store, file: StoredFile, start: int = 0) -> bytes:
-    body = bytearray()
-    origin.stream(file, start, body.extend)
-    return bytes(body)
-
-
-def file_named(files: Sequence[StoredFile], end: str) -> StoredFile:
-    [file] = [file for file in files if file.path.endswith(end)]
-    return file
-
-
-class Sleeps(list[float]):
-    """Waits that were asked for, none of which was waited."""
-
-    def patience(self, *, timeout_seconds: float = 20.0) -> RetryPolicy:
-        return RetryPolicy(sleep=self.append, timeout_seconds=timeout_seconds, max_tries=3)
-
-
-# Listings
 
 
 def test_a_data_set_on_the_hub_is_listed_with_sizes_and_digests(server: Server) -> None:
@@ -276,15 +192,6 @@ def test_seventy_thousand_files_are_listed_in_under_a_minute(
     assert len(files) == 70_000
 
 
-# Trouble, and bytes
-
-
-@pytest.fixture
-def sleeps() -> Sleeps:
-    """Record waits in place of waiting."""
-    return Sleeps()
-
-
 Opener = Callable[[Server, RetryPolicy], Store]
 
 
@@ -297,6 +204,8 @@ def _host(server: Server, patience: RetryPolicy) -> Store:
 
 
 each = pytest.mark.parametrize("opener", [_hub, _host], ids=["hub", "host"])
+
+
 GET: Fault = {"match": A, "method": "GET"}
 
 
@@ -449,82 +358,6 @@ def test_threads_share_an_origin(server: Server) -> None:
     assert bodies == FILES
 
 
-# Cards
-
-
-@pytest.mark.parametrize(
-    ("config", "split", "expected"),
-    [
-        ("books", None, ["data/books/a.json.gz", "data/books/b.json.gz"]),
-        ("books", "train", ["data/books/a.json.gz", "data/books/b.json.gz"]),
-        ("web", "test", ["data/web/test.jsonl.zst"]),
-        ("web", "train", ["data/web/deep/er/x.jsonl", "data/web/part-00.jsonl.zst"]),
-    ],
-)
-def test_a_split_of_a_card_is_its_files(
-    server: Server, config: str, split: str | None, expected: list[str]
-) -> None:
-    origin = open_store(Origin(hub="org/set", config=config, split=split), HERE)
-    assert [file.path for file in origin.list()] == expected
-
-
-@pytest.mark.parametrize(
-    ("card", "config", "split", "told"),
-    [
-        (CARD, "new", None, 'got configuration "new", expected one of books, web\n.*`config:`'),
-        (CARD, None, "train", "got no configuration, expected one of books, web\n.*`config:`"),
-        (CARD, "web", None, "got no split, expected one of train, test\n.*`split:`"),
-        (CARD, "web", "dev", 'got split "dev", expected one of train, test\n.*`split:`'),
-        ("# No front matter", None, "train", "got no configs, expected some .*\n.*`files:`"),
-        ("---\nlicense: mit\n---\n", None, "train", "got no configs.*\n.*`files:`"),
-        ("---\na: [\n---\n", None, "train", "broken front matter: .*\n.*`files:`"),
-        (
-            "---\nconfigs: [{config_name: a, data_dir: b}]\n---\n",
-            "a",
-            None,
-            "got malformed configs",
-        ),
-        ("---\nconfigs: [7]\n---\n", "a", None, "got malformed configs.*\n.*`files:`"),
-        ("---\nconfigs: 7\n---\n", "a", None, "got malformed configs.*\n.*`files:`"),
-    ],
-)
-def test_what_a_card_does_not_say_is_told(
-    card: str, config: str | None, split: str | None, told: str
-) -> None:
-    with pytest.raises(InputError, match=f"card: {told}"):
-        card_patterns("card", card.encode(), config, split)
-
-
-@pytest.mark.parametrize(
-    ("configs", "expected"),
-    [
-        ('[{config_name: a, data_files: "x/*"}]', ("x/*",)),
-        ("[{config_name: a, data_files: [x, y]}]", ("x", "y")),
-        (
-            "[{config_name: a, data_files: x}, {config_name: b, data_files: y, default: true}]",
-            ("y",),
-        ),
-        ("[{config_name: default, data_files: x}, {config_name: b, data_files: y}]", ("x",)),
-        ("[{config_name: a, data_files: [{split: train, path: x}]}]", ("x",)),
-        ("[{config_name: 1.5, data_files: x}]", ("x",)),
-    ],
-)
-def test_the_default_configuration_of_a_card(configs: str, expected: tuple[str, ...]) -> None:
-    for line in ("\n", "\r\n"):
-        card = f"---\nconfigs: {configs}\n---\nText\n".replace("\n", line)
-        assert card_patterns("card", card.encode(), None, "train") == expected
-
-
-def test_a_data_set_without_a_card_is_told(server: Server) -> None:
-    server.push("org/set", 2, "bare")
-    origin = open_store(Origin(hub="org/set", revision="bare", split="train"), HERE)
-    with pytest.raises(InputError, match=r"README\.md: got no such file(.*\n.*)`files:`"):
-        origin.list()
-
-
-# Addresses
-
-
 def test_wildcards_at_a_web_host_are_refused(server: Server) -> None:
     with pytest.raises(ConfigError, match="web hosts cannot be listed"):
         open_store(at_host(server, "data/*"), HERE)
@@ -534,183 +367,3 @@ def test_addresses_of_two_kinds_are_refused(server: Server) -> None:
     origin = Origin(url=(server.url("set", A), "s3://bucket/x"))
     with pytest.raises(ConfigError, match="expected addresses of one kind"):
         open_store(origin, HERE)
-
-
-# Stores
-
-
-def store_path(tmp_path: Path, name: str, data: bytes) -> str:
-    (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-    (tmp_path / name).write_bytes(data)
-    return f"file://{tmp_path}/{name}"
-
-
-def test_a_store_is_listed_and_read_by_ranges(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("pipeline.storage.object_store._PIECE_BYTES", 1000)
-    first = store_path(tmp_path, "in/a.jsonl", LARGE)
-    second = store_path(tmp_path, "in/deep/b.jsonl", b"b")
-    origin = open_store(Origin(url=(f"file://{tmp_path}/**/*.jsonl", first)), HERE)
-    files = origin.list()
-    assert [(file.path, file.num_bytes) for file in files] == [(first, len(LARGE)), (second, 1)]
-    assert origin.list() == files
-    assert received(origin, files[0]) == LARGE
-    assert received(origin, files[0], 99_999) == LARGE[99_999:]
-    store_path(tmp_path, "in/a.jsonl", LARGE + b"!")
-    with pytest.raises(MismatchError, match=rf"{first}: got 102,401 bytes, (.*\n.*)lock again"):
-        received(origin, files[0])
-
-
-def test_what_a_store_does_not_have_is_told(tmp_path: Path) -> None:
-    for pattern in ("*.none", "none"):
-        with pytest.raises(InputError, match=rf"file://{tmp_path}/{re.escape(pattern)}"):
-            open_store(Origin(url=(f"file://{tmp_path}/{pattern}",)), HERE).list()
-    with pytest.raises(ConfigError, match="Protocol not known: nope"):
-        open_store(Origin(url=("nope://bucket/x",)), HERE)
-
-
-MOTO = "import sys; from moto.server import main; main(['-H', '127.0.0.1', '-p', '0'])"
-
-
-@pytest.fixture(scope="module")
-def moto() -> Iterator[str]:
-    """The address of a process that answers as S3 does."""
-    for name in ("moto", "s3fs"):
-        pytest.importorskip(name, reason="a store of that kind is not installed")
-    command = [sys.executable, "-c", MOTO]
-    process = subprocess.Popen(
-        command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
-    )
-    try:
-        assert process.stderr is not None
-        told = next(line for line in process.stderr if "Running on" in line)
-        yield told.split()[-1]
-    finally:
-        process.kill()
-        process.communicate(timeout=30)
-
-
-@pytest.fixture
-def bucket(moto: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """A store whose bucket `pool` is empty; what the environment says of stores is set."""
-    import s3fs
-
-    monkeypatch.setenv("AWS_ENDPOINT_URL", moto)
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.setenv(name, "testing")
-    s3fs.S3FileSystem.clear_instance_cache()
-    store = s3fs.S3FileSystem()
-    store.mkdir("pool")
-    yield store
-    store.rm("pool", recursive=True)
-    s3fs.S3FileSystem.clear_instance_cache()
-
-
-def in_pool(*paths: str) -> Origin:
-    return Origin(url=tuple(f"s3://pool/{path}" for path in paths))
-
-
-def test_a_bucket_is_listed_and_read_by_ranges(
-    bucket: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("pipeline.storage.object_store._PIECE_BYTES", 40_000)
-    for path, data in FILES.items():
-        bucket.pipe(f"pool/{path}", data)
-    origin = open_store(in_pool("**/*.zst", "data/books/{a,b}.json.gz", "data/books/*"), HERE)
-    files = origin.list()
-    assert [file.path.removeprefix("s3://pool/") for file in files] == [
-        path for path in sorted(FILES) if path.endswith((".zst", ".gz"))
-    ]
-    assert origin.list() == files
-    # Put there by somebody else.
-    other = type(bucket)(skip_instance_cache=True)
-    other.pipe("pool/data/books/c.json.gz", b"new")
-    assert len(origin.list()) == len(files) + 1
-    file = file_named(files, A)
-    assert (file.num_bytes, file.digest) == (
-        len(LARGE),
-        f'etag:"{hashlib.md5(LARGE, usedforsecurity=False).hexdigest()}"',
-    )
-    assert received(origin, file) == LARGE
-    assert received(origin, file, 99_999) == LARGE[99_999:]
-    # As long, but not the same.
-    other.pipe(f"pool/{A}", LARGE[::-1])
-    body = bytearray()
-    with pytest.raises(MismatchError, match=rf"s3://pool/{A}: got 102,400 bytes, etag:"):
-        origin.stream(file, 0, body.extend)
-    assert not body
-
-
-def test_a_file_that_changes_while_it_is_read_is_refused(
-    bucket: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("pipeline.storage.object_store._PIECE_BYTES", 40_000)
-    bucket.pipe("pool/a", LARGE)
-    origin = open_store(in_pool("a"), HERE)
-    [file] = origin.list()
-    with pytest.raises(
-        MismatchError, match=r"s3://pool/a: got 102,400 bytes, etag:(.*\n.*)lock again"
-    ):
-        origin.stream(file, 0, lambda piece: bucket.pipe("pool/a", LARGE[::-1]))
-
-
-def test_what_a_bucket_does_not_have_is_told(bucket: Any, sleeps: Sleeps) -> None:
-    bucket.pipe("pool/a", b"a")
-    for origin, told in (
-        (in_pool("b"), "s3://pool/b: got no such file: "),
-        (in_pool("b*"), 'from.url: "s3://pool/b*" matches no file'),
-        (Origin(url=("s3://other/b",)), "s3://other/b: got no such file: "),
-        (Origin(url=("s3://other/b*",)), "s3://other/b*"),
-    ):
-        with pytest.raises(InputError, match=re.escape(told)):
-            ObjectStore(origin, HERE, None, sleeps.patience()).list()
-    assert sleeps == []
-
-
-def test_credentials_that_are_missing_are_told_in_words(
-    bucket: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, sleeps: Sleeps
-) -> None:
-    bucket.pipe("pool/a", b"a")
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("HOME", str(tmp_path))
-    type(bucket).clear_instance_cache()
-    with pytest.raises(InputError) as raised:
-        ObjectStore(in_pool("a"), HERE, None, sleeps.patience()).list()
-    assert raised.value.message == (
-        "s3://pool/a: got Unable to locate credentials, expected access to it"
-    )
-    assert "FSSPEC_S3_ANON=true" in str(raised.value.hint)
-    assert sleeps == []
-
-
-def test_a_store_that_is_not_there_is_asked_again_and_told_by_the_first_cause(
-    bucket: Any, monkeypatch: pytest.MonkeyPatch, sleeps: Sleeps
-) -> None:
-    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
-    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
-    type(bucket).clear_instance_cache()
-    with pytest.raises(InputError, match=r"s3://pool/a: .*[Cc]onnect.*; gave up after 3 tries"):
-        ObjectStore(in_pool("a"), HERE, None, sleeps.patience()).list()
-    assert sleeps == [1, 2]
-    monkeypatch.undo()
-
-
-def test_a_backend_that_is_not_installed_is_named() -> None:
-    code = (
-        "import sys; sys.modules['s3fs'] = None\n"
-        "from pathlib import Path\n"
-        "from pipeline.core.errors import ConfigError\n"
-        "from pipeline.config.source import Origin\n"
-        "from pipeline.storage import open_store\n"
-        "try: open_store(Origin(url=('s3://pool/a',)), Path())\n"
-        "except ConfigError as error: print(error)\n"
-    )
-    told = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
-    ).stdout
-    assert "from.url: got s3://pool/a, which cannot be read: Install s3fs" in told
-    assert 'hint: pip install "ettin-data[s3]"' in told

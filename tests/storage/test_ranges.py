@@ -21,13 +21,19 @@ from support.strategies import QUICK
 
 from pipeline.core.errors import InputError
 from pipeline.storage.http import Client
-from pipeline.storage.hub import check_is_path, is_hub_address, open_hub_folder
+from pipeline.storage.hub import open_hub_folder
 from pipeline.storage.ranges import HttpFile, RangeFile
 from pipeline.storage.retry import RetryPolicy
 
 FILE = "checkpoint_000001/steps_000001_to_000100.parquet"
+
+
 OTHER = "checkpoint_000002/steps_000001_to_000100.parquet"
+
+
 CONTENT = np.random.default_rng(7).bytes(100_000)
+
+
 READ = {"match": FILE}
 
 
@@ -479,27 +485,3 @@ def test_the_stand_in_speaks_to_the_client_library_as_it_does_to_us(server: Serv
     tree = api.list_repo_tree("org/order", recursive=True, repo_type="dataset", revision=COMMIT)
     files = {entry.path: entry.size for entry in tree if isinstance(entry, hub.RepoFile)}
     assert files == open_hub_folder(server.where()).num_bytes
-
-
-def test_an_address_is_no_path() -> None:
-    assert is_hub_address("hf://datasets/org/order")
-    assert not is_hub_address(Path("order"))
-
-
-@pytest.mark.parametrize(
-    "address", ["https://huggingface.co/datasets/a/b", "hf://datasets/a/b", "s3://bucket/pool"]
-)
-def test_an_address_where_a_path_is_wanted_is_shown_as_it_was_given(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, address: str
-) -> None:
-    with pytest.raises(InputError) as caught:
-        check_is_path(Path(address), "a pool")
-    assert caught.value.message == f"{address}: got an address, expected the path of a pool"
-    assert "only published parquet is read remotely, as hf://datasets/ORG/NAME" in str(
-        caught.value.hint
-    )
-    # A folder may be called so all the same.
-    monkeypatch.chdir(tmp_path)
-    Path(address).mkdir(parents=True)
-    check_is_path(Path(address), "a pool")
-    check_is_path(Path("nowhere/at:/all"), "a pool")

@@ -161,12 +161,15 @@ def run_well(*arguments: str | Path, cwd: Path | None = None, **variables: str) 
 
 
 def start(
-    *arguments: str | Path, stdout: int = subprocess.DEVNULL, stderr: int = subprocess.DEVNULL
+    *arguments: str | Path,
+    stdout: int = subprocess.DEVNULL,
+    stderr: int = subprocess.DEVNULL,
+    cwd: Path = REPOSITORY,
 ) -> subprocess.Popen[str]:
     """Start the command in a process group of its own, as a terminal does."""
     return subprocess.Popen(
         command(*arguments),
-        cwd=REPOSITORY,
+        cwd=cwd,
         env=environment(),
         stdout=stdout,
         stderr=stderr,

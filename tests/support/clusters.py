@@ -16,20 +16,25 @@ Build = Callable[..., Path]
 
 
 @contextmanager
-def start_cluster(folder: Path, **variables: str) -> Iterator[str]:
-    """Start a cluster as a user would, a scheduler and two workers; yield its address."""
+def start_cluster(
+    folder: Path, *options: str, protocol: str = "tcp", **variables: str
+) -> Iterator[str]:
+    """Start a cluster as a user would, a scheduler and two workers; yield its address.
+
+    options: of both, such as those for `protocol` tls.
+    """
     contact = folder / "scheduler.json"
     dask = [sys.executable, "-m", "dask"]
     commands = [
         [*dask, "scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard",
-         "--scheduler-file", str(contact)],
+         "--scheduler-file", str(contact), "--protocol", protocol],
         [*dask, "worker", "--scheduler-file", str(contact), "--nworkers", "2", "--nthreads", "1",
          "--no-dashboard", "--memory-limit", "0", "--local-directory", str(folder)],
     ]  # fmt: skip
     with (folder / "log").open("w") as log:
         processes = [
             subprocess.Popen(
-                one,
+                [*one, *options],
                 cwd=folder,
                 env=builds.environment(**variables),
                 stdout=log,

@@ -18,7 +18,9 @@ TOP_KEYS = (
 )
 SOURCE_KEYS = "category, epochs, expected, filters, from, licence, max_repetition, origin, tokens"
 ORIGIN_KEYS = "config, decode, files, hub, id, partition, path, revision, split, text, url"
-ORDER_KEYS = "algorithm, epoch, format, global_batch_size, max_seq_len, seed, view, window_tokens"
+ORDER_KEYS = (
+    "algorithm, allow_cut, epoch, format, global_batch_size, max_seq_len, seed, view, window_tokens"
+)
 REVISION = "0123456789abcdef0123456789abcdef01234567"
 
 SMALLEST = """\

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from support import source_server
-from support.source_server import COMMIT, Fault
+from support.served_content import COMMIT
+from support.source_server import Fault
 
 __all__ = ["COMMIT", "Fault", "Server", "serve"]
 

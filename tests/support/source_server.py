@@ -19,15 +19,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from email.utils import formatdate
-from functools import cache, cached_property
+from functools import cache
 from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
-COMMIT = "89abcdef0123456789abcdef0123456789abcdef"
-REFS = ("main", "v1", "refs/convert/parquet")
+from .served_content import COMMIT, GIT_SUFFIXES, Content, Repo, Tree
+
 Fault = dict[str, Any]
 """`kind`: status (`status`, `headers`), cut (`bytes`), short (`bytes`), stall (`seconds`), drip
 (`bytes`, `seconds`, and `after`: how many come at once before), ignore_range, wrong_range, changed,
@@ -36,8 +36,6 @@ unnamed (neither ETag nor Last-Modified).
 sent, `/lfs/ORG/NAME/PATH`, or, if `match` has "/resolve/" in it, where it is asked for. `method`:
 HEAD or GET alone. `skip`: how many such requests pass first, else 0. `times`: how many it strikes,
 else 1; -1 for all."""
-# As a .gitattributes of the Hub has it: text of a moderate size is kept by git itself.
-_GIT_SUFFIXES = (".md", ".txt", ".yaml", ".yml", ".json", ".py", ".csv")
 
 
 @dataclass(frozen=True)
@@ -132,112 +130,14 @@ def serve(
         "ranges": ranges,
         "etags": etags,
     }
-    command = [sys.executable, __file__, json.dumps(configuration)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    command = [sys.executable, "-m", "support.source_server", json.dumps(configuration)]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         try:
             yield Server(f"http://127.0.0.1:{process.stdout.readline().strip()}")
         finally:
             process.terminate()
-
-
-class Content:
-    """The bytes of one file, and what they are called by."""
-
-    def __init__(self, made: bytes | None, path: Path | None = None) -> None:
-        """Take bytes, or the path where they lie."""
-        self.made, self.path = made, path
-        self.size = len(made) if made is not None else self._stat().st_size
-        self.modified = 0.0 if path is None else self._stat().st_mtime
-
-    def _stat(self) -> os.stat_result:
-        assert self.path is not None
-        return self.path.stat()
-
-    def _digest(self, hasher: Any) -> str:
-        if self.path is None:
-            hasher.update(self.made)
-        else:
-            with self.path.open("rb") as file:
-                while block := file.read(1 << 20):
-                    hasher.update(block)
-        digest: str = hasher.hexdigest()
-        return digest
-
-    @cached_property
-    def sha256(self) -> str:
-        """The digest that LFS knows it by."""
-        return self._digest(hashlib.sha256())
-
-    @cached_property
-    def git_sha1(self) -> str:
-        """The digest that git knows it by."""
-        return self._digest(hashlib.sha1(b"blob %d\0" % self.size))
-
-    def entry(self, name: str, *, lfs: bool, xet: bool) -> dict[str, Any]:
-        """Return what a listing says of it."""
-        told = {"type": "file", "oid": self.git_sha1, "size": self.size, "path": name}
-        if not lfs:
-            return told
-        pointer = f"oid sha256:{self.sha256}\nsize {self.size}\n".encode()
-        told["oid"] = hashlib.sha1(b"blob %d\0" % len(pointer) + pointer).hexdigest()
-        told["lfs"] = {"oid": self.sha256, "size": self.size, "pointerSize": len(pointer)}
-        return told | ({"xetHash": hashlib.sha256(name.encode()).hexdigest()} if xet else {})
-
-
-class Tree:
-    """The files of one commit, or of a plain host."""
-
-    def __init__(self, source: str | int) -> None:
-        """Take a folder, or how many files to make."""
-        self._source = source
-        self._known: dict[tuple[str, int, int], Content] = {}
-        self.pages: dict[Any, list[bytes]] = {}
-        self.is_made = isinstance(source, int)
-
-    @cached_property
-    def _made(self) -> dict[str, None]:
-        assert isinstance(self._source, int)
-        return {f"data/{i // 1000:04d}/part-{i:06d}.jsonl.zst": None for i in range(self._source)}
-
-    def names(self) -> list[str]:
-        """Return the paths of all files."""
-        if isinstance(self._source, int):
-            return list(self._made)
-        root = Path(self._source)
-        return [one.relative_to(root).as_posix() for one in root.rglob("*") if one.is_file()]
-
-    def get(self, name: str) -> Content | None:
-        """Return a file, as it is now."""
-        if isinstance(self._source, int):
-            return Content(f"{name}\n".encode()) if name in self._made else None
-        path = Path(self._source, name)
-        if not name or not path.is_file():
-            return None
-        stat = path.stat()
-        key = (name, stat.st_size, stat.st_mtime_ns)
-        return self._known.setdefault(key, Content(None, path))
-
-
-class Repo:
-    """A data set or a model: its commits, and what its refs stand for."""
-
-    def __init__(self, source: str | int) -> None:
-        """Take what is in it at first."""
-        self.commits = {COMMIT: Tree(source)}
-        self.refs = dict.fromkeys(REFS, COMMIT)
-
-    def push(self, source: str | int, ref: str) -> str:
-        """Add a commit."""
-        commit = hashlib.sha1(f"{len(self.commits)}".encode()).hexdigest()
-        self.commits[commit] = Tree(source)
-        self.refs[ref] = commit
-        return commit
-
-    def commit(self, revision: str) -> str | None:
-        """Return what a revision stands for."""
-        found = self.refs.get(revision, revision)
-        return found if found in self.commits else None
 
 
 class State:
@@ -268,7 +168,7 @@ class State:
 
     def is_large(self, name: str) -> bool:
         """Return whether a file is at the other host."""
-        return self.lfs and not name.endswith(_GIT_SUFFIXES)
+        return self.lfs and not name.endswith(GIT_SUFFIXES)
 
     def strike(self, path: str, method: str, *, is_resolve: bool = False) -> Fault:
         """Return the fault that is due at a path; an empty one if none is."""

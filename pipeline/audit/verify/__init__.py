@@ -1,4 +1,4 @@
-"""Verify: an output, and a manifest or anything with rows in order -> all that differs, and why.
+"""Verify: an output, and a manifest or any ordered rows -> what differs, and why.
 
 `verify` hashes the files of an output; `verify_against` compares its rows with a target.
 """

@@ -1,17 +1,17 @@
-"""Verify an output against something else: which rows are the same, which differ, and why.
+"""Compare the rows of an output with a target: which are equal, which differ, and why.
 
-The target is a manifest, another output, a published order, or a pool. To compare, only the
-requested rows are read, of either side, in blocks, and memory does not grow with them. To explain
-rows that differ, the output's whole pool is read, and some numbers are kept for each of its rows;
-`explain` says how much that is, and from how many rows on it is left out.
+The target is a manifest, another output, a published order, or a pool. A comparison reads only the
+requested rows, in blocks, in constant memory. Explaining rows that differ reads the output's whole
+pool and keeps some numbers for each row; `explain` states how much, and above which size it is
+skipped.
 """
 
 from pathlib import Path
 
 from pipeline.audit.verify.alignment import ViewChoice, align, default_alignment
+from pipeline.audit.verify.build_output import Output
 from pipeline.audit.verify.compare import compare
 from pipeline.audit.verify.explain import explain
-from pipeline.audit.verify.output import Output
 from pipeline.audit.verify.report import Report
 from pipeline.audit.verify.scope import Range, Scope
 from pipeline.audit.verify.target import open_target

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from functools import wraps
 from typing import Any, Literal, TypeVar, cast
 
-from pipeline.audit.verify.output import Output
+from pipeline.audit.verify.build_output import Output
 from pipeline.audit.verify.target import Target
 from pipeline.core.arrays import Int64Array, Uint8Array
 from pipeline.dataset import RowSource

@@ -11,11 +11,11 @@ _MOST_LISTED = 20
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Report:
-    """All that is known of an output and a target."""
+    """The comparison of an output with a target, and its findings."""
 
     comparison: Comparison
     findings: tuple[Finding, ...]
-    """How the two were declared differently, and what explains rows that differ."""
+    """Differences between the declarations, and causes of rows that differ."""
 
     @property
     def equal(self) -> bool:

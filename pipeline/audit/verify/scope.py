@@ -4,8 +4,8 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from pipeline.audit.verify.build_output import Output
 from pipeline.audit.verify.comparison import Of
-from pipeline.audit.verify.output import Output
 from pipeline.audit.verify.target import ForwardReader, Target
 from pipeline.core.errors import NotFoundError
 from pipeline.core.progress import ReportProgress

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from pipeline import dataset
-from pipeline.audit.verify.output import Output
+from pipeline.audit.verify.build_output import Output
 from pipeline.core.errors import InputError, NotFoundError
 from pipeline.core.ragged import Rows
 from pipeline.dataset import (

@@ -1,8 +1,7 @@
 """MDS shards: chunks or rows -> shards under an index, and their rows back by number.
 
 `MdsWriter` writes what the public package writes, to the byte. `Pool` addresses the rows of a
-folder by their position in its index; `MdsRows` reads it, local or remote, as an order. The format
-is described in `docs/spec/mds.md`.
+folder by position; `MdsRows` reads it as an order. `docs/spec/mds.md` describes the format.
 """
 
 from pipeline.dataset.mds.pool import Pool

@@ -1,8 +1,6 @@
 """Compiled loops that read the bytes of shards, mapped or by descriptor: ids, names, lengths.
 
-Compiled loops have no bounds checks, so every number that a file holds is checked before it is
-used. Functions that call one another share this file: numba's disk cache notices a change of the
-file that a function is in, not of one that it calls.
+Compiled loops have no bounds checks, so every number of a file is checked before it is used.
 """
 
 from typing import Any
@@ -217,10 +215,8 @@ def read_bounds(
 ) -> int:
     """Read where rows start and stop in their files: int64 [2, num_rows].
 
-    files, sizes: int64 [num_shards], descriptors and lengths; shards, rows: int64 [num_rows], the
-    shard of a row and its number there, which the caller checks.
-
-    Returns the index of the first row that lies outside its file, else -1.
+    files, sizes: int64 [num_shards], descriptors and lengths; shards, rows: int64 [num_rows], valid
+    numbers of shards and of rows there. Returns the first index that is outside its file, else -1.
     """
     first = 0
     while first < rows.size:
@@ -285,10 +281,7 @@ def copy_ids(
     offsets: Int64Array,
     out: Uint32Array,
 ) -> int:
-    """Copy the ids that `read_rows` found, those of row i to `offsets[i]` of `out`.
-
-    Returns the index of the first row with an id of 2^32 or more, else -1.
-    """
+    """Copy the ids that `read_rows` found; return the first row with one above 2^32 - 1, or -1."""
     for i in range(shards.size):
         item_bytes = columns[shards[i], 1]
         body = data[places[0, i] : places[0, i] + places[1, i] * item_bytes]

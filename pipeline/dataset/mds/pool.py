@@ -1,7 +1,4 @@
-"""A pool: the rows of many shards under one index, addressed by their position in it.
-
-Files are memory-mapped, never written to, never removed.
-"""
+"""A pool: the rows of many shards under one index, addressed by their position in it."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -35,10 +32,9 @@ _FAULT_BYTES = 256 << 10
 
 @dataclass(frozen=True, kw_only=True)
 class Pool:
-    """Rows of shards, in the order of an index."""
+    """Rows of shards, in the order of an index; a shard is opened when it is first read."""
 
     shards: tuple[MdsShard, ...]
-    """The shards in order; none is opened before it is needed."""
     num_rows: Int64Array
     """int64 [num_shards], by the index."""
     _mapped: dict[MdsShard, int] = field(
@@ -49,8 +45,7 @@ class Pool:
     def open(cls, folder: Path) -> "Pool":
         """Open the pool of a folder with `index.json`.
 
-        Published pools hold plain files under an index that says they are compressed: what the
-        index says of compression is ignored.
+        What the index says of compression is ignored: that of published pools is wrong.
 
         Raises: InputError when there is no index, or a shard is missing or has no valid columns.
         """
@@ -66,9 +61,7 @@ class Pool:
         entries: Sequence[IndexEntry],
         remotes: Sequence[RemoteShard] | None = None,
     ) -> "Pool":
-        """Return the pool of an index's entries; shards are looked for when they are needed.
-
-        remotes: the shard of each entry, if they are not on disk.
+        """Return the pool of an index's entries; remotes: their shards, if not on disk.
 
         Raises: InputError for an entry without valid columns.
         """
@@ -86,7 +79,6 @@ class Pool:
 
     @property
     def num_samples(self) -> int:
-        """The number of rows of all shards."""
         return int(self.num_rows.sum())
 
     def take(self, rows: Int64Array) -> Rows:
@@ -98,7 +90,6 @@ class Pool:
         return self._files.take(owners, rows - (self.ends - self.num_rows)[owners])
 
     def file_of(self, row: int) -> str:
-        """Return the path or address of the shard of a row."""
         return self.shards[int(np.searchsorted(self.ends, row, side="right"))].where
 
     @cached_property
@@ -117,10 +108,7 @@ class Pool:
         return np.uint16 if narrow else np.uint32
 
     def gather(self, rows: Int64Array, lengths: Int64Array) -> Uint32Array:
-        """Return the ids of rows, joined: uint32 [lengths.sum()].
-
-        rows: int64 [n], positions in the pool; lengths: int64 [n], their numbers of ids.
-        """
+        """Return the ids of rows of known lengths, joined: uint32 [lengths.sum()]."""
         out = np.empty(int(lengths.sum()), np.uint32)
         self.gather_into(out, rows, lengths)
         return out
@@ -190,10 +178,7 @@ class Pool:
         return table
 
     def _each(self, read: Callable[[MdsShard], Sized]) -> list[Sized]:
-        """Read every shard, one open at a time.
-
-        Raises: InputError for a shard with more or fewer rows than the index says.
-        """
+        """Read every shard, one open at a time, and check its number of rows."""
         parts = []
         for shard, num_rows in zip(self.shards, self.num_rows.tolist(), strict=True):
             part = read(shard)

@@ -1,8 +1,7 @@
 """Random access to the rows of many shards, by range reads; nothing is mapped.
 
-Memory and open files are bounded however many shards there are, and a file that is truncated while
-it is open raises an error, not a signal. Consecutive rows are one read. A scattered row is two, of
-some hundred nanoseconds, where mapping a page takes microseconds and counts as memory.
+Memory and open files are bounded; a file that is truncated while it is open raises an error, not a
+signal. A scattered row is two reads of some hundred nanoseconds; a mapped page takes microseconds.
 """
 
 import os
@@ -53,7 +52,6 @@ class ShardFiles:
         return ShardFiles, (self._shards, self._num_rows)
 
     def close(self) -> None:
-        """Close all files until they are next needed."""
         self._close(len(self._opened))
 
     def _close(self, num_files: int) -> None:
@@ -64,10 +62,7 @@ class ShardFiles:
         del self._opened[:num_files]
 
     def take(self, shards: Int64Array, rows: Int64Array) -> Rows:
-        """Return rows by shard and number within it: int64 [n] and [n].
-
-        Raises: InputError, naming the file, for a row that cannot be read or has no ids.
-        """
+        """Return rows by shard and number within it: int64 [n] and [n]. Raises: as `Pool.take`."""
         parts = []
         for first in range(0, len(rows), _MOST_ROWS):
             part = slice(first, first + _MOST_ROWS)
@@ -112,7 +107,6 @@ class ShardFiles:
             self._shards[int(shards[bad])].check(int(rows[bad]))
 
     def _open(self, shards: Int64Array) -> None:
-        """Open the files of shards; check their numbers of rows."""
         closed = shards[self._files[shards] < 0].tolist()
         if len(self._opened) + len(closed) > self._most_files:
             # Those that this call needs are closed last.

@@ -1,7 +1,4 @@
-"""MDS shards as rows in order: a folder with `index.json`, local or remote -> a `RowReader`.
-
-Rows come in the order of the index, or in a permutation of it.
-"""
+"""MDS shards as rows in order: a folder with `index.json`, local or remote -> a `RowReader`."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -31,23 +28,18 @@ class MdsRows:
     """The rows of a pool; a `RowReader`."""
 
     where: str
-    """The folder."""
     pool: Pool
-    """Its shards."""
     order: Permutation | None = None
     """Row r is the sample that it has at position r; None: the order of the index."""
     index_sha256: str = ""
     """sha256 of the index, if it was read for this."""
     commit: str | None = None
-    """The commit, on the Hub."""
     granularity: ClassVar = "sequence"
     num_wrapped: ClassVar = 0
 
     @classmethod
     def of(cls, folder: Folder, digests: Mapping[str, str]) -> "MdsRows":
-        """Return the rows of a listed folder; shards are looked for when they are needed.
-
-        digests: known sha256 by path in the folder.
+        """Return the rows of a listed folder; digests: known sha256 by path in it.
 
         Raises: InputError when the index is invalid or cannot be read.
         """
@@ -62,7 +54,6 @@ class MdsRows:
 
     @property
     def num_rows(self) -> int:
-        """The number of rows, by the index."""
         return self.pool.num_samples
 
     @property
@@ -71,7 +62,6 @@ class MdsRows:
         return self.pool.shards[0].columns.dtype if self.pool.shards else "uint32"
 
     def file_of(self, row: int) -> str:
-        """Return the path or address of the shard of a row."""
         return self.pool.file_of(int(self._samples(np.array([row]))[0]))
 
     def take(self, rows: Int64Array) -> Rows:
@@ -82,8 +72,7 @@ class MdsRows:
     def read(self, start: int, stop: int) -> Iterator[Rows]:
         """Yield rows `start` to `stop` in blocks of about a million ids.
 
-        Raises: NotFoundError for rows beyond the pool; InputError for a damaged shard, and before
-        the first block for a missing one.
+        Raises: NotFoundError for rows beyond the pool; InputError for a damaged or missing shard.
         """
         check_range(self.where, start, stop, self.num_rows)
         if self.order is not None:
@@ -105,7 +94,6 @@ class MdsRows:
         return rows if self.order is None else self.order.samples_at(rows)
 
     def _blocks(self, first: int, lengths: Int64Array) -> Iterator[Rows]:
-        """Yield the rows from `first`, which have these lengths."""
         # A row belongs to the block in which it ends; a longer one is a block of its own.
         blocks = np.cumsum(lengths) // _BLOCK_IDS
         starts = np.flatnonzero(np.diff(blocks, prepend=-1))

@@ -36,7 +36,6 @@ class RemoteShards:
         self._drop_next()
 
     def shards(self) -> list[RemoteShard]:
-        """Return the shards, in the order of the index."""
         return [
             RemoteShard(
                 where=self._where(number),

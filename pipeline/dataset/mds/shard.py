@@ -1,7 +1,5 @@
 """One MDS shard: a memory-mapped `.mds` file -> ids of its rows and of their documents, checked.
 
-Files are never written to, never removed.
-
 Source: mosaicml/streaming 0.8.1, `streaming/base/format/mds/encodings.py`.
 """
 
@@ -52,7 +50,6 @@ class Columns:
     id: int
     """The index of the column of document ids; -1 for none."""
     dtype: str
-    """Stored type of a token id."""
 
     @classmethod
     def of(cls, entry: Mapping[str, Any], where: str) -> "Columns":
@@ -82,7 +79,6 @@ class Columns:
 
     @property
     def item_bytes(self) -> int:
-        """Bytes of one stored id."""
         return np.dtype(self.dtype).itemsize
 
     def packed(self) -> Int64Array:
@@ -105,9 +101,7 @@ class RemoteShard:
     """A shard at an address, which is fetched whole."""
 
     where: str
-    """Its address."""
     num_bytes: int
-    """Its size, as its folder lists it."""
     fetch: Callable[[], BinaryIO]
     """Returns an open copy, which is deleted when it is closed. Raises: InputError."""
 
@@ -119,7 +113,6 @@ class MdsShard:
     path: Path
     """The `.mds` file, not compressed."""
     columns: Columns
-    """The columns of its rows, from the index."""
     remote: RemoteShard | None = None
     """Where to fetch the file, if it is not on disk."""
 
@@ -130,7 +123,6 @@ class MdsShard:
 
     @property
     def num_bytes(self) -> int:
-        """The size of the file."""
         return self.path.stat().st_size if self.remote is None else self.remote.num_bytes
 
     @cached_property

@@ -1,7 +1,6 @@
 """Write MDS: chunks, each with the id of its document -> `shard.NNNNN.mds` and `index.json`.
 
-The files are the public writer's to the byte. Compiled loops lay out the rows: no Python work per
-token.
+The files are the public writer's to the byte.
 
 Source: mosaicml/streaming 0.8.1, `streaming/base/format/mds/{writer,encodings}.py` and
 `streaming/base/util.py` (merge_index), described in `docs/spec/mds.md`.
@@ -63,7 +62,6 @@ class MdsWriter:
     folder: Path
     """An empty folder that exists."""
     dtype: Dtype
-    """Stored width of an id."""
     size_limit: int
     """Largest shard file in bytes; a larger row gets a file of its own."""
     _shards: list[dict[str, Any]] = field(default_factory=list)
@@ -219,25 +217,17 @@ def write_stats(folder: Path, lengths: Int64Array, num_discarded: int) -> None:
 
     Source: JHU-CLSP/ettin-encoder-vs-decoder, `split_dataset_into_chunks_individual.py`.
     """
-    (folder / "stats.json").write_text(json.dumps(_stats(lengths, num_discarded)))
-    (folder / "token_decile.json").write_text(json.dumps(_deciles(lengths)))
-
-
-def _stats(lengths: Int64Array, num_discarded: int) -> dict[str, Any]:
+    percentiles: list[float] = [math.nan] * len(_PERCENTILES)  # as the original writes it
     if len(lengths):
-        percentiles: list[float] = [int(one) for one in np.percentile(lengths, _PERCENTILES)]
-    else:
-        percentiles = [math.nan] * len(_PERCENTILES)  # as the original writes it
-    return {
+        percentiles = [int(one) for one in np.percentile(lengths, _PERCENTILES)]
+    stats = {
         "total_duplicated_tokens": 0,
         "total_tokens_written": int(lengths.sum()),
         "total_tokens_skipped": num_discarded,
         "percentiles": {f"{p}th": v for p, v in zip(_PERCENTILES, percentiles, strict=True)},
     }
-
-
-def _deciles(lengths: Int64Array) -> dict[str, list[int]]:
-    """Return, by thousands of tokens, the numbers of the chunks of that length."""
     thousands = lengths // 1000
     most = max(_FEWEST_THOUSANDS, int(thousands.max(initial=0)) + 1)
-    return {f"{k}k": np.flatnonzero(thousands == k).tolist() for k in range(most)}
+    chunks = {f"{k}k": np.flatnonzero(thousands == k).tolist() for k in range(most)}
+    (folder / "stats.json").write_text(json.dumps(stats))
+    (folder / "token_decile.json").write_text(json.dumps(chunks))

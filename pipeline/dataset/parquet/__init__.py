@@ -1,7 +1,7 @@
 """Parquet: ordered rows -> files in the layout of the published order, and back.
 
-`RowWriter` writes rows of token ids with their steps. `PublishedOrder` reads the rows of a folder
-or file, local or remote, by range and by number. The tables beside an order are here as well.
+`RowWriter` writes rows of token ids with their steps; `PublishedOrder` reads those of a folder or
+file, local or remote. The tables beside an order are here as well.
 """
 
 from pipeline.dataset.parquet.reader import PublishedOrder

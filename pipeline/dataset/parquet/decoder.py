@@ -1,7 +1,4 @@
-"""A parquet column of token ids -> rows of uint32.
-
-The column holds lists of integers of any width, or lists of lists; uint32 is not copied.
-"""
+"""A parquet column of lists of integers, or of lists of lists -> rows of uint32."""
 
 from dataclasses import dataclass, field
 
@@ -26,10 +23,9 @@ def nesting(kind: pa.DataType) -> tuple[int, pa.DataType]:
 
 @dataclass(kw_only=True)
 class ColumnDecoder:
-    """Turns columns into rows."""
+    """Turns columns into rows; splits those that hold a whole batch at `cls_id`."""
 
     cls_id: int
-    """Where to split a row that holds a whole batch."""
     num_wrapped: int = field(default=0, init=False)
     """Ids so far that were negative, in a type too narrow for them."""
 

@@ -1,7 +1,7 @@
 """One parquet file of an order, local or remote: its footer and the sequences of its row groups.
 
-Row groups are read no further than needed. A footer is read when it is first needed, and is small
-enough to keep those of thousands of files.
+Row groups are read no further than needed; footers are small enough to keep those of thousands of
+files.
 """
 
 import io
@@ -44,7 +44,6 @@ class Footer:
     depth: int
     """The nesting depth of the lists of ids."""
     dtype: str
-    """The type of an id."""
     metadata: Any
     """pyarrow's own, of a remote file, which is not read again; else None."""
 
@@ -58,9 +57,7 @@ class ParquetFile:
     where: str
     """Its path or address, for errors."""
     source: Callable[[], Any]
-    """Opens it for pyarrow."""
     is_remote: bool
-    """Whether it is read over a network."""
     decoder: ColumnDecoder
     """Turns its column of ids into rows; shared by the files of an order."""
     num_expected: int | None = None
@@ -160,7 +157,6 @@ class ParquetFile:
         return first
 
     def _steps(self, group: int) -> Int64Array:
-        """Return the step of each row of a row group. Raises: InputError when they fall."""
         with self._opened() as file, self._failing():
             column = file.read_row_group(group, columns=[STEP], use_threads=False)[STEP]
         if column.null_count:
@@ -237,10 +233,7 @@ class ParquetFile:
 
 
 def _read_footer(where: str, source: Any, *, is_remote: bool) -> Footer:
-    """Read the footer of a file; of a remote one, little more than its bytes.
-
-    Raises: InputError when it lacks the columns of an order; as pyarrow when it is no parquet.
-    """
+    """Read the footer of a file; of a remote one, little more than its bytes."""
     metadata = pq.read_metadata(_tail(source) if is_remote else source)
     schema = metadata.schema.to_arrow_schema()
     for name in (IDS, STEP):
@@ -278,7 +271,6 @@ def _read_footer(where: str, source: Any, *, is_remote: bool) -> Footer:
 
 
 def _check_step(where: str, step: int) -> None:
-    """Check that int64 holds a step. Raises: InputError."""
     if step > np.iinfo(np.int64).max:
         raise InputError(f"{where}: got {STEP} {step}, expected numbers below 2^63")
 

@@ -41,11 +41,8 @@ class PublishedOrder:
     """The rows of a published order, or of a part of it; a `RowReader`."""
 
     folder: Folder
-    """The folder of the files."""
     parquets: tuple[ParquetFile, ...]
-    """The files, in order."""
     decoder: ColumnDecoder
-    """The decoder of all files."""
 
     @classmethod
     def of(
@@ -53,11 +50,8 @@ class PublishedOrder:
     ) -> "PublishedOrder":
         """Return the order in a listed folder: windows, one window, or one file.
 
-        A build that made no step has no files of rows: its order is empty.
-
-        num_rows: rows by file, from a manifest. Then files are looked for only when they are read,
-        and a damaged or missing one costs its own rows alone.
-        cls_id: where a batch that is one flat list is split.
+        num_rows: rows by file, from a manifest; a damaged or missing file then costs its own rows
+        alone. cls_id: where a batch that is one flat list is split.
 
         Raises: InputError when there is no order, or files of it are missing.
         """
@@ -90,17 +84,14 @@ class PublishedOrder:
 
     @cached_property
     def files(self) -> tuple[OrderFile, ...]:
-        """The files, in order."""
         return tuple(parquet.named for parquet in self.parquets)
 
     @cached_property
     def windows(self) -> tuple[CheckpointWindow, ...]:
-        """The windows, in order."""
         return tuple(dict.fromkeys(file.window for file in self.files))
 
     @cached_property
     def phases(self) -> tuple[str, ...]:
-        """The names of the phases, in order."""
         return tuple(dict.fromkeys(window.phase for window in self.windows))
 
     @property
@@ -128,7 +119,6 @@ class PublishedOrder:
         return self.first_row(len(self.parquets))
 
     def row_group_start(self, row: int) -> int:
-        """Return the first row of the row group of a row."""
         group = int(np.searchsorted(self._group_ends, row, side="right"))
         return int(self._group_ends[group - 1]) if group else 0
 
@@ -137,7 +127,6 @@ class PublishedOrder:
         return int(self._group_ends[np.searchsorted(self._group_ends, row, side="right")])
 
     def file_of(self, row: int) -> str:
-        """Return the path or address of the file of a row."""
         ends = np.cumsum([one.num_sequences(self.granularity) for one in self.parquets])
         return self.parquets[int(np.searchsorted(ends, row, side="right"))].where
 
@@ -155,10 +144,7 @@ class PublishedOrder:
         return sum(one.num_sequences(self.granularity) for one in before)
 
     def phase(self, name: str) -> "PublishedOrder":
-        """Return the windows of one phase; its rows count from 0.
-
-        Raises: NotFoundError when there is none.
-        """
+        """Return the windows of one phase; its rows count from 0. Raises: NotFoundError."""
         chosen = [one for one in self.parquets if one.named.window.phase == name]
         return self._part(chosen, f"phase {name!r}", " or ".join(map(repr, self.phases)))
 
@@ -167,7 +153,12 @@ class PublishedOrder:
 
         Raises: NotFoundError when there is none; InputError when there are several phases.
         """
-        self._check_one_phase()
+        if len(self.phases) > 1:
+            raise InputError(
+                f"{self.where}: got phases {', '.join(self.phases)}, expected one, since each"
+                " counts its windows and steps from 1",
+                "name the folder of a window",
+            )
         known = ""
         if self.windows:
             known = f"{self.windows[0].number} to {self.windows[-1].number}"
@@ -221,14 +212,6 @@ class PublishedOrder:
             expected = f"expected {known}" if known else "an order without any"
             raise NotFoundError(f"{self.where}: got {what}, {expected}")
         return replace(self, parquets=tuple(parquets))
-
-    def _check_one_phase(self) -> None:
-        if len(self.phases) > 1:
-            raise InputError(
-                f"{self.where}: got phases {', '.join(self.phases)}, expected one, since each"
-                " counts its windows and steps from 1",
-                "name the folder of a window",
-            )
 
     def _check_windows(self) -> None:
         """Raise InputError if rows would be counted over a missing window."""
@@ -358,7 +341,7 @@ class Cursor:
 
 
 def _has_no_step(folder: Folder, names: Sequence[str]) -> bool:
-    """Return whether a folder holds only a table of steps, and an empty one."""
+    """Return whether a folder is of a build without steps: it has only an empty table of them."""
     if names != [Path(STEPS).name]:
         return False
     try:

@@ -25,7 +25,6 @@ class CheckpointWindow:
     folder: str
     """Its name, like `checkpoint_000001`."""
     phase: str
-    """The name without the number."""
     number: int
     """The number, from 1."""
 
@@ -37,7 +36,6 @@ class OrderFile:
     path: str
     """Its path below the folder that was opened."""
     window: CheckpointWindow
-    """Its window."""
     steps: range | None
     """Its steps, from 1 in the window, by its name; None if the name has none."""
 

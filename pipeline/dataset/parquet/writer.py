@@ -1,8 +1,7 @@
 """Write parquet: ordered rows as `input_ids`, `step`, as published, and the tables beside them.
 
-Ids are byte-stream-split under zstd 1: 1.47 bytes an id at 98 million ids a second on 9.8 million
-ids of prose, against 1.65 bytes at 62 million for dictionaries under zstd 3. Bytes depend on the
-version of pyarrow, which is therefore pinned.
+Ids are byte-stream-split under zstd 1: 1.47 bytes an id of prose at 98 million ids/s, against 1.65
+bytes at 62 million for dictionaries under zstd 3. Bytes depend on pyarrow, which is pinned.
 """
 
 from collections.abc import Iterator, Mapping

@@ -1,7 +1,7 @@
 """Provenance: the document of each row of an order, and the rows of each document.
 
-`writer` writes a file beside each file of ordered rows, `document_index` sorts these by document,
-`reader` looks up rows and documents. The files are described in `docs/spec/provenance.md`.
+`writer` writes a file beside each file of rows, `document_index` sorts these by document, `reader`
+looks up rows and documents. `docs/spec/provenance.md` describes the files.
 """
 
 from pipeline.dataset.provenance.document_index import (

@@ -1,11 +1,10 @@
 """The index of documents: the provenance of all rows, sorted by document.
 
-A shuffle in two passes of independent tasks in bounded memory. The first sorts the rows of a few
-files by hash and cuts them into equal ranges of hashes; the second joins one range of all of these
-into one file. Bytes depend on the rows and their number alone, not on how they were grouped.
+The first of two passes sorts the rows of a few files by hash and cuts them into equal ranges of
+hashes; the second joins one range of all of these into one file. Bytes depend on the rows alone.
 
-The hash is 64-bit FNV-1a, mixed so that equal ranges hold about as many documents even if ids
-differ only in their last letters.
+The hash is 64-bit FNV-1a, mixed so that equal ranges hold about as many documents whatever their
+ids.
 
 Source: FNV-1a as in draft-eastlake-fnv, section 2; the mixing is the last step of the x64 form of
 MurmurHash3.
@@ -54,11 +53,8 @@ class SortTask:
     inputs: tuple[Path, ...]
     """Files to read, in order of rows."""
     num_parts: int
-    """The number of equal ranges of hashes."""
     path: Path
-    """The file to write."""
     scratch: Path
-    """The folder to write it in before it is renamed."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -98,7 +94,6 @@ def document_hashes(data: Uint8Array, offsets: Int64Array) -> Int64Array:
 
 
 def count_parts(num_rows: int) -> int:
-    """Return the number of files of the index of an order."""
     return max(1, -(-num_rows // _ROWS_PER_PART))
 
 
@@ -108,17 +103,15 @@ def documents_file(part: int, num_parts: int) -> str:
 
 
 def part_of(digest: int, num_parts: int) -> int:
-    """Return the part of the index that a hash is in."""
     return digest * num_parts >> HASH_BITS
 
 
 def sort_tasks(
     row_files: Sequence[Path], num_rows: Sequence[int], folder: Path, scratch: Path
 ) -> list[SortTask]:
-    """Return the tasks of the first pass, which write to `folder`.
+    """Return the tasks of the first pass, which write to `folder`, of up to 2^20 rows each.
 
-    row_files: all files of an order's provenance, in order of rows, with the number of rows of
-    each. A task takes at least one file, and more up to 2^20 rows.
+    row_files: all files of an order's provenance, in order of rows; num_rows: of each.
     """
     groups: list[list[Path]] = []
     filled = 0
@@ -142,10 +135,7 @@ def sort_tasks(
 def index_tasks(
     sorted_files: Sequence[Path], num_rows: int, folder: Path, scratch: Path
 ) -> list[IndexTask]:
-    """Return the tasks of the second pass, which write to `folder`, that of the provenance.
-
-    sorted_files: the files of the first pass, in order; num_rows: of the whole order.
-    """
+    """Return the tasks of the second pass, which write to `folder`; num_rows: of the order."""
     num_parts = count_parts(num_rows)
     return [
         IndexTask(

@@ -1,9 +1,7 @@
 """Write the provenance of rows: a parquet file beside each file of rows, one row for each.
 
-Bytes depend on the rows alone, not on the blocks in which they come nor on the numbering of sources
-and files; they also depend on the version of pyarrow, which is therefore pinned.
-
-The columns are described in `docs/spec/provenance.md`.
+Bytes depend on the rows, not on blocks nor on the numbering of sources and files, and on pyarrow,
+which is pinned. `docs/spec/provenance.md` describes the columns.
 """
 
 from collections.abc import Sequence
@@ -67,11 +65,7 @@ class ProvenanceBlock:
 
 
 class ProvenanceWriter:
-    """Writes the provenance of the consecutive rows of one file.
-
-    places: pairs of source and file, which blocks index; a file is the path of an input in the
-    mixture, or of a folder of chunks.
-    """
+    """Writes the provenance of one file's rows; `places`: the (source, file) that blocks index."""
 
     def __init__(self, path: Path, first_row: int, places: Sequence[tuple[str, str]]) -> None:
         self._row = first_row
@@ -90,7 +84,6 @@ class ProvenanceWriter:
         )
 
     def write(self, block: ProvenanceBlock) -> None:
-        """Append rows."""
         columns = [
             numbers(block.steps),
             numbers(block.places),

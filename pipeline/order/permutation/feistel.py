@@ -70,7 +70,6 @@ def save(key: PermutationKey, folder: Path, scratch: Path) -> None:
 
 
 def load(key: PermutationKey, folder: Path) -> Feistel:
-    """Return the permutation of a key."""
     root = isqrt(max(key.num_samples - 1, 0)) + 1
     labels = ("order", ALGORITHM, str(key.epoch), str(key.num_samples))
     return Feistel(
@@ -99,11 +98,7 @@ def _walk(
 
 @compiled
 def _go(cells: Uint64Array, side: np.uint64, round_keys: Uint64Array, is_forward: bool) -> None:
-    """Send cells through all rounds, in place.
-
-    The inner loop runs over cells: rounds of one cell depend on each other, those of its neighbours
-    do not.
-    """
+    """Send cells, which are independent and so the inner loop, through all rounds, in place."""
     rows = cells // side
     columns = cells - rows * side
     for j in range(round_keys.size):

@@ -5,7 +5,6 @@ One file holds the permutation and its inverse. Making it takes 4 bytes of memor
 its own `permutation`.
 """
 
-import hashlib
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ import numpy as np
 from blake3 import blake3
 
 from pipeline.core.arrays import Int64Array, Uint32Array
+from pipeline.core.digest import sha256_bytes
 from pipeline.core.errors import ConfigError, InternalError
 from pipeline.core.files import publish
 from pipeline.order.permutation.key import Permutation, PermutationKey, are_within
@@ -45,7 +45,8 @@ def pcg64dxsm_permutation(num_samples: int, *, seed: int, epoch: int) -> Uint32A
             f"with {ALGORITHM}",
             "take fewer samples, or set order.algorithm to feistel-v1",
         )
-    if _vector_sha256() != _CHECK_SHA256:
+    vector = _shuffle(_CHECK_SAMPLES, _CHECK_SEED).astype("<u4")
+    if sha256_bytes(vector.data) != _CHECK_SHA256:
         raise InternalError(
             f"order: numpy {np.__version__} makes another permutation than {ALGORITHM}",
             "install the numpy that pyproject.toml names, and report this",
@@ -64,10 +65,6 @@ def _shuffle(num_samples: int, seed: int) -> Uint32Array:
     samples = np.arange(num_samples, dtype=np.uint32)
     np.random.Generator(np.random.PCG64DXSM(seed)).shuffle(samples)
     return samples
-
-
-def _vector_sha256() -> str:
-    return hashlib.sha256(_shuffle(_CHECK_SAMPLES, _CHECK_SEED).astype("<u4").data).hexdigest()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -114,8 +111,7 @@ def save(key: PermutationKey, folder: Path, scratch: Path) -> None:
         start = file.tell()
         file.write(samples.astype("<u4", copy=False).data)
         file.seek(start)
-        positions = _invert(file, samples)
-        file.write(positions.astype("<u4", copy=False).data)
+        file.write(_invert(file, samples).astype("<u4", copy=False).data)
         file.flush()
         digest = _digest(temporary)
     with publish(beside, scratch) as temporary:

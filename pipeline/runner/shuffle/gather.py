@@ -50,23 +50,13 @@ class PoolRows:
         return StoredRows(ids, self._pool.names(rows))
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Run:
-    """A file's rows in one folder."""
-
-    folder: Path
-    first: int
-    """The number in the folder of the first of them."""
-    places: Int64Array
-    """int64, where each belongs in the file, rising."""
-
-
 class ScatteredRows:
     """The rows of one file, as `PoolRows`, collected from folders of rows laid out by position."""
 
     def __init__(self, task: OrderTask) -> None:
         self.records: Records = np.zeros(task.num_rows, RECORD_DTYPE)
-        self._runs: list[_Run] = []
+        # A run is the rows in one folder: its first row there, and where each belongs in the file.
+        self._runs: list[tuple[Path, int, Int64Array]] = []
         for name in json.loads(task.job.state.scattered_folders.read_bytes()):
             folder = task.job.out / name
             positions = np.load(folder / POSITIONS, mmap_mode="r")
@@ -75,7 +65,7 @@ class ScatteredRows:
             if first < last:
                 places = positions[first:last] - task.first_row
                 self.records[places] = np.load(folder / RECORDS, mmap_mode="r")[first:last]
-                self._runs.append(_Run(folder=folder, first=first, places=places))
+                self._runs.append((folder, first, places))
         self._offsets = offsets_of(self.records["length"])
         self._start = 0
         self._held = self._collect(0, 0)
@@ -94,16 +84,15 @@ class ScatteredRows:
         ids = Rows(np.empty(int(offsets[-1]), np.uint32), offsets)
         name_lengths = np.zeros(stop - start, np.int64)
         parts = []
-        for run in self._runs:
-            first, last = np.searchsorted(run.places, [start, stop]).tolist()
+        for folder, low, run_places in self._runs:
+            first, last = np.searchsorted(run_places, [start, stop]).tolist()
             if first == last:
                 continue
-            places = run.places[first:last] - start
-            low, high = run.first + first, run.first + last
-            ends = np.load(run.folder / ENDS, mmap_mode="r")[low : high + 1]
-            _place(_read(run.folder / IDS, ends[:, 0]), ends[:, 0], ids, places)
+            places = run_places[first:last] - start
+            ends = np.load(folder / ENDS, mmap_mode="r")[low + first : low + last + 1]
+            _place(_read(folder / IDS, ends[:, 0]), ends[:, 0], ids, places)
             name_lengths[places] = np.diff(ends[:, 1])
-            parts.append((places, _read(run.folder / NAMES, ends[:, 1]), ends[:, 1]))
+            parts.append((places, _read(folder / NAMES, ends[:, 1]), ends[:, 1]))
         name_offsets = offsets_of(name_lengths)
         names = Names(np.empty(int(name_offsets[-1]), np.uint8), name_offsets)
         for places, text, ends in parts:
@@ -118,8 +107,7 @@ def _place(values: NDArray[Any], ends: Int64Array, target: Ragged[Any], places: 
 
 
 def _read(path: Path, ends: Int64Array) -> NDArray[np.unsignedinteger]:
-    """Read the part of a saved array from `ends[0]` to `ends[-1]`."""
-    # Read and not mapped: mapped pages would count as memory until the system takes them back.
+    """Read the part of a saved array from `ends[0]` to `ends[-1]`; mapped, it counts as memory."""
     with path.open("rb") as file:
         np.lib.format.read_magic(file)
         _, _, dtype = np.lib.format.read_array_header_1_0(file)

@@ -1,7 +1,4 @@
-"""What one shuffle is made from, and the tasks that it is split into.
-
-What all tasks look up is saved once in the state and not sent with each task.
-"""
+"""What one shuffle is made from, and the tasks that it is split into."""
 
 import json
 import threading
@@ -61,17 +58,13 @@ class ShuffleJob:
     stamp: str
     """Changes whenever a file of the pool may have changed; invalidates scattered rows."""
     num_samples: int
-    """Rows of the pool."""
     spec: OrderSpec
-    """The order as declared."""
     shards: ShardSpec
-    """The form of MDS files."""
     cls_id: int
     sep_id: int
 
     @property
     def state(self) -> State:
-        """Where the state of the build lies."""
         return State(out=self.out)
 
     @property
@@ -81,7 +74,6 @@ class ShuffleJob:
 
     @property
     def permutation_key(self) -> PermutationKey:
-        """Which permutation orders the samples."""
         return PermutationKey(
             algorithm=self.spec.algorithm,
             num_samples=self.num_samples,
@@ -90,7 +82,6 @@ class ShuffleJob:
         )
 
     def load_permutation(self) -> Permutation:
-        """Load the permutation that the shuffle has saved."""
         return load_permutation(self.permutation_key, self.state.orders)
 
     def open_pool(self) -> Pool:
@@ -111,7 +102,6 @@ class TableTask:
 
     job: ShuffleJob
     table: str
-    """The name of the table in the state."""
     folder: int
     """The number of these rows' folder among all folders of the pool."""
     shards: tuple[int, int]
@@ -127,17 +117,10 @@ class ScatterTask:
     """Rows of the pool that are to be laid out by position."""
 
     job: ShuffleJob
-    start: int
-    """First row of the pool."""
-    stop: int
-    """One past the last."""
+    rows: tuple[int, int]
+    """The first row of the pool, and one past the last."""
     table: TableTask | None = None
     """The table of just these rows, where it is missing, so that they are read once for both."""
-
-    @property
-    def name(self) -> str:
-        """The task's name, unique in a build."""
-        return f"scattered/{self.start:012d}"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -146,9 +129,7 @@ class OrderTask:
 
     job: ShuffleJob
     key: str
-    """Fingerprint of all that decides the bytes."""
     file: StepFile
-    """Which steps, and where they go."""
     scattered: bool
     """Whether its rows were laid out by position; if not, they are read from the pool."""
 
@@ -159,7 +140,6 @@ class OrderTask:
 
     @property
     def num_rows(self) -> int:
-        """How many rows it holds."""
         return self.file.num_steps * self.job.spec.global_batch_size
 
 

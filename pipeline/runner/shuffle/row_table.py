@@ -1,7 +1,6 @@
 """Row tables: what sampling and the order need to know of each row of a folder of shards.
 
-They are read from the written files, so that counts come from files and not from counters: by the
-task that wrote the shards or, of a foreign pool, before it is shuffled.
+They are read from the written files, so that counts come from files and not from counters.
 """
 
 from collections.abc import Mapping
@@ -29,8 +28,7 @@ def save_table(
 ) -> None:
     """Save the table of a folder's rows; `folder` is relative to the output.
 
-    numbers: uint32 [num_rows], `chunk` and `num_chunks` of each row; empty where the folder holds
-    every chunk of its documents once.
+    numbers: `chunk` and `num_chunks` of each row; empty where each chunk is there once.
     """
     table = Pool.open(state.out / folder).table(cls_id, sep_id)
     for name, values in numbers.items():

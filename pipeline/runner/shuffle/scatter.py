@@ -1,8 +1,7 @@
 """Scatter: rows of a pool -> the same rows laid out by their position in the order.
 
-The first pass of an external shuffle: each task reads consecutive rows of the pool, as many as fit
-in memory, and writes a folder sorted by position. The rows of any range of the order are then one
-run of each folder.
+The first pass of an external shuffle: each task sorts consecutive rows of the pool by position in
+memory and writes a folder. The rows of any range of the order are then one run of each folder.
 """
 
 from dataclasses import replace
@@ -42,11 +41,11 @@ def split_pool(records: Records) -> list[tuple[int, int]]:
 
 def scatter_rows(task: ScatterTask) -> ScatterRecord:
     """Lay out rows by position, unless that is done and intact."""
-    job, state = task.job, task.job.state
-    key = f"{job.stamp}/{job.key}/{task.start}-{task.stop}"
-    folder = state.scattered(f"{task.start:012d}")
+    job, state, (start, stop) = task.job, task.job.state, task.rows
+    key = f"{job.stamp}/{job.key}/{start}-{stop}"
+    name, folder = f"scattered/{start:012d}", state.scattered(f"{start:012d}")
     shards = () if task.table is None else tuple(make_table(task.table))
-    record = load_cached(state, task.name, key, ScatterRecord)
+    record = load_cached(state, name, key, ScatterRecord)
     if record is None or record.blake3 != _digest(job.out / folder):
         # Not synced, since the digest tells whether it is complete.
         with publish(job.out / folder, state.scratch, syncs=False) as temporary:
@@ -55,7 +54,7 @@ def scatter_rows(task: ScatterTask) -> ScatterRecord:
             digest = _digest(temporary)
         # The files are temporary, so not sha256, which is several times slower.
         record = ScatterRecord(key=key, folder=folder, blake3=digest, files={})
-        save_record(state, task.name, record)
+        save_record(state, name, record)
     return replace(record, shards=shards)
 
 
@@ -70,18 +69,17 @@ def _digest(folder: Path) -> str | None:
 
 
 def _lay_out(task: ScatterTask, folder: Path) -> None:
-    job = task.job
-    positions = job.load_permutation().positions(task.start, task.stop)
+    job, (start, stop) = task.job, task.rows
+    positions = job.load_permutation().positions(start, stop)
     sequence = np.argsort(positions)
     sequence = sequence[: np.searchsorted(positions[sequence], job.num_rows)]
     if task.table is None:
         saved: Records = np.load(job.state.order("records"), mmap_mode="r")
-        records = saved[task.start : task.stop][sequence]
+        records = saved[start:stop][sequence]
     else:
         table = load_table(job.state, task.table.table)
         records = records_of(table, task.table.folder, job)[sequence]
-    rows = sequence + task.start
-    pool = job.open_pool()
+    rows, pool = sequence + start, job.open_pool()
     lengths = records["length"].astype(np.int64)
     names = pool.names(rows)
     ids = np.empty(int(lengths.sum()), pool.narrowest)

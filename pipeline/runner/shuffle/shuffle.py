@@ -6,13 +6,15 @@ laid out on disk by position.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 
+from pipeline.config import OrderSpec
 from pipeline.core.arrays import Int64Array
 from pipeline.core.digest import FileDigest, fingerprint, sha256_bytes
+from pipeline.core.errors import ConfigError
 from pipeline.core.files import publish, publish_array
 from pipeline.dataset import (
     DOCUMENTS,
@@ -57,6 +59,8 @@ from pipeline.runner.task_cache import (
 )
 
 _ROWS_AT_ONCE = 4 << 20
+# A token in a thousand may be cut.
+_TOKENS_PER_CUT = 1000
 
 
 def shuffle_pool(
@@ -68,12 +72,16 @@ def shuffle_pool(
     tables: Sequence[TableTask] | None,
     scatters: bool,
     owner: str,
+    allows_cut: bool,
 ) -> tuple[OrderRecord, dict[str, FileDigest]]:
     """Order all rows and write them; return the manifest's `order`, and the files.
 
     folders: of the pool's rows, in the order of its index. tables: how to make the table of each
     folder; None where the tables exist. scatters: whether to lay out the pool by position first,
-    since it does not fit in memory. owner: fingerprint that the table of steps keeps.
+    since it does not fit in memory. owner: fingerprint that the table of steps keeps. allows_cut:
+    whether any number of tokens may lie beyond `max_seq_len`.
+
+    Raises: ConfigError where these are too many, before any row is written.
     """
     spec, state = job.spec, job.state
     save_for_tasks(state, state.folders, [[one.source, one.file] for one in folders])
@@ -82,7 +90,9 @@ def shuffle_pool(
     # Once some rows are written perhaps all are, so then nothing is scattered before it is needed.
     scattered = scatters and bool(tables) and not (state.records / ORDER).exists()
     key = _make_tables(job, tables, cluster, scatters=scattered)
-    records, num_tokens_cut, num_tokens_added = _save_records(job, folders)
+    records, cut = _save_records(job, folders)
+    if not allows_cut:
+        _check_cut(spec, cut.num_cut + cut.num_beyond, int(records["length"].sum(dtype=np.int64)))
     tokens = _step_tokens(job, records)
     windows = split_windows(tokens[:-1], spec.window_tokens, phase)
     step_files = [file for window in windows for file in split_files(window, spec.format)]
@@ -90,7 +100,7 @@ def shuffle_pool(
     if scatters and not scattered and not done:
         # The same ranges as at first, so that what an earlier run scattered is reused.
         ranges = [one.rows for one in tables or ()] or split_pool(records)
-        _scatter(job, cluster, [ScatterTask(job=job, start=one, stop=end) for one, end in ranges])
+        _scatter(job, cluster, [ScatterTask(job=job, rows=rows) for rows in ranges])
         scattered = True
 
     tasks = [OrderTask(job=job, key=key, file=file, scattered=scattered) for file in step_files]
@@ -116,8 +126,9 @@ def shuffle_pool(
         num_rows_dropped=job.num_samples - job.num_rows,
         num_tokens=int(tokens[:-1].sum()),
         num_tokens_dropped=int(tokens[-1]),
-        num_tokens_cut=num_tokens_cut,
-        num_tokens_added=num_tokens_added,
+        num_tokens_cut=cut.num_cut,
+        num_tokens_beyond=cut.num_beyond,
+        num_tokens_added=cut.num_added,
         windows=_describe_windows(windows, spec.global_batch_size, tasks, spans),
         ledger=join(spans).describe(),
         root_sha256=sha256_bytes(b"".join(bytes.fromhex(digest) for digest in digests)),
@@ -130,15 +141,12 @@ def _make_tables(
 ) -> str:
     """Make missing tables; return the fingerprint of all that decides the bytes.
 
-    Shards of a foreign pool get their digests only here. scatters: lay out the rows as well, so
-    that they are read once.
+    scatters: lay out the rows as well, so that they are read once.
     """
     if tables is None:
         return job.key
     if scatters:
-        tasks = [
-            ScatterTask(job=job, start=one.rows[0], stop=one.rows[1], table=one) for one in tables
-        ]
+        tasks = [ScatterTask(job=job, rows=one.rows, table=one) for one in tables]
         digests = _scatter(job, cluster, tasks)
     else:
         digests = cluster.map("read the pool", make_table, tables)
@@ -154,22 +162,44 @@ def _scatter(job: ShuffleJob, cluster: Cluster, tasks: Sequence[ScatterTask]) ->
     return [[*record.shards] for record in scattered]
 
 
-def _save_records(job: ShuffleJob, folders: Sequence[PoolFolder]) -> tuple[Records, int, int]:
-    """Save the records of all rows; map them, and count the tokens that the view cuts and adds."""
-    state, num_cut, num_added = job.state, 0, 0
+@dataclass(kw_only=True, slots=True)
+class _Edits:
+    """Tokens that the view adds and cuts, and those that it leaves beyond `max_seq_len`."""
+
+    num_added: int = 0
+    num_cut: int = 0
+    num_beyond: int = 0
+
+
+def _save_records(job: ShuffleJob, folders: Sequence[PoolFolder]) -> tuple[Records, _Edits]:
+    """Save the records of all rows; map them, and count what the view does to them."""
+    state, edits = job.state, _Edits()
 
     def parts() -> Iterator[Records]:
-        nonlocal num_cut, num_added
         for number, folder in enumerate(folders):
             table = load_table(state, folder.table)
             cut, added = view_edits(*view_arguments(table, job))
-            num_cut += int(cut.sum())
-            num_added += int(added.sum())
-            yield records_of(table, number, job)
+            records = records_of(table, number, job)
+            beyond = records["viewed"].astype(np.int64) - job.spec.max_seq_len
+            edits.num_added += int(added.sum())
+            edits.num_cut += int(cut.sum())
+            edits.num_beyond += int(beyond[beyond > 0].sum())
+            yield records
 
     path = state.order("records")
     publish_array(path, state.scratch, RECORD_DTYPE, job.num_samples, parts())
-    return np.load(path, mmap_mode="r"), num_cut, num_added
+    return np.load(path, mmap_mode="r"), edits
+
+
+def _check_cut(spec: OrderSpec, num_cut: int, num_tokens: int) -> None:
+    if num_cut * _TOKENS_PER_CUT > num_tokens:
+        raise ConfigError(
+            f"order.max_seq_len: {num_cut:,} of {num_tokens:,} tokens"
+            f" ({num_cut / num_tokens:.1%}) lie beyond {spec.max_seq_len:,} in their rows, where no"
+            " trainer sees them; expected at most 0.1 %",
+            f"lower chunk.size to {spec.max_seq_len:,}, raise order.max_seq_len, or write"
+            " `allow_cut: true` below `order`; finished work is kept",
+        )
 
 
 def _step_tokens(job: ShuffleJob, records: Records) -> Int64Array:

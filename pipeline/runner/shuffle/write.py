@@ -67,7 +67,6 @@ def order_rows(task: OrderTask) -> OrderFileRecord:
 
 
 def _write(task: OrderTask, path: Path, provenance_path: Path) -> "tuple[_Steps, LedgerSpan]":
-    """Write rows and their provenance; return the tokens and digest of each step, and the span."""
     job, spec = task.job, task.job.spec
     rows = ScatteredRows(task) if task.scattered else PoolRows(task)
     viewed = rows.records["viewed"].astype(np.int64)
@@ -102,10 +101,7 @@ def _write(task: OrderTask, path: Path, provenance_path: Path) -> "tuple[_Steps,
 
 
 def _blocks(lengths: Int64Array) -> list[tuple[int, int]]:
-    """Split rows into blocks that each end with the row that fills 4 Mi ids.
-
-    lengths: int64 [num_rows], ids stored or under the view, whichever are more.
-    """
+    """Split rows of these lengths into blocks that each end with the row that fills 4 Mi ids."""
     blocks = []
     offsets = offsets_of(lengths)
     start = 0
@@ -210,7 +206,6 @@ def _describe_span(span: LedgerSpan) -> SpanRecord:
 
 
 def read_span(record: OrderFileRecord) -> LedgerSpan:
-    """Return the span of a file."""
     span = record.span
     assert span is not None
     head, nodes, tail = (

@@ -1,7 +1,6 @@
 """Make a partition: one input file -> one folder of shards, as one task.
 
-A document's way is `_make`: read and filter, tokenize, drop what has no content or a repeated id,
-chunk, write. A bad document stops the build or is dropped and counted, as the mixture says.
+A bad document stops the build or is dropped and counted, as the mixture says.
 """
 
 from collections import Counter
@@ -55,7 +54,6 @@ class PartitionTask:
     input: Input
     tokenizer: TokenizerSpec
     tokenizer_digest: str
-    """sha256 of its `tokenizer.json`."""
     chunk: ChunkSpec
     shards: ShardSpec
     skips_bad: bool
@@ -71,7 +69,6 @@ class PartitionTask:
 
     @property
     def name(self) -> str:
-        """The task's name, unique in a build."""
         return f"partitions/{self.input.source}/{self.input.file.partition}"
 
     @property
@@ -117,6 +114,7 @@ def _make(task: PartitionTask, tokenizer: Tokenizer, state: State) -> PartitionO
     chunker = make_chunker(task.chunk, tokenizer)
     digests: list[Uint64Array] = [np.empty((0, 2), np.uint64)]
     files: dict[str, FileDigest] = {}
+    undecodable = f"has a piece that decodes to nothing, which {task.chunk.algorithm} cannot chunk"
     with (
         publish(task.out / task.folder, state.scratch) as folder,
         _open_dropped(task, state, files) as keep_dropped,
@@ -138,7 +136,9 @@ def _make(task: PartitionTask, tokenizer: Tokenizer, state: State) -> PartitionO
             if not kept.all():
                 encoded = encoded.take(kept)
             chunks = chunker.chunk(encoded)
-            _drop_undecodable(documents, chunks, task.chunk.algorithm, ids, drops)
+            for index in chunks.failed:
+                drops.drop_bad(documents[index], "undecodable", undecodable)
+                ids.forget(documents[index].id)
             names = [document.id.encode() for document in documents]
             shards.write(names, chunks.documents, chunks.rows.values, chunks.rows.offsets)
             ids.end_block(documents, chunks)
@@ -216,7 +216,6 @@ class _UniqueIds:
         self._last: set[str] = set()
 
     def add(self, id_: str) -> bool:
-        """Note an id; return whether it is new."""
         if id_ in self._near or id_ in self._seen:
             return False
         self._near.add(id_)
@@ -265,16 +264,6 @@ def _drop_unusable(
     return kept
 
 
-def _drop_undecodable(
-    documents: Sequence[Document], chunks: Chunks, algorithm: str, ids: _UniqueIds, drops: _Drops
-) -> None:
-    """Drop the documents that the chunker could not cut."""
-    what = f"has a piece that decodes to nothing, which {algorithm} cannot chunk"
-    for index in chunks.failed:
-        drops.drop_bad(documents[index], "undecodable", what)
-        ids.forget(documents[index].id)
-
-
 class _Counts:
     """What was kept of the documents."""
 
@@ -289,7 +278,6 @@ class _Counts:
         return np.concatenate(self._lengths)
 
     def add(self, encoded: Rows, chunks: Chunks) -> None:
-        """Count the documents of a block and their chunks."""
         num_failed_ids = int(encoded.lengths()[chunks.failed].sum())
         self.num_documents += len(encoded) - len(chunks.failed)
         self.tokens["in"] += len(encoded.values) - num_failed_ids

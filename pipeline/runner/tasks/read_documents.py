@@ -47,12 +47,9 @@ class DropList:
     path: Path
     """An array of `DROP_DTYPE`, sorted by row."""
     digest: str
-    """sha256 of the array."""
     reasons: tuple[str, ...]
-    """By number."""
 
     def load(self) -> dict[int, str]:
-        """Return the reason of each row to drop."""
         drops = np.load(self.path)
         return {row: self.reasons[reason] for row, reason in drops.tolist()}
 
@@ -63,7 +60,6 @@ class Input:
 
     source: str
     file: InputFile
-    """Its path, whether or not it exists."""
     origin: Origin
     filters: tuple[Filter, ...]
     folder: Path
@@ -71,7 +67,6 @@ class Input:
     decoding: Decoding | None = None
     """How rows of ids become text, by a tokenizer in a file that is named by its sha256."""
     locked: LockedInput | None = None
-    """What the file must be, where the mixture is locked."""
     drops: DropList | None = None
     """What to drop instead of what the filters would."""
     read_before: str | None = None
@@ -80,7 +75,6 @@ class Input:
 
     @property
     def locked_digest(self) -> str | None:
-        """The digest in the lock."""
         return None if self.locked is None else self.locked.file.digest
 
     def declaration(self) -> dict[str, object]:
@@ -97,7 +91,6 @@ class Input:
 
 
 def stop_at_bad(error: DocumentError) -> None:
-    """Refuse a bad document. Raises: the error."""
     raise error
 
 
@@ -112,10 +105,7 @@ def bad_document(where: str, document: Document, reason: str, what: str) -> Docu
 def load_cached_for(
     input_: Input, state: State, name: str, key: str, kind: type[OfInput]
 ) -> OfInput | None:
-    """Return a task's cached record, if the input file is still the one that it was made from.
-
-    The file is read to be sure; one that is not kept must be locked with the same digest.
-    """
+    """Return a task's cached record, if the input file, which is hashed, is still the same."""
     record = load_cached(state, name, key, kind)
     if record is None:
         return None

@@ -1,7 +1,6 @@
 """Sample a partition: a folder of all its chunks -> a folder of the sampled ones, as one task.
 
-Only sources with a budget, repetitions or a holdout go through here; of the others every chunk is
-sampled once, and their folders are final.
+Sources without a budget, repetitions or a holdout do not go through here: their folders are final.
 """
 
 from dataclasses import dataclass, replace

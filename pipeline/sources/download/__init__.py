@@ -1,1 +1,1 @@
-"""The pull. Enters: a lock. Leaves: the locked files on disk, each whole or not at all."""
+"""The download of locked files, each whole or not at all."""

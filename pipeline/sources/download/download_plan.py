@@ -1,7 +1,6 @@
 """The plan of a pull: which locked files are missing, and whether there is room for them.
 
-Only names and sizes are looked at, since a name has a whole file, and the folder of a commit files
-of that commit. Bytes are not read here: whatever reads a file checks them.
+Only names and sizes are checked; whatever reads a file checks its bytes.
 """
 
 import shutil
@@ -26,17 +25,13 @@ class PlannedFile:
     source: str
     """The source; the first by name, if several have the file."""
     file: StoredFile
-    """The file as locked."""
     path: Path
-    """Where it belongs."""
     is_complete: bool
-    """Whether it is there."""
     num_bytes_present: int
     """What an earlier pull has left of it; all, if it is complete."""
 
     @property
     def num_bytes_missing(self) -> int:
-        """What is to come."""
         return self.file.num_bytes - self.num_bytes_present
 
 
@@ -45,7 +40,6 @@ class DownloadPlan:
     """What a pull would do."""
 
     lock: Lock
-    """What is pulled from."""
     folder: Path
     """The mixture's, which local paths are relative to."""
     dest: Path
@@ -53,16 +47,15 @@ class DownloadPlan:
     files: tuple[PlannedFile, ...]
     """Every file once, by source and path, complete ones included."""
     free_bytes: int
-    """Room on the disk of `dest`."""
+    """Free on the disk of `dest`."""
 
     @property
     def missing(self) -> tuple[PlannedFile, ...]:
-        """The files to pull: as many requests."""
+        """The files to pull."""
         return tuple(file for file in self.files if not file.is_complete)
 
     @property
     def num_bytes_missing(self) -> int:
-        """What is to come."""
         return sum(file.num_bytes_missing for file in self.files)
 
     def check_room(self) -> None:

@@ -1,10 +1,7 @@
 """Fetching one locked file: resumed where it was left, checked as a whole, then renamed.
 
-Enters: an open store and a locked file. Leaves: the file under its name, or an error and what came
-of it, to resume from. Invariant: a file under its name has the locked digest.
-
-What came is kept in a scratch folder under a name made of path, size and digest, so a part of one
-version is never continued with another. It is only ever appended to, by one process at a time.
+A file under its name has the locked digest. A part lies in a scratch folder, named by path, size
+and digest, so it is never continued with another version; one process at a time appends to it.
 """
 
 import fcntl
@@ -27,10 +24,7 @@ _BLOCK_BYTES = 1 << 20
 def fetch(
     origin: Origin, folder: Path, revision: str | None, file: StoredFile, path: Path, scratch: Path
 ) -> None:
-    """Put one file of an origin, at a locked revision, at `path`, unless it is there.
-
-    `scratch` must be on the same file system. Raises: as `receive`.
-    """
+    """Put a locked file at `path`, on the file system of `scratch`. Raises: as `receive`."""
     if not path.exists():
         receive(open_store(origin, folder, revision), file, path, scratch)
 
@@ -68,7 +62,7 @@ def part_path(scratch: Path, file: StoredFile) -> Path:
 
 
 def _complete(store: Store, file: StoredFile, out: FileIO, count: Callable[[int], object]) -> str:
-    """Append what is missing; return the digest of all. Raises: MismatchError for another file."""
+    """Append what is missing; return the digest of all."""
     hasher, num_bytes = Hasher(file), os.fstat(out.fileno()).st_size
     out.seek(0)
     while hasher.num_bytes < num_bytes:
@@ -106,7 +100,7 @@ def _complete(store: Store, file: StoredFile, out: FileIO, count: Callable[[int]
 
 @contextmanager
 def _open_part(part: Path) -> Iterator[FileIO]:
-    """Open what came of a file, to read and to append, once no other process has it open."""
+    """Open a part to read and to append, once no other process has it open."""
     while True:
         with _writing(part):
             part.parent.mkdir(parents=True, exist_ok=True)
@@ -120,7 +114,7 @@ def _open_part(part: Path) -> Iterator[FileIO]:
 
 
 def _is_at(out: FileIO, part: Path) -> bool:
-    """Return whether the process that had a part open has left it here, and not renamed it."""
+    """Return whether the process that had a part open has not renamed it."""
     try:
         return os.path.samestat(os.fstat(out.fileno()), part.stat())
     except FileNotFoundError:
@@ -129,7 +123,7 @@ def _is_at(out: FileIO, part: Path) -> bool:
 
 @contextmanager
 def _writing(path: Path) -> Iterator[None]:
-    """Raise OutputError, with what can be done, for whatever keeps `path` from being written."""
+    """Turn an OSError of writing to `path` into an OutputError with a hint."""
     try:
         with writing(path):
             yield

@@ -1,7 +1,4 @@
-"""Pulling many files at once, until all are there or one fails.
-
-The first failure ends it. What came of the other files stays, and the next pull goes on from there.
-"""
+"""Pulling many files at once. The first failure ends it; the next pull resumes every file."""
 
 import threading
 import time
@@ -28,11 +25,9 @@ class PullCounts:
     num_files: int
     """Files that are now there."""
     num_bytes: int
-    """Their size."""
     num_files_pulled: int
     """Those that were missing."""
     num_bytes_pulled: int
-    """Bytes that came for them."""
 
 
 def pull(plan: DownloadPlan, report: ReportProgress) -> dict[str, PullCounts]:
@@ -91,7 +86,7 @@ def _run(
     stop: threading.Event,
     report: Callable[[], None],
 ) -> None:
-    """Do all tasks, some at a time. Raises: what the first that fails raises."""
+    """Do all tasks, some at a time; raise the error of the first that fails."""
     left, failures = iter(tasks), list[BaseException]()
 
     def run() -> None:

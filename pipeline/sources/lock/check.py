@@ -1,4 +1,4 @@
-"""Comparing locks: what an origin has now with what it had, and what is declared with both."""
+"""Comparing locks with what origins have now and with what a mixture declares."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
@@ -17,10 +17,7 @@ _LOCK_AGAIN = "lock again: ettin-data lock MIXTURE"
 
 
 def check_lock(lock: Lock, mixture: Mixture | Replay, report: ReportProgress) -> list[str]:
-    """Return what has changed since it was locked, one line each.
-
-    A source that can no longer be listed, such as one with a missing file, is a line, too.
-    """
+    """Return what has changed since it was locked, or can no longer be listed, one line each."""
     failures: dict[str, InputError] = {}
     found = make_lock(mixture, report, failures.__setitem__)
     kept = {name: lock.sources[name] for name in failures if name in lock.sources}
@@ -59,13 +56,13 @@ def check_tokenizer(locked: LockedTokenizer, digest: str) -> None:
 
 def differences(old: Lock, new: Lock) -> list[str]:
     """Return what two locks differ in, one line each, sorted by source and file. Pure."""
+    before, after = (
+        {f"algorithms.{name}": algorithm for name, algorithm in lock.algorithms.items()}
+        for lock in (old, new)
+    )
     return [
         *_changed("tokenizer", old.tokenizer, new.tokenizer),
-        *_by_name(
-            old.algorithms,
-            new.algorithms,
-            lambda name, before, after: _changed(f"algorithms.{name}", before, after),
-        ),
+        *_by_name(before, after, _changed),
         *_by_name(old.sources, new.sources, _changed_source),
     ]
 

@@ -1,10 +1,8 @@
 """Whether the bytes of a file are those that were locked.
 
-There are three kinds of digest. `sha256` is of the bytes. `git-sha1` is of a git blob: the word,
-the size, a zero and the bytes. An `etag` has a meaning for the server alone, so whoever pulls a
-file by one keeps the sha256 of its bytes beside it, in `<name>.etag.json`.
-
-Source of the digest of a blob: git, `Documentation/gitformat-*` and `git hash-object`.
+A digest is the sha256 of the bytes, the `git-sha1` of a blob (the word, the size, a zero, the
+bytes), or an `etag`, which only its server can check: a pull keeps the sha256 of such a file beside
+it, in `<name>.etag.json`. Source: git, `Documentation/gitformat-*` and `git hash-object`.
 """
 
 import hashlib
@@ -29,12 +27,11 @@ class Hasher:
         self.num_bytes = 0
         self._file = file
         # Of a file with an ETag, the sha256 is kept.
-        self._kind = "git-sha1" if file.digest.startswith("git-sha1:") else "sha256"
-        is_blob = self._kind == "git-sha1"
+        is_blob = file.digest.startswith("git-sha1:")
+        self._kind = "git-sha1" if is_blob else "sha256"
         self._hash = hashlib.sha1(b"blob %d\0" % file.num_bytes) if is_blob else hashlib.sha256()
 
     def update(self, piece: bytes) -> None:
-        """Add the next bytes."""
         self._hash.update(piece)
         self.num_bytes += len(piece)
 
@@ -59,10 +56,7 @@ def check_size(where: str, num_bytes: int, file: StoredFile, hint: str) -> None:
 
 
 def check_file(path: Path, file: StoredFile) -> None:
-    """Read a file and insist on its locked digest.
-
-    Raises: MismatchError, naming it, when it is missing or has other bytes.
-    """
+    """Read a file. Raises: MismatchError when it is missing or has not the locked digest."""
     hasher, expected = Hasher(file), expected_digest(path, file)
     try:
         with path.open("rb") as opened:
@@ -108,7 +102,6 @@ def note_path(path: Path) -> Path:
 
 
 def write_note(path: Path, file: StoredFile, digest: str, scratch: Path) -> None:
-    """Keep the sha256 of a pulled file that was locked by an ETag."""
     content = {"etag": file.digest.removeprefix("etag:"), "sha256": digest.removeprefix("sha256:")}
     with publish(note_path(path), scratch) as temporary:
         temporary.write_text(json.dumps(content) + "\n")

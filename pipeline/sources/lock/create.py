@@ -1,7 +1,6 @@
-"""Making a lock: every origin of a mixture is asked, once, for its files.
+"""Making a lock of a mixture, or of the replay of a published pool.
 
-Enters: a mixture, or a replay of a published pool. Leaves: a `Lock`; nothing is written. Sources
-of one repository at one revision are resolved once, so that they are of one commit.
+Sources of one repository at one revision are resolved once, so that they are of one commit.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -10,42 +9,39 @@ from typing import Any, Final
 
 from pipeline.config import Mixture, Origin, Replay
 from pipeline.core.digest import sha256_bytes
-from pipeline.core.errors import ConfigError, InputError
+from pipeline.core.errors import InputError
 from pipeline.core.progress import ReportProgress
 from pipeline.sources.lock.lock import Lock, LockedSource, LockedTokenizer, location_of
 from pipeline.sources.partitions import name_partitions
-from pipeline.stages.tokenizer import EMBEDDED, read_json
+from pipeline.stages.tokenizer import EMBEDDED, latest_commit, read_json
 from pipeline.storage import open_store
 
 POOL: Final = "pool"
 """The name of the one source of a replay."""
 
 
-def _refuse(name: str, error: InputError) -> None:
-    raise error
-
-
 def make_lock(
     mixture: Mixture | Replay,
     report: ReportProgress,
-    on_failure: Callable[[str, InputError], None] = _refuse,
+    on_failure: Callable[[str, InputError], None] | None = None,
 ) -> Lock:
     """Ask all origins of a mixture for their files.
 
-    `report` counts sources. `on_failure` is called for a source that cannot be listed; it raises,
-    or returns to leave the source out. Raises: InputError when one cannot be listed.
+    `report` counts sources; `on_failure` is called for each that cannot be listed and is left out.
+    Raises: InputError, without `on_failure`, when one cannot be listed.
     """
     origins = sources_of(mixture)
     sources: dict[str, LockedSource] = {}
     commits: dict[tuple[str | None, str | None], str | None] = {}
     report("lock", 0, len(origins))
-    for name in sorted(origins):
-        origin = origins[name]
+    for name, origin in sorted(origins.items()):
         # A branch that moves meanwhile moves for none of the sources.
         commit = commits.get((origin.hub, origin.revision))
         try:
             sources[name] = _lock_source(name, origin, mixture.folder, commit)
         except InputError as error:
+            if on_failure is None:
+                raise
             on_failure(name, error)
             continue
         commits[origin.hub, origin.revision] = sources[name].revision
@@ -93,33 +89,13 @@ def _lock_source(name: str, origin: Origin, folder: Path, commit: str | None) ->
 
 def _lock_tokenizer(name: str, revision: str | None, folder: Path) -> LockedTokenizer:
     is_named = name == EMBEDDED or name.endswith(".json")
-    commit = _latest_commit(name) if revision is None and not is_named else revision
+    commit = latest_commit(name) if revision is None and not is_named else revision
     digest = sha256_bytes(read_json(name, commit, folder))
     return LockedTokenizer(name=name, revision=commit, digest=digest)
 
 
-def _latest_commit(name: str) -> str:
-    """Return the latest commit of a tokenizer on the Hub. Raises: InputError, ConfigError."""
-    try:
-        from huggingface_hub import HfApi
-    except ImportError as error:
-        raise ConfigError(
-            f"{name}: got a Hub id, expected huggingface_hub to be installed for it",
-            "pip install 'ettin-data[hub]', or name the path of a tokenizer.json",
-        ) from error
-    try:
-        commit = HfApi().model_info(name).sha
-    except Exception as error:  # Network, access and absence have many types there.
-        raise InputError(
-            f"{name}: cannot be looked up: {error}",
-            "check the name; a gated repository needs a token (hf auth login)",
-        ) from error
-    assert commit is not None
-    return commit
-
-
 def _algorithms(declared: Mapping[str, Any], where: str = "") -> Iterator[tuple[str, str]]:
-    """Yield every named algorithm, and the place in the mixture that names it."""
+    """Yield each place in the mixture that names an algorithm, and the algorithm."""
     for name, value in declared.items():
         if name == "algorithm":
             yield where, value

@@ -1,5 +1,4 @@
-"""Values of a lock: the files of each source, everything else from outside that decides bytes, and
-where a locked file lies."""
+"""The values of a lock, and where a locked file lies."""
 
 import re
 from collections.abc import Mapping
@@ -13,10 +12,7 @@ from pipeline.core.json_record import key
 from pipeline.storage import StoredFile
 
 LOCATION_KEYS: Final = ("path", "hub", "url", "revision", "files", "config", "split", "decode")
-"""Keys of an origin that say which files there are, or what else they need from outside.
-
-The others say how the files are read.
-"""
+"""The keys of an origin that a lock depends on; the others say how the files are read."""
 _COMMIT: Final = re.compile("[0-9a-f]{40}")
 
 
@@ -29,7 +25,7 @@ class LockedTokenizer:
     revision: str | None
     """The commit, for one from the Hub."""
     digest: str = key("sha256")
-    """sha256 of its `tokenizer.json`."""
+    """Of its `tokenizer.json`."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,9 +33,9 @@ class LockedSource:
     """The files of a source."""
 
     origin: Origin
-    """Where they are, as `location_of` returns it."""
+    """As `location_of` returns it."""
     revision: str | None
-    """The commit, where there is such a thing."""
+    """The commit, on the Hub."""
     files: tuple[StoredFile, ...]
     """Sorted by path."""
     tokenizer: LockedTokenizer | None = None
@@ -47,12 +43,11 @@ class LockedSource:
 
     @property
     def num_bytes(self) -> int:
-        """The size of all files."""
         return sum(file.num_bytes for file in self.files)
 
     @property
     def num_rows(self) -> int | None:
-        """Documents in all files, where the store knows of each."""
+        """Documents in all files; None where the store does not know."""
         rows = [file.num_rows for file in self.files]
         return None if None in rows else sum(number for number in rows if number is not None)
 
@@ -62,17 +57,16 @@ class Lock:
     """The files of all sources of a mixture."""
 
     name: str
-    """Of the mixture."""
+    """The mixture's."""
     tokenizer: LockedTokenizer
-    """What turns text into tokens."""
     algorithms: Mapping[str, str]
-    """Named algorithms that fix bytes, by what they do."""
+    """Named algorithms, by the place in the mixture that names them."""
     sources: Mapping[str, LockedSource]
     """By name, sorted."""
 
 
 def location_of(origin: Origin) -> Origin:
-    """Return an origin with nothing but the keys that a lock depends on. Pure."""
+    """Return an origin reduced to `LOCATION_KEYS`. Pure."""
     return Origin(**{name: getattr(origin, name) for name in LOCATION_KEYS})
 
 
@@ -90,7 +84,13 @@ def locate(raw: Path, folder: Path, locked: LockedSource, file: StoredFile) -> P
         return folder / file.path
     if origin.kind == "hub":
         assert origin.hub is not None
-        parts = ["hub", *origin.hub.split("/"), _commit(locked), *file.path.split("/")]
+        if locked.revision is None or not _COMMIT.fullmatch(locked.revision):
+            raise InputError(
+                f"hf://datasets/{origin.hub}: got the locked revision {locked.revision!r},"
+                " expected a commit of 40 hex digits",
+                "restore the lock file, or lock again",
+            )
+        parts = ["hub", *origin.hub.split("/"), locked.revision, *file.path.split("/")]
     else:
         scheme, _, rest = file.path.partition("://")
         host, *names = rest.split("/")
@@ -104,13 +104,3 @@ def locate(raw: Path, folder: Path, locked: LockedSource, file: StoredFile) -> P
             "leave it out with a narrower pattern",
         )
     return raw.joinpath(*parts)
-
-
-def _commit(locked: LockedSource) -> str:
-    if locked.revision is None or not _COMMIT.fullmatch(locked.revision):
-        raise InputError(
-            f"hf://datasets/{locked.origin.hub}: got the locked revision {locked.revision!r},"
-            " expected a commit of 40 hex digits",
-            "restore the lock file, or lock again",
-        )
-    return locked.revision

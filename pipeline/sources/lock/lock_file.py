@@ -1,7 +1,6 @@
-"""The file of a lock: JSON, one line a file, grouped by folder, with a digest of its own.
+"""The file of a lock: sorted JSON, one line a file, grouped by folder, with a digest of its own.
 
-Equal locks have equal bytes, and a file that is not spelled so is refused. Two locks are compared
-well line by line: everything is sorted. A file takes some 120 bytes, 30,000 take 3.5 MB.
+Equal locks have equal bytes, and any other spelling is refused. 30,000 files take 3.5 MB.
 """
 
 import json
@@ -25,8 +24,6 @@ _FILE_KEYS: Final = ("num_bytes", "digest", "num_rows")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _SourceRecord:
-    """A source as it is stored."""
-
     origin: Mapping[str, Any] = key("from")
     revision: str | None
     decode: LockedTokenizer | None
@@ -38,7 +35,7 @@ class _SourceRecord:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _LockRecord:
-    """A lock as it is stored, but for its digest."""
+    """A lock as stored, without its digest."""
 
     format: str
     mixture: str
@@ -68,7 +65,7 @@ def lock_bytes(lock: Lock) -> bytes:
 
 def write_lock(lock: Lock, path: Path) -> None:
     """Write a lock, whole or not at all. Raises: OutputError when it cannot be written."""
-    # What is left by one that was killed lies there, and is no lock.
+    # A killed process leaves its temporary file there, where it is not taken for a lock.
     with publish(path, path.parent / ".partial") as temporary:
         temporary.write_bytes(lock_bytes(lock))
 

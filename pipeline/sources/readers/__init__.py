@@ -1,7 +1,6 @@
-"""Readers of input files, one module a format.
+"""Readers: an input file -> its documents, in file order.
 
-Enters: an input file. Leaves: its documents, in file order. A new format is a function in a module
-of its own, and its suffix in `READERS`.
+A new format is a function in a module of its own, and its suffix in `READERS`.
 """
 
 from pipeline.sources.readers.file_reader import FileReader, OnBad

@@ -1,12 +1,8 @@
 """One input file -> its documents, in file order, in blocks of bounded size.
 
-A document that cannot be read is an error, or, where the mixture says `on_error: skip`, goes to
-`on_bad` and is counted by its reason. A file that is truncated or whose checksum is wrong is always
-an error, since nobody can say what is lost.
-
-`datatrove`'s readers are not used: on a line that does not parse, and on a document without text,
-they log and go on, so that neither rows nor counts can be trusted (0.10.1,
-`datatrove/pipeline/readers/jsonl.py` and `base.py`); tests show it.
+A document that cannot be read goes to `on_bad`; a file that is truncated or whose checksum is wrong
+is always an error. `datatrove`'s readers are not used: they log what does not parse and go on, so
+that neither rows nor counts can be trusted (0.10.1, `pipeline/readers/{jsonl,base}.py`).
 """
 
 import json
@@ -50,7 +46,7 @@ OnBad = Callable[[DocumentError], None]
 
 
 class FileReader:
-    """Reads one file once; afterwards `sha256` is the digest of the file's bytes as stored."""
+    """Reads one file once."""
 
     def __init__(
         self,
@@ -116,48 +112,31 @@ class FileReader:
         if self._decoder is not None and isinstance(value, np.ndarray):
             text = self._decoder.decode(value, where)
         else:
-            text = _text(value, self._columns.text, where)
+            hint = "name the field that holds the text with from.text"
+            text = _string(value, self._columns.text, where, "text", hint, "no_text")
         if not text:
             named = json.dumps(id_, ensure_ascii=False)  # on one line, whatever is in it
             raise DocumentError(f"{where}: id {named} has an empty text", SKIP_HINT, "empty_text")
         return Document(id=id_, text=text, row=row, metadata=fields)
 
 
-def _text(value: object, field: str, where: str) -> str:
-    text = _decode(value, where)
-    if not isinstance(text, str):
-        raise DocumentError(
-            f'{where}: field "{field}" is {_kind(text)}, expected text',
-            f"name the field that holds the text with from.text; {SKIP_HINT}",
-            "no_text",
-        )
-    return text
-
-
 def _id(value: object, field: str, where: str) -> str:
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
-    id_ = _decode(value, where)
-    if not isinstance(id_, str):
-        raise DocumentError(
-            f'{where}: field "{field}" is {_kind(id_)}, expected an id',
-            f"name the field with from.id, or write `id: null` to make ids; {SKIP_HINT}",
-            "no_id",
-        )
-    return id_
+    hint = "name the field with from.id, or write `id: null` to make ids"
+    return _string(value, field, where, "an id", hint, "no_id")
 
 
-def _decode(value: object, where: str) -> object:
-    if not isinstance(value, bytes):
+def _string(value: object, field: str, where: str, expected: str, hint: str, code: str) -> str:
+    if isinstance(value, bytes):
+        try:
+            return value.decode()
+        except UnicodeDecodeError as error:
+            raise invalid_utf8(error, where) from error
+    if isinstance(value, str):
         return value
-    try:
-        return value.decode()
-    except UnicodeDecodeError as error:
-        raise invalid_utf8(error, where) from error
-
-
-def _kind(value: object) -> str:
-    if value is None:
-        return "missing"
     name = type(value).__name__
-    return f"an {name}" if name == "int" else f"a {name}"
+    kind = "missing" if value is None else f"an {name}" if name == "int" else f"a {name}"
+    raise DocumentError(
+        f'{where}: field "{field}" is {kind}, expected {expected}', f"{hint}; {SKIP_HINT}", code
+    )

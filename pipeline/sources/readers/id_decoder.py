@@ -16,8 +16,7 @@ from tokenizers import Tokenizer
 from pipeline.core.errors import DocumentError, explain_library
 from pipeline.sources.readers.raw_file import SKIP_HINT
 
-# What transformers changes in decoded text, in this order, where a tokenizer's configuration says
-# `clean_up_tokenization_spaces`.
+# What `clean_up_tokenization_spaces` of transformers changes in decoded text, in this order.
 _CLEAN_UP: Final = (
     (" .", "."), (" ?", "?"), (" !", "!"), (" ,", ","), (" ' ", "'"),
     (" n't", "n't"), (" 'm", "'m"), (" 's", "'s"), (" 've", "'ve"), (" 're", "'re"),
@@ -35,8 +34,6 @@ class Decoding:
 
 
 class IdDecoder:
-    """Turns ids back into text, special tokens left out, as was published."""
-
     def __init__(self, decoding: Decoding) -> None:
         self._tokenizer, self._is_known = _load(decoding.tokenizer)
         self._cleans_up = decoding.cleans_up

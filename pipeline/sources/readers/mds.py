@@ -1,7 +1,6 @@
-"""MDS: a document a row, from the bytes of one shard file.
+"""MDS: a document a row, from one shard file, read as a stream in bounded memory.
 
-A shard is read as a stream in bounded memory, rows of text and compressed shards included. Its own
-header lists its columns, so no index is needed. `dataset.mds` maps shards of ids, uncompressed and
+Its header lists its columns, so no index is needed. `dataset.mds` maps uncompressed shards of ids,
 with an index, for compiled loops.
 
 Source: mosaicml/streaming 0.8.1, `streaming/base/format/mds/{reader,encodings}.py`.
@@ -166,9 +165,9 @@ def _value(column: _Column, body: bytes, *, is_stored: bool) -> Any:
 
 
 def _array(body: bytes, form: str) -> NDArray[Any]:
-    """Read an array: its type and its shape, where the column does not say them, and its values.
+    """Read an array: its type and shape, unless the column says them, and its values.
 
-    A byte is four times the number of dimensions and, in the last two bits, the width of each.
+    The shape starts with a byte: four times the number of dimensions, plus the log2 of their width.
     """
     dtype, _, dimensions = form.partition(":")
     position = 0

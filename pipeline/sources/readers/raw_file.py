@@ -1,4 +1,4 @@
-"""What readers share: the bytes of a file, hashed as stored and decompressed; records; errors."""
+"""The bytes of an input file, hashed as stored and decompressed; what all readers share."""
 
 import hashlib
 import zlib
@@ -30,12 +30,11 @@ Of text and id, strings may be UTF-8 that is not checked, since a bad document i
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Columns:
-    """Where a file has the text and the id of a document."""
+    """The fields of a file that hold the text and the id of a document."""
 
     text: str
-    """The field that holds the text."""
     id: str | None
-    """The field that holds the id; None makes ids of partition and row."""
+    """None makes ids of partition and row."""
     has_ids: bool = False
     """Whether the text is stored as token ids."""
 
@@ -59,7 +58,6 @@ class DamagedError(Exception):
 
 
 def invalid_utf8(error: UnicodeDecodeError, where: str) -> DocumentError:
-    """Return the error for bytes that are not UTF-8."""
     return DocumentError(
         f"{where}: invalid UTF-8 at byte {error.start}: {error.reason}", SKIP_HINT, "invalid_utf8"
     )
@@ -73,7 +71,7 @@ class RawFile:
         self.sha256 = ""
 
     def where(self, row: int) -> str:
-        """Return what errors call the document of a row."""
+        """Return the name of a row's document in errors."""
         return f"{self.file.declared}: document {row + 1}"
 
     def unpacked(self) -> Iterator[bytes]:
@@ -107,10 +105,9 @@ def _decompress(
     blocks: Iterator[bytes],
     new_decompressor: Callable[[], "zlib._Decompress | zstandard.ZstdDecompressionObj"],
 ) -> Iterator[bytes]:
-    """Yield what all members or frames hold; they fill the file to its end, and there is one.
+    """Yield what all members or frames hold. Raises: EOFError when the last is truncated.
 
-    Raises: EOFError when the last is truncated. The readers of both packages are laxer: that of
-    zstandard takes a truncated frame for a whole one.
+    The readers of both packages are laxer: zstandard's takes a truncated frame for a whole one.
     """
     decompressor = new_decompressor()
     is_whole = False

@@ -12,7 +12,6 @@ class Chunks:
     """The chunks of one block of documents, in order."""
 
     rows: Rows
-    """The ids of each chunk."""
     documents: Int64Array
     """int64 [num_chunks], the document of each chunk, as an index into its block."""
     failed: Int64Array

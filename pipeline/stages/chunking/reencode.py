@@ -50,15 +50,13 @@ class _Spelling(NamedTuple):
 
 
 class ReencodeChunker:
-    """Chunks the documents of one partition, block after block."""
-
     def __init__(self, tokenizer: Tokenizer, cutter: Cutter) -> None:
         self._tokenizer = tokenizer
         self._cutter = cutter
         self._spelling = _spelling(tokenizer)
 
     def chunk(self, documents: Rows) -> Chunks:
-        """Chunk the next documents; one fails if a piece decodes to nothing, as in the original."""
+        """Chunk documents; one fails if a piece decodes to nothing, as in the original."""
         pieces = self._cutter.cut(documents)
         starts, stops = pieces.starts, pieces.stops
         borrowers = np.flatnonzero(pieces.borrowed)

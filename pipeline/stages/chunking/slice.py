@@ -90,7 +90,6 @@ class SliceChunker:
         self._cutter = cutter
 
     def chunk(self, documents: Rows) -> Chunks:
-        """Chunk the next documents."""
         pieces = self._cutter.cut(documents)
         # A piece borrows the ids right before it, so both edges just move.
         starts, stops = pieces.starts - pieces.borrowed, pieces.stops.copy()

@@ -1,8 +1,7 @@
 """Clusters: documents that share a key -> one tree per group, in bounded memory.
 
-`parents` holds for each document an earlier one of its group, or itself. Keys are scattered by
-their first bits to bucket files that are sorted one at a time. The root of a group is its first
-document, whatever the blocks, the buckets and the order of the links.
+`parents` holds for each document an earlier one of its group, or itself; the root is the first of
+the group. Keys are scattered by their first bits to bucket files that are sorted one at a time.
 """
 
 from collections.abc import Iterable, Iterator
@@ -36,7 +35,7 @@ def link_equal(
     """
     # At most two words of key and the document.
     needed = num_keys * 3 * 8 * _SORT_FACTOR
-    num_buckets = min(max(1, -(-needed // memory_bytes)), _MOST_BUCKETS)
+    num_buckets = min(max(1, -(-needed // max(memory_bytes, 1))), _MOST_BUCKETS)
     paths = [scratch / f"{bucket:04d}.keys" for bucket in range(num_buckets)]
     width = 0
     for keys, documents in blocks:

@@ -1,6 +1,6 @@
 """Decontaminate: count the n-grams of words that documents share with evaluation texts.
 
-Words are those of `words-v1`. A text shorter than an n-gram is one n-gram of all its words and
+A text shorter than an n-gram is one n-gram of all its words and
 matches only a document of exactly these words, since three words in a row are in every corpus.
 
 Source: the practice of datatrove 0.10.1, `pipeline/decont/n_grams.py`; what differs is in
@@ -33,12 +33,9 @@ _EMPTY = np.uint64(0)
 class EvaluationTexts:
     """The n-grams of all evaluation texts."""
 
-    ngram_words: int
-    """The n of the n-grams."""
     ngrams: Uint64Array
     """uint64 [num_ngrams], their distinct hashes, rising."""
     num_texts: int
-    """Number of texts."""
     num_short: int
     """Texts with fewer words than an n-gram, which match whole documents only."""
     num_wordless: int
@@ -58,7 +55,6 @@ def read_evaluation(texts: Iterable[str], ngram_words: int) -> EvaluationTexts:
         num_wordless += int((counts == 0).sum())
         parts.append(np.unique(hash_ngrams(words, ngram_words).values))
     return EvaluationTexts(
-        ngram_words=ngram_words,
         ngrams=np.unique(np.concatenate(parts)),
         num_texts=num_texts,
         num_short=num_short,

@@ -1,8 +1,7 @@
 """The drops of the whole corpus: which documents are dropped, why, and what they are copies of.
 
 Contaminated documents are dropped first, then equal texts, then near duplicates. Of equal documents
-the first in canonical order (source, partition, row) is kept. The result depends on the scans
-alone, not on their order or on memory.
+the first in canonical order (source, partition, row) is kept.
 
 Memory: one bucket, as configured, and 13 bytes per document in mapped files, which the kernel can
 evict. Disk: those, and 24 bytes per document at a time.

@@ -1,7 +1,7 @@
 """The scan of one partition: what dedup needs to know of each document, as a parquet file.
 
-It has the row, the digest of the text, the number of n-grams shared with evaluations and the band
-keys: 28 bytes per document, and 8 per band. It depends on the texts and the declaration alone.
+It has row, digest of the text, number of n-grams shared with evaluations, and band keys: 28 bytes
+per document, and 8 per band.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -30,7 +30,6 @@ _ROWS_AT_ONCE: Final = 1 << 16
 
 
 def band_name(band: int) -> str:
-    """Return the column name of a band."""
     return f"band_{band:03d}"
 
 
@@ -39,10 +38,7 @@ def scan_documents(
     minhash: MinHashSpec | None,
     contamination: Contamination | None,
 ) -> pa.RecordBatch:
-    """Return the scan of a block of documents. Pure.
-
-    Without `contamination` no n-gram is shared; without `minhash` there are no bands.
-    """
+    """Return the scan of a block; without `contamination`, as if nothing is shared. Pure."""
     normal = [normalise(document.text) for document in documents]
     digests = digest_normal(normal)
     rows = np.fromiter((document.row for document in documents), np.uint32, len(documents))
@@ -81,14 +77,11 @@ class ScannedFile:
     """One input file and its scan."""
 
     source: str
-    """Its source."""
     file: str
     """Its partition, by which the files of a source are sorted."""
     path: Path
-    """The file of the scan."""
 
     def num_documents(self) -> int:
-        """Return the number of documents."""
         return int(pq.read_metadata(self.path).num_rows)
 
     def blocks(self, columns: Sequence[str]) -> Iterator[Uint64Array]:

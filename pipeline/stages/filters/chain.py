@@ -57,8 +57,6 @@ _FACTORIES: Final[dict[str, Callable[[Any, Path], Judge]]] = {
 
 
 class FilterChain:
-    """The filters of a source, ready for any number of blocks."""
-
     def __init__(self, judges: Iterable[tuple[str, Judge]]) -> None:
         self._judges = tuple(judges)
 

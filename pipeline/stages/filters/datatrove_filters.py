@@ -50,11 +50,7 @@ def judge_quality(
 
 
 def judge_language(options: Language, folder: Path) -> Judge:
-    """Return the filter by a language's score.
-
-    datatrove would download the model with the first document; here the mixture names the file.
-    Raises: ConfigError for a file that is not a fastText model.
-    """
+    """Return the filter by a language's score. Raises: ConfigError for a file that is no model."""
     from datatrove import data
     from datatrove.pipeline.filters import LanguageFilter
     from fasttext.FastText import _FastText
@@ -63,7 +59,7 @@ def judge_language(options: Language, folder: Path) -> Judge:
     path = folder / arguments.pop("model")
     language_filter = LanguageFilter(**arguments)
     try:
-        # Where datatrove keeps a loaded model.
+        # Where datatrove keeps a loaded model; it would download one with the first document.
         language_filter.model._model = _FastText(str(path))
     except ValueError as error:
         raise ConfigError(
@@ -98,10 +94,7 @@ def _arguments(options: Any) -> dict[str, Any]:
 
 
 def check_language(name: str, language: str) -> None:
-    """Refuse languages that spaCy cannot split by itself, for which datatrove may fetch data.
-
-    Raises: ConfigError.
-    """
+    """Raise ConfigError for a language that spaCy cannot split without further data."""
     from datatrove.utils.word_tokenizers import SpaCyTokenizer, load_word_tokenizer
 
     try:
@@ -116,7 +109,6 @@ def check_language(name: str, language: str) -> None:
 
 
 def _with_text(document: Document, text: str) -> Document:
-    """Return the document with this text, or itself if it has it already."""
     return document if text == document.text else dataclasses.replace(document, text=text)
 
 

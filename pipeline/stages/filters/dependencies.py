@@ -1,7 +1,4 @@
-"""The versions of packages and the digests of files that filters depend on.
-
-They enter the fingerprint of a task and the manifest. Nothing is fetched.
-"""
+"""The packages and files that filters depend on, for fingerprints of tasks and the manifest."""
 
 import unicodedata
 from functools import lru_cache

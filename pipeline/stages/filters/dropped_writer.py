@@ -23,8 +23,6 @@ _MOST_LEVELS: Final = 2048
 
 
 class DroppedWriter:
-    """Writes the dropped documents of one partition."""
-
     def __init__(self, path: Path, share: Fraction, source: str, partition: str) -> None:
         self._share, self._source, self._partition = share, source, partition
         self._file = path.open("wb")
@@ -46,7 +44,6 @@ class DroppedWriter:
                 self._file.write(self._packer.compress(_line(record)))
 
     def close(self) -> None:
-        """Complete the file."""
         self._file.write(self._packer.flush())
         self._file.close()
 

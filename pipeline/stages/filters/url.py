@@ -1,8 +1,7 @@
 """The URL filter of `datatrove`, with its own lists of domains and words and those of a mixture.
 
-Lists come from the package and from files of the mixture, suffixes of domains from `tldextract`.
-datatrove would cache its lists in the user's home and tldextract download newer suffixes, which
-would differ between machines.
+By themselves datatrove would cache its lists in the user's home and tldextract download newer
+suffixes of domains, which would differ between machines.
 """
 
 import io
@@ -31,7 +30,6 @@ _NO_URL: Final = Drop("no_url", "has no field url, which its filter judges by")
 
 
 def judge_url(options: Url, folder: Path) -> Judge:
-    """Return the URL filter."""
     from datatrove import data
     from datatrove.pipeline.filters import URLFilter
     from tldextract import TLDExtract

@@ -22,8 +22,6 @@ Judge = Callable[[Document], Document | Drop]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Dropped:
-    """A dropped document."""
-
     document: Document
     """With the text as earlier filters left it."""
     reason: str

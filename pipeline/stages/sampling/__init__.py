@@ -1,8 +1,12 @@
 """Sampling: how many tokens each source gives, which files and which chunks, and how often."""
 
+from pipeline.stages.sampling.algorithms import (
+    balance_of,
+    choose_files,
+    rows_to_write,
+    sample_source,
+)
 from pipeline.stages.sampling.budget import Ask, budgets, check_feasible, of_part, repetitions
-from pipeline.stages.sampling.sample_source import balance_of, rows_to_write, sample_source
-from pipeline.stages.sampling.scaled_files import choose_files
 
 __all__ = [
     "Ask",

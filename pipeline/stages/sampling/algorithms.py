@@ -1,16 +1,24 @@
-"""Samplers: frozen algorithms that choose the chunks of a source for a token budget.
+"""Samplers: frozen algorithms that choose the files and the chunks of a source for a token budget.
 
-A sample is independent of file order and workers. The tests hold golden vectors.
+A sample is independent of file order and workers. The tests hold golden vectors. A budget above
+what is available repeats all chunks and samples the rest by the usual rule.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
 from random import Random
 from typing import Final
 
 import numpy as np
 
+from pipeline.config import SampleSpec
 from pipeline.core.arrays import BoolArray, Int64Array
 from pipeline.core.seeds import derive_key, random_numbers
+from pipeline.stages.sampling.budget import Ask, repetitions
+
+# Files differ in text for their size, and filters and chunking drop some.
+_MARGIN = 2
 
 
 def sample_chunks(
@@ -72,3 +80,78 @@ SAMPLERS: Final[dict[str, Sampler]] = {
     "ettin-partitions-v1": sample_partitions,
 }
 """By name: (source, lengths by partition, tokens, seed) -> by partition, which chunks are taken."""
+
+
+def choose_files(
+    files: Sequence[tuple[str, int]], scale: Fraction, seed: int, source: str
+) -> list[int]:
+    """Return the positions of the files that a miniature reads, rising, by `scaled-files-v1`. Pure.
+
+    files: (path, bytes). Every file has a random number from (seed, source, path), and at least one
+    is taken, by rising number, until they have twice their share of all bytes; all from scale 1 on.
+    So a larger miniature contains the smaller one whatever the listing order.
+    """
+    if scale >= 1:
+        return list(range(len(files)))
+    ranked = sorted(
+        (derive_key(seed, "scaled files", source, path), path, position)
+        for position, (path, _) in enumerate(files)
+    )
+    needed = _MARGIN * scale * sum(num_bytes for _, num_bytes in files)
+    chosen: list[int] = []
+    total = 0
+    for _, _, position in ranked:
+        if chosen and total >= needed:
+            break
+        chosen.append(position)
+        total += files[position][1]
+    return sorted(chosen)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Balance:
+    """A source's sample in tokens; `drawn` is `asked` plus `overshoot`."""
+
+    asked: int
+    available: int
+    num_repetitions: int
+    """How often every chunk is used before the rest is sampled."""
+    drawn: int
+    repeated: int
+    """Tokens of repeated chunks among them."""
+    overshoot: int
+    """Tokens above the budget, since chunks are not cut."""
+
+
+def sample_source(
+    ask: Ask, lengths_by_partition: Mapping[str, Int64Array], sample: SampleSpec
+) -> tuple[int, dict[str, BoolArray]]:
+    """Return how often every chunk is used, and by partition the chunks to use once more. Pure.
+
+    lengths_by_partition: int64 [num_chunks], tokens of each chunk; chunks to use once more: bool
+    [num_chunks]. Raises: ConfigError when there are too few tokens, with both ways out.
+    """
+    available = sum(int(lengths.sum()) for lengths in lengths_by_partition.values())
+    whole, beyond = repetitions(ask, available)
+    sampler = SAMPLERS[sample.algorithm]
+    return whole, sampler(ask.source, lengths_by_partition, beyond, sample.seed)
+
+
+def balance_of(ask: Ask, available: int, drawn: int) -> Balance:
+    """Return the balance of `drawn` tokens out of `available`. Raises: as `repetitions`."""
+    whole, beyond = repetitions(ask, available)
+    asked = whole * available + beyond
+    return Balance(
+        asked=asked,
+        available=available,
+        num_repetitions=whole,
+        drawn=drawn,
+        repeated=max(drawn - available, 0),
+        overshoot=drawn - asked,
+    )
+
+
+def rows_to_write(num_repetitions: int, again: BoolArray) -> Int64Array:
+    """Return the rows of a partition in output order: whole repetitions, then the rest."""
+    whole = np.tile(np.arange(len(again)), num_repetitions)
+    return np.concatenate([whole, np.flatnonzero(again)])

@@ -28,7 +28,6 @@ class Ask:
     """The budget of a source: a number of tokens, or a multiple of those available."""
 
     source: str
-    """Its name."""
     key: Literal["tokens", "expected", "epochs"]
     """The key of the mixture that declares it."""
     tokens: int | None
@@ -49,8 +48,8 @@ class Ask:
 def budgets(mixture: Mixture) -> dict[str, Ask]:
     """Return the budget of each source, by name. Pure.
 
-    At a scale other than 1, token budgets and the `expected` tokens of `all` or `epochs` are scaled
-    together by `_scaled`. A source with neither scales its multiple of the available tokens.
+    Token budgets and, at a scale other than 1, `expected` tokens are scaled together by `_scaled`;
+    a source with neither scales its multiple of the available tokens.
     """
     numbers = {}
     for source in mixture.sources:
@@ -88,10 +87,7 @@ def repetitions(ask: Ask, available: int) -> tuple[int, int]:
 
 
 def _refusal(ask: Ask, available: int, *, is_bound: bool = False) -> tuple[str, str]:
-    """Return the error message and hint for an unreachable budget.
-
-    is_bound: `available` is an upper bound, so the hint may suggest too much.
-    """
+    """Return message and hint for an unreachable budget; `is_bound`: `available` is a bound."""
     assert ask.tokens is not None
     where = f"sources.{ask.source}"
     least, most = (" or more", " or less") if is_bound else ("", "")

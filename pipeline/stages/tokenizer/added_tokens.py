@@ -50,10 +50,7 @@ def plan(text: str) -> list[int | bytes]:
 
 
 def _normalise(text: str) -> str:
-    """Apply the library's NFC, at 25 ns per byte, to the lines that are not ASCII.
-
-    No composition crosses a line feed.
-    """
+    """Apply the library's NFC, 25 ns per byte, where needed; it never crosses a line feed."""
     if text.isascii():
         return text
     nfc = normalizers.NFC().normalize_str

@@ -63,10 +63,8 @@ def kernel_tables(data: bytes) -> tuple[Ids, Words]:
 
 
 def _fill_pairs(left: Ids, right: Ids, merged: Ids) -> Words:
-    """Return the pair table: uint64 [2 ** PAIR_BITS], `left << 32 | right << 16 | merged`.
-
-    Not compiled: Python takes 30 ms, less than loading a compiled function.
-    """
+    """Return the pair table: uint64 [2 ** PAIR_BITS], `left << 32 | right << 16 | merged`."""
+    # Not compiled: Python takes 30 ms, less than loading a compiled function.
     keys = left.astype(np.uint64) << np.uint64(16) | right.astype(np.uint64)
     slots = (keys * _MULTIPLIER) >> _PAIR_SHIFT
     entries = keys << np.uint64(16) | merged.astype(np.uint64)

@@ -1,8 +1,7 @@
-"""Text to token ids and back, as in the `tokenizers` library but about fifty times faster.
+"""Text to token ids and back, id for id as in the `tokenizers` library.
 
-`encode`, `encode_utf8` and `encode_reference` agree id for id: what the kernel cannot guarantee
-goes through `added_tokens`, and the rest through the library. Text must be encodable as UTF-8:
-callers refuse lone surrogates.
+What the kernel cannot guarantee goes through `added_tokens`, and the rest through the library. Text
+must be encodable as UTF-8: callers refuse lone surrogates.
 """
 
 import json
@@ -36,7 +35,6 @@ _GROUP_IDS = 1 << 20
 # The library's encodings take about 200 bytes per token, so few documents at a time.
 _REFERENCE_CHARACTERS = 1 << 18
 
-
 # Hostile texts, one per rule, that are encoded both ways whenever the kernel is set up.
 _CHECKED = [
     *("", " ", "  ", " a", "  a", "a ", "a  ", "\n", " \n", "  \n", "\n  ", "\t\t", "a\n b\n\n c"),
@@ -65,8 +63,6 @@ class _State(threading.local):
 
 
 class _Fast:
-    """The kernel with its tables."""
-
     def __init__(self, data: bytes, add_prefix_space: bool, frame: tuple[int, int]) -> None:
         self._byte_ids, self._pairs = bpe.kernel_tables(data)
         self._table = char_classes.read_table()

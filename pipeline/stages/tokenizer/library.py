@@ -80,13 +80,9 @@ class SpecialIds:
     """The ids by which a tokenizer marks sequences, and which of all its ids are special."""
 
     cls_id: int
-    """Begins a sequence."""
     sep_id: int
-    """Ends a sequence."""
     pad_id: int
-    """Fills a row behind its sequence."""
     mask_id: int
-    """Replaces an id that is to be predicted."""
     is_special: BoolArray
     """bool [vocab_size], True for ids that decoding drops and masking spares."""
 

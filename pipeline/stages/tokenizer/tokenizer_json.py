@@ -3,6 +3,8 @@
 import json
 import lzma
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -61,21 +63,36 @@ def _read(path: Path) -> bytes:
         raise InputError(f"{path}: {error.strerror}, expected a readable file") from error
 
 
+def latest_commit(name: str) -> str:
+    """Return the latest commit of a repository on the Hub. Raises: InputError, ConfigError."""
+    with _asking_hub(name, f"{name}: cannot be looked up", "check the name"):
+        from huggingface_hub import HfApi
+
+        commit = HfApi().model_info(name).sha
+    assert commit is not None
+    return commit
+
+
 def _fetch(name: str, revision: str) -> Path:
-    try:
+    failed = f"{name}@{revision}: cannot fetch tokenizer.json"
+    with _asking_hub(name, failed, "check the name and the commit"):
         from huggingface_hub import hf_hub_download
+
+        return Path(hf_hub_download(name, "tokenizer.json", revision=revision))
+
+
+@contextmanager
+def _asking_hub(name: str, failed: str, check: str) -> Iterator[None]:
+    try:
+        yield
     except ImportError as error:
         raise ConfigError(
             f"{name}: got a Hub id, expected huggingface_hub to be installed for it",
             hint="pip install 'ettin-data[hub]', or name the path of a tokenizer.json",
         ) from error
-    try:
-        return Path(hf_hub_download(name, "tokenizer.json", revision=revision))
     except Exception as error:  # Network, access and absence raise many types.
-        raise InputError(
-            f"{name}@{revision}: cannot fetch tokenizer.json: {error}",
-            hint="check the name and the commit; a gated repository wants a token (hf auth login)",
-        ) from error
+        hint = f"{check}; a gated repository needs a token (hf auth login)"
+        raise InputError(f"{failed}: {error}", hint) from error
 
 
 def is_modernbert(data: bytes) -> bool:

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
+from pipeline.audit.verify.build_output import Output
 from pipeline.audit.verify.comparison import Comparison, shared
 from pipeline.audit.verify.explain.order_search import PlacedRows, find_order
 from pipeline.audit.verify.explain.pool_index import UNKNOWN, PoolIndex, known_rows
-from pipeline.audit.verify.output import Output
 from pipeline.core.arrays import Int64Array
 from pipeline.dataset import TRAIN
 

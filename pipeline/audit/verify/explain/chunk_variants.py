@@ -14,11 +14,11 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
+from pipeline.audit.verify.build_output import VIEWS, Output
 from pipeline.audit.verify.comparison import Comparison, Finding, shared
 from pipeline.audit.verify.explain.pool_edits import closer_rows, pool_edits
 from pipeline.audit.verify.explain.pool_index import Keys, Reading, known_rows
 from pipeline.audit.verify.explain.texts import sample_documents
-from pipeline.audit.verify.output import VIEWS, Output
 from pipeline.config import LARGEST_ETTIN_CHUNK, ChunkSpec
 from pipeline.core.ragged import Rows
 from pipeline.order import View

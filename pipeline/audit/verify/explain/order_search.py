@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.audit.verify.build_output import make_permutation
 from pipeline.audit.verify.comparison import Comparison, Finding, finding, shared
 from pipeline.audit.verify.explain.pool_index import UNKNOWN, known_rows
-from pipeline.audit.verify.output import make_permutation
 from pipeline.core.arrays import Int64Array
 from pipeline.dataset.mds import MdsRows
 from pipeline.order import ALGORITHMS, PermutationKey, pcg64dxsm_permutation

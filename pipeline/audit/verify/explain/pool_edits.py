@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.audit.verify.build_output import Output, make_permutation
 from pipeline.audit.verify.comparison import Comparison, Finding, finding, shared
 from pipeline.audit.verify.explain.arrangement import (
     Arrangement,
@@ -23,7 +24,6 @@ from pipeline.audit.verify.explain.arrangement import (
 )
 from pipeline.audit.verify.explain.order_search import find_order, place
 from pipeline.audit.verify.explain.pool_index import TargetRows, known_rows, target_rows
-from pipeline.audit.verify.output import Output, make_permutation
 from pipeline.core.arrays import Int64Array
 
 _MOST_NAMED = 5

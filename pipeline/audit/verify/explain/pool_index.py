@@ -12,8 +12,8 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.audit.verify.build_output import VIEWS, Output
 from pipeline.audit.verify.comparison import Comparison, shared
-from pipeline.audit.verify.output import VIEWS, Output
 from pipeline.core.arrays import BoolArray, Int64Array, Uint8Array, Uint32Array
 from pipeline.core.ragged import Rows
 from pipeline.dataset import RowSource, row_digests

@@ -12,11 +12,11 @@ from itertools import pairwise
 
 import numpy as np
 
+from pipeline.audit.verify.build_output import Output
 from pipeline.audit.verify.comparison import Comparison, Finding, finding
 from pipeline.audit.verify.explain.arrangement import Parts, partitions_of
 from pipeline.audit.verify.explain.pool_edits import closer_rows
 from pipeline.audit.verify.explain.pool_index import known_rows
-from pipeline.audit.verify.output import Output
 from pipeline.core.arrays import Uint32Array
 from pipeline.core.ragged import Rows
 from pipeline.dataset import RowSource

@@ -1,0 +1,66 @@
+"""Kills once one file of steps out of many is recorded; what was asked for goes on to its bytes."""
+
+import os
+import shutil
+import signal
+import time
+from pathlib import Path
+
+import pytest
+from support import builds
+
+MANY_FILES = ("--set", "order.window_tokens=5k")
+STEPS = ("--set", "order.global_batch_size=16", "--set", "order.max_seq_len=128")
+ORDER = "{algorithm: ettin-pcg64dxsm-v1, seed: 21, global_batch_size: 16, max_seq_len: 128}"
+slow = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def folder(small: Path, finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a pool, and a mixture that replays it."""
+    folder = tmp_path_factory.mktemp("replayed")
+    shutil.copytree(finished / "train", folder / "pool")
+    replay = f"name: replayed\npool: {{path: 'pool/**'}}\norder: {ORDER}\n"
+    builds.run_well("lock", builds.write_mixture(folder, replay, "replay.yaml"), cwd=folder)
+    return folder
+
+
+@pytest.mark.parametrize("memory", [(), ("--memory", "1")], ids=["in memory", "on disk"])
+@pytest.mark.parametrize(
+    "kind",
+    ["build", pytest.param("validation", marks=slow), "order", pytest.param("pool", marks=slow)],
+)
+def test_it_goes_on_to_the_same_bytes(
+    kind: str, memory: tuple[str, ...], small: Path, folder: Path, tmp_path: Path
+) -> None:
+    command = {
+        "build": ("build", small),
+        "validation": ("build", small, "--set", "validation.fraction=0.5"),
+        "order": ("order", folder / "pool", *STEPS),
+        "pool": ("build", folder / "replay.yaml"),
+    }[kind]
+    command = (*command, *MANY_FILES, "--workers", "2", "--out")
+    builds.run_well(*command, tmp_path / "whole", cwd=folder)
+    expected = builds.digests(tmp_path / "whole")
+    out = tmp_path / "out"
+    ordered = out / "validation" if kind == "validation" else out
+    num_files = len(list((tmp_path / "whole" / ordered.relative_to(out)).glob("order/*/*")))
+    for _ in range(5):
+        process = builds.start(*command, out, *memory, cwd=folder)
+        recorded = ordered / ".ettin" / "records" / "order"
+        while process.poll() is None and not list(recorded.rglob("*.json")):
+            time.sleep(0.001)
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait(timeout=30)
+        while builds.group_members(process.pid):
+            time.sleep(0.01)
+        if 0 < len(list(recorded.rglob("*.json"))) < num_files:
+            break
+        # It was faster; so once more from the beginning.
+        shutil.rmtree(out)
+    else:
+        pytest.fail("done each time before it was killed")
+    assert num_files > 10
+    builds.run_well(*command, out, *memory, cwd=folder)
+    assert builds.differences(builds.digests(out), expected) == []

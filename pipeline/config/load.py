@@ -1,8 +1,4 @@
-"""Loading: a file that a person wrote -> what it declares, a mixture, a replay or a recipe.
-
-A YAML file, the files it extends and `--set` overrides, which come last, become a frozen value, or
-one ConfigError that lists every problem with its place.
-"""
+"""Load a mixture, replay or recipe: a YAML file, the files it extends, then `--set` overrides."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path

@@ -1,7 +1,6 @@
-"""`--set key=value` overrides: read like the file, and put in place of what the file says.
+"""`--set key=value` overrides, read like the file and put in place of what it says.
 
-Overridden values know that they came from an override, so the same checks name the right place. A
-key may be set only once, so the order of overrides means nothing.
+A key may be set only once, so the order of overrides means nothing.
 """
 
 import json
@@ -14,8 +13,6 @@ from pipeline.config.yaml_nodes import Entry, Node, Place, Problems, read_value,
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Override:
-    """One `--set key=value`, parsed."""
-
     key: str
     """Dotted path of the value to set."""
     node: Node

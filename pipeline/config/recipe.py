@@ -1,7 +1,7 @@
-"""`Recipe`: how a model is trained in one phase, as a person declares it.
+"""`Recipe`: how a model is trained in one phase, besides its data.
 
-Rates and probabilities are exact, as written. The fingerprint depends on what is learned alone, and
-not on how a step's work is divided, when it is saved or how often it is evaluated.
+Rates and probabilities are exact. The fingerprint depends on what is learned alone, not on how a
+step's work is divided, or how often a run saves and evaluates.
 """
 
 from fractions import Fraction
@@ -33,8 +33,6 @@ _PART: Final = Number(zero=True, below=True)
 
 @settings
 class ModelSpec:
-    """The shape of a model: its parameters follow from it, and how it sees positions."""
-
     kind: ModelKind = setting(
         "encoder sees both sides and predicts masked tokens; decoder sees the left side and "
         "predicts the next token."
@@ -101,8 +99,6 @@ class ObjectiveSpec:
 
 @settings
 class OptimizerSpec:
-    """StableAdamW with fully decoupled weight decay."""
-
     peak_rate: Fraction = setting(
         "Peak learning rate, of which learning_rate gives multiples; weight decay is full there.",
         Number(),
@@ -117,8 +113,6 @@ class OptimizerSpec:
 
 @settings
 class Recipe(Declaration):
-    """Everything that a phase of training needs besides its data."""
-
     composed: ClassVar[tuple[str, ...]] = ("extends",)
 
     name: str = setting("Name of the recipe.", NAME)

@@ -1,9 +1,7 @@
 """Models of the suite, built from `transformers`: a shape and a seed -> an encoder or a decoder.
 
-A `ModelSpec` enters; a `ModernBertForMaskedLM` or `ModernBertDecoderForCausalLM` with initial
-weights leaves, and its loss on a micro-batch. The two of a pair have the same tensors, weights and
-names except for the head's names, since StableAdamW clips per tensor: queries, keys and values are
-one matrix in the decoder too.
+The two of a pair have the same tensors, weights and names except for the head's names, since
+StableAdamW clips per tensor: queries, keys and values are one matrix in the decoder too.
 
 Source: the suite's configs and the fork of ModernBERT that they are for; `export` renames the
 weights to those of `transformers`.
@@ -132,7 +130,6 @@ class FusedAttention(ModernBertDecoderAttention):
         past_key_values: Any = None,
         **kwargs: Any,
     ) -> tuple[Tensor, Tensor | None]:
-        """Do what the base class does."""
         shape = hidden_states.shape[:-1]
         parts = self.Wqkv(hidden_states).view(*shape, 3, -1, self.head_dim)
         query, key, value = (part.transpose(1, 2) for part in parts.unbind(-3))
@@ -197,5 +194,4 @@ def summed_loss(model: Model, inputs: Mapping[str, Any]) -> Tensor:
 
 
 def head_of(model: Model) -> nn.Module:
-    """Return what is between the last layer and the vocabulary."""
     return model.lm_head if isinstance(model, ModernBertDecoderForCausalLM) else model.head

@@ -38,8 +38,15 @@ from pipeline.config.mixture import (
     Mixture,
     SampleSpec,
 )
-from pipeline.config.phases import CHECKPOINT_PREFIXES, PHASES_OF_ORDERS, checkpoint_prefix
-from pipeline.config.recipe import ModelKind, ModelSpec, OptimizerSpec, Recipe
+from pipeline.config.recipe import (
+    CHECKPOINT_PREFIXES,
+    PHASES_OF_ORDERS,
+    ModelKind,
+    ModelSpec,
+    OptimizerSpec,
+    Recipe,
+    checkpoint_prefix,
+)
 from pipeline.config.replay import Replay
 from pipeline.config.settings import to_plain
 from pipeline.config.source import RAW, Origin, Source

@@ -9,7 +9,6 @@ from typing import ClassVar, Final, Literal
 
 from pipeline.config.declaration import LARGEST_LENGTH, Declaration
 from pipeline.config.learning_rate import RateSpec
-from pipeline.config.phases import PhaseName
 from pipeline.config.settings import Complaints, Given, optional, setting, settings
 from pipeline.config.value_types import (
     LARGEST_COUNT,
@@ -22,6 +21,21 @@ from pipeline.config.value_types import (
 )
 
 ModelKind = Literal["encoder", "decoder"]
+PhaseName = Literal["pretraining", "extension", "decay", "cross"]
+"""`cross` is ours: a model of one kind trained on as the other."""
+
+# Source: revisions of the suite's models on the Hub (`step599525`, `ext...`, `decay...`), and
+# folders of `jhu-clsp/ettin-data-order` (`checkpoint_000001`, `ext_000001`, `decay_000001`).
+CHECKPOINT_PREFIXES: Final[dict[PhaseName, str]] = {
+    "pretraining": "step",
+    "extension": "ext",
+    "decay": "decay",
+    "cross": "cross",
+}
+"""What checkpoint names of a recipe's phase begin with."""
+
+PHASES_OF_ORDERS: Final = ("checkpoint", "ext", "decay")
+"""In mixtures and in names of checkpoint windows, in the order of training; `cross` has none."""
 
 _ROWS: Final = Integer(1, LARGEST_COUNT)
 _LENGTH: Final = Integer(1, LARGEST_LENGTH)
@@ -29,6 +43,11 @@ _THETA: Final = Integer(1, 10**9)
 _PROBABILITY: Final = Nullable(Number())
 # From 0 to just below 1.
 _PART: Final = Number(zero=True, below=True)
+
+
+def checkpoint_prefix(order_phase: str) -> str:
+    """Return the prefix of checkpoint names for a phase of an order; only pretraining's differs."""
+    return "step" if order_phase == "checkpoint" else order_phase
 
 
 @settings

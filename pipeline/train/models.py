@@ -36,7 +36,6 @@ from pipeline.train.weights import initialize
 Model = ModernBertForMaskedLM | ModernBertDecoderForCausalLM
 
 _compiled: WeakSet[Model] = WeakSet()
-_NOT_OF_MODEL = ("positions", "targets")
 
 
 def make_model(spec: ModelSpec, *, seed: int) -> Model:
@@ -181,7 +180,8 @@ def summed_loss(model: Model, inputs: Mapping[str, Any]) -> Tensor:
             name: value.to(model.device) if isinstance(value, Tensor) else value
             for name, value in prepare_inputs(model, inputs).items()
         }
-    known = {name: value for name, value in inputs.items() if name not in _NOT_OF_MODEL}
+    for_loss = ("positions", "targets")
+    known = {name: value for name, value in inputs.items() if name not in for_loss}
     hidden = model.model(**known).last_hidden_state.flatten(0, 1)
     loss: Tensor = summed_cross_entropy(
         head_of(model)(hidden.index_select(0, inputs["positions"])),

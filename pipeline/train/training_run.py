@@ -199,7 +199,13 @@ class Run:
                 ranks=self.ranks,
             )
         except FloatingPointError as error:
-            raise self._diverged(batches.next_row, str(error)) from error
+            latest = latest_checkpoint(self.out)
+            kept = "no checkpoint was saved yet" if latest is None else f"{latest} is unchanged"
+            raise TrainingError(
+                f"step {self.clock.num_steps + 1}, rows {start_row}:{batches.next_row}: training"
+                f" diverged: {error}",
+                f"{kept}; look at the rows (`ettin-data trace`), or lower the learning rate",
+            ) from error
         self.clock = Clock(
             num_steps=self.clock.num_steps + 1,
             next_row=batches.next_row,
@@ -220,15 +226,6 @@ class Run:
             "tokens_per_second": result.num_tokens / seconds,
             "waiting": batches.seconds_waited / seconds,
         }
-
-    def _diverged(self, stop: int, what: str) -> TrainingError:
-        latest = latest_checkpoint(self.out)
-        kept = "no checkpoint was saved yet" if latest is None else f"{latest} is unchanged"
-        return TrainingError(
-            f"step {self.clock.num_steps + 1}, rows {self.clock.next_row}:{stop}: training"
-            f" diverged: {what}",
-            f"{kept}; look at the rows (`ettin-data trace`), or lower the learning rate",
-        )
 
     def _add_rows(self, batches: "_StepBatches") -> tuple[int, int]:
         """Add a step's rows on all ranks; return their multiset, and how many are unreadable."""

@@ -2,7 +2,7 @@
 
 from typing import get_args
 
-from pipeline.config.phases import (
+from pipeline.config.recipe import (
     CHECKPOINT_PREFIXES,
     PHASES_OF_ORDERS,
     PhaseName,

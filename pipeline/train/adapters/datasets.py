@@ -51,14 +51,10 @@ class _Rows(_BaseExamplesIterable):  # type: ignore[misc]
                     self._state_dict["row"] = row + 1
                 yield row, {"row": row, "input_ids": ids}
 
-    def shuffle_data_sources(self, generator: np.random.Generator) -> "_Rows":
+    def _unchanged(self, *_: Any, **__: Any) -> "_Rows":
         return self
 
-    def shard_data_sources(self, num_shards: int, index: int, contiguous: bool = True) -> "_Rows":
-        return self
-
-    def reshard_data_sources(self) -> "_Rows":
-        return self
+    shuffle_data_sources = shard_data_sources = reshard_data_sources = _unchanged
 
     def _init_state_dict(self) -> dict[str, Any]:
         self._state_dict = describe_position(0, self._order.rows.num_rows, self._order.digest)

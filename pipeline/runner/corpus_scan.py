@@ -1,8 +1,7 @@
 """Corpus scan: all documents that pass the filters are compared before any is chunked.
 
-Each task makes a table of one file's documents. Over all tables, those to drop are found: copies of
-an earlier document, by source, file and row, and documents that contain evaluation texts. They are
-saved with what the filters dropped, so the filters do not run again.
+Each task makes a table of one file's documents. Over all tables, copies of an earlier document and
+documents that contain evaluation texts are found, and saved with what the filters dropped.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

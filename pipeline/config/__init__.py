@@ -1,12 +1,8 @@
 """The declarations: mixture, replay and recipe files, parsed once and strictly.
 
-YAML files and `--set` overrides enter, frozen `Mixture`, `Replay` and `Recipe` values leave, with
-defaults filled in; or one ConfigError that lists every problem with its file, line and column. The
-same declarations make the JSON Schemas.
-
-`load` is the entrance. `yaml_nodes` reads YAML with its places, `compose` merges files that extend
-each other, `overrides` applies `--set`. `settings` and `value_types` are what declarations are made
-of; `mixture`, `replay`, `recipe` and the modules that these import are the declarations.
+YAML files and `--set` overrides become frozen `Mixture`, `Replay` and `Recipe` values, or one
+ConfigError that lists every problem with its place. Start at `load`; `settings` and `value_types`
+are what declarations are made of.
 """
 
 from pipeline.config.budget_table import (
@@ -42,8 +38,15 @@ from pipeline.config.mixture import (
     Mixture,
     SampleSpec,
 )
-from pipeline.config.phases import CHECKPOINT_PREFIXES, PHASES_OF_ORDERS, checkpoint_prefix
-from pipeline.config.recipe import ModelKind, ModelSpec, OptimizerSpec, Recipe
+from pipeline.config.recipe import (
+    CHECKPOINT_PREFIXES,
+    PHASES_OF_ORDERS,
+    ModelKind,
+    ModelSpec,
+    OptimizerSpec,
+    Recipe,
+    checkpoint_prefix,
+)
 from pipeline.config.replay import Replay
 from pipeline.config.settings import to_plain
 from pipeline.config.source import RAW, Origin, Source

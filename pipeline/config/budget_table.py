@@ -1,7 +1,6 @@
-"""A mixture -> its table: tokens and percent per source, per category and in total, as declared.
+"""The tokens and percentages that a mixture declares, per source, per category and in total.
 
-Figures are those of the whole mixture, before `scale`, and are rounded only when printed. What is
-not declared is unknown, and so is every sum of it.
+Figures are exact, before `scale`, and rounded when printed; a sum with an unknown part is unknown.
 """
 
 from collections.abc import Iterable
@@ -14,8 +13,6 @@ from pipeline.config.source import Source
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BudgetRow:
-    """One line of the table: a source, or a category."""
-
     source: str | None
     """None on the line of a category."""
     category: str
@@ -27,14 +24,11 @@ class BudgetRow:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BudgetTable:
-    """The amounts that a mixture declares."""
-
     sources: tuple[BudgetRow, ...]
-    """Sorted by name."""
+    """Sorted by name, like the categories."""
     categories: tuple[BudgetRow, ...]
-    """Sums of the sources, sorted by name."""
     total: int | None
-    """Sum of all sources; None if one of them is unknown."""
+    """None if one of the sources is unknown."""
 
 
 def budget_table(mixture: Mixture) -> BudgetTable:
@@ -60,16 +54,18 @@ def in_billions(num_tokens: int) -> str:
     >>> in_billions(1_704_679_337_679), in_billions(450_000_000)
     ('1,704.7', '0.5')
     """
-    return _tenths(Fraction(num_tokens, 10**9))
+    return in_percent(Fraction(num_tokens, 10**9))
 
 
 def in_percent(percent: Fraction) -> str:
-    """Return a percentage as published tables print it.
+    """Return a percentage, with one decimal, as published tables print it.
 
     >>> in_percent(Fraction(837_200, 17_047))
     '49.1'
     """
-    return _tenths(percent)
+    # Halves up; on a hundredth that is exact, which the published tables nowhere have.
+    whole, tenth = divmod((percent * 20 + 1) // 2, 10)
+    return f"{whole:,}.{tenth}"
 
 
 def _row(source: str | None, category: str, tokens: int | None, total: int | None) -> BudgetRow:
@@ -80,9 +76,3 @@ def _row(source: str | None, category: str, tokens: int | None, total: int | Non
 def _sum(amounts: Iterable[int | None]) -> int | None:
     known = list(amounts)
     return None if None in known else sum(amount for amount in known if amount is not None)
-
-
-def _tenths(value: Fraction) -> str:
-    # Halves up; on a hundredth that is exact, which the published tables nowhere have.
-    whole, tenth = divmod((value * 20 + 1) // 2, 10)
-    return f"{whole:,}.{tenth}"

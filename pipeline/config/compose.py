@@ -1,8 +1,8 @@
-"""Composition: files that build on each other -> one flat tree, as if it had been written whole.
+"""Merge files that build on each other into one flat tree.
 
-`extends` names files that lie below a file, later ones over earlier ones; a source takes from its
-origin under `origins` what it does not say itself. Mappings are merged deeply, everything else is
-replaced. Every value keeps the place where it was written, so a message names the right file.
+`extends` names base files, of which later ones win; a source takes from its origin under `origins`
+what it does not say itself. Mappings are merged deeply, all else is replaced, and every value keeps
+the place where it was written.
 """
 
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ from pipeline.config.value_types import WRONG, OneOrMany, Text, closest, reject
 from pipeline.config.yaml_nodes import Node, Problems, join, parse_yaml
 from pipeline.core.regular_file import read_file
 
-# Neither from the root of a disk nor from a home: a mixture goes where its folder goes.
+# Neither absolute nor from a home: a mixture goes where its folder goes.
 EXTENDS: Final = OneOrMany(
     Text(
         expected="the path of another YAML file, relative to this one",
@@ -27,7 +27,7 @@ EXTENDS: Final = OneOrMany(
 def compose(root: Node, file: Path, problems: Problems) -> Node | None:
     """Return the flat tree of a file of sources, or None after saying in `problems` why not.
 
-    Paths inside any of the files are those of a flat one: relative to `file`, which extends.
+    Paths inside any of the files are relative to `file`, which extends them.
     """
     whole = extend(root, file, problems)
     return None if whole is None else _with_origins(whole, problems)
@@ -36,9 +36,9 @@ def compose(root: Node, file: Path, problems: Problems) -> Node | None:
 def extend(
     root: Node, file: Path, problems: Problems, extending: tuple[Path, ...] = ()
 ) -> Node | None:
-    """Return the tree of a file over those of the files it extends, and so on.
+    """Return the tree of a file over those of the files it extends, or None as `compose`.
 
-    None after saying in `problems` why there is none. extending: the files that extend this one.
+    extending: the files that extend this one.
     """
     if root.kind != "mapping" or "extends" not in root.entries:
         return root
@@ -63,8 +63,7 @@ def _read(
     """Return the tree of one file that `file` extends."""
     below = file.parent / written.text
     if below.resolve() in opened:
-        got = f"{written.shown}, which extends itself"
-        reject(written, where, problems, "no cycle", got)
+        reject(written, where, problems, "no cycle", f"{written.shown}, which extends itself")
         return None
     try:
         data = read_file(below)
@@ -94,8 +93,8 @@ def _with_origins(root: Node, problems: Problems) -> Node | None:
     taken = {name: _origin_of(name, one.node, origins, problems) for name, one in entries.items()}
     if None in taken.values():
         return None
+    # A mistake in a shared file is reported before a source takes it.
     for name in sorted(origins.keys() - taken.values()):
-        # A mistake in a shared file is reported before a source takes it.
         SOURCES.section.check_part(origins[name], join("origins", name), problems)
     completed = {
         name: replace(one, node=_completed(one.node, origins.get(taken[name] or "")))
@@ -128,7 +127,7 @@ def _origins(root: Node, problems: Problems) -> dict[str, Node] | None:
 def _origin_of(
     name: str, node: Node, origins: Mapping[str, Node], problems: Problems
 ) -> str | None:
-    """Return the name of a source's origin, its own if it names none; None if that is wrong."""
+    """Return the name of a source's origin, its own by default; None if it is unknown."""
     if "origin" not in node.entries:
         return name
     written = node.entries["origin"].node

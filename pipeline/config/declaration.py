@@ -1,7 +1,7 @@
 """What mixtures, replays and recipes have in common: identity, tokenizer, order and shards.
 
-A fingerprint depends on the meaning of a declaration alone: not on the order of keys, comments, the
-description, the file's folder, how many files it was composed of, or what came from an override.
+A fingerprint depends on meaning alone: not on the order of keys, comments, the description, the
+file's folder, how files were composed, or what came from an override.
 """
 
 from pathlib import Path
@@ -27,8 +27,6 @@ LARGEST_LENGTH: Final = 1_000_000
 
 @settings
 class Declaration:
-    """What a person declares in a file."""
-
     name: str | None = setting("Name of the mixture, replay or recipe.", NAME)
     description: str = setting(
         "What it is for, in free text.", FREE_TEXT, default="", changes_bytes=False
@@ -40,23 +38,20 @@ class Declaration:
         changes_bytes=False,
     )
     overrides: tuple[str, ...] = ()
-    """What `--set` gave, as normalised key=value, sorted; recorded, not part of the fingerprint."""
+    """Normalised key=value of `--set`, sorted; not part of the fingerprint."""
 
     def declaration(self) -> dict[str, Any]:
-        """Return what decides the result, with defaults filled in, as JSON-able values. Pure."""
+        """Return what decides the result, defaults included, as JSON-able values. Pure."""
         declared: dict[str, Any] = to_plain(self)
         return declared
 
     @property
     def fingerprint(self) -> str:
-        """The sha256 of the declaration's canonical JSON."""
         return digest.fingerprint(self.declaration())
 
 
 @settings
 class TokenizerSpec:
-    """Which tokenizer turns text into tokens."""
-
     name: str = setting(
         "modernbert (built in), a tokenizer.json relative to this file, or a Hub id org/name.",
         TOKENIZER_NAME,
@@ -85,8 +80,6 @@ class TokenizerSpec:
 
 @settings
 class OrderSpec:
-    """The one sequence in which a trainer sees the samples."""
-
     algorithm: Literal["ettin-pcg64dxsm-v1", "feistel-v1"] = setting(
         "Versioned shuffling algorithm: feistel-v1 needs no memory, ettin-* is the published one.",
         default="feistel-v1",
@@ -122,8 +115,6 @@ class OrderSpec:
 
 @settings
 class ShardSpec:
-    """The form of the shards."""
-
     dtype: Literal["uint16", "uint32"] = setting(
         "Integer type in which tokens are stored.", default="uint32"
     )

@@ -1,9 +1,9 @@
-"""Filters of a source, under the names and with the defaults that `datatrove` gives them.
+"""Filters of a source, with the names and defaults of `datatrove`; `length` and `regex` are ours.
 
-`length` and `regex` are plain and our own. An option missing here, such as a writer of dropped
-documents, would change no output. Fractions are exact, as fingerprints need them.
+Options of `datatrove` that change no output are missing. Fractions are exact, for fingerprints.
 """
 
+import json
 import re
 from fractions import Fraction
 from typing import Any, Final, Literal
@@ -28,7 +28,7 @@ from pipeline.config.value_types import (
 from pipeline.config.yaml_nodes import Node, Problems
 
 FORMATTERS: Final = frozenset({"c4_quality", "pii"})
-"""Filters that change texts, so that later ones and the output see what they made."""
+"""Filters that change texts."""
 
 _COUNT: Final = Integer(1, LARGEST_COUNT)
 _OR_OFF: Final = Integer(-1, LARGEST_COUNT)
@@ -62,8 +62,6 @@ def _language(units: str) -> Any:
 
 @settings
 class Length:
-    """Documents by the length of their text."""
-
     min_chars: int = setting("Minimum characters.", Integer(0, LARGEST_COUNT), default=0)
     max_chars: int | None = _limit("Maximum characters.", None)
 
@@ -76,8 +74,6 @@ class Length:
 
 @settings
 class Regex:
-    """Documents by whether an expression is found in their text."""
-
     pattern: str = setting("What is searched for, anywhere in a text.", REGULAR_EXPRESSION)
     drop_if: Literal["found", "missing"] = setting("Which documents are dropped.", default="found")
 
@@ -86,7 +82,8 @@ class Regex:
         try:
             re.compile(given.get("pattern", ""))
         except re.error as error:
-            yield "pattern", f"{given['pattern']!r} ({error})", REGULAR_EXPRESSION.expected
+            got = f"{json.dumps(given['pattern'], ensure_ascii=False)} ({error})"
+            yield "pattern", got, REGULAR_EXPRESSION.expected
 
 
 @settings
@@ -254,13 +251,10 @@ FILTER_OPTIONS: Final[dict[str, type[Any]]] = {
     "url": Url,
     "pii": Pii,
 }
-"""The class of each filter's options, by the filter's name."""
 
 
 @settings
 class Filter:
-    """One filter with its options."""
-
     name: str = setting("Which filter.", NAME)
     options: Any = setting("A value of a class of `FILTER_OPTIONS`.", Section(Length))
 
@@ -271,7 +265,6 @@ class FilterType:
     expected = "a name, or one name with options"
 
     def check(self, node: Node, where: str, problems: Problems) -> Any:
-        """Return the `Filter`, or WRONG after saying why."""
         if node.kind == "text":
             name, options = node.text, Node(kind="mapping", place=node.place)
         elif node.kind == "mapping" and len(node.entries) == 1:
@@ -286,7 +279,6 @@ class FilterType:
         return WRONG if value is WRONG else Filter(name=name, options=value)
 
     def json_schema(self) -> Schema:
-        """Return the JSON Schema of what `check` accepts."""
         named = [
             {
                 "type": "object",

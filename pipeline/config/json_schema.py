@@ -1,9 +1,7 @@
-"""The JSON Schemas of mixture and recipe files, for editors and for people's own checks.
+"""The JSON Schemas (draft 2020-12) of mixture and recipe files, from the settings that check them.
 
-They are draft 2020-12 documents, made from the same settings that check a file. A file that
-`extends` another may leave out what that says. The schemas know names, types, bounds and patterns;
-rules between two keys are mentioned in the descriptions and checked by loading only. Invariant:
-what a schema refuses, loading refuses too.
+A file that `extends` another may omit what that says. Rules between two keys are checked by loading
+only. Invariant: what a schema refuses, loading refuses too.
 """
 
 from typing import Any, Final
@@ -44,7 +42,7 @@ _ORIGIN: Final = {
 
 
 def mixture_schema() -> dict[str, Any]:
-    """Return the JSON Schema of files that build a mixture or replay a `pool`. Pure."""
+    """Return the schema of files that build a mixture or replay a `pool`. Pure."""
     mixture, required = _split(Section(Mixture).json_schema())
     replay, required_to_replay = _split(Section(Replay).json_schema())
     # Only an order without a file has no name.
@@ -78,7 +76,6 @@ def mixture_schema() -> dict[str, Any]:
 
 
 def recipe_schema() -> dict[str, Any]:
-    """Return the JSON Schema of recipe files. Pure."""
     recipe, required = _split(Section(Recipe).json_schema())
     return {
         **_head("recipe", "Declares how a model is trained in one phase, besides its data."),

@@ -1,8 +1,7 @@
-"""The learning rate of a phase: what a recipe says of it, and tokens seen -> the next step's rate.
+"""The learning rate of a phase: a recipe and the tokens seen -> the next step's rate.
 
-Nothing else counts: not the phase before, not a checkpoint, not how often the run was stopped. The
-rate is computed from exact numbers and rounded once, so it is the same on every machine, and at the
-ends of each part it is what the recipe says, to the bit.
+Nothing else counts: no earlier phase, no checkpoint. The rate is computed from exact numbers and
+rounded once, so it is the same on every machine, and exact at the ends of each part.
 """
 
 import math
@@ -52,9 +51,8 @@ class RateSpec:
 def learning_rate(rate: RateSpec, peak: Fraction, tokens_seen: int, total_tokens: int) -> float:
     """Return the learning rate of the step that follows `tokens_seen` tokens of the phase.
 
-    The clock is the tokens of the steps before, without padding: the first step of a warm-up has
-    rate 0, and the last step of a phase not quite its end rate. Beyond the end the rate is
-    constant. Pure.
+    Tokens are counted without padding. The first step of a warm-up has rate 0, the last step of a
+    phase not quite its end rate; beyond the end the rate is constant. Pure.
 
     Source: the clock and the two shapes are those of the suite's training code, orionw/bert24,
     `src/scheduler.py`; explicit ends per phase take the place of a base rate that phases pass on.
@@ -64,7 +62,6 @@ def learning_rate(rate: RateSpec, peak: Fraction, tokens_seen: int, total_tokens
 
 
 def _multiple(rate: RateSpec, tokens_seen: int, total_tokens: int) -> Fraction:
-    """Return the rate as a multiple of the peak."""
     if tokens_seen < rate.warmup_tokens:
         return rate.start * tokens_seen / rate.warmup_tokens
     if tokens_seen >= total_tokens:

@@ -23,8 +23,6 @@ LARGEST_ETTIN_CHUNK: Final = 8_999
 
 @settings
 class ChunkSpec:
-    """How documents are cut into chunks."""
-
     algorithm: Literal["ettin-reencode-v1", "ettin-slice-v1", "whole-v1"] = setting(
         "Versioned chunking algorithm: whole-v1 loses nothing, ettin-* cut as published.",
         default="whole-v1",
@@ -80,8 +78,6 @@ class ChunkSpec:
 
 @settings
 class SampleSpec:
-    """How chunks are sampled where a source gives fewer or more than each once."""
-
     algorithm: Literal["keyed-v1", "ettin-partitions-v1"] = setting(
         "Versioned sampling algorithm: keyed-v1 samples single chunks, exact to one chunk; ettin-* "
         "samples whole partitions, as published.",
@@ -92,8 +88,6 @@ class SampleSpec:
 
 @settings
 class MinHashSpec:
-    """Which documents count as near duplicates."""
-
     algorithm: Literal["minhash-v1"] = setting(
         "Versioned algorithm that finds near duplicates.", default="minhash-v1"
     )
@@ -109,8 +103,6 @@ class MinHashSpec:
 
 @settings
 class DedupSpec:
-    """Which documents are dropped as duplicates."""
-
     scope: Literal["mixture", "source"] = setting(
         "Whether sources are compared with each other, or each only with itself.", default="mixture"
     )
@@ -125,8 +117,6 @@ class DedupSpec:
 
 @settings
 class DecontaminateSpec:
-    """Which documents are dropped because they contain texts of an evaluation."""
-
     algorithm: Literal["ngrams-v1"] = setting(
         "Versioned algorithm that finds evaluation texts in documents.", default="ngrams-v1"
     )
@@ -141,8 +131,6 @@ class DecontaminateSpec:
 
 @settings
 class ValidationSpec:
-    """Which whole documents are held out for validation."""
-
     algorithm: Literal["validation-v1"] = setting(
         "Versioned algorithm that chooses documents.", default="validation-v1"
     )
@@ -156,8 +144,6 @@ class ValidationSpec:
 
 @settings
 class Mixture(OrderedData):
-    """Everything that decides the bytes of a data set, and where it was declared."""
-
     composed: ClassVar[tuple[str, ...]] = ("extends", "origins")
 
     name: str = setting("Name of the mixture.", NAME)
@@ -193,5 +179,4 @@ class Mixture(OrderedData):
     )
 
     def declaration(self) -> dict[str, Any]:
-        """Return what decides the bytes, with sources by name. Pure."""
         return {**to_plain(self), "sources": {one.name: to_plain(one) for one in self.sources}}

@@ -1,7 +1,7 @@
-"""`Recipe`: how a model is trained in one phase, as a person declares it.
+"""`Recipe`: how a model is trained in one phase, besides its data.
 
-Rates and probabilities are exact, as written. The fingerprint depends on what is learned alone, and
-not on how a step's work is divided, when it is saved or how often it is evaluated.
+Rates and probabilities are exact. The fingerprint depends on what is learned alone, not on how a
+step's work is divided, or how often a run saves and evaluates.
 """
 
 from fractions import Fraction
@@ -9,7 +9,6 @@ from typing import ClassVar, Final, Literal
 
 from pipeline.config.declaration import LARGEST_LENGTH, Declaration
 from pipeline.config.learning_rate import RateSpec
-from pipeline.config.phases import PhaseName
 from pipeline.config.settings import Complaints, Given, optional, setting, settings
 from pipeline.config.value_types import (
     LARGEST_COUNT,
@@ -22,6 +21,21 @@ from pipeline.config.value_types import (
 )
 
 ModelKind = Literal["encoder", "decoder"]
+PhaseName = Literal["pretraining", "extension", "decay", "cross"]
+"""`cross` is ours: a model of one kind trained on as the other."""
+
+# Source: revisions of the suite's models on the Hub (`step599525`, `ext...`, `decay...`), and
+# folders of `jhu-clsp/ettin-data-order` (`checkpoint_000001`, `ext_000001`, `decay_000001`).
+CHECKPOINT_PREFIXES: Final[dict[PhaseName, str]] = {
+    "pretraining": "step",
+    "extension": "ext",
+    "decay": "decay",
+    "cross": "cross",
+}
+"""What checkpoint names of a recipe's phase begin with."""
+
+PHASES_OF_ORDERS: Final = ("checkpoint", "ext", "decay")
+"""In mixtures and in names of checkpoint windows, in the order of training; `cross` has none."""
 
 _ROWS: Final = Integer(1, LARGEST_COUNT)
 _LENGTH: Final = Integer(1, LARGEST_LENGTH)
@@ -31,10 +45,13 @@ _PROBABILITY: Final = Nullable(Number())
 _PART: Final = Number(zero=True, below=True)
 
 
+def checkpoint_prefix(order_phase: str) -> str:
+    """Return the prefix of checkpoint names for a phase of an order; only pretraining's differs."""
+    return "step" if order_phase == "checkpoint" else order_phase
+
+
 @settings
 class ModelSpec:
-    """The shape of a model: its parameters follow from it, and how it sees positions."""
-
     kind: ModelKind = setting(
         "encoder sees both sides and predicts masked tokens; decoder sees the left side and "
         "predicts the next token."
@@ -101,8 +118,6 @@ class ObjectiveSpec:
 
 @settings
 class OptimizerSpec:
-    """StableAdamW with fully decoupled weight decay."""
-
     peak_rate: Fraction = setting(
         "Peak learning rate, of which learning_rate gives multiples; weight decay is full there.",
         Number(),
@@ -117,8 +132,6 @@ class OptimizerSpec:
 
 @settings
 class Recipe(Declaration):
-    """Everything that a phase of training needs besides its data."""
-
     composed: ClassVar[tuple[str, ...]] = ("extends",)
 
     name: str = setting("Name of the recipe.", NAME)

@@ -1,8 +1,7 @@
-"""`Replay`: which published pool is put in order, with whose tokens, in which sequence.
+"""`Replay`: which published pool of rows is put in order, and how.
 
-A pool was published by others; none of it is made again. So only what decides the bytes of its rows
-in order is part of the fingerprint, and a replay of a pool on the Hub has the fingerprint of a
-replay of its copy on disk.
+The fingerprint depends on what decides the bytes of the rows in order, not on where the pool is:
+a pool on the Hub and its copy on disk have the same.
 """
 
 from typing import ClassVar
@@ -24,8 +23,6 @@ from pipeline.config.value_types import HUB_ID, LINE, NAME
 
 @settings
 class PoolSpec:
-    """Where a published pool is: on the Hub, or on disk."""
-
     needs: ClassVar[str] = "one of hub, path"
 
     hub: str | None = optional("A data set of MDS shards on the Hub, org/name.", HUB_ID)
@@ -53,8 +50,6 @@ class PoolSpec:
 
 @settings
 class Replay(OrderedData):
-    """Everything besides the pool's bytes that decides the bytes of its rows in order."""
-
     composed: ClassVar[tuple[str, ...]] = ("extends", "origins")
 
     name: str | None = setting(

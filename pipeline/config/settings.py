@@ -1,9 +1,8 @@
 """Settings: each declared once, as a field of a frozen dataclass.
 
-`@settings` makes the dataclass; `setting(...)` declares one key of a file with its description, its
-value type and its default. From that, `Section` checks the mapping that a person wrote, listing
-every problem, and writes the JSON Schema. What depends on two keys at once is the class's `rule`;
-the loader and the dataclass check it, the schema mentions it in words only.
+`@settings` makes the dataclass, `setting(...)` declares one key of a file. From them, `Section`
+checks the mapping that a person wrote and makes the JSON Schema. What depends on two keys at once
+is the class's `rule`: loading and the dataclass check it, the schema mentions it in words only.
 """
 
 import dataclasses
@@ -29,35 +28,30 @@ from pipeline.core.errors import ConfigError
 
 T = TypeVar("T")
 Given = Mapping[str, Any]
-"""Values of a section by key, without those that were refused."""
+"""Accepted values of a section by key."""
 Complaints = Iterator[tuple[str, object, str]]
 """Keys with what was got and what is expected."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Setting:
-    """One key of a file."""
-
     name: str
-    """The key as written in the file."""
+    """The key in the file."""
     attribute: str
     """The field that it fills."""
     type: ValueType
-    """What its value may be."""
     description: str
     """One sentence for people, also shown by editors."""
     default: Any
-    """Its value where nothing is given; MISSING if it must be given."""
+    """MISSING if the key is required."""
     changes_bytes: bool
-    """False for a key that no output depends on; it is not part of the fingerprint."""
+    """False for a key that is not part of the fingerprint."""
     omits_default: bool
-    """Whether a declaration leaves it out while it has its default: a key that was added later, so
-    that fingerprints stay."""
+    """Whether a declaration leaves the default out: for keys added later, so fingerprints stay."""
     is_set: bool
     """Whether order and repetition in its list mean nothing."""
 
     def json_schema(self) -> Schema:
-        """Return the JSON Schema of the key."""
         schema = {"description": self.description, **self.type.json_schema()}
         if self.default is MISSING or self.default is None:
             return schema
@@ -79,8 +73,8 @@ def setting(
 ) -> Any:
     """Declare a key, named like its field unless `name` is given.
 
-    Without `type`, it follows from the field's annotation: a bool, a Literal of names, or another
-    class of settings; null is allowed where the annotation allows None.
+    By default `type` follows from the field's annotation: a bool, a Literal of names, or another
+    class of settings, or None.
     """
     about = {
         "description": description,
@@ -103,8 +97,8 @@ def settings(cls: type[T]) -> type[T]:
     """Make a class of settings a frozen dataclass that checks its `rule` when it is built.
 
     A class may have `rule`, a static method from `Given` to `Complaints`; `needs`, what a message
-    says is needed where that is not simply the required keys; and `composed`, keys that composition
-    has read, so that they are gone when the section is checked.
+    says is needed besides the required keys; and `composed`, keys that composition removes before
+    the section is checked.
     """
     if not hasattr(cls, "__post_init__"):
         setattr(cls, "__post_init__", check_rule)  # noqa: B010, mypy knows no such attribute
@@ -119,12 +113,10 @@ def settings(cls: type[T]) -> type[T]:
 
 
 def settings_of(record: type[Any]) -> Mapping[str, Setting]:
-    """Return the settings of a class by key."""
     return _SETTINGS[record]
 
 
 def _inferred(annotation: Any) -> ValueType:
-    """Return the value type that an annotation stands for."""
     if annotation is bool:
         return Boolean()
     if get_origin(annotation) is Literal:

@@ -73,8 +73,6 @@ class DecodeSpec:
 
 @settings
 class Origin:
-    """Where a source's documents come from; exactly one kind of origin is given."""
-
     needs: ClassVar[str] = "one of path, hub, url"
 
     path: tuple[str, ...] | None = optional(
@@ -124,7 +122,6 @@ class Origin:
 
     @property
     def kind(self) -> Literal["path", "hub", "url"]:
-        """Which of the kinds it is."""
         if self.path is not None:
             return "path"
         return "hub" if self.hub is not None else "url"
@@ -132,8 +129,6 @@ class Origin:
 
 @settings
 class Source:
-    """A named origin of documents, and how much of it is taken."""
-
     composed: ClassVar[tuple[str, ...]] = ("origin",)
 
     name: str

@@ -1,7 +1,6 @@
-"""Value types: what a value in a file may be, and its JSON Schema.
+"""Value types: what a value in a file may be, and its part of the JSON Schema.
 
-Each type turns a `Node` into a checked value, or into `WRONG` after adding a complaint to
-`Problems`. The same object writes its part of the JSON Schema, so the two cannot drift apart.
+Each turns a `Node` into a checked value, or into `WRONG` after adding a complaint to `Problems`.
 """
 
 import difflib
@@ -17,14 +16,11 @@ from pipeline.core.errors import ConfigError
 from pipeline.core.units import BYTES, LARGEST_AMOUNT, TOKENS, Unit
 
 WRONG: Final = object()
-"""Takes the place of a refused value; the complaint is in `Problems`."""
-
+"""Takes the place of a refused value."""
 Schema = dict[str, Any]
 
 
 class ValueType(Protocol):
-    """What a value may be."""
-
     @property
     def expected(self) -> str:
         """The end of the sentence `got X, expected ...`."""
@@ -32,8 +28,7 @@ class ValueType(Protocol):
     def check(self, node: Node, where: str, problems: Problems) -> Any:
         """Return the value of `node`, or WRONG after saying why in `problems`."""
 
-    def json_schema(self) -> Schema:
-        """Return the JSON Schema of the values that `check` accepts."""
+    def json_schema(self) -> Schema: ...
 
 
 def closest(name: str, known: Iterable[str]) -> str:
@@ -90,19 +85,7 @@ class Text(Scalar):
         return {"type": "string", **({"pattern": self.pattern} if self.pattern else {})}
 
 
-class RegularExpression(Text):
-    """A regular expression of Python's `re`; which texts are one, only Python can tell."""
-
-    def parse(self, node: Node) -> str:
-        try:
-            return re.compile(super().parse(node)).pattern
-        except re.error as error:
-            raise ConfigError(f"got {node.shown} ({error}), expected {self.expected}") from error
-
-
 class Choice(Scalar):
-    """One of a few names."""
-
     def __init__(self, *names: str) -> None:
         self.names = names
         self.expected = f"one of {', '.join(names)}"
@@ -117,8 +100,6 @@ class Choice(Scalar):
 
 
 class Boolean(Scalar):
-    """True or false, and no other word for it."""
-
     expected = "true or false"
 
     def parse(self, node: Node) -> bool:
@@ -313,7 +294,7 @@ SOURCE_NAME: Final = Text(
 )
 FREE_TEXT: Final = Text()
 LINE: Final = Text(expected="a line of text", pattern=r"^[^\x00-\x1f\x7f]+$")
-REGULAR_EXPRESSION: Final = RegularExpression("a regular expression of Python, in quotes")
+REGULAR_EXPRESSION: Final = Text(expected="a regular expression of Python, in quotes")
 GLOB: Final = Text(expected="a glob of files", pattern=LINE.pattern)
 _ID: Final = r"[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*"
 HUB_ID: Final = Text(expected="a Hub id org/name", pattern=f"^{_ID}$")

@@ -1,8 +1,7 @@
 """YAML text -> a tree of `Node`s, in which every value has a place that a message can name.
 
 Nothing is guessed: a key given twice, a tag, a merge key, and a scalar that YAML 1.1 and YAML 1.2
-read differently (`no`, `1_000`, `1e6`, `12:30:45`, `017`, a date) get no meaning here. What is
-wrong is collected in `Problems`, to be reported all at once.
+read differently (`no`, `1_000`, `1e6`, `12:30:45`, `017`, a date) are problems.
 """
 
 import json
@@ -22,8 +21,6 @@ NodeKind = Literal["null", "bool", "int", "float", "text", "ambiguous", "list", 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Place:
-    """Where a value was written: in a file, or in an override."""
-
     file: str | None
     """As the person named it; None for an override."""
     line: int
@@ -43,17 +40,17 @@ class Place:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Node:
-    """One value as written, before anything is known about what it should be."""
+    """One value as written."""
 
     kind: NodeKind
-    """What it is to YAML; `ambiguous` if that depends on the version of YAML."""
+    """`ambiguous` if it depends on the version of YAML."""
     place: Place
     text: str = ""
-    """A scalar's characters."""
+    """Of a scalar."""
     items: tuple["Node", ...] = ()
-    """The values of a list."""
+    """Of a list."""
     entries: Mapping[str, "Entry"] = field(default_factory=dict)
-    """The values of a mapping, by key."""
+    """Of a mapping, by key."""
 
     @property
     def shown(self) -> str:
@@ -70,16 +67,15 @@ class Node:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Entry:
-    """One value of a mapping, and where its key was written."""
+    """One value of a mapping."""
 
     place: Place
-    """Where the key begins."""
+    """Of the key."""
     node: Node
-    """The value."""
 
 
 class Problems:
-    """What is wrong with files and overrides, collected to be reported at once and in order."""
+    """What is wrong with files and overrides, to be reported at once and in order."""
 
     def __init__(self) -> None:
         self._lines: list[tuple[tuple[int, int, int], str]] = []
@@ -90,7 +86,6 @@ class Problems:
         self._files.append(file)
 
     def add(self, place: Place, where: str, complaint: str) -> None:
-        """Note a complaint, `got X, expected Y`, about the value at `where`."""
         # Overrides come last.
         order = self._files.index(place.file) if place.file in self._files else len(self._files)
         rank = (order if place.file is not None else sys.maxsize, place.line, place.column)
@@ -104,7 +99,6 @@ class Problems:
 
 
 def join(where: str, key: str) -> str:
-    """Return the dotted path of `key` inside `where`."""
     return f"{where}.{key}" if where else key
 
 

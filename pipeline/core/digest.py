@@ -12,7 +12,6 @@ from pipeline.core.json_record import key
 
 
 def sha256_bytes(data: bytes | bytearray | memoryview) -> str:
-    """Return the sha256 of `data` as hex."""
     return hashlib.sha256(data).hexdigest()
 
 
@@ -31,7 +30,6 @@ class FileDigest:
 
     @classmethod
     def of(cls, path: Path) -> "FileDigest":
-        """Read a file and return its digest."""
         return cls(num_bytes=path.stat().st_size, sha256=sha256_file(path))
 
     def matches(self, path: Path) -> bool:
@@ -53,7 +51,6 @@ def canonical_json(declaration: object) -> bytes:
 
 
 def fingerprint(declaration: object) -> str:
-    """Return the sha256 of a declaration's canonical JSON."""
     return sha256_bytes(canonical_json(declaration))
 
 

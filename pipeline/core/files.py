@@ -1,8 +1,4 @@
-"""Files: list them in one order, and publish them atomically.
-
-A file or folder is written under a temporary name on the same file system, synced and renamed, so a
-reader never sees half of it, even if the writer is killed.
-"""
+"""Files: list them in one order, and publish them atomically, even if the writer is killed."""
 
 import errno
 import os

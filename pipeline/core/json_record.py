@@ -1,8 +1,7 @@
 """JSON text -> its values, and frozen dataclasses <-> the values they are stored as, strictly.
 
-A field is stored under its own name, or under that of `key`. One with a default may be missing, and
-is left out where it has its default. A missing key, an unknown one and a value of another type are
-errors that say where, such as `order.ledger.nodes: got 3, expected text`.
+A field is stored under its own name, or under that of `key`, and left out where it has its default.
+Errors say where, such as `order.ledger.nodes: got 3, expected text`.
 """
 
 import json

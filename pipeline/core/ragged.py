@@ -83,7 +83,6 @@ ByteStrings = Ragged[np.uint8]
 
 
 def byte_strings(parts: Sequence[bytes | memoryview]) -> ByteStrings:
-    """Join byte strings into one array."""
     return ByteStrings(np.frombuffer(b"".join(parts), np.uint8), offsets_of(list(map(len, parts))))
 
 

@@ -20,7 +20,6 @@ NAMES = pa.dictionary(pa.int32(), pa.string())
 
 
 def numbers(values: NDArray[Any]) -> pa.Array:
-    """Return numbers as a column of their own type."""
     buffers = [None, pa.py_buffer(np.ascontiguousarray(values))]
     return pa.Array.from_buffers(pa.from_numpy_dtype(values.dtype), len(values), buffers)
 
@@ -72,7 +71,6 @@ def sorted_names(column: pa.DictionaryArray) -> tuple[pa.Array, Int32Array]:
 
 
 def name_list(names: Sequence[str]) -> pa.Array:
-    """Return names as a column of texts."""
     encoded = byte_strings([name.encode() for name in names])
     return texts(encoded.values, encoded.offsets)
 
@@ -89,7 +87,6 @@ def names(places: Int32Array, distinct: pa.Array) -> pa.DictionaryArray:
 
 
 def names_of(column: pa.ChunkedArray) -> list[str]:
-    """Return a column of names as a list."""
     found: list[str] = []
     for part in column.chunks:
         distinct = part.dictionary.to_pylist()

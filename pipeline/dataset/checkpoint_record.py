@@ -72,7 +72,6 @@ class CheckpointRecord:
 
 
 def write_record(folder: Path, record: CheckpointRecord) -> None:
-    """Write a record into the folder of its files."""
     (folder / RECORD).write_bytes(seal(_content(record)))
 
 

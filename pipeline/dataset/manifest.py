@@ -294,7 +294,6 @@ def seal(content: Mapping[str, Any]) -> bytes:
 
 
 def manifest_bytes(manifest: Manifest | OrderManifest) -> bytes:
-    """Serialise a manifest, its digest added."""
     return seal(content_of(manifest))
 
 

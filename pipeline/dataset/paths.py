@@ -41,7 +41,6 @@ def provenance_file(steps: str) -> str:
 
 
 def sampled_file(source: str, partition: str) -> str:
-    """Return the file that lists the sampled chunks of a partition."""
     return f"{PROVENANCE}/drawn/{source}/{partition}.parquet"
 
 
@@ -97,7 +96,6 @@ class State:
 
     @property
     def folders(self) -> Path:
-        """The folders of the pool, by number."""
         return self.orders / "folders.json"
 
     @property

@@ -111,18 +111,15 @@ class MissingRows:
     num_rows: int
 
     def read(self, start: int, stop: int) -> Iterator[Rows]:
-        """Raises: InputError."""
         raise self.error()
 
     def take(self, rows: Int64Array) -> Rows:
-        """Raises: InputError."""
         raise self.error()
 
     def file_of(self, row: int) -> str:
         return self.where
 
     def error(self) -> InputError:
-        """Return the error of whoever needs the rows."""
         return InputError(
             f"{self.where}: got a manifest alone, expected the rows of an order",
             "name the folder or the address of the order",

@@ -35,7 +35,6 @@ class Schedule:
         return start, start + self.num_rows_per_step
 
     def step_of(self, row: int) -> int:
-        """Return the step that holds a row."""
         after = row - self.starts[-1]
         if after < 0:
             return bisect_right(self.starts, row) - 1

@@ -1,8 +1,7 @@
 """Corpus scan: all documents that pass the filters are compared before any is chunked.
 
-Each task makes a table of one file's documents. Over all tables, those to drop are found: copies of
-an earlier document, by source, file and row, and documents that contain evaluation texts. They are
-saved with what the filters dropped, so the filters do not run again.
+Each task makes a table of one file's documents. Over all tables, copies of an earlier document and
+documents that contain evaluation texts are found, and saved with what the filters dropped.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -141,12 +140,12 @@ def scan_corpus(
         scanned, mixture.dedup, context.state.scratch, memory_bytes=context.memory_bytes // 4
     )
     drops: dict[tuple[str, str], DropList] = {}
-    scanned: dict[tuple[str, str], str] = {}
+    digests: dict[tuple[str, str], str] = {}
     files: dict[str, FileDigest] = {}
     for task, record, one in zip(tasks, records, found, strict=True):
         name = task.input.source, task.input.file.partition
         drops[name] = _save_drops(context, task, record, one)
-        scanned[name] = record.input.sha256
+        digests[name] = record.input.sha256
         if len(one.rows):
             path = copies_file(*name)
             dedup.save_drops(context.state.out / path, context.state.scratch, one)
@@ -155,7 +154,7 @@ def scan_corpus(
         replace(
             source,
             inputs=tuple(
-                replace(one, drops=drops[name], read_before=scanned[name])
+                replace(one, drops=drops[name], read_before=digests[name])
                 for one in source.inputs
                 for name in [(source.name, one.file.partition)]
             ),

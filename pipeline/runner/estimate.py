@@ -1,7 +1,6 @@
 """Estimate: a plan -> what a build takes: downloads, disk, hours, and money where prices are given.
 
-Sizes come from the lock or from local files; the rest follows by the rates below. The size of a
-source that is not locked is guessed from its budget, as if all of it were sampled.
+Sizes come from the lock, from local files or, as a guess, from the budget; the rest from rates.
 """
 
 from dataclasses import dataclass

@@ -1,7 +1,6 @@
 """Holdout split: all chunks of sampled sources -> which of them are for validation.
 
-Whole documents are chosen by their texts, over all sources at once, so that no text of the holdout
-is in training.
+Documents are chosen by text over all sources, so that no text of the holdout is in training.
 """
 
 from collections.abc import Mapping, Sequence

@@ -77,7 +77,7 @@ def replay_pool(
 def pool_folder(lock: Lock, declared: Replay, raw: Path) -> Path:
     """Return where the pool of a replay lies, once it is pulled."""
     locked = lock.sources[POOL]
-    # It names the shards, which lie deeper.
+    # The index lies above the shards.
     index = min(locked.files, key=lambda file: file.path.count("/"))
     return locate(raw, declared.folder, locked, index).parent
 

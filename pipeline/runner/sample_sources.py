@@ -32,10 +32,7 @@ Records = Mapping[str, Sequence[PartitionOutput]]
 def find_cached_samples(
     context: BuildContext, sources: Sequence[PreparedSource]
 ) -> dict[str, list[PartitionOutput]]:
-    """Return the earlier samples of those sources of which every partition is intact.
-
-    What was decided together must have been decided from the same inputs.
-    """
+    """Return the earlier samples of sources that are intact and were decided from equal inputs."""
     sampled = [source for source in sources if source.planned.is_sampled]
     keys = {source.name: _sample_key(context, source) for source in sampled}
     tasks = [

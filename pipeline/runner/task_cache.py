@@ -66,12 +66,10 @@ class SpanRecord:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class OrderFileRecord(TaskRecord):
-    """A file of ordered rows."""
+    """A file of ordered rows: the tokens and the digest of each step."""
 
     num_tokens: tuple[int, ...]
-    """Of each step."""
     sha256: tuple[str, ...]
-    """Of each step."""
     span: SpanRecord | None = None
     """None where the record is restored from a manifest, which has only whole nodes."""
 

@@ -1,7 +1,6 @@
-"""Training: a recipe and rows in order enter; checkpoints, metrics and models leave.
+"""Training, the only room that imports torch: a recipe and rows -> checkpoints and metrics.
 
-The only room that imports torch. A public name is imported when it is first used, since a loop with
-a `FeedLoader`, or an adapter, needs fewer packages than `train`.
+A public name is imported on first use: a `FeedLoader` needs fewer packages than `train`.
 """
 
 from importlib import import_module
@@ -34,7 +33,6 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Import a public name."""
     if name not in _MODULE_BY_NAME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f"{__name__}.{_MODULE_BY_NAME[name]}"), name)

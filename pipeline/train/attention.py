@@ -1,8 +1,7 @@
 """Attention within the rows of a flat micro-batch: no position attends to another row.
 
-Queries, keys and values of all rows enter as one sequence, with the start of each row
-(`cu_seq_lens_q`); the attention output leaves. Both backends are `transformers` attention functions
-and obey a layer's sliding window and causality.
+All rows are one sequence, and `cu_seq_lens_q` is the start of each. Both backends are
+`transformers` attention functions and obey a layer's sliding window and causality.
 
 Shapes: N positions in all, H heads, D dimensions per head, R rows.
 """
@@ -19,20 +18,17 @@ from pipeline.core.errors import ConfigError
 Backend = Literal["varlen", "sdpa"]
 """`varlen`: all rows in one kernel, on a GPU, in half precision; `sdpa`: row by row, anywhere."""
 
-_NAMES: dict[Backend, str] = {"varlen": "rows-varlen", "sdpa": "rows-sdpa"}
 _masks: dict[tuple[int, bool, torch.device], Tensor] = {}
 
 
 def best_backend(device: torch.device, *, is_bf16: bool) -> Backend:
-    """Return the fastest backend for a device and a precision."""
     return "varlen" if device.type == "cuda" and is_bf16 else "sdpa"
 
 
 def set_backend(model: PreTrainedModel, backend: Backend) -> None:
-    """Make a model use a backend."""
-    AttentionInterface.register(_NAMES["varlen"], _attend_varlen)
-    AttentionInterface.register(_NAMES["sdpa"], _attend_sdpa)
-    model.set_attn_implementation(_NAMES[backend])
+    AttentionInterface.register("rows-varlen", _attend_varlen)
+    AttentionInterface.register("rows-sdpa", _attend_sdpa)
+    model.set_attn_implementation(f"rows-{backend}")
 
 
 def varlen_arguments(
@@ -101,7 +97,7 @@ def _attend_sdpa(
 
 
 def _window_mask(length: int, reach: int, is_causal: bool, device: torch.device) -> Tensor:
-    """Return which position attends to which: bool [length, length], cut from a cached one."""
+    """Return which position attends to which: bool [length, length], cut from a cached mask."""
     cached = _masks.get((reach, is_causal, device))
     if cached is None or len(cached) < length:
         positions = torch.arange(1 << (length - 1).bit_length(), device=device)

@@ -1,8 +1,7 @@
 """Save and load checkpoints: all that a training run needs to resume exactly.
 
-A model, its optimizer and a record enter; a folder leaves, published whole or not at all, and named
-like those of the suite: `step…`, `ext…` or `decay…` and the number of steps. It holds no generator
-state, since every random number is derived from a key.
+A checkpoint is a folder, published whole or not at all, named like those of the suite. It holds no
+generator state, since every random number is derived from a key.
 """
 
 import os

@@ -1,7 +1,7 @@
 """Evaluate a model on the validation split, which no phase trains on.
 
-A model and rows enter, their mean loss leaves: the same for any number of ranks but for rounding.
-Masks have a key of their own, so every evaluation predicts the same tokens.
+Any number of ranks gives the same loss, but for rounding. Masks have a key of their own, so every
+evaluation predicts the same tokens.
 """
 
 from typing import Any
@@ -19,16 +19,17 @@ from pipeline.train.ranks import Ranks
 from pipeline.train.step import load_batches
 
 
-def open_validation(data: str) -> dataset.Order | None:
-    """Open the validation split of a local build; None if it has none."""
+def open_validation(data: str, recipe: Recipe) -> dataset.Order | None:
+    """Open the validation split of a local build; None without one.
+
+    Also None for an encoder whose recipe has no evaluation mask probability.
+    """
     path = as_path(data)
-    folder = None if path is None else path / VALIDATION / TRAIN
-    return dataset.open(folder) if folder is not None and folder.is_dir() else None
-
-
-def is_evaluated(recipe: Recipe) -> bool:
-    """Tell whether a recipe can be evaluated: an encoder needs an evaluation mask probability."""
-    return recipe.model.kind == "decoder" or recipe.objective.evaluation_mask_prob is not None
+    is_evaluated = recipe.model.kind == "decoder" or recipe.objective.evaluation_mask_prob
+    if path is None or not is_evaluated:
+        return None
+    folder = path / VALIDATION / TRAIN
+    return dataset.open(folder) if folder.is_dir() else None
 
 
 def evaluate(
@@ -64,5 +65,5 @@ def evaluate(
             totals[1] += batch.num_labels
     forward.train()
     loss, num_labels = ranks.all_reduce(totals).tolist()
-    counts = {"num_labels": int(num_labels), "num_rows": num_rows}
-    return {"loss": loss / max(num_labels, 1), **counts}
+    mean = loss / max(num_labels, 1)
+    return {"loss": mean, "num_labels": int(num_labels), "num_rows": num_rows}

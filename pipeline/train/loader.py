@@ -1,9 +1,8 @@
 """Loaders: a feed -> tensors, for a training loop or a framework's own loader.
 
-A feed of one rank enters; its micro-batches leave as tensors. Whatever a thread or worker processes
-make ahead, the state of a `FeedLoader` is the position after what it has yielded. A `FeedDataset`
-is for loaders that take a data set; its state is that of the process it is asked in, so such a
-loader must keep the states of its workers apart.
+The state of a `FeedLoader` is the position after what it has yielded, whatever was made ahead. The
+state of a `FeedDataset` is that of the process it is asked in: its loader must keep the states of
+workers apart.
 """
 
 import sys
@@ -50,24 +49,19 @@ def to_tensors(inputs: Inputs | Tensors) -> Tensors:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class TensorBatch(Batch):
-    """One rank's micro-batch as tensors."""
-
     inputs: Tensors
-    """Arguments of the model."""
 
     @classmethod
-    def from_batch(cls, batch: Batch, prepare: Prepare | None = None) -> Self:
-        """Return a batch with tensors that share its arrays' memory, or those that it prepares."""
+    def from_batch(cls, batch: Batch, prepare: Prepare | None) -> Self:
+        """Convert arrays to tensors that share their memory, then apply `prepare`."""
         values = {one.name: getattr(batch, one.name) for one in fields(Batch)}
         inputs = to_tensors(batch.inputs)
         return cls(**{**values, "inputs": inputs if prepare is None else prepare(inputs)})
 
     def to(self, device: torch.device | str, *, non_blocking: bool = False) -> Self:
-        """Return it with its tensors on a device."""
         return self._map(lambda tensor: tensor.to(device, non_blocking=non_blocking))
 
     def pin_memory(self) -> Self:
-        """Return it with its tensors in pinned memory."""
         return self._map(Tensor.pin_memory)
 
     def _map(self, change: Callable[[Tensor], Tensor]) -> Self:
@@ -105,7 +99,7 @@ class FeedDataset(IterableDataset[Any]):
             yield self.item(batch)
 
     def item(self, batch: Batch) -> Any:
-        """Return what is yielded for a batch."""
+        """Convert a batch to what is yielded."""
         return to_tensors(batch.inputs)
 
     def state_dict(self) -> dict[str, Any]:
@@ -173,7 +167,7 @@ class FeedLoader:
         return running
 
     def __len__(self) -> int:
-        """Return how many micro-batches a rank has in the whole order, from its first row on."""
+        """Return how many micro-batches a rank has in the whole order."""
         run = self.feed.world_size * self.feed.micro_batch_rows
         steps = steps_from(self.feed.schedule, 0, self.feed.order.rows.num_rows)
         return sum(-(-(stop - start) // run) for _, start, stop in steps)
@@ -187,7 +181,10 @@ class FeedLoader:
         self.feed.load_state_dict(state)
 
     def _run(self) -> Generator[TensorBatch, None, None]:
-        batches = self._from_thread() if self.num_workers == 0 else self._from_workers()
+        if self.num_workers == 0:
+            batches = _prefetch(map(self._make, self.feed.batches()), _NUM_AHEAD)
+        else:
+            batches = self._from_workers()
         try:
             for batch in batches:
                 self.feed.row = batch.next_row
@@ -195,9 +192,6 @@ class FeedLoader:
                 yield batch.to(self.device, non_blocking=True)
         finally:
             batches.close()
-
-    def _from_thread(self) -> Generator[TensorBatch, None, None]:
-        return _prefetch(map(self._make, self.feed.batches()), _NUM_AHEAD)
 
     def _make(self, batch: Batch) -> TensorBatch:
         made = TensorBatch.from_batch(batch, self._prepare)
@@ -239,7 +233,7 @@ def _prefetch(items: Iterator[_T], number: int) -> Generator[_T, None, None]:
 
 
 def _worker() -> tuple[int, int]:
-    """Return the index of this worker process of a loader, and the number of workers."""
+    """Return the index of this worker process, and the number of workers."""
     info = get_worker_info()
     return (0, 1) if info is None else (info.id, info.num_workers)
 

@@ -1,8 +1,7 @@
 """Cross-entropy over a large vocabulary, in chunks of positions.
 
-Hidden states of the predicted positions, the vocabulary matrix and the target ids enter; the sum of
-the losses leaves. Only one chunk's logits exist at a time, and each is computed once: the forward
-pass also computes the gradients, so that the backward pass has nothing to recompute.
+Only one chunk's logits exist at a time, and each is computed once: the forward pass also computes
+the gradients, so that the backward pass has nothing to recompute.
 
 Shapes: P predicted positions, D dimensions, V ids.
 """
@@ -47,8 +46,6 @@ def summed_cross_entropy(
 
 
 class _Sum(torch.autograd.Function):
-    """The sum, with its gradients computed in the forward pass."""
-
     @staticmethod
     def forward(
         ctx: Any,
@@ -115,7 +112,7 @@ def _chunk_gradients(
 
 
 def _gradients_compiled(*chunk: Tensor) -> tuple[Tensor, Tensor]:
-    """Do what `_chunk_gradients` does in few kernels, for any number of positions."""
+    """Call `_chunk_gradients`, compiled for any number of positions."""
     for tensor in (chunk[0], chunk[3]):
         torch._dynamo.maybe_mark_dynamic(tensor, 0)
     return _compiled()(*chunk)

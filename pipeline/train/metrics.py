@@ -1,7 +1,6 @@
 """Write the metrics of a training run, as JSON lines and for TensorBoard.
 
-Facts of steps and evaluations enter; `metrics.jsonl` and event files leave. A resumed run removes
-what was written after its checkpoint, so that no step is reported twice.
+A resumed run removes what was written after its checkpoint, so that no step is reported twice.
 """
 
 import json

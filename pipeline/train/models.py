@@ -1,9 +1,7 @@
 """Models of the suite, built from `transformers`: a shape and a seed -> an encoder or a decoder.
 
-A `ModelSpec` enters; a `ModernBertForMaskedLM` or `ModernBertDecoderForCausalLM` with initial
-weights leaves, and its loss on a micro-batch. The two of a pair have the same tensors, weights and
-names except for the head's names, since StableAdamW clips per tensor: queries, keys and values are
-one matrix in the decoder too.
+The two of a pair have the same tensors, weights and names except for the head's names, since
+StableAdamW clips per tensor: queries, keys and values are one matrix in the decoder too.
 
 Source: the suite's configs and the fork of ModernBERT that they are for; `export` renames the
 weights to those of `transformers`.
@@ -38,7 +36,6 @@ from pipeline.train.weights import initialize
 Model = ModernBertForMaskedLM | ModernBertDecoderForCausalLM
 
 _compiled: WeakSet[Model] = WeakSet()
-_NOT_OF_MODEL = ("positions", "targets")
 
 
 def make_model(spec: ModelSpec, *, seed: int) -> Model:
@@ -132,7 +129,6 @@ class FusedAttention(ModernBertDecoderAttention):
         past_key_values: Any = None,
         **kwargs: Any,
     ) -> tuple[Tensor, Tensor | None]:
-        """Do what the base class does."""
         shape = hidden_states.shape[:-1]
         parts = self.Wqkv(hidden_states).view(*shape, 3, -1, self.head_dim)
         query, key, value = (part.transpose(1, 2) for part in parts.unbind(-3))
@@ -184,7 +180,8 @@ def summed_loss(model: Model, inputs: Mapping[str, Any]) -> Tensor:
             name: value.to(model.device) if isinstance(value, Tensor) else value
             for name, value in prepare_inputs(model, inputs).items()
         }
-    known = {name: value for name, value in inputs.items() if name not in _NOT_OF_MODEL}
+    for_loss = ("positions", "targets")
+    known = {name: value for name, value in inputs.items() if name not in for_loss}
     hidden = model.model(**known).last_hidden_state.flatten(0, 1)
     loss: Tensor = summed_cross_entropy(
         head_of(model)(hidden.index_select(0, inputs["positions"])),
@@ -197,5 +194,4 @@ def summed_loss(model: Model, inputs: Mapping[str, Any]) -> Tensor:
 
 
 def head_of(model: Model) -> nn.Module:
-    """Return what is between the last layer and the vocabulary."""
     return model.lm_head if isinstance(model, ModernBertDecoderForCausalLM) else model.head

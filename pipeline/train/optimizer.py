@@ -1,7 +1,6 @@
 """StableAdamW with fully decoupled weight decay, from `torch-optimi`, as the suite was trained.
 
-A model and an `OptimizerSpec` enter, an optimizer leaves. Updates are clipped per tensor, so the
-encoder and decoder of a pair must have the same tensors (`models`).
+Updates are clipped per tensor, so the encoder and decoder of a pair must have the same tensors.
 
 Source: Wortsman et al., "Stable and low-precision training for large-scale vision-language models",
 2023; B. Warner, torch-optimi 0.3.3.
@@ -25,6 +24,7 @@ def make_optimizer(model: nn.Module, spec: OptimizerSpec) -> StableAdamW:
     must be deterministic: they sum in any order.
     """
     peak_rate = float(spec.peak_rate)
+    is_on_gpu = all(parameter.is_cuda for parameter in model.parameters())
     return StableAdamW(
         _groups(model, float(spec.weight_decay)),
         lr=peak_rate,
@@ -34,7 +34,7 @@ def make_optimizer(model: nn.Module, spec: OptimizerSpec) -> StableAdamW:
         decouple_lr=True,
         kahan_sum=False,
         foreach=False,
-        triton=_uses_triton(model),
+        triton=is_on_gpu and not torch.are_deterministic_algorithms_enabled(),
     )
 
 
@@ -58,29 +58,21 @@ def load_state(optimizer: StableAdamW, state: dict[str, Any]) -> None:
     optimizer.load_state_dict(state)
     for group, kept in zip(optimizer.param_groups, ours, strict=True):
         group.update(kept)
-    for parameter, moments in optimizer.state.items():
-        shapes = [getattr(moments.get(name), "shape", None) for name in _MOMENTS]
-        if any(shape != parameter.shape for shape in shapes):
-            raise ValueError(f"moments of the shapes {shapes} for {tuple(parameter.shape)}")
-    for group in optimizer.param_groups:
         if getattr(group.get("step"), "shape", None) != ():
             raise ValueError(f"{group.get('step')!r} as the number of steps")
-    _fit_state(optimizer)
-
-
-def _fit_state(optimizer: StableAdamW) -> None:
-    """Add to each tensor's state what Triton kernels need beside the moments, or remove it."""
-    for group in optimizer.param_groups:
         for parameter in group["params"]:
-            state = optimizer.state[parameter]
-            if not state:
+            if not (moments := optimizer.state[parameter]):
                 continue
+            shapes = [getattr(moments.get(name), "shape", None) for name in _MOMENTS]
+            if any(shape != parameter.shape for shape in shapes):
+                raise ValueError(f"moments of the shapes {shapes} for {tuple(parameter.shape)}")
+            # Triton kernels need more than the moments.
             if group["triton"]:
-                state["kahan_comp"] = torch.zeros(1, dtype=torch.uint8, device=parameter.device)
-                state["mean_square"] = torch.zeros(1, device=parameter.device)
+                moments["kahan_comp"] = torch.zeros(1, dtype=torch.uint8, device=parameter.device)
+                moments["mean_square"] = torch.zeros(1, device=parameter.device)
             else:
-                state["kahan_comp"] = None
-                state.pop("mean_square", None)
+                moments["kahan_comp"] = None
+                moments.pop("mean_square", None)
 
 
 def _groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
@@ -90,8 +82,3 @@ def _groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
         group = decayed if parameter.ndim > 1 and not name.endswith(".bias") else kept
         group["params"].append(parameter)
     return [kept, decayed]
-
-
-def _uses_triton(model: nn.Module) -> bool:
-    is_on_gpu = all(parameter.is_cuda for parameter in model.parameters())
-    return is_on_gpu and not torch.are_deterministic_algorithms_enabled()

@@ -1,6 +1,5 @@
-"""Train one phase: a recipe, rows in order and a folder enter; its last checkpoint leaves.
+"""Train one phase: fresh, from a checkpoint of the previous phase, or from its own latest one.
 
-A run starts fresh, from a checkpoint of the previous phase, or resumes its own latest one.
 Everything that can be rejected is rejected before the first step.
 """
 
@@ -20,7 +19,7 @@ from pipeline.core.files import writing
 from pipeline.dataset import checkpoints_in, find_checkpoint, latest_checkpoint, read_record
 from pipeline.feed import Clm, Mlm, OnDamage, make_feed, special_ids
 from pipeline.train import attention
-from pipeline.train.evaluate import is_evaluated, open_validation
+from pipeline.train.evaluate import open_validation
 from pipeline.train.metrics import Metrics
 from pipeline.train.models import make_model
 from pipeline.train.optimizer import make_optimizer
@@ -94,7 +93,6 @@ def _check_start(recipe: Recipe, begin_from: Path | None, latest: Path | None) -
 
 @contextmanager
 def _locked(out: Path) -> Iterator[None]:
-    """Keep other runs out of a folder."""
     with writing(out):
         out.mkdir(parents=True, exist_ok=True)
         lock = (out / _LOCK).open("w")
@@ -111,7 +109,6 @@ def _locked(out: Path) -> Iterator[None]:
 
 @contextmanager
 def _deterministic(is_deterministic: bool) -> Iterator[None]:
-    """Make torch use deterministic kernels, where they exist."""
     before = torch.are_deterministic_algorithms_enabled()
     if is_deterministic:
         # Required by cuBLAS.
@@ -124,7 +121,6 @@ def _deterministic(is_deterministic: bool) -> Iterator[None]:
 
 
 def _prepare(recipe: Recipe, data: str, out: Path, ranks: Ranks, on_damage: OnDamage) -> Run:
-    """Open the rows and make the model."""
     order = dataset.open(data)
     if order.max_seq_len is not None and order.max_seq_len > recipe.max_seq_len:
         raise ConfigError(
@@ -163,5 +159,5 @@ def _prepare(recipe: Recipe, data: str, out: Path, ranks: Ranks, on_damage: OnDa
         model=model,
         forward=make_forward(model, recipe, ranks),
         optimizer=make_optimizer(model, recipe.optimizer),
-        validation=open_validation(data) if is_evaluated(recipe) else None,
+        validation=open_validation(data, recipe),
     )

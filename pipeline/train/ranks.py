@@ -1,7 +1,6 @@
-"""Ranks: the processes that train one model together, one per device.
+"""Ranks: the processes that `torchrun` starts to train one model together, one per device.
 
-The environment that `torchrun` sets and a device enter; this process's rank and collectives over
-all ranks leave. A single process needs no process group.
+A single process needs no process group.
 """
 
 import os
@@ -21,11 +20,8 @@ class Ranks:
     """This process among those that train together."""
 
     rank: int
-    """Its index, from 0."""
     world_size: int
-    """Number of processes."""
     device: torch.device
-    """Device of its model."""
 
     @property
     def is_first(self) -> bool:
@@ -47,7 +43,6 @@ class Ranks:
         return [value for part in parts for value in part]
 
     def barrier(self) -> None:
-        """Wait for all ranks."""
         if self.world_size > 1:
             dist.barrier()
 

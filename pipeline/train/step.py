@@ -1,8 +1,7 @@
 """One optimizer step: micro-batches of a rank -> gradients of all ranks -> an update.
 
-A model, an optimizer and loaded micro-batches enter; changed weights and a `StepResult` leave. The
-loss is the mean over every label of the step on all ranks: neither the world size nor the
-micro-batch size weighs it, but for rounding.
+The loss is the mean over every label of the step on all ranks: neither the world size nor the
+micro-batch size matters, but for rounding.
 """
 
 import math
@@ -35,7 +34,6 @@ class ModelWithLoss(nn.Module):
         self._is_bf16 = is_bf16
 
     def forward(self, inputs: dict[str, Any]) -> Tensor:
-        """Return the sum of the losses at the labels: float32 []."""
         with torch.autocast(self._device_type, torch.bfloat16, enabled=self._is_bf16):
             return summed_loss(self.model, inputs)
 
@@ -47,11 +45,9 @@ class StepResult:
     loss: float | None
     """Mean cross-entropy over the labels, in nats; None without labels."""
     gradient_norm: float
-    """Norm of the gradient of that loss."""
     num_labels: int
-    """Predicted positions."""
     num_tokens: int
-    """Ids of the rows, without padding."""
+    """Without padding."""
 
 
 def make_forward(model: Model, recipe: Recipe, ranks: Ranks) -> nn.Module:

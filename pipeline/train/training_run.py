@@ -1,7 +1,6 @@
 """Run the steps of one phase, from rows in order to checkpoints and metrics.
 
-A model, its optimizer and a feed enter; checkpoints leave, each of exactly known rows. A resumed
-run computes the same values as one without the interruption.
+Each checkpoint is of exactly known rows. A resumed run computes what an uninterrupted one would.
 """
 
 from collections.abc import Callable, Iterator
@@ -50,25 +49,19 @@ class Run:
     """A phase in progress, on one rank."""
 
     recipe: Recipe
-    """What is trained, and how."""
     out: Path
     """Folder of its checkpoints."""
     ranks: Ranks
-    """This process among all."""
     feed: Feed
-    """Its rows."""
     model: Model
-    """The model alone."""
     forward: nn.Module
     """The model with its loss, from `make_forward`."""
     optimizer: StableAdamW
-    """Updates its weights."""
     validation: dataset.Order | None
-    """Rows to evaluate on; None if there are none, or the recipe cannot be evaluated."""
+    """From `open_validation`."""
     begun_from: str | None = None
     """The digest of the checkpoint that the phase started from."""
     clock: Clock = field(default_factory=lambda: Clock(num_steps=0, next_row=0, num_tokens=0))
-    """Progress of the phase."""
     since_row: int = 0
     """The row at which the previous checkpoint was saved."""
     multiset: int = 0
@@ -167,7 +160,11 @@ class Run:
                 emit("train", facts)
                 is_due = self._is_due(self.recipe.evaluate_every_tokens, before, max_steps)
                 if self.validation is not None and is_due:
-                    emit("validation", self._evaluate(self.validation))
+                    rows, special = self.validation, self.feed.special
+                    found = evaluate(
+                        self.model, self.forward, rows, self.recipe, special, self.ranks
+                    )
+                    emit("validation", found)
                 # Last, so that a run that resumes from it has nothing to repeat.
                 if self._is_due(self.recipe.save_every_tokens, before, max_steps):
                     emit("checkpoint", {"path": str(self._save())})
@@ -186,7 +183,6 @@ class Run:
         return bool(is_passed) or self._is_over(max_steps)
 
     def _step(self, loaded: Iterator[TensorBatch]) -> dict[str, Any]:
-        """Take one step, and return its metrics."""
         began = perf_counter()
         batches = _StepBatches(loaded)
         recipe, start_row = self.recipe, self.clock.next_row
@@ -203,7 +199,13 @@ class Run:
                 ranks=self.ranks,
             )
         except FloatingPointError as error:
-            raise self._diverged(batches.next_row, str(error)) from error
+            latest = latest_checkpoint(self.out)
+            kept = "no checkpoint was saved yet" if latest is None else f"{latest} is unchanged"
+            raise TrainingError(
+                f"step {self.clock.num_steps + 1}, rows {start_row}:{batches.next_row}: training"
+                f" diverged: {error}",
+                f"{kept}; look at the rows (`ettin-data trace`), or lower the learning rate",
+            ) from error
         self.clock = Clock(
             num_steps=self.clock.num_steps + 1,
             next_row=batches.next_row,
@@ -226,20 +228,8 @@ class Run:
             "waiting": batches.seconds_waited / seconds,
         }
 
-    def _diverged(self, stop: int, what: str) -> TrainingError:
-        latest = latest_checkpoint(self.out)
-        kept = "no checkpoint was saved yet" if latest is None else f"{latest} is unchanged"
-        return TrainingError(
-            f"step {self.clock.num_steps + 1}, rows {self.clock.next_row}:{stop}: training"
-            f" diverged: {what}",
-            f"{kept}; look at the rows (`ettin-data trace`), or lower the learning rate",
-        )
-
     def _add_rows(self, batches: "_StepBatches") -> tuple[int, int, int]:
-        """Add the rows of a step over all ranks to what was seen.
-
-        Returns the sum of their digests, how many of them could not be read, and their cut ids.
-        """
+        """Add a step's rows on all ranks; return their multiset, unreadable rows and cut tokens."""
         # Summed over ranks in limbs of 32 bits, which leave room for carries.
         limbs = [batches.multiset >> (32 * i) & 0xFFFFFFFF for i in range(_DIGEST_LIMBS)]
         counts = [len(batches.tombstones), batches.num_tokens_cut]
@@ -252,12 +242,7 @@ class Run:
                 _add_row(self.tombstones, row)
         return multiset, num_tombstones, num_tokens_cut
 
-    def _evaluate(self, order: dataset.Order) -> dict[str, Any]:
-        special = self.feed.special
-        return evaluate(self.model, self.forward, order, self.recipe, special, self.ranks)
-
     def _save(self) -> Path:
-        """Save a checkpoint, and return its folder."""
         recipe = self.recipe
         name = f"{CHECKPOINT_PREFIXES[recipe.phase]}{self.clock.num_steps}"
         record = CheckpointRecord(
@@ -287,7 +272,7 @@ class Run:
 
 
 class _StepBatches:
-    """The micro-batches of one step; iterating records what there is to report about them."""
+    """The micro-batches of one step; iterating records what the step reports."""
 
     def __init__(self, loaded: Iterator[TensorBatch]) -> None:
         self._loaded = loaded
@@ -312,7 +297,6 @@ class _StepBatches:
 
 
 def _differences(before: dict[str, Any], now: dict[str, Any], where: str = "") -> str:
-    """Describe which values differ between two declarations."""
     found = []
     for name in sorted(before.keys() | now.keys()):
         old, new = before.get(name), now.get(name)
@@ -325,7 +309,6 @@ def _differences(before: dict[str, Any], now: dict[str, Any], where: str = "") -
 
 
 def _add_row(ranges: list[tuple[int, int]], row: int) -> None:
-    """Add a row to ascending ranges."""
     if ranges and ranges[-1][1] == row:
         ranges[-1] = (ranges[-1][0], row + 1)
     elif not ranges or ranges[-1][1] < row:

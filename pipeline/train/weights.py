@@ -1,9 +1,8 @@
 """Weights by name: initial values, and conversion between kinds and layouts.
 
 A seed and a parameter's name give its values, the same on every machine: they are made by addition,
-multiplication and division of doubles alone, which IEEE 754 fixes to the bit. The encoder and
-decoder of a pair get the same weights, since their parameters share names (`shared_name`).
-Converting renames and splits tensors, and computes nothing.
+multiplication and division of doubles alone, which IEEE 754 fixes to the bit. So the encoder and
+decoder of a pair, whose parameters share names, get the same weights.
 
 Source: `init_method: full_megatron` of the suite's configs, a normal distribution of 0.02 cut off
 at two deviations; layers that write to the residual stream are divided by the root of twice the
@@ -48,19 +47,15 @@ _SPLIT = (".attn.q_proj.weight", ".attn.k_proj.weight", ".attn.v_proj.weight")
 _TIED = "decoder.weight"
 
 
-def shared_name(name: str) -> str:
-    """Return the name of a parameter in the encoder; only those of the head differ."""
-    return name.removeprefix("lm_") if name.startswith("lm_head.") else name
-
-
 @torch.no_grad()
 def initialize(model: nn.Module, num_layers: int, seed: int) -> None:
     """Initialize all parameters: norms 1, biases 0, matrices by `seed` and name."""
     for name, parameter in model.named_parameters():
         if parameter.ndim > 1:
-            values = initial_values(
-                seed, shared_name(name), parameter.numel(), _std(name, num_layers)
-            )
+            is_residual = name.endswith(("attn.Wo.weight", "mlp.Wo.weight"))
+            std = INIT_STD / math.sqrt(2 * num_layers) if is_residual else INIT_STD
+            # In the decoder only the head has another name.
+            values = initial_values(seed, name.removeprefix("lm_"), parameter.numel(), std)
             parameter.copy_(torch.from_numpy(values).view(parameter.shape))
         else:
             parameter.fill_(0.0 if name.endswith(".bias") else 1.0)
@@ -118,8 +113,3 @@ def _polynomial(coefficients: tuple[float, ...], x: NDArray[np.float64]) -> NDAr
         value *= x
         value += coefficient
     return value
-
-
-def _std(name: str, num_layers: int) -> float:
-    is_residual = name.endswith(("attn.Wo.weight", "mlp.Wo.weight"))
-    return INIT_STD / math.sqrt(2 * num_layers) if is_residual else INIT_STD

@@ -134,7 +134,6 @@ class Pool:
         return names.take(np.argsort(order)) if (np.diff(order) < 0).any() else names
 
     def document_ids(self, rows: Int64Array) -> list[str]:
-        """Return the document id of each of a few rows."""
         return [name.tobytes().decode() for name in self.names(rows)]
 
     def _count_mapped(self, shard: MdsShard, num_rows: int, num_bytes: int) -> None:

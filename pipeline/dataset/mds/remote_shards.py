@@ -1,7 +1,6 @@
 """Remote MDS shards: each is fetched whole when a row of it is first needed.
 
-A copy has the size and the digests that index and manifest name, or it is an error. Copies are
-unnamed temporary files, so nothing is left of them however the process ends.
+Copies are checked, and are unnamed temporary files: nothing is left however the process ends.
 """
 
 import hashlib

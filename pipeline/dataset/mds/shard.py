@@ -135,7 +135,6 @@ class MdsShard:
             return np.asarray(np.memmap(file, np.uint8, mode="r"))
 
     def check_exists(self) -> None:
-        """Check that a local file exists. Raises: InputError."""
         if self.remote is None and not self.path.is_file():
             raise self._missing()
 

@@ -53,9 +53,7 @@ class ParquetFile:
     """A file of an order."""
 
     named: OrderFile
-    """Its path and what its name says."""
     where: str
-    """Its path or address, for errors."""
     source: Callable[[], Any]
     is_remote: bool
     decoder: ColumnDecoder

@@ -1,7 +1,6 @@
 """Read a published order: rows by range and by number, windows, phases.
 
-It is a folder of parquet files, local or remote, or one file. Only the files that an answer needs
-are touched, and of these the footer and the row groups that hold it.
+Only the files that an answer needs are touched, of these the footer and the needed row groups.
 """
 
 from collections import deque
@@ -106,10 +105,7 @@ class PublishedOrder:
 
     @cached_property
     def granularity(self) -> str:
-        """What a row of parquet is, in the first file.
-
-        "sequence"; "batch", a list of sequences; or "flat batch", the ids of several in one list.
-        """
+        """What a row is: "sequence", "batch" of several, or "flat batch", their ids in one list."""
         return self.parquets[0].granularity() if self.parquets else "sequence"
 
     @cached_property
@@ -138,7 +134,6 @@ class PublishedOrder:
         return np.cumsum(np.concatenate([np.empty(0, np.int64), *groups]))
 
     def first_row(self, file: int) -> int:
-        """Return the first row of the file of an index."""
         before = self.parquets[:file]
         self._load_footers(before)
         return sum(one.num_sequences(self.granularity) for one in before)

@@ -69,13 +69,11 @@ def read_rows(path: Path) -> Iterator[Rows]:
 
 
 def write_columns(path: Path, columns: Mapping[str, NDArray[Any]]) -> None:
-    """Write a table of numbers."""
     table = pa.Table.from_arrays([*map(numbers, columns.values())], names=[*columns])
     pq.write_table(table, path, compression="zstd", compression_level=1, use_dictionary=False)
 
 
 def read_columns(path: Path) -> dict[str, NDArray[Any]]:
-    """Read a table of numbers."""
     table = pq.read_table(path)
     return {name: table[name].to_numpy() for name in table.column_names}
 
@@ -105,6 +103,5 @@ def read_origin(path: Path) -> str | None:
 
 
 def read_steps(path: Path) -> list[dict[str, int | str]]:
-    """Read the table of steps."""
     rows: list[dict[str, int | str]] = pq.read_table(path, schema=_STEP_SCHEMA).to_pylist()
     return rows

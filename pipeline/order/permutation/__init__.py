@@ -1,7 +1,6 @@
 """Permutations: the order of a phase's samples, by a named and frozen algorithm.
 
-Nothing here knows of ranks or steps, so world size never changes the order. `docs/spec/orders.md`
-specifies the algorithms.
+World size never changes the order. `docs/spec/orders.md` specifies the algorithms.
 """
 
 from pathlib import Path

@@ -1,8 +1,7 @@
 """`ettin-pcg64dxsm-v1`: the permutation of the published sampler, saved once and mapped afterwards.
 
-One file holds the permutation and its inverse. Making it takes 4 bytes of memory per sample
-(10.4 GiB for 2.8 billion), because numpy shuffles a uint32 array in place with the same draws as
-its own `permutation`.
+Making it takes 4 bytes of memory per sample (10.4 GiB for 2.8 billion): numpy shuffles a uint32
+array in place with the same draws as its own `permutation`.
 """
 
 from contextlib import suppress
@@ -119,7 +118,6 @@ def save(key: PermutationKey, folder: Path, scratch: Path) -> None:
 
 
 def load(key: PermutationKey, folder: Path) -> SavedPermutation:
-    """Map what `save` published."""
     rows, inverse = np.load(_path(key, folder), mmap_mode="r")
     return SavedPermutation(rows=rows, inverse=inverse)
 

@@ -1,7 +1,6 @@
 """Gather: the stored rows of one file of the order, from the pool or from scattered rows.
 
-A pool that fits in memory is read at random. Otherwise this is the second pass of an external
-shuffle: in each folder of the first pass, the rows of a range of positions are consecutive.
+For a pool that does not fit in memory, this is the second pass of an external shuffle.
 """
 
 import json
@@ -43,7 +42,6 @@ class PoolRows:
         self.records: Records = np.load(task.job.state.order("records"), mmap_mode="r")[self._rows]
 
     def read(self, start: int, stop: int) -> StoredRows:
-        """Return rows of the file."""
         rows = self._rows[start:stop]
         lengths = self.records["length"][start:stop].astype(np.int64)
         ids = Rows(self._pool.gather(rows, lengths), offsets_of(lengths))

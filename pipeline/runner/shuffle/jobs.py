@@ -135,7 +135,6 @@ class OrderTask:
 
     @property
     def first_row(self) -> int:
-        """Position of its first row in the order."""
         return self.file.first_step * self.job.spec.global_batch_size
 
     @property

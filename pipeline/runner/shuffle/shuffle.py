@@ -1,8 +1,7 @@
 """Shuffle: a pool and tables of its rows -> files of rows in order, and the manifest's `order`.
 
-tables -> a record of each row -> tokens of each step -> windows and files -> the files, one task
-each -> index, steps, documents and ledger. A pool that does not fit in memory is scattered first:
-laid out on disk by position.
+tables -> a record of each row -> tokens of each step -> windows -> files, one task each -> index,
+steps, documents and ledger. A pool that does not fit in memory is first laid out by position.
 """
 
 from collections.abc import Iterator, Sequence

@@ -160,7 +160,6 @@ class _Steps:
         self._hasher = hashlib.sha256()
 
     def add(self, ids: Uint32Array, offsets: Int64Array) -> None:
-        """Add rows: ids uint32 [num_ids], offsets int64 [num_rows + 1]."""
         row, num_rows = 0, len(offsets) - 1
         while row < num_rows:
             if self._num_rows % self._batch_size == 0:

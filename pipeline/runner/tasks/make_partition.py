@@ -205,8 +205,7 @@ class _UniqueIds:
     """The ids that the next document must not have.
 
     Rows cannot tell adjacent documents of one id apart, so ids that recur within a block, or after
-    the last document written, are found here; all others are found in the written partitions, and
-    come back as `repeated_ids`.
+    the last document written, are found here; all others in the written partitions.
     """
 
     def __init__(self, task: PartitionTask) -> None:
@@ -224,7 +223,6 @@ class _UniqueIds:
         return True
 
     def forget(self, id_: str) -> None:
-        """Let a later document have the id of one that was dropped after all."""
         self._seen.discard(id_)
 
     def end_block(self, documents: Sequence[Document], chunks: Chunks) -> None:

@@ -1,7 +1,6 @@
 """Read documents: one input file -> the documents that pass the mixture's filters, in blocks.
 
-A file that is not kept on disk is fetched only while it is read. Bytes other than the locked ones
-are an error.
+A file that is not kept on disk is fetched while it is read; bytes must be the locked ones.
 """
 
 import json

@@ -1,8 +1,7 @@
 """Composer: a loader -> a `DataSpec`, which knows how to split and count batches.
 
-A batch of Composer is all rows of a rank in a step, so a micro-batch of the feed must be that;
-Composer splits it. Composer asks the data set of a `DataLoader` for state, in the training process
-and with two arguments; that is the state of the loader here.
+Composer splits batches itself, so a micro-batch of the feed must be all rows of a rank in a step.
+It asks the data set of a `DataLoader` for state, with two arguments: here the loader's state.
 """
 
 from collections.abc import Iterator

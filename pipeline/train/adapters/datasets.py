@@ -1,8 +1,7 @@
-"""datasets: an order -> an `IterableDataset` of its rows.
+"""datasets: an order -> an `IterableDataset` of its rows, as stored, with their numbers.
 
-Rows leave as stored, in order, with their numbers. The state of the data set is the position of a
-feed, and resuming seeks instead of reading again. Split for several ranks, each reads every row and
-keeps every `world_size`-th, like the slices of a feed.
+Its state is the position of a feed, and resuming seeks. Split for several ranks, each reads every
+row and keeps every `world_size`-th, like the slices of a feed.
 """
 
 from collections.abc import Iterator
@@ -28,8 +27,6 @@ def iterable_dataset(order: Order) -> IterableDataset:
 
 
 class _Rows(_BaseExamplesIterable):  # type: ignore[misc]
-    """The rows of an order, for the library to iterate over."""
-
     # More shards would give ranks and workers runs of rows, out of order.
     num_shards = 1
     features = _FEATURES
@@ -41,7 +38,10 @@ class _Rows(_BaseExamplesIterable):  # type: ignore[misc]
 
     def __iter__(self) -> Iterator[tuple[int, dict[str, Any]]]:
         num_rows = self._order.rows.num_rows
-        start = 0 if self._state_dict is None else self._row_of(self._state_dict)
+        start = 0
+        if self._state_dict is not None:
+            digest, where = self._order.digest, self._order.where
+            start = row_of_position(self._state_dict, num_rows, digest, where)
         for first in range(start, num_rows, _ROWS_AT_ONCE):
             rows = self._order.rows.take(np.arange(first, min(first + _ROWS_AT_ONCE, num_rows)))
             for row, ids in enumerate(
@@ -51,19 +51,11 @@ class _Rows(_BaseExamplesIterable):  # type: ignore[misc]
                     self._state_dict["row"] = row + 1
                 yield row, {"row": row, "input_ids": ids}
 
-    def shuffle_data_sources(self, generator: np.random.Generator) -> "_Rows":
+    def _unchanged(self, *_: Any, **__: Any) -> "_Rows":
         return self
 
-    def shard_data_sources(self, num_shards: int, index: int, contiguous: bool = True) -> "_Rows":
-        return self
-
-    def reshard_data_sources(self) -> "_Rows":
-        return self
+    shuffle_data_sources = shard_data_sources = reshard_data_sources = _unchanged
 
     def _init_state_dict(self) -> dict[str, Any]:
         self._state_dict = describe_position(0, self._order.rows.num_rows, self._order.digest)
         return self._state_dict
-
-    def _row_of(self, state: dict[str, Any]) -> int:
-        order = self._order
-        return row_of_position(state, order.rows.num_rows, order.digest, order.where)

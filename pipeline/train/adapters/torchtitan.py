@@ -29,7 +29,6 @@ class TitanDataset(FeedDataset):
         super().__init__(feed)
 
     def item(self, batch: Batch) -> tuple[dict[str, Tensor], Tensor]:
-        """Return inputs and labels, shifted."""
         tensors = to_tensors(batch.inputs)
         labels = tensors["labels"]
         shifted = labels.new_full(labels.shape, IGNORED)

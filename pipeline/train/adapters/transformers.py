@@ -1,6 +1,6 @@
 """transformers: a loader -> the inputs of a `Trainer`'s steps; checkpoints hold its position.
 
-The trainer's own loaders are bypassed: they drop model inputs passed by `**kwargs`, give the
+It replaces the trainer's own loaders, which drop model inputs passed by `**kwargs`, give the
 batches of one rank to all, and resume by reading everything again.
 """
 
@@ -42,7 +42,6 @@ class FeedCallback(TrainerCallback, ExportableState):
     _loader: FeedLoader | None = None
 
     def state(self) -> dict[str, Any]:
-        """Return the state for the trainer to save."""
         position = None if self._loader is None else self._loader.state_dict()
         return {"args": {}, "attributes": {"position": position}}
 

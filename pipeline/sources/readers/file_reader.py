@@ -27,7 +27,7 @@ from pipeline.sources.readers.raw_file import (
     invalid_utf8,
 )
 from pipeline.sources.readers.text import read_text
-from pipeline.storage import PULL_AGAIN
+from pipeline.storage import PULL_AGAIN, RESTORE
 
 READERS: Final[dict[str, Callable[[RawFile, Columns], Iterator[Record]]]] = {
     "json": read_jsonl,
@@ -99,7 +99,7 @@ class FileReader:
             raise InputError(
                 f"{self._file.declared}: broken {error.form} after document {self.num_rows}:"
                 f" {error.reason}",
-                PULL_AGAIN,
+                PULL_AGAIN if "://" in self._file.declared else RESTORE,
             ) from error
 
     def _document(self, row: int, fields: dict[str, Any]) -> Document:

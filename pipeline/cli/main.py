@@ -1,8 +1,8 @@
 """Run one command, from its arguments to its exit code.
 
 Data goes to stdout, everything else to stderr. Exit 0: good; 1: bytes differ, or what was asked
-for is not there; 2: misuse or bad input; 70: a fault of ours, with a file that reports it;
-130: interrupted; 141: the reader of stdout went away.
+for is not there; 2: misuse or bad input; 70: a fault of ours, with a file that reports it; 75: a
+server cannot be reached; 130: interrupted; 141: the reader of stdout went away.
 """
 
 import io

@@ -30,10 +30,10 @@ from pipeline.core.regular_file import read_file
 
 T = TypeVar("T")
 
-# The Ettin suite's pre-training.
+# Seed and sizes of the Ettin suite's pre-training; the algorithm is the default of all mixtures.
 # Source: JHU-CLSP/ettin-encoder-vs-decoder, `pretraining/configs`.
-_PUBLISHED: Final = b"""
-order: {algorithm: ettin-pcg64dxsm-v1, seed: 21, global_batch_size: 4608, max_seq_len: 1024}
+_DEFAULTS: Final = b"""
+order: {seed: 21, global_batch_size: 4608, max_seq_len: 1024}
 shards: {dtype: uint16}
 """
 
@@ -69,12 +69,12 @@ def load_mixture(
 
 
 def load_replay(overrides: Sequence[str] = ()) -> Replay:
-    """Return the published order with `key=value` overrides applied.
+    """Return the order of `ettin-data order`, with `key=value` overrides applied.
 
     Raises: ConfigError, with a line for every problem.
     """
-    name = Path("the published order")
-    return _load(compose, lambda _: Replay, _PUBLISHED, name, overrides, folder=Path())
+    name = Path("the order")
+    return _load(compose, lambda _: Replay, _DEFAULTS, name, overrides, folder=Path())
 
 
 def load_recipe(path_or_name: str | Path, overrides: Sequence[str] = ()) -> Recipe:

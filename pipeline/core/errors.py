@@ -3,7 +3,8 @@
 PipelineError
 ├── ConfigError      fix the command, or the mixture or recipe file
 ├── InputError       fix the input data, or pull it again
-│   └── DocumentError   one document is bad; `on_error: skip` counts it instead
+│   ├── DocumentError   one document is bad; `on_error: skip` counts it instead
+│   └── NetworkError    run the same command later, when the server can be reached
 ├── OutputError      choose another folder, or free disk space
 ├── NotFoundError    ask for something that is in the data
 ├── TrainingError    training diverged: return to a checkpoint and change the recipe
@@ -49,6 +50,12 @@ class DocumentError(InputError):
         self.reason = reason
 
 
+class NetworkError(InputError):
+    """A server cannot be reached, does not answer in time, or cuts every connection."""
+
+    exit_code = 75  # EX_TEMPFAIL of sysexits.h
+
+
 class OutputError(PipelineError):
     """The output folder cannot be written, or holds something else."""
 
@@ -75,6 +82,14 @@ class InternalError(PipelineError):
     """Two results that must be equal are not: a bug of ours."""
 
     exit_code = 70  # EX_SOFTWARE of sysexits.h
+
+
+def causes_of(error: BaseException) -> list[BaseException]:
+    """Return an error and what it was raised from, as far back as it goes."""
+    causes = [error]
+    while (cause := causes[-1].__cause__ or causes[-1].__context__) is not None:
+        causes.append(cause)
+    return causes
 
 
 @contextmanager

@@ -54,9 +54,12 @@ _FOLDERS = (TRAIN, ORDER, PROVENANCE, VALIDATION, DROPPED)
 def lock_output(out: Path, fingerprint: str) -> Iterator[State]:
     """Hold an output folder for the build of this fingerprint.
 
+    A build that fails before it has made anything leaves the folder to any other.
+
     Raises: OutputError when the folder holds anything else, or another build runs in it.
     """
     state = State(out=out)
+    is_new = not out.exists()
     _check_owner(state, fingerprint)
     try:
         state.root.mkdir(parents=True, exist_ok=True)
@@ -85,10 +88,22 @@ def lock_output(out: Path, fingerprint: str) -> Iterator[State]:
         try:
             yield state
         except BaseException:
-            if (out / MANIFEST).exists() and state.root.exists():
-                # Nothing was started, or everything is finished.
+            if state.root.exists() and ((out / MANIFEST).exists() or not _has_work(state)):
+                # Nothing was started or made, or everything is finished.
                 release(state)
+                if is_new:
+                    with suppress(OSError):
+                        out.rmdir()
             raise
+
+
+def _has_work(state: State) -> bool:
+    """Return whether a task has left a record, or any file of the product is there."""
+    return any(path.is_file() for path in state.records.rglob("*")) or any(
+        STATE not in path.relative_to(state.out).parts
+        for path in state.out.rglob("*")
+        if path.is_symlink() or not path.is_dir()
+    )
 
 
 def make_manifest(
@@ -181,6 +196,9 @@ def _check_owner(state: State, fingerprint: str) -> None:
     if found == fingerprint:
         return
     if found is not None:
+        if not _has_work(state):
+            # Left by a build that was killed before it made anything.
+            return
         raise OutputError(
             f"{out}: holds another mixture (fingerprint {found[:12]}…, this one is "
             f"{fingerprint[:12]}…)",

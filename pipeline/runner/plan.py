@@ -13,8 +13,8 @@ from pipeline.sources import (
     InputFile,
     Lock,
     LockedSource,
+    check_sources,
     locate,
-    locked_source,
     name_partitions,
 )
 from pipeline.stages import sampling
@@ -89,6 +89,8 @@ def make_plan(mixture: Mixture, lock: Lock | None, raw: Path, out: Path | None =
     Raises: InputError when a source has no file, one of an output, two files that would share a
     folder, or another origin than was locked; ConfigError for a budget that its files cannot meet.
     """
+    if lock is not None:
+        check_sources(lock, mixture)
     asks = sampling.budgets(mixture)
     planned = [
         _plan_source(mixture, source, asks[source.name], lock, raw) for source in mixture.sources
@@ -117,7 +119,7 @@ def num_bytes(file: InputFile) -> int:
 def _plan_source(
     mixture: Mixture, source: Source, ask: Ask, lock: Lock | None, raw: Path
 ) -> PlannedSource:
-    locked = None if lock is None else locked_source(lock, source.name, source.origin)
+    locked = None if lock is None else lock.sources[source.name]
     files = _find_files(mixture, source, locked, raw)
     if files is not None:
         sizes = [(file.declared, num_bytes(file)) for file in files]

@@ -43,7 +43,7 @@ def replay_pool(
     declaration = {**declared.declaration(), "pool": sha256_file(pool / INDEX_NAME)}
     tokenizer = cached_tokenizer(declared.tokenizer, declared.folder)
     if lock is not None:
-        check_tokenizer(lock.tokenizer, tokenizer.digest)
+        check_tokenizer(lock.tokenizer, tokenizer.digest, lock.where)
     identity = fingerprint(declaration)
     with lock_output(out.absolute(), identity) as state:
         with open_cluster(workers, scheduler, report, tls) as cluster:

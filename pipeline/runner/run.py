@@ -40,7 +40,12 @@ from pipeline.runner.inputs import BuildContext, PreparedSource, prepare_source
 from pipeline.runner.order_rows import order_samples
 from pipeline.runner.output_lock import finish, lock_output, make_manifest, restore_records
 from pipeline.runner.plan import Plan, make_plan
-from pipeline.runner.sample_sources import find_cached_samples, sample_chunks, write_indexes
+from pipeline.runner.sample_sources import (
+    check_budgets,
+    find_cached_samples,
+    sample_chunks,
+    write_indexes,
+)
 from pipeline.runner.task_cache import PartitionOutput, files_of
 from pipeline.runner.tasks.make_partition import cached_tokenizer
 from pipeline.sources import Lock, check_tokenizer, plan_download, pull
@@ -87,7 +92,7 @@ def build(
         )
     tokenizer = cached_tokenizer(mixture.tokenizer, mixture.folder)
     if plan.lock is not None:
-        check_tokenizer(plan.lock.tokenizer, tokenizer.digest)
+        check_tokenizer(plan.lock.tokenizer, tokenizer.digest, plan.lock.where)
     with ExitStack() as stack:
         state = stack.enter_context(lock_output(out.absolute(), mixture.fingerprint))
         holdout_state = None
@@ -121,6 +126,7 @@ def _build(context: BuildContext, plan: Plan, holdout_state: State | None) -> Ma
     chunked = build_partitions(context, sources)
     sampled = [source for source in sources if source.planned.is_sampled]
     holdout = split_holdout(context, {source.name: chunked[source.name] for source in sampled})
+    check_budgets(context, sampled, chunked, holdout)
     samples = {**chunked, **cached, **sample_chunks(context, sampled, chunked, holdout)}
     samples = {
         name: sorted(records, key=lambda record: record.folder)

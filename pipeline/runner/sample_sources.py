@@ -3,6 +3,7 @@
 What is decided together, over a source or, with a holdout, over all sources, is cached as a whole.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import PurePosixPath
@@ -10,6 +11,7 @@ from pathlib import PurePosixPath
 import numpy as np
 
 from pipeline.config import to_plain
+from pipeline.core.arrays import BoolArray
 from pipeline.core.digest import FileDigest, fingerprint
 from pipeline.dataset import TRAIN, State
 from pipeline.runner.build_partitions import by_source, partition_tasks
@@ -61,6 +63,47 @@ def find_cached_samples(
     # With a holdout, all sources decide together.
     is_usable = context.mixture.validation is None or len(cached) == len(sampled)
     return cached if is_usable else {}
+
+
+def check_budgets(
+    context: BuildContext, sources: Sequence[PreparedSource], chunked: Records, holdout: Holdout
+) -> None:
+    """Refuse the budgets that cannot be met, all at once. Raises: ConfigError."""
+    counted = []
+    for source in sorted(sources, key=lambda source: source.name):
+        records = chunked[source.name]
+        held = _held_tokens(context, records, holdout[source.name])
+        written = sum(record.tokens.written for record in records)
+        counted.append((source.planned.ask, written - held, _losses(records, held)))
+    sampling.check_reachable(counted)
+
+
+def _held_tokens(
+    context: BuildContext, records: Sequence[PartitionOutput], held: Mapping[str, BoolArray]
+) -> int:
+    """Return the tokens of a source that go to the holdout; tables are read only if it has any."""
+    tables = (
+        load_table(context.state, one.folder)["length"][held[one.partition]]
+        for one in records
+        if held[one.partition].any()
+    )
+    return sum(int(lengths.sum(dtype=np.int64)) for lengths in tables)
+
+
+def _losses(records: Sequence[PartitionOutput], held: int) -> str:
+    """Return what became of a source's documents and tokens that are not for training."""
+    dropped: Counter[str] = Counter()
+    for record in records:
+        dropped.update(record.documents.dropped)
+    num_documents = sum(record.documents.num_in for record in records)
+    discarded = sum(record.tokens.discarded for record in records)
+    reasons = ", ".join(f"{reason} {count:,}" for reason, count in dropped.most_common())
+    parts = [
+        f"dropped {dropped.total():,} of {num_documents:,} documents: {reasons}" if dropped else "",
+        f"chunking discarded {discarded:,} tokens" if discarded else "",
+        f"{held:,} tokens are for validation" if held else "",
+    ]
+    return "; ".join(filter(None, parts))
 
 
 def sample_chunks(

@@ -12,7 +12,6 @@ from pipeline.sources.lock.check import (
     check_sources,
     check_tokenizer,
     differences,
-    locked_source,
 )
 from pipeline.sources.lock.checksum import check_file
 from pipeline.sources.lock.create import POOL, make_lock
@@ -43,7 +42,6 @@ __all__ = [
     "list_files",
     "locate",
     "lock_bytes",
-    "locked_source",
     "make_lock",
     "name_partitions",
     "plan_download",

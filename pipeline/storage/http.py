@@ -15,7 +15,7 @@ import urllib3
 from urllib3.exceptions import HTTPError, InvalidHeader, MaxRetryError, SSLError
 from urllib3.response import BaseHTTPResponse
 
-from pipeline.core.errors import InputError
+from pipeline.core.errors import InputError, NetworkError
 from pipeline.storage.retry import RetryPolicy, TransientError
 
 Result = TypeVar("Result")
@@ -130,7 +130,7 @@ class Client:
             reason = error.reason if isinstance(error, MaxRetryError) else error
             unreachable = f"cannot reach {self._base_url}: {reason}"
             if isinstance(reason, SSLError):
-                raise InputError(f"{where}: {unreachable}") from error
+                raise NetworkError(f"{where}: {unreachable}") from error
             raise TransientError(unreachable) from error
         try:
             self._check_status(response, where)

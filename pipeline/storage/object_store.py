@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from fsspec.core import url_to_fs
 
 from pipeline.config import Origin
-from pipeline.core.errors import ConfigError, InputError, MismatchError
+from pipeline.core.errors import ConfigError, InputError, MismatchError, NetworkError, causes_of
 from pipeline.storage.http import host_of
 from pipeline.storage.patterns import expand_braces
 from pipeline.storage.ranges import RemoteFolder
@@ -175,7 +175,7 @@ def _open(address: str, got: str) -> Any:
         ) from error
     except OSError as error:
         # Some stores connect as soon as they are made.
-        raise InputError(f"{address}: got no answer: {error}", "check the address") from error
+        raise NetworkError(f"{address}: got no answer: {error}", "check the address") from error
     except ValueError as error:
         raise ConfigError(
             f"{got}, expected one that can be read: {error}",
@@ -196,9 +196,7 @@ def _changed(where: str, got: str, expected: str) -> MismatchError:
 
 def _explain(where: str, error: Exception) -> Exception:
     """Return what to raise for an error of a store, which may wrap its cause several times."""
-    causes: list[BaseException] = [error]
-    while (cause := causes[-1].__cause__ or causes[-1].__context__) is not None:
-        causes.append(cause)
+    causes = causes_of(error)
     reason = " ".join(str(causes[-1]).split()) or type(causes[-1]).__name__
     if any(isinstance(one, FileNotFoundError | IsADirectoryError) for one in causes):
         return InputError(f"{where}: got no such file: {reason}", "check the name")

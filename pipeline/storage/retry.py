@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar
 
-from pipeline.core.errors import InputError
+from pipeline.core.errors import NetworkError
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -46,7 +46,7 @@ class RetryPolicy:
 
         `progress`: bytes received so far, by all attempts; 8 MiB more reset the count.
 
-        Raises: InputError after too many tries, or where the delay would be too long.
+        Raises: NetworkError after too many tries, or where the delay would be too long.
         """
         waited, tries, reached = 0.0, 0, progress()
         while True:
@@ -57,7 +57,7 @@ class RetryPolicy:
                 if progress() - reached >= _PROGRESS_BYTES:
                     waited, tries, reached = 0.0, 1, progress()
                 if tries == self.max_tries:
-                    raise InputError(
+                    raise NetworkError(
                         f"{where}: {error}; gave up after {tries} tries",
                         "run the same command later",
                     ) from error
@@ -65,7 +65,7 @@ class RetryPolicy:
                 if wait is None:
                     wait = self.first_wait_seconds * 2 ** (tries - 1)
                 if waited + wait > self.max_wait_seconds:
-                    raise InputError(
+                    raise NetworkError(
                         f"{where}: {error} with a retry delay of {wait:,.0f} seconds, expected at"
                         f" most {self.max_wait_seconds:,.0f}",
                         "run the same command after that time",

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from support.paths import REPOSITORY
 from support.strategies import QUICK
 
+from pipeline.config.declaration import OrderSpec
 from pipeline.config.load import load_config, load_mixture, load_replay
 from pipeline.config.mixture import Mixture
 from pipeline.config.replay import PoolSpec, Replay
@@ -299,6 +300,9 @@ shards: {dtype: uint16}
 """
 
 
+PUBLISHED_ALGORITHM = "order.algorithm=ettin-pcg64dxsm-v1"
+
+
 def test_a_file_with_a_pool_is_a_replay(tmp_path: Path) -> None:
     declared = load_config(write(tmp_path, a=POOL), ["phase=ext"])
     assert isinstance(declared, Replay)
@@ -309,15 +313,21 @@ def test_a_file_with_a_pool_is_a_replay(tmp_path: Path) -> None:
 
 def test_where_the_pool_lies_is_no_part_of_the_fingerprint(tmp_path: Path) -> None:
     """Its index is, once it is read; and a replay without a file is the same declaration."""
-    assert load_config(write(tmp_path, a=POOL)).fingerprint == load_replay().fingerprint
+    published = load_replay([PUBLISHED_ALGORITHM])
+    assert load_config(write(tmp_path, a=POOL)).fingerprint == published.fingerprint
     local = POOL.replace("{hub: org/pool}", "{path: pool}").replace("again", "other")
-    assert load_config(write(tmp_path, b=local)).fingerprint == load_replay().fingerprint
+    assert load_config(write(tmp_path, b=local)).fingerprint == published.fingerprint
     assert load_replay(["order.seed=22"]).fingerprint != load_replay().fingerprint
 
 
 def test_the_fingerprint_of_the_published_order_is_frozen() -> None:
     frozen = "1921307eaf25c41b3f8e1b1e4324261266b588784be56c41fecc14aa3fb87a63"
-    assert load_replay().fingerprint == frozen
+    assert load_replay([PUBLISHED_ALGORITHM]).fingerprint == frozen
+
+
+def test_a_pool_is_ordered_by_the_default_algorithm_of_mixtures() -> None:
+    given = OrderSpec(seed=1, global_batch_size=1, max_seq_len=16)
+    assert load_replay().order.algorithm == given.algorithm == "feistel-v1"
 
 
 def test_a_replay_extends_what_mixtures_extend(tmp_path: Path) -> None:

@@ -270,6 +270,17 @@ def test_a_budget_over_nothing_is_refused(build: Callable[..., dict[str, Any]]) 
         build({"f.jsonl": b""}, "sources.s.tokens=5")
 
 
+def test_budgets_over_what_filters_and_errors_left_are_refused_together(
+    build: Callable[..., dict[str, Any]], tmp_path: Path
+) -> None:
+    lines = b'{"text": "a"}\n{"text": "one two three"}\n{\n'
+    found = r"^sources\.s\.tokens: needs 100 tokens, has 8 at max_repetition 1 "
+    lost = r"\(dropped 1 of 3 documents: invalid_json 1\)\n"
+    with pytest.raises(ConfigError, match=found + lost):
+        build({"f.jsonl": lines}, "sources.s.tokens=100", "sources.s.from.id=null")
+    assert not (tmp_path / "out" / "train").exists()
+
+
 def test_a_damaged_file_stops_a_build_that_skips(
     build: Callable[..., dict[str, Any]], tmp_path: Path
 ) -> None:

@@ -1,6 +1,7 @@
 """The output lock: a folder is for one mixture, and for one build at a time."""
 
 import fcntl
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,8 @@ import pytest
 
 from pipeline.config.load import load_mixture
 from pipeline.config.mixture import Mixture
-from pipeline.core.errors import OutputError
+from pipeline.core.errors import ConfigError, OutputError
+from pipeline.dataset import VALIDATION, State
 from pipeline.runner.output_lock import lock_output, release
 
 MIXTURE = b"""\
@@ -21,6 +23,15 @@ order: {seed: 1, global_batch_size: 1, max_seq_len: 16}
 
 def _mixture(name: bytes = b"claimed") -> Mixture:
     return load_mixture(Path("claimed.yaml"), text=MIXTURE.replace(b"claimed", name))
+
+
+def _fail(out: Path, made: Callable[[State], Path]) -> None:
+    """Fail in a build with validation that has made one file."""
+    with lock_output(out, _mixture().fingerprint) as state, lock_output(out / VALIDATION, "other"):
+        path = made(state)
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("{}")
+        raise ConfigError("no budget")
 
 
 def test_a_folder_is_held_by_one_build_at_a_time(tmp_path: Path) -> None:
@@ -62,9 +73,33 @@ def test_what_a_killed_build_was_writing_cannot_be_published_any_more(tmp_path: 
         assert not (state.root / "stale").exists()
 
 
-def test_an_unfinished_folder_belongs_to_its_mixture(tmp_path: Path) -> None:
-    with lock_output(tmp_path / "out", _mixture().fingerprint):
+def test_a_build_that_fails_before_it_makes_anything_leaves_no_claim(tmp_path: Path) -> None:
+    out, there = tmp_path / "out", tmp_path / "there"
+    there.mkdir()
+    for folder in (out, there):
+        with pytest.raises(ConfigError):
+            _fail(folder, lambda state: state.scratch / "half")
+    assert list(tmp_path.rglob("*")) == [there]
+    # As does one that was killed.
+    with lock_output(out, _mixture().fingerprint):
         pass
+    with lock_output(out, _mixture(b"other").fingerprint):
+        pass
+
+
+def test_a_build_that_fails_after_it_made_something_keeps_its_claim(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    with pytest.raises(ConfigError):
+        _fail(out, lambda state: state.record("one"))
+    assert State(out=out).record("one").exists()
+    with pytest.raises(OutputError, match="holds another mixture"), lock_output(out, "other"):
+        pass
+
+
+def test_an_unfinished_folder_belongs_to_its_mixture(tmp_path: Path) -> None:
+    with lock_output(tmp_path / "out", _mixture().fingerprint) as state:
+        state.records.mkdir()
+        state.record("one").write_text("{}")
     with (
         pytest.raises(OutputError, match="holds another mixture"),
         lock_output(tmp_path / "out", _mixture(b"other").fingerprint),

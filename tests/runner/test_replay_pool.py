@@ -20,7 +20,10 @@ from pipeline.dataset.mds.writer import index_bytes, merge_indexes
 from pipeline.order import pcg64dxsm_permutation
 
 ON_DISK = ("--memory", "1")
-FLAGS = ("--set", "order.global_batch_size=4", "--set", "order.max_seq_len=16")
+FLAGS = (
+    *("--set", "order.global_batch_size=4", "--set", "order.max_seq_len=16"),
+    *("--set", "order.algorithm=ettin-pcg64dxsm-v1"),
+)
 
 
 def pool_rows(seed: int, count: int) -> list[Row]:
@@ -107,7 +110,8 @@ def test_ordered_shards_are_a_pool_in_the_order_of_its_index(
 def test_the_pool_of_a_build_gives_the_order_of_the_build(finished: Path, tmp_path: Path) -> None:
     builds.run_well(
         "order", finished / "train", "--out", tmp_path / "out", "--workers", "1",
-        *(f"--set=order.{one}" for one in ("global_batch_size=16", "max_seq_len=128",
+        *(f"--set=order.{one}" for one in ("algorithm=ettin-pcg64dxsm-v1", "global_batch_size=16",
+                                           "max_seq_len=128",
                                            "view=encoder", "window_tokens=100k")),
     )  # fmt: skip
     ours, theirs = (builds.digests(one / "order") for one in (tmp_path / "out", finished))

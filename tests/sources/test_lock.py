@@ -1,10 +1,12 @@
 """Locks: their file, what they find at real servers, and what they refuse."""
 
 import json
+import re
 import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +30,6 @@ from pipeline.sources.lock.check import (
     check_sources,
     check_tokenizer,
     differences,
-    locked_source,
 )
 from pipeline.sources.lock.create import POOL, make_lock
 from pipeline.sources.lock.lock import LOCATION_KEYS, Lock, LockedSource, LockedTokenizer
@@ -448,10 +449,21 @@ def test_a_source_of_another_origin_is_refused_by_name(server: Server, folder: P
     made = make_lock(mixture, quiet)
     check_sources(made, mixture)
     changed = declared(server, folder, MIXTURE.replace("notes.json", "other.json"))
-    with pytest.raises(InputError, match=r"sources\.notes\.from: .*\nhint: lock again"):
-        check_sources(made, changed)
-    with pytest.raises(InputError, match=r"sources\.new: is not in the lock of small"):
-        locked_source(made, "new", Origin(path=("x",)))
+    path = folder / "other.lock.json"
+    write_lock(made, path)
+    with pytest.raises(InputError) as refused:
+        check_sources(read_lock(path), changed)
+    told = refused.value.message.splitlines()
+    assert re.fullmatch(
+        rf"{path}: locks other origins \(fingerprint (\w{{12}})…, those of small have (?!\1).*",
+        told[0],
+    )
+    assert [line.partition(":")[0] for line in told[1:]] == ["sources.notes.from"]
+    new = declared(server, folder, MIXTURE.replace("  notes:", "  new:"))
+    with pytest.raises(InputError, match=r"the lock of small: .*\nsources\.new: is not locked\n"):
+        check_sources(made, new)
+    # A source that has left is no reason to lock the others anew.
+    check_sources(replace(made, sources={**made.sources, "old": made.sources["here"]}), mixture)
     # How files are read is not what was locked.
     reads = declared(server, folder, MIXTURE.replace("notes.json", "notes.json, text: body"))
     check_sources(made, reads)
@@ -482,6 +494,12 @@ def test_the_command_writes_checks_and_tells(server: Server, folder: Path, tmp_p
     assert path.read_bytes() == lock_bytes(make_lock(load_config(mixture), quiet))
     told = builds.run_well("lock", mixture, "--check", cwd=tmp_path)
     assert told == "manifests/small.lock.json: nothing has changed since it was locked\n"
+
+    # A server that cannot be reached is no file that has changed.
+    away = server.endpoint.replace("http://", "https://")
+    check = builds.run("lock", mixture, "--check", cwd=tmp_path, HF_ENDPOINT=away)
+    assert check.returncode == 75
+    assert f"cannot reach {away}" in check.stderr
 
     before = path.read_bytes()
     commit = server.push("org/a", folder / "b")

@@ -17,7 +17,14 @@ from pipeline.config.mixture import ChunkSpec, Mixture
 from pipeline.config.source import Origin, Source
 from pipeline.core.errors import ConfigError
 from pipeline.stages.sampling.algorithms import choose_files
-from pipeline.stages.sampling.budget import Ask, budgets, check_feasible, of_part, repetitions
+from pipeline.stages.sampling.budget import (
+    Ask,
+    budgets,
+    check_feasible,
+    check_reachable,
+    of_part,
+    repetitions,
+)
 
 ONE = Fraction(1)
 
@@ -272,6 +279,20 @@ def test_both_ways_out_lead_out(available: int, beyond: int, most: int, scale: F
         repetitions(ask_for(ask.tokens, Fraction(offered[0])), available)
         with pytest.raises(ConfigError):
             repetitions(ask_for(ask.tokens, Fraction(offered[0] - 1)), available)
+
+
+def test_all_budgets_beyond_what_was_counted_are_refused_together_with_what_was_lost() -> None:
+    wiki = ask_for(6, source="wiki")
+    with pytest.raises(ConfigError) as raised:
+        check_reachable(
+            [(ask_for(11), 10, "dropped 1 of 2 documents: bad 1"), (wiki, 6, ""), (wiki, 5, "")]
+        )
+    assert raised.value.message == (
+        "sources.books.tokens: needs 11 tokens, has 10 at max_repetition 1"
+        " (dropped 1 of 2 documents: bad 1)\n"
+        "sources.wiki.tokens: needs 6 tokens, has 5 at max_repetition 1"
+    )
+    assert (raised.value.hint or "").count("; ") == 1
 
 
 # Before any work

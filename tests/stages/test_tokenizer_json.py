@@ -70,6 +70,12 @@ def test_a_commit_that_is_not_there_is_an_error_that_names_it(
     assert "hint: check the name and the commit" in out
 
 
+def test_a_hub_that_cannot_be_reached_is_an_error_of_the_network(tmp_path: Path) -> None:
+    out = load_from("http://127.0.0.1:1", COMMIT, tmp_path / "home")
+    assert "cannot fetch tokenizer.json" in out
+    assert "hint: run the same command later" in out
+
+
 def test_without_the_library_a_hub_id_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

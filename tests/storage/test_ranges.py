@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from support.order_server import COMMIT, Fault, Server, serve
 from support.strategies import QUICK
 
-from pipeline.core.errors import InputError
+from pipeline.core.errors import InputError, NetworkError
 from pipeline.storage.http import Client
 from pipeline.storage.hub import open_hub_folder
 from pipeline.storage.ranges import HttpFile, RangeFile
@@ -197,8 +197,9 @@ def test_what_is_too_long_for_one_thread_is_waited_by_none(server: Server, sleep
 
 def test_waits_double_and_end(server: Server, sleeps: Sleeps) -> None:
     server.set_faults([{**READ, "kind": "status", "status": 503, "times": -1}])
-    with pytest.raises(InputError, match="got 503; gave up after 4 tries") as caught:
+    with pytest.raises(NetworkError, match="got 503; gave up after 4 tries") as caught:
         opened(server, sleeps.patience()).read()
+    assert caught.value.exit_code == 75
     assert FILE in str(caught.value)
     assert sleeps == [1, 2, 4]
     assert len(file_requests(server)) == 4
@@ -208,7 +209,7 @@ def test_a_wait_that_is_too_long_is_told_and_not_waited(server: Server, sleeps: 
     long = {"Retry-After": "3600"}
     server.set_faults([{**READ, "kind": "status", "status": 429, "headers": long}])
     told = "got 429 with a retry delay of 3,600 seconds, expected at most 300"
-    with pytest.raises(InputError, match=told):
+    with pytest.raises(NetworkError, match=told):
         opened(server, sleeps.patience()).read()
     assert sleeps == []
 
@@ -382,7 +383,7 @@ def test_a_host_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch, slee
         endpoint = f"http://127.0.0.1:{free.getsockname()[1]}"
         monkeypatch.setenv("HF_ENDPOINT", endpoint)
         with pytest.raises(
-            InputError, match=f"cannot reach {endpoint}: .*refused.*gave up after 2 tries"
+            NetworkError, match=f"cannot reach {endpoint}: .*refused.*gave up after 2 tries"
         ):
             open_hub_folder("hf://datasets/org/order", sleeps.patience(max_tries=2))
     assert sleeps == [1]

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from pipeline.config import Mixture, Origin, Replay
-from pipeline.core.digest import canonical_json
+from pipeline.core.digest import canonical_json, fingerprint
 from pipeline.core.errors import InputError, MismatchError
 from pipeline.core.progress import ReportProgress
 from pipeline.sources.lock.create import make_lock, sources_of
@@ -25,31 +25,38 @@ def check_lock(lock: Lock, mixture: Mixture | Replay, report: ReportProgress) ->
     return lines + [f"{name}: {error.message}" for name, error in failures.items()]
 
 
-def locked_source(lock: Lock, name: str, origin: Origin) -> LockedSource:
-    """Return the locked source. Raises: InputError when there is none, or of another origin."""
-    locked = lock.sources.get(name)
-    if locked is None:
-        known = ", ".join(lock.sources)
-        raise InputError(
-            f"sources.{name}: is not in the lock of {lock.name}, which has {known}", _LOCK_AGAIN
-        )
-    if locked.origin != location_of(origin):
-        was, now = _spell(locked.origin), _spell(location_of(origin))
-        raise InputError(f"sources.{name}.from: got {now}, expected {was} as locked", _LOCK_AGAIN)
-    return locked
-
-
 def check_sources(lock: Lock, mixture: Mixture | Replay) -> None:
-    """Insist that every source of a mixture is in a lock as declared. Raises: InputError."""
-    for name, origin in sources_of(mixture).items():
-        locked_source(lock, name, origin)
+    """Insist that a lock is that of a mixture: it has every source, of the same origin.
+
+    It may have more, so that a source can leave a mixture without the others being locked anew.
+    Raises: InputError that names the lock, both fingerprints of origins, and each such source.
+    """
+    declared = {name: location_of(origin) for name, origin in sources_of(mixture).items()}
+    locked = {name: source.origin for name, source in lock.sources.items()}
+    problems = [
+        f"sources.{name}.from: got {_spell(origin)}, expected {_spell(locked[name])} as locked"
+        if name in locked
+        else f"sources.{name}: is not locked"
+        for name, origin in declared.items()
+        if locked.get(name) != origin
+    ]
+    if problems:
+        raise InputError(
+            f"{lock.where}: locks other origins (fingerprint {_fingerprint(locked)}…, those of "
+            f"{mixture.name} have {_fingerprint(declared)}…)\n" + "\n".join(problems),
+            f"{_LOCK_AGAIN}, or name the lock of this mixture with --lock",
+        )
 
 
-def check_tokenizer(locked: LockedTokenizer, digest: str) -> None:
-    """Insist on the sha256 of a `tokenizer.json`. Raises: MismatchError."""
+def _fingerprint(origins: Mapping[str, Origin]) -> str:
+    return fingerprint({name: origin_record(one) for name, one in origins.items()})[:12]
+
+
+def check_tokenizer(locked: LockedTokenizer, digest: str, where: str = "the lock") -> None:
+    """Insist on the sha256 of a `tokenizer.json`. Raises: MismatchError; `where` is the lock."""
     if digest != locked.digest:
         raise MismatchError(
-            f"{locked.name}: sha256 of tokenizer.json is {digest}, the lock says {locked.digest}",
+            f"{locked.name}: sha256 of tokenizer.json is {digest}, {where} says {locked.digest}",
             "restore the locked one, or lock again",
         )
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from pipeline.config import Mixture, Origin, Replay
 from pipeline.core.digest import sha256_bytes
-from pipeline.core.errors import InputError
+from pipeline.core.errors import InputError, NetworkError
 from pipeline.core.progress import ReportProgress
 from pipeline.sources.lock.lock import Lock, LockedSource, LockedTokenizer, location_of
 from pipeline.sources.partitions import name_partitions
@@ -28,7 +28,7 @@ def make_lock(
     """Ask all origins of a mixture for their files.
 
     `report` counts sources; `on_failure` is called for each that cannot be listed and is left out.
-    Raises: InputError, without `on_failure`, when one cannot be listed.
+    Raises: InputError, without `on_failure`, when one cannot be listed; NetworkError with it, too.
     """
     origins = sources_of(mixture)
     sources: dict[str, LockedSource] = {}
@@ -40,7 +40,7 @@ def make_lock(
         try:
             sources[name] = _lock_source(name, origin, mixture.folder, commit)
         except InputError as error:
-            if on_failure is None:
+            if on_failure is None or isinstance(error, NetworkError):
                 raise
             on_failure(name, error)
             continue

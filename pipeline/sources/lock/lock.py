@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -63,6 +63,13 @@ class Lock:
     """Named algorithms, by the place in the mixture that names them."""
     sources: Mapping[str, LockedSource]
     """By name, sorted."""
+    path: Path | None = field(default=None, compare=False)
+    """Where it was read from, if it was."""
+
+    @property
+    def where(self) -> str:
+        """What errors call it."""
+        return f"the lock of {self.name}" if self.path is None else str(self.path)
 
 
 def location_of(origin: Origin) -> Origin:

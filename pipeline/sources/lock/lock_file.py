@@ -109,6 +109,7 @@ def read_lock(path: Path) -> Lock:
                 name: _read_source(source, f"sources.{name}.from")
                 for name, source in record.sources.items()
             },
+            path=path,
         )
     except (ValueError, TypeError) as error:
         raise InputError(f"{path}: {error}", "lock again with this version") from error

@@ -6,13 +6,21 @@ from pipeline.stages.sampling.algorithms import (
     rows_to_write,
     sample_source,
 )
-from pipeline.stages.sampling.budget import Ask, budgets, check_feasible, of_part, repetitions
+from pipeline.stages.sampling.budget import (
+    Ask,
+    budgets,
+    check_feasible,
+    check_reachable,
+    of_part,
+    repetitions,
+)
 
 __all__ = [
     "Ask",
     "balance_of",
     "budgets",
     "check_feasible",
+    "check_reachable",
     "choose_files",
     "of_part",
     "repetitions",

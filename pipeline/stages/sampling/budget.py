@@ -81,7 +81,7 @@ def repetitions(ask: Ask, available: int) -> tuple[int, int]:
         whole = floor(ask.epochs)
         return whole, floor(available * (ask.epochs - whole))
     assert ask.tokens is not None
-    if ask.tokens > available * ask.max_repetition:
+    if not _is_reachable(ask, available):
         raise ConfigError(*_refusal(ask, available))
     return divmod(ask.tokens, available)
 
@@ -120,8 +120,30 @@ def check_feasible(
     refusals = []
     for source, ask in sorted(asks.items()):
         most = most_tokens(files_by_source[source])
-        if ask.tokens is not None and ask.tokens > most * ask.max_repetition:
+        if not _is_reachable(ask, most):
             refusals.append(_refusal(ask, most, is_bound=True))
+    _raise_all(refusals)
+
+
+def check_reachable(counted: Sequence[tuple[Ask, int, str]]) -> None:
+    """Refuse budgets that the counted tokens cannot meet.
+
+    counted: of each source its budget, the tokens that there are for it, and what was lost on the
+    way to them. Raises: ConfigError that lists each such source, with both ways out.
+    """
+    refusals = []
+    for ask, available, lost in counted:
+        if not _is_reachable(ask, available):
+            message, hint = _refusal(ask, available)
+            refusals.append((f"{message} ({lost})" if lost else message, hint))
+    _raise_all(refusals)
+
+
+def _is_reachable(ask: Ask, available: int) -> bool:
+    return ask.tokens is None or ask.tokens <= available * ask.max_repetition
+
+
+def _raise_all(refusals: Sequence[tuple[str, str]]) -> None:
     if refusals:
         messages, hints = zip(*refusals, strict=True)
         raise ConfigError("\n".join(messages), "; ".join(hints))

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.core.digest import fingerprint, sha256_bytes
-from pipeline.core.errors import ConfigError, InputError, InternalError
+from pipeline.core.errors import ConfigError, InputError, InternalError, NetworkError, causes_of
 from pipeline.core.regular_file import read_file
 
 EMBEDDED = "modernbert"
@@ -20,6 +20,8 @@ MODERNBERT_FILE = Path(__file__).with_name("modernbert.json.xz")
 
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
+# Names of errors, since the HTTP library of the Hub's own differs between its versions.
+_UNREACHABLE = re.compile("Connect|Timeout|gaierror")
 
 
 def read_json(name: str, revision: str | None = None, folder: Path | None = None) -> bytes:
@@ -28,7 +30,8 @@ def read_json(name: str, revision: str | None = None, folder: Path | None = None
     name: "modernbert" (embedded), a path relative to `folder`, or a Hub id, which alone takes a
     `revision`, a commit of 40 digits.
 
-    Raises: ConfigError for any other name or revision; InputError if the file cannot be read.
+    Raises: ConfigError for any other name or revision; InputError if the file cannot be read,
+    NetworkError if the Hub cannot be reached.
     """
     if name == EMBEDDED:
         data = lzma.decompress(_read(MODERNBERT_FILE))
@@ -91,6 +94,8 @@ def _asking_hub(name: str, failed: str, check: str) -> Iterator[None]:
             hint="pip install 'ettin-data[hub]', or name the path of a tokenizer.json",
         ) from error
     except Exception as error:  # Network, access and absence raise many types.
+        if any(_UNREACHABLE.search(type(one).__name__) for one in causes_of(error)):
+            raise NetworkError(f"{failed}: {error}", "run the same command later") from error
         hint = f"{check}; a gated repository needs a token (hf auth login)"
         raise InputError(f"{failed}: {error}", hint) from error
 

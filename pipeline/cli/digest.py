@@ -7,7 +7,6 @@ from pipeline.cli.output import print_result
 
 
 def add(verbs: Verbs) -> None:
-    """Declare the verb."""
     options = add_verb(
         verbs,
         "digest",

@@ -9,7 +9,6 @@ from pipeline.config import load_replay
 
 
 def add(verbs: Verbs) -> None:
-    """Declare the verb."""
     summary = "write the rows of MDS shards in training order"
     options = add_verb(verbs, "order", run, summary)
     options.add_cluster()

@@ -38,7 +38,6 @@ def print_json_list(items: Iterable[object]) -> None:
 
 
 def print_lines(lines: Iterable[str]) -> None:
-    """Print lines of text."""
     for line in lines:
         print(line)
 
@@ -92,18 +91,10 @@ def _print_sources(manifest: "Manifest") -> None:
     rows = []
     for name, source in manifest.sources.items():
         documents, tokens, budget = source.documents, source.tokens, source.budget
-        numbers = (
-            documents.kept,
-            documents.num_in - documents.kept,
-            tokens.num_in,
-            tokens.discarded,
-            tokens.validation,
-            budget.available,
-            budget.asked,
-            budget.drawn,
-            budget.repeated,
-        )
-        rows.append((name, *(f"{number:,}" for number in numbers)))
+        numbers = [documents.kept, documents.num_in - documents.kept]
+        numbers += [tokens.num_in, tokens.discarded, tokens.validation]
+        numbers += [budget.available, budget.asked, budget.drawn, budget.repeated]
+        rows.append((name, *map(count, numbers)))
     print_table(("source",), headings, rows)
 
 

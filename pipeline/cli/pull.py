@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
 
 def add(verbs: Verbs) -> None:
-    """Declare the verb."""
     options = add_verb(
         verbs,
         "pull",

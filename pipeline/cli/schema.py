@@ -5,7 +5,6 @@ from pipeline.cli.output import print_json
 
 
 def add(verbs: Verbs) -> None:
-    """Declare the verb."""
     options = add_verb(verbs, "schema", run, "print the JSON Schema of mixture or recipe files")
     options.add("kind {mixture,recipe}", "kind of file", default="mixture", nargs="?")
 

@@ -11,7 +11,6 @@ from pipeline.core.errors import ConfigError
 
 
 def add(verbs: Verbs) -> None:
-    """Declare the verb."""
     options = add_verb(
         verbs,
         "train",

@@ -14,7 +14,6 @@ from pipeline.audit.diff.difference import (
 )
 from pipeline.audit.wording import listed
 
-# So many windows, or partitions of a source, are named; the rest are counted.
 _MOST_NAMED = 10
 _PARTITION_WORDS = {
     "added": "was added",

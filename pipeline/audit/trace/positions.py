@@ -27,13 +27,12 @@ class RowRange:
     """Consecutive rows of an order, and the steps that take the first and the last."""
 
     name: str
-    """What was requested, in words."""
     start_row: int
     stop_row: int
     first_step: int
     last_step: int
     tombstones: tuple[tuple[int, int], ...] = ()
-    """Ranges of its rows that a model was not given, since they could not be read."""
+    """Ranges of its rows that could not be read, so that no model saw them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,10 +42,10 @@ class Positions:
     first_rows: Int64Array
     """int64 [num_steps + 1], the first row of each step, and the number of rows."""
     last_steps: tuple[int, ...]
-    """The last step of each window, from 1: the steps at which checkpoints are saved."""
+    """The last step of each window, from 1, at which a checkpoint is saved."""
     phase: str
     num_dropped: int
-    """Rows that were too few for another step and are not in the order."""
+    """Rows of the incomplete last step, which are not in the order."""
 
     @classmethod
     def of(cls, order: OrderRecord, phase: str, steps: Path) -> "Positions":
@@ -72,7 +71,6 @@ class Positions:
 
     @property
     def num_rows(self) -> int:
-        """Rows of the order."""
         return int(self.first_rows[-1])
 
     def step(self, number: int) -> RowRange:

@@ -1,8 +1,7 @@
 """Arrangement: the target's pool compared with the output's: the order of its parts, and edits.
 
-An edit turns a stretch of the output's pool, its parts in the target's order, into a stretch of the
-target's: rows that are missing, added or made again. It lies between two rows that both have; where
-few rows were read, so do rows that are the same.
+An edit turns a stretch of the output's pool, its parts in the target's order, into one of the
+target's: rows that are missing, added or made again, between two rows that both have.
 """
 
 from collections.abc import Iterable
@@ -33,7 +32,6 @@ class Parts:
         return np.searchsorted(self.bounds, rows, side="right") - 1
 
     def rows(self, part: int) -> Int64Array:
-        """Return the rows of a part."""
         return np.arange(self.bounds[part], self.bounds[part + 1])
 
     def name_row(self, row: int) -> str:
@@ -42,7 +40,6 @@ class Parts:
         return f"row {row - int(self.bounds[part]):,} of {self.names[part]}"
 
     def name_rows(self, rows: list[int]) -> str:
-        """Name rows that follow one another by the first and the last."""
         return f"{self.name_row(rows[0])} to {self.name_row(rows[-1])}"
 
 
@@ -91,7 +88,6 @@ class Arrangement:
 
     @property
     def is_ours(self) -> bool:
-        """Whether the target has the parts in the output's order."""
         return bool((np.diff(self.order) > 0).all())
 
 

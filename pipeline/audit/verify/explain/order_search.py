@@ -1,9 +1,8 @@
 """Order search: which order the target's rows are in.
 
 Candidate orders, near the output's own, are scored by how many rows that follow one another in the
-pool that they imply follow one another in the output's pool, too. That holds whatever rows are
-missing, added or made again, and whatever order the partitions are in, so seed, epoch and the
-number of samples are found before anything else.
+pool that they imply follow one another in the output's pool, too, whatever rows are missing, added
+or made again, and whatever order the partitions are in.
 """
 
 from collections.abc import Iterable, Iterator
@@ -19,8 +18,8 @@ from pipeline.core.arrays import Int64Array
 from pipeline.dataset.mds import MdsRows
 from pipeline.order import ALGORITHMS, PermutationKey, pcg64dxsm_permutation
 
-SUMMED = "ettin-pcg64dxsm-v1"
-"""The order that depends on nothing but the sum of seed and epoch."""
+# It depends on nothing but the sum of seed and epoch.
+_SUMMED = "ettin-pcg64dxsm-v1"
 _NEAR_SEEDS = 4
 _MOST_EPOCHS = 8
 # Those of the published configurations first, then what people choose.
@@ -40,7 +39,7 @@ class PlacedRows:
     """Rows of the target by their places in the pool that an order implies."""
 
     key: PermutationKey | None
-    """The order; None where rows are in the order of the pool."""
+    """None where rows are in the order of the pool."""
     places: Int64Array
     """int64 [num_read], rising."""
     classes: Int64Array
@@ -54,10 +53,9 @@ class PlacedRows:
 def place(
     key: PermutationKey | None, positions: Int64Array, classes: Int64Array, num_samples: int
 ) -> PlacedRows:
-    """Return rows of the target by their places under an order."""
     if key is None:
         places = positions
-    elif key.algorithm == SUMMED:
+    elif key.algorithm == _SUMMED:
         # Made without its inverse, in half the time; no other algorithm needs one.
         rows = pcg64dxsm_permutation(key.num_samples, seed=key.seed, epoch=key.epoch)
         places = rows[positions].astype(np.int64)
@@ -85,7 +83,6 @@ class OrderSearch:
 
     @property
     def is_pool(self) -> bool:
-        """Whether the target's rows are in the order of their pool."""
         return self.placed is not None and self.placed.key is None
 
 
@@ -141,7 +138,6 @@ class _Search:
                 self.best, self.score = key, score
 
     def result(self) -> OrderSearch:
-        """Return all rows by their places under the best order, if it fits."""
         rows, num_samples = self._rows, self._num_samples(self.best)
         is_fit = self.score >= _FITS
         placed = place(self.best, rows.positions, rows.classes, num_samples) if is_fit else None
@@ -182,7 +178,7 @@ def _other_seeds(ours: PermutationKey) -> Iterator[PermutationKey]:
 
 def _stream(key: PermutationKey) -> tuple[str | int, ...]:
     """Return what of a key determines its random numbers."""
-    seeds = (key.seed + key.epoch,) if key.algorithm == SUMMED else (key.seed, key.epoch)
+    seeds = (key.seed + key.epoch,) if key.algorithm == _SUMMED else (key.seed, key.epoch)
     return (key.algorithm, *seeds)
 
 
@@ -217,7 +213,7 @@ class SampleOrder:
             kind = "order algorithm"
             text = f"{key.algorithm}, {text}"
             declared = f"{declared} of {ours.algorithm}"
-        elif key.algorithm == SUMMED:
+        elif key.algorithm == _SUMMED:
             total = key.seed + key.epoch
             evidence["seed_plus_epoch"] = total
             kind = "seed"

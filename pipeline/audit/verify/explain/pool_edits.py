@@ -1,9 +1,8 @@
 """Pool edits: parts of the pool in another order; rows missing, added, made again, or altered.
 
 Each edit is attributed to the partitions that it covers. A partition most of whose rows are not in
-the output's pool was made again, of whatever length; elsewhere, other numbers of rows are missing
-or added ones. Of a large order the few rows between those that were read first are read, too, so
-that a single missing row is named, and not only the rows that it is among.
+the output's pool was made again; elsewhere, rows are missing or added. Rows around a small edit are
+read, too, so that a single missing row is named.
 """
 
 import json
@@ -74,7 +73,7 @@ def pool_edits(comparison: Comparison) -> "PoolEdits | None":
 
 @dataclass(kw_only=True)
 class _PartitionEdits:
-    """Edits of some partitions that only they cover."""
+    """Edits that cover the same partitions."""
 
     edits: list[Edit] = field(default_factory=list)
     num_kept: int = 0
@@ -106,7 +105,7 @@ class PoolEdits:
         self._edited: dict[tuple[int, ...], _PartitionEdits] = defaultdict(_PartitionEdits)
         for edit in edits:
             self._edited[self._covered(edit)].edits.append(edit)
-        num_kept = np.bincount(self._partitions.of(kept), minlength=self.num_partitions)
+        num_kept = np.bincount(self._partitions.of(kept), minlength=len(self._partitions.names))
         for parts, edited in self._edited.items():
             edited.num_kept = int(num_kept[list(parts)].sum())
 
@@ -121,18 +120,13 @@ class PoolEdits:
         return tuple(parts[most if most.any() else [counts.argmax()]].tolist())
 
     def _rows(self, edit: Edit) -> Int64Array:
-        """Return the pool rows that an edit replaces."""
         return self._row_of[edit.first : edit.first + max(edit.num_ours, 0)]
-
-    @property
-    def num_partitions(self) -> int:
-        """Partitions of the output's pool."""
-        return len(self._partitions.names)
 
     def only_partition(self) -> int | None:
         """Return the partition that alone, of several, has rows that are not in the pool."""
         touched = {part for parts, one in self._edited.items() if one.num_unknown for part in parts}
-        return next(iter(touched)) if len(touched) == 1 < self.num_partitions else None
+        is_only = len(touched) == 1 < len(self._partitions.names)
+        return touched.pop() if is_only else None
 
     @property
     def moved(self) -> Int64Array:
@@ -177,7 +171,6 @@ class PoolEdits:
         return finding("partition", text, places=places)
 
     def _counted(self, edits: list[Edit], their_num_samples: int) -> list[Finding]:
-        """Say where rows are missing or added, and what that does to the number of samples."""
         ours = len(self._row_of)
         missing = sum(edit.num_missing for edit in edits)
         places = [self._place(edit) for edit in edits]
@@ -224,7 +217,6 @@ class PoolEdits:
         }
 
     def _altered(self, edits: list[Edit]) -> list[Finding]:
-        """Name rows of the pool in whose place the target has one that is not in it."""
         count = sum(len(edit.unknown) for edit in edits)
         texts, shown = [], []
         for edit in edits[:_MOST_NAMED]:
@@ -243,7 +235,7 @@ class PoolEdits:
         return finding("rows", text, num_rows=count, rows=shown)
 
     def _name_rows(self, rows: list[int]) -> str:
-        """Name rows that follow one another, and the document of a single one."""
+        """Name consecutive rows, and the document of a single one."""
         if len(rows) > 1:
             return self._partitions.name_rows(rows)
         document = self._output.pool.document_ids(np.array(rows))[0]

@@ -1,9 +1,8 @@
 """Texts: documents of the output's pool, decoded from their chunks; and what unknown rows say.
 
-Where chunks were cut from the ids, a text is exact but for what was dropped; where they were
-encoded again, it is what encoding left of it. Of documents that were sampled in part, chunks are
-missing, so partitions of sources that are taken whole go first. Documents are taken from the start
-of partitions, where the random numbers of chunking begin, too.
+A text is what encoding and dropping left of it. Documents that were sampled in part lack chunks, so
+partitions of sources that are taken whole go first. Documents are taken from the start of
+partitions, where the random numbers of chunking begin, too.
 """
 
 import json
@@ -77,8 +76,6 @@ def _documents(output: Output, partition: np.ndarray, num_rows: int) -> Iterator
 
 
 class TextDecoder:
-    """Turns ids of an output's tokenizer into text."""
-
     def __init__(self, output: Output) -> None:
         declared = output.declaration["tokenizer"]
         self._tokenizer = output.tokenizer
@@ -102,7 +99,6 @@ class TextDecoder:
         return data.decode("utf-8", "replace")
 
     def row_text(self, ids: Uint32Array) -> str:
-        """Return the text of one row."""
         return self.text([Rows.pack([ids])])
 
     def _content(self, rows: Rows) -> Uint32Array:
@@ -117,8 +113,7 @@ class TextDecoder:
 def describe_texts(comparison: Comparison) -> list[Finding]:
     """Judge unknown rows, read with the output's tokenizer, by how much of them is in its texts."""
     output, rows = comparison.output, closer_rows(comparison)
-    tokenizer = output.tokenizer
-    size = tokenizer.vocab_size
+    tokenizer, size = output.tokenizer, output.tokenizer.vocab_size
     if rows.largest_id >= size:
         text = (
             f"the other side's ids are not of {tokenizer.name}: the largest is "
@@ -150,7 +145,6 @@ def describe_texts(comparison: Comparison) -> list[Finding]:
 
 
 def _spread(rows: RowSource) -> Iterator[Uint32Array]:
-    """Yield the ids of some rows from all over."""
     for row in np.unique(np.linspace(0, rows.num_rows - 1, _TEXT_ROWS).astype(np.int64)).tolist():
         for block in rows.read(row, row + 1):
             yield block.values

@@ -15,7 +15,6 @@ def add(verbs: Verbs) -> None:
 
 
 def run(parsed: Arguments) -> int:
-    """Export a checkpoint."""
     check_extra()
     from pipeline.train import export_checkpoint
 

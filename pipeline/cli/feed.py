@@ -63,7 +63,6 @@ def add(verbs: Verbs) -> None:
 
 
 def run(parsed: Arguments) -> int:
-    """Print batches, or the speed of a feed."""
     (_bench if parsed.bench else _show)(parsed)
     return 0
 

@@ -59,9 +59,10 @@ def _print_changes(path: Path, made: "Lock") -> None:
         changes = differences(read_lock(path), made)
     except PipelineError as error:
         changes = [error.message]
-    shown, more = changes[:_MAX_CHANGES], len(changes) - _MAX_CHANGES
-    for line in [*shown, *([f"and {more:,} more changes"] if more > 0 else [])]:
+    for line in changes[:_MAX_CHANGES]:
         print(line, file=sys.stderr)
+    if len(changes) > _MAX_CHANGES:
+        print(f"and {len(changes) - _MAX_CHANGES:,} more changes", file=sys.stderr)
 
 
 def _print_lock(parsed: Arguments, path: Path, lock: "Lock") -> None:

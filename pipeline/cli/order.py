@@ -19,7 +19,6 @@ def add(verbs: Verbs) -> None:
 
 
 def run(parsed: Arguments) -> int:
-    """Put the rows of a pool in order."""
     from pipeline.core.progress import show_progress
     from pipeline.runner import replay_pool
 

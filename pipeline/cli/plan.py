@@ -35,7 +35,6 @@ def add(verbs: Verbs) -> None:
 
 
 def run(parsed: Arguments) -> int:
-    """Print a plan."""
     from pipeline.runner import make_estimate, make_plan
 
     mixture = load_mixture(parsed)

@@ -10,7 +10,6 @@ def add(verbs: Verbs) -> None:
 
 
 def run(parsed: Arguments) -> int:
-    """Print a schema."""
     from pipeline.config import mixture_schema, recipe_schema
 
     print_json(mixture_schema() if parsed.kind == "mixture" else recipe_schema())

@@ -4,7 +4,7 @@ Outputs are compared by their manifests alone; an order without a manifest is di
 """
 
 from pipeline.audit.diff.difference import compare_declarations, compare_sources, diff
-from pipeline.audit.diff.report import as_json, lines, partition_text, value_text
+from pipeline.audit.diff.report import as_json, lines, listed, partition_text, value_text
 
 __all__ = [
     "as_json",
@@ -12,6 +12,7 @@ __all__ = [
     "compare_sources",
     "diff",
     "lines",
+    "listed",
     "partition_text",
     "value_text",
 ]

@@ -86,7 +86,7 @@ class Tally:
     ours: list[Uint8Array] = field(default_factory=lambda: [_NO_DIGESTS])
     theirs: list[Uint8Array] = field(default_factory=lambda: [_NO_DIGESTS])
     excess: int = 0
-    """The difference of the two sums of digests; like `multiset_of`, modulo 2^256."""
+    """The difference of the two sums of digests, modulo 2^256."""
 
     @property
     def wants_digests(self) -> bool:

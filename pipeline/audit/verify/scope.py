@@ -91,10 +91,7 @@ class Scope:
         return 0 if self.requested is None else self.requested[0]
 
     def bounds(self, of: Of, num_rows: int) -> Range:
-        """Return the rows to compare, of which the output has `num_rows`.
-
-        Raises: NotFoundError when it does not have them.
-        """
+        """Return the rows to compare. Raises: NotFoundError where the output has fewer."""
         if self.requested is None:
             return 0, num_rows
         if self.requested[1] > num_rows:

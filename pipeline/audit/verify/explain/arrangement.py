@@ -7,7 +7,6 @@ target's: rows that are missing, added or made again, between two rows that both
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 
@@ -50,7 +49,8 @@ def partitions_of(output: Output) -> Parts:
         for source, made in output.manifest.sources.items()
         for record in made.partitions
     }
-    folders = [_relative(output, shard.path.parent) for shard in output.pool.shards]
+    paths = (shard.path.parent.relative_to(output.folder) for shard in output.pool.shards)
+    folders = [path.as_posix() for path in paths]
     firsts = [i for i, folder in enumerate(folders) if i == 0 or folder != folders[i - 1]]
     return _parts(output, firsts, [names.get(folders[first], folders[first]) for first in firsts])
 
@@ -58,18 +58,15 @@ def partitions_of(output: Output) -> Parts:
 def shards_of(output: Output) -> Parts:
     """Return the shards of the pool that have rows."""
     full = np.flatnonzero(output.pool.num_rows).tolist()
-    names = (_relative(output, output.pool.shards[shard].path) for shard in full)
-    return _parts(output, full, (name.removeprefix(f"{TRAIN}/") for name in names))
+    paths = (output.pool.shards[shard].path for shard in full)
+    folder = output.folder / TRAIN
+    return _parts(output, full, [path.relative_to(folder).as_posix() for path in paths])
 
 
 def _parts(output: Output, first_shards: list[int], names: Iterable[str]) -> Parts:
     pool = output.pool
     starts = (pool.ends - pool.num_rows)[first_shards]
     return Parts(names=tuple(names), bounds=np.append(starts, pool.num_rows.sum()))
-
-
-def _relative(output: Output, path: Path) -> str:
-    return path.relative_to(output.folder).as_posix()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,9 +127,7 @@ def _order_of_parts(parts: Parts, rows: Int64Array, last: Int64Array) -> Int64Ar
         return None
     # A part of which nothing was found stays behind the one that it follows in our pool.
     every = np.arange(len(parts.names))
-    leads = np.full(len(every), -1)
-    leads[present] = present
-    leads = np.maximum.accumulate(leads)
+    leads = np.maximum.accumulate(np.where(np.isin(every, present), every, -1))
     ranks = np.full(len(every), -1)
     ranks[present] = np.arange(len(present))
     return np.lexsort([every, np.where(leads < 0, -1, ranks[leads])])

@@ -34,8 +34,7 @@ MOST_POOL_ROWS = 1 << 27
 class Cause(Protocol):
     """Something that may explain that rows differ."""
 
-    def applies(self, comparison: Comparison) -> bool:
-        """Tell whether it fits what was compared, and what has been read since."""
+    def applies(self, comparison: Comparison) -> bool: ...
 
     def explain(self, comparison: Comparison) -> list[Finding]:
         """Say what it is, with the numbers behind it. Called only where it applies."""
@@ -103,8 +102,8 @@ class NotSearchable:
 
     def applies(self, comparison: Comparison) -> bool:
         output = comparison.output
-        is_large = output.key.num_samples > MOST_POOL_ROWS
-        is_searchable = output.has_pool and comparison.theirs is not None and not is_large
+        is_small = output.key.num_samples <= MOST_POOL_ROWS
+        is_searchable = output.has_pool and comparison.theirs is not None and is_small
         return comparison.num_differing > 0 and not is_searchable
 
     def explain(self, comparison: Comparison) -> list[Finding]:

@@ -5,11 +5,11 @@ import re
 from pipeline.audit.diff import (
     compare_declarations,
     compare_sources,
+    listed,
     partition_text,
     value_text,
 )
 from pipeline.audit.verify.comparison import Comparison, Finding, finding, shared
-from pipeline.audit.wording import listed
 from pipeline.dataset import Manifest
 
 # By the start of a key of the declaration, the kind of finding.

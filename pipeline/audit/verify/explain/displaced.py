@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.audit.diff import listed
 from pipeline.audit.verify.build_output import Output
 from pipeline.audit.verify.comparison import Comparison, Finding, finding, shared
 from pipeline.audit.verify.explain.arrangement import arrangement_of
@@ -15,7 +16,6 @@ from pipeline.audit.verify.explain.chunk_variants import (
 from pipeline.audit.verify.explain.order_search import find_order
 from pipeline.audit.verify.explain.pool_edits import closer_rows, pool_edits
 from pipeline.audit.verify.explain.pool_index import known_rows
-from pipeline.audit.wording import listed
 from pipeline.core.arrays import Int64Array
 
 _RANKS = (2, 4, 8, 16, 32, 64, 128, 256, 512)

@@ -7,6 +7,7 @@ or made again, and whatever order the partitions are in.
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -71,25 +72,10 @@ def place(
     )
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class OrderSearch:
-    """The result of trying candidate orders."""
-
-    placed: PlacedRows | None
-    """The target's rows under the order that fits; None where none does."""
-    score: float
-    """How well the best fits, from 0 to 1."""
-    num_tried: int
-
-    @property
-    def is_pool(self) -> bool:
-        return self.placed is not None and self.placed.key is None
-
-
 @shared
-def find_order(comparison: Comparison) -> OrderSearch:
-    """Try candidate orders and return the one that fits best, if any does."""
-    search = _Search(comparison)
+def find_order(comparison: Comparison) -> "OrderSearch":
+    """Try candidate orders; return the search, with the rows under the best if it fits."""
+    search = OrderSearch(comparison)
     key, is_order = comparison.output.key, comparison.of == "order"
     search.try_keys([key, None] if is_order else [None])
     # Rows in the order of a pool are a pool, to which no other order is near.
@@ -100,10 +86,10 @@ def find_order(comparison: Comparison) -> OrderSearch:
             search.try_keys(candidates)
         near = [search.best] if search.best is not None and search.score >= _FITS else seeds
         search.try_keys(replace(one, num_samples=count) for count in counts for one in near)
-    return search.result()
+    return search
 
 
-class _Search:
+class OrderSearch:
     """The best of the orders that were tried, on some of the rows that are in the pool."""
 
     def __init__(self, comparison: Comparison) -> None:
@@ -119,6 +105,7 @@ class _Search:
         if is_steps and 0 <= num_left < comparison.output.batch_size:
             self._their_num_samples = ours
         self.best: PermutationKey | None = None
+        # How well the best fits, from 0 to 1.
         self.score = 0.0
         self._tried: set[PermutationKey | None] = set()
 
@@ -137,11 +124,21 @@ class _Search:
             if score > self.score:
                 self.best, self.score = key, score
 
-    def result(self) -> OrderSearch:
-        rows, num_samples = self._rows, self._num_samples(self.best)
-        is_fit = self.score >= _FITS
-        placed = place(self.best, rows.positions, rows.classes, num_samples) if is_fit else None
-        return OrderSearch(placed=placed, score=self.score, num_tried=len(self._tried))
+    @property
+    def num_tried(self) -> int:
+        return len(self._tried)
+
+    @cached_property
+    def placed(self) -> PlacedRows | None:
+        """The target's rows under the order that fits; None where none does."""
+        if self.score < _FITS:
+            return None
+        rows = self._rows
+        return place(self.best, rows.positions, rows.classes, self._num_samples(self.best))
+
+    @property
+    def is_pool(self) -> bool:
+        return self.placed is not None and self.placed.key is None
 
     def _num_samples(self, key: PermutationKey | None) -> int:
         return self._their_num_samples if key is None else key.num_samples

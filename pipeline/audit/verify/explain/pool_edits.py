@@ -37,20 +37,18 @@ def closer_rows(comparison: Comparison) -> TargetRows:
     placed, arrangement = find_order(comparison).placed, arrangement_of(comparison)
     if placed is None or arrangement is None:
         return rows
-    places: list[Int64Array] = []
-    num_left = _MOST_CLOSER
+    places: list[int] = []
     for edit in find_edits(placed, index, arrangement)[0]:
-        if edit.num_missing and 0 < edit.num_theirs <= num_left:
-            places.append(np.arange(edit.place, edit.place + edit.num_theirs))
-            num_left -= edit.num_theirs
+        if edit.num_missing and 0 < edit.num_theirs <= _MOST_CLOSER - len(places):
+            places += range(edit.place, edit.place + edit.num_theirs)
     if not places:
         return rows
-    positions = np.concatenate(places)
+    positions = np.array(places)
     if placed.key is not None:
         positions = make_permutation(placed.key).positions_of(positions)
     stop = min(comparison.stop, comparison.their_num_rows)
-    compared = positions[(positions >= comparison.start) & (positions < stop)]
-    positions = np.setdiff1d(compared, rows.positions)
+    positions = positions[(positions >= comparison.start) & (positions < stop)]
+    positions = np.setdiff1d(positions, rows.positions)
     keys = [
         index.reading.read_keys(block)
         for position in positions.tolist()
@@ -139,7 +137,7 @@ class PoolEdits:
         """Describe the edits. `remade_as`: what is known of how a partition was made again."""
         edited = sorted(self._edited.items())
         remade = {parts: one for parts, one in edited if one.is_remade}
-        edits = [edit for parts, one in edited if parts not in remade for edit in one.edits]
+        edits = [edit for _, one in edited if not one.is_remade for edit in one.edits]
         counted = [edit for edit in edits if edit.num_missing]
         altered = [edit for edit in edits if not edit.num_missing and len(edit.unknown)]
         found = self._remade(remade, remade_as) if remade else []

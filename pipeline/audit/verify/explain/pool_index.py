@@ -96,9 +96,9 @@ class TargetRows:
     keys: Keys
     """uint64 [num_read]."""
     classes: Int64Array
-    """int64 [num_read], by the index that fits; -1 for a row that is not in the pool."""
+    """int64 [num_read]; -1 for a row that is not in the pool."""
     sample: Rows
-    """Some of these rows, with their ids."""
+    """Some of these rows."""
     largest_id: int
     longest: int
     """Most ids of a row, among those that were read with their ids."""

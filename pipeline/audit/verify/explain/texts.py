@@ -18,7 +18,6 @@ from pipeline.audit.verify.explain.pool_edits import closer_rows
 from pipeline.audit.verify.explain.pool_index import known_rows
 from pipeline.core.arrays import Uint32Array
 from pipeline.core.ragged import Rows
-from pipeline.dataset import RowSource
 from pipeline.stages.tokenizer import read_json
 
 _PARTITIONS = 8
@@ -39,8 +38,7 @@ def sample_documents(output: Output, partition: int | None) -> list[list[str]]:
     decoder = TextDecoder(output)
     found = []
     for part in chosen:
-        texts = []
-        num_ids = 0
+        texts, num_ids = [], 0
         for chunks in _documents(output, partitions.rows(part), num_rows):
             num_ids += sum(len(block.values) for block in chunks)
             if num_ids > _MOST_IDS // len(chosen):
@@ -98,9 +96,6 @@ class TextDecoder:
             data += piece
         return data.decode("utf-8", "replace")
 
-    def row_text(self, ids: Uint32Array) -> str:
-        return self.text([Rows.pack([ids])])
-
     def _content(self, rows: Rows) -> Uint32Array:
         """Return ids of rows without the CLS and SEP that frame them."""
         kept = np.ones(len(rows.values), np.bool_)
@@ -122,8 +117,11 @@ def describe_texts(comparison: Comparison) -> list[Finding]:
         return finding("tokenizer", text, largest_id=rows.largest_id, vocab_size=size)
     decoder = TextDecoder(output)
     reading = known_rows(comparison)[0].reading
-    ours = [decoder.row_text(ids) for ids in _spread(output.pool_rows)]
-    theirs = [decoder.row_text(ids) for ids in rows.unknown_sample(reading)[:_TEXT_ROWS]]
+    num_ours = output.pool_rows.num_rows
+    spread = np.unique(np.linspace(0, num_ours - 1, _TEXT_ROWS).astype(np.int64))
+    ours = [decoder.text([Rows.pack([ids])]) for ids in output.pool_rows.take(spread)]
+    unknown = rows.unknown_sample(reading)[:_TEXT_ROWS]
+    theirs = [decoder.text([Rows.pack([ids])]) for ids in unknown]
     words, passages = (_share(ours, theirs, length) for length in (1, _PASSAGE))
     if passages >= _SAME_TEXT:
         kind = "chunk algorithm"
@@ -144,18 +142,13 @@ def describe_texts(comparison: Comparison) -> list[Finding]:
     return finding(kind, text, **shares)
 
 
-def _spread(rows: RowSource) -> Iterator[Uint32Array]:
-    for row in np.unique(np.linspace(0, rows.num_rows - 1, _TEXT_ROWS).astype(np.int64)).tolist():
-        for block in rows.read(row, row + 1):
-            yield block.values
-
-
 def _share(ours: list[str], theirs: list[str], length: int) -> float:
     """Return the share of the target's runs of so many words that are in the output's texts."""
-    known = {run for text in ours for run in _runs(text.split(), length)}
-    runs = [run for text in theirs for run in _runs(text.split(), length)]
+    known = set(_runs(ours, length))
+    runs = list(_runs(theirs, length))
     return sum(run in known for run in runs) / max(len(runs), 1)
 
 
-def _runs(words: list[str], length: int) -> Iterator[tuple[str, ...]]:
-    return zip(*(words[first:] for first in range(length)), strict=False)
+def _runs(texts: list[str], length: int) -> Iterator[tuple[str, ...]]:
+    for words in map(str.split, texts):
+        yield from zip(*(words[first:] for first in range(length)), strict=False)

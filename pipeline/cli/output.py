@@ -24,7 +24,6 @@ def print_result(parsed: Arguments, content: object, lines: Iterable[str]) -> No
 
 
 def print_json(content: object) -> None:
-    """Print a value as indented JSON."""
     print(json.dumps(content, indent=2, ensure_ascii=False))
 
 

@@ -154,7 +154,6 @@ def _summary(mixture: Mixture, estimate: "Estimate", workers: int) -> Iterator[s
 
 
 def _plan_replay(parsed: Arguments, replay: Replay) -> int:
-    """Print which pool is put in which order."""
     lock, pool, order = find_lock(parsed, replay), replay.pool, replay.order
     assert pool is not None
     num_bytes = None if lock is None else sum(one.num_bytes for one in lock.sources.values())

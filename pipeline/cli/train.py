@@ -32,7 +32,6 @@ def add(verbs: Verbs) -> None:
 
 
 def run(parsed: Arguments) -> int:
-    """Train a phase, and print the checkpoint that it saved."""
     check_extra()
     from pipeline.config import load_recipe
     from pipeline.core.bundled import recipe_path

@@ -129,9 +129,7 @@ class Trace:
     def patterns(self, text: str, path: str | None = None) -> list[Uint32Array]:
         """Return the runs of ids that a text may be in the rows, each uint32 [num_ids].
 
-        path: as for `load_tokenizer`.
-
-        Raises: ConfigError when the text has no ids; as `load_tokenizer`.
+        path: as for `load_tokenizer`. Raises: ConfigError when the text has no ids.
         """
         plain = built = self.load_tokenizer(path)
         declared = self.manifest.mixture.declaration

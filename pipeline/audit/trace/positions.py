@@ -88,10 +88,7 @@ class Positions:
         return self._window(f"window {number}", number - 1)
 
     def rows(self, name: str, start: int, stop: int) -> RowRange:
-        """Return a range of rows, which is not empty.
-
-        Raises: NotFoundError when it reaches beyond the order.
-        """
+        """Return a range of rows. Raises: NotFoundError when it reaches beyond the order."""
         self._check("row", stop - 1, 0, self.num_rows - 1)
         first, last = np.searchsorted(self.first_rows, [start, stop - 1], side="right").tolist()
         return RowRange(name=name, start_row=start, stop_row=stop, first_step=first, last_step=last)
@@ -150,7 +147,6 @@ class Positions:
         )
 
     def describe_dropped(self) -> str | None:
-        """Say how many rows are not in the order, if there are any."""
         if not self.num_dropped:
             return None
         return f"{self.num_dropped} rows were dropped with the incomplete last step"

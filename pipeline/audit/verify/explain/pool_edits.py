@@ -82,10 +82,6 @@ class _PartitionEdits:
         return sum(len(edit.unknown) for edit in self.edits)
 
     @property
-    def num_missing(self) -> int:
-        return sum(edit.num_missing for edit in self.edits)
-
-    @property
     def is_remade(self) -> bool:
         """Whether most rows are not in the output's pool."""
         return self.num_unknown > max(self.num_kept, 1)
@@ -151,18 +147,19 @@ class PoolEdits:
         for parts, edited in list(remade.items())[:_MOST_NAMED]:
             names = [self._partitions.names[part] for part in parts]
             num_ours = sum(len(self._partitions.rows(part)) for part in parts)
+            num_theirs = num_ours - sum(edit.num_missing for edit in edited.edits)
+            num_read = edited.num_unknown + edited.num_kept
             place = {
                 "partitions": names,
                 "num_unknown": edited.num_unknown,
-                "num_read": edited.num_unknown + edited.num_kept,
-                "their_num_rows": num_ours - edited.num_missing,
+                "num_read": num_read,
+                "their_num_rows": num_theirs,
                 "our_num_rows": num_ours,
             }
             texts.append(
                 f"{' and '.join(names)} {'was' if len(names) == 1 else 'were'} made again: "
-                f"{place['num_unknown']:,} of {place['num_read']:,} rows read there are not in the "
-                f"output's pool; the other side has {place['their_num_rows']:,} rows there, the "
-                f"output {num_ours:,}"
+                f"{edited.num_unknown:,} of {num_read:,} rows read there are not in the output's "
+                f"pool; the other side has {num_theirs:,} rows there, the output {num_ours:,}"
             )
             places.append(place)
         text = "; ".join(texts) + _more(remade, "; and {:,} more places") + remade_as

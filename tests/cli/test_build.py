@@ -33,6 +33,8 @@ def test_a_budget_larger_than_its_source_says_what_there_is_and_both_ways_out(
     repetition = -(-60_000 // available)
     assert error["error"] == (
         f"sources.prose.tokens: needs 60,000 tokens, has {available:,} at max_repetition 1"
+        " (dropped 4 of 154 documents: duplicate_id 2, invalid_json 1, no_text 1;"
+        f" chunking discarded {made['sources']['prose']['tokens']['discarded']:,} tokens)"
     )
     assert error["hint"] == (
         f"raise sources.prose.max_repetition to {repetition}, or lower sources.prose.tokens to "

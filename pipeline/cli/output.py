@@ -92,9 +92,10 @@ def _print_sources(manifest: "Manifest") -> None:
     rows = []
     for name, source in manifest.sources.items():
         documents, tokens, budget = source.documents, source.tokens, source.budget
+        reasons = [f"{reason} {number:,}" for reason, number in documents.dropped.items()]
         numbers = (
             documents.kept,
-            documents.num_in - documents.kept,
+            "\n".join([f"{documents.num_in - documents.kept:,}", *reasons]),
             tokens.num_in,
             tokens.discarded,
             tokens.validation,
@@ -103,7 +104,8 @@ def _print_sources(manifest: "Manifest") -> None:
             budget.drawn,
             budget.repeated,
         )
-        rows.append((name, *(f"{number:,}" for number in numbers)))
+        cells = (one if isinstance(one, str) else f"{one:,}" for one in numbers)
+        rows.append((name, *cells))
     print_table(("source",), headings, rows)
 
 

@@ -1,6 +1,7 @@
 """Plan: a mixture and its lock -> the partitions that a build makes.
 
-No request is sent, so the files of a remote source that is not locked are unknown.
+Of each local source the first documents are read. No request is sent, so the files of a remote
+source that is not locked are unknown.
 """
 
 from dataclasses import dataclass, replace
@@ -12,6 +13,7 @@ from pipeline.sources import (
     InputFile,
     Lock,
     LockedSource,
+    check_fields,
     list_files,
     locate,
     locked_source,
@@ -69,8 +71,9 @@ class Plan:
 def make_plan(mixture: Mixture, lock: Lock | None, raw: Path) -> Plan:
     """Find the files of every source: as locked, pulled into `raw`, or else as listed here.
 
-    Raises: InputError when a source has no file, two files that would share a folder, or another
-    origin than was locked; ConfigError for a budget that its files cannot meet.
+    Raises: InputError when a source has no file, two files that would share a folder, another
+    origin than was locked, or a first local file without the fields of text and id; ConfigError
+    for a budget that its files cannot meet.
     """
     asks = sampling.budgets(mixture)
     planned = [
@@ -104,6 +107,8 @@ def _plan_source(
         part_bytes = sum(sizes[index][1] for index in chosen)
         ask = sampling.of_part(ask, part_bytes, sum(size for _, size in sizes))
         files = tuple(files[index] for index in chosen)
+        if source.origin.kind == "path" and files[0].path.is_file():
+            check_fields(files[0], source.origin)
         if locked is not None:
             names = {file.declared for file in files}
             kept = tuple(file for file in locked.files if declared(locked, file) in names)

@@ -5,6 +5,7 @@ import os
 import re
 from collections.abc import Callable
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -47,8 +48,13 @@ class Options:
         default: object = None,
         **settings: Any,
     ) -> None:
-        """Add `--name VALUE`, `--name {one,of,these}`, `--name`, or argument `name VALUE`."""
+        """Add `--name VALUE`, `--name {one,of,these}`, `--name`, or argument `name VALUE`.
+
+        One that is parsed as a `Path` refuses addresses.
+        """
         name, _, value = usage.partition(" ")
+        if parse is Path:
+            parse = partial(_path, name if name.startswith("-") else value)
         if not value:
             settings["action"] = "store_true"
         elif value.startswith("{"):
@@ -170,6 +176,17 @@ def find_lock(parsed: Arguments, mixture: Mixture | Replay) -> "Lock | None":
 
     path = lock_path(parsed, mixture)
     return read_lock(path) if parsed.lock is not None or path.exists() else None
+
+
+def _path(option: str, text: str) -> Path:
+    """Return a path on this machine; as such, an address would be a folder named `s3:`."""
+    if "://" in text:
+        raise ConfigError(
+            f"{option}: got the address {text}, expected a path on this machine",
+            "write to a disk, or mount the store, and copy with its own tool; addresses are read by"
+            " `url` in a mixture, verify --against, diff, digest, feed and train --data",
+        )
+    return Path(text)
 
 
 def _at_least(minimum: int) -> Callable[[str], int]:

@@ -59,6 +59,7 @@ def run(parsed: Arguments) -> int:
                 "budget": _budget_json(table),
                 "sources": content.pop("sources"),
                 "outlook": content,
+                "skipped": {one.source.name: one.skipped for one in plan.sources if one.skipped},
                 "assumptions": list(mixture.assumptions),
             }
         )
@@ -66,6 +67,7 @@ def run(parsed: Arguments) -> int:
     if table.total is not None:
         _print_budget(mixture, table, table.total)
     _print_estimate(estimate)
+    print_lines(f"warning: {line}" for line in plan.skipped)
     print_lines(_summary(mixture, estimate, parsed.workers))
     print_lines(_assumptions(mixture))
     return 0

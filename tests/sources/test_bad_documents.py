@@ -198,7 +198,7 @@ def test_a_damaged_file_is_an_error_even_where_documents_are_skipped(
         f"{name}: broken compressed data after document {reader.num_rows}: "
     )
     assert len(raised.value.message.splitlines()) == 1
-    assert raised.value.hint == "pull the file again"
+    assert raised.value.hint == "restore the file from where it came from"
     assert reader.sha256 == ""
 
 
@@ -236,4 +236,4 @@ def test_broken_parquet_is_an_error(tmp_path: Path, how: str) -> None:
     ) as raised:
         read_counting(FileReader(file, text_field="text", id_field="id"))
     assert len(raised.value.message.splitlines()) == 1
-    assert raised.value.hint == "pull the file again"
+    assert raised.value.hint == "restore the file from where it came from"

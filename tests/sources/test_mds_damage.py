@@ -79,7 +79,7 @@ def test_a_damaged_shard_is_an_error_that_names_file_and_row(tmp_path: Path, dam
     with pytest.raises(InputError) as raised:
         read_all(input_file(tmp_path, data), on_bad=lambda error: None)
     assert raised.value.message == f"shard.00000.mds: broken MDS shard {expected}"
-    assert raised.value.hint == "pull the file again"
+    assert raised.value.hint == "restore the file from where it came from"
 
 
 def test_a_row_too_short_for_its_sizes_is_damage(tmp_path: Path) -> None:

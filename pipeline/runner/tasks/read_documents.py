@@ -160,7 +160,7 @@ class DocumentReader:
         one that was locked, or that an earlier pass has read.
         """
         input_, locked = self._input, self._input.locked
-        split = _make_split(input_)
+        split, is_local = _make_split(input_), input_.origin.kind == "path"
         with _local_file(input_, state) as path:
             reader = FileReader(
                 replace(input_.file, path=path),
@@ -177,14 +177,14 @@ class DocumentReader:
             except InputError:
                 # It may be broken because it is another file, which is the better message.
                 if locked is not None:
-                    check_file(path, locked.file)
+                    check_file(path, locked.file, is_local=is_local)
                 if input_.read_before is not None:
                     _check_unchanged(input_, sha256_file(path))
                 raise
             self.sha256, self.num_bytes = reader.sha256, path.stat().st_size
             self.num_rows = reader.num_rows
             if locked is not None and locked.file.digest != f"sha256:{self.sha256}":
-                check_file(path, locked.file)
+                check_file(path, locked.file, is_local=is_local)
             _check_unchanged(input_, self.sha256)
 
 

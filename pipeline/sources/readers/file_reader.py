@@ -34,7 +34,7 @@ from pipeline.sources.readers.raw_file import (
     too_large,
 )
 from pipeline.sources.readers.text import read_text
-from pipeline.storage import PULL_AGAIN
+from pipeline.storage import PULL_AGAIN, RESTORE
 
 READERS: Final[dict[str, Callable[[RawFile, Columns], Iterator[Record]]]] = {
     "json": read_jsonl,
@@ -157,7 +157,7 @@ def _read(raw: RawFile, columns: Columns) -> Generator[Record, None, None]:
     except DamagedError as error:
         raise InputError(
             f"{raw.file.declared}: broken {error.form} after document {num_rows}: {error.reason}",
-            PULL_AGAIN,
+            PULL_AGAIN if "://" in raw.file.declared else RESTORE,
         ) from error
 
 

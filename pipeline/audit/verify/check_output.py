@@ -1,7 +1,7 @@
 """Verify: a manifest and a folder -> every mismatch, never only the first."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -40,14 +40,13 @@ def verify(out: Path, manifest: Path | None = None) -> list[str]:
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         checked = pool.map(lambda path: _check(out / path, path, expected[path]), sorted(expected))
         mismatches += [mismatch for mismatch in checked if mismatch is not None]
-    known = {*expected, MANIFEST}
-    strangers = (path for path in _files(out) if path not in known)
+    strangers = _files(out) - {*expected, MANIFEST}
     mismatches += [f"{_spelled(path)}: is not in the manifest" for path in strangers]
     return sorted(mismatches)
 
 
 def _expected_by_own(own: Path, mismatches: list[str]) -> Mapping[str, FileDigest] | None:
-    """Return what a folder's own manifest says of files; of a damaged one, what can be read."""
+    """Return the files of a folder's own manifest; of a damaged one, what can be read."""
     try:
         return read_manifest(own).files
     except MismatchError as error:
@@ -59,10 +58,9 @@ def _expected_by_own(own: Path, mismatches: list[str]) -> Mapping[str, FileDiges
         return None
 
 
-def _files(out: Path) -> Iterator[str]:
-    for path in out.rglob("*"):
-        if not path.is_dir() or path.is_symlink():
-            yield path.relative_to(out).as_posix()
+def _files(out: Path) -> set[str]:
+    files = (path for path in out.rglob("*") if not path.is_dir() or path.is_symlink())
+    return {path.relative_to(out).as_posix() for path in files}
 
 
 def _spelled(path: str) -> str:

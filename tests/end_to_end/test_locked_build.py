@@ -258,7 +258,7 @@ def test_a_revision_that_is_not_the_locked_one_is_refused(healthy: Place, tmp_pa
     settings = ("--set", "sources.hub.from.revision=v1")
     refused = healthy.run("build", healthy.mixture, "--out", tmp_path / "out", *settings)
     assert refused.returncode == 2
-    assert "error: sources.hub.from: got " in refused.stderr
+    assert "\nsources.hub.from: got " in refused.stderr
     assert " as locked" in refused.stderr
     assert "hint: lock again: ettin-data lock" in refused.stderr
     assert not (tmp_path / "out").exists()
@@ -358,7 +358,8 @@ def test_a_budget_that_is_short_by_little_is_refused_before_anything_is_drawn(
         healthy.build(short, f"sources.plain.tokens={available + 1}", keeps_raw=True)
     assert refused.value.message == (
         f"sources.plain.tokens: needs {available + 1:,} tokens, has {available:,} "
-        "at max_repetition 1"
+        f"at max_repetition 1 ({manifest['sources']['plain']['tokens']['validation']:,} tokens are "
+        "for validation)"
     )
     assert refused.value.hint == (
         f"raise sources.plain.max_repetition to 2, or lower sources.plain.tokens to {available:,}"

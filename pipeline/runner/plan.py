@@ -1,6 +1,7 @@
 """Plan: a mixture and its lock -> the partitions that a build makes.
 
-No request is sent, so the files of a remote source that is not locked are unknown.
+Of each local source the first documents are read. No request is sent, so the files of a remote
+source that is not locked are unknown.
 """
 
 from dataclasses import dataclass, replace
@@ -13,6 +14,7 @@ from pipeline.sources import (
     InputFile,
     Lock,
     LockedSource,
+    check_fields,
     locate,
     locked_source,
     name_partitions,
@@ -87,7 +89,8 @@ def make_plan(mixture: Mixture, lock: Lock | None, raw: Path, out: Path | None =
     out: the output of the build, where there is one.
 
     Raises: InputError when a source has no file, one of an output, two files that would share a
-    folder, or another origin than was locked; ConfigError for a budget that its files cannot meet.
+    folder, another origin than was locked, or a first local file without the fields of text and id;
+    ConfigError for a budget that its files cannot meet.
     """
     asks = sampling.budgets(mixture)
     planned = [
@@ -125,6 +128,8 @@ def _plan_source(
         part_bytes = sum(sizes[index][1] for index in chosen)
         ask = sampling.of_part(ask, part_bytes, sum(size for _, size in sizes))
         files = tuple(files[index] for index in chosen)
+        if files and source.origin.kind == "path" and files[0].path.is_file():
+            check_fields(files[0], source.origin)
         if locked is not None:
             names = {file.declared for file in files}
             kept = tuple(file for file in locked.files if declared(locked, file) in names)

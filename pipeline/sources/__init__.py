@@ -19,9 +19,17 @@ from pipeline.sources.lock.create import POOL, make_lock
 from pipeline.sources.lock.lock import Lock, LockedSource, LockedTokenizer, locate
 from pipeline.sources.lock.lock_file import default_lock_path, lock_bytes, read_lock, write_lock
 from pipeline.sources.partitions import InputFile, list_files, name_partitions
-from pipeline.sources.readers import SKIP_HINT, Decoding, FileReader, OnBad
+from pipeline.sources.readers import (
+    NAME_FIELD,
+    SKIP_HINT,
+    Decoding,
+    FileReader,
+    OnBad,
+    check_fields,
+)
 
 __all__ = [
+    "NAME_FIELD",
     "POOL",
     "SKIP_HINT",
     "Decoding",
@@ -33,6 +41,7 @@ __all__ = [
     "LockedTokenizer",
     "OnBad",
     "PullCounts",
+    "check_fields",
     "check_file",
     "check_lock",
     "check_sources",

@@ -108,7 +108,7 @@ def test_a_packed_shard_that_breaks_off_is_an_error(tmp_path: Path, suffix: str)
     data = zstandard.ZstdCompressor().compress(WHOLE)
     with pytest.raises(InputError, match="broken compressed data after document"):
         read_all(input_file(tmp_path, data[:-2], f"s{suffix}"))
-    with pytest.raises(InputError, match="broken compressed data after document"):
+    with pytest.raises(InputError, match=r": got gzip, expected zstd\n"):
         read_all(input_file(tmp_path, gzip.compress(WHOLE), f"s{suffix}"))
 
 

@@ -56,6 +56,13 @@ def test_all_that_was_dropped_is_kept_aside_with_its_reason(tmp_path: Path) -> N
     ]
 
 
+def test_half_a_surrogate_pair_is_written_as_json_escapes_it(tmp_path: Path) -> None:
+    one = Dropped(document=document("a", 0, url="x\udc80"), reason="url/domain")
+    write(tmp_path / "a", Fraction(1), [[one]])
+    [record] = written(tmp_path / "a")
+    assert record["metadata"] == {"url": "x\udc80"}
+
+
 def test_the_share_kept_aside_is_frozen(tmp_path: Path) -> None:
     write(tmp_path / "a", Fraction(1, 4), [drops(40)])
     assert [record["row"] for record in written(tmp_path / "a")] == [0, 1, 2, 29, 36, 37]

@@ -9,7 +9,14 @@ import pyarrow.parquet as pq
 
 from pipeline.core.digest import sha256_file
 from pipeline.core.errors import InputError
-from pipeline.sources.readers.raw_file import Columns, DamagedError, RawFile, Record
+from pipeline.sources.readers.raw_file import (
+    Columns,
+    DamagedError,
+    RawFile,
+    Record,
+    id_of_bytes,
+)
+from pipeline.sources.readers.wrong_kind import HEAD_BYTES, refuse_wrong_file
 
 # Rows that are Python values at a time, and bytes of a column that are read ahead.
 _BATCH_ROWS = 128
@@ -25,19 +32,21 @@ def read_parquet(file: RawFile, columns: Columns) -> Iterator[Record]:
     path = file.file.path
     try:
         unchanged = _version(path)
-        file.sha256 = sha256_file(path)
+        with path.open("rb") as raw:
+            refuse_wrong_file(file.file, raw.read(HEAD_BYTES))
         with pq.ParquetFile(path, buffer_size=_BUFFER_BYTES) as parquet:
             columns.check(file.file.declared, parquet.schema_arrow.names)
             num_rows = 0
             for batch in parquet.iter_batches(batch_size=_BATCH_ROWS):
                 num_rows += batch.num_rows
                 row_bytes = batch.nbytes // max(batch.num_rows, 1)
-                for values in zip(*map(_values, batch.columns), strict=True):
+                for values in zip(*_columns(batch, columns.id), strict=True):
                     yield dict(zip(batch.schema.names, values, strict=True)), row_bytes
             # A damaged footer can leave row groups out without a word.
             if num_rows != parquet.metadata.num_rows:
                 raise OSError(f"got {num_rows} rows of {parquet.metadata.num_rows}")
         # Other formats hash the bytes that they parse; here they are read twice.
+        file.sha256 = sha256_file(path)
         if _version(path) != unchanged:
             raise InputError(
                 f"{file.file.declared}: changed while it was read",
@@ -51,6 +60,19 @@ def _version(path: Path) -> tuple[int, ...]:
     """Return what changes with every write to a file, or when another takes its place."""
     found = path.stat()
     return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+
+
+def _columns(batch: pa.RecordBatch, id_: str | None) -> Iterator[list[Any]]:
+    for name, column in zip(batch.schema.names, batch.columns, strict=True):
+        values = _values(column)
+        if name == id_ and _is_bytes(column.type):
+            values = [None if value is None else id_of_bytes(value) for value in values]
+        yield values
+
+
+def _is_bytes(kind: pa.DataType) -> bool:
+    is_of = pa.types.is_binary, pa.types.is_large_binary, pa.types.is_fixed_size_binary
+    return any(one(kind) for one in is_of)
 
 
 def _values(column: pa.Array) -> list[Any]:

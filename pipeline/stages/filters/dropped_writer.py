@@ -58,7 +58,7 @@ def _line(record: dict[str, Any]) -> bytes:
         # Metadata from parquet may hold values that JSON cannot; they become strings.
         return orjson.dumps(record, default=str, option=orjson.OPT_APPEND_NEWLINE)
     except TypeError:
-        # Nested deeper than orjson writes, though it reads that, or an integer of many digits.
+        # Nested deeper than orjson writes, though it reads that, or half a surrogate pair.
         return _slow_line(record)
 
 

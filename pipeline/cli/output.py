@@ -90,10 +90,10 @@ def _print_sources(manifest: "Manifest") -> None:
     rows = []
     for name, source in manifest.sources.items():
         documents, tokens, budget = source.documents, source.tokens, source.budget
-        reasons = [f"{reason} {number:,}" for reason, number in documents.dropped.items()]
-        dropped = "\n".join([count(documents.num_in - documents.kept), *reasons])
         numbers = [tokens.num_in, tokens.discarded, tokens.validation]
         numbers += [budget.available, budget.asked, budget.drawn, budget.repeated]
+        reasons = [f"{reason} {number:,}" for reason, number in documents.dropped.items()]
+        dropped = "\n".join([count(documents.num_in - documents.kept), *reasons])
         rows.append((name, count(documents.kept), dropped, *map(count, numbers)))
     print_table(("source",), headings, rows)
 

@@ -221,7 +221,13 @@ def test_without_an_id_field_ids_are_made_of_partition_and_row(tmp_path: Path) -
 
 
 @pytest.mark.parametrize(
-    ("name", "pack"), [("n-1.txt", bytes), ("n-1.MD", bytes), ("n-1.txt.gz", gzip.compress), ("n-1.txt.zst", zstd)]
+    ("name", "pack"),
+    [
+        ("n-1.txt", bytes),
+        ("n-1.MD", bytes),
+        ("n-1.txt.gz", gzip.compress),
+        ("n-1.txt.zst", zstd),
+    ],
 )
 def test_a_text_file_is_one_document(
     tmp_path: Path, name: str, pack: Callable[[bytes], bytes]

@@ -139,6 +139,20 @@ def test_planted_passages_are_found_and_nothing_else(tmp_path: Path, tokenizer: 
         next(trace.find(trace.patterns("is not there"), ListedRows(rows)))
 
 
+def test_the_rows_of_a_foreign_pool_are_searched(tmp_path: Path, tokenizer: Tokenizer) -> None:
+    """Its manifest does not say how chunks were made."""
+    named = {"name": "modernbert", "sha256": tokenizer.digest}
+    write_output(tmp_path, [("a", "x")], tokenizer=named)
+    manifest = read_manifest(tmp_path / "manifest.json")
+    declared = {"tokenizer": manifest.mixture.declaration["tokenizer"], "pool": "0" * 64}
+    changed = replace(manifest, mixture=replace(manifest.mixture, declaration=declared))
+    (tmp_path / "manifest.json").write_bytes(manifest_bytes(changed))
+    trace = Trace.open(tmp_path)
+    ids = tokenizer.encode(["a boat"]).values.tolist()
+    [(match, row)] = trace.find(trace.patterns("boat"), ListedRows([ids]))
+    assert (match.row, row.document) == (0, "x")
+
+
 NONCES = (
     PASSAGE,
     "def quartz(x):\n    return  x + 1\n\n\tpass",
@@ -233,20 +247,6 @@ def test_passages_of_a_build_are_found_however_it_wrote_them(
 
 
 @pytest.mark.parametrize("told", ["reencode"], indirect=True)
-def test_the_rows_of_a_foreign_pool_are_searched(tmp_path: Path, tokenizer: Tokenizer) -> None:
-    """Its manifest does not say how chunks were made."""
-    named = {"name": "modernbert", "sha256": tokenizer.digest}
-    write_output(tmp_path, [("a", "x")], tokenizer=named)
-    manifest = read_manifest(tmp_path / "manifest.json")
-    declared = {"tokenizer": manifest.mixture.declaration["tokenizer"], "pool": "0" * 64}
-    changed = replace(manifest, mixture=replace(manifest.mixture, declaration=declared))
-    (tmp_path / "manifest.json").write_bytes(manifest_bytes(changed))
-    trace = Trace.open(tmp_path)
-    ids = tokenizer.encode(["a boat"]).values.tolist()
-    [(match, row)] = trace.find(trace.patterns("boat"), ListedRows([ids]))
-    assert (match.row, row.document) == (0, "x")
-
-
 def test_find_without_a_match_says_how_many_rows_there_are(
     told: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

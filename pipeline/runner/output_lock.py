@@ -17,7 +17,7 @@ from typing import IO
 
 from pipeline.core.digest import FileDigest, sha256_bytes
 from pipeline.core.errors import MismatchError, OutputError
-from pipeline.core.files import publish
+from pipeline.core.files import open_below, publish, refuse_links
 from pipeline.core.json_record import parse_json
 from pipeline.dataset import (
     DOCUMENTS,
@@ -56,14 +56,16 @@ def lock_output(out: Path, fingerprint: str) -> Iterator[State]:
 
     A build that fails before it has made anything leaves the folder to any other.
 
-    Raises: OutputError when the folder holds anything else, or another build runs in it.
+    Raises: OutputError when the folder holds anything else, its state is linked elsewhere, or
+    another build runs in it.
     """
     state = State(out=out)
     is_new = not out.exists()
     _check_owner(state, fingerprint)
+    _refuse_links(state)
     try:
-        state.root.mkdir(parents=True, exist_ok=True)
-        lock = (state.root / _LOCK).open("w")
+        # Not emptied, since it may be a stranger's.
+        lock = os.fdopen(open_below(out, state.root / _LOCK, os.O_RDWR | os.O_CREAT), "w")
     except OSError as error:
         raise OutputError(
             f"{out}: cannot be written: {error.strerror}", "choose another --out"
@@ -104,6 +106,16 @@ def _has_work(state: State) -> bool:
         for path in state.out.rglob("*")
         if path.is_symlink() or not path.is_dir()
     )
+
+
+def _refuse_links(state: State) -> None:
+    """Insist that the state is a folder of ours, and so is all in it. Raises: OutputError."""
+    refuse_links(state.out, state.root)
+    refuse_links(state.out, state.out / VALIDATION)
+    for folder, folders, files in os.walk(state.root):
+        for name in (*folders, *files):
+            if os.path.islink(os.path.join(folder, name)):
+                refuse_links(state.out, Path(folder, name))
 
 
 def make_manifest(

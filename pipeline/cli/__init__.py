@@ -7,6 +7,4 @@ printing. A verb imports what it runs when it runs: `--help` loads neither numpy
 
 from pipeline.cli.main import main
 
-__all__ = [
-    "main",
-]
+__all__ = ["main"]

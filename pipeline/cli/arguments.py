@@ -5,9 +5,11 @@ import os
 import re
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from pipeline.config import Mixture, Replay, load_config
 from pipeline.core.bundled import mixture_path
@@ -22,6 +24,7 @@ Verbs = Any
 """What `argparse` adds verbs to; it has no public type."""
 
 Arguments = argparse.Namespace
+Value = TypeVar("Value")
 
 
 class Parser(argparse.ArgumentParser):
@@ -48,8 +51,13 @@ class Options:
         default: object = None,
         **settings: Any,
     ) -> None:
-        """Add `--name VALUE`, `--name {one,of,these}`, `--name`, or argument `name VALUE`."""
+        """Add `--name VALUE`, `--name {one,of,these}`, `--name`, or argument `name VALUE`.
+
+        One that is parsed as a `Path` refuses addresses.
+        """
         name, _, value = usage.partition(" ")
+        if parse is Path:
+            parse = partial(_path, name if name.startswith("-") else value)
         if not value:
             settings["action"] = "store_true"
         elif value.startswith("{"):
@@ -68,12 +76,12 @@ class Options:
         self.add("mixture MIXTURE", "mixture file, or name of a bundled one")
         self.add_set()
         what = "scale all budgets, to build a miniature: 1e-6 or 1/1000; same as --set scale=X"
-        self.add("--scale X", what, _scale)
+        scale = checked(Fraction, "a positive number such as 1e-6 or 1/1000")
+        self.add("--scale X", what, scale)
         what = "lock file (default: manifests/NAME.lock.json in the current directory)"
         self.add("--lock FILE", what, Path)
 
     def add_set(self) -> None:
-        """Add `--set`."""
         self._parser.add_argument(
             "--set",
             metavar="KEY=VALUE",
@@ -97,11 +105,9 @@ class Options:
         )
 
     def add_workers(self, what: str) -> None:
-        """Add `--workers`."""
         self.add("--workers N", what, positive, os.cpu_count() or 1)
 
     def add_on_damage(self) -> None:
-        """Add `--on-damage`."""
         self.add(
             "--on-damage {stop,tombstone}",
             "what to do with unreadable rows: stop with an error, or feed empty placeholder rows"
@@ -184,38 +190,49 @@ def record_pulled(path: Path, found: "Pulled") -> None:
         print(f"warning: the lock gets no sha256 of pulled files: {error.message}", file=sys.stderr)
 
 
-def _at_least(minimum: int) -> Callable[[str], int]:
-    def parse(text: str) -> int:
-        if not text.isdecimal() or int(text) < minimum:
-            raise argparse.ArgumentTypeError(
-                f"got {text!r}, expected an integer of at least {minimum}"
-            )
-        return int(text)
-
-    return parse
-
-
-positive = _at_least(1)
-natural = _at_least(0)
+def _path(option: str, text: str) -> Path:
+    """Return a path on this machine; as such, an address would be a folder named `s3:`."""
+    if "://" in text:
+        raise ConfigError(
+            f"{option}: got the address {text}, expected a path on this machine",
+            "write to a disk, or mount the store, and copy with its own tool; addresses are read by"
+            " `url` in a mixture, verify --against, diff, digest, feed and train --data",
+        )
+    return Path(text)
 
 
-def half_open(text: str) -> tuple[int, int]:
-    """Return a range `A:B`, which excludes B."""
+def checked(
+    parse: Callable[[str], Value],
+    expected: str,
+    holds: Callable[[Value], bool] = lambda value: True,
+) -> Callable[[str], Value]:
+    """Return a parser of an option that says what it expects where `parse` or `holds` refuses."""
+
+    def parse_checked(text: str) -> Value:
+        with suppress(ValueError, ZeroDivisionError):
+            value = parse(text)
+            if holds(value):
+                return value
+        raise argparse.ArgumentTypeError(f"got {text!r}, expected {expected}")
+
+    return parse_checked
+
+
+def _integer(text: str) -> int:
+    return int(text) if text.isdecimal() else -1
+
+
+def parse_range(text: str) -> tuple[int, int]:
+    """Return a range `A:B`, which excludes B. Raises: ValueError for anything else."""
     found = re.fullmatch(r"(\d+):(\d+)", text, re.ASCII)
     if found is None or int(found[1]) >= int(found[2]):
-        raise argparse.ArgumentTypeError(
-            f"got {text!r}, expected A:B with A below B, as 0:4608, which excludes B"
-        )
+        raise ValueError(text)
     return int(found[1]), int(found[2])
 
 
-def _scale(text: str) -> Fraction:
-    try:
-        return Fraction(text)
-    except (ValueError, ZeroDivisionError) as error:
-        raise argparse.ArgumentTypeError(
-            f"got {text!r}, expected a positive number such as 1e-6 or 1/1000"
-        ) from error
+positive = checked(_integer, "an integer of at least 1", lambda number: number >= 1)
+natural = checked(_integer, "an integer of at least 0", lambda number: number >= 0)
+half_open = checked(parse_range, "A:B with A below B, as 0:4608, which excludes B")
 
 
 def _size(text: str) -> int:

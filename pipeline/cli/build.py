@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 
 def add(verbs: Verbs) -> None:
-    """Declare the verb."""
     options = add_verb(
         verbs,
         "build",
@@ -42,7 +41,6 @@ def add(verbs: Verbs) -> None:
 
 
 def run(parsed: Arguments) -> int:
-    """Build an output, from documents or from a published pool."""
     from pipeline.core.progress import show_progress
     from pipeline.runner import build
 

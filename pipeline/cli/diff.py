@@ -5,7 +5,6 @@ from pipeline.cli.output import print_result
 
 
 def add(verbs: Verbs) -> None:
-    """Declare the verb."""
     options = add_verb(verbs, "diff", run, "compare two mixtures, manifests, outputs or orders")
     options.add("old A", "a mixture, manifest, output or published order")
     options.add("new B", "another of the same kind")

@@ -7,7 +7,6 @@ from pipeline.cli.output import print_result
 
 
 def add(verbs: Verbs) -> None:
-    """Declare the verb."""
     options = add_verb(
         verbs,
         "digest",
@@ -21,7 +20,6 @@ def add(verbs: Verbs) -> None:
 
 
 def run(parsed: Arguments) -> int:
-    """Digest an order and write its manifest."""
     from pipeline.core.progress import show_progress
     from pipeline.dataset import (
         check_order_manifest_path,

@@ -8,7 +8,6 @@ from pipeline.cli.train import check_extra
 
 
 def add(verbs: Verbs) -> None:
-    """Declare the verb."""
     summary = "write a checkpoint as a model that transformers loads"
     options = add_verb(verbs, "export", run, summary)
     options.add("checkpoint CHECKPOINT", "a checkpoint, or a folder whose latest is taken", Path)
@@ -16,7 +15,6 @@ def add(verbs: Verbs) -> None:
 
 
 def run(parsed: Arguments) -> int:
-    """Export a checkpoint."""
     check_extra()
     from pipeline.train import export_checkpoint
 

@@ -1,13 +1,20 @@
 """`ettin-data feed`."""
 
-import argparse
 import json
 import time
 from collections.abc import Iterator
 from itertools import islice
 from typing import TYPE_CHECKING, Any, cast
 
-from pipeline.cli.arguments import Arguments, Verbs, add_verb, half_open, natural, positive
+from pipeline.cli.arguments import (
+    Arguments,
+    Verbs,
+    add_verb,
+    checked,
+    natural,
+    parse_range,
+    positive,
+)
 from pipeline.cli.output import print_lines
 from pipeline.core.errors import ConfigError, NotFoundError
 
@@ -22,7 +29,6 @@ _NUM_SHOWN_IDS = 8
 
 
 def add(verbs: Verbs) -> None:
-    """Declare the verb."""
     summary = "show the batches that a trainer gets, or measure how fast they come"
     options = add_verb(verbs, "feed", run, summary)
     where = "output of a build, or rows in order: parquet or MDS shards, local or remote"
@@ -38,7 +44,8 @@ def add(verbs: Verbs) -> None:
     options.add(
         "--objective {mlm,clm,none}", "labels to add; none feeds rows as stored", default="none"
     )
-    options.add("--mask-prob P", "fraction of tokens to mask (mlm; default: 0.3)", _probability)
+    probability = checked(float, "a number above 0, at most 1", lambda value: 0 < value <= 1)
+    options.add("--mask-prob P", "fraction of tokens to mask (mlm; default: 0.3)", probability)
     options.add("--seed N", "seed of the masks (mlm; default: 0)", natural)
     form = "layout of a batch: all rows in one sequence, or one padded row each"
     options.add("--form {flat,padded}", form, default="flat")
@@ -56,11 +63,7 @@ def add(verbs: Verbs) -> None:
 
 
 def run(parsed: Arguments) -> int:
-    """Print batches, or the speed of a feed."""
-    if parsed.bench:
-        _bench(parsed)
-    else:
-        _show(parsed, _open(parsed))
+    (_bench if parsed.bench else _show)(parsed)
     return 0
 
 
@@ -69,13 +72,13 @@ def _open(parsed: Arguments) -> "Feed":
     from pipeline.feed import make_feed, special_ids
 
     objective = _objective(parsed)
-    default = _BENCH_MICRO_BATCH_ROWS if parsed.bench else _MICRO_BATCH_ROWS
+    default_rows = _BENCH_MICRO_BATCH_ROWS if parsed.bench else _MICRO_BATCH_ROWS
     order = dataset.open(parsed.where, phase=parsed.phase)
     return make_feed(
         order,
         objective=objective,
         global_batch_rows=parsed.global_batch,
-        micro_batch_rows=parsed.micro_batch or default,
+        micro_batch_rows=parsed.micro_batch or default_rows,
         rank=parsed.rank,
         world_size=parsed.world_size,
         form=parsed.form,
@@ -89,11 +92,10 @@ def _open(parsed: Arguments) -> "Feed":
 def _objective(parsed: Arguments) -> "Objective | None":
     from pipeline.feed import Clm, Mlm
 
-    if parsed.objective != "mlm" and not (parsed.mask_prob is None and parsed.seed is None):
-        raise ConfigError(f"--mask-prob, --seed: got --objective {parsed.objective}, expected mlm")
     if parsed.objective == "mlm":
-        mask_prob = 0.3 if parsed.mask_prob is None else parsed.mask_prob
-        return Mlm(mask_prob=mask_prob, seed=parsed.seed or 0)
+        return Mlm(mask_prob=parsed.mask_prob or 0.3, seed=parsed.seed or 0)
+    if not (parsed.mask_prob is None and parsed.seed is None):
+        raise ConfigError(f"--mask-prob, --seed: got --objective {parsed.objective}, expected mlm")
     return Clm() if parsed.objective == "clm" else None
 
 
@@ -113,7 +115,8 @@ def _batches(feed: "Feed", steps: tuple[int, int]) -> Iterator["Batch"]:
             return
 
 
-def _show(parsed: Arguments, feed: "Feed") -> None:
+def _show(parsed: Arguments) -> None:
+    feed = _open(parsed)
     batches = _batches(feed, parsed.steps or (1, 2))
     if parsed.json:
         print_lines(json.dumps(_batch_json(batch)) for batch in batches)
@@ -142,7 +145,7 @@ def _batch_json(batch: "Batch") -> dict[str, Any]:
             name: value if isinstance(value, int) else list(value.shape)
             for name, value in batch.inputs.items()
         },
-        "begins": _first_ids(batch),
+        "begins": _input_ids(batch)[1],
     }
 
 
@@ -154,19 +157,18 @@ def _batch_line(batch: "Batch") -> str:
         counts += f", {batch.num_tokens_cut:,} stored tokens cut"
     if len(batch.tombstones):
         counts += f", {len(batch.tombstones):,} placeholder rows"
-    shape = "×".join(map(str, _input_ids(batch).shape))
-    ids = " ".join(map(str, _first_ids(batch)))
+    shape, ids = _input_ids(batch)
     ends = ", ends the step" if batch.ends_step else ""
-    return f"step {batch.step + 1}: rows {shown}: {counts}, input_ids {shape}: {ids} …{ends}"
+    return (
+        f"step {batch.step + 1}: rows {shown}: {counts}, input_ids {'×'.join(map(str, shape))}:"
+        f" {' '.join(map(str, ids))} …{ends}"
+    )
 
 
-def _first_ids(batch: "Batch") -> list[int]:
-    ids: list[int] = _input_ids(batch)[0, :_NUM_SHOWN_IDS].tolist()
-    return ids
-
-
-def _input_ids(batch: "Batch") -> "Int64Array":
-    return cast("Int64Array", batch.inputs["input_ids"])
+def _input_ids(batch: "Batch") -> tuple[tuple[int, ...], list[int]]:
+    """Return the shape of the ids of a batch, and the first few."""
+    ids = cast("Int64Array", batch.inputs["input_ids"])
+    return ids.shape, ids[0, :_NUM_SHOWN_IDS].tolist()
 
 
 def _bench(parsed: Arguments) -> None:
@@ -213,25 +215,6 @@ def _bench(parsed: Arguments) -> None:
 
 def _steps(text: str) -> tuple[int, int]:
     """Return the steps of `N` or `A:B`, from 1."""
-    if ":" not in text:
-        return 1, positive(text) + 1
-    try:
-        start, stop = half_open(text)
-    except argparse.ArgumentTypeError:
-        start = stop = 0
-    if start < 1:
-        raise argparse.ArgumentTypeError(
-            f"got {text!r}, expected A:B with A below B, as 1:11: steps count from 1, and B is"
-            " excluded"
-        )
-    return start, stop
-
-
-def _probability(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0.0 < value <= 1.0:
-        raise argparse.ArgumentTypeError(f"got {text!r}, expected a number above 0, at most 1")
-    return value
+    expected = "A:B with A below B, as 1:11: steps count from 1, and B is excluded"
+    parse_steps = checked(parse_range, expected, lambda steps: steps[0] >= 1)
+    return parse_steps(text) if ":" in text else (1, positive(text) + 1)

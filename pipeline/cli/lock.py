@@ -15,7 +15,6 @@ _MAX_CHANGES = 20
 
 
 def add(verbs: Verbs) -> None:
-    """Declare the verb."""
     options = add_verb(
         verbs,
         "lock",

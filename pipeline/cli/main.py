@@ -1,7 +1,8 @@
 """Run one command, from its arguments to its exit code.
 
 Data goes to stdout, everything else to stderr. Exit 0: good; 1: bytes differ, or what was asked
-for is not there; 2: misuse or bad input; 130: interrupted; 141: the reader of stdout went away.
+for is not there; 2: misuse or bad input; 70: a fault of ours, with a file that reports it;
+130: interrupted; 141: the reader of stdout went away.
 """
 
 import io
@@ -9,6 +10,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 
 from pipeline.cli import (
     build,
@@ -26,8 +28,9 @@ from pipeline.cli import (
     verify,
 )
 from pipeline.cli.arguments import Parser
+from pipeline.cli.fault import write_report
 from pipeline.cli.output import print_json
-from pipeline.core.errors import PipelineError
+from pipeline.core.errors import InternalError, PipelineError
 from pipeline.version import VERSION
 
 _VERBS = (plan, lock, pull, build, order, verify, digest, diff, trace, feed, train, export, schema)
@@ -38,6 +41,7 @@ _READER_GONE = 128 + signal.SIGPIPE
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     arguments = sys.argv[1:] if arguments is None else arguments
+    _open_closed_streams()
     if isinstance(sys.stdout, io.TextIOWrapper):
         # Like stderr: a file name that is not valid text must not end a command.
         sys.stdout.reconfigure(errors="backslashreplace")
@@ -46,18 +50,48 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
     except KeyboardInterrupt:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # A second one would cut the cleanup short.
-        print("interrupted; run the same command again to resume", file=sys.stderr)
+        _say("interrupted; run the same command again to resume")
         return _INTERRUPTED
     except BrokenPipeError:
-        # The interpreter flushes stdout once more at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _discard_output()
         return _READER_GONE
     except OSError as error:
         # From printing, such as a full disk behind stdout; the library raises its own errors.
         where = "" if error.filename is None else f"{error.filename}: "
-        print(f"error: {where}{error.strerror or error}", file=sys.stderr)
+        _say(f"error: {where}{error.strerror or error}")
+        _discard_output()
         return PipelineError.exit_code
+    except MemoryError:
+        _say("error: out of memory\nhint: run again with fewer --workers; finished work is kept")
+        return PipelineError.exit_code
+    except Exception as error:
+        _say(
+            f"error: unexpected {type(error).__name__}, a fault of ettin-data and not of yours\n"
+            f"hint: report it, with what this file says: {write_report(error, arguments)}"
+        )
+        return InternalError.exit_code
     return code
+
+
+def _open_closed_streams() -> None:
+    """Point standard streams that were closed at nothing, before a file takes their numbers."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            os.dup2(os.open(os.devnull, os.O_RDWR), number)
+            os.set_inheritable(number, True)
+            setattr(sys, name, os.fdopen(number, "w" if number else "r", closefd=False))
+
+
+def _say(message: str) -> None:
+    """Print to stderr, whose end is no reason to end otherwise."""
+    with suppress(OSError):
+        print(message, file=sys.stderr)
+
+
+def _discard_output() -> None:
+    """Discard what stdout still holds: the interpreter flushes it once more at exit."""
+    with suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _run(arguments: Sequence[str]) -> int:
@@ -67,7 +101,7 @@ def _run(arguments: Sequence[str]) -> int:
     except PipelineError as error:
         if "--json" in arguments:
             print_json({"error": error.message, "hint": error.hint})
-        print(f"error: {error}", file=sys.stderr)
+        _say(f"error: {error}")
         return error.exit_code
     return code
 

@@ -9,7 +9,6 @@ from pipeline.config import load_replay
 
 
 def add(verbs: Verbs) -> None:
-    """Declare the verb."""
     summary = "write the rows of MDS shards in training order"
     options = add_verb(verbs, "order", run, summary)
     options.add_cluster()
@@ -20,7 +19,6 @@ def add(verbs: Verbs) -> None:
 
 
 def run(parsed: Arguments) -> int:
-    """Put the rows of a pool in order."""
     from pipeline.core.progress import show_progress
     from pipeline.runner import replay_pool
 

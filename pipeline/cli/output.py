@@ -24,7 +24,6 @@ def print_result(parsed: Arguments, content: object, lines: Iterable[str]) -> No
 
 
 def print_json(content: object) -> None:
-    """Print a value as indented JSON."""
     print(json.dumps(content, indent=2, ensure_ascii=False))
 
 
@@ -38,7 +37,6 @@ def print_json_list(items: Iterable[object]) -> None:
 
 
 def print_lines(lines: Iterable[str]) -> None:
-    """Print lines of text."""
     for line in lines:
         print(line)
 
@@ -92,18 +90,11 @@ def _print_sources(manifest: "Manifest") -> None:
     rows = []
     for name, source in manifest.sources.items():
         documents, tokens, budget = source.documents, source.tokens, source.budget
-        numbers = (
-            documents.kept,
-            documents.num_in - documents.kept,
-            tokens.num_in,
-            tokens.discarded,
-            tokens.validation,
-            budget.available,
-            budget.asked,
-            budget.drawn,
-            budget.repeated,
-        )
-        rows.append((name, *(f"{number:,}" for number in numbers)))
+        numbers = [tokens.num_in, tokens.discarded, tokens.validation]
+        numbers += [budget.available, budget.asked, budget.drawn, budget.repeated]
+        reasons = [f"{reason} {number:,}" for reason, number in documents.dropped.items()]
+        dropped = "\n".join([count(documents.num_in - documents.kept), *reasons])
+        rows.append((name, count(documents.kept), dropped, *map(count, numbers)))
     print_table(("source",), headings, rows)
 
 

@@ -1,13 +1,12 @@
 """`ettin-data plan`."""
 
-from argparse import ArgumentTypeError
 from collections.abc import Iterator
 from dataclasses import asdict
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.cli.arguments import Arguments, Verbs, add_verb, find_lock, load_mixture
+from pipeline.cli.arguments import Arguments, Verbs, add_verb, checked, find_lock, load_mixture
 from pipeline.cli.output import count, print_json, print_lines, print_result, print_table
 from pipeline.config import RAW, BudgetTable, Mixture, Replay, budget_table, in_billions, in_percent
 from pipeline.core.units import format_bytes, format_tokens
@@ -20,7 +19,6 @@ _IN_BILLIONS = 10**9
 
 
 def add(verbs: Verbs) -> None:
-    """Declare the verb."""
     options = add_verb(
         verbs,
         "plan",
@@ -31,12 +29,12 @@ def add(verbs: Verbs) -> None:
     options.add_mixture()
     options.add("--raw DIR", "folder of downloaded files", Path, RAW)
     options.add_workers("cores to estimate the hours for")
-    options.add("--price-core-hour DOLLARS", "price of a core for an hour, to add a cost", _price)
-    options.add("--price-tb-month DOLLARS", "price of a TB for a month, to add a cost", _price)
+    price = checked(Fraction, "dollars, such as 0.05", lambda dollars: dollars >= 0)
+    options.add("--price-core-hour DOLLARS", "price of a core for an hour, to add a cost", price)
+    options.add("--price-tb-month DOLLARS", "price of a TB for a month, to add a cost", price)
 
 
 def run(parsed: Arguments) -> int:
-    """Print a plan."""
     from pipeline.runner import make_estimate, make_plan
 
     mixture = load_mixture(parsed)
@@ -59,6 +57,7 @@ def run(parsed: Arguments) -> int:
                 "budget": _budget_json(table),
                 "sources": content.pop("sources"),
                 "outlook": content,
+                "skipped": {one.source.name: one.skipped for one in plan.sources if one.skipped},
                 "assumptions": list(mixture.assumptions),
             }
         )
@@ -66,6 +65,7 @@ def run(parsed: Arguments) -> int:
     if table.total is not None:
         _print_budget(mixture, table, table.total)
     _print_estimate(estimate)
+    print_lines(f"warning: {line}" for line in plan.skipped)
     print_lines(_summary(mixture, estimate, parsed.workers))
     print_lines(_assumptions(mixture))
     return 0
@@ -152,30 +152,20 @@ def _summary(mixture: Mixture, estimate: "Estimate", workers: int) -> Iterator[s
                 f"warning: sources.{one.source}: asks for {format_tokens(one.drawn_tokens)} "
                 f"tokens, has about {format_tokens(one.available_tokens)} by its size"
             )
-    sizes = (estimate.raw_bytes, estimate.chunk_bytes, estimate.output_bytes)
-    raw, chunks, output = (format_bytes(size) for size in sizes)
     yield (
         f"pull: ~{format_bytes(estimate.download_bytes)} in {requests} requests, "
         f"{estimate.pull_hours:,.1f} h at 1 Gbit/s"
     )
     yield f"build: ~{estimate.build_hours:,.1f} h with {workers} workers"
-    yield f"disk: ~{raw} raw, ~{chunks} chunks while it works, ~{output} output"
+    yield (
+        f"disk: ~{format_bytes(estimate.raw_bytes)} raw, ~{format_bytes(estimate.chunk_bytes)} "
+        f"chunks while it works, ~{format_bytes(estimate.output_bytes)} output"
+    )
     if estimate.dollars is not None:
         yield f"cost: ~${estimate.dollars:,} for those cores and a month of that disk, as priced"
 
 
-def _price(text: str) -> Fraction:
-    try:
-        price = Fraction(text)
-    except (ValueError, ZeroDivisionError):
-        price = Fraction(-1)
-    if price < 0:
-        raise ArgumentTypeError(f"got {text!r}, expected dollars, such as 0.05")
-    return price
-
-
 def _plan_replay(parsed: Arguments, replay: Replay) -> int:
-    """Print which pool is put in which order."""
     lock, pool, order = find_lock(parsed, replay), replay.pool, replay.order
     assert pool is not None
     num_bytes = None if lock is None else sum(one.num_bytes for one in lock.sources.values())

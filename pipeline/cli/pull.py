@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 
 def add(verbs: Verbs) -> None:
-    """Declare the verb."""
     options = add_verb(
         verbs,
         "pull",
@@ -40,7 +39,6 @@ def add(verbs: Verbs) -> None:
 
 
 def run(parsed: Arguments) -> int:
-    """Download what is missing."""
     from pipeline.core.progress import show_bytes
     from pipeline.runner import make_plan
     from pipeline.sources import check_sources, plan_download, pull, pulled_digests, read_lock

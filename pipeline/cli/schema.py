@@ -5,13 +5,11 @@ from pipeline.cli.output import print_json
 
 
 def add(verbs: Verbs) -> None:
-    """Declare the verb."""
     options = add_verb(verbs, "schema", run, "print the JSON Schema of mixture or recipe files")
     options.add("kind {mixture,recipe}", "kind of file", default="mixture", nargs="?")
 
 
 def run(parsed: Arguments) -> int:
-    """Print a schema."""
     from pipeline.config import mixture_schema, recipe_schema
 
     print_json(mixture_schema() if parsed.kind == "mixture" else recipe_schema())

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
 
 def add(verbs: Verbs) -> None:
-    """Declare the verb."""
     summary = "list the documents behind a step, or the steps that saw a document"
     options = add_verb(verbs, "trace", run, summary)
     options.add("folder DIR", "output of a build", Path)

@@ -11,7 +11,6 @@ from pipeline.core.errors import ConfigError
 
 
 def add(verbs: Verbs) -> None:
-    """Declare the verb."""
     options = add_verb(
         verbs,
         "train",
@@ -33,7 +32,6 @@ def add(verbs: Verbs) -> None:
 
 
 def run(parsed: Arguments) -> int:
-    """Train a phase, and print the checkpoint that it saved."""
     check_extra()
     from pipeline.config import load_recipe
     from pipeline.core.bundled import recipe_path

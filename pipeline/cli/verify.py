@@ -9,7 +9,6 @@ from pipeline.core.errors import ConfigError
 
 
 def add(verbs: Verbs) -> None:
-    """Declare the verb."""
     options = add_verb(
         verbs,
         "verify",

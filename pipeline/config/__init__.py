@@ -31,6 +31,8 @@ from pipeline.config.learning_rate import learning_rate
 from pipeline.config.load import load_config, load_mixture, load_recipe, load_replay
 from pipeline.config.mixture import (
     LARGEST_ETTIN_CHUNK,
+    MAX_BAD,
+    MAX_DOCUMENT_BYTES,
     ChunkSpec,
     DecontaminateSpec,
     DedupSpec,
@@ -55,6 +57,8 @@ __all__ = [
     "CHECKPOINT_PREFIXES",
     "FORMATTERS",
     "LARGEST_ETTIN_CHUNK",
+    "MAX_BAD",
+    "MAX_DOCUMENT_BYTES",
     "PHASES_OF_ORDERS",
     "RAW",
     "BudgetTable",

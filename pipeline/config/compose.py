@@ -13,6 +13,7 @@ from typing import Final
 from pipeline.config.source import SOURCES
 from pipeline.config.value_types import WRONG, OneOrMany, Text, closest, reject
 from pipeline.config.yaml_nodes import Node, Problems, join, parse_yaml
+from pipeline.core.regular_file import read_file
 
 # Neither absolute nor from a home: a mixture goes where its folder goes.
 EXTENDS: Final = OneOrMany(
@@ -65,7 +66,7 @@ def _read(
         reject(written, where, problems, "no cycle", f"{written.shown}, which extends itself")
         return None
     try:
-        data = below.read_bytes()
+        data = read_file(below)
     except OSError as error:
         got = f"{written.shown} ({error.strerror or type(error).__name__})"
         reject(written, where, problems, EXTENDS.type.expected, got)

@@ -26,6 +26,7 @@ from pipeline.config.yaml_nodes import (
 )
 from pipeline.core.bundled import recipe_path
 from pipeline.core.errors import ConfigError
+from pipeline.core.regular_file import read_file
 
 T = TypeVar("T")
 
@@ -108,7 +109,7 @@ def _load(
 
 def _read(path: Path, what: str) -> bytes:
     try:
-        return path.read_bytes()
+        return read_file(path)
     except OSError as error:
         reason = error.strerror or type(error).__name__
         raise ConfigError(f"{path}: got no file ({reason}), expected a {what} file") from error

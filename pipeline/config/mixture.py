@@ -7,6 +7,7 @@ from pipeline.config.declaration import LARGEST_LENGTH, OrderedData
 from pipeline.config.settings import Complaints, Given, optional, setting, settings, to_plain
 from pipeline.config.source import SOURCES, Source
 from pipeline.config.value_types import (
+    DOCUMENT_SIZE,
     GLOB,
     LARGEST_SEED,
     LINE,
@@ -17,6 +18,10 @@ from pipeline.config.value_types import (
     OneOrMany,
 )
 
+MAX_BAD: Final = Fraction(1, 100)
+"""The default of `max_bad`."""
+MAX_DOCUMENT_BYTES: Final = 256 * 2**20
+"""The default of `max_document_bytes`."""
 # token_decile.json of the published chunker gives a length for each thousand tokens up to 8k.
 LARGEST_ETTIN_CHUNK: Final = 8_999
 
@@ -176,6 +181,19 @@ class Mixture(OrderedData):
     sample: SampleSpec = setting("How chunks are sampled to meet budgets.", default=SampleSpec())
     on_error: Literal["stop", "skip"] = setting(
         "Whether a bad document stops the build, or is counted and skipped.", default="stop"
+    )
+    max_bad: Fraction = setting(
+        "Largest fraction of a file's documents that `on_error: skip` skips because they cannot be "
+        "read; up to 20 are always skipped, all of a file never.",
+        Number(zero=True),
+        default=MAX_BAD,
+        omits_default=True,
+    )
+    max_document_bytes: int = setting(
+        "Largest document; a larger one is a bad document.",
+        DOCUMENT_SIZE,
+        default=MAX_DOCUMENT_BYTES,
+        omits_default=True,
     )
 
     def declaration(self) -> dict[str, Any]:

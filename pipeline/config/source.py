@@ -104,6 +104,12 @@ class Origin:
         "below the folder that all files share.",
         default="name",
     )
+    on_missing: Literal["stop", "skip"] = setting(
+        "For path: whether what a pattern reaches and is no readable file, such as a link to"
+        " nothing, stops the build, or is counted and left out.",
+        default="stop",
+        omits_default=True,
+    )
     decode: DecodeSpec | None = setting(
         "For MDS rows of token ids: how they become text.", default=None
     )
@@ -113,6 +119,8 @@ class Origin:
         expected = "path (a glob of files), hub (a Hub id org/name) or url (an address)"
         yield from only_one(given, "path", "hub", "url", expected=expected)
         yield from only_with(given, "hub", *_FOR_HUB)
+        if given.get("on_missing") == "skip" and given.get("path") is None:
+            yield "on_missing", "skip", "it with path only"
         if given.get("hub") is not None and all(name in given for name in _FOR_HUB):
             names_files = given["files"] is not None
             names_split = given["config"] is not None or given["split"] is not None

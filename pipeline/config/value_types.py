@@ -313,3 +313,5 @@ TOKENS_OR_ALL: Final = Amount(TOKENS, "all")
 TOKENS_OR_ZERO: Final = Amount(TOKENS, at_least=0)
 # Offsets in a shard are 32 bits wide.
 SHARD_SIZE: Final = Amount(BYTES, at_least=1024, at_most=2**32 - 1)
+# A text of 2 GiB is more than the offsets of a column of Arrow reach.
+DOCUMENT_SIZE: Final = Amount(BYTES, at_least=1024, at_most=2**31 - 1)

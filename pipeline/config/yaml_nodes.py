@@ -15,6 +15,7 @@ import yaml  # type: ignore[import-untyped,unused-ignore]
 
 from pipeline.core.errors import ConfigError
 
+_MOST_LEVELS = 100
 NodeKind = Literal["null", "bool", "int", "float", "text", "ambiguous", "list", "mapping"]
 
 
@@ -147,8 +148,14 @@ class _Reader:
 
     def read(self, text: str, where: str, place_at: Callable[[int], Place]) -> Node | None:
         try:
+            depth = 0
             for event in yaml.parse(text, Loader=yaml.SafeLoader):
                 self._refuse_tag(event, where)
+                depth += isinstance(event, yaml.CollectionStartEvent)
+                depth -= isinstance(event, yaml.CollectionEndEvent)
+                if depth > _MOST_LEVELS:
+                    # Found here, as the reader's time grows with the square of the depth.
+                    raise RecursionError
             root = yaml.compose(text, Loader=yaml.SafeLoader)
             if root is None:
                 return Node(kind="null", place=place_at(0))

@@ -15,6 +15,7 @@ __all__ = [
     "prefetch",
     "progress",
     "ragged",
+    "regular_file",
     "seeds",
     "units",
 ]

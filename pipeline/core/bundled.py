@@ -28,6 +28,11 @@ def recipe_path(name: str) -> Path:
 
 def _find(name: str, kind: str, suffix: str) -> Path:
     path = Path(name)
+    if "://" in name:
+        raise ConfigError(
+            f"{name}: got an address, expected the path of a {suffix} file, or a name that ships",
+            "fetch the file, and name its path",
+        )
     if path.is_file() or path.suffix or len(path.parts) != 1:
         return path
     # In a wheel the folders are inside the package; in a checkout, beside it.

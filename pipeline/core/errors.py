@@ -14,6 +14,9 @@ Every message says where, what was found and what was expected; `hint` says what
 Instances cross process boundaries, so they are built from picklable arguments alone.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class PipelineError(Exception):
     """Base of all errors that the tool raises on purpose; printed without a traceback."""
@@ -71,4 +74,18 @@ class TrainingError(PipelineError):
 class InternalError(PipelineError):
     """Two results that must be equal are not: a bug of ours."""
 
-    exit_code = 1
+    exit_code = 70  # EX_SOFTWARE of sysexits.h
+
+
+@contextmanager
+def explain_library(complaint: str, hint: str | None = None) -> Iterator[None]:
+    """Explain what a library in Rust raises: bare Exception, or a panic, which is not even that.
+
+    Raises: InputError with the complaint and the reason.
+    """
+    try:
+        yield
+    except (KeyboardInterrupt, SystemExit, MemoryError):
+        raise
+    except BaseException as error:
+        raise InputError(f"{complaint}: {error}", hint) from error

@@ -1,4 +1,4 @@
-"""Files: list them in one order, and publish them atomically, even if the writer is killed."""
+"""Files: publish them atomically, even if the writer is killed."""
 
 import errno
 import os
@@ -6,7 +6,6 @@ import shutil
 import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from glob import has_magic
 from pathlib import Path
 from typing import Any
 
@@ -18,17 +17,6 @@ from pipeline.core.errors import OutputError
 # Errors that a person can fix; any other is a bug of ours.
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _NOT_WRITABLE = (errno.EACCES, errno.EROFS, errno.EPERM, errno.ENOTDIR)
-
-
-def sorted_glob(folder: Path, pattern: str) -> list[Path]:
-    """List the files that match a glob pattern relative to `folder`, sorted by path."""
-    # In the folder's own path, wildcards are ordinary characters.
-    parts = Path(pattern).parts
-    first_magic = next((i for i, part in enumerate(parts) if has_magic(part)), len(parts))
-    base = folder.joinpath(*parts[:first_magic])
-    if first_magic == len(parts):
-        return [base] if base.is_file() else []
-    return sorted(path for path in base.glob(str(Path(*parts[first_magic:]))) if path.is_file())
 
 
 @contextmanager

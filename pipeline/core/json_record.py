@@ -1,4 +1,4 @@
-"""Frozen dataclasses <-> the JSON values that they are stored as, strictly.
+"""JSON text -> its values, and frozen dataclasses <-> the values they are stored as, strictly.
 
 A field is stored under its own name, or under that of `key`, and left out where it has its default.
 Errors say where, such as `order.ledger.nodes: got 3, expected text`.
@@ -14,6 +14,7 @@ from types import NoneType, UnionType
 from typing import Any, Final, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 T = TypeVar("T")
+_MOST_LEVELS = 100
 _NAMES: Final[Mapping[Any, str]] = {
     str: "text", int: "an integer", bool: "true or false", tuple: "a list", NoneType: "null"
 }  # fmt: skip
@@ -31,6 +32,36 @@ ABSENT: Final = Absent.ABSENT
 def key(name: str) -> Any:
     """Return a field that is stored under another name, such as a word that Python reserves."""
     return field(metadata={"key": name})
+
+
+def parse_json(data: bytes) -> Any:
+    """Return the value of a file of JSON that a program of ours, or one like it, writes.
+
+    Raises: ValueError for what no such file has: text that is not JSON in UTF-8, a number that is
+    not finite, half of a surrogate pair, and values nested deeper than 100 levels.
+    """
+    try:
+        value = json.loads(data, parse_constant=_refuse_constant)
+    except RecursionError as error:
+        raise ValueError("got values nested too deeply") from error
+    if rb"\ud" in data.lower():
+        json.dumps(value, ensure_ascii=False).encode()
+    level = [value]
+    for _ in range(_MOST_LEVELS):
+        level = [child for one in level for child in _children(one)]
+        if not level:
+            return value
+    raise ValueError("got values nested too deeply")
+
+
+def _children(value: Any) -> Iterable[Any]:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list) else ()
+
+
+def _refuse_constant(name: str) -> Any:
+    raise ValueError(f"got {name}, expected a finite number")
 
 
 def to_json(value: Any) -> Any:

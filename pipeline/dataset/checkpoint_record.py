@@ -4,7 +4,6 @@ A record names the recipe and the order, pins the other files of its folder, and
 own. It is read without weights, and so without a training library.
 """
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,7 +12,8 @@ from typing import Any
 
 from pipeline.core.digest import FileDigest, canonical_json, sha256_bytes
 from pipeline.core.errors import InputError, MismatchError
-from pipeline.core.json_record import from_json, to_json
+from pipeline.core.json_record import from_json, parse_json, to_json
+from pipeline.core.regular_file import read_file
 from pipeline.dataset.manifest import seal
 
 FORMAT = "ettin-checkpoint-v1"
@@ -82,14 +82,14 @@ def read_record(folder: Path) -> CheckpointRecord:
     """
     path = folder / RECORD
     try:
-        data = path.read_bytes()
+        data = read_file(path)
     except OSError as error:
         raise InputError(
             f"{folder}: got no {RECORD} ({error.strerror}), expected a checkpoint",
             "name a folder such as OUT/step100",
         ) from error
     try:
-        content = json.loads(data)
+        content = parse_json(data)
         digest, written = content.pop("digest"), content.pop("format")
         if written != FORMAT:
             raise InputError(f"{path}: got the format {written!r}, expected {FORMAT}")

@@ -12,7 +12,8 @@ from typing import Any, ClassVar, Final
 
 from pipeline.core.digest import FileDigest, canonical_json, sha256_bytes
 from pipeline.core.errors import InputError, MismatchError
-from pipeline.core.json_record import ABSENT, Absent, from_json, key, to_json
+from pipeline.core.json_record import ABSENT, Absent, from_json, key, parse_json, to_json
+from pipeline.core.regular_file import read_file
 from pipeline.dataset.ledger import LedgerRecord
 from pipeline.dataset.paths import ORDER
 from pipeline.dataset.steps import OrderFormat, StepWindow
@@ -299,7 +300,7 @@ def manifest_bytes(manifest: Manifest | OrderManifest) -> bytes:
 def format_of(data: bytes) -> str | None:
     """Return the format that JSON names, damaged or not; None if it names none."""
     try:
-        written = json.loads(data)["format"]
+        written = parse_json(data)["format"]
     except (ValueError, TypeError, KeyError):
         return None
     return written if isinstance(written, str) else None
@@ -318,7 +319,7 @@ def is_build(data: bytes, *, has_order: bool) -> bool:
 def parse_manifest(data: bytes, where: str) -> Manifest | OrderManifest:
     """Return a manifest of either kind. Raises: MismatchError unless it is whole and valid."""
     try:
-        content = json.loads(data)
+        content = parse_json(data)
         written = content.pop("format")
         kind = {FORMAT: Manifest, ORDER_FORMAT: OrderManifest}.get(str(written))
         is_whole = kind is not None and seal({"format": written, **content}) == data
@@ -357,7 +358,7 @@ def parse_manifest(data: bytes, where: str) -> Manifest | OrderManifest:
 def read_manifest(path: Path) -> Manifest:
     """Read the manifest of a build. Raises: MismatchError as `parse_manifest`."""
     try:
-        data = path.read_bytes()
+        data = read_file(path)
     except OSError as error:
         raise MismatchError(
             f"{path}: cannot be read: {error.strerror}", "build again to write it"
@@ -371,7 +372,7 @@ def read_manifest(path: Path) -> Manifest:
 def read_either(path: Path) -> Manifest | OrderManifest:
     """Read a manifest of either kind. Raises: InputError as `parse_manifest`."""
     try:
-        return parse_manifest(path.read_bytes(), str(path))
+        return parse_manifest(read_file(path), str(path))
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from error
     except MismatchError as error:

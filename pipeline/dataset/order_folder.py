@@ -3,7 +3,6 @@
 A web host cannot be listed: there, a manifest of a build or an index of shards names the files.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,6 +12,8 @@ from urllib.parse import urlsplit
 import pyarrow as pa
 
 from pipeline.core.errors import ConfigError, InputError
+from pipeline.core.json_record import parse_json
+from pipeline.core.regular_file import read_file
 from pipeline.dataset.paths import INDEX_NAME, MANIFEST, ORDER
 from pipeline.storage import (
     Client,
@@ -48,7 +49,7 @@ class LocalFolder:
         return pa.memory_map(f"{self.where}/{path}")
 
     def read(self, path: str) -> bytes:
-        return Path(self.where, path).read_bytes()
+        return read_file(Path(self.where, path))
 
     def below(self, folder: str) -> "LocalFolder":
         prefix = f"{folder}/"
@@ -135,10 +136,10 @@ def _named_files(client: Client, where: str) -> dict[str, int]:
         data = RangeFile(_web_file(client, url, num_bytes)).readall()
         try:
             if name == INDEX_NAME:
-                raws = [entry["raw_data"] for entry in json.loads(data)["shards"]]
+                raws = [entry["raw_data"] for entry in parse_json(data)["shards"]]
                 sizes = {one["basename"]: int(one["bytes"]) for one in raws}
             else:
-                sizes = {path: int(one["bytes"]) for path, one in json.loads(data)["files"].items()}
+                sizes = {path: int(one["bytes"]) for path, one in parse_json(data)["files"].items()}
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise InputError(
                 f"{url}: got a file that does not say which files there are"

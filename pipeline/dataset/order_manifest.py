@@ -6,6 +6,7 @@ from pathlib import Path
 from pipeline.core.errors import InputError, OutputError
 from pipeline.core.files import publish
 from pipeline.core.progress import ReportProgress
+from pipeline.core.regular_file import read_file
 from pipeline.dataset.blake3 import row_digests
 from pipeline.dataset.ledger import LedgerSpan, join, multiset_of, root_of_multiset
 from pipeline.dataset.manifest import (
@@ -36,7 +37,7 @@ def is_output(folder: Path) -> bool:
 def _read(path: Path) -> bytes:
     """Return the bytes of a file; none if it is unreadable."""
     try:
-        return path.read_bytes()
+        return read_file(path)
     except OSError:
         return b""
 

@@ -20,7 +20,6 @@ from pipeline.runner.inputs import BuildContext, PreparedSource
 from pipeline.runner.shuffle import load_table
 from pipeline.runner.task_cache import PartitionOutput
 from pipeline.runner.tasks.make_partition import PartitionTask, make_partition
-from pipeline.sources import SKIP_HINT
 
 _IDS_NAMED = 5
 Result = TypeVar("Result")
@@ -132,6 +131,8 @@ def _duplicates_error(source: str, repeated: Mapping[str, list[str]]) -> Documen
     return DocumentError(
         f"sources.{source}: got documents that share an id, expected ids unique in a source: "
         f"{named}{more}",
-        f"write `id: null` below `from` to make ids; {SKIP_HINT}",
+        "if files hold the same documents, leave one out with a narrower pattern; if each file"
+        " counts its own, write `id: null` below `from` to make ids of file and row;"
+        " `on_error: skip` keeps only the first document of each id",
         "duplicate_id",
     )

@@ -18,6 +18,7 @@ from pipeline.core.errors import DocumentError
 from pipeline.core.files import publish, save_array
 from pipeline.dataset import EvaluationCounts, State, copies_file
 from pipeline.runner.inputs import BuildContext, PreparedSource
+from pipeline.runner.output_as_input import refuse_output
 from pipeline.runner.task_cache import ScannedInput, ScanRecord, save_record
 from pipeline.runner.tasks.read_documents import (
     DROP_DTYPE,
@@ -169,7 +170,7 @@ def _read_evaluation(context: BuildContext) -> EvaluationCounts | None:
     spec = context.mixture.decontaminate
     if spec is None:
         return None
-    texts = _evaluation_texts(spec, context.mixture.folder)
+    texts = _evaluation_texts(spec, context.mixture.folder, context.state.out)
     evaluation = dedup.read_evaluation(texts, spec.ngram_words)
     dedup.save_ngrams(context.state.evaluation, context.state.scratch, evaluation)
     return EvaluationCounts(
@@ -198,8 +199,11 @@ def _tasks(context: BuildContext, sources: Sequence[PreparedSource]) -> list[Sca
     ]
 
 
-def _evaluation_texts(spec: DecontaminateSpec, folder: Path) -> Iterator[str]:
-    for file in list_files("decontaminate", spec.path, folder, "path"):
+def _evaluation_texts(spec: DecontaminateSpec, folder: Path, out: Path) -> Iterator[str]:
+    """Yield the texts of an evaluation. Raises: as the reading of a source, whatever is bad."""
+    files = list_files("decontaminate", spec.path, folder, "path")
+    refuse_output("decontaminate.path", spec.path, folder, files, out)
+    for file in files:
         reader = FileReader(file, text_field=spec.text, id_field=None)
         for block in reader.blocks(stop_at_bad):
             yield from (document.text for document in block)

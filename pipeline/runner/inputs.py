@@ -60,6 +60,8 @@ def prepare_source(context: BuildContext, planned: PlannedSource) -> PreparedSou
             filters=source.filters,
             folder=context.mixture.folder,
             decoding=decoding,
+            max_bad=context.mixture.max_bad,
+            max_document_bytes=context.mixture.max_document_bytes,
             locked=None
             if locked is None
             else LockedInput(

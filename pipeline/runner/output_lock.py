@@ -18,6 +18,7 @@ from typing import IO
 from pipeline.core.digest import FileDigest
 from pipeline.core.errors import MismatchError, OutputError
 from pipeline.core.files import publish
+from pipeline.core.json_record import parse_json
 from pipeline.dataset import (
     DOCUMENTS,
     DROPPED,
@@ -199,7 +200,7 @@ def _owner(state: State) -> str | None:
     except MismatchError:
         pass
     try:
-        return str(json.loads(state.owner.read_bytes())["fingerprint"])
+        return str(parse_json(state.owner.read_bytes())["fingerprint"])
     except (OSError, ValueError, TypeError, KeyError):
         # Where the manifest was lost or damaged, the table of steps still names the mixture.
         return read_origin(state.out / STEPS)

@@ -1,6 +1,7 @@
 """Plan: a mixture and its lock -> the partitions that a build makes.
 
-No request is sent, so the files of a remote source that is not locked are unknown.
+Of each local source the first documents are read. No request is sent, so the files of a remote
+source that is not locked are unknown.
 """
 
 from dataclasses import dataclass, replace
@@ -8,18 +9,21 @@ from pathlib import Path
 
 from pipeline.config import Mixture, Source
 from pipeline.dataset import TRAIN, State, chunk_folder
+from pipeline.runner.output_as_input import refuse_output
 from pipeline.sources import (
     InputFile,
     Lock,
     LockedSource,
-    list_files,
+    check_fields,
     locate,
     locked_source,
     name_partitions,
 )
 from pipeline.stages import sampling
 from pipeline.stages.sampling import Ask
-from pipeline.storage import StoredFile
+from pipeline.storage import MatchedFiles, StoredFile, match_files
+
+_MAX_NAMED = 10
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -34,6 +38,8 @@ class PlannedSource:
     """The lock, narrowed to `files`."""
     files: tuple[InputFile, ...] | None
     """Sorted by partition; None while they are unknown."""
+    skipped: tuple[str, ...] = ()
+    """What local patterns reach and `on_missing: skip` leaves out, with the reason."""
 
     @property
     def is_sampled(self) -> bool:
@@ -65,17 +71,35 @@ class Plan:
     def unlocked(self) -> list[str]:
         return [one.source.name for one in self.sources if one.files is None]
 
+    @property
+    def skipped(self) -> list[str]:
+        """What `on_missing: skip` leaves out, a line for each source that reaches such files."""
+        return [
+            f"sources.{one.source.name}: left out {len(one.skipped):,} that are no readable files:"
+            f" {'; '.join(one.skipped[:_MAX_NAMED])}"
+            + ("; …" if len(one.skipped) > _MAX_NAMED else "")
+            for one in self.sources
+            if one.skipped
+        ]
 
-def make_plan(mixture: Mixture, lock: Lock | None, raw: Path) -> Plan:
+
+def make_plan(mixture: Mixture, lock: Lock | None, raw: Path, out: Path | None = None) -> Plan:
     """Find the files of every source: as locked, pulled into `raw`, or else as listed here.
 
-    Raises: InputError when a source has no file, two files that would share a folder, or another
-    origin than was locked; ConfigError for a budget that its files cannot meet.
+    out: the output of the build, where there is one.
+
+    Raises: InputError when a source has no file, one of an output, two files that would share a
+    folder, another origin than was locked, or a first local file without the fields of text and id;
+    ConfigError for a budget that its files cannot meet.
     """
     asks = sampling.budgets(mixture)
     planned = [
         _plan_source(mixture, source, asks[source.name], lock, raw) for source in mixture.sources
     ]
+    for one in planned:
+        origin, files = one.source.origin, one.files or ()
+        patterns = origin.path or origin.url or ()
+        refuse_output(f"sources.{one.source.name}", patterns, Path(mixture.folder), files, out)
     known = [one for one in planned if one.files is not None]
     sampling.check_feasible(
         {one.source.name: one.ask for one in known},
@@ -104,6 +128,8 @@ def _plan_source(
         part_bytes = sum(sizes[index][1] for index in chosen)
         ask = sampling.of_part(ask, part_bytes, sum(size for _, size in sizes))
         files = tuple(files[index] for index in chosen)
+        if files and source.origin.kind == "path" and files[0].path.is_file():
+            check_fields(files[0], source.origin)
         if locked is not None:
             names = {file.declared for file in files}
             kept = tuple(file for file in locked.files if declared(locked, file) in names)
@@ -114,7 +140,14 @@ def _plan_source(
         has_validation=mixture.validation is not None,
         locked=locked,
         files=files,
+        skipped=_match(mixture, source).skipped if source.origin.on_missing == "skip" else (),
     )
+
+
+def _match(mixture: Mixture, source: Source) -> MatchedFiles:
+    origin, where = source.origin, f"sources.{source.name}.from.path"
+    assert origin.path is not None
+    return match_files(where, origin.path, Path(mixture.folder), origin.on_missing)
 
 
 def _find_files(
@@ -129,7 +162,8 @@ def _find_files(
         return tuple(name_partitions(source.name, listed, origin.partition))
     if origin.path is None:
         return None
-    return tuple(list_files(source.name, origin.path, folder, origin.partition))
+    matched = [(*one, None) for one in _match(mixture, source).files]
+    return tuple(name_partitions(source.name, matched, origin.partition))
 
 
 def declared(locked: LockedSource, file: StoredFile) -> str:

@@ -50,8 +50,9 @@ def replay_pool(
             restore_records(state)
             if lock is not None:
                 locked = lock.sources[POOL]
+                is_local = locked.origin.kind == "path"
                 files = [
-                    (locate(raw, declared.folder, locked, file).absolute(), file)
+                    (locate(raw, declared.folder, locked, file).absolute(), file, is_local)
                     for file in locked.files
                 ]
                 cluster.map("check the pool", check_locked, files)
@@ -82,6 +83,7 @@ def pool_folder(lock: Lock, declared: Replay, raw: Path) -> Path:
     return locate(raw, declared.folder, locked, index).parent
 
 
-def check_locked(task: tuple[Path, StoredFile]) -> None:
-    """Check that a file is the one that was locked. Raises: MismatchError when it is not."""
-    check_file(*task)
+def check_locked(task: tuple[Path, StoredFile, bool]) -> None:
+    """Check that a file, local or not, is as locked. Raises: MismatchError when it is not."""
+    path, file, is_local = task
+    check_file(path, file, is_local=is_local)

@@ -5,6 +5,7 @@ ordered rows -> manifest. Each stage is a list of tasks from files to files; int
 earlier run are kept.
 """
 
+import logging
 import uuid
 from collections import Counter
 from collections.abc import Sequence
@@ -47,6 +48,7 @@ from pipeline.stages import sampling
 from pipeline.stages.filters import identify
 
 Counts = TypeVar("Counts", TokenCounts, ChunkCounts)
+_LOG = logging.getLogger(__name__)
 
 
 def build(
@@ -74,7 +76,9 @@ def build(
     """
     # Workers may have been started in another folder.
     mixture, raw = replace(mixture, folder=mixture.folder.absolute()), raw.absolute()
-    plan = make_plan(mixture, lock, raw)
+    plan = make_plan(mixture, lock, raw, out)
+    for line in plan.skipped:
+        _LOG.warning("warning: %s", line)
     if plan.unlocked:
         raise ConfigError(
             f"sources.{plan.unlocked[0]}.from: got a remote source without a lock, expected a "

@@ -4,7 +4,6 @@ Tasks are pure functions from files to files. On a later run, a record of the sa
 are intact replaces the work.
 """
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import TypeVar
 
 from pipeline.core.digest import FileDigest, canonical_json, fingerprint
 from pipeline.core.files import publish
-from pipeline.core.json_record import from_json, to_json
+from pipeline.core.json_record import from_json, parse_json, to_json
 from pipeline.dataset import PartitionCounts, State
 from pipeline.dataset.mds import INDEX_NAME, index_bytes, merge_indexes
 
@@ -108,7 +107,7 @@ def publish_output(state: State, name: str, data: bytes) -> dict[str, FileDigest
 def publish_index(state: State, folder: str, parts: Iterable[str]) -> dict[str, FileDigest]:
     """Merge the indexes of folders below `folder`, in this order, into one index there."""
     indexes = [
-        (part, json.loads((state.out / folder / part / INDEX_NAME).read_bytes())) for part in parts
+        (part, parse_json((state.out / folder / part / INDEX_NAME).read_bytes())) for part in parts
     ]
     data = index_bytes(merge_indexes(indexes), merged=True)
     return publish_output(state, f"{folder}/{INDEX_NAME}", data)
@@ -135,7 +134,7 @@ def has_record(state: State, name: str, key: str) -> bool:
 def _load_record(state: State, name: str) -> object:
     """Return a task's record as JSON values; None if there is none, or it is damaged."""
     try:
-        saved = json.loads(state.record(name).read_bytes())
+        saved = parse_json(state.record(name).read_bytes())
         record: object = saved["record"]
         return record if fingerprint(record) == saved["digest"] else None
     except (OSError, ValueError, TypeError, KeyError):

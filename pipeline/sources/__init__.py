@@ -32,9 +32,17 @@ from pipeline.sources.lock.pulled_digests import (
     with_digests,
 )
 from pipeline.sources.partitions import InputFile, list_files, name_partitions
-from pipeline.sources.readers import SKIP_HINT, Decoding, FileReader, OnBad
+from pipeline.sources.readers import (
+    NAME_FIELD,
+    SKIP_HINT,
+    Decoding,
+    FileReader,
+    OnBad,
+    check_fields,
+)
 
 __all__ = [
+    "NAME_FIELD",
     "POOL",
     "SKIP_HINT",
     "Decoding",
@@ -47,6 +55,7 @@ __all__ = [
     "OnBad",
     "PullCounts",
     "Pulled",
+    "check_fields",
     "check_file",
     "check_lock",
     "check_replaceable",

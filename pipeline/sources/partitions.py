@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path, PurePosixPath
 from typing import Literal
+from unicodedata import category, normalize
 from urllib.parse import unquote, urlsplit
 
 from pipeline.core.errors import InputError
@@ -25,7 +26,8 @@ _SUFFIXES = (
     ".mds",
 )
 # With what chunk folders and temporary files add, a name stays below a file system's 255 bytes.
-_SAFE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.=+@,~ -]{0,149}")
+_MOST_NAME_BYTES = 150
+_SAFE = re.compile(r"\w[\w.=+@,~()\[\] -]*")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -112,13 +114,17 @@ def _kind(source: str, declared: str, path: PurePosixPath) -> str:
 
 
 def _partition(source: str, declared: str, name: str, kind: str) -> str:
-    partition = name.removesuffix(kind).replace("-", "_")
-    if not _SAFE.fullmatch(partition):
+    # One spelling of each letter, since two would be one folder on some systems.
+    partition = normalize("NFC", name.removesuffix(kind).replace("-", "_"))
+    # Vowels and accents that stay apart from their letter are marks.
+    letters = "".join(letter for letter in partition if category(letter)[0] != "M")
+    if not _SAFE.fullmatch(letters) or len(partition.encode()) > _MOST_NAME_BYTES:
         raise InputError(
             f'sources.{source}: got file name "{name}", expected one that can name a folder '
-            "(letters, digits and _ . = + @ , ~ space; at most 150; first a letter, a digit or _)",
+            "(letters, digits and _ . = + @ , ~ ( ) [ ] space; at most 150 bytes; first a letter,"
+            " a digit or _)",
             "rename the file"
-            if name == declared
+            if "://" not in declared
             else f"it is {declared}: leave it out with a "
             "narrower pattern, or pull it, give it another name, and list it with `path:`",
         )
@@ -136,4 +142,4 @@ def list_files(
     Raises: InputError when a pattern matches nothing, and as `name_partitions` does.
     """
     matched = match_files(f"sources.{source}.from.path", patterns, folder)
-    return name_partitions(source, [(*one, None) for one in matched], rule)
+    return name_partitions(source, [(*one, None) for one in matched.files], rule)

@@ -6,25 +6,38 @@ digest, and reads the bytes of any of them by ranges, with retries.
 
 from pipeline.storage.http import Client, MissingError, host_of
 from pipeline.storage.hub import check_is_path, is_hub_address, open_hub_folder
-from pipeline.storage.local import match_files
+from pipeline.storage.local import MatchedFiles, OnMissing, match_files
+from pipeline.storage.local_glob import fixed_folder
 from pipeline.storage.object_store import local_path, open_object_folder
 from pipeline.storage.open_store import open_store
 from pipeline.storage.patterns import expand_braces
 from pipeline.storage.ranges import HttpFile, RangeFile, RemoteFolder, size_and_version
-from pipeline.storage.store import LOCK_AGAIN, PULL_AGAIN, Store, StoredFile, is_sha256, unreadable
+from pipeline.storage.store import (
+    LOCK_AGAIN,
+    PULL_AGAIN,
+    RESTORE,
+    Store,
+    StoredFile,
+    is_sha256,
+    unreadable,
+)
 
 __all__ = [
     "LOCK_AGAIN",
     "PULL_AGAIN",
+    "RESTORE",
     "Client",
     "HttpFile",
+    "MatchedFiles",
     "MissingError",
+    "OnMissing",
     "RangeFile",
     "RemoteFolder",
     "Store",
     "StoredFile",
     "check_is_path",
     "expand_braces",
+    "fixed_folder",
     "host_of",
     "is_hub_address",
     "is_sha256",

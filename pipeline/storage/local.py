@@ -4,7 +4,9 @@ Links and `..` stay as the mixture wrote them.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -12,10 +14,23 @@ import pyarrow.parquet as pq
 from pipeline.config import Origin
 from pipeline.core.digest import sha256_file
 from pipeline.core.errors import InputError
-from pipeline.core.files import sorted_glob
-from pipeline.storage.store import PULL_AGAIN, StoredFile, unreadable
+from pipeline.storage.local_glob import reach_files
+from pipeline.storage.patterns import pattern_hint
+from pipeline.storage.store import RESTORE, StoredFile, unreadable
+
+OnMissing = Literal["stop", "skip"]
 
 _PIECE_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MatchedFiles:
+    """What patterns match."""
+
+    files: tuple[tuple[str, Path], ...]
+    """Each file once: as the mixture would write it, and its path."""
+    skipped: tuple[str, ...]
+    """What was reached and is no readable file, with the reason."""
 
 
 class LocalStore:
@@ -27,11 +42,12 @@ class LocalStore:
         assert origin.path is not None
         assert revision is None
         self._patterns, self._folder = origin.path, folder
+        self._on_missing = origin.on_missing
 
     def list(self) -> tuple[StoredFile, ...]:
         # Each file is read whole for its digest.
-        matched = match_files("from.path", self._patterns, self._folder)
-        return tuple(_describe(declared, path) for declared, path in sorted(matched))
+        matched = match_files("from.path", self._patterns, self._folder, self._on_missing)
+        return tuple(_describe(declared, path) for declared, path in sorted(matched.files))
 
     def stream(self, file: StoredFile, start: int, write: Callable[[bytes], None]) -> None:
         try:
@@ -43,28 +59,43 @@ class LocalStore:
             raise unreadable(file.path, error) from error
 
 
-def match_files(where: str, patterns: Sequence[str], folder: Path) -> list[tuple[str, Path]]:
-    """Return each file that matches, once: as the mixture would write it, and its path.
+def match_files(
+    where: str, patterns: Sequence[str], folder: Path, on_missing: OnMissing = "stop"
+) -> MatchedFiles:
+    """Match patterns as `reach_files` does; a file that several match is one file.
 
-    Raises: InputError, naming `where`, when a pattern matches nothing or cannot be listed.
+    Raises: InputError, naming `where`, when a pattern matches no file or cannot be listed; for all
+    that is reached and is no readable file, unless `on_missing` skips it.
     """
-    found: dict[Path, str] = {}
+    files: dict[Path, str] = {}
+    unreadable: dict[Path, str] = {}
     for pattern in patterns:
         try:
-            paths = sorted_glob(folder, pattern)
+            reached = reach_files(folder, pattern)
         except (ValueError, OSError) as error:
             reason = getattr(error, "strerror", None) or error
             raise InputError(
                 f'{where}: "{pattern}" cannot be listed: {reason}',
                 "write a glob such as data/**/*.json.gz",
             ) from error
-        if not paths:
+        if not reached.files and (on_missing == "skip" or not reached.unreadable):
             raise InputError(
                 f'{where}: "{pattern}" matches no file below {folder}',
-                "paths are relative to the mixture file; check the spelling, or pull the files",
+                "paths are relative to the mixture file; "
+                + (pattern_hint(pattern) or "check the spelling"),
             )
-        found |= {path: _declared(path, folder) for path in paths}
-    return [(declared, path) for path, declared in found.items()]
+        files |= {path: _declared(path, folder) for path in reached.files}
+        unreadable |= reached.unreadable
+    lines = tuple(f"{_declared(path, folder)} {reason}" for path, reason in unreadable.items())
+    if lines and on_missing == "stop":
+        shown = "".join(f"\n  {line}" for line in lines)
+        raise InputError(
+            f"{where}: got what is no readable file:{shown}",
+            "restore it, or leave it out with a narrower pattern; `on_missing: skip` leaves such"
+            " files out and counts them",
+        )
+    matched = tuple((declared, path) for path, declared in files.items())
+    return MatchedFiles(files=matched, skipped=lines)
 
 
 def _declared(path: Path, folder: Path) -> str:
@@ -89,4 +120,4 @@ def _num_rows(declared: str, path: Path) -> int:
     except (pa.ArrowException, OSError) as error:
         # Arrow's messages may run over several lines.
         reason = " ".join(str(error).split())
-        raise InputError(f"{declared}: broken parquet: {reason}", PULL_AGAIN) from error
+        raise InputError(f"{declared}: broken parquet: {reason}", RESTORE) from error

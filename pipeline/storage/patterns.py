@@ -62,6 +62,17 @@ def _choices(pattern: str, inner: str) -> tuple[int, Iterable[str]]:
     return numbers.stop - numbers.start, (f"{number:0{width}}" for number in numbers)
 
 
+def pattern_hint(pattern: str) -> str | None:
+    """Return what is read otherwise in a pattern of files than in a shell, if anything. Pure."""
+    if pattern.startswith("~"):
+        return "write the folder out: ~ is not the home folder here"
+    if "{" in pattern:
+        return "list the patterns, as [a/*.jsonl, b/*.jsonl]: braces choose in `url` only"
+    if "[" in pattern:
+        return "[1] stands for one character of a set: write [[] where a name has a bracket"
+    return None
+
+
 def match_paths(where: str, patterns: Iterable[str], paths: Iterable[str]) -> list[str]:
     """Return the paths that any of some globs matches, sorted.
 
@@ -81,7 +92,8 @@ def match_paths(where: str, patterns: Iterable[str], paths: Iterable[str]) -> li
         if not found:
             raise InputError(
                 f'{where}: "{pattern}" matches none of {len(paths):,} files',
-                f"check the spelling; there is {min(paths)}" if paths else None,
+                pattern_hint(pattern)
+                or (f"check the spelling; there is {min(paths)}" if paths else None),
             )
         matched.update(found)
     return sorted(matched)

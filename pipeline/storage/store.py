@@ -8,6 +8,7 @@ from typing import Final, Protocol
 from pipeline.core.errors import InputError
 
 PULL_AGAIN: Final = "pull the file again"
+RESTORE: Final = "restore the file from where it came from"
 LOCK_AGAIN: Final = "the file has changed upstream: lock again to accept it"
 
 _DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}|git-sha1:[0-9a-f]{40}|etag:.+", re.DOTALL)
@@ -73,5 +74,5 @@ class Store(Protocol):
 def unreadable(where: str, error: OSError) -> InputError:
     """Return the error for a local file that the system cannot read."""
     return InputError(
-        f"{where}: cannot be read: {error.strerror}", "make the file readable, or pull it again"
+        f"{where}: cannot be read: {error.strerror}", "make the file readable, or restore it"
     )

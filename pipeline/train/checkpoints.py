@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from pickle import UnpicklingError
 
 import torch
 from optimi import StableAdamW
@@ -19,6 +20,7 @@ from safetensors.torch import load_model, save_model
 from torch import nn
 
 from pipeline.core.digest import FileDigest
+from pipeline.core.errors import InputError
 from pipeline.core.files import publish
 from pipeline.dataset import CheckpointRecord, check_files, read_record, write_record
 from pipeline.train.optimizer import load_state
@@ -55,15 +57,36 @@ def save(
 def load(folder: Path, model: nn.Module, optimizer: StableAdamW | None) -> CheckpointRecord:
     """Fill a model of the record's shape, and an optimizer if given; return the record.
 
-    Raises: InputError when the folder is no checkpoint; MismatchError when a file was changed.
+    Raises: InputError when the folder is no checkpoint, or its tensors are not those of the model;
+    MismatchError when a file was changed.
     """
     record = read_record(folder)
     check_files(folder, record)
-    load_model(model, str(folder / WEIGHTS), device=str(next(model.parameters()).device))
+    with _usable(folder / WEIGHTS):
+        load_model(model, str(folder / WEIGHTS), device=str(next(model.parameters()).device))
     if optimizer is not None:
-        state = torch.load(folder / OPTIMIZER, map_location="cpu", weights_only=True)
-        load_state(optimizer, state)
+        with _usable(folder / OPTIMIZER):
+            # Tensors and numbers alone: a pickle may run anything.
+            state = torch.load(folder / OPTIMIZER, map_location="cpu", weights_only=True)
+            load_state(optimizer, state)
     return record
+
+
+@contextmanager
+def _usable(path: Path) -> Iterator[None]:
+    """Refuse a file that its record names and that is not ours. Raises: InputError."""
+    try:
+        yield
+    except MemoryError:
+        raise
+    except Exception as error:  # Of many types, by what is wrong.
+        reason = " ".join(str(error).split())
+        if isinstance(error, UnpicklingError):
+            reason = "objects that are neither tensors nor numbers, which may run code"
+        raise InputError(
+            f"{path}: got {reason[:300]}, expected the tensors of this model",
+            "use another checkpoint",
+        ) from error
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from safetensors.torch import save_file
 from pipeline.config import ModelSpec
 from pipeline.core.errors import InputError, OutputError, PipelineError
 from pipeline.core.files import publish
+from pipeline.core.json_record import parse_json
 from pipeline.dataset import CheckpointRecord, find_checkpoint, read_record
 from pipeline.stages.tokenizer import EMBEDDED, read_json
 from pipeline.train import checkpoints
@@ -169,7 +170,7 @@ def _check_out(out: Path) -> None:
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return
     try:
-        is_ours = json.loads((out / PROVENANCE).read_bytes())["format"] == FORMAT
+        is_ours = parse_json((out / PROVENANCE).read_bytes())["format"] == FORMAT
     except (OSError, ValueError, KeyError, TypeError):
         is_ours = False
     if not is_ours:

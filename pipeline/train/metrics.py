@@ -11,6 +11,7 @@ from typing import Any
 from torch.utils.tensorboard import SummaryWriter
 
 from pipeline.core.files import publish, writing
+from pipeline.core.json_record import parse_json
 from pipeline.train.checkpoints import SCRATCH
 
 METRICS = "metrics.jsonl"
@@ -55,15 +56,15 @@ def _truncate(path: Path, num_steps: int) -> None:
     if not path.exists():
         return
     scratch = path.parent / SCRATCH
-    lines = path.read_text().splitlines(keepends=True)
+    lines = path.read_bytes().splitlines(keepends=True)
     with publish(path, scratch) as temporary:
-        temporary.write_text("".join(line for line in lines if _is_until(line, num_steps)))
+        temporary.write_bytes(b"".join(line for line in lines if _is_until(line, num_steps)))
     with suppress(OSError):
         scratch.rmdir()
 
 
-def _is_until(line: str, num_steps: int) -> bool:
+def _is_until(line: bytes, num_steps: int) -> bool:
     try:
-        return line.endswith("\n") and bool(json.loads(line)["step"] <= num_steps)
+        return line.endswith(b"\n") and bool(parse_json(line)["step"] <= num_steps)
     except (ValueError, KeyError, TypeError):
         return False  # Cut off when the run was killed.

@@ -14,6 +14,8 @@ from torch import nn
 
 from pipeline.config import OptimizerSpec
 
+_MOMENTS = ("exp_avg", "exp_avg_sq")
+
 
 def make_optimizer(model: nn.Module, spec: OptimizerSpec) -> StableAdamW:
     """Return the optimizer of a model; at the peak rate a weight decays by `weight_decay` a step.
@@ -46,6 +48,8 @@ def load_state(optimizer: StableAdamW, state: dict[str, Any]) -> None:
     """Load moments and step counts from a `state_dict`; hyperparameters stay the recipe's.
 
     So does the implementation: the state of a GPU can be loaded without one.
+
+    Raises: ValueError for the state of another model, as `torch` does for some.
     """
     ours = [
         {name: value for name, value in group.items() if name not in ("params", "step", "setup")}
@@ -54,9 +58,14 @@ def load_state(optimizer: StableAdamW, state: dict[str, Any]) -> None:
     optimizer.load_state_dict(state)
     for group, kept in zip(optimizer.param_groups, ours, strict=True):
         group.update(kept)
+        if getattr(group.get("step"), "shape", None) != ():
+            raise ValueError(f"{group.get('step')!r} as the number of steps")
         for parameter in group["params"]:
             if not (moments := optimizer.state[parameter]):
                 continue
+            shapes = [getattr(moments.get(name), "shape", None) for name in _MOMENTS]
+            if any(shape != parameter.shape for shape in shapes):
+                raise ValueError(f"moments of the shapes {shapes} for {tuple(parameter.shape)}")
             # Triton kernels need more than the moments.
             if group["triton"]:
                 moments["kahan_comp"] = torch.zeros(1, dtype=torch.uint8, device=parameter.device)

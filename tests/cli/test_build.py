@@ -58,6 +58,10 @@ def test_data_goes_to_stdout_and_the_log_to_stderr(
     assert "168 steps of 2,688 rows, " in done.stdout
     assert content["manifest"]["order"]["ledger"]["sequence_root"] in done.stdout
     assert "built in" not in done.stdout
+    counted = json.loads((out / "manifest.json").read_bytes())["sources"]
+    for source in counted.values():
+        for reason, number in source["documents"]["dropped"].items():
+            assert f" {reason} {number} " in done.stdout
     assert "built in" in done.stderr
 
 

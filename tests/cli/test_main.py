@@ -104,3 +104,73 @@ def test_nothing_heavy_is_imported_before_a_command_needs_it() -> None:
     imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
     assert "pipeline.config" in imported
     assert imported & {"numpy", "numba", "pyarrow", "distributed", "dask", "rich", "torch"} == set()
+
+
+def test_a_fault_of_ours_exits_70_and_names_a_report(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def fail(path: str) -> Path:
+        raise KeyError("shards")
+
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr("pipeline.cli.arguments.mixture_path", fail)
+    code, out, err = call(capsys, "plan", "sample")
+    (report,) = tmp_path.iterdir()
+    assert (code, out) == (70, "")
+    assert err == (
+        "error: unexpected KeyError, a fault of ettin-data and not of yours\n"
+        f"hint: report it, with what this file says: {report}\n"
+    )
+    said = report.read_text()
+    assert "command: ettin-data plan sample" in said
+    assert "KeyError: 'shards'" in said
+    assert f"ettin-data {VERSION}" in said
+
+
+def test_too_little_memory_is_said_in_words(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(path: str) -> Path:
+        raise MemoryError
+
+    monkeypatch.setattr("pipeline.cli.arguments.mixture_path", fail)
+    code, _, err = call(capsys, "plan", "sample")
+    assert (code, err.splitlines()[0]) == (2, "error: out of memory")
+
+
+@pytest.mark.parametrize(
+    ("redirect", "code"),
+    [
+        ("1>&-", 0), ("2>&-", 0), ("0>&- 1>&- 2>&-", 0),
+        (">/dev/full", 2), (">/dev/full 2>&1", 2), (">/dev/full 2>&-", 2),
+    ],
+)  # fmt: skip
+def test_closed_and_full_streams_end_a_command_as_they_must(redirect: str, code: int) -> None:
+    done = subprocess.run(
+        ["sh", "-c", f'"$@" {redirect}', "sh", *builds.command("schema")], cwd=builds.REPOSITORY,
+        env=builds.environment(), capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == code
+    expected = "error: No space left on device\n" if redirect == ">/dev/full" else ""
+    assert done.stderr == expected
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("plan", "WHAT"), ("build", "WHAT", "--out", "out"), ("diff", "WHAT", "sample"),
+        ("verify", "DIR", "--manifest", "WHAT"), ("plan", "sample", "--lock", "WHAT"),
+        ("train", "WHAT", "--data", "DIR", "--out", "out"), ("feed", "WHAT"),
+    ],
+)  # fmt: skip
+def test_a_pipe_or_a_device_is_refused_at_once(
+    arguments: tuple[str, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    os.mkfifo(tmp_path / "pipe.yaml")
+    (tmp_path / "pipe.json").symlink_to(tmp_path / "pipe.yaml")
+    for what in ("/dev/zero", tmp_path / "pipe.yaml", tmp_path / "pipe.json"):
+        places = {"WHAT": str(what), "DIR": str(tmp_path), "out": str(tmp_path / "out")}
+        code, _, err = call(capsys, *(places.get(one, one) for one in arguments))
+        assert code == 2
+        assert err.startswith("error: ")
+        assert str(what) in err

@@ -81,6 +81,8 @@ order:
   format: mds
 shards: {dtype: uint16, size_limit: 100kB}
 on_error: skip
+max_bad: 0.02
+max_document_bytes: 1GiB
 """
 
 # Each replaces a piece of FULLEST by something that neither the schema nor loading accepts.
@@ -110,6 +112,10 @@ REFUSED = [
     ("size_limit: 100kB", "size_limit: 100"),
     ("size_limit: 100kB", "size_limit: 100B"),
     ("on_error: skip", "on_error: null"),
+    ("max_bad: 0.02", "max_bad: 2"),
+    ("max_bad: 0.02", "max_bad: -1"),
+    ("max_document_bytes: 1GiB", "max_document_bytes: true"),
+    ("max_document_bytes: 1GiB", "max_document_bytes: 1"),
     ("revision: 0123", "revision: 123"),
     ("  seed: 21\n", ""),
     ("  books:", "  ../books:"),

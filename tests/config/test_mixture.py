@@ -216,6 +216,8 @@ def test_what_changes_no_bytes_does_not_change_the_fingerprint() -> None:
     assert read(changed("3/2", "1.50")).fingerprint == fingerprint
     assert read(changed("phase: checkpoint\n", "")).fingerprint == fingerprint
     assert read(ETTIN + "on_error: stop\n").fingerprint == fingerprint
+    limits = "max_bad: 1/100\nmax_document_bytes: 256MiB\n"
+    assert read(ETTIN + limits).fingerprint == fingerprint
     swapped = "sources.books.from.path=[b/*.json.gz, a/*.json.gz]"
     assert read(ETTIN, swapped).fingerprint == fingerprint
 
@@ -278,6 +280,8 @@ OTHER_VALUES = [
     "shards.dtype=uint32",
     "shards.size_limit=64MiB",
     "on_error=skip",
+    "max_bad=0.02",
+    "max_document_bytes=1MiB",
 ]
 
 

@@ -113,6 +113,9 @@ def test_a_merge_key_is_refused() -> None:
             "another document), expected YAML",
         ),
         (b"[" * 3000 + b"]" * 3000, "1:1: got values nested too deeply, expected a mixture"),
+        # At once: the reader's time grows with the square of the depth.
+        (b"[" * 100_000, "1:1: got values nested too deeply, expected a mixture"),
+        (b"? " * 100_000, "1:1: got values nested too deeply, expected a mixture"),
     ],
 )
 def test_what_is_no_mapping_is_one_clear_line(text: bytes, problem: str) -> None:

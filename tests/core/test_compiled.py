@@ -58,3 +58,50 @@ def test_without_a_folder_to_write_to_it_compiles_in_each_process(tmp_path: Path
         [sys.executable, "-c", command], cwd=tmp_path, capture_output=True, check=True
     )
     assert done.stdout.split() == [b"2", b"0"]
+
+
+PRIVATE = """
+import os
+import numba.core.caching as caching
+caching.CacheImpl._locator_classes = [caching.UserProvidedCacheLocator]
+import outer
+print(os.environ["NUMBA_CACHE_DIR"], len(list(os.scandir(os.environ["NUMBA_CACHE_DIR"]))))
+"""
+
+
+def start(folder: Path, code: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    (folder / "inner.py").write_text(INNER.format(1))
+    (folder / "outer.py").write_text(OUTER.format(imported="from inner import add", called="add"))
+    return subprocess.run(
+        [sys.executable, "-c", f"import sys; sys.path.insert(0, '.')\n{code}"],
+        cwd=folder, env={**os.environ, **environment}, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+
+
+def test_a_private_folder_that_is_removed_takes_the_place_of_one_that_cannot_be_written(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "file").touch()
+    done = start(tmp_path, PRIVATE, NUMBA_CACHE_DIR=str(tmp_path / "file"))
+    result, private, num_inside = done.stdout.split("\n")[0], *done.stdout.split()[2:]
+    assert (result, num_inside) == ("2 0", "1")
+    assert done.stderr == (
+        f"compiled code is kept in {private} for this command only; "
+        "NUMBA_CACHE_DIR names a folder that stays\n"
+    )
+    assert not Path(private).exists()
+
+
+def test_damaged_code_is_compiled_again_and_a_full_disk_costs_a_line(tmp_path: Path) -> None:
+    assert start(tmp_path, "import outer", NUMBA_CACHE_DIR=str(tmp_path / "c")).stdout == "2 0\n"
+    for path in (tmp_path / "c").rglob("*.nb*"):
+        path.write_bytes(path.read_bytes()[:20])
+    assert start(tmp_path, "import outer", NUMBA_CACHE_DIR=str(tmp_path / "c")).stdout == "2 0\n"
+    assert start(tmp_path, "import outer", NUMBA_CACHE_DIR=str(tmp_path / "c")).stdout == "2 1\n"
+    limited = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (64, 64))\nimport outer"
+    full = start(tmp_path, limited, NUMBA_CACHE_DIR=str(tmp_path / "d"))
+    assert full.stdout == "2 0\n"
+    assert full.stderr == (
+        f"compiled code cannot be kept in {tmp_path / 'd'} (File too large); "
+        "NUMBA_CACHE_DIR names another folder\n"
+    )

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from pipeline.core.errors import OutputError
-from pipeline.core.files import publish, save_array, sorted_glob, writing
+from pipeline.core.files import publish, save_array, writing
 
 
 def _write(path: Path, content: str, scratch: Path) -> None:
@@ -123,24 +123,6 @@ def test_a_full_disk_is_told_of_arrays_too(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="No space left on device") as caught:
         save_array(Path("/dev/full"), np.zeros(100_000))
     assert caught.value.errno == errno.ENOSPC
-
-
-def test_files_are_listed_by_path_whatever_order_they_were_made_in(tmp_path: Path) -> None:
-    for name in ("b/2", "a/10", "c", "a/9"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_text("")
-    listed = [path.relative_to(tmp_path).as_posix() for path in sorted_glob(tmp_path, "**/*")]
-    assert listed == ["a/10", "a/9", "b/2", "c"]
-    assert sorted_glob(tmp_path, "c") == [tmp_path / "c"]
-    assert sorted_glob(tmp_path, "none") == []
-    assert sorted_glob(tmp_path, "a") == []
-
-
-def test_wildcards_in_the_folders_own_path_are_letters(tmp_path: Path) -> None:
-    folder = tmp_path / "a[1]*"
-    folder.mkdir()
-    (folder / "x.jsonl").touch()
-    assert sorted_glob(folder, "*.jsonl") == [folder / "x.jsonl"]
 
 
 def test_trouble_that_nobody_knows_is_raised_as_it_is(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import pytest
 
-from pipeline.core.json_record import ABSENT, Absent, from_json, key, to_json
+from pipeline.core.json_record import ABSENT, Absent, from_json, key, parse_json, to_json
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -83,3 +83,20 @@ def test_what_is_not_as_declared_is_refused_with_its_place(
 def test_what_is_no_object_is_refused() -> None:
     with pytest.raises(ValueError, match=r"got \[\], expected an object"):
         from_json(Outer, [])
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        *(b"[" * 101 + b"]" * 101, b"[" * 100_000, b'{"a":' * 100_000),
+        *(b"NaN", b"[1, -Infinity]", rb'"\ud800"', rb'{"\uDFFF": 1}', b'"\xff"', b"", b"\0"),
+    ],
+)
+def test_what_no_program_of_ours_writes_is_an_error_of_one_kind(data: bytes) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        parse_json(data)
+
+
+def test_all_else_is_read() -> None:
+    assert parse_json(rb'{"a": [1.5, "\ud83d\ude00", null]}') == {"a": [1.5, "\U0001f600", None]}
+    assert parse_json(b"[" * 100 + b"]" * 100)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from support.bad_lines import BAD_LINES
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 from pipeline.config.load import load_mixture
 from pipeline.core.errors import ConfigError, DocumentError, InputError
@@ -108,16 +109,17 @@ def test_every_kind_of_bad_document_is_counted_and_the_rest_is_as_without_it(
     good = [("a", PROSE), ("b", "short"), ("c", PROSE[5:])]
     bad = b"".join(line + b"\n" for line, _, _ in BAD_LINES.values())
     bad += lines(("only", "[CLS][SEP]"), ("only 2", "[MASK]"), ("a", "again"))
-    manifest = build({"f.jsonl": lines(good[0]) + bad + lines(*good[1:])})
+    manifest = build({"f.jsonl": lines(good[0]) + bad + lines(*good[1:])}, "max_bad=1")
     build({"f.jsonl": lines(*good)}, out="clean")
     documents = manifest["sources"]["s"]["documents"]
     assert documents["dropped"] == {
+        "duplicate_field": 2,
         "duplicate_id": 1,
         "empty_text": 1,
-        "invalid_json": 11,
+        "invalid_json": 10,
         "invalid_utf8": 2,
-        "no_id": 3,
-        "no_text": 4,
+        "no_id": 4,
+        "no_text": 5,
         "only_special_tokens": 2,
     }
     assert documents["kept"] == 3
@@ -207,6 +209,41 @@ def test_a_document_with_a_piece_that_decodes_to_nothing_is_counted_or_named(
     assert set(written_ids(tmp_path / "skipped")) == {"a", "b"}
 
 
+@pytest.mark.parametrize(
+    "model",
+    [models.WordLevel, models.WordPiece, models.BPE, models.Unigram],
+    ids=lambda model: model.__name__,
+)
+def test_a_document_that_the_tokenizer_has_no_ids_for_is_counted_or_named(
+    build: Callable[..., dict[str, Any]], tmp_path: Path, model: Any
+) -> None:
+    path = tmp_path / "tok.json"
+    write_tokenizer_without_unknown(path, model)
+    files = {"f.jsonl": lines(("a", "boat"), ("hole", "boat \N{SNOWMAN}"), ("b", "boat"))}
+    with pytest.raises(DocumentError) as raised:
+        build(files, f"tokenizer.name={path}", on_error="stop")
+    assert f'f.jsonl: document 2: id "hole" has no ids: {path}: cannot' in raised.value.message
+    manifest = build(files, f"tokenizer.name={path}", out="skipped")
+    documents = manifest["sources"]["s"]["documents"]
+    assert documents == {"in": 3, "kept": 2, "dropped": {"unencodable": 1}}
+
+
+def write_tokenizer_without_unknown(path: Path, model: Any) -> None:
+    special = ["[PAD]", "[CLS]", "[SEP]", "[MASK]"]
+    vocabulary = {one: id_ for id_, one in enumerate([*special, "boat", *"boat"])}
+    if model is models.Unigram:
+        tokenizer = Tokenizer(model([(one, -1.0) for one in vocabulary]))
+    else:
+        merges = {"merges": []} if model is models.BPE else {}
+        tokenizer = Tokenizer(model(vocabulary, unk_token="[UNK]", **merges))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.add_special_tokens(special)
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 1), ("[SEP]", 2)]
+    )
+    tokenizer.save(str(path))
+
+
 @pytest.mark.parametrize("algorithm", ["whole-v1", "ettin-slice-v1"])
 def test_the_same_document_is_no_trouble_for_the_others(
     build: Callable[..., dict[str, Any]], tmp_path: Path, algorithm: str
@@ -220,13 +257,98 @@ def test_the_same_document_is_no_trouble_for_the_others(
 def test_a_source_without_a_good_document_builds_to_nothing_and_says_so(
     build: Callable[..., dict[str, Any]], tmp_path: Path
 ) -> None:
-    manifest = build({"f.jsonl": b"{\n", "g.jsonl": b""})
+    manifest = build({"f.jsonl": lines(("empty", "")), "g.jsonl": b"", "h.txt": b"\xff"})
     source = manifest["sources"]["s"]
-    assert source["documents"] == {"in": 1, "kept": 0, "dropped": {"invalid_json": 1}}
+    dropped = {"empty_text": 1, "invalid_utf8": 1}
+    assert source["documents"] == {"in": 2, "kept": 0, "dropped": dropped}
     assert source["chunks"] == {"written": 0, "validation": 0, "drawn": 0}
     assert manifest["order"]["num_samples"] == 0
     index = (tmp_path / "out" / "train" / "index.json").read_bytes()
     assert index == index_bytes(merge_indexes([]), merged=True)
+
+
+def many(num_good: int, num_bad: int) -> bytes:
+    good = lines(*((str(number), "text") for number in range(num_good)))
+    return good + b"{\n" * num_bad
+
+
+@pytest.mark.parametrize(
+    ("num_good", "num_bad", "settings", "is_built"),
+    [
+        (1, 20, [], True),
+        (1, 21, [], False),
+        (2_079, 21, [], True),
+        (2_078, 21, ["max_bad=1/100"], False),
+        (30, 30, ["max_bad=0.5"], True),
+        (30, 31, ["max_bad=0.5"], False),
+        (0, 1, ["max_bad=1"], False),
+    ],
+)
+def test_a_file_of_which_too_many_documents_fail_stops_a_build_that_skips(
+    build: Callable[..., dict[str, Any]],
+    tmp_path: Path,
+    num_good: int,
+    num_bad: int,
+    settings: list[str],
+    is_built: bool,
+) -> None:
+    files = {"f.jsonl": many(num_good, num_bad), "g.jsonl": lines(("other", PROSE))}
+    if is_built:
+        dropped = build(files, *settings)["sources"]["s"]["documents"]["dropped"]
+        assert dropped == {"invalid_json": num_bad}
+        return
+    with pytest.raises(InputError) as raised:
+        build(files, *settings)
+    assert not isinstance(raised.value, DocumentError)
+    what = f"f.jsonl: {num_bad} of {num_good + num_bad:,} documents cannot be read (invalid_json "
+    assert what in raised.value.message
+    assert "first: document " in raised.value.message
+    assert ("with max_bad" in str(raised.value.hint)) == (num_good > 0)
+    assert not list((tmp_path / "out").rglob("f/*.mds"))
+
+
+def test_repeated_ids_and_empty_texts_are_no_sign_of_a_wrong_file(
+    build: Callable[..., dict[str, Any]],
+) -> None:
+    documents = [("a", "text"), *[("a", "text")] * 30, *[("b", "")] * 30]
+    dropped = build({"f.jsonl": lines(*documents)})["sources"]["s"]["documents"]["dropped"]
+    assert dropped == {"duplicate_id": 30, "empty_text": 30}
+
+
+@pytest.mark.parametrize("setting", ["text=contnet", "id=key"])
+@pytest.mark.parametrize("on_error", ["skip", "stop"])
+def test_a_field_that_no_document_has_is_an_error_that_names_those_there_are(
+    build: Callable[..., dict[str, Any]], tmp_path: Path, setting: str, on_error: str
+) -> None:
+    name = setting.partition("=")[2]
+    files = {"f.jsonl": lines(("a", "text"), ("b", "text"))}
+    with pytest.raises(InputError, match=f'f.jsonl: got fields id, text, expected "{name}"'):
+        build(files, f"sources.s.from.{setting}", on_error=on_error)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_field_that_a_later_file_lacks_is_an_error_too(
+    build: Callable[..., dict[str, Any]],
+) -> None:
+    other = b'{"id": "b", "contnet": "text"}\n' * 3
+    with pytest.raises(InputError) as raised:
+        build({"f.jsonl": lines(("a", "text")), "g.jsonl": other})
+    assert raised.value.message.endswith(
+        "g.jsonl: 3 of 3 documents cannot be read (no_text 3), expected one that can; first: "
+        'document 1: field "text" is missing among id, contnet, expected text'
+    )
+    assert raised.value.hint == "name the field that holds the text with from.text"
+
+
+def test_max_document_bytes_is_part_of_what_a_partition_is_made_from(
+    build: Callable[..., dict[str, Any]],
+) -> None:
+    documents = [("a", PROSE), ("b", "x " * 2_000)]
+    assert build({"f.jsonl": lines(*documents)})["sources"]["s"]["documents"]["kept"] == 2
+    manifest = build({"f.jsonl": lines(*documents)}, "max_document_bytes=1024", out="small")
+    documents_of = manifest["sources"]["s"]["documents"]
+    assert documents_of == {"in": 2, "kept": 1, "dropped": {"too_large": 1}}
+    assert manifest["mixture"]["declaration"]["max_document_bytes"] == 1024
 
 
 def test_a_budget_over_nothing_is_refused(build: Callable[..., dict[str, Any]]) -> None:

@@ -1,5 +1,6 @@
 """The plan: which files a build reads."""
 
+import gzip
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -56,3 +57,45 @@ def test_a_miniature_reads_a_part_of_the_files_and_insists_on_no_others(tmp_path
     assert plan.lock is not None
     assert len(plan.lock.sources["far"].files) == 20
     assert far.ask.tokens == 3_000_000
+
+
+def test_the_fields_of_the_first_documents_of_a_local_source_are_checked(tmp_path: Path) -> None:
+    declared = mixture(tmp_path)
+    (tmp_path / "near" / "a.jsonl").write_text('{"key": 1}\n{\n{"id": 1, "body": "a"}\n')
+    with pytest.raises(
+        InputError, match=r'^near/a\.jsonl: got fields key, id, body, expected "text"'
+    ):
+        make_plan(declared, None, tmp_path / "raw")
+    # One document that has the field is enough: the others may be bad.
+    with (tmp_path / "near" / "a.jsonl").open("a") as file:
+        file.write('{"id": 2, "text": "a"}\n')
+    make_plan(declared, None, tmp_path / "raw")
+
+
+def test_a_local_file_of_another_kind_is_refused_before_any_work(tmp_path: Path) -> None:
+    declared = mixture(tmp_path)
+    (tmp_path / "near" / "a.jsonl").write_bytes(gzip.compress(b"{}"))
+    with pytest.raises(InputError, match=r"^near/a\.jsonl: got gzip, expected JSON lines"):
+        make_plan(declared, None, tmp_path / "raw")
+
+
+def test_what_is_no_readable_file_stops_a_plan_or_is_listed_with_it(tmp_path: Path) -> None:
+    planned = mixture(tmp_path)
+    (tmp_path / "near" / "b.jsonl").symlink_to("nowhere")
+    with pytest.raises(InputError, match=r"near/b\.jsonl is a link to nowhere"):
+        make_plan(planned, None, tmp_path / "raw")
+    text = MIXTURE.replace("path: near/*.jsonl", "path: near/*.jsonl, on_missing: skip")
+    skipping = load_mixture(tmp_path / "m.yaml", text=text.encode())
+    assert make_plan(skipping, None, tmp_path / "raw").skipped == [
+        "sources.near: left out 1 that are no readable files: near/b.jsonl is a link to nowhere: No"
+        " such file or directory"
+    ]
+    assert "on_missing" not in planned.declaration()["sources"]["near"]["from"]
+    assert skipping.fingerprint != planned.fingerprint
+
+
+def test_no_file_of_an_output_is_planned(tmp_path: Path) -> None:
+    planned = mixture(tmp_path)
+    (tmp_path / "near" / ".ettin").mkdir()
+    with pytest.raises(InputError, match=r"sources\.near: near/a\.jsonl is part of .*near"):
+        make_plan(planned, None, tmp_path / "raw")

@@ -104,6 +104,32 @@ def test_parquet_without_the_column_names_those_it_has(tmp_path: Path) -> None:
     assert raised.value.hint == "name the columns with from.text and from.id (null makes ids)"
 
 
+@pytest.mark.parametrize("column", ["text", "id"])
+def test_two_columns_of_text_or_id_are_an_error(tmp_path: Path, column: str) -> None:
+    names = [column, "text", "id"]
+    pq.write_table(pa.table([pa.array(["a"])] * 3, names=names), tmp_path / "f.parquet")
+    [file] = list_files("source", ("f.parquet",), tmp_path)
+    with pytest.raises(InputError, match=f'^f.parquet: got 2 columns "{column}", expected one'):
+        read_counting(FileReader(file, text_field="text", id_field="id"))
+
+
+@pytest.mark.parametrize(
+    ("values", "ids"),
+    [
+        (pa.array([b"a", "\u00e9".encode(), b"\xff\x01"], pa.binary()), ["a", "\u00e9", "ff01"]),
+        (pa.array([b"\xfe\x00", b"ab"], pa.binary(2)), ["fe00", "ab"]),
+        (pa.array([2**64 - 1], pa.uint64()), ["18446744073709551615"]),
+        (pa.array([10**30, -5], pa.decimal128(38, 0)), ["1" + "0" * 30, "-5"]),
+    ],
+)
+def test_bytes_and_large_integers_are_ids_in_one_form(
+    tmp_path: Path, values: pa.Array, ids: list[str]
+) -> None:
+    pq.write_table(pa.table({"id": values, "text": ["x"] * len(values)}), tmp_path / "f.parquet")
+    [file] = list_files("source", ("f.parquet",), tmp_path)
+    assert read_counting(FileReader(file, text_field="text", id_field="id")) == (ids, [])
+
+
 @pytest.mark.parametrize(
     ("data", "reason"), [(b"", "empty_text"), (b"a\xff", "invalid_utf8")], ids=["empty", "bytes"]
 )
@@ -146,7 +172,7 @@ def damaged(name: str, how: str) -> bytes:
         else whole[:-5] + bytes([whole[-5] ^ 1]) + whole[-4:],
         "garbage in the middle": whole[:middle] + b"\xff" * 64 + whole[middle + 64 :],
         "garbage at the end": whole + b"garbage",
-        "zeros at the end": whole + bytes(16),
+        "zeros in the middle": whole[:middle] + bytes(16) + whole[middle:],
         "not packed": TEXT,
         "no byte": b"",
     }[how]
@@ -155,7 +181,7 @@ def damaged(name: str, how: str) -> bytes:
 HOW = [
     "truncated", "one byte short", "checksum cut off", "header alone", "second member truncated",
     "second member without its end", "second header cut", "wrong checksum",
-    "garbage in the middle", "garbage at the end", "zeros at the end", "not packed", "no byte",
+    "garbage in the middle", "garbage at the end", "zeros in the middle", "not packed", "no byte",
 ]  # fmt: skip
 
 
@@ -172,8 +198,13 @@ def test_a_damaged_file_is_an_error_even_where_documents_are_skipped(
         f"{name}: broken compressed data after document {reader.num_rows}: "
     )
     assert len(raised.value.message.splitlines()) == 1
-    assert raised.value.hint == "pull the file again"
+    assert raised.value.hint == "restore the file from where it came from"
     assert reader.sha256 == ""
+
+
+def test_zeros_after_zstd_are_no_frame(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="broken compressed data after document"):
+        read_counting(reader_of(tmp_path, "f.json.zst", PACKS["f.json.zst"](TEXT) + bytes(16)))
 
 
 @pytest.mark.parametrize("name", PACKS)
@@ -205,4 +236,4 @@ def test_broken_parquet_is_an_error(tmp_path: Path, how: str) -> None:
     ) as raised:
         read_counting(FileReader(file, text_field="text", id_field="id"))
     assert len(raised.value.message.splitlines()) == 1
-    assert raised.value.hint == "pull the file again"
+    assert raised.value.hint == "restore the file from where it came from"

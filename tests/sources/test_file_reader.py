@@ -283,9 +283,24 @@ def test_metadata_that_python_cannot_hold_harms_no_document(tmp_path: Path) -> N
             "odd": odd,
             "nested": pa.StructArray.from_arrays([odd], ["odd"]),
             "late": pa.array([0, 2**60], pa.timestamp("ms")),
+            "nano": pa.array([1, 1_700_000_000_123_456_789], pa.timestamp("ns")),
+            "far": pa.array([0, -1_000_000], pa.date32()),
+            "zone": pa.array([0, 1], pa.timestamp("s", "No/Where")),
+            "hour": pa.array([0, 1], pa.time64("ns")),
+            "took": pa.array([0, 1], pa.duration("ns")),
+            "list": pa.array([[], [1, None]], pa.list_(pa.timestamp("ns"))),
+            "map": pa.array([[], [("a", 1)]], pa.map_(pa.string(), pa.timestamp("ns"))),
+            "struct": pa.array([{"a": 0}, {"a": 1}], pa.struct({"a": pa.timestamp("ns")})),
         },
     )
     documents, _ = read_all(file)
+    last = documents[1].metadata
+    assert last["nano"] == "2023-11-14 22:13:20.123456789"
+    assert last["far"] == "-0768-02-04"
+    assert last["list"] == ["1970-01-01 00:00:00.000000001", None]
+    assert last["struct"] == {"a": "1970-01-01 00:00:00.000000001"}
+    assert documents[0].metadata["nano"] is not None
+    assert all(str(value) for value in last.values())
     assert pairs(documents) == [("1", "one"), ("2", "two")]
     assert [document.metadata["odd"] for document in documents] == ["ok", b"\xff"]
     assert documents[0].metadata["nested"] == {"odd": "ok"}

@@ -56,6 +56,13 @@ def test_all_that_was_dropped_is_kept_aside_with_its_reason(tmp_path: Path) -> N
     ]
 
 
+def test_half_a_surrogate_pair_is_written_as_json_escapes_it(tmp_path: Path) -> None:
+    one = Dropped(document=document("a", 0, url="x\udc80"), reason="url/domain")
+    write(tmp_path / "a", Fraction(1), [[one]])
+    [record] = written(tmp_path / "a")
+    assert record["metadata"] == {"url": "x\udc80"}
+
+
 def test_the_share_kept_aside_is_frozen(tmp_path: Path) -> None:
     write(tmp_path / "a", Fraction(1, 4), [drops(40)])
     assert [record["row"] for record in written(tmp_path / "a")] == [0, 1, 2, 29, 36, 37]
@@ -86,3 +93,16 @@ def test_bytes_do_not_depend_on_blocks(tmp_path: Path) -> None:
     assert len(whole) > 300_000
     assert write(tmp_path / "d", Fraction(1), []) == write(tmp_path / "e", Fraction(1), [[]])
     assert written(tmp_path / "d") == []
+
+
+def test_what_is_nested_too_deeply_for_the_writer_is_written_all_the_same(tmp_path: Path) -> None:
+    deep: list[Any] = []
+    for _ in range(1000):
+        deep = [deep]
+    one = Dropped(document=document("a", 3, deep=deep, n=1 << 70), reason="length/too_short")
+    write(tmp_path / "a", Fraction(1), [[one], drops(1)])
+    data = zstandard.ZstdDecompressor().decompressobj().decompress((tmp_path / "a").read_bytes())
+    first, second = data.splitlines()
+    assert b'"deep":' + b"[" * 1001 + b"]" * 1001 in first
+    assert b'"n":1180591620717411303424' in first
+    assert json.loads(second)["text"] == "text 0"

@@ -67,7 +67,7 @@ def test_what_was_told_is_still_there_if_taking_lines_out_fails(
         path.open("w").close()
         raise error
 
-    monkeypatch.setattr(Path, "write_text", fail)
+    monkeypatch.setattr(Path, "write_bytes", fail)
     with pytest.raises(KeyboardInterrupt if is_killed else OutputError):
         Metrics(tmp_path, 1)
     assert (tmp_path / METRICS).read_bytes() == before

@@ -361,6 +361,34 @@ def test_a_loss_that_is_no_number_stops_and_names_step_and_rows(
     assert [one.name for one in tmp_path.glob("step*")] == ["step2"]
 
 
+def test_an_optimizer_of_a_stranger_is_refused_in_words(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe, sets = "sample-encoder-pretraining", (*FEW, "save_every_tokens=4k")
+    train(recipe, data, tmp_path, "--max-steps", "1", sets=sets)
+    path = next(tmp_path.glob("step*")) / "optimizer.pt"
+    state = torch.load(path, weights_only=True)
+    first = state["state"][0]
+    for content, said in (
+        (Path("any object"), "got objects that are neither tensors nor numbers"),
+        ({}, "got"),
+        ({**state, "state": {**state["state"], 0: {**first, "exp_avg": torch.zeros(3)}}}, "shapes"),
+    ):
+        torch.save(content, path)
+        record = read_record(path.parent)
+        files = {**record.files, path.name: FileDigest.of(path)}
+        write_record(path.parent, replace(record, files=files))
+        capsys.readouterr()
+        settings = [word for one in sets for word in ("--set", one)]
+        code = main(["train", recipe, "--data", str(data), "--out", str(tmp_path),
+                     "--device", "cpu", *settings])  # fmt: skip
+        err = capsys.readouterr().err
+        assert code == 2
+        assert f"error: {path}: " in err
+        assert said in err
+        assert "expected the tensors of this model\nhint: use another checkpoint" in err
+
+
 def _poison(checkpoint: Path) -> None:
     """Put a NaN among the weights of a checkpoint, and write its record anew."""
     from safetensors import safe_open

@@ -1,9 +1,6 @@
-"""Difference: two mixtures, manifests, outputs or orders -> what differs between them.
+"""Difference: two mixtures, manifests, outputs or orders -> what differs between them."""
 
-Pure, but for opening the two.
-"""
-
-from collections import defaultdict
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,11 +47,10 @@ class PartitionChange:
     """A partition that differs."""
 
     folder: str
-    """Its folder of shards."""
     what: Literal["added", "removed", "other input", "other shards"]
     """Only one side has it, or it was made from other bytes, or differently from the same bytes."""
     old_rows: int
-    """Its rows in the first side's pool."""
+    """Its rows in the pool."""
     new_rows: int
 
 
@@ -84,7 +80,6 @@ class OrderChange:
     num_same_windows: int
     """Windows of one name with the same rows in some order."""
     other_windows: tuple[str, ...]
-    """All other windows, by name."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -98,7 +93,6 @@ class FilesChange:
 
     @property
     def equal(self) -> bool:
-        """Whether both sides have the same files."""
         return self.added == self.removed == self.changed == 0
 
 
@@ -107,7 +101,6 @@ class Difference:
     """What differs between two sides; None for what one of them does not have."""
 
     old: str
-    """The first side, as given."""
     new: str
     declaration: tuple[Change, ...] | None = None
     """Keys of the mixtures, and the tokenizer."""
@@ -201,7 +194,7 @@ def compare_sources(old: Manifest, new: Manifest) -> tuple[SourceChange, ...]:
     """Return the sources that two builds made differently."""
     found = []
     for name in sorted({*old.sources, *new.sources}):
-        one, other = (side.sources.get(name) for side in (old, new))
+        one, other = old.sources.get(name), new.sources.get(name)
         what: Literal["added", "removed", "altered"] = "altered"
         if one is None or other is None:
             what = "added" if one is None else "removed"
@@ -258,10 +251,9 @@ def _compare_orders(old: AnyManifest, new: AnyManifest) -> OrderChange:
     before, after = (_windows(manifest_windows(side)) for side in (old, new))
     keys = sorted({*before, *after})
     same = {key for key in keys if _is_same(before.get(key), after.get(key))}
-    counts, new_counts = _order_counts(old), _order_counts(new)
-    both = counts.keys() & new_counts.keys()
+    counts = _changes(_order_counts(old), _order_counts(new))
     return OrderChange(
-        counts=tuple(change for change in _changes(counts, new_counts) if change.key in both),
+        counts=tuple(change for change in counts if None not in (change.old, change.new)),
         same_sequence=one.sequence_root == other.sequence_root,
         same_multiset=one.multiset == other.multiset and one.num_rows == other.num_rows,
         first_rows=_first_rows(one, other),
@@ -272,7 +264,7 @@ def _compare_orders(old: AnyManifest, new: AnyManifest) -> OrderChange:
 
 def _windows(windows: Iterable[ManifestWindow]) -> dict[tuple[str, int], ManifestWindow]:
     """Return windows by name and by how many of that name came before: a folder may come twice."""
-    seen: dict[str, int] = defaultdict(int)
+    seen: Counter[str] = Counter()
     found = {}
     for window in windows:
         found[window.name, seen[window.name]] = window
@@ -287,9 +279,8 @@ def _is_same(one: ManifestWindow | None, other: ManifestWindow | None) -> bool:
 
 
 def _order_counts(manifest: AnyManifest) -> dict[str, Any]:
-    """Return what a manifest says of its order besides the ledger; a published one says little."""
-    counts = {key: getattr(manifest.order, key, None) for key in _ORDER_COUNTS}
-    return {key: count for key, count in counts.items() if count is not None}
+    """Return what a manifest says of its order; None for what a published one does not say."""
+    return {key: getattr(manifest.order, key, None) for key in _ORDER_COUNTS}
 
 
 def _first_rows(one: Ledger, other: Ledger) -> tuple[int, int] | None:

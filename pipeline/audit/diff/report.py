@@ -1,7 +1,7 @@
 """Report: a difference -> lines for a person, and values for a machine."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -12,9 +12,7 @@ from pipeline.audit.diff.difference import (
     PartitionChange,
     SourceChange,
 )
-from pipeline.audit.wording import listed
 
-# So many windows, or partitions of a source, are named; the rest are counted.
 _MOST_NAMED = 10
 _PARTITION_WORDS = {
     "added": "was added",
@@ -43,6 +41,13 @@ def lines(difference: Difference) -> list[str]:
             f"{files.same:,} the same"
         )
     return found or [f"{difference.old}, {difference.new}: nothing differs"]
+
+
+def listed(items: Sequence[object], most: int, rest: str = "") -> str:
+    """Return the first items as a list, and the number of all others: `a, b and 3 more`."""
+    shown = ", ".join(f"{one:,}" if isinstance(one, int) else str(one) for one in items[:most])
+    more = len(items) - most
+    return f"{shown} and {more:,} more{rest}" if more > 0 else shown
 
 
 def value_text(value: Any) -> str:

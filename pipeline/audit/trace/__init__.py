@@ -1,11 +1,10 @@
 """Trace: which documents a step saw, and which steps saw a document.
 
-An output with its provenance and a position, document or text -> the provenance of rows, the places
-of the text, or counts by source.
+A position, document or text -> the provenance of rows, places of the text, or counts by source.
 """
 
 from pipeline.audit.trace.lookup import Trace
-from pipeline.audit.trace.positions import Positions, RowRange
+from pipeline.audit.trace.positions import RowRange
 from pipeline.audit.trace.report import (
     counts_json,
     counts_lines,
@@ -13,11 +12,8 @@ from pipeline.audit.trace.report import (
     row_line,
     text_lines,
 )
-from pipeline.audit.trace.text_search import Match
 
 __all__ = [
-    "Match",
-    "Positions",
     "RowRange",
     "Trace",
     "counts_json",

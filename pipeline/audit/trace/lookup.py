@@ -1,7 +1,4 @@
-"""An output, opened for tracing: positions, documents and texts of its order -> provenance of rows.
-
-Opening reads the manifest and the table of steps; look-ups read little.
-"""
+"""Lookup: positions, documents and texts of an output's order -> the provenance of rows."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -40,7 +37,6 @@ class Trace:
     """The order of an output with its provenance."""
 
     out: Path
-    """The output folder."""
     manifest: Manifest
     positions: Positions
     provenance: ProvenanceReader
@@ -87,15 +83,14 @@ class Trace:
         return cls(out=out, manifest=manifest, positions=positions, provenance=provenance)
 
     def rows(self, span: RowRange) -> Iterator[RowProvenance]:
-        """Yield the provenance of the rows of a span, in order."""
         for table in self.provenance.tables(span.start_row, span.stop_row):
             yield from provenance_of(table)
 
     def checkpoint(self, name: str) -> RowRange:
         """Return the rows between a checkpoint and the one before.
 
-        name: that of a published one, as `Positions.checkpoint` takes it, or the folder of one that
-        was trained on this output, or of several, of which that of the most steps is taken.
+        name: that of a published one, as for `Positions.checkpoint`, or the folder of one that was
+        trained on this output, or of several, of which the latest is taken.
 
         Raises: NotFoundError when there is none; MismatchError when it is of another order, or
         damaged.
@@ -145,9 +140,7 @@ class Trace:
     def patterns(self, text: str, path: str | None = None) -> list[Uint32Array]:
         """Return the runs of ids that a text may be in the rows, each uint32 [num_ids].
 
-        path: as for `load_tokenizer`.
-
-        Raises: ConfigError when the text has no ids; as `load_tokenizer`.
+        path: as for `load_tokenizer`. Raises: ConfigError when the text has no ids.
         """
         plain = built = self.load_tokenizer(path)
         declared = self.manifest.mixture.declaration
@@ -178,9 +171,9 @@ class Trace:
             )
 
     def texts(self, numbers: Iterable[int], rows: RowSource, tokenizer: Tokenizer) -> Iterator[str]:
-        """Yield the text of each of some rows, as they are given; special tokens are left out.
+        """Yield the text of each row, without special tokens.
 
-        Rows that follow one another are read together, so up to 1,024 numbers are consumed ahead.
+        Consecutive rows are read together, so up to 1,024 numbers are consumed ahead.
         """
         self._check_rows(rows)
         for first, end in _runs(numbers):
@@ -189,7 +182,6 @@ class Trace:
                     yield tokenizer.decode_reference(block.values[start:stop])
 
     def count_sources(self, span: RowRange) -> dict[str, SourceCounts]:
-        """Return what the rows of a span hold of each source, by its name."""
         return count_sources(self.provenance.tables(span.start_row, span.stop_row))
 
     def load_tokenizer(
@@ -224,7 +216,7 @@ class Trace:
 
 
 def _runs(numbers: Iterable[int]) -> Iterator[tuple[int, int]]:
-    """Yield the ranges that numbers make up where each follows the one before."""
+    """Yield the ranges of consecutive numbers."""
     start = stop = -1
     for number in numbers:
         if number != stop or stop - start == _MOST_AHEAD:

@@ -27,13 +27,12 @@ class RowRange:
     """Consecutive rows of an order, and the steps that take the first and the last."""
 
     name: str
-    """What was requested, in words."""
     start_row: int
     stop_row: int
     first_step: int
     last_step: int
     tombstones: tuple[tuple[int, int], ...] = ()
-    """Ranges of its rows that a model was not given, since they could not be read."""
+    """Ranges of its rows that could not be read, so that no model saw them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,10 +42,10 @@ class Positions:
     first_rows: Int64Array
     """int64 [num_steps + 1], the first row of each step, and the number of rows."""
     last_steps: tuple[int, ...]
-    """The last step of each window, from 1: the steps at which checkpoints are saved."""
+    """The last step of each window, from 1, at which a checkpoint is saved."""
     phase: str
     num_dropped: int
-    """Rows that were too few for another step and are not in the order."""
+    """Rows of the incomplete last step, which are not in the order."""
 
     @classmethod
     def of(cls, order: OrderRecord, phase: str, steps: Path) -> "Positions":
@@ -72,7 +71,6 @@ class Positions:
 
     @property
     def num_rows(self) -> int:
-        """Rows of the order."""
         return int(self.first_rows[-1])
 
     def step(self, number: int) -> RowRange:
@@ -90,10 +88,7 @@ class Positions:
         return self._window(f"window {number}", number - 1)
 
     def rows(self, name: str, start: int, stop: int) -> RowRange:
-        """Return a range of rows, which is not empty.
-
-        Raises: NotFoundError when it reaches beyond the order.
-        """
+        """Return a range of rows. Raises: NotFoundError when it reaches beyond the order."""
         self._check("row", stop - 1, 0, self.num_rows - 1)
         first, last = np.searchsorted(self.first_rows, [start, stop - 1], side="right").tolist()
         return RowRange(name=name, start_row=start, stop_row=stop, first_step=first, last_step=last)
@@ -152,7 +147,6 @@ class Positions:
         )
 
     def describe_dropped(self) -> str | None:
-        """Say how many rows are not in the order, if there are any."""
         if not self.num_dropped:
             return None
         return f"{self.num_dropped} rows were dropped with the incomplete last step"

@@ -1,11 +1,8 @@
-"""Report: what a trace found -> lines for a person, values for a machine.
-
-People count chunks from 1, machines from 0; steps count from 1 and rows from 0 for both.
-"""
+"""Report: what a trace found -> lines for a person, where chunks count from 1; JSON, from 0."""
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, astuple
 from typing import Any
 
 from pipeline.audit.trace.positions import RowRange
@@ -23,7 +20,7 @@ def row_line(row: RowProvenance, offset: int | None = None) -> str:
 
 
 def text_lines(text: str) -> str:
-    """Return a text below its line, so that nothing in it can be taken for more than text."""
+    """Return a text, indented and escaped, so that it cannot be taken for another line."""
     spelled = ("".join(map(_spelled, line)) for line in text.split("\n"))
     return "\n".join(f"    {line}" for line in spelled)
 
@@ -37,19 +34,16 @@ def _spelled(character: str) -> str:
 def row_json(
     row: RowProvenance, *, text: str | None = None, offset: int | None = None
 ) -> dict[str, Any]:
-    """Return the provenance of a row as JSON-able values, with the text and offset requested."""
+    """Return the provenance of a row as JSON-able values."""
     extras = {"offset": offset, "text": text}
-    return {
-        **row._asdict(),
-        **{name: value for name, value in extras.items() if value is not None},
-    }
+    return row._asdict() | {key: value for key, value in extras.items() if value is not None}
 
 
 def counts_lines(span: RowRange, counts: Mapping[str, SourceCounts]) -> list[str]:
     """Return what a span holds of each source as lines of one table."""
     total = _total(counts)
     heading = ("source", "rows", "documents", "tokens")
-    table = [heading, *((name, *_numbers(one)) for name, one in counts.items())]
+    table = [heading, *((name, *map("{:,}".format, astuple(one))) for name, one in counts.items())]
     table.append(("total", f"{total['num_rows']:,}", "", f"{total['num_tokens']:,}"))
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     lines = [
@@ -67,19 +61,10 @@ def counts_lines(span: RowRange, counts: Mapping[str, SourceCounts]) -> list[str
 
 def counts_json(span: RowRange, counts: Mapping[str, SourceCounts]) -> dict[str, Any]:
     """Return what a span holds of each source as JSON-able values."""
-    return {
-        **asdict(span),
-        **_total(counts),
-        "sources": {name: asdict(one) for name, one in counts.items()},
-    }
+    sources = {name: asdict(one) for name, one in counts.items()}
+    return {**asdict(span), **_total(counts), "sources": sources}
 
 
 def _total(counts: Mapping[str, SourceCounts]) -> dict[str, int]:
-    return {
-        name: sum(getattr(one, name) for one in counts.values())
-        for name in ("num_rows", "num_tokens")
-    }
-
-
-def _numbers(counts: SourceCounts) -> tuple[str, str, str]:
-    return f"{counts.num_rows:,}", f"{counts.num_documents:,}", f"{counts.num_tokens:,}"
+    names = ("num_rows", "num_tokens")
+    return {name: sum(getattr(one, name) for one in counts.values()) for name in names}

@@ -1,11 +1,9 @@
 """Text search: a text -> the runs of ids that it may be in the rows of an output, and where.
 
-Which ids depends on what stood before the text, since the prefix space goes to the start of a
-segment alone; and `ettin-reencode-v1` stores some chunks as the text of their ids, encoded again
-once or twice, by which prefix spaces lengthen runs of spaces and the clean-up removes spaces before
-punctuation. So a text is found too where another one, with a space more or less at such a place,
-became the same ids. A passage whose first or last token merged with its surroundings has other
-ids, and is not found.
+Its ids depend on what precedes it, since the prefix space goes to the start of a segment alone; and
+`ettin-reencode-v1` encodes some chunks again once or twice, which lengthens runs of spaces and
+removes spaces before punctuation. So a text with a space more or less at such a place is found,
+too. A passage whose first or last token merged with its surroundings is not.
 """
 
 from collections.abc import Iterable, Iterator
@@ -32,9 +30,8 @@ def id_patterns(
 ) -> list[Uint32Array]:
     """Return the runs of ids that a text may be in rows, each uint32 [num_ids], none twice.
 
-    First without and with a space before it, as `plain` encodes it, which adds no prefix space;
-    then as `built` does, the tokenizer of the output. `reencodes`: whether chunks were made by
-    `ettin-reencode-v1`.
+    plain: the tokenizer of the output without a prefix space; built: as the output used it;
+    reencodes: whether chunks were made by `ettin-reencode-v1`.
 
     Raises: ConfigError when the text has no ids, or UTF-8 cannot hold it.
     """
@@ -68,7 +65,7 @@ def _content(tokenizer: Tokenizer, text: str) -> Uint32Array:
 
 
 def _lead(text: str) -> str:
-    """Return a character that no splitter joins with what the text begins with."""
+    """Return a character that no splitter joins with the start of the text."""
     return "1" if text[:1].isalpha() else "x"
 
 
@@ -100,7 +97,7 @@ class Match:
 
     row: int
     offset: int
-    """Where in the row the text's first id is, from 0."""
+    """Of the text's first id in the row, from 0."""
 
 
 def find(patterns: list[Uint32Array], rows: RowSource) -> Iterator[list[Match]]:

@@ -1,9 +1,7 @@
 """Compare the rows of an output with a target: which are equal, which differ, and why.
 
 The target is a manifest, another output, a published order, or a pool. A comparison reads only the
-requested rows, in blocks, in constant memory. Explaining rows that differ reads the output's whole
-pool and keeps some numbers for each row; `explain` states how much, and above which size it is
-skipped.
+requested rows, in constant memory; explaining rows that differ reads the output's whole pool.
 """
 
 from pathlib import Path

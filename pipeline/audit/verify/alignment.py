@@ -1,7 +1,7 @@
 """Alignment: which rows of an output a target is compared with, and under which view.
 
-Found by the first few hundred rows: the alignment that makes the most of them equal is taken. Where
-none makes any equal, it is the output's own order and view.
+The one that makes the most of the first few hundred rows equal; where none makes any equal, the
+output's own order and view.
 """
 
 from collections.abc import Iterable
@@ -18,20 +18,15 @@ from pipeline.core.ragged import Rows
 from pipeline.dataset import DIGEST_BYTES, ROWS_PER_NODE, row_digests
 from pipeline.order import View
 
-# Enough to see which rows are equal, and quick to read.
 _SAMPLE_ROWS = 256
-
 ViewChoice = View | Literal["auto"]
-
-
 _POOL = Alignment(of="pool", view="stored")
 
 
 def align(scope: Scope, view: ViewChoice, row: int) -> Alignment | None:
     """Choose by the rows from `row` on; None where no alignment makes any of them equal.
 
-    A view that is requested, or that the target's manifest states, is taken as it is. An output
-    without a pool is compared as written where it cannot be read under that view.
+    A view that is requested, or that the target's manifest states, is taken as it is.
     Raises: InputError when rows of either side cannot be read, or not under a requested view.
     """
     has_digests = scope.target.ledger is not None
@@ -77,8 +72,7 @@ def _by_rows(scope: Scope, candidates: list[Alignment], row: int) -> Alignment |
     stop = max(row, min(stop, row + _SAMPLE_ROWS))
     assert scope.reader is not None
     theirs = _digests(scope.reader.peek(row, stop))
-    best, most = None, 0
-    problems = ""
+    best, most, problems = None, 0, ""
     for candidate in candidates:
         try:
             rows = candidate.rows(scope.output)
@@ -87,7 +81,7 @@ def _by_rows(scope: Scope, candidates: list[Alignment], row: int) -> Alignment |
         except InputError as error:
             if candidate == candidates[0]:
                 raise
-            # As where the tokenizer is not found, without which only rows as written can be read.
+            # Such as a missing tokenizer: only rows as written can be read without one.
             problems += f" ({candidate.view} could not be tried: {error.message})"
             continue
         equal = int((ours == theirs[: len(ours)]).all(axis=1).sum())

@@ -55,12 +55,10 @@ class Output:
 
     @property
     def declaration(self) -> Mapping[str, Any]:
-        """The mixture's declaration, with defaults filled in."""
         return self.manifest.mixture.declaration
 
     @property
     def view(self) -> View:
-        """The view that the ordered rows are written under."""
         return self.manifest.order.view
 
     @cached_property
@@ -70,7 +68,7 @@ class Output:
 
     @property
     def views(self) -> tuple[View, ...]:
-        """The views that its ordered rows can be read under, the cheapest first: its own.
+        """The views that its ordered rows can be read under, its own first.
 
         Stored rows give every view; rows of another view need the pool.
         """
@@ -80,12 +78,10 @@ class Output:
 
     @property
     def num_rows(self) -> int:
-        """Rows of the order."""
         return self.manifest.order.num_rows
 
     @property
     def batch_size(self) -> int:
-        """Rows of a step."""
         return int(self.declaration["order"]["global_batch_size"])
 
     @property
@@ -95,7 +91,6 @@ class Output:
 
     @property
     def key(self) -> PermutationKey:
-        """What determines the order."""
         names = ("algorithm", "num_samples", "seed", "epoch")
         return PermutationKey(**{name: getattr(self.manifest.order, name) for name in names})
 
@@ -124,12 +119,10 @@ class Output:
 
     @cached_property
     def ordered_rows(self) -> RowSource:
-        """The ordered rows as written."""
         return dataset.open(self.folder / ORDER, checks=False).rows
 
     @cached_property
     def pool(self) -> Pool:
-        """The pool of the sampled rows, in `train/`."""
         return Pool.open(self.folder / TRAIN)
 
     @property
@@ -139,21 +132,18 @@ class Output:
 
     @cached_property
     def order(self) -> Permutation:
-        """The order of the pool's rows."""
         return make_permutation(self.key)
 
     @cached_property
     def windows(self) -> tuple[ManifestWindow, ...]:
-        """The checkpoint windows of the order."""
         return manifest_windows(self.manifest)
 
     @cached_property
     def partitions(self) -> tuple[ManifestWindow, ...]:
         """The rows of each partition in the pool."""
-        sources = sorted(self.manifest.sources.items())
         return windows_of(
             (record.folder, record.chunks.drawn, None)
-            for _, source in sources
+            for _, source in sorted(self.manifest.sources.items())
             for record in source.partitions
         )
 
@@ -167,7 +157,7 @@ class Output:
             )
 
     def ordered_under(self, view: View) -> RowSource:
-        """Return the ordered rows under one of `views`; under another than its own, replay them."""
+        """Return the ordered rows under one of `views`; the pool is replayed where it must be."""
         if view == self.view:
             return self.ordered_rows
         if self.view == "stored":
@@ -176,7 +166,6 @@ class Output:
         return self._viewed(rows, view)
 
     def pool_under(self, view: View) -> RowSource:
-        """Return the rows of the pool under a view."""
         return self._viewed(self.pool_rows, view)
 
     def _viewed(self, rows: RowSource, view: View) -> RowSource:
@@ -185,7 +174,6 @@ class Output:
         return MappedRows(rows, lambda block: self.apply_view(block, view, self.max_seq_len))
 
     def apply_view(self, rows: Rows, view: View, max_seq_len: int) -> Rows:
-        """Return stored rows under a view."""
         if view == "stored":
             return rows
         cls_id, sep_id = self.manifest.tokenizer.cls_id, self.manifest.tokenizer.sep_id
@@ -196,7 +184,7 @@ class Output:
 
 
 def make_permutation(key: PermutationKey) -> Permutation:
-    """Make an order in temporary files; what is mapped stays readable after they are deleted."""
+    """Make an order in temporary files; what is mapped outlives them."""
     with TemporaryDirectory(prefix="ettin-order-") as folder:
         save_permutation(key, Path(folder), Path(folder, "scratch"))
         return load_permutation(key, Path(folder))
@@ -210,14 +198,13 @@ def _tokenizer(name: str, add_prefix_space: bool, revision: str | None) -> Token
 
 @dataclass(frozen=True, kw_only=True)
 class ReplayedPool:
-    """Stored rows of a pool in an order, as a trainer would have been fed them."""
+    """Stored rows of a pool in an order."""
 
     pool: Pool
     order: Permutation
     num_rows: int
 
     def read(self, start: int, stop: int) -> Iterator[Rows]:
-        """Yield rows `start` to `stop` in order; each is read from its shard by itself."""
         for first in range(start, stop, _BLOCK_ROWS):
             yield self.pool.take(self.order.samples(first, min(first + _BLOCK_ROWS, stop)))
 

@@ -1,14 +1,14 @@
 """Verify: a manifest and a folder -> every mismatch, never only the first."""
 
-import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from pipeline.core.digest import FileDigest, sha256_file
 from pipeline.core.errors import InputError, MismatchError
-from pipeline.core.json_record import from_json
+from pipeline.core.json_record import from_json, parse_json
+from pipeline.core.regular_file import read_file
 from pipeline.dataset import MANIFEST, read_manifest
 
 
@@ -35,34 +35,32 @@ def verify(out: Path, manifest: Path | None = None) -> list[str]:
             raise InputError(error.message, "get the manifest again") from error
         if not own.is_file():
             mismatches.append(f"{MANIFEST}: is missing")
-        elif own.read_bytes() != manifest.read_bytes():
+        elif read_file(own) != read_file(manifest):
             mismatches.append(f"{MANIFEST}: differs from {manifest}")
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         checked = pool.map(lambda path: _check(out / path, path, expected[path]), sorted(expected))
         mismatches += [mismatch for mismatch in checked if mismatch is not None]
-    known = {*expected, MANIFEST}
-    strangers = (path for path in _files(out) if path not in known)
+    strangers = _files(out) - {*expected, MANIFEST}
     mismatches += [f"{_spelled(path)}: is not in the manifest" for path in strangers]
     return sorted(mismatches)
 
 
 def _expected_by_own(own: Path, mismatches: list[str]) -> Mapping[str, FileDigest] | None:
-    """Return what a folder's own manifest says of files; of a damaged one, what can be read."""
+    """Return the files of a folder's own manifest; of a damaged one, what can be read."""
     try:
         return read_manifest(own).files
     except MismatchError as error:
         mismatches.append(f"{MANIFEST}: {error.message.removeprefix(f'{own}: ')}")
     try:
-        files = json.loads(own.read_bytes())["files"]
+        files = parse_json(read_file(own))["files"]
         return {path: from_json(FileDigest, about) for path, about in files.items()}
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return None
 
 
-def _files(out: Path) -> Iterator[str]:
-    for path in out.rglob("*"):
-        if not path.is_dir() or path.is_symlink():
-            yield path.relative_to(out).as_posix()
+def _files(out: Path) -> set[str]:
+    files = (path for path in out.rglob("*") if not path.is_dir() or path.is_symlink())
+    return {path.relative_to(out).as_posix() for path in files}
 
 
 def _spelled(path: str) -> str:

@@ -1,8 +1,7 @@
 """Compare: the rows of an output and of a target over a scope -> which rows differ.
 
-Both sides are read once, in blocks. A target with rows is compared row by row; only rows that
-differ are digested, since they alone decide whether both sides have the same rows in another order.
-A target with nothing but a ledger is compared by nodes of 1,024 rows.
+Both sides are read once, in blocks. Rows are compared with rows, and digested only where they
+differ; a ledger is compared by nodes of 1,024 rows.
 """
 
 from collections.abc import Iterator
@@ -31,8 +30,8 @@ from pipeline.dataset import (
 
 _NO_ROWS = root_of_multiset(0)
 _NO_DIGESTS = np.empty((0, DIGEST_BYTES), np.uint8)
+# Most positions, and most digests, that are kept of what differs.
 MOST_EVIDENCE = 1 << 16
-"""Most positions, and most digests, that are kept of what differs."""
 
 
 def compare(scope: Scope, alignment: Alignment) -> Comparison:
@@ -79,23 +78,19 @@ def _compare_by_rows(scope: Scope, alignment: Alignment) -> dict[str, Any]:
 
 @dataclass(kw_only=True)
 class Tally:
-    """What has been found so far."""
-
     windows: list[WindowResult] = field(default_factory=list)
     num_differing: int = 0
     differing: list[Int64Array] = field(default_factory=lambda: [np.empty(0, np.int64)])
-    """The first positions that differ."""
     digests_start: int = 0
-    """The first of all."""
+    """The first row that differs; `ours` and `theirs` are digests from there on."""
     ours: list[Uint8Array] = field(default_factory=lambda: [_NO_DIGESTS])
-    """Digests of rows from there on."""
     theirs: list[Uint8Array] = field(default_factory=lambda: [_NO_DIGESTS])
     excess: int = 0
-    """The difference of the two sums of digests; like `multiset_of`, modulo 2^256."""
+    """The difference of the two sums of digests, modulo 2^256."""
 
     @property
     def wants_digests(self) -> bool:
-        """Whether digests are kept of rows that are the same, too."""
+        """Whether rows that are the same are digested, too."""
         return self.num_differing > 0 and sum(map(len, self.ours)) < MOST_EVIDENCE
 
     def add(self, row: int, ours: Uint8Array, theirs: Uint8Array) -> Int64Array:
@@ -118,7 +113,6 @@ class Tally:
 def compare_rows(
     ours: RowSource, theirs: RowSource, parts: list[Part], show: ReportProgress
 ) -> Tally:
-    """Compare two sides row by row, part after part."""
     tally = Tally()
     total = sum(stop - start for _, start, stop in parts)
     done = 0
@@ -167,7 +161,6 @@ def _paired(ours: Iterator[Rows], theirs: Iterator[Rows]) -> Iterator[tuple[Rows
 
 
 def _compare_by_nodes(scope: Scope, alignment: Alignment) -> dict[str, Any]:
-    """Compare the output's rows with a ledger; a part is widened to whole nodes."""
     ledger = scope.target.ledger
     assert ledger is not None
     ours = alignment.rows(scope.output)
@@ -219,11 +212,7 @@ def _compare_by_nodes(scope: Scope, alignment: Alignment) -> dict[str, Any]:
 
 
 def _widened(start: int, stop: int, num_rows: int, their_num_rows: int) -> Range:
-    """Widen a range to nodes that both sides have whole.
-
-    Where the output ends within a node that the ledger continues, that node cannot be compared;
-    where the ledger ends within one, the output's rows can be cut there.
-    """
+    """Widen a range to nodes that both sides have whole; only the ledger may end within one."""
     common = min(num_rows, their_num_rows)
     if common < their_num_rows:
         common = common // ROWS_PER_NODE * ROWS_PER_NODE
@@ -235,7 +224,7 @@ def _widened(start: int, stop: int, num_rows: int, their_num_rows: int) -> Range
 def _node_result(
     part: Part, bad: Int64Array, last: int, our_root: str, their_root: str | None
 ) -> WindowResult:
-    """Return the result for a part by the nodes that differ, and its roots where both are known."""
+    """Return the result for a part by the nodes that differ, and by its roots if known."""
     name, start, stop = part
     starts = np.maximum(bad, start)
     counts = np.minimum(np.minimum(bad + ROWS_PER_NODE, last), stop) - starts
@@ -254,7 +243,7 @@ def _node_result(
 def digest_rows(
     rows: RowSource, start: int, stop: int, parts: list[Part], show: ReportProgress
 ) -> tuple[Ledger, list[str]]:
-    """Return the ledger of rows `start`, the first of a node, to `stop`, and the roots of parts."""
+    """Return the ledger of rows `start`, a node's first, to `stop`, and the roots of parts."""
     assert start % ROWS_PER_NODE == 0
     span = LedgerSpan(start_row=0)
     multisets = [0] * len(parts)

@@ -21,7 +21,6 @@ class WindowResult:
     """The result for the compared part of a window."""
 
     name: str
-    """Its folder."""
     start: int
     stop: int
     same_multiset: bool | None
@@ -32,7 +31,6 @@ class WindowResult:
 
     @property
     def equal(self) -> bool:
-        """Whether both sides have the same rows in the same order."""
         return self.num_differing == 0
 
 
@@ -43,12 +41,11 @@ class Comparison:
     output: Output
     target: Target
     theirs: RowSource | None
-    """The target's rows, at the positions of this comparison; None where it has only digests."""
+    """The target's rows; None where it has only digests."""
     of: Of
     view: View
     """The view under which the output's rows were compared."""
     why_view: str
-    """Why that one, in words."""
     start: int
     stop: int
     num_rows: int
@@ -58,10 +55,8 @@ class Comparison:
     num_missing: int
     """Rows that only one side has; 0 where a part was compared."""
     same_multiset: bool | None
-    """Whether both sides have the same rows from `start` to `stop`, in some order; None where a
-    part of a ledger cannot tell."""
+    """Whether both sides have the same rows in some order; None where digests cannot tell."""
     windows: tuple[WindowResult, ...]
-    """Every window that was touched."""
     rows_per_unit: int
     """1 where rows were compared; 1,024 where only nodes of a ledger were."""
     num_differing: int
@@ -74,7 +69,7 @@ class Comparison:
     their_digests: Uint8Array
     """uint8 [as many, 32], digests of the target's rows."""
     notes: tuple[str, ...] = ()
-    """What was compared otherwise than requested, in words."""
+    """How the compared rows differ from the requested ones."""
     shared_values: dict[Callable[..., Any], Any] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
@@ -82,7 +77,6 @@ class Comparison:
 
     @property
     def first_difference(self) -> int | None:
-        """The first row that differs."""
         return int(self.differing[0]) if self.num_differing else None
 
     @property
@@ -92,7 +86,7 @@ class Comparison:
 
 
 def shared(compute: Callable[[Comparison], Result]) -> Callable[[Comparison], Result]:
-    """Make a function of a comparison compute its result once, and keep it on the comparison."""
+    """Make a function of a comparison keep its result on the comparison."""
 
     @wraps(compute)
     def get(comparison: Comparison) -> Result:
@@ -111,7 +105,6 @@ class Finding:
     """Such as `row count`, `shard order`, `partition`, `prefix space`, `tokenizer`, `chunk
     algorithm`, `view`, `dtype`, `seed`, `epoch`, `mixture`, `unknown`."""
     text: str
-    """One sentence for a person."""
     evidence: dict[str, Any] = field(default_factory=dict)
     """The numbers behind it, JSON-able."""
 

@@ -15,7 +15,6 @@ class Report:
 
     comparison: Comparison
     findings: tuple[Finding, ...]
-    """Differences between the declarations, and causes of rows that differ."""
 
     @property
     def equal(self) -> bool:

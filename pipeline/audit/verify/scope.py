@@ -25,13 +25,13 @@ class Scope:
     output: Output
     target: Target
     requested: Range | None
-    """Which rows, half-open; None for all."""
+    """Half-open; None for all rows."""
     is_whole: bool
     """Whether the numbers of rows count: of both sides, or of a window of both."""
     words: str
-    """What was requested, as it was given and in rows."""
+    """What was requested, as given and in rows."""
     may_be_pool: bool
-    """Whether positions may be those of a pool, which the output then needs to have."""
+    """Whether positions may be those of the output's pool."""
     show: ReportProgress
     reader: ForwardReader | None
     """The rows of a target that is no output: peeked at first, then read."""
@@ -49,7 +49,7 @@ class Scope:
     ) -> "Scope":
         """Return what is compared where at most one kind of part is given.
 
-        A published window is compared with that of the same number, also where it is all there is.
+        A published window is compared with the output's window of that number.
         Raises: NotFoundError for a part that the output does not have.
         """
         requested, words = rows, "" if rows is None else f"--rows {rows[0]}:{rows[1]}"
@@ -88,14 +88,10 @@ class Scope:
 
     @property
     def start(self) -> int:
-        """The first row."""
         return 0 if self.requested is None else self.requested[0]
 
     def bounds(self, of: Of, num_rows: int) -> Range:
-        """Return the rows to compare, of which the output has `num_rows`.
-
-        Raises: NotFoundError when it does not have them.
-        """
+        """Return the rows to compare. Raises: NotFoundError where the output has fewer."""
         if self.requested is None:
             return 0, num_rows
         if self.requested[1] > num_rows:
@@ -104,33 +100,28 @@ class Scope:
 
     def parts(self, of: Of, start: int, stop: int) -> list[Part]:
         """Return what of each window lies in a range, and what lies beyond all of them."""
-        windows = self._windows(of)
+        windows: Sequence[ManifestWindow] = self.output.windows
+        if of == "pool":
+            windows = self.output.partitions
+        elif self.requested is None and isinstance(self.target.rows, PublishedOrder):
+            # All its files are read.
+            windows = order_windows(self.target.rows)
         parts = [(one.name, max(one.start, start), min(one.stop, stop)) for one in windows]
         end = windows[-1].stop if windows else 0
         parts.append(("the rest", max(end, start), stop))
         return [part for part in parts if part[1] < part[2]]
 
-    def _windows(self, of: Of) -> Sequence[ManifestWindow]:
-        """Return what results are reported by: windows of the target if all its files are read."""
-        if of == "pool":
-            return self.output.partitions
-        if self.requested is None and isinstance(self.target.rows, PublishedOrder):
-            return order_windows(self.target.rows)
-        return self.output.windows
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Alignment:
-    """What a target is compared with."""
+    """The rows of an output that a target is compared with."""
 
     of: Of
-    """The output's ordered rows, or the rows of its pool in the order of the index."""
     view: View
     why: str = ""
     """Why it was chosen, in words."""
 
     def rows(self, output: Output) -> RowSource:
-        """Return the output's rows."""
         return (output.pool_under if self.of == "pool" else output.ordered_under)(self.view)
 
 

@@ -29,24 +29,20 @@ class Target:
     """The other side of a comparison: rows, or a ledger of rows."""
 
     what: str
-    """As given."""
     kind: TargetKind
     manifest: Manifest | None = None
-    """Of a build, if there is one."""
     output: Output | None = None
-    """Where it is another output."""
     rows: RowSource | None = None
     """Where rows can be read."""
     ledger: Ledger | None = None
     """Where only digests can be read."""
     windows: tuple[ManifestWindow, ...] = ()
-    """Those that its ledger has roots of."""
+    """The windows of the ledger."""
     view: View | None = None
-    """The view that its manifest says its rows are under."""
+    """The view of its rows, by its manifest."""
 
     @property
     def num_rows(self) -> int:
-        """How many rows it has."""
         source = self.rows if self.ledger is None else self.ledger
         assert source is not None
         return source.num_rows
@@ -59,10 +55,7 @@ class Target:
         return number if number > 1 and steps is not None and steps.start == 1 else None
 
     def window(self, number: int, start: int) -> "Target":
-        """Return one window of a published order, its rows numbered from `start`.
-
-        No file of another window is touched. Raises: as `PublishedOrder.window`.
-        """
+        """Return one window of a published order, its rows numbered from `start`."""
         assert isinstance(self.rows, PublishedOrder)
         return replace(self, rows=OffsetRows(self.rows.window(number), start))
 
@@ -76,12 +69,11 @@ class Target:
 def open_target(what: str, phase: str) -> Target:
     """Open a manifest, an output, a published order or MDS shards.
 
-    `phase`: which phase of a published order to take, where it has several.
+    `phase`: the phase to take of a published order that has several.
     Raises: InputError when it is none of them, or cannot be used.
     """
-    path = Path(what)
-    is_remote = "://" in what
-    if not is_remote and is_output(path):
+    path, is_local = Path(what), "://" not in what
+    if is_local and is_output(path):
         output = Output.open(path)
         return Target(
             what=what,
@@ -91,7 +83,7 @@ def open_target(what: str, phase: str) -> Target:
             rows=output.ordered_rows,
             view=output.view,
         )
-    if not is_remote and (path / STATE).is_dir():
+    if is_local and (path / STATE).is_dir():
         raise InputError(
             f"{path}: got an unfinished build, expected an output with {MANIFEST}",
             "run the build to its end first",
@@ -115,7 +107,7 @@ def open_target(what: str, phase: str) -> Target:
 
 @dataclass(frozen=True, slots=True)
 class OffsetRows:
-    """Rows of a published order that are numbered from `start`; there are none before it."""
+    """Rows of a published order, numbered from `start`."""
 
     rows: PublishedOrder
     start: int
@@ -140,9 +132,9 @@ class OffsetRows:
 
 @dataclass(kw_only=True)
 class ForwardReader:
-    """Rows that are peeked at, then read window by window, and still fetched only once.
+    """Rows that are peeked at, then read window by window, and fetched only once.
 
-    A row group is fetched whole, so a reading that begins where another ended uses what is left.
+    A read that starts where the last one ended uses what is left of its row group.
     """
 
     rows: RowSource
@@ -157,7 +149,7 @@ class ForwardReader:
         return self.rows.num_rows
 
     def peek(self, start: int, stop: int) -> list[Rows]:
-        """Return rows `start` to `stop`; the next reading may begin at `start` again."""
+        """Return rows `start` to `stop`; the next read may start at `start` again."""
         blocks = list(self.read(start, stop))
         self._buffered = blocks + self._buffered
         self._position = start

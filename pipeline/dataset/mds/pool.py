@@ -1,6 +1,5 @@
 """A pool: the rows of many shards under one index, addressed by their position in it."""
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -13,7 +12,9 @@ from numpy.typing import NDArray
 
 from pipeline.core.arrays import Int64Array, Uint32Array
 from pipeline.core.errors import InputError
+from pipeline.core.json_record import parse_json
 from pipeline.core.ragged import ByteStrings, Rows, byte_strings
+from pipeline.core.regular_file import read_file
 from pipeline.dataset.mds.random_access import ShardFiles
 from pipeline.dataset.mds.shard import ROW_DTYPE, Columns, MdsShard, RemoteShard, table_of
 from pipeline.dataset.paths import INDEX_NAME
@@ -189,7 +190,7 @@ class Pool:
 def read_index(path: Path) -> list[IndexEntry]:
     """Read the shards that an index lists. Raises: InputError when it is no index."""
     try:
-        data = path.read_bytes()
+        data = read_file(path)
     except OSError as error:
         raise InputError(
             f"{path}: got {error.strerror}, expected the index of MDS shards",
@@ -201,7 +202,7 @@ def read_index(path: Path) -> list[IndexEntry]:
 def parse_index(data: bytes, where: str) -> list[IndexEntry]:
     """Return the shards that an index lists. Raises: InputError when it is no index."""
     try:
-        entries: list[IndexEntry] = json.loads(data)["shards"]
+        entries: list[IndexEntry] = parse_json(data)["shards"]
         for entry in entries:
             inside = PurePosixPath(entry["raw_data"]["basename"])
             if type(entry["samples"]) is not int or entry["samples"] < 0:

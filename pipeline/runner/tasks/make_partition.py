@@ -126,7 +126,11 @@ def _make(task: PartitionTask, tokenizer: Tokenizer, state: State) -> PartitionO
         for block, filtered in reader.blocks(state):
             drops.count(filtered)
             keep_dropped(filtered)
-            encoded = tokenize(tokenizer, block, drops.where)
+            try:
+                encoded = tokenize(tokenizer, block, drops.where)
+            except InputError:
+                block = _drop_unencodable(tokenizer, block, drops)
+                encoded = tokenize(tokenizer, block, drops.where)
             kept = _drop_unusable(block, without_content(tokenizer, encoded), ids, drops)
             documents = [block[index] for index in np.flatnonzero(kept)]
             if not kept.all():
@@ -226,6 +230,21 @@ class _UniqueIds:
         if len(chunks.documents):
             self._last = {documents[chunks.documents[-1]].id}
         self._near = set(self._last)
+
+
+def _drop_unencodable(
+    tokenizer: Tokenizer, block: Sequence[Document], drops: _Drops
+) -> list[Document]:
+    """Drop the documents that the tokenizer has no ids for; return the others."""
+    kept = []
+    for document in block:
+        try:
+            tokenizer.encode([document.text])
+        except InputError as error:
+            drops.drop_bad(document, "unencodable", f"has no ids: {error.message}")
+        else:
+            kept.append(document)
+    return kept
 
 
 def _drop_unusable(

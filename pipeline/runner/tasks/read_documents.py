@@ -4,28 +4,48 @@ A file that is not kept on disk is fetched while it is read; bytes must be the l
 """
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TypeVar
 
 import numpy as np
 
-from pipeline.config import FORMATTERS, Filter, Origin, to_plain
+from pipeline.config import (
+    FORMATTERS,
+    MAX_BAD,
+    MAX_DOCUMENT_BYTES,
+    Filter,
+    Origin,
+    to_plain,
+)
 from pipeline.core.digest import sha256_file
 from pipeline.core.document import Document
 from pipeline.core.errors import DocumentError, InputError, MismatchError
 from pipeline.dataset import State
 from pipeline.runner.task_cache import PartitionOutput, ScanRecord, load_cached
-from pipeline.sources import SKIP_HINT, Decoding, FileReader, InputFile, OnBad, check_file, fetch
+from pipeline.sources import (
+    NAME_FIELD,
+    SKIP_HINT,
+    Decoding,
+    FileReader,
+    InputFile,
+    OnBad,
+    check_file,
+    fetch,
+)
 from pipeline.stages.filters import Dropped, identify, make_filters
 from pipeline.storage import StoredFile
 
 OfInput = TypeVar("OfInput", PartitionOutput, ScanRecord)
 DROP_DTYPE = np.dtype([("row", "<u4"), ("reason", "<u2")])
 """A document to drop: its row in the file, and the number of the reason."""
+# A few bad documents in a small file are no sign of a file that is wrong as a whole.
+_ALWAYS_SKIPPED = 20
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -65,6 +85,10 @@ class Input:
     """The mixture's, absolute, which paths of filters are relative to."""
     decoding: Decoding | None = None
     """How rows of ids become text, by a tokenizer in a file that is named by its sha256."""
+    max_bad: Fraction = MAX_BAD
+    """Largest fraction of the documents that may be skipped because they cannot be read."""
+    max_document_bytes: int = MAX_DOCUMENT_BYTES
+    """Larger documents are bad."""
     locked: LockedInput | None = None
     drops: DropList | None = None
     """What to drop instead of what the filters would."""
@@ -78,7 +102,9 @@ class Input:
 
     def declaration(self) -> dict[str, object]:
         """Return all that decides the documents except the bytes of the file, JSON-able."""
+        is_usual = self.max_document_bytes == MAX_DOCUMENT_BYTES
         return {
+            **({} if is_usual else {"max_document_bytes": self.max_document_bytes}),
             "input": self.file.declared,
             "locked": self.locked_digest,
             "origin": to_plain(self.origin),
@@ -135,29 +161,72 @@ class DocumentReader:
         one that was locked, or that an earlier pass has read.
         """
         input_, locked = self._input, self._input.locked
-        split = _make_split(input_)
+        split, is_local = _make_split(input_), input_.origin.kind == "path"
         with _local_file(input_, state) as path:
             reader = FileReader(
                 replace(input_.file, path=path),
                 text_field=input_.origin.text,
                 id_field=input_.origin.id,
                 decoding=input_.decoding,
+                max_document_bytes=input_.max_document_bytes,
             )
+            unreadable = _Unreadable(input_, self._on_bad)
             try:
-                for block in reader.blocks(self._on_bad):
+                for block in reader.blocks(unreadable.note):
                     yield split(block)
+                unreadable.check(reader.num_rows)
             except InputError:
                 # It may be broken because it is another file, which is the better message.
                 if locked is not None:
-                    check_file(path, locked.file)
+                    check_file(path, locked.file, is_local=is_local)
                 if input_.read_before is not None:
                     _check_unchanged(input_, sha256_file(path))
                 raise
             self.sha256, self.num_bytes = reader.sha256, path.stat().st_size
             self.num_rows = reader.num_rows
             if locked is not None and locked.file.digest != f"sha256:{self.sha256}":
-                check_file(path, locked.file)
+                check_file(path, locked.file, is_local=is_local)
             _check_unchanged(input_, self.sha256)
+
+
+class _Unreadable:
+    """The documents of a file that were skipped because they cannot be read.
+
+    Many of them are the sign of a file or a declaration that is wrong. An empty text is none: the
+    document is as declared.
+    """
+
+    def __init__(self, input_: Input, on_bad: OnBad) -> None:
+        self._input = input_
+        self._on_bad = on_bad
+        self._by_reason: Counter[str] = Counter()
+        self._first: dict[str, DocumentError] = {}
+
+    def note(self, error: DocumentError) -> None:
+        """Count a bad document. Raises: the error, where bad documents stop the build."""
+        self._on_bad(error)
+        if error.reason != "empty_text":
+            self._by_reason[error.reason] += 1
+            self._first.setdefault(error.reason, error)
+
+    def check(self, num_rows: int) -> None:
+        """Refuse a file of which too many are bad. Raises: InputError."""
+        num_bad, file = self._by_reason.total(), self._input.file
+        # One bad file of text is one bad document.
+        are_all = num_bad == num_rows and not file.kind.startswith(".txt")
+        are_many = num_bad > _ALWAYS_SKIPPED and num_bad > self._input.max_bad * num_rows
+        if not num_bad or not (are_all or are_many):
+            return
+        first = self._first[self._by_reason.most_common(1)[0][0]]
+        reasons = ", ".join(f"{name} {count:,}" for name, count in sorted(self._by_reason.items()))
+        share = f"at most a share of {float(self._input.max_bad):g} (max_bad)"
+        hint = NAME_FIELD.get(first.reason, "look at the file: it may be of another kind")
+        raise InputError(
+            f"{file.declared}: {num_bad:,} of {num_rows:,} documents cannot be read ({reasons}), "
+            f"expected {'one that can' if are_all else share}; first: "
+            + first.message.removeprefix(f"{file.declared}: "),
+            hint if are_all else f"{hint}, or accept more such documents with max_bad",
+        )
 
 
 def _check_unchanged(input_: Input, sha256: str) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from pipeline.core.errors import ConfigError, MismatchError, OutputError
 from pipeline.core.units import format_bytes
 from pipeline.sources.download.part_file import num_bytes_left, part_path
-from pipeline.sources.lock.checksum import REMOVE, check_size, expected_digest
+from pipeline.sources.lock.checksum import REMOVE, RESTORE_LOCKED, check_size, expected_digest
 from pipeline.sources.lock.lock import Lock, LockedSource, locate
 from pipeline.storage import StoredFile
 
@@ -125,7 +125,7 @@ def _plan_file(
     num_bytes = _size(path)
     is_complete, is_local = num_bytes is not None, locked.origin.kind == "path"
     if num_bytes is not None:
-        hint = "restore the locked file, or lock again" if is_local else REMOVE
+        hint = RESTORE_LOCKED if is_local else REMOVE
         check_size(str(path), num_bytes, file, hint)
         expected_digest(path, file)
     elif is_local:

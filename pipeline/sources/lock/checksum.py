@@ -14,9 +14,12 @@ from typing import Final
 
 from pipeline.core.errors import MismatchError
 from pipeline.core.files import publish
+from pipeline.core.json_record import parse_json
+from pipeline.core.regular_file import read_file
 from pipeline.storage import StoredFile, is_sha256
 
 REMOVE: Final = "remove it and pull again"
+RESTORE_LOCKED: Final = "restore the locked file, or lock again"
 _BLOCK_BYTES = 1 << 20
 
 
@@ -55,16 +58,20 @@ def check_size(where: str, num_bytes: int, file: StoredFile, hint: str) -> None:
         )
 
 
-def check_file(path: Path, file: StoredFile) -> None:
-    """Read a file. Raises: MismatchError when it is missing or has not the locked digest."""
+def check_file(path: Path, file: StoredFile, *, is_local: bool = False) -> None:
+    """Read a file, pulled or one of the user's own.
+
+    Raises: MismatchError when it is missing or has not the locked digest.
+    """
     hasher, expected = Hasher(file), expected_digest(path, file)
+    hint = RESTORE_LOCKED if is_local else REMOVE
     try:
         with path.open("rb") as opened:
             while block := opened.read(_BLOCK_BYTES):
                 hasher.update(block)
     except OSError as error:
-        raise MismatchError(f"{path}: cannot be read: {error.strerror}", "pull again") from error
-    hasher.check(str(path), expected)
+        raise MismatchError(f"{path}: cannot be read: {error.strerror}", hint) from error
+    hasher.check(str(path), expected, hint)
 
 
 def expected_digest(path: Path, file: StoredFile) -> str:
@@ -122,9 +129,9 @@ class Note:
 def read_note(path: Path) -> Note | None:
     """Return the note beside a pulled file; None where there is none, or a damaged one."""
     try:
-        content = json.loads(note_path(path).read_bytes())
+        content = parse_json(read_file(note_path(path)))
         etag, sha256 = content["etag"], content["sha256"]
-    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+    except (OSError, ValueError, TypeError, KeyError):
         return None
     return Note(etag=f"etag:{etag}", sha256=f"sha256:{sha256}") if is_sha256(sha256) else None
 

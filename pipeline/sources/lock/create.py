@@ -76,7 +76,8 @@ def _lock_source(name: str, origin: Origin, folder: Path, commit: str | None) ->
     files = store.list()
     if name != POOL:
         # What cannot be built from is refused now, not when all has been pulled.
-        listed = [(file.path, Path(file.path), file) for file in files]
+        where = "" if origin.hub is None else f"hf://datasets/{origin.hub}/"
+        listed = [(where + file.path, Path(file.path), file) for file in files]
         name_partitions(name, listed, origin.partition)
     decode = origin.decode
     return LockedSource(

@@ -13,7 +13,8 @@ from pipeline.config import Origin, to_plain
 from pipeline.core.digest import canonical_json, sha256_bytes
 from pipeline.core.errors import InputError, MismatchError, OutputError
 from pipeline.core.files import publish, writing
-from pipeline.core.json_record import from_json, key, to_json
+from pipeline.core.json_record import from_json, key, parse_json, to_json
+from pipeline.core.regular_file import read_file
 from pipeline.sources.lock.lock import LOCATION_KEYS, Lock, LockedSource, LockedTokenizer
 from pipeline.storage import StoredFile
 
@@ -108,7 +109,7 @@ def read_lock(path: Path) -> Lock:
     when it is not what was written.
     """
     try:
-        data = path.read_bytes()
+        data = read_file(path)
     except OSError as error:
         raise InputError(
             f"{path}: got no file ({error.strerror}), expected a lock",
@@ -119,10 +120,10 @@ def read_lock(path: Path) -> Lock:
         "restore the file, or lock again",
     )
     try:
-        content = json.loads(data)
+        content = parse_json(data)
         format_ = content["format"]
         is_whole = content.pop("digest", None) == sha256_bytes(canonical_json(content))
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise changed from error
     if format_ != FORMAT:
         raise InputError(
@@ -188,15 +189,14 @@ def _lines(value: Any, indent: str) -> Iterator[str]:
     yield f"\n{indent}}}"
 
 
-def _stored(values: Any) -> dict[str, Any]:
-    if not (isinstance(values, list) and 2 <= len(values) <= len(_FILE_KEYS)):
-        raise ValueError(f"got {values!r} of a file, expected a list of {', '.join(_FILE_KEYS)}")
-    return dict(zip(_FILE_KEYS, values, strict=False))
+def _read_file(path: str, stored: list[Any]) -> StoredFile:
+    values = dict(zip(_FILE_KEYS, stored, strict=False))
+    return from_json(StoredFile, {"path": path, **values}, path)
 
 
 def _read_source(record: _SourceRecord, where: str) -> LockedSource:
     files = [
-        StoredFile(path=folder + name, **_stored(stored))
+        _read_file(folder + name, stored)
         for folder, names in record.files.items()
         for name, stored in names.items()
     ]

@@ -3,8 +3,8 @@
 A new format is a function in a module of its own, and its suffix in `READERS`.
 """
 
-from pipeline.sources.readers.file_reader import FileReader, OnBad
+from pipeline.sources.readers.file_reader import NAME_FIELD, FileReader, OnBad, check_fields
 from pipeline.sources.readers.id_decoder import Decoding
 from pipeline.sources.readers.raw_file import SKIP_HINT
 
-__all__ = ["SKIP_HINT", "Decoding", "FileReader", "OnBad"]
+__all__ = ["NAME_FIELD", "SKIP_HINT", "Decoding", "FileReader", "OnBad", "check_fields"]

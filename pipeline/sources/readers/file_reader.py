@@ -6,15 +6,21 @@ that neither rows nor counts can be trusted (0.10.1, `pipeline/readers/{jsonl,ba
 """
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import closing
+from decimal import Decimal
+from itertools import islice
 from typing import Any, Final
+from uuid import UUID
 
 import numpy as np
 
+from pipeline.config import MAX_DOCUMENT_BYTES, Origin
 from pipeline.core.document import Document
 from pipeline.core.errors import DocumentError, InputError
 from pipeline.sources.partitions import InputFile
 from pipeline.sources.readers.id_decoder import Decoding, IdDecoder
+from pipeline.sources.readers.json_object import Written
 from pipeline.sources.readers.jsonl import read_jsonl
 from pipeline.sources.readers.mds import read_mds
 from pipeline.sources.readers.parquet import read_parquet
@@ -25,9 +31,10 @@ from pipeline.sources.readers.raw_file import (
     RawFile,
     Record,
     invalid_utf8,
+    too_large,
 )
 from pipeline.sources.readers.text import read_text
-from pipeline.storage import PULL_AGAIN
+from pipeline.storage import PULL_AGAIN, RESTORE
 
 READERS: Final[dict[str, Callable[[RawFile, Columns], Iterator[Record]]]] = {
     "json": read_jsonl,
@@ -41,8 +48,34 @@ READERS: Final[dict[str, Callable[[RawFile, Columns], Iterator[Record]]]] = {
 BLOCK_BYTES = 4 << 20
 # About what Python keeps for a document beside its text: the objects of its id and fields.
 _DOCUMENT_BYTES = 512
+# Of a file whose fields are checked. A field that none of them has is likely to be misspelt.
+_CHECKED_DOCUMENTS = 100
+_FIELDS_NAMED = 20
+NAME_FIELD: Final = {
+    "no_text": "name the field that holds the text with from.text",
+    "no_id": "name the field with from.id",
+}
+"""What to do where a field is missing, by reason."""
+_MAKE_IDS: Final = ", or write `id: null` to make ids"
 
 OnBad = Callable[[DocumentError], None]
+
+
+def check_fields(file: InputFile, origin: Origin) -> None:
+    """Insist that among a file's first documents the fields of text and id occur.
+
+    Raises: InputError when they do not, or the file is damaged or plainly of another kind.
+    """
+    columns = Columns(text=origin.text, id=origin.id, has_ids=origin.decode is not None)
+    names: dict[str, None] = {}
+    with closing(_read(RawFile(file, MAX_DOCUMENT_BYTES), columns)) as records:
+        for record, _ in islice(records, _CHECKED_DOCUMENTS):
+            if isinstance(record, dict):
+                names.update(dict.fromkeys(record))
+            if {origin.text, origin.id} - {None} <= names.keys():
+                return
+    if names:
+        columns.check(file.declared, list(names), "fields")
 
 
 class FileReader:
@@ -55,9 +88,10 @@ class FileReader:
         text_field: str,
         id_field: str | None,
         decoding: Decoding | None = None,
+        max_document_bytes: int = MAX_DOCUMENT_BYTES,
     ) -> None:
         self._file = file
-        self._raw = RawFile(file)
+        self._raw = RawFile(file, max_document_bytes)
         self._columns = Columns(text=text_field, id=id_field, has_ids=decoding is not None)
         self._decoder = None if decoding is None else IdDecoder(decoding)
         self.num_rows = 0
@@ -75,7 +109,7 @@ class FileReader:
         """
         block: list[Document] = []
         num_bytes = 0
-        for row, (record, record_bytes) in enumerate(self._records()):
+        for row, (record, record_bytes) in enumerate(_read(self._raw, self._columns)):
             self.num_rows = row + 1
             try:
                 if isinstance(record, DocumentError):
@@ -92,51 +126,79 @@ class FileReader:
         if block:
             yield block
 
-    def _records(self) -> Iterator[Record]:
-        try:
-            yield from READERS[self._file.kind.split(".")[1]](self._raw, self._columns)
-        except DamagedError as error:
-            raise InputError(
-                f"{self._file.declared}: broken {error.form} after document {self.num_rows}:"
-                f" {error.reason}",
-                PULL_AGAIN,
-            ) from error
-
     def _document(self, row: int, fields: dict[str, Any]) -> Document:
-        where = self._raw.where(row)
-        if self._columns.id is None:
-            id_ = f"{self._file.partition}/{row}"
-        else:
-            id_ = _id(fields.pop(self._columns.id, None), self._columns.id, where)
-        value = fields.pop(self._columns.text, None)
+        where, names = self._raw.where(row), self._columns
+        id_ = f"{self._file.partition}/{row}" if names.id is None else _id(fields, names.id, where)
+        value = fields.get(names.text)
         if self._decoder is not None and isinstance(value, np.ndarray):
             text = self._decoder.decode(value, where)
         else:
-            hint = "name the field that holds the text with from.text"
-            text = _string(value, self._columns.text, where, "text", hint, "no_text")
+            text = _string(fields, names.text, where, "no_text")
         if not text:
             named = json.dumps(id_, ensure_ascii=False)  # on one line, whatever is in it
             raise DocumentError(f"{where}: id {named} has an empty text", SKIP_HINT, "empty_text")
+        # A character has at most four bytes of UTF-8.
+        limit = self._raw.max_document_bytes
+        if 4 * len(text) > limit and (num_bytes := len(text.encode())) > limit:
+            raise too_large(where, num_bytes, limit)
+        fields.pop(names.text)
+        if names.id is not None:
+            fields.pop(names.id, None)
         return Document(id=id_, text=text, row=row, metadata=fields)
 
 
-def _id(value: object, field: str, where: str) -> str:
-    if isinstance(value, int) and not isinstance(value, bool):
+def _read(raw: RawFile, columns: Columns) -> Generator[Record, None, None]:
+    """Yield the records of a file. Raises: InputError."""
+    num_rows = 0
+    try:
+        for record in READERS[raw.file.kind.split(".")[1]](raw, columns):
+            yield record
+            num_rows += 1
+    except DamagedError as error:
+        raise InputError(
+            f"{raw.file.declared}: broken {error.form} after document {num_rows}: {error.reason}",
+            PULL_AGAIN if "://" in raw.file.declared else RESTORE,
+        ) from error
+
+
+def _id(fields: Mapping[str, Any], field: str, where: str) -> str:
+    """Return an id as text: integers in decimal, whatever their size; bytes as UTF-8."""
+    value = fields.get(field)
+    if isinstance(value, Decimal) and value.is_finite() and value == int(value):
+        value = int(value)
+    if isinstance(value, int | UUID) and not isinstance(value, bool):
         return str(value)
-    hint = "name the field with from.id, or write `id: null` to make ids"
-    return _string(value, field, where, "an id", hint, "no_id")
+    if isinstance(value, Written) and value.is_integer:
+        return str(value)
+    return _string(fields, field, where, "no_id")
 
 
-def _string(value: object, field: str, where: str, expected: str, hint: str, code: str) -> str:
+def _string(fields: Mapping[str, Any], field: str, where: str, reason: str) -> str:
+    value = fields.get(field)
     if isinstance(value, bytes):
         try:
             return value.decode()
         except UnicodeDecodeError as error:
             raise invalid_utf8(error, where) from error
-    if isinstance(value, str):
+    if isinstance(value, str) and not isinstance(value, Written):
         return value
-    name = type(value).__name__
-    kind = "missing" if value is None else f"an {name}" if name == "int" else f"a {name}"
+    expected, hint = ("text", "") if reason == "no_text" else ("an id", _MAKE_IDS)
     raise DocumentError(
-        f'{where}: field "{field}" is {kind}, expected {expected}', f"{hint}; {SKIP_HINT}", code
+        f'{where}: field "{field}" is {_kind(fields, field)}, expected {expected}',
+        f"{NAME_FIELD[reason]}{hint}; {SKIP_HINT}",
+        reason,
     )
+
+
+def _kind(fields: Mapping[str, Any], field: str) -> str:
+    if field not in fields:
+        named = list(islice(fields, _FIELDS_NAMED))
+        more = ", …" if len(fields) > len(named) else ""
+        return f"missing among {', '.join(named)}{more}" if named else "missing"
+    value = fields[field]
+    if value is None:
+        return "null"
+    if isinstance(value, Written):
+        return f"the number {value[:40]}"
+    name = type(value).__name__
+    return f"an {name}" if name == "int" else f"a {name}"

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from pipeline.core.errors import DocumentError, InputError
+from pipeline.core.errors import DocumentError, explain_library
 from pipeline.sources.readers.raw_file import SKIP_HINT
 
 # What `clean_up_tokenization_spaces` of transformers changes in decoded text, in this order.
@@ -52,7 +52,8 @@ class IdDecoder:
                 SKIP_HINT,
                 "undecodable",
             )
-        text: str = self._tokenizer.decode(ids.tolist(), skip_special_tokens=True)
+        with explain_library(f"{where}: cannot be decoded by the tokenizer of from.decode"):
+            text: str = self._tokenizer.decode(ids.tolist(), skip_special_tokens=True)
         if self._cleans_up:
             for before, after in _CLEAN_UP:
                 text = text.replace(before, after)
@@ -62,13 +63,9 @@ class IdDecoder:
 @lru_cache(maxsize=1)
 def _load(path: Path) -> tuple[Tokenizer, NDArray[np.bool_]]:
     """Load a tokenizer once in a process: that of Llama 3 takes about a second."""
-    try:
+    hint = "fix from.decode.tokenizer, or pull the file again"
+    with explain_library(f"{path}: got no usable tokenizer.json", hint):
         tokenizer = Tokenizer.from_file(str(path))
-    except Exception as error:  # the library raises this very class
-        raise InputError(
-            f"{path}: cannot be read as a tokenizer ({error}), expected a tokenizer.json",
-            "fix from.decode.tokenizer, or pull the file again",
-        ) from error
     ids = list(tokenizer.get_vocab(with_added_tokens=True).values())
     is_known = np.zeros(max(ids, default=-1) + 1, np.bool_)
     is_known[ids] = True

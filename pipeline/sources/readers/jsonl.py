@@ -1,48 +1,53 @@
-"""JSON lines: an object a line."""
+"""JSON: an object a line, or one array of objects."""
 
 from collections.abc import Iterator
-from typing import Any
+from itertools import chain
 
-import orjson
-
-from pipeline.core.errors import DocumentError
-from pipeline.sources.readers.raw_file import SKIP_HINT, Columns, RawFile, Record, invalid_utf8
+from pipeline.sources.readers.json_array import split_array
+from pipeline.sources.readers.json_object import parse_object
+from pipeline.sources.readers.raw_file import Bounded, Columns, RawFile, Record, too_large
 
 
 def read_jsonl(file: RawFile, columns: Columns) -> Iterator[Record]:
-    """Yield the object of each line that is not blank, or what is wrong with the line."""
-    for row, line in enumerate(_lines(file.unpacked())):
-        yield _parse(line, file.where(row)), len(line)
+    """Yield the object of each element or line that is not blank, or what is wrong with it."""
+    first, blocks = _skip_space(file.text())
+    is_array = first == b"["
+    split = split_array if is_array else _lines
+    limit = file.max_document_bytes
+    for row, data in enumerate(split(blocks, limit)):
+        where = file.where(row)
+        if isinstance(data, int):
+            yield too_large(where, data, limit), 0
+        else:
+            unit = "an element" if is_array else "a line"
+            yield parse_object(data, where, columns, unit), len(data)
 
 
-def _lines(blocks: Iterator[bytes]) -> Iterator[bytes]:
-    """Yield lines without their end, less those of white space alone, which hold no document."""
-    parts: list[bytes] = []
+def _skip_space(blocks: Iterator[bytes]) -> tuple[bytes, Iterator[bytes]]:
+    """Return the first byte that is no white space, and the blocks from there."""
     for block in blocks:
+        if block := block.lstrip():
+            return block[:1], chain([block], blocks)
+    return b"", iter(())
+
+
+def _lines(blocks: Iterator[bytes], max_bytes: int) -> Iterator[bytes | int]:
+    """Yield lines without their end, or the size of one above `max_bytes`.
+
+    Those of white space alone hold no document and are left out.
+    """
+    line = Bounded(max_bytes)
+    for block in blocks:
+        # Zeros of zstd unpack to blank lines by the gigabyte: none is looked at by itself.
+        if block.isspace() and line.is_empty:
+            continue
         first, *rest = block.split(b"\n")
-        parts.append(first)
-        if rest:
-            *whole, last = rest
-            for line in (b"".join(parts), *whole):
-                if line.strip():
-                    yield line
-            parts = [last]
-    line = b"".join(parts)
-    if line.strip():
-        yield line
-
-
-def _parse(line: bytes, where: str) -> dict[str, Any] | DocumentError:
-    try:
-        record: object = orjson.loads(line)
-    except orjson.JSONDecodeError as error:
-        try:
-            line.decode()
-        except UnicodeDecodeError as invalid:
-            return invalid_utf8(invalid, where)
-        got = f"a line that is not JSON ({error}), expected one object a line"
-    else:
-        if isinstance(record, dict):
-            return record
-        got = f"a JSON {type(record).__name__}, expected an object"
-    return DocumentError(f"{where}: got {got}", SKIP_HINT, "invalid_json")
+        line.add(first)
+        for part in rest:
+            whole = line.take()
+            if isinstance(whole, int) or whole.strip():
+                yield whole
+            line.add(part)
+    whole = line.take()
+    if isinstance(whole, int) or whole.strip():
+        yield whole

@@ -16,7 +16,14 @@ import orjson
 from numpy.typing import NDArray
 
 from pipeline.core.errors import InputError
-from pipeline.sources.readers.raw_file import Columns, DamagedError, RawFile, Record
+from pipeline.sources.readers.raw_file import (
+    Columns,
+    DamagedError,
+    RawFile,
+    Record,
+    id_of_bytes,
+    too_large,
+)
 
 _ARRAY: Final = "ndarray"
 _TEXTS: Final = ("str", "str_int", "str_float", "str_decimal")
@@ -31,6 +38,7 @@ _DTYPES: Final = {
     8: "uint8", 9: "int8", 16: "uint16", 17: "int16", 18: "float16", 32: "uint32", 33: "int32",
     34: "float32", 64: "uint64", 65: "int64", 66: "float64",
 }  # fmt: skip
+_SKIPPED_BYTES: Final = 1 << 20
 _MISFIT: Final = "its size does not fit the columns of the header"
 
 
@@ -63,6 +71,11 @@ class _Bytes:
         del self._left[:num_bytes]
         return taken
 
+    def skip(self, num_bytes: int) -> None:
+        """Pass over bytes without holding them."""
+        for start in range(0, num_bytes, _SKIPPED_BYTES):
+            self.take(min(_SKIPPED_BYTES, num_bytes - start))
+
     def finish(self) -> None:
         if self._left or any(self._blocks):
             raise _damaged("bytes follow the last row")
@@ -76,10 +89,18 @@ def read_mds(file: RawFile, columns: Columns) -> Iterator[Record]:
     stream = _Bytes(file.unpacked())
     offsets, stored = _read_header(stream)
     _check_columns(stored, file.file.declared, columns)
-    for num_bytes in np.diff(offsets).tolist():
+    has_bytes = {column.name: column.encoding for column in stored}.get(str(columns.id)) == "bytes"
+    for row, num_bytes in enumerate(np.diff(offsets).tolist()):
         if num_bytes < 0:
             raise _damaged("a row ends before it starts")
-        yield _row(stored, stream.take(num_bytes), (columns.text, columns.id)), num_bytes
+        if num_bytes > file.max_document_bytes:
+            stream.skip(num_bytes)
+            yield too_large(file.where(row), num_bytes, file.max_document_bytes), 0
+            continue
+        values = _row(stored, stream.take(num_bytes), (columns.text, columns.id))
+        if has_bytes:
+            values[str(columns.id)] = id_of_bytes(values[str(columns.id)])
+        yield values, num_bytes
     stream.finish()
 
 

@@ -4,16 +4,22 @@ import hashlib
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, Final
 
 import zstandard
 
 from pipeline.core.errors import DocumentError, InputError
 from pipeline.sources.partitions import InputFile
+from pipeline.sources.readers.wrong_kind import HEAD_BYTES, refuse_wrong_content, refuse_wrong_file
 from pipeline.storage import unreadable
 
-# 16 KiB of zstd can unpack to 160 MiB where lines repeat; a larger read gains nothing.
 _READ_BYTES = 16 << 10
+# Four bytes of zstd can unpack to 128 KiB, and so these to 32 MiB; larger ones gain no time.
+_ZSTD_BYTES = 1 << 10
+# Where every byte ends a line, a list of the lines takes 8 bytes for each.
+_PIECE_BYTES = 1 << 20
+_UTF8_MARK = b"\xef\xbb\xbf"
 # The largest window that zstd can have; a frame made with `--long` needs it whole in memory.
 _ZSTD_WINDOW_BYTES = 1 << 31
 SKIP_HINT: Final = (
@@ -38,13 +44,18 @@ class Columns:
     has_ids: bool = False
     """Whether the text is stored as token ids."""
 
-    def check(self, where: str, names: list[str]) -> None:
-        """Insist that the columns of a file have both. Raises: InputError."""
+    def check(self, where: str, names: list[str], what: str = "columns") -> None:
+        """Insist that the columns of a file have each once. Raises: InputError."""
         for needed in (self.text, self.id):
             if needed is not None and needed not in names:
                 raise InputError(
-                    f'{where}: got columns {", ".join(names)}, expected "{needed}"',
-                    "name the columns with from.text and from.id (null makes ids)",
+                    f'{where}: got {what} {", ".join(names)}, expected "{needed}"',
+                    f"name the {what} with from.text and from.id (null makes ids)",
+                )
+            if needed is not None and names.count(needed) > 1:
+                raise InputError(
+                    f'{where}: got {names.count(needed)} {what} "{needed}", expected one',
+                    "rename the others, since nobody can say which is meant",
                 )
 
 
@@ -63,11 +74,57 @@ def invalid_utf8(error: UnicodeDecodeError, where: str) -> DocumentError:
     )
 
 
+def too_large(where: str, num_bytes: int, limit: int) -> DocumentError:
+    """Return the error for a document above `max_document_bytes`."""
+    return DocumentError(
+        f"{where}: got {num_bytes:,} bytes, expected at most {limit:,}",
+        f"raise max_document_bytes, or {SKIP_HINT}",
+        "too_large",
+    )
+
+
+def id_of_bytes(value: bytes) -> str:
+    """Return an id that is stored as bytes: as UTF-8, or as hex digits if it is none."""
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return value.hex()
+
+
+class Bounded:
+    """Joins the parts of a document; of one above the limit, it keeps only the size."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._parts: list[bytes] = []
+        self._num_bytes = 0
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing was added since the last document."""
+        return self._num_bytes == 0
+
+    def add(self, part: bytes) -> None:
+        """Append a part."""
+        self._num_bytes += len(part)
+        if self._num_bytes <= self._limit:
+            self._parts.append(part)
+        else:
+            self._parts.clear()
+
+    def take(self) -> bytes | int:
+        """Return the document, or its size if it is too large; then begin the next one."""
+        whole = b"".join(self._parts) if self._num_bytes <= self._limit else self._num_bytes
+        self._parts, self._num_bytes = [], 0
+        return whole
+
+
 class RawFile:
     """An input file that is read once; then `sha256` is that of its bytes as stored."""
 
-    def __init__(self, file: InputFile) -> None:
+    def __init__(self, file: InputFile, max_document_bytes: int) -> None:
         self.file = file
+        self.max_document_bytes = max_document_bytes
         self.sha256 = ""
 
     def where(self, row: int) -> str:
@@ -78,12 +135,27 @@ class RawFile:
         """Yield what the file holds, decompressed. Raises: DamagedError or InputError."""
         hasher = hashlib.sha256()
         try:
-            yield from _unpack(self._stored(hasher), self.file.kind)
+            head, stored = _peek(self._stored(hasher))
+            refuse_wrong_file(self.file, head)
+            yield from _unpack(stored, self.file.kind)
         except (EOFError, zlib.error, zstandard.ZstdError) as error:
             raise DamagedError("compressed data", error) from error
         except OSError as error:
             raise unreadable(self.file.declared, error) from error
         self.sha256 = hasher.hexdigest()
+
+    def text(self) -> Iterator[bytes]:
+        """Yield the same of a file of text, in small pieces, without a UTF-8 mark at its start.
+
+        Raises: DamagedError or InputError, also for what is plainly no text.
+        """
+        head, blocks = _peek(self.unpacked())
+        refuse_wrong_content(self.file, head)
+        skipped = len(_UTF8_MARK) if head.startswith(_UTF8_MARK) else 0
+        for block in blocks:
+            for start in range(skipped, len(block), _PIECE_BYTES):
+                yield block[start : start + _PIECE_BYTES]
+            skipped = 0
 
     def _stored(self, hasher: "hashlib._Hash") -> Iterator[bytes]:
         with self.file.path.open("rb", buffering=0) as raw:
@@ -92,28 +164,49 @@ class RawFile:
                 yield block
 
 
+def _peek(blocks: Iterator[bytes]) -> tuple[bytes, Iterator[bytes]]:
+    """Return the first bytes, and all blocks."""
+    head = b""
+    for block in blocks:
+        head += block
+        if len(head) >= HEAD_BYTES:
+            break
+    return head[:HEAD_BYTES], chain([head], blocks)
+
+
 def _unpack(blocks: Iterator[bytes], kind: str) -> Iterator[bytes]:
     if kind.endswith(".gz"):
-        return _decompress(blocks, lambda: zlib.decompressobj(wbits=16 + zlib.MAX_WBITS))
+        # Tapes and some tools pad a file with zeros, which gzip ignores too.
+        return _decompress(blocks, lambda: zlib.decompressobj(16 + zlib.MAX_WBITS), b"\0")
     if kind.endswith((".zst", ".zstd")):
         unpacker = zstandard.ZstdDecompressor(max_window_size=_ZSTD_WINDOW_BYTES)
-        return _decompress(blocks, unpacker.decompressobj)
+        pieces = (
+            block[start : start + _ZSTD_BYTES]
+            for block in blocks
+            for start in range(0, len(block), _ZSTD_BYTES)
+        )
+        return _decompress(pieces, unpacker.decompressobj, b"")
     return blocks
 
 
 def _decompress(
     blocks: Iterator[bytes],
     new_decompressor: Callable[[], "zlib._Decompress | zstandard.ZstdDecompressionObj"],
+    padding: bytes,
 ) -> Iterator[bytes]:
     """Yield what all members or frames hold. Raises: EOFError when the last is truncated.
 
-    The readers of both packages are laxer: zstandard's takes a truncated frame for a whole one.
+    padding: a byte that may follow them. The readers of both packages are laxer: zstandard's takes
+    a truncated frame for a whole one.
     """
     decompressor = new_decompressor()
     is_whole = False
     for block in blocks:
         while block:
             if is_whole:
+                block = block.lstrip(padding) if padding else block
+                if not block:
+                    break
                 decompressor = new_decompressor()
             yield decompressor.decompress(block)
             is_whole = decompressor.eof

@@ -2,11 +2,17 @@
 
 from collections.abc import Iterator
 
-from pipeline.sources.readers.raw_file import Columns, RawFile, Record
+from pipeline.sources.readers.raw_file import Bounded, Columns, RawFile, Record, too_large
 
 
 def read_text(file: RawFile, columns: Columns) -> Iterator[Record]:
     """Yield the whole text."""
-    whole = b"".join(file.unpacked())
+    text = Bounded(file.max_document_bytes)
+    for block in file.text():
+        text.add(block)
+    whole = text.take()
+    if isinstance(whole, int):
+        yield too_large(file.where(0), whole, file.max_document_bytes), 0
+        return
     names = {} if columns.id is None else {columns.id: file.file.partition}
     yield {columns.text: whole, **names}, len(whole)

@@ -3,10 +3,12 @@
 The choice depends on source, partition and row alone, and the bytes are independent of blocks.
 """
 
+import json
+import sys
 from collections.abc import Iterable
 from fractions import Fraction
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import orjson
 import zstandard
@@ -16,6 +18,8 @@ from pipeline.stages.filters.verdict import Dropped
 
 # Hides behind the filters in time; texts shrink to a third.
 _LEVEL: Final = 3
+# More than readers let through: orjson reads 1,024 levels.
+_MOST_LEVELS: Final = 2048
 
 
 class DroppedWriter:
@@ -37,9 +41,7 @@ class DroppedWriter:
                     "text": document.text,
                     "metadata": document.metadata,
                 }
-                # Metadata from parquet may hold values that JSON cannot; they become strings.
-                line = orjson.dumps(record, default=str, option=orjson.OPT_APPEND_NEWLINE)
-                self._file.write(self._packer.compress(line))
+                self._file.write(self._packer.compress(_line(record)))
 
     def close(self) -> None:
         self._file.write(self._packer.flush())
@@ -49,3 +51,21 @@ class DroppedWriter:
         """Whether the 64-bit random number of a row is below the share, exactly."""
         number = seeds.derive_key(0, "dropped", self._source, self._partition, str(row))
         return number * self._share.denominator < self._share.numerator << 64
+
+
+def _line(record: dict[str, Any]) -> bytes:
+    try:
+        # Metadata from parquet may hold values that JSON cannot; they become strings.
+        return orjson.dumps(record, default=str, option=orjson.OPT_APPEND_NEWLINE)
+    except TypeError:
+        # Nested deeper than orjson writes, though it reads that, or half a surrogate pair.
+        return _slow_line(record)
+
+
+def _slow_line(record: dict[str, Any]) -> bytes:
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(limit + _MOST_LEVELS)
+    try:
+        return json.dumps(record, default=str, separators=(",", ":")).encode() + b"\n"
+    finally:
+        sys.setrecursionlimit(limit)

@@ -17,7 +17,7 @@ import numpy as np
 
 from pipeline.core.arrays import Uint8Array, Uint32Array
 from pipeline.core.digest import sha256_bytes
-from pipeline.core.errors import ConfigError
+from pipeline.core.errors import ConfigError, explain_library
 from pipeline.core.ragged import ByteStrings, Rows, byte_strings, offsets_of
 from pipeline.stages.tokenizer import added_tokens, bpe, char_classes, kernel, word_cache
 from pipeline.stages.tokenizer.library import (
@@ -144,10 +144,14 @@ class Tokenizer:
         return self._encode_fast(documents)
 
     def encode_reference(self, texts: Sequence[str]) -> Rows:
-        """Encode documents with the `tokenizers` library alone."""
+        """Encode documents with the `tokenizers` library alone.
+
+        Raises: InputError if it has no ids for one of them, as without an unknown token.
+        """
         parts = []
         for group in _groups(texts, _REFERENCE_CHARACTERS):
-            ids = [encoding.ids for encoding in self._reference.encode_batch(group)]
+            with explain_library(f"{self.name}: cannot encode a document"):
+                ids = [encoding.ids for encoding in self._reference.encode_batch(group)]
             values = np.fromiter(chain.from_iterable(ids), np.uint32)
             parts.append(Rows(values, offsets_of(list(map(len, ids)))))
         return Rows.concat(parts)
@@ -170,7 +174,8 @@ class Tokenizer:
 
     def decode_reference(self, ids: Sequence[int] | Uint32Array) -> str:
         """Decode with the library, without special tokens and without clean-up of spaces."""
-        text: str = self._reference.decode([int(i) for i in ids], skip_special_tokens=True)
+        with explain_library(f"{self.name}: cannot decode ids"):
+            text: str = self._reference.decode([int(i) for i in ids], skip_special_tokens=True)
         return text
 
     def _encode_fast(self, documents: ByteStrings) -> Rows:

@@ -13,7 +13,8 @@ from tokenizers import Tokenizer
 
 from pipeline.core.arrays import BoolArray, Uint32Array
 from pipeline.core.digest import sha256_bytes
-from pipeline.core.errors import ConfigError, InputError
+from pipeline.core.errors import ConfigError, explain_library
+from pipeline.core.json_record import parse_json
 from pipeline.stages.tokenizer.tokenizer_json import read_json
 
 _PAD_TOKENS = ("[PAD]", "<pad>", "<|padding|>", "<|pad|>")
@@ -26,13 +27,11 @@ def make_reference(name: str, data: bytes, add_prefix_space: bool) -> Tokenizer:
     Raises: InputError if `data` is not a tokenizer; ConfigError if it has random dropout, or a
     prefix space is requested and the pre-tokenizer has no such setting.
     """
-    try:
-        content: dict[str, Any] = json.loads(data)
+    with explain_library(f"{name}: got no usable tokenizer.json"):
+        content: dict[str, Any] = parse_json(data)
         found = _set_prefix(content.get("pre_tokenizer"), add_prefix_space)
         content["truncation"] = content["padding"] = None
         reference = Tokenizer.from_str(json.dumps(content))
-    except Exception as error:  # The library raises bare Exception for unusable content.
-        raise InputError(f"{name}: got no usable tokenizer.json: {error}") from error
     if content.get("model", {}).get("dropout"):
         raise ConfigError(
             f"{name}: its model has dropout {content['model']['dropout']}, which is random",
@@ -61,9 +60,10 @@ def template_ids(name: str, reference: Tokenizer) -> tuple[int, int, int]:
     """Return the ids before and after a document, and the padding id.
 
     Raises: ConfigError if the template does not add one token on each side, or without a known
-    padding token.
+    padding token; InputError if it names a token that there is not.
     """
-    frame = reference.encode("").ids
+    with explain_library(f"{name}: got no usable template"):
+        frame = reference.encode("").ids
     if len(frame) != 2:
         raise ConfigError(
             f"{name}: template adds {len(frame)} tokens to a document, expected one on each side"

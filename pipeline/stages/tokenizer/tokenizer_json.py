@@ -10,6 +10,7 @@ from typing import Any
 
 from pipeline.core.digest import fingerprint, sha256_bytes
 from pipeline.core.errors import ConfigError, InputError, InternalError
+from pipeline.core.regular_file import read_file
 
 EMBEDDED = "modernbert"
 MODERNBERT_SHA256 = "9fd55248d51d33976b324fc11592e28071da7d41e0e9401dfb7082e30574b7b1"
@@ -57,7 +58,7 @@ def read_json(name: str, revision: str | None = None, folder: Path | None = None
 
 def _read(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        return read_file(path)
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}, expected a readable file") from error
 

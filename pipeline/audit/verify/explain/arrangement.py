@@ -1,14 +1,12 @@
 """Arrangement: the target's pool compared with the output's: the order of its parts, and edits.
 
-An edit turns a stretch of the output's pool, its parts in the target's order, into a stretch of the
-target's: rows that are missing, added or made again. It lies between two rows that both have; where
-few rows were read, so do rows that are the same.
+An edit turns a stretch of the output's pool, its parts in the target's order, into one of the
+target's: rows that are missing, added or made again, between two rows that both have.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 
@@ -33,7 +31,6 @@ class Parts:
         return np.searchsorted(self.bounds, rows, side="right") - 1
 
     def rows(self, part: int) -> Int64Array:
-        """Return the rows of a part."""
         return np.arange(self.bounds[part], self.bounds[part + 1])
 
     def name_row(self, row: int) -> str:
@@ -42,7 +39,6 @@ class Parts:
         return f"row {row - int(self.bounds[part]):,} of {self.names[part]}"
 
     def name_rows(self, rows: list[int]) -> str:
-        """Name rows that follow one another by the first and the last."""
         return f"{self.name_row(rows[0])} to {self.name_row(rows[-1])}"
 
 
@@ -53,7 +49,8 @@ def partitions_of(output: Output) -> Parts:
         for source, made in output.manifest.sources.items()
         for record in made.partitions
     }
-    folders = [_relative(output, shard.path.parent) for shard in output.pool.shards]
+    paths = (shard.path.parent.relative_to(output.folder) for shard in output.pool.shards)
+    folders = [path.as_posix() for path in paths]
     firsts = [i for i, folder in enumerate(folders) if i == 0 or folder != folders[i - 1]]
     return _parts(output, firsts, [names.get(folders[first], folders[first]) for first in firsts])
 
@@ -61,18 +58,15 @@ def partitions_of(output: Output) -> Parts:
 def shards_of(output: Output) -> Parts:
     """Return the shards of the pool that have rows."""
     full = np.flatnonzero(output.pool.num_rows).tolist()
-    names = (_relative(output, output.pool.shards[shard].path) for shard in full)
-    return _parts(output, full, (name.removeprefix(f"{TRAIN}/") for name in names))
+    paths = (output.pool.shards[shard].path for shard in full)
+    folder = output.folder / TRAIN
+    return _parts(output, full, [path.relative_to(folder).as_posix() for path in paths])
 
 
 def _parts(output: Output, first_shards: list[int], names: Iterable[str]) -> Parts:
     pool = output.pool
     starts = (pool.ends - pool.num_rows)[first_shards]
     return Parts(names=tuple(names), bounds=np.append(starts, pool.num_rows.sum()))
-
-
-def _relative(output: Output, path: Path) -> str:
-    return path.relative_to(output.folder).as_posix()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +85,6 @@ class Arrangement:
 
     @property
     def is_ours(self) -> bool:
-        """Whether the target has the parts in the output's order."""
         return bool((np.diff(self.order) > 0).all())
 
 
@@ -134,9 +127,7 @@ def _order_of_parts(parts: Parts, rows: Int64Array, last: Int64Array) -> Int64Ar
         return None
     # A part of which nothing was found stays behind the one that it follows in our pool.
     every = np.arange(len(parts.names))
-    leads = np.full(len(every), -1)
-    leads[present] = present
-    leads = np.maximum.accumulate(leads)
+    leads = np.maximum.accumulate(np.where(np.isin(every, present), every, -1))
     ranks = np.full(len(every), -1)
     ranks[present] = np.arange(len(present))
     return np.lexsort([every, np.where(leads < 0, -1, ranks[leads])])

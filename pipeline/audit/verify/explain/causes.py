@@ -5,9 +5,8 @@ pool (shard order, row count, partition, rows), and how its rows were made (pref
 algorithm, chunk size, tokenizer). Nothing is guessed: a cause is named when it makes rows fit that
 do not fit without it; where none does, the finding says what was tried.
 
-Time is that of digesting the output's pool once for each reading that is tried, and some thousand
-rows of the target. Memory is up to 120 bytes a row of the pool, 16 GB at 2^27 rows; a larger pool
-is not searched, nor is an output without one, and a finding says so.
+The output's pool is digested once for each reading that is tried. Memory is up to 120 bytes a row
+of the pool, 16 GB at 2^27 rows; a larger pool is not searched.
 """
 
 from collections.abc import Sequence
@@ -30,14 +29,12 @@ from pipeline.audit.verify.explain.pool_index import UNKNOWN, Reading, known_row
 from pipeline.audit.verify.explain.texts import describe_texts
 
 MOST_POOL_ROWS = 1 << 27
-"""Of a larger pool nothing is kept in memory, and so no cause is searched for."""
 
 
 class Cause(Protocol):
     """Something that may explain that rows differ."""
 
-    def applies(self, comparison: Comparison) -> bool:
-        """Tell whether it fits what was compared, and what has been read since."""
+    def applies(self, comparison: Comparison) -> bool: ...
 
     def explain(self, comparison: Comparison) -> list[Finding]:
         """Say what it is, with the numbers behind it. Called only where it applies."""
@@ -49,14 +46,13 @@ def explain(comparison: Comparison) -> list[Finding]:
     if NotSearchable().applies(comparison) or not comparison.num_differing:
         return found
     found += _findings(SEARCHED, comparison) or _unexplained(comparison)
-    # They grow with the pool.
-    comparison.shared_values.clear()
+    comparison.shared_values.clear()  # They grow with the pool.
     return found
 
 
 def _findings(causes: Sequence[Cause], comparison: Comparison) -> list[Finding]:
-    found = (cause.explain(comparison) for cause in causes if cause.applies(comparison))
-    return [one for several in found for one in several]
+    fitting = (cause for cause in causes if cause.applies(comparison))
+    return [found for cause in fitting for found in cause.explain(comparison)]
 
 
 class DeclaredDifference:
@@ -106,8 +102,8 @@ class NotSearchable:
 
     def applies(self, comparison: Comparison) -> bool:
         output = comparison.output
-        is_large = output.key.num_samples > MOST_POOL_ROWS
-        is_searchable = output.has_pool and comparison.theirs is not None and not is_large
+        is_small = output.key.num_samples <= MOST_POOL_ROWS
+        is_searchable = output.has_pool and comparison.theirs is not None and is_small
         return comparison.num_differing > 0 and not is_searchable
 
     def explain(self, comparison: Comparison) -> list[Finding]:
@@ -131,7 +127,6 @@ class NotSearchable:
 
 
 def _reading(comparison: Comparison) -> Reading:
-    """Return how the target's rows are made from stored rows, by all that is known."""
     reading, fit = known_rows(comparison)[0].reading, find_variant(comparison)
     if fit is None or not are_all_remade(comparison):
         return reading
@@ -226,7 +221,6 @@ class EditedPool:
 
 
 def _unexplained(comparison: Comparison) -> list[Finding]:
-    """Say what was tried."""
     search, classes = find_order(comparison), known_rows(comparison)[1].classes
     num_known = int(np.count_nonzero(classes != UNKNOWN))
     text = (

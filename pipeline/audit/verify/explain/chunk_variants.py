@@ -2,15 +2,13 @@
 
 Documents are decoded, tokenized with and without a prefix space, and chunked by every algorithm at
 the sizes that the target's rows suggest. The variant that makes most of the target's rows is named
-if the output's own way makes clearly fewer. One row is enough, since none that is looked for is in
-the output's pool; at the ends of documents random borrowing of ids differs, so that not all are
-found even by the right variant.
+if the output's own way makes clearly fewer. Even the right one does not make all of them, since
+random borrowing of ids differs at the ends of documents.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import cached_property
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -25,15 +23,11 @@ from pipeline.order import View
 from pipeline.stages.chunking import make_chunker
 from pipeline.stages.tokenizer import Tokenizer, load_tokenizer, without_content
 
-_CUTTING: tuple[Literal["ettin-reencode-v1", "ettin-slice-v1"], ...] = (
-    "ettin-reencode-v1",
-    "ettin-slice-v1",
-)
 # min_size and skip_below of the published chunks, and of those of the successor.
 _TAILS = ((512, 128), (512, 32))
 _SEED = 42
 _PUBLISHED_SIZES = (1024, 8000, 8192)
-# A variant is named when it makes so many more of the target's rows than the output's own way.
+# A variant is named when it makes so many times the rows that the output's own way does.
 _CLEARLY = 1.25
 # One row or two that are not in the pool were altered; more may have been made in another way.
 _FEWEST_UNKNOWN = 3
@@ -50,7 +44,6 @@ class Variant:
 
     @property
     def words(self) -> str:
-        """The variant in words."""
         spec = self.chunk
         tails = "" if spec.min_size is None else f"-{spec.min_size}-{spec.skip_below}"
         prefix = "on" if self.add_prefix_space else "off"
@@ -68,14 +61,12 @@ class Variant:
 
 
 class VariantFit(NamedTuple):
-    """The variant that fits."""
+    """The variant that fits, and how well."""
 
     view: View
-    """The view under which it does."""
     words: str
-    """The variant, and how well it fits, in words."""
     findings: list[Finding]
-    """One for each thing in which it differs from the output's own way."""
+    """One for each difference from the output's own way."""
 
 
 @shared
@@ -133,7 +124,6 @@ def find_variant(comparison: Comparison) -> VariantFit | None:
 
 
 def _differences(ours: Variant, theirs: Variant) -> list[tuple[str, str]]:
-    """Return the kind and the words of each difference between two variants."""
     found = []
     if theirs.add_prefix_space != ours.add_prefix_space:
         state = "with" if theirs.add_prefix_space else "without"
@@ -148,7 +138,7 @@ def _differences(ours: Variant, theirs: Variant) -> list[tuple[str, str]]:
 
 
 def can_make(output: Output) -> bool:
-    """Tell whether rows can be made; a pool copied next to an order does not say of what it is."""
+    """Tell whether rows can be made: not of a pool whose sources are unknown."""
     return output.tokenizer_problem is None and bool(output.manifest.sources)
 
 
@@ -192,15 +182,15 @@ def _specs(ours: ChunkSpec, size: int) -> Iterator[ChunkSpec]:
         return
     given = [] if ours.min_size is None else [(ours.min_size, ours.skip_below)]
     for min_size, skip_below in dict.fromkeys([*given, *_TAILS, (size // 2, size // 8)]):
-        for algorithm in _CUTTING:
-            yield ChunkSpec(
-                algorithm=algorithm,
-                size=size,
-                min_size=min(min_size, size - 2),
-                skip_below=skip_below,
-                add_eos=ours.add_eos,
-                seed=_SEED if ours.seed is None else ours.seed,
-            )
+        reencode = ChunkSpec(
+            algorithm="ettin-reencode-v1",
+            size=size,
+            min_size=min(min_size, size - 2),
+            skip_below=skip_below,
+            add_eos=ours.add_eos,
+            seed=_SEED if ours.seed is None else ours.seed,
+        )
+        yield from (reencode, replace(reencode, algorithm="ettin-slice-v1"))
 
 
 class _EncodedDocuments:
@@ -208,12 +198,8 @@ class _EncodedDocuments:
 
     def __init__(self, output: Output, partition: int | None) -> None:
         self._output = output
-        self._partition = partition
+        self._texts = sample_documents(output, partition)
         self._encoded: dict[bool, tuple[Tokenizer, list[Rows]]] = {}
-
-    @cached_property
-    def _texts(self) -> list[list[str]]:
-        return sample_documents(self._output, self._partition)
 
     def chunk(self, variant: Variant) -> list[Rows]:
         """Return the stored rows that a variant makes of documents, by partition."""

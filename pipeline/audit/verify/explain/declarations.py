@@ -3,14 +3,13 @@
 import re
 
 from pipeline.audit.diff import (
-    Change,
     compare_declarations,
     compare_sources,
+    listed,
     partition_text,
     value_text,
 )
 from pipeline.audit.verify.comparison import Comparison, Finding, finding, shared
-from pipeline.audit.wording import listed
 from pipeline.dataset import Manifest
 
 # By the start of a key of the declaration, the kind of finding.
@@ -31,22 +30,18 @@ _WITHOUT_EFFECT = re.compile(
 )
 # What changes every partition, so that none is worth naming.
 _EVERY_PARTITION = {"tokenizer", "prefix space", "chunk algorithm", "dtype"}
-# So many partitions are named; the rest are counted.
 _MOST_NAMED = 20
 
 
 @shared
 def declared_findings(comparison: Comparison) -> list[Finding]:
-    """Return what two builds were declared to do differently; nothing where one is no build."""
+    """Return how two builds were declared differently; nothing where one is no build."""
     theirs = comparison.target.manifest
     return [] if theirs is None else declared_differences(comparison.output.manifest, theirs)
 
 
 def declared_differences(ours: Manifest, theirs: Manifest) -> list[Finding]:
-    """Return a finding for each thing that two builds were declared to do differently.
-
-    The order of a pool says nothing of what the pool was made of; then orders alone are compared.
-    """
+    """Return a finding for each difference; of a pool that was put in order, the order's alone."""
     replayed = not (ours.sources and theirs.sources)
     found = []
     for change in compare_declarations(ours, theirs):
@@ -54,27 +49,24 @@ def declared_differences(ours: Manifest, theirs: Manifest) -> list[Finding]:
             continue
         if not _WITHOUT_EFFECT.fullmatch(change.key):
             text = f"{change.key} is {value_text(change.old)} here, {value_text(change.new)} there"
-            found += finding(
-                _kind(change), text, key=change.key, ours=change.old, theirs=change.new
-            )
+            evidence = {"key": change.key, "ours": change.old, "theirs": change.new}
+            found += finding(_kind(change.key), text, **evidence)
     if replayed:
         return found
     explained = {finding.kind for finding in found} & _EVERY_PARTITION
     return found + _partitions(ours, theirs, is_explained=bool(explained))
 
 
-def _kind(change: Change) -> str:
-    for start, kind in _KINDS.items():
-        if change.key == start or change.key.startswith(f"{start}."):
-            return kind
-    return "mixture"
+def _kind(key: str) -> str:
+    kinds = (kind for start, kind in _KINDS.items() if f"{key}.".startswith(f"{start}."))
+    return next(kinds, "mixture")
 
 
 def _partitions(ours: Manifest, theirs: Manifest, *, is_explained: bool) -> list[Finding]:
     sources = compare_sources(ours, theirs)
     changed = [partition for source in sources for partition in source.partitions]
     found = []
-    one, other = (side.order.num_samples for side in (ours, theirs))
+    one, other = ours.order.num_samples, theirs.order.num_samples
     if one != other:
         changes = [(p.folder, p.new_rows - p.old_rows) for p in changed]
         by = [f"{folder} {change:+,}" for folder, change in changes if change]
@@ -93,6 +85,6 @@ def _partitions(ours: Manifest, theirs: Manifest, *, is_explained: bool) -> list
             theirs=partition.new_rows,
         )
     more = len(changed) - _MOST_NAMED
-    return found + (
-        finding("partition", f"and {more:,} more partitions differ") if more > 0 else []
-    )
+    if more > 0:
+        found += finding("partition", f"and {more:,} more partitions differ")
+    return found

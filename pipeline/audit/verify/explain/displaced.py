@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.audit.diff import listed
 from pipeline.audit.verify.build_output import Output
 from pipeline.audit.verify.comparison import Comparison, Finding, finding, shared
 from pipeline.audit.verify.explain.arrangement import arrangement_of
@@ -15,7 +16,6 @@ from pipeline.audit.verify.explain.chunk_variants import (
 from pipeline.audit.verify.explain.order_search import find_order
 from pipeline.audit.verify.explain.pool_edits import closer_rows, pool_edits
 from pipeline.audit.verify.explain.pool_index import known_rows
-from pipeline.audit.wording import listed
 from pipeline.core.arrays import Int64Array
 
 _RANKS = (2, 4, 8, 16, 32, 64, 128, 256, 512)
@@ -87,7 +87,7 @@ class DisplacedRows:
 
 
 def _explain_positions(comparison: Comparison) -> list[Finding]:
-    """Say how far rows are from where the output's order has them; nothing where none is known."""
+    """Say how far rows are from where the output's order has them, if any are known."""
     output, search, rows = comparison.output, find_order(comparison), closer_rows(comparison)
     single = known_rows(comparison)[0].are_single(rows.classes)
     if not single.any():
@@ -124,12 +124,11 @@ def _explain_positions(comparison: Comparison) -> list[Finding]:
 
 
 def _inside(output: Output, here: Int64Array, there: Int64Array) -> str:
-    """Return what no row has left: its step, its window, or nothing less than the order."""
+    """Return what no row has left: its step, its window, or neither."""
     batch = output.batch_size
     if np.array_equal(here // batch, there // batch):
         return "step"
-    firsts = [window.first_step for window in output.manifest.order.windows]
-    starts = np.array(firsts) * batch
+    starts = np.array([window.first_step * batch for window in output.manifest.order.windows])
     window_here, window_there = (np.searchsorted(starts, at, side="right") for at in (here, there))
     return "window" if np.array_equal(window_here, window_there) else ""
 

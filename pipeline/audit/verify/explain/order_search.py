@@ -1,13 +1,13 @@
 """Order search: which order the target's rows are in.
 
 Candidate orders, near the output's own, are scored by how many rows that follow one another in the
-pool that they imply follow one another in the output's pool, too. That holds whatever rows are
-missing, added or made again, and whatever order the partitions are in, so seed, epoch and the
-number of samples are found before anything else.
+pool that they imply follow one another in the output's pool, too, whatever rows are missing, added
+or made again, and whatever order the partitions are in.
 """
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -19,8 +19,8 @@ from pipeline.core.arrays import Int64Array
 from pipeline.dataset.mds import MdsRows
 from pipeline.order import ALGORITHMS, PermutationKey, pcg64dxsm_permutation
 
-SUMMED = "ettin-pcg64dxsm-v1"
-"""The order that depends on nothing but the sum of seed and epoch."""
+# It depends on nothing but the sum of seed and epoch.
+_SUMMED = "ettin-pcg64dxsm-v1"
 _NEAR_SEEDS = 4
 _MOST_EPOCHS = 8
 # Those of the published configurations first, then what people choose.
@@ -40,7 +40,7 @@ class PlacedRows:
     """Rows of the target by their places in the pool that an order implies."""
 
     key: PermutationKey | None
-    """The order; None where rows are in the order of the pool."""
+    """None where rows are in the order of the pool."""
     places: Int64Array
     """int64 [num_read], rising."""
     classes: Int64Array
@@ -54,10 +54,9 @@ class PlacedRows:
 def place(
     key: PermutationKey | None, positions: Int64Array, classes: Int64Array, num_samples: int
 ) -> PlacedRows:
-    """Return rows of the target by their places under an order."""
     if key is None:
         places = positions
-    elif key.algorithm == SUMMED:
+    elif key.algorithm == _SUMMED:
         # Made without its inverse, in half the time; no other algorithm needs one.
         rows = pcg64dxsm_permutation(key.num_samples, seed=key.seed, epoch=key.epoch)
         places = rows[positions].astype(np.int64)
@@ -73,26 +72,10 @@ def place(
     )
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class OrderSearch:
-    """The result of trying candidate orders."""
-
-    placed: PlacedRows | None
-    """The target's rows under the order that fits; None where none does."""
-    score: float
-    """How well the best fits, from 0 to 1."""
-    num_tried: int
-
-    @property
-    def is_pool(self) -> bool:
-        """Whether the target's rows are in the order of their pool."""
-        return self.placed is not None and self.placed.key is None
-
-
 @shared
-def find_order(comparison: Comparison) -> OrderSearch:
-    """Try candidate orders and return the one that fits best, if any does."""
-    search = _Search(comparison)
+def find_order(comparison: Comparison) -> "OrderSearch":
+    """Try candidate orders; return the search, with the rows under the best if it fits."""
+    search = OrderSearch(comparison)
     key, is_order = comparison.output.key, comparison.of == "order"
     search.try_keys([key, None] if is_order else [None])
     # Rows in the order of a pool are a pool, to which no other order is near.
@@ -103,10 +86,10 @@ def find_order(comparison: Comparison) -> OrderSearch:
             search.try_keys(candidates)
         near = [search.best] if search.best is not None and search.score >= _FITS else seeds
         search.try_keys(replace(one, num_samples=count) for count in counts for one in near)
-    return search.result()
+    return search
 
 
-class _Search:
+class OrderSearch:
     """The best of the orders that were tried, on some of the rows that are in the pool."""
 
     def __init__(self, comparison: Comparison) -> None:
@@ -122,6 +105,7 @@ class _Search:
         if is_steps and 0 <= num_left < comparison.output.batch_size:
             self._their_num_samples = ours
         self.best: PermutationKey | None = None
+        # How well the best fits, from 0 to 1.
         self.score = 0.0
         self._tried: set[PermutationKey | None] = set()
 
@@ -140,12 +124,21 @@ class _Search:
             if score > self.score:
                 self.best, self.score = key, score
 
-    def result(self) -> OrderSearch:
-        """Return all rows by their places under the best order, if it fits."""
-        rows, num_samples = self._rows, self._num_samples(self.best)
-        is_fit = self.score >= _FITS
-        placed = place(self.best, rows.positions, rows.classes, num_samples) if is_fit else None
-        return OrderSearch(placed=placed, score=self.score, num_tried=len(self._tried))
+    @property
+    def num_tried(self) -> int:
+        return len(self._tried)
+
+    @cached_property
+    def placed(self) -> PlacedRows | None:
+        """The target's rows under the order that fits; None where none does."""
+        if self.score < _FITS:
+            return None
+        rows = self._rows
+        return place(self.best, rows.positions, rows.classes, self._num_samples(self.best))
+
+    @property
+    def is_pool(self) -> bool:
+        return self.placed is not None and self.placed.key is None
 
     def _num_samples(self, key: PermutationKey | None) -> int:
         return self._their_num_samples if key is None else key.num_samples
@@ -182,7 +175,7 @@ def _other_seeds(ours: PermutationKey) -> Iterator[PermutationKey]:
 
 def _stream(key: PermutationKey) -> tuple[str | int, ...]:
     """Return what of a key determines its random numbers."""
-    seeds = (key.seed + key.epoch,) if key.algorithm == SUMMED else (key.seed, key.epoch)
+    seeds = (key.seed + key.epoch,) if key.algorithm == _SUMMED else (key.seed, key.epoch)
     return (key.algorithm, *seeds)
 
 
@@ -217,7 +210,7 @@ class SampleOrder:
             kind = "order algorithm"
             text = f"{key.algorithm}, {text}"
             declared = f"{declared} of {ours.algorithm}"
-        elif key.algorithm == SUMMED:
+        elif key.algorithm == _SUMMED:
             total = key.seed + key.epoch
             evidence["seed_plus_epoch"] = total
             kind = "seed"

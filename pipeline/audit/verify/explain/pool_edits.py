@@ -1,9 +1,8 @@
 """Pool edits: parts of the pool in another order; rows missing, added, made again, or altered.
 
 Each edit is attributed to the partitions that it covers. A partition most of whose rows are not in
-the output's pool was made again, of whatever length; elsewhere, other numbers of rows are missing
-or added ones. Of a large order the few rows between those that were read first are read, too, so
-that a single missing row is named, and not only the rows that it is among.
+the output's pool was made again; elsewhere, rows are missing or added. Rows around a small edit are
+read, too, so that a single missing row is named.
 """
 
 import json
@@ -38,20 +37,18 @@ def closer_rows(comparison: Comparison) -> TargetRows:
     placed, arrangement = find_order(comparison).placed, arrangement_of(comparison)
     if placed is None or arrangement is None:
         return rows
-    places: list[Int64Array] = []
-    num_left = _MOST_CLOSER
+    places: list[int] = []
     for edit in find_edits(placed, index, arrangement)[0]:
-        if edit.num_missing and 0 < edit.num_theirs <= num_left:
-            places.append(np.arange(edit.place, edit.place + edit.num_theirs))
-            num_left -= edit.num_theirs
+        if edit.num_missing and 0 < edit.num_theirs <= _MOST_CLOSER - len(places):
+            places += range(edit.place, edit.place + edit.num_theirs)
     if not places:
         return rows
-    positions = np.concatenate(places)
+    positions = np.array(places)
     if placed.key is not None:
         positions = make_permutation(placed.key).positions_of(positions)
     stop = min(comparison.stop, comparison.their_num_rows)
-    compared = positions[(positions >= comparison.start) & (positions < stop)]
-    positions = np.setdiff1d(compared, rows.positions)
+    positions = positions[(positions >= comparison.start) & (positions < stop)]
+    positions = np.setdiff1d(positions, rows.positions)
     keys = [
         index.reading.read_keys(block)
         for position in positions.tolist()
@@ -74,7 +71,7 @@ def pool_edits(comparison: Comparison) -> "PoolEdits | None":
 
 @dataclass(kw_only=True)
 class _PartitionEdits:
-    """Edits of some partitions that only they cover."""
+    """Edits that cover the same partitions."""
 
     edits: list[Edit] = field(default_factory=list)
     num_kept: int = 0
@@ -83,10 +80,6 @@ class _PartitionEdits:
     @property
     def num_unknown(self) -> int:
         return sum(len(edit.unknown) for edit in self.edits)
-
-    @property
-    def num_missing(self) -> int:
-        return sum(edit.num_missing for edit in self.edits)
 
     @property
     def is_remade(self) -> bool:
@@ -106,7 +99,7 @@ class PoolEdits:
         self._edited: dict[tuple[int, ...], _PartitionEdits] = defaultdict(_PartitionEdits)
         for edit in edits:
             self._edited[self._covered(edit)].edits.append(edit)
-        num_kept = np.bincount(self._partitions.of(kept), minlength=self.num_partitions)
+        num_kept = np.bincount(self._partitions.of(kept), minlength=len(self._partitions.names))
         for parts, edited in self._edited.items():
             edited.num_kept = int(num_kept[list(parts)].sum())
 
@@ -121,18 +114,13 @@ class PoolEdits:
         return tuple(parts[most if most.any() else [counts.argmax()]].tolist())
 
     def _rows(self, edit: Edit) -> Int64Array:
-        """Return the pool rows that an edit replaces."""
         return self._row_of[edit.first : edit.first + max(edit.num_ours, 0)]
-
-    @property
-    def num_partitions(self) -> int:
-        """Partitions of the output's pool."""
-        return len(self._partitions.names)
 
     def only_partition(self) -> int | None:
         """Return the partition that alone, of several, has rows that are not in the pool."""
         touched = {part for parts, one in self._edited.items() if one.num_unknown for part in parts}
-        return next(iter(touched)) if len(touched) == 1 < self.num_partitions else None
+        is_only = len(touched) == 1 < len(self._partitions.names)
+        return touched.pop() if is_only else None
 
     @property
     def moved(self) -> Int64Array:
@@ -145,7 +133,7 @@ class PoolEdits:
         """Describe the edits. `remade_as`: what is known of how a partition was made again."""
         edited = sorted(self._edited.items())
         remade = {parts: one for parts, one in edited if one.is_remade}
-        edits = [edit for parts, one in edited if parts not in remade for edit in one.edits]
+        edits = [edit for _, one in edited if not one.is_remade for edit in one.edits]
         counted = [edit for edit in edits if edit.num_missing]
         altered = [edit for edit in edits if not edit.num_missing and len(edit.unknown)]
         found = self._remade(remade, remade_as) if remade else []
@@ -159,25 +147,25 @@ class PoolEdits:
         for parts, edited in list(remade.items())[:_MOST_NAMED]:
             names = [self._partitions.names[part] for part in parts]
             num_ours = sum(len(self._partitions.rows(part)) for part in parts)
+            num_theirs = num_ours - sum(edit.num_missing for edit in edited.edits)
+            num_read = edited.num_unknown + edited.num_kept
             place = {
                 "partitions": names,
                 "num_unknown": edited.num_unknown,
-                "num_read": edited.num_unknown + edited.num_kept,
-                "their_num_rows": num_ours - edited.num_missing,
+                "num_read": num_read,
+                "their_num_rows": num_theirs,
                 "our_num_rows": num_ours,
             }
             texts.append(
                 f"{' and '.join(names)} {'was' if len(names) == 1 else 'were'} made again: "
-                f"{place['num_unknown']:,} of {place['num_read']:,} rows read there are not in the "
-                f"output's pool; the other side has {place['their_num_rows']:,} rows there, the "
-                f"output {num_ours:,}"
+                f"{edited.num_unknown:,} of {num_read:,} rows read there are not in the output's "
+                f"pool; the other side has {num_theirs:,} rows there, the output {num_ours:,}"
             )
             places.append(place)
         text = "; ".join(texts) + _more(remade, "; and {:,} more places") + remade_as
         return finding("partition", text, places=places)
 
     def _counted(self, edits: list[Edit], their_num_samples: int) -> list[Finding]:
-        """Say where rows are missing or added, and what that does to the number of samples."""
         ours = len(self._row_of)
         missing = sum(edit.num_missing for edit in edits)
         places = [self._place(edit) for edit in edits]
@@ -224,7 +212,6 @@ class PoolEdits:
         }
 
     def _altered(self, edits: list[Edit]) -> list[Finding]:
-        """Name rows of the pool in whose place the target has one that is not in it."""
         count = sum(len(edit.unknown) for edit in edits)
         texts, shown = [], []
         for edit in edits[:_MOST_NAMED]:
@@ -243,7 +230,7 @@ class PoolEdits:
         return finding("rows", text, num_rows=count, rows=shown)
 
     def _name_rows(self, rows: list[int]) -> str:
-        """Name rows that follow one another, and the document of a single one."""
+        """Name consecutive rows, and the document of a single one."""
         if len(rows) > 1:
             return self._partitions.name_rows(rows)
         document = self._output.pool.document_ids(np.array(rows))[0]

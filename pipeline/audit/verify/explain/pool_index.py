@@ -1,8 +1,8 @@
 """Known rows: which row of the output's pool is at each of some thousand positions of the target.
 
-Rows of the same ids are one class, named by the first of them in the pool, so that repetitions are
-never taken for differences. The first eight bytes of a digest stand for it as a key: among 10^8
-rows, two different ones share them with a probability of 3 in 10,000.
+Rows of the same ids are one class, named by the first of them in the pool, so that a repetition is
+no difference. A key is the first eight bytes of a digest: among 10^8 rows, two different ones share
+them with a probability of 3 in 10,000.
 """
 
 from collections.abc import Iterator
@@ -41,11 +41,10 @@ class Reading:
     """Whether only the low 16 bits of ids are compared."""
 
     def keys(self, output: Output, stored: Rows) -> Keys:
-        """Return the keys of stored rows as they would be in the target."""
         return self.read_keys(output.apply_view(stored, self.view, self.max_seq_len))
 
     def read_keys(self, rows: Rows) -> Keys:
-        """Return the keys of rows as they were read: uint64 [num_rows]."""
+        """Return the keys of rows as read: uint64 [num_rows]."""
         values = rows.values & np.uint32(_LARGEST_NARROW) if self.is_narrow else rows.values
         return keys_of(row_digests(values, rows.offsets))
 
@@ -97,21 +96,20 @@ class TargetRows:
     keys: Keys
     """uint64 [num_read]."""
     classes: Int64Array
-    """int64 [num_read], by the index that fits; -1 for a row that is not in the pool."""
+    """int64 [num_read]; -1 for a row that is not in the pool."""
     sample: Rows
-    """Some of these rows, with their ids."""
+    """Some of these rows."""
     largest_id: int
     longest: int
     """Most ids of a row, among those that were read with their ids."""
 
     @property
     def unknown(self) -> Keys:
-        """Keys of rows that are not in the pool."""
         unknown: Keys = self.keys[self.classes == UNKNOWN]
         return unknown
 
     def with_rows(self, positions: Int64Array, keys: Keys, index: PoolIndex) -> "TargetRows":
-        """Return these rows and some more, none of which is here; their ids are not kept."""
+        """Return these rows and some others, whose ids are not kept."""
         every = np.concatenate([self.positions, positions])
         order = np.argsort(every)
         keys = np.concatenate([self.keys, keys])[order]
@@ -127,8 +125,7 @@ class TargetRows:
 def known_rows(comparison: Comparison) -> tuple[PoolIndex, TargetRows]:
     """Return both sides under the reading that finds most of the target's rows in the pool.
 
-    The view that was compared is kept unless another reading finds clearly more. Without a
-    tokenizer no other is tried.
+    The compared view is kept unless another finds clearly more; without a tokenizer none is tried.
     """
     output = comparison.output
     given = Reading(view=comparison.view, max_seq_len=output.max_seq_len)
@@ -139,11 +136,10 @@ def known_rows(comparison: Comparison) -> tuple[PoolIndex, TargetRows]:
         if share == 1:
             break
         index = PoolIndex(output, reading)
-        rows = best[1]
         if reading.is_narrow:
             rows = _read_target(comparison, index)
         else:
-            rows = replace(rows, classes=index.find(rows.keys))
+            rows = replace(best[1], classes=index.find(best[1].keys))
         known = _share_known(rows)
         # A few rows are the same under another reading by chance, as short ones often are.
         if known > share and known - least >= _CLEARLY * (1 - least):
@@ -166,7 +162,6 @@ def _other_readings(given: Reading, rows: TargetRows) -> Iterator[Reading]:
 
 
 def _read_target(comparison: Comparison, index: PoolIndex) -> TargetRows:
-    """Read some thousand rows of the target from all over the compared range."""
     reading = index.reading
     key_by_position: dict[int, np.uint64] = {}
     if not reading.is_narrow:
@@ -206,6 +201,5 @@ def _read_places(comparison: Comparison) -> Iterator[tuple[int, Rows]]:
 
 
 def target_rows(comparison: Comparison) -> RowSource:
-    """Return the rows of the target, which explainers need."""
     assert comparison.theirs is not None
     return comparison.theirs

@@ -1,9 +1,8 @@
 """Texts: documents of the output's pool, decoded from their chunks; and what unknown rows say.
 
-Where chunks were cut from the ids, a text is exact but for what was dropped; where they were
-encoded again, it is what encoding left of it. Of documents that were sampled in part, chunks are
-missing, so partitions of sources that are taken whole go first. Documents are taken from the start
-of partitions, where the random numbers of chunking begin, too.
+A text is what encoding and dropping left of it. Documents that were sampled in part lack chunks, so
+partitions of sources that are taken whole go first. Documents are taken from the start of
+partitions, where the random numbers of chunking begin, too.
 """
 
 import json
@@ -19,7 +18,6 @@ from pipeline.audit.verify.explain.pool_edits import closer_rows
 from pipeline.audit.verify.explain.pool_index import known_rows
 from pipeline.core.arrays import Uint32Array
 from pipeline.core.ragged import Rows
-from pipeline.dataset import RowSource
 from pipeline.stages.tokenizer import read_json
 
 _PARTITIONS = 8
@@ -40,8 +38,7 @@ def sample_documents(output: Output, partition: int | None) -> list[list[str]]:
     decoder = TextDecoder(output)
     found = []
     for part in chosen:
-        texts = []
-        num_ids = 0
+        texts, num_ids = [], 0
         for chunks in _documents(output, partitions.rows(part), num_rows):
             num_ids += sum(len(block.values) for block in chunks)
             if num_ids > _MOST_IDS // len(chosen):
@@ -77,8 +74,6 @@ def _documents(output: Output, partition: np.ndarray, num_rows: int) -> Iterator
 
 
 class TextDecoder:
-    """Turns ids of an output's tokenizer into text."""
-
     def __init__(self, output: Output) -> None:
         declared = output.declaration["tokenizer"]
         self._tokenizer = output.tokenizer
@@ -101,10 +96,6 @@ class TextDecoder:
             data += piece
         return data.decode("utf-8", "replace")
 
-    def row_text(self, ids: Uint32Array) -> str:
-        """Return the text of one row."""
-        return self.text([Rows.pack([ids])])
-
     def _content(self, rows: Rows) -> Uint32Array:
         """Return ids of rows without the CLS and SEP that frame them."""
         kept = np.ones(len(rows.values), np.bool_)
@@ -117,8 +108,7 @@ class TextDecoder:
 def describe_texts(comparison: Comparison) -> list[Finding]:
     """Judge unknown rows, read with the output's tokenizer, by how much of them is in its texts."""
     output, rows = comparison.output, closer_rows(comparison)
-    tokenizer = output.tokenizer
-    size = tokenizer.vocab_size
+    tokenizer, size = output.tokenizer, output.tokenizer.vocab_size
     if rows.largest_id >= size:
         text = (
             f"the other side's ids are not of {tokenizer.name}: the largest is "
@@ -127,8 +117,11 @@ def describe_texts(comparison: Comparison) -> list[Finding]:
         return finding("tokenizer", text, largest_id=rows.largest_id, vocab_size=size)
     decoder = TextDecoder(output)
     reading = known_rows(comparison)[0].reading
-    ours = [decoder.row_text(ids) for ids in _spread(output.pool_rows)]
-    theirs = [decoder.row_text(ids) for ids in rows.unknown_sample(reading)[:_TEXT_ROWS]]
+    num_ours = output.pool_rows.num_rows
+    spread = np.unique(np.linspace(0, num_ours - 1, _TEXT_ROWS).astype(np.int64))
+    ours = [decoder.text([Rows.pack([ids])]) for ids in output.pool_rows.take(spread)]
+    unknown = rows.unknown_sample(reading)[:_TEXT_ROWS]
+    theirs = [decoder.text([Rows.pack([ids])]) for ids in unknown]
     words, passages = (_share(ours, theirs, length) for length in (1, _PASSAGE))
     if passages >= _SAME_TEXT:
         kind = "chunk algorithm"
@@ -149,19 +142,13 @@ def describe_texts(comparison: Comparison) -> list[Finding]:
     return finding(kind, text, **shares)
 
 
-def _spread(rows: RowSource) -> Iterator[Uint32Array]:
-    """Yield the ids of some rows from all over."""
-    for row in np.unique(np.linspace(0, rows.num_rows - 1, _TEXT_ROWS).astype(np.int64)).tolist():
-        for block in rows.read(row, row + 1):
-            yield block.values
-
-
 def _share(ours: list[str], theirs: list[str], length: int) -> float:
     """Return the share of the target's runs of so many words that are in the output's texts."""
-    known = {run for text in ours for run in _runs(text.split(), length)}
-    runs = [run for text in theirs for run in _runs(text.split(), length)]
+    known = set(_runs(ours, length))
+    runs = list(_runs(theirs, length))
     return sum(run in known for run in runs) / max(len(runs), 1)
 
 
-def _runs(words: list[str], length: int) -> Iterator[tuple[str, ...]]:
-    return zip(*(words[first:] for first in range(length)), strict=False)
+def _runs(texts: list[str], length: int) -> Iterator[tuple[str, ...]]:
+    for words in map(str.split, texts):
+        yield from zip(*(words[first:] for first in range(length)), strict=False)

@@ -1,0 +1,152 @@
+"""One JSON object -> its fields, whatever stands beside text and id.
+
+`orjson` reads what is strict JSON and fits 64 bits. Python's `json` writes more (NaN, halves of
+surrogate pairs), and other languages longer integers; an object with one of these is read again,
+by `json`, and keeps such a number as it was written.
+"""
+
+import json
+from collections.abc import Iterable
+from functools import lru_cache
+from math import isfinite
+from typing import Any
+
+import orjson
+
+from pipeline.core.errors import DocumentError
+from pipeline.sources.readers.raw_file import SKIP_HINT, Columns, invalid_utf8
+
+_WIDE = 2**63
+
+
+class Written(str):
+    """A number as it was written, since neither float nor 64-bit integer is equal to it."""
+
+    __slots__ = ()
+
+    @property
+    def is_integer(self) -> bool:
+        """Whether it is one of decimal digits alone."""
+        return self.removeprefix("-").isdigit()
+
+
+def parse_object(
+    data: bytes, where: str, columns: Columns, unit: str
+) -> dict[str, Any] | DocumentError:
+    """Return the fields of an object, or what is wrong with it.
+
+    unit: what errors call the bytes, such as `a line`.
+    """
+    try:
+        record: object = orjson.loads(data)
+        reason = ""
+    except orjson.JSONDecodeError as error:
+        record, reason = None, str(error)
+    if reason or _may_have_lost(record, data, columns):
+        try:
+            record = _parse_again(data, columns)
+        except UnicodeDecodeError as invalid:
+            return invalid_utf8(invalid, where)
+        except _TwiceError as twice:
+            got = f'an object with two fields "{twice}", expected one'
+            return DocumentError(f"{where}: got {got}", SKIP_HINT, "duplicate_field")
+        except (ValueError, RecursionError) as error:
+            if not reason and isinstance(error, RecursionError):
+                # `orjson` goes deeper, and it has read a dict.
+                assert isinstance(record, dict)
+                return record
+            got = f"{unit} that is not JSON ({reason}), expected one object {unit}"
+            return DocumentError(f"{where}: got {got}", SKIP_HINT, "invalid_json")
+    if isinstance(record, dict):
+        return record
+    got = f"a JSON {type(record).__name__}, expected an object"
+    return DocumentError(f"{where}: got {got}", SKIP_HINT, "invalid_json")
+
+
+class _TwiceError(Exception):
+    """A field that an object has twice."""
+
+
+def _may_have_lost(record: object, data: bytes, columns: Columns) -> bool:
+    """Whether `orjson` may have dropped a field of text or id, or made an integer a float."""
+    return isinstance(record, dict) and (_has_twins(record, data, columns) or _has_wide(record))
+
+
+def _has_twins(record: dict[str, Any], data: bytes, columns: Columns) -> bool:
+    """Whether the bytes have text or id more often than the fields that were read.
+
+    The text is passed over, which halves the time that reading takes: at least as many bytes as it
+    has characters follow the last of its keys.
+    """
+    text, key, id_key = record.get(columns.text), _key(columns.text), _key(columns.id)
+    num_chars = len(text) if isinstance(text, str) else 0
+    num_texts = data.count(key, 0, len(data) - num_chars)
+    if num_texts == 1:
+        at = data.find(key)
+        num_ids = data.count(id_key, 0, at) + data.count(id_key, at + len(key) + num_chars)
+    else:
+        num_ids = data.count(id_key)
+    if num_texts <= 1 and num_ids <= 1:
+        return False
+    # The same words may be keys and values further in, which are written again.
+    others = orjson.dumps({name: record[name] for name in record if name != columns.text})
+    return num_texts > 1 + others.count(key) or num_ids > others.count(id_key)
+
+
+@lru_cache
+def _key(name: str | None) -> bytes:
+    return orjson.dumps(name)
+
+
+def _has_wide(record: dict[str, Any]) -> bool:
+    """Whether a number anywhere may be an integer of more than 64 bits."""
+    left: list[Iterable[Any]] = [record.values()]
+    for values in left:  # which grows
+        for value in values:
+            kind = type(value)
+            if kind is float and abs(value) >= _WIDE:
+                return True
+            if kind is list:
+                left.append(value)
+            elif kind is dict:
+                left.append(value.values())
+    return False
+
+
+def _parse_again(data: bytes, columns: Columns) -> object:
+    """Parse with `json`. Raises: ValueError, RecursionError or _TwiceError.
+
+    A half of a surrogate pair is a ValueError in text and id only.
+    """
+    last: list[list[tuple[str, Any]]] = [[]]
+
+    def make(fields: list[tuple[str, Any]]) -> dict[str, Any]:
+        last[0] = fields
+        return dict(fields)
+
+    record: object = json.loads(
+        data.decode(),
+        object_pairs_hook=make,
+        parse_constant=Written,
+        parse_float=_float,
+        parse_int=_int,
+    )
+    if isinstance(record, dict):
+        names = [name for name, _ in last[0]]  # the outermost object is the last to be made
+        for needed in (columns.text, columns.id):
+            if needed is not None and names.count(needed) > 1:
+                raise _TwiceError(needed)
+            if isinstance(value := record.get(str(needed)), str):
+                value.encode()  # a lone surrogate is no text
+    return record
+
+
+def _float(written: str) -> float | Written:
+    value = float(written)
+    return value if isfinite(value) else Written(written)
+
+
+def _int(written: str) -> int | Written:
+    # Twenty characters pass any bound here, and keep int() away from its own limit.
+    fits = len(written) <= 20 and -_WIDE <= int(written) < 2 * _WIDE
+    return int(written) if fits else Written(written)

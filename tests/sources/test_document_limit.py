@@ -1,0 +1,109 @@
+"""`max_document_bytes`: a larger document is a bad one, and no reader holds it."""
+
+import tracemalloc
+from collections.abc import Iterable
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import zstandard
+from support.mds_shards import text_shard
+
+from pipeline.core.errors import DocumentError
+from pipeline.sources.partitions import InputFile, list_files
+from pipeline.sources.readers import FileReader
+
+GOOD = b'{"id": "good", "text": "one"}'
+LIMIT = 2_000
+
+
+def listed(folder: Path, name: str) -> InputFile:
+    [file] = list_files("source", (name,), folder)
+    return file
+
+
+def read(file: InputFile, limit: int = LIMIT) -> tuple[list[str], list[DocumentError]]:
+    """Return the ids of the documents, and the errors of the bad."""
+    bad: list[DocumentError] = []
+    reader = FileReader(file, text_field="text", id_field="id", max_document_bytes=limit)
+    ids = [one.id for block in reader.blocks(bad.append) for one in block]
+    assert reader.num_rows == len(ids) + len(bad)
+    return ids, bad
+
+
+def packed(path: Path, blocks: Iterable[bytes]) -> Path:
+    """Write a file of zstd."""
+    compressor = zstandard.ZstdCompressor().compressobj()
+    with path.open("wb") as file:
+        for block in blocks:
+            file.write(compressor.compress(block))
+        file.write(compressor.flush())
+    return path
+
+
+LARGE = b'{"id": "large", "text": "%s"}' % (b"x" * LIMIT)
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("f.jsonl", b"\n".join([GOOD, LARGE, GOOD.replace(b"good", b"last")])),
+        ("f.json", b"[%s, %s, %s]" % (GOOD, LARGE, GOOD.replace(b"good", b"last"))),
+        ("f.mds", text_shard([("good", "one"), ("large", "x" * LIMIT), ("last", "two")])),
+    ],
+)
+def test_a_larger_document_is_bad_and_the_next_is_read(
+    tmp_path: Path, name: str, data: bytes
+) -> None:
+    (tmp_path / name).write_bytes(data)
+    ids, [error] = read(listed(tmp_path, name))
+    assert ids == ["good", "last"]
+    assert error.reason == "too_large"
+    assert error.message.startswith(f"{name}: document 2: got 2,0")
+    assert error.message.endswith(" bytes, expected at most 2,000")
+    assert str(error.hint).startswith("raise max_document_bytes, or ")
+    assert len(read(listed(tmp_path, name), 2 * LIMIT)[0]) == 3
+
+
+def test_of_parquet_and_text_too(tmp_path: Path) -> None:
+    # Fewer characters than the limit, and more bytes.
+    table = pa.table({"id": ["a", "b"], "text": ["\u00e9" * LIMIT, "x" * LIMIT]})
+    pq.write_table(table, tmp_path / "f.parquet")
+    ids, [error] = read(listed(tmp_path, "f.parquet"))
+    assert (ids, error.reason) == (["b"], "too_large")
+    (tmp_path / "f.txt").write_bytes(b"x" * (LIMIT + 1))
+    ids, [error] = read(listed(tmp_path, "f.txt"))
+    assert (ids, error.reason) == ([], "too_large")
+
+
+MIB = 1 << 20
+
+
+@pytest.mark.parametrize(
+    ("block", "reasons"),
+    [(b"\n" * MIB, []), (b"x" * MIB, ["too_large"]), (b'{"text": "' + b"y" * MIB, ["too_large"])],
+    ids=["ends of lines", "one line", "one value"],
+)
+def test_little_zstd_that_unpacks_to_much_stays_small_in_memory(
+    tmp_path: Path, block: bytes, reasons: list[str]
+) -> None:
+    path = packed(tmp_path / "f.jsonl.zst", [*[block] * 300, b"\n", GOOD])
+    assert path.stat().st_size < MIB
+    tracemalloc.start()
+    ids, bad = read(listed(tmp_path, path.name), 10 * MIB)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert (ids, [error.reason for error in bad]) == (["good"], reasons)
+    assert peak < 150 * MIB
+
+
+def test_an_array_that_unpacks_to_much_stays_small_in_memory(tmp_path: Path) -> None:
+    large = [b'[{"id": "large", "text": "', *[b"x" * MIB] * 300, b'"}, ', GOOD, b"]"]
+    path = packed(tmp_path / "f.json.zst", large)
+    tracemalloc.start()
+    ids, bad = read(listed(tmp_path, path.name), 10 * MIB)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert (ids, [error.reason for error in bad]) == (["good"], ["too_large"])
+    assert peak < 150 * MIB

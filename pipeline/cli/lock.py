@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.cli.arguments import Arguments, Verbs, add_verb, load_mixture, lock_path
 from pipeline.cli.output import count, print_json, print_result, print_table
+from pipeline.core.shown import printable
 from pipeline.core.units import format_bytes
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ def _print_changes(path: Path, made: "Lock") -> "Lock":
     except PipelineError as error:
         changes = [error.message]
     for line in changes[:_MAX_CHANGES]:
-        print(line, file=sys.stderr)
+        print(printable(line), file=sys.stderr)
     if len(changes) > _MAX_CHANGES:
         print(f"and {len(changes) - _MAX_CHANGES:,} more changes", file=sys.stderr)
     return made

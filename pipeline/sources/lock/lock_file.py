@@ -151,7 +151,8 @@ def read_lock(path: Path) -> Lock:
 
 def origin_record(origin: Origin) -> dict[str, Any]:
     """Return what a lock depends on of an origin, as JSON values. Pure."""
-    values = {name: to_plain(getattr(origin, name)) for name in LOCATION_KEYS}
+    declared = to_plain(origin)
+    values = {name: declared.get(name) for name in LOCATION_KEYS}
     return {name: value for name, value in values.items() if value is not None}
 
 
@@ -189,7 +190,9 @@ def _lines(value: Any, indent: str) -> Iterator[str]:
     yield f"\n{indent}}}"
 
 
-def _read_file(path: str, stored: list[Any]) -> StoredFile:
+def _read_file(path: str, stored: Any) -> StoredFile:
+    if not isinstance(stored, list):
+        raise ValueError(f"{path}: got {stored!r}, expected a list of {', '.join(_FILE_KEYS)}")
     values = dict(zip(_FILE_KEYS, stored, strict=False))
     return from_json(StoredFile, {"path": path, **values}, path)
 

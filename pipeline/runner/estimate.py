@@ -21,7 +21,9 @@ from pipeline.storage import expand_braces
 _TEXT_BYTES_PER_TOKEN: Final = 4
 # gzip and zstd take text to between a half and a fifth of its size.
 # Ids of another tokenizer, four bytes each in MDS, hold about as much text as ours.
-_EXPANSION: Final = {"gz": 3, "zst": 3, "zstd": 3, "parquet": 2}
+_EXPANSION: Final = {
+    "gz": 3, "zst": 3, "zstd": 3, "xz": 3, "bz2": 3, "parquet": 2
+}  # fmt: skip
 # Ordered rows take about 1.5 bytes a token, provenance 30 bytes a row of some 600 tokens.
 _ORDERED_BYTES_PER_TOKEN: Final = Fraction(155, 100)
 
@@ -185,4 +187,4 @@ def _count_rows(file: InputFile) -> int | None:
             raise InputError(
                 f"{file.declared}: broken parquet: {error}", "pull the file again"
             ) from error
-    return 1 if file.kind.startswith(".txt") else None
+    return 1 if file.is_one_document else None

@@ -16,14 +16,13 @@ from urllib.parse import unquote, urlsplit
 from pipeline.core.errors import InputError
 from pipeline.storage import StoredFile, match_files
 
-_PACKINGS = (".gz", ".zstd", ".zst", "")
+_PACKINGS = (".gz", ".zstd", ".zst", ".xz", ".bz2", "")
+_PACKED_KINDS = ("jsonl", "json", "txt", "md", "csv", "tsv", "mds")
 # Longest first. Only `.json.gz` is from the published scripts; the others follow its example.
 _SUFFIXES = (
-    *(f".{kind}{packing}" for kind in ("jsonl", "json", "txt") for packing in _PACKINGS),
+    *(f".{kind}{packing}" for kind in _PACKED_KINDS for packing in _PACKINGS),
     ".parquet",
-    ".mds.zstd",
-    ".mds.zst",
-    ".mds",
+    ".arrow",
 )
 # With what chunk folders and temporary files add, a name stays below a file system's 255 bytes.
 _MOST_NAME_BYTES = 150
@@ -40,9 +39,14 @@ class InputFile:
     partition: str
     """The file name less its suffix, hyphens turned to underscores."""
     kind: str
-    """The suffix that says how it is read, such as `.json.gz`."""
+    """The suffix that says how it is read, in lower case, such as `.json.gz`."""
     num_bytes: int | None = None
     """None unless its origin was asked."""
+
+    @property
+    def is_one_document(self) -> bool:
+        """Whether the whole file is one, as a file of text is."""
+        return self.kind.split(".")[1] in ("txt", "md")
 
 
 def name_partitions(
@@ -103,7 +107,7 @@ def _shared_folder(paths: Sequence[PurePosixPath]) -> tuple[str, ...]:
 
 
 def _kind(source: str, declared: str, path: PurePosixPath) -> str:
-    kind = next((suffix for suffix in _SUFFIXES if path.name.endswith(suffix)), None)
+    kind = next((suffix for suffix in _SUFFIXES if path.name.lower().endswith(suffix)), None)
     if kind is None:
         raise InputError(
             f"sources.{source}: got {declared}, expected a file that ends in one of "
@@ -115,7 +119,7 @@ def _kind(source: str, declared: str, path: PurePosixPath) -> str:
 
 def _partition(source: str, declared: str, name: str, kind: str) -> str:
     # One spelling of each letter, since two would be one folder on some systems.
-    partition = normalize("NFC", name.removesuffix(kind).replace("-", "_"))
+    partition = normalize("NFC", name[: -len(kind)].replace("-", "_"))
     # Vowels and accents that stay apart from their letter are marks.
     letters = "".join(letter for letter in partition if category(letter)[0] != "M")
     if not _SAFE.fullmatch(letters) or len(partition.encode()) > _MOST_NAME_BYTES:

@@ -1,8 +1,10 @@
 """Reading: every packing of the same documents gives the same documents, in order, none lost."""
 
+import bz2
 import gzip
 import hashlib
 import json
+import lzma
 import struct
 from collections.abc import Callable, Iterator
 from itertools import pairwise
@@ -93,6 +95,10 @@ PACKINGS: dict[str, tuple[str, Callable[[bytes], bytes]]] = {
         lambda data: gzip.compress(data) + gzip.compress(b""),
     ),
     "gzip stored": ("f.json.gz", lambda data: gzip.compress(data, compresslevel=0)),
+    "capitals": ("F.JSON.GZ", gzip.compress),
+    "xz": ("f.jsonl.xz", lzma.compress),
+    "xz streams": ("f.jsonl.xz", halves(lzma.compress)),
+    "bzip2": ("f.json.bz2", bz2.compress),
     "zstd": ("f.jsonl.zst", zstd),
     "zstd suffix": ("f.json.zstd", zstd),
     "zstd frames": ("f.jsonl.zst", halves(zstd)),
@@ -215,7 +221,13 @@ def test_without_an_id_field_ids_are_made_of_partition_and_row(tmp_path: Path) -
 
 
 @pytest.mark.parametrize(
-    ("name", "pack"), [("n-1.txt", bytes), ("n-1.txt.gz", gzip.compress), ("n-1.txt.zst", zstd)]
+    ("name", "pack"),
+    [
+        ("n-1.txt", bytes),
+        ("n-1.MD", bytes),
+        ("n-1.txt.gz", gzip.compress),
+        ("n-1.txt.zst", zstd),
+    ],
 )
 def test_a_text_file_is_one_document(
     tmp_path: Path, name: str, pack: Callable[[bytes], bytes]

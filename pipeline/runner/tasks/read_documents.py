@@ -213,7 +213,7 @@ class _Unreadable:
         """Refuse a file of which too many are bad. Raises: InputError."""
         num_bad, file = self._by_reason.total(), self._input.file
         # One bad file of text is one bad document.
-        are_all = num_bad == num_rows and not file.kind.startswith(".txt")
+        are_all = num_bad == num_rows and not file.is_one_document
         are_many = num_bad > _ALWAYS_SKIPPED and num_bad > self._input.max_bad * num_rows
         if not num_bad or not (are_all or are_many):
             return

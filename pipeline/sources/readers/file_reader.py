@@ -19,10 +19,13 @@ from pipeline.config import MAX_DOCUMENT_BYTES, Origin
 from pipeline.core.document import Document
 from pipeline.core.errors import DocumentError, InputError
 from pipeline.sources.partitions import InputFile
+from pipeline.sources.readers.arrow_ipc import read_arrow
+from pipeline.sources.readers.csv_table import read_table
 from pipeline.sources.readers.id_decoder import Decoding, IdDecoder
 from pipeline.sources.readers.json_object import Written
 from pipeline.sources.readers.jsonl import read_jsonl
 from pipeline.sources.readers.mds import read_mds
+from pipeline.sources.readers.nested import lift, names_in
 from pipeline.sources.readers.parquet import read_parquet
 from pipeline.sources.readers.raw_file import (
     SKIP_HINT,
@@ -37,10 +40,14 @@ from pipeline.sources.readers.text import read_text
 from pipeline.storage import PULL_AGAIN, RESTORE
 
 READERS: Final[dict[str, Callable[[RawFile, Columns], Iterator[Record]]]] = {
+    "arrow": read_arrow,
+    "csv": read_table,
     "json": read_jsonl,
     "jsonl": read_jsonl,
+    "md": read_text,
     "mds": read_mds,
     "parquet": read_parquet,
+    "tsv": read_table,
     "txt": read_text,
 }
 """By the first suffix of a file."""
@@ -71,7 +78,7 @@ def check_fields(file: InputFile, origin: Origin) -> None:
     with closing(_read(RawFile(file, MAX_DOCUMENT_BYTES), columns)) as records:
         for record, _ in islice(records, _CHECKED_DOCUMENTS):
             if isinstance(record, dict):
-                names.update(dict.fromkeys(record))
+                names.update(dict.fromkeys(names_in(record)))
             if {origin.text, origin.id} - {None} <= names.keys():
                 return
     if names:
@@ -152,6 +159,9 @@ def _read(raw: RawFile, columns: Columns) -> Generator[Record, None, None]:
     num_rows = 0
     try:
         for record in READERS[raw.file.kind.split(".")[1]](raw, columns):
+            if isinstance(record[0], dict):
+                lift(record[0], columns.text)
+                lift(record[0], columns.id)
             yield record
             num_rows += 1
     except DamagedError as error:

@@ -134,8 +134,14 @@ def _size(size: object) -> int | None:
 
 def _check_columns(stored: list[_Column], where: str, columns: Columns) -> None:
     encodings = {column.name: column.encoding for column in stored}
-    columns.check(where, list(encodings))
-    encoding = encodings[columns.text]
+    # What is inside a column of JSON is seen in the rows only.
+    inside = [
+        needed
+        for needed in dict.fromkeys((columns.text, columns.id))
+        if needed is not None and encodings.get(needed.partition(".")[0]) == "json"
+    ]
+    columns.check(where, [*encodings, *(name for name in inside if name not in encodings)])
+    encoding = encodings.get(columns.text, "json")
     has_ids = encoding.partition(":")[0] == _ARRAY
     if has_ids and not columns.has_ids:
         raise InputError(

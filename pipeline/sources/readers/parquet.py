@@ -1,6 +1,6 @@
 """Parquet: a document a row."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,27 +24,43 @@ _BUFFER_BYTES = 1 << 20
 _MICROS = pa.duration("us")
 
 
+Batches = Callable[[Path, int], Iterator[pa.RecordBatch | pa.Schema]]
+"""Yields the schema of a file, then its rows, at most so many at a time."""
+
+
 def read_parquet(file: RawFile, columns: Columns) -> Iterator[Record]:
     """Yield each row.
 
     Raises: InputError for columns that are missing, or a file that changes; DamagedError.
     """
+    return read_batches(file, columns, "parquet", _batches)
+
+
+def _batches(path: Path, batch_rows: int) -> Iterator[pa.RecordBatch | pa.Schema]:
+    with pq.ParquetFile(path, buffer_size=_BUFFER_BYTES) as parquet:
+        yield parquet.schema_arrow
+        num_rows = 0
+        for batch in parquet.iter_batches(batch_size=batch_rows):
+            num_rows += batch.num_rows
+            yield batch
+        # A damaged footer can leave row groups out without a word.
+        if num_rows != parquet.metadata.num_rows:
+            raise OSError(f"got {num_rows} rows of {parquet.metadata.num_rows}")
+
+
+def read_batches(file: RawFile, columns: Columns, form: str, read: Batches) -> Iterator[Record]:
+    """Yield each row of a file that Arrow reads. Raises: as `read_parquet`."""
     path = file.file.path
     try:
         unchanged = _version(path)
         with path.open("rb") as raw:
             refuse_wrong_file(file.file, raw.read(HEAD_BYTES))
-        with pq.ParquetFile(path, buffer_size=_BUFFER_BYTES) as parquet:
-            columns.check(file.file.declared, parquet.schema_arrow.names)
-            num_rows = 0
-            for batch in parquet.iter_batches(batch_size=_BATCH_ROWS):
-                num_rows += batch.num_rows
-                row_bytes = batch.nbytes // max(batch.num_rows, 1)
-                for values in zip(*_columns(batch, columns.id), strict=True):
-                    yield dict(zip(batch.schema.names, values, strict=True)), row_bytes
-            # A damaged footer can leave row groups out without a word.
-            if num_rows != parquet.metadata.num_rows:
-                raise OSError(f"got {num_rows} rows of {parquet.metadata.num_rows}")
+        batches = read(path, _BATCH_ROWS)
+        columns.check(file.file.declared, _names(next(batches)))
+        for batch in batches:
+            row_bytes = batch.nbytes // max(batch.num_rows, 1)
+            for values in zip(*_columns(batch, columns.id), strict=True):
+                yield dict(zip(batch.schema.names, values, strict=True)), row_bytes
         # Other formats hash the bytes that they parse; here they are read twice.
         file.sha256 = sha256_file(path)
         if _version(path) != unchanged:
@@ -53,7 +69,17 @@ def read_parquet(file: RawFile, columns: Columns) -> Iterator[Record]:
                 "run the same command again once nothing writes to the file",
             )
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        raise DamagedError("parquet", error) from error
+        raise DamagedError(form, error) from error
+
+
+def _names(fields: Iterable[pa.Field], outer: str = "") -> list[str]:
+    """Return the names of columns, and of the fields of structs as `struct.field`."""
+    names = []
+    for field in fields:
+        names.append(f"{outer}{field.name}")
+        if pa.types.is_struct(field.type):
+            names += _names(field.type, f"{outer}{field.name}.")
+    return names
 
 
 def _version(path: Path) -> tuple[int, ...]:

@@ -11,6 +11,7 @@ import zstandard
 
 from pipeline.core.errors import DocumentError, InputError
 from pipeline.sources.partitions import InputFile
+from pipeline.sources.readers.unpack_slow import UNPACKERS, unpack_slow
 from pipeline.sources.readers.wrong_kind import HEAD_BYTES, refuse_wrong_content, refuse_wrong_file
 from pipeline.storage import unreadable
 
@@ -186,7 +187,8 @@ def _unpack(blocks: Iterator[bytes], kind: str) -> Iterator[bytes]:
             for start in range(0, len(block), _ZSTD_BYTES)
         )
         return _decompress(pieces, unpacker.decompressobj, b"")
-    return blocks
+    suffix = kind.rpartition(".")[2]
+    return unpack_slow(blocks, suffix) if suffix in UNPACKERS else blocks
 
 
 def _decompress(

@@ -15,11 +15,11 @@ _FETCH: Final = "fetch the file itself"
 _BINARY: Final = (
     ("gzip", rb"\x1f\x8b\x08", "give its name the ending .gz"),
     ("zstd", rb"\x28\xb5\x2f\xfd", "give its name the ending .zst"),
-    ("xz", rb"\xfd7zXZ\x00", "pack it with gzip or zstd"),
-    ("bzip2", rb"BZh[1-9]1AY&SY", "pack it with gzip or zstd"),
+    ("xz", rb"\xfd7zXZ\x00", "give its name the ending .xz"),
+    ("bzip2", rb"BZh[1-9]1AY&SY", "give its name the ending .bz2"),
     ("a zip archive", rb"PK\x03\x04", "unpack it, and name the files in it"),
     ("parquet", rb"PAR1\x15", "give its name the ending .parquet"),
-    ("Arrow", rb"ARROW1\x00\x00", "write it as parquet"),
+    ("Arrow", rb"ARROW1\x00\x00", "give its name the ending .arrow"),
 )
 _TEXT: Final = (
     ("a pointer of Git LFS", rb"version https://git-lfs\.", f"{_FETCH}: git lfs pull"),
@@ -42,9 +42,15 @@ _WIDE: Final = (
         "convert it to UTF-8, as with: iconv -f UTF-16 -t UTF-8",
     ),
 )
-_FORMS: Final = {"gz": "gzip", "zst": "zstd", "zstd": "zstd", "parquet": "parquet"}
+_FORMS: Final = {
+    "gz": "gzip", "zst": "zstd", "zstd": "zstd", "xz": "xz", "bz2": "bzip2",
+    "parquet": "parquet", "arrow": "Arrow",
+}  # fmt: skip
 """What a file is, by the last suffix of its name, if it is no text."""
-_EXPECTED: Final = {"json": "JSON lines or a JSON array", "jsonl": "JSON lines", "txt": "text"}
+_EXPECTED: Final = {
+    "json": "JSON lines or a JSON array", "jsonl": "JSON lines",
+    "txt": "text", "md": "text", "csv": "CSV", "tsv": "TSV",
+}  # fmt: skip
 
 
 def refuse_wrong_file(file: InputFile, head: bytes) -> None:
@@ -66,6 +72,7 @@ def _refuse(
     kind = file.kind.split(".")[1]
     for found, sign, hint in signs:
         # A text may well be about XML.
-        if found != form and re.match(sign, head) and (found, kind) != ("XML", "txt"):
+        may_be = found == form or (found == "XML" and file.is_one_document)
+        if not may_be and re.match(sign, head):
             expected = form or _EXPECTED.get(kind, kind)
             raise InputError(f"{file.declared}: got {found}, expected {expected}", hint)

@@ -16,7 +16,7 @@ from pipeline.core.errors import ConfigError
 _LARGEST_REPETITION = 1000
 # Compressed text grows less than tenfold, at two bytes a token or more: prose and code take 3.4 to
 # 4.3 bytes a token and compress three- to fivefold.
-_PACKED = (".gz", ".zst", ".zstd", ".parquet")
+_PACKED = (".gz", ".zst", ".zstd", ".xz", ".bz2", ".parquet")
 _TOKENS_PER_PACKED_BYTE = 5
 # A byte of plain text is at most one token, and a chunk of one token gains CLS and SEP. An id of an
 # MDS row takes 2 or 4 bytes.
@@ -130,7 +130,8 @@ def check_feasible(
 def most_tokens(files: Sequence[tuple[str, int]]) -> int:
     """Return an upper bound of the tokens in files of these (path, bytes)."""
     return sum(
-        num_bytes * (_TOKENS_PER_PACKED_BYTE if path.endswith(_PACKED) else _TOKENS_PER_PLAIN_BYTE)
+        num_bytes
+        * (_TOKENS_PER_PACKED_BYTE if path.lower().endswith(_PACKED) else _TOKENS_PER_PLAIN_BYTE)
         for path, num_bytes in files
     )
 

@@ -66,13 +66,17 @@ def template_ids(name: str, reference: Tokenizer) -> tuple[int, int, int]:
         frame = reference.encode("").ids
     if len(frame) != 2:
         raise ConfigError(
-            f"{name}: template adds {len(frame)} tokens to a document, expected one on each side"
+            f"{name}: template adds {len(frame)} tokens to a document, expected one on each side",
+            "set post_processor to such a template in a copy of the file, and name that",
         )
     for token in _PAD_TOKENS:
         pad_id = reference.token_to_id(token)
         if pad_id is not None:
             return frame[0], frame[1], pad_id
-    raise ConfigError(f"{name}: has no padding token, expected one of {', '.join(_PAD_TOKENS)}")
+    raise ConfigError(
+        f"{name}: has no padding token, expected one of {', '.join(_PAD_TOKENS)}",
+        "add one to added_tokens in a copy of the file, and name that",
+    )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from pipeline.config import Origin
 from pipeline.core.errors import MismatchError
+from pipeline.core.files import refuse_links, shared_folder
 from pipeline.sources.download.part_file import Part, explained, open_part, part_path
 from pipeline.sources.lock.checksum import Hasher, has_etag, locked_digest, write_note
 from pipeline.storage import LOCK_AGAIN, Store, StoredFile, open_store
@@ -41,6 +42,7 @@ def receive(
         digest = _complete(store, file, part, count)
         with explained(path):
             part.sync()
+            refuse_links(shared_folder(path, scratch), path.parent)
             path.parent.mkdir(parents=True, exist_ok=True)
             if has_etag(file):
                 write_note(path, file, digest, scratch)

@@ -11,6 +11,7 @@ import os
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from hashlib import sha256
 from io import FileIO
 from pathlib import Path
@@ -18,7 +19,7 @@ from typing import Final
 
 from pipeline.core.digest import fingerprint
 from pipeline.core.errors import OutputError
-from pipeline.core.files import writing
+from pipeline.core.files import open_below, writing
 from pipeline.sources.lock.checksum import has_etag
 from pipeline.storage import StoredFile
 
@@ -130,7 +131,6 @@ def open_part(path: Path, file: StoredFile) -> Iterator[Part]:
     """Open the part at a path to read and to append, once no other process has it open."""
     while True:
         with explained(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
             out = _open(path)
         with out:
             # Released by the system when this process ends, however it ends.
@@ -159,7 +159,8 @@ def explained(path: Path) -> Iterator[None]:
 
 
 def _open(path: Path) -> FileIO:
-    return path.open("a+b", buffering=0)
+    # Neither the scratch folder nor what lies in it may be a link.
+    return FileIO(str(path), "a+", opener=partial(open_below, path.parent.parent))
 
 
 def _is_at(out: FileIO, path: Path) -> bool:

@@ -17,6 +17,7 @@ from pipeline.sources import (
     check_fields,
     check_sources,
     locate,
+    locked_source,
     name_partitions,
 )
 from pipeline.stages import sampling
@@ -122,7 +123,7 @@ def num_bytes(file: InputFile) -> int:
 def _plan_source(
     mixture: Mixture, source: Source, ask: Ask, lock: Lock | None, raw: Path
 ) -> PlannedSource:
-    locked = None if lock is None else lock.sources[source.name]
+    locked = None if lock is None else locked_source(lock, source.name, source.origin)
     files = _find_files(mixture, source, locked, raw)
     if files is not None:
         sizes = [(file.declared, num_bytes(file)) for file in files]

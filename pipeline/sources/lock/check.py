@@ -25,6 +25,11 @@ def check_lock(lock: Lock, mixture: Mixture | Replay, report: ReportProgress) ->
     return lines + [f"{name}: {error.message}" for name, error in failures.items()]
 
 
+def locked_source(lock: Lock, name: str, origin: Origin) -> LockedSource:
+    """Return a source that is locked, with what opens it: the secrets of its addresses."""
+    return replace(lock.sources[name], origin=location_of(origin, has_secrets=True))
+
+
 def check_sources(lock: Lock, mixture: Mixture | Replay) -> None:
     """Insist that a lock is that of a mixture: it has every source, of the same origin.
 

@@ -24,10 +24,14 @@ def publish(path: Path, scratch: Path, *, syncs: bool = True) -> Iterator[Path]:
     """Yield a temporary path; on a clean exit sync it and rename it to `path`.
 
     The caller makes a file or a folder there, which replaces what was at `path`. `scratch` must be
-    on the same file system. Without `syncs`, readers must notice what a power loss leaves behind.
+    on the same file system; the folder that it shares with `path` is ours, so below it nothing is
+    written through a link. Without `syncs`, readers must notice what a power loss leaves behind.
 
-    Raises: OutputError when the disk is full or not writable, or the name is too long for it.
+    Raises: OutputError when the disk is full or not writable, the name is too long for it, or a
+    link leads elsewhere.
     """
+    ours = shared_folder(path, scratch)
+    refuse_links(ours, scratch)
     # Without the name of `path`, which may be as long as a name can be.
     temporary = scratch / uuid.uuid4().hex
     try:
@@ -36,6 +40,7 @@ def publish(path: Path, scratch: Path, *, syncs: bool = True) -> Iterator[Path]:
             yield temporary
             if syncs:
                 _sync(temporary)
+            refuse_links(ours, path.parent)
             path.parent.mkdir(parents=True, exist_ok=True)
             _replace(temporary, path, scratch)
             _sync_entry(path.parent)
@@ -61,6 +66,50 @@ def writing(path: Path) -> Iterator[None]:
         else:
             raise
         raise OutputError(f"{path}: {message}", hint) from error
+
+
+def shared_folder(*paths: Path) -> Path:
+    """Return the deepest folder that some paths lie in, absolute. Pure but for the current one."""
+    return Path(os.path.commonpath([path.absolute() for path in paths]))
+
+
+def refuse_links(ours: Path, path: Path) -> None:
+    """Insist that no part of a path below a folder of ours is a link. Raises: OutputError."""
+    ours, path = ours.absolute(), path.absolute()
+    for part in (path, *path.parents):
+        if part == ours:
+            return
+        if part.is_symlink():
+            raise OutputError(
+                f"{part}: got a link to {os.readlink(part)}, expected what ettin-data made",
+                f"remove the link; to keep files elsewhere, link the whole of {ours}",
+            )
+
+
+def open_below(ours: Path, path: str | Path, flags: int) -> int:
+    """Open a file below a folder of ours, through no link; an opener for `open`.
+
+    Folders are made, and each is opened from the one above, so none is exchanged meanwhile.
+
+    Raises: OutputError for a link; OSError.
+    """
+    *folders, name = Path(path).relative_to(ours).parts
+    with suppress(FileExistsError):
+        ours.mkdir(parents=True)
+    at = os.open(ours, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        for folder in folders:
+            with suppress(FileExistsError):
+                os.mkdir(folder, dir_fd=at)
+            above = at
+            at = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=above)
+            os.close(above)
+        return os.open(name, flags | os.O_NOFOLLOW, 0o666, dir_fd=at)
+    except OSError:
+        refuse_links(ours, Path(path))
+        raise
+    finally:
+        os.close(at)
 
 
 def save_array(path: Path, array: NDArray[Any]) -> None:
@@ -117,7 +166,7 @@ def _sync_entry(path: Path) -> None:
 
 
 def _remove(path: Path) -> None:
-    if path.is_dir():
+    if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
     else:
         path.unlink(missing_ok=True)

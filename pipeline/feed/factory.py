@@ -126,11 +126,13 @@ def _check_layout(form: str, on_damage: str, packing: str | None, pad_to_multipl
         raise ConfigError(
             f"packing: got {packing!r}, expected {' or '.join(map(repr, PACKERS))}, or None"
         )
-    if packing is not None and (form != "flat" or pad_to_multiple != 1):
+    given = [f"form {form!r}"] if form != "flat" else []
+    given += [f"pad_to_multiple {pad_to_multiple!r}"] if pad_to_multiple != 1 else []
+    if packing is not None and given:
         raise ConfigError(
-            f"packing: got form {form!r} and pad_to_multiple {pad_to_multiple!r} too, expected"
-            " neither, since bins are padded to max_seq_len",
-            "leave them out",
+            f"packing: got {' and '.join(given)} too, expected none, since bins are padded to"
+            " max_seq_len",
+            "leave it out",
         )
 
 

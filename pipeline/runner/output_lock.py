@@ -17,7 +17,7 @@ from typing import IO
 
 from pipeline.core.digest import FileDigest, sha256_bytes
 from pipeline.core.errors import MismatchError, OutputError
-from pipeline.core.files import publish
+from pipeline.core.files import open_below, publish, refuse_links
 from pipeline.core.json_record import parse_json
 from pipeline.dataset import (
     DOCUMENTS,
@@ -54,13 +54,15 @@ _FOLDERS = (TRAIN, ORDER, PROVENANCE, VALIDATION, DROPPED)
 def lock_output(out: Path, fingerprint: str) -> Iterator[State]:
     """Hold an output folder for the build of this fingerprint.
 
-    Raises: OutputError when the folder holds anything else, or another build runs in it.
+    Raises: OutputError when the folder holds anything else, its state is linked elsewhere, or
+    another build runs in it.
     """
     state = State(out=out)
     _check_owner(state, fingerprint)
+    _refuse_links(state)
     try:
-        state.root.mkdir(parents=True, exist_ok=True)
-        lock = (state.root / _LOCK).open("w")
+        # Not emptied, since it may be a stranger's.
+        lock = os.fdopen(open_below(out, state.root / _LOCK, os.O_RDWR | os.O_CREAT), "w")
     except OSError as error:
         raise OutputError(
             f"{out}: cannot be written: {error.strerror}", "choose another --out"
@@ -89,6 +91,16 @@ def lock_output(out: Path, fingerprint: str) -> Iterator[State]:
                 # Nothing was started, or everything is finished.
                 release(state)
             raise
+
+
+def _refuse_links(state: State) -> None:
+    """Insist that the state is a folder of ours, and so is all in it. Raises: OutputError."""
+    refuse_links(state.out, state.root)
+    refuse_links(state.out, state.out / VALIDATION)
+    for folder, folders, files in os.walk(state.root):
+        for name in (*folders, *files):
+            if os.path.islink(os.path.join(folder, name)):
+                refuse_links(state.out, Path(folder, name))
 
 
 def make_manifest(

@@ -1,6 +1,7 @@
 """Text search: texts are found however a build wrote them, and nothing else is."""
 
 import json
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from pipeline.audit.trace.lookup import Trace
 from pipeline.audit.trace.text_search import find, find_ids, id_patterns
 from pipeline.cli.main import main
 from pipeline.core.errors import ConfigError, NotFoundError
+from pipeline.dataset.manifest import manifest_bytes, read_manifest
 from pipeline.stages.tokenizer import Tokenizer
 
 few = st.integers(0, 3) | st.just(2**32 - 1)
@@ -135,6 +137,20 @@ def test_planted_passages_are_found_and_nothing_else(tmp_path: Path, tokenizer: 
     told = "find: the text is in none of the 7 rows of the order"
     with pytest.raises(NotFoundError, match=told):
         next(trace.find(trace.patterns("is not there"), ListedRows(rows)))
+
+
+def test_the_rows_of_a_foreign_pool_are_searched(tmp_path: Path, tokenizer: Tokenizer) -> None:
+    """Its manifest does not say how chunks were made."""
+    named = {"name": "modernbert", "sha256": tokenizer.digest}
+    write_output(tmp_path, [("a", "x")], tokenizer=named)
+    manifest = read_manifest(tmp_path / "manifest.json")
+    declared = {"tokenizer": manifest.mixture.declaration["tokenizer"], "pool": "0" * 64}
+    changed = replace(manifest, mixture=replace(manifest.mixture, declaration=declared))
+    (tmp_path / "manifest.json").write_bytes(manifest_bytes(changed))
+    trace = Trace.open(tmp_path)
+    ids = tokenizer.encode(["a boat"]).values.tolist()
+    [(match, row)] = trace.find(trace.patterns("boat"), ListedRows([ids]))
+    assert (match.row, row.document) == (0, "x")
 
 
 NONCES = (

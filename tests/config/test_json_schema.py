@@ -46,7 +46,7 @@ chunk:
   seed: 42
 sources:
   books: {category: long texts, from: {path: [a/*.gz, b.jsonl], text: body, id: null}, tokens: 5M}
-  code: {from: {path: c, id: key}, epochs: 2.5}
+  code: {from: {path: c, id: key, on_missing: skip}, epochs: 2.5}
   wiki: {from: {path: c}, epochs: 3/2, expected: 7.3B, licence: CC BY-SA 4.0}
   web: {from: {path: c}, tokens: 12000, max_repetition: 4}
   rest: {from: {path: c}, tokens: all}

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from pipeline.core.errors import OutputError
-from pipeline.core.files import publish, save_array, writing
+from pipeline.core.files import open_below, publish, save_array, writing
 
 
 def _write(path: Path, content: str, scratch: Path) -> None:
@@ -132,3 +132,45 @@ def test_trouble_that_nobody_knows_is_raised_as_it_is(tmp_path: Path) -> None:
     # An error that is its own cause sends whoever follows causes in circles.
     assert caught.value is unknown
     assert unknown.__cause__ is None
+
+
+def test_nothing_is_published_through_a_link(tmp_path: Path) -> None:
+    stranger, ours = tmp_path / "stranger", tmp_path / "ours"
+    (stranger / "train").mkdir(parents=True)
+    (stranger / "train" / "file").write_text("theirs")
+    ours.mkdir()
+    (ours / "linked").symlink_to(stranger)
+    (ours / "scratch").symlink_to(stranger)
+    for path in ("linked/train/file", "linked/new/file"):
+        with pytest.raises(OutputError, match="ours/linked: got a link to"):
+            _write(ours / path, "ours", ours / "tmp")
+    with pytest.raises(OutputError, match="ours/scratch: got a link to"):
+        _write(ours / "file", "ours", ours / "scratch")
+    assert (stranger / "train" / "file").read_text() == "theirs"
+    assert [path.name for path in stranger.iterdir()] == ["train"]
+    # The folder itself may be linked, and a link in the place of a file is replaced.
+    (tmp_path / "moved").symlink_to(ours)
+    (ours / "file").symlink_to(stranger / "train" / "file")
+    _write(tmp_path / "moved" / "file", "ours", tmp_path / "moved" / "tmp")
+    assert (ours / "file").read_text() == "ours"
+    assert (stranger / "train" / "file").read_text() == "theirs"
+    (ours / "folder").symlink_to(stranger)
+    _write(ours / "folder", "ours", ours / "tmp")
+    assert (ours / "folder").read_text() == "ours"
+    assert list((ours / "tmp").iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["a/b/file", "a/linked/file", "a/link"])
+def test_a_file_below_a_folder_of_ours_is_opened_through_no_link(tmp_path: Path, name: str) -> None:
+    ours, stranger = tmp_path / "ours", tmp_path / "stranger"
+    stranger.mkdir()
+    (ours / "a").mkdir(parents=True)
+    (ours / "a" / "linked").symlink_to(stranger)
+    (ours / "a" / "link").symlink_to(stranger / "file")
+    if "link" in name:
+        with pytest.raises(OutputError, match="got a link to"):
+            open_below(ours, ours / name, os.O_RDWR | os.O_CREAT)
+        assert list(stranger.iterdir()) == []
+    else:
+        os.close(open_below(ours, ours / name, os.O_RDWR | os.O_CREAT))
+        assert (ours / name).exists()

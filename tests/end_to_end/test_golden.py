@@ -135,6 +135,7 @@ order:
   seed: 21
   global_batch_size: 8
   max_seq_len: 120
+  allow_cut: true
   window_tokens: 20k
 shards: {{dtype: {dtype}, size_limit: 4KiB}}
 on_error: skip

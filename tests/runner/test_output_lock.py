@@ -9,6 +9,7 @@ import pytest
 from pipeline.config.load import load_mixture
 from pipeline.config.mixture import Mixture
 from pipeline.core.errors import OutputError
+from pipeline.runner import output_lock
 from pipeline.runner.output_lock import lock_output, release
 
 MIXTURE = b"""\
@@ -70,3 +71,38 @@ def test_an_unfinished_folder_belongs_to_its_mixture(tmp_path: Path) -> None:
         lock_output(tmp_path / "out", _mixture(b"other").fingerprint),
     ):
         pass
+
+
+@pytest.mark.parametrize("name", [".ettin", ".ettin/lock", ".ettin/tmp", ".ettin/records/a.json"])
+def test_nothing_of_a_stranger_is_opened_or_removed_through_a_link(
+    tmp_path: Path, name: str
+) -> None:
+    stranger, link = tmp_path / "stranger", tmp_path / "out" / name
+    is_file = Path(name).name in ("lock", "a.json")
+    kept = stranger if is_file else stranger / "tmp" / "kept"
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    kept.write_text("theirs")
+    link.parent.mkdir(parents=True)
+    link.symlink_to(stranger)
+    with (
+        pytest.raises(OutputError, match=rf"out/{name}: got a link to .*stranger, expected what"),
+        lock_output(tmp_path / "out", _mixture().fingerprint),
+    ):
+        pass
+    assert kept.read_text() == "theirs"
+    assert link.is_symlink()
+
+
+def test_a_lock_that_is_a_link_by_now_is_not_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(output_lock, "_refuse_links", lambda state: None)
+    (tmp_path / "theirs").write_text("theirs")
+    (tmp_path / "out" / ".ettin").mkdir(parents=True)
+    (tmp_path / "out" / ".ettin" / "lock").symlink_to(tmp_path / "theirs")
+    with (
+        pytest.raises(OutputError, match="lock: got a link to"),
+        lock_output(tmp_path / "out", _mixture().fingerprint),
+    ):
+        pass
+    assert (tmp_path / "theirs").read_text() == "theirs"

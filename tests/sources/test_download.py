@@ -1,5 +1,6 @@
 """Pulls from a real server, in good health and in bad: nothing lost, nothing doubled."""
 
+import os
 import threading
 import time
 from pathlib import Path
@@ -336,14 +337,34 @@ def test_room_is_checked_before_anything_comes(
 
 
 def test_a_full_disk_is_told_in_words(
-    server: Server, folder: Path, locked: Lock, dest: Path
+    server: Server, folder: Path, locked: Lock, dest: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     part = part_path(scratch_folder(dest), source_files(locked, "hub")["part-1.jsonl.zst"])
     part.parent.mkdir(parents=True)
     part.symlink_to("/dev/full")
+    name = "pipeline.sources.download.fetch.open_below"
+    monkeypatch.setattr(name, lambda ours, path, flags: os.open(path, flags))
     with pytest.raises(OutputError, match="the disk is full\nhint: make room and run the same"):
         pull_all(locked, folder, dest)
     assert not expected_path(server, dest, "a/data/part-1.jsonl.zst").exists()
+
+
+@pytest.mark.parametrize("linked", ["part", ".partial", "hub"])
+def test_a_pull_writes_through_no_link(
+    server: Server, folder: Path, locked: Lock, dest: Path, tmp_path: Path, linked: str
+) -> None:
+    stranger = tmp_path / "stranger"
+    part = part_path(scratch_folder(dest), source_files(locked, "hub")["part-1.jsonl.zst"])
+    link = part if linked == "part" else dest / linked
+    link.parent.mkdir(parents=True)
+    link.symlink_to(stranger)
+    if linked == "part":
+        stranger.write_text("theirs")
+    else:
+        stranger.mkdir()
+    with pytest.raises(OutputError, match=r"got a link to .*stranger, expected what ettin-data"):
+        pull_all(locked, folder, dest)
+    assert stranger.read_text() == "theirs" if linked == "part" else not list(stranger.iterdir())
 
 
 def test_a_folder_that_cannot_be_made_is_told_in_words(

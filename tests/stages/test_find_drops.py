@@ -44,7 +44,7 @@ def scanned(
     minhash: MinHashSpec | None = None,
     split: Callable[[list[Document]], list[list[Document]]] = lambda block: [block],
 ) -> list[ScannedFile]:
-    contamination = Contamination(EVALUATION.ngrams, EVALUATION.ngram_words)
+    contamination = Contamination(EVALUATION.ngrams, 3)
     files = []
     for number, ((source, file), texts) in enumerate(corpus.items()):
         path = folder / f"{number}.parquet"

@@ -146,7 +146,9 @@ class Trace:
         declared = self.manifest.mixture.declaration
         if declared["tokenizer"]["add_prefix_space"]:
             built = self.load_tokenizer(path, add_prefix_space=True)
-        reencodes = declared["chunk"]["algorithm"] == "ettin-reencode-v1"
+        # How the chunks of a foreign pool were made is unknown, so every way is searched for.
+        chunk = declared.get("chunk")
+        reencodes = chunk is None or chunk["algorithm"] == "ettin-reencode-v1"
         return id_patterns(text, plain, built, reencodes=reencodes)
 
     def find(

@@ -8,13 +8,14 @@ import fcntl
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from io import FileIO
 from pathlib import Path
 
 from pipeline.config import Origin
 from pipeline.core.digest import fingerprint
 from pipeline.core.errors import MismatchError, OutputError
-from pipeline.core.files import writing
+from pipeline.core.files import open_below, refuse_links, shared_folder, writing
 from pipeline.sources.lock.checksum import Hasher, has_etag, write_note
 from pipeline.storage import LOCK_AGAIN, Store, StoredFile, open_store
 
@@ -49,6 +50,7 @@ def receive(
         digest = _complete(store, file, out, count)
         with _writing(path):
             os.fsync(out.fileno())
+            refuse_links(shared_folder(path, scratch), path.parent)
             path.parent.mkdir(parents=True, exist_ok=True)
             if has_etag(file):
                 write_note(path, file, digest, scratch)
@@ -103,8 +105,8 @@ def _open_part(part: Path) -> Iterator[FileIO]:
     """Open a part to read and to append, once no other process has it open."""
     while True:
         with _writing(part):
-            part.parent.mkdir(parents=True, exist_ok=True)
-            out = part.open("a+b", buffering=0)
+            opener = partial(open_below, part.parent.parent)
+            out = FileIO(str(part), "a+", opener=opener)
         with out:
             # Released by the system when this process ends, however it ends.
             fcntl.flock(out, fcntl.LOCK_EX)

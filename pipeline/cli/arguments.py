@@ -3,6 +3,7 @@
 import argparse
 import os
 import re
+import sys
 from collections.abc import Callable
 from contextlib import suppress
 from fractions import Fraction
@@ -17,7 +18,7 @@ from pipeline.core.units import BYTES
 
 if TYPE_CHECKING:
     from pipeline.runner import Tls
-    from pipeline.sources import Lock
+    from pipeline.sources import Lock, Pulled
 
 Verbs = Any
 """What `argparse` adds verbs to; it has no public type."""
@@ -176,6 +177,17 @@ def find_lock(parsed: Arguments, mixture: Mixture | Replay) -> "Lock | None":
 
     path = lock_path(parsed, mixture)
     return read_lock(path) if parsed.lock is not None or path.exists() else None
+
+
+def record_pulled(path: Path, found: "Pulled") -> None:
+    """Add to a lock what was found of its files; where it cannot be written, say so on stderr."""
+    from pipeline.core.errors import OutputError
+    from pipeline.sources import record_digests
+
+    try:
+        record_digests(path, found)
+    except OutputError as error:
+        print(f"warning: the lock gets no sha256 of pulled files: {error.message}", file=sys.stderr)
 
 
 def _path(option: str, text: str) -> Path:

@@ -11,6 +11,8 @@ from pipeline.cli.arguments import (
     cluster_options,
     find_lock,
     load_mixture,
+    lock_path,
+    record_pulled,
 )
 from pipeline.cli.output import print_manifest
 from pipeline.config import RAW, Replay
@@ -19,6 +21,7 @@ from pipeline.core.errors import ConfigError
 if TYPE_CHECKING:
     from pipeline.core.progress import ReportProgress
     from pipeline.dataset import Manifest
+    from pipeline.sources import Pulled
 
 
 def add(verbs: Verbs) -> None:
@@ -47,17 +50,30 @@ def run(parsed: Arguments) -> int:
         if isinstance(mixture, Replay):
             manifest = _replay_pool(parsed, mixture, report)
         else:
+            lock = find_lock(parsed, mixture)
             manifest = build(
                 mixture,
                 parsed.out,
-                lock=find_lock(parsed, mixture),
+                lock=lock,
                 raw=parsed.raw,
                 keeps_raw=not parsed.no_keep_raw,
                 report=report,
                 **cluster_options(parsed),
             )
+            if lock is not None:
+                record_pulled(lock_path(parsed, mixture), _read_digests(manifest))
     print_manifest(parsed, manifest, time.monotonic() - started, "built")
     return 0
+
+
+def _read_digests(manifest: "Manifest") -> "Pulled":
+    """Return the sha256 of each file that was locked by an ETag, as it was read."""
+    inputs = [part.input for source in manifest.sources.values() for part in source.partitions]
+    return {
+        (one.path, one.locked): one.sha256
+        for one in inputs
+        if one.locked is not None and one.locked.startswith("etag:")
+    }
 
 
 def _replay_pool(parsed: Arguments, replay: Replay, report: "ReportProgress") -> "Manifest":

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.cli.arguments import Arguments, Verbs, add_verb, load_mixture, lock_path
 from pipeline.cli.output import count, print_json, print_result, print_table
+from pipeline.core.shown import printable
 from pipeline.core.units import format_bytes
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ def add(verbs: Verbs) -> None:
 def run(parsed: Arguments) -> int:
     """Write a lock, or check one; exit 1 if a checked one is out of date."""
     from pipeline.core.progress import show_progress
-    from pipeline.sources import check_lock, make_lock, read_lock, write_lock
+    from pipeline.sources import check_lock, check_replaceable, make_lock, read_lock, write_lock
 
     mixture = load_mixture(parsed)
     path = lock_path(parsed, mixture)
@@ -40,29 +41,35 @@ def run(parsed: Arguments) -> int:
         lines = changes or [f"{path}: nothing has changed since it was locked"]
         print_result(parsed, {"lock": str(path), "changes": changes}, lines)
         return 1 if changes else 0
+    check_replaceable(path)
     with show_progress() as show:
         made = make_lock(mixture, show)
-    _print_changes(path, made)
+    made = _print_changes(path, made)
     write_lock(made, path)
     _print_lock(parsed, path, made)
     return 0
 
 
-def _print_changes(path: Path, made: "Lock") -> None:
-    """Say on stderr how a new lock differs from the one that it replaces."""
+def _print_changes(path: Path, made: "Lock") -> "Lock":
+    """Say on stderr how a new lock differs from the one that it replaces.
+
+    Return it with what pulls found of files that have not changed since.
+    """
     from pipeline.core.errors import PipelineError
-    from pipeline.sources import differences, read_lock
+    from pipeline.sources import differences, known_digests, read_lock, with_digests
 
     if not path.exists():
-        return
+        return made
     try:
-        changes = differences(read_lock(path), made)
+        old = read_lock(path)
+        changes, made = differences(old, made), with_digests(made, known_digests(old))
     except PipelineError as error:
         changes = [error.message]
     for line in changes[:_MAX_CHANGES]:
-        print(line, file=sys.stderr)
+        print(printable(line), file=sys.stderr)
     if len(changes) > _MAX_CHANGES:
         print(f"and {len(changes) - _MAX_CHANGES:,} more changes", file=sys.stderr)
+    return made
 
 
 def _print_lock(parsed: Arguments, path: Path, lock: "Lock") -> None:

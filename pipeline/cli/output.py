@@ -7,6 +7,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from pipeline.cli.arguments import Arguments
+from pipeline.core.shown import printable
 
 if TYPE_CHECKING:
     from pipeline.dataset import Manifest
@@ -24,21 +25,21 @@ def print_result(parsed: Arguments, content: object, lines: Iterable[str]) -> No
 
 
 def print_json(content: object) -> None:
-    print(json.dumps(content, indent=2, ensure_ascii=False))
+    print(printable(json.dumps(content, indent=2, ensure_ascii=False)))
 
 
 def print_json_list(items: Iterable[object]) -> None:
     """Print a JSON list one item at a time: all of them may not fit in memory."""
     separator = "["
     for item in items:
-        print(separator + json.dumps(item, ensure_ascii=False), end="")
+        print(separator + printable(json.dumps(item, ensure_ascii=False)), end="")
         separator = ",\n "
     print("[]" if separator == "[" else "]")
 
 
 def print_lines(lines: Iterable[str]) -> None:
     for line in lines:
-        print(line)
+        print(printable(line))
 
 
 def print_table(
@@ -52,7 +53,7 @@ def print_table(
     for heading in numbers:
         table.add_column(heading, justify="right")
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*(cell and printable(cell) for cell in row))
     # Wide enough never to cut a number where stdout is no terminal.
     console = Console() if sys.stdout.isatty() else Console(width=200)
     console.print(table)
@@ -74,7 +75,7 @@ def print_manifest(parsed: Arguments, manifest: "Manifest", seconds: float, done
     if manifest.sources:
         _print_sources(manifest)
     for warning in _warnings(manifest):
-        print(f"warning: {warning}", file=sys.stderr)
+        print(printable(f"warning: {warning}"), file=sys.stderr)
     order = manifest.order
     print(
         f"{parsed.out}: {order.num_steps:,} steps of {order.num_rows:,} rows, "

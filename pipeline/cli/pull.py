@@ -7,7 +7,15 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.cli.arguments import Arguments, Verbs, add_verb, load_mixture, lock_path, positive
+from pipeline.cli.arguments import (
+    Arguments,
+    Verbs,
+    add_verb,
+    load_mixture,
+    lock_path,
+    positive,
+    record_pulled,
+)
 from pipeline.cli.output import print_json, print_table
 from pipeline.config import RAW, Mixture
 from pipeline.core.units import format_bytes
@@ -33,10 +41,11 @@ def add(verbs: Verbs) -> None:
 def run(parsed: Arguments) -> int:
     from pipeline.core.progress import show_bytes
     from pipeline.runner import make_plan
-    from pipeline.sources import check_sources, plan_download, pull, read_lock
+    from pipeline.sources import check_sources, plan_download, pull, pulled_digests, read_lock
 
     mixture = load_mixture(parsed)
-    lock = read_lock(lock_path(parsed, mixture))
+    path = lock_path(parsed, mixture)
+    lock = read_lock(path)
     check_sources(lock, mixture)
     needed = make_plan(mixture, lock, parsed.dest).lock if isinstance(mixture, Mixture) else lock
     assert needed is not None
@@ -51,6 +60,7 @@ def run(parsed: Arguments) -> int:
     started = time.monotonic()
     with show_bytes() as show:
         pulled = pull(plan, show)
+    record_pulled(path, pulled_digests(needed, mixture.folder, parsed.dest))
     _print_pulled(parsed, pulled, time.monotonic() - started)
     return 0
 

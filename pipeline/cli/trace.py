@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from pipeline.cli.arguments import Arguments, Verbs, add_verb, natural, positive
 from pipeline.cli.output import print_json_list, print_result
 from pipeline.core.errors import ConfigError
+from pipeline.core.shown import printable
 
 if TYPE_CHECKING:
     from pipeline.audit.trace import RowRange, Trace
@@ -89,9 +90,9 @@ def _print_rows(
         print_json_list(row_json(row, text=text, offset=offset) for row, offset, text in texts)
         return
     for row, offset, text in texts:
-        print(row_line(row, offset))
+        print(printable(row_line(row, offset)))
         if text is not None:
-            print(text_lines(text))
+            print(printable(text_lines(text)))
 
 
 def _with_texts(

@@ -27,6 +27,7 @@ from pipeline.config.yaml_nodes import (
 from pipeline.core.bundled import recipe_path
 from pipeline.core.errors import ConfigError
 from pipeline.core.regular_file import read_file
+from pipeline.core.shown import without_secrets
 
 T = TypeVar("T")
 
@@ -101,7 +102,10 @@ def _load(
     if root is not None:
         for key, value in given.items() if root.kind == "mapping" else ():
             root = _set(root, key, key, value, problems)
-        recorded = tuple(f"{key}={_flow(value, top=True)}" for key, value in sorted(given.items()))
+        recorded = tuple(
+            without_secrets(f"{key}={_flow(value, top=True)}")
+            for key, value in sorted(given.items())
+        )
         declared: T = Section(type_of(root)).check(root, "", problems, overrides=recorded, **others)
     problems.raise_if_any()
     return declared

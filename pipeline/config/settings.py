@@ -25,6 +25,7 @@ from pipeline.config.value_types import (
 )
 from pipeline.config.yaml_nodes import Node, Problems, join
 from pipeline.core.errors import ConfigError
+from pipeline.core.shown import without_secrets
 
 T = TypeVar("T")
 Given = Mapping[str, Any]
@@ -50,6 +51,8 @@ class Setting:
     """Whether a declaration leaves the default out: for keys added later, so fingerprints stay."""
     is_set: bool
     """Whether order and repetition in its list mean nothing."""
+    has_secrets: bool
+    """Whether its texts are addresses, whose secrets no declaration has."""
 
     def json_schema(self) -> Schema:
         schema = {"description": self.description, **self.type.json_schema()}
@@ -70,6 +73,7 @@ def setting(
     changes_bytes: bool = True,
     omits_default: bool = False,
     is_set: bool = False,
+    has_secrets: bool = False,
 ) -> Any:
     """Declare a key, named like its field unless `name` is given.
 
@@ -81,6 +85,7 @@ def setting(
         "changes_bytes": changes_bytes,
         "omits_default": omits_default,
         "is_set": is_set,
+        "has_secrets": has_secrets,
     }
     return field(default=default, metadata={"setting": {**about, "name": name, "type": type}})
 
@@ -131,7 +136,7 @@ def to_plain(value: Any) -> Any:
     """Return a checked value as dicts, lists, strings and ints, as a file would have it."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {
-            name: to_plain(getattr(value, one.attribute))
+            name: _public(getattr(value, one.attribute), one)
             for name, one in settings_of(type(value)).items()
             if one.changes_bytes
             and not (one.omits_default and getattr(value, one.attribute) == one.default)
@@ -141,6 +146,14 @@ def to_plain(value: Any) -> Any:
     if isinstance(value, Fraction):
         return f"{value.numerator}/{value.denominator}"
     return value
+
+
+def _public(value: Any, setting: Setting) -> Any:
+    """Return the value of a key as `to_plain` does, without secrets. Pure."""
+    plain = to_plain(value)
+    if not setting.has_secrets or plain is None:
+        return plain
+    return sorted({without_secrets(address) for address in plain})
 
 
 def check_rule(record: Any) -> None:

@@ -84,6 +84,7 @@ class Origin:
         "the scheme can be listed, such as s3.",
         OneOrMany(_URL),
         is_set=True,
+        has_secrets=True,
     )
     revision: str | None = optional(
         "Branch, tag or commit on the Hub, main by default. For hub only.", LINE

@@ -17,5 +17,6 @@ __all__ = [
     "ragged",
     "regular_file",
     "seeds",
+    "shown",
     "units",
 ]

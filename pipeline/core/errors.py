@@ -17,6 +17,8 @@ Instances cross process boundaries, so they are built from picklable arguments a
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from pipeline.core.shown import printable, without_secrets
+
 
 class PipelineError(Exception):
     """Base of all errors that the tool raises on purpose; printed without a traceback."""
@@ -24,6 +26,9 @@ class PipelineError(Exception):
     exit_code = 2
 
     def __init__(self, message: str, hint: str | None = None) -> None:
+        # Names and messages come from files and servers.
+        message = printable(without_secrets(message))
+        hint = None if hint is None else printable(without_secrets(hint))
         super().__init__(message, hint)
         self.message = message
         self.hint = hint
@@ -45,7 +50,7 @@ class DocumentError(InputError):
 
     def __init__(self, message: str, hint: str | None = None, reason: str = "bad") -> None:
         super().__init__(message, hint)
-        self.args = (message, hint, reason)
+        self.args = (*self.args, reason)
         self.reason = reason
 
 

@@ -15,7 +15,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import IO
 
-from pipeline.core.digest import FileDigest, sha256_bytes
+from pipeline.core.digest import FileDigest
 from pipeline.core.errors import MismatchError, OutputError
 from pipeline.core.files import open_below, publish, refuse_links
 from pipeline.core.json_record import parse_json
@@ -42,7 +42,7 @@ from pipeline.dataset import (
 )
 from pipeline.dataset.parquet import read_origin, read_steps
 from pipeline.runner.task_cache import OrderFileRecord, PartitionOutput, TaskRecord, save_record
-from pipeline.sources import Lock, lock_bytes
+from pipeline.sources import Lock, lock_digest
 from pipeline.stages.tokenizer import Tokenizer
 from pipeline.version import VERSION
 
@@ -114,7 +114,7 @@ def make_manifest(
     return Manifest(
         code=f"ettin-data {VERSION}",
         mixture=mixture,
-        lock=None if lock is None else sha256_bytes(lock_bytes(lock)),
+        lock=None if lock is None else lock_digest(lock),
         tokenizer=TokenizerRecord(
             name=tokenizer.name,
             sha256=tokenizer.digest,

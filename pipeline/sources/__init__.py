@@ -17,7 +17,20 @@ from pipeline.sources.lock.check import (
 from pipeline.sources.lock.checksum import check_file
 from pipeline.sources.lock.create import POOL, make_lock
 from pipeline.sources.lock.lock import Lock, LockedSource, LockedTokenizer, locate
-from pipeline.sources.lock.lock_file import default_lock_path, lock_bytes, read_lock, write_lock
+from pipeline.sources.lock.lock_file import (
+    check_replaceable,
+    default_lock_path,
+    lock_digest,
+    read_lock,
+    write_lock,
+)
+from pipeline.sources.lock.pulled_digests import (
+    Pulled,
+    known_digests,
+    pulled_digests,
+    record_digests,
+    with_digests,
+)
 from pipeline.sources.partitions import InputFile, list_files, name_partitions
 from pipeline.sources.readers import (
     NAME_FIELD,
@@ -41,22 +54,28 @@ __all__ = [
     "LockedTokenizer",
     "OnBad",
     "PullCounts",
+    "Pulled",
     "check_fields",
     "check_file",
     "check_lock",
+    "check_replaceable",
     "check_sources",
     "check_tokenizer",
     "default_lock_path",
     "differences",
     "fetch",
+    "known_digests",
     "list_files",
     "locate",
-    "lock_bytes",
+    "lock_digest",
     "locked_source",
     "make_lock",
     "name_partitions",
     "plan_download",
     "pull",
+    "pulled_digests",
     "read_lock",
+    "record_digests",
+    "with_digests",
     "write_lock",
 ]

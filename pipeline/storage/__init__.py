@@ -12,7 +12,15 @@ from pipeline.storage.object_store import local_path, open_object_folder
 from pipeline.storage.open_store import open_store
 from pipeline.storage.patterns import expand_braces
 from pipeline.storage.ranges import HttpFile, RangeFile, RemoteFolder, size_and_version
-from pipeline.storage.store import LOCK_AGAIN, PULL_AGAIN, RESTORE, Store, StoredFile, unreadable
+from pipeline.storage.store import (
+    LOCK_AGAIN,
+    PULL_AGAIN,
+    RESTORE,
+    Store,
+    StoredFile,
+    is_sha256,
+    unreadable,
+)
 
 __all__ = [
     "LOCK_AGAIN",
@@ -32,6 +40,7 @@ __all__ = [
     "fixed_folder",
     "host_of",
     "is_hub_address",
+    "is_sha256",
     "local_path",
     "match_files",
     "open_hub_folder",

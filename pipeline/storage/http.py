@@ -1,21 +1,29 @@
 """Requests to a web server: which answers are accepted, which are retried, which are errors."""
 
 import contextlib
-import json
 import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 import urllib3
-from urllib3.exceptions import HTTPError, InvalidHeader, MaxRetryError, SSLError
+from urllib3.exceptions import (
+    HTTPError,
+    InvalidHeader,
+    LocationValueError,
+    MaxRetryError,
+    ResponseError,
+    SSLError,
+)
 from urllib3.response import BaseHTTPResponse
+from urllib3.util import make_headers
 
 from pipeline.core.errors import InputError
+from pipeline.core.json_record import parse_json
 from pipeline.storage.retry import RetryPolicy, TransientError
 
 Result = TypeVar("Result")
@@ -30,6 +38,10 @@ _REDIRECTS_ONLY = urllib3.Retry(
     total=None, connect=0, read=0, status=0, other=0, redirect=5, respect_retry_after_header=False
 )
 _TRANSIENT = (408, 425, 429)
+# What trying again does not mend: certificates, circles of redirects, addresses that are none.
+_PERMANENT = (SSLError, ResponseError, LocationValueError, InvalidHeader)
+# A page of a listing has 1,000 entries of a few hundred bytes.
+_MAX_JSON_BYTES = 64 << 20
 _RATE_LIMIT = re.compile(r";\s*r\s*=\s*0\s*;\s*t\s*=\s*(\d+)")
 _NEXT = re.compile(r'<([^>]*)>\s*;\s*rel="?next"?')
 
@@ -80,13 +92,21 @@ class Client:
 
         def read(response: BaseHTTPResponse) -> tuple[bytes, str | None]:
             body = bytearray()
-            self.receive(response, None, body.extend)
+
+            def add(piece: bytes) -> None:
+                body.extend(piece)
+                if len(body) > _MAX_JSON_BYTES:
+                    raise InputError(
+                        f"{where}: got more than {_MAX_JSON_BYTES:,} bytes of JSON from {url}"
+                    )
+
+            self.receive(response, None, add)
             following = _NEXT.search(response.headers.get("Link", ""))
             return bytes(body), following and following[1]
 
         body, following = self._fetch("GET", url, where, read)
         try:
-            return json.loads(body), following
+            return parse_json(bytes(body)), following
         except ValueError as error:
             raise InputError(f"{where}: got an answer that is not JSON from {url}") from error
 
@@ -118,6 +138,10 @@ class Client:
         if self._token and url.startswith(f"{self._base_url}/"):
             sent["Authorization"] = f"Bearer {self._token}"
         try:
+            login = urlsplit(url).netloc.rpartition("@")[0]
+            if login and "Authorization" not in sent:
+                # To this host alone: urllib3 drops it where it is redirected to another.
+                sent |= make_headers(basic_auth=unquote(login))
             response = self._pool.request(
                 method,
                 url,
@@ -129,7 +153,7 @@ class Client:
         except HTTPError as error:
             reason = error.reason if isinstance(error, MaxRetryError) else error
             unreachable = f"cannot reach {self._base_url}: {reason}"
-            if isinstance(reason, SSLError):
+            if isinstance(reason, _PERMANENT):
                 raise InputError(f"{where}: {unreachable}") from error
             raise TransientError(unreachable) from error
         try:
@@ -218,7 +242,7 @@ def _retry_after(headers: Mapping[str, str]) -> float | None:
     Source: RFC 9110, section 10.2.3; for `RateLimit` draft-ietf-httpapi-ratelimit-headers-09.
     """
     if (after := headers.get("Retry-After")) is not None:
-        with contextlib.suppress(InvalidHeader):
+        with contextlib.suppress(InvalidHeader, ValueError, OverflowError):
             return _REDIRECTS_ONLY.parse_retry_after(after)
     limit = _RATE_LIMIT.search(headers.get("RateLimit", ""))
     return float(limit[1]) if limit else None

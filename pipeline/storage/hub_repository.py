@@ -22,6 +22,8 @@ from pipeline.storage.retry import RetryPolicy
 from pipeline.storage.store import StoredFile
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
+# Ten times what the Hub advises for one repository.
+_MAX_ENTRIES = 1_000_000
 _ENDPOINT = "https://huggingface.co"
 _CHECK_ENDPOINT = "check HF_ENDPOINT: what answers there is not a Hub server"
 
@@ -77,20 +79,30 @@ class HubRepository:
 
 
 def _read_tree(client: Client, url: str, where: str) -> Iterator[StoredFile]:
+    """Yield the files of all pages. Raises: InputError for a listing that does not end."""
     next_url: str | None = url
+    paths = set[str]()
     while next_url is not None:
         entries, link = client.json(next_url, where)
         try:
             if not isinstance(entries, list):
                 raise TypeError
             files = [_stored_file(entry) for entry in entries if entry["type"] == "file"]
-        except (KeyError, TypeError) as error:
+            named = {str(entry["path"]) for entry in entries}
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise InputError(
                 f"{where}: got {_excerpt(entries)} from {next_url}, expected a list of its files",
                 _CHECK_ENDPOINT,
             ) from error
         yield from files
         next_url = urljoin(next_url, link) if link else None
+        if next_url is not None and (named <= paths or len(paths) > _MAX_ENTRIES):
+            raise InputError(
+                f"{where}: got a listing that does not end: after {len(paths):,} entries the next"
+                f" page is {next_url}",
+                _CHECK_ENDPOINT,
+            )
+        paths |= named
 
 
 def _stored_file(entry: Mapping[str, Any]) -> StoredFile:

@@ -16,6 +16,7 @@ from fsspec.core import url_to_fs
 
 from pipeline.config import Origin
 from pipeline.core.errors import ConfigError, InputError, MismatchError
+from pipeline.core.shown import without_secrets
 from pipeline.storage.http import host_of
 from pipeline.storage.patterns import expand_braces
 from pipeline.storage.ranges import RemoteFolder
@@ -81,12 +82,15 @@ class ObjectStore:
     ) -> None:
         """Open the stores of all addresses. Raises: ConfigError for one that nothing reads."""
         assert origin.url is not None
-        self._patterns = sorted({url for pattern in origin.url for url in expand_braces(pattern)})
+        addresses = sorted({url for pattern in origin.url for url in expand_braces(pattern)})
+        self._patterns = sorted(set(map(without_secrets, addresses)))
         self._retry = retry or RetryPolicy()
+        # By host without a login, which an opened store keeps.
         self._stores: dict[str, Any] = {}
-        for pattern in self._patterns:
-            if host_of(pattern) not in self._stores:
-                self._stores[host_of(pattern)] = _open(pattern, f"from.url: got {pattern}")
+        for address in addresses:
+            host = host_of(without_secrets(address))
+            if host not in self._stores:
+                self._stores[host] = _open(address, f"from.url: got {address}")
 
     def list(self) -> tuple[StoredFile, ...]:
         for store in self._stores.values():
@@ -114,7 +118,7 @@ class ObjectStore:
         if not files:
             raise InputError(f'from.url: "{pattern}" matches no file', "check the spelling")
         return [
-            _describe(store, store.unstrip_protocol(name), name, info)
+            _describe(store, without_secrets(store.unstrip_protocol(name)), name, info)
             for name, info in files.items()
         ]
 

@@ -4,6 +4,7 @@ All bytes are of one version of a file, and each comes once, however often the c
 """
 
 import io
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
@@ -26,7 +27,7 @@ def size_and_version(client: Client, url: str) -> tuple[int, str]:
     """Ask for the size of a file, and its version. Raises: InputError without a size."""
     headers = client.head(url, url)
     size = headers.get("Content-Length", "")
-    if not size.isdigit():
+    if not re.fullmatch("[0-9]{1,18}", size):
         raise InputError(
             f"{url}: got no Content-Length, expected the size of the file",
             "download the file, and name its path",

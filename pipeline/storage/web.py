@@ -5,6 +5,7 @@ from pathlib import Path
 
 from pipeline.config import Origin
 from pipeline.core.errors import ConfigError, InputError
+from pipeline.core.shown import without_secrets
 from pipeline.storage.http import Client, host_of
 from pipeline.storage.patterns import expand_braces
 from pipeline.storage.ranges import HttpFile, size_and_version
@@ -23,7 +24,9 @@ class WebStore:
         self, origin: Origin, folder: Path, revision: str | None, retry: RetryPolicy | None = None
     ) -> None:
         assert origin.url is not None
-        self._urls = sorted({url for pattern in origin.url for url in expand_braces(pattern)})
+        urls = sorted({url for pattern in origin.url for url in expand_braces(pattern)})
+        # Files are named without what only their host must know.
+        self._urls = {without_secrets(url): url for url in urls}
         for pattern in origin.url:
             if "*" in pattern:
                 raise ConfigError(
@@ -37,23 +40,25 @@ class WebStore:
                 " them with `path:`",
                 retry=retry,
             )
-            for host in sorted({host_of(url) for url in self._urls})
+            for host in sorted({host_of(url) for url in urls})
         }
 
     def list(self) -> tuple[StoredFile, ...]:
-        return tuple(map_concurrently(self._describe, self._urls))
+        return tuple(map_concurrently(self._describe, sorted(self._urls)))
 
     def stream(self, file: StoredFile, start: int, write: Callable[[bytes], None]) -> None:
+        url = self._urls.get(file.path, file.path)
         remote = HttpFile(
-            client=self._clients[host_of(file.path)],
-            url=file.path,
+            client=self._clients[host_of(url)],
+            url=url,
             num_bytes=file.num_bytes,
             where=file.path,
             version=file.digest.removeprefix(_ETAG),
         )
         remote.stream(start, file.num_bytes, write, accepts_whole=True)
 
-    def _describe(self, url: str) -> StoredFile:
+    def _describe(self, path: str) -> StoredFile:
+        url = self._urls[path]
         num_bytes, version = size_and_version(self._clients[host_of(url)], url)
         if not version:
             raise InputError(
@@ -61,4 +66,4 @@ class WebStore:
                 " versions of the file apart",
                 "download the file, and name it with `path:`",
             )
-        return StoredFile(path=url, num_bytes=num_bytes, digest=f"{_ETAG}{version}")
+        return StoredFile(path=path, num_bytes=num_bytes, digest=f"{_ETAG}{version}")

@@ -15,6 +15,7 @@ from support.pulls import (
     at_home,
     check_all,
     expected_path,
+    leave_part,
     mixture_of,
     pull_all,
     quiet,
@@ -26,7 +27,8 @@ from support.source_server import Fault, Server, serve
 from pipeline.config.load import load_mixture
 from pipeline.core.errors import ConfigError, InputError, MismatchError, OutputError
 from pipeline.sources.download.download_plan import plan_download, scratch_folder
-from pipeline.sources.download.fetch import fetch, part_path
+from pipeline.sources.download.fetch import fetch
+from pipeline.sources.download.part_file import log_path, num_bytes_left, part_path
 from pipeline.sources.download.pull import PullCounts, pull
 from pipeline.sources.lock.checksum import check_file
 from pipeline.sources.lock.create import make_lock
@@ -141,7 +143,7 @@ def test_a_file_of_another_version_is_refused_by_name(
     changed: Fault = {"kind": "changed", "match": URL_SECOND}
     server.set_faults([changed])
     with pytest.raises(InputError, match=r"books-0001\.json\.gz: got the version .*\nhint: "):
-        pull_all(locked, folder, dest)
+        pull_all(locked, folder, dest, sources=["plain"])
     assert not expected_path(server, dest, "dolma/books-0001.json.gz").exists()
     # What the Hub calls a version is not known before something of it came.
     cut: Fault = {"kind": "cut", "bytes": 1000}
@@ -234,9 +236,8 @@ def test_what_is_left_of_an_earlier_pull_is_gone_on_from(
 ) -> None:
     for source in ("hub", "plain"):
         for name, file in source_files(locked, source).items():
-            part = part_path(scratch_folder(dest), file)
-            part.parent.mkdir(parents=True, exist_ok=True)
-            part.write_bytes(next(CONTENTS[one] for one in CONTENTS if one.endswith(name))[:400])
+            content = next(CONTENTS[one] for one in CONTENTS if one.endswith(name))
+            leave_part(dest, file, content[:400])
     ahead = plan_download(locked, folder, dest)
     assert ahead.num_bytes_missing == REMOTE_BYTES - 5 * 400
     pulled = pull_all(locked, folder, dest)
@@ -284,12 +285,59 @@ order: {{seed: 21, global_batch_size: 16, max_seq_len: 128}}
     assert (dest / f"file/localhost{stored}").read_bytes() == b"two"
 
 
+@pytest.mark.parametrize("is_logged", [True, False])
+@pytest.mark.parametrize("zeroed", [0, 100, 399])
+def test_a_part_is_trusted_only_as_far_as_its_log_proves(
+    server: Server, folder: Path, locked: Lock, dest: Path, is_logged: bool, zeroed: int
+) -> None:
+    content = CONTENTS["dolma/books-0001.json.gz"]
+    file = source_files(locked, "plain")["books-0001.json.gz"]
+    part = leave_part(dest, file, content[:300], content[300:1000])
+    part.write_bytes(content[: 1000 - zeroed] + bytes(zeroed))
+    if not is_logged:
+        log_path(part).unlink()
+    proven = 0 if not is_logged else 300 if zeroed else 1000
+    pull_all(locked, folder, dest)
+    check_all(server, dest)
+    assert server.counters()["bytes"] == REMOTE_BYTES - proven
+
+
+def test_a_log_that_is_damaged_proves_nothing_more(
+    server: Server, folder: Path, locked: Lock, dest: Path
+) -> None:
+    content = CONTENTS["dolma/books-0001.json.gz"]
+    file = source_files(locked, "plain")["books-0001.json.gz"]
+    part = leave_part(dest, file, content[:300], content[300:1000])
+    lines = log_path(part).read_bytes()
+    for damaged in (lines[:-1], lines[:80] + bytes(len(lines) - 80), lines + b"9" * 5000):
+        part.write_bytes(content[:1000])
+        log_path(part).write_bytes(damaged)
+        assert num_bytes_left(part, file) == (1000 if damaged.startswith(lines) else 300)
+    pull_all(locked, folder, dest)
+    check_all(server, dest)
+
+
+def test_a_stopped_pull_leaves_a_log_of_all_that_came(
+    server: Server, folder: Path, locked: Lock, dest: Path
+) -> None:
+    file = source_files(locked, "plain")["books-0001.json.gz"]
+    cut: Fault = {"kind": "cut", "bytes": 30_000, "match": URL_SECOND}
+    gone: Fault = {"kind": "status", "status": 404, "match": URL_SECOND}
+    server.set_faults([cut, gone])
+    with pytest.raises(InputError, match="got 404"):
+        pull_all(locked, folder, dest, sources=["plain"])
+    assert num_bytes_left(part_path(scratch_folder(dest), file), file) == 30_000
+    settle(server)
+    pull_all(locked, folder, dest)
+    check_all(server, dest)
+    assert server.counters()["bytes"] == REMOTE_BYTES - 130_000
+
+
 def test_a_partial_file_of_one_version_is_never_continued_with_another(
     server: Server, folder: Path, locked: Lock, dest: Path
 ) -> None:
-    part = part_path(scratch_folder(dest), source_files(locked, "plain")["books-0001.json.gz"])
-    part.parent.mkdir(parents=True)
-    part.write_bytes(CONTENTS["dolma/books-0001.json.gz"][:400])
+    file = source_files(locked, "plain")["books-0001.json.gz"]
+    part = leave_part(dest, file, CONTENTS["dolma/books-0001.json.gz"][:400])
     server.set_faults([])
     changed = RANDOM.bytes(200_000)
     (folder / "dolma/books-0001.json.gz").write_bytes(changed)
@@ -342,7 +390,7 @@ def test_a_full_disk_is_told_in_words(
     part = part_path(scratch_folder(dest), source_files(locked, "hub")["part-1.jsonl.zst"])
     part.parent.mkdir(parents=True)
     part.symlink_to("/dev/full")
-    name = "pipeline.sources.download.fetch.open_below"
+    name = "pipeline.sources.download.part_file.open_below"
     monkeypatch.setattr(name, lambda ours, path, flags: os.open(path, flags))
     with pytest.raises(OutputError, match="the disk is full\nhint: make room and run the same"):
         pull_all(locked, folder, dest)

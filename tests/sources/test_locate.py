@@ -13,7 +13,7 @@ COMMIT = "0" * 40
 
 
 def file(path: str) -> StoredFile:
-    return StoredFile(path=path, num_bytes=7, digest="sha256:aa")
+    return StoredFile(path=path, num_bytes=7, digest="sha256:" + "a" * 64)
 
 
 def test_places_of_pulled_files() -> None:

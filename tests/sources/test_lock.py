@@ -22,7 +22,7 @@ from pipeline.config.replay import Replay
 from pipeline.config.settings import settings_of
 from pipeline.config.source import DecodeSpec, Origin
 from pipeline.core.digest import canonical_json, sha256_bytes
-from pipeline.core.errors import InputError, MismatchError
+from pipeline.core.errors import InputError, MismatchError, OutputError
 from pipeline.sources.lock.check import (
     check_lock,
     check_sources,
@@ -39,6 +39,7 @@ from pipeline.storage.store import StoredFile
 
 ONE, OLD, NEW = b"one\n", b"two\ntwo\n", b"TWO\nTWO\n"
 COMMIT = "0" * 40
+A_DIGEST = "sha256:" + "a" * 64
 TOKENIZER = LockedTokenizer(name="modernbert", revision=None, digest="f" * 64)
 
 MIXTURE = """\
@@ -58,7 +59,7 @@ def quiet(stage: str, done: int, total: int) -> None:
     """Report nothing."""
 
 
-def file(path: str = "a.jsonl", num_bytes: int = 7, digest: str = "sha256:aa") -> StoredFile:
+def file(path: str = "a.jsonl", num_bytes: int = 7, digest: str = A_DIGEST) -> StoredFile:
     return StoredFile(path=path, num_bytes=num_bytes, digest=digest)
 
 
@@ -180,6 +181,37 @@ def test_what_is_no_lock_is_refused(tmp_path: Path, content: str) -> None:
     path = tmp_path / "a.lock.json"
     path.write_text(content)
     with pytest.raises(MismatchError, match="its digest does not match its content"):
+        read_lock(path)
+
+
+@pytest.mark.parametrize("content", ["all: mine\n", "{}", "[" * 100])
+def test_what_is_no_lock_is_not_replaced(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "mixture.yaml"
+    path.write_text(content)
+    with pytest.raises(OutputError, match=r"mixture\.yaml: got something that is no lock"):
+        write_lock(lock((file(),)), path)
+    assert path.read_text() == content
+    with pytest.raises(OutputError, match="got something that is no lock"):
+        write_lock(lock((file(),)), tmp_path)
+    # A damaged lock may be replaced, which is what its error advises.
+    for damaged in (lock_bytes(lock((file(),)))[:40], b'{"format": "ettin-lock-v9"}'):
+        path.write_bytes(damaged)
+        write_lock(lock((file(),)), path)
+
+
+@pytest.mark.parametrize(
+    "stored",
+    [[-1, A_DIGEST], [True, A_DIGEST], ["7", A_DIGEST], [7, "sha256:x"], [7, None], [7], 7, "ab",
+     [7, A_DIGEST, -1], [7, A_DIGEST, None, "x"], [2**64, A_DIGEST]],
+)  # fmt: skip
+def test_sizes_and_digests_that_are_none_are_refused(tmp_path: Path, stored: Any) -> None:
+    content = json.loads(lock_bytes(lock((file(),))))
+    del content["digest"]
+    content["sources"]["a"]["files"] = {"": {"a.jsonl": stored}}
+    content["digest"] = sha256_bytes(canonical_json(content))
+    path = tmp_path / "a.lock.json"
+    path.write_text(json.dumps(content))
+    with pytest.raises(InputError, match=r"a\.lock\.json: .*got .*\n?.*lock again with this"):
         read_lock(path)
 
 
@@ -427,7 +459,7 @@ def test_a_file_that_is_gone_is_a_line_and_what_else_changed_is_told(
 def test_differences_of_all_else_are_told() -> None:
     old = lock((file(),))
     other = LockedTokenizer(name="x/y", revision=COMMIT, digest="0" * 64)
-    rows = StoredFile(path="a.jsonl", num_bytes=7, digest="sha256:aa", num_rows=3)
+    rows = StoredFile(path="a.jsonl", num_bytes=7, digest=A_DIGEST, num_rows=3)
     source = LockedSource(
         origin=Origin(hub="org/b", files=("**",)), revision=COMMIT, files=(rows,), tokenizer=other
     )

@@ -22,7 +22,7 @@ def named(declared: Sequence[str], rule: Any = "path") -> dict[str, str]:
 
 
 def test_the_size_that_an_origin_tells_goes_with_the_file() -> None:
-    known = StoredFile(path="x/a.mds.zstd", num_bytes=7, digest="sha256:1")
+    known = StoredFile(path="x/a.mds.zstd", num_bytes=7, digest="sha256:" + "1" * 64)
     [file] = name_partitions("s", [("hf://datasets/o/n@1/x/a.mds.zstd", HERE, known)], "name")
     assert (file.num_bytes, file.partition, file.kind) == (7, "a", ".mds.zstd")
 

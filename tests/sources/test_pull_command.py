@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from support import builds
 from support.pulls import (
+    CONTENTS,
     HUB_LARGE,
     LARGE,
     REMOTE_BYTES,
@@ -18,13 +19,18 @@ from support.pulls import (
     check_all,
     expected_path,
     mixture_of,
+    pull_all,
     settle,
 )
 from support.source_server import Server, serve
 
+from pipeline.core.digest import sha256_bytes
+from pipeline.core.errors import MismatchError
 from pipeline.sources.download.download_plan import scratch_folder
+from pipeline.sources.lock.checksum import note_path
 from pipeline.sources.lock.lock import Lock
-from pipeline.sources.lock.lock_file import write_lock
+from pipeline.sources.lock.lock_file import lock_digest, read_lock, write_lock
+from pipeline.sources.lock.pulled_digests import with_digests
 
 
 def write_inputs(server: Server, folder: Path, lock: Lock) -> Sequence[str | Path]:
@@ -160,3 +166,36 @@ def test_the_command_refuses_a_mixture_that_was_not_locked(
     assert other.returncode == 2
     assert "manifests/small.lock.json: got no file" in other.stderr
     assert not dest.exists()
+
+
+def test_the_first_pull_records_what_came_and_every_later_one_compares(
+    server: Server, folder: Path, locked: Lock, dest: Path
+) -> None:
+    arguments = write_inputs(server, folder, locked)
+    path = folder / "lock.json"
+    before = path.read_bytes()
+    assert b"null" not in before.partition(b'"files"')[2].partition(b"]")[0]
+    builds.run_well(*arguments, "--dest", dest)
+    name = "dolma/books-0001.json.gz"
+    recorded = {file.path: file.sha256 for file in read_lock(path).sources["plain"].files}
+    assert recorded[server.url("dolma", "books-0001.json.gz")] == sha256_bytes(CONTENTS[name])
+    assert lock_digest(read_lock(path)) == lock_digest(locked) == sha256_bytes(before)
+    # Locking again keeps it, and says that nothing changed.
+    after = path.read_bytes()
+    again = builds.run("lock", folder / "small.yaml", "--lock", path)
+    assert (again.returncode, again.stderr.count(" was ")) == (0, 0)
+    assert path.read_bytes() == after
+    builds.run_well("lock", folder / "small.yaml", "--lock", path, "--check")
+
+    # A server that has other bytes under the same ETag.
+    [file] = [one for one in locked.sources["plain"].files if one.path.endswith("0001.json.gz")]
+    other = with_digests(locked, {(file.path, file.digest): "0" * 64})
+    with pytest.raises(MismatchError, match=r"0001\.json\.gz: is .*, the lock says sha256:00"):
+        pull_all(other, folder, dest.with_name("other"))
+    # A file whose note says something else than the lock.
+    pulled = expected_path(server, dest, name)
+    noted = json.loads(note_path(pulled).read_bytes())
+    note_path(pulled).write_text(json.dumps({**noted, "sha256": "0" * 64}))
+    refused = builds.run(*arguments, "--dest", dest)
+    assert refused.returncode == 1
+    assert f"was pulled as sha256:{'0' * 64}, the lock says sha256:" in refused.stderr

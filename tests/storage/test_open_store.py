@@ -88,7 +88,7 @@ def test_a_revision_that_is_not_there_is_named(server: Server) -> None:
         open_store(on_hub("set", "v9"), HERE)
     with pytest.raises(InputError, match=rf"org/moves@{gone}: got 404 .*(\n.*){hint}"):
         open_store(on_hub("moves"), HERE, gone).list()
-    file = StoredFile(path="a", num_bytes=1, digest="sha256:0")
+    file = StoredFile(path="a", num_bytes=1, digest="sha256:" + "0" * 64)
     with pytest.raises(InputError, match=f"org/moves@{gone}/a: got 404"):
         received(open_store(on_hub("moves"), HERE, gone), file)
 

@@ -454,13 +454,17 @@ def test_answers_of_what_is_no_hub_are_told(
             '[{"type": "file", "path": "a", "size": "7", "oid": "0"}]',
             '[{"type": "file", "path": "a", "size": 7, "oid": "0", "lfs": {"size": 7}}]',
             f"[{'1, ' * 100}1]",
+            f'[{{"type": "file", "path": "a", "size": -7, "oid": "{COMMIT}"}}]',
+            '[{"type": "file", "path": "a", "size": 7, "oid": "not a digest"}]',
         ):  # fmt: skip
             (api / "tree" / COMMIT).write_text(said)
             told = f"order@{COMMIT}: got {re.escape(said[:50])}.* expected a list of its files"
             with pytest.raises(InputError, match=told) as caught:
                 open_hub_folder("hf://datasets/org/order", patience)
             assert len(caught.value.message) < 400
-        (api / "tree" / COMMIT).write_text('[{"type": "file", "path": "a", "size": 7, "oid": "0"}]')
+        (api / "tree" / COMMIT).write_text(
+            f'[{{"type": "file", "path": "a", "size": 7, "oid": "{COMMIT}"}}]'
+        )
         assert open_hub_folder("hf://datasets/org/order", patience).num_bytes == {"a": 7}
 
 

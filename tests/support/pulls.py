@@ -11,7 +11,9 @@ from support.source_server import Server
 
 from pipeline.config.load import load_mixture
 from pipeline.config.mixture import Mixture
-from pipeline.sources.download.download_plan import plan_download
+from pipeline.core.digest import sha256_bytes
+from pipeline.sources.download.download_plan import plan_download, scratch_folder
+from pipeline.sources.download.part_file import log_path, part_path
 from pipeline.sources.download.pull import PullCounts, pull
 from pipeline.sources.lock.checksum import note_path
 from pipeline.sources.lock.lock import Lock
@@ -96,6 +98,17 @@ def check_all(server: Server, dest: Path) -> None:
 
 def source_files(lock: Lock, name: str) -> dict[str, StoredFile]:
     return {file.path.rpartition("/")[2]: file for file in lock.sources[name].files}
+
+
+def leave_part(dest: Path, file: StoredFile, *blocks: bytes) -> Path:
+    """Leave blocks of a file as a stopped pull does; return the path of the part."""
+    part = part_path(scratch_folder(dest), file)
+    part.parent.mkdir(parents=True, exist_ok=True)
+    part.write_bytes(b"".join(blocks))
+    lines = [f"{len(block)} {sha256_bytes(block)}\n" for block in blocks]
+    if file.digest.startswith("etag:"):
+        log_path(part).write_text("".join(lines))
+    return part
 
 
 def settle(server: Server) -> None:

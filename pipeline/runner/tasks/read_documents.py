@@ -136,7 +136,8 @@ def load_cached_for(
         return None
     locked, path = input_.locked, input_.file.path
     if locked is not None and not locked.is_kept:
-        is_same = locked.file.digest == record.input.locked
+        known = locked.file.sha256 or record.input.sha256
+        is_same = (locked.file.digest, known) == (record.input.locked, record.input.sha256)
     else:
         # If the file is gone, the reader says so.
         is_same = path.is_file() and sha256_file(path) == record.input.sha256

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pipeline.core.errors import ConfigError, MismatchError, OutputError
 from pipeline.core.units import format_bytes
-from pipeline.sources.download.fetch import part_path
+from pipeline.sources.download.part_file import num_bytes_left, part_path
 from pipeline.sources.lock.checksum import REMOVE, RESTORE_LOCKED, check_size, expected_digest
 from pipeline.sources.lock.lock import Lock, LockedSource, locate
 from pipeline.storage import StoredFile
@@ -131,14 +131,13 @@ def _plan_file(
     elif is_local:
         raise MismatchError(f"{path}: is gone", "restore the locked file")
     else:
-        num_bytes = _size(part_path(scratch_folder(dest), file)) or 0
+        num_bytes = num_bytes_left(part_path(scratch_folder(dest), file), file)
     return PlannedFile(
         source=source,
         file=file,
         path=path,
         is_complete=is_complete,
-        # A part that is longer than the file is of no use.
-        num_bytes_present=num_bytes if num_bytes <= file.num_bytes else 0,
+        num_bytes_present=num_bytes,
     )
 
 

@@ -26,7 +26,10 @@ def check_lock(lock: Lock, mixture: Mixture | Replay, report: ReportProgress) ->
 
 
 def locked_source(lock: Lock, name: str, origin: Origin) -> LockedSource:
-    """Return the locked source. Raises: InputError when there is none, or of another origin."""
+    """Return the locked source, with what the mixture needs to open it: secrets of its addresses.
+
+    Raises: InputError when there is none, or of another origin.
+    """
     locked = lock.sources.get(name)
     if locked is None:
         known = ", ".join(lock.sources)
@@ -36,7 +39,7 @@ def locked_source(lock: Lock, name: str, origin: Origin) -> LockedSource:
     if locked.origin != location_of(origin):
         was, now = _spell(locked.origin), _spell(location_of(origin))
         raise InputError(f"sources.{name}.from: got {now}, expected {was} as locked", _LOCK_AGAIN)
-    return locked
+    return replace(locked, origin=location_of(origin, has_secrets=True))
 
 
 def check_sources(lock: Lock, mixture: Mixture | Replay) -> None:

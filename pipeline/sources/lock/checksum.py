@@ -1,12 +1,14 @@
 """Whether the bytes of a file are those that were locked.
 
 A digest is the sha256 of the bytes, the `git-sha1` of a blob (the word, the size, a zero, the
-bytes), or an `etag`, which only its server can check: a pull keeps the sha256 of such a file beside
-it, in `<name>.etag.json`. Source: git, `Documentation/gitformat-*` and `git hash-object`.
+bytes), or an `etag`, which only its server can check: the first pull of such a file notes its
+sha256 beside it, in `<name>.etag.json`, and in the lock, which every later read is compared with.
+Source: git, `Documentation/gitformat-*` and `git hash-object`.
 """
 
 import hashlib
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -14,7 +16,7 @@ from pipeline.core.errors import MismatchError
 from pipeline.core.files import publish
 from pipeline.core.json_record import parse_json
 from pipeline.core.regular_file import read_file
-from pipeline.storage import StoredFile
+from pipeline.storage import StoredFile, is_sha256
 
 REMOVE: Final = "remove it and pull again"
 RESTORE_LOCKED: Final = "restore the locked file, or lock again"
@@ -75,25 +77,33 @@ def check_file(path: Path, file: StoredFile, *, is_local: bool = False) -> None:
 def expected_digest(path: Path, file: StoredFile) -> str:
     """Return what `Hasher.digest` must be for the locked file at `path`.
 
-    Raises: MismatchError when it was locked by an ETag, and no file with that one was pulled there.
+    Raises: MismatchError when it was locked by an ETag and pulled as another version, or when
+    neither the lock nor a note beside it has its sha256.
     """
     if not has_etag(file):
         return file.digest
-    note = note_path(path)
-    try:
-        content = parse_json(read_file(note))
-        etag, digest = str(content["etag"]), str(content["sha256"])
-    except (OSError, ValueError, TypeError, KeyError) as error:
+    note, locked = read_note(path), locked_digest(file)
+    if note is None and locked is None:
         raise MismatchError(
-            f"{path}: got no {note.name} beside it, expected the sha256 of the pulled file: the"
-            " lock has only its ETag",
+            f"{path}: got no {note_path(path).name} beside it, expected the sha256 of the pulled"
+            " file: the lock has only its ETag",
             REMOVE,
-        ) from error
-    if f"etag:{etag}" != file.digest:
-        raise MismatchError(
-            f"{path}: was pulled as the version {etag}, the lock says {file.digest[5:]}", REMOVE
         )
-    return f"sha256:{digest}"
+    if note is not None and note.etag != file.digest:
+        raise MismatchError(
+            f"{path}: was pulled as the version {note.etag[5:]}, the lock says {file.digest[5:]}",
+            REMOVE,
+        )
+    if note is not None and locked not in (None, note.sha256):
+        raise MismatchError(f"{path}: was pulled as {note.sha256}, the lock says {locked}", REMOVE)
+    return locked or (note.sha256 if note else "")
+
+
+def locked_digest(file: StoredFile) -> str | None:
+    """Return what `Hasher.digest` must be by the lock alone; None until a first pull."""
+    if not has_etag(file):
+        return file.digest
+    return None if file.sha256 is None else f"sha256:{file.sha256}"
 
 
 def has_etag(file: StoredFile) -> bool:
@@ -104,6 +114,26 @@ def has_etag(file: StoredFile) -> bool:
 def note_path(path: Path) -> Path:
     """Return where the sha256 of a file that was locked by an ETag is kept."""
     return path.with_name(f"{path.name}.etag.json")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Note:
+    """What a pull found of a file that was locked by an ETag."""
+
+    etag: str
+    """As `StoredFile.digest`."""
+    sha256: str
+    """As `Hasher.digest`."""
+
+
+def read_note(path: Path) -> Note | None:
+    """Return the note beside a pulled file; None where there is none, or a damaged one."""
+    try:
+        content = parse_json(read_file(note_path(path)))
+        etag, sha256 = content["etag"], content["sha256"]
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+    return Note(etag=f"etag:{etag}", sha256=f"sha256:{sha256}") if is_sha256(sha256) else None
 
 
 def write_note(path: Path, file: StoredFile, digest: str, scratch: Path) -> None:

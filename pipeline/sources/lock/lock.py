@@ -9,6 +9,7 @@ from typing import Final
 from pipeline.config import Origin
 from pipeline.core.errors import InputError
 from pipeline.core.json_record import key
+from pipeline.core.shown import without_secrets
 from pipeline.storage import StoredFile
 
 LOCATION_KEYS: Final = ("path", "hub", "url", "revision", "files", "config", "split", "decode")
@@ -65,9 +66,12 @@ class Lock:
     """By name, sorted."""
 
 
-def location_of(origin: Origin) -> Origin:
-    """Return an origin reduced to `LOCATION_KEYS`. Pure."""
-    return Origin(**{name: getattr(origin, name) for name in LOCATION_KEYS})
+def location_of(origin: Origin, *, has_secrets: bool = False) -> Origin:
+    """Return an origin reduced to `LOCATION_KEYS`, by default without secrets. Pure."""
+    values = {name: getattr(origin, name) for name in LOCATION_KEYS}
+    if origin.url is not None and not has_secrets:
+        values["url"] = tuple(map(without_secrets, origin.url))
+    return Origin(**values)
 
 
 def locate(raw: Path, folder: Path, locked: LockedSource, file: StoredFile) -> Path:

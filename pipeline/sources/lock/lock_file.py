@@ -5,21 +5,23 @@ Equal locks have equal bytes, and any other spelling is refused. 30,000 files ta
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
 from pipeline.config import Origin, to_plain
 from pipeline.core.digest import canonical_json, sha256_bytes
-from pipeline.core.errors import InputError, MismatchError
-from pipeline.core.files import publish
+from pipeline.core.errors import InputError, MismatchError, OutputError
+from pipeline.core.files import publish, writing
 from pipeline.core.json_record import from_json, key, parse_json, to_json
 from pipeline.core.regular_file import read_file
 from pipeline.sources.lock.lock import LOCATION_KEYS, Lock, LockedSource, LockedTokenizer
 from pipeline.storage import StoredFile
 
 FORMAT: Final = "ettin-lock-v1"
-_FILE_KEYS: Final = ("num_bytes", "digest", "num_rows")
+_FIRST_KEY: Final = b'{\n "algorithms": '
+_START_BYTES: Final = 1 << 16
+_FILE_KEYS: Final = ("num_bytes", "digest", "num_rows", "sha256")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -30,7 +32,8 @@ class _SourceRecord:
     num_files: int
     num_bytes: int
     files: Mapping[str, Mapping[str, Any]]
-    """By folder, with its slash, and name: size, digest, and rows where they are known."""
+    """By folder, with its slash, and name: size, digest, and rows and the sha256 of a pull where
+    they are known."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,8 +66,37 @@ def lock_bytes(lock: Lock) -> bytes:
     return ("".join(_lines(content, "")) + "\n").encode()
 
 
+def lock_digest(lock: Lock) -> str:
+    """Return the sha256 of a lock as `lock` first writes it, without what pulls add. Pure."""
+    sources = {
+        name: replace(source, files=tuple(replace(file, sha256=None) for file in source.files))
+        for name, source in lock.sources.items()
+    }
+    return sha256_bytes(lock_bytes(replace(lock, sources=sources)))
+
+
+def check_replaceable(path: Path) -> None:
+    """Insist that nothing but a lock, damaged or not, is at a path. Raises: OutputError."""
+    if not path.exists():
+        return
+    start = b""
+    if path.is_file():
+        with writing(path), path.open("rb") as file:
+            start = file.read(_START_BYTES)
+    # Whatever of a lock is left begins with its first key, or still names its format.
+    if not (start.startswith(_FIRST_KEY) or b'"format": "ettin-lock-' in start):
+        raise OutputError(
+            f"{path}: got something that is no lock, expected a lock to replace, or nothing",
+            "name another file, or remove it",
+        )
+
+
 def write_lock(lock: Lock, path: Path) -> None:
-    """Write a lock, whole or not at all. Raises: OutputError when it cannot be written."""
+    """Write a lock, whole or not at all.
+
+    Raises: OutputError when it cannot be written, or would replace what is no lock.
+    """
+    check_replaceable(path)
     # A killed process leaves its temporary file there, where it is not taken for a lock.
     with publish(path, path.parent / ".partial") as temporary:
         temporary.write_bytes(lock_bytes(lock))
@@ -119,7 +151,8 @@ def read_lock(path: Path) -> Lock:
 
 def origin_record(origin: Origin) -> dict[str, Any]:
     """Return what a lock depends on of an origin, as JSON values. Pure."""
-    values = {name: to_plain(getattr(origin, name)) for name in LOCATION_KEYS}
+    declared = to_plain(origin)
+    values = {name: declared.get(name) for name in LOCATION_KEYS}
     return {name: value for name, value in values.items() if value is not None}
 
 
@@ -129,8 +162,10 @@ def _source_record(source: LockedSource) -> _SourceRecord:
         name = file.path.rpartition("/")[2]
         # With its slash, so that the two together are the path, whatever that is.
         folder = folders.setdefault(file.path.removesuffix(name), {})
-        num_rows = [] if file.num_rows is None else [file.num_rows]
-        folder[name] = [file.num_bytes, file.digest, *num_rows]
+        known = [file.num_bytes, file.digest, file.num_rows, file.sha256]
+        while known[-1] is None:
+            known.pop()
+        folder[name] = known
     return _SourceRecord(
         origin=origin_record(source.origin),
         revision=source.revision,
@@ -155,12 +190,11 @@ def _lines(value: Any, indent: str) -> Iterator[str]:
     yield f"\n{indent}}}"
 
 
-def _read_file(path: str, stored: list[Any]) -> StoredFile:
+def _read_file(path: str, stored: Any) -> StoredFile:
+    if not isinstance(stored, list):
+        raise ValueError(f"{path}: got {stored!r}, expected a list of {', '.join(_FILE_KEYS)}")
     values = dict(zip(_FILE_KEYS, stored, strict=False))
-    file = from_json(StoredFile, {"path": path, **values}, path)
-    if file.num_bytes < 0 or (file.num_rows or 0) < 0:
-        raise ValueError(f"{path}: got a negative size, expected one of at least 0")
-    return file
+    return from_json(StoredFile, {"path": path, **values}, path)
 
 
 def _read_source(record: _SourceRecord, where: str) -> LockedSource:

@@ -113,7 +113,7 @@ def order_pool(
         phase=declared.phase,
         folders=folders,
         tables=tables,
-        scatters=sum(one.st_size for one in stats) > memory_bytes,
+        scatters=sum(shard.num_bytes for shard in pool.shards) > memory_bytes,
         owner=owner,
         allows_cut=True,
     )
@@ -124,7 +124,7 @@ def _split(job: ShuffleJob, pool: Pool) -> tuple[list[PoolFolder], list[TableTas
     parents = [shard.path.parent.relative_to(job.pool).as_posix() for shard in pool.shards]
     # A flat pool is one folder of its own name.
     names = [job.pool.name if name == "." else name for name in parents]
-    sizes = [shard.path.stat().st_size // shard.columns.item_bytes for shard in pool.shards]
+    sizes = [shard.num_bytes // shard.columns.item_bytes for shard in pool.shards]
     bounds = offsets_of(pool.num_rows).tolist()
     folders: list[PoolFolder] = []
     tasks: list[TableTask] = []

@@ -210,9 +210,9 @@ def test_an_id_that_fits_no_token_is_an_error(tmp_path: Path) -> None:
     pool = Pool.open(tmp_path)
     assert pool.gather(np.array([0]), np.array([1])).tolist() == [1]
     for row in (1, 2):
-        with pytest.raises(InputError, match=f"row {row}: got bytes that are no row of int64 ids"):
+        with pytest.raises(InputError, match=f"row {row}: got id .* at position 0"):
             pool.gather(np.array([row]), np.array([1]))
-        with pytest.raises(InputError, match=f"row {row}: got bytes that are no row of int64 ids"):
+        with pytest.raises(InputError, match=f"row {row}: got id .* at position 0"):
             pool.take(np.array([0, row]))
 
 

@@ -153,15 +153,15 @@ def _one_row_more(index: dict[str, Any]) -> None:
 
 
 def _other_columns(index: dict[str, Any]) -> None:
-    index["shards"][0]["column_names"][1] = "tokens"
+    index["shards"][0]["column_names"][1] = "labels"
 
 
 HARMS: dict[str, tuple[Callable[[Path], None], str]] = {
     "no shard": (_remove_shard, "books_0000/shard.00000.mds: is missing, and the index names it"),
-    "packed alone": (_pack_shard, "got shard.00000.mds.zstd alone, expected the shard not compre"),
+    "packed alone": (_pack_shard, "books_0000/shard.00000.mds.zstd: broken compressed data: "),
     "short": (_shorten_shard, "books_0000/shard.00000.mds: got "),
     "another number of rows": (_change_index(_one_row_more), "by the index (-1)"),
-    "other columns": (_change_index(_other_columns), "got columns id: str, tokens: ndarray:uint16"),
+    "other columns": (_change_index(_other_columns), "got columns id: str, labels: ndarray:uint16"),
     "no index": (lambda pool: (pool / "index.json").unlink(), "expected the index of MDS shards"),
     "half an index": (
         lambda pool: (pool / "index.json").write_text("{"), "index.json: is not an index of MDS sha"

@@ -328,3 +328,13 @@ def test_a_tokenizer_that_is_none_is_refused(tmp_path: Path) -> None:
     (tmp_path / "t.json").write_text("{}")
     with pytest.raises(InputError, match=r"t\.json: got no usable tokenizer\.json: Model missing"):
         read_all(input_file(tmp_path, b""), decoding=decoding(tmp_path / "t.json"))
+
+
+def test_bytes_are_ids_of_int64_where_they_are_decoded(
+    tmp_path: Path, bpe: tuple[Tokenizer, Path]
+) -> None:
+    tokenizer, path = bpe
+    ids = np.array(tokenizer.encode(SENTENCES[0]).ids, np.int64)
+    file = input_file(tmp_path, shard([("tokens", "bytes", None)], [[ids.tobytes()]]))
+    documents, _ = read_all(file, text_field="tokens", id_field=None, decoding=decoding(path))
+    assert [document.text for document in documents] == [SENTENCES[0]]

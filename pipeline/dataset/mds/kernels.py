@@ -24,7 +24,7 @@ def _get_little_endian(data: Uint8Array, position: int, num_bytes: int) -> np.in
 
 
 @compiled
-def _locate_column(
+def locate_column(
     data: Uint8Array, row_offsets: Uint32Array, row: int, columns: Int64Array, column: int
 ) -> tuple[np.int64, np.int64]:
     """Return where a column of a row starts and its number of bytes; (0, -1) for an invalid row."""
@@ -33,14 +33,14 @@ def _locate_column(
         return nowhere
     start, stop = np.int64(row_offsets[row]), np.int64(row_offsets[row + 1])
     num_variable = 0
-    for size in columns[3:]:
+    for size in columns[5:]:
         num_variable += size == 0
     position = start + 4 * num_variable
     if position > stop or stop > data.size:
         return nowhere
     found_at, found_bytes = nowhere
-    for i in range(columns.size - 3):
-        num_bytes = columns[3 + i]
+    for i in range(columns.size - 5):
+        num_bytes = columns[5 + i]
         if num_bytes == 0:
             num_bytes = _get_little_endian(data, start, 4)
             start += 4
@@ -53,12 +53,19 @@ def _locate_column(
 
 
 @compiled
-def _locate_ids(
+def locate_ids(
     data: Uint8Array, row_offsets: Uint32Array, row: int, columns: Int64Array
 ) -> tuple[np.int64, np.int64]:
     """Return where the ids of a row start and how many they are; (0, -1) for an invalid row."""
     nowhere = (np.int64(0), np.int64(-1))
-    position, array_bytes = _locate_column(data, row_offsets, row, columns, columns[1])
+    position, array_bytes = locate_column(data, row_offsets, row, columns, columns[1])
+    if columns[3] == 1:  # ids alone
+        length = array_bytes // columns[0]
+        return (position, length) if length * columns[0] == array_bytes else nowhere
+    if columns[3] > 1:  # the type of each array before its shape
+        if array_bytes < 1 or np.int64(data[position]) != columns[3]:
+            return nowhere
+        position, array_bytes = position + 1, array_bytes - 1
     if array_bytes < 2:
         return nowhere
     code = np.int64(data[position]) - 4
@@ -75,23 +82,27 @@ def read_lengths(
     data: Uint8Array, row_offsets: Uint32Array, columns: Int64Array, lengths: Int64Array
 ) -> int:
     for row in range(lengths.size):
-        lengths[row] = _locate_ids(data, row_offsets, row, columns)[1]
+        lengths[row] = locate_ids(data, row_offsets, row, columns)[1]
         if lengths[row] < 0:
             return row
     return -1
 
 
 @compiled
-def _widen(body: Uint8Array, item_bytes: int, target: NDArray[Any]) -> bool:
-    """Copy stored ids; return whether all are below 2^32."""
+def _widen(body: Uint8Array, columns: Int64Array, target: NDArray[Any]) -> bool:
+    """Copy stored ids; return whether all are from 0 to 2^32 - 1."""
+    item_bytes = columns[0]
     if item_bytes == 2:
         narrow = body.view(np.uint16)
         for j in range(target.size):
             target[j] = narrow[j]
     elif item_bytes == 4:
         wide = body.view(np.uint32)
+        negative = np.uint32(0)
         for j in range(target.size):
             target[j] = wide[j]
+            negative |= wide[j]
+        return not columns[4] or negative >> np.uint32(31) == 0
     else:
         widest = body.view(np.uint64)
         for j in range(target.size):
@@ -113,12 +124,12 @@ def copy_rows(
 ) -> int:
     item_bytes = columns[0]
     for i in range(rows.size):
-        position, length = _locate_ids(data, row_offsets, rows[i], columns)
+        position, length = locate_ids(data, row_offsets, rows[i], columns)
         start = starts[i]
         if length < 0 or length != lengths[i] or start < 0 or start + length > out.size:
             return int(max(rows[i], 0))
         body = data[position : position + length * item_bytes]
-        if not _widen(body, item_bytes, out[start : start + length]):
+        if not _widen(body, columns, out[start : start + length]):
             return int(rows[i])
     return -1
 
@@ -131,13 +142,13 @@ def copy_names(
     if columns[2] < 0:
         return np.empty(0, np.uint8), offsets, np.int64(-1)
     for i in range(rows.size):
-        num_bytes = _locate_column(data, row_offsets, rows[i], columns, columns[2])[1]
+        num_bytes = locate_column(data, row_offsets, rows[i], columns, columns[2])[1]
         if num_bytes < 0:
             return np.empty(0, np.uint8), offsets, max(np.int64(rows[i]), np.int64(0))
         offsets[i + 1] = offsets[i] + num_bytes
     names = np.empty(offsets[-1], np.uint8)
     for i in range(rows.size):
-        start = _locate_column(data, row_offsets, rows[i], columns, columns[2])[0]
+        start = locate_column(data, row_offsets, rows[i], columns, columns[2])[0]
         for j in range(offsets[i + 1] - offsets[i]):
             names[offsets[i] + j] = data[start + j]
     return names, offsets, np.int64(-1)
@@ -156,13 +167,13 @@ def scan_rows(
     hashes: NDArray[np.uint64],
 ) -> int:
     for row in range(lengths.size):
-        position, length = _locate_ids(data, row_offsets, row, columns)
+        position, length = locate_ids(data, row_offsets, row, columns)
         if length <= 0:
             return row
         digest = np.uint64(0xCBF29CE484222325)
         start, num_bytes = np.int64(0), np.int64(0)
         if columns[2] >= 0:
-            start, num_bytes = _locate_column(data, row_offsets, row, columns, columns[2])
+            start, num_bytes = locate_column(data, row_offsets, row, columns, columns[2])
         for i in range(start, start + num_bytes):
             digest = (digest ^ np.uint64(data[i])) * np.uint64(0x100000001B3)
         hashes[row] = digest
@@ -263,7 +274,7 @@ def read_rows(
         packed = columns[shards[first], 1 : 1 + columns[shards[first], 0]]
         for i in range(first, stop):
             within[0], within[1] = bounds[0, i] - start, bounds[1, i] - start
-            found, length = _locate_ids(run, within, 0, packed)
+            found, length = locate_ids(run, within, 0, packed)
             if length <= 0:
                 return i
             places[0, i], places[1, i] = position + found, length
@@ -283,8 +294,8 @@ def copy_ids(
 ) -> int:
     """Copy the ids that `read_rows` found; return the first row with one above 2^32 - 1, or -1."""
     for i in range(shards.size):
-        item_bytes = columns[shards[i], 1]
-        body = data[places[0, i] : places[0, i] + places[1, i] * item_bytes]
-        if not _widen(body, item_bytes, out[offsets[i] : offsets[i + 1]]):
+        packed = columns[shards[i], 1:]
+        body = data[places[0, i] : places[0, i] + places[1, i] * packed[0]]
+        if not _widen(body, packed, out[offsets[i] : offsets[i + 1]]):
             return i
     return -1

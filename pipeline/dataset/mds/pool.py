@@ -1,9 +1,8 @@
 """A pool: the rows of many shards under one index, addressed by their position in it."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from itertools import repeat
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
@@ -15,6 +14,7 @@ from pipeline.core.errors import InputError
 from pipeline.core.json_record import parse_json
 from pipeline.core.ragged import ByteStrings, Rows, byte_strings
 from pipeline.core.regular_file import read_file
+from pipeline.dataset.mds.packed_shards import packed_shard
 from pipeline.dataset.mds.random_access import ShardFiles
 from pipeline.dataset.mds.shard import ROW_DTYPE, Columns, MdsShard, RemoteShard, table_of
 from pipeline.dataset.paths import INDEX_NAME
@@ -59,23 +59,27 @@ class Pool:
         cls,
         folder: Path,
         entries: Sequence[IndexEntry],
-        remotes: Sequence[RemoteShard] | None = None,
+        remotes: Sequence[RemoteShard | None] | None = None,
     ) -> "Pool":
         """Return the pool of an index's entries; remotes: their shards, if not on disk.
 
         Raises: InputError for an entry without valid columns.
         """
         where = str(folder / INDEX_NAME)
-        shards = tuple(
-            MdsShard(
-                path=folder / entry["raw_data"]["basename"],
-                columns=Columns.of(entry, where),
-                remote=remote,
-            )
-            for entry, remote in zip(entries, remotes or repeat(None), strict=False)
-        )
+        paths = [folder / entry["raw_data"]["basename"] for entry in entries]
+        if remotes is None:
+            sizes = [entry["raw_data"].get("bytes", 0) for entry in entries]
+            remotes = [packed_shard(*one) for one in zip(paths, sizes, strict=True)]
+            paths = [
+                path if packed is None else Path(packed.where)
+                for path, packed in zip(paths, remotes, strict=True)
+            ]
+        shards = [
+            MdsShard(path=path, columns=Columns.of(entry, where), remote=remote)
+            for path, entry, remote in zip(paths, entries, remotes, strict=True)
+        ]
         counts = np.array([entry["samples"] for entry in entries], np.int64)
-        return cls(shards=shards, num_rows=counts)
+        return cls(shards=_typed(shards, counts), num_rows=counts)
 
     @property
     def num_samples(self) -> int:
@@ -185,6 +189,19 @@ class Pool:
             parts.append(part)
             shard.close()
         return parts
+
+
+def _typed(shards: list[MdsShard], num_rows: Int64Array) -> tuple[MdsShard, ...]:
+    """Give columns without a type that of the first array; every later row is checked for it."""
+    untyped = [shard for shard, rows in zip(shards, num_rows, strict=True)
+               if rows and not shard.columns.dtype]  # fmt: skip
+    dtype = untyped[0].type_of_ids() if untyped else "uint32"
+    return tuple(
+        shard
+        if shard.columns.dtype
+        else replace(shard, columns=replace(shard.columns, dtype=dtype))
+        for shard in shards
+    )
 
 
 def read_index(path: Path) -> list[IndexEntry]:

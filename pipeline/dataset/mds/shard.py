@@ -6,18 +6,25 @@ Source: mosaicml/streaming 0.8.1, `streaming/base/format/mds/encodings.py`.
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.core.arrays import Int64Array, Uint8Array, Uint32Array
 from pipeline.core.errors import InputError
-from pipeline.core.ragged import ByteStrings
-from pipeline.dataset.mds.kernels import copy_names, copy_rows, read_lengths, scan_rows
+from pipeline.core.ragged import ByteStrings, byte_strings
+from pipeline.dataset.mds.kernels import (
+    copy_names,
+    copy_rows,
+    locate_column,
+    locate_ids,
+    read_lengths,
+    scan_rows,
+)
 
 ROW_DTYPE = np.dtype(
     [
@@ -31,8 +38,13 @@ ROW_DTYPE = np.dtype(
 )
 """Number of ids; whether they start with CLS and end with SEP; FNV-1a of the document's id; which
 chunk of its document a row is, from 0, and of how many."""
-_IDS, _ID = "input_ids", "id"
-_DTYPES = ("uint16", "uint32", "int64")
+_IDS, _TOKENS, _ID = "input_ids", "tokens", "id"
+_TYPE_CODES = {"uint16": 16, "uint32": 32, "int32": 33, "int64": 65}
+"""The types of ids, and the byte that says each where a column has no type of its own."""
+_LARGEST_ID = (1 << 32) - 1
+_NO_LOSS = -100
+_NO_LABELS = "-100 marks a position without loss in labels; write the ids themselves"
+_NUMBER_BYTES = 8
 _COLUMN_KEYS = ("column_names", "column_encodings", "column_sizes")
 
 
@@ -50,6 +62,11 @@ class Columns:
     id: int
     """The index of the column of document ids; -1 for none."""
     dtype: str
+    """Empty where each array says its type, until the first of them is read."""
+    form: Literal["shaped", "bare", "typed"] = "shaped"
+    """What stands before the ids of a row: the shape, nothing, or type and shape."""
+    has_number: bool = False
+    """Whether the column of document ids holds int64 numbers."""
 
     @classmethod
     def of(cls, entry: Mapping[str, Any], where: str) -> "Columns":
@@ -66,24 +83,50 @@ class Columns:
                 "build or pull the index again",
             )
         ids = names.index(_IDS) if _IDS in names else -1
-        dtype = encodings[ids].removeprefix("ndarray:") if ids >= 0 else ""
+        if ids < 0 and _TOKENS in names:
+            ids = names.index(_TOKENS)
+        read_as = _form(encodings[ids]) if ids >= 0 else None
         name = names.index(_ID) if _ID in names else -1
-        if dtype not in _DTYPES or (name >= 0 and encodings[name] != "str"):
+        if read_as is None or (name >= 0 and encodings[name] not in ("str", "int")):
             got = ", ".join(f"{one}: {other}" for one, other in zip(names, encodings, strict=True))
             raise InputError(
-                f"{where}: got columns {got}; expected {_IDS} as ndarray:"
-                f"{' or '.join(_DTYPES)}, and {_ID}, if there is one, as str"
+                f"{where}: got columns {got}; expected {_IDS} or {_TOKENS} as ndarray, "
+                f"ndarray:{' or '.join(_TYPE_CODES)}, or bytes of int64, and {_ID}, if there is "
+                "one, as str or int"
             )
         sizes = tuple(size or 0 for size in given)
-        return cls(sizes=sizes, ids=ids, id=name, dtype=dtype)
+        has_number = name >= 0 and encodings[name] == "int"
+        if has_number and sizes[name] != _NUMBER_BYTES:
+            raise InputError(f"{where}: got {_ID} as int of {sizes[name]} bytes, expected 8")
+        dtype, form = read_as
+        return cls(sizes=sizes, ids=ids, id=name, dtype=dtype, form=form, has_number=has_number)
 
     @property
     def item_bytes(self) -> int:
         return np.dtype(self.dtype).itemsize
 
     def packed(self) -> Int64Array:
-        """Return the columns as compiled loops take them: int64 [3 + num_columns]."""
-        return np.array([self.item_bytes, self.ids, self.id, *self.sizes], np.int64)
+        """Return the columns as compiled loops take them: int64 [5 + num_columns].
+
+        The fourth is 0 for a shape before the ids, 1 for nothing, else the byte of their type.
+        """
+        before = {"shaped": 0, "bare": 1, "typed": _TYPE_CODES[self.dtype]}[self.form]
+        is_signed = self.dtype.startswith("int")
+        about = [self.item_bytes, self.ids, self.id, before, is_signed]
+        return np.array([*about, *self.sizes], np.int64)
+
+
+def _form(encoding: str) -> tuple[str, Literal["shaped", "bare", "typed"]] | None:
+    """Return type and form of a column of ids; None if it is not one that is read."""
+    if encoding == "bytes":  # As llm-foundry writes, which reads int64 by default too.
+        return "int64", "bare"
+    if encoding == "ndarray":
+        return "", "typed"
+    kind, _, rest = encoding.partition(":")
+    dtype, _, shape = rest.partition(":")
+    if kind != "ndarray" or dtype not in _TYPE_CODES or not (shape.isdigit() or rest == dtype):
+        return None
+    return dtype, "bare" if shape else "shaped"
 
 
 def _are_columns(names: Any, encodings: Any, sizes: Any) -> bool:
@@ -111,10 +154,10 @@ class MdsShard:
     """A memory-mapped shard file."""
 
     path: Path
-    """The `.mds` file, not compressed."""
+    """The `.mds` file, or the compressed one that `remote` unpacks."""
     columns: Columns
     remote: RemoteShard | None = None
-    """Where to fetch the file, if it is not on disk."""
+    """Where to fetch the file, if it is not on disk as it is read."""
 
     @property
     def where(self) -> str:
@@ -139,13 +182,7 @@ class MdsShard:
             raise self._missing()
 
     def _missing(self) -> InputError:
-        packed = next(self.path.parent.glob(f"{self.path.name}.*"), None)
-        if packed is None:
-            return self._error("is missing, and the index names it")
-        return InputError(
-            f"{self.path}: got {packed.name} alone, expected the shard not compressed",
-            "unpack it beside the compressed one, as with `zstd -d`",
-        )
+        return self._error("is missing, and the index names it")
 
     @contextmanager
     def opened(self) -> Iterator[BinaryIO]:
@@ -232,15 +269,44 @@ class MdsShard:
         )
         self.check(bad_row)
         names = ByteStrings(values, offsets)
+        if self.columns.has_number:
+            return byte_strings([b"%d" % number for number in values.view("<i8").tolist()])
         if not _is_utf8(names):
             raise self._error("got an id of a document that is no UTF-8")
         return names
 
     def check(self, bad_row: int) -> None:
         """Raise InputError for a row that a compiled loop could not read; -1 for none."""
-        if bad_row >= 0:
-            dtype = self.columns.dtype
-            raise self._error(f"row {bad_row}: got bytes that are no row of {dtype} ids")
+        if bad_row < 0:
+            return
+        columns = self.columns
+        start, length = locate_ids(self.data, self.row_offsets, bad_row, columns.packed())
+        stored = self.data[start : start + max(length, 0) * columns.item_bytes]
+        ids = stored.view(columns.dtype).astype(np.int64)
+        if len(wrong := np.flatnonzero((ids < 0) | (ids > _LARGEST_ID))):
+            place, got = wrong[0], ids[wrong[0]]
+            raise InputError(
+                f"{self.where}: row {bad_row}: got id {got} at position {place}, expected ids from "
+                f"0 to {_LARGEST_ID:,}",
+                _NO_LABELS if got == _NO_LOSS else "build or pull it again",
+            )
+        raise self._error(f"row {bad_row}: got bytes that are no row of {columns.dtype} ids")
+
+    def type_of_ids(self) -> str:
+        """Return the type that the first array of a column without one says.
+
+        Raises: InputError where there is none, or not one of ids.
+        """
+        packed = replace(self.columns, dtype="int64").packed()
+        place, num_bytes = locate_column(self.data, self.row_offsets, 0, packed, self.columns.ids)
+        code = int(self.data[place]) if num_bytes > 0 else -1
+        self.close()
+        for dtype, known in _TYPE_CODES.items():
+            if code == known:
+                return dtype
+        raise self._error(
+            f"row 0: got an array of another type, expected {' or '.join(_TYPE_CODES)}"
+        )
 
     def _error(self, what: str) -> InputError:
         return InputError(f"{self.where}: {what}", "build or pull it again")

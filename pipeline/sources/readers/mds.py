@@ -98,6 +98,9 @@ def read_mds(file: RawFile, columns: Columns) -> Iterator[Record]:
             yield too_large(file.where(row), num_bytes, file.max_document_bytes), 0
             continue
         values = _row(stored, stream.take(num_bytes), (columns.text, columns.id))
+        if columns.has_ids and isinstance(ids := values.get(columns.text), bytes):
+            # As llm-foundry writes them, without a type; it reads int64 by default too.
+            values[columns.text] = _array(ids, "int64:-1")
         if has_bytes:
             values[str(columns.id)] = id_of_bytes(values[str(columns.id)])
         yield values, num_bytes
@@ -148,7 +151,7 @@ def _check_columns(stored: list[_Column], where: str, columns: Columns) -> None:
             f'{where}: got ids in column "{columns.text}" ({encoding}), expected text',
             "name the tokenizer that made the ids with from.decode",
         )
-    if columns.has_ids and not has_ids:
+    if columns.has_ids and not has_ids and encoding != "bytes":
         raise InputError(
             f'{where}: got column "{columns.text}" as {encoding}, expected ids to decode',
             "name the column of ids with from.text, or leave from.decode out",

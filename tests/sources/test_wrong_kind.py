@@ -39,11 +39,11 @@ def read(folder: Path, name: str, data: bytes) -> list[str]:
 @pytest.mark.parametrize(
     ("name", "data", "got", "hint"),
     [
-        ("f.jsonl", gzip.compress(LINES), "gzip", "give its name the ending .gz"),
-        ("f.txt", gzip.compress(LINES), "gzip", "give its name the ending .gz"),
-        ("f.parquet", gzip.compress(LINES), "gzip", "give its name the ending .gz"),
-        ("f.jsonl.zst", gzip.compress(LINES), "gzip", "give its name the ending .gz"),
-        ("f.jsonl.gz", gzip.compress(gzip.compress(LINES)), "gzip", "ending .gz"),
+        ("f.jsonl", gzip.compress(LINES, mtime=0), "gzip", "give its name the ending .gz"),
+        ("f.txt", gzip.compress(LINES, mtime=0), "gzip", "give its name the ending .gz"),
+        ("f.parquet", gzip.compress(LINES, mtime=0), "gzip", "give its name the ending .gz"),
+        ("f.jsonl.zst", gzip.compress(LINES, mtime=0), "gzip", "give its name the ending .gz"),
+        ("f.jsonl.gz", gzip.compress(gzip.compress(LINES, mtime=0), mtime=0), "gzip", "ending .gz"),
         ("f.json", zstandard.compress(LINES), "zstd", "give its name the ending .zst"),
         ("f.json.gz", zstandard.compress(LINES), "zstd", "give its name the ending .zst"),
         ("f.json", lzma.compress(LINES), "xz", "give its name the ending ."),
@@ -63,7 +63,7 @@ def read(folder: Path, name: str, data: bytes) -> list[str]:
         ("f.jsonl", LINES.decode().encode("utf-16"), UTF16, "iconv"),
         ("f.jsonl", LINES.decode().encode("utf-16-le"), UTF16, "iconv"),
         ("f.jsonl", LINES.decode().encode("utf-16-be"), UTF16, "iconv"),
-        ("f.jsonl.gz", gzip.compress(LINES.decode().encode("utf-16")), UTF16, "iconv"),
+        ("f.jsonl.gz", gzip.compress(LINES.decode().encode("utf-16"), mtime=0), UTF16, "iconv"),
         ("f.txt", "Text.".encode("utf-32"), UTF16, "iconv"),
     ],
 )

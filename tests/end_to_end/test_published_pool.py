@@ -45,7 +45,8 @@ def test_a_published_pool_is_locked_pulled_and_put_in_order(
     manifest = json.loads((tmp_path / "out" / "manifest.json").read_bytes())
     [lock] = (tmp_path / "manifests").glob("*.lock.json")
     assert manifest["lock"] == hashlib.sha256(lock.read_bytes()).hexdigest()
-    order = ["--set", "order.global_batch_size=16", "--set", "order.max_seq_len=128"]
+    order = ["--set", "order.global_batch_size=16", "--set", "order.max_seq_len=128",
+             "--set", "order.algorithm=ettin-pcg64dxsm-v1"]  # fmt: skip
     builds.run_well(
         "order", finished / "train", "--out", "local", "--workers", "1", *order, cwd=tmp_path
     )

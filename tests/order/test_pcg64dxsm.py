@@ -86,7 +86,7 @@ def test_a_numpy_that_draws_otherwise_is_refused(monkeypatch: pytest.MonkeyPatch
     assert raised.value.message == (
         f"order: numpy {np.__version__} makes another permutation than ettin-pcg64dxsm-v1"
     )
-    assert raised.value.exit_code == 1
+    assert raised.value.exit_code == 70
 
 
 def test_the_guard_checks_before_any_use(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,11 +13,13 @@ SOURCE_NAME = f"{NAME}, and not index.json"
 TOKENS = "a token amount such as 837.2B, 5M, 64k or 12000"
 DIFFER = "which YAML 1.1 and YAML 1.2 read differently"
 TOP_KEYS = (
-    "assumptions, chunk, decontaminate, dedup, description, extends, keep_dropped, name, on_error, "
-    "order, origins, phase, sample, scale, shards, sources, tokenizer, validation"
+    "assumptions, chunk, decontaminate, dedup, description, extends, keep_dropped, max_bad, "
+    "max_document_bytes, name, on_error, order, origins, phase, sample, scale, shards, sources, tokenizer, validation"
 )
 SOURCE_KEYS = "category, epochs, expected, filters, from, licence, max_repetition, origin, tokens"
-ORIGIN_KEYS = "config, decode, files, hub, id, partition, path, revision, split, text, url"
+ORIGIN_KEYS = (
+    "config, decode, files, hub, id, on_missing, partition, path, revision, split, text, url"
+)
 ORDER_KEYS = (
     "algorithm, allow_cut, epoch, format, global_batch_size, max_seq_len, seed, view, window_tokens"
 )

@@ -369,13 +369,13 @@ def test_an_optimizer_of_a_stranger_is_refused_in_words(
     path = next(tmp_path.glob("step*")) / "optimizer.pt"
     state = torch.load(path, weights_only=True)
     first = state["state"][0]
+    record = read_record(path.parent)
     for content, said in (
         (Path("any object"), "got objects that are neither tensors nor numbers"),
         ({}, "got"),
         ({**state, "state": {**state["state"], 0: {**first, "exp_avg": torch.zeros(3)}}}, "shapes"),
     ):
         torch.save(content, path)
-        record = read_record(path.parent)
         files = {**record.files, path.name: FileDigest.of(path)}
         write_record(path.parent, replace(record, files=files))
         capsys.readouterr()

@@ -14,7 +14,8 @@ TOKENS = "a token amount such as 837.2B, 5M, 64k or 12000"
 DIFFER = "which YAML 1.1 and YAML 1.2 read differently"
 TOP_KEYS = (
     "assumptions, chunk, decontaminate, dedup, description, extends, keep_dropped, max_bad, "
-    "max_document_bytes, name, on_error, order, origins, phase, sample, scale, shards, sources, tokenizer, validation"
+    "max_document_bytes, name, on_error, order, origins, phase, sample, scale, shards, sources, "
+    "tokenizer, validation"
 )
 SOURCE_KEYS = "category, epochs, expected, filters, from, licence, max_repetition, origin, tokens"
 ORIGIN_KEYS = (

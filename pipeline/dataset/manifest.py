@@ -344,6 +344,11 @@ def parse_manifest(data: bytes, where: str) -> Manifest | OrderManifest:
         num_rows = manifest.order.ledger.load().num_rows
         if num_rows != sum(window.num_rows for window in manifest.order.windows):
             raise ValueError(f"order.windows: got other rows than the {num_rows} of the ledger")
+        if isinstance(manifest, Manifest):
+            partitions = (one for source in manifest.sources.values() for one in source.partitions)
+            for path in (path for one in partitions for path in one.files):
+                if path not in manifest.files:
+                    raise ValueError(f"files: got no {path}, which a partition names")
         for path in manifest.paths():
             if not _is_inside(path):
                 raise ValueError(f"got the path {path!r}, expected one inside the output")

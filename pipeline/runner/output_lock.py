@@ -258,7 +258,7 @@ def restore_records(state: State) -> None:
 
 def _restore_order(state: State, manifest: Manifest) -> None:
     files = manifest.files
-    if not files[STEPS].matches(state.out / STEPS):
+    if STEPS not in files or not files[STEPS].matches(state.out / STEPS):
         return
     steps = read_steps(state.out / STEPS)
     shards: defaultdict[str, list[str]] = defaultdict(list)
@@ -268,6 +268,8 @@ def _restore_order(state: State, manifest: Manifest) -> None:
         for file in split_files(window, manifest.order.format):
             part = slice(file.first_step, file.first_step + file.num_steps)
             written = [provenance_file(file.path), *shards.get(file.path, [file.path])]
+            if not files.keys() >= set(written):
+                continue
             record = OrderFileRecord(
                 key=manifest.order.key,
                 num_tokens=tuple(int(row["num_tokens"]) for row in steps[part]),

@@ -39,6 +39,10 @@ FORGED: dict[str, tuple[Callable[[Json], object], str]] = {
         lambda m: m["order"]["windows"][0].update(folder="order/../../x"),
         "got the path 'order/../../x'",
     ),
+    "a partition of files that it does not list": (
+        lambda m: m["files"].pop(_first_partition(m)["files"][0]),
+        "files: got no provenance/.*, which a partition names",
+    ),
     "no files": (lambda m: m.pop("files"), "files: got nothing, expected an object"),
     "no mixture": (lambda m: m.pop("mixture"), "mixture: got nothing, expected an object"),
     "no order key": (lambda m: m["order"].pop("key"), "order.key: got nothing, expected text"),

@@ -61,7 +61,8 @@ class Trace:
         windows = manifest.order.windows
         # Windows are named after the phase and numbered.
         phase = Path(windows[0].folder).name.rpartition("_")[0] if windows else ""
-        if (out / STEPS).exists() and not manifest.files[STEPS].matches(out / STEPS):
+        named = manifest.files.get(STEPS)
+        if (out / STEPS).exists() and (named is None or not named.matches(out / STEPS)):
             raise MismatchError(
                 f"{out / STEPS}: has other bytes than the manifest says", "build again to write it"
             )

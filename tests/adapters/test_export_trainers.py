@@ -24,7 +24,7 @@ from pipeline.stages.tokenizer import read_json
 from pipeline.train.export import export_model
 from pipeline.train.models import make_model
 
-# Warnings of theirs are no failures of ours.
+# Warnings of other libraries are no failures here.
 pytestmark = pytest.mark.filterwarnings("default")
 
 TEXTS = ["The boat left before the tide did.", "Nobody reads the tables but the cat.", "A B"]

@@ -18,9 +18,9 @@ import zstandard
 from datatrove.pipeline.readers import JsonlReader, ParquetReader
 from hypothesis import given
 from hypothesis import strategies as st
+from support.reading import input_file, pairs, read_all, refuse
 from support.strategies import QUICK, texts
 
-from pipeline.core.document import Document
 from pipeline.core.errors import DocumentError, InputError
 from pipeline.sources.partitions import InputFile, list_files
 from pipeline.sources.readers import file_reader, raw_file
@@ -32,28 +32,6 @@ DOCUMENTS = [
     ("d", "nul \x00 and \u2028 and \x85 and \r stay"),
     ("e", "x" * 3_000),
 ]
-
-
-def refuse(error: DocumentError) -> None:
-    raise error
-
-
-def input_file(folder: Path, name: str, data: bytes) -> InputFile:
-    """Write a file and list it."""
-    (folder / name).write_bytes(data)
-    [file] = list_files("source", (name,), folder)
-    return file
-
-
-def read_all(
-    file: InputFile, on_bad: Callable[[DocumentError], None] = refuse, id_field: str | None = "id"
-) -> tuple[list[Document], file_reader.FileReader]:
-    reader = file_reader.FileReader(file, text_field="text", id_field=id_field)
-    return [document for block in reader.blocks(on_bad) for document in block], reader
-
-
-def pairs(documents: list[Document]) -> list[tuple[str, str]]:
-    return [(document.id, document.text) for document in documents]
 
 
 def line(id_: object, text: object) -> bytes:

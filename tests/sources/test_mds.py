@@ -17,12 +17,10 @@ from support.mds_shards import (
     array,
     decoding,
     input_file,
-    pairs,
-    read_all,
-    refuse,
     shard,
     text_shard,
 )
+from support.reading import pairs, read_all, refuse
 from support.strategies import QUICK, Row, rows, texts
 from tokenizers import Tokenizer, models
 

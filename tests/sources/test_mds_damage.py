@@ -17,11 +17,10 @@ from support.mds_shards import (
     TEXTS,
     decoding,
     input_file,
-    pairs,
-    read_all,
     shard,
     text_shard,
 )
+from support.reading import pairs, read_all
 from support.strategies import QUICK
 from tokenizers import Tokenizer
 

@@ -2,16 +2,12 @@
 
 import json
 import struct
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from pipeline.core.document import Document
-from pipeline.core.errors import DocumentError
 from pipeline.sources.partitions import InputFile
-from pipeline.sources.readers import file_reader
 from pipeline.sources.readers.id_decoder import Decoding
 
 TEXTS = [
@@ -33,10 +29,6 @@ SENTENCES = [
 
 # What each encoding stores, made by hand.
 CODES = {"uint16": 16, "uint32": 32, "int64": 65}
-
-
-def refuse(error: DocumentError) -> None:
-    raise error
 
 
 def shard(columns: list[tuple[str, str, int | None]], samples: list[list[bytes]]) -> bytes:
@@ -85,17 +77,6 @@ def input_file(folder: Path, data: bytes, name: str = "shard.00000.mds") -> Inpu
     path.write_bytes(data)
     kind = name[name.index(".mds") :]
     return InputFile(path=path, declared=name, partition="p", kind=kind)
-
-
-def read_all(
-    file: InputFile, on_bad: Callable[[DocumentError], None] = refuse, **fields: Any
-) -> tuple[list[Document], file_reader.FileReader]:
-    reader = file_reader.FileReader(file, **{"text_field": "text", "id_field": "id", **fields})
-    return [document for block in reader.blocks(on_bad) for document in block], reader
-
-
-def pairs(documents: list[Document]) -> list[tuple[str, str]]:
-    return [(document.id, document.text) for document in documents]
 
 
 def decoding(path: Path, *, cleans_up: bool = False) -> Decoding:

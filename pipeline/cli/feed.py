@@ -56,7 +56,7 @@ def add(verbs: Verbs) -> None:
     global_batch = "rows in a step over all ranks (default: that of the order)"
     options.add("--global-batch N", global_batch, positive)
     options.add("--max-seq-len N", "maximum tokens in a row (default: that of the order)", positive)
-    tokenizer = "tokenizer.json that encoded the order (default: the bundled one)"
+    tokenizer = "tokenizer.json that encoded the order (default: its own copy, or the bundled one)"
     options.add("--tokenizer FILE", tokenizer)
     options.add("--phase NAME", "phase to feed, if the order has several")
     options.add_on_damage()

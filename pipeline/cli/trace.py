@@ -32,7 +32,7 @@ def add(verbs: Verbs) -> None:
     )
     options.add("--source NAME", "source of the document (--document only)")
     options.add("--text", "print the text of each row")
-    tokenizer = "tokenizer.json, if the mixture names it by a path (--find and --text only)"
+    tokenizer = "a copy of the tokenizer.json of the output (--find and --text only)"
     options.add("--tokenizer FILE", tokenizer)
 
 

@@ -38,7 +38,7 @@ class MixtureRecord:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TokenizerRecord:
-    """The tokenizer of a build."""
+    """The tokenizer of a build; an id is -1 where its template adds no such token."""
 
     name: str
     sha256: str

@@ -26,7 +26,7 @@ from pipeline.dataset.mds.reader import MdsRows
 from pipeline.dataset.order_folder import Folder, as_path, list_local, list_remote
 from pipeline.dataset.parquet.reader import CLS_ID, PublishedOrder
 from pipeline.dataset.parquet.windows import arrange
-from pipeline.dataset.paths import INDEX_NAME, MANIFEST, ORDER
+from pipeline.dataset.paths import INDEX_NAME, MANIFEST, ORDER, TOKENIZER
 from pipeline.dataset.rows import CheckedRows, MissingRows, RowReader
 from pipeline.order import PermutationKey, View, load_permutation, save_permutation
 from pipeline.storage import RemoteFolder
@@ -57,6 +57,8 @@ class Order:
     max_seq_len: int | None = None
     tokenizer_digest: str | None = None
     """sha256 of the `tokenizer.json` that made its ids."""
+    read_tokenizer: Callable[[], bytes] | None = field(default=None, repr=False)
+    """The call that reads it, where the output has a copy."""
     phase: str = ""
     reopens: Callable[[], "Order"] | None = field(default=None, repr=False)
     """The call that opens it in another process."""
@@ -167,6 +169,8 @@ def _find(where: str, path: Path | None) -> tuple[str, Folder, _Build | None]:
     build = None
     if MANIFEST in folder.num_bytes:
         build = _read_build(folder.read(MANIFEST), where, has_order=has_order)
+    if build is not None and TOKENIZER in build.about["manifest"].files:
+        build.about["read_tokenizer"] = partial(folder.read, TOKENIZER)
     # Files that a manifest names are looked for only when they are read.
     if path is not None and (build is None or build.num_rows is None):
         folder = list_local(path)

@@ -121,9 +121,9 @@ class BlockReader:
             return None
 
     def placeholders(self, num_rows: int) -> Block:
-        pair = np.array([self.special.cls_id, self.special.sep_id], np.uint32)
+        ids = np.tile(self.special.placeholder, num_rows)
         return Block(
-            rows=Rows(values=np.tile(pair, num_rows), offsets=np.arange(num_rows + 1) * 2),
+            rows=Rows(values=ids, offsets=np.arange(num_rows + 1) * 2),
             is_tombstone=np.ones(num_rows, np.bool_),
             digests=np.zeros((num_rows if self.with_digests else 0, DIGEST_BYTES), np.uint8),
         )

@@ -6,13 +6,20 @@ from typing import get_args
 
 import numpy as np
 
+from pipeline.core.digest import sha256_bytes
 from pipeline.core.errors import ConfigError, InputError, MismatchError
-from pipeline.dataset import Order
+from pipeline.dataset import TOKENIZER, Order
 from pipeline.feed.batch import Clm, Form, Mlm, Objective, OnDamage
 from pipeline.feed.feed import Feed, view_of
 from pipeline.feed.packing import PACKERS, Packing
 from pipeline.order import Schedule
-from pipeline.stages.tokenizer import EMBEDDED, SpecialIds, read_special_ids
+from pipeline.stages.tokenizer import (
+    EMBEDDED,
+    NO_TOKEN,
+    SpecialIds,
+    read_json,
+    read_special_ids,
+)
 
 _NO_LIMIT = int(np.iinfo(np.int32).max)
 # CLS, an id, SEP.
@@ -40,7 +47,7 @@ def make_feed(
     global_batch_rows: rows of a step over all ranks, by default the order's; max_seq_len: the most
     ids of a row, by default the order's, or unlimited without an objective; packing: the algorithm
     that packs each micro-batch into bins of `max_seq_len` ids; special: by default those of the
-    embedded tokenizer, which must have made the order.
+    order's tokenizer, as `special_ids` finds it.
 
     Raises: ConfigError for arguments out of range, a world size that does not divide a step, an
     order written for another objective, an unknown length or batch size; InputError for an order of
@@ -76,6 +83,8 @@ def make_feed(
     _check_integers(max_seq_len=max_seq_len)
     if max_seq_len < _SHORTEST:
         raise ConfigError(f"max_seq_len: got {max_seq_len}, expected at least {_SHORTEST}")
+    special = special_ids(order) if special is None else special
+    _check_special(order, objective, special)
     return Feed(
         order=order,
         schedule=Schedule(num_rows_per_step=global_batch_rows),
@@ -85,7 +94,7 @@ def make_feed(
         objective=objective,
         form=form,
         max_seq_len=max_seq_len,
-        special=special_ids(order) if special is None else special,
+        special=special,
         on_damage=on_damage,
         pad_to_multiple=pad_to_multiple,
         packing=packing,
@@ -94,14 +103,19 @@ def make_feed(
 
 
 def special_ids(order: Order, tokenizer: str | None = None) -> SpecialIds:
-    """Return the special ids of a tokenizer, which must have made the order.
+    """Return the special ids of the tokenizer that made an order.
 
-    tokenizer: the path of a `tokenizer.json`, by default the embedded one.
+    tokenizer: the path of its `tokenizer.json`; by default the copy that the order has, or, where
+    it has none, the embedded one.
 
     Raises: MismatchError when another tokenizer made the order; as `read_special_ids`.
     """
-    name = tokenizer or EMBEDDED
-    ids, digest = read_special_ids(name)
+    if tokenizer is None and order.read_tokenizer is not None:
+        name, data = f"{order.where}/{TOKENIZER}", order.read_tokenizer()
+    else:
+        name = tokenizer or EMBEDDED
+        data = read_json(name)
+    digest = sha256_bytes(data)
     if order.tokenizer_digest not in (None, digest):
         raise MismatchError(
             f"{order.where}: got ids of the tokenizer {order.tokenizer_digest}, expected those of"
@@ -109,7 +123,18 @@ def special_ids(order: Order, tokenizer: str | None = None) -> SpecialIds:
             "feed it with the tokenizer.json that made them: --tokenizer FILE, or"
             " special=special_ids(order, FILE)",
         )
-    return ids
+    return read_special_ids(name, data)
+
+
+def _check_special(order: Order, objective: Objective | None, special: SpecialIds) -> None:
+    missing = {"mask": special.mask_id, "end": special.sep_id}
+    lacks = [name for name, id_ in missing.items() if id_ == NO_TOKEN]
+    if isinstance(objective, Mlm) and lacks:
+        raise ConfigError(
+            f"{order.where}: its tokenizer has no {' and no '.join(lacks)} token, expected one for"
+            " the objective mlm",
+            "feed it with the objective clm, or none",
+        )
 
 
 def _check_layout(form: str, on_damage: str, packing: str | None, pad_to_multiple: int) -> None:

@@ -182,12 +182,12 @@ def _lay(
 def _ends(
     ids: Uint32Array, offsets: Int64Array, cls_id: int, sep_id: int
 ) -> tuple[BoolArray, BoolArray]:
-    """Return which rows start with CLS, and which end with SEP: bool [num_rows] each."""
-    has_cls = np.zeros(offsets.size - 1, np.bool_)
+    """Return which rows start with CLS or lack none, and which end with SEP: bool [num_rows]."""
+    has_cls = np.full(offsets.size - 1, cls_id < 0)
     has_sep = np.zeros(offsets.size - 1, np.bool_)
     for row in range(offsets.size - 1):
         if offsets[row] < offsets[row + 1]:
-            has_cls[row] = ids[offsets[row]] == cls_id
+            has_cls[row] |= ids[offsets[row]] == cls_id
             has_sep[row] = ids[offsets[row + 1] - 1] == sep_id
     return has_cls, has_sep
 

@@ -1,7 +1,8 @@
 """Views: the edits that the published loader makes to a stored row before a model sees it.
 
 `stored` changes nothing. `decoder` prepends CLS where it is missing and truncates to `max_seq_len`.
-`encoder` also ends the row with SEP, which replaces the last id where there is no room.
+`encoder` also ends the row with SEP, which replaces the last id where there is no room. A tokenizer
+without CLS has none to prepend; one without SEP has no encoder view.
 
 Source: orionw/bert24, `src/text_data.py` (2024-11-21), `NoStreamingDataset.__getitem__`.
 """
@@ -21,7 +22,8 @@ def view_lengths(
 ) -> Int64Array:
     """Return the lengths of rows under a view: int64 [num_rows].
 
-    has_cls, has_sep: bool [num_rows], whether a stored row starts with CLS, ends with SEP.
+    has_cls, has_sep: bool [num_rows], whether a stored row starts with CLS, ends with SEP; the
+    first is also True where there is no CLS.
     """
     if view == "stored":
         return lengths
@@ -58,7 +60,8 @@ def apply_view(
 ) -> Uint32Array:
     """Return rows under a view: uint32 [view_offsets[-1]].
 
-    ids, offsets: the stored rows. view_offsets: of the lengths from `view_lengths`.
+    ids, offsets: the stored rows. view_offsets: of the lengths from `view_lengths`. cls_id: below
+    zero where there is no CLS.
     """
     if view == "stored":
         return ids
@@ -82,7 +85,7 @@ def _apply(
         source = offsets[row]
         if position == stop:
             continue
-        if source == offsets[row + 1] or ids[source] != cls_id:
+        if cls_id >= 0 and (source == offsets[row + 1] or ids[source] != cls_id):
             out[position] = cls_id
             position += 1
         while position < stop and source < offsets[row + 1]:

@@ -13,6 +13,7 @@ from pipeline.dataset.mds import Pool
 from pipeline.runner.inputs import BuildContext
 from pipeline.runner.order_rows import order_pool
 from pipeline.runner.output_lock import finish, make_manifest, restore_records
+from pipeline.runner.output_tokenizer import copy_tokenizer
 from pipeline.runner.sample_sources import Records, write_indexes
 from pipeline.sources import Lock
 
@@ -58,6 +59,7 @@ def write_holdout(
         overrides=tuple(context.mixture.overrides),
     )
     files.update(ordered)
+    files.update(copy_tokenizer(state, context.tokenizer))
     finish(state, make_manifest(mixture, lock, context.tokenizer, order, files))
     files[MANIFEST] = FileDigest.of(state.out / MANIFEST)
     return {f"{VALIDATION}/{path}": file for path, file in files.items()}

@@ -11,6 +11,7 @@ from pipeline.dataset.mds import INDEX_NAME, Pool
 from pipeline.runner.cluster import Tls, default_memory_bytes, open_cluster
 from pipeline.runner.order_rows import order_pool
 from pipeline.runner.output_lock import finish, lock_output, make_manifest, restore_records
+from pipeline.runner.output_tokenizer import check_special_tokens, copy_tokenizer
 from pipeline.runner.tasks.make_partition import cached_tokenizer
 from pipeline.sources import POOL, Lock, check_file, check_tokenizer, locate
 from pipeline.storage import StoredFile
@@ -44,6 +45,7 @@ def replay_pool(
     tokenizer = cached_tokenizer(declared.tokenizer, declared.folder)
     if lock is not None:
         check_tokenizer(lock.tokenizer, tokenizer.digest, lock.where)
+    check_special_tokens(tokenizer, declared.order, None)
     identity = fingerprint(declaration)
     with lock_output(out.absolute(), identity) as state:
         with open_cluster(workers, scheduler, report, tls) as cluster:
@@ -72,6 +74,7 @@ def replay_pool(
             declaration=declaration,
             overrides=tuple(declared.overrides),
         )
+        ordered.update(copy_tokenizer(state, tokenizer))
         return finish(state, make_manifest(mixture, lock, tokenizer, order, ordered))
 
 

@@ -39,6 +39,7 @@ from pipeline.runner.holdout_split import split_holdout
 from pipeline.runner.inputs import BuildContext, PreparedSource, prepare_source
 from pipeline.runner.order_rows import order_samples
 from pipeline.runner.output_lock import finish, lock_output, make_manifest, restore_records
+from pipeline.runner.output_tokenizer import check_special_tokens, copy_tokenizer
 from pipeline.runner.plan import Plan, make_plan
 from pipeline.runner.sample_sources import (
     check_budgets,
@@ -93,6 +94,7 @@ def build(
     tokenizer = cached_tokenizer(mixture.tokenizer, mixture.folder)
     if plan.lock is not None:
         check_tokenizer(plan.lock.tokenizer, tokenizer.digest, plan.lock.where)
+    check_special_tokens(tokenizer, mixture.order, mixture.chunk)
     with ExitStack() as stack:
         state = stack.enter_context(lock_output(out.absolute(), mixture.fingerprint))
         holdout_state = None
@@ -139,6 +141,7 @@ def _build(context: BuildContext, plan: Plan, holdout_state: State | None) -> Ma
     order, ordered_files = order_samples(context, samples, pool_digest)
     files.update(ordered_files)
     files.update(copies)
+    files.update(copy_tokenizer(state, context.tokenizer))
     if holdout_state is not None:
         files.update(write_holdout(context, holdout_state, samples, plan.lock))
     record = MixtureRecord(

@@ -18,6 +18,7 @@ from pipeline.core.errors import ConfigError, OutputError
 from pipeline.core.files import writing
 from pipeline.dataset import checkpoints_in, find_checkpoint, latest_checkpoint, read_record
 from pipeline.feed import Clm, Mlm, OnDamage, make_feed, special_ids
+from pipeline.stages.tokenizer import EMBEDDED
 from pipeline.train import attention
 from pipeline.train.evaluate import open_validation
 from pipeline.train.metrics import Metrics
@@ -128,7 +129,8 @@ def _prepare(recipe: Recipe, data: str, out: Path, ranks: Ranks, on_damage: OnDa
             f" {recipe.max_seq_len:,}, the max_seq_len of {recipe.name}",
             "use a recipe with a longer max_seq_len, or build with a shorter order.max_seq_len",
         )
-    special = special_ids(order)
+    # Only this tokenizer is exported.
+    special = special_ids(order, EMBEDDED)
     if recipe.model.vocab_size < special.vocab_size:
         raise ConfigError(
             f"{recipe.name}: model.vocab_size: got {recipe.model.vocab_size:,}, expected at least"

@@ -11,8 +11,8 @@ from support.orders import Row, read_rows
 from support.traced import write_output
 from support.verified import AS_FINISHED, NUM_ROWS, WINDOWS
 
+from pipeline.audit import built_tokenizer
 from pipeline.audit.trace.lookup import Trace
-from pipeline.audit.verify import build_output as outputs
 from pipeline.audit.verify.explain import chunk_variants
 from pipeline.stages.tokenizer import Tokenizer, load_tokenizer
 
@@ -83,13 +83,14 @@ def whole(made: Made) -> planted.Planted:
 
 
 _load_once = lru_cache(load_tokenizer)
+_make_once = lru_cache(Tokenizer)
 
 
 @pytest.fixture(autouse=True)
 def loads_each_tokenizer_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its tables take half a second to make, and are always the same."""
-    for module in (outputs, chunk_variants):
-        monkeypatch.setattr(module, "load_tokenizer", _load_once)
+    monkeypatch.setattr(built_tokenizer, "load_tokenizer", _load_once)
+    monkeypatch.setattr(chunk_variants, "Tokenizer", _make_once)
 
 
 @pytest.fixture

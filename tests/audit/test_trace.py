@@ -150,7 +150,7 @@ def test_other_rows_or_another_tokenizer_are_refused(traced: Trace, tokenizer: T
         next(traced.find([np.array([1], np.uint32)], ListedRows([[1]])))
     with pytest.raises(MismatchError, match="got 1 ordered rows, manifest says 6"):
         next(traced.texts([0], ListedRows([[1]]), tokenizer))
-    with pytest.raises(MismatchError, match=r"modernbert: sha256 is .*, manifest says"):
+    with pytest.raises(MismatchError, match=r"modernbert: sha256 is .*, the manifest says"):
         traced.load_tokenizer()
 
 

@@ -177,8 +177,10 @@ def test_a_tokenizer_without_a_mask_is_refused(finished: Path, tmp_path: Path) -
     path = tmp_path / "tokenizer.json"
     path.write_text(json.dumps(content))
     unknown = dataset.Order(where="x", rows=dataset.open(finished).rows, digest="0" * 64)
-    with pytest.raises(ConfigError, match="has no mask token, expected one of"):
-        special_ids(unknown, str(path))
+    special = special_ids(unknown, str(path))
+    masked = {"global_batch_rows": 4, "max_seq_len": 64, "objective": Mlm(mask_prob=0.3, seed=1)}
+    with pytest.raises(ConfigError, match="its tokenizer has no mask token, expected one for"):
+        make_feed(unknown, micro_batch_rows=2, special=special, **masked)
     with ExitStack() as stack:
         stack.enter_context(pytest.raises(MismatchError, match="tokenizer"))
         special_ids(dataset.open(finished), str(_plain_copy(tmp_path)))

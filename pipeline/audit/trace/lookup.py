@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from pipeline.audit.built_tokenizer import load_built_tokenizer
 from pipeline.audit.trace.positions import Positions, RowRange
 from pipeline.audit.trace.text_search import Match, find, id_patterns
 from pipeline.core.arrays import Uint32Array
@@ -26,7 +27,7 @@ from pipeline.dataset.provenance import (
     count_sources,
     provenance_of,
 )
-from pipeline.stages.tokenizer import Tokenizer, load_tokenizer
+from pipeline.stages.tokenizer import Tokenizer
 from pipeline.storage import check_is_path
 
 _MOST_AHEAD = 1024
@@ -149,7 +150,7 @@ class Trace:
             built = self.load_tokenizer(path, add_prefix_space=True)
         # How the chunks of a foreign pool were made is unknown, so every way is searched for.
         chunk = declared.get("chunk")
-        reencodes = chunk is None or chunk["algorithm"] == "ettin-reencode-v1"
+        reencodes = plain.is_framed and (chunk is None or chunk["algorithm"] == "ettin-reencode-v1")
         return id_patterns(text, plain, built, reencodes=reencodes)
 
     def find(
@@ -192,22 +193,13 @@ class Trace:
     ) -> Tokenizer:
         """Load the tokenizer of the output, without a space before segments or with one.
 
-        path: a `tokenizer.json` to use where the mixture named one by a path.
+        path: another copy of its `tokenizer.json`.
 
         Raises: MismatchError when it is not the one that the manifest names.
         """
-        named = self.manifest.tokenizer
-        revision = self.manifest.mixture.declaration["tokenizer"]["revision"]
-        name = path or named.name
-        tokenizer = load_tokenizer(
-            name, add_prefix_space=add_prefix_space, revision=None if path else revision
+        return load_built_tokenizer(
+            self.out, self.manifest, add_prefix_space=add_prefix_space, path=path
         )
-        if tokenizer.digest != named.sha256:
-            raise MismatchError(
-                f"{name}: sha256 is {tokenizer.digest}, manifest says {named.sha256}",
-                "name the tokenizer.json that the output was built with",
-            )
-        return tokenizer
 
     def _check_rows(self, rows: RowSource) -> None:
         if rows.num_rows != self.positions.num_rows:

@@ -60,8 +60,8 @@ def _distinct(runs: Iterable[Uint32Array]) -> list[Uint32Array]:
 
 
 def _content(tokenizer: Tokenizer, text: str) -> Uint32Array:
-    """Return the ids of a text without the two that frame a document."""
-    return tokenizer.encode([text]).values[1:-1]
+    """Return the ids of a text without those that frame a document."""
+    return tokenizer.encode([text]).values[tokenizer.content]
 
 
 def _lead(text: str) -> str:

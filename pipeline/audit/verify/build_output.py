@@ -2,12 +2,13 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from pipeline import dataset
+from pipeline.audit.built_tokenizer import load_built_tokenizer
 from pipeline.core.errors import InputError, MismatchError
 from pipeline.core.ragged import Rows, offsets_of
 from pipeline.dataset import (
@@ -31,9 +32,9 @@ from pipeline.order import (
     save_permutation,
     view_lengths,
 )
-from pipeline.stages.tokenizer import Tokenizer, load_tokenizer
+from pipeline.stages.tokenizer import NO_TOKEN, Tokenizer
 
-VIEWS: tuple[View, ...] = ("stored", "encoder", "decoder")
+_VIEWS: tuple[View, ...] = ("stored", "encoder", "decoder")
 _BLOCK_ROWS = 512
 
 
@@ -74,7 +75,14 @@ class Output:
         """
         if not self.has_pool and self.view != "stored":
             return (self.view,)
-        return tuple(sorted(VIEWS, key=lambda view: view != self.view))
+        return tuple(sorted(self.known_views, key=lambda view: view != self.view))
+
+    @property
+    def known_views(self) -> tuple[View, ...]:
+        """The views that rows of its tokenizer may be under."""
+        if self.manifest.tokenizer.sep_id == NO_TOKEN:
+            return tuple(view for view in _VIEWS if view != "encoder")
+        return _VIEWS
 
     @property
     def num_rows(self) -> int:
@@ -97,16 +105,11 @@ class Output:
     @cached_property
     def tokenizer(self) -> Tokenizer:
         """The tokenizer that the output was built with. Raises: InputError when it is not found."""
-        declared = self.declaration["tokenizer"]
-        tokenizer = _tokenizer(declared["name"], declared["add_prefix_space"], declared["revision"])
-        expected = self.manifest.tokenizer.sha256
-        if tokenizer.digest != expected:
-            raise InputError(
-                f"{declared['name']}: sha256 is {tokenizer.digest}, the manifest says {expected}",
-                "run from the folder of the mixture, with the tokenizer that the output was "
-                "built with",
-            )
-        return tokenizer
+        has_prefix = self.declaration["tokenizer"]["add_prefix_space"]
+        try:
+            return load_built_tokenizer(self.folder, self.manifest, add_prefix_space=has_prefix)
+        except MismatchError as error:
+            raise InputError(error.message, error.hint) from error
 
     @property
     def tokenizer_problem(self) -> str | None:
@@ -177,7 +180,7 @@ class Output:
         if view == "stored":
             return rows
         cls_id, sep_id = self.manifest.tokenizer.cls_id, self.manifest.tokenizer.sep_id
-        has_cls = rows.values[rows.offsets[:-1]] == cls_id
+        has_cls = (rows.values[rows.offsets[:-1]] == cls_id) | (cls_id == NO_TOKEN)
         has_sep = rows.values[rows.offsets[1:] - 1] == sep_id
         offsets = offsets_of(view_lengths(rows.lengths(), has_cls, has_sep, view, max_seq_len))
         return Rows(apply_view(rows.values, rows.offsets, offsets, view, cls_id, sep_id), offsets)
@@ -188,12 +191,6 @@ def make_permutation(key: PermutationKey) -> Permutation:
     with TemporaryDirectory(prefix="ettin-order-") as folder:
         save_permutation(key, Path(folder), Path(folder, "scratch"))
         return load_permutation(key, Path(folder))
-
-
-@lru_cache(maxsize=1)
-def _tokenizer(name: str, add_prefix_space: bool, revision: str | None) -> Tokenizer:
-    """Load a tokenizer once in a process: making its tables takes about half a second."""
-    return load_tokenizer(name, add_prefix_space=add_prefix_space, revision=revision)
 
 
 @dataclass(frozen=True, kw_only=True)

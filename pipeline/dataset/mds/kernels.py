@@ -179,7 +179,7 @@ def scan_rows(
         hashes[row] = digest
         lengths[row] = length
         last = position + (length - 1) * columns[0]
-        has_cls[row] = _get_little_endian(data, position, columns[0]) == cls_id
+        has_cls[row] = cls_id < 0 or _get_little_endian(data, position, columns[0]) == cls_id
         has_sep[row] = _get_little_endian(data, last, columns[0]) == sep_id
     return -1
 

@@ -4,12 +4,13 @@ For ModernBERT a compiled kernel does it about fifty times faster.
 """
 
 from pipeline.stages.tokenizer.encode import Tokenizer, load_tokenizer
-from pipeline.stages.tokenizer.library import SpecialIds, read_special_ids
+from pipeline.stages.tokenizer.library import NO_TOKEN, SpecialIds, read_special_ids
 from pipeline.stages.tokenizer.tokenize import tokenize, without_content
 from pipeline.stages.tokenizer.tokenizer_json import EMBEDDED, latest_commit, read_json
 
 __all__ = [
     "EMBEDDED",
+    "NO_TOKEN",
     "SpecialIds",
     "Tokenizer",
     "latest_commit",

@@ -21,8 +21,10 @@ from pipeline.core.errors import ConfigError, explain_library
 from pipeline.core.ragged import ByteStrings, Rows, byte_strings, offsets_of
 from pipeline.stages.tokenizer import added_tokens, bpe, char_classes, kernel, word_cache
 from pipeline.stages.tokenizer.library import (
+    NO_TOKEN,
     make_reference,
     special_ids,
+    takes_prefix_space,
     template_ids,
     vocab_size,
 )
@@ -102,7 +104,8 @@ class _Fast:
 class Tokenizer:
     """One tokenizer, pinned by the sha256 of its `tokenizer.json`.
 
-    May be pickled, forked and shared by threads. `special_ids`: uint32, the ids that decoding with
+    May be pickled, forked and shared by threads. `cls_id`, `sep_id`: what its template puts before
+    and after each document, or NO_TOKEN. `special_ids`: uint32, the ids that decoding with
     `skip_special_tokens` drops.
     """
 
@@ -112,7 +115,7 @@ class Tokenizer:
         self.add_prefix_space = add_prefix_space
         self._data = data
         self._reference = make_reference(name, data, add_prefix_space)
-        self.cls_id, self.sep_id, self.pad_id = template_ids(name, self._reference)
+        self.cls_id, self.sep_id = template_ids(name, self._reference)
         self.special_ids = special_ids(self._reference)
         self.vocab_size = vocab_size(self._reference)
         self._fast: _Fast | None = None
@@ -127,6 +130,26 @@ class Tokenizer:
     def is_fast(self) -> bool:
         """Whether the kernel encodes for this tokenizer."""
         return self._fast is not None
+
+    @property
+    def is_framed(self) -> bool:
+        """Whether its template puts a token on both sides of each document."""
+        return NO_TOKEN not in (self.cls_id, self.sep_id)
+
+    @property
+    def content(self) -> slice:
+        """The part of an encoded document without what the template adds."""
+        return slice(int(self.cls_id != NO_TOKEN), None if self.sep_id == NO_TOKEN else -1)
+
+    @property
+    def takes_prefix_space(self) -> bool:
+        """Whether `add_prefix_space` can be True."""
+        return takes_prefix_space(self._data)
+
+    @property
+    def data(self) -> bytes:
+        """Its `tokenizer.json`."""
+        return self._data
 
     def encode(self, texts: Sequence[str]) -> Rows:
         """Encode documents. Pure."""
@@ -163,7 +186,7 @@ class Tokenizer:
         characters are in the byte alphabet, else as text.
         Raises: ConfigError if the tokenizer has another decoder.
         """
-        if json.loads(self._data)["decoder"]["type"] != "ByteLevel":
+        if (json.loads(self._data).get("decoder") or {}).get("type") != "ByteLevel":
             raise ConfigError(f"{self.name}: got another decoder, expected ByteLevel")
         byte_of = {character: byte for byte, character in enumerate(bpe.byte_alphabet())}
         spelled = [b""] * self.vocab_size

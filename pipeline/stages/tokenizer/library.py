@@ -12,10 +12,11 @@ import numpy as np
 from tokenizers import Tokenizer
 
 from pipeline.core.arrays import BoolArray, Uint32Array
-from pipeline.core.digest import sha256_bytes
 from pipeline.core.errors import ConfigError, explain_library
 from pipeline.core.json_record import parse_json
-from pipeline.stages.tokenizer.tokenizer_json import read_json
+
+NO_TOKEN = -1
+"""The id in place of a special token that a tokenizer does not have."""
 
 _PAD_TOKENS = ("[PAD]", "<pad>", "<|padding|>", "<|pad|>")
 _MASK_TOKENS = ("[MASK]", "<mask>", "<|mask|>")
@@ -45,6 +46,11 @@ def make_reference(name: str, data: bytes, add_prefix_space: bool) -> Tokenizer:
     return reference
 
 
+def takes_prefix_space(data: bytes) -> bool:
+    """Return whether the pre-tokenizer of a `tokenizer.json` has the setting `add_prefix_space`."""
+    return _set_prefix(parse_json(data).get("pre_tokenizer"), True)
+
+
 def _set_prefix(splitter: Any, value: bool) -> bool:
     """Set it in a pre-tokenizer and its parts; return whether one has the setting."""
     if not isinstance(splitter, dict):
@@ -56,36 +62,54 @@ def _set_prefix(splitter: Any, value: bool) -> bool:
     return found or any(parts)
 
 
-def template_ids(name: str, reference: Tokenizer) -> tuple[int, int, int]:
-    """Return the ids before and after a document, and the padding id.
+def template_ids(name: str, reference: Tokenizer) -> tuple[int, int]:
+    """Return the id that the template puts before a document, and the one after; NO_TOKEN for none.
 
-    Raises: ConfigError if the template does not add one token on each side, or without a known
-    padding token; InputError if it names a token that there is not.
+    Raises: ConfigError if it adds more than one token on a side; InputError if it names a token
+    that there is not.
     """
     with explain_library(f"{name}: got no usable template"):
         frame = reference.encode("").ids
-    if len(frame) != 2:
+    before, after = _around(reference, frame) if frame else ([], [])
+    if len(before) > 1 or len(after) > 1:
         raise ConfigError(
-            f"{name}: template adds {len(frame)} tokens to a document, expected one on each side",
+            f"{name}: template adds {len(before)} tokens before a document and {len(after)} after,"
+            " expected at most one on each side",
             "set post_processor to such a template in a copy of the file, and name that",
         )
-    for token in _PAD_TOKENS:
-        pad_id = reference.token_to_id(token)
-        if pad_id is not None:
-            return frame[0], frame[1], pad_id
-    raise ConfigError(
-        f"{name}: has no padding token, expected one of {', '.join(_PAD_TOKENS)}",
-        "add one to added_tokens in a copy of the file, and name that",
-    )
+    return before[0] if before else NO_TOKEN, after[0] if after else NO_TOKEN
+
+
+def _around(reference: Tokenizer, frame: list[int]) -> tuple[list[int], list[int]]:
+    """Return which ids of a template are before a document, and which after."""
+    for text in sorted(reference.get_vocab(with_added_tokens=False)):
+        try:
+            bare = reference.encode(text, add_special_tokens=False).ids
+        except Exception:  # The library raises this bare type for what has no ids.
+            continue
+        if bare and frame[0] not in bare:
+            size = reference.encode(text).ids.index(bare[0])
+            return frame[:size], frame[size:]
+    # No text has ids, so nothing is ever between them.
+    return frame[:1], frame[1:]
+
+
+def _first_id(reference: Tokenizer, tokens: tuple[str, ...]) -> int | None:
+    found = (reference.token_to_id(token) for token in tokens)
+    return next((id_ for id_ in found if id_ is not None), None)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class SpecialIds:
-    """The ids by which a tokenizer marks sequences, and which of all its ids are special."""
+    """The ids by which a tokenizer marks sequences, and which of all its ids are special.
+
+    `cls_id`, `sep_id` and `mask_id` are NO_TOKEN where it has no such token.
+    """
 
     cls_id: int
     sep_id: int
     pad_id: int
+    """Fills what no model attends to: without a padding token the last special id, else 0."""
     mask_id: int
     is_special: BoolArray
     """bool [vocab_size], True for ids that decoding drops and masking spares."""
@@ -95,26 +119,34 @@ class SpecialIds:
         """One past the largest id; a row with a larger one comes from another tokenizer."""
         return len(self.is_special)
 
+    @property
+    def placeholder(self) -> Uint32Array:
+        """The row in place of one that is lost: uint32 [2]."""
+        ids = (self.cls_id, self.sep_id)
+        return np.array([self.pad_id if id_ == NO_TOKEN else id_ for id_ in ids], np.uint32)
 
-def read_special_ids(name: str) -> tuple[SpecialIds, str]:
-    """Return the special ids of "modernbert" or of the `tokenizer.json` at a path, and its sha256.
+
+def read_special_ids(name: str, data: bytes) -> SpecialIds:
+    """Return the special ids of a `tokenizer.json`, which errors call by its name.
 
     Takes a third of a second; setting up the kernel would take more than one.
-    Raises: as `read_json`; ConfigError where a special token is missing.
+    Raises: InputError or ConfigError if it is unusable.
     """
-    data = read_json(name)
     reference = make_reference(name, data, add_prefix_space=False)
-    cls_id, sep_id, pad_id = template_ids(name, reference)
-    found = (reference.token_to_id(token) for token in _MASK_TOKENS)
-    mask_id = next((id_ for id_ in found if id_ is not None), None)
-    if mask_id is None:
-        raise ConfigError(f"{name}: has no mask token, expected one of {', '.join(_MASK_TOKENS)}")
+    cls_id, sep_id = template_ids(name, reference)
+    pad_id, mask_id = _first_id(reference, _PAD_TOKENS), _first_id(reference, _MASK_TOKENS)
+    special = special_ids(reference)
+    if pad_id is None:
+        pad_id = int(special[-1]) if special.size else 0
     is_special = np.zeros(vocab_size(reference), np.bool_)
-    is_special[special_ids(reference)] = True
-    ids = SpecialIds(
-        cls_id=cls_id, sep_id=sep_id, pad_id=pad_id, mask_id=mask_id, is_special=is_special
+    is_special[special] = True
+    return SpecialIds(
+        cls_id=cls_id,
+        sep_id=sep_id,
+        pad_id=pad_id,
+        mask_id=NO_TOKEN if mask_id is None else mask_id,
+        is_special=is_special,
     )
-    return ids, sha256_bytes(data)
 
 
 def special_ids(reference: Tokenizer) -> Uint32Array:

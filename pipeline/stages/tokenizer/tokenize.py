@@ -15,6 +15,7 @@ from pipeline.core.document import Document
 from pipeline.core.errors import InternalError
 from pipeline.core.ragged import Rows
 from pipeline.stages.tokenizer.encode import Tokenizer
+from pipeline.stages.tokenizer.library import NO_TOKEN
 
 _CHECK_ONE_IN = 2000
 # The start of longer documents: the library takes two seconds and 180 MB for a megabyte.
@@ -55,6 +56,9 @@ def without_content(tokenizer: Tokenizer, encoded: Rows) -> Int64Array:
     is_special = np.zeros(tokenizer.vocab_size, np.bool_)
     is_special[tokenizer.special_ids] = True
     # Nearly all documents have content right after CLS.
-    doubtful = np.flatnonzero(is_special[encoded.values[encoded.offsets[:-1] + 1]])
+    seconds = encoded.offsets[:-1] + int(tokenizer.cls_id != NO_TOKEN)
+    is_doubtful = seconds >= encoded.offsets[1:]
+    is_doubtful[~is_doubtful] = is_special[encoded.values[seconds[~is_doubtful]]]
+    doubtful = np.flatnonzero(is_doubtful)
     found = [index for index in doubtful.tolist() if is_special[encoded[index]].all()]
     return np.array(found, np.int64)

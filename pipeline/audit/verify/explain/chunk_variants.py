@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pipeline.audit.verify.build_output import VIEWS, Output
+from pipeline.audit.verify.build_output import Output
 from pipeline.audit.verify.comparison import Comparison, Finding, shared
 from pipeline.audit.verify.explain.pool_edits import closer_rows, pool_edits
 from pipeline.audit.verify.explain.pool_index import Keys, Reading, known_rows
@@ -21,7 +21,7 @@ from pipeline.config import LARGEST_ETTIN_CHUNK, ChunkSpec
 from pipeline.core.ragged import Rows
 from pipeline.order import View
 from pipeline.stages.chunking import make_chunker
-from pipeline.stages.tokenizer import Tokenizer, load_tokenizer, without_content
+from pipeline.stages.tokenizer import Tokenizer, without_content
 
 # min_size and skip_below of the published chunks, and of those of the successor.
 _TAILS = ((512, 128), (512, 32))
@@ -88,9 +88,9 @@ def find_variant(comparison: Comparison) -> VariantFit | None:
     documents = _EncodedDocuments(output, _edited_partition(comparison))
     made_by_ours: dict[View, Keys] = {}
     found: dict[tuple[View, Variant], tuple[int, int]] = {}
-    for variant in _variants(ours, longest):
+    for variant in _variants(ours, longest, output.tokenizer):
         chunks = documents.chunk(variant)
-        for view in VIEWS:
+        for view in output.known_views:
             made = _keys(output, replace(reading, view=view), chunks)
             if variant == ours:
                 made_by_ours[view] = made
@@ -160,17 +160,20 @@ def _edited_partition(comparison: Comparison) -> int | None:
     return None if edits is None else edits.only_partition()
 
 
-def _variants(ours: Variant, longest: int) -> Iterator[Variant]:
+def _variants(ours: Variant, longest: int, tokenizer: Tokenizer) -> Iterator[Variant]:
     """Yield the output's own way and others, with the sizes that the longest row suggests."""
     # CLS and SEP may have been added to chunks, or removed.
     sizes = dict.fromkeys([ours.chunk.size, *range(longest - 2, longest + 3)])
     # Where trainers cut rows, the longest says little, so that a published size is tried.
     sizes |= dict.fromkeys(size for size in _PUBLISHED_SIZES if longest < size < 1.25 * longest)
     specs = [ours.chunk, *(spec for size in sizes for spec in _specs(ours.chunk, size))]
+    if not tokenizer.is_framed:
+        specs = [spec for spec in specs if spec.algorithm == "whole-v1"]
+    prefixes = [ours.add_prefix_space]
+    if tokenizer.takes_prefix_space:
+        prefixes.append(not ours.add_prefix_space)
     yield from dict.fromkeys(
-        Variant(add_prefix_space=prefix, chunk=spec)
-        for prefix in (ours.add_prefix_space, not ours.add_prefix_space)
-        for spec in specs
+        Variant(add_prefix_space=prefix, chunk=spec) for prefix in prefixes for spec in specs
     )
 
 
@@ -213,10 +216,7 @@ class _EncodedDocuments:
     def _encode(self, add_prefix_space: bool) -> tuple[Tokenizer, list[Rows]]:
         tokenizer = self._output.tokenizer
         if add_prefix_space != tokenizer.add_prefix_space:
-            declared = self._output.declaration["tokenizer"]
-            tokenizer = load_tokenizer(
-                declared["name"], add_prefix_space=add_prefix_space, revision=declared["revision"]
-            )
+            tokenizer = Tokenizer(tokenizer.name, tokenizer.data, add_prefix_space)
         return tokenizer, [_with_content(tokenizer, tokenizer.encode(part)) for part in self._texts]
 
 

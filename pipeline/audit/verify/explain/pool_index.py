@@ -12,7 +12,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.audit.verify.build_output import VIEWS, Output
+from pipeline.audit.verify.build_output import Output
 from pipeline.audit.verify.comparison import Comparison, shared
 from pipeline.core.arrays import BoolArray, Int64Array, Uint8Array, Uint32Array
 from pipeline.core.ragged import Rows
@@ -132,7 +132,9 @@ def known_rows(comparison: Comparison) -> tuple[PoolIndex, TargetRows]:
     index = PoolIndex(output, given)
     best = index, _read_target(comparison, index)
     least = share = _share_known(best[1])
-    for reading in _other_readings(given, best[1]) if output.tokenizer_problem is None else ():
+    for reading in (
+        _other_readings(output, given, best[1]) if output.tokenizer_problem is None else ()
+    ):
         if share == 1:
             break
         index = PoolIndex(output, reading)
@@ -151,8 +153,8 @@ def _share_known(rows: TargetRows) -> float:
     return float(np.count_nonzero(rows.classes != UNKNOWN) / max(len(rows.keys), 1))
 
 
-def _other_readings(given: Reading, rows: TargetRows) -> Iterator[Reading]:
-    views = sorted(VIEWS, key=lambda view: view != given.view)
+def _other_readings(output: Output, given: Reading, rows: TargetRows) -> Iterator[Reading]:
+    views = sorted(output.known_views, key=lambda view: view != given.view)
     yield from (replace(given, view=view) for view in views[1:])
     if rows.longest != given.max_seq_len:
         changed = [view for view in views if view != "stored"]

@@ -18,7 +18,6 @@ from pipeline.audit.verify.explain.pool_edits import closer_rows
 from pipeline.audit.verify.explain.pool_index import known_rows
 from pipeline.core.arrays import Uint32Array
 from pipeline.core.ragged import Rows
-from pipeline.stages.tokenizer import read_json
 
 _PARTITIONS = 8
 _ROWS_OF_EACH = 96
@@ -78,7 +77,7 @@ class TextDecoder:
         declared = output.declaration["tokenizer"]
         self._tokenizer = output.tokenizer
         self._pieces = self._tokenizer.decode_table()
-        content = json.loads(read_json(declared["name"], declared["revision"]))
+        content = json.loads(self._tokenizer.data)
         self._has_prefix = bool(declared["add_prefix_space"])
         self._added = {token["id"] for token in content["added_tokens"]}
 

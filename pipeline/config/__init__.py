@@ -28,7 +28,7 @@ from pipeline.config.filters import (
 )
 from pipeline.config.json_schema import mixture_schema, recipe_schema
 from pipeline.config.learning_rate import learning_rate
-from pipeline.config.load import load_config, load_mixture, load_recipe, load_replay
+from pipeline.config.load import load_config, load_mixture, load_recipe, load_replay, read_model
 from pipeline.config.mixture import (
     LARGEST_ETTIN_CHUNK,
     MAX_BAD,
@@ -99,6 +99,7 @@ __all__ = [
     "load_recipe",
     "load_replay",
     "mixture_schema",
+    "read_model",
     "recipe_schema",
     "to_plain",
 ]

@@ -12,9 +12,9 @@ from typing import Any, Final, TypeVar
 
 from pipeline.config.compose import compose, extend
 from pipeline.config.mixture import Mixture
-from pipeline.config.recipe import Recipe
+from pipeline.config.recipe import ModelSpec, Recipe
 from pipeline.config.replay import Replay
-from pipeline.config.settings import Section
+from pipeline.config.settings import Section, to_plain
 from pipeline.config.yaml_nodes import (
     Entry,
     Node,
@@ -85,6 +85,21 @@ def load_recipe(path_or_name: str | Path, overrides: Sequence[str] = ()) -> Reci
     """
     path = recipe_path(str(path_or_name))
     return _load(extend, lambda _: Recipe, _read(path, "recipe"), path, overrides)
+
+
+def read_model(declaration: object, where: str) -> ModelSpec:
+    """Return the model whose declaration a recipe stored, as JSON values.
+
+    Raises: ConfigError, with a line for every problem, or for a key that was not stored.
+    """
+    problems = Problems()
+    root = parse_yaml(json.dumps(declaration).encode(), where, problems)  # JSON is YAML
+    model = None if root is None else Section(ModelSpec).check(root, "", problems)
+    problems.raise_if_any()
+    assert isinstance(model, ModelSpec)
+    if to_plain(model) != declaration:
+        raise ConfigError(f"{where}: got other keys or spellings than this version stores")
+    return model
 
 
 def _load(

@@ -8,15 +8,13 @@ bases, in 4.56 and later: older keys of the configuration stand beside the prese
 
 import json
 from contextlib import suppress
-from dataclasses import fields
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 from safetensors.torch import save_file
 
-from pipeline.config import ModelSpec
-from pipeline.core.errors import InputError, OutputError, PipelineError
+from pipeline.config import ModelSpec, read_model
+from pipeline.core.errors import ConfigError, InputError, OutputError
 from pipeline.core.files import publish
 from pipeline.core.json_record import parse_json
 from pipeline.dataset import CheckpointRecord, find_checkpoint, read_record
@@ -80,7 +78,7 @@ def export_checkpoint(checkpoint: Path, out: Path) -> str:
     is damaged; OutputError when `out` holds something else, or cannot be written.
     """
     checkpoint = find_checkpoint(checkpoint)
-    spec = _spec_of(checkpoint, read_record(checkpoint))
+    spec, length = _shape_of(checkpoint, read_record(checkpoint))
     model = make_uninitialized(spec)
     record = checkpoints.load(checkpoint, model, None)
     about = {
@@ -94,7 +92,6 @@ def export_checkpoint(checkpoint: Path, out: Path) -> str:
         "num_tokens": record.clock.num_tokens,
         "begun_from": record.begun_from,
     }
-    length = record.recipe["declaration"]["max_seq_len"]
     export_model(model, spec, length, read_json(EMBEDDED), out, about)
     return _loaded_by(spec)
 
@@ -153,17 +150,21 @@ def _loaded_by(spec: ModelSpec) -> str:
     return "transformers 4.56 or later"
 
 
-def _spec_of(checkpoint: Path, record: CheckpointRecord) -> ModelSpec:
-    """Return the model shape of a checkpoint."""
+def _shape_of(checkpoint: Path, record: CheckpointRecord) -> tuple[ModelSpec, int]:
+    """Return the model of a checkpoint, and the longest row that it was trained on."""
+    declaration = record.recipe["declaration"]
     try:
-        declared = record.recipe["declaration"]["model"]
-        return ModelSpec(**{**declared, "dropout": Fraction(declared["dropout"])})
-    except (KeyError, TypeError, ValueError, PipelineError) as error:
+        spec = read_model(declaration["model"], "model")
+        length = declaration["max_seq_len"]
+        if type(length) is not int or not 0 < length <= spec.max_positions:
+            most = f"an integer from 1 to {spec.max_positions:,}"
+            raise ConfigError(f"max_seq_len: got {length!r}, expected {most}")
+    except (ConfigError, KeyError, TypeError) as error:
         raise InputError(
-            f"{checkpoint}: got a model that another version declared ({error}), expected"
-            f" {', '.join(one.name for one in fields(ModelSpec))}",
+            f"{checkpoint}: got a model that another version declared ({error})",
             f"export it with the versions that made it: {record.code}",
         ) from error
+    return spec, length
 
 
 def _check_out(out: Path) -> None:

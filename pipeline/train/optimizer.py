@@ -61,8 +61,11 @@ def load_state(optimizer: StableAdamW, state: dict[str, Any]) -> None:
         if getattr(group.get("step"), "shape", None) != ():
             raise ValueError(f"{group.get('step')!r} as the number of steps")
         for parameter in group["params"]:
-            if not (moments := optimizer.state[parameter]):
+            # Of a parameter that never had a gradient there are none.
+            if (moments := optimizer.state.get(parameter, {})) == {}:
                 continue
+            if not isinstance(moments, dict):
+                raise ValueError(f"{moments!r} as the moments of {tuple(parameter.shape)}")
             shapes = [getattr(moments.get(name), "shape", None) for name in _MOMENTS]
             if any(shape != parameter.shape for shape in shapes):
                 raise ValueError(f"moments of the shapes {shapes} for {tuple(parameter.shape)}")

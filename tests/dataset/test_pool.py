@@ -245,6 +245,10 @@ BAD_ENTRIES: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "negative size": (_sizes([None, -(2**31)]), "without valid columns"),
     "size of words": (_sizes([None, "8"]), "without valid columns"),
     "negative rows": (lambda shard: shard.update(samples=-1), "is not an index of MDS shards"),
+    "more rows than 32 bits": (
+        lambda shard: shard.update(samples=2**63),
+        "is not an index of MDS shards",
+    ),
     "rows of truth": (lambda shard: shard.update(samples=True), "is not an index of MDS shards"),
     "no name": (
         lambda shard: shard["raw_data"].update(basename=7),

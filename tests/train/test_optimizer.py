@@ -174,3 +174,15 @@ def test_a_state_of_another_shape_is_refused() -> None:
     state = make_optimizer(Small(), SPEC).state_dict()
     with pytest.raises(ValueError, match="parameter group"):
         load_state(make_optimizer(nn.Linear(2, 2), SPEC), {**state, "param_groups": []})
+
+
+@pytest.mark.parametrize("broken", [None, [], {"exp_avg": None}, 7])
+def test_a_state_without_moments_where_it_has_some_is_refused(broken: object) -> None:
+    model = Small()
+    optimizer = make_optimizer(model, SPEC)
+    give_gradients(model, np.random.default_rng(1))
+    optimizer.step()
+    state = optimizer.state_dict()
+    state["state"][1] = broken
+    with pytest.raises(ValueError, match=r"as the moments of|moments of the shapes"):
+        load_state(make_optimizer(Small(), SPEC), state)

@@ -222,7 +222,8 @@ def parse_index(data: bytes, where: str) -> list[IndexEntry]:
         entries: list[IndexEntry] = parse_json(data)["shards"]
         for entry in entries:
             inside = PurePosixPath(entry["raw_data"]["basename"])
-            if type(entry["samples"]) is not int or entry["samples"] < 0:
+            # A shard itself holds the number in 32 bits.
+            if type(entry["samples"]) is not int or not 0 <= entry["samples"] < 2**32:
                 raise ValueError
             if not inside.name or inside.is_absolute() or ".." in inside.parts:
                 raise ValueError

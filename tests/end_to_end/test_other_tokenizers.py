@@ -12,6 +12,7 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, 
 from pipeline import dataset
 from pipeline.core.errors import ConfigError
 from pipeline.feed import Clm, Mlm, make_feed, special_ids
+from pipeline.stages.tokenizer import load_tokenizer
 
 TEXTS = {f"d{n}": builds.text(f"d{n}", 1 + n * 7) for n in range(24)} | {"special": "<|end|>"}
 MIXTURE = """
@@ -186,3 +187,12 @@ def test_a_pool_is_ordered_under_the_view_of_a_decoder(built: Path, tmp_path: Pa
 def test_lost_rows_are_replaced_by_tokens_that_mean_nothing(built: Path) -> None:
     special = special_ids(dataset.open(built))
     assert special.is_special[special.placeholder].all()
+
+
+@pytest.mark.parametrize("vocabulary", [{}, {"a": 0, "b": 4_294_967_295}])
+def test_a_vocabulary_that_no_table_holds_is_one_line(
+    vocabulary: dict[str, int], tmp_path: Path
+) -> None:
+    Tokenizer(models.WordLevel(vocabulary)).save(str(tmp_path / "own.json"))
+    with pytest.raises(ConfigError, match=r"own.json: got ids below [\d,]+, expected 1 to 16,777"):
+        load_tokenizer("own.json", add_prefix_space=False, folder=tmp_path)

@@ -117,7 +117,7 @@ class Tokenizer:
         self._reference = make_reference(name, data, add_prefix_space)
         self.cls_id, self.sep_id = template_ids(name, self._reference)
         self.special_ids = special_ids(self._reference)
-        self.vocab_size = vocab_size(self._reference)
+        self.vocab_size = vocab_size(name, self._reference)
         self._fast: _Fast | None = None
         if sys.byteorder == "little" and is_modernbert(data):
             self._fast = _Fast(data, add_prefix_space, (self.cls_id, self.sep_id))

@@ -18,6 +18,8 @@ from pipeline.core.json_record import parse_json
 NO_TOKEN = -1
 """The id in place of a special token that a tokenizer does not have."""
 
+# The largest vocabularies in use have some 260,000.
+_MOST_IDS = 1 << 24
 _PAD_TOKENS = ("[PAD]", "<pad>", "<|padding|>", "<|pad|>")
 _MASK_TOKENS = ("[MASK]", "<mask>", "<|mask|>")
 
@@ -138,7 +140,7 @@ def read_special_ids(name: str, data: bytes) -> SpecialIds:
     special = special_ids(reference)
     if pad_id is None:
         pad_id = int(special[-1]) if special.size else 0
-    is_special = np.zeros(vocab_size(reference), np.bool_)
+    is_special = np.zeros(vocab_size(name, reference), np.bool_)
     is_special[special] = True
     return SpecialIds(
         cls_id=cls_id,
@@ -155,6 +157,12 @@ def special_ids(reference: Tokenizer) -> Uint32Array:
     return np.array(sorted(id_ for id_, token in added.items() if token.special), np.uint32)
 
 
-def vocab_size(reference: Tokenizer) -> int:
-    """Return one past the largest id."""
-    return max(reference.get_vocab(with_added_tokens=True).values()) + 1
+def vocab_size(name: str, reference: Tokenizer) -> int:
+    """Return one past the largest id. Raises: ConfigError if tables of that size are absurd."""
+    size: int = max(reference.get_vocab(with_added_tokens=True).values(), default=-1) + 1
+    if not 0 < size <= _MOST_IDS:
+        raise ConfigError(
+            f"{name}: got ids below {size:,}, expected 1 to {_MOST_IDS:,} of them",
+            "number the tokens without such gaps in a copy of the file, and name that",
+        )
+    return size

@@ -69,6 +69,7 @@ def load_state(optimizer: StableAdamW, state: dict[str, Any]) -> None:
             shapes = [getattr(moments.get(name), "shape", None) for name in _MOMENTS]
             if any(shape != parameter.shape for shape in shapes):
                 raise ValueError(f"moments of the shapes {shapes} for {tuple(parameter.shape)}")
+            moments["eps_sq"] = torch.tensor(group["eps"] ** 2).to(parameter)
             # Triton kernels need more than the moments.
             if group["triton"]:
                 moments["kahan_comp"] = torch.zeros(1, dtype=torch.uint8, device=parameter.device)

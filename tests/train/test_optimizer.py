@@ -166,6 +166,11 @@ def test_a_state_brings_moments_and_the_recipe_all_else() -> None:
         assert torch.equal(
             onward.state[parameter]["exp_avg"], optimizer.state[parameter]["exp_avg"]
         )
+    # It is a hyperparameter, though the optimizer keeps it beside the moments.
+    state["state"][0]["eps_sq"] = torch.zeros(0)
+    load_state(onward, state)
+    eps_sq = onward.state[next(model.parameters())]["eps_sq"]
+    assert eps_sq == torch.tensor(float(SPEC.epsilon) ** 2)
     give_gradients(model, np.random.default_rng(2))
     onward.step()
 

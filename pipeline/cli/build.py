@@ -68,7 +68,8 @@ def run(parsed: Arguments) -> int:
 
 def _read_digests(manifest: "Manifest") -> "Pulled":
     """Return the sha256 of each file that was locked by an ETag, as it was read."""
-    inputs = [part.input for source in manifest.sources.values() for part in source.partitions]
+    partitions = (part for source in manifest.sources.values() for part in source.partitions)
+    inputs = [one for part in partitions for one in part.inputs]
     return {
         (one.path, one.locked): one.sha256
         for one in inputs

@@ -105,6 +105,13 @@ class Origin:
         "below the folder that all files share.",
         default="name",
     )
+    files_per_partition: int = setting(
+        "How many files in a row, sorted by name, make one partition: for thousands of small files,"
+        " each of which is otherwise a partition and a task of its own.",
+        Integer(1, 1_000_000),
+        default=1,
+        omits_default=True,
+    )
     on_missing: Literal["stop", "skip"] = setting(
         "For path: whether what a pattern reaches and is no readable file, such as a link to"
         " nothing, stops the build, or is counted and left out.",

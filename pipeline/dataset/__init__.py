@@ -28,20 +28,14 @@ from pipeline.dataset.ledger import (
 )
 from pipeline.dataset.manifest import (
     BudgetRecord,
-    ChunkCounts,
-    DocumentCounts,
     EvaluationCounts,
-    InputRecord,
     Manifest,
     ManifestWindow,
     MixtureRecord,
     OrderedWindow,
     OrderManifest,
     OrderRecord,
-    PartitionCounts,
-    PartitionRecord,
     SourceRecord,
-    TokenCounts,
     TokenizerRecord,
     content_of,
     manifest_bytes,
@@ -58,6 +52,14 @@ from pipeline.dataset.order_manifest import (
     is_output,
     order_windows,
     write_order_manifest,
+)
+from pipeline.dataset.partition_counts import (
+    ChunkCounts,
+    DocumentCounts,
+    InputRecord,
+    PartitionCounts,
+    PartitionRecord,
+    TokenCounts,
 )
 from pipeline.dataset.paths import (
     DOCUMENTS,

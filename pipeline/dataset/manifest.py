@@ -15,6 +15,12 @@ from pipeline.core.errors import InputError, MismatchError
 from pipeline.core.json_record import ABSENT, Absent, from_json, key, parse_json, to_json
 from pipeline.core.regular_file import read_file
 from pipeline.dataset.ledger import LedgerRecord
+from pipeline.dataset.partition_counts import (
+    ChunkCounts,
+    DocumentCounts,
+    PartitionRecord,
+    TokenCounts,
+)
 from pipeline.dataset.paths import ORDER
 from pipeline.dataset.steps import OrderFormat, StepWindow
 from pipeline.order import View
@@ -44,70 +50,6 @@ class TokenizerRecord:
     sha256: str
     cls_id: int
     sep_id: int
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class DocumentCounts:
-    """`num_in` is `kept` plus those `dropped`, by reason."""
-
-    num_in: int = key("in")
-    kept: int
-    dropped: Mapping[str, int]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class TokenCounts:
-    """`num_in` plus `added` is `written` plus `discarded`."""
-
-    num_in: int = key("in")
-    added: int
-    discarded: int
-    written: int
-    validation: int
-    drawn: int
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ChunkCounts:
-    """Of those `written`, some are for `validation`; `drawn` are sampled from the others."""
-
-    written: int
-    validation: int
-    drawn: int
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class InputRecord:
-    """An input file."""
-
-    path: str
-    num_bytes: int = key("bytes")
-    sha256: str
-    locked: str | None
-    """The digest in the lock."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class PartitionCounts:
-    """The counts of one input file."""
-
-    task: str
-    key: str
-    folder: str
-    partition: str
-    input: InputRecord
-    documents: DocumentCounts
-    tokens: TokenCounts
-    chunks: ChunkCounts
-    together: str = ""
-    """The fingerprint of all inputs of its sample, if it was sampled."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class PartitionRecord(PartitionCounts):
-    """A partition, in a manifest."""
-
-    files: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -345,10 +287,10 @@ def parse_manifest(data: bytes, where: str) -> Manifest | OrderManifest:
         if num_rows != sum(window.num_rows for window in manifest.order.windows):
             raise ValueError(f"order.windows: got other rows than the {num_rows} of the ledger")
         if isinstance(manifest, Manifest):
-            partitions = (one for source in manifest.sources.values() for one in source.partitions)
-            for path in (path for one in partitions for path in one.files):
-                if path not in manifest.files:
-                    raise ValueError(f"files: got no {path}, which a partition names")
+            sources = manifest.sources.values()
+            named = {path for source in sources for one in source.partitions for path in one.files}
+            if missing := sorted(named - manifest.files.keys()):
+                raise ValueError(f"files: got no {missing[0]}, which a partition names")
         for path in manifest.paths():
             if not _is_inside(path):
                 raise ValueError(f"got the path {path!r}, expected one inside the output")

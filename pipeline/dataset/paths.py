@@ -45,9 +45,9 @@ def sampled_file(source: str, partition: str) -> str:
     return f"{PROVENANCE}/drawn/{source}/{partition}.parquet"
 
 
-def copies_file(source: str, partition: str) -> str:
-    """Return the file that lists the dropped copies in a partition and their originals."""
-    return f"{PROVENANCE}/dropped/{source}/{partition}.parquet"
+def copies_file(source: str, file: str) -> str:
+    """Return the file that lists the dropped copies in an input file and their originals."""
+    return f"{PROVENANCE}/dropped/{source}/{file}.parquet"
 
 
 def is_output_file(path: str) -> bool:
@@ -96,8 +96,8 @@ class State:
         return self.orders / f"{name}.npy"
 
     @property
-    def folders(self) -> Path:
-        return self.orders / "folders.json"
+    def pool_files(self) -> Path:
+        return self.orders / "files.json"
 
     @property
     def scattered_folders(self) -> Path:
@@ -119,15 +119,15 @@ class State:
     def digests(folder: str) -> str:
         return f"{STATE}/digests/{folder}.npy"
 
-    def scan(self, source: str, partition: str) -> Path:
-        return self.root / "survey" / source / f"{partition}.parquet"
+    def scan(self, source: str, file: str) -> Path:
+        return self.root / "survey" / source / f"{file}.parquet"
 
-    def filtered(self, source: str, partition: str) -> Path:
-        return self.root / "filtered" / source / f"{partition}.npy"
+    def filtered(self, source: str, file: str) -> Path:
+        return self.root / "filtered" / source / f"{file}.npy"
 
-    def drops(self, source: str, partition: str) -> Path:
-        """The documents of a partition that filters or the scan drop, and why."""
-        return self.root / "drops" / source / f"{partition}.npy"
+    def drops(self, source: str, file: str) -> Path:
+        """The documents of an input file that filters or the scan drop, and why."""
+        return self.root / "drops" / source / f"{file}.npy"
 
     def decoder(self, digest: str) -> Path:
         return self.root / "decoders" / f"{digest}.json"

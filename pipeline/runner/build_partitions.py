@@ -1,4 +1,4 @@
-"""Build partitions: the input files of all sources -> one folder of chunks each.
+"""Build partitions: the input files of all sources -> a folder of chunks for each partition.
 
 Of the documents of a source that share an id, the first by partition and row is kept.
 """
@@ -9,12 +9,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
 from pipeline.core.arrays import Uint64Array
 from pipeline.core.errors import DocumentError
+from pipeline.dataset import State
 from pipeline.dataset.mds import Pool
 from pipeline.runner.inputs import BuildContext, PreparedSource
 from pipeline.runner.shuffle import load_table
@@ -23,6 +24,13 @@ from pipeline.runner.tasks.make_partition import PartitionTask, make_partition
 
 _IDS_NAMED = 5
 Result = TypeVar("Result")
+
+
+class Place(NamedTuple):
+    """A row of a partition, from 0."""
+
+    partition: str
+    row: int
 
 
 def build_partitions(
@@ -43,7 +51,7 @@ def build_partitions(
             {name: load_table(state, folder)["document"] for name, folder in made.items()},
         )
         if repeated and context.mixture.on_error == "stop":
-            raise _duplicates_error(source.name, repeated)
+            raise _duplicates_error(state, source, records[source.name], repeated)
         if repeated:
             sources_again.append(source)
             again += [
@@ -57,13 +65,14 @@ def build_partitions(
 
 
 def partition_tasks(context: BuildContext, source: PreparedSource) -> list[PartitionTask]:
-    """Return the task of each input file of a source."""
+    """Return the task of each partition of a source."""
     mixture = context.mixture
     return [
         PartitionTask(
             out=context.state.out,
-            folder=source.planned.chunks_folder(one.file, mixture),
-            input=one,
+            folder=source.planned.chunks_folder(partition, mixture),
+            partition=partition,
+            inputs=inputs,
             tokenizer=mixture.tokenizer,
             tokenizer_digest=context.tokenizer.digest,
             chunk=mixture.chunk,
@@ -72,22 +81,22 @@ def partition_tasks(context: BuildContext, source: PreparedSource) -> list[Parti
             keep_dropped=mixture.keep_dropped,
             saves_digests=mixture.validation is not None,
         )
-        for one in source.inputs
+        for partition, inputs in source.inputs.items()
     ]
 
 
 def by_source(
     sources: Sequence[PreparedSource], results: Sequence[Result]
 ) -> dict[str, list[Result]]:
-    """Group the results of one task for each input by source."""
+    """Group the results of one task for each partition by source."""
     left = iter(results)
     return {source.name: list(islice(left, len(source.inputs))) for source in sources}
 
 
 def find_repeated_ids(
     folders: Mapping[str, Path], hashes_by_partition: Mapping[str, Uint64Array]
-) -> dict[str, list[str]]:
-    """Return each id that recurs, with the partition of every document that has it, in order.
+) -> dict[str, list[Place]]:
+    """Return each id that recurs, with the first row of every document that has it, in order.
 
     folders: of each partition's shards. hashes_by_partition: uint64 [num_rows], hash of the id of
     each row's document, which finds candidates; the ids themselves are compared.
@@ -101,35 +110,52 @@ def find_repeated_ids(
     order = np.argsort(hashes, kind="stable")
     same = np.flatnonzero(hashes[order][1:] == hashes[order][:-1])
     candidates = np.sort(order[np.union1d(same, same + 1)])
-    found: defaultdict[str, list[str]] = defaultdict(list)
+    found: defaultdict[str, list[Place]] = defaultdict(list)
     for owner in np.unique(owners[candidates]).tolist():
         pool = Pool.open(folders[names[owner]])
-        for id_ in pool.document_ids(rows[candidates[owners[candidates] == owner]]):
-            found[id_].append(names[owner])
+        own = rows[candidates[owners[candidates] == owner]]
+        for id_, row in zip(pool.document_ids(own), own.tolist(), strict=True):
+            found[id_].append(Place(names[owner], row))
     return {id_: where for id_, where in sorted(found.items()) if len(where) > 1}
 
 
 def _without_repeats(
-    task: PartitionTask, record: PartitionOutput, repeated: Mapping[str, list[str]]
+    task: PartitionTask, record: PartitionOutput, repeated: Mapping[str, list[Place]]
 ) -> PartitionTask:
-    here = task.input.file.partition
-    mine = {id_: where for id_, where in repeated.items() if here in where}
+    here = task.partition
+    mine = {id_: where for id_, where in repeated.items() if any(one[0] == here for one in where)}
     return replace(
         task,
-        input=replace(task.input, read_before=record.input.sha256),
+        inputs=tuple(
+            replace(one, read_before=read.sha256)
+            for one, read in zip(task.inputs, record.inputs, strict=True)
+        ),
         repeated_ids=frozenset(mine),
-        taken_ids=frozenset(id_ for id_, where in mine.items() if where[0] != here),
+        taken_ids=frozenset(id_ for id_, where in mine.items() if where[0].partition != here),
     )
 
 
-def _duplicates_error(source: str, repeated: Mapping[str, list[str]]) -> DocumentError:
+def _duplicates_error(
+    state: State,
+    source: PreparedSource,
+    records: Sequence[PartitionOutput],
+    repeated: Mapping[str, list[Place]],
+) -> DocumentError:
+    by_partition = {record.partition: record for record in records}
+
+    def name(place: Place) -> str:
+        if source.planned.source.origin.files_per_partition == 1:
+            return place.partition
+        record = by_partition[place.partition]
+        return record.inputs[int(load_table(state, record.folder)["file"][place.row])].path
+
     named = "; ".join(
-        f"{json.dumps(id_, ensure_ascii=False)} in {' and '.join(where)}"
+        f"{json.dumps(id_, ensure_ascii=False)} in {' and '.join(map(name, where))}"
         for id_, where in list(repeated.items())[:_IDS_NAMED]
     )
     more = f"; and {len(repeated) - _IDS_NAMED} more" if len(repeated) > _IDS_NAMED else ""
     return DocumentError(
-        f"sources.{source}: got documents that share an id, expected ids unique in a source: "
+        f"sources.{source.name}: got documents that share an id, expected ids unique in a source: "
         f"{named}{more}",
         "if files hold the same documents, leave one out with a narrower pattern; if each file"
         " counts its own, write `id: null` below `from` to make ids of file and row;"

@@ -1,7 +1,8 @@
 """Corpus scan: all documents that pass the filters are compared before any is chunked.
 
-Each task makes a table of one file's documents. Over all tables, copies of an earlier document and
-documents that contain evaluation texts are found, and saved with what the filters dropped.
+Each task makes a table of the documents of each file of a partition. Over all tables, copies of an
+earlier document and documents that contain evaluation texts are found, and saved with what the
+filters dropped.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -26,6 +27,7 @@ from pipeline.runner.tasks.read_documents import (
     DropList,
     Input,
     bad_document,
+    declare_inputs,
     load_cached_for,
     stop_at_bad,
 )
@@ -37,10 +39,11 @@ from pipeline.version import VERSION
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ScanTask:
-    """Everything that the scan of one file is made from."""
+    """Everything that the scans of a partition's files are made from."""
 
     out: Path
-    input: Input
+    partition: str
+    inputs: tuple[Input, ...]
     minhash: MinHashSpec | None
     ngrams: Path | None
     """The n-grams of evaluation texts."""
@@ -51,44 +54,48 @@ class ScanTask:
 
     @property
     def name(self) -> str:
-        return f"surveys/{self.input.source}/{self.input.file.partition}"
+        return f"surveys/{self.inputs[0].source}/{self.partition}"
 
     @property
     def key(self) -> str:
-        """Fingerprint of all that decides the table except the bytes of the input."""
+        """Fingerprint of all that decides the tables except the bytes of the inputs."""
         return fingerprint(
             {
                 "version": VERSION,
-                "input": self.input.declaration(),
+                "input": declare_inputs(self.inputs),
                 "minhash": to_plain(self.minhash),
                 "ngrams": [self.ngrams_digest, self.ngram_words],
             }
         )
 
 
-def scan_file(task: ScanTask) -> ScanRecord:
-    """Make the table of a file's documents, unless it is cached. Raises: as `make_partition`."""
+def scan_files(task: ScanTask) -> ScanRecord:
+    """Make a table of each file's documents, if it is not cached. Raises: as `make_partition`."""
     state = State(out=task.out)
-    record = load_cached_for(task.input, state, task.name, task.key, ScanRecord)
+    record = load_cached_for(task.inputs, state, task.name, task.key, ScanRecord)
     if record is not None:
         return record
-    table = state.scan(task.input.source, task.input.file.partition)
-    filtered = state.filtered(task.input.source, task.input.file.partition)
-    dropped: dict[int, str] = {}
-    reader = DocumentReader(task.input, _skip if task.skips_bad else stop_at_bad)
-    batches = _batches(task, reader, state, dropped)
-    dedup.save_scan(table, state.scratch, task.minhash, batches)
-    reasons = _save_reasons(filtered, state, dropped)
+    inputs = tuple(_scan(task, one, state) for one in task.inputs)
+    names = [(one.source, one.file.partition) for one in task.inputs]
+    paths = [path for name in names for path in (state.scan(*name), state.filtered(*name))]
     record = ScanRecord(
         key=task.key,
-        input=ScannedInput(sha256=reader.sha256, locked=task.input.locked_digest),
-        reasons=tuple(reasons),
-        files={
-            path.relative_to(task.out).as_posix(): FileDigest.of(path) for path in (table, filtered)
-        },
+        inputs=inputs,
+        files={path.relative_to(task.out).as_posix(): FileDigest.of(path) for path in paths},
     )
     save_record(state, task.name, record)
     return record
+
+
+def _scan(task: ScanTask, input_: Input, state: State) -> ScannedInput:
+    """Save the table of a file's documents, and what the filters drop."""
+    name = input_.source, input_.file.partition
+    dropped: dict[int, str] = {}
+    reader = DocumentReader(input_, _skip if task.skips_bad else stop_at_bad)
+    batches = _batches(task, input_, reader, state, dropped)
+    dedup.save_scan(state.scan(*name), state.scratch, task.minhash, batches)
+    reasons = _save_reasons(state.filtered(*name), state, dropped)
+    return ScannedInput(sha256=reader.sha256, locked=input_.locked_digest, reasons=tuple(reasons))
 
 
 def _skip(error: DocumentError) -> None:
@@ -96,7 +103,11 @@ def _skip(error: DocumentError) -> None:
 
 
 def _batches(
-    task: ScanTask, reader: DocumentReader, state: State, dropped: dict[int, str]
+    task: ScanTask,
+    input_: Input,
+    reader: DocumentReader,
+    state: State,
+    dropped: dict[int, str],
 ) -> Iterator[pa.RecordBatch]:
     contamination = None
     if task.ngrams is not None:
@@ -104,7 +115,7 @@ def _batches(
     for kept, block_dropped in reader.blocks(state):
         for one in block_dropped:
             if one.fault is not None and not task.skips_bad:
-                where = task.input.file.declared
+                where = input_.file.declared
                 raise bad_document(where, one.document, one.reason, one.fault)
         dropped.update({one.document.row: one.reason for one in block_dropped})
         yield dedup.scan_documents(kept, task.minhash, contamination)
@@ -128,14 +139,13 @@ def scan_corpus(
         return list(sources), None, {}
     evaluation = _read_evaluation(context)
     tasks = _tasks(context, sources)
-    records = context.cluster.map("scan", scan_file, tasks)
+    records = context.cluster.map("scan", scan_files, tasks)
+    inputs = [(one, read) for task, record in zip(tasks, records, strict=True)
+              for one, read in zip(task.inputs, record.inputs, strict=True)]  # fmt: skip
+    names = [(one.source, one.file.partition) for one, _ in inputs]
     scanned = [
-        ScannedFile(
-            source=task.input.source,
-            file=task.input.file.partition,
-            path=context.state.scan(task.input.source, task.input.file.partition),
-        )
-        for task in tasks
+        ScannedFile(source=source, file=file, path=context.state.scan(source, file))
+        for source, file in names
     ]
     found = dedup.find_drops(
         scanned, mixture.dedup, context.state.scratch, memory_bytes=context.memory_bytes // 4
@@ -143,10 +153,9 @@ def scan_corpus(
     drops: dict[tuple[str, str], DropList] = {}
     digests: dict[tuple[str, str], str] = {}
     files: dict[str, FileDigest] = {}
-    for task, record, one in zip(tasks, records, found, strict=True):
-        name = task.input.source, task.input.file.partition
-        drops[name] = _save_drops(context, task, record, one)
-        digests[name] = record.input.sha256
+    for name, (_, read), one in zip(names, inputs, found, strict=True):
+        drops[name] = _save_drops(context, name, read, one)
+        digests[name] = read.sha256
         if len(one.rows):
             path = copies_file(*name)
             dedup.save_drops(context.state.out / path, context.state.scratch, one)
@@ -154,11 +163,14 @@ def scan_corpus(
     with_drops = [
         replace(
             source,
-            inputs=tuple(
-                replace(one, drops=drops[name], read_before=digests[name])
-                for one in source.inputs
-                for name in [(source.name, one.file.partition)]
-            ),
+            inputs={
+                partition: tuple(
+                    replace(one, drops=drops[name], read_before=digests[name])
+                    for one in inputs
+                    for name in [(source.name, one.file.partition)]
+                )
+                for partition, inputs in source.inputs.items()
+            },
         )
         for source in sources
     ]
@@ -187,7 +199,8 @@ def _tasks(context: BuildContext, sources: Sequence[PreparedSource]) -> list[Sca
     return [
         ScanTask(
             out=context.state.out,
-            input=one,
+            partition=partition,
+            inputs=inputs,
             minhash=None if mixture.dedup is None else mixture.dedup.minhash,
             ngrams=ngrams,
             ngrams_digest=ngrams_digest,
@@ -195,7 +208,7 @@ def _tasks(context: BuildContext, sources: Sequence[PreparedSource]) -> list[Sca
             skips_bad=mixture.on_error == "skip",
         )
         for source in sources
-        for one in source.inputs
+        for partition, inputs in source.inputs.items()
     ]
 
 
@@ -210,15 +223,14 @@ def _evaluation_texts(spec: DecontaminateSpec, folder: Path, out: Path) -> Itera
 
 
 def _save_drops(
-    context: BuildContext, task: ScanTask, record: ScanRecord, found: dedup.DroppedRows
+    context: BuildContext, name: tuple[str, str], read: ScannedInput, found: dedup.DroppedRows
 ) -> DropList:
     """Save what is dropped of one file, by the filters and by the scan."""
-    source, partition = task.input.source, task.input.file.partition
-    filtered = np.load(context.state.filtered(source, partition))
-    dropped = {row: record.reasons[reason] for row, reason in filtered.tolist()}
+    filtered = np.load(context.state.filtered(*name))
+    dropped = {row: read.reasons[reason] for row, reason in filtered.tolist()}
     reasons_found = map(dedup.REASONS.__getitem__, found.reasons.tolist())
     dropped.update(zip(found.rows.tolist(), reasons_found, strict=True))
-    path = context.state.drops(source, partition)
+    path = context.state.drops(*name)
     reasons = _save_reasons(path, context.state, dropped)
     return DropList(path=path, digest=sha256_file(path), reasons=tuple(reasons))
 

@@ -42,15 +42,18 @@ def write_holdout(
     indexes = write_indexes(state, {name: records for name, records in held.items() if records})
     files = {**pool_files, **indexes}
     declared = _declared(context.mixture, state)
+    files_by_folder = _files_by_folder(context.mixture, held)
+    identity = [declared.declaration(), to_json(files)]
     order, ordered = order_pool(
         state,
         context.cluster,
         state.out / TRAIN,
         declared,
         context.tokenizer,
-        identity=fingerprint([declared.declaration(), to_json(files)]),
+        identity=fingerprint([*identity, files_by_folder] if files_by_folder else identity),
         owner=holdout_identity(context.mixture),
         memory_bytes=context.memory_bytes,
+        files_by_folder=files_by_folder,
     )
     mixture = MixtureRecord(
         name=f"{context.mixture.name}-{VALIDATION}",
@@ -63,6 +66,20 @@ def write_holdout(
     finish(state, make_manifest(mixture, lock, context.tokenizer, order, files))
     files[MANIFEST] = FileDigest.of(state.out / MANIFEST)
     return {f"{VALIDATION}/{path}": file for path, file in files.items()}
+
+
+def _files_by_folder(mixture: Mixture, held: Records) -> dict[str, list[tuple[str, int]]]:
+    """Return the files, and the rows of each in the holdout, of folders not named after one."""
+    grouped = {one.name for one in mixture.sources if one.origin.files_per_partition > 1}
+    return {
+        record.folder.removeprefix(f"{TRAIN}/"): [
+            (one.path, one.num_validation if record.more_inputs else record.chunks.validation)
+            for one in record.inputs
+        ]
+        for source, records in held.items()
+        if source in grouped
+        for record in records
+    }
 
 
 def _declared(mixture: Mixture, state: State) -> Replay:

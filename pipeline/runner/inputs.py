@@ -1,5 +1,6 @@
 """Inputs: a planned source -> its files, with all that is needed to read them."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from pipeline.config import Mixture
@@ -9,7 +10,7 @@ from pipeline.dataset import State
 from pipeline.runner.cluster import Cluster
 from pipeline.runner.plan import PlannedSource, declared
 from pipeline.runner.tasks.read_documents import Input, LockedInput
-from pipeline.sources import Decoding, check_tokenizer
+from pipeline.sources import Decoding, InputFile, check_tokenizer, group_files
 from pipeline.stages.tokenizer import Tokenizer, read_json
 
 
@@ -35,8 +36,8 @@ class PreparedSource:
     """A source, and its files as they are to be read."""
 
     planned: PlannedSource
-    inputs: tuple[Input, ...]
-    """Sorted by partition."""
+    inputs: Mapping[str, tuple[Input, ...]]
+    """The files of each partition, sorted."""
 
     @property
     def name(self) -> str:
@@ -52,8 +53,9 @@ def prepare_source(context: BuildContext, planned: PlannedSource) -> PreparedSou
     decoding = _save_decoder(context, planned)
     at_origin = {declared(locked, file): file for file in locked.files} if locked else {}
     assert planned.files is not None
-    inputs = tuple(
-        Input(
+
+    def prepare(file: InputFile) -> Input:
+        return Input(
             source=source.name,
             file=file,
             origin=source.origin,
@@ -70,8 +72,9 @@ def prepare_source(context: BuildContext, planned: PlannedSource) -> PreparedSou
                 is_kept=context.keeps_raw or source.origin.kind == "path",
             ),
         )
-        for file in planned.files
-    )
+
+    groups = group_files(planned.files, source.origin.files_per_partition)
+    inputs = {partition: tuple(map(prepare, files)) for partition, files in groups.items()}
     return PreparedSource(planned=planned, inputs=inputs)
 
 

@@ -6,8 +6,9 @@ A build's partitions have tables of their rows; those of a foreign pool are made
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from itertools import groupby
+from itertools import accumulate, groupby
 from pathlib import Path
+from types import MappingProxyType
 
 from pipeline.config import Replay
 from pipeline.core.digest import FileDigest, fingerprint
@@ -27,6 +28,9 @@ from pipeline.runner.task_cache import PartitionOutput
 from pipeline.stages.tokenizer import Tokenizer
 from pipeline.version import VERSION
 
+FilesByFolder = Mapping[str, Sequence[tuple[str, int]]]
+"""The input files that a folder of a pool was made from, in order, and the rows of each."""
+
 
 def order_samples(
     context: BuildContext, samples: Mapping[str, Sequence[PartitionOutput]], pool_digest: str
@@ -40,7 +44,15 @@ def order_samples(
         # A miniature keeps something, too: fewer rows than a step has are one step.
         batch_size = min(spec.global_batch_size, max(num_samples, 1))
         spec = replace(spec, global_batch_size=batch_size)
+    # Their folders are not named after their files, and do not say which row is of which.
+    grouped = {one.name for one in mixture.sources if one.origin.files_per_partition > 1}
+    files = {
+        record.folder: [[one.path, one.num_chunks] for one in record.inputs]
+        for source, record in records
+        if source in grouped
+    }
     key = {
+        **({"files": files} if files else {}),
         "version": VERSION,
         "pool": pool_digest,
         "tokenizer": tokenizer.digest,
@@ -60,7 +72,9 @@ def order_samples(
         sep_id=tokenizer.sep_id,
     )
     folders = [
-        PoolFolder(table=record.folder, source=source, file=record.input.path)
+        PoolFolder(
+            table=record.folder, source=source, files=tuple(one.path for one in record.inputs)
+        )
         for source, record in records
     ]
     num_bytes = sum(file.num_bytes for _, record in records for file in record.files.values())
@@ -87,10 +101,12 @@ def order_pool(
     identity: str,
     owner: str,
     memory_bytes: int,
+    files_by_folder: FilesByFolder = MappingProxyType({}),
 ) -> tuple[OrderRecord, dict[str, FileDigest]]:
     """Write the rows of a pool in order; return the manifest's `order`, and the files.
 
-    identity: fingerprint of the pool and the declaration; owner: that of what the output is for.
+    identity: fingerprint of the pool and the declaration; owner: that of what the output is for;
+    files_by_folder: what provenance names in place of a folder.
     """
     pool = Pool.open(folder)
     stats = [shard.path.stat() for shard in pool.shards]
@@ -106,7 +122,7 @@ def order_pool(
         cls_id=tokenizer.cls_id,
         sep_id=tokenizer.sep_id,
     )
-    folders, tables = _split(job, pool)
+    folders, tables = _split(job, pool, files_by_folder)
     return shuffle_pool(
         job,
         cluster,
@@ -119,7 +135,9 @@ def order_pool(
     )
 
 
-def _split(job: ShuffleJob, pool: Pool) -> tuple[list[PoolFolder], list[TableTask]]:
+def _split(
+    job: ShuffleJob, pool: Pool, files_by_folder: FilesByFolder
+) -> tuple[list[PoolFolder], list[TableTask]]:
     """Split a pool into what each file was made into, and these further where they are large."""
     parents = [shard.path.parent.relative_to(job.pool).as_posix() for shard in pool.shards]
     # A flat pool is one folder of its own name.
@@ -128,19 +146,24 @@ def _split(job: ShuffleJob, pool: Pool) -> tuple[list[PoolFolder], list[TableTas
     bounds = offsets_of(pool.num_rows).tolist()
     folders: list[PoolFolder] = []
     tasks: list[TableTask] = []
+    num_files = 0
     for name, group in groupby(range(len(names)), key=names.__getitem__):
         shards = list(group)
+        files, counts = zip(*files_by_folder.get(name, [(name, 0)]), strict=True)
         for first, stop in _runs(shards, sizes):
             task = TableTask(
                 job=job,
                 table=f"pool/{first:08d}",
-                folder=len(folders),
+                first_file=num_files,
                 shards=(first, stop),
                 rows=(bounds[first], bounds[stop]),
                 around=(bounds[shards[0]], bounds[shards[-1] + 1]),
+                file_ends=tuple(accumulate(counts)) if len(files) > 1 else (),
             )
             tasks.append(task)
-            folders.append(PoolFolder(table=task.table, source=name.partition("/")[0], file=name))
+            source = name.partition("/")[0]
+            folders.append(PoolFolder(table=task.table, source=source, files=files))
+            num_files += len(files)
     return folders, tasks
 
 

@@ -38,7 +38,7 @@ class PlannedSource:
     locked: LockedSource | None
     """The lock, narrowed to `files`."""
     files: tuple[InputFile, ...] | None
-    """Sorted by partition; None while they are unknown."""
+    """Sorted; None while they are unknown."""
     skipped: tuple[str, ...] = ()
     """What local patterns reach and `on_missing: skip` leaves out, with the reason."""
 
@@ -47,15 +47,15 @@ class PlannedSource:
         """Whether anything but one pass over every chunk goes to training."""
         return self.has_validation or not self.ask.is_whole
 
-    def folder(self, file: InputFile, mixture: Mixture) -> str:
+    def folder(self, partition: str, mixture: Mixture) -> str:
         """Where a partition's sampled shards go, relative to the output."""
-        return f"{TRAIN}/{self.source.name}/{chunk_folder(file.partition, mixture.chunk)}"
+        return f"{TRAIN}/{self.source.name}/{chunk_folder(partition, mixture.chunk)}"
 
-    def chunks_folder(self, file: InputFile, mixture: Mixture) -> str:
+    def chunks_folder(self, partition: str, mixture: Mixture) -> str:
         """Where all chunks of a partition go: into the state, if they are sampled later."""
         if self.is_sampled:
-            return State.chunks(self.source.name, chunk_folder(file.partition, mixture.chunk))
-        return self.folder(file, mixture)
+            return State.chunks(self.source.name, chunk_folder(partition, mixture.chunk))
+        return self.folder(partition, mixture)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -40,13 +40,14 @@ def find_cached_samples(
     tasks = [
         CachedSampleTask(
             out=context.state.out,
-            input=one,
+            partition=partition,
+            inputs=inputs,
             key=keys[source.name],
             cls_id=context.tokenizer.cls_id,
             sep_id=context.tokenizer.sep_id,
         )
         for source in sampled
-        for one in source.inputs
+        for partition, inputs in source.inputs.items()
     ]
     results = context.cluster.map("look for samples", find_cached_sample, tasks)
     whole = {
@@ -133,7 +134,7 @@ def write_indexes(state: State, samples: Records) -> dict[str, FileDigest]:
 def _together(context: BuildContext, records: Records) -> dict[str, str]:
     """Return, by source, the fingerprint of the inputs from which its sample is decided."""
     inputs = {
-        name: sorted([one.partition, one.input.sha256] for one in made)
+        name: sorted([one.partition, *(file.sha256 for file in one.inputs)] for one in made)
         for name, made in records.items()
     }
     if context.mixture.validation is not None:
@@ -164,19 +165,19 @@ def _sample_tasks(
     return [
         SampleTask(
             out=context.state.out,
-            folder=source.planned.folder(one.file, mixture),
+            folder=source.planned.folder(partition, mixture),
             source=source.name,
             key=key,
             together=together,
-            chunks=by_partition[one.file.partition],
-            holdout=held[one.file.partition],
+            chunks=by_partition[partition],
+            holdout=held[partition],
             num_repetitions=num_repetitions,
-            again=again[one.file.partition],
+            again=again[partition],
             shards=mixture.shards,
             cls_id=tokenizer.cls_id,
             sep_id=tokenizer.sep_id,
         )
-        for one in source.inputs
+        for partition in source.inputs
     ]
 
 

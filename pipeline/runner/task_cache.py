@@ -37,19 +37,19 @@ class PartitionOutput(PartitionCounts):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ScannedInput:
-    """The file that a scan has read."""
+    """A file that a scan has read."""
 
     sha256: str
     locked: str | None
+    reasons: tuple[str, ...]
+    """Why documents are dropped, by number."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ScanRecord(TaskRecord):
-    """The scan of a file."""
+    """The scans of a partition's files."""
 
-    input: ScannedInput
-    reasons: tuple[str, ...]
-    """Why documents are dropped, by number."""
+    inputs: tuple[ScannedInput, ...]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

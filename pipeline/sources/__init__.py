@@ -1,7 +1,7 @@
 """Where documents come from: the lock of a mixture's sources, their download, their readers.
 
 From a mixture it makes a `Lock` that pins every file by its digest, downloads what is missing, and
-reads the documents of each file, one partition per file, in file order.
+reads the documents of each file in file order.
 """
 
 from pipeline.sources.download.download_plan import DownloadPlan, plan_download
@@ -31,7 +31,7 @@ from pipeline.sources.lock.pulled_digests import (
     record_digests,
     with_digests,
 )
-from pipeline.sources.partitions import InputFile, list_files, name_partitions
+from pipeline.sources.partitions import InputFile, group_files, list_files, name_partitions
 from pipeline.sources.readers import (
     NAME_FIELD,
     SKIP_HINT,
@@ -64,6 +64,7 @@ __all__ = [
     "default_lock_path",
     "differences",
     "fetch",
+    "group_files",
     "known_digests",
     "list_files",
     "locate",

@@ -1,4 +1,4 @@
-"""Partitions: each input file of a source is one, and all are in one order.
+"""Partitions: the input files of a source, sorted, each a partition or some in a row together.
 
 A file's name, changed as in the published preparation, names the folder of its shards, so two files
 of one name are an error and never a silent overwrite.
@@ -37,7 +37,8 @@ class InputFile:
     declared: str
     """Its path relative to the mixture's folder, with forward slashes, or its address."""
     partition: str
-    """The file name less its suffix, hyphens turned to underscores."""
+    """The file name less its suffix, hyphens turned to underscores: the name of its partition, if
+    it has one of its own, and of its documents that have no id."""
     kind: str
     """The suffix that says how it is read, in lower case, such as `.json.gz`."""
     num_bytes: int | None = None
@@ -85,6 +86,24 @@ def name_partitions(
                 else "rename one file, or make two sources of them",
             )
     return [by_partition[partition] for partition in sorted(by_partition)]
+
+
+def group_files(
+    files: Sequence[InputFile], files_per_partition: int
+) -> dict[str, tuple[InputFile, ...]]:
+    """Return the files of each partition by its name, in order. Pure.
+
+    files: sorted. Where a partition may have several, it has the numbers of the first and the last
+    as its name.
+    """
+    if files_per_partition == 1:
+        return {file.partition: (file,) for file in files}
+    starts = range(0, len(files), files_per_partition)
+    groups = [tuple(files[start : start + files_per_partition]) for start in starts]
+    return {
+        f"files_{start:08d}_to_{start + len(group) - 1:08d}": group
+        for start, group in zip(starts, groups, strict=True)
+    }
 
 
 def _path(source: str, declared: str) -> PurePosixPath:

@@ -50,7 +50,9 @@ sources:
   wiki: {from: {path: c}, epochs: 3/2, expected: 7.3B, licence: CC BY-SA 4.0}
   web: {from: {path: c}, tokens: 12000, max_repetition: 4}
   rest: {from: {path: c}, tokens: all}
-  hub: {from: {hub: org/set, revision: v1, files: "data/**", partition: path}}
+  hub:
+    from:
+      {hub: org/set, revision: v1, files: "data/**", partition: path, files_per_partition: 100}
   card: {from: {hub: org/set, config: en, split: train}}
   dolma: {from: {url: "https://host/a-{0000..0099}.json.gz"}}
   rows:
@@ -102,6 +104,8 @@ REFUSED = [
     ("tokens: 5M", "tokens: every"),
     ("tokens: 5M", "tokens: 0"),
     ("tokens: 5M", "tokens: 1.5"),
+    ("files_per_partition: 100", "files_per_partition: 0"),
+    ("files_per_partition: 100", "files_per_partition: ten"),
     ("epochs: 2.5", "epochs: 0"),
     ("epochs: 2.5", "epochs: -1"),
     ("epochs: 3/2", "epochs: 3/0"),

@@ -218,6 +218,7 @@ def test_what_changes_no_bytes_does_not_change_the_fingerprint() -> None:
     assert read(ETTIN + "on_error: stop\n").fingerprint == fingerprint
     limits = "max_bad: 1/100\nmax_document_bytes: 256MiB\n"
     assert read(ETTIN + limits).fingerprint == fingerprint
+    assert read(ETTIN, "sources.books.from.files_per_partition=1").fingerprint == fingerprint
     swapped = "sources.books.from.path=[b/*.json.gz, a/*.json.gz]"
     assert read(ETTIN, swapped).fingerprint == fingerprint
 
@@ -246,6 +247,7 @@ OTHER_VALUES = [
     "sources.books.filters=[{length: {min_chars: 1}}, pii]",
     "sources.books.filters=[pii, {length: {min_chars: 1}}]",
     "sources.books.from={path: [a/*.json.gz, b/*.json.gz], id: null, partition: path}",
+    "sources.books.from={path: [a/*.json.gz, b/*.json.gz], id: null, files_per_partition: 2}",
     "sources.books.from={hub: org/set, files: a}",
     "sources.books.from={hub: org/other, files: a}",
     "sources.books.from={hub: org/set, files: b}",

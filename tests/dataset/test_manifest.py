@@ -43,6 +43,10 @@ FORGED: dict[str, tuple[Callable[[Json], object], str]] = {
         lambda m: m["files"].pop(_first_partition(m)["files"][0]),
         "files: got no provenance/.*, which a partition names",
     ),
+    "inputs of more chunks than their partition": (
+        lambda m: _first_partition(m).update(more_inputs=[_first_partition(m)["input"]]),
+        "code_0000: got inputs of other chunks than its ",
+    ),
     "no files": (lambda m: m.pop("files"), "files: got nothing, expected an object"),
     "no mixture": (lambda m: m.pop("mixture"), "mixture: got nothing, expected an object"),
     "no order key": (lambda m: m["order"].pop("key"), "order.key: got nothing, expected text"),

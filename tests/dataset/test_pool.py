@@ -83,6 +83,7 @@ def test_the_table_says_of_every_row_what_the_row_says(
             fnv1a(row.id.encode()),
             chunk,
             len(run),
+            0,
         )
         for run in runs
         for chunk, row in enumerate(run)

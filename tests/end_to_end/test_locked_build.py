@@ -151,6 +151,29 @@ def test_trouble_that_passes_changes_nothing(
 
 
 @KEEPS
+def test_files_of_one_partition_are_each_the_locked_one(
+    keeps_raw: bool, healthy: Place, tmp_path: Path
+) -> None:
+    grouped = [f"sources.{name}.from.files_per_partition=2" for name in ("hub", "plain", "here")]
+    out = tmp_path / "out"
+    built = healthy.build(out, *grouped, keeps_raw=keeps_raw)
+    sources = json.loads((out / "manifest.json").read_bytes())["sources"]
+    assert [len(source["partitions"]) for source in sources.values()] == [1, 1, 1]
+    locked = {
+        file["path"].rpartition("/")[2]: file["locked"]
+        for source in sources.values()
+        for part in source["partitions"]
+        for file in (part["input"], *part["more_inputs"])
+    }
+    files = [one for source in healthy.lock.sources.values() for one in source.files]
+    assert locked == {one.path.rpartition("/")[2]: one.digest for one in files}
+    assert healthy.build(out, *grouped, keeps_raw=keeps_raw) == built
+    healthy.server.set_faults([{"kind": "changed", "match": URL_FILE, "times": -1}])
+    with pytest.raises((InputError, MismatchError), match=f"{URL_FILE}.*version"):
+        healthy.build(tmp_path / "again" / "out", *grouped, keeps_raw=keeps_raw)
+
+
+@KEEPS
 @pytest.mark.parametrize("match", [HUB_FILE, pytest.param(URL_FILE, marks=SLOW)])
 def test_a_file_of_another_etag_is_refused_by_name_and_the_next_build_goes_on(
     match: str, keeps_raw: bool, healthy: Place, expected: dict[str, str], tmp_path: Path

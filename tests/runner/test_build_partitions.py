@@ -12,7 +12,7 @@ from support.strategies import QUICK, Row
 
 from pipeline.core.arrays import Uint64Array
 from pipeline.dataset.mds.pool import Pool
-from pipeline.runner.build_partitions import find_repeated_ids
+from pipeline.runner.build_partitions import Place, find_repeated_ids
 
 Ids = dict[str, list[tuple[str, int]]]
 """By partition, documents in order as (id, number of rows); neighbours differ in id."""
@@ -28,11 +28,13 @@ def written(folder: Path, partitions: Ids) -> tuple[dict[str, Path], dict[str, U
     return folders, hashes
 
 
-def naive(partitions: Ids) -> dict[str, list[str]]:
-    places: defaultdict[str, list[str]] = defaultdict(list)
+def naive(partitions: Ids) -> dict[str, list[Place]]:
+    places: defaultdict[str, list[Place]] = defaultdict(list)
     for name in sorted(partitions):
-        for id_, _ in partitions[name]:
-            places[id_].append(name)
+        row = 0
+        for id_, num_rows in partitions[name]:
+            places[id_].append(Place(name, row))
+            row += num_rows
     return {id_: where for id_, where in sorted(places.items()) if len(where) > 1}
 
 
@@ -59,13 +61,14 @@ def test_the_first_partition_by_name_comes_first_whatever_the_order_given(tmp_pa
     folders, hashes = written(
         tmp_path, {"b": [("x", 2)], "a": [("y", 1), ("x", 1)], "c": [("x", 1)]}
     )
-    assert find_repeated_ids(folders, hashes) == {"x": ["a", "b", "c"]}
-    assert find_repeated_ids(dict(reversed(folders.items())), hashes) == {"x": ["a", "b", "c"]}
+    expected = {"x": [("a", 1), ("b", 0), ("c", 0)]}
+    assert find_repeated_ids(folders, hashes) == expected
+    assert find_repeated_ids(dict(reversed(folders.items())), hashes) == expected
 
 
 def test_an_id_that_recurs_in_one_partition_names_it_as_often(tmp_path: Path) -> None:
     made = written(tmp_path, {"a": [("x", 1), ("y", 3), ("x", 2), ("z", 1), ("x", 1)]})
-    assert find_repeated_ids(*made) == {"x": ["a", "a", "a"]}
+    assert find_repeated_ids(*made) == {"x": [("a", 0), ("a", 4), ("a", 7)]}
 
 
 def test_the_rows_of_one_document_are_no_repeat(tmp_path: Path) -> None:
@@ -75,4 +78,4 @@ def test_the_rows_of_one_document_are_no_repeat(tmp_path: Path) -> None:
 def test_equal_hashes_of_different_ids_are_no_repeat(tmp_path: Path) -> None:
     folders, _ = written(tmp_path, {"a": [("x", 1), ("y", 1)], "b": [("z", 1), ("y", 1)]})
     colliding = dict.fromkeys(folders, np.array([1, 2], np.uint64))
-    assert find_repeated_ids(folders, colliding) == {"y": ["a", "b"]}
+    assert find_repeated_ids(folders, colliding) == {"y": [("a", 1), ("b", 1)]}

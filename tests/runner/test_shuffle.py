@@ -75,7 +75,7 @@ def shuffled(pool: Path, out: Path, spec: OrderSpec, *, scatters: bool) -> dict[
         TableTask(
             job=job,
             table=str(number),
-            folder=number,
+            first_file=number,
             shards=part,
             rows=(ends[part[0]], ends[part[1]]),
             around=(0, num_samples),
@@ -85,7 +85,7 @@ def shuffled(pool: Path, out: Path, spec: OrderSpec, *, scatters: bool) -> dict[
     return {
         "job": job,
         "phase": "p",
-        "folders": [PoolFolder(table=one.table, source="s", file="f") for one in tables],
+        "folders": [PoolFolder(table=one.table, source="s", files=("f",)) for one in tables],
         "tables": tables,
         "scatters": scatters,
         "allows_cut": True,

@@ -83,7 +83,8 @@ def test_origins_of_every_kind_are_read_as_written(tmp_path: Path) -> None:
 
 
 def test_every_key_of_an_origin_is_known_to_locks() -> None:
-    assert {*LOCATION_KEYS, "text", "id", "partition", "on_missing"} == set(settings_of(Origin))
+    others = {"text", "id", "partition", "files_per_partition", "on_missing"}
+    assert {*LOCATION_KEYS, *others} == set(settings_of(Origin))
 
 
 KILLED = """

@@ -12,7 +12,7 @@ from support.strategies import QUICK
 from pipeline.config.mixture import ChunkSpec
 from pipeline.core.errors import InputError
 from pipeline.dataset.paths import chunk_folder
-from pipeline.sources.partitions import InputFile, list_files
+from pipeline.sources.partitions import InputFile, group_files, list_files
 from pipeline.storage import match_files
 
 
@@ -259,3 +259,27 @@ def test_the_longest_partition_fits_a_file_system() -> None:
     folder = chunk_folder("x" * 150, chunk)
     # What `files.publish` and the tables add for the time of writing.
     assert len(f"{folder}.npy.{'0' * 32}.old") <= 255
+
+
+def test_a_file_alone_gives_its_partition_its_name(tmp_path: Path) -> None:
+    tree(tmp_path, "b.txt", "a.txt")
+    files = listed(tmp_path, "*.txt")
+    assert group_files(files, 1) == {"a": (files[0],), "b": (files[1],)}
+
+
+@QUICK
+@given(num_files=st.integers(0, 12), size=st.integers(2, 13))
+def test_partitions_of_several_files_have_each_once_and_keep_their_order(
+    num_files: int, size: int
+) -> None:
+    files = [
+        InputFile(path=Path(name), declared=name, partition=name, kind=".txt")
+        for name in map(str, range(num_files))
+    ]
+    groups = group_files(files, size)
+    assert [file for group in groups.values() for file in group] == files
+    assert [len(group) for group in groups.values()][:-1] == [size] * (len(groups) - 1)
+    assert [*groups] == sorted(groups)
+    for name, group in groups.items():
+        first, last = files.index(group[0]), files.index(group[-1])
+        assert name == f"files_{first:08d}_to_{last:08d}"

@@ -27,9 +27,9 @@ def written(path: Path) -> list[dict[str, Any]]:
 
 
 def write(path: Path, share: Fraction, blocks: list[list[Dropped]], name: str = "a-0000") -> bytes:
-    writer = DroppedWriter(path, share, "web", name)
+    writer = DroppedWriter(path, share, "web")
     for block in blocks:
-        writer.write(block)
+        writer.write(block, name)
     writer.close()
     return path.read_bytes()
 
@@ -61,6 +61,18 @@ def test_half_a_surrogate_pair_is_written_as_json_escapes_it(tmp_path: Path) -> 
     write(tmp_path / "a", Fraction(1), [[one]])
     [record] = written(tmp_path / "a")
     assert record["metadata"] == {"url": "x\udc80"}
+
+
+def test_the_share_of_a_file_is_the_same_beside_other_files(tmp_path: Path) -> None:
+    writer = DroppedWriter(tmp_path / "both", Fraction(1, 4), "web")
+    for name in ("a-0000", "a-0001"):
+        writer.write(drops(40), name, f"in/{name}.jsonl")
+    writer.close()
+    both = [(record.pop("file"), record) for record in written(tmp_path / "both")]
+    for name in ("a-0000", "a-0001"):
+        write(tmp_path / name, Fraction(1, 4), [drops(40)], name)
+        alone = written(tmp_path / name)
+        assert alone == [record for file, record in both if file == f"in/{name}.jsonl"] != []
 
 
 def test_the_share_kept_aside_is_frozen(tmp_path: Path) -> None:

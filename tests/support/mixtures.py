@@ -19,7 +19,8 @@ TOP_KEYS = (
 )
 SOURCE_KEYS = "category, epochs, expected, filters, from, licence, max_repetition, origin, tokens"
 ORIGIN_KEYS = (
-    "config, decode, files, hub, id, on_missing, partition, path, revision, split, text, url"
+    "config, decode, files, files_per_partition, hub, id, on_missing, partition, path, "
+    "revision, split, text, url"
 )
 ORDER_KEYS = (
     "algorithm, allow_cut, epoch, format, global_batch_size, max_seq_len, seed, view, window_tokens"

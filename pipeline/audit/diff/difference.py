@@ -227,7 +227,7 @@ def _compare_partitions(
         what: Literal["added", "removed", "other input", "other shards"]
         if left is None or right is None:
             what = "added" if left is None else "removed"
-        elif left.input.sha256 != right.input.sha256:
+        elif [one.sha256 for one in left.inputs] != [one.sha256 for one in right.inputs]:
             what = "other input"
         elif _shards(left, old_files) != _shards(right, new_files):
             what = "other shards"

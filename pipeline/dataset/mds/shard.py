@@ -34,10 +34,11 @@ ROW_DTYPE = np.dtype(
         ("document", "<u8"),
         ("chunk", "<u4"),
         ("num_chunks", "<u4"),
+        ("file", "<u4"),
     ]
 )
 """Number of ids; whether they start with CLS and end with SEP; FNV-1a of the document's id; which
-chunk of its document a row is, from 0, and of how many."""
+chunk of its document a row is, from 0, and of how many; which file of its partition it is from."""
 _IDS, _TOKENS, _ID = "input_ids", "tokens", "id"
 _TYPE_CODES = {"uint16": 16, "uint32": 32, "int32": 33, "int64": 65}
 """The types of ids, and the byte that says each where a column has no type of its own."""
@@ -325,8 +326,8 @@ def _is_utf8(names: ByteStrings) -> bool:
 
 
 def table_of(shard: MdsShard, cls_id: int, sep_id: int) -> NDArray[np.void]:
-    """Return the table of a shard's rows; `chunk` and `num_chunks` are left unset."""
-    table = np.empty(len(shard.row_offsets) - 1, ROW_DTYPE)
+    """Return the table of a shard's rows; `chunk`, `num_chunks` and `file` are 0."""
+    table = np.zeros(len(shard.row_offsets) - 1, ROW_DTYPE)
     found = {
         name: np.empty(len(table), ROW_DTYPE[name])
         for name in ("length", "has_cls", "has_sep", "document")

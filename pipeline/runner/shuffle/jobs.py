@@ -22,11 +22,11 @@ RECORD_DTYPE = np.dtype(
         ("viewed", "<u4"),
         ("chunk", "<u4"),
         ("num_chunks", "<u4"),
-        ("folder", "<u4"),
+        ("file", "<u4"),
     ]
 )
 """A row of a pool: its number of ids as stored and under the view, which chunk of its document it
-is and of how many, and the number of its folder."""
+is and of how many, and the number of its file among those of all folders."""
 
 Records = NDArray[np.void]
 """`RECORD_DTYPE` [num_rows]."""
@@ -34,13 +34,13 @@ Records = NDArray[np.void]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PoolFolder:
-    """Consecutive rows of a pool that came from one file."""
+    """Consecutive rows of a pool that came from one file, or a few in a row."""
 
     table: str
     """The name of its table in the state."""
     source: str
-    file: str
-    """What it was made from: the input file as declared, or else the folder of its shards."""
+    files: tuple[str, ...]
+    """What it was made from: the input files as declared, or else the folder of its shards."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -102,14 +102,16 @@ class TableTask:
 
     job: ShuffleJob
     table: str
-    folder: int
-    """The number of these rows' folder among all folders of the pool."""
+    first_file: int
+    """The number of their folder's first file among those of all folders."""
     shards: tuple[int, int]
     """The first shard by the index, and one past the last."""
     rows: tuple[int, int]
     """The first row of the pool, and one past the last."""
     around: tuple[int, int]
     """The rows of the whole folder, in which documents at the edges may continue."""
+    file_ends: tuple[int, ...] = ()
+    """Where the rows of each file of the folder end, from its first row; empty if it has one."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -143,11 +145,11 @@ class OrderTask:
 
 
 def save_for_tasks(state: State, path: Path, content: Sequence[object]) -> None:
-    """Save what all tasks look up, such as source and file of each folder, by its number."""
+    """Save what all tasks look up, such as the source of each file, by its number."""
     with publish(path, state.scratch) as temporary:
         temporary.write_text(json.dumps(content))
 
 
-def load_folders(state: State) -> list[tuple[str, str]]:
-    """Load source and file of each folder, by its number."""
-    return [(source, file) for source, file in json.loads(state.folders.read_bytes())]
+def load_files(state: State) -> list[tuple[str, str]]:
+    """Load the source and the name of each file, by its number."""
+    return [(source, file) for source, file in json.loads(state.pool_files.read_bytes())]

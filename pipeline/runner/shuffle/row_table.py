@@ -28,7 +28,8 @@ def save_table(
 ) -> None:
     """Save the table of a folder's rows; `folder` is relative to the output.
 
-    numbers: `chunk` and `num_chunks` of each row; empty where each chunk is there once.
+    numbers: of each row `chunk` and `num_chunks`, unless each chunk is there once, and `file`,
+    unless there is one.
     """
     table = Pool.open(state.out / folder).table(cls_id, sep_id)
     for name, values in numbers.items():
@@ -48,6 +49,9 @@ def make_table(task: TableTask) -> list[str]:
     digests = [blake3().update_mmap(shard.path).hexdigest() for shard in part.shards]
     table = part.table(job.cls_id, job.sep_id)
     _continue_documents(table, pool, task)
+    if task.file_ends:
+        places = np.arange(*task.rows) - task.around[0]
+        table["file"] = np.searchsorted(task.file_ends, places, side="right")
     _save(job.state, task.table, table)
     return digests
 
@@ -79,13 +83,13 @@ def _count_equal(pool: Pool, name: str, rows: range) -> int:
     return count
 
 
-def records_of(table: Table, folder: int, job: ShuffleJob) -> Records:
-    """Return the records of rows: `RECORD_DTYPE` [num_rows]."""
+def records_of(table: Table, first_file: int, job: ShuffleJob) -> Records:
+    """Return the records of the rows of a folder: `RECORD_DTYPE` [num_rows]."""
     records = np.empty(len(table), RECORD_DTYPE)
     for name in ("length", "chunk", "num_chunks"):
         records[name] = table[name]
     records["viewed"] = view_lengths(*view_arguments(table, job))
-    records["folder"] = folder
+    records["file"] = first_file + table["file"]
     return records
 
 

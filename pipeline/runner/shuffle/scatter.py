@@ -78,7 +78,7 @@ def _lay_out(task: ScatterTask, folder: Path) -> None:
         records = saved[start:stop][sequence]
     else:
         table = load_table(job.state, task.table.table)
-        records = records_of(table, task.table.folder, job)[sequence]
+        records = records_of(table, task.table.first_file, job)[sequence]
     rows, pool = sequence + start, job.open_pool()
     lengths = records["length"].astype(np.int64)
     names = pool.names(rows)

@@ -83,7 +83,8 @@ def shuffle_pool(
     Raises: ConfigError where these are too many, before any row is written.
     """
     spec, state = job.spec, job.state
-    save_for_tasks(state, state.folders, [[one.source, one.file] for one in folders])
+    files_by_number = [[one.source, file] for one in folders for file in one.files]
+    save_for_tasks(state, state.pool_files, files_by_number)
     save_permutation(job.permutation_key, state.orders, state.scratch)
 
     # Once some rows are written perhaps all are, so then nothing is scattered before it is needed.
@@ -175,14 +176,16 @@ def _save_records(job: ShuffleJob, folders: Sequence[PoolFolder]) -> tuple[Recor
     state, edits = job.state, _Edits()
 
     def parts() -> Iterator[Records]:
-        for number, folder in enumerate(folders):
+        first_file = 0
+        for folder in folders:
             table = load_table(state, folder.table)
             cut, added = view_edits(*view_arguments(table, job))
-            records = records_of(table, number, job)
+            records = records_of(table, first_file, job)
             beyond = records["viewed"].astype(np.int64) - job.spec.max_seq_len
             edits.num_added += int(added.sum())
             edits.num_cut += int(cut.sum())
             edits.num_beyond += int(beyond[beyond > 0].sum())
+            first_file += len(folder.files)
             yield records
 
     path = state.order("records")

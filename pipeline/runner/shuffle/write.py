@@ -23,7 +23,7 @@ from pipeline.dataset.parquet import RowWriter, read_rows
 from pipeline.dataset.provenance import ProvenanceBlock, ProvenanceWriter
 from pipeline.order import apply_view
 from pipeline.runner.shuffle.gather import Names, PoolRows, ScatteredRows
-from pipeline.runner.shuffle.jobs import OrderTask, ShuffleJob, load_folders
+from pipeline.runner.shuffle.jobs import OrderTask, ShuffleJob, load_files
 from pipeline.runner.task_cache import (
     OrderFileRecord,
     SpanRecord,
@@ -74,7 +74,7 @@ def _write(task: OrderTask, path: Path, provenance_path: Path) -> "tuple[_Steps,
     span = LedgerSpan(start_row=task.first_row)
     with (
         _open_writer(path, job) as write_rows,
-        ProvenanceWriter(provenance_path, task.first_row, load_folders(job.state)) as provenance,
+        ProvenanceWriter(provenance_path, task.first_row, load_files(job.state)) as provenance,
     ):
         for start, stop in _blocks(np.maximum(viewed, rows.records["length"])):
             block, records = rows.read(start, stop), rows.records[start:stop]
@@ -87,7 +87,7 @@ def _write(task: OrderTask, path: Path, provenance_path: Path) -> "tuple[_Steps,
             provenance.write(
                 ProvenanceBlock(
                     steps=in_file + task.file.first_step + 1,
-                    places=records["folder"].astype(np.int32),
+                    places=records["file"].astype(np.int32),
                     documents=block.names.values,
                     offsets=block.names.offsets,
                     chunks=records["chunk"],

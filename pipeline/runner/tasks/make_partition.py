@@ -1,4 +1,4 @@
-"""Make a partition: one input file -> one folder of shards, as one task.
+"""Make a partition: an input file, or some -> one folder of shards, as one task.
 
 A bad document stops the build or is dropped and counted, as the mixture says.
 """
@@ -6,7 +6,7 @@ A bad document stops the build or is dropped and counted, as the mixture says.
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import lru_cache
 from pathlib import Path
@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.config import ChunkSpec, ShardSpec, TokenizerSpec, to_plain
-from pipeline.core.arrays import BoolArray, Int64Array, Uint64Array
+from pipeline.core.arrays import BoolArray, Int64Array, Uint32Array, Uint64Array
 from pipeline.core.digest import FileDigest, fingerprint
 from pipeline.core.document import Document
 from pipeline.core.errors import DocumentError, InputError
@@ -35,6 +35,7 @@ from pipeline.runner.tasks.read_documents import (
     DocumentReader,
     Input,
     bad_document,
+    declare_inputs,
     load_cached_for,
 )
 from pipeline.stages.chunking import Chunks, make_chunker
@@ -46,12 +47,14 @@ from pipeline.version import VERSION
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PartitionTask:
-    """Everything that a folder of shards is made from one input file with."""
+    """Everything that a folder of shards is made from, and with."""
 
     out: Path
     folder: str
     """Where the shards go, relative to `out`."""
-    input: Input
+    partition: str
+    inputs: tuple[Input, ...]
+    """Its files, in order."""
     tokenizer: TokenizerSpec
     tokenizer_digest: str
     chunk: ChunkSpec
@@ -69,7 +72,11 @@ class PartitionTask:
 
     @property
     def name(self) -> str:
-        return f"partitions/{self.input.source}/{self.input.file.partition}"
+        return f"partitions/{self.source}/{self.partition}"
+
+    @property
+    def source(self) -> str:
+        return self.inputs[0].source
 
     @property
     def key(self) -> str:
@@ -78,7 +85,7 @@ class PartitionTask:
             {
                 "version": VERSION,
                 "folder": self.folder,
-                "input": self.input.declaration(),
+                "input": declare_inputs(self.inputs),
                 "tokenizer": [self.tokenizer_digest, self.tokenizer.add_prefix_space],
                 "chunk": to_plain(self.chunk),
                 "shards": to_plain(self.shards),
@@ -99,18 +106,26 @@ def make_partition(task: PartitionTask) -> PartitionOutput:
     """
     state = State(out=task.out)
     tokenizer = _tokenizer_of(task)
-    record = load_cached_for(task.input, state, task.name, task.key, PartitionOutput)
+    record = load_cached_for(task.inputs, state, task.name, task.key, PartitionOutput)
     if record is None:
         record = _make(task, tokenizer, state)
         save_record(state, task.name, record)
-    save_table(state, task.folder, tokenizer.cls_id, tokenizer.sep_id, {})
+    save_table(state, task.folder, tokenizer.cls_id, tokenizer.sep_id, _file_numbers(record))
     return record
+
+
+def _file_numbers(record: PartitionOutput) -> dict[str, Uint32Array]:
+    """Return which file of its partition each row is from, for `save_table`."""
+    if not record.more_inputs:
+        return {}
+    counts = [one.num_chunks for one in record.inputs]
+    return {"file": np.repeat(np.arange(len(counts), dtype=np.uint32), counts)}
 
 
 def _make(task: PartitionTask, tokenizer: Tokenizer, state: State) -> PartitionOutput:
     """Write the shards of a partition and what else the mixture asks for; return the record."""
     drops, ids, counts = _Drops(task), _UniqueIds(task), _Counts()
-    reader = DocumentReader(task.input, drops.drop)
+    reader = _FilesReader(task, drops, counts)
     chunker = make_chunker(task.chunk, tokenizer)
     digests: list[Uint64Array] = [np.empty((0, 2), np.uint64)]
     files: dict[str, FileDigest] = {}
@@ -125,7 +140,7 @@ def _make(task: PartitionTask, tokenizer: Tokenizer, state: State) -> PartitionO
         )
         for block, filtered in reader.blocks(state):
             drops.count(filtered)
-            keep_dropped(filtered)
+            keep_dropped(filtered, reader.reading)
             try:
                 encoded = tokenize(tokenizer, block, drops.where)
             except InputError:
@@ -160,25 +175,59 @@ def _make(task: PartitionTask, tokenizer: Tokenizer, state: State) -> PartitionO
 @contextmanager
 def _open_dropped(
     task: PartitionTask, state: State, files: dict[str, FileDigest]
-) -> Iterator[Callable[[Sequence[Dropped]], None]]:
-    """Yield what writes a share of the dropped documents to a file, which is added to `files`."""
+) -> Iterator[Callable[[Sequence[Dropped], Input], None]]:
+    """Yield what writes a share of the documents dropped of a file; add what is written to `files`.
+
+    Which documents are written does not depend on the other files of the partition.
+    """
     if task.keep_dropped is None:
-        yield lambda dropped: None
+        yield lambda dropped, of: None
         return
-    partition = task.input.file.partition
-    name = dropped_file(task.input.source, partition)
+    name = dropped_file(task.source, task.partition)
     with publish(task.out / name, state.scratch) as temporary:
-        writer = DroppedWriter(temporary, task.keep_dropped, task.input.source, partition)
+        writer = DroppedWriter(temporary, task.keep_dropped, task.source)
+
+        def write(dropped: Sequence[Dropped], of: Input) -> None:
+            is_grouped = of.origin.files_per_partition > 1
+            writer.write(dropped, of.file.partition, of.file.declared if is_grouped else None)
+
         with closing(writer):
-            yield writer.write
+            yield write
         files.update(describe(temporary, name))
+
+
+class _FilesReader:
+    """Reads the files of a partition one after the other; afterwards `read` describes them."""
+
+    def __init__(self, task: PartitionTask, drops: "_Drops", counts: "_Counts") -> None:
+        self._task, self._drops, self._counts = task, drops, counts
+        self.reading = task.inputs[0]
+        self.read: list[InputRecord] = []
+        self.num_rows = 0
+
+    def blocks(self, state: State) -> Iterator[tuple[list[Document], list[Dropped]]]:
+        """Yield the documents that pass and those that do not. Raises: as `DocumentReader`."""
+        for one in self._task.inputs:
+            self.reading, self._drops.where = one, one.file.declared
+            reader, before = DocumentReader(one, self._drops.drop), self._counts.num_chunks
+            yield from reader.blocks(state)
+            self.num_rows += reader.num_rows
+            self.read.append(
+                InputRecord(
+                    path=one.file.declared,
+                    num_bytes=reader.num_bytes,
+                    sha256=reader.sha256,
+                    locked=one.locked_digest,
+                    num_chunks=self._counts.num_chunks - before,
+                )
+            )
 
 
 class _Drops:
     """Counts dropped documents by reason; bad ones stop the build unless they are skipped."""
 
     def __init__(self, task: PartitionTask) -> None:
-        self.where = task.input.file.declared
+        self.where = task.inputs[0].file.declared
         self.by_reason: Counter[str] = Counter()
         self._skips_bad = task.skips_bad
 
@@ -266,7 +315,7 @@ class _Counts:
     """What was kept of the documents."""
 
     def __init__(self) -> None:
-        self.num_documents = 0
+        self.num_documents = self.num_chunks = 0
         self.tokens: Counter[str] = Counter({"in": 0, "added": 0, "discarded": 0})
         self._lengths: list[Int64Array] = [np.empty(0, np.int64)]
 
@@ -278,6 +327,7 @@ class _Counts:
     def add(self, encoded: Rows, chunks: Chunks) -> None:
         num_failed_ids = int(encoded.lengths()[chunks.failed].sum())
         self.num_documents += len(encoded) - len(chunks.failed)
+        self.num_chunks += len(chunks.rows)
         self.tokens["in"] += len(encoded.values) - num_failed_ids
         self.tokens["added"] += chunks.num_added
         self.tokens["discarded"] += chunks.num_discarded
@@ -286,23 +336,21 @@ class _Counts:
 
 def _record(
     task: PartitionTask,
-    reader: DocumentReader,
+    reader: _FilesReader,
     drops: _Drops,
     counts: _Counts,
     files: dict[str, FileDigest],
 ) -> PartitionOutput:
-    num_chunks, num_tokens = len(counts.lengths), int(counts.lengths.sum())
+    num_chunks, num_tokens = counts.num_chunks, int(counts.lengths.sum())
+    first, *more = reader.read
     return PartitionOutput(
         task=task.name,
         key=task.key,
         folder=task.folder,
-        partition=task.input.file.partition,
-        input=InputRecord(
-            path=task.input.file.declared,
-            num_bytes=reader.num_bytes,
-            sha256=reader.sha256,
-            locked=task.input.locked_digest,
-        ),
+        partition=task.partition,
+        # Alone, its chunks are those of the partition.
+        input=first if more else replace(first, num_chunks=0),
+        more_inputs=tuple(more),
         documents=DocumentCounts(
             num_in=reader.num_rows,
             kept=counts.num_documents,
@@ -323,7 +371,7 @@ def _record(
 
 
 def _tokenizer_of(task: PartitionTask) -> Tokenizer:
-    tokenizer = cached_tokenizer(task.tokenizer, task.input.folder)
+    tokenizer = cached_tokenizer(task.tokenizer, task.inputs[0].folder)
     if tokenizer.digest != task.tokenizer_digest:
         raise InputError(
             f"tokenizer.name: this worker finds {task.tokenizer.name} with sha256 "

@@ -5,7 +5,7 @@ A file that is not kept on disk is fetched while it is read; bytes must be the l
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -26,8 +26,8 @@ from pipeline.config import (
 from pipeline.core.digest import sha256_file
 from pipeline.core.document import Document
 from pipeline.core.errors import DocumentError, InputError, MismatchError
-from pipeline.dataset import State
-from pipeline.runner.task_cache import PartitionOutput, ScanRecord, load_cached
+from pipeline.dataset import InputRecord, State
+from pipeline.runner.task_cache import PartitionOutput, ScannedInput, ScanRecord, load_cached
 from pipeline.sources import (
     NAME_FIELD,
     SKIP_HINT,
@@ -41,7 +41,7 @@ from pipeline.sources import (
 from pipeline.stages.filters import Dropped, identify, make_filters
 from pipeline.storage import StoredFile
 
-OfInput = TypeVar("OfInput", PartitionOutput, ScanRecord)
+OfInputs = TypeVar("OfInputs", PartitionOutput, ScanRecord)
 DROP_DTYPE = np.dtype([("row", "<u4"), ("reason", "<u2")])
 """A document to drop: its row in the file, and the number of the reason."""
 # A few bad documents in a small file are no sign of a file that is wrong as a whole.
@@ -115,6 +115,13 @@ class Input:
         }
 
 
+def declare_inputs(inputs: Sequence[Input]) -> object:
+    """Return all that decides the documents of a partition's files except the bytes, JSON-able."""
+    declared = [one.declaration() for one in inputs]
+    # As it was when each partition was one file, so that what was built then still counts.
+    return declared if len(declared) > 1 else declared[0]
+
+
 def stop_at_bad(error: DocumentError) -> None:
     raise error
 
@@ -128,20 +135,22 @@ def bad_document(where: str, document: Document, reason: str, what: str) -> Docu
 
 
 def load_cached_for(
-    input_: Input, state: State, name: str, key: str, kind: type[OfInput]
-) -> OfInput | None:
-    """Return a task's cached record, if the input file, which is hashed, is still the same."""
+    inputs: Sequence[Input], state: State, name: str, key: str, kind: type[OfInputs]
+) -> OfInputs | None:
+    """Return a task's cached record, if the input files, which are hashed, are still the same."""
     record = load_cached(state, name, key, kind)
-    if record is None:
+    if record is None or len(record.inputs) != len(inputs):
         return None
+    return record if all(map(_is_unchanged, inputs, record.inputs)) else None
+
+
+def _is_unchanged(input_: Input, read: InputRecord | ScannedInput) -> bool:
     locked, path = input_.locked, input_.file.path
     if locked is not None and not locked.is_kept:
-        known = locked.file.sha256 or record.input.sha256
-        is_same = (locked.file.digest, known) == (record.input.locked, record.input.sha256)
-    else:
-        # If the file is gone, the reader says so.
-        is_same = path.is_file() and sha256_file(path) == record.input.sha256
-    return record if is_same else None
+        known = locked.file.sha256 or read.sha256
+        return (locked.file.digest, known) == (read.locked, read.sha256)
+    # If the file is gone, the reader says so.
+    return path.is_file() and sha256_file(path) == read.sha256
 
 
 class DocumentReader:

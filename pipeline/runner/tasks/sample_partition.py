@@ -5,11 +5,12 @@ Sources without a budget, repetitions or a holdout do not go through here: their
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from pipeline.config import ShardSpec
-from pipeline.core.arrays import BoolArray, Int64Array
+from pipeline.core.arrays import BoolArray, Int64Array, Uint32Array
 from pipeline.core.digest import FileDigest
 from pipeline.core.files import publish
 from pipeline.core.ragged import offsets_of
@@ -30,7 +31,8 @@ class CachedSampleTask:
     """Where to look for an earlier sample in `out`, and what it must have been made from."""
 
     out: Path
-    input: Input
+    partition: str
+    inputs: tuple[Input, ...]
     key: str
     """Fingerprint of all that decides the bytes except the bytes of the source's inputs."""
     cls_id: int
@@ -63,10 +65,10 @@ class SampleTask:
 
 
 def find_cached_sample(task: CachedSampleTask) -> PartitionOutput | None:
-    """Return the record of an earlier sample, if it is intact and its input unchanged."""
-    state, source, partition = State(out=task.out), task.input.source, task.input.file.partition
+    """Return the record of an earlier sample, if it is intact and its inputs unchanged."""
+    state, source, partition = State(out=task.out), task.inputs[0].source, task.partition
     name = _name(source, partition)
-    record = load_cached_for(task.input, state, name, task.key, PartitionOutput)
+    record = load_cached_for(task.inputs, state, name, task.key, PartitionOutput)
     if record is not None:
         numbers = read_columns(state.out / sampled_file(source, partition))
         save_table(state, record.folder, task.cls_id, task.sep_id, numbers)
@@ -90,8 +92,10 @@ def sample_partition(task: SampleTask) -> PartitionOutput:
     if len(holdout):
         folder = f"{VALIDATION}/{task.folder}"
         files.update(_write_rows(task, pool, folder, holdout, lengths[holdout], 0))
-    table = load_table(state, task.chunks.folder)[rows]
-    numbers = {name: np.ascontiguousarray(table[name]) for name in ("chunk", "num_chunks")}
+    all_rows = load_table(state, task.chunks.folder)
+    table = all_rows[rows]
+    names = ["chunk", "num_chunks", *(["file"] if task.chunks.more_inputs else [])]
+    numbers = {name: np.ascontiguousarray(table[name]) for name in names}
     sampled = sampled_file(source, partition)
     with publish(task.out / sampled, state.scratch) as temporary:
         write_columns(temporary, numbers)
@@ -106,11 +110,26 @@ def sample_partition(task: SampleTask) -> PartitionOutput:
         folder=task.folder,
         tokens=replace(task.chunks.tokens, validation=num_held, drawn=num_sampled),
         chunks=replace(task.chunks.chunks, validation=len(holdout), drawn=len(rows)),
+        **_with_validation(task.chunks, all_rows["file"][holdout]),
         files={**kept, **files},
     )
     save_record(state, record.task, record)
     save_table(state, task.folder, task.cls_id, task.sep_id, numbers)
     return record
+
+
+def _with_validation(record: PartitionOutput, files: Uint32Array) -> dict[str, Any]:
+    """Return the inputs of a partition of several, with the rows for validation of each.
+
+    files: uint32 [num_holdout], the file of each such row.
+    """
+    if not record.more_inputs:
+        return {}
+    counts = np.bincount(files, minlength=len(record.inputs)).tolist()
+    first, *more = (
+        replace(one, num_validation=count) for one, count in zip(record.inputs, counts, strict=True)
+    )
+    return {"input": first, "more_inputs": tuple(more)}
 
 
 def _write_rows(

@@ -78,7 +78,7 @@ class ScannedFile:
 
     source: str
     file: str
-    """Its partition, by which the files of a source are sorted."""
+    """Its name, by which the files of a source are sorted."""
     path: Path
 
     def num_documents(self) -> int:

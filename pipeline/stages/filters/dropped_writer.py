@@ -1,6 +1,6 @@
 """The writer of dropped documents: JSON lines in zstd, for all of them or a random share.
 
-The choice depends on source, partition and row alone, and the bytes are independent of blocks.
+The choice depends on source, file name and row alone, and the bytes are independent of blocks.
 """
 
 import json
@@ -23,19 +23,23 @@ _MOST_LEVELS: Final = 2048
 
 
 class DroppedWriter:
-    def __init__(self, path: Path, share: Fraction, source: str, partition: str) -> None:
-        self._share, self._source, self._partition = share, source, partition
+    def __init__(self, path: Path, share: Fraction, source: str) -> None:
+        self._share, self._source = share, source
         self._file = path.open("wb")
         compressor = zstandard.ZstdCompressor(level=_LEVEL, write_checksum=True)
         self._packer = compressor.compressobj()
 
-    def write(self, dropped: Iterable[Dropped]) -> None:
-        """Write the documents of the share in the given order."""
+    def write(self, dropped: Iterable[Dropped], name: str, path: str | None = None) -> None:
+        """Write the documents of the share in the given order, all of one file.
+
+        name: the file's, which decides with source and row. path: the file's, where lines name it.
+        """
         for one in dropped:
             document = one.document
-            if self._is_in_share(document.row):
+            if self._is_in_share(name, document.row):
                 record = {
                     "id": document.id,
+                    **({} if path is None else {"file": path}),
                     "row": document.row,
                     "reason": one.reason,
                     "text": document.text,
@@ -47,9 +51,9 @@ class DroppedWriter:
         self._file.write(self._packer.flush())
         self._file.close()
 
-    def _is_in_share(self, row: int) -> bool:
+    def _is_in_share(self, name: str, row: int) -> bool:
         """Whether the 64-bit random number of a row is below the share, exactly."""
-        number = seeds.derive_key(0, "dropped", self._source, self._partition, str(row))
+        number = seeds.derive_key(0, "dropped", self._source, name, str(row))
         return number * self._share.denominator < self._share.numerator << 64
 
 

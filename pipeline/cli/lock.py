@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.cli.arguments import Arguments, Verbs, add_verb, load_mixture, lock_path
 from pipeline.cli.output import count, print_json, print_result, print_table
+from pipeline.config import Mixture
 from pipeline.core.shown import printable
 from pipeline.core.units import format_bytes
 
@@ -30,6 +31,7 @@ def add(verbs: Verbs) -> None:
 def run(parsed: Arguments) -> int:
     """Write a lock, or check one; exit 1 if a checked one is out of date."""
     from pipeline.core.progress import show_progress
+    from pipeline.runner import check_local
     from pipeline.sources import check_lock, check_replaceable, make_lock, read_lock, write_lock
 
     mixture = load_mixture(parsed)
@@ -42,11 +44,14 @@ def run(parsed: Arguments) -> int:
         print_result(parsed, {"lock": str(path), "changes": changes}, lines)
         return 1 if changes else 0
     check_replaceable(path)
+    left_out = check_local(mixture) if isinstance(mixture, Mixture) else []
     with show_progress() as show:
         made = make_lock(mixture, show)
     made = _print_changes(path, made)
     write_lock(made, path)
     _print_lock(parsed, path, made)
+    for line in left_out:
+        print(printable(f"warning: {line}"), file=sys.stderr)
     return 0
 
 

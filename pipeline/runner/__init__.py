@@ -6,7 +6,7 @@
 
 from pipeline.runner.cluster import Tls
 from pipeline.runner.estimate import BYTES_PER_SECOND, Estimate, make_estimate
-from pipeline.runner.plan import make_plan
+from pipeline.runner.plan import check_local, make_plan
 from pipeline.runner.replay_pool import pool_folder, replay_pool
 from pipeline.runner.run import build
 
@@ -15,6 +15,7 @@ __all__ = [
     "Estimate",
     "Tls",
     "build",
+    "check_local",
     "make_estimate",
     "make_plan",
     "pool_folder",

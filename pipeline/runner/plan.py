@@ -75,13 +75,23 @@ class Plan:
     @property
     def skipped(self) -> list[str]:
         """What `on_missing: skip` leaves out, a line for each source that reaches such files."""
-        return [
-            f"sources.{one.source.name}: left out {len(one.skipped):,} that are no readable files:"
-            f" {'; '.join(one.skipped[:_MAX_NAMED])}"
-            + ("; …" if len(one.skipped) > _MAX_NAMED else "")
-            for one in self.sources
-            if one.skipped
-        ]
+        return [_left_out(one.source, one.skipped) for one in self.sources if one.skipped]
+
+
+def check_local(mixture: Mixture) -> list[str]:
+    """Return `Plan.skipped` of a mixture whose files are not locked yet.
+
+    Raises: InputError when a local pattern cannot be listed, or reaches the output of a build.
+    """
+    folder, lines = Path(mixture.folder), []
+    for source in mixture.sources:
+        if source.origin.path is not None:
+            matched = _match(mixture, source)
+            listed = [(*one, None) for one in matched.files]
+            files = name_partitions(source.name, listed, source.origin.partition)
+            refuse_output(f"sources.{source.name}", source.origin.path, folder, files)
+            lines += [_left_out(source, matched.skipped)] if matched.skipped else []
+    return lines
 
 
 def make_plan(mixture: Mixture, lock: Lock | None, raw: Path, out: Path | None = None) -> Plan:
@@ -114,6 +124,11 @@ def make_plan(mixture: Mixture, lock: Lock | None, raw: Path, out: Path | None =
         sources=tuple(planned),
         lock=None if lock is None else replace(lock, sources=sources),
     )
+
+
+def _left_out(source: Source, skipped: tuple[str, ...]) -> str:
+    named = "; ".join([*skipped[:_MAX_NAMED], *(["…"] if len(skipped) > _MAX_NAMED else [])])
+    return f"sources.{source.name}: left out {len(skipped):,} that are no readable files: {named}"
 
 
 def num_bytes(file: InputFile) -> int:

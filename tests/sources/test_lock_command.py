@@ -1,0 +1,50 @@
+"""`ettin-data lock`: what it leaves out, refuses, and lists although a server is away."""
+
+from pathlib import Path
+
+import pytest
+from support.commands import call
+
+MIXTURE = """\
+name: small
+chunk: {algorithm: whole-v1, size: 128}
+sources:
+  here: {from: {path: "in/**/*.jsonl", partition: path}}
+order: {seed: 21, global_batch_size: 16, max_seq_len: 128}
+"""
+
+
+@pytest.fixture
+def mixture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A mixture of one local file, in the working folder."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in/a.jsonl").write_text('{"id": "a", "text": "one"}\n')
+    path = tmp_path / "small.yaml"
+    path.write_text(MIXTURE)
+    return path
+
+
+def test_what_is_skipped_is_said(mixture: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (mixture.parent / "in/gone.jsonl").symlink_to("nowhere")
+    code, _, err = call(capsys, "lock", mixture)
+    assert code == 2
+    assert "in/gone.jsonl is a link to nowhere" in err
+    mixture.write_text(MIXTURE.replace("partition:", "on_missing: skip, partition:"))
+    code, out, err = call(capsys, "lock", mixture, "--json")
+    assert (code, '"num_files": 1' in out) == (0, True)
+    line = "warning: sources.here: left out 1 that are no readable files: in/gone.jsonl is a link"
+    assert line in err
+
+
+def test_a_pattern_that_enters_an_output_is_not_locked(
+    mixture: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = mixture.parent / "in/out"
+    (out / ".ettin").mkdir(parents=True)
+    (out / "dropped").mkdir()
+    (out / "dropped/a.jsonl").write_text('{"id": "a", "text": "one"}\n')
+    code, _, err = call(capsys, "lock", mixture)
+    assert code == 2
+    assert f"sources.here: in/out/dropped/a.jsonl is part of {out}, the output of a build" in err
+    assert not (mixture.parent / "manifests").exists()

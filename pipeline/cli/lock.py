@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.cli.arguments import Arguments, Verbs, add_verb, load_mixture, lock_path
 from pipeline.cli.output import count, print_json, print_result, print_table
-from pipeline.config import Mixture
+from pipeline.config import Mixture, Replay
 from pipeline.core.shown import printable
 from pipeline.core.units import format_bytes
 
@@ -44,37 +44,55 @@ def run(parsed: Arguments) -> int:
         print_result(parsed, {"lock": str(path), "changes": changes}, lines)
         return 1 if changes else 0
     check_replaceable(path)
+    old = _read_old(path, mixture)
     left_out = check_local(mixture) if isinstance(mixture, Mixture) else []
     with show_progress() as show:
         made = make_lock(mixture, show)
-    made = _print_changes(path, made)
+    if old is not None:
+        made = _print_changes(old, made)
     write_lock(made, path)
     _print_lock(parsed, path, made)
-    for line in left_out:
-        print(printable(f"warning: {line}"), file=sys.stderr)
+    _warn(left_out)
     return 0
 
 
-def _print_changes(path: Path, made: "Lock") -> "Lock":
+def _read_old(path: Path, mixture: Mixture | Replay) -> "Lock | None":
+    """Return the lock that is to be replaced; None where there is none, or a damaged one.
+
+    Raises: OutputError for the lock of another mixture.
+    """
+    from pipeline.core.errors import PipelineError
+    from pipeline.sources import check_replaced, read_lock
+
+    if not path.exists():
+        return None
+    try:
+        old = read_lock(path)
+    except PipelineError as error:
+        _warn([error.message])
+        return None
+    check_replaced(old, mixture)
+    return old
+
+
+def _print_changes(old: "Lock", made: "Lock") -> "Lock":
     """Say on stderr how a new lock differs from the one that it replaces.
 
     Return it with what pulls found of files that have not changed since.
     """
-    from pipeline.core.errors import PipelineError
-    from pipeline.sources import differences, known_digests, read_lock, with_digests
+    from pipeline.sources import differences, known_digests, with_digests
 
-    if not path.exists():
-        return made
-    try:
-        old = read_lock(path)
-        changes, made = differences(old, made), with_digests(made, known_digests(old))
-    except PipelineError as error:
-        changes = [error.message]
+    changes, made = differences(old, made), with_digests(made, known_digests(old))
     for line in changes[:_MAX_CHANGES]:
         print(printable(line), file=sys.stderr)
     if len(changes) > _MAX_CHANGES:
         print(f"and {len(changes) - _MAX_CHANGES:,} more changes", file=sys.stderr)
     return made
+
+
+def _warn(lines: list[str]) -> None:
+    for line in lines:
+        print(printable(f"warning: {line}"), file=sys.stderr)
 
 
 def _print_lock(parsed: Arguments, path: Path, lock: "Lock") -> None:

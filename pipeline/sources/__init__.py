@@ -9,6 +9,7 @@ from pipeline.sources.download.fetch import fetch
 from pipeline.sources.download.pull import PullCounts, pull
 from pipeline.sources.lock.check import (
     check_lock,
+    check_replaced,
     check_sources,
     check_tokenizer,
     differences,
@@ -59,6 +60,7 @@ __all__ = [
     "check_file",
     "check_lock",
     "check_replaceable",
+    "check_replaced",
     "check_sources",
     "check_tokenizer",
     "default_lock_path",

@@ -48,3 +48,38 @@ def test_a_pattern_that_enters_an_output_is_not_locked(
     assert code == 2
     assert f"sources.here: in/out/dropped/a.jsonl is part of {out}, the output of a build" in err
     assert not (mixture.parent / "manifests").exists()
+
+
+def test_the_lock_of_another_mixture_stays(
+    mixture: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lock = mixture.parent / "manifests/small.lock.json"
+    assert call(capsys, "lock", mixture)[0] == 0
+    before = lock.read_bytes()
+    # Of the same name, and nothing else; of another name, and the same file by --lock.
+    away = MIXTURE.replace("here:", "away:").replace("in/**/", "in/")
+    for other in (away, MIXTURE.replace("name: small", "name: big").replace("in/**/", "in/")):
+        mixture.write_text(other)
+        code, _, err = call(capsys, "lock", mixture, "--lock", lock.relative_to(mixture.parent))
+        error = [line for line in err.splitlines() if line.startswith("error:")]
+        assert code == 2
+        assert len(error) == 1
+        assert "manifests/small.lock.json: is the lock of another mixture, small (here;" in error[0]
+        name = "small (away;" if other == away else "big (here;"
+        assert f"expected that of {name} fingerprint" in error[0]
+        assert lock.read_bytes() == before
+
+
+@pytest.mark.parametrize("other", ["in/*.jsonl", "in/a.jsonl"])
+def test_a_lock_follows_its_mixture(
+    mixture: Path, other: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An origin that changes, a source that gets another name: the lock is still that mixture's."""
+    assert call(capsys, "lock", mixture)[0] == 0
+    mixture.write_text(MIXTURE.replace("in/**/*.jsonl", other))
+    assert call(capsys, "lock", mixture)[0] == 0
+    mixture.write_text(MIXTURE.replace("in/**/*.jsonl", other).replace("here:", "there:"))
+    assert call(capsys, "lock", mixture)[0] == 0
+    # Another mixture of the same origins may share it.
+    mixture.write_text(mixture.read_text().replace("name: small", "name: big"))
+    assert call(capsys, "lock", mixture, "--lock", "manifests/small.lock.json")[0] == 0

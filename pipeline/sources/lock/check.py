@@ -6,7 +6,7 @@ from typing import Any
 
 from pipeline.config import Mixture, Origin, Replay
 from pipeline.core.digest import canonical_json, fingerprint
-from pipeline.core.errors import InputError, MismatchError
+from pipeline.core.errors import InputError, MismatchError, OutputError
 from pipeline.core.progress import ReportProgress
 from pipeline.sources.lock.create import make_lock, sources_of
 from pipeline.sources.lock.lock import Lock, LockedSource, LockedTokenizer, location_of
@@ -50,6 +50,30 @@ def check_sources(lock: Lock, mixture: Mixture | Replay) -> None:
             f"{lock.where}: locks other origins (fingerprint {_fingerprint(locked)}…, those of "
             f"{mixture.name} have {_fingerprint(declared)}…)\n" + "\n".join(problems),
             f"{_LOCK_AGAIN}, or name the lock of this mixture with --lock",
+        )
+
+
+def check_replaced(lock: Lock, mixture: Mixture | Replay) -> None:
+    """Insist that a lock which is to be replaced is no other mixture's.
+
+    It is the mixture's own if it locks the same origins. Origins may change with a mixture, so one
+    of its name is its own, too, as long as a source or an origin is left.
+
+    Raises: OutputError, naming both.
+    """
+    declared = {name: location_of(origin) for name, origin in sources_of(mixture).items()}
+    locked = {name: source.origin for name, source in lock.sources.items()}
+    shares_any = bool(declared.keys() & locked.keys()) or any(
+        origin in locked.values() for origin in declared.values()
+    )
+    if locked != declared and not (lock.name == mixture.name and (shares_any or not locked)):
+        one, two = (
+            f"{name} ({', '.join(origins)}; fingerprint {_fingerprint(origins)}…)"
+            for name, origins in ((lock.name, locked), (mixture.name, declared))
+        )
+        raise OutputError(
+            f"{lock.where}: is the lock of another mixture, {one}, expected that of {two}",
+            "name another file with --lock; remove this one only if nothing needs it",
         )
 
 

@@ -1,6 +1,7 @@
 """`ettin-data lock`."""
 
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,20 +30,15 @@ def add(verbs: Verbs) -> None:
 
 
 def run(parsed: Arguments) -> int:
-    """Write a lock, or check one; exit 1 if a checked one is out of date."""
+    """Write a lock, or check one; exit 1 if it is out of date, 75 if a server is away."""
     from pipeline.core.progress import show_progress
     from pipeline.runner import check_local
-    from pipeline.sources import check_lock, check_replaceable, make_lock, read_lock, write_lock
+    from pipeline.sources import check_replaceable, make_lock, write_lock
 
     mixture = load_mixture(parsed)
     path = lock_path(parsed, mixture)
     if parsed.check:
-        lock = read_lock(path)
-        with show_progress() as show:
-            changes = check_lock(lock, mixture, show)
-        lines = changes or [f"{path}: nothing has changed since it was locked"]
-        print_result(parsed, {"lock": str(path), "changes": changes}, lines)
-        return 1 if changes else 0
+        return _check(parsed, path, mixture)
     check_replaceable(path)
     old = _read_old(path, mixture)
     left_out = check_local(mixture) if isinstance(mixture, Mixture) else []
@@ -54,6 +50,24 @@ def run(parsed: Arguments) -> int:
     _print_lock(parsed, path, made)
     _warn(left_out)
     return 0
+
+
+def _check(parsed: Arguments, path: Path, mixture: Mixture | Replay) -> int:
+    from pipeline.core.errors import NetworkError
+    from pipeline.core.progress import show_progress
+    from pipeline.sources import check_lock, read_lock
+
+    lock = read_lock(path)
+    with show_progress() as show:
+        checked = check_lock(lock, mixture, show)
+    rest = "of the rest, nothing" if checked.unreachable else "nothing"
+    lines = checked.changes or [f"{path}: {rest} has changed since it was locked"]
+    print_result(parsed, {"lock": str(path), **asdict(checked)}, lines)
+    for line in checked.unreachable:
+        print(printable(f"error: not checked: {line}"), file=sys.stderr)
+    if checked.unreachable:
+        return NetworkError.exit_code
+    return 1 if checked.changes else 0
 
 
 def _read_old(path: Path, mixture: Mixture | Replay) -> "Lock | None":

@@ -199,9 +199,9 @@ order: {seed: 21, global_batch_size: 16, max_seq_len: 128}
 def test_what_changed_upstream_is_told_line_by_line(server: Server, folder: Path) -> None:
     mixture = declared(server, folder)
     made = make_lock(mixture, quiet)
-    assert check_lock(made, mixture, quiet) == []
+    assert check_lock(made, mixture, quiet).changes == []
     commit = server.push("org/a", folder / "b")
-    assert check_lock(made, mixture, quiet) == [
+    assert check_lock(made, mixture, quiet).changes == [
         f"hub: revision is {commit}, was {server.commit}",
         "hub: data/one/part-0.jsonl is gone",
         f"hub: data/part-1.jsonl is sha256:{sha256_bytes(NEW)}, was sha256:{sha256_bytes(OLD)}",
@@ -220,7 +220,7 @@ def test_a_file_that_is_gone_is_a_line_and_what_else_changed_is_told(
     fault: Fault = {"kind": "status", "status": 404, "match": "books-0001", "times": -1}
     server.set_faults([fault])
     (folder / "in/a.txt").write_bytes(b"more")
-    lines = check_lock(made, mixture, quiet)
+    lines = check_lock(made, mixture, quiet).changes
     assert len(lines) == 2
     assert lines[0].startswith("here: in/a.txt is sha256:")
     assert lines[1].startswith(f"plain: {gone}: got 404")

@@ -1,9 +1,11 @@
 """`ettin-data lock`: what it leaves out, refuses, and lists although a server is away."""
 
+import json
 from pathlib import Path
 
 import pytest
 from support.commands import call
+from support.source_server import serve
 
 MIXTURE = """\
 name: small
@@ -12,6 +14,11 @@ sources:
   here: {from: {path: "in/**/*.jsonl", partition: path}}
 order: {seed: 21, global_batch_size: 16, max_seq_len: 128}
 """
+HUB = """\
+  hub: {from: {hub: org/a, files: "*.jsonl"}}
+  more: {from: {hub: org/b, files: "*.jsonl"}}
+  web: {from: {url: "ENDPOINT/w.jsonl"}}
+order:"""
 
 
 @pytest.fixture
@@ -83,3 +90,22 @@ def test_a_lock_follows_its_mixture(
     # Another mixture of the same origins may share it.
     mixture.write_text(mixture.read_text().replace("name: small", "name: big"))
     assert call(capsys, "lock", mixture, "--lock", "manifests/small.lock.json")[0] == 0
+
+
+def test_a_check_goes_on_past_servers_that_are_away(
+    mixture: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert call(capsys, "lock", mixture)[0] == 0
+    with serve({"org/a": mixture.parent / "in"}) as server:
+        # It does not speak TLS, which no retry changes.
+        away = server.endpoint.replace("http://", "https://")
+        monkeypatch.setenv("HF_ENDPOINT", away)
+        mixture.write_text(MIXTURE.replace("order:", HUB.replace("ENDPOINT", away)))
+        (mixture.parent / "in/a.jsonl").write_text('{"id": "a", "text": "two!"}\n')
+        code, out, err = call(capsys, "lock", mixture, "--check", "--json")
+    assert code == 75
+    checked = json.loads(out)
+    assert [line.partition(":")[0] for line in checked["changes"]] == ["here"]
+    assert [line.partition(":")[0] for line in checked["unreachable"]] == ["hub", "more", "web"]
+    assert checked["unreachable"][1].startswith("more: is not asked, since hf://datasets/org/a")
+    assert all(line in err for line in checked["unreachable"])

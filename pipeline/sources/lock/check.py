@@ -1,12 +1,12 @@
 """Comparing locks with what origins have now and with what a mixture declares."""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pipeline.config import Mixture, Origin, Replay
 from pipeline.core.digest import canonical_json, fingerprint
-from pipeline.core.errors import InputError, MismatchError, OutputError
+from pipeline.core.errors import InputError, MismatchError, NetworkError, OutputError
 from pipeline.core.progress import ReportProgress
 from pipeline.sources.lock.create import make_lock, sources_of
 from pipeline.sources.lock.lock import Lock, LockedSource, LockedTokenizer, location_of
@@ -16,13 +16,29 @@ from pipeline.storage import StoredFile
 _LOCK_AGAIN = "lock again: ettin-data lock MIXTURE"
 
 
-def check_lock(lock: Lock, mixture: Mixture | Replay, report: ReportProgress) -> list[str]:
-    """Return what has changed since it was locked, or can no longer be listed, one line each."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LockCheck:
+    """What has become of the files of a lock."""
+
+    changes: list[str]
+    """What has changed since, or can no longer be listed, one line each."""
+    unreachable: list[str]
+    """What was not checked, since its server cannot be reached, one line each."""
+
+
+def check_lock(lock: Lock, mixture: Mixture | Replay, report: ReportProgress) -> LockCheck:
+    """Compare a lock with all that can be reached of what origins have now."""
     failures: dict[str, InputError] = {}
-    found = make_lock(mixture, report, failures.__setitem__)
-    kept = {name: lock.sources[name] for name in failures if name in lock.sources}
-    lines = differences(lock, replace(found, sources={**found.sources, **kept}))
-    return lines + [f"{name}: {error.message}" for name, error in failures.items()]
+    found = make_lock(mixture, report, lock, failures.__setitem__)
+    lines = {name: f"{name}: {error.message}" for name, error in failures.items()}
+    away = {name for name, error in failures.items() if isinstance(error, NetworkError)}
+    return LockCheck(
+        changes=[
+            *differences(lock, found),
+            *(line for name, line in lines.items() if name not in away),
+        ],
+        unreachable=[line for name, line in lines.items() if name in away],
+    )
 
 
 def locked_source(lock: Lock, name: str, origin: Origin) -> LockedSource:

@@ -14,43 +14,63 @@ from pipeline.core.progress import ReportProgress
 from pipeline.sources.lock.lock import Lock, LockedSource, LockedTokenizer, location_of
 from pipeline.sources.partitions import name_partitions
 from pipeline.stages.tokenizer import EMBEDDED, latest_commit, read_json
-from pipeline.storage import open_store
+from pipeline.storage import host_of, open_store
 
 POOL: Final = "pool"
 """The name of the one source of a replay."""
 
 
+def _stop(name: str, error: InputError) -> None:
+    raise error
+
+
 def make_lock(
     mixture: Mixture | Replay,
     report: ReportProgress,
-    on_failure: Callable[[str, InputError], None] | None = None,
+    known: Lock | None = None,
+    on_failure: Callable[[str, InputError], None] = _stop,
 ) -> Lock:
     """Ask all origins of a mixture for their files.
 
-    `report` counts sources; `on_failure` is called for each that cannot be listed and is left out.
-    Raises: InputError, without `on_failure`, when one cannot be listed; NetworkError with it, too.
+    report: counts sources. on_failure: is called for each source, and for `tokenizer`, that cannot
+    be listed; if it returns, `known` has what stands for it. No server is asked again after it
+    could not be reached.
+
+    Raises: InputError, without `on_failure`, when one cannot be listed.
     """
     origins = sources_of(mixture)
     sources: dict[str, LockedSource] = {}
     commits: dict[tuple[str | None, str | None], str | None] = {}
+    away: dict[str, NetworkError] = {}
     report("lock", 0, len(origins))
     for name, origin in sorted(origins.items()):
         # A branch that moves meanwhile moves for none of the sources.
-        commit = commits.get((origin.hub, origin.revision))
+        commit, server = commits.get((origin.hub, origin.revision)), _server(origin)
         try:
+            if server in away:
+                raise NetworkError(f"is not asked, since {away[server].message}")
             sources[name] = _lock_source(name, origin, mixture.folder, commit)
         except InputError as error:
-            if on_failure is None or isinstance(error, NetworkError):
-                raise
             on_failure(name, error)
+            if isinstance(error, NetworkError):
+                # Each look at it would take all the retries.
+                away.setdefault(server, error)
+            if known is not None and name in known.sources:
+                sources[name] = known.sources[name]
             continue
         commits[origin.hub, origin.revision] = sources[name].revision
         report("lock", len(sources), len(origins))
-    tokenizer = mixture.tokenizer
+    try:
+        declared = mixture.tokenizer
+        tokenizer = _lock_tokenizer(declared.name, declared.revision, mixture.folder)
+    except InputError as error:
+        on_failure("tokenizer", error)
+        assert known is not None
+        tokenizer = known.tokenizer
     assert mixture.name is not None
     return Lock(
         name=mixture.name,
-        tokenizer=_lock_tokenizer(tokenizer.name, tokenizer.revision, mixture.folder),
+        tokenizer=tokenizer,
         algorithms=dict(sorted(_algorithms(mixture.declaration()))),
         sources=sources,
     )
@@ -69,6 +89,10 @@ def sources_of(mixture: Mixture | Replay) -> dict[str, Origin]:
     if pool.hub is None:
         return {POOL: Origin(path=files)}
     return {POOL: Origin(hub=pool.hub, revision=pool.revision, files=files)}
+
+
+def _server(origin: Origin) -> str:
+    return origin.kind if origin.url is None else host_of(origin.url[0])
 
 
 def _lock_source(name: str, origin: Origin, folder: Path, commit: str | None) -> LockedSource:

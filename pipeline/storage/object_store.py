@@ -118,7 +118,7 @@ class ObjectStore:
         if not files:
             raise InputError(f'from.url: "{pattern}" matches no file', "check the spelling")
         return [
-            _describe(store, without_secrets(store.unstrip_protocol(name)), name, info)
+            _describe(store, _address(store, pattern, name), name, info)
             for name, info in files.items()
         ]
 
@@ -185,6 +185,15 @@ def _open(address: str, got: str) -> Any:
             f"{got}, expected one that can be read: {error}",
             "write one that begins with https:, s3: or gs:",
         ) from error
+
+
+def _address(store: Any, pattern: str, path: str) -> str:
+    """Return the address of a path that a pattern matches."""
+    host = host_of(pattern)
+    if "@" not in host:
+        return without_secrets(store.unstrip_protocol(path))
+    # Of abfs://container@account, a store's own addresses have no account.
+    return f"{host}/{path.removeprefix(store._strip_protocol(host)).lstrip('/')}"
 
 
 def _describe(store: Any, address: str, path: str, info: dict[str, Any]) -> StoredFile:

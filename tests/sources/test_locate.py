@@ -27,6 +27,11 @@ def test_places_of_pulled_files() -> None:
     assert placed(hub, "data/0.parquet") == f"raw/hub/org/a/{COMMIT}/data/0.parquet"
     assert placed(url, "https://x.org:80/a/b.gz?v=1#2") == "raw/https/x.org:80/a/b.gz?v=1#2"
     assert placed(url, "s3://me:secret@bucket/k") == "raw/s3/bucket/k"
+    accounts = [f"abfs://data@{account}.example/k" for account in ("one", "two")]
+    assert [placed(url, address) for address in accounts] == [
+        "raw/abfs/data@one.example/k", "raw/abfs/data@two.example/k",
+    ]  # fmt: skip
+    assert placed(url, "https://token@x.org/k") == "raw/https/x.org/k"
     assert placed(url, "file:///k/l") == "raw/file/localhost/k/l"
     assert placed(Origin(path=("in/*",)), "in/a.txt") == "mixtures/in/a.txt"
     assert placed(Origin(path=("/in/*",)), "/in/a.txt") == "/in/a.txt"

@@ -8,7 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 from support.stores import FILES, HERE, LARGE, A, Sleeps, file_named, received
 
 from pipeline.config.source import Origin
@@ -46,6 +48,26 @@ def test_what_a_store_does_not_have_is_told(tmp_path: Path) -> None:
             open_store(Origin(url=(f"file://{tmp_path}/{pattern}",)), HERE).list()
     with pytest.raises(ConfigError, match="Protocol not known: nope"):
         open_store(Origin(url=("nope://bucket/x",)), HERE)
+
+
+class Accounts(MemoryFileSystem):
+    """A store whose paths, as those of Azure, begin with a container and know no account."""
+
+    protocol = "accounts"
+
+    @classmethod
+    def _strip_protocol(cls, path: str) -> str:
+        container, _, rest = path.removeprefix("accounts://").lstrip("/").partition("/")
+        return super()._strip_protocol(f"/{container.partition('@')[0]}/{rest}")
+
+
+def test_a_pattern_keeps_the_account_of_a_container() -> None:
+    fsspec.register_implementation("accounts", Accounts, clobber=True)
+    Accounts().pipe("/data/a.jsonl", A.encode())
+    store = open_store(Origin(url=("accounts://data@one/*.jsonl",)), HERE)
+    [file] = store.list()
+    assert file.path == "accounts://data@one/a.jsonl"
+    assert received(store, file) == A.encode()
 
 
 MOTO = "import sys; from moto.server import main; main(['-H', '127.0.0.1', '-p', '0'])"

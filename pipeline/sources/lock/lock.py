@@ -105,8 +105,9 @@ def locate(raw: Path, folder: Path, locked: LockedSource, file: StoredFile) -> P
     else:
         scheme, _, rest = file.path.partition("://")
         host, *names = rest.split("/")
-        # A password before the host is no part of the path.
-        parts = [scheme, host.rpartition("@")[2] or "localhost", *names]
+        # A login is no part of the path; in abfs://container@account, both are.
+        host = without_secrets(f"{scheme}://{host}").partition("://")[2]
+        parts = [scheme, host or "localhost", *names]
     # "a//b" and "a/./b" would be "a/b"; what is no address may have a slash left.
     if any(part in ("", ".", "..") or "/" in part or "\0" in part for part in parts):
         raise InputError(

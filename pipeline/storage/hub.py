@@ -49,6 +49,9 @@ class HubStore:
             patterns = self._card_patterns(where, files)
         return tuple(files[path] for path in match_paths(where, patterns, files))
 
+    def has(self, path: str) -> bool:
+        return path in _list_commit(self._repository)
+
     def stream(self, file: StoredFile, start: int, write: Callable[[bytes], None]) -> None:
         remote = self._repository.file(file.path, file.num_bytes)
         remote.stream(start, file.num_bytes, write, accepts_whole=True)

@@ -49,6 +49,9 @@ class LocalStore:
         matched = match_files("from.path", self._patterns, self._folder, self._on_missing)
         return tuple(_describe(declared, path) for declared, path in sorted(matched.files))
 
+    def has(self, path: str) -> bool:
+        return (self._folder / path).is_file()
+
     def stream(self, file: StoredFile, start: int, write: Callable[[bytes], None]) -> None:
         try:
             with (self._folder / file.path).open("rb") as stored:

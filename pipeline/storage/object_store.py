@@ -99,6 +99,17 @@ class ObjectStore:
         found = {file.path: file for part in parts for file in part}
         return tuple(found[path] for path in sorted(found))
 
+    def has(self, path: str) -> bool:
+        store, name = self._find(path)
+        try:
+            # Most stores answer from the listing before.
+            _ask(path, lambda: store.info(name), self._retry)
+        except NetworkError:
+            raise
+        except InputError:
+            return False
+        return True
+
     def stream(self, file: StoredFile, start: int, write: Callable[[bytes], None]) -> None:
         store, path = self._find(file.path)
         # A store does not say which version a range is of.

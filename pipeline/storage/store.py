@@ -63,6 +63,9 @@ class Store(Protocol):
     def list(self) -> tuple[StoredFile, ...]:
         """Return the files, sorted by path. Raises: InputError when they cannot be listed."""
 
+    def has(self, path: str) -> bool:
+        """Return whether there is a file of this path, as `StoredFile` has it, listed or not."""
+
     def stream(self, file: StoredFile, start: int, write: Callable[[bytes], None]) -> None:
         """Write the bytes of a file from `start` to its end, each once.
 

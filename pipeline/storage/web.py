@@ -46,6 +46,10 @@ class WebStore:
     def list(self) -> tuple[StoredFile, ...]:
         return tuple(map_concurrently(self._describe, sorted(self._urls)))
 
+    def has(self, path: str) -> bool:
+        # No other is known, since web hosts cannot be listed.
+        return path in self._urls
+
     def stream(self, file: StoredFile, start: int, write: Callable[[bytes], None]) -> None:
         url = self._urls.get(file.path, file.path)
         remote = HttpFile(

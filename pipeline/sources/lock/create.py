@@ -11,10 +11,12 @@ from pipeline.config import Mixture, Origin, Replay
 from pipeline.core.digest import sha256_bytes
 from pipeline.core.errors import InputError, NetworkError
 from pipeline.core.progress import ReportProgress
+from pipeline.core.shown import without_secrets
 from pipeline.sources.lock.lock import Lock, LockedSource, LockedTokenizer, location_of
+from pipeline.sources.lock.remote_output import refuse_remote_output
 from pipeline.sources.partitions import name_partitions
 from pipeline.stages.tokenizer import EMBEDDED, latest_commit, read_json
-from pipeline.storage import host_of, open_store
+from pipeline.storage import expand_braces, host_of, open_store
 
 POOL: Final = "pool"
 """The name of the one source of a replay."""
@@ -103,6 +105,8 @@ def _lock_source(name: str, origin: Origin, folder: Path, commit: str | None) ->
         where = "" if origin.hub is None else f"hf://datasets/{origin.hub}/"
         listed = [(where + file.path, Path(file.path), file) for file in files]
         name_partitions(name, listed, origin.partition)
+        if patterns := _patterns(origin):
+            refuse_remote_output(f"sources.{name}", patterns, files, store.has)
     decode = origin.decode
     return LockedSource(
         origin=location_of(origin),
@@ -110,6 +114,12 @@ def _lock_source(name: str, origin: Origin, folder: Path, commit: str | None) ->
         files=files,
         tokenizer=_lock_tokenizer(decode.tokenizer, decode.revision, folder) if decode else None,
     )
+
+
+def _patterns(origin: Origin) -> list[str]:
+    """Return what names the files of a remote source, as far as the mixture says it."""
+    urls = [url for pattern in origin.url or () for url in expand_braces(pattern)]
+    return [*(origin.files or ()), *map(without_secrets, urls)]
 
 
 def _lock_tokenizer(name: str, revision: str | None, folder: Path) -> LockedTokenizer:

@@ -52,6 +52,7 @@ from pipeline.config.recipe import (
 from pipeline.config.replay import Replay
 from pipeline.config.settings import to_plain
 from pipeline.config.source import RAW, Origin, Source
+from pipeline.config.yaml_nodes import shallow_events
 
 __all__ = [
     "CHECKPOINT_PREFIXES",
@@ -101,5 +102,6 @@ __all__ = [
     "mixture_schema",
     "read_model",
     "recipe_schema",
+    "shallow_events",
     "to_plain",
 ]

@@ -7,7 +7,7 @@ read differently (`no`, `1_000`, `1e6`, `12:30:45`, `017`, a date) are problems.
 import json
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
@@ -126,6 +126,18 @@ def read_value(text: str, where: str, place: Place, problems: Problems) -> Node 
     return _Reader(lambda _: place, problems).read(text, where, lambda _: place)
 
 
+def shallow_events(text: str) -> Iterator[yaml.Event]:
+    """Yield the events of YAML. Raises: yaml.YAMLError; RecursionError below 100 levels."""
+    depth = 0
+    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+        yield event
+        depth += isinstance(event, yaml.CollectionStartEvent)
+        depth -= isinstance(event, yaml.CollectionEndEvent)
+        if depth > _MOST_LEVELS:
+            # Found here, as the reader's time grows with the square of the depth.
+            raise RecursionError("values are nested too deeply")
+
+
 def reads_as_text(word: str) -> bool:
     """Return whether a word without quotes is text to YAML 1.1 and YAML 1.2 alike."""
     node = yaml.compose(word, Loader=yaml.SafeLoader)
@@ -148,14 +160,8 @@ class _Reader:
 
     def read(self, text: str, where: str, place_at: Callable[[int], Place]) -> Node | None:
         try:
-            depth = 0
-            for event in yaml.parse(text, Loader=yaml.SafeLoader):
+            for event in shallow_events(text):
                 self._refuse_tag(event, where)
-                depth += isinstance(event, yaml.CollectionStartEvent)
-                depth -= isinstance(event, yaml.CollectionEndEvent)
-                if depth > _MOST_LEVELS:
-                    # Found here, as the reader's time grows with the square of the depth.
-                    raise RecursionError
             root = yaml.compose(text, Loader=yaml.SafeLoader)
             if root is None:
                 return Node(kind="null", place=place_at(0))

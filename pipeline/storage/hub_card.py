@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import yaml
 
+from pipeline.config import shallow_events
 from pipeline.core.errors import InputError
 
 Value = TypeVar("Value")
@@ -37,8 +38,9 @@ def _configs(where: str, card: bytes) -> dict[str, dict[str, tuple[str, ...]]]:
     """Return globs by split by configuration; which is the default, by the name ""."""
     _, fence, rest = f"\n{card.decode(errors='replace')}".replace("\r\n", "\n").partition("\n---\n")
     try:
-        declared = yaml.safe_load(rest.partition("\n---")[0]) if fence else None
-    except yaml.YAMLError as error:
+        declared = _parse(rest.partition("\n---")[0]) if fence else None
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        # A date such as 2026-13-01 is a ValueError.
         reason = " ".join(str(error).split())
         raise InputError(f"{where}: broken front matter: {reason}", USE_FILES) from error
     given = declared.get("configs") if isinstance(declared, dict) else None
@@ -47,9 +49,10 @@ def _configs(where: str, card: bytes) -> dict[str, dict[str, tuple[str, ...]]]:
     configs = {}
     try:
         for one in given:
-            configs[str(one["config_name"])] = _splits(one["data_files"])
+            name = _text(one["config_name"])
+            configs[name] = _splits(one["data_files"])
             if one.get("default"):
-                configs[""] = configs[str(one["config_name"])]
+                configs[""] = configs[name]
     except (TypeError, KeyError, AttributeError) as error:
         raise InputError(
             f"{where}: got malformed configs, expected a config_name and data_files in each",
@@ -66,8 +69,21 @@ def _splits(data_files: Any) -> dict[str, tuple[str, ...]]:
     splits = {}
     for one in data_files:
         path = one["path"]
-        splits[str(one["split"])] = (path,) if isinstance(path, str) else tuple(map(str, path))
+        splits[_text(one["split"])] = (path,) if isinstance(path, str) else tuple(map(_text, path))
     return splits
+
+
+def _parse(text: str) -> Any:
+    for _ in shallow_events(text):
+        pass
+    return yaml.safe_load(text)
+
+
+def _text(value: object) -> str:
+    # Spelled out, lists that aliases repeat may have no end.
+    if isinstance(value, list | dict | set | tuple):
+        raise TypeError
+    return str(value)
 
 
 def _default(where: str, configs: Mapping[str, object]) -> str:

@@ -1,6 +1,7 @@
 """Fields beside text and id are kept as they were written, and cost no document."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +99,44 @@ def test_the_same_words_elsewhere_are_no_second_field(
 ) -> None:
     data = json.dumps(record, ensure_ascii=is_ascii).encode()
     assert parse_object(data, "f", COLUMNS, "a line") == record
+
+
+INSIDE = Columns(text="meta.text", id="meta.by.uid")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"meta": {"text": "a", "text": "b", "by": {"uid": 1}}}',
+        '{"meta": {"text": "a", "by": {"uid": 1, "n": 3, "uid": 2}}}',
+        '{"meta": {"text": "a", "by": {"uid": 1}, "by": {"uid": 2}}}',
+        '{"meta": {"text": "a", "by": {"uid": 1}}, "meta": {"text": "b", "by": {"uid": 1}}}',
+        '{"meta": {"by": {"uid": 1}}, "meta": {"text": "b", "by": {"uid": 1}}}',
+    ],
+)
+def test_a_field_inside_others_is_there_once(line: str) -> None:
+    error = parse_object(line.encode(), "f: document 1", INSIDE, "a line")
+    assert isinstance(error, DocumentError)
+    assert error.reason == "duplicate_field"
+    assert re.search(r'an object with two fields "meta\.(text|by\.uid)"', error.message)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"text": "a", "text": "b", "meta": {"text": "c", "by": {"uid": 1, "text": 1}}}',
+        '{"meta": {"text": "c", "by": {"uid": 1}, "uid": 2, "more": [{"by": 1, "by": 2}]}}',
+        '{"meta": {"text": "c", "text": "d"}, "meta.text": "a", "meta.by.uid": 1}',
+        '{"meta": {"text": "\\"text\\": \\"meta\\"", "by": {"uid": 1}}}',
+    ],
+)
+def test_the_same_words_beside_a_field_inside_others_are_no_second(line: str) -> None:
+    assert parse_object(line.encode(), "f", INSIDE, "a line") == json.loads(line)
+
+
+def test_half_a_surrogate_inside_others_is_no_text() -> None:
+    error = parse_object(b'{"meta": {"text": "\\ud800", "by": {"uid": 1}}}', "f", INSIDE, "a line")
+    assert isinstance(error, DocumentError)
 
 
 def test_other_fields_may_be_there_twice() -> None:

@@ -9,6 +9,9 @@ from pipeline.core.errors import InputError
 from pipeline.storage.hub_card import card_patterns
 from pipeline.storage.open_store import open_store
 
+# Of sixty lines, and 2 ** 60 words once it is spelled out.
+BOMB = "\n".join(["a0: &a0 [x, y]", *(f"a{n}: &a{n} [*a{n - 1}, *a{n - 1}]" for n in range(1, 61))])
+
 
 @pytest.mark.parametrize(
     ("config", "split", "expected"),
@@ -36,6 +39,22 @@ def test_a_split_of_a_card_is_its_files(
         ("# No front matter", None, "train", "got no configs, expected some .*\n.*`files:`"),
         ("---\nlicense: mit\n---\n", None, "train", "got no configs.*\n.*`files:`"),
         ("---\na: [\n---\n", None, "train", "broken front matter: .*\n.*`files:`"),
+        (f"---\na: {'[' * 50_000}\n---\n", None, "train", "broken front matter: values are nested"),
+        ("---\na: 2026-13-01\n---\n", None, "train", "broken front matter: month must be"),
+        (f"---\na: {'9' * 5_000}\n---\n", None, "train", "broken front matter: Exceeds the limit"),
+        (
+            f"---\n{BOMB}\nconfigs: [{{config_name: *a60, data_files: x}}]\n---\n",
+            None,
+            None,
+            "got malformed configs",
+        ),
+        (
+            f"---\n{BOMB}\nconfigs: [{{config_name: a, data_files: [{{split: a, path: *a60}}]}}]"
+            "\n---\n",
+            None,
+            None,
+            "got malformed configs",
+        ),
         (
             "---\nconfigs: [{config_name: a, data_dir: b}]\n---\n",
             "a",

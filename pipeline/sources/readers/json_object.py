@@ -78,6 +78,9 @@ def _has_twins(record: dict[str, Any], data: bytes, columns: Columns) -> bool:
     The text is passed over, which halves the time that reading takes: at least as many bytes as it
     has characters follow the last of its keys.
     """
+    parts = [part for name in _paths(record, columns) if len(name) > 1 for part in name]
+    if any(data.count(_key(part)) > 1 for part in parts):
+        return True  # or elsewhere; `json` finds out
     text, key, id_key = record.get(columns.text), _key(columns.text), _key(columns.id)
     num_chars = len(text) if isinstance(text, str) else 0
     num_texts = data.count(key, 0, len(data) - num_chars)
@@ -118,11 +121,13 @@ def _parse_again(data: bytes, columns: Columns) -> object:
 
     A half of a surrogate pair is a ValueError in text and id only.
     """
-    last: list[list[tuple[str, Any]]] = [[]]
+    twins: dict[int, tuple[dict[str, Any], list[str]]] = {}  # with each object, to keep its id
 
     def make(fields: list[tuple[str, Any]]) -> dict[str, Any]:
-        last[0] = fields
-        return dict(fields)
+        made = dict(fields)
+        if len(made) < len(fields):
+            twins[id(made)] = made, [name for name, _ in fields]
+        return made
 
     record: object = json.loads(
         data.decode(),
@@ -132,13 +137,21 @@ def _parse_again(data: bytes, columns: Columns) -> object:
         parse_int=_int,
     )
     if isinstance(record, dict):
-        names = [name for name, _ in last[0]]  # the outermost object is the last to be made
-        for needed in (columns.text, columns.id):
-            if needed is not None and names.count(needed) > 1:
-                raise _TwiceError(needed)
-            if isinstance(value := record.get(str(needed)), str):
+        for path in _paths(record, columns):
+            value: Any = record
+            for part in path:
+                if id(value) in twins and twins[id(value)][1].count(part) > 1:
+                    raise _TwiceError(".".join(path))
+                value = value.get(part) if isinstance(value, dict) else None
+            if isinstance(value, str):
                 value.encode()  # a lone surrogate is no text
     return record
+
+
+def _paths(record: dict[str, Any], columns: Columns) -> list[list[str]]:
+    """Return where text and id are: in a field of the whole name, or else inside others."""
+    needed = [name for name in (columns.text, columns.id) if name is not None]
+    return [[name] if name in record else name.split(".") for name in needed]
 
 
 def _float(written: str) -> float | Written:

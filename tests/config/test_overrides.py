@@ -135,3 +135,10 @@ def test_an_override_given_twice_is_refused(second: str) -> None:
     assert problems(ETTIN, "order.view=stored", second) == [
         f"--set {second.partition('=')[0]}: got a key that is set twice, expected each key once"
     ]
+
+
+def test_one_override_too_many_is_refused_even_if_both_agree() -> None:
+    # No hint says which of the two to keep.
+    assert problems(ETTIN, "order.view=stored", "order.view=stored") == [
+        "--set order.view: got a key that is set twice, expected each key once"
+    ]

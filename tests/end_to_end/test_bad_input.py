@@ -179,6 +179,21 @@ def test_repeated_ids_across_files_are_all_named_when_the_build_stops(
         "sources.s: got documents that share an id, expected ids unique in a source: "
         '"a" in 1 and 2; "b" in 1 and 2'
     )
+    # Of files that hold the same documents, `id: null` would read every one twice.
+    same, counted, rest = str(raised.value.hint).split("; ")
+    assert same == "if files hold the same documents, leave one out with a narrower pattern"
+    assert counted.startswith("if each file counts its own, write `id: null`")
+    assert rest == "`on_error: skip` keeps only the first document of each id"
+
+
+@pytest.mark.parametrize("apart", [[], [("b", "y")]])
+def test_an_id_that_recurs_in_one_file_is_no_reason_to_make_ids(
+    build: Callable[..., dict[str, Any]], apart: list[tuple[str, str]]
+) -> None:
+    with pytest.raises(DocumentError, match='id "a" was seen before') as raised:
+        build({"f.jsonl": lines(("a", "x"), *apart, ("a", "x"))}, on_error="stop")
+    assert raised.value.hint == SKIP_HINT
+    assert "id: null" not in SKIP_HINT
 
 
 def test_the_first_file_by_name_wins_whatever_was_listed_first(

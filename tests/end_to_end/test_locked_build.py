@@ -339,6 +339,9 @@ def test_a_local_file_that_changed_is_refused_by_name(
         path.unlink()
     error = refuses(healthy, tmp_path / "out", True, MismatchError)
     assert "letters.jsonl" in error.message
+    # It is the user's own: nothing brings it back once it is removed.
+    assert str(error.hint).startswith("restore the locked file")
+    assert not re.search("remove|pull", str(error.hint))
 
 
 def test_a_remote_mixture_without_a_lock_is_refused_with_the_command_to_run(

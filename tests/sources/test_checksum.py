@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -27,6 +29,24 @@ def test_a_local_file_that_changed_is_refused_by_name(
     (folder / "in/a.txt").unlink()
     with pytest.raises(MismatchError, match=r"in/a\.txt: is gone"):
         pull_all(locked, folder, dest)
+
+
+@pytest.mark.parametrize("content", [b"other", b"TEXT", None])
+def test_nobody_is_told_to_remove_a_file_of_their_own(
+    server: Server, folder: Path, locked: Lock, dest: Path, content: bytes | None
+) -> None:
+    [file] = locked.sources["here"].files
+    path = locate(dest, folder, locked.sources["here"], file)
+    path.unlink() if content is None else path.write_bytes(content)
+    checks: list[Callable[[], object]] = [lambda: check_file(path, file, is_local=True)]
+    if content != b"TEXT":  # of the locked size, which is all that a pull looks at
+        checks.append(lambda: pull_all(locked, folder, dest))
+    for check in checks:
+        with pytest.raises(MismatchError, match=r"in/a\.txt") as raised:
+            check()
+        assert str(raised.value.hint).startswith("restore the locked file")
+        assert not re.search("remove|delete|pull", str(raised.value.hint))
+    assert content is None or path.read_bytes() == content
 
 
 def test_bytes_that_are_not_those_that_were_locked_are_found(

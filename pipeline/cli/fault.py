@@ -1,6 +1,7 @@
 """The report of a fault of ours: what a developer needs to find it, in a file to send.
 
-It holds versions, the command and the traceback; no file of the person's is read for it.
+It holds versions, the command and the traceback, without secrets of addresses; no file of the
+person's is read for it.
 """
 
 import os
@@ -11,6 +12,7 @@ import traceback
 from collections.abc import Sequence
 from importlib.metadata import distributions
 
+from pipeline.core.shown import printable, without_secrets
 from pipeline.version import VERSION
 
 
@@ -25,10 +27,11 @@ def write_report(error: BaseException, arguments: Sequence[str]) -> str:
         "",
         *packages,
     ]
+    text = printable(without_secrets("\n".join(lines)))
     try:
         number, path = tempfile.mkstemp(prefix="ettin-data-", suffix=".txt")
     except OSError:
-        return "\n".join(["there is no place to write one, so here it is:", *lines])
+        return f"there is no place to write one, so here it is:\n{text}"
     with os.fdopen(number, "w", errors="backslashreplace") as file:
-        file.write("\n".join(lines) + "\n")
+        file.write(f"{text}\n")
     return path

@@ -31,6 +31,7 @@ from pipeline.cli.arguments import Parser
 from pipeline.cli.fault import write_report
 from pipeline.cli.output import print_json
 from pipeline.core.errors import InternalError, PipelineError
+from pipeline.core.shown import printable
 from pipeline.version import VERSION
 
 _VERBS = (plan, lock, pull, build, order, verify, digest, diff, trace, feed, train, export, schema)
@@ -85,7 +86,7 @@ def _open_closed_streams() -> None:
 def _say(message: str) -> None:
     """Print to stderr, whose end is no reason to end otherwise."""
     with suppress(OSError):
-        print(message, file=sys.stderr)
+        print(printable(message), file=sys.stderr)
 
 
 def _discard_output() -> None:

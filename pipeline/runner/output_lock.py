@@ -35,6 +35,7 @@ from pipeline.dataset import (
     PartitionCounts,
     State,
     TokenizerRecord,
+    is_output,
     manifest_bytes,
     provenance_file,
     read_manifest,
@@ -97,6 +98,25 @@ def lock_output(out: Path, fingerprint: str) -> Iterator[State]:
                     with suppress(OSError):
                         out.rmdir()
             raise
+
+
+def refuse_nested(out: Path) -> None:
+    """Refuse an output inside another, whose next build would remove it.
+
+    Raises: OutputError, also for a path that is not UTF-8, which pyarrow cannot open.
+    """
+    try:
+        str(out.absolute()).encode()
+    except UnicodeEncodeError as error:
+        raise OutputError(
+            f"--out {out}: got a path that is not UTF-8", "choose another --out"
+        ) from error
+    for parent in out.resolve().parents:
+        if (parent / STATE).is_dir() or is_output(parent):
+            raise OutputError(
+                f"--out {out}: lies in {parent}, the output of a build",
+                "choose an --out outside of it",
+            )
 
 
 def _has_work(state: State) -> bool:

@@ -10,7 +10,13 @@ from pipeline.dataset import Manifest, MixtureRecord
 from pipeline.dataset.mds import INDEX_NAME, Pool
 from pipeline.runner.cluster import Tls, default_memory_bytes, open_cluster
 from pipeline.runner.order_rows import order_pool
-from pipeline.runner.output_lock import finish, lock_output, make_manifest, restore_records
+from pipeline.runner.output_lock import (
+    finish,
+    lock_output,
+    make_manifest,
+    refuse_nested,
+    restore_records,
+)
 from pipeline.runner.output_tokenizer import check_special_tokens, copy_tokenizer
 from pipeline.runner.tasks.make_partition import cached_tokenizer
 from pipeline.sources import POOL, Lock, check_file, check_tokenizer, locate
@@ -40,6 +46,7 @@ def replay_pool(
         raise InputError(f"--out {out}: lies in the pool {pool}, which is never written to")
     if pool.is_relative_to(out.resolve()):
         raise InputError(f"{pool}: lies in --out {out}, which holds only generated files")
+    refuse_nested(out)
     Pool.open(pool)  # Fails before anything is written.
     declaration = {**declared.declaration(), "pool": sha256_file(pool / INDEX_NAME)}
     tokenizer = cached_tokenizer(declared.tokenizer, declared.folder)

@@ -18,6 +18,7 @@ from pipeline.config import RAW, Mixture
 from pipeline.core.digest import fingerprint
 from pipeline.core.errors import ConfigError
 from pipeline.core.progress import ReportProgress
+from pipeline.core.shown import printable
 from pipeline.dataset import (
     VALIDATION,
     BudgetRecord,
@@ -38,7 +39,13 @@ from pipeline.runner.holdout_output import holdout_identity, write_holdout
 from pipeline.runner.holdout_split import split_holdout
 from pipeline.runner.inputs import BuildContext, PreparedSource, prepare_source
 from pipeline.runner.order_rows import order_samples
-from pipeline.runner.output_lock import finish, lock_output, make_manifest, restore_records
+from pipeline.runner.output_lock import (
+    finish,
+    lock_output,
+    make_manifest,
+    refuse_nested,
+    restore_records,
+)
 from pipeline.runner.output_tokenizer import check_special_tokens, copy_tokenizer
 from pipeline.runner.plan import Plan, make_plan
 from pipeline.runner.sample_sources import (
@@ -84,7 +91,7 @@ def build(
     mixture, raw = replace(mixture, folder=mixture.folder.absolute()), raw.absolute()
     plan = make_plan(mixture, lock, raw, out)
     for line in plan.skipped:
-        _LOG.warning("warning: %s", line)
+        _LOG.warning("warning: %s", printable(line))
     if plan.unlocked:
         raise ConfigError(
             f"sources.{plan.unlocked[0]}.from: got a remote source without a lock, expected a "
@@ -95,6 +102,7 @@ def build(
     if plan.lock is not None:
         check_tokenizer(plan.lock.tokenizer, tokenizer.digest, plan.lock.where)
     check_special_tokens(tokenizer, mixture.order, mixture.chunk)
+    refuse_nested(out)
     with ExitStack() as stack:
         state = stack.enter_context(lock_output(out.absolute(), mixture.fingerprint))
         holdout_state = None

@@ -114,7 +114,7 @@ def test_a_fault_of_ours_exits_70_and_names_a_report(
 
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     monkeypatch.setattr("pipeline.cli.arguments.mixture_path", fail)
-    code, out, err = call(capsys, "plan", "sample")
+    code, out, err = call(capsys, "plan", "sample", "--set", "name=http://u:geheim@h/x?sig=geheim")
     (report,) = tmp_path.iterdir()
     assert (code, out) == (70, "")
     assert err == (
@@ -122,8 +122,9 @@ def test_a_fault_of_ours_exits_70_and_names_a_report(
         f"hint: report it, with what this file says: {report}\n"
     )
     said = report.read_text()
-    assert "command: ettin-data plan sample" in said
+    assert "command: ettin-data plan sample --set 'name=http://h/x'" in said
     assert "KeyError: 'shards'" in said
+    assert "geheim" not in said
     assert f"ettin-data {VERSION}" in said
 
 

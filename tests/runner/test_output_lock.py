@@ -1,6 +1,7 @@
 """The output lock: a folder is for one mixture, and for one build at a time."""
 
 import fcntl
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from pipeline.config.mixture import Mixture
 from pipeline.core.errors import ConfigError, OutputError
 from pipeline.dataset import VALIDATION, State
 from pipeline.runner import output_lock
-from pipeline.runner.output_lock import lock_output, release
+from pipeline.runner.output_lock import lock_output, refuse_nested, release
 
 MIXTURE = b"""\
 name: claimed
@@ -141,3 +142,24 @@ def test_a_lock_that_is_a_link_by_now_is_not_opened(
     ):
         pass
     assert (tmp_path / "theirs").read_text() == "theirs"
+
+
+@pytest.mark.parametrize("inside", [".ettin", "sub", "train/new", "validation/deep/er"])
+def test_an_output_inside_another_is_refused(inside: str, tmp_path: Path) -> None:
+    (tmp_path / "out" / "order").mkdir(parents=True)
+    (tmp_path / "out" / "manifest.json").write_text('{"format": "damaged"}')
+    with pytest.raises(OutputError, match=r"lies in .*out, the output of a build"):
+        refuse_nested(tmp_path / "out" / inside)
+    (tmp_path / "link").symlink_to(tmp_path / "out")
+    with pytest.raises(OutputError, match=r"lies in .*out, the output of a build"):
+        refuse_nested(tmp_path / "link" / inside)
+    (tmp_path / "begun" / ".ettin").mkdir(parents=True)
+    with pytest.raises(OutputError, match=r"lies in .*begun, the output of a build"):
+        refuse_nested(tmp_path / "begun" / inside)
+    refuse_nested(tmp_path / "out")
+    refuse_nested(tmp_path / "other" / inside)
+
+
+def test_an_output_of_no_utf_8_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="got a path that is not UTF-8"):
+        refuse_nested(tmp_path / os.fsdecode(b"\xff"))

@@ -5,10 +5,13 @@ commands cost, its memory is its own, and one that hangs can be killed. Tasks ru
 on a cluster.
 """
 
+import bz2
 import contextlib
+import csv
 import gzip
 import io
 import json
+import lzma
 import os
 import random
 import select
@@ -59,6 +62,10 @@ sources:
   zst: {from: {path: in/zst.jsonl.zst}, epochs: 3/2}
   table: {from: {path: in/table.parquet, id: null}}
   text: {from: {path: in/text.txt}}
+  rows: {from: {path: [in/rows.csv, in/rows.tsv], id: null}}
+  arrow: {from: {path: in/rows.arrow}}
+  slow: {from: {path: [in/slow.jsonl.xz, in/slow2.jsonl.bz2], id: null}}
+  array: {from: {path: in/array.json, text: inner.text, id: inner.id}}
   shard:
     from: {path: in/shard.00000.mds, text: input_ids, id: null, decode: {tokenizer: tok.json}}
 """
@@ -162,6 +169,12 @@ TARGETS: Mapping[str, Target] = {
     "table": Target(files="in/table.parquet", mutate=mutations.parquet_file, share=3,
                     commands=(_BUILD, "plan m.yaml", "lock m.yaml",
                               "build m.yaml --out new --workers 1 --set on_error=stop")),
+    "rows": Target(files="in/rows.*", mutate=mutations.damage, share=2,
+                   commands=(_BUILD, "plan m.yaml", f"{_BUILD} --set on_error=stop")),
+    "slow": Target(files="in/slow*", mutate=mutations.slow_file,
+                   commands=(_BUILD, f"{_BUILD} --set on_error=stop")),
+    "array": Target(files="in/array.json", mutate=mutations.plain_json,
+                    commands=(_BUILD, "plan m.yaml", f"{_BUILD} --set on_error=stop")),
     "text": Target(files="in/text.txt", mutate=mutations.text_file, commands=(_BUILD,)),
     "mds input": Target(files="in/*.mds", mutate=mutations.damage, share=2,
                         commands=(_BUILD,
@@ -281,6 +294,7 @@ def write_folder(folder: Path) -> None:
     more = pa.array(range(8), pa.timestamp("ns"))
     pq.write_table(pa.table({"text": texts, "at": more}), "in/table.parquet")
     Path("in/text.txt").write_text(builds.text("text", 100))
+    _write_other_formats(Path("in"))
     tokenizer = Tokenizer.from_file("tok.json")
     Path("in/shard.00000.mds").write_bytes(mds([tokenizer.encode(text).ids for text in texts[:4]]))
     for command in (
@@ -298,6 +312,22 @@ def write_folder(folder: Path) -> None:
     _Here.ends_before = "sort documents"
     assert main(*_HALF.split()) == 130
     _Here.ends_before = ""
+
+
+def _write_other_formats(folder: Path) -> None:
+    documents = builds.documents("other", 6, 60)
+    for name, delimiter in (("rows.csv", ","), ("rows.tsv", "\t")):
+        with (folder / name).open("w", newline="") as file:
+            writer = csv.DictWriter(file, ("id", "text"), delimiter=delimiter)
+            writer.writeheader()
+            writer.writerows(documents)
+    table = pa.Table.from_pylist(documents)
+    with pa.ipc.new_file(folder / "rows.arrow", table.schema) as writer:
+        writer.write_table(table)
+    lines = builds.json_lines(documents)
+    (folder / "slow.jsonl.xz").write_bytes(lzma.compress(lines))
+    (folder / "slow2.jsonl.bz2").write_bytes(bz2.compress(lines))
+    (folder / "array.json").write_text(json.dumps([{"inner": one} for one in documents]))
 
 
 def _write_tokenizer(path: Path) -> None:

@@ -4,10 +4,12 @@ A mutation takes the bytes of a file and a generator, and returns other bytes. W
 refuse at once is sealed anew, since a file from a stranger has a digest that matches.
 """
 
+import bz2
 import contextlib
 import gzip
 import io
 import json
+import lzma
 import pickle
 import random
 from collections.abc import Callable
@@ -244,6 +246,12 @@ gzip_file = packed(gzip.decompress, gzip.compress)
 zstd_file = packed(
     lambda data: zstandard.ZstdDecompressor().decompressobj().decompress(data), zstandard.compress
 )
+
+
+def slow_file(data: bytes, draw: random.Random) -> bytes:
+    """Mutate a file of xz or bzip2."""
+    kind = bz2 if data.startswith(b"BZh") else lzma
+    return packed(kind.decompress, kind.compress)(data, draw)
 
 
 def text_file(data: bytes, draw: random.Random) -> bytes:

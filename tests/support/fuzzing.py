@@ -62,7 +62,7 @@ sources:
   zst: {from: {path: in/zst.jsonl.zst}, epochs: 3/2}
   table: {from: {path: in/table.parquet, id: null}}
   text: {from: {path: in/text.txt}}
-  rows: {from: {path: [in/rows.csv, in/rows.tsv], id: null}}
+  rows: {from: {path: [in/rows.csv, in/rows2.tsv], id: null}}
   arrow: {from: {path: in/rows.arrow}}
   slow: {from: {path: [in/slow.jsonl.xz, in/slow2.jsonl.bz2], id: null}}
   array: {from: {path: in/array.json, text: inner.text, id: inner.id}}
@@ -169,7 +169,7 @@ TARGETS: Mapping[str, Target] = {
     "table": Target(files="in/table.parquet", mutate=mutations.parquet_file, share=3,
                     commands=(_BUILD, "plan m.yaml", "lock m.yaml",
                               "build m.yaml --out new --workers 1 --set on_error=stop")),
-    "rows": Target(files="in/rows.*", mutate=mutations.damage, share=2,
+    "rows": Target(files="in/rows*", mutate=mutations.damage, share=2,
                    commands=(_BUILD, "plan m.yaml", f"{_BUILD} --set on_error=stop")),
     "slow": Target(files="in/slow*", mutate=mutations.slow_file,
                    commands=(_BUILD, f"{_BUILD} --set on_error=stop")),
@@ -316,7 +316,7 @@ def write_folder(folder: Path) -> None:
 
 def _write_other_formats(folder: Path) -> None:
     documents = builds.documents("other", 6, 60)
-    for name, delimiter in (("rows.csv", ","), ("rows.tsv", "\t")):
+    for name, delimiter in (("rows.csv", ","), ("rows2.tsv", "\t")):
         with (folder / name).open("w", newline="") as file:
             writer = csv.DictWriter(file, ("id", "text"), delimiter=delimiter)
             writer.writeheader()

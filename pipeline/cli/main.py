@@ -30,7 +30,7 @@ from pipeline.cli import (
 from pipeline.cli.arguments import Parser
 from pipeline.cli.fault import write_report
 from pipeline.cli.output import print_json
-from pipeline.core.errors import InternalError, PipelineError
+from pipeline.core.errors import InternalError, PipelineError, causes_of, lacks_memory
 from pipeline.core.shown import printable
 from pipeline.version import VERSION
 
@@ -57,21 +57,40 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _discard_output()
         return _READER_GONE
     except OSError as error:
+        if lacks_memory(error):
+            return _say_out_of_memory()
         # From printing, such as a full disk behind stdout; the library raises its own errors.
         where = "" if error.filename is None else f"{error.filename}: "
         _say(f"error: {where}{error.strerror or error}")
         _discard_output()
         return PipelineError.exit_code
-    except MemoryError:
-        _say("error: out of memory\nhint: run again with fewer --workers; finished work is kept")
-        return PipelineError.exit_code
     except Exception as error:
-        _say(
-            f"error: unexpected {type(error).__name__}, a fault of ettin-data and not of yours\n"
-            f"hint: report it, with what this file says: {write_report(error, arguments)}"
-        )
-        return InternalError.exit_code
+        return _report(error, arguments)
     return code
+
+
+def _report(error: Exception, arguments: Sequence[str]) -> int:
+    """Say that an error was not expected, and where the report of it is; or that memory lacks."""
+    if any(map(lacks_memory, causes_of(error))):
+        return _say_out_of_memory()
+    try:
+        report = write_report(error, arguments)
+    except MemoryError:
+        # Libraries without memory raise errors of any type.
+        return _say_out_of_memory()
+    _say(
+        f"error: unexpected {type(error).__name__}, a fault of ettin-data and not of yours\n"
+        f"hint: report it, with what this file says: {report}"
+    )
+    return InternalError.exit_code
+
+
+def _say_out_of_memory() -> int:
+    _say(
+        "error: out of memory\nhint: raise `ulimit -v` or the limit of the job or container, or "
+        "run again with fewer --workers; finished work is kept"
+    )
+    return PipelineError.exit_code
 
 
 def _open_closed_streams() -> None:

@@ -15,10 +15,14 @@ Every message says where, what was found and what was expected; `hint` says what
 Instances cross process boundaries, so they are built from picklable arguments alone.
 """
 
+import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from pipeline.core.shown import printable, without_secrets
+
+# Of Python and of Arrow.
+_NO_THREAD = ("can't start new thread", "Failed to launch worker thread")
 
 
 class PipelineError(Exception):
@@ -95,6 +99,15 @@ def causes_of(error: BaseException) -> list[BaseException]:
     while (cause := causes[-1].__cause__ or causes[-1].__context__) is not None:
         causes.append(cause)
     return causes
+
+
+def lacks_memory(error: BaseException) -> bool:
+    """Return whether an error says that memory is lacking, for data or for a thread's stack."""
+    return (
+        isinstance(error, MemoryError)
+        or (isinstance(error, OSError) and error.errno == errno.ENOMEM)
+        or any(words in str(error) for words in _NO_THREAD)
+    )
 
 
 @contextmanager

@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import subprocess
+from errno import ENOMEM
 from pathlib import Path
 
 import pytest
@@ -128,13 +129,40 @@ def test_a_fault_of_ours_exits_70_and_names_a_report(
     assert f"ettin-data {VERSION}" in said
 
 
+@pytest.mark.parametrize(
+    "error", [MemoryError(), RuntimeError("can't start new thread"), OSError(ENOMEM, "no memory")]
+)
+@pytest.mark.parametrize("raises", [True, False])
 def test_too_little_memory_is_said_in_words(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
+    raises: bool,
 ) -> None:
     def fail(path: str) -> Path:
-        raise MemoryError
+        if raises:
+            raise error
+        try:
+            raise error
+        finally:
+            raise SystemError("error return without exception set")
 
     monkeypatch.setattr("pipeline.cli.arguments.mixture_path", fail)
+    code, _, err = call(capsys, "plan", "sample")
+    assert (code, err.splitlines()[0]) == (2, "error: out of memory")
+
+
+def test_too_little_memory_for_a_report_is_said_in_words(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> str:
+        raise MemoryError
+
+    def break_down(path: str) -> Path:
+        raise SystemError("error return without exception set")
+
+    monkeypatch.setattr("pipeline.cli.arguments.mixture_path", break_down)
+    monkeypatch.setattr("pipeline.cli.fault.distributions", fail)
     code, _, err = call(capsys, "plan", "sample")
     assert (code, err.splitlines()[0]) == (2, "error: out of memory")
 

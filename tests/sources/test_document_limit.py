@@ -77,6 +77,22 @@ def test_of_parquet_and_text_too(tmp_path: Path) -> None:
     assert (ids, error.reason) == ([], "too_large")
 
 
+@pytest.mark.parametrize(
+    "error",
+    [pa.lib.ArrowMemoryError("realloc failed"), OSError("Failed to launch worker thread: busy")],
+)
+def test_want_of_memory_is_no_damage_of_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    pq.write_table(pa.table({"id": ["a"], "text": ["b"]}), tmp_path / "f.parquet")
+    monkeypatch.setattr("pipeline.sources.readers.parquet._batches", fail)
+    with pytest.raises(MemoryError, match=r"^f\.parquet: "):
+        read(listed(tmp_path, "f.parquet"))
+
+
 MIB = 1 << 20
 
 

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.core.digest import sha256_file
-from pipeline.core.errors import InputError
+from pipeline.core.errors import InputError, lacks_memory
 from pipeline.sources.readers.raw_file import (
     Columns,
     DamagedError,
@@ -31,7 +31,8 @@ Batches = Callable[[Path, int], Iterator[pa.RecordBatch | pa.Schema]]
 def read_parquet(file: RawFile, columns: Columns) -> Iterator[Record]:
     """Yield each row.
 
-    Raises: InputError for columns that are missing, or a file that changes; DamagedError.
+    Raises: InputError for columns that are missing, or a file that changes; DamagedError;
+    MemoryError.
     """
     return read_batches(file, columns, "parquet", _batches)
 
@@ -69,6 +70,8 @@ def read_batches(file: RawFile, columns: Columns, form: str, read: Batches) -> I
                 "run the same command again once nothing writes to the file",
             )
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        if lacks_memory(error):
+            raise MemoryError(f"{file.file.declared}: {error}") from error
         raise DamagedError(form, error) from error
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.core.errors import OutputError
+from pipeline.core.errors import OutputError, lacks_memory
 
 # Errors that a person can fix; any other is a bug of ours.
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -68,6 +68,23 @@ def writing(path: Path) -> Iterator[None]:
         raise OutputError(f"{path}: {message}", hint) from error
 
 
+@contextmanager
+def reading_scratch(path: Path) -> Iterator[None]:
+    """Explain why a file of unfinished work cannot be read; the next run makes it again.
+
+    Raises: OutputError, whatever numpy or a parser says of the damage; MemoryError.
+    """
+    try:
+        yield
+    except Exception as error:
+        if lacks_memory(error):
+            raise
+        raise OutputError(
+            f"{path}: got damaged work of an unfinished run: {' '.join(str(error).split())}",
+            "run the same command again: what is damaged is made again",
+        ) from error
+
+
 def shared_folder(*paths: Path) -> Path:
     """Return the deepest folder that some paths lie in, absolute. Pure but for the current one."""
     return Path(os.path.commonpath([path.absolute() for path in paths]))
@@ -118,6 +135,13 @@ def save_array(path: Path, array: NDArray[Any]) -> None:
     with path.open("wb") as file:
         np.lib.format.write_array_header_1_0(file, header)
         file.write(np.ascontiguousarray(array).view(np.uint8).data)
+
+
+def load_array(path: Path) -> NDArray[Any]:
+    """Map an array that `save_array` or `publish_array` wrote. Raises: as `reading_scratch`."""
+    with reading_scratch(path):
+        array: NDArray[Any] = np.load(path, mmap_mode="r")
+        return array
 
 
 def publish_array(

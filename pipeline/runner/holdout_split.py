@@ -9,6 +9,7 @@ import numpy as np
 
 from pipeline.core.arrays import BoolArray, Int64Array, Uint32Array, Uint64Array
 from pipeline.core.errors import InternalError
+from pipeline.core.files import load_array
 from pipeline.dataset import State
 from pipeline.runner.inputs import BuildContext
 from pipeline.runner.shuffle import Table, load_table
@@ -59,7 +60,7 @@ def _joined(parts: Mapping[str, Table], column: str) -> Uint32Array:
 def _joined_digests(state: State, records: Sequence[PartitionOutput]) -> Uint64Array:
     """Return the digest of every document's text: uint64 [num_documents, 2], by partition."""
     ordered = sorted(records, key=lambda record: record.partition)
-    return np.concatenate([np.load(state.out / State.digests(one.folder)) for one in ordered])
+    return np.concatenate([load_array(state.out / State.digests(one.folder)) for one in ordered])
 
 
 def _by_partition(

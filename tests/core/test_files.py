@@ -2,13 +2,14 @@
 
 import errno
 import os
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from pipeline.core.errors import OutputError
-from pipeline.core.files import open_below, publish, save_array, writing
+from pipeline.core.files import load_array, open_below, publish, save_array, writing
 
 
 def _write(path: Path, content: str, scratch: Path) -> None:
@@ -174,3 +175,21 @@ def test_a_file_below_a_folder_of_ours_is_opened_through_no_link(tmp_path: Path,
     else:
         os.close(open_below(ours, ours / name, os.O_RDWR | os.O_CREAT))
         assert (ours / name).exists()
+
+
+def test_a_damaged_array_is_said_in_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "array"
+    array = np.zeros(3, [("row", "<u4"), ("reason", "<u2")])
+    save_array(path, array)
+    whole = path.read_bytes()
+    assert load_array(path).tolist() == array.tolist()
+    damaged = [whole[:size] for size in range(len(whole))]
+    damaged += [whole[:place] + b"\0" + whole[place + 1 :] for place in range(128)]
+    for data in damaged:
+        path.write_bytes(data)
+        # Some bytes of the header, such as blanks, decide nothing.
+        with suppress(OutputError):
+            assert len(load_array(path)) <= 3
+    path.unlink()
+    with pytest.raises(OutputError, match=r"array: got damaged work .*\nhint: run the same"):
+        load_array(path)

@@ -18,6 +18,8 @@ from support.mds import read, write
 from support.strategies import QUICK, Row, rows
 
 from pipeline.config.declaration import OrderSpec, ShardSpec
+from pipeline.core.errors import OutputError
+from pipeline.dataset import State
 from pipeline.dataset.blake3 import row_digests
 from pipeline.dataset.ledger import LedgerSpan, join
 from pipeline.dataset.manifest import OrderedWindow
@@ -31,6 +33,7 @@ from pipeline.runner.shuffle import (
     shuffle_pool,
 )
 from pipeline.runner.shuffle import write as writing
+from pipeline.runner.shuffle.jobs import load_files, load_scattered_folders
 
 CLS, SEP = 7, 8
 FEW = settings(QUICK, max_examples=20)
@@ -220,6 +223,43 @@ def written_rows(out: Path, windows: Sequence[OrderedWindow], spec: OrderSpec) -
         for path in step_files(out / "order", windows, ".parquet")
         for ids in pq.read_table(path)["input_ids"].to_pylist()
     ]
+
+
+@pytest.mark.parametrize("data", [b"", b"[" * 5_000, b"\x93NUMPY\x01\0v\0{"])
+@pytest.mark.parametrize("breaks_before", [2, 9])
+def test_damaged_work_of_a_stopped_run_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, data: bytes, breaks_before: int
+) -> None:
+    monkeypatch.setattr(scatter, "IDS_AT_ONCE", 30)
+    written = [Row(f"d{number}", [CLS, *range(20, 20 + number), SEP]) for number in range(30)]
+    write(tmp_path / "pool", written, size_limit=300)
+    spec = OrderSpec(
+        algorithm="ettin-pcg64dxsm-v1", global_batch_size=4, max_seq_len=40, seed=1, epoch=0,
+    )  # fmt: skip
+    out = tmp_path / "out"
+    plain = shuffle_pool(
+        **shuffled(tmp_path / "pool", tmp_path / "plain", spec, scatters=True), cluster=Here()
+    )
+    asked = shuffled(tmp_path / "pool", out, spec, scatters=True)
+    with suppress(KeyboardInterrupt):
+        shuffle_pool(**asked, cluster=Here(breaks_before))
+    for path in (out / ".ettin").rglob("*"):
+        if path.is_file():
+            path.write_bytes(data)
+    assert shuffle_pool(**asked, cluster=Here()) == plain
+
+
+def test_work_that_is_damaged_meanwhile_is_said_in_one_line(tmp_path: Path) -> None:
+    state = State(out=tmp_path)
+    for load, path in [
+        (load_files, state.pool_files),
+        (load_scattered_folders, state.scattered_folders),
+    ]:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        for data in (b"", b"[" * 5_000, b"7", b"\xff"):
+            path.write_bytes(data)
+            with pytest.raises(OutputError, match="got damaged work of an unfinished run"):
+                load(state)
 
 
 def test_a_pool_is_split_by_the_ids_before_each_row(tmp_path: Path) -> None:

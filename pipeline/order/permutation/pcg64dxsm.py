@@ -15,7 +15,7 @@ from blake3 import blake3
 from pipeline.core.arrays import Int64Array, Uint32Array
 from pipeline.core.digest import sha256_bytes
 from pipeline.core.errors import ConfigError, InternalError
-from pipeline.core.files import publish
+from pipeline.core.files import load_array, publish
 from pipeline.order.permutation.key import Permutation, PermutationKey, are_within
 
 ALGORITHM = "ettin-pcg64dxsm-v1"
@@ -101,7 +101,7 @@ def save(key: PermutationKey, folder: Path, scratch: Path) -> None:
     beside = path.with_suffix(".blake3")
     # Hashing takes a hundredth of the time of making it.
     with suppress(OSError):
-        if beside.read_text() == _digest(path):
+        if beside.read_bytes() == _digest(path).encode():
             return
     samples = pcg64dxsm_permutation(key.num_samples, seed=key.seed, epoch=key.epoch)
     with publish(path, scratch) as temporary, temporary.open("w+b") as file:
@@ -118,7 +118,7 @@ def save(key: PermutationKey, folder: Path, scratch: Path) -> None:
 
 
 def load(key: PermutationKey, folder: Path) -> SavedPermutation:
-    rows, inverse = np.load(_path(key, folder), mmap_mode="r")
+    rows, inverse = load_array(_path(key, folder))
     return SavedPermutation(rows=rows, inverse=inverse)
 
 

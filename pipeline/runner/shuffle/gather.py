@@ -3,7 +3,6 @@
 For a pool that does not fit in memory, this is the second pass of an external shuffle.
 """
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,8 +12,9 @@ from numpy.typing import NDArray
 
 from pipeline.core.arrays import Int64Array
 from pipeline.core.errors import OutputError
+from pipeline.core.files import load_array, reading_scratch
 from pipeline.core.ragged import Ragged, Rows, copy_ranges, offsets_of
-from pipeline.runner.shuffle.jobs import RECORD_DTYPE, OrderTask, Records
+from pipeline.runner.shuffle.jobs import RECORD_DTYPE, OrderTask, Records, load_scattered_folders
 from pipeline.runner.shuffle.scatter import ENDS, IDS, NAMES, POSITIONS, RECORDS
 
 # Ids held at a time: 128 MiB as uint32.
@@ -39,7 +39,7 @@ class PoolRows:
         self._pool = task.job.open_pool()
         order = task.job.load_permutation()
         self._rows = order.samples(task.first_row, task.first_row + task.num_rows)
-        self.records: Records = np.load(task.job.state.order("records"), mmap_mode="r")[self._rows]
+        self.records: Records = load_array(task.job.state.order("records"))[self._rows]
 
     def read(self, start: int, stop: int) -> StoredRows:
         rows = self._rows[start:stop]
@@ -55,14 +55,14 @@ class ScatteredRows:
         self.records: Records = np.zeros(task.num_rows, RECORD_DTYPE)
         # A run is the rows in one folder: its first row there, and where each belongs in the file.
         self._runs: list[tuple[Path, int, Int64Array]] = []
-        for name in json.loads(task.job.state.scattered_folders.read_bytes()):
+        for name in load_scattered_folders(task.job.state):
             folder = task.job.out / name
-            positions = np.load(folder / POSITIONS, mmap_mode="r")
+            positions = load_array(folder / POSITIONS)
             bounds = [task.first_row, task.first_row + task.num_rows]
             first, last = np.searchsorted(positions, bounds).tolist()
             if first < last:
                 places = positions[first:last] - task.first_row
-                self.records[places] = np.load(folder / RECORDS, mmap_mode="r")[first:last]
+                self.records[places] = load_array(folder / RECORDS)[first:last]
                 self._runs.append((folder, first, places))
         self._offsets = offsets_of(self.records["length"])
         self._start = 0
@@ -87,7 +87,7 @@ class ScatteredRows:
             if first == last:
                 continue
             places = run_places[first:last] - start
-            ends = np.load(folder / ENDS, mmap_mode="r")[low + first : low + last + 1]
+            ends = load_array(folder / ENDS)[low + first : low + last + 1]
             _place(_read(folder / IDS, ends[:, 0]), ends[:, 0], ids, places)
             name_lengths[places] = np.diff(ends[:, 1])
             parts.append((places, _read(folder / NAMES, ends[:, 1]), ends[:, 1]))
@@ -106,7 +106,7 @@ def _place(values: NDArray[Any], ends: Int64Array, target: Ragged[Any], places: 
 
 def _read(path: Path, ends: Int64Array) -> NDArray[np.unsignedinteger]:
     """Read the part of a saved array from `ends[0]` to `ends[-1]`; mapped, it counts as memory."""
-    with path.open("rb") as file:
+    with reading_scratch(path), path.open("rb") as file:
         np.lib.format.read_magic(file)
         _, _, dtype = np.lib.format.read_array_header_1_0(file)
         file.seek(int(ends[0]) * dtype.itemsize, 1)

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.config import OrderSpec, ShardSpec
-from pipeline.core.files import publish
+from pipeline.core.files import publish, reading_scratch
+from pipeline.core.json_record import parse_json
 from pipeline.dataset import State, StepFile
 from pipeline.dataset.mds import Pool
 from pipeline.order import Permutation, PermutationKey, load_permutation
@@ -152,4 +153,11 @@ def save_for_tasks(state: State, path: Path, content: Sequence[object]) -> None:
 
 def load_files(state: State) -> list[tuple[str, str]]:
     """Load the source and the name of each file, by its number."""
-    return [(source, file) for source, file in json.loads(state.pool_files.read_bytes())]
+    with reading_scratch(state.pool_files):
+        return [(source, file) for source, file in parse_json(state.pool_files.read_bytes())]
+
+
+def load_scattered_folders(state: State) -> list[str]:
+    """Load the folders of rows that are laid out by position, relative to the output."""
+    with reading_scratch(state.scattered_folders):
+        return [str(name) for name in parse_json(state.scattered_folders.read_bytes())]

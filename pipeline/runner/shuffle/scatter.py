@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from blake3 import blake3
 
-from pipeline.core.files import publish, save_array
+from pipeline.core.files import load_array, publish, save_array
 from pipeline.core.ragged import offsets_of
 from pipeline.runner.shuffle.jobs import Records, ScatterTask
 from pipeline.runner.shuffle.row_table import load_table, make_table, records_of
@@ -74,7 +74,7 @@ def _lay_out(task: ScatterTask, folder: Path) -> None:
     sequence = np.argsort(positions)
     sequence = sequence[: np.searchsorted(positions[sequence], job.num_rows)]
     if task.table is None:
-        saved: Records = np.load(job.state.order("records"), mmap_mode="r")
+        saved: Records = load_array(job.state.order("records"))
         records = saved[start:stop][sequence]
     else:
         table = load_table(job.state, task.table.table)

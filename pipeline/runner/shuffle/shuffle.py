@@ -14,7 +14,7 @@ from pipeline.config import OrderSpec
 from pipeline.core.arrays import Int64Array
 from pipeline.core.digest import FileDigest, fingerprint, sha256_bytes
 from pipeline.core.errors import ConfigError
-from pipeline.core.files import publish, publish_array
+from pipeline.core.files import load_array, publish, publish_array
 from pipeline.dataset import (
     DOCUMENTS,
     ORDER,
@@ -190,7 +190,7 @@ def _save_records(job: ShuffleJob, folders: Sequence[PoolFolder]) -> tuple[Recor
 
     path = state.order("records")
     publish_array(path, state.scratch, RECORD_DTYPE, job.num_samples, parts())
-    return np.load(path, mmap_mode="r"), edits
+    return load_array(path), edits
 
 
 def _check_cut(spec: OrderSpec, num_cut: int, num_tokens: int) -> None:

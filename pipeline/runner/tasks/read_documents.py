@@ -26,6 +26,7 @@ from pipeline.config import (
 from pipeline.core.digest import sha256_file
 from pipeline.core.document import Document
 from pipeline.core.errors import DocumentError, InputError, MismatchError
+from pipeline.core.files import load_array
 from pipeline.dataset import InputRecord, State
 from pipeline.runner.task_cache import PartitionOutput, ScannedInput, ScanRecord, load_cached
 from pipeline.sources import (
@@ -69,7 +70,7 @@ class DropList:
     reasons: tuple[str, ...]
 
     def load(self) -> dict[int, str]:
-        drops = np.load(self.path)
+        drops = load_array(self.path)
         return {row: self.reasons[reason] for row, reason in drops.tolist()}
 
 

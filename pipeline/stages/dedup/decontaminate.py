@@ -17,7 +17,7 @@ import numpy as np
 
 from pipeline.core.arrays import Int64Array, Uint32Array, Uint64Array
 from pipeline.core.compiled import compiled
-from pipeline.core.files import publish, save_array
+from pipeline.core.files import load_array, publish, save_array
 from pipeline.stages.dedup.ngrams import Hashes, hash_ngrams, hash_words
 from pipeline.stages.text_digest import normalise
 
@@ -81,7 +81,7 @@ class Contamination:
     @classmethod
     def load(cls, path: Path, ngram_words: int) -> "Contamination":
         """Load what `save_ngrams` wrote."""
-        return cls(np.load(path), ngram_words)
+        return cls(load_array(path), ngram_words)
 
     def count_shared(self, words: Hashes) -> Uint32Array:
         """Return how many n-grams of each text are in an evaluation: uint32 [num_texts]."""

@@ -10,7 +10,7 @@ import pytest
 import zstandard
 from support.mds_shards import text_shard
 
-from pipeline.core.errors import DocumentError
+from pipeline.core.errors import DocumentError, InputError
 from pipeline.sources.partitions import InputFile, list_files
 from pipeline.sources.readers import FileReader
 
@@ -91,6 +91,16 @@ def test_want_of_memory_is_no_damage_of_the_file(
     monkeypatch.setattr("pipeline.sources.readers.parquet._batches", fail)
     with pytest.raises(MemoryError, match=r"^f\.parquet: "):
         read(listed(tmp_path, "f.parquet"))
+
+
+def test_a_zstd_window_is_bounded(tmp_path: Path) -> None:
+    for log, name in ((27, "f.jsonl.zst"), (28, "g.jsonl.zst")):
+        wide = zstandard.ZstdCompressionParameters(window_log=log, write_content_size=False)
+        packer = zstandard.ZstdCompressor(compression_params=wide).compressobj()
+        (tmp_path / name).write_bytes(packer.compress(GOOD) + packer.flush())
+    assert read(listed(tmp_path, "f.jsonl.zst")) == (["good"], [])
+    with pytest.raises(InputError, match=r"^g\.jsonl\.zst: got zstd with a window above 128 MiB"):
+        read(listed(tmp_path, "g.jsonl.zst"))
 
 
 MIB = 1 << 20

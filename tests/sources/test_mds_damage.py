@@ -5,6 +5,7 @@ import json
 import os
 import struct
 import subprocess
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,14 @@ BROKEN: dict[str, tuple[bytes, str]] = {
     "rows in the header": (
         struct.pack("<3I", 1, 8, 9) + WHOLE[12:],
         "after document 0: the first row starts in the header",
+    ),
+    "more rows than the file holds": (
+        struct.pack("<I", 2**32 - 1) + WHOLE[4:],
+        "after document 0: the file is truncated",
+    ),
+    "columns beyond the file": (
+        struct.pack("<2I", 0, 2**32 - 1) + b"{}",
+        "after document 0: the file is truncated",
     ),
     "no columns": (
         struct.pack("<2I", 0, 10) + b"{}",
@@ -213,3 +222,23 @@ def test_ids_of_the_public_writer_become_their_text(
     for sample in samples:
         del sample["input_ids"]
     assert [document.metadata for document in documents] == samples
+
+
+@pytest.mark.parametrize(("name", "said"), [("f.mds", "truncated"), ("f.mds.zst", "its header")])
+def test_a_header_of_any_size_takes_no_memory(tmp_path: Path, name: str, said: str) -> None:
+    """Gigabytes of zeros, of which the file has none on disk, or a few kilobytes packed."""
+    head, zeros = struct.pack("<I", 2**30), bytes(1 << 20)
+    data = head
+    if name.endswith("zst"):
+        packer = zstandard.ZstdCompressor().compressobj()
+        blocks = [packer.compress(one) for one in (head, *[zeros] * 500)]
+        data = b"".join([*blocks, packer.flush()])
+    file = input_file(tmp_path, data, name)
+    if name.endswith("mds"):
+        os.truncate(file.path, 500 << 20)
+    tracemalloc.start()
+    with pytest.raises(InputError, match=said):
+        read_all(file)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 80 << 20

@@ -19,7 +19,8 @@ from pipeline.core.files import writing
 from pipeline.dataset.mds.shard import RemoteShard
 
 _PACKINGS: Final = (".zstd", ".zst", ".gz")
-_ZSTD_WINDOW_BYTES = 1 << 31
+# What `zstd --long` takes, whole in memory; a frame may ask for 2 GiB.
+_ZSTD_WINDOW_BYTES = 1 << 27
 
 
 def packed_shard(path: Path, num_bytes: int) -> RemoteShard | None:
@@ -53,7 +54,8 @@ def _unpack(packed: Path) -> BinaryIO:
                     unpacker.copy_stream(raw, file)
         except (EOFError, gzip.BadGzipFile, zlib.error, zstandard.ZstdError) as error:
             what = f"broken compressed data: {error}"
-            raise InputError(f"{packed}: {what}", "build or pull it again") from error
+            hint = "build or pull it again; windows of zstd may have 128 MiB (`--long`)"
+            raise InputError(f"{packed}: {what}", hint) from error
         file.seek(0)
         stack.pop_all()
     return file

@@ -39,6 +39,9 @@ _DTYPES: Final = {
     34: "float32", 64: "uint64", 65: "int64", 66: "float64",
 }  # fmt: skip
 _SKIPPED_BYTES: Final = 1 << 20
+# Of the table of rows, or of the columns. Shards have some thousands of rows; this is for 16 Mi.
+_MOST_HEADER_BYTES: Final = 64 << 20
+_ROWS_AT_ONCE: Final = 1 << 16
 _MISFIT: Final = "its size does not fit the columns of the header"
 
 
@@ -87,10 +90,11 @@ def read_mds(file: RawFile, columns: Columns) -> Iterator[Record]:
     Raises: InputError when the shard has not the columns; DamagedError.
     """
     stream = _Bytes(file.unpacked())
-    offsets, stored = _read_header(stream)
+    is_packed = not file.file.kind.endswith("mds")
+    offsets, stored = _read_header(stream, None if is_packed else file.file.path.stat().st_size)
     _check_columns(stored, file.file.declared, columns)
     has_bytes = {column.name: column.encoding for column in stored}.get(str(columns.id)) == "bytes"
-    for row, num_bytes in enumerate(np.diff(offsets).tolist()):
+    for row, num_bytes in enumerate(_row_sizes(offsets)):
         if num_bytes < 0:
             raise _damaged("a row ends before it starts")
         if num_bytes > file.max_document_bytes:
@@ -107,13 +111,20 @@ def read_mds(file: RawFile, columns: Columns) -> Iterator[Record]:
     stream.finish()
 
 
-def _read_header(stream: _Bytes) -> tuple[NDArray[np.int64], list[_Column]]:
-    """Return where the rows start and the last ends, int64 [num_rows + 1], and the columns."""
+def _read_header(
+    stream: _Bytes, file_bytes: int | None
+) -> tuple[NDArray[np.uint32], list[_Column]]:
+    """Return where the rows start and the last ends, uint32 [num_rows + 1], and the columns.
+
+    file_bytes: None for a compressed shard.
+    """
     (num_rows,) = struct.unpack("<I", stream.take(4))
-    offsets = np.frombuffer(stream.take(4 * (num_rows + 1)), "<u4").astype(np.int64)
+    _check_size(4 * (num_rows + 1), file_bytes)
+    offsets = np.frombuffer(stream.take(4 * (num_rows + 1)), "<u4")
     num_bytes = int(offsets[0]) - 4 * (num_rows + 2)
     if num_bytes < 0:
         raise _damaged("the first row starts in the header")
+    _check_size(num_bytes, file_bytes)
     try:
         header = orjson.loads(stream.take(num_bytes))
         return offsets, [
@@ -127,6 +138,22 @@ def _read_header(stream: _Bytes) -> tuple[NDArray[np.int64], list[_Column]]:
         ]
     except (ValueError, TypeError, KeyError) as error:
         raise _damaged("its header does not list its columns") from error
+
+
+def _check_size(num_bytes: int, file_bytes: int | None) -> None:
+    """Refuse a part of the header that cannot be there, before any memory is taken for it."""
+    if file_bytes is not None and num_bytes > file_bytes:
+        raise _damaged("the file is truncated")
+    if num_bytes > _MOST_HEADER_BYTES:
+        raise _damaged(
+            f"its header takes {num_bytes:,} bytes, expected at most {_MOST_HEADER_BYTES:,}"
+        )
+
+
+def _row_sizes(offsets: NDArray[np.uint32]) -> Iterator[int]:
+    """Yield the bytes of each row, negative where the offsets fall."""
+    for start in range(0, len(offsets) - 1, _ROWS_AT_ONCE):
+        yield from np.diff(offsets[start : start + _ROWS_AT_ONCE + 1].astype(np.int64)).tolist()
 
 
 def _size(size: object) -> int | None:

@@ -21,8 +21,9 @@ _ZSTD_BYTES = 1 << 10
 # Where every byte ends a line, a list of the lines takes 8 bytes for each.
 _PIECE_BYTES = 1 << 20
 _UTF8_MARK = b"\xef\xbb\xbf"
-# The largest window that zstd can have; a frame made with `--long` needs it whole in memory.
-_ZSTD_WINDOW_BYTES = 1 << 31
+# What `zstd --long` and `--ultra -22` take, whole in memory; a frame may ask for 2 GiB.
+_ZSTD_WINDOW_BYTES = 1 << 27
+_WINDOW_ERROR = "Frame requires too much memory"
 SKIP_HINT: Final = (
     "fix the document, or count such documents instead with `on_error: skip` (that is another "
     "mixture, so give it another --out)"
@@ -140,6 +141,12 @@ class RawFile:
             refuse_wrong_file(self.file, head)
             yield from _unpack(stored, self.file.kind)
         except (EOFError, zlib.error, zstandard.ZstdError) as error:
+            if _WINDOW_ERROR in str(error):
+                raise InputError(
+                    f"{self.file.declared}: got zstd with a window above 128 MiB (`--long=28` or "
+                    "more), which each worker would hold in memory, expected at most that",
+                    "compress it again: zstd -d --long=31 -c OLD | zstd --long -o NEW.zst",
+                ) from error
             raise DamagedError("compressed data", error) from error
         except OSError as error:
             raise unreadable(self.file.declared, error) from error

@@ -3,6 +3,8 @@
 All state lies in files that tasks write, so only time is lost when a cluster dies.
 """
 
+import asyncio
+import concurrent.futures
 import logging
 import os
 import signal
@@ -15,7 +17,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from distributed import Client, Future, Security, Worker, WorkerPlugin
 from distributed.scheduler import KilledWorker, NoValidWorkerError, NoWorkerError
@@ -32,7 +34,7 @@ Result = TypeVar("Result")
 _LOG = logging.getLogger(__name__)
 _SECONDS_BETWEEN_LOOKS = 0.1
 _SECONDS_TO_CONNECT = 10
-_SECONDS_WITHOUT_NEWS = 60
+_SECONDS_BETWEEN_CENSUSES = 60
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -93,8 +95,8 @@ class Cluster:
                     if future.status != "finished":
                         raise _lost(stage)
                     self._report(stage, done, len(tasks))
-            results: list[Result] = self._client.gather(futures)
-        except CancelledError as error:
+            results: list[Result] = self._gather(futures)
+        except (CancelledError, concurrent.futures.CancelledError) as error:
             raise _lost(stage) from error
         except KilledWorker as error:
             raise OutputError(
@@ -112,23 +114,45 @@ class Cluster:
         has.
         """
         ended: SimpleQueue[Future] = SimpleQueue()
+        future: Future | None
         for future in futures:
             future.add_done_callback(ended.put)
         with _note_interrupts() as noted:
+            looked = time.monotonic()
             for _ in futures:
-                looked = time.monotonic()
                 while True:
                     if noted:
                         raise KeyboardInterrupt
                     try:
                         future = ended.get(timeout=_SECONDS_BETWEEN_LOOKS)
                     except Empty:
-                        if time.monotonic() - looked > _SECONDS_WITHOUT_NEWS:
-                            _warn_without_workers(self._client)
-                            looked = time.monotonic()
-                        continue
-                    break
+                        future = None
+                    if time.monotonic() - looked > _SECONDS_BETWEEN_CENSUSES:
+                        self._warn_of_lost_workers()
+                        looked = time.monotonic()
+                    if future is not None:
+                        break
                 yield future
+
+    def _gather(self, futures: Sequence[Future]) -> list[Any]:
+        """Return the results of futures, and raise KeyboardInterrupt as `_as_they_end` does."""
+        gathered = asyncio.run_coroutine_threadsafe(
+            self._client.gather(futures, asynchronous=True), self._client.loop.asyncio_loop
+        )
+        with _note_interrupts() as noted:
+            while not gathered.done():
+                concurrent.futures.wait([gathered], _SECONDS_BETWEEN_LOOKS)
+                if noted:
+                    gathered.cancel()
+                    raise KeyboardInterrupt
+        results: list[Any] = gathered.result()
+        return results
+
+    def _warn_of_lost_workers(self) -> None:
+        if self._local is None:
+            _warn_without_workers(self._client)
+        else:
+            self._local.warn_of_lost()
 
 
 def _warn_without_workers(client: Client) -> None:

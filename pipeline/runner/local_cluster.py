@@ -41,6 +41,7 @@ class LocalWorkers:
     def __init__(self, number: int) -> None:
         self._number = number
         self._num_starts = 0
+        self._num_missing = self._num_said = 0
         self._cluster: LocalCluster | None = None
         self._client: Client | None = None
 
@@ -50,6 +51,7 @@ class LocalWorkers:
         Raises: PipelineError when they have been started three times, this one included.
         """
         self.stop()
+        self._num_missing = self._num_said = 0
         reason: Exception | None = None
         while self._num_starts < _MOST_STARTS:
             if self._num_starts:
@@ -65,6 +67,21 @@ class LocalWorkers:
             "look at `ulimit -v`, the limits of the job or container, and the system's log; with "
             "fewer --workers less memory is needed; finished work is kept",
         ) from reason
+
+    def warn_of_lost(self) -> None:
+        """Say that workers are lost, at the second call that finds them missing.
+
+        Those that are only started again, which takes seconds, are back until then.
+        """
+        assert self._cluster is not None
+        missing = max(0, self._number - len(self._cluster.scheduler.workers))
+        if missing > self._num_said and self._num_missing > self._num_said:
+            self._num_said = missing
+            _LOG.warning(
+                "workers: %d of %d are lost and do not come back; the rest go on, slower",
+                missing, self._number,
+            )  # fmt: skip
+        self._num_missing = missing
 
     def _start_once(self) -> Client:
         with dask.config.set(CONFIG), _block_interrupts():

@@ -1,14 +1,20 @@
 """A cluster of the user's: workers of other versions and other certificates are refused."""
 
+import asyncio
+import os
 import shutil
+import signal
 import subprocess
 import sys
+import threading
+import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cloudpickle
 import pytest
-from distributed import Security
+from distributed import Client, Security
 from support import builds
 from support.clusters import start_cluster
 from support.paths import REPOSITORY
@@ -126,6 +132,37 @@ def test_a_record_of_another_key_is_refused() -> None:
         assert cluster.map("rename", rename, [Keyed("A")]) == [Keyed("A")]
         with pytest.raises(MismatchError, match=r"rename: a worker returned .* B, expected b: it"):
             cluster.map("rename", rename, [Keyed("A"), Keyed("b")])
+
+
+def test_an_interrupt_while_results_are_gathered_ends_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Also one that Python loses, as in a callback of the garbage collector."""
+    before = signal.signal(signal.SIGINT, lambda *_: None)
+    gathering = threading.Event()
+
+    def gather(client: Client, futures: object, **options: Any) -> Any:
+        gathering.set()
+        return client.sync(asyncio.sleep, 20, **options)
+
+    def interrupt() -> None:
+        gathering.wait()
+        time.sleep(0.5)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(Client, "gather", gather)
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    try:
+        with open_cluster(1, None, lambda *_: None) as cluster:
+            began = time.monotonic()
+            with pytest.raises(KeyboardInterrupt):
+                cluster.map("double", double, [1])
+            assert time.monotonic() - began < 10
+    finally:
+        gathering.set()
+        thread.join()
+        signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,10 @@
 """Local workers: they are started again a few times; who has no certificate is not let in."""
 
 import multiprocessing
+import os
+import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -65,6 +68,29 @@ def test_workers_that_are_always_lost_end_in_one_line() -> None:
         pytest.raises(PipelineError, match=LOST),
     ):
         cluster.map("double", double, range(20))
+
+
+def pause(seconds: float) -> float:
+    time.sleep(seconds)
+    return seconds
+
+
+def test_losing_a_worker_for_good_is_said_once(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeline.runner.cluster._SECONDS_BETWEEN_CENSUSES", 0.2)
+    with open_cluster(2, None, _quiet) as cluster:
+        assert cluster.map("pause", pause, [0.3] * 6) == [0.3] * 6
+        assert caplog.messages == []
+        assert cluster._local is not None
+        assert cluster._local._cluster is not None
+        nanny = next(iter(cluster._local._cluster.workers.values()))
+        nanny.auto_restart = False
+        os.kill(nanny.pid, signal.SIGKILL)
+        assert cluster.map("pause", pause, [0.3] * 8) == [0.3] * 8
+    assert caplog.messages == [
+        "workers: 1 of 2 are lost and do not come back; the rest go on, slower"
+    ]
 
 
 def test_workers_that_are_killed_while_they_start_end_in_one_line(

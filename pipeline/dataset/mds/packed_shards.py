@@ -54,7 +54,9 @@ def _unpack(packed: Path) -> BinaryIO:
                     unpacker.copy_stream(raw, file)
         except (EOFError, gzip.BadGzipFile, zlib.error, zstandard.ZstdError) as error:
             what = f"broken compressed data: {error}"
-            hint = "build or pull it again; windows of zstd may have 128 MiB (`--long`)"
+            hint = "build or pull it again"
+            if "too much memory" in what:
+                hint = "compress it again with `zstd --long`, whose window of 128 MiB is the most"
             raise InputError(f"{packed}: {what}", hint) from error
         file.seek(0)
         stack.pop_all()

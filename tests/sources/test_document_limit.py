@@ -12,10 +12,11 @@ from support.mds_shards import text_shard
 
 from pipeline.core.errors import DocumentError, InputError
 from pipeline.sources.partitions import InputFile, list_files
-from pipeline.sources.readers import FileReader
+from pipeline.sources.readers import FileReader, parquet
 
 GOOD = b'{"id": "good", "text": "one"}'
 LIMIT = 2_000
+MIB = 1 << 20
 
 
 def listed(folder: Path, name: str) -> InputFile:
@@ -93,6 +94,24 @@ def test_want_of_memory_is_no_damage_of_the_file(
         read(listed(tmp_path, "f.parquet"))
 
 
+def test_few_large_rows_of_parquet_are_decoded_at_a_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeline.sources.readers.parquet._BATCH_BYTES", 4 * MIB)
+    table = pa.table({"id": [str(one) for one in range(100)], "text": ["x" * MIB] * 100})
+    # A page a row; a page is decoded whole.
+    pages = {"use_dictionary": False, "row_group_size": 50, "write_batch_size": 1}
+    pq.write_table(table, tmp_path / "f.parquet", **pages)
+    before = pa.total_allocated_bytes()
+    sizes = []
+    for batch in parquet._batches(tmp_path / "f.parquet", 128):
+        if isinstance(batch, pa.RecordBatch):
+            sizes.append((batch.num_rows, pa.total_allocated_bytes() - before))
+    assert sum(rows for rows, _ in sizes) == 100
+    assert max(sizes)[0] in (3, 4)
+    assert max(allocated for _, allocated in sizes) < 20 * MIB
+
+
 def test_a_zstd_window_is_bounded(tmp_path: Path) -> None:
     for log, name in ((27, "f.jsonl.zst"), (28, "g.jsonl.zst")):
         wide = zstandard.ZstdCompressionParameters(window_log=log, write_content_size=False)
@@ -101,9 +120,6 @@ def test_a_zstd_window_is_bounded(tmp_path: Path) -> None:
     assert read(listed(tmp_path, "f.jsonl.zst")) == (["good"], [])
     with pytest.raises(InputError, match=r"^g\.jsonl\.zst: got zstd with a window above 128 MiB"):
         read(listed(tmp_path, "g.jsonl.zst"))
-
-
-MIB = 1 << 20
 
 
 @pytest.mark.parametrize(

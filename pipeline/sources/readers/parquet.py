@@ -21,6 +21,8 @@ from pipeline.sources.readers.wrong_kind import HEAD_BYTES, refuse_wrong_file
 # Rows that are Python values at a time, and bytes of a column that are read ahead.
 _BATCH_ROWS = 128
 _BUFFER_BYTES = 1 << 20
+# Of the rows that are decoded at a time, as far as the metadata tells.
+_BATCH_BYTES = 128 << 20
 _MICROS = pa.duration("us")
 
 
@@ -41,12 +43,21 @@ def _batches(path: Path, batch_rows: int) -> Iterator[pa.RecordBatch | pa.Schema
     with pq.ParquetFile(path, buffer_size=_BUFFER_BYTES) as parquet:
         yield parquet.schema_arrow
         num_rows = 0
-        for batch in parquet.iter_batches(batch_size=batch_rows):
+        for batch in parquet.iter_batches(_fitting_rows(parquet.metadata, batch_rows)):
             num_rows += batch.num_rows
             yield batch
         # A damaged footer can leave row groups out without a word.
         if num_rows != parquet.metadata.num_rows:
             raise OSError(f"got {num_rows} rows of {parquet.metadata.num_rows}")
+
+
+def _fitting_rows(metadata: pq.FileMetaData, most: int) -> int:
+    """Return how many rows to decode at a time: fewer where those of a row group are large."""
+    for number in range(metadata.num_row_groups):
+        group = metadata.row_group(number)
+        if group.total_byte_size > 0:
+            most = min(most, group.num_rows * _BATCH_BYTES // group.total_byte_size)
+    return max(most, 1)
 
 
 def read_batches(file: RawFile, columns: Columns, form: str, read: Batches) -> Iterator[Record]:

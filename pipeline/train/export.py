@@ -18,7 +18,7 @@ from pipeline.core.errors import ConfigError, InputError, OutputError
 from pipeline.core.files import publish
 from pipeline.core.json_record import parse_json
 from pipeline.dataset import CheckpointRecord, find_checkpoint, read_record
-from pipeline.stages.tokenizer import EMBEDDED, read_json
+from pipeline.stages.tokenizer import EMBEDDED, read_json, read_special_ids
 from pipeline.train import checkpoints
 from pipeline.train.models import Model, make_config, make_uninitialized
 from pipeline.train.weights import to_transformers
@@ -159,6 +159,10 @@ def _shape_of(checkpoint: Path, record: CheckpointRecord) -> tuple[ModelSpec, in
         if type(length) is not int or not 0 < length <= spec.max_positions:
             most = f"an integer from 1 to {spec.max_positions:,}"
             raise ConfigError(f"max_seq_len: got {length!r}, expected {most}")
+        least = read_special_ids(EMBEDDED, read_json(EMBEDDED)).vocab_size
+        if spec.vocab_size < least:
+            got = f"model.vocab_size: got {spec.vocab_size:,}"
+            raise ConfigError(f"{got}, expected at least {least:,}, the ids of the tokenizer")
     except (ConfigError, KeyError, TypeError) as error:
         raise InputError(
             f"{checkpoint}: got a model that another version declared ({error})",

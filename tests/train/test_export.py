@@ -207,6 +207,7 @@ def test_an_export_replaces_an_earlier_one_and_nothing_else(tmp_path: Path) -> N
         ("dropout", "a tenth"),
         ("dropout", None),
         ("vocab_size", "1/1000000"),
+        ("vocab_size", 1),
         ("local_theta", [1]),
     ],
 )

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from pipeline.config import Origin
 from pipeline.core.digest import sha256_file
 from pipeline.core.errors import InputError
-from pipeline.storage.local_glob import reach_files
+from pipeline.storage.local_glob import Taken, reach_files
 from pipeline.storage.patterns import pattern_hint
 from pipeline.storage.store import RESTORE, StoredFile, unreadable
 
@@ -72,9 +72,10 @@ def match_files(
     """
     files: dict[Path, str] = {}
     unreadable: dict[Path, str] = {}
+    taken: Taken = {}
     for pattern in patterns:
         try:
-            reached = reach_files(folder, pattern)
+            reached = reach_files(folder, pattern, taken)
         except (ValueError, OSError) as error:
             reason = getattr(error, "strerror", None) or error
             raise InputError(

@@ -34,15 +34,25 @@ class Reached:
     """Everything else, and why it is no readable file."""
 
 
-def reach_files(folder: Path, pattern: str) -> Reached:
-    """Return what a pattern relative to `folder` reaches. Raises: ValueError for no pattern."""
+Taken = dict[tuple[int, int], Path]
+"""Files by device and inode, under the name that reached them first."""
+
+
+def reach_files(folder: Path, pattern: str, taken: Taken | None = None) -> Reached:
+    """Return what a pattern relative to `folder` reaches.
+
+    taken: what other patterns reached, which grows.
+
+    Raises: ValueError for no pattern.
+    """
     parts = list(Path(pattern).parts)
     if not parts or "\0" in pattern:
         raise ValueError("no pattern")
     if parts[-1] == _ANY_DEPTH:
         parts.append("*")
     reached = Reached()
-    _Walk(reached, takes_folders=parts[-2:] != [_ANY_DEPTH, "*"]).follow(folder, parts)
+    taken = {} if taken is None else taken
+    _Walk(reached, taken, takes_folders=parts[-2:] != [_ANY_DEPTH, "*"]).follow(folder, parts)
     return Reached(dict.fromkeys(sorted(reached.files)), dict(sorted(reached.unreadable.items())))
 
 
@@ -54,12 +64,11 @@ def fixed_folder(folder: Path, pattern: str) -> Path:
 class _Walk:
     """One walk along a pattern; it fills `reached`."""
 
-    def __init__(self, reached: Reached, *, takes_folders: bool) -> None:
-        self._reached = reached
+    def __init__(self, reached: Reached, taken: Taken, *, takes_folders: bool) -> None:
+        self._reached, self._taken = reached, taken
         # Below `**`, what a folder holds is reached by itself.
         self._takes_folders = takes_folders
         self._listed: dict[tuple[int, int, int], Path] = {}
-        self._taken: dict[tuple[int, int], Path] = {}
 
     def follow(self, folder: Path, pattern: Sequence[str]) -> None:
         """Follow the parts of a pattern from `folder` on, the upper folders first."""
@@ -130,7 +139,7 @@ class _Walk:
         else:
             first = self._taken.setdefault((status.st_dev, status.st_ino), path)
             if first != path and _is_one_file(first, path):
-                self._refuse(path, f"leads to {first}, which the pattern reaches too")
+                self._refuse(path, f"leads to {first}, which is reached too")
             else:
                 self._reached.files[path] = None
 

@@ -18,7 +18,8 @@ from pipeline.config import Origin
 from pipeline.core.errors import ConfigError, InputError, MismatchError, NetworkError, causes_of
 from pipeline.core.shown import without_secrets
 from pipeline.storage.http import host_of
-from pipeline.storage.patterns import expand_braces
+from pipeline.storage.local_glob import reach_files
+from pipeline.storage.patterns import expand_addresses
 from pipeline.storage.ranges import RemoteFolder
 from pipeline.storage.retry import RetryPolicy, TransientError, map_concurrently
 from pipeline.storage.store import LOCK_AGAIN, StoredFile
@@ -82,13 +83,13 @@ class ObjectStore:
     ) -> None:
         """Open the stores of all addresses. Raises: ConfigError for one that nothing reads."""
         assert origin.url is not None
-        addresses = sorted({url for pattern in origin.url for url in expand_braces(pattern)})
-        self._patterns = sorted(set(map(without_secrets, addresses)))
+        addresses = expand_addresses(origin.url)
+        self._patterns = list(addresses)
         self._retry = retry or RetryPolicy()
         # By host without a login, which an opened store keeps.
         self._stores: dict[str, Any] = {}
-        for address in addresses:
-            host = host_of(without_secrets(address))
+        for name, address in addresses.items():
+            host = host_of(name)
             if host not in self._stores:
                 self._stores[host] = _open(address, f"from.url: got {address}")
 
@@ -124,8 +125,22 @@ class ObjectStore:
         if not has_magic(path):
             info = _ask(pattern, lambda: store.info(path), self._retry)
             return [_describe(store, pattern, path, info)]
-        matched = _ask(pattern, lambda: store.glob(path, detail=True), self._retry)
-        files = {name: info for name, info in matched.items() if info["type"] == "file"}
+        if "file" in store.protocol:
+            reached = reach_files(Path("/"), path.removeprefix("/"))
+            if reached.unreadable:
+                lines = [f"\n  {one} {reason}" for one, reason in reached.unreadable.items()]
+                raise InputError(
+                    f'from.url: "{pattern}" reaches what is no readable file:{"".join(lines)}',
+                    "restore it, or leave it out with a narrower pattern",
+                )
+            files = {str(one): store.info(str(one)) for one in reached.files}
+        else:
+            matched = _ask(pattern, lambda: store.glob(path, detail=True), self._retry)
+            files = {
+                name: info
+                for name, info in matched.items()
+                if info["type"] == "file" and not _is_hidden(name, path)
+            }
         if not files:
             raise InputError(f'from.url: "{pattern}" matches no file', "check the spelling")
         return [
@@ -136,6 +151,12 @@ class ObjectStore:
     def _find(self, address: str) -> tuple[Any, str]:
         store = self._stores[host_of(address)]
         return store, store._strip_protocol(address)
+
+
+def _is_hidden(path: str, pattern: str) -> bool:
+    """Whether a path has names that begin with a dot, of which the pattern names none."""
+    written = [part for part in pattern.split("/") if part.startswith(".")]
+    return any(part.startswith(".") and not written for part in path.split("/"))
 
 
 def open_object_folder(address: str, retry: RetryPolicy | None = None) -> RemoteFolder:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable
 
 from pipeline.core.errors import ConfigError, InputError
+from pipeline.core.shown import without_secrets
 
 # More than any published data set has files; a slip of the keyboard ends here and not in memory.
 _MOST_ADDRESSES = 1_000_000
@@ -39,6 +40,23 @@ def expand_braces(pattern: str) -> list[str]:
         pieces[1::2] = chosen
         addresses.append("".join(pieces))
     return addresses
+
+
+def expand_addresses(patterns: Iterable[str]) -> dict[str, str]:
+    """Return the addresses of patterns, by the name without secrets that each has here, sorted.
+
+    Raises: ConfigError as `expand_braces`, and for two of one name, of which one would be lost.
+    """
+    named: dict[str, str] = {}
+    for address in sorted({one for pattern in patterns for one in expand_braces(pattern)}):
+        name = without_secrets(address)
+        if named.setdefault(name, address) != address:
+            raise ConfigError(
+                f"from.url: got {name} more than once, expected addresses that differ in more than"
+                " logins and signatures",
+                "list one of them: what is secret is no part of a file's name here",
+            )
+    return dict(sorted(named.items()))
 
 
 def _choices(pattern: str, inner: str) -> tuple[int, Iterable[str]]:
@@ -77,7 +95,8 @@ def match_paths(where: str, patterns: Iterable[str], paths: Iterable[str]) -> li
     """Return the paths that any of some globs matches, sorted.
 
     `*`, `?` and `[...]` stop at a slash; `**`, as a whole part, stands for any number of folders,
-    and at the end for all files below. `where` names the patterns in errors.
+    and at the end for all files below. Names that begin with a dot are matched only by parts that
+    begin with one. `where` names the patterns in errors.
 
     Raises: InputError for a pattern that matches nothing.
     """
@@ -101,12 +120,14 @@ def match_paths(where: str, patterns: Iterable[str], paths: Iterable[str]) -> li
 
 def _expression(pattern: str) -> str:
     *folders, name = pattern.removeprefix("./").split("/")
-    parts = ["(?:[^/]+/)*" if part == "**" else _part(part) + "/" for part in folders]
-    return "".join(parts) + ("(?:[^/]+/)*[^/]+" if name == "**" else _part(name))
+    any_depth = r"(?:(?!\.)[^/]+/)*"
+    parts = [any_depth if part == "**" else _part(part) + "/" for part in folders]
+    return "".join(parts) + (f"{any_depth}{_part('*')}" if name == "**" else _part(name))
 
 
 def _part(part: str) -> str:
-    return "".join(map(_piece, _PIECE.findall(part)))
+    visible = "" if part.startswith(".") else r"(?!\.)"
+    return visible + "".join(map(_piece, _PIECE.findall(part)))
 
 
 def _piece(piece: str) -> str:

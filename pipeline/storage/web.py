@@ -5,9 +5,8 @@ from pathlib import Path
 
 from pipeline.config import Origin
 from pipeline.core.errors import ConfigError, InputError
-from pipeline.core.shown import without_secrets
 from pipeline.storage.http import Client, host_of
-from pipeline.storage.patterns import expand_braces
+from pipeline.storage.patterns import expand_addresses
 from pipeline.storage.ranges import HttpFile, size_and_version
 from pipeline.storage.retry import RetryPolicy, map_concurrently
 from pipeline.storage.store import StoredFile
@@ -24,9 +23,8 @@ class WebStore:
         self, origin: Origin, folder: Path, revision: str | None, retry: RetryPolicy | None = None
     ) -> None:
         assert origin.url is not None
-        urls = sorted({url for pattern in origin.url for url in expand_braces(pattern)})
         # Files are named without what only their host must know.
-        self._urls = {without_secrets(url): url for url in urls}
+        self._urls = expand_addresses(origin.url)
         for pattern in origin.url:
             if "*" in pattern:
                 raise ConfigError(
@@ -40,7 +38,7 @@ class WebStore:
                 " them with `path:`",
                 retry=retry,
             )
-            for host in sorted({host_of(url) for url in urls})
+            for host in sorted(set(map(host_of, self._urls.values())))
         }
 
     def list(self) -> tuple[StoredFile, ...]:

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.core.errors import InputError
+from pipeline.storage.local import match_files
 from pipeline.storage.local_glob import fixed_folder, reach_files
 
 
@@ -88,7 +90,7 @@ def test_a_file_beside_a_link_to_it_is_refused_but_equal_links_elsewhere_are_two
     (tmp_path / "runs" / "latest").symlink_to("1")
     _, unreadable = _reach(tmp_path, "runs/*/a.x")
     first = tmp_path / "runs" / "1" / "a.x"
-    assert unreadable == {"runs/latest/a.x": f"leads to {first}, which the pattern reaches too"}
+    assert unreadable == {"runs/latest/a.x": f"leads to {first}, which is reached too"}
     for name in ("b.x", "c.x"):
         (tmp_path / "cache" / name).symlink_to("blob")
     assert _reach(tmp_path, "cache/*.x") == (["cache/b.x", "cache/c.x"], {})
@@ -140,3 +142,12 @@ def test_a_pattern_names_a_folder_up_to_its_first_wildcard() -> None:
     assert fixed_folder(Path("m"), "../out/train/**/*.mds") == Path("m/../out/train")
     assert fixed_folder(Path("m"), "/out/*") == Path("/out")
     assert fixed_folder(Path("m"), "a/b.mds") == Path("m/a/b.mds")
+
+
+def test_a_file_that_two_patterns_reach_by_two_names_is_refused(tmp_path: Path) -> None:
+    _tree(tmp_path, "a/1.x")
+    (tmp_path / "b.x").symlink_to("a/1.x")
+    assert len(match_files("path", ["a/*.x", "a/1.x", "**/1.x"], tmp_path).files) == 1
+    for patterns in (["a/*.x", "b.x"], ["b.x", "a/*.x"]):
+        with pytest.raises(InputError, match=r"leads to .*, which is reached too"):
+            match_files("path", patterns, tmp_path)

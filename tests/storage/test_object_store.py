@@ -50,6 +50,30 @@ def test_what_a_store_does_not_have_is_told(tmp_path: Path) -> None:
         open_store(Origin(url=("nope://bucket/x",)), HERE)
 
 
+def test_patterns_of_local_addresses_follow_the_rules_of_paths(tmp_path: Path) -> None:
+    first = store_path(tmp_path, "a.jsonl", b"a")
+    store_path(tmp_path, ".ipynb_checkpoints/a.jsonl", b"a")
+    pattern = (f"file://{tmp_path}/**/*.jsonl",)
+    assert [one.path for one in open_store(Origin(url=pattern), HERE).list()] == [first]
+    (tmp_path / "gone.jsonl").symlink_to("nowhere")
+    with pytest.raises(InputError, match=r"gone.jsonl is a link to nowhere: No such file"):
+        open_store(Origin(url=pattern), HERE).list()
+
+
+def test_hidden_files_of_a_store_are_matched_by_patterns_that_name_the_dot() -> None:
+    store = fsspec.filesystem("memory")
+    for name in ("a.x", ".hidden.x", ".folder/b.x"):
+        store.pipe(f"/dotted/{name}", b"1")
+
+    def listed(pattern: str) -> list[str]:
+        origin = open_store(Origin(url=(f"memory://dotted/{pattern}",)), HERE)
+        return [file.path.removeprefix("memory:///dotted/") for file in origin.list()]
+
+    assert listed("**/*.x") == ["a.x"]
+    assert listed(".folder/*.x") == [".folder/b.x"]
+    assert listed(".*.x") == [".hidden.x"]
+
+
 class Accounts(MemoryFileSystem):
     """A store whose paths, as those of Azure, begin with a container and know no account."""
 

@@ -3,7 +3,7 @@
 import pytest
 
 from pipeline.core.errors import ConfigError, InputError
-from pipeline.storage.patterns import expand_braces, match_paths
+from pipeline.storage.patterns import expand_addresses, expand_braces, match_paths
 
 
 @pytest.mark.parametrize(
@@ -56,14 +56,28 @@ def test_braces_of_another_form_are_refused(pattern: str, told: str) -> None:
         ("d?a.x", None),
         ("d*", None),
         ("A.x", None),
+        (".*", [".h.x"]),
+        ("**/.i.x", ["d/.i.x"]),
+        (".g/*", [".g/a.x"]),
         ("[z-a]", None),
     ],
 )
 def test_globs_match_as_they_do_in_a_folder(pattern: str, expected: list[str] | None) -> None:
-    paths = ["d/e/c.x", "b-[1].y", "a.x", "d/a.x"]
+    paths = ["d/e/c.x", "b-[1].y", "a.x", "d/a.x", ".h.x", ".g/a.x", "d/.i.x"]
     if expected is None:
         with pytest.raises(InputError, match=r'^files: "'):
             match_paths("files", [pattern], paths)
     else:
         assert match_paths("files", [pattern], paths) == expected
         assert match_paths("files", [pattern, pattern], reversed(paths)) == expected
+
+
+def test_addresses_that_differ_in_secrets_alone_are_refused() -> None:
+    assert expand_addresses(["http://h/b?x=1", "http://u:pw@h/a"]) == {
+        "http://h/a": "http://u:pw@h/a",
+        "http://h/b?x=1": "http://h/b?x=1",
+    }
+    for pair in (["http://h/a?token=1", "http://h/a?token=2"], ["http://u:{1,2}@h/a"]):
+        with pytest.raises(ConfigError, match=r"got http://h/a more than once") as raised:
+            expand_addresses(pair)
+        assert "token" not in str(raised.value)

@@ -14,8 +14,9 @@ _LOGIN: Final = re.compile(
 # To the end of the address, or to the punctuation of the sentence around it.
 _QUERY: Final = re.compile(r"\?([^\s\"'<>#?]+?)(?=[:,.;)]*(?:[\s\"'<>#?]|$))")
 _SECRET: Final = re.compile(
-    r"x-(amz|goog|oss)-.*|sig|signature|(.*[-_])?token|api[-_]?key|(.*[-_])?(secret|password)"
-    r"|access[-_]?key(id)?|awsaccesskeyid|googleaccessid|key-pair-id|policy",
+    r"x-(amz|goog|oss)-.*|sig|signature|policy|(.*[-_])?(token|secret|password|passwd|pwd)"
+    r"|(.*[-_])?(auth|authorization|jwt|sas|credentials?)|api[-_]?key|access[-_]?key(id)?"
+    r"|awsaccesskeyid|googleaccessid|key-pair-id",
     re.IGNORECASE,
 )
 # Beside a signature, what it signs: when it ends, who may read what.

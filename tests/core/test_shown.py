@@ -19,7 +19,9 @@ ADDRESSES = {
     "https://host/a?sv=1&se=2&sp=r&sig=q%3D": "https://host/a",
     "https://host/a?Expires=1&Signature=x&Key-Pair-Id=y": "https://host/a",
     "https://host/{0..3}.gz?token=abc": "https://host/{0..3}.gz",
+    "https://host/a?auth=1&db_pwd=2&jwt=3&page=4": "https://host/a?page=4",
     # These are part of a name.
+    "https://host/get?key=a.jsonl": "https://host/get?key=a.jsonl",
     "https://host/a?st=1&expires=2": "https://host/a?st=1&expires=2",
     "abfs://container@account/a": "abfs://container@account/a",
     "hf://datasets/org/name@main/a": "hf://datasets/org/name@main/a",

@@ -79,6 +79,9 @@ def test_a_bad_element_is_one_bad_document(tmp_path: Path) -> None:
         (b'[{"id": 1, "text": "a"},', "the file is truncated"),
         (b'[{"id": 1, "text": "a"}]\n{"id": 2, "text": "b"}', "text follows its end"),
         (b"[1]\n[2]\n", "text follows its end"),
+        (b'[{"id": 1, "text": "a"},,{"id": 2, "text": "b"}]', "an element is missing"),
+        (b'[{"id": 1, "text": "a"},]', "an element is missing"),
+        (b"[,]", "an element is missing"),
     ],
 )
 def test_an_array_that_is_not_the_whole_file_is_damage(

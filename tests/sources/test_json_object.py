@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +75,9 @@ def test_an_integer_of_any_size_is_an_id(tmp_path: Path, id_: str) -> None:
         '{"id": 1, "id": 2, "text": "a"}',
         '{"text": "text", "id": 1, "meta": {"id": 3}, "text": "id"}',
         '{"text": "a", "text": null, "id": 1}',
+        r'{"text": "a", "te\u0078t": "b", "id": 1}',
+        r'{"te\u0078t": "a", "text": "b\n", "id": 1}',
+        r'{"text": "a \"quoted\" text", "id": 1, "\u0069d" : 2}',
         '{"text": null, "id": 1, "text": "a long text"}',
         '{"meta": {"text": 1}, "text": "x", "id": 1, "text": "a text that is much longer"}',
     ],
@@ -137,6 +141,18 @@ def test_the_same_words_beside_a_field_inside_others_are_no_second(line: str) ->
 def test_half_a_surrogate_inside_others_is_no_text() -> None:
     error = parse_object(b'{"meta": {"text": "\\ud800", "by": {"uid": 1}}}', "f", INSIDE, "a line")
     assert isinstance(error, DocumentError)
+
+
+def test_names_that_are_not_ascii_are_found_twice_however_they_are_written() -> None:
+    columns = replace(COLUMNS, text="l\u00e4ge/x")
+    for one in (r"l\u00e4ge/x", r"läge\/x", "läge/x"):
+        for other in (r"l\u00e4ge/x", r"läge\/x", "läge/x"):
+            line = f'{{"{one}": "a", "{other}": "b", "id": 1}}'
+            error = parse_object(line.encode(), "f: document 1", columns, "a line")
+            assert isinstance(error, DocumentError), line
+        line = f'{{"{one}": "a", "id": 1}}'
+        record = parse_object(line.encode(), "f: document 1", columns, "a line")
+        assert record == {"läge/x": "a", "id": 1}
 
 
 def test_other_fields_may_be_there_twice() -> None:

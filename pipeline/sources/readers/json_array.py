@@ -22,7 +22,7 @@ def split_array(blocks: Iterator[bytes], max_bytes: int) -> Iterator[bytes | int
     does not end, or that is not the whole file.
     """
     element = Bounded(max_bytes)
-    depth, is_string, at = 0, False, 0
+    depth, is_string, at, is_empty = 0, False, 0, True
     for block in blocks:
         start = 0
         while at < len(block):
@@ -45,17 +45,17 @@ def split_array(blocks: Iterator[bytes], max_bytes: int) -> Iterator[bytes | int
             if depth == 0 or (mark == b"," and depth == 1 and not is_string):
                 element.add(block[start : at - 1])
                 start = at
-                yield from _not_blank(element.take())
+                taken = element.take()
+                if isinstance(taken, int) or taken.strip():
+                    yield taken
+                elif mark == b"," or not is_empty:
+                    raise DamagedError("JSON array", "an element is missing")
+                is_empty = False
             if depth == 0:
                 return _expect_end(chain([block[at:]], blocks))
         element.add(block[start:])
         at -= len(block)
     raise DamagedError("JSON array", "the file is truncated")
-
-
-def _not_blank(element: bytes | int) -> Iterator[bytes | int]:
-    if isinstance(element, int) or element.strip():
-        yield element
 
 
 def _expect_end(blocks: Iterator[bytes]) -> None:

@@ -6,6 +6,7 @@ by `json`, and keeps such a number as it was written.
 """
 
 import json
+import re
 from collections.abc import Iterable
 from functools import lru_cache
 from math import isfinite
@@ -17,6 +18,7 @@ from pipeline.core.errors import DocumentError
 from pipeline.sources.readers.raw_file import SKIP_HINT, Columns, invalid_utf8
 
 _WIDE = 2**63
+_ESCAPED_KEY = re.compile(rb'\\(?:u[0-9a-fA-F]{4}|[^u])[^"\\]*"\s*:')
 
 
 class Written(str):
@@ -86,9 +88,14 @@ def _has_twins(record: dict[str, Any], data: bytes, columns: Columns) -> bool:
     num_texts = data.count(key, 0, len(data) - num_chars)
     if num_texts == 1:
         at = data.find(key)
-        num_ids = data.count(id_key, 0, at) + data.count(id_key, at + len(key) + num_chars)
+        after = at + len(key) + num_chars
+        num_ids = data.count(id_key, 0, at) + data.count(id_key, after)
+        escaped = _ESCAPED_KEY.search(data, 0, at) or _ESCAPED_KEY.search(data, after)
     else:
         num_ids = data.count(id_key)
+        escaped = _ESCAPED_KEY.search(data)
+    if escaped:
+        return True  # or another one; `json` finds out
     if num_texts <= 1 and num_ids <= 1:
         return False
     # The same words may be keys and values further in, which are written again.

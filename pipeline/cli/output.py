@@ -4,6 +4,7 @@ import json
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.cli.arguments import Arguments
@@ -74,7 +75,7 @@ def print_manifest(parsed: Arguments, manifest: "Manifest", seconds: float, done
         return
     if manifest.sources:
         _print_sources(manifest)
-    for warning in _warnings(manifest):
+    for warning in _warnings(manifest, parsed.out):
         print(printable(f"warning: {warning}"), file=sys.stderr)
     order = manifest.order
     print(
@@ -99,8 +100,10 @@ def _print_sources(manifest: "Manifest") -> None:
     print_table(("source",), headings, rows)
 
 
-def _warnings(manifest: "Manifest") -> Iterator[str]:
+def _warnings(manifest: "Manifest", out: Path) -> Iterator[str]:
     """Yield what differs from what the mixture expects, though the output is valid."""
+    from pipeline.dataset import MANIFEST, VALIDATION, read_manifest
+
     is_miniature = Fraction(manifest.mixture.declaration.get("scale", 1)) < 1
     for name, source in manifest.sources.items():
         tokens, expected = source.tokens, source.budget.expected
@@ -110,16 +113,22 @@ def _warnings(manifest: "Manifest") -> Iterator[str]:
             yield f"sources.{name}: got no tokens from {source.documents.num_in:,} documents"
         elif expected and not is_miniature and abs(found - expected) > _TOLERANCE * expected:
             yield f"sources.{name}: got {found:,} tokens, expected {expected:,}"
+    yield from _tokens_beyond(manifest, "order")
+    if f"{VALIDATION}/{MANIFEST}" in manifest.files:
+        yield from _tokens_beyond(read_manifest(out / VALIDATION / MANIFEST), VALIDATION)
+    if not manifest.order.num_steps:
+        yield (
+            f"order: {manifest.order.num_samples:,} rows are fewer than one step needs; lower it "
+            "with --set order.global_batch_size=16"
+        )
+
+
+def _tokens_beyond(manifest: "Manifest", what: str) -> Iterator[str]:
     order = manifest.order
     if cut := order.num_tokens_cut + order.num_tokens_beyond:
         stored = order.num_tokens + order.num_tokens_dropped + order.num_tokens_cut
         longest = manifest.mixture.declaration["order"]["max_seq_len"]
         yield (
-            f"order: {cut:,} tokens ({cut / stored:.2%}) lie beyond max_seq_len, {longest:,}, in"
+            f"{what}: {cut:,} tokens ({cut / stored:.2%}) lie beyond max_seq_len, {longest:,}, in"
             " their rows, where no trainer sees them"
-        )
-    if not order.num_steps:
-        yield (
-            f"order: {order.num_samples:,} rows are fewer than one step needs; lower it with "
-            "--set order.global_batch_size=16"
         )

@@ -187,7 +187,7 @@ class Mixture(OrderedData):
         "read; up to 20 are always skipped, all of a file never.",
         Number(zero=True),
         default=MAX_BAD,
-        omits_default=True,
+        changes_bytes=False,
     )
     max_document_bytes: int = setting(
         "Largest document; a larger one is a bad document.",

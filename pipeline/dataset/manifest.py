@@ -69,6 +69,8 @@ class BudgetRecord:
 class SourceRecord:
     """A source: the sums over its partitions."""
 
+    num_left_out: int = 0
+    """What its patterns reach and is no readable file, where `on_missing` skips it."""
     filters: Mapping[str, str]
     documents: DocumentCounts
     tokens: TokenCounts

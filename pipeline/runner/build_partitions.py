@@ -4,7 +4,7 @@ Of the documents of a source that share an id, the first by partition and row is
 """
 
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
@@ -14,15 +14,17 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 
 from pipeline.core.arrays import Uint64Array
-from pipeline.core.errors import DocumentError
+from pipeline.core.errors import DocumentError, InputError
 from pipeline.dataset import State
 from pipeline.dataset.mds import Pool
 from pipeline.runner.inputs import BuildContext, PreparedSource
 from pipeline.runner.shuffle import load_table
 from pipeline.runner.task_cache import PartitionOutput
 from pipeline.runner.tasks.make_partition import PartitionTask, make_partition
+from pipeline.runner.tasks.read_documents import ALWAYS_SKIPPED
 
 _IDS_NAMED = 5
+_UNREADABLE = ("invalid_utf8", "too_large", "undecodable", "unencodable")
 Result = TypeVar("Result")
 
 
@@ -43,6 +45,8 @@ def build_partitions(
     state = context.state
     tasks = [task for source in sources for task in partition_tasks(context, source)]
     records = by_source(sources, context.cluster.map("chunk", make_partition, tasks))
+    for source in sources:
+        check_files_of_text(source, records[source.name])
     sources_again, again = [], []
     for source in sources:
         made = {record.partition: record.folder for record in records[source.name]}
@@ -62,6 +66,29 @@ def build_partitions(
             ]
     made_again = context.cluster.map("drop repeated ids", make_partition, again)
     return {**records, **by_source(sources_again, made_again)}
+
+
+def check_files_of_text(source: PreparedSource, records: Sequence[PartitionOutput]) -> None:
+    """Refuse files that are a document each if too many cannot be read, as one file of many is.
+
+    Raises: InputError.
+    """
+    inputs = [one for group in source.inputs.values() for one in group]
+    if not all(one.file.is_one_document for one in inputs):
+        return
+    bad: Counter[str] = Counter()
+    for record in records:
+        bad.update({name: record.documents.dropped.get(name, 0) for name in _UNREADABLE})
+    num_bad, num_in = bad.total(), sum(record.documents.num_in for record in records)
+    max_bad = inputs[0].max_bad
+    if num_bad > ALWAYS_SKIPPED and num_bad > max_bad * num_in:
+        reasons = ", ".join(f"{name} {count:,}" for name, count in sorted(bad.items()) if count)
+        raise InputError(
+            f"sources.{source.name}: {num_bad:,} of {num_in:,} documents cannot be read "
+            f"({reasons}), expected at most a share of {float(max_bad):g} (max_bad)",
+            "look at the files: they may be of another kind, or in another encoding; or accept more"
+            " such documents with max_bad",
+        )
 
 
 def partition_tasks(context: BuildContext, source: PreparedSource) -> list[PartitionTask]:

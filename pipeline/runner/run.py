@@ -177,6 +177,7 @@ def _describe_source(
     planned, available = source.planned, tokens.written - tokens.validation
     balance = sampling.balance_of(planned.ask, available, tokens.drawn)
     return SourceRecord(
+        num_left_out=len(planned.skipped),
         filters=identify(planned.source.filters, folder),
         documents=DocumentCounts(
             num_in=sum(record.documents.num_in for record in records),

@@ -54,7 +54,7 @@ def build(
         out: str = "out",
     ) -> dict[str, Any]:
         inputs = tmp_path / f"{out}-inputs"
-        inputs.mkdir()
+        inputs.mkdir(exist_ok=True)
         for name, data in files.items():
             (inputs / name).write_bytes(data)
         ettin = "" if algorithm == "whole-v1" else ", min_size: 10, skip_below: 3, seed: 42"
@@ -320,6 +320,57 @@ def test_a_file_of_which_too_many_documents_fail_stops_a_build_that_skips(
     assert "first: document " in raised.value.message
     assert ("with max_bad" in str(raised.value.hint)) == (num_good > 0)
     assert not list((tmp_path / "out").rglob("f/*.mds"))
+
+
+def test_a_build_that_stopped_at_too_many_goes_on_where_more_are_accepted(
+    build: Callable[..., dict[str, Any]],
+) -> None:
+    files = {"f.jsonl": many(30, 30), "g.jsonl": lines(("other", PROSE))}
+    with pytest.raises(InputError, match="30 of 60 documents cannot be read"):
+        build(files)
+    manifest = build(files, "max_bad=0.5")
+    assert manifest["sources"]["s"]["documents"]["dropped"] == {"invalid_json": 30}
+    assert build(files, "max_bad=0.6")["files"] == manifest["files"]
+
+
+def test_what_is_left_out_is_counted_in_the_manifest(
+    build: Callable[..., dict[str, Any]], tmp_path: Path
+) -> None:
+    files = {"f.jsonl": lines(("a", PROSE))}
+    assert "num_left_out" not in build(files)["sources"]["s"]
+    (tmp_path / "again-inputs").mkdir()
+    (tmp_path / "again-inputs" / "gone.jsonl").symlink_to("nowhere")
+    made = build(files, "sources.s.from.on_missing=skip", out="again")
+    assert made["sources"]["s"]["num_left_out"] == 1
+
+
+def test_a_tokenizer_without_ids_for_many_documents_stops_a_build_that_skips(
+    build: Callable[..., dict[str, Any]], tmp_path: Path
+) -> None:
+    path = tmp_path / "tok.json"
+    write_tokenizer_without_unknown(path, models.WordLevel)
+    files = {"f.jsonl": lines(*((f"d{number}", "ship") for number in range(21)), ("a", "boat"))}
+    with pytest.raises(InputError, match=r"21 of 22 documents cannot be read \(unencodable 21\)"):
+        build(files, f"tokenizer.name={path}")
+    files = {f"{number}.txt": b"ship" for number in range(21)} | {"a.txt": b"boat"}
+    with pytest.raises(InputError, match=r"sources.s: 21 of 22 documents .* \(unencodable 21\)"):
+        build(files, f"tokenizer.name={path}", out="text")
+
+
+@pytest.mark.parametrize(("num_bad", "is_built"), [(20, True), (21, False)])
+def test_files_of_text_of_which_too_many_fail_stop_a_build_that_skips(
+    build: Callable[..., dict[str, Any]], num_bad: int, is_built: bool
+) -> None:
+    files = {f"{number}.txt": b"latin \xe9" for number in range(num_bad)} | {"a.txt": b"good"}
+    if is_built:
+        source = build(files)["sources"]["s"]
+        assert source["documents"] == {
+            "in": num_bad + 1, "kept": 1, "dropped": {"invalid_utf8": num_bad},
+        }  # fmt: skip
+        return
+    with pytest.raises(InputError, match=r"sources.s: 21 of 22 documents cannot be read \(inv"):
+        build(files)
+    assert build(files, "max_bad=1")["sources"]["s"]["documents"]["kept"] == 1
 
 
 def test_repeated_ids_and_empty_texts_are_no_sign_of_a_wrong_file(

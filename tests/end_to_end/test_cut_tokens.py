@@ -61,6 +61,16 @@ def test_many_tokens_beyond_the_longest_row_are_refused_or_counted(
     assert f"warning: order: {lost:,} tokens (" in built.stderr
 
 
+def test_tokens_of_the_holdout_that_are_cut_are_warned_of_too(tmp_path: Path) -> None:
+    mixture = write(tmp_path)
+    given = ["--set", "order.allow_cut=true", "--set", "validation.fraction=0.5"]
+    built = builds.run("build", mixture, "--out", tmp_path / "out", *given)
+    assert built.returncode == 0, built.stderr
+    manifest = json.loads((tmp_path / "out" / "validation" / "manifest.json").read_bytes())
+    lost = manifest["order"]["num_tokens_beyond"]
+    assert f"warning: validation: {lost:,} tokens (" in built.stderr
+
+
 def test_a_trainer_counts_what_its_view_cuts(tmp_path: Path) -> None:
     mixture = write(tmp_path)
     builds.run_well("build", mixture, "--out", tmp_path / "out", "--set", "order.allow_cut=true")

@@ -152,7 +152,7 @@ def _make(task: PartitionTask, tokenizer: Tokenizer, state: State) -> PartitionO
                 encoded = encoded.take(kept)
             chunks = chunker.chunk(encoded)
             for index in chunks.failed:
-                drops.drop_bad(documents[index], "undecodable", undecodable)
+                drops.drop_without_ids(documents[index], "undecodable", undecodable)
                 ids.forget(documents[index].id)
             names = [document.id.encode() for document in documents]
             shards.write(names, chunks.documents, chunks.rows.values, chunks.rows.offsets)
@@ -210,6 +210,7 @@ class _FilesReader:
         for one in self._task.inputs:
             self.reading, self._drops.where = one, one.file.declared
             reader, before = DocumentReader(one, self._drops.drop), self._counts.num_chunks
+            self._drops.reader = reader
             yield from reader.blocks(state)
             self.num_rows += reader.num_rows
             self.read.append(
@@ -228,6 +229,7 @@ class _Drops:
 
     def __init__(self, task: PartitionTask) -> None:
         self.where = task.inputs[0].file.declared
+        self.reader: DocumentReader | None = None
         self.by_reason: Counter[str] = Counter()
         self._skips_bad = task.skips_bad
 
@@ -240,6 +242,14 @@ class _Drops:
     def drop_bad(self, document: Document, reason: str, what: str) -> None:
         """Drop a bad document, of which `what` is wrong. Raises: as `drop`."""
         self.drop(bad_document(self.where, document, reason, what))
+
+    def drop_without_ids(self, document: Document, reason: str, what: str) -> None:
+        """Drop a document that the tokenizer cannot handle; too many are the sign of a wrong one.
+
+        Raises: as `drop`.
+        """
+        assert self.reader is not None
+        self.reader.drop(bad_document(self.where, document, reason, what))
 
     def count(self, filtered: Sequence[Dropped]) -> None:
         """Count what the filters dropped. Raises: as `drop`, for one that they could not judge."""
@@ -290,7 +300,7 @@ def _drop_unencodable(
         try:
             tokenizer.encode([document.text])
         except InputError as error:
-            drops.drop_bad(document, "unencodable", f"has no ids: {error.message}")
+            drops.drop_without_ids(document, "unencodable", f"has no ids: {error.message}")
         else:
             kept.append(document)
     return kept

@@ -46,7 +46,7 @@ OfInputs = TypeVar("OfInputs", PartitionOutput, ScanRecord)
 DROP_DTYPE = np.dtype([("row", "<u4"), ("reason", "<u2")])
 """A document to drop: its row in the file, and the number of the reason."""
 # A few bad documents in a small file are no sign of a file that is wrong as a whole.
-_ALWAYS_SKIPPED = 20
+ALWAYS_SKIPPED = 20
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -159,7 +159,7 @@ class DocumentReader:
 
     def __init__(self, input_: Input, on_bad: OnBad) -> None:
         self._input = input_
-        self._on_bad = on_bad
+        self._unreadable = _Unreadable(input_, on_bad)
         self.sha256 = ""
         self.num_bytes = 0
         self.num_rows = 0
@@ -180,11 +180,10 @@ class DocumentReader:
                 decoding=input_.decoding,
                 max_document_bytes=input_.max_document_bytes,
             )
-            unreadable = _Unreadable(input_, self._on_bad)
             try:
-                for block in reader.blocks(unreadable.note):
+                for block in reader.blocks(self.drop):
                     yield split(block)
-                unreadable.check(reader.num_rows)
+                self._unreadable.check(reader.num_rows)
             except InputError:
                 # It may be broken because it is another file, which is the better message.
                 if locked is not None:
@@ -197,6 +196,13 @@ class DocumentReader:
             if locked is not None and locked.file.digest != f"sha256:{self.sha256}":
                 check_file(path, locked.file, is_local=is_local)
             _check_unchanged(input_, self.sha256)
+
+    def drop(self, error: DocumentError) -> None:
+        """Drop a document that cannot be used, one of the last block or by reading it.
+
+        Raises: the error, where bad documents stop the build.
+        """
+        self._unreadable.note(error)
 
 
 class _Unreadable:
@@ -222,9 +228,9 @@ class _Unreadable:
     def check(self, num_rows: int) -> None:
         """Refuse a file of which too many are bad. Raises: InputError."""
         num_bad, file = self._by_reason.total(), self._input.file
-        # One bad file of text is one bad document.
+        # One bad file of text is one bad document; `check_files_of_text` judges all of them.
         are_all = num_bad == num_rows and not file.is_one_document
-        are_many = num_bad > _ALWAYS_SKIPPED and num_bad > self._input.max_bad * num_rows
+        are_many = num_bad > ALWAYS_SKIPPED and num_bad > self._input.max_bad * num_rows
         if not num_bad or not (are_all or are_many):
             return
         first = self._first[self._by_reason.most_common(1)[0][0]]

@@ -22,6 +22,7 @@ from pipeline.runner.shuffle import (
     PoolFolder,
     ShuffleJob,
     TableTask,
+    save_stamps,
     shuffle_pool,
 )
 from pipeline.runner.task_cache import PartitionOutput
@@ -109,13 +110,12 @@ def order_pool(
     files_by_folder: what provenance names in place of a folder.
     """
     pool = Pool.open(folder)
-    stats = [shard.path.stat() for shard in pool.shards]
     job = ShuffleJob(
         out=state.out,
         pool=folder,
         run=uuid.uuid4().hex,
         key=fingerprint([VERSION, tokenizer.digest, identity]),
-        stamp=fingerprint([[one.st_size, one.st_mtime_ns] for one in stats]),
+        stamp=save_stamps(state, pool),
         num_samples=int(pool.num_rows.sum()),
         spec=declared.order,
         shards=declared.shards,

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from support import builds
+from support.mds import write as write_pool
+from support.strategies import Row
 
-from pipeline.config.load import load_mixture
+from pipeline.config.load import load_mixture, load_replay
 from pipeline.core.errors import DocumentError, InputError, MismatchError
+from pipeline.dataset.mds.writer import index_bytes
 from pipeline.runner import run as building
+from pipeline.runner.replay_pool import replay_pool
 from pipeline.sources.partitions import list_files
 from pipeline.sources.readers import FileReader
 
@@ -137,3 +142,39 @@ def test_the_first_pass_is_what_later_ones_are_compared_with(
     build("dedup", lambda: None)
     manifest = json.loads((tmp_path / "out" / "manifest.json").read_bytes())
     assert manifest["sources"]["a"]["documents"]["in"] == len(TEXTS)
+
+
+@pytest.mark.parametrize(
+    ("memory_bytes", "stage"), [(1 << 30, "order"), (1, "scatter")], ids=["in memory", "on disk"]
+)
+def test_a_shard_that_changes_before_a_later_pass_of_an_order_is_named_and_not_written(
+    memory_bytes: int, stage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [Row(f"d{n}", [n, n + 1, n + 2]) for n in range(40)]
+    index = write_pool(tmp_path / "pool", rows, dtype="uint16", size_limit=300)
+    (tmp_path / "pool" / "index.json").write_bytes(index_bytes(index, merged=True))
+    shard = sorted((tmp_path / "pool").glob("*.mds"))[1]
+
+    class Damaging(Changing):
+        def map(self, name: str, function: Callable[[Any], Any], tasks: Sequence[Any]) -> list[Any]:
+            if name == stage:
+                self.between()
+            return [function(task) for task in tasks]
+
+    def change() -> None:
+        data = bytearray(shard.read_bytes())
+        data[-1] ^= 1
+        shard.write_bytes(data)
+
+    @contextmanager
+    def open_here(*_: object) -> Iterator[Changing]:
+        yield Damaging(change)
+
+    monkeypatch.setattr(import_module("pipeline.runner.replay_pool"), "open_cluster", open_here)
+    declared = load_replay(["order.global_batch_size=4", "order.max_seq_len=16"])
+    with pytest.raises(InputError, match=rf"{shard.name}: changed while the pool was read"):
+        replay_pool(
+            tmp_path / "pool", tmp_path / "out", declared, workers=1, scheduler=None,
+            report=lambda *_: None, memory_bytes=memory_bytes,
+        )  # fmt: skip
+    assert not list((tmp_path / "out").rglob("steps_*.parquet"))

@@ -14,7 +14,13 @@ from pipeline.core.arrays import Int64Array
 from pipeline.core.errors import OutputError
 from pipeline.core.files import load_array, reading_scratch
 from pipeline.core.ragged import Ragged, Rows, copy_ranges, offsets_of
-from pipeline.runner.shuffle.jobs import RECORD_DTYPE, OrderTask, Records, load_scattered_folders
+from pipeline.runner.shuffle.jobs import (
+    RECORD_DTYPE,
+    OrderTask,
+    Records,
+    check_shards,
+    load_scattered_folders,
+)
 from pipeline.runner.shuffle.scatter import ENDS, IDS, NAMES, POSITIONS, RECORDS
 
 # Ids held at a time: 128 MiB as uint32.
@@ -36,7 +42,7 @@ class PoolRows:
     """The rows of one file, read from the pool; `records` is of each row of the file, in order."""
 
     def __init__(self, task: OrderTask) -> None:
-        self._pool = task.job.open_pool()
+        self._job, self._pool = task.job, task.job.open_pool()
         order = task.job.load_permutation()
         self._rows = order.samples(task.first_row, task.first_row + task.num_rows)
         self.records: Records = load_array(task.job.state.order("records"))[self._rows]
@@ -46,6 +52,10 @@ class PoolRows:
         lengths = self.records["length"][start:stop].astype(np.int64)
         ids = Rows(self._pool.gather(rows, lengths), offsets_of(lengths))
         return StoredRows(ids, self._pool.names(rows))
+
+    def check(self) -> None:
+        """Insist that what was read is what `records` is of. Raises: as `check_shards`."""
+        check_shards(self._job, self._pool, self._rows)
 
 
 class ScatteredRows:
@@ -67,6 +77,9 @@ class ScatteredRows:
         self._offsets = offsets_of(self.records["length"])
         self._start = 0
         self._held = self._collect(0, 0)
+
+    def check(self) -> None:
+        """Do nothing: scattered rows were checked when they were laid out, and have a digest."""
 
     def read(self, start: int, stop: int) -> StoredRows:
         """Return rows of the file; calls go from its first row to its last."""

@@ -11,12 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.config import OrderSpec, ShardSpec
-from pipeline.core.files import publish, reading_scratch
+from pipeline.core.arrays import Int64Array
+from pipeline.core.digest import fingerprint
+from pipeline.core.errors import InputError
+from pipeline.core.files import load_array, publish, reading_scratch, save_array
 from pipeline.core.json_record import parse_json
 from pipeline.dataset import State, StepFile
 from pipeline.dataset.mds import Pool
 from pipeline.order import Permutation, PermutationKey, load_permutation
 
+_STAMPS = "shards"
 RECORD_DTYPE = np.dtype(
     [
         ("length", "<u4"),
@@ -57,7 +61,8 @@ class ShuffleJob:
     key: str
     """Fingerprint of all that decides the bytes, except shards that get their digests later."""
     stamp: str
-    """Changes whenever a file of the pool may have changed; invalidates scattered rows."""
+    """Of `save_stamps`; invalidates scattered rows. Empty where the key has the digest of every
+    shard."""
     num_samples: int
     spec: OrderSpec
     shards: ShardSpec
@@ -149,6 +154,40 @@ def save_for_tasks(state: State, path: Path, content: Sequence[object]) -> None:
     """Save what all tasks look up, such as the source of each file, by its number."""
     with publish(path, state.scratch) as temporary:
         temporary.write_text(json.dumps(content))
+
+
+def save_stamps(state: State, pool: Pool) -> str:
+    """Save what tells for each shard of a pool whether it was written to; return a fingerprint."""
+    stamps = [_stamp(shard.path) for shard in pool.shards]
+    with publish(state.order(_STAMPS), state.scratch) as temporary:
+        save_array(temporary, np.array(stamps, np.int64).reshape(-1, 3))
+    return fingerprint(stamps)
+
+
+def check_shards(job: ShuffleJob, pool: Pool, rows: Int64Array) -> None:
+    """Insist that the shards of some rows have not changed since before the pool was first read.
+
+    Raises: InputError, naming the shard.
+    """
+    if not job.stamp:
+        return
+    stamps = load_array(job.state.order(_STAMPS))
+    for index in np.unique(np.searchsorted(pool.ends, rows, side="right")).tolist():
+        path = pool.shards[index].path
+        try:
+            stamp = _stamp(path)
+        except OSError as error:
+            raise InputError(f"{path}: went away while it was read: {error.strerror}") from error
+        if stamp != stamps[index].tolist():
+            raise InputError(
+                f"{path}: changed while the pool was read",
+                "run the same command again once nothing writes to the pool",
+            )
+
+
+def _stamp(path: Path) -> list[int]:
+    status = path.stat()
+    return [status.st_size, status.st_mtime_ns, status.st_ino]
 
 
 def load_files(state: State) -> list[tuple[str, str]]:

@@ -14,7 +14,13 @@ from pipeline.core.files import load_array, publish, save_array
 from pipeline.dataset import State
 from pipeline.dataset.mds import Pool
 from pipeline.order import View, view_lengths
-from pipeline.runner.shuffle.jobs import RECORD_DTYPE, Records, ShuffleJob, TableTask
+from pipeline.runner.shuffle.jobs import (
+    RECORD_DTYPE,
+    Records,
+    ShuffleJob,
+    TableTask,
+    check_shards,
+)
 
 # Rows read at a time at the edges of a table; documents are seldom longer.
 _ROWS_AT_ONCE = 64
@@ -52,6 +58,7 @@ def make_table(task: TableTask) -> list[str]:
     if task.file_ends:
         places = np.arange(*task.rows) - task.around[0]
         table["file"] = np.searchsorted(task.file_ends, places, side="right")
+    check_shards(job, pool, np.arange(*task.rows))
     _save(job.state, task.table, table)
     return digests
 

@@ -13,7 +13,7 @@ from blake3 import blake3
 
 from pipeline.core.files import load_array, publish, save_array
 from pipeline.core.ragged import offsets_of
-from pipeline.runner.shuffle.jobs import Records, ScatterTask
+from pipeline.runner.shuffle.jobs import Records, ScatterTask, check_shards
 from pipeline.runner.shuffle.row_table import load_table, make_table, records_of
 from pipeline.runner.task_cache import ScatterRecord, load_cached, save_record
 
@@ -84,6 +84,7 @@ def _lay_out(task: ScatterTask, folder: Path) -> None:
     names = pool.names(rows)
     ids = np.empty(int(lengths.sum()), pool.narrowest)
     pool.gather_into(ids, rows, lengths)
+    check_shards(job, pool, rows)
     save_array(folder / POSITIONS, positions[sequence])
     save_array(folder / RECORDS, records)
     # Where the ids and the name of each row end: int64 [num_rows + 1, 2].

@@ -97,6 +97,7 @@ def _write(task: OrderTask, path: Path, provenance_path: Path) -> "tuple[_Steps,
             )
             span.add(row_digests(ids, offsets))
             steps.add(ids, offsets)
+    rows.check()
     return steps, span
 
 

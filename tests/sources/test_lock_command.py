@@ -7,6 +7,8 @@ import pytest
 from support.commands import call
 from support.source_server import serve
 
+from pipeline.core.errors import NetworkError
+
 MIXTURE = """\
 name: small
 chunk: {algorithm: whole-v1, size: 128}
@@ -109,3 +111,23 @@ def test_a_check_goes_on_past_servers_that_are_away(
     assert [line.partition(":")[0] for line in checked["unreachable"]] == ["hub", "more", "web"]
     assert checked["unreachable"][1].startswith("more: is not asked, since hf://datasets/org/a")
     assert all(line in err for line in checked["unreachable"])
+
+
+def test_a_tokenizer_that_is_away_keeps_no_file_here_from_being_checked(
+    mixture: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert call(capsys, "lock", mixture)[0] == 0
+    (mixture.parent / "in/a.jsonl").write_text('{"id": "a", "text": "two!"}\n')
+    ids = "  ahead: {from: {path: in/*.mds, decode: {tokenizer: org/name}}}\n"
+    mixture.write_text(MIXTURE.replace("  here:", f"{ids}  here:"))
+    (mixture.parent / "in/s.mds").write_bytes(b"")
+
+    def refuse(name: str) -> str:
+        raise NetworkError(f"{name}: cannot be looked up")
+
+    monkeypatch.setattr("pipeline.sources.lock.create.latest_commit", refuse)
+    code, out, _ = call(capsys, "lock", mixture, "--check", "--json")
+    checked = json.loads(out)
+    assert code == 75
+    assert [line.partition(":")[0] for line in checked["unreachable"]] == ["ahead"]
+    assert "here" in [line.partition(":")[0] for line in checked["changes"]]

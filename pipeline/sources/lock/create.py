@@ -5,7 +5,7 @@ Sources of one repository at one revision are resolved once, so that they are of
 
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from pipeline.config import Mixture, Origin, Replay
 from pipeline.core.digest import sha256_bytes
@@ -18,6 +18,7 @@ from pipeline.sources.partitions import name_partitions
 from pipeline.stages.tokenizer import EMBEDDED, latest_commit, read_json
 from pipeline.storage import expand_braces, host_of, open_store
 
+Answer = TypeVar("Answer")
 POOL: Final = "pool"
 """The name of the one source of a replay."""
 
@@ -43,20 +44,15 @@ def make_lock(
     origins = sources_of(mixture)
     sources: dict[str, LockedSource] = {}
     commits: dict[tuple[str | None, str | None], str | None] = {}
-    away: dict[str, NetworkError] = {}
+    servers = _Servers()
     report("lock", 0, len(origins))
     for name, origin in sorted(origins.items()):
         # A branch that moves meanwhile moves for none of the sources.
-        commit, server = commits.get((origin.hub, origin.revision)), _server(origin)
+        commit = commits.get((origin.hub, origin.revision))
         try:
-            if server in away:
-                raise NetworkError(f"is not asked, since {away[server].message}")
-            sources[name] = _lock_source(name, origin, mixture.folder, commit)
+            sources[name] = _lock_source(name, origin, mixture.folder, commit, servers)
         except InputError as error:
             on_failure(name, error)
-            if isinstance(error, NetworkError):
-                # Each look at it would take all the retries.
-                away.setdefault(server, error)
             if known is not None and name in known.sources:
                 sources[name] = known.sources[name]
             continue
@@ -64,7 +60,7 @@ def make_lock(
         report("lock", len(sources), len(origins))
     try:
         declared = mixture.tokenizer
-        tokenizer = _lock_tokenizer(declared.name, declared.revision, mixture.folder)
+        tokenizer = _lock_tokenizer(declared.name, declared.revision, mixture.folder, servers)
     except InputError as error:
         on_failure("tokenizer", error)
         assert known is not None
@@ -93,13 +89,33 @@ def sources_of(mixture: Mixture | Replay) -> dict[str, Origin]:
     return {POOL: Origin(hub=pool.hub, revision=pool.revision, files=files)}
 
 
+class _Servers:
+    """The servers that are asked; one that could not be reached is not asked again."""
+
+    def __init__(self) -> None:
+        self._away: dict[str, NetworkError] = {}
+
+    def ask(self, server: str, question: Callable[[], Answer]) -> Answer:
+        """Return the answer of a server. Raises: as the question does, or NetworkError."""
+        if server in self._away:
+            # Each look at it would take all the retries.
+            raise NetworkError(f"is not asked, since {self._away[server].message}")
+        try:
+            return question()
+        except NetworkError as error:
+            self._away[server] = error
+            raise
+
+
 def _server(origin: Origin) -> str:
-    return origin.kind if origin.url is None else host_of(origin.url[0])
+    return " ".join(sorted({host_of(url) for url in origin.url})) if origin.url else origin.kind
 
 
-def _lock_source(name: str, origin: Origin, folder: Path, commit: str | None) -> LockedSource:
-    store = open_store(origin, folder, commit)
-    files = store.list()
+def _lock_source(
+    name: str, origin: Origin, folder: Path, commit: str | None, servers: _Servers
+) -> LockedSource:
+    store = servers.ask(_server(origin), lambda: open_store(origin, folder, commit))
+    files = servers.ask(_server(origin), store.list)
     if name != POOL:
         # What cannot be built from is refused now, not when all has been pulled.
         where = "" if origin.hub is None else f"hf://datasets/{origin.hub}/"
@@ -107,12 +123,14 @@ def _lock_source(name: str, origin: Origin, folder: Path, commit: str | None) ->
         name_partitions(name, listed, origin.partition)
         if patterns := _patterns(origin):
             refuse_remote_output(f"sources.{name}", patterns, files, store.has)
-    decode = origin.decode
+    tokenizer, decode = None, origin.decode
+    if decode is not None:
+        tokenizer = _lock_tokenizer(decode.tokenizer, decode.revision, folder, servers)
     return LockedSource(
         origin=location_of(origin),
         revision=store.revision,
         files=files,
-        tokenizer=_lock_tokenizer(decode.tokenizer, decode.revision, folder) if decode else None,
+        tokenizer=tokenizer,
     )
 
 
@@ -122,11 +140,16 @@ def _patterns(origin: Origin) -> list[str]:
     return [*(origin.files or ()), *map(without_secrets, urls)]
 
 
-def _lock_tokenizer(name: str, revision: str | None, folder: Path) -> LockedTokenizer:
-    is_named = name == EMBEDDED or name.endswith(".json")
-    commit = latest_commit(name) if revision is None and not is_named else revision
-    digest = sha256_bytes(read_json(name, commit, folder))
-    return LockedTokenizer(name=name, revision=commit, digest=digest)
+def _lock_tokenizer(
+    name: str, revision: str | None, folder: Path, servers: _Servers
+) -> LockedTokenizer:
+    def read() -> LockedTokenizer:
+        commit = latest_commit(name) if revision is None and not is_here else revision
+        digest = sha256_bytes(read_json(name, commit, folder))
+        return LockedTokenizer(name=name, revision=commit, digest=digest)
+
+    is_here = name == EMBEDDED or name.endswith(".json")
+    return read() if is_here else servers.ask("hub", read)
 
 
 def _algorithms(declared: Mapping[str, Any], where: str = "") -> Iterator[tuple[str, str]]:

@@ -1,6 +1,7 @@
 """Inputs that change during a build: what one pass decides is never applied to other bytes."""
 
 import json
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
@@ -147,8 +148,13 @@ def test_the_first_pass_is_what_later_ones_are_compared_with(
 @pytest.mark.parametrize(
     ("memory_bytes", "stage"), [(1 << 30, "order"), (1, "scatter")], ids=["in memory", "on disk"]
 )
+@pytest.mark.parametrize("restores_mtime", [False, True])
 def test_a_shard_that_changes_before_a_later_pass_of_an_order_is_named_and_not_written(
-    memory_bytes: int, stage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    memory_bytes: int,
+    stage: str,
+    restores_mtime: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     rows = [Row(f"d{n}", [n, n + 1, n + 2]) for n in range(40)]
     index = write_pool(tmp_path / "pool", rows, dtype="uint16", size_limit=300)
@@ -164,7 +170,10 @@ def test_a_shard_that_changes_before_a_later_pass_of_an_order_is_named_and_not_w
     def change() -> None:
         data = bytearray(shard.read_bytes())
         data[-1] ^= 1
+        before = shard.stat()
         shard.write_bytes(data)
+        if restores_mtime:
+            os.utime(shard, ns=(before.st_atime_ns, before.st_mtime_ns))
 
     @contextmanager
     def open_here(*_: object) -> Iterator[Changing]:

@@ -187,7 +187,9 @@ def check_shards(job: ShuffleJob, pool: Pool, rows: Int64Array) -> None:
 
 def _stamp(path: Path) -> list[int]:
     status = path.stat()
-    return [status.st_size, status.st_mtime_ns, status.st_ino]
+    # A writer can restore mtime (`cp -p`, `rsync -t`), but not ctime, which a file renamed over it
+    # does not share either; inodes differ between machines on some network file systems.
+    return [status.st_size, status.st_mtime_ns, status.st_ctime_ns]
 
 
 def load_files(state: State) -> list[tuple[str, str]]:

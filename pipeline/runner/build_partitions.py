@@ -13,6 +13,7 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 
+from pipeline.config import MAX_BAD
 from pipeline.core.arrays import Uint64Array
 from pipeline.core.errors import DocumentError, InputError
 from pipeline.dataset import State
@@ -73,21 +74,22 @@ def check_files_of_text(source: PreparedSource, records: Sequence[PartitionOutpu
 
     Raises: InputError.
     """
-    inputs = [one for group in source.inputs.values() for one in group]
-    if not all(one.file.is_one_document for one in inputs):
-        return
     bad: Counter[str] = Counter()
+    num_in, max_bad = 0, MAX_BAD
     for record in records:
-        bad.update({name: record.documents.dropped.get(name, 0) for name in _UNREADABLE})
-    num_bad, num_in = bad.total(), sum(record.documents.num_in for record in records)
-    max_bad = inputs[0].max_bad
-    if num_bad > ALWAYS_SKIPPED and num_bad > max_bad * num_in:
+        inputs = source.inputs[record.partition]
+        if all(one.file.is_one_document for one in inputs):
+            num_in, max_bad = num_in + record.documents.num_in, inputs[0].max_bad
+            bad.update({name: record.documents.dropped.get(name, 0) for name in _UNREADABLE})
+    num_bad = bad.total()
+    if num_bad > ALWAYS_SKIPPED and (num_bad > max_bad * num_in or num_bad == num_in):
         reasons = ", ".join(f"{name} {count:,}" for name, count in sorted(bad.items()) if count)
+        hint = "look at the files: they may be of another kind, or in another encoding"
         raise InputError(
             f"sources.{source.name}: {num_bad:,} of {num_in:,} documents cannot be read "
-            f"({reasons}), expected at most a share of {float(max_bad):g} (max_bad)",
-            "look at the files: they may be of another kind, or in another encoding; or accept more"
-            " such documents with max_bad",
+            f"({reasons}), expected "
+            + ("one that can" if num_bad == num_in else f"at most a share of {float(max_bad):g}"),
+            hint if num_bad == num_in else f"{hint}, or accept more such documents with max_bad",
         )
 
 

@@ -373,6 +373,25 @@ def test_files_of_text_of_which_too_many_fail_stop_a_build_that_skips(
     assert build(files, "max_bad=1")["sources"]["s"]["documents"]["kept"] == 1
 
 
+@pytest.mark.parametrize(
+    ("good", "settings", "message"),
+    [
+        # Of files of text alone, whatever else the source has.
+        ({"f.jsonl": lines(*((str(number), PROSE) for number in range(99)))}, (), "21 of 21"),
+        ({}, ("max_bad=1",), "21 of 21 .* expected one that can"),
+    ],
+)
+def test_files_of_text_that_fail_together_stop_a_build_that_skips(
+    build: Callable[..., dict[str, Any]],
+    good: Mapping[str, bytes],
+    settings: Sequence[str],
+    message: str,
+) -> None:
+    files = {f"{number}.txt": b"latin \xe9" for number in range(21)}
+    with pytest.raises(InputError, match=message):
+        build({**files, **good}, *settings)
+
+
 def test_repeated_ids_and_empty_texts_are_no_sign_of_a_wrong_file(
     build: Callable[..., dict[str, Any]],
 ) -> None:

@@ -139,7 +139,10 @@ def _plan_source(
     mixture: Mixture, source: Source, ask: Ask, lock: Lock | None, raw: Path
 ) -> PlannedSource:
     locked = None if lock is None else locked_source(lock, source.name, source.origin)
-    files = _find_files(mixture, source, locked, raw)
+    skips = source.origin.on_missing == "skip"
+    is_listed = source.origin.path is not None and (locked is None or skips)
+    matched = _match(mixture, source) if is_listed else None
+    files = _find_files(mixture, source, locked, raw, matched)
     if files is not None:
         sizes = [(file.declared, num_bytes(file)) for file in files]
         chosen = sampling.choose_files(sizes, mixture.scale, mixture.sample.seed, source.name)
@@ -158,7 +161,7 @@ def _plan_source(
         has_validation=mixture.validation is not None,
         locked=locked,
         files=files,
-        skipped=_match(mixture, source).skipped if source.origin.on_missing == "skip" else (),
+        skipped=() if matched is None else matched.skipped,
     )
 
 
@@ -169,7 +172,11 @@ def _match(mixture: Mixture, source: Source) -> MatchedFiles:
 
 
 def _find_files(
-    mixture: Mixture, source: Source, locked: LockedSource | None, raw: Path
+    mixture: Mixture,
+    source: Source,
+    locked: LockedSource | None,
+    raw: Path,
+    matched: MatchedFiles | None,
 ) -> tuple[InputFile, ...] | None:
     origin, folder = source.origin, Path(mixture.folder)
     if locked is not None:
@@ -178,10 +185,10 @@ def _find_files(
             for file in locked.files
         ]
         return tuple(name_partitions(source.name, listed, origin.partition))
-    if origin.path is None:
+    if matched is None:
         return None
-    matched = [(*one, None) for one in _match(mixture, source).files]
-    return tuple(name_partitions(source.name, matched, origin.partition))
+    unlocked = [(*one, None) for one in matched.files]
+    return tuple(name_partitions(source.name, unlocked, origin.partition))
 
 
 def declared(locked: LockedSource, file: StoredFile) -> str:

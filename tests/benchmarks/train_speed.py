@@ -25,7 +25,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pipeline import dataset
     from pipeline.config.recipe import Recipe
     from pipeline.feed.feed import Feed
     from pipeline.train.loader import TensorBatch
@@ -178,6 +177,7 @@ def _feed(folder: Path, recipe: "Recipe") -> tuple["Feed", float]:
     """Return a feed of made-up rows, and the mean length of the row that a token is in."""
     import numpy as np
 
+    from pipeline import dataset
     from pipeline.feed.batch import Clm, Mlm
     from pipeline.feed.factory import make_feed
 

@@ -160,8 +160,7 @@ def test_a_scheduler_that_goes_away_is_one_clear_line(
     assert build.returncode == 2
     assert err == (
         "error: look for samples: the scheduler went away\n"
-        "hint: start it again, or another, and run the same command: what is done and intact is "
-        "kept\n"
+        "hint: start it again, or another, and run the same command: finished work is kept\n"
     )
     build_here(small, out)
     assert builds.digests(out) == expected

@@ -76,6 +76,7 @@ def test_an_integer_of_any_size_is_an_id(tmp_path: Path, id_: str) -> None:
         '{"text": "text", "id": 1, "meta": {"id": 3}, "text": "id"}',
         '{"text": "a", "text": null, "id": 1}',
         r'{"text": "a", "te\u0078t": "b", "id": 1}',
+        r'{"text": "a", "te\u0078t": "' + "b" * 100 + '", "id": 1}',
         r'{"te\u0078t": "a", "text": "b\n", "id": 1}',
         r'{"text": "a \"quoted\" text", "id": 1, "\u0069d" : 2}',
         '{"text": null, "id": 1, "text": "a long text"}',

@@ -18,7 +18,8 @@ from pipeline.core.errors import DocumentError
 from pipeline.sources.readers.raw_file import SKIP_HINT, Columns, invalid_utf8
 
 _WIDE = 2**63
-_ESCAPED_KEY = re.compile(rb'\\(?:u[0-9a-fA-F]{4}|[^u])[^"\\]*"\s*:')
+# What a letter or a slash in a name may be written as.
+_ESCAPED_KEY = re.compile(rb'\\[u/][^"\\]*"\s*:')
 
 
 class Written(str):
@@ -80,6 +81,8 @@ def _has_twins(record: dict[str, Any], data: bytes, columns: Columns) -> bool:
     The text is passed over, which halves the time that reading takes: at least as many bytes as it
     has characters follow the last of its keys.
     """
+    if (b"\\u" in data or b"\\/" in data) and _ESCAPED_KEY.search(data):
+        return True  # or another field; `json` finds out
     parts = [part for name in _paths(record, columns) if len(name) > 1 for part in name]
     if any(data.count(_key(part)) > 1 for part in parts):
         return True  # or elsewhere; `json` finds out
@@ -88,14 +91,9 @@ def _has_twins(record: dict[str, Any], data: bytes, columns: Columns) -> bool:
     num_texts = data.count(key, 0, len(data) - num_chars)
     if num_texts == 1:
         at = data.find(key)
-        after = at + len(key) + num_chars
-        num_ids = data.count(id_key, 0, at) + data.count(id_key, after)
-        escaped = _ESCAPED_KEY.search(data, 0, at) or _ESCAPED_KEY.search(data, after)
+        num_ids = data.count(id_key, 0, at) + data.count(id_key, at + len(key) + num_chars)
     else:
         num_ids = data.count(id_key)
-        escaped = _ESCAPED_KEY.search(data)
-    if escaped:
-        return True  # or another one; `json` finds out
     if num_texts <= 1 and num_ids <= 1:
         return False
     # The same words may be keys and values further in, which are written again.

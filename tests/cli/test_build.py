@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import signal
 import subprocess
 import time
 from pathlib import Path
@@ -123,7 +124,11 @@ def test_two_builds_in_one_folder_do_not_meet(
     while not (out / ".ettin" / "mixture.json").exists():
         assert first.poll() is None
         time.sleep(0.01)
-    assert _refusal(small, out) == (
+    # Stopped, so that it is not done before the other has begun.
+    first.send_signal(signal.SIGSTOP)
+    refused = _refusal(small, out)
+    first.send_signal(signal.SIGCONT)
+    assert refused == (
         f"error: {out}: another build is running here\nhint: wait for it, or choose another --out\n"
     )
     assert first.wait(builds.SECONDS) == 0

@@ -375,7 +375,7 @@ def test_row_groups_that_a_footer_leaves_out_are_missed(
     pq.write_table(table, tmp_path / "p.parquet")
     some = pq.ParquetFile.iter_batches
 
-    def fewer(file: pq.ParquetFile, **options: object) -> Iterator[pa.RecordBatch]:
+    def fewer(file: pq.ParquetFile, *given: object, **options: object) -> Iterator[pa.RecordBatch]:
         yield next(some(file, batch_size=99))
 
     monkeypatch.setattr(pq.ParquetFile, "iter_batches", fewer)

@@ -8,6 +8,7 @@ from pipeline.dataset.blake3 import row_digests
 from pipeline.dataset.checkpoint_record import (
     CheckpointRecord,
     Clock,
+    RecipeRecord,
     Seen,
     check_files,
     checkpoints_in,
@@ -119,6 +120,7 @@ __all__ = [
     "OrderedWindow",
     "PartitionCounts",
     "PartitionRecord",
+    "RecipeRecord",
     "RowSource",
     "Seen",
     "SourceRecord",

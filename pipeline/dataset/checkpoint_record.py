@@ -48,13 +48,21 @@ class Seen:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class RecipeRecord:
+    """The recipe of a run."""
+
+    name: str
+    fingerprint: str
+    declaration: Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class CheckpointRecord:
     """The content of `checkpoint.json`."""
 
     name: str
     """Such as `step599525`, `ext1000` or `decay500`."""
-    recipe: Mapping[str, Any]
-    """`name`, `fingerprint` and `declaration` of the recipe."""
+    recipe: RecipeRecord
     clock: Clock
     feed: Mapping[str, Any]
     seen: Seen

@@ -84,8 +84,8 @@ def export_checkpoint(checkpoint: Path, out: Path) -> str:
     about = {
         "checkpoint": record.name,
         "checkpoint_digest": record.digest,
-        "recipe": record.recipe["name"],
-        "recipe_fingerprint": record.recipe["fingerprint"],
+        "recipe": record.recipe.name,
+        "recipe_fingerprint": record.recipe.fingerprint,
         "order": record.seen.order,
         "rows": [0, record.clock.next_row],
         "num_steps": record.clock.num_steps,
@@ -152,7 +152,7 @@ def _loaded_by(spec: ModelSpec) -> str:
 
 def _shape_of(checkpoint: Path, record: CheckpointRecord) -> tuple[ModelSpec, int]:
     """Return the model of a checkpoint, and the longest row that it was trained on."""
-    declaration = record.recipe["declaration"]
+    declaration = record.recipe.declaration
     try:
         spec = read_model(declaration["model"], "model")
         length = declaration["max_seq_len"]

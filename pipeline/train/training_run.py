@@ -15,11 +15,12 @@ from optimi import StableAdamW
 from torch import nn
 
 from pipeline import dataset
-from pipeline.config import CHECKPOINT_PREFIXES, Recipe, learning_rate
+from pipeline.config import CHECKPOINT_PREFIXES, Recipe, learning_rate, read_model, to_plain
 from pipeline.core.errors import ConfigError, InputError, MismatchError, OutputError, TrainingError
 from pipeline.dataset import (
     CheckpointRecord,
     Clock,
+    RecipeRecord,
     Seen,
     latest_checkpoint,
     multiset_of,
@@ -76,8 +77,8 @@ class Run:
         or damaged.
         """
         record = read_record(folder)
-        if record.recipe["fingerprint"] != self.recipe.fingerprint:
-            changes = _differences(record.recipe["declaration"], self.recipe.declaration())
+        if record.recipe.fingerprint != self.recipe.fingerprint:
+            changes = _differences(dict(record.recipe.declaration), self.recipe.declaration())
             raise OutputError(
                 f"{folder}: got a checkpoint of another recipe than {self.recipe.name}: {changes}",
                 "choose another --out, or resume with the recipe that it was started with",
@@ -100,7 +101,8 @@ class Run:
 
         Raises: InputError for a checkpoint of another shape; MismatchError for a damaged one.
         """
-        found = read_record(folder).recipe["declaration"]["model"]
+        declared = read_record(folder).recipe.declaration.get("model")
+        found = to_plain(read_model(declared, f"{folder}: model"))
         ours = self.recipe.declaration()["model"]
         shapes = ({name: model[name] for name in _SHAPE} for model in (found, ours))
         if changes := _differences(next(shapes), next(shapes)):
@@ -247,11 +249,11 @@ class Run:
         name = f"{CHECKPOINT_PREFIXES[recipe.phase]}{self.clock.num_steps}"
         record = CheckpointRecord(
             name=name,
-            recipe={
-                "name": recipe.name,
-                "fingerprint": recipe.fingerprint,
-                "declaration": recipe.declaration(),
-            },
+            recipe=RecipeRecord(
+                name=recipe.name,
+                fingerprint=recipe.fingerprint,
+                declaration=recipe.declaration(),
+            ),
             clock=self.clock,
             feed={**self.feed.state_dict(), "row": self.clock.next_row},
             seen=Seen(

@@ -12,6 +12,7 @@ from pipeline.dataset.checkpoint_record import (
     RECORD,
     CheckpointRecord,
     Clock,
+    RecipeRecord,
     Seen,
     check_files,
     read_record,
@@ -20,7 +21,7 @@ from pipeline.dataset.checkpoint_record import (
 
 RECORD_OF_TEST = CheckpointRecord(
     name="step12",
-    recipe={"name": "small", "fingerprint": "f" * 64, "declaration": {"tokens": 12}},
+    recipe=RecipeRecord(name="small", fingerprint="f" * 64, declaration={"tokens": 12}),
     clock=Clock(num_steps=12, next_row=192, num_tokens=50_000),
     feed={"format": "ettin-feed-v1", "row": 192, "num_rows": 368, "order": "0" * 64},
     seen=Seen(order="0" * 64, since_row=96, multiset_root="1" * 64, tombstones=((0, 3), (7, 9))),
@@ -98,4 +99,14 @@ def test_a_file_that_is_missing_cut_or_changed_is_named(tmp_path: Path) -> None:
         read_record(tmp_path)
     path.unlink()
     with pytest.raises(MismatchError, match=r"got nothing, checkpoint.json says 7 bytes"):
+        read_record(tmp_path)
+
+
+@pytest.mark.parametrize("key", ["name", "fingerprint", "declaration"])
+def test_a_record_without_a_key_of_the_recipe_is_refused(tmp_path: Path, key: str) -> None:
+    written(tmp_path)
+    content = json.loads((tmp_path / "checkpoint.json").read_bytes())
+    del content["recipe"][key]
+    (tmp_path / "checkpoint.json").write_text(json.dumps(content))
+    with pytest.raises(MismatchError, match=f"is damaged: .*recipe.*{key}"):
         read_record(tmp_path)

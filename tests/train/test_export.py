@@ -17,7 +17,13 @@ from transformers import AutoModelForCausalLM, AutoModelForMaskedLM, AutoTokeniz
 from pipeline.config.load import load_recipe
 from pipeline.config.recipe import ModelKind
 from pipeline.core.errors import InputError, OutputError
-from pipeline.dataset.checkpoint_record import CheckpointRecord, Clock, Seen, write_record
+from pipeline.dataset.checkpoint_record import (
+    CheckpointRecord,
+    Clock,
+    RecipeRecord,
+    Seen,
+    write_record,
+)
 from pipeline.stages.tokenizer import read_json
 from pipeline.train.export import PROVENANCE, example, export_checkpoint, export_model
 from pipeline.train.models import make_model
@@ -218,7 +224,7 @@ def test_a_checkpoint_of_another_version_is_told(tmp_path: Path, name: str, valu
         del model[name]
     record = CheckpointRecord(
         name="step3",
-        recipe={"name": "r", "fingerprint": "", "declaration": {**declaration, "model": model}},
+        recipe=RecipeRecord(name="r", fingerprint="", declaration={**declaration, "model": model}),
         clock=Clock(num_steps=3, next_row=48, num_tokens=9),
         feed={},
         seen=Seen(order="", since_row=0, multiset_root="", tombstones=()),

@@ -4,6 +4,7 @@ import gzip
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,15 @@ import pytest
 from support.bad_lines import BAD_LINES
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
+from pipeline.config import Origin
 from pipeline.config.load import load_mixture
 from pipeline.core.errors import ConfigError, DocumentError, InputError
 from pipeline.dataset.manifest import manifest_bytes
 from pipeline.dataset.mds.pool import Pool
 from pipeline.dataset.mds.writer import index_bytes, merge_indexes
 from pipeline.runner import run as building
+from pipeline.runner.tasks.read_documents import Input
+from pipeline.sources.partitions import InputFile
 from pipeline.sources.readers import SKIP_HINT, file_reader
 
 
@@ -426,7 +430,7 @@ def test_a_field_that_a_later_file_lacks_is_an_error_too(
 
 
 def test_max_document_bytes_is_part_of_what_a_partition_is_made_from(
-    build: Callable[..., dict[str, Any]],
+    build: Callable[..., dict[str, Any]], tmp_path: Path
 ) -> None:
     documents = [("a", PROSE), ("b", "x " * 2_000)]
     assert build({"f.jsonl": lines(*documents)})["sources"]["s"]["documents"]["kept"] == 2
@@ -434,6 +438,9 @@ def test_max_document_bytes_is_part_of_what_a_partition_is_made_from(
     documents_of = manifest["sources"]["s"]["documents"]
     assert documents_of == {"in": 2, "kept": 1, "dropped": {"too_large": 1}}
     assert manifest["mixture"]["declaration"]["max_document_bytes"] == 1024
+    file = InputFile(path=tmp_path, declared="f", partition="f", kind=".jsonl")
+    one = Input(source="s", file=file, origin=Origin(path=("f",)), filters=(), folder=tmp_path)
+    assert replace(one, max_document_bytes=1024).declaration() != one.declaration()
 
 
 def test_a_budget_over_nothing_is_refused(build: Callable[..., dict[str, Any]]) -> None:

@@ -72,6 +72,21 @@ def test_globs_match_as_they_do_in_a_folder(pattern: str, expected: list[str] | 
         assert match_paths("files", [pattern, pattern], reversed(paths)) == expected
 
 
+@pytest.mark.parametrize(
+    ("pattern", "hint"),
+    [
+        ("{a,b}.x", "list the patterns"),
+        ("~/a.x", "write the folder out"),
+        ("a[1].x", "write [[] where"),
+        ("b.x", "check the spelling; there is a.x"),
+    ],
+)
+def test_a_pattern_that_matches_nothing_is_explained(pattern: str, hint: str) -> None:
+    with pytest.raises(InputError, match="matches none of 1 files") as raised:
+        match_paths("files", [pattern], ["a.x"])
+    assert hint in str(raised.value.hint)
+
+
 def test_addresses_that_differ_in_secrets_alone_are_refused() -> None:
     assert expand_addresses(["http://h/b?x=1", "http://u:pw@h/a"]) == {
         "http://h/a": "http://u:pw@h/a",

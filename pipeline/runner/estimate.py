@@ -15,7 +15,7 @@ from pipeline.config import Source, declared_tokens
 from pipeline.core.errors import InputError
 from pipeline.runner.plan import Plan, PlannedSource, num_bytes
 from pipeline.sources import InputFile
-from pipeline.storage import PULL_AGAIN, RESTORE, expand_braces
+from pipeline.storage import expand_braces, restore_hint
 
 # Prose and code under this tokenizer come to 3.4 to 4.3 bytes of text a token.
 _TEXT_BYTES_PER_TOKEN: Final = 4
@@ -186,6 +186,6 @@ def _count_rows(file: InputFile) -> int | None:
         except (pa.ArrowException, OSError) as error:
             raise InputError(
                 f"{file.declared}: broken parquet: {error}",
-                PULL_AGAIN if "://" in file.declared else RESTORE,
+                restore_hint(file.declared),
             ) from error
     return 1 if file.is_one_document else None

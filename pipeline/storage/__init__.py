@@ -10,22 +10,19 @@ from pipeline.storage.local import MatchedFiles, OnMissing, match_files
 from pipeline.storage.local_glob import fixed_folder
 from pipeline.storage.object_store import local_path, open_object_folder
 from pipeline.storage.open_store import open_store
-from pipeline.storage.patterns import expand_braces
+from pipeline.storage.patterns import expand_addresses, expand_braces
 from pipeline.storage.ranges import HttpFile, RangeFile, RemoteFolder, size_and_version
 from pipeline.storage.store import (
     LOCK_AGAIN,
-    PULL_AGAIN,
-    RESTORE,
     Store,
     StoredFile,
     is_sha256,
+    restore_hint,
     unreadable,
 )
 
 __all__ = [
     "LOCK_AGAIN",
-    "PULL_AGAIN",
-    "RESTORE",
     "Client",
     "HttpFile",
     "MatchedFiles",
@@ -36,6 +33,7 @@ __all__ = [
     "Store",
     "StoredFile",
     "check_is_path",
+    "expand_addresses",
     "expand_braces",
     "fixed_folder",
     "host_of",
@@ -46,6 +44,7 @@ __all__ = [
     "open_hub_folder",
     "open_object_folder",
     "open_store",
+    "restore_hint",
     "size_and_version",
     "unreadable",
 ]

@@ -126,14 +126,7 @@ class ObjectStore:
             info = _ask(pattern, lambda: store.info(path), self._retry)
             return [_describe(store, pattern, path, info)]
         if "file" in store.protocol:
-            reached = reach_files(Path("/"), path.removeprefix("/"))
-            if reached.unreadable:
-                lines = [f"\n  {one} {reason}" for one, reason in reached.unreadable.items()]
-                raise InputError(
-                    f'from.url: "{pattern}" reaches what is no readable file:{"".join(lines)}',
-                    "restore it, or leave it out with a narrower pattern",
-                )
-            files = {str(one): store.info(str(one)) for one in reached.files}
+            files = {name: store.info(name) for name in _reach(pattern, path)}
         else:
             matched = _ask(pattern, lambda: store.glob(path, detail=True), self._retry)
             files = {
@@ -151,6 +144,18 @@ class ObjectStore:
     def _find(self, address: str) -> tuple[Any, str]:
         store = self._stores[host_of(address)]
         return store, store._strip_protocol(address)
+
+
+def _reach(pattern: str, path: str) -> list[str]:
+    """Return the files of this machine that a pattern reaches, by the rules of `path`."""
+    reached = reach_files(Path("/"), path.removeprefix("/"))
+    if reached.unreadable:
+        lines = [f"\n  {one} {reason}" for one, reason in reached.unreadable.items()]
+        raise InputError(
+            f'from.url: "{pattern}" reaches what is no readable file:{"".join(lines)}',
+            "restore it, or leave it out with a narrower pattern",
+        )
+    return [str(one) for one in reached.files]
 
 
 def _is_hidden(path: str, pattern: str) -> bool:

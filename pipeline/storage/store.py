@@ -7,7 +7,6 @@ from typing import Final, Protocol
 
 from pipeline.core.errors import InputError
 
-PULL_AGAIN: Final = "pull the file again"
 RESTORE: Final = "restore the file from where it came from"
 LOCK_AGAIN: Final = "the file has changed upstream: lock again to accept it"
 
@@ -42,6 +41,11 @@ class StoredFile:
             )
         if self.sha256 is not None and not is_sha256(self.sha256):
             raise ValueError(f"{self.path}: got the sha256 {self.sha256!r}, expected 64 hex digits")
+
+
+def restore_hint(path: str) -> str:
+    """Return what to do about a damaged file, by its path or address as declared."""
+    return "pull the file again" if "://" in path else RESTORE
 
 
 def is_sha256(value: object) -> bool:

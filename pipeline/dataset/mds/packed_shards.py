@@ -16,11 +16,10 @@ import zstandard
 
 from pipeline.core.errors import InputError
 from pipeline.core.files import writing
+from pipeline.core.zstd import PACK_AGAIN, has_large_window, make_decompressor
 from pipeline.dataset.mds.shard import RemoteShard
 
 _PACKINGS: Final = (".zstd", ".zst", ".gz")
-# What `zstd --long` takes, whole in memory; a frame may ask for 2 GiB.
-_ZSTD_WINDOW_BYTES = 1 << 27
 
 
 def packed_shard(path: Path, num_bytes: int) -> RemoteShard | None:
@@ -50,14 +49,10 @@ def _unpack(packed: Path) -> BinaryIO:
                 if packed.suffix == ".gz":
                     shutil.copyfileobj(gzip.GzipFile(fileobj=raw), file)
                 else:
-                    unpacker = zstandard.ZstdDecompressor(max_window_size=_ZSTD_WINDOW_BYTES)
-                    unpacker.copy_stream(raw, file)
+                    make_decompressor().copy_stream(raw, file)
         except (EOFError, gzip.BadGzipFile, zlib.error, zstandard.ZstdError) as error:
-            what = f"broken compressed data: {error}"
-            hint = "build or pull it again"
-            if "too much memory" in what:
-                hint = "compress it again with `zstd --long`, whose window of 128 MiB is the most"
-            raise InputError(f"{packed}: {what}", hint) from error
+            hint = PACK_AGAIN if has_large_window(error) else "build or pull it again"
+            raise InputError(f"{packed}: broken compressed data: {error}", hint) from error
         file.seek(0)
         stack.pop_all()
     return file

@@ -11,12 +11,11 @@ from pipeline.config import Mixture, Origin, Replay
 from pipeline.core.digest import sha256_bytes
 from pipeline.core.errors import InputError, NetworkError
 from pipeline.core.progress import ReportProgress
-from pipeline.core.shown import without_secrets
 from pipeline.sources.lock.lock import Lock, LockedSource, LockedTokenizer, location_of
 from pipeline.sources.lock.remote_output import refuse_remote_output
 from pipeline.sources.partitions import name_partitions
 from pipeline.stages.tokenizer import EMBEDDED, latest_commit, read_json
-from pipeline.storage import expand_braces, host_of, open_store
+from pipeline.storage import expand_addresses, host_of, open_store
 
 Answer = TypeVar("Answer")
 POOL: Final = "pool"
@@ -121,7 +120,7 @@ def _lock_source(
         where = "" if origin.hub is None else f"hf://datasets/{origin.hub}/"
         listed = [(where + file.path, Path(file.path), file) for file in files]
         name_partitions(name, listed, origin.partition)
-        if patterns := _patterns(origin):
+        if patterns := [*(origin.files or ()), *expand_addresses(origin.url or ())]:
             refuse_remote_output(f"sources.{name}", patterns, files, store.has)
     tokenizer, decode = None, origin.decode
     if decode is not None:
@@ -132,12 +131,6 @@ def _lock_source(
         files=files,
         tokenizer=tokenizer,
     )
-
-
-def _patterns(origin: Origin) -> list[str]:
-    """Return what names the files of a remote source, as far as the mixture says it."""
-    urls = [url for pattern in origin.url or () for url in expand_braces(pattern)]
-    return [*(origin.files or ()), *map(without_secrets, urls)]
 
 
 def _lock_tokenizer(

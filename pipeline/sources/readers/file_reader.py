@@ -37,7 +37,7 @@ from pipeline.sources.readers.raw_file import (
     too_large,
 )
 from pipeline.sources.readers.text import read_text
-from pipeline.storage import PULL_AGAIN, RESTORE
+from pipeline.storage import restore_hint
 
 READERS: Final[dict[str, Callable[[RawFile, Columns], Iterator[Record]]]] = {
     "arrow": read_arrow,
@@ -167,7 +167,7 @@ def _read(raw: RawFile, columns: Columns) -> Generator[Record, None, None]:
     except DamagedError as error:
         raise InputError(
             f"{raw.file.declared}: broken {error.form} after document {num_rows}: {error.reason}",
-            PULL_AGAIN if "://" in raw.file.declared else RESTORE,
+            restore_hint(raw.file.declared),
         ) from error
 
 

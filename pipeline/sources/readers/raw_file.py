@@ -10,6 +10,7 @@ from typing import Any, Final
 import zstandard
 
 from pipeline.core.errors import DocumentError, InputError
+from pipeline.core.zstd import PACK_AGAIN, has_large_window, make_decompressor
 from pipeline.sources.partitions import InputFile
 from pipeline.sources.readers.unpack_slow import UNPACKERS, unpack_slow
 from pipeline.sources.readers.wrong_kind import HEAD_BYTES, refuse_wrong_content, refuse_wrong_file
@@ -21,9 +22,6 @@ _ZSTD_BYTES = 1 << 10
 # Where every byte ends a line, a list of the lines takes 8 bytes for each.
 _PIECE_BYTES = 1 << 20
 _UTF8_MARK = b"\xef\xbb\xbf"
-# What `zstd --long` and `--ultra -22` take, whole in memory; a frame may ask for 2 GiB.
-_ZSTD_WINDOW_BYTES = 1 << 27
-_WINDOW_ERROR = "Frame requires too much memory"
 SKIP_HINT: Final = (
     "fix the document, or count such documents instead with `on_error: skip` (that is another "
     "mixture, so give it another --out)"
@@ -141,11 +139,11 @@ class RawFile:
             refuse_wrong_file(self.file, head)
             yield from _unpack(stored, self.file.kind)
         except (EOFError, zlib.error, zstandard.ZstdError) as error:
-            if _WINDOW_ERROR in str(error):
+            if has_large_window(error):
                 raise InputError(
                     f"{self.file.declared}: got zstd with a window above 128 MiB (`--long=28` or "
                     "more), which each worker would hold in memory, expected at most that",
-                    "compress it again: zstd -d --long=31 -c OLD | zstd --long -o NEW.zst",
+                    PACK_AGAIN,
                 ) from error
             raise DamagedError("compressed data", error) from error
         except OSError as error:
@@ -187,13 +185,12 @@ def _unpack(blocks: Iterator[bytes], kind: str) -> Iterator[bytes]:
         # Tapes and some tools pad a file with zeros, which gzip ignores too.
         return _decompress(blocks, lambda: zlib.decompressobj(16 + zlib.MAX_WBITS), b"\0")
     if kind.endswith((".zst", ".zstd")):
-        unpacker = zstandard.ZstdDecompressor(max_window_size=_ZSTD_WINDOW_BYTES)
         pieces = (
             block[start : start + _ZSTD_BYTES]
             for block in blocks
             for start in range(0, len(block), _ZSTD_BYTES)
         )
-        return _decompress(pieces, unpacker.decompressobj, b"")
+        return _decompress(pieces, make_decompressor().decompressobj, b"")
     suffix = kind.rpartition(".")[2]
     return unpack_slow(blocks, suffix) if suffix in UNPACKERS else blocks
 

@@ -110,7 +110,7 @@ class LocalWorkers:
             return
         with _block_interrupts():
             for nanny in cluster.workers.values():
-                nanny.auto_restart = False
+                nanny.close_gracefully()  # which does not start it again
                 if nanny.pid is not None:
                     with suppress(ProcessLookupError):
                         os.kill(nanny.pid, signal.SIGKILL)

@@ -85,7 +85,7 @@ def test_losing_a_worker_for_good_is_said_once(
         assert cluster._local is not None
         assert cluster._local._cluster is not None
         nanny = next(iter(cluster._local._cluster.workers.values()))
-        nanny.auto_restart = False
+        nanny.close_gracefully()
         os.kill(nanny.pid, signal.SIGKILL)
         assert cluster.map("pause", pause, [0.3] * 8) == [0.3] * 8
     assert caplog.messages == [

@@ -2,8 +2,7 @@
 
 import gzip
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from support.bad_lines import BAD_LINES
+from support.here import Here, run_here
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 from pipeline.config import Origin
@@ -25,13 +25,6 @@ from pipeline.sources.partitions import InputFile
 from pipeline.sources.readers import SKIP_HINT, file_reader
 
 
-class Here:
-    """An engine that carries tasks out in this process."""
-
-    def map(self, stage: str, function: Callable[[Any], Any], tasks: Sequence[Any]) -> list[Any]:
-        return [function(task) for task in tasks]
-
-
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One folder for the mixtures of all builds, so that the tokenizer is loaded once."""
@@ -44,11 +37,7 @@ def build(
 ) -> Callable[..., dict[str, Any]]:
     """Return a function that builds files of one source; its output is `tmp_path / out`."""
 
-    @contextmanager
-    def open_here(*_: object) -> Iterator[Here]:
-        yield Here()
-
-    monkeypatch.setattr(building, "open_cluster", open_here)
+    run_here(monkeypatch, building, Here())
 
     def run(
         files: Mapping[str, bytes],

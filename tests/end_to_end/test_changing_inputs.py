@@ -3,8 +3,7 @@
 import gzip
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from support import builds
+from support.here import Here, run_here
 from support.mds import write as write_pool
 from support.strategies import Row
 
@@ -35,19 +35,6 @@ MIXTURES = {
 """What a mixture and its source say, by what makes two passes of a file."""
 
 
-class Changing:
-    """Carries tasks out in this process, and calls `between` after each stage that has any."""
-
-    def __init__(self, between: Callable[[], None]) -> None:
-        self.between = between
-
-    def map(self, stage: str, function: Callable[[Any], Any], tasks: Sequence[Any]) -> list[Any]:
-        results = [function(task) for task in tasks]
-        if tasks:
-            self.between()
-        return results
-
-
 def write(path: Path, texts: Sequence[str]) -> None:
     path.parent.mkdir(exist_ok=True)
     path.write_bytes(
@@ -60,11 +47,7 @@ def build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None
     """Return a function that builds a mixture and calls something after each stage."""
 
     def run(case: str, between: Callable[[], None]) -> None:
-        @contextmanager
-        def open_here(*_: object) -> Iterator[Changing]:
-            yield Changing(between)
-
-        monkeypatch.setattr(building, "open_cluster", open_here)
+        run_here(monkeypatch, building, Here(between))
         settings, of_source = MIXTURES[case]
         declared = f"""
 name: t
@@ -170,7 +153,7 @@ def test_a_shard_that_changes_before_a_later_pass_of_an_order_is_named_and_not_w
     (tmp_path / "pool" / "index.json").write_bytes(index_bytes(index, merged=True))
     shard = sorted((tmp_path / "pool").glob("*.mds"))[1]
 
-    class Damaging(Changing):
+    class Damaging(Here):
         def map(self, name: str, function: Callable[[Any], Any], tasks: Sequence[Any]) -> list[Any]:
             if name == stage:
                 self.between()
@@ -184,11 +167,7 @@ def test_a_shard_that_changes_before_a_later_pass_of_an_order_is_named_and_not_w
         if restores_mtime:
             os.utime(shard, ns=(before.st_atime_ns, before.st_mtime_ns))
 
-    @contextmanager
-    def open_here(*_: object) -> Iterator[Changing]:
-        yield Damaging(change)
-
-    monkeypatch.setattr(import_module("pipeline.runner.replay_pool"), "open_cluster", open_here)
+    run_here(monkeypatch, import_module("pipeline.runner.replay_pool"), Damaging(change))
     declared = load_replay(["order.global_batch_size=4", "order.max_seq_len=16"])
     with pytest.raises(InputError, match=rf"{shard.name}: changed while the pool was read"):
         replay_pool(

@@ -5,8 +5,7 @@ import os
 import signal
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support import builds
 from support.commands import call
+from support.here import Here, run_here
 from support.outputs import read_dropped, read_rows
 from support.strategies import QUICK
 
@@ -38,19 +38,6 @@ FEW = settings(QUICK, max_examples=12)
 WORDS = ["lantern", "harbour", "winter", "SECRET", "almanac"]
 
 
-class Here:
-    """Carries tasks out in this process, and calls `between` after each stage that has any."""
-
-    def __init__(self, between: Callable[[], None]) -> None:
-        self.between = between
-
-    def map(self, stage: str, function: Callable[[Any], Any], tasks: Sequence[Any]) -> list[Any]:
-        results = [function(task) for task in tasks]
-        if tasks:
-            self.between()
-        return results
-
-
 def build(
     folder: Path,
     size: int,
@@ -63,15 +50,11 @@ def build(
 ) -> Path:
     """Build the files below `d` in partitions of `size`; return the output."""
 
-    @contextmanager
-    def open_here(*_: object) -> Iterator[Here]:
-        yield Here(between)
-
     declared = MIXTURE.replace("SIZE", str(size)).replace("OF_SOURCE", of_source) + text
     declared = declared.replace("id: null", f"id: {ids}")
     mixture = load_mixture(folder / "m.yaml", (), text=declared.encode())
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(building, "open_cluster", open_here)
+        run_here(patched, building, Here(between))
         # Each shard of the holdout gets a table of its own.
         patched.setattr(order_rows, "IDS_AT_ONCE", 1)
         building.build(mixture, folder / out, workers=1, scheduler=None, report=lambda *_: None)

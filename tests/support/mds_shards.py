@@ -28,7 +28,7 @@ SENTENCES = [
 
 
 # What each encoding stores, made by hand.
-CODES = {"uint16": 16, "uint32": 32, "int64": 65}
+CODES = {"uint16": 16, "uint32": 32, "int32": 33, "int64": 65}
 
 
 def shard(columns: list[tuple[str, str, int | None]], samples: list[list[bytes]]) -> bytes:

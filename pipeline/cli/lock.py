@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.cli.arguments import Arguments, Verbs, add_verb, load_mixture, lock_path
-from pipeline.cli.output import count, print_json, print_result, print_table
+from pipeline.cli.output import count, print_json, print_result, print_table, print_warnings
 from pipeline.config import Mixture, Replay
 from pipeline.core.shown import printable
 from pipeline.core.units import format_bytes
@@ -48,7 +48,7 @@ def run(parsed: Arguments) -> int:
         made = _print_changes(old, made)
     write_lock(made, path)
     _print_lock(parsed, path, made)
-    _warn(left_out)
+    print_warnings(left_out)
     return 0
 
 
@@ -83,7 +83,7 @@ def _read_old(path: Path, mixture: Mixture | Replay) -> "Lock | None":
     try:
         old = read_lock(path)
     except PipelineError as error:
-        _warn([error.message])
+        print_warnings([error.message])
         return None
     check_replaced(old, mixture)
     return old
@@ -102,11 +102,6 @@ def _print_changes(old: "Lock", made: "Lock") -> "Lock":
     if len(changes) > _MAX_CHANGES:
         print(f"and {len(changes) - _MAX_CHANGES:,} more changes", file=sys.stderr)
     return made
-
-
-def _warn(lines: list[str]) -> None:
-    for line in lines:
-        print(printable(f"warning: {line}"), file=sys.stderr)
 
 
 def _print_lock(parsed: Arguments, path: Path, lock: "Lock") -> None:

@@ -43,6 +43,12 @@ def print_lines(lines: Iterable[str]) -> None:
         print(printable(line))
 
 
+def print_warnings(lines: Iterable[str]) -> None:
+    """Print to stderr."""
+    for line in lines:
+        print(printable(f"warning: {line}"), file=sys.stderr)
+
+
 def print_table(
     texts: Sequence[str], numbers: Sequence[str], rows: Iterable[Sequence[str | None]]
 ) -> None:
@@ -75,8 +81,7 @@ def print_manifest(parsed: Arguments, manifest: "Manifest", seconds: float, done
         return
     if manifest.sources:
         _print_sources(manifest)
-    for warning in _warnings(manifest, parsed.out):
-        print(printable(f"warning: {warning}"), file=sys.stderr)
+    print_warnings(_warnings(manifest, parsed.out))
     order = manifest.order
     print(
         f"{parsed.out}: {order.num_steps:,} steps of {order.num_rows:,} rows, "

@@ -142,6 +142,11 @@ class Origin:
             return "path"
         return "hub" if self.hub is not None else "url"
 
+    @property
+    def groups_files(self) -> bool:
+        """Whether a partition may have several files."""
+        return self.files_per_partition > 1
+
 
 @settings
 class Source:

@@ -19,4 +19,5 @@ __all__ = [
     "seeds",
     "shown",
     "units",
+    "zstd",
 ]

@@ -50,6 +50,7 @@ from pipeline.dataset.order_folder import as_path
 from pipeline.dataset.order_manifest import (
     check_order_manifest_path,
     digest_order,
+    is_build_folder,
     is_output,
     order_windows,
     write_order_manifest,
@@ -140,6 +141,7 @@ __all__ = [
     "dropped_file",
     "find_checkpoint",
     "first_difference",
+    "is_build_folder",
     "is_output",
     "is_output_file",
     "join",

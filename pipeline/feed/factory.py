@@ -50,7 +50,8 @@ def make_feed(
     order's tokenizer, as `special_ids` finds it.
 
     Raises: ConfigError for arguments out of range, a world size that does not divide a step, an
-    order written for another objective, an unknown length or batch size; InputError for an order of
+    order written for another objective, an objective whose tokens the tokenizer lacks, an unknown
+    length or batch size; InputError for an order of
     less than a step; MismatchError for an order of another tokenizer.
     """
     _check_layout(form, on_damage, packing, pad_to_multiple)

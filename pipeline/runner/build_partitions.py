@@ -15,14 +15,14 @@ import numpy as np
 
 from pipeline.config import MAX_BAD
 from pipeline.core.arrays import Uint64Array
-from pipeline.core.errors import DocumentError, InputError
+from pipeline.core.errors import DocumentError
 from pipeline.dataset import State
 from pipeline.dataset.mds import Pool
 from pipeline.runner.inputs import BuildContext, PreparedSource
 from pipeline.runner.shuffle import load_table
 from pipeline.runner.task_cache import PartitionOutput
 from pipeline.runner.tasks.make_partition import PartitionTask, make_partition
-from pipeline.runner.tasks.read_documents import ALWAYS_SKIPPED
+from pipeline.runner.tasks.read_documents import check_unreadable
 
 _IDS_NAMED = 5
 _UNREADABLE = ("invalid_utf8", "too_large", "undecodable", "unencodable")
@@ -81,16 +81,14 @@ def check_files_of_text(source: PreparedSource, records: Sequence[PartitionOutpu
         if all(one.file.is_one_document for one in inputs):
             num_in, max_bad = num_in + record.documents.num_in, inputs[0].max_bad
             bad.update({name: record.documents.dropped.get(name, 0) for name in _UNREADABLE})
-    num_bad = bad.total()
-    if num_bad > ALWAYS_SKIPPED and (num_bad > max_bad * num_in or num_bad == num_in):
-        reasons = ", ".join(f"{name} {count:,}" for name, count in sorted(bad.items()) if count)
-        hint = "look at the files: they may be of another kind, or in another encoding"
-        raise InputError(
-            f"sources.{source.name}: {num_bad:,} of {num_in:,} documents cannot be read "
-            f"({reasons}), expected "
-            + ("one that can" if num_bad == num_in else f"at most a share of {float(max_bad):g}"),
-            hint if num_bad == num_in else f"{hint}, or accept more such documents with max_bad",
-        )
+    check_unreadable(
+        f"sources.{source.name}",
+        +bad,
+        num_in,
+        max_bad,
+        hint="look at the files: they may be of another kind, or in another encoding",
+        spares_few=True,
+    )
 
 
 def partition_tasks(context: BuildContext, source: PreparedSource) -> list[PartitionTask]:
@@ -152,7 +150,9 @@ def _without_repeats(
     task: PartitionTask, record: PartitionOutput, repeated: Mapping[str, list[Place]]
 ) -> PartitionTask:
     here = task.partition
-    mine = {id_: where for id_, where in repeated.items() if any(one[0] == here for one in where)}
+    mine = {
+        id_: where for id_, where in repeated.items() if any(one.partition == here for one in where)
+    }
     return replace(
         task,
         inputs=tuple(
@@ -173,7 +173,7 @@ def _duplicates_error(
     by_partition = {record.partition: record for record in records}
 
     def name(place: Place) -> str:
-        if source.planned.source.origin.files_per_partition == 1:
+        if not source.planned.source.origin.groups_files:
             return place.partition
         record = by_partition[place.partition]
         return record.inputs[int(load_table(state, record.folder)["file"][place.row])].path

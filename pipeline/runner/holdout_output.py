@@ -70,7 +70,7 @@ def write_holdout(
 
 def _files_by_folder(mixture: Mixture, held: Records) -> dict[str, list[tuple[str, int]]]:
     """Return the files, and the rows of each in the holdout, of folders not named after one."""
-    grouped = {one.name for one in mixture.sources if one.origin.files_per_partition > 1}
+    grouped = {one.name for one in mixture.sources if one.origin.groups_files}
     return {
         record.folder.removeprefix(f"{TRAIN}/"): [
             (one.path, one.num_validation if record.more_inputs else record.chunks.validation)

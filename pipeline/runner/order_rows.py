@@ -46,7 +46,7 @@ def order_samples(
         batch_size = min(spec.global_batch_size, max(num_samples, 1))
         spec = replace(spec, global_batch_size=batch_size)
     # Their folders are not named after their files, and do not say which row is of which.
-    grouped = {one.name for one in mixture.sources if one.origin.files_per_partition > 1}
+    grouped = {one.name for one in mixture.sources if one.origin.groups_files}
     files = {
         record.folder: [[one.path, one.num_chunks] for one in record.inputs]
         for source, record in records

@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 
 from pipeline.core.errors import InputError
-from pipeline.dataset import STATE, TRAIN, is_output
+from pipeline.dataset import TRAIN, is_build_folder
 from pipeline.sources import InputFile
 from pipeline.storage import fixed_folder, local_path
 
@@ -29,7 +29,7 @@ def refuse_output(
     """
     named = [fixed_folder(folder, path).resolve() for path in map(_on_disk, patterns) if path]
     own = None if out is None else out.resolve()
-    is_ours = cache(lambda path: (path / STATE).is_dir() or is_output(path))
+    is_ours = cache(is_build_folder)
     for file in files:
         path = _on_disk(file.declared)
         if path is None:

@@ -35,7 +35,7 @@ from pipeline.dataset import (
     PartitionCounts,
     State,
     TokenizerRecord,
-    is_output,
+    is_build_folder,
     manifest_bytes,
     provenance_file,
     read_manifest,
@@ -112,7 +112,7 @@ def refuse_nested(out: Path) -> None:
             f"--out {out}: got a path that is not UTF-8", "choose another --out"
         ) from error
     for parent in out.resolve().parents:
-        if (parent / STATE).is_dir() or is_output(parent):
+        if is_build_folder(parent):
             raise OutputError(
                 f"--out {out}: lies in {parent}, the output of a build",
                 "choose an --out outside of it",

@@ -87,8 +87,7 @@ def check_local(mixture: Mixture) -> list[str]:
     for source in mixture.sources:
         if source.origin.path is not None:
             matched = _match(mixture, source)
-            listed = [(*one, None) for one in matched.files]
-            files = name_partitions(source.name, listed, source.origin.partition)
+            files = _name_files(source, matched)
             refuse_output(f"sources.{source.name}", source.origin.path, folder, files)
             lines += [_left_out(source, matched.skipped)] if matched.skipped else []
     return lines
@@ -171,6 +170,11 @@ def _match(mixture: Mixture, source: Source) -> MatchedFiles:
     return match_files(where, origin.path, Path(mixture.folder), origin.on_missing)
 
 
+def _name_files(source: Source, matched: MatchedFiles) -> list[InputFile]:
+    listed = [(*one, None) for one in matched.files]
+    return name_partitions(source.name, listed, source.origin.partition)
+
+
 def _find_files(
     mixture: Mixture,
     source: Source,
@@ -187,8 +191,7 @@ def _find_files(
         return tuple(name_partitions(source.name, listed, origin.partition))
     if matched is None:
         return None
-    unlocked = [(*one, None) for one in matched.files]
-    return tuple(name_partitions(source.name, unlocked, origin.partition))
+    return tuple(_name_files(source, matched))
 
 
 def declared(locked: LockedSource, file: StoredFile) -> str:

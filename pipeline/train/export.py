@@ -223,9 +223,6 @@ def _without_end(tokenizer_json: bytes) -> bytes:
         frame[form] = [
             part for part in frame[form] if part.get("SpecialToken", {}).get("id") != _END
         ]
-    # As a single text of two parts: [CLS] A B.
-    for part in frame["pair"]:
-        next(iter(part.values()))["type_id"] = 0
     return json.dumps(tokenizer, ensure_ascii=False).encode()
 
 

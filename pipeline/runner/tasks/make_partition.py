@@ -188,8 +188,8 @@ def _open_dropped(
         writer = DroppedWriter(temporary, task.keep_dropped, task.source)
 
         def write(dropped: Sequence[Dropped], of: Input) -> None:
-            is_grouped = of.origin.files_per_partition > 1
-            writer.write(dropped, of.file.partition, of.file.declared if is_grouped else None)
+            path = of.file.declared if of.origin.groups_files else None
+            writer.write(dropped, of.file.partition, path)
 
         with closing(writer):
             yield write

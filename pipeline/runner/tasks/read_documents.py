@@ -5,7 +5,7 @@ A file that is not kept on disk is fetched while it is read; bytes must be the l
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -46,7 +46,7 @@ OfInputs = TypeVar("OfInputs", PartitionOutput, ScanRecord)
 DROP_DTYPE = np.dtype([("row", "<u4"), ("reason", "<u2")])
 """A document to drop: its row in the file, and the number of the reason."""
 # A few bad documents in a small file are no sign of a file that is wrong as a whole.
-ALWAYS_SKIPPED = 20
+_ALWAYS_SKIPPED = 20
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -227,20 +227,47 @@ class _Unreadable:
 
     def check(self, num_rows: int) -> None:
         """Refuse a file of which too many are bad. Raises: InputError."""
-        num_bad, file = self._by_reason.total(), self._input.file
+        file = self._input.file
         # One bad file of text is one bad document; `check_files_of_text` judges all of them.
-        are_all = num_bad == num_rows and not file.is_one_document
-        are_many = num_bad > ALWAYS_SKIPPED and num_bad > self._input.max_bad * num_rows
-        if not num_bad or not (are_all or are_many):
+        if not self._by_reason or file.is_one_document:
             return
         first = self._first[self._by_reason.most_common(1)[0][0]]
-        reasons = ", ".join(f"{name} {count:,}" for name, count in sorted(self._by_reason.items()))
-        share = f"at most a share of {float(self._input.max_bad):g} (max_bad)"
-        hint = NAME_FIELD.get(first.reason, "look at the file: it may be of another kind")
+        check_unreadable(
+            file.declared,
+            self._by_reason,
+            num_rows,
+            self._input.max_bad,
+            first="; first: " + first.message.removeprefix(f"{file.declared}: "),
+            hint=NAME_FIELD.get(first.reason, "look at the file: it may be of another kind"),
+        )
+
+
+def check_unreadable(
+    where: str,
+    by_reason: Mapping[str, int],
+    num_documents: int,
+    max_bad: Fraction,
+    *,
+    hint: str,
+    first: str = "",
+    spares_few: bool = False,
+) -> None:
+    """Refuse so many documents that cannot be read; a few are always skipped.
+
+    by_reason: how many. first: what the error says of the first. spares_few: whether these are
+    skipped even where they are all that there are.
+
+    Raises: InputError.
+    """
+    num_bad = sum(by_reason.values())
+    is_many = num_bad > _ALWAYS_SKIPPED
+    are_all = num_bad == num_documents and (is_many or not spares_few)
+    if are_all or (is_many and num_bad > max_bad * num_documents):
+        reasons = ", ".join(f"{name} {count:,}" for name, count in sorted(by_reason.items()))
+        share = f"at most a share of {float(max_bad):g} (max_bad)"
         raise InputError(
-            f"{file.declared}: {num_bad:,} of {num_rows:,} documents cannot be read ({reasons}), "
-            f"expected {'one that can' if are_all else share}; first: "
-            + first.message.removeprefix(f"{file.declared}: "),
+            f"{where}: {num_bad:,} of {num_documents:,} documents cannot be read ({reasons}), "
+            f"expected {'one that can' if are_all else share}{first}",
             hint if are_all else f"{hint}, or accept more such documents with max_bad",
         )
 

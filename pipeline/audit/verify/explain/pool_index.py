@@ -132,9 +132,8 @@ def known_rows(comparison: Comparison) -> tuple[PoolIndex, TargetRows]:
     index = PoolIndex(output, given)
     best = index, _read_target(comparison, index)
     least = share = _share_known(best[1])
-    for reading in (
-        _other_readings(output, given, best[1]) if output.tokenizer_problem is None else ()
-    ):
+    readings = _other_readings(output, given, best[1])
+    for reading in readings if output.tokenizer_problem is None else ():
         if share == 1:
             break
         index = PoolIndex(output, reading)

@@ -28,7 +28,9 @@ LARGEST_ETTIN_CHUNK: Final = 8_999
 
 @settings
 class ChunkSpec:
-    algorithm: Literal["ettin-reencode-v1", "ettin-slice-v1", "whole-v1"] = setting(
+    algorithm: Literal[
+        "ettin-reencode-v1", "ettin-retokenize-v1", "ettin-slice-v1", "ettin-slice-v2", "whole-v1"
+    ] = setting(
         "Versioned chunking algorithm: whole-v1 loses nothing, ettin-* cut as published.",
         default="whole-v1",
     )
@@ -52,6 +54,11 @@ class ChunkSpec:
         "Seed of the borrowing; for ettin-* only, and required.", SEED, default=None
     )
 
+    @property
+    def piece_size(self) -> int:
+        """Most ids of the pieces that ettin-* cut documents into."""
+        return self.size - _reserved(self.algorithm)
+
     @staticmethod
     def rule(given: Given) -> Complaints:
         algorithm, size = given.get("algorithm"), given.get("size")
@@ -65,8 +72,10 @@ class ChunkSpec:
             if given.get("add_eos"):
                 yield "add_eos", "true", f"false {reason}"
             return
+        reserved = _reserved(algorithm)
+        piece_size = f"size - {reserved}" if reserved else "size"
         for name, expected in (
-            ("min_size", "an integer from 0 to size - 2"),
+            ("min_size", f"an integer from 0 to {piece_size}"),
             ("skip_below", "an integer from 0"),
             ("seed", f"an integer from 0 to {LARGEST_SEED:,}"),
         ):
@@ -77,8 +86,13 @@ class ChunkSpec:
         if size > LARGEST_ETTIN_CHUNK:
             most = f"at most {LARGEST_ETTIN_CHUNK:,} with {algorithm}"
             yield "size", size, f"{most}: token_decile.json has no key above 8k"
-        if (given.get("min_size") or 0) > size - 2:
-            yield "min_size", given["min_size"], f"at most size - 2, here {size - 2:,}"
+        if (given.get("min_size") or 0) > size - reserved:
+            yield "min_size", given["min_size"], f"at most {piece_size}, here {size - reserved:,}"
+
+
+def _reserved(algorithm: str) -> int:
+    """Return how many ids of a chunk are left free for CLS and SEP, whether or not they come."""
+    return 2 if algorithm in ("ettin-reencode-v1", "ettin-slice-v1") else 0
 
 
 @settings

@@ -85,9 +85,9 @@ def _reencoded(
     """Return what runs become where the chunk that they are in is encoded again."""
     # Chunks that begin with a space are kept as they are; these begin with the lead.
     start = _content(plain, lead)
-    cutter = Cutter(size=_NEVER_CUT, min_size=1, skip_below=1, seed=0)
+    cutter = Cutter(piece_size=_NEVER_CUT, min_size=1, skip_below=1, seed=0)
     documents = Rows.pack([np.concatenate([start, run]) for run in runs])
-    stored = ReencodeChunker(built, cutter).chunk(documents).rows
+    stored = ReencodeChunker(built, cutter, _NEVER_CUT).chunk(documents).rows
     return _distinct(_after(_content(built, lead), ids[1:-1]) for ids in stored)
 
 

@@ -3,11 +3,12 @@
 from pipeline.config import ChunkSpec
 from pipeline.stages.chunking.chunker import Chunker, Chunks
 from pipeline.stages.chunking.reencode import ReencodeChunker
+from pipeline.stages.chunking.retokenize import RetokenizeChunker
 from pipeline.stages.chunking.slice import Cutter, SliceChunker
 from pipeline.stages.chunking.whole import WholeChunker
 from pipeline.stages.tokenizer import Tokenizer
 
-__all__ = ["Chunks", "Cutter", "ReencodeChunker", "make_chunker"]
+__all__ = ["Chunks", "Cutter", "ReencodeChunker", "RetokenizeChunker", "make_chunker"]
 
 
 def make_chunker(spec: ChunkSpec, tokenizer: Tokenizer) -> Chunker:
@@ -19,8 +20,13 @@ def make_chunker(spec: ChunkSpec, tokenizer: Tokenizer) -> Chunker:
     assert spec.skip_below is not None
     assert spec.seed is not None
     cutter = Cutter(
-        size=spec.size, min_size=spec.min_size, skip_below=spec.skip_below, seed=spec.seed
+        piece_size=spec.piece_size,
+        min_size=spec.min_size,
+        skip_below=spec.skip_below,
+        seed=spec.seed,
     )
-    if spec.algorithm == "ettin-slice-v1":
-        return SliceChunker(cutter)
-    return ReencodeChunker(tokenizer, cutter)
+    if spec.algorithm == "ettin-reencode-v1":
+        return ReencodeChunker(tokenizer, cutter, spec.size)
+    if spec.algorithm == "ettin-retokenize-v1":
+        return RetokenizeChunker(tokenizer, cutter)
+    return SliceChunker(cutter)

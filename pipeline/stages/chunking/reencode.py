@@ -5,20 +5,16 @@ with CLS in front if it lacks one. Any other text is encoded again between CLS a
 the chunk size, which can cut SEP. A piece that lends ids to its neighbour goes through this twice.
 Frozen; golden vectors in the tests.
 
-Source: as `slice`. Decoding cleans up spaces as transformers 4.57.6 does by default for this
-tokenizer (`tokenization_utils_base.py`, `clean_up_tokenization`).
+Source: as `slice`; decoding is that of `decoding`.
 """
 
-from functools import lru_cache
-from typing import NamedTuple
-
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 
-from pipeline.core.arrays import BoolArray, Int64Array, Uint8Array, Uint32Array
+from pipeline.core.arrays import Int64Array, Uint32Array
 from pipeline.core.compiled import compiled
-from pipeline.core.ragged import ByteStrings, Rows, byte_strings, copy_ranges, offsets_of
+from pipeline.core.ragged import Rows, copy_ranges, offsets_of
 from pipeline.stages.chunking.chunker import Chunks
+from pipeline.stages.chunking.decoding import Spelling, decode, decode_valid, spelling_of
 from pipeline.stages.chunking.slice import Cutter
 from pipeline.stages.tokenizer import Tokenizer
 
@@ -26,34 +22,16 @@ from pipeline.stages.tokenizer import Tokenizer
 _CAN_TAKE_SPACE = np.isin(np.arange(256), list(b".?!,'n "))
 # The clean-up looks at most six bytes ahead, so these decide the first byte.
 _PEEK_BYTES = 16
-_HEAD_BYTES = 16
-_SCAN_BYTES = 64
-_NO_LIMIT = np.iinfo(np.int64).max
-_LOOK_AHEAD = 4
-_SPACE, _QUOTE = ord(" "), ord("'")
-_POINT, _QUESTION, _BANG, _COMMA = _MARKS = tuple(b".?!,")
-_E, _M, _N, _R, _S, _T, _V = b"emnrstv"
+_SPACE = ord(" ")
 _NOTHING = -1
 
 
-class _Spelling(NamedTuple):
-    """The bytes of ids: id t is `token_bytes[starts[t]:stops[t]]`, empty for special tokens.
-
-    `heads` is uint8 [vocab_size, 16]: the first 15 bytes of each id, and its length or 16 if that
-    is more. They suffice for nearly all ids, with one cache line and a copy of fixed size.
-    """
-
-    token_bytes: Uint8Array
-    starts: Int64Array
-    stops: Int64Array
-    heads: Uint8Array
-
-
 class ReencodeChunker:
-    def __init__(self, tokenizer: Tokenizer, cutter: Cutter) -> None:
+    def __init__(self, tokenizer: Tokenizer, cutter: Cutter, size: int) -> None:
         self._tokenizer = tokenizer
         self._cutter = cutter
-        self._spelling = _spelling(tokenizer)
+        self._size = size
+        self._spelling = spelling_of(tokenizer)
 
     def chunk(self, documents: Rows) -> Chunks:
         """Chunk documents; one fails if a piece decodes to nothing, as in the original."""
@@ -105,17 +83,17 @@ class ReencodeChunker:
         first, second = _first_two_bytes(ids, starts, stops, self._spelling)
         kept = first == _SPACE
         doubtful = np.flatnonzero(kept & _CAN_TAKE_SPACE[second])
-        text, _ = self._decode(ids, starts[doubtful], stops[doubtful], _PEEK_BYTES)
+        text, _ = decode(ids, starts[doubtful], stops[doubtful], self._spelling, _PEEK_BYTES)
         kept[doubtful] = text.values[text.offsets[:-1]] == _SPACE
         again = np.flatnonzero(~kept & (first != _NOTHING))
-        text = _replace_invalid(*self._decode(ids, starts[again], stops[again], _NO_LIMIT))
+        text = decode_valid(ids, starts[again], stops[again], self._spelling)
         encoded = self._tokenizer.encode_utf8(text)
 
         starts, kept_lengths = starts[kept], (stops - starts)[kept]
         lacks_cls = ids[starts] != self._tokenizer.cls_id
         lengths = np.zeros(len(stops), np.int64)
         lengths[kept] = kept_lengths + lacks_cls
-        lengths[again] = np.minimum(encoded.lengths(), self._cutter.size)
+        lengths[again] = np.minimum(encoded.lengths(), self._size)
         offsets = offsets_of(lengths)
         stored = np.empty(int(offsets[-1]), np.uint32)
         places = offsets[:-1][kept]
@@ -123,39 +101,6 @@ class ReencodeChunker:
         copy_ranges(ids, starts, kept_lengths, stored, places + lacks_cls)
         copy_ranges(encoded.values, encoded.offsets[:-1], lengths[again], stored, offsets[again])
         return Rows(stored, offsets)
-
-    def _decode(
-        self, ids: Uint32Array, starts: Int64Array, stops: Int64Array, limit: int
-    ) -> tuple[ByteStrings, BoolArray]:
-        """Decode and clean up ranges, or `limit` bytes of each; return which are ASCII, too."""
-        text, offsets, is_ascii = _clean_text(ids, starts, stops, self._spelling, limit)
-        return ByteStrings(text, offsets), is_ascii
-
-
-@lru_cache(maxsize=1)
-def _spelling(tokenizer: Tokenizer) -> _Spelling:
-    # Cached for the next partition: the tables take a fifth of a second.
-    spelled = tokenizer.decode_table()
-    starts, stops = spelled.offsets[:-1].copy(), spelled.offsets[1:].copy()
-    stops[tokenizer.special_ids] = starts[tokenizer.special_ids]
-    padded = np.concatenate([spelled.values, np.zeros(_HEAD_BYTES, np.uint8)])
-    heads = np.ascontiguousarray(sliding_window_view(padded, _HEAD_BYTES)[starts])
-    heads[:, -1] = np.minimum(stops - starts, _HEAD_BYTES)
-    return _Spelling(spelled.values, starts, stops, heads)
-
-
-def _replace_invalid(text: ByteStrings, is_ascii: BoolArray) -> ByteStrings:
-    """Replace malformed UTF-8 by U+FFFD: a piece may start or end inside a character."""
-    replaced = {}
-    for index in np.flatnonzero(~is_ascii).tolist():
-        part = text[index].tobytes()
-        try:
-            part.decode()
-        except UnicodeDecodeError:
-            replaced[index] = part.decode(errors="replace").encode()
-    if not replaced:
-        return text
-    return byte_strings([replaced.get(index, text[index].data) for index in range(len(text))])
 
 
 def _join_each(left: Rows, right: Rows) -> Rows:
@@ -167,7 +112,7 @@ def _join_each(left: Rows, right: Rows) -> Rows:
 
 @compiled
 def _first_two_bytes(
-    ids: Uint32Array, starts: Int64Array, stops: Int64Array, spelling: _Spelling
+    ids: Uint32Array, starts: Int64Array, stops: Int64Array, spelling: Spelling
 ) -> tuple[Int64Array, Int64Array]:
     out = np.full((2, starts.size), _NOTHING, np.int64)
     for run in range(starts.size):
@@ -181,126 +126,3 @@ def _first_two_bytes(
             if found == 2:
                 break
     return out[0], out[1]
-
-
-@compiled
-def _num_bytes(spelling: _Spelling, token: int) -> np.int64:
-    length = np.int64(spelling.heads[token, _HEAD_BYTES - 1])
-    return length if length < _HEAD_BYTES else spelling.stops[token] - spelling.starts[token]
-
-
-@compiled
-def _clean_text(
-    ids: Uint32Array, starts: Int64Array, stops: Int64Array, spelling: _Spelling, limit: int
-) -> tuple[Uint8Array, Int64Array, BoolArray]:
-    num_bytes = 0
-    for run in range(starts.size):
-        for token in ids[starts[run] : stops[run]]:
-            num_bytes += _num_bytes(spelling, token)
-    # Room for a whole head at the end, and for the zeros that end the look-ahead.
-    out = np.empty(num_bytes + _HEAD_BYTES, np.uint8)
-    offsets = np.zeros(starts.size + 1, np.int64)
-    is_ascii = np.empty(starts.size, np.bool_)
-    for run in range(starts.size):
-        first = position = offsets[run]
-        for token in ids[starts[run] : stops[run]]:
-            here, head = out[position : position + _HEAD_BYTES], spelling.heads[token]
-            for j in range(_HEAD_BYTES):
-                here[j] = head[j]
-            length = _num_bytes(spelling, token)
-            for j in range(_HEAD_BYTES - 1, length):
-                out[position + j] = spelling.token_bytes[spelling.starts[token] + j]
-            position += length
-            if position - first >= limit:
-                break
-        every_bit = np.uint8(0)
-        for byte in out[first:position]:
-            every_bit |= byte
-        is_ascii[run] = every_bit < 0x80
-        offsets[run + 1] = _clean_up(out, first, position)
-    return out[: offsets[-1]], offsets, is_ascii
-
-
-@compiled
-def _clean_up(text: Uint8Array, start: int, stop: int) -> int:
-    """Clean up `text[start:stop]` in place; return the new stop.
-
-    The original replaces one by one, over the whole text, ` .`, ` ?`, ` !`, ` ,` by the mark, ` ' `
-    by the quote, and ` n't`, ` 'm`, ` 's`, ` 've`, ` 're` by themselves without the space. Neither
-    the first five replacements nor the last five interfere with each other: one pass for each five.
-    """
-    text[stop : stop + _LOOK_AHEAD] = 0
-    at, end = start, start
-    hit = _next_candidate(text, at, stop)
-    if hit == stop:
-        return stop
-    while hit < stop:
-        end = _move(text, at, hit, end)
-        at = hit + 1
-        if text[at] == _QUOTE and text[at + 1] == _SPACE and text[at + 2] not in _MARKS:
-            # A space between the quote and a mark is removed already.
-            text[end] = _QUOTE
-            end += 1
-            at += 2
-        elif text[at] == _QUOTE or text[at] == _N:
-            text[end] = _SPACE
-            end += 1
-        hit = _next_candidate(text, at, stop)
-    stop = _move(text, at, stop, end)
-
-    text[stop : stop + _LOOK_AHEAD] = 0
-    at, end = start, start
-    hit = _next_candidate(text, at, stop)
-    while hit < stop:
-        end = _move(text, at, hit, end)
-        at = hit + 1
-        if not _is_contraction(text, at):
-            text[end] = _SPACE
-            end += 1
-        hit = _next_candidate(text, at, stop)
-    return int(_move(text, at, stop, end))
-
-
-@compiled
-def _next_candidate(text: Uint8Array, at: int, stop: int) -> int:
-    """Return the position of the next space that the clean-up may remove, or `stop`."""
-    while at < stop:
-        width = min(_SCAN_BYTES, stop - at)
-        # First a pass without branches, since hits are rare.
-        here = text[at : at + width + 2]
-        found = False
-        for j in range(width):
-            found |= _can_go(here[j], here[j + 1], here[j + 2])
-        if found:
-            for j in range(width):
-                if _can_go(here[j], here[j + 1], here[j + 2]):
-                    return at + j
-        at += width
-    return stop
-
-
-@compiled
-def _can_go(byte: int, second: int, third: int) -> bool:
-    is_mark = (second == _POINT) | (second == _QUESTION) | (second == _BANG) | (second == _COMMA)
-    is_quote = (second == _QUOTE) | ((second == _N) & (third == _QUOTE))
-    return (byte == _SPACE) & (is_mark | is_quote)
-
-
-@compiled
-def _move(text: Uint8Array, start: int, stop: int, to: int) -> int:
-    """Move `text[start:stop]` down to `to`; return the new end."""
-    if start != to:
-        for at in range(start, stop):
-            text[to + at - start] = text[at]
-    return to + stop - start
-
-
-@compiled
-def _is_contraction(text: Uint8Array, at: int) -> bool:
-    """Return whether n't, 'm, 's, 've or 're is at `at`."""
-    first, second, third = text[at], text[at + 1], text[at + 2]
-    if first == _N:
-        return bool(second == _QUOTE and third == _T)
-    if first != _QUOTE:
-        return False
-    return second in (_M, _S) or (second in (_V, _R) and third == _E)

@@ -173,6 +173,7 @@ def _sample_tasks(
             holdout=held[partition],
             num_repetitions=num_repetitions,
             again=again[partition],
+            chunk=mixture.chunk,
             shards=mixture.shards,
             cls_id=tokenizer.cls_id,
             sep_id=tokenizer.sep_id,

@@ -64,7 +64,7 @@ def made(small: Path, tmp_path_factory: pytest.TempPathFactory, build_here: Buil
 
     @lru_cache
     def make(name: str) -> Path:
-        chunk = CUT if name.startswith(("slice", "reencode")) else WHOLE
+        chunk = CUT if name.startswith(("slice", "re")) else WHOLE
         text = MIXTURE.replace("CHUNK", chunk)
         if name == "doubled":
             text = "".join(line for line in text.splitlines(True) if not line.startswith(OTHERS))

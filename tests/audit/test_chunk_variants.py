@@ -13,6 +13,8 @@ from support.explained import Made, findings
         ("whole", "whole, prefix space", {"prefix space"}, "prefix space on, whole-v1 at 128"),
         ("whole", "whole at 96", {"chunk size"}, "whole-v1 at 96"),
         ("whole", "slice", {"chunk algorithm"}, "ettin-slice-v1 at 128-64-16"),
+        ("slice", "slice 2", {"chunk algorithm"}, "ettin-slice-v2 at 128-64-16"),
+        ("retokenize", "slice 2", {"chunk algorithm"}, "ettin-slice-v2 at 128-64-16"),
         *(
             pytest.param(*case, marks=pytest.mark.slow)
             for case in (
@@ -22,6 +24,7 @@ from support.explained import Made, findings
                 ("slice", "whole", {"chunk algorithm"}, "whole-v1 at 128"),
                 ("slice", "slice, other tails", {"chunk tails"}, "ettin-slice-v1 at 128-126-32"),
                 ("slice", "reencode", {"chunk algorithm"}, "ettin-reencode-v1 at 128-64-16"),
+                ("slice 2", "retokenize", {"chunk algorithm"}, "ettin-retokenize-v1 at 128-64-16"),
                 ("reencode", "slice", {"chunk algorithm"}, "ettin-slice-v1 at 128-64-16"),
                 (
                     "whole",

@@ -48,10 +48,10 @@ def test_a_run_of_any_length_is_found_anywhere(length: int) -> None:
 
 
 def spelled(
-    text: str, plain: Tokenizer, built: Tokenizer, *, reencodes: bool = False, joint: str = ""
+    text: str, plain: Tokenizer, built: Tokenizer, *, chunker: str | None = "whole-v1", joint: str = ""
 ) -> list[str]:
     """Return what is looked for, as texts in which `joint` stands between tokens."""
-    found = id_patterns(text, plain, built, reencodes=reencodes)
+    found = id_patterns(text, plain, built, chunker=chunker)
     return [joint.join(plain.decode_reference([id_]) for id_ in ids.tolist()) for ids in found]
 
 
@@ -70,22 +70,22 @@ def test_a_text_is_looked_for_as_a_build_with_a_prefix_space_wrote_it(
     assert spelled("at  sea", tokenizer, spacing, joint="|") == [*plain, *written]
     # Where a chunk was encoded again, the prefix space has gone to the run of spaces.
     again = [" at|   | sea", "at|   | sea", " at|    | sea", "at|    | sea"]
-    found = spelled("at  sea", tokenizer, spacing, reencodes=True, joint="|")
+    found = spelled("at  sea", tokenizer, spacing, chunker="ettin-reencode-v1", joint="|")
     assert found == [*plain, *written, *again]
-    assert spelled("harbour", tokenizer, spacing, reencodes=True) == ["harbour", " harbour"]
+    assert spelled("harbour", tokenizer, spacing, chunker="ettin-reencode-v1") == ["harbour", " harbour"]
 
 
 def test_a_text_is_looked_for_without_the_spaces_that_a_clean_up_takes(
     tokenizer: Tokenizer,
 ) -> None:
-    found = spelled("at . sea", tokenizer, tokenizer, reencodes=True)
+    found = spelled("at . sea", tokenizer, tokenizer, chunker="ettin-reencode-v1")
     assert found == ["at . sea", " at . sea", "at. sea", " at. sea"]
 
 
 def test_no_space_is_looked_for_in_place_of_special_tokens(
     tokenizer: Tokenizer, spacing: Tokenizer
 ) -> None:
-    found = id_patterns("[CLS]", tokenizer, spacing, reencodes=True)
+    found = id_patterns("[CLS]", tokenizer, spacing, chunker="ettin-reencode-v1")
     assert all(tokenizer.cls_id in ids for ids in found)
 
 
@@ -94,7 +94,7 @@ def test_no_space_is_looked_for_in_place_of_special_tokens(
 )
 def test_texts_without_ids_are_refused(text: str, message: str, tokenizer: Tokenizer) -> None:
     with pytest.raises(ConfigError, match=message):
-        id_patterns(text, tokenizer, tokenizer, reencodes=False)
+        id_patterns(text, tokenizer, tokenizer, chunker="whole-v1")
 
 
 PASSAGE = "the copper lantern of the 東京 harbour"
@@ -185,6 +185,7 @@ WAYS = {
     "slice": ("true", CUT.format("ettin-slice-v1")),
     "whole": ("true", "{algorithm: whole-v1, size: 64}"),
     "reencode, no prefix": ("false", CUT.format("ettin-reencode-v1")),
+    "retokenize": ("false", CUT.format("ettin-retokenize-v1")),
 }
 
 
@@ -207,7 +208,7 @@ def tales() -> list[dict[str, str]]:
 @pytest.fixture(
     scope="module",
     params=[
-        pytest.param(way, marks=[] if way in ("reencode", "whole") else [pytest.mark.slow])
+        pytest.param(way, marks=[] if way in ("reencode", "retokenize", "whole") else [pytest.mark.slow])
         for way in WAYS
     ],
 )

@@ -1,18 +1,19 @@
-"""The two files beside a folder's shards, as the published preparation writes them."""
+"""The files beside a folder's shards, as the published preparation writes them."""
 
 import json
 from pathlib import Path
 
 import numpy as np
 
-from pipeline.dataset.mds.writer import write_stats
+from pipeline.config import ChunkSpec
+from pipeline.dataset.mds import write_stats
 
 KEYS = ["0th", "10th", "20th", "30th", "40th", "50th", "60th"]
 KEYS += ["70th", "80th", "90th", "95th", "99th", "100th"]
 
 
 def written(folder: Path, lengths: list[int], num_discarded: int = 0) -> tuple[str, str]:
-    write_stats(folder, np.array(lengths, np.int64), num_discarded)
+    write_stats(folder, ChunkSpec(size=8999), np.array(lengths, np.int64), num_discarded)
     return (folder / "stats.json").read_text(), (folder / "token_decile.json").read_text()
 
 
@@ -43,3 +44,14 @@ def test_longer_chunks_than_published_go_on_counting(tmp_path: Path) -> None:
     assert list(json.loads(deciles)) == [f"{k}k" for k in range(13)]
     assert json.loads(deciles)["12k"] == [0]
     assert json.loads(deciles)["9k"] == [1]
+
+
+def test_rows_that_are_tokenized_again_have_the_file_of_the_tokenizer(tmp_path: Path) -> None:
+    chunk = ChunkSpec(
+        algorithm="ettin-retokenize-v1", size=1024, min_size=512, skip_below=128, seed=42
+    )
+    write_stats(tmp_path, chunk, np.array([10, 1024, 1026, 1025], np.int64), 7)
+    assert [path.name for path in tmp_path.iterdir()] == ["num_tokens.json"]
+    assert (tmp_path / "num_tokens.json").read_text() == (
+        '{\n  "num_tokens": 3085,\n  "num_truncated_tokens": 3082\n}'
+    )

@@ -1,106 +1,33 @@
 """Chunks: `ettin-reencode-v1` against the reference library chunk by chunk."""
 
-import argparse
-import json
 import random
-import re
-import string
-import textwrap
-from functools import cache
 from itertools import pairwise
-from typing import NamedTuple
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.chunks import CLS, FROZEN_IDS, SEP, frozen_documents, in_blocks, listed
+from support.chunks import (
+    CASES,
+    CLS,
+    FROZEN_IDS,
+    HOSTILE,
+    OWN_TEXT,
+    SEP,
+    Case,
+    chunker,
+    clean_up,
+    frozen_documents,
+    in_blocks,
+    listed,
+    real_texts,
+    tokenizer,
+)
 from support.strategies import QUICK, texts
 
-from pipeline.config.mixture import ChunkSpec
 from pipeline.core.ragged import Rows
-from pipeline.stages.chunking import make_chunker
-from pipeline.stages.chunking.chunker import Chunker
-from pipeline.stages.tokenizer import Tokenizer, load_tokenizer
-
-OWN_TEXT = """\
-The harbour master keeps two clocks. One tells the time ; the other , he says , tells the tide .
-"Don't trust either" - that's what the ferryman told us , and he 's been right : they 've both
-stopped !  We 're late , I 'm afraid ; she does n't mind .  ' Quite so ' , said the cat .
-
-    def tide(hours ):
-        return   4.2 * cos( hours / 12.4 )    # metres , roughly
-
-Ebbe \u00fcber Flut ; \u6f6e\u6c50\u8868 \u3002 Na\u00efve caf\u00e9s \U0001f30a\U0001f6a2
-e\u0301t\u00e9 ... \u2026 ? ! ,
-"""
-HOSTILE = [
-    " ." * 200,
-    " ' " * 150,
-    "  .  ?  !  ,  n't 'm 's 've 're " * 30,
-    " n't" * 100 + " 's 's 's",
-    "\u00e9\u0301" * 120,
-    "\U0001f468\u200d\U0001f469\u200d\U0001f467" * 60,
-    "\u0e2a\u0e27\u0e31\u0e2a\u0e14\u0e35" * 60,
-    "\U00032847\U0010ffff\ufffd\ue000" * 60,
-    "\n" * 300,
-    " " * 1_000 + "x" + "\t" * 100,
-    "a" * 3_000,
-    "<|endoftext|> [unused3] |||IP_ADDRESS||| [MASK] [PAD] " * 30,
-    "x" + "[MASK]" * 9 + " y " * 100,
-    "\x00\x01\x7f" * 100,
-    "\r\n \r\n." * 80,
-]
-
-
-def real_texts() -> list[str]:
-    """Prose and code: of the standard library, and our own."""
-    modules = (argparse, json, random, re, string, textwrap)
-    found = [module.__doc__ or "" for module in modules]
-    found += [argparse.ArgumentParser.__doc__ or "", json.dumps.__doc__ or "", OWN_TEXT * 8]
-    assert sum(map(len, found)) > 8_000
-    return found
-
-
-class Case(NamedTuple):
-    size: int
-    min_size: int
-    skip_below: int
-
-
-CASES = [
-    Case(16, 14, 3),
-    Case(16, 0, 0),
-    Case(64, 32, 8),
-    Case(1024, 512, 128),
-    Case(1024, 1022, 1),
-]
-
-
-@cache
-def tokenizer(prefix: bool) -> Tokenizer:
-    return load_tokenizer("modernbert", add_prefix_space=prefix)
-
-
-def chunker(algorithm: str, case: Case, prefix: bool = True) -> Chunker:
-    spec = ChunkSpec(
-        algorithm=algorithm,  # type: ignore[arg-type]
-        size=case.size,
-        min_size=case.min_size,
-        skip_below=case.skip_below,
-        seed=42,
-    )
-    return make_chunker(spec, tokenizer(prefix))
-
 
 # The published algorithm, one chunk at a time
-
-
-def clean_up(text: str) -> str:
-    """Clean up as transformers 4.57.6 does after decoding."""
-    for pattern in (" .", " ?", " !", " ,", " ' ", " n't", " 'm", " 's", " 've", " 're"):
-        text = text.replace(pattern, pattern.replace(" ", "") if pattern == " ' " else pattern[1:])
-    return text
 
 
 def enforce(ids: list[int], case: Case, prefix: bool) -> list[int]:

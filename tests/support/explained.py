@@ -48,6 +48,8 @@ SETTINGS = {
     "slice": (),
     "slice, prefix space": ("tokenizer.add_prefix_space=true",),
     "slice, other tails": ("chunk.min_size=126", "chunk.skip_below=32"),
+    "slice 2": ("chunk.algorithm=ettin-slice-v2",),
+    "retokenize": ("chunk.algorithm=ettin-retokenize-v1",),
     "reencode": ("chunk.algorithm=ettin-reencode-v1",),
     "reencode, prefix space": (
         "chunk.algorithm=ettin-reencode-v1",

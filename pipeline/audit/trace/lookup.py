@@ -148,10 +148,8 @@ class Trace:
         declared = self.manifest.mixture.declaration
         if declared["tokenizer"]["add_prefix_space"]:
             built = self.load_tokenizer(path, add_prefix_space=True)
-        # How the chunks of a foreign pool were made is unknown, so every way is searched for.
-        chunk = declared.get("chunk")
-        reencodes = plain.is_framed and (chunk is None or chunk["algorithm"] == "ettin-reencode-v1")
-        return id_patterns(text, plain, built, reencodes=reencodes)
+        chunk = declared.get("chunk", {})
+        return id_patterns(text, plain, built, chunker=chunk.get("algorithm"))
 
     def find(
         self, patterns: list[Uint32Array], rows: RowSource

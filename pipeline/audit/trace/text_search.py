@@ -1,9 +1,10 @@
 """Text search: a text -> the runs of ids that it may be in the rows of an output, and where.
 
 Its ids depend on what precedes it, since the prefix space goes to the start of a segment alone; and
-`ettin-reencode-v1` encodes some chunks again once or twice, which lengthens runs of spaces and
-removes spaces before punctuation. So a text with a space more or less at such a place is found,
-too. A passage whose first or last token merged with its surroundings is not.
+`ettin-reencode-v1` encodes some chunks again once or twice, `ettin-retokenize-v1` every chunk once,
+which lengthens runs of spaces and removes spaces before punctuation. So a text with a space more or
+less at such a place is found, too. A passage whose first or last token merged with its surroundings
+is not.
 """
 
 from collections.abc import Iterable, Iterator
@@ -16,22 +17,23 @@ from pipeline.core.compiled import compiled
 from pipeline.core.errors import ConfigError
 from pipeline.core.ragged import Rows
 from pipeline.dataset import RowSource
-from pipeline.stages.chunking import Cutter, ReencodeChunker
+from pipeline.stages.chunking import Cutter, RetokenizeChunker
 from pipeline.stages.tokenizer import Tokenizer
 
-# A tail is encoded again, and with it what it borrowed, which may have been before.
-_MOST_TIMES_AGAIN = 2
+# By algorithm; of `ettin-reencode-v1` a tail is encoded again, and with it what it borrowed, which
+# may have been before. The chunks of a foreign pool may have been made by any.
+_MOST_TIMES_AGAIN = {"ettin-reencode-v1": 2, "ettin-retokenize-v1": 1, None: 2}
 # No text is as long, so none is cut.
 _NEVER_CUT = 1 << 40
 
 
 def id_patterns(
-    text: str, plain: Tokenizer, built: Tokenizer, *, reencodes: bool
+    text: str, plain: Tokenizer, built: Tokenizer, *, chunker: str | None
 ) -> list[Uint32Array]:
     """Return the runs of ids that a text may be in rows, each uint32 [num_ids], none twice.
 
     plain: the tokenizer of the output without a prefix space; built: as the output used it;
-    reencodes: whether chunks were made by `ettin-reencode-v1`.
+    chunker: the algorithm that made the chunks, None where it is unknown.
 
     Raises: ConfigError when the text has no ids, or UTF-8 cannot hold it.
     """
@@ -49,8 +51,9 @@ def id_patterns(
     found += written
     # Special tokens decode to nothing; what is left without them is another text.
     written = [run for run in written if not np.isin(run, built.special_ids).any()]
-    for _ in range(_MOST_TIMES_AGAIN if reencodes and written else 0):
-        written = _reencoded(plain, built, written, _lead(bare))
+    again = _MOST_TIMES_AGAIN.get(chunker, 0) if written and plain.is_framed else 0
+    for _ in range(again):
+        written = _encoded_again(plain, built, written, _lead(bare))
         found += written
     return _distinct(found)
 
@@ -79,15 +82,14 @@ def _after(start: Uint32Array, ids: Uint32Array) -> Uint32Array:
     return ids[len(start) :] if np.array_equal(ids[: len(start)], start) else ids[:0]
 
 
-def _reencoded(
+def _encoded_again(
     plain: Tokenizer, built: Tokenizer, runs: list[Uint32Array], lead: str
 ) -> list[Uint32Array]:
     """Return what runs become where the chunk that they are in is encoded again."""
-    # Chunks that begin with a space are kept as they are; these begin with the lead.
     start = _content(plain, lead)
     cutter = Cutter(piece_size=_NEVER_CUT, min_size=1, skip_below=1, seed=0)
     documents = Rows.pack([np.concatenate([start, run]) for run in runs])
-    stored = ReencodeChunker(built, cutter, _NEVER_CUT).chunk(documents).rows
+    stored = RetokenizeChunker(built, cutter).chunk(documents).rows
     return _distinct(_after(_content(built, lead), ids[1:-1]) for ids in stored)
 
 

@@ -6,7 +6,8 @@ folder by position; `MdsRows` reads it as an order. `docs/spec/mds.md` describes
 
 from pipeline.dataset.mds.pool import Pool
 from pipeline.dataset.mds.reader import MdsRows
-from pipeline.dataset.mds.writer import MdsWriter, index_bytes, merge_indexes, write_stats
+from pipeline.dataset.mds.stats import write_stats
+from pipeline.dataset.mds.writer import MdsWriter, index_bytes, merge_indexes
 from pipeline.dataset.paths import INDEX_NAME
 
 __all__ = [

@@ -7,7 +7,6 @@ Source: mosaicml/streaming 0.8.1, `streaming/base/format/mds/{writer,encodings}.
 """
 
 import json
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,9 +21,6 @@ from pipeline.core.ragged import byte_strings, offsets_of
 from pipeline.dataset.paths import INDEX_NAME
 
 Dtype = Literal["uint16", "uint32"]
-_PERCENTILES = (0, 10, 20, 30, 40, 50, 60, 70, 80, 90, 95, 99, 100)
-# The published file has these keys and fails on longer chunks; ours goes on counting.
-_FEWEST_THOUSANDS = 9
 
 
 def _config(dtype: Dtype, size_limit: int) -> dict[str, Any]:
@@ -208,26 +204,3 @@ def _encode_rows(
             for i in range(length):
                 wide[i] = ids[start + i]
         position += length * item_bytes
-
-
-def write_stats(folder: Path, lengths: Int64Array, num_discarded: int) -> None:
-    """Write `stats.json` and `token_decile.json`, as the published preparation does.
-
-    lengths: int64 [num_chunks]; num_discarded: tokens that went into no chunk.
-
-    Source: JHU-CLSP/ettin-encoder-vs-decoder, `split_dataset_into_chunks_individual.py`.
-    """
-    percentiles: list[float] = [math.nan] * len(_PERCENTILES)  # as the original writes it
-    if len(lengths):
-        percentiles = [int(one) for one in np.percentile(lengths, _PERCENTILES)]
-    stats = {
-        "total_duplicated_tokens": 0,
-        "total_tokens_written": int(lengths.sum()),
-        "total_tokens_skipped": num_discarded,
-        "percentiles": {f"{p}th": v for p, v in zip(_PERCENTILES, percentiles, strict=True)},
-    }
-    thousands = lengths // 1000
-    most = max(_FEWEST_THOUSANDS, int(thousands.max(initial=0)) + 1)
-    chunks = {f"{k}k": np.flatnonzero(thousands == k).tolist() for k in range(most)}
-    (folder / "stats.json").write_text(json.dumps(stats))
-    (folder / "token_decile.json").write_text(json.dumps(chunks))

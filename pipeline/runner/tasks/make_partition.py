@@ -162,7 +162,7 @@ def _make(task: PartitionTask, tokenizer: Tokenizer, state: State) -> PartitionO
                 written = np.unique(chunks.documents)
                 digests.append(text_digests([documents[index].text for index in written]))
         shards.finish()
-        write_stats(folder, counts.lengths, counts.tokens["discarded"])
+        write_stats(folder, task.chunk, counts.lengths, counts.tokens["discarded"])
         files.update(describe(folder, task.folder))
     if task.saves_digests:
         name = State.digests(task.folder)

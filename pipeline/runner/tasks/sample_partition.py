@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.config import ShardSpec
+from pipeline.config import ChunkSpec, ShardSpec
 from pipeline.core.arrays import BoolArray, Int64Array, Uint32Array
 from pipeline.core.digest import FileDigest
 from pipeline.core.files import publish
@@ -59,6 +59,7 @@ class SampleTask:
     """How often every chunk is sampled."""
     again: BoolArray
     """bool [num_chunks - num_holdout], the chunks that are sampled once more."""
+    chunk: ChunkSpec
     shards: ShardSpec
     cls_id: int
     sep_id: int
@@ -152,5 +153,5 @@ def _write_rows(
             ids = pool.gather(rows[part], lengths[part])
             writer.write(documents, np.arange(len(documents)), ids, offsets_of(lengths[part]))
         writer.finish()
-        write_stats(temporary, lengths, num_discarded)
+        write_stats(temporary, task.chunk, lengths, num_discarded)
         return describe(temporary, folder)

@@ -8,7 +8,7 @@ random borrowing of ids differs at the ends of documents.
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -27,6 +27,12 @@ from pipeline.stages.tokenizer import Tokenizer, without_content
 _TAILS = ((512, 128), (512, 32))
 _SEED = 42
 _PUBLISHED_SIZES = (1024, 8000, 8192)
+# They cut as `ettin-reencode-v1` does, the last two at the size itself.
+_CUT_ALIKE: tuple[Literal["ettin-slice-v1", "ettin-slice-v2", "ettin-retokenize-v1"], ...] = (
+    "ettin-slice-v1",
+    "ettin-slice-v2",
+    "ettin-retokenize-v1",
+)
 # A variant is named when it makes so many times the rows that the output's own way does.
 _CLEARLY = 1.25
 # One row or two that are not in the pool were altered; more may have been made in another way.
@@ -193,7 +199,7 @@ def _specs(ours: ChunkSpec, size: int) -> Iterator[ChunkSpec]:
             add_eos=ours.add_eos,
             seed=_SEED if ours.seed is None else ours.seed,
         )
-        yield from (reencode, replace(reencode, algorithm="ettin-slice-v1"))
+        yield from (reencode, *(replace(reencode, algorithm=name) for name in _CUT_ALIKE))
 
 
 class _EncodedDocuments:

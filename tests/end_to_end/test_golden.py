@@ -22,7 +22,9 @@ from pipeline.order import pcg64dxsm_permutation
 
 GOLDEN = paths.GOLDEN
 REFERENCE = SHARED / "golden"
+PUBLISHED = SHARED / "published"
 NAMES = ("reencode-1024", "reencode-8192-eos", "reencode-edge", "slice-1024", "slice-edge")
+READINGS = ("retokenize-1024", "slice2-1024", "slice2-8000")
 VIEWS = ("encoder", "decoder")
 
 needs_reference = pytest.mark.skipif(
@@ -67,6 +69,42 @@ def test_builds_equal_the_reference_chain(name: str, tmp_path: Path, build_here:
         assert _indices_sha256(indices) == told["all_indices_sha256"]
 
 
+@pytest.mark.skipif(not PUBLISHED.is_dir(), reason=f"the readings of rows do not lie at {PUBLISHED}")
+@pytest.mark.parametrize("name", READINGS)
+def test_builds_equal_the_readings_of_published_rows(
+    name: str, tmp_path: Path, build_here: Build
+) -> None:
+    golden = PUBLISHED / name
+    told = json.loads((golden / "order" / "golden.json").read_bytes())
+    for view in ("stored", *VIEWS):
+        out = build_here(golden / "mixture.yaml", tmp_path / view, f"order.view={view}")
+        made = builds.digests(out / "train")
+        shards = {path: digest for path, digest in made.items() if path.endswith(".mds")}
+        assert shards == told["shards_sha256"]
+        steps = pq.read_table(out / "order" / "steps.parquet")
+        assert steps["sha256"].to_pylist() == told[view]["step_sha256"]
+        assert steps.num_rows == told["steps"]
+    manifest = json.loads((out / "manifest.json").read_bytes())
+    assert manifest["order"]["num_samples"] == told["samples"]
+    made_of = {
+        one["folder"].removeprefix("train/"): one
+        for source in manifest["sources"].values()
+        for one in source["partitions"]
+    }
+    assert set(made_of) == set(told["counts"])
+    for folder, counts in told["counts"].items():
+        tokens, chunks = made_of[folder]["tokens"], made_of[folder]["chunks"]
+        assert (chunks["written"], tokens["written"], tokens["discarded"]) == (
+            counts["rows"],
+            counts["num_tokens"],
+            counts["skipped"],
+        )
+    # Of some, what lies beside the shards is known too.
+    files = builds.digests(golden / "train") if (golden / "train").is_dir() else {}
+    assert {path: made[path] for path in files} == files
+    assert not files or {Path(path).name for path in files} > {"num_tokens.json", "index.json"}
+
+
 def _rows(path: Path) -> pa.Table:
     schema = pa.schema([("input_ids", pa.list_(pa.uint32())), ("step", pa.int64())])
     return pq.read_table(path).cast(schema)
@@ -107,6 +145,8 @@ _CHUNKS = {
     "reencode": (f"algorithm: ettin-reencode-v1, {_ETTIN}", "true", "uint32"),
     "slice": (f"algorithm: ettin-slice-v1, {_ETTIN}", "false", "uint16"),
     "slice-prefixed": (f"algorithm: ettin-slice-v1, add_eos: true, {_ETTIN}", "true", "uint32"),
+    "slice2": (f"algorithm: ettin-slice-v2, {_ETTIN}", "false", "uint16"),
+    "retokenize": (f"algorithm: ettin-retokenize-v1, {_ETTIN}", "false", "uint16"),
     "whole": ("algorithm: whole-v1, size: 128", "false", "uint32"),
 }
 

@@ -52,7 +52,7 @@ def main() -> None:
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
 
-    print("| algorithm | text | size | original, M ids/s | ours, M ids/s | ratio (median) | ratios |")
+    print("| algorithm | text | size | original, M ids/s | ours, M ids/s | median | ratios |")
     print("|---|---|---|---|---|---|---|")
     for algorithm, prefix in PREFIX_SPACE.items():
         tokenizer = load_tokenizer("modernbert", add_prefix_space=prefix)

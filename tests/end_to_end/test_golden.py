@@ -69,7 +69,7 @@ def test_builds_equal_the_reference_chain(name: str, tmp_path: Path, build_here:
         assert _indices_sha256(indices) == told["all_indices_sha256"]
 
 
-@pytest.mark.skipif(not PUBLISHED.is_dir(), reason=f"the readings of rows do not lie at {PUBLISHED}")
+@pytest.mark.skipif(not PUBLISHED.is_dir(), reason=f"the readings do not lie at {PUBLISHED}")
 @pytest.mark.parametrize("name", READINGS)
 def test_builds_equal_the_readings_of_published_rows(
     name: str, tmp_path: Path, build_here: Build

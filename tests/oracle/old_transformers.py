@@ -1,7 +1,7 @@
 """Runs in the interpreter of `setup_transformers.sh`: tokenizes, decodes and tokenizes again.
 
-Reads one JSON object from stdin: the path of `tokenizer_file` and either `texts`, or `pieces`, lists
-of ids; writes the ids of the texts, or of what the pieces decode to, as JSON to stdout.
+Reads one JSON object from stdin: the path of `tokenizer_file` and either `texts`, or `pieces`,
+lists of ids; writes the ids of the texts, or of what the pieces decode to, as JSON to stdout.
 """
 
 import json

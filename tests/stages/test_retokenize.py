@@ -58,7 +58,8 @@ def check(documents: list[str], case: Case, prefix: bool, blocks: list[int]) -> 
 @pytest.mark.parametrize("prefix", [False, True], ids=["plain", "prefix"])
 @pytest.mark.parametrize("case", [*CASES, Case(16, 16, 3)])
 def test_chunks_equal_the_plain_form(case: Case, prefix: bool) -> None:
-    documents = [*real_texts(), *HOSTILE, "".join(HOSTILE[:6]), *(one + OWN_TEXT for one in HOSTILE)]
+    documents = [*real_texts(), *HOSTILE, "".join(HOSTILE[:6])]
+    documents += [one + OWN_TEXT for one in HOSTILE]
     check(documents, case, prefix, [0, 3, 3, 11, len(documents)])
 
 

@@ -3,7 +3,8 @@
 Special tokens are skipped. The clean-up removes spaces before punctuation and contractions, which
 transformers does by default for this tokenizer. Frozen: the published chunks went through it.
 
-Source: transformers, `tokenization_utils_base.py`, `clean_up_tokenization`; 4.44.1 and 4.57.6 agree.
+Source: transformers, `tokenization_utils_base.py`, `clean_up_tokenization`; 4.44.1 and 4.57.6
+agree.
 """
 
 from functools import lru_cache

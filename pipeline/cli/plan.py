@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.cli.arguments import Arguments, Verbs, add_verb, checked, find_lock, load_mixture
 from pipeline.cli.output import count, print_json, print_lines, print_result, print_table
-from pipeline.config import RAW, BudgetTable, Mixture, Replay, budget_table, in_billions, in_percent
+from pipeline.config import (
+    RAW,
+    BudgetTable,
+    Mixture,
+    Replay,
+    budget_table,
+    in_billions,
+    in_percent,
+)
 from pipeline.core.units import format_bytes, format_tokens
 
 if TYPE_CHECKING:
@@ -58,7 +66,7 @@ def run(parsed: Arguments) -> int:
                 "sources": content.pop("sources"),
                 "outlook": content,
                 "skipped": {one.source.name: one.skipped for one in plan.sources if one.skipped},
-                "assumptions": list(mixture.assumptions),
+                "assumptions": _assumptions_json(mixture),
             }
         )
         return 0
@@ -179,7 +187,7 @@ def _plan_replay(parsed: Arguments, replay: Replay) -> int:
             "pool": asdict(pool),
             "pool_bytes": num_bytes,
             "order": asdict(order),
-            "assumptions": list(replay.assumptions),
+            "assumptions": _assumptions_json(replay),
         },
         (
             f"{replay.name}: the rows of {where} in the order of its own index under "
@@ -192,5 +200,20 @@ def _plan_replay(parsed: Arguments, replay: Replay) -> int:
     return 0
 
 
-def _assumptions(declared: Mixture | Replay) -> list[str]:
-    return [f"assumed: {' '.join(one.split())}" for one in declared.assumptions]
+def _assumptions_json(declared: Mixture | Replay) -> list[dict[str, object]]:
+    return [
+        {
+            "says": one.says,
+            "confidence": None if one.confidence is None else float(one.confidence),
+            "because": list(one.because),
+        }
+        for one in declared.assumptions
+    ]
+
+
+def _assumptions(declared: Mixture | Replay) -> Iterator[str]:
+    """Yield each assumption with how likely it is, and below it what it follows from."""
+    for one in declared.assumptions:
+        likely = "" if one.confidence is None else f" ({float(one.confidence):.0%})"
+        yield f"assumed{likely}: {' '.join(one.says.split())}"
+        yield from (f"  because: {reason}" for reason in one.because)

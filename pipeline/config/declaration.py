@@ -4,13 +4,23 @@ A fingerprint depends on meaning alone: not on the order of keys, comments, the 
 file's folder, how files were composed, or what came from an override.
 """
 
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from pipeline.config.settings import Complaints, Given, setting, settings, to_plain
+from pipeline.config.settings import (
+    Complaints,
+    Given,
+    Section,
+    optional,
+    setting,
+    settings,
+    to_plain,
+)
 from pipeline.config.value_types import (
     FREE_TEXT,
     LARGEST_COUNT,
+    LINE,
     NAME,
     REVISION,
     SEED,
@@ -18,11 +28,47 @@ from pipeline.config.value_types import (
     TOKEN_AMOUNT,
     TOKENIZER_NAME,
     Integer,
+    Number,
     OneOrMany,
+    Schema,
+    reject,
 )
+from pipeline.config.yaml_nodes import Node, Problems
 from pipeline.core import digest
 
 LARGEST_LENGTH: Final = 1_000_000
+
+
+@settings
+class Assumption:
+    """What is assumed where the published record is silent or contradicts itself."""
+
+    says: str = setting("What is assumed, in a sentence or two.", FREE_TEXT)
+    confidence: Fraction | None = optional(
+        "How likely it is, from 0 to 1, by the judgement of whoever wrote it.", Number()
+    )
+    because: tuple[str, ...] = setting(
+        "What it follows from: published facts by repository and path or its beginning, or other "
+        "sources in words.",
+        OneOrMany(LINE),
+        default=(),
+    )
+
+
+class _AssumptionType(Section):
+    """An `Assumption`; its sentence alone stands for one without confidence and facts."""
+
+    expected = "a sentence, or a mapping with says"
+
+    def check(self, node: Node, where: str, problems: Problems, **others: Any) -> Any:
+        if node.kind == "mapping":
+            return super().check(node, where, problems, **others)
+        if node.kind != "text":
+            return reject(node, where, problems, self.expected)
+        return Assumption(says=node.text)
+
+    def json_schema(self) -> Schema:
+        return {"anyOf": [FREE_TEXT.json_schema(), super().json_schema()]}
 
 
 @settings
@@ -31,9 +77,9 @@ class Declaration:
     description: str = setting(
         "What it is for, in free text.", FREE_TEXT, default="", changes_bytes=False
     )
-    assumptions: tuple[str, ...] = setting(
+    assumptions: tuple[Assumption, ...] = setting(
         "What was assumed where the published record is silent or contradicts itself.",
-        OneOrMany(FREE_TEXT),
+        OneOrMany(_AssumptionType(Assumption)),
         default=(),
         changes_bytes=False,
     )

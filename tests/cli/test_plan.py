@@ -32,3 +32,26 @@ def test_plan_prints_a_cost_for_what_has_a_price(
     code, _, err = call(capsys, "plan", small, "--price-core-hour", "free")
     assert code == 2
     assert "got 'free', expected dollars" in err
+
+
+def test_plan_prints_what_is_assumed_how_surely_and_why(
+    small: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mixture = small.with_name("assuming.yaml")
+    mixture.write_text(
+        f"extends: {small.name}\n"
+        "assumptions:\n"
+        "  - A sentence.\n"
+        "  - {says: Rows are slices., confidence: 0.75, because: [org/set/train, the card]}\n"
+    )
+    out = call(capsys, "plan", mixture)[1]
+    assert out.endswith(
+        "assumed: A sentence.\n"
+        "assumed (75%): Rows are slices.\n"
+        "  because: org/set/train\n"
+        "  because: the card\n"
+    )
+    assert json.loads(call(capsys, "plan", mixture, "--json")[1])["assumptions"] == [
+        {"says": "A sentence.", "confidence": None, "because": []},
+        {"says": "Rows are slices.", "confidence": 0.75, "because": ["org/set/train", "the card"]},
+    ]

@@ -30,7 +30,9 @@ name: fullest
 description: |
   Every key,
   in two lines.
-assumptions: [One thing., Another.]
+assumptions:
+  - One thing.
+  - {says: Another., confidence: 0.75, because: [org/set/train/books, "the card, page 2"]}
 scale: 1/1000
 phase: decay.2
 tokenizer:
@@ -123,7 +125,10 @@ REFUSED = [
     ("revision: 0123", "revision: 123"),
     ("  seed: 21\n", ""),
     ("  books:", "  ../books:"),
-    ("assumptions: [One thing., Another.]", "assumptions: []"),
+    ("  - One thing.\n", "  - [One thing.]\n"),
+    ("{says: Another., ", "{"),
+    ("confidence: 0.75", "confidence: 75"),
+    ("because: [org/set/train/books, ", "because: [1, "),
     ("scale: 1/1000", "scale: 1/0"),
     ("scale: 1/1000", "scale: 1001"),
     ("scale: 1/1000", "origins: [a]"),
@@ -209,6 +214,8 @@ def test_the_fullest_mixture_has_every_key() -> None:
 
 
 def keys_of(value: Any, where: str = "") -> Iterator[str]:
+    for item in value if isinstance(value, list) else ():
+        yield from keys_of(item, where)
     for name, child in value.items() if isinstance(value, dict) else ():
         inside = f"{where}.*" if where == ".sources" else f"{where}.{name}"
         yield inside

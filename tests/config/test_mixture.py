@@ -206,7 +206,7 @@ def test_what_changes_no_bytes_does_not_change_the_fingerprint() -> None:
     fingerprint = read(ETTIN).fingerprint
     assert read(ETTIN.replace("# A comment.", "")).fingerprint == fingerprint
     assert read(changed("In a few words.", "In others.")).fingerprint == fingerprint
-    assert read(ETTIN + "assumptions: [One., Two.]\n").fingerprint == fingerprint
+    assert read(ETTIN + "assumptions: [One., {says: Two.}]\n").fingerprint == fingerprint
     assert read(ETTIN, "sources.books.licence=MIT").fingerprint == fingerprint
     assert read(ETTIN + "scale: 1.0\n").fingerprint == fingerprint
     assert read(ETTIN + "dedup: null\nvalidation: null\n").fingerprint == fingerprint

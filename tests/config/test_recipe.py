@@ -148,7 +148,7 @@ def test_numbers_are_exactly_what_is_written(tmp_path: Path) -> None:
     assert (read.tokens, read.save_every_tokens) == (50 * 10**9, 8_500_000_000)
     assert (read.model.local_window, read.model.vocab_size) == (64, 50_000)
     assert read.model.dropout == 0
-    assert read.assumptions == ("One thing.", "Another.")
+    assert [one.says for one in read.assumptions] == ["One thing.", "Another."]
 
 
 def test_what_is_not_written_has_the_suites_values(tmp_path: Path) -> None:

@@ -39,6 +39,7 @@ from pipeline.config.mixture import (
     MinHashSpec,
     Mixture,
     SampleSpec,
+    ValidationSpec,
 )
 from pipeline.config.recipe import (
     CHECKPOINT_PREFIXES,
@@ -89,6 +90,7 @@ __all__ = [
     "Source",
     "TokenizerSpec",
     "Url",
+    "ValidationSpec",
     "budget_table",
     "checkpoint_prefix",
     "declared_tokens",

@@ -1,5 +1,6 @@
 """`Mixture`: everything that decides the bytes of a data set, as a person declares it."""
 
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any, ClassVar, Final, Literal
 
@@ -90,9 +91,13 @@ class ChunkSpec:
             yield "min_size", given["min_size"], f"at most {piece_size}, here {size - reserved:,}"
 
 
+CUT_AT_SIZE: Final = ("ettin-retokenize-v1", "ettin-slice-v2")
+"""Chunkers whose pieces have as many ids as `size`; they cut alike."""
+
+
 def _reserved(algorithm: str) -> int:
     """Return how many ids of a chunk are left free for CLS and SEP, whether or not they come."""
-    return 2 if algorithm in ("ettin-reencode-v1", "ettin-slice-v1") else 0
+    return 0 if algorithm in CUT_AT_SIZE else 2
 
 
 @settings
@@ -150,15 +155,24 @@ class DecontaminateSpec:
 
 @settings
 class ValidationSpec:
-    algorithm: Literal["validation-v1"] = setting(
-        "Versioned algorithm that chooses documents.", default="validation-v1"
+    algorithm: Literal["validation-v1", "ettin-validation-v1"] = setting(
+        "Versioned algorithm that chooses the holdout: validation-v1 whole documents by text, so "
+        "that no text is in both splits; ettin-* whole partitions and the first chunks of one, as "
+        "published.",
+        default="validation-v1",
     )
     fraction: Fraction = setting(
         "Fraction of each source's tokens, such as 0.001 or 1/1000.",
         Number(),
         default=Fraction(1, 1000),
     )
-    seed: int = setting("Seed of the choice of documents.", SEED, default=0)
+    seed: int = setting("Seed of the choice.", SEED, default=0)
+    chunker: Literal["ettin-slice-v2", "ettin-retokenize-v1"] | None = setting(
+        "Chunking algorithm of the holdout, if not that of `chunk`, whose other keys it shares; "
+        "both must cut documents at the same places.",
+        default=None,
+        omits_default=True,
+    )
 
 
 @settings
@@ -209,6 +223,26 @@ class Mixture(OrderedData):
         default=MAX_DOCUMENT_BYTES,
         omits_default=True,
     )
+
+    @staticmethod
+    def rule(given: Given) -> Complaints:
+        chunk, validation = given.get("chunk"), given.get("validation")
+        if chunk is None or validation is None or validation.chunker is None:
+            return
+        if chunk.algorithm not in CUT_AT_SIZE:
+            yield (
+                "validation",
+                f"chunker {validation.chunker} beside chunk.algorithm {chunk.algorithm}",
+                f"none, or {' or '.join(CUT_AT_SIZE)} as chunk.algorithm, which cut alike",
+            )
+
+    @property
+    def validation_chunk(self) -> ChunkSpec | None:
+        """How the holdout is chunked, if not as `chunk` says."""
+        if self.validation is None or self.validation.chunker in (None, self.chunk.algorithm):
+            return None
+        assert self.validation.chunker is not None
+        return replace(self.chunk, algorithm=self.validation.chunker)
 
     def declaration(self) -> dict[str, Any]:
         return {**to_plain(self), "sources": {one.name: to_plain(one) for one in self.sources}}

@@ -116,6 +116,11 @@ class State:
         return f"{STATE}/chunks/{source}/{folder}"
 
     @staticmethod
+    def holdout_chunks(source: str, folder: str) -> str:
+        """The folder of all chunks of a partition, as another chunker makes them for validation."""
+        return f"{STATE}/holdout-chunks/{source}/{folder}"
+
+    @staticmethod
     def digests(folder: str) -> str:
         return f"{STATE}/digests/{folder}.npy"
 

@@ -21,6 +21,7 @@ from pipeline.dataset.mds import Pool
 from pipeline.runner.inputs import BuildContext, PreparedSource
 from pipeline.runner.shuffle import load_table
 from pipeline.runner.task_cache import PartitionOutput
+from pipeline.runner.tasks.holdout_chunks import HoldoutChunks
 from pipeline.runner.tasks.make_partition import PartitionTask, make_partition
 from pipeline.runner.tasks.read_documents import check_unreadable
 
@@ -106,7 +107,14 @@ def partition_tasks(context: BuildContext, source: PreparedSource) -> list[Parti
             shards=mixture.shards,
             skips_bad=mixture.on_error == "skip",
             keep_dropped=mixture.keep_dropped,
-            saves_digests=mixture.validation is not None,
+            saves_digests=mixture.validation is not None
+            and mixture.validation.algorithm == "validation-v1",
+            holdout=None
+            if mixture.validation_chunk is None
+            else HoldoutChunks(
+                chunk=mixture.validation_chunk,
+                folder=source.planned.holdout_folder(partition, mixture),
+            ),
         )
         for partition, inputs in source.inputs.items()
     ]

@@ -101,7 +101,9 @@ def make_estimate(
     sampled = sum(one.available_tokens for one in sources if one.is_sampled)
     num_requests = sum(one.num_requests for one in sources)
     output = int(drawn * (item_bytes + _ORDERED_BYTES_PER_TOKEN))
-    chunk_bytes = sampled * item_bytes
+    # Where the holdout has a chunker of its own, all chunks are there twice.
+    num_ways = 1 if plan.mixture.validation_chunk is None else 2
+    chunk_bytes = sampled * item_bytes * num_ways
     pull_seconds = max(download / BYTES_PER_SECOND, num_requests * 300 / REQUESTS_PER_5_MINUTES)
     core_seconds = read * _TEXT_BYTES_PER_TOKEN / TEXT_BYTES_PER_CORE_SECOND
     has_price = price_core_hour is not None or price_tb_month is not None

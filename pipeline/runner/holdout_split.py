@@ -1,39 +1,71 @@
-"""Holdout split: all chunks of sampled sources -> which of them are for validation.
-
-Documents are chosen by text over all sources, so that no text of the holdout is in training.
-"""
+"""Holdout split: all chunks of sampled sources -> which of them are for validation."""
 
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from pipeline.config import ValidationSpec
 from pipeline.core.arrays import BoolArray, Int64Array, Uint32Array, Uint64Array
 from pipeline.core.errors import InternalError
 from pipeline.core.files import load_array
 from pipeline.dataset import State
-from pipeline.runner.inputs import BuildContext
+from pipeline.runner.inputs import BuildContext, PreparedSource
 from pipeline.runner.shuffle import Table, load_table
 from pipeline.runner.task_cache import PartitionOutput
-from pipeline.stages.holdout import choose_holdout
+from pipeline.stages.holdout import choose_first_chunks, choose_holdout
 
 Holdout = Mapping[str, Mapping[str, BoolArray]]
 """By source and partition, bool [num_chunks]: whether a chunk is for validation."""
 
 
 def split_holdout(
-    context: BuildContext, chunked: Mapping[str, Sequence[PartitionOutput]]
+    context: BuildContext,
+    sources: Sequence[PreparedSource],
+    chunked: Mapping[str, Sequence[PartitionOutput]],
 ) -> dict[str, dict[str, BoolArray]]:
     """Choose the holdout from the partitions of each source; it may be empty."""
     spec, state = context.mixture.validation, context.state
     tables = {
-        source: {record.partition: load_table(state, record.folder) for record in records}
-        for source, records in chunked.items()
+        source.name: {one.partition: load_table(state, one.folder) for one in chunked[source.name]}
+        for source in sources
     }
     if spec is None or not tables:
         return {
             source: {name: np.zeros(len(table), np.bool_) for name, table in parts.items()}
             for source, parts in tables.items()
         }
+    if spec.algorithm == "ettin-validation-v1":
+        return {
+            source.name: _first_chunks(context, spec, source, chunked[source.name])
+            for source in sources
+        }
+    return _whole_documents(state, spec, tables, chunked)
+
+
+def _first_chunks(
+    context: BuildContext,
+    spec: ValidationSpec,
+    source: PreparedSource,
+    records: Sequence[PartitionOutput],
+) -> dict[str, BoolArray]:
+    """Choose by `ettin-validation-v1`: a fraction of the budget, or of all there is."""
+    lengths = {
+        one.partition: load_table(
+            context.state, source.planned.holdout_folder(one.partition, context.mixture)
+        )["length"].astype(np.int64)
+        for one in records
+    }
+    budget = source.planned.ask.tokens or sum(int(own.sum()) for own in lengths.values())
+    return choose_first_chunks(lengths, int(budget * spec.fraction), spec.seed)
+
+
+def _whole_documents(
+    state: State,
+    spec: ValidationSpec,
+    tables: Mapping[str, Mapping[str, Table]],
+    chunked: Mapping[str, Sequence[PartitionOutput]],
+) -> dict[str, dict[str, BoolArray]]:
+    """Choose by `validation-v1`: by text over all sources."""
     starts, tokens, digests = {}, {}, {}
     for source, parts in tables.items():
         lengths = _joined(parts, "length").astype(np.int64)

@@ -1,11 +1,22 @@
 """What an output needs of its tokenizer: special tokens that fit the mixture, and a copy of it."""
 
-from pipeline.config import ChunkSpec, OrderSpec
+from functools import lru_cache
+from pathlib import Path
+
+from pipeline.config import ChunkSpec, OrderSpec, TokenizerSpec
 from pipeline.core.digest import FileDigest
 from pipeline.core.errors import ConfigError
 from pipeline.core.files import publish
 from pipeline.dataset import TOKENIZER, State
-from pipeline.stages.tokenizer import EMBEDDED, NO_TOKEN, Tokenizer
+from pipeline.stages.tokenizer import EMBEDDED, NO_TOKEN, Tokenizer, load_tokenizer
+
+
+@lru_cache(maxsize=1)
+def cached_tokenizer(spec: TokenizerSpec, folder: Path) -> Tokenizer:
+    """Load a tokenizer once in a process: its tables take about half a second to make."""
+    return load_tokenizer(
+        spec.name, add_prefix_space=spec.add_prefix_space, revision=spec.revision, folder=folder
+    )
 
 
 def check_special_tokens(tokenizer: Tokenizer, order: OrderSpec, chunk: ChunkSpec | None) -> None:

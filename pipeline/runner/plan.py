@@ -57,6 +57,12 @@ class PlannedSource:
             return State.chunks(self.source.name, chunk_folder(partition, mixture.chunk))
         return self.folder(partition, mixture)
 
+    def holdout_folder(self, partition: str, mixture: Mixture) -> str:
+        """Where all chunks of a partition go as the holdout has them, until some are chosen."""
+        if mixture.validation_chunk is None:
+            return self.chunks_folder(partition, mixture)
+        return State.holdout_chunks(self.source.name, chunk_folder(partition, mixture.chunk))
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Plan:

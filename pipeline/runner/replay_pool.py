@@ -17,8 +17,11 @@ from pipeline.runner.output_lock import (
     refuse_nested,
     restore_records,
 )
-from pipeline.runner.output_tokenizer import check_special_tokens, copy_tokenizer
-from pipeline.runner.tasks.make_partition import cached_tokenizer
+from pipeline.runner.output_tokenizer import (
+    cached_tokenizer,
+    check_special_tokens,
+    copy_tokenizer,
+)
 from pipeline.sources import POOL, Lock, check_file, check_tokenizer, locate
 from pipeline.storage import StoredFile
 

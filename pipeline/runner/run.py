@@ -46,7 +46,11 @@ from pipeline.runner.output_lock import (
     refuse_nested,
     restore_records,
 )
-from pipeline.runner.output_tokenizer import check_special_tokens, copy_tokenizer
+from pipeline.runner.output_tokenizer import (
+    cached_tokenizer,
+    check_special_tokens,
+    copy_tokenizer,
+)
 from pipeline.runner.plan import Plan, make_plan
 from pipeline.runner.sample_sources import (
     check_budgets,
@@ -55,7 +59,6 @@ from pipeline.runner.sample_sources import (
     write_indexes,
 )
 from pipeline.runner.task_cache import PartitionOutput, files_of
-from pipeline.runner.tasks.make_partition import cached_tokenizer
 from pipeline.sources import Lock, check_tokenizer, plan_download, pull
 from pipeline.stages import sampling
 from pipeline.stages.filters import identify
@@ -135,7 +138,7 @@ def _build(context: BuildContext, plan: Plan, holdout_state: State | None) -> Ma
     sources = [source for source in all_sources if source.name not in cached]
     chunked = build_partitions(context, sources)
     sampled = [source for source in sources if source.planned.is_sampled]
-    holdout = split_holdout(context, {source.name: chunked[source.name] for source in sampled})
+    holdout = split_holdout(context, sampled, chunked)
     check_budgets(context, sampled, chunked, holdout)
     samples = {**chunked, **cached, **sample_chunks(context, sampled, chunked, holdout)}
     samples = {

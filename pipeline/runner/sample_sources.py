@@ -171,6 +171,8 @@ def _sample_tasks(
             together=together,
             chunks=by_partition[partition],
             holdout=held[partition],
+            holdout_folder=source.planned.holdout_folder(partition, mixture),
+            holdout_chunk=mixture.validation_chunk or mixture.chunk,
             num_repetitions=num_repetitions,
             again=again[partition],
             chunk=mixture.chunk,

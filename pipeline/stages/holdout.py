@@ -1,14 +1,18 @@
-"""`validation-v1`: the documents held out for validation, so that no text is in both splits.
+"""Holdout: what is held out for validation, by one of two frozen algorithms.
 
-Every text has a number from (seed, digest), the same in every source. A source gives its texts by
-rising number until they have the fraction of its tokens; every document with a chosen text is held
-out, in all sources. The order of sources and documents does not matter. Frozen; golden vectors in
-the tests.
+`validation-v1` holds out documents, so that no text is in both splits. Every text has a number from
+(seed, digest), the same in every source. A source gives its texts by rising number until they have
+the fraction of its tokens; every document with a chosen text is held out, in all sources. The order
+of sources and documents does not matter.
+
+`ettin-validation-v1` holds out partitions and chunks of each source, as the published preparation
+did. The tests hold golden vectors.
 """
 
 from collections.abc import Mapping
 from fractions import Fraction
 from math import ceil
+from random import Random
 
 import numpy as np
 
@@ -36,6 +40,36 @@ def choose_holdout(
     chosen = np.unique(np.concatenate(given))
     # Computed again, so that only the numbers of one source are in memory.
     return {source: _is_in(_numbers(digests[source], seed), chosen) for source in sorted(digests)}
+
+
+def choose_first_chunks(
+    lengths_by_partition: Mapping[str, Int64Array], num_tokens: int, seed: int
+) -> dict[str, BoolArray]:
+    """Choose by `ettin-validation-v1`: for each partition, bool [num_chunks]. Pure.
+
+    lengths_by_partition: int64 [num_chunks], tokens of each chunk; num_tokens: the most that are
+    held out.
+
+    Partitions are chosen one by one, as by `ettin-partitions-v1`, and held out whole while they
+    fit. Of the first that does not fit, the first chunks are, until the next would not fit. The
+    published scripts took partitions in the order of the file system, so their choice can be
+    repeated only where that order is known; ours are sorted by name. Of DCLM they took folders that
+    were not in training, and of the last one chunks in an order of their own.
+
+    Source: JHU-CLSP/ettin-encoder-vs-decoder, `pretraining/data_processing`,
+    `sample_from_chunks.py`, `sample_from_chunks_extra_large.py` (2025-08-06).
+    """
+    chosen = {name: np.zeros(len(own), np.bool_) for name, own in lengths_by_partition.items()}
+    left, generator = sorted(lengths_by_partition), Random(seed)
+    while left:
+        name = left.pop(generator.choice(range(len(left))))
+        sums = np.cumsum(lengths_by_partition[name])
+        fitting = int(np.searchsorted(sums, num_tokens, side="right"))
+        chosen[name][:fitting] = True
+        if fitting < len(sums):
+            break
+        num_tokens -= int(sums[-1]) if len(sums) else 0
+    return chosen
 
 
 def _numbers(digests: Uint64Array, seed: int) -> Uint64Array:

@@ -123,8 +123,9 @@ def run_task() -> None:
     from pipeline.config.declaration import TokenizerSpec
     from pipeline.config.load import load_mixture
     from pipeline.runner import run as building
+    from pipeline.runner.output_tokenizer import cached_tokenizer
     from pipeline.runner.shuffle.write import order_rows
-    from pipeline.runner.tasks.make_partition import cached_tokenizer, make_partition
+    from pipeline.runner.tasks.make_partition import make_partition
 
     task, path, out = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])
     peak = 0

@@ -70,7 +70,7 @@ dedup:
   exact: true
   minhash: {algorithm: minhash-v1, ngram_words: 4, num_bands: 10, rows_per_band: 9, seed: 2}
 decontaminate: {algorithm: ngrams-v1, path: [evals/*.jsonl], text: question, ngram_words: 11}
-validation: {algorithm: validation-v1, fraction: 0.005, seed: 3}
+validation: {algorithm: validation-v1, fraction: 0.005, seed: 3, chunker: null}
 keep_dropped: 0.01
 sample: {algorithm: ettin-partitions-v1, seed: 42}
 order:

@@ -3,6 +3,7 @@
 import hashlib
 from fractions import Fraction
 from math import ceil
+from random import Random
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from support.strategies import QUICK
 
 from pipeline.core.arrays import BoolArray, Int64Array, Uint64Array
 from pipeline.core.seeds import derive_key
-from pipeline.stages.holdout import choose_holdout
+from pipeline.stages.holdout import choose_first_chunks, choose_holdout
 
 MASK = 2**64 - 1
 
@@ -176,3 +177,52 @@ def test_a_larger_fraction_keeps_what_a_smaller_one_chose() -> None:
         assert now.sum() == percent
         assert (now | ~before).all()
         before = now
+
+
+# ettin-validation-v1
+
+
+def first_chunks(lengths: dict[str, list[int]], num_tokens: int, seed: int) -> dict[str, list[int]]:
+    """Return the chunks that are held out of each partition, one after the other."""
+    held: dict[str, list[int]] = {name: [] for name in lengths}
+    left, generator = sorted(lengths), Random(seed)
+    while left:
+        name = generator.choice(left)
+        left.remove(name)
+        for chunk, length in enumerate(lengths[name]):
+            if length > num_tokens:
+                return held
+            held[name].append(chunk)
+            num_tokens -= length
+    return held
+
+
+@QUICK
+@given(
+    lengths=st.dictionaries(
+        st.sampled_from(["a", "b", "c_1", "c_2", "d"]), st.lists(st.integers(1, 9), max_size=6)
+    ),
+    num_tokens=st.integers(0, 60),
+    seed=st.integers(0, 50),
+)
+def test_partitions_are_held_out_whole_and_of_one_the_first_chunks(
+    lengths: dict[str, list[int]], num_tokens: int, seed: int
+) -> None:
+    made = choose_first_chunks(
+        {name: np.array(own, np.int64) for name, own in lengths.items()}, num_tokens, seed
+    )
+    assert {name: len(mask) for name, mask in made.items()} == {
+        name: len(own) for name, own in lengths.items()
+    }
+    expected = first_chunks(lengths, num_tokens, seed)
+    assert {name: np.flatnonzero(mask).tolist() for name, mask in made.items()} == expected
+    assert sum(lengths[name][chunk] for name in expected for chunk in expected[name]) <= num_tokens
+
+
+def test_first_chunks_are_frozen() -> None:
+    lengths = {f"p_{number:02d}": np.full(5, number + 1, np.int64) for number in range(26)}
+    made = choose_first_chunks(lengths, 200, seed=42)
+    # In turn 20, 3, 0 and 10, which have 185 tokens, and of 9, whose chunks have 10, the first.
+    held = {name: np.flatnonzero(mask).tolist() for name, mask in made.items() if mask.any()}
+    every = [0, 1, 2, 3, 4]
+    assert held == {"p_20": every, "p_03": every, "p_00": every, "p_10": every, "p_09": [0]}

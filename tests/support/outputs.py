@@ -22,6 +22,8 @@ def read_rows(folder: Path) -> list[Row]:
     pool = Pool.open(folder)
     lengths = pool.lengths()
     every = np.arange(len(lengths))
+    if not len(every):
+        return []
     ids = np.split(pool.gather(every, lengths), np.cumsum(lengths)[:-1])
     return [
         Row(document, tuple(part.tolist()))

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -29,8 +28,10 @@ from pipeline.dataset import (
     dropped_file,
 )
 from pipeline.dataset.mds import MdsWriter, write_stats
+from pipeline.runner.output_tokenizer import cached_tokenizer
 from pipeline.runner.shuffle import save_table
 from pipeline.runner.task_cache import PartitionOutput, describe, save_record
+from pipeline.runner.tasks.holdout_chunks import HoldoutChunks, open_holdout
 from pipeline.runner.tasks.read_documents import (
     DocumentReader,
     Input,
@@ -41,7 +42,7 @@ from pipeline.runner.tasks.read_documents import (
 from pipeline.stages.chunking import Chunks, make_chunker
 from pipeline.stages.filters import Dropped, DroppedWriter
 from pipeline.stages.text_digest import text_digests
-from pipeline.stages.tokenizer import Tokenizer, load_tokenizer, tokenize, without_content
+from pipeline.stages.tokenizer import Tokenizer, tokenize, without_content
 from pipeline.version import VERSION
 
 
@@ -65,6 +66,8 @@ class PartitionTask:
     """The share of the dropped documents that is kept in files."""
     saves_digests: bool
     """Whether to save the digests of texts, by which the holdout is chosen."""
+    holdout: HoldoutChunks | None = None
+    """How the holdout is chunked, if in another way."""
     repeated_ids: frozenset[str] = frozenset()
     """Ids that the source has more than once; only the first document of each is kept."""
     taken_ids: frozenset[str] = frozenset()
@@ -83,6 +86,7 @@ class PartitionTask:
         """Fingerprint of all that decides the bytes except the bytes of the input."""
         return fingerprint(
             {
+                **({"holdout": self.holdout.declaration()} if self.holdout else {}),
                 "version": VERSION,
                 "folder": self.folder,
                 "input": declare_inputs(self.inputs),
@@ -110,7 +114,8 @@ def make_partition(task: PartitionTask) -> PartitionOutput:
     if record is None:
         record = _make(task, tokenizer, state)
         save_record(state, task.name, record)
-    save_table(state, task.folder, tokenizer.cls_id, tokenizer.sep_id, _file_numbers(record))
+    for folder in [task.folder, *([task.holdout.folder] if task.holdout else [])]:
+        save_table(state, folder, tokenizer.cls_id, tokenizer.sep_id, _file_numbers(record))
     return record
 
 
@@ -133,6 +138,7 @@ def _make(task: PartitionTask, tokenizer: Tokenizer, state: State) -> PartitionO
     with (
         publish(task.out / task.folder, state.scratch) as folder,
         _open_dropped(task, state, files) as keep_dropped,
+        open_holdout(task.holdout, tokenizer, task.shards, state, files) as chunk_for_holdout,
     ):
         folder.mkdir()
         shards = MdsWriter(
@@ -156,6 +162,7 @@ def _make(task: PartitionTask, tokenizer: Tokenizer, state: State) -> PartitionO
                 ids.forget(documents[index].id)
             names = [document.id.encode() for document in documents]
             shards.write(names, chunks.documents, chunks.rows.values, chunks.rows.offsets)
+            chunk_for_holdout(names, encoded)
             ids.end_block(documents, chunks)
             counts.add(encoded, chunks)
             if task.saves_digests:
@@ -389,11 +396,3 @@ def _tokenizer_of(task: PartitionTask) -> Tokenizer:
             "let all workers see the same files, and do not change them during a build",
         )
     return tokenizer
-
-
-@lru_cache(maxsize=1)
-def cached_tokenizer(spec: TokenizerSpec, folder: Path) -> Tokenizer:
-    """Load a tokenizer once in a process: its tables take about half a second to make."""
-    return load_tokenizer(
-        spec.name, add_prefix_space=spec.add_prefix_space, revision=spec.revision, folder=folder
-    )

@@ -55,6 +55,9 @@ class SampleTask:
     """The record of the partition's chunks."""
     holdout: BoolArray
     """bool [num_chunks], those for validation; all that follows is about the others."""
+    holdout_folder: str
+    """All chunks as the holdout has them, relative to `out`."""
+    holdout_chunk: ChunkSpec
     num_repetitions: int
     """How often every chunk is sampled."""
     again: BoolArray
@@ -89,10 +92,12 @@ def sample_partition(task: SampleTask) -> PartitionOutput:
     holdout = np.flatnonzero(task.holdout)
     rows = np.flatnonzero(~task.holdout)[rows_to_write(task.num_repetitions, task.again)]
     discarded = task.chunks.tokens.discarded
-    files = _write_rows(task, pool, task.folder, rows, lengths[rows], discarded)
+    files = _write_rows(task, pool, task.folder, task.chunk, rows, discarded)
     if len(holdout):
-        folder = f"{VALIDATION}/{task.folder}"
-        files.update(_write_rows(task, pool, folder, holdout, lengths[holdout], 0))
+        folder, held = f"{VALIDATION}/{task.folder}", Pool.open(task.out / task.holdout_folder)
+        # Of a folder that is held out as a whole, it is what was discarded, too.
+        rest = 0 if len(holdout) < len(task.holdout) else discarded
+        files.update(_write_rows(task, held, folder, task.holdout_chunk, holdout, rest))
     all_rows = load_table(state, task.chunks.folder)
     table = all_rows[rows]
     names = ["chunk", "num_chunks", *(["file"] if task.chunks.more_inputs else [])]
@@ -137,11 +142,12 @@ def _write_rows(
     task: SampleTask,
     pool: Pool,
     folder: str,
+    chunk: ChunkSpec,
     rows: Int64Array,
-    lengths: Int64Array,
     num_discarded: int,
 ) -> dict[str, FileDigest]:
     """Write some rows of a pool as a folder of shards; return what its files are."""
+    lengths = pool.lengths()[rows]
     with publish(task.out / folder, State(out=task.out).scratch) as temporary:
         temporary.mkdir()
         writer = MdsWriter(
@@ -153,5 +159,5 @@ def _write_rows(
             ids = pool.gather(rows[part], lengths[part])
             writer.write(documents, np.arange(len(documents)), ids, offsets_of(lengths[part]))
         writer.finish()
-        write_stats(temporary, task.chunk, lengths, num_discarded)
+        write_stats(temporary, chunk, lengths, num_discarded)
         return describe(temporary, folder)

@@ -1,0 +1,63 @@
+"""Holdout chunks: the documents of a partition -> chunks as another chunker makes them.
+
+The published validation rows are slices, the training rows are tokenized again. Every document is
+chunked in both ways, since what is held out is decided later; it takes as much disk again.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from pipeline.config import ChunkSpec, ShardSpec, to_plain
+from pipeline.core.digest import FileDigest
+from pipeline.core.files import publish
+from pipeline.core.ragged import Rows
+from pipeline.dataset import State
+from pipeline.dataset.mds import MdsWriter
+from pipeline.runner.task_cache import describe
+from pipeline.stages.chunking import make_chunker
+from pipeline.stages.tokenizer import Tokenizer
+
+WriteChunks = Callable[[Sequence[bytes], Rows], None]
+"""Takes the ids of some documents, as names and as rows of token ids."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class HoldoutChunks:
+    """How a partition is chunked for the holdout, and where to."""
+
+    chunk: ChunkSpec
+    folder: str
+    """Relative to the output."""
+
+    def declaration(self) -> list[object]:
+        return [to_plain(self.chunk), self.folder]
+
+
+@contextmanager
+def open_holdout(
+    holdout: HoldoutChunks | None,
+    tokenizer: Tokenizer,
+    spec: ShardSpec,
+    state: State,
+    files: dict[str, FileDigest],
+) -> Iterator[WriteChunks]:
+    """Yield what chunks and writes documents; nothing where the holdout is as the training rows.
+
+    What is written is added to `files`.
+    """
+    if holdout is None:
+        yield lambda names, encoded: None
+        return
+    chunker = make_chunker(holdout.chunk, tokenizer)
+    with publish(state.out / holdout.folder, state.scratch) as folder:
+        folder.mkdir()
+        shards = MdsWriter(folder=folder, dtype=spec.dtype, size_limit=spec.size_limit)
+
+        def write(names: Sequence[bytes], encoded: Rows) -> None:
+            chunks = chunker.chunk(encoded)
+            shards.write(names, chunks.documents, chunks.rows.values, chunks.rows.offsets)
+
+        yield write
+        shards.finish()
+        files.update(describe(folder, holdout.folder))

@@ -55,7 +55,8 @@ def _first_chunks(
         )["length"].astype(np.int64)
         for one in records
     }
-    budget = source.planned.ask.tokens or sum(int(own.sum()) for own in lengths.values())
+    ask, total = source.planned.ask, sum(int(own.sum()) for own in lengths.values())
+    budget = ask.tokens if ask.key == "tokens" and ask.tokens else total
     return choose_first_chunks(lengths, int(budget * spec.fraction), spec.seed)
 
 

@@ -66,6 +66,7 @@ ROWS = {
     "textbooks": "Textbooks",
     "tulu_flan": "Tulu Flan",
     "wikipedia": "Wikipedia",
+    "wikipedia_dup": "Wikipedia",
 }
 
 
@@ -93,13 +94,18 @@ def test_every_source_is_the_published_row_to_the_digit_shown(phase: str) -> Non
     rows = published(phase)
     _, total, _ = rows.pop("Total")
     table = budget_table(phase_of(phase))
-    shown = {}
+    summed: dict[tuple[str, str], tuple[int, Fraction]] = {}
     for row in table.sources:
         assert row.source is not None
         assert row.tokens is not None
         assert row.percent is not None
-        cells = (row.category, in_billions(row.tokens), in_percent(row.percent))
-        shown[row_of(row.source)] = cells
+        key = row_of(row.source), row.category
+        tokens, percent = summed.get(key, (0, Fraction()))
+        summed[key] = tokens + row.tokens, percent + row.percent
+    shown = {
+        name: (category, in_billions(tokens), in_percent(percent))
+        for (name, category), (tokens, percent) in summed.items()
+    }
     assert shown == rows
     assert table.total is not None
     assert in_billions(table.total).replace(",", "") == total
@@ -162,10 +168,10 @@ order: {seed: 1, global_batch_size: 8, max_seq_len: 64}
 
 
 def test_the_settings_of_each_phase_are_the_published_ones() -> None:
-    for phase, name, size, max_seq_len in (
-        ("pretraining", "checkpoint", 1024, 1024),
-        ("extension", "ext", 8000, 7999),
-        ("decay", "decay", 8000, 7999),
+    for phase, name, algorithm, size, max_seq_len in (
+        ("pretraining", "checkpoint", "ettin-retokenize-v1", 1024, 1024),
+        ("extension", "ext", "ettin-slice-v2", 8000, 7999),
+        ("decay", "decay", "ettin-slice-v2", 8000, 7999),
     ):
         rebuilt = phase_of(phase)
         replayed = load_config(MIXTURES / f"ettin-{phase}-published.yaml")
@@ -177,7 +183,8 @@ def test_the_settings_of_each_phase_are_the_published_ones() -> None:
         assert rebuilt.order.algorithm == "ettin-pcg64dxsm-v1"
         assert rebuilt.order.max_seq_len == max_seq_len
         chunk = rebuilt.chunk
-        assert (chunk.size, chunk.min_size, chunk.skip_below) == (size, 512, 128)
+        assert (chunk.algorithm, chunk.size) == (algorithm, size)
+        assert (chunk.min_size, chunk.skip_below, chunk.seed) == (512, 128, 42)
         assert replayed.pool is not None
         assert replayed.pool.hub == f"jhu-clsp/ettin-{phase}-data"
         assert replayed.pool.folder == "train"
@@ -197,7 +204,7 @@ def test_the_addresses_of_dolma_are_as_many_as_were_listed() -> None:
     num_files = {"cc_news": 5}  # of nine, the five that were left
     num_files |= {"arxiv": 100, "books": 3, "cc_en_head": 275, "open-web-math": 13, "pes2o": 26}
     num_files |= {"algebraic-stack": 16, "reddit": 78, "stackexchange": 26, "starcoder": 49}
-    num_files |= {"tulu_flan": 66, "wikipedia": 2}
+    num_files |= {"tulu_flan": 66, "wikipedia": 2, "wikipedia_dup": 2}
     found = {
         source.name: sum(_expanded(url) for url in source.origin.url)
         for source in phase_of("pretraining").sources

@@ -131,3 +131,12 @@ def test_a_chunker_that_cuts_elsewhere_is_refused(algorithm: str, tmp_path: Path
         text = text.replace(", min_size: 32, skip_below: 8, seed: 42", "")
     with pytest.raises(ConfigError, match=f"ettin-slice-v2 beside chunk.algorithm {algorithm}"):
         load_mixture(builds.write_mixture(tmp_path, text))
+
+
+def test_a_fraction_below_the_first_chunk_holds_nothing_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = build(tmp_path, monkeypatch, "validation.fraction=0.00001")
+    held = json.loads((out / "validation" / "manifest.json").read_bytes())
+    assert held["order"]["num_rows"] == 0
+    assert verify(out) == []

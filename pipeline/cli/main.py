@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from pipeline.cli import (
+    attest,
     build,
     diff,
     digest,
@@ -34,7 +35,10 @@ from pipeline.core.errors import InternalError, PipelineError, causes_of, lacks_
 from pipeline.core.shown import printable
 from pipeline.version import VERSION
 
-_VERBS = (plan, lock, pull, build, order, verify, digest, diff, trace, feed, train, export, schema)
+_VERBS = (
+    *(plan, lock, pull, build, order, verify, attest),
+    *(digest, diff, trace, feed, train, export, schema),
+)
 _INTERRUPTED = 128 + signal.SIGINT
 _READER_GONE = 128 + signal.SIGPIPE
 

@@ -26,6 +26,12 @@ def recipe_path(name: str) -> Path:
     return _find(name, "recipes", ".yaml")
 
 
+def bundled_folder(kind: str) -> Path:
+    """Return the folder of what ships of a kind: inside the package in a wheel, or beside it."""
+    inside = _PACKAGE / kind
+    return inside if inside.is_dir() else _PACKAGE.parent / kind
+
+
 def _find(name: str, kind: str, suffix: str) -> Path:
     path = Path(name)
     if "://" in name:
@@ -35,9 +41,7 @@ def _find(name: str, kind: str, suffix: str) -> Path:
         )
     if path.is_file() or path.suffix or len(path.parts) != 1:
         return path
-    # In a wheel the folders are inside the package; in a checkout, beside it.
-    inside = _PACKAGE / kind
-    folder = inside if inside.is_dir() else _PACKAGE.parent / kind
+    folder = bundled_folder(kind)
     if (folder / f"{name}{suffix}").is_file():
         return folder / f"{name}{suffix}"
     known = sorted(path.stem for path in folder.glob(f"*{suffix}"))

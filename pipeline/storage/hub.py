@@ -106,6 +106,7 @@ def open_hub_folder(where: str, retry: RetryPolicy | None = None) -> RemoteFolde
         files = {path: files[path]}
     prefix = f"{folder}/" if folder else ""
     sizes = {one.removeprefix(prefix): file.num_bytes for one, file in files.items()}
+    digests = {one.removeprefix(prefix): file.digest for one, file in files.items()}
     return RemoteFolder(
         where=f"{repository.where}/{folder}".rstrip("/"),
         num_bytes=sizes,
@@ -113,4 +114,9 @@ def open_hub_folder(where: str, retry: RetryPolicy | None = None) -> RemoteFolde
         client=repository.client,
         is_file=is_file,
         commit=repository.commit,
+        sha256={
+            one: digest.removeprefix("sha256:")
+            for one, digest in digests.items()
+            if digest.startswith("sha256:")
+        },
     )

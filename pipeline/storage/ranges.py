@@ -198,6 +198,8 @@ class RemoteFolder:
     """Whether one file was named, and is all that it has."""
     commit: str | None = None
     """40 hex digits, on the Hub."""
+    sha256: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """By path, in hex, of the files whose listing says it."""
 
     def file(self, path: str) -> RangeFile:
         """Return an open file; nothing is read yet."""
@@ -220,4 +222,5 @@ class RemoteFolder:
             num_bytes=sizes,
             remote_file=lambda path: self.remote_file(prefix + path),
             is_file=False,
+            sha256={one: self.sha256[prefix + one] for one in sizes if prefix + one in self.sha256},
         )

@@ -10,6 +10,7 @@ import pytest
 from support import paths
 from support.paths import REPOSITORY
 
+from pipeline.audit.attest import load_facts
 from pipeline.config.budget_table import budget_table, in_billions, in_percent
 from pipeline.config.load import load_config, load_mixture
 from pipeline.config.mixture import Mixture
@@ -191,6 +192,17 @@ def test_the_settings_of_each_phase_are_the_published_ones() -> None:
         assert all(source.filters == () for source in rebuilt.sources)
         assert rebuilt.assumptions
         assert replayed.assumptions
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_assumptions_name_facts_that_ship(path: Path) -> None:
+    facts = load_facts()
+    names = [one.name for own in facts.values() for one in own]
+    for assumption in load_config(path).assumptions:
+        for reason in assumption.because:
+            repo = "/".join(reason.split("/")[:2])
+            if repo in facts:
+                assert any(name == reason or name.startswith(f"{reason}/") for name in names), reason
 
 
 def test_budgets_that_are_known_to_the_token_are_written_to_the_token() -> None:

@@ -1,0 +1,73 @@
+"""Make the facts that ship, one file for each repository, from a list of all of them:
+
+    python manifests/import_published.py FACTS.json
+
+FACTS.json is a list of objects with `repo`, `revision`, `path`, `kind`, `value`, `source` (the page
+that shows it) and `note` (what was cut off). The files are sorted and written to `published/`
+beside this script, so that the same facts give the same bytes.
+"""
+
+import json
+import re
+import sys
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+FOLDER = Path(__file__).with_name("published")
+KEYS = ("path", "kind", "value", "revision", "source", "note")
+
+
+def main() -> None:
+    """Read the facts, refuse those that contradict each other, write the files."""
+    if len(sys.argv) != 2:
+        raise SystemExit(__doc__)
+    for repo, content in by_repository(json.loads(Path(sys.argv[1]).read_bytes())).items():
+        (FOLDER / f"{repo.replace('/', '--')}.json").write_text(content)
+
+
+def by_repository(facts: list[dict[str, Any]]) -> dict[str, str]:
+    """Return the content of each repository's file. Raises: SystemExit for a contradiction."""
+    found: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
+    known: defaultdict[tuple[str, str, str], list[dict[str, Any]]] = defaultdict(list)
+    for fact in map(_normal, facts):
+        repo = fact.pop("repo")
+        alike = known[repo, fact["path"], fact["kind"]]
+        for other in alike:
+            if fact["kind"] != "listing" and not _agree(other["value"], fact["value"]):
+                raise SystemExit(
+                    f"{repo}/{fact['path']}: {fact['kind']}: {other['source']} says "
+                    f"{other['value']}, {fact['source']} says {fact['value']}; leave one out"
+                )
+        if all(other["value"] != fact["value"] for other in alike):
+            found[repo].append(fact)
+        alike.append(fact)
+    return {repo: _spelled(repo, own) for repo, own in sorted(found.items())}
+
+
+def _agree(one: Any, other: Any) -> bool:
+    """Return whether two values agree in all that both of them say; a page may cut a list off."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        return all(_agree(one[key], other[key]) for key in one.keys() & other.keys())
+    if isinstance(one, list) and isinstance(other, list):
+        return all(map(_agree, one, other))
+    return bool(one == other) or None in (one, other)
+
+
+def _normal(fact: dict[str, Any]) -> dict[str, Any]:
+    """Return a fact whose path is a path alone: a remark in parentheses goes to the note."""
+    remark = re.fullmatch(r"(\S+) \((.*)\)", fact["path"])
+    if remark is None:
+        return dict(fact)
+    note = "; ".join(filter(None, (remark[2], fact["note"])))
+    return {**fact, "path": remark[1], "note": note}
+
+
+def _spelled(repo: str, facts: list[dict[str, Any]]) -> str:
+    ordered = sorted(facts, key=lambda fact: (fact["path"], fact["kind"]))
+    lines = (json.dumps({key: fact[key] for key in KEYS}, ensure_ascii=False) for fact in ordered)
+    return f'{{"repo": {json.dumps(repo)}, "facts": [\n' + ",\n".join(lines) + "\n]}\n"
+
+
+if __name__ == "__main__":
+    main()

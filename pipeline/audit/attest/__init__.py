@@ -1,0 +1,18 @@
+"""Attest: what lies at a place, against what public pages say of the released files."""
+
+from pipeline.audit.attest.evidence import Evidence, gather
+from pipeline.audit.attest.facts import Fact, load_facts
+from pipeline.audit.attest.findings import Finding, attest
+from pipeline.audit.attest.report import as_json, lines, table
+
+__all__ = [
+    "Evidence",
+    "Fact",
+    "Finding",
+    "as_json",
+    "attest",
+    "gather",
+    "lines",
+    "load_facts",
+    "table",
+]

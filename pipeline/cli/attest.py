@@ -1,0 +1,35 @@
+"""`ettin-data attest`."""
+
+from pipeline.cli.arguments import Arguments, Verbs, add_verb
+from pipeline.cli.output import print_json, print_lines, print_table
+
+
+def add(verbs: Verbs) -> None:
+    options = add_verb(
+        verbs,
+        "attest",
+        run,
+        "compare a lock, a pool, an output or shards with what is published of them",
+        "What is published ships with the package: digests, sizes, indexes, counts and statistics "
+        "of files of the suite, each with its page. Exits with 1 where something contradicts them.",
+    )
+    options.add(
+        "where WHERE", "a lock, a folder of shards or archives, or hf://datasets/ORG/NAME[/PATH]"
+    )
+    options.add("--as ORG/NAME", "the repository that it stands for, where it does not say so")
+
+
+def run(parsed: Arguments) -> int:
+    from pipeline.audit.attest import as_json, attest, gather, lines, load_facts, table
+
+    facts = load_facts()
+    found = [
+        (one, list(attest(one, facts))) for one in gather(parsed.where, facts, vars(parsed)["as"])
+    ]
+    if parsed.json:
+        print_json([as_json(*one) for one in found])
+    else:
+        for evidence, findings in found:
+            print_table(("partition", "verdict", "by"), (), table(evidence, findings))
+            print_lines(lines(evidence, findings))
+    return 0 if all(one.agrees for _, findings in found for one in findings) else 1

@@ -81,7 +81,8 @@ order:
   view: decoder
   window_tokens: 8.5B
   format: mds
-shards: {dtype: uint16, size_limit: 100kB}
+shards:
+  {dtype: uint16, size_limit: 100kB, header_compression: zstd, index_compression: zstd}
 on_error: skip
 max_bad: 0.02
 max_document_bytes: 1GiB
@@ -115,6 +116,7 @@ REFUSED = [
     ("algorithm: ettin-pcg64dxsm-v1", "algorithm: feistel-v2"),
     ("size_limit: 100kB", "size_limit: 100"),
     ("size_limit: 100kB", "size_limit: 100B"),
+    ("header_compression: zstd", "header_compression: gz"),
     ("on_error: skip", "on_error: null"),
     ("max_bad: 0.02", "max_bad: 2"),
     ("max_bad: 0.02", "max_bad: -1"),

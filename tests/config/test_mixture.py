@@ -281,6 +281,8 @@ OTHER_VALUES = [
     "order.format=mds",
     "shards.dtype=uint32",
     "shards.size_limit=64MiB",
+    "shards={dtype: uint16, size_limit: 100000, header_compression: zstd}",
+    "shards={size_limit: 100000, header_compression: zstd, index_compression: zstd}",
     "on_error=skip",
     "max_document_bytes=1MiB",
 ]
@@ -409,6 +411,12 @@ def test_key_order_in_the_file_does_not_change_the_fingerprint(data: st.DataObje
             "epochs: 3/2\n    max_repetition: 2",
             "20:21: sources.peps.max_repetition: got it without a budget, expected it with "
             "`tokens: 5M` only",
+        ),
+        (
+            "  dtype: uint16\n",
+            "  dtype: uint16\n  index_compression: zstd\n",
+            "35:22: shards.index_compression: got zstd, expected it with header_compression: zstd "
+            "only",
         ),
         (
             "tokens: 837.2B",

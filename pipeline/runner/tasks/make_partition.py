@@ -135,9 +135,7 @@ def _make(task: PartitionTask, tokenizer: Tokenizer, state: State) -> PartitionO
         _open_dropped(task, state, files) as keep_dropped,
     ):
         folder.mkdir()
-        shards = MdsWriter(
-            folder=folder, dtype=task.shards.dtype, size_limit=task.shards.size_limit
-        )
+        shards = MdsWriter.of(folder, task.shards)
         for block, filtered in reader.blocks(state):
             drops.count(filtered)
             keep_dropped(filtered, reader.reading)

@@ -144,9 +144,7 @@ def _write_rows(
     """Write some rows of a pool as a folder of shards; return what its files are."""
     with publish(task.out / folder, State(out=task.out).scratch) as temporary:
         temporary.mkdir()
-        writer = MdsWriter(
-            folder=temporary, dtype=task.shards.dtype, size_limit=task.shards.size_limit
-        )
+        writer = MdsWriter.of(temporary, task.shards)
         for start in range(0, len(rows), _ROWS_AT_ONCE):
             part = slice(start, start + _ROWS_AT_ONCE)
             documents = [id_.encode() for id_ in pool.document_ids(rows[part])]

@@ -38,7 +38,6 @@ from pipeline.config.mixture import (
     DedupSpec,
     MinHashSpec,
     Mixture,
-    SampleSpec,
 )
 from pipeline.config.recipe import (
     CHECKPOINT_PREFIXES,
@@ -50,14 +49,17 @@ from pipeline.config.recipe import (
     checkpoint_prefix,
 )
 from pipeline.config.replay import Replay
+from pipeline.config.sample import LONGEST_FIRST, SampleSpec, SourceSample
 from pipeline.config.settings import to_plain
 from pipeline.config.source import RAW, Origin, Source
+from pipeline.config.value_types import closest
 from pipeline.config.yaml_nodes import shallow_events
 
 __all__ = [
     "CHECKPOINT_PREFIXES",
     "FORMATTERS",
     "LARGEST_ETTIN_CHUNK",
+    "LONGEST_FIRST",
     "MAX_BAD",
     "MAX_DOCUMENT_BYTES",
     "PHASES_OF_ORDERS",
@@ -87,10 +89,12 @@ __all__ = [
     "SampleSpec",
     "ShardSpec",
     "Source",
+    "SourceSample",
     "TokenizerSpec",
     "Url",
     "budget_table",
     "checkpoint_prefix",
+    "closest",
     "declared_tokens",
     "in_billions",
     "in_percent",

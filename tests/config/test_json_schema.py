@@ -49,6 +49,10 @@ sources:
   code: {from: {path: c, id: key, on_missing: skip}, epochs: 2.5}
   wiki: {from: {path: c}, epochs: 3/2, expected: 7.3B, licence: CC BY-SA 4.0}
   web: {from: {path: c}, tokens: 12000, max_repetition: 4}
+  long:
+    from: {path: c}
+    tokens: 7M
+    sample: {algorithm: ettin-longest-first-v1, seed: 1, first: [long_0004, long_0000]}
   rest: {from: {path: c}, tokens: all}
   hub:
     from:
@@ -152,6 +156,8 @@ REFUSED = [
     ("fraction: 0.005", "fraction: 2"),
     ("keep_dropped: 0.01", "keep_dropped: 0"),
     ("algorithm: ettin-partitions-v1", "algorithm: ettin-partitions"),
+    ("algorithm: ettin-partitions-v1, ", "algorithm: ettin-partitions-v1, first: a, "),
+    ("first: [long_0004, long_0000]", "first: []"),
 ]
 
 REPLAY = """\

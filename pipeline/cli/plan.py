@@ -20,7 +20,8 @@ from pipeline.config import (
 from pipeline.core.units import format_bytes, format_tokens
 
 if TYPE_CHECKING:
-    from pipeline.runner import Estimate
+    from pipeline.runner import Estimate, Plan
+
 
 # Budgets below this are printed to the token.
 _IN_BILLIONS = 10**9
@@ -65,6 +66,11 @@ def run(parsed: Arguments) -> int:
                 "budget": _budget_json(table),
                 "sources": content.pop("sources"),
                 "outlook": content,
+                "samples": {
+                    one.source.name: {"algorithm": one.sample.algorithm, "first": one.sample.first}
+                    for one in plan.sources
+                    if one.takes_part
+                },
                 "skipped": {one.source.name: one.skipped for one in plan.sources if one.skipped},
                 "assumptions": _assumptions_json(mixture),
             }
@@ -75,6 +81,7 @@ def run(parsed: Arguments) -> int:
     _print_estimate(estimate)
     print_lines(f"warning: {line}" for line in plan.skipped)
     print_lines(_summary(mixture, estimate, parsed.workers))
+    print_lines(_samples(plan))
     print_lines(_assumptions(mixture))
     return 0
 
@@ -171,6 +178,20 @@ def _summary(mixture: Mixture, estimate: "Estimate", workers: int) -> Iterator[s
     )
     if estimate.dollars is not None:
         yield f"cost: ~${estimate.dollars:,} for those cores and a month of that disk, as priced"
+
+
+def _samples(plan: "Plan") -> Iterator[str]:
+    """Yield the algorithms that choose chunks of sources, and which partitions come first."""
+    sampled = [one for one in plan.sources if one.takes_part]
+    for algorithm in sorted({one.sample.algorithm for one in sampled}):
+        named = [
+            f"{one.source.name} ({', '.join(one.sample.first)} first)"
+            if one.sample.first
+            else one.source.name
+            for one in sampled
+            if one.sample.algorithm == algorithm
+        ]
+        yield f"sampled by {algorithm}: {', '.join(named)}"
 
 
 def _plan_replay(parsed: Arguments, replay: Replay) -> int:

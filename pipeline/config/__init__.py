@@ -38,7 +38,6 @@ from pipeline.config.mixture import (
     DedupSpec,
     MinHashSpec,
     Mixture,
-    SampleSpec,
     ValidationSpec,
 )
 from pipeline.config.recipe import (
@@ -51,14 +50,17 @@ from pipeline.config.recipe import (
     checkpoint_prefix,
 )
 from pipeline.config.replay import Replay
+from pipeline.config.sample import LONGEST_FIRST, SampleSpec, SourceSample
 from pipeline.config.settings import to_plain
 from pipeline.config.source import RAW, Origin, Source
+from pipeline.config.value_types import closest
 from pipeline.config.yaml_nodes import shallow_events
 
 __all__ = [
     "CHECKPOINT_PREFIXES",
     "FORMATTERS",
     "LARGEST_ETTIN_CHUNK",
+    "LONGEST_FIRST",
     "MAX_BAD",
     "MAX_DOCUMENT_BYTES",
     "PHASES_OF_ORDERS",
@@ -88,11 +90,13 @@ __all__ = [
     "SampleSpec",
     "ShardSpec",
     "Source",
+    "SourceSample",
     "TokenizerSpec",
     "Url",
     "ValidationSpec",
     "budget_table",
     "checkpoint_prefix",
+    "closest",
     "declared_tokens",
     "in_billions",
     "in_percent",

@@ -167,6 +167,23 @@ class ShardSpec:
     size_limit: int = setting(
         "Maximum bytes of one shard, from 1024 to just below 4GiB.", SHARD_SIZE, default=64 * 2**20
     )
+    header_compression: Literal["zstd"] | None = setting(
+        "What the header of a shard says of compression: zstd as in published shards, or null. The"
+        " shards themselves are never compressed.",
+        default=None,
+        omits_default=True,
+    )
+    index_compression: Literal["zstd"] | None = setting(
+        "zstd, with that header, to name compressed shards in the indexes of train/, as published;"
+        " they are not written, and StreamingDataset deletes shards beside such an index.",
+        default=None,
+        omits_default=True,
+    )
+
+    @staticmethod
+    def rule(given: Given) -> Complaints:
+        if given.get("index_compression") and given.get("header_compression", "") is None:
+            yield "index_compression", "zstd", "it with header_compression: zstd only"
 
 
 @settings

@@ -5,6 +5,7 @@ from fractions import Fraction
 from typing import Any, ClassVar, Final, Literal
 
 from pipeline.config.declaration import LARGEST_LENGTH, OrderedData
+from pipeline.config.sample import SampleSpec, SourceSample
 from pipeline.config.settings import Complaints, Given, optional, setting, settings, to_plain
 from pipeline.config.source import SOURCES, Source
 from pipeline.config.value_types import (
@@ -101,16 +102,6 @@ def _reserved(algorithm: str) -> int:
 
 
 @settings
-class SampleSpec:
-    algorithm: Literal["keyed-v1", "ettin-partitions-v1"] = setting(
-        "Versioned sampling algorithm: keyed-v1 samples single chunks, exact to one chunk; ettin-* "
-        "samples whole partitions, as published.",
-        default="keyed-v1",
-    )
-    seed: int = setting("Seed of the sampling.", SEED, default=0)
-
-
-@settings
 class MinHashSpec:
     algorithm: Literal["minhash-v1"] = setting(
         "Versioned algorithm that finds near duplicates.", default="minhash-v1"
@@ -182,7 +173,8 @@ class Mixture(OrderedData):
     name: str = setting("Name of the mixture.", NAME)
     scale: Fraction = setting(
         "Factor of every budget, in whole tokens, for a miniature such as 1/1000000. Below 1, only "
-        "part of the files is read, sampling is keyed-v1, and less than a step makes one step.",
+        "part of the files is read, ettin-partitions-v1 is keyed-v1, and less than a step makes "
+        "one step.",
         Number(1000),
         default=Fraction(1),
     )
@@ -243,6 +235,11 @@ class Mixture(OrderedData):
             return None
         assert self.validation.chunker is not None
         return replace(self.chunk, algorithm=self.validation.chunker)
+
+    def sample_of(self, source: Source) -> SourceSample:
+        """Return how a source's chunks are sampled. Pure."""
+        shared = self.sample
+        return source.sample or SourceSample(algorithm=shared.algorithm, seed=shared.seed)
 
     def declaration(self) -> dict[str, Any]:
         return {**to_plain(self), "sources": {one.name: to_plain(one) for one in self.sources}}

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import ClassVar, Final, Literal
 
 from pipeline.config.filters import FILTERS, Filter
+from pipeline.config.sample import SourceSample
 from pipeline.config.settings import (
     Complaints,
     Given,
@@ -177,6 +178,11 @@ class Source:
         Integer(1, 1000),
         default=1,
     )
+    sample: SourceSample | None = setting(
+        "How chunks are sampled to meet the budget, where not as the mixture says.",
+        default=None,
+        omits_default=True,
+    )
     expected: int | None = optional(
         "Tokens that `all` or `epochs` should come to: shown by plan, used as the budget where "
         "`scale` is not 1, and compared with the result.",
@@ -186,6 +192,9 @@ class Source:
     @staticmethod
     def rule(given: Given) -> Complaints:
         tokens, epochs = given.get("tokens"), given.get("epochs")
+        origin, sample = given.get("from"), given.get("sample")
+        if origin is not None and origin.groups_files and sample is not None and sample.first:
+            yield "sample.first", "it", "it with `files_per_partition: 1` only"
         if tokens is not None and epochs is not None:
             yield "epochs", "both tokens and epochs", "only one of them"
         if "tokens" not in given:

@@ -6,13 +6,14 @@
 
 from pipeline.runner.cluster import Tls
 from pipeline.runner.estimate import BYTES_PER_SECOND, Estimate, make_estimate
-from pipeline.runner.plan import check_local, make_plan
+from pipeline.runner.plan import Plan, check_local, make_plan
 from pipeline.runner.replay_pool import pool_folder, replay_pool
 from pipeline.runner.run import build
 
 __all__ = [
     "BYTES_PER_SECOND",
     "Estimate",
+    "Plan",
     "Tls",
     "build",
     "check_local",

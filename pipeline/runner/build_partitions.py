@@ -94,7 +94,10 @@ def check_files_of_text(source: PreparedSource, records: Sequence[PartitionOutpu
 
 def partition_tasks(context: BuildContext, source: PreparedSource) -> list[PartitionTask]:
     """Return the task of each partition of a source."""
-    mixture = context.mixture
+    mixture, shards = context.mixture, context.mixture.shards
+    if source.planned.is_sampled:
+        # Only read again, so the size of compressed shards is not needed.
+        shards = replace(shards, index_compression=None)
     return [
         PartitionTask(
             out=context.state.out,
@@ -104,7 +107,7 @@ def partition_tasks(context: BuildContext, source: PreparedSource) -> list[Parti
             tokenizer=mixture.tokenizer,
             tokenizer_digest=context.tokenizer.digest,
             chunk=mixture.chunk,
-            shards=mixture.shards,
+            shards=shards,
             skips_bad=mixture.on_error == "skip",
             keep_dropped=mixture.keep_dropped,
             saves_digests=mixture.validation is not None

@@ -4,11 +4,14 @@ Of each local source the first documents are read. No request is sent, so the fi
 source that is not locked are unknown.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pipeline.config import Mixture, Source
+from pipeline.config import LONGEST_FIRST, Mixture, Source, SourceSample, closest
+from pipeline.core.errors import ConfigError, InputError
 from pipeline.dataset import TRAIN, State, chunk_folder
+from pipeline.dataset.mds import INDEX_NAME
 from pipeline.runner.output_as_input import refuse_output
 from pipeline.sources import (
     InputFile,
@@ -33,6 +36,8 @@ class PlannedSource:
 
     source: Source
     ask: Ask
+    sample: SourceSample
+    """How the part of it is sampled that is not taken as often as the rest."""
     has_validation: bool
     """Whether some of its documents go to the holdout."""
     locked: LockedSource | None
@@ -47,9 +52,23 @@ class PlannedSource:
         """Whether anything but one pass over every chunk goes to training."""
         return self.has_validation or not self.ask.is_whole
 
+    @property
+    def takes_part(self) -> bool:
+        """Whether chunks are chosen: not where all of them are taken, once or more."""
+        return self.ask.epochs is None or self.ask.epochs.denominator > 1
+
+    @property
+    def takes_longest(self) -> bool:
+        """Whether they are chosen, and written, from the longest down."""
+        return self.takes_part and self.sample.algorithm == LONGEST_FIRST
+
     def folder(self, partition: str, mixture: Mixture) -> str:
-        """Where a partition's sampled shards go, relative to the output."""
-        return f"{TRAIN}/{self.source.name}/{chunk_folder(partition, mixture.chunk)}"
+        """Where a partition's sampled shards go, relative to the output.
+
+        As published, one that is sampled longest first has the name of its file alone.
+        """
+        name = partition if self.takes_longest else chunk_folder(partition, mixture.chunk)
+        return f"{TRAIN}/{self.source.name}/{name}"
 
     def chunks_folder(self, partition: str, mixture: Mixture) -> str:
         """Where all chunks of a partition go: into the state, if they are sampled later."""
@@ -148,9 +167,13 @@ def _plan_source(
     is_listed = source.origin.path is not None and (locked is None or skips)
     matched = _match(mixture, source) if is_listed else None
     files = _find_files(mixture, source, locked, raw, matched)
+    sample = mixture.sample_of(source)
+    if mixture.scale < 1 and sample.algorithm == "ettin-partitions-v1":
+        # A whole file would be more than all of a miniature.
+        sample = replace(sample, algorithm="keyed-v1")
     if files is not None:
         sizes = [(file.declared, num_bytes(file)) for file in files]
-        chosen = sampling.choose_files(sizes, mixture.scale, mixture.sample.seed, source.name)
+        chosen = _choose(mixture, source, files, sizes)
         part_bytes = sum(sizes[index][1] for index in chosen)
         ask = sampling.of_part(ask, part_bytes, sum(size for _, size in sizes))
         files = tuple(files[index] for index in chosen)
@@ -163,11 +186,44 @@ def _plan_source(
     return PlannedSource(
         source=source,
         ask=ask,
+        sample=sample,
         has_validation=mixture.validation is not None,
         locked=locked,
         files=files,
         skipped=() if matched is None else matched.skipped,
     )
+
+
+def _choose(
+    mixture: Mixture,
+    source: Source,
+    files: Sequence[InputFile],
+    sizes: Sequence[tuple[str, int]],
+) -> list[int]:
+    """Return which files of a source are read, rising.
+
+    Raises: ConfigError for a partition that it does not have, InputError for one that no folder
+    beside the index can be named after.
+    """
+    sample = mixture.sample_of(source)
+    if sample.algorithm != LONGEST_FIRST:
+        return sampling.choose_files(sizes, mixture.scale, sample.seed, source.name)
+    partitions = {file.partition: position for position, file in enumerate(files)}
+    if INDEX_NAME in partitions:
+        raise InputError(
+            f"sources.{source.name}: got partition {INDEX_NAME}, which {LONGEST_FIRST} would write"
+            " in place of the index",
+            "rename the file",
+        )
+    for name in sample.first:
+        if name not in partitions:
+            raise ConfigError(
+                f'sources.{source.name}.sample.first: got "{name}", expected partitions of the'
+                f" source, such as {files[0].partition}{closest(name, partitions)}"
+            )
+    # In the order of sampling, so that a larger miniature contains the smaller one.
+    order = [partitions[name] for name in sampling.take_first(partitions, sample.first)]
+    return sampling.enough_files([size for _, size in sizes], mixture.scale, order)
 
 
 def _match(mixture: Mixture, source: Source) -> MatchedFiles:

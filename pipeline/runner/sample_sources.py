@@ -5,7 +5,6 @@ What is decided together, over a source or, with a holdout, over all sources, is
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import PurePosixPath
 
 import numpy as np
@@ -156,16 +155,13 @@ def _sample_tasks(
         name: load_table(context.state, record.folder)["length"].astype(np.int64)[~held[name]]
         for name, record in by_partition.items()
     }
-    spec = mixture.sample
-    if mixture.scale < 1:
-        # A whole file would be more than all of a miniature.
-        spec = replace(spec, algorithm="keyed-v1")
-    num_repetitions, again = sampling.sample_source(source.planned.ask, lengths, spec)
+    planned = source.planned
+    num_repetitions, again = sampling.sample_source(planned.ask, lengths, planned.sample)
     key = _sample_key(context, source)
     return [
         SampleTask(
             out=context.state.out,
-            folder=source.planned.folder(partition, mixture),
+            folder=planned.folder(partition, mixture),
             source=source.name,
             key=key,
             together=together,
@@ -175,6 +171,7 @@ def _sample_tasks(
             holdout_chunk=mixture.validation_chunk or mixture.chunk,
             num_repetitions=num_repetitions,
             again=again[partition],
+            takes_longest=planned.takes_longest,
             chunk=mixture.chunk,
             shards=mixture.shards,
             cls_id=tokenizer.cls_id,

@@ -67,7 +67,7 @@ def main() -> None:
 
 def _cut(folder: Path, size: int, num_megabytes: float) -> Rows:
     tokenizer = load_tokenizer("modernbert", add_prefix_space=False)
-    chunker = SliceChunker(Cutter(size=size, min_size=512, skip_below=128, seed=42))
+    chunker = SliceChunker(Cutter(piece_size=size - 2, min_size=512, skip_below=128, seed=42))
     names: list[bytes] = []
     ids, lengths = [], []
     for kind in corpus.KINDS:

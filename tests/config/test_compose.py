@@ -382,7 +382,11 @@ def test_a_wrong_pool_is_refused(tmp_path: Path, pool: str, told: str) -> None:
 def test_the_example_in_the_documentation_is_what_it_says(tmp_path: Path) -> None:
     text = (REPOSITORY / "docs" / "guide" / "custom-mixture.md").read_text()
     blocks = [part.split("```")[0] for part in text.split("```yaml\n")[1:]]
-    shared, first, second = (block for block in blocks if "web" in block or "first" in block)
+    shared, first, second = (
+        block
+        for block in blocks
+        if "web" in block or "name: first" in block or "first.yaml" in block
+    )
     (tmp_path / "parts").mkdir()
     write(tmp_path / "parts", texts=shared)
     write(tmp_path, first=first)

@@ -51,6 +51,10 @@ sources:
   code: {from: {path: c, id: key, on_missing: skip}, epochs: 2.5}
   wiki: {from: {path: c}, epochs: 3/2, expected: 7.3B, licence: CC BY-SA 4.0}
   web: {from: {path: c}, tokens: 12000, max_repetition: 4}
+  long:
+    from: {path: c}
+    tokens: 7M
+    sample: {algorithm: ettin-longest-first-v1, seed: 1, first: [long_0004, long_0000]}
   rest: {from: {path: c}, tokens: all}
   hub:
     from:
@@ -83,7 +87,8 @@ order:
   view: decoder
   window_tokens: 8.5B
   format: mds
-shards: {dtype: uint16, size_limit: 100kB}
+shards:
+  {dtype: uint16, size_limit: 100kB, header_compression: zstd, index_compression: zstd}
 on_error: skip
 max_bad: 0.02
 max_document_bytes: 1GiB
@@ -117,6 +122,7 @@ REFUSED = [
     ("algorithm: ettin-pcg64dxsm-v1", "algorithm: feistel-v2"),
     ("size_limit: 100kB", "size_limit: 100"),
     ("size_limit: 100kB", "size_limit: 100B"),
+    ("header_compression: zstd", "header_compression: gz"),
     ("on_error: skip", "on_error: null"),
     ("max_bad: 0.02", "max_bad: 2"),
     ("max_bad: 0.02", "max_bad: -1"),
@@ -155,6 +161,8 @@ REFUSED = [
     ("fraction: 0.005", "fraction: 2"),
     ("keep_dropped: 0.01", "keep_dropped: 0"),
     ("algorithm: ettin-partitions-v1", "algorithm: ettin-partitions"),
+    ("algorithm: ettin-partitions-v1, ", "algorithm: ettin-partitions-v1, first: a, "),
+    ("first: [long_0004, long_0000]", "first: []"),
 ]
 
 REPLAY = """\

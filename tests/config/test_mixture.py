@@ -271,6 +271,13 @@ OTHER_VALUES = [
     "keep_dropped=0.01",
     "sample.seed=1",
     "sample.algorithm=ettin-partitions-v1",
+    "sample.algorithm=ettin-longest-first-v1",
+    "sources.books.sample={}",
+    "sources.books.sample={seed: 1}",
+    "sources.books.sample={algorithm: ettin-longest-first-v1}",
+    "sources.books.sample={algorithm: ettin-longest-first-v1, first: a}",
+    "sources.books.sample={algorithm: ettin-longest-first-v1, first: [a, b]}",
+    "sources.books.sample={algorithm: ettin-longest-first-v1, first: [b, a]}",
     "order.algorithm=feistel-v1",
     "order.seed=22",
     "order.epoch=1",
@@ -281,6 +288,8 @@ OTHER_VALUES = [
     "order.format=mds",
     "shards.dtype=uint32",
     "shards.size_limit=64MiB",
+    "shards={dtype: uint16, size_limit: 100000, header_compression: zstd}",
+    "shards={size_limit: 100000, header_compression: zstd, index_compression: zstd}",
     "on_error=skip",
     "max_document_bytes=1MiB",
 ]
@@ -409,6 +418,23 @@ def test_key_order_in_the_file_does_not_change_the_fingerprint(data: st.DataObje
             "epochs: 3/2\n    max_repetition: 2",
             "20:21: sources.peps.max_repetition: got it without a budget, expected it with "
             "`tokens: 5M` only",
+        ),
+        (
+            "tokens: 837.2B",
+            "tokens: 837.2B\n    sample: {first: [books_0001]}",
+            "26:21: sources.books.sample.first: got books_0001, expected it with "
+            "ettin-longest-first-v1 only",
+        ),
+        (
+            "tokens: 837.2B",
+            "tokens: 837.2B\n    sample: {algorithm: ettin-longest-first-v1, first: [a, b, a]}",
+            "26:56: sources.books.sample.first: got a, b, a, expected each partition once",
+        ),
+        (
+            "  dtype: uint16\n",
+            "  dtype: uint16\n  index_compression: zstd\n",
+            "35:22: shards.index_compression: got zstd, expected it with header_compression: zstd "
+            "only",
         ),
         (
             "tokens: 837.2B",

@@ -8,12 +8,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 from support.mds import LIMIT, read, write
 from support.strategies import QUICK, Row, cuts, rows
 
 from pipeline.core.errors import InputError, InternalError
+from pipeline.dataset.mds.pool import Pool
 from pipeline.dataset.mds.shard import Columns, MdsShard, table_of
 from pipeline.dataset.mds.writer import Dtype, MdsWriter, index_bytes, merge_indexes
 
@@ -29,17 +31,19 @@ def naive_row(row: Row, dtype: Dtype) -> bytes:
     return struct.pack("<II", len(name), len(array)) + name + array
 
 
-def naive_config(dtype: Dtype, size_limit: int) -> str:
+def naive_config(dtype: Dtype, size_limit: int, header: str) -> str:
     return (
         f'{{"column_encodings": ["str", "ndarray:{dtype}"], "column_names": ["id", "input_ids"], '
-        '"column_sizes": [null, null], "compression": null, "format": "mds", "hashes": [], '
+        f'"column_sizes": [null, null], "compression": {header}, "format": "mds", "hashes": [], '
         f'"size_limit": {size_limit}, "version": 2}}'
     )
 
 
-def naive_shards(written: Sequence[Row], dtype: Dtype, size_limit: int) -> list[bytes]:
-    """Write all shards row by row."""
-    config = naive_config(dtype, size_limit).encode()
+def naive_shards(
+    written: Sequence[Row], dtype: Dtype, size_limit: int, header: str = "null"
+) -> list[bytes]:
+    """Write all shards row by row; header: what theirs says of compression, as JSON."""
+    config = naive_config(dtype, size_limit, header).encode()
     groups: list[list[bytes]] = [[]]
     running = 8 + len(config)
     for row in written:
@@ -135,6 +139,65 @@ def test_a_folder_without_rows_has_an_index_alone(tmp_path: Path) -> None:
     assert (tmp_path / "index.json").read_text() == '{"shards": [], "version": 2}'
 
 
+# As published: headers, and an index, that speak of compression
+
+
+@pytest.mark.parametrize(("id_bytes", "num_ids"), [(40, 8000), (47, 1026), (7, 255)])
+def test_a_published_header_makes_the_published_sizes(
+    tmp_path: Path, id_bytes: int, num_ids: int
+) -> None:
+    """Released raw shards say zstd: 8 + 206 bytes, then 12 + id + 3 (2 below 256) + 2 an id."""
+    written = [Row("x" * id_bytes, [7] * num_ids)] * 5
+    index = write(tmp_path, written, dtype="uint16", header_compression="zstd")
+    [shard], [entry] = shard_files(tmp_path), index["shards"]
+    row_bytes = 4 + 8 + id_bytes + (2 if num_ids < 256 else 3) + 2 * num_ids
+    assert len(shard) == entry["raw_data"]["bytes"] == 8 + 206 + 5 * row_bytes
+    config = (CONFIG % "uint16").replace('"compression": null', '"compression": "zstd"')
+    assert shard[28 : 28 + 206] == config.encode()
+    # Nothing is compressed, and the index, which readers go by, says so.
+    assert entry["compression"] is entry["zip_data"] is None
+    assert read(tmp_path, index) == written
+
+
+@pytest.mark.parametrize(("header", "counts"), [(None, [2]), ("zstd", [1, 1])])
+def test_the_header_counts_where_shards_are_cut(
+    tmp_path: Path, header: str | None, counts: list[int]
+) -> None:
+    size_limit = 8 + 199 + 2 * (4 + 8 + 1 + 2 + 2 * 60)  # The limit has five digits less.
+    written = [Row("a", [9] * 60), Row("b", [9] * 60)]
+    index = write(
+        tmp_path, written, dtype="uint16", size_limit=size_limit, header_compression=header
+    )
+    assert [shard["samples"] for shard in index["shards"]] == counts
+
+
+def test_an_index_names_the_compressed_shards_that_would_be_published(tmp_path: Path) -> None:
+    written = [Row(f"{row}", list(range(row, row + 200))) for row in range(40)]
+    index = write(
+        tmp_path,
+        written,
+        size_limit=8192,
+        header_compression="zstd",
+        index_compression="zstd",
+    )
+    assert len(index["shards"]) > 3
+    for shard in index["shards"]:
+        name = shard["raw_data"]["basename"]
+        packed = zstandard.ZstdCompressor(level=3).compress((tmp_path / name).read_bytes())
+        assert shard["compression"] == "zstd"
+        assert shard["zip_data"] == {"basename": f"{name}.zstd", "bytes": len(packed), "hashes": {}}
+        assert 0 < len(packed) < shard["raw_data"]["bytes"]
+    # They are counted, and not stored; ours read the raw ones.
+    assert not list(tmp_path.glob("*.zstd"))
+    pool = Pool.open(tmp_path)
+    assert pool.lengths().tolist() == [200] * 40
+    merged = merge_indexes([("all", merge_indexes([("part", index)]))])
+    assert [shard["zip_data"]["basename"] for shard in merged["shards"]] == [
+        f"all/part/shard.{number:05d}.mds.zstd" for number in range(len(index["shards"]))
+    ]
+    assert list(merged["shards"][0]) == list(index["shards"][0]), "keys keep their order"
+
+
 # Against the naive writer
 
 
@@ -147,9 +210,12 @@ def test_any_rows_are_written_as_the_naive_writer_does_and_come_back(
     written = data.draw(rows(np.iinfo(dtype).max))
     size_limit = data.draw(st.integers(230, 700))
     calls = data.draw(cuts(len(written)))
+    header = data.draw(st.sampled_from([None, "zstd"]))
     folder = tmp_path_factory.mktemp("rows")
-    index = write(folder, written, dtype=dtype, size_limit=size_limit, calls=calls)
-    expected = naive_shards(written, dtype, size_limit)
+    index = write(
+        folder, written, dtype=dtype, size_limit=size_limit, calls=calls, header_compression=header
+    )
+    expected = naive_shards(written, dtype, size_limit, json.dumps(header))
     assert shard_files(folder) == expected
     assert [shard["raw_data"]["bytes"] for shard in index["shards"]] == list(map(len, expected))
     assert json.loads((folder / "index.json").read_bytes()) == index

@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from support import builds
+from support.clusters import Build
 
 from oracle.servant import Servant, open_servant
 from pipeline.dataset.mds.pool import Pool
@@ -80,6 +81,22 @@ def test_the_public_reader_gives_ordered_shards_in_the_order_of_the_rows(
     files = sorted(finished.glob("order/checkpoint_*/*.parquet"))
     assert len(files) > 2
     assert ids == [row for file in files for row in pq.read_table(file)["input_ids"].to_pylist()]
+
+
+@pytest.mark.parametrize("index_compression", [[], ["shards.index_compression=zstd"]])
+def test_the_public_readers_read_published_headers_and_indexes(
+    public: Servant, small: Path, build_here: Build, tmp_path: Path, index_compression: list[str]
+) -> None:
+    out = tmp_path / "out"
+    build_here(small, out, "shards.header_compression=zstd", *index_compression)
+    names, ids = _read_ours(out / "train")
+    order = tmp_path / "order.npy"
+    np.save(order, np.arange(len(names)))
+    # Shard by shard; where the index names compressed shards, StreamingDataset deletes raw ones.
+    answer = public.ask("get_items", folder=out / "train", order=order)
+    assert answer["num_ids"] == sum(map(len, ids))
+    if not index_compression:
+        assert _read_public(public, out / "train", tmp_path) == (names, ids)
 
 
 @pytest.mark.parametrize("dtype", ["uint16", "uint32"])

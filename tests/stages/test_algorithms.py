@@ -11,13 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.strategies import QUICK
 
-from pipeline.config.mixture import SampleSpec
+from pipeline.config.sample import SourceSample
 from pipeline.core.arrays import BoolArray, Int64Array
 from pipeline.core.seeds import derive_key, random_numbers
 from pipeline.stages.sampling.algorithms import (
     balance_of,
+    longest_first,
     rows_to_write,
     sample_chunks,
+    sample_longest_first,
     sample_partitions,
     sample_source,
 )
@@ -111,10 +113,11 @@ def test_a_larger_budget_keeps_what_a_smaller_one_drew() -> None:
 
 
 def test_rows_are_written_repetition_by_repetition_and_then_the_drawn() -> None:
-    chosen = np.array([True, False, True])
-    assert rows_to_write(2, chosen).tolist() == [0, 1, 2, 0, 1, 2, 0, 2]
-    assert rows_to_write(0, chosen).tolist() == [0, 2]
-    assert rows_to_write(1, np.zeros(0, np.bool_)).tolist() == []
+    chosen, order = np.array([True, False, True]), np.arange(3)
+    assert rows_to_write(2, chosen, order).tolist() == [0, 1, 2, 0, 1, 2, 0, 2]
+    assert rows_to_write(0, chosen, order).tolist() == [0, 2]
+    assert rows_to_write(2, chosen, np.array([2, 1, 0])).tolist() == [2, 1, 0, 2, 1, 0, 2, 0]
+    assert rows_to_write(1, np.zeros(0, np.bool_), np.arange(0)).tolist() == []
 
 
 # Whole partitions
@@ -170,6 +173,106 @@ def test_partitions_are_chosen_as_published_until_the_budget_is_met(
     assert num_tokens <= total < num_tokens + max(last, 1), "less than one partition too many"
 
 
+# The longest chunks first, one partition after the other
+
+LONG = {
+    "wiki_0001": [8000, 300, 7999, 7000, 8000, 999, 1000],
+    "wiki_0000": [999, 8000, 7500, 1500, 7001],
+}
+
+
+def taken(num_tokens: int, *first: str) -> dict[str, list[int]]:
+    """Return the chunks that are taken of each partition, in the order in which they are."""
+    lengths = arrays(LONG)
+    found = sample_longest_first(lengths, num_tokens, first)
+    rows = {
+        name: rows_to_write(0, part, longest_first(lengths[name])).tolist()
+        for name, part in found.items()
+    }
+    return {name: part for name, part in rows.items() if part}
+
+
+@pytest.mark.parametrize(
+    ("num_tokens", "first", "expected"),
+    [
+        (0, "", {}),
+        (1, "", {"wiki_0000": [1]}),
+        (8000, "", {"wiki_0000": [1]}),
+        (8001, "", {"wiki_0000": [1, 2]}),
+        (22_502, "", {"wiki_0000": [1, 2, 4, 3]}),
+        (25_001, "", {"wiki_0000": [1, 2, 4, 3, 0], "wiki_0001": [0]}),
+        (25_001 - 1, "", {"wiki_0000": [1, 2, 4, 3, 0]}),
+        (8001, "wiki_0001", {"wiki_0001": [0, 4]}),
+        (33_298, "wiki_0001", {"wiki_0001": [0, 4, 2, 3, 6, 1, 5]}),
+        (33_299, "wiki_0001", {"wiki_0000": [1], "wiki_0001": [0, 4, 2, 3, 6, 1, 5]}),
+        (58_298, "", {"wiki_0000": [1, 2, 4, 3, 0], "wiki_0001": [0, 4, 2, 3, 6, 1, 5]}),
+    ],
+)
+def test_what_is_taken_longest_first_is_frozen(
+    num_tokens: int, first: str, expected: dict[str, list[int]]
+) -> None:
+    """Vectors. Below 8,000 ids the bin is length // 1000; in a bin the file's order stays."""
+    assert taken(num_tokens, *first.split()) == expected
+
+
+def plainly_taken(
+    lengths: dict[str, list[int]], num_tokens: int, first: tuple[str, ...]
+) -> list[tuple[str, int]]:
+    """Take chunk after chunk, as the published numbers of rows say."""
+    found, total = [], 0
+    names = list(first) + [name for name in sorted(lengths) if name not in first]
+    for name in names:
+        bins: dict[int, list[int]] = {}
+        for position, length in enumerate(lengths[name]):
+            bins.setdefault(length // 1000, []).append(position)
+        for thousands in sorted(bins, reverse=True):
+            for position in bins[thousands]:
+                if total >= num_tokens:
+                    return found
+                found.append((name, position))
+                total += lengths[name][position]
+    return found
+
+
+@QUICK
+@given(
+    lengths=st.dictionaries(
+        st.sampled_from("abcde"), st.lists(st.integers(1, 9500), max_size=15), min_size=1
+    ),
+    part=st.fractions(0, 1),
+    data=st.data(),
+)
+def test_the_longest_are_taken_first_as_the_plain_form_does(
+    lengths: dict[str, list[int]], part: Fraction, data: st.DataObject
+) -> None:
+    num_tokens = int(part * sum(map(sum, lengths.values())))
+    first = tuple(data.draw(st.lists(st.sampled_from(sorted(lengths)), unique=True)))
+    turned = {name: lengths[name] for name in data.draw(st.permutations(list(lengths)))}
+    found = sample_longest_first(arrays(turned), num_tokens, first)
+    assert found.keys() == lengths.keys()
+    plain = plainly_taken(lengths, num_tokens, first)
+    for name, chosen in found.items():
+        order = longest_first(np.array(lengths[name], np.int64))
+        rows = rows_to_write(0, chosen, order).tolist()
+        assert rows == [position for one, position in plain if one == name]
+    total = sum(lengths[name][position] for name, position in plain)
+    last = lengths[plain[-1][0]][plain[-1][1]] if plain else 0
+    assert num_tokens <= total < num_tokens + max(last, 1), "less than one chunk too many"
+
+
+def test_what_is_repeated_is_longest_first_each_time() -> None:
+    sample = SourceSample(algorithm="ettin-longest-first-v1", first=("wiki_0001",))
+    lengths = arrays(LONG)
+    available = sum(int(part.sum()) for part in lengths.values())
+    whole, again = sample_source(ask_for(available + 8001, most=2), lengths, sample)
+    assert whole == 1
+    rows = {
+        name: rows_to_write(whole, part, longest_first(lengths[name])).tolist()
+        for name, part in again.items()
+    }
+    assert rows == {"wiki_0001": [0, 4, 2, 3, 6, 1, 5, 0, 4], "wiki_0000": [1, 2, 4, 3, 0]}
+
+
 # A source's whole draw
 
 
@@ -191,7 +294,7 @@ def written(
     return sum(
         lengths[name][row]
         for name, part in again.items()
-        for row in rows_to_write(num_repetitions, part)
+        for row in rows_to_write(num_repetitions, part, np.arange(len(part)))
     )
 
 
@@ -210,7 +313,7 @@ def written(
 def test_repetitions_are_whole_first_and_the_rest_is_drawn_by_the_same_rule(
     asked: Ask, repetitions: int, again: dict[str, list[int]], balance: tuple[int, ...]
 ) -> None:
-    found = sample_source(asked, arrays(LENGTHS), SampleSpec(seed=21))
+    found = sample_source(asked, arrays(LENGTHS), SourceSample(seed=21))
     assert found[0] == repetitions
     assert {name: np.flatnonzero(part).tolist() for name, part in found[1].items()} == again
     names = ("asked", "available", "num_repetitions", "drawn", "repeated", "overshoot")
@@ -220,7 +323,7 @@ def test_repetitions_are_whole_first_and_the_rest_is_drawn_by_the_same_rule(
 
 def test_a_source_is_drawn_from_by_the_algorithm_that_is_named() -> None:
     lengths = arrays({letter: [1, 2] for letter in "abcdefghijklmnopqrstuvwxyz"})
-    sample = SampleSpec(algorithm="ettin-partitions-v1", seed=42)
+    sample = SourceSample(algorithm="ettin-partitions-v1", seed=42)
     asked = ask_for(78 + 7, most=2)
     num_repetitions, again = sample_source(asked, lengths, sample)
     assert num_repetitions == 1
@@ -235,20 +338,20 @@ def test_a_source_is_drawn_from_by_the_algorithm_that_is_named() -> None:
     lengths=pools,
     multiple=st.fractions(Fraction(1, 100), 5),
     is_number=st.booleans(),
-    algorithm=st.sampled_from(["keyed-v1", "ettin-partitions-v1"]),
+    algorithm=st.sampled_from(["keyed-v1", "ettin-longest-first-v1", "ettin-partitions-v1"]),
     seed=st.integers(0, 2**32 - 1),
 )
 def test_accounts_close_over_what_is_written(
     lengths: dict[str, list[int]],
     multiple: Fraction,
     is_number: bool,
-    algorithm: Literal["keyed-v1", "ettin-partitions-v1"],
+    algorithm: Literal["keyed-v1", "ettin-longest-first-v1", "ettin-partitions-v1"],
     seed: int,
 ) -> None:
     available = sum(map(sum, lengths.values()))
     number = int(multiple * available)
     asked = ask_for(number, most=5) if is_number and number else ask_for(epochs=multiple)
-    found = sample_source(asked, arrays(lengths), SampleSpec(algorithm=algorithm, seed=seed))
+    found = sample_source(asked, arrays(lengths), SourceSample(algorithm=algorithm, seed=seed))
     num_repetitions, again = found
     balance = balance_of(asked, available, written(lengths, *found))
     assert balance.asked == number
@@ -262,6 +365,6 @@ def test_accounts_close_over_what_is_written(
     )
     assert balance.repeated == balance.drawn - once
     largest = max((sum(part) for part in lengths.values()), default=0)
-    if algorithm == "keyed-v1":
+    if algorithm != "ettin-partitions-v1":
         largest = max((size for part in lengths.values() for size in part), default=0)
     assert 0 <= balance.overshoot < max(largest, 1)

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from pipeline.stages.chunking import reencode
+from pipeline.stages.chunking import decoding, reencode
 
 _REPLACEMENTS = (
     (" .", "."), (" ?", "?"), (" !", "!"), (" ,", ","), (" ' ", "'"),
@@ -25,7 +25,7 @@ def _original(text: str) -> str:
 
 def _ours(text: str) -> str:
     buffer = np.frombuffer(text.encode() + b"x" * 16, np.uint8).copy()
-    stop = reencode._clean_up(buffer, 0, len(text.encode()))
+    stop = decoding._clean_up(buffer, 0, len(text.encode()))
     return buffer[:stop].tobytes().decode()
 
 

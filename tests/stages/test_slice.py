@@ -67,7 +67,7 @@ def of_lengths(documents: list[int]) -> Rows:
 
 def cutter(settings: Settings) -> Cutter:
     return Cutter(
-        size=settings.size,
+        piece_size=settings.size - 2,
         min_size=settings.min_size,
         skip_below=settings.skip_below,
         seed=settings.seed,
@@ -97,7 +97,8 @@ def test_the_draws_are_those_of_the_published_generator() -> None:
     # Documents of two pieces, the last of which leaves these ranges to draw from.
     highs = [894, 722, 511, 822, 893]
     documents = [1022 + 1022 - high for high in highs]
-    pieces = Cutter(size=1024, min_size=1022, skip_below=0, seed=42).cut(of_lengths(documents))
+    cutter = Cutter(piece_size=1022, min_size=1022, skip_below=0, seed=42)
+    pieces = cutter.cut(of_lengths(documents))
     assert pieces.borrowed[1::2].tolist() == [102, 435, 348, 270, 106]
     assert not pieces.borrowed[0::2].any()
 
@@ -118,7 +119,8 @@ def test_the_draws_are_those_of_the_published_generator() -> None:
     ],
 )
 def test_pieces_around_the_published_bounds(length: int, expected: list[int]) -> None:
-    pieces = Cutter(size=1024, min_size=512, skip_below=128, seed=42).cut(of_lengths([length]))
+    cutter = Cutter(piece_size=1022, min_size=512, skip_below=128, seed=42)
+    pieces = cutter.cut(of_lengths([length]))
     assert (pieces.stops - pieces.starts).tolist() == expected
     assert int(pieces.discarded[0]) == length - sum(expected)
     assert (pieces.borrowed[-1] > 0) == (len(expected) > 1 and expected[-1] < 512)

@@ -21,10 +21,18 @@ def write(
     dtype: Dtype = "uint32",
     size_limit: int = LIMIT,
     calls: Sequence[int] | None = None,
+    header_compression: str | None = None,
+    index_compression: str | None = None,
 ) -> dict[str, Any]:
     """Write rows, split over calls at the positions `calls`; return the index."""
     folder.mkdir(parents=True, exist_ok=True)
-    writer = MdsWriter(folder=folder, dtype=dtype, size_limit=size_limit)
+    writer = MdsWriter(
+        folder=folder,
+        dtype=dtype,
+        size_limit=size_limit,
+        header_compression=header_compression,
+        index_compression=index_compression,
+    )
     for start, stop in pairwise(calls or [0, len(written)]):
         part = written[start:stop]
         documents = list(dict.fromkeys(row.id for row in part))

@@ -17,7 +17,9 @@ TOP_KEYS = (
     "max_document_bytes, name, on_error, order, origins, phase, sample, scale, shards, sources, "
     "tokenizer, validation"
 )
-SOURCE_KEYS = "category, epochs, expected, filters, from, licence, max_repetition, origin, tokens"
+SOURCE_KEYS = (
+    "category, epochs, expected, filters, from, licence, max_repetition, origin, sample, tokens"
+)
 ORIGIN_KEYS = (
     "config, decode, files, files_per_partition, hub, id, on_missing, partition, path, "
     "revision, split, text, url"

@@ -7,13 +7,16 @@ Source: mosaicml/streaming 0.8.1, `streaming/base/format/mds/{writer,encodings}.
 """
 
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import numpy as np
+import zstandard
 
+from pipeline.config import ShardSpec
 from pipeline.core.arrays import Int64Array, Uint8Array, Uint32Array
 from pipeline.core.compiled import compiled
 from pipeline.core.errors import InputError, InternalError
@@ -21,14 +24,16 @@ from pipeline.core.ragged import byte_strings, offsets_of
 from pipeline.dataset.paths import INDEX_NAME
 
 Dtype = Literal["uint16", "uint32"]
+# The default of the public writer, by which published shards were compressed.
+_ZSTD_LEVEL: Final = 3
 
 
-def _config(dtype: Dtype, size_limit: int) -> dict[str, Any]:
+def _config(dtype: Dtype, size_limit: int, compression: str | None) -> dict[str, Any]:
     return {
         "column_encodings": ["str", f"ndarray:{dtype}"],
         "column_names": ["id", "input_ids"],
         "column_sizes": [None, None],
-        "compression": None,
+        "compression": compression,
         "format": "mds",
         "hashes": [],
         "size_limit": size_limit,
@@ -43,11 +48,15 @@ def index_bytes(index: dict[str, Any], *, merged: bool) -> bytes:
 
 def merge_indexes(indexes: Sequence[tuple[str, dict[str, Any]]]) -> dict[str, Any]:
     """Join the indexes of subfolders: (folder name, index), in order of rows."""
-    shards = []
-    for name, index in indexes:
-        for shard in index["shards"]:
-            raw = shard["raw_data"]
-            shards.append({**shard, "raw_data": {**raw, "basename": f"{name}/{raw['basename']}"}})
+
+    def below(name: str, file: dict[str, Any] | None) -> dict[str, Any] | None:
+        return file and {**file, "basename": f"{name}/{file['basename']}"}
+
+    shards = [
+        {**shard, **{key: below(name, shard[key]) for key in ("raw_data", "zip_data")}}
+        for name, index in indexes
+        for shard in index["shards"]
+    ]
     return {"version": 2, "shards": shards}
 
 
@@ -60,15 +69,29 @@ class MdsWriter:
     dtype: Dtype
     size_limit: int
     """Largest shard file in bytes; a larger row gets a file of its own."""
+    header_compression: str | None = None
+    """What the headers of shards say, none of which is compressed."""
+    index_compression: str | None = None
+    """`zstd` to name shards in the index that are compressed, which are not written."""
     _shards: list[dict[str, Any]] = field(default_factory=list)
     _bodies: list[Uint8Array] = field(default_factory=list)
     _sizes: list[Int64Array] = field(default_factory=list)
     _shard_bytes: int = 0
 
+    @classmethod
+    def of(cls, folder: Path, shards: ShardSpec) -> "MdsWriter":
+        """Return the writer of a folder of chunks, as a mixture declares them."""
+        return cls(
+            folder=folder,
+            dtype=shards.dtype,
+            size_limit=shards.size_limit,
+            header_compression=shards.header_compression,
+            index_compression=shards.index_compression,
+        )
+
     def __post_init__(self) -> None:
-        self._config_bytes = json.dumps(
-            _config(self.dtype, self.size_limit), sort_keys=True
-        ).encode()
+        config = _config(self.dtype, self.size_limit, self.header_compression)
+        self._config_bytes = json.dumps(config, sort_keys=True).encode()
         self._shard_bytes = self._empty_bytes
 
     @property
@@ -155,9 +178,22 @@ class MdsWriter:
             for body in self._bodies:
                 file.write(body.data)
         raw = {"basename": name, "bytes": int(offsets[-1]), "hashes": {}}
-        entry = {"raw_data": raw, "samples": len(sizes), "zip_data": None}
-        self._shards.append({**_config(self.dtype, self.size_limit), **entry})
+        packed = None
+        if self.index_compression is not None:
+            num_bytes = _packed_bytes(self.folder / name)
+            packed = {"basename": f"{name}.zstd", "bytes": num_bytes, "hashes": {}}
+        entry = {"raw_data": raw, "samples": len(sizes), "zip_data": packed}
+        config = _config(self.dtype, self.size_limit, self.index_compression)
+        self._shards.append({**config, **entry})
         self._bodies, self._sizes, self._shard_bytes = [], [], self._empty_bytes
+
+
+def _packed_bytes(path: Path) -> int:
+    """Return the size that a shard has when compressed, which depends on the version of zstd."""
+    with path.open("rb") as raw, open(os.devnull, "wb") as nowhere:
+        compressor = zstandard.ZstdCompressor(level=_ZSTD_LEVEL)
+        _, num_bytes = compressor.copy_stream(raw, nowhere, size=path.stat().st_size)
+    return num_bytes
 
 
 @compiled

@@ -125,7 +125,8 @@ def _open_writer(path: Path, job: ShuffleJob) -> Iterator[_WriteRows]:
             yield lambda rows, steps, names: parquet.write(rows.values, rows.offsets, steps)
         return
     path.mkdir()
-    mds = MdsWriter(folder=path, dtype=job.shards.dtype, size_limit=job.shards.size_limit)
+    # To train from: the public reader deletes shards beside an index that names compressed ones.
+    mds = MdsWriter.of(path, replace(job.shards, index_compression=None))
 
     def write(rows: Rows, steps: Int64Array, names: Names) -> None:
         text = names.values.tobytes()

@@ -52,7 +52,7 @@ def open_holdout(
     chunker = make_chunker(holdout.chunk, tokenizer)
     with publish(state.out / holdout.folder, state.scratch) as folder:
         folder.mkdir()
-        shards = MdsWriter(folder=folder, dtype=spec.dtype, size_limit=spec.size_limit)
+        shards = MdsWriter.of(folder, spec)
 
         def write(names: Sequence[bytes], encoded: Rows) -> None:
             chunks = chunker.chunk(encoded)

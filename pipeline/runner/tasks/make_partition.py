@@ -141,9 +141,7 @@ def _make(task: PartitionTask, tokenizer: Tokenizer, state: State) -> PartitionO
         open_holdout(task.holdout, tokenizer, task.shards, state, files) as chunk_for_holdout,
     ):
         folder.mkdir()
-        shards = MdsWriter(
-            folder=folder, dtype=task.shards.dtype, size_limit=task.shards.size_limit
-        )
+        shards = MdsWriter.of(folder, task.shards)
         for block, filtered in reader.blocks(state):
             drops.count(filtered)
             keep_dropped(filtered, reader.reading)

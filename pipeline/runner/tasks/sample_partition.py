@@ -20,7 +20,7 @@ from pipeline.dataset.parquet import read_columns, write_columns
 from pipeline.runner.shuffle import load_table, save_table
 from pipeline.runner.task_cache import PartitionOutput, describe, save_record
 from pipeline.runner.tasks.read_documents import Input, load_cached_for
-from pipeline.stages.sampling import rows_to_write
+from pipeline.stages.sampling import longest_first, rows_to_write
 
 # Rows copied at a time: about 4 MiB of ids at 1,024 ids a row.
 _ROWS_AT_ONCE = 1024
@@ -62,6 +62,8 @@ class SampleTask:
     """How often every chunk is sampled."""
     again: BoolArray
     """bool [num_chunks - num_holdout], the chunks that are sampled once more."""
+    takes_longest: bool
+    """Whether they are written from the longest down; else in the order of the file."""
     chunk: ChunkSpec
     shards: ShardSpec
     cls_id: int
@@ -90,7 +92,9 @@ def sample_partition(task: SampleTask) -> PartitionOutput:
     pool = Pool.open(task.out / task.chunks.folder)
     lengths = pool.lengths()
     holdout = np.flatnonzero(task.holdout)
-    rows = np.flatnonzero(~task.holdout)[rows_to_write(task.num_repetitions, task.again)]
+    others = np.flatnonzero(~task.holdout)
+    order = longest_first(lengths[others]) if task.takes_longest else np.arange(len(others))
+    rows = others[rows_to_write(task.num_repetitions, task.again, order)]
     discarded = task.chunks.tokens.discarded
     files = _write_rows(task, pool, task.folder, task.chunk, rows, discarded)
     if len(holdout):
@@ -150,9 +154,7 @@ def _write_rows(
     lengths = pool.lengths()[rows]
     with publish(task.out / folder, State(out=task.out).scratch) as temporary:
         temporary.mkdir()
-        writer = MdsWriter(
-            folder=temporary, dtype=task.shards.dtype, size_limit=task.shards.size_limit
-        )
+        writer = MdsWriter.of(temporary, task.shards)
         for start in range(0, len(rows), _ROWS_AT_ONCE):
             part = slice(start, start + _ROWS_AT_ONCE)
             documents = [id_.encode() for id_ in pool.document_ids(rows[part])]

@@ -3,8 +3,11 @@
 from pipeline.stages.sampling.algorithms import (
     balance_of,
     choose_files,
+    enough_files,
+    longest_first,
     rows_to_write,
     sample_source,
+    take_first,
 )
 from pipeline.stages.sampling.budget import (
     Ask,
@@ -22,8 +25,11 @@ __all__ = [
     "check_feasible",
     "check_reachable",
     "choose_files",
+    "enough_files",
+    "longest_first",
     "of_part",
     "repetitions",
     "rows_to_write",
     "sample_source",
+    "take_first",
 ]

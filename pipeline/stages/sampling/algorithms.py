@@ -1,24 +1,25 @@
 """Samplers: frozen algorithms that choose the files and the chunks of a source for a token budget.
 
-A sample is independent of file order and workers. The tests hold golden vectors. A budget above
-what is available repeats all chunks and samples the rest by the usual rule.
+A sample is independent of the order in which files are listed and of workers. The tests hold golden
+vectors. A budget above what is available repeats all chunks and samples the rest by the usual rule.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from random import Random
-from typing import Final
 
 import numpy as np
 
-from pipeline.config import SampleSpec
+from pipeline.config import LONGEST_FIRST, SourceSample
 from pipeline.core.arrays import BoolArray, Int64Array
 from pipeline.core.seeds import derive_key, random_numbers
 from pipeline.stages.sampling.budget import Ask, repetitions
 
 # Files differ in text for their size, and filters and chunking drop some.
 _MARGIN = 2
+# Ids of a bin, as in `token_decile.json`.
+_BIN = 1000
 
 
 def sample_chunks(
@@ -73,13 +74,43 @@ def sample_partitions(
     }
 
 
-Sampler = Callable[[str, Mapping[str, Int64Array], int, int], dict[str, BoolArray]]
+def sample_longest_first(
+    lengths_by_partition: Mapping[str, Int64Array], num_tokens: int, first: Sequence[str]
+) -> dict[str, BoolArray]:
+    """Sample with `ettin-longest-first-v1`: for each partition, which chunks are taken.
 
-SAMPLERS: Final[dict[str, Sampler]] = {
-    "keyed-v1": sample_chunks,
-    "ettin-partitions-v1": sample_partitions,
-}
-"""By name: (source, lengths by partition, tokens, seed) -> by partition, which chunks are taken."""
+    Partitions are taken one after the other, each whole before the next: those of `first`, then the
+    others by name. Within one, chunks are taken by `longest_first`, until they have at least
+    `num_tokens` tokens; the chunk that reaches them is the last. No random number is drawn.
+
+    Source: numbers of rows of `jhu-clsp/ettin-extension-data`, whose script is not published: the
+    first shards of a source have rows of one size, the later ones more and shorter rows. Which
+    partitions come first is known of four sources; the order within a bin is assumed.
+    """
+    left = num_tokens
+    taken = {}
+    for name in take_first(lengths_by_partition, first):
+        lengths = lengths_by_partition[name]
+        order = longest_first(lengths)
+        before = np.cumsum(lengths[order]) - lengths[order]
+        taken[name] = np.zeros(len(lengths), np.bool_)
+        taken[name][order[before < left]] = True
+        left -= int(lengths[taken[name]].sum())
+    return taken
+
+
+def longest_first(lengths: Int64Array) -> Int64Array:
+    """Return chunks from the longest down, in bins of 1,000 ids, each in the order of the file.
+
+    lengths: int64 [num_chunks]. Pure.
+    """
+    return np.argsort(-(lengths // _BIN), kind="stable")
+
+
+def take_first(partitions: Iterable[str], first: Sequence[str]) -> list[str]:
+    """Return partitions in the order in which `ettin-longest-first-v1` takes them. Pure."""
+    names = sorted(partitions)
+    return [*(name for name in first if name in names), *(n for n in names if n not in first)]
 
 
 def choose_files(
@@ -87,24 +118,34 @@ def choose_files(
 ) -> list[int]:
     """Return the positions of the files that a miniature reads, rising, by `scaled-files-v1`. Pure.
 
-    files: (path, bytes). Every file has a random number from (seed, source, path), and at least one
-    is taken, by rising number, until they have twice their share of all bytes; all from scale 1 on.
-    So a larger miniature contains the smaller one whatever the listing order.
+    files: (path, bytes). Every file has a random number from (seed, source, path), and by rising
+    number as many are taken as `enough_files` says. So a larger miniature contains the smaller one
+    whatever the listing order.
     """
-    if scale >= 1:
-        return list(range(len(files)))
     ranked = sorted(
         (derive_key(seed, "scaled files", source, path), path, position)
         for position, (path, _) in enumerate(files)
     )
-    needed = _MARGIN * scale * sum(num_bytes for _, num_bytes in files)
+    sizes = [num_bytes for _, num_bytes in files]
+    return enough_files(sizes, scale, [position for _, _, position in ranked])
+
+
+def enough_files(sizes: Sequence[int], scale: Fraction, order: Sequence[int]) -> list[int]:
+    """Return the positions of the files that a miniature reads, rising. Pure.
+
+    sizes: bytes of each file. At least one is taken, in this order, until they have twice their
+    share of all bytes; all from scale 1 on.
+    """
+    if scale >= 1:
+        return list(range(len(sizes)))
+    needed = _MARGIN * scale * sum(sizes)
     chosen: list[int] = []
     total = 0
-    for _, _, position in ranked:
+    for position in order:
         if chosen and total >= needed:
             break
         chosen.append(position)
-        total += files[position][1]
+        total += sizes[position]
     return sorted(chosen)
 
 
@@ -124,7 +165,7 @@ class Balance:
 
 
 def sample_source(
-    ask: Ask, lengths_by_partition: Mapping[str, Int64Array], sample: SampleSpec
+    ask: Ask, lengths_by_partition: Mapping[str, Int64Array], sample: SourceSample
 ) -> tuple[int, dict[str, BoolArray]]:
     """Return how often every chunk is used, and by partition the chunks to use once more. Pure.
 
@@ -133,7 +174,9 @@ def sample_source(
     """
     available = sum(int(lengths.sum()) for lengths in lengths_by_partition.values())
     whole, beyond = repetitions(ask, available)
-    sampler = SAMPLERS[sample.algorithm]
+    if sample.algorithm == LONGEST_FIRST:
+        return whole, sample_longest_first(lengths_by_partition, beyond, sample.first)
+    sampler = sample_chunks if sample.algorithm == "keyed-v1" else sample_partitions
     return whole, sampler(ask.source, lengths_by_partition, beyond, sample.seed)
 
 
@@ -151,7 +194,9 @@ def balance_of(ask: Ask, available: int, drawn: int) -> Balance:
     )
 
 
-def rows_to_write(num_repetitions: int, again: BoolArray) -> Int64Array:
-    """Return the rows of a partition in output order: whole repetitions, then the rest."""
-    whole = np.tile(np.arange(len(again)), num_repetitions)
-    return np.concatenate([whole, np.flatnonzero(again)])
+def rows_to_write(num_repetitions: int, again: BoolArray, order: Int64Array) -> Int64Array:
+    """Return the rows of a partition in output order: whole repetitions, then the rest.
+
+    order: int64 [num_chunks], in which each repetition and the rest have the chunks.
+    """
+    return np.concatenate([np.tile(order, num_repetitions), order[again[order]]])

@@ -26,7 +26,8 @@ _KINDS = {
 }
 # These change neither rows nor their order.
 _WITHOUT_EFFECT = re.compile(
-    r"name|phase|order\.window_tokens|order\.format|shards\.size_limit|sources\.[^.]+\.category"
+    r"name|phase|order\.window_tokens|order\.format|sources\.[^.]+\.category"
+    r"|shards\.(size_limit|header_compression|index_compression)"
 )
 # What changes every partition, so that none is worth naming.
 _EVERY_PARTITION = {"tokenizer", "prefix space", "chunk algorithm", "dtype"}

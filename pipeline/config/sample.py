@@ -1,0 +1,40 @@
+"""How chunks are sampled to meet budgets: for a mixture, and for a source that differs from it."""
+
+from typing import Final, Literal
+
+from pipeline.config.settings import Complaints, Given, setting, settings
+from pipeline.config.value_types import LINE, SEED, OneOrMany
+
+LONGEST_FIRST: Final = "ettin-longest-first-v1"
+
+
+@settings
+class SampleSpec:
+    algorithm: Literal["keyed-v1", "ettin-longest-first-v1", "ettin-partitions-v1"] = setting(
+        "Versioned sampling algorithm: keyed-v1 samples single chunks, exact to one chunk; ettin-* "
+        "as published: longest-first takes the longest chunks of one file after the other, "
+        "partitions takes whole partitions.",
+        default="keyed-v1",
+    )
+    seed: int = setting(
+        "Seed of the sampling; ettin-longest-first-v1 has no use for it.", SEED, default=0
+    )
+
+
+@settings
+class SourceSample(SampleSpec):
+    first: tuple[str, ...] = setting(
+        "Partitions that ettin-longest-first-v1 takes before the others, in this order; the others "
+        "follow by name.",
+        OneOrMany(LINE),
+        default=(),
+        omits_default=True,
+    )
+
+    @staticmethod
+    def rule(given: Given) -> Complaints:
+        first = given.get("first") or ()
+        if first and given.get("algorithm", LONGEST_FIRST) != LONGEST_FIRST:
+            yield "first", ", ".join(first), f"it with {LONGEST_FIRST} only"
+        if len(set(first)) < len(first):
+            yield "first", ", ".join(first), "each partition once"

@@ -85,7 +85,11 @@ EXTENSION = Phase(
         "validation": _VALIDATION,
         "dedup": {"minhash": {}},
         "keep_dropped": 1,
-        "sources": {"reddit": {"filters": [{"length": {"min_chars": 100}}]}},
+        "sources": {
+            "reddit": {"filters": [{"length": {"min_chars": 100}}]},
+            # There are only two files.
+            "arxiv": {"sample": {"first": "arxiv_0001"}},
+        },
     },
     longest=6000,
 )

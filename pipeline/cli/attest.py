@@ -1,7 +1,9 @@
 """`ettin-data attest`."""
 
 from pipeline.cli.arguments import Arguments, Verbs, add_verb
+from pipeline.cli.infer import run_infer
 from pipeline.cli.output import print_json, print_lines, print_table
+from pipeline.core.errors import ConfigError
 
 
 def add(verbs: Verbs) -> None:
@@ -14,12 +16,26 @@ def add(verbs: Verbs) -> None:
         "of files of the suite, each with its page. Exits with 1 where something contradicts them.",
     )
     options.add(
-        "where WHERE", "a lock, a folder of shards or archives, or hf://datasets/ORG/NAME[/PATH]"
+        "where WHERE",
+        "a lock, a folder of shards or archives, or hf://datasets/ORG/NAME[/PATH]",
+        nargs="?",
     )
+    options.add(
+        "--infer RAW",
+        "raw documents, such as the head of a file of Dolma: find out how the shard --against was "
+        "made of them; without RAW, what the shard alone tells",
+        nargs="?",
+        const="",
+    )
+    options.add("--against SHARD", "a published shard, or the sha256 of the first of a folder")
     options.add("--as ORG/NAME", "the repository that it stands for, where it does not say so")
 
 
 def run(parsed: Arguments) -> int:
+    if parsed.infer is not None:
+        return run_infer(parsed)
+    if parsed.where is None:
+        raise ConfigError("attest: got no place, expected WHERE or --infer", "name one of them")
     from pipeline.audit.attest import as_json, attest, gather, lines, load_facts, table
 
     facts = load_facts()

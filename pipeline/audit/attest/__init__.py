@@ -3,16 +3,22 @@
 from pipeline.audit.attest.evidence import Evidence, gather
 from pipeline.audit.attest.facts import Fact, load_facts
 from pipeline.audit.attest.findings import Finding, attest
+from pipeline.audit.attest.infer import Fit, Inference, infer, open_shard, read_signs
 from pipeline.audit.attest.report import as_json, lines, table
 
 __all__ = [
     "Evidence",
     "Fact",
     "Finding",
+    "Fit",
+    "Inference",
     "as_json",
     "attest",
     "gather",
+    "infer",
     "lines",
     "load_facts",
+    "open_shard",
+    "read_signs",
     "table",
 ]

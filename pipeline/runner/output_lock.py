@@ -277,8 +277,8 @@ def _check_owner(state: State, fingerprint: str) -> None:
                 "choose another --out, or remove the folder",
             )
         raise OutputError(
-            f"{out}: holds another mixture (fingerprint {found[:12]}…, this one is "
-            f"{fingerprint[:12]}…)",
+            f"{out}: holds another mixture, or other partitions of this one (fingerprint "
+            f"{found[:12]}…, expected {fingerprint[:12]}…)",
             "choose another --out, or remove the folder",
         )
     if out.is_dir() and any(path.name != STATE for path in out.iterdir()):

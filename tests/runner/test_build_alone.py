@@ -4,7 +4,9 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from support import builds
@@ -263,3 +265,28 @@ def test_the_command_prints_what_was_made_and_warns(small: Path, tmp_path: Path)
     assert builds.run_well("verify", tmp_path / "out").rstrip().endswith(
         "every file matches partial.json, of partitions without an order"
     )  # fmt: skip
+
+
+def test_what_a_stopped_build_made_is_kept_and_no_other_build_goes_on_with_it(
+    made: Path,
+    small: Path,
+    alone: Alone,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    names, out = ["tables/tables", "prose/prose_1", "long/long_0"], tmp_path / "out"
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        module = import_module("pipeline.runner.build_alone")
+        patched.setattr(module, "finish_partial", Mock(side_effect=KeyboardInterrupt))
+        alone(small, out, names)
+    assert not (out / "partial.json").exists()
+    shards = {path: os.stat(path).st_ino for path in out.rglob("*.mds")}
+    assert len(shards) > 9
+    for more in ((), ("--partitions", "long/long_0")):
+        code, _, error = call(capsys, "build", small, "--out", out, "--workers", "1", *more)
+        assert code == 2
+        assert f"{out}: holds another mixture, or other partitions of this one" in error
+    alone(small, out, names)
+    assert {path: os.stat(path).st_ino for path in out.rglob("*.mds")} == shards
+    assert builds.digests(out) == builds.digests(made)

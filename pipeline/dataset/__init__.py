@@ -44,6 +44,7 @@ from pipeline.dataset.manifest import (
     read_either,
     read_manifest,
     windows_of,
+    without_order,
 )
 from pipeline.dataset.open import Order, open, open_pool
 from pipeline.dataset.order_folder import as_path
@@ -177,6 +178,7 @@ __all__ = [
     "split_windows",
     "take_with_digests",
     "windows_of",
+    "without_order",
     "write_order_manifest",
     "write_record",
 ]

@@ -348,7 +348,7 @@ def read_manifest(path: Path) -> Manifest:
 def without_order(where: str) -> tuple[str, str]:
     """Return message and hint for an output of partitions that were built alone."""
     return (
-        f"{where}: got partitions that were built alone ({PARTIAL}), expected an order",
+        f"{where}: got partitions that were built alone ({PARTIAL}), expected a whole build",
         f"name the shards of one, {where}/{TRAIN}/SOURCE/PARTITION, or build the whole mixture into"
         " another folder",
     )

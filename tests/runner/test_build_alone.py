@@ -164,6 +164,7 @@ def test_it_is_verified_and_any_change_is_named(made: Path, tmp_path: Path) -> N
         ("trace", "OUT", "--step", "1"),
         ("diff", "OUT", "OUT"),
         ("digest", "OUT", "--out", "never.json"),
+        ("order", "OUT", "--out", "never"),
     ],
     ids=lambda given: given[0],
 )
@@ -174,7 +175,7 @@ def test_what_needs_an_order_says_that_there_is_none(
     code, out, error = call(capsys, *given)
     assert code != 0
     assert out == ""
-    assert "got partitions that were built alone (partial.json), expected an order" in error
+    assert "got partitions that were built alone (partial.json), expected a whole build" in error
     assert "Traceback" not in error
 
 

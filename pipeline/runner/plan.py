@@ -178,10 +178,6 @@ def _plan_source(
     is_listed = source.origin.path is not None and (locked is None or skips)
     matched = _match(mixture, source) if is_listed else None
     files = _find_files(mixture, source, locked, raw, matched)
-    sample = mixture.sample_of(source)
-    if mixture.scale < 1 and sample.algorithm == "ettin-partitions-v1":
-        # A whole file would be more than all of a miniature.
-        sample = replace(sample, algorithm="keyed-v1")
     takes_part = ask.epochs is None or ask.epochs.denominator > 1
     partitions: dict[str, tuple[InputFile, ...]] = {}
     num_others = 0
@@ -205,7 +201,7 @@ def _plan_source(
     return PlannedSource(
         source=source,
         ask=ask,
-        sample=sample,
+        sample=mixture.sample_of(source),
         has_validation=mixture.validation is not None,
         locked=locked,
         takes_part=takes_part,

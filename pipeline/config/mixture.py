@@ -3,7 +3,7 @@
 from fractions import Fraction
 from typing import Any, ClassVar, Final, Literal
 
-from pipeline.config.declaration import LARGEST_LENGTH, OrderedData
+from pipeline.config.declaration import LARGEST_LENGTH, OrderedData, with_listing
 from pipeline.config.settings import Complaints, Given, optional, setting, settings, to_plain
 from pipeline.config.source import SOURCES, Source
 from pipeline.config.value_types import (
@@ -211,4 +211,5 @@ class Mixture(OrderedData):
     )
 
     def declaration(self) -> dict[str, Any]:
-        return {**to_plain(self), "sources": {one.name: to_plain(one) for one in self.sources}}
+        sources = {one.name: to_plain(one) for one in self.sources}
+        return with_listing({**to_plain(self), "sources": sources}, self)

@@ -4,18 +4,21 @@ Of each local source the first documents are read. No request is sent, so the fi
 source that is not locked are unknown.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pipeline.config import Mixture, Source
 from pipeline.dataset import TRAIN, State, chunk_folder
 from pipeline.runner.output_as_input import refuse_output
+from pipeline.runner.partition_order import arrange
 from pipeline.sources import (
     InputFile,
     Lock,
     LockedSource,
     check_fields,
     check_sources,
+    group_files,
     locate,
     locked_source,
     name_partitions,
@@ -67,6 +70,8 @@ class Plan:
     """Sorted by name."""
     lock: Lock | None
     """The lock, narrowed to the files that are to be read."""
+    partitions: tuple[str, ...]
+    """`source/folder` of each partition known, in the order of the pool."""
 
     @property
     def unlocked(self) -> list[str]:
@@ -99,8 +104,8 @@ def make_plan(mixture: Mixture, lock: Lock | None, raw: Path, out: Path | None =
     out: the output of the build, where there is one.
 
     Raises: InputError when a source has no file, one of an output, two files that would share a
-    folder, another origin than was locked, or a first local file without the fields of text and id;
-    ConfigError for a budget that its files cannot meet.
+    folder, another origin than was locked, a first local file without the fields of text and id, or
+    a listing of other partitions; ConfigError for a budget that its files cannot meet.
     """
     if lock is not None:
         check_sources(lock, mixture)
@@ -122,7 +127,19 @@ def make_plan(mixture: Mixture, lock: Lock | None, raw: Path, out: Path | None =
         mixture=mixture,
         sources=tuple(planned),
         lock=None if lock is None else replace(lock, sources=sources),
+        partitions=_arrange(mixture, planned),
     )
+
+
+def _arrange(mixture: Mixture, planned: Sequence[PlannedSource]) -> tuple[str, ...]:
+    made = [
+        one.folder(partition, mixture).removeprefix(f"{TRAIN}/")
+        for one in planned
+        for partition in group_files(one.files or (), one.source.origin.files_per_partition)
+    ]
+    # Of a source that is not locked, and of a miniature, only a part of what is listed is known.
+    is_whole = mixture.scale >= 1 and all(one.files is not None for one in planned)
+    return arrange(made, mixture.order, mixture.folder, is_whole=is_whole)
 
 
 def _left_out(source: Source, skipped: tuple[str, ...]) -> str:

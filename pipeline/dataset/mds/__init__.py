@@ -4,7 +4,7 @@
 folder by position; `MdsRows` reads it as an order. `docs/spec/mds.md` describes the format.
 """
 
-from pipeline.dataset.mds.pool import Pool
+from pipeline.dataset.mds.pool import Pool, parse_index, read_index
 from pipeline.dataset.mds.reader import MdsRows
 from pipeline.dataset.mds.stats import write_stats
 from pipeline.dataset.mds.writer import MdsWriter, index_bytes, merge_indexes
@@ -17,5 +17,7 @@ __all__ = [
     "Pool",
     "index_bytes",
     "merge_indexes",
+    "parse_index",
+    "read_index",
     "write_stats",
 ]

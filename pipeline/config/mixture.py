@@ -24,18 +24,28 @@ MAX_DOCUMENT_BYTES: Final = 256 * 2**20
 """The default of `max_document_bytes`."""
 # token_decile.json of the published chunker gives a length for each thousand tokens up to 8k.
 LARGEST_ETTIN_CHUNK: Final = 8_999
+UNCUT: Final = ("ettin-line-v1", "whole-v1")
+"""Chunking algorithms without rules for short pieces."""
 
 
 @settings
 class ChunkSpec:
     algorithm: Literal[
-        "ettin-reencode-v1", "ettin-retokenize-v1", "ettin-slice-v1", "ettin-slice-v2", "whole-v1"
+        "ettin-line-v1",
+        "ettin-reencode-v1",
+        "ettin-retokenize-v1",
+        "ettin-slice-v1",
+        "ettin-slice-v2",
+        "whole-v1",
     ] = setting(
-        "Versioned chunking algorithm: whole-v1 loses nothing, ettin-* cut as published.",
+        "Versioned chunking algorithm: whole-v1 loses nothing, ettin-* cut as published; "
+        "ettin-line-v1 takes each text as a chunk, for lines that were cut already.",
         default="whole-v1",
     )
     size: int = setting(
-        "Maximum tokens of one chunk; with ettin-* at most 8,999.", Integer(4, LARGEST_LENGTH)
+        "Maximum tokens of one chunk; with ettin-* at most 8,999; with ettin-line-v1, which cuts "
+        "nothing, the size that texts were cut at.",
+        Integer(4, LARGEST_LENGTH),
     )
     min_size: int | None = setting(
         "A last piece below this borrows from the one before; for ettin-* only, and required.",
@@ -64,8 +74,8 @@ class ChunkSpec:
         algorithm, size = given.get("algorithm"), given.get("size")
         if algorithm is None:
             return
-        if algorithm == "whole-v1":
-            reason = "with whole-v1, which has no such rule"
+        if algorithm in UNCUT:
+            reason = f"with {algorithm}, which has no such rule"
             for name in ("min_size", "skip_below", "seed"):
                 if given.get(name) is not None:
                     yield name, given[name], f"none {reason}"
@@ -209,6 +219,12 @@ class Mixture(OrderedData):
         default=MAX_DOCUMENT_BYTES,
         omits_default=True,
     )
+
+    @staticmethod
+    def rule(given: Given) -> Complaints:
+        chunk = given.get("chunk")
+        if chunk is not None and chunk.algorithm == "ettin-line-v1" and given.get("validation"):
+            yield "validation", "it with ettin-line-v1", "none, since lines are no whole documents"
 
     def declaration(self) -> dict[str, Any]:
         sources = {one.name: to_plain(one) for one in self.sources}

@@ -49,9 +49,10 @@ from pipeline.config.recipe import (
     Recipe,
     checkpoint_prefix,
 )
-from pipeline.config.replay import Replay
+from pipeline.config.replay import PoolSpec, Replay
 from pipeline.config.settings import to_plain
 from pipeline.config.source import RAW, Origin, Source
+from pipeline.config.value_types import SOURCE_NAME
 from pipeline.config.yaml_nodes import shallow_events
 
 __all__ = [
@@ -62,6 +63,7 @@ __all__ = [
     "MAX_DOCUMENT_BYTES",
     "PHASES_OF_ORDERS",
     "RAW",
+    "SOURCE_NAME",
     "BudgetTable",
     "C4Quality",
     "ChunkSpec",
@@ -81,6 +83,7 @@ __all__ = [
     "OrderSpec",
     "Origin",
     "Pii",
+    "PoolSpec",
     "Recipe",
     "Regex",
     "Replay",

@@ -1,9 +1,11 @@
 """Runner: a mixture and its lock -> an output folder with a manifest.
 
 `build` runs a plan as tasks from files to files on a cluster and keeps what an earlier run made.
-`replay_pool` orders the rows of an existing pool; `make_estimate` estimates what a build takes.
+`replay_pool` orders the rows of an existing pool, `replay_archives` makes it first. `make_estimate`
+estimates what a build takes.
 """
 
+from pipeline.runner.archive_pool import replay_archives
 from pipeline.runner.cluster import Tls
 from pipeline.runner.estimate import BYTES_PER_SECOND, Estimate, make_estimate
 from pipeline.runner.plan import check_local, make_plan
@@ -19,5 +21,6 @@ __all__ = [
     "make_estimate",
     "make_plan",
     "pool_folder",
+    "replay_archives",
     "replay_pool",
 ]

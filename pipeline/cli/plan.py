@@ -174,7 +174,10 @@ def _plan_replay(parsed: Arguments, replay: Replay) -> int:
     num_bytes = None if layout is None else layout.num_bytes
     where = pool.path if pool.hub is None else f"hf://datasets/{pool.hub}/{pool.folder}"
     found = "? until it is locked"
+    partitions = "its own index" if order.listing is None else order.listing
     if layout is not None:
+        if layout.index is None and order.listing is None:
+            partitions = "its partitions by name"
         found = f"{layout.words}; {format_bytes(layout.num_bytes)}"
     print_result(
         parsed,
@@ -188,7 +191,7 @@ def _plan_replay(parsed: Arguments, replay: Replay) -> int:
             "assumptions": list(replay.assumptions),
         },
         (
-            f"{replay.name}: the rows of {where} in the order of its own index under "
+            f"{replay.name}: the rows of {where} in the order of {partitions} under "
             f"{order.algorithm}, seed {order.seed}, {order.global_batch_size:,} rows a step, at "
             f"most {order.max_seq_len:,} tokens each, view {order.view}",
             f"pool: {found}",

@@ -5,7 +5,7 @@ of the pool's index where one lies there.
 """
 
 import logging
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
@@ -147,29 +147,22 @@ def _source(pool: PoolSpec, base: PurePosixPath, name: str) -> Source:
 
 
 def compare_indexes(made: Sequence[IndexEntry], published: Sequence[IndexEntry]) -> str | None:
-    """Say in which partitions a pool that was made has other rows or bytes than published. Pure."""
-    ours, theirs = _sums(made), _sums(published)
-    others = [name for name in theirs if ours.get(name) != theirs[name]]
+    """Say in which partitions a pool that was made has other rows than the published one. Pure."""
+    ours, theirs = _num_rows(made), _num_rows(published)
+    others = [name for name in theirs if ours[name] != theirs[name]]
     if not others:
         return None
     named = "; ".join(
-        f"{name} has {_words(ours.get(name, (0, 0)))}, the index says {_words(theirs[name])}"
+        f"{name} has {ours[name]:,} rows, the index says {theirs[name]:,}"
         for name in others[:_MOST_NAMED]
     )
     more = f"; and {len(others) - _MOST_NAMED:,} more" if len(others) > _MOST_NAMED else ""
-    return f"the pool made of the archives is not the one of their {INDEX_NAME}: {named}{more}"
+    return f"the archives are not those of the {INDEX_NAME}, nor is the order: {named}{more}"
 
 
-def _sums(entries: Sequence[IndexEntry]) -> dict[str, tuple[int, int]]:
-    """Return the rows and the bytes of each partition."""
-    sums: dict[str, tuple[int, int]] = {}
+def _num_rows(entries: Sequence[IndexEntry]) -> Counter[str]:
+    """Return the rows of each partition."""
+    counts: Counter[str] = Counter()
     for entry in entries:
-        raw = entry["raw_data"]
-        name = PurePosixPath(raw["basename"]).parent.as_posix()
-        rows, num_bytes = sums.get(name, (0, 0))
-        sums[name] = rows + entry["samples"], num_bytes + raw.get("bytes", 0)
-    return sums
-
-
-def _words(sums: tuple[int, int]) -> str:
-    return f"{sums[0]:,} rows in {sums[1]:,} bytes"
+        counts[PurePosixPath(entry["raw_data"]["basename"]).parent.as_posix()] += entry["samples"]
+    return counts

@@ -119,7 +119,9 @@ def check_twin(out: Path, twin: Path) -> None:
 def test_archives_replay_to_the_shards_and_the_order_of_their_twin(made: Path, work: Path) -> None:
     told = builds.run_well("lock", "replay.yaml", cwd=work)
     assert "pool: 4 archives of text with an index, whose partitions are made and put in" in told
-    assert "4 archives of text with an index" in builds.run_well("plan", "replay.yaml", cwd=work)
+    told = builds.run_well("plan", "replay.yaml", cwd=work)
+    assert "the rows of archives in the order of its own index under" in told
+    assert "4 archives of text with an index" in told
     done = builds.run("build", "replay.yaml", *BUILD, cwd=work)
     assert done.returncode == 0, done.stderr
     assert "warning: pool" not in done.stderr
@@ -208,6 +210,9 @@ def test_without_an_index_the_partitions_are_made_and_one_line_says_what_is_lost
         " facts (attest), or name a listing (order.partitions, order.listing)"
     )
     assert expected in builds.run_well("lock", "replay.yaml", cwd=work)
+    told = builds.run_well("plan", "replay.yaml", cwd=work)
+    assert "the rows of archives in the order of its partitions by name under" in told
+    assert expected in told
     done = builds.run("build", "replay.yaml", *BUILD, cwd=work)
     assert done.returncode == 0
     assert f"warning: pool: {expected}\n" in done.stderr
@@ -236,10 +241,35 @@ def test_an_index_of_other_rows_is_named(work: Path) -> None:
     done = builds.run("build", "replay.yaml", *BUILD, cwd=work)
     assert done.returncode == 0
     assert (
-        f"warning: pool: the pool made of the archives is not the one of their index.json:"
+        "warning: pool: the archives are not those of the index.json, nor is the order:"
         f" {LISTED[0]} has " in done.stderr
     )
     assert LISTED[1] not in done.stderr
+
+
+def test_every_line_is_a_row_whatever_it_says(tmp_path: Path) -> None:
+    lines = [("a", "one"), ("a", ""), ("b", "[CLS][SEP]"), ("a", "two"), ("a", "two")]
+    data = builds.json_lines({"id": id_, "text": text} for id_, text in lines)
+    (tmp_path / "pool/s").mkdir(parents=True)
+    for name in ("x", "y"):  # ids recur across archives, too
+        (tmp_path / f"pool/s/{name}.jsonl.tar.gz").write_bytes(packed(member("l.jsonl", data)))
+    write_replay(tmp_path, "{path: pool}", ", view: stored")
+    builds.run_well("lock", "replay.yaml", cwd=tmp_path)
+    builds.run_well(
+        "build", "replay.yaml", *BUILD, "--set", "order.global_batch_size=10", cwd=tmp_path
+    )
+    library = Tokenizer.from_str(load_tokenizer("modernbert", add_prefix_space=False).data.decode())
+    [folder] = (tmp_path / "out/order").glob("checkpoint_*")
+    rows = pq.read_table(folder)["input_ids"].to_pylist()
+    expected = [library.encode(text).ids for _, text in lines]
+    assert sorted(rows) == sorted(expected * 2)
+    assert sorted({len(ids) for ids in expected if ids[1] in (50281, 50282)}) == [2, 4]
+    chunks = sorted(
+        (one["document"], one["chunk"], one["num_chunks"])
+        for one in provenance_of(tmp_path / "out")
+    )
+    # Neighbours of one id are the chunks of one document.
+    assert chunks == sorted([("a", 0, 2), ("a", 1, 2), ("b", 0, 1), ("a", 0, 2), ("a", 1, 2)] * 2)
 
 
 def _drop_archive(work: Path) -> str:

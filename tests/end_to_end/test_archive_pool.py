@@ -336,3 +336,13 @@ def test_an_archive_that_changed_after_the_lock_is_refused(work: Path) -> None:
     done = builds.run("build", "replay.yaml", *BUILD, cwd=work)
     assert done.returncode == 1
     assert path.name in done.stderr
+
+
+def test_an_index_that_changed_after_the_lock_is_refused(work: Path) -> None:
+    builds.run_well("lock", "replay.yaml", cwd=work)
+    path = work / "archives/index.json"
+    path.write_bytes(path.read_bytes().replace(b'"version"', b'"virsion"', 1))
+    done = builds.run("build", "replay.yaml", *BUILD, cwd=work)
+    assert done.returncode == 1
+    assert "archives/index.json" in done.stderr
+    assert not (work / "out").exists()

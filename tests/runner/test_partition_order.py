@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 from support import builds
 
+from pipeline.audit.verify.build_output import Output
 from pipeline.config import OrderSpec
 from pipeline.core.errors import ConfigError, InputError
+from pipeline.dataset.mds import read_index
 from pipeline.runner.partition_order import arrange
 
 MIXTURE = """\
@@ -140,6 +142,18 @@ def test_the_listed_pool_put_in_order_by_itself_gives_the_order_of_the_build(fol
     assert ledgers[1] != ledgers[2]
     told = builds.run_well("verify", "listed", "--against", "listed/train", cwd=folder)
     assert told.endswith("equal\n")
+
+
+def test_rows_of_the_pool_are_named_by_their_partition(folder: Path) -> None:
+    for kind, expected in (("listed", LISTED), ("sorted", SORTED)):
+        output = Output.open(folder / kind)
+        entries = read_index(folder / kind / "train/index.json")
+        stops, stop = {}, 0
+        for entry in entries:
+            stop += entry["samples"]
+            stops[entry["raw_data"]["basename"].rpartition("/")[0]] = stop
+        found = [(one.name.removeprefix("train/"), one.stop) for one in output.partitions]
+        assert found == [(name, stops[name]) for name in expected]
 
 
 def test_the_manifest_records_the_listing_and_another_one_is_another_mixture(folder: Path) -> None:

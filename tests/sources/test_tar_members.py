@@ -30,7 +30,8 @@ def test_members_are_read_in_archive_order_and_folders_are_skipped(
     monkeypatch.setattr(raw_file, "_READ_BYTES", read_bytes)
     data = packed(
         member("out", kind=tarfile.DIRTYPE),
-        member("out/z.jsonl", ONE),
+        # Its last line does not end.
+        member("out/z.jsonl", ONE.rstrip()),
         member("out/empty.jsonl"),
         member("out/a.json", TWO),
         format=format,

@@ -112,19 +112,30 @@ def _record_pulled(
 
 
 def _replay_pool(parsed: Arguments, replay: Replay, report: "ReportProgress") -> "Manifest":
-    """Download a published pool if needed, and put its rows in order."""
-    from pipeline.runner import pool_folder, replay_pool
-    from pipeline.sources import check_sources, plan_download, pull
+    """Download a published pool if needed, make its shards if it has none, and order its rows."""
+    from pipeline.runner import pool_folder, replay_archives, replay_pool
+    from pipeline.sources import POOL, PoolLayout, check_sources, plan_download, pull
 
-    if parsed.no_keep_raw:
-        raise ConfigError(
-            "--no-keep-raw: got a pool, whose rows are not read in the order of its files",
-            "leave it out",
-        )
     lock = find_lock(parsed, replay)
     if lock is None:
         raise ConfigError("pool: is not locked", "lock it first: ettin-data lock MIXTURE")
     check_sources(lock, replay)
+    if PoolLayout.of(lock.sources[POOL]).archives:
+        return replay_archives(
+            replay,
+            parsed.out,
+            lock=lock,
+            raw=parsed.raw,
+            keeps_raw=not parsed.no_keep_raw,
+            report=report,
+            **cluster_options(parsed),
+        )
+    if parsed.no_keep_raw:
+        raise ConfigError(
+            "--no-keep-raw: got a pool of MDS shards, whose rows are not read in the order of its"
+            " files",
+            "leave it out",
+        )
     pull(plan_download(lock, replay.folder, parsed.raw), report)
     return replay_pool(
         pool_folder(lock, replay, parsed.raw),

@@ -14,7 +14,7 @@ from pipeline.core.shown import printable
 from pipeline.core.units import format_bytes
 
 if TYPE_CHECKING:
-    from pipeline.sources import Lock
+    from pipeline.sources import Lock, PoolLayout
 
 _MAX_CHANGES = 20
 
@@ -38,7 +38,7 @@ def run(parsed: Arguments) -> int:
     """Write a lock, or check one; exit 1 if it is out of date, 75 if a server is away."""
     from pipeline.core.progress import show_progress
     from pipeline.runner import check_local
-    from pipeline.sources import check_replaceable, make_lock, write_lock
+    from pipeline.sources import POOL, PoolLayout, check_replaceable, make_lock, write_lock
 
     mixture = load_mixture(parsed)
     path = lock_path(parsed, mixture)
@@ -55,7 +55,8 @@ def run(parsed: Arguments) -> int:
     if old is not None:
         made = _print_changes(old, made)
     write_lock(made, path)
-    _print_lock(parsed, path, made)
+    pool = PoolLayout.of(made.sources[POOL]) if isinstance(mixture, Replay) else None
+    _print_lock(parsed, path, made, pool)
     print_warnings(left_out)
     return 0
 
@@ -124,7 +125,8 @@ def _print_changes(old: "Lock", made: "Lock") -> "Lock":
     return made
 
 
-def _print_lock(parsed: Arguments, path: Path, lock: "Lock") -> None:
+def _print_lock(parsed: Arguments, path: Path, lock: "Lock", pool: "PoolLayout | None") -> None:
+    """Print what was locked, and of a replay's pool the layout that was found."""
     if parsed.json:
         sources = {
             name: {
@@ -136,7 +138,9 @@ def _print_lock(parsed: Arguments, path: Path, lock: "Lock") -> None:
             }
             for name, source in lock.sources.items()
         }
-        print_json({"lock": str(path), "tokenizer": lock.tokenizer.digest, "sources": sources})
+        layout = {} if pool is None else {"layout": pool.words}
+        digest = lock.tokenizer.digest
+        print_json({"lock": str(path), "tokenizer": digest, "sources": sources, **layout})
         return
     print_table(
         ("source", "from", "revision"),
@@ -159,3 +163,5 @@ def _print_lock(parsed: Arguments, path: Path, lock: "Lock") -> None:
         f"{path}: {len(lock.sources)} sources, {num_files:,} files, {format_bytes(num_bytes)}; "
         f"tokenizer {lock.tokenizer.name} {lock.tokenizer.digest}"
     )
+    if pool is not None:
+        print(f"pool: {pool.words}")

@@ -195,11 +195,19 @@ def _samples(plan: "Plan") -> Iterator[str]:
 
 
 def _plan_replay(parsed: Arguments, replay: Replay) -> int:
+    from pipeline.sources import POOL, PoolLayout
+
     lock, pool, order = find_lock(parsed, replay), replay.pool, replay.order
     assert pool is not None
-    num_bytes = None if lock is None else sum(one.num_bytes for one in lock.sources.values())
+    layout = None if lock is None else PoolLayout.of(lock.sources[POOL])
+    num_bytes = None if layout is None else layout.num_bytes
     where = pool.path if pool.hub is None else f"hf://datasets/{pool.hub}/{pool.folder}"
-    size = "? until it is locked" if num_bytes is None else format_bytes(num_bytes)
+    found = "? until it is locked"
+    partitions = "its own index" if order.listing is None else order.listing
+    if layout is not None:
+        if layout.index is None and order.listing is None:
+            partitions = "its partitions by name"
+        found = f"{layout.words}; {format_bytes(layout.num_bytes)}"
     print_result(
         parsed,
         {
@@ -207,14 +215,15 @@ def _plan_replay(parsed: Arguments, replay: Replay) -> int:
             "fingerprint": replay.fingerprint,
             "pool": asdict(pool),
             "pool_bytes": num_bytes,
+            "layout": layout and layout.words,
             "order": asdict(order),
             "assumptions": _assumptions_json(replay),
         },
         (
-            f"{replay.name}: the rows of {where} in the order of its own index under "
+            f"{replay.name}: the rows of {where} in the order of {partitions} under "
             f"{order.algorithm}, seed {order.seed}, {order.global_batch_size:,} rows a step, at "
             f"most {order.max_seq_len:,} tokens each, view {order.view}",
-            f"pool: {size}",
+            f"pool: {found}",
             *_assumptions(replay),
         ),
     )

@@ -49,11 +49,11 @@ from pipeline.config.recipe import (
     Recipe,
     checkpoint_prefix,
 )
-from pipeline.config.replay import Replay
+from pipeline.config.replay import PoolSpec, Replay
 from pipeline.config.sample import LONGEST_FIRST, SampleSpec, SourceSample
 from pipeline.config.settings import to_plain
 from pipeline.config.source import RAW, Origin, Source
-from pipeline.config.value_types import closest
+from pipeline.config.value_types import SOURCE_NAME, closest
 from pipeline.config.yaml_nodes import shallow_events
 
 __all__ = [
@@ -65,6 +65,7 @@ __all__ = [
     "MAX_DOCUMENT_BYTES",
     "PHASES_OF_ORDERS",
     "RAW",
+    "SOURCE_NAME",
     "BudgetTable",
     "C4Quality",
     "ChunkSpec",
@@ -84,6 +85,7 @@ __all__ = [
     "OrderSpec",
     "Origin",
     "Pii",
+    "PoolSpec",
     "Recipe",
     "Regex",
     "Replay",

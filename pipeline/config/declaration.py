@@ -35,6 +35,7 @@ from pipeline.config.value_types import (
 )
 from pipeline.config.yaml_nodes import Node, Problems
 from pipeline.core import digest
+from pipeline.core.errors import ConfigError
 
 LARGEST_LENGTH: Final = 1_000_000
 
@@ -157,6 +158,29 @@ class OrderSpec:
         "Format of the ordered rows: parquet as published, or MDS shards to train from.",
         default="parquet",
     )
+    partitions: Literal["sorted", "listed"] = setting(
+        "Order of the partitions in the pool, and so of its rows before they are shuffled: sorted "
+        "by name, or as a listing has them.",
+        default="sorted",
+        omits_default=True,
+    )
+    listing: str | None = optional(
+        "File that lists every partition once, as source/folder, one a line; or an index.json "
+        "whose shards name them. Relative to this file; for listed only, and required.",
+        LINE,
+        # Its content decides, wherever it is.
+        changes_bytes=False,
+    )
+
+    @staticmethod
+    def rule(given: Given) -> Complaints:
+        if "partitions" not in given or "listing" not in given:
+            return
+        is_listed, listing = given["partitions"] == "listed", given["listing"]
+        if is_listed and listing is None:
+            yield "listing", "nothing", "a file with partitions: listed"
+        if not is_listed and listing is not None:
+            yield "listing", f'"{listing}"', "none without partitions: listed"
 
 
 @settings
@@ -203,3 +227,24 @@ class OrderedData(Declaration):
     shards: ShardSpec = setting("The form of the shards.", default=ShardSpec())
     folder: Path = Path()
     """The file's folder, against which paths are read; not part of the fingerprint."""
+
+    def declaration(self) -> dict[str, Any]:
+        return with_listing(to_plain(self), self)
+
+
+def with_listing(declared: dict[str, Any], of: OrderedData) -> dict[str, Any]:
+    """Return a declaration with the sha256 of the listing of partitions, if there is one.
+
+    Raises: ConfigError when it cannot be read.
+    """
+    if of.order.listing is None:
+        return declared
+    try:
+        listing = digest.sha256_file(of.folder / of.order.listing)
+    except OSError as error:
+        raise ConfigError(
+            f"order.listing: got {of.order.listing} ({error.strerror}), expected a file that lists"
+            " the partitions",
+            "paths are relative to the mixture file",
+        ) from error
+    return {**declared, "order": {**declared["order"], "listing": listing}}

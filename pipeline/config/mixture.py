@@ -4,7 +4,7 @@ from dataclasses import replace
 from fractions import Fraction
 from typing import Any, ClassVar, Final, Literal
 
-from pipeline.config.declaration import LARGEST_LENGTH, OrderedData
+from pipeline.config.declaration import LARGEST_LENGTH, OrderedData, with_listing
 from pipeline.config.sample import SampleSpec, SourceSample
 from pipeline.config.settings import Complaints, Given, optional, setting, settings, to_plain
 from pipeline.config.source import SOURCES, Source
@@ -26,18 +26,28 @@ MAX_DOCUMENT_BYTES: Final = 256 * 2**20
 """The default of `max_document_bytes`."""
 # token_decile.json of the published chunker gives a length for each thousand tokens up to 8k.
 LARGEST_ETTIN_CHUNK: Final = 8_999
+UNCUT: Final = ("ettin-line-v1", "whole-v1")
+"""Chunking algorithms without rules for short pieces."""
 
 
 @settings
 class ChunkSpec:
     algorithm: Literal[
-        "ettin-reencode-v1", "ettin-retokenize-v1", "ettin-slice-v1", "ettin-slice-v2", "whole-v1"
+        "ettin-line-v1",
+        "ettin-reencode-v1",
+        "ettin-retokenize-v1",
+        "ettin-slice-v1",
+        "ettin-slice-v2",
+        "whole-v1",
     ] = setting(
-        "Versioned chunking algorithm: whole-v1 loses nothing, ettin-* cut as published.",
+        "Versioned chunking algorithm: whole-v1 loses nothing, ettin-* cut as published; "
+        "ettin-line-v1 takes each text as a chunk, for lines that were cut already.",
         default="whole-v1",
     )
     size: int = setting(
-        "Maximum tokens of one chunk; with ettin-* at most 8,999.", Integer(4, LARGEST_LENGTH)
+        "Maximum tokens of one chunk; with ettin-* at most 8,999; with ettin-line-v1, which cuts "
+        "nothing, the size that texts were cut at.",
+        Integer(4, LARGEST_LENGTH),
     )
     min_size: int | None = setting(
         "A last piece below this borrows from the one before; for ettin-* only, and required.",
@@ -66,8 +76,8 @@ class ChunkSpec:
         algorithm, size = given.get("algorithm"), given.get("size")
         if algorithm is None:
             return
-        if algorithm == "whole-v1":
-            reason = "with whole-v1, which has no such rule"
+        if algorithm in UNCUT:
+            reason = f"with {algorithm}, which has no such rule"
             for name in ("min_size", "skip_below", "seed"):
                 if given.get(name) is not None:
                     yield name, given[name], f"none {reason}"
@@ -219,9 +229,11 @@ class Mixture(OrderedData):
     @staticmethod
     def rule(given: Given) -> Complaints:
         chunk, validation = given.get("chunk"), given.get("validation")
-        if chunk is None or validation is None or validation.chunker is None:
+        if chunk is None or validation is None:
             return
-        if chunk.algorithm not in CUT_AT_SIZE:
+        if chunk.algorithm == "ettin-line-v1":
+            yield "validation", "it with ettin-line-v1", "none, since lines are no whole documents"
+        elif validation.chunker is not None and chunk.algorithm not in CUT_AT_SIZE:
             yield (
                 "validation",
                 f"chunker {validation.chunker} beside chunk.algorithm {chunk.algorithm}",
@@ -246,4 +258,5 @@ class Mixture(OrderedData):
         return own
 
     def declaration(self) -> dict[str, Any]:
-        return {**to_plain(self), "sources": {one.name: to_plain(one) for one in self.sources}}
+        sources = {one.name: to_plain(one) for one in self.sources}
+        return with_listing({**to_plain(self), "sources": sources}, self)

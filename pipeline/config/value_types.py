@@ -75,11 +75,14 @@ class Text(Scalar):
         if node.kind != "text":
             quotable = self.pattern and node.kind in ("ambiguous", "int", "float", "bool")
             raise self.refusal(node, "; put it in quotes if it is text" if quotable else "")
-        # JSON Schema and re.search read a pattern alike but for `$`, which re lets a newline pass.
-        matches = re.search(self.pattern, node.text) and not node.text.endswith("\n")
-        if self.pattern and not matches:
+        if self.pattern and not self.matches(node.text):
             raise self.refusal(node, closest(node.text, self.known))
         return node.text
+
+    def matches(self, text: str) -> bool:
+        """Tell whether a text matches the pattern."""
+        # JSON Schema and re.search read a pattern alike but for `$`, which re lets a newline pass.
+        return re.search(self.pattern, text) is not None and not text.endswith("\n")
 
     def json_schema(self) -> Schema:
         return {"type": "string", **({"pattern": self.pattern} if self.pattern else {})}

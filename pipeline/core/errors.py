@@ -4,6 +4,7 @@ PipelineError
 ├── ConfigError      fix the command, or the mixture or recipe file
 ├── InputError       fix the input data, or pull it again
 │   ├── DocumentError   one document is bad; `on_error: skip` counts it instead
+│   ├── NoMatchError    a pattern reaches no file: correct it
 │   └── NetworkError    run the same command later, when the server can be reached
 ├── OutputError      choose another folder, or free disk space
 ├── NotFoundError    ask for something that is in the data
@@ -57,6 +58,10 @@ class DocumentError(InputError):
         super().__init__(message, hint)
         self.args = (*self.args, reason)
         self.reason = reason
+
+
+class NoMatchError(InputError):
+    """A pattern of files matches none."""
 
 
 class NetworkError(InputError):

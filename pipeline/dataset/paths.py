@@ -29,6 +29,9 @@ STATE = ".ettin"
 
 def chunk_folder(partition: str, chunk: ChunkSpec) -> str:
     """Return the name of a partition's folder of shards, with the sizes as published."""
+    if chunk.algorithm == "ettin-line-v1":
+        # It is one already.
+        return partition
     if chunk.algorithm == "whole-v1":
         return f"{partition}-tokenized-chunked-{chunk.size}-whole"
     return (

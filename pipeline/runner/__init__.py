@@ -1,10 +1,11 @@
 """Runner: a mixture and its lock -> an output folder with a manifest.
 
 `build` runs a plan as tasks from files to files on a cluster and keeps what an earlier run made;
-`build_alone` makes some of its partitions. `replay_pool` orders the rows of an existing pool;
-`make_estimate` estimates what a build takes.
+`build_alone` makes some of its partitions. `replay_pool` orders the rows of an existing pool,
+`replay_archives` makes it first. `make_estimate` estimates what a build takes.
 """
 
+from pipeline.runner.archive_pool import replay_archives
 from pipeline.runner.build_alone import build_alone
 from pipeline.runner.cluster import Tls
 from pipeline.runner.estimate import BYTES_PER_SECOND, Estimate, make_estimate
@@ -23,5 +24,6 @@ __all__ = [
     "make_estimate",
     "make_plan",
     "pool_folder",
+    "replay_archives",
     "replay_pool",
 ]

@@ -14,8 +14,8 @@ from pipeline.runner.inputs import BuildContext
 from pipeline.runner.order_rows import order_pool
 from pipeline.runner.output_lock import finish, make_manifest, restore_records
 from pipeline.runner.output_tokenizer import copy_tokenizer
+from pipeline.runner.plan import Plan
 from pipeline.runner.sample_sources import Records, write_indexes
-from pipeline.sources import Lock
 
 
 def holdout_identity(mixture: Mixture) -> str:
@@ -24,7 +24,7 @@ def holdout_identity(mixture: Mixture) -> str:
 
 
 def write_holdout(
-    context: BuildContext, state: State, samples: Records, lock: Lock | None
+    context: BuildContext, state: State, samples: Records, plan: Plan
 ) -> dict[str, FileDigest]:
     """Order the holdout in `validation/`, of which `state` is; return its files and manifest."""
     restore_records(state)
@@ -39,7 +39,9 @@ def write_holdout(
         name: [record for record in records if record.chunks.validation]
         for name, records in samples.items()
     }
-    indexes = write_indexes(state, {name: records for name, records in held.items() if records})
+    indexes = write_indexes(
+        state, {name: records for name, records in held.items() if records}, plan.partitions
+    )
     files = {**pool_files, **indexes}
     declared = _declared(context.mixture, state)
     files_by_folder = _files_by_folder(context.mixture, held)
@@ -63,7 +65,7 @@ def write_holdout(
     )
     files.update(ordered)
     files.update(copy_tokenizer(state, context.tokenizer))
-    finish(state, make_manifest(mixture, lock, context.tokenizer, order, files))
+    finish(state, make_manifest(mixture, plan.lock, context.tokenizer, order, files))
     files[MANIFEST] = FileDigest.of(state.out / MANIFEST)
     return {f"{VALIDATION}/{path}": file for path, file in files.items()}
 
@@ -89,6 +91,13 @@ def _declared(mixture: Mixture, state: State) -> Replay:
     return Replay(
         phase=VALIDATION,
         tokenizer=mixture.tokenizer,
-        order=replace(mixture.order, epoch=0, global_batch_size=max(1, num_rows // num_steps)),
+        order=replace(
+            mixture.order,
+            epoch=0,
+            global_batch_size=max(1, num_rows // num_steps),
+            # The index of the holdout has them in this order already.
+            partitions="sorted",
+            listing=None,
+        ),
         shards=mixture.shards,
     )

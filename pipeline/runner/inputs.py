@@ -63,6 +63,7 @@ def prepare_source(context: BuildContext, planned: PlannedSource) -> PreparedSou
             decoding=decoding,
             max_bad=context.mixture.max_bad,
             max_document_bytes=context.mixture.max_document_bytes,
+            takes_empty=context.mixture.chunk.algorithm == "ettin-line-v1",
             locked=None
             if locked is None
             else LockedInput(

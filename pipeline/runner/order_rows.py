@@ -34,11 +34,18 @@ FilesByFolder = Mapping[str, Sequence[tuple[str, int]]]
 
 
 def order_samples(
-    context: BuildContext, samples: Mapping[str, Sequence[PartitionOutput]], pool_digest: str
+    context: BuildContext,
+    samples: Mapping[str, Sequence[PartitionOutput]],
+    partitions: Sequence[str],
+    pool_digest: str,
 ) -> tuple[OrderRecord, dict[str, FileDigest]]:
-    """Order all samples of a build and write them; return the manifest's `order`, and the files."""
+    """Order all samples of a build and write them; return the manifest's `order`, and the files.
+
+    partitions: `source/folder` of each, in the order of the pool.
+    """
     mixture, tokenizer = context.mixture, context.tokenizer
-    records = [(source, record) for source, part in sorted(samples.items()) for record in part]
+    made = {record.folder: (source, record) for source, part in samples.items() for record in part}
+    records = [made[f"{TRAIN}/{partition}"] for partition in partitions]
     num_samples = sum(record.chunks.drawn for _, record in records)
     spec = mixture.order
     if mixture.scale < 1:

@@ -15,6 +15,7 @@ from pipeline.core.errors import ConfigError, InputError
 from pipeline.dataset import TRAIN, State, chunk_folder
 from pipeline.dataset.mds import INDEX_NAME
 from pipeline.runner.output_as_input import refuse_output
+from pipeline.runner.partition_order import arrange
 from pipeline.sources import (
     InputFile,
     Lock,
@@ -96,6 +97,8 @@ class Plan:
     """Sorted by name."""
     lock: Lock | None
     """The lock, narrowed to the files that are to be read."""
+    partitions: tuple[str, ...]
+    """`source/folder` of each partition known, in the order of the pool."""
 
     @property
     def unlocked(self) -> list[str]:
@@ -135,8 +138,9 @@ def make_plan(
     built alone, of which all chunks are taken whatever a budget says.
 
     Raises: InputError when a source has no file, one of an output, two files that would share a
-    folder, another origin than was locked, or a first local file without the fields of text and id;
-    ConfigError for a budget that its files cannot meet, and for partitions that are not there.
+    folder, another origin than was locked, a first local file without the fields of text and id, or
+    a listing of other partitions; ConfigError for a budget that its files cannot meet, and for
+    partitions that are not there.
     """
     if lock is not None:
         check_sources(lock, mixture)
@@ -159,7 +163,19 @@ def make_plan(
         mixture=mixture,
         sources=tuple(planned),
         lock=None if lock is None else replace(lock, sources=sources),
+        partitions=_arrange(mixture, planned),
     )
+
+
+def _arrange(mixture: Mixture, planned: Sequence[PlannedSource]) -> tuple[str, ...]:
+    made = [
+        one.folder(partition, mixture).removeprefix(f"{TRAIN}/")
+        for one in planned
+        for partition in group_files(one.files or (), one.source.origin.files_per_partition)
+    ]
+    # Of a source that is not locked, and of a miniature, only a part of what is listed is known.
+    is_whole = mixture.scale >= 1 and all(one.files is not None for one in planned)
+    return arrange(made, mixture.order, mixture.folder, is_whole=is_whole)
 
 
 def _left_out(source: Source, skipped: tuple[str, ...]) -> str:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from pipeline.config import RAW, Replay
 from pipeline.core.digest import fingerprint, sha256_file
-from pipeline.core.errors import InputError
+from pipeline.core.errors import ConfigError, InputError
 from pipeline.core.progress import ReportProgress
 from pipeline.dataset import PARTIAL, Manifest, MixtureRecord, without_order
 from pipeline.dataset.mds import INDEX_NAME, Pool
@@ -44,6 +44,11 @@ def replay_pool(
     lock: what the pool's files and the tokenizer must be. raw: the folder of pulled files.
     memory_bytes, errors: as for `build`.
     """
+    if declared.order.listing is not None:
+        raise ConfigError(
+            "order.partitions: got listed with a pool of MDS shards, expected sorted, since its"
+            " index.json has their order"
+        )
     pool = pool.resolve()
     if (pool / PARTIAL).is_file():
         raise InputError(*without_order(str(pool)))

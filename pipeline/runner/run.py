@@ -106,13 +106,13 @@ def _build(context: BuildContext, plan: Plan, holdout_state: State | None) -> Ma
     samples = made.records
     files = files_of(record for records in samples.values() for record in records)
     pool_digest = fingerprint({path: file.sha256 for path, file in files.items()})
-    files.update(write_indexes(state, samples))
-    order, ordered_files = order_samples(context, samples, pool_digest)
+    files.update(write_indexes(state, samples, plan.partitions))
+    order, ordered_files = order_samples(context, samples, plan.partitions, pool_digest)
     files.update(ordered_files)
     files.update(made.copies)
     files.update(copy_tokenizer(state, context.tokenizer))
     if holdout_state is not None:
-        files.update(write_holdout(context, holdout_state, samples, plan.lock))
+        files.update(write_holdout(context, holdout_state, samples, plan))
     manifest = make_manifest(describe_mixture(mixture), plan.lock, context.tokenizer, order, files)
     described = {
         source.name: _describe_source(source, samples[source.name], mixture.folder)

@@ -5,7 +5,6 @@ What is decided together, over a source or, with a holdout, over all sources, is
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from pathlib import PurePosixPath
 
 import numpy as np
 
@@ -121,13 +120,20 @@ def sample_chunks(
     return by_source(sources, context.cluster.map("sample", sample_partition, tasks))
 
 
-def write_indexes(state: State, samples: Records) -> dict[str, FileDigest]:
-    """Merge the indexes of sampled shards into one for each source and one for all of them."""
+def write_indexes(
+    state: State, samples: Records, partitions: Sequence[str]
+) -> dict[str, FileDigest]:
+    """Merge the indexes of sampled shards into one for each source and one for all of them.
+
+    partitions: `source/folder` of these and maybe others, in the order of the pool.
+    """
     files = {}
-    for name, records in sorted(samples.items()):
-        parts = [PurePosixPath(record.folder).name for record in records]
+    made = {record.folder for records in samples.values() for record in records}
+    in_order = [one for one in partitions if f"{TRAIN}/{one}" in made]
+    for name in sorted(samples):
+        parts = [one.removeprefix(f"{name}/") for one in in_order if one.startswith(f"{name}/")]
         files.update(publish_index(state, f"{TRAIN}/{name}", parts))
-    return {**files, **publish_index(state, TRAIN, sorted(samples))}
+    return {**files, **publish_index(state, TRAIN, in_order)}
 
 
 def _together(context: BuildContext, records: Records) -> dict[str, str]:

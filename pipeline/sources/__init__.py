@@ -17,7 +17,7 @@ from pipeline.sources.lock.check import (
 )
 from pipeline.sources.lock.checksum import check_file
 from pipeline.sources.lock.create import POOL, make_lock
-from pipeline.sources.lock.lock import Lock, LockedSource, LockedTokenizer, locate
+from pipeline.sources.lock.lock import Lock, LockedSource, LockedTokenizer, locate, location_of
 from pipeline.sources.lock.lock_file import (
     check_replaceable,
     default_lock_path,
@@ -25,6 +25,7 @@ from pipeline.sources.lock.lock_file import (
     read_lock,
     write_lock,
 )
+from pipeline.sources.lock.pool_layout import PoolLayout
 from pipeline.sources.lock.pulled_digests import (
     Pulled,
     known_digests,
@@ -32,7 +33,7 @@ from pipeline.sources.lock.pulled_digests import (
     record_digests,
     with_digests,
 )
-from pipeline.sources.partitions import InputFile, group_files, list_files, name_partitions
+from pipeline.sources.partitions import ARCHIVE, InputFile, group_files, list_files, name_partitions
 from pipeline.sources.readers import (
     NAME_FIELD,
     SKIP_HINT,
@@ -43,6 +44,7 @@ from pipeline.sources.readers import (
 )
 
 __all__ = [
+    "ARCHIVE",
     "NAME_FIELD",
     "POOL",
     "SKIP_HINT",
@@ -54,6 +56,7 @@ __all__ = [
     "LockedSource",
     "LockedTokenizer",
     "OnBad",
+    "PoolLayout",
     "PullCounts",
     "Pulled",
     "check_fields",
@@ -70,6 +73,7 @@ __all__ = [
     "known_digests",
     "list_files",
     "locate",
+    "location_of",
     "lock_digest",
     "locked_source",
     "make_lock",

@@ -18,8 +18,11 @@ from pipeline.storage import StoredFile, match_files
 
 _PACKINGS = (".gz", ".zstd", ".zst", ".xz", ".bz2", "")
 _PACKED_KINDS = ("jsonl", "json", "txt", "md", "csv", "tsv", "mds")
+ARCHIVE = ".jsonl.tar.gz"
+"""Of tar archives of JSON lines, as published pools have them."""
 # Longest first. Only `.json.gz` is from the published scripts; the others follow its example.
 _SUFFIXES = (
+    ARCHIVE,
     *(f".{kind}{packing}" for kind in _PACKED_KINDS for packing in _PACKINGS),
     ".parquet",
     ".arrow",
@@ -37,8 +40,8 @@ class InputFile:
     declared: str
     """Its path relative to the mixture's folder, with forward slashes, or its address."""
     partition: str
-    """The file name less its suffix, hyphens turned to underscores: the name of its partition, if
-    it has one of its own, and of its documents that have no id."""
+    """The file name less its suffix, hyphens turned to underscores but of an archive: the name of
+    its partition, if it has one of its own, and of its documents that have no id."""
     kind: str
     """The suffix that says how it is read, in lower case, such as `.json.gz`."""
     num_bytes: int | None = None
@@ -138,7 +141,9 @@ def _kind(source: str, declared: str, path: PurePosixPath) -> str:
 
 def _partition(source: str, declared: str, name: str, kind: str) -> str:
     # One spelling of each letter, since two would be one folder on some systems.
-    partition = normalize("NFC", name[: -len(kind)].replace("-", "_"))
+    stem = name[: -len(kind)]
+    # An archive is a published partition already, and has its name.
+    partition = normalize("NFC", stem if kind == ARCHIVE else stem.replace("-", "_"))
     # Vowels and accents that stay apart from their letter are marks.
     letters = "".join(letter for letter in partition if category(letter)[0] != "M")
     if not _SAFE.fullmatch(letters) or len(partition.encode()) > _MOST_NAME_BYTES:

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from pipeline.config import Origin
 from pipeline.core.digest import sha256_file
-from pipeline.core.errors import InputError
+from pipeline.core.errors import InputError, NoMatchError
 from pipeline.storage.local_glob import Taken, reach_files
 from pipeline.storage.patterns import pattern_hint
 from pipeline.storage.store import RESTORE, StoredFile, unreadable
@@ -67,8 +67,8 @@ def match_files(
 ) -> MatchedFiles:
     """Match patterns as `reach_files` does; a file that several match is one file.
 
-    Raises: InputError, naming `where`, when a pattern matches no file or cannot be listed; for all
-    that is reached and is no readable file, unless `on_missing` skips it.
+    Raises: NoMatchError, naming `where`, when a pattern matches no file; InputError when one cannot
+    be listed, and for all that is reached and is no readable file, unless `on_missing` skips it.
     """
     files: dict[Path, str] = {}
     unreadable: dict[Path, str] = {}
@@ -83,7 +83,7 @@ def match_files(
                 "write a glob such as data/**/*.json.gz",
             ) from error
         if not reached.files and (on_missing == "skip" or not reached.unreadable):
-            raise InputError(
+            raise NoMatchError(
                 f'{where}: "{pattern}" matches no file below {folder}',
                 "paths are relative to the mixture file; "
                 + (pattern_hint(pattern) or "check the spelling"),

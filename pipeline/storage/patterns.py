@@ -5,7 +5,7 @@ import math
 import re
 from collections.abc import Iterable
 
-from pipeline.core.errors import ConfigError, InputError
+from pipeline.core.errors import ConfigError, InputError, NoMatchError
 from pipeline.core.shown import without_secrets
 
 # More than any published data set has files; a slip of the keyboard ends here and not in memory.
@@ -98,7 +98,7 @@ def match_paths(where: str, patterns: Iterable[str], paths: Iterable[str]) -> li
     and at the end for all files below. Names that begin with a dot are matched only by parts that
     begin with one. `where` names the patterns in errors.
 
-    Raises: InputError for a pattern that matches nothing.
+    Raises: NoMatchError for a pattern that matches nothing, InputError for one that is none.
     """
     paths = list(paths)
     matched: set[str] = set()
@@ -109,7 +109,7 @@ def match_paths(where: str, patterns: Iterable[str], paths: Iterable[str]) -> li
             raise InputError(f'{where}: "{pattern}" is not a glob pattern: {error}') from error
         found = [path for path in paths if expression.fullmatch(path)]
         if not found:
-            raise InputError(
+            raise NoMatchError(
                 f'{where}: "{pattern}" matches none of {len(paths):,} files',
                 pattern_hint(pattern)
                 or (f"check the spelling; there is {min(paths)}" if paths else None),

@@ -87,6 +87,8 @@ order:
   view: decoder
   window_tokens: 8.5B
   format: mds
+  partitions: listed
+  listing: lists/index.json
 shards:
   {dtype: uint16, size_limit: 100kB, header_compression: zstd, index_compression: zstd}
 on_error: skip
@@ -113,6 +115,7 @@ REFUSED = [
     ("tokens: 5M", "tokens: 1.5"),
     ("files_per_partition: 100", "files_per_partition: 0"),
     ("files_per_partition: 100", "files_per_partition: ten"),
+    ("partitions: listed", "partitions: random"),
     ("epochs: 2.5", "epochs: 0"),
     ("epochs: 2.5", "epochs: -1"),
     ("epochs: 3/2", "epochs: 3/0"),

@@ -80,9 +80,9 @@ from support.mixtures import (
         (
             "  algorithm: ettin-reencode-v1",
             "  algorithm: ettin-reencode",
-            '9:14: chunk.algorithm: got "ettin-reencode", expected one of ettin-reencode-v1, '
-            "ettin-retokenize-v1, ettin-slice-v1, ettin-slice-v2, whole-v1; "
-            'did you mean "ettin-reencode-v1"?',
+            '9:14: chunk.algorithm: got "ettin-reencode", expected one of ettin-line-v1, '
+            "ettin-reencode-v1, ettin-retokenize-v1, ettin-slice-v1, ettin-slice-v2, whole-v1; did "
+            'you mean "ettin-reencode-v1"?',
         ),
         (
             "{path: peps/*.json.gz}",

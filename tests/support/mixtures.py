@@ -25,7 +25,8 @@ ORIGIN_KEYS = (
     "revision, split, text, url"
 )
 ORDER_KEYS = (
-    "algorithm, allow_cut, epoch, format, global_batch_size, max_seq_len, seed, view, window_tokens"
+    "algorithm, allow_cut, epoch, format, global_batch_size, listing, max_seq_len, partitions, "
+    "seed, view, window_tokens"
 )
 REVISION = "0123456789abcdef0123456789abcdef01234567"
 

@@ -22,7 +22,13 @@ from pipeline.stages.tokenizer import Tokenizer
 
 # By algorithm; of `ettin-reencode-v1` a tail is encoded again, and with it what it borrowed, which
 # may have been before. The chunks of a foreign pool may have been made by any.
-_MOST_TIMES_AGAIN = {"ettin-reencode-v1": 2, "ettin-retokenize-v1": 1, None: 2}
+_MOST_TIMES_AGAIN = {
+    "ettin-reencode-v1": 2,
+    "ettin-retokenize-v1": 1,
+    # Lines of an archive are texts that were decoded and cleaned up before.
+    "ettin-line-v1": 1,
+    None: 2,
+}
 # No text is as long, so none is cut.
 _NEVER_CUT = 1 << 40
 

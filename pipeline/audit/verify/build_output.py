@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -22,7 +22,7 @@ from pipeline.dataset import (
     read_manifest,
     windows_of,
 )
-from pipeline.dataset.mds import INDEX_NAME, MdsRows, Pool
+from pipeline.dataset.mds import INDEX_NAME, MdsRows, Pool, read_index
 from pipeline.order import (
     Permutation,
     PermutationKey,
@@ -144,11 +144,18 @@ class Output:
     @cached_property
     def partitions(self) -> tuple[ManifestWindow, ...]:
         """The rows of each partition in the pool."""
-        return windows_of(
-            (record.folder, record.chunks.drawn, None)
+        records = [
+            record
             for _, source in sorted(self.manifest.sources.items())
             for record in source.partitions
-        )
+        ]
+        if self.declaration["order"].get("partitions") == "listed":
+            # The manifest has the digest of the listing alone, and the index its order.
+            entries = read_index(self.folder / TRAIN / INDEX_NAME)
+            names = (PurePosixPath(TRAIN, one["raw_data"]["basename"]).parent for one in entries)
+            places = {name.as_posix(): place for place, name in enumerate(dict.fromkeys(names))}
+            records.sort(key=lambda record: places.get(record.folder, len(places)))
+        return windows_of((record.folder, record.chunks.drawn, None) for record in records)
 
     def check_view(self, view: View) -> None:
         """Raise InputError when the ordered rows cannot be read under a view."""

@@ -4,7 +4,7 @@
 folder by position; `MdsRows` reads it as an order. `docs/spec/mds.md` describes the format.
 """
 
-from pipeline.dataset.mds.pool import Pool
+from pipeline.dataset.mds.pool import IndexEntry, Pool, parse_index, read_index
 from pipeline.dataset.mds.reader import MdsRows
 from pipeline.dataset.mds.stats import write_stats
 from pipeline.dataset.mds.writer import MdsWriter, index_bytes, merge_indexes
@@ -12,10 +12,13 @@ from pipeline.dataset.paths import INDEX_NAME
 
 __all__ = [
     "INDEX_NAME",
+    "IndexEntry",
     "MdsRows",
     "MdsWriter",
     "Pool",
     "index_bytes",
     "merge_indexes",
+    "parse_index",
+    "read_index",
     "write_stats",
 ]

@@ -27,7 +27,7 @@ def write_stats(folder: Path, chunk: ChunkSpec, lengths: Int64Array, num_discard
 
     lengths: int64 [num_chunks]; num_discarded: tokens that went into no chunk.
     """
-    if chunk.algorithm == "ettin-retokenize-v1":
+    if chunk.algorithm in ("ettin-line-v1", "ettin-retokenize-v1"):
         _write_num_tokens(folder, lengths)
     else:
         _write_chunk_stats(folder, lengths, num_discarded)

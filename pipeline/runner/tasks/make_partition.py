@@ -39,6 +39,7 @@ from pipeline.runner.tasks.read_documents import (
     declare_inputs,
     load_cached_for,
 )
+from pipeline.runner.tasks.unique_ids import UniqueIds
 from pipeline.stages.chunking import Chunks, make_chunker
 from pipeline.stages.filters import Dropped, DroppedWriter
 from pipeline.stages.text_digest import text_digests
@@ -129,7 +130,7 @@ def _file_numbers(record: PartitionOutput) -> dict[str, Uint32Array]:
 
 def _make(task: PartitionTask, tokenizer: Tokenizer, state: State) -> PartitionOutput:
     """Write the shards of a partition and what else the mixture asks for; return the record."""
-    drops, ids, counts = _Drops(task), _UniqueIds(task), _Counts()
+    drops, ids, counts = _Drops(task), UniqueIds(task.repeated_ids, task.taken_ids), _Counts()
     reader = _FilesReader(task, drops, counts)
     chunker = make_chunker(task.chunk, tokenizer)
     digests: list[Uint64Array] = [np.empty((0, 2), np.uint64)]
@@ -150,7 +151,10 @@ def _make(task: PartitionTask, tokenizer: Tokenizer, state: State) -> PartitionO
             except InputError:
                 block = _drop_unencodable(tokenizer, block, drops)
                 encoded = tokenize(tokenizer, block, drops.where)
-            kept = _drop_unusable(block, without_content(tokenizer, encoded), ids, drops)
+            # Lines are chunks: those of one document share its id, and none is left out.
+            kept = np.ones(len(block), np.bool_)
+            if task.chunk.algorithm != "ettin-line-v1":
+                kept = _drop_unusable(block, without_content(tokenizer, encoded), ids, drops)
             documents = [block[index] for index in np.flatnonzero(kept)]
             if not kept.all():
                 encoded = encoded.take(kept)
@@ -265,37 +269,6 @@ class _Drops:
                 self.drop_bad(one.document, one.reason, one.fault)
 
 
-class _UniqueIds:
-    """The ids that the next document must not have.
-
-    Rows cannot tell adjacent documents of one id apart, so ids that recur within a block, or after
-    the last document written, are found here; all others in the written partitions.
-    """
-
-    def __init__(self, task: PartitionTask) -> None:
-        self._repeated = task.repeated_ids
-        self._seen = set(task.taken_ids)
-        self._near: set[str] = set()
-        self._last: set[str] = set()
-
-    def add(self, id_: str) -> bool:
-        if id_ in self._near or id_ in self._seen:
-            return False
-        self._near.add(id_)
-        if id_ in self._repeated:
-            self._seen.add(id_)
-        return True
-
-    def forget(self, id_: str) -> None:
-        self._seen.discard(id_)
-
-    def end_block(self, documents: Sequence[Document], chunks: Chunks) -> None:
-        """Keep only the id of the last document written, with which no block may go on."""
-        if len(chunks.documents):
-            self._last = {documents[chunks.documents[-1]].id}
-        self._near = set(self._last)
-
-
 def _drop_unencodable(
     tokenizer: Tokenizer, block: Sequence[Document], drops: _Drops
 ) -> list[Document]:
@@ -312,7 +285,7 @@ def _drop_unencodable(
 
 
 def _drop_unusable(
-    block: Sequence[Document], empty: Int64Array, ids: _UniqueIds, drops: _Drops
+    block: Sequence[Document], empty: Int64Array, ids: UniqueIds, drops: _Drops
 ) -> BoolArray:
     """Drop documents without content or with an id that was seen; return which are kept."""
     kept = np.ones(len(block), np.bool_)

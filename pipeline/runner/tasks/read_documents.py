@@ -90,6 +90,8 @@ class Input:
     """Largest fraction of the documents that may be skipped because they cannot be read."""
     max_document_bytes: int = MAX_DOCUMENT_BYTES
     """Larger documents are bad."""
+    takes_empty: bool = False
+    """Whether an empty text is a document: of lines, each is a row."""
     locked: LockedInput | None = None
     drops: DropList | None = None
     """What to drop instead of what the filters would."""
@@ -179,6 +181,7 @@ class DocumentReader:
                 id_field=input_.origin.id,
                 decoding=input_.decoding,
                 max_document_bytes=input_.max_document_bytes,
+                takes_empty=input_.takes_empty,
             )
             try:
                 for block in reader.blocks(self.drop):

@@ -4,14 +4,16 @@ Sources of one repository at one revision are resolved once, so that they are of
 """
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from pipeline.config import Mixture, Origin, Replay
 from pipeline.core.digest import sha256_bytes
-from pipeline.core.errors import InputError, NetworkError
+from pipeline.core.errors import InputError, NetworkError, NoMatchError
 from pipeline.core.progress import ReportProgress
 from pipeline.sources.lock.lock import Lock, LockedSource, LockedTokenizer, location_of
+from pipeline.sources.lock.pool_layout import archive_origins, pool_origin
 from pipeline.sources.lock.remote_output import refuse_remote_output
 from pipeline.sources.partitions import name_partitions
 from pipeline.stages.tokenizer import EMBEDDED, latest_commit, read_json
@@ -49,7 +51,10 @@ def make_lock(
         # A branch that moves meanwhile moves for none of the sources.
         commit = commits.get((origin.hub, origin.revision))
         try:
-            sources[name] = _lock_source(name, origin, mixture.folder, commit, servers)
+            if isinstance(mixture, Replay):
+                sources[name] = _lock_pool(mixture, origin, servers)
+            else:
+                sources[name] = _lock_source(name, origin, mixture.folder, commit, servers)
         except InputError as error:
             on_failure(name, error)
             if known is not None and name in known.sources:
@@ -80,12 +85,7 @@ def sources_of(mixture: Mixture | Replay) -> dict[str, Origin]:
     pool = mixture.pool
     if pool is None:
         return {}
-    # Beside its shards, and the one index that names them, a pool has statistics that none reads.
-    folder = pool.path if pool.hub is None else pool.folder
-    files = (f"{folder}/index.json", f"{folder}/**/*.mds*")
-    if pool.hub is None:
-        return {POOL: Origin(path=files)}
-    return {POOL: Origin(hub=pool.hub, revision=pool.revision, files=files)}
+    return {POOL: pool_origin(pool)}
 
 
 class _Servers:
@@ -115,13 +115,12 @@ def _lock_source(
 ) -> LockedSource:
     store = servers.ask(_server(origin), lambda: open_store(origin, folder, commit))
     files = servers.ask(_server(origin), store.list)
-    if name != POOL:
-        # What cannot be built from is refused now, not when all has been pulled.
-        where = "" if origin.hub is None else f"hf://datasets/{origin.hub}/"
-        listed = [(where + file.path, Path(file.path), file) for file in files]
-        name_partitions(name, listed, origin.partition)
-        if patterns := [*(origin.files or ()), *expand_addresses(origin.url or ())]:
-            refuse_remote_output(f"sources.{name}", patterns, files, store.has)
+    # What cannot be built from is refused now, not when all has been pulled.
+    where = "" if origin.hub is None else f"hf://datasets/{origin.hub}/"
+    listed = [(where + file.path, Path(file.path), file) for file in files]
+    name_partitions(name, listed, origin.partition)
+    if patterns := [*(origin.files or ()), *expand_addresses(origin.url or ())]:
+        refuse_remote_output(f"sources.{name}", patterns, files, store.has)
     tokenizer, decode = None, origin.decode
     if decode is not None:
         tokenizer = _lock_tokenizer(decode.tokenizer, decode.revision, folder, servers)
@@ -130,6 +129,25 @@ def _lock_source(
         revision=store.revision,
         files=files,
         tokenizer=tokenizer,
+    )
+
+
+def _lock_pool(replay: Replay, origin: Origin, servers: _Servers) -> LockedSource:
+    """Lock a pool in the layout that it has; its origin stays the one that is declared."""
+    assert replay.pool is not None
+    commit, no_shards = None, None
+    for tried in (origin, *archive_origins(replay.pool)):
+        store = servers.ask(_server(origin), partial(open_store, tried, replay.folder, commit))
+        commit = store.revision
+        try:
+            files = servers.ask(_server(origin), store.list)
+        except NoMatchError as error:
+            no_shards = no_shards or error
+        else:
+            return LockedSource(origin=location_of(origin), revision=store.revision, files=files)
+    assert no_shards is not None
+    raise InputError(
+        f"{no_shards.message}; nor has it archives of text (.jsonl.tar.gz)", no_shards.hint
     )
 
 

@@ -96,7 +96,10 @@ class FileReader:
         id_field: str | None,
         decoding: Decoding | None = None,
         max_document_bytes: int = MAX_DOCUMENT_BYTES,
+        takes_empty: bool = False,
     ) -> None:
+        """Prepare to read; `takes_empty`: whether an empty text is a document."""
+        self._takes_empty = takes_empty
         self._file = file
         self._raw = RawFile(file, max_document_bytes)
         self._columns = Columns(text=text_field, id=id_field, has_ids=decoding is not None)
@@ -141,7 +144,7 @@ class FileReader:
             text = self._decoder.decode(value, where)
         else:
             text = _string(fields, names.text, where, "no_text")
-        if not text:
+        if not (text or self._takes_empty):
             named = json.dumps(id_, ensure_ascii=False)  # on one line, whatever is in it
             raise DocumentError(f"{where}: id {named} has an empty text", SKIP_HINT, "empty_text")
         # A character has at most four bytes of UTF-8.

@@ -1,6 +1,7 @@
 """The bytes of an input file, hashed as stored and decompressed; what all readers share."""
 
 import hashlib
+import tarfile
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ import zstandard
 from pipeline.core.errors import DocumentError, InputError
 from pipeline.core.zstd import PACK_AGAIN, has_large_window, make_decompressor
 from pipeline.sources.partitions import InputFile
+from pipeline.sources.readers.tar_members import read_members
 from pipeline.sources.readers.unpack_slow import UNPACKERS, unpack_slow
 from pipeline.sources.readers.wrong_kind import HEAD_BYTES, refuse_wrong_content, refuse_wrong_file
 from pipeline.storage import unreadable
@@ -137,7 +139,11 @@ class RawFile:
         try:
             head, stored = _peek(self._stored(hasher))
             refuse_wrong_file(self.file, head)
-            yield from _unpack(stored, self.file.kind)
+            blocks = _unpack(stored, self.file.kind)
+            is_archive = ".tar." in self.file.kind
+            yield from read_members(blocks, self.file.declared) if is_archive else blocks
+        except tarfile.ReadError as error:
+            raise DamagedError("tar archive", error) from error
         except (EOFError, zlib.error, zstandard.ZstdError) as error:
             if has_large_window(error):
                 raise InputError(

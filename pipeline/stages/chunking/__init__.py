@@ -2,6 +2,7 @@
 
 from pipeline.config import ChunkSpec
 from pipeline.stages.chunking.chunker import Chunker, Chunks
+from pipeline.stages.chunking.line import LineChunker
 from pipeline.stages.chunking.reencode import ReencodeChunker
 from pipeline.stages.chunking.retokenize import RetokenizeChunker
 from pipeline.stages.chunking.slice import Cutter, SliceChunker
@@ -22,6 +23,8 @@ def make_chunker(spec: ChunkSpec, tokenizer: Tokenizer) -> Chunker:
     """Return a new chunker for one partition."""
     if spec.algorithm == "whole-v1":
         return WholeChunker(size=spec.size, cls_id=tokenizer.cls_id, sep_id=tokenizer.sep_id)
+    if spec.algorithm == "ettin-line-v1":
+        return LineChunker()
     # `add_eos` has no effect: the tokenizer's template already ends every document with SEP.
     assert spec.min_size is not None
     assert spec.skip_below is not None

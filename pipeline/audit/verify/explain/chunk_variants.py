@@ -144,8 +144,11 @@ def _differences(ours: Variant, theirs: Variant) -> list[tuple[str, str]]:
 
 
 def can_make(output: Output) -> bool:
-    """Tell whether rows can be made: not of a pool whose sources are unknown."""
-    return output.tokenizer_problem is None and bool(output.manifest.sources)
+    """Tell whether rows can be made: not of lines, or of a pool whose sources are unknown."""
+    if not output.manifest.sources:
+        return False
+    has_lines = output.declaration["chunk"]["algorithm"] == "ettin-line-v1"
+    return output.tokenizer_problem is None and not has_lines
 
 
 def are_all_remade(comparison: Comparison) -> bool:

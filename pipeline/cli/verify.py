@@ -21,7 +21,7 @@ def add(verbs: Verbs) -> None:
     options.add(
         "--against WHAT",
         "compare rows, in order, with a manifest, another output, published parquet (a folder or"
-        " hf://datasets/…) or MDS shards",
+        " hf://datasets/…) or MDS shards; or steps with a table of their digests (step, sha256)",
     )
     part = options.one_of()
     part.add("--rows A:B", "only these rows, from 0", half_open)
@@ -50,11 +50,33 @@ def run(parsed: Arguments) -> int:
 
 
 def _verify_against(parsed: Arguments) -> int:
-    from pipeline.audit.verify import as_json, lines, verify_against
+    from pipeline.audit.verify import (
+        as_json,
+        is_step_table,
+        lines,
+        verify_against,
+        verify_steps,
+    )
     from pipeline.core.progress import show_progress
 
     if parsed.manifest is not None:
         raise ConfigError("--manifest: got --against too, expected only one of them")
+    if is_step_table(parsed.against):
+        if parsed.rows is not None:
+            raise ConfigError(
+                f"--rows: {parsed.against} has digests of whole steps", "choose --steps or --window"
+            )
+        with show_progress() as show:
+            told = verify_steps(
+                parsed.folder,
+                parsed.against,
+                steps=parsed.steps,
+                window=parsed.window,
+                view=parsed.view,
+                report=show,
+            )
+        print_result(parsed, told.as_json(), told.lines())
+        return 0 if told.equal else 1
     with show_progress() as show:
         report = verify_against(
             parsed.folder,

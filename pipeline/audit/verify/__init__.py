@@ -1,10 +1,21 @@
 """Verify: an output, and a manifest or any ordered rows -> what differs, and why.
 
-`verify` hashes the files of an output; `verify_against` compares its rows with a target.
+`verify` hashes the files of an output; `verify_against` compares its rows with a target,
+`verify_steps` its steps with a table of their digests.
 """
 
 from pipeline.audit.verify.against import verify_against
 from pipeline.audit.verify.check_output import verify
 from pipeline.audit.verify.report import Report, as_json, lines
+from pipeline.audit.verify.step_digests import StepReport, is_step_table, verify_steps
 
-__all__ = ["Report", "as_json", "lines", "verify", "verify_against"]
+__all__ = [
+    "Report",
+    "StepReport",
+    "as_json",
+    "is_step_table",
+    "lines",
+    "verify",
+    "verify_against",
+    "verify_steps",
+]

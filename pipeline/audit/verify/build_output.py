@@ -171,14 +171,14 @@ class Output:
         if view == self.view:
             return self.ordered_rows
         if self.view == "stored":
-            return self._viewed(self.ordered_rows, view)
+            return self.viewed(self.ordered_rows, view)
         rows = ReplayedPool(pool=self.pool, order=self.order, num_rows=self.num_rows)
-        return self._viewed(rows, view)
+        return self.viewed(rows, view)
 
     def pool_under(self, view: View) -> RowSource:
-        return self._viewed(self.pool_rows, view)
+        return self.viewed(self.pool_rows, view)
 
-    def _viewed(self, rows: RowSource, view: View) -> RowSource:
+    def viewed(self, rows: RowSource, view: View) -> RowSource:
         if view == "stored":
             return rows
         return MappedRows(rows, lambda block: self.apply_view(block, view, self.max_seq_len))

@@ -20,7 +20,7 @@ from pipeline.dataset.mds import MdsRows
 from pipeline.order import ALGORITHMS, PermutationKey, pcg64dxsm_permutation
 
 # It depends on nothing but the sum of seed and epoch.
-_SUMMED = "ettin-pcg64dxsm-v1"
+SUMMED = "ettin-pcg64dxsm-v1"
 _NEAR_SEEDS = 4
 _MOST_EPOCHS = 8
 # Those of the published configurations first, then what people choose.
@@ -56,7 +56,7 @@ def place(
 ) -> PlacedRows:
     if key is None:
         places = positions
-    elif key.algorithm == _SUMMED:
+    elif key.algorithm == SUMMED:
         # Made without its inverse, in half the time; no other algorithm needs one.
         rows = pcg64dxsm_permutation(key.num_samples, seed=key.seed, epoch=key.epoch)
         places = rows[positions].astype(np.int64)
@@ -80,7 +80,7 @@ def find_order(comparison: Comparison) -> "OrderSearch":
     search.try_keys([key, None] if is_order else [None])
     # Rows in the order of a pool are a pool, to which no other order is near.
     if is_order and (search.best is not None or search.score < _FITS):
-        seeds, counts = list(_other_seeds(key)), list(_other_counts(comparison))
+        seeds, counts = list(other_keys(key)), list(_other_counts(comparison))
         by_count = [replace(key, num_samples=count) for count in counts]
         for candidates in (by_count[:_LIKELY], seeds, by_count):
             search.try_keys(candidates)
@@ -154,7 +154,7 @@ def _smoothness(placed: PlacedRows) -> float:
     return float(together.mean()) if np.count_nonzero(together) >= _FEWEST_PAIRS else 0.0
 
 
-def _other_seeds(ours: PermutationKey) -> Iterator[PermutationKey]:
+def other_keys(ours: PermutationKey) -> Iterator[PermutationKey]:
     """Yield other seeds and epochs; of those that give the same order, one."""
     epochs = [replace(ours, epoch=epoch) for epoch in range(_MOST_EPOCHS + 1)]
     near = [ours.seed + sign * by for by in range(1, _NEAR_SEEDS + 1) for sign in (1, -1)]
@@ -175,7 +175,7 @@ def _other_seeds(ours: PermutationKey) -> Iterator[PermutationKey]:
 
 def _stream(key: PermutationKey) -> tuple[str | int, ...]:
     """Return what of a key determines its random numbers."""
-    seeds = (key.seed + key.epoch,) if key.algorithm == _SUMMED else (key.seed, key.epoch)
+    seeds = (key.seed + key.epoch,) if key.algorithm == SUMMED else (key.seed, key.epoch)
     return (key.algorithm, *seeds)
 
 
@@ -210,7 +210,7 @@ class SampleOrder:
             kind = "order algorithm"
             text = f"{key.algorithm}, {text}"
             declared = f"{declared} of {ours.algorithm}"
-        elif key.algorithm == _SUMMED:
+        elif key.algorithm == SUMMED:
             total = key.seed + key.epoch
             evidence["seed_plus_epoch"] = total
             kind = "seed"

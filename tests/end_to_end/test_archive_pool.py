@@ -137,6 +137,12 @@ def test_archives_replay_to_the_shards_and_the_order_of_their_twin(made: Path, w
     assert builds.run_well("verify", "out", cwd=work).endswith("every file matches the manifest\n")
     against = builds.run_well("verify", "out", "--against", made / "twin", cwd=work)
     assert against.endswith("equal\n")
+    # Rows are traced to archives, and found by their text.
+    told = builds.run_well("trace", "out", "--step", "1", cwd=work)
+    assert ".jsonl.tar.gz" in told
+    row = provenance_of(work / "out")[0]["document"]
+    found = json.loads(builds.run_well("trace", "out", "--document", row, "--json", cwd=work))
+    assert row in json.dumps(found)
     # What is made is kept.
     before = builds.digests(work / "out")
     builds.run_well("build", "replay.yaml", *BUILD, cwd=work)

@@ -30,11 +30,12 @@ class PoolSpec:
         "Branch, tag or commit on the Hub, main by default. For hub only.", LINE
     )
     folder: str | None = optional(
-        "Folder of the data set that holds index.json, train by default. For hub only.", LINE
+        "Folder of the data set that holds index.json and shards, or archives of text as "
+        "source/name.jsonl.tar.gz; train by default, where archives may lie at the top, too. "
+        "For hub only.",
+        LINE,
     )
-    path: str | None = optional(
-        "Folder on disk that holds index.json, relative to this file.", LINE
-    )
+    path: str | None = optional("Folder on disk that holds the same, relative to this file.", LINE)
 
     @staticmethod
     def rule(given: Given) -> Complaints:

@@ -1,7 +1,9 @@
 """`ettin-data attest`."""
 
-from pipeline.cli.arguments import Arguments, Verbs, add_verb
+from pipeline.cli.arguments import Arguments, Verbs, add_verb, size
 from pipeline.cli.output import print_json, print_lines, print_table
+from pipeline.cli.probe import run_probe
+from pipeline.core.errors import ConfigError
 
 
 def add(verbs: Verbs) -> None:
@@ -14,12 +16,26 @@ def add(verbs: Verbs) -> None:
         "of files of the suite, each with its page. Exits with 1 where something contradicts them.",
     )
     options.add(
-        "where WHERE", "a lock, a folder of shards or archives, or hf://datasets/ORG/NAME[/PATH]"
+        "where WHERE",
+        "a lock, a folder of shards or archives, or hf://datasets/ORG/NAME[/PATH]",
+        nargs="?",
     )
     options.add("--as ORG/NAME", "the repository that it stands for, where it does not say so")
+    options.add(
+        "--probe hf://datasets/ORG/NAME[@REVISION]",
+        "instead, ask the Hub for the few files that tell how the released rows were made; of all"
+        " data sets of the suite, or of this one",
+        nargs="?",
+        const="",
+    )
+    options.add("--max-bytes SIZE", "most bytes that --probe fetches", size, "2MB")
 
 
 def run(parsed: Arguments) -> int:
+    if parsed.probe is not None:
+        return run_probe(parsed)
+    if parsed.where is None:
+        raise ConfigError("attest: got no place, expected WHERE or --probe", "name one of them")
     from pipeline.audit.attest import as_json, attest, gather, lines, load_facts, table
 
     facts = load_facts()

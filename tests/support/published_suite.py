@@ -33,35 +33,43 @@ def config(compression: str | None = "zstd", dtype: str = "uint16") -> dict[str,
     }
 
 
-def encode_row(id_: str, ids: Sequence[int]) -> bytes:
+def encode_row(id_: str, ids: Sequence[int], dtype: str = "uint16") -> bytes:
     """Return a row: two sizes, the id, shape and values of the array."""
     shape = struct.pack("<BB", 4, len(ids)) if len(ids) < 256 else struct.pack("<BH", 5, len(ids))
-    array = shape + np.array(ids, "<u2").tobytes()
+    array = shape + np.array(ids, dtype).tobytes()
     return struct.pack("<II", len(id_.encode()), len(array)) + id_.encode() + array
 
 
 def write_shards(folder: Path, rows: Sequence[Row], **about: Any) -> dict[str, Any]:
     """Write rows as raw shards of at most `LIMIT` bytes under an index; return the index."""
+    header = 8 + len(json.dumps(config(**about)))
+    parts: list[list[Row]] = [[]]
+    size = header
+    for row in rows:
+        num_bytes = len(encode_row(*row, about.get("dtype", "uint16"))) + 4
+        if size + num_bytes > LIMIT:
+            parts.append([])
+            size = header
+        parts[-1].append(row)
+        size += num_bytes
+    return write_parts(folder, parts, **about)
+
+
+def write_parts(folder: Path, parts: Sequence[Sequence[Row]], **about: Any) -> dict[str, Any]:
+    """Write each part as a raw shard under an index; return the index."""
     folder.mkdir(parents=True)
     header = json.dumps(config(**about), sort_keys=True).encode()
-    parts: list[list[bytes]] = [[]]
-    size = 8 + len(header)
-    for row in (encode_row(*one) for one in rows):
-        if size + len(row) + 4 > LIMIT:
-            parts.append([])
-            size = 8 + len(header)
-        parts[-1].append(row)
-        size += len(row) + 4
     shards = []
     for number, part in enumerate(parts):
         name = f"shard.{number:05d}.mds"
-        ends = np.cumsum([0, *map(len, part)]) + 8 + 4 * len(part) + len(header)
-        data = struct.pack("<I", len(part)) + ends.astype("<u4").tobytes() + header + b"".join(part)
+        rows = [encode_row(*row, about.get("dtype", "uint16")) for row in part]
+        ends = np.cumsum([0, *map(len, rows)]) + 8 + 4 * len(rows) + len(header)
+        data = struct.pack("<I", len(rows)) + ends.astype("<u4").tobytes() + header + b"".join(rows)
         (folder / name).write_bytes(data)
         raw = {"basename": name, "bytes": len(data), "hashes": {}}
         packed = {"basename": f"{name}.zstd", "bytes": len(data) // 2, "hashes": {}}
         shards.append(
-            {**config(**about), "raw_data": raw, "samples": len(part), "zip_data": packed}
+            {**config(**about), "raw_data": raw, "samples": len(rows), "zip_data": packed}
         )
     index = {"shards": shards, "version": 2}
     (folder / "index.json").write_text(json.dumps(index, sort_keys=True))

@@ -3,16 +3,22 @@
 from pipeline.audit.attest.evidence import Evidence, gather
 from pipeline.audit.attest.facts import Fact, load_facts
 from pipeline.audit.attest.findings import Finding, attest
+from pipeline.audit.attest.probe import Outcome, probe
+from pipeline.audit.attest.readings import Conclusion, conclude
 from pipeline.audit.attest.report import as_json, lines, table
 
 __all__ = [
+    "Conclusion",
     "Evidence",
     "Fact",
     "Finding",
+    "Outcome",
     "as_json",
     "attest",
+    "conclude",
     "gather",
     "lines",
     "load_facts",
+    "probe",
     "table",
 ]

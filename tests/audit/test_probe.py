@@ -87,6 +87,10 @@ WRONG: dict[str, tuple[dict[str, Any], str, dict[str, object] | None, str]] = {
         {"clean": False}, "pre-training", None,
         "slices of 1,024 ids, decoded without clean-up of spaces and tokenized again",
     ),
+    "special tokens kept": (
+        {"keep_specials": True}, "pre-training", None,
+        "slices of 1,024 ids, decoded with their special tokens and tokenized again",
+    ),
     "a space before texts": (
         {"prefix": True}, "pre-training", {"tokenizer.add_prefix_space": True}, AGAIN
     ),

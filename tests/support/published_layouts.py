@@ -4,6 +4,7 @@ A reference of its own: documents are tokenized by the `tokenizers` library, cut
 written without the package. Paths are those that are asked for of the released data sets.
 """
 
+import hashlib
 import io
 import json
 import tarfile
@@ -16,7 +17,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import zstandard
-from support.published_suite import SUFFIX, Row, stats_of, write_parts
+from support.published_suite import (
+    SUFFIX,
+    Fact,
+    Row,
+    fact_of,
+    index_value,
+    shown,
+    stats_of,
+    write_parts,
+)
 from tokenizers import Tokenizer
 
 STAGING = "orionweller/generic_data_v2"
@@ -43,6 +53,7 @@ class Way:
     pretraining: str = "retokenize"
     extension: str = "slice-2"
     clean: bool = True
+    keep_specials: bool = False
     prefix: bool = False
     dtype: str = "uint16"
     compression: str | None = "zstd"
@@ -75,12 +86,13 @@ def write_suite(folder: Path, tokenizer_json: bytes, **way: Any) -> Suite:
     return Suite(repos)
 
 
-def texts(seed: int, lengths: Sequence[int], id_form: str) -> list[Text]:
-    """Return documents of so many words, with a space before a mark in about one row of two."""
+def texts(seed: int, lengths: Sequence[int], id_form: str, marks: float = 0.005) -> list[Text]:
+    """Return documents of so many words; `marks`: chance of a space before each mark, a tenth of
+    it that of two."""
     random = np.random.default_rng(seed)
     plain = ["def", "return", "the", "value", "of", "naïve", "==", "\n", "\n    ", "日本", "table"]
-    words = [*plain, "ok .", "why ?", "so ,", "ends !", "it 's", "do n't"]
-    chances = np.r_[np.ones(len(plain)), np.full(6, 0.002)]
+    words = [*plain, "ok .", "why ?", "so ,", "!= b", "it 's", "do n't", "two  ,"]
+    chances = np.r_[np.ones(len(plain)), np.full(6, marks), marks / 10]
     found = []
     for number, length in enumerate(lengths):
         chosen = random.choice(len(words), length, p=chances / chances.sum())
@@ -101,7 +113,7 @@ class _Maker:
         return ids
 
     def decode(self, ids: Sequence[int]) -> str:
-        text: str = self.tokenizer.decode(list(ids), skip_special_tokens=True)
+        text: str = self.tokenizer.decode(list(ids), skip_special_tokens=not self.way.keep_specials)
         return cleaned(text) if self.way.clean else text
 
     def rows(self, documents: Sequence[Text], how: str, size: int) -> tuple[list[Row], int]:
@@ -208,12 +220,13 @@ def _write_archive(path: Path, name: str, lines: Sequence[str]) -> None:
 
 def _write_extension(root: Path, maker: _Maker) -> None:
     way = maker.way
-    rows, skipped = maker.rows(texts(5, [4000, 40, 21000, 900] * 2, "{}"), way.extension, 8000)
+    # Without marks, so that full rows stay equal where they are tokenized again.
+    documents = texts(5, [4000, 40, 21000, 900] * 2, "{}", marks=0)
+    rows, skipped = maker.rows(documents, way.extension, 8000)
     write_parts(root / EXCHANGE, [rows], **way.about())
     _write_stats(root / EXCHANGE, rows, skipped)
-    rows, skipped = maker.rows(
-        texts(6, [9000, 26000, 12000, 300], "book-{:035d}"), way.extension, 8000
-    )
+    documents = texts(6, [9000, 26000, 12000, 300], "book-{:035d}", marks=0)
+    rows, skipped = maker.rows(documents, way.extension, 8000)
     if way.longest_first:
         rows.sort(key=lambda row: -(len(row[1]) // 1000))
     write_parts(root / BOOKS, [rows], **way.about())
@@ -232,3 +245,31 @@ def _write_order(root: Path, maker: _Maker) -> None:
     # A listing kept beside it.
     listing = "\n".join(id_ for id_, _ in rows).encode()
     (root / "rows.txt.zst").write_bytes(zstandard.compress(listing))
+
+
+def facts_of(suite: Suite) -> list[Fact]:
+    """Return what pages would show of every file, and of every folder."""
+    facts = []
+    for repo, root in suite.repos.items():
+        for path in sorted(root.rglob("*")):
+            name = path.relative_to(root).as_posix()
+            facts += [
+                fact_of(name, kind, value, repo=repo) for kind, value in _pages(path) if value
+            ]
+    return facts
+
+
+def _pages(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield the kinds of facts of a file or folder, with their values."""
+    if path.is_dir():
+        own = sorted(path.iterdir())
+        sizes = {one.name: shown(one.stat().st_size) for one in own if one.is_file()}
+        dirs = {"dirs": [one.name for one in own if one.is_dir()]}
+        yield "listing", {"files": sizes or dirs}
+    elif path.name.endswith((".mds", ".tar.gz", ".parquet")):
+        data = path.read_bytes()
+        yield "sha256", {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
+    elif path.name == "index.json":
+        yield "index", index_value(json.loads(path.read_bytes()), path.parent)
+    elif path.name in ("stats.json", "num_tokens.json"):
+        yield path.stem, json.loads(path.read_bytes())

@@ -102,10 +102,10 @@ def write_suite(folder: Path) -> list[Fact]:
             "num_truncated_tokens": sum(min(1024, length) for length in lengths),
         }
         (folder / where / "num_tokens.json").write_text(json.dumps(counts, indent=2))
-        facts.append(_fact(f"{where}/num_tokens.json", "num_tokens", counts))
-        facts.append(_fact(f"{where}/index.json", "index", _index_value(index, folder / where)))
+        facts.append(fact_of(f"{where}/num_tokens.json", "num_tokens", counts))
+        facts.append(fact_of(f"{where}/index.json", "index", index_value(index, folder / where)))
         facts += _digests(folder, where)
-        facts.append(_fact(where, "listing", {"files": _sizes(folder / where)}))
+        facts.append(fact_of(where, "listing", {"files": _sizes(folder / where)}))
         if source == "books":
             merged += [
                 {
@@ -119,9 +119,9 @@ def write_suite(folder: Path) -> list[Fact]:
             ]
     books = folder / "train" / "books"
     (books / "index.json").write_text(json.dumps({"version": 2, "shards": merged}))
-    value = _index_value({"shards": merged[:3]}, books) | {"complete": False}
-    facts.append(_fact("train/books/index.json", "index", value, note="truncated after 3 shards"))
-    facts.append(_fact("train/books", "listing", {"files": {"dirs": sorted(
+    value = index_value({"shards": merged[:3]}, books) | {"complete": False}
+    facts.append(fact_of("train/books/index.json", "index", value, note="truncated after 3 shards"))
+    facts.append(fact_of("train/books", "listing", {"files": {"dirs": sorted(
         path.name for path in books.iterdir() if path.is_dir()
     )}}))  # fmt: skip
     where = f"validation/dclm/split_7{SUFFIX}"
@@ -129,9 +129,9 @@ def write_suite(folder: Path) -> list[Fact]:
     index = write_shards(folder / where, rows)
     stats = stats_of([len(ids) for _, ids in rows], skipped=321)
     (folder / where / "stats.json").write_text(json.dumps(stats))
-    facts.append(_fact(f"{where}/stats.json", "stats", stats))
+    facts.append(fact_of(f"{where}/stats.json", "stats", stats))
     facts.append(
-        _fact(where, "index", {"first_shards": 1, "samples_total": index["shards"][0]["samples"]})
+        fact_of(where, "index", {"first_shards": 1, "samples_total": index["shards"][0]["samples"]})
     )
     return facts
 
@@ -149,9 +149,9 @@ def stats_of(lengths: Sequence[int], skipped: int) -> dict[str, Any]:
     }
 
 
-def _fact(path: str, kind: str, value: dict[str, Any], note: str = "") -> Fact:
+def fact_of(path: str, kind: str, value: dict[str, Any], note: str = "", repo: str = REPO) -> Fact:
     return {
-        "repo": REPO,
+        "repo": repo,
         "path": path,
         "kind": kind,
         "value": value,
@@ -161,7 +161,7 @@ def _fact(path: str, kind: str, value: dict[str, Any], note: str = "") -> Fact:
     }
 
 
-def _index_value(index: dict[str, Any], folder: Path) -> dict[str, Any]:
+def index_value(index: dict[str, Any], folder: Path) -> dict[str, Any]:
     about = config()
     del about["format"]
     shards = [
@@ -182,7 +182,7 @@ def _digests(folder: Path, where: str) -> list[Fact]:
     for path in sorted((folder / where).glob("*.mds")):
         data = path.read_bytes()
         value = {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
-        found.append(_fact(f"{where}/{path.name}", "sha256", value))
+        found.append(fact_of(f"{where}/{path.name}", "sha256", value))
     return found
 
 
@@ -194,12 +194,18 @@ def shown(num_bytes: int) -> str:
     """Return a size as a page shows it: three digits, decimal units."""
     if num_bytes < 1000:
         return f"{num_bytes} Bytes"
-    return f"{num_bytes / 1000:.3g} kB"
+    return f"{num_bytes / 1e3:.3g} kB" if num_bytes < 999_500 else f"{num_bytes / 1e6:.3g} MB"
 
 
 def write_facts(folder: Path, facts: Sequence[Fact]) -> Path:
-    """Write facts as they ship; return the folder."""
+    """Write facts as they ship, a file for each data set; return the folder."""
     folder.mkdir(parents=True, exist_ok=True)
-    own = [{key: value for key, value in fact.items() if key != "repo"} for fact in facts]
-    (folder / "made-up--suite.json").write_text(json.dumps({"repo": REPO, "facts": own}))
+    for repo in dict.fromkeys(fact["repo"] for fact in facts):
+        own = [
+            {key: value for key, value in fact.items() if key != "repo"}
+            for fact in facts
+            if fact["repo"] == repo
+        ]
+        content = json.dumps({"repo": repo, "facts": own})
+        (folder / f"{repo.replace('/', '--')}.json").write_text(content)
     return folder

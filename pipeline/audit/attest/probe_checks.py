@@ -86,9 +86,13 @@ def read_extension_rows(answers: Answers) -> Iterator[Sign]:
     """Tell where CLS and SEP are, and whether the longest rows come first, by the table of rows."""
     head, signs = _read_shard(answers)
     yield from _header("extension", head)
-    if signs is not None:
-        yield Sign(about="extension.specials", value=signs.specials, says=_where_specials(signs))
-    bins = head.row_bytes // np.dtype(head.dtype).itemsize // _BIN_IDS
+    if signs is None:
+        return
+    yield Sign(about="extension.specials", value=signs.specials, says=_where_specials(signs))
+    item = np.dtype(head.dtype).itemsize
+    # The ids of documents of one source have about one length.
+    rest = np.median(head.row_bytes[: len(head.rows)] - item * head.rows.lengths())
+    bins = (head.row_bytes - rest) // item // _BIN_IDS
     falls = bool((np.diff(bins) <= 0).all())
     says = "fall by bins of 1,000 ids" if falls else "do not fall"
     yield Sign(
@@ -113,11 +117,13 @@ def read_rows(answers: Answers) -> Iterator[Sign]:
     )
     yield Sign(about="pre-training.has_longer", value=signs.longest > _LONGEST, says="")
     yield Sign(about="pre-training.specials", value=signs.specials, says=_where_specials(signs))
+    yield Sign(about="pre-training.has_inside", value=signs.num_inside > 0, says="")
     if signs.is_cleaned is not None:
         yield Sign(
             about="pre-training.is_cleaned",
             value=signs.is_cleaned,
-            says=f"{signs.num_spaces:,} spaces before marks in {signs.num_characters:,} characters",
+            says=f"{signs.num_spaces:,} single spaces before marks in {signs.num_characters:,}"
+            " characters",
         )
     if signs.has_prefix is not None:
         yield Sign(

@@ -39,26 +39,29 @@ def _readings() -> Iterator[Reading]:
     phase = "pre-training"
     again = ("each row", "untold")
     slices = ("documents", "untold")
-    for algorithm, says, commonest, has_longer, specials, is_cleaned in (
+    for algorithm, says, commonest, has_longer, specials, rewritten in (
         ("ettin-retokenize-v1",
          "slices of 1,024 ids, decoded with clean-up of spaces and tokenized again",
-         (1025, 1026), True, again, True),
+         (1025, 1026), True, again, (True, False)),
         ("", "slices of 1,024 ids, decoded without clean-up of spaces and tokenized again",
-         (1025, 1026), True, again, False),
+         (1025, 1026), True, again, (False, False)),
+        ("", "slices of 1,024 ids, decoded with their special tokens and tokenized again",
+         (1025, 1026), True, again, (None, True)),
         ("", "slices of 1,022 ids, decoded with clean-up of spaces and tokenized again",
-         (1023, 1024), None, again, True),
-        ("ettin-slice-v2", "slices of 1,024 ids", (1024,), False, slices, None),
-        ("ettin-slice-v1", "slices of 1,022 ids", (1022,), False, slices, None),
+         (1023, 1024), None, again, (True, False)),
+        ("ettin-slice-v2", "slices of 1,024 ids", (1024,), False, slices, (None, None)),
+        ("ettin-slice-v1", "slices of 1,022 ids", (1022,), False, slices, (None, None)),
         ("ettin-reencode-v1", "slices of 1,022 ids, some of them encoded again",
-         (1023, 1024), False, ("starts of rows",), None),
+         (1023, 1024), False, ("starts of rows",), (None, None)),
     ):  # fmt: skip
-        found: dict[str, tuple[object, ...]] = {"commonest": commonest, "specials": specials}
-        if has_longer is not None:
-            found["has_longer"] = (has_longer,)
-        if is_cleaned is not None:
-            found["is_cleaned"] = (is_cleaned,)
-        settings = {"chunk.algorithm": algorithm, "chunk.size": 1024} if algorithm else {}
-        yield Reading(phase=phase, says=says, settings=settings, signs=found)
+        found = {"has_longer": has_longer, "is_cleaned": rewritten[0], "has_inside": rewritten[1]}
+        yield Reading(
+            phase=phase,
+            says=says,
+            settings={"chunk.algorithm": algorithm, "chunk.size": 1024} if algorithm else {},
+            signs={"commonest": commonest, "specials": specials}
+            | {name: (value,) for name, value in found.items() if value is not None},
+        )
     phase = "extension"
     for algorithm, says, longest, specials in (
         ("ettin-slice-v2", "slices of 8,000 ids", (8000,), slices),

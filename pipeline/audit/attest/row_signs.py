@@ -1,8 +1,9 @@
 """Signs of rows: what stored ids tell of how they were made.
 
 Rows that were tokenized again all begin with CLS and end with SEP, and have no such id between. Of
-slices, only the first of a document begins with CLS, and only its last ends with SEP. Cleaned-up
-text has no space before `.`, `?`, `!` or `,`, unless another space is before it.
+slices, only the first of a document begins with CLS, and only its last ends with SEP. Clean-up
+leaves one space before `.`, `?`, `!` or `,` only where there were two, so hardly ever in code, of
+which `a != b` is full.
 """
 
 import re
@@ -16,8 +17,10 @@ from pipeline.core.arrays import BoolArray, Int64Array
 from pipeline.stages.tokenizer import Tokenizer
 
 Specials = Literal["each row", "starts of rows", "documents", "no row", "mixed", "untold"]
-# Of code, one such space comes in a few thousand characters.
 _FEWEST_CHARACTERS = 50_000
+# Single spaces before marks a character: of code as it is written more than the one, of code that
+# was cleaned up less than the other.
+_KEPT, _CLEANED = 1 / 5_000, 1 / 20_000
 _SPACE_BEFORE_MARK = re.compile(r"(?<=\S) (?=[.?!,])")
 
 
@@ -35,7 +38,7 @@ class RowSigns:
     num_inside: int
     """Rows with CLS or SEP elsewhere than at their ends."""
     num_spaces: int
-    """Spaces before marks, that clean-up removes."""
+    """Single spaces before marks."""
     num_characters: int
     num_led: int
     """Documents whose first row begins with a space."""
@@ -43,10 +46,11 @@ class RowSigns:
 
     @property
     def is_cleaned(self) -> bool | None:
-        """Whether spaces were cleaned up; None where too little text is there."""
-        if self.num_spaces:
-            return False
-        return True if self.num_characters >= _FEWEST_CHARACTERS else None
+        """Whether spaces were cleaned up; None where it cannot be told, as from little text."""
+        if self.num_characters < _FEWEST_CHARACTERS:
+            return None
+        rate = self.num_spaces / self.num_characters
+        return None if _CLEANED <= rate <= _KEPT else rate < _CLEANED
 
     @property
     def has_prefix(self) -> bool | None:

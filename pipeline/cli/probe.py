@@ -93,6 +93,7 @@ def _as_json(
                 "settings": one.settings,
                 "differs": one.differs,
                 "notes": one.notes,
+                "ids": one.ids,
                 "head": one.layout or None,
                 "agrees": one.agrees,
             }

@@ -1,6 +1,7 @@
 """Probe: small requests to a stand-in Hub settle how a made-up suite was made, right or wrong."""
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -192,7 +193,9 @@ def test_the_command_prints_each_check_and_how_to_set_it(
     assert (code, err) == (0, "")
     assert "the cut of the extension: longest row 8,000 ids (" in out
     assert "everything about pre-training rows: header says compression " in out
+    assert re.search(r"; 26 rows, most of 1,02[56] ids, the longest of 1,026; CLS and SEP", out)
     assert "  set: chunk.algorithm=ettin-slice-v2 chunk.size=8000" in out
+    assert "  ids: if counted ids are stored, ids of documents of DCLM have 46.7 bytes; " in out
     assert "5 of 5 checks settled with " in out
     code, out, _ = call(capsys, "attest", "--probe", "--json")
     told = json.loads(out)

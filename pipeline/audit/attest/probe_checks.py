@@ -56,7 +56,7 @@ def read_counts(answers: Answers) -> Iterator[Sign]:
     yield Sign(
         about="pre-training.id_bytes",
         value=round(mean, 1),
-        says=f"if counted ids are stored, ids of documents have {mean:.1f} bytes",
+        says=f"if counted ids are stored, ids of documents of DCLM have {mean:.1f} bytes",
     )
     longer = num_tokens - counts["num_truncated_tokens"]
     yield Sign(
@@ -132,7 +132,7 @@ def read_rows(answers: Answers) -> Iterator[Sign]:
             says=f"{signs.num_led:,} of {signs.num_documents:,} documents begin with a space",
         )
     ids = ", ".join(dict.fromkeys(head.ids[:: max(1, len(head.ids) // 3)]))
-    yield Sign(about="pre-training.ids", value=ids, says=f"ids of documents such as {ids}")
+    yield Sign(about="pre-training.ids", value=ids, says=f"those of starcoder are such as {ids}")
 
 
 def _where_specials(signs: RowSigns) -> str:

@@ -96,6 +96,8 @@ class Conclusion:
     """What the bundled mixture has for these keys, where it is something else."""
     notes: tuple[str, ...]
     """What was found that no key can be set to."""
+    ids: tuple[str, ...] = ()
+    """What was found of ids of documents."""
     layout: str = ""
     """What lies at the head of the repository, if it was asked."""
 
@@ -114,6 +116,8 @@ class Conclusion:
         for key, value in self.differs.items():
             yield f"  differs: {_MIXTURES[self.phase]} has {key}={_shown(value)}"
         yield from (f"  note: {note}" for note in self.notes)
+        if self.ids:
+            yield f"  ids: {'; '.join(self.ids)}"
         if self.layout in _LAYOUTS:
             yield f"  at head: {_LAYOUTS[self.layout]}"
 
@@ -149,6 +153,7 @@ def _conclude(phase: str, signs: Sequence[Sign]) -> Conclusion:
         settings=settings,
         differs=differs,
         notes=tuple(notes),
+        ids=tuple(sign.says for sign in signs if sign.about.endswith((".id_bytes", ".ids"))),
         layout=str(found.get("layout", [""])[0]),
     )
 

@@ -18,9 +18,9 @@ from pipeline.stages.tokenizer import Tokenizer
 
 Specials = Literal["each row", "starts of rows", "documents", "no row", "mixed", "untold"]
 _FEWEST_CHARACTERS = 50_000
-# Single spaces before marks a character: of code as it is written more than the one, of code that
-# was cleaned up less than the other.
-_KEPT, _CLEANED = 1 / 5_000, 1 / 20_000
+# Single spaces before marks a character. In 3 MB each of JavaScript, Python, C and Markdown there
+# is one in 740, 2,200, 7,900 and 7,300 characters, after clean-up one in 380,000 or fewer.
+_KEPT, _CLEANED = 1 / 20_000, 1 / 50_000
 _SPACE_BEFORE_MARK = re.compile(r"(?<=\S) (?=[.?!,])")
 
 

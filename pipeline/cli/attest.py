@@ -1,6 +1,7 @@
 """`ettin-data attest`."""
 
 from pipeline.cli.arguments import Arguments, Verbs, add_verb, size
+from pipeline.cli.infer import run_infer
 from pipeline.cli.output import print_json, print_lines, print_table
 from pipeline.cli.probe import run_probe
 from pipeline.core.errors import ConfigError
@@ -20,6 +21,14 @@ def add(verbs: Verbs) -> None:
         "a lock, a folder of shards or archives, or hf://datasets/ORG/NAME[/PATH]",
         nargs="?",
     )
+    options.add(
+        "--infer RAW",
+        "raw documents, such as the head of a file of Dolma: find out how the shard --against was "
+        "made of them; without RAW, what the shard alone tells",
+        nargs="?",
+        const="",
+    )
+    options.add("--against SHARD", "a published shard, or the sha256 of the first of a folder")
     options.add("--as ORG/NAME", "the repository that it stands for, where it does not say so")
     options.add(
         "--probe hf://datasets/ORG/NAME[@REVISION]",
@@ -34,8 +43,12 @@ def add(verbs: Verbs) -> None:
 def run(parsed: Arguments) -> int:
     if parsed.probe is not None:
         return run_probe(parsed)
+    if parsed.infer is not None:
+        return run_infer(parsed)
     if parsed.where is None:
-        raise ConfigError("attest: got no place, expected WHERE or --probe", "name one of them")
+        raise ConfigError(
+            "attest: got no place, expected WHERE, --probe or --infer", "name one of them"
+        )
     from pipeline.audit.attest import as_json, attest, gather, lines, load_facts, table
 
     facts = load_facts()

@@ -1,8 +1,9 @@
 """`ettin-data build`."""
 
 import time
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pipeline.cli.arguments import (
     Arguments,
@@ -14,14 +15,14 @@ from pipeline.cli.arguments import (
     lock_path,
     record_pulled,
 )
-from pipeline.cli.output import print_manifest
-from pipeline.config import RAW, Replay
+from pipeline.cli.output import print_manifest, print_partial
+from pipeline.config import RAW, Mixture, Replay
 from pipeline.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from pipeline.core.progress import ReportProgress
-    from pipeline.dataset import Manifest
-    from pipeline.sources import Pulled
+    from pipeline.dataset import Manifest, PartitionRecord
+    from pipeline.sources import Lock
 
 
 def add(verbs: Verbs) -> None:
@@ -38,6 +39,8 @@ def add(verbs: Verbs) -> None:
     options.add("--raw DIR", "folder of downloaded files", Path, RAW)
     what = "download each file when it is read and delete it afterwards, to bound disk use"
     options.add("--no-keep-raw", what)
+    what = "make the shards of these alone, without an order: pes2o/pes2o_0005,…; repeatable"
+    options.add("--partitions NAMES", what, lambda names: names.split(","), action="extend")
 
 
 def run(parsed: Arguments) -> int:
@@ -45,6 +48,8 @@ def run(parsed: Arguments) -> int:
     from pipeline.runner import build
 
     mixture = load_mixture(parsed)
+    if parsed.partitions is not None:
+        return _build_alone(parsed, mixture)
     started = time.monotonic()
     with show_progress() as report:
         if isinstance(mixture, Replay):
@@ -52,29 +57,58 @@ def run(parsed: Arguments) -> int:
         else:
             lock = find_lock(parsed, mixture)
             manifest = build(
-                mixture,
-                parsed.out,
-                lock=lock,
-                raw=parsed.raw,
-                keeps_raw=not parsed.no_keep_raw,
-                report=report,
-                **cluster_options(parsed),
+                mixture, parsed.out, lock=lock, report=report, **_build_options(parsed)
             )
-            if lock is not None:
-                record_pulled(lock_path(parsed, mixture), _read_digests(manifest))
+            records = [part for one in manifest.sources.values() for part in one.partitions]
+            _record_pulled(parsed, mixture, lock, records)
     print_manifest(parsed, manifest, time.monotonic() - started, "built")
     return 0
 
 
-def _read_digests(manifest: "Manifest") -> "Pulled":
-    """Return the sha256 of each file that was locked by an ETag, as it was read."""
-    partitions = (part for source in manifest.sources.values() for part in source.partitions)
-    inputs = [one for part in partitions for one in part.inputs]
-    return {
+def _build_alone(parsed: Arguments, mixture: Mixture | Replay) -> int:
+    """Make some partitions alone."""
+    from pipeline.core.progress import show_progress
+    from pipeline.runner import build_alone
+
+    if isinstance(mixture, Replay):
+        raise ConfigError(
+            f"--partitions: got {mixture.name}, which puts a pool in order", "leave it out"
+        )
+    started = time.monotonic()
+    lock = find_lock(parsed, mixture)
+    with show_progress() as report:
+        made = build_alone(
+            mixture,
+            parsed.partitions,
+            parsed.out,
+            lock=lock,
+            report=report,
+            **_build_options(parsed),
+        )
+        records = [record for of_source in made.sources.values() for record in of_source]
+        _record_pulled(parsed, mixture, lock, records)
+    print_partial(parsed, made, time.monotonic() - started)
+    return 0
+
+
+def _build_options(parsed: Arguments) -> dict[str, Any]:
+    raw, keeps_raw = parsed.raw, not parsed.no_keep_raw
+    return {"raw": raw, "keeps_raw": keeps_raw, **cluster_options(parsed)}
+
+
+def _record_pulled(
+    parsed: Arguments, mixture: Mixture, lock: "Lock | None", records: "Iterable[PartitionRecord]"
+) -> None:
+    """Add to the lock the sha256 of each file that was locked by an ETag, as it was read."""
+    if lock is None:
+        return
+    inputs = [one for record in records for one in record.inputs]
+    found = {
         (one.path, one.locked): one.sha256
         for one in inputs
         if one.locked is not None and one.locked.startswith("etag:")
     }
+    record_pulled(lock_path(parsed, mixture), found)
 
 
 def _replay_pool(parsed: Arguments, replay: Replay, report: "ReportProgress") -> "Manifest":

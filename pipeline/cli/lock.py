@@ -1,13 +1,15 @@
 """`ettin-data lock`."""
 
 import sys
-from dataclasses import asdict
+from collections.abc import Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.cli.arguments import Arguments, Verbs, add_verb, load_mixture, lock_path
 from pipeline.cli.output import count, print_json, print_result, print_table, print_warnings
-from pipeline.config import Mixture, Replay
+from pipeline.config import Mixture, Replay, closest
+from pipeline.core.errors import ConfigError
 from pipeline.core.shown import printable
 from pipeline.core.units import format_bytes
 
@@ -26,7 +28,10 @@ def add(verbs: Verbs) -> None:
         "Asks each source for its revision, files, sizes and checksums, and writes them to a lock.",
     )
     options.add_mixture()
-    options.add("--check", "write nothing; list what has changed since it was locked")
+    part = options.one_of()
+    part.add("--check", "write nothing; list what has changed since it was locked")
+    what = "only these sources, beside what is locked of the others, for build --partitions"
+    part.add("--sources A,B", what, lambda text: text.split(","))
 
 
 def run(parsed: Arguments) -> int:
@@ -41,15 +46,30 @@ def run(parsed: Arguments) -> int:
         return _check(parsed, path, mixture)
     check_replaceable(path)
     old = _read_old(path, mixture)
-    left_out = check_local(mixture) if isinstance(mixture, Mixture) else []
+    asked = mixture if parsed.sources is None else _narrow(mixture, parsed.sources)
+    left_out = check_local(asked) if isinstance(asked, Mixture) else []
     with show_progress() as show:
-        made = make_lock(mixture, show)
+        made = make_lock(asked, show)
+    if old is not None and parsed.sources is not None:
+        made = replace(made, sources=dict(sorted({**old.sources, **made.sources}.items())))
     if old is not None:
         made = _print_changes(old, made)
     write_lock(made, path)
     _print_lock(parsed, path, made)
     print_warnings(left_out)
     return 0
+
+
+def _narrow(mixture: Mixture | Replay, names: Sequence[str]) -> Mixture:
+    """Return a mixture of some of its sources. Raises: ConfigError for those that it lacks."""
+    sources = mixture.sources if isinstance(mixture, Mixture) else ()
+    known = [source.name for source in sources]
+    for name in names:
+        if not isinstance(mixture, Mixture) or name not in known:
+            expected = f"some of {', '.join(known)}{closest(name, known)}" if known else "none"
+            raise ConfigError(f'--sources: got "{name}", expected {expected}')
+    assert isinstance(mixture, Mixture)
+    return replace(mixture, sources=tuple(one for one in sources if one.name in names))
 
 
 def _check(parsed: Arguments, path: Path, mixture: Mixture | Replay) -> int:

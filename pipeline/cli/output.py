@@ -11,7 +11,7 @@ from pipeline.cli.arguments import Arguments
 from pipeline.core.shown import printable
 
 if TYPE_CHECKING:
-    from pipeline.dataset import Manifest
+    from pipeline.dataset import Manifest, PartialManifest
 
 # Published amounts are rounded to 0.1B, which is 2 % of the second smallest.
 _TOLERANCE = Fraction(2, 100)
@@ -89,6 +89,27 @@ def print_manifest(parsed: Arguments, manifest: "Manifest", seconds: float, done
         f"incomplete last step; order {order.ledger.sequence_root}"
     )
     print(f"{done} in {seconds:.1f} s", file=sys.stderr)
+
+
+def print_partial(parsed: Arguments, made: "PartialManifest", seconds: float) -> None:
+    """Print what partitions that were built alone have; warnings and the time go to stderr."""
+    from pipeline.dataset import PARTIAL, partial_bytes
+
+    if parsed.json:
+        content = json.loads(partial_bytes(made))
+        print_json({"out": str(parsed.out), "seconds": round(seconds, 3), "partial": content})
+        return
+    records = [record for of_source in made.sources.values() for record in of_source]
+    rows = []
+    for one in records:
+        dropped = one.documents.num_in - one.documents.kept
+        shards = sum(path.startswith(one.folder) and path.endswith(".mds") for path in one.files)
+        numbers = (one.documents.kept, dropped, one.tokens.drawn, one.chunks.drawn, shards)
+        rows.append((one.folder, *map(count, numbers)))
+    print_table(("folder",), ("documents", "dropped", "tokens", "rows", "shards"), rows)
+    print_warnings(made.differences)
+    print(f"{parsed.out}: {len(records):,} partitions alone, without an order; see {PARTIAL}")
+    print(f"built in {seconds:.1f} s", file=sys.stderr)
 
 
 def _print_sources(manifest: "Manifest") -> None:

@@ -38,10 +38,13 @@ def run(parsed: Arguments) -> int:
     if parsed.rows or parsed.steps or parsed.window or parsed.view != "auto":
         raise ConfigError("--rows, --steps, --window, --view: got no --against, expected one")
     from pipeline.audit.verify import verify
+    from pipeline.dataset import PARTIAL
 
     manifest = None if parsed.manifest is None else manifest_path(parsed.manifest)
     mismatches = verify(parsed.folder, manifest)
-    lines = mismatches or [f"{parsed.folder}: every file matches the manifest"]
+    is_partial = (parsed.folder / PARTIAL).is_file() and manifest is None
+    what = f"{PARTIAL}, of partitions without an order" if is_partial else "the manifest"
+    lines = mismatches or [f"{parsed.folder}: every file matches {what}"]
     print_result(parsed, {"out": str(parsed.folder), "mismatches": mismatches}, lines)
     return 1 if mismatches else 0
 

@@ -239,7 +239,11 @@ class Mixture(OrderedData):
     def sample_of(self, source: Source) -> SourceSample:
         """Return how a source's chunks are sampled. Pure."""
         shared = self.sample
-        return source.sample or SourceSample(algorithm=shared.algorithm, seed=shared.seed)
+        own = source.sample or SourceSample(algorithm=shared.algorithm, seed=shared.seed)
+        if self.scale < 1 and own.algorithm == "ettin-partitions-v1":
+            # A whole file would be more than all of a miniature.
+            return replace(own, algorithm="keyed-v1")
+        return own
 
     def declaration(self) -> dict[str, Any]:
         return {**to_plain(self), "sources": {one.name: to_plain(one) for one in self.sources}}

@@ -194,7 +194,7 @@ class Source:
         tokens, epochs = given.get("tokens"), given.get("epochs")
         origin, sample = given.get("from"), given.get("sample")
         if origin is not None and origin.groups_files and sample is not None and sample.first:
-            yield "sample.first", "it", "it with `files_per_partition: 1` only"
+            yield "sample", "first", "it with one file in a partition only"
         if tokens is not None and epochs is not None:
             yield "epochs", "both tokens and epochs", "only one of them"
         if "tokens" not in given:

@@ -44,6 +44,7 @@ from pipeline.dataset.manifest import (
     read_either,
     read_manifest,
     windows_of,
+    without_order,
 )
 from pipeline.dataset.open import Order, open, open_pool
 from pipeline.dataset.order_folder import as_path
@@ -54,6 +55,12 @@ from pipeline.dataset.order_manifest import (
     is_output,
     order_windows,
     write_order_manifest,
+)
+from pipeline.dataset.partial_manifest import (
+    PartialManifest,
+    partial_bytes,
+    partial_identity,
+    read_partial,
 )
 from pipeline.dataset.partition_counts import (
     ChunkCounts,
@@ -68,6 +75,7 @@ from pipeline.dataset.paths import (
     DROPPED,
     MANIFEST,
     ORDER,
+    PARTIAL,
     PROVENANCE,
     STATE,
     STEPS,
@@ -96,6 +104,7 @@ __all__ = [
     "DROPPED",
     "MANIFEST",
     "ORDER",
+    "PARTIAL",
     "PROVENANCE",
     "ROWS_PER_NODE",
     "STATE",
@@ -119,6 +128,7 @@ __all__ = [
     "OrderManifest",
     "OrderRecord",
     "OrderedWindow",
+    "PartialManifest",
     "PartitionCounts",
     "PartitionRecord",
     "RecipeRecord",
@@ -153,9 +163,12 @@ __all__ = [
     "open",
     "open_pool",
     "order_windows",
+    "partial_bytes",
+    "partial_identity",
     "provenance_file",
     "read_either",
     "read_manifest",
+    "read_partial",
     "read_record",
     "root_of_multiset",
     "row_digests",
@@ -165,6 +178,7 @@ __all__ = [
     "split_windows",
     "take_with_digests",
     "windows_of",
+    "without_order",
     "write_order_manifest",
     "write_record",
 ]

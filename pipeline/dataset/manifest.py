@@ -5,10 +5,10 @@ change of any byte is detected. `docs/spec/manifest.md` describes the keys.
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, Protocol, TypeVar
 
 from pipeline.core.digest import FileDigest, canonical_json, sha256_bytes
 from pipeline.core.errors import InputError, MismatchError
@@ -21,12 +21,19 @@ from pipeline.dataset.partition_counts import (
     PartitionRecord,
     TokenCounts,
 )
-from pipeline.dataset.paths import ORDER
+from pipeline.dataset.paths import ORDER, PARTIAL, TRAIN
 from pipeline.dataset.steps import OrderFormat, StepWindow
 from pipeline.order import View
 
 FORMAT: Final = "ettin-manifest-v1"
 ORDER_FORMAT: Final = "ettin-order-v1"
+
+
+class _NamesPaths(Protocol):
+    def paths(self) -> Iterable[str]: ...
+
+
+Sealed = TypeVar("Sealed", bound=_NamesPaths)
 
 _HINT = "get it again, or make it again with this version of ettin-data"
 
@@ -262,10 +269,24 @@ def is_build(data: bytes, *, has_order: bool) -> bool:
 
 def parse_manifest(data: bytes, where: str) -> Manifest | OrderManifest:
     """Return a manifest of either kind. Raises: MismatchError unless it is whole and valid."""
+    kinds: dict[str, type[Manifest | OrderManifest]] = {
+        FORMAT: Manifest,
+        ORDER_FORMAT: OrderManifest,
+    }
+    return parse_sealed(data, where, kinds, _check)
+
+
+def parse_sealed(
+    data: bytes, where: str, kinds: Mapping[str, type[Sealed]], check: Callable[[Sealed], None]
+) -> Sealed:
+    """Return a record of one of some formats, as `seal` serialises them.
+
+    check: raises ValueError for values that contradict each other. Raises: MismatchError.
+    """
     try:
         content = parse_json(data)
         written = content.pop("format")
-        kind = {FORMAT: Manifest, ORDER_FORMAT: OrderManifest}.get(str(written))
+        kind = kinds.get(str(written))
         is_whole = kind is not None and seal({"format": written, **content}) == data
         code = content.get("code", written)
     except ValueError as error:
@@ -277,22 +298,15 @@ def parse_manifest(data: bytes, where: str) -> Manifest | OrderManifest:
         ) from error
     if kind is None:
         raise MismatchError(
-            f"{where}: got a manifest of format {written!r}, expected {FORMAT} or {ORDER_FORMAT}",
+            f"{where}: got a manifest of format {written!r}, expected {' or '.join(kinds)}",
             "use the version of ettin-data that wrote it, or make it again with this one",
         )
     if not is_whole:
         raise MismatchError(f"{where}: is damaged: its digest does not match its content", _HINT)
     del content["digest"]
     try:
-        manifest: Manifest | OrderManifest = from_json(kind, content)
-        num_rows = manifest.order.ledger.load().num_rows
-        if num_rows != sum(window.num_rows for window in manifest.order.windows):
-            raise ValueError(f"order.windows: got other rows than the {num_rows} of the ledger")
-        if isinstance(manifest, Manifest):
-            sources = manifest.sources.values()
-            named = {path for source in sources for one in source.partitions for path in one.files}
-            if missing := sorted(named - manifest.files.keys()):
-                raise ValueError(f"files: got no {missing[0]}, which a partition names")
+        manifest = from_json(kind, content)
+        check(manifest)
         for path in manifest.paths():
             if not _is_inside(path):
                 raise ValueError(f"got the path {path!r}, expected one inside the output")
@@ -304,11 +318,24 @@ def parse_manifest(data: bytes, where: str) -> Manifest | OrderManifest:
     return manifest
 
 
+def _check(manifest: Manifest | OrderManifest) -> None:
+    num_rows = manifest.order.ledger.load().num_rows
+    if num_rows != sum(window.num_rows for window in manifest.order.windows):
+        raise ValueError(f"order.windows: got other rows than the {num_rows} of the ledger")
+    if isinstance(manifest, Manifest):
+        sources = manifest.sources.values()
+        named = {path for source in sources for one in source.partitions for path in one.files}
+        if missing := sorted(named - manifest.files.keys()):
+            raise ValueError(f"files: got no {missing[0]}, which a partition names")
+
+
 def read_manifest(path: Path) -> Manifest:
     """Read the manifest of a build. Raises: MismatchError as `parse_manifest`."""
     try:
         data = read_file(path)
     except OSError as error:
+        if path.with_name(PARTIAL).is_file():
+            raise MismatchError(*without_order(str(path.parent))) from error
         raise MismatchError(
             f"{path}: cannot be read: {error.strerror}", "build again to write it"
         ) from error
@@ -316,6 +343,15 @@ def read_manifest(path: Path) -> Manifest:
     if not isinstance(manifest, Manifest):
         raise MismatchError(f"{path}: got the manifest of an order, expected that of a build")
     return manifest
+
+
+def without_order(where: str) -> tuple[str, str]:
+    """Return message and hint for an output of partitions that were built alone."""
+    return (
+        f"{where}: got partitions that were built alone ({PARTIAL}), expected a whole build",
+        f"name the shards of one, {where}/{TRAIN}/SOURCE/PARTITION, or build the whole mixture into"
+        " another folder",
+    )
 
 
 def read_either(path: Path) -> Manifest | OrderManifest:

@@ -21,12 +21,13 @@ from pipeline.dataset.manifest import (
     manifest_windows,
     parse_manifest,
     read_either,
+    without_order,
 )
 from pipeline.dataset.mds.reader import MdsRows
 from pipeline.dataset.order_folder import Folder, as_path, list_local, list_remote
 from pipeline.dataset.parquet.reader import CLS_ID, PublishedOrder
 from pipeline.dataset.parquet.windows import arrange
-from pipeline.dataset.paths import INDEX_NAME, MANIFEST, ORDER, TOKENIZER
+from pipeline.dataset.paths import INDEX_NAME, MANIFEST, ORDER, PARTIAL, TOKENIZER
 from pipeline.dataset.rows import CheckedRows, MissingRows, RowReader
 from pipeline.order import PermutationKey, View, load_permutation, save_permutation
 from pipeline.storage import RemoteFolder
@@ -167,6 +168,8 @@ def _find(where: str, path: Path | None) -> tuple[str, Folder, _Build | None]:
         folder, where = list_local(path, parquet=False), str(path)
         has_order = (path / ORDER).is_dir()
     build = None
+    if PARTIAL in folder.num_bytes and not {MANIFEST, INDEX_NAME} & folder.num_bytes.keys():
+        raise InputError(*without_order(where))
     if MANIFEST in folder.num_bytes:
         build = _read_build(folder.read(MANIFEST), where, has_order=has_order)
     if build is not None and TOKENIZER in build.about["manifest"].files:

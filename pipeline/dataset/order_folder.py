@@ -14,7 +14,7 @@ import pyarrow as pa
 from pipeline.core.errors import ConfigError, InputError
 from pipeline.core.json_record import parse_json
 from pipeline.core.regular_file import read_file
-from pipeline.dataset.paths import INDEX_NAME, MANIFEST, ORDER
+from pipeline.dataset.paths import INDEX_NAME, MANIFEST, ORDER, PARTIAL
 from pipeline.storage import (
     Client,
     HttpFile,
@@ -76,7 +76,7 @@ def list_local(path: Path, *, parquet: bool = True) -> LocalFolder:
     if path.is_file():
         sizes = {path.name: path.stat().st_size}
         return LocalFolder(where=str(path.parent), num_bytes=sizes, is_file=True)
-    found = [path / name for name in (MANIFEST, INDEX_NAME, f"{ORDER}/{INDEX_NAME}")]
+    found = [path / name for name in (MANIFEST, PARTIAL, INDEX_NAME, f"{ORDER}/{INDEX_NAME}")]
     if parquet:
         found += [*path.glob("*.parquet"), *path.glob("*/*.parquet")]
         found += path.glob(f"{ORDER}/*/*.parquet")

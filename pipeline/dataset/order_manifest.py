@@ -23,7 +23,7 @@ from pipeline.dataset.manifest import (
 from pipeline.dataset.mds.reader import MdsRows
 from pipeline.dataset.open import open
 from pipeline.dataset.parquet.reader import PublishedOrder
-from pipeline.dataset.paths import MANIFEST, ORDER, STATE
+from pipeline.dataset.paths import MANIFEST, ORDER, PARTIAL, STATE
 from pipeline.dataset.rows import MissingRows
 from pipeline.order import View
 
@@ -36,7 +36,7 @@ def is_output(folder: Path) -> bool:
 
 def is_build_folder(folder: Path) -> bool:
     """Return whether a folder is the output of a build, or a build has begun in it."""
-    return (folder / STATE).is_dir() or is_output(folder)
+    return (folder / STATE).is_dir() or is_output(folder) or (folder / PARTIAL).is_file()
 
 
 def _read(path: Path) -> bytes:

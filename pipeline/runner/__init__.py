@@ -1,9 +1,11 @@
 """Runner: a mixture and its lock -> an output folder with a manifest.
 
-`build` runs a plan as tasks from files to files on a cluster and keeps what an earlier run made.
-`replay_pool` orders the rows of an existing pool; `make_estimate` estimates what a build takes.
+`build` runs a plan as tasks from files to files on a cluster and keeps what an earlier run made;
+`build_alone` makes some of its partitions. `replay_pool` orders the rows of an existing pool;
+`make_estimate` estimates what a build takes.
 """
 
+from pipeline.runner.build_alone import build_alone
 from pipeline.runner.cluster import Tls
 from pipeline.runner.estimate import BYTES_PER_SECOND, Estimate, make_estimate
 from pipeline.runner.plan import Plan, check_local, make_plan
@@ -16,6 +18,7 @@ __all__ = [
     "Plan",
     "Tls",
     "build",
+    "build_alone",
     "check_local",
     "make_estimate",
     "make_plan",

@@ -10,7 +10,7 @@ from pipeline.dataset import State
 from pipeline.runner.cluster import Cluster
 from pipeline.runner.plan import PlannedSource, declared
 from pipeline.runner.tasks.read_documents import Input, LockedInput
-from pipeline.sources import Decoding, InputFile, check_tokenizer, group_files
+from pipeline.sources import Decoding, InputFile, check_tokenizer
 from pipeline.stages.tokenizer import Tokenizer, read_json
 
 
@@ -52,7 +52,6 @@ def prepare_source(context: BuildContext, planned: PlannedSource) -> PreparedSou
     source, locked = planned.source, planned.locked
     decoding = _save_decoder(context, planned)
     at_origin = {declared(locked, file): file for file in locked.files} if locked else {}
-    assert planned.files is not None
 
     def prepare(file: InputFile) -> Input:
         return Input(
@@ -73,8 +72,8 @@ def prepare_source(context: BuildContext, planned: PlannedSource) -> PreparedSou
             ),
         )
 
-    groups = group_files(planned.files, source.origin.files_per_partition)
-    inputs = {partition: tuple(map(prepare, files)) for partition, files in groups.items()}
+    groups = planned.partitions.items()
+    inputs = {partition: tuple(map(prepare, files)) for partition, files in groups}
     return PreparedSource(planned=planned, inputs=inputs)
 
 

@@ -9,12 +9,14 @@ import os
 import shutil
 import uuid
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import fields
+from itertools import chain
 from pathlib import Path
 from typing import IO
 
+from pipeline.config import Mixture
 from pipeline.core.digest import FileDigest
 from pipeline.core.errors import MismatchError, OutputError
 from pipeline.core.files import open_below, publish, refuse_links
@@ -24,6 +26,7 @@ from pipeline.dataset import (
     DROPPED,
     MANIFEST,
     ORDER,
+    PARTIAL,
     PROVENANCE,
     STATE,
     STEPS,
@@ -32,13 +35,17 @@ from pipeline.dataset import (
     Manifest,
     MixtureRecord,
     OrderRecord,
+    PartialManifest,
     PartitionCounts,
+    PartitionRecord,
     State,
     TokenizerRecord,
     is_build_folder,
     manifest_bytes,
+    partial_bytes,
     provenance_file,
     read_manifest,
+    read_partial,
     split_files,
 )
 from pipeline.dataset.parquet import read_origin, read_steps
@@ -91,7 +98,8 @@ def lock_output(out: Path, fingerprint: str) -> Iterator[State]:
         try:
             yield state
         except BaseException:
-            if state.root.exists() and ((out / MANIFEST).exists() or not _has_work(state)):
+            is_finished = (out / MANIFEST).exists() or (out / PARTIAL).exists()
+            if state.root.exists() and (is_finished or not _has_work(state)):
                 # Nothing was started or made, or everything is finished.
                 release(state)
                 if is_new:
@@ -138,6 +146,32 @@ def _refuse_links(state: State) -> None:
                 refuse_links(state.out, Path(folder, name))
 
 
+def describe_mixture(mixture: Mixture) -> MixtureRecord:
+    """Return a mixture as the manifest stores it."""
+    return MixtureRecord(
+        name=mixture.name,
+        fingerprint=mixture.fingerprint,
+        declaration=mixture.declaration(),
+        overrides=tuple(mixture.overrides),
+    )
+
+
+def describe_tokenizer(tokenizer: Tokenizer) -> TokenizerRecord:
+    """Return a tokenizer as the manifest stores it."""
+    return TokenizerRecord(
+        name=tokenizer.name,
+        sha256=tokenizer.digest,
+        cls_id=tokenizer.cls_id,
+        sep_id=tokenizer.sep_id,
+    )
+
+
+def without_digests(record: PartitionOutput) -> PartitionRecord:
+    """Return a partition as the manifest stores it, which lists the digests of all files once."""
+    facts = {field.name: getattr(record, field.name) for field in fields(PartitionCounts)}
+    return PartitionRecord(**facts, files=tuple(sorted(record.files)))
+
+
 def make_manifest(
     mixture: MixtureRecord,
     lock: Lock | None,
@@ -150,12 +184,7 @@ def make_manifest(
         code=f"ettin-data {VERSION}",
         mixture=mixture,
         lock=None if lock is None else lock_digest(lock),
-        tokenizer=TokenizerRecord(
-            name=tokenizer.name,
-            sha256=tokenizer.digest,
-            cls_id=tokenizer.cls_id,
-            sep_id=tokenizer.sep_id,
-        ),
+        tokenizer=describe_tokenizer(tokenizer),
         sources={},
         order=order,
         files=files,
@@ -164,11 +193,21 @@ def make_manifest(
 
 def finish(state: State, manifest: Manifest) -> Manifest:
     """Write the manifest, end the work and return it."""
-    _remove_unknown(state.out, set(manifest.files))
-    with publish(state.out / MANIFEST, state.scratch) as temporary:
-        temporary.write_bytes(manifest_bytes(manifest))
-    release(state)
+    _finish(state, MANIFEST, manifest_bytes(manifest), manifest.files)
     return manifest
+
+
+def finish_partial(state: State, manifest: PartialManifest) -> PartialManifest:
+    """Write the record of partitions that were built alone, end the work and return it."""
+    _finish(state, PARTIAL, partial_bytes(manifest), manifest.files)
+    return manifest
+
+
+def _finish(state: State, name: str, data: bytes, files: Collection[str]) -> None:
+    _remove_unknown(state.out, set(files))
+    with publish(state.out / name, state.scratch) as temporary:
+        temporary.write_bytes(data)
+    release(state)
 
 
 def _remove_unknown(out: Path, known: set[str]) -> None:
@@ -231,9 +270,15 @@ def _check_owner(state: State, fingerprint: str) -> None:
         if not _has_work(state):
             # Left by a build that was killed before it made anything.
             return
+        if (out / PARTIAL).is_file():
+            raise OutputError(
+                f"{out}: holds partitions that were built alone, others or of another mixture"
+                f" ({PARTIAL})",
+                "choose another --out, or remove the folder",
+            )
         raise OutputError(
-            f"{out}: holds another mixture (fingerprint {found[:12]}…, this one is "
-            f"{fingerprint[:12]}…)",
+            f"{out}: holds another mixture, or other partitions of this one (fingerprint "
+            f"{found[:12]}…, expected {fingerprint[:12]}…)",
             "choose another --out, or remove the folder",
         )
     if out.is_dir() and any(path.name != STATE for path in out.iterdir()):
@@ -249,6 +294,8 @@ def _owner(state: State) -> str | None:
         return read_manifest(state.out / MANIFEST).mixture.fingerprint
     except MismatchError:
         pass
+    with suppress(MismatchError):
+        return read_partial(state.out / PARTIAL).identity
     try:
         return str(parse_json(state.owner.read_bytes())["fingerprint"])
     except (OSError, ValueError, TypeError, KeyError):
@@ -258,6 +305,11 @@ def _owner(state: State) -> str | None:
 
 def restore_records(state: State) -> None:
     """Restore a finished build's task records from its manifest, and remove the manifest."""
+    path = state.out / PARTIAL
+    if path.exists():
+        partial = read_partial(path)
+        _restore_partitions(state, chain.from_iterable(partial.sources.values()), partial.files)
+        path.unlink()
     path = state.out / MANIFEST
     if not path.exists():
         return
@@ -268,12 +320,18 @@ def restore_records(state: State) -> None:
         path.rename(state.scratch / MANIFEST)
         return
     for source in manifest.sources.values():
-        for record in source.partitions:
-            facts = {field.name: getattr(record, field.name) for field in fields(PartitionCounts)}
-            files = {path: manifest.files[path] for path in record.files}
-            save_record(state, record.task, PartitionOutput(**facts, files=files))
+        _restore_partitions(state, source.partitions, manifest.files)
     _restore_order(state, manifest)
     path.unlink()
+
+
+def _restore_partitions(
+    state: State, records: Iterable[PartitionRecord], files: Mapping[str, FileDigest]
+) -> None:
+    for record in records:
+        facts = {field.name: getattr(record, field.name) for field in fields(PartitionCounts)}
+        written = {path: files[path] for path in record.files}
+        save_record(state, record.task, PartitionOutput(**facts, files=written))
 
 
 def _restore_order(state: State, manifest: Manifest) -> None:

@@ -4,8 +4,10 @@ Of each local source the first documents are read. No request is sent, so the fi
 source that is not locked are unknown.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from fractions import Fraction
+from itertools import chain
 from pathlib import Path
 
 from pipeline.config import LONGEST_FIRST, Mixture, Source, SourceSample, closest
@@ -19,6 +21,7 @@ from pipeline.sources import (
     LockedSource,
     check_fields,
     check_sources,
+    group_files,
     locate,
     locked_source,
     name_partitions,
@@ -37,29 +40,30 @@ class PlannedSource:
     source: Source
     ask: Ask
     sample: SourceSample
-    """How the part of it is sampled that is not taken as often as the rest."""
+    """How chunks are chosen, where they are."""
     has_validation: bool
     """Whether some of its documents go to the holdout."""
     locked: LockedSource | None
     """The lock, narrowed to `files`."""
+    takes_part: bool
+    """Whether the whole build chooses chunks: not where all are taken, once or more."""
     files: tuple[InputFile, ...] | None
     """Sorted; None while they are unknown."""
+    partitions: Mapping[str, tuple[InputFile, ...]]
+    """The files of each partition; none while they are unknown."""
+    num_others: int
+    """Its partitions that are left out where some are built alone."""
     skipped: tuple[str, ...] = ()
     """What local patterns reach and `on_missing: skip` leaves out, with the reason."""
 
     @property
     def is_sampled(self) -> bool:
         """Whether anything but one pass over every chunk goes to training."""
-        return self.has_validation or not self.ask.is_whole
-
-    @property
-    def takes_part(self) -> bool:
-        """Whether chunks are chosen: not where all of them are taken, once or more."""
-        return self.ask.epochs is None or self.ask.epochs.denominator > 1
+        return self.has_validation or not self.ask.is_whole or self.takes_longest
 
     @property
     def takes_longest(self) -> bool:
-        """Whether they are chosen, and written, from the longest down."""
+        """Whether chunks are chosen, and written, from the longest down."""
         return self.takes_part and self.sample.algorithm == LONGEST_FIRST
 
     def folder(self, partition: str, mixture: Mixture) -> str:
@@ -118,20 +122,28 @@ def check_local(mixture: Mixture) -> list[str]:
     return lines
 
 
-def make_plan(mixture: Mixture, lock: Lock | None, raw: Path, out: Path | None = None) -> Plan:
+def make_plan(
+    mixture: Mixture,
+    lock: Lock | None,
+    raw: Path,
+    out: Path | None = None,
+    alone: Mapping[str, Collection[str]] | None = None,
+) -> Plan:
     """Find the files of every source: as locked, pulled into `raw`, or else as listed here.
 
-    out: the output of the build, where there is one.
+    out: the output of the build, where there is one. alone: the partitions of each source that are
+    built alone, of which all chunks are taken whatever a budget says.
 
     Raises: InputError when a source has no file, one of an output, two files that would share a
     folder, another origin than was locked, or a first local file without the fields of text and id;
-    ConfigError for a budget that its files cannot meet.
+    ConfigError for a budget that its files cannot meet, and for partitions that are not there.
     """
     if lock is not None:
         check_sources(lock, mixture)
     asks = sampling.budgets(mixture)
     planned = [
-        _plan_source(mixture, source, asks[source.name], lock, raw) for source in mixture.sources
+        _plan_source(mixture, source, asks[source.name], lock, raw, alone)
+        for source in mixture.sources
     ]
     for one in planned:
         origin, files = one.source.origin, one.files or ()
@@ -160,23 +172,32 @@ def num_bytes(file: InputFile) -> int:
 
 
 def _plan_source(
-    mixture: Mixture, source: Source, ask: Ask, lock: Lock | None, raw: Path
+    mixture: Mixture,
+    source: Source,
+    ask: Ask,
+    lock: Lock | None,
+    raw: Path,
+    alone: Mapping[str, Collection[str]] | None,
 ) -> PlannedSource:
     locked = None if lock is None else locked_source(lock, source.name, source.origin)
     skips = source.origin.on_missing == "skip"
     is_listed = source.origin.path is not None and (locked is None or skips)
     matched = _match(mixture, source) if is_listed else None
     files = _find_files(mixture, source, locked, raw, matched)
-    sample = mixture.sample_of(source)
-    if mixture.scale < 1 and sample.algorithm == "ettin-partitions-v1":
-        # A whole file would be more than all of a miniature.
-        sample = replace(sample, algorithm="keyed-v1")
+    takes_part = ask.epochs is None or ask.epochs.denominator > 1
+    partitions: dict[str, tuple[InputFile, ...]] = {}
+    num_others = 0
     if files is not None:
         sizes = [(file.declared, num_bytes(file)) for file in files]
         chosen = _choose(mixture, source, files, sizes)
         part_bytes = sum(sizes[index][1] for index in chosen)
         ask = sampling.of_part(ask, part_bytes, sum(size for _, size in sizes))
-        files = tuple(files[index] for index in chosen)
+        partitions = group_files([files[i] for i in chosen], source.origin.files_per_partition)
+        if alone is not None:
+            ask = replace(ask, key="epochs", tokens=None, epochs=Fraction(1)) if takes_part else ask
+            num_others = len(partitions) - len(alone[source.name])
+            partitions = _named(source.name, partitions, alone[source.name])
+        files = tuple(chain.from_iterable(partitions.values()))
         if files and source.origin.kind == "path" and files[0].path.is_file():
             check_fields(files[0], source.origin)
         if locked is not None:
@@ -186,12 +207,29 @@ def _plan_source(
     return PlannedSource(
         source=source,
         ask=ask,
-        sample=sample,
+        sample=mixture.sample_of(source),
         has_validation=mixture.validation is not None,
         locked=locked,
+        takes_part=takes_part,
         files=files,
+        partitions=partitions,
+        num_others=num_others,
         skipped=() if matched is None else matched.skipped,
     )
+
+
+def _named(
+    source: str, partitions: Mapping[str, tuple[InputFile, ...]], names: Collection[str]
+) -> dict[str, tuple[InputFile, ...]]:
+    """Return the named partitions of a source. Raises: ConfigError for one that is not there."""
+    for name in sorted(names):
+        if name not in partitions:
+            raise ConfigError(
+                f'--partitions: got "{source}/{name}", expected one of the {len(partitions):,}'
+                f" partitions of {source}, such as {source}/{next(iter(partitions))}"
+                f"{closest(name, partitions)}"
+            )
+    return {name: partitions[name] for name in sorted(names)}
 
 
 def _choose(

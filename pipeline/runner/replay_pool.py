@@ -6,7 +6,7 @@ from pipeline.config import RAW, Replay
 from pipeline.core.digest import fingerprint, sha256_file
 from pipeline.core.errors import InputError
 from pipeline.core.progress import ReportProgress
-from pipeline.dataset import Manifest, MixtureRecord
+from pipeline.dataset import PARTIAL, Manifest, MixtureRecord, without_order
 from pipeline.dataset.mds import INDEX_NAME, Pool
 from pipeline.runner.cluster import Tls, default_memory_bytes, open_cluster
 from pipeline.runner.order_rows import order_pool
@@ -45,6 +45,8 @@ def replay_pool(
     memory_bytes, errors: as for `build`.
     """
     pool = pool.resolve()
+    if (pool / PARTIAL).is_file():
+        raise InputError(*without_order(str(pool)))
     if out.resolve().is_relative_to(pool):
         raise InputError(f"--out {out}: lies in the pool {pool}, which is never written to")
     if pool.is_relative_to(out.resolve()):

@@ -5,8 +5,6 @@ ordered rows -> manifest. Each stage is a list of tasks from files to files; int
 earlier run are kept.
 """
 
-import logging
-import uuid
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -16,55 +14,39 @@ from typing import TypeVar
 
 from pipeline.config import RAW, Mixture
 from pipeline.core.digest import fingerprint
-from pipeline.core.errors import ConfigError
 from pipeline.core.progress import ReportProgress
-from pipeline.core.shown import printable
 from pipeline.dataset import (
     VALIDATION,
     BudgetRecord,
     ChunkCounts,
     DocumentCounts,
     Manifest,
-    MixtureRecord,
-    PartitionCounts,
-    PartitionRecord,
     SourceRecord,
     State,
     TokenCounts,
 )
-from pipeline.runner.build_partitions import build_partitions
-from pipeline.runner.cluster import Tls, default_memory_bytes, open_cluster
-from pipeline.runner.corpus_scan import scan_corpus
+from pipeline.runner.cluster import Tls
 from pipeline.runner.holdout_output import holdout_identity, write_holdout
-from pipeline.runner.holdout_split import split_holdout
-from pipeline.runner.inputs import BuildContext, PreparedSource, prepare_source
+from pipeline.runner.inputs import BuildContext, PreparedSource
 from pipeline.runner.order_rows import order_samples
 from pipeline.runner.output_lock import (
+    describe_mixture,
     finish,
     lock_output,
     make_manifest,
     refuse_nested,
-    restore_records,
+    without_digests,
 )
-from pipeline.runner.output_tokenizer import (
-    cached_tokenizer,
-    check_special_tokens,
-    copy_tokenizer,
-)
+from pipeline.runner.output_tokenizer import copy_tokenizer
 from pipeline.runner.plan import Plan, make_plan
-from pipeline.runner.sample_sources import (
-    check_budgets,
-    find_cached_samples,
-    sample_chunks,
-    write_indexes,
-)
+from pipeline.runner.sample_sources import write_indexes
+from pipeline.runner.sampled_shards import check_plan, make_shards, open_context
 from pipeline.runner.task_cache import PartitionOutput, files_of
-from pipeline.sources import Lock, check_tokenizer, plan_download, pull
+from pipeline.sources import Lock
 from pipeline.stages import sampling
 from pipeline.stages.filters import identify
 
 Counts = TypeVar("Counts", TokenCounts, ChunkCounts)
-_LOG = logging.getLogger(__name__)
 
 
 def build(
@@ -93,18 +75,7 @@ def build(
     # Workers may have been started in another folder.
     mixture, raw = replace(mixture, folder=mixture.folder.absolute()), raw.absolute()
     plan = make_plan(mixture, lock, raw, out)
-    for line in plan.skipped:
-        _LOG.warning("warning: %s", printable(line))
-    if plan.unlocked:
-        raise ConfigError(
-            f"sources.{plan.unlocked[0]}.from: got a remote source without a lock, expected a "
-            "locked mixture",
-            "lock it once: ettin-data lock MIXTURE; then build again",
-        )
-    tokenizer = cached_tokenizer(mixture.tokenizer, mixture.folder)
-    if plan.lock is not None:
-        check_tokenizer(plan.lock.tokenizer, tokenizer.digest, plan.lock.where)
-    check_special_tokens(tokenizer, mixture.order, mixture.chunk)
+    tokenizer = check_plan(plan)
     refuse_nested(out)
     with ExitStack() as stack:
         state = stack.enter_context(lock_output(out.absolute(), mixture.fingerprint))
@@ -113,60 +84,41 @@ def build(
             holdout_state = stack.enter_context(
                 lock_output(state.out / VALIDATION, holdout_identity(mixture))
             )
-        if plan.lock is not None and keeps_raw:
-            pull(plan_download(plan.lock, mixture.folder, raw), report)
-        with open_cluster(workers, scheduler, report, tls) as cluster:
-            restore_records(state)
-            context = BuildContext(
-                mixture=mixture,
-                state=state,
-                cluster=cluster,
-                tokenizer=tokenizer,
-                memory_bytes=default_memory_bytes() if memory_bytes is None else memory_bytes,
-                keeps_raw=keeps_raw,
-                run=uuid.uuid4().hex,
-            )
+        with open_context(
+            plan,
+            state,
+            tokenizer,
+            raw=raw,
+            keeps_raw=keeps_raw,
+            workers=workers,
+            scheduler=scheduler,
+            tls=tls,
+            report=report,
+            memory_bytes=memory_bytes,
+        ) as context:
             manifest = _build(context, plan, holdout_state)
         return finish(state, manifest)
 
 
 def _build(context: BuildContext, plan: Plan, holdout_state: State | None) -> Manifest:
     mixture, state = context.mixture, context.state
-    prepared = [prepare_source(context, planned) for planned in plan.sources]
-    all_sources, evaluation, copies = scan_corpus(context, prepared)
-    cached = find_cached_samples(context, all_sources)
-    sources = [source for source in all_sources if source.name not in cached]
-    chunked = build_partitions(context, sources)
-    sampled = [source for source in sources if source.planned.is_sampled]
-    holdout = split_holdout(context, sampled, chunked)
-    check_budgets(context, sampled, chunked, holdout)
-    samples = {**chunked, **cached, **sample_chunks(context, sampled, chunked, holdout)}
-    samples = {
-        name: sorted(records, key=lambda record: record.folder)
-        for name, records in sorted(samples.items())
-    }
-
+    made = make_shards(context, plan)
+    samples = made.records
     files = files_of(record for records in samples.values() for record in records)
     pool_digest = fingerprint({path: file.sha256 for path, file in files.items()})
     files.update(write_indexes(state, samples))
     order, ordered_files = order_samples(context, samples, pool_digest)
     files.update(ordered_files)
-    files.update(copies)
+    files.update(made.copies)
     files.update(copy_tokenizer(state, context.tokenizer))
     if holdout_state is not None:
         files.update(write_holdout(context, holdout_state, samples, plan.lock))
-    record = MixtureRecord(
-        name=mixture.name,
-        fingerprint=mixture.fingerprint,
-        declaration=mixture.declaration(),
-        overrides=tuple(mixture.overrides),
-    )
-    manifest = make_manifest(record, plan.lock, context.tokenizer, order, files)
+    manifest = make_manifest(describe_mixture(mixture), plan.lock, context.tokenizer, order, files)
     described = {
         source.name: _describe_source(source, samples[source.name], mixture.folder)
-        for source in all_sources
+        for source in made.sources
     }
-    return replace(manifest, sources=described, evaluation=evaluation)
+    return replace(manifest, sources=described, evaluation=made.evaluation)
 
 
 def _describe_source(
@@ -190,16 +142,10 @@ def _describe_source(
         tokens=tokens,
         chunks=_sum(ChunkCounts, [record.chunks for record in records]),
         budget=BudgetRecord(expected=planned.source.expected, **asdict(balance)),
-        partitions=tuple(_without_digests(record) for record in records),
+        partitions=tuple(map(without_digests, records)),
     )
 
 
 def _sum(kind: type[Counts], counts: Sequence[Counts]) -> Counts:
     names = [field.name for field in fields(kind)]
     return kind(**{name: sum(getattr(one, name) for one in counts) for name in names})
-
-
-def _without_digests(record: PartitionOutput) -> PartitionRecord:
-    """Return a partition as the manifest stores it, which lists the digests of all files once."""
-    facts = {field.name: getattr(record, field.name) for field in fields(PartitionCounts)}
-    return PartitionRecord(**facts, files=tuple(sorted(record.files)))

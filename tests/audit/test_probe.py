@@ -12,7 +12,7 @@ from support.commands import call
 from support.source_server import Server, serve
 
 from pipeline.audit.attest import Conclusion, Outcome, conclude, probe
-from pipeline.audit.attest.probe import CHECKS
+from pipeline.audit.attest.probe_hub import CHECKS
 from pipeline.core.errors import ConfigError
 from pipeline.stages.tokenizer import read_json
 
@@ -87,6 +87,10 @@ WRONG: dict[str, tuple[dict[str, Any], str, dict[str, object] | None, str]] = {
     "spaces kept": (
         {"clean": False}, "pre-training", None,
         "slices of 1,024 ids, decoded without clean-up of spaces and tokenized again",
+    ),
+    "CLS and SEP put around slices": (
+        {"pretraining": "framed"}, "pre-training", None,
+        "slices of 1,024 ids with CLS and SEP put around them",
     ),
     "special tokens kept": (
         {"keep_specials": True}, "pre-training", None,
@@ -193,9 +197,9 @@ def test_the_command_prints_each_check_and_how_to_set_it(
     assert (code, err) == (0, "")
     assert "the cut of the extension: longest row 8,000 ids (" in out
     assert "everything about pre-training rows: header says compression " in out
-    assert re.search(r"; 26 rows, most of 1,02[56] ids, the longest of 1,026; CLS and SEP", out)
+    assert re.search(r"; (\d+) rows, most of 1,02[56] ids, .*; \1 rows are what their text", out)
     assert "  set: chunk.algorithm=ettin-slice-v2 chunk.size=8000" in out
-    assert "  ids: if counted ids are stored, ids of documents of DCLM have 46.7 bytes; " in out
+    assert "  ids: if counted ids are stored, ids of documents of DCLM have 46." in out
     assert "5 of 5 checks settled with " in out
     code, out, _ = call(capsys, "attest", "--probe", "--json")
     told = json.loads(out)
@@ -299,7 +303,7 @@ def test_a_server_without_ranges_is_read_no_further_than_asked(server: Server) -
         (("--probe", "elsewhere"), "elsewhere: got an address of another form"),
         (("--probe", "hf://datasets/a/b", "--max-bytes", "many"), 'got "many"'),
         (("out", "--probe"), "--probe: got out too"),
-        ((), "attest: got no place, expected WHERE or --probe"),
+        ((), "attest: got no place, expected WHERE, --probe or --infer"),
     ],
 )
 def test_a_wrong_command_is_refused(

@@ -214,6 +214,7 @@ def build_timed() -> None:
     from pipeline.dataset.parquet import writer
     from pipeline.dataset.provenance import writer as provenance
     from pipeline.runner import run as building
+    from pipeline.runner import sampled_shards
     from pipeline.runner.shuffle import shuffle as ordering
     from pipeline.runner.shuffle import write as writing
     from pipeline.runner.tasks import make_partition
@@ -280,7 +281,7 @@ def build_timed() -> None:
     patch(ordering, "sort_rows", "order: index of documents")
     patch(ordering, "write_index", "order: index of documents")
     patch(writing, "describe", "order: sha256 of files")
-    building.open_cluster = here  # type: ignore[assignment]
+    sampled_shards.open_cluster = here  # type: ignore[assignment]
     seconds["start-up: imports"] = time.process_time() - started
     patch(building, "cached_tokenizer", "start-up: tokenizer")
     building.build(

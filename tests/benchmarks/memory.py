@@ -123,6 +123,7 @@ def run_task() -> None:
     from pipeline.config.declaration import TokenizerSpec
     from pipeline.config.load import load_mixture
     from pipeline.runner import run as building
+    from pipeline.runner import sampled_shards
     from pipeline.runner.output_tokenizer import cached_tokenizer
     from pipeline.runner.shuffle.write import order_rows
     from pipeline.runner.tasks.make_partition import make_partition
@@ -150,7 +151,7 @@ def run_task() -> None:
         cached_tokenizer(TokenizerSpec(add_prefix_space=True), Path())
         print(_peak())
         return
-    building.open_cluster = here  # type: ignore[assignment]
+    sampled_shards.open_cluster = here  # type: ignore[assignment]
     building.build(load_mixture(path, []), out, workers=1, scheduler=None, report=lambda *_: None)
     print(peak)
 

@@ -420,6 +420,12 @@ def test_key_order_in_the_file_does_not_change_the_fingerprint(data: st.DataObje
             "`tokens: 5M` only",
         ),
         (
+            "{path: peps/*.json.gz}",
+            "{path: a, files_per_partition: 2}\n"
+            "    sample: {algorithm: ettin-longest-first-v1, first: a}",
+            "19:13: sources.peps.sample: got first, expected it with one file in a partition only",
+        ),
+        (
             "tokens: 837.2B",
             "tokens: 837.2B\n    sample: {first: [books_0001]}",
             "26:21: sources.books.sample.first: got books_0001, expected it with "

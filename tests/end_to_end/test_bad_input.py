@@ -20,6 +20,7 @@ from pipeline.dataset.manifest import manifest_bytes
 from pipeline.dataset.mds.pool import Pool
 from pipeline.dataset.mds.writer import index_bytes, merge_indexes
 from pipeline.runner import run as building
+from pipeline.runner import sampled_shards
 from pipeline.runner.tasks.read_documents import Input
 from pipeline.sources.partitions import InputFile
 from pipeline.sources.readers import SKIP_HINT, file_reader
@@ -37,7 +38,7 @@ def build(
 ) -> Callable[..., dict[str, Any]]:
     """Return a function that builds files of one source; its output is `tmp_path / out`."""
 
-    run_here(monkeypatch, building, Here())
+    run_here(monkeypatch, sampled_shards, Here())
 
     def run(
         files: Mapping[str, bytes],

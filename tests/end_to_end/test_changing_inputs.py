@@ -20,6 +20,7 @@ from pipeline.config.load import load_mixture, load_replay
 from pipeline.core.errors import DocumentError, InputError, MismatchError
 from pipeline.dataset.mds.writer import index_bytes
 from pipeline.runner import run as building
+from pipeline.runner import sampled_shards
 from pipeline.runner.replay_pool import replay_pool
 from pipeline.sources.partitions import list_files
 from pipeline.sources.readers import FileReader
@@ -47,7 +48,7 @@ def build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None
     """Return a function that builds a mixture and calls something after each stage."""
 
     def run(case: str, between: Callable[[], None]) -> None:
-        run_here(monkeypatch, building, Here(between))
+        run_here(monkeypatch, sampled_shards, Here(between))
         settings, of_source = MIXTURES[case]
         declared = f"""
 name: t

@@ -23,7 +23,7 @@ from support.strategies import QUICK
 from pipeline.config.load import load_mixture
 from pipeline.core.digest import sha256_bytes
 from pipeline.core.errors import DocumentError, InputError, MismatchError
-from pipeline.runner import order_rows
+from pipeline.runner import order_rows, sampled_shards
 from pipeline.runner import run as building
 
 MIXTURE = """\
@@ -54,7 +54,7 @@ def build(
     declared = declared.replace("id: null", f"id: {ids}")
     mixture = load_mixture(folder / "m.yaml", (), text=declared.encode())
     with pytest.MonkeyPatch.context() as patched:
-        run_here(patched, building, Here(between))
+        run_here(patched, sampled_shards, Here(between))
         # Each shard of the holdout gets a table of its own.
         patched.setattr(order_rows, "IDS_AT_ONCE", 1)
         building.build(mixture, folder / out, workers=1, scheduler=None, report=lambda *_: None)

@@ -15,7 +15,7 @@ from support.outputs import read_rows
 from pipeline.audit.verify import verify
 from pipeline.config import load_mixture
 from pipeline.core.errors import ConfigError
-from pipeline.runner import run
+from pipeline.runner import run, sampled_shards
 
 CASE = Case(64, 32, 8)
 MIXTURE = """\
@@ -42,7 +42,7 @@ def build(folder: Path, patch: pytest.MonkeyPatch, *overrides: str) -> Path:
     for number in range(3):
         (folder / f"tales-{number}.jsonl").write_bytes(builds.json_lines(texts(number)))
     path = builds.write_mixture(folder, MIXTURE)
-    run_here(patch, run, Here())
+    run_here(patch, sampled_shards, Here())
     mixture = load_mixture(path, overrides)
     run.build(mixture, folder / "out", workers=1, scheduler=None, report=lambda *_: None)
     return folder / "out"

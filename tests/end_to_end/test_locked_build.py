@@ -17,8 +17,10 @@ from support.clusters import start_cluster
 from support.source_server import Fault, Server, serve
 from support.two_servers import MIXTURE, write_files
 
+from pipeline.audit.verify import verify
 from pipeline.config.load import load_mixture
 from pipeline.core.errors import ConfigError, InputError, MismatchError, PipelineError
+from pipeline.dataset import read_partial
 from pipeline.runner.run import build
 from pipeline.sources.lock.lock import Lock
 from pipeline.sources.lock.lock_file import read_lock
@@ -148,6 +150,33 @@ def test_trouble_that_passes_changes_nothing(
         assert len(healthy.server.log(match)) == (1 if name == "slow drip" else 2)
     assert healthy.raw(out).exists() == keeps_raw
     assert leftovers(healthy, out) == []
+
+
+@pytest.mark.parametrize("keeps", [[], ["--no-keep-raw"]], ids=["kept", "not kept"])
+def test_partitions_alone_are_fetched_alone(
+    keeps: list[str], healthy: Place, tmp_path: Path
+) -> None:
+    """Of two servers with two files each one is fetched, once; of others nothing is asked."""
+    out = tmp_path / "out"
+    healthy.run(
+        "build", healthy.mixture, "--out", out, "--raw", healthy.raw(out), "--workers", "1",
+        "--partitions", "hub/1=part,plain/books_0001", *keeps,
+    )  # fmt: skip
+    log = healthy.server.log()
+    assert [line for line in log if URL_FILE in line or HUB_FILE in line]
+    assert not [line for line in log if "data/0" in line or "books-0000" in line]
+    sizes = {one.path: one.num_bytes for it in healthy.lock.sources.values() for one in it.files}
+    ours = [size for path, size in sizes.items() if path.endswith((HUB_FILE, URL_FILE))]
+    assert healthy.server.counters()["bytes"] == sum(ours)
+    record = read_partial(out / "partial.json")
+    assert record.partitions == ("hub/1=part", "plain/books_0001")
+    assert {one.locked for made in record.sources.values() for it in made for one in it.inputs} == {
+        file.digest
+        for source in healthy.lock.sources.values()
+        for file in source.files
+        if file.path.endswith((HUB_FILE, URL_FILE))
+    }
+    assert verify(out) == []
 
 
 @KEEPS

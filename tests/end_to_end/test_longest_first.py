@@ -20,7 +20,9 @@ from support.mds import write
 from support.strategies import Row
 
 from pipeline.audit.verify import verify
+from pipeline.config.load import load_mixture
 from pipeline.dataset.mds.pool import Pool
+from pipeline.runner.build_alone import build_alone
 
 TAIL = "-tokenized-chunked-8000-512-128-backfill-nodups"
 SIZE_LIMIT = 100 << 10
@@ -135,6 +137,25 @@ def test_one_file_after_the_other_is_written_from_the_longest_chunk_down(
     counts = json.loads((out / "manifest.json").read_bytes())["sources"]["books"]
     assert asked <= counts["budget"]["drawn"] < asked + len(taken[-1].ids)
     assert counts["chunks"]["drawn"] == len(whole["books_0001"]) + len(taken)
+
+
+def test_a_file_that_no_budget_cuts_is_the_same_when_it_is_built_alone(
+    built: tuple[Path, int], folder: Path, scheduler: str, tmp_path: Path
+) -> None:
+    path = mixture(folder, tokens=built[1], sample=first("books_0001"))
+    names = ["books/books_0001", "twice/split_1"]
+    build_alone(
+        load_mixture(path),
+        names,
+        tmp_path / "out",
+        workers=1,
+        scheduler=scheduler,
+        report=lambda *_: None,
+    )
+    for shards in ("train/books/books_0001", f"train/twice/split_1{TAIL}"):
+        found = builds.digests(tmp_path / "out" / shards)
+        assert len(found) > 3
+        assert found == builds.digests(built[0] / shards)
 
 
 def test_folders_that_are_sampled_so_have_short_names_and_the_others_keep_theirs(

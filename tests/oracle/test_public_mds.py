@@ -99,6 +99,19 @@ def test_the_public_readers_read_published_headers_and_indexes(
         assert _read_public(public, out / "train", tmp_path) == (names, ids)
 
 
+def test_streaming_deletes_shards_beside_an_index_that_names_compressed_ones(
+    small: Path, build_here: Build, tmp_path: Path
+) -> None:
+    """What `docs/spec/mds.md` warns of."""
+    published = ["shards.header_compression=zstd", "shards.index_compression=zstd"]
+    folder = build_here(small, tmp_path / "out", *published) / "train"
+    assert len(list(folder.rglob("*.mds"))) > 10
+    assert _PYTHON is not None
+    with open_servant(Path(_PYTHON)) as servant, pytest.raises(RuntimeError, match="read"):
+        servant.ask("read", folder=folder, rows=tmp_path / "read.npz")
+    assert list(folder.rglob("*.mds")) == []
+
+
 @pytest.mark.parametrize("dtype", ["uint16", "uint32"])
 @pytest.mark.parametrize("size_limit", [400, 1000, 4096, 1 << 16, 1 << 26])
 def test_both_writers_write_the_same_bytes(

@@ -59,6 +59,31 @@ def test_a_pattern_that_enters_an_output_is_not_locked(
     assert not (mixture.parent / "manifests").exists()
 
 
+def test_some_sources_are_locked_alone(mixture: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The others are not looked at, and keep what was locked of them."""
+    lock = mixture.parent / "manifests/small.lock.json"
+    (mixture.parent / "b.jsonl").write_text('{"id": "b", "text": "two"}\n')
+    more = "  more: {from: {path: b.jsonl}}\n  gone: {from: {path: gone.jsonl}}\norder:"
+    mixture.write_text(MIXTURE.replace("order:", more))
+    assert call(capsys, "lock", mixture)[0] == 2
+    assert call(capsys, "lock", mixture, "--sources", "here")[0] == 0
+    assert list(json.loads(lock.read_bytes())["sources"]) == ["here"]
+    assert call(capsys, "lock", mixture, "--sources", "more")[0] == 0
+    assert list(json.loads(lock.read_bytes())["sources"]) == ["here", "more"]
+    code, _, err = call(capsys, "lock", mixture, "--sources", "here,moro")
+    assert (code, err) == (
+        2, 'error: --sources: got "moro", expected some of gone, here, more; did you mean "more"?\n'
+    )  # fmt: skip
+    code, _, err = call(capsys, "lock", "ettin-pretraining-published", "--sources", "pool")
+    assert (code, err) == (2, 'error: --sources: got "pool", expected none\n')
+    # A build of the whole refuses what is not locked; partitions of what is are built.
+    given = ("build", mixture, "--workers", "1", "--out", mixture.parent / "out")
+    code, _, err = call(capsys, *given)
+    assert code == 2
+    assert "sources.gone: is not locked" in err
+    assert call(capsys, *given, "--partitions", "more/b")[0] == 0
+
+
 def test_the_lock_of_another_mixture_stays(
     mixture: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -97,4 +97,4 @@ def test_the_names_are_those_of_an_output() -> None:
     folders = (paths.DROPPED, paths.ORDER, paths.PROVENANCE, paths.TRAIN, paths.STATE)
     state = paths.State(out=Path())
     assert tuple(FOLDERS) == folders
-    assert (paths.MANIFEST, state.owner.as_posix()) == SIGNS
+    assert (paths.MANIFEST, state.owner.as_posix(), paths.PARTIAL) == SIGNS

@@ -1,7 +1,6 @@
 """Chunks: `ettin-reencode-v1` against the reference library chunk by chunk."""
 
 import random
-from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -16,63 +15,16 @@ from support.chunks import (
     SEP,
     Case,
     chunker,
-    clean_up,
     frozen_documents,
     in_blocks,
     listed,
+    published,
     real_texts,
     tokenizer,
 )
 from support.strategies import QUICK, texts
 
 from pipeline.core.ragged import Rows
-
-# The published algorithm, one chunk at a time
-
-
-def enforce(ids: list[int], case: Case, prefix: bool) -> list[int]:
-    """Bring one chunk into stored form; an empty list where it decodes to nothing."""
-    reference = tokenizer(prefix)
-    text = clean_up(reference.decode_reference(ids))
-    if not text:
-        return []
-    if text[0] != " ":
-        ids = reference.encode_reference([text]).values.tolist()[: case.size]
-    return ids if ids[0] == CLS else [CLS, *ids]
-
-
-def published(
-    encoded: Rows, case: Case, prefix: bool
-) -> tuple[list[tuple[int, list[int]]], list[int], int]:
-    """Return (chunks as (document, ids), documents that fail, ids dropped of the others)."""
-    rng = np.random.RandomState(42)
-    piece_size = case.size - 2
-    chunks: list[tuple[int, list[int]]] = []
-    failed, num_dropped = [], 0
-    for document, (first, last) in enumerate(pairwise(encoded.offsets.tolist())):
-        ids = encoded.values[first:last].tolist()
-        stored: list[list[int]] = []
-        dropped = 0
-        for start in range(0, len(ids), piece_size):
-            piece = ids[start : start + piece_size]
-            if len(piece) < case.skip_below and start:
-                dropped += len(piece)
-                continue
-            lent = 0
-            if len(piece) < case.min_size and stored:
-                lent = int(rng.randint(0, piece_size - len(piece)))
-            if lent:
-                before = stored.pop()
-                stored.append(enforce(before[:-lent], case, prefix))
-                stored.append(enforce(before[-lent:] + piece, case, prefix))
-            else:
-                stored.append(enforce(piece, case, prefix))
-        if all(stored):
-            chunks += [(document, chunk) for chunk in stored]
-            num_dropped += dropped
-        else:
-            failed.append(document)
-    return chunks, failed, num_dropped
 
 
 def check_reencode(documents: list[str], case: Case, prefix: bool, blocks: list[int]) -> None:

@@ -21,6 +21,8 @@ from pipeline.stages.chunking import make_chunker
 from pipeline.stages.chunking.chunker import Chunker, Chunks
 from pipeline.stages.tokenizer import Tokenizer, load_tokenizer
 
+CLS, SEP = 50281, 50282
+
 OWN_TEXT = """\
 The harbour master keeps two clocks. One tells the time ; the other , he says , tells the tide .
 "Don't trust either" - that's what the ferryman told us , and he 's been right : they 've both
@@ -98,6 +100,54 @@ def clean_up(text: str) -> str:
     return text
 
 
+def enforce(ids: list[int], case: Case, prefix: bool) -> list[int]:
+    """Bring one chunk into stored form; an empty list where it decodes to nothing."""
+    reference = tokenizer(prefix)
+    text = clean_up(reference.decode_reference(ids))
+    if not text:
+        return []
+    if text[0] != " ":
+        ids = reference.encode_reference([text]).values.tolist()[: case.size]
+    return ids if ids[0] == CLS else [CLS, *ids]
+
+
+def published(
+    encoded: Rows, case: Case, prefix: bool
+) -> tuple[list[tuple[int, list[int]]], list[int], int]:
+    """Chunk as `ettin-reencode-v1`, plainly.
+
+    Return chunks as (document, ids), documents that fail, and how many ids of others are dropped.
+    """
+    rng = np.random.RandomState(42)
+    piece_size = case.size - 2
+    chunks: list[tuple[int, list[int]]] = []
+    failed, num_dropped = [], 0
+    for document, (first, last) in enumerate(pairwise(encoded.offsets.tolist())):
+        ids = encoded.values[first:last].tolist()
+        stored: list[list[int]] = []
+        dropped = 0
+        for start in range(0, len(ids), piece_size):
+            piece = ids[start : start + piece_size]
+            if len(piece) < case.skip_below and start:
+                dropped += len(piece)
+                continue
+            lent = 0
+            if len(piece) < case.min_size and stored:
+                lent = int(rng.randint(0, piece_size - len(piece)))
+            if lent:
+                before = stored.pop()
+                stored.append(enforce(before[:-lent], case, prefix))
+                stored.append(enforce(before[-lent:] + piece, case, prefix))
+            else:
+                stored.append(enforce(piece, case, prefix))
+        if all(stored):
+            chunks += [(document, chunk) for chunk in stored]
+            num_dropped += dropped
+        else:
+            failed.append(document)
+    return chunks, failed, num_dropped
+
+
 def slices(encoded: Rows, case: Case) -> tuple[list[tuple[int, list[int]]], int]:
     """Slice as `ettin-slice-v2`, plainly; return (document, ids), and how many ids are dropped."""
     rng = np.random.RandomState(42)
@@ -136,8 +186,6 @@ def listed(chunks: list[Chunks], firsts: list[int]) -> list[tuple[int, list[int]
         for document, ids in zip(one.documents.tolist(), one.rows, strict=True)
     ]
 
-
-CLS, SEP = 50281, 50282
 
 FROZEN_TEXT = (
     "The tide , he says , is late . Don't mind it ; it 's only water \u6f6e and\n\n  salt !"

@@ -90,7 +90,9 @@ def texts(seed: int, lengths: Sequence[int], id_form: str, marks: float = 0.005)
     """Return documents of so many words; `marks`: chance of a space before each mark, a tenth of
     it that of two."""
     random = np.random.default_rng(seed)
-    plain = ["def", "return", "the", "value", "of", "naïve", "==", "\n", "\n    ", "日本", "table"]
+    plain = ["def", "return", "the", "value", "of", "naïve", "==", "\n", "\n    ", "日本"]
+    # Of several ids, so that a cut falls inside a character.
+    plain.append("🦄🦄" if marks else "table")
     words = [*plain, "ok .", "why ?", "so ,", "!= b", "it 's", "do n't", "two  ,"]
     chances = np.r_[np.ones(len(plain)), np.full(6, marks), marks / 10]
     found = []
@@ -131,6 +133,8 @@ class _Maker:
     def _stored(self, piece: list[int], how: str, size: int) -> list[int]:
         if how.startswith("slice"):
             return piece
+        if how == "framed":
+            return [CLS] * (piece[0] != CLS) + piece + [SEP] * (piece[-1] != SEP)
         if how == "retokenize":
             return self.encode(self.decode(piece))
         # Pieces that begin with a space stay as they are; others are encoded again and cut.

@@ -117,6 +117,11 @@ def read_rows(answers: Answers) -> Iterator[Sign]:
     )
     yield Sign(about="pre-training.has_longer", value=signs.longest > _LONGEST, says="")
     yield Sign(about="pre-training.specials", value=signs.specials, says=_where_specials(signs))
+    yield Sign(
+        about="pre-training.is_fixed",
+        value=signs.is_fixed,
+        says=f"{signs.num_fixed:,} rows are what their text is tokenized to",
+    )
     yield Sign(about="pre-training.has_inside", value=signs.num_inside > 0, says="")
     if signs.is_cleaned is not None:
         yield Sign(

@@ -42,19 +42,22 @@ def _readings() -> Iterator[Reading]:
     for algorithm, says, commonest, has_longer, specials, rewritten in (
         ("ettin-retokenize-v1",
          "slices of 1,024 ids, decoded with clean-up of spaces and tokenized again",
-         (1025, 1026), True, again, (True, False)),
+         (1025, 1026), True, again, (True, False, True)),
         ("", "slices of 1,024 ids, decoded without clean-up of spaces and tokenized again",
-         (1025, 1026), True, again, (False, False)),
+         (1025, 1026), True, again, (False, False, True)),
         ("", "slices of 1,024 ids, decoded with their special tokens and tokenized again",
-         (1025, 1026), True, again, (None, True)),
+         (1025, 1026), True, again, (None, True, None)),
+        ("", "slices of 1,024 ids with CLS and SEP put around them",
+         (1025, 1026), True, again, (False, None, False)),
         ("", "slices of 1,022 ids, decoded with clean-up of spaces and tokenized again",
-         (1023, 1024), None, again, (True, False)),
-        ("ettin-slice-v2", "slices of 1,024 ids", (1024,), False, slices, (None, None)),
-        ("ettin-slice-v1", "slices of 1,022 ids", (1022,), False, slices, (None, None)),
+         (1023, 1024), None, again, (True, False, True)),
+        ("ettin-slice-v2", "slices of 1,024 ids", (1024,), False, slices, (None, None, None)),
+        ("ettin-slice-v1", "slices of 1,022 ids", (1022,), False, slices, (None, None, None)),
         ("ettin-reencode-v1", "slices of 1,022 ids, some of them encoded again",
-         (1023, 1024), False, ("starts of rows",), (None, None)),
+         (1023, 1024), False, ("starts of rows",), (None, None, None)),
     ):  # fmt: skip
-        found = {"has_longer": has_longer, "is_cleaned": rewritten[0], "has_inside": rewritten[1]}
+        names = ("has_longer", "is_cleaned", "has_inside", "is_fixed")
+        found = dict(zip(names, (has_longer, *rewritten), strict=True))
         yield Reading(
             phase=phase,
             says=says,

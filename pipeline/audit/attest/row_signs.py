@@ -40,6 +40,8 @@ class RowSigns:
     num_spaces: int
     """Single spaces before marks."""
     num_characters: int
+    num_fixed: int
+    """Rows that are what their text is tokenized to."""
     num_led: int
     """Documents whose first row begins with a space."""
     num_documents: int
@@ -51,6 +53,11 @@ class RowSigns:
             return None
         rate = self.num_spaces / self.num_characters
         return None if _CLEANED <= rate <= _KEPT else rate < _CLEANED
+
+    @property
+    def is_fixed(self) -> bool:
+        """Whether rows are what their text is tokenized to, as those tokenized again are."""
+        return self.num_fixed == self.num_rows
 
     @property
     def has_prefix(self) -> bool | None:
@@ -82,6 +89,7 @@ def read_signs(head: ShardHead, tokenizer: Tokenizer) -> RowSigns | None:
         num_inside=int((inside > 0).sum()),
         num_spaces=sum(len(_SPACE_BEFORE_MARK.findall(text)) for text in texts),
         num_characters=sum(map(len, texts)),
+        num_fixed=sum(map(np.array_equal, rows, tokenizer.encode(texts))),
         num_led=sum(texts[number].startswith(" ") for number in starts.tolist()),
         num_documents=len(starts),
     )

@@ -11,6 +11,7 @@ from pipeline.core.arrays import Uint32Array
 from pipeline.core.errors import ConfigError, InputError, MismatchError, NotFoundError
 from pipeline.dataset import (
     MANIFEST,
+    PARTIAL,
     PROVENANCE,
     STATE,
     STEPS,
@@ -52,7 +53,7 @@ class Trace:
         check_is_path(out, "the output of a build")
         if not out.is_dir():
             raise InputError(f"{out}: got no folder, expected the output of a build")
-        if not (out / MANIFEST).exists() and not (out / STEPS).exists():
+        if not any((out / name).exists() for name in (MANIFEST, STEPS, PARTIAL)):
             is_begun = (out / STATE).is_dir()
             raise InputError(
                 f"{out}: got no {MANIFEST}, expected the output of a build",

@@ -9,13 +9,14 @@ from pipeline.core.digest import FileDigest, sha256_file
 from pipeline.core.errors import InputError, MismatchError
 from pipeline.core.json_record import from_json, parse_json
 from pipeline.core.regular_file import read_file
-from pipeline.dataset import MANIFEST, read_manifest
+from pipeline.dataset import MANIFEST, PARTIAL, read_manifest, read_partial
 
 
 def verify(out: Path, manifest: Path | None = None) -> list[str]:
     """Compare a folder with a manifest, its own by default; return one line a mismatch.
 
-    Every file that the manifest names is hashed; a file that it does not name is a mismatch too,
+    Partitions that were built alone have `partial.json` as their manifest. Every file that the
+    manifest names is hashed; a file that it does not name is a mismatch too,
     and so is the folder's own manifest if it is damaged or differs from another one that is given.
 
     Raises: InputError when `out` is no folder, or the given manifest cannot be used.
@@ -23,6 +24,8 @@ def verify(out: Path, manifest: Path | None = None) -> list[str]:
     if not out.is_dir():
         raise InputError(f"{out}: got no folder, expected the output of a build")
     own = out / MANIFEST
+    if not own.exists() and (out / PARTIAL).is_file():
+        own = out / PARTIAL
     mismatches: list[str] = []
     if manifest is None or manifest.resolve() == own.resolve():
         expected = _expected_by_own(own, mismatches)
@@ -34,13 +37,13 @@ def verify(out: Path, manifest: Path | None = None) -> list[str]:
         except MismatchError as error:
             raise InputError(error.message, "get the manifest again") from error
         if not own.is_file():
-            mismatches.append(f"{MANIFEST}: is missing")
+            mismatches.append(f"{own.name}: is missing")
         elif read_file(own) != read_file(manifest):
-            mismatches.append(f"{MANIFEST}: differs from {manifest}")
+            mismatches.append(f"{own.name}: differs from {manifest}")
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         checked = pool.map(lambda path: _check(out / path, path, expected[path]), sorted(expected))
         mismatches += [mismatch for mismatch in checked if mismatch is not None]
-    strangers = _files(out) - {*expected, MANIFEST}
+    strangers = _files(out) - {*expected, own.name}
     mismatches += [f"{_spelled(path)}: is not in the manifest" for path in strangers]
     return sorted(mismatches)
 
@@ -48,9 +51,9 @@ def verify(out: Path, manifest: Path | None = None) -> list[str]:
 def _expected_by_own(own: Path, mismatches: list[str]) -> Mapping[str, FileDigest] | None:
     """Return the files of a folder's own manifest; of a damaged one, what can be read."""
     try:
-        return read_manifest(own).files
+        return (read_partial(own) if own.name == PARTIAL else read_manifest(own)).files
     except MismatchError as error:
-        mismatches.append(f"{MANIFEST}: {error.message.removeprefix(f'{own}: ')}")
+        mismatches.append(f"{own.name}: {error.message.removeprefix(f'{own}: ')}")
     try:
         files = parse_json(read_file(own))["files"]
         return {path: from_json(FileDigest, about) for path, about in files.items()}

@@ -1,7 +1,7 @@
 """Remote outputs: of a build that was copied to a store, files are no documents of a source.
 
-They are known by names alone: `manifest.json`, or what is left of `.ettin/`, beside a folder of an
-output with files as it has them. Nothing of them is fetched.
+They are known by names alone: `manifest.json`, `partial.json`, or what is left of `.ettin/`, beside
+a folder of an output with files as it has them. Nothing of them is fetched.
 """
 
 import re
@@ -24,7 +24,7 @@ FOLDERS: Final = {
     ".ettin": "",
 }
 """The folders of an output, and how the names of their files end."""
-SIGNS: Final = ("manifest.json", ".ettin/mixture.json")
+SIGNS: Final = ("manifest.json", ".ettin/mixture.json", "partial.json")
 """Files that an output has one of."""
 _TRAIN: Final = "train"
 

@@ -8,7 +8,14 @@ from pipeline.stages.chunking.slice import Cutter, SliceChunker
 from pipeline.stages.chunking.whole import WholeChunker
 from pipeline.stages.tokenizer import Tokenizer
 
-__all__ = ["Chunks", "Cutter", "RetokenizeChunker", "make_chunker"]
+__all__ = [
+    "Chunks",
+    "Cutter",
+    "ReencodeChunker",
+    "RetokenizeChunker",
+    "SliceChunker",
+    "make_chunker",
+]
 
 
 def make_chunker(spec: ChunkSpec, tokenizer: Tokenizer) -> Chunker:

@@ -18,7 +18,7 @@ from pipeline.core.compiled import compiled
 from pipeline.core.ragged import ByteStrings, byte_strings
 from pipeline.stages.tokenizer import Tokenizer
 
-NO_LIMIT = np.iinfo(np.int64).max
+_NO_LIMIT = np.iinfo(np.int64).max
 _HEAD_BYTES = 16
 _SCAN_BYTES = 64
 _LOOK_AHEAD = 4
@@ -56,15 +56,21 @@ def decode(
     ids: Uint32Array, starts: Int64Array, stops: Int64Array, spelling: Spelling, limit: int
 ) -> tuple[ByteStrings, BoolArray]:
     """Decode and clean up ranges, or `limit` bytes of each; return which are ASCII, too."""
-    text, offsets, is_ascii = _clean_text(ids, starts, stops, spelling, limit)
+    text, offsets, is_ascii = _clean_text(ids, starts, stops, spelling, limit, True)
     return ByteStrings(text, offsets), is_ascii
 
 
 def decode_valid(
-    ids: Uint32Array, starts: Int64Array, stops: Int64Array, spelling: Spelling
+    ids: Uint32Array,
+    starts: Int64Array,
+    stops: Int64Array,
+    spelling: Spelling,
+    *,
+    cleans_up: bool = True,
 ) -> ByteStrings:
-    """Decode and clean up ranges to UTF-8."""
-    return _replace_invalid(*decode(ids, starts, stops, spelling, NO_LIMIT))
+    """Decode ranges to UTF-8, cleaned up or as the ids spell it."""
+    text, offsets, is_ascii = _clean_text(ids, starts, stops, spelling, _NO_LIMIT, cleans_up)
+    return _replace_invalid(ByteStrings(text, offsets), is_ascii)
 
 
 def _replace_invalid(text: ByteStrings, is_ascii: BoolArray) -> ByteStrings:
@@ -89,7 +95,12 @@ def _num_bytes(spelling: Spelling, token: int) -> np.int64:
 
 @compiled
 def _clean_text(
-    ids: Uint32Array, starts: Int64Array, stops: Int64Array, spelling: Spelling, limit: int
+    ids: Uint32Array,
+    starts: Int64Array,
+    stops: Int64Array,
+    spelling: Spelling,
+    limit: int,
+    cleans_up: bool,
 ) -> tuple[Uint8Array, Int64Array, BoolArray]:
     num_bytes = 0
     for run in range(starts.size):
@@ -115,7 +126,7 @@ def _clean_text(
         for byte in out[first:position]:
             every_bit |= byte
         is_ascii[run] = every_bit < 0x80
-        offsets[run + 1] = _clean_up(out, first, position)
+        offsets[run + 1] = _clean_up(out, first, position) if cleans_up else position
     return out[: offsets[-1]], offsets, is_ascii
 
 

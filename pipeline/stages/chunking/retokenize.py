@@ -21,15 +21,19 @@ from pipeline.stages.tokenizer import Tokenizer
 
 
 class RetokenizeChunker:
-    def __init__(self, tokenizer: Tokenizer, cutter: Cutter) -> None:
+    def __init__(self, tokenizer: Tokenizer, cutter: Cutter, *, cleans_up: bool = True) -> None:
+        """`cleans_up`: whether spaces are, as the algorithm has it."""
         self._tokenizer = tokenizer
         self._cutter = cutter
+        self._cleans_up = cleans_up
         self._spelling = spelling_of(tokenizer)
 
     def chunk(self, documents: Rows) -> Chunks:
         pieces = self._cutter.cut(documents)
         starts, stops = lend(pieces)
-        text = decode_valid(documents.values, starts, stops, self._spelling)
+        text = decode_valid(
+            documents.values, starts, stops, self._spelling, cleans_up=self._cleans_up
+        )
         rows = self._tokenizer.encode_utf8(text)
         num_discarded = int(pieces.discarded.sum())
         return Chunks(

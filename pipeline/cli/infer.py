@@ -1,0 +1,51 @@
+"""What `ettin-data attest --infer` prints."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipeline.cli.arguments import Arguments
+from pipeline.cli.output import print_result
+from pipeline.core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pipeline.audit.attest import Fit, Inference
+
+_MOST_SHOWN = 5
+
+
+def run_infer(parsed: Arguments) -> int:
+    """Infer from raw documents, or from a shard alone; 0 if one way reproduces it, else 1."""
+    from pipeline.audit.attest import infer, load_facts, open_shard, read_signs
+
+    if parsed.against is None:
+        raise ConfigError("--infer: expected --against SHARD or a sha256 with it", "name it")
+    if parsed.infer == "":
+        signs = read_signs(open_shard(Path(parsed.against)))
+        print_result(parsed, {"shard": parsed.against, "signs": signs}, signs)
+        return 0
+    found = infer(Path(parsed.infer), parsed.against, load_facts())
+    print_result(parsed, asdict(found), _lines(found))
+    return 0 if found.fits and found.fits[0].is_exact else 1
+
+
+def _lines(found: "Inference") -> list[str]:
+    lines = [f"{found.target}: {found.num_tried:,} ways tried; {note}" for note in found.notes]
+    exact = [fit for fit in found.fits if fit.is_exact]
+    if exact:
+        return [*lines, *(f"reproduces it: {_told(fit)}" for fit in exact)]
+    lines.append("none reproduces it")
+    for fit in found.fits[:_MOST_SHOWN]:
+        share = f"{fit.num_rows:,} of {found.num_rows:,} rows ({fit.num_ids:,} ids)"
+        lines.append(f"{share}: {fit.making.words}")
+        lines += [f"  first difference: {fit.difference}"] if fit.difference else []
+    return lines
+
+
+def _told(fit: "Fit") -> str:
+    settings = fit.making.settings
+    form = "" if fit.form is None else f"; {fit.form.words}"
+    if settings is None:
+        return f"{fit.making.words}{form}; no algorithm of a mixture makes such rows"
+    more = [] if fit.form is None else fit.form.settings
+    return f"{fit.making.words}{form}; set {' '.join([*settings, *more])}"

@@ -1,0 +1,114 @@
+"""Sampled shards: a plan -> the shards of all its partitions, for a whole build or some alone."""
+
+import logging
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.core.digest import FileDigest
+from pipeline.core.errors import ConfigError
+from pipeline.core.progress import ReportProgress
+from pipeline.core.shown import printable
+from pipeline.dataset import EvaluationCounts, State
+from pipeline.runner.build_partitions import build_partitions
+from pipeline.runner.cluster import Tls, default_memory_bytes, open_cluster
+from pipeline.runner.corpus_scan import scan_corpus
+from pipeline.runner.holdout_split import split_holdout
+from pipeline.runner.inputs import BuildContext, PreparedSource, prepare_source
+from pipeline.runner.output_lock import restore_records
+from pipeline.runner.output_tokenizer import cached_tokenizer, check_special_tokens
+from pipeline.runner.plan import Plan
+from pipeline.runner.sample_sources import check_budgets, find_cached_samples, sample_chunks
+from pipeline.runner.task_cache import PartitionOutput
+from pipeline.sources import check_tokenizer, plan_download, pull
+from pipeline.stages.tokenizer import Tokenizer
+
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SampledShards:
+    """The shards of all partitions of a plan."""
+
+    sources: tuple[PreparedSource, ...]
+    records: Mapping[str, list[PartitionOutput]]
+    """By source, sorted by folder."""
+    evaluation: EvaluationCounts | None
+    copies: Mapping[str, FileDigest]
+    """Files that list dropped copies."""
+
+
+def check_plan(plan: Plan) -> Tokenizer:
+    """Warn of what is left out, insist on what a build needs, and return the tokenizer.
+
+    Raises: ConfigError for a source without a lock, MismatchError for another tokenizer than was
+    locked.
+    """
+    for line in plan.skipped:
+        _LOG.warning("warning: %s", printable(line))
+    if plan.unlocked:
+        raise ConfigError(
+            f"sources.{plan.unlocked[0]}.from: got a remote source without a lock, expected a "
+            "locked mixture",
+            "lock it once: ettin-data lock MIXTURE; then build again",
+        )
+    mixture = plan.mixture
+    tokenizer = cached_tokenizer(mixture.tokenizer, mixture.folder)
+    if plan.lock is not None:
+        check_tokenizer(plan.lock.tokenizer, tokenizer.digest, plan.lock.where)
+    check_special_tokens(tokenizer, mixture.order, mixture.chunk)
+    return tokenizer
+
+
+@contextmanager
+def open_context(
+    plan: Plan,
+    state: State,
+    tokenizer: Tokenizer,
+    *,
+    raw: Path,
+    keeps_raw: bool,
+    workers: int,
+    scheduler: str | None,
+    tls: Tls | None,
+    report: ReportProgress,
+    memory_bytes: int | None,
+) -> Iterator[BuildContext]:
+    """Pull what is missing, start a cluster, and restore the records of an earlier build."""
+    if plan.lock is not None and keeps_raw:
+        pull(plan_download(plan.lock, plan.mixture.folder, raw), report)
+    with open_cluster(workers, scheduler, report, tls) as cluster:
+        restore_records(state)
+        yield BuildContext(
+            mixture=plan.mixture,
+            state=state,
+            cluster=cluster,
+            tokenizer=tokenizer,
+            memory_bytes=default_memory_bytes() if memory_bytes is None else memory_bytes,
+            keeps_raw=keeps_raw,
+            run=uuid.uuid4().hex,
+        )
+
+
+def make_shards(context: BuildContext, plan: Plan) -> SampledShards:
+    """Make the shards of all partitions, or find them as an earlier build made them."""
+    prepared = [prepare_source(context, planned) for planned in plan.sources]
+    all_sources, evaluation, copies = scan_corpus(context, prepared)
+    cached = find_cached_samples(context, all_sources)
+    sources = [source for source in all_sources if source.name not in cached]
+    chunked = build_partitions(context, sources)
+    sampled = [source for source in sources if source.planned.is_sampled]
+    holdout = split_holdout(context, sampled, chunked)
+    check_budgets(context, sampled, chunked, holdout)
+    made = {**chunked, **cached, **sample_chunks(context, sampled, chunked, holdout)}
+    return SampledShards(
+        sources=tuple(all_sources),
+        records={
+            name: sorted(records, key=lambda record: record.folder)
+            for name, records in sorted(made.items())
+        },
+        evaluation=evaluation,
+        copies=copies,
+    )

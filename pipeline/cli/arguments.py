@@ -101,7 +101,7 @@ class Options:
             "--memory SIZE",
             "shuffle on disk any pool larger than this, such as 16GiB (default: half of the"
             " machine's memory)",
-            _size,
+            size,
         )
 
     def add_workers(self, what: str) -> None:
@@ -235,7 +235,7 @@ natural = checked(_integer, "an integer of at least 0", lambda number: number >=
 half_open = checked(parse_range, "A:B with A below B, as 0:4608, which excludes B")
 
 
-def _size(text: str) -> int:
+def size(text: str) -> int:
     try:
         return BYTES.parse(text)
     except ConfigError as error:

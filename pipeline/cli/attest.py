@@ -1,8 +1,9 @@
 """`ettin-data attest`."""
 
-from pipeline.cli.arguments import Arguments, Verbs, add_verb
+from pipeline.cli.arguments import Arguments, Verbs, add_verb, size
 from pipeline.cli.infer import run_infer
 from pipeline.cli.output import print_json, print_lines, print_table
+from pipeline.cli.probe import run_probe
 from pipeline.core.errors import ConfigError
 
 
@@ -29,13 +30,25 @@ def add(verbs: Verbs) -> None:
     )
     options.add("--against SHARD", "a published shard, or the sha256 of the first of a folder")
     options.add("--as ORG/NAME", "the repository that it stands for, where it does not say so")
+    options.add(
+        "--probe hf://datasets/ORG/NAME[@REVISION]",
+        "instead, ask the Hub for the few files that tell how the released rows were made; of all"
+        " data sets of the suite, or of this one",
+        nargs="?",
+        const="",
+    )
+    options.add("--max-bytes SIZE", "most bytes that --probe fetches", size, "2MB")
 
 
 def run(parsed: Arguments) -> int:
+    if parsed.probe is not None:
+        return run_probe(parsed)
     if parsed.infer is not None:
         return run_infer(parsed)
     if parsed.where is None:
-        raise ConfigError("attest: got no place, expected WHERE or --infer", "name one of them")
+        raise ConfigError(
+            "attest: got no place, expected WHERE, --probe or --infer", "name one of them"
+        )
     from pipeline.audit.attest import as_json, attest, gather, lines, load_facts, table
 
     facts = load_facts()

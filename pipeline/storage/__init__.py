@@ -5,13 +5,15 @@ digest, and reads the bytes of any of them by ranges, with retries.
 """
 
 from pipeline.storage.http import Client, MissingError, host_of
-from pipeline.storage.hub import check_is_path, is_hub_address, open_hub_folder
+from pipeline.storage.hub import check_is_path, is_hub_address, open_hub_folder, parse_hub_address
+from pipeline.storage.hub_repository import HubRepository
 from pipeline.storage.local import MatchedFiles, OnMissing, match_files
 from pipeline.storage.local_glob import fixed_folder
 from pipeline.storage.object_store import local_path, open_object_folder
 from pipeline.storage.open_store import open_store
 from pipeline.storage.patterns import expand_addresses, expand_braces
 from pipeline.storage.ranges import HttpFile, RangeFile, RemoteFolder, size_and_version
+from pipeline.storage.retry import RetryPolicy
 from pipeline.storage.store import (
     LOCK_AGAIN,
     Store,
@@ -25,11 +27,13 @@ __all__ = [
     "LOCK_AGAIN",
     "Client",
     "HttpFile",
+    "HubRepository",
     "MatchedFiles",
     "MissingError",
     "OnMissing",
     "RangeFile",
     "RemoteFolder",
+    "RetryPolicy",
     "Store",
     "StoredFile",
     "check_is_path",
@@ -44,6 +48,7 @@ __all__ = [
     "open_hub_folder",
     "open_object_folder",
     "open_store",
+    "parse_hub_address",
     "restore_hint",
     "size_and_version",
     "unreadable",

@@ -87,7 +87,9 @@ class Client:
         self._deadline = (0.0, 0)
         self._pool = _pool(base_url, self.retry.timeout_seconds)
 
-    def json(self, url: str, where: str) -> tuple[Any, str | None]:
+    def json(
+        self, url: str, where: str, most_bytes: int = _MAX_JSON_BYTES
+    ) -> tuple[Any, str | None]:
         """Return the JSON at an address, and the address of its next page. Raises: InputError."""
 
         def read(response: BaseHTTPResponse) -> tuple[bytes, str | None]:
@@ -95,9 +97,9 @@ class Client:
 
             def add(piece: bytes) -> None:
                 body.extend(piece)
-                if len(body) > _MAX_JSON_BYTES:
+                if len(body) > most_bytes:
                     raise InputError(
-                        f"{where}: got more than {_MAX_JSON_BYTES:,} bytes of JSON from {url}"
+                        f"{where}: got more than {most_bytes:,} bytes of JSON from {url}"
                     )
 
             self.receive(response, None, add)

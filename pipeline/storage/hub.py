@@ -69,6 +69,17 @@ def is_hub_address(where: str | Path) -> bool:
     return str(where).startswith(_SCHEME)
 
 
+def parse_hub_address(where: str) -> tuple[str, str, str]:
+    """Return the data set, its revision, and the path in it. Raises: InputError."""
+    match = _ADDRESS.fullmatch(where)
+    if match is None:
+        raise InputError(
+            f"{where}: got an address of another form, expected"
+            " hf://datasets/ORG/NAME[@REVISION][/PATH]"
+        )
+    return match[1], unquote(match[2] or "main"), (match[3] or "").strip("/")
+
+
 def check_is_path(path: Path, expected: str) -> None:
     """Refuse an address given as a path; `expected`: what is read from local disks alone.
 
@@ -88,13 +99,7 @@ def open_hub_folder(where: str, retry: RetryPolicy | None = None) -> RemoteFolde
 
     Raises: InputError for an address of another form, or one that cannot be listed.
     """
-    match = _ADDRESS.fullmatch(where)
-    if match is None:
-        raise InputError(
-            f"{where}: got an address of another form, expected"
-            " hf://datasets/ORG/NAME[@REVISION][/PATH]"
-        )
-    name, revision, path = match[1], unquote(match[2] or "main"), (match[3] or "").strip("/")
+    name, revision, path = parse_hub_address(where)
     repository = HubRepository.open(name, revision, retry)
     is_file = path.endswith(".parquet")
     # A file has no tree of its own.

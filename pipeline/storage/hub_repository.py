@@ -9,8 +9,8 @@ import json
 import operator
 import os
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urljoin
@@ -36,7 +36,7 @@ class HubRepository:
     """The address, with the commit."""
     page: str
     commit: str
-    """40 hex digits."""
+    """40 hex digits, or a branch or tag if only named."""
     client: Client = field(compare=False)
     _api: str
 
@@ -45,37 +45,88 @@ class HubRepository:
         cls, name: str, revision: str = "main", retry: RetryPolicy | None = None
     ) -> "HubRepository":
         """Open a branch, tag or commit. Raises: InputError where there is none, or no access."""
+        repository = cls.named(name, revision, retry)
+        if _COMMIT.fullmatch(revision):
+            return repository
+        where = repository.where
+        url = f"{repository._api}/revision/{quote(revision, safe='')}"
+        info, _ = repository.client.json(url, where)
+        commit = str(info.get("sha")) if isinstance(info, dict) else ""
+        if not _COMMIT.fullmatch(commit):
+            endpoint = repository.page.removesuffix(f"/datasets/{name}")
+            raise InputError(
+                f"{where}: got {_excerpt(info)} from {endpoint}, expected its commit",
+                _CHECK_ENDPOINT,
+            )
+        return replace(repository, where=f"hf://datasets/{name}@{commit}", commit=commit)
+
+    @classmethod
+    def named(
+        cls, name: str, revision: str = "main", retry: RetryPolicy | None = None
+    ) -> "HubRepository":
+        """Return a data set without asking for its commit, which comes with a list of all files.
+
+        Raises: InputError where the settings of the Hub are wrong.
+        """
         endpoint = os.environ.get("HF_ENDPOINT", _ENDPOINT).rstrip("/")
         if not endpoint.startswith(("http://", "https://")):
             raise InputError(f"HF_ENDPOINT: got {endpoint}, expected an address like {_ENDPOINT}")
         token = _token()
         page, api = f"{endpoint}/datasets/{name}", f"{endpoint}/api/datasets/{name}"
         client = Client(endpoint, token=token, access_hint=_access_hint(page, token), retry=retry)
-        commit = revision
-        if not _COMMIT.fullmatch(revision):
-            where = f"hf://datasets/{name}@{revision}"
-            info, _ = client.json(f"{api}/revision/{quote(revision, safe='')}", where)
-            commit = str(info.get("sha")) if isinstance(info, dict) else ""
-            if not _COMMIT.fullmatch(commit):
-                raise InputError(
-                    f"{where}: got {_excerpt(info)} from {endpoint}, expected its commit",
-                    _CHECK_ENDPOINT,
-                )
-        where = f"hf://datasets/{name}@{commit}"
-        return cls(where=where, page=page, commit=commit, client=client, _api=api)
+        where = f"hf://datasets/{name}@{revision}"
+        return cls(where=where, page=page, commit=revision, client=client, _api=api)
 
     def list(self, folder: str = "") -> dict[str, StoredFile]:
         """Return the files below a folder by their paths, sorted. Raises: InputError."""
-        tree = f"{self._api}/tree/{self.commit}" + (f"/{quote(folder)}" if folder else "")
+        tree = self.folder_url(folder)
         where = f"{self.where}/{folder}".rstrip("/")
         files = _read_tree(self.client, f"{tree}?recursive=true&expand=false", where)
         return dict(sorted({file.path: file for file in files}.items()))
 
     def file(self, path: str, num_bytes: int) -> HttpFile:
         """Return a file of a known length; nothing is read of it yet."""
-        url = f"{self.page}/resolve/{self.commit}/{quote(path)}"
         where = f"{self.where}/{path}"
-        return HttpFile(client=self.client, url=url, num_bytes=num_bytes, where=where)
+        return HttpFile(client=self.client, url=self.url(path), num_bytes=num_bytes, where=where)
+
+    def url(self, path: str) -> str:
+        """Return the address of a file."""
+        return f"{self.page}/resolve/{quote(self.commit, safe='')}/{quote(path)}"
+
+    def folder_url(self, folder: str = "") -> str:
+        """Return the address of a list of what is in a folder, files and folders."""
+        below = f"/{quote(folder)}" if folder else ""
+        return f"{self._api}/tree/{quote(self.commit, safe='')}{below}"
+
+    def first_bytes(self, path: str, most_bytes: int) -> bytes:
+        """Return a file, or its beginning, in one request. Raises: InputError."""
+        data = bytearray()
+
+        def attempt() -> None:
+            data.clear()
+            headers = {"Range": f"bytes=0-{most_bytes - 1}"}
+            with self.client.request(self.url(path), f"{self.where}/{path}", headers) as response:
+                length = response.headers.get("Content-Length", "")
+                wanted = min(int(length), most_bytes) if length.isdecimal() else most_bytes
+                self.client.receive(response, wanted, data.extend)
+                if response.status == 200:
+                    # A server without ranges goes on sending.
+                    response.close()
+
+        self.client.retry.run(f"{self.where}/{path}", attempt)
+        return bytes(data)
+
+    def first_names(self, folder: str, most_bytes: int) -> Sequence[str]:
+        """Return what is in a folder, by the first page of its list. Raises: InputError."""
+        url, where = self.folder_url(folder), f"{self.where}/{folder}".rstrip("/")
+        entries, _ = self.client.json(url, where, most_bytes)
+        try:
+            return [str(entry["path"]) for entry in entries]
+        except (KeyError, TypeError) as error:
+            raise InputError(
+                f"{where}: got {_excerpt(entries)} from {url}, expected a list of its files",
+                _CHECK_ENDPOINT,
+            ) from error
 
 
 def _read_tree(client: Client, url: str, where: str) -> Iterator[StoredFile]:

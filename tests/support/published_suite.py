@@ -33,35 +33,43 @@ def config(compression: str | None = "zstd", dtype: str = "uint16") -> dict[str,
     }
 
 
-def encode_row(id_: str, ids: Sequence[int]) -> bytes:
+def encode_row(id_: str, ids: Sequence[int], dtype: str = "uint16") -> bytes:
     """Return a row: two sizes, the id, shape and values of the array."""
     shape = struct.pack("<BB", 4, len(ids)) if len(ids) < 256 else struct.pack("<BH", 5, len(ids))
-    array = shape + np.array(ids, "<u2").tobytes()
+    array = shape + np.array(ids, dtype).tobytes()
     return struct.pack("<II", len(id_.encode()), len(array)) + id_.encode() + array
 
 
 def write_shards(folder: Path, rows: Sequence[Row], **about: Any) -> dict[str, Any]:
     """Write rows as raw shards of at most `LIMIT` bytes under an index; return the index."""
+    header = 8 + len(json.dumps(config(**about)))
+    parts: list[list[Row]] = [[]]
+    size = header
+    for row in rows:
+        num_bytes = len(encode_row(*row, about.get("dtype", "uint16"))) + 4
+        if size + num_bytes > LIMIT:
+            parts.append([])
+            size = header
+        parts[-1].append(row)
+        size += num_bytes
+    return write_parts(folder, parts, **about)
+
+
+def write_parts(folder: Path, parts: Sequence[Sequence[Row]], **about: Any) -> dict[str, Any]:
+    """Write each part as a raw shard under an index; return the index."""
     folder.mkdir(parents=True)
     header = json.dumps(config(**about), sort_keys=True).encode()
-    parts: list[list[bytes]] = [[]]
-    size = 8 + len(header)
-    for row in (encode_row(*one) for one in rows):
-        if size + len(row) + 4 > LIMIT:
-            parts.append([])
-            size = 8 + len(header)
-        parts[-1].append(row)
-        size += len(row) + 4
     shards = []
     for number, part in enumerate(parts):
         name = f"shard.{number:05d}.mds"
-        ends = np.cumsum([0, *map(len, part)]) + 8 + 4 * len(part) + len(header)
-        data = struct.pack("<I", len(part)) + ends.astype("<u4").tobytes() + header + b"".join(part)
+        rows = [encode_row(*row, about.get("dtype", "uint16")) for row in part]
+        ends = np.cumsum([0, *map(len, rows)]) + 8 + 4 * len(rows) + len(header)
+        data = struct.pack("<I", len(rows)) + ends.astype("<u4").tobytes() + header + b"".join(rows)
         (folder / name).write_bytes(data)
         raw = {"basename": name, "bytes": len(data), "hashes": {}}
         packed = {"basename": f"{name}.zstd", "bytes": len(data) // 2, "hashes": {}}
         shards.append(
-            {**config(**about), "raw_data": raw, "samples": len(part), "zip_data": packed}
+            {**config(**about), "raw_data": raw, "samples": len(rows), "zip_data": packed}
         )
     index = {"shards": shards, "version": 2}
     (folder / "index.json").write_text(json.dumps(index, sort_keys=True))
@@ -94,10 +102,10 @@ def write_suite(folder: Path) -> list[Fact]:
             "num_truncated_tokens": sum(min(1024, length) for length in lengths),
         }
         (folder / where / "num_tokens.json").write_text(json.dumps(counts, indent=2))
-        facts.append(_fact(f"{where}/num_tokens.json", "num_tokens", counts))
-        facts.append(_fact(f"{where}/index.json", "index", _index_value(index, folder / where)))
+        facts.append(fact_of(f"{where}/num_tokens.json", "num_tokens", counts))
+        facts.append(fact_of(f"{where}/index.json", "index", index_value(index, folder / where)))
         facts += _digests(folder, where)
-        facts.append(_fact(where, "listing", {"files": _sizes(folder / where)}))
+        facts.append(fact_of(where, "listing", {"files": _sizes(folder / where)}))
         if source == "books":
             merged += [
                 {
@@ -111,9 +119,9 @@ def write_suite(folder: Path) -> list[Fact]:
             ]
     books = folder / "train" / "books"
     (books / "index.json").write_text(json.dumps({"version": 2, "shards": merged}))
-    value = _index_value({"shards": merged[:3]}, books) | {"complete": False}
-    facts.append(_fact("train/books/index.json", "index", value, note="truncated after 3 shards"))
-    facts.append(_fact("train/books", "listing", {"files": {"dirs": sorted(
+    value = index_value({"shards": merged[:3]}, books) | {"complete": False}
+    facts.append(fact_of("train/books/index.json", "index", value, note="truncated after 3 shards"))
+    facts.append(fact_of("train/books", "listing", {"files": {"dirs": sorted(
         path.name for path in books.iterdir() if path.is_dir()
     )}}))  # fmt: skip
     where = f"validation/dclm/split_7{SUFFIX}"
@@ -121,9 +129,9 @@ def write_suite(folder: Path) -> list[Fact]:
     index = write_shards(folder / where, rows)
     stats = stats_of([len(ids) for _, ids in rows], skipped=321)
     (folder / where / "stats.json").write_text(json.dumps(stats))
-    facts.append(_fact(f"{where}/stats.json", "stats", stats))
+    facts.append(fact_of(f"{where}/stats.json", "stats", stats))
     facts.append(
-        _fact(where, "index", {"first_shards": 1, "samples_total": index["shards"][0]["samples"]})
+        fact_of(where, "index", {"first_shards": 1, "samples_total": index["shards"][0]["samples"]})
     )
     return facts
 
@@ -141,9 +149,9 @@ def stats_of(lengths: Sequence[int], skipped: int) -> dict[str, Any]:
     }
 
 
-def _fact(path: str, kind: str, value: dict[str, Any], note: str = "") -> Fact:
+def fact_of(path: str, kind: str, value: dict[str, Any], note: str = "", repo: str = REPO) -> Fact:
     return {
-        "repo": REPO,
+        "repo": repo,
         "path": path,
         "kind": kind,
         "value": value,
@@ -153,7 +161,7 @@ def _fact(path: str, kind: str, value: dict[str, Any], note: str = "") -> Fact:
     }
 
 
-def _index_value(index: dict[str, Any], folder: Path) -> dict[str, Any]:
+def index_value(index: dict[str, Any], folder: Path) -> dict[str, Any]:
     about = config()
     del about["format"]
     shards = [
@@ -174,7 +182,7 @@ def _digests(folder: Path, where: str) -> list[Fact]:
     for path in sorted((folder / where).glob("*.mds")):
         data = path.read_bytes()
         value = {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
-        found.append(_fact(f"{where}/{path.name}", "sha256", value))
+        found.append(fact_of(f"{where}/{path.name}", "sha256", value))
     return found
 
 
@@ -186,12 +194,18 @@ def shown(num_bytes: int) -> str:
     """Return a size as a page shows it: three digits, decimal units."""
     if num_bytes < 1000:
         return f"{num_bytes} Bytes"
-    return f"{num_bytes / 1000:.3g} kB"
+    return f"{num_bytes / 1e3:.3g} kB" if num_bytes < 999_500 else f"{num_bytes / 1e6:.3g} MB"
 
 
 def write_facts(folder: Path, facts: Sequence[Fact]) -> Path:
-    """Write facts as they ship; return the folder."""
+    """Write facts as they ship, a file for each data set; return the folder."""
     folder.mkdir(parents=True, exist_ok=True)
-    own = [{key: value for key, value in fact.items() if key != "repo"} for fact in facts]
-    (folder / "made-up--suite.json").write_text(json.dumps({"repo": REPO, "facts": own}))
+    for repo in dict.fromkeys(fact["repo"] for fact in facts):
+        own = [
+            {key: value for key, value in fact.items() if key != "repo"}
+            for fact in facts
+            if fact["repo"] == repo
+        ]
+        content = json.dumps({"repo": repo, "facts": own})
+        (folder / f"{repo.replace('/', '--')}.json").write_text(content)
     return folder

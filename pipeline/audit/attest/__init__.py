@@ -4,21 +4,27 @@ from pipeline.audit.attest.evidence import Evidence, gather
 from pipeline.audit.attest.facts import Fact, load_facts
 from pipeline.audit.attest.findings import Finding, attest
 from pipeline.audit.attest.infer import Fit, Inference, infer, open_shard, read_signs
+from pipeline.audit.attest.probe_hub import Outcome, probe
+from pipeline.audit.attest.readings import Conclusion, conclude
 from pipeline.audit.attest.report import as_json, lines, table
 
 __all__ = [
+    "Conclusion",
     "Evidence",
     "Fact",
     "Finding",
     "Fit",
     "Inference",
+    "Outcome",
     "as_json",
     "attest",
+    "conclude",
     "gather",
     "infer",
     "lines",
     "load_facts",
     "open_shard",
+    "probe",
     "read_signs",
     "table",
 ]

@@ -188,8 +188,8 @@ def _placed(
         if one in facts
         for prefix in _prefixes(evidence.folder)
     ]
-    most, best, prefix = max(places, key=lambda place: place[0], default=(0, named, ""))
-    return _at(evidence, named if not most else best, prefix if most else "")
+    most, best, prefix = max(places, key=lambda place: place[0], default=((0, 0), named, ""))
+    return _at(evidence, best if any(most) else named, prefix if any(most) else "")
 
 
 def _at(evidence: Evidence, repo: str | None, prefix: str) -> Evidence:
@@ -218,11 +218,14 @@ def _prefixes(folder: Path) -> list[str]:
     return [f"{name}/" if name else "" for name in whole]
 
 
-def _num_known(evidence: Evidence, facts: Iterable[Fact], prefix: str) -> int:
-    """Return how many facts are of files or folders that are there, under a prefix."""
-    there = {prefix + path for path in evidence.sizes}
-    there |= {_parent(path) for path in there}
-    return sum(fact.path in there or _parent(fact.path) in there for fact in facts)
+def _num_known(evidence: Evidence, facts: Iterable[Fact], prefix: str) -> tuple[int, int]:
+    """Return how many facts are of files that are there, and of folders, under a prefix."""
+    files = {prefix + path for path in evidence.sizes}
+    folders = {_parent(path) for path in files}
+    paths = [fact.path for fact in facts]
+    return sum(path in files for path in paths), sum(
+        path in folders or _parent(path) in folders for path in paths
+    )
 
 
 def _parent(path: str) -> str:

@@ -1,0 +1,319 @@
+"""Probe: small requests to a stand-in Hub settle how a made-up suite was made, right or wrong."""
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support import published_layouts as layouts
+from support.commands import call
+from support.source_server import Server, serve
+
+from pipeline.audit.attest import Conclusion, Outcome, conclude, probe
+from pipeline.audit.attest.probe_hub import CHECKS
+from pipeline.core.errors import ConfigError
+from pipeline.stages.tokenizer import read_json
+
+LIMIT = 2_000_000
+AGAIN = "slices of 1,024 ids, decoded with clean-up of spaces and tokenized again"
+RETOKENIZED = {"chunk.algorithm": "ettin-retokenize-v1", "chunk.size": 1024}
+COMMON = {"shards.dtype": "uint16", "shards.header_compression": "zstd"}
+NO_PREFIX = {"tokenizer.add_prefix_space": False}
+LONGEST = {"sample.algorithm": "ettin-longest-first-v1"}
+PLAIN = {"chunk.algorithm": "ettin-slice-v2", "chunk.size": 8000}
+
+
+@pytest.fixture(scope="module")
+def right(tmp_path_factory: pytest.TempPathFactory) -> layouts.Suite:
+    return layouts.write_suite(tmp_path_factory.mktemp("right"), read_json("modernbert"))
+
+
+@pytest.fixture
+def server(right: layouts.Suite, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    with serve(right.repos, gated=[layouts.ORDER]) as running:
+        ask(running, monkeypatch)
+        yield running
+
+
+def ask(running: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_ENDPOINT", running.endpoint)
+    monkeypatch.setenv("HF_TOKEN", "")
+    monkeypatch.setenv("HF_HOME", "/nowhere")
+
+
+def made(outcomes: list[Outcome]) -> dict[str, Conclusion]:
+    return {one.phase: one for one in conclude([s for o in outcomes for s in o.signs])}
+
+
+def test_every_check_is_settled_within_its_bytes_and_the_bundled_mixtures_agree(
+    server: Server,
+) -> None:
+    outcomes = list(probe(LIMIT))
+    assert [one.state for one in outcomes] == ["settled"] * len(CHECKS) == ["settled"] * 5
+    assert all(0 < one.num_bytes <= one.check.most_bytes for one in outcomes)
+    most = [one.most_bytes for one in CHECKS]
+    assert (most[0], most[-1]) == (min(most), max(most))
+    counters = server.counters()
+    asked = [line for line in counters["log"] if " /lfs/" not in line]
+    assert len(asked) == sum(len(one.requests) for one in CHECKS)
+    lists = sum(outcome.num_bytes for outcome in outcomes if outcome.check.requests[0].is_list)
+    assert counters["bytes"] == sum(one.num_bytes for one in outcomes) - lists
+    found = made(outcomes)
+    assert all(one.agrees for one in found.values()), found
+    assert found["pre-training"].readings == (AGAIN,)
+    assert found["pre-training"].settings == RETOKENIZED | COMMON | NO_PREFIX
+    assert found["pre-training"].layout == "archives"
+    assert found["extension"].settings == PLAIN | COMMON | LONGEST
+
+
+UINT32 = {"shards.dtype": "uint32"}
+UNSAID = {"shards.header_compression": None}
+WRONG: dict[str, tuple[dict[str, Any], str, dict[str, object] | None, str]] = {
+    "slices of 1,024": (
+        {"pretraining": "slice-2"}, "pre-training",
+        {"chunk.algorithm": "ettin-slice-v2", "chunk.size": 1024}, "slices of 1,024 ids",
+    ),
+    "slices of 1,022": (
+        {"pretraining": "slice-1"}, "pre-training",
+        {"chunk.algorithm": "ettin-slice-v1", "chunk.size": 1024}, "slices of 1,022 ids",
+    ),
+    "encoded again": (
+        {"pretraining": "reencode"}, "pre-training",
+        {"chunk.algorithm": "ettin-reencode-v1", "chunk.size": 1024},
+        "slices of 1,022 ids, some of them encoded again",
+    ),
+    "spaces kept": (
+        {"clean": False}, "pre-training", None,
+        "slices of 1,024 ids, decoded without clean-up of spaces and tokenized again",
+    ),
+    "CLS and SEP put around slices": (
+        {"pretraining": "framed"}, "pre-training", None,
+        "slices of 1,024 ids with CLS and SEP put around them",
+    ),
+    "special tokens kept": (
+        {"keep_specials": True}, "pre-training", None,
+        "slices of 1,024 ids, decoded with their special tokens and tokenized again",
+    ),
+    "a space before texts": (
+        {"prefix": True}, "pre-training", {"tokenizer.add_prefix_space": True}, AGAIN
+    ),
+    "wide ids": ({"dtype": "uint32"}, "pre-training", UINT32, AGAIN),
+    # Of wide rows one alone is whole, which tells too little.
+    "wide ids of the extension": (
+        {"dtype": "uint32"}, "extension", UINT32,
+        "slices of 8,000 ids or slices of 7,998 ids between CLS and SEP",
+    ),
+    "a header that says nothing": ({"compression": None}, "pre-training", UNSAID, AGAIN),
+    "such a header of the extension": (
+        {"compression": None}, "extension", UNSAID, "slices of 8,000 ids"
+    ),
+    "other ids of documents": ({"id_form": "{:040x}"}, "pre-training", None, AGAIN),
+    "slices of 7,998": (
+        {"extension": "slice-1"}, "extension",
+        {"chunk.algorithm": "ettin-slice-v1", "chunk.size": 8000}, "slices of 7,998 ids",
+    ),
+    "the extension encoded again": (
+        {"extension": "reencode"}, "extension",
+        {"chunk.algorithm": "ettin-reencode-v1", "chunk.size": 8000},
+        "slices of 7,998 ids, some of them encoded again",
+    ),
+    "the extension tokenized again": (
+        {"extension": "retokenize"}, "extension",
+        {"chunk.algorithm": "ettin-retokenize-v1", "chunk.size": 8000},
+        "slices of 8,000 ids, decoded and tokenized again",
+    ),
+    "file order": ({"longest_first": False}, "extension", None, "slices of 8,000 ids"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_a_suite_made_in_another_way_is_named(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    way, phase, settings, reading = WRONG[name]
+    suite = layouts.write_suite(tmp_path, read_json("modernbert"), **way)
+    with serve(suite.repos) as running:
+        ask(running, monkeypatch)
+        outcomes = list(probe(LIMIT))
+    assert {one.state for one in outcomes} == {"settled"}
+    found = made(outcomes)[phase]
+    assert " or ".join(found.readings) == reading
+    assert not found.agrees
+    if settings is None:
+        assert found.notes
+    else:
+        assert found.settings.items() >= settings.items()
+        declared = {key for key in settings if key in found.differs}
+        assert declared == settings.keys() - {"chunk.size"}
+        assert any(line.startswith("  differs: ") for line in found.lines())
+
+
+def test_counts_that_are_not_of_the_stored_ids_contradict_the_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    suite = layouts.write_suite(tmp_path, read_json("modernbert"), counts="without specials")
+    with serve(suite.repos) as running:
+        ask(running, monkeypatch)
+        found = made(list(probe(LIMIT)))["pre-training"]
+    assert found.readings == ()
+    assert "has_longer: files say false and true, which contradict each other" in found.notes
+    assert any(note.startswith("ids of documents have 5") for note in found.notes)
+    assert "pre-training: no known way fits all that was found" in found.lines()
+
+
+@pytest.mark.parametrize(
+    ("layout", "says"), [("mds", "shards, which"), ("both", "and archives"), ("none", "neither")]
+)
+def test_what_lies_at_the_head_is_told(
+    layout: str, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    suite = layouts.write_suite(tmp_path, read_json("modernbert"), layout=layout)
+    with serve(suite.repos) as running:
+        ask(running, monkeypatch)
+        outcomes = list(probe(LIMIT, f"hf://datasets/{layouts.PRETRAINING}"))
+    assert len(outcomes) == 1
+    [told] = [line for line in made(outcomes)["pre-training"].lines() if "at head" in line]
+    assert says in told
+
+
+def test_a_check_that_could_pass_the_limit_is_left(
+    server: Server, capsys: pytest.CaptureFixture[str]
+) -> None:
+    limit = sum(one.most_bytes for one in CHECKS[:-1])
+    code, out, _ = call(capsys, "attest", "--probe", "--max-bytes", "200kB")
+    assert limit < 200_000
+    assert code == 0
+    assert "everything about pre-training rows: not asked: up to 640,000 bytes of" in out
+    assert "4 of 5 checks settled with " in out
+    assert not server.log("shard.00022.mds")
+
+
+def test_the_command_prints_each_check_and_how_to_set_it(
+    server: Server, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, out, err = call(capsys, "attest", "--probe")
+    assert (code, err) == (0, "")
+    assert "the cut of the extension: longest row 8,000 ids (" in out
+    assert "everything about pre-training rows: header says compression " in out
+    assert re.search(r"; (\d+) rows, most of 1,02[56] ids, .*; \1 rows are what their text", out)
+    assert "  set: chunk.algorithm=ettin-slice-v2 chunk.size=8000" in out
+    assert "  ids: if counted ids are stored, ids of documents of DCLM have 46." in out
+    assert "5 of 5 checks settled with " in out
+    code, out, _ = call(capsys, "attest", "--probe", "--json")
+    told = json.loads(out)
+    assert [one["state"] for one in told["checks"]] == ["settled"] * 5
+    assert told["bytes"] == sum(one["bytes"] for one in told["checks"]) < 250_000
+    assert [one["agrees"] for one in told["phases"]] == [True, True]
+
+
+def test_another_way_exits_with_1(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    suite = layouts.write_suite(tmp_path, read_json("modernbert"), pretraining="slice-2")
+    with serve(suite.repos) as running:
+        ask(running, monkeypatch)
+        code, out, _ = call(capsys, "attest", "--probe")
+    assert code == 1
+    assert "differs: ettin-pretraining has chunk.algorithm=ettin-retokenize-v1" in out
+
+
+def test_a_copy_is_asked_under_its_own_name(
+    right: layouts.Suite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with serve({"my/copy": right.repos[layouts.EXTENSION]}) as running:
+        ask(running, monkeypatch)
+        outcomes = list(probe(LIMIT, f"hf://datasets/my/copy@{running.commit}", layouts.EXTENSION))
+        log = running.log("/resolve/")
+    assert [one.state for one in outcomes] == ["settled"] * 2
+    assert all(f"/my/copy/resolve/{running.commit}/" in line for line in log)
+    assert made(outcomes)["extension"].agrees
+
+
+@pytest.mark.parametrize("status", [401, 403, 404])
+def test_what_a_server_refuses_takes_a_line_and_the_rest_is_asked(
+    status: int, server: Server, capsys: pytest.CaptureFixture[str]
+) -> None:
+    refuse = {"kind": "status", "status": status, "match": f"/{layouts.STAGING}/resolve/"}
+    server.set_faults([refuse | {"times": -1}])
+    code, out, err = call(capsys, "attest", "--probe")
+    assert (code, err) == (2, "")
+    refused = [line for line in out.splitlines() if ": not settled: " in line]
+    assert len(refused) == 2
+    assert all(f"{layouts.STAGING}@main/train/" in line for line in refused)
+    assert all(f": got {status}" in line for line in refused)
+    assert "3 of 5 checks settled with " in out
+
+
+def test_without_a_network_it_says_what_it_would_have_asked(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setattr("pipeline.cli.probe._MOST_TRIES", 1)
+    code, out, _ = call(capsys, "attest", "--probe")
+    assert code == 75
+    assert out.count("would have asked for up to ") == 5
+    assert out.count("cannot reach http://127.0.0.1:9") == 1
+    asked = [line for line in out.splitlines() if line.startswith("  http://127.0.0.1:9/")]
+    assert len(asked) == sum(len(one.requests) for one in CHECKS)
+    assert "0 of 5 checks settled with 0 bytes" in out
+
+
+@pytest.mark.parametrize(
+    ("path", "content", "says"),
+    [
+        (f"{layouts.EXCHANGE}/stats.json", b"{", "got no JSON"),
+        (f"{layouts.EXCHANGE}/stats.json", b"{}", "got something else than expected (KeyError"),
+        (f"{layouts.BOOKS}/shard.00000.mds", b"\x28\xb5\x2f\xfd" * 99, "do not begin a raw MDS"),
+        (f"{layouts.BOOKS}/shard.00000.mds", b"", "got 416"),
+    ],
+)
+def test_files_that_are_something_else_take_a_line(
+    path: str, content: bytes, says: str, right: layouts.Suite, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    for file in right.repos[layouts.EXTENSION].rglob("*"):
+        copy = tmp_path / file.relative_to(right.repos[layouts.EXTENSION])
+        if file.is_file():
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            copy.write_bytes(file.read_bytes())
+    (tmp_path / path).write_bytes(content)
+    with serve({layouts.EXTENSION: tmp_path}) as running:
+        ask(running, monkeypatch)
+        outcomes = list(probe(LIMIT, f"hf://datasets/{layouts.EXTENSION}"))
+    [refused] = [one for one in outcomes if one.state != "settled"]
+    assert refused.state == "refused"
+    assert says in refused.problem
+    assert "\n" not in refused.problem
+
+
+def test_a_server_without_ranges_is_read_no_further_than_asked(server: Server) -> None:
+    server.set_faults([{"kind": "ignore_range", "match": "shard.00000.mds"}])
+    outcomes = list(probe(LIMIT, f"hf://datasets/{layouts.EXTENSION}"))
+    assert [one.state for one in outcomes] == ["settled"] * 2
+    assert outcomes[1].num_bytes == 64 << 10
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("--probe", "hf://datasets/a/b"), "--probe: got a/b, expected one of jhu-clsp/ettin-ext"),
+        (("--probe", f"hf://datasets/{layouts.STAGING}/train"), "without a path in it"),
+        (("--probe", "elsewhere"), "elsewhere: got an address of another form"),
+        (("--probe", "hf://datasets/a/b", "--max-bytes", "many"), 'got "many"'),
+        (("out", "--probe"), "--probe: got out too"),
+        ((), "attest: got no place, expected WHERE, --probe or --infer"),
+    ],
+)
+def test_a_wrong_command_is_refused(
+    arguments: tuple[str, ...], says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, out, err = call(capsys, "attest", *arguments)
+    assert (code, out) == (2, "")
+    assert says in err
+
+
+def test_a_data_set_of_no_check_is_an_error_of_the_command() -> None:
+    with pytest.raises(ConfigError, match="name the one that it is a copy of with --as"):
+        next(probe(LIMIT, f"hf://datasets/{layouts.ORDER}"))

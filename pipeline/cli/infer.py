@@ -16,12 +16,12 @@ _MOST_SHOWN = 5
 
 def run_infer(parsed: Arguments) -> int:
     """Infer from raw documents, or from a shard alone; 0 if one way reproduces it, else 1."""
-    from pipeline.audit.attest import infer, load_facts, open_shard, read_signs
+    from pipeline.audit.attest import describe_shard, infer, load_facts, open_shard
 
     if parsed.against is None:
         raise ConfigError("--infer: expected --against SHARD or a sha256 with it", "name it")
     if parsed.infer == "":
-        signs = read_signs(open_shard(Path(parsed.against)))
+        signs = describe_shard(open_shard(Path(parsed.against)))
         print_result(parsed, {"shard": parsed.against, "signs": signs}, signs)
         return 0
     found = infer(Path(parsed.infer), parsed.against, load_facts())

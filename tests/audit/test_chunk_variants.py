@@ -1,10 +1,14 @@
 """Chunk variants: how rows were made is found by making them."""
 
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from support import planted
 from support.explained import Made, findings
+
+from pipeline.stages.tokenizer import Tokenizer
 
 
 @pytest.mark.parametrize(
@@ -13,7 +17,7 @@ from support.explained import Made, findings
         ("whole", "whole, prefix space", {"prefix space"}, "prefix space on, whole-v1 at 128"),
         ("whole", "whole at 96", {"chunk size"}, "whole-v1 at 96"),
         ("whole", "slice", {"chunk algorithm"}, "ettin-slice-v1 at 128-64-16"),
-        ("slice", "slice 2", {"chunk algorithm"}, "ettin-slice-v2 at 128-64-16"),
+        ("slice", "slice 2", {"cut"}, "ettin-slice-v2 at 128-64-16"),
         ("slice 2", "retokenize", {"chunk algorithm"}, "ettin-retokenize-v1 at 128-64-16"),
         *(
             pytest.param(*case, marks=pytest.mark.slow)
@@ -59,3 +63,25 @@ def test_the_view_is_found_with_how_rows_were_made(made: Made, tmp_path: Path) -
     assert set(found) == {"chunk algorithm", "view"}
     assert found["view"].evidence["theirs"] == "stored"
     assert "ettin-slice-v1 at 128-64-16" in found["chunk algorithm"].text
+
+
+def test_rows_that_were_rewritten_without_clean_up_are_named(
+    made: Made, tokenizer: Tokenizer, tmp_path: Path
+) -> None:
+    pool = planted.read(made("slice 2"))
+    texts = [tokenizer.decode_reference(row) for row in pool.rows]
+    rows = tuple(np.array(ids) for ids in tokenizer.encode_reference(texts))
+    what = planted.published(tmp_path / "order", replace(pool, rows=rows))
+    found = findings(made("slice 2"), what)
+    assert set(found) == {"chunk algorithm", "clean-up"}
+    told = found["clean-up"]
+    assert "was rewritten without a clean-up of spaces" in told.text
+    assert "ettin-retokenize-v1 at 128-64-16, without clean-up" in told.text
+    assert told.evidence["num_found"] > told.evidence["num_made"] // 2
+
+
+def test_rows_that_were_cut_two_ids_earlier_are_named(made: Made, tmp_path: Path) -> None:
+    what = planted.published(tmp_path / "order", planted.read(made("slice")))
+    found = findings(made("slice 2"), what)
+    assert set(found) == {"cut"}
+    assert "was cut into pieces of 126 ids, the output into 128" in found["cut"].text

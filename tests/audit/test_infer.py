@@ -16,8 +16,8 @@ from support.chunks import tokenizer as load
 from support.commands import call
 from support.paths import SHARED
 
-from pipeline.audit.attest import infer, load_facts, open_shard, read_signs
-from pipeline.audit.attest.raw_head import read_head
+from pipeline.audit.attest import describe_shard, infer, load_facts, open_shard
+from pipeline.audit.attest.raw_head import read_documents
 from pipeline.audit.attest.variants import ID_FORMS, Form, Making, forms, makings
 from pipeline.core.errors import InputError
 
@@ -192,16 +192,16 @@ def test_a_head_may_be_cut_anywhere(packed: str, tmp_path: Path) -> None:
         if packed == "zstd" and size < len(whole):
             # One block of a frame: nothing is given of it before all is there.
             with pytest.raises(InputError, match="no whole document"):
-                read_head(path, 1 << 30)
+                read_documents(path, 1 << 30)
             continue
-        head = read_head(path, 1 << 30)
+        head = read_documents(path, 1 << 30)
         assert head.texts == [one["text"] for one in told[: len(head.texts)]]
         # A byte less is that of the checksum, or of the last line's end.
         assert (len(head.texts) == len(told)) == (size >= len(whole) - 1)
         if packed == "gzip" or size < len(whole) - 1:
             assert head.is_whole == (size == len(whole))
     path.write_bytes(whole)
-    assert len(read_head(path, 100).texts) < len(told)
+    assert len(read_documents(path, 100).texts) < len(told)
 
 
 def test_bad_input_is_refused_in_one_line(raw: Path, tmp_path: Path) -> None:
@@ -210,7 +210,7 @@ def test_bad_input_is_refused_in_one_line(raw: Path, tmp_path: Path) -> None:
     shard = tmp_path / "shard.00000.mds"
     for data in (b"", b"\xff" * 100, b"\x00" * 100):
         shard.write_bytes(data)
-        with pytest.raises(InputError, match="got no MDS shard"):
+        with pytest.raises(InputError, match="do not begin a raw MDS shard"):
             open_shard(shard)
     with pytest.raises(InputError, match="neither a file nor a digest"):
         infer(raw, "nowhere.mds", {})
@@ -218,6 +218,10 @@ def test_bad_input_is_refused_in_one_line(raw: Path, tmp_path: Path) -> None:
         infer(bad, "0" * 64, {})
     with pytest.raises(InputError, match="cannot be read"):
         infer(tmp_path / "none", "0" * 64, {})
+    head = tmp_path / "head.json.gz"
+    head.write_bytes(raw.read_bytes()[:-1000])
+    with pytest.raises(InputError, match="documents, which fill no shard of 67,108,864 bytes"):
+        infer(head, "0" * 64, {})
     facts = load_facts()
     digest = next(
         one.value["sha256"]
@@ -232,8 +236,8 @@ def test_bad_input_is_refused_in_one_line(raw: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("rewrite", "cleans_up", "said"),
     [
-        ("none", False, "so rows are plain slices of 64 ids"),
-        ("framed", False, "so pieces of 64 ids were given the special tokens that they lack"),
+        ("none", False, "so rows are slices of 64 ids, as far as rows are full"),
+        ("framed", False, "so pieces of 64 ids were given the special tokens they lack"),
         ("retokenized", True, "so spaces were cleaned up"),
         ("retokenized", False, "so spaces were not cleaned up"),
     ],
@@ -241,18 +245,21 @@ def test_bad_input_is_refused_in_one_line(raw: Path, tmp_path: Path) -> None:
 def test_a_shard_alone_tells_most(
     rewrite: str, cleans_up: bool, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    wanted = (rewrite, cleans_up, 64, False)
     making = next(
         one
         for one in makings(64)
-        if (one.rewrite, one.cleans_up, one.cut) == (rewrite, cleans_up, 64)
+        if (one.rewrite, one.cleans_up, one.cut, one.add_prefix_space) == wanted
     )
-    shard = write_shard(tmp_path / "shard.00000.mds", make_rows(making), USUAL)
-    signs = read_signs(open_shard(shard))
-    assert said in signs
-    assert "ids of tokens: ndarray:uint16; header: compression zstd" in signs
-    assert signs[-1].startswith("undecided: prefix space")
+    # Enough text to tell how rare spaces before marks are.
+    rows = [(f"{copy}-{id_}", ids) for copy in range(8) for id_, ids in make_rows(making)]
+    shard = write_shard(tmp_path / "shard.00000.mds", rows, USUAL)
+    told = describe_shard(open_shard(shard))
+    assert said in told
+    assert "ids of tokens: uint16; header: compression zstd" in told
+    assert told[-1] == "so no space was put before texts"
     code, out, _ = call(capsys, "attest", "--infer", "--against", shard)
-    assert (code, out.splitlines()) == (0, signs)
+    assert (code, out.splitlines()) == (0, told)
 
 
 @pytest.mark.skipif(not READING.is_dir(), reason=f"the readings do not lie at {READING}")

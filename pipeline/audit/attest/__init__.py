@@ -3,7 +3,7 @@
 from pipeline.audit.attest.evidence import Evidence, gather
 from pipeline.audit.attest.facts import Fact, load_facts
 from pipeline.audit.attest.findings import Finding, attest
-from pipeline.audit.attest.infer import Fit, Inference, infer, open_shard, read_signs
+from pipeline.audit.attest.infer import Fit, Inference, describe_shard, infer, open_shard
 from pipeline.audit.attest.probe_hub import Outcome, probe
 from pipeline.audit.attest.readings import Conclusion, conclude
 from pipeline.audit.attest.report import as_json, lines, table
@@ -19,12 +19,12 @@ __all__ = [
     "as_json",
     "attest",
     "conclude",
+    "describe_shard",
     "gather",
     "infer",
     "lines",
     "load_facts",
     "open_shard",
     "probe",
-    "read_signs",
     "table",
 ]

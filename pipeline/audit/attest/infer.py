@@ -16,13 +16,15 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from pipeline.audit.attest.facts import Fact
-from pipeline.audit.attest.raw_head import RawHead, read_head
+from pipeline.audit.attest.raw_head import RawHead, read_documents
+from pipeline.audit.attest.row_signs import RowSigns, read_signs
+from pipeline.audit.attest.shard_head import ShardHead, read_head
 from pipeline.audit.attest.variants import ID_FORMS, Form, Making, Tails, forms, makings
 from pipeline.core.arrays import Int64Array
 from pipeline.core.digest import sha256_file
 from pipeline.core.errors import InputError
 from pipeline.core.ragged import Rows
-from pipeline.dataset.mds import MdsWriter, Pool
+from pipeline.dataset.mds import MdsWriter
 from pipeline.stages.tokenizer import Tokenizer, load_tokenizer
 
 SIZE_LIMIT = 64 << 20
@@ -32,26 +34,22 @@ _MOST_TEXT = 5 * SIZE_LIMIT // 2
 _ROWS_AT_ONCE = 4096
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Shard:
     """A published shard on this machine."""
 
     path: Path
-    rows: Rows
-    names: list[str]
-    """The id of each row's document."""
-    config: Mapping[str, object]
-    """What its header says."""
+    head: ShardHead
+    """All of it."""
+
+    @property
+    def rows(self) -> Rows:
+        return self.head.rows
 
     @property
     def number(self) -> int:
         found = re.search(r"shard\.(\d+)\.mds", self.path.name)
         return int(found[1]) if found else 0
-
-    @property
-    def size_limit(self) -> int:
-        limit = self.config.get("size_limit")
-        return limit if isinstance(limit, int) else SIZE_LIMIT
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -84,27 +82,20 @@ class Inference:
 
 
 def open_shard(path: Path) -> Shard:
-    """Read a shard by its own header, without an index. Raises: InputError."""
+    """Read a shard by its own header, without an index.
+
+    Raises: InputError when it cannot be read, or is cut off.
+    """
     try:
-        with path.open("rb") as file:
-            [num_rows] = np.frombuffer(file.read(4), "<u4").tolist()
-            offsets = np.frombuffer(file.read(4 * (num_rows + 1)), "<u4")
-            header = file.read(int(offsets[0]) - 4 - 4 * (num_rows + 1))
-        config = json.loads(header)
-        entry = {**config, "raw_data": {"basename": path.name, "bytes": int(offsets[-1])}}
+        head = read_head(path.read_bytes(), str(path))
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}", "check the path") from error
-    except (ValueError, IndexError, TypeError) as error:
+    if not head.is_whole:
         raise InputError(
-            f"{path}: got no MDS shard ({error})", "fetch it whole, and raw"
-        ) from error
-    pool = Pool.of(path.parent, [{**entry, "samples": num_rows}])
-    every = np.arange(num_rows)
-    lengths = pool.lengths()
-    offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
-    rows = Rows(pool.gather(every, lengths), offsets)
-    names = pool.document_ids(every) if "id" in config["column_names"] else [""] * num_rows
-    return Shard(path=path, rows=rows, names=names, config=config)
+            f"{path}: got {len(head.ids):,} of {len(head.row_bytes):,} rows, expected all of them",
+            "fetch it whole",
+        )
+    return Shard(path=path, head=head)
 
 
 def infer(raw: Path, against: str, facts: Mapping[str, tuple[Fact, ...]]) -> Inference:
@@ -143,7 +134,7 @@ def _infer_shard(raw: Path, shard: Shard) -> Inference:
         longest = int(shard.rows.lengths().max())
         sizes = tuple(range(max(longest - 2, 8), longest + 3))
     num_needed = len(shard.rows.values) * (shard.number + 2)
-    head = read_head(raw, min(_MOST_TEXT * (shard.number + 1), 8 * num_needed))
+    head = read_documents(raw, min(_MOST_TEXT * (shard.number + 1), 8 * num_needed))
     made = dict.fromkeys(one for size in sizes for one in makings(size))
     fits = []
     for making, documents, owners in _make_all(head, list(made), tails):
@@ -207,12 +198,14 @@ def _compare(shard: Shard, making: Making, rows: Rows, ids: list[str]) -> Fit:
 
 def _form_of(shard: Shard, ids: list[str]) -> Form | None:
     """Return how a shard stores rows of documents of these ids; None for other ids."""
-    dtype = next(one for one in ("uint16", "uint32") if f"ndarray:{one}" in str(shard.config))
-    names = shard.names[: len(ids)]
+    names = [*shard.head.ids[: len(ids)]]
     for form, spell in ID_FORMS.items():
         if [spell(id_) for id_ in ids] == names or (form == "none" and set(names) == {""}):
-            header = "zstd" if shard.config.get("compression") == "zstd" else None
-            return Form(dtype=dtype, header=header, ids=form)  # type: ignore[arg-type]
+            return Form(
+                dtype="uint16" if shard.head.dtype == "uint16" else "uint32",
+                header="zstd" if shard.head.config.get("compression") == "zstd" else None,
+                ids=form,
+            )
     return None
 
 
@@ -242,7 +235,7 @@ def _infer_digest(raw: Path, digest: str, facts: Mapping[str, tuple[Fact, ...]])
             f"{digest}: is {name}, expected the first shard of a folder",
             "give the shard itself, or the digest of the folder's shard.00000.mds",
         )
-    head = read_head(raw, _MOST_TEXT)
+    head = read_documents(raw, _MOST_TEXT)
     made = list(dict.fromkeys(one for size in sizes for one in makings(size)))
     num_tried = 0
     for making, rows, owners in _make_all(head, made, tails):
@@ -250,7 +243,14 @@ def _infer_digest(raw: Path, digest: str, facts: Mapping[str, tuple[Fact, ...]])
             num_tried += 1
             spell = ID_FORMS[form.ids]
             ids = [spell(head.ids[one]) for one in owners]
-            if _first_shard(rows, ids, form) == digest:
+            made_digest, is_full = _first_shard(rows, ids, form)
+            if not (is_full or head.is_whole):
+                raise InputError(
+                    f"{raw}: got {len(head.texts):,} documents, which fill no shard of"
+                    f" {SIZE_LIMIT:,} bytes, expected more: a digest is that of a whole shard",
+                    "give more of the file, or the shard itself",
+                )
+            if made_digest == digest:
                 fit = Fit(making=making, form=form, num_rows=-1, num_ids=-1, is_exact=True)
                 return Inference(
                     target=name or digest,
@@ -264,8 +264,8 @@ def _infer_digest(raw: Path, digest: str, facts: Mapping[str, tuple[Fact, ...]])
     )
 
 
-def _first_shard(rows: Rows, ids: list[str], form: Form) -> str:
-    """Return the sha256 of the first shard of rows; of all of them if they fill none."""
+def _first_shard(rows: Rows, ids: list[str], form: Form) -> tuple[str, bool]:
+    """Return the sha256 of the first shard of rows, and whether it is full."""
     with TemporaryDirectory(prefix="ettin-shard-") as scratch:
         folder = Path(scratch)
         writer = MdsWriter.of(folder, form.shards(SIZE_LIMIT))
@@ -275,52 +275,44 @@ def _first_shard(rows: Rows, ids: list[str], form: Form) -> str:
             names = [id_.encode() for id_ in ids[start : start + len(part)]]
             writer.write(names, np.arange(len(part)), part.values, part.offsets)
             if shard.exists():
-                return sha256_file(shard)
+                return sha256_file(shard), True
         writer.finish()
-        return sha256_file(shard)
+        return sha256_file(shard), False
 
 
-def read_signs(shard: Shard) -> list[str]:
+def describe_shard(shard: Shard) -> list[str]:
     """Return what a shard alone tells of how its rows were made, and what stays undecided."""
-    tokenizer = _tokenizer(False)
-    return [*_storage_signs(shard), *_row_signs(shard, tokenizer)]
+    head, signs = shard.head, read_signs(shard.head, _tokenizer(False))
+    if signs is None:
+        return ["it has no rows"]
+    lengths = sorted({len(name) for name in head.ids})
+    characters = f"{lengths[0]} to {lengths[-1]}" if len(lengths) > 1 else f"{lengths[0]}"
+    return [
+        f"ids of tokens: {head.dtype}; header: compression {head.config.get('compression')}",
+        f"ids of documents: {characters} characters, such as {head.ids[0]!r}",
+        f"{signs.num_rows:,} rows, the longest of {signs.longest:,} ids, most of "
+        f"{signs.commonest:,}; [CLS] and [SEP] at: {signs.specials}",
+        f"{signs.num_fixed:,} rows are what their text is tokenized to",
+        f"{signs.num_spaces:,} single spaces before marks in {signs.num_characters:,} characters",
+        *_conclusions(signs),
+    ]
 
 
-def _storage_signs(shard: Shard) -> Iterator[str]:
-    encodings = shard.config["column_encodings"]
-    assert isinstance(encodings, list)
-    yield f"ids of tokens: {encodings[-1]}; header: compression {shard.config.get('compression')}"
-    lengths = sorted({len(name) for name in shard.names})
-    shown = shard.names[0] if shard.names else ""
-    of = f"{lengths[0]} to {lengths[-1]}" if len(lengths) > 1 else f"{lengths[0]}"
-    yield f"ids of documents: {of} characters, such as {shown!r}"
-
-
-def _row_signs(shard: Shard, tokenizer: Tokenizer) -> Iterator[str]:
-    rows = shard.rows
-    lengths = rows.lengths()
-    longest = int(lengths.max())
-    firsts = rows.values[rows.offsets[:-1]] == tokenizer.cls_id
-    lasts = rows.values[rows.offsets[1:] - 1] == tokenizer.sep_id
-    texts = [tokenizer.decode_reference(row) for row in rows]
-    again = tokenizer.encode(texts)
-    num_fixed = sum(np.array_equal(one, other) for one, other in zip(rows, again, strict=True))
-    num_marks = sum(text.count(" .") + text.count(" ,") + text.count(" n't") for text in texts)
-    num_edges = sum(text[:1] == "\ufffd" or text[-1:] == "\ufffd" for text in texts)
-    framed = bool(firsts.all() and lasts.all())
-    yield (
-        f"rows: {len(rows):,}, the longest of {longest:,} ids, {np.mean(lengths == longest):.0%} "
-        f"of that length; {firsts.mean():.0%} begin with [CLS], {lasts.mean():.0%} end with [SEP]"
-    )
-    yield f"{num_fixed / len(rows):.1%} of rows are what their text is tokenized to"
-    yield f"spaces before marks: {num_marks:,}; rows with U+FFFD at an edge: {num_edges:,}"
-    if framed and num_fixed == len(rows):
-        cut = longest - 2
-        yield f"so pieces of {cut:,} ids were decoded and tokenized again with both special tokens"
-        yield f"so spaces were {'not ' if num_marks else ''}cleaned up"
-    elif framed:
-        yield f"so pieces of {longest - 2:,} ids were given the special tokens that they lack"
+def _conclusions(signs: RowSigns) -> Iterator[str]:
+    """Yield what follows from signs: cut and rewrite, clean-up, prefix space."""
+    is_decoded = signs.specials in ("each row", "untold") and signs.is_fixed
+    if is_decoded:
+        cut = signs.longest - 2
+        yield f"so pieces of {cut:,} ids were decoded and tokenized again, as far as rows are full"
+    elif signs.specials == "each row":
+        yield f"so pieces of {signs.longest - 2:,} ids were given the special tokens they lack"
     else:
-        yield f"so rows are plain slices of {longest:,} ids"
-        yield "undecided: clean-up, which slices do not go through"
-    yield "undecided: prefix space; give raw documents to try both"
+        yield f"so rows are slices of {signs.longest:,} ids, as far as rows are full"
+    if is_decoded and signs.is_cleaned is not None:
+        yield f"so spaces were {'' if signs.is_cleaned else 'not '}cleaned up"
+    elif is_decoded:
+        yield "undecided: clean-up, of which there is too little text"
+    if signs.has_prefix is None:
+        yield "undecided: prefix space"
+    else:
+        yield f"so {'a' if signs.has_prefix else 'no'} space was put before texts"

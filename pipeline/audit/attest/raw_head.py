@@ -28,7 +28,7 @@ class RawHead:
     """Whether the file ends where its last line does, and all of it was read."""
 
 
-def read_head(path: Path, most_bytes: int) -> RawHead:
+def read_documents(path: Path, most_bytes: int) -> RawHead:
     """Read documents until they have so many bytes of text, or the file ends.
 
     Raises: InputError for a file that cannot be read, or whose first line is no document.

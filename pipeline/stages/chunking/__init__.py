@@ -19,8 +19,11 @@ __all__ = [
 ]
 
 
-def make_chunker(spec: ChunkSpec, tokenizer: Tokenizer) -> Chunker:
-    """Return a new chunker for one partition."""
+def make_chunker(spec: ChunkSpec, tokenizer: Tokenizer, *, cleans_up: bool = True) -> Chunker:
+    """Return a new chunker for one partition.
+
+    cleans_up: whether spaces are where text is encoded again, as every algorithm has it.
+    """
     if spec.algorithm == "whole-v1":
         return WholeChunker(size=spec.size, cls_id=tokenizer.cls_id, sep_id=tokenizer.sep_id)
     if spec.algorithm == "ettin-line-v1":
@@ -36,7 +39,7 @@ def make_chunker(spec: ChunkSpec, tokenizer: Tokenizer) -> Chunker:
         seed=spec.seed,
     )
     if spec.algorithm == "ettin-reencode-v1":
-        return ReencodeChunker(tokenizer, cutter, spec.size)
+        return ReencodeChunker(tokenizer, cutter, spec.size, cleans_up=cleans_up)
     if spec.algorithm == "ettin-retokenize-v1":
-        return RetokenizeChunker(tokenizer, cutter)
+        return RetokenizeChunker(tokenizer, cutter, cleans_up=cleans_up)
     return SliceChunker(cutter)

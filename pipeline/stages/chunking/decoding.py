@@ -53,10 +53,19 @@ def spelling_of(tokenizer: Tokenizer) -> Spelling:
 
 
 def decode(
-    ids: Uint32Array, starts: Int64Array, stops: Int64Array, spelling: Spelling, limit: int
+    ids: Uint32Array,
+    starts: Int64Array,
+    stops: Int64Array,
+    spelling: Spelling,
+    *,
+    limit: int = _NO_LIMIT,
+    cleans_up: bool = True,
 ) -> tuple[ByteStrings, BoolArray]:
-    """Decode and clean up ranges, or `limit` bytes of each; return which are ASCII, too."""
-    text, offsets, is_ascii = _clean_text(ids, starts, stops, spelling, limit, True)
+    """Decode ranges, or `limit` bytes of each; return which are ASCII, too.
+
+    cleans_up: whether the text is cleaned up, or left as the ids spell it.
+    """
+    text, offsets, is_ascii = _clean_text(ids, starts, stops, spelling, limit, cleans_up)
     return ByteStrings(text, offsets), is_ascii
 
 
@@ -68,9 +77,8 @@ def decode_valid(
     *,
     cleans_up: bool = True,
 ) -> ByteStrings:
-    """Decode ranges to UTF-8, cleaned up or as the ids spell it."""
-    text, offsets, is_ascii = _clean_text(ids, starts, stops, spelling, _NO_LIMIT, cleans_up)
-    return _replace_invalid(ByteStrings(text, offsets), is_ascii)
+    """Decode ranges to UTF-8; arguments: as for `decode`."""
+    return _replace_invalid(*decode(ids, starts, stops, spelling, cleans_up=cleans_up))
 
 
 def _replace_invalid(text: ByteStrings, is_ascii: BoolArray) -> ByteStrings:

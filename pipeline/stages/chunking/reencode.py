@@ -27,7 +27,11 @@ _NOTHING = -1
 
 
 class ReencodeChunker:
-    def __init__(self, tokenizer: Tokenizer, cutter: Cutter, size: int) -> None:
+    def __init__(
+        self, tokenizer: Tokenizer, cutter: Cutter, size: int, *, cleans_up: bool = True
+    ) -> None:
+        """`cleans_up`: whether spaces are, as the algorithm has it."""
+        self._cleans_up = cleans_up
         self._tokenizer = tokenizer
         self._cutter = cutter
         self._size = size
@@ -83,10 +87,16 @@ class ReencodeChunker:
         first, second = _first_two_bytes(ids, starts, stops, self._spelling)
         kept = first == _SPACE
         doubtful = np.flatnonzero(kept & _CAN_TAKE_SPACE[second])
-        text, _ = decode(ids, starts[doubtful], stops[doubtful], self._spelling, _PEEK_BYTES)
+        text, _ = decode(
+            *(ids, starts[doubtful], stops[doubtful], self._spelling),
+            limit=_PEEK_BYTES,
+            cleans_up=self._cleans_up,
+        )
         kept[doubtful] = text.values[text.offsets[:-1]] == _SPACE
         again = np.flatnonzero(~kept & (first != _NOTHING))
-        text = decode_valid(ids, starts[again], stops[again], self._spelling)
+        text = decode_valid(
+            ids, starts[again], stops[again], self._spelling, cleans_up=self._cleans_up
+        )
         encoded = self._tokenizer.encode_utf8(text)
 
         starts, kept_lengths = starts[kept], (stops - starts)[kept]

@@ -33,6 +33,9 @@ _CUT_ALIKE: tuple[Literal["ettin-slice-v1", "ettin-slice-v2", "ettin-retokenize-
     "ettin-slice-v2",
     "ettin-retokenize-v1",
 )
+# They differ in nothing but the cut.
+_SLICES = {"ettin-slice-v1", "ettin-slice-v2"}
+_REWRITES = ("ettin-reencode-v1", "ettin-retokenize-v1")
 # A variant is named when it makes so many times the rows that the output's own way does.
 _CLEARLY = 1.25
 # One row or two that are not in the pool were altered; more may have been made in another way.
@@ -47,13 +50,16 @@ class Variant:
 
     add_prefix_space: bool
     chunk: ChunkSpec
+    cleans_up: bool = True
+    """Whether texts that are encoded again are cleaned up, as every algorithm does."""
 
     @property
     def words(self) -> str:
         spec = self.chunk
         tails = "" if spec.min_size is None else f"-{spec.min_size}-{spec.skip_below}"
         prefix = "on" if self.add_prefix_space else "off"
-        return f"prefix space {prefix}, {spec.algorithm} at {spec.size}{tails}"
+        clean = "" if self.cleans_up else ", without clean-up"
+        return f"prefix space {prefix}, {spec.algorithm} at {spec.size}{tails}{clean}"
 
     def num_changes(self, ours: "Variant") -> int:
         """Return in how many things it differs from the output's own way."""
@@ -61,7 +67,7 @@ class Variant:
         def traits(variant: Variant) -> tuple[object, ...]:
             spec = variant.chunk
             tails = (spec.min_size, spec.skip_below, spec.seed)
-            return variant.add_prefix_space, spec.algorithm, spec.size, tails
+            return (variant.add_prefix_space, spec.algorithm, spec.size, tails, variant.cleans_up)
 
         return sum(one != other for one, other in zip(traits(self), traits(ours), strict=True))
 
@@ -134,12 +140,19 @@ def _differences(ours: Variant, theirs: Variant) -> list[tuple[str, str]]:
     if theirs.add_prefix_space != ours.add_prefix_space:
         state = "with" if theirs.add_prefix_space else "without"
         found.append(("prefix space", f"was tokenized {state} a prefix space"))
+    names = {ours.chunk.algorithm, theirs.chunk.algorithm}
+    sizes = ours.chunk.piece_size, theirs.chunk.piece_size
+    if names <= _SLICES and len(names) > 1 and sizes[0] != sizes[1]:
+        text = f"was cut into pieces of {sizes[1]:,} ids, the output into {sizes[0]:,}"
+        return [*found, ("cut", text)]
     if theirs.chunk.algorithm != ours.chunk.algorithm:
         text = f"was chunked by {theirs.chunk.algorithm}, the output by {ours.chunk.algorithm}"
         found.append(("chunk algorithm", text))
     if theirs.chunk.size != ours.chunk.size:
         text = f"has chunks of at most {theirs.chunk.size:,} ids, the output {ours.chunk.size:,}"
         found.append(("chunk size", text))
+    if not theirs.cleans_up:
+        found.append(("clean-up", "was rewritten without a clean-up of spaces"))
     return found or [("chunk tails", "treats short tails in another way")]
 
 
@@ -182,7 +195,10 @@ def _variants(ours: Variant, longest: int, tokenizer: Tokenizer) -> Iterator[Var
     if tokenizer.takes_prefix_space:
         prefixes.append(not ours.add_prefix_space)
     yield from dict.fromkeys(
-        Variant(add_prefix_space=prefix, chunk=spec) for prefix in prefixes for spec in specs
+        Variant(add_prefix_space=prefix, chunk=spec, cleans_up=cleans_up)
+        for prefix in prefixes
+        for spec in specs
+        for cleans_up in ((True, False) if spec.algorithm in _REWRITES else (True,))
     )
 
 
@@ -220,7 +236,10 @@ class _EncodedDocuments:
             self._encoded[prefix] = self._encode(prefix)
         tokenizer, partitions = self._encoded[prefix]
         # A chunker's random numbers begin anew in each partition.
-        return [make_chunker(variant.chunk, tokenizer).chunk(part).rows for part in partitions]
+        return [
+            make_chunker(variant.chunk, tokenizer, cleans_up=variant.cleans_up).chunk(part).rows
+            for part in partitions
+        ]
 
     def _encode(self, add_prefix_space: bool) -> tuple[Tokenizer, list[Rows]]:
         tokenizer = self._output.tokenizer

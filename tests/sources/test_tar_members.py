@@ -122,6 +122,7 @@ WHOLE = tar([member("a.jsonl", ONE), member("b.jsonl", TWO)])
         (gzip.compress(ONE * 20), "invalid header"),
         (gzip.compress(b"\xff" + WHOLE[1:]), "bad checksum"),
     ],
+    ids=range(10),
 )
 def test_an_archive_that_is_cut_or_goes_on_is_damaged(
     tmp_path: Path, data: bytes, expected: str

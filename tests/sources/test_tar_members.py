@@ -104,6 +104,13 @@ def test_a_name_outside_is_found_in_an_extended_header_too(tmp_path: Path) -> No
         assert "a name outside the archive's folder" in broken(tmp_path, data).message
 
 
+def test_a_negative_size_is_damage(tmp_path: Path) -> None:
+    info, _ = member("a.jsonl")
+    info.size = -513
+    data = gzip.compress(info.tobuf(tarfile.GNU_FORMAT) + ONE.ljust(4096, b"\0"))
+    assert "got a size of -513" in broken(tmp_path, data).message
+
+
 WHOLE = tar([member("a.jsonl", ONE), member("b.jsonl", TWO)])
 
 

@@ -58,13 +58,15 @@ def read_documents(path: Path, most_bytes: int) -> RawHead:
 def _add(path: Path, line: bytes, texts: list[str], ids: list[str]) -> None:
     try:
         document = parse_json(line)
-        text, id_ = document["text"], document.get("id") or ""
+        text, id_ = document["text"], document.get("id", "")
+        if not (isinstance(text, str) and isinstance(id_, str | int)):
+            raise ValueError(f"text {text!r:.40}, id {id_!r:.40}")
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(
             f"{path}: line {len(texts) + 1}: got no JSON object with a text ({error})",
             "give JSON lines, as Dolma's files are, gzip or zstd or plain",
         ) from error
-    texts.append(str(text))
+    texts.append(text)
     ids.append(str(id_))
 
 

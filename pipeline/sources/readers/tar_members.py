@@ -109,7 +109,10 @@ def _next_header(stream: _Stream) -> tuple[str, int, bytes] | None:
                 is_sparse = is_sparse or any(key.startswith("GNU.sparse.") for key in records)
         else:
             kind = tarfile.GNUTYPE_SPARSE if is_sparse else info.type
-            return name or info.name, info.size if size is None else size, kind
+            size = info.size if size is None else size
+            if size < 0:  # Sizes in base 256 have a sign.
+                raise tarfile.ReadError(f"got a size of {size:,}")
+            return name or info.name, size, kind
 
 
 def _extended(stream: _Stream, num_bytes: int) -> bytes:

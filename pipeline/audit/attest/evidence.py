@@ -10,8 +10,6 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import numpy as np
-
 from pipeline.audit.attest.facts import Fact
 from pipeline.core.arrays import Int64Array
 from pipeline.core.digest import sha256_file
@@ -19,10 +17,9 @@ from pipeline.core.errors import InputError
 from pipeline.core.json_record import parse_json
 from pipeline.dataset import STATE
 from pipeline.dataset.mds import INDEX_NAME, Pool
-from pipeline.sources import POOL, read_lock
+from pipeline.sources import ARCHIVE, POOL, read_lock
 from pipeline.storage import is_hub_address, open_hub_folder
 
-ARCHIVE = ".jsonl.tar.gz"
 # Larger files than the small ones that are read whole.
 _MOST_READ = 64 << 20
 
@@ -93,12 +90,6 @@ class Evidence:
         if own is None or not (own / INDEX_NAME).is_file():
             return None
         return Pool.open(own).lengths()
-
-    def id_bytes(self, partition: str) -> int:
-        """Return the bytes of all ids of documents of a folder of shards on this machine."""
-        assert self.folder is not None
-        pool = Pool.open(self.folder / partition.removeprefix(self.prefix))
-        return int(pool.names(np.arange(pool.num_samples)).lengths().sum())
 
 
 def gather(where: str, facts: Mapping[str, tuple[Fact, ...]], repo: str | None) -> list[Evidence]:

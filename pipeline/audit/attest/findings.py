@@ -12,13 +12,14 @@ from typing import Any, Final
 
 import numpy as np
 
-from pipeline.audit.attest.evidence import ARCHIVE, Evidence
+from pipeline.audit.attest.evidence import Evidence
 from pipeline.audit.attest.facts import Fact, FactKind, rounded_size
 from pipeline.core.arrays import Int64Array
 from pipeline.core.errors import InputError
 from pipeline.dataset.mds import INDEX_NAME
+from pipeline.sources import ARCHIVE
 
-MOST_ID_BYTES: Final = 300
+_MOST_ID_BYTES: Final = 300
 _SHARD_BYTES, _ROW_BYTES = 8 + 206, 4 + 8 + 3
 _TRUNCATED_LENGTH = 1024
 _PERCENTILES = (0, 10, 20, 30, 40, 50, 60, 70, 80, 90, 95, 99, 100)
@@ -151,14 +152,21 @@ def _mean_id(shards: list[dict[str, Any]], num_tokens: int) -> Iterator[_Compare
     num_bytes = sum(one["raw_data"]["bytes"] for one in shards)
     if not num_rows or any("ndarray:uint16" not in one["column_encodings"] for one in shards):
         return
-    rest = num_bytes - _SHARD_BYTES * len(shards) - 2 * num_tokens
-    mean = rest / num_rows - _ROW_BYTES
+    mean = mean_id_bytes(num_bytes, len(shards), num_rows, 2 * num_tokens)
     yield _Compared(
         what="bytes of so many ids",
         got=f"{mean:.1f} bytes for the id of a document",
-        expected=f"1 to {MOST_ID_BYTES}",
-        agrees=0.5 <= mean <= MOST_ID_BYTES,
+        expected=f"1 to {_MOST_ID_BYTES}",
+        agrees=0.5 <= mean <= _MOST_ID_BYTES,
     )
+
+
+def mean_id_bytes(num_bytes: int, num_shards: int, num_rows: int, token_bytes: int) -> float:
+    """Return the mean length of documents' ids in shards of so many bytes, rows and ids. Pure.
+
+    token_bytes: what the ids of tokens take; headers are those that say zstd.
+    """
+    return (num_bytes - _SHARD_BYTES * num_shards - token_bytes) / num_rows - _ROW_BYTES
 
 
 def _check_index(evidence: Evidence, fact: Fact) -> Iterator[_Compared]:

@@ -1,8 +1,4 @@
-"""What the answers to a probe tell: files and lists -> signs of how rows were made.
-
-Row size in a raw shard: 4 (offset) + 8 (two sizes) + id of the document + 3 (shape, of rows of 256
-ids and more) + 2 an id; 8 and the header, 206 bytes where it says zstd, for each shard.
-"""
+"""What the answers to a probe tell: files and lists -> signs of how rows were made."""
 
 import json
 from collections.abc import Iterator
@@ -12,10 +8,12 @@ from typing import Any, Final
 
 import numpy as np
 
+from pipeline.audit.attest.findings import mean_id_bytes
 from pipeline.audit.attest.row_signs import RowSigns, read_signs
 from pipeline.audit.attest.shard_head import ShardHead, dtype_of, read_head
 from pipeline.core.errors import InputError
 from pipeline.core.json_record import parse_json
+from pipeline.sources import ARCHIVE
 from pipeline.stages.tokenizer import EMBEDDED, Tokenizer, load_tokenizer
 
 Answers = list[tuple[str, bytes, tuple[str, ...]]]
@@ -24,7 +22,6 @@ Answers = list[tuple[str, bytes, tuple[str, ...]]]
 LAYOUT: Final = ("", "books", "train/books")
 """Folders whose lists tell archives from shards; books are the smallest source."""
 
-_ROW_BYTES, _SHARD_BYTES = 4 + 8 + 3, 8 + 206
 _BIN_IDS = 1000
 _LONGEST = 1024
 
@@ -51,8 +48,9 @@ def read_counts(answers: Answers) -> Iterator[Sign]:
     shards, num_tokens = index["shards"], counts["num_tokens"]
     [item] = {dtype_of(one) for one in shards}
     num_rows = sum(one["samples"] for one in shards)
-    num_bytes = sum(one["raw_data"]["bytes"] for one in shards) - _SHARD_BYTES * len(shards)
-    mean = (num_bytes - np.dtype(item).itemsize * num_tokens) / num_rows - _ROW_BYTES
+    num_bytes = sum(one["raw_data"]["bytes"] for one in shards)
+    token_bytes = np.dtype(item).itemsize * num_tokens
+    mean = mean_id_bytes(num_bytes, len(shards), num_rows, token_bytes)
     yield Sign(
         about="pre-training.id_bytes",
         value=round(mean, 1),
@@ -69,7 +67,7 @@ def read_counts(answers: Answers) -> Iterator[Sign]:
 
 def read_layout(answers: Answers) -> Iterator[Sign]:
     names = [name for _, _, names in answers for name in names]
-    archives = [name for name in names if name.endswith(".jsonl.tar.gz")]
+    archives = [name for name in names if name.endswith(ARCHIVE)]
     # Each partition of shards is a folder.
     folders = [name for name in names if name.endswith("-nodups") or name.endswith(".mds")]
     found = [f"{len(archives)} archives of books"] * bool(archives)

@@ -22,8 +22,19 @@ def main() -> None:
     """Read the facts, refuse those that contradict each other, write the files."""
     if len(sys.argv) != 2:
         raise SystemExit(__doc__)
-    for repo, content in by_repository(json.loads(Path(sys.argv[1]).read_bytes())).items():
-        (FOLDER / f"{repo.replace('/', '--')}.json").write_text(content)
+    try:
+        made = by_repository(json.loads(Path(sys.argv[1]).read_bytes()))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise SystemExit(
+            f"{sys.argv[1]}: got no list of facts ({type(error).__name__}: {error})"
+        ) from error
+    files = {FOLDER / f"{repo.replace('/', '--')}.json": text for repo, text in made.items()}
+    for path, text in files.items():
+        path.with_suffix(".new").write_text(text)
+    for path in files:
+        path.with_suffix(".new").replace(path)
+    for stale in sorted(set(FOLDER.glob("*.json")) - files.keys()):
+        stale.unlink()
 
 
 def by_repository(facts: list[dict[str, Any]]) -> dict[str, str]:

@@ -18,6 +18,7 @@ from pipeline.audit.verify.step_digests import is_step_table
 from pipeline.core.errors import InputError, NotFoundError
 
 NUM_STEPS = NUM_ROWS // BATCH
+GOOD = "a" * 64
 
 
 def digests(rows: list[Row]) -> list[str]:
@@ -80,14 +81,13 @@ def test_another_view_and_another_seed_are_told(
     report = verify_steps(viewed["stored"], table(tmp_path / "view.csv", encoder))
     assert report.equal
     assert report.view == "encoder"
+    report = verify_steps(viewed["stored"], table(tmp_path / "view.csv", [GOOD, *encoder[1:]]))
+    assert (report.view, report.differing) == ("encoder", (1,)), "one step does not tell the view"
     other = digests(read_rows(replayed["other"] / "order"))
     report = verify_steps(finished, table(tmp_path / "seed.csv", other))
     assert len(report.differing) == NUM_STEPS
     assert [one.kind for one in report.findings] == ["seed or epoch"]
     assert report.findings[0].evidence["seed"] + report.findings[0].evidence["epoch"] == 22
-
-
-GOOD = "a" * 64
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -54,7 +55,10 @@ ROWS = {
     "cc_en_head": "CC Head",
     "cc_news": "CC News",
     "code_repos": "Code_Repos",
-    "mlfoundations-dclm-baseline-1.0-parquet-sampled": "DCLM",
+    **{
+        f"mlfoundations-dclm-baseline-1.0-parquet-sampled{one}": "DCLM"
+        for one in ("", "-v2", "-v3", "-v4")
+    },
     "dclm-dolmino": "DCLM (Dolmino)",
     "math-dolmino": "Math (Dolmino)",
     "open-web-math": "Open-Web-Math",
@@ -67,7 +71,6 @@ ROWS = {
     "textbooks": "Textbooks",
     "tulu_flan": "Tulu Flan",
     "wikipedia": "Wikipedia",
-    "wikipedia_dup": "Wikipedia",
 }
 
 
@@ -83,7 +86,8 @@ def published(phase: str) -> dict[str, tuple[str, str, str]]:
 
 
 def row_of(source: str) -> str:
-    return ROWS.get(source) or ROWS[source.replace("_", "-")]
+    whole = re.sub(r"[_-](dup|2|dup_2)$", "", source)
+    return ROWS.get(whole) or ROWS[whole.replace("_", "-")]
 
 
 def phase_of(name: str) -> Mixture:
@@ -207,9 +211,27 @@ def test_assumptions_name_facts_that_ship(path: Path) -> None:
 
 def test_budgets_that_are_known_to_the_token_are_written_to_the_token() -> None:
     by_name = {source.name: source for phase in PHASES for source in phase_of(phase).sources}
-    sampled = "mlfoundations-dclm-baseline-1.0-parquet-sampled"
-    assert by_name[sampled].tokens == 837_179_337_679
+    passes = [source.tokens for name, source in by_name.items() if row_of(name) == "DCLM"]
+    assert len(passes) == 4
+    assert sum(one for one in passes if isinstance(one, int)) == 837_179_337_679
     assert by_name["dclm-dolmino"].tokens == 175_500_000_000
+
+
+def test_passes_and_copies_are_named_as_the_released_folders() -> None:
+    names = {phase: {source.name for source in phase_of(phase).sources} for phase in PHASES}
+    sampled = "mlfoundations-dclm-baseline-1.0-parquet-sampled"
+    assert {sampled, f"{sampled}-v2", f"{sampled}-v3", f"{sampled}-v4"} <= names["pretraining"]
+    assert {"wikipedia", "wikipedia_dup"} <= names["pretraining"]
+    assert {"stackexchange-dolmino", "stackexchange-dolmino-dup"} <= names["extension"]
+    copies = {"stackexchange_dolmino_dup", "stackexchange_dolmino_dup_2", "books_2", "textbooks_2"}
+    assert copies <= names["decay"]
+
+
+def test_no_file_of_dclm_is_in_two_passes() -> None:
+    files = [
+        one.origin.files for one in phase_of("pretraining").sources if one.name.startswith("mlf")
+    ]
+    assert len(set(files)) == len(files) == 4
 
 
 def test_the_addresses_of_dolma_are_as_many_as_were_listed() -> None:
@@ -238,7 +260,7 @@ def test_every_published_source_has_its_terms_unless_none_are_stated() -> None:
         for source in phase_of(phase).sources
         if source.licence is None
     }
-    assert unstated == {"code_repos", "textbooks"}
+    assert unstated == {"code_repos", "textbooks", "textbooks_2"}
 
 
 # The resolved form.

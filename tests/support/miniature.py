@@ -83,7 +83,8 @@ EXTENSION = Phase(
     says={
         "order": _ORDER,
         "validation": _VALIDATION,
-        "dedup": {"minhash": {}},
+        # Else a whole copy of a source would be dropped.
+        "dedup": {"scope": "source", "minhash": {}},
         "keep_dropped": 1,
         "sources": {
             "reddit": {"filters": [{"length": {"min_chars": 100}}]},
@@ -206,7 +207,7 @@ def _by_source(phase: Phase) -> dict[str, tuple[dict[str, Any], str, dict[str, A
     shared = yaml.safe_load((MIXTURES / mixture["extends"]).read_text())["origins"]
     names = {source: said.get("origin", source) for source, said in mixture["sources"].items()}
     return {
-        source: (said, names[source], shared[names[source]]["from"])
+        source: (said, names[source], shared[names[source]]["from"] | said.get("from", {}))
         for source, said in mixture["sources"].items()
     }
 
@@ -232,7 +233,8 @@ def _files(origin: Mapping[str, Any]) -> list[str]:
         return [path for url in _urls(origin, "dolma/") for path in _expanded(url)]
     below = HUB[origin["hub"]]
     if below == "dclm":
-        return [f"dclm/shard_{n:02d}/part-00000.parquet" for n in range(NUM_FILES)]
+        folder = f"dclm/filtered/{origin['files'].split('/')[1]}"
+        return [f"{folder}/local-shard_{n}_of_10/part-0.parquet" for n in range(NUM_FILES)]
     top = origin["files"].partition("/*")[0]
     name = "shard.00000.mds" if below == "prolong" else "part-0.json.zst"
     return [f"{below}/{top}/{n:04d}/{name}" for n in range(NUM_FILES)]
@@ -251,8 +253,8 @@ def write_origins(phase: Phase, there: Path) -> Texts:
     write_model(there / "llama")
     scale, written = Fraction(phase.scale), Texts()
     for source, (said, _, origin) in _by_source(phase).items():
-        # Less than is asked for where it recurs, else more, and twice as much where a part is cut.
-        factor = 1.4 / said["epochs"] if "epochs" in said else 1.6 if "expected" in said else 2.0
+        # More than is asked for, and twice as much where a part is cut.
+        factor = 1.6 if "expected" in said else 2.0
         num_words = int(_tokens(said) * scale * factor / TOKENS_PER_WORD)
         for path in _files(origin):
             texts = _texts(path, num_words, phase.longest)

@@ -119,7 +119,7 @@ def infer(
     return _infer_shard(RawHead(raw), open_shard(Path(against)), report_progress)
 
 
-def _ways(name: str, lengths: Int64Array | None) -> list[Making]:
+def ways_of(name: str, lengths: Int64Array | None) -> list[Making]:
     """Return the ways to try, by the name of a folder, else the published sizes and rows' lengths.
 
     lengths: of a shard's rows. Rows that are tokenized again may be longer than what they were cut
@@ -143,7 +143,7 @@ def _infer_shard(head: RawHead, shard: Shard, report: ReportProgress) -> Inferen
     span = _find(head, shard.head.ids)
     most_ids = int(_MORE_IDS * len(shard.rows.values)) + SAMPLE_IDS
     tokens = RawTokens(head, most_ids, report, span or (0, None))
-    ways = _ways(shard.path.parent.name, shard.rows.lengths())
+    ways = ways_of(shard.path.parent.name, shard.rows.lengths())
     keys = [row.tobytes() for row in shard.rows]
     fits = []
     for number, making in enumerate(ways):
@@ -283,7 +283,7 @@ def _infer_digest(
             "give the shard itself, or the digest of the folder's shard.00000.mds",
         )
     tokens = RawTokens(head, int(_MORE_IDS * SIZE_LIMIT / 2), report)
-    ways = _ways(name, None)
+    ways = ways_of(name, None)
     fits: tuple[Fit, ...] = ()
     num_tried = 0
     for number, making in enumerate(ways):

@@ -18,11 +18,10 @@ class RawHead:
 
     def __init__(self, path: Path) -> None:
         """Look at the file. Raises: InputError for what is no file, or of no kind that is read."""
-        kind = kind_of("--infer", str(path), path.name)
         if not path.is_file():
-            got = "a folder" if path.is_dir() else "no file that can be read more than once"
-            hint = "give one file" if path.exists() else "check the path"
-            raise InputError(f"{path}: got {got}, expected a file of documents", hint)
+            got = "a folder" if path.is_dir() else "a pipe" if path.exists() else "nothing"
+            raise InputError(f"{path}: got {got}, expected a file of documents", "name one file")
+        kind = kind_of("--infer", str(path), path.name)
         name = path.name[: -len(kind)].replace("-", "_")
         self._file = InputFile(path=path, declared=str(path), partition=name, kind=kind)
         self.end = ""
@@ -49,10 +48,8 @@ class RawHead:
                 yield document.id if id_ is None else str(id_), document.text
             else:
                 # Only the last may be cut off.
-                if len(bad) == 1 and bad[0].reason in ("invalid_json", "invalid_utf8"):
+                if num_read and len(bad) == 1 and bad[0].reason in ("invalid_json", "invalid_utf8"):
                     self.end = bad.pop().message
-        except DocumentError:
-            raise
         except InputError as error:
             if not num_read:
                 raise

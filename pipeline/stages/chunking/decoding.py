@@ -40,11 +40,16 @@ class Spelling(NamedTuple):
     heads: Uint8Array
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=2)
+def _spelled(tokenizer: Tokenizer) -> ByteStrings:
+    """Return the bytes of each id."""
+    # Cached for the next partition: it takes a fifth of a second.
+    return tokenizer.decode_table()
+
+
 def spelling_of(tokenizer: Tokenizer, *, keeps_specials: bool = False) -> Spelling:
     """Return the bytes of a tokenizer's ids; `keeps_specials`: also of those that are special."""
-    # Cached for the next partition: the tables take a fifth of a second.
-    spelled = tokenizer.decode_table()
+    spelled = _spelled(tokenizer)
     starts, stops = spelled.offsets[:-1].copy(), spelled.offsets[1:].copy()
     if not keeps_specials:
         stops[tokenizer.special_ids] = starts[tokenizer.special_ids]

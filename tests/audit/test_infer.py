@@ -384,14 +384,18 @@ def test_bad_targets_are_refused_in_one_line(raw: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="documents, which fill no shard of 67,108,864 bytes"):
         infer(head, "0" * 64, {})
     facts = load_facts()
-    digest = next(
-        one.value["sha256"]
-        for own in facts.values()
-        for one in own
-        if one.path.endswith("shard.00009.mds")
-    )
-    with pytest.raises(InputError, match=r"shard\.00009\.mds, expected the first shard"):
-        infer(raw, digest, facts)
+    for end, said in (
+        ("shard.00009.mds", r"shard\.00009\.mds, expected the first shard"),
+        ("books_0001/shard.00000.mds", "taken longest first, expected file order"),
+    ):
+        digest = next(
+            one.value["sha256"]
+            for own in facts.values()
+            for one in own
+            if one.kind == "sha256" and one.path.endswith(end)
+        )
+        with pytest.raises(InputError, match=said):
+            infer(raw, digest, facts)
 
 
 def test_few_rows_are_no_proof(

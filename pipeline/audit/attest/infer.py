@@ -5,7 +5,9 @@ tokenized for their lengths alone, on which random numbers depend. Every way of 
 rows of its first 262,144 ids; those that give the shard's make all of them. With a digest alone,
 each makes a whole shard, which is hashed in every form until one has the digest.
 
-TIMES.
+A shard of 64 MiB takes a quarter of a minute on one core, its digest 7 seconds if the likeliest
+ways have it, 3 minutes if none of 54 has; memory stays below 2 GB. Half of the time of a digest
+goes into hashing 16 forms of each way, the rest into tokenizing pieces again.
 """
 
 import json
@@ -281,6 +283,11 @@ def _infer_digest(
         raise InputError(
             f"{digest}: is {name}, expected the first shard of a folder",
             "give the shard itself, or the digest of the folder's shard.00000.mds",
+        )
+    if known and "-chunked-" not in name:
+        raise InputError(
+            f"{digest}: is {name}, where rows were taken longest first, expected file order",
+            "give a digest of a folder whose name says how it was chunked",
         )
     tokens = RawTokens(head, int(_MORE_IDS * SIZE_LIMIT / 2), report)
     ways = ways_of(name, None)

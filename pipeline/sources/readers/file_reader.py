@@ -97,14 +97,14 @@ class FileReader:
         decoding: Decoding | None = None,
         max_document_bytes: int = MAX_DOCUMENT_BYTES,
         takes_empty: bool = False,
-        block_bytes: int = BLOCK_BYTES,
+        block_bytes: int | None = None,
     ) -> None:
         """Prepare to read.
 
         takes_empty: whether an empty text is a document; block_bytes: of the records of a block,
-        of which none is given where the file turns out to be damaged.
+        which is lost where the file turns out to be damaged.
         """
-        self._block_bytes = block_bytes
+        self._block_bytes = BLOCK_BYTES if block_bytes is None else block_bytes
         self._takes_empty = takes_empty
         self._file = file
         self._raw = RawFile(file, max_document_bytes)
@@ -118,7 +118,7 @@ class FileReader:
         return self._raw.sha256
 
     def blocks(self, on_bad: OnBad) -> Iterator[list[Document]]:
-        """Yield documents in file order, about `block_bytes` of records at a time.
+        """Yield documents in file order, about `BLOCK_BYTES` of records at a time.
 
         `on_bad` is called for each document that cannot be read; it raises, or returns to go on.
         Raises: InputError when the file itself is damaged.

@@ -71,28 +71,27 @@ class RawTokens:
                 break
         self.is_rest = most_ids > 0 and last is None and not head.end
         """Whether these are all documents from the first on, of a whole file."""
-        self._encoded = {False: Rows.concat(parts)}
+        self._encoded: dict[tuple[bool, int | None], Rows] = {(False, None): Rows.concat(parts)}
         self._cutters: dict[tuple[bool, int], Cutter] = {}
 
     @property
     def num_sampled(self) -> int:
         """How many documents tell ways apart: the first, and more of 262,144 ids."""
-        offsets = self._encoded[False].offsets
+        offsets = self._encoded[False, None].offsets
         return int(np.searchsorted(offsets[:-1], offsets[1] + SAMPLE_IDS))
 
     def make(self, making: Making, num_documents: int | None = None) -> tuple[Rows, Int64Array]:
         """Return the rows of documents, all or the first, and the document of each."""
         prefix = making.add_prefix_space
-        if prefix not in self._encoded:
-            self._encoded[prefix] = suite_tokenizer(prefix).encode(self._texts)
-        documents = self._encoded[prefix]
-        if num_documents is not None:
-            documents = documents.slice(0, num_documents)
+        which = prefix, num_documents
+        if which not in self._encoded:
+            self._encoded[which] = suite_tokenizer(prefix).encode(self._texts[:num_documents])
         key = prefix, making.cut
         if key not in self._cutters:
             self._cutters[key] = making.cutter()
             self._cutters[key].cut(Rows(np.empty(0, np.uint32), offsets_of(self._skipped[prefix])))
-        return making.make(suite_tokenizer(prefix), documents, deepcopy(self._cutters[key]))
+        cutter = deepcopy(self._cutters[key])
+        return making.make(suite_tokenizer(prefix), self._encoded[which], cutter)
 
 
 def _blocks(documents: Iterable[tuple[str, str]]) -> Iterator[list[tuple[str, str]]]:

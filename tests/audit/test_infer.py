@@ -27,6 +27,7 @@ from pipeline.audit.attest.infer import ways_of
 from pipeline.audit.attest.raw_head import RawHead
 from pipeline.audit.attest.variants import ID_FORMS, Form, Making, Tails, forms, makings
 from pipeline.core.errors import InputError
+from pipeline.core.ragged import Rows
 
 FOLDER = "tales_0001-tokenized-chunked-64-32-8-backfill-nodups"
 LIMIT = 64 << 20
@@ -53,6 +54,8 @@ def make_rows(
     told = documents() if told is None else told
     tokenizer = load(making.add_prefix_space)
     encoded = tokenizer.encode_reference([one["text"] for one in told])
+    if making.rewrite == "bare":
+        encoded = Rows.pack([ids[1:-1] for ids in encoded])
     cut, tails = making.cut, making.tails
     case = Case(cut, min(tails.min_size, cut), tails.skip_below)
     if making.rewrite == "re-encoded":
@@ -66,7 +69,7 @@ def make_rows(
             (one, [*([] if ids[0] == CLS else [CLS]), *ids, *([] if ids[-1] == SEP else [SEP])])
             for one, ids in chunks
         ]
-    if making.rewrite == "framed twice":
+    if making.rewrite in ("framed twice", "bare"):
         chunks = [(one, [CLS, *ids, SEP]) for one, ids in chunks]
     if making.rewrite in ("retokenized", "kept specials"):
         library = Library.from_str(tokenizer.data.decode())
@@ -131,7 +134,7 @@ USUAL = Form(dtype="uint16", header="zstd", ids="as they are")
 CUTS = (64, 62, 66)
 TAILS = Tails(min_size=32, skip_below=8)
 WAYS = makings(CUTS, TAILS)
-QUICK = (WAYS[1], WAYS[4], WAYS[6], WAYS[-1])
+QUICK = (WAYS[1], WAYS[4], WAYS[5], WAYS[7], WAYS[-1])
 
 
 def way(rewrite: str, cleans_up: bool = False) -> Making:
@@ -157,7 +160,7 @@ def check_way(making: Making, raw: Path, folder: Path) -> None:
     """See that a way alone is found, by a shard and by its digest."""
     shard = write_shard(folder / FOLDER / "shard.00000.mds", make_rows(making), USUAL)
     found = infer(raw, str(shard), {})
-    assert found.num_tried == len(WAYS) == 54
+    assert found.num_tried == len(WAYS) == 60
     exact = [fit for fit in found.fits if fit.is_exact]
     assert [(fit.making, fit.form) for fit in exact] == [(making, USUAL)]
     assert found.fits[0] == exact[0]
@@ -206,7 +209,7 @@ def test_settings_name_what_a_mixture_can_be_set_to() -> None:
 
 
 def test_the_ways_and_forms_are_all_there() -> None:
-    assert len(set(WAYS)) == 54
+    assert len(set(WAYS)) == 60
     assert len(set(forms())) == 4 * len(ID_FORMS)
 
 
@@ -282,7 +285,7 @@ def test_what_none_makes_is_told_by_the_nearest(
     shard = write_shard(tmp_path / FOLDER / "shard.00000.mds", rows, USUAL)
     code, out, err = call(capsys, "attest", "--infer", raw, "--against", shard)
     assert code == 1
-    assert err.startswith("ways tried on the first rows: 54/54\n")
+    assert err.startswith("ways tried on the first rows: 60/60\n")
     assert "none reproduces it" in out
     assert f"{len(rows) - 1} of {len(rows)} rows" in out
     assert "but row 7: 64 ids, made 64; from id 5 on it has " in out
@@ -396,6 +399,17 @@ def test_bad_targets_are_refused_in_one_line(raw: Path, tmp_path: Path) -> None:
         )
         with pytest.raises(InputError, match=said):
             infer(raw, digest, facts)
+
+
+def test_documents_without_text_are_tried(raw: Path, tmp_path: Path) -> None:
+    # Without special tokens, they have no rows.
+    path = tmp_path / "empty.jsonl"
+    path.write_bytes(b'{"id": "a", "text": ""}\n')
+    assert infer(path, "0" * 64, {}).fits == ()
+    rows = [("a", [CLS, SEP])]
+    shard = write_shard(tmp_path / FOLDER / "shard.00000.mds", rows, USUAL)
+    assert infer(path, str(shard), {}).fits[0].making == WAYS[0]
+    assert infer(path, *told_digest(shard)).fits[0].making == WAYS[0]
 
 
 def test_few_rows_are_no_proof(

@@ -6,7 +6,7 @@ rows of its first 262,144 ids; those that give the shard's make all of them. Wit
 each makes a whole shard, which is hashed in every form until one has the digest.
 
 A shard of 64 MiB takes a quarter of a minute on one core, its digest 7 seconds if the likeliest
-ways have it, 3 minutes if none of 54 has; memory stays below 2 GB. Half of the time of a digest
+ways have it, 3 minutes if none of 60 has; memory stays below 2 GB. Half of the time of a digest
 goes into hashing 16 forms of each way, the rest into tokenizing pieces again.
 """
 

@@ -15,7 +15,7 @@ from pipeline.audit.attest.raw_head import RawHead
 from pipeline.audit.attest.variants import Making
 from pipeline.core.arrays import Int64Array
 from pipeline.core.progress import ReportProgress
-from pipeline.core.ragged import Rows, offsets_of
+from pipeline.core.ragged import Rows
 from pipeline.stages.chunking import Cutter
 from pipeline.stages.tokenizer import Tokenizer, load_tokenizer
 
@@ -72,7 +72,7 @@ class RawTokens:
         self.is_rest = most_ids > 0 and last is None and not head.end
         """Whether these are all documents from the first on, of a whole file."""
         self._encoded: dict[tuple[bool, int | None], Rows] = {(False, None): Rows.concat(parts)}
-        self._cutters: dict[tuple[bool, int], Cutter] = {}
+        self._cutters: dict[tuple[bool, int, bool], Cutter] = {}
 
     @property
     def num_sampled(self) -> int:
@@ -86,10 +86,9 @@ class RawTokens:
         which = prefix, num_documents
         if which not in self._encoded:
             self._encoded[which] = suite_tokenizer(prefix).encode(self._texts[:num_documents])
-        key = prefix, making.cut
+        key = prefix, making.cut, making.rewrite == "bare"
         if key not in self._cutters:
-            self._cutters[key] = making.cutter()
-            self._cutters[key].cut(Rows(np.empty(0, np.uint32), offsets_of(self._skipped[prefix])))
+            self._cutters[key] = making.cutter(self._skipped[prefix])
         cutter = deepcopy(self._cutters[key])
         return making.make(suite_tokenizer(prefix), self._encoded[which], cutter)
 

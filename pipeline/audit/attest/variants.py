@@ -19,13 +19,16 @@ from pipeline.core.ragged import Rows, copy_ranges, offsets_of
 from pipeline.stages.chunking import Cutter, ReencodeChunker, RetokenizeChunker, SliceChunker
 from pipeline.stages.tokenizer import Tokenizer
 
-Rewrite = Literal["none", "framed", "framed twice", "retokenized", "kept specials", "re-encoded"]
+Rewrite = Literal[
+    "none", "framed", "framed twice", "bare", "retokenized", "kept specials", "re-encoded"
+]
 IdForm = Literal["as they are", "sha1", "<urn:uuid:…>", "none"]
 
 _WORDS: Final[Mapping[Rewrite, str]] = {
     "none": "kept as they are",
     "framed": "given the special tokens that they lack",
     "framed twice": "given both special tokens, even those that they have",
+    "bare": "of documents without special tokens, given both",
     "retokenized": "decoded and tokenized again",
     "kept specials": "decoded with their special tokens and tokenized again",
     "re-encoded": "encoded again as by ettin-reencode-v1",
@@ -37,6 +40,7 @@ _REWRITES: Final[tuple[tuple[Rewrite, bool], ...]] = (
     ("retokenized", False),
     ("framed", False),
     ("framed twice", False),
+    ("bare", False),
     ("kept specials", True),
     ("kept specials", False),
     ("re-encoded", True),
@@ -98,23 +102,32 @@ class Making:
             f"tokenizer.add_prefix_space={str(self.add_prefix_space).lower()}",
         ]
 
-    def cutter(self) -> Cutter:
-        """Return a new cutter for one partition, by whose cut its documents' pieces are made."""
-        return Cutter(
+    def cutter(self, before: Int64Array) -> Cutter:
+        """Return the cutter of a partition, by which pieces are made.
+
+        before: int64 [num_documents], ids of the documents before those that are to be cut.
+        """
+        cutter = Cutter(
             piece_size=self.cut,
             min_size=min(self.tails.min_size, self.cut),
             skip_below=self.tails.skip_below,
             seed=self.tails.seed,
         )
+        lengths = before - 2 if self.rewrite == "bare" else before
+        cutter.cut(Rows(np.empty(0, np.uint32), offsets_of(lengths)))
+        return cutter
 
     def make(
         self, tokenizer: Tokenizer, documents: Rows, cutter: Cutter
     ) -> tuple[Rows, Int64Array]:
         """Return the rows of documents, and the document of each row: int64 [num_rows].
 
-        tokenizer: with the prefix space of the variant; documents: their ids; cutter: that of
-        `cutter`, after the documents before them.
+        tokenizer: with the prefix space of the variant; documents: their ids, from CLS to
+        SEP; cutter: that of `cutter`, after the documents before them.
         """
+        if self.rewrite == "bare":
+            starts, stops = documents.offsets[:-1] + 1, documents.offsets[1:] - 1
+            documents = Rows.from_ranges(documents.values, starts, stops)
         if self.rewrite == "re-encoded":
             again = ReencodeChunker(tokenizer, cutter, self.cut + 2, cleans_up=self.cleans_up)
             chunks = again.chunk(documents)
@@ -126,8 +139,8 @@ class Making:
         else:
             chunks = SliceChunker(cutter).chunk(documents)
         rows = chunks.rows
-        if self.rewrite in ("framed", "framed twice"):
-            rows = _framed(rows, tokenizer, always=self.rewrite == "framed twice")
+        if self.rewrite in ("framed", "framed twice", "bare"):
+            rows = _framed(rows, tokenizer, always=self.rewrite != "framed")
         return rows, chunks.documents
 
 

@@ -206,8 +206,9 @@ class _ShardHasher(MdsWriter):
 def first_shard_digest(
     shards: ShardSpec, documents: Sequence[bytes], row_documents: Int64Array, rows: Rows
 ) -> tuple[str, bool]:
-    """Return the sha256 of the first shard of rows, and whether it is full; nothing is written.
+    """Return the sha256 of the first shard of rows, which is not written, and whether it is full.
 
+    The digest is empty without rows, of which there is no shard.
     row_documents: int64 [num_rows], the document of each row. Raises: as `MdsWriter.write`.
     """
     hasher = _ShardHasher.of(Path(), shards)
@@ -218,7 +219,7 @@ def first_shard_digest(
         if hasher.digests:
             return hasher.digests[0], True
     hasher._flush()
-    return hasher.digests[0], False
+    return (hasher.digests[0] if hasher.digests else ""), False
 
 
 def _packed_bytes(path: Path) -> int:

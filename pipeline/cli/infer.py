@@ -17,6 +17,7 @@ _MOST_SHOWN = 5
 def run_infer(parsed: Arguments) -> int:
     """Infer from raw documents, or from a shard alone; 0 if one way reproduces it, else 1."""
     from pipeline.audit.attest import describe_shard, infer, load_facts, open_shard
+    from pipeline.core.progress import show_progress
 
     if parsed.against is None:
         raise ConfigError("--infer: expected --against SHARD or a sha256 with it", "name it")
@@ -24,22 +25,30 @@ def run_infer(parsed: Arguments) -> int:
         signs = describe_shard(open_shard(Path(parsed.against)))
         print_result(parsed, {"shard": parsed.against, "signs": signs}, signs)
         return 0
-    found = infer(Path(parsed.infer), parsed.against, load_facts())
+    with show_progress() as show:
+        found = infer(Path(parsed.infer), parsed.against, load_facts(), show)
     print_result(parsed, asdict(found), _lines(found))
     return 0 if found.fits and found.fits[0].is_exact else 1
 
 
 def _lines(found: "Inference") -> list[str]:
-    lines = [f"{found.target}: {found.num_tried:,} ways tried; {note}" for note in found.notes]
+    lines = [f"{found.target}: {found.num_tried:,} tried", *found.notes]
     exact = [fit for fit in found.fits if fit.is_exact]
     if exact:
-        return [*lines, *(f"reproduces it: {_told(fit)}" for fit in exact)]
+        return [*lines, *(f"reproduces {_share(fit, found)}: {_told(fit)}" for fit in exact)]
     lines.append("none reproduces it")
     for fit in found.fits[:_MOST_SHOWN]:
-        share = f"{fit.num_rows:,} of {found.num_rows:,} rows ({fit.num_ids:,} ids)"
-        lines.append(f"{share}: {fit.making.words}")
-        lines += [f"  first difference: {fit.difference}"] if fit.difference else []
+        lines.append(f"makes {_share(fit, found)}: {fit.making.words}")
+        lines.append(f"  but {fit.difference}")
     return lines
+
+
+def _share(fit: "Fit", found: "Inference") -> str:
+    """Return how much of the target a way makes."""
+    if found.num_rows < 0:
+        return "its digest"
+    of = "" if fit.num_compared == found.num_rows else f" compared, of {found.num_rows:,}"
+    return f"{fit.num_rows:,} of {fit.num_compared:,} rows{of} ({fit.num_ids:,} ids)"
 
 
 def _told(fit: "Fit") -> str:

@@ -26,6 +26,8 @@ MAX_DOCUMENT_BYTES: Final = 256 * 2**20
 """The default of `max_document_bytes`."""
 # token_decile.json of the published chunker gives a length for each thousand tokens up to 8k.
 LARGEST_ETTIN_CHUNK: Final = 8_999
+PUBLISHED_SIZES: Final = (1024, 8000, 8192)
+"""Sizes of the chunks of published folders, the last of the suite's successor."""
 UNCUT: Final = ("ettin-line-v1", "whole-v1")
 """Chunking algorithms without rules for short pieces."""
 

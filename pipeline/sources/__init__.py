@@ -33,7 +33,14 @@ from pipeline.sources.lock.pulled_digests import (
     record_digests,
     with_digests,
 )
-from pipeline.sources.partitions import ARCHIVE, InputFile, group_files, list_files, name_partitions
+from pipeline.sources.partitions import (
+    ARCHIVE,
+    InputFile,
+    group_files,
+    kind_of,
+    list_files,
+    name_partitions,
+)
 from pipeline.sources.readers import (
     NAME_FIELD,
     SKIP_HINT,
@@ -70,6 +77,7 @@ __all__ = [
     "differences",
     "fetch",
     "group_files",
+    "kind_of",
     "known_digests",
     "list_files",
     "locate",

@@ -71,7 +71,7 @@ def name_partitions(
     by_partition: dict[str, InputFile] = {}
     for path, (declared, lies, known) in zip(paths, files, strict=True):
         name = "=".join(path.parts[len(shared) :]) if rule == "path" else path.name
-        kind = _kind(source, declared, path)
+        kind = kind_of(f"sources.{source}", declared, path.name)
         file = InputFile(
             path=lies,
             declared=declared,
@@ -128,11 +128,12 @@ def _shared_folder(paths: Sequence[PurePosixPath]) -> tuple[str, ...]:
     return tuple(names[0] for names in takewhile(lambda names: len(set(names)) == 1, levels))
 
 
-def _kind(source: str, declared: str, path: PurePosixPath) -> str:
-    kind = next((suffix for suffix in _SUFFIXES if path.name.lower().endswith(suffix)), None)
+def kind_of(where: str, declared: str, name: str) -> str:
+    """Return the suffix that says how a file is read. Raises: InputError for any other."""
+    kind = next((suffix for suffix in _SUFFIXES if name.lower().endswith(suffix)), None)
     if kind is None:
         raise InputError(
-            f"sources.{source}: got {declared}, expected a file that ends in one of "
+            f"{where}: got {declared}, expected a file that ends in one of "
             + ", ".join(sorted(_SUFFIXES)),
             "name the files of the source with a narrower pattern",
         )

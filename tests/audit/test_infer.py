@@ -3,11 +3,15 @@
 import gzip
 import hashlib
 import json
+import os
 import struct
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import zstandard
 from support import builds
@@ -15,11 +19,15 @@ from support.chunks import CLS, SEP, Case, clean_up, published, slices
 from support.chunks import tokenizer as load
 from support.commands import call
 from support.paths import SHARED
+from tokenizers import Tokenizer as Library
 
 from pipeline.audit.attest import describe_shard, infer, load_facts, open_shard
-from pipeline.audit.attest.raw_head import read_documents
-from pipeline.audit.attest.variants import ID_FORMS, Form, Making, forms, makings
+from pipeline.audit.attest.facts import Fact
+from pipeline.audit.attest.infer import ways_of
+from pipeline.audit.attest.raw_head import RawHead
+from pipeline.audit.attest.variants import ID_FORMS, Form, Making, Tails, forms, makings
 from pipeline.core.errors import InputError
+from pipeline.core.ragged import Rows
 
 FOLDER = "tales_0001-tokenized-chunked-64-32-8-backfill-nodups"
 LIMIT = 64 << 20
@@ -39,24 +47,34 @@ def documents() -> list[dict[str, str]]:
     return made
 
 
-def make_rows(making: Making) -> list[tuple[str, list[int]]]:
+def make_rows(
+    making: Making, told: Sequence[dict[str, str]] | None = None
+) -> list[tuple[str, list[int]]]:
     """Make rows in a way, plainly, with the library alone."""
-    told = documents()
+    told = documents() if told is None else told
     tokenizer = load(making.add_prefix_space)
     encoded = tokenizer.encode_reference([one["text"] for one in told])
+    if making.rewrite == "bare":
+        encoded = Rows.pack([ids[1:-1] for ids in encoded])
+    cut, tails = making.cut, making.tails
+    case = Case(cut, min(tails.min_size, cut), tails.skip_below)
     if making.rewrite == "re-encoded":
-        case = Case(making.cut + 2, min(32, making.cut), 8)
-        chunks, failed, _ = published(encoded, case, making.add_prefix_space)
+        case = case._replace(size=cut + 2)
+        chunks, failed, _ = published(encoded, case, making.add_prefix_space, making.cleans_up)
         assert not failed
     else:
-        chunks, _ = slices(encoded, Case(making.cut, min(32, making.cut), 8))
+        chunks, _ = slices(encoded, case)
     if making.rewrite == "framed":
         chunks = [
             (one, [*([] if ids[0] == CLS else [CLS]), *ids, *([] if ids[-1] == SEP else [SEP])])
             for one, ids in chunks
         ]
-    if making.rewrite == "retokenized":
-        texts = [tokenizer.decode_reference(ids) for _, ids in chunks]
+    if making.rewrite in ("framed twice", "bare"):
+        chunks = [(one, [CLS, *ids, SEP]) for one, ids in chunks]
+    if making.rewrite in ("retokenized", "kept specials"):
+        library = Library.from_str(tokenizer.data.decode())
+        skips = making.rewrite == "retokenized"
+        texts = [library.decode(ids, skip_special_tokens=skips) for _, ids in chunks]
         texts = [clean_up(text) if making.cleans_up else text for text in texts]
         again = tokenizer.encode_reference(texts)
         chunks = [(one, ids.tolist()) for (one, _), ids in zip(chunks, again, strict=True)]
@@ -113,100 +131,248 @@ def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
 USUAL = Form(dtype="uint16", header="zstd", ids="as they are")
 
 
-@pytest.mark.parametrize("making", [*makings(64)], ids=lambda making: making.words)
-def test_each_way_is_found_from_raw_text_and_a_shard(
-    making: Making, raw: Path, tmp_path: Path
-) -> None:
-    shard = write_shard(tmp_path / FOLDER / "shard.00000.mds", make_rows(making), USUAL)
+CUTS = (64, 62, 66)
+TAILS = Tails(min_size=32, skip_below=8)
+WAYS = makings(CUTS, TAILS)
+QUICK = (WAYS[1], WAYS[4], WAYS[5], WAYS[7], WAYS[-1])
+
+
+def way(rewrite: str, cleans_up: bool = False) -> Making:
+    return next(one for one in WAYS if (one.rewrite, one.cleans_up) == (rewrite, cleans_up))
+
+
+def told_digest(path: Path) -> tuple[str, dict[str, tuple[Fact, ...]]]:
+    """Return the digest of a shard, and a fact of it, that names its folder."""
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    fact = Fact(
+        repo="made/up",
+        path=f"train/{path.parent.name}/{path.name}",
+        kind="sha256",
+        value={"sha256": digest},
+        revision="",
+        source="",
+        note="",
+    )
+    return digest, {"made/up": (fact,)}
+
+
+def check_way(making: Making, raw: Path, folder: Path) -> None:
+    """See that a way alone is found, by a shard and by its digest."""
+    shard = write_shard(folder / FOLDER / "shard.00000.mds", make_rows(making), USUAL)
     found = infer(raw, str(shard), {})
-    assert found.num_tried == 30
+    assert found.num_tried == len(WAYS) == 60
     exact = [fit for fit in found.fits if fit.is_exact]
     assert [(fit.making, fit.form) for fit in exact] == [(making, USUAL)]
     assert found.fits[0] == exact[0]
-    assert found.fits[0].num_rows == found.num_rows > 80
+    assert exact[0].num_compared == exact[0].num_rows == found.num_rows > 80
     # The nearest of the others says what is different.
     assert "from id " in found.fits[1].difference
+    [fit] = infer(raw, *told_digest(shard)).fits
+    assert (fit.making, fit.form) == (making, USUAL)
+
+
+@pytest.mark.parametrize("making", QUICK, ids=lambda making: making.words)
+def test_a_way_is_found_from_a_shard_and_a_digest(
+    making: Making, raw: Path, tmp_path: Path
+) -> None:
+    check_way(making, raw, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("making", WAYS, ids=lambda making: making.words)
+def test_each_way_is_found_from_a_shard_and_a_digest(
+    making: Making, raw: Path, tmp_path: Path
+) -> None:
+    check_way(making, raw, tmp_path)
 
 
 @pytest.mark.parametrize("form", [*forms()], ids=lambda form: form.words)
-def test_each_form_is_found_from_raw_text_and_a_digest(
-    form: Form, raw: Path, tmp_path: Path
-) -> None:
-    making = next(one for one in makings(1024) if one.rewrite == "retokenized")
-    shard = write_shard(tmp_path / "shard.00000.mds", make_rows(making), form)
-    digest = hashlib.sha256(shard.read_bytes()).hexdigest()
-    found = infer(raw, digest, {})
-    assert [(fit.making, fit.form) for fit in found.fits] == [(making, form)]
-    settings = making.settings
-    assert settings is not None
-    assert "chunk.algorithm=ettin-retokenize-v1" in settings
+def test_each_form_is_found_from_a_digest(form: Form, raw: Path, tmp_path: Path) -> None:
+    shard = write_shard(tmp_path / FOLDER / "shard.00000.mds", make_rows(WAYS[0]), form)
+    found = infer(raw, *told_digest(shard))
+    assert [(fit.making, fit.form) for fit in found.fits] == [(WAYS[0], form)]
+
+
+def test_settings_name_what_a_mixture_can_be_set_to() -> None:
+    assert way("retokenized", True).settings == [
+        "chunk.algorithm=ettin-retokenize-v1",
+        "chunk.size=64",
+        "chunk.min_size=32",
+        "chunk.skip_below=8",
+        "tokenizer.add_prefix_space=false",
+    ]
+    assert [one.rewrite for one in WAYS if one.settings is not None] == 6 * [
+        "none",
+        "retokenized",
+        "re-encoded",
+    ]
 
 
 def test_the_ways_and_forms_are_all_there() -> None:
-    assert len(set(makings(1024))) == 30
+    assert len(set(WAYS)) == 60
     assert len(set(forms())) == 4 * len(ID_FORMS)
-    assert {one.cut for one in makings(1024)} == {1022, 1024, 1026}
 
 
-def test_a_later_shard_is_found_where_it_lies(raw: Path, tmp_path: Path) -> None:
-    making = next(makings(64))
-    rows = make_rows(making)[100:160]
-    shard = write_shard(tmp_path / FOLDER / "shard.00001.mds", rows, USUAL)
-    [fit] = [fit for fit in infer(raw, str(shard), {}).fits if fit.is_exact]
-    assert fit.making == making
+@pytest.mark.parametrize("making", [WAYS[1], WAYS[5]], ids=lambda making: making.words)
+def test_the_ids_of_a_later_shard_say_where_it_lies(
+    making: Making, raw: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = make_rows(making)
+    owners = [id_ for id_, _ in rows]
+    # Rows within a document, after several whose random numbers count.
+    start = owners.index("tale-25") + 1
+    part = rows[start : start + 60]
+    path = tmp_path / FOLDER / "shard.00007.mds"
+    shard = write_shard(path, part, replace(USUAL, ids="sha1"))
+    code, out, _ = call(capsys, "attest", "--infer", raw, "--against", shard)
+    assert code == 0
+    assert f"{len({id_ for id_, _ in part})} documents were tokenized\n" in out
+    assert "the shard begins with document 26\n" in out
+    assert f"reproduces 60 of 60 rows ({sum(len(ids) for _, ids in part):,} ids): " in out
+    assert making.words in out
+    assert "ids of documents: sha1" in out
+
+
+def test_a_folder_that_tells_no_size_is_tried_at_the_lengths_of_rows(
+    raw: Path, tmp_path: Path
+) -> None:
+    # Of " '", "student" clean-up makes "'s" and "tudent", and such rows get longer by far.
+    told = [*documents(), {"id": "quoted", "text": " 'student" * 80}]
+    path = tmp_path / "tales-0001.jsonl"
+    path.write_bytes(builds.json_lines(told))
+    making = replace(way("retokenized", True), tails=Tails())
+    rows = make_rows(making, told)
+    lengths = [len(ids) for _, ids in rows]
+    assert max(lengths) > 66 + 4
+    shard = write_shard(tmp_path / "shard.00000.mds", rows, USUAL)
+    assert making in [fit.making for fit in infer(path, str(shard), {}).fits if fit.is_exact]
+
+
+def test_what_is_tried_follows_from_names_and_lengths() -> None:
+    lengths = np.array([1026] * 9 + [1040, 30])
+    cuts = [one.cut for one in ways_of("", lengths)]
+    assert cuts[0] == 1024
+    assert {1022, 1024, 1026, 7998, 8000, 8192, 1025, 1027, 1028, 1038, 1042} <= set(cuts)
+    assert {one.cut for one in ways_of("", None)} == {
+        size + more for size in (1024, 8000, 8192) for more in (-2, 0, 2)
+    }
+    named = ways_of("pes2o_0005-tokenized-chunked-8192-512-32-backfill-nodups", lengths)
+    assert {one.cut for one in named} == {8190, 8192, 8194}
+    assert {one.tails for one in named} == {Tails(min_size=512, skip_below=32)}
+    assert "chunk.skip_below=32" in (named[0].settings or [])
+
+
+def test_rows_that_repeat_misplace_nothing(tmp_path: Path) -> None:
+    told = documents()
+    told[2]["text"] = " ha" * 1000
+    path = tmp_path / "tales-0001.jsonl"
+    path.write_bytes(builds.json_lines(told))
+    rows = make_rows(WAYS[0], told)
+    # The shard begins with one of the rows that are all alike, not with the first.
+    start = [id_ for id_, _ in rows].index("tale-2") + 5
+    assert rows[start] == rows[start - 2]
+    shard = write_shard(tmp_path / FOLDER / "shard.00001.mds", rows[start:], USUAL)
+    assert [fit.making for fit in infer(path, str(shard), {}).fits if fit.is_exact] == [WAYS[0]]
 
 
 def test_what_none_makes_is_told_by_the_nearest(
     raw: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    rows = make_rows(next(makings(64)))
+    rows = make_rows(WAYS[0])
     rows[7] = (rows[7][0], [*rows[7][1][:5], 11, *rows[7][1][6:]])
     shard = write_shard(tmp_path / FOLDER / "shard.00000.mds", rows, USUAL)
     code, out, err = call(capsys, "attest", "--infer", raw, "--against", shard)
-    assert (code, err) == (1, "")
+    assert code == 1
+    assert err.startswith("ways tried on the first rows: 60/60\n")
     assert "none reproduces it" in out
     assert f"{len(rows) - 1} of {len(rows)} rows" in out
-    assert "first difference: row 7: 64 ids, made 64; from id 5 on it has " in out
+    assert "but row 7: 64 ids, made 64; from id 5 on it has " in out
     code, out, _ = call(capsys, "attest", "--infer", raw, "--against", "0" * 64)
     assert code == 1
     assert "none reproduces it" in out
 
 
 def test_other_ids_of_documents_are_no_fit(raw: Path, tmp_path: Path) -> None:
-    rows = [("x", ids) for _, ids in make_rows(next(makings(64)))]
+    rows = [("x", ids) for _, ids in make_rows(WAYS[0])]
     shard = write_shard(tmp_path / FOLDER / "shard.00000.mds", rows, USUAL)
     found = infer(raw, str(shard), {})
     assert not any(fit.is_exact for fit in found.fits)
     assert found.fits[0].num_rows == found.num_rows
 
 
-@pytest.mark.parametrize("packed", ["gzip", "zstd", "plain"])
-def test_a_head_may_be_cut_anywhere(packed: str, tmp_path: Path) -> None:
-    data = builds.json_lines(documents())
-    pack = {"gzip": gzip.compress, "zstd": zstandard.compress, "plain": bytes}[packed]
-    whole = pack(data)
-    path = tmp_path / "head"
+@pytest.mark.parametrize("suffix", [".json.gz", ".jsonl.zst", ".jsonl"])
+def test_a_head_may_be_cut_anywhere(suffix: str, tmp_path: Path) -> None:
     told = documents()
+    data = builds.json_lines(told)
+    pack = {".json.gz": gzip.compress, ".jsonl.zst": zstandard.compress, ".jsonl": bytes}[suffix]
+    whole = pack(data)
+    path = tmp_path / f"head{suffix}"
     for size in (len(whole), len(whole) - 1, len(whole) * 2 // 3, len(whole) // 2):
         path.write_bytes(whole[:size])
-        if packed == "zstd" and size < len(whole):
+        head = RawHead(path)
+        if suffix == ".jsonl.zst" and size < len(whole):
             # One block of a frame: nothing is given of it before all is there.
-            with pytest.raises(InputError, match="no whole document"):
-                read_documents(path, 1 << 30)
+            with pytest.raises(InputError, match="truncated"):
+                [*head.documents()]
             continue
-        head = read_documents(path, 1 << 30)
-        assert head.texts == [one["text"] for one in told[: len(head.texts)]]
+        found = [*head.documents()]
+        assert found == [(one["id"], one["text"]) for one in told[: len(found)]]
         # A byte less is that of the checksum, or of the last line's end.
-        assert (len(head.texts) == len(told)) == (size >= len(whole) - 1)
-        if packed == "gzip" or size < len(whole) - 1:
-            assert head.is_whole == (size == len(whole))
-    path.write_bytes(whole)
-    assert len(read_documents(path, 100).texts) < len(told)
+        assert (len(found) == len(told)) == (size >= len(whole) - 1)
+        is_plain = suffix == ".jsonl" and size == len(whole) - 1
+        assert (head.end == "") == (size == len(whole) or is_plain)
+        # It may be read again.
+        assert [*head.documents()] == found
 
 
-def test_bad_input_is_refused_in_one_line(raw: Path, tmp_path: Path) -> None:
-    bad = tmp_path / "bad.jsonl"
-    bad.write_bytes(b"\x00\x01\n")
+def test_raw_files_of_other_kinds_are_read(raw: Path, tmp_path: Path) -> None:
+    told = documents()
+    ids, texts = ([one[key] for one in told] for key in ("id", "text"))
+    path = tmp_path / "tales-0001.parquet"
+    pq.write_table(pa.table({"id": ids, "text": texts}), path)
+    assert [*RawHead(path).documents()] == [*RawHead(raw).documents()]
+    path = tmp_path / "tales-0002.jsonl"
+    path.write_bytes(builds.json_lines([{"text": text} for text in texts]))
+    shard = write_shard(
+        tmp_path / FOLDER / "shard.00000.mds",
+        [(id_.replace("tale-", "tales_0002/"), row) for id_, row in make_rows(WAYS[0])],
+        USUAL,
+    )
+    # Documents without ids have those that a build makes for them.
+    assert infer(path, str(shard), {}).fits[0].is_exact
+
+
+def test_bad_raw_files_are_refused_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "folder.jsonl").mkdir()
+    os.mkfifo(tmp_path / "pipe.jsonl")
+    line = b'{"id": "a", "text": "x"}\n'
+    for name, data, said in (
+        ("none.jsonl", None, "none.jsonl: got nothing, expected a file of documents"),
+        ("folder.jsonl", None, "got a folder, expected a file"),
+        ("pipe.jsonl", None, "got a pipe, expected a file"),
+        ("name.bin", line, "name.bin, expected a file that ends in one of .arrow, "),
+        ("empty.jsonl", b"", "got no whole document"),
+        ("empty.json.gz", b"", "the file is "),
+        ("bad.jsonl", b'"x"\n', "document 1: got a JSON str, expected an object"),
+        ("open.jsonl", b"[1, 2\n", "broken JSON array after document 1"),
+        ("zeros.jsonl", b"\x00\x01\n", "document 1: got a line that is not JSON"),
+        ("latin.jsonl", b'{"id": "a", "text": "\xe9"}\n' + line, "document 1: invalid UTF-8"),
+        ("texts.jsonl", b'{"id": "a", "body": "x"}\n', 'field "text" is missing among id, body'),
+        ("middle.jsonl", line + b"{\n" + line, "document 2: got a line that is not JSON"),
+        ("cut.parquet", b"PAR1\x15\x00\x00", "broken parquet after document 0"),
+        ("page.jsonl", b"<!doctype html><p>404</p>", "got a page of HTML, expected JSON lines"),
+        ("wrong.jsonl", gzip.compress(line), "got gzip, expected JSON lines"),
+    ):
+        path = tmp_path / name
+        if data is not None:
+            path.write_bytes(data)
+        with pytest.raises(InputError) as raised:
+            [*RawHead(path).documents()]
+        assert said in raised.value.message, name
+        assert "\n" not in raised.value.message
+
+
+def test_bad_targets_are_refused_in_one_line(raw: Path, tmp_path: Path) -> None:
     shard = tmp_path / "shard.00000.mds"
     for data in (b"", b"\xff" * 100, b"\x00" * 100):
         shard.write_bytes(data)
@@ -214,23 +380,50 @@ def test_bad_input_is_refused_in_one_line(raw: Path, tmp_path: Path) -> None:
             open_shard(shard)
     with pytest.raises(InputError, match="neither a file nor a digest"):
         infer(raw, "nowhere.mds", {})
-    with pytest.raises(InputError, match="line 1: got no JSON object with a text"):
-        infer(bad, "0" * 64, {})
-    with pytest.raises(InputError, match="cannot be read"):
-        infer(tmp_path / "none", "0" * 64, {})
     head = tmp_path / "head.json.gz"
     head.write_bytes(raw.read_bytes()[:-1000])
     with pytest.raises(InputError, match="documents, which fill no shard of 67,108,864 bytes"):
         infer(head, "0" * 64, {})
     facts = load_facts()
-    digest = next(
-        one.value["sha256"]
-        for own in facts.values()
-        for one in own
-        if one.path.endswith("shard.00009.mds")
-    )
-    with pytest.raises(InputError, match=r"shard\.00009\.mds, expected the first shard"):
-        infer(raw, digest, facts)
+    for end, said in (
+        ("shard.00009.mds", r"shard\.00009\.mds, expected the first shard"),
+        ("books_0001/shard.00000.mds", "taken longest first, expected file order"),
+    ):
+        digest = next(
+            one.value["sha256"]
+            for own in facts.values()
+            for one in own
+            if one.kind == "sha256" and one.path.endswith(end)
+        )
+        with pytest.raises(InputError, match=said):
+            infer(raw, digest, facts)
+
+
+def test_documents_without_text_are_tried(raw: Path, tmp_path: Path) -> None:
+    # Without special tokens, they have no rows.
+    path = tmp_path / "empty.jsonl"
+    path.write_bytes(b'{"id": "a", "text": ""}\n')
+    assert infer(path, "0" * 64, {}).fits == ()
+    rows = [("a", [CLS, SEP])]
+    shard = write_shard(tmp_path / FOLDER / "shard.00000.mds", rows, USUAL)
+    assert infer(path, str(shard), {}).fits[0].making == WAYS[0]
+    assert infer(path, *told_digest(shard)).fits[0].making == WAYS[0]
+
+
+def test_few_rows_are_no_proof(
+    raw: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = documents()
+    rows = make_rows(WAYS[0], told)
+    shard = write_shard(tmp_path / FOLDER / "shard.00000.mds", rows, USUAL)
+    for number, code in ((3, 1), (30, 0)):
+        path = tmp_path / "tales-0001.jsonl"
+        path.write_bytes(builds.json_lines(told[:number]))
+        num_made = len(make_rows(WAYS[0], told[:number]))
+        got, out, _ = call(capsys, "attest", "--infer", path, "--against", shard)
+        assert (num_made >= 100, got) == (not code, code)
+        assert f"{num_made} of {num_made} rows compared, of {len(rows)} (" in out
+        assert ("too few rows to tell, expected all, or 100: give more of RAW" in out) == bool(code)
 
 
 @pytest.mark.parametrize(
@@ -245,12 +438,7 @@ def test_bad_input_is_refused_in_one_line(raw: Path, tmp_path: Path) -> None:
 def test_a_shard_alone_tells_most(
     rewrite: str, cleans_up: bool, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    wanted = (rewrite, cleans_up, 64, False)
-    making = next(
-        one
-        for one in makings(64)
-        if (one.rewrite, one.cleans_up, one.cut, one.add_prefix_space) == wanted
-    )
+    making = way(rewrite, cleans_up)
     # Enough text to tell how rare spaces before marks are.
     rows = [(f"{copy}-{id_}", ids) for copy in range(8) for id_, ids in make_rows(making)]
     shard = write_shard(tmp_path / "shard.00000.mds", rows, USUAL)
@@ -272,6 +460,8 @@ def test_the_reading_of_published_rows_is_found() -> None:
         assert fit.making.settings == [
             "chunk.algorithm=ettin-retokenize-v1",
             "chunk.size=1024",
+            "chunk.min_size=512",
+            "chunk.skip_below=128",
             "tokenizer.add_prefix_space=false",
         ]
     told = json.loads((SHARED / "published" / "slice2-1024" / "order" / "golden.json").read_bytes())

@@ -100,10 +100,11 @@ def clean_up(text: str) -> str:
     return text
 
 
-def enforce(ids: list[int], case: Case, prefix: bool) -> list[int]:
+def enforce(ids: list[int], case: Case, prefix: bool, cleans_up: bool = True) -> list[int]:
     """Bring one chunk into stored form; an empty list where it decodes to nothing."""
     reference = tokenizer(prefix)
-    text = clean_up(reference.decode_reference(ids))
+    text = reference.decode_reference(ids)
+    text = clean_up(text) if cleans_up else text
     if not text:
         return []
     if text[0] != " ":
@@ -112,7 +113,7 @@ def enforce(ids: list[int], case: Case, prefix: bool) -> list[int]:
 
 
 def published(
-    encoded: Rows, case: Case, prefix: bool
+    encoded: Rows, case: Case, prefix: bool, cleans_up: bool = True
 ) -> tuple[list[tuple[int, list[int]]], list[int], int]:
     """Chunk as `ettin-reencode-v1`, plainly.
 
@@ -136,10 +137,10 @@ def published(
                 lent = int(rng.randint(0, piece_size - len(piece)))
             if lent:
                 before = stored.pop()
-                stored.append(enforce(before[:-lent], case, prefix))
-                stored.append(enforce(before[-lent:] + piece, case, prefix))
+                stored.append(enforce(before[:-lent], case, prefix, cleans_up))
+                stored.append(enforce(before[-lent:] + piece, case, prefix, cleans_up))
             else:
-                stored.append(enforce(piece, case, prefix))
+                stored.append(enforce(piece, case, prefix, cleans_up))
         if all(stored):
             chunks += [(document, chunk) for chunk in stored]
             num_dropped += dropped

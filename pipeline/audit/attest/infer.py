@@ -1,37 +1,42 @@
 """Infer: raw documents and a published shard, or its digest -> how its rows were made.
 
-Documents are tokenized once for each prefix space and made into rows in every way of `variants`.
-With a shard, rows are compared, and what its bytes say is read from it. With a digest alone, every
-way is written in every form until one has the digest, which takes seconds a way at 64 MiB a shard.
+With a shard, RAW is read up to the last document of the shard, and those before its first are
+tokenized for their lengths alone, on which random numbers depend. Every way of `variants` makes the
+rows of its first 262,144 ids; those that give the shard's make all of them. With a digest alone,
+each makes a whole shard, which is hashed in every form until one has the digest.
+
+A shard of 64 MiB takes a quarter of a minute on one core, its digest 7 seconds if the likeliest
+ways have it, 3 minutes if none of 60 has; memory stays below 2 GB. Half of the time of a digest
+goes into hashing 16 forms of each way, the rest into tokenizing pieces again.
 """
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 
 from pipeline.audit.attest.facts import Fact
-from pipeline.audit.attest.raw_head import RawHead, read_documents
+from pipeline.audit.attest.raw_head import RawHead
+from pipeline.audit.attest.raw_tokens import SAMPLE_IDS, RawTokens, suite_tokenizer
 from pipeline.audit.attest.row_signs import RowSigns, read_signs
 from pipeline.audit.attest.shard_head import ShardHead, read_head
 from pipeline.audit.attest.variants import ID_FORMS, Form, Making, Tails, forms, makings
+from pipeline.config import PUBLISHED_SIZES
 from pipeline.core.arrays import Int64Array
-from pipeline.core.digest import sha256_file
 from pipeline.core.errors import InputError
+from pipeline.core.progress import ReportProgress
 from pipeline.core.ragged import Rows
-from pipeline.dataset.mds import MdsWriter
-from pipeline.stages.tokenizer import Tokenizer, load_tokenizer
+from pipeline.dataset.mds import first_shard_digest
 
 SIZE_LIMIT = 64 << 20
-_PUBLISHED_SIZES = (1024, 8000, 8192)
-# Text that fills a shard: 33.5 million ids of uint16, of up to five bytes of text.
-_MOST_TEXT = 5 * SIZE_LIMIT // 2
-_ROWS_AT_ONCE = 4096
+# Of a shard. An eighth more than it holds may have been dropped, with short last pieces.
+_MORE_IDS = 1.25
+# Rows of which a way must give all to be believed, unless the shard has fewer.
+_FEWEST_ROWS = 100
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,11 +51,6 @@ class Shard:
     def rows(self) -> Rows:
         return self.head.rows
 
-    @property
-    def number(self) -> int:
-        found = re.search(r"shard\.(\d+)\.mds", self.path.name)
-        return int(found[1]) if found else 0
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Fit:
@@ -59,14 +59,16 @@ class Fit:
     making: Making
     form: Form | None
     """How they are stored, where it is known."""
+    num_compared: int
+    """Rows of the target that were compared with it, or -1 where only a digest is known."""
     num_rows: int
-    """Rows of the target that it makes, or -1 where only a digest is known."""
+    """Those of them that it makes, in any order, or -1."""
     num_ids: int
-    """Ids in them."""
+    """Ids in these."""
     is_exact: bool
-    """Whether it gives the target; with a head of too few documents, as far as that goes."""
+    """Whether it gives the target, or at least 100 rows of it as far as RAW goes."""
     difference: str = ""
-    """The first row that differs, as text."""
+    """What it does not give: the first row that differs, as text."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -75,9 +77,10 @@ class Inference:
 
     target: str
     num_rows: int
-    """Rows compared, or -1."""
+    """Rows of the target, or -1."""
     fits: tuple[Fit, ...]
     num_tried: int
+    """Ways, with a digest also forms."""
     notes: tuple[str, ...]
 
 
@@ -98,109 +101,154 @@ def open_shard(path: Path) -> Shard:
     return Shard(path=path, head=head)
 
 
-def infer(raw: Path, against: str, facts: Mapping[str, tuple[Fact, ...]]) -> Inference:
+def infer(
+    raw: Path,
+    against: str,
+    facts: Mapping[str, tuple[Fact, ...]],
+    report_progress: ReportProgress = lambda *_: None,
+) -> Inference:
     """Try every way of making rows of raw documents on a shard, a path, or a digest, in hex.
 
     Raises: InputError for raw documents or a shard that cannot be read, or a digest of no form.
     """
     if re.fullmatch(r"[0-9a-f]{64}", against):
-        return _infer_digest(raw, against, facts)
+        return _infer_digest(RawHead(raw), against, facts, report_progress)
     if not Path(against).is_file():
         raise InputError(
             f"{against}: got neither a file nor a digest, expected a raw shard, or 64 hex digits",
             "check the path",
         )
-    return _infer_shard(raw, open_shard(Path(against)))
+    return _infer_shard(RawHead(raw), open_shard(Path(against)), report_progress)
 
 
-@lru_cache
-def _tokenizer(prefix: bool) -> Tokenizer:
-    """Load the suite's tokenizer once: its tables take a third of a second to make."""
-    return load_tokenizer("modernbert", add_prefix_space=prefix)
+def ways_of(name: str, lengths: Int64Array | None) -> list[Making]:
+    """Return the ways to try, by the name of a folder, else the published sizes and rows' lengths.
 
-
-def _sizes_and_tails(name: str) -> tuple[tuple[int, ...], Tails]:
-    """Return the sizes to try, and what is done with tails, by the name of a folder."""
+    lengths: of a shard's rows. Rows that are tokenized again may be longer than what they were cut
+    from, and so the commonest length tells more than the longest.
+    """
     found = re.search(r"chunked-(\d+)-(\d+)-(\d+)", name)
-    if found is None:
-        return _PUBLISHED_SIZES, Tails()
-    size, min_size, skip_below = map(int, found.groups())
-    return (size,), Tails(min_size=min_size, skip_below=skip_below)
+    if found is not None:
+        size, min_size, skip_below = map(int, found.groups())
+        return makings((size, size - 2, size + 2), Tails(min_size=min_size, skip_below=skip_below))
+    cuts = [size + more for size in PUBLISHED_SIZES for more in (0, -2, 2)]
+    if lengths is not None and len(lengths):
+        for size in (int(np.bincount(lengths).argmax()), int(lengths.max())):
+            cuts += [size + more for more in (0, -1, -2, 1, 2)]
+    return makings(dict.fromkeys(cut for cut in cuts if cut >= 8))
 
 
-def _infer_shard(raw: Path, shard: Shard) -> Inference:
-    sizes, tails = _sizes_and_tails(shard.path.parent.name)
-    if len(sizes) > 1:
-        longest = int(shard.rows.lengths().max())
-        sizes = tuple(range(max(longest - 2, 8), longest + 3))
-    num_needed = len(shard.rows.values) * (shard.number + 2)
-    head = read_documents(raw, min(_MOST_TEXT * (shard.number + 1), 8 * num_needed))
-    made = dict.fromkeys(one for size in sizes for one in makings(size))
+def _infer_shard(head: RawHead, shard: Shard, report: ReportProgress) -> Inference:
+    """Compare with a shard the rows that its documents make, which are found by their ids."""
+    if not len(shard.rows):
+        raise InputError(f"{shard.path}: got no rows, expected some", "give another shard")
+    span = _find(head, shard.head.ids)
+    most_ids = int(_MORE_IDS * len(shard.rows.values)) + SAMPLE_IDS
+    tokens = RawTokens(head, most_ids, report, span or (0, None))
+    ways = ways_of(shard.path.parent.name, shard.rows.lengths())
+    keys = [row.tobytes() for row in shard.rows]
     fits = []
-    for making, documents, owners in _make_all(head, list(made), tails):
-        fits.append(_compare(shard, making, documents, [head.ids[one] for one in owners]))
-    fits.sort(key=lambda fit: (not fit.is_exact, -fit.num_rows))
+    for number, making in enumerate(ways):
+        fits.append(_compare(shard, keys, making, tokens, tokens.num_sampled))
+        report("ways tried on the first rows", number + 1, len(ways))
+    fits.sort(key=_rank)
+    agree = [fit for fit in fits if fit.num_rows == fit.num_compared > 0] or fits[:1]
+    for number, fit in enumerate(agree):
+        fits[fits.index(fit)] = _compare(shard, keys, fit.making, tokens)
+        report("ways that agree, tried on all rows", number + 1, len(agree))
+    notes = _notes(head, tokens)
+    if span is None:
+        notes = (*notes, "none has an id of the shard, which is taken to begin with the first")
+    elif span[0]:
+        notes = (*notes, f"the shard begins with document {span[0] + 1:,}")
     return Inference(
         target=str(shard.path),
         num_rows=len(shard.rows),
-        fits=tuple(fits),
+        fits=tuple(sorted(fits, key=_rank)),
         num_tried=len(fits),
-        notes=_notes(head),
+        notes=notes,
     )
 
 
-def _notes(head: RawHead) -> tuple[str, ...]:
-    cut = "" if head.is_whole else ", of a file that goes on"
-    return (f"{len(head.texts):,} documents were read{cut}",)
+def _rank(fit: Fit) -> tuple[bool, float, int]:
+    return not fit.is_exact, -fit.num_rows / max(fit.num_compared, 1), -fit.num_compared
 
 
-def _make_all(
-    head: RawHead, made: list[Making], tails: Tails
-) -> Iterator[tuple[Making, Rows, Int64Array]]:
-    """Yield each way's rows and their documents; documents are tokenized once for each prefix."""
-    for prefix in dict.fromkeys(one.add_prefix_space for one in made):
-        tokenizer = _tokenizer(prefix)
-        encoded = tokenizer.encode(head.texts)
-        for making in made:
-            if making.add_prefix_space == prefix:
-                yield making, *making.make(tokenizer, encoded, tails)
+def _find(head: RawHead, ids: Sequence[str]) -> tuple[int, int] | None:
+    """Return the first and the last document of RAW that has one of these ids, in some form."""
+    wanted, last = set(ids) - {""}, ids[-1]
+    found: list[int] = []
+    for number, (id_, _) in enumerate(head.documents()):
+        spelled = {spell(id_) for spell in ID_FORMS.values()}
+        if not spelled.isdisjoint(wanted):
+            found = [*found[:1], number]
+            if last in spelled:
+                break
+    return (found[0], found[-1]) if found else None
 
 
-def _compare(shard: Shard, making: Making, rows: Rows, ids: list[str]) -> Fit:
-    """Compare rows with a shard's, from the place where its first row that is found lies."""
+def _notes(head: RawHead, tokens: RawTokens) -> tuple[str, ...]:
+    end = f"; it ends early: {head.end}" if head.end else ""
+    return (f"{len(tokens.ids):,} documents were tokenized{end}",)
+
+
+def _compare(
+    shard: Shard,
+    keys: Sequence[bytes],
+    making: Making,
+    tokens: RawTokens,
+    num_documents: int | None = None,
+) -> Fit:
+    """Compare the rows of documents with a shard's, from where most of its rows lie among them.
+
+    keys: the bytes of the shard's rows.
+    """
+    rows, owners = tokens.make(making, num_documents)
     places: dict[bytes, int] = {}
     for place in range(len(rows) - 1, -1, -1):
         places[rows[place].tobytes()] = place
-    found = [places.get(row.tobytes(), -1) for row in shard.rows]
-    known = [row for row, place in enumerate(found) if place >= 0]
-    num_ids = sum(len(shard.rows[row]) for row in known)
-    start = found[known[0]] - known[0] if known else 0
-    num_there = min(len(shard.rows), len(rows) - start)
-    first = next(
-        (
-            row
-            for row in range(num_there)
-            if start + row < 0 or not np.array_equal(shard.rows[row], rows[start + row])
-        ),
-        None,
-    )
-    form = _form_of(shard, ids[start : start + num_there]) if first is None and known else None
+    found = np.array([places.get(key, -1) for key in keys], np.int64)
+    known = np.flatnonzero(found >= 0)
+    # A row may occur twice, and then its first place is not that of each.
+    shifts = Counter((found[known] - known).tolist())
+    start = shifts.most_common(1)[0][0] if shifts else 0
+    num_compared = min(len(keys), len(rows) - start)
+    known = known[known < num_compared]
+    first = _first_difference(shard.rows, rows, start, num_compared)
+    form, difference = None, ""
+    if first is not None:
+        difference = _difference(shard, rows, start, first)
+    else:
+        ids = [tokens.ids[one] for one in owners[start : start + num_compared]]
+        form = _form_of(shard, ids)
+        if form is None:
+            difference = f"no form of ids such as {ids[0]!r} gives {shard.head.ids[0]!r}"
+        elif num_compared < min(len(keys), _FEWEST_ROWS):
+            difference = f"too few rows to tell, expected all, or {_FEWEST_ROWS}: give more of RAW"
     return Fit(
         making=making,
         form=form,
+        num_compared=num_compared,
         num_rows=len(known),
-        num_ids=num_ids,
-        # The last chunks of a head depend on what follows.
-        is_exact=first is None and num_there > 0 and form is not None,
-        difference="" if first is None else _difference(shard, rows, start, first),
+        num_ids=int(shard.rows.lengths()[known].sum()),
+        is_exact=not difference,
+        difference=difference,
     )
+
+
+def _first_difference(theirs: Rows, ours: Rows, start: int, num_rows: int) -> int | None:
+    """Return the first of so many rows of theirs that ours, from `start` on, do not have."""
+    for row in range(num_rows):
+        if start + row < 0 or not np.array_equal(theirs[row], ours[start + row]):
+            return row
+    return None
 
 
 def _form_of(shard: Shard, ids: list[str]) -> Form | None:
     """Return how a shard stores rows of documents of these ids; None for other ids."""
     names = [*shard.head.ids[: len(ids)]]
     for form, spell in ID_FORMS.items():
-        if [spell(id_) for id_ in ids] == names or (form == "none" and set(names) == {""}):
+        if [spell(id_) for id_ in ids] == names:
             return Form(
                 dtype="uint16" if shard.head.dtype == "uint16" else "uint32",
                 header="zstd" if shard.head.config.get("compression") == "zstd" else None,
@@ -210,7 +258,7 @@ def _form_of(shard: Shard, ids: list[str]) -> Form | None:
 
 
 def _difference(shard: Shard, rows: Rows, start: int, row: int) -> str:
-    tokenizer = _tokenizer(False)
+    tokenizer = suite_tokenizer(False)
     theirs = shard.rows[row]
     ours = rows[start + row] if 0 <= start + row < len(rows) else rows[0][:0]
     same = 0
@@ -226,63 +274,64 @@ def _difference(shard: Shard, rows: Rows, start: int, row: int) -> str:
     )
 
 
-def _infer_digest(raw: Path, digest: str, facts: Mapping[str, tuple[Fact, ...]]) -> Inference:
+def _infer_digest(
+    head: RawHead, digest: str, facts: Mapping[str, tuple[Fact, ...]], report: ReportProgress
+) -> Inference:
     known = [one for own in facts.values() for one in own if one.value.get("sha256") == digest]
     name = known[0].name if known else ""
-    sizes, tails = _sizes_and_tails(name)
     if known and not name.endswith("shard.00000.mds"):
         raise InputError(
             f"{digest}: is {name}, expected the first shard of a folder",
             "give the shard itself, or the digest of the folder's shard.00000.mds",
         )
-    head = read_documents(raw, _MOST_TEXT)
-    made = list(dict.fromkeys(one for size in sizes for one in makings(size)))
+    if known and "-chunked-" not in name:
+        raise InputError(
+            f"{digest}: is {name}, where rows were taken longest first, expected file order",
+            "give a digest of a folder whose name says how it was chunked",
+        )
+    tokens = RawTokens(head, int(_MORE_IDS * SIZE_LIMIT / 2), report)
+    ways = ways_of(name, None)
+    fits: tuple[Fit, ...] = ()
     num_tried = 0
-    for making, rows, owners in _make_all(head, made, tails):
+    for number, making in enumerate(ways):
+        rows, owners = tokens.make(making)
         for form in forms():
             num_tried += 1
-            spell = ID_FORMS[form.ids]
-            ids = [spell(head.ids[one]) for one in owners]
-            made_digest, is_full = _first_shard(rows, ids, form)
-            if not (is_full or head.is_whole):
+            names = [ID_FORMS[form.ids](id_).encode() for id_ in tokens.ids]
+            made, is_full = first_shard_digest(form.shards(SIZE_LIMIT), names, owners, rows)
+            if not (is_full or tokens.is_rest):
                 raise InputError(
-                    f"{raw}: got {len(head.texts):,} documents, which fill no shard of"
+                    f"{digest}: got {len(tokens.ids):,} documents, which fill no shard of"
                     f" {SIZE_LIMIT:,} bytes, expected more: a digest is that of a whole shard",
                     "give more of the file, or the shard itself",
                 )
-            if made_digest == digest:
-                fit = Fit(making=making, form=form, num_rows=-1, num_ids=-1, is_exact=True)
-                return Inference(
-                    target=name or digest,
-                    num_rows=-1,
-                    fits=(fit,),
-                    num_tried=num_tried,
-                    notes=_notes(head),
+            if made == digest:
+                fits = (
+                    Fit(
+                        making=making,
+                        form=form,
+                        num_compared=-1,
+                        num_rows=-1,
+                        num_ids=-1,
+                        is_exact=True,
+                    ),
                 )
+                break
+        report("ways tried", number + 1, len(ways))
+        if fits:
+            break
     return Inference(
-        target=name or digest, num_rows=-1, fits=(), num_tried=num_tried, notes=_notes(head)
+        target=name or digest,
+        num_rows=-1,
+        fits=fits,
+        num_tried=num_tried,
+        notes=_notes(head, tokens),
     )
-
-
-def _first_shard(rows: Rows, ids: list[str], form: Form) -> tuple[str, bool]:
-    """Return the sha256 of the first shard of rows, and whether it is full."""
-    with TemporaryDirectory(prefix="ettin-shard-") as scratch:
-        folder = Path(scratch)
-        writer = MdsWriter.of(folder, form.shards(SIZE_LIMIT))
-        shard = folder / "shard.00000.mds"
-        for start in range(0, len(rows), _ROWS_AT_ONCE):
-            part = rows.slice(start, min(start + _ROWS_AT_ONCE, len(rows)))
-            names = [id_.encode() for id_ in ids[start : start + len(part)]]
-            writer.write(names, np.arange(len(part)), part.values, part.offsets)
-            if shard.exists():
-                return sha256_file(shard), True
-        writer.finish()
-        return sha256_file(shard), False
 
 
 def describe_shard(shard: Shard) -> list[str]:
     """Return what a shard alone tells of how its rows were made, and what stays undecided."""
-    head, signs = shard.head, read_signs(shard.head, _tokenizer(False))
+    head, signs = shard.head, read_signs(shard.head, suite_tokenizer(False))
     if signs is None:
         return ["it has no rows"]
     lengths = sorted({len(name) for name in head.ids})

@@ -7,7 +7,12 @@ folder by position; `MdsRows` reads it as an order. `docs/spec/mds.md` describes
 from pipeline.dataset.mds.pool import IndexEntry, Pool, parse_index, read_index
 from pipeline.dataset.mds.reader import MdsRows
 from pipeline.dataset.mds.stats import write_stats
-from pipeline.dataset.mds.writer import MdsWriter, index_bytes, merge_indexes
+from pipeline.dataset.mds.writer import (
+    MdsWriter,
+    first_shard_digest,
+    index_bytes,
+    merge_indexes,
+)
 from pipeline.dataset.paths import INDEX_NAME
 
 __all__ = [
@@ -16,6 +21,7 @@ __all__ = [
     "MdsRows",
     "MdsWriter",
     "Pool",
+    "first_shard_digest",
     "index_bytes",
     "merge_indexes",
     "parse_index",

@@ -6,12 +6,13 @@ Source: mosaicml/streaming 0.8.1, `streaming/base/format/mds/{writer,encodings}.
 `streaming/base/util.py` (merge_index), described in `docs/spec/mds.md`.
 """
 
+import hashlib
 import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, Self
 
 import numpy as np
 import zstandard
@@ -20,12 +21,13 @@ from pipeline.config import ShardSpec
 from pipeline.core.arrays import Int64Array, Uint8Array, Uint32Array
 from pipeline.core.compiled import compiled
 from pipeline.core.errors import InputError, InternalError
-from pipeline.core.ragged import byte_strings, offsets_of
+from pipeline.core.ragged import Rows, byte_strings, offsets_of
 from pipeline.dataset.paths import INDEX_NAME
 
 Dtype = Literal["uint16", "uint32"]
 # The default of the public writer, by which published shards were compressed.
 _ZSTD_LEVEL: Final = 3
+_ROWS_AT_ONCE: Final = 4096
 
 
 def _config(dtype: Dtype, size_limit: int, compression: str | None) -> dict[str, Any]:
@@ -79,7 +81,7 @@ class MdsWriter:
     _shard_bytes: int = 0
 
     @classmethod
-    def of(cls, folder: Path, shards: ShardSpec) -> "MdsWriter":
+    def of(cls, folder: Path, shards: ShardSpec) -> Self:
         """Return the writer of a folder of chunks, as a mixture declares them."""
         return cls(
             folder=folder,
@@ -164,6 +166,10 @@ class MdsWriter:
         (self.folder / INDEX_NAME).write_bytes(index_bytes(index, merged=False))
         return index
 
+    def _save(self, name: str, parts: Sequence[bytes | memoryview]) -> None:
+        with (self.folder / name).open("wb") as file:
+            file.writelines(parts)
+
     def _flush(self) -> None:
         if not self._sizes:
             return
@@ -171,12 +177,8 @@ class MdsWriter:
         header_bytes = 4 + 4 * (len(sizes) + 1) + len(self._config_bytes)
         offsets = header_bytes + offsets_of(sizes)
         name = f"shard.{len(self._shards):05d}.mds"
-        with (self.folder / name).open("wb") as file:
-            file.write(np.uint32(len(sizes)).tobytes())
-            file.write(offsets.astype("<u4").tobytes())
-            file.write(self._config_bytes)
-            for body in self._bodies:
-                file.write(body.data)
+        table = np.array([len(sizes), *offsets.tolist()], "<u4")
+        self._save(name, [table.data, self._config_bytes, *(body.data for body in self._bodies)])
         raw = {"basename": name, "bytes": int(offsets[-1]), "hashes": {}}
         packed = None
         if self.index_compression is not None:
@@ -186,6 +188,38 @@ class MdsWriter:
         config = _config(self.dtype, self.size_limit, self.index_compression)
         self._shards.append({**config, **entry})
         self._bodies, self._sizes, self._shard_bytes = [], [], self._empty_bytes
+
+
+@dataclass(kw_only=True)
+class _ShardHasher(MdsWriter):
+    """Hashes shards in place of writing them."""
+
+    digests: list[str] = field(default_factory=list)
+
+    def _save(self, name: str, parts: Sequence[bytes | memoryview]) -> None:
+        hasher = hashlib.sha256()
+        for part in parts:
+            hasher.update(part)
+        self.digests.append(hasher.hexdigest())
+
+
+def first_shard_digest(
+    shards: ShardSpec, documents: Sequence[bytes], row_documents: Int64Array, rows: Rows
+) -> tuple[str, bool]:
+    """Return the sha256 of the first shard of rows, which is not written, and whether it is full.
+
+    The digest is empty without rows, of which there is no shard.
+    row_documents: int64 [num_rows], the document of each row. Raises: as `MdsWriter.write`.
+    """
+    hasher = _ShardHasher.of(Path(), shards)
+    for start in range(0, len(rows), _ROWS_AT_ONCE):
+        part = slice(start, start + _ROWS_AT_ONCE)
+        offsets = rows.offsets[start : start + _ROWS_AT_ONCE + 1]
+        hasher.write(documents, row_documents[part], rows.values, offsets)
+        if hasher.digests:
+            return hasher.digests[0], True
+    hasher._flush()
+    return (hasher.digests[0] if hasher.digests else ""), False
 
 
 def _packed_bytes(path: Path) -> int:

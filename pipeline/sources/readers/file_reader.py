@@ -97,8 +97,14 @@ class FileReader:
         decoding: Decoding | None = None,
         max_document_bytes: int = MAX_DOCUMENT_BYTES,
         takes_empty: bool = False,
+        block_bytes: int | None = None,
     ) -> None:
-        """Prepare to read; `takes_empty`: whether an empty text is a document."""
+        """Prepare to read.
+
+        takes_empty: whether an empty text is a document; block_bytes: of the records of a block,
+        which is lost where the file turns out to be damaged.
+        """
+        self._block_bytes = BLOCK_BYTES if block_bytes is None else block_bytes
         self._takes_empty = takes_empty
         self._file = file
         self._raw = RawFile(file, max_document_bytes)
@@ -130,7 +136,7 @@ class FileReader:
                 continue
             # Metadata counts too, and so does what Python keeps beside it.
             num_bytes += record_bytes + _DOCUMENT_BYTES
-            if num_bytes >= BLOCK_BYTES:
+            if num_bytes >= self._block_bytes:
                 yield block
                 block, num_bytes = [], 0
         if block:

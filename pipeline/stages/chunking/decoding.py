@@ -40,12 +40,19 @@ class Spelling(NamedTuple):
     heads: Uint8Array
 
 
-@lru_cache(maxsize=1)
-def spelling_of(tokenizer: Tokenizer) -> Spelling:
-    # Cached for the next partition: the tables take a fifth of a second.
-    spelled = tokenizer.decode_table()
+@lru_cache(maxsize=2)
+def _spelled(tokenizer: Tokenizer) -> ByteStrings:
+    """Return the bytes of each id."""
+    # Cached for the next partition: it takes a fifth of a second.
+    return tokenizer.decode_table()
+
+
+def spelling_of(tokenizer: Tokenizer, *, keeps_specials: bool = False) -> Spelling:
+    """Return the bytes of a tokenizer's ids; `keeps_specials`: also of those that are special."""
+    spelled = _spelled(tokenizer)
     starts, stops = spelled.offsets[:-1].copy(), spelled.offsets[1:].copy()
-    stops[tokenizer.special_ids] = starts[tokenizer.special_ids]
+    if not keeps_specials:
+        stops[tokenizer.special_ids] = starts[tokenizer.special_ids]
     padded = np.concatenate([spelled.values, np.zeros(_HEAD_BYTES, np.uint8)])
     heads = np.ascontiguousarray(sliding_window_view(padded, _HEAD_BYTES)[starts])
     heads[:, -1] = np.minimum(stops - starts, _HEAD_BYTES)

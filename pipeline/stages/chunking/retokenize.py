@@ -21,12 +21,22 @@ from pipeline.stages.tokenizer import Tokenizer
 
 
 class RetokenizeChunker:
-    def __init__(self, tokenizer: Tokenizer, cutter: Cutter, *, cleans_up: bool = True) -> None:
-        """`cleans_up`: whether spaces are, as the algorithm has it."""
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        cutter: Cutter,
+        *,
+        cleans_up: bool = True,
+        keeps_specials: bool = False,
+    ) -> None:
+        """Prepare to chunk one partition; as the algorithm has it, unless told otherwise.
+
+        cleans_up: whether spaces are; keeps_specials: whether special tokens stay in the text.
+        """
         self._tokenizer = tokenizer
         self._cutter = cutter
         self._cleans_up = cleans_up
-        self._spelling = spelling_of(tokenizer)
+        self._spelling = spelling_of(tokenizer, keeps_specials=keeps_specials)
 
     def chunk(self, documents: Rows) -> Chunks:
         pieces = self._cutter.cut(documents)

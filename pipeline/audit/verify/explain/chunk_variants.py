@@ -17,7 +17,7 @@ from pipeline.audit.verify.comparison import Comparison, Finding, shared
 from pipeline.audit.verify.explain.pool_edits import closer_rows, pool_edits
 from pipeline.audit.verify.explain.pool_index import Keys, Reading, known_rows
 from pipeline.audit.verify.explain.texts import sample_documents
-from pipeline.config import LARGEST_ETTIN_CHUNK, ChunkSpec
+from pipeline.config import LARGEST_ETTIN_CHUNK, PUBLISHED_SIZES, ChunkSpec
 from pipeline.core.ragged import Rows
 from pipeline.order import View
 from pipeline.stages.chunking import make_chunker
@@ -26,7 +26,6 @@ from pipeline.stages.tokenizer import Tokenizer, without_content
 # min_size and skip_below of the published chunks, and of those of the successor.
 _TAILS = ((512, 128), (512, 32))
 _SEED = 42
-_PUBLISHED_SIZES = (1024, 8000, 8192)
 # They cut as `ettin-reencode-v1` does, the last two at the size itself.
 _CUT_ALIKE: tuple[Literal["ettin-slice-v1", "ettin-slice-v2", "ettin-retokenize-v1"], ...] = (
     "ettin-slice-v1",
@@ -187,7 +186,7 @@ def _variants(ours: Variant, longest: int, tokenizer: Tokenizer) -> Iterator[Var
     # CLS and SEP may have been added to chunks, or removed.
     sizes = dict.fromkeys([ours.chunk.size, *range(longest - 2, longest + 3)])
     # Where trainers cut rows, the longest says little, so that a published size is tried.
-    sizes |= dict.fromkeys(size for size in _PUBLISHED_SIZES if longest < size < 1.25 * longest)
+    sizes |= dict.fromkeys(size for size in PUBLISHED_SIZES if longest < size < 1.25 * longest)
     specs = [ours.chunk, *(spec for size in sizes for spec in _specs(ours.chunk, size))]
     if not tokenizer.is_framed:
         specs = [spec for spec in specs if spec.algorithm == "whole-v1"]

@@ -16,7 +16,7 @@ from support.chunks import tokenizer as load
 from support.commands import call
 from support.paths import SHARED
 
-from pipeline.audit.attest import describe_shard, infer, load_facts, open_shard
+from pipeline.audit.attest import infer, load_facts, open_shard
 from pipeline.audit.attest.raw_head import read_documents
 from pipeline.audit.attest.variants import ID_FORMS, Form, Making, forms, makings
 from pipeline.core.errors import InputError
@@ -231,35 +231,6 @@ def test_bad_input_is_refused_in_one_line(raw: Path, tmp_path: Path) -> None:
     )
     with pytest.raises(InputError, match=r"shard\.00009\.mds, expected the first shard"):
         infer(raw, digest, facts)
-
-
-@pytest.mark.parametrize(
-    ("rewrite", "cleans_up", "said"),
-    [
-        ("none", False, "so rows are slices of 64 ids, as far as rows are full"),
-        ("framed", False, "so pieces of 64 ids were given the special tokens they lack"),
-        ("retokenized", True, "so spaces were cleaned up"),
-        ("retokenized", False, "so spaces were not cleaned up"),
-    ],
-)
-def test_a_shard_alone_tells_most(
-    rewrite: str, cleans_up: bool, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    wanted = (rewrite, cleans_up, 64, False)
-    making = next(
-        one
-        for one in makings(64)
-        if (one.rewrite, one.cleans_up, one.cut, one.add_prefix_space) == wanted
-    )
-    # Enough text to tell how rare spaces before marks are.
-    rows = [(f"{copy}-{id_}", ids) for copy in range(8) for id_, ids in make_rows(making)]
-    shard = write_shard(tmp_path / "shard.00000.mds", rows, USUAL)
-    told = describe_shard(open_shard(shard))
-    assert said in told
-    assert "ids of tokens: uint16; header: compression zstd" in told
-    assert told[-1] == "so no space was put before texts"
-    code, out, _ = call(capsys, "attest", "--infer", "--against", shard)
-    assert (code, out.splitlines()) == (0, told)
 
 
 @pytest.mark.skipif(not READING.is_dir(), reason=f"the readings do not lie at {READING}")

@@ -25,6 +25,13 @@ class Content:
         assert self.path is not None
         return self.path.stat()
 
+    def read(self) -> bytes:
+        """Return all of it."""
+        if self.made is not None:
+            return self.made
+        assert self.path is not None
+        return self.path.read_bytes()
+
     def _digest(self, hasher: Any) -> str:
         if self.path is None:
             hasher.update(self.made)

@@ -8,6 +8,7 @@ plain host does. Faults happen as they are told to. Run with a JSON configuratio
 prints its port. Tests start it by `serve`.
 """
 
+import gzip
 import hashlib
 import json
 import os
@@ -31,6 +32,7 @@ from .served_content import COMMIT, GIT_SUFFIXES, Content, Repo, Tree
 Fault = dict[str, Any]
 """`kind`: status (`status`, `headers`), cut (`bytes`), short (`bytes`), stall (`seconds`), drip
 (`bytes`, `seconds`, and `after`: how many come at once before), ignore_range, wrong_range, changed,
+page (a page of HTML with status 200), gzip (the file packed), unsized (whole, without its length),
 unnamed (neither ETag nor Last-Modified).
 `match`: a part of the path of a request, else all; a data set's file is struck where its bytes are
 sent, `/lfs/ORG/NAME/PATH`, or, if `match` has "/resolve/" in it, where it is asked for. `method`:
@@ -227,6 +229,17 @@ class Handler(BaseHTTPRequestHandler):
     ) -> None:
         """Send a file or the part that is asked for, with a fault if there is one."""
         kind, size = fault.get("kind"), file.size
+        if kind == "page":
+            return self.send(200, b"<!DOCTYPE html><title>Sign in</title>" * 9, {})
+        if kind == "gzip":
+            packed = gzip.compress(file.read())
+            return self.send(200, packed, {**headers, "Content-Encoding": "gzip"})
+        if kind == "unsized":
+            self.close_connection = True
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(file.read())
+            return None
         start, stop, asked = 0, size, self.headers.get("Range")
         with self.state.lock:
             self.state.counters["requests"] += 1

@@ -9,10 +9,12 @@ from typing import Any
 import pytest
 from support import published_layouts as layouts
 from support.commands import call
+from support.published_suite import write_parts
 from support.source_server import Server, serve
 
 from pipeline.audit.attest import Conclusion, Outcome, conclude, probe
 from pipeline.audit.attest.candidates import SIZES, candidates
+from pipeline.audit.attest.probe_checks import read_rows
 from pipeline.audit.attest.probe_hub import CHECKS
 from pipeline.core.errors import ConfigError
 from pipeline.stages.tokenizer import read_json
@@ -173,6 +175,15 @@ def check_named(
     assert found.verdict == ("agrees" if is_bundled else "contradicts")
     assert found.differs.keys() >= (set() if is_bundled else settings.keys() - {"chunk.size"})
     assert is_bundled or any(line.startswith("  differs: ") for line in found.lines())
+
+
+def test_one_longer_row_of_many_tells_nothing_of_the_rest(tmp_path: Path) -> None:
+    for num_longer, told in ((0, [False]), (1, []), (30, [True])):
+        rows = [(str(row // 3), [7] * (1025 if row < num_longer else 1024)) for row in range(200)]
+        write_parts(tmp_path / str(num_longer), [rows])
+        data = (tmp_path / str(num_longer) / "shard.00000.mds").read_bytes()
+        signs = read_rows([("shard", data, ())])
+        assert [one.value for one in signs if one.about == "pre-training.has_longer"] == told
 
 
 def test_counts_that_are_not_of_the_stored_ids_contradict_the_rows(

@@ -86,3 +86,23 @@ def test_a_shard_of_no_rows_has_none(tmp_path: Path) -> None:
     assert (len(head.rows), head.ids, head.num_rises) == (0, (), 0)
     assert head.is_whole
     assert head.is_first
+
+
+def test_longest_first_is_told_by_bins_whatever_one_row_says(tmp_path: Path) -> None:
+    lengths = [8000] * 60 + [7300, 7900] * 20 + [6100, 6900] * 20 + [900, 40] * 30
+    told = {}
+    for name, chosen in {
+        "longest first": lengths,
+        "one row elsewhere": [*lengths[:90], 8000, *lengths[90:]],
+        "file order": [*lengths[::7], *lengths[1::7], *lengths[2::7], *lengths[3::7]] * 2,
+        "short": [900, 40] * 20,
+        "one": [8000],
+    }.items():
+        # Ids of documents of several lengths.
+        rows = [("1" * (row % 9), [7] * length) for row, length in enumerate(chosen)]
+        write_parts(tmp_path / name, [rows])
+        data = (tmp_path / name / "shard.00000.mds").read_bytes()
+        # The table tells of rows that are not there.
+        told[name] = read_head(data[: 120_000 if len(data) > 120_000 else None], "x").falls
+    assert told == {"longest first": True, "one row elsewhere": True, "file order": False,
+                    "short": None, "one": None}  # fmt: skip

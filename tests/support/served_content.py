@@ -5,6 +5,7 @@ import os
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 COMMIT = "89abcdef0123456789abcdef0123456789abcdef"
 REFS = ("main", "v1", "refs/convert/parquet")
@@ -116,3 +117,12 @@ class Repo:
         """Return what a revision stands for."""
         found = self.refs.get(revision, revision)
         return found if found in self.commits else None
+
+
+def split_revision(rest: str) -> tuple[str, str]:
+    """Split what follows `tree/` or `resolve/` into a revision and a path.
+
+    A revision with a slash in it must come quoted.
+    """
+    revision, _, below = rest.partition("/")
+    return unquote(revision), unquote(below)

@@ -15,7 +15,7 @@ _MOST_TRIES = 3
 
 
 def run_probe(parsed: Arguments) -> int:
-    """Print each check as it is made. Return 1 where a bundled mixture is set otherwise.
+    """Print each check as it is made. Return 0 where the bundled mixtures alone fit.
 
     Raises: ConfigError for a place beside it, or a data set that no check is of.
     """
@@ -60,12 +60,14 @@ def _lines(outcome: "Outcome", max_bytes: int) -> Iterator[str]:
 
 
 def _exit_code(outcomes: Sequence["Outcome"], found: Sequence["Conclusion"]) -> int:
-    if not all(one.agrees for one in found):
+    verdicts, states = {one.verdict for one in found}, {one.state for one in outcomes}
+    if "contradicts" in verdicts:
         return 1
-    states = {one.state for one in outcomes}
     if "unreachable" in states:
         return NetworkError.exit_code
-    return InputError.exit_code if "refused" in states else 0
+    if "refused" in states:
+        return InputError.exit_code
+    return 1 if "not settled" in verdicts or not found else 0
 
 
 def _as_json(
@@ -89,13 +91,13 @@ def _as_json(
         "phases": [
             {
                 "phase": one.phase,
-                "readings": one.readings,
+                "verdict": one.verdict,
+                "ways": one.ways,
                 "settings": one.settings,
                 "differs": one.differs,
                 "notes": one.notes,
                 "ids": one.ids,
                 "head": one.layout or None,
-                "agrees": one.agrees,
             }
             for one in found
         ],

@@ -1,6 +1,7 @@
 """Making a feed: what cannot be fed as requested is refused here, not after a day of training."""
 
 from bisect import bisect
+from math import isqrt
 from numbers import Integral, Real
 from typing import get_args
 
@@ -198,7 +199,8 @@ def _check_batch(order: Order, num_rows: int, world_size: int) -> None:
             "take a smaller global batch",
         )
     if num_rows % world_size:
-        divisors = [one for one in range(1, num_rows + 1) if num_rows % one == 0]
+        small = [one for one in range(1, isqrt(num_rows) + 1) if num_rows % one == 0]
+        divisors = sorted({*small, *(num_rows // one for one in small)})
         above = bisect(divisors, world_size)
         nearest = ", ".join(map(str, divisors[above - 1 : above + 1]))
         raise ConfigError(

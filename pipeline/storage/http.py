@@ -2,6 +2,7 @@
 
 import contextlib
 import re
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -159,6 +160,9 @@ class Client:
                 kind = NetworkError if isinstance(reason, SSLError) else InputError
                 raise kind(f"{where}: {unreachable}") from error
             raise TransientError(unreachable) from error
+        except ValueError as error:
+            # Of a redirection to what is no address.
+            raise InputError(f"{where}: cannot reach {self._base_url}: {error}") from error
         try:
             self._check_status(response, where)
             yield response
@@ -202,15 +206,20 @@ class Client:
             self.retry.sleep(left)
 
     def receive(
-        self, response: BaseHTTPResponse, num_bytes: int | None, write: Callable[[bytes], None]
+        self,
+        response: BaseHTTPResponse,
+        num_bytes: int | None,
+        write: Callable[[bytes], None],
+        most_bytes: int = sys.maxsize,
     ) -> None:
-        """Write the body in pieces, `num_bytes` of it or all.
+        """Write the body in pieces, `num_bytes` of it or all, and at most `most_bytes`.
 
         Raises: TransientError when it ends early, or comes too slowly.
         """
         received, interval_bytes, interval_start = 0, 0, time.monotonic()
-        while num_bytes is None or received < num_bytes:
-            wanted = _PIECE_BYTES if num_bytes is None else min(_PIECE_BYTES, num_bytes - received)
+        stop = most_bytes if num_bytes is None else min(num_bytes, most_bytes)
+        while received < stop:
+            wanted = min(_PIECE_BYTES, stop - received)
             try:
                 piece = response.read1(wanted)
             except (HTTPError, OSError) as error:

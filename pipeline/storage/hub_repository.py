@@ -100,20 +100,27 @@ class HubRepository:
 
     def first_bytes(self, path: str, most_bytes: int) -> bytes:
         """Return a file, or its beginning, in one request. Raises: InputError."""
-        data = bytearray()
+        data, where = bytearray(), f"{self.where}/{path}"
 
         def attempt() -> None:
             data.clear()
             headers = {"Range": f"bytes=0-{most_bytes - 1}"}
-            with self.client.request(self.url(path), f"{self.where}/{path}", headers) as response:
+            with self.client.request(self.url(path), where, headers) as response:
+                encoding = response.headers.get("Content-Encoding", "identity")
+                if encoding != "identity":
+                    raise InputError(
+                        f"{where}: got an answer in the encoding {encoding}, expected none",
+                        "ask without the proxy that packs what it passes on",
+                    )
                 length = response.headers.get("Content-Length", "")
-                wanted = min(int(length), most_bytes) if length.isdecimal() else most_bytes
-                self.client.receive(response, wanted, data.extend)
+                # Without a length, the file may end before.
+                wanted = min(int(length), most_bytes) if length.isdecimal() else None
+                self.client.receive(response, wanted, data.extend, most_bytes)
                 if response.status == 200:
                     # A server without ranges goes on sending.
                     response.close()
 
-        self.client.retry.run(f"{self.where}/{path}", attempt)
+        self.client.retry.run(where, attempt)
         return bytes(data)
 
     def first_names(self, folder: str, most_bytes: int) -> Sequence[str]:

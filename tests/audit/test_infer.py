@@ -21,7 +21,7 @@ from support.commands import call
 from support.paths import SHARED
 from tokenizers import Tokenizer as Library
 
-from pipeline.audit.attest import describe_shard, infer, load_facts, open_shard
+from pipeline.audit.attest import infer, load_facts, open_shard
 from pipeline.audit.attest.facts import Fact
 from pipeline.audit.attest.infer import ways_of
 from pipeline.audit.attest.raw_head import RawHead
@@ -424,30 +424,6 @@ def test_few_rows_are_no_proof(
         assert (num_made >= 100, got) == (not code, code)
         assert f"{num_made} of {num_made} rows compared, of {len(rows)} (" in out
         assert ("too few rows to tell, expected all, or 100: give more of RAW" in out) == bool(code)
-
-
-@pytest.mark.parametrize(
-    ("rewrite", "cleans_up", "said"),
-    [
-        ("none", False, "so rows are slices of 64 ids, as far as rows are full"),
-        ("framed", False, "so pieces of 64 ids were given the special tokens they lack"),
-        ("retokenized", True, "so spaces were cleaned up"),
-        ("retokenized", False, "so spaces were not cleaned up"),
-    ],
-)
-def test_a_shard_alone_tells_most(
-    rewrite: str, cleans_up: bool, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    making = way(rewrite, cleans_up)
-    # Enough text to tell how rare spaces before marks are.
-    rows = [(f"{copy}-{id_}", ids) for copy in range(8) for id_, ids in make_rows(making)]
-    shard = write_shard(tmp_path / "shard.00000.mds", rows, USUAL)
-    told = describe_shard(open_shard(shard))
-    assert said in told
-    assert "ids of tokens: uint16; header: compression zstd" in told
-    assert told[-1] == "so no space was put before texts"
-    code, out, _ = call(capsys, "attest", "--infer", "--against", shard)
-    assert (code, out.splitlines()) == (0, told)
 
 
 @pytest.mark.skipif(not READING.is_dir(), reason=f"the readings do not lie at {READING}")

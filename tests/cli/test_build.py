@@ -54,9 +54,9 @@ def test_data_goes_to_stdout_and_the_log_to_stderr(
     assert content["manifest"] == json.loads((finished / "manifest.json").read_bytes())
     assert content["out"] == str(out)
     assert content["seconds"] > 0
-    assert done.stderr.splitlines() == [
-        "look for samples: 5/5", "chunk: 4/4", "order: 4/4",
-    ]  # fmt: skip
+    # On a busy machine a stage is told more than once.
+    ends = [line for line in done.stderr.splitlines() if len(set(line.split()[-1].split("/"))) == 1]
+    assert ends == ["look for samples: 5/5", "chunk: 4/4", "order: 4/4"]
     done = builds.run("build", small, "--out", out, "--workers", "1")
     assert "168 steps of 2,688 rows, " in done.stdout
     assert content["manifest"]["order"]["ledger"]["sequence_root"] in done.stdout

@@ -51,7 +51,9 @@ class Way:
     """How a suite is made; the defaults are the readings that published facts support."""
 
     pretraining: str = "retokenize"
-    extension: str = "slice-2"
+    extension: str = "slice"
+    fewer: int = 0
+    """By how many ids pieces are shorter than rows."""
     clean: bool = True
     keep_specials: bool = False
     prefix: bool = False
@@ -77,7 +79,7 @@ def write_suite(folder: Path, tokenizer_json: bytes, **way: Any) -> Suite:
     """Write all data sets below a folder."""
     tokenizer = Tokenizer.from_str(tokenizer_json.decode())
     made = replace(Way(), **way)
-    maker = _Maker(tokenizer, made)
+    maker = Maker(tokenizer, made)
     repos = {name: folder / name for name in (STAGING, PRETRAINING, EXTENSION, ORDER)}
     _write_staging(repos[STAGING], maker)
     _write_head(repos[PRETRAINING], maker)
@@ -103,7 +105,7 @@ def texts(seed: int, lengths: Sequence[int], id_form: str, marks: float = 0.005)
     return found
 
 
-class _Maker:
+class Maker:
     """Documents -> rows, in one of several ways."""
 
     def __init__(self, tokenizer: Tokenizer, way: Way) -> None:
@@ -125,14 +127,18 @@ class _Maker:
         skipped = 0
         for id_, text in documents:
             ids = self.encode(text)
-            pieces = list(cut(ids, size - 2 * (how in ("slice-1", "reencode")), random))
+            # CLS and SEP of documents.
+            ids = ids[1:-1] if how == "wrapped" else ids
+            pieces = list(cut(ids, size - self.way.fewer, random))
             skipped += len(ids) - sum(map(len, pieces))
             rows += [(id_, self._stored(piece, how, size)) for piece in pieces]
         return rows, skipped
 
     def _stored(self, piece: list[int], how: str, size: int) -> list[int]:
-        if how.startswith("slice"):
+        if how == "slice":
             return piece
+        if how == "wrapped":
+            return [CLS, *piece, SEP]
         if how == "framed":
             return [CLS] * (piece[0] != CLS) + piece + [SEP] * (piece[-1] != SEP)
         if how == "retokenize":
@@ -166,7 +172,7 @@ def cleaned(text: str) -> str:
     return text
 
 
-def _write_staging(root: Path, maker: _Maker) -> None:
+def _write_staging(root: Path, maker: Maker) -> None:
     way = maker.way
     documents = texts(1, [20, 900, 2600, 70, 1500, 3100, 40, 700] * 5, "{}")
     rows, _ = maker.rows(documents, way.pretraining, 1024)
@@ -177,7 +183,7 @@ def _write_staging(root: Path, maker: _Maker) -> None:
     rows, _ = maker.rows(texts(2, [30, 2500, 800, 1900] * 4, way.id_form), way.pretraining, 1024)
     write_parts(root / SPLIT, [rows[:20], rows[20:]], **way.about())
     _write_counts(root / SPLIT, rows, way)
-    rows, skipped = maker.rows(texts(3, [2500, 100] * 3, way.id_form), "slice-2", 1024)
+    rows, skipped = maker.rows(texts(3, [2500, 100] * 3, way.id_form), "slice", 1024)
     write_parts(root / HELD, [rows], **way.about())
     _write_stats(root / HELD, rows, skipped)
 
@@ -198,9 +204,9 @@ def _write_stats(folder: Path, rows: Sequence[Row], skipped: int) -> None:
     (folder / "token_decile.json").write_text(json.dumps(bins))
 
 
-def _write_head(root: Path, maker: _Maker) -> None:
+def _write_head(root: Path, maker: Maker) -> None:
     """Write archives of rows' text with a log beside each, or shards."""
-    rows, _ = maker.rows(texts(4, [1500, 300], "book-{:035d}"), "slice-2", 1024)
+    rows, _ = maker.rows(texts(4, [1500, 300], "book-{:035d}"), "slice", 1024)
     for number in range(3):
         name = f"books_{number:04d}{SUFFIX}"
         if maker.way.layout in ("mds", "both"):
@@ -222,7 +228,7 @@ def _write_archive(path: Path, name: str, lines: Sequence[str]) -> None:
         archive.addfile(member, io.BytesIO(data))
 
 
-def _write_extension(root: Path, maker: _Maker) -> None:
+def _write_extension(root: Path, maker: Maker) -> None:
     way = maker.way
     # Without marks, so that full rows stay equal where they are tokenized again.
     documents = texts(5, [4000, 40, 21000, 900] * 2, "{}", marks=0)
@@ -237,7 +243,7 @@ def _write_extension(root: Path, maker: _Maker) -> None:
     _write_stats(root / BOOKS, rows, skipped)
 
 
-def _write_order(root: Path, maker: _Maker) -> None:
+def _write_order(root: Path, maker: Maker) -> None:
     """Write what a gated data set of ordered rows has: one file of rows with their step."""
     rows, _ = maker.rows(texts(7, [1200, 400], "{}"), maker.way.pretraining, 1024)
     root.mkdir(parents=True)

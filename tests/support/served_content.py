@@ -5,6 +5,7 @@ import os
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 COMMIT = "89abcdef0123456789abcdef0123456789abcdef"
 REFS = ("main", "v1", "refs/convert/parquet")
@@ -24,6 +25,13 @@ class Content:
     def _stat(self) -> os.stat_result:
         assert self.path is not None
         return self.path.stat()
+
+    def read(self) -> bytes:
+        """Return all of it."""
+        if self.made is not None:
+            return self.made
+        assert self.path is not None
+        return self.path.read_bytes()
 
     def _digest(self, hasher: Any) -> str:
         if self.path is None:
@@ -109,3 +117,12 @@ class Repo:
         """Return what a revision stands for."""
         found = self.refs.get(revision, revision)
         return found if found in self.commits else None
+
+
+def split_revision(rest: str) -> tuple[str, str]:
+    """Split what follows `tree/` or `resolve/` into a revision and a path.
+
+    A revision with a slash in it must come quoted.
+    """
+    revision, _, below = rest.partition("/")
+    return unquote(revision), unquote(below)

@@ -2,12 +2,12 @@
 
 Any number of data sets (`/api/datasets/ORG/NAME`, `/datasets/ORG/NAME/resolve/...`) and of models
 (`/api/models/ORG/NAME`, `/ORG/NAME/resolve/...`), each a folder or so many made files, at commits
-that can move; a second port is the host of large files that
-`resolve` redirects to, which refuses to be sent a token; `/files/NAME/...` serves folders as a
-plain host does. Faults happen as they are told to. Run with a JSON configuration as the argument;
-prints its port. Tests start it by `serve`.
+that can move; a second port is the host of large files that `resolve` redirects to, which refuses
+to be sent a token; `/files/NAME/...` serves folders as a plain host does. Faults happen as they are
+told to. Run with a JSON configuration as the argument; prints its port. Tests start it by `serve`.
 """
 
+import gzip
 import hashlib
 import json
 import os
@@ -26,11 +26,12 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
-from .served_content import COMMIT, GIT_SUFFIXES, Content, Repo, Tree
+from .served_content import COMMIT, GIT_SUFFIXES, Content, Repo, Tree, split_revision
 
 Fault = dict[str, Any]
 """`kind`: status (`status`, `headers`), cut (`bytes`), short (`bytes`), stall (`seconds`), drip
 (`bytes`, `seconds`, and `after`: how many come at once before), ignore_range, wrong_range, changed,
+page (a page of HTML with status 200), gzip (the file packed), unsized (whole, without its length),
 unnamed (neither ETag nor Last-Modified).
 `match`: a part of the path of a request, else all; a data set's file is struck where its bytes are
 sent, `/lfs/ORG/NAME/PATH`, or, if `match` has "/resolve/" in it, where it is asked for. `method`:
@@ -227,6 +228,15 @@ class Handler(BaseHTTPRequestHandler):
     ) -> None:
         """Send a file or the part that is asked for, with a fault if there is one."""
         kind, size = fault.get("kind"), file.size
+        if kind in ("page", "gzip"):
+            body = b"<!DOCTYPE html>\n" * 9 if kind == "page" else gzip.compress(file.read())
+            return self.send(200, body, {} if kind == "page" else {"Content-Encoding": "gzip"})
+        if kind == "unsized":
+            self.close_connection = True
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(file.read())
+            return None
         start, stop, asked = 0, size, self.headers.get("Range")
         with self.state.lock:
             self.state.counters["requests"] += 1
@@ -383,7 +393,7 @@ class Hub(Handler):
         return self.send_file(file, fault, headers, ranges=self.state.ranges)
 
     def _tell(self, name: str, repo: Repo, verb: str, rest: str) -> None:
-        revision, below = _split(rest or "main")
+        revision, below = split_revision(rest or "main")
         commit = repo.commit(revision)
         if commit is None:
             return self.fail(404, "RevisionNotFound", f"Invalid rev id: {revision}")
@@ -407,7 +417,7 @@ class Hub(Handler):
         return self.send(200, b"[" + b",".join(entries[start:stop]) + b"]", headers)
 
     def _resolve(self, name: str, repo: Repo, rest: str, sent: str) -> None:
-        revision, path = _split(rest)
+        revision, path = split_revision(rest)
         state, commit = self.state, repo.commit(revision)
         if commit is None:
             return self.fail(404, "RevisionNotFound", f"Invalid rev id: {revision}")
@@ -429,15 +439,6 @@ class Hub(Handler):
         location = f"http://localhost:{state.lfs_port}/lfs/{name}/{quote(path)}?{query}"
         headers = {"X-Linked-Size": str(file.size), "X-Linked-Etag": f'"{file.sha256}"'}
         return self.send(302, b"", {"Location": location, "X-Repo-Commit": commit, **headers})
-
-
-def _split(rest: str) -> tuple[str, str]:
-    """Split what follows `tree/` or `resolve/` into a revision and a path.
-
-    A revision with a slash in it must come quoted.
-    """
-    revision, _, below = rest.partition("/")
-    return unquote(revision), unquote(below)
 
 
 def _entries(state: State, tree: Tree, below: str, recursive: bool) -> list[bytes] | None:

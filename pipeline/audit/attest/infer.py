@@ -13,7 +13,7 @@ goes into hashing 16 forms of each way, the rest into tokenizing pieces again.
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +22,6 @@ import numpy as np
 from pipeline.audit.attest.facts import Fact
 from pipeline.audit.attest.raw_head import RawHead
 from pipeline.audit.attest.raw_tokens import SAMPLE_IDS, RawTokens, suite_tokenizer
-from pipeline.audit.attest.row_signs import RowSigns, read_signs
 from pipeline.audit.attest.shard_head import ShardHead, read_head
 from pipeline.audit.attest.variants import ID_FORMS, Form, Making, Tails, forms, makings
 from pipeline.config import PUBLISHED_SIZES
@@ -327,41 +326,3 @@ def _infer_digest(
         num_tried=num_tried,
         notes=_notes(head, tokens),
     )
-
-
-def describe_shard(shard: Shard) -> list[str]:
-    """Return what a shard alone tells of how its rows were made, and what stays undecided."""
-    head, signs = shard.head, read_signs(shard.head, suite_tokenizer(False))
-    if signs is None:
-        return ["it has no rows"]
-    lengths = sorted({len(name) for name in head.ids})
-    characters = f"{lengths[0]} to {lengths[-1]}" if len(lengths) > 1 else f"{lengths[0]}"
-    return [
-        f"ids of tokens: {head.dtype}; header: compression {head.config.get('compression')}",
-        f"ids of documents: {characters} characters, such as {head.ids[0]!r}",
-        f"{signs.num_rows:,} rows, the longest of {signs.longest:,} ids, most of "
-        f"{signs.commonest:,}; [CLS] and [SEP] at: {signs.specials}",
-        f"{signs.num_fixed:,} rows are what their text is tokenized to",
-        f"{signs.num_spaces:,} single spaces before marks in {signs.num_characters:,} characters",
-        *_conclusions(signs),
-    ]
-
-
-def _conclusions(signs: RowSigns) -> Iterator[str]:
-    """Yield what follows from signs: cut and rewrite, clean-up, prefix space."""
-    is_decoded = signs.specials in ("each row", "untold") and signs.is_fixed
-    if is_decoded:
-        cut = signs.longest - 2
-        yield f"so pieces of {cut:,} ids were decoded and tokenized again, as far as rows are full"
-    elif signs.specials == "each row":
-        yield f"so pieces of {signs.longest - 2:,} ids were given the special tokens they lack"
-    else:
-        yield f"so rows are slices of {signs.longest:,} ids, as far as rows are full"
-    if is_decoded and signs.is_cleaned is not None:
-        yield f"so spaces were {'' if signs.is_cleaned else 'not '}cleaned up"
-    elif is_decoded:
-        yield "undecided: clean-up, of which there is too little text"
-    if signs.has_prefix is None:
-        yield "undecided: prefix space"
-    else:
-        yield f"so {'a' if signs.has_prefix else 'no'} space was put before texts"

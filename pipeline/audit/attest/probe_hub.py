@@ -1,7 +1,7 @@
 """Probe: a few small requests to the Hub that tell how the released rows were made.
 
 Each check asks for the beginnings of a few files or lists, smallest first, and settles one thing;
-`readings` draws the conclusion from all of them.
+`conclusions` draws the conclusion from all of them.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -183,7 +183,7 @@ def _signs(repository: HubRepository, check: Check) -> tuple[Sign, ...]:
     answers = _ask(repository, check)
     try:
         return tuple(check.read(answers))
-    except (KeyError, TypeError, ValueError, IndexError, ZeroDivisionError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
         where = ", ".join(where for where, _, _ in answers)
         raise InputError(
             f"{where}: got something else than expected ({type(error).__name__}: {error})",

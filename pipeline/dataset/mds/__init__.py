@@ -1,11 +1,13 @@
 """MDS shards: chunks or rows -> shards under an index, and their rows back by number.
 
 `MdsWriter` writes what the public package writes, to the byte. `Pool` addresses the rows of a
-folder by position; `MdsRows` reads it as an order. `docs/spec/mds.md` describes the format.
+folder by position; `MdsRows` reads it as an order; `MdsShard` is one file of it. `docs/spec/mds.md`
+describes the format.
 """
 
 from pipeline.dataset.mds.pool import IndexEntry, Pool, parse_index, read_index
 from pipeline.dataset.mds.reader import MdsRows
+from pipeline.dataset.mds.shard import Columns, MdsShard
 from pipeline.dataset.mds.stats import write_stats
 from pipeline.dataset.mds.writer import (
     MdsWriter,
@@ -17,8 +19,10 @@ from pipeline.dataset.paths import INDEX_NAME
 
 __all__ = [
     "INDEX_NAME",
+    "Columns",
     "IndexEntry",
     "MdsRows",
+    "MdsShard",
     "MdsWriter",
     "Pool",
     "first_shard_digest",

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
+from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
@@ -159,6 +160,20 @@ class MdsShard:
     columns: Columns
     remote: RemoteShard | None = None
     """Where to fetch the file, if it is not on disk as it is read."""
+
+    @classmethod
+    def of_bytes(cls, data: bytes, columns: Columns, where: str) -> "MdsShard":
+        """Return a shard that is in memory; where: its name in errors.
+
+        Raises: InputError where neither the columns nor the first row say a type of ids.
+        """
+        remote = RemoteShard(where=where, num_bytes=len(data), fetch=lambda: BytesIO(data))
+        shard = cls(path=Path(where), columns=columns, remote=remote)
+        shard.__dict__["data"] = np.frombuffer(data, np.uint8)
+        if columns.dtype:
+            return shard
+        dtype = shard.type_of_ids() if len(shard.row_offsets) > 1 else "uint32"
+        return cls.of_bytes(data, replace(columns, dtype=dtype), where)
 
     @property
     def where(self) -> str:

@@ -1,13 +1,13 @@
-"""Readings: signs of how the released rows were made -> which known way fits all of them.
+"""Conclusions: what was found of released rows -> which known ways fit, and how to set them.
 
-A reading is a way of making rows, with what a probe finds of rows that were made so. A sign that
-was not found excludes none.
+A sign that was not found excludes no candidate. What is bundled agrees only where it alone fits.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Literal
 
+from pipeline.audit.attest.candidates import SIZES, candidates, fitting
 from pipeline.audit.attest.probe_checks import Sign
 from pipeline.config import load_config
 from pipeline.core.bundled import mixture_path
@@ -22,68 +22,8 @@ _LAYOUTS: Final = {
 _MIXTURES: Final = {"pre-training": "ettin-pretraining", "extension": "ettin-extension"}
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Reading:
-    """One way of making rows."""
-
-    phase: str
-    says: str
-    settings: Mapping[str, object]
-    """Keys of a mixture; empty where none makes such rows."""
-    signs: Mapping[str, tuple[object, ...]]
-    """By what a sign is about, the values that agree."""
-
-
-def _readings() -> Iterator[Reading]:
-    """Yield the known ways; a row of `ettin-reencode-v1` is cut to its size, others are not."""
-    phase = "pre-training"
-    again = ("each row", "untold")
-    slices = ("documents", "untold")
-    for algorithm, says, commonest, has_longer, specials, rewritten in (
-        ("ettin-retokenize-v1",
-         "slices of 1,024 ids, decoded with clean-up of spaces and tokenized again",
-         (1025, 1026), True, again, (True, False, True)),
-        ("", "slices of 1,024 ids, decoded without clean-up of spaces and tokenized again",
-         (1025, 1026), True, again, (False, False, True)),
-        ("", "slices of 1,024 ids, decoded with their special tokens and tokenized again",
-         (1025, 1026), True, again, (None, True, None)),
-        ("", "slices of 1,024 ids with CLS and SEP put around them",
-         (1025, 1026), True, again, (False, None, False)),
-        ("", "slices of 1,022 ids, decoded with clean-up of spaces and tokenized again",
-         (1023, 1024), None, again, (True, False, True)),
-        ("ettin-slice-v2", "slices of 1,024 ids", (1024,), False, slices, (None, None, None)),
-        ("ettin-slice-v1", "slices of 1,022 ids", (1022,), False, slices, (None, None, None)),
-        ("ettin-reencode-v1", "slices of 1,022 ids, some of them encoded again",
-         (1023, 1024), False, ("starts of rows",), (None, None, None)),
-    ):  # fmt: skip
-        names = ("has_longer", "is_cleaned", "has_inside", "is_fixed")
-        found = dict(zip(names, (has_longer, *rewritten), strict=True))
-        yield Reading(
-            phase=phase,
-            says=says,
-            settings={"chunk.algorithm": algorithm, "chunk.size": 1024} if algorithm else {},
-            signs={"commonest": commonest, "specials": specials}
-            | {name: (value,) for name, value in found.items() if value is not None},
-        )
-    phase = "extension"
-    for algorithm, says, longest, specials in (
-        ("ettin-slice-v2", "slices of 8,000 ids", (8000,), slices),
-        ("ettin-slice-v1", "slices of 7,998 ids", (7998,), slices),
-        ("", "slices of 7,998 ids between CLS and SEP", (8000,), again),
-        ("ettin-reencode-v1", "slices of 7,998 ids, some of them encoded again", (7999, 8000),
-         ("starts of rows",)),
-        ("ettin-retokenize-v1", "slices of 8,000 ids, decoded and tokenized again", (8001, 8002),
-         again),
-    ):  # fmt: skip
-        yield Reading(
-            phase=phase,
-            says=says,
-            settings={"chunk.algorithm": algorithm, "chunk.size": 8000} if algorithm else {},
-            signs={"longest": longest, "specials": specials},
-        )
-
-
-READINGS: Final = tuple(_readings())
+Verdict = Literal["agrees", "contradicts", "not settled", "nothing known"]
+"""Of the bundled mixture: it alone fits; it does not; others do too; rows were not asked for."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -91,8 +31,9 @@ class Conclusion:
     """What all signs of a phase come to."""
 
     phase: str
-    readings: tuple[str, ...]
-    """Those that fit; none where no known way does."""
+    verdict: Verdict
+    ways: tuple[str, ...]
+    """Those of making rows that fit."""
     settings: Mapping[str, object]
     """Keys of a mixture for the one that fits, and those that follow from single signs."""
     differs: Mapping[str, object]
@@ -104,15 +45,17 @@ class Conclusion:
     layout: str = ""
     """What lies at the head of the repository, if it was asked."""
 
-    @property
-    def agrees(self) -> bool:
-        """Whether the bundled mixture is set so, as far as is known."""
-        return bool(self.readings) and not self.differs and not self.notes
-
     def lines(self) -> Iterator[str]:
-        """Yield the conclusion, and how to set it."""
-        known = " or ".join(self.readings) or "no known way fits all that was found"
-        yield f"{self.phase}: {known}"
+        """Yield the verdict, the ways that fit, and how to set them."""
+        if len(self.ways) > 1:
+            also = ", that of the bundled mixture among them" * (self.verdict == "not settled")
+            yield f"{self.phase}: not settled: {len(self.ways)} ways fit{also}"
+            yield from (f"  fits: {one}" for one in self.ways)
+        elif self.verdict == "nothing known":
+            yield f"{self.phase}: nothing is known of rows"
+        else:
+            known = self.ways[0] if self.ways else "no known way fits all that was found"
+            yield f"{self.phase}: {known}"
         if self.settings:
             keys = " ".join(f"{key}={_shown(value)}" for key, value in self.settings.items())
             yield f"  set: {keys}"
@@ -137,9 +80,9 @@ def _conclude(phase: str, signs: Sequence[Sign]) -> Conclusion:
     found: dict[str, list[object]] = {}
     for sign in signs:
         found.setdefault(sign.about.partition(".")[2], []).append(sign.value)
-    of_phase = [one for one in READINGS if one.phase == phase]
-    told = any(name in one.signs for one in of_phase for name in found)
-    fit = [one for one in of_phase if _fits(one, found)] if told else []
+    known = list(candidates(SIZES[phase]))
+    is_told = any(name in one.signs for one in known for name in found)
+    fit = fitting(known, found) if is_told else []
     settings = dict(fit[0].settings) if len(fit) == 1 else {}
     settings |= {key: value for name, values in found.items() for value in values
                  for key, value in _setting(name, value)}  # fmt: skip
@@ -149,21 +92,25 @@ def _conclude(phase: str, signs: Sequence[Sign]) -> Conclusion:
     }
     notes = [note for name, values in found.items() for note in _notes(name, values)]
     if fit and not any(one.settings for one in fit):
-        notes.append("no chunker makes such rows; chunk.algorithm cannot be set to it")
+        notes.append("no algorithm of a mixture makes such rows")
+    has_bundled = any(
+        one.settings and all(_at(declared, key) == value for key, value in one.settings.items())
+        for one in fit
+    )
+    verdict: Verdict = "not settled" if len(fit) > 1 else "agrees"
+    if differs or notes or (is_told and not has_bundled):
+        verdict = "contradicts"
+    elif not is_told:
+        verdict = "nothing known"
     return Conclusion(
         phase=phase,
-        readings=tuple(one.says for one in fit) if told else ("nothing is known of rows",),
+        verdict=verdict,
+        ways=tuple(one.says for one in fit),
         settings=settings,
         differs=differs,
         notes=tuple(notes),
         ids=tuple(sign.says for sign in signs if sign.about.endswith((".id_bytes", ".ids"))),
         layout=str(found.get("layout", [""])[0]),
-    )
-
-
-def _fits(reading: Reading, found: Mapping[str, Sequence[object]]) -> bool:
-    return all(
-        value in values for name, values in reading.signs.items() for value in found.get(name, ())
     )
 
 

@@ -8,8 +8,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from pipeline.audit.attest.findings import mean_id_bytes
 from pipeline.audit.attest.row_signs import RowSigns, read_signs
+from pipeline.audit.attest.row_size import mean_id_bytes
 from pipeline.audit.attest.shard_head import ShardHead, dtype_of, read_head
 from pipeline.core.errors import InputError
 from pipeline.core.json_record import parse_json

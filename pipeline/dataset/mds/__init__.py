@@ -4,6 +4,7 @@
 folder by position; `MdsRows` reads it as an order. `docs/spec/mds.md` describes the format.
 """
 
+from pipeline.dataset.mds.packed_shards import PACKINGS, packed_shard
 from pipeline.dataset.mds.pool import IndexEntry, Pool, parse_index, read_index
 from pipeline.dataset.mds.reader import MdsRows
 from pipeline.dataset.mds.stats import write_stats
@@ -12,12 +13,14 @@ from pipeline.dataset.paths import INDEX_NAME
 
 __all__ = [
     "INDEX_NAME",
+    "PACKINGS",
     "IndexEntry",
     "MdsRows",
     "MdsWriter",
     "Pool",
     "index_bytes",
     "merge_indexes",
+    "packed_shard",
     "parse_index",
     "read_index",
     "write_stats",

@@ -225,6 +225,8 @@ def parse_index(data: bytes, where: str) -> list[IndexEntry]:
             # A shard itself holds the number in 32 bits.
             if type(entry["samples"]) is not int or not 0 <= entry["samples"] < 2**32:
                 raise ValueError
+            if type(entry["raw_data"].get("bytes", 0)) is not int:
+                raise ValueError
             if not inside.name or inside.is_absolute() or ".." in inside.parts:
                 raise ValueError
     except (ValueError, TypeError, KeyError, AttributeError) as error:

@@ -130,7 +130,7 @@ def test_sizes_of_a_lock_are_held_against_published_rows_and_ids(
 
 DAMAGED = [
     (f"{BOOKS}/index.json", f"{BOOKS}/index.json", text)
-    for text in ("", "[]", '{"shards": [{}]}', '{"shards": 7}', '{"a": NaN}')
+    for text in ("", "[]", '{"shards": [{}]}', '{"shards": 7}', '{"shards": {}}', '{"a": NaN}')
 ] + [
     (f"{BOOKS}/index.json", f"{BOOKS}/num_tokens.json", '{"shards": [{"samples": 1, "raw_data": '
      '{"basename": "shard.00000.mds", "bytes": "many"}}]}'),
@@ -152,8 +152,9 @@ def test_a_damaged_small_file_contradicts_what_it_is_read_for(
         assert {one.fact.folder for one in found} == {fact.rpartition("/")[0]}
 
 
-def test_the_sizes_of_shards_in_an_index_are_numbers() -> None:
-    entry = {"samples": 1, "raw_data": {"basename": "a.mds", "bytes": "many"}}
+@pytest.mark.parametrize("size", ["many", -1, 10**400, None, True])
+def test_the_sizes_of_shards_in_an_index_are_numbers(size: object) -> None:
+    entry = {"samples": 1, "raw_data": {"basename": "a.mds", "bytes": size}}
     with pytest.raises(InputError, match="here: is not an index of MDS shards"):
         parse_index(json.dumps({"shards": [entry]}).encode(), "here")
 

@@ -74,6 +74,11 @@ def test_facts_that_contradict_each_other_take_a_line(
         load_facts(suite.write_facts(tmp_path / "wrong", [*known, tell(known)]))
     assert f"other: {suite.REPO}/{says}" in raised.value.message
     assert "\n" not in raised.value.message
+    # Also where they are in two files.
+    told = suite.write_facts(tmp_path / "two", [tell(known)])
+    (told / f"{suite.REPO.replace('/', '--')}.json").rename(told / "a.json")
+    with pytest.raises(InputError, match="got facts that contradict each other"):
+        load_facts(suite.write_facts(told, known))
 
 
 def test_counted_ids_must_fit_the_bytes_and_rows_of_an_index(

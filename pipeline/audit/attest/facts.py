@@ -80,14 +80,15 @@ def load_facts(folder: Path | None = None) -> dict[str, tuple[Fact, ...]]:
     Raises: InputError for a file that holds something else, and for facts that contradict each
     other.
     """
-    facts = {}
+    facts: dict[str, tuple[Fact, ...]] = {}
     for path in sorted((folder or bundled_folder("manifests") / "published").glob("*.json")):
         try:
             content = parse_json(path.read_bytes())
             repo = content["repo"]
-            facts[repo] = tuple(Fact(repo=repo, **one) for one in content["facts"])
-            for fact in facts[repo]:
+            own = [*facts.get(repo, ()), *(Fact(repo=repo, **one) for one in content["facts"])]
+            for fact in own:
                 _check_keys(fact)
+            facts[repo] = tuple(sorted(own, key=lambda fact: (fact.path, fact.kind)))
             problem = next(contradictions(facts[repo]), None)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise InputError(

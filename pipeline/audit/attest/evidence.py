@@ -174,7 +174,7 @@ class Evidence:
         Raises: DamagedError for rows that cannot be read.
         """
         index = f"{partition}/{INDEX_NAME}"
-        if self.folder is None or index not in self.sizes:
+        if self.folder is None or self.index(index) is None:
             return None
         try:
             return Pool.open(self._own(index).parent).lengths()

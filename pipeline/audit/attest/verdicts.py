@@ -84,11 +84,14 @@ def attest(evidence: Evidence, facts: Mapping[str, tuple[Fact, ...]]) -> Iterato
 def _compare(evidence: Evidence, fact: Fact, index: Fact | None) -> Iterator[_Compared]:
     """Yield all comparisons with a fact; index: what is published of the index beside it."""
     checks: list[_Check] = [*_CHECKS[fact.kind], partial(_check_room, known=index)]
+    damage = []
     for check in checks:
         try:
             yield from check(evidence, fact)
         except DamagedError as error:
-            yield _contradicts("content", error.message, "a file that can be read")
+            damage.append(error.message)
+    for message in dict.fromkeys(damage):
+        yield _contradicts("content", message, "a file that can be read")
 
 
 def _same(what: str, got: object, expected: object) -> _Compared:

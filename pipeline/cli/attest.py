@@ -6,6 +6,14 @@ from pipeline.cli.output import print_json, print_lines, print_table
 from pipeline.cli.probe import run_probe
 from pipeline.core.errors import ConfigError
 
+_MOST = "2MB"
+# What each of the three ways to ask takes besides.
+_OPTIONS = {
+    "--probe": ("--as", "--max-bytes"),
+    "--infer": ("--against",),
+    "WHERE": ("--as",),
+}
+
 
 def add(verbs: Verbs) -> None:
     options = add_verb(
@@ -29,7 +37,11 @@ def add(verbs: Verbs) -> None:
         const="",
     )
     options.add("--against SHARD", "a published shard, or the sha256 of the first of a folder")
-    options.add("--as ORG/NAME", "the repository that it stands for, where it does not say so")
+    options.add(
+        "--as ORG/NAME",
+        "the repository that it stands for, where it does not say so",
+        dest="stands_for",
+    )
     options.add(
         "--probe hf://datasets/ORG/NAME[@REVISION]",
         "instead, ask the Hub for the few files that tell how the released rows were made; of all"
@@ -37,28 +49,53 @@ def add(verbs: Verbs) -> None:
         nargs="?",
         const="",
     )
-    options.add("--max-bytes SIZE", "most bytes that --probe fetches", size, "2MB")
+    options.add("--max-bytes SIZE", f"most bytes that --probe fetches (default: {_MOST})", size)
 
 
 def run(parsed: Arguments) -> int:
-    if parsed.probe is not None:
+    mode = _mode(parsed)
+    if mode == "--probe":
+        parsed.max_bytes = size(_MOST) if parsed.max_bytes is None else parsed.max_bytes
         return run_probe(parsed)
-    if parsed.infer is not None:
+    if mode == "--infer":
         return run_infer(parsed)
-    if parsed.where is None:
-        raise ConfigError(
-            "attest: got no place, expected WHERE, --probe or --infer", "name one of them"
-        )
     from pipeline.audit.attest import as_json, attest, gather, lines, load_facts, table
 
     facts = load_facts()
     found = [
-        (one, list(attest(one, facts))) for one in gather(parsed.where, facts, vars(parsed)["as"])
+        (one, list(attest(one, facts))) for one in gather(parsed.where, facts, parsed.stands_for)
     ]
     if parsed.json:
         print_json([as_json(*one) for one in found])
     else:
-        for evidence, findings in found:
-            print_table(("partition", "verdict", "by"), (), table(evidence, findings))
-            print_lines(lines(evidence, findings))
-    return 0 if all(one.agrees for _, findings in found for one in findings) else 1
+        for evidence, verdicts in found:
+            print_table(("partition", "verdict", "by"), (), table(evidence, verdicts))
+            print_lines(lines(evidence, verdicts))
+    return 0 if all(one.agrees for _, verdicts in found for one in verdicts) else 1
+
+
+def _mode(parsed: Arguments) -> str:
+    """Return what is asked for. Raises: ConfigError for nothing, or options of another mode."""
+    values = {
+        "--probe": parsed.probe,
+        "--infer": parsed.infer,
+        "WHERE": parsed.where,
+        "--against": parsed.against,
+        "--as": parsed.stands_for,
+        "--max-bytes": parsed.max_bytes,
+    }
+    given = [name for name, value in values.items() if value is not None]
+    mode = next((name for name in given if name in _OPTIONS), None)
+    if mode is None:
+        raise ConfigError(
+            "attest: got no place, expected WHERE, --probe or --infer", "name one of them"
+        )
+    for name in given:
+        if name != mode and name not in _OPTIONS[mode]:
+            got = parsed.where if name == "WHERE" else name
+            asked = parsed.where if mode == "WHERE" else mode
+            raise ConfigError(
+                f"{asked}: got {got} too, expected {' and '.join(_OPTIONS[mode])} alone beside it",
+                "leave it out, or run attest twice",
+            )
+    return mode

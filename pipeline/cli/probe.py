@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.cli.arguments import Arguments
 from pipeline.cli.output import print_json, print_lines
-from pipeline.core.errors import ConfigError, InputError, NetworkError
+from pipeline.core.errors import InputError, NetworkError
 
 if TYPE_CHECKING:
     from pipeline.audit.attest import Conclusion, Outcome
@@ -17,18 +17,14 @@ _MOST_TRIES = 3
 def run_probe(parsed: Arguments) -> int:
     """Print each check as it is made. Return 0 where the bundled mixtures alone fit.
 
-    Raises: ConfigError for a place beside it, or a data set that no check is of.
+    Raises: ConfigError for a data set that no check is of.
     """
-    if parsed.where is not None:
-        raise ConfigError(
-            f"--probe: got {parsed.where} too, expected no place to compare", "run attest twice"
-        )
     from pipeline.audit.attest import conclude, probe
     from pipeline.storage import RetryPolicy
 
     outcomes: list[Outcome] = []
     retry = RetryPolicy(max_tries=_MOST_TRIES)
-    for one in probe(parsed.max_bytes, parsed.probe or None, vars(parsed)["as"], retry):
+    for one in probe(parsed.max_bytes, parsed.probe or None, parsed.stands_for, retry):
         outcomes.append(one)
         if not parsed.json:
             print_lines(_lines(one, parsed.max_bytes))

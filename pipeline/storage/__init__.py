@@ -8,7 +8,7 @@ from pipeline.storage.http import Client, MissingError, host_of
 from pipeline.storage.hub import check_is_path, is_hub_address, open_hub_folder, parse_hub_address
 from pipeline.storage.hub_repository import HubRepository
 from pipeline.storage.local import MatchedFiles, OnMissing, match_files
-from pipeline.storage.local_glob import fixed_folder
+from pipeline.storage.local_glob import fixed_folder, reach_files
 from pipeline.storage.object_store import local_path, open_object_folder
 from pipeline.storage.open_store import open_store
 from pipeline.storage.patterns import expand_addresses, expand_braces
@@ -49,6 +49,7 @@ __all__ = [
     "open_object_folder",
     "open_store",
     "parse_hub_address",
+    "reach_files",
     "restore_hint",
     "size_and_version",
     "unreadable",

@@ -10,18 +10,15 @@ from typing import Any
 import pytest
 from support import published_suite as suite
 from support.commands import call
-from support.paths import REPOSITORY, SHARED
 from support.source_server import serve
 
-from pipeline.audit.attest import Finding, attest, gather, load_facts
+from pipeline.audit.attest import Verdict, attest, gather, load_facts
 from pipeline.audit.attest.facts import rounded_size
-from pipeline.core.errors import InputError
 from pipeline.stages.tokenizer import read_json
 
 BOOKS = f"train/books/books_0001{suite.SUFFIX}"
 OTHER = f"train/books/books_0000{suite.SUFFIX}"
 HELD = f"validation/dclm/split_7{suite.SUFFIX}"
-PUBLISHED = SHARED / "facts" / "published.json"
 
 
 @pytest.fixture(scope="module")
@@ -30,9 +27,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[suite.Fac
     return folder, suite.write_suite(folder)
 
 
-def findings(
+def verdicts(
     where: Path | str, facts: list[suite.Fact], scratch: Path, **more: Any
-) -> list[Finding]:
+) -> list[Verdict]:
     known = load_facts(suite.write_facts(scratch / "facts", facts))
     [evidence] = gather(str(where), known, more.get("repo"))
     return list(attest(evidence, known))
@@ -42,7 +39,7 @@ def test_a_suite_agrees_with_its_facts_by_every_kind(
     made: tuple[Path, list[suite.Fact]], tmp_path: Path
 ) -> None:
     folder, facts = made
-    found = findings(folder, facts, tmp_path)
+    found = verdicts(folder, facts, tmp_path)
     assert [one for one in found if not one.agrees] == []
     assert {one.fact.kind for one in found} == {one["kind"] for one in facts}
     assert {"digest", "ids", "ids up to 1,024 a row", "percentiles", "shards"} <= {
@@ -58,7 +55,7 @@ def test_a_part_of_it_is_found_in_its_place(
     made: tuple[Path, list[suite.Fact]], tmp_path: Path, below: str
 ) -> None:
     folder, facts = made
-    found = findings(folder / below, facts, tmp_path)
+    found = verdicts(folder / below, facts, tmp_path)
     assert found
     assert all(one.agrees for one in found)
     assert any(one.partition == BOOKS and one.what == "digest" for one in found)
@@ -93,7 +90,9 @@ def flip(folder: Path, facts: list[suite.Fact]) -> None:
 def rewrite(**about: Any) -> Callable[[Path, list[suite.Fact]], None]:
     def apply(folder: Path, facts: list[suite.Fact]) -> None:
         shutil.rmtree(folder / BOOKS)
-        rows = suite.rows_of(seed=6, num_rows=about.pop("num_rows", 90))
+        rows = suite.rows_of(
+            seed=6, num_rows=about.pop("num_rows", 90), id_form=suite.ID_FORMS["books"]
+        )
         if about.pop("cut", False):
             rows = [(id_, ids[:1024]) for id_, ids in rows]
         if about.pop("short", False):
@@ -136,8 +135,18 @@ PLANTED = {
         f"{BOOKS}/num_tokens.json", "num_tokens.json",
     ),
     "counted ids": (
-        edit_fact(f"{BOOKS}/num_tokens.json", "num_tokens", lambda v: v.update(num_tokens=1)),
+        edit_fact(f"{BOOKS}/num_tokens.json", "num_tokens",
+                  lambda v: v.update(num_tokens=v["num_tokens"] + 1)),
         f"{BOOKS}/num_tokens.json", "ids",
+    ),
+    "counts of the chunker beside those of the tokenizer": (
+        lambda folder, facts: shutil.copy(folder / HELD / "stats.json", folder / BOOKS) and None,
+        f"{BOOKS}/num_tokens.json", "layout",
+    ),
+    "counts of the tokenizer beside those of the chunker": (
+        lambda folder, facts: shutil.copy(folder / BOOKS / "num_tokens.json", folder / HELD)
+        and None,
+        f"{HELD}/stats.json", "layout",
     ),
     "counted ids up to 1,024": (
         edit_fact(f"{BOOKS}/num_tokens.json", "num_tokens",
@@ -160,9 +169,9 @@ PLANTED = {
         HELD, "rows of the first 1 shards",
     ),
     "a rounded size": (
-        edit_fact(BOOKS, "listing", lambda value: value["files"].update(
-            {"shard.00000.mds": "65.9 kB"})),
-        BOOKS, "bytes of shard.00000.mds",
+        lambda folder, facts: (folder / BOOKS / "index.json").write_text(
+            (folder / BOOKS / "index.json").read_text() + " " * 99) and None,
+        BOOKS, "bytes of index.json",
     ),
     "a listed shard": (
         edit_fact(BOOKS, "listing", lambda value: value["files"].update(
@@ -181,7 +190,7 @@ def test_a_contradiction_is_named_by_its_fact(
     facts = copy.deepcopy(made[1])
     plant, path, what = PLANTED[name]
     plant(folder, facts)
-    wrong = [one for one in findings(folder, facts, tmp_path) if not one.agrees]
+    wrong = [one for one in verdicts(folder, facts, tmp_path) if not one.agrees]
     assert (path, what) in [(one.fact.path, one.what) for one in wrong]
     assert {one.partition for one in wrong} <= {BOOKS, HELD, "train/books"}
 
@@ -194,18 +203,18 @@ def test_a_data_set_on_the_hub_is_compared_by_lists_and_small_files(
         monkeypatch.setenv("HF_ENDPOINT", server.endpoint)
         monkeypatch.setenv("HF_TOKEN", "")
         address = f"hf://datasets/{suite.REPO}"
-        found = findings(address, facts, tmp_path)
+        found = verdicts(address, facts, tmp_path)
         assert all(one.agrees for one in found)
         assert {one.what for one in found} >= {"digest", "num_tokens.json", "percentiles"}
         assert {one.what for one in found} >= {"bytes of so many ids"}
-        below = findings(f"{address}/train/books", facts, tmp_path)
+        below = verdicts(f"{address}/train/books", facts, tmp_path)
         assert {one.partition for one in below} == {BOOKS, OTHER, "train/books"}
         assert all(one.agrees for one in below)
         renamed = [one | {"path": one["path"].replace("books_0000", "books_0007")} for one in facts]
         for fact in renamed:
             if fact["path"] == "train/books" and fact["kind"] == "listing":
                 fact["value"] = {"files": {"dirs": ["books_0000", "books_0099"]}}
-        wrong = [one for one in findings(address, renamed, tmp_path) if not one.agrees]
+        wrong = [one for one in verdicts(address, renamed, tmp_path) if not one.agrees]
         assert ("train/books", "folder", "books_0099") in [
             (one.fact.path, one.what, one.expected) for one in wrong
         ]
@@ -232,7 +241,7 @@ def test_a_lock_is_compared_without_any_data(
         (tmp_path / "t.json").write_bytes(read_json("modernbert"))
         assert call(capsys, "lock", mixture)[0] == 0
     lock = tmp_path / "manifests" / "m.lock.json"
-    found = findings(lock, facts, tmp_path)
+    found = verdicts(lock, facts, tmp_path)
     assert {one.what for one in found} >= {"digest", "bytes"}
     assert all(one.agrees for one in found)
 
@@ -266,53 +275,8 @@ def test_the_command_prints_a_table_and_exits_1_on_a_contradiction(
     code, out, _ = call(capsys, "attest", broken, "--json")
     [told] = json.loads(out)
     assert not told["agrees"]
-    assert [one["what"] for one in told["findings"] if not one["agrees"]] == ["digest"]
+    assert [one["what"] for one in told["verdicts"] if not one["agrees"]] == ["digest"]
     for where, message in (("nowhere", "not found"), (tmp_path / "facts", "neither shards nor")):
         code, _, err = call(capsys, "attest", where)
         assert code == 2
         assert message in err
-
-
-def test_facts_that_ship_are_those_of_the_list() -> None:
-    facts = load_facts()
-    assert sum(map(len, facts.values())) == 526
-    assert all(
-        one.source.startswith(("https://", "github:")) for own in facts.values() for one in own
-    )
-
-
-@pytest.mark.skipif(not PUBLISHED.is_file(), reason=f"the list of facts is not at {PUBLISHED}")
-def test_the_script_makes_the_files_that_ship() -> None:
-    script = _script()
-    made = script.by_repository(json.loads(PUBLISHED.read_bytes()))
-    for repo, content in made.items():
-        path = REPOSITORY / "manifests" / "published" / f"{repo.replace('/', '--')}.json"
-        assert path.read_text() == content
-    assert len(made) == len(list((REPOSITORY / "manifests" / "published").iterdir()))
-
-
-def test_facts_that_contradict_each_other_are_refused(
-    made: tuple[Path, list[suite.Fact]],
-) -> None:
-    facts = copy.deepcopy(made[1])
-    other = copy.deepcopy(next(one for one in facts if one["kind"] == "sha256"))
-    other["value"]["sha256"], other["source"] = "0" * 64, "https://example.org/another"
-    with pytest.raises(SystemExit, match="another says"):
-        _script().by_repository([*facts, other])
-
-
-def test_damaged_facts_are_refused(tmp_path: Path) -> None:
-    (tmp_path / "a.json").write_text('{"repo": "a/b", "facts": [{"path": 1}]}')
-    with pytest.raises(InputError, match=r"a\.json: got something else than published facts"):
-        load_facts(tmp_path)
-
-
-def _script() -> Any:
-    from importlib.util import module_from_spec, spec_from_file_location
-
-    spec = spec_from_file_location("importing", REPOSITORY / "manifests" / "import_published.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module

@@ -11,7 +11,7 @@ from support import published_suite
 from support.commands import call
 from support.source_server import serve
 
-from pipeline.audit.attest import Finding, attest, gather, load_facts
+from pipeline.audit.attest import Verdict, attest, gather, load_facts
 from pipeline.stages.tokenizer import read_json
 
 REPOS = (layouts.STAGING, layouts.PRETRAINING, layouts.EXTENSION)
@@ -33,7 +33,7 @@ def made(
 Made = tuple[layouts.Suite, dict[str, tuple[layouts.Fact, ...]]]
 
 
-def findings(where: str | Path, made: Made, repo: str | None = None) -> list[Finding]:
+def verdicts(where: str | Path, made: Made, repo: str | None = None) -> list[Verdict]:
     [evidence] = gather(str(where), made[1], repo)
     return list(attest(evidence, made[1]))
 
@@ -47,10 +47,10 @@ def test_a_layout_agrees_on_the_hub_and_on_disk(
     with serve({repo: folder}) as server:
         monkeypatch.setenv("HF_ENDPOINT", server.endpoint)
         monkeypatch.setenv("HF_TOKEN", "")
-        afar = findings(f"hf://datasets/{repo}", made)
+        afar = verdicts(f"hf://datasets/{repo}", made)
         assert not server.log(".mds")
         assert not server.log(".tar.gz")
-    here = findings(folder, made)
+    here = verdicts(folder, made)
     assert [one for one in (*afar, *here) if not one.agrees] == []
     assert {one.fact.kind for one in here} == kinds
     assert {one.fact.kind for one in afar} == kinds
@@ -136,9 +136,9 @@ def test_a_contradiction_in_another_layout_is_named_by_its_fact(
     folder = tmp_path / repo
     shutil.copytree(made[0].repos[repo], folder)
     plant(folder)
-    wrong = [one for one in findings(folder, made, repo) if not one.agrees]
+    wrong = [one for one in verdicts(folder, made, repo) if not one.agrees]
     assert (path, what) in [(one.fact.path, one.what) for one in wrong]
-    others = [one for one in made[1][repo] if one not in [finding.fact for finding in wrong]]
+    others = [one for one in made[1][repo] if one not in [verdict.fact for verdict in wrong]]
     assert others
     assert all(one.fact.revision == "main" for one in wrong)
 
@@ -154,5 +154,5 @@ def test_a_gated_data_set_takes_one_line(
         assert (code, out) == (2, "")
         assert f"error: hf://datasets/{EXTENSION}@main: got 401 (Invalid username" in err
         # Sizes and digests of a gated data set are listed to all.
-        found = findings(f"hf://datasets/{layouts.ORDER}", made)
+        found = verdicts(f"hf://datasets/{layouts.ORDER}", made)
         assert {one.what for one in found if one.agrees} == {"bytes", "digest"}

@@ -174,7 +174,7 @@ def cleaned(text: str) -> str:
 
 def _write_staging(root: Path, maker: Maker) -> None:
     way = maker.way
-    documents = texts(1, [20, 900, 2600, 70, 1500, 3100, 40, 700] * 5, "{}")
+    documents = texts(1, [20, 900, 2600, 70, 1500, 3100, 40, 700] * 5, "{:05d}")
     rows, _ = maker.rows(documents, way.pretraining, 1024)
     # As many shards as the released partition has; the last one has most rows here.
     parts = [rows[2 * part : 2 * part + 2] for part in range(22)] + [rows[44:]]

@@ -16,6 +16,7 @@ import numpy as np
 REPO = "made-up/suite"
 SUFFIX = "-tokenized-chunked-1024-512-128-backfill-nodups"
 LIMIT = 1 << 16
+ID_FORMS = {"books": "{:08x}{:032x}", "pes2o": "{:d}{:07d}"}
 Row = tuple[str, list[int]]
 Fact = dict[str, Any]
 
@@ -76,13 +77,15 @@ def write_parts(folder: Path, parts: Sequence[Sequence[Row]], **about: Any) -> d
     return index
 
 
-def rows_of(seed: int, num_rows: int, longest: int = 1026) -> list[Row]:
+def rows_of(
+    seed: int, num_rows: int, longest: int = 1026, id_form: str = "<urn:uuid:{:08x}-{:027x}>"
+) -> list[Row]:
     """Return made-up rows of documents of up to four chunks."""
     random = np.random.default_rng(seed)
     lengths = random.integers(20, longest + 1, num_rows)
     lengths[::3] = longest
     return [
-        (f"<urn:uuid:{seed:08x}-{row // 4:027x}>", random.integers(5, 50_000, length).tolist())
+        (id_form.format(seed, row // 4), random.integers(5, 50_000, length).tolist())
         for row, length in enumerate(lengths.tolist())
     ]
 
@@ -94,7 +97,7 @@ def write_suite(folder: Path) -> list[Fact]:
     for source, number in (("books", 1), ("books", 0), ("pes2o", 5)):
         name = f"{source}_{number:04d}{SUFFIX}"
         where = f"train/{source}/{name}"
-        rows = rows_of(seed=number + len(source), num_rows=90)
+        rows = rows_of(seed=number + len(source), num_rows=90, id_form=ID_FORMS[source])
         index = write_shards(folder / where, rows)
         lengths = [len(ids) for _, ids in rows]
         counts = {

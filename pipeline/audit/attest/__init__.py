@@ -2,24 +2,25 @@
 
 from pipeline.audit.attest.conclusions import Conclusion, conclude
 from pipeline.audit.attest.evidence import Evidence, gather
-from pipeline.audit.attest.facts import Fact, load_facts
-from pipeline.audit.attest.findings import Finding, attest
+from pipeline.audit.attest.facts import Fact, contradictions, load_facts
 from pipeline.audit.attest.infer import Fit, Inference, infer, open_shard
 from pipeline.audit.attest.probe_hub import Outcome, probe
 from pipeline.audit.attest.report import as_json, lines, table
 from pipeline.audit.attest.shard_alone import describe_shard
+from pipeline.audit.attest.verdicts import Verdict, attest
 
 __all__ = [
     "Conclusion",
     "Evidence",
     "Fact",
-    "Finding",
     "Fit",
     "Inference",
     "Outcome",
+    "Verdict",
     "as_json",
     "attest",
     "conclude",
+    "contradictions",
     "describe_shard",
     "gather",
     "infer",

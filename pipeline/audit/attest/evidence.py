@@ -4,9 +4,11 @@ A place is a lock, a folder on this machine (a pool, an output, shards), or a fo
 which only lists and small files are read.
 """
 
-import os
+import hashlib
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -15,13 +17,19 @@ from pipeline.core.arrays import Int64Array
 from pipeline.core.digest import sha256_file
 from pipeline.core.errors import InputError
 from pipeline.core.json_record import parse_json
-from pipeline.dataset import STATE
-from pipeline.dataset.mds import INDEX_NAME, Pool
+from pipeline.core.regular_file import read_file
+from pipeline.dataset.mds import INDEX_NAME, PACKINGS, IndexEntry, Pool, packed_shard, parse_index
 from pipeline.sources import ARCHIVE, POOL, read_lock
-from pipeline.storage import is_hub_address, open_hub_folder
+from pipeline.storage import is_hub_address, open_hub_folder, parse_hub_address, reach_files
 
-# Larger files than the small ones that are read whole.
+# More than any index of the suite; small files are read whole.
 _MOST_READ = 64 << 20
+_PIECE_BYTES = 1 << 20
+_SHARDS = (".mds", *(f".mds{packing}" for packing in PACKINGS))
+
+
+class DamagedError(InputError):
+    """A small file is not what its name says."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,17 +42,22 @@ class Evidence:
     sizes: Mapping[str, int]
     digests: Mapping[str, str] = field(default_factory=dict)
     """sha256 in hex, of those files whose list says it."""
+    revision: str | None = None
+    """The commit, if it is one of the repository."""
     folder: Path | None = None
     """Where the files lie, if on this machine."""
     fetch: Callable[[str], bytes] | None = field(default=None, repr=False)
     """Reads a small file that lies elsewhere."""
     prefix: str = ""
     """What comes before a path of the place in the repository."""
-
-    @property
-    def has_all(self) -> bool:
-        """Whether it lists all of a repository, and not what somebody keeps of it."""
-        return self.folder is None
+    lists_all: bool = False
+    """Whether all that the repository has below `prefix` is listed, not what somebody chose."""
+    too_large: set[str] = field(default_factory=set, init=False, repr=False)
+    """Files that were not read for their size; grows."""
+    _records: dict[str, Any] = field(default_factory=dict, init=False, repr=False)
+    _indexes: dict[str, list[IndexEntry] | None] = field(
+        default_factory=dict, init=False, repr=False
+    )
 
     def partitions(self) -> list[str]:
         """Return the folders of shards, and archives without their suffix, sorted."""
@@ -52,44 +65,121 @@ class Evidence:
             {
                 path.removesuffix(ARCHIVE) if path.endswith(ARCHIVE) else _parent(path)
                 for path in self.sizes
-                if path.endswith((".mds", ARCHIVE))
+                if path.endswith((*_SHARDS, ARCHIVE))
             }
         )
 
-    def below(self, folder: str) -> list[str]:
-        return [path for path in self.sizes if path.startswith(f"{folder}/")]
+    def has_folder(self, path: str) -> bool:
+        return path in self._folders
 
-    def read(self, path: str) -> Any:
-        """Return the content of a small JSON file; None if it is not there or cannot be read here.
+    @cached_property
+    def _folders(self) -> set[str]:
+        return {str(one) for path in self.sizes for one in PurePosixPath(path).parents}
 
-        Raises: InputError when it holds no JSON.
+    def is_due(self, path: str) -> bool:
+        """Whether the place should have what is published at a path.
+
+        That is all below the part of a repository that is listed whole; elsewhere, where somebody
+        may have taken a part, the shards of a folder on this machine that has their index.
         """
-        if path not in self.sizes or self.sizes[path] > _MOST_READ:
+        if self.lists_all:
+            return path.startswith(self.prefix)
+        index = (PurePosixPath(path).parent / INDEX_NAME).as_posix()
+        return self.folder is not None and path.endswith(".mds") and index in self.sizes
+
+    def packed(self, path: str) -> str | None:
+        """Return the path of a shard that lies compressed in place of one."""
+        return next((path + one for one in PACKINGS if path + one in self.sizes), None)
+
+    def record(self, path: str) -> dict[str, Any] | None:
+        """Return a small JSON object; None if it is not there or cannot be read here.
+
+        Raises: DamagedError when it holds something else.
+        """
+        if path not in self._records:
+            data = self._read(path)
+            try:
+                self._records[path] = None if data is None else parse_json(data)
+            except ValueError as error:
+                raise DamagedError(f"{self._where(path)}: got no JSON: {error}") from error
+        record = self._records[path]
+        if record is not None and not isinstance(record, dict):
+            raise DamagedError(f"{self._where(path)}: got no JSON object")
+        return record
+
+    def index(self, path: str) -> list[IndexEntry] | None:
+        """Return the shards that an index lists; None if it is not there or cannot be read here.
+
+        Raises: DamagedError when it is no index.
+        """
+        if path not in self._indexes:
+            data = self._read(path)
+            try:
+                self._indexes[path] = None if data is None else parse_index(data, self._where(path))
+            except InputError as error:
+                raise DamagedError(error.message) from error
+        return self._indexes[path]
+
+    def _read(self, path: str) -> bytes | None:
+        """Return the content of a file. Raises: InputError when it cannot be read."""
+        if path not in self.sizes:
             return None
-        own = path.removeprefix(self.prefix)
-        if self.folder is not None:
-            data = (self.folder / own).read_bytes()
-        elif self.fetch is not None:
-            data = self.fetch(own)
-        else:
+        if self.sizes[path] > _MOST_READ:
+            self.too_large.add(path)
             return None
+        if self.folder is None:
+            return None if self.fetch is None else self.fetch(path.removeprefix(self.prefix))
         try:
-            return parse_json(data)
-        except ValueError as error:
-            raise InputError(f"{self.where}/{own}: got no JSON: {error}", "look at it") from error
+            return read_file(self._own(path))
+        except OSError as error:
+            raise InputError(
+                f"{self._own(path)}: got {error.strerror}, expected a file that can be read",
+                "restore it",
+            ) from error
+
+    def _own(self, path: str) -> Path:
+        assert self.folder is not None
+        return self.folder / path.removeprefix(self.prefix)
+
+    def _where(self, path: str) -> str:
+        return f"{self.where}/{path.removeprefix(self.prefix)}"
 
     def sha256(self, path: str) -> str | None:
         """Return the digest of a file, read from disk if no list says it."""
         if path in self.digests or self.folder is None:
             return self.digests.get(path)
-        return sha256_file(self.folder / path.removeprefix(self.prefix))
+        return sha256_file(self._own(path))
+
+    def unpacked(self, path: str) -> tuple[int, str] | None:
+        """Return size and sha256 of a shard that lies compressed, unpacked; None if not here.
+
+        Raises: DamagedError when it cannot be unpacked.
+        """
+        if self.folder is None:
+            return None
+        shard = packed_shard(self._own(path), 0)
+        assert shard is not None
+        try:
+            with closing(shard.fetch()) as file:
+                digest = hashlib.sha256()
+                while piece := file.read(_PIECE_BYTES):
+                    digest.update(piece)
+                return file.tell(), digest.hexdigest()
+        except InputError as error:
+            raise DamagedError(error.message) from error
 
     def lengths(self, partition: str) -> Int64Array | None:
-        """Return the ids of each row of a folder of shards: int64 [num_rows]; None if not here."""
-        own = self.folder and self.folder / partition.removeprefix(self.prefix)
-        if own is None or not (own / INDEX_NAME).is_file():
+        """Return the ids of each row of a folder of shards: int64 [num_rows]; None if not here.
+
+        Raises: DamagedError for rows that cannot be read.
+        """
+        index = f"{partition}/{INDEX_NAME}"
+        if self.folder is None or self.index(index) is None:
             return None
-        return Pool.open(own).lengths()
+        try:
+            return Pool.open(self._own(index).parent).lengths()
+        except InputError as error:
+            raise DamagedError(error.message) from error
 
 
 def gather(where: str, facts: Mapping[str, tuple[Fact, ...]], repo: str | None) -> list[Evidence]:
@@ -115,16 +205,17 @@ def gather(where: str, facts: Mapping[str, tuple[Fact, ...]], repo: str | None) 
 
 def _of_hub(where: str) -> Evidence:
     folder = open_hub_folder(where)
-    address = folder.where.removeprefix("hf://datasets/")
-    org, name, *path = address.split("/")
-    prefix = "".join(f"{part}/" for part in path)
+    repo, _, path = parse_hub_address(folder.where)
+    prefix = f"{path}/" if path else ""
     return Evidence(
         where=folder.where,
-        repo=f"{org}/{name.partition('@')[0]}",
+        repo=repo,
         sizes={prefix + own: size for own, size in folder.num_bytes.items()},
         digests={prefix + own: digest for own, digest in folder.sha256.items()},
+        revision=folder.commit,
         fetch=folder.read,
         prefix=prefix,
+        lists_all=not folder.is_file,
     )
 
 
@@ -140,6 +231,7 @@ def _of_lock(path: Path) -> list[Evidence]:
                     repo=source.origin.hub,
                     sizes={one.path: one.num_bytes for one in source.files},
                     digests={one: hex_ for one, hex_ in hexes.items() if len(hex_) == 64},
+                    revision=source.revision,
                 )
             )
     if not found:
@@ -151,14 +243,14 @@ def _of_lock(path: Path) -> list[Evidence]:
 
 
 def _of_folder(folder: Path) -> Evidence:
-    sizes = {}
-    for parent, folders, files in os.walk(folder):
-        folders[:] = sorted(one for one in folders if one != STATE)
-        for file in sorted(files):
-            path = Path(parent, file)
-            if path.is_file():
-                sizes[path.relative_to(folder).as_posix()] = path.stat().st_size
-    if not any(path.endswith((".mds", ARCHIVE)) for path in sizes):
+    reached = reach_files(folder, "**")
+    for path, reason in reached.unreadable.items():
+        raise InputError(
+            f"{path}: {reason}; expected folders and files that can be read",
+            "restore it, or name a folder without it",
+        )
+    sizes = {path.relative_to(folder).as_posix(): path.stat().st_size for path in reached.files}
+    if not any(path.endswith((*_SHARDS, ARCHIVE)) for path in sizes):
         raise InputError(
             f"{folder}: got neither shards nor archives, expected a pool, an output, or shards",
             "name the folder that holds them",
@@ -172,7 +264,9 @@ def _placed(
     """Say which repository evidence is of, and where in it, by the paths that facts are of."""
     named = repo or evidence.repo
     if evidence.folder is None:
-        return evidence if repo is None else _at(evidence, repo, evidence.prefix)
+        # A copy may have a part of what it stands for.
+        is_itself = repo is None or repo == evidence.repo
+        return evidence if is_itself else replace(evidence, repo=repo, lists_all=False)
     places = [
         (_num_known(evidence, facts[one], prefix), one, prefix)
         for one in ([named] if named else facts)
@@ -180,24 +274,10 @@ def _placed(
         for prefix in _prefixes(evidence.folder)
     ]
     most, best, prefix = max(places, key=lambda place: place[0], default=((0, 0), named, ""))
-    return _at(evidence, best if any(most) else named, prefix if any(most) else "")
-
-
-def _at(evidence: Evidence, repo: str | None, prefix: str) -> Evidence:
-    def moved(by_path: Mapping[str, Any]) -> dict[str, Any]:
-        return {
-            prefix + path.removeprefix(evidence.prefix): value for path, value in by_path.items()
-        }
-
-    return Evidence(
-        where=evidence.where,
-        repo=repo,
-        sizes=moved(evidence.sizes),
-        digests=moved(evidence.digests),
-        folder=evidence.folder,
-        fetch=evidence.fetch,
-        prefix=prefix,
-    )
+    if not any(most):
+        return replace(evidence, repo=named)
+    sizes = {prefix + path: size for path, size in evidence.sizes.items()}
+    return replace(evidence, repo=best, sizes=sizes, prefix=prefix)
 
 
 def _prefixes(folder: Path) -> list[str]:

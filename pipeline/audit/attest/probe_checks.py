@@ -9,8 +9,8 @@ from typing import Any, Final
 import numpy as np
 
 from pipeline.audit.attest.candidates import SIZES
-from pipeline.audit.attest.findings import mean_id_bytes
 from pipeline.audit.attest.row_signs import RowSigns, Specials, read_signs
+from pipeline.audit.attest.row_size import mean_id_bytes
 from pipeline.audit.attest.shard_head import ShardHead, read_head
 from pipeline.core.errors import InputError
 from pipeline.core.json_record import parse_json

@@ -5,6 +5,7 @@ folder by position; `MdsRows` reads it as an order; `MdsShard` is one file of it
 describes the format.
 """
 
+from pipeline.dataset.mds.packed_shards import PACKINGS, packed_shard
 from pipeline.dataset.mds.pool import IndexEntry, Pool, parse_index, read_index
 from pipeline.dataset.mds.reader import MdsRows
 from pipeline.dataset.mds.shard import Columns, MdsShard
@@ -19,6 +20,7 @@ from pipeline.dataset.paths import INDEX_NAME
 
 __all__ = [
     "INDEX_NAME",
+    "PACKINGS",
     "Columns",
     "IndexEntry",
     "MdsRows",
@@ -28,6 +30,7 @@ __all__ = [
     "first_shard_digest",
     "index_bytes",
     "merge_indexes",
+    "packed_shard",
     "parse_index",
     "read_index",
     "write_stats",

@@ -19,7 +19,7 @@ from pipeline.core.files import writing
 from pipeline.core.zstd import PACK_AGAIN, has_large_window, make_decompressor
 from pipeline.dataset.mds.shard import RemoteShard
 
-_PACKINGS: Final = (".zstd", ".zst", ".gz")
+PACKINGS: Final = (".zstd", ".zst", ".gz")
 
 
 def packed_shard(path: Path, num_bytes: int) -> RemoteShard | None:
@@ -29,7 +29,7 @@ def packed_shard(path: Path, num_bytes: int) -> RemoteShard | None:
     """
     if path.is_file():
         return None
-    packed = (path.with_name(path.name + ending) for ending in _PACKINGS)
+    packed = (path.with_name(path.name + ending) for ending in PACKINGS)
     found = next(filter(Path.is_file, packed), None)
     if found is None:
         return None

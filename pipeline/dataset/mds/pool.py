@@ -220,11 +220,14 @@ def parse_index(data: bytes, where: str) -> list[IndexEntry]:
     """Return the shards that an index lists. Raises: InputError when it is no index."""
     try:
         entries: list[IndexEntry] = parse_json(data)["shards"]
+        if not isinstance(entries, list):
+            raise ValueError
         for entry in entries:
             inside = PurePosixPath(entry["raw_data"]["basename"])
-            # A shard itself holds the number in 32 bits.
-            if type(entry["samples"]) is not int or not 0 <= entry["samples"] < 2**32:
-                raise ValueError
+            # A shard itself holds both numbers in 32 bits.
+            for number in (entry["samples"], entry["raw_data"].get("bytes", 0)):
+                if type(number) is not int or not 0 <= number < 2**32:
+                    raise ValueError
             if not inside.name or inside.is_absolute() or ".." in inside.parts:
                 raise ValueError
     except (ValueError, TypeError, KeyError, AttributeError) as error:

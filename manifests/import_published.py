@@ -14,6 +14,8 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
+from pipeline.audit.attest import Fact, contradictions
+
 FOLDER = Path(__file__).with_name("published")
 KEYS = ("path", "kind", "value", "revision", "source", "note")
 
@@ -40,29 +42,16 @@ def main() -> None:
 def by_repository(facts: list[dict[str, Any]]) -> dict[str, str]:
     """Return the content of each repository's file. Raises: SystemExit for a contradiction."""
     found: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
-    known: defaultdict[tuple[str, str, str], list[dict[str, Any]]] = defaultdict(list)
+    known: set[str] = set()
     for fact in map(_normal, facts):
-        repo = fact.pop("repo")
-        alike = known[repo, fact["path"], fact["kind"]]
-        for other in alike:
-            if fact["kind"] != "listing" and not _agree(other["value"], fact["value"]):
-                raise SystemExit(
-                    f"{repo}/{fact['path']}: {fact['kind']}: {other['source']} says "
-                    f"{other['value']}, {fact['source']} says {fact['value']}; leave one out"
-                )
-        if all(other["value"] != fact["value"] for other in alike):
-            found[repo].append(fact)
-        alike.append(fact)
+        told = json.dumps([fact[key] for key in ("repo", "path", "kind", "value")], sort_keys=True)
+        if told not in known:
+            found[fact.pop("repo")].append(fact)
+        known.add(told)
+    for repo, own in found.items():
+        for problem in contradictions(Fact(repo=repo, **one) for one in own):
+            raise SystemExit(f"{problem}; leave one of them out")
     return {repo: _spelled(repo, own) for repo, own in sorted(found.items())}
-
-
-def _agree(one: Any, other: Any) -> bool:
-    """Return whether two values agree in all that both of them say; a page may cut a list off."""
-    if isinstance(one, dict) and isinstance(other, dict):
-        return all(_agree(one[key], other[key]) for key in one.keys() & other.keys())
-    if isinstance(one, list) and isinstance(other, list):
-        return all(map(_agree, one, other))
-    return bool(one == other) or None in (one, other)
 
 
 def _normal(fact: dict[str, Any]) -> dict[str, Any]:

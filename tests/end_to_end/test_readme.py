@@ -18,6 +18,7 @@ VERBS = [
     "build",
     "order",
     "verify",
+    "attest",
     "digest",
     "diff",
     "trace",

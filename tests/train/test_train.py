@@ -91,6 +91,7 @@ def begun(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_loss_falls_from_that_of_a_guess(suite: Path, kind: str) -> None:
     losses = [line["loss"] for line in metrics(suite / f"{kind}-pretraining")]
@@ -103,6 +104,7 @@ def test_the_loss_falls_from_that_of_a_guess(suite: Path, kind: str) -> None:
     assert held_out["num_labels"] > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_crossed_model_knows_what_the_other_kind_learned(suite: Path, kind: str) -> None:
     fresh = metrics(suite / f"{kind}-pretraining")[0]["loss"]
@@ -111,6 +113,7 @@ def test_a_crossed_model_knows_what_the_other_kind_learned(suite: Path, kind: st
     assert crossed[-1]["loss"] < crossed[0]["loss"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("phase", ["pretraining", "extension", "decay", "cross"])
 def test_a_pair_saw_the_same_rows_at_every_step(suite: Path, phase: str) -> None:
     seen = [
@@ -121,6 +124,7 @@ def test_a_pair_saw_the_same_rows_at_every_step(suite: Path, phase: str) -> None
     assert seen[0] == seen[1]
 
 
+@pytest.mark.slow
 def test_checkpoints_have_the_names_of_the_suite(suite: Path) -> None:
     names = {path.parent.name for path in suite.glob("encoder-*/*/checkpoint.json")}
     assert {name.rstrip("0123456789") for name in names} == {"step", "ext", "decay", "cross"}
@@ -206,6 +210,7 @@ def test_once_through_an_order_the_rows_add_up_to_its_ledger(data: Path, tmp_pat
 # Which documents a checkpoint saw
 
 
+@pytest.mark.slow
 def test_a_checkpoint_is_traced_to_its_documents(
     data: Path, suite: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

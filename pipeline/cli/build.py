@@ -40,7 +40,11 @@ def add(verbs: Verbs) -> None:
     what = "download each file when it is read and delete it afterwards, to bound disk use"
     options.add("--no-keep-raw", what)
     what = "make the shards of these alone, without an order: pes2o/pes2o_0005,…; repeatable"
-    options.add("--partitions NAMES", what, lambda names: names.split(","), action="extend")
+    options.add("--partitions NAMES", what, _names, action="extend")
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",")]
 
 
 def run(parsed: Arguments) -> int:

@@ -255,7 +255,7 @@ def test_miniatures_and_pools_that_are_not_locked_have_no_partitions(
 
 
 def test_the_command_prints_what_was_made_and_warns(small: Path, tmp_path: Path) -> None:
-    names = ("--partitions", "prose/prose_1,long/long_0", "--partitions", "tables/tables")
+    names = ("--partitions", "prose/prose_1, long/long_0", "--partitions", "tables/tables")
     done = builds.run("build", small, "--out", tmp_path / "out", "--workers", "1", *names)
     assert done.returncode == 0
     lines = done.stdout.splitlines()

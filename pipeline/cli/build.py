@@ -22,7 +22,7 @@ from pipeline.core.errors import ConfigError
 if TYPE_CHECKING:
     from pipeline.core.progress import ReportProgress
     from pipeline.dataset import Manifest, PartitionRecord
-    from pipeline.sources import Lock
+    from pipeline.sources import Lock, PoolLayout
 
 
 def add(verbs: Verbs) -> None:
@@ -40,7 +40,11 @@ def add(verbs: Verbs) -> None:
     what = "download each file when it is read and delete it afterwards, to bound disk use"
     options.add("--no-keep-raw", what)
     what = "make the shards of these alone, without an order: pes2o/pes2o_0005,…; repeatable"
-    options.add("--partitions NAMES", what, lambda names: names.split(","), action="extend")
+    options.add("--partitions NAMES", what, _names, action="extend")
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",")]
 
 
 def run(parsed: Arguments) -> int:
@@ -68,25 +72,25 @@ def run(parsed: Arguments) -> int:
 def _build_alone(parsed: Arguments, mixture: Mixture | Replay) -> int:
     """Make some partitions alone."""
     from pipeline.core.progress import show_progress
-    from pipeline.runner import build_alone
+    from pipeline.runner import archives_alone, build_alone
 
-    if isinstance(mixture, Replay):
-        raise ConfigError(
-            f"--partitions: got {mixture.name}, which puts a pool in order", "leave it out"
-        )
-    started = time.monotonic()
-    lock = find_lock(parsed, mixture)
+    started, names = time.monotonic(), parsed.partitions
     with show_progress() as report:
-        made = build_alone(
-            mixture,
-            parsed.partitions,
-            parsed.out,
-            lock=lock,
-            report=report,
-            **_build_options(parsed),
-        )
-        records = [record for of_source in made.sources.values() for record in of_source]
-        _record_pulled(parsed, mixture, lock, records)
+        options = {"report": report, **_build_options(parsed)}
+        if isinstance(mixture, Replay):
+            lock, layout = _pool_of(parsed, mixture)
+            if not layout.archives:
+                raise ConfigError(
+                    f"--partitions: got {mixture.name}, a pool of MDS shards, expected one of"
+                    " archives, whose shards are to be made",
+                    "leave it out; attest checks the shards that are there",
+                )
+            made = archives_alone(mixture, names, parsed.out, lock=lock, **options)
+        else:
+            found = find_lock(parsed, mixture)
+            made = build_alone(mixture, names, parsed.out, lock=found, **options)
+            records = [record for of_source in made.sources.values() for record in of_source]
+            _record_pulled(parsed, mixture, found, records)
     print_partial(parsed, made, time.monotonic() - started)
     return 0
 
@@ -114,22 +118,12 @@ def _record_pulled(
 def _replay_pool(parsed: Arguments, replay: Replay, report: "ReportProgress") -> "Manifest":
     """Download a published pool if needed, make its shards if it has none, and order its rows."""
     from pipeline.runner import pool_folder, replay_archives, replay_pool
-    from pipeline.sources import POOL, PoolLayout, check_sources, plan_download, pull
+    from pipeline.sources import plan_download, pull
 
-    lock = find_lock(parsed, replay)
-    if lock is None:
-        raise ConfigError("pool: is not locked", "lock it first: ettin-data lock MIXTURE")
-    check_sources(lock, replay)
-    if PoolLayout.of(lock.sources[POOL]).archives:
-        return replay_archives(
-            replay,
-            parsed.out,
-            lock=lock,
-            raw=parsed.raw,
-            keeps_raw=not parsed.no_keep_raw,
-            report=report,
-            **cluster_options(parsed),
-        )
+    lock, layout = _pool_of(parsed, replay)
+    if layout.archives:
+        options = _build_options(parsed)
+        return replay_archives(replay, parsed.out, lock=lock, report=report, **options)
     if parsed.no_keep_raw:
         raise ConfigError(
             "--no-keep-raw: got a pool of MDS shards, whose rows are not read in the order of its"
@@ -146,3 +140,14 @@ def _replay_pool(parsed: Arguments, replay: Replay, report: "ReportProgress") ->
         report=report,
         **cluster_options(parsed),
     )
+
+
+def _pool_of(parsed: Arguments, replay: Replay) -> "tuple[Lock, PoolLayout]":
+    """Return the lock of a pool and what it is made of. Raises: ConfigError without a lock."""
+    from pipeline.sources import POOL, PoolLayout, check_sources
+
+    lock = find_lock(parsed, replay)
+    if lock is None:
+        raise ConfigError("pool: is not locked", "lock it first: ettin-data lock MIXTURE")
+    check_sources(lock, replay)
+    return lock, PoolLayout.of(lock.sources[POOL])

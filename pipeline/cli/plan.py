@@ -200,33 +200,28 @@ def _plan_replay(parsed: Arguments, replay: Replay) -> int:
     lock, pool, order = find_lock(parsed, replay), replay.pool, replay.order
     assert pool is not None
     layout = None if lock is None else PoolLayout.of(lock.sources[POOL])
-    num_bytes = None if layout is None else layout.num_bytes
+    content = {
+        "replay": replay.name,
+        "fingerprint": replay.fingerprint,
+        "pool": asdict(pool),
+        "pool_bytes": layout and layout.num_bytes,
+        "layout": layout and layout.words,
+        "order": asdict(order),
+        "assumptions": _assumptions_json(replay),
+    }
     where = pool.path if pool.hub is None else f"hf://datasets/{pool.hub}/{pool.folder}"
-    found = "? until it is locked"
-    partitions = "its own index" if order.listing is None else order.listing
-    if layout is not None:
-        if layout.index is None and order.listing is None:
-            partitions = "its partitions by name"
-        found = f"{layout.words}; {format_bytes(layout.num_bytes)}"
-    print_result(
-        parsed,
-        {
-            "replay": replay.name,
-            "fingerprint": replay.fingerprint,
-            "pool": asdict(pool),
-            "pool_bytes": num_bytes,
-            "layout": layout and layout.words,
-            "order": asdict(order),
-            "assumptions": _assumptions_json(replay),
-        },
-        (
-            f"{replay.name}: the rows of {where} in the order of {partitions} under "
-            f"{order.algorithm}, seed {order.seed}, {order.global_batch_size:,} rows a step, at "
-            f"most {order.max_seq_len:,} tokens each, view {order.view}",
-            f"pool: {found}",
-            *_assumptions(replay),
-        ),
+    has_index = layout is None or layout.index is not None
+    partitions = order.listing or ("its own index" if has_index else "its partitions by name")
+    lines = (
+        f"{replay.name}: the rows of {where} in the order of {partitions} under "
+        f"{order.algorithm}, seed {order.seed}, {order.global_batch_size:,} rows a step, at most "
+        f"{order.max_seq_len:,} tokens each, view {order.view}",
+        f"pool: {layout.words}; {format_bytes(layout.num_bytes)}"
+        if layout
+        else "pool: ? until it is locked",
+        *_assumptions(replay),
     )
+    print_result(parsed, content, lines)
     return 0
 
 

@@ -5,7 +5,7 @@ from fractions import Fraction
 from typing import Any, ClassVar, Final, Literal
 
 from pipeline.config.declaration import LARGEST_LENGTH, OrderedData, with_listing
-from pipeline.config.sample import SampleSpec, SourceSample
+from pipeline.config.sample import LONGEST_FIRST, OwnSample, SampleSpec, SourceSample
 from pipeline.config.settings import Complaints, Given, optional, setting, settings, to_plain
 from pipeline.config.source import SOURCES, Source
 from pipeline.config.value_types import (
@@ -177,6 +177,11 @@ class ValidationSpec:
         omits_default=True,
     )
 
+    @staticmethod
+    def rule(given: Given) -> Complaints:
+        if given.get("algorithm") == "ettin-validation-v1" and given.get("fraction") == 1:
+            yield "fraction", 1, "a number below 1, which leaves something to train on"
+
 
 @settings
 class Mixture(OrderedData):
@@ -230,6 +235,15 @@ class Mixture(OrderedData):
 
     @staticmethod
     def rule(given: Given) -> Complaints:
+        shared = given.get("sample")
+        for source in given.get("sources") or ():
+            first = source.sample.first if source.sample and shared else ()
+            if first and source.sample.under(shared).algorithm != LONGEST_FIRST:
+                yield (
+                    f"sources.{source.name}.sample.first",
+                    ", ".join(first),
+                    f"it with {LONGEST_FIRST} only, here or as sample.algorithm",
+                )
         chunk, validation = given.get("chunk"), given.get("validation")
         if chunk is None or validation is None:
             return
@@ -252,8 +266,7 @@ class Mixture(OrderedData):
 
     def sample_of(self, source: Source) -> SourceSample:
         """Return how a source's chunks are sampled. Pure."""
-        shared = self.sample
-        own = source.sample or SourceSample(algorithm=shared.algorithm, seed=shared.seed)
+        own = (source.sample or OwnSample()).under(self.sample)
         if self.scale < 1 and own.algorithm == "ettin-partitions-v1":
             # A whole file would be more than all of a miniature.
             return replace(own, algorithm="keyed-v1")
@@ -261,4 +274,7 @@ class Mixture(OrderedData):
 
     def declaration(self) -> dict[str, Any]:
         sources = {one.name: to_plain(one) for one in self.sources}
+        for one in self.sources:
+            if one.sample is not None:
+                sources[one.name]["sample"] = to_plain(one.sample.under(self.sample))
         return with_listing({**to_plain(self), "sources": sources}, self)

@@ -23,7 +23,7 @@ from pipeline.config.value_types import (
     closest,
     reject,
 )
-from pipeline.config.yaml_nodes import Node, Problems, join
+from pipeline.config.yaml_nodes import Node, Place, Problems, join
 from pipeline.core.errors import ConfigError
 from pipeline.core.shown import without_secrets
 
@@ -193,6 +193,16 @@ def _rule(record: type[Any], given: Given) -> list[tuple[str, str]]:
     return [(name, f"got {got}, expected {expected}") for name, got, expected in complaints]
 
 
+def _place_of(node: Node, name: str) -> Place:
+    """Return where the value of a dotted key is, or the innermost mapping that lacks it."""
+    # Names of sources may contain dots.
+    there = [key for key in node.entries if f"{name}.".startswith(f"{key}.")]
+    if not there:
+        return node.place
+    key = max(there, key=len)
+    return _place_of(node.entries[key].node, name[len(key) + 1 :])
+
+
 @dataclass(frozen=True)
 class Section:
     """A mapping whose keys are the settings of a class."""
@@ -225,8 +235,7 @@ class Section:
         right = {name: value for name, value in given.items() if value is not WRONG}
         complaints = _rule(self.type, right)
         for name, complaint in complaints:
-            place = node.entries[name].node.place if name in node.entries else node.place
-            problems.add(place, join(where, name), complaint)
+            problems.add(_place_of(node, name), join(where, name), complaint)
         if complaints or len(right) < len(known):
             return WRONG
         return self.type(**{known[name].attribute: right[name] for name in right}, **others)

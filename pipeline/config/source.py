@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import ClassVar, Final, Literal
 
 from pipeline.config.filters import FILTERS, Filter
-from pipeline.config.sample import SourceSample
+from pipeline.config.sample import OwnSample
 from pipeline.config.settings import (
     Complaints,
     Given,
@@ -178,7 +178,7 @@ class Source:
         Integer(1, 1000),
         default=1,
     )
-    sample: SourceSample | None = setting(
+    sample: OwnSample | None = setting(
         "How chunks are sampled to meet the budget, where not as the mixture says.",
         default=None,
         omits_default=True,

@@ -1,11 +1,12 @@
 """Runner: a mixture and its lock -> an output folder with a manifest.
 
 `build` runs a plan as tasks from files to files on a cluster and keeps what an earlier run made;
-`build_alone` makes some of its partitions. `replay_pool` orders the rows of an existing pool,
-`replay_archives` makes it first. `make_estimate` estimates what a build takes.
+`build_alone` makes some of its partitions. `replay_pool` orders the rows of an existing pool;
+`replay_archives` first makes it of archives, of which `archives_alone` makes some.
+`make_estimate` estimates what a build takes.
 """
 
-from pipeline.runner.archive_pool import replay_archives
+from pipeline.runner.archive_pool import archives_alone, replay_archives
 from pipeline.runner.build_alone import build_alone
 from pipeline.runner.cluster import Tls
 from pipeline.runner.estimate import BYTES_PER_SECOND, Estimate, make_estimate
@@ -18,6 +19,7 @@ __all__ = [
     "Estimate",
     "Plan",
     "Tls",
+    "archives_alone",
     "build",
     "build_alone",
     "check_local",

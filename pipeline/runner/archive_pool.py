@@ -9,13 +9,15 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
+from typing import Unpack
 
 from pipeline.config import RAW, SOURCE_NAME, ChunkSpec, Mixture, Origin, PoolSpec, Replay, Source
 from pipeline.core.errors import InputError
 from pipeline.core.progress import ReportProgress
-from pipeline.dataset import TRAIN, Manifest
+from pipeline.dataset import TRAIN, Manifest, PartialManifest
 from pipeline.dataset.mds import INDEX_NAME, IndexEntry, read_index
-from pipeline.runner.cluster import Tls
+from pipeline.runner.build_alone import build_alone
+from pipeline.runner.build_options import BuildOptions
 from pipeline.runner.run import build
 from pipeline.sources import (
     ARCHIVE,
@@ -40,13 +42,7 @@ def replay_archives(
     out: Path,
     *,
     lock: Lock,
-    raw: Path = RAW,
-    keeps_raw: bool = True,
-    workers: int,
-    scheduler: str | None,
-    tls: Tls | None = None,
-    report: ReportProgress,
-    memory_bytes: int | None = None,
+    **options: Unpack[BuildOptions],
 ) -> Manifest:
     """Make a pool of archives and write its rows in order; return the manifest, as `build` does.
 
@@ -55,32 +51,45 @@ def replay_archives(
 
     Raises: as `build` and `archive_mixture`.
     """
+    raw = options.get("raw", RAW)
+    mixture, parts = _prepare(replay, lock, raw, options["report"])
+    layout = PoolLayout.of(lock.sources[POOL])
+    if mixture.order.listing is None:
+        _LOG.warning("warning: pool: %s", layout.words)
+    manifest = build(mixture, out, lock=parts, **options)
+    if layout.index is not None:
+        made = read_index(out / TRAIN / INDEX_NAME)
+        published = read_index(locate(raw, replay.folder, lock.sources[POOL], layout.index))
+        if (difference := compare_indexes(made, published)) is not None:
+            _LOG.warning("warning: pool: %s", difference)
+    return manifest
+
+
+def archives_alone(
+    replay: Replay,
+    partitions: Sequence[str],
+    out: Path,
+    *,
+    lock: Lock,
+    **options: Unpack[BuildOptions],
+) -> PartialManifest:
+    """Make some partitions of a pool of archives; return their record, as `build_alone` does.
+
+    Raises: as `build_alone` and `archive_mixture`.
+    """
+    mixture, parts = _prepare(replay, lock, options.get("raw", RAW), options["report"])
+    return build_alone(mixture, partitions, out, lock=parts, **options)
+
+
+def _prepare(replay: Replay, lock: Lock, raw: Path, report: ReportProgress) -> tuple[Mixture, Lock]:
+    """Pull the index of a pool of archives, if it has one; return `archive_mixture`."""
     locked, index = lock.sources[POOL], PoolLayout.of(lock.sources[POOL]).index
     if index is not None:
         alone = replace(lock, sources={POOL: replace(locked, files=(index,))})
         pull(plan_download(alone, replay.folder, raw), report)
         path = locate(raw, replay.folder, locked, index)
         check_file(path, index, is_local=locked.origin.kind == "path")
-    mixture, parts = archive_mixture(replay, lock, raw)
-    if mixture.order.listing is None:
-        _LOG.warning("warning: pool: %s", PoolLayout.of(locked).words)
-    manifest = build(
-        mixture,
-        out,
-        lock=parts,
-        raw=raw,
-        keeps_raw=keeps_raw,
-        workers=workers,
-        scheduler=scheduler,
-        tls=tls,
-        report=report,
-        memory_bytes=memory_bytes,
-    )
-    if index is not None:
-        made = read_index(out / TRAIN / INDEX_NAME)
-        if (difference := compare_indexes(made, read_index(path))) is not None:
-            _LOG.warning("warning: pool: %s", difference)
-    return manifest
+    return archive_mixture(replay, lock, raw)
 
 
 def archive_mixture(replay: Replay, lock: Lock, raw: Path) -> tuple[Mixture, Lock]:

@@ -1,18 +1,18 @@
 """Build alone: some partitions of a mixture -> their shards and `partial.json`, without an order.
 
-One input file thus settles how a phase was made, before terabytes of it are read. The shards are
-those of the whole build, where no budget, holdout or other file has a say in them.
+So the rows of one input file can be compared with published ones before terabytes are read. The
+shards equal those of the whole build unless a budget, a holdout or another file changes them.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Unpack
 
 from pipeline.config import RAW, Mixture, closest
 from pipeline.core.errors import ConfigError, OutputError
-from pipeline.core.progress import ReportProgress
 from pipeline.dataset import MANIFEST, PartialManifest, partial_identity
-from pipeline.runner.cluster import Tls
+from pipeline.runner.build_options import BuildOptions
 from pipeline.runner.output_lock import (
     describe_mixture,
     describe_tokenizer,
@@ -35,47 +35,32 @@ def build_alone(
     out: Path,
     *,
     lock: Lock | None = None,
-    raw: Path = RAW,
-    keeps_raw: bool = True,
-    workers: int,
-    scheduler: str | None,
-    tls: Tls | None = None,
-    report: ReportProgress,
-    memory_bytes: int | None = None,
+    **options: Unpack[BuildOptions],
 ) -> PartialManifest:
-    """Build partitions of a mixture, each named `source/partition`, and return their record.
+    """Build the named partitions of a mixture, as `source/partition`; return their record.
 
-    Only their files are read. Other arguments: as for `build`.
+    Only their input files are read. All chunks are written, whatever the budget of the source.
 
-    Raises: ConfigError for partitions that are not there; else as `build`.
+    Raises: ConfigError for an unknown partition; OutputError for a folder that holds anything else;
+    otherwise as `build`.
     """
-    mixture, raw = replace(mixture, folder=mixture.folder.absolute()), raw.absolute()
+    mixture = replace(mixture, folder=mixture.folder.absolute())
+    options["raw"] = options.get("raw", RAW).absolute()
     names = tuple(sorted(set(partitions)))
     alone = _by_source(mixture, names)
-    # The holdout is chosen over all sources.
+    # What is held out depends on files that are not read.
     narrowed = replace(
         mixture,
         sources=tuple(source for source in mixture.sources if source.name in alone),
         validation=None,
     )
-    plan = make_plan(narrowed, lock, raw, out, alone)
+    plan = make_plan(narrowed, lock, options["raw"], out, alone)
     tokenizer = check_plan(plan)
     refuse_nested(out)
     if (out / MANIFEST).exists():
         raise OutputError(f"{out}: holds a whole build", "choose another --out for --partitions")
     with lock_output(out.absolute(), partial_identity(mixture.fingerprint, names)) as state:
-        with open_context(
-            plan,
-            state,
-            tokenizer,
-            raw=raw,
-            keeps_raw=keeps_raw,
-            workers=workers,
-            scheduler=scheduler,
-            tls=tls,
-            report=report,
-            memory_bytes=memory_bytes,
-        ) as context:
+        with open_context(plan, state, tokenizer, **options) as context:
             made = make_shards(context, plan)
         files = files_of(record for records in made.records.values() for record in records)
         files.update({**made.copies, **copy_tokenizer(state, tokenizer)})
@@ -95,7 +80,7 @@ def build_alone(
 
 
 def _by_source(mixture: Mixture, names: Sequence[str]) -> Mapping[str, list[str]]:
-    """Return partitions by source. Raises: ConfigError for names of another form or source."""
+    """Group partitions by source. Raises: ConfigError for a malformed name or unknown source."""
     if mixture.scale != 1:
         raise ConfigError(
             f"--partitions: got them with scale {mixture.scale}, expected scale 1: they are made"
@@ -115,13 +100,15 @@ def _by_source(mixture: Mixture, names: Sequence[str]) -> Mapping[str, list[str]
 
 
 def _differences(mixture: Mixture, plan: Plan) -> Iterator[str]:
-    """Yield what may be otherwise in the whole build, which reads other files too."""
+    """Yield a line for each reason why the whole build may write other rows."""
+    # Lines of one document share its id.
+    has_ids = mixture.chunk.algorithm != "ettin-line-v1"
     meets = "stops at them" if mixture.on_error == "stop" else "keeps the first document of each"
     for one in plan.sources:
         where = f"sources.{one.source.name}"
         if one.takes_part:
             yield f"{where}: each chunk of these partitions is here once; the whole build samples"
-        if one.num_others and one.source.origin.id is not None:
+        if has_ids and one.num_others and one.source.origin.id is not None:
             yield (
                 f"{where}: ids that recur in its {one.num_others:,} other partitions are not"
                 f" noticed; the whole build {meets}"

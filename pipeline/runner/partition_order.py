@@ -5,7 +5,7 @@ merged in the order of a directory, which no rule gives; only a listing does.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path, PurePosixPath
 
@@ -15,15 +15,23 @@ from pipeline.core.regular_file import read_file
 from pipeline.dataset.mds import parse_index
 
 _MOST_NAMED = 5
+_HINT = "list each as source/folder, as below train/ in the output"
 
 
 def arrange(
-    partitions: Iterable[str], order: OrderSpec, folder: Path, *, is_whole: bool = True
+    partitions: Iterable[str],
+    order: OrderSpec,
+    folder: Path,
+    *,
+    is_whole: bool = True,
+    may_be_empty: Collection[str] = (),
 ) -> tuple[str, ...]:
     """Return partitions, each `source/folder`, in the order of the pool.
 
     folder: the mixture's, which the listing is relative to. is_whole: whether these are all
-    partitions; else a listing may name others, which are left out.
+    partitions; else a listing may name others, which are left out. may_be_empty: those that may
+    have no row in the end. A listing may leave them out, as an index does that has shards alone;
+    they are not returned then, and `check_listed` says whether that was right.
 
     Raises: InputError when the listing is none, or lists other partitions.
     """
@@ -31,17 +39,33 @@ def arrange(
     if order.listing is None:
         return tuple(made)
     listed = read_listing(folder / order.listing, f"order.listing: {order.listing}")
-    left_out, unknown = sorted({*made} - {*listed}), sorted({*listed} - {*made})
+    left_out, unknown = sorted({*made} - {*listed, *may_be_empty}), sorted({*listed} - {*made})
     problems = [f"got no {_name(left_out)}"] if left_out else []
     if unknown and is_whole:
         problems.append(f"got {_name(unknown)}, which the mixture does not make")
     if problems:
         raise InputError(
             f"order.listing: {order.listing}: {'; '.join(problems)}; expected each partition once",
-            "list each as source/folder, as below train/ in the output",
+            _HINT,
         )
     known = {*made}
     return tuple(one for one in listed if one in known)
+
+
+def check_listed(
+    partitions: Collection[str], num_rows_by_partition: Mapping[str, int], order: OrderSpec
+) -> None:
+    """Insist that all partitions with rows are among those that `arrange` has returned.
+
+    Raises: InputError.
+    """
+    have_rows = {name for name, num_rows in num_rows_by_partition.items() if num_rows}
+    if left_out := sorted(have_rows - {*partitions}):
+        raise InputError(
+            f"order.listing: {order.listing}: got no {_name(left_out)}; expected each partition"
+            " that has rows once",
+            f"{_HINT}, and build into another folder",
+        )
 
 
 def read_listing(path: Path, where: str) -> list[str]:

@@ -98,7 +98,8 @@ class Plan:
     lock: Lock | None
     """The lock, narrowed to the files that are to be read."""
     partitions: tuple[str, ...]
-    """`source/folder` of each partition known, in the order of the pool."""
+    """`source/folder` of each partition known, in the order of the pool; none where some are built
+    alone. A listing may leave out partitions without rows."""
 
     @property
     def unlocked(self) -> list[str]:
@@ -163,19 +164,22 @@ def make_plan(
         mixture=mixture,
         sources=tuple(planned),
         lock=None if lock is None else replace(lock, sources=sources),
-        partitions=_arrange(mixture, planned),
+        partitions=_arrange(mixture, planned) if alone is None else (),
     )
 
 
 def _arrange(mixture: Mixture, planned: Sequence[PlannedSource]) -> tuple[str, ...]:
-    made = [
-        one.folder(partition, mixture).removeprefix(f"{TRAIN}/")
+    made = {
+        one.folder(partition, mixture).removeprefix(f"{TRAIN}/"): one
         for one in planned
         for partition in group_files(one.files or (), one.source.origin.files_per_partition)
-    ]
+    }
+    may_be_empty = {name for name, one in made.items() if one.is_sampled}
     # Of a source that is not locked, and of a miniature, only a part of what is listed is known.
     is_whole = mixture.scale >= 1 and all(one.files is not None for one in planned)
-    return arrange(made, mixture.order, mixture.folder, is_whole=is_whole)
+    return arrange(
+        made, mixture.order, mixture.folder, is_whole=is_whole, may_be_empty=may_be_empty
+    )
 
 
 def _left_out(source: Source, skipped: tuple[str, ...]) -> str:
@@ -243,9 +247,17 @@ def _named(
             raise ConfigError(
                 f'--partitions: got "{source}/{name}", expected one of the {len(partitions):,}'
                 f" partitions of {source}, such as {source}/{next(iter(partitions))}"
-                f"{closest(name, partitions)}"
+                f"{_nearest(name, partitions)}"
             )
     return {name: partitions[name] for name in sorted(names)}
+
+
+def _nearest(name: str, partitions: Collection[str]) -> str:
+    """Return `closest`, which is first the partition whose folder or file has this name."""
+    for one in partitions:
+        if name.startswith((f"{one}-", f"{one}.")) or one.startswith(f"{name}-"):
+            return f'; did you mean "{one}"?'
+    return closest(name, partitions)
 
 
 def _choose(

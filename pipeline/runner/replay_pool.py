@@ -1,14 +1,15 @@
 """Replay pool: any MDS pool with an index, only read -> an output of its rows in order."""
 
 from pathlib import Path
+from typing import Unpack
 
 from pipeline.config import RAW, Replay
 from pipeline.core.digest import fingerprint, sha256_file
 from pipeline.core.errors import ConfigError, InputError
-from pipeline.core.progress import ReportProgress
 from pipeline.dataset import PARTIAL, Manifest, MixtureRecord, without_order
 from pipeline.dataset.mds import INDEX_NAME, Pool
-from pipeline.runner.cluster import Tls, default_memory_bytes, open_cluster
+from pipeline.runner.build_options import ClusterOptions
+from pipeline.runner.cluster import default_memory_bytes, open_cluster
 from pipeline.runner.order_rows import order_pool
 from pipeline.runner.output_lock import (
     finish,
@@ -33,16 +34,13 @@ def replay_pool(
     *,
     lock: Lock | None = None,
     raw: Path = RAW,
-    workers: int,
-    scheduler: str | None,
-    tls: Tls | None = None,
-    report: ReportProgress,
-    memory_bytes: int | None = None,
+    **options: Unpack[ClusterOptions],
 ) -> Manifest:
     """Write the rows of a pool in order into a folder; return its manifest, also written there.
 
     lock: what the pool's files and the tokenizer must be. raw: the folder of pulled files.
-    memory_bytes, errors: as for `build`.
+
+    Raises: as `build`.
     """
     if declared.order.listing is not None:
         raise ConfigError(
@@ -63,9 +61,11 @@ def replay_pool(
     if lock is not None:
         check_tokenizer(lock.tokenizer, tokenizer.digest, lock.where)
     check_special_tokens(tokenizer, declared.order, None)
-    identity = fingerprint(declaration)
+    identity, memory_bytes = fingerprint(declaration), options.get("memory_bytes")
     with lock_output(out.absolute(), identity) as state:
-        with open_cluster(workers, scheduler, report, tls) as cluster:
+        with open_cluster(
+            options["workers"], options["scheduler"], options["report"], options.get("tls")
+        ) as cluster:
             restore_records(state)
             if lock is not None:
                 locked = lock.sources[POOL]

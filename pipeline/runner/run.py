@@ -10,12 +10,12 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, fields, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeVar, Unpack
 
 from pipeline.config import RAW, Mixture
 from pipeline.core.digest import fingerprint
-from pipeline.core.progress import ReportProgress
 from pipeline.dataset import (
+    TRAIN,
     VALIDATION,
     BudgetRecord,
     ChunkCounts,
@@ -25,7 +25,8 @@ from pipeline.dataset import (
     State,
     TokenCounts,
 )
-from pipeline.runner.cluster import Tls
+from pipeline.dataset.mds import INDEX_NAME
+from pipeline.runner.build_options import BuildOptions
 from pipeline.runner.holdout_output import holdout_identity, write_holdout
 from pipeline.runner.inputs import BuildContext, PreparedSource
 from pipeline.runner.order_rows import order_samples
@@ -38,6 +39,7 @@ from pipeline.runner.output_lock import (
     without_digests,
 )
 from pipeline.runner.output_tokenizer import copy_tokenizer
+from pipeline.runner.partition_order import check_listed
 from pipeline.runner.plan import Plan, make_plan
 from pipeline.runner.sample_sources import write_indexes
 from pipeline.runner.sampled_shards import check_plan, make_shards, open_context
@@ -54,27 +56,18 @@ def build(
     out: Path,
     *,
     lock: Lock | None = None,
-    raw: Path = RAW,
-    keeps_raw: bool = True,
-    workers: int,
-    scheduler: str | None,
-    tls: Tls | None = None,
-    report: ReportProgress,
-    memory_bytes: int | None = None,
+    **options: Unpack[BuildOptions],
 ) -> Manifest:
     """Build a mixture into a folder and return its manifest, which is also written there.
 
-    lock: what the input files must be; not needed where all are local. raw: the folder of pulled
-    files, to which missing ones are pulled; without `keeps_raw` each is fetched only while it is
-    read. scheduler: the address of a cluster; by default `workers` processes are started here. tls:
-    certificates for it. memory_bytes: a larger pool is laid out by position on disk first; by
-    default half of the machine's memory.
+    lock: what the input files must be; not needed where all are local.
 
     Raises: PipelineError; nothing half-written is left, and another run keeps what is done.
     """
     # Workers may have been started in another folder.
-    mixture, raw = replace(mixture, folder=mixture.folder.absolute()), raw.absolute()
-    plan = make_plan(mixture, lock, raw, out)
+    mixture = replace(mixture, folder=mixture.folder.absolute())
+    options["raw"] = options.get("raw", RAW).absolute()
+    plan = make_plan(mixture, lock, options["raw"], out)
     tokenizer = check_plan(plan)
     refuse_nested(out)
     with ExitStack() as stack:
@@ -84,18 +77,7 @@ def build(
             holdout_state = stack.enter_context(
                 lock_output(state.out / VALIDATION, holdout_identity(mixture))
             )
-        with open_context(
-            plan,
-            state,
-            tokenizer,
-            raw=raw,
-            keeps_raw=keeps_raw,
-            workers=workers,
-            scheduler=scheduler,
-            tls=tls,
-            report=report,
-            memory_bytes=memory_bytes,
-        ) as context:
+        with open_context(plan, state, tokenizer, **options) as context:
             manifest = _build(context, plan, holdout_state)
         return finish(state, manifest)
 
@@ -104,9 +86,19 @@ def _build(context: BuildContext, plan: Plan, holdout_state: State | None) -> Ma
     mixture, state = context.mixture, context.state
     made = make_shards(context, plan)
     samples = made.records
+    num_rows = {
+        record.folder.removeprefix(f"{TRAIN}/"): record.chunks.drawn
+        for records in samples.values()
+        for record in records
+    }
+    check_listed(plan.partitions, num_rows, mixture.order)
     files = files_of(record for records in samples.values() for record in records)
     pool_digest = fingerprint({path: file.sha256 for path, file in files.items()})
-    files.update(write_indexes(state, samples, plan.partitions))
+    written = {
+        name: [one for one in records if f"{one.folder}/{INDEX_NAME}" in one.files]
+        for name, records in samples.items()
+    }
+    files.update(write_indexes(state, written, plan.partitions))
     order, ordered_files = order_samples(context, samples, plan.partitions, pool_digest)
     files.update(ordered_files)
     files.update(made.copies)

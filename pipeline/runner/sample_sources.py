@@ -125,11 +125,17 @@ def write_indexes(
 ) -> dict[str, FileDigest]:
     """Merge the indexes of sampled shards into one for each source and one for all of them.
 
-    partitions: `source/folder` of these and maybe others, in the order of the pool.
+    partitions: `source/folder` of these and maybe others, in the order of the pool. Those that are
+    not among them follow by name.
     """
     files = {}
-    made = {record.folder for records in samples.values() for record in records}
-    in_order = [one for one in partitions if f"{TRAIN}/{one}" in made]
+    made = [
+        record.folder.removeprefix(f"{TRAIN}/")
+        for records in samples.values()
+        for record in records
+    ]
+    places = {name: place for place, name in enumerate(partitions)}
+    in_order = sorted(made, key=lambda name: (places.get(name, len(places)), name.split("/")))
     for name in sorted(samples):
         parts = [one.removeprefix(f"{name}/") for one in in_order if one.startswith(f"{name}/")]
         files.update(publish_index(state, f"{TRAIN}/{name}", parts))

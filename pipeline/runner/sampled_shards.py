@@ -5,15 +5,16 @@ import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Unpack
 
+from pipeline.config import RAW
 from pipeline.core.digest import FileDigest
 from pipeline.core.errors import ConfigError
-from pipeline.core.progress import ReportProgress
 from pipeline.core.shown import printable
 from pipeline.dataset import EvaluationCounts, State
+from pipeline.runner.build_options import BuildOptions
 from pipeline.runner.build_partitions import build_partitions
-from pipeline.runner.cluster import Tls, default_memory_bytes, open_cluster
+from pipeline.runner.cluster import default_memory_bytes, open_cluster
 from pipeline.runner.corpus_scan import scan_corpus
 from pipeline.runner.holdout_split import split_holdout
 from pipeline.runner.inputs import BuildContext, PreparedSource, prepare_source
@@ -67,19 +68,16 @@ def open_context(
     plan: Plan,
     state: State,
     tokenizer: Tokenizer,
-    *,
-    raw: Path,
-    keeps_raw: bool,
-    workers: int,
-    scheduler: str | None,
-    tls: Tls | None,
-    report: ReportProgress,
-    memory_bytes: int | None,
+    **options: Unpack[BuildOptions],
 ) -> Iterator[BuildContext]:
     """Pull what is missing, start a cluster, and restore the records of an earlier build."""
+    keeps_raw, raw = options.get("keeps_raw", True), options.get("raw", RAW)
+    report, memory_bytes = options["report"], options.get("memory_bytes")
     if plan.lock is not None and keeps_raw:
         pull(plan_download(plan.lock, plan.mixture.folder, raw), report)
-    with open_cluster(workers, scheduler, report, tls) as cluster:
+    with open_cluster(
+        options["workers"], options["scheduler"], report, options.get("tls")
+    ) as cluster:
         restore_records(state)
         yield BuildContext(
             mixture=plan.mixture,

@@ -90,6 +90,23 @@ def test_a_partition_that_was_made_again_is_named(
     assert ("prefix space on" if "prefix" in other else "whole-v1 at 96") in found.text
 
 
+def test_where_other_chunks_were_sampled_the_sample_is_named(
+    made: Made, whole: planted.Planted, tmp_path: Path
+) -> None:
+    """Of `long` the mixture takes a part; the others are whole, and do not differ."""
+    name = next(name for name in whole.names if name.startswith("long/"))
+    again = planted.read(made("whole, sample")).with_partitions(whole.names)
+    theirs = planted.published(tmp_path / "order", whole.remade(name, again))
+    found = findings(made("whole"), theirs)
+    assert {"sample"} < set(found) <= {"sample", "partition", "row count"}
+    assert found["sample"].evidence == {
+        "partitions_by_sample": {"keyed-v1, seed 0": ["long/long_0"]}
+    }
+    assert "of long/long_0 a part by keyed-v1, seed 0; the other side may have taken other" in (
+        found["sample"].text
+    )
+
+
 def test_a_partition_of_other_texts_is_named_without_a_guess(
     made: Made, whole: planted.Planted, tmp_path: Path
 ) -> None:

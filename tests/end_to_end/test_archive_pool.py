@@ -148,6 +148,29 @@ def test_archives_replay_to_the_shards_and_the_order_of_their_twin(made: Path, w
     assert builds.digests(work / "out") == before
 
 
+def test_some_archives_are_made_alone_to_the_shards_of_the_whole(made: Path, work: Path) -> None:
+    alone = ("--partitions", f"{LISTED[0]},{LISTED[3]}")
+    done = builds.run("build", "replay.yaml", *BUILD, *alone, cwd=work)
+    assert (done.returncode, done.stderr.splitlines()) == (
+        2,
+        ["error: pool: is not locked", "hint: lock it first: ettin-data lock MIXTURE"],
+    )
+    builds.run_well("lock", "replay.yaml", cwd=work)
+    # The others are not read.
+    for name in LISTED[1:3]:
+        (work / f"archives/{name}.jsonl.tar.gz").write_bytes(b"no archive")
+    told = builds.run_well("build", "replay.yaml", *BUILD, *alone, cwd=work)
+    assert "2 partitions alone, without an order" in told
+    found = builds.digests(work / "out/train")
+    twin = builds.digests(made / "twin/train")
+    assert {path.rpartition("/")[0] for path in found} == {LISTED[0], LISTED[3]}
+    assert found == {path: twin[path] for path in found}
+    assert json.loads((work / "out/partial.json").read_bytes())["differences"] == []
+    done = builds.run("build", "replay.yaml", *BUILD, "--partitions", ORDER[0], cwd=work)
+    assert done.returncode == 2
+    assert f'; did you mean "{LISTED[0].partition("/")[2]}"?' in done.stderr
+
+
 def test_so_does_the_twin_itself(made: Path, tmp_path: Path) -> None:
     shutil.copytree(made / "twin/train", tmp_path / "pool")
     # Where there are shards, archives beside them are left alone.
@@ -161,6 +184,9 @@ def test_so_does_the_twin_itself(made: Path, tmp_path: Path) -> None:
     write_replay(tmp_path, "{path: pool}", ", partitions: listed, listing: pool/index.json")
     done = builds.run("build", "replay.yaml", *BUILD, cwd=tmp_path)
     assert "order.partitions: got listed with a pool of MDS shards" in done.stderr
+    done = builds.run("build", "replay.yaml", *BUILD, "--partitions", ORDER[0], cwd=tmp_path)
+    assert done.stderr.startswith("error: --partitions: got replayed, a pool of MDS shards, expect")
+    assert done.returncode == 2
 
 
 @pytest.fixture

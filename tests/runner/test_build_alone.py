@@ -3,6 +3,9 @@
 import json
 import os
 import shutil
+import signal
+import subprocess
+import time
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
@@ -223,6 +226,8 @@ def test_a_whole_build_is_left_alone(
          ' prose/letters; did you mean "prose_1"?'),
         ("long/long_0,pros/prose_1", 'got "pros/prose_1", expected source/partition, with one of'
          ' the sources long, notes, plain, prose, tables; did you mean "prose"?'),
+        ("long/long_0-tokenized-chunked-128", 'got "long/long_0-tokenized-chunked-128", expected'
+         ' one of the 1 partitions of long, such as long/long_0; did you mean "long_0"?'),
         ("long", 'got "long", expected source/partition, with one of the sources long, notes,'
          " plain, prose, tables"),
         ("", 'got "", expected source/partition, with one of the sources long, notes, plain,'
@@ -238,7 +243,7 @@ def test_unknown_partitions_are_one_line_with_the_nearest(
     assert not out.exists()
 
 
-def test_miniatures_and_replays_have_no_partitions(
+def test_miniatures_and_pools_that_are_not_locked_have_no_partitions(
     small: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     given = ("--out", tmp_path / "out", "--partitions", "long/long_0")
@@ -246,12 +251,11 @@ def test_miniatures_and_replays_have_no_partitions(
     assert code == 2
     assert "--partitions: got them with scale 1/10, expected scale 1" in error
     code, _, error = call(capsys, "build", "ettin-pretraining-published", *given)
-    assert code == 2
-    assert "--partitions: got ettin-pretraining-published, which puts a pool in order" in error
+    assert (code, error.splitlines()[0]) == (2, "error: pool: is not locked")
 
 
 def test_the_command_prints_what_was_made_and_warns(small: Path, tmp_path: Path) -> None:
-    names = ("--partitions", "prose/prose_1,long/long_0", "--partitions", "tables/tables")
+    names = ("--partitions", "prose/prose_1, long/long_0", "--partitions", "tables/tables")
     done = builds.run("build", small, "--out", tmp_path / "out", "--workers", "1", *names)
     assert done.returncode == 0
     lines = done.stdout.splitlines()
@@ -266,6 +270,33 @@ def test_the_command_prints_what_was_made_and_warns(small: Path, tmp_path: Path)
     assert builds.run_well("verify", tmp_path / "out").rstrip().endswith(
         "every file matches partial.json, of partitions without an order"
     )  # fmt: skip
+
+
+def test_a_killed_build_of_some_goes_on_with_what_it_has(
+    made: Path, small: Path, alone: Alone, tmp_path: Path
+) -> None:
+    """Killed when the first folder has its record, in whatever comes next."""
+    names, out = ["tables/tables", "prose/prose_1", "long/long_0"], tmp_path / "out"
+    given = ("--out", out, "--workers", "1", "--partitions", ",".join(names))
+    process = builds.start("build", small, *given, stderr=subprocess.DEVNULL)
+    stop = time.monotonic() + builds.SECONDS
+    while not list(out.glob(".ettin/records/partitions/*/*.json")):
+        assert process.poll() is None
+        assert time.monotonic() < stop
+        time.sleep(0.002)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate(timeout=30)
+    while builds.group_members(process.pid):
+        assert time.monotonic() < stop
+        time.sleep(0.02)
+    assert not (out / "partial.json").exists()
+    before = {path: os.stat(path).st_ino for path in out.glob("train/*/*/*.mds")}
+    alone(small, out, names)
+    assert builds.digests(out) == builds.digests(made)
+    assert not (out / ".ettin").exists()
+    # What has a record is kept.
+    after = {path: os.stat(path).st_ino for path in out.rglob("*.mds")}
+    assert before.items() & after.items()
 
 
 def test_what_a_stopped_build_made_is_kept_and_no_other_build_goes_on_with_it(

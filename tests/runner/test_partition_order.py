@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support import builds
@@ -11,7 +12,7 @@ from pipeline.audit.verify.build_output import Output
 from pipeline.config import OrderSpec
 from pipeline.core.errors import ConfigError, InputError
 from pipeline.dataset.mds import read_index
-from pipeline.runner.partition_order import arrange
+from pipeline.runner.partition_order import arrange, check_listed
 
 MIXTURE = """\
 name: listed
@@ -44,7 +45,7 @@ def index_of(folders: Sequence[str], shards: int = 2) -> str:
     return json.dumps({"shards": [{"raw_data": {"basename": one}, "samples": 1} for one in names]})
 
 
-def arranged(folder: Path, content: str | bytes, **options: bool) -> tuple[str, ...]:
+def arranged(folder: Path, content: str | bytes, **options: Any) -> tuple[str, ...]:
     data = content if isinstance(content, bytes) else content.encode()
     (folder / "listing").write_bytes(data)
     return arrange(MADE, spec("listing"), folder, **options)
@@ -90,6 +91,18 @@ def test_of_a_part_of_the_partitions_a_listing_may_name_more(tmp_path: Path) -> 
     assert arranged(tmp_path, "b-a/z\nc/c\nb/x\nb-a/y", is_whole=False) == ("b-a/z", "b/x", "b-a/y")
     with pytest.raises(InputError, match="got no b-a/z"):
         arranged(tmp_path, "b/x\nb-a/y", is_whole=False)
+
+
+def test_what_may_have_no_row_may_be_left_out_and_is_asked_for_if_it_has(tmp_path: Path) -> None:
+    found = arranged(tmp_path, "b-a/z\nb/x", may_be_empty={"b-a/y"})
+    assert found == ("b-a/z", "b/x")
+    check_listed(found, {"b/x": 3, "b-a/y": 0, "b-a/z": 0}, spec("listing"))
+    with pytest.raises(InputError, match=r"listing: got no b-a/y; expected each partition"):
+        check_listed(found, {"b/x": 3, "b-a/y": 1, "b-a/z": 0}, spec("listing"))
+    # If it is listed, it keeps its place.
+    assert arranged(tmp_path, "b-a/z\nb-a/y\nb/x", may_be_empty={"b-a/y"})[1] == "b-a/y"
+    with pytest.raises(InputError, match=r"got no b/x; got c/c"):
+        arranged(tmp_path, "b-a/z\nc/c", may_be_empty={"b-a/y"})
 
 
 def test_a_listing_needs_listed_and_listed_a_listing() -> None:
@@ -142,6 +155,16 @@ def test_the_listed_pool_put_in_order_by_itself_gives_the_order_of_the_build(fol
     assert ledgers[1] != ledgers[2]
     told = builds.run_well("verify", "listed", "--against", "listed/train", cwd=folder)
     assert told.endswith("equal\n")
+
+
+def test_partitions_alone_need_no_listing_of_themselves(folder: Path, tmp_path: Path) -> None:
+    names = ("--partitions", "b/x_1,b-a/y_0")
+    arguments = ("listed.yaml", "--out", tmp_path / "out", "--workers", "1", *names)
+    builds.run_well("build", *arguments, cwd=folder)
+    found = builds.digests(tmp_path / "out/train")
+    assert {one.rpartition("/")[0] for one in found} == {SORTED[1], SORTED[2]}
+    whole = builds.digests(folder / "listed/train")
+    assert found == {path: whole[path] for path in found}
 
 
 def test_rows_of_the_pool_are_named_by_their_partition(folder: Path) -> None:

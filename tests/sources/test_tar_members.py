@@ -5,6 +5,7 @@ import hashlib
 import json
 import tarfile
 import tracemalloc
+from codecs import BOM_UTF8
 from pathlib import Path
 
 import pytest
@@ -31,9 +32,10 @@ def test_members_are_read_in_archive_order_and_folders_are_skipped(
     data = packed(
         member("out", kind=tarfile.DIRTYPE),
         # Its last line does not end.
-        member("out/z.jsonl", ONE.rstrip()),
+        member("out/z.jsonl", BOM_UTF8 + ONE.rstrip()),
         member("out/empty.jsonl"),
-        member("out/a.json", TWO),
+        member("out/mark.jsonl", BOM_UTF8),
+        member("out/a.json", BOM_UTF8 + TWO),
         format=format,
     )
     file = input_file(tmp_path, NAME, data)
@@ -109,6 +111,19 @@ def test_a_negative_size_is_damage(tmp_path: Path) -> None:
     info.size = -513
     data = gzip.compress(info.tobuf(tarfile.GNU_FORMAT) + ONE.ljust(4096, b"\0"))
     assert "got a size of -513" in broken(tmp_path, data).message
+
+
+@pytest.mark.parametrize("gone", [1, 20, 77, 140])
+def test_lines_that_end_like_those_of_windows_and_several_streams_are_read(
+    tmp_path: Path, gone: int
+) -> None:
+    data = tar([member("a.jsonl", ONE.replace(b"\n", b"\r\n")), member("b.jsonl", TWO)])
+    cut = len(data) * gone // 141
+    packed_twice = gzip.compress(data[:cut]) + gzip.compress(data[cut:])
+    assert pairs(read_all(input_file(tmp_path, NAME, packed_twice))[0]) == ALL
+    broken_off = input_file(tmp_path, "f.jsonl.tar.gz", packed_twice[:-gone])
+    with pytest.raises(InputError, match=r"broken (compressed data|tar archive) after"):
+        read_all(broken_off)
 
 
 WHOLE = tar([member("a.jsonl", ONE), member("b.jsonl", TWO)])

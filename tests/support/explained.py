@@ -43,6 +43,7 @@ SETTINGS = {
     "whole at 96": ("chunk.size=96",),
     "whole, longer": ("chunk.size=200", "order.max_seq_len=200"),
     "whole, stored": ("order.view=stored",),
+    "whole, sample": ("sample.seed=5",),
     "whole, feistel": ("order.algorithm=feistel-v1",),
     "doubled": ("sources.notes.epochs=2",),
     "slice": (),

@@ -5,7 +5,7 @@ where they do not fit in memory, `gather` reads those of one file, `write` write
 """
 
 from pipeline.runner.shuffle.jobs import PoolFolder, ShuffleJob, TableTask, save_stamps
-from pipeline.runner.shuffle.row_table import Table, load_table, save_table
+from pipeline.runner.shuffle.row_table import Table, load_table, save_empty_table, save_table
 from pipeline.runner.shuffle.scatter import IDS_AT_ONCE
 from pipeline.runner.shuffle.shuffle import shuffle_pool
 
@@ -16,6 +16,7 @@ __all__ = [
     "Table",
     "TableTask",
     "load_table",
+    "save_empty_table",
     "save_stamps",
     "save_table",
     "shuffle_pool",

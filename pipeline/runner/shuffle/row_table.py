@@ -43,6 +43,11 @@ def save_table(
     _save(state, folder, table)
 
 
+def save_empty_table(state: State, folder: str) -> None:
+    """Save the table of a partition that has no row, and so no folder."""
+    _save(state, folder, Pool(shards=(), num_rows=np.empty(0, np.int64)).table(-1, -1))
+
+
 def make_table(task: TableTask) -> list[str]:
     """Save the table of some shards of a foreign pool; return the BLAKE3 of each shard.
 

@@ -164,7 +164,7 @@ def _make(task: PartitionTask, tokenizer: Tokenizer, state: State) -> PartitionO
                 ids.forget(documents[index].id)
             names = [document.id.encode() for document in documents]
             shards.write(names, chunks.documents, chunks.rows.values, chunks.rows.offsets)
-            chunk_for_holdout(names, encoded)
+            chunk_for_holdout(names, encoded, chunks.documents)
             ids.end_block(documents, chunks)
             counts.add(encoded, chunks)
             if task.saves_digests:

@@ -3,6 +3,7 @@
 Sources without a budget, repetitions or a holdout do not go through here: their folders are final.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from pipeline.core.ragged import offsets_of
 from pipeline.dataset import VALIDATION, State, is_output_file, sampled_file
 from pipeline.dataset.mds import MdsWriter, Pool, write_stats
 from pipeline.dataset.parquet import read_columns, write_columns
-from pipeline.runner.shuffle import load_table, save_table
+from pipeline.runner.shuffle import load_table, save_empty_table, save_table
 from pipeline.runner.task_cache import PartitionOutput, describe, save_record
 from pipeline.runner.tasks.read_documents import Input, load_cached_for
 from pipeline.stages.sampling import longest_first, rows_to_write
@@ -77,7 +78,7 @@ def find_cached_sample(task: CachedSampleTask) -> PartitionOutput | None:
     record = load_cached_for(task.inputs, state, name, task.key, PartitionOutput)
     if record is not None:
         numbers = read_columns(state.out / sampled_file(source, partition))
-        save_table(state, record.folder, task.cls_id, task.sep_id, numbers)
+        _save_table(state, record, task.cls_id, task.sep_id, numbers)
     return record
 
 
@@ -96,10 +97,11 @@ def sample_partition(task: SampleTask) -> PartitionOutput:
     order = longest_first(lengths[others]) if task.takes_longest else np.arange(len(others))
     rows = others[rows_to_write(task.num_repetitions, task.again, order)]
     discarded = task.chunks.tokens.discarded
-    files = _write_rows(task, pool, task.folder, task.chunk, rows, discarded)
+    # As published, what gives no row has no folder.
+    files = _write_rows(task, pool, task.folder, task.chunk, rows, discarded) if len(rows) else {}
     if len(holdout):
         folder, held = f"{VALIDATION}/{task.folder}", Pool.open(task.out / task.holdout_folder)
-        # Of a folder that is held out as a whole, it is what was discarded, too.
+        # A folder that is held out whole has what was discarded, and none in training does.
         rest = 0 if len(holdout) < len(task.holdout) else discarded
         files.update(_write_rows(task, held, folder, task.holdout_chunk, holdout, rest))
     all_rows = load_table(state, task.chunks.folder)
@@ -124,8 +126,21 @@ def sample_partition(task: SampleTask) -> PartitionOutput:
         files={**kept, **files},
     )
     save_record(state, record.task, record)
-    save_table(state, task.folder, task.cls_id, task.sep_id, numbers)
+    _save_table(state, record, task.cls_id, task.sep_id, numbers)
     return record
+
+
+def _save_table(
+    state: State,
+    record: PartitionOutput,
+    cls_id: int,
+    sep_id: int,
+    numbers: Mapping[str, Uint32Array],
+) -> None:
+    if record.chunks.drawn:
+        save_table(state, record.folder, cls_id, sep_id, numbers)
+    else:
+        save_empty_table(state, record.folder)
 
 
 def _with_validation(record: PartitionOutput, files: Uint32Array) -> dict[str, Any]:

@@ -9,6 +9,7 @@ Source of the format: POSIX.1-2017, pax Interchange Format; GNU tar manual, Basi
 
 import json
 import tarfile
+from codecs import BOM_UTF8
 from collections.abc import Iterator
 from itertools import chain
 from pathlib import PurePosixPath
@@ -28,7 +29,8 @@ _LINKS: Final = {
 
 
 def read_members(blocks: Iterator[bytes], where: str) -> Iterator[bytes]:
-    """Yield what the members hold, in archive order, a line break after each; folders are skipped.
+    """Yield what the members hold, in archive order, a line break after each; folders are skipped,
+    and so is a UTF-8 mark at the start of a member.
 
     blocks: of the archive, unpacked. where: the archive, in errors.
 
@@ -40,10 +42,21 @@ def read_members(blocks: Iterator[bytes], where: str) -> Iterator[bytes]:
         name, size, kind = header
         _check(name, kind, where)
         if kind != tarfile.DIRTYPE:
-            yield from stream.take(size)
+            yield from _without_mark(stream.take(size))
             # The last line of a file need not end.
             yield b"\n"
     stream.expect_zeros()
+
+
+def _without_mark(pieces: Iterator[bytes]) -> Iterator[bytes]:
+    """Yield the pieces of a file of text without a UTF-8 mark at its start."""
+    head = b""
+    for piece in pieces:
+        head += piece
+        if len(head) >= len(BOM_UTF8):
+            break
+    yield head.removeprefix(BOM_UTF8)
+    yield from pieces
 
 
 class _Stream:

@@ -1,10 +1,9 @@
-"""`ettin-slice-v1`, `ettin-slice-v2`: plain slices of a document's ids, and the rule of cutting.
+"""`ettin-slice-v1` and `ettin-slice-v2`: slices of a document's ids, and how all ettin-* cut.
 
-The first chunk of a document starts with CLS, the last ends with SEP, those between have neither.
-The second version cuts pieces of as many ids as a chunk may have, the first of two fewer; all else
-is equal. Published statistics of validation rows agree with the second at 1,024. The other ettin-*
-chunkers cut by the same rule. Cuts and random numbers depend on lengths alone. Frozen; golden
-vectors in the tests.
+The first chunk of a document starts with CLS and the last ends with SEP; chunks in between have
+neither. Version 2 cuts pieces of `size` ids, version 1 of `size - 2`; they do not differ otherwise.
+The published statistics of validation rows match version 2 at 1,024. Cuts and random numbers depend
+only on the lengths of documents. Frozen; the tests hold golden vectors.
 
 Source: JHU-CLSP/ettin-encoder-vs-decoder, `pretraining/data_processing/src/sampling/
 split_dataset_into_chunks_individual.py` (2025-08-06), with its undefined names supplied.
@@ -21,7 +20,7 @@ from pipeline.stages.chunking.chunker import Chunks
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Pieces:
-    """The pieces of one block of documents, in order, before borrowing."""
+    """The pieces of a block of documents, in order, before any ids are borrowed."""
 
     starts: Int64Array
     """int64 [num_pieces], the first id of each piece among the ids of the block."""
@@ -30,16 +29,16 @@ class Pieces:
     documents: Int64Array
     """int64 [num_pieces], the document of each piece."""
     borrowed: Int64Array
-    """int64 [num_pieces], ids that a short last piece takes from the end of the piece before."""
+    """int64 [num_pieces], how many ids a short last piece borrows from the piece before it."""
     discarded: Int64Array
-    """int64 [num_documents], ids of each document's dropped pieces."""
+    """int64 [num_documents], how many ids of each document lie in dropped pieces."""
 
 
 class Cutter:
-    """Cuts the documents of one partition, block after block, with the original's random numbers.
+    """Cuts the documents of one partition block by block, drawing the original's random numbers.
 
     The original seeds numpy's legacy generator (MT19937; numpy freezes `RandomState`) once per
-    partition and takes one number for each short last piece, in document order.
+    partition and draws one number for each short last piece, in document order.
     """
 
     def __init__(self, *, piece_size: int, min_size: int, skip_below: int, seed: int) -> None:
@@ -49,10 +48,10 @@ class Cutter:
         self._random = np.random.RandomState(seed)
 
     def cut(self, documents: Rows) -> Pieces:
-        """Cut documents into pieces as long as possible, of which the last may be short.
+        """Cut each document into full pieces and a last one that may be shorter.
 
-        A short last piece, unless it is the only one, is dropped below `skip_below`; below
-        `min_size` it borrows a random number of ids from the piece before.
+        Unless it is the only piece, a last piece of fewer than `skip_below` ids is dropped, and one
+        of fewer than `min_size` borrows a random number of ids from the piece before it.
         """
         counts = -(-documents.lengths() // self._piece_size)
         owners, ordinals = number_parts(counts)
@@ -75,7 +74,7 @@ class Cutter:
 
 
 def number_parts(counts: Int64Array) -> tuple[Int64Array, Int64Array]:
-    """Return the document of each part and its index in it: int64 [num_parts] each.
+    """Return each part's document and its index within it: int64 [num_parts] each. Pure.
 
     counts: int64 [num_documents], the number of parts of each document.
     """
@@ -84,9 +83,9 @@ def number_parts(counts: Int64Array) -> tuple[Int64Array, Int64Array]:
 
 
 def lend(pieces: Pieces) -> tuple[Int64Array, Int64Array]:
-    """Return where pieces start and stop after borrowing: int64 [num_pieces] each.
+    """Return where pieces start and stop once ids are borrowed: int64 [num_pieces] each. Pure.
 
-    A piece borrows the ids right before it, so both edges just move.
+    A piece borrows the ids right before it, so only the edge between the two moves.
     """
     starts, stops = pieces.starts - pieces.borrowed, pieces.stops.copy()
     borrowers = np.flatnonzero(pieces.borrowed)
@@ -95,7 +94,7 @@ def lend(pieces: Pieces) -> tuple[Int64Array, Int64Array]:
 
 
 class SliceChunker:
-    """Chunks documents without changing an id."""
+    """Writes pieces as they are."""
 
     def __init__(self, cutter: Cutter) -> None:
         self._cutter = cutter

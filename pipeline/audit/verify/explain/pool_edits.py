@@ -7,11 +7,13 @@ read, too, so that a single missing row is named.
 
 import json
 from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
+from pipeline.audit.diff import listed
 from pipeline.audit.verify.build_output import Output, make_permutation
 from pipeline.audit.verify.comparison import Comparison, Finding, finding, shared
 from pipeline.audit.verify.explain.arrangement import (
@@ -138,7 +140,9 @@ class PoolEdits:
         altered = [edit for edit in edits if not edit.num_missing and len(edit.unknown)]
         found = self._remade(remade, remade_as) if remade else []
         found += self._counted(counted, their_num_samples) if counted else []
-        return found + (self._altered(altered) if altered else [])
+        found += self._altered(altered) if altered else []
+        # Where rows were made in another way, that is why they are others.
+        return found + ([] if remade_as else self._sampled(remade))
 
     def _remade(
         self, remade: dict[tuple[int, ...], _PartitionEdits], remade_as: str
@@ -164,6 +168,28 @@ class PoolEdits:
             places.append(place)
         text = "; ".join(texts) + _more(remade, "; and {:,} more places") + remade_as
         return finding("partition", text, places=places)
+
+    def _sampled(self, remade: Iterable[tuple[int, ...]]) -> list[Finding]:
+        """Say of which of these partitions the output has a sample, and by which algorithm."""
+        names = {self._partitions.names[part] for parts in remade for part in parts}
+        declared = self._output.declaration
+        by: defaultdict[str, list[str]] = defaultdict(list)
+        for source, made in sorted(self._output.manifest.sources.items()):
+            for one in made.partitions:
+                name, chunks = f"{source}/{one.partition}", one.chunks
+                if name in names and chunks.drawn < chunks.written - chunks.validation:
+                    own = declared["sources"][source].get("sample") or declared["sample"]
+                    by[f"{own['algorithm']}, seed {own['seed']}"].append(name)
+        if not by:
+            return []
+        samples = ", ".join(
+            f"of {listed(found, _MOST_NAMED)} a part by {how}" for how, found in sorted(by.items())
+        )
+        text = (
+            f"the output has samples: {samples}; the other side may have taken other chunks there,"
+            " by another algorithm, seed or budget (sample, tokens)"
+        )
+        return finding("sample", text, partitions_by_sample=dict(by))
 
     def _counted(self, edits: list[Edit], their_num_samples: int) -> list[Finding]:
         ours = len(self._row_of)

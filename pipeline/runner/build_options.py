@@ -1,0 +1,31 @@
+"""Build options: how a build is carried out, which no byte of its output depends on."""
+
+from pathlib import Path
+from typing import Required, TypedDict
+
+from pipeline.core.progress import ReportProgress
+from pipeline.runner.cluster import Tls
+
+
+class ClusterOptions(TypedDict, total=False):
+    """Where tasks run."""
+
+    workers: Required[int]
+    """Processes that are started here where no scheduler is named."""
+    scheduler: Required[str | None]
+    """The address of a cluster that runs already."""
+    tls: Tls | None
+    """Certificates for it."""
+    report: Required[ReportProgress]
+    memory_bytes: int | None
+    """A larger pool is laid out by position on disk first; by default half of the machine's
+    memory."""
+
+
+class BuildOptions(ClusterOptions, total=False):
+    """Where tasks run, and where pulled files lie."""
+
+    raw: Path
+    """The folder of pulled files, to which missing ones are pulled; by default `RAW`."""
+    keeps_raw: bool
+    """Whether they stay, as by default; else each is fetched only while it is read."""

@@ -16,11 +16,16 @@ _MOST_SHOWN = 5
 
 def run_infer(parsed: Arguments) -> int:
     """Infer from raw documents, or from a shard alone; 0 if one way reproduces it, else 1."""
-    from pipeline.audit.attest import describe_shard, infer, load_facts, open_shard
+    from pipeline.audit.attest import describe_shard, digest_of, infer, load_facts, open_shard
     from pipeline.core.progress import show_progress
 
     if parsed.against is None:
         raise ConfigError("--infer: expected --against SHARD or a sha256 with it", "name it")
+    if parsed.infer == "" and digest_of(parsed.against):
+        raise ConfigError(
+            f"--infer: got the digest {parsed.against} without raw documents, expected a shard",
+            "name the file of documents after --infer, or the shard itself after --against",
+        )
     if parsed.infer == "":
         signs = describe_shard(open_shard(Path(parsed.against)))
         print_result(parsed, {"shard": parsed.against, "signs": signs}, signs)

@@ -25,7 +25,9 @@ from pipeline.config.value_types import HUB_ID, LINE, NAME
 class PoolSpec:
     needs: ClassVar[str] = "one of hub, path"
 
-    hub: str | None = optional("A data set of MDS shards on the Hub, org/name.", HUB_ID)
+    hub: str | None = optional(
+        "A data set on the Hub with MDS shards or archives of text, org/name.", HUB_ID
+    )
     revision: str | None = optional(
         "Branch, tag or commit on the Hub, main by default. For hub only.", LINE
     )

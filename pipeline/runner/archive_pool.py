@@ -166,7 +166,10 @@ def compare_indexes(made: Sequence[IndexEntry], published: Sequence[IndexEntry])
         for name in others[:_MOST_NAMED]
     )
     more = f"; and {len(others) - _MOST_NAMED:,} more" if len(others) > _MOST_NAMED else ""
-    return f"the archives are not those of the {INDEX_NAME}, nor is the order: {named}{more}"
+    return (
+        f"the archives are not the partitions that {INDEX_NAME} was written for, so this is not the"
+        f" published order: {named}{more}"
+    )
 
 
 def _num_rows(entries: Sequence[IndexEntry]) -> Counter[str]:

@@ -112,3 +112,18 @@ def test_a_shard_without_rows_says_so(tmp_path: Path, capsys: pytest.CaptureFixt
     shard = tmp_path / "part" / "shard.00000.mds"
     code, out, err = call(capsys, "attest", "--infer", "--against", shard)
     assert (code, out.splitlines(), err) == (0, told, "")
+
+
+def test_slices_of_long_documents_are_slices(tokenizer: Tokenizer, tmp_path: Path) -> None:
+    """Though fewer than one row in fifty begins or ends a document."""
+    [cls, *body, sep] = tokenizer.encode(layouts.texts(1, [9000], "{}", marks=0.002)[0][1]).ids
+    body = body[: 64 * 120]
+    ids = [cls, *body, sep]
+    rows = [
+        (f"{document:040d}", ids[at : at + 64])
+        for document in range(12)
+        for at in range(0, len(body), 64)
+    ]
+    told = told_of(tmp_path, rows)
+    assert "CLS and SEP around documents, not rows" in told
+    assert "so rows are slices of 64 ids" in told

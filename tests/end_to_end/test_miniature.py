@@ -64,7 +64,7 @@ class Built:
             [path] = [
                 one for one in self.miniature.texts if address.endswith(one.partition("/")[2])
             ]
-            has_ids = path.endswith((".gz", ".zst"))
+            has_ids = path.endswith((".gz", ".zst", ".parquet"))
             for row, text in enumerate(self.miniature.texts[path]):
                 made = f"{partition['partition']}/{row}"
                 texts[miniature.document_id(path, row) if has_ids else made] = text

@@ -284,7 +284,8 @@ def _packed(path: str, texts: Sequence[str]) -> bytes:
     if path.endswith(".mds"):
         return mds([toy_tokenizer().encode(text).ids for text in texts])
     if path.endswith(".parquet"):
-        table = pa.table({"text": texts, "url": [f"https://host/{i}" for i in range(len(texts))]})
+        ids = [{"WARC-Record-ID": document_id(path, row)} for row in range(len(texts))]
+        table = pa.table({"text": texts, "metadata": ids})
         sink = pa.BufferOutputStream()
         pq.write_table(table, sink)
         packed: bytes = sink.getvalue().to_pybytes()

@@ -3,7 +3,7 @@
 from pipeline.audit.attest.conclusions import Conclusion, conclude
 from pipeline.audit.attest.evidence import Evidence, gather
 from pipeline.audit.attest.facts import Fact, contradictions, load_facts
-from pipeline.audit.attest.infer import Fit, Inference, infer, open_shard
+from pipeline.audit.attest.infer import Fit, Inference, digest_of, infer, open_shard
 from pipeline.audit.attest.probe_hub import Outcome, probe
 from pipeline.audit.attest.report import as_json, lines, table
 from pipeline.audit.attest.shard_alone import describe_shard
@@ -22,6 +22,7 @@ __all__ = [
     "conclude",
     "contradictions",
     "describe_shard",
+    "digest_of",
     "gather",
     "infer",
     "lines",

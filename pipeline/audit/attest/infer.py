@@ -110,14 +110,20 @@ def infer(
 
     Raises: InputError for raw documents or a shard that cannot be read, or a digest of no form.
     """
-    if re.fullmatch(r"[0-9a-f]{64}", against):
-        return _infer_digest(RawHead(raw), against, facts, report_progress)
+    if digest := digest_of(against):
+        return _infer_digest(RawHead(raw), digest, facts, report_progress)
     if not Path(against).is_file():
         raise InputError(
             f"{against}: got neither a file nor a digest, expected a raw shard, or 64 hex digits",
             "check the path",
         )
     return _infer_shard(RawHead(raw), open_shard(Path(against)), report_progress)
+
+
+def digest_of(against: str) -> str | None:
+    """Return a sha256 in lower-case hex, without the `sha256:` of a lock; None if it is none."""
+    digest = against.lower().removeprefix("sha256:")
+    return digest if re.fullmatch(r"[0-9a-f]{64}", digest) else None
 
 
 def ways_of(name: str, lengths: Int64Array | None) -> list[Making]:

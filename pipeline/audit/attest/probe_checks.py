@@ -3,12 +3,12 @@
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
-from functools import cache
 from typing import Any, Final
 
 import numpy as np
 
 from pipeline.audit.attest.candidates import SIZES
+from pipeline.audit.attest.raw_tokens import suite_tokenizer
 from pipeline.audit.attest.row_signs import RowSigns, Specials, read_signs
 from pipeline.audit.attest.row_size import mean_id_bytes
 from pipeline.audit.attest.shard_head import ShardHead, read_head
@@ -16,7 +16,6 @@ from pipeline.core.errors import InputError
 from pipeline.core.json_record import parse_json
 from pipeline.dataset.mds import Columns
 from pipeline.sources import ARCHIVE
-from pipeline.stages.tokenizer import EMBEDDED, Tokenizer, load_tokenizer
 
 Answers = list[tuple[str, bytes, tuple[str, ...]]]
 """Where it is of, the bytes of a file, and the paths of a list."""
@@ -164,12 +163,8 @@ def _header(phase: str, head: ShardHead) -> Iterator[Sign]:
 def _read_shard(answers: Answers) -> tuple[ShardHead, RowSigns | None]:
     [(where, data, _)] = answers
     head = read_head(data, where)
-    return head, read_signs(head, _tokenizer())
+    return head, read_signs(head, suite_tokenizer(False))
 
-
-@cache
-def _tokenizer() -> Tokenizer:
-    return load_tokenizer(EMBEDDED, add_prefix_space=False)
 
 
 def _records(answers: Answers) -> list[Any]:

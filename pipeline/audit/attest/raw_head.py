@@ -25,7 +25,7 @@ class RawHead:
         name = path.name[: -len(kind)].replace("-", "_")
         self._file = InputFile(path=path, declared=str(path), partition=name, kind=kind)
         self.end = ""
-        """How the documents end that were read last, unless with those of a whole file."""
+        """Why the last reading stopped early; empty if the file was whole."""
 
     def documents(self) -> Iterator[tuple[str, str]]:
         """Yield the id and the text of each document; one without `id` has file and row for it.

@@ -67,9 +67,10 @@ class RowSigns:
     first: int | None
     """That of first rows of documents of several rows, with CLS and without SEP."""
     specials: Specials
-    """Where CLS and SEP are: around each row, or all of too few to tell; at the start of each and
-    the end of some; around documents; nowhere; of some rows, where ids do not tell documents;
-    otherwise. Untold where each document has one row."""
+    """Where CLS and SEP are. `each row`: around each; `few rows`: around each, of too few to tell;
+    `starts of rows`: CLS before each, SEP after some; `documents`: around these; `no row`: nowhere;
+    `some rows`: where ids do not tell documents; `untold`: each document has one row; `mixed`:
+    otherwise."""
     num_doubled: int
     """Rows that begin with CLS twice."""
     num_spaces: int
@@ -205,7 +206,9 @@ def _specials(
     begins: BoolArray, ends: BoolArray, continues: BoolArray, goes_on: BoolArray
 ) -> Specials:
     num_begin, num_end = begins.mean(), ends.mean()
-    if max(num_begin, num_end) <= _MOST_ODD:
+    # Of long documents few rows begin one, and of the first row it is not known.
+    starts = begins[1:][~continues[1:]]
+    if max(num_begin, num_end) <= _MOST_ODD and not (len(starts) and starts.mean() > _MOST_ODD):
         return "no row"
     if not continues.any():
         return "untold" if min(num_begin, num_end) >= 1 - _MOST_ODD else "some rows"

@@ -31,6 +31,8 @@ from pipeline.order import View
 _SUFFIXES = (".csv", ".jsonl", ".ndjson")
 _COLUMNS = ("step", "sha256")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+StepTable = tuple[int, list[str]]
+"""The first step, and the digest of each from it on, in hex."""
 # Other orders are made only of pools where each takes a second at most.
 _MOST_POOL_ROWS = 1 << 22
 _MOST_LISTED = 20
@@ -88,7 +90,10 @@ class StepReport:
         else:
             found.append(f"{steps} are equal")
         if self.num_missing:
-            found.append(f"{self.num_missing:,} steps are on one side only")
+            range_ = f"--steps {self.first}:{self.first + self.num_compared}"
+            found.append(
+                f"{self.num_missing:,} steps are on one side only; {range_} compares the others"
+            )
         found += [f"{one.kind}: {one.text}" for one in self.findings]
         return [*found, "equal" if self.equal else "not equal"]
 
@@ -133,8 +138,10 @@ def verify_steps(
             "steps count from 1, and the second number is one past the last",
         )
     asked = theirs[first - start : last - start]
-    chosen, why = _choose_view(output, view, first, asked)
-    ours = _our_digests(output, chosen, first, last, report)
+    is_stored = (output.folder / STEPS).is_file()
+    stored = read_step_table(output.folder / STEPS) if is_stored else None
+    chosen, why = _choose_view(output, stored, view, first, asked)
+    ours = _our_digests(output, stored, chosen, first, last, report)
     pairs = zip(range(first, last), ours, asked, strict=True)
     differing = tuple(step for step, one, other in pairs if one != other)
     return StepReport(
@@ -162,7 +169,7 @@ def _asked(output: Output, steps: Range | None, window: int | None) -> Range | N
     return found.start // size + 1, found.stop // size + 1
 
 
-def read_step_table(path: Path) -> tuple[int, list[str]]:
+def read_step_table(path: Path) -> StepTable:
     """Return the first step of a table, and the digests of consecutive steps from it on, in hex.
 
     Raises: InputError that names the first row or step that is wrong.
@@ -219,7 +226,7 @@ def _check_columns(path: Path, names: Iterable[str]) -> None:
 
 
 def _choose_view(
-    output: Output, view: ViewChoice, first: int, digests: list[str]
+    output: Output, stored: StepTable | None, view: ViewChoice, first: int, digests: list[str]
 ) -> tuple[View, str]:
     """Return the view under which most of a few steps, spread over all, have these digests."""
     if view != "auto":
@@ -229,26 +236,28 @@ def _choose_view(
 
     def num_equal(one: View) -> int:
         return sum(
-            _our_digests(output, one, first + place, first + place + 1)[0] == digests[place]
+            _our_digests(output, stored, one, first + place, first + place + 1)[0] == digests[place]
             for place in at
         )
 
-    best = max(output.views, key=num_equal)
-    if found := num_equal(best):
-        return best, f"under which {found:,} of {len(at):,} steps tried are equal"
+    found = {one: num_equal(one) for one in output.views}
+    best = max(output.views, key=lambda one: found[one])
+    if found[best]:
+        return best, f"under which {found[best]:,} of {len(at):,} steps tried are equal"
     return output.view, f"as the output itself, since {len(at):,} steps are equal under no view"
 
 
 def _our_digests(
     output: Output,
+    stored: StepTable | None,
     view: View,
     first: int,
     last: int,
     report: ReportProgress = lambda stage, done, total: None,
 ) -> list[str]:
     """Return the digests of steps under a view; those of the output's own view are on disk."""
-    if view == output.view and (output.folder / STEPS).is_file():
-        known, digests = read_step_table(output.folder / STEPS)
+    if view == output.view and stored is not None:
+        known, digests = stored
         return digests[first - known : last - known]
     return _digests_of(output.ordered_under(view), output.batch_size, first, last, report)
 

@@ -68,7 +68,7 @@ def archive_origins(pool: PoolSpec) -> Iterator[Origin]:
     archives = [f"{folder}/**/*{ARCHIVE}"]
     indexes = [f"{folder}/{_INDEX}"]
     if pool.hub is not None and folder == _STAGED:
-        archives.append(f"**/*{ARCHIVE}")
+        archives.append(f"*/*{ARCHIVE}")
         indexes.append(_INDEX)
     for pattern in archives:
         for index in indexes:

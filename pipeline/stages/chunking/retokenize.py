@@ -2,8 +2,8 @@
 
 The best reading of the released pre-training rows: documents are cut as by `ettin-slice-v2`, each
 slice is decoded with its spaces cleaned up, and the text is tokenized like a document, with CLS and
-SEP, however long it is. So a full slice gains an id or two, loses one where a space before a mark
-goes, and a slice that is cut inside a character begins or ends with U+FFFD. A slice of special
+SEP, however long it is. So a full slice gains one or two ids, and loses one for each space removed
+before a mark; a slice that is cut inside a character begins or ends with U+FFFD. A slice of special
 tokens alone becomes CLS and SEP. Frozen; golden vectors in the tests.
 
 Source: JHU-CLSP/ettin-encoder-vs-decoder, `pretraining/data_processing`, `decode_all.py` and

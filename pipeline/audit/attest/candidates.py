@@ -23,7 +23,7 @@ class Candidate:
     settings: Mapping[str, object]
     """Keys of a mixture; empty where no algorithm makes such rows."""
     signs: Signs
-    """By what a sign is about, the values that agree; a sign that is not named never excludes it."""
+    """The values that agree, by what they are of; a sign that is not named never excludes it."""
 
 
 def candidates(size: int) -> Iterator[Candidate]:

@@ -166,7 +166,6 @@ def _read_shard(answers: Answers) -> tuple[ShardHead, RowSigns | None]:
     return head, read_signs(head, suite_tokenizer(False))
 
 
-
 def _records(answers: Answers) -> list[Any]:
     found = []
     for where, data, _ in answers:

@@ -78,7 +78,7 @@ def read_listing(path: Path, where: str) -> list[str]:
         if data.lstrip().startswith(b"{"):
             listed = _partitions_of(data, where)
         else:
-            lines = (line.strip().rstrip("/") for line in data.decode().splitlines())
+            lines = (line.strip().rstrip("/") for line in data.decode("utf-8-sig").splitlines())
             listed = [line for line in lines if line]
     except OSError as error:
         raise InputError(

@@ -112,6 +112,11 @@ class HubRepository:
                         f"{where}: got an answer in the encoding {encoding}, expected none",
                         "ask without the proxy that packs what it passes on",
                     )
+                given = response.headers.get("Content-Range", "bytes 0-")
+                if not given.startswith("bytes 0-"):
+                    raise InputError(
+                        f"{where}: got {given}, expected bytes from 0 on", _CHECK_ENDPOINT
+                    )
                 length = response.headers.get("Content-Length", "")
                 # Without a length, the file may end before.
                 wanted = min(int(length), most_bytes) if length.isdecimal() else None
@@ -128,6 +133,8 @@ class HubRepository:
         url, where = self.folder_url(folder), f"{self.where}/{folder}".rstrip("/")
         entries, _ = self.client.json(url, where, most_bytes)
         try:
+            if not isinstance(entries, list):
+                raise TypeError
             return [str(entry["path"]) for entry in entries]
         except (KeyError, TypeError) as error:
             raise InputError(

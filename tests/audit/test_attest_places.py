@@ -135,9 +135,21 @@ DAMAGED = [
     (f"{BOOKS}/index.json", f"{BOOKS}/num_tokens.json", '{"shards": [{"samples": 1, "raw_data": '
      '{"basename": "shard.00000.mds", "bytes": "many"}}]}'),
     (f"{BOOKS}/num_tokens.json", f"{BOOKS}/num_tokens.json", "[1]"),
+    (f"{BOOKS}/num_tokens.json", f"{BOOKS}/num_tokens.json", "null"),
     (f"{BOOKS}/num_tokens.json", f"{BOOKS}/num_tokens.json", "{"),
     (f"{HELD}/stats.json", f"{HELD}/stats.json", "7"),
 ]  # fmt: skip
+
+
+def test_one_partition_is_known_by_its_own_name(made: Made, copied: Path, tmp_path: Path) -> None:
+    """Though other folders have an index, too."""
+    facts = copy.deepcopy(made[1])
+    for path in ("validation/index.json", "index.json"):
+        facts.append({**facts[0], "path": path, "kind": "size", "value": {"size": "1 Bytes"}})
+    for folder in (copied / BOOKS, copied / HELD):
+        found = verdicts(folder, facts, tmp_path)
+        assert found
+        assert wrong(found) == []
 
 
 @pytest.mark.parametrize(("file", "fact", "text"), DAMAGED)
@@ -272,6 +284,11 @@ def test_the_sums_are_of_facts_and_a_contradiction_says_its_revision(
         (("out", "--max-bytes", "1MB"), "out: got --max-bytes too"),
         (("--probe", "--against", "x"), "--probe: got --against too"),
         (("--against", "x"), "attest: got no place"),
+        (
+            ("out", "--as", "orionweller/generic_data_v3"),
+            "--as orionweller/generic_data_v3: nothing",
+        ),
+        ((__file__,), f"{__file__}: got a file that is no lock, or a damaged one"),
     ],
 )
 def test_an_option_of_another_way_to_ask_is_refused(

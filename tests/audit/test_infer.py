@@ -21,7 +21,7 @@ from support.commands import call
 from support.paths import SHARED
 from tokenizers import Tokenizer as Library
 
-from pipeline.audit.attest import infer, load_facts, open_shard
+from pipeline.audit.attest import digest_of, infer, load_facts, open_shard
 from pipeline.audit.attest.facts import Fact
 from pipeline.audit.attest.infer import ways_of
 from pipeline.audit.attest.raw_head import RawHead
@@ -361,6 +361,12 @@ def test_bad_raw_files_are_refused_in_one_line(tmp_path: Path) -> None:
         ("middle.jsonl", line + b"{\n" + line, "document 2: got a line that is not JSON"),
         ("cut.parquet", b"PAR1\x15\x00\x00", "broken parquet after document 0"),
         ("page.jsonl", b"<!doctype html><p>404</p>", "got a page of HTML, expected JSON lines"),
+        ("half.jsonl", rb'{"id": "\ud800", "text": "x"}', "document 1: got an id that is no text"),
+        (
+            "object.jsonl",
+            b'{"id": {"a": 0}, "text": "x"}\n',
+            "document 1: got an id that is no text",
+        ),
         ("wrong.jsonl", gzip.compress(line), "got gzip, expected JSON lines"),
     ):
         path = tmp_path / name
@@ -378,6 +384,9 @@ def test_bad_targets_are_refused_in_one_line(raw: Path, tmp_path: Path) -> None:
         shard.write_bytes(data)
         with pytest.raises(InputError, match="do not begin a raw MDS shard"):
             open_shard(shard)
+    os.mkfifo(tmp_path / "pipe.mds")
+    with pytest.raises(InputError, match="not a regular file"):
+        open_shard(tmp_path / "pipe.mds")
     with pytest.raises(InputError, match="neither a file nor a digest"):
         infer(raw, "nowhere.mds", {})
     head = tmp_path / "head.json.gz"
@@ -444,3 +453,18 @@ def test_the_reading_of_published_rows_is_found() -> None:
     digest = told["shards_sha256"][f"books/{shard.parent.name}/{shard.name}"]
     [fit] = infer(DATA, digest, {}).fits
     assert fit.making.words == "cut at 1,024 ids, kept as they are, without prefix space"
+
+
+@pytest.mark.parametrize("name", ["0-0-0", "1-1-1", "99999999999999999999-1-1", "64-128-8"])
+def test_folders_whose_names_tell_nothing_possible_tell_nothing(name: str) -> None:
+    assert ways_of(f"x-chunked-{name}", None) == ways_of("x", None)
+
+
+def test_a_digest_is_read_as_a_lock_or_a_person_spells_it(
+    raw: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert digest_of("sha256:" + "A0" * 32) == "a0" * 32
+    assert digest_of("a0") is None
+    code, _, err = call(capsys, "attest", "--infer", "--against", "A0" * 32)
+    assert code == 2
+    assert "without raw documents, expected a shard" in err

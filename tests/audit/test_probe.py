@@ -303,6 +303,10 @@ def test_without_a_network_it_says_what_it_would_have_asked(
     [
         (f"{layouts.EXCHANGE}/stats.json", b"{", "got no JSON"),
         (f"{layouts.EXCHANGE}/stats.json", b"{}", "got something else than expected (KeyError"),
+        *(
+            (f"{layouts.EXCHANGE}/stats.json", b'{"percentiles": {"100th": %s}}' % told, "a count")
+            for told in (b"-5", b"0", b"true", b"8000.5", b"1e300")
+        ),
         (f"{layouts.BOOKS}/shard.00000.mds", b"\x28\xb5\x2f\xfd" * 99, "got zstd, expected a raw"),
         (f"{layouts.BOOKS}/shard.00000.mds", b"", "got 416"),
     ],
@@ -335,6 +339,7 @@ EXTENSION = ("--probe", f"hf://datasets/{layouts.EXTENSION}")
         ({"kind": "status", "status": 429}, 75, "got 429; gave up after 2 tries"),
         ({"kind": "status", "status": 503}, 75, "got 503; gave up after 2 tries"),
         ({"kind": "page"}, 2, ": got no JSON"),
+        ({"kind": "wrong_range"}, 2, ", expected bytes from 0 on"),
         ({"kind": "gzip"}, 2, ": got an answer in the encoding gzip, expected none"),
         ({"kind": "cut", "bytes": 9}, 75, "the connection was cut after 9 bytes; gave up"),
         ({"kind": "status", "status": 302, "headers": {"Location": "/elsewhere"}}, 2, "got 401"),

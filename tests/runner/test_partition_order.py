@@ -57,7 +57,11 @@ def test_partitions_are_sorted_by_source_and_then_by_folder(tmp_path: Path) -> N
 
 @pytest.mark.parametrize(
     "content",
-    ["b-a/z\nb/x\nb-a/y", "\n b-a/z/\r\nb/x/ \n\nb-a/y\n", index_of(["b-a/z", "b/x", "b-a/y"])],
+    [
+        "b-a/z\nb/x\nb-a/y",
+        "\ufeff\n b-a/z/\r\nb/x/ \n\nb-a/y\n",
+        index_of(["b-a/z", "b/x", "b-a/y"]),
+    ],
 )
 def test_a_listing_is_lines_or_an_index(tmp_path: Path, content: str) -> None:
     assert arranged(tmp_path, content) == ("b-a/z", "b/x", "b-a/y")

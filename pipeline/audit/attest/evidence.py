@@ -15,7 +15,7 @@ from typing import Any
 from pipeline.audit.attest.facts import Fact
 from pipeline.core.arrays import Int64Array
 from pipeline.core.digest import sha256_file
-from pipeline.core.errors import InputError
+from pipeline.core.errors import ConfigError, InputError, MismatchError
 from pipeline.core.json_record import parse_json
 from pipeline.core.regular_file import read_file
 from pipeline.dataset.mds import INDEX_NAME, PACKINGS, IndexEntry, Pool, packed_shard, parse_index
@@ -99,13 +99,14 @@ class Evidence:
         if path not in self._records:
             data = self._read(path)
             try:
-                self._records[path] = None if data is None else parse_json(data)
+                record = None if data is None else parse_json(data)
             except ValueError as error:
                 raise DamagedError(f"{self._where(path)}: got no JSON: {error}") from error
-        record = self._records[path]
-        if record is not None and not isinstance(record, dict):
-            raise DamagedError(f"{self._where(path)}: got no JSON object")
-        return record
+            if data is not None and not isinstance(record, dict):
+                raise DamagedError(f"{self._where(path)}: got no JSON object")
+            self._records[path] = record
+        found: dict[str, Any] | None = self._records[path]
+        return found
 
     def index(self, path: str) -> list[IndexEntry] | None:
         """Return the shards that an index lists; None if it is not there or cannot be read here.
@@ -187,8 +188,14 @@ def gather(where: str, facts: Mapping[str, tuple[Fact, ...]], repo: str | None) 
 
     repo: the repository that it stands for, where it does not say so itself.
 
-    Raises: InputError when there is nothing at the place, or it cannot be listed.
+    Raises: InputError when there is nothing at the place, or it cannot be listed; ConfigError for a
+    repository of which nothing is known.
     """
+    if repo is not None and repo not in facts:
+        raise ConfigError(
+            f"--as {repo}: nothing is known of it",
+            f"name one of {', '.join(sorted(facts))}",
+        )
     if is_hub_address(where):
         found = [_of_hub(where)]
     elif Path(where).is_file():
@@ -220,7 +227,13 @@ def _of_hub(where: str) -> Evidence:
 
 
 def _of_lock(path: Path) -> list[Evidence]:
-    sources = read_lock(path).sources
+    try:
+        sources = read_lock(path).sources
+    except MismatchError as error:
+        raise InputError(
+            f"{path}: got a file that is no lock, or a damaged one ({error.message})",
+            "name a lock, or the folder that holds shards",
+        ) from error
     found = []
     for name, source in sources.items():
         if source.origin.hub is not None:
@@ -268,13 +281,14 @@ def _placed(
         is_itself = repo is None or repo == evidence.repo
         return evidence if is_itself else replace(evidence, repo=repo, lists_all=False)
     places = [
-        (_num_known(evidence, facts[one], prefix), one, prefix)
+        (_rank(evidence, facts[one], prefix), one, prefix)
         for one in ([named] if named else facts)
         if one in facts
         for prefix in _prefixes(evidence.folder)
     ]
-    most, best, prefix = max(places, key=lambda place: place[0], default=((0, 0), named, ""))
-    if not any(most):
+    nothing = (False, 0, 0)
+    most, best, prefix = max(places, key=lambda place: place[0], default=(nothing, named, ""))
+    if most == nothing:
         return replace(evidence, repo=named)
     sizes = {prefix + path: size for path, size in evidence.sizes.items()}
     return replace(evidence, repo=best, sizes=sizes, prefix=prefix)
@@ -289,14 +303,19 @@ def _prefixes(folder: Path) -> list[str]:
     return [f"{name}/" if name else "" for name in whole]
 
 
-def _num_known(evidence: Evidence, facts: Iterable[Fact], prefix: str) -> tuple[int, int]:
-    """Return how many facts are of files that are there, and of folders, under a prefix."""
+def _rank(evidence: Evidence, facts: Iterable[Fact], prefix: str) -> tuple[bool, int, int]:
+    """Return whether facts are known under a prefix that ends as the folder does, and how many.
+
+    Those are of files that are there, and of folders.
+    """
     files = {prefix + path for path in evidence.sizes}
     folders = {_parent(path) for path in files}
     paths = [fact.path for fact in facts]
-    return sum(path in files for path in paths), sum(
-        path in folders or _parent(path) in folders for path in paths
-    )
+    num_files = sum(path in files for path in paths)
+    num_folders = sum(path in folders or _parent(path) in folders for path in paths)
+    assert evidence.folder is not None
+    is_named = PurePosixPath(prefix).name == evidence.folder.name
+    return is_named and num_files + num_folders > 0, num_files, num_folders
 
 
 def _parent(path: str) -> str:

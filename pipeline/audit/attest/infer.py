@@ -29,11 +29,14 @@ from pipeline.core.arrays import Int64Array
 from pipeline.core.errors import InputError
 from pipeline.core.progress import ReportProgress
 from pipeline.core.ragged import Rows
+from pipeline.core.regular_file import read_file
 from pipeline.dataset.mds import first_shard_digest
 
 SIZE_LIMIT = 64 << 20
 # Of a shard. An eighth more than it holds may have been dropped, with short last pieces.
 _MORE_IDS = 1.25
+# Ids of pieces that are believed: some between CLS and SEP, and no more than models take.
+_SHORTEST, _LONGEST = 8, 1 << 20
 # Rows of which a way must give all to be believed, unless the shard has fewer.
 _FEWEST_ROWS = 100
 
@@ -89,7 +92,7 @@ def open_shard(path: Path) -> Shard:
     Raises: InputError when it cannot be read, or is cut off.
     """
     try:
-        head = read_head(path.read_bytes(), str(path))
+        head = read_head(read_file(path), str(path))
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}", "check the path") from error
     if not head.is_whole:
@@ -133,14 +136,14 @@ def ways_of(name: str, lengths: Int64Array | None) -> list[Making]:
     from, and so the commonest length tells more than the longest.
     """
     found = re.search(r"chunked-(\d+)-(\d+)-(\d+)", name)
-    if found is not None:
-        size, min_size, skip_below = map(int, found.groups())
+    size, min_size, skip_below = map(int, found.groups()) if found else (0, 0, 0)
+    if 1 <= skip_below <= min_size <= size and _SHORTEST + 2 <= size <= _LONGEST:
         return makings((size, size - 2, size + 2), Tails(min_size=min_size, skip_below=skip_below))
     cuts = [size + more for size in PUBLISHED_SIZES for more in (0, -2, 2)]
     if lengths is not None and len(lengths):
         for size in (int(np.bincount(lengths).argmax()), int(lengths.max())):
             cuts += [size + more for more in (0, -1, -2, 1, 2)]
-    return makings(dict.fromkeys(cut for cut in cuts if cut >= 8))
+    return makings(dict.fromkeys(cut for cut in cuts if cut >= _SHORTEST))
 
 
 def _infer_shard(head: RawHead, shard: Shard, report: ReportProgress) -> Inference:

@@ -39,7 +39,7 @@ class Sign:
 
 def read_extension_cut(answers: Answers) -> Iterator[Sign]:
     [stats] = _records(answers)
-    longest = stats["percentiles"]["100th"]
+    longest = _count(stats["percentiles"]["100th"], at_least=1)
     yield Sign(about="extension.longest", value=longest, says=f"longest row {longest:,} ids")
     yield Sign(about="extension.has_longer", value=longest > SIZES["extension"], says="")
 
@@ -47,10 +47,10 @@ def read_extension_cut(answers: Answers) -> Iterator[Sign]:
 def read_counts(answers: Answers) -> Iterator[Sign]:
     """Compare counted ids with bytes and rows; what is left for a document's id tells."""
     index, counts = _records(answers)
-    shards, num_tokens = index["shards"], counts["num_tokens"]
+    shards, num_tokens = index["shards"], _count(counts["num_tokens"])
     [item] = {Columns.of(one, answers[0][0]).dtype for one in shards}
-    num_rows = sum(one["samples"] for one in shards)
-    num_bytes = sum(one["raw_data"]["bytes"] for one in shards)
+    num_rows = sum(_count(one["samples"], at_least=1) for one in shards)
+    num_bytes = sum(_count(one["raw_data"]["bytes"]) for one in shards)
     token_bytes = np.dtype(item).itemsize * num_tokens
     mean = mean_id_bytes(num_bytes, len(shards), num_rows, token_bytes)
     yield Sign(
@@ -58,13 +58,20 @@ def read_counts(answers: Answers) -> Iterator[Sign]:
         value=round(mean, 1),
         says=f"if counted ids are stored, ids of documents of DCLM have {mean:.1f} bytes",
     )
-    longer = num_tokens - counts["num_truncated_tokens"]
+    longer = _count(num_tokens - _count(counts["num_truncated_tokens"]))
     yield Sign(
         about="pre-training.has_longer",
         value=longer > 0,
         says=f"{longer:,} ids lie beyond {SIZES['pre-training']:,} in their rows",
     )
     yield Sign(about="pre-training.dtype", value=item, says=f"ids as {item}")
+
+
+def _count(value: object, at_least: int = 0) -> int:
+    """Return a number of ids, rows or bytes. Raises: ValueError for anything else."""
+    if type(value) is not int or not at_least <= value < 1 << 48:
+        raise ValueError(f"got {value!r:.40}, expected a count from {at_least}")
+    return value
 
 
 def read_layout(answers: Answers) -> Iterator[Sign]:

@@ -37,6 +37,7 @@ class RawHead:
             self._file, text_field="text", id_field=None, takes_empty=True, block_bytes=0
         )
         bad: list[DocumentError] = []
+        problem = ""
         num_read = 0
         self.end = ""
         try:
@@ -44,8 +45,14 @@ class RawHead:
                 if bad:
                     break
                 num_read += 1
-                id_ = document.metadata.get("id")
-                yield document.id if id_ is None else str(id_), document.text
+                told = document.metadata.get("id")
+                id_ = _as_text(document.id if told is None else told)
+                if id_ is None:
+                    problem = (
+                        f"{self._file.declared}: document {num_read}: got an id that is no text"
+                    )
+                    break
+                yield id_, document.text
             else:
                 # Only the last may be cut off.
                 if num_read and len(bad) == 1 and bad[0].reason in ("invalid_json", "invalid_utf8"):
@@ -54,7 +61,18 @@ class RawHead:
             if not num_read:
                 raise
             self.end = error.message
-        if bad:
-            raise InputError(bad[0].message, _HINT)
+        if bad or problem:
+            raise InputError(problem or bad[0].message, _HINT)
         if not num_read:
             raise InputError(f"{self._file.declared}: got no whole document", _HINT)
+
+
+def _as_text(id_: object) -> str | None:
+    """Return an id as a shard stores it; None for what is neither text nor a number."""
+    if not isinstance(id_, (str, int)) or isinstance(id_, bool):
+        return None
+    try:
+        str(id_).encode()
+    except UnicodeEncodeError:
+        return None
+    return str(id_)

@@ -17,6 +17,8 @@ from pipeline.core.errors import OutputError, lacks_memory
 # Errors that a person can fix; any other is a bug of ours.
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _NOT_WRITABLE = (errno.EACCES, errno.EROFS, errno.EPERM, errno.ENOTDIR)
+# What a failing disk and a network file system say.
+_DISK_FAILS = (errno.EIO, errno.ENXIO, errno.ENODEV, errno.ESTALE, errno.ETIMEDOUT)
 
 
 @contextmanager
@@ -27,8 +29,8 @@ def publish(path: Path, scratch: Path, *, syncs: bool = True) -> Iterator[Path]:
     on the same file system; the folder that it shares with `path` is ours, so below it nothing is
     written through a link. Without `syncs`, readers must notice what a power loss leaves behind.
 
-    Raises: OutputError when the disk is full or not writable, the name is too long for it, or a
-    link leads elsewhere.
+    Raises: OutputError when the disk is full, fails or is not writable, the name is too long for
+    it, or a link leads elsewhere.
     """
     ours = shared_folder(path, scratch)
     refuse_links(ours, scratch)
@@ -60,6 +62,9 @@ def writing(path: Path) -> Iterator[None]:
         elif error.errno in _NOT_WRITABLE:
             message = f"got {error.strerror}, expected a writable folder"
             hint = "choose another folder"
+        elif error.errno in _DISK_FAILS:
+            message = f"the disk fails: {error.strerror}"
+            hint = "look at the disk and run the same command again: finished work is kept"
         elif error.errno == errno.ENAMETOOLONG:
             message = "got a name too long for the file system"
             hint = "shorten the name of the input file that it is named after"
@@ -193,4 +198,6 @@ def _remove(path: Path) -> None:
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
     else:
-        path.unlink(missing_ok=True)
+        # The next run removes what is left.
+        with suppress(OSError):
+            path.unlink()

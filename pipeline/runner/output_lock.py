@@ -19,7 +19,7 @@ from typing import IO
 from pipeline.config import Mixture
 from pipeline.core.digest import FileDigest
 from pipeline.core.errors import MismatchError, OutputError
-from pipeline.core.files import open_below, publish, refuse_links
+from pipeline.core.files import open_below, publish, refuse_links, writing
 from pipeline.core.json_record import parse_json
 from pipeline.dataset import (
     DOCUMENTS,
@@ -92,7 +92,8 @@ def lock_output(out: Path, fingerprint: str) -> Iterator[State]:
         if not _is_named(lock, state.root / _LOCK):
             # The build that held it has just ended and removed it.
             raise _busy(out)
-        _clear_scratch(state)
+        with writing(out):
+            _clear_scratch(state)
         with publish(state.owner, state.scratch) as temporary:
             temporary.write_text(json.dumps({"fingerprint": fingerprint}))
         try:
@@ -101,7 +102,8 @@ def lock_output(out: Path, fingerprint: str) -> Iterator[State]:
             is_finished = (out / MANIFEST).exists() or (out / PARTIAL).exists()
             if state.root.exists() and (is_finished or not _has_work(state)):
                 # Nothing was started or made, or everything is finished.
-                release(state)
+                with suppress(OSError):
+                    release(state)
                 if is_new:
                     with suppress(OSError):
                         out.rmdir()
@@ -129,7 +131,12 @@ def refuse_nested(out: Path) -> None:
 
 def _has_work(state: State) -> bool:
     """Return whether a task has left a record, or any file of the product is there."""
-    return any(path.is_file() for path in state.records.rglob("*")) or any(
+    return any(path.is_file() for path in state.records.rglob("*")) or _has_files(state)
+
+
+def _has_files(state: State) -> bool:
+    """Return whether there is any file but those of the state; a failed build leaves folders."""
+    return any(
         STATE not in path.relative_to(state.out).parts
         for path in state.out.rglob("*")
         if path.is_symlink() or not path.is_dir()
@@ -204,10 +211,11 @@ def finish_partial(state: State, manifest: PartialManifest) -> PartialManifest:
 
 
 def _finish(state: State, name: str, data: bytes, files: Collection[str]) -> None:
-    _remove_unknown(state.out, set(files))
-    with publish(state.out / name, state.scratch) as temporary:
-        temporary.write_bytes(data)
-    release(state)
+    with writing(state.out):
+        _remove_unknown(state.out, set(files))
+        with publish(state.out / name, state.scratch) as temporary:
+            temporary.write_bytes(data)
+        release(state)
 
 
 def _remove_unknown(out: Path, known: set[str]) -> None:
@@ -281,7 +289,7 @@ def _check_owner(state: State, fingerprint: str) -> None:
             f"{found[:12]}…, expected {fingerprint[:12]}…)",
             "choose another --out, or remove the folder",
         )
-    if out.is_dir() and any(path.name != STATE for path in out.iterdir()):
+    if _has_files(state):
         raise OutputError(
             f"{out}: is not empty, and not an ettin-data build",
             "choose another --out, or empty the folder",
@@ -305,6 +313,11 @@ def _owner(state: State) -> str | None:
 
 def restore_records(state: State) -> None:
     """Restore a finished build's task records from its manifest, and remove the manifest."""
+    with writing(state.out):
+        _restore_records(state)
+
+
+def _restore_records(state: State) -> None:
     path = state.out / PARTIAL
     if path.exists():
         partial = read_partial(path)

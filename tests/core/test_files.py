@@ -96,9 +96,15 @@ def test_a_disk_that_fills_while_syncing_is_full_too(
     assert not (tmp_path / "file").exists()
 
 
+def test_a_failing_disk_is_told_in_words(tmp_path: Path) -> None:
+    for number, words in ((errno.EIO, "Input/output error"), (errno.ESTALE, "Stale file handle")):
+        with pytest.raises(OutputError, match=f"the disk fails: {words}"):
+            _fail_half_way(tmp_path / "file", tmp_path / "scratch", _os_error(number))
+
+
 def test_other_errors_of_the_system_stay_what_they_are(tmp_path: Path) -> None:
-    with pytest.raises(OSError, match="Input/output error"):
-        _fail_half_way(tmp_path / "file", tmp_path / "scratch", _os_error(errno.EIO))
+    with pytest.raises(OSError, match="Invalid cross-device link"):
+        _fail_half_way(tmp_path / "file", tmp_path / "scratch", _os_error(errno.EXDEV))
 
 
 def test_a_name_as_long_as_a_name_can_be_is_published(tmp_path: Path) -> None:
@@ -127,8 +133,8 @@ def test_a_full_disk_is_told_of_arrays_too(tmp_path: Path) -> None:
 
 
 def test_trouble_that_nobody_knows_is_raised_as_it_is(tmp_path: Path) -> None:
-    unknown = OSError(errno.EIO, "Input/output error")
-    with pytest.raises(OSError, match="Input/output error") as caught, writing(tmp_path):
+    unknown = OSError(errno.EXDEV, "Invalid cross-device link")
+    with pytest.raises(OSError, match="Invalid cross-device link") as caught, writing(tmp_path):
         raise unknown
     # An error that is its own cause sends whoever follows causes in circles.
     assert caught.value is unknown

@@ -1,0 +1,164 @@
+"""The model: what an output must have, by the inputs and the mixture that it was built of.
+
+A reference is built once for each of them, undisturbed and in a folder of its own; whatever happens
+on the way, an output must end in the same bytes. Inputs have a few versions each, a mixture a few
+variants, so that references are few.
+"""
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Final, Literal
+
+from support import builds
+
+from . import commands
+
+NUM_VERSIONS: Final = 3
+INPUTS: Final = ("a-0", "a-1", "b", "c")
+_NUM_DOCUMENTS, _MOST_WORDS = 10, 110
+
+_MIXTURE: Final = """\
+name: simulated
+chunk: {{algorithm: {chunker}, size: 64, min_size: 32, skip_below: 8, seed: 42}}
+sources:
+  a: {{from: {{path: in/a-*.jsonl}}, tokens: 700}}
+  b: {{from: {{path: in/b.jsonl}}, epochs: 3/2, filters: [{{length: {{min_chars: 40}}}}]}}
+  c: {{from: {{path: in/c.jsonl}}}}
+validation: {{fraction: 1/20}}
+shards: {{size_limit: 2KiB}}
+{more}order:
+  {{seed: {seed}, global_batch_size: 4, max_seq_len: 64, window_tokens: 2k, format: {format}}}
+"""
+VARIANTS: Final[Mapping[str, str]] = {
+    "plain": _MIXTURE.format(chunker="ettin-slice-v2", more="", seed=21, format="parquet"),
+    "dedup": _MIXTURE.format(
+        chunker="ettin-reencode-v1", more="dedup: {minhash: {}}\n", seed=22, format="mds"
+    ),
+}
+
+State = Literal["none", "begun", "whole", "damaged"]
+"""Of an output: nothing there; work that was stopped; as its reference; not so any more."""
+Key = tuple[str, tuple[int, ...]]
+"""A variant, and the version of each input."""
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What an undisturbed build makes."""
+
+    out: Path
+    digests: Mapping[str, str]
+
+    @cached_property
+    def rows(self) -> list[tuple[int, ...]]:
+        """The rows in order."""
+        from pipeline import dataset
+
+        found = dataset.open(self.out).rows
+        return [tuple(map(int, row)) for block in found.read(0, found.num_rows) for row in block]
+
+
+@dataclass
+class World:
+    """A folder in which somebody works, and what must be true of it."""
+
+    folder: Path
+    references: Path
+    """Shared by all worlds of a process."""
+    versions: dict[str, int] = field(default_factory=dict)
+    variant: str = "plain"
+    state: State = "none"
+    built: Key | None = None
+    """Of which the output is, or was begun."""
+
+    def __post_init__(self) -> None:
+        for name in INPUTS:
+            self.put_input(name, 0)
+        for name, text in VARIANTS.items():
+            builds.write_mixture(self.folder, text, f"{name}.yaml")
+
+    @property
+    def out(self) -> Path:
+        return self.folder / "out"
+
+    @property
+    def mixture(self) -> Path:
+        return self.folder / f"{self.variant}.yaml"
+
+    @property
+    def key(self) -> Key:
+        return self.variant, tuple(self.versions[name] for name in INPUTS)
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether what is there is of this mixture, so that a build may go on with it."""
+        return self.state == "none" or (self.built is not None and self.built[0] == self.variant)
+
+    def put_input(self, name: str, version: int) -> None:
+        self.versions[name] = version
+        write_input(self.folder, name, version)
+
+    def reference(self, key: Key | None = None) -> Reference:
+        """Return what a key's output must be, built on the first request."""
+        variant, versions = key or self.key
+        place = self.references / "-".join([variant, *map(str, versions)])
+        if not (place / "made").exists():
+            shutil.rmtree(place, ignore_errors=True)
+            place.mkdir(parents=True)
+            for name, version in zip(INPUTS, versions, strict=True):
+                write_input(place, name, version)
+            mixture = builds.write_mixture(place, VARIANTS[variant])
+            _well("build", mixture, "--out", place / "out")
+            (place / "made").touch()
+        return Reference(place / "out", builds.digests(place / "out"))
+
+    # The effects of commands
+
+    def is_whole(self) -> None:
+        """Note that a build ended well: it must have the bytes of the reference."""
+        self.state, self.built = "whole", self.key
+        differences = builds.differences(builds.digests(self.out), self.reference().digests)
+        assert differences == [], differences
+
+    def is_begun(self) -> None:
+        """Note that a build was stopped, or failed."""
+        owner = self.out / ".ettin"
+        is_there = owner.exists() or any(self.out.glob("*"))
+        self.state, self.built = ("begun", self.key) if is_there else ("none", None)
+
+    def is_damaged(self) -> None:
+        """Note that somebody changed the output."""
+        self.state = "damaged"
+
+
+def write_input(folder: Path, name: str, version: int) -> None:
+    path = folder / "in" / f"{name}.jsonl"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(builds.json_lines(input_documents(name, version)))
+
+
+def input_documents(name: str, version: int) -> list[dict[str, str]]:
+    """Return the documents of a version: the first, one of it changed, and more of them."""
+    number = _NUM_DOCUMENTS * (2 if version == 2 else 1)
+    documents = builds.documents(f"{name}-{version // 2}", number, _MOST_WORDS)
+    if version == 1:
+        documents[len(name) % number]["text"] += " And one word more."
+    return documents
+
+
+def texts_of(key: Key) -> dict[str, str]:
+    """Return the texts of the inputs of a key, by the ids of their documents."""
+    return {
+        one["id"]: one["text"]
+        for name, version in zip(INPUTS, key[1], strict=True)
+        for one in input_documents(name, version)
+    }
+
+
+def _well(*arguments: str | Path) -> str:
+    done = commands.run(*arguments)
+    assert done.is_good, done.stderr
+    return done.stdout

@@ -1,0 +1,128 @@
+"""Every operation on files of a command fails once, in every way; the next run mends it."""
+
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from support import builds
+from support.source_server import serve
+
+from . import commands
+from .disk import KINDS, Disk, Kind
+from .model import INPUTS, VARIANTS, write_input
+
+# In CI one operation in so many fails, and in a sweep each.
+STRIDE = 97
+
+
+@dataclass(frozen=True)
+class Job:
+    """A command that writes below a folder, and what it must have written in the end."""
+
+    arguments: tuple[str | Path, ...]
+    writes: Path
+    digests: Callable[[Path], dict[str, str]] = builds.digests
+
+    def run(self, disk: Disk | None = None) -> commands.Done:
+        return commands.run(*self.arguments, disk=disk)
+
+
+@contextmanager
+def build_job(folder: Path, variant: str) -> Iterator[Job]:
+    for name in INPUTS:
+        write_input(folder, name, 0)
+    mixture = builds.write_mixture(folder, VARIANTS[variant])
+    out = folder / "made" / "out"
+    yield Job(("build", mixture, "--out", out, "--memory", "1"), out.parent)
+
+
+@contextmanager
+def order_job(folder: Path) -> Iterator[Job]:
+    with build_job(folder, "plain") as built:
+        assert built.run().is_good
+    pool = shutil.move(folder / "made" / "out" / "train", folder / "pool")
+    out = folder / "ordered" / "out"
+    settings = ("order.seed=3", "order.global_batch_size=4", "order.max_seq_len=64")
+    words = [word for one in settings for word in ("--set", one)]
+    yield Job(("order", pool, "--out", out, "--memory", "1", *words), out.parent)
+
+
+@contextmanager
+def digest_job(folder: Path) -> Iterator[Job]:
+    with build_job(folder, "plain") as built:
+        assert built.run().is_good
+    order = shutil.move(folder / "made" / "out" / "order", folder / "published")
+    yield Job(("digest", order, "--out", folder / "digest" / "manifest.json"), folder / "digest")
+
+
+@contextmanager
+def pull_job(folder: Path) -> Iterator[Job]:
+    for number in range(2):
+        path = folder / "there" / f"part-{number}.jsonl"
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(builds.json_lines(builds.documents(path.stem, 30, 200)))
+    with serve(files={"there": folder / "there"}) as server:
+        address = server.url("there", "part-{0..1}.jsonl")
+        sources = f'sources: {{there: {{from: {{url: "{address}"}}}}}}\n'
+        text = "name: pulled\nchunk: {algorithm: whole-v1, size: 64}\n" + sources
+        order = "order: {seed: 1, global_batch_size: 4, max_seq_len: 64}\n"
+        mixture = builds.write_mixture(folder, text + order)
+        lock, dest = folder / "lock.json", folder / "pulled" / "raw"
+        assert commands.run("lock", mixture, "--lock", lock).is_good
+        yield Job(("pull", mixture, "--lock", lock, "--dest", dest), dest.parent)
+
+
+JOBS: dict[str, Callable[[Path], object]] = {
+    "build": lambda folder: build_job(folder, "plain"),
+    "build with dedup": lambda folder: build_job(folder, "dedup"),
+    "order": order_job,
+    "digest": digest_job,
+    "pull": pull_job,
+}
+
+
+def sweep(job: Job, kind: Kind, first: int, stride: int) -> int:
+    """Fail every so many operations; return how many did."""
+    writes = job.writes
+    clear(writes)
+    disk = Disk(writes)
+    assert job.run(disk).is_good
+    expected, num_struck = job.digests(writes), 0
+    for at in range(first, disk.num_operations + 1, stride):
+        clear(writes)
+        failing = Disk(writes, kind, at)
+        done = job.run(failing)
+        num_struck += failing.has_struck
+        assert done.is_good or failing.has_struck, done.stderr
+        again = job.run()
+        assert again.is_good, f"{kind} at {at}, {failing.log[-1]}: {again.stderr}"
+        differences = builds.differences(job.digests(writes), expected)
+        assert differences == [], f"{kind} at {at}, {failing.log[-1]}: {differences}"
+    clear(writes)
+    return num_struck
+
+
+def clear(folder: Path) -> None:
+    for one in (folder, Path(f"{folder}.backups")):
+        shutil.rmtree(one, ignore_errors=True)
+    folder.mkdir()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", [name for name in JOBS if name != "build with dedup"])
+def test_some_operations_that_fail_leave_no_wrong_byte(
+    name: str, kind: Kind, tmp_path: Path
+) -> None:
+    with JOBS[name](tmp_path) as job:  # type: ignore[attr-defined]
+        assert sweep(job, kind, 1, STRIDE) > 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", JOBS)
+def test_no_operation_that_fails_leaves_a_wrong_byte(name: str, kind: Kind, tmp_path: Path) -> None:
+    with JOBS[name](tmp_path) as job:  # type: ignore[attr-defined]
+        assert sweep(job, kind, 1, 1) > 0

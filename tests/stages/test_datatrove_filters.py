@@ -57,11 +57,14 @@ def test_no_reason_of_datatrove_is_left_untried(name: str) -> None:
 
 @pytest.mark.parametrize("name", QUALITY)
 def test_real_texts_are_judged_as_datatrove_judges_them(name: str) -> None:
-    texts = [*real_texts(60_000), GOOD * 5, VARIED, PLAIN, f"{VARIED}\n{GOOD}\n[1] {VARIED}"]
+    real = [*real_texts(60_000)]
+    texts = [*real, GOOD * 5, VARIED, PLAIN, f"{VARIED}\n{GOOD}\n[1] {VARIED}"]
     ours, theirs = made(f"[{name}]"), THEIRS[name]()
     outcomes = [ask(ours, text) for text in texts]
     assert outcomes == [ask_theirs(name, theirs, text) for text in texts]
-    assert {reason is None for reason, _ in outcomes} == {True, False}
+    kept = {reason is None for reason, _ in outcomes}
+    # Of our own few texts a filter may keep none.
+    assert kept == {True, False} if real else False in kept
 
 
 def test_what_c4_leaves_out_of_a_text_stays_out() -> None:

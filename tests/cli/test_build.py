@@ -54,7 +54,7 @@ def test_data_goes_to_stdout_and_the_log_to_stderr(
     assert content["manifest"] == json.loads((finished / "manifest.json").read_bytes())
     assert content["out"] == str(out)
     assert content["seconds"] > 0
-    # On a busy machine a stage is told more than once.
+    # On a busy machine the progress of a stage is printed more than once.
     ends = [line for line in done.stderr.splitlines() if len(set(line.split()[-1].split("/"))) == 1]
     assert ends == ["look for samples: 5/5", "chunk: 4/4", "order: 4/4"]
     done = builds.run("build", small, "--out", out, "--workers", "1")

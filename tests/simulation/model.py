@@ -14,6 +14,8 @@ from typing import Final, Literal
 
 from support import builds
 
+from pipeline import dataset
+
 from . import commands
 
 NUM_VERSIONS: Final = 3
@@ -55,10 +57,7 @@ class Reference:
     @cached_property
     def rows(self) -> list[tuple[int, ...]]:
         """The rows in order."""
-        from pipeline import dataset
-
-        found = dataset.open(self.out).rows
-        return [tuple(map(int, row)) for block in found.read(0, found.num_rows) for row in block]
+        return read_rows(self.out)
 
 
 @dataclass
@@ -117,24 +116,31 @@ class World:
 
     # The effects of commands
 
-    def is_whole(self) -> None:
+    def note_whole(self) -> None:
         """Note that a build ended well: it must have the bytes of the reference."""
         self.state, self.built = "whole", self.key
         differences = builds.differences(builds.digests(self.out), self.reference().digests)
         assert differences == [], differences
 
-    def is_begun(self) -> None:
+    def note_begun(self) -> None:
         """Note that a build was stopped, or failed."""
         owner = self.out / ".ettin"
         is_there = owner.exists() or any(self.out.glob("*"))
         self.state, self.built = ("begun", self.key) if is_there else ("none", None)
 
-    def is_damaged(self) -> None:
+    def note_damaged(self) -> None:
         """Note that somebody changed the output."""
         self.state = "damaged"
 
 
+def read_rows(order: Path) -> list[tuple[int, ...]]:
+    """Return the rows of an order, or of an output."""
+    found = dataset.open(order).rows
+    return [tuple(map(int, row)) for block in found.read(0, found.num_rows) for row in block]
+
+
 def write_input(folder: Path, name: str, version: int) -> None:
+    """Write a version of an input file."""
     path = folder / "in" / f"{name}.jsonl"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(builds.json_lines(input_documents(name, version)))

@@ -18,7 +18,7 @@ from pipeline.stages.tokenizer import EMBEDDED, read_json
 
 from . import commands
 from .disk import KINDS, Disk, Kind
-from .model import INPUTS, NUM_VERSIONS, VARIANTS, World, texts_of
+from .model import INPUTS, NUM_VERSIONS, VARIANTS, World, read_rows, texts_of
 
 BATCH = 4
 _MEMORY = st.sampled_from(["1", "1GiB"])  # on disk, and in memory
@@ -42,7 +42,7 @@ class BuildRule(Rule):
         done = commands.run("build", world.mixture, "--out", world.out, "--memory", memory)
         if world.is_ours or done.is_good:
             assert done.is_good, done.stderr
-            world.is_whole()
+            world.note_whole()
         else:
             assert done.code == 2, done
             assert builds.digests(world.out) == before, "an output of another mixture was changed"
@@ -63,10 +63,10 @@ class StoppedBuildRule(Rule):
             if kind == "lost data":
                 # What a command has finished is durable, so that a loss of power takes nothing.
                 disk.lose()
-            world.is_whole()
+            world.note_whole()
         else:
             assert disk.has_struck, done.stderr
-            world.is_begun()
+            world.note_begun()
         shutil.rmtree(f"{world.folder}.backups", ignore_errors=True)
 
 
@@ -113,7 +113,7 @@ class DamageRule(Rule):
         else:
             content[at] ^= 1 << data.draw(st.integers(0, 7))
         path.write_bytes(content)
-        self.world.is_damaged()
+        self.world.note_damaged()
 
 
 class LoseRule(Rule):
@@ -128,7 +128,7 @@ class LoseRule(Rule):
             name = data.draw(st.sampled_from(names))
             (self.world.out / name).unlink()
             if self.world.state == "whole":
-                self.world.is_damaged()
+                self.world.note_damaged()
 
 
 class StrangerRule(Rule):
@@ -138,7 +138,7 @@ class StrangerRule(Rule):
     @rule(place=st.sampled_from(["train", "train/a", "order", "provenance", "validation/train"]))
     def add_a_file(self, place: str) -> None:
         (self.world.out / place / "stranger.bin").write_bytes(b"mine")
-        self.world.is_damaged()
+        self.world.note_damaged()
 
 
 class VerifyRule(Rule):
@@ -188,9 +188,7 @@ class OrderRule(Rule):
             *("--memory", memory),
         )
         assert done.is_good, done.stderr
-        found = dataset.open(place).rows
-        rows = [tuple(map(int, row)) for block in found.read(0, found.num_rows) for row in block]
-        assert rows == world.reference(world.built).rows
+        assert read_rows(place) == world.reference(world.built).rows
         shutil.rmtree(place)
 
 

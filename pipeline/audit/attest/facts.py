@@ -192,7 +192,7 @@ def _miscounted(fact: Fact, index: Fact) -> Iterator[str]:
 
 
 def whole_index(fact: Fact) -> list[Mapping[str, Any]] | None:
-    """Return the shards of a fact that is an index of `uint16`, if rows and bytes of all are told.
+    """Return the shards of a fact that is an index of `uint16`, if rows and bytes of all are known.
 
     Pure.
     """

@@ -245,7 +245,7 @@ def _compare(
 
 
 def _first_difference(theirs: Rows, ours: Rows, start: int, num_rows: int) -> int | None:
-    """Return the first of so many rows of theirs that ours, from `start` on, do not have."""
+    """Return the first row of the shard that differs from the row made for it, if any does."""
     for row in range(num_rows):
         if start + row < 0 or not np.array_equal(theirs[row], ours[start + row]):
             return row

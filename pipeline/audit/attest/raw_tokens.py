@@ -19,7 +19,7 @@ from pipeline.core.ragged import Rows
 from pipeline.stages.chunking import Cutter
 from pipeline.stages.tokenizer import Tokenizer, load_tokenizer
 
-# Ids by which ways are told apart before those that agree make all rows.
+# Ids on which ways are compared before those that agree make all rows.
 SAMPLE_IDS = 1 << 18
 _BLOCK_CHARACTERS = 4 << 20
 

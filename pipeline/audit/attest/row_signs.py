@@ -2,7 +2,7 @@
 
 Rows that were tokenized again all begin with CLS and end with SEP. Of slices, only the first of a
 document begins with CLS, and only its last ends with SEP. Neighbours of one id are of one document,
-so what is told by rows that continue a document holds in any order of documents.
+so what rows that continue a document show holds in any order of documents.
 
 No verdict depends on one row. The figures below are of rows of 1,024 ids that each chunker and its
 variants made of 1,400 documents of prose, and of source text in Python, JavaScript and C: 7,400
@@ -131,7 +131,7 @@ class RowSigns:
         return False if self.has_start and self.num_doubled <= _MOST_ODD * self.num_rows else None
 
     def values(self) -> Mapping[str, object]:
-        """Return what is told by the names that candidates have for it."""
+        """Return the signs, by the names that candidates use."""
         has_full_rows = self.commonest >= _FULL * self.longest
         told = {
             "middle": self.middle,

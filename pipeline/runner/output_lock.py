@@ -5,6 +5,7 @@ A second build restores the task records from the manifest of the first, and kee
 
 import fcntl
 import json
+import logging
 import os
 import shutil
 import uuid
@@ -54,6 +55,7 @@ from pipeline.sources import Lock, lock_digest
 from pipeline.stages.tokenizer import Tokenizer
 from pipeline.version import VERSION
 
+_LOG = logging.getLogger(__name__)
 _LOCK = "lock"
 _FOLDERS = (TRAIN, ORDER, PROVENANCE, VALIDATION, DROPPED)
 
@@ -233,15 +235,26 @@ def _remove_unknown(out: Path, known: set[str]) -> None:
 
 
 def release(state: State) -> None:
-    """Remove the state of a finished build: the lock last, so that no build starts before."""
+    """Remove the state of a finished build: the lock last, so that no build starts before.
+
+    What cannot be removed is warned of: a worker that was lost may still write, and it is no part
+    of the output.
+    """
+    left: list[str] = []
     for path in state.root.iterdir():
         if path.is_dir():
-            shutil.rmtree(path, ignore_errors=True)
+            shutil.rmtree(path, onerror=lambda _, name, __: left.append(str(name)))
         elif path.name != _LOCK:
             path.unlink()
     (state.root / _LOCK).unlink()
     with suppress(OSError):  # From now on another build may run here.
         state.root.rmdir()
+    if left:
+        _LOG.warning(
+            "%s: cannot be removed, nor %d others; the output is whole without, and the next run "
+            "in %s removes them",
+            *(left[0], len(left) - 1, state.out),
+        )
 
 
 def _busy(out: Path) -> OutputError:

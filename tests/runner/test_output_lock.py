@@ -1,7 +1,9 @@
 """The output lock: a folder is for one mixture, and for one build at a time."""
 
+import errno
 import fcntl
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -46,6 +48,23 @@ def test_a_folder_is_held_by_one_build_at_a_time(tmp_path: Path) -> None:
     with lock_output(tmp_path / "out", _mixture().fingerprint):
         release(state)
     assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_state_that_cannot_be_removed_is_warned_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(path: str, **_: Any) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO), path)
+
+    with lock_output(tmp_path / "out", _mixture().fingerprint) as state:
+        record = state.root / "records" / "one.json"
+        record.parent.mkdir(exist_ok=True)
+        record.write_text("{}")
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "rmdir", fail)
+            release(state)
+    assert re.search("cannot be removed, nor [1-9] others; the output is whole", caplog.text)
+    assert not (state.root / "lock").exists()
 
 
 def test_a_build_that_ends_as_another_begins_leaves_the_folder_to_neither(

@@ -13,93 +13,149 @@ import stat
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 from unittest import mock
 
 import pyarrow.parquet as pq
 
-Kind = Literal["stop", "full", "eio", "short", "lost data", "lost names"]
-"""`stop`: a kill, the disk keeps all. `full`: no room from here on. `eio`: this operation fails.
-`short`: this write takes half, as `write` may. `lost data`, `lost names`: a loss of power, after
-which data, or names, that no fsync made durable are gone."""
-KINDS: tuple[Kind, ...] = ("stop", "full", "eio", "short", "lost data", "lost names")
-
-_GROWS = ("open", "write", "truncate", "mkdir", "rename")
+_OPERATIONS = frozenset(
+    ("open", "write", "truncate", "fsync", "rename", "unlink", "mkdir", "rmdir")
+)
 
 
 class Stopped(BaseException):
     """The process is no more: nothing may catch this, and nothing is changed after it."""
 
 
+class Fault:
+    """A kill: the process ends at an operation, and the disk keeps all that was written."""
+
+    name = "stop"
+    strikes_at = _OPERATIONS
+    goes_on = False
+    """Whether it strikes at every operation from the first on."""
+
+    def strike(self, disk: "Disk", path: str) -> bool:
+        """Do what it does; return whether a write is to be short."""
+        disk.is_stopped = True
+        raise Stopped
+
+    def lose(self, disk: "Disk") -> None:
+        """Take back what is not durable."""
+
+
+class LostData(Fault):
+    """A loss of power, after which data that no fsync made durable are gone."""
+
+    name = "lost data"
+
+    def lose(self, disk: "Disk") -> None:
+        for path in Path(disk.folder).rglob("*"):
+            found = path.lstat()
+            length = disk.durable_bytes.get((found.st_dev, found.st_ino))
+            if length is not None and stat.S_ISREG(found.st_mode):
+                os.truncate(path, min(length, found.st_size))
+
+
+class LostNames(Fault):
+    """A loss of power, after which names that no fsync of their folder made durable are gone."""
+
+    name = "lost names"
+
+    def lose(self, disk: "Disk") -> None:
+        for _, undo in reversed(disk.undo):
+            with suppress(OSError):
+                undo()
+
+
+class Full(Fault):
+    """A full disk: from now on nothing grows."""
+
+    name = "full"
+    strikes_at = frozenset(("open", "write", "truncate", "mkdir", "rename"))
+    goes_on = True
+
+    def strike(self, disk: "Disk", path: str) -> bool:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
+
+
+class InputOutputError(Fault):
+    """One operation fails as on a broken disk."""
+
+    name = "eio"
+
+    def strike(self, disk: "Disk", path: str) -> bool:
+        raise OSError(errno.EIO, os.strerror(errno.EIO), path)
+
+
+class ShortWrite(Fault):
+    """One write takes half, as `write` may."""
+
+    name = "short"
+    strikes_at = frozenset(("write",))
+
+    def strike(self, disk: "Disk", path: str) -> bool:
+        return True
+
+
+_FAULTS = {
+    one.name: one() for one in (Fault, Full, InputOutputError, ShortWrite, LostData, LostNames)
+}
+KINDS = tuple(_FAULTS)
+
+
 class Disk:
     """Counts the changes below a folder, and lets one of them fail."""
 
-    def __init__(self, folder: Path, kind: Kind = "stop", at: int | None = None) -> None:
+    def __init__(self, folder: Path, kind: str = "stop", at: int | None = None) -> None:
         self.folder = os.path.realpath(folder)
-        self.kind, self.at = kind, at
+        self.fault, self.at = _FAULTS[kind], at
         self.num_operations = 0
         self.has_struck = False
+        self.is_stopped = False
         self.log: list[str] = []
-        self._stopped = False
-        self._durable: dict[tuple[int, int], int] = {}
+        self.durable_bytes: dict[tuple[int, int], int] = {}
         """Bytes of each file that are durable, of files with others."""
-        self._undo: list[tuple[str, Callable[[], None]]] = []
+        self.undo: list[tuple[str, Callable[[], None]]] = []
         """How to take back each change of a name that is not durable, with its folder."""
         self._backups = Path(f"{self.folder}.backups")
 
-    # What a fault does
-
     def operation(self, name: str, path: str) -> bool:
         """Count an operation, or fail it; return whether a write is to be short."""
-        if self._stopped:
+        if self.is_stopped:
             raise Stopped
         self.num_operations += 1
         self.log.append(f"{name} {path}")
-        due = self.at is not None and self.num_operations >= self.at
-        if not due or (self.has_struck and self.kind != "full"):
+        if self.at is None or self.num_operations < self.at or name not in self.fault.strikes_at:
             return False
-        if self.kind == "short":
-            self.has_struck = name == "write"
-            return self.has_struck
-        if self.kind == "full":
-            self.has_struck = self.has_struck or name in _GROWS
-            if name in _GROWS:
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
+        if self.has_struck and not self.fault.goes_on:
             return False
         self.has_struck = True
-        if self.kind == "eio":
-            raise OSError(errno.EIO, os.strerror(errno.EIO), path)
-        self._stopped = True
-        raise Stopped
+        return self.fault.strike(self, path)
+
+    def start_again(self) -> None:
+        """Go on after a stop: another process takes over."""
+        self.is_stopped = False
 
     def lose(self) -> None:
-        """Take back what is not durable, after a loss of power."""
-        if self.kind == "lost names":
-            for _, undo in reversed(self._undo):
-                with suppress(OSError):
-                    undo()
-        if self.kind == "lost data":
-            for path in Path(self.folder).rglob("*"):
-                found = path.lstat()
-                length = self._durable.get((found.st_dev, found.st_ino))
-                if length is not None and stat.S_ISREG(found.st_mode):
-                    os.truncate(path, min(length, found.st_size))
+        """Take back what is not durable."""
+        self.fault.lose(self)
 
     # What is durable
 
     def dirty(self, file: int) -> None:
         found = os.fstat(file)
-        self._durable.setdefault((found.st_dev, found.st_ino), found.st_size)
+        self.durable_bytes.setdefault((found.st_dev, found.st_ino), found.st_size)
 
     def synced(self, file: int) -> None:
         found = os.fstat(file)
-        self._durable.pop((found.st_dev, found.st_ino), None)
+        self.durable_bytes.pop((found.st_dev, found.st_ino), None)
         if stat.S_ISDIR(found.st_mode):
             folder = os.readlink(f"/proc/self/fd/{file}")
-            self._undo = [one for one in self._undo if one[0] != folder]
+            self.undo = [one for one in self.undo if one[0] != folder]
 
     def names(self, path: str, undo: Callable[[], None]) -> None:
-        self._undo.append((os.path.dirname(path), undo))
+        self.undo.append((os.path.dirname(path), undo))
 
     def backup(self, path: str) -> str | None:
         """Keep what a file has, under another name outside of the folder."""

@@ -96,6 +96,10 @@ class World:
         """Whether what is there is of this mixture, so that a build may go on with it."""
         return self.state == "none" or (self.built is not None and self.built[0] == self.variant)
 
+    def build(self, memory: str) -> tuple[str | Path, ...]:
+        """Return the words of the command that builds the output."""
+        return "build", self.mixture, "--out", self.out, "--memory", memory
+
     def put_input(self, name: str, version: int) -> None:
         self.versions[name] = version
         write_input(self.folder, name, version)
@@ -116,11 +120,15 @@ class World:
 
     # The effects of commands
 
-    def note_whole(self) -> None:
-        """Note that a build ended well: it must have the bytes of the reference."""
+    def note_whole(self, *, leaves_state: bool = False) -> None:
+        """Note that a build ended well: it must have the bytes of the reference.
+
+        A disk that failed while the build removed its own state may have kept some of that.
+        """
         self.state, self.built = "whole", self.key
-        differences = builds.differences(builds.digests(self.out), self.reference().digests)
+        differences = self.differences()
         assert differences == [], differences
+        assert leaves_state or not any(self.out.rglob(".ettin"))
 
     def note_begun(self) -> None:
         """Note that a build was stopped, or failed."""
@@ -128,9 +136,15 @@ class World:
         is_there = owner.exists() or any(self.out.glob("*"))
         self.state, self.built = ("begun", self.key) if is_there else ("none", None)
 
-    def note_damaged(self) -> None:
-        """Note that somebody changed the output."""
-        self.state = "damaged"
+    def note_changed(self) -> None:
+        """Note that somebody changed the output, or changed it back."""
+        if self.state in ("whole", "damaged"):
+            self.state = "damaged" if self.differences() else "whole"
+
+    def differences(self) -> list[str]:
+        """Return the files in which the output is not as its reference; a build's state is none."""
+        found = builds.differences(builds.digests(self.out), self.reference(self.built).digests)
+        return [one for one in found if ".ettin" not in Path(one).parts]
 
 
 def read_rows(order: Path) -> list[tuple[int, ...]]:

@@ -17,11 +17,12 @@ from pipeline.feed import make_feed
 from pipeline.stages.tokenizer import EMBEDDED, read_json
 
 from . import commands
-from .disk import KINDS, Disk, Kind
+from .disk import KINDS, Disk
 from .model import INPUTS, NUM_VERSIONS, VARIANTS, World, read_rows, texts_of
 
 BATCH = 4
 _MEMORY = st.sampled_from(["1", "1GiB"])  # on disk, and in memory
+_SEED = st.integers(0, 99)  # of the order in which workers finish and folders are listed
 _AT = st.integers(1, 900)
 TOKENIZER = Tokenizer.from_buffer(read_json(EMBEDDED))
 
@@ -35,11 +36,11 @@ class Rule:
 class BuildRule(Rule):
     """Build, or go on with a build, to its end."""
 
-    @rule(memory=_MEMORY)
-    def build(self, memory: str) -> None:
+    @rule(memory=_MEMORY, seed=_SEED)
+    def build(self, memory: str, seed: int) -> None:
         world = self.world
         before = builds.digests(world.out) if world.out.exists() else {}
-        done = commands.run("build", world.mixture, "--out", world.out, "--memory", memory)
+        done = commands.run(*world.build(memory), seed=seed)
         if world.is_ours or done.is_good:
             assert done.is_good, done.stderr
             world.note_whole()
@@ -52,22 +53,36 @@ class StoppedBuildRule(Rule):
     """Build on a disk that fails at one of its operations."""
 
     @precondition(lambda self: self.world.is_ours)
-    @rule(memory=_MEMORY, kind=st.sampled_from(KINDS), at=_AT)
-    def build_on_a_failing_disk(self, memory: str, kind: Kind, at: int) -> None:
+    @rule(memory=_MEMORY, seed=_SEED, kind=st.sampled_from(KINDS), at=_AT)
+    def build_on_a_failing_disk(self, memory: str, seed: int, kind: str, at: int) -> None:
         world = self.world
         disk = Disk(world.folder, kind, at)
-        done = commands.run(
-            "build", world.mixture, "--out", world.out, "--memory", memory, disk=disk
-        )
+        done = commands.run(*world.build(memory), seed=seed, disk=disk)
         if done.is_good:
-            if kind == "lost data":
-                # What a command has finished is durable, so that a loss of power takes nothing.
-                disk.lose()
-            world.note_whole()
+            # What a command has finished is durable: a loss of power takes nothing, and brings
+            # back no more than the state that it removed.
+            disk.lose()
+            world.note_whole(leaves_state=disk.has_struck or kind == "lost names")
         else:
             assert disk.has_struck, done.stderr
             world.note_begun()
         shutil.rmtree(f"{world.folder}.backups", ignore_errors=True)
+
+
+class WorkerRule(Rule):
+    """Build while workers die, each in the middle of a task; others do their tasks anew."""
+
+    @precondition(lambda self: self.world.is_ours)
+    @rule(memory=_MEMORY, seed=_SEED, at=_AT)
+    def build_with_workers_that_die(self, memory: str, seed: int, at: int) -> None:
+        world = self.world
+        disk = Disk(world.folder, "stop", at)
+        done = commands.run(*world.build(memory), seed=seed, disk=disk, workers_die=True)
+        if done.was_stopped:  # Not in a task: the command itself was stopped.
+            world.note_begun()
+        else:
+            assert done.is_good, done.stderr
+            world.note_whole()
 
 
 class InputRule(Rule):
@@ -97,48 +112,42 @@ class RemoveRule(Rule):
 
 
 class DamageRule(Rule):
-    """Change a byte of a finished output, or cut a file off."""
-
-    @precondition(lambda self: self.world.state == "whole")
-    @rule(data=st.data(), cuts=st.booleans())
-    def damage_a_file(self, data: st.DataObject, cuts: bool) -> None:
-        name = data.draw(st.sampled_from(sorted(builds.digests(self.world.out))))
-        path = self.world.out / name
-        at = data.draw(st.integers(0, max(path.stat().st_size - 1, 0)))
-        content = bytearray(path.read_bytes())
-        if not content:
-            return
-        if cuts:
-            del content[at:]
-        else:
-            content[at] ^= 1 << data.draw(st.integers(0, 7))
-        path.write_bytes(content)
-        self.world.note_damaged()
-
-
-class LoseRule(Rule):
-    """Lose a file of an output, begun or finished."""
+    """Change a byte of an output, begun or finished, cut a file off, or lose it."""
 
     @precondition(lambda self: self.world.state != "none")
-    @rule(data=st.data())
-    def lose_a_file(self, data: st.DataObject) -> None:
+    @rule(data=st.data(), how=st.sampled_from(["flip", "cut", "remove"]))
+    def damage_a_file(self, data: st.DataObject, how: str) -> None:
         names = sorted(builds.digests(self.world.out))
-        names = [name for name in names if not name.endswith(".ettin/mixture.json")]
-        if names:
-            name = data.draw(st.sampled_from(names))
-            (self.world.out / name).unlink()
-            if self.world.state == "whole":
-                self.world.note_damaged()
+        sizes = {name: (self.world.out / name).stat().st_size for name in names}
+        for name, size in list(sizes.items()):
+            # Without its owner's name, a folder is a stranger's.
+            if name.endswith(".ettin/mixture.json") or (how != "remove" and not size):
+                del sizes[name]
+        if not sizes:
+            return
+        name = data.draw(st.sampled_from(sorted(sizes)))
+        path = self.world.out / name
+        content = bytearray(path.read_bytes())
+        if how == "flip":
+            content[data.draw(st.integers(0, sizes[name] - 1))] ^= 1 << data.draw(st.integers(0, 7))
+        elif how == "cut":
+            del content[data.draw(st.integers(0, sizes[name] - 1)) :]
+        path.unlink()
+        if how != "remove":
+            path.write_bytes(content)
+        self.world.note_changed()
 
 
 class StrangerRule(Rule):
     """Put a file of one's own among those of a finished output."""
 
-    @precondition(lambda self: self.world.state == "whole")
+    @precondition(lambda self: self.world.state in ("whole", "damaged"))
     @rule(place=st.sampled_from(["train", "train/a", "order", "provenance", "validation/train"]))
     def add_a_file(self, place: str) -> None:
-        (self.world.out / place / "stranger.bin").write_bytes(b"mine")
-        self.world.note_damaged()
+        folder = self.world.out / place
+        if folder.is_dir():
+            (folder / "stranger.bin").write_bytes(b"mine")
+        self.world.note_changed()
 
 
 class VerifyRule(Rule):
@@ -238,7 +247,6 @@ class EnvironmentRule(Rule):
 
 
 RULES = (
-    *(BuildRule, StoppedBuildRule, InputRule, VariantRule, RemoveRule, DamageRule, LoseRule),
-    StrangerRule,
-    *(VerifyRule, TraceRule, OrderRule, FeedRule, EnvironmentRule),
+    *(BuildRule, StoppedBuildRule, WorkerRule, InputRule, VariantRule, RemoveRule, DamageRule),
+    *(StrangerRule, VerifyRule, TraceRule, OrderRule, FeedRule, EnvironmentRule),
 )

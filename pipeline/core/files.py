@@ -45,7 +45,7 @@ def publish(path: Path, scratch: Path, *, syncs: bool = True) -> Iterator[Path]:
             refuse_links(ours, path.parent)
             path.parent.mkdir(parents=True, exist_ok=True)
             _replace(temporary, path, scratch)
-            _sync_entry(path.parent)
+            sync_entry(path.parent)
     finally:
         _remove(temporary)
 
@@ -183,10 +183,11 @@ def _sync(path: Path) -> None:
     if path.is_dir():
         for child in sorted(path.iterdir()):
             _sync(child)
-    _sync_entry(path)
+    sync_entry(path)
 
 
-def _sync_entry(path: Path) -> None:
+def sync_entry(path: Path) -> None:
+    """Make the data of a file durable, or the names in a folder. Raises: OSError."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -20,7 +20,7 @@ from typing import IO
 from pipeline.config import Mixture
 from pipeline.core.digest import FileDigest
 from pipeline.core.errors import MismatchError, OutputError
-from pipeline.core.files import open_below, publish, refuse_links, writing
+from pipeline.core.files import open_below, publish, refuse_links, sync_entry, writing
 from pipeline.core.json_record import parse_json
 from pipeline.dataset import (
     DOCUMENTS,
@@ -223,6 +223,7 @@ def _finish(state: State, name: str, data: bytes, files: Collection[str]) -> Non
 def _remove_unknown(out: Path, known: set[str]) -> None:
     """Remove files of an earlier build that are not in the manifest."""
     folders = {parent.as_posix() for path in known for parent in Path(path).parents}
+    changed: set[Path] = set()
     for folder in (out / name for name in _FOLDERS):
         # What a link points to is not ours.
         for path in [] if folder.is_symlink() else sorted(folder.rglob("*"), reverse=True):
@@ -232,13 +233,16 @@ def _remove_unknown(out: Path, known: set[str]) -> None:
                     path.rmdir()
             elif name not in known and name not in folders:
                 path.unlink()
+                changed.add(path.parent)
+    for folder in sorted(changed):
+        if folder.exists():
+            sync_entry(folder)
 
 
 def release(state: State) -> None:
     """Remove the state of a finished build: the lock last, so that no build starts before.
 
-    What cannot be removed is warned of: a worker that was lost may still write, and it is no part
-    of the output.
+    What cannot be removed is warned of, since a worker that was lost may still write there.
     """
     left: list[str] = []
     for path in state.root.iterdir():
@@ -251,9 +255,9 @@ def release(state: State) -> None:
         state.root.rmdir()
     if left:
         _LOG.warning(
-            "%s: cannot be removed, nor %d others; the output is whole without, and the next run "
-            "in %s removes them",
-            *(left[0], len(left) - 1, state.out),
+            "%s: cannot be removed, nor %d others: run the same command again, or remove %s, since "
+            "verify takes them for strangers",
+            *(left[0], len(left) - 1, state.root),
         )
 
 

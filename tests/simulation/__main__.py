@@ -1,6 +1,6 @@
 """Simulate as long as one likes: `python -m tests.simulation --seeds 100`.
 
-A seed and a commit replay a failure: `python -m tests.simulation --first 17 --seeds 1`.
+A seed and a commit replay a failure: `python -m tests.simulation --first 17 --seeds 1 --shrink`.
 """
 
 import argparse
@@ -20,6 +20,7 @@ def main() -> int:
     parser.add_argument("--first", type=int, default=0, help="the first seed")
     parser.add_argument("--examples", type=int, default=10, help="worlds of a seed")
     parser.add_argument("--steps", type=int, default=40, help="most rules in a world")
+    parser.add_argument("--shrink", action="store_true", help="look for the fewest rules that fail")
     given = parser.parse_args()
     tally, failed = Tally(), []
     with tempfile.TemporaryDirectory(prefix="references-") as references:
@@ -31,6 +32,7 @@ def main() -> int:
                     steps=given.steps,
                     references=Path(references),
                     tally=tally,
+                    shrinks=given.shrink,
                 )
             except Exception:
                 traceback.print_exc()

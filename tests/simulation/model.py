@@ -15,12 +15,14 @@ from typing import Final, Literal
 from support import builds
 
 from pipeline import dataset
+from pipeline.dataset import STEPS
 
 from . import commands
 
 NUM_VERSIONS: Final = 3
 INPUTS: Final = ("a-0", "a-1", "b", "c")
 _NUM_DOCUMENTS, _MOST_WORDS = 10, 110
+_SHARED = [builds.text(f"shared {i}", 60) for i in range(3)]
 
 _MIXTURE: Final = """\
 name: simulated
@@ -92,9 +94,20 @@ class World:
         return self.variant, tuple(self.versions[name] for name in INPUTS)
 
     @property
-    def is_ours(self) -> bool:
-        """Whether what is there is of this mixture, so that a build may go on with it."""
-        return self.state == "none" or (self.built is not None and self.built[0] == self.variant)
+    def is_ours(self) -> bool | None:
+        """Whether a build goes on with what is there, or must refuse it; None if either is right.
+
+        A mixture's work is its own, unless there is none yet, or all that names it was damaged.
+        """
+        if self.built is None or (self.state == "begun" and not self._has_work()):
+            return True
+        if self.state == "damaged" and {"manifest.json", STEPS} <= {*self.differences()}:
+            return None
+        return self.built[0] == self.variant
+
+    def _has_work(self) -> bool:
+        files = (path.relative_to(self.out) for path in self.out.rglob("*") if path.is_file())
+        return any(".ettin" not in file.parts or "records" in file.parts for file in files)
 
     def build(self, memory: str) -> tuple[str | Path, ...]:
         """Return the words of the command that builds the output."""
@@ -125,10 +138,12 @@ class World:
 
         A disk that failed while the build removed its own state may have kept some of that.
         """
-        self.state, self.built = "whole", self.key
-        differences = self.differences()
-        assert differences == [], differences
-        assert leaves_state or not any(self.out.rglob(".ettin"))
+        self.built = self.key
+        found = self.differences()
+        self.state = "damaged" if found else "whole"
+        if leaves_state:
+            found = [one for one in found if ".ettin" not in Path(one).parts]
+        assert found == [], found
 
     def note_begun(self) -> None:
         """Note that a build was stopped, or failed."""
@@ -142,9 +157,8 @@ class World:
             self.state = "damaged" if self.differences() else "whole"
 
     def differences(self) -> list[str]:
-        """Return the files in which the output is not as its reference; a build's state is none."""
-        found = builds.differences(builds.digests(self.out), self.reference(self.built).digests)
-        return [one for one in found if ".ettin" not in Path(one).parts]
+        """Return the files in which the output is not as its reference."""
+        return [*builds.differences(builds.digests(self.out), self.reference(self.built).digests)]
 
 
 def read_rows(order: Path) -> list[tuple[int, ...]]:
@@ -161,11 +175,17 @@ def write_input(folder: Path, name: str, version: int) -> None:
 
 
 def input_documents(name: str, version: int) -> list[dict[str, str]]:
-    """Return the documents of a version: the first, one of it changed, and more of them."""
+    """Return the documents of a version: the first, one of it changed, and more of them.
+
+    All inputs share two texts and nearly a third, for `dedup` to find.
+    """
     number = _NUM_DOCUMENTS * (2 if version == 2 else 1)
     documents = builds.documents(f"{name}-{version // 2}", number, _MOST_WORDS)
     if version == 1:
         documents[len(name) % number]["text"] += " And one word more."
+    for one, shared in zip(documents[-3:], _SHARED, strict=True):
+        one["text"] = shared
+    documents[-1]["text"] += f" The end of {name}."
     return documents
 
 

@@ -50,6 +50,7 @@ def test_some_bytes_are_all_seen(out: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(0)
 def test_every_byte_is_seen(out: Path) -> None:
     number, unseen = changed_unseen(out, 1)
     print(f"{number:,} bytes")

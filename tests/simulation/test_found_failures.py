@@ -1,0 +1,67 @@
+"""Failures that the simulation found: the operation that failed, by its name and path.
+
+Numbers of operations change with every change of the package, so that a seed alone would soon
+replay something else.
+"""
+
+import re
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from . import commands
+from .disk import Disk
+from .model import World
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A fault at the first operation of a build that matches a pattern."""
+
+    kind: str
+    operation: str
+    variant: str = "plain"
+    is_again: bool = False
+    """Whether the output was whole before."""
+    is_harmless: bool = False
+    """Whether the build ends well all the same."""
+
+
+FOUND = {
+    "a broken disk was a fault of ours": Failure("eio", r"write .*\.mds"),
+    "a full disk at the owner's name": Failure("full", r"open .*/out/.ettin/tmp/"),
+    "a full disk at the lock": Failure("full", r"open .*/out/.ettin/lock"),
+    "a holdout that could not be claimed refused the next build": Failure(
+        "eio", r"open .*/validation/.ettin/lock"
+    ),
+    "what cannot be cleaned up ended a build": Failure(
+        "eio", r"unlink .*/.ettin/tmp/", is_harmless=True
+    ),
+    "state that stayed without a word": Failure(
+        "eio", r"unlink .*/out/.ettin/records/", is_again=True, is_harmless=True
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def references(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("references")
+
+
+@pytest.mark.parametrize("name", FOUND)
+def test_what_was_found_stays_mended(name: str, tmp_path: Path, references: Path) -> None:
+    failure, world = FOUND[name], World(tmp_path, references, variant=FOUND[name].variant)
+    if failure.is_again:
+        assert commands.run(*world.build("1")).is_good
+    before = Disk(world.folder)
+    assert commands.run(*world.build("1"), disk=before).is_good
+    lines = enumerate(before.log, 1)
+    at = next(number for number, line in lines if re.match(failure.operation, line))
+    if not failure.is_again:
+        shutil.rmtree(world.out)
+    failed = commands.run(*world.build("1"), disk=Disk(world.folder, failure.kind, at))
+    assert failed.is_good == failure.is_harmless
+    assert commands.run(*world.build("1")).is_good
+    world.note_whole()

@@ -32,13 +32,13 @@ def same(what: str, got: Any, expected: Any) -> None:
 
 
 def read_manifest(path: Path) -> Values:
-    """Read a manifest in its canonical form, with the digest of itself."""
+    """Read a manifest in its canonical form, without floats, and with the digest of itself."""
     same("manifest.json is a file", path.is_file(), True)  # Opening a FIFO would wait for ever.
     data = path.read_bytes()
-    manifest: Values = json.loads(data)
+    manifest: Values = json.loads(data, parse_float=str, parse_constant=str)
     same("format", manifest["format"], "ettin-manifest-v1")
     same("keys", manifest.keys() - {"evaluation"}, KEYS)
-    written = json.dumps(manifest, indent=1, sort_keys=True, allow_nan=False) + "\n"
+    written = json.dumps(manifest, indent=1, sort_keys=True) + "\n"
     same("canonical form", data == written.encode(), True)
     digest = manifest.pop("digest")
     text = json.dumps(manifest, sort_keys=True, separators=(",", ":"))
@@ -59,10 +59,12 @@ def check_files(out: Path, listed: Values) -> None:
     same("files", found, listed)
 
 
-def check_counts(sources: Values, order: Values) -> None:
+def check_counts(sources: Values, order: Values, files: Values) -> None:
     """Check that what goes in comes out, for each source, each partition and the order."""
     for name, source in sources.items():
         partitions, budget, tokens = source["partitions"], source["budget"], source["tokens"]
+        named = {file for part in partitions for file in part["files"]}
+        same(f"{name}: files that are not listed", named - files.keys(), set())
         for place in (source, *partitions):
             seen, ids = place["documents"], place["tokens"]
             same(f"{name}: documents", seen["in"], seen["kept"] + sum(seen["dropped"].values()))
@@ -132,8 +134,7 @@ def check_steps(out: Path, manifest: Values) -> Iterator[bytes]:
             same(f"step {number}: other values in column step", others, set())
             step = {"step": number, "start_row": number * batch - batch, "num_rows": batch}
             step["num_tokens"] = len(data) // 4 - batch
-            step["sha256"] = hashlib.sha256(data).hexdigest()
-            steps.append(step)
+            steps.append(step | {"sha256": hashlib.sha256(data).hexdigest()})
             for _, _, row in taken:
                 digest = blake3(row).digest()
                 multiset += int.from_bytes(digest, "little")
@@ -141,16 +142,15 @@ def check_steps(out: Path, manifest: Values) -> Iterator[bytes]:
         made = {"folder": folder, "first_step": first, "first_row": first * batch}
         made |= {"num_steps": len(steps) - first, "num_rows": (len(steps) - first) * batch}
         made["num_tokens"] = sum(step["num_tokens"] for step in steps[first:])
-        made["multiset_root"] = (multiset % 2**256).to_bytes(32, "little").hex()
-        windows.append(made)
+        windows.append(made | {"multiset_root": (multiset % 2**256).to_bytes(32, "little").hex()})
     same("steps", pq.ParquetFile(out / "order/steps.parquet").read().to_pylist(), steps)
     same("windows", order["windows"], windows)
     num_rows, dropped = len(steps) * batch, order["num_samples"] % batch
     made = {"num_steps": len(steps), "num_rows": num_rows, "num_samples": num_rows + dropped}
     made |= {"num_rows_dropped": dropped, "num_tokens": sum(step["num_tokens"] for step in steps)}
     digests = b"".join(bytes.fromhex(step["sha256"]) for step in steps)
-    made["root_sha256"] = hashlib.sha256(digests).hexdigest()
-    same("order", order, order | made)
+    same("order", order, order | made | {"root_sha256": hashlib.sha256(digests).hexdigest()})
+    same("types", {type(order[key]) for key in order if key.startswith("num_")}, {int})
 
 
 def check_ledger(digests: Iterator[bytes], order: Values) -> None:
@@ -179,7 +179,7 @@ def verify(out: Path, label: str = "") -> bool:
     checks: dict[str, Callable[[], None]] = {
         "manifest": lambda: manifest.update(read_manifest(out / "manifest.json")),
         "files": lambda: check_files(out, manifest["files"]),
-        "counts": lambda: check_counts(manifest["sources"], manifest["order"]),
+        "counts": lambda: check_counts(manifest["sources"], manifest["order"], manifest["files"]),
         "order": lambda: check_ledger(check_steps(out, manifest), manifest["order"]),
     }
     for what, check in checks.items():

@@ -74,7 +74,7 @@ def test_a_number_that_does_not_follow_from_the_others_is_found(out: Path) -> No
         ),
         (
             lambda order: order["windows"][0].update(folder="order/elsewhere"),
-            "manifest.json: cannot be compared with the order: ",
+            "manifest.json: order/elsewhere: has files: got False",
         ),
     ],
 )

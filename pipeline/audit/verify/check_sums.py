@@ -97,8 +97,9 @@ def _of_windows(out: Path, manifest: Manifest, steps: dict[str, Any]) -> Iterato
         yield f"{where}: first_row", window.first_row, start * batch
         yield f"{where}: num_rows", window.num_rows, (stop - start) * batch
         yield f"{where}: num_tokens", window.num_tokens, sum(steps["num_tokens"][start:stop])
-        if order.format == "parquet":
-            files = sorted(name for name in manifest.files if name.startswith(f"{window.folder}/"))
+        files = sorted(name for name in manifest.files if name.startswith(f"{window.folder}/"))
+        yield f"{where}: has files", bool(files), True
+        if files and order.format == "parquet":
             columns = [pq.ParquetFile(out / name).read(["step"])["step"] for name in files]
             labels = pa.chunked_array([chunk for column in columns for chunk in column.chunks])
             is_so = np.array_equal(labels.to_numpy(), np.arange(len(labels)) // batch + 1)

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -22,6 +23,8 @@ from support import builds
 from support.second_opinion import TOOL, tool
 
 from pipeline.audit.verify import verify
+from pipeline.core.json_record import to_json
+from pipeline.dataset.ledger import LedgerSpan, join
 
 MIXTURE = """\
 name: proofs
@@ -168,6 +171,7 @@ IN_MANIFEST: dict[str, tuple[Change, str]] = {
     "not a number": (_value("order", "epoch", value=float("nan")), "manifest: canonical form: "),
     "no count": (_value("order", "num_tokens_added", value=False), "order: types: "),
     "documents": (_value("sources", "a", "documents", "in", value=1), "counts: a: documents: "),
+    "tokens": (_value("sources", "a", "tokens", "in", value=1), "counts: a: tokens: "),
     "a budget": (_value("sources", "a", "budget", "drawn", value=1), "counts: a: budget: drawn: "),
     "a partition": (
         _value("sources", "a", "partitions", 0, "chunks", "drawn", value=1),
@@ -289,6 +293,15 @@ def test_a_foreign_manifest_is_one_line(
     assert _wrong(tmp_path, capsys).startswith("manifest: ")
 
 
+def test_a_manifest_of_another_digest_is_found(
+    good: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = shutil.copytree(good["order"], tmp_path / "out")
+    path = out / "manifest.json"
+    path.write_bytes(path.read_bytes().replace(b'"epoch": 0', b'"epoch": 1'))
+    assert _wrong(out, capsys).startswith('manifest: ValueError("digest: ')
+
+
 def test_a_key_that_is_there_twice_is_found(
     good: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -303,6 +316,17 @@ def test_partitions_that_were_built_alone_have_no_manifest(
 ) -> None:
     (tmp_path / "partial.json").write_text("{}\n")
     assert _wrong(tmp_path, capsys).startswith("manifest: ValueError('manifest.json is a file: ")
+
+
+@pytest.mark.parametrize("num_rows", [0, 1, 1024, 1025, 2049, 5 * 1024, 6 * 1024 + 1])
+def test_the_tree_over_nodes_is_that_of_the_package(num_rows: int) -> None:
+    digests = np.random.default_rng(0).integers(0, 256, (num_rows, 32)).astype(np.uint8)
+    span = LedgerSpan(start_row=0)
+    span.add(digests)
+    record = to_json(join([span]).describe())
+    windows = [{"multiset_root": record["multiset_root"]}]
+    order = {"num_rows": num_rows, "ledger": record, "windows": windows}
+    tool.check_ledger(iter([row.tobytes() for row in digests]), order)
 
 
 def test_it_stands_alone_and_is_short() -> None:

@@ -29,6 +29,8 @@ from .model import INPUTS, VARIANTS, write_input
 
 Draw = random.Random
 Change = Callable[[Draw, Path], None]
+Values = Iterator[tuple[dict[str, Any], str]]
+"""Values of a manifest: what they are in, and their keys."""
 
 # In CI a few outputs are compared, and in a sweep a thousand.
 FEW, MANY = 40, 1000
@@ -284,27 +286,26 @@ def _shards(draw: Draw, out: Path) -> None:
     return None
 
 
-def _numbers(content: dict[str, Any]) -> Iterator[tuple[dict[str, Any], str]]:
-    """Yield every value of a manifest that its rows, or its other values, must bear out."""
+def _of_order(content: dict[str, Any]) -> Values:
     order = content["order"]
-    unproven = (
-        set()
-        if content["sources"]
-        else {"num_tokens_added", "num_tokens_cut", "num_tokens_dropped"}
-    )
-    yield from ((order, key) for key in order if key.startswith("num_") and key not in unproven)
+    unproven = ("num_tokens_added", "num_tokens_cut", "num_tokens_dropped")
+    for key in order:
+        if key.startswith("num_") and (content["sources"] or key not in unproven):
+            yield order, key
     yield order, "root_sha256"
-    for group in (order["ledger"], *order["windows"]):
+
+
+def _of_proofs(content: dict[str, Any]) -> Values:
+    for group in (content["order"]["ledger"], *content["order"]["windows"]):
         yield from ((group, key) for key in group)
+
+
+def _of_sources(content: dict[str, Any]) -> Values:
     for source in content["sources"].values():
         yield from ((source["budget"], key) for key in ("asked", "available", "drawn", "overshoot"))
         for place in (source, *source["partitions"]):
-            for group in (
-                place["documents"],
-                place["documents"]["dropped"],
-                place["tokens"],
-                place["chunks"],
-            ):
+            documents = place["documents"]
+            for group in (documents, documents["dropped"], place["tokens"], place["chunks"]):
                 yield from ((group, key) for key in group if key != "dropped")
 
 
@@ -316,11 +317,17 @@ def _other(draw: Draw, value: Any) -> Any:
     return value[:place] + ("1" if value[place] == "0" else "0") + value[place + 1 :]
 
 
-def _other_number(draw: Draw, out: Path) -> None:
-    content = json.loads((out / "manifest.json").read_bytes())
-    group, key = draw.choice(list(_numbers(content)))
-    group[key] = _other(draw, group[key])
-    _write(out, content)
+def _other_value(values: Callable[[dict[str, Any]], Values]) -> Change:
+    """Change a value of the manifest that its rows, or its other values, must bear out."""
+
+    def damage(draw: Draw, out: Path) -> None:
+        content = json.loads((out / "manifest.json").read_bytes())
+        # A holdout, and the order of a pool, have no sources.
+        group, key = draw.choice(list(values(content)) or list(_of_order(content)))
+        group[key] = _other(draw, group[key])
+        _write(out, content)
+
+    return damage
 
 
 def _write(out: Path, content: dict[str, Any]) -> None:
@@ -358,9 +365,9 @@ CONSISTENT: dict[str, Change] = {
         "a value of a step": _of_steps(_other_step),
         "a step lost": _of_steps(lambda draw, steps: steps.pop(draw.randrange(len(steps)))),
         "a step twice": _of_steps(lambda draw, steps: steps.append(draw.choice(steps))),
-        "a value of the manifest": _other_number,
-        "another value of the manifest": _other_number,
-        "one more value of the manifest": _other_number,
+        "a total of the order": _other_value(_of_order),
+        "a value of a window or the ledger": _other_value(_of_proofs),
+        "a count or a budget of a source": _other_value(_of_sources),
     }.items()
 }
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from pipeline.audit.verify.check_sums import check_sums
 from pipeline.core.digest import FileDigest, sha256_file
 from pipeline.core.errors import InputError, MismatchError
 from pipeline.core.json_record import from_json, parse_json
@@ -18,6 +19,7 @@ def verify(out: Path, manifest: Path | None = None) -> list[str]:
     Partitions that were built alone have `partial.json` as their manifest. Every file that the
     manifest names is hashed; a file that it does not name is a mismatch too,
     and so is the folder's own manifest if it is damaged or differs from another one that is given.
+    Where every byte is as listed, the manifest must add up too.
 
     Raises: InputError when `out` is no folder, or the given manifest cannot be used.
     """
@@ -45,6 +47,8 @@ def verify(out: Path, manifest: Path | None = None) -> list[str]:
         mismatches += [mismatch for mismatch in checked if mismatch is not None]
     strangers = _files(out) - {*expected, own.name}
     mismatches += [f"{_spelled(path)}: is not in the manifest" for path in strangers]
+    if not mismatches and own.name == MANIFEST:
+        mismatches = check_sums(out, read_manifest(own))
     return sorted(mismatches)
 
 

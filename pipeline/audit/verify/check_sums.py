@@ -1,0 +1,110 @@
+"""Check that a manifest adds up: its counts, and its totals with the table of steps.
+
+A digest finds a changed byte; this finds a manifest that was wrong when its digest was made. Ids
+of rows are not read: whether they are those of the ledger, `verify_against` the manifest tells.
+`docs/spec/manifest.md` has the rules.
+"""
+
+import hashlib
+from collections.abc import Iterator
+from itertools import accumulate
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.core.json_record import to_json
+from pipeline.dataset import MANIFEST, STEPS, Manifest, root_of_multiset
+
+Value = tuple[str, object, object]
+"""Where a value is, what it is, and what it must be."""
+
+
+def check_sums(out: Path, manifest: Manifest) -> list[str]:
+    """Return a line for each value of an undamaged output that does not follow from others."""
+    try:
+        steps = pq.ParquetFile(out / STEPS).read().to_pydict()
+        of_order = [*_of_steps(manifest, steps), *_of_windows(out, manifest, steps)]
+    except (pa.ArrowException, OSError, LookupError, TypeError, ValueError) as error:
+        return [f"{MANIFEST}: cannot be compared with the order: {error}"]
+    return [
+        f"{where}: got {got}, expected {expected}"
+        for where, got, expected in (*_of_sources(manifest), *of_order)
+        if got != expected
+    ]
+
+
+def _of_sources(manifest: Manifest) -> Iterator[Value]:
+    order = manifest.order
+    for name, source in manifest.sources.items():
+        where = f"{MANIFEST}: sources.{name}"
+        groups = [(one.documents, one.tokens) for one in source.partitions]
+        for documents, tokens in (*groups, (source.documents, source.tokens)):
+            seen = documents.kept + sum(documents.dropped.values())
+            yield f"{where}: documents.in", documents.num_in, seen
+            seen = tokens.written + tokens.discarded - tokens.added
+            yield f"{where}: tokens.in", tokens.num_in, seen
+        for group in ("chunks", "tokens"):
+            parts = [to_json(getattr(part, group)) for part in source.partitions]
+            for key, count in to_json(getattr(source, group)).items():
+                yield f"{where}: {group}.{key}", count, sum(part[key] for part in parts)
+        budget, tokens = source.budget, source.tokens
+        yield f"{where}: budget.available", budget.available, tokens.written - tokens.validation
+        yield f"{where}: budget.drawn", budget.drawn, tokens.drawn
+        yield f"{where}: budget.asked", budget.asked, budget.drawn - budget.overshoot
+    if manifest.sources:
+        sources = manifest.sources.values()
+        samples = sum(source.chunks.drawn for source in sources)
+        yield f"{MANIFEST}: order.num_samples", order.num_samples, samples
+        drawn = sum(source.tokens.drawn for source in sources) + order.num_tokens_added
+        spent = order.num_tokens + order.num_tokens_dropped + order.num_tokens_cut
+        yield f"{MANIFEST}: tokens of the order", spent, drawn
+
+
+def _of_steps(manifest: Manifest, steps: dict[str, Any]) -> Iterator[Value]:
+    order = manifest.order
+    batch = manifest.mixture.declaration["order"]["global_batch_size"]
+    num_steps = len(steps["step"])
+    for key, expected in (
+        ("step", range(1, num_steps + 1)),
+        ("start_row", range(0, num_steps * batch, batch)),
+        ("num_rows", [batch] * num_steps),
+    ):
+        yield f"{STEPS}: column {key}", steps[key], list(expected)
+    digests = b"".join(bytes.fromhex(digest) for digest in steps["sha256"])
+    for key, expected in {
+        "num_steps": num_steps,
+        "num_rows": num_steps * batch,
+        "num_rows_dropped": order.num_samples - num_steps * batch,
+        "num_tokens": sum(steps["num_tokens"]),
+        "root_sha256": hashlib.sha256(digests).hexdigest(),
+    }.items():
+        yield f"{MANIFEST}: order.{key}", getattr(order, key), expected
+    is_whole = 0 <= order.num_rows_dropped < batch
+    yield f"{MANIFEST}: order.num_rows_dropped is less than a step", is_whole, True
+    yield f"{MANIFEST}: order.ledger.num_rows", order.ledger.num_rows, num_steps * batch
+
+
+def _of_windows(out: Path, manifest: Manifest, steps: dict[str, Any]) -> Iterator[Value]:
+    order = manifest.order
+    batch = manifest.mixture.declaration["order"]["global_batch_size"]
+    stops = list(accumulate(window.num_steps for window in order.windows))
+    for start, stop, window in zip([0, *stops], stops, order.windows, strict=False):
+        where = f"{MANIFEST}: {window.folder}"
+        yield f"{where}: first_step", window.first_step, start
+        yield f"{where}: first_row", window.first_row, start * batch
+        yield f"{where}: num_rows", window.num_rows, (stop - start) * batch
+        yield f"{where}: num_tokens", window.num_tokens, sum(steps["num_tokens"][start:stop])
+        files = sorted(name for name in manifest.files if name.startswith(f"{window.folder}/"))
+        yield f"{where}: has files", bool(files), True
+        if files and order.format == "parquet":
+            columns = [pq.ParquetFile(out / name).read(["step"])["step"] for name in files]
+            labels = pa.chunked_array([chunk for column in columns for chunk in column.chunks])
+            is_so = np.array_equal(labels.to_numpy(), np.arange(len(labels)) // batch + 1)
+            yield f"{window.folder}: column step counts the steps of the window", is_so, True
+    yield f"{MANIFEST}: steps of order.windows", sum(stops[-1:]), order.num_steps
+    roots = (bytes.fromhex(window.multiset_root) for window in order.windows)
+    root = root_of_multiset(sum(int.from_bytes(root, "little") for root in roots))
+    yield f"{MANIFEST}: order.ledger.multiset_root", order.ledger.multiset_root, root

@@ -51,6 +51,19 @@ def publish(path: Path, scratch: Path, *, syncs: bool = True) -> Iterator[Path]:
 
 
 @contextmanager
+def publish_beside(path: Path) -> Iterator[Path]:
+    """Publish a file in a folder that is not ours, as `publish` does.
+
+    A killed process leaves its temporary file in a hidden folder, where it is taken for nothing.
+    """
+    scratch = path.absolute().parent / ".partial"
+    with publish(path, scratch) as temporary:
+        yield temporary
+    with suppress(OSError):  # Another process may use it.
+        scratch.rmdir()
+
+
+@contextmanager
 def writing(path: Path) -> Iterator[None]:
     """Explain why `path` cannot be written. Raises: OutputError as `publish`."""
     try:

@@ -4,7 +4,7 @@ from itertools import groupby
 from pathlib import Path
 
 from pipeline.core.errors import InputError, OutputError
-from pipeline.core.files import publish
+from pipeline.core.files import publish_beside
 from pipeline.core.progress import ReportProgress
 from pipeline.core.regular_file import read_file
 from pipeline.dataset.blake3 import row_digests
@@ -119,7 +119,7 @@ def check_order_manifest_path(path: Path) -> None:
 def write_order_manifest(manifest: OrderManifest, path: Path) -> None:
     """Publish the manifest of a published order. Raises: OutputError, also as the check above."""
     check_order_manifest_path(path)
-    with publish(path, path.absolute().parent) as temporary:
+    with publish_beside(path) as temporary:
         temporary.write_bytes(manifest_bytes(manifest))
 
 

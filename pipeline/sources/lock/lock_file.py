@@ -12,7 +12,7 @@ from typing import Any, Final
 from pipeline.config import Origin, to_plain
 from pipeline.core.digest import canonical_json, sha256_bytes
 from pipeline.core.errors import InputError, MismatchError, OutputError
-from pipeline.core.files import publish, writing
+from pipeline.core.files import publish_beside, writing
 from pipeline.core.json_record import from_json, key, parse_json, to_json
 from pipeline.core.regular_file import read_file
 from pipeline.sources.lock.lock import LOCATION_KEYS, Lock, LockedSource, LockedTokenizer
@@ -97,8 +97,7 @@ def write_lock(lock: Lock, path: Path) -> None:
     Raises: OutputError when it cannot be written, or would replace what is no lock.
     """
     check_replaceable(path)
-    # A killed process leaves its temporary file there, where it is not taken for a lock.
-    with publish(path, path.parent / ".partial") as temporary:
+    with publish_beside(path) as temporary:
         temporary.write_bytes(lock_bytes(lock))
 
 

@@ -6,13 +6,26 @@ one version that was locked, or a message says why there are none.
 """
 
 import shutil
-from collections.abc import Mapping
-from functools import cached_property
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from functools import cached_property, partial
 from pathlib import Path
+from typing import Any
+from unittest import mock
 
 from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 from support import builds
+
+from pipeline.core.errors import InputError
+from pipeline.dataset import rows
+from pipeline.runner.tasks import read_documents
+from pipeline.sources.download import fetch, part_file
+from pipeline.sources.lock.checksum import Hasher
+from pipeline.storage import http
+from pipeline.storage.http import Client
+from pipeline.storage.object_store import ObjectFile
+from pipeline.storage.ranges import HttpFile
 
 from .commands import Done
 from .disk import KINDS, Disk, Kind
@@ -29,7 +42,10 @@ _OF_ORDERS = ("", "/api/", "/resolve/", "/files/", ".parquet", ".mds", "manifest
 _TIMES = st.sampled_from([1, 2, 3, -1])
 _BYTES = st.integers(0, 4000)
 _HEADERS = st.sampled_from([{}, {"Retry-After": "7"}, {"RateLimit": '"api";r=0;t=55'}])
-_ODD = ("ignore_range", "wrong_range", "changed", "page", "gzip", "unsized", "unnamed")
+_ODD = (
+    *("ignore_range", "wrong_range", "first_range", "changed"),
+    *("page", "gzip", "unsized", "unnamed"),
+)
 
 
 def _troubles(*matches: str) -> st.SearchStrategy[Trouble]:
@@ -63,8 +79,7 @@ def _replaced(file: tuple[str, str]) -> st.SearchStrategy[Trouble]:
     return st.builds(Trouble, st.fixed_dictionaries({**fault, **more}), st.just(place == "store"))
 
 
-# Of a web host and a store nothing but their word says what is right; of the Hub the digest.
-_OF_FILES = st.sampled_from(_FILES).flatmap(_replaced) | _damaged(*PLACES["hub"])
+_OF_FILES = st.sampled_from(_FILES).flatmap(_replaced) | _damaged(*PLACES["hub"], *PLACES["web"])
 _TROUBLE = st.none() | _troubles(*_OF_SOURCES) | _OF_FILES
 
 _TOLD: Mapping[str, tuple[str, ...]] = {
@@ -92,8 +107,16 @@ class PlaceRule:
         return "places" in self.__dict__ and self.places.locked is not None
 
 
-def _must_pass(trouble: Trouble | None) -> bool:
-    return trouble is None or trouble.passes
+def check_refused(done: Done, can: bool, trouble: Trouble | None, disk: Disk | None = None) -> None:
+    """Insist that a command did not end well for a reason, with the exit code of that.
+
+    can: whether it ends well where nothing goes wrong.
+    """
+    if disk is not None and disk.has_struck:
+        return
+    assert not can or (trouble is not None and not trouble.passes), done.stderr
+    is_away = can and trouble is not None and trouble.is_away
+    assert done.code in ((75,) if is_away else (1, 2, 75)), done
 
 
 class VersionRule(PlaceRule):
@@ -112,10 +135,10 @@ class LockRule(PlaceRule):
         places = self.places
         before = places.lock.read_bytes() if places.lock.exists() else None
         done = places.run("lock", places.mixture, "--lock", places.lock, trouble=trouble)
-        assert done.is_good or not _must_pass(trouble), done.stderr
         if done.is_good:
-            places.locked = dict(places.there)
+            places.note_locked()
         else:
+            check_refused(done, True, trouble)
             assert (places.lock.read_bytes() if places.lock.exists() else None) == before
 
     @rule(kind=st.sampled_from(KINDS), at=st.integers(1, 12))
@@ -127,7 +150,7 @@ class LockRule(PlaceRule):
         after = places.lock.read_bytes() if places.lock.exists() else None
         assert done.is_good or disk.has_struck, done.stderr
         if done.is_good or after != before:
-            places.locked = dict(places.there)
+            places.note_locked()
             self.check_the_lock()
 
     @precondition(lambda self: self.locks)
@@ -144,17 +167,18 @@ class PullRule(PlaceRule):
 
     def _pull(self, disk: Disk | None = None, trouble: Trouble | None = None) -> bool:
         places, can = self.places, self.places.can_pull()
+        trouble = places.tellable(trouble)
         arguments = (places.mixture, "--lock", places.lock, "--dest", places.raw)
         done = places.run("pull", *arguments, disk=disk, trouble=trouble)
         if done.is_good:
             assert can, "a file was pulled that is not as locked"
+            places.note_pulled()
             for place, name in _FILES:
                 path = places.pulled_path(place, name)
                 assert places.locked is not None
                 assert path in places.damaged or places.version_of(path) == places.locked[place]
         else:
-            struck = disk is not None and disk.has_struck
-            assert not (can and _must_pass(trouble)) or struck, done.stderr
+            check_refused(done, can, trouble, disk)
         return done.is_good
 
     @precondition(lambda self: self.locks)
@@ -198,11 +222,11 @@ class RawRule(PlaceRule):
         path.unlink(missing_ok=True)
         self.places.damaged.discard(path)
 
+    @precondition(lambda self: self.locks and self.places.raw.exists())
     @rule()
     def remove_all_pulled_files(self) -> None:
-        if "places" in self.__dict__:
-            shutil.rmtree(self.places.raw, ignore_errors=True)
-            self.places.damaged.clear()
+        shutil.rmtree(self.places.raw)
+        self.places.damaged.clear()
 
 
 def damage(path: Path, data: st.DataObject, rest: bytes = b"") -> None:
@@ -229,32 +253,36 @@ class PlaceBuildRule(PlaceRule):
         disk = Disk(self.places.folder, kind, at)
         if self._build(keeps, disk=disk) and kind == "lost data":
             disk.lose()
-            self._check_output()
+            self._check_output(disk)
 
     def _build(
         self, keeps: tuple[str, ...], disk: Disk | None = None, trouble: Trouble | None = None
     ) -> bool:
         places, can = self.places, self.places.can_pull(keeps=not keeps)
+        trouble = places.tellable(trouble)
         are_whole = bool(keeps) or not places.damaged & places.locked_paths()
         options = ("--lock", places.lock, "--raw", places.raw, "--out", places.out, *keeps)
         done = places.run("build", places.mixture, *options, disk=disk, trouble=trouble)
         if done.is_good:
             assert are_whole, "a damaged file was built from"
-            self._check_output()
+            places.note_pulled()
+            self._check_output(disk)
         else:
-            struck = disk is not None and disk.has_struck
-            assert struck or not (can and are_whole and _must_pass(trouble)), done.stderr
+            check_refused(done, can and are_whole, trouble, disk)
         return done.is_good
 
-    def _check_output(self) -> None:
+    def _check_output(self, disk: Disk | None) -> None:
         expected = self.places.reference().digests
         differences = builds.differences(builds.digests(self.places.out), expected)
+        if disk is not None and disk.has_struck:
+            # What a failing disk does not let a build clean up is left to the next one.
+            differences = [name for name in differences if not name.startswith(".ettin/")]
         assert differences == [], differences
 
-    @precondition(lambda self: "places" in self.__dict__)
+    @precondition(lambda self: self.locks and self.places.out.exists())
     @rule()
     def remove_the_output_of_places(self) -> None:
-        shutil.rmtree(self.places.out, ignore_errors=True)
+        shutil.rmtree(self.places.out)
 
 
 class PublishedRule(PlaceRule):
@@ -285,7 +313,7 @@ class PublishedRule(PlaceRule):
             is_told = trouble is None or trouble.fault["kind"] != "damaged"
             assert not (is_told or (verb == "feed" and not alone)) or found == _ANSWERS[verb, below]
         else:
-            assert not (can and _must_pass(trouble)), done.stderr
+            check_refused(done, can, trouble)
 
     def _read(self, verb: str, where: str | Path, trouble: Trouble | None = None) -> Done:
         places = self.places
@@ -312,3 +340,36 @@ def answer(verb: str, done: Done) -> object:
 
 
 PLACE_RULES = (VersionRule, LockRule, PullRule, RawRule, PlaceBuildRule, PublishedRule)
+
+
+def _replaced_by(where: Any, name: str, value: Any) -> Callable[[], AbstractContextManager[Any]]:
+    return partial(mock.patch.object, where, name, value)
+
+
+def _refused(client: Client, response: Any, where: str) -> None:
+    if response.status not in (200, 206):
+        raise InputError(f"{where}: got {response.status}, expected the file")
+
+
+PLACE_BUGS = {
+    "a part is trusted, whatever its blocks are": _replaced_by(
+        part_file, "_digest", lambda *_: mock.ANY
+    ),
+    "the range of an answer is not checked": _replaced_by(
+        HttpFile, "_check_range", lambda *_: None
+    ),
+    "an ETag is not compared": _replaced_by(HttpFile, "_check_version", lambda *_: None),
+    "the version of an object is not compared": _replaced_by(ObjectFile, "check", lambda _: None),
+    "a cut body is taken for a whole one": _replaced_by(http, "check_complete", lambda *_: None),
+    "the digest of what was pulled is not compared": _replaced_by(Hasher, "check", lambda *_: None),
+    "a file is not compared with what an earlier pull recorded": _replaced_by(
+        fetch, "locked_digest", lambda _: None
+    ),
+    "a build does not compare files with the lock": _replaced_by(
+        read_documents, "check_file", lambda *_, **__: None
+    ),
+    "rows from a place are not compared with the ledger": _replaced_by(
+        rows, "node_digest", lambda _: mock.ANY
+    ),
+    "an overloaded server is not asked again": _replaced_by(Client, "_check_status", _refused),
+}

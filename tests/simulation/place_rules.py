@@ -21,7 +21,7 @@ from pipeline.core.errors import InputError
 from pipeline.dataset import rows
 from pipeline.runner.tasks import read_documents
 from pipeline.sources.download import fetch, part_file
-from pipeline.sources.lock.checksum import Hasher
+from pipeline.sources.lock.checksum import Hasher, has_etag
 from pipeline.storage import http
 from pipeline.storage.http import Client
 from pipeline.storage.object_store import ObjectFile
@@ -34,6 +34,8 @@ from .place_world import NUM_VERSIONS, PLACES, PlaceWorld, Trouble
 
 _VERSION = st.integers(0, NUM_VERSIONS - 1)
 _FILES = [(place, name) for place, names in PLACES.items() for name in names]
+# What a part is damaged by, beside a bit; None where it is as it was.
+_REST = st.sampled_from([None, b"", b"more"])
 _KEEPS = st.sampled_from([(), ("--no-keep-raw",)])
 
 # Of whatever is asked for, or of one file alone.
@@ -176,7 +178,7 @@ class PullRule(PlaceRule):
             for place, name in _FILES:
                 path = places.pulled_path(place, name)
                 assert places.locked is not None
-                assert path in places.damaged or places.version_of(path) == places.locked[place]
+                assert places.version_of(path) == places.locked[place]
         else:
             check_refused(done, can, trouble, disk)
         return done.is_good
@@ -195,32 +197,51 @@ class PullRule(PlaceRule):
             self.places.check_pulled()
 
 
-class RawRule(PlaceRule):
-    """Pulled files, and what has come of others, are lost or changed."""
+class ResumeRule(PullRule):
+    """A pull that ends in the middle of a file goes on there, or begins again if it must."""
 
-    @precondition(lambda self: self.locks and self.places.raw.exists())
-    @rule(data=st.data())
-    def damage_a_part(self, data: st.DataObject) -> None:
-        parts = sorted(path for path in self.places.raw.glob(".partial/*") if path.is_file())
-        if parts:
-            path = data.draw(st.sampled_from(parts))
-            rest = data.draw(st.sampled_from([b"", b"more"]))
-            damage(path, data, rest)
+    @rule(file=st.sampled_from(_FILES), num_bytes=st.integers(1, 300), data=st.data(), rest=_REST)
+    def resume_a_pull(
+        self, file: tuple[str, str], num_bytes: int, data: st.DataObject, rest: bytes | None
+    ) -> None:
+        places, (place, name) = self.places, file
+        # Of a new lock, that has no hash of what a web host or a store has.
+        for old in (places.lock, places.raw):
+            shutil.rmtree(old) if old.is_dir() else old.unlink(missing_ok=True)
+        places.damaged.clear()
+        assert places.run("lock", places.mixture, "--lock", places.lock).is_good
+        places.recorded.clear()
+        places.note_locked()
+        cut = {"kind": "cut", "bytes": num_bytes, "match": name, "times": -1, "method": "GET"}
+        # Of an object, one piece comes and the next does not.
+        lost = {"kind": "lost", "skip": 2, "times": -1}
+        self._pull(trouble=Trouble(lost, True) if place == "store" else Trouble(cut))
+        parts = [path for path in places.parts() if path.stat().st_size]
+        if parts and rest is not None:
+            damage(data.draw(st.sampled_from(parts)), data, rest)
+        odd = data.draw(st.sampled_from([None, "first_range", "ignore_range", "changed"]))
+        if odd is not None:
+            self._pull(trouble=Trouble({"kind": odd, "match": name, "method": "GET"}))
+        self._pull()
+
+
+class RawRule(PlaceRule):
+    """Pulled files are lost or changed."""
 
     @precondition(lambda self: self.locks and self.places.raw.exists())
     @rule(file=st.sampled_from(_FILES), data=st.data())
     def damage_a_pulled_file(self, file: tuple[str, str], data: st.DataObject) -> None:
         path = self.places.pulled_path(*file)
         if path.exists():
+            version = self.places.version_of(path)
+            assert version is not None
             damage(path, data)
-            self.places.damaged.add(path)
+            self.places.damaged[path] = version
 
     @precondition(lambda self: self.locks and self.places.raw.exists())
     @rule(file=st.sampled_from(_FILES))
     def remove_a_pulled_file(self, file: tuple[str, str]) -> None:
-        path = self.places.pulled_path(*file)
-        path.unlink(missing_ok=True)
-        self.places.damaged.discard(path)
+        self.places.remove_pulled(file)
 
     @precondition(lambda self: self.locks and self.places.raw.exists())
     @rule()
@@ -260,7 +281,7 @@ class PlaceBuildRule(PlaceRule):
     ) -> bool:
         places, can = self.places, self.places.can_pull(keeps=not keeps)
         trouble = places.tellable(trouble)
-        are_whole = bool(keeps) or not places.damaged & places.locked_paths()
+        are_whole = bool(keeps) or not places.damaged.keys() & places.locked_paths()
         options = ("--lock", places.lock, "--raw", places.raw, "--out", places.out, *keeps)
         done = places.run("build", places.mixture, *options, disk=disk, trouble=trouble)
         if done.is_good:
@@ -339,7 +360,7 @@ def answer(verb: str, done: Done) -> object:
     return None if "error" in told else {name: told[name] for name in _TOLD[verb]}
 
 
-PLACE_RULES = (VersionRule, LockRule, PullRule, RawRule, PlaceBuildRule, PublishedRule)
+PLACE_RULES = (VersionRule, LockRule, ResumeRule, RawRule, PlaceBuildRule, PublishedRule)
 
 
 def _replaced_by(where: Any, name: str, value: Any) -> Callable[[], AbstractContextManager[Any]]:
@@ -363,7 +384,7 @@ PLACE_BUGS = {
     "a cut body is taken for a whole one": _replaced_by(http, "check_complete", lambda *_: None),
     "the digest of what was pulled is not compared": _replaced_by(Hasher, "check", lambda *_: None),
     "a file is not compared with what an earlier pull recorded": _replaced_by(
-        fetch, "locked_digest", lambda _: None
+        fetch, "locked_digest", lambda file: None if has_etag(file) else file.digest
     ),
     "a build does not compare files with the lock": _replaced_by(
         read_documents, "check_file", lambda *_, **__: None

@@ -4,6 +4,7 @@ They fail as a rule tells them to. The addresses that a mixture has name no port
 one request follows another, so that a seed alone says what is asked for and what a fault strikes.
 """
 
+import asyncio
 import atexit
 import gzip
 import os
@@ -14,6 +15,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Final
 from unittest import mock
 
@@ -163,6 +165,8 @@ class Servers:
                 (retry, "_MAX_CONCURRENT", at_once),
                 (pull, "_NUM_THREADS", at_once),
                 (reader, "_FOOTERS_AT_ONCE", at_once),
+                # It tries again by itself, and waits.
+                (s3fs.core, "asyncio", SimpleNamespace(**{**vars(asyncio), "sleep": _at_once})),
                 # Small files, in as many pieces as large ones.
                 (part_file, "_BLOCK_BYTES", 700),
                 (part_file, "_READ_BYTES", 300),
@@ -221,6 +225,10 @@ class Servers:
                 self.put_object(f"orders/{name}/{path.relative_to(out)}", path.read_bytes())
 
 
+async def _at_once(_: float) -> None:
+    """Stand in for `asyncio.sleep`."""
+
+
 def _failing(fault: Mapping[str, Any]) -> Any:
     """Return what stands in for the requests of `s3fs`, and fails at some of them."""
     real, number = s3fs.S3FileSystem._call_s3, 0
@@ -257,8 +265,8 @@ class PlaceWorld:
     locked: Versions | None = None
     recorded: Versions = field(default_factory=dict)
     """Versions that were pulled as locked, so that the lock has a hash of their bytes."""
-    damaged: set[Path] = field(default_factory=set)
-    """Pulled files that somebody changed."""
+    damaged: dict[Path, int] = field(default_factory=dict)
+    """Pulled files that somebody changed, and the version that each was."""
 
     def __post_init__(self) -> None:
         self.folder = self.world.folder / "places"
@@ -319,16 +327,27 @@ class PlaceWorld:
         """Return where all files lie once they were pulled as locked."""
         return {self.pulled_path(place, name) for place, names in PLACES.items() for name in names}
 
+    def remove_pulled(self, file: tuple[str, str]) -> None:
+        path = self.pulled_path(*file)
+        path.unlink(missing_ok=True)
+        self.damaged.pop(path, None)
+
+    def parts(self) -> list[Path]:
+        """Return what has come of files that are not complete, and the logs of it."""
+        return sorted(path for path in self.raw.glob(".partial/*") if path.is_file())
+
     def version_of(self, path: Path) -> int | None:
-        """Return which version a pulled file is; None where it is none."""
+        """Return which version a pulled file is, or was; None where it is none."""
+        if path in self.damaged:
+            return self.damaged[path]
         data = path.read_bytes()
         found = [one for one in range(NUM_VERSIONS) if content(path.name, one) == data]
         return found[0] if found else None
 
     def check_pulled(self) -> None:
-        """Insist that every pulled file is a version of its own, but those that were damaged."""
+        """Insist that every pulled file is of one version, or was before it was damaged."""
         for path in sorted(self.raw.rglob("*.jsonl*")) + sorted(self.raw.rglob("a-*.json")):
-            if path.name.endswith(".etag.json") or path in self.damaged:
+            if path.name.endswith(".etag.json"):
                 continue
             version = self.version_of(path)
             assert version is not None, f"{path}: is no version of the file"
@@ -343,7 +362,7 @@ class PlaceWorld:
                 path, locked = self.pulled_path(place, name), self.locked[place]
                 if keeps and path.exists():
                     is_size = path.stat().st_size == len(content(name, locked))
-                    is_good = is_size and (path in self.damaged or self.version_of(path) == locked)
+                    is_good = is_size and self.version_of(path) == locked
                 else:
                     # A commit stays, other files are replaced.
                     is_good = place == "hub" or self.there[place] == locked

@@ -242,11 +242,10 @@ class Handler(BaseHTTPRequestHandler):
             start, stop = int(first), min(int(last) + 1 if last else size, size)
             if start >= size:
                 return self.fail(416)
-            if kind == "first_range":
-                start, stop = 0, stop - start
-            told = start + (kind == "wrong_range")
+            start, stop = (0, stop - start) if kind == "first_range" else (start, stop)
+            shift = kind == "wrong_range"
             self.send_response(206)
-            self.send_header("Content-Range", f"bytes {told}-{stop - 1}/{size}")
+            self.send_header("Content-Range", f"bytes {start + shift}-{stop - 1}/{size}")
         else:
             self.send_response(200)
         if kind == "short":

@@ -18,6 +18,8 @@ from unittest import mock
 
 import pyarrow.parquet as pq
 
+from pipeline.sources.download import part_file
+
 _OPERATIONS = frozenset(
     ("open", "write", "truncate", "fsync", "rename", "unlink", "mkdir", "rmdir")
 )
@@ -220,6 +222,7 @@ def simulated(disk: Disk) -> Iterator[Disk]:
         stack.enter_context(mock.patch.object(io, "open", opened))
         stack.enter_context(mock.patch("builtins.open", opened))
         stack.enter_context(mock.patch.object(pq, "ParquetWriter", _parquet_writer(opened)))
+        stack.enter_context(mock.patch.object(part_file, "FileIO", _unbuffered(opened)))
         yield disk
 
 
@@ -241,6 +244,13 @@ def _opener(disk: Disk) -> Callable[..., Any]:
         return io.TextIOWrapper(buffered, encoding or "utf-8", errors, newline)
 
     return open_
+
+
+def _unbuffered(opened: Callable[..., Any]) -> Callable[..., Any]:
+    def file(path: str, mode: str, opener: Any) -> Any:
+        return opened(path, f"{mode}b", 0, opener=opener)
+
+    return file
 
 
 def _parquet_writer(opened: Callable[..., Any]) -> type:

@@ -19,6 +19,7 @@ from pipeline.stages.tokenizer import EMBEDDED, read_json
 from . import commands
 from .disk import KINDS, Disk
 from .model import INPUTS, NUM_VERSIONS, VARIANTS, World, read_rows, texts_of
+from .place_rules import PLACE_RULES
 
 BATCH = 4
 _MEMORY = st.sampled_from(["1", "1GiB"])  # on disk, and in memory
@@ -254,4 +255,5 @@ class EnvironmentRule(Rule):
 RULES = (
     *(BuildRule, StoppedBuildRule, WorkerRule, InputRule, VariantRule, RemoveRule, DamageRule),
     *(StrangerRule, VerifyRule, TraceRule, OrderRule, FeedRule, EnvironmentRule),
+    *PLACE_RULES,
 )

@@ -27,16 +27,7 @@ from typing import Any
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 from .served_content import COMMIT, GIT_SUFFIXES, Content, Repo, Tree, split_revision
-
-Fault = dict[str, Any]
-"""`kind`: status (`status`, `headers`), cut (`bytes`), short (`bytes`), stall (`seconds`), drip
-(`bytes`, `seconds`, and `after`: how many come at once before), ignore_range, wrong_range, changed,
-page (a page of HTML with status 200), gzip (the file packed), unsized (whole, without its length),
-unnamed (neither ETag nor Last-Modified).
-`match`: a part of the path of a request, else all; a data set's file is struck where its bytes are
-sent, `/lfs/ORG/NAME/PATH`, or, if `match` has "/resolve/" in it, where it is asked for. `method`:
-HEAD or GET alone. `skip`: how many such requests pass first, else 0. `times`: how many it strikes,
-else 1; -1 for all."""
+from .served_faults import Fault, damaged, in_its_place
 
 
 @dataclass(frozen=True)
@@ -57,6 +48,10 @@ class Server:
         given = {"repo": repo, "content": _plain(folder), "ref": ref}
         commit: str = self._control("push", given)
         return commit
+
+    def move(self, repo: str, commit: str, ref: str = "main") -> None:
+        """Let `ref` stand for a commit that is there."""
+        self._control("move", {"repo": repo, "commit": commit, "ref": ref})
 
     def forget(self, repo: str, revision: str) -> None:
         """Let a ref or a commit be no more."""
@@ -237,6 +232,8 @@ class Handler(BaseHTTPRequestHandler):
             self.end_headers()
             self.wfile.write(file.read())
             return None
+        if kind == "damaged":
+            file = damaged(file, fault["byte"])
         start, stop, asked = 0, size, self.headers.get("Range")
         with self.state.lock:
             self.state.counters["requests"] += 1
@@ -245,6 +242,7 @@ class Handler(BaseHTTPRequestHandler):
             start, stop = int(first), min(int(last) + 1 if last else size, size)
             if start >= size:
                 return self.fail(416)
+            start, stop = (0, stop - start) if kind == "first_range" else (start, stop)
             shift = kind == "wrong_range"
             self.send_response(206)
             self.send_header("Content-Range", f"bytes {start + shift}-{stop - 1}/{size}")
@@ -328,7 +326,7 @@ class LargeFiles(Handler):
             return None
         org, name, below = path.removeprefix("/lfs/").split("/", 2)
         repo, commit = self.state.repos[f"{org}/{name}"], parse_qs(split.query)["commit"][0]
-        file = repo.commits[commit].get(below)
+        file = in_its_place(repo.commits[commit].get(below), fault)
         if file is None:
             return self.fail(404)
         return self.send_file(file, fault, {"ETag": f'"{file.sha256}"'})
@@ -348,6 +346,8 @@ class Hub(Handler):
             state.reset()
         elif verb == "push":
             answer = state.repos[given["repo"]].push(given["content"], given["ref"])
+        elif verb == "move":
+            state.repos[given["repo"]].refs[given["ref"]] = given["commit"]
         elif verb == "forget":
             state.repos[given["repo"]].refs.pop(given["revision"], None)
             state.repos[given["repo"]].commits.pop(given["revision"], None)
@@ -384,7 +384,7 @@ class Hub(Handler):
         if self.fails(fault):
             return None
         tree = self.state.files.get(name)
-        file = tree and tree.get(below)
+        file = in_its_place(tree and tree.get(below), fault)
         if not file:
             return self.fail(404)
         headers = {"Last-Modified": formatdate(file.modified, usegmt=True)}

@@ -41,7 +41,7 @@ def publish(path: Path, scratch: Path, *, syncs: bool = True) -> Iterator[Path]:
             scratch.mkdir(parents=True, exist_ok=True)
             yield temporary
             if syncs:
-                _sync(temporary)
+                sync(temporary)
             refuse_links(ours, path.parent)
             path.parent.mkdir(parents=True, exist_ok=True)
             _replace(temporary, path, scratch)
@@ -134,6 +134,14 @@ def open_below(ours: Path, path: str | Path, flags: int) -> int:
         os.close(at)
 
 
+def sync(path: Path) -> None:
+    """Make a file, or a folder with all that is in it, durable. Raises: OSError."""
+    if path.is_dir():
+        for child in sorted(path.iterdir()):
+            sync(child)
+    _sync_entry(path)
+
+
 def save_array(path: Path, array: NDArray[Any]) -> None:
     """Write an array in numpy's format; on a full disk, numpy's own `save` hides the cause."""
     header = np.lib.format.header_data_from_array_1_0(array)
@@ -177,13 +185,6 @@ def _replace(temporary: Path, path: Path, scratch: Path) -> None:
             return
         finally:
             _remove(replaced)
-
-
-def _sync(path: Path) -> None:
-    if path.is_dir():
-        for child in sorted(path.iterdir()):
-            _sync(child)
-    _sync_entry(path)
 
 
 def _sync_entry(path: Path) -> None:

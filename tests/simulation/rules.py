@@ -19,6 +19,7 @@ from pipeline.stages.tokenizer import EMBEDDED, read_json
 from . import commands
 from .disk import KINDS, Disk, Kind
 from .model import INPUTS, NUM_VERSIONS, VARIANTS, World, read_rows, texts_of
+from .train_rules import TRAIN_RULES
 
 BATCH = 4
 _MEMORY = st.sampled_from(["1", "1GiB"])  # on disk, and in memory
@@ -241,4 +242,5 @@ RULES = (
     *(BuildRule, StoppedBuildRule, InputRule, VariantRule, RemoveRule, DamageRule, LoseRule),
     StrangerRule,
     *(VerifyRule, TraceRule, OrderRule, FeedRule, EnvironmentRule),
+    *TRAIN_RULES,
 )

@@ -1,6 +1,7 @@
 """Rules of training: whatever stops a run, it ends in the checkpoints of one that nothing stopped.
 
-The model is one run for each order, on one rank, that saves and evaluates after every step.
+The model is one run for each order, on one rank, that saves and evaluates after every step. The
+order is the reference of the world's inputs and mixture, so that training waits for no build.
 """
 
 import shutil
@@ -52,16 +53,14 @@ class TrainRule:
 
     @property
     def is_trainable(self) -> bool:
-        """Whether there are rows, of the order that the checkpoints saw."""
-        is_same = self.trained in (None, self.world.built)
-        return self.world.state == "whole" and is_same
+        """Whether the checkpoints, if any, are of the order that there is now."""
+        return self.trained in (None, self.world.key)
 
     @property
     def num_saved(self) -> int:
         latest = latest_checkpoint(self.run_folder)
         return 0 if latest is None else read_record(latest).clock.num_steps
 
-    @precondition(lambda self: self.world.state == "whole")
     @rule(steps=_STEPS, size=_SIZES)
     def train(self, steps: int, size: int) -> None:
         before, num_saved = self.left(), self.num_saved
@@ -69,18 +68,22 @@ class TrainRule:
         if self.is_trainable:
             assert done.is_good, done.stderr
             self.note_trained(max(steps, num_saved))
-        elif orders_of(self.world, self.trained) != orders_of(self.world, self.world.built):
+        elif self.order_of(self.trained) != self.order_of(self.world.key):
             assert done.code == 1, done
             assert "a checkpoint of the order" in done.stderr, done.stderr
             assert self.left() == before, "a run on another order was changed"
         else:
+            # The inputs differ in documents that are held out alone.
             shutil.rmtree(self.run_folder)
             self.trained = None
 
     def train_to(self, steps: int, size: int, disk: Disk | None = None) -> Any:
         recipe = training.write_recipe(self.world.folder)
-        command = training.command(recipe, self.world.out, self.run_folder)
+        command = training.command(recipe, self.world.reference().out, self.run_folder)
         return training.run(*command, "--max-steps", str(steps), size=size, disk=disk)
+
+    def order_of(self, key: Key | None) -> str:
+        return dataset.open(self.world.reference(key).out).digest
 
     def left(self) -> dict[str, str]:
         return builds.digests(self.run_folder) if self.run_folder.exists() else {}
@@ -104,7 +107,7 @@ class TrainRule:
     def note_saved(self) -> Path:
         """Note what checkpoints there are, each that of the model; return its run."""
         world = self.world
-        whole, since_row = reference_run(world, world.built), 0
+        whole, since_row = reference_run(world), 0
         found = checkpoints_in(self.run_folder)
         for path in found:
             record = read_record(path)
@@ -113,7 +116,7 @@ class TrainRule:
             assert _without_history(record) == _without_history(expected), (record, expected)
             assert record.seen.since_row == since_row, record
             since_row = record.clock.next_row
-        self.trained = world.built if found else None
+        self.trained = world.key if found else None
         return whole
 
 
@@ -201,9 +204,9 @@ TRAIN_BUGS: dict[str, Callable[[], AbstractContextManager[Any]]] = {
 """For the hunt: bugs that these rules find."""
 
 
-def reference_run(world: World, key: Key | None) -> Path:
-    """Return the run of a key's order that nothing disturbed, trained on the first request."""
-    data = world.reference(key).out
+def reference_run(world: World) -> Path:
+    """Return the run on the world's order that nothing disturbed, trained on the first request."""
+    data = world.reference().out
     place = data.parent
     if not (place / "trained").exists():
         shutil.rmtree(place / "run", ignore_errors=True)
@@ -213,10 +216,6 @@ def reference_run(world: World, key: Key | None) -> Path:
         assert done.is_good, done.stderr
         (place / "trained").touch()
     return place / "run"
-
-
-def orders_of(world: World, key: Key | None) -> str:
-    return dataset.open(world.reference(key).out).digest
 
 
 def _without_history(record: CheckpointRecord) -> CheckpointRecord:

@@ -33,10 +33,10 @@ class Metrics:
         """
         self._path, self._events = out / METRICS, out / _EVENTS
         with writing(self._path), ExitStack() as stack:
-            # A killed run may have left unfinished files.
-            shutil.rmtree(out / SCRATCH, ignore_errors=True)
             self._events.mkdir(parents=True, exist_ok=True)
             _truncate(self._path, num_steps)
+            # A killed run may have left unfinished files there.
+            shutil.rmtree(out / SCRATCH, ignore_errors=True)
             self._file = stack.enter_context(self._path.open("a"))
             self._curves = stack.enter_context(_Curves(self._events, num_steps))
             self._files = stack.pop_all()
@@ -106,11 +106,9 @@ def _truncate(path: Path, num_steps: int) -> None:
     """Atomically remove the lines of later steps, and of the checkpoint to resume from."""
     if not path.exists():
         return
-    scratch = path.parent / SCRATCH
     lines = path.read_bytes().splitlines(keepends=True)
-    with publish(path, scratch) as temporary:
+    with publish(path, path.parent / SCRATCH) as temporary:
         temporary.write_bytes(b"".join(line for line in lines if _is_until(line, num_steps)))
-    shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _is_until(line: bytes, num_steps: int) -> bool:

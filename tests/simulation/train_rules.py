@@ -68,6 +68,8 @@ class TrainRule:
         if self.is_trainable:
             assert done.is_good, done.stderr
             self.note_trained(max(steps, num_saved))
+            # What a failing disk could not remove is gone with the next run.
+            assert not (self.run_folder / ".scratch").exists()
         elif self.order_of(self.trained) != self.order_of(self.world.key):
             assert done.code == 1, done
             assert "a checkpoint of the order" in done.stderr, done.stderr
@@ -102,7 +104,6 @@ class TrainRule:
         wrong = {place: facts[place] for place in facts if facts[place] != expected[place]}
         assert wrong == {}, wrong
         assert [step for kind, step in facts if kind == "train"] == list(range(1, num_steps + 1))
-        assert not (self.run_folder / ".scratch").exists()
 
     def note_saved(self) -> Path:
         """Note what checkpoints there are, each that of the model; return its run."""

@@ -41,7 +41,7 @@ def publish(path: Path, scratch: Path, *, syncs: bool = True) -> Iterator[Path]:
             scratch.mkdir(parents=True, exist_ok=True)
             yield temporary
             if syncs:
-                _sync(temporary)
+                sync(temporary)
             refuse_links(ours, path.parent)
             path.parent.mkdir(parents=True, exist_ok=True)
             _replace(temporary, path, scratch)
@@ -147,6 +147,23 @@ def open_below(ours: Path, path: str | Path, flags: int) -> int:
         os.close(at)
 
 
+def sync(path: Path) -> None:
+    """Make a file, or a folder with all that is in it, durable. Raises: OSError."""
+    if path.is_dir():
+        for child in sorted(path.iterdir()):
+            sync(child)
+    sync_entry(path)
+
+
+def sync_entry(path: Path) -> None:
+    """Make a file durable, or the names in a folder. Raises: OSError."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def save_array(path: Path, array: NDArray[Any]) -> None:
     """Write an array in numpy's format; on a full disk, numpy's own `save` hides the cause."""
     header = np.lib.format.header_data_from_array_1_0(array)
@@ -190,22 +207,6 @@ def _replace(temporary: Path, path: Path, scratch: Path) -> None:
             return
         finally:
             _remove(replaced)
-
-
-def _sync(path: Path) -> None:
-    if path.is_dir():
-        for child in sorted(path.iterdir()):
-            _sync(child)
-    sync_entry(path)
-
-
-def sync_entry(path: Path) -> None:
-    """Make the data of a file durable, or the names in a folder. Raises: OSError."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _remove(path: Path) -> None:

@@ -100,7 +100,7 @@ def read_record(folder: Path) -> CheckpointRecord:
         content = parse_json(data)
         digest, written = content.pop("digest"), content.pop("format")
         if written != FORMAT:
-            raise InputError(f"{path}: got the format {written!r}, expected {FORMAT}")
+            raise InputError(f"{path}: got the format {written!r}, expected {FORMAT}", _HINT)
         record = from_json(CheckpointRecord, content)
         if record.digest != digest:
             raise ValueError("its digest does not match its content")

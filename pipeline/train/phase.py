@@ -64,7 +64,7 @@ def train(
         if not ranks.is_first:
             run.train(None, report, max_steps)
             return None
-        with _locked(out), closing(Metrics(out, run.clock.num_steps)) as metrics:
+        with _locked(out), closing(Metrics(out, run.clock.num_steps, latest)) as metrics:
             run.train(metrics, report, max_steps)
     return latest_checkpoint(out)
 

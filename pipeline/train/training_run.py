@@ -169,6 +169,8 @@ class Run:
                     emit("validation", found)
                 # Last, so that a run that resumes from it has nothing to repeat.
                 if self._is_due(self.recipe.save_every_tokens, before, max_steps):
+                    if metrics is not None:
+                        metrics.sync()
                     emit("checkpoint", {"path": str(self._save())})
                 if self.clock.next_row >= self.feed.num_rows:
                     emit("over", {"num_tokens": self.clock.num_tokens}, is_metric=False)

@@ -78,8 +78,9 @@ def test_what_is_no_record_is_refused(tmp_path: Path, text: str) -> None:
 
 def test_another_format_is_named(tmp_path: Path) -> None:
     (tmp_path / RECORD).write_text(json.dumps({"digest": "x", "format": "ettin-checkpoint-v9"}))
-    with pytest.raises(InputError, match="got the format 'ettin-checkpoint-v9', expected"):
+    with pytest.raises(InputError, match="got the format 'ettin-checkpoint-v9', expected") as found:
         read_record(tmp_path)
+    assert found.value.hint == "remove it to resume from the checkpoint before, or use another one"
 
 
 def test_a_folder_without_a_record_is_no_checkpoint(tmp_path: Path) -> None:

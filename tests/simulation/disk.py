@@ -10,6 +10,7 @@ import errno
 import io
 import os
 import stat
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -223,6 +224,9 @@ def simulated(disk: Disk) -> Iterator[Disk]:
         stack.enter_context(mock.patch("builtins.open", opened))
         stack.enter_context(mock.patch.object(pq, "ParquetWriter", _parquet_writer(opened)))
         stack.enter_context(mock.patch.object(part_file, "FileIO", _unbuffered(opened)))
+        if tensors := sys.modules.get("safetensors.torch"):  # Where there is training.
+            write = _tensor_writer(opened)
+            stack.enter_context(mock.patch.object(tensors, "serialize_file", write))
         yield disk
 
 
@@ -267,6 +271,21 @@ def _parquet_writer(opened: Callable[..., Any]) -> type:
                 self._sink.close()
 
     return Writer
+
+
+def _tensor_writer(opened: Callable[..., Any]) -> Callable[..., None]:
+    """Return a function that writes tensors through our files; that of Rust does not."""
+    from safetensors import SafetensorError, serialize
+
+    def write(tensors: Any, path: Any, metadata: Any = None) -> None:
+        content = serialize(tensors, metadata)
+        try:
+            with opened(path, "wb") as file:
+                file.write(content)
+        except OSError as error:
+            raise SafetensorError(f"I/O error: {error.strerror} (os error {error.errno})") from None
+
+    return write
 
 
 def _patches(disk: Disk) -> dict[str, Callable[..., Any]]:

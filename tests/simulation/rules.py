@@ -20,6 +20,7 @@ from . import commands
 from .disk import KINDS, Disk
 from .model import INPUTS, NUM_VERSIONS, VARIANTS, World, read_rows, texts_of
 from .place_rules import PLACE_RULES
+from .train_rules import TRAIN_RULES
 
 BATCH = 4
 _MEMORY = st.sampled_from(["1", "1GiB"])  # on disk, and in memory
@@ -256,4 +257,5 @@ RULES = (
     *(BuildRule, StoppedBuildRule, WorkerRule, InputRule, VariantRule, RemoveRule, DamageRule),
     *(StrangerRule, VerifyRule, TraceRule, OrderRule, FeedRule, EnvironmentRule),
     *PLACE_RULES,
+    *TRAIN_RULES,
 )

@@ -10,12 +10,9 @@ import pytest
 from support import builds
 from support.source_server import serve
 
-from . import commands
+from . import commands, training
 from .disk import KINDS, Disk
 from .model import INPUTS, VARIANTS, write_input
-
-# In CI one operation in so many fails, and in a sweep each.
-STRIDE = 97
 
 
 @dataclass(frozen=True)
@@ -25,9 +22,12 @@ class Job:
     arguments: tuple[str | Path, ...]
     writes: Path
     digests: Callable[[Path], dict[str, str]] = builds.digests
+    runs: Callable[..., commands.Done] = commands.run
+    stride: int = 97
+    """In CI one operation in so many fails, and in a sweep each."""
 
     def run(self, disk: Disk | None = None) -> commands.Done:
-        return commands.run(*self.arguments, disk=disk)
+        return self.runs(*self.arguments, disk=disk)
 
 
 @contextmanager
@@ -75,12 +75,23 @@ def pull_job(folder: Path) -> Iterator[Job]:
         yield Job(("pull", mixture, "--lock", lock, "--dest", dest), dest.parent)
 
 
+@contextmanager
+def train_job(folder: Path) -> Iterator[Job]:
+    with build_job(folder, "plain") as built:
+        assert built.run().is_good
+    data = shutil.move(folder / "made" / "out", folder / "data")
+    recipe, out = training.write_recipe(folder), folder / "trained" / "out"
+    command = training.command(recipe, data, out)
+    yield Job(command, out.parent, training.left, training.run, stride=29)
+
+
 JOBS: dict[str, Callable[[Path], object]] = {
     "build": lambda folder: build_job(folder, "plain"),
     "build with dedup": lambda folder: build_job(folder, "dedup"),
     "order": order_job,
     "digest": digest_job,
     "pull": pull_job,
+    "train": train_job,
 }
 
 
@@ -117,7 +128,7 @@ def test_some_operations_that_fail_leave_no_wrong_byte(
     name: str, kind: str, tmp_path: Path
 ) -> None:
     with JOBS[name](tmp_path) as job:  # type: ignore[attr-defined]
-        assert sweep(job, kind, 1, STRIDE) > 0
+        assert sweep(job, kind, 1, job.stride) > 0
 
 
 @pytest.mark.slow

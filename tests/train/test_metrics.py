@@ -1,6 +1,7 @@
 """Metrics tell of every step once, and keep what they told when they are killed or disks fill."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ pytest.importorskip("torch", reason="the extra `train` is not installed")
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from pipeline.core.errors import OutputError
+from pipeline.train.checkpoints import SCRATCH
 from pipeline.train.metrics import METRICS, Metrics
 
 
@@ -48,6 +50,42 @@ def test_a_run_that_goes_on_tells_of_no_step_twice(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == [METRICS, "tensorboard"]
 
 
+def test_a_run_that_goes_on_tells_once_of_the_checkpoint_that_it_goes_on_from(
+    tmp_path: Path,
+) -> None:
+    # Killed after it saved, and before it told so.
+    tell(tmp_path, 0, 1, 2)
+    for _ in range(2):
+        Metrics(tmp_path, 2, tmp_path / "step2").close()
+        assert [(line["kind"], line["step"]) for line in told(tmp_path)] == [
+            ("train", 1), ("train", 2), ("checkpoint", 2)
+        ]  # fmt: skip
+    assert told(tmp_path)[-1]["path"] == str(tmp_path / "step2")
+
+
+def test_what_was_told_before_a_checkpoint_is_as_durable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    metrics = Metrics(tmp_path, 0)
+    metrics.add("train", 1, {"loss": 1.0})
+    [events] = (tmp_path / "tensorboard").iterdir()
+    synced = []
+    monkeypatch.setattr(
+        "os.fsync", lambda file: synced.append(Path(os.readlink(f"/proc/self/fd/{file}")))
+    )
+    metrics.sync()
+    assert synced == [tmp_path / METRICS, events, events.parent]
+    metrics.close()
+
+
+def test_what_a_killed_run_left_half_written_is_removed(tmp_path: Path) -> None:
+    tell(tmp_path, 0, 1)
+    (tmp_path / SCRATCH / "half").mkdir(parents=True)
+    (tmp_path / SCRATCH / "half" / "model.safetensors").write_bytes(b"half")
+    tell(tmp_path, 1)
+    assert not (tmp_path / SCRATCH).exists()
+
+
 def test_what_is_not_known_is_null_and_in_no_curve(tmp_path: Path) -> None:
     tell(tmp_path, 0, 1, loss=None, num_labels=0, path="here")
     expected = {"kind": "train", "step": 1, "loss": None, "num_labels": 0, "path": "here"}
@@ -78,6 +116,7 @@ import resource, sys
 from pathlib import Path
 
 from pipeline.core.errors import OutputError
+from pipeline.train.checkpoints import SCRATCH
 from pipeline.train.metrics import Metrics
 
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), resource.RLIM_INFINITY))
@@ -103,4 +142,5 @@ def test_a_full_disk_is_told_in_one_line(tmp_path: Path, num_bytes: int) -> None
         timeout=120,
     )
     assert done.stdout == f"{tmp_path / METRICS}: the disk is full\n", done.stderr
+    assert done.stderr == ""
     assert done.returncode == 0

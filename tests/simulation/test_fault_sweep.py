@@ -30,6 +30,12 @@ class Job:
         return self.runs(*self.arguments, disk=disk)
 
 
+def published(folder: Path) -> dict[str, str]:
+    """Return the digests of files, without what a kill left in a hidden folder."""
+    found = builds.digests(folder)
+    return {name: digest for name, digest in found.items() if ".partial" not in Path(name).parts}
+
+
 @contextmanager
 def build_job(folder: Path, variant: str) -> Iterator[Job]:
     for name in INPUTS:
@@ -55,7 +61,8 @@ def digest_job(folder: Path) -> Iterator[Job]:
     with build_job(folder, "plain") as built:
         assert built.run().is_good
     order = shutil.move(folder / "made" / "out" / "order", folder / "published")
-    yield Job(("digest", order, "--out", folder / "digest" / "manifest.json"), folder / "digest")
+    out = folder / "digest" / "manifest.json"
+    yield Job(("digest", order, "--out", out), out.parent, published, stride=1)
 
 
 @contextmanager
@@ -72,7 +79,8 @@ def pull_job(folder: Path) -> Iterator[Job]:
         mixture = builds.write_mixture(folder, text + order)
         lock, dest = folder / "lock.json", folder / "pulled" / "raw"
         assert commands.run("lock", mixture, "--lock", lock).is_good
-        yield Job(("pull", mixture, "--lock", lock, "--dest", dest), dest.parent)
+        words = ("pull", mixture, "--lock", lock, "--dest", dest)
+        yield Job(words, dest.parent, published, stride=7)
 
 
 @contextmanager
@@ -132,8 +140,13 @@ def test_some_operations_that_fail_leave_no_wrong_byte(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(0)
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", JOBS)
 def test_no_operation_that_fails_leaves_a_wrong_byte(name: str, kind: str, tmp_path: Path) -> None:
+    # A build with dedup has 3,000 operations, many of them on buckets that are alike.
+    stride = 11 if name == "build with dedup" else 1
     with JOBS[name](tmp_path) as job:  # type: ignore[attr-defined]
-        assert sweep(job, kind, 1, 1) > 0
+        num_struck = sweep(job, kind, 1, stride)
+    print(f"{name}, {kind}: {num_struck:,} operations failed")
+    assert num_struck > 0

@@ -317,6 +317,18 @@ def test_a_log_that_is_damaged_proves_nothing_more(
     check_all(server, dest)
 
 
+def test_a_log_that_names_more_bytes_than_came_proves_nothing_of_them(
+    server: Server, folder: Path, locked: Lock, dest: Path
+) -> None:
+    content = CONTENTS["dolma/books-0001.json.gz"]
+    file = source_files(locked, "plain")["books-0001.json.gz"]
+    part = leave_part(dest, file, content[:300], content[300:1000])
+    # One bit of a digit: what is hashed ends where the part does.
+    log_path(part).write_bytes(log_path(part).read_bytes().replace(b"700 ", b"708 "))
+    pull_all(locked, folder, dest)
+    check_all(server, dest)
+
+
 def test_a_stopped_pull_leaves_a_log_of_all_that_came(
     server: Server, folder: Path, locked: Lock, dest: Path
 ) -> None:

@@ -70,12 +70,11 @@ class Part:
                 left -= len(piece)
             return
         proven, lines = 0, b""
+        num_bytes = min(os.fstat(self._out.fileno()).st_size, self._file.num_bytes)
         self._out.seek(0)
         for length, digest in _logged(self.path):
-            if proven + length > self._file.num_bytes:
-                break
             # A block is read twice, so that nothing unproven is passed on; it is in the cache.
-            if _digest(self._out, length) != digest:
+            if proven + length > num_bytes or _digest(self._out, length) != digest:
                 break
             self._out.seek(proven)
             for position in range(0, length, _READ_BYTES):
@@ -196,7 +195,7 @@ def _logged(part: Path) -> Iterator[tuple[int, str]]:
 
 
 def _digest(file: FileIO, length: int) -> str:
-    """Return the sha256 of the next bytes; fewer, where the file ends."""
+    """Return the sha256 of the next bytes."""
     hasher = sha256()
     while length and (piece := file.read(min(_READ_BYTES, length))):
         hasher.update(piece)

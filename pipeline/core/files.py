@@ -56,11 +56,12 @@ def publish_beside(path: Path) -> Iterator[Path]:
 
     A killed process leaves its temporary file in a hidden folder, where it is taken for nothing.
     """
-    scratch = path.absolute().parent / ".partial"
-    with publish(path, scratch) as temporary:
-        yield temporary
-    with suppress(OSError):  # Another process may use it.
-        scratch.rmdir()
+    scratch = path.absolute().parent / f".partial-{uuid.uuid4().hex}"
+    try:
+        with publish(path, scratch) as temporary:
+            yield temporary
+    finally:
+        _remove(scratch)
 
 
 @contextmanager

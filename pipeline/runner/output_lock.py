@@ -231,6 +231,7 @@ def _remove_unknown(out: Path, known: set[str]) -> None:
             if path.is_dir() and not path.is_symlink():
                 if not any(path.iterdir()):
                     path.rmdir()
+                    changed.add(path.parent)
             elif name not in known and name not in folders:
                 path.unlink()
                 changed.add(path.parent)
@@ -245,9 +246,14 @@ def release(state: State) -> None:
     What cannot be removed is warned of, since a worker that was lost may still write there.
     """
     left: list[str] = []
+
+    def note(_: object, path: str, error: tuple[type, BaseException, object]) -> None:
+        if not isinstance(error[1], FileNotFoundError):
+            left.append(path)
+
     for path in state.root.iterdir():
         if path.is_dir():
-            shutil.rmtree(path, onerror=lambda _, name, __: left.append(str(name)))
+            shutil.rmtree(path, onerror=note)
         elif path.name != _LOCK:
             path.unlink()
     (state.root / _LOCK).unlink()
@@ -255,8 +261,8 @@ def release(state: State) -> None:
         state.root.rmdir()
     if left:
         _LOG.warning(
-            "%s: cannot be removed, nor %d others: run the same command again, or remove %s, since "
-            "verify takes them for strangers",
+            "%s and %d more cannot be removed: run the same command again, or remove %s; until "
+            "then verify reports them",
             *(left[0], len(left) - 1, state.root),
         )
 

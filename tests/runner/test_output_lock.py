@@ -63,7 +63,7 @@ def test_state_that_cannot_be_removed_is_warned_of(
         with monkeypatch.context() as patch:
             patch.setattr(os, "rmdir", fail)
             release(state)
-    assert re.search("cannot be removed, nor [1-9] others: run the same command again", caplog.text)
+    assert re.search("and [1-9] more cannot be removed: run the same command again", caplog.text)
     assert not (state.root / "lock").exists()
 
 

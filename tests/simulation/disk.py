@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.sources.download import part_file
@@ -222,7 +223,13 @@ def simulated(disk: Disk) -> Iterator[Disk]:
         opened = _opener(disk)
         stack.enter_context(mock.patch.object(io, "open", opened))
         stack.enter_context(mock.patch("builtins.open", opened))
-        stack.enter_context(mock.patch.object(pq, "ParquetWriter", _parquet_writer(opened)))
+        parquet, arrow = (
+            _writer(pq.ParquetWriter, opened),
+            _writer(pa.ipc.RecordBatchFileWriter, opened),
+        )
+        for module in (pq, pq.core):
+            stack.enter_context(mock.patch.object(module, "ParquetWriter", parquet))
+        stack.enter_context(mock.patch.object(pa.ipc, "new_file", arrow))
         stack.enter_context(mock.patch.object(part_file, "FileIO", _unbuffered(opened)))
         if tensors := sys.modules.get("safetensors.torch"):  # Where there is training.
             write = _tensor_writer(opened)
@@ -257,18 +264,18 @@ def _unbuffered(opened: Callable[..., Any]) -> Callable[..., Any]:
     return file
 
 
-def _parquet_writer(opened: Callable[..., Any]) -> type:
-    """Return a writer whose bytes go through our files; pyarrow's own do not."""
+def _writer(writer: Any, opened: Callable[..., Any]) -> type:
+    """Return a writer of pyarrow whose bytes go through our files; its own do not."""
 
-    class Writer(pq.ParquetWriter):  # type: ignore[misc]
+    class Writer(writer):  # type: ignore[misc]
         def __init__(self, where: Any, *arguments: Any, **options: Any) -> None:
-            self._sink = where if hasattr(where, "write") else opened(where, "wb")
-            super().__init__(self._sink, *arguments, **options)
+            self._opened = where if hasattr(where, "write") else opened(where, "wb")
+            super().__init__(self._opened, *arguments, **options)
 
         def close(self) -> None:
             super().close()
-            if not self._sink.closed:
-                self._sink.close()
+            if not self._opened.closed:
+                self._opened.close()
 
     return Writer
 

@@ -27,6 +27,7 @@ class Failure:
     """Whether the output was whole before."""
     is_harmless: bool = False
     """Whether the build ends well all the same."""
+    warning: str = ""
 
 
 FOUND = {
@@ -40,7 +41,11 @@ FOUND = {
         "eio", r"unlink .*/.ettin/tmp/", is_harmless=True
     ),
     "state that stayed without a word": Failure(
-        "eio", r"unlink .*/out/.ettin/records/", is_again=True, is_harmless=True
+        "eio",
+        r"unlink .*/out/.ettin/records/",
+        is_again=True,
+        is_harmless=True,
+        warning="more cannot be removed: run the same command again",
     ),
 }
 
@@ -51,7 +56,9 @@ def references(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("name", FOUND)
-def test_what_was_found_stays_mended(name: str, tmp_path: Path, references: Path) -> None:
+def test_what_was_found_stays_mended(
+    name: str, tmp_path: Path, references: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     failure, world = FOUND[name], World(tmp_path, references, variant=FOUND[name].variant)
     if failure.is_again:
         assert commands.run(*world.build("1")).is_good
@@ -63,5 +70,28 @@ def test_what_was_found_stays_mended(name: str, tmp_path: Path, references: Path
         shutil.rmtree(world.out)
     failed = commands.run(*world.build("1"), disk=Disk(world.folder, failure.kind, at))
     assert failed.is_good == failure.is_harmless
+    assert failure.warning in caplog.text
     assert commands.run(*world.build("1")).is_good
     world.note_whole()
+
+
+def test_a_stranger_that_a_build_removes_stays_away(tmp_path: Path, references: Path) -> None:
+    world = World(tmp_path, references)
+    assert commands.run(*world.build("1")).is_good
+    for stranger in ("order/stranger.bin", "train/alone/stranger.bin"):
+        (world.out / stranger).parent.mkdir(exist_ok=True)
+        (world.out / stranger).write_bytes(b"mine")
+    disk = Disk(world.folder, "lost names")
+    assert commands.run(*world.build("1"), disk=disk).is_good
+    disk.lose()
+    world.note_whole(leaves_state=True)
+
+
+def test_a_digest_that_is_killed_leaves_nothing_in_sight(tmp_path: Path, references: Path) -> None:
+    out = World(tmp_path, references).reference().out
+    manifest = tmp_path / "made" / "manifest.json"
+    manifest.parent.mkdir()
+    disk = Disk(manifest.parent, "stop", 3)
+    assert commands.run("digest", out / "order", "--out", manifest, disk=disk).was_stopped
+    [left] = manifest.parent.iterdir()
+    assert left.name.startswith(".partial-")

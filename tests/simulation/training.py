@@ -18,8 +18,6 @@ from . import commands
 from .disk import Disk
 from .rank_threads import world_of
 
-torch.set_num_threads(1)
-
 RECIPE: Final = """\
 name: simulated
 phase: pretraining
@@ -55,9 +53,17 @@ _special_ids = cache(factory.read_special_ids)
 
 
 def run(*arguments: str | Path, size: int = 1, disk: Disk | None = None) -> commands.Done:
-    """Train on so many ranks. A tokenizer is read once, which takes as long as the training."""
-    with world_of(size), mock.patch.object(factory, "read_special_ids", _special_ids):
-        return commands.run(*arguments, disk=disk)
+    """Train on so many ranks, with one thread, so that sums have one order.
+
+    A tokenizer is read once, which takes as long as the training.
+    """
+    num_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with world_of(size), mock.patch.object(factory, "read_special_ids", _special_ids):
+            return commands.run(*arguments, disk=disk)
+    finally:
+        torch.set_num_threads(num_threads)
 
 
 def left(folder: Path) -> dict[str, str]:

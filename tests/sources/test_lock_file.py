@@ -110,8 +110,8 @@ order: {seed: 21, global_batch_size: 16, max_seq_len: 128}
     )
     killed = subprocess.run([sys.executable, "-c", KILLED], cwd=tmp_path, check=False)
     assert killed.returncode == -signal.SIGKILL
-    assert [one.name for one in (tmp_path / "manifests").iterdir()] == [".partial"]
-    assert len(list((tmp_path / "manifests/.partial").iterdir())) == 1
+    [left] = (tmp_path / "manifests").iterdir()
+    assert left.name.startswith(".partial-")
 
 
 @QUICK

@@ -4,6 +4,7 @@ A seed and a commit replay a failure: `python -m tests.simulation --first 17 --s
 """
 
 import argparse
+import signal
 import sys
 import tempfile
 import traceback
@@ -22,6 +23,8 @@ def main() -> int:
     parser.add_argument("--steps", type=int, default=40, help="most rules in a world")
     parser.add_argument("--shrink", action="store_true", help="look for the fewest rules that fail")
     given = parser.parse_args()
+    # So that an end by a signal removes temporary folders and stops servers, too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     tally, failed = Tally(), []
     with tempfile.TemporaryDirectory(prefix="references-") as references:
         for seed in range(given.first, given.first + given.seeds):

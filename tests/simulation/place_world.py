@@ -30,7 +30,7 @@ from pipeline.storage import http, hub, object_store, retry
 
 from . import commands
 from .disk import Disk
-from .model import Reference, World, read_rows
+from .model import Reference, World
 
 NUM_VERSIONS: Final = 3
 PLACES: Final[Mapping[str, tuple[str, ...]]] = {
@@ -124,9 +124,6 @@ class Servers:
         with mock.patch.dict(os.environ):
             stack.enter_context(store_server.serve_store(self.folder, BUCKET))
             settings = {name: value for name, value in os.environ.items() if "AWS_" in name}
-        # Nothing that runs beside a simulation is to find this store.
-        for name in settings:
-            os.environ.pop(name, None)
         self._settings = {
             **settings,
             "HF_ENDPOINT": self.http.endpoint,
@@ -314,6 +311,14 @@ class PlaceWorld:
         # Of a web host nothing but its word says what is right; of the Hub the digest.
         return None if trouble.fault["match"] in PLACES["web"] else trouble
 
+    def is_put_back(self, trouble: Trouble | None) -> bool:
+        """Return whether what is locked takes the place of another version while a command runs."""
+        if self.locked is None or trouble is None or trouble.fault["kind"] != "replaced":
+            return False
+        name, version = trouble.fault["name"], trouble.fault["version"]
+        [place] = [place for place, names in PLACES.items() if name in names]
+        return self.locked[place] == version
+
     # What was pulled
 
     def pulled_path(self, place: str, name: str) -> Path:
@@ -334,7 +339,8 @@ class PlaceWorld:
 
     def parts(self) -> list[Path]:
         """Return what has come of files that are not complete, and the logs of it."""
-        return sorted(path for path in self.raw.glob(".partial/*") if path.is_file())
+        parts = (path for path in self.raw.glob(".partial/*") if path.is_file())
+        return sorted(path for path in parts if len(path.stem) == 64)  # Not what a kill left.
 
     def version_of(self, path: Path) -> int | None:
         """Return which version a pulled file is, or was; None where it is none."""
@@ -403,7 +409,7 @@ class PlaceWorld:
         local = builds.write_mixture(place, _LOCAL, "local.yaml")
         done = commands.run("build", local, "--out", place / "local")
         assert done.is_good, done.stderr
-        assert read_rows(place / "out") == read_rows(place / "local")
+        assert Reference(place / "out", {}).rows == Reference(place / "local", {}).rows
         for folder in ("order", "train"):
             one, other = (builds.digests(place / out / folder) for out in ("out", "local"))
             # The table of steps says of which mixture it is.

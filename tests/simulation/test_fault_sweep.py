@@ -17,7 +17,6 @@ from . import commands, training
 from .disk import KINDS, Disk
 from .model import INPUTS, VARIANTS, write_input
 
-
 _SCRATCH = {".ettin", ".scratch"}
 
 

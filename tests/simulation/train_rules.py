@@ -76,6 +76,7 @@ class TrainRule:
             assert self.left() == before, "a run on another order was changed"
         else:
             # The inputs differ in documents that are held out alone.
+            assert done.code in (0, 1), done
             shutil.rmtree(self.run_folder)
             self.trained = None
 
@@ -131,8 +132,7 @@ class StoppedTrainRule(TrainRule):
         disk = Disk(self.world.folder, kind, at)
         done = self.train_to(steps, size, disk)
         if done.is_good:
-            if kind == "lost data":
-                disk.lose()
+            disk.lose()
             self.note_trained(max(steps, num_saved))
         else:
             assert disk.has_struck, done.stderr

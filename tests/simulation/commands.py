@@ -124,6 +124,8 @@ def run(
             module = sys.modules[f"pipeline.runner.{name}"]
             stack.enter_context(mock.patch.object(module, "open_cluster", return_value=workers))
         stack.enter_context(_listings(seed))
+        # A simulated loss of power needs no real sync, which takes milliseconds.
+        stack.enter_context(mock.patch.object(os, "fsync"))
         if disk is not None:
             stack.enter_context(simulated(disk))
         try:

@@ -184,11 +184,7 @@ class Disk:
 
 
 _REAL: dict[str, Callable[..., Any]] = {
-    name: getattr(os, name)
-    for name in (
-        *("open", "write", "fsync", "ftruncate", "truncate", "rename", "replace", "unlink"),
-        *("remove", "mkdir", "rmdir", "link"),
-    )
+    name: getattr(os, name) for name in (*("open", "rename", "unlink", "mkdir", "rmdir", "link"),)
 }
 _OPEN = io.open
 
@@ -308,7 +304,6 @@ def _patches(disk: Disk) -> dict[str, Callable[..., Any]]:
         if path == disk.folder or path.startswith(f"{disk.folder}/"):
             disk.operation("fsync", path)
             disk.synced(file)
-        _REAL["fsync"](file)
 
     def rename(
         one: Any, other: Any, *, src_dir_fd: int | None = None, dst_dir_fd: int | None = None

@@ -21,6 +21,8 @@ from pipeline.runner.shuffle import gather
 from pipeline.stages import holdout
 from pipeline.stages.dedup import clusters
 
+from . import commands
+from .disk import Disk
 from .machine import Tally, simulate
 from .model import INPUTS, NUM_VERSIONS, VARIANTS, World
 
@@ -33,6 +35,34 @@ def test_nothing_that_happens_changes_a_byte(seed: int, tmp_path: Path) -> None:
     tally = Tally()
     simulate(seed, examples=3, steps=40, references=tmp_path, tally=tally, shrinks=False)
     assert tally.num_operations > 100
+
+
+@pytest.mark.slow
+def test_a_seed_replays(tmp_path: Path) -> None:
+    def traced() -> list[str]:
+        trace: list[str] = []
+        main, count = commands.main, Disk.operation
+
+        def run(arguments: list[str]) -> int:
+            trace.append(arguments[0])
+            trace.append(f"{main(arguments)}")
+            return int(trace[-1])
+
+        def operation(disk: Disk, name: str, path: str) -> bool:
+            trace.append(f"{name} {disk.num_operations}")
+            return count(disk, name, path)
+
+        with (
+            mock.patch.object(commands, "main", run),
+            mock.patch.object(Disk, "operation", operation),
+        ):
+            simulate(0, examples=2, steps=20, references=tmp_path, tally=Tally(), shrinks=False)
+        return trace
+
+    traced()  # References are built once.
+    first = traced()
+    assert len(first) > 100
+    assert traced() == first
 
 
 def replaced(where: Any, name: str, value: Any) -> Patch:

@@ -1,15 +1,13 @@
-"""Check an output by docs/spec alone, a second opinion: `python tools/verify_ledger.py OUTPUT`.
-
-Memory holds the manifest, the table of steps, a shard and a step (docs/guide/verify.md).
-"""
+"""Check an output by docs/spec alone: `python tools/verify_ledger.py OUTPUT`."""
 
 import argparse
 import base64
-import hashlib
 import itertools
 import json
 import struct
 from collections.abc import Callable, Iterator
+from fractions import Fraction
+from hashlib import file_digest, sha256
 from pathlib import Path
 from typing import Any
 
@@ -38,11 +36,10 @@ def read_manifest(path: Path) -> Values:
     manifest: Values = json.loads(data, parse_float=str, parse_constant=str)
     same("format", manifest["format"], "ettin-manifest-v1")
     same("keys", manifest.keys() - {"evaluation"}, KEYS)
-    written = json.dumps(manifest, indent=1, sort_keys=True) + "\n"
-    same("canonical form", data == written.encode(), True)
+    same("canonical form", data, (json.dumps(manifest, indent=1, sort_keys=True) + "\n").encode())
     digest = manifest.pop("digest")
     text = json.dumps(manifest, sort_keys=True, separators=(",", ":"))
-    same("digest", hashlib.sha256(text.encode()).hexdigest(), digest)
+    same("digest", sha256(text.encode()).hexdigest(), digest)
     return manifest
 
 
@@ -53,8 +50,9 @@ def check_files(out: Path, listed: Values) -> None:
         name = path.relative_to(out).as_posix()
         if name != "manifest.json" and (path.is_symlink() or not path.is_dir()):
             same(f"{name} is a file", path.is_file(), True)
+            same(f"{name}: bytes", path.stat().st_size, listed.get(name, {}).get("bytes"))
             with path.open("rb") as file:
-                digest = hashlib.file_digest(file, "sha256").hexdigest()
+                digest = file_digest(file, "sha256").hexdigest()
                 found[name] = {"bytes": file.tell(), "sha256": digest}
     same("files", found, listed)
 
@@ -63,10 +61,9 @@ def check_counts(sources: Values, order: Values, files: Values) -> None:
     """Check that what goes in comes out, for each source, each partition and the order."""
     for name, source in sources.items():
         partitions, budget, tokens = source["partitions"], source["budget"], source["tokens"]
-        named = {file for part in partitions for file in part["files"]}
-        same(f"{name}: files that are not listed", named - files.keys(), set())
         for place in (source, *partitions):
-            seen, ids = place["documents"], place["tokens"]
+            seen, ids, named = place["documents"], place["tokens"], {*place.get("files", ())}
+            same(f"{name}: files that are not listed", named - files.keys(), set())
             same(f"{name}: documents", seen["in"], seen["kept"] + sum(seen["dropped"].values()))
             same(f"{name}: tokens", ids["in"] + ids["added"], ids["written"] + ids["discarded"])
         for group in ("chunks", "tokens"):
@@ -82,13 +79,13 @@ def check_counts(sources: Values, order: Values, files: Values) -> None:
         same("drawn for the order", used, drawn)
 
 
-def read_mds(path: Path, entry: Values) -> Iterator[tuple[None, list[int]]]:
+def read_mds(path: Path, of: Values) -> Iterator[tuple[None, list[int]]]:
     """Yield the ids of each row of a shard with columns `id` and `input_ids`."""
     data = path.read_bytes()
-    num_rows, *ends = struct.unpack_from(f"<{entry['samples'] + 2}I", data)
-    same(f"index.json: {path.name}: samples", entry["samples"], num_rows)
-    config, _ = json.JSONDecoder().raw_decode(data[8 + 4 * num_rows : ends[0]].decode())
-    kind = {"ndarray:uint32": "I", "ndarray:uint16": "H"}[config["column_encodings"][1]]
+    rows, *ends = struct.unpack_from(f"<{of['samples'] + 2}I", data)
+    got = [of["samples"], of["raw_data"]["bytes"], ends[-1], of["column_names"], of["column_sizes"]]
+    same(f"index.json: {path}", got, [rows, end := len(data), end, ["id", "input_ids"], [None] * 2])
+    kind = {"str ndarray:uint32": "I", "str ndarray:uint16": "H"}[" ".join(of["column_encodings"])]
     for start, stop in itertools.pairwise(ends):
         id_bytes, size = struct.unpack_from("<II", data, start)
         array = start + 8 + id_bytes
@@ -102,17 +99,17 @@ def read_parquet(path: Path) -> Iterator[tuple[int, list[int]]]:
     """Yield of each row its step in the window, and its ids."""
     for batch in pq.ParquetFile(path).iter_batches(1024, columns=["input_ids", "step"]):
         for ids, step in zip(batch["input_ids"], batch["step"].to_pylist(), strict=True):
-            yield int(step), ids.as_py()
+            yield step.__index__(), ids.as_py()
 
 
 def read_rows(out: Path, files: Values, form: str) -> Iterator[tuple[str, int | None, bytes]]:
     """Yield of all rows in order the file, the step where one is written, and what is hashed."""
-    names = {name for name in files if name.startswith("order/") and name.endswith(f".{form}")}
-    entries: Values = dict.fromkeys(sorted(names - {"order/steps.parquet"}))
-    if form == "mds":
+    names = {name for name in files if name.startswith("order/")} - {"order/steps.parquet"}
+    entries: Values = dict.fromkeys(sorted(names))
+    if {"mds": True, "parquet": False}[form]:
         shards = json.loads((out / "order/index.json").read_bytes())["shards"]
         listed = [f"order/{shard['raw_data']['basename']}" for shard in shards]
-        same("index.json", sorted(listed), list(entries))
+        same("index.json", sorted(listed), [name for name in entries if name.endswith(".mds")])
         entries = dict(zip(listed, shards, strict=True))
     for name, entry in entries.items():
         for step, ids in read_mds(out / name, entry) if entry else read_parquet(out / name):
@@ -121,8 +118,9 @@ def read_rows(out: Path, files: Values, form: str) -> Iterator[tuple[str, int | 
 
 def check_steps(out: Path, manifest: Values) -> Iterator[bytes]:
     """Make steps and windows of the rows, compare them, and yield the digest of each row."""
-    order = manifest["order"]
-    batch = manifest["mixture"]["declaration"]["order"]["global_batch_size"]
+    order, declared = manifest["order"], manifest["mixture"]["declaration"]
+    size, is_small = declared["order"]["global_batch_size"], Fraction(declared.get("scale", 1)) < 1
+    batch = min(size, max(order["num_samples"], 1)) if is_small else size
     steps, windows = [], []
     rows = read_rows(out, manifest["files"], order["format"])
     for folder, window in itertools.groupby(rows, lambda row: "/".join(row[0].split("/")[:2])):
@@ -132,9 +130,8 @@ def check_steps(out: Path, manifest: Values) -> Iterator[bytes]:
             same(f"step {number}: rows", len(taken), batch)
             others = {step for _, step, _ in taken} - {None, number - first}
             same(f"step {number}: other values in column step", others, set())
-            step = {"step": number, "start_row": number * batch - batch, "num_rows": batch}
-            step["num_tokens"] = len(data) // 4 - batch
-            steps.append(step | {"sha256": hashlib.sha256(data).hexdigest()})
+            steps.append({"step": number, "start_row": number * batch - batch, "num_rows": batch})
+            steps[-1] |= {"num_tokens": len(data) // 4 - batch, "sha256": sha256(data).hexdigest()}
             for _, _, row in taken:
                 digest = blake3(row).digest()
                 multiset += int.from_bytes(digest, "little")
@@ -143,13 +140,16 @@ def check_steps(out: Path, manifest: Values) -> Iterator[bytes]:
         made |= {"num_steps": len(steps) - first, "num_rows": (len(steps) - first) * batch}
         made["num_tokens"] = sum(step["num_tokens"] for step in steps[first:])
         windows.append(made | {"multiset_root": (multiset % 2**256).to_bytes(32, "little").hex()})
-    same("steps", pq.ParquetFile(out / "order/steps.parquet").read().to_pylist(), steps)
+    table = pq.ParquetFile(out / "order/steps.parquet")
+    shape = [table.metadata.num_rows, *map(str, table.schema_arrow.types)]
+    same("rows and types of steps", shape, [len(steps), *["int64"] * 4, "string"])
+    same("steps", table.read().to_pylist(), steps)
     same("windows", order["windows"], windows)
     num_rows, dropped = len(steps) * batch, order["num_samples"] % batch
     made = {"num_steps": len(steps), "num_rows": num_rows, "num_samples": num_rows + dropped}
     made |= {"num_rows_dropped": dropped, "num_tokens": sum(step["num_tokens"] for step in steps)}
     digests = b"".join(bytes.fromhex(step["sha256"]) for step in steps)
-    same("order", order, order | made | {"root_sha256": hashlib.sha256(digests).hexdigest()})
+    same("order", order, order | made | {"root_sha256": sha256(digests).hexdigest()})
     same("types", {type(order[key]) for key in order if key.startswith("num_")}, {int})
 
 

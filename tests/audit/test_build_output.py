@@ -13,6 +13,7 @@ from support.verified import AS_FINISHED, EQUAL, NUM_ROWS, WINDOWS, digested, ve
 from pipeline.audit.verify.against import verify_against
 from pipeline.audit.verify.report import lines
 from pipeline.core.errors import InputError
+from pipeline.dataset.manifest import seal
 
 
 def test_without_a_pool_equal_rows_are_equal(
@@ -130,3 +131,15 @@ def test_a_pool_of_too_many_rows_is_not_searched(
     assert (finding.kind, finding.evidence["num_pool_rows"]) == ("unknown", num_samples)
     assert f"the output's pool has {num_samples:,} rows" in finding.text
     assert report.comparison.differing.tolist() == [7]
+
+
+@pytest.mark.parametrize("name", ["phase", "order"])
+def test_a_manifest_that_lacks_what_is_read_is_refused(
+    name: str, finished: Path, tmp_path: Path
+) -> None:
+    out = shutil.copytree(finished, tmp_path / "out")
+    content = json.loads((out / "manifest.json").read_bytes())
+    del content["mixture"]["declaration"][name]
+    (out / "manifest.json").write_bytes(seal(content))
+    with pytest.raises(InputError, match=f"lacks what this version reads: '{name}'"):
+        verify_against(out, str(finished))

@@ -53,6 +53,8 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         "mds": ["build", mixture, "--set", "order.format=mds", "--set", "shards.dtype=uint16"],
         "order": ["order", pool, "--set", "order.global_batch_size=4"],
         "empty": ["order", pool, "--set", "order.global_batch_size=999"],
+        # Fewer rows than a step has are one step of it, as `scale` says.
+        "miniature": ["build", mixture, "--scale", "1/9", "--set", "order.global_batch_size=999"],
     }
     for name, words in how.items():
         done = commands.run(*words, "--set", "order.max_seq_len=64", "--out", folder / name)
@@ -60,12 +62,13 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return {name: folder / name for name in how}
 
 
-@pytest.mark.parametrize("kind", ["parquet", "mds", "order", "empty"])
+@pytest.mark.parametrize("kind", ["parquet", "mds", "order", "empty", "miniature"])
 def test_a_good_output_is_found_good(
     kind: str, good: dict[str, Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
+    assert verify(good[kind]) == []
     assert tool.verify(good[kind])
-    has_holdout = kind in ("parquet", "mds")
+    has_holdout = kind in ("parquet", "mds", "miniature")
     lines = [f"ok    {check}" for check in CHECKS]
     lines += [f"ok    validation: {check}" for check in CHECKS if has_holdout]
     assert capsys.readouterr().out.splitlines() == lines
@@ -116,6 +119,28 @@ def _swap(one: int, other: int) -> Callable[[list[Any]], object]:
     return change
 
 
+def _step_type(kind: pa.DataType) -> Change:
+    def change(out: Path) -> None:
+        path = min(out.glob(FIRST))
+        table = pq.ParquetFile(path).read()
+        steps = table["step"].cast(kind)
+        pq.write_table(table.set_column(table.column_names.index("step"), "step", steps), path)
+
+    return change
+
+
+def _steps_type(out: Path) -> None:
+    table = pq.ParquetFile(out / STEPS).read()
+    pq.write_table(table.set_column(0, "step", table["step"].cast(pa.int32())), out / STEPS)
+
+
+def _longer(out: Path) -> None:
+    """Let bytes follow the last row of a shard, and the index know."""
+    path = min(out.glob("order/*/*/*.mds"))
+    path.write_bytes(path.read_bytes() + b"more")
+    _index(lambda shards: shards[0]["raw_data"].update(bytes=path.stat().st_size))(out)
+
+
 def _index(change: Callable[[list[Any]], object]) -> Change:
     def damage(out: Path) -> None:
         path = out / "order" / "index.json"
@@ -124,16 +149,6 @@ def _index(change: Callable[[list[Any]], object]) -> Change:
         path.write_text(json.dumps(content))
 
     return damage
-
-
-def _reseal(out: Path) -> None:
-    """Make sizes and digests of files anew, so that only their content is wrong."""
-    content = json.loads((out / "manifest.json").read_bytes())
-    digests = builds.digests(out)
-    for name, of in content["files"].items():
-        if name in digests:
-            of.update(bytes=(out / name).stat().st_size, sha256=digests[name])
-    _write(out, content)
 
 
 FIRST, STEPS = "order/checkpoint_000001/*.parquet", "order/steps.parquet"
@@ -149,13 +164,28 @@ IN_PARQUET: dict[str, tuple[Change, str]] = {
         _rows(FIRST, lambda rows: rows[0].update(step=2)),
         "order: step 1: other values",
     ),
-    "no step number": (_rows(FIRST, lambda rows: rows[0].update(step=None)), "order: int()"),
+    "no step number": (_rows(FIRST, lambda rows: rows[0].update(step=None)), "order: NoneType"),
+    "a step number as text": (_step_type(pa.string()), "order: 'str' object"),
+    "a step number as a float": (_step_type(pa.float64()), "order: 'float' object"),
+    "steps of another type": (_steps_type, "order: rows and types of steps: 2: "),
+    "a file in a window": (
+        lambda out: (min(out.glob(FIRST)).with_name("notes.txt")).touch(),
+        "order: Parquet file size is 0 bytes",
+    ),
 }
 IN_MDS: dict[str, tuple[Change, str]] = {
     "shards swapped": (_index(lambda shards: shards.insert(0, shards.pop())), "order: "),
     "a shard twice": (_index(lambda shards: shards.append(shards[0])), "order: index.json: "),
     "a shard lost": (_index(lambda shards: shards.pop()), "order: index.json: "),
     "rows of a shard": (_index(lambda shards: shards[0].update(samples=1)), "order: index.json: "),
+    "bytes of a shard": (_index(lambda shards: shards[0]["raw_data"].update(bytes=1)), "order: 2:"),
+    "bytes after the rows": (_longer, "order: index.json: "),
+    "columns": (_index(lambda shards: shards[0].update(column_names=["id", "x"])), "order: 4: 2:"),
+    "sizes": (_index(lambda shards: shards[0].update(column_sizes=[None, 8])), "order: 5: 2:"),
+    "encodings": (
+        _index(lambda shards: shards[0].update(column_encodings=["int", "ndarray:uint16"])),
+        "order: int ndarray:uint16",
+    ),
     "a path outside": (_index(lambda shards: shards[0].update(OUTSIDE)), "order: index.json: "),
 }
 IN_MANIFEST: dict[str, tuple[Change, str]] = {
@@ -210,7 +240,7 @@ def test_what_is_not_as_its_rows_is_found_where_all_files_are_as_listed(
     change(out)
     content = json.loads((out / "manifest.json").read_bytes())
     digests = builds.digests(out)
-    for name in content["files"].keys() & digests.keys():
+    for name in digests.keys() - {"manifest.json"}:
         size = (out / name).stat().st_size
         content["files"][name] = {"bytes": size, "sha256": digests[name]}
     _write(out, content)
@@ -230,6 +260,8 @@ def test_a_holdout_is_checked_as_an_output(
     seal = {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
     _value("files", name, value=seal)(out)
     assert _wrong(out, capsys).startswith("validation: order: ")
+    (line,) = verify(out)
+    assert line.startswith("validation/manifest.json: order.root_sha256: got 0, ")
 
 
 def _replace(name: str, make: Callable[[Path], object]) -> Change:
@@ -262,6 +294,17 @@ def test_what_is_no_file_is_found_and_not_waited_for(
     change(out)
     assert name in _wrong(out, capsys)
     assert verify(out) != []
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("name", [STEPS, "train/stranger"])
+def test_a_file_of_another_size_is_found_before_it_is_read(
+    name: str, good: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = shutil.copytree(good["parquet"], tmp_path / "out")
+    (out / name).touch()
+    os.truncate(out / name, 1 << 40)
+    assert f"{name}: bytes: got {1 << 40}" in _wrong(out, capsys)
 
 
 def test_a_file_that_cannot_be_read_is_wrong(

@@ -52,7 +52,15 @@ class Output:
             manifest = read_manifest(folder / MANIFEST)
         except MismatchError as error:
             raise InputError(error.message, "give the folder of a finished build") from error
-        return cls(folder=folder, manifest=manifest)
+        output = cls(folder=folder, manifest=manifest)
+        try:
+            _ = output.declaration["phase"], output.batch_size, output.max_seq_len
+        except (LookupError, TypeError, ValueError) as error:
+            raise InputError(
+                f"{folder / MANIFEST}: got a manifest that lacks what this version reads: {error}",
+                "build again to write it",
+            ) from error
+        return output
 
     @property
     def declaration(self) -> Mapping[str, Any]:

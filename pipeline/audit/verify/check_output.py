@@ -10,7 +10,7 @@ from pipeline.core.digest import FileDigest, sha256_file
 from pipeline.core.errors import InputError, MismatchError
 from pipeline.core.json_record import from_json, parse_json
 from pipeline.core.regular_file import read_file
-from pipeline.dataset import MANIFEST, PARTIAL, read_manifest, read_partial
+from pipeline.dataset import MANIFEST, PARTIAL, VALIDATION, read_manifest, read_partial
 
 
 def verify(out: Path, manifest: Path | None = None) -> list[str]:
@@ -19,7 +19,7 @@ def verify(out: Path, manifest: Path | None = None) -> list[str]:
     Partitions that were built alone have `partial.json` as their manifest. Every file that the
     manifest names is hashed; a file that it does not name is a mismatch too,
     and so is the folder's own manifest if it is damaged or differs from another one that is given.
-    Where every byte is as listed, the manifest must add up too.
+    Where every byte is as listed, the manifest must add up too, and so must that of the holdout.
 
     Raises: InputError when `out` is no folder, or the given manifest cannot be used.
     """
@@ -49,6 +49,8 @@ def verify(out: Path, manifest: Path | None = None) -> list[str]:
     mismatches += [f"{_spelled(path)}: is not in the manifest" for path in strangers]
     if not mismatches and own.name == MANIFEST:
         mismatches = check_sums(out, read_manifest(own))
+        if f"{VALIDATION}/{MANIFEST}" in expected:
+            mismatches += [f"{VALIDATION}/{line}" for line in verify(out / VALIDATION)]
     return sorted(mismatches)
 
 

@@ -7,7 +7,9 @@ of rows are not read: whether they are those of the ledger, `verify_against` the
 
 import hashlib
 from collections.abc import Iterator
-from itertools import accumulate
+from fractions import Fraction
+from itertools import accumulate, islice
+from operator import ne
 from pathlib import Path
 from typing import Any
 
@@ -16,24 +18,46 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.core.json_record import to_json
-from pipeline.dataset import MANIFEST, STEPS, Manifest, root_of_multiset
+from pipeline.dataset import MANIFEST, ORDER, STEPS, Manifest, root_of_multiset
+from pipeline.dataset.mds import INDEX_NAME
+from pipeline.dataset.parquet import STEP_SCHEMA
 
 Value = tuple[str, object, object]
 """Where a value is, what it is, and what it must be."""
+_ERRORS = (pa.ArrowException, OSError, ArithmeticError, LookupError, TypeError, ValueError)
 
 
 def check_sums(out: Path, manifest: Manifest) -> list[str]:
     """Return a line for each value of an undamaged output that does not follow from others."""
     try:
-        steps = pq.ParquetFile(out / STEPS).read().to_pydict()
+        steps = _read_steps(out, manifest.order.num_steps)
         of_order = [*_of_steps(manifest, steps), *_of_windows(out, manifest, steps)]
-    except (pa.ArrowException, OSError, LookupError, TypeError, ValueError) as error:
+    except _ERRORS as error:
         return [f"{MANIFEST}: cannot be compared with the order: {error}"]
     return [
         f"{where}: got {got}, expected {expected}"
         for where, got, expected in (*_of_sources(manifest), *of_order)
         if got != expected
     ]
+
+
+def _read_steps(out: Path, num_steps: int) -> dict[str, Any]:
+    """Read the table of steps; a small file may claim to have billions."""
+    file = pq.ParquetFile(out / STEPS)
+    if not file.schema_arrow.equals(STEP_SCHEMA):
+        got = ", ".join(f"{one.name}: {one.type}" for one in file.schema_arrow)
+        raise ValueError(f"{STEPS}: got the columns {got}, expected those of its specification")
+    if file.metadata.num_rows != num_steps:
+        raise ValueError(f"{STEPS}: got {file.metadata.num_rows} rows, expected {num_steps}")
+    return dict(file.read().to_pydict())
+
+
+def _rows_per_step(manifest: Manifest) -> int:
+    declared = manifest.mixture.declaration
+    batch: int = declared["order"]["global_batch_size"]
+    # Of a miniature, fewer rows than a step has are one step.
+    is_miniature = Fraction(declared.get("scale", 1)) < 1
+    return min(batch, max(manifest.order.num_samples, 1)) if is_miniature else batch
 
 
 def _of_sources(manifest: Manifest) -> Iterator[Value]:
@@ -65,21 +89,24 @@ def _of_sources(manifest: Manifest) -> Iterator[Value]:
 
 def _of_steps(manifest: Manifest, steps: dict[str, Any]) -> Iterator[Value]:
     order = manifest.order
-    batch = manifest.mixture.declaration["order"]["global_batch_size"]
+    batch = _rows_per_step(manifest)
     num_steps = len(steps["step"])
-    for key, expected in (
+    digests = [bytes.fromhex(digest) for digest in steps["sha256"]]
+    for key, column in (
         ("step", range(1, num_steps + 1)),
         ("start_row", range(0, num_steps * batch, batch)),
         ("num_rows", [batch] * num_steps),
+        ("sha256", [digest.hex() for digest in digests]),
     ):
-        yield f"{STEPS}: column {key}", steps[key], list(expected)
-    digests = b"".join(bytes.fromhex(digest) for digest in steps["sha256"])
+        values = enumerate(zip(steps[key], column, strict=True), 1)
+        differing = ((f"{STEPS}: step {i}: {key}", *both) for i, both in values if ne(*both))
+        yield from islice(differing, 1)
     for key, expected in {
         "num_steps": num_steps,
         "num_rows": num_steps * batch,
         "num_rows_dropped": order.num_samples - num_steps * batch,
         "num_tokens": sum(steps["num_tokens"]),
-        "root_sha256": hashlib.sha256(digests).hexdigest(),
+        "root_sha256": hashlib.sha256(b"".join(digests)).hexdigest(),
     }.items():
         yield f"{MANIFEST}: order.{key}", getattr(order, key), expected
     is_whole = 0 <= order.num_rows_dropped < batch
@@ -89,7 +116,7 @@ def _of_steps(manifest: Manifest, steps: dict[str, Any]) -> Iterator[Value]:
 
 def _of_windows(out: Path, manifest: Manifest, steps: dict[str, Any]) -> Iterator[Value]:
     order = manifest.order
-    batch = manifest.mixture.declaration["order"]["global_batch_size"]
+    batch = _rows_per_step(manifest)
     stops = list(accumulate(window.num_steps for window in order.windows))
     for start, stop, window in zip([0, *stops], stops, order.windows, strict=False):
         where = f"{MANIFEST}: {window.folder}"
@@ -104,6 +131,11 @@ def _of_windows(out: Path, manifest: Manifest, steps: dict[str, Any]) -> Iterato
             labels = pa.chunked_array([chunk for column in columns for chunk in column.chunks])
             is_so = np.array_equal(labels.to_numpy(), np.arange(len(labels)) // batch + 1)
             yield f"{window.folder}: column step counts the steps of the window", is_so, True
+    folders = {window.folder for window in order.windows}
+    others = {STEPS, f"{ORDER}/{INDEX_NAME}"} if order.format == "mds" else {STEPS}
+    for name in sorted(manifest.files.keys() - others):
+        if name.startswith(f"{ORDER}/"):
+            yield f"{name}: is in a window", "/".join(name.split("/")[:2]) in folders, True
     yield f"{MANIFEST}: steps of order.windows", sum(stops[-1:]), order.num_steps
     roots = (bytes.fromhex(window.multiset_root) for window in order.windows)
     root = root_of_multiset(sum(int.from_bytes(root, "little") for root in roots))

@@ -6,6 +6,7 @@ file, local or remote. The tables beside an order are here as well.
 
 from pipeline.dataset.parquet.reader import PublishedOrder
 from pipeline.dataset.parquet.writer import (
+    STEP_SCHEMA,
     RowWriter,
     read_columns,
     read_origin,
@@ -16,6 +17,7 @@ from pipeline.dataset.parquet.writer import (
 )
 
 __all__ = [
+    "STEP_SCHEMA",
     "PublishedOrder",
     "RowWriter",
     "read_columns",

@@ -20,7 +20,7 @@ from pipeline.dataset.arrow_columns import name_list, numbers
 _ROW_SCHEMA = pa.schema([("input_ids", pa.list_(pa.uint32())), ("step", pa.int64())])
 # The key of the fingerprint of the mixture, in the metadata of the table of steps.
 _ORIGIN = b"ettin-data.mixture"
-_STEP_SCHEMA = pa.schema(
+STEP_SCHEMA = pa.schema(
     [
         ("step", pa.int64()),
         ("start_row", pa.int64()),
@@ -88,7 +88,7 @@ def write_steps(
     starts = np.cumsum(num_rows) - num_rows
     steps = np.arange(1, len(num_rows) + 1)
     columns = [*map(numbers, (steps, starts, num_rows, num_tokens)), name_list(sha256)]
-    table = pa.Table.from_arrays(columns, schema=_STEP_SCHEMA)
+    table = pa.Table.from_arrays(columns, schema=STEP_SCHEMA)
     table = table.replace_schema_metadata({_ORIGIN: origin})
     pq.write_table(table, path, compression="zstd", compression_level=1, use_dictionary=False)
 
@@ -103,5 +103,5 @@ def read_origin(path: Path) -> str | None:
 
 
 def read_steps(path: Path) -> list[dict[str, int | str]]:
-    rows: list[dict[str, int | str]] = pq.read_table(path, schema=_STEP_SCHEMA).to_pylist()
+    rows: list[dict[str, int | str]] = pq.read_table(path, schema=STEP_SCHEMA).to_pylist()
     return rows

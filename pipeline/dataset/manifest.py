@@ -7,6 +7,7 @@ change of any byte is detected. `docs/spec/manifest.md` describes the keys.
 import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar, Final, Protocol, TypeVar
 
@@ -142,6 +143,14 @@ class Manifest:
     evaluation: EvaluationCounts | Absent | None = ABSENT
     order: OrderRecord
     files: Mapping[str, FileDigest]
+
+    @property
+    def num_rows_per_step(self) -> int:
+        """Rows of each step; in a miniature, fewer rows than a step has are one step."""
+        declared = self.mixture.declaration
+        batch: int = declared["order"]["global_batch_size"]
+        is_miniature = Fraction(declared.get("scale", 1)) < 1
+        return min(batch, max(self.order.num_samples, 1)) if is_miniature else batch
 
     def paths(self) -> Iterable[str]:
         """Yield every path that it names."""

@@ -202,12 +202,12 @@ def _read_build(data: bytes, where: str, *, has_order: bool) -> _Build | None:
             "ledger": order.ledger.load(),
             "windows": manifest_windows(manifest),
             "view": order.view,
-            "num_rows_per_step": declared["order"]["global_batch_size"],
+            "num_rows_per_step": manifest.num_rows_per_step,
             "max_seq_len": declared["order"]["max_seq_len"],
             "tokenizer_digest": manifest.tokenizer.sha256,
             "phase": declared["phase"],
         }
-    except (KeyError, TypeError, InputError) as error:
+    except (KeyError, TypeError, ValueError, InputError) as error:
         raise MismatchError(
             f"{where}: got a manifest that lacks what this version reads: {error}",
             "build again to write it",

@@ -159,4 +159,4 @@ def test_a_step_number_of_rows_is_found(out: Path) -> None:
     rows[-1]["step"] += 1
     pq.write_table(pa.Table.from_pylist(rows, table.schema), path)
     (line,) = _sealed(out, lambda _: None)
-    assert ": column step counts the steps of the window: got False" in line
+    assert ": column step: got " in line

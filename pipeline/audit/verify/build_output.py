@@ -98,7 +98,7 @@ class Output:
 
     @property
     def batch_size(self) -> int:
-        return int(self.declaration["order"]["global_batch_size"])
+        return self.manifest.num_rows_per_step
 
     @property
     def max_seq_len(self) -> int:

@@ -24,14 +24,21 @@ class Tally:
 
 
 def simulate(
-    seed: int, *, examples: int, steps: int, references: Path, tally: Tally, shrinks: bool = True
+    seed: int,
+    *,
+    examples: int,
+    steps: int,
+    references: Path,
+    tally: Tally,
+    rules: tuple[type, ...] = RULES,
+    shrinks: bool = True,
 ) -> None:
     """Run rules until one finds a wrong byte.
 
     Raises: AssertionError with the rules that led there; if it shrinks, the fewest that were found.
     """
 
-    class Simulation(*RULES, RuleBasedStateMachine):  # type: ignore[misc]
+    class Simulation(*rules, RuleBasedStateMachine):  # type: ignore[misc]
         def __init__(self) -> None:
             super().__init__()
             self._folder = Path(tempfile.mkdtemp(prefix="simulation-"))

@@ -260,9 +260,8 @@ class EnvironmentRule(Rule):
         path.write_bytes(content)
 
 
-RULES = (
+BASE_RULES = (
     *(BuildRule, StoppedBuildRule, WorkerRule, InputRule, VariantRule, RemoveRule, DamageRule),
     *(StrangerRule, VerifyRule, TraceRule, OrderRule, FeedRule, EnvironmentRule),
-    *PLACE_RULES,
-    *TRAIN_RULES,
 )
+RULES = (*BASE_RULES, *PLACE_RULES, *TRAIN_RULES)

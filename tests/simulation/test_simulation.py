@@ -1,33 +1,18 @@
-"""A few hundred simulated operations, and bugs that are put in to be found."""
+"""A few hundred simulated operations, and the hunt for bugs that are put in."""
 
 import itertools
-from collections.abc import Callable
-from contextlib import AbstractContextManager
-from dataclasses import replace
-from functools import partial
+import traceback
 from pathlib import Path
-from typing import Any
 from unittest import mock
 
 import pytest
 
-from pipeline.audit.trace import lookup
-from pipeline.audit.verify import check_output
-from pipeline.core import files
-from pipeline.core.digest import FileDigest
-from pipeline.feed.feed import Feed
-from pipeline.runner import output_lock
-from pipeline.runner.shuffle import gather
-from pipeline.stages import holdout
-from pipeline.stages.dedup import clusters
-
 from . import commands
 from .disk import Disk
 from .machine import Tally, simulate
-from .model import INPUTS, NUM_VERSIONS, VARIANTS, World
+from .seeded_bugs import BUGS
 
 MOST_OPERATIONS = 1000
-Patch = Callable[[], AbstractContextManager[Any]]
 
 
 @pytest.mark.parametrize("seed", range(2))
@@ -65,78 +50,45 @@ def test_a_seed_replays(tmp_path: Path) -> None:
     assert traced() == first
 
 
-def replaced(where: Any, name: str, value: Any) -> Patch:
-    return partial(mock.patch.object, where, name, value)
-
-
-def _later(rows: Any) -> Any:
-    def rows_(self: Any, span: Any) -> Any:
-        return (
-            rows(self, replace(span, start_row=span.start_row - 1, stop_row=span.stop_row - 1))
-            if span.start_row
-            else rows(self, span)
-        )
-
-    return rows_
-
-
-def _turned(place: Any) -> Any:
-    return lambda values, ends, target, places: place(values, ends, target, places[::-1].copy())
-
-
-def _skips_one(load: Any) -> Any:
-    def load_state_dict(self: Feed, state: Any) -> None:
-        load(self, state)
-        self.row += 1
-
-    return load_state_dict
-
-
-BUGS: dict[str, Patch] = {
-    "damage to finished work is not noticed": replaced(FileDigest, "matches", lambda *_: True),
-    "files of an earlier build stay": replaced(output_lock, "_remove_unknown", lambda *_: None),
-    "an output of another mixture is taken": replaced(output_lock, "_check_owner", lambda *_: None),
-    "files are not synced": replaced(files, "sync", lambda _: None),
-    "verify reads no file": replaced(check_output, "_check", lambda *_: None),
-    "verify sees no strangers": replaced(check_output, "_files", lambda _: set()),
-    "a feed goes on a row late": replaced(
-        Feed, "load_state_dict", _skips_one(Feed.load_state_dict)
-    ),
-    "texts that recur are compared unsorted": replaced(
-        clusters, "_sorted", lambda records: records
-    ),
-    "the seed of a holdout is left out": replaced(holdout, "_numbers", lambda digests, _: digests),
-    "rows on disk are put in another order": replaced(gather, "_place", _turned(gather._place)),
-    "trace is off by one": replaced(lookup.Trace, "rows", _later(lookup.Trace.rows)),
-}
-
-
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def references(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What every mixture and version of inputs comes to, built before a bug is put in."""
-    folder = tmp_path_factory.mktemp("references")
-    (folder / "world").mkdir()
-    world = World(folder / "world", folder)
-    for versions in itertools.product(range(NUM_VERSIONS), repeat=len(INPUTS)):
-        for variant in VARIANTS:
-            world.reference((variant, versions))
-    return folder
+    """References, made on the first request and shared by all hunts."""
+    return tmp_path_factory.mktemp("references")
 
 
-def hunt(references: Path, tally: Tally) -> None:
+def hunt(rules: tuple[type, ...], references: Path, tally: Tally) -> None:
     """Simulate until something is found, or most operations are done."""
     for seed in itertools.count():
-        simulate(seed, examples=5, steps=40, references=references, tally=tally, shrinks=False)
-        if tally.num_operations > MOST_OPERATIONS:
+        simulate(
+            seed,
+            examples=5,
+            steps=40,
+            references=references,
+            tally=tally,
+            rules=rules,
+            shrinks=False,
+        )
+        if tally.num_operations >= MOST_OPERATIONS:
             return
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(0)
-@pytest.mark.parametrize("bug", BUGS)
-def test_a_bug_that_is_put_in_is_found(bug: str, references: Path) -> None:
-    tally = Tally()
+@pytest.mark.parametrize("name", BUGS)
+def test_a_bug_that_is_put_in_is_found(name: str, references: Path) -> None:
+    bug, tally = BUGS[name], Tally()
     # Whatever a bug leads to: a wrong byte, a message that is missing, an error of Python.
-    with BUGS[bug](), pytest.raises(Exception) as found:  # noqa: PT011
-        hunt(references, tally)
-    print(f"{bug}: {tally.num_operations:,} operations: {str(found.value)[:100]}")
+    with bug.put_in(), pytest.raises(Exception) as found:  # noqa: PT011
+        hunt(bug.rules, references, tally)
+    places = traceback.extract_tb(found.value.__traceback__)
+    by = [one.name for one in places if one.filename.endswith("rules.py")]
+    print(f"{name}: {tally.num_operations:,} operations, {by}: {str(found.value)[:300]}")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(0)
+@pytest.mark.parametrize("rules", dict.fromkeys(bug.rules for bug in BUGS.values()))
+def test_without_a_bug_the_same_seeds_find_nothing(
+    rules: tuple[type, ...], references: Path
+) -> None:
+    hunt(rules, references, Tally())

@@ -5,20 +5,15 @@ order is the reference of the world's inputs and mixture, so that training waits
 """
 
 import shutil
-from collections.abc import Callable
-from contextlib import AbstractContextManager
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 from support import builds
 
 from pipeline import dataset
-from pipeline.core import files
 from pipeline.dataset import (
     CheckpointRecord,
     check_files,
@@ -26,10 +21,6 @@ from pipeline.dataset import (
     latest_checkpoint,
     read_record,
 )
-from pipeline.feed import Feed
-from pipeline.train import checkpoints, metrics
-from pipeline.train.metrics import Metrics
-from pipeline.train.ranks import Ranks
 
 from . import training
 from .disk import KINDS, Disk
@@ -182,28 +173,6 @@ class RemoveRunRule(TrainRule):
 
 
 TRAIN_RULES = (StoppedTrainRule, DamageCheckpointRule, RemoveRunRule)
-
-
-TRAIN_BUGS: dict[str, Callable[[], AbstractContextManager[Any]]] = {
-    "the optimizer goes on without its moments": partial(
-        mock.patch.object, checkpoints, "load_state", lambda *_: None
-    ),
-    "a run goes on at the first row": partial(
-        mock.patch.object, Feed, "load_state_dict", lambda *_: None
-    ),
-    "a checkpoint is renamed before it is synced": partial(
-        mock.patch.object, checkpoints, "publish", partial(files.publish, syncs=False)
-    ),
-    "metrics are not synced": partial(mock.patch.object, Metrics, "sync", lambda _: None),
-    "lines of later steps stay": partial(mock.patch.object, metrics, "_truncate", lambda *_: None),
-    "a damaged checkpoint is taken": partial(
-        mock.patch.object, checkpoints, "check_files", lambda *_: None
-    ),
-    "ranks count their own rows alone": partial(
-        mock.patch.object, Ranks, "all_reduce", lambda _, values: values
-    ),
-}
-"""For the hunt: bugs that these rules find."""
 
 
 def reference_run(world: World) -> Path:

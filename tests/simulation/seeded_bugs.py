@@ -1,0 +1,162 @@
+"""Bugs that are put in to be found: each replaces a function of the package by a wrong one.
+
+A bug never makes what it is compared with: references are made with the bug taken out.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from functools import partial, wraps
+from typing import Any
+from unittest import mock
+
+from pipeline.audit.trace import lookup
+from pipeline.audit.verify import check_output
+from pipeline.core import files
+from pipeline.core.digest import FileDigest
+from pipeline.feed.feed import Feed
+from pipeline.runner import output_lock
+from pipeline.sources.download import part_file
+from pipeline.sources.lock.checksum import Hasher
+from pipeline.stages import holdout
+from pipeline.stages.dedup import clusters
+from pipeline.storage import http
+from pipeline.storage.object_store import ObjectFile
+from pipeline.storage.ranges import HttpFile
+from pipeline.train import checkpoints, metrics
+from pipeline.train.metrics import Metrics
+from pipeline.train.ranks import Ranks
+
+from . import train_rules
+from .model import World
+from .place_rules import (
+    LockRule,
+    PublishedRule,
+    RawRule,
+    ResumeRule,
+    VersionRule,
+)
+from .place_world import PlaceWorld
+from .rules import BASE_RULES, BuildRule, FeedRule, TraceRule
+from .train_rules import TRAIN_RULES
+
+_REFERENCES = (
+    (World, "reference"),
+    (PlaceWorld, "reference"),
+    (PublishedRule, "expected_answer"),
+    (train_rules, "reference_run"),
+)
+"""The functions that make what is compared with."""
+
+
+@dataclass(frozen=True)
+class Bug:
+    """A function of the package, and what stands in its place."""
+
+    where: Any
+    name: str
+    function: Callable[..., Any]
+    rules: tuple[type, ...] = BASE_RULES
+    """Those that hunt it."""
+
+    @contextmanager
+    def put_in(self) -> Iterator[None]:
+        """Put it in until the block ends, but where references are made."""
+        patch = mock.patch.object(self.where, self.name, self.function)
+
+        def without(make: Callable[..., Any]) -> Callable[..., Any]:
+            @wraps(make)
+            def made(*given: Any, **options: Any) -> Any:
+                if getattr(self.where, self.name) is not self.function:  # One within another.
+                    return make(*given, **options)
+                patch.stop()
+                try:
+                    return make(*given, **options)
+                finally:
+                    patch.start()
+
+            return made
+
+        with ExitStack() as stack:
+            for where, name in _REFERENCES:
+                made = without(getattr(where, name))
+                stack.enter_context(mock.patch.object(where, name, made))
+            patch.start()
+            stack.callback(patch.stop)
+            yield
+
+
+_of_pulls = partial(Bug, rules=(VersionRule, LockRule, ResumeRule))
+_of_later_pulls = partial(Bug, rules=(LockRule, RawRule, ResumeRule))
+_of_orders_at_places = partial(Bug, rules=(PublishedRule,))
+_of_training = partial(Bug, rules=TRAIN_RULES)
+
+
+def _nothing(*_: Any, **__: Any) -> None:
+    """Stand in for a check that is left out."""
+
+
+def _anything(*_: Any) -> Any:
+    """Stand in for a digest that is not compared."""
+    return mock.ANY
+
+
+def _one_row_before(read: Callable[..., Any]) -> Callable[..., Any]:
+    def rows_(self: Any, span: Any) -> Any:
+        late = int(span.start_row > 0)
+        moved = replace(span, start_row=span.start_row - late, stop_row=span.stop_row - late)
+        return read(self, moved)
+
+    return rows_
+
+
+def _skips_a_row(load: Callable[..., Any]) -> Callable[..., Any]:
+    def load_state_dict(self: Feed, state: Any) -> None:
+        load(self, state)
+        self.row += 1
+
+    return load_state_dict
+
+
+BUGS = {
+    # Of builds, and of what reads their outputs
+    "damage to finished work is not noticed": Bug(FileDigest, "matches", lambda *_: True),
+    "files of an earlier build stay": Bug(output_lock, "_remove_unknown", _nothing),
+    "an output of another mixture is taken": Bug(output_lock, "_check_owner", _nothing),
+    "files are not synced": Bug(files, "sync", _nothing),
+    "texts that recur are compared unsorted": Bug(clusters, "_sorted", lambda records: records),
+    "the seed of a holdout is left out": Bug(
+        holdout, "_numbers", lambda digests, _: digests[:, 0].copy()
+    ),
+    "verify reads no file": Bug(check_output, "_check", _nothing),
+    "verify does not look for unknown files": Bug(check_output, "_files", lambda _: set()),
+    "trace is off by one row": Bug(
+        lookup.Trace, "rows", _one_row_before(lookup.Trace.rows), rules=(BuildRule, TraceRule)
+    ),
+    "a feed resumes one row late": Bug(
+        Feed, "load_state_dict", _skips_a_row(Feed.load_state_dict), rules=(BuildRule, FeedRule)
+    ),
+    # Of pulls, and of orders that are read from a place
+    "blocks of an unfinished download are not compared with its log": _of_pulls(
+        part_file, "_digest", _anything
+    ),
+    "the range of an answer is not checked": _of_pulls(HttpFile, "_check_range", _nothing),
+    "an ETag is not compared": _of_pulls(HttpFile, "_check_version", _nothing),
+    "the version of an object is not compared": _of_pulls(ObjectFile, "check", _nothing),
+    "a body that was cut off is taken as complete": _of_orders_at_places(
+        http, "check_complete", _nothing
+    ),
+    "the digest of a download is not compared": _of_later_pulls(Hasher, "check", _nothing),
+    # Of training
+    "an optimizer resumes without its moments": _of_training(checkpoints, "load_state", _nothing),
+    "a resumed run begins at the first row": _of_training(Feed, "load_state_dict", _nothing),
+    "a checkpoint is renamed before it is synced": _of_training(
+        checkpoints, "publish", partial(files.publish, syncs=False)
+    ),
+    "metrics are not synced": _of_training(Metrics, "sync", _nothing),
+    "metrics of steps after the checkpoint stay": _of_training(metrics, "_truncate", _nothing),
+    "a damaged checkpoint is loaded": _of_training(checkpoints, "check_files", _nothing),
+    "gradients are not summed over ranks": _of_training(
+        Ranks, "all_reduce", lambda _, values: values
+    ),
+}

@@ -4,6 +4,7 @@ import copy
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -99,3 +100,13 @@ def test_the_same_manifest_unforged_is_read_and_written_to_the_byte(tmp_path: Pa
     path = tmp_path / "manifest.json"
     path.write_bytes(seal(SAMPLE))
     assert manifest_bytes(read_manifest(path)) == manifest_path("sample").read_bytes()
+
+
+def test_a_step_of_a_miniature_has_no_more_rows_than_there_are() -> None:
+    manifest = read_manifest(manifest_path("sample"))
+    rows = manifest.order.num_samples
+    for scale, batch, expected in (("1/1", 10**6, 10**6), ("1/9", 10**6, rows), ("1/9", 2, 2)):
+        declared = {**manifest.mixture.declaration, "scale": scale}
+        declared["order"] = {**declared["order"], "global_batch_size": batch}
+        mixture = replace(manifest.mixture, declaration=declared)
+        assert replace(manifest, mixture=mixture).num_rows_per_step == expected

@@ -28,7 +28,7 @@ class Job:
     writes: Path
     digests: Callable[[Path], dict[str, str]] = builds.digests
     runs: Callable[..., commands.Done] = commands.run
-    stride: int = 97
+    stride: int = 197
     """In CI one operation in so many fails, and in a sweep each."""
 
     def run(self, disk: Disk | None = None) -> commands.Done:

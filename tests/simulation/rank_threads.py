@@ -60,7 +60,8 @@ class _Meeting:
 
     def _wait(self, rank: int) -> None:
         with self._changed:
-            self._changed.wait_for(lambda: self._turn == rank or self._is_over)
+            if not self._changed.wait_for(lambda: self._turn == rank or self._is_over, timeout=300):
+                raise TimeoutError(f"rank {rank}: waits for an exchange that another leaves out")
         if self._is_over:
             raise Stopped
 

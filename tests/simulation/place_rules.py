@@ -104,6 +104,7 @@ def check_refused(done: Done, can: bool, trouble: Trouble | None, disk: Disk | N
     can: whether it ends well where nothing goes wrong.
     """
     if disk is not None and disk.has_struck:
+        assert done.code in (None, 2, 75), done
         return
     assert not can or (trouble is not None and not trouble.passes), done.stderr
     is_away = can and trouble is not None and trouble.is_away

@@ -68,6 +68,7 @@ class StoppedBuildRule(Rule):
             world.note_whole(leaves_state=disk.has_struck or kind == "lost names")
         else:
             assert disk.has_struck, done.stderr
+            assert done.code in (None, 2), done
             world.note_begun()
         shutil.rmtree(f"{world.folder}.backups", ignore_errors=True)
 

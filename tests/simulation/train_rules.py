@@ -127,6 +127,7 @@ class StoppedTrainRule(TrainRule):
             self.note_trained(max(steps, num_saved))
         else:
             assert disk.has_struck, done.stderr
+            assert done.code in (None, 2), done
             self.note_saved()
             assert self.num_saved >= num_saved, "a checkpoint is gone"
         shutil.rmtree(f"{self.world.folder}.backups", ignore_errors=True)

@@ -28,7 +28,7 @@ class Job:
     writes: Path
     digests: Callable[[Path], dict[str, str]] = builds.digests
     runs: Callable[..., commands.Done] = commands.run
-    stride: int = 197
+    stride: int = 397
     """In CI one operation in so many fails, and in a sweep each."""
 
     def run(self, disk: Disk | None = None) -> commands.Done:
@@ -86,7 +86,7 @@ def pull_job(folder: Path) -> Iterator[Job]:
         assert commands.run("lock", mixture, "--lock", lock).is_good
         words = ("pull", mixture, "--lock", lock, "--dest", dest)
         with mock.patch.object(pull, "_NUM_THREADS", 1):  # So that operations have an order.
-            yield Job(words, dest.parent, published, stride=7)
+            yield Job(words, dest.parent, published, stride=17)
 
 
 @contextmanager
@@ -96,7 +96,7 @@ def train_job(folder: Path) -> Iterator[Job]:
     data = shutil.move(folder / "made" / "out", folder / "data")
     recipe, out = training.write_recipe(folder), folder / "trained" / "out"
     command = training.command(recipe, data, out)
-    yield Job(command, out.parent, training.left, training.run, stride=29)
+    yield Job(command, out.parent, training.left, training.run, stride=57)
 
 
 JOBS: dict[str, Callable[[Path], object]] = {

@@ -15,10 +15,9 @@ from .seeded_bugs import BUGS
 MOST_OPERATIONS = 1000
 
 
-@pytest.mark.parametrize("seed", range(2))
-def test_nothing_that_happens_changes_a_byte(seed: int, tmp_path: Path) -> None:
+def test_nothing_that_happens_changes_a_byte(tmp_path: Path) -> None:
     tally = Tally()
-    simulate(seed, examples=3, steps=40, references=tmp_path, tally=tally, shrinks=False)
+    simulate(0, examples=4, steps=40, references=tmp_path, tally=tally, shrinks=False)
     assert tally.num_operations > 100
 
 

@@ -336,22 +336,30 @@ def test_a_foreign_manifest_is_one_line(
     assert _wrong(tmp_path, capsys).startswith("manifest: ")
 
 
-def test_a_manifest_of_another_digest_is_found(
-    good: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("old", "new", "line"),
+    [
+        (b'"epoch": 0', b'"epoch": 1', 'manifest: ValueError("digest: '),
+        (
+            b'"lock": null',
+            b'"lock": 1,\n "lock": null',
+            "manifest: ValueError('canonical form: ",
+        ),
+    ],
+    ids=["another value", "a key twice"],
+)
+def test_a_manifest_that_was_edited_is_found(
+    old: bytes,
+    new: bytes,
+    line: str,
+    good: dict[str, Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     out = shutil.copytree(good["order"], tmp_path / "out")
     path = out / "manifest.json"
-    path.write_bytes(path.read_bytes().replace(b'"epoch": 0', b'"epoch": 1'))
-    assert _wrong(out, capsys).startswith('manifest: ValueError("digest: ')
-
-
-def test_a_key_that_is_there_twice_is_found(
-    good: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    out = shutil.copytree(good["order"], tmp_path / "out")
-    path = out / "manifest.json"
-    path.write_bytes(path.read_bytes().replace(b'"lock": null', b'"lock": 1,\n "lock": null'))
-    assert _wrong(out, capsys).startswith("manifest: ValueError('canonical form: ")
+    path.write_bytes(path.read_bytes().replace(old, new))
+    assert _wrong(out, capsys).startswith(line)
 
 
 def test_partitions_that_were_built_alone_have_no_manifest(

@@ -1,4 +1,4 @@
-"""A disk that fails when told to: it stands between the package and every change of a folder.
+"""A disk with fault injection: it stands between the package and every change of a folder.
 
 Operations are counted as they come: each file opened for writing, write, truncation, fsync, rename,
 unlink, mkdir and rmdir below the folder. A fault strikes at one of them. What `fsync` did not make

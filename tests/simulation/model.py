@@ -98,7 +98,7 @@ class World:
 
     @property
     def is_ours(self) -> bool | None:
-        """Whether a build goes on with what is there, or must refuse it; None if either is right.
+        """Whether a build goes on with what is there or must refuse it; None if it may do either.
 
         A mixture's work is its own, unless there is none yet, or all that names it was damaged.
         """

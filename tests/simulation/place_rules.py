@@ -353,7 +353,7 @@ class PublishedRule(PlaceRule):
 
 
 def answer(verb: str, done: Done) -> object:
-    """Return what a command told of an order, but for where it lies; None if it was an error."""
+    """Return what a command reports of an order, but for its place; None if it was an error."""
     if verb == "feed":
         return done.stdout if done.is_good else None
     told = done.json()

@@ -50,11 +50,16 @@ def build_job(folder: Path, variant: str) -> Iterator[Job]:
     yield Job(("build", mixture, "--out", out, "--memory", "1"), out.parent)
 
 
+def make(folder: Path, part: str = "") -> Path:
+    """Build, and return a part of the output, or all of it, moved out of the way."""
+    with build_job(folder, "plain") as build:
+        assert build.run().is_good
+    return Path(shutil.move(folder / "made" / "out" / part, folder / "input"))
+
+
 @contextmanager
 def order_job(folder: Path) -> Iterator[Job]:
-    with build_job(folder, "plain") as built:
-        assert built.run().is_good
-    pool = shutil.move(folder / "made" / "out" / "train", folder / "pool")
+    pool = make(folder, "train")
     out = folder / "ordered" / "out"
     settings = ("order.seed=3", "order.global_batch_size=4", "order.max_seq_len=64")
     words = [word for one in settings for word in ("--set", one)]
@@ -63,9 +68,7 @@ def order_job(folder: Path) -> Iterator[Job]:
 
 @contextmanager
 def digest_job(folder: Path) -> Iterator[Job]:
-    with build_job(folder, "plain") as built:
-        assert built.run().is_good
-    order = shutil.move(folder / "made" / "out" / "order", folder / "published")
+    order = make(folder, "order")
     out = folder / "digest" / "manifest.json"
     yield Job(("digest", order, "--out", out), out.parent, published, stride=1)
 
@@ -91,9 +94,7 @@ def pull_job(folder: Path) -> Iterator[Job]:
 
 @contextmanager
 def train_job(folder: Path) -> Iterator[Job]:
-    with build_job(folder, "plain") as built:
-        assert built.run().is_good
-    data = shutil.move(folder / "made" / "out", folder / "data")
+    data = make(folder)
     recipe, out = training.write_recipe(folder), folder / "trained" / "out"
     command = training.command(recipe, data, out)
     yield Job(command, out.parent, training.left, training.run, stride=57)

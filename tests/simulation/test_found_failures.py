@@ -22,7 +22,6 @@ class Failure:
 
     kind: str
     operation: str
-    variant: str = "plain"
     is_again: bool = False
     """Whether the output was whole before."""
     is_harmless: bool = False
@@ -59,7 +58,7 @@ def references(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_what_was_found_stays_mended(
     name: str, tmp_path: Path, references: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    failure, world = FOUND[name], World(tmp_path, references, variant=FOUND[name].variant)
+    failure, world = FOUND[name], World(tmp_path, references)
     if failure.is_again:
         assert commands.run(*world.build("1")).is_good
     before = Disk(world.folder)

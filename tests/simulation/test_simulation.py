@@ -79,6 +79,7 @@ def test_a_bug_that_is_put_in_is_found(name: str, references: Path) -> None:
     # Whatever a bug leads to: a wrong byte, a message that is missing, an error of Python.
     with bug.put_in(), pytest.raises(Exception) as found:  # noqa: PT011
         hunt(bug.rules, references, tally)
+    assert tally.num_operations <= MOST_OPERATIONS
     places = traceback.extract_tb(found.value.__traceback__)
     by = [one.name for one in places if one.filename.endswith("rules.py")]
     print(f"{name}: {tally.num_operations:,} operations, {by}: {str(found.value)[:300]}")

@@ -36,7 +36,7 @@ class TrainRule:
 
     world: World
     trained: Key | None = None
-    """Of which the order is that the checkpoints saw; None if there are none."""
+    """The key of the order that the checkpoints were trained on; None if there are none."""
 
     @property
     def run_folder(self) -> Path:

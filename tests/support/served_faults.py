@@ -1,4 +1,4 @@
-"""How the stand-in of the Hub fails when it is told to."""
+"""Faults that a test injects into the stand-in of the Hub."""
 
 from pathlib import Path
 from typing import Any

@@ -8,7 +8,6 @@ of rows are not read: whether they are those of the ledger, `verify_against` the
 import hashlib
 from collections.abc import Iterator, Sequence
 from itertools import accumulate, islice
-from operator import ne
 from pathlib import Path
 from typing import Any
 
@@ -90,7 +89,11 @@ def _of_steps(manifest: Manifest, steps: dict[str, Any]) -> Iterator[Value]:
         ("sha256", [digest.hex() for digest in digests]),
     ):
         values = enumerate(zip(steps[key], column, strict=True), 1)
-        differing = ((f"{STEPS}: step {i}: {key}", *both) for i, both in values if ne(*both))
+        differing = (
+            (f"{STEPS}: step {i}: {key}", got, expected)
+            for i, (got, expected) in values
+            if got != expected
+        )
         yield from islice(differing, 1)
     for key, expected in {
         "num_steps": num_steps,

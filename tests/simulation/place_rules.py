@@ -104,7 +104,7 @@ def check_refused(done: Done, can: bool, trouble: Trouble | None, disk: Disk | N
     can: whether it ends well where nothing goes wrong.
     """
     if disk is not None and disk.has_struck:
-        # What would have been refused anyway is: a fault may leave no trace, as a short write.
+        # A short write may leave no trace; then what a good disk would refuse (1) is refused.
         assert done.code in ((None, 2, 75) if can else (None, 1, 2, 75)), done
         return
     assert not can or (trouble is not None and not trouble.passes), done.stderr

@@ -29,6 +29,7 @@ from pipeline.dataset.parquet.reader import CLS_ID, PublishedOrder
 from pipeline.dataset.parquet.windows import arrange
 from pipeline.dataset.paths import INDEX_NAME, MANIFEST, ORDER, PARTIAL, TOKENIZER
 from pipeline.dataset.rows import CheckedRows, MissingRows, RowReader
+from pipeline.dataset.shared_digests import SharedDigests
 from pipeline.order import PermutationKey, View, load_permutation, save_permutation
 from pipeline.storage import RemoteFolder
 
@@ -71,6 +72,14 @@ class Order:
 
     def file_of(self, row: int) -> str:
         return self.rows.file_of(row)
+
+    def for_ranks(self) -> "Order":
+        """Return the order for one of several ranks; those of a host check each row once."""
+        if not isinstance(self.rows, CheckedRows):
+            return self
+        shared = SharedDigests(ledger=self.rows.ledger)
+        reopens = None if self.reopens is None else partial(_reopen_for_ranks, self.reopens)
+        return replace(self, rows=replace(self.rows, shared=shared), reopens=reopens)
 
     def __reduce__(self) -> str | tuple[Any, ...]:
         if self.reopens is None:
@@ -299,3 +308,7 @@ def _reopen(reopens: Callable[[], Order], digest: str) -> Order:
             "run again when nothing changes it any more",
         )
     return order
+
+
+def _reopen_for_ranks(reopens: Callable[[], Order]) -> Order:
+    return reopens().for_ranks()

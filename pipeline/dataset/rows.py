@@ -11,6 +11,7 @@ from pipeline.core.errors import InputError, MismatchError, NotFoundError
 from pipeline.core.ragged import Rows
 from pipeline.dataset.blake3 import row_digests
 from pipeline.dataset.ledger import ROWS_PER_NODE, Ledger, node_digest
+from pipeline.dataset.shared_digests import SharedDigests
 
 
 class RowSource(Protocol):
@@ -47,6 +48,8 @@ class CheckedRows:
 
     rows: RowReader
     ledger: Ledger
+    shared: SharedDigests | None = None
+    """Of the ranks on this host, each of which takes some rows of a node."""
     _nodes: dict[int, tuple[Rows, Uint8Array]] = field(default_factory=dict, init=False, repr=False)
     _mismatches: set[int] = field(default_factory=set, init=False, repr=False)
 
@@ -70,13 +73,45 @@ class CheckedRows:
         """Return rows and their digests: uint8 [num_rows, 32]. Raises: as `take`."""
         check_numbers(rows, self.num_rows)
         numbers = rows // ROWS_PER_NODE
-        parts, digests = [], [np.empty((0, 32), np.uint8)]
-        for node in np.unique(numbers).tolist():
-            whole, found = self._node(node)
-            within = rows[numbers == node] - node * ROWS_PER_NODE
-            parts.append(select_rows(whole, within))
-            digests.append(found[within])
-        return join_rows(parts), np.concatenate(digests)
+        left = {node: rows[numbers == node] for node in np.unique(numbers).tolist()}
+        taken: dict[int, tuple[Rows, Uint8Array]] = {}
+        # What another rank is reading is looked for again at the end.
+        for waits in (False, True):
+            for node in sorted(left.keys() - taken.keys()):
+                part = self._take_of_node(node, left[node], waits=waits)
+                if part is not None:
+                    taken[node] = part
+        parts = [taken[node] for node in left]
+        digests = [np.empty((0, 32), np.uint8), *(part[1] for part in parts)]
+        return join_rows([part[0] for part in parts]), np.concatenate(digests)
+
+    def _take_of_node(
+        self, node: int, rows: Int64Array, *, waits: bool
+    ) -> tuple[Rows, Uint8Array] | None:
+        """Return rows of one node, and their digests; None if another rank is reading it."""
+        within = rows - node * ROWS_PER_NODE
+        shared = self.shared
+        if shared is not None and node not in self._nodes and node not in self._mismatches:
+            if (own := self._take_own(rows, within, shared.load(node))) is not None:
+                return own
+            with shared.claim(node, waits=waits) as claimed:
+                if not claimed:
+                    return None
+                if (own := self._take_own(rows, within, shared.load(node))) is not None:
+                    return own
+                shared.save(node, self._node(node)[1])
+        whole, found = self._node(node)
+        return select_rows(whole, within), found[within]
+
+    def _take_own(
+        self, rows: Int64Array, within: Int64Array, expected: Uint8Array | None
+    ) -> tuple[Rows, Uint8Array] | None:
+        """Return rows alone, if they have the digests of their node; None if not."""
+        if expected is None:
+            return None
+        own = self.rows.take(rows)
+        digests = row_digests(own.values, own.offsets)
+        return (own, digests) if np.array_equal(digests, expected[within]) else None
 
     def _node(self, node: int) -> tuple[Rows, Uint8Array]:
         if node not in self._nodes:

@@ -88,7 +88,7 @@ def make_feed(
     special = special_ids(order) if special is None else special
     _check_special(order, objective, special)
     return Feed(
-        order=order,
+        order=order if world_size == 1 else order.for_ranks(),
         schedule=Schedule(num_rows_per_step=global_batch_rows),
         micro_batch_rows=micro_batch_rows,
         rank=rank,

@@ -32,6 +32,7 @@ from pipeline.cli.arguments import Parser
 from pipeline.cli.fault import write_report
 from pipeline.cli.output import print_json
 from pipeline.core.errors import InternalError, PipelineError, causes_of, lacks_memory
+from pipeline.core.limits import raise_open_files
 from pipeline.core.shown import printable
 from pipeline.version import VERSION
 
@@ -47,6 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     arguments = sys.argv[1:] if arguments is None else arguments
     _open_closed_streams()
+    raise_open_files()
     if isinstance(sys.stdout, io.TextIOWrapper):
         # Like stderr: a file name that is not valid text must not end a command.
         sys.stdout.reconfigure(errors="backslashreplace")

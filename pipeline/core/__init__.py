@@ -12,6 +12,7 @@ __all__ = [
     "errors",
     "files",
     "json_record",
+    "limits",
     "prefetch",
     "progress",
     "ragged",

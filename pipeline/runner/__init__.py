@@ -8,7 +8,7 @@
 
 from pipeline.runner.archive_pool import archives_alone, replay_archives
 from pipeline.runner.build_alone import build_alone
-from pipeline.runner.cluster import Tls
+from pipeline.runner.build_options import Tls
 from pipeline.runner.estimate import BYTES_PER_SECOND, Estimate, make_estimate
 from pipeline.runner.plan import Plan, check_local, make_plan
 from pipeline.runner.replay_pool import pool_folder, replay_pool

@@ -1,10 +1,21 @@
 """Build options: how a build is carried out, which no byte of its output depends on."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Required, TypedDict
 
 from pipeline.core.progress import ReportProgress
-from pipeline.runner.cluster import Tls
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Tls:
+    """Files in PEM format, as `dask scheduler` takes them under the same names."""
+
+    ca_file: Path
+    """Certificates of who signed those of scheduler and workers."""
+    cert: Path
+    """The certificate of this side, with or without its key."""
+    key: Path | None
 
 
 class ClusterOptions(TypedDict, total=False):

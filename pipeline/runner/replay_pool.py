@@ -6,10 +6,11 @@ from typing import Unpack
 from pipeline.config import RAW, Replay
 from pipeline.core.digest import fingerprint, sha256_file
 from pipeline.core.errors import ConfigError, InputError
+from pipeline.core.limits import default_memory_bytes
 from pipeline.dataset import PARTIAL, Manifest, MixtureRecord, without_order
 from pipeline.dataset.mds import INDEX_NAME, Pool
 from pipeline.runner.build_options import ClusterOptions
-from pipeline.runner.cluster import default_memory_bytes, open_cluster
+from pipeline.runner.open_cluster import open_cluster
 from pipeline.runner.order_rows import order_pool
 from pipeline.runner.output_lock import (
     finish,

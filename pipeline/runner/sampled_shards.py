@@ -10,14 +10,15 @@ from typing import Unpack
 from pipeline.config import RAW
 from pipeline.core.digest import FileDigest
 from pipeline.core.errors import ConfigError
+from pipeline.core.limits import default_memory_bytes
 from pipeline.core.shown import printable
 from pipeline.dataset import EvaluationCounts, State
 from pipeline.runner.build_options import BuildOptions
 from pipeline.runner.build_partitions import build_partitions
-from pipeline.runner.cluster import default_memory_bytes, open_cluster
 from pipeline.runner.corpus_scan import scan_corpus
 from pipeline.runner.holdout_split import split_holdout
 from pipeline.runner.inputs import BuildContext, PreparedSource, prepare_source
+from pipeline.runner.open_cluster import open_cluster
 from pipeline.runner.output_lock import restore_records
 from pipeline.runner.output_tokenizer import cached_tokenizer, check_special_tokens
 from pipeline.runner.plan import Plan

@@ -215,6 +215,7 @@ def build_timed() -> None:
     from pipeline.dataset.provenance import writer as provenance
     from pipeline.runner import run as building
     from pipeline.runner import sampled_shards
+    from pipeline.runner.cluster import InProcess
     from pipeline.runner.shuffle import shuffle as ordering
     from pipeline.runner.shuffle import write as writing
     from pipeline.runner.tasks import make_partition
@@ -245,13 +246,9 @@ def build_timed() -> None:
 
         return run
 
-    class Here:
-        def map(self, stage: str, function: Callable[..., Any], tasks: list[Any]) -> list[Any]:
-            return [function(task) for task in tasks]
-
     @contextmanager
-    def here(*_: object) -> Iterator[Here]:
-        yield Here()
+    def here(*_: object) -> Iterator[InProcess]:
+        yield InProcess(lambda *_: None)
 
     def patch(owner: Any, name: str, stage: str, how: Any = timed) -> None:
         setattr(owner, name, how(stage, getattr(owner, name)))

@@ -16,8 +16,9 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 from tests.benchmarks import corpus
 from tests.benchmarks.build_speed import ALGORITHMS
@@ -124,6 +125,7 @@ def run_task() -> None:
     from pipeline.config.load import load_mixture
     from pipeline.runner import run as building
     from pipeline.runner import sampled_shards
+    from pipeline.runner.cluster import Cluster, Tasks
     from pipeline.runner.output_tokenizer import cached_tokenizer
     from pipeline.runner.shuffle.write import order_rows
     from pipeline.runner.tasks.make_partition import make_partition
@@ -131,17 +133,17 @@ def run_task() -> None:
     task, path, out = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])
     peak = 0
 
-    class Here:
-        def map(self, stage: str, function: object, tasks: list[object]) -> list[object]:
+    class Here(Cluster):
+        def each(
+            self, stage: str, function: Callable[[Any], Any], tasks: Tasks[Any]
+        ) -> Iterator[Any]:
             nonlocal peak
-            results = []
             for one in tasks:
                 _forget_peak()
-                assert callable(function)
-                results.append(function(one))
+                result = function(one)
                 if function is {"partition": make_partition, "order": order_rows}[task]:
                     peak = max(peak, _peak())
-            return results
+                yield result
 
     @contextmanager
     def here(*_: object) -> Iterator[Here]:

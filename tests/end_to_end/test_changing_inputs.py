@@ -3,7 +3,7 @@
 import gzip
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from pipeline.core.errors import DocumentError, InputError, MismatchError
 from pipeline.dataset.mds.writer import index_bytes
 from pipeline.runner import run as building
 from pipeline.runner import sampled_shards
+from pipeline.runner.cluster import Tasks
 from pipeline.runner.replay_pool import replay_pool
 from pipeline.sources.partitions import list_files
 from pipeline.sources.readers import FileReader
@@ -155,10 +156,12 @@ def test_a_shard_that_changes_before_a_later_pass_of_an_order_is_named_and_not_w
     shard = sorted((tmp_path / "pool").glob("*.mds"))[1]
 
     class Damaging(Here):
-        def map(self, name: str, function: Callable[[Any], Any], tasks: Sequence[Any]) -> list[Any]:
+        def each(
+            self, name: str, function: Callable[[Any], Any], tasks: Tasks[Any]
+        ) -> Iterator[Any]:
             if name == stage:
                 self.between()
-            return [function(task) for task in tasks]
+            yield from map(function, tasks)
 
     def change() -> None:
         data = bytearray(shard.read_bytes())

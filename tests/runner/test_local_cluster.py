@@ -13,7 +13,7 @@ from distributed import Client, Security
 
 from pipeline.core.errors import PipelineError
 from pipeline.runner import local_cluster
-from pipeline.runner.cluster import open_cluster
+from pipeline.runner.open_cluster import open_cluster
 
 AGAIN = "workers: none is left, starting them again"
 LOST = r"^workers: none is left, after 3 starts of 2: [^\n]*\nhint: [^\n]*$"
@@ -78,7 +78,7 @@ def pause(seconds: float) -> float:
 def test_losing_a_worker_for_good_is_said_once(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pipeline.runner.cluster._SECONDS_BETWEEN_CENSUSES", 0.2)
+    monkeypatch.setattr("pipeline.runner.dask_cluster._SECONDS_BETWEEN_CENSUSES", 0.2)
     with open_cluster(2, None, _quiet) as cluster:
         assert cluster.map("pause", pause, [0.3] * 6) == [0.3] * 6
         assert caplog.messages == []

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
@@ -24,6 +24,7 @@ from pipeline.dataset.blake3 import row_digests
 from pipeline.dataset.ledger import LedgerSpan, join
 from pipeline.dataset.manifest import OrderedWindow
 from pipeline.dataset.mds.pool import Pool
+from pipeline.runner.cluster import Cluster, Tasks
 from pipeline.runner.shuffle import (
     PoolFolder,
     ShuffleJob,
@@ -39,21 +40,18 @@ CLS, SEP = 7, 8
 FEW = settings(QUICK, max_examples=20)
 
 
-class Here:
-    """An engine that runs tasks in this process, and may break off before one of them."""
+class Here(Cluster):
+    """Runs tasks in this process, and may break off before one of them."""
 
     def __init__(self, breaks_before: int = -1) -> None:
         self._left = breaks_before
 
-    def map(self, stage: str, function: Callable[[Any], Any], tasks: Sequence[Any]) -> list[Any]:
-        """Run a function on every task."""
-        results = []
+    def each(self, stage: str, function: Callable[[Any], Any], tasks: Tasks[Any]) -> Iterator[Any]:
         for task in tasks:
             if self._left == 0:
                 raise KeyboardInterrupt
             self._left -= 1
-            results.append(function(task))
-        return results
+            yield function(task)
 
 
 def shuffled(pool: Path, out: Path, spec: OrderSpec, *, scatters: bool) -> dict[str, Any]:

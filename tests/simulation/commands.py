@@ -6,7 +6,7 @@ import json
 import os
 import random
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +15,7 @@ from unittest import mock
 
 import pipeline.runner  # the modules that open clusters  # noqa: F401
 from pipeline.cli.main import main
+from pipeline.runner.cluster import Cluster, Tasks
 
 from .disk import Disk, Stopped, simulated
 
@@ -41,7 +42,7 @@ class Done:
         return json.loads(self.stdout)
 
 
-class Workers:
+class Workers(Cluster):
     """A cluster whose workers finish in an order that a seed gives.
 
     As on a real one, a task may run twice, because the worker that finished it was lost before it
@@ -52,12 +53,13 @@ class Workers:
         self._random = random.Random(seed)
         self._dying_on = dying_on
 
-    def map(self, stage: str, function: Callable[[Any], Any], tasks: Sequence[Any]) -> list[Any]:
+    def each(self, stage: str, function: Callable[[Any], Any], tasks: Tasks[Any]) -> Iterator[Any]:
+        all_tasks = list(tasks)
         results: dict[int, Any] = {}
         for number in self._random.sample(range(len(tasks)), len(tasks)):
             for _ in range(self._random.choice((1, 1, 1, 2))):
-                results[number] = self._run(function, tasks[number])
-        return [results[number] for number in range(len(tasks))]
+                results[number] = self._run(function, all_tasks[number])
+        yield from (results[number] for number in range(len(tasks)))
 
     def _run(self, function: Callable[[Any], Any], task: Any) -> Any:
         try:

@@ -34,6 +34,8 @@ from support.miniature import mds
 from support.mutations import Mutation
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 
+from pipeline.runner.cluster import InProcess, Tasks
+
 SECONDS = 60
 """Longest that one trial may take on a busy machine; one takes a second at most."""
 MOST_BYTES = 1 << 30
@@ -247,26 +249,28 @@ def main(*arguments: str) -> int:
     return run(list(arguments))
 
 
-class _Here:
+class _Here(InProcess):
     """A cluster of this process alone."""
 
     ends_before = ""
     """The stage that is not begun, as if the command were interrupted."""
 
-    def map(self, stage: str, function: Callable[[Any], Any], tasks: Sequence[Any]) -> list[Any]:
+    def each(self, stage: str, function: Callable[[Any], Any], tasks: Tasks[Any]) -> Iterator[Any]:
         if stage == self.ends_before:
             raise KeyboardInterrupt
-        return [function(task) for task in tasks]
+        return super().each(stage, function, tasks)
 
 
 def run_tasks_here() -> None:
     """Let commands run their tasks in the process that they run in."""
     # The functions of these names hide the modules.
-    modules = [import_module(f"pipeline.runner.{name}") for name in ("run", "replay_pool")]
+    modules = [
+        import_module(f"pipeline.runner.{name}") for name in ("sampled_shards", "replay_pool")
+    ]
 
     @contextlib.contextmanager
     def open_here(*arguments: Any) -> Iterator[_Here]:
-        yield _Here()
+        yield _Here(lambda *_: None)
 
     for module in modules:
         vars(module)["open_cluster"] = open_here

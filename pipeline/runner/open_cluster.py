@@ -1,0 +1,54 @@
+"""Open a cluster: of this machine's processes, or the one that a user started.
+
+Dask is imported here where a cluster is opened: it takes half a second.
+"""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from pipeline.core.limits import check_open_files
+from pipeline.core.progress import ReportProgress
+from pipeline.runner.build_options import Tls
+from pipeline.runner.cluster import Cluster
+
+# Counted: 22 descriptors in this process and 10 for each worker, to it and to what watches it. The
+# rest is for the stages; a worker itself needs as many as they do, and 20.
+_FOR_STAGES = 64
+_FOR_WORKERS = 24
+_PER_WORKER = 12
+
+
+def open_files_of(workers: int) -> int:
+    """Return how many files a build on so many local workers has open at most, in one process."""
+    return _FOR_STAGES + _FOR_WORKERS + _PER_WORKER * workers
+
+
+@contextmanager
+def open_cluster(
+    workers: int, scheduler: str | None, report: ReportProgress, tls: Tls | None = None
+) -> Iterator[Cluster]:
+    """Start a cluster of `workers` processes, or join the one at `scheduler`.
+
+    `tls`: what to show, and ask of, a scheduler at an address of `tls://`.
+
+    Raises: PipelineError when no scheduler answers there, or no worker starts here; ConfigError
+    for `tls` with another address, or a limit on open files that is too low for the workers.
+    """
+    from pipeline.runner.dask_cluster import DaskCluster
+    from pipeline.runner.joined_cluster import join_cluster
+    from pipeline.runner.local_cluster import LocalWorkers
+
+    for name in ("distributed", "distributed.client"):
+        # Failures end in an error that says what to do.
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    if scheduler is not None:
+        with join_cluster(scheduler, tls) as client:
+            yield DaskCluster(client, report)
+        return
+    check_open_files(open_files_of(workers), f"--workers {workers}")
+    local = LocalWorkers(workers)
+    try:
+        yield DaskCluster(local.start(), report, local)
+    finally:
+        local.stop()

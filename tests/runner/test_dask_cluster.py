@@ -1,0 +1,149 @@
+"""The dask cluster: results come in order as they are made; the scheduler holds few tasks."""
+
+import asyncio
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from distributed import Client
+
+from pipeline.core.errors import MismatchError
+from pipeline.runner.cluster import Cluster
+from pipeline.runner.open_cluster import open_cluster
+
+
+def _quiet(stage: str, done: int, total: int) -> None:
+    pass
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Cluster]:
+    with open_cluster(2, None, _quiet) as opened:
+        yield opened
+
+
+def double(number: int) -> int:
+    return 2 * number
+
+
+def wait(file: Path | None) -> bool:
+    """Wait for a file, if one is named, and return whether it came."""
+    for _ in range(600):
+        if file is None or file.exists():
+            return True
+        time.sleep(0.1)
+    return False
+
+
+class Counted:
+    """The tasks 0 to `total`, and how many have been asked for."""
+
+    def __init__(self, total: int) -> None:
+        self._total = total
+        self.made = 0
+
+    def __len__(self) -> int:
+        return self._total
+
+    def __iter__(self) -> Iterator[int]:
+        for number in range(self._total):
+            self.made += 1
+            yield number
+
+
+def test_tasks_are_made_as_results_are_taken(cluster: Cluster) -> None:
+    tasks = Counted(300)
+    results = cluster.each("double", double, tasks)
+    assert tasks.made == 0
+    assert next(results) == 0
+    assert 0 < tasks.made <= 64 + 1
+    assert list(results) == [*range(2, 600, 2)]
+    assert tasks.made == 300
+
+
+def test_a_slow_task_holds_up_no_task_behind_it(
+    cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def report(stage: str, done: int, total: int) -> None:
+        # Twice what the scheduler holds, on the other worker.
+        if done == 128:
+            (tmp_path / "done").touch()
+
+    monkeypatch.setattr(cluster, "_report", report)
+    tasks = [tmp_path / "done", *[None] * 199]
+    assert cluster.map("wait", wait, tasks) == [True] * 200
+
+
+def test_what_a_caller_leaves_is_not_run(cluster: Cluster) -> None:
+    tasks = Counted(1000)
+    for result in cluster.each("double", double, tasks):
+        if result == 20:
+            break
+    assert tasks.made < 200
+    assert cluster.map("double", double, range(3)) == [0, 2, 4]
+    assert cluster.map("double", double, []) == []
+
+
+def test_the_first_error_ends_a_stage(cluster: Cluster) -> None:
+    tasks = Counted(1000)
+    with pytest.raises(ZeroDivisionError):
+        cluster.map("divide", divide, tasks)
+    assert tasks.made < 200
+
+
+def divide(number: int) -> float:
+    return 1 / (number - 5)
+
+
+@dataclass(frozen=True)
+class Keyed:
+    """A task, or its record."""
+
+    key: str
+
+
+def rename(task: Keyed) -> Keyed:
+    return Keyed(task.key.upper())
+
+
+def test_a_record_of_another_key_is_refused(cluster: Cluster) -> None:
+    assert cluster.map("rename", rename, [Keyed("A")]) == [Keyed("A")]
+    with pytest.raises(MismatchError, match=r"rename: a worker returned .* B, expected b: it"):
+        cluster.map("rename", rename, [Keyed("A"), Keyed("b")])
+
+
+def test_an_interrupt_while_results_are_gathered_ends_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Also one that Python loses, as in a callback of the garbage collector."""
+    before = signal.signal(signal.SIGINT, lambda *_: None)
+    gathering = threading.Event()
+
+    def gather(client: Client, futures: object, **options: Any) -> Any:
+        gathering.set()
+        return client.sync(asyncio.sleep, 20, **options)
+
+    def interrupt() -> None:
+        gathering.wait()
+        time.sleep(0.5)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(Client, "gather", gather)
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    try:
+        with open_cluster(1, None, lambda *_: None) as cluster:
+            began = time.monotonic()
+            with pytest.raises(KeyboardInterrupt):
+                cluster.map("double", double, [1])
+            assert time.monotonic() - began < 10
+    finally:
+        gathering.set()
+        thread.join()
+        signal.signal(signal.SIGINT, before)

@@ -180,6 +180,14 @@ def load_array(path: Path) -> NDArray[Any]:
         return array
 
 
+def read_array(path: Path) -> NDArray[Any]:
+    """Read an array that `save_array` or `publish_array` wrote. Raises: as `reading_scratch`.
+
+    Unlike a mapped one it holds no file open: 70,000 maps are more than Linux gives a process.
+    """
+    return np.array(load_array(path))
+
+
 def publish_array(
     path: Path, scratch: Path, dtype: np.dtype[Any], length: int, parts: Iterable[NDArray[Any]]
 ) -> None:

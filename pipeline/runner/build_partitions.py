@@ -56,7 +56,11 @@ def build_partitions(
         made = {record.partition: record.folder for record in records[source.name]}
         repeated = find_repeated_ids(
             {name: state.out / folder for name, folder in made.items()},
-            {name: load_table(state, folder)["document"] for name, folder in made.items()},
+            {
+                # Copied, or it would hold the whole table.
+                name: load_table(state, folder)["document"].copy()
+                for name, folder in made.items()
+            },
         )
         if repeated and context.mixture.on_error == "stop":
             raise _duplicates_error(state, source, records[source.name], repeated)

@@ -16,7 +16,7 @@ import pyarrow as pa
 from pipeline.config import DecontaminateSpec, MinHashSpec, to_plain
 from pipeline.core.digest import FileDigest, fingerprint, sha256_file
 from pipeline.core.errors import DocumentError
-from pipeline.core.files import load_array, publish, save_array
+from pipeline.core.files import publish, read_array, save_array
 from pipeline.dataset import EvaluationCounts, State, copies_file
 from pipeline.runner.inputs import BuildContext, PreparedSource
 from pipeline.runner.output_as_input import refuse_output
@@ -226,7 +226,7 @@ def _save_drops(
     context: BuildContext, name: tuple[str, str], read: ScannedInput, found: dedup.DroppedRows
 ) -> DropList:
     """Save what is dropped of one file, by the filters and by the scan."""
-    filtered = load_array(context.state.filtered(*name))
+    filtered = read_array(context.state.filtered(*name))
     dropped = {row: read.reasons[reason] for row, reason in filtered.tolist()}
     reasons_found = map(dedup.REASONS.__getitem__, found.reasons.tolist())
     dropped.update(zip(found.rows.tolist(), reasons_found, strict=True))

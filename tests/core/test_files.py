@@ -2,14 +2,17 @@
 
 import errno
 import os
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from pipeline.core.errors import OutputError
-from pipeline.core.files import load_array, open_below, publish, save_array, writing
+from pipeline.core.files import load_array, open_below, publish, read_array, save_array, writing
 
 
 def _write(path: Path, content: str, scratch: Path) -> None:
@@ -183,19 +186,22 @@ def test_a_file_below_a_folder_of_ours_is_opened_through_no_link(tmp_path: Path,
         assert (ours / name).exists()
 
 
-def test_a_damaged_array_is_said_in_one_line(tmp_path: Path) -> None:
+@pytest.mark.parametrize("load", [load_array, read_array])
+def test_a_damaged_array_is_said_in_one_line(
+    tmp_path: Path, load: Callable[[Path], NDArray[Any]]
+) -> None:
     path = tmp_path / "array"
     array = np.zeros(3, [("row", "<u4"), ("reason", "<u2")])
     save_array(path, array)
     whole = path.read_bytes()
-    assert load_array(path).tolist() == array.tolist()
+    assert load(path).tolist() == array.tolist()
     damaged = [whole[:size] for size in range(len(whole))]
     damaged += [whole[:place] + b"\0" + whole[place + 1 :] for place in range(128)]
     for data in damaged:
         path.write_bytes(data)
         # Some bytes of the header, such as blanks, decide nothing.
         with suppress(OutputError):
-            assert len(load_array(path)) <= 3
+            assert len(load(path)) <= 3
     path.unlink()
     with pytest.raises(OutputError, match=r"array: got damaged work .*\nhint: run the same"):
-        load_array(path)
+        load(path)

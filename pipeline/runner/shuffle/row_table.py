@@ -10,7 +10,7 @@ from blake3 import blake3
 from numpy.typing import NDArray
 
 from pipeline.core.arrays import BoolArray, Int64Array, Uint32Array
-from pipeline.core.files import load_array, publish, save_array
+from pipeline.core.files import publish, read_array, save_array
 from pipeline.dataset import State
 from pipeline.dataset.mds import Pool
 from pipeline.order import View, view_lengths
@@ -119,6 +119,6 @@ def _save(state: State, name: str, table: Table) -> None:
 
 
 def load_table(state: State, folder: str) -> Table:
-    """Map the table of a folder's rows: `shard.ROW_DTYPE` [num_rows]."""
-    table: Table = load_array(state.table(folder))
+    """Read the table of a folder's rows: `shard.ROW_DTYPE` [num_rows]."""
+    table: Table = read_array(state.table(folder))
     return table

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from pipeline.core.arrays import BoolArray, Int64Array
-from pipeline.core.compiled import compiled
+from pipeline.core.compiled import compiled_late
 
 Scalar = TypeVar("Scalar", bound=np.generic)
 
@@ -94,7 +94,7 @@ def offsets_of(lengths: ArrayLike) -> Int64Array:
     return offsets
 
 
-@compiled
+@compiled_late
 def copy_ranges(
     source: NDArray[Scalar],
     starts: Int64Array,

@@ -10,9 +10,9 @@ import hashlib
 from typing import Any, Final
 
 import numpy as np
-from numba import njit
 
 from pipeline.core.arrays import Uint64Array
+from pipeline.core.compiled import inlined
 
 GAMMA: Final = np.uint64(0x9E3779B97F4A7C15)
 """The step of SplitMix64's state: number i of a key is `mix(key + (i + 1) * GAMMA)`."""
@@ -49,5 +49,5 @@ def mix_in_place(state: Any) -> Any:
     return state
 
 
-mix = njit(mix_in_place)
+mix = inlined(mix_in_place)
 """The same in compiled functions: returns the mix of one number."""

@@ -20,7 +20,8 @@ ALGORITHM = "ledger-v1"
 ROWS_PER_NODE = 1024
 DIGEST_BYTES = 32
 _MODULUS = 1 << (8 * DIGEST_BYTES)
-# The hash of the BLAKE3 context "ettin-data ledger-v1 parent".
+_PARENT = f"ettin-data {ALGORITHM} parent"
+# The hash of this context of BLAKE3.
 _PARENT_KEY = bytes.fromhex("5c4d03678c505f394c72721b9d54427e828893e8b3d6103a8bd7e7e613a2536f")
 
 
@@ -93,7 +94,8 @@ class Ledger:
         levels = [self.nodes]
         while len(below := levels[-1]) > 1:
             paired = len(below) // 2 * 2
-            parents = derive_pairs(below[:paired].reshape(-1, 2 * DIGEST_BYTES), _PARENT_KEY)
+            pairs = below[:paired].reshape(-1, 2 * DIGEST_BYTES)
+            parents = derive_pairs(pairs, _PARENT, _PARENT_KEY)
             levels.append(np.concatenate([parents, below[paired:]]))
         return levels
 

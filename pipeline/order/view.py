@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 
 from pipeline.core.arrays import BoolArray, Int64Array, Uint32Array
-from pipeline.core.compiled import compiled
+from pipeline.core.compiled import compiled_late
 
 View = Literal["stored", "encoder", "decoder"]
 
@@ -70,7 +70,7 @@ def apply_view(
     return out
 
 
-@compiled
+@compiled_late
 def _apply(
     ids: Uint32Array,
     offsets: Int64Array,

@@ -6,16 +6,15 @@ Compiled loops have no bounds checks, so every number of a file is checked befor
 from typing import Any
 
 import numpy as np
-from numba import types
 from numpy.typing import NDArray
 
 from pipeline.core.arrays import Int64Array, Uint8Array, Uint32Array
-from pipeline.core.compiled import compiled
+from pipeline.core.compiled import CFunction, compiled, compiled_late, inlined
 
 _MOST_FAILURES = 1000
 
 
-@compiled
+@inlined
 def _get_little_endian(data: Uint8Array, position: int, num_bytes: int) -> np.int64:
     value = np.int64(0)
     for i in range(num_bytes):
@@ -23,7 +22,7 @@ def _get_little_endian(data: Uint8Array, position: int, num_bytes: int) -> np.in
     return value
 
 
-@compiled
+@compiled_late
 def locate_column(
     data: Uint8Array, row_offsets: Uint32Array, row: int, columns: Int64Array, column: int
 ) -> tuple[np.int64, np.int64]:
@@ -52,7 +51,7 @@ def locate_column(
     return (found_at, found_bytes) if position == stop else nowhere
 
 
-@compiled
+@compiled_late
 def locate_ids(
     data: Uint8Array, row_offsets: Uint32Array, row: int, columns: Int64Array
 ) -> tuple[np.int64, np.int64]:
@@ -77,7 +76,7 @@ def locate_ids(
     return position + 1 + (1 << code), length
 
 
-@compiled
+@compiled_late
 def read_lengths(
     data: Uint8Array, row_offsets: Uint32Array, columns: Int64Array, lengths: Int64Array
 ) -> int:
@@ -88,7 +87,7 @@ def read_lengths(
     return -1
 
 
-@compiled
+@inlined
 def _widen(body: Uint8Array, columns: Int64Array, target: NDArray[Any]) -> bool:
     """Copy stored ids; return whether all are from 0 to 2^32 - 1."""
     item_bytes = columns[0]
@@ -112,7 +111,7 @@ def _widen(body: Uint8Array, columns: Int64Array, target: NDArray[Any]) -> bool:
     return True
 
 
-@compiled
+@compiled_late
 def copy_rows(
     data: Uint8Array,
     row_offsets: Uint32Array,
@@ -134,7 +133,7 @@ def copy_rows(
     return -1
 
 
-@compiled
+@compiled_late
 def copy_names(
     data: Uint8Array, row_offsets: Uint32Array, rows: Int64Array, columns: Int64Array
 ) -> tuple[Uint8Array, Int64Array, np.int64]:
@@ -154,7 +153,7 @@ def copy_names(
     return names, offsets, np.int64(-1)
 
 
-@compiled
+@compiled_late
 def scan_rows(
     data: Uint8Array,
     row_offsets: Uint32Array,
@@ -185,12 +184,10 @@ def scan_rows(
 
 
 # Of the C library, so a row costs no Python call: ssize_t pread(int, void *, size_t, off_t).
-_pread = types.ExternalFunction(
-    "pread", types.intp(types.int32, types.voidptr, types.uintp, types.int64)
-)
+_pread: Any = CFunction("pread", "intp", "int32", "voidptr", "uintp", "int64")
 
 
-@compiled
+@inlined
 def _read(file: int, into: Uint8Array, position: int) -> bool:
     """Fill an array from a position in a file; return whether the file had enough bytes."""
     num_read, failures = 0, 0
@@ -207,7 +204,7 @@ def _read(file: int, into: Uint8Array, position: int) -> bool:
     return True
 
 
-@compiled
+@inlined
 def _end_of_run(shards: Int64Array, rows: Int64Array, first: int) -> int:
     """Return one past the last of the rows that are consecutive in a file from `first` on."""
     stop = first + 1

@@ -19,7 +19,7 @@ import zstandard
 
 from pipeline.config import ShardSpec
 from pipeline.core.arrays import Int64Array, Uint8Array, Uint32Array
-from pipeline.core.compiled import compiled
+from pipeline.core.compiled import compiled_late, inlined
 from pipeline.core.errors import InputError, InternalError
 from pipeline.core.ragged import Rows, byte_strings, offsets_of
 from pipeline.dataset.paths import INDEX_NAME
@@ -230,7 +230,7 @@ def _packed_bytes(path: Path) -> int:
     return num_bytes
 
 
-@compiled
+@inlined
 def _put_little_endian(out: Uint8Array, position: int, value: int, num_bytes: int) -> int:
     for _ in range(num_bytes):
         out[position] = value & 255
@@ -239,7 +239,7 @@ def _put_little_endian(out: Uint8Array, position: int, value: int, num_bytes: in
     return position
 
 
-@compiled
+@compiled_late
 def _encode_rows(
     out: Uint8Array,
     id_bytes: Uint8Array,

@@ -21,7 +21,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline.core.arrays import Int64Array, Uint8Array
-from pipeline.core.compiled import compiled
+from pipeline.core.compiled import compiled_late
 from pipeline.core.files import publish
 from pipeline.dataset.arrow_columns import (
     Int32Array,
@@ -75,7 +75,7 @@ def document_hash(document: str) -> int:
     return (value ^ value >> 33) >> 1
 
 
-@compiled
+@compiled_late
 def document_hashes(data: Uint8Array, offsets: Int64Array) -> Int64Array:
     """Return the hash of each id: int64 [num_ids].
 

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.core.arrays import Int64Array, Uint64Array
-from pipeline.core.compiled import compiled
+from pipeline.core.compiled import compiled_late, inlined
 from pipeline.core.errors import ConfigError
 from pipeline.core.seeds import derive_key, mix, random_numbers
 from pipeline.order.permutation.key import Permutation, PermutationKey, are_within
@@ -79,7 +79,7 @@ def load(key: PermutationKey, folder: Path) -> Feistel:
     )
 
 
-@compiled
+@compiled_late
 def _walk(
     cells: Uint64Array,
     num_samples: np.uint64,
@@ -96,7 +96,7 @@ def _walk(
                 _go(block[i : i + 1], side, round_keys, is_forward)
 
 
-@compiled
+@inlined
 def _go(cells: Uint64Array, side: np.uint64, round_keys: Uint64Array, is_forward: bool) -> None:
     """Send cells, which are independent and so the inner loop, through all rounds, in place."""
     rows = cells // side
@@ -117,7 +117,7 @@ def _go(cells: Uint64Array, side: np.uint64, round_keys: Uint64Array, is_forward
     cells[:] = rows * side + columns
 
 
-@compiled
+@inlined
 def _turn(place: Any, round_key: Any, side: Any) -> Any:
     # The highest 40 bits, as a fraction of 2^40, times `side`, which is at most 2^24.
     return ((mix(place ^ round_key) >> np.uint64(24)) * side) >> np.uint64(40)

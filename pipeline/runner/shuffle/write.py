@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.core.arrays import Int64Array, Uint32Array
-from pipeline.core.compiled import compiled
+from pipeline.core.compiled import compiled_late
 from pipeline.core.files import publish
 from pipeline.core.ragged import Rows, offsets_of
 from pipeline.dataset import LedgerSpan, provenance_file, row_digests
@@ -184,7 +184,7 @@ def with_lengths(ids: Uint32Array, offsets: Int64Array) -> Uint32Array:
     return out.astype("<u4", copy=False)
 
 
-@compiled
+@compiled_late
 def _put_lengths(ids: Uint32Array, offsets: Int64Array, out: Uint32Array) -> None:
     position = 0
     for row in range(offsets.size - 1):

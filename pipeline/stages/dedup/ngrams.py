@@ -14,10 +14,9 @@ from functools import cache
 from typing import Final
 
 import numpy as np
-from numba import njit
 
 from pipeline.core.arrays import Int64Array, Uint32Array, Uint64Array
-from pipeline.core.compiled import compiled
+from pipeline.core.compiled import compiled, inlined
 from pipeline.core.ragged import Ragged, offsets_of
 from pipeline.core.seeds import GAMMA, mix
 from pipeline.stages.tokenizer.char_classes import LETTER, NUM_CODE_POINTS, NUMBER, ranges
@@ -92,7 +91,7 @@ def _folded(letter: str) -> str:
     return folded if len(folded := bare.casefold()) == 1 else bare
 
 
-@njit
+@inlined
 def _hash(value: np.uint64) -> np.uint64:
     # In lookup tables 0 marks an empty slot.
     return max(mix(value), np.uint64(1))

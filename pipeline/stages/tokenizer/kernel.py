@@ -16,9 +16,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
-from pipeline.core.compiled import compiled
+from pipeline.core.compiled import compiled, inlined
 from pipeline.stages.tokenizer.bpe import Bytes, Words
 from pipeline.stages.tokenizer.char_classes import LETTER, MAYBE, NUMBER, REFERENCE, SPACE
 from pipeline.stages.tokenizer.simd import classify, load64, store_ids, trailing_zeros
@@ -55,7 +54,7 @@ _SUSPECT_WORDS = np.array([int.from_bytes(s.encode()[:8], "little") for s in SUS
 _SUSPECT_MASKS = np.array([(1 << 8 * min(len(s), 8)) - 1 for s in SUSPECTS], np.uint64)
 
 
-@njit
+@inlined
 def _is_suspect(text: Bytes, at: int) -> Any:
     word = load64(text, at)
     for i in range(_SUSPECT_WORDS.size):  # noqa: SIM110 - numba has no generators here.
@@ -64,7 +63,7 @@ def _is_suspect(text: Bytes, at: int) -> Any:
     return False
 
 
-@njit
+@inlined
 def _code_point(text: Bytes, at: int) -> Any:
     """Return the code point at a lead byte >= 0xC2 and its length in bytes."""
     a = np.int64(text[at])
@@ -78,14 +77,14 @@ def _code_point(text: Bytes, at: int) -> Any:
     return (a & 0x07) << 18 | b << 12 | c << 6 | d, 4
 
 
-@njit
+@inlined
 def _class_at(text: Bytes, at: int, table: Bytes) -> Any:
     if text[at] < 0x80:
         return np.int64(table[text[at]]) & 3
     return np.int64(table[_code_point(text, at)[0]]) & 3
 
 
-@njit
+@inlined
 def _leaves_one_space(text: Bytes, start: int, end: int) -> Any:
     """Return whether the run of spaces before `end` leaves one over, which starts a segment."""
     if end - _LONGEST_RUN - 1 < start or text[end - _LONGEST_RUN - 1] != 32:
@@ -96,7 +95,7 @@ def _leaves_one_space(text: Bytes, start: int, end: int) -> Any:
     return (end - first) % _LONGEST_RUN == 1
 
 
-@njit
+@inlined
 def _run_of_spaces(text: Bytes, at: int, stop: int) -> Any:
     end = at
     while end < stop and text[end] == 32:
@@ -104,7 +103,7 @@ def _run_of_spaces(text: Bytes, at: int, stop: int) -> Any:
     return end
 
 
-@njit
+@inlined
 def _scan(
     text: Bytes,
     start: int,

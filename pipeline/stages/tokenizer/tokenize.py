@@ -27,14 +27,15 @@ def tokenize(tokenizer: Tokenizer, documents: Sequence[Document], where: str) ->
 
     Raises: InternalError that names the document when the ids of kernel and library differ.
     """
-    if tokenizer.is_fast:
+    encoded = tokenizer.encode([document.text for document in documents])
+    if tokenizer.has_loaded:
         chosen = [
             document
             for document in documents
             if document.row == 0 or crc32(document.id.encode()) % _CHECK_ONE_IN == 0
         ]
         _cross_check(tokenizer, chosen, where)
-    return tokenizer.encode([document.text for document in documents])
+    return encoded
 
 
 def _cross_check(tokenizer: Tokenizer, documents: Sequence[Document], where: str) -> None:

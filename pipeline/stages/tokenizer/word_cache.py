@@ -3,8 +3,8 @@
 from typing import Any
 
 import numpy as np
-from numba import njit
 
+from pipeline.core.compiled import inlined
 from pipeline.stages.tokenizer.bpe import Bytes, Words, merge_word
 from pipeline.stages.tokenizer.simd import load64, store_ids
 
@@ -39,7 +39,7 @@ def new_longs() -> Words:
     return np.zeros(_LONG_WORDS << LONG_BITS, np.uint64)
 
 
-@njit
+@inlined
 def missed_word(
     text: Bytes,
     start: int,
@@ -76,7 +76,7 @@ def missed_word(
     return count + number
 
 
-@njit
+@inlined
 def long_word(
     text: Bytes,
     start: int,

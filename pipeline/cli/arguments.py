@@ -92,7 +92,8 @@ class Options:
 
     def add_cluster(self) -> None:
         """Add the options of verbs that run tasks on a cluster, for `cluster_options`."""
-        self.add_workers("worker processes of the local cluster")
+        what = "worker processes of the local cluster (default: one a core; none for little input)"
+        self.add("--workers N", what, positive)
         self.add("--scheduler ADDRESS", "use a running dask scheduler, such as tls://host:8786")
         self.add("--tls-ca-file FILE", "certificates that signed those of the scheduler", Path)
         self.add("--tls-cert FILE", "certificate to show to the scheduler", Path)

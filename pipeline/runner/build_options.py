@@ -21,8 +21,9 @@ class Tls:
 class ClusterOptions(TypedDict, total=False):
     """Where tasks run."""
 
-    workers: Required[int]
-    """Processes that are started here where no scheduler is named."""
+    workers: Required[int | None]
+    """Processes that are started here where no scheduler is named; None for one a core, or for none
+    where little is read."""
     scheduler: Required[str | None]
     """The address of a cluster that runs already."""
     tls: Tls | None

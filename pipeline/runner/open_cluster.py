@@ -1,22 +1,26 @@
-"""Open a cluster: of this machine's processes, or the one that a user started.
+"""Open a cluster: this process where there is little work, others of this machine, or a user's own.
 
-Dask is imported here where a cluster is opened: it takes half a second.
+Dask is imported here where one is opened: it takes half a second, and to start workers two more.
 """
 
 import logging
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from pipeline.core.compiled import little_work
 from pipeline.core.limits import check_open_files
 from pipeline.core.progress import ReportProgress
 from pipeline.runner.build_options import Tls
-from pipeline.runner.cluster import Cluster
+from pipeline.runner.cluster import Cluster, InProcess
 
 # Counted: 22 descriptors in this process and 10 for each worker, to it and to what watches it. The
 # rest is for the stages; a worker itself needs as many as they do, and 20.
 _FOR_STAGES = 64
 _FOR_WORKERS = 24
 _PER_WORKER = 12
+# One process reads and writes as much while workers start.
+_LITTLE_BYTES = 8 << 20
 
 
 def open_files_of(workers: int) -> int:
@@ -26,15 +30,27 @@ def open_files_of(workers: int) -> int:
 
 @contextmanager
 def open_cluster(
-    workers: int, scheduler: str | None, report: ReportProgress, tls: Tls | None = None
+    workers: int | None,
+    scheduler: str | None,
+    report: ReportProgress,
+    tls: Tls | None = None,
+    num_bytes: int | None = None,
 ) -> Iterator[Cluster]:
     """Start a cluster of `workers` processes, or join the one at `scheduler`.
 
-    `tls`: what to show, and ask of, a scheduler at an address of `tls://`.
+    With neither, it is one process a core; this one alone where all tasks together read at most
+    8 MiB, as far as their `num_bytes` are known. `tls`: what to show, and ask of, a scheduler at an
+    address of `tls://`.
 
     Raises: PipelineError when no scheduler answers there, or no worker starts here; ConfigError
     for `tls` with another address, or a limit on open files that is too low for the workers.
     """
+    if workers is None:
+        if scheduler is None and num_bytes is not None and num_bytes <= _LITTLE_BYTES:
+            with little_work():
+                yield InProcess(report)
+            return
+        workers = os.cpu_count() or 1
     from pipeline.runner.dask_cluster import DaskCluster
     from pipeline.runner.joined_cluster import join_cluster
     from pipeline.runner.local_cluster import LocalWorkers

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.core.compiled import Budget, little_work
+
 INNER = "from numba import njit\n@njit\ndef add(x):\n    return x + {}\n"
 OUTER = """
 from numba import njit
@@ -21,7 +23,7 @@ def outer(x):
 def middle(x):
     return {called}(x)
 
-print(outer(1), sum(outer.stats.cache_hits.values()))
+print(outer(1), sum(outer.dispatcher.stats.cache_hits.values()))
 """
 
 
@@ -105,3 +107,20 @@ def test_damaged_code_is_compiled_again_and_a_full_disk_costs_a_line(tmp_path: P
         f"compiled code cannot be kept in {tmp_path / 'd'} (File too large); "
         "NUMBA_CACHE_DIR names another folder\n"
     )
+
+
+def test_a_budget_covers_little_work_until_it_is_exceeded_once() -> None:
+    budget = Budget(10)
+    assert not budget.covers(1)
+    with little_work():
+        assert budget.covers(6)
+        assert budget.covers(3)
+        assert not budget.covers(3)
+        assert not budget.covers(0)
+    assert not Budget(10).covers(1)
+
+
+def test_no_command_loads_numba_before_it_calls_compiled_code() -> None:
+    rooms = "pipeline.cli, pipeline.runner, pipeline.feed, pipeline.audit"
+    code = f"import sys, {rooms}; sys.exit('numba' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -18,6 +18,7 @@ from support.paths import REPOSITORY
 from support.strategies import QUICK
 
 from pipeline.core.arrays import Int64Array, Uint32Array
+from pipeline.core.compiled import Budget, little_work
 from pipeline.core.errors import InternalError
 from pipeline.dataset import blake3 as ours
 
@@ -115,11 +116,30 @@ CONTEXT = "ettin-data ledger-v1 parent"
 KEY = bytes.fromhex("5c4d03678c505f394c72721b9d54427e828893e8b3d6103a8bd7e7e613a2536f")
 
 
-@pytest.mark.parametrize("num_pairs", [0, 1, 2, 15, 16, 17, 1024, 1025, 3000])
-def test_derived_pairs_are_as_the_library_has_them(num_pairs: int) -> None:
+def assert_pairs_are_equal(num_pairs: int) -> None:
     pairs = np.random.default_rng(0).integers(0, 256, (num_pairs, 64), dtype=np.uint8)
     expected = [blake3(pair.tobytes(), derive_key_context=CONTEXT).digest() for pair in pairs]
     assert ours.derive_pairs(pairs, CONTEXT, KEY).tobytes() == b"".join(expected)
+
+
+@pytest.mark.parametrize("num_pairs", [0, 1, 2, 15, 16, 17, 1024, 1025, 3000])
+def test_derived_pairs_are_as_the_library_has_them(num_pairs: int) -> None:
+    assert_pairs_are_equal(num_pairs)
+
+
+@pytest.mark.parametrize("most", [0, 1000, 1 << 40])
+def test_the_library_may_digest_the_first_rows_and_pairs(
+    monkeypatch: pytest.MonkeyPatch, most: int
+) -> None:
+    monkeypatch.setattr(ours, "_LITTLE", Budget(most))
+    used: list[int] = []
+    in_kernel = ours._hash
+    monkeypatch.setattr(ours, "_hash", lambda *rows: used.append(1) or in_kernel(*rows))
+    with little_work():
+        for start in range(0, 1200, 300):
+            assert_equal_to_the_library(*make_rows(range(start, start + 300)))
+        assert_pairs_are_equal(300)
+    assert len(used) == {0: 5, 1000: 2, 1 << 40: 0}[most]
 
 
 def test_a_machine_that_digests_otherwise_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,13 +19,15 @@ from support import paths
 from support.embed_tokenizer import embed
 from tokenizers import normalizers
 
+from pipeline.core.compiled import little_work
 from pipeline.core.digest import sha256_bytes
 from pipeline.core.errors import ConfigError, InputError
-from pipeline.core.ragged import ByteStrings, byte_strings
+from pipeline.core.ragged import ByteStrings, Rows, byte_strings
 from pipeline.stages.tokenizer import (
     Tokenizer,
     added_tokens,
     char_classes,
+    encode,
     kernel,
     load_tokenizer,
     read_json,
@@ -229,10 +231,28 @@ def test_kernel_is_given_up_with_a_warning_when_the_library_disagrees(
 ) -> None:
     fast = tokenizer(True)
     monkeypatch.setattr(char_classes, "classes_agree", lambda: False)
+    slow = load_tokenizer("modernbert", add_prefix_space=True)
     with pytest.warns(RuntimeWarning, match="the kernel and the installed tokenizers library"):
-        slow = load_tokenizer("modernbert", add_prefix_space=True)
-    assert not slow.is_fast
+        is_fast = slow.is_fast
+    assert not is_fast
     assert slow.encode(["a b"]).values.tolist() == fast.encode(["a b"]).values.tolist()
+
+
+@MODES
+@pytest.mark.parametrize("limit", [0, 5000, 1 << 40])
+def test_the_library_may_encode_the_first_texts(
+    monkeypatch: pytest.MonkeyPatch, prefix: bool, limit: int
+) -> None:
+    monkeypatch.setattr(encode, "_LITTLE_CHARACTERS", limit)
+    texts = hostile(11, 400)
+    assert limit in (0, 1 << 40) or limit < sum(map(len, texts)) // 2
+    little = load_tokenizer("modernbert", add_prefix_space=prefix)
+    with little_work():
+        got = Rows.concat([little.encode(texts[start : start + 50]) for start in range(0, 400, 50)])
+    assert little.has_loaded == (limit < 1 << 40)
+    expected = tokenizer(prefix).encode(texts)
+    assert np.array_equal(got.values, expected.values)
+    assert np.array_equal(got.offsets, expected.offsets)
 
 
 def test_class_boundaries_are_probed() -> None:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
+from pipeline.core.compiled import little_work
 from pipeline.core.document import Document
 from pipeline.core.errors import InternalError
 from pipeline.core.ragged import Rows
@@ -14,8 +15,10 @@ from pipeline.stages.tokenizer.tokenize import tokenize
 
 @pytest.fixture(scope="module")
 def tokenizer() -> Tokenizer:
-    """Return the embedded tokenizer."""
-    return load_tokenizer("modernbert", add_prefix_space=False)
+    """Return the embedded tokenizer, with its kernel."""
+    loaded = load_tokenizer("modernbert", add_prefix_space=False)
+    assert loaded.is_fast
+    return loaded
 
 
 def documents(*texts: str) -> list[Document]:
@@ -64,3 +67,20 @@ def test_about_one_document_in_two_thousand_is_checked(
     monkeypatch.setattr(tokenizer, "encode_reference", watched)
     tokenize(tokenizer, documents(*["x"] * 20_000), "f.jsonl")
     assert 1 < sum(counts) < 40
+
+
+def test_what_the_library_encodes_is_not_checked_against_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    little = load_tokenizer("modernbert", add_prefix_space=False)
+    counts: list[int] = []
+    reference = little.encode_reference
+
+    def watched(texts: Sequence[str]) -> Rows:
+        counts.append(len(texts))
+        return reference(texts)
+
+    monkeypatch.setattr(little, "encode_reference", watched)
+    with little_work():
+        tokenize(little, documents("a b", "c"), "f.jsonl")
+    assert counts == [2]

@@ -6,6 +6,7 @@ Modules are imported one by one, so that a command that only parses its argument
 __all__ = [
     "arrays",
     "bundled",
+    "cells",
     "compiled",
     "digest",
     "document",

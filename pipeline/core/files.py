@@ -17,8 +17,8 @@ from pipeline.core.errors import OutputError, lacks_memory
 # Errors that a person can fix; any other is a bug of ours.
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _NOT_WRITABLE = (errno.EACCES, errno.EROFS, errno.EPERM, errno.ENOTDIR)
-# What a failing disk and a network file system say.
-_DISK_FAILS = (errno.EIO, errno.ENXIO, errno.ENODEV, errno.ESTALE, errno.ETIMEDOUT)
+DISK_FAILS = (errno.EIO, errno.ENXIO, errno.ENODEV, errno.ESTALE, errno.ETIMEDOUT)
+"""What a failing disk and a network file system say."""
 
 
 @contextmanager
@@ -76,7 +76,7 @@ def writing(path: Path) -> Iterator[None]:
         elif error.errno in _NOT_WRITABLE:
             message = f"got {error.strerror}, expected a writable folder"
             hint = "choose another folder"
-        elif error.errno in _DISK_FAILS:
+        elif error.errno in DISK_FAILS:
             message = f"the disk fails: {error.strerror}"
             hint = "look at the disk and run the same command again: finished work is kept"
         elif error.errno == errno.ENAMETOOLONG:

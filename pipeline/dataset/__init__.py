@@ -96,7 +96,13 @@ from pipeline.dataset.rows import (
     select_rows,
     take_with_digests,
 )
-from pipeline.dataset.steps import StepFile, StepWindow, split_files, split_windows
+from pipeline.dataset.steps import (
+    STEPS_PER_FILE,
+    StepFile,
+    StepWindow,
+    split_files,
+    split_windows,
+)
 
 __all__ = [
     "DIGEST_BYTES",
@@ -109,6 +115,7 @@ __all__ = [
     "ROWS_PER_NODE",
     "STATE",
     "STEPS",
+    "STEPS_PER_FILE",
     "TOKENIZER",
     "TRAIN",
     "VALIDATION",

@@ -104,13 +104,15 @@ class State:
     def pool_files(self) -> Path:
         return self.orders / "files.json"
 
-    @property
-    def scattered_folders(self) -> Path:
-        return self.orders / "scattered.json"
-
     @staticmethod
     def scattered(name: str) -> str:
+        """A file of rows of a pool, in cells by where they go in the order."""
         return f"{STATE}/scattered/{name}"
+
+    @staticmethod
+    def sorted(name: str) -> str:
+        """A file of such rows of one bucket, in finer cells."""
+        return f"{STATE}/sorted/{name}"
 
     def table(self, folder: str) -> Path:
         return self.root / "tables" / f"{folder}.npy"

@@ -10,6 +10,8 @@ from itertools import accumulate, groupby
 from pathlib import Path
 from types import MappingProxyType
 
+import numpy as np
+
 from pipeline.config import Replay
 from pipeline.core.digest import FileDigest, fingerprint
 from pipeline.core.ragged import offsets_of
@@ -18,7 +20,6 @@ from pipeline.dataset.mds import Pool
 from pipeline.runner.cluster import Cluster
 from pipeline.runner.inputs import BuildContext
 from pipeline.runner.shuffle import (
-    IDS_AT_ONCE,
     PoolFolder,
     ShuffleJob,
     TableTask,
@@ -74,6 +75,7 @@ def order_samples(
         key=fingerprint(key),
         stamp="",  # The key has the digest of every shard.
         num_samples=num_samples,
+        id_bytes=2 if mixture.shards.dtype == "uint16" else 4,
         spec=spec,
         shards=mixture.shards,
         cls_id=tokenizer.cls_id,
@@ -81,18 +83,21 @@ def order_samples(
     )
     folders = [
         PoolFolder(
-            table=record.folder, source=source, files=tuple(one.path for one in record.inputs)
+            table=record.folder,
+            source=source,
+            files=tuple(one.path for one in record.inputs),
+            num_rows=record.chunks.drawn,
+            num_bytes=sum(file.num_bytes for file in record.files.values()),
         )
         for source, record in records
     ]
-    num_bytes = sum(file.num_bytes for _, record in records for file in record.files.values())
     return shuffle_pool(
         job,
         context.cluster,
         phase=mixture.phase,
         folders=folders,
         tables=None,
-        scatters=num_bytes > context.memory_bytes,
+        scatters=sum(one.num_bytes for one in folders) > context.memory_bytes,
         owner=mixture.fingerprint,
         # The published algorithms lose what they lost when they were published.
         allows_cut=spec.allow_cut or mixture.chunk.algorithm != "whole-v1",
@@ -123,7 +128,8 @@ def order_pool(
         run=uuid.uuid4().hex,
         key=fingerprint([VERSION, tokenizer.digest, identity]),
         stamp=save_stamps(state, pool),
-        num_samples=int(pool.num_rows.sum()),
+        num_samples=pool.num_samples,
+        id_bytes=np.dtype(pool.narrowest).itemsize,
         spec=declared.order,
         shards=declared.shards,
         cls_id=tokenizer.cls_id,
@@ -149,7 +155,7 @@ def _split(
     parents = [shard.path.parent.relative_to(job.pool).as_posix() for shard in pool.shards]
     # A flat pool is one folder of its own name.
     names = [job.pool.name if name == "." else name for name in parents]
-    sizes = [shard.num_bytes // shard.columns.item_bytes for shard in pool.shards]
+    sizes = [shard.num_bytes * job.id_bytes // shard.columns.item_bytes for shard in pool.shards]
     bounds = offsets_of(pool.num_rows).tolist()
     folders: list[PoolFolder] = []
     tasks: list[TableTask] = []
@@ -157,7 +163,7 @@ def _split(
     for name, group in groupby(range(len(names)), key=names.__getitem__):
         shards = list(group)
         files, counts = zip(*files_by_folder.get(name, [(name, 0)]), strict=True)
-        for first, stop in _runs(shards, sizes):
+        for first, stop in _runs(shards, sizes, job.limits.run_bytes):
             task = TableTask(
                 job=job,
                 table=f"pool/{first:08d}",
@@ -169,16 +175,23 @@ def _split(
             )
             tasks.append(task)
             source = name.partition("/")[0]
-            folders.append(PoolFolder(table=task.table, source=source, files=files))
+            folder = PoolFolder(
+                table=task.table,
+                source=source,
+                files=files,
+                num_rows=bounds[stop] - bounds[first],
+                num_bytes=sum(sizes[first:stop]),
+            )
+            folders.append(folder)
             num_files += len(files)
     return folders, tasks
 
 
-def _runs(shards: Sequence[int], sizes: Sequence[int]) -> Iterator[tuple[int, int]]:
-    """Split consecutive shards into runs of as many ids as are laid out at a time."""
+def _runs(shards: Sequence[int], sizes: Sequence[int], most: int) -> Iterator[tuple[int, int]]:
+    """Split consecutive shards into runs of at most so many bytes, or of one shard."""
     first, total = shards[0], 0
     for shard in shards:
-        if shard > first and total + sizes[shard] > IDS_AT_ONCE:
+        if shard > first and total + sizes[shard] > most:
             yield first, shard
             first, total = shard, 0
         total += sizes[shard]

@@ -2,9 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -15,89 +14,24 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support import builds
 from support.mds import read, write
+from support.shuffles import CLS, ONE_PASS, SEP, TWO_PASSES, Here, product, shuffled, stopped
 from support.strategies import QUICK, Row, rows
 
-from pipeline.config.declaration import OrderSpec, ShardSpec
+from pipeline.config.declaration import OrderSpec
 from pipeline.core.errors import OutputError
 from pipeline.dataset import State
 from pipeline.dataset.blake3 import row_digests
 from pipeline.dataset.ledger import LedgerSpan, join
 from pipeline.dataset.manifest import OrderedWindow
-from pipeline.dataset.mds.pool import Pool
-from pipeline.runner.cluster import Cluster, Tasks
 from pipeline.runner.shuffle import (
-    PoolFolder,
-    ShuffleJob,
-    TableTask,
-    gather,
-    scatter,
+    Limits,
     shuffle_pool,
+    step_tokens,
 )
 from pipeline.runner.shuffle import write as writing
-from pipeline.runner.shuffle.jobs import load_files, load_scattered_folders
+from pipeline.runner.shuffle.jobs import load_files
 
-CLS, SEP = 7, 8
 FEW = settings(QUICK, max_examples=20)
-
-
-class Here(Cluster):
-    """Runs tasks in this process, and may break off before one of them."""
-
-    def __init__(self, breaks_before: int = -1) -> None:
-        self._left = breaks_before
-
-    def each(self, stage: str, function: Callable[[Any], Any], tasks: Tasks[Any]) -> Iterator[Any]:
-        for task in tasks:
-            if self._left == 0:
-                raise KeyboardInterrupt
-            self._left -= 1
-            yield function(task)
-
-
-def shuffled(pool: Path, out: Path, spec: OrderSpec, *, scatters: bool) -> dict[str, Any]:
-    """Return the arguments that shuffle a pool of one folder."""
-    num_samples = int(Pool.open(pool).num_rows.sum())
-    job = ShuffleJob(
-        out=out,
-        pool=pool,
-        run=str(out),
-        key="key",
-        stamp="",
-        num_samples=num_samples,
-        spec=spec,
-        shards=ShardSpec(dtype="uint32", size_limit=1 << 16),
-        cls_id=CLS,
-        sep_id=SEP,
-    )
-    ends = [0, *Pool.open(pool).ends.tolist()]
-    # Every shard by itself where they are laid out, so that documents go on from one to the next.
-    parts = list(pairwise(range(len(ends)))) if scatters else [(0, len(ends) - 1)]
-    tables = [
-        TableTask(
-            job=job,
-            table=str(number),
-            first_file=number,
-            shards=part,
-            rows=(ends[part[0]], ends[part[1]]),
-            around=(0, num_samples),
-        )
-        for number, part in enumerate(parts)
-    ]
-    return {
-        "job": job,
-        "phase": "p",
-        "folders": [PoolFolder(table=one.table, source="s", files=("f",)) for one in tables],
-        "tables": tables,
-        "scatters": scatters,
-        "allows_cut": True,
-        "owner": "o",
-    }
-
-
-def product(out: Path) -> dict[str, str]:
-    """Return the digests of what is not state."""
-    return {path: digest for path, digest in builds.digests(out).items() if path[0] != "."}
-
 
 specs = st.builds(
     OrderSpec,
@@ -112,28 +46,40 @@ specs = st.builds(
 )
 
 
+limits = st.builds(
+    Limits,
+    run_bytes=st.integers(1, 2000),
+    window_bytes=st.integers(1, 500),
+    one_level_tasks=st.sampled_from([0, 1, 100]),
+)
+
+
 @pytest.fixture(autouse=True)
 def _small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scatter, "IDS_AT_ONCE", 30)
-    monkeypatch.setattr(scatter, "_ROWS_AT_ONCE", 7)
-    monkeypatch.setattr(gather, "_IDS_AT_ONCE", 25)
+    monkeypatch.setattr(step_tokens, "_LEAST_ROWS", 7)
     monkeypatch.setattr(writing, "_IDS_AT_ONCE", 12)
 
 
 @FEW
-@given(written=rows(12, max_size=40), spec=specs, breaks_before=st.integers(0, 12))
+@given(
+    written=rows(12, max_size=40),
+    spec=specs,
+    limits=limits,
+    breaks_before=st.integers(0, 40),
+)
 def test_laid_out_on_disk_or_not_the_bytes_are_the_same_even_when_it_was_broken_off(
     tmp_path_factory: pytest.TempPathFactory,
     written: list[Row],
     spec: OrderSpec,
+    limits: Limits,
     breaks_before: int,
 ) -> None:
     folder = tmp_path_factory.mktemp("ordering")
     write(folder / "pool", written, size_limit=300)
     before = builds.digests(folder / "pool")
-    asked = shuffled(folder / "pool", folder / "a", spec, scatters=False)
+    asked = shuffled(folder / "pool", folder / "a", spec)
     plain = shuffle_pool(**asked, cluster=Here())
-    laid_out = shuffled(folder / "pool", folder / "b", spec, scatters=True)
+    laid_out = shuffled(folder / "pool", folder / "b", spec, limits)
     with suppress(KeyboardInterrupt):
         shuffle_pool(**laid_out, cluster=Here(breaks_before))
     assert shuffle_pool(**laid_out, cluster=Here()) == plain
@@ -150,7 +96,7 @@ def test_every_row_stands_where_the_order_says_with_its_step_and_its_origin(
     out = folder / "out"
     index = write(folder / "pool", written, size_limit=300)
     assert read(folder / "pool", index) == written
-    asked = shuffled(folder / "pool", out, spec, scatters=True)
+    asked = shuffled(folder / "pool", out, spec, TWO_PASSES)
     described, files = shuffle_pool(**asked, cluster=Here())
     assert product(out) == {path: file.sha256 for path, file in files.items()}
 
@@ -224,43 +170,22 @@ def written_rows(out: Path, windows: Sequence[OrderedWindow], spec: OrderSpec) -
 
 
 @pytest.mark.parametrize("data", [b"", b"[" * 5_000, b"\x93NUMPY\x01\0v\0{"])
-@pytest.mark.parametrize("breaks_before", [2, 9])
+@pytest.mark.parametrize("limits", [ONE_PASS, TWO_PASSES])
+@pytest.mark.parametrize("breaks_before", [9, 60])
 def test_damaged_work_of_a_stopped_run_is_made_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, data: bytes, breaks_before: int
+    tmp_path: Path, data: bytes, limits: Limits, breaks_before: int
 ) -> None:
-    monkeypatch.setattr(scatter, "IDS_AT_ONCE", 30)
-    written = [Row(f"d{number}", [CLS, *range(20, 20 + number), SEP]) for number in range(30)]
-    write(tmp_path / "pool", written, size_limit=300)
-    spec = OrderSpec(
-        algorithm="ettin-pcg64dxsm-v1", global_batch_size=4, max_seq_len=40, seed=1, epoch=0,
-    )  # fmt: skip
-    out = tmp_path / "out"
-    plain = shuffle_pool(
-        **shuffled(tmp_path / "pool", tmp_path / "plain", spec, scatters=True), cluster=Here()
-    )
-    asked = shuffled(tmp_path / "pool", out, spec, scatters=True)
-    with suppress(KeyboardInterrupt):
-        shuffle_pool(**asked, cluster=Here(breaks_before))
-    for path in (out / ".ettin").rglob("*"):
+    asked, plain = stopped(tmp_path, limits, breaks_before)
+    for path in (tmp_path / "out" / ".ettin").rglob("*"):
         if path.is_file():
             path.write_bytes(data)
     assert shuffle_pool(**asked, cluster=Here()) == plain
 
 
 def test_work_that_is_damaged_meanwhile_is_said_in_one_line(tmp_path: Path) -> None:
-    state = State(out=tmp_path)
-    for load, path in [
-        (load_files, state.pool_files),
-        (load_scattered_folders, state.scattered_folders),
-    ]:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        for data in (b"", b"[" * 5_000, b"7", b"\xff"):
-            path.write_bytes(data)
-            with pytest.raises(OutputError, match="got damaged work of an unfinished run"):
-                load(state)
-
-
-def test_a_pool_is_split_by_the_ids_before_each_row(tmp_path: Path) -> None:
-    records = np.zeros(6, [("length", "<u4")])
-    records["length"] = [10, 10, 15, 40, 1, 29]
-    assert scatter.split_pool(records) == [(0, 3), (3, 4), (4, 6)]
+    path = State(out=tmp_path).pool_files
+    path.parent.mkdir(parents=True)
+    for data in (b"", b"[" * 5_000, b"7", b"\xff"):
+        path.write_bytes(data)
+        with pytest.raises(OutputError, match="got damaged work of an unfinished run"):
+            load_files(State(out=tmp_path))

@@ -1,30 +1,20 @@
-"""Gather: the stored rows of one file of the order, from the pool or from scattered rows.
+"""Gather: the stored rows of one file of the order, from the pool or from what passes left of it.
 
-For a pool that does not fit in memory, this is the second pass of an external shuffle.
+Rows come in windows that fit in memory, and each of these is read from in blocks.
 """
 
+from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
-from pipeline.core.arrays import Int64Array
-from pipeline.core.errors import OutputError
-from pipeline.core.files import load_array, reading_scratch
-from pipeline.core.ragged import Ragged, Rows, copy_ranges, offsets_of
-from pipeline.runner.shuffle.jobs import (
-    RECORD_DTYPE,
-    OrderTask,
-    Records,
-    check_shards,
-    load_scattered_folders,
-)
-from pipeline.runner.shuffle.scatter import ENDS, IDS, NAMES, POSITIONS, RECORDS
-
-# Ids held at a time: 128 MiB as uint32.
-_IDS_AT_ONCE = 32 << 20
+from pipeline.core.ragged import Ragged, Rows, offsets_of
+from pipeline.runner.shuffle.jobs import OrderTask, check_shards
+from pipeline.runner.shuffle.placed_rows import PlacedRows, RunReaders
+from pipeline.runner.shuffle.row_record import Records
+from pipeline.runner.shuffle.step_tokens import saved_records
 
 Names = Ragged[np.uint8]
 """The ids of rows' documents, as UTF-8."""
@@ -32,101 +22,111 @@ Names = Ragged[np.uint8]
 
 @dataclass(frozen=True, slots=True)
 class StoredRows:
-    """Consecutive rows as stored, with the ids of their documents."""
+    """Consecutive rows as stored, with their records and the ids of their documents."""
 
+    records: Records
     ids: Rows
     names: Names
 
+    @classmethod
+    def join(cls, parts: "list[StoredRows]") -> "StoredRows":
+        """Join consecutive rows; a single part is not copied."""
+        if len(parts) == 1:
+            return parts[0]
+        return cls(
+            np.concatenate([part.records for part in parts]),
+            Rows.concat([part.ids for part in parts]),
+            Names.concat([part.names for part in parts]),
+        )
 
-class PoolRows:
-    """The rows of one file, read from the pool; `records` is of each row of the file, in order."""
+
+class Window(Protocol):
+    """Consecutive rows of a file."""
+
+    records: Records
+    """Of each row, in order."""
+
+    def read(self, start: int, stop: int) -> StoredRows:
+        """Return some of the rows."""
+
+
+def read_blocks(task: OrderTask, num_ids: int) -> Iterator[StoredRows]:
+    """Yield the rows of a file in blocks that each end with the row that fills `num_ids` ids.
+
+    Rows count with the longer of what is stored and what the view makes of it.
+    """
+    parts: list[StoredRows] = []
+    missing = num_ids
+    for window in _windows(task):
+        records = window.records
+        ends = np.cumsum(np.maximum(records["length"], records["viewed"]), dtype=np.int64)
+        start = done = 0
+        while start < len(ends):
+            stop = min(int(np.searchsorted(ends, done + missing)) + 1, len(ends))
+            parts.append(window.read(start, stop))
+            missing -= int(ends[stop - 1]) - done
+            start, done = stop, int(ends[stop - 1])
+            if missing <= 0:
+                yield StoredRows.join(parts)
+                parts.clear()
+                missing = num_ids
+        # So that it is gone before the next is read.
+        del window, records
+    if parts:
+        yield StoredRows.join(parts)
+
+
+def _windows(task: OrderTask) -> Iterator[Window]:
+    if task.layout is None:
+        rows = _PoolRows(task)
+        yield rows
+        rows.check()
+        return
+    with ExitStack() as stack:
+        bucket, readers = -1, None
+        for wanted, first_cell, stop_cell in task.layout.windows_of(*task.rows):
+            if readers is None or wanted != bucket:
+                stack.close()
+                bucket, readers = (
+                    wanted,
+                    RunReaders(stack, task.layout.runs_of(task.job.state, wanted)),
+                )
+            yield _GatheredRows(readers.read(first_cell, stop_cell), task.rows)
+
+
+class _PoolRows:
+    """The rows of a file, read from the pool."""
 
     def __init__(self, task: OrderTask) -> None:
         self._job, self._pool = task.job, task.job.open_pool()
         order = task.job.load_permutation()
-        self._rows = order.samples(task.first_row, task.first_row + task.num_rows)
-        self.records: Records = load_array(task.job.state.order("records"))[self._rows]
+        self._rows = order.samples(*task.rows)
+        self.records = saved_records(task.job, self._rows)
 
     def read(self, start: int, stop: int) -> StoredRows:
-        rows = self._rows[start:stop]
-        lengths = self.records["length"][start:stop].astype(np.int64)
+        rows, records = self._rows[start:stop], self.records[start:stop]
+        lengths = records["length"].astype(np.int64)
         ids = Rows(self._pool.gather(rows, lengths), offsets_of(lengths))
-        return StoredRows(ids, self._pool.names(rows))
+        return StoredRows(records, ids, self._pool.names(rows))
 
     def check(self) -> None:
-        """Insist that what was read is what `records` is of. Raises: as `check_shards`."""
+        """Insist that what was read is what records are of. Raises: as `check_shards`.
+
+        What passes left was checked when it was laid out, and has digests.
+        """
         check_shards(self._job, self._pool, self._rows)
 
 
-class ScatteredRows:
-    """The rows of one file, as `PoolRows`, collected from folders of rows laid out by position."""
+class _GatheredRows:
+    """Rows of a file, read from cells, which also have rows of the files before and after it."""
 
-    def __init__(self, task: OrderTask) -> None:
-        self.records: Records = np.zeros(task.num_rows, RECORD_DTYPE)
-        # A run is the rows in one folder: its first row there, and where each belongs in the file.
-        self._runs: list[tuple[Path, int, Int64Array]] = []
-        for name in load_scattered_folders(task.job.state):
-            folder = task.job.out / name
-            positions = load_array(folder / POSITIONS)
-            bounds = [task.first_row, task.first_row + task.num_rows]
-            first, last = np.searchsorted(positions, bounds).tolist()
-            if first < last:
-                places = positions[first:last] - task.first_row
-                self.records[places] = load_array(folder / RECORDS)[first:last]
-                self._runs.append((folder, first, places))
-        self._offsets = offsets_of(self.records["length"])
-        self._start = 0
-        self._held = self._collect(0, 0)
-
-    def check(self) -> None:
-        """Do nothing: scattered rows were checked when they were laid out, and have a digest."""
+    def __init__(self, rows: PlacedRows, taken: tuple[int, int]) -> None:
+        sequence = np.argsort(rows.positions)
+        bounds = np.searchsorted(rows.positions, taken, sorter=sequence)
+        self._rows, self._sequence = rows, sequence[slice(*bounds.tolist())]
+        self.records = rows.records[self._sequence]
 
     def read(self, start: int, stop: int) -> StoredRows:
-        """Return rows of the file; calls go from its first row to its last."""
-        if start < self._start or stop > self._start + len(self._held.ids):
-            most = self._offsets[start] + _IDS_AT_ONCE
-            enough = int(np.searchsorted(self._offsets[1:], most, side="right"))
-            self._start, self._held = start, self._collect(start, max(stop, enough))
-        first, last = start - self._start, stop - self._start
-        return StoredRows(self._held.ids.slice(first, last), self._held.names.slice(first, last))
-
-    def _collect(self, start: int, stop: int) -> StoredRows:
-        offsets = self._offsets[start : stop + 1] - self._offsets[start]
-        ids = Rows(np.empty(int(offsets[-1]), np.uint32), offsets)
-        name_lengths = np.zeros(stop - start, np.int64)
-        parts = []
-        for folder, low, run_places in self._runs:
-            first, last = np.searchsorted(run_places, [start, stop]).tolist()
-            if first == last:
-                continue
-            places = run_places[first:last] - start
-            ends = load_array(folder / ENDS)[low + first : low + last + 1]
-            _place(_read(folder / IDS, ends[:, 0]), ends[:, 0], ids, places)
-            name_lengths[places] = np.diff(ends[:, 1])
-            parts.append((places, _read(folder / NAMES, ends[:, 1]), ends[:, 1]))
-        name_offsets = offsets_of(name_lengths)
-        names = Names(np.empty(int(name_offsets[-1]), np.uint8), name_offsets)
-        for places, text, ends in parts:
-            _place(text, ends, names, places)
-        return StoredRows(ids, names)
-
-
-def _place(values: NDArray[Any], ends: Int64Array, target: Ragged[Any], places: Int64Array) -> None:
-    """Copy adjacent runs of values, bounded by `ends`, to sequences `places` of `target`."""
-    starts = ends[:-1] - ends[0]
-    copy_ranges(values, starts, np.diff(ends), target.values, target.offsets[places])
-
-
-def _read(path: Path, ends: Int64Array) -> NDArray[np.unsignedinteger]:
-    """Read the part of a saved array from `ends[0]` to `ends[-1]`; mapped, it counts as memory."""
-    with reading_scratch(path), path.open("rb") as file:
-        np.lib.format.read_magic(file)
-        _, _, dtype = np.lib.format.read_array_header_1_0(file)
-        file.seek(int(ends[0]) * dtype.itemsize, 1)
-        values = np.fromfile(file, dtype, int(ends[-1] - ends[0]))
-    if len(values) != ends[-1] - ends[0]:
-        raise OutputError(
-            f"{path}: got {len(values):,} values, expected {int(ends[-1] - ends[0]):,}",
-            "run the same command again: what is damaged is rebuilt",
-        )
-    return values
+        chosen = self._sequence[start:stop]
+        ids = self._rows.ids_of(chosen, np.uint32)
+        return StoredRows(self.records[start:stop], ids, self._rows.names_of(chosen))

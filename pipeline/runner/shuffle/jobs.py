@@ -3,12 +3,11 @@
 import json
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pipeline.config import OrderSpec, ShardSpec
 from pipeline.core.arrays import Int64Array
@@ -19,22 +18,9 @@ from pipeline.core.json_record import parse_json
 from pipeline.dataset import State, StepFile
 from pipeline.dataset.mds import Pool
 from pipeline.order import Permutation, PermutationKey, load_permutation
+from pipeline.runner.shuffle.layout import Layout, Limits
 
 _STAMPS = "shards"
-RECORD_DTYPE = np.dtype(
-    [
-        ("length", "<u4"),
-        ("viewed", "<u4"),
-        ("chunk", "<u4"),
-        ("num_chunks", "<u4"),
-        ("file", "<u4"),
-    ]
-)
-"""A row of a pool: its number of ids as stored and under the view, which chunk of its document it
-is and of how many, and the number of its file among those of all folders."""
-
-Records = NDArray[np.void]
-"""`RECORD_DTYPE` [num_rows]."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,6 +32,33 @@ class PoolFolder:
     source: str
     files: tuple[str, ...]
     """What it was made from: the input files as declared, or else the folder of its shards."""
+    num_rows: int
+    num_bytes: int
+    """Of its rows as they are laid out on disk, about."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TablePart:
+    """Consecutive rows of a table."""
+
+    table: str
+    first_file: int
+    """The number of the table's first file among those of all folders."""
+    first_row: int
+    """The row of the pool that the table begins with."""
+    rows: tuple[int, int]
+    """The first row of the pool, and one past the last."""
+
+
+def tables_of(folders: Sequence[PoolFolder]) -> list[TablePart]:
+    """Return the whole table of each folder, in the order of the pool. Pure."""
+    parts = []
+    file = row = 0
+    for folder in folders:
+        rows = (row, row + folder.num_rows)
+        parts.append(TablePart(table=folder.table, first_file=file, first_row=row, rows=rows))
+        file, row = file + len(folder.files), rows[1]
+    return parts
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -64,10 +77,14 @@ class ShuffleJob:
     """Of `save_stamps`; invalidates scattered rows. Empty where the key has the digest of every
     shard."""
     num_samples: int
+    id_bytes: int
+    """Of the widest id of the pool, 2 or 4."""
     spec: OrderSpec
     shards: ShardSpec
     cls_id: int
     sep_id: int
+    limits: Limits = field(default_factory=Limits)
+    """Decide no byte."""
 
     @property
     def state(self) -> State:
@@ -121,25 +138,14 @@ class TableTask:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class ScatterTask:
-    """Rows of the pool that are to be laid out by position."""
-
-    job: ShuffleJob
-    rows: tuple[int, int]
-    """The first row of the pool, and one past the last."""
-    table: TableTask | None = None
-    """The table of just these rows, where it is missing, so that they are read once for both."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class OrderTask:
     """One file of ordered rows."""
 
     job: ShuffleJob
     key: str
     file: StepFile
-    scattered: bool
-    """Whether its rows were laid out by position; if not, they are read from the pool."""
+    layout: Layout | None
+    """How its rows were laid out on disk; None where they are read from the pool."""
 
     @property
     def first_row(self) -> int:
@@ -148,6 +154,11 @@ class OrderTask:
     @property
     def num_rows(self) -> int:
         return self.file.num_steps * self.job.spec.global_batch_size
+
+    @property
+    def rows(self) -> tuple[int, int]:
+        """Its first row in the order, and one past the last."""
+        return self.first_row, self.first_row + self.num_rows
 
 
 def save_for_tasks(state: State, path: Path, content: Sequence[object]) -> None:
@@ -196,9 +207,3 @@ def load_files(state: State) -> list[tuple[str, str]]:
     """Load the source and the name of each file, by its number."""
     with reading_scratch(state.pool_files):
         return [(source, file) for source, file in parse_json(state.pool_files.read_bytes())]
-
-
-def load_scattered_folders(state: State) -> list[str]:
-    """Load the folders of rows that are laid out by position, relative to the output."""
-    with reading_scratch(state.scattered_folders):
-        return [str(name) for name in parse_json(state.scattered_folders.read_bytes())]

@@ -3,7 +3,7 @@
 They are read from the written files, so that counts come from files and not from counters.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from blake3 import blake3
@@ -14,13 +14,8 @@ from pipeline.core.files import publish, read_array, save_array
 from pipeline.dataset import State
 from pipeline.dataset.mds import Pool
 from pipeline.order import View, view_lengths
-from pipeline.runner.shuffle.jobs import (
-    RECORD_DTYPE,
-    Records,
-    ShuffleJob,
-    TableTask,
-    check_shards,
-)
+from pipeline.runner.shuffle.jobs import ShuffleJob, TablePart, TableTask, check_shards
+from pipeline.runner.shuffle.row_record import RECORD_DTYPE, Records
 
 # Rows read at a time at the edges of a table; documents are seldom longer.
 _ROWS_AT_ONCE = 64
@@ -103,6 +98,19 @@ def records_of(table: Table, first_file: int, job: ShuffleJob) -> Records:
     records["viewed"] = view_lengths(*view_arguments(table, job))
     records["file"] = first_file + table["file"]
     return records
+
+
+def records_of_parts(job: ShuffleJob, parts: Sequence[TablePart]) -> Records:
+    """Return the records of the rows of some tables, joined: `RECORD_DTYPE` [num_rows]."""
+    return np.concatenate(
+        [records_of(load_part(job.state, part), part.first_file, job) for part in parts]
+    )
+
+
+def load_part(state: State, part: TablePart) -> Table:
+    """Load some rows of a table: `shard.ROW_DTYPE` [num_rows]."""
+    start, stop = (row - part.first_row for row in part.rows)
+    return load_table(state, part.table)[start:stop]
 
 
 def view_arguments(

@@ -1,11 +1,12 @@
 """Shuffle: a pool and tables of its rows -> files of rows in order, and the manifest's `order`.
 
-tables -> a record of each row -> tokens of each step -> windows -> files, one task each -> index,
-steps, documents and ledger. A pool that does not fit in memory is first laid out by position.
+tables -> tokens of each step -> windows -> files, one task each -> index, steps, documents and
+ledger. A pool that does not fit in memory is first laid out by position. This process holds steps
+and tasks, and nothing by row.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from pipeline.config import OrderSpec
 from pipeline.core.arrays import Int64Array
 from pipeline.core.digest import FileDigest, fingerprint, sha256_bytes
 from pipeline.core.errors import ConfigError
-from pipeline.core.files import load_array, publish, publish_array
+from pipeline.core.files import publish
 from pipeline.dataset import (
     DOCUMENTS,
     ORDER,
@@ -32,22 +33,21 @@ from pipeline.dataset import (
 )
 from pipeline.dataset.parquet import write_steps
 from pipeline.dataset.provenance import index_tasks, sort_rows, sort_tasks, write_index
-from pipeline.order import save_permutation, view_edits
+from pipeline.order import save_permutation
 from pipeline.runner.cluster import Cluster
 from pipeline.runner.shuffle.jobs import (
-    RECORD_DTYPE,
     OrderTask,
     PoolFolder,
-    Records,
-    ScatterTask,
     ShuffleJob,
     TableTask,
     save_for_tasks,
 )
-from pipeline.runner.shuffle.row_table import load_table, make_table, records_of, view_arguments
-from pipeline.runner.shuffle.scatter import scatter_rows, split_pool
-from pipeline.runner.shuffle.write import order_rows, read_span
+from pipeline.runner.shuffle.passes import Passes
+from pipeline.runner.shuffle.row_table import make_table
+from pipeline.runner.shuffle.step_tokens import count_tokens
+from pipeline.runner.shuffle.write import check_order, order_rows, read_span
 from pipeline.runner.task_cache import (
+    OrderFileRecord,
     TaskRecord,
     files_of,
     has_record,
@@ -57,7 +57,9 @@ from pipeline.runner.task_cache import (
     save_record,
 )
 
-_ROWS_AT_ONCE = 4 << 20
+# Where all files were written, at most one in so many is made again by reading the pool at random,
+# which is less than to lay out all of it.
+_TASKS_PER_DAMAGED = 100
 # A token in a thousand may be cut.
 _TOKENS_PER_CUT = 1000
 
@@ -87,24 +89,15 @@ def shuffle_pool(
     save_for_tasks(state, state.pool_files, files_by_number)
     save_permutation(job.permutation_key, state.orders, state.scratch)
 
-    # Once some rows are written perhaps all are, so then nothing is scattered before it is needed.
-    scattered = scatters and bool(tables) and not (state.records / ORDER).exists()
-    key = _make_tables(job, tables, cluster, scatters=scattered)
-    records, cut = _save_records(job, folders)
+    passes = Passes(job, cluster, folders) if scatters else None
+    key = _make_tables(job, cluster, tables, passes)
+    tokens, counts = count_tokens(job, cluster, folders, saves=not scatters)
     if not allows_cut:
-        _check_cut(spec, cut.num_cut + cut.num_beyond, int(records["length"].sum(dtype=np.int64)))
-    tokens = _step_tokens(job, records)
+        _check_cut(spec, counts.num_cut + counts.num_beyond, counts.num_tokens)
     windows = split_windows(tokens[:-1], spec.window_tokens, phase)
     step_files = [file for window in windows for file in split_files(window, spec.format)]
-    done = all(has_record(state, file.path, key) for file in step_files)
-    if scatters and not scattered and not done:
-        # The same ranges as at first, so that what an earlier run scattered is reused.
-        ranges = [one.rows for one in tables or ()] or split_pool(records)
-        _scatter(job, cluster, [ScatterTask(job=job, rows=rows) for rows in ranges])
-        scattered = True
-
-    tasks = [OrderTask(job=job, key=key, file=file, scattered=scattered) for file in step_files]
-    written = cluster.map("order", order_rows, tasks)
+    tasks = [OrderTask(job=job, key=key, file=file, layout=None) for file in step_files]
+    written = _order(job, cluster, folders, tasks, passes)
     spans = [read_span(record) for record in written]
     digests = [digest for record in written for digest in record.sha256]
     files = files_of(written)
@@ -126,9 +119,9 @@ def shuffle_pool(
         num_rows_dropped=job.num_samples - job.num_rows,
         num_tokens=int(tokens[:-1].sum()),
         num_tokens_dropped=int(tokens[-1]),
-        num_tokens_cut=cut.num_cut,
-        num_tokens_beyond=cut.num_beyond,
-        num_tokens_added=cut.num_added,
+        num_tokens_cut=counts.num_cut,
+        num_tokens_beyond=counts.num_beyond,
+        num_tokens_added=counts.num_added,
         windows=_describe_windows(windows, spec.global_batch_size, tasks, spans),
         ledger=join(spans).describe(),
         root_sha256=sha256_bytes(b"".join(bytes.fromhex(digest) for digest in digests)),
@@ -137,60 +130,53 @@ def shuffle_pool(
 
 
 def _make_tables(
-    job: ShuffleJob, tables: Sequence[TableTask] | None, cluster: Cluster, *, scatters: bool
+    job: ShuffleJob,
+    cluster: Cluster,
+    tables: Sequence[TableTask] | None,
+    passes: Passes | None,
 ) -> str:
     """Make missing tables; return the fingerprint of all that decides the bytes.
 
-    scatters: lay out the rows as well, so that they are read once.
+    Rows that are laid out on disk are scattered on the way, so that they are read once.
     """
     if tables is None:
         return job.key
-    if scatters:
-        tasks = [ScatterTask(job=job, rows=one.rows, table=one) for one in tables]
-        digests = _scatter(job, cluster, tasks)
+    # Once some rows are written perhaps all are, so then nothing is scattered before it is needed.
+    if passes is not None and passes.can_make_tables() and not (job.state.records / ORDER).exists():
+        digests = passes.scatter(tables)
     else:
         digests = cluster.map("read the pool", make_table, tables)
     pool = fingerprint([digest for part in digests for digest in part])
     return fingerprint([job.key, pool])
 
 
-def _scatter(job: ShuffleJob, cluster: Cluster, tasks: Sequence[ScatterTask]) -> list[list[str]]:
-    """Lay out rows by position; return the digests of the shards whose tables were made."""
-    scattered = cluster.map("scatter", scatter_rows, tasks)
-    folders = [record.folder for record in scattered]
-    save_for_tasks(job.state, job.state.scattered_folders, folders)
-    return [[*record.shards] for record in scattered]
-
-
-@dataclass(kw_only=True, slots=True)
-class _Edits:
-    """Tokens that the view adds and cuts, and those that it leaves beyond `max_seq_len`."""
-
-    num_added: int = 0
-    num_cut: int = 0
-    num_beyond: int = 0
-
-
-def _save_records(job: ShuffleJob, folders: Sequence[PoolFolder]) -> tuple[Records, _Edits]:
-    """Save the records of all rows; map them, and count what the view does to them."""
-    state, edits = job.state, _Edits()
-
-    def parts() -> Iterator[Records]:
-        first_file = 0
-        for folder in folders:
-            table = load_table(state, folder.table)
-            cut, added = view_edits(*view_arguments(table, job))
-            records = records_of(table, first_file, job)
-            beyond = records["viewed"].astype(np.int64) - job.spec.max_seq_len
-            edits.num_added += int(added.sum())
-            edits.num_cut += int(cut.sum())
-            edits.num_beyond += int(beyond[beyond > 0].sum())
-            first_file += len(folder.files)
-            yield records
-
-    path = state.order("records")
-    publish_array(path, state.scratch, RECORD_DTYPE, job.num_samples, parts())
-    return load_array(path), edits
+def _order(
+    job: ShuffleJob,
+    cluster: Cluster,
+    folders: Sequence[PoolFolder],
+    tasks: Sequence[OrderTask],
+    passes: Passes | None,
+) -> list[OrderFileRecord]:
+    """Write the files that are not there and intact; return the records of all."""
+    recorded = [task for task in tasks if has_record(job.state, task.file.path, task.key)]
+    checked = cluster.map("check the order", check_order, recorded)
+    known = {
+        task.file.path: record
+        for task, record in zip(recorded, checked, strict=True)
+        if record is not None
+    }
+    missing = [task for task in tasks if task.file.path not in known]
+    if passes is not None and missing:
+        if len(recorded) == len(tasks) and len(missing) <= max(1, len(tasks) // _TASKS_PER_DAMAGED):
+            count_tokens(job, cluster, folders, saves=True)
+        else:
+            passes.run({one for task in missing for one in passes.layout.buckets_of(*task.rows)})
+            missing = [replace(task, layout=passes.layout) for task in missing]
+    written = cluster.map("order", order_rows, missing)
+    known.update(zip((task.file.path for task in missing), written, strict=True))
+    if passes is not None:
+        passes.remove()
+    return [known[task.file.path] for task in tasks]
 
 
 def _check_cut(spec: OrderSpec, num_cut: int, num_tokens: int) -> None:
@@ -202,22 +188,6 @@ def _check_cut(spec: OrderSpec, num_cut: int, num_tokens: int) -> None:
             f"lower chunk.size to {spec.max_seq_len:,}, raise order.max_seq_len, or write"
             " `allow_cut: true` below `order`; finished work is kept",
         )
-
-
-def _step_tokens(job: ShuffleJob, records: Records) -> Int64Array:
-    """Return the tokens of each full step, and last of the rows beyond: int64 [num_steps + 1]."""
-    order = job.load_permutation()
-    batch_size = job.spec.global_batch_size
-    num_steps = job.num_rows // batch_size
-    tokens = np.zeros(num_steps + 1, np.int64)
-    # By pool row, so that all is read front to back except the sums, of which there are few.
-    for start in range(0, len(records), _ROWS_AT_ONCE):
-        stop = min(start + _ROWS_AT_ONCE, len(records))
-        steps = np.minimum(order.positions(start, stop) // batch_size, num_steps)
-        # As floats, which are exact to 2^53.
-        viewed = records["viewed"][start:stop]
-        tokens += np.bincount(steps, weights=viewed, minlength=num_steps + 1).astype(np.int64)
-    return tokens
 
 
 def _describe_windows(

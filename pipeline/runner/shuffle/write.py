@@ -22,7 +22,7 @@ from pipeline.dataset.mds import MdsWriter, Pool
 from pipeline.dataset.parquet import RowWriter, read_rows
 from pipeline.dataset.provenance import ProvenanceBlock, ProvenanceWriter
 from pipeline.order import apply_view
-from pipeline.runner.shuffle.gather import Names, PoolRows, ScatteredRows
+from pipeline.runner.shuffle.gather import Names, read_blocks
 from pipeline.runner.shuffle.jobs import OrderTask, ShuffleJob, load_files
 from pipeline.runner.task_cache import (
     OrderFileRecord,
@@ -36,53 +36,60 @@ from pipeline.runner.task_cache import (
 _IDS_AT_ONCE = 4 << 20
 
 
-def order_rows(task: OrderTask) -> OrderFileRecord:
-    """Write a file of ordered rows, unless it is cached."""
-    out, state, path = task.job.out, task.job.state, task.file.path
+def check_order(task: OrderTask) -> OrderFileRecord | None:
+    """Return the record of a file of ordered rows; None unless the file is there and intact."""
+    state, path = task.job.state, task.file.path
     record = load_cached(state, path, task.key, OrderFileRecord)
-    if record is not None and record.span is not None:
+    if record is None or record.span is not None:
         return record
-    if record is not None:
-        # Restored from a manifest, which keeps no more than the ledger's whole nodes.
-        span = LedgerSpan(start_row=task.first_row)
-        for rows in _read_file(out / path):
-            span.add(row_digests(rows.values, rows.offsets))
-        record = replace(record, span=_describe_span(span))
-    else:
-        beside = provenance_file(path)
-        with (
-            publish(out / path, state.scratch) as temporary,
-            publish(out / beside, state.scratch) as temporary_beside,
-        ):
-            steps, span = _write(task, temporary, temporary_beside)
-            record = OrderFileRecord(
-                key=task.key,
-                num_tokens=tuple(steps.tokens),
-                sha256=tuple(steps.digests),
-                span=_describe_span(span),
-                files={**describe(temporary, path), **describe(temporary_beside, beside)},
-            )
+    # Restored from a manifest, which keeps no more than the ledger's whole nodes.
+    span = LedgerSpan(start_row=task.first_row)
+    for rows in _read_file(task.job.out / path):
+        span.add(row_digests(rows.values, rows.offsets))
+    record = replace(record, span=_describe_span(span))
+    save_record(state, path, record)
+    return record
+
+
+def order_rows(task: OrderTask) -> OrderFileRecord:
+    """Write a file of ordered rows, unless that is done."""
+    if (done := check_order(task)) is not None:
+        return done
+    out, state, path = task.job.out, task.job.state, task.file.path
+    beside = provenance_file(path)
+    with (
+        publish(out / path, state.scratch) as temporary,
+        publish(out / beside, state.scratch) as temporary_beside,
+    ):
+        steps, span = _write(task, temporary, temporary_beside)
+        record = OrderFileRecord(
+            key=task.key,
+            num_tokens=tuple(steps.tokens),
+            sha256=tuple(steps.digests),
+            span=_describe_span(span),
+            files={**describe(temporary, path), **describe(temporary_beside, beside)},
+        )
     save_record(state, path, record)
     return record
 
 
 def _write(task: OrderTask, path: Path, provenance_path: Path) -> "tuple[_Steps, LedgerSpan]":
     job, spec = task.job, task.job.spec
-    rows = ScatteredRows(task) if task.scattered else PoolRows(task)
-    viewed = rows.records["viewed"].astype(np.int64)
     steps = _Steps(spec.global_batch_size)
     span = LedgerSpan(start_row=task.first_row)
+    row = 0
     with (
         _open_writer(path, job) as write_rows,
         ProvenanceWriter(provenance_path, task.first_row, load_files(job.state)) as provenance,
     ):
-        for start, stop in _blocks(np.maximum(viewed, rows.records["length"])):
-            block, records = rows.read(start, stop), rows.records[start:stop]
-            stored, offsets = block.ids, offsets_of(viewed[start:stop])
+        for block in read_blocks(task, _IDS_AT_ONCE):
+            stored, records = block.ids, block.records
+            offsets = offsets_of(records["viewed"])
             ids = apply_view(
                 stored.values, stored.offsets, offsets, spec.view, job.cls_id, job.sep_id
             )
-            in_file = np.arange(start, stop) // spec.global_batch_size
+            in_file = np.arange(row, row + len(records)) // spec.global_batch_size
+            row += len(records)
             write_rows(Rows(ids, offsets), in_file + task.file.first_label, block.names)
             provenance.write(
                 ProvenanceBlock(
@@ -97,20 +104,7 @@ def _write(task: OrderTask, path: Path, provenance_path: Path) -> "tuple[_Steps,
             )
             span.add(row_digests(ids, offsets))
             steps.add(ids, offsets)
-    rows.check()
     return steps, span
-
-
-def _blocks(lengths: Int64Array) -> list[tuple[int, int]]:
-    """Split rows of these lengths into blocks that each end with the row that fills 4 Mi ids."""
-    blocks = []
-    offsets = offsets_of(lengths)
-    start = 0
-    while start < len(lengths):
-        stop = int(np.searchsorted(offsets[1:], offsets[start] + _IDS_AT_ONCE)) + 1
-        blocks.append((start, min(stop, len(lengths))))
-        start = stop
-    return blocks
 
 
 _WriteRows = Callable[[Rows, Int64Array, Names], None]

@@ -1,0 +1,153 @@
+"""Passes: a pool -> the files that rows of each bucket are gathered from, resumed where it stopped.
+
+scatter -> sort, where there are many tasks. What the scatter leaves is removed once all buckets
+that are asked for are sorted, and all the rest once the order is written.
+"""
+
+import shutil
+from collections.abc import Collection, Sequence
+from dataclasses import astuple, replace
+from itertools import chain, islice, pairwise
+
+from pipeline.core.cells import has_cells
+from pipeline.core.digest import fingerprint
+from pipeline.core.errors import OutputError
+from pipeline.core.units import format_bytes
+from pipeline.dataset import STEPS_PER_FILE
+from pipeline.runner.cluster import Cluster
+from pipeline.runner.shuffle.jobs import (
+    PoolFolder,
+    ShuffleJob,
+    TablePart,
+    TableTask,
+    tables_of,
+)
+from pipeline.runner.shuffle.layout import Layout, lay_out
+from pipeline.runner.shuffle.scatter import ScatterTask, scatter_rows
+from pipeline.runner.shuffle.sort_bucket import SortTask, sort_rows
+
+
+def split_pool(job: ShuffleJob, folders: Sequence[PoolFolder]) -> list[tuple[TablePart, ...]]:
+    """Split the rows of a pool into what one task of the scatter takes, by bytes. Pure.
+
+    Folders are joined, and split by rows where they alone are too large.
+    """
+    most = job.limits.run_bytes
+    groups: list[list[TablePart]] = []
+    filled = most
+    for folder, table in zip(folders, tables_of(folders), strict=True):
+        num_pieces = -(-folder.num_bytes // most) or 1
+        num_bytes = folder.num_bytes // num_pieces
+        bounds = [
+            table.first_row + folder.num_rows * i // num_pieces for i in range(num_pieces + 1)
+        ]
+        for rows in pairwise(bounds):
+            if filled + num_bytes > most:
+                groups.append([])
+                filled = 0
+            groups[-1].append(replace(table, rows=rows))
+            filled += num_bytes
+    return [tuple(group) for group in groups]
+
+
+def plan_passes(
+    job: ShuffleJob, folders: Sequence[PoolFolder], groups: Sequence[Sequence[TablePart]]
+) -> Layout:
+    """Return the layout of a pool whose rows are scattered in these groups. Pure."""
+    num_bytes = sum(folder.num_bytes for folder in folders)
+    bounds = [group[-1].rows[1] for group in groups]
+    made_of = [job.stamp, job.key, bounds, num_bytes, job.id_bytes, [*astuple(job.limits)]]
+    return lay_out(
+        job.limits,
+        key=fingerprint(made_of),
+        num_rows=job.num_rows,
+        num_bytes=num_bytes,
+        id_bytes=job.id_bytes,
+        num_tasks=len(groups),
+        file_rows=STEPS_PER_FILE * job.spec.global_batch_size,
+    )
+
+
+class Passes:
+    """The passes of one shuffle."""
+
+    def __init__(self, job: ShuffleJob, cluster: Cluster, folders: Sequence[PoolFolder]) -> None:
+        self._job, self._cluster = job, cluster
+        self._is_scattered = False
+        self._groups, self._num_folders = split_pool(job, folders), len(folders)
+        self._scattered = job.out / job.state.scattered("")
+        self._sorted = job.out / job.state.sorted("")
+        self.layout = plan_passes(job, folders, self._groups)
+
+    def can_make_tables(self) -> bool:
+        """Tell whether tables can be made on the way: no folder is split, nor anything sorted yet.
+
+        Once something is, the files of the scatter may be gone, and are perhaps not needed again.
+        """
+        num_parts = sum(map(len, self._groups))
+        return num_parts == self._num_folders and not self._sorted.exists()
+
+    def scatter(self, tables: Sequence[TableTask] = ()) -> list[list[str]]:
+        """Scatter all rows that are not; make tables on the way, one for each folder.
+
+        Return the BLAKE3 of the shards of each table. Raises: OutputError where the disk lacks room
+        for this and the sort.
+        """
+        job, layout = self._job, self.layout
+        runs = [layout.scattered(job.state, number) for number in range(layout.num_tasks)]
+        missing = [number for number, run in enumerate(runs) if not has_cells(run.path, run.form)]
+        self._check_room(len(missing))
+        made = iter(tables)
+        tasks = [
+            ScatterTask(
+                job=job,
+                layout=layout,
+                number=number,
+                parts=self._groups[number],
+                makes=tuple(islice(made, len(self._groups[number]))) if tables else (),
+            )
+            for number in (range(layout.num_tasks) if tables else missing)
+        ]
+        scattered = self._cluster.map("scatter", scatter_rows, tasks)
+        self._is_scattered = True
+        return [*chain.from_iterable(scattered)]
+
+    def run(self, buckets: Collection[int]) -> None:
+        """Make what is missing of the runs of some buckets. Raises: as `scatter`."""
+        job, layout = self._job, self.layout
+        if not layout.is_sorted:
+            if not self._is_scattered:
+                self.scatter()
+            return
+        tasks = [
+            SortTask(job=job, layout=layout, bucket=bucket, part=part)
+            for bucket in sorted(buckets)
+            for part in range(layout.num_parts)
+        ]
+        runs = [layout.sorted(job.state, task.bucket, task.part) for task in tasks]
+        missing = [
+            task for task, run in zip(tasks, runs, strict=True) if not has_cells(run.path, run.form)
+        ]
+        if missing:
+            if not self._is_scattered:
+                self.scatter()
+            self._cluster.map("sort", sort_rows, missing)
+        shutil.rmtree(self._scattered, ignore_errors=True)
+
+    def remove(self) -> None:
+        """Remove what the passes left, once nothing is gathered any more."""
+        for folder in (self._scattered, self._sorted):
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def _check_room(self, num_tasks: int) -> None:
+        """Insist on room for what is still to be scattered, and for as much to be sorted."""
+        out, layout = self._job.out, self.layout
+        needed = layout.num_bytes * num_tasks // max(1, layout.num_tasks)
+        needed *= 2 if layout.is_sorted else 1
+        free = shutil.disk_usage(out).free
+        if free < needed:
+            raise OutputError(
+                f"{out}: got {format_bytes(free)} free on its disk, expected"
+                f" {format_bytes(needed)} to lay out the pool by position",
+                "make room and run the same command again: finished work is kept",
+            )

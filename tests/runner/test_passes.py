@@ -1,0 +1,179 @@
+"""Passes: what is lost or damaged between them is said in one line and made again."""
+
+import io
+import os
+from collections import Counter
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import pytest
+from support.shuffles import ONE_PASS, TWO_PASSES, Here, product, stopped
+
+from pipeline.core.cells import CellReader
+from pipeline.core.errors import OutputError
+from pipeline.runner.shuffle import Limits, PoolFolder, passes, shuffle_pool
+from pipeline.runner.shuffle.count import count_passes
+from pipeline.runner.shuffle.passes import plan_passes, split_pool
+
+BOTH = pytest.mark.parametrize("limits", [ONE_PASS, TWO_PASSES], ids=["one pass", "two passes"])
+
+
+def runs_of(out: Path) -> list[Path]:
+    """Return the files of the last pass."""
+    kinds = [sorted((out / ".ettin" / kind).rglob("*")) for kind in ("sorted", "scattered")]
+    return [path for path in kinds[0] or kinds[1] if path.is_file()]
+
+
+@BOTH
+def test_a_run_that_is_damaged_is_said_and_another_run_makes_it_again(
+    tmp_path: Path, limits: Limits
+) -> None:
+    asked, plain = stopped(tmp_path, limits, "order")
+    for number, path in enumerate(runs_of(tmp_path / "out")):
+        data = bytearray(path.read_bytes())
+        if number == 0:
+            path.write_bytes(data[:-1])
+        elif number == 1:
+            path.unlink()
+        else:
+            data[-1 - number % 8] ^= 1
+            path.write_bytes(data)
+    said = []
+    for _ in range(100):
+        try:
+            again = shuffle_pool(**asked, cluster=Here())
+        except OutputError as error:
+            said.append(error.message)
+        else:
+            break
+    # What is short or missing is found before it is needed.
+    assert said
+    assert all("got bytes of another digest" in one and "\n" not in one for one in said)
+    assert again == plain
+    assert product(tmp_path / "out") == product(tmp_path / "plain")
+
+
+def test_the_scatter_is_removed_once_it_is_sorted_and_the_sort_once_all_is_written(
+    tmp_path: Path,
+) -> None:
+    seen = {}
+
+    def look(stage: str) -> None:
+        seen[stage] = sorted(
+            path.name
+            for path in (tmp_path / "out" / ".ettin").iterdir()
+            if path.name in ("scattered", "sorted")
+        )
+
+    asked, plain = stopped(tmp_path, TWO_PASSES, "scatter")
+    assert shuffle_pool(**asked, cluster=Here(before=look)) == plain
+    assert (seen["sort"], seen["order"]) == (["scattered"], ["sorted"])
+    assert seen["sort documents"] == []
+
+
+def test_a_lost_bucket_is_made_again_from_the_pool_and_the_others_stay(tmp_path: Path) -> None:
+    asked, plain = stopped(tmp_path, TWO_PASSES, "order")
+    runs = runs_of(tmp_path / "out")
+    lost = runs[0].parent
+    kept = {path: path.stat().st_mtime_ns for path in runs if path.parent != lost}
+    for path in lost.iterdir():
+        path.unlink()
+    stages = Counter[str]()
+
+    def look(stage: str) -> None:
+        stages[stage] += 1
+        if stage == "order":
+            assert {path: path.stat().st_mtime_ns for path in kept} == kept
+
+    assert kept
+    assert shuffle_pool(**asked, cluster=Here(before=look)) == plain
+    assert stages["scatter"] == stages["sort"] == 1
+
+
+def test_few_damaged_files_of_a_written_order_are_read_from_the_pool(tmp_path: Path) -> None:
+    asked, plain = stopped(tmp_path, TWO_PASSES, "sort documents")
+    (tmp_path / "out" / "order" / "p_000001").rename(tmp_path / "gone")
+    stages = Counter[str]()
+    again = shuffle_pool(**asked, cluster=Here(before=lambda stage: stages.update([stage])))
+    assert again == plain
+    assert stages["order"] == 1
+    assert stages["scatter"] == stages["sort"] == 0
+    assert product(tmp_path / "out") == product(tmp_path / "plain")
+
+
+@BOTH
+def test_a_disk_without_room_is_said_before_anything_is_laid_out(
+    tmp_path: Path, limits: Limits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, _ = stopped(tmp_path, limits, "scatter")
+    usage = mock.Mock(return_value=mock.Mock(free=1000))
+    monkeypatch.setattr(passes.shutil, "disk_usage", usage)
+    with pytest.raises(OutputError, match=r"got 1000B free on its disk, expected .* to lay out"):
+        shuffle_pool(**asked, cluster=Here())
+    assert not (tmp_path / "out" / ".ettin" / "scattered").exists()
+
+
+@BOTH
+def test_files_are_opened_and_read_as_often_as_counted(tmp_path: Path, limits: Limits) -> None:
+    asked, _ = stopped(tmp_path, limits, "scatter")
+    counted = Counter[str]()
+    open_, preadv, pread, read_cells = io.open, os.preadv, os.pread, CellReader.read
+
+    def opened(path: Any, mode: str = "r", *rest: Any, **more: Any) -> Any:
+        file = open_(path, mode, *rest, **more)
+        if mode == "rb" and {"scattered", "sorted"} & set(Path(str(path)).parts):
+            counted["opened"] += 1
+        return file
+
+    def read(*arguments: Any) -> int:
+        counted["read"] += 1
+        return preadv(*arguments)
+
+    def read_run(reader: CellReader, first: int, stop: int, room: Any) -> Any:
+        counted["asked"] += 1
+        # Of what is empty, as most cells of so small a pool are, nothing is read.
+        counted["empty"] += reader.num_bytes(first, stop) == 0
+        return read_cells(reader, first, stop, room)
+
+    def read_head(*arguments: Any) -> bytes:
+        counted["head"] += 1
+        return pread(*arguments)
+
+    with (
+        mock.patch.object(io, "open", opened),
+        mock.patch.object(os, "preadv", read),
+        mock.patch.object(os, "pread", read_head),
+        mock.patch.object(CellReader, "read", read_run),
+    ):
+        described, _ = shuffle_pool(**asked, cluster=Here())
+    job, folders = asked["job"], asked["folders"]
+    layout = plan_passes(job, folders, split_pool(job, folders))
+    batch = job.spec.global_batch_size
+    files = [
+        (start * batch, min(start + 100, one.first_step + one.num_steps) * batch)
+        for one in described.windows
+        for start in range(one.first_step, one.first_step + one.num_steps, 100)
+    ]
+    counts = count_passes(layout, files)
+    assert layout.is_sorted == (limits is TWO_PASSES)
+    assert counted["opened"] == counted["head"] == sum(one.num_opened for one in counts)
+    assert counted["asked"] == sum(one.num_reads for one in counts)
+    assert 0 < counted["read"] == counted["asked"] - counted["empty"]
+
+
+def test_a_pool_is_split_by_bytes_and_a_folder_that_is_too_large_by_rows(tmp_path: Path) -> None:
+    job = stopped(tmp_path, Limits(run_bytes=100), "scatter")[0]["job"]
+    sizes = [(10, 40), (10, 60), (10, 1), (30, 250), (0, 0)]
+    folders = [
+        PoolFolder(table=str(n), source="s", files=("f", "g"), num_rows=rows, num_bytes=size)
+        for n, (rows, size) in enumerate(sizes)
+    ]
+    groups = [[(one.table, one.rows) for one in group] for group in split_pool(job, folders)]
+    assert groups == [
+        [("0", (0, 10)), ("1", (10, 20))],
+        [("2", (20, 30)), ("3", (30, 40))],
+        [("3", (40, 50))],
+        [("3", (50, 60)), ("4", (60, 60))],
+    ]
+    assert split_pool(job, folders)[1][1].first_file == 6

@@ -11,7 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from pipeline.core.arrays import Int64Array, Uint8Array
-from pipeline.core.ragged import byte_strings
+from pipeline.core.ragged import ByteStrings, byte_strings
 
 Int32Array = NDArray[np.int32]
 
@@ -56,6 +56,14 @@ def utf8_of(column: pa.Array) -> tuple[Uint8Array, Int64Array]:
     return empty if data is None else np.frombuffer(data, np.uint8), offsets.astype(np.int64)
 
 
+def texts_of(column: pa.ChunkedArray) -> ByteStrings:
+    """Return a column of texts, as a copy."""
+    parts = [ByteStrings(*utf8_of(part)) for part in column.chunks]
+    bounds = [(part.offsets[:-1], part.offsets[1:]) for part in parts]
+    copies = [ByteStrings.from_ranges(p.values, *b) for p, b in zip(parts, bounds, strict=True)]
+    return ByteStrings.concat([byte_strings([]), *copies])
+
+
 def rank_names(names: Sequence[str]) -> tuple[list[str], Int32Array]:
     """Return the distinct names in order of their UTF-8, and the index of each name in these."""
     distinct = sorted(set(names), key=str.encode)
@@ -63,11 +71,14 @@ def rank_names(names: Sequence[str]) -> tuple[list[str], Int32Array]:
     return distinct, np.array([place_by_name[name] for name in names], np.int32)
 
 
-def sorted_names(column: pa.DictionaryArray) -> tuple[pa.Array, Int32Array]:
-    """Return the distinct names of a column, sorted as by `rank_names`, and each row's index."""
-    distinct, places = rank_names(column.dictionary.to_pylist())
-    indices = values_of(column.indices)
-    return name_list(distinct), places[indices] if len(indices) else indices.astype(np.int32)
+def ranks_of(column: pa.ChunkedArray, known: Sequence[str]) -> Int32Array:
+    """Return the index of each row's name in sorted names. Raises: KeyError for one not there."""
+    rank_by_name = {name: rank for rank, name in enumerate(known)}
+    ranks = [np.empty(0, np.int32)]
+    for part in column.chunks:
+        by_index = [rank_by_name[name] for name in part.dictionary.to_pylist()]
+        ranks.append(np.array(by_index, np.int32)[values_of(part.indices)])
+    return np.concatenate(ranks)
 
 
 def name_list(names: Sequence[str]) -> pa.Array:

@@ -391,5 +391,5 @@ def _restore_order(state: State, manifest: Manifest) -> None:
                 files={path: files[path] for path in written},
             )
             save_record(state, file.path, record)
-    index = {path: files[path] for path in shards.get(DOCUMENTS, [])}
-    save_record(state, DOCUMENTS, TaskRecord(key=manifest.order.key, files=index))
+    for path in shards.get(DOCUMENTS, []):
+        save_record(state, path, TaskRecord(key=manifest.order.key, files={path: files[path]}))

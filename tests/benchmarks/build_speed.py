@@ -216,7 +216,7 @@ def build_timed() -> None:
     from pipeline.runner import run as building
     from pipeline.runner import sampled_shards
     from pipeline.runner.cluster import InProcess
-    from pipeline.runner.shuffle import shuffle as ordering
+    from pipeline.runner.shuffle import index_rows
     from pipeline.runner.shuffle import write as writing
     from pipeline.runner.tasks import make_partition
     from pipeline.sources.readers import file_reader
@@ -275,8 +275,8 @@ def build_timed() -> None:
     patch(writing, "row_digests", "order: ledger")
     patch(writer.RowWriter, "write", "order: parquet")
     patch(provenance.ProvenanceWriter, "write", "order: provenance")
-    patch(ordering, "sort_rows", "order: index of documents")
-    patch(ordering, "write_index", "order: index of documents")
+    patch(index_rows, "divide_rows", "order: index of documents")
+    patch(index_rows, "write_part", "order: index of documents")
     patch(writing, "describe", "order: sha256 of files")
     sampled_shards.open_cluster = here  # type: ignore[assignment]
     seconds["start-up: imports"] = time.process_time() - started

@@ -13,12 +13,14 @@ are searched for a text's two forms. The folder is removed; it takes about 150 b
 import argparse
 import gc
 import resource
+import shutil
 import statistics
 import time
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +28,7 @@ from numpy.typing import NDArray
 from pipeline.audit.trace.lookup import Trace
 from pipeline.audit.trace.text_search import find_ids
 from pipeline.core.arrays import Uint8Array
+from pipeline.core.digest import FileDigest
 from pipeline.dataset import (
     DIGEST_BYTES,
     ROWS_PER_NODE,
@@ -34,19 +37,16 @@ from pipeline.dataset import (
     MixtureRecord,
     OrderedWindow,
     OrderRecord,
+    State,
     TokenizerRecord,
     manifest_bytes,
 )
 from pipeline.dataset.parquet.writer import write_steps
 from pipeline.dataset.paths import MANIFEST, ORDER, PROVENANCE, STEPS
-from pipeline.dataset.provenance.document_index import (
-    index_tasks,
-    sort_rows,
-    sort_tasks,
-    write_index,
-)
 from pipeline.dataset.provenance.writer import ProvenanceBlock, ProvenanceWriter
 from pipeline.dataset.steps import STEPS_PER_FILE
+from pipeline.runner.shuffle import index_rows
+from pipeline.runner.shuffle.jobs import save_for_tasks
 
 ROWS_PER_STEP = 4608
 STEPS_PER_WINDOW = 2998
@@ -154,28 +154,39 @@ def _simulate(out: Path, num_steps: int) -> None:
     num_bytes = sum(path.stat().st_size for path in paths)
     _say("rows, files of rows", f"{num_rows:,}, {len(paths)}")
     _say("write rows", f"{num_rows / seconds / 1e6:.1f} M rows/s, {num_bytes / num_rows:.1f} B/row")
-    state = out / ".state"
-    first_pass = sort_tasks(paths, sizes, state, state / "tmp")
-    _run("sort by hash", [lambda task=task: sort_rows(task) for task in first_pass], num_rows)
-    made = index_tasks([one.path for one in first_pass], num_rows, out / PROVENANCE, state / "tmp")
-    _run("write index", [lambda task=task: write_index(task) for task in made], num_rows)
-    num_bytes = sum(task.path.stat().st_size for task in made)
-    _say("index", f"{len(made)} files, {num_bytes / num_rows:.1f} B/row")
-    for one in first_pass:
-        one.path.unlink()
-    _write_manifest(out, num_steps)
+    names = [path.relative_to(out).as_posix() for path in paths]
+    files = _index(out, num_rows, [*zip(names, sizes, strict=True)])
+    num_bytes = sum(file.num_bytes for file in files.values())
+    _say("index", f"{len(files)} files, {num_bytes / num_rows:.1f} B/row")
+    files.update((name, FileDigest.of(out / name)) for name in names)
+    _write_manifest(out, num_steps, files)
 
 
-def _run(what: str, tasks: list[Callable[[], None]], num_rows: int) -> None:
-    started = time.perf_counter()
-    for task in tasks:
-        task()
-    seconds = time.perf_counter() - started
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    _say(what, f"{num_rows / seconds / 1e6:.1f} M rows/s, peak memory so far {peak:.0f} MiB")
+def _index(out: Path, num_rows: int, files: list[tuple[str, int]]) -> dict[str, FileDigest]:
+    """Index provenance as a build does; say of each pass its speed and the peak memory so far."""
+
+    class Timed:
+        def map(self, stage: str, function: Callable[[Any], Any], tasks: list[Any]) -> list[Any]:
+            if not tasks:
+                return []
+            started = time.perf_counter()
+            results = [function(task) for task in tasks]
+            seconds = time.perf_counter() - started
+            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+            speed = f"{num_rows / seconds / 1e6:.2f} M rows/s"
+            _say(f"{stage}: {len(tasks)} tasks", f"{speed}, peak memory so far {peak:.0f} MiB")
+            return results
+
+    state = State(out=out)
+    save_for_tasks(state, state.pool_files, PLACES)
+    job = index_rows.IndexJob(out=out, key="", plan=index_rows.plan_index(num_rows))
+    _say("cells read to index", f"{job.plan.num_reads:,}")
+    made = index_rows.index_documents(job, Timed(), files)
+    shutil.rmtree(state.root)
+    return made
 
 
-def _write_manifest(out: Path, num_steps: int) -> None:
+def _write_manifest(out: Path, num_steps: int, files: dict[str, FileDigest]) -> None:
     (out / ORDER).mkdir()
     num_rows = np.full(num_steps, ROWS_PER_STEP, np.int64)
     write_steps(out / STEPS, num_rows=num_rows, num_tokens=num_rows, sha256=["0" * 64] * num_steps)
@@ -207,7 +218,7 @@ def _write_manifest(out: Path, num_steps: int) -> None:
         tokenizer=TokenizerRecord(name="", sha256="", cls_id=0, sep_id=0),
         sources={},
         order=order,
-        files={},
+        files={**files, STEPS: FileDigest.of(out / STEPS)},
     )
     (out / MANIFEST).write_bytes(manifest_bytes(manifest))
 

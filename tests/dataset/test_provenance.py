@@ -3,7 +3,7 @@
 import ast
 import re
 from collections.abc import Sequence
-from itertools import groupby, pairwise
+from itertools import chain, groupby, pairwise
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.indexed import write_documents
 from support.paths import REPOSITORY
 from support.strategies import QUICK, cuts, document_ids
 
@@ -20,13 +21,12 @@ from pipeline.dataset.provenance import document_index, writer
 from pipeline.dataset.provenance.document_index import (
     document_hash,
     document_hashes,
-    index_tasks,
-    sort_rows,
-    sort_tasks,
-    write_index,
+    part_of,
+    parts_of,
 )
 from pipeline.dataset.provenance.reader import ProvenanceReader, RowProvenance
 from pipeline.dataset.provenance.writer import ProvenanceBlock, ProvenanceWriter
+from pipeline.runner.shuffle import index_rows
 
 # Every example publishes files, which waits for the disk.
 FEW = settings(QUICK, max_examples=20)
@@ -59,10 +59,14 @@ def block_of(origins: Sequence[RowProvenance], places: list[tuple[str, str]]) ->
     )
 
 
+def places_of(origins: Sequence[RowProvenance]) -> list[tuple[str, str]]:
+    return [*dict.fromkeys((origin.source, origin.file) for origin in origins)]
+
+
 def write_file(path: Path, origins: Sequence[RowProvenance], cut_at: Sequence[int] = ()) -> None:
     """Write rows as one file, in the blocks that `cut_at` makes of them."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    places = [*dict.fromkeys((origin.source, origin.file) for origin in origins)]
+    places = places_of(origins)
     with ProvenanceWriter(path, origins[0].row, places) as writer:
         for start, stop in pairwise([0, *cut_at, len(origins)]):
             writer.write(block_of(origins[start:stop], places))
@@ -75,7 +79,10 @@ def write(folder: Path, files: Sequence[Sequence[RowProvenance]]) -> ProvenanceR
         window, place = divmod(number, 2)
         paths.append(folder / f"checkpoint_{window + 1:06d}" / f"steps_{place:06d}_to_x.parquet")
         write_file(paths[-1], origins)
-    write_documents(folder, paths, [len(origins) for origins in files])
+    sizes = map(len, files)
+    write_documents(
+        folder.parent, [*zip(paths, sizes, strict=True)], places_of([*chain.from_iterable(files)])
+    )
     return opened(folder)
 
 
@@ -86,15 +93,6 @@ def opened(folder: Path) -> ProvenanceReader:
         for path in sorted(folder.rglob("*.parquet"))
     }
     return ProvenanceReader(folder, files)
-
-
-def write_documents(folder: Path, paths: Sequence[Path], num_rows: Sequence[int]) -> None:
-    state = folder.with_name(f"{folder.name}.state")
-    sorting = sort_tasks(paths, num_rows, state / "sorted", state / "tmp")
-    for task in sorting:
-        sort_rows(task)
-    for made in index_tasks([one.path for one in sorting], sum(num_rows), folder, state / "tmp"):
-        write_index(made)
 
 
 names = st.sampled_from(["books", "naïve", "東京", "peps"])
@@ -110,8 +108,7 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make row groups and parts so small that a few rows fill several."""
     monkeypatch.setattr(writer, "ROWS_PER_GROUP", 4)
     monkeypatch.setattr(document_index, "ROWS_PER_GROUP", 3)
-    monkeypatch.setattr(document_index, "_ROWS_PER_PART", 8)
-    monkeypatch.setattr(document_index, "_ROWS_AT_ONCE", 10)
+    monkeypatch.setattr(index_rows, "ROWS_PER_PART", 8)
 
 
 @FEW
@@ -146,7 +143,7 @@ def test_files_come_by_their_numbers_and_not_as_text(tmp_path: Path) -> None:
     paths = [folder / f"{name}.parquet" for name in names]
     for place, path in enumerate(paths):
         write_file(path, origins[2 * place : 2 * place + 2])
-    write_documents(folder, paths, [2] * 5)
+    write_documents(tmp_path, [(path, 2) for path in paths], places_of(origins))
     provenance = opened(folder)
     assert provenance.num_rows == 10
     assert provenance.rows(0, 10) == origins
@@ -173,12 +170,14 @@ def test_bytes_depend_on_rows_alone(
     assert (folder / "1").read_bytes() == (folder / "2").read_bytes()
 
     # The index of many small files, sorted one by one or together, and that of one file.
-    write_documents(folder / "whole", [folder / "1"], [len(origins)])
+    places = places_of(origins)
+    write_documents(folder / "whole", [(folder / "1", len(origins))], places)
     parts = split(origins, bounds)
     paths = [folder / f"part-{number}" for number in range(len(parts))]
     for path, part in zip(paths, parts, strict=True):
         write_file(path, part)
-    write_documents(folder / "parts", paths, [len(part) for part in parts])
+    sizes = map(len, parts)
+    write_documents(folder / "parts", [*zip(paths, sizes, strict=True)], places[::-1])
     expected = sorted((folder / "whole").rglob("*.parquet"))
     assert len(expected) == -(-len(origins) // 8)
     for path in expected:
@@ -215,12 +214,12 @@ def test_hashes_are_those_that_files_have() -> None:
     assert one == other
 
 
-def test_a_task_of_the_first_pass_takes_files_up_to_a_number_of_rows(tmp_path: Path) -> None:
-    paths = [Path(str(number)) for number in range(6)]
-    sizes = [1 << 19, 1 << 19, 1, 3 << 19, 5, 6]
-    tasks = sort_tasks(paths, sizes, tmp_path, tmp_path)
-    assert [[*map(str, task.inputs)] for task in tasks] == [["0", "1"], ["2"], ["3"], ["4", "5"]]
-    assert [task.path.name for task in tasks] == sorted({task.path.name for task in tasks})
+@QUICK
+@given(hashes=st.lists(st.integers(0, (1 << 63) - 1)), num_parts=st.integers(1, (1 << 31) - 1))
+def test_the_two_ways_of_finding_a_part_agree(hashes: list[int], num_parts: int) -> None:
+    hashes += [0, (1 << 63) - 1, -(-(1 << 63) // num_parts) - 1]
+    expected = [part_of(digest, num_parts) for digest in hashes]
+    assert parts_of(np.array(hashes, np.int64), num_parts).tolist() == expected
 
 
 def test_documents_that_share_a_hash_are_told_apart(tmp_path: Path) -> None:
@@ -275,7 +274,7 @@ def test_the_examples_of_the_description_run(
 
 
 def test_an_order_without_rows_has_an_empty_index(tmp_path: Path) -> None:
-    write_documents(tmp_path / "provenance", [], [])
+    write_documents(tmp_path, [], [])
     (path,) = (tmp_path / "provenance").rglob("*.parquet")
     assert pq.read_table(path).num_rows == 0
     provenance = opened(tmp_path / "provenance")
@@ -305,7 +304,7 @@ def damaged(folder: Path, what: str) -> ProvenanceReader:
 def test_no_answer_comes_from_a_file_with_a_damaged_bit(
     what: str, tmp_path_factory: pytest.TempPathFactory, place: int, bit: int
 ) -> None:
-    folder = tmp_path_factory.mktemp("provenance")
+    folder = tmp_path_factory.mktemp("out") / "provenance"
     origins = make_origins([("s", "f", f"d{row}") for row in range(30)])
     provenance = write(folder, [origins[:10], origins[10:20], origins[20:]])
     [path] = [path for path in folder.rglob("*.parquet") if what in path.as_posix()]
@@ -318,14 +317,14 @@ def test_no_answer_comes_from_a_file_with_a_damaged_bit(
 
 def test_damaged_files_are_refused_in_words(tmp_path: Path) -> None:
     with pytest.raises(MismatchError, match=r"documents_000000_of_000001\.parquet: cannot be read"):
-        damaged(tmp_path / "1", "documents").document("d3")
-    provenance = damaged(tmp_path / "2", "checkpoint_000001/steps_000001")
+        damaged(tmp_path / "1" / "provenance", "documents").document("d3")
+    provenance = damaged(tmp_path / "2" / "provenance", "checkpoint_000001/steps_000001")
     assert [origin.row for origin in provenance.rows(5, 10)] == [5, 6, 7, 8, 9]
     for start, stop in ((5, 11), (15, 16)):
         with pytest.raises(MismatchError, match=r"got no row 1[05], expected it here"):
             provenance.rows(start, stop)
     with pytest.raises(MismatchError, match=r"got columns \[.*\] of other types"):
-        damaged(tmp_path / "3", "checkpoint_000002").rows(25, 26)
+        damaged(tmp_path / "3" / "provenance", "checkpoint_000002").rows(25, 26)
 
 
 def test_an_incomplete_provenance_is_not_opened(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+from support.indexed import write_documents
 from support.manifests import manifest_of, window
 
 from pipeline.audit.trace.positions import RowRange
@@ -13,12 +14,6 @@ from pipeline.core.digest import FileDigest
 from pipeline.core.ragged import Rows
 from pipeline.dataset.manifest import manifest_bytes
 from pipeline.dataset.parquet.writer import write_steps
-from pipeline.dataset.provenance.document_index import (
-    index_tasks,
-    sort_rows,
-    sort_tasks,
-    write_index,
-)
 from pipeline.dataset.provenance.reader import RowProvenance
 from pipeline.dataset.provenance.writer import ProvenanceBlock, ProvenanceWriter
 from pipeline.dataset.rows import RowSource
@@ -125,13 +120,7 @@ def _write_provenance(out: Path, origins: Sequence[RowProvenance], phase: str) -
                 num_tokens=np.array([one.num_tokens for one in origins], np.uint32),
             )
         )
-    state = out / "state"
-    tasks = sort_tasks([path], [len(origins)], state, state / "tmp")
-    for task in tasks:
-        sort_rows(task)
-    made = index_tasks([one.path for one in tasks], len(origins), out / "provenance", state / "tmp")
-    for one in made:
-        write_index(one)
+    write_documents(out, [(path, len(origins))], places)
     if not origins:
         path.unlink()
 

@@ -1,14 +1,18 @@
 """Provenance: the document of each row of an order, and the rows of each document.
 
-`writer` writes a file beside each file of rows, `document_index` sorts these by document, `reader`
+`writer` writes a file beside each file of rows, `document_index` sorts rows by document, `reader`
 looks up rows and documents. `docs/spec/provenance.md` describes the files.
 """
 
 from pipeline.dataset.provenance.document_index import (
-    index_tasks,
-    sort_rows,
-    sort_tasks,
-    write_index,
+    RECORD_DTYPE,
+    ROWS_PER_PART,
+    IndexRows,
+    documents_file,
+    parts_of,
+    read_rows,
+    sort_names,
+    write_documents,
 )
 from pipeline.dataset.provenance.reader import (
     ProvenanceReader,
@@ -20,6 +24,7 @@ from pipeline.dataset.provenance.reader import (
 from pipeline.dataset.provenance.writer import ProvenanceBlock, ProvenanceWriter
 
 __all__ = [
-    "ProvenanceBlock", "ProvenanceReader", "ProvenanceWriter", "RowProvenance", "SourceCounts",
-    "count_sources", "index_tasks", "provenance_of", "sort_rows", "sort_tasks", "write_index",
+    "RECORD_DTYPE", "ROWS_PER_PART", "IndexRows", "ProvenanceBlock", "ProvenanceReader",
+    "ProvenanceWriter", "RowProvenance", "SourceCounts", "count_sources", "documents_file",
+    "parts_of", "provenance_of", "read_rows", "sort_names", "write_documents",
 ]  # fmt: skip

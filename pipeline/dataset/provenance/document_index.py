@@ -1,7 +1,7 @@
 """The index of documents: the provenance of all rows, sorted by document.
 
-The first of two passes sorts the rows of a few files by hash and cuts them into equal ranges of
-hashes; the second joins one range of all of these into one file. Bytes depend on the rows alone.
+Rows are read in their order (`read_rows`), divided by ranges of hashes (`parts_of`), and those of
+one range are sorted and written as one file (`write_documents`). Bytes depend on the rows alone.
 
 The hash is 64-bit FNV-1a, mixed so that equal ranges hold about as many documents whatever their
 ids.
@@ -10,25 +10,26 @@ Source: FNV-1a as in draft-eastlake-fnv, section 2; the mixing is the last step 
 MurmurHash3.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
-from pipeline.core.arrays import Int64Array, Uint8Array
+from pipeline.core.arrays import BoolArray, Int64Array, Uint8Array
 from pipeline.core.compiled import compiled_late
-from pipeline.core.files import publish
+from pipeline.core.ragged import ByteStrings, offsets_of
 from pipeline.dataset.arrow_columns import (
-    Int32Array,
+    name_list,
     names,
     numbers,
-    sorted_names,
-    utf8_of,
+    ranks_of,
+    texts,
+    texts_of,
     values_of,
 )
 from pipeline.dataset.provenance.writer import ROW_SCHEMA
@@ -39,30 +40,56 @@ DOCUMENT_SCHEMA = pa.schema([("hash", pa.int64()), *ROW_SCHEMA])
 HASH_BITS = 63
 """The upper 63 of 64 bits: not every reader of parquet knows unsigned integers."""
 _MASK = (1 << 64) - 1
+ROWS_PER_PART = 1 << 20
+"""Rows of a file of the index, on average."""
 ROWS_PER_GROUP = 16384
-# A row weighs about 100 bytes and is held up to three times: a task takes about 500 MiB.
-_ROWS_PER_PART = 1 << 20
-_ROWS_AT_ONCE = 1 << 20
-_ROWS_COMPARED_AT_ONCE = 1 << 16
+
+RECORD_DTYPE = np.dtype(
+    [
+        ("hash", "<i8"),
+        ("row", "<i8"),
+        ("step", "<i8"),
+        ("source", "<i4"),
+        ("file", "<i4"),
+        ("chunk", "<u4"),
+        ("num_chunks", "<u4"),
+        ("num_tokens", "<u4"),
+        ("id_bytes", "<u4"),
+    ]
+)
+"""A row of the index; source and file are places among the names of all, and the last is the length
+of the document's id. With an id of about 50 bytes, a row takes 100."""
+
+NamesByColumn = Mapping[str, Sequence[str]]
+"""All sources and all input files, as `sort_names` returns them."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class SortTask:
-    """A task of the first pass: its file has a batch for each range of hashes."""
+@dataclass(frozen=True, slots=True)
+class IndexRows:
+    """Rows of the index."""
 
-    inputs: tuple[Path, ...]
-    """Files to read, in order of rows."""
-    num_parts: int
-    path: Path
-    scratch: Path
+    records: NDArray[np.void]
+    """`RECORD_DTYPE` [num_rows]."""
+    ids: ByteStrings
+    """The ids of their documents."""
 
+    @classmethod
+    def of(cls, records: NDArray[np.void], ids: Uint8Array) -> Self:
+        """Return rows from their records and the bytes of all ids."""
+        return cls(records, ByteStrings(ids, offsets_of(records["id_bytes"])))
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class IndexTask(SortTask):
-    """A task of the second pass: it reads all files of the first."""
+    def take(self, rows: Int64Array) -> Self:
+        """Return the rows of some indices, in their order."""
+        return type(self)(self.records[rows], self.ids.take(rows))
 
-    part: int
-    """The range of hashes of its file, from 0."""
+    @classmethod
+    def concat(cls, parts: Sequence[Self]) -> Self:
+        none = cls.of(np.empty(0, RECORD_DTYPE), np.empty(0, np.uint8))
+        parts = [none, *parts]
+        return cls(
+            np.concatenate([part.records for part in parts]),
+            ByteStrings.concat([part.ids for part in parts]),
+        )
 
 
 def document_hash(document: str) -> int:
@@ -93,10 +120,6 @@ def document_hashes(data: Uint8Array, offsets: Int64Array) -> Int64Array:
     return hashes
 
 
-def count_parts(num_rows: int) -> int:
-    return max(1, -(-num_rows // _ROWS_PER_PART))
-
-
 def documents_file(part: int, num_parts: int) -> str:
     """Return the path of a file of the index in the folder of the provenance."""
     return f"{DOCUMENTS}/documents_{part:06d}_of_{num_parts:06d}.parquet"
@@ -106,131 +129,98 @@ def part_of(digest: int, num_parts: int) -> int:
     return digest * num_parts >> HASH_BITS
 
 
-def sort_tasks(
-    row_files: Sequence[Path], num_rows: Sequence[int], folder: Path, scratch: Path
-) -> list[SortTask]:
-    """Return the tasks of the first pass, which write to `folder`, of up to 2^20 rows each.
+def parts_of(hashes: Int64Array, num_parts: int) -> Int64Array:
+    """Return `part_of` each hash: int64 [num_hashes]; num_parts: less than 2^31."""
+    # The product has up to 94 bits, those of the upper and the lower half of the hash up to 63.
+    upper, lower = hashes >> 32, hashes & 0xFFFFFFFF
+    return upper * num_parts + (lower * num_parts >> 32) >> HASH_BITS - 32
 
-    row_files: all files of an order's provenance, in order of rows; num_rows: of each.
+
+def sort_names(places: Sequence[tuple[str, str]]) -> NamesByColumn:
+    """Return the distinct sources and files of some (source, file), sorted by their UTF-8."""
+    return {
+        column: sorted({place[number] for place in places}, key=str.encode)
+        for number, column in enumerate(("source", "file"))
+    }
+
+
+def read_rows(path: Path, start: int, stop: int, all_names: NamesByColumn) -> IndexRows:
+    """Read some rows of a file of provenance, counted from its first.
+
+    Raises: OSError, ArrowException, KeyError or ValueError for a damaged file.
     """
-    groups: list[list[Path]] = []
-    filled = 0
-    for path, rows in zip(row_files, num_rows, strict=True):
-        if not groups or filled + rows > _ROWS_AT_ONCE:
-            groups.append([])
-            filled = 0
-        groups[-1].append(path)
-        filled += rows
-    return [
-        SortTask(
-            inputs=tuple(group),
-            num_parts=count_parts(sum(num_rows)),
-            path=folder / f"{number:06d}.arrow",
-            scratch=scratch,
-        )
-        for number, group in enumerate(groups)
-    ]
+    with pq.ParquetFile(path) as file:
+        size = file.metadata.row_group(0).num_rows
+        groups = range(start // size, -(-stop // size))
+        table = file.read_row_groups([*groups]).slice(start - groups.start * size, stop - start)
+    ids = texts_of(table["document"])
+    records = np.empty(len(table), RECORD_DTYPE)
+    for name in ("row", "step", "chunk", "num_chunks", "num_tokens"):
+        records[name] = values_of(table[name])
+    for name, known in all_names.items():
+        records[name] = ranks_of(table[name], known)
+    records["hash"] = document_hashes(ids.values, ids.offsets)
+    records["id_bytes"] = ids.lengths()
+    return IndexRows(records, ids)
 
 
-def index_tasks(
-    sorted_files: Sequence[Path], num_rows: int, folder: Path, scratch: Path
-) -> list[IndexTask]:
-    """Return the tasks of the second pass, which write to `folder`; num_rows: of the order."""
-    num_parts = count_parts(num_rows)
-    return [
-        IndexTask(
-            inputs=tuple(sorted_files),
-            part=part,
-            num_parts=num_parts,
-            path=folder / documents_file(part, num_parts),
-            scratch=scratch,
-        )
-        for part in range(num_parts)
-    ]
+def write_documents(path: Path, rows: IndexRows, all_names: NamesByColumn) -> None:
+    """Write a file of the index, sorted by hash, source, document and row.
 
-
-def sort_rows(task: SortTask) -> None:
-    """Write the rows of some files, sorted by hash; rows of one hash keep their order."""
-    table = pa.concat_tables([pq.ParquetFile(path).read() for path in task.inputs])
-    table = table.unify_dictionaries().combine_chunks()
-    by_chunk = [document_hashes(*utf8_of(chunk)) for chunk in table["document"].chunks]
-    hashes = np.concatenate([np.empty(0, np.int64), *by_chunk])
-    order = np.argsort(hashes, kind="stable")
-    ordered = hashes[order]
-    bounds = [_first(ordered, part, task.num_parts) for part in range(task.num_parts + 1)]
-    table = table.add_column(0, DOCUMENT_SCHEMA.field("hash"), numbers(hashes))
-    table = table.take(numbers(order))
-    with (
-        publish(task.path, task.scratch) as temporary,
-        pa.ipc.new_file(str(temporary), table.schema) as writer,
-    ):
-        for start, stop in pairwise(bounds):
-            columns = [column.combine_chunks() for column in table.slice(start, stop - start)]
-            writer.write_batch(pa.RecordBatch.from_arrays(columns, schema=table.schema))
-
-
-def write_index(task: IndexTask) -> None:
-    """Write one file of the index, sorted by hash, source, document and row."""
-    parts = (_read_part(path, task) for path in task.inputs)
-    table = pa.concat_tables([DOCUMENT_SCHEMA.empty_table(), *parts])
-    table = table.unify_dictionaries().combine_chunks()
-    sources, source_places = sorted_names(table["source"].combine_chunks())
-    files, file_places = sorted_names(table["file"].combine_chunks())
-    order = _order(table, source_places)
-    with (
-        publish(task.path, task.scratch) as temporary,
-        pq.ParquetWriter(
-            temporary,
-            DOCUMENT_SCHEMA,
-            compression="zstd",
-            compression_level=1,
-            use_dictionary=["source", "file", "chunk", "num_chunks", "num_tokens"],
-            write_statistics=["hash"],
-        ) as writer,
-    ):
+    rows: those of one range of hashes, in their order in the order.
+    """
+    name_lists = {name: name_list(known) for name, known in all_names.items()}
+    order = _sort(rows)
+    with pq.ParquetWriter(
+        path,
+        DOCUMENT_SCHEMA,
+        compression="zstd",
+        compression_level=1,
+        use_dictionary=["source", "file", "chunk", "num_chunks", "num_tokens"],
+        write_statistics=["hash"],
+    ) as writer:
         for start in range(0, len(order), ROWS_PER_GROUP):
-            rows = order[start : start + ROWS_PER_GROUP]
-            columns = dict(zip(table.column_names, table.take(numbers(rows)).columns, strict=True))
-            columns["source"] = names(source_places[rows], sources)
-            columns["file"] = names(file_places[rows], files)
-            writer.write_table(pa.Table.from_arrays([*columns.values()], schema=DOCUMENT_SCHEMA))
+            group = rows.take(order[start : start + ROWS_PER_GROUP])
+            columns = {name: numbers(group.records[name]) for name in RECORD_DTYPE.names or ()}
+            columns["document"] = texts(group.ids.values, group.ids.offsets)
+            for name, known in name_lists.items():
+                columns[name] = names(group.records[name], known)
+            table = pa.Table.from_arrays(
+                [columns[name] for name in DOCUMENT_SCHEMA.names], schema=DOCUMENT_SCHEMA
+            )
+            writer.write_table(table)
 
 
-def _read_part(path: Path, task: IndexTask) -> pa.Table:
-    # Read, not mapped: mapped pages count as memory of the process.
-    with pa.OSFile(str(path)) as file, pa.ipc.open_file(file) as reader:
-        assert reader.num_record_batches == task.num_parts, "both passes are of one order"
-        return pa.Table.from_batches([reader.get_batch(task.part)])
-
-
-def _first(hashes: Int64Array, part: int, num_parts: int) -> int:
-    """Return the index of the first of sorted hashes that is in a part or beyond it."""
-    least = -(-(part << HASH_BITS) // num_parts)
-    # Past the last part it is 2^63, which int64 cannot hold.
-    return len(hashes) if part == num_parts else int(np.searchsorted(hashes, least))
-
-
-def _order(table: pa.Table, source_places: Int32Array) -> Int64Array:
+def _sort(rows: IndexRows) -> Int64Array:
     """Sort rows, given in order of row, by hash, source, document and row; return their indices."""
-    hashes, documents = values_of(table["hash"]), table["document"]
-    order = np.lexsort((source_places, hashes))
-    again = (np.diff(hashes[order]) == 0) & (np.diff(source_places[order]) == 0)
+    hashes, sources = rows.records["hash"], rows.records["source"]
+    order = np.lexsort((sources, hashes))
+    again = (np.diff(hashes[order]) == 0) & (np.diff(sources[order]) == 0)
     # Documents of one source that share a hash: some billions have perhaps one such pair.
     starts = np.flatnonzero(np.concatenate([[True], ~again]))
-    shared = _differing(documents, order, np.flatnonzero(again))
+    pairs = np.flatnonzero(again)
+    shared = pairs[_differ(rows.ids.values, rows.ids.offsets, order[pairs], order[pairs + 1])]
     for run in np.unique(np.searchsorted(starts, shared, side="right") - 1).tolist():
         stop = starts[run + 1] if run + 1 < len(starts) else len(order)
-        rows = order[starts[run] : stop]
-        ids = documents.take(numbers(rows)).to_pylist()
-        order[starts[run] : stop] = rows[sorted(range(len(ids)), key=lambda i: ids[i].encode())]
+        run_rows = order[starts[run] : stop]
+        order[starts[run] : stop] = sorted(
+            run_rows.tolist(), key=lambda row: rows.ids[row].tobytes()
+        )
     return order
 
 
-def _differing(documents: pa.ChunkedArray, order: Int64Array, places: Int64Array) -> Int64Array:
-    """Return those places in an order where the next row is of another document."""
-    found = [np.empty(0, np.int64)]
-    for start in range(0, len(places), _ROWS_COMPARED_AT_ONCE):
-        some = places[start : start + _ROWS_COMPARED_AT_ONCE]
-        one, other = (documents.take(numbers(order[place])) for place in (some, some + 1))
-        found.append(some[values_of(pc.indices_nonzero(pc.not_equal(one, other)))])
-    return np.concatenate(found)
+@compiled_late
+def _differ(
+    values: Uint8Array, offsets: Int64Array, ones: Int64Array, others: Int64Array
+) -> BoolArray:
+    """Return of pairs of texts whether they differ: bool [num_pairs]."""
+    differ = np.empty(ones.size, np.bool_)
+    for i in range(ones.size):
+        one = values[offsets[ones[i]] : offsets[ones[i] + 1]]
+        other = values[offsets[others[i]] : offsets[others[i] + 1]]
+        differ[i] = one.size != other.size
+        for place in range(one.size):
+            if differ[i]:
+                break
+            differ[i] = one[place] != other[place]
+    return differ

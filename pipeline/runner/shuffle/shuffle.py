@@ -7,7 +7,6 @@ and tasks, and nothing by row.
 
 from collections.abc import Sequence
 from dataclasses import asdict, replace
-from pathlib import Path
 
 import numpy as np
 
@@ -17,9 +16,7 @@ from pipeline.core.digest import FileDigest, fingerprint, sha256_bytes
 from pipeline.core.errors import ConfigError
 from pipeline.core.files import publish
 from pipeline.dataset import (
-    DOCUMENTS,
     ORDER,
-    PROVENANCE,
     STEPS,
     LedgerSpan,
     OrderedWindow,
@@ -32,9 +29,9 @@ from pipeline.dataset import (
     split_windows,
 )
 from pipeline.dataset.parquet import write_steps
-from pipeline.dataset.provenance import index_tasks, sort_rows, sort_tasks, write_index
 from pipeline.order import save_permutation
 from pipeline.runner.cluster import Cluster
+from pipeline.runner.shuffle.index_rows import IndexJob, index_documents, plan_index
 from pipeline.runner.shuffle.jobs import (
     OrderTask,
     PoolFolder,
@@ -48,13 +45,10 @@ from pipeline.runner.shuffle.step_tokens import count_tokens
 from pipeline.runner.shuffle.write import check_order, order_rows, read_span
 from pipeline.runner.task_cache import (
     OrderFileRecord,
-    TaskRecord,
     files_of,
     has_record,
-    load_cached,
     publish_index,
     publish_output,
-    save_record,
 )
 
 # Where all files were written, at most one in so many is made again by reading the pool at random,
@@ -105,7 +99,9 @@ def shuffle_pool(
         parts = [file.path.removeprefix(f"{ORDER}/") for file in step_files]
         files.update(publish_index(state, ORDER, parts))
     files.update(_write_steps(job, tokens[:-1], digests, owner))
-    files.update(_index_documents(job, key, cluster, tasks))
+    index = IndexJob(out=job.out, key=key, plan=plan_index(job.num_rows))
+    by_row = [(provenance_file(task.file.path), task.num_rows) for task in tasks]
+    files.update(index_documents(index, cluster, by_row))
     described = OrderRecord(
         key=key,
         algorithm=spec.algorithm,
@@ -218,25 +214,3 @@ def _write_steps(
     with publish(path, state.scratch) as temporary:
         write_steps(temporary, num_rows=num_rows, num_tokens=tokens, sha256=digests, origin=owner)
     return publish_output(state, STEPS, path.read_bytes())
-
-
-def _index_documents(
-    job: ShuffleJob, key: str, cluster: Cluster, tasks: Sequence[OrderTask]
-) -> dict[str, FileDigest]:
-    """Write the provenance of all rows a second time, sorted by document."""
-    out, state = job.out, job.state
-    record = load_cached(state, DOCUMENTS, key, TaskRecord)
-    if record is None:
-        by_row = [out / provenance_file(task.file.path) for task in tasks]
-        num_rows = [task.num_rows for task in tasks]
-        sorting = sort_tasks(by_row, num_rows, state.root / "documents", state.scratch)
-        cluster.map("sort documents", sort_rows, sorting)
-        parts: list[Path] = [task.path for task in sorting]
-        indexing = index_tasks(parts, job.num_rows, out / PROVENANCE, state.scratch)
-        cluster.map("index documents", write_index, indexing)
-        files = {
-            task.path.relative_to(out).as_posix(): FileDigest.of(task.path) for task in indexing
-        }
-        record = TaskRecord(key=key, files=files)
-        save_record(state, DOCUMENTS, record)
-    return files_of([record])

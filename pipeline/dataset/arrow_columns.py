@@ -3,7 +3,7 @@
 pyarrow's own `pa.array` and `to_numpy` import pandas where it is installed: half a second.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -71,9 +71,8 @@ def rank_names(names: Sequence[str]) -> tuple[list[str], Int32Array]:
     return distinct, np.array([place_by_name[name] for name in names], np.int32)
 
 
-def ranks_of(column: pa.ChunkedArray, known: Sequence[str]) -> Int32Array:
-    """Return the index of each row's name in sorted names. Raises: KeyError for one not there."""
-    rank_by_name = {name: rank for rank, name in enumerate(known)}
+def ranks_of(column: pa.ChunkedArray, rank_by_name: Mapping[str, int]) -> Int32Array:
+    """Return the rank of each row's name. Raises: KeyError for a name that has none."""
     ranks = [np.empty(0, np.int32)]
     for part in column.chunks:
         by_index = [rank_by_name[name] for name in part.dictionary.to_pylist()]

@@ -10,8 +10,8 @@ from pipeline.dataset.provenance.document_index import (
     IndexRows,
     documents_file,
     parts_of,
+    rank_places,
     read_rows,
-    sort_names,
     write_documents,
 )
 from pipeline.dataset.provenance.reader import (
@@ -26,5 +26,5 @@ from pipeline.dataset.provenance.writer import ProvenanceBlock, ProvenanceWriter
 __all__ = [
     "RECORD_DTYPE", "ROWS_PER_PART", "IndexRows", "ProvenanceBlock", "ProvenanceReader",
     "ProvenanceWriter", "RowProvenance", "SourceCounts", "count_sources", "documents_file",
-    "parts_of", "provenance_of", "read_rows", "sort_names", "write_documents",
+    "parts_of", "provenance_of", "rank_places", "read_rows", "write_documents",
 ]  # fmt: skip

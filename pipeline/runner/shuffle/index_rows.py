@@ -26,8 +26,8 @@ from pipeline.dataset.provenance import (
     IndexRows,
     documents_file,
     parts_of,
+    rank_places,
     read_rows,
-    sort_names,
     write_documents,
 )
 from pipeline.runner.cluster import Cluster
@@ -228,11 +228,11 @@ def split_rows(files: Sequence[tuple[str, int]]) -> Iterator[tuple[RowSlice, ...
 def divide_rows(task: RunTask) -> None:
     """Divide rows of the order by the cells of a run."""
     job = task.job
-    all_names = sort_names(load_files(job.state))
-    parts = []
+    ranks = rank_places(load_files(job.state))
+    parts: list[IndexRows] = []
     for name, start, stop in task.inputs:
         with reading_scratch(job.out / name):
-            parts.append(read_rows(job.out / name, start, stop, all_names))
+            parts += read_rows(job.out / name, start, stop, ranks)
     rows = IndexRows.concat(parts)
     parts.clear()
     cells = parts_of(rows.records["hash"], job.plan.num_parts) // job.plan.width
@@ -260,9 +260,8 @@ def write_part(task: PartTask) -> TaskRecord:
         sources = [(job.merged_run(cell, group), place) for group in range(plan.num_cells)]
     else:
         sources = [(job.run(number), task.part) for number in range(plan.num_parts)]
-    rows = _read(sources)
     with publish(job.out / task.name, job.state.scratch) as temporary:
-        write_documents(temporary, rows, sort_names(load_files(job.state)))
+        write_documents(temporary, _read(sources), rank_places(load_files(job.state)))
         record = TaskRecord(key=job.key, files=describe(temporary, task.name))
     save_record(job.state, task.name, record)
     return record

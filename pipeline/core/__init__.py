@@ -5,6 +5,7 @@ Modules are imported one by one, so that a command that only parses its argument
 
 __all__ = [
     "arrays",
+    "bins",
     "bundled",
     "cells",
     "compiled",

@@ -145,5 +145,18 @@ class State:
         return self.root / "decoders" / f"{digest}.json"
 
     @property
+    def buckets(self) -> Path:
+        """What one pass leaves for the next, by ranges of numbers."""
+        return self.root / "buckets"
+
+    def bucketed(self, name: str, number: int) -> Path:
+        return self.buckets / name / str(number)
+
+    @property
+    def shared_texts(self) -> Path:
+        """The numbers of texts that are held out because another source gives them."""
+        return self.root / "shared_texts.npy"
+
+    @property
     def evaluation(self) -> Path:
         return self.root / "survey" / "evaluation.npy"

@@ -1,105 +1,155 @@
-"""Holdout split: all chunks of sampled sources -> which of them are for validation."""
+"""Holdout split: all chunks of sampled sources -> the rule by which each partition holds some out.
+
+Tasks get rules, some numbers whatever the size of a source, and apply them to their partitions.
+"""
 
 from collections.abc import Mapping, Sequence
-
-import numpy as np
+from dataclasses import replace
+from math import ceil
 
 from pipeline.config import ValidationSpec
-from pipeline.core.arrays import BoolArray, Int64Array, Uint32Array, Uint64Array
-from pipeline.core.errors import InternalError
-from pipeline.core.files import load_array
-from pipeline.dataset import State
 from pipeline.runner.inputs import BuildContext, PreparedSource
-from pipeline.runner.shuffle import Table, load_table
+from pipeline.runner.shared_texts import find_shared
 from pipeline.runner.task_cache import PartitionOutput
-from pipeline.stages.holdout import choose_first_chunks, choose_holdout
+from pipeline.runner.tasks.training_chunks import (
+    Chunks,
+    HeldFirst,
+    HeldOut,
+    HeldTexts,
+    Texts,
+    TrainingChunks,
+)
+from pipeline.runner.threshold import Search, find_last, in_groups
+from pipeline.stages.holdout import bound_of, choose_first_chunks
 
-Holdout = Mapping[str, Mapping[str, BoolArray]]
-"""By source and partition, bool [num_chunks]: whether a chunk is for validation."""
+_STAGE = "hold out"
+Records = Mapping[str, Mapping[str, PartitionOutput]]
+"""By source and partition, both sorted."""
+Split = Mapping[str, Mapping[str, TrainingChunks]]
+"""By source and partition, both sorted: what is left for training."""
 
 
 def split_holdout(
     context: BuildContext,
     sources: Sequence[PreparedSource],
     chunked: Mapping[str, Sequence[PartitionOutput]],
-) -> dict[str, dict[str, BoolArray]]:
+) -> Split:
     """Choose the holdout from the partitions of each source; it may be empty."""
-    spec, state = context.mixture.validation, context.state
-    tables = {
-        source.name: {one.partition: load_table(state, one.folder) for one in chunked[source.name]}
-        for source in sources
+    spec = context.mixture.validation
+    records = {
+        source.name: {
+            record.partition: record
+            for record in sorted(chunked[source.name], key=lambda record: record.partition)
+        }
+        for source in sorted(sources, key=lambda source: source.name)
     }
-    if spec is None or not tables:
-        return {
-            source: {name: np.zeros(len(table), np.bool_) for name, table in parts.items()}
-            for source, parts in tables.items()
-        }
+    split = {
+        source: {name: _all_chunks(context, record) for name, record in own.items()}
+        for source, own in records.items()
+    }
+    if spec is None:
+        return split
     if spec.algorithm == "ettin-validation-v1":
-        return {
-            source.name: _first_chunks(context, spec, source, chunked[source.name])
-            for source in sources
-        }
-    return _whole_documents(state, spec, tables, chunked)
+        return _without(context, split, _first_chunks(context, spec, sources, records))
+    return _without(context, split, _whole_documents(context, spec, records))
+
+
+def _all_chunks(context: BuildContext, record: PartitionOutput) -> TrainingChunks:
+    return TrainingChunks(
+        chunks=_chunks(context, record, record.folder),
+        held=None,
+        num_chunks=record.chunks.written,
+        num_tokens=record.tokens.written,
+    )
+
+
+def _chunks(context: BuildContext, record: PartitionOutput, folder: str) -> Chunks:
+    return Chunks(out=context.state.out, folder=folder, num_rows=record.chunks.written)
+
+
+def _without(
+    context: BuildContext, split: Split, rules: Mapping[str, Mapping[str, HeldOut]]
+) -> Split:
+    """Hold out what rules say, and count what is left."""
+    parts = [
+        replace(part, held=rules[source][name])
+        for source, own in split.items()
+        for name, part in own.items()
+    ]
+    tasks = list(in_groups(parts, [part.num_rows for part in parts]))
+    counted = (
+        replace(part, num_chunks=num_chunks, num_tokens=num_tokens)
+        for group, found in zip(tasks, context.cluster.map(_STAGE, _count, tasks), strict=True)
+        for part, (num_chunks, num_tokens) in zip(group, found, strict=True)
+    )
+    return {source: {name: next(counted) for name in own} for source, own in split.items()}
+
+
+def _count(parts: Sequence[TrainingChunks]) -> list[tuple[int, int]]:
+    """Return how many chunks and tokens each partition has for training."""
+    lengths = (part.lengths() for part in parts)
+    return [(len(own), int(own.sum())) for own in lengths]
 
 
 def _first_chunks(
     context: BuildContext,
     spec: ValidationSpec,
-    source: PreparedSource,
-    records: Sequence[PartitionOutput],
-) -> dict[str, BoolArray]:
+    sources: Sequence[PreparedSource],
+    records: Records,
+) -> dict[str, dict[str, HeldFirst]]:
     """Choose by `ettin-validation-v1`: a fraction of the budget, or of all there is."""
-    lengths = {
-        one.partition: load_table(
-            context.state, source.planned.holdout_folder(one.partition, context.mixture)
-        )["length"].astype(np.int64)
-        for one in records
-    }
-    ask, total = source.planned.ask, sum(int(own.sum()) for own in lengths.values())
-    budget = ask.tokens if ask.key == "tokens" and ask.tokens else total
-    return choose_first_chunks(lengths, int(budget * spec.fraction), spec.seed)
+    planned = {source.name: source.planned for source in sources}
+    whole = [
+        _chunks(context, record, planned[source].holdout_folder(name, context.mixture))
+        for source, own in records.items()
+        for name, record in own.items()
+    ]
+    tasks = list(in_groups(whole, [one.num_rows for one in whole]))
+    sums = (total for found in context.cluster.map(_STAGE, _sum, tasks) for total in found)
+    left = iter(whole)
+    rules = {}
+    for source, own in records.items():
+        tokens = {name: next(sums) for name in own}
+        ask = planned[source].ask
+        budget = ask.tokens if ask.key == "tokens" and ask.tokens else sum(tokens.values())
+        most = choose_first_chunks(tokens, int(budget * spec.fraction), spec.seed)
+        rules[source] = {name: HeldFirst(chunks=next(left), num_tokens=most[name]) for name in own}
+    return rules
+
+
+def _sum(parts: Sequence[Chunks]) -> list[int]:
+    """Return the tokens of each partition."""
+    return [int(part.lengths().sum()) for part in parts]
 
 
 def _whole_documents(
-    state: State,
-    spec: ValidationSpec,
-    tables: Mapping[str, Mapping[str, Table]],
-    chunked: Mapping[str, Sequence[PartitionOutput]],
-) -> dict[str, dict[str, BoolArray]]:
+    context: BuildContext, spec: ValidationSpec, records: Records
+) -> dict[str, dict[str, HeldTexts]]:
     """Choose by `validation-v1`: by text over all sources."""
-    starts, tokens, digests = {}, {}, {}
-    for source, parts in tables.items():
-        lengths = _joined(parts, "length").astype(np.int64)
-        starts[source] = np.flatnonzero(_joined(parts, "chunk") == 0)
-        tokens[source] = np.add.reduceat(lengths, starts[source]) if len(lengths) else lengths
-        digests[source] = _joined_digests(state, chunked[source])
-        if len(tokens[source]) != len(digests[source]):
-            raise InternalError(
-                f"sources.{source}: got {len(digests[source]):,} digests of texts for "
-                f"{len(tokens[source]):,} documents",
-                "report this with the mixture",
-            )
-    chosen = choose_holdout(digests, tokens, spec.fraction, spec.seed)
-    return {
-        source: _by_partition(parts, starts[source], chosen[source])
-        for source, parts in tables.items()
+    texts = {
+        source: [
+            Texts(chunks=_chunks(context, record, record.folder), seed=spec.seed)
+            for record in own.values()
+        ]
+        for source, own in records.items()
     }
-
-
-def _joined(parts: Mapping[str, Table], column: str) -> Uint32Array:
-    return np.concatenate([table[column] for _, table in sorted(parts.items())])
-
-
-def _joined_digests(state: State, records: Sequence[PartitionOutput]) -> Uint64Array:
-    """Return the digest of every document's text: uint64 [num_documents, 2], by partition."""
-    ordered = sorted(records, key=lambda record: record.partition)
-    return np.concatenate([load_array(state.out / State.digests(one.folder)) for one in ordered])
-
-
-def _by_partition(
-    parts: Mapping[str, Table], starts: Int64Array, documents: BoolArray
-) -> dict[str, BoolArray]:
-    """Return which chunks belong to the chosen documents, which start at `starts`."""
-    bounds = np.cumsum([len(table) for _, table in sorted(parts.items())])
-    chunks = np.repeat(documents, np.diff(starts, append=bounds[-1]))
-    return dict(zip(sorted(parts), np.split(chunks, bounds[:-1]), strict=True))
+    goals = {
+        source: ceil(spec.fraction * sum(record.tokens.written for record in own.values()))
+        for source, own in records.items()
+    }
+    # All others are empty.
+    searches = {
+        source: Search(parts=own, goal=goals[source], count=sum(one.num_rows for one in own))
+        for source, own in texts.items()
+        if goals[source]
+    }
+    found = find_last(context.cluster, _STAGE, list(searches.values()))
+    bounds = dict(zip(searches, map(bound_of, found), strict=True))
+    given = find_shared(context, {source: texts[source] for source in bounds}, bounds)
+    return {
+        source: {
+            name: HeldTexts(texts=one, bound=bounds.get(source, 0), given=given)
+            for name, one in zip(own, texts[source], strict=True)
+        }
+        for source, own in records.items()
+    }

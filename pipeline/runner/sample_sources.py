@@ -6,16 +6,12 @@ What is decided together, over a source or, with a holdout, over all sources, is
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-import numpy as np
-
-from pipeline.config import to_plain
-from pipeline.core.arrays import BoolArray
+from pipeline.config import LONGEST_FIRST, to_plain
 from pipeline.core.digest import FileDigest, fingerprint
 from pipeline.dataset import TRAIN, State
 from pipeline.runner.build_partitions import by_source, partition_tasks
-from pipeline.runner.holdout_split import Holdout
+from pipeline.runner.holdout_split import Split
 from pipeline.runner.inputs import BuildContext, PreparedSource
-from pipeline.runner.shuffle import load_table
 from pipeline.runner.task_cache import PartitionOutput, publish_index
 from pipeline.runner.tasks.sample_partition import (
     CachedSampleTask,
@@ -23,7 +19,10 @@ from pipeline.runner.tasks.sample_partition import (
     find_cached_sample,
     sample_partition,
 )
+from pipeline.runner.tasks.training_chunks import KeyedChunks, TrainingChunks
+from pipeline.runner.threshold import Search, find_last
 from pipeline.stages import sampling
+from pipeline.stages.sampling import Draw
 
 Records = Mapping[str, Sequence[PartitionOutput]]
 """By source, the record of each partition."""
@@ -64,29 +63,18 @@ def find_cached_samples(
     return cached if is_usable else {}
 
 
-def check_budgets(
-    context: BuildContext, sources: Sequence[PreparedSource], chunked: Records, holdout: Holdout
-) -> None:
+def check_budgets(sources: Sequence[PreparedSource], chunked: Records, split: Split) -> None:
     """Refuse the budgets that cannot be met, all at once. Raises: ConfigError."""
     counted = []
     for source in sorted(sources, key=lambda source: source.name):
-        records = chunked[source.name]
-        held = _held_tokens(context, records, holdout[source.name])
-        written = sum(record.tokens.written for record in records)
-        counted.append((source.planned.ask, written - held, _losses(records, held)))
+        records, left = chunked[source.name], _num_tokens(split[source.name])
+        held = sum(record.tokens.written for record in records) - left
+        counted.append((source.planned.ask, left, _losses(records, held)))
     sampling.check_reachable(counted)
 
 
-def _held_tokens(
-    context: BuildContext, records: Sequence[PartitionOutput], held: Mapping[str, BoolArray]
-) -> int:
-    """Return the tokens of a source that go to the holdout; tables are read only if it has any."""
-    tables = (
-        load_table(context.state, one.folder)["length"][held[one.partition]]
-        for one in records
-        if held[one.partition].any()
-    )
-    return sum(int(lengths.sum(dtype=np.int64)) for lengths in tables)
+def _num_tokens(parts: Mapping[str, TrainingChunks]) -> int:
+    return sum(part.num_tokens for part in parts.values())
 
 
 def _losses(records: Sequence[PartitionOutput], held: int) -> str:
@@ -106,18 +94,61 @@ def _losses(records: Sequence[PartitionOutput], held: int) -> str:
 
 
 def sample_chunks(
-    context: BuildContext, sources: Sequence[PreparedSource], chunked: Records, holdout: Holdout
+    context: BuildContext, sources: Sequence[PreparedSource], chunked: Records, split: Split
 ) -> dict[str, list[PartitionOutput]]:
     """Sample the chunks that meet each source's budget; return the records of what is written."""
     together = _together(context, {source.name: chunked[source.name] for source in sources})
+    draws = _draw(context, sources, split)
     tasks = [
         task
         for source in sources
         for task in _sample_tasks(
-            context, source, together[source.name], chunked[source.name], holdout
+            context,
+            source,
+            together[source.name],
+            chunked[source.name],
+            split[source.name],
+            draws[source.name],
         )
     ]
     return by_source(sources, context.cluster.map("sample", sample_partition, tasks))
+
+
+def _draw(
+    context: BuildContext, sources: Sequence[PreparedSource], split: Split
+) -> dict[str, Mapping[str, Draw]]:
+    """Return, by source and partition, the rule for the chunks that are sampled once more."""
+    draws: dict[str, Mapping[str, Draw]] = {}
+    searches: dict[str, Search] = {}
+    for source in sources:
+        name, sample, parts = source.name, source.planned.sample, split[source.name]
+        tokens = {partition: part.num_tokens for partition, part in parts.items()}
+        _, beyond = sampling.repetitions(source.planned.ask, sum(tokens.values()))
+        if sample.algorithm == LONGEST_FIRST:
+            draws[name] = sampling.draw_longest_first(tokens, beyond, sample.first)
+        elif sample.algorithm == "ettin-partitions-v1":
+            draws[name] = sampling.draw_partitions(tokens, beyond, sample.seed)
+        else:
+            draws[name] = sampling.draw_keyed(name, list(parts), sample.seed, None)
+            if beyond:
+                searches[name] = _search(name, parts, sample.seed, beyond)
+    found = find_last(context.cluster, "draw", list(searches.values()))
+    seeds = {source.name: source.planned.sample.seed for source in sources}
+    for name, last in zip(searches, found, strict=True):
+        draws[name] = sampling.draw_keyed(name, list(split[name]), seeds[name], last)
+    return draws
+
+
+def _search(source: str, parts: Mapping[str, TrainingChunks], seed: int, num_tokens: int) -> Search:
+    """Return the search for the last chunk of a source that `keyed-v1` takes."""
+    return Search(
+        parts=[
+            KeyedChunks(chunks=part, key=sampling.key_of(source, name, seed))
+            for name, part in parts.items()
+        ],
+        goal=num_tokens,
+        count=sum(part.num_chunks for part in parts.values()),
+    )
 
 
 def write_indexes(
@@ -158,17 +189,12 @@ def _sample_tasks(
     source: PreparedSource,
     together: str,
     records: Sequence[PartitionOutput],
-    holdout: Holdout,
+    parts: Mapping[str, TrainingChunks],
+    draws: Mapping[str, Draw],
 ) -> list[SampleTask]:
-    mixture, tokenizer = context.mixture, context.tokenizer
+    mixture, tokenizer, planned = context.mixture, context.tokenizer, source.planned
     by_partition = {record.partition: record for record in records}
-    held = holdout[source.name]
-    lengths = {
-        name: load_table(context.state, record.folder)["length"].astype(np.int64)[~held[name]]
-        for name, record in by_partition.items()
-    }
-    planned = source.planned
-    num_repetitions, again = sampling.sample_source(planned.ask, lengths, planned.sample)
+    num_repetitions, _ = sampling.repetitions(planned.ask, _num_tokens(parts))
     key = _sample_key(context, source)
     return [
         SampleTask(
@@ -177,12 +203,12 @@ def _sample_tasks(
             source=source.name,
             key=key,
             together=together,
-            chunks=by_partition[partition],
-            holdout=held[partition],
-            holdout_folder=source.planned.holdout_folder(partition, mixture),
+            record=by_partition[partition],
+            chunks=parts[partition],
+            holdout_folder=planned.holdout_folder(partition, mixture),
             holdout_chunk=mixture.validation_chunk or mixture.chunk,
             num_repetitions=num_repetitions,
-            again=again[partition],
+            draw=draws[partition],
             takes_longest=planned.takes_longest,
             chunk=mixture.chunk,
             shards=mixture.shards,

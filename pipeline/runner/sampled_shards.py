@@ -110,9 +110,9 @@ def make_shards(context: BuildContext, plan: Plan) -> SampledShards:
     sources = [source for source in all_sources if source.name not in cached]
     chunked = build_partitions(context, sources)
     sampled = [source for source in sources if source.planned.is_sampled]
-    holdout = split_holdout(context, sampled, chunked)
-    check_budgets(context, sampled, chunked, holdout)
-    made = {**chunked, **cached, **sample_chunks(context, sampled, chunked, holdout)}
+    split = split_holdout(context, sampled, chunked)
+    check_budgets(sampled, chunked, split)
+    made = {**chunked, **cached, **sample_chunks(context, sampled, chunked, split)}
     return SampledShards(
         sources=tuple(all_sources),
         records={

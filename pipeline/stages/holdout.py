@@ -2,78 +2,34 @@
 
 `validation-v1` holds out documents, so that no text is in both splits. Every text has a number from
 (seed, digest), the same in every source. A source gives its texts by rising number until they have
-the fraction of its tokens; every document with a chosen text is held out, in all sources. The order
-of sources and documents does not matter.
+the fraction of its tokens, but never its last: the text with the largest number stays in training,
+unless another source gives it. Every document with a given text is held out, in all sources. So a
+source gives all its texts below a bound, and of two sources only texts between their bounds need to
+be compared. The order of sources and documents does not matter.
 
 `ettin-validation-v1` holds out partitions and chunks of each source, as the published preparation
 did. The tests hold golden vectors.
 """
 
-from collections.abc import Mapping
-from fractions import Fraction
-from math import ceil
+from collections.abc import Mapping, Sequence
 from random import Random
+from typing import Final
 
 import numpy as np
 
 from pipeline.core.arrays import BoolArray, Int64Array, Uint64Array
+from pipeline.core.bins import Last
 from pipeline.core.seeds import GAMMA, derive_key, mix_in_place
 
+NOTHING: Final = -1
+"""The tokens that a partition may give which holds out nothing."""
 
-def choose_holdout(
-    digests: Mapping[str, Uint64Array],
-    tokens: Mapping[str, Int64Array],
-    fraction: Fraction,
-    seed: int,
-) -> dict[str, BoolArray]:
-    """Return which documents of each source are for validation: bool [num_documents]. Pure.
 
-    digests: uint64 [num_documents, 2], of the texts; tokens: int64 [num_documents].
+def text_numbers(digests: Uint64Array, seed: int) -> Uint64Array:
+    """Return the number of each text: uint64 [num_documents]; a collision is harmless. Pure.
 
-    A source gives the fewest texts that reach its fraction, but never its last: the text with the
-    largest number stays in training, unless another source gives it.
+    digests: uint64 [num_documents, 2], of the texts.
     """
-    given = [
-        _given(_numbers(digests[source], seed), own, ceil(fraction * int(own.sum())))
-        for source, own in tokens.items()
-    ]
-    chosen = np.unique(np.concatenate(given))
-    # Computed again, so that only the numbers of one source are in memory.
-    return {source: _is_in(_numbers(digests[source], seed), chosen) for source in sorted(digests)}
-
-
-def choose_first_chunks(
-    lengths_by_partition: Mapping[str, Int64Array], num_tokens: int, seed: int
-) -> dict[str, BoolArray]:
-    """Choose by `ettin-validation-v1`: for each partition, bool [num_chunks]. Pure.
-
-    lengths_by_partition: int64 [num_chunks], tokens of each chunk; num_tokens: the most that are
-    held out.
-
-    Partitions are chosen one by one, as by `ettin-partitions-v1`, and held out whole while they
-    fit. Of the first that does not fit, the first chunks are, until the next would not fit. The
-    published scripts took partitions in the order of the file system, so their choice can be
-    repeated only where that order is known; ours are sorted by name. Of DCLM they took folders that
-    were not in training, and of the last one chunks in an order of their own.
-
-    Source: JHU-CLSP/ettin-encoder-vs-decoder, `pretraining/data_processing`,
-    `sample_from_chunks.py`, `sample_from_chunks_extra_large.py` (2025-08-06).
-    """
-    chosen = {name: np.zeros(len(own), np.bool_) for name, own in lengths_by_partition.items()}
-    left, generator = sorted(lengths_by_partition), Random(seed)
-    while left:
-        name = left.pop(generator.choice(range(len(left))))
-        sums = np.cumsum(lengths_by_partition[name])
-        fitting = int(np.searchsorted(sums, num_tokens, side="right"))
-        chosen[name][:fitting] = True
-        if fitting < len(sums):
-            break
-        num_tokens -= int(sums[-1]) if len(sums) else 0
-    return chosen
-
-
-def _numbers(digests: Uint64Array, seed: int) -> Uint64Array:
-    """Return the number of each text: uint64 [num_documents]; a collision is harmless."""
     state = np.full(len(digests), derive_key(seed, "validation"), np.uint64)
     for word in digests.T:
         state ^= word
@@ -82,21 +38,66 @@ def _numbers(digests: Uint64Array, seed: int) -> Uint64Array:
     return state
 
 
-def _given(numbers: Uint64Array, tokens: Int64Array, num_tokens: int) -> Uint64Array:
-    """Return the distinct numbers of the texts that a source gives, rising."""
-    if not num_tokens:
-        return np.empty(0, np.uint64)
-    order = np.argsort(numbers)
-    reached = np.searchsorted(np.cumsum(tokens[order]), num_tokens, side="left")
-    first, last = numbers[order[reached]], numbers[order[-1]]
-    given: Uint64Array = np.unique(numbers[(numbers <= first) & (numbers < last)])
-    return given
+def bound_of(last: Last | None) -> int:
+    """Return the number below which a source gives its texts, by `validation-v1`. Pure.
+
+    last: the text that reaches the fraction of its tokens; None where the fraction is nothing.
+    """
+    if last is None:
+        return 0
+    return last.number if last.is_largest else last.number + 1
 
 
-def _is_in(numbers: Uint64Array, chosen: Uint64Array) -> BoolArray:
-    """Return which numbers are among the chosen, which are distinct and rising."""
-    if not len(chosen):
-        return np.zeros(len(numbers), np.bool_)
-    nearest = np.minimum(np.searchsorted(chosen, numbers), len(chosen) - 1)
-    found: BoolArray = chosen[nearest] == numbers
-    return found
+def held_texts(numbers: Uint64Array, bound: int, given: Uint64Array) -> BoolArray:
+    """Return which texts of a source are held out: bool [num_documents]. Pure.
+
+    given: those that other sources give and that it does not, distinct and rising.
+    """
+    held: BoolArray = numbers < np.uint64(bound)
+    if len(given):
+        nearest = np.minimum(np.searchsorted(given, numbers), len(given) - 1)
+        held |= given[nearest] == numbers
+    return held
+
+
+def given_to_others(numbers: Sequence[Uint64Array], bounds: Sequence[int]) -> Uint64Array:
+    """Return the numbers that one source gives, and another has and does not give. Pure.
+
+    numbers: of the texts of each source; bounds: what `bound_of` says of it. Distinct, rising.
+    """
+    below = [own < np.uint64(bound) for own, bound in zip(numbers, bounds, strict=True)]
+    given = [own[is_below] for own, is_below in zip(numbers, below, strict=True)]
+    others = [own[~is_below] for own, is_below in zip(numbers, below, strict=True)]
+    return np.intersect1d(np.concatenate(given), np.concatenate(others))
+
+
+def choose_first_chunks(
+    tokens_by_partition: Mapping[str, int], num_tokens: int, seed: int
+) -> dict[str, int]:
+    """Choose by `ettin-validation-v1`: the most tokens that each partition may give. Pure.
+
+    tokens_by_partition: of all chunks; num_tokens: the most that are held out.
+
+    Partitions are chosen one by one, as by `ettin-partitions-v1`, and held out whole while they
+    fit. Of the first that does not fit, the first chunks are, until the next would not fit
+    (`held_chunks`); the others give NOTHING. The published scripts took partitions in the order of
+    the file system, so their choice can be repeated only where that order is known; ours are
+    sorted by name. Of DCLM they took folders that were not in training, and of the last one chunks
+    in an order of their own.
+
+    Source: JHU-CLSP/ettin-encoder-vs-decoder, `pretraining/data_processing`,
+    `sample_from_chunks.py`, `sample_from_chunks_extra_large.py` (2025-08-06).
+    """
+    most = dict.fromkeys(tokens_by_partition, NOTHING)
+    left, generator = sorted(tokens_by_partition), Random(seed)
+    while left and num_tokens >= 0:
+        name = left.pop(generator.choice(range(len(left))))
+        most[name] = num_tokens
+        num_tokens -= tokens_by_partition[name]
+    return most
+
+
+def held_chunks(lengths: Int64Array, num_tokens: int) -> BoolArray:
+    """Return the first chunks that have at most so many tokens: bool [num_chunks]. Pure."""
+    held: BoolArray = np.cumsum(lengths) <= num_tokens
+    return held

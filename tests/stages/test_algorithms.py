@@ -9,6 +9,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.plain_choices import (
+    sample_chunks,
+    sample_longest_first,
+    sample_partitions,
+    sample_source,
+)
 from support.strategies import QUICK
 
 from pipeline.config.sample import SourceSample
@@ -18,10 +24,6 @@ from pipeline.stages.sampling.algorithms import (
     balance_of,
     longest_first,
     rows_to_write,
-    sample_chunks,
-    sample_longest_first,
-    sample_partitions,
-    sample_source,
 )
 from pipeline.stages.sampling.budget import Ask
 
@@ -125,7 +127,7 @@ def test_rows_are_written_repetition_by_repetition_and_then_the_drawn() -> None:
 
 def chosen(lengths: dict[str, list[int]], num_tokens: int, seed: int = 42) -> list[str]:
     """Return the partitions that are drawn; the others have no chunk that is."""
-    found = sample_partitions("books", arrays(lengths), num_tokens, seed)
+    found = sample_partitions(arrays(lengths), num_tokens, seed)
     assert list(found) == sorted(lengths)
     for name, part in found.items():
         assert part.tolist() in ([True] * len(lengths[name]), [False] * len(lengths[name]))

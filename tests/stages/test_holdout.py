@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.plain_choices import choose_holdout, plain_holdout
 from support.strategies import QUICK
 
 from pipeline.core.arrays import BoolArray, Int64Array, Uint64Array
 from pipeline.core.seeds import derive_key
-from pipeline.stages.holdout import choose_first_chunks, choose_holdout
+from pipeline.stages.holdout import choose_first_chunks, held_chunks
 
 MASK = 2**64 - 1
 
@@ -179,7 +180,27 @@ def test_a_larger_fraction_keeps_what_a_smaller_one_chose() -> None:
         before = now
 
 
+@QUICK
+@given(sources=sources_of_documents, fraction=fractions, seed=st.integers(0, 2**32 - 1))
+def test_rules_hold_out_what_the_plain_form_does(
+    sources: Sources, fraction: Fraction, seed: int
+) -> None:
+    found, plain = chosen(sources, fraction, seed), plain_holdout(*arrays(sources), fraction, seed)
+    assert found.keys() == plain.keys()
+    for name, held in found.items():
+        assert np.array_equal(held, plain[name])
+
+
 # ettin-validation-v1
+
+
+def chosen_chunks(
+    lengths: dict[str, list[int]], num_tokens: int, seed: int
+) -> dict[str, BoolArray]:
+    arrays = {name: np.array(own, np.int64) for name, own in lengths.items()}
+    sums = {name: int(own.sum()) for name, own in arrays.items()}
+    most = choose_first_chunks(sums, num_tokens, seed)
+    return {name: held_chunks(own, most[name]) for name, own in arrays.items()}
 
 
 def first_chunks(lengths: dict[str, list[int]], num_tokens: int, seed: int) -> dict[str, list[int]]:
@@ -208,9 +229,7 @@ def first_chunks(lengths: dict[str, list[int]], num_tokens: int, seed: int) -> d
 def test_partitions_are_held_out_whole_and_of_one_the_first_chunks(
     lengths: dict[str, list[int]], num_tokens: int, seed: int
 ) -> None:
-    made = choose_first_chunks(
-        {name: np.array(own, np.int64) for name, own in lengths.items()}, num_tokens, seed
-    )
+    made = chosen_chunks(lengths, num_tokens, seed)
     assert {name: len(mask) for name, mask in made.items()} == {
         name: len(own) for name, own in lengths.items()
     }
@@ -220,8 +239,8 @@ def test_partitions_are_held_out_whole_and_of_one_the_first_chunks(
 
 
 def test_first_chunks_are_frozen() -> None:
-    lengths = {f"p_{number:02d}": np.full(5, number + 1, np.int64) for number in range(26)}
-    made = choose_first_chunks(lengths, 200, seed=42)
+    lengths = {f"p_{number:02d}": [number + 1] * 5 for number in range(26)}
+    made = chosen_chunks(lengths, 200, seed=42)
     # In turn 20, 3, 0 and 10, which have 185 tokens, and of 9, whose chunks have 10, the first.
     held = {name: np.flatnonzero(mask).tolist() for name, mask in made.items() if mask.any()}
     every = [0, 1, 2, 3, 4]

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.config import ChunkSpec, ShardSpec
-from pipeline.core.arrays import BoolArray, Int64Array, Uint32Array
+from pipeline.core.arrays import Int64Array, Uint32Array
 from pipeline.core.digest import FileDigest
 from pipeline.core.files import publish
 from pipeline.core.ragged import offsets_of
@@ -21,7 +21,8 @@ from pipeline.dataset.parquet import read_columns, write_columns
 from pipeline.runner.shuffle import load_table, save_empty_table, save_table
 from pipeline.runner.task_cache import PartitionOutput, describe, save_record
 from pipeline.runner.tasks.read_documents import Input, load_cached_for
-from pipeline.stages.sampling import longest_first, rows_to_write
+from pipeline.runner.tasks.training_chunks import TrainingChunks
+from pipeline.stages.sampling import Draw, longest_first, rows_to_write
 
 # Rows copied at a time: about 4 MiB of ids at 1,024 ids a row.
 _ROWS_AT_ONCE = 1024
@@ -52,17 +53,17 @@ class SampleTask:
     """Fingerprint of all that decides the bytes except the bytes of the source's inputs."""
     together: str
     """Fingerprint of all inputs from which the sample was decided."""
-    chunks: PartitionOutput
+    record: PartitionOutput
     """The record of the partition's chunks."""
-    holdout: BoolArray
-    """bool [num_chunks], those for validation; all that follows is about the others."""
+    chunks: TrainingChunks
+    """Which of them are for training."""
     holdout_folder: str
     """All chunks as the holdout has them, relative to `out`."""
     holdout_chunk: ChunkSpec
     num_repetitions: int
-    """How often every chunk is sampled."""
-    again: BoolArray
-    """bool [num_chunks - num_holdout], the chunks that are sampled once more."""
+    """How often every chunk for training is sampled."""
+    draw: Draw
+    """Chooses those that are sampled once more."""
     takes_longest: bool
     """Whether they are written from the longest down; else in the order of the file."""
     chunk: ChunkSpec
@@ -89,40 +90,40 @@ def _name(source: str, partition: str) -> str:
 def sample_partition(task: SampleTask) -> PartitionOutput:
     """Write the sampled chunks of a partition; return the record of chunks and sample together."""
     state = State(out=task.out)
-    source, partition = task.source, task.chunks.partition
-    pool = Pool.open(task.out / task.chunks.folder)
-    lengths = pool.lengths()
-    holdout = np.flatnonzero(task.holdout)
-    others = np.flatnonzero(~task.holdout)
+    source, partition = task.source, task.record.partition
+    pool = Pool.open(task.out / task.record.folder)
+    lengths, is_held = pool.lengths(), task.chunks.held_out()
+    holdout, others = np.flatnonzero(is_held), np.flatnonzero(~is_held)
     order = longest_first(lengths[others]) if task.takes_longest else np.arange(len(others))
-    rows = others[rows_to_write(task.num_repetitions, task.again, order)]
-    discarded = task.chunks.tokens.discarded
+    again = task.draw.taken(lengths[others])
+    rows = others[rows_to_write(task.num_repetitions, again, order)]
+    discarded = task.record.tokens.discarded
     # As published, what gives no row has no folder.
     files = _write_rows(task, pool, task.folder, task.chunk, rows, discarded) if len(rows) else {}
     if len(holdout):
         folder, held = f"{VALIDATION}/{task.folder}", Pool.open(task.out / task.holdout_folder)
         # A folder that is held out whole has what was discarded, and none in training does.
-        rest = 0 if len(holdout) < len(task.holdout) else discarded
+        rest = discarded if is_held.all() else 0
         files.update(_write_rows(task, held, folder, task.holdout_chunk, holdout, rest))
-    all_rows = load_table(state, task.chunks.folder)
+    all_rows = load_table(state, task.record.folder)
     table = all_rows[rows]
-    names = ["chunk", "num_chunks", *(["file"] if task.chunks.more_inputs else [])]
+    names = ["chunk", "num_chunks", *(["file"] if task.record.more_inputs else [])]
     numbers = {name: np.ascontiguousarray(table[name]) for name in names}
     sampled = sampled_file(source, partition)
     with publish(task.out / sampled, state.scratch) as temporary:
         write_columns(temporary, numbers)
         files.update(describe(temporary, sampled))
-    kept = {path: about for path, about in task.chunks.files.items() if is_output_file(path)}
+    kept = {path: about for path, about in task.record.files.items() if is_output_file(path)}
     num_held, num_sampled = int(lengths[holdout].sum()), int(lengths[rows].sum())
     record = replace(
-        task.chunks,
+        task.record,
         task=_name(source, partition),
         key=task.key,
         together=task.together,
         folder=task.folder,
-        tokens=replace(task.chunks.tokens, validation=num_held, drawn=num_sampled),
-        chunks=replace(task.chunks.chunks, validation=len(holdout), drawn=len(rows)),
-        **_with_validation(task.chunks, all_rows["file"][holdout]),
+        tokens=replace(task.record.tokens, validation=num_held, drawn=num_sampled),
+        chunks=replace(task.record.chunks, validation=len(holdout), drawn=len(rows)),
+        **_with_validation(task.record, all_rows["file"][holdout]),
         files={**kept, **files},
     )
     save_record(state, record.task, record)

@@ -6,7 +6,6 @@ from pipeline.stages.sampling.algorithms import (
     enough_files,
     longest_first,
     rows_to_write,
-    sample_source,
     take_first,
 )
 from pipeline.stages.sampling.budget import (
@@ -17,19 +16,30 @@ from pipeline.stages.sampling.budget import (
     of_part,
     repetitions,
 )
+from pipeline.stages.sampling.draws import (
+    Draw,
+    draw_keyed,
+    draw_longest_first,
+    draw_partitions,
+    key_of,
+)
 
 __all__ = [
     "Ask",
+    "Draw",
     "balance_of",
     "budgets",
     "check_feasible",
     "check_reachable",
     "choose_files",
+    "draw_keyed",
+    "draw_longest_first",
+    "draw_partitions",
     "enough_files",
+    "key_of",
     "longest_first",
     "of_part",
     "repetitions",
     "rows_to_write",
-    "sample_source",
     "take_first",
 ]

@@ -26,6 +26,7 @@ for name in sys.argv[1:]:
 """
 _SMALL = {
     "dedup_speed": "CORPUS --copies 9 --made-up 1000 --texts 12",
+    "draw_memory": "--sizes 80000 400000",
     "feed_jumps": "CORPUS/jumps --pools 100 300",
     "feed_speed": "CORPUS --work CORPUS/feed --repetitions 1 --seconds 0.01 --step-rows 8",
     "filter_speed": "CORPUS --take 0.02 --repetitions 1",
@@ -38,6 +39,7 @@ _SMALL = {
 """The arguments by benchmark; `CORPUS` stands for its folder."""
 _NUM_LINES = {
     "dedup_speed": 4,
+    "draw_memory": 2,
     "feed_jumps": 2,
     "feed_speed": 14,
     "filter_speed": 10,

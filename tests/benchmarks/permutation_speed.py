@@ -2,13 +2,15 @@
 
     python -m tests.benchmarks.permutation_speed FOLDER
 
-Enters: nothing. Leaves: time and peak memory of `permutation` and of `save` at each size, and what
-they come to at the published size. Method: each figure is of one fresh process; the peak is the
+Enters: nothing. Leaves: time and peak memory of `permutation`, which numpy shuffles in memory, and
+of `save`, which shuffles in blocks through disk, at each size, and what they come to at the
+published size. Method: each figure is of one fresh process, the two side by side; the peak is the
 kernel's (`ru_maxrss`), less that of a process that orders ten samples. Time per sample grows with
 size, because the places that are swapped are ever less often in a cache or in the table of pages;
-a line over log2(size) is laid through the sizes by least squares and read at the target. Memory is
-4 bytes a sample. `save` also writes the file of both halves, 8 bytes a sample, to the folder, and
-syncs it. `feistel-v1` stands beside them, in time per position.
+a line over log2(size) is laid through the sizes by least squares and read at the target. numpy's
+memory is 4 bytes a sample; that of blocks does not grow. `save` also writes the file of both
+halves, 8 bytes a sample, to the folder, and syncs it. `feistel-v1` stands beside them, in time per
+position.
 """
 
 import argparse
@@ -38,27 +40,32 @@ def main() -> None:
     print(
         "| what | samples | s | ns/sample | memory, MiB | bytes/sample |\n|---|---|---|---|---|---|"
     )
-    for what in ("permutation", "save"):
-        _, floor = _measure(what, 10, options.folder)
-        seconds = []
-        for size in sizes:
+    seconds: dict[str, list[float]] = {"permutation": [], "save": []}
+    peaks: dict[str, int] = {}
+    floors = {what: _measure(what, 10, options.folder)[1] for what in seconds}
+    for size in sizes:
+        for what, took_before in seconds.items():
             took, peak = _measure(what, size, options.folder)
-            seconds.append(took)
-            _print(what, f"{size:,}", took, (peak - floor) / size, size)
-        if len(sizes) > 1:
-            line = np.polyfit(np.log2(sizes), np.array(seconds) / sizes, 1)
-            took = float(np.polyval(line, np.log2(options.target))) * options.target
-            _print(what, f"{int(options.target):,} (by the line)", took, 4, int(options.target))
+            took_before.append(took)
+            peaks[what] = peak - floors[what]
+            _print(what, f"{size:,}", took, peaks[what], size)
+    target = int(options.target)
+    if len(sizes) > 1:
+        for what, all_took in seconds.items():
+            line = np.polyfit(np.log2(sizes), np.array(all_took) / sizes, 1)
+            took = float(np.polyval(line, np.log2(target))) * target
+            peak = 4 * target if what == "permutation" else peaks[what]
+            _print(what, f"{target:,} (by the line)", took, peak, target)
     for what in ("samples", "positions"):
         took, _ = _measure(what, int(options.target), options.folder)
         print(f"| feistel-v1, {what} | {_POSITIONS:,} of {int(options.target):,} | {took:.2f} "
               f"| {took / _POSITIONS * 1e9:.0f} | | |")  # fmt: skip
 
 
-def _print(what: str, size: str, took: float, bytes_each: float, num_samples: int) -> None:
+def _print(what: str, size: str, took: float, peak: int, num_samples: int) -> None:
     print(
         f"| {what} | {size} | {took:.1f} | {took / num_samples * 1e9:.0f} "
-        f"| {bytes_each * num_samples / 2**20:,.0f} | {bytes_each:.2f} |",
+        f"| {peak / 2**20:,.0f} | {peak / num_samples:.2f} |",
         flush=True,
     )
 

@@ -1,11 +1,12 @@
 """`ettin-pcg64dxsm-v1`: the permutation of the published sampler, saved once and mapped afterwards.
 
-Making it takes 4 bytes of memory per sample (10.4 GiB for 2.8 billion): numpy shuffles a uint32
-array in place with the same draws as its own `permutation`.
+numpy itself shuffles what fits in a block of memory; more is shuffled through disk, by
+`shuffle_blocks`, with the same draws.
 """
 
 from contextlib import suppress
 from dataclasses import dataclass
+from mmap import MADV_DONTNEED, mmap
 from pathlib import Path
 from typing import BinaryIO
 
@@ -16,6 +17,7 @@ from pipeline.core.arrays import Int64Array, Uint32Array
 from pipeline.core.digest import sha256_bytes
 from pipeline.core.errors import ConfigError, InternalError
 from pipeline.core.files import load_array, publish
+from pipeline.order.permutation import shuffle_blocks
 from pipeline.order.permutation.key import Permutation, PermutationKey, are_within
 
 ALGORITHM = "ettin-pcg64dxsm-v1"
@@ -25,19 +27,27 @@ _TOO_MANY = 2**32
 # sha256 of the permutation of 1,000 samples with seed 21, as little-endian uint32.
 _CHECK_SEED, _CHECK_SAMPLES = 21, 1000
 _CHECK_SHA256 = "b659ae5b00dcf676c40fff9c20dcd16e978b466c6ec79937e305884ff551b57d"
-# Samples read back at a time while the inverse is made: 4 MiB.
-_BLOCK = 1 << 20
+# Bytes hashed at a time.
+_BYTES_AT_ONCE = 8 << 20
+# Look-ups at a time; each may map 64 KiB.
+_LOOK_UPS_AT_ONCE = 1024
 
 
 def pcg64dxsm_permutation(num_samples: int, *, seed: int, epoch: int) -> Uint32Array:
     """Return `ettin-pcg64dxsm-v1`: uint32 [num_samples], the sample at each position.
 
-    numpy's PCG64DXSM, seeded `seed + epoch`, shuffles 0 … num_samples - 1.
+    numpy's PCG64DXSM, seeded `seed + epoch`, shuffles 0 … num_samples - 1, in 4 bytes of memory a
+    sample.
 
     Source: orionw/bert24, `src/text_data.py`, DistributedSamplerPCG64DXSM.
     Raises: InternalError when this numpy does not reproduce the frozen vector; ConfigError for too
-    many samples for the algorithm or for memory.
+    many samples for the algorithm.
     """
+    _check(num_samples)
+    return _shuffle(num_samples, seed + epoch)
+
+
+def _check(num_samples: int) -> None:
     if num_samples >= _TOO_MANY:
         raise ConfigError(
             f"order: got {num_samples:,} samples, expected fewer than {_TOO_MANY:,} "
@@ -50,14 +60,6 @@ def pcg64dxsm_permutation(num_samples: int, *, seed: int, epoch: int) -> Uint32A
             f"order: numpy {np.__version__} makes another permutation than {ALGORITHM}",
             "install the numpy that pyproject.toml names, and report this",
         )
-    try:
-        return _shuffle(num_samples, seed + epoch)
-    except MemoryError as error:
-        raise ConfigError(
-            f"order: got too little memory for {num_samples:,} samples, expected "
-            f"{4 * num_samples / 2**30:.1f} GiB with {ALGORITHM}",
-            "use a larger machine, or set order.algorithm to feistel-v1, which needs none",
-        ) from error
 
 
 def _shuffle(num_samples: int, seed: int) -> Uint32Array:
@@ -68,28 +70,44 @@ def _shuffle(num_samples: int, seed: int) -> Uint32Array:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SavedPermutation(Permutation):
-    """A permutation and its inverse on disk, memory-mapped."""
+    """A permutation and its inverse on disk, memory-mapped.
 
-    rows: Uint32Array
-    """uint32 [num_samples], the sample at each position."""
-    inverse: Uint32Array
-    """uint32 [num_samples], the position of each sample."""
+    What a call has read is unmapped again, since mapped pages count as memory of the process.
+    """
+
+    both: Uint32Array
+    """uint32 [2, num_samples], the sample at each position, and the position of each sample."""
 
     def samples(self, start: int, stop: int) -> Int64Array:
-        assert 0 <= start <= stop <= len(self.rows)
-        return self.rows[start:stop].astype(np.int64)
+        return self._read(0, start, stop)
 
     def positions(self, start: int, stop: int) -> Int64Array:
-        assert 0 <= start <= stop <= len(self.inverse)
-        return self.inverse[start:stop].astype(np.int64)
+        return self._read(1, start, stop)
 
     def samples_at(self, positions: Int64Array) -> Int64Array:
-        assert are_within(positions, len(self.rows))
-        return self.rows[positions].astype(np.int64)
+        return self._look_up(0, positions)
 
     def positions_of(self, samples: Int64Array) -> Int64Array:
-        assert are_within(samples, len(self.inverse))
-        return self.inverse[samples].astype(np.int64)
+        return self._look_up(1, samples)
+
+    def _read(self, half: int, start: int, stop: int) -> Int64Array:
+        assert 0 <= start <= stop <= self.both.shape[1]
+        numbers = self.both[half, start:stop].astype(np.int64)
+        self._unmap()
+        return numbers
+
+    def _look_up(self, half: int, places: Int64Array) -> Int64Array:
+        assert are_within(places, self.both.shape[1])
+        numbers = np.empty(len(places), np.int64)
+        for start in range(0, len(places), _LOOK_UPS_AT_ONCE):
+            part = slice(start, start + _LOOK_UPS_AT_ONCE)
+            numbers[part] = self.both[half, places[part]]
+            self._unmap()
+        return numbers
+
+    def _unmap(self) -> None:
+        assert isinstance(self.both.base, mmap)
+        self.both.base.madvise(MADV_DONTNEED)
 
 
 def save(key: PermutationKey, folder: Path, scratch: Path) -> None:
@@ -103,23 +121,31 @@ def save(key: PermutationKey, folder: Path, scratch: Path) -> None:
     with suppress(OSError):
         if beside.read_bytes() == _digest(path).encode():
             return
-    samples = pcg64dxsm_permutation(key.num_samples, seed=key.seed, epoch=key.epoch)
-    with publish(path, scratch) as temporary, temporary.open("w+b") as file:
-        about = {"descr": "<u4", "fortran_order": False, "shape": (2, key.num_samples)}
-        np.lib.format.write_array_header_1_0(file, about)
-        start = file.tell()
-        file.write(samples.astype("<u4", copy=False).data)
-        file.seek(start)
-        file.write(_invert(file, samples).astype("<u4", copy=False).data)
-        file.flush()
+    _check(key.num_samples)
+    with publish(path, scratch) as temporary:
+        with temporary.open("wb") as file:
+            about = {"descr": "<u4", "fortran_order": False, "shape": (2, key.num_samples)}
+            np.lib.format.write_array_header_1_0(file, about)
+            _write(file, key, scratch)
         digest = _digest(temporary)
     with publish(beside, scratch) as temporary:
         temporary.write_text(digest)
 
 
+def _write(file: BinaryIO, key: PermutationKey, scratch: Path) -> None:
+    seed = key.seed + key.epoch
+    if key.num_samples > shuffle_blocks.BLOCK:
+        shuffle_blocks.write_shuffle(file, key.num_samples, seed, scratch)
+        return
+    samples = _shuffle(key.num_samples, seed)
+    inverse = np.empty_like(samples)
+    inverse[samples] = np.arange(key.num_samples, dtype=np.uint32)
+    for half in (samples, inverse):
+        file.write(half.astype("<u4", copy=False).data)
+
+
 def load(key: PermutationKey, folder: Path) -> SavedPermutation:
-    rows, inverse = load_array(_path(key, folder))
-    return SavedPermutation(rows=rows, inverse=inverse)
+    return SavedPermutation(both=load_array(_path(key, folder)))
 
 
 def _path(key: PermutationKey, folder: Path) -> Path:
@@ -128,16 +154,8 @@ def _path(key: PermutationKey, folder: Path) -> Path:
 
 
 def _digest(path: Path) -> str:
-    return blake3().update_mmap(path).hexdigest()
-
-
-def _invert(file: BinaryIO, memory: Uint32Array) -> Uint32Array:
-    """Return the inverse of the permutation that follows in a file, in the given memory.
-
-    Blocks are read, not mapped: mapped pages would count as memory of the process.
-    """
-    for start in range(0, len(memory), _BLOCK):
-        stop = min(start + _BLOCK, len(memory))
-        samples = np.frombuffer(file.read(4 * (stop - start)), "<u4")
-        memory[samples] = np.arange(start, stop, dtype=np.uint32)
-    return memory
+    hasher = blake3()
+    with path.open("rb") as file:
+        while block := file.read(_BYTES_AT_ONCE):
+            hasher.update(block)
+    return hasher.hexdigest()

@@ -30,6 +30,8 @@ _LIKELY = 8
 # Samples permuted over all candidates: about five seconds; of large orders fewer are tried.
 _MOST_PERMUTED = 1 << 28
 _FEWEST_TRIED = 24
+# Samples permuted in memory, of 4 bytes each; more are permuted through disk.
+_MOST_IN_MEMORY = 1 << 28
 _SCORED_ROWS = 4096
 # By chance, two rows follow one another once in as many pairs as there are rows.
 _FITS, _FEWEST_PAIRS = 0.1, 5
@@ -56,7 +58,7 @@ def place(
 ) -> PlacedRows:
     if key is None:
         places = positions
-    elif key.algorithm == SUMMED:
+    elif key.algorithm == SUMMED and key.num_samples <= _MOST_IN_MEMORY:
         # Made without its inverse, in half the time; no other algorithm needs one.
         rows = pcg64dxsm_permutation(key.num_samples, seed=key.seed, epoch=key.epoch)
         places = rows[positions].astype(np.int64)

@@ -5,7 +5,8 @@ Errors say where, such as `order.ledger.nodes: got 3, expected text`.
 """
 
 import json
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import MISSING, field, fields, is_dataclass
 from enum import Enum
 from functools import cache
@@ -34,18 +35,20 @@ def key(name: str) -> Any:
     return field(metadata={"key": name})
 
 
-def parse_json(data: bytes) -> Any:
+def parse_json(data: bytes, object_hook: Callable[[dict[str, Any]], Any] | None = None) -> Any:
     """Return the value of a file of JSON that a program of ours, or one like it, writes.
+
+    object_hook: makes of each object what takes its place, as `compact` does.
 
     Raises: ValueError for what no such file has: text that is not JSON in UTF-8, a number that is
     not finite, half of a surrogate pair, and values nested deeper than 100 levels.
     """
     try:
-        value = json.loads(data, parse_constant=_refuse_constant)
+        value = json.loads(data, parse_constant=_refuse_constant, object_hook=object_hook)
     except RecursionError as error:
         raise ValueError("got values nested too deeply") from error
-    if rb"\ud" in data.lower():
-        json.dumps(value, ensure_ascii=False).encode()
+    if re.search(rb"\\u[dD]", data):
+        json.dumps(value, ensure_ascii=False, default=to_json).encode()
     level = [value]
     for _ in range(_MOST_LEVELS):
         level = [child for one in level for child in _children(one)]
@@ -67,13 +70,36 @@ def _refuse_constant(name: str) -> Any:
 def to_json(value: Any) -> Any:
     """Return a dataclass, or a collection of them, as JSON values."""
     if is_dataclass(value) and not isinstance(value, type):
-        found = ((name, getattr(value, attribute), default)
-                 for name, attribute, _, default in _fields(type(value)))  # fmt: skip
-        return {name: to_json(child) for name, child, default in found if child != default}
+        value = stored_fields(value)
     if isinstance(value, Mapping):
         return {name: to_json(child) for name, child in value.items()}
     if isinstance(value, list | tuple):
         return [to_json(child) for child in value]
+    return value
+
+
+def stored_fields(record: Any) -> dict[str, Any]:
+    """Return the values of a dataclass by the keys that they are stored under."""
+    kind: Any = type(record)
+    found = ((name, getattr(record, attribute), default)
+             for name, attribute, _, default in _fields(kind))  # fmt: skip
+    return {name: child for name, child, default in found if child != default}
+
+
+def compact(kinds: Iterable[Any], value: dict[str, Any]) -> Any:
+    """Return an object as the first of some dataclasses that it is spelled as, else as it is.
+
+    It then takes a tenth of the memory; `to_json` gives the object back, and `from_json` takes it.
+    """
+    for kind in kinds:
+        names = [name for name, *_ in _fields(kind)]
+        if value.keys() <= set(names) and names[-1] in value:
+            try:
+                record: object = from_json(kind, value)
+            except ValueError:
+                continue
+            if to_json(record) == value:
+                return record
     return value
 
 
@@ -83,7 +109,9 @@ def from_json(kind: type[T], value: object, where: str = "") -> T:
 
 
 def _read(kind: Any, value: Any, where: str) -> Any:
-    if kind is Any or type(value) is kind:
+    if kind is Any:
+        return to_json(value)
+    if type(value) is kind:
         return value
     if is_dataclass(kind) and isinstance(value, dict):
         return _read_fields(kind, value, where)
@@ -104,7 +132,7 @@ def _read(kind: Any, value: Any, where: str) -> Any:
         return {
             name: _read(arguments[1], child, f"{where}.{name}") for name, child in value.items()
         }
-    raise _error(where, json.dumps(value)[:40], _expected(kind))
+    raise _error(where, json.dumps(to_json(value))[:40], _expected(kind))
 
 
 def _read_fields(kind: Any, value: dict[str, Any], where: str) -> Any:

@@ -14,7 +14,7 @@ from pipeline.core.digest import FileDigest, canonical_json, sha256_bytes
 from pipeline.core.errors import InputError, MismatchError
 from pipeline.core.json_record import from_json, parse_json, to_json
 from pipeline.core.regular_file import read_file
-from pipeline.dataset.manifest import seal
+from pipeline.dataset.sealed_json import seal
 
 FORMAT = "ettin-checkpoint-v1"
 RECORD = "checkpoint.json"

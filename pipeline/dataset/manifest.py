@@ -4,16 +4,25 @@ The same inputs give the same manifest, to the byte. It has its own digest and o
 change of any byte is detected. `docs/spec/manifest.md` describes the keys.
 """
 
-import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar, Final, Protocol, TypeVar
 
-from pipeline.core.digest import FileDigest, canonical_json, sha256_bytes
+from pipeline.core.digest import FileDigest
 from pipeline.core.errors import InputError, MismatchError
-from pipeline.core.json_record import ABSENT, Absent, from_json, key, parse_json, to_json
+from pipeline.core.json_record import (
+    ABSENT,
+    Absent,
+    compact,
+    from_json,
+    key,
+    parse_json,
+    stored_fields,
+    to_json,
+)
 from pipeline.core.regular_file import read_file
 from pipeline.dataset.ledger import LedgerRecord
 from pipeline.dataset.partition_counts import (
@@ -23,6 +32,7 @@ from pipeline.dataset.partition_counts import (
     TokenCounts,
 )
 from pipeline.dataset.paths import ORDER, PARTIAL, TRAIN
+from pipeline.dataset.sealed_json import is_sealed, sealed_pieces
 from pipeline.dataset.steps import OrderFormat, StepWindow
 from pipeline.order import View
 
@@ -246,15 +256,13 @@ def content_of(manifest: Manifest | OrderManifest) -> dict[str, Any]:
     return {"format": manifest.FORMAT, **to_json(manifest)}
 
 
-def seal(content: Mapping[str, Any]) -> bytes:
-    """Serialise JSON values in their one spelling, their digest added."""
-    content = {name: value for name, value in content.items() if name != "digest"}
-    content["digest"] = sha256_bytes(canonical_json(content))
-    return (json.dumps(content, indent=1, sort_keys=True) + "\n").encode()
-
-
 def manifest_bytes(manifest: Manifest | OrderManifest) -> bytes:
-    return seal(content_of(manifest))
+    return b"".join(manifest_pieces(manifest))
+
+
+def manifest_pieces(manifest: Manifest | OrderManifest) -> Iterator[bytes]:
+    """Yield the bytes of a manifest, of which 70,000 partitions make 140 MB, in pieces."""
+    return sealed_pieces({"format": manifest.FORMAT, **stored_fields(manifest)})
 
 
 def format_of(data: bytes) -> str | None:
@@ -293,10 +301,10 @@ def parse_sealed(
     check: raises ValueError for values that contradict each other. Raises: MismatchError.
     """
     try:
-        content = parse_json(data)
+        content = parse_json(data, partial(compact, (FileDigest, PartitionRecord)))
         written = content.pop("format")
         kind = kinds.get(str(written))
-        is_whole = kind is not None and seal({"format": written, **content}) == data
+        is_whole = kind is not None and is_sealed({"format": written, **content}, data)
         code = content.get("code", written)
     except ValueError as error:
         raise MismatchError(f"{where}: is damaged: not valid JSON", _HINT) from error

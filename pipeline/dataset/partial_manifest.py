@@ -11,11 +11,12 @@ from typing import Final
 
 from pipeline.core.digest import FileDigest, fingerprint
 from pipeline.core.errors import MismatchError
-from pipeline.core.json_record import to_json
+from pipeline.core.json_record import stored_fields
 from pipeline.core.regular_file import read_file
-from pipeline.dataset.manifest import MixtureRecord, TokenizerRecord, parse_sealed, seal
+from pipeline.dataset.manifest import MixtureRecord, TokenizerRecord, parse_sealed
 from pipeline.dataset.partition_counts import PartitionRecord
 from pipeline.dataset.paths import PARTIAL
+from pipeline.dataset.sealed_json import seal
 
 _FORMAT: Final = "ettin-partial-v1"
 
@@ -55,7 +56,7 @@ def partial_identity(fingerprint_: str, partitions: Sequence[str]) -> str:
 
 
 def partial_bytes(manifest: PartialManifest) -> bytes:
-    return seal({"format": _FORMAT, **to_json(manifest)})
+    return seal({"format": _FORMAT, **stored_fields(manifest)})
 
 
 def read_partial(path: Path) -> PartialManifest:

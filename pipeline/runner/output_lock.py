@@ -42,7 +42,7 @@ from pipeline.dataset import (
     State,
     TokenizerRecord,
     is_build_folder,
-    manifest_bytes,
+    manifest_pieces,
     partial_bytes,
     provenance_file,
     read_manifest,
@@ -202,21 +202,21 @@ def make_manifest(
 
 def finish(state: State, manifest: Manifest) -> Manifest:
     """Write the manifest, end the work and return it."""
-    _finish(state, MANIFEST, manifest_bytes(manifest), manifest.files)
+    _finish(state, MANIFEST, manifest_pieces(manifest), manifest.files)
     return manifest
 
 
 def finish_partial(state: State, manifest: PartialManifest) -> PartialManifest:
     """Write the record of partitions that were built alone, end the work and return it."""
-    _finish(state, PARTIAL, partial_bytes(manifest), manifest.files)
+    _finish(state, PARTIAL, [partial_bytes(manifest)], manifest.files)
     return manifest
 
 
-def _finish(state: State, name: str, data: bytes, files: Collection[str]) -> None:
+def _finish(state: State, name: str, pieces: Iterable[bytes], files: Collection[str]) -> None:
     with writing(state.out):
         _remove_unknown(state.out, set(files))
-        with publish(state.out / name, state.scratch) as temporary:
-            temporary.write_bytes(data)
+        with publish(state.out / name, state.scratch) as temporary, temporary.open("wb") as file:
+            file.writelines(pieces)
         release(state)
 
 

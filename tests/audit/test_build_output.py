@@ -13,7 +13,7 @@ from support.verified import AS_FINISHED, EQUAL, NUM_ROWS, WINDOWS, digested, ve
 from pipeline.audit.verify.against import verify_against
 from pipeline.audit.verify.report import lines
 from pipeline.core.errors import InputError
-from pipeline.dataset.manifest import seal
+from pipeline.dataset.sealed_json import seal
 
 
 def test_without_a_pool_equal_rows_are_equal(

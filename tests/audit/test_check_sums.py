@@ -13,7 +13,7 @@ from support import builds
 
 from pipeline.audit.verify import verify
 from pipeline.dataset import STEPS
-from pipeline.dataset.manifest import seal
+from pipeline.dataset.sealed_json import seal
 
 
 def _sealed(out: Path, change: Callable[[dict[str, Any]], object]) -> list[str]:

@@ -13,7 +13,7 @@ from support.verified import NUM_ROWS, WINDOWS, digested
 
 from pipeline.audit.verify.against import verify_against
 from pipeline.core.errors import InputError, PipelineError
-from pipeline.dataset.manifest import seal
+from pipeline.dataset.sealed_json import seal
 
 
 def test_an_order_with_its_manifest_beside_it_is_an_order(

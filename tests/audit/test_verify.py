@@ -13,7 +13,7 @@ from support import builds
 
 from pipeline.audit.verify.check_output import verify
 from pipeline.core.errors import InputError
-from pipeline.dataset.manifest import seal
+from pipeline.dataset.sealed_json import seal
 
 SEED = 20_250_807
 

@@ -12,7 +12,8 @@ import pytest
 
 from pipeline.core.bundled import manifest_path
 from pipeline.core.errors import MismatchError
-from pipeline.dataset.manifest import manifest_bytes, read_manifest, seal
+from pipeline.dataset.manifest import manifest_bytes, read_manifest
+from pipeline.dataset.sealed_json import seal
 
 Json = dict[str, Any]
 SAMPLE: Json = json.loads(manifest_path("sample").read_bytes())

@@ -29,10 +29,11 @@ from pipeline.core.errors import (
     PipelineError,
 )
 from pipeline.dataset.blake3 import row_digests
-from pipeline.dataset.manifest import manifest_bytes, seal
+from pipeline.dataset.manifest import manifest_bytes
 from pipeline.dataset.mds.reader import MdsRows
 from pipeline.dataset.parquet.reader import PublishedOrder
 from pipeline.dataset.rows import CheckedRows, take_with_digests
+from pipeline.dataset.sealed_json import seal
 from pipeline.feed.factory import make_feed
 from pipeline.order import PermutationKey, load_permutation
 

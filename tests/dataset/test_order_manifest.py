@@ -20,12 +20,12 @@ from pipeline.dataset.manifest import (
     manifest_windows,
     read_either,
     read_manifest,
-    seal,
 )
 from pipeline.dataset.order_manifest import (
     digest_order,
     write_order_manifest,
 )
+from pipeline.dataset.sealed_json import seal
 
 
 def quiet(stage: str, done: int, total: int) -> None:

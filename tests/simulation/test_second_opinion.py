@@ -22,7 +22,7 @@ from support.second_opinion import tool
 
 from pipeline.audit.verify import verify, verify_against
 from pipeline.core.errors import InputError
-from pipeline.dataset.manifest import seal
+from pipeline.dataset.sealed_json import seal
 
 from . import commands
 from .model import INPUTS, VARIANTS, write_input

@@ -15,7 +15,8 @@ from pipeline.dataset import (
     OrderRecord,
     TokenizerRecord,
 )
-from pipeline.dataset.manifest import parse_manifest, seal
+from pipeline.dataset.manifest import parse_manifest
+from pipeline.dataset.sealed_json import seal
 
 
 def window(folder: str, steps: tuple[int, int], rows: tuple[int, int]) -> OrderedWindow:

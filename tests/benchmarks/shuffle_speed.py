@@ -5,8 +5,8 @@
 Enters: how large a pool to make, ids of real rows from the sample corpus repeated under new ids of
 documents. Leaves: ids a second and core, and the same in bytes of uint32, for rows in order as
 parquet and as MDS, laid out on disk first; and the peak resident set of the largest worker, by the
-kernel's own count (`VmHWM`). A plain copy of the pool's files in the same run says what the disk
-itself gives.
+kernel's own count (`VmHWM`). The memory given is a tenth of the pool. A plain copy of the pool's
+files, of the same ids counted as uint32, right before each order says what the disk itself gives.
 """
 
 import argparse
@@ -45,15 +45,20 @@ def main() -> None:
         num_ids = _make_pool(work / "pool", options.gigabytes)
         num_bytes = sum(path.stat().st_size for path in (work / "pool").rglob("*.mds"))
         print(f"pool of {num_bytes / 1e9:.1f} GB, {num_ids / 1e9:.2f} billion ids in uint16")
-        seconds = _copy(work)
-        print(f"copy of its files: {num_bytes / 1e6 / seconds:.0f} MB/s\n")
-        print("| rows as | seconds | M ids/s a core | MB/s a core | peak of a worker, MiB |")
-        print("|---|---|---|---|---|")
+        print(
+            "| rows as | copy, MB/s | seconds | M ids/s a core | MB/s a core | of copy"
+            " | peak of a worker, MiB |"
+        )
+        print("|---|---|---|---|---|---|---|")
         for form in ("mds", "parquet"):
-            seconds, peak = _order(work, form, options.workers)
+            copied = 4 * num_ids / 1e6 / _copy(work)
+            seconds, peak = _order(work, form, options.workers, num_bytes // 10)
             speed = num_ids / 1e6 / seconds / options.workers
+            ratio = 4 * speed * options.workers / copied
             print(
-                f"| {form} | {seconds:.0f} | {speed:.0f} | {4 * speed:.0f} | {peak} |", flush=True
+                f"| {form} | {copied:.0f} | {seconds:.0f} | {speed:.0f} | {4 * speed:.0f}"
+                f" | {ratio:.2f} | {peak} |",
+                flush=True,
             )
             shutil.rmtree(work / "out")
     finally:
@@ -110,11 +115,11 @@ def _copy(work: Path) -> float:
     return seconds
 
 
-def _order(work: Path, form: str, workers: int) -> tuple[float, int]:
+def _order(work: Path, form: str, workers: int, memory_bytes: int) -> tuple[float, int]:
     """Order the pool by the command; return seconds and the peak of a worker in MiB."""
     command = [
         sys.executable, "-m", "pipeline", "order", str(work / "pool"), "--out", str(work / "out"),
-        "--format", form, "--memory", "1", "--workers", str(workers),
+        "--format", form, "--memory", f"{memory_bytes}B", "--workers", str(workers),
     ]  # fmt: skip
     started = time.monotonic()
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

@@ -119,7 +119,7 @@ def _order(work: Path, form: str, workers: int, memory_bytes: int) -> tuple[floa
     """Order the pool by the command; return seconds and the peak of a worker in MiB."""
     command = [
         sys.executable, "-m", "pipeline", "order", str(work / "pool"), "--out", str(work / "out"),
-        "--format", form, "--memory", f"{memory_bytes}B", "--workers", str(workers),
+        "--format", form, "--memory", str(memory_bytes), "--workers", str(workers),
     ]  # fmt: skip
     started = time.monotonic()
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

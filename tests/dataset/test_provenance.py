@@ -7,6 +7,7 @@ from itertools import chain, groupby, pairwise
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
@@ -155,6 +156,31 @@ def test_files_come_by_their_numbers_and_not_as_text(tmp_path: Path) -> None:
         with pytest.raises(MismatchError, match="got a file of another name, expected one like"):
             opened(folder)
         other.unlink()
+
+
+def test_a_row_is_found_in_one_of_many_files_by_looking_into_few(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Of every ten files the last is short, as where a window ends.
+    sizes = [2 if number % 10 == 9 else 6 for number in range(60)]
+    origins = make_origins([("s", "f", f"d{row}") for row in range(sum(sizes))])
+    bounds = np.cumsum([0, *sizes]).tolist()
+    folder = tmp_path / "provenance"
+    write(folder, split(origins, bounds))
+    looked_into: list[Path] = []
+    open_file = ProvenanceReader._open
+
+    def counted(reader: ProvenanceReader, path: Path, schema: pa.Schema) -> pq.ParquetFile:
+        looked_into.append(path)
+        return open_file(reader, path, schema)
+
+    monkeypatch.setattr(ProvenanceReader, "_open", counted)
+    for row in range(0, len(origins), 17):
+        provenance = opened(folder)
+        looked_into.clear()
+        assert provenance.rows(row, row + 1) == [origins[row]]
+        # The last, which has the number of rows, and the one that is read, opened again.
+        assert len(looked_into) <= 5
 
 
 @FEW

@@ -6,6 +6,7 @@ of rows are not read: whether they are those of the ledger, `verify_against` the
 """
 
 import hashlib
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from itertools import accumulate, islice
 from pathlib import Path
@@ -112,34 +113,39 @@ def _of_column(out: Path, files: Sequence[str], batch: int) -> Iterator[Value]:
     """Compare the column `step` of a window's files, a row group at a time."""
     row = 0
     for name in files:
-        file = pq.ParquetFile(out / name)
-        for group in range(file.num_row_groups):
-            found = file.read_row_group(group, ["step"])["step"].to_numpy()
-            expected = np.arange(row, row + len(found)) // batch + 1
-            row += len(found)
-            for place in np.flatnonzero(found != expected)[:1]:
-                yield f"{name}: column step", found[place], expected[place]
+        with pq.ParquetFile(out / name) as file:
+            for group in range(file.num_row_groups):
+                found = file.read_row_group(group, ["step"])["step"].to_numpy()
+                expected = np.arange(row, row + len(found)) // batch + 1
+                row += len(found)
+                for place in np.flatnonzero(found != expected)[:1]:
+                    yield f"{name}: column step", found[place], expected[place]
 
 
 def _of_windows(out: Path, manifest: Manifest, steps: dict[str, Any]) -> Iterator[Value]:
     order = manifest.order
     batch = manifest.num_rows_per_step
     stops = list(accumulate(window.num_steps for window in order.windows))
+    others = {STEPS, f"{ORDER}/{INDEX_NAME}"} if order.format == "mds" else {STEPS}
+    # One pass over the files: of an order of full size there are 200 windows and 500,000 files.
+    files_by_folder: defaultdict[str, list[str]] = defaultdict(list)
+    for name in sorted(manifest.files.keys() - others):
+        if name.startswith(f"{ORDER}/"):
+            files_by_folder["/".join(name.split("/")[:2])].append(name)
     for start, stop, window in zip([0, *stops], stops, order.windows, strict=False):
         where = f"{MANIFEST}: {window.folder}"
         yield f"{where}: first_step", window.first_step, start
         yield f"{where}: first_row", window.first_row, start * batch
         yield f"{where}: num_rows", window.num_rows, (stop - start) * batch
         yield f"{where}: num_tokens", window.num_tokens, sum(steps["num_tokens"][start:stop])
-        files = sorted(name for name in manifest.files if name.startswith(f"{window.folder}/"))
+        files = files_by_folder.get(window.folder, [])
         yield f"{where}: has files", bool(files), True
         if files and order.format == "parquet":
             yield from _of_column(out, files, batch)
     folders = {window.folder for window in order.windows}
-    others = {STEPS, f"{ORDER}/{INDEX_NAME}"} if order.format == "mds" else {STEPS}
-    for name in sorted(manifest.files.keys() - others):
-        if name.startswith(f"{ORDER}/"):
-            yield f"{name}: is in a window", "/".join(name.split("/")[:2]) in folders, True
+    for folder, files in files_by_folder.items():
+        for name in files:
+            yield f"{name}: is in a window", folder in folders, True
     yield f"{MANIFEST}: steps of order.windows", sum(stops[-1:]), order.num_steps
     roots = (bytes.fromhex(window.multiset_root) for window in order.windows)
     root = root_of_multiset(sum(int.from_bytes(root, "little") for root in roots))

@@ -34,7 +34,6 @@ from pipeline.runner.cluster import Cluster
 from pipeline.runner.shuffle.jobs import load_files
 from pipeline.runner.task_cache import (
     TaskRecord,
-    describe,
     files_of,
     has_record,
     load_cached,
@@ -262,7 +261,7 @@ def write_part(task: PartTask) -> TaskRecord:
         sources = [(job.run(number), task.part) for number in range(plan.num_parts)]
     with publish(job.out / task.name, job.state.scratch) as temporary:
         write_documents(temporary, _read(sources), rank_places(load_files(job.state)))
-        record = TaskRecord(key=job.key, files=describe(temporary, task.name))
+        record = TaskRecord(key=job.key, files={task.name: FileDigest.of(temporary)})
     save_record(job.state, task.name, record)
     return record
 

@@ -32,6 +32,10 @@ class FileDigest:
     def of(cls, path: Path) -> "FileDigest":
         return cls(num_bytes=path.stat().st_size, sha256=sha256_file(path))
 
+    @classmethod
+    def of_bytes(cls, data: bytes) -> "FileDigest":
+        return cls(num_bytes=len(data), sha256=sha256_bytes(data))
+
     def matches(self, path: Path) -> bool:
         """Tell whether a path is a file of these bytes."""
         return (

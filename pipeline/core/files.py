@@ -12,7 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.core.digest import FileDigest
 from pipeline.core.errors import OutputError, lacks_memory
+from pipeline.core.hashed_file import HashedFile
 
 # Errors that a person can fix; any other is a bug of ours.
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -27,7 +29,8 @@ def publish(path: Path, scratch: Path, *, syncs: bool = True) -> Iterator[Path]:
 
     The caller makes a file or a folder there, which replaces what was at `path`. `scratch` must be
     on the same file system; the folder that it shares with `path` is ours, so below it nothing is
-    written through a link. Without `syncs`, readers must notice what a power loss leaves behind.
+    written through a link. Without `syncs`, it is made durable later, with others, or readers must
+    notice what a power loss leaves behind.
 
     Raises: OutputError when the disk is full, fails or is not writable, the name is too long for
     it, or a link leads elsewhere.
@@ -45,7 +48,8 @@ def publish(path: Path, scratch: Path, *, syncs: bool = True) -> Iterator[Path]:
             refuse_links(ours, path.parent)
             path.parent.mkdir(parents=True, exist_ok=True)
             _replace(temporary, path, scratch)
-            sync_entry(path.parent)
+            if syncs:
+                sync_entry(path.parent)
     finally:
         _remove(temporary)
 
@@ -165,19 +169,22 @@ def sync_entry(path: Path) -> None:
         os.close(descriptor)
 
 
-def save_array(path: Path, array: NDArray[Any]) -> None:
+def save_array(path: Path, array: NDArray[Any]) -> FileDigest:
     """Write an array in numpy's format; on a full disk, numpy's own `save` hides the cause."""
     header = np.lib.format.header_data_from_array_1_0(array)
-    with path.open("wb") as file:
+    with HashedFile(path) as file:
         np.lib.format.write_array_header_1_0(file, header)
         file.write(np.ascontiguousarray(array).view(np.uint8).data)
+    return file.digest
 
 
 def load_array(path: Path) -> NDArray[Any]:
     """Map an array that `save_array` or `publish_array` wrote. Raises: as `reading_scratch`."""
-    with reading_scratch(path):
-        array: NDArray[Any] = np.load(path, mmap_mode="r")
-        return array
+    # With one open; by its path, numpy opens a file three times.
+    with reading_scratch(path), path.open("rb") as file:
+        np.lib.format.read_magic(file)
+        shape, _, dtype = np.lib.format.read_array_header_1_0(file)
+        return np.memmap(file, dtype, "r", offset=file.tell(), shape=shape)
 
 
 def read_array(path: Path) -> NDArray[Any]:
@@ -191,9 +198,12 @@ def read_array(path: Path) -> NDArray[Any]:
 def publish_array(
     path: Path, scratch: Path, dtype: np.dtype[Any], length: int, parts: Iterable[NDArray[Any]]
 ) -> None:
-    """Publish an array in numpy's format that comes in parts and is never whole in memory."""
+    """Publish an array in numpy's format that comes in parts and is never whole in memory.
+
+    It is not synced: each run of the tool makes it again.
+    """
     header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False}
-    with publish(path, scratch) as temporary, temporary.open("wb") as file:
+    with publish(path, scratch, syncs=False) as temporary, temporary.open("wb") as file:
         np.lib.format.write_array_header_1_0(file, {**header, "shape": (length,)})
         for part in parts:
             file.write(np.ascontiguousarray(part).view(np.uint8).data)

@@ -20,7 +20,7 @@ from pipeline.core.files import publish, read_array, save_array
 from pipeline.dataset import EvaluationCounts, State, copies_file
 from pipeline.runner.inputs import BuildContext, PreparedSource
 from pipeline.runner.output_as_input import refuse_output
-from pipeline.runner.task_cache import ScannedInput, ScanRecord, save_record
+from pipeline.runner.task_cache import ScannedInput, ScanRecord, recording
 from pipeline.runner.tasks.read_documents import (
     DROP_DTYPE,
     DocumentReader,
@@ -75,15 +75,16 @@ def scan_files(task: ScanTask) -> ScanRecord:
     record = load_cached_for(task.inputs, state, task.name, task.key, ScanRecord)
     if record is not None:
         return record
-    inputs = tuple(_scan(task, one, state) for one in task.inputs)
-    names = [(one.source, one.file.partition) for one in task.inputs]
-    paths = [path for name in names for path in (state.scan(*name), state.filtered(*name))]
-    record = ScanRecord(
-        key=task.key,
-        inputs=inputs,
-        files={path.relative_to(task.out).as_posix(): FileDigest.of(path) for path in paths},
-    )
-    save_record(state, task.name, record)
+    with recording(state, task.name) as save:
+        inputs = tuple(_scan(task, one, state) for one in task.inputs)
+        names = [(one.source, one.file.partition) for one in task.inputs]
+        paths = [path for name in names for path in (state.scan(*name), state.filtered(*name))]
+        record = ScanRecord(
+            key=task.key,
+            inputs=inputs,
+            files={path.relative_to(task.out).as_posix(): FileDigest.of(path) for path in paths},
+        )
+        save(record)
     return record
 
 

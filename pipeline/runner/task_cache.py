@@ -4,12 +4,13 @@ Tasks are pure functions from files to files. On a later run, a record of the sa
 are intact replaces the work.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pipeline.core.digest import FileDigest, canonical_json, fingerprint
+from pipeline.core.file_system import syncing
 from pipeline.core.files import publish
 from pipeline.core.json_record import from_json, parse_json, to_json
 from pipeline.dataset import PartitionCounts, State
@@ -17,6 +18,8 @@ from pipeline.dataset.mds import INDEX_NAME, index_bytes, merge_indexes
 
 Files = Mapping[str, FileDigest]
 """What was written, by path relative to the output."""
+Index = dict[str, Any]
+"""That of a folder of shards."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -88,11 +91,10 @@ AnyRecord = TaskRecord | PartitionOutput
 Record = TypeVar("Record", bound=AnyRecord)
 
 
-def describe(path: Path, name: str) -> dict[str, FileDigest]:
-    """Return the digest of a file, or of each file in a flat folder, by path from `name`."""
-    if not path.is_dir():
-        return {name: FileDigest.of(path)}
-    return {f"{name}/{file.name}": FileDigest.of(file) for file in sorted(path.iterdir())}
+def below(folder: str, *written: Files) -> dict[str, FileDigest]:
+    """Return what was written in a folder by name, by path from the folder's own."""
+    names = {name: file for files in written for name, file in files.items()}
+    return {f"{folder}/{name}": file for name, file in sorted(names.items())}
 
 
 def publish_output(state: State, name: str, data: bytes) -> dict[str, FileDigest]:
@@ -101,14 +103,19 @@ def publish_output(state: State, name: str, data: bytes) -> dict[str, FileDigest
     if not (path.is_file() and path.read_bytes() == data):
         with publish(path, state.scratch) as temporary:
             temporary.write_bytes(data)
-    return {name: FileDigest.of(path)}
+    return {name: FileDigest.of_bytes(data)}
 
 
-def publish_index(state: State, folder: str, parts: Iterable[str]) -> dict[str, FileDigest]:
+def load_indexes(state: State, folder: str, parts: Iterable[str]) -> dict[str, Index]:
+    """Load the indexes of folders below `folder`."""
+    paths = {part: state.out / folder / part / INDEX_NAME for part in parts}
+    return {part: parse_json(path.read_bytes()) for part, path in paths.items()}
+
+
+def publish_index(
+    state: State, folder: str, indexes: Sequence[tuple[str, Index]]
+) -> dict[str, FileDigest]:
     """Merge the indexes of folders below `folder`, in this order, into one index there."""
-    indexes = [
-        (part, parse_json((state.out / folder / part / INDEX_NAME).read_bytes())) for part in parts
-    ]
     data = index_bytes(merge_indexes(indexes), merged=True)
     return publish_output(state, f"{folder}/{INDEX_NAME}", data)
 
@@ -139,6 +146,21 @@ def _load_record(state: State, name: str) -> object:
         return record if fingerprint(record) == saved["digest"] else None
     except (OSError, ValueError, TypeError, KeyError):
         return None
+
+
+@contextmanager
+def recording(state: State, name: str) -> Iterator[Callable[[AnyRecord], None]]:
+    """Yield what saves a task's record; first it makes durable what was written in the block.
+
+    Raises: OutputError.
+    """
+    with syncing(state.out) as sync:
+
+        def save(record: AnyRecord) -> None:
+            sync(state.out / path for path in record.files)
+            save_record(state, name, record)
+
+        yield save
 
 
 def save_record(state: State, name: str, record: AnyRecord) -> None:

@@ -1,6 +1,8 @@
 """The task cache: records are used while their key, their files and they themselves are intact."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,16 +12,21 @@ from support.mds import write
 from support.strategies import Row
 
 from pipeline.core.digest import FileDigest
+from pipeline.core.file_system import Sync
 from pipeline.dataset import State
 from pipeline.dataset.mds import Pool
+from pipeline.runner import task_cache
 from pipeline.runner.task_cache import (
+    AnyRecord,
     TaskRecord,
-    describe,
+    below,
     files_of,
     has_record,
     load_cached,
+    load_indexes,
     publish_index,
     publish_output,
+    recording,
     save_record,
 )
 
@@ -71,23 +78,41 @@ def test_a_record_is_known_whatever_became_of_its_files(state: State) -> None:
     assert not has_record(state, "task", "another key")
 
 
-def test_a_folder_is_described_by_its_files(tmp_path: Path) -> None:
-    (tmp_path / "folder").mkdir()
-    for name in "ab":
-        (tmp_path / "folder" / name).write_text(name)
-    described = describe(tmp_path / "folder", "x/y")
-    assert described == {f"x/y/{name}": FileDigest.of(tmp_path / "folder" / name) for name in "ab"}
-    assert describe(tmp_path / "folder" / "a", "z") == {"z": described["x/y/a"]}
-    last = {"z": described["x/y/a"]}
-    records = [TaskRecord(key="", files=files) for files in (described, last)]
-    assert files_of(records) == {**described, **last}
+def test_files_of_records_are_named_by_their_folders() -> None:
+    a, b, c = (FileDigest.of_bytes(name) for name in (b"a", b"b", b"c"))
+    named = below("x/y", {"b": b, "a": a}, {"c": c})
+    assert [*named.items()] == [("x/y/a", a), ("x/y/b", b), ("x/y/c", c)]
+    records = [TaskRecord(key="", files=files) for files in (named, {"z": a})]
+    assert files_of(records) == {**named, "z": a}
+
+
+def test_a_record_is_saved_once_its_files_are_durable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state, done = State(out=tmp_path), list[str]()
+
+    @contextmanager
+    def syncing(folder: Path) -> Iterator[Sync]:
+        done.append(f"open {folder.relative_to(tmp_path)}")
+        yield lambda paths: done.extend(f"sync {path.relative_to(tmp_path)}" for path in paths)
+
+    def save(_: State, name: str, record: AnyRecord) -> None:
+        done.append(f"save {name}")
+
+    monkeypatch.setattr(task_cache, "syncing", syncing)
+    monkeypatch.setattr(task_cache, "save_record", save)
+    with recording(state, "task") as save_:
+        done.append("write")
+        save_(TaskRecord(key="", files={"a/b": FileDigest.of_bytes(b"")}))
+    assert done == ["open .", "write", "sync a/b", "save task"]
 
 
 def test_an_output_that_is_right_is_not_written_again(tmp_path: Path) -> None:
     state = State(out=tmp_path)
     first = publish_output(state, "a/b", b"data")
     inode = (tmp_path / "a" / "b").stat().st_ino
-    assert publish_output(state, "a/b", b"data") == first == describe(tmp_path / "a" / "b", "a/b")
+    expected = {"a/b": FileDigest.of(tmp_path / "a" / "b")}
+    assert publish_output(state, "a/b", b"data") == first == expected
     assert (tmp_path / "a" / "b").stat().st_ino == inode
     publish_output(state, "a/b", b"other")
     assert (tmp_path / "a" / "b").read_bytes() == b"other"
@@ -97,7 +122,8 @@ def test_a_merged_index_makes_one_pool_of_its_folders_in_the_order_given(tmp_pat
     for name in "ab":
         rows = [Row(f"{name}{i}", [i + 1]) for i in range(9)]
         write(tmp_path / "train" / name, rows, size_limit=260)
-    files = publish_index(State(out=tmp_path), "train", ["b", "a"])
+    state = State(out=tmp_path)
+    files = publish_index(state, "train", [*load_indexes(state, "train", ["b", "a"]).items()])
     assert list(files) == ["train/index.json"]
     pool = Pool.open(tmp_path / "train")
     assert pool.document_ids(np.arange(18)) == [f"{name}{i}" for name in "ba" for i in range(9)]

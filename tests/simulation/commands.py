@@ -15,6 +15,7 @@ from unittest import mock
 
 import pipeline.runner  # the modules that open clusters  # noqa: F401
 from pipeline.cli.main import main
+from pipeline.core import file_system
 from pipeline.runner.cluster import Cluster, Tasks
 
 from .disk import Disk, Stopped, simulated
@@ -128,6 +129,7 @@ def run(
         stack.enter_context(_listings(seed))
         # A simulated loss of power needs no real sync, which takes milliseconds.
         stack.enter_context(mock.patch.object(os, "fsync"))
+        stack.enter_context(mock.patch.object(file_system, "syncfs"))
         if disk is not None:
             stack.enter_context(simulated(disk))
         try:

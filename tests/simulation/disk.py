@@ -1,9 +1,9 @@
 """A disk with fault injection: it stands between the package and every change of a folder.
 
-Operations are counted as they come: each file opened for writing, write, truncation, fsync, rename,
-unlink, mkdir and rmdir below the folder. A fault strikes at one of them. What `fsync` did not make
-durable is kept apart, so that a loss of power can take it back: data of a file by its inode, names
-of a folder by those of its entries that changed.
+Operations are counted as they come: each file opened for writing, write, truncation, fsync, syncfs,
+rename, unlink, mkdir and rmdir below the folder. A fault strikes at one of them. What `fsync` or
+`syncfs` did not make durable is kept apart, so that a loss of power can take it back: data of a
+file by its inode, names of a folder by those of its entries that changed.
 """
 
 import errno
@@ -20,10 +20,11 @@ from unittest import mock
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline.core import file_system
 from pipeline.sources.download import part_file
 
 _OPERATIONS = frozenset(
-    ("open", "write", "truncate", "fsync", "rename", "unlink", "mkdir", "rmdir")
+    ("open", "write", "truncate", "fsync", "syncfs", "rename", "unlink", "mkdir", "rmdir")
 )
 
 
@@ -49,7 +50,7 @@ class Fault:
 
 
 class LostData(Fault):
-    """A loss of power, after which data that no fsync made durable are gone."""
+    """A loss of power, after which data that no sync made durable are gone."""
 
     name = "lost data"
 
@@ -62,7 +63,7 @@ class LostData(Fault):
 
 
 class LostNames(Fault):
-    """A loss of power, after which names that no fsync of their folder made durable are gone."""
+    """A loss of power, after which names that no sync of their folder made durable are gone."""
 
     name = "lost names"
 
@@ -158,6 +159,9 @@ class Disk:
             folder = os.readlink(f"/proc/self/fd/{file}")
             self.undo = [one for one in self.undo if one[0] != folder]
 
+    def all_synced(self) -> None:
+        self.durable_bytes, self.undo = {}, []
+
     def names(self, path: str, undo: Callable[[], None]) -> None:
         self.undo.append((os.path.dirname(path), undo))
 
@@ -216,6 +220,7 @@ def simulated(disk: Disk) -> Iterator[Disk]:
     with ExitStack() as stack:
         for name, function in _patches(disk).items():
             stack.enter_context(mock.patch.object(os, name, function))
+        stack.enter_context(mock.patch.object(file_system, "syncfs", _syncfs(disk)))
         opened = _opener(disk)
         stack.enter_context(mock.patch.object(io, "open", opened))
         stack.enter_context(mock.patch("builtins.open", opened))
@@ -231,6 +236,16 @@ def simulated(disk: Disk) -> Iterator[Disk]:
             write = _tensor_writer(opened)
             stack.enter_context(mock.patch.object(tensors, "serialize_file", write))
         yield disk
+
+
+def _syncfs(disk: Disk) -> Callable[[int], None]:
+    def syncfs(file: int) -> None:
+        path = os.readlink(f"/proc/self/fd/{file}")
+        if f"{path}/".startswith(f"{disk.folder}/"):
+            disk.operation("syncfs", path)
+            disk.all_synced()
+
+    return syncfs
 
 
 def _opener(disk: Disk) -> Callable[..., Any]:

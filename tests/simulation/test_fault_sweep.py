@@ -11,6 +11,7 @@ import pytest
 from support import builds
 from support.source_server import serve
 
+from pipeline.core import file_system
 from pipeline.sources.download import pull
 
 from . import commands, training
@@ -100,8 +101,19 @@ def train_job(folder: Path) -> Iterator[Job]:
     yield Job(command, out.parent, training.left, training.run, stride=57)
 
 
+@contextmanager
+def build_without_syncfs(folder: Path) -> Iterator[Job]:
+    """Build where each file and folder must be synced, as on FUSE and before Linux 5.8."""
+    with (
+        build_job(folder, "plain") as job,
+        mock.patch.object(file_system, "has_syncfs", return_value=False),
+    ):
+        yield job
+
+
 JOBS: dict[str, Callable[[Path], object]] = {
     "build": lambda folder: build_job(folder, "plain"),
+    "build without syncfs": build_without_syncfs,
     "build with dedup": lambda folder: build_job(folder, "dedup"),
     "order": order_job,
     "digest": digest_job,

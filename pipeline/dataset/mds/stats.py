@@ -12,6 +12,8 @@ import numpy as np
 
 from pipeline.config import ChunkSpec
 from pipeline.core.arrays import Int64Array
+from pipeline.core.digest import FileDigest
+from pipeline.core.hashed_file import write_hashed
 
 _PERCENTILES = (0, 10, 20, 30, 40, 50, 60, 70, 80, 90, 95, 99, 100)
 # The published file has these keys and fails on longer chunks; ours goes on counting.
@@ -20,28 +22,31 @@ _FEWEST_THOUSANDS = 9
 _TRUNCATED_LENGTH = 1024
 
 
-def write_stats(folder: Path, chunk: ChunkSpec, lengths: Int64Array, num_discarded: int) -> None:
-    """Write what the published script leaves that made such chunks last.
+def write_stats(
+    folder: Path, chunk: ChunkSpec, lengths: Int64Array, num_discarded: int
+) -> dict[str, FileDigest]:
+    """Write what the published script leaves that made such chunks last; return it by name.
 
     The chunker leaves `stats.json` and `token_decile.json`, the tokenizer `num_tokens.json`.
 
     lengths: int64 [num_chunks]; num_discarded: tokens that went into no chunk.
     """
     if chunk.algorithm in ("ettin-line-v1", "ettin-retokenize-v1"):
-        _write_num_tokens(folder, lengths)
+        written = _num_tokens(lengths)
     else:
-        _write_chunk_stats(folder, lengths, num_discarded)
+        written = _chunk_stats(lengths, num_discarded)
+    return {name: write_hashed(folder / name, [text.encode()]) for name, text in written.items()}
 
 
-def _write_num_tokens(folder: Path, lengths: Int64Array) -> None:
+def _num_tokens(lengths: Int64Array) -> dict[str, str]:
     counts = {
         "num_tokens": int(lengths.sum()),
         "num_truncated_tokens": int(np.minimum(lengths, _TRUNCATED_LENGTH).sum()),
     }
-    (folder / "num_tokens.json").write_text(json.dumps(counts, indent=2))
+    return {"num_tokens.json": json.dumps(counts, indent=2)}
 
 
-def _write_chunk_stats(folder: Path, lengths: Int64Array, num_discarded: int) -> None:
+def _chunk_stats(lengths: Int64Array, num_discarded: int) -> dict[str, str]:
     percentiles: list[float] = [math.nan] * len(_PERCENTILES)  # as the original writes it
     if len(lengths):
         percentiles = [int(one) for one in np.percentile(lengths, _PERCENTILES)]
@@ -54,5 +59,4 @@ def _write_chunk_stats(folder: Path, lengths: Int64Array, num_discarded: int) ->
     thousands = lengths // 1000
     most = max(_FEWEST_THOUSANDS, int(thousands.max(initial=0)) + 1)
     chunks = {f"{k}k": np.flatnonzero(thousands == k).tolist() for k in range(most)}
-    (folder / "stats.json").write_text(json.dumps(stats))
-    (folder / "token_decile.json").write_text(json.dumps(chunks))
+    return {"stats.json": json.dumps(stats), "token_decile.json": json.dumps(chunks)}

@@ -6,7 +6,6 @@ Source: mosaicml/streaming 0.8.1, `streaming/base/format/mds/{writer,encodings}.
 `streaming/base/util.py` (merge_index), described in `docs/spec/mds.md`.
 """
 
-import hashlib
 import json
 import os
 from collections.abc import Sequence
@@ -20,7 +19,9 @@ import zstandard
 from pipeline.config import ShardSpec
 from pipeline.core.arrays import Int64Array, Uint8Array, Uint32Array
 from pipeline.core.compiled import compiled_late, inlined
+from pipeline.core.digest import FileDigest
 from pipeline.core.errors import InputError, InternalError
+from pipeline.core.hashed_file import write_hashed
 from pipeline.core.ragged import Rows, byte_strings, offsets_of
 from pipeline.dataset.paths import INDEX_NAME
 
@@ -75,6 +76,8 @@ class MdsWriter:
     """What the headers of shards say, none of which is compressed."""
     index_compression: str | None = None
     """`zstd` to name shards in the index that are compressed, which are not written."""
+    files: dict[str, FileDigest] = field(default_factory=dict)
+    """What was written so far, by name."""
     _shards: list[dict[str, Any]] = field(default_factory=list)
     _bodies: list[Uint8Array] = field(default_factory=list)
     _sizes: list[Int64Array] = field(default_factory=list)
@@ -163,12 +166,11 @@ class MdsWriter:
         """Write the last shard and `index.json`; return the index."""
         self._flush()
         index = {"version": 2, "shards": self._shards}
-        (self.folder / INDEX_NAME).write_bytes(index_bytes(index, merged=False))
+        self._save(INDEX_NAME, [index_bytes(index, merged=False)])
         return index
 
     def _save(self, name: str, parts: Sequence[bytes | memoryview]) -> None:
-        with (self.folder / name).open("wb") as file:
-            file.writelines(parts)
+        self.files[name] = write_hashed(self.folder / name, parts)
 
     def _flush(self) -> None:
         if not self._sizes:
@@ -178,11 +180,13 @@ class MdsWriter:
         offsets = header_bytes + offsets_of(sizes)
         name = f"shard.{len(self._shards):05d}.mds"
         table = np.array([len(sizes), *offsets.tolist()], "<u4")
-        self._save(name, [table.data, self._config_bytes, *(body.data for body in self._bodies)])
+        parts: list[bytes | memoryview] = [table.data, self._config_bytes]
+        parts += (body.data for body in self._bodies)
+        self._save(name, parts)
         raw = {"basename": name, "bytes": int(offsets[-1]), "hashes": {}}
         packed = None
         if self.index_compression is not None:
-            num_bytes = _packed_bytes(self.folder / name)
+            num_bytes = _packed_bytes(parts)
             packed = {"basename": f"{name}.zstd", "bytes": num_bytes, "hashes": {}}
         entry = {"raw_data": raw, "samples": len(sizes), "zip_data": packed}
         config = _config(self.dtype, self.size_limit, self.index_compression)
@@ -194,13 +198,12 @@ class MdsWriter:
 class _ShardHasher(MdsWriter):
     """Hashes shards in place of writing them."""
 
-    digests: list[str] = field(default_factory=list)
-
     def _save(self, name: str, parts: Sequence[bytes | memoryview]) -> None:
-        hasher = hashlib.sha256()
-        for part in parts:
-            hasher.update(part)
-        self.digests.append(hasher.hexdigest())
+        self.files[name] = write_hashed(Path(os.devnull), parts)
+
+    @property
+    def digests(self) -> list[str]:
+        return [file.sha256 for file in self.files.values()]
 
 
 def first_shard_digest(
@@ -222,12 +225,11 @@ def first_shard_digest(
     return (hasher.digests[0] if hasher.digests else ""), False
 
 
-def _packed_bytes(path: Path) -> int:
+def _packed_bytes(parts: Sequence[bytes | memoryview]) -> int:
     """Return the size that a shard has when compressed, which depends on the version of zstd."""
-    with path.open("rb") as raw, open(os.devnull, "wb") as nowhere:
-        compressor = zstandard.ZstdCompressor(level=_ZSTD_LEVEL)
-        _, num_bytes = compressor.copy_stream(raw, nowhere, size=path.stat().st_size)
-    return num_bytes
+    size = sum(memoryview(part).nbytes for part in parts)
+    packer = zstandard.ZstdCompressor(level=_ZSTD_LEVEL).compressobj(size=size)
+    return sum(len(packer.compress(part)) for part in parts) + len(packer.flush())
 
 
 @inlined

@@ -14,6 +14,8 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from pipeline.core.arrays import Int64Array, Uint32Array
+from pipeline.core.digest import FileDigest
+from pipeline.core.hashed_file import HashedFile
 from pipeline.core.ragged import Rows
 from pipeline.dataset.arrow_columns import name_list, numbers
 
@@ -32,11 +34,15 @@ STEP_SCHEMA = pa.schema(
 
 
 class RowWriter:
-    """Writes ordered rows to one file; each call of `write` becomes one row group."""
+    """Writes ordered rows to one file; each call of `write` becomes one row group.
+
+    On a clean exit `file` is complete.
+    """
 
     def __init__(self, path: Path) -> None:
+        self.file = HashedFile(path)
         self._writer = pq.ParquetWriter(
-            path,
+            self.file,
             _ROW_SCHEMA,
             compression="zstd",
             compression_level=1,
@@ -55,7 +61,8 @@ class RowWriter:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._writer.close()
+        with self.file:
+            self._writer.close()
 
 
 def read_rows(path: Path) -> Iterator[Rows]:
@@ -68,9 +75,11 @@ def read_rows(path: Path) -> Iterator[Rows]:
             yield Rows(values=ids, offsets=offsets - offsets[0])
 
 
-def write_columns(path: Path, columns: Mapping[str, NDArray[Any]]) -> None:
+def write_columns(path: Path, columns: Mapping[str, NDArray[Any]]) -> FileDigest:
     table = pa.Table.from_arrays([*map(numbers, columns.values())], names=[*columns])
-    pq.write_table(table, path, compression="zstd", compression_level=1, use_dictionary=False)
+    with HashedFile(path) as file:
+        pq.write_table(table, file, compression="zstd", compression_level=1, use_dictionary=False)
+    return file.digest
 
 
 def read_columns(path: Path) -> dict[str, NDArray[Any]]:

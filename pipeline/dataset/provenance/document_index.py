@@ -22,6 +22,8 @@ from numpy.typing import NDArray
 
 from pipeline.core.arrays import BoolArray, Int64Array, Uint8Array
 from pipeline.core.compiled import compiled_late
+from pipeline.core.digest import FileDigest
+from pipeline.core.hashed_file import HashedFile
 from pipeline.core.ragged import ByteStrings, offsets_of
 from pipeline.dataset.arrow_columns import (
     name_list,
@@ -173,21 +175,24 @@ def _read_group(table: pa.Table, ranks: PlaceRanks) -> IndexRows:
     return IndexRows(records, ids)
 
 
-def write_documents(path: Path, rows: IndexRows, ranks: PlaceRanks) -> None:
-    """Write a file of the index, sorted by hash, source, document and row.
+def write_documents(path: Path, rows: IndexRows, ranks: PlaceRanks) -> FileDigest:
+    """Write a file of the index, sorted by hash, source, document and row; return its digest.
 
     rows: all of one range of hashes, by row.
     """
     rows = _sort(rows)
     name_lists = {column: name_list([*rank_by_name]) for column, rank_by_name in ranks.items()}
-    with pq.ParquetWriter(
-        path,
-        DOCUMENT_SCHEMA,
-        compression="zstd",
-        compression_level=1,
-        use_dictionary=["source", "file", "chunk", "num_chunks", "num_tokens"],
-        write_statistics=["hash"],
-    ) as writer:
+    with (
+        HashedFile(path) as file,
+        pq.ParquetWriter(
+            file,
+            DOCUMENT_SCHEMA,
+            compression="zstd",
+            compression_level=1,
+            use_dictionary=["source", "file", "chunk", "num_chunks", "num_tokens"],
+            write_statistics=["hash"],
+        ) as writer,
+    ):
         for start in range(0, len(rows.records), ROWS_PER_GROUP):
             records = rows.records[start : start + ROWS_PER_GROUP]
             ids = rows.ids.slice(start, start + ROWS_PER_GROUP)
@@ -200,6 +205,7 @@ def write_documents(path: Path, rows: IndexRows, ranks: PlaceRanks) -> None:
                     [columns[name] for name in DOCUMENT_SCHEMA.names], schema=DOCUMENT_SCHEMA
                 )
             )
+    return file.digest
 
 
 def _sort(rows: IndexRows) -> IndexRows:

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.core.arrays import Int64Array, Uint8Array, Uint32Array
+from pipeline.core.hashed_file import HashedFile
 from pipeline.dataset.arrow_columns import (
     NAMES,
     Int32Array,
@@ -65,7 +66,10 @@ class ProvenanceBlock:
 
 
 class ProvenanceWriter:
-    """Writes the provenance of one file's rows; `places`: the (source, file) that blocks index."""
+    """Writes the provenance of one file's rows; `places`: the (source, file) that blocks index.
+
+    On a clean exit `file` is complete.
+    """
 
     def __init__(self, path: Path, first_row: int, places: Sequence[tuple[str, str]]) -> None:
         self._row = first_row
@@ -73,8 +77,9 @@ class ProvenanceWriter:
         files, self._file_by_place = rank_names([file for _, file in places])
         self._sources, self._files = name_list(sources), name_list(files)
         self._waiting = _WAITING.empty_table()
+        self.file = HashedFile(path)
         self._writer = pq.ParquetWriter(
-            path,
+            self.file,
             ROW_SCHEMA,
             compression="zstd",
             compression_level=1,
@@ -117,4 +122,5 @@ class ProvenanceWriter:
     def __exit__(self, kind: object, *error: object) -> None:
         if kind is None and len(self._waiting):
             self._write_group(self._waiting)
-        self._writer.close()
+        with self.file:
+            self._writer.close()

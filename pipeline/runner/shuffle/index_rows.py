@@ -37,7 +37,7 @@ from pipeline.runner.task_cache import (
     files_of,
     has_record,
     load_cached,
-    save_record,
+    recording,
 )
 
 # Each of 1,000 rows or more, about 100 kB.
@@ -259,10 +259,12 @@ def write_part(task: PartTask) -> TaskRecord:
         sources = [(job.merged_run(cell, group), place) for group in range(plan.num_cells)]
     else:
         sources = [(job.run(number), task.part) for number in range(plan.num_parts)]
-    with publish(job.out / task.name, job.state.scratch) as temporary:
-        write_documents(temporary, _read(sources), rank_places(load_files(job.state)))
-        record = TaskRecord(key=job.key, files={task.name: FileDigest.of(temporary)})
-    save_record(job.state, task.name, record)
+    with recording(job.state, task.name) as save:
+        with publish(job.out / task.name, job.state.scratch, syncs=False) as temporary:
+            ranks = rank_places(load_files(job.state))
+            written = write_documents(temporary, _read(sources), ranks)
+        record = TaskRecord(key=job.key, files={task.name: written})
+        save(record)
     return record
 
 

@@ -122,7 +122,8 @@ def view_arguments(
 
 
 def _save(state: State, name: str, table: Table) -> None:
-    with publish(state.table(name), state.scratch) as temporary:
+    # Not synced, since the next run makes it again.
+    with publish(state.table(name), state.scratch, syncs=False) as temporary:
         save_array(temporary, table)
 
 

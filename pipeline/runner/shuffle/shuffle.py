@@ -47,6 +47,7 @@ from pipeline.runner.task_cache import (
     OrderFileRecord,
     files_of,
     has_record,
+    load_indexes,
     publish_index,
     publish_output,
 )
@@ -97,7 +98,8 @@ def shuffle_pool(
     files = files_of(written)
     if spec.format == "mds":
         parts = [file.path.removeprefix(f"{ORDER}/") for file in step_files]
-        files.update(publish_index(state, ORDER, parts))
+        indexes = load_indexes(state, ORDER, parts)
+        files.update(publish_index(state, ORDER, [*indexes.items()]))
     files.update(_write_steps(job, tokens[:-1], digests, owner))
     index = IndexJob(out=job.out, key=key, plan=plan_index(job.num_rows))
     by_row = [(provenance_file(task.file.path), task.num_rows) for task in tasks]

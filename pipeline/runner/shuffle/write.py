@@ -15,6 +15,7 @@ import numpy as np
 
 from pipeline.core.arrays import Int64Array, Uint32Array
 from pipeline.core.compiled import compiled_late
+from pipeline.core.digest import FileDigest
 from pipeline.core.files import publish
 from pipeline.core.ragged import Rows, offsets_of
 from pipeline.dataset import LedgerSpan, provenance_file, row_digests
@@ -23,12 +24,13 @@ from pipeline.dataset.parquet import RowWriter, read_rows
 from pipeline.dataset.provenance import ProvenanceBlock, ProvenanceWriter
 from pipeline.order import apply_view
 from pipeline.runner.shuffle.gather import Names, read_blocks
-from pipeline.runner.shuffle.jobs import OrderTask, ShuffleJob, load_files
+from pipeline.runner.shuffle.jobs import OrderTask, load_files
 from pipeline.runner.task_cache import (
     OrderFileRecord,
     SpanRecord,
-    describe,
+    below,
     load_cached,
+    recording,
     save_record,
 )
 
@@ -55,31 +57,41 @@ def order_rows(task: OrderTask) -> OrderFileRecord:
     """Write a file of ordered rows, unless that is done."""
     if (done := check_order(task)) is not None:
         return done
-    out, state, path = task.job.out, task.job.state, task.file.path
-    beside = provenance_file(path)
-    with (
-        publish(out / path, state.scratch) as temporary,
-        publish(out / beside, state.scratch) as temporary_beside,
-    ):
-        steps, span = _write(task, temporary, temporary_beside)
-        record = OrderFileRecord(
-            key=task.key,
-            num_tokens=tuple(steps.tokens),
-            sha256=tuple(steps.digests),
-            span=_describe_span(span),
-            files={**describe(temporary, path), **describe(temporary_beside, beside)},
-        )
-    save_record(state, path, record)
+    with recording(task.job.state, task.file.path) as save:
+        record = _write(task)
+        save(record)
     return record
 
 
-def _write(task: OrderTask, path: Path, provenance_path: Path) -> "tuple[_Steps, LedgerSpan]":
+def _write(task: OrderTask) -> OrderFileRecord:
+    """Publish a file of ordered rows and its provenance; return their record."""
+    state, path = task.job.state, task.file.path
+    beside = provenance_file(path)
+    with (
+        publish(task.job.out / path, state.scratch, syncs=False) as temporary,
+        publish(task.job.out / beside, state.scratch, syncs=False) as temporary_beside,
+    ):
+        steps, span, files = _write_rows(task, temporary, temporary_beside)
+    return OrderFileRecord(
+        key=task.key,
+        num_tokens=tuple(steps.tokens),
+        sha256=tuple(steps.digests),
+        span=_describe_span(span),
+        files=files,
+    )
+
+
+def _write_rows(
+    task: OrderTask, path: Path, provenance_path: Path
+) -> "tuple[_Steps, LedgerSpan, dict[str, FileDigest]]":
+    """Write the rows of a task and where they come from; return what was written."""
     job, spec = task.job, task.job.spec
     steps = _Steps(spec.global_batch_size)
     span = LedgerSpan(start_row=task.first_row)
     row = 0
+    files: dict[str, FileDigest] = {}
     with (
-        _open_writer(path, job) as write_rows,
+        _open_writer(path, task, files) as write_rows,
         ProvenanceWriter(provenance_path, task.first_row, load_files(job.state)) as provenance,
     ):
         for block in read_blocks(task, _IDS_AT_ONCE):
@@ -104,7 +116,8 @@ def _write(task: OrderTask, path: Path, provenance_path: Path) -> "tuple[_Steps,
             )
             span.add(row_digests(ids, offsets))
             steps.add(ids, offsets)
-    return steps, span
+    files[provenance_file(task.file.path)] = provenance.file.digest
+    return steps, span, files
 
 
 _WriteRows = Callable[[Rows, Int64Array, Names], None]
@@ -112,11 +125,13 @@ _WriteRows = Callable[[Rows, Int64Array, Names], None]
 
 
 @contextmanager
-def _open_writer(path: Path, job: ShuffleJob) -> Iterator[_WriteRows]:
-    """Open a writer for the format of an order; what it writes is complete on a clean exit."""
+def _open_writer(path: Path, task: OrderTask, files: dict[str, FileDigest]) -> Iterator[_WriteRows]:
+    """Open a writer for the format of an order; add what is complete on a clean exit to `files`."""
+    job = task.job
     if job.spec.format == "parquet":
         with RowWriter(path) as parquet:
             yield lambda rows, steps, names: parquet.write(rows.values, rows.offsets, steps)
+        files[task.file.path] = parquet.file.digest
         return
     path.mkdir()
     # To train from: the public reader deletes shards beside an index that names compressed ones.
@@ -129,6 +144,7 @@ def _open_writer(path: Path, job: ShuffleJob) -> Iterator[_WriteRows]:
 
     yield write
     mds.finish()
+    files.update(below(task.file.path, mds.files))
 
 
 def _read_file(path: Path) -> Iterator[Rows]:

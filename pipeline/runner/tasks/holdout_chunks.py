@@ -19,7 +19,7 @@ from pipeline.core.files import publish
 from pipeline.core.ragged import Rows
 from pipeline.dataset import State
 from pipeline.dataset.mds import MdsWriter
-from pipeline.runner.task_cache import describe
+from pipeline.runner.task_cache import below
 from pipeline.stages.chunking import make_chunker
 from pipeline.stages.tokenizer import Tokenizer
 
@@ -57,7 +57,7 @@ def open_holdout(
         yield lambda names, encoded, documents: None
         return
     chunker = make_chunker(holdout.chunk, tokenizer)
-    with publish(state.out / holdout.folder, state.scratch) as folder:
+    with publish(state.out / holdout.folder, state.scratch, syncs=False) as folder:
         folder.mkdir()
         shards = MdsWriter.of(folder, spec)
 
@@ -77,4 +77,4 @@ def open_holdout(
 
         yield write
         shards.finish()
-        files.update(describe(folder, holdout.folder))
+        files.update(below(holdout.folder, shards.files))

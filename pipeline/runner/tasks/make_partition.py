@@ -30,7 +30,7 @@ from pipeline.dataset import (
 from pipeline.dataset.mds import MdsWriter, write_stats
 from pipeline.runner.output_tokenizer import cached_tokenizer
 from pipeline.runner.shuffle import save_table
-from pipeline.runner.task_cache import PartitionOutput, describe, save_record
+from pipeline.runner.task_cache import PartitionOutput, below, recording
 from pipeline.runner.tasks.holdout_chunks import HoldoutChunks, open_holdout
 from pipeline.runner.tasks.read_documents import (
     DocumentReader,
@@ -113,8 +113,9 @@ def make_partition(task: PartitionTask) -> PartitionOutput:
     tokenizer = _tokenizer_of(task)
     record = load_cached_for(task.inputs, state, task.name, task.key, PartitionOutput)
     if record is None:
-        record = _make(task, tokenizer, state)
-        save_record(state, task.name, record)
+        with recording(state, task.name) as save:
+            record = _make(task, tokenizer, state)
+            save(record)
     for folder in [task.folder, *([task.holdout.folder] if task.holdout else [])]:
         save_table(state, folder, tokenizer.cls_id, tokenizer.sep_id, _file_numbers(record))
     return record
@@ -137,7 +138,7 @@ def _make(task: PartitionTask, tokenizer: Tokenizer, state: State) -> PartitionO
     files: dict[str, FileDigest] = {}
     undecodable = f"has a piece that decodes to nothing, which {task.chunk.algorithm} cannot chunk"
     with (
-        publish(task.out / task.folder, state.scratch) as folder,
+        publish(task.out / task.folder, state.scratch, syncs=False) as folder,
         _open_dropped(task, state, files) as keep_dropped,
         open_holdout(task.holdout, tokenizer, task.shards, state, files) as chunk_for_holdout,
     ):
@@ -171,13 +172,12 @@ def _make(task: PartitionTask, tokenizer: Tokenizer, state: State) -> PartitionO
                 written = np.unique(chunks.documents)
                 digests.append(text_digests([documents[index].text for index in written]))
         shards.finish()
-        write_stats(folder, task.chunk, counts.lengths, counts.tokens["discarded"])
-        files.update(describe(folder, task.folder))
+        stats = write_stats(folder, task.chunk, counts.lengths, counts.tokens["discarded"])
+        files.update(below(task.folder, shards.files, stats))
     if task.saves_digests:
         name = State.digests(task.folder)
-        with publish(task.out / name, state.scratch) as temporary:
-            save_array(temporary, np.concatenate(digests))
-            files[name] = FileDigest.of(temporary)
+        with publish(task.out / name, state.scratch, syncs=False) as temporary:
+            files[name] = save_array(temporary, np.concatenate(digests))
     return _record(task, reader, drops, counts, files)
 
 
@@ -193,7 +193,7 @@ def _open_dropped(
         yield lambda dropped, of: None
         return
     name = dropped_file(task.source, task.partition)
-    with publish(task.out / name, state.scratch) as temporary:
+    with publish(task.out / name, state.scratch, syncs=False) as temporary:
         writer = DroppedWriter(temporary, task.keep_dropped, task.source)
 
         def write(dropped: Sequence[Dropped], of: Input) -> None:
@@ -202,7 +202,7 @@ def _open_dropped(
 
         with closing(writer):
             yield write
-        files.update(describe(temporary, name))
+        files[name] = writer.file.digest
 
 
 class _FilesReader:

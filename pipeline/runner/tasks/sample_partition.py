@@ -19,7 +19,7 @@ from pipeline.dataset import VALIDATION, State, is_output_file, sampled_file
 from pipeline.dataset.mds import MdsWriter, Pool, write_stats
 from pipeline.dataset.parquet import read_columns, write_columns
 from pipeline.runner.shuffle import load_table, save_empty_table, save_table
-from pipeline.runner.task_cache import PartitionOutput, describe, save_record
+from pipeline.runner.task_cache import PartitionOutput, below, recording
 from pipeline.runner.tasks.read_documents import Input, load_cached_for
 from pipeline.runner.tasks.training_chunks import TrainingChunks
 from pipeline.stages.sampling import Draw, longest_first, rows_to_write
@@ -90,6 +90,15 @@ def _name(source: str, partition: str) -> str:
 def sample_partition(task: SampleTask) -> PartitionOutput:
     """Write the sampled chunks of a partition; return the record of chunks and sample together."""
     state = State(out=task.out)
+    with recording(state, _name(task.source, task.record.partition)) as save:
+        record, numbers = _sample(task, state)
+        save(record)
+    _save_table(state, record, task.cls_id, task.sep_id, numbers)
+    return record
+
+
+def _sample(task: SampleTask, state: State) -> tuple[PartitionOutput, dict[str, Uint32Array]]:
+    """Write the sampled chunks; return the record, and what the table of rows says of each."""
     source, partition = task.source, task.record.partition
     pool = Pool.open(task.out / task.record.folder)
     lengths, is_held = pool.lengths(), task.chunks.held_out()
@@ -110,9 +119,8 @@ def sample_partition(task: SampleTask) -> PartitionOutput:
     names = ["chunk", "num_chunks", *(["file"] if task.record.more_inputs else [])]
     numbers = {name: np.ascontiguousarray(table[name]) for name in names}
     sampled = sampled_file(source, partition)
-    with publish(task.out / sampled, state.scratch) as temporary:
-        write_columns(temporary, numbers)
-        files.update(describe(temporary, sampled))
+    with publish(task.out / sampled, state.scratch, syncs=False) as temporary:
+        files[sampled] = write_columns(temporary, numbers)
     kept = {path: about for path, about in task.record.files.items() if is_output_file(path)}
     num_held, num_sampled = int(lengths[holdout].sum()), int(lengths[rows].sum())
     record = replace(
@@ -126,9 +134,7 @@ def sample_partition(task: SampleTask) -> PartitionOutput:
         **_with_validation(task.record, all_rows["file"][holdout]),
         files={**kept, **files},
     )
-    save_record(state, record.task, record)
-    _save_table(state, record, task.cls_id, task.sep_id, numbers)
-    return record
+    return record, numbers
 
 
 def _save_table(
@@ -168,7 +174,7 @@ def _write_rows(
 ) -> dict[str, FileDigest]:
     """Write some rows of a pool as a folder of shards; return what its files are."""
     lengths = pool.lengths()[rows]
-    with publish(task.out / folder, State(out=task.out).scratch) as temporary:
+    with publish(task.out / folder, State(out=task.out).scratch, syncs=False) as temporary:
         temporary.mkdir()
         writer = MdsWriter.of(temporary, task.shards)
         for start in range(0, len(rows), _ROWS_AT_ONCE):
@@ -177,5 +183,5 @@ def _write_rows(
             ids = pool.gather(rows[part], lengths[part])
             writer.write(documents, np.arange(len(documents)), ids, offsets_of(lengths[part]))
         writer.finish()
-        write_stats(temporary, chunk, lengths, num_discarded)
-        return describe(temporary, folder)
+        stats = write_stats(temporary, chunk, lengths, num_discarded)
+        return below(folder, writer.files, stats)

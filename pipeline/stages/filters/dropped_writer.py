@@ -14,6 +14,7 @@ import orjson
 import zstandard
 
 from pipeline.core import seeds
+from pipeline.core.hashed_file import HashedFile
 from pipeline.stages.filters.verdict import Dropped
 
 # Hides behind the filters in time; texts shrink to a third.
@@ -23,9 +24,11 @@ _MOST_LEVELS: Final = 2048
 
 
 class DroppedWriter:
+    """Writes to a new file, `file`, which is complete when it is closed."""
+
     def __init__(self, path: Path, share: Fraction, source: str) -> None:
         self._share, self._source = share, source
-        self._file = path.open("wb")
+        self.file = HashedFile(path)
         compressor = zstandard.ZstdCompressor(level=_LEVEL, write_checksum=True)
         self._packer = compressor.compressobj()
 
@@ -45,11 +48,11 @@ class DroppedWriter:
                     "text": document.text,
                     "metadata": document.metadata,
                 }
-                self._file.write(self._packer.compress(_line(record)))
+                self.file.write(self._packer.compress(_line(record)))
 
     def close(self) -> None:
-        self._file.write(self._packer.flush())
-        self._file.close()
+        with self.file:
+            self.file.write(self._packer.flush())
 
     def _is_in_share(self, name: str, row: int) -> bool:
         """Whether the 64-bit random number of a row is below the share, exactly."""

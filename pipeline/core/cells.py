@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 from pipeline.core.arrays import Uint8Array
 from pipeline.core.digest import canonical_json
 from pipeline.core.errors import OutputError
-from pipeline.core.files import DISK_FAILS, publish
+from pipeline.core.files import DISK_FAILS, open_scratch, publish
 
 Cell = Mapping[str, NDArray[Any]]
 """The arrays of a cell by name, of one dimension."""
@@ -112,7 +112,7 @@ def publish_cells(path: Path, scratch: Path, form: CellFormat, cells: Iterable[C
 def has_cells(path: Path, form: CellFormat) -> bool:
     """Tell whether a file of this format is there, by its head and its size alone."""
     try:
-        with path.open("rb", 0) as file:
+        with open_scratch(path, buffering=0) as file:
             _read_table(file.fileno(), form)
     except (OSError, ValueError):
         return False
@@ -129,7 +129,7 @@ class CellReader:
     def __init__(self, path: Path, form: CellFormat) -> None:
         self._path, self._form = path, form
         with self._explained():
-            self._file = path.open("rb", 0)
+            self._file = open_scratch(path, buffering=0)
             try:
                 self._table = _read_table(self._file.fileno(), form)
             except BaseException:

@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,7 @@ _DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _NOT_WRITABLE = (errno.EACCES, errno.EROFS, errno.EPERM, errno.ENOTDIR)
 DISK_FAILS = (errno.EIO, errno.ENXIO, errno.ENODEV, errno.ESTALE, errno.ETIMEDOUT)
 """What a failing disk and a network file system say."""
+_MOST_STALE = 2
 
 
 @contextmanager
@@ -108,6 +109,21 @@ def reading_scratch(path: Path) -> Iterator[None]:
         ) from error
 
 
+def open_scratch(path: Path, buffering: int = -1) -> BinaryIO:
+    """Open a file of unfinished work to read it. Raises: OSError.
+
+    A network file system may say once that a file is stale, whose name another machine has given
+    to a new one.
+    """
+    for _ in range(_MOST_STALE):
+        try:
+            return path.open("rb", buffering)
+        except OSError as error:
+            if error.errno != errno.ESTALE:
+                raise
+    return path.open("rb", buffering)
+
+
 def shared_folder(*paths: Path) -> Path:
     """Return the deepest folder that some paths lie in, absolute. Pure but for the current one."""
     return Path(os.path.commonpath([path.absolute() for path in paths]))
@@ -181,7 +197,7 @@ def save_array(path: Path, array: NDArray[Any]) -> FileDigest:
 def load_array(path: Path) -> NDArray[Any]:
     """Map an array that `save_array` or `publish_array` wrote. Raises: as `reading_scratch`."""
     # With one open; by its path, numpy opens a file three times.
-    with reading_scratch(path), path.open("rb") as file:
+    with reading_scratch(path), open_scratch(path) as file:
         np.lib.format.read_magic(file)
         shape, _, dtype = np.lib.format.read_array_header_1_0(file)
         return np.memmap(file, dtype, "r", offset=file.tell(), shape=shape)

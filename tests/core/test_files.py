@@ -4,8 +4,9 @@ import errno
 import os
 from collections.abc import Callable
 from contextlib import suppress
+from errno import ESTALE
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, cast
 
 import numpy as np
 import pytest
@@ -184,6 +185,27 @@ def test_a_file_below_a_folder_of_ours_is_opened_through_no_link(tmp_path: Path,
     else:
         os.close(open_below(ours, ours / name, os.O_RDWR | os.O_CREAT))
         assert (ours / name).exists()
+
+
+@pytest.mark.parametrize("num_stale", [1, 2, 3])
+def test_a_stale_file_is_opened_again(
+    num_stale: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left, real = [ESTALE] * num_stale, Path.open
+
+    def open_(path: Path, *how: Any) -> BinaryIO:
+        if left:
+            raise _os_error(left.pop())
+        return cast(BinaryIO, real(path, *how))
+
+    path = tmp_path / "array"
+    save_array(path, np.arange(3))
+    monkeypatch.setattr(Path, "open", open_)
+    if num_stale < 3:
+        assert load_array(path).tolist() == [0, 1, 2]
+    else:
+        with pytest.raises(OutputError, match=r"Stale file handle\nhint: run the same command"):
+            load_array(path)
 
 
 @pytest.mark.parametrize("load", [load_array, read_array])

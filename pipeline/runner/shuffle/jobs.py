@@ -13,7 +13,7 @@ from pipeline.config import OrderSpec, ShardSpec
 from pipeline.core.arrays import Int64Array
 from pipeline.core.digest import fingerprint
 from pipeline.core.errors import InputError
-from pipeline.core.files import load_array, publish, reading_scratch, save_array
+from pipeline.core.files import load_array, open_scratch, publish, reading_scratch, save_array
 from pipeline.core.json_record import parse_json
 from pipeline.dataset import State, StepFile
 from pipeline.dataset.mds import Pool
@@ -205,5 +205,6 @@ def _stamp(path: Path) -> list[int]:
 
 def load_files(state: State) -> list[tuple[str, str]]:
     """Load the source and the name of each file, by its number."""
-    with reading_scratch(state.pool_files):
-        return [(source, file) for source, file in parse_json(state.pool_files.read_bytes())]
+    path = state.pool_files
+    with reading_scratch(path), open_scratch(path) as saved:
+        return [(source, file) for source, file in parse_json(saved.read())]

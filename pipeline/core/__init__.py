@@ -20,6 +20,7 @@ __all__ = [
     "prefetch",
     "progress",
     "ragged",
+    "record_log",
     "regular_file",
     "seeds",
     "shown",

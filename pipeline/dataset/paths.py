@@ -87,10 +87,8 @@ class State:
 
     @property
     def records(self) -> Path:
+        """The logs of what tasks have made."""
         return self.root / "records"
-
-    def record(self, name: str) -> Path:
-        return self.records / f"{name}.json"
 
     @property
     def orders(self) -> Path:

@@ -10,9 +10,10 @@ from pipeline.core.digest import FileDigest, fingerprint
 from pipeline.core.json_record import to_json
 from pipeline.dataset import MANIFEST, TRAIN, VALIDATION, MixtureRecord, State
 from pipeline.dataset.mds import Pool
+from pipeline.runner.earlier_build import restore_records
 from pipeline.runner.inputs import BuildContext
 from pipeline.runner.order_rows import order_pool
-from pipeline.runner.output_lock import finish, make_manifest, restore_records
+from pipeline.runner.output_lock import finish, make_manifest
 from pipeline.runner.output_tokenizer import copy_tokenizer
 from pipeline.runner.plan import Plan
 from pipeline.runner.sample_sources import Records, write_indexes

@@ -1,7 +1,4 @@
-"""Output lock: an output folder belongs to one mixture, and to one build at a time.
-
-A second build restores the task records from the manifest of the first, and keeps what is intact.
-"""
+"""Output lock: an output folder belongs to one mixture, and to one build at a time."""
 
 import fcntl
 import json
@@ -9,11 +6,9 @@ import logging
 import os
 import shutil
 import uuid
-from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import fields
-from itertools import chain
 from pathlib import Path
 from typing import IO
 
@@ -23,7 +18,6 @@ from pipeline.core.errors import MismatchError, OutputError
 from pipeline.core.files import open_below, publish, refuse_links, sync_entry, writing
 from pipeline.core.json_record import parse_json
 from pipeline.dataset import (
-    DOCUMENTS,
     DROPPED,
     MANIFEST,
     ORDER,
@@ -44,13 +38,11 @@ from pipeline.dataset import (
     is_build_folder,
     manifest_pieces,
     partial_bytes,
-    provenance_file,
     read_manifest,
     read_partial,
-    split_files,
 )
-from pipeline.dataset.parquet import read_origin, read_steps
-from pipeline.runner.task_cache import OrderFileRecord, PartitionOutput, TaskRecord, save_record
+from pipeline.dataset.parquet import read_origin
+from pipeline.runner.task_cache import PartitionOutput
 from pipeline.sources import Lock, lock_digest
 from pipeline.stages.tokenizer import Tokenizer
 from pipeline.version import VERSION
@@ -332,64 +324,3 @@ def _owner(state: State) -> str | None:
     except (OSError, ValueError, TypeError, KeyError):
         # Where the manifest was lost or damaged, the table of steps still names the mixture.
         return read_origin(state.out / STEPS)
-
-
-def restore_records(state: State) -> None:
-    """Restore a finished build's task records from its manifest, and remove the manifest."""
-    with writing(state.out):
-        _restore_records(state)
-
-
-def _restore_records(state: State) -> None:
-    path = state.out / PARTIAL
-    if path.exists():
-        partial = read_partial(path)
-        _restore_partitions(state, chain.from_iterable(partial.sources.values()), partial.files)
-        path.unlink()
-    path = state.out / MANIFEST
-    if not path.exists():
-        return
-    try:
-        manifest = read_manifest(path)
-    except MismatchError:
-        # Nothing in a damaged manifest is trusted; everything is built again.
-        path.rename(state.scratch / MANIFEST)
-        return
-    for source in manifest.sources.values():
-        _restore_partitions(state, source.partitions, manifest.files)
-    _restore_order(state, manifest)
-    path.unlink()
-
-
-def _restore_partitions(
-    state: State, records: Iterable[PartitionRecord], files: Mapping[str, FileDigest]
-) -> None:
-    for record in records:
-        facts = {field.name: getattr(record, field.name) for field in fields(PartitionCounts)}
-        written = {path: files[path] for path in record.files}
-        save_record(state, record.task, PartitionOutput(**facts, files=written))
-
-
-def _restore_order(state: State, manifest: Manifest) -> None:
-    files = manifest.files
-    if STEPS not in files or not files[STEPS].matches(state.out / STEPS):
-        return
-    steps = read_steps(state.out / STEPS)
-    shards: defaultdict[str, list[str]] = defaultdict(list)
-    for path in files:
-        shards[path.rpartition("/")[0]].append(path)
-    for window in manifest.order.windows:
-        for file in split_files(window, manifest.order.format):
-            part = slice(file.first_step, file.first_step + file.num_steps)
-            written = [provenance_file(file.path), *shards.get(file.path, [file.path])]
-            if not files.keys() >= set(written):
-                continue
-            record = OrderFileRecord(
-                key=manifest.order.key,
-                num_tokens=tuple(int(row["num_tokens"]) for row in steps[part]),
-                sha256=tuple(str(row["sha256"]) for row in steps[part]),
-                files={path: files[path] for path in written},
-            )
-            save_record(state, file.path, record)
-    for path in shards.get(DOCUMENTS, []):
-        save_record(state, path, TaskRecord(key=manifest.order.key, files={path: files[path]}))

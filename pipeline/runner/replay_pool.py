@@ -10,6 +10,7 @@ from pipeline.core.limits import default_memory_bytes
 from pipeline.dataset import PARTIAL, Manifest, MixtureRecord, without_order
 from pipeline.dataset.mds import INDEX_NAME, Pool
 from pipeline.runner.build_options import ClusterOptions
+from pipeline.runner.earlier_build import restore_records
 from pipeline.runner.open_cluster import open_cluster
 from pipeline.runner.order_rows import order_pool
 from pipeline.runner.output_lock import (
@@ -17,7 +18,6 @@ from pipeline.runner.output_lock import (
     lock_output,
     make_manifest,
     refuse_nested,
-    restore_records,
 )
 from pipeline.runner.output_tokenizer import (
     cached_tokenizer,

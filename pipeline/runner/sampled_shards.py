@@ -16,10 +16,10 @@ from pipeline.dataset import EvaluationCounts, State
 from pipeline.runner.build_options import BuildOptions
 from pipeline.runner.build_partitions import build_partitions
 from pipeline.runner.corpus_scan import scan_corpus
+from pipeline.runner.earlier_build import restore_records
 from pipeline.runner.holdout_split import split_holdout
 from pipeline.runner.inputs import BuildContext, PreparedSource, prepare_source
 from pipeline.runner.open_cluster import open_cluster
-from pipeline.runner.output_lock import restore_records
 from pipeline.runner.output_tokenizer import cached_tokenizer, check_special_tokens
 from pipeline.runner.plan import Plan, num_bytes
 from pipeline.runner.sample_sources import check_budgets, find_cached_samples, sample_chunks

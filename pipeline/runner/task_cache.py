@@ -7,12 +7,14 @@ are intact replaces the work.
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
-from pipeline.core.digest import FileDigest, canonical_json, fingerprint
+from pipeline.core.digest import FileDigest
 from pipeline.core.file_system import syncing
-from pipeline.core.files import publish
+from pipeline.core.files import publish, refuse_links
 from pipeline.core.json_record import from_json, parse_json, to_json
+from pipeline.core.record_log import open_log
 from pipeline.dataset import PartitionCounts, State
 from pipeline.dataset.mds import INDEX_NAME, index_bytes, merge_indexes
 
@@ -122,53 +124,73 @@ def publish_index(
 
 def load_cached(state: State, name: str, key: str, kind: type[Record]) -> Record | None:
     """Return a task's record; None unless it has this key and every file it names is intact."""
-    try:
-        record = from_json(kind, _load_record(state, name))
-    except ValueError:
-        return None
-    is_intact = record.key == key and all(
-        file.matches(state.out / path) for path, file in record.files.items()
-    )
-    return record if is_intact else None
+    for saved in _find(state, name, key):
+        try:
+            record = from_json(kind, saved)
+        except ValueError:
+            continue
+        if all(file.matches(state.out / path) for path, file in record.files.items()):
+            return record
+    return None
 
 
 def has_record(state: State, name: str, key: str) -> bool:
     """Tell whether a task has a record of this key, whether or not its files are intact."""
-    record = _load_record(state, name)
-    return isinstance(record, dict) and record.get("key") == key
+    return any(True for _ in _find(state, name, key))
 
 
-def _load_record(state: State, name: str) -> object:
-    """Return a task's record as JSON values; None if there is none, or it is damaged."""
-    try:
-        saved = parse_json(state.record(name).read_bytes())
-        record: object = saved["record"]
-        return record if fingerprint(record) == saved["digest"] else None
-    except (OSError, ValueError, TypeError, KeyError):
-        return None
+def has_records_below(state: State, folder: str) -> bool:
+    """Tell whether any task that is named after something in a folder has a record."""
+    return open_log(state.records).has_below(f"{folder}/")
+
+
+def _find(state: State, name: str, key: str) -> Iterator[object]:
+    """Yield the records that a task has of this key, the last one first.
+
+    There are several where an input changed between runs, or a task ran twice.
+    """
+    for record in open_log(state.records).find(name):
+        if isinstance(record, dict) and record.get("key") == key:
+            yield record
 
 
 @contextmanager
 def recording(state: State, name: str) -> Iterator[Callable[[AnyRecord], None]]:
     """Yield what saves a task's record; first it makes durable what was written in the block.
 
+    With it the earlier records of this process become durable.
+
     Raises: OutputError.
     """
     with syncing(state.out) as sync:
 
         def save(record: AnyRecord) -> None:
-            sync(state.out / path for path in record.files)
+            sync([*(state.out / path for path in record.files), *_own_log(state)])
             save_record(state, name, record)
 
         yield save
 
 
 def save_record(state: State, name: str, record: AnyRecord) -> None:
-    """Publish a record with its own digest, since its counts go into the manifest."""
-    content = to_json(record)
-    saved = {"record": content, "digest": fingerprint(content)}
-    with publish(state.record(name), state.scratch) as temporary:
-        temporary.write_bytes(canonical_json(saved))
+    """Save a task's record, which becomes durable with the files of the next one.
+
+    A loss of power may take the last record of each process, and that task is done again.
+    """
+    refuse_links(state.out, state.records)
+    open_log(state.records).add({name: to_json(record)})
+
+
+def restore_all(state: State, records: Mapping[str, AnyRecord]) -> None:
+    """Save records by the names of their tasks, and make them durable. Raises: OutputError."""
+    with syncing(state.out) as sync:
+        open_log(state.records).add({name: to_json(record) for name, record in records.items()})
+        sync(_own_log(state))
+
+
+def _own_log(state: State) -> list[Path]:
+    """Return the log of this process, if it has saved any record."""
+    own = open_log(state.records).own
+    return [own] if own.exists() else []
 
 
 def files_of(records: Iterable[AnyRecord]) -> dict[str, FileDigest]:

@@ -28,9 +28,9 @@ order: {seed: 21, global_batch_size: 4, max_seq_len: 64, window_tokens: 1M}
 FEW, MANY = 4, 12
 # Of one partition: opens, syncs. As written it has one file of input and one shard.
 MOST = {
-    "whole": (17, 3),
-    "sampled": (36, 6),
-    "validation": (56, 6),
+    "whole": (15, 1),
+    "sampled": (31, 2),
+    "validation": (51, 2),
     "ordered": (6, 0),
 }
 SAMPLED = ", epochs: 3/2"

@@ -57,7 +57,7 @@ def test_state_that_cannot_be_removed_is_warned_of(
         raise OSError(errno.EIO, os.strerror(errno.EIO), path)
 
     with lock_output(tmp_path / "out", _mixture().fingerprint) as state:
-        record = state.root / "records" / "one.json"
+        record = state.records / "one.log"
         record.parent.mkdir(exist_ok=True)
         record.write_text("{}")
         with monkeypatch.context() as patch:
@@ -111,8 +111,8 @@ def test_a_build_that_fails_before_it_makes_anything_leaves_no_claim(tmp_path: P
 def test_a_build_that_fails_after_it_made_something_keeps_its_claim(tmp_path: Path) -> None:
     out = tmp_path / "out"
     with pytest.raises(ConfigError):
-        _fail(out, lambda state: state.record("one"))
-    assert State(out=out).record("one").exists()
+        _fail(out, lambda state: state.records / "one.log")
+    assert (State(out=out).records / "one.log").exists()
     with pytest.raises(OutputError, match="holds another mixture"), lock_output(out, "other"):
         pass
 
@@ -120,7 +120,7 @@ def test_a_build_that_fails_after_it_made_something_keeps_its_claim(tmp_path: Pa
 def test_an_unfinished_folder_belongs_to_its_mixture(tmp_path: Path) -> None:
     with lock_output(tmp_path / "out", _mixture().fingerprint) as state:
         state.records.mkdir()
-        state.record("one").write_text("{}")
+        (state.records / "one.log").write_text("{}")
     with (
         pytest.raises(OutputError, match="holds another mixture"),
         lock_output(tmp_path / "out", _mixture(b"other").fingerprint),
@@ -128,12 +128,12 @@ def test_an_unfinished_folder_belongs_to_its_mixture(tmp_path: Path) -> None:
         pass
 
 
-@pytest.mark.parametrize("name", [".ettin", ".ettin/lock", ".ettin/tmp", ".ettin/records/a.json"])
+@pytest.mark.parametrize("name", [".ettin", ".ettin/lock", ".ettin/tmp", ".ettin/records/a.log"])
 def test_nothing_of_a_stranger_is_opened_or_removed_through_a_link(
     tmp_path: Path, name: str
 ) -> None:
     stranger, link = tmp_path / "stranger", tmp_path / "out" / name
-    is_file = Path(name).name in ("lock", "a.json")
+    is_file = Path(name).name in ("lock", "a.log")
     kept = stranger if is_file else stranger / "tmp" / "kept"
     kept.parent.mkdir(parents=True, exist_ok=True)
     kept.write_text("theirs")

@@ -1,6 +1,5 @@
 """The task cache: records are used while their key, their files and they themselves are intact."""
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from support.strategies import Row
 
 from pipeline.core.digest import FileDigest
 from pipeline.core.file_system import Sync
+from pipeline.core.record_log import open_log
 from pipeline.dataset import State
 from pipeline.dataset.mds import Pool
 from pipeline.runner import task_cache
@@ -22,11 +22,13 @@ from pipeline.runner.task_cache import (
     below,
     files_of,
     has_record,
+    has_records_below,
     load_cached,
     load_indexes,
     publish_index,
     publish_output,
     recording,
+    restore_all,
     save_record,
 )
 
@@ -59,17 +61,48 @@ def test_a_record_is_used_while_its_files_are_intact(state: State) -> None:
 
 
 def test_no_damage_to_a_record_goes_unseen(state: State) -> None:
-    path = state.record("task")
+    [path] = state.records.iterdir()
     data = path.read_bytes()
-    assert json.loads(data)["record"]["count"] == 12
+    assert b'"count":12' in data
     for place in range(len(data)):
         for bit in range(8):
             path.write_bytes(data[:place] + bytes([data[place] ^ 1 << bit]) + data[place + 1 :])
             record = load_cached(state, "task", "k", Counted)
-            # White space and the case of an escape may change; what is said may not.
+            # White space around it may change.
             assert record is None or record.count == 12, (place, bit)
         path.write_bytes(data[:place])
         assert load_cached(state, "task", "k", Counted) is None
+
+
+def test_of_the_records_of_a_task_that_whose_files_are_there_is_used(state: State) -> None:
+    other = {"file": FileDigest.of_bytes(b"other")}
+    save_record(state, "task", Counted(key="k", count=13, files=other))
+    save_record(state, "task", Counted(key="another key", count=14, files=other))
+    for content, count in (("content", 12), ("other", 13), ("content", 12)):
+        (state.out / "file").write_text(content)
+        record = load_cached(state, "task", "k", Counted)
+        assert record is not None
+        assert record.count == count
+
+
+def test_restored_records_are_made_durable_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[Path] = []
+
+    @contextmanager
+    def syncing(_: Path) -> Iterator[Sync]:
+        yield synced.extend
+
+    monkeypatch.setattr(task_cache, "syncing", syncing)
+    state = State(out=tmp_path)
+    restore_all(state, {f"a/{n}": Counted(key="k", count=n, files={}) for n in range(5)})
+    assert synced == list(state.records.iterdir())
+    record = load_cached(state, "a/3", "k", Counted)
+    assert record is not None
+    assert record.count == 3
+    assert has_records_below(state, "a")
+    assert not has_records_below(state, "a/3")
 
 
 def test_a_record_is_known_whatever_became_of_its_files(state: State) -> None:
@@ -105,6 +138,16 @@ def test_a_record_is_saved_once_its_files_are_durable(
         done.append("write")
         save_(TaskRecord(key="", files={"a/b": FileDigest.of_bytes(b"")}))
     assert done == ["open .", "write", "sync a/b", "save task"]
+    # With the next one, what was saved before.
+    open_log(state.records).add({"earlier": 1})
+    done.clear()
+    with recording(state, "task") as save_:
+        save_(TaskRecord(key="", files={}))
+    assert done == [
+        "open .",
+        f"sync {open_log(state.records).own.relative_to(tmp_path)}",
+        "save task",
+    ]
 
 
 def test_an_output_that_is_right_is_not_written_again(tmp_path: Path) -> None:

@@ -185,7 +185,7 @@ TARGETS: Mapping[str, Target] = {
                         commands=(_BUILD, _AGAIN, "plan m.yaml", "lock m.yaml",
                                   "feed out --steps 3 --tokenizer tok.json",
                                   "trace out --step 1 --text --tokenizer tok.json")),
-    "record": Target(files="half/.ettin/records/**/*", mutate=mutations.record_json, share=3,
+    "record": Target(files="half/.ettin/records/*", mutate=mutations.record_log, share=3,
                      commands=(_HALF,)),
     "kept state": Target(files="half/.ettin/**/*", mutate=mutations.damage, commands=(_HALF,)),
     "kept rows": Target(files="half/[to]*/**/*", mutate=mutations.damage, commands=(_HALF,)),

@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 import yaml  # type: ignore[import-untyped,unused-ignore]
 import zstandard
 
-from pipeline.core.digest import canonical_json, fingerprint, sha256_bytes
+from pipeline.core.digest import canonical_json, sha256_bytes
 
 Mutation = Callable[[bytes, random.Random], bytes]
 
@@ -162,13 +162,6 @@ def _locked(content: Any) -> bytes:
     return ("".join(lock_file._lines(content, "")) + "\n").encode()
 
 
-def _recorded(content: Any) -> bytes:
-    """As records of tasks are spelled."""
-    if isinstance(content, dict) and "record" in content:
-        content["digest"] = fingerprint(content["record"])
-    return canonical_json(content)
-
-
 def _or_plain(seal: Callable[[Any], bytes]) -> Callable[[Any], bytes]:
     """Spell what has no canonical form, such as NaN, without a digest."""
 
@@ -181,9 +174,22 @@ def _or_plain(seal: Callable[[Any], bytes]) -> Callable[[Any], bytes]:
     return spell
 
 
-plain_json, sealed_json, lock_json, record_json = (
-    json_file(_or_plain(seal)) for seal in (_spelled, _sealed, _locked, _recorded)
+plain_json, sealed_json, lock_json = (
+    json_file(_or_plain(seal)) for seal in (_spelled, _sealed, _locked)
 )
+
+
+def record_log(data: bytes, draw: random.Random) -> bytes:
+    """Mutate a record in a log of them, with its digest, or the log."""
+    lines = data.split(b"\n")
+    whole = [number for number, line in enumerate(lines) if line.count(b"\t") == 3]
+    if not whole or draw.random() < 0.2:
+        return damage(data, draw)
+    number = draw.choice(whole)
+    _, saved, name, record = lines[number].split(b"\t")
+    rest = b"\t".join([saved, name, plain_json(record, draw)])
+    lines[number] = sha256_bytes(rest).encode() + b"\t" + rest
+    return b"\n".join(lines)
 
 
 def yaml_file(data: bytes, draw: random.Random) -> bytes:

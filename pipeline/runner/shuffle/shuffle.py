@@ -47,6 +47,7 @@ from pipeline.runner.task_cache import (
     OrderFileRecord,
     files_of,
     has_record,
+    has_records_below,
     load_indexes,
     publish_index,
     publish_output,
@@ -140,7 +141,8 @@ def _make_tables(
     if tables is None:
         return job.key
     # Once some rows are written perhaps all are, so then nothing is scattered before it is needed.
-    if passes is not None and passes.can_make_tables() and not (job.state.records / ORDER).exists():
+    is_begun = has_records_below(job.state, ORDER)
+    if passes is not None and passes.can_make_tables() and not is_begun:
         digests = passes.scatter(tables)
     else:
         digests = cluster.map("read the pool", make_table, tables)

@@ -1,0 +1,101 @@
+"""Earlier build: a finished output's manifest -> the task records that its build left.
+
+A second build goes on from them, and keeps what is intact.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import fields
+from itertools import chain
+
+from pipeline.core.digest import FileDigest
+from pipeline.core.errors import MismatchError
+from pipeline.core.files import writing
+from pipeline.dataset import (
+    DOCUMENTS,
+    MANIFEST,
+    PARTIAL,
+    STEPS,
+    Manifest,
+    PartitionCounts,
+    PartitionRecord,
+    State,
+    provenance_file,
+    read_manifest,
+    read_partial,
+    split_files,
+)
+from pipeline.dataset.parquet import read_steps
+from pipeline.runner.task_cache import (
+    AnyRecord,
+    OrderFileRecord,
+    PartitionOutput,
+    TaskRecord,
+    restore_all,
+)
+
+
+def restore_records(state: State) -> None:
+    """Restore a finished build's task records from its manifest, and remove the manifest."""
+    with writing(state.out):
+        _restore_records(state)
+
+
+def _restore_records(state: State) -> None:
+    path = state.out / PARTIAL
+    if path.exists():
+        partial = read_partial(path)
+        partitions = chain.from_iterable(partial.sources.values())
+        restore_all(state, _partition_records(partitions, partial.files))
+        path.unlink()
+    path = state.out / MANIFEST
+    if not path.exists():
+        return
+    try:
+        manifest = read_manifest(path)
+    except MismatchError:
+        # Nothing in a damaged manifest is trusted; everything is built again.
+        path.rename(state.scratch / MANIFEST)
+        return
+    partitions = chain.from_iterable(one.partitions for one in manifest.sources.values())
+    records = _partition_records(partitions, manifest.files)
+    restore_all(state, {**records, **_order_records(state, manifest)})
+    path.unlink()
+
+
+def _partition_records(
+    records: Iterable[PartitionRecord], files: Mapping[str, FileDigest]
+) -> dict[str, AnyRecord]:
+    """Return the records of the tasks that made some partitions."""
+    made: dict[str, AnyRecord] = {}
+    for record in records:
+        facts = {field.name: getattr(record, field.name) for field in fields(PartitionCounts)}
+        written = {path: files[path] for path in record.files}
+        made[record.task] = PartitionOutput(**facts, files=written)
+    return made
+
+
+def _order_records(state: State, manifest: Manifest) -> dict[str, AnyRecord]:
+    """Return the records of the tasks that wrote the order."""
+    files, made = manifest.files, dict[str, AnyRecord]()
+    if STEPS not in files or not files[STEPS].matches(state.out / STEPS):
+        return made
+    steps = read_steps(state.out / STEPS)
+    shards: defaultdict[str, list[str]] = defaultdict(list)
+    for path in files:
+        shards[path.rpartition("/")[0]].append(path)
+    for window in manifest.order.windows:
+        for file in split_files(window, manifest.order.format):
+            part = slice(file.first_step, file.first_step + file.num_steps)
+            written = [provenance_file(file.path), *shards.get(file.path, [file.path])]
+            if not files.keys() >= set(written):
+                continue
+            made[file.path] = OrderFileRecord(
+                key=manifest.order.key,
+                num_tokens=tuple(int(row["num_tokens"]) for row in steps[part]),
+                sha256=tuple(str(row["sha256"]) for row in steps[part]),
+                files={path: files[path] for path in written},
+            )
+    for path in shards.get(DOCUMENTS, []):
+        made[path] = TaskRecord(key=manifest.order.key, files={path: files[path]})
+    return made

@@ -30,7 +30,7 @@ class RecordLog:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self.own = folder / f"{uuid.uuid4().hex}{_SUFFIX}"
+        self.own = _new_log(folder)
         self._num_read: dict[str, int] = {}
         self._places: defaultdict[str, list[_Place]] = defaultdict(list)
         # A worker of the user's cluster may have several threads.
@@ -41,6 +41,9 @@ class RecordLog:
         lines = b"".join(_line(name, record) for name, record in records.items())
         with writing(self.own), self._lock:
             self._folder.mkdir(parents=True, exist_ok=True)
+            # Places in a log that the end of a build removed are not those in another.
+            if not self.own.exists():
+                self.own = _new_log(self._folder)
             with self.own.open("ab") as log:
                 # A new line, since the last one may be torn, such as by a full disk.
                 log.write(b"\n" + lines)
@@ -103,6 +106,10 @@ class RecordLog:
 def open_log(folder: Path) -> RecordLog:
     """Return the record log of a folder, the same one in the whole process."""
     return RecordLog(folder)
+
+
+def _new_log(folder: Path) -> Path:
+    return folder / f"{uuid.uuid4().hex}{_SUFFIX}"
 
 
 def _is_log(entry: "os.DirEntry[str]") -> bool:

@@ -85,6 +85,11 @@ def test_records_of_a_build_that_ended_are_forgotten(tmp_path: Path) -> None:
     assert list(log.find("name")) == []
     log.add({"name": 2})
     assert list(log.find("name")) == [2]
+    log.own.unlink()
+    # Also where the next build saves more before it looks for any.
+    log.add({"name": "third"})
+    log.add({"name": 4})
+    assert list(log.find("name")) == [4, "third"]
 
 
 def test_files_that_are_no_logs_are_left_alone(tmp_path: Path) -> None:

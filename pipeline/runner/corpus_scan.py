@@ -76,26 +76,25 @@ def scan_files(task: ScanTask) -> ScanRecord:
     if record is not None:
         return record
     with recording(state, task.name) as save:
-        inputs = tuple(_scan(task, one, state) for one in task.inputs)
-        names = [(one.source, one.file.partition) for one in task.inputs]
-        paths = [path for name in names for path in (state.scan(*name), state.filtered(*name))]
-        record = ScanRecord(
-            key=task.key,
-            inputs=inputs,
-            files={path.relative_to(task.out).as_posix(): FileDigest.of(path) for path in paths},
-        )
+        files: dict[str, FileDigest] = {}
+        inputs = tuple(_scan(task, one, state, files) for one in task.inputs)
+        record = ScanRecord(key=task.key, inputs=inputs, files=files)
         save(record)
     return record
 
 
-def _scan(task: ScanTask, input_: Input, state: State) -> ScannedInput:
-    """Save the table of a file's documents, and what the filters drop."""
+def _scan(
+    task: ScanTask, input_: Input, state: State, files: dict[str, FileDigest]
+) -> ScannedInput:
+    """Save the table of a file's documents, and what the filters drop; add both to `files`."""
     name = input_.source, input_.file.partition
     dropped: dict[int, str] = {}
     reader = DocumentReader(input_, _skip if task.skips_bad else stop_at_bad)
     batches = _batches(task, input_, reader, state, dropped)
-    dedup.save_scan(state.scan(*name), state.scratch, task.minhash, batches)
-    reasons = _save_reasons(state.filtered(*name), state, dropped)
+    scan, filtered = state.scan(*name), state.filtered(*name)
+    written = {scan: dedup.save_scan(scan, state.scratch, task.minhash, batches)}
+    reasons, written[filtered] = _save_reasons(filtered, state, dropped)
+    files.update({path.relative_to(task.out).as_posix(): one for path, one in written.items()})
     return ScannedInput(sha256=reader.sha256, locked=input_.locked_digest, reasons=tuple(reasons))
 
 
@@ -232,15 +231,17 @@ def _save_drops(
     reasons_found = map(dedup.REASONS.__getitem__, found.reasons.tolist())
     dropped.update(zip(found.rows.tolist(), reasons_found, strict=True))
     path = context.state.drops(*name)
-    reasons = _save_reasons(path, context.state, dropped)
-    return DropList(path=path, digest=sha256_file(path), reasons=tuple(reasons))
+    reasons, written = _save_reasons(path, context.state, dropped)
+    return DropList(path=path, digest=written.sha256, reasons=tuple(reasons))
 
 
-def _save_reasons(path: Path, state: State, dropped: Mapping[int, str]) -> list[str]:
-    """Save rows with the numbers of their reasons; return the reasons."""
+def _save_reasons(
+    path: Path, state: State, dropped: Mapping[int, str]
+) -> tuple[list[str], FileDigest]:
+    """Save rows with the numbers of their reasons, unsynced; return the reasons and the digest."""
     reasons = sorted(set(dropped.values()))
     numbers = {reason: number for number, reason in enumerate(reasons)}
     rows = [(row, numbers[reason]) for row, reason in sorted(dropped.items())]
-    with publish(path, state.scratch) as temporary:
-        save_array(temporary, np.array(rows, DROP_DTYPE))
-    return reasons
+    with publish(path, state.scratch, syncs=False) as temporary:
+        written = save_array(temporary, np.array(rows, DROP_DTYPE))
+    return reasons, written

@@ -32,8 +32,10 @@ MOST = {
     "sampled": (31, 2),
     "validation": (51, 2),
     "ordered": (6, 0),
+    "scanned": (42, 4),
 }
 SAMPLED = ", epochs: 3/2"
+DEDUP = "dedup: {exact: true, minhash: {}}\n"
 VALIDATION = "validation: {fraction: 0.2}\n"
 ORDER = ("order.global_batch_size=4", "order.max_seq_len=64", "order.window_tokens=1M")
 
@@ -113,6 +115,7 @@ SHAPES: dict[str, Callable[[Path, int], Counts]] = {
     "sampled": lambda folder, number: build(folder, number, SAMPLED),
     "validation": lambda folder, number: build(folder, number, SAMPLED, VALIDATION),
     "ordered": order,
+    "scanned": lambda folder, number: build(folder, number, text=DEDUP),
 }
 
 

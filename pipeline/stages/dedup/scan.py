@@ -15,8 +15,10 @@ import pyarrow.parquet as pq
 
 from pipeline.config import MinHashSpec
 from pipeline.core.arrays import Uint64Array
+from pipeline.core.digest import FileDigest
 from pipeline.core.document import Document
 from pipeline.core.files import publish
+from pipeline.core.hashed_file import HashedFile
 from pipeline.stages.dedup.decontaminate import Contamination
 from pipeline.stages.dedup.minhash import band_keys
 from pipeline.stages.dedup.ngrams import hash_ngrams, hash_words
@@ -59,17 +61,22 @@ def scan_documents(
 
 def save_scan(
     path: Path, scratch: Path, minhash: MinHashSpec | None, batches: Iterable[pa.RecordBatch]
-) -> None:
-    """Publish the scan of a partition, given its blocks in file order."""
+) -> FileDigest:
+    """Publish the scan of a partition, given its blocks in file order; return its digest.
+
+    It is not synced.
+    """
     schema = _schema(0 if minhash is None else minhash.num_bands)
     options = {"compression": "none", "use_dictionary": [NUM_SHARED], "write_statistics": False}
     with (
-        publish(path, scratch) as temporary,
-        pq.ParquetWriter(temporary, schema, **options) as writer,
+        publish(path, scratch, syncs=False) as temporary,
+        HashedFile(temporary) as file,
+        pq.ParquetWriter(file, schema, **options) as writer,
     ):
         # Regrouped, so that the file does not depend on the blocks.
         for batch in _regroup(batches, schema):
             writer.write_table(batch)
+    return file.digest
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -145,6 +145,8 @@ def test_files_are_opened_and_read_as_often_as_counted(tmp_path: Path, limits: L
         mock.patch.object(os, "preadv", read),
         mock.patch.object(os, "pread", read_head),
         mock.patch.object(CellReader, "read", read_run),
+        # It has cells of its own.
+        mock.patch("pipeline.runner.shuffle.shuffle.index_documents", return_value={}),
     ):
         described, _ = shuffle_pool(**asked, cluster=Here())
     job, folders = asked["job"], asked["folders"]

@@ -33,7 +33,8 @@ def add(verbs: Verbs) -> None:
         "plan",
         run,
         "show the budget of a mixture, and estimate what a build takes",
-        "Reads the mixture and its lock only; numbers with ~ are estimates.",
+        "Reads the mixture, its lock, and some documents of each source that is here; sends no"
+        " request. Numbers with ~ are estimates.",
     )
     options.add_mixture()
     options.add("--raw DIR", "folder of downloaded files", Path, RAW)
@@ -44,7 +45,7 @@ def add(verbs: Verbs) -> None:
 
 
 def run(parsed: Arguments) -> int:
-    from pipeline.runner import make_estimate, make_plan
+    from pipeline.runner import make_estimate, make_plan, this_machine
 
     mixture = load_mixture(parsed)
     if isinstance(mixture, Replay):
@@ -53,6 +54,7 @@ def run(parsed: Arguments) -> int:
     estimate = make_estimate(
         plan,
         parsed.workers,
+        machine=this_machine(Path()),
         price_core_hour=parsed.price_core_hour,
         price_tb_month=parsed.price_tb_month,
     )
@@ -161,23 +163,49 @@ def _summary(mixture: Mixture, estimate: "Estimate", workers: int) -> Iterator[s
             " budgets, and a source that is sampled is larger than its budget: ettin-data lock"
             f" {mixture.name}"
         )
+    if unread := [one.source for one in estimate.sources if not one.is_measured]:
+        yield (
+            f"not measured, since none of their files is here: {', '.join(unread)}; their tokens"
+            " and the speed of their filters are guessed"
+        )
+    yield from (f"not measured: {line}" for line in estimate.unasked)
     for one in estimate.sources:
         if one.is_short:
             yield (
                 f"warning: sources.{one.source}: asks for {format_tokens(one.drawn_tokens)} "
                 f"tokens, has about {format_tokens(one.available_tokens)} by its size"
             )
+    if estimate.num_requests_unkept > estimate.num_requests:
+        requests += f" ({estimate.num_requests_unkept:,} with --no-keep-raw)"
+    disk, memory, time = estimate.disk, estimate.memory, estimate.time
     yield (
         f"pull: ~{format_bytes(estimate.download_bytes)} in {requests} requests, "
-        f"{estimate.pull_hours:,.1f} h at 1 Gbit/s"
+        f"{time.pull_hours:,.1f} h at 1 Gbit/s"
     )
-    yield f"build: ~{estimate.build_hours:,.1f} h with {workers} workers"
+    yield f"build: ~{_hours(time.build_hours)} with {workers} workers ({_shares(estimate)})"
     yield (
-        f"disk: ~{format_bytes(estimate.raw_bytes)} raw, ~{format_bytes(estimate.chunk_bytes)} "
-        f"chunks while it works, ~{format_bytes(estimate.output_bytes)} output"
+        f"disk: ~{format_bytes(estimate.raw_bytes)} raw; in the output "
+        f"~{format_bytes(disk.peak_bytes)} in {disk.peak_files:,} files at the peak, "
+        f"~{format_bytes(disk.output_bytes)} in {disk.output_files:,} files at the end"
     )
+    yield (
+        f"memory: ~{format_bytes(memory.driver_bytes)} for the command, "
+        f"~{format_bytes(memory.worker_bytes)} for each worker"
+    )
+    yield from (f"warning: this machine is too small: {line}" for line in estimate.exceeds)
     if estimate.dollars is not None:
         yield f"cost: ~${estimate.dollars:,} for those cores and a month of that disk, as priced"
+
+
+def _hours(hours: float) -> str:
+    return f"{hours:,.1f} h" if hours >= 1 else f"{hours * 60:,.1f} min"
+
+
+def _shares(estimate: "Estimate") -> str:
+    """Return the stages that take most of the cores' time."""
+    time = estimate.time
+    stages = sorted(time.core_hours_by_stage.items(), key=lambda item: -item[1])
+    return ", ".join(f"{name} {hours / time.core_hours:.0%}" for name, hours in stages[:3])
 
 
 def _samples(plan: "Plan") -> Iterator[str]:

@@ -9,7 +9,9 @@
 from pipeline.runner.archive_pool import archives_alone, replay_archives
 from pipeline.runner.build_alone import build_alone
 from pipeline.runner.build_options import Tls
-from pipeline.runner.estimate import BYTES_PER_SECOND, Estimate, make_estimate
+from pipeline.runner.estimate import Estimate, make_estimate
+from pipeline.runner.estimate_time import BYTES_PER_SECOND
+from pipeline.runner.machine import Machine, this_machine
 from pipeline.runner.plan import Plan, check_local, make_plan
 from pipeline.runner.replay_pool import pool_folder, replay_pool
 from pipeline.runner.run import build
@@ -17,6 +19,7 @@ from pipeline.runner.run import build
 __all__ = [
     "BYTES_PER_SECOND",
     "Estimate",
+    "Machine",
     "Plan",
     "Tls",
     "archives_alone",
@@ -28,4 +31,5 @@ __all__ = [
     "pool_folder",
     "replay_archives",
     "replay_pool",
+    "this_machine",
 ]

@@ -1,16 +1,25 @@
 """The estimate: what a build takes, by the sizes of its files."""
 
+import re
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
 import pytest
-from support.planned import GIGABYTE, lock, mixture
+import zstandard
+from support.builds import json_lines
+from support.planned import GIGABYTE, MIXTURE, lock, mixture
 
 from pipeline.config.load import load_mixture
 from pipeline.core.bundled import mixture_path
-from pipeline.runner import estimate
-from pipeline.runner.plan import make_plan
+from pipeline.core.errors import OutputError
+from pipeline.runner import estimate, machine
+from pipeline.runner.estimate_time import BYTES_PER_SECOND
+from pipeline.runner.machine import Machine
+from pipeline.runner.plan import Plan, make_plan
+from pipeline.stages.tokenizer import load_tokenizer
+
+SENTENCE = "The tide went out before the lantern was lit, and the boats lay on the sand. "
 
 
 def test_what_a_build_takes_follows_from_sizes_and_rates(tmp_path: Path) -> None:
@@ -18,17 +27,18 @@ def test_what_a_build_takes_follows_from_sizes_and_rates(tmp_path: Path) -> None
     far, near = made.sources
     assert far.download_bytes == far.input_bytes == 10 * GIGABYTE
     assert near.download_bytes == 0
-    # 3 bytes of text a packed byte, 4 a token.
+    # 3 bytes of text a packed byte, 4 a token; nothing of it is here.
     assert far.available_tokens == 7_500_000_000
+    assert not far.is_measured
     assert (far.drawn_tokens, near.drawn_tokens) == (300_000_000, 1000)
     assert (far.is_sampled, near.is_sampled) == (True, False)
     assert made.download_bytes == 10 * GIGABYTE
     assert made.num_requests == 10
     assert not far.is_short
-    assert made.chunk_bytes == 2 * far.available_tokens
-    assert made.pull_hours == pytest.approx(10 * GIGABYTE / estimate.BYTES_PER_SECOND / 3600)
-    seconds = (7_500_000_000 + 1000) * 4 / estimate.TEXT_BYTES_PER_CORE_SECOND
-    assert made.build_hours == pytest.approx(seconds / 4 / 3600)
+    # Two bytes a token, and what comes with each chunk.
+    assert 1.0 < made.disk.bytes_by_kind["chunks"] / (2 * far.available_tokens) < 1.1
+    assert made.time.pull_hours == pytest.approx(10 * GIGABYTE / BYTES_PER_SECOND / 3600)
+    assert made.time.build_hours > made.time.core_hours / 4
     assert made.unlocked == ()
 
 
@@ -37,7 +47,7 @@ def test_what_is_pulled_already_is_not_counted_again(tmp_path: Path) -> None:
     assert plan.sources[0].files is not None
     first = plan.sources[0].files[0].path
     first.parent.mkdir(parents=True)
-    first.touch()
+    first.write_bytes(zstandard.compress(json_lines([{"id": "a", "text": SENTENCE}])))
     made = estimate.make_estimate(plan, workers=1)
     assert made.download_bytes == 2 * GIGABYTE
     assert made.num_requests == 2
@@ -49,7 +59,7 @@ def test_before_it_is_locked_a_phase_is_guessed_from_its_tokens(tmp_path: Path) 
     assert set(made.unlocked) == {source.name for source in phase.sources}
     books = next(one for one in made.sources if one.source == "books")
     assert (books.available_tokens, books.drawn_tokens) == (5_250_000_000, 5_250_000_000)
-    assert made.output_bytes > 76_300_000_000 * 2
+    assert made.disk.output_bytes > 76_300_000_000 * 2
     assert made.download_bytes > 0
 
 
@@ -59,7 +69,8 @@ def test_a_miniature_that_is_not_locked_reads_whole_files(tmp_path: Path) -> Non
     books = next(one for one in made.sources if one.source == "books")
     # One of three files of 5.3B tokens, for 5,300 of them.
     assert books.num_files == 1
-    assert books.available_tokens == 5_300_000_000 // 3
+    held = 1 - 1 / 3000
+    assert books.available_tokens == pytest.approx(5_300_000_000 / 3 * held, rel=1e-3)
     assert books.drawn_tokens == 5300
 
 
@@ -71,15 +82,111 @@ def test_a_source_that_seems_too_small_is_marked(tmp_path: Path) -> None:
 
 def test_money_is_counted_for_what_has_a_price(tmp_path: Path) -> None:
     plan = make_plan(mixture(tmp_path), lock(), tmp_path / "raw")
-    free = estimate.make_estimate(plan, workers=1)
-    assert free.dollars is None
+    assert estimate.make_estimate(plan, workers=1).dollars is None
     cores = estimate.make_estimate(plan, workers=4, price_core_hour=Fraction(100))
-    # The more cores, the fewer hours.
-    assert cores.dollars == round(100 * free.build_hours)
-    terabytes = (free.raw_bytes + free.chunk_bytes + free.output_bytes) / 10**12
+    # Of cores, so that it is the same with more of them.
+    assert cores.dollars == round(100 * cores.time.core_hours)
     disk = estimate.make_estimate(plan, workers=1, price_tb_month=Fraction(1000))
+    terabytes = (disk.raw_bytes + disk.disk.peak_bytes) / 10**12
     assert disk.dollars == round(1000 * terabytes)
-    both = estimate.make_estimate(
-        plan, workers=1, price_core_hour=Fraction(100), price_tb_month=Fraction(1000)
+
+
+def declared(folder: Path, filters: str = "", extra: str = "") -> Plan:
+    """Return the plan of one local source of 200 documents, which is written."""
+    (folder / "in").mkdir(exist_ok=True)
+    lines = [{"id": f"d{i}", "text": SENTENCE * (1 + i % 20)} for i in range(200)]
+    (folder / "in" / "a.jsonl").write_bytes(json_lines(lines))
+    text = (
+        "name: here\nchunk: {size: 64}\n"
+        f"sources: {{here: {{from: {{path: in/*.jsonl}}{filters}}}}}\n"
+        f"order: {{seed: 1, global_batch_size: 8, max_seq_len: 64}}\n{extra}"
     )
-    assert both.dollars == round(100 * free.build_hours + 1000 * terabytes)
+    made = load_mixture(folder / "here.yaml", text=text.encode())
+    return make_plan(made, None, folder / "raw")
+
+
+def test_a_source_that_is_here_is_measured(tmp_path: Path) -> None:
+    (here,) = estimate.make_estimate(declared(tmp_path), workers=1).sources
+    assert here.is_measured
+    tokenizer = load_tokenizer("modernbert", add_prefix_space=False)
+    lengths = tokenizer.encode([SENTENCE * (1 + i % 20) for i in range(200)]).lengths()
+    # All of the file was read; chunks after the first have special tokens of their own.
+    assert lengths.sum() <= here.available_tokens <= lengths.sum() * 1.1
+
+
+def test_filters_count_with_what_they_drop_and_take(tmp_path: Path) -> None:
+    plain = estimate.make_estimate(declared(tmp_path), workers=1)
+    slow = (
+        ', filters: [regex: {pattern: "(e|a|o)+(n|r)+z", drop_if: found}, length: {min_chars: 800}]'
+    )
+    filtered = estimate.make_estimate(declared(tmp_path, slow), workers=1)
+    kept, of = filtered.sources[0].available_tokens, plain.sources[0].available_tokens
+    # Ten of each twenty documents have more than ten sentences.
+    assert 0.7 < kept / of < 0.8
+    assert filtered.time.core_hours_by_stage["filter"] > plain.time.core_hours_by_stage["filter"]
+
+
+def test_filters_that_lack_something_are_named_and_left_out(tmp_path: Path) -> None:
+    made = estimate.make_estimate(
+        declared(tmp_path, ", filters: [language: {model: none.bin, languages: [en]}]"), workers=1
+    )
+    (line,) = made.unasked
+    assert line.startswith("sources.here.filters: ")
+    assert "none.bin" in line
+    assert made.sources[0].is_measured
+
+
+def test_a_second_reading_is_counted(tmp_path: Path) -> None:
+    mixture(tmp_path)  # Writes the local source.
+    plan = make_plan(
+        load_mixture(tmp_path / "p.yaml", text=(MIXTURE + "dedup: {}\n").encode()),
+        lock(),
+        tmp_path / "raw",
+    )
+    made = estimate.make_estimate(plan, workers=1)
+    assert (made.num_requests, made.num_requests_unkept) == (10, 20)
+    assert made.disk.bytes_by_kind["scans"] > 0
+
+
+def test_what_exceeds_the_machine_is_said_in_a_line_each(tmp_path: Path) -> None:
+    plan = make_plan(mixture(tmp_path), lock(), tmp_path / "raw")
+    small = Machine(memory_bytes=4 << 30, free_bytes=1 << 30, open_files=64)
+    disk, memory, files = estimate.make_estimate(plan, workers=8, machine=small).exceeds
+    assert re.fullmatch(r"disk: about [\d.]+GiB are needed at the peak, 1GiB are free", disk)
+    assert re.fullmatch(
+        r"memory: 8 workers and the command take about [\d.]+GiB, there are 4GiB: --workers \d fit",
+        memory,
+    )
+    assert files == "open files: about 184 are needed, `ulimit -n` allows 64"
+    large = Machine(memory_bytes=1 << 50, free_bytes=1 << 50, open_files=1 << 20)
+    assert estimate.make_estimate(plan, workers=8, machine=large).exceeds == ()
+
+
+def test_a_build_that_its_disk_cannot_hold_does_not_begin(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    plan = make_plan(mixture(tmp_path), lock(), tmp_path / "raw")
+    out = tmp_path / "out"
+
+    def with_free(num_bytes: int) -> None:
+        here = Machine(memory_bytes=1 << 40, free_bytes=num_bytes, open_files=1 << 20)
+        monkeypatch.setattr(machine, "this_machine", lambda folder: here)
+
+    # 300M tokens, two bytes each in shards and at least one in order.
+    with_free(800 << 20)
+    with pytest.raises(OutputError, match=r"got room for 800MiB .* expected 858.3MiB for the bud"):
+        machine.check_room(plan, out)
+    # 15 GB of chunks.
+    with_free(1 << 30)
+    machine.check_room(plan, out)
+    assert re.search(r"got room for 1GiB on its disk, expected about 14.9GiB", caplog.text)
+    caplog.clear()
+    with_free(1 << 40)
+    machine.check_room(plan, out)
+    # What is there from an earlier run is room, too.
+    with_free(800 << 20)
+    out.mkdir()
+    with (out / "part").open("wb") as file:
+        file.truncate(20 << 30)
+    machine.check_room(plan, out)
+    assert not caplog.records

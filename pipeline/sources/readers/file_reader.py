@@ -9,6 +9,7 @@ import json
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing
 from decimal import Decimal
+from fractions import Fraction
 from itertools import islice
 from typing import Any, Final
 from uuid import UUID
@@ -110,12 +111,18 @@ class FileReader:
         self._raw = RawFile(file, max_document_bytes)
         self._columns = Columns(text=text_field, id=id_field, has_ids=decoding is not None)
         self._decoder = None if decoding is None else IdDecoder(decoding)
-        self.num_rows = 0
+        self.num_rows = self.num_record_bytes = 0
 
     @property
     def sha256(self) -> str:
         """The digest of the file as stored, once it is read."""
         return self._raw.sha256
+
+    @property
+    def unpacked_per_stored_byte(self) -> Fraction | None:
+        """How far what was read so far unpacks; None for formats that are not read in a row."""
+        raw = self._raw
+        return Fraction(raw.num_unpacked, raw.num_stored) if raw.num_stored else None
 
     def blocks(self, on_bad: OnBad) -> Iterator[list[Document]]:
         """Yield documents in file order, about `BLOCK_BYTES` of records at a time.
@@ -127,6 +134,7 @@ class FileReader:
         num_bytes = 0
         for row, (record, record_bytes) in enumerate(_read(self._raw, self._columns)):
             self.num_rows = row + 1
+            self.num_record_bytes += record_bytes
             try:
                 if isinstance(record, DocumentError):
                     raise record

@@ -122,12 +122,16 @@ class Bounded:
 
 
 class RawFile:
-    """An input file that is read once; then `sha256` is that of its bytes as stored."""
+    """An input file that is read once; then `sha256` is that of its bytes as stored.
+
+    `num_stored` and `num_unpacked` count what was read so far; formats that seek do not count.
+    """
 
     def __init__(self, file: InputFile, max_document_bytes: int) -> None:
         self.file = file
         self.max_document_bytes = max_document_bytes
         self.sha256 = ""
+        self.num_stored = self.num_unpacked = 0
 
     def where(self, row: int) -> str:
         """Return the name of a row's document in errors."""
@@ -141,7 +145,9 @@ class RawFile:
             refuse_wrong_file(self.file, head)
             blocks = _unpack(stored, self.file.kind)
             is_archive = ".tar." in self.file.kind
-            yield from read_members(blocks, self.file.declared) if is_archive else blocks
+            for block in read_members(blocks, self.file.declared) if is_archive else blocks:
+                self.num_unpacked += len(block)
+                yield block
         except tarfile.ReadError as error:
             raise DamagedError("tar archive", error) from error
         except (EOFError, zlib.error, zstandard.ZstdError) as error:
@@ -173,6 +179,7 @@ class RawFile:
         with self.file.path.open("rb", buffering=0) as raw:
             while block := raw.read(_READ_BYTES):
                 hasher.update(block)
+                self.num_stored += len(block)
                 yield block
 
 

@@ -1,0 +1,125 @@
+"""Estimate of memory: the most that the driver and each worker of a build hold at a time.
+
+Constants are peaks measured by `tests.benchmarks.memory`; the rest grows with what it is named for.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pipeline.config import Mixture
+from pipeline.dataset import DIGEST_BYTES, ROWS_PER_NODE
+from pipeline.runner.estimate_order import SHUFFLED_IN_MEMORY, OrderVolume, order_volume
+from pipeline.runner.number_buckets import LARGEST
+from pipeline.runner.shuffle import Limits
+from pipeline.runner.source_volume import SourceVolume
+
+_MIB = 1 << 20
+# Imports, compiled code and the tables of the tokenizer; the driver has a scheduler besides.
+_WORKER_BYTES, _DRIVER_BYTES = 250 * _MIB, 310 * _MIB
+# What filters of datatrove import and load.
+_FILTER_BYTES = 130 * _MIB
+# A block of documents in all its forms, and one shard.
+_BLOCK_BYTES, _USUAL_SHARD = 180 * _MIB, 64 * _MIB
+# Forms of the largest document that are held at once: text, ids, chunks, rows.
+_COPIES_OF_DOCUMENT = 8
+# Rows of a file of the order, some millions of ids at a time, and the pool that is mapped.
+_ROWS_BYTES, _MAPPED_BYTES = 200 * _MIB, 256 * _MIB
+_IDS_AT_ONCE = 4 << 20
+# Of a row of provenance while it is sorted by document; 2^20 of them at a time.
+_SORTED_ROW_BYTES, _SORTED_ROWS = 300, 1 << 20
+# Of a sample while the published permutation is made; of the hash of an id, its copy and its place.
+_PERMUTED_BYTES, _HASH_BYTES = 12, 24
+# Rows that are laid out, with their records and names, and one cell of them.
+_COPIES_OF_RUN = 1.25
+# A partition's records and tasks as Python has them; a step's digest and tokens.
+_PARTITION_BYTES, _FILE_BYTES, _STEP_BYTES = 12_000, 600, 300
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MemoryEstimate:
+    """Bytes that processes hold at most."""
+
+    driver_bytes: int
+    worker_bytes: int
+    """Each of them."""
+
+
+def estimate_memory(
+    mixture: Mixture, volumes: Sequence[SourceVolume], memory_bytes: int
+) -> MemoryEstimate:
+    """Add up what is held at a time; the driver holds nothing for each row or document.
+
+    memory_bytes: of the build, of which dedup takes a quarter.
+    """
+    rows = order_volume(mixture, volumes, memory_bytes)
+    return MemoryEstimate(
+        driver_bytes=round(
+            _DRIVER_BYTES
+            + _of_partitions(volumes, rows)
+            + max(_of_order(mixture, rows), _of_dedup(mixture, volumes, memory_bytes))
+        ),
+        worker_bytes=round(
+            _WORKER_BYTES
+            + max(
+                _of_documents(mixture, volumes),
+                _of_ids(volumes),
+                _of_laying_out(rows),
+                _of_rows(rows),
+                _of_sorting(rows),
+            )
+        ),
+    )
+
+
+def _of_partitions(volumes: Sequence[SourceVolume], rows: OrderVolume) -> float:
+    """Records of all tasks, which the manifest is made of."""
+    partitions = sum(one.num_partitions for one in volumes)
+    files = sum(one.num_files or 0 for one in volumes)
+    nodes = rows.num_rows / ROWS_PER_NODE * DIGEST_BYTES * 4
+    return (
+        partitions * _PARTITION_BYTES + files * _FILE_BYTES + rows.num_steps * _STEP_BYTES + nodes
+    )
+
+
+def _of_order(mixture: Mixture, rows: OrderVolume) -> float:
+    """The published permutation is made in memory, or of blocks of it."""
+    is_made = mixture.order.algorithm != "feistel-v1"
+    return is_made * _PERMUTED_BYTES * min(rows.num_samples, SHUFFLED_IN_MEMORY)
+
+
+def _of_dedup(mixture: Mixture, volumes: Sequence[SourceVolume], memory_bytes: int) -> float:
+    """One bucket of keys."""
+    if mixture.dedup is None:
+        return 0
+    return min(memory_bytes // 4, sum(one.num_kept for one in volumes) * 24 * 5)
+
+
+def _of_documents(mixture: Mixture, volumes: Sequence[SourceVolume]) -> float:
+    """Documents of a file on their way to shards."""
+    largest = max((one.sample.largest_bytes for one in volumes), default=0)
+    shard = max(mixture.shards.size_limit - _USUAL_SHARD, 0)
+    names = {filter_.name for one in volumes for filter_ in one.planned.source.filters}
+    filters = _FILTER_BYTES if names - {"length", "regex"} else 0
+    return _BLOCK_BYTES + filters + 2 * shard + _COPIES_OF_DOCUMENT * largest
+
+
+def _of_ids(volumes: Sequence[SourceVolume]) -> float:
+    """One range of hashes of a source's ids."""
+    return _HASH_BYTES * min(max((one.num_kept for one in volumes), default=0), LARGEST)
+
+
+def _of_laying_out(rows: OrderVolume) -> float:
+    """Rows of one task of the scatter, or of the sort."""
+    if rows.layout is None:
+        return 0
+    return _MAPPED_BYTES + _COPIES_OF_RUN * min(rows.layout.num_bytes, Limits().run_bytes)
+
+
+def _of_rows(rows: OrderVolume) -> float:
+    """Rows of a file of the order."""
+    ids = rows.num_tokens / max(len(rows.steps_by_file), 1)
+    return min(rows.pool_bytes, _MAPPED_BYTES) + _ROWS_BYTES * min(ids / _IDS_AT_ONCE, 1)
+
+
+def _of_sorting(rows: OrderVolume) -> float:
+    return min(rows.num_rows, _SORTED_ROWS) * (_SORTED_ROW_BYTES + 3 * rows.name_bytes)

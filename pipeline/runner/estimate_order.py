@@ -48,7 +48,7 @@ _CELLS_FILE_BYTES, _CELL_BYTES, _CELL_ARRAY_BYTES = 80, 40, 12
 # Of a row that is laid out, beside names and ids: its position, its record, the length of its name.
 _LAID_OUT_BYTES = 8 + RECORD_DTYPE.itemsize + 4
 _LAID_OUT_ARRAYS, _INDEX_ARRAYS = 5, 2
-_INDEX_RECORD_BYTES = 400
+_INDEX_RECORD_BYTES = 480
 
 
 class Stage(IntEnum):
@@ -278,7 +278,7 @@ def _documents(rows: OrderVolume, costs: OutputCosts) -> Iterator[Term]:
     )  # fmt: skip
     yield Term(
         what="records of provenance", num_bytes=_INDEX_RECORD_BYTES * plan.num_parts,
-        num_files=record_files(plan.num_parts), written=Stage.INDEX,
+        num_files=0, written=Stage.INDEX,
     )  # fmt: skip
 
 
@@ -286,11 +286,6 @@ def heads_bytes(num_files: float, num_cells: float, num_arrays: int) -> float:
     """Return what files of cells take beside the values of arrays. Pure."""
     of_cell = _CELL_BYTES + num_arrays * _CELL_ARRAY_BYTES
     return num_files * (_CELLS_FILE_BYTES + num_cells * of_cell)
-
-
-def record_files(num_tasks: float) -> float:
-    """Return the files of the records of so many tasks: one each. Pure."""
-    return num_tasks
 
 
 def _order_records(rows: OrderVolume) -> Term:
@@ -305,5 +300,5 @@ def _order_records(rows: OrderVolume) -> Term:
         first = stop
     return Term(
         what="records of files of rows", num_bytes=total,
-        num_files=record_files(len(rows.steps_by_file)), written=Stage.ORDER,
+        num_files=0, written=Stage.ORDER,
     )  # fmt: skip

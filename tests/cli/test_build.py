@@ -56,7 +56,10 @@ def test_data_goes_to_stdout_and_the_log_to_stderr(
     assert content["seconds"] > 0
     # On a busy machine the progress of a stage is printed more than once.
     ends = [line for line in done.stderr.splitlines() if len(set(line.split()[-1].split("/"))) == 1]
-    assert ends == ["look for samples: 5/5", "chunk: 4/4", "order: 4/4"]
+    assert ends == [
+        *("look for samples: 5/5", "chunk: 4/4", "find repeated ids: 3/3"),
+        *("find repeated ids: 3/3", "count: 1/1", "check the order: 4/4", "check the index: 1/1"),
+    ]
     done = builds.run("build", small, "--out", out, "--workers", "1")
     assert "168 steps of 2,688 rows, " in done.stdout
     assert content["manifest"]["order"]["ledger"]["sequence_root"] in done.stdout

@@ -53,10 +53,11 @@ def build(
     declared = MIXTURE.replace("SIZE", str(size)).replace("OF_SOURCE", of_source) + text
     declared = declared.replace("id: null", f"id: {ids}")
     mixture = load_mixture(folder / "m.yaml", (), text=declared.encode())
+    runs = order_rows._runs
     with pytest.MonkeyPatch.context() as patched:
         run_here(patched, sampled_shards, Here(between))
         # Each shard of the holdout gets a table of its own.
-        patched.setattr(order_rows, "IDS_AT_ONCE", 1)
+        patched.setattr(order_rows, "_runs", lambda shards, sizes, _: runs(shards, sizes, 1))
         building.build(mixture, folder / out, workers=1, scheduler=None, report=lambda *_: None)
     return folder / out
 
@@ -214,8 +215,8 @@ order: {seed: 21, global_batch_size: 8, max_seq_len: 64}
     builds.run_well("build", mixture, "--out", one, "--workers", "1")
     expected = builds.digests(one)
     process = builds.start("build", mixture, "--out", killed, "--workers", "2")
-    records = killed / ".ettin" / "records" / "partitions" / "a"
-    while process.poll() is None and not records.exists():
+    made = killed / "train" / "a"
+    while process.poll() is None and not [*made.glob("files_*/index.json")]:
         time.sleep(0.001)
     os.killpg(process.pid, signal.SIGKILL)
     process.wait(timeout=30)

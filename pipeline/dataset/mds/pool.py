@@ -1,5 +1,6 @@
 """A pool: the rows of many shards under one index, addressed by their position in it."""
 
+import resource
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -23,9 +24,10 @@ Sized = TypeVar("Sized", bound=NDArray[Any])
 IndexEntry = dict[str, Any]
 """A shard, in an index."""
 
-# Mapped pages count as memory of the process, and every open shard holds a file descriptor.
+# Mapped pages count as memory of the process, and every open shard holds a file descriptor, of
+# which a quarter may be taken.
 _MAPPED_BYTES = 256 << 20
-_OPEN_SHARDS = 256
+_OPEN_SHARDS = max(16, min(256, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 4))
 # What the kernel may map around a row: 64 KiB, and more where pages are large.
 _FAULT_BYTES = 256 << 10
 

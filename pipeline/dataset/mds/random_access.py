@@ -18,7 +18,7 @@ from pipeline.dataset.mds.shard import MdsShard
 from pipeline.dataset.rows import join_rows
 
 # Half of what the process may open; the rest is for others.
-_MOST_FILES = max(64, min(4096, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2))
+_MOST_FILES = max(16, min(4096, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2))
 _MOST_FETCHED = 4
 # A call is read in parts of at most so many rows, and of so many bytes unless one row has more.
 _MOST_ROWS = 4096

@@ -32,7 +32,7 @@ from pipeline.runner.run import build
 from pipeline.runner.shuffle import write as order_writer
 from pipeline.stages.tokenizer import Tokenizer
 
-KILLS = 4
+KILLS = 2
 
 
 def _quiet(stage: str, done: int, total: int) -> None:

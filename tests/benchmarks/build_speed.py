@@ -209,6 +209,7 @@ def build_timed() -> None:
     """Build in this process, without a cluster; print CPU seconds by stage as JSON."""
     started = time.process_time()
     from pipeline.config.load import load_mixture
+    from pipeline.core import hashed_file
     from pipeline.dataset.mds import pool
     from pipeline.dataset.mds.writer import MdsWriter
     from pipeline.dataset.parquet import writer
@@ -266,7 +267,7 @@ def build_timed() -> None:
     make_partition.make_chunker = make_timed_chunker
     patch(MdsWriter, "write", "write MDS")
     patch(MdsWriter, "finish", "write MDS")
-    patch(make_partition, "describe", "sha256 of shards")
+    patch(hashed_file.HashedFile, "write", "write files, sha256")
     patch(make_partition, "save_table", "table of rows")
     patch(pool.Pool, "gather", "order: gather")
     patch(pool.Pool, "names", "order: names of documents")
@@ -277,10 +278,9 @@ def build_timed() -> None:
     patch(provenance.ProvenanceWriter, "write", "order: provenance")
     patch(index_rows, "divide_rows", "order: index of documents")
     patch(index_rows, "write_part", "order: index of documents")
-    patch(writing, "describe", "order: sha256 of files")
     sampled_shards.open_cluster = here  # type: ignore[assignment]
     seconds["start-up: imports"] = time.process_time() - started
-    patch(building, "cached_tokenizer", "start-up: tokenizer")
+    patch(sampled_shards, "cached_tokenizer", "start-up: tokenizer")
     building.build(
         load_mixture(Path(sys.argv[1]), []), Path(sys.argv[2]),
         workers=1, scheduler=None, report=lambda *_: None,

@@ -20,10 +20,10 @@ import numpy as np
 
 from pipeline.core.cells import Cell, publish_cells
 from pipeline.dataset import State
-from pipeline.runner.shuffle.count import PassCount, count_passes, peak_bytes
 from pipeline.runner.shuffle.layout import Layout, Limits, Run, lay_out
 from pipeline.runner.shuffle.placed_rows import RunReaders
 from pipeline.runner.shuffle.row_record import RECORD_DTYPE
+from tests.support.pass_counts import PassCount, count_passes, peak_bytes
 
 _FILE_ROWS = 461_000
 

@@ -25,6 +25,7 @@ for name in sys.argv[1:]:
         assert not end.code, name
 """
 _SMALL = {
+    "build_speed": "CORPUS --shares",
     "dedup_speed": "CORPUS --copies 9 --made-up 1000 --texts 12",
     "draw_memory": "--sizes 80000 400000",
     "feed_jumps": "CORPUS/jumps --pools 100 300",
@@ -38,6 +39,7 @@ _SMALL = {
 }
 """The arguments by benchmark; `CORPUS` stands for its folder."""
 _NUM_LINES = {
+    "build_speed": 11,
     "dedup_speed": 4,
     "draw_memory": 2,
     "feed_jumps": 2,
@@ -77,7 +79,8 @@ def corpus(tmp_path: Path) -> Path:
         folder = tmp_path / "corpus" / kind
         folder.mkdir(parents=True)
         texts = [f"{kind} of number {i} has a few words.\nA line ends so." for i in range(30)]
-        lines = "".join(json.dumps({"text": text * 20}) + "\n" for text in texts)
+        records = [{"id": f"{kind}-{i}", "text": text * 20} for i, text in enumerate(texts)]
+        lines = "".join(json.dumps(record) + "\n" for record in records)
         (folder / f"{kind}-0000.jsonl").write_text(lines)
     (tmp_path / "corpus" / "megabytes-200").touch()
     return tmp_path / "corpus"

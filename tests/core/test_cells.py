@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from errno import ESTALE
 from pathlib import Path
 from typing import Any
 
@@ -138,7 +139,7 @@ def test_a_disk_that_fails_is_said_and_nothing_is_removed(
     path = write(tmp_path)
 
     def fail(*_: Any) -> int:
-        raise OSError(116, "Stale file handle")
+        raise OSError(ESTALE, "Stale file handle")
 
     monkeypatch.setattr(module.os, "preadv", fail)
     with (
@@ -147,3 +148,27 @@ def test_a_disk_that_fails_is_said_and_nothing_is_removed(
     ):
         reader.read(0, 1)
     assert path.exists()
+
+
+def test_a_file_that_an_equal_one_replaces_is_read_once_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write(tmp_path)
+    with CellReader(path, form()) as reader:
+        expected = [
+            {name: part.tolist() for name, part in cell.items()} for cell in reader.read(0, 5)
+        ]
+        real, left = module.os.preadv, [1]
+
+        def stale_once(*arguments: Any) -> int:
+            if left:
+                left.pop()
+                path.rename(tmp_path / "old")
+                write(tmp_path)
+                raise OSError(ESTALE, "Stale file handle")
+            return real(*arguments)
+
+        monkeypatch.setattr(module.os, "preadv", stale_once)
+        got = [{name: part.tolist() for name, part in cell.items()} for cell in reader.read(0, 5)]
+    assert not left
+    assert got == expected

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.strategies import QUICK
 
-from pipeline.core.arrays import Uint32Array
+from pipeline.core.arrays import Uint32Array, Uint64Array
 from pipeline.core.errors import OutputError
 from pipeline.order.permutation import shuffle_blocks
 from pipeline.order.permutation.shuffle_blocks import write_shuffle
@@ -88,3 +88,21 @@ def test_a_bucket_that_lost_pairs_is_said(tmp_path: Path, monkeypatch: pytest.Mo
         shuffled(tmp_path, 256, 21)
     assert "000003: got damaged work of an unfinished run: got " in raised.value.message
     assert raised.value.hint == "run the same command again: what is damaged is made again"
+
+
+def test_pairs_of_all_kinds_take_eight_bytes_a_sample(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shuffle_blocks, "BLOCK", 1 << 14)
+    monkeypatch.setattr(shuffle_blocks, "_PAIRS_AT_ONCE", 1 << 10)
+    real, held = shuffle_blocks._Buckets.add, [0]
+
+    def add(buckets: shuffle_blocks._Buckets, pairs: Uint64Array) -> None:
+        real(buckets, pairs)
+        held.append(sum(path.stat().st_size for path in buckets.folder.parent.rglob("0*")))
+
+    monkeypatch.setattr(shuffle_blocks._Buckets, "add", add)
+    num_samples = 1 << 18
+    shuffled(tmp_path, num_samples, 21)
+    # A block that is being read is still there.
+    assert 7.5 * num_samples < max(held) < 8.6 * num_samples

@@ -4,11 +4,11 @@ from pathlib import Path
 
 from hypothesis import given
 from hypothesis import strategies as st
+from support.pass_counts import count_passes
 from support.strategies import QUICK
 
 from pipeline.core.cells import CellFormat
 from pipeline.dataset import State
-from pipeline.runner.shuffle.count import count_passes
 from pipeline.runner.shuffle.layout import Layout, Limits, lay_out
 
 GIB = 1 << 30

@@ -8,12 +8,12 @@ from typing import Any
 from unittest import mock
 
 import pytest
+from support.pass_counts import count_passes
 from support.shuffles import ONE_PASS, TWO_PASSES, Here, product, stopped
 
 from pipeline.core.cells import CellReader
 from pipeline.core.errors import OutputError
 from pipeline.runner.shuffle import Limits, PoolFolder, passes, shuffle_pool
-from pipeline.runner.shuffle.count import count_passes
 from pipeline.runner.shuffle.passes import plan_passes, split_pool
 
 BOTH = pytest.mark.parametrize("limits", [ONE_PASS, TWO_PASSES], ids=["one pass", "two passes"])

@@ -9,7 +9,8 @@ from the lowest up, and what a draw needs elsewhere travels as a pair on disk:
 2. positions that sample i takes from a lower block: (i, position), to the block of i;
 3. positions of all samples: (position, sample), to the block of the position, of the permutation.
 
-Disk: 8 bytes a sample for each kind; a bucket of pairs is removed once it is read.
+Disk: pairs of all kinds together take 8 bytes a sample, since a bucket is removed once it is read
+and what it held goes on as the next kind; beside them the inverse grows to 4. What is left has 8.
 """
 
 from collections.abc import Iterator

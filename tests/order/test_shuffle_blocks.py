@@ -93,7 +93,7 @@ def test_a_bucket_that_lost_pairs_is_said(tmp_path: Path, monkeypatch: pytest.Mo
 def test_pairs_of_all_kinds_take_eight_bytes_a_sample(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(shuffle_blocks, "BLOCK", 1 << 14)
+    monkeypatch.setattr(shuffle_blocks, "BLOCK", 1 << 12)
     monkeypatch.setattr(shuffle_blocks, "_PAIRS_AT_ONCE", 1 << 10)
     real, held = shuffle_blocks._Buckets.add, [0]
 
@@ -104,5 +104,5 @@ def test_pairs_of_all_kinds_take_eight_bytes_a_sample(
     monkeypatch.setattr(shuffle_blocks._Buckets, "add", add)
     num_samples = 1 << 18
     shuffled(tmp_path, num_samples, 21)
-    # A block that is being read is still there.
+    # A block that is being read is still there, and the first has the most draws.
     assert 7.5 * num_samples < max(held) < 8.6 * num_samples

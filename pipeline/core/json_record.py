@@ -96,7 +96,8 @@ def to_json(value: Any) -> Any:
 
 def stored_fields(record: Any) -> dict[str, Any]:
     """Return the values of a dataclass by the keys that they are stored under."""
-    keys, read, defaults = _stored(type(record))
+    kind: Any = type(record)
+    keys, read, defaults = _stored(kind)
     stored = dict(zip(keys, read(record), strict=False))
     for name, default in defaults:
         if stored[name] == default:
@@ -116,7 +117,7 @@ def _stored(kind: Any) -> tuple[list[str], Callable[[Any], Any], list[tuple[str,
 
 def from_json(kind: type[T], value: object, where: str = "") -> T:
     """Return JSON values as a dataclass. Raises: ValueError for what is not as it declares."""
-    return cast(T, _reader(kind)(value, where))
+    return cast(T, _reader(cast(Any, kind))(value, where))
 
 
 @cache

@@ -24,7 +24,7 @@ _BYTES_AT_ONCE: Final = 1 << 16
 _DEEPEST: Final = 4
 _KEY: Final = re.compile(rb'("(?:[^"\\]|\\.)*"): ')
 
-Group = Mapping[str, Any] | Sequence[Any]
+_Group = Mapping[Any, Any] | Sequence[Any]
 """Some children of an object or a list in a row."""
 
 
@@ -34,7 +34,7 @@ def seal(content: Mapping[str, Any]) -> bytes:
 
 
 def sealed_pieces(content: Mapping[str, Any]) -> Iterator[bytes]:
-    """Yield what `seal` returns in pieces."""
+    """Yield what `seal` returns in pieces, of which none has more than some hundred records."""
     content = {name: value for name, value in content.items() if name != "digest"}
     digest = hashlib.sha256()
     for piece in _pieces(content, 0, is_indented=False):
@@ -54,9 +54,11 @@ def is_sealed(content: Mapping[str, Any], data: bytes) -> bool:
 
 
 def parse_pieces(data: bytes) -> Any:
-    """Return the values of sealed JSON, of which file digests and partitions may be records.
+    """Return the values of sealed JSON, of which many file digests and partitions are records.
 
-    Those of any other JSON are not spelled as it is. Raises: ValueError as `parse_json`.
+    What is not sealed may be parsed as something else, which `is_sealed` then tells.
+
+    Raises: ValueError as `parse_json`.
     """
     try:
         return _value(data, 0, len(data) - 1, 0)
@@ -99,7 +101,7 @@ def _spelled(value: Any, level: int, *, is_indented: bool) -> bytes:
     return spelled.replace("\n", "\n" + " " * level).encode()
 
 
-def _inside(records: Group, level: int, *, is_indented: bool) -> bytes:
+def _inside(records: _Group, level: int, *, is_indented: bool) -> bytes:
     """Return the JSON of records in a container at a level, without its brackets."""
     option = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_SORT_KEYS
     if is_indented:

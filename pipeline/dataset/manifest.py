@@ -7,7 +7,6 @@ change of any byte is detected. `docs/spec/manifest.md` describes the keys.
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar, Final, Protocol, TypeVar
 
@@ -16,7 +15,6 @@ from pipeline.core.errors import InputError, MismatchError
 from pipeline.core.json_record import (
     ABSENT,
     Absent,
-    compact,
     from_json,
     key,
     parse_json,
@@ -32,12 +30,14 @@ from pipeline.dataset.partition_counts import (
     TokenCounts,
 )
 from pipeline.dataset.paths import ORDER, PARTIAL, TRAIN
-from pipeline.dataset.sealed_json import is_sealed, sealed_pieces
+from pipeline.dataset.sealed_json import is_sealed, parse_pieces, sealed_pieces
 from pipeline.dataset.steps import OrderFormat, StepWindow
 from pipeline.order import View
 
 FORMAT: Final = "ettin-manifest-v1"
 ORDER_FORMAT: Final = "ettin-order-v1"
+# The line of a build's manifest, which may be large, so that it need not be parsed twice.
+_NAMED: Final = f'\n "format": "{FORMAT}"'.encode()
 
 
 class _NamesPaths(Protocol):
@@ -267,6 +267,8 @@ def manifest_pieces(manifest: Manifest | OrderManifest) -> Iterator[bytes]:
 
 def format_of(data: bytes) -> str | None:
     """Return the format that JSON names, damaged or not; None if it names none."""
+    if _NAMED in data:
+        return FORMAT
     try:
         written = parse_json(data)["format"]
     except (ValueError, TypeError, KeyError):
@@ -301,7 +303,7 @@ def parse_sealed(
     check: raises ValueError for values that contradict each other. Raises: MismatchError.
     """
     try:
-        content = parse_json(data, partial(compact, (FileDigest, PartitionRecord)))
+        content = parse_pieces(data)
         written = content.pop("format")
         kind = kinds.get(str(written))
         is_whole = kind is not None and is_sealed({"format": written, **content}, data)
@@ -382,5 +384,5 @@ def read_either(path: Path) -> Manifest | OrderManifest:
 
 
 def _is_inside(path: str) -> bool:
-    parts = PurePosixPath(path).parts
-    return bool(parts) and ".." not in parts and not path.startswith("/")
+    parts = set(path.split("/"))
+    return ".." not in parts and bool(parts - {"", "."}) and not path.startswith("/")

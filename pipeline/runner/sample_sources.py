@@ -12,7 +12,8 @@ from pipeline.dataset import TRAIN, State
 from pipeline.runner.build_partitions import by_source, partition_tasks
 from pipeline.runner.holdout_split import Split
 from pipeline.runner.inputs import BuildContext, PreparedSource
-from pipeline.runner.task_cache import PartitionOutput, load_indexes, publish_index
+from pipeline.runner.merged_index import publish_indexes
+from pipeline.runner.task_cache import PartitionOutput
 from pipeline.runner.tasks.sample_partition import (
     CachedSampleTask,
     SampleTask,
@@ -159,7 +160,6 @@ def write_indexes(
     partitions: `source/folder` of these and maybe others, in the order of the pool. Those that are
     not among them follow by name.
     """
-    files = {}
     made = [
         record.folder.removeprefix(f"{TRAIN}/")
         for records in samples.values()
@@ -167,15 +167,7 @@ def write_indexes(
     ]
     places = {name: place for place, name in enumerate(partitions)}
     in_order = sorted(made, key=lambda name: (places.get(name, len(places)), name.split("/")))
-    indexes = load_indexes(state, TRAIN, in_order)
-    for name in sorted(samples):
-        parts = [
-            (one.removeprefix(f"{name}/"), index)
-            for one, index in indexes.items()
-            if one.startswith(f"{name}/")
-        ]
-        files.update(publish_index(state, f"{TRAIN}/{name}", parts))
-    return {**files, **publish_index(state, TRAIN, [*indexes.items()])}
+    return publish_indexes(state, TRAIN, in_order, sorted(samples))
 
 
 def _together(context: BuildContext, records: Records) -> dict[str, str]:

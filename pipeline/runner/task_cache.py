@@ -4,24 +4,21 @@ Tasks are pure functions from files to files. On a later run, a record of the sa
 are intact replaces the work.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from pipeline.core.digest import FileDigest
 from pipeline.core.file_system import syncing
 from pipeline.core.files import publish, refuse_links
-from pipeline.core.json_record import from_json, parse_json, to_json
+from pipeline.core.json_record import from_json, to_json
 from pipeline.core.record_log import open_log
 from pipeline.dataset import PartitionCounts, State
-from pipeline.dataset.mds import INDEX_NAME, index_bytes, merge_indexes
 
 Files = Mapping[str, FileDigest]
 """What was written, by path relative to the output."""
-Index = dict[str, Any]
-"""That of a folder of shards."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -106,20 +103,6 @@ def publish_output(state: State, name: str, data: bytes) -> dict[str, FileDigest
         with publish(path, state.scratch) as temporary:
             temporary.write_bytes(data)
     return {name: FileDigest.of_bytes(data)}
-
-
-def load_indexes(state: State, folder: str, parts: Iterable[str]) -> dict[str, Index]:
-    """Load the indexes of folders below `folder`."""
-    paths = {part: state.out / folder / part / INDEX_NAME for part in parts}
-    return {part: parse_json(path.read_bytes()) for part, path in paths.items()}
-
-
-def publish_index(
-    state: State, folder: str, indexes: Sequence[tuple[str, Index]]
-) -> dict[str, FileDigest]:
-    """Merge the indexes of folders below `folder`, in this order, into one index there."""
-    data = index_bytes(merge_indexes(indexes), merged=True)
-    return publish_output(state, f"{folder}/{INDEX_NAME}", data)
 
 
 def load_cached(state: State, name: str, key: str, kind: type[Record]) -> Record | None:

@@ -13,7 +13,8 @@ from support import builds
 
 from pipeline.audit.verify.check_output import verify
 from pipeline.core.errors import InputError
-from pipeline.dataset.sealed_json import seal
+from pipeline.dataset import manifest
+from pipeline.dataset.sealed_json import parse_pieces, seal
 
 SEED = 20_250_807
 
@@ -41,6 +42,20 @@ def _choose(out: Path, draw: random.Random) -> str:
 def test_an_intact_output_has_no_mismatch(out: Path) -> None:
     assert verify(out) == []
     assert verify(out, out / "manifest.json") == []
+
+
+def test_a_manifest_is_parsed_once(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    parsed: list[bytes] = []
+
+    def parse(data: bytes) -> Any:
+        parsed.append(data)
+        return parse_pieces(data)
+
+    monkeypatch.setattr(manifest, "parse_pieces", parse)
+    for given in (None, shutil.copy(out / "manifest.json", out.parent)):
+        parsed.clear()
+        assert verify(out, given and Path(given)) == []
+        assert len(parsed) == 1
 
 
 def test_every_single_bit_flip_is_found_and_named(out: Path) -> None:

@@ -32,6 +32,7 @@ _SMALL = {
     "feed_speed": "CORPUS --work CORPUS/feed --repetitions 1 --seconds 0.01 --step-rows 8",
     "filter_speed": "CORPUS --take 0.02 --repetitions 1",
     "lock_speed": "--files 1500 --urls 5",
+    "manifest_speed": "--partitions 40 --repetitions 1",
     "pull_speed": "--large 2 100000 --small 5 100 --repetitions 1",
     # The fewest steps that every place of reading fits in.
     "remote_bytes": "--rows 210000 --mean-length 4",
@@ -46,6 +47,7 @@ _NUM_LINES = {
     "feed_speed": 14,
     "filter_speed": 10,
     "lock_speed": 2,
+    "manifest_speed": 3,
     "pull_speed": 2,
     "remote_bytes": 8,
     "train_speed": 2,

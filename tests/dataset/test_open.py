@@ -28,6 +28,7 @@ from pipeline.core.errors import (
     NotFoundError,
     PipelineError,
 )
+from pipeline.dataset import manifest
 from pipeline.dataset.blake3 import row_digests
 from pipeline.dataset.manifest import manifest_bytes
 from pipeline.dataset.mds.reader import MdsRows
@@ -186,6 +187,13 @@ MANIFESTS: dict[str, tuple[Callable[[bytes], bytes], str]] = {
         "ledger: got 0 bytes of nodes",
     ),
 }
+
+
+def test_a_manifest_is_not_parsed_to_know_whose_it_is(
+    finished: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(manifest, "parse_json")
+    assert dataset.open(finished).manifest == manifest.read_manifest(finished / "manifest.json")
 
 
 @pytest.mark.parametrize("case", MANIFESTS)

@@ -5,16 +5,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import pytest
-from support.mds import write
-from support.strategies import Row
 
 from pipeline.core.digest import FileDigest
 from pipeline.core.file_system import Sync
 from pipeline.core.record_log import open_log
 from pipeline.dataset import State
-from pipeline.dataset.mds import Pool
 from pipeline.runner import task_cache
 from pipeline.runner.task_cache import (
     AnyRecord,
@@ -24,8 +20,6 @@ from pipeline.runner.task_cache import (
     has_record,
     has_records_below,
     load_cached,
-    load_indexes,
-    publish_index,
     publish_output,
     recording,
     restore_all,
@@ -159,14 +153,3 @@ def test_an_output_that_is_right_is_not_written_again(tmp_path: Path) -> None:
     assert (tmp_path / "a" / "b").stat().st_ino == inode
     publish_output(state, "a/b", b"other")
     assert (tmp_path / "a" / "b").read_bytes() == b"other"
-
-
-def test_a_merged_index_makes_one_pool_of_its_folders_in_the_order_given(tmp_path: Path) -> None:
-    for name in "ab":
-        rows = [Row(f"{name}{i}", [i + 1]) for i in range(9)]
-        write(tmp_path / "train" / name, rows, size_limit=260)
-    state = State(out=tmp_path)
-    files = publish_index(state, "train", [*load_indexes(state, "train", ["b", "a"]).items()])
-    assert list(files) == ["train/index.json"]
-    pool = Pool.open(tmp_path / "train")
-    assert pool.document_ids(np.arange(18)) == [f"{name}{i}" for name in "ba" for i in range(9)]

@@ -10,7 +10,15 @@ from pipeline.core.digest import FileDigest, sha256_file
 from pipeline.core.errors import InputError, MismatchError
 from pipeline.core.json_record import from_json, parse_json
 from pipeline.core.regular_file import read_file
-from pipeline.dataset import MANIFEST, PARTIAL, VALIDATION, read_manifest, read_partial
+from pipeline.dataset import (
+    MANIFEST,
+    PARTIAL,
+    VALIDATION,
+    Manifest,
+    PartialManifest,
+    read_manifest,
+    read_partial,
+)
 
 
 def verify(out: Path, manifest: Path | None = None) -> list[str]:
@@ -29,39 +37,47 @@ def verify(out: Path, manifest: Path | None = None) -> list[str]:
     if not own.exists() and (out / PARTIAL).is_file():
         own = out / PARTIAL
     mismatches: list[str] = []
-    if manifest is None or manifest.resolve() == own.resolve():
-        expected = _expected_by_own(own, mismatches)
-        if expected is None:
-            return mismatches
-    else:
-        try:
-            expected = read_manifest(manifest).files
-        except MismatchError as error:
-            raise InputError(error.message, "get the manifest again") from error
-        if not own.is_file():
-            mismatches.append(f"{own.name}: is missing")
-        elif read_file(own) != read_file(manifest):
-            mismatches.append(f"{own.name}: differs from {manifest}")
+    described = _describe(own, manifest, mismatches)
+    expected = _files_of_damaged(own) if described is None else described.files
+    if expected is None:
+        return mismatches
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         checked = pool.map(lambda path: _check(out / path, path, expected[path]), sorted(expected))
         mismatches += [mismatch for mismatch in checked if mismatch is not None]
     strangers = _files(out) - {*expected, own.name}
     mismatches += [f"{_spelled(path)}: is not in the manifest" for path in strangers]
-    if not mismatches and own.name == MANIFEST:
-        mismatches = check_sums(out, read_manifest(own))
+    if not mismatches and isinstance(described, Manifest):
+        mismatches = check_sums(out, described)
         if f"{VALIDATION}/{MANIFEST}" in expected:
             mismatches += [f"{VALIDATION}/{line}" for line in verify(out / VALIDATION)]
     return sorted(mismatches)
 
 
-def _expected_by_own(own: Path, mismatches: list[str]) -> Mapping[str, FileDigest] | None:
-    """Return the files of a folder's own manifest; of a damaged one, what can be read."""
+def _describe(
+    own: Path, manifest: Path | None, mismatches: list[str]
+) -> Manifest | PartialManifest | None:
+    """Return the manifest to compare with; None for a folder's own that is damaged."""
+    if manifest is None or manifest.resolve() == own.resolve():
+        try:
+            return read_partial(own) if own.name == PARTIAL else read_manifest(own)
+        except MismatchError as error:
+            mismatches.append(f"{own.name}: {error.message.removeprefix(f'{own}: ')}")
+            return None
     try:
-        return (read_partial(own) if own.name == PARTIAL else read_manifest(own)).files
+        given = read_manifest(manifest)
     except MismatchError as error:
-        mismatches.append(f"{own.name}: {error.message.removeprefix(f'{own}: ')}")
+        raise InputError(error.message, "get the manifest again") from error
+    if not own.is_file():
+        mismatches.append(f"{own.name}: is missing")
+    elif read_file(own) != read_file(manifest):
+        mismatches.append(f"{own.name}: differs from {manifest}")
+    return given
+
+
+def _files_of_damaged(manifest: Path) -> Mapping[str, FileDigest] | None:
+    """Return what can be read of a damaged manifest."""
     try:
-        files = parse_json(read_file(own))["files"]
+        files = parse_json(read_file(manifest))["files"]
         return {path: from_json(FileDigest, about) for path, about in files.items()}
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return None

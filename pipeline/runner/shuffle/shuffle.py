@@ -31,6 +31,7 @@ from pipeline.dataset import (
 from pipeline.dataset.parquet import write_steps
 from pipeline.order import save_permutation
 from pipeline.runner.cluster import Cluster
+from pipeline.runner.merged_index import publish_indexes
 from pipeline.runner.shuffle.index_rows import IndexJob, index_documents, plan_index
 from pipeline.runner.shuffle.jobs import (
     OrderTask,
@@ -48,8 +49,6 @@ from pipeline.runner.task_cache import (
     files_of,
     has_record,
     has_records_below,
-    load_indexes,
-    publish_index,
     publish_output,
 )
 
@@ -99,8 +98,7 @@ def shuffle_pool(
     files = files_of(written)
     if spec.format == "mds":
         parts = [file.path.removeprefix(f"{ORDER}/") for file in step_files]
-        indexes = load_indexes(state, ORDER, parts)
-        files.update(publish_index(state, ORDER, [*indexes.items()]))
+        files.update(publish_indexes(state, ORDER, parts))
     files.update(_write_steps(job, tokens[:-1], digests, owner))
     index = IndexJob(out=job.out, key=key, plan=plan_index(job.num_rows))
     by_row = [(provenance_file(task.file.path), task.num_rows) for task in tasks]

@@ -48,7 +48,7 @@ def check_order(task: OrderTask) -> OrderFileRecord | None:
     span = LedgerSpan(start_row=task.first_row)
     for rows in _read_file(task.job.out / path):
         span.add(row_digests(rows.values, rows.offsets))
-    record = replace(record, span=_describe_span(span))
+    record = replace(record, span=describe_span(span))
     save_record(state, path, record)
     return record
 
@@ -76,7 +76,7 @@ def _write(task: OrderTask) -> OrderFileRecord:
         key=task.key,
         num_tokens=tuple(steps.tokens),
         sha256=tuple(steps.digests),
-        span=_describe_span(span),
+        span=describe_span(span),
         files=files,
     )
 
@@ -205,7 +205,7 @@ def _put_lengths(ids: Uint32Array, offsets: Int64Array, out: Uint32Array) -> Non
             position += 1
 
 
-def _describe_span(span: LedgerSpan) -> SpanRecord:
+def describe_span(span: LedgerSpan) -> SpanRecord:
     head, nodes, tail = span.head.tobytes(), b"".join(span.nodes), span.tail.tobytes()
     parts = {"head": head, "nodes": nodes, "tail": tail}
     return SpanRecord(

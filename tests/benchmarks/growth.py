@@ -7,8 +7,8 @@ seconds of build and verify, processor seconds of the driver and of its workers,
 (`VmHWM`), the most files that it has open, its tasks, and the files of the output; then, by least
 squares, what each partition adds, and the line at 70,000 files. Method: `ettin-data build` with two
 workers in a process whose limit on open files is 1,024, soft and hard, and `ettin-data verify`; one
-partition a file. `--trace` builds once more with `tracemalloc` and prints which lines hold most when
-the manifest is written, and processor seconds of the driver by stage.
+partition a file. `--trace` builds once more with `tracemalloc`, and prints which lines of code hold
+most when the manifest is written, and processor seconds of the driver by stage.
 """
 
 import argparse
@@ -82,7 +82,10 @@ def main() -> None:
 
 
 def _compare(work: Path, options: argparse.Namespace) -> None:
-    print("| shape | files | build, s | driver, CPU s | workers, CPU s | driver, MiB | open files ", end="")
+    print(
+        "| shape | files | build, s | driver, CPU s | workers, CPU s | driver, MiB | open files ",
+        end="",
+    )
     print("| tasks | files written | verify, s |")
     print("|---|---|---|---|---|---|---|---|---|---|")
     costs: dict[str, list[Cost]] = {shape: [] for shape in options.shapes}
@@ -145,7 +148,7 @@ def _build(work: Path, how: str) -> dict[str, Any]:
     started = time.monotonic()
     with log.open("wb") as file:
         process = subprocess.Popen(
-            [sys.executable, "-c", code, str(work / "mixture.yaml"), str(work / "out"), str(report)],
+            [sys.executable, "-c", code, *map(str, (work / "mixture.yaml", work / "out", report))],
             stdout=file, stderr=file,
         )  # fmt: skip
         num_open = 0
@@ -200,7 +203,7 @@ def build_measured() -> None:
 
 
 def build_traced() -> None:
-    """Build in this process alone with its allocations traced; report what holds most at the end."""
+    """Build with the allocations of this process traced; report what holds most at the end."""
     from pipeline.config.load import load_mixture
     from pipeline.runner import run as building
 

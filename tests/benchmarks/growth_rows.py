@@ -1,6 +1,6 @@
 """Measure what one more row costs the process that orders rows:
 
-    python -m tests.benchmarks.growth_rows FOLDER [--rows 1e5 1e6 1e7 1e8 2.8e9] [--partitions 70000]
+    python -m tests.benchmarks.growth_rows FOLDER [--rows 1e6 1e8 2.8e9] [--partitions 70000]
 
 Enters: nothing; rows are made up, those of a step as one. Leaves: for each number of rows, in as
 many partitions each time, processor seconds and the peak (`VmHWM`) of the process that orders them,
@@ -18,6 +18,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -138,7 +139,7 @@ def order_made_up() -> None:
             num_rows=stop - start,
             num_bytes=(stop - start) * _ROW_TOKENS * _ID_BYTES,
         )
-        for number, (start, stop) in enumerate(zip(bounds, bounds[1:], strict=False))
+        for number, (start, stop) in enumerate(pairwise(bounds))
     ]
     # No row is laid out, so that none needs room.
     with mock.patch.object(Passes, "_check_room"):
@@ -177,7 +178,7 @@ def _ordered(task: OrderTask) -> OrderFileRecord:
         num_rows=stop - start,
         multiset=start,
         head=_digests(first * ROWS_PER_NODE - start),
-        nodes=[node.tobytes() for node in _digests(last - first)],
+        nodes=bytearray(_digests(last - first).tobytes()),
         tail=_digests(stop - last * ROWS_PER_NODE),
     )
     path = task.file.path

@@ -206,7 +206,7 @@ def _put_lengths(ids: Uint32Array, offsets: Int64Array, out: Uint32Array) -> Non
 
 
 def describe_span(span: LedgerSpan) -> SpanRecord:
-    head, nodes, tail = span.head.tobytes(), b"".join(span.nodes), span.tail.tobytes()
+    head, nodes, tail = span.head.tobytes(), span.nodes, span.tail.tobytes()
     parts = {"head": head, "nodes": nodes, "tail": tail}
     return SpanRecord(
         start_row=span.start_row,
@@ -219,15 +219,15 @@ def describe_span(span: LedgerSpan) -> SpanRecord:
 def read_span(record: OrderFileRecord) -> LedgerSpan:
     span = record.span
     assert span is not None
-    head, nodes, tail = (
+    head, tail = (
         np.frombuffer(base64.b64decode(text), np.uint8).reshape(-1, 32)
-        for text in (span.head, span.nodes, span.tail)
+        for text in (span.head, span.tail)
     )
     return LedgerSpan(
         start_row=span.start_row,
         num_rows=span.num_rows,
         multiset=int(span.multiset, 16),
         head=head,
-        nodes=[node.tobytes() for node in nodes],
+        nodes=bytearray(base64.b64decode(span.nodes)),
         tail=tail,
     )

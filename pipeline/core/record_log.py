@@ -10,7 +10,7 @@ import threading
 import time
 import uuid
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
@@ -36,9 +36,8 @@ class RecordLog:
         # A worker of the user's cluster may have several threads.
         self._lock = threading.Lock()
 
-    def add(self, records: Mapping[str, object]) -> None:
-        """Save records by name; they are durable when `own` is. Raises: OutputError."""
-        lines = b"".join(_line(name, record) for name, record in records.items())
+    def add(self, records: Iterable[tuple[str, object]]) -> None:
+        """Save records with their names; they are durable when `own` is. Raises: OutputError."""
         with writing(self.own), self._lock:
             self._folder.mkdir(parents=True, exist_ok=True)
             # Places in a log that the end of a build removed are not those in another.
@@ -46,7 +45,8 @@ class RecordLog:
                 self.own = _new_log(self._folder)
             with self.own.open("ab") as log:
                 # A new line, since the last one may be torn, such as by a full disk.
-                log.write(b"\n" + lines)
+                log.write(b"\n")
+                log.writelines(_line(name, record) for name, record in records)
 
     def find(self, name: str) -> Iterator[Any]:
         """Yield the records of a name that are intact, the last one first."""

@@ -177,13 +177,16 @@ def save_record(state: State, name: str, record: AnyRecord) -> None:
     A loss of power may take the last record of each process, and that task is done again.
     """
     refuse_links(state.out, state.records)
-    open_log(state.records).add({name: to_json(record)})
+    open_log(state.records).add([(name, to_json(record))])
 
 
-def restore_all(state: State, records: Mapping[str, AnyRecord]) -> None:
-    """Save records by the names of their tasks, and make them durable. Raises: OutputError."""
+def restore_all(state: State, records: Iterable[tuple[str, AnyRecord]]) -> None:
+    """Save records with the names of their tasks, one at a time, and make them durable.
+
+    Raises: OutputError.
+    """
     with syncing(state.out) as sync:
-        open_log(state.records).add({name: to_json(record) for name, record in records.items()})
+        open_log(state.records).add((name, to_json(record)) for name, record in records)
         sync(_own_log(state))
 
 

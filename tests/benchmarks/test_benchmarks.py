@@ -30,6 +30,8 @@ _SMALL = {
     "feed_jumps": "CORPUS/jumps --pools 100 300",
     "feed_speed": "CORPUS --work CORPUS/feed --repetitions 1 --seconds 0.01 --step-rows 8",
     "filter_speed": "CORPUS --take 0.02 --repetitions 1",
+    "growth": "CORPUS --files 5 10",
+    "growth_rows": "CORPUS --rows 1e5 1e6 --partitions 50",
     "lock_speed": "--files 1500 --urls 5",
     "pull_speed": "--large 2 100000 --small 5 100 --repetitions 1",
     # The fewest steps that every place of reading fits in.
@@ -43,6 +45,8 @@ _NUM_LINES = {
     "feed_jumps": 2,
     "feed_speed": 14,
     "filter_speed": 10,
+    "growth": 7,
+    "growth_rows": 3,
     "lock_speed": 2,
     "pull_speed": 2,
     "remote_bytes": 8,

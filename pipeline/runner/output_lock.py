@@ -222,7 +222,7 @@ def _remove_unknown(out: Path, known: Collection[str]) -> None:
             below = Path(folder).relative_to(out).as_posix()
             for name in (*names, *links):
                 path = f"{below}/{name}"
-                # A link in place of a folder of the manifest's is an error elsewhere.
+                # A folder that was moved and linked stays.
                 is_known = path in known or (
                     name in links and any(one.startswith(f"{path}/") for one in known)
                 )

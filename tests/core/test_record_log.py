@@ -2,6 +2,8 @@
 
 import errno
 import threading
+from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -41,6 +43,19 @@ def test_many_records_are_saved_at_once(tmp_path: Path) -> None:
     assert [list(log.find(name)) for name in ("a/1", "b/2", "a", "")] == [[1], [2], [], []]
     assert log.has_below("a/")
     assert not log.has_below("c/")
+
+
+def test_each_record_is_written_before_many_more_are_made(tmp_path: Path) -> None:
+    log = RecordLog(tmp_path)
+    sizes = []
+
+    def made() -> Iterator[tuple[str, object]]:
+        for number in range(4):
+            sizes.append(log.own.stat().st_size)
+            yield f"{number}", "x" * 100_000
+
+    log.add(made())
+    assert all(one < other for one, other in pairwise(sizes))
 
 
 def test_a_log_that_is_cut_off_anywhere_keeps_its_whole_records(tmp_path: Path) -> None:

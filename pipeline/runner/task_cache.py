@@ -140,8 +140,8 @@ def has_record(state: State, name: str, key: str) -> bool:
 
 
 def has_records_below(state: State, folder: str) -> bool:
-    """Tell whether any task that is named after something in a folder has a record."""
-    return open_log(state.records).has_below(f"{folder}/")
+    """Tell whether any task that is named after something in a folder at the top has a record."""
+    return open_log(state.records).has_below(folder)
 
 
 def _find(state: State, name: str, key: str) -> Iterator[object]:

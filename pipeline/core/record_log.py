@@ -2,15 +2,14 @@
 
 A line has the sha256 of the rest, then the time, the name and the record, as JSON. What a crash
 tore off or a disk has damaged is no record. At each look-up what logs have grown by is read, so
-memory holds where each record is, some 300 bytes, and never the records.
+memory holds where each record is, some 170 bytes, and never the records.
 """
 
 import os
 import threading
 import time
 import uuid
-from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
@@ -21,8 +20,8 @@ from pipeline.core.files import open_scratch, writing
 from pipeline.core.json_record import parse_json
 
 _SUFFIX: Final = ".log"
-_Place = tuple[int, str, int, int]
-"""When a record was saved, in which log, where its line starts and how long that is."""
+_MOST_LOG_BYTES: Final = 1 << 48
+"""A place is one number: that of its log times this, and where the record's line starts."""
 
 
 class RecordLog:
@@ -32,13 +31,16 @@ class RecordLog:
         self._folder = folder
         self.own = _new_log(folder)
         self._num_read: dict[str, int] = {}
-        self._places: defaultdict[str, list[_Place]] = defaultdict(list)
+        """Bytes of each log, by name in the order of their numbers."""
+        self._places: dict[int, tuple[int, ...]] = {}
+        """By hash, since names take more than the rest, of which two may share one."""
+        self._folders: set[str] = set()
+        """The first part of each name."""
         # A worker of the user's cluster may have several threads.
         self._lock = threading.Lock()
 
-    def add(self, records: Mapping[str, object]) -> None:
-        """Save records by name; they are durable when `own` is. Raises: OutputError."""
-        lines = b"".join(_line(name, record) for name, record in records.items())
+    def add(self, records: Iterable[tuple[str, object]]) -> None:
+        """Save records with their names; they are durable when `own` is. Raises: OutputError."""
         with writing(self.own), self._lock:
             self._folder.mkdir(parents=True, exist_ok=True)
             # Places in a log that the end of a build removed are not those in another.
@@ -46,29 +48,30 @@ class RecordLog:
                 self.own = _new_log(self._folder)
             with self.own.open("ab") as log:
                 # A new line, since the last one may be torn, such as by a full disk.
-                log.write(b"\n" + lines)
+                log.write(b"\n")
+                log.writelines(_line(name, record) for name, record in records)
 
     def find(self, name: str) -> Iterator[Any]:
         """Yield the records of a name that are intact, the last one first."""
         with self._lock:
             self._read_new()
-            places = sorted(self._places.get(name, ()), reverse=True)
-        for _, log, start, num_bytes in places:
-            try:
-                with open_scratch(self._folder / log) as file:
+            logs, places = [*self._num_read], self._places.get(hash(name), ())
+        found = []
+        for log, start in (divmod(place, _MOST_LOG_BYTES) for place in places):
+            with suppress(OSError, ValueError):
+                with open_scratch(self._folder / logs[log]) as file:
                     file.seek(start)
-                    rest = _intact(file.read(num_bytes))
-                _, named, record = rest.split(b"\t")
+                    saved, named, record = _intact(file.readline()).split(b"\t")
                 if parse_json(named) == name:
-                    yield parse_json(record)
-            except (OSError, ValueError):
-                continue
+                    found.append((int(saved), logs[log], start, parse_json(record)))
+        for *_, record in sorted(found, key=lambda one: one[:3], reverse=True):
+            yield record
 
-    def has_below(self, prefix: str) -> bool:
-        """Tell whether any name begins with a prefix."""
+    def has_below(self, folder: str) -> bool:
+        """Tell whether the first part of any name is this."""
         with self._lock:
             self._read_new()
-            return any(name.startswith(prefix) for name in self._places)
+            return folder in self._folders
 
     def _read_new(self) -> None:
         """Note where the records are by which the logs have grown."""
@@ -79,7 +82,7 @@ class RecordLog:
             sizes = {}  # There is none yet.
         if any(sizes.get(log, 0) < num_read for log, num_read in self._num_read.items()):
             # Removed by the end of a build, or cut off by a loss of power.
-            self._num_read, self._places = {}, defaultdict(list)
+            self._num_read, self._places, self._folders = {}, {}, set()
         for log, size in sorted(sizes.items()):
             if size > self._num_read.get(log, 0):
                 # What cannot be read is made again.
@@ -87,16 +90,19 @@ class RecordLog:
                     self._read_log(log)
 
     def _read_log(self, log: str) -> None:
-        start = self._num_read.get(log, 0)
+        start = self._num_read.setdefault(log, 0)
+        first = [*self._num_read].index(log) * _MOST_LOG_BYTES
         with open_scratch(self._folder / log) as file:
             file.seek(start)
             for line in file:
                 if not line.endswith(b"\n"):
                     break  # It is being written.
                 try:
-                    _, saved, named, _ = line.split(b"\t")
-                    self._places[parse_json(named)].append((int(saved), log, start, len(line)))
-                except (ValueError, TypeError):
+                    _, _, named, _ = line.split(b"\t")
+                    name = parse_json(named)
+                    self._places[hash(name)] = (*self._places.get(hash(name), ()), first + start)
+                    self._folders.add(name.partition("/")[0])
+                except (ValueError, TypeError, AttributeError):
                     pass  # Torn or damaged.
                 start += len(line)
         self._num_read[log] = start

@@ -157,7 +157,8 @@ class LedgerSpan:
     """Sum of the digests of its rows modulo 2^256."""
     head: Uint8Array = field(default_factory=lambda: np.empty((0, DIGEST_BYTES), np.uint8))
     """uint8 [fewer than 1024, 32], digests of the rows before the first node boundary."""
-    nodes: list[bytes] = field(default_factory=list)
+    nodes: bytearray = field(default_factory=bytearray)
+    """The digests of whole nodes, joined."""
     tail: Uint8Array = field(default_factory=lambda: np.empty((0, DIGEST_BYTES), np.uint8))
     """uint8 [fewer than 1024, 32], digests of the rows after the last whole node."""
 
@@ -172,13 +173,13 @@ class LedgerSpan:
         rest = np.concatenate([self.tail, digests[in_head:]])
         whole = len(rest) // ROWS_PER_NODE * ROWS_PER_NODE
         for start in range(0, whole, ROWS_PER_NODE):
-            self.nodes.append(node_digest(rest[start : start + ROWS_PER_NODE]))
+            self.nodes += node_digest(rest[start : start + ROWS_PER_NODE])
         self.tail = rest[whole:].copy()
 
 
 def join(spans: Iterable[LedgerSpan]) -> Ledger:
     """Join consecutive spans, from row 0. Raises: InternalError when one does not follow."""
-    nodes: list[bytes] = []
+    nodes = bytearray()
     multiset = row = 0
     left = np.empty((0, DIGEST_BYTES), np.uint8)
     for span in spans:
@@ -188,12 +189,12 @@ def join(spans: Iterable[LedgerSpan]) -> Ledger:
         multiset = (multiset + span.multiset) % _MODULUS
         left = np.concatenate([left, span.head])
         if len(left) == ROWS_PER_NODE:
-            nodes.append(node_digest(left))
+            nodes += node_digest(left)
             left = left[:0]
         if span.nodes or len(span.tail):
             nodes += span.nodes
             left = span.tail
     if len(left):
-        nodes.append(node_digest(left))
-    array = np.frombuffer(b"".join(nodes), np.uint8).reshape(-1, DIGEST_BYTES)
+        nodes += node_digest(left)
+    array = np.frombuffer(memoryview(nodes).toreadonly(), np.uint8).reshape(-1, DIGEST_BYTES)
     return Ledger(num_rows=row, nodes=array, multiset=multiset)

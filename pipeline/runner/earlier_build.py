@@ -4,7 +4,7 @@ A second build goes on from them, and keeps what is intact.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields
 from itertools import chain
 
@@ -14,7 +14,9 @@ from pipeline.core.files import writing
 from pipeline.dataset import (
     DOCUMENTS,
     MANIFEST,
+    ORDER,
     PARTIAL,
+    PROVENANCE,
     STEPS,
     Manifest,
     PartitionCounts,
@@ -59,43 +61,44 @@ def _restore_records(state: State) -> None:
         return
     partitions = chain.from_iterable(one.partitions for one in manifest.sources.values())
     records = _partition_records(partitions, manifest.files)
-    restore_all(state, {**records, **_order_records(state, manifest)})
+    restore_all(state, chain(records, _order_records(state, manifest)))
     path.unlink()
 
 
 def _partition_records(
     records: Iterable[PartitionRecord], files: Mapping[str, FileDigest]
-) -> dict[str, AnyRecord]:
-    """Return the records of the tasks that made some partitions."""
-    made: dict[str, AnyRecord] = {}
+) -> Iterator[tuple[str, AnyRecord]]:
+    """Yield the names and the records of the tasks that made some partitions."""
     for record in records:
         facts = {field.name: getattr(record, field.name) for field in fields(PartitionCounts)}
         written = {path: files[path] for path in record.files}
-        made[record.task] = PartitionOutput(**facts, files=written)
-    return made
+        yield record.task, PartitionOutput(**facts, files=written)
 
 
-def _order_records(state: State, manifest: Manifest) -> dict[str, AnyRecord]:
-    """Return the records of the tasks that wrote the order."""
-    files, made = manifest.files, dict[str, AnyRecord]()
+def _order_records(state: State, manifest: Manifest) -> Iterator[tuple[str, AnyRecord]]:
+    """Yield the names and the records of the tasks that wrote the order."""
+    files = manifest.files
     if STEPS not in files or not files[STEPS].matches(state.out / STEPS):
-        return made
+        return
     steps = read_steps(state.out / STEPS)
     shards: defaultdict[str, list[str]] = defaultdict(list)
     for path in files:
-        shards[path.rpartition("/")[0]].append(path)
+        if path.startswith((f"{ORDER}/", f"{PROVENANCE}/")):
+            shards[path.rpartition("/")[0]].append(path)
     for window in manifest.order.windows:
         for file in split_files(window, manifest.order.format):
-            part = slice(file.first_step, file.first_step + file.num_steps)
             written = [provenance_file(file.path), *shards.get(file.path, [file.path])]
             if not files.keys() >= set(written):
                 continue
-            made[file.path] = OrderFileRecord(
-                key=manifest.order.key,
-                num_tokens=tuple(int(row["num_tokens"]) for row in steps[part]),
-                sha256=tuple(str(row["sha256"]) for row in steps[part]),
-                files={path: files[path] for path in written},
+            own = steps.slice(file.first_step, file.num_steps)
+            yield (
+                file.path,
+                OrderFileRecord(
+                    key=manifest.order.key,
+                    num_tokens=tuple(own["num_tokens"].to_pylist()),
+                    sha256=tuple(own["sha256"].to_pylist()),
+                    files={path: files[path] for path in written},
+                ),
             )
     for path in shards.get(DOCUMENTS, []):
-        made[path] = TaskRecord(key=manifest.order.key, files={path: files[path]})
-    return made
+        yield path, TaskRecord(key=manifest.order.key, files={path: files[path]})

@@ -206,30 +206,35 @@ def finish_partial(state: State, manifest: PartialManifest) -> PartialManifest:
 
 def _finish(state: State, name: str, pieces: Iterable[bytes], files: Collection[str]) -> None:
     with writing(state.out):
-        _remove_unknown(state.out, set(files))
+        _remove_unknown(state.out, files)
         with publish(state.out / name, state.scratch) as temporary, temporary.open("wb") as file:
             file.writelines(pieces)
         release(state)
 
 
-def _remove_unknown(out: Path, known: set[str]) -> None:
-    """Remove files of an earlier build that are not in the manifest."""
-    folders = {parent.as_posix() for path in known for parent in Path(path).parents}
-    changed: set[Path] = set()
-    for folder in (out / name for name in _FOLDERS):
+def _remove_unknown(out: Path, known: Collection[str]) -> None:
+    """Remove files of an earlier build that are not in the manifest, and folders left empty."""
+    changed: set[str] = set()
+    for top in (out / name for name in _FOLDERS):
         # What a link points to is not ours.
-        for path in [] if folder.is_symlink() else sorted(folder.rglob("*"), reverse=True):
-            name = path.relative_to(out).as_posix()
-            if path.is_dir() and not path.is_symlink():
-                if not any(path.iterdir()):
-                    path.rmdir()
-                    changed.add(path.parent)
-            elif name not in known and name not in folders:
-                path.unlink()
-                changed.add(path.parent)
+        for folder, folders, names in [] if top.is_symlink() else os.walk(top, topdown=False):
+            links = [one for one in folders if os.path.islink(os.path.join(folder, one))]
+            below = Path(folder).relative_to(out).as_posix()
+            for name in (*names, *links):
+                path = f"{below}/{name}"
+                # A folder that was moved and linked stays.
+                is_known = path in known or (
+                    name in links and any(one.startswith(f"{path}/") for one in known)
+                )
+                if not is_known:
+                    os.unlink(out / path)
+                    changed.add(folder)
+            if folder != str(top) and not os.listdir(folder):
+                os.rmdir(folder)
+                changed.add(os.path.dirname(folder))
     for folder in sorted(changed):
-        if folder.exists():
-            sync_entry(folder)
+        if os.path.exists(folder):
+            sync_entry(Path(folder))
 
 
 def release(state: State) -> None:

@@ -29,12 +29,21 @@ Records = Mapping[str, Sequence[PartitionOutput]]
 """By source, the record of each partition."""
 
 
+def sample_keys(context: BuildContext, sources: Sequence[PreparedSource]) -> dict[str, str]:
+    """Return, by source that is sampled, what decides its sample except the bytes of its inputs."""
+    return {
+        source.name: _sample_key(context, source) for source in sources if source.planned.is_sampled
+    }
+
+
 def find_cached_samples(
-    context: BuildContext, sources: Sequence[PreparedSource]
+    context: BuildContext, sources: Sequence[PreparedSource], keys: Mapping[str, str]
 ) -> dict[str, list[PartitionOutput]]:
-    """Return the earlier samples of sources that are intact and were decided from equal inputs."""
+    """Return the earlier samples of sources that are intact and were decided from equal inputs.
+
+    keys: `sample_keys`.
+    """
     sampled = [source for source in sources if source.planned.is_sampled]
-    keys = {source.name: _sample_key(context, source) for source in sampled}
     tasks = [
         CachedSampleTask(
             out=context.state.out,
@@ -95,9 +104,16 @@ def _losses(records: Sequence[PartitionOutput], held: int) -> str:
 
 
 def sample_chunks(
-    context: BuildContext, sources: Sequence[PreparedSource], chunked: Records, split: Split
+    context: BuildContext,
+    sources: Sequence[PreparedSource],
+    keys: Mapping[str, str],
+    chunked: Records,
+    split: Split,
 ) -> dict[str, list[PartitionOutput]]:
-    """Sample the chunks that meet each source's budget; return the records of what is written."""
+    """Sample the chunks that meet each source's budget; return the records of what is written.
+
+    keys: `sample_keys`.
+    """
     together = _together(context, {source.name: chunked[source.name] for source in sources})
     draws = _draw(context, sources, split)
     tasks = [
@@ -106,6 +122,7 @@ def sample_chunks(
         for task in _sample_tasks(
             context,
             source,
+            keys[source.name],
             together[source.name],
             chunked[source.name],
             split[source.name],
@@ -184,6 +201,7 @@ def _together(context: BuildContext, records: Records) -> dict[str, str]:
 def _sample_tasks(
     context: BuildContext,
     source: PreparedSource,
+    key: str,
     together: str,
     records: Sequence[PartitionOutput],
     parts: Mapping[str, TrainingChunks],
@@ -192,7 +210,6 @@ def _sample_tasks(
     mixture, tokenizer, planned = context.mixture, context.tokenizer, source.planned
     by_partition = {record.partition: record for record in records}
     num_repetitions, _ = sampling.repetitions(planned.ask, _num_tokens(parts))
-    key = _sample_key(context, source)
     return [
         SampleTask(
             out=context.state.out,

@@ -22,7 +22,12 @@ from pipeline.runner.inputs import BuildContext, PreparedSource, prepare_source
 from pipeline.runner.open_cluster import open_cluster
 from pipeline.runner.output_tokenizer import cached_tokenizer, check_special_tokens
 from pipeline.runner.plan import Plan, num_bytes
-from pipeline.runner.sample_sources import check_budgets, find_cached_samples, sample_chunks
+from pipeline.runner.sample_sources import (
+    check_budgets,
+    find_cached_samples,
+    sample_chunks,
+    sample_keys,
+)
 from pipeline.runner.task_cache import PartitionOutput
 from pipeline.sources import check_tokenizer, plan_download, pull
 from pipeline.stages.tokenizer import Tokenizer
@@ -106,13 +111,14 @@ def make_shards(context: BuildContext, plan: Plan) -> SampledShards:
     """Make the shards of all partitions, or find them as an earlier build made them."""
     prepared = [prepare_source(context, planned) for planned in plan.sources]
     all_sources, evaluation, copies = scan_corpus(context, prepared)
-    cached = find_cached_samples(context, all_sources)
+    keys = sample_keys(context, all_sources)
+    cached = find_cached_samples(context, all_sources, keys)
     sources = [source for source in all_sources if source.name not in cached]
     chunked = build_partitions(context, sources)
     sampled = [source for source in sources if source.planned.is_sampled]
     split = split_holdout(context, sampled, chunked)
     check_budgets(sampled, chunked, split)
-    made = {**chunked, **cached, **sample_chunks(context, sampled, chunked, split)}
+    made = {**chunked, **cached, **sample_chunks(context, sampled, keys, chunked, split)}
     return SampledShards(
         sources=tuple(all_sources),
         records={

@@ -123,8 +123,8 @@ def has_record(state: State, name: str, key: str) -> bool:
 
 
 def has_records_below(state: State, folder: str) -> bool:
-    """Tell whether any task that is named after something in a folder has a record."""
-    return open_log(state.records).has_below(f"{folder}/")
+    """Tell whether any task that is named after something in a folder at the top has a record."""
+    return open_log(state.records).has_below(folder)
 
 
 def _find(state: State, name: str, key: str) -> Iterator[object]:
@@ -160,13 +160,16 @@ def save_record(state: State, name: str, record: AnyRecord) -> None:
     A loss of power may take the last record of each process, and that task is done again.
     """
     refuse_links(state.out, state.records)
-    open_log(state.records).add({name: to_json(record)})
+    open_log(state.records).add([(name, to_json(record))])
 
 
-def restore_all(state: State, records: Mapping[str, AnyRecord]) -> None:
-    """Save records by the names of their tasks, and make them durable. Raises: OutputError."""
+def restore_all(state: State, records: Iterable[tuple[str, AnyRecord]]) -> None:
+    """Save records with the names of their tasks, one at a time, and make them durable.
+
+    Raises: OutputError.
+    """
     with syncing(state.out) as sync:
-        open_log(state.records).add({name: to_json(record) for name, record in records.items()})
+        open_log(state.records).add((name, to_json(record)) for name, record in records)
         sync(_own_log(state))
 
 

@@ -2,6 +2,8 @@
 
 import errno
 import threading
+from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -25,7 +27,7 @@ def test_what_any_process_saved_is_found_by_all(
     folder = tmp_path_factory.mktemp("records")
     logs = [RecordLog(folder) for _ in range(3)]
     for number, (writer, name, record) in enumerate(saved, 1):
-        logs[writer].add({name: record})
+        logs[writer].add({name: record}.items())
         expected = [one for _, named, one in reversed(saved[:number]) if named == name]
         assert all(list(log.find(name)) == expected for log in logs)
     for name in {name for _, name, _ in saved}:
@@ -36,17 +38,30 @@ def test_what_any_process_saved_is_found_by_all(
 def test_many_records_are_saved_at_once(tmp_path: Path) -> None:
     log = RecordLog(tmp_path / "records")
     assert list(log.find("a/1")) == []
-    assert not log.has_below("a/")
-    log.add({"a/1": 1, "b/2": 2})
+    assert not log.has_below("a")
+    log.add({"a/1": 1, "b/2": 2}.items())
     assert [list(log.find(name)) for name in ("a/1", "b/2", "a", "")] == [[1], [2], [], []]
-    assert log.has_below("a/")
-    assert not log.has_below("c/")
+    assert log.has_below("a")
+    assert not log.has_below("c")
+
+
+def test_each_record_is_written_before_many_more_are_made(tmp_path: Path) -> None:
+    log = RecordLog(tmp_path)
+    sizes = []
+
+    def made() -> Iterator[tuple[str, object]]:
+        for number in range(4):
+            sizes.append(log.own.stat().st_size)
+            yield f"{number}", "x" * 100_000
+
+    log.add(made())
+    assert all(one < other for one, other in pairwise(sizes))
 
 
 def test_a_log_that_is_cut_off_anywhere_keeps_its_whole_records(tmp_path: Path) -> None:
     log = RecordLog(tmp_path)
     for number in range(3):
-        log.add({"name": number})
+        log.add({"name": number}.items())
     whole = log.own.read_bytes()
     # After the digest and the name comes the end of the line.
     ends = [place + 1 for place, byte in enumerate(whole) if byte == 10 and place][::2]
@@ -57,13 +72,13 @@ def test_a_log_that_is_cut_off_anywhere_keeps_its_whole_records(tmp_path: Path) 
         # Also by a process that has read it before, and by one that goes on with it.
         assert list(log.find("name")) == list(RecordLog(tmp_path).find("name")) == expected
     log.own.write_bytes(whole[:-5])
-    log.add({"name": "next"})
+    log.add({"name": "next"}.items())
     assert list(log.find("name")) == list(RecordLog(tmp_path).find("name")) == ["next", 1, 0]
 
 
 def test_no_flipped_bit_goes_unseen(tmp_path: Path) -> None:
     log = RecordLog(tmp_path)
-    log.add({"name": {"count": 12}})
+    log.add({"name": {"count": 12}}.items())
     whole = log.own.read_bytes()
     for place in range(len(whole)):
         for bit in range(8):
@@ -78,17 +93,17 @@ def test_records_of_a_build_that_ended_are_forgotten(tmp_path: Path) -> None:
     folder = tmp_path / "records"
     log = open_log(folder)
     assert open_log(folder) is log
-    log.add({"name": 1})
+    log.add({"name": 1}.items())
     assert list(log.find("name")) == [1]
     log.own.unlink()
     folder.rmdir()
     assert list(log.find("name")) == []
-    log.add({"name": 2})
+    log.add({"name": 2}.items())
     assert list(log.find("name")) == [2]
     log.own.unlink()
     # Also where the next build saves more before it looks for any.
-    log.add({"name": "third"})
-    log.add({"name": 4})
+    log.add({"name": "third"}.items())
+    log.add({"name": 4}.items())
     assert list(log.find("name")) == [4, "third"]
 
 
@@ -108,7 +123,7 @@ def test_threads_save_and_find_side_by_side(tmp_path: Path) -> None:
 
     def work(number: int) -> None:
         for count in range(20):
-            log.add({f"{number}": count})
+            log.add({f"{number}": count}.items())
             assert next(log.find(f"{number}")) == count
 
     threads = [threading.Thread(target=work, args=[number]) for number in range(4)]
@@ -127,4 +142,4 @@ def test_a_disk_that_is_full_is_said_in_one_line(
 
     monkeypatch.setattr(Path, "open", fail)
     with pytest.raises(OutputError, match="the disk is full"), writing(tmp_path):
-        RecordLog(tmp_path).add({"name": 1})
+        RecordLog(tmp_path).add({"name": 1}.items())

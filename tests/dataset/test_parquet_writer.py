@@ -73,7 +73,7 @@ def test_steps_are_numbered_over_the_phase_and_come_back(tmp_path: Path) -> None
     write_steps(
         path, num_rows=np.array([3, 3]), num_tokens=np.array([100, 2**40]), sha256=["a" * 64, "b"]
     )
-    assert read_steps(path) == [
+    assert read_steps(path).to_pylist() == [
         {"step": 1, "start_row": 0, "num_rows": 3, "num_tokens": 100, "sha256": "a" * 64},
         {"step": 2, "start_row": 3, "num_rows": 3, "num_tokens": 2**40, "sha256": "b"},
     ]
@@ -83,5 +83,5 @@ def test_no_steps_are_an_empty_table_of_the_same_columns(tmp_path: Path) -> None
     path = tmp_path / "steps.parquet"
     nothing = np.empty(0, np.int64)
     write_steps(path, num_rows=nothing, num_tokens=nothing, sha256=[])
-    assert read_steps(path) == []
+    assert read_steps(path).to_pylist() == []
     assert pq.read_schema(path).names == ["step", "start_row", "num_rows", "num_tokens", "sha256"]

@@ -1,8 +1,9 @@
 """Shuffle: files of rows in order equal a loop over rows, whether laid out on disk or not."""
 
+import gc
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from pipeline.dataset import State
 from pipeline.dataset.blake3 import row_digests
 from pipeline.dataset.ledger import LedgerSpan, join
 from pipeline.dataset.manifest import OrderedWindow
+from pipeline.runner.cluster import Tasks
 from pipeline.runner.shuffle import (
     Limits,
     shuffle_pool,
@@ -30,6 +32,7 @@ from pipeline.runner.shuffle import (
 )
 from pipeline.runner.shuffle import write as writing
 from pipeline.runner.shuffle.jobs import load_files
+from pipeline.runner.task_cache import OrderFileRecord
 
 FEW = settings(QUICK, max_examples=20)
 
@@ -127,6 +130,29 @@ def test_every_row_stands_where_the_order_says_with_its_step_and_its_origin(
     offsets = np.cumsum([0, *map(len, seen)])
     span.add(row_digests(np.array([id_ for ids in seen for id_ in ids], np.uint32), offsets))
     assert described.ledger == join([span]).describe()
+
+
+class CountsRecords(Here):
+    """Notes how many records of files of rows there are, at most."""
+
+    most = 0
+
+    def each(self, stage: str, function: Callable[[Any], Any], tasks: Tasks[Any]) -> Iterator[Any]:
+        for result in super().each(stage, function, tasks):
+            count = sum(type(one) is OrderFileRecord for one in gc.get_objects())
+            self.most = max(self.most, count)
+            yield result
+
+
+def test_the_records_of_files_of_rows_do_not_gather(tmp_path: Path) -> None:
+    write(tmp_path / "pool", [Row(f"{number}", [number]) for number in range(20)])
+    spec = OrderSpec(seed=1, global_batch_size=1, max_seq_len=3, window_tokens=1)
+    cluster = CountsRecords()
+    described, _ = shuffle_pool(
+        **shuffled(tmp_path / "pool", tmp_path / "out", spec), cluster=cluster
+    )
+    assert len(described.windows) == 20  # Of one file each.
+    assert cluster.most <= 3
 
 
 def samples(asked: dict[str, Any]) -> list[int]:

@@ -90,7 +90,7 @@ def test_restored_records_are_made_durable_at_once(
 
     monkeypatch.setattr(task_cache, "syncing", syncing)
     state = State(out=tmp_path)
-    restore_all(state, {f"a/{n}": Counted(key="k", count=n, files={}) for n in range(5)})
+    restore_all(state, ((f"a/{n}", Counted(key="k", count=n, files={})) for n in range(5)))
     assert synced == list(state.records.iterdir())
     record = load_cached(state, "a/3", "k", Counted)
     assert record is not None
@@ -133,7 +133,7 @@ def test_a_record_is_saved_once_its_files_are_durable(
         save_(TaskRecord(key="", files={"a/b": FileDigest.of_bytes(b"")}))
     assert done == ["open .", "write", "sync a/b", "save task"]
     # With the next one, what was saved before.
-    open_log(state.records).add({"earlier": 1})
+    open_log(state.records).add({"earlier": 1}.items())
     done.clear()
     with recording(state, "task") as save_:
         save_(TaskRecord(key="", files={}))

@@ -111,6 +111,5 @@ def read_origin(path: Path) -> str | None:
     return (metadata.get(_ORIGIN) or b"").decode("ascii", "replace") or None
 
 
-def read_steps(path: Path) -> list[dict[str, int | str]]:
-    rows: list[dict[str, int | str]] = pq.read_table(path, schema=STEP_SCHEMA).to_pylist()
-    return rows
+def read_steps(path: Path) -> pa.Table:
+    return pq.read_table(path, schema=STEP_SCHEMA)

@@ -5,7 +5,8 @@ ledger. A pool that does not fit in memory is first laid out by position. This p
 and tasks, and nothing by row.
 """
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 
 import numpy as np
@@ -46,7 +47,6 @@ from pipeline.runner.shuffle.step_tokens import count_tokens
 from pipeline.runner.shuffle.write import check_order, order_rows, read_span
 from pipeline.runner.task_cache import (
     OrderFileRecord,
-    files_of,
     has_record,
     has_records_below,
     publish_output,
@@ -92,14 +92,15 @@ def shuffle_pool(
     windows = split_windows(tokens[:-1], spec.window_tokens, phase)
     step_files = [file for window in windows for file in split_files(window, spec.format)]
     tasks = [OrderTask(job=job, key=key, file=file, layout=None) for file in step_files]
-    written = _order(job, cluster, folders, tasks, passes)
-    spans = [read_span(record) for record in written]
-    digests = [digest for record in written for digest in record.sha256]
-    files = files_of(written)
+    written = _Written()
+    ledger = join(written.spans(tasks, _order(job, cluster, folders, tasks, passes)))
+    if passes is not None:
+        passes.remove()
+    files = written.files
     if spec.format == "mds":
         parts = [file.path.removeprefix(f"{ORDER}/") for file in step_files]
         files.update(publish_indexes(state, ORDER, parts))
-    files.update(_write_steps(job, tokens[:-1], digests, owner))
+    files.update(_write_steps(job, tokens[:-1], written.digests, owner))
     index = IndexJob(out=job.out, key=key, plan=plan_index(job.num_rows))
     by_row = [(provenance_file(task.file.path), task.num_rows) for task in tasks]
     files.update(index_documents(index, cluster, by_row))
@@ -119,9 +120,9 @@ def shuffle_pool(
         num_tokens_cut=counts.num_cut,
         num_tokens_beyond=counts.num_beyond,
         num_tokens_added=counts.num_added,
-        windows=_describe_windows(windows, spec.global_batch_size, tasks, spans),
-        ledger=join(spans).describe(),
-        root_sha256=sha256_bytes(b"".join(bytes.fromhex(digest) for digest in digests)),
+        windows=_describe_windows(windows, spec.global_batch_size, written.multisets),
+        ledger=ledger.describe(),
+        root_sha256=sha256_bytes(bytes.fromhex("".join(written.digests))),
     )
     return described, files
 
@@ -154,8 +155,8 @@ def _order(
     folders: Sequence[PoolFolder],
     tasks: Sequence[OrderTask],
     passes: Passes | None,
-) -> list[OrderFileRecord]:
-    """Write the files that are not there and intact; return the records of all."""
+) -> Iterator[OrderFileRecord]:
+    """Write the files that are not there and intact; yield the records of all, in order."""
     recorded = [task for task in tasks if has_record(job.state, task.file.path, task.key)]
     checked = cluster.map("check the order", check_order, recorded)
     known = {
@@ -170,11 +171,34 @@ def _order(
         else:
             passes.run({one for task in missing for one in passes.layout.buckets_of(*task.rows)})
             missing = [replace(task, layout=passes.layout) for task in missing]
-    written = cluster.map("order", order_rows, missing)
-    known.update(zip((task.file.path for task in missing), written, strict=True))
-    if passes is not None:
-        passes.remove()
-    return [known[task.file.path] for task in tasks]
+    written = cluster.each("order", order_rows, missing)
+    for task in tasks:
+        yield known.pop(task.file.path, None) or next(written)
+
+
+class _Written:
+    """What the manifest says of the files of rows.
+
+    A record has the digests of up to 2,048 rows, so each is let go as soon as it is summed up.
+    """
+
+    def __init__(self) -> None:
+        self.files: dict[str, FileDigest] = {}
+        self.digests: list[str] = []
+        """Of the steps."""
+        self.multisets: defaultdict[str, int] = defaultdict(int)
+        """By window, the sum of the digests of its rows."""
+
+    def spans(
+        self, tasks: Sequence[OrderTask], records: Iterator[OrderFileRecord]
+    ) -> Iterator[LedgerSpan]:
+        """Sum up the records of some tasks; yield the ledger of each."""
+        for task, record in zip(tasks, records, strict=True):
+            self.files.update(record.files)
+            self.digests += record.sha256
+            span = read_span(record)
+            self.multisets[task.file.window] += span.multiset
+            yield span
 
 
 def _check_cut(spec: OrderSpec, num_cut: int, num_tokens: int) -> None:
@@ -191,18 +215,14 @@ def _check_cut(spec: OrderSpec, num_cut: int, num_tokens: int) -> None:
 def _describe_windows(
     windows: Sequence[StepWindow],
     batch_size: int,
-    tasks: Sequence[OrderTask],
-    spans: Sequence[LedgerSpan],
+    multisets: Mapping[str, int],
 ) -> tuple[OrderedWindow, ...]:
-    multisets = dict.fromkeys((window.folder for window in windows), 0)
-    for task, span in zip(tasks, spans, strict=True):
-        multisets[task.file.window] += span.multiset
     return tuple(
         OrderedWindow(
             **asdict(window),
             first_row=window.first_step * batch_size,
             num_rows=window.num_steps * batch_size,
-            multiset_root=root_of_multiset(multisets[window.folder]),
+            multiset_root=root_of_multiset(multisets.get(window.folder, 0)),
         )
         for window in windows
     )

@@ -48,7 +48,7 @@ def check_order(task: OrderTask) -> OrderFileRecord | None:
     span = LedgerSpan(start_row=task.first_row)
     for rows in _read_file(task.job.out / path):
         span.add(row_digests(rows.values, rows.offsets))
-    record = replace(record, span=_describe_span(span))
+    record = replace(record, span=describe_span(span))
     save_record(state, path, record)
     return record
 
@@ -76,7 +76,7 @@ def _write(task: OrderTask) -> OrderFileRecord:
         key=task.key,
         num_tokens=tuple(steps.tokens),
         sha256=tuple(steps.digests),
-        span=_describe_span(span),
+        span=describe_span(span),
         files=files,
     )
 
@@ -205,8 +205,8 @@ def _put_lengths(ids: Uint32Array, offsets: Int64Array, out: Uint32Array) -> Non
             position += 1
 
 
-def _describe_span(span: LedgerSpan) -> SpanRecord:
-    head, nodes, tail = span.head.tobytes(), b"".join(span.nodes), span.tail.tobytes()
+def describe_span(span: LedgerSpan) -> SpanRecord:
+    head, nodes, tail = span.head.tobytes(), span.nodes, span.tail.tobytes()
     parts = {"head": head, "nodes": nodes, "tail": tail}
     return SpanRecord(
         start_row=span.start_row,
@@ -219,15 +219,15 @@ def _describe_span(span: LedgerSpan) -> SpanRecord:
 def read_span(record: OrderFileRecord) -> LedgerSpan:
     span = record.span
     assert span is not None
-    head, nodes, tail = (
+    head, tail = (
         np.frombuffer(base64.b64decode(text), np.uint8).reshape(-1, 32)
-        for text in (span.head, span.nodes, span.tail)
+        for text in (span.head, span.tail)
     )
     return LedgerSpan(
         start_row=span.start_row,
         num_rows=span.num_rows,
         multiset=int(span.multiset, 16),
         head=head,
-        nodes=[node.tobytes() for node in nodes],
+        nodes=bytearray(base64.b64decode(span.nodes)),
         tail=tail,
     )

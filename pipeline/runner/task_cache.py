@@ -1,16 +1,21 @@
 """Task cache: a record for each task that says what was made from what.
 
 Tasks are pure functions from files to files. On a later run, a record of the same key whose files
-are intact replaces the work.
+are intact replaces the work: a file that was synced before its record was saved is while its size,
+mtime and inode are unchanged, any other if it has the bytes of the record.
 """
 
+import json
+import logging
+import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from stat import S_ISREG
 from typing import Any, TypeVar
 
-from pipeline.core.digest import FileDigest
+from pipeline.core.digest import FileDigest, TrustedDigest, trusted_bytes
 from pipeline.core.file_system import syncing
 from pipeline.core.files import publish, refuse_links
 from pipeline.core.json_record import from_json, parse_json, to_json
@@ -18,6 +23,7 @@ from pipeline.core.record_log import open_log
 from pipeline.dataset import PartitionCounts, State
 from pipeline.dataset.mds import INDEX_NAME, index_bytes, merge_indexes
 
+_LOG = logging.getLogger(__name__)
 Files = Mapping[str, FileDigest]
 """What was written, by path relative to the output."""
 Index = dict[str, Any]
@@ -89,6 +95,36 @@ class ScatterRecord(TaskRecord):
     """BLAKE3 of the shards whose table was made on the way; this is not saved."""
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SavedFile(FileDigest):
+    """A file, as records are saved: with what shows that nobody has written to it since."""
+
+    mtime_ns: int | None = None
+    inode: int | None = None
+    """None where the file system was not synced after it was written."""
+
+    def find(self, path: Path, *, hashes_all: bool) -> FileDigest | None:
+        """Return what a path is if it is this file, else None.
+
+        hashes_all: whether to read it, whatever else there is to show what it is.
+        """
+        facts = None if hashes_all else _facts_of(path)
+        if facts is not None and facts == (self.num_bytes, self.mtime_ns, self.inode):
+            return TrustedDigest(num_bytes=self.num_bytes, sha256=self.sha256)
+        if not self.matches(path):
+            return None
+        return FileDigest(num_bytes=self.num_bytes, sha256=self.sha256)
+
+
+def _facts_of(path: Path) -> tuple[int, int, int] | None:
+    """Return size, mtime and inode of a file; None where there is none."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return (status.st_size, status.st_mtime_ns, status.st_ino) if S_ISREG(status.st_mode) else None
+
+
 AnyRecord = TaskRecord | PartitionOutput
 Record = TypeVar("Record", bound=AnyRecord)
 
@@ -122,16 +158,33 @@ def publish_index(
     return publish_output(state, f"{folder}/{INDEX_NAME}", data)
 
 
-def load_cached(state: State, name: str, key: str, kind: type[Record]) -> Record | None:
-    """Return a task's record; None unless it has this key and every file it names is intact."""
+def load_cached(
+    state: State, name: str, key: str, kind: type[Record], *, hashes_all: bool
+) -> Record | None:
+    """Return a task's record; None unless it has this key and every file it names is intact.
+
+    hashes_all: whether all of them are read. Those that are not have a `TrustedDigest`.
+    """
     for saved in _find(state, name, key):
         try:
-            record = from_json(kind, saved)
+            files = from_json(Mapping[str, SavedFile], saved.get("files"))
+            record = from_json(kind, {**saved, "files": {}})
         except ValueError:
             continue
-        if all(file.matches(state.out / path) for path, file in record.files.items()):
-            return record
+        found = {
+            path: file.find(state.out / path, hashes_all=hashes_all) for path, file in files.items()
+        }
+        intact = {path: file for path, file in found.items() if file is not None}
+        if len(intact) == len(found):
+            return replace(record, files=intact)
     return None
+
+
+def log_trusted(records: Iterable[AnyRecord]) -> None:
+    """Log a line of JSON for each record with files that were trusted: their paths and bytes."""
+    for record in records:
+        if trusted := trusted_bytes(record.files):
+            _LOG.warning("%s", json.dumps({"trusted": trusted}))
 
 
 def has_record(state: State, name: str, key: str) -> bool:
@@ -144,7 +197,7 @@ def has_records_below(state: State, folder: str) -> bool:
     return open_log(state.records).has_below(f"{folder}/")
 
 
-def _find(state: State, name: str, key: str) -> Iterator[object]:
+def _find(state: State, name: str, key: str) -> Iterator[dict[str, Any]]:
     """Yield the records that a task has of this key, the last one first.
 
     There are several where an input changed between runs, or a task ran twice.
@@ -165,10 +218,23 @@ def recording(state: State, name: str) -> Iterator[Callable[[AnyRecord], None]]:
     with syncing(state.out) as sync:
 
         def save(record: AnyRecord) -> None:
-            sync([*(state.out / path for path in record.files), *_own_log(state)])
+            # Looked at before they are synced: what is written later has another mtime.
+            files = {path: _with_facts(state, path, file) for path, file in record.files.items()}
+            if sync([*(state.out / path for path in files), *_own_log(state)]):
+                record = replace(record, files=files)
             save_record(state, name, record)
 
         yield save
+
+
+def _with_facts(state: State, path: str, file: FileDigest) -> FileDigest:
+    """Return a file with what shows later that nobody has written to it."""
+    facts = _facts_of(state.out / path)
+    # A task that a cluster started twice may be replacing it.
+    if facts is None or facts[0] != file.num_bytes:
+        return file
+    _, mtime_ns, inode = facts
+    return SavedFile(num_bytes=file.num_bytes, sha256=file.sha256, mtime_ns=mtime_ns, inode=inode)
 
 
 def save_record(state: State, name: str, record: AnyRecord) -> None:
@@ -178,6 +244,20 @@ def save_record(state: State, name: str, record: AnyRecord) -> None:
     """
     refuse_links(state.out, state.records)
     open_log(state.records).add({name: to_json(record)})
+
+
+def remove_sampled(state: State) -> None:
+    """Remove what only sampling reads, once every record of what it made is durable.
+
+    Raises: OutputError.
+    """
+    folders = [one for one in state.before_sampling if one.exists()]
+    if folders:
+        with syncing(state.out) as sync:
+            sync(state.records.iterdir())
+    for folder in folders:
+        # What a disk keeps is removed with the rest of the state.
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def restore_all(state: State, records: Mapping[str, AnyRecord]) -> None:

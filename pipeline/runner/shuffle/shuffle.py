@@ -49,6 +49,7 @@ from pipeline.runner.task_cache import (
     has_record,
     has_records_below,
     load_indexes,
+    log_trusted,
     publish_index,
     publish_output,
 )
@@ -102,7 +103,7 @@ def shuffle_pool(
         indexes = load_indexes(state, ORDER, parts)
         files.update(publish_index(state, ORDER, [*indexes.items()]))
     files.update(_write_steps(job, tokens[:-1], digests, owner))
-    index = IndexJob(out=job.out, key=key, plan=plan_index(job.num_rows))
+    index = IndexJob(out=job.out, key=key, plan=plan_index(job.num_rows), hashes_all=job.hashes_all)
     by_row = [(provenance_file(task.file.path), task.num_rows) for task in tasks]
     files.update(index_documents(index, cluster, by_row))
     described = OrderRecord(
@@ -165,6 +166,7 @@ def _order(
         for task, record in zip(recorded, checked, strict=True)
         if record is not None
     }
+    log_trusted(known.values())
     missing = [task for task in tasks if task.file.path not in known]
     if passes is not None and missing:
         if len(recorded) == len(tasks) and len(missing) <= max(1, len(tasks) // _TASKS_PER_DAMAGED):

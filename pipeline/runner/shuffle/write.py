@@ -41,7 +41,7 @@ _IDS_AT_ONCE = 4 << 20
 def check_order(task: OrderTask) -> OrderFileRecord | None:
     """Return the record of a file of ordered rows; None unless the file is there and intact."""
     state, path = task.job.state, task.file.path
-    record = load_cached(state, path, task.key, OrderFileRecord)
+    record = load_cached(state, path, task.key, OrderFileRecord, hashes_all=task.job.hashes_all)
     if record is None or record.span is not None:
         return record
     # Restored from a manifest, which keeps no more than the ledger's whole nodes.

@@ -138,10 +138,16 @@ def bad_document(where: str, document: Document, reason: str, what: str) -> Docu
 
 
 def load_cached_for(
-    inputs: Sequence[Input], state: State, name: str, key: str, kind: type[OfInputs]
+    inputs: Sequence[Input],
+    state: State,
+    name: str,
+    key: str,
+    kind: type[OfInputs],
+    *,
+    hashes_all: bool,
 ) -> OfInputs | None:
     """Return a task's cached record, if the input files, which are hashed, are still the same."""
-    record = load_cached(state, name, key, kind)
+    record = load_cached(state, name, key, kind, hashes_all=hashes_all)
     if record is None or len(record.inputs) != len(inputs):
         return None
     return record if all(map(_is_unchanged, inputs, record.inputs)) else None

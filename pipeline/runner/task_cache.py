@@ -116,6 +116,11 @@ class SavedFile(FileDigest):
         return FileDigest(num_bytes=self.num_bytes, sha256=self.sha256)
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _SavedFiles:
+    files: Mapping[str, SavedFile]
+
+
 def _facts_of(path: Path) -> tuple[int, int, int] | None:
     """Return size, mtime and inode of a file; None where there is none."""
     try:
@@ -167,7 +172,7 @@ def load_cached(
     """
     for saved in _find(state, name, key):
         try:
-            files = from_json(Mapping[str, SavedFile], saved.get("files"))
+            files = from_json(_SavedFiles, {"files": saved.get("files")}).files
             record = from_json(kind, {**saved, "files": {}})
         except ValueError:
             continue

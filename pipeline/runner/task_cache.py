@@ -12,16 +12,16 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from stat import S_ISREG
 from typing import Any, TypeVar
 
-from pipeline.core.digest import FileDigest, TrustedDigest, trusted_bytes
+from pipeline.core.digest import FileDigest, trusted_bytes
 from pipeline.core.file_system import syncing
 from pipeline.core.files import publish, refuse_links
 from pipeline.core.json_record import from_json, parse_json, to_json
 from pipeline.core.record_log import open_log
 from pipeline.dataset import PartitionCounts, State
 from pipeline.dataset.mds import INDEX_NAME, index_bytes, merge_indexes
+from pipeline.runner.saved_file import SavedFile
 
 _LOG = logging.getLogger(__name__)
 Files = Mapping[str, FileDigest]
@@ -96,38 +96,8 @@ class ScatterRecord(TaskRecord):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class SavedFile(FileDigest):
-    """A file, as records are saved: with what shows that nobody has written to it since."""
-
-    mtime_ns: int | None = None
-    inode: int | None = None
-    """None where the file system was not synced after it was written."""
-
-    def find(self, path: Path, *, hashes_all: bool) -> FileDigest | None:
-        """Return what a path is if it is this file, else None.
-
-        hashes_all: whether to read it, whatever else there is to show what it is.
-        """
-        facts = None if hashes_all else _facts_of(path)
-        if facts is not None and facts == (self.num_bytes, self.mtime_ns, self.inode):
-            return TrustedDigest(num_bytes=self.num_bytes, sha256=self.sha256)
-        if not self.matches(path):
-            return None
-        return FileDigest(num_bytes=self.num_bytes, sha256=self.sha256)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class _SavedFiles:
     files: Mapping[str, SavedFile]
-
-
-def _facts_of(path: Path) -> tuple[int, int, int] | None:
-    """Return size, mtime and inode of a file; None where there is none."""
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return (status.st_size, status.st_mtime_ns, status.st_ino) if S_ISREG(status.st_mode) else None
 
 
 AnyRecord = TaskRecord | PartitionOutput
@@ -224,22 +194,15 @@ def recording(state: State, name: str) -> Iterator[Callable[[AnyRecord], None]]:
 
         def save(record: AnyRecord) -> None:
             # Looked at before they are synced: what is written later has another mtime.
-            files = {path: _with_facts(state, path, file) for path, file in record.files.items()}
+            files = {
+                path: SavedFile.of_written(state.out / path, file)
+                for path, file in record.files.items()
+            }
             if sync([*(state.out / path for path in files), *_own_log(state)]):
                 record = replace(record, files=files)
             save_record(state, name, record)
 
         yield save
-
-
-def _with_facts(state: State, path: str, file: FileDigest) -> FileDigest:
-    """Return a file with what shows later that nobody has written to it."""
-    facts = _facts_of(state.out / path)
-    # A task that a cluster started twice may be replacing it.
-    if facts is None or facts[0] != file.num_bytes:
-        return file
-    _, mtime_ns, inode = facts
-    return SavedFile(num_bytes=file.num_bytes, sha256=file.sha256, mtime_ns=mtime_ns, inode=inode)
 
 
 def save_record(state: State, name: str, record: AnyRecord) -> None:

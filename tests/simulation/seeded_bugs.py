@@ -18,7 +18,7 @@ from pipeline.core.digest import FileDigest
 from pipeline.dataset import State
 from pipeline.feed.feed import Feed
 from pipeline.runner import output_lock, sampled_shards, task_cache
-from pipeline.runner.task_cache import SavedFile
+from pipeline.runner.saved_file import SavedFile
 from pipeline.sources.download import part_file
 from pipeline.sources.lock.checksum import Hasher
 from pipeline.stages import holdout

@@ -19,7 +19,7 @@ from pipeline.core.file_system import syncing
 from pipeline.core.files import publish, refuse_links
 from pipeline.core.json_record import from_json, parse_json, to_json
 from pipeline.core.record_log import open_log
-from pipeline.dataset import PartitionCounts, State
+from pipeline.dataset import PartitionCounts, State, UnreadInput
 from pipeline.dataset.mds import INDEX_NAME, index_bytes, merge_indexes
 from pipeline.runner.saved_file import SavedFile
 
@@ -156,10 +156,16 @@ def load_cached(
 
 
 def log_trusted(records: Iterable[AnyRecord]) -> None:
-    """Log a line of JSON for each record with files that were trusted: their paths and bytes."""
+    """Log a line of JSON for each record with files that were not read, inputs included.
+
+    It has their bytes by path.
+    """
     for record in records:
-        if trusted := trusted_bytes(record.files):
-            _LOG.warning("%s", json.dumps({"trusted": trusted}))
+        inputs = record.inputs if isinstance(record, PartitionOutput) else ()
+        unread = {one.path: one.num_bytes for one in inputs if isinstance(one, UnreadInput)}
+        found = {"trusted": trusted_bytes(record.files), "unread_inputs": unread}
+        if line := {what: files for what, files in found.items() if files}:
+            _LOG.warning("%s", json.dumps(line))
 
 
 def has_record(state: State, name: str, key: str) -> bool:

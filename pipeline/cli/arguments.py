@@ -104,6 +104,8 @@ class Options:
             " machine's memory)",
             size,
         )
+        what = "when resuming, hash also finished files whose size, mtime and inode are unchanged"
+        self.add("--check", what)
 
     def add_workers(self, what: str) -> None:
         self.add("--workers N", what, positive, os.cpu_count() or 1)
@@ -136,6 +138,7 @@ def cluster_options(parsed: Arguments) -> dict[str, Any]:
         "scheduler": parsed.scheduler,
         "tls": _tls(parsed),
         "memory_bytes": parsed.memory,
+        "hashes_all": parsed.check,
     }
 
 

@@ -2,17 +2,20 @@
 
 import json
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.cli.arguments import Arguments
+from pipeline.core.digest import FileDigest, trusted_bytes
 from pipeline.core.shown import printable
+from pipeline.core.units import format_bytes
 
 if TYPE_CHECKING:
     from pipeline.dataset import Manifest, PartialManifest
 
+Files = Mapping[str, FileDigest]
 # Published amounts are rounded to 0.1B, which is 2 % of the second smallest.
 _TOLERANCE = Fraction(2, 100)
 
@@ -77,7 +80,8 @@ def print_manifest(parsed: Arguments, manifest: "Manifest", seconds: float, done
 
     if parsed.json:
         content = json.loads(manifest_bytes(manifest))
-        print_json({"out": str(parsed.out), "seconds": round(seconds, 3), "manifest": content})
+        about = _about_run(parsed, seconds, manifest.files)
+        print_json({**about, "manifest": content})
         return
     if manifest.sources:
         _print_sources(manifest)
@@ -88,7 +92,24 @@ def print_manifest(parsed: Arguments, manifest: "Manifest", seconds: float, done
         f"{order.num_tokens:,} tokens; {order.num_rows_dropped:,} rows dropped from the "
         f"incomplete last step; order {order.ledger.sequence_root}"
     )
-    print(f"{done} in {seconds:.1f} s", file=sys.stderr)
+    _print_run(done, seconds, manifest.files)
+
+
+def _about_run(parsed: Arguments, seconds: float, files: Files) -> dict[str, object]:
+    """Return what `--json` says of a run beside what it made."""
+    trusted = sorted(trusted_bytes(files))
+    return {"out": str(parsed.out), "seconds": round(seconds, 3), "trusted": trusted}
+
+
+def _print_run(done: str, seconds: float, files: Files) -> None:
+    """Say on stderr how long a run took, and which digests it computed."""
+    trusted = trusted_bytes(files)
+    size = format_bytes(sum(trusted.values()))
+    print(
+        f"{done} in {seconds:.1f} s; {len(files) - len(trusted):,} digests computed from bytes of"
+        f" this run, {len(trusted):,} ({size}) trusted by size, mtime and inode",
+        file=sys.stderr,
+    )
 
 
 def print_partial(parsed: Arguments, made: "PartialManifest", seconds: float) -> None:
@@ -97,7 +118,7 @@ def print_partial(parsed: Arguments, made: "PartialManifest", seconds: float) ->
 
     if parsed.json:
         content = json.loads(partial_bytes(made))
-        print_json({"out": str(parsed.out), "seconds": round(seconds, 3), "partial": content})
+        print_json({**_about_run(parsed, seconds, made.files), "partial": content})
         return
     records = [record for of_source in made.sources.values() for record in of_source]
     rows = []
@@ -109,7 +130,7 @@ def print_partial(parsed: Arguments, made: "PartialManifest", seconds: float) ->
     print_table(("folder",), ("documents", "dropped", "tokens", "rows", "shards"), rows)
     print_warnings(made.differences)
     print(f"{parsed.out}: {len(records):,} partitions alone, without an order; see {PARTIAL}")
-    print(f"built in {seconds:.1f} s", file=sys.stderr)
+    _print_run("built", seconds, made.files)
 
 
 def _print_sources(manifest: "Manifest") -> None:

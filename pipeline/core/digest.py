@@ -5,6 +5,7 @@ A fingerprint is the digest of a declaration's canonical JSON (keys sorted, no s
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,6 +44,17 @@ class FileDigest:
             and path.stat().st_size == self.num_bytes
             and sha256_file(path) == self.sha256
         )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrustedDigest(FileDigest):
+    """The digest of a file that this run has not read: a record says what its bytes were, and
+    size, mtime and inode are those from when it was synced."""
+
+
+def trusted_bytes(files: Mapping[str, FileDigest]) -> dict[str, int]:
+    """Return the bytes of the files that were trusted and not read, by path."""
+    return {path: file.num_bytes for path, file in files.items() if isinstance(file, TrustedDigest)}
 
 
 def canonical_json(declaration: object) -> bytes:

@@ -10,8 +10,11 @@ from typing import Final
 
 from pipeline.core.files import sync_entry, writing
 
-Sync = Callable[[Iterable[Path]], None]
-"""Makes files durable, and their names. Raises: OutputError as `publish`."""
+Sync = Callable[[Iterable[Path]], bool]
+"""Makes files durable, and their names; tells whether all of the file system is, by `syncfs`.
+
+Raises: OutputError as `publish`.
+"""
 
 # From this version on syncfs tells of data that could not be written.
 # Source: `man 2 syncfs`, VERSIONS.
@@ -31,13 +34,14 @@ def syncing(folder: Path) -> Iterator[Sync]:
     """
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
 
-    def sync(paths: Iterable[Path]) -> None:
+    def sync(paths: Iterable[Path]) -> bool:
         with writing(folder):
             if has_syncfs(descriptor):
                 syncfs(descriptor)
-                return
+                return True
             for path in sorted(_with_parents(folder, paths), reverse=True):
                 sync_entry(path)
+            return False
 
     try:
         yield sync

@@ -70,6 +70,7 @@ from pipeline.dataset.partition_counts import (
     PartitionCounts,
     PartitionRecord,
     TokenCounts,
+    UnreadInput,
 )
 from pipeline.dataset.paths import (
     DOCUMENTS,
@@ -148,6 +149,7 @@ __all__ = [
     "StepWindow",
     "TokenCounts",
     "TokenizerRecord",
+    "UnreadInput",
     "as_path",
     "check_files",
     "check_order_manifest_path",

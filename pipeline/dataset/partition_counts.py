@@ -54,6 +54,11 @@ class InputRecord:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class UnreadInput(InputRecord):
+    """An input file that an earlier run has read, and this one has not: it is kept nowhere."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class PartitionCounts:
     """The counts of a partition: one input file, or some in a row."""
 

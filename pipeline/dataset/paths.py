@@ -129,6 +129,14 @@ class State:
     def digests(folder: str) -> str:
         return f"{STATE}/digests/{folder}.npy"
 
+    @property
+    def before_sampling(self) -> tuple[Path, ...]:
+        """What sampling alone reads: all chunks, digests of their texts, and tables of both."""
+        return (
+            *(self.root / name for name in ("chunks", "holdout-chunks", "digests")),
+            self.root / "tables" / STATE,
+        )
+
     def scan(self, source: str, file: str) -> Path:
         return self.root / "survey" / source / f"{file}.parquet"
 

@@ -29,6 +29,8 @@ class ClusterOptions(TypedDict, total=False):
     tls: Tls | None
     """Certificates for it."""
     report: Required[ReportProgress]
+    hashes_all: bool
+    """Whether a run that goes on with earlier work reads all of it, as by default it does not."""
     memory_bytes: int | None
     """A larger pool is laid out by position on disk first; by default half of the machine's
     memory."""

@@ -107,6 +107,7 @@ def partition_tasks(context: BuildContext, source: PreparedSource) -> list[Parti
             keep_dropped=mixture.keep_dropped,
             saves_digests=mixture.validation is not None
             and mixture.validation.algorithm == "validation-v1",
+            hashes_all=context.hashes_all,
             holdout=None
             if mixture.validation_chunk is None
             else HoldoutChunks(

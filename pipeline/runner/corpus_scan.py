@@ -20,7 +20,7 @@ from pipeline.core.files import publish, read_array, save_array
 from pipeline.dataset import EvaluationCounts, State, copies_file
 from pipeline.runner.inputs import BuildContext, PreparedSource
 from pipeline.runner.output_as_input import refuse_output
-from pipeline.runner.task_cache import ScannedInput, ScanRecord, recording
+from pipeline.runner.task_cache import ScannedInput, ScanRecord, log_trusted, recording
 from pipeline.runner.tasks.read_documents import (
     DROP_DTYPE,
     DocumentReader,
@@ -51,6 +51,8 @@ class ScanTask:
     ngram_words: int
     skips_bad: bool
     """Whether bad documents are left for the next stage to count, instead of stopping here."""
+    hashes_all: bool
+    """Whether files of an earlier run are read, as `load_cached` says."""
 
     @property
     def name(self) -> str:
@@ -72,7 +74,9 @@ class ScanTask:
 def scan_files(task: ScanTask) -> ScanRecord:
     """Make a table of each file's documents, if it is not cached. Raises: as `make_partition`."""
     state = State(out=task.out)
-    record = load_cached_for(task.inputs, state, task.name, task.key, ScanRecord)
+    record = load_cached_for(
+        task.inputs, state, task.name, task.key, ScanRecord, hashes_all=task.hashes_all
+    )
     if record is not None:
         return record
     with recording(state, task.name) as save:
@@ -140,6 +144,7 @@ def scan_corpus(
     evaluation = _read_evaluation(context)
     tasks = _tasks(context, sources)
     records = context.cluster.map("scan", scan_files, tasks)
+    log_trusted(records)
     inputs = [(one, read) for task, record in zip(tasks, records, strict=True)
               for one, read in zip(task.inputs, record.inputs, strict=True)]  # fmt: skip
     names = [(one.source, one.file.partition) for one, _ in inputs]
@@ -206,6 +211,7 @@ def _tasks(context: BuildContext, sources: Sequence[PreparedSource]) -> list[Sca
             ngrams_digest=ngrams_digest,
             ngram_words=mixture.decontaminate.ngram_words if mixture.decontaminate else 0,
             skips_bad=mixture.on_error == "skip",
+            hashes_all=context.hashes_all,
         )
         for source in sources
         for partition, inputs in source.inputs.items()

@@ -44,9 +44,9 @@ _SHARD_BYTES = 228
 # What an index says of a shard, less its name and dtype; statistics.
 _INDEX_ENTRY_BYTES = 302
 _STATS_BYTES = 275
-# A partition's record, less its paths and files; each file there and in the manifest, less paths.
+# A partition's record, less its paths and files; each file there, less its path.
 _RECORD_BYTES = 760
-_FILE_BYTES = 104
+_FILE_BYTES = 156
 _MANIFEST_BYTES = 4400
 _SCAN_BYTES, _SCAN_FILE_BYTES, _BAND_BYTES = 20, 1800, 8
 _DROP_BYTES = 6
@@ -108,7 +108,7 @@ def _scan(mixture: Mixture, one: SourceVolume, costs: OutputCosts) -> Iterator[T
 
 
 def _chunk(mixture: Mixture, one: SourceVolume, costs: OutputCosts) -> Iterator[Term]:
-    """Shards of all chunks: the product, or in the state of a source that is sampled later."""
+    """Shards of all chunks: the product, or in the state of a source until it is sampled."""
     is_sampled, ways = one.planned.is_sampled, 1 if mixture.validation_chunk is None else 2
     num_bytes, num_files = _shards(mixture, one, one.num_chunks, one.num_partitions)
     yield Term(
@@ -116,13 +116,15 @@ def _chunk(mixture: Mixture, one: SourceVolume, costs: OutputCosts) -> Iterator[
         num_bytes=ways * num_bytes if is_sampled else num_bytes,
         num_files=ways * num_files if is_sampled else num_files,
         written=Stage.CHUNK,
-        until=Stage.FINISH if is_sampled else None,
+        until=Stage.SAMPLE if is_sampled else None,
     )
     yield _records(
         "partitions", one.num_partitions, num_files, _name_bytes(mixture, one), Stage.CHUNK
     )
     if mixture.validation is not None and mixture.validation.algorithm == "validation-v1":
-        yield _arrays("digests of texts", one.num_partitions, one.num_kept * 16, Stage.CHUNK)
+        yield _arrays(
+            "digests of texts", one.num_partitions, one.num_kept * 16, Stage.CHUNK, Stage.SAMPLE
+        )
     dropped = one.part * one.sample.dropped_bytes * float(mixture.keep_dropped or 0)
     if mixture.keep_dropped:
         # zstd takes text to about a third.
@@ -185,9 +187,9 @@ def _sample(mixture: Mixture, one: SourceVolume, costs: OutputCosts) -> Iterator
 def _tables(mixture: Mixture, one: SourceVolume, costs: OutputCosts) -> Iterator[Term]:
     """A table of the rows of each folder of shards: of all chunks, and of those sampled."""
     ways = 1 if mixture.validation_chunk is None else 2
-    yield _arrays(
-        "tables", ways * one.num_partitions, ways * one.num_chunks * _ROW_BYTES, Stage.CHUNK
-    )
+    until = Stage.SAMPLE if one.planned.is_sampled else Stage.FINISH
+    num_bytes = ways * one.num_chunks * _ROW_BYTES
+    yield _arrays("tables", ways * one.num_partitions, num_bytes, Stage.CHUNK, until)
     if one.planned.is_sampled:
         yield _arrays("tables", one.num_partitions, one.drawn_chunks * _ROW_BYTES, Stage.SAMPLE)
 
@@ -255,11 +257,13 @@ def _shards(
     return num_chunks * each + num_partitions * fixed, num_partitions * num_files
 
 
-def _arrays(what: str, num_arrays: float, num_bytes: float, written: Stage) -> Term:
+def _arrays(
+    what: str, num_arrays: float, num_bytes: float, written: Stage, until: Stage = Stage.FINISH
+) -> Term:
     """Arrays in numpy's format."""
     return Term(
         what=what, num_bytes=num_bytes + num_arrays * ARRAY_BYTES, num_files=num_arrays,
-        written=written,
+        written=written, until=until,
     )  # fmt: skip
 
 

@@ -56,6 +56,7 @@ def write_holdout(
         identity=fingerprint([*identity, files_by_folder] if files_by_folder else identity),
         owner=holdout_identity(context.mixture),
         memory_bytes=context.memory_bytes,
+        hashes_all=context.hashes_all,
         files_by_folder=files_by_folder,
     )
     mixture = MixtureRecord(

@@ -27,6 +27,8 @@ class BuildContext:
     """A larger pool is laid out by position on disk before it is written in order."""
     keeps_raw: bool
     """Whether pulled files stay on disk; else each is fetched only while it is read."""
+    hashes_all: bool
+    """Whether finished files are read, also those that nobody has written to by all that shows."""
     run: str
     """Unique to this run, so that workers of a user's cluster reuse no maps of an earlier one."""
 

@@ -86,13 +86,16 @@ def check_room(plan: Plan, out: Path) -> None:
     sizes of files say that it does not. Raises: OutputError where the budgets alone say so.
     """
     dtype_bytes = {"uint16": 2, "uint32": 4}[plan.mixture.shards.dtype]
-    least = guessed = 0
+    least = chunks = shards = ordered = 0
     for one in plan.sources:
         available, ask = tokens_by_size(one.files or ()), one.ask
         drawn = ask.tokens or int(available * (ask.epochs or 0))
         least += (ask.tokens or 0) * (dtype_bytes + _LEAST_ORDERED_BYTES)
-        guessed += drawn * dtype_bytes + drawn * 3 // 2
-        guessed += available * dtype_bytes * one.is_sampled
+        chunks += available * dtype_bytes * one.is_sampled
+        shards += drawn * dtype_bytes
+        ordered += drawn * 3 // 2
+    # All chunks are gone before rows are put in order.
+    guessed = shards + max(chunks, ordered)
     free = this_machine(out).free_bytes
     if max(least, guessed) <= free:
         return

@@ -80,6 +80,7 @@ def order_samples(
         shards=mixture.shards,
         cls_id=tokenizer.cls_id,
         sep_id=tokenizer.sep_id,
+        hashes_all=context.hashes_all,
     )
     folders = [
         PoolFolder(
@@ -114,6 +115,7 @@ def order_pool(
     identity: str,
     owner: str,
     memory_bytes: int,
+    hashes_all: bool,
     files_by_folder: FilesByFolder = MappingProxyType({}),
 ) -> tuple[OrderRecord, dict[str, FileDigest]]:
     """Write the rows of a pool in order; return the manifest's `order`, and the files.
@@ -134,6 +136,7 @@ def order_pool(
         shards=declared.shards,
         cls_id=tokenizer.cls_id,
         sep_id=tokenizer.sep_id,
+        hashes_all=hashes_all,
     )
     folders, tables = _split(job, pool, files_by_folder)
     return shuffle_pool(

@@ -85,6 +85,7 @@ def replay_pool(
                 identity=identity,
                 owner=identity,
                 memory_bytes=default_memory_bytes() if memory_bytes is None else memory_bytes,
+                hashes_all=options.get("hashes_all", False),
             )
         mixture = MixtureRecord(
             name=pool.name,

@@ -52,6 +52,7 @@ def find_cached_samples(
             key=keys[source.name],
             cls_id=context.tokenizer.cls_id,
             sep_id=context.tokenizer.sep_id,
+            hashes_all=context.hashes_all,
         )
         for source in sampled
         for partition, inputs in source.inputs.items()

@@ -5,6 +5,7 @@ import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from typing import Unpack
 
 from pipeline.config import RAW
@@ -28,7 +29,7 @@ from pipeline.runner.sample_sources import (
     sample_chunks,
     sample_keys,
 )
-from pipeline.runner.task_cache import PartitionOutput
+from pipeline.runner.task_cache import PartitionOutput, log_trusted, remove_sampled
 from pipeline.sources import check_tokenizer, plan_download, pull
 from pipeline.stages.tokenizer import Tokenizer
 
@@ -94,6 +95,7 @@ def open_context(
             tokenizer=tokenizer,
             memory_bytes=default_memory_bytes() if memory_bytes is None else memory_bytes,
             keeps_raw=keeps_raw,
+            hashes_all=options.get("hashes_all", False),
             run=uuid.uuid4().hex,
         )
 
@@ -115,10 +117,12 @@ def make_shards(context: BuildContext, plan: Plan) -> SampledShards:
     cached = find_cached_samples(context, all_sources, keys)
     sources = [source for source in all_sources if source.name not in cached]
     chunked = build_partitions(context, sources)
+    log_trusted(chain.from_iterable([*cached.values(), *chunked.values()]))
     sampled = [source for source in sources if source.planned.is_sampled]
     split = split_holdout(context, sampled, chunked)
     check_budgets(sampled, chunked, split)
     made = {**chunked, **cached, **sample_chunks(context, sampled, keys, chunked, split)}
+    remove_sampled(context.state)
     return SampledShards(
         sources=tuple(all_sources),
         records={

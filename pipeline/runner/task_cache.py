@@ -1,22 +1,28 @@
 """Task cache: a record for each task that says what was made from what.
 
 Tasks are pure functions from files to files. On a later run, a record of the same key whose files
-are intact replaces the work.
+are intact replaces the work: a file that was synced before its record was saved is while its size,
+mtime and inode are unchanged, any other if it has the bytes of the record.
 """
 
+import json
+import logging
+import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from pipeline.core.digest import FileDigest
+from pipeline.core.digest import FileDigest, trusted_bytes
 from pipeline.core.file_system import syncing
 from pipeline.core.files import publish, refuse_links
 from pipeline.core.json_record import from_json, to_json
 from pipeline.core.record_log import open_log
-from pipeline.dataset import PartitionCounts, State
+from pipeline.dataset import PartitionCounts, State, UnreadInput
+from pipeline.runner.saved_file import SavedFile
 
+_LOG = logging.getLogger(__name__)
 Files = Mapping[str, FileDigest]
 """What was written, by path relative to the output."""
 
@@ -77,13 +83,8 @@ class OrderFileRecord(TaskRecord):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class ScatterRecord(TaskRecord):
-    """Rows that are laid out by position."""
-
-    folder: str
-    blake3: str | None
-    shards: tuple[str, ...] = ()
-    """BLAKE3 of the shards whose table was made on the way; this is not saved."""
+class _SavedFiles:
+    files: Mapping[str, SavedFile]
 
 
 AnyRecord = TaskRecord | PartitionOutput
@@ -105,16 +106,39 @@ def publish_output(state: State, name: str, data: bytes) -> dict[str, FileDigest
     return {name: FileDigest.of_bytes(data)}
 
 
-def load_cached(state: State, name: str, key: str, kind: type[Record]) -> Record | None:
-    """Return a task's record; None unless it has this key and every file it names is intact."""
+def load_cached(
+    state: State, name: str, key: str, kind: type[Record], *, hashes_all: bool
+) -> Record | None:
+    """Return a task's record; None unless it has this key and every file it names is intact.
+
+    hashes_all: whether all of them are read. Those that are not have a `TrustedDigest`.
+    """
     for saved in _find(state, name, key):
         try:
-            record = from_json(kind, saved)
+            files = from_json(_SavedFiles, {"files": saved.get("files")}).files
+            record = from_json(kind, {**saved, "files": {}})
         except ValueError:
             continue
-        if all(file.matches(state.out / path) for path, file in record.files.items()):
-            return record
+        found = {
+            path: file.find(state.out / path, hashes_all=hashes_all) for path, file in files.items()
+        }
+        intact = {path: file for path, file in found.items() if file is not None}
+        if len(intact) == len(found):
+            return replace(record, files=intact)
     return None
+
+
+def log_trusted(records: Iterable[AnyRecord]) -> None:
+    """Log a line of JSON for each record with files that were not read, inputs included.
+
+    It has their bytes by path.
+    """
+    for record in records:
+        inputs = record.inputs if isinstance(record, PartitionOutput) else ()
+        unread = {one.path: one.num_bytes for one in inputs if isinstance(one, UnreadInput)}
+        found = {"trusted": trusted_bytes(record.files), "unread_inputs": unread}
+        if line := {what: files for what, files in found.items() if files}:
+            _LOG.warning("%s", json.dumps(line))
 
 
 def has_record(state: State, name: str, key: str) -> bool:
@@ -127,7 +151,7 @@ def has_records_below(state: State, folder: str) -> bool:
     return open_log(state.records).has_below(folder)
 
 
-def _find(state: State, name: str, key: str) -> Iterator[object]:
+def _find(state: State, name: str, key: str) -> Iterator[dict[str, Any]]:
     """Yield the records that a task has of this key, the last one first.
 
     There are several where an input changed between runs, or a task ran twice.
@@ -148,7 +172,13 @@ def recording(state: State, name: str) -> Iterator[Callable[[AnyRecord], None]]:
     with syncing(state.out) as sync:
 
         def save(record: AnyRecord) -> None:
-            sync([*(state.out / path for path in record.files), *_own_log(state)])
+            # Looked at before they are synced: what is written later has another mtime.
+            files = {
+                path: SavedFile.of_written(state.out / path, file)
+                for path, file in record.files.items()
+            }
+            if sync([*(state.out / path for path in files), *_own_log(state)]):
+                record = replace(record, files=files)
             save_record(state, name, record)
 
         yield save
@@ -161,6 +191,20 @@ def save_record(state: State, name: str, record: AnyRecord) -> None:
     """
     refuse_links(state.out, state.records)
     open_log(state.records).add([(name, to_json(record))])
+
+
+def remove_sampled(state: State) -> None:
+    """Remove what only sampling reads, once every record of what it made is durable.
+
+    Raises: OutputError.
+    """
+    folders = [one for one in state.before_sampling if one.exists()]
+    if folders:
+        with syncing(state.out) as sync:
+            sync(state.records.iterdir())
+    for folder in folders:
+        # What a disk keeps is removed with the rest of the state.
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def restore_all(state: State, records: Iterable[tuple[str, AnyRecord]]) -> None:

@@ -179,7 +179,8 @@ def _index(out: Path, num_rows: int, files: list[tuple[str, int]]) -> dict[str, 
 
     state = State(out=out)
     save_for_tasks(state, state.pool_files, PLACES)
-    job = index_rows.IndexJob(out=out, key="", plan=index_rows.plan_index(num_rows))
+    plan = index_rows.plan_index(num_rows)
+    job = index_rows.IndexJob(out=out, key="", plan=plan, hashes_all=False)
     _say("cells read to index", f"{job.plan.num_reads:,}")
     made = index_rows.index_documents(job, Timed(), files)
     shutil.rmtree(state.root)

@@ -35,7 +35,7 @@ def _synced(
         for name in names:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / name).write_text(name)
-        sync(folder / name for name in names)
+        assert sync(folder / name for name in names) is at_once
     return calls
 
 

@@ -152,6 +152,20 @@ def test_trouble_that_passes_changes_nothing(
     assert leftovers(healthy, out) == []
 
 
+@KEEPS
+def test_inputs_that_are_not_kept_are_logged_as_not_read_where_they_are_not(
+    keeps_raw: bool, healthy: Place, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    out, line = tmp_path / "out", '{"unread_inputs"'
+    first = healthy.build(out, keeps_raw=keeps_raw)
+    assert not any(one.startswith(line) for one in caplog.messages)
+    assert healthy.build(out, keeps_raw=keeps_raw) == first
+    unread: dict[str, int] = {}
+    for one in caplog.messages:
+        unread.update(json.loads(one)["unread_inputs"] if one.startswith(line) else {})
+    assert sum(unread.values()) == (0 if keeps_raw else remote_bytes(healthy))
+
+
 @pytest.mark.parametrize("keeps", [[], ["--no-keep-raw"]], ids=["kept", "not kept"])
 def test_partitions_alone_are_fetched_alone(
     keeps: list[str], healthy: Place, tmp_path: Path

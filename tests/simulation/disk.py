@@ -21,6 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.core import file_system
+from pipeline.core.digest import sha256_bytes
 from pipeline.sources.download import part_file
 
 _OPERATIONS = frozenset(
@@ -60,6 +61,26 @@ class LostData(Fault):
             length = disk.durable_bytes.get((found.st_dev, found.st_ino))
             if length is not None and stat.S_ISREG(found.st_mode):
                 os.truncate(path, min(length, found.st_size))
+
+
+class ZeroedData(Fault):
+    """A loss of power, after which data of some files that no sync made durable read as zeros.
+
+    Their names, sizes and times are there: file systems that allocate late write those first.
+    """
+
+    name = "zeroed data"
+
+    def lose(self, disk: "Disk") -> None:
+        for path in sorted(Path(disk.folder).rglob("*")):
+            found = path.lstat()
+            length = disk.durable_bytes.get((found.st_dev, found.st_ino))
+            if length is None or not stat.S_ISREG(found.st_mode):
+                continue
+            if sha256_bytes(b"%d" % disk.num_operations + path.name.encode()) < "8":
+                os.truncate(path, min(length, found.st_size))
+                os.truncate(path, found.st_size)
+                os.utime(path, ns=(found.st_atime_ns, found.st_mtime_ns))
 
 
 class LostNames(Fault):
@@ -104,9 +125,11 @@ class ShortWrite(Fault):
 
 
 _FAULTS = {
-    one.name: one() for one in (Fault, Full, InputOutputError, ShortWrite, LostData, LostNames)
+    one.name: one()
+    for one in (Fault, Full, InputOutputError, ShortWrite, LostData, LostNames, ZeroedData)
 }
-KINDS = tuple(_FAULTS)
+KINDS = tuple(name for name in _FAULTS if name != ZeroedData.name)
+"""Those of every sweep; what is zeroed is a test of builds, which trust what they have synced."""
 
 
 class Disk:

@@ -21,6 +21,7 @@ from .disk import KINDS, Disk
 from .model import INPUTS, NUM_VERSIONS, VARIANTS, World, texts_of
 from .place_rules import PLACE_RULES
 from .train_rules import TRAIN_RULES
+from .trust_rules import TRUST_RULES
 
 BATCH = 4
 _MEMORY = st.sampled_from(["1", "1GiB"])  # on disk, and in memory
@@ -265,4 +266,4 @@ BASE_RULES = (
     *(BuildRule, StoppedBuildRule, WorkerRule, InputRule, VariantRule, RemoveRule, DamageRule),
     *(StrangerRule, VerifyRule, TraceRule, OrderRule, FeedRule, EnvironmentRule),
 )
-RULES = (*BASE_RULES, *PLACE_RULES, *TRAIN_RULES)
+RULES = (*BASE_RULES, *TRUST_RULES, *PLACE_RULES, *TRAIN_RULES)

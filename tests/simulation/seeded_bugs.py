@@ -3,6 +3,7 @@
 A bug never makes what it is compared with: references are made with the bug taken out.
 """
 
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -14,8 +15,10 @@ from pipeline.audit.trace import lookup
 from pipeline.audit.verify import check_output
 from pipeline.core import files
 from pipeline.core.digest import FileDigest
+from pipeline.dataset import State
 from pipeline.feed.feed import Feed
-from pipeline.runner import output_lock
+from pipeline.runner import output_lock, sampled_shards, task_cache
+from pipeline.runner.saved_file import SavedFile
 from pipeline.sources.download import part_file
 from pipeline.sources.lock.checksum import Hasher
 from pipeline.stages import holdout
@@ -39,6 +42,7 @@ from .place_rules import (
 from .place_world import PlaceWorld
 from .rules import BASE_RULES, BuildRule, FeedRule, TraceRule
 from .train_rules import TRAIN_RULES
+from .trust_rules import TRUST_RULES
 
 _REFERENCES = (
     (World, "reference"),
@@ -89,6 +93,7 @@ class Bug:
 _of_pulls = partial(Bug, rules=(VersionRule, LockRule, ResumeRule))
 _of_later_pulls = partial(Bug, rules=(LockRule, RawRule, ResumeRule))
 _of_orders_at_places = partial(Bug, rules=(PublishedRule,))
+_of_trust = partial(Bug, rules=(BuildRule, *TRUST_RULES))
 _of_training = partial(Bug, rules=TRAIN_RULES)
 
 
@@ -118,6 +123,22 @@ def _skips_a_row(load: Callable[..., Any]) -> Callable[..., Any]:
     return load_state_dict
 
 
+@contextmanager
+def _claims_to_sync(_: Any) -> Iterator[Callable[..., bool]]:
+    """Stand in for a sync of the disk."""
+    yield lambda paths: True
+
+
+def _removes_at_once(state: State) -> None:
+    """Remove chunks before the records of what was drawn from them are durable."""
+    for folder in state.before_sampling:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _never_reads(find: Callable[..., Any]) -> Callable[..., Any]:
+    return lambda self, path, *, hashes_all: find(self, path, hashes_all=False)
+
+
 BUGS = {
     # Of builds, and of what reads their outputs
     "damage to finished work is not noticed": Bug(FileDigest, "matches", lambda *_: True),
@@ -135,6 +156,14 @@ BUGS = {
     ),
     "a feed resumes one row late": Bug(
         Feed, "load_state_dict", _skips_a_row(Feed.load_state_dict), rules=(BuildRule, FeedRule)
+    ),
+    # Of what a build takes from an earlier one without reading it
+    "a file that was not synced is trusted": _of_trust(task_cache, "syncing", _claims_to_sync),
+    "a check reads no more than another run": _of_trust(
+        SavedFile, "find", _never_reads(SavedFile.find)
+    ),
+    "chunks go before the draws are durable": _of_trust(
+        sampled_shards, "remove_sampled", _removes_at_once
     ),
     # Of pulls, and of orders that are read from a place
     "blocks of an unfinished download are not compared with its log": _of_pulls(

@@ -17,7 +17,7 @@ def index_job(out: Path, num_rows: int, places: Sequence[tuple[str, str]]) -> In
     """Save the (source, file) pairs of an order; return the job that indexes its provenance."""
     state = State(out=out)
     save_for_tasks(state, state.pool_files, places)
-    return IndexJob(out=out, key=KEY, plan=plan_index(num_rows))
+    return IndexJob(out=out, key=KEY, plan=plan_index(num_rows), hashes_all=False)
 
 
 def write_documents(

@@ -55,6 +55,7 @@ def shuffled(
         shards=ShardSpec(dtype="uint32", size_limit=1 << 16),
         cls_id=CLS,
         sep_id=SEP,
+        hashes_all=False,
         limits=limits or Limits(),
     )
     ends, shards = [0, *Pool.open(pool).ends.tolist()], Pool.open(pool).shards

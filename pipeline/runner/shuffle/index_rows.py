@@ -37,6 +37,7 @@ from pipeline.runner.task_cache import (
     files_of,
     has_record,
     load_cached,
+    log_trusted,
     recording,
 )
 
@@ -95,6 +96,8 @@ class IndexJob:
     key: str
     """Fingerprint of all that decides the bytes of the provenance."""
     plan: IndexPlan
+    hashes_all: bool
+    """Whether files of an earlier run are read, as `load_cached` says."""
 
     @property
     def state(self) -> State:
@@ -170,6 +173,7 @@ def index_documents(
     begun = [task for task in parts if has_record(job.state, task.name, job.key)]
     checked = cluster.map("check the index", load_part, begun)
     done = {task.part: one for task, one in zip(begun, checked, strict=True) if one is not None}
+    log_trusted(done.values())
     missing = [task for task in parts if task.part not in done]
     if missing:
         _make_runs(job, cluster, files)
@@ -248,7 +252,9 @@ def merge_runs(task: MergeTask) -> None:
 
 def load_part(task: PartTask) -> TaskRecord | None:
     """Return the record of a file of the index, if it is intact."""
-    return load_cached(task.job.state, task.name, task.key, TaskRecord)
+    return load_cached(
+        task.job.state, task.name, task.key, TaskRecord, hashes_all=task.job.hashes_all
+    )
 
 
 def write_part(task: PartTask) -> TaskRecord:

@@ -83,6 +83,8 @@ class ShuffleJob:
     shards: ShardSpec
     cls_id: int
     sep_id: int
+    hashes_all: bool
+    """Whether files of an earlier run are read, as `load_cached` says."""
     limits: Limits = field(default_factory=Limits)
     """Decide no byte."""
 

@@ -49,6 +49,7 @@ from pipeline.runner.task_cache import (
     OrderFileRecord,
     has_record,
     has_records_below,
+    log_trusted,
     publish_output,
 )
 
@@ -101,7 +102,7 @@ def shuffle_pool(
         parts = [file.path.removeprefix(f"{ORDER}/") for file in step_files]
         files.update(publish_indexes(state, ORDER, parts))
     files.update(_write_steps(job, tokens[:-1], written.digests, owner))
-    index = IndexJob(out=job.out, key=key, plan=plan_index(job.num_rows))
+    index = IndexJob(out=job.out, key=key, plan=plan_index(job.num_rows), hashes_all=job.hashes_all)
     by_row = [(provenance_file(task.file.path), task.num_rows) for task in tasks]
     files.update(index_documents(index, cluster, by_row))
     described = OrderRecord(
@@ -164,6 +165,7 @@ def _order(
         for task, record in zip(recorded, checked, strict=True)
         if record is not None
     }
+    log_trusted(known.values())
     missing = [task for task in tasks if task.file.path not in known]
     if passes is not None and missing:
         if len(recorded) == len(tasks) and len(missing) <= max(1, len(tasks) // _TASKS_PER_DAMAGED):
@@ -173,7 +175,8 @@ def _order(
             missing = [replace(task, layout=passes.layout) for task in missing]
     written = cluster.each("order", order_rows, missing)
     for task in tasks:
-        yield known.pop(task.file.path, None) or next(written)
+        path = task.file.path
+        yield known.pop(path) if path in known else next(written)
 
 
 class _Written:

@@ -41,7 +41,7 @@ _IDS_AT_ONCE = 4 << 20
 def check_order(task: OrderTask) -> OrderFileRecord | None:
     """Return the record of a file of ordered rows; None unless the file is there and intact."""
     state, path = task.job.state, task.file.path
-    record = load_cached(state, path, task.key, OrderFileRecord)
+    record = load_cached(state, path, task.key, OrderFileRecord, hashes_all=task.job.hashes_all)
     if record is None or record.span is not None:
         return record
     # Restored from a manifest, which keeps no more than the ledger's whole nodes.
@@ -206,8 +206,7 @@ def _put_lengths(ids: Uint32Array, offsets: Int64Array, out: Uint32Array) -> Non
 
 
 def describe_span(span: LedgerSpan) -> SpanRecord:
-    head, nodes, tail = span.head.tobytes(), span.nodes, span.tail.tobytes()
-    parts = {"head": head, "nodes": nodes, "tail": tail}
+    parts = {"head": span.head.tobytes(), "nodes": bytes(span.nodes), "tail": span.tail.tobytes()}
     return SpanRecord(
         start_row=span.start_row,
         num_rows=span.num_rows,

@@ -67,6 +67,8 @@ class PartitionTask:
     """The share of the dropped documents that is kept in files."""
     saves_digests: bool
     """Whether to save the digests of texts, by which the holdout is chosen."""
+    hashes_all: bool
+    """Whether files of an earlier run are read, as `load_cached` says."""
     holdout: HoldoutChunks | None = None
     """How the holdout is chunked, if in another way."""
     repeated_ids: frozenset[str] = frozenset()
@@ -111,7 +113,9 @@ def make_partition(task: PartitionTask) -> PartitionOutput:
     """
     state = State(out=task.out)
     tokenizer = _tokenizer_of(task)
-    record = load_cached_for(task.inputs, state, task.name, task.key, PartitionOutput)
+    record = load_cached_for(
+        task.inputs, state, task.name, task.key, PartitionOutput, hashes_all=task.hashes_all
+    )
     if record is None:
         with recording(state, task.name) as save:
             record = _make(task, tokenizer, state)

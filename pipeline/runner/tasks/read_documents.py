@@ -7,7 +7,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from fractions import Fraction
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -27,7 +27,7 @@ from pipeline.core.digest import sha256_file
 from pipeline.core.document import Document
 from pipeline.core.errors import DocumentError, InputError, MismatchError
 from pipeline.core.files import load_array
-from pipeline.dataset import InputRecord, State
+from pipeline.dataset import InputRecord, State, UnreadInput
 from pipeline.runner.task_cache import PartitionOutput, ScannedInput, ScanRecord, load_cached
 from pipeline.sources import (
     NAME_FIELD,
@@ -138,13 +138,27 @@ def bad_document(where: str, document: Document, reason: str, what: str) -> Docu
 
 
 def load_cached_for(
-    inputs: Sequence[Input], state: State, name: str, key: str, kind: type[OfInputs]
+    inputs: Sequence[Input],
+    state: State,
+    name: str,
+    key: str,
+    kind: type[OfInputs],
+    *,
+    hashes_all: bool,
 ) -> OfInputs | None:
-    """Return a task's cached record, if the input files, which are hashed, are still the same."""
-    record = load_cached(state, name, key, kind)
+    """Return a task's cached record, if its input files are still the same.
+
+    They are hashed, but for those that are not kept: of these it has an `UnreadInput`.
+    """
+    record = load_cached(state, name, key, kind, hashes_all=hashes_all)
     if record is None or len(record.inputs) != len(inputs):
         return None
-    return record if all(map(_is_unchanged, inputs, record.inputs)) else None
+    if not all(map(_is_unchanged, inputs, record.inputs)):
+        return None
+    if isinstance(record, PartitionOutput):
+        first, *more = map(_mark_unread, inputs, record.inputs)
+        return replace(record, input=first, more_inputs=tuple(more))
+    return record
 
 
 def _is_unchanged(input_: Input, read: InputRecord | ScannedInput) -> bool:
@@ -154,6 +168,12 @@ def _is_unchanged(input_: Input, read: InputRecord | ScannedInput) -> bool:
         return (locked.file.digest, known) == (read.locked, read.sha256)
     # If the file is gone, the reader says so.
     return path.is_file() and sha256_file(path) == read.sha256
+
+
+def _mark_unread(input_: Input, read: InputRecord) -> InputRecord:
+    if input_.locked is None or input_.locked.is_kept:
+        return read
+    return UnreadInput(**{one.name: getattr(read, one.name) for one in fields(read)})
 
 
 class DocumentReader:

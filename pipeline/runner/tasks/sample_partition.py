@@ -39,6 +39,8 @@ class CachedSampleTask:
     """Fingerprint of all that decides the bytes except the bytes of the source's inputs."""
     cls_id: int
     sep_id: int
+    hashes_all: bool
+    """Whether files of an earlier run are read, as `load_cached` says."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -76,7 +78,9 @@ def find_cached_sample(task: CachedSampleTask) -> PartitionOutput | None:
     """Return the record of an earlier sample, if it is intact and its inputs unchanged."""
     state, source, partition = State(out=task.out), task.inputs[0].source, task.partition
     name = _name(source, partition)
-    record = load_cached_for(task.inputs, state, name, task.key, PartitionOutput)
+    record = load_cached_for(
+        task.inputs, state, name, task.key, PartitionOutput, hashes_all=task.hashes_all
+    )
     if record is not None:
         numbers = read_columns(state.out / sampled_file(source, partition))
         _save_table(state, record, task.cls_id, task.sep_id, numbers)

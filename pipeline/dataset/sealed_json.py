@@ -61,7 +61,7 @@ def parse_pieces(data: bytes) -> Any:
     Raises: ValueError as `parse_json`.
     """
     try:
-        return _value(data, 0, len(data) - 1, 0)
+        return _value(data, 0, len(data) - data.endswith(b"\n"), 0)
     except ValueError:
         return parse_json(data)
 

@@ -13,11 +13,12 @@ from pipeline.runner.build_partitions import by_source, partition_tasks
 from pipeline.runner.holdout_split import Split
 from pipeline.runner.inputs import BuildContext, PreparedSource
 from pipeline.runner.merged_index import publish_indexes
-from pipeline.runner.task_cache import PartitionOutput
+from pipeline.runner.task_cache import PartitionOutput, has_record
 from pipeline.runner.tasks.sample_partition import (
     CachedSampleTask,
     SampleTask,
     find_cached_sample,
+    sample_name,
     sample_partition,
 )
 from pipeline.runner.tasks.training_chunks import KeyedChunks, TrainingChunks
@@ -44,6 +45,7 @@ def find_cached_samples(
     keys: `sample_keys`.
     """
     sampled = [source for source in sources if source.planned.is_sampled]
+    recorded = [source for source in sampled if _is_recorded(context.state, source, keys)]
     tasks = [
         CachedSampleTask(
             out=context.state.out,
@@ -54,13 +56,13 @@ def find_cached_samples(
             sep_id=context.tokenizer.sep_id,
             hashes_all=context.hashes_all,
         )
-        for source in sampled
+        for source in recorded
         for partition, inputs in source.inputs.items()
     ]
     results = context.cluster.map("look for samples", find_cached_sample, tasks)
     whole = {
         name: [record for record in records if record is not None]
-        for name, records in by_source(sampled, results).items()
+        for name, records in by_source(recorded, results).items()
         if None not in records
     }
     together = _together(context, whole)
@@ -72,6 +74,12 @@ def find_cached_samples(
     # With a holdout, all sources decide together.
     is_usable = context.mixture.validation is None or len(cached) == len(sampled)
     return cached if is_usable else {}
+
+
+def _is_recorded(state: State, source: PreparedSource, keys: Mapping[str, str]) -> bool:
+    """Tell whether all partitions of a source were sampled, as no first build finds them."""
+    names = (sample_name(source.name, partition) for partition in source.inputs)
+    return all(has_record(state, name, keys[source.name]) for name in names)
 
 
 def check_budgets(sources: Sequence[PreparedSource], chunked: Records, split: Split) -> None:

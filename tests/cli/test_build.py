@@ -167,7 +167,7 @@ def test_a_scheduler_that_goes_away_is_one_clear_line(
     _, err = build.communicate(timeout=60)
     assert build.returncode == 2
     assert err == (
-        "error: look for samples: the scheduler went away\n"
+        "error: chunk: the scheduler went away\n"
         "hint: start it again, or another, and run the same command: finished work is kept\n"
     )
     build_here(small, out)

@@ -62,6 +62,20 @@ def stale(mixture: Path, out: Path, build_here: Build) -> Sequence[str]:
     return builds.differences(builds.digests(out), builds.digests(fresh))
 
 
+def test_samples_are_looked_for_where_all_were_made(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        write(tmp_path, name, builds.documents(name, 30, 200))
+    mixture, out = load_mixture(builds.write_mixture(tmp_path, BUDGET)), tmp_path / "out"
+
+    def stages() -> list[str]:
+        seen: list[str] = []
+        build(mixture, out, workers=None, scheduler=None, report=lambda name, *_: seen.append(name))
+        return [name for name in dict.fromkeys(seen) if "sample" in name]
+
+    assert stages() == ["sample"]
+    assert stages() == ["look for samples"]
+
+
 # One input changed
 
 

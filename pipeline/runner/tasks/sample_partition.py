@@ -77,7 +77,7 @@ class SampleTask:
 def find_cached_sample(task: CachedSampleTask) -> PartitionOutput | None:
     """Return the record of an earlier sample, if it is intact and its inputs unchanged."""
     state, source, partition = State(out=task.out), task.inputs[0].source, task.partition
-    name = _name(source, partition)
+    name = sample_name(source, partition)
     record = load_cached_for(
         task.inputs, state, name, task.key, PartitionOutput, hashes_all=task.hashes_all
     )
@@ -87,14 +87,15 @@ def find_cached_sample(task: CachedSampleTask) -> PartitionOutput | None:
     return record
 
 
-def _name(source: str, partition: str) -> str:
+def sample_name(source: str, partition: str) -> str:
+    """Return the name of the task that samples a partition."""
     return f"draws/{source}/{partition}"
 
 
 def sample_partition(task: SampleTask) -> PartitionOutput:
     """Write the sampled chunks of a partition; return the record of chunks and sample together."""
     state = State(out=task.out)
-    with recording(state, _name(task.source, task.record.partition)) as save:
+    with recording(state, sample_name(task.source, task.record.partition)) as save:
         record, numbers = _sample(task, state)
         save(record)
     _save_table(state, record, task.cls_id, task.sep_id, numbers)
@@ -129,7 +130,7 @@ def _sample(task: SampleTask, state: State) -> tuple[PartitionOutput, dict[str, 
     num_held, num_sampled = int(lengths[holdout].sum()), int(lengths[rows].sum())
     record = replace(
         task.record,
-        task=_name(source, partition),
+        task=sample_name(source, partition),
         key=task.key,
         together=task.together,
         folder=task.folder,

@@ -86,6 +86,11 @@ class State:
         return self.root / "mixture.json"
 
     @property
+    def distrust(self) -> Path:
+        """There after a run that failed where it trusted files: the next one hashes them."""
+        return self.root / "distrust"
+
+    @property
     def records(self) -> Path:
         """The logs of what tasks have made."""
         return self.root / "records"

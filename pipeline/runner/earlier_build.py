@@ -1,15 +1,25 @@
 """Earlier build: a finished output's manifest -> the task records that its build left.
 
-A second build goes on from them, and keeps what is intact.
+A second build goes on from them, or from those of one that was stopped, and keeps what is intact.
 """
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import fields
 from itertools import chain
 
 from pipeline.core.digest import FileDigest
-from pipeline.core.errors import MismatchError
+from pipeline.core.errors import (
+    ConfigError,
+    InternalError,
+    MismatchError,
+    NetworkError,
+    OutputError,
+    PipelineError,
+    causes_of,
+    lacks_memory,
+)
 from pipeline.core.files import writing
 from pipeline.dataset import (
     DOCUMENTS,
@@ -35,6 +45,37 @@ from pipeline.runner.task_cache import (
     TaskRecord,
     restore_all,
 )
+
+
+@contextmanager
+def resuming(state: State, *, hashes_all: bool) -> Iterator[bool]:
+    """Go on with an earlier build; yield whether all its files are to be hashed.
+
+    They are, too, after a run that trusted some and failed: it may have met damage that nothing
+    showed. Raises: OutputError in place of an error that no intact file leads to.
+    """
+    restore_records(state)
+    hashes_all = hashes_all or state.distrust.exists()
+    trusts = not hashes_all and state.records.exists()
+    try:
+        yield hashes_all
+    except (ConfigError, NetworkError):
+        raise
+    except Exception as error:
+        if not trusts:
+            raise
+        with suppress(OSError):
+            state.distrust.touch()
+        is_expected = isinstance(error, PipelineError | OSError)
+        if is_expected and not isinstance(error, InternalError):
+            raise
+        if any(map(lacks_memory, causes_of(error))):
+            raise
+        raise OutputError(
+            f"{state.out}: got files of an earlier run that make no sense, though size, mtime and"
+            f" inode are as they were: {' '.join(str(error).split())}",
+            "run the same command again: it hashes all of them, and makes damaged ones again",
+        ) from error
 
 
 def restore_records(state: State) -> None:

@@ -10,7 +10,7 @@ from pipeline.core.limits import default_memory_bytes
 from pipeline.dataset import PARTIAL, Manifest, MixtureRecord, without_order
 from pipeline.dataset.mds import INDEX_NAME, Pool
 from pipeline.runner.build_options import ClusterOptions
-from pipeline.runner.earlier_build import restore_records
+from pipeline.runner.earlier_build import resuming
 from pipeline.runner.open_cluster import open_cluster
 from pipeline.runner.order_rows import order_pool
 from pipeline.runner.output_lock import (
@@ -64,10 +64,11 @@ def replay_pool(
     check_special_tokens(tokenizer, declared.order, None)
     identity, memory_bytes = fingerprint(declaration), options.get("memory_bytes")
     with lock_output(out.absolute(), identity) as state:
-        with open_cluster(
+        cluster_of = open_cluster(
             options["workers"], options["scheduler"], options["report"], options.get("tls")
-        ) as cluster:
-            restore_records(state)
+        )
+        resumed = resuming(state, hashes_all=options.get("hashes_all", False))
+        with cluster_of as cluster, resumed as hashes_all:
             if lock is not None:
                 locked = lock.sources[POOL]
                 is_local = locked.origin.kind == "path"
@@ -85,7 +86,7 @@ def replay_pool(
                 identity=identity,
                 owner=identity,
                 memory_bytes=default_memory_bytes() if memory_bytes is None else memory_bytes,
-                hashes_all=options.get("hashes_all", False),
+                hashes_all=hashes_all,
             )
         mixture = MixtureRecord(
             name=pool.name,

@@ -17,7 +17,7 @@ from pipeline.dataset import EvaluationCounts, State
 from pipeline.runner.build_options import BuildOptions
 from pipeline.runner.build_partitions import build_partitions
 from pipeline.runner.corpus_scan import scan_corpus
-from pipeline.runner.earlier_build import restore_records
+from pipeline.runner.earlier_build import resuming
 from pipeline.runner.holdout_split import split_holdout
 from pipeline.runner.inputs import BuildContext, PreparedSource, prepare_source
 from pipeline.runner.open_cluster import open_cluster
@@ -84,10 +84,11 @@ def open_context(
     report, memory_bytes = options["report"], options.get("memory_bytes")
     if plan.lock is not None and keeps_raw:
         pull(plan_download(plan.lock, plan.mixture.folder, raw), report)
-    with open_cluster(
+    cluster_of = open_cluster(
         options["workers"], options["scheduler"], report, options.get("tls"), _work(plan)
-    ) as cluster:
-        restore_records(state)
+    )
+    resumed = resuming(state, hashes_all=options.get("hashes_all", False))
+    with cluster_of as cluster, resumed as hashes_all:
         yield BuildContext(
             mixture=plan.mixture,
             state=state,
@@ -95,7 +96,7 @@ def open_context(
             tokenizer=tokenizer,
             memory_bytes=default_memory_bytes() if memory_bytes is None else memory_bytes,
             keeps_raw=keeps_raw,
-            hashes_all=options.get("hashes_all", False),
+            hashes_all=hashes_all,
             run=uuid.uuid4().hex,
         )
 

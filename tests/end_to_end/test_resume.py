@@ -175,6 +175,19 @@ def test_damage_that_shows_in_no_fact_is_trusted_and_named(build: Build) -> None
     assert main(["verify", str(build.out)]) == 1
 
 
+@pytest.mark.parametrize("name", ["provenance/drawn/a/a_0.parquet", "train/a/a_0-*/index.json"])
+def test_after_an_error_over_what_was_trusted_all_is_hashed(build: Build, name: str) -> None:
+    assert build.run(before="index documents").code == 130
+    [path] = build.out.glob(name)
+    before = path.stat()
+    path.write_bytes(bytes(before.st_size))
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert build.run().code == 2
+    ran = build.run()
+    assert ran.trusted == {}
+    assert build.is_right()
+
+
 def test_chunks_go_when_all_is_drawn_and_come_back_for_a_draw_that_is_damaged(
     build: Build,
 ) -> None:

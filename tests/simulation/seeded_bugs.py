@@ -16,9 +16,9 @@ from pipeline.core import files
 from pipeline.core.digest import FileDigest
 from pipeline.feed.feed import Feed
 from pipeline.runner import output_lock
+from pipeline.runner.tasks import training_chunks
 from pipeline.sources.download import part_file
 from pipeline.sources.lock.checksum import Hasher
-from pipeline.stages import holdout
 from pipeline.stages.dedup import clusters
 from pipeline.storage import http
 from pipeline.storage.object_store import ObjectFile
@@ -126,7 +126,7 @@ BUGS = {
     "files are not synced": Bug(files, "sync", _nothing),
     "texts that recur are compared unsorted": Bug(clusters, "_sorted", lambda records: records),
     "the seed of a holdout is left out": Bug(
-        holdout, "_numbers", lambda digests, _: digests[:, 0].copy()
+        training_chunks, "text_numbers", lambda digests, _: digests[:, 0].copy()
     ),
     "verify reads no file": Bug(check_output, "_check", _nothing),
     "verify does not look for unknown files": Bug(check_output, "_files", lambda _: set()),

@@ -6,17 +6,19 @@ import json
 import os
 import random
 import sys
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from functools import cache, lru_cache
+from itertools import count
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
 import pipeline.runner  # the modules that open clusters  # noqa: F401
 from pipeline.cli.main import main
-from pipeline.core import file_system
+from pipeline.core import file_system, record_log
 from pipeline.core.record_log import RecordLog
 from pipeline.runner import task_cache
 from pipeline.runner.cluster import Cluster, Tasks
@@ -25,6 +27,7 @@ from .disk import Disk, Stopped, simulated
 from .passes import sized
 
 FAULT_OF_OURS = 70
+_LOG_NUMBERS: defaultdict[Path, Iterator[int]] = defaultdict(count)
 _NUM_WORKERS = 3
 Before = Callable[[str, list[Any]], None]
 """Takes the name of a stage and its tasks, before the first of them runs."""
@@ -102,6 +105,11 @@ def _log_of(worker: int, folder: Path) -> RecordLog:
     return RecordLog(folder)
 
 
+def _new_log(folder: Path) -> Path:
+    """Name a log as none was named before, but by a number, so that a seed gives its name."""
+    return folder / f"{next(_LOG_NUMBERS[folder]):06d}.log"
+
+
 class _Entries:
     """What `os.scandir` returns."""
 
@@ -163,6 +171,7 @@ def run(
             opened = mock.patch.object(module, "open_cluster", return_value=nullcontext(workers))
             stack.enter_context(opened)
         stack.enter_context(mock.patch.object(task_cache, "open_log", workers.open_log))
+        stack.enter_context(mock.patch.object(record_log, "_new_log", _new_log))
         stack.enter_context(sized(size))
         stack.enter_context(_listings(seed))
         # A simulated loss of power needs no real sync, which takes milliseconds.

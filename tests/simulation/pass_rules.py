@@ -13,13 +13,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 
 from .disk import KINDS, Disk, Stopped
-from .model import World
+from .model import INPUTS, World
 from .passes import FOLDERS
 
-STAGES = (
-    *("sort", "order", "merge documents", "index documents", "find repeated ids", "compare texts"),
-    *("hold out", "draw", "sample", "count"),
-)
+READ = ("sort", "order", "merge documents", "index documents", "find repeated ids", "compare texts")
+"""The stages that read what another pass left."""
+OTHERS = ("scatter", "sort documents", "drop repeated ids", "hold out", "draw", "sample", "count")
 _SIZE = st.sampled_from(["one pass", "passes", "passes"])
 _SEED = st.integers(0, 99)
 _PLACE = st.integers(0, 10**6)
@@ -35,7 +34,7 @@ class PassRule:
     @rule(
         size=_SIZE,
         seed=_SEED,
-        stage=st.sampled_from(STAGES),
+        stage=st.sampled_from(READ),
         how=st.sampled_from(HOW),
         file=_PLACE,
         place=_PLACE,
@@ -68,6 +67,38 @@ class PassRule:
         world.note_whole()
 
 
+class ChangedInputRule:
+    """Change an input while a build is stopped between two passes: no cell of the old one counts."""
+
+    world: World
+
+    @precondition(lambda self: self.world.is_ours)
+    @rule(
+        size=_SIZE,
+        seed=_SEED,
+        stage=st.sampled_from(READ),
+        name=st.sampled_from(INPUTS),
+        version=st.integers(0, 1),
+    )
+    def change_an_input_between_passes(
+        self, size: str, seed: int, stage: str, name: str, version: int
+    ) -> None:
+        world = self.world
+
+        def stop(begun: str, tasks: list[Any]) -> None:
+            if begun == stage and tasks:
+                raise Stopped
+
+        world.put_input(name, version)
+        if world.build(size, seed=seed, before=stop).was_stopped:
+            world.note_begun()
+        # Of as many rows, so that cells are where they were.
+        world.put_input(name, 1 - version)
+        done = world.build(size, seed=seed)
+        assert done.is_good, done.stderr
+        world.note_whole()
+
+
 class StoppedPassRule:
     """Build on a disk that fails at an operation of a pass, and go on."""
 
@@ -77,12 +108,13 @@ class StoppedPassRule:
     @rule(
         size=_SIZE,
         seed=_SEED,
-        stage=st.sampled_from((*STAGES, "scatter", "sort documents", "drop repeated ids")),
+        stage=st.sampled_from((*READ, *OTHERS)),
         kind=st.sampled_from(KINDS),
         after=st.integers(1, 40),
+        goes_on=st.booleans(),
     )
     def build_on_a_disk_that_fails_in_a_pass(
-        self, size: str, seed: int, stage: str, kind: str, after: int
+        self, size: str, seed: int, stage: str, kind: str, after: int, goes_on: bool
     ) -> None:
         world = self.world
         disk = Disk(world.folder, kind)
@@ -93,13 +125,55 @@ class StoppedPassRule:
 
         done = world.build(size, seed=seed, disk=disk, before=strike)
         assert done.is_good or disk.has_struck, done.stderr
-        if not done.is_good:
-            world.note_begun()
-            go_on(lambda: world.build(size, seed=seed + 1))
-        else:
+        if done.is_good:
             disk.lose()
-        world.note_whole(leaves_state=done.is_good)
+            world.note_whole(leaves_state=True)
+        else:
+            world.note_begun()
         shutil.rmtree(f"{world.folder}.backups", ignore_errors=True)
+        if goes_on and not done.is_good:
+            go_on(lambda: world.build(size, seed=seed + 1))
+            world.note_whole()
+
+
+class RecordRule:
+    """Change a digit of a record of unfinished work, tear a log, or save all of it once more."""
+
+    world: World
+
+    @precondition(lambda self: self.world.is_ours and logs_in(self.world.out))
+    @rule(size=_SIZE, seed=_SEED, how=st.sampled_from(["change", "tear", "repeat"]), place=_PLACE)
+    def damage_a_log(self, size: str, seed: int, how: str, place: int) -> None:
+        logs = logs_in(self.world.out)
+        path = logs[place % len(logs)]
+        content = bytearray(path.read_bytes())
+        digits = _digits_of_records(bytes(content))
+        if how == "change" and digits:
+            at = digits[place % len(digits)]
+            content[at] = ord("0") + (content[at] - ord("0") + 1 + place % 9) % 10
+        elif how == "tear":
+            del content[place % (len(content) + 1) :]
+        else:
+            content += content
+        path.write_bytes(content)
+        go_on(lambda: self.world.build(size, seed=seed))
+        self.world.note_whole()
+
+
+def logs_in(out: Path) -> list[Path]:
+    """Return the logs of records in an output and its holdout."""
+    return sorted(out.rglob(".ettin/records/*.log"))
+
+
+def _digits_of_records(log: bytes) -> list[int]:
+    """Return where the digits of records are, not of the digests and times of lines."""
+    places, start = [], 0
+    for line in log.splitlines(keepends=True):
+        record = line.split(b"\t")[-1]
+        first = start + len(line) - len(record)
+        places += [first + at for at, byte in enumerate(record) if chr(byte).isdigit()]
+        start += len(line)
+    return places
 
 
 def go_on(again: Callable[[], Any]) -> None:
@@ -155,4 +229,4 @@ def damage_cells(out: Path, how: str, file: int, place: int) -> list[Path]:
     return [path, other]
 
 
-PASS_RULES = (PassRule, StoppedPassRule)
+PASS_RULES = (PassRule, ChangedInputRule, StoppedPassRule, RecordRule)

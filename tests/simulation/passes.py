@@ -33,6 +33,7 @@ _SIZES: Final[Mapping[str, Sequence[tuple[Any, str, Any]]]] = {
         (threshold, "_PARTITIONS_AT_ONCE", 2),
         (number_buckets, "LARGEST", 4),
         (bins, "FEW", 2),
+        (bins, "_BITS_OF_BINS", 3),
     ),
 }
 SIZES: Final = tuple(_SIZES)

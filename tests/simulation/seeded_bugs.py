@@ -12,10 +12,16 @@ from unittest import mock
 
 from pipeline.audit.trace import lookup
 from pipeline.audit.verify import check_output
-from pipeline.core import files
+from pipeline.core import cells, files, record_log
+from pipeline.core.bins import Span
+from pipeline.core.cells import CellFormat, CellReader
 from pipeline.core.digest import FileDigest
+from pipeline.core.errors import OutputError
 from pipeline.feed.feed import Feed
-from pipeline.runner import output_lock
+from pipeline.runner import holdout_split, output_lock, repeated_ids, task_cache, threshold
+from pipeline.runner.number_buckets import Buckets
+from pipeline.runner.shuffle import IndexPlan, passes, scatter, sort_bucket
+from pipeline.runner.shuffle.placed_rows import split_rows
 from pipeline.runner.tasks import training_chunks
 from pipeline.sources.download import part_file
 from pipeline.sources.lock.checksum import Hasher
@@ -29,6 +35,7 @@ from pipeline.train.ranks import Ranks
 
 from . import train_rules
 from .model import World
+from .pass_rules import PASS_RULES
 from .place_rules import (
     LockRule,
     PublishedRule,
@@ -37,7 +44,7 @@ from .place_rules import (
     VersionRule,
 )
 from .place_world import PlaceWorld
-from .rules import BASE_RULES, BuildRule, FeedRule, TraceRule
+from .rules import BASE_RULES, BuildRule, FeedRule, InputRule, TraceRule
 from .train_rules import TRAIN_RULES
 
 _REFERENCES = (
@@ -55,7 +62,7 @@ class Bug:
 
     where: Any
     name: str
-    function: Callable[..., Any]
+    function: Any
     rules: tuple[type, ...] = BASE_RULES
     """Those that hunt it."""
 
@@ -86,6 +93,7 @@ class Bug:
             yield
 
 
+_of_passes = partial(Bug, rules=(BuildRule, InputRule, *PASS_RULES))
 _of_pulls = partial(Bug, rules=(VersionRule, LockRule, ResumeRule))
 _of_later_pulls = partial(Bug, rules=(LockRule, RawRule, ResumeRule))
 _of_orders_at_places = partial(Bug, rules=(PublishedRule,))
@@ -118,6 +126,44 @@ def _skips_a_row(load: Callable[..., Any]) -> Callable[..., Any]:
     return load_state_dict
 
 
+@contextmanager
+def _without_removal(self: CellReader) -> Iterator[None]:
+    try:
+        yield
+    except (ValueError, OSError) as error:
+        raise OutputError(f"{self._path}: {error}", "run the same command again") from error
+
+
+@contextmanager
+def _without_sync(_: Any) -> Iterator[Callable[..., None]]:
+    yield _nothing
+
+
+@contextmanager
+def _unexplained(_: Any) -> Iterator[None]:
+    yield
+
+
+def _split_one_row_late(rows: Any, first_row: int, *rest: Any) -> Iterator[Any]:
+    return split_rows(rows, first_row - 1, *rest)
+
+
+def _of_the_first(load: Callable[..., Any]) -> Callable[..., Any]:
+    return lambda self, paths, number: load(self, paths[:1], number)
+
+
+def _keeps_its_goal(narrow: Callable[..., Any]) -> Callable[..., Any]:
+    return lambda self, bins: replace(narrow(self, bins), goal=self.goal)
+
+
+def _without_the_last(members: Callable[..., Any]) -> Callable[..., Any]:
+    return lambda self, number: members(self, number)[:-1]
+
+
+def _of_the_first_partition(find: Callable[..., Any]) -> Callable[..., Any]:
+    return lambda task: find(replace(task, parts=task.parts[:1]))
+
+
 BUGS = {
     # Of builds, and of what reads their outputs
     "damage to finished work is not noticed": Bug(FileDigest, "matches", lambda *_: True),
@@ -136,6 +182,36 @@ BUGS = {
     "a feed resumes one row late": Bug(
         Feed, "load_state_dict", _skips_a_row(Feed.load_state_dict), rules=(BuildRule, FeedRule)
     ),
+    # Of passes, and of the records of tasks
+    "the digest of a cell is not compared": _of_passes(cells, "_digest", lambda _: bytes(32)),
+    "cells that were made of other inputs are taken": _of_passes(
+        CellFormat, "_digest", property(lambda _: bytes(32))
+    ),
+    "a damaged file of cells stays": _of_passes(CellReader, "_explained", _without_removal),
+    "a lost bucket is not made again": _of_passes(passes, "has_cells", lambda *_: True),
+    "rows are scattered one row late": _of_passes(scatter, "split_rows", _split_one_row_late),
+    "rows are sorted one row late": _of_passes(sort_bucket, "split_rows", _split_one_row_late),
+    "a run is left out where an index is merged": _of_passes(
+        IndexPlan, "members", _without_the_last(IndexPlan.members)
+    ),
+    "a bucket of numbers is read from one file alone": _of_passes(
+        Buckets, "load", _of_the_first(Buckets.load)
+    ),
+    "ids that recur are found in one bucket alone": _of_passes(
+        repeated_ids, "_join", lambda buckets: buckets[0]
+    ),
+    "the goal stays where a span is narrowed": _of_passes(
+        Span, "narrowed", _keeps_its_goal(Span.narrowed)
+    ),
+    "candidates are of the first partition alone": _of_passes(
+        threshold, "find_candidates", _of_the_first_partition(threshold.find_candidates)
+    ),
+    "texts that another source gives stay": _of_passes(holdout_split, "find_shared", _nothing),
+    "a damaged line of a log is a record": _of_passes(
+        record_log, "_intact", lambda line: line.removesuffix(b"\n").partition(b"\t")[2]
+    ),
+    "a task is recorded before it is synced": _of_passes(task_cache, "syncing", _without_sync),
+    "a full disk in a pass is not explained": _of_passes(files, "writing", _unexplained),
     # Of pulls, and of orders that are read from a place
     "blocks of an unfinished download are not compared with its log": _of_pulls(
         part_file, "_digest", _anything

@@ -6,6 +6,7 @@ and tasks, and nothing by row.
 """
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, replace
 
 import numpy as np
@@ -166,13 +167,17 @@ def _order(
         if record is not None
     }
     missing = [task for task in tasks if task.file.path not in known]
+    gathering: AbstractContextManager[None] = nullcontext()
     if passes is not None and missing:
         if len(recorded) == len(tasks) and len(missing) <= max(1, len(tasks) // _TASKS_PER_DAMAGED):
             count_tokens(job, cluster, folders, saves=True)
         else:
-            passes.run({one for task in missing for one in passes.layout.buckets_of(*task.rows)})
+            buckets = {one for task in missing for one in passes.layout.buckets_of(*task.rows)}
+            passes.run(buckets)
+            gathering = passes.gathering(buckets)
             missing = [replace(task, layout=passes.layout) for task in missing]
-    written = cluster.map("order", order_rows, missing)
+    with gathering:
+        written = cluster.map("order", order_rows, missing)
     known.update(zip((task.file.path for task in missing), written, strict=True))
     if passes is not None:
         passes.remove()

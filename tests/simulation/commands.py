@@ -65,9 +65,7 @@ class Workers(Cluster):
     has a log of records of its own, and lives longer than a command, and so has each command.
     """
 
-    def __init__(
-        self, seed: int, dying_on: Disk | None = None, before: Before = _nothing
-    ) -> None:
+    def __init__(self, seed: int, dying_on: Disk | None = None, before: Before = _nothing) -> None:
         self._random = random.Random(seed)
         self._dying_on, self._before = dying_on, before
         self._running = 0

@@ -150,7 +150,9 @@ class Disk:
         self.has_struck = False
         self.is_stopped = False
         self.log: list[str] = []
-        self.durable_bytes: dict[tuple[int, int], int] = {} if after is None else after.durable_bytes
+        self.durable_bytes: dict[tuple[int, int], int] = (
+            {} if after is None else after.durable_bytes
+        )
         """Bytes of each file that are durable, of files with others."""
         self.undo: list[tuple[str, Callable[[], None]]] = [] if after is None else after.undo
         """How to take back each change of a name that is not durable, with its path."""

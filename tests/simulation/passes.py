@@ -122,9 +122,7 @@ def _read_cells(path: Path) -> Iterator[tuple[bytes, list[int]] | None]:
         start = int(one["end"])
 
 
-def _rows_of(
-    cell: tuple[bytes, list[int]], id_bytes: int
-) -> Iterator[tuple[int, tuple[int, ...]]]:
+def _rows_of(cell: tuple[bytes, list[int]], id_bytes: int) -> Iterator[tuple[int, tuple[int, ...]]]:
     data, (num_rows, *_, num_names, num_ids) = cell
     starts = [0]
     for size in (8 * num_rows, _RECORD.itemsize * num_rows, 4 * num_rows, num_names):

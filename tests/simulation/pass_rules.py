@@ -68,7 +68,7 @@ class PassRule:
 
 
 class ChangedInputRule:
-    """Change an input while a build is stopped between two passes: no cell of the old one counts."""
+    """Change an input while a build is stopped between two passes: old cells do not count."""
 
     world: World
 

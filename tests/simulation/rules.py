@@ -19,8 +19,8 @@ from pipeline.stages.tokenizer import EMBEDDED, read_json
 from . import commands
 from .disk import KINDS, Disk
 from .model import INPUTS, NUM_VERSIONS, VARIANTS, World, texts_of
-from .passes import SIZES, check_placed, memory
 from .pass_rules import PASS_RULES
+from .passes import SIZES, check_placed, memory
 from .place_rules import PLACE_RULES
 from .train_rules import TRAIN_RULES
 

@@ -93,7 +93,8 @@ class Bug:
             yield
 
 
-_of_passes = partial(Bug, rules=(BuildRule, InputRule, *PASS_RULES))
+_of_passes = partial(Bug, rules=PASS_RULES)
+_of_counts = partial(Bug, rules=(BuildRule, InputRule))
 _of_pulls = partial(Bug, rules=(VersionRule, LockRule, ResumeRule))
 _of_later_pulls = partial(Bug, rules=(LockRule, RawRule, ResumeRule))
 _of_orders_at_places = partial(Bug, rules=(PublishedRule,))
@@ -189,24 +190,24 @@ BUGS = {
     ),
     "a damaged file of cells stays": _of_passes(CellReader, "_explained", _without_removal),
     "a lost bucket is not made again": _of_passes(passes, "has_cells", lambda *_: True),
-    "rows are scattered one row late": _of_passes(scatter, "split_rows", _split_one_row_late),
-    "rows are sorted one row late": _of_passes(sort_bucket, "split_rows", _split_one_row_late),
-    "a run is left out where an index is merged": _of_passes(
+    "rows are scattered one row late": _of_counts(scatter, "split_rows", _split_one_row_late),
+    "rows are sorted one row late": _of_counts(sort_bucket, "split_rows", _split_one_row_late),
+    "a run is left out where an index is merged": _of_counts(
         IndexPlan, "members", _without_the_last(IndexPlan.members)
     ),
-    "a bucket of numbers is read from one file alone": _of_passes(
+    "a bucket of numbers is read from one file alone": _of_counts(
         Buckets, "load", _of_the_first(Buckets.load)
     ),
-    "ids that recur are found in one bucket alone": _of_passes(
+    "ids that recur are found in one bucket alone": _of_counts(
         repeated_ids, "_join", lambda buckets: buckets[0]
     ),
-    "the goal stays where a span is narrowed": _of_passes(
+    "the goal stays where a span is narrowed": _of_counts(
         Span, "narrowed", _keeps_its_goal(Span.narrowed)
     ),
-    "candidates are of the first partition alone": _of_passes(
+    "candidates are of the first partition alone": _of_counts(
         threshold, "find_candidates", _of_the_first_partition(threshold.find_candidates)
     ),
-    "texts that another source gives stay": _of_passes(holdout_split, "find_shared", _nothing),
+    "texts that another source gives stay": _of_counts(holdout_split, "find_shared", _nothing),
     "a damaged line of a log is a record": _of_passes(
         record_log, "_intact", lambda line: line.removesuffix(b"\n").partition(b"\t")[2]
     ),

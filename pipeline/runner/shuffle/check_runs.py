@@ -1,7 +1,7 @@
 """Check runs: once a file of cells is found to be damaged, all of them are looked through.
 
-A loss of power damages many files at once, and a task stops at the first. So each of them would cost
-a run of the tool, if those beside it stayed.
+A loss of power damages many files at once, and a task stops at the first. If those beside it
+stayed, each of them would cost a run of the tool.
 """
 
 from collections.abc import Iterable, Iterator

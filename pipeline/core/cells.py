@@ -120,11 +120,15 @@ def has_cells(path: Path, form: CellFormat) -> bool:
     return True
 
 
+class DamagedCells(OutputError):
+    """A file of cells is not as it was written; it was removed, unless the disk forbids it."""
+
+
 class CellReader:
     """Reads the cells of a file; a context that closes it.
 
     Raises: OutputError where the file is missing, damaged or of another format. One that is damaged
-    is removed, so that another run makes it again.
+    is removed, so that another run makes it again; then it is DamagedCells.
     """
 
     def __init__(self, path: Path, form: CellFormat) -> None:
@@ -177,14 +181,14 @@ class CellReader:
         except ValueError as error:
             with suppress(OSError):
                 self._path.unlink()
-            raise self._error(str(error)) from error
+            raise self._error(str(error), DamagedCells) from error
         except OSError as error:
             if error.errno not in DISK_FAILS:
                 raise
             raise self._error(f"cannot be read: {error.strerror}") from error
 
-    def _error(self, what: str) -> OutputError:
-        return OutputError(
+    def _error(self, what: str, kind: type[OutputError] = OutputError) -> OutputError:
+        return kind(
             f"{self._path}: {what}: expected work of an unfinished run as it was written",
             "run the same command again: what is lost or damaged is made again",
         )

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from pipeline.core.digest import FileDigest, trusted_bytes
 from pipeline.core.file_system import syncing
-from pipeline.core.files import publish, refuse_links
+from pipeline.core.files import publish, refuse_links, sync_entry, writing
 from pipeline.core.json_record import from_json, to_json
 from pipeline.core.record_log import open_log
 from pipeline.dataset import PartitionCounts, State, UnreadInput
@@ -100,7 +100,11 @@ def below(folder: str, *written: Files) -> dict[str, FileDigest]:
 def publish_output(state: State, name: str, data: bytes) -> dict[str, FileDigest]:
     """Publish a file of the output, unless it is there and right; return what the file is."""
     path = state.out / name
-    if not (path.is_file() and path.read_bytes() == data):
+    if path.is_file() and path.read_bytes() == data:
+        # A process that was killed may have named it, and not yet made the name durable.
+        with writing(path):
+            sync_entry(path.parent)
+    else:
         with publish(path, state.scratch) as temporary:
             temporary.write_bytes(data)
     return {name: FileDigest.of_bytes(data)}

@@ -131,7 +131,7 @@ def test_a_record_without_facts_of_an_older_version_is_read(tmp_path: Path) -> N
     assert saved["files"][NAME].keys() == {"bytes", "sha256", "mtime_ns", "inode"}
     for name in ("mtime_ns", "inode"):
         del saved["files"][NAME][name]
-    open_log(state.records).add({"task": saved})
+    open_log(state.records).add([("task", saved)])
     assert type(found(state)) is FileDigest
     open_log(state.records).add({"task": {"key": KEY, "files": [NAME]}})
     assert type(found(state)) is FileDigest

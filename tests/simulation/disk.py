@@ -3,7 +3,8 @@
 Operations are counted as they come: each file opened for writing, write, truncation, fsync, syncfs,
 rename, unlink, mkdir and rmdir below the folder. A fault strikes at one of them. What `fsync` or
 `syncfs` did not make durable is kept apart, so that a loss of power can take it back: data of a
-file by its inode, names of a folder by those of its entries that changed.
+file by its inode, names of a folder by those of its entries that changed. No record of a task may
+name what is not durable; `complaints` lists those that do.
 """
 
 import errno
@@ -13,6 +14,7 @@ import stat
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from itertools import count
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -21,9 +23,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.core import file_system
-from pipeline.core.digest import sha256_bytes
 from pipeline.sources.download import part_file
 
+from .passes import files_recorded
+
+_BLOCK_BYTES = 256
+_NUMBERS = count()
 _OPERATIONS = frozenset(
     ("open", "write", "truncate", "fsync", "syncfs", "rename", "unlink", "mkdir", "rmdir")
 )
@@ -63,24 +68,28 @@ class LostData(Fault):
                 os.truncate(path, min(length, found.st_size))
 
 
-class ZeroedData(Fault):
-    """A loss of power, after which data of some files that no sync made durable read as zeros.
+class TornData(Fault):
+    """A loss of power, after which every other block that no sync made durable is zero.
 
-    Their names, sizes and times are there: file systems that allocate late write those first.
+    Sizes and times are there: file systems that allocate late write those first.
     """
 
-    name = "zeroed data"
+    name = "torn data"
 
     def lose(self, disk: "Disk") -> None:
-        for path in sorted(Path(disk.folder).rglob("*")):
+        for path in Path(disk.folder).rglob("*"):
             found = path.lstat()
             length = disk.durable_bytes.get((found.st_dev, found.st_ino))
             if length is None or not stat.S_ISREG(found.st_mode):
                 continue
-            if sha256_bytes(b"%d" % disk.num_operations + path.name.encode()) < "8":
-                os.truncate(path, min(length, found.st_size))
-                os.truncate(path, found.st_size)
-                os.utime(path, ns=(found.st_atime_ns, found.st_mtime_ns))
+            content = bytearray(path.read_bytes())
+            first = length // _BLOCK_BYTES + (disk.at or 0) % 2
+            for block in range(first, -(-len(content) // _BLOCK_BYTES), 2):
+                start = max(length, block * _BLOCK_BYTES)
+                stop = min(len(content), (block + 1) * _BLOCK_BYTES)
+                content[start:stop] = bytes(max(0, stop - start))
+            path.write_bytes(content)
+            os.utime(path, ns=(found.st_atime_ns, found.st_mtime_ns))
 
 
 class LostNames(Fault):
@@ -126,26 +135,31 @@ class ShortWrite(Fault):
 
 _FAULTS = {
     one.name: one()
-    for one in (Fault, Full, InputOutputError, ShortWrite, LostData, LostNames, ZeroedData)
+    for one in (Fault, Full, InputOutputError, ShortWrite, LostData, TornData, LostNames)
 }
-KINDS = tuple(name for name in _FAULTS if name != ZeroedData.name)
-"""Those of every sweep; what is zeroed is a test of builds, which trust what they have synced."""
+KINDS = tuple(_FAULTS)
 
 
 class Disk:
     """Counts the changes below a folder, and lets one of them fail."""
 
-    def __init__(self, folder: Path, kind: str = "stop", at: int | None = None) -> None:
+    def __init__(
+        self, folder: Path, kind: str = "stop", at: int | None = None, after: "Disk | None" = None
+    ) -> None:
+        """after: the disk under a process that ended before; what was not durable there is not."""
         self.folder = os.path.realpath(folder)
         self.fault, self.at = _FAULTS[kind], at
         self.num_operations = 0
         self.has_struck = False
         self.is_stopped = False
         self.log: list[str] = []
-        self.durable_bytes: dict[tuple[int, int], int] = {}
+        self.durable_bytes: dict[tuple[int, int], int] = (
+            {} if after is None else after.durable_bytes
+        )
         """Bytes of each file that are durable, of files with others."""
-        self.undo: list[tuple[str, Callable[[], None]]] = []
-        """How to take back each change of a name that is not durable, with its folder."""
+        self.undo: list[tuple[str, Callable[[], None]]] = [] if after is None else after.undo
+        """How to take back each change of a name that is not durable, with its path."""
+        self.complaints: list[str] = []
         self._backups = Path(f"{self.folder}.backups")
 
     def operation(self, name: str, path: str) -> bool:
@@ -180,20 +194,30 @@ class Disk:
         self.durable_bytes.pop((found.st_dev, found.st_ino), None)
         if stat.S_ISDIR(found.st_mode):
             folder = os.readlink(f"/proc/self/fd/{file}")
-            self.undo = [one for one in self.undo if one[0] != folder]
+            self.undo = [one for one in self.undo if os.path.dirname(one[0]) != folder]
 
     def all_synced(self) -> None:
         self.durable_bytes, self.undo = {}, []
 
     def names(self, path: str, undo: Callable[[], None]) -> None:
-        self.undo.append((os.path.dirname(path), undo))
+        self.undo.append((path, undo))
+
+    def check_records(self, log: str, data: bytes) -> None:
+        """Note the files that a new record names and a loss of power would take."""
+        changed = {path for path, _ in self.undo}
+        for path in files_recorded(Path(log), data):
+            found = path.stat()
+            if (found.st_dev, found.st_ino) in self.durable_bytes:
+                self.complaints.append(f"{path}: recorded before its data was synced")
+            if changed & {str(path), *map(str, path.parents)}:
+                self.complaints.append(f"{path}: recorded before its name was synced")
 
     def backup(self, path: str) -> str | None:
         """Keep what a file has, under another name outside of the folder."""
         if not os.path.isfile(path) or os.path.islink(path):
             return None
         self._backups.mkdir(exist_ok=True)
-        kept = str(self._backups / str(self.num_operations))
+        kept = str(self._backups / str(next(_NUMBERS)))
         with suppress(FileExistsError):
             _REAL["link"](path, kept)
         return kept
@@ -230,6 +254,8 @@ class _Raw(io.FileIO):
         view = memoryview(data).cast("B")
         is_short = self._disk.operation("write", self._path)
         self._disk.dirty(self.fileno())
+        if self._path.endswith(".log"):
+            self._disk.check_records(self._path, bytes(view))
         return super().write(view[: (len(view) + 1) // 2] if is_short else view) or 0
 
     def truncate(self, size: int | None = None) -> int:

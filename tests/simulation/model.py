@@ -9,18 +9,18 @@ import shutil
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import lru_cache
 from pathlib import Path
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from support import builds
 from support.second_opinion import tool
 
-from pipeline.dataset import STEPS
+from pipeline.dataset import STEPS, VALIDATION
 
-from . import commands
+from . import commands, passes
 
-NUM_VERSIONS: Final = 3
+NUM_VERSIONS: Final = 4
 INPUTS: Final = ("a-0", "a-1", "b", "c")
 _NUM_DOCUMENTS, _MOST_WORDS = 10, 110
 _SHARED = [builds.text(f"shared {i}", 60) for i in range(3)]
@@ -34,6 +34,7 @@ sources:
   c: {{from: {{path: in/c.jsonl}}}}
 validation: {{fraction: 1/20}}
 shards: {{size_limit: 2KiB}}
+on_error: skip
 {more}order:
   {{seed: {seed}, global_batch_size: 4, max_seq_len: 64, window_tokens: 2k, format: {format}}}
 """
@@ -57,12 +58,17 @@ class Reference:
     out: Path
     digests: Mapping[str, str]
 
-    @cached_property
+    @property
     def rows(self) -> list[tuple[int, ...]]:
-        """The rows in order, by a reader that shares no code with the package."""
-        manifest = tool.read_manifest(self.out / "manifest.json")
-        rows = tool.read_rows(self.out, manifest["files"], manifest["order"]["format"])
-        return [struct.unpack(f"<{len(row) // 4}I", row)[1:] for _, _, row in rows]
+        return rows_in(self.out)
+
+
+@lru_cache(maxsize=64)
+def rows_in(out: Path) -> list[tuple[int, ...]]:
+    """Return the rows of an output in order, by a reader that shares no code with the package."""
+    manifest = tool.read_manifest(out / "manifest.json")
+    rows = tool.read_rows(out, manifest["files"], manifest["order"]["format"])
+    return [struct.unpack(f"<{len(row) // 4}I", row)[1:] for _, _, row in rows]
 
 
 @dataclass
@@ -112,9 +118,26 @@ class World:
         files = (path.relative_to(self.out) for path in self.out.rglob("*") if path.is_file())
         return any(".ettin" not in file.parts or "records" in file.parts for file in files)
 
-    def build(self, memory: str) -> tuple[str | Path, ...]:
-        """Return the words of the command that builds the output."""
-        return "build", self.mixture, "--out", self.out, "--memory", memory
+    def build(
+        self, size: str, before: commands.Before | None = None, **options: Any
+    ) -> commands.Done:
+        """Run the command that builds the output, with passes of a size.
+
+        before: looks at each stage, once what passes have left for it is found to be right.
+        """
+
+        def look(stage: str, tasks: list[Any]) -> None:
+            passes.check_placed(stage, tasks, self.rows_of)
+            if before is not None:
+                before(stage, tasks)
+
+        words = ("build", self.mixture, "--out", self.out, "--memory", passes.memory(size))
+        return commands.run(*words, size=size, before=look, **options)
+
+    def rows_of(self, out: Path) -> list[tuple[int, ...]]:
+        """Return the rows that the order in an output of ours must have."""
+        whole = self.reference().out
+        return rows_in(whole / VALIDATION if out.name == VALIDATION else whole)
 
     def put_input(self, name: str, version: int) -> None:
         self.versions[name] = version
@@ -173,14 +196,18 @@ def write_input(folder: Path, name: str, version: int) -> None:
 
 
 def input_documents(name: str, version: int) -> list[dict[str, str]]:
-    """Return the documents of a version: the first, one of it changed, and more of them.
+    """Return the documents of a version: the first, one of it changed, more of them, and ids that
+    are there twice, in the file or in the other file of a source.
 
     All inputs share two texts and nearly a third, for `dedup` to find.
     """
     number = _NUM_DOCUMENTS * (2 if version == 2 else 1)
-    documents = builds.documents(f"{name}-{version // 2}", number, _MOST_WORDS)
+    documents = builds.documents(f"{name}-{version % 3 // 2}", number, _MOST_WORDS)
     if version == 1:
         documents[len(name) % number]["text"] += " And one word more."
+    if version == 3:
+        documents[4]["id"] = documents[1]["id"]
+        documents[6]["id"] = {"a-0": "a-1-0-5", "a-1": "a-0-0-5"}.get(name, documents[2]["id"])
     for one, shared in zip(documents[-3:], _SHARED, strict=True):
         one["text"] = shared
     documents[-1]["text"] += f" The end of {name}."
@@ -188,9 +215,9 @@ def input_documents(name: str, version: int) -> list[dict[str, str]]:
 
 
 def texts_of(key: Key) -> dict[str, str]:
-    """Return the texts of the inputs of a key, by the ids of their documents."""
-    return {
-        one["id"]: one["text"]
-        for name, version in zip(INPUTS, key[1], strict=True)
-        for one in input_documents(name, version)
-    }
+    """Return the texts of the inputs of a key, by the ids of their documents; the first of each."""
+    texts: dict[str, str] = {}
+    for name, version in zip(INPUTS, key[1], strict=True):
+        for one in input_documents(name, version):
+            texts.setdefault(one["id"], one["text"])
+    return texts

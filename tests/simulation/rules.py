@@ -19,13 +19,15 @@ from pipeline.stages.tokenizer import EMBEDDED, read_json
 from . import commands
 from .disk import KINDS, Disk
 from .model import INPUTS, NUM_VERSIONS, VARIANTS, World, texts_of
+from .pass_rules import PASS_RULES
+from .passes import SIZES, check_placed, memory
 from .place_rules import PLACE_RULES
 from .train_rules import TRAIN_RULES
 from .trust_rules import TRUST_RULES
 
 BATCH = 4
-_MEMORY = st.sampled_from(["1", "1GiB"])  # on disk, and in memory
-_SEED = st.integers(0, 99)  # of the order in which workers finish and folders are listed
+SIZE = st.sampled_from(SIZES)
+SEED = st.integers(0, 99)  # of the order in which workers finish and folders are listed
 _AT = st.integers(1, 900)
 TOKENIZER = Tokenizer.from_buffer(read_json(EMBEDDED))
 
@@ -39,12 +41,12 @@ class Rule:
 class BuildRule(Rule):
     """Build, or go on with a build, to its end."""
 
-    @rule(memory=_MEMORY, seed=_SEED)
-    def build(self, memory: str, seed: int) -> None:
+    @rule(size=SIZE, seed=SEED)
+    def build(self, size: str, seed: int) -> None:
         world = self.world
         is_ours = world.is_ours
         before = builds.digests(world.out) if world.out.exists() else {}
-        done = commands.run(*world.build(memory), seed=seed)
+        done = world.build(size, seed=seed)
         assert is_ours is None or done.is_good == is_ours, done
         if done.is_good:
             world.note_whole()
@@ -57,11 +59,11 @@ class StoppedBuildRule(Rule):
     """Build on a disk that fails at one of its operations."""
 
     @precondition(lambda self: self.world.is_ours)
-    @rule(memory=_MEMORY, seed=_SEED, kind=st.sampled_from(KINDS), at=_AT)
-    def build_on_a_failing_disk(self, memory: str, seed: int, kind: str, at: int) -> None:
+    @rule(size=SIZE, seed=SEED, kind=st.sampled_from(KINDS), at=_AT)
+    def build_on_a_failing_disk(self, size: str, seed: int, kind: str, at: int) -> None:
         world = self.world
         disk = Disk(world.folder, kind, at)
-        done = commands.run(*world.build(memory), seed=seed, disk=disk)
+        done = world.build(size, seed=seed, disk=disk)
         if done.is_good:
             # What a command has finished is durable: a loss of power takes nothing, and brings
             # back no more than the state that it removed.
@@ -78,11 +80,11 @@ class WorkerRule(Rule):
     """Build while a worker dies in the middle of a task; another does it anew."""
 
     @precondition(lambda self: self.world.is_ours)
-    @rule(memory=_MEMORY, seed=_SEED, at=_AT)
-    def build_with_a_worker_that_dies(self, memory: str, seed: int, at: int) -> None:
+    @rule(size=SIZE, seed=SEED, at=_AT)
+    def build_with_a_worker_that_dies(self, size: str, seed: int, at: int) -> None:
         world = self.world
         disk = Disk(world.folder, "stop", at)
-        done = commands.run(*world.build(memory), seed=seed, disk=disk, workers_die=True)
+        done = world.build(size, seed=seed, disk=disk, workers_die=True)
         if done.was_stopped:  # Not in a task: the command itself was stopped.
             world.note_begun()
         else:
@@ -192,20 +194,22 @@ class OrderRule(Rule):
     """Order the pool of an output on its own: the same rows in the same order."""
 
     @precondition(lambda self: self.world.state == "whole")
-    @rule(memory=_MEMORY, format_=st.sampled_from(["parquet", "mds"]))
-    def order(self, memory: str, format_: str) -> None:
+    @rule(size=SIZE, format_=st.sampled_from(["parquet", "mds"]))
+    def order(self, size: str, format_: str) -> None:
         world = self.world
         assert world.built is not None
-        place = world.folder / "ordered"
+        place, rows = world.folder / "ordered", world.reference(world.built).rows
         seed = 21 if world.built[0] == "plain" else 22
         settings = [f"order.seed={seed}", "order.global_batch_size=4", "order.max_seq_len=64"]
         done = commands.run(
             *("order", world.out / "train", "--out", place, "--format", format_),
             *(one for setting in settings for one in ("--set", setting)),
-            *("--memory", memory),
+            *("--memory", memory(size)),
+            size=size,
+            before=lambda stage, tasks: check_placed(stage, tasks, lambda _: rows),
         )
         assert done.is_good, done.stderr
-        assert read_rows(place) == world.reference(world.built).rows
+        assert read_rows(place) == rows
         shutil.rmtree(place)
 
 
@@ -265,5 +269,6 @@ class EnvironmentRule(Rule):
 BASE_RULES = (
     *(BuildRule, StoppedBuildRule, WorkerRule, InputRule, VariantRule, RemoveRule, DamageRule),
     *(StrangerRule, VerifyRule, TraceRule, OrderRule, FeedRule, EnvironmentRule),
+    *PASS_RULES,
 )
 RULES = (*BASE_RULES, *TRUST_RULES, *PLACE_RULES, *TRAIN_RULES)

@@ -13,15 +13,28 @@ from unittest import mock
 
 from pipeline.audit.trace import lookup
 from pipeline.audit.verify import check_output
-from pipeline.core import files
+from pipeline.core import cells, files, record_log
+from pipeline.core.bins import Span
+from pipeline.core.cells import CellFormat, CellReader
 from pipeline.core.digest import FileDigest
+from pipeline.core.errors import OutputError
 from pipeline.dataset import State
 from pipeline.feed.feed import Feed
-from pipeline.runner import output_lock, sampled_shards, task_cache
+from pipeline.runner import (
+    holdout_split,
+    output_lock,
+    repeated_ids,
+    sampled_shards,
+    task_cache,
+    threshold,
+)
+from pipeline.runner.number_buckets import Buckets
 from pipeline.runner.saved_file import SavedFile
+from pipeline.runner.shuffle import IndexPlan, passes, scatter, sort_bucket
+from pipeline.runner.shuffle.placed_rows import split_rows
+from pipeline.runner.tasks import training_chunks
 from pipeline.sources.download import part_file
 from pipeline.sources.lock.checksum import Hasher
-from pipeline.stages import holdout
 from pipeline.stages.dedup import clusters
 from pipeline.storage import http
 from pipeline.storage.object_store import ObjectFile
@@ -32,6 +45,7 @@ from pipeline.train.ranks import Ranks
 
 from . import train_rules
 from .model import World
+from .pass_rules import PASS_RULES
 from .place_rules import (
     LockRule,
     PublishedRule,
@@ -40,7 +54,7 @@ from .place_rules import (
     VersionRule,
 )
 from .place_world import PlaceWorld
-from .rules import BASE_RULES, BuildRule, FeedRule, TraceRule
+from .rules import BASE_RULES, BuildRule, FeedRule, InputRule, TraceRule
 from .train_rules import TRAIN_RULES
 from .trust_rules import TRUST_RULES
 
@@ -59,7 +73,7 @@ class Bug:
 
     where: Any
     name: str
-    function: Callable[..., Any]
+    function: Any
     rules: tuple[type, ...] = BASE_RULES
     """Those that hunt it."""
 
@@ -90,6 +104,8 @@ class Bug:
             yield
 
 
+_of_passes = partial(Bug, rules=PASS_RULES)
+_of_counts = partial(Bug, rules=(BuildRule, InputRule))
 _of_pulls = partial(Bug, rules=(VersionRule, LockRule, ResumeRule))
 _of_later_pulls = partial(Bug, rules=(LockRule, RawRule, ResumeRule))
 _of_orders_at_places = partial(Bug, rules=(PublishedRule,))
@@ -139,6 +155,43 @@ def _never_reads(find: Callable[..., Any]) -> Callable[..., Any]:
     return lambda self, path, *, hashes_all: find(self, path, hashes_all=False)
 
 
+def _without_removal(self: CellReader) -> Iterator[None]:
+    try:
+        yield
+    except (ValueError, OSError) as error:
+        raise OutputError(f"{self._path}: {error}", "run the same command again") from error
+
+
+@contextmanager
+def _without_sync(_: Any) -> Iterator[Callable[..., None]]:
+    yield _nothing
+
+
+@contextmanager
+def _unexplained(_: Any) -> Iterator[None]:
+    yield
+
+
+def _split_one_row_late(rows: Any, first_row: int, *rest: Any) -> Iterator[Any]:
+    return split_rows(rows, first_row - 1, *rest)
+
+
+def _of_the_first(load: Callable[..., Any]) -> Callable[..., Any]:
+    return lambda self, paths, number: load(self, paths[:1], number)
+
+
+def _keeps_its_goal(narrow: Callable[..., Any]) -> Callable[..., Any]:
+    return lambda self, bins: replace(narrow(self, bins), goal=self.goal)
+
+
+def _without_the_last(members: Callable[..., Any]) -> Callable[..., Any]:
+    return lambda self, number: members(self, number)[:-1]
+
+
+def _of_the_first_partition(find: Callable[..., Any]) -> Callable[..., Any]:
+    return lambda task: find(replace(task, parts=task.parts[:1]))
+
+
 BUGS = {
     # Of builds, and of what reads their outputs
     "damage to finished work is not noticed": Bug(FileDigest, "matches", lambda *_: True),
@@ -147,7 +200,7 @@ BUGS = {
     "files are not synced": Bug(files, "sync", _nothing),
     "texts that recur are compared unsorted": Bug(clusters, "_sorted", lambda records: records),
     "the seed of a holdout is left out": Bug(
-        holdout, "_numbers", lambda digests, _: digests[:, 0].copy()
+        training_chunks, "text_numbers", lambda digests, _: digests[:, 0].copy()
     ),
     "verify reads no file": Bug(check_output, "_check", _nothing),
     "verify does not look for unknown files": Bug(check_output, "_files", lambda _: set()),
@@ -165,6 +218,36 @@ BUGS = {
     "chunks go before the draws are durable": _of_trust(
         sampled_shards, "remove_sampled", _removes_at_once
     ),
+    # Of passes, and of the records of tasks
+    "the digest of a cell is not compared": _of_passes(cells, "_digest", lambda _: bytes(32)),
+    "cells that were made of other inputs are taken": _of_passes(
+        CellFormat, "_digest", property(lambda _: bytes(32))
+    ),
+    "a damaged file of cells stays": _of_passes(CellReader, "_explained", _without_removal),
+    "a lost bucket is not made again": _of_passes(passes, "has_cells", lambda *_: True),
+    "rows are scattered one row late": _of_counts(scatter, "split_rows", _split_one_row_late),
+    "rows are sorted one row late": _of_counts(sort_bucket, "split_rows", _split_one_row_late),
+    "a run is left out where an index is merged": _of_counts(
+        IndexPlan, "members", _without_the_last(IndexPlan.members)
+    ),
+    "a bucket of numbers is read from one file alone": _of_counts(
+        Buckets, "load", _of_the_first(Buckets.load)
+    ),
+    "ids that recur are found in one bucket alone": _of_counts(
+        repeated_ids, "_join", lambda buckets: buckets[0]
+    ),
+    "the goal stays where a span is narrowed": _of_counts(
+        Span, "narrowed", _keeps_its_goal(Span.narrowed)
+    ),
+    "candidates are of the first partition alone": _of_counts(
+        threshold, "find_candidates", _of_the_first_partition(threshold.find_candidates)
+    ),
+    "texts that another source gives stay": _of_counts(holdout_split, "find_shared", _nothing),
+    "a damaged line of a log is a record": _of_passes(
+        record_log, "_intact", lambda line: line.removesuffix(b"\n").partition(b"\t")[2]
+    ),
+    "a task is recorded before it is synced": _of_passes(task_cache, "syncing", _without_sync),
+    "a full disk in a pass is not explained": _of_passes(files, "writing", _unexplained),
     # Of pulls, and of orders that are read from a place
     "blocks of an unfinished download are not compared with its log": _of_pulls(
         part_file, "_digest", _anything

@@ -8,8 +8,11 @@ import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from unittest import mock
 
 import pytest
+
+from pipeline.core import file_system
 
 from . import commands
 from .disk import Disk
@@ -60,28 +63,46 @@ def test_what_was_found_stays_mended(
 ) -> None:
     failure, world = FOUND[name], World(tmp_path, references)
     if failure.is_again:
-        assert commands.run(*world.build("1")).is_good
+        assert world.build("one pass").is_good
     before = Disk(world.folder)
-    assert commands.run(*world.build("1"), disk=before).is_good
+    assert world.build("one pass", disk=before).is_good
     lines = enumerate(before.log, 1)
     at = next(number for number, line in lines if re.match(failure.operation, line))
     if not failure.is_again:
         shutil.rmtree(world.out)
-    failed = commands.run(*world.build("1"), disk=Disk(world.folder, failure.kind, at))
+    failed = world.build("one pass", disk=Disk(world.folder, failure.kind, at))
     assert failed.is_good == failure.is_harmless
     assert failure.warning in caplog.text
-    assert commands.run(*world.build("1")).is_good
+    assert world.build("one pass").is_good
     world.note_whole()
 
 
 def test_a_stranger_that_a_build_removes_stays_away(tmp_path: Path, references: Path) -> None:
     world = World(tmp_path, references)
-    assert commands.run(*world.build("1")).is_good
+    assert world.build("one pass").is_good
     for stranger in ("order/stranger.bin", "train/alone/stranger.bin"):
         (world.out / stranger).parent.mkdir(exist_ok=True)
         (world.out / stranger).write_bytes(b"mine")
     disk = Disk(world.folder, "lost names")
-    assert commands.run(*world.build("1"), disk=disk).is_good
+    assert world.build("one pass", disk=disk).is_good
+    disk.lose()
+    world.note_whole(leaves_state=True)
+
+
+def test_a_name_that_a_killed_build_left_is_durable_once_another_ends(
+    tmp_path: Path, references: Path
+) -> None:
+    world = World(tmp_path, references)
+    with mock.patch.object(file_system, "has_syncfs", return_value=False):
+        before = Disk(world.folder)
+        assert world.build("in memory", disk=before).is_good
+        shutil.rmtree(world.out)
+        named = f"rename {world.out}/order/steps.parquet"
+        at = before.log.index(f"fsync {world.out}/order", before.log.index(named)) + 1
+        killed = Disk(world.folder, "stop", at)
+        assert world.build("in memory", disk=killed).was_stopped
+        disk = Disk(world.folder, "lost names", after=killed)
+        assert world.build("in memory", disk=disk).is_good
     disk.lose()
     world.note_whole(leaves_state=True)
 

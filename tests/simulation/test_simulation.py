@@ -71,6 +71,14 @@ def hunt(rules: tuple[type, ...], references: Path, tally: Tally) -> None:
             return
 
 
+@pytest.mark.parametrize("name", BUGS)
+def test_a_bug_replaces_what_is_there(name: str) -> None:
+    bug = BUGS[name]
+    right = getattr(bug.where, bug.name)
+    with bug.put_in():
+        assert getattr(bug.where, bug.name) is not right
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(0)
 @pytest.mark.parametrize("name", BUGS)

@@ -24,7 +24,7 @@ _MEMORY = st.sampled_from(["1", "1GiB"])
 _SEED = st.integers(0, 99)
 
 
-class ZeroedDataRule:
+class TornDataRule:
     """Build until the power goes; what was not synced may then read as zeros of the same mtime."""
 
     world: World
@@ -33,7 +33,7 @@ class ZeroedDataRule:
     @rule(memory=_MEMORY, seed=_SEED, at=st.integers(1, 900))
     def build_until_the_power_goes(self, memory: str, seed: int, at: int) -> None:
         world = self.world
-        disk = Disk(world.folder, "zeroed data", at)
+        disk = Disk(world.folder, "torn data", at)
         done = commands.run(*world.build(memory), seed=seed, disk=disk)
         if done.is_good:
             disk.lose()
@@ -75,7 +75,7 @@ class DrawnChunksRule:
     world: World
 
     @precondition(lambda self: self.world.state == "none")
-    @rule(data=st.data(), seed=_SEED, kind=st.sampled_from(["lost data", "zeroed data"]))
+    @rule(data=st.data(), seed=_SEED, kind=st.sampled_from(["lost data", "torn data"]))
     def lose_power_as_chunks_go(self, data: st.DataObject, seed: int, kind: str) -> None:
         world = self.world
         counted = Disk(world.folder)
@@ -93,7 +93,7 @@ class DrawnChunksRule:
         shutil.rmtree(f"{world.folder}.backups", ignore_errors=True)
 
 
-TRUST_RULES = (ZeroedDataRule, QuietDamageRule, DrawnChunksRule)
+TRUST_RULES = (TornDataRule, QuietDamageRule, DrawnChunksRule)
 
 
 def flip_quietly(path: Path, byte: int) -> None:

@@ -31,6 +31,7 @@ from pipeline.dataset.provenance import (
     write_documents,
 )
 from pipeline.runner.cluster import Cluster
+from pipeline.runner.shuffle.check_runs import CellFile, checking
 from pipeline.runner.shuffle.jobs import load_files
 from pipeline.runner.task_cache import (
     TaskRecord,
@@ -43,8 +44,6 @@ from pipeline.runner.task_cache import (
 
 # Each of 1,000 rows or more, about 100 kB.
 _MOST_READS = 1_000_000
-Run = tuple[Path, CellFormat]
-"""A file of cells: where it is, and what is in it."""
 RowSlice = tuple[str, int, int]
 """Rows of a file of provenance: its path, relative to the output, the first row and one past the
 last, counted in the file."""
@@ -111,15 +110,24 @@ class IndexJob:
     def merged(self) -> Path:
         return self.state.root / "documents" / "merged"
 
-    def run(self, number: int) -> Run:
+    def run(self, number: int) -> CellFile:
         """Return a run of the first pass."""
         path, num_cells = self.runs / f"{number:06d}", self.plan.num_cells
         return path, self._format(f"run {number}", num_cells)
 
-    def merged_run(self, cell: int, group: int) -> Run:
+    def merged_run(self, cell: int, group: int) -> CellFile:
         """Return what a cell of a group of runs becomes: a cell for each of its parts."""
         path, num_cells = self.merged / f"{cell:06d}" / f"{group:06d}", len(self.plan.members(cell))
         return path, self._format(f"cell {cell} of group {group}", num_cells)
+
+    def last_runs(self) -> Iterator[CellFile]:
+        """Yield all runs that files are written from."""
+        plan = self.plan
+        if not plan.is_merged:
+            yield from map(self.run, range(plan.num_parts))
+            return
+        for cell in range(plan.num_cells):
+            yield from (self.merged_run(cell, group) for group in range(plan.num_cells))
 
     def _format(self, what: str, num_cells: int) -> CellFormat:
         key = f"{self.key}/{self.plan.num_parts}/{what}"
@@ -177,7 +185,8 @@ def index_documents(
     missing = [task for task in parts if task.part not in done]
     if missing:
         _make_runs(job, cluster, files)
-        written = cluster.map("index documents", write_part, missing)
+        with checking(cluster, job.last_runs()):
+            written = cluster.map("index documents", write_part, missing)
         done.update({task.part: one for task, one in zip(missing, written, strict=True)})
     return files_of(done[part] for part in range(plan.num_parts))
 
@@ -201,7 +210,8 @@ def _make_runs(job: IndexJob, cluster: Cluster, files: Sequence[tuple[str, int]]
     ]
     groups = sorted({task.group for task in merges})
     _divide(cluster, [runs[number] for group in groups for number in plan.members(group)])
-    cluster.map("merge documents", merge_runs, merges)
+    with checking(cluster, map(job.run, range(plan.num_parts))):
+        cluster.map("merge documents", merge_runs, merges)
     # At full size they take 280 GB, for which the files of the index may need the room.
     shutil.rmtree(job.runs, ignore_errors=True)
 
@@ -274,7 +284,7 @@ def write_part(task: PartTask) -> TaskRecord:
     return record
 
 
-def _publish(job: IndexJob, run: Run, rows: IndexRows, cells: Int64Array) -> None:
+def _publish(job: IndexJob, run: CellFile, rows: IndexRows, cells: Int64Array) -> None:
     """Write rows as a run; cells: of each row, int64 [num_rows]. Rows of one keep their order."""
     path, form = run
     # Of 16 bits, numbers are sorted by radix.
@@ -285,7 +295,7 @@ def _publish(job: IndexJob, run: Run, rows: IndexRows, cells: Int64Array) -> Non
     publish_cells(path, job.state.scratch, form, content)
 
 
-def _read(sources: Sequence[tuple[Run, int]]) -> IndexRows:
+def _read(sources: Sequence[tuple[CellFile, int]]) -> IndexRows:
     """Read a cell of each of some runs, and join them in this order."""
     parts = []
     for (path, form), number in sources:

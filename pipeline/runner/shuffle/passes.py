@@ -5,7 +5,8 @@ that are asked for are sorted, and all the rest once the order is written.
 """
 
 import shutil
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import astuple, replace
 from itertools import chain, islice, pairwise
 
@@ -15,6 +16,7 @@ from pipeline.core.errors import OutputError
 from pipeline.core.units import format_bytes
 from pipeline.dataset import STEPS_PER_FILE
 from pipeline.runner.cluster import Cluster
+from pipeline.runner.shuffle.check_runs import checking
 from pipeline.runner.shuffle.jobs import (
     PoolFolder,
     ShuffleJob,
@@ -22,7 +24,7 @@ from pipeline.runner.shuffle.jobs import (
     TableTask,
     tables_of,
 )
-from pipeline.runner.shuffle.layout import Layout, lay_out
+from pipeline.runner.shuffle.layout import Layout, Run, lay_out
 from pipeline.runner.shuffle.scatter import ScatterTask, scatter_rows
 from pipeline.runner.shuffle.sort_bucket import SortTask, sort_rows
 
@@ -94,8 +96,11 @@ class Passes:
         for this and the sort.
         """
         job, layout = self._job, self.layout
-        runs = [layout.scattered(job.state, number) for number in range(layout.num_tasks)]
-        missing = [number for number, run in enumerate(runs) if not has_cells(run.path, run.form)]
+        missing = [
+            number
+            for number, run in enumerate(self._scattered_runs())
+            if not has_cells(run.path, run.form)
+        ]
         self._check_room(len(missing))
         made = iter(tables)
         tasks = [
@@ -131,13 +136,26 @@ class Passes:
         if missing:
             if not self._is_scattered:
                 self.scatter()
-            self._cluster.map("sort", sort_rows, missing)
+            with self._checking(self._scattered_runs()):
+                self._cluster.map("sort", sort_rows, missing)
         shutil.rmtree(self._scattered, ignore_errors=True)
+
+    def gathering(self, buckets: Collection[int]) -> AbstractContextManager[None]:
+        """Return a context in which the runs of some buckets are gathered, as `checking`."""
+        state = self._job.state
+        return self._checking(run for one in buckets for run in self.layout.runs_of(state, one))
 
     def remove(self) -> None:
         """Remove what the passes left, once nothing is gathered any more."""
         for folder in (self._scattered, self._sorted):
             shutil.rmtree(folder, ignore_errors=True)
+
+    def _scattered_runs(self) -> list[Run]:
+        state = self._job.state
+        return [self.layout.scattered(state, number) for number in range(self.layout.num_tasks)]
+
+    def _checking(self, runs: Iterable[Run]) -> AbstractContextManager[None]:
+        return checking(self._cluster, ((run.path, run.form) for run in runs))
 
     def _check_room(self, num_tasks: int) -> None:
         """Insist on room for what is still to be scattered, and for as much to be sorted."""

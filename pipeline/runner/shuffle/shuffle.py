@@ -7,6 +7,7 @@ and tasks, and nothing by row.
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, replace
 
 import numpy as np
@@ -167,16 +168,20 @@ def _order(
     }
     log_trusted(known.values())
     missing = [task for task in tasks if task.file.path not in known]
+    gathering: AbstractContextManager[None] = nullcontext()
     if passes is not None and missing:
         if len(recorded) == len(tasks) and len(missing) <= max(1, len(tasks) // _TASKS_PER_DAMAGED):
             count_tokens(job, cluster, folders, saves=True)
         else:
-            passes.run({one for task in missing for one in passes.layout.buckets_of(*task.rows)})
+            buckets = {one for task in missing for one in passes.layout.buckets_of(*task.rows)}
+            passes.run(buckets)
+            gathering = passes.gathering(buckets)
             missing = [replace(task, layout=passes.layout) for task in missing]
-    written = cluster.each("order", order_rows, missing)
-    for task in tasks:
-        path = task.file.path
-        yield known.pop(path) if path in known else next(written)
+    with gathering:
+        written = cluster.each("order", order_rows, missing)
+        for task in tasks:
+            path = task.file.path
+            yield known.pop(path) if path in known else next(written)
 
 
 class _Written:

@@ -133,7 +133,7 @@ def test_a_record_without_facts_of_an_older_version_is_read(tmp_path: Path) -> N
         del saved["files"][NAME][name]
     open_log(state.records).add([("task", saved)])
     assert type(found(state)) is FileDigest
-    open_log(state.records).add({"task": {"key": KEY, "files": [NAME]}})
+    open_log(state.records).add([("task", {"key": KEY, "files": [NAME]})])
     assert type(found(state)) is FileDigest
 
 

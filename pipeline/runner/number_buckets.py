@@ -15,8 +15,8 @@ import numpy as np
 from pipeline.core.arrays import Uint64Array
 from pipeline.core.cells import CellFormat, CellReader, publish_cells
 
-LARGEST: Final = 1 << 24
-"""How many numbers a task holds: 128 MiB, and as much again while they are joined."""
+LARGEST: Final = 1 << 23
+"""How many numbers a task holds: 64 MiB, seven times while two sources are compared."""
 _NUMBERS = "numbers"
 
 

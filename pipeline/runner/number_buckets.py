@@ -32,7 +32,11 @@ class Buckets:
     @classmethod
     def of(cls, run: str, start: int, stop: int, count: int) -> Self:
         """Cut a range into equal ones, for about `count` uniform numbers in it."""
-        num_buckets = -(-count // LARGEST) or 1
+        return cls.cut(run, start, stop, -(-count // LARGEST) or 1)
+
+    @classmethod
+    def cut(cls, run: str, start: int, stop: int, num_buckets: int) -> Self:
+        """Cut a range into so many of one size."""
         ends = [start + (stop - start) * i // num_buckets for i in range(1, num_buckets)]
         return cls(run=run, ends=np.array(ends, np.uint64))
 

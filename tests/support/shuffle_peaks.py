@@ -9,7 +9,6 @@ small pool comes first.
 """
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.core.cells import has_cells, publish_cells
 from pipeline.core.arrays import Int64Array
+from pipeline.core.cells import has_cells, publish_cells
 from pipeline.core.ragged import ByteStrings, offsets_of
 from pipeline.dataset.mds import Pool
 from pipeline.runner.shuffle.jobs import ShuffleJob, TablePart, TableTask, check_shards

@@ -3,6 +3,7 @@
 Of the documents of a source that share an id, the first by partition and row is kept.
 """
 
+import shutil
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
@@ -11,12 +12,7 @@ from typing import TypeVar
 
 from pipeline.config import MAX_BAD
 from pipeline.runner.inputs import BuildContext, PreparedSource
-from pipeline.runner.repeated_ids import (
-    Repeats,
-    duplicates_error,
-    find_repeated_ids,
-    ids_by_partition,
-)
+from pipeline.runner.repeated_ids import Repeats, duplicates_error, find_repeated_ids
 from pipeline.runner.task_cache import PartitionOutput
 from pipeline.runner.tasks.holdout_chunks import HoldoutChunks
 from pipeline.runner.tasks.make_partition import PartitionTask, make_partition
@@ -51,17 +47,22 @@ def build_partitions(
         }
         for source in sources
     }
-    repeats = find_repeated_ids(context, parts, finds_all=skips)
-    found = [source for source in sources if source.name in repeats]
-    if found and not skips:
-        [first, *_] = found
-        raise duplicates_error(state, first, records[first.name], repeats[first.name])
-    again = [
-        task
-        for source in found
-        for task in _without_repeats(context, source, records[source.name], repeats[source.name])
-    ]
-    made_again = context.cluster.map("drop repeated ids", make_partition, again)
+    try:
+        repeats = find_repeated_ids(context, parts, finds_all=skips)
+        found = [source for source in sources if source.name in repeats]
+        if found and not skips:
+            [first, *_] = found
+            raise duplicates_error(state, first, records[first.name], repeats[first.name])
+        again = [
+            task
+            for source in found
+            for task in _without_repeats(
+                context, source, records[source.name], repeats[source.name]
+            )
+        ]
+        made_again = context.cluster.map("drop repeated ids", make_partition, again)
+    finally:
+        shutil.rmtree(state.buckets, ignore_errors=True)
     return {**records, **by_source(found, made_again)}
 
 
@@ -134,14 +135,11 @@ def _without_repeats(
     repeats: Repeats,
 ) -> list[PartitionTask]:
     """Return the tasks of a source that keep the first document of each repeated id."""
-    nothing: frozenset[str] = frozenset()
-    ids = ids_by_partition(repeats)
     tasks = []
     for task, record in zip(partition_tasks(context, source), records, strict=True):
-        repeated, taken = ids.get(task.partition, (nothing, nothing))
         inputs = tuple(
             replace(one, read_before=read.sha256)
             for one, read in zip(task.inputs, record.inputs, strict=True)
         )
-        tasks.append(replace(task, inputs=inputs, repeated_ids=repeated, taken_ids=taken))
+        tasks.append(replace(task, inputs=inputs, repeats=repeats.ids.get(task.partition)))
     return tasks

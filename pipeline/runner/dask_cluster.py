@@ -30,6 +30,9 @@ _SECONDS_BETWEEN_CENSUSES = 60
 # Tasks that the scheduler holds at a time: enough that no worker waits while results are fetched.
 _LEAST_WINDOW = 64
 _WINDOW_PER_WORKER = 4
+# Windows of results that wait behind a slow task: enough for one of sixty times the usual length,
+# while thousands of records are not held.
+_WINDOWS_WAITING = 16
 
 
 class DaskCluster(Cluster):
@@ -60,7 +63,7 @@ class DaskCluster(Cluster):
         num_done = num_yielded = 0
         try:
             while num_yielded < len(tasks):
-                window.fill(numbered)
+                window.fill(numbered, len(results))
                 for number, task, result in self._wait(stage, window):
                     _check_key(stage, task, result)
                     results[number] = result
@@ -149,9 +152,10 @@ class _Window(Generic[Task, Result]):
         self._size = max(_LEAST_WINDOW, _WINDOW_PER_WORKER * num_threads)
         self.looked = time.monotonic()
 
-    def fill(self, numbered: Iterator[tuple[int, Task]]) -> None:
-        """Submit tasks until the window is full."""
-        for number, task in islice(numbered, max(0, self._size - len(self._tasks))):
+    def fill(self, numbered: Iterator[tuple[int, Task]], num_waiting: int) -> None:
+        """Submit tasks until the window is full; num_waiting: results behind a slow task."""
+        room = min(self._size, _WINDOWS_WAITING * self._size - num_waiting) - len(self._tasks)
+        for number, task in islice(numbered, max(0, room)):
             self._submit(number, task)
 
     def _submit(self, number: int, task: Task) -> None:

@@ -10,7 +10,7 @@ from pipeline.config import Mixture
 from pipeline.dataset import DIGEST_BYTES, ROWS_PER_NODE
 from pipeline.runner.estimate_order import SHUFFLED_IN_MEMORY, OrderVolume, order_volume
 from pipeline.runner.number_buckets import LARGEST
-from pipeline.runner.shuffle import Limits
+from pipeline.runner.shuffle import Layout, Limits
 from pipeline.runner.source_volume import SourceVolume
 
 _MIB = 1 << 20
@@ -27,10 +27,11 @@ _ROWS_BYTES, _MAPPED_BYTES = 200 * _MIB, 256 * _MIB
 _IDS_AT_ONCE = 4 << 20
 # Of a row of provenance while it is sorted by document; 2^20 of them at a time.
 _SORTED_ROW_BYTES, _SORTED_ROWS = 300, 1 << 20
-# Of a sample while the published permutation is made; of the hash of an id, its copy and its place.
-_PERMUTED_BYTES, _HASH_BYTES = 12, 24
-# Rows that are laid out, with their records and names, and one cell of them.
-_COPIES_OF_RUN = 1.25
+# Of a sample while the published permutation is made; of the number of a text while two sources
+# are compared, which is more than for the hash of an id.
+_PERMUTED_BYTES, _NUMBER_BYTES = 12, 56
+# Of rows that are laid out, a cell is a copy; of the pool, two shards are mapped or hashed.
+_COPIES_OF_RUN, _SHARDS_BYTES = 1.1, 128 * _MIB
 # A partition's records and tasks as Python has them; a step's digest and tokens.
 _PARTITION_BYTES, _FILE_BYTES, _STEP_BYTES = 12_000, 600, 300
 
@@ -104,21 +105,30 @@ def _of_documents(mixture: Mixture, volumes: Sequence[SourceVolume]) -> float:
 
 
 def _of_ids(volumes: Sequence[SourceVolume]) -> float:
-    """One range of hashes of a source's ids."""
-    return _HASH_BYTES * min(max((one.num_kept for one in volumes), default=0), LARGEST)
+    """One range of hashes of a source's ids, or of numbers of its texts."""
+    return _NUMBER_BYTES * min(max((one.num_kept for one in volumes), default=0), LARGEST)
 
 
 def _of_laying_out(rows: OrderVolume) -> float:
     """Rows of one task of the scatter, or of the sort."""
     if rows.layout is None:
         return 0
-    return _MAPPED_BYTES + _COPIES_OF_RUN * min(rows.layout.num_bytes, Limits().run_bytes)
+    return _SHARDS_BYTES + _COPIES_OF_RUN * _held(rows.layout, Limits().run_bytes)
 
 
 def _of_rows(rows: OrderVolume) -> float:
-    """Rows of a file of the order."""
+    """Rows of a file of the order, read from the pool or gathered a window at a time."""
     ids = rows.num_tokens / max(len(rows.steps_by_file), 1)
-    return min(rows.pool_bytes, _MAPPED_BYTES) + _ROWS_BYTES * min(ids / _IDS_AT_ONCE, 1)
+    if rows.layout is None:
+        stored = min(rows.pool_bytes, _MAPPED_BYTES)
+    else:
+        stored = _held(rows.layout, Limits().window_bytes)
+    return stored + _ROWS_BYTES * min(ids / _IDS_AT_ONCE, 1)
+
+
+def _held(layout: Layout, most: int) -> int:
+    """Return what a task holds of rows that it takes by their bytes."""
+    return min(Limits().held_bytes(layout.num_bytes, layout.num_rows), most)
 
 
 def _of_sorting(rows: OrderVolume) -> float:

@@ -138,7 +138,9 @@ def order_volume(
         steps_by_file=tuple(file.num_steps for file in files),
         batch=batch,
         pool_bytes=tokens * item_bytes(mixture),
-        layout=_lay_out(mixture, volumes, sizes, num_steps * batch, batch) if is_laid_out else None,
+        layout=_lay_out(mixture, volumes, chunks, sizes, num_steps * batch, batch)
+        if is_laid_out
+        else None,
     )
 
 
@@ -158,16 +160,18 @@ def shard_row_bytes(mixture: Mixture, one: SourceVolume) -> float:
 def _lay_out(
     mixture: Mixture,
     volumes: Sequence[SourceVolume],
+    sampled: Sequence[float],
     sizes: Sequence[float],
     num_rows: int,
     batch: int,
 ) -> Layout:
-    """Lay rows out as a build does; sizes: of the shards of each source."""
+    """Lay rows out as a build does; sampled: chunks of each source, sizes: of their shards."""
     limits = Limits()
     num_tasks = 0.0
-    for one, size in zip(volumes, sizes, strict=True):
+    for one, chunks, size in zip(volumes, sampled, sizes, strict=True):
         # Folders are joined up to the size of a run; larger ones are split.
-        of_folder = max(size / max(one.num_partitions, 1), 1)
+        held = limits.held_bytes(round(size), round(chunks))
+        of_folder = max(held / max(one.num_partitions, 1), 1)
         pieces = ceil(of_folder / limits.run_bytes)
         num_tasks += one.num_partitions * pieces / max(limits.run_bytes * pieces // of_folder, 1)
     return lay_out(

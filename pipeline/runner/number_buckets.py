@@ -15,8 +15,8 @@ import numpy as np
 from pipeline.core.arrays import Uint64Array
 from pipeline.core.cells import CellFormat, CellReader, publish_cells
 
-LARGEST: Final = 1 << 24
-"""How many numbers a task holds: 128 MiB, and as much again while they are joined."""
+LARGEST: Final = 1 << 23
+"""How many numbers a task holds: 64 MiB, seven times while two sources are compared."""
 _NUMBERS = "numbers"
 
 
@@ -32,7 +32,11 @@ class Buckets:
     @classmethod
     def of(cls, run: str, start: int, stop: int, count: int) -> Self:
         """Cut a range into equal ones, for about `count` uniform numbers in it."""
-        num_buckets = -(-count // LARGEST) or 1
+        return cls.cut(run, start, stop, -(-count // LARGEST) or 1)
+
+    @classmethod
+    def cut(cls, run: str, start: int, stop: int, num_buckets: int) -> Self:
+        """Cut a range into so many of one size."""
         ends = [start + (stop - start) * i // num_buckets for i in range(1, num_buckets)]
         return cls(run=run, ends=np.array(ends, np.uint64))
 

@@ -159,6 +159,7 @@ def _split(
     # A flat pool is one folder of its own name.
     names = [job.pool.name if name == "." else name for name in parents]
     sizes = [shard.num_bytes * job.id_bytes // shard.columns.item_bytes for shard in pool.shards]
+    held = [*map(job.limits.held_bytes, sizes, pool.num_rows.tolist())]
     bounds = offsets_of(pool.num_rows).tolist()
     folders: list[PoolFolder] = []
     tasks: list[TableTask] = []
@@ -166,7 +167,7 @@ def _split(
     for name, group in groupby(range(len(names)), key=names.__getitem__):
         shards = list(group)
         files, counts = zip(*files_by_folder.get(name, [(name, 0)]), strict=True)
-        for first, stop in _runs(shards, sizes, job.limits.run_bytes):
+        for first, stop in _runs(shards, held, job.limits.run_bytes):
             task = TableTask(
                 job=job,
                 table=f"pool/{first:08d}",
@@ -191,7 +192,7 @@ def _split(
 
 
 def _runs(shards: Sequence[int], sizes: Sequence[int], most: int) -> Iterator[tuple[int, int]]:
-    """Split consecutive shards into runs of at most so many bytes, or of one shard."""
+    """Split consecutive shards into runs of at most so many bytes, or of one shard. Pure."""
     first, total = shards[0], 0
     for shard in shards:
         if shard > first and total + sizes[shard] > most:

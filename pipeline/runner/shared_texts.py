@@ -109,5 +109,5 @@ def find_shared(
     num_given = sum(cluster.map(_STAGE, compare_bucket, compared))
     parts = (load_array(task.path) for task in compared)
     publish_array(state.shared_texts, state.scratch, np.dtype(np.uint64), num_given, parts)
-    shutil.rmtree(state.buckets)
+    shutil.rmtree(state.buckets, ignore_errors=True)
     return state.shared_texts if num_given else None

@@ -14,6 +14,7 @@ import pytest
 from distributed import Client
 
 from pipeline.core.errors import MismatchError
+from pipeline.runner import dask_cluster
 from pipeline.runner.cluster import Cluster
 from pipeline.runner.open_cluster import open_cluster
 
@@ -57,6 +58,17 @@ class Counted:
             yield number
 
 
+class Waiting(Counted):
+    """The same, where the first waits for a file."""
+
+    def __init__(self, file: Path, total: int) -> None:
+        super().__init__(total)
+        self._file = file
+
+    def __iter__(self) -> Iterator[Any]:
+        return (self._file if number == 0 else None for number in super().__iter__())
+
+
 def test_tasks_are_made_as_others_end(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
     tasks, held = Counted(300), []
     monkeypatch.setattr(cluster, "_report", lambda _, done, __: held.append(tasks.made - done))
@@ -78,6 +90,25 @@ def test_a_slow_task_holds_up_no_task_behind_it(
     monkeypatch.setattr(cluster, "_report", report)
     tasks = [tmp_path / "done", *[None] * 199]
     assert cluster.map("wait", wait, tasks) == [True] * 200
+
+
+def test_behind_a_slow_task_results_wait_in_bounds(
+    cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dask_cluster, "_WINDOWS_WAITING", 2)
+    tasks = Waiting(tmp_path / "done", 400)
+
+    def report(stage: str, done: int, total: int) -> None:
+        # All but the first that may be run before it ends.
+        if done == 127:
+            threading.Timer(1, (tmp_path / "done").touch).start()
+
+    monkeypatch.setattr(cluster, "_report", report)
+    results = cluster.each("wait", wait, tasks)
+    assert next(results)
+    assert 128 <= tasks.made < 200
+    assert list(results) == [True] * 399
+    assert tasks.made == 400
 
 
 def test_what_a_caller_leaves_is_not_run(cluster: Cluster) -> None:

@@ -162,6 +162,22 @@ def test_what_exceeds_the_machine_is_said_in_a_line_each(tmp_path: Path) -> None
     assert estimate.make_estimate(plan, workers=8, machine=large).exceeds == ()
 
 
+@pytest.mark.parametrize("size", [64, 8192])
+def test_a_worker_holds_less_than_a_gibibyte_at_any_size(tmp_path: Path, size: int) -> None:
+    declared = mixture(tmp_path)
+    large = replace(
+        declared,
+        chunk=replace(declared.chunk, size=size),
+        order=replace(declared.order, global_batch_size=1 << 16),
+        sources=tuple(replace(one, tokens=None) for one in declared.sources),
+    )
+    plan = make_plan(large, lock(500), tmp_path / "raw")
+    made = estimate.make_estimate(plan, workers=1, memory_bytes=1 << 30)
+    assert made.disk.bytes_by_kind["sorted rows"] > 1 << 38
+    # A full run, or a full bucket of numbers of texts, beside what each process has.
+    assert 750 << 20 < made.memory.worker_bytes < 1 << 30
+
+
 def test_a_build_that_its_disk_cannot_hold_does_not_begin(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -160,7 +160,7 @@ def test_files_are_opened_and_read_as_often_as_counted(tmp_path: Path, limits: L
 
 
 def test_a_pool_is_split_by_bytes_and_a_folder_that_is_too_large_by_rows(tmp_path: Path) -> None:
-    job = stopped(tmp_path, Limits(run_bytes=100), "scatter")[0]["job"]
+    job = stopped(tmp_path, Limits(run_bytes=100, row_bytes=0), "scatter")[0]["job"]
     sizes = [(10, 40), (10, 60), (10, 1), (30, 250), (0, 0)]
     folders = [
         PoolFolder(table=str(n), source="s", files=("f", "g"), num_rows=rows, num_bytes=size)

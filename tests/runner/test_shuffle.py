@@ -53,6 +53,7 @@ limits = st.builds(
     Limits,
     run_bytes=st.integers(1, 2000),
     window_bytes=st.integers(1, 500),
+    row_bytes=st.sampled_from([0, 20]),
     one_level_tasks=st.sampled_from([0, 1, 100]),
 )
 

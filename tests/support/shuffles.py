@@ -16,8 +16,8 @@ from pipeline.runner.cluster import Cluster, Tasks
 from pipeline.runner.shuffle import Limits, PoolFolder, ShuffleJob, TableTask, shuffle_pool
 
 CLS, SEP = 7, 8
-ONE_PASS = Limits(run_bytes=200, window_bytes=100)
-TWO_PASSES = Limits(run_bytes=200, window_bytes=100, one_level_tasks=1)
+ONE_PASS = Limits(run_bytes=200, window_bytes=100, row_bytes=0)
+TWO_PASSES = Limits(run_bytes=200, window_bytes=100, row_bytes=0, one_level_tasks=1)
 
 
 class Here(Cluster):

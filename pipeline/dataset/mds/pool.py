@@ -147,9 +147,13 @@ class Pool:
         more = num_rows * _FAULT_BYTES + num_bytes
         self._mapped[shard] = min(self._mapped.get(shard, 0) + more, shard.data.size)
         if len(self._mapped) > _OPEN_SHARDS or sum(self._mapped.values()) > _MAPPED_BYTES:
-            for mapped in self._mapped:
-                mapped.close()
-            self._mapped.clear()
+            self.close()
+
+    def close(self) -> None:
+        """Unmap all shards until they are next needed."""
+        for mapped in self._mapped:
+            mapped.close()
+        self._mapped.clear()
 
     def _by_shard(self, rows: Int64Array) -> list[tuple[MdsShard, Int64Array, Int64Array]]:
         """Group rows by shard: (shard, positions in `rows`, rows within the shard)."""

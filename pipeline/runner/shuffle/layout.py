@@ -2,7 +2,7 @@
 
 The positions of an order are cut into cells of equally many rows, and these into buckets.
 
-    scatter     each task reads some 384 MiB of the pool and writes a file of its rows by bucket
+    scatter     each task reads up to 384 MiB of the pool and writes a file of its rows by bucket
     sort        each task reads one bucket of some of these files, and writes its rows by cell
     gather      each file of the order reads its cells, of all files of their bucket
 
@@ -28,11 +28,17 @@ class Limits:
     """What a worker may hold, and when a second pass pays."""
 
     run_bytes: int = 384 << 20
-    """Of rows of one task of the scatter, or of the sort."""
+    """Of rows of one task of the scatter, or of the sort, as a worker holds them."""
     window_bytes: int = 256 << 20
-    """Of rows that a file of the order gathers at a time."""
+    """Of rows that a file of the order gathers at a time, as a worker holds them."""
+    row_bytes: int = 120
+    """What a worker holds of each row beside its bytes: position, record, places, sequence."""
     one_level_tasks: int = 256
     """Up to so many tasks of the scatter, nothing is sorted between."""
+
+    def held_bytes(self, num_bytes: int, num_rows: int) -> int:
+        """Return what a worker holds of rows of so many bytes."""
+        return num_bytes + self.row_bytes * num_rows
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -139,7 +145,7 @@ def lay_out(
 
     num_bytes: of all rows as they are laid out; file_rows: of a file of the order, at most.
     """
-    num_windows = ceil(num_bytes / limits.window_bytes) or 1
+    num_windows = ceil(limits.held_bytes(num_bytes, num_rows) / limits.window_bytes) or 1
     # With b buckets, n tasks and w windows the sort reads n·b times and the gather w·n/b times, the
     # fewest for b = √w.
     buckets = 1 if num_tasks <= limits.one_level_tasks else min(isqrt(num_windows), num_rows) or 1

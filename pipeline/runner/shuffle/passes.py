@@ -30,21 +30,22 @@ from pipeline.runner.shuffle.sort_bucket import SortTask, sort_rows
 
 
 def split_pool(job: ShuffleJob, folders: Sequence[PoolFolder]) -> list[tuple[TablePart, ...]]:
-    """Split the rows of a pool into what one task of the scatter takes, by bytes. Pure.
+    """Split the rows of a pool into what one task of the scatter can hold. Pure.
 
     Folders are joined, and split by rows where they alone are too large.
     """
     most = job.limits.run_bytes
     groups: list[list[TablePart]] = []
-    filled = most
+    filled = 0
     for folder, table in zip(folders, tables_of(folders), strict=True):
-        num_pieces = -(-folder.num_bytes // most) or 1
-        num_bytes = folder.num_bytes // num_pieces
+        num_bytes = job.limits.held_bytes(folder.num_bytes, folder.num_rows)
+        num_pieces = -(-num_bytes // most) or 1
+        num_bytes //= num_pieces
         bounds = [
             table.first_row + folder.num_rows * i // num_pieces for i in range(num_pieces + 1)
         ]
         for rows in pairwise(bounds):
-            if filled + num_bytes > most:
+            if not groups or filled + num_bytes > most:
                 groups.append([])
                 filled = 0
             groups[-1].append(replace(table, rows=rows))

@@ -46,9 +46,10 @@ class PlacedRows:
 def split_rows(rows: PlacedRows, first_row: int, cell_rows: int, num_cells: int) -> Iterator[Cell]:
     """Yield the cells of rows, of which each is for `cell_rows` positions, from `first_row` on."""
     cells = (rows.positions - first_row) // cell_rows
+    bounds = offsets_of(np.bincount(cells, minlength=num_cells))
     # Of 16 bits, which numpy sorts by counting.
     sequence = np.argsort(cells.astype(np.uint16), kind="stable")
-    bounds = offsets_of(np.bincount(cells, minlength=num_cells))
+    del cells
     for number in range(num_cells):
         chosen = sequence[bounds[number] : bounds[number + 1]]
         yield {

@@ -10,7 +10,7 @@ from blake3 import blake3
 from numpy.typing import NDArray
 
 from pipeline.core.arrays import BoolArray, Int64Array, Uint32Array
-from pipeline.core.files import publish, read_array, save_array
+from pipeline.core.files import load_array, publish, read_array, save_array
 from pipeline.dataset import State
 from pipeline.dataset.mds import Pool
 from pipeline.order import View, view_lengths
@@ -101,16 +101,19 @@ def records_of(table: Table, first_file: int, job: ShuffleJob) -> Records:
 
 
 def records_of_parts(job: ShuffleJob, parts: Sequence[TablePart]) -> Records:
-    """Return the records of the rows of some tables, joined: `RECORD_DTYPE` [num_rows]."""
-    return np.concatenate(
-        [records_of(load_part(job.state, part), part.first_file, job) for part in parts]
-    )
+    """Return the records of consecutive rows of a pool: `RECORD_DTYPE` [num_rows]."""
+    first, last = parts[0].rows[0], parts[-1].rows[1]
+    records = np.empty(last - first, RECORD_DTYPE)
+    for part in parts:
+        start, stop = (row - first for row in part.rows)
+        records[start:stop] = records_of(load_part(job.state, part), part.first_file, job)
+    return records
 
 
 def load_part(state: State, part: TablePart) -> Table:
-    """Load some rows of a table: `shard.ROW_DTYPE` [num_rows]."""
+    """Read some rows of a table, and no others: `shard.ROW_DTYPE` [num_rows]."""
     start, stop = (row - part.first_row for row in part.rows)
-    return load_table(state, part.table)[start:stop]
+    return np.array(load_array(state.table(part.table))[start:stop])
 
 
 def view_arguments(

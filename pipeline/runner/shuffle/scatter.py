@@ -3,16 +3,25 @@
 The first pass of an external shuffle. The pool is read front to back, once.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from pipeline.core.arrays import Int64Array
 from pipeline.core.cells import has_cells, publish_cells
-from pipeline.core.ragged import offsets_of
+from pipeline.core.ragged import ByteStrings, offsets_of
+from pipeline.dataset.mds import Pool
 from pipeline.runner.shuffle.jobs import ShuffleJob, TablePart, TableTask, check_shards
 from pipeline.runner.shuffle.layout import Layout
 from pipeline.runner.shuffle.placed_rows import PlacedRows, split_rows
 from pipeline.runner.shuffle.row_table import make_table, records_of_parts
+
+# Read at a time: pages of the pool that are mapped count as memory, too.
+_BYTES_AT_ONCE = 32 << 20
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -43,22 +52,37 @@ def scatter_rows(task: ScatterTask) -> list[list[str]]:
 def _read_pool(task: ScatterTask) -> PlacedRows:
     """Return the rows of a task that are in full steps."""
     job, start, stop = task.job, task.parts[0].rows[0], task.parts[-1].rows[1]
+    records = records_of_parts(job, task.parts)
     positions = job.load_permutation().positions(start, stop)
-    kept = np.flatnonzero(positions < job.num_rows)
-    records = records_of_parts(job, task.parts)[kept]
-    rows, pool = kept + start, job.open_pool()
-    lengths = records["length"].astype(np.int64)
-    names = pool.names(rows)
+    kept = positions < job.num_rows
+    positions, records, rows = positions[kept], records[kept], start + np.flatnonzero(kept)
+    lengths, pool = records["length"].astype(np.int64), job.open_pool()
+    id_starts = offsets_of(lengths)
     assert np.dtype(pool.narrowest).itemsize <= task.layout.id_bytes
-    ids = np.empty(int(lengths.sum()), np.dtype(f"<u{task.layout.id_bytes}"))
-    pool.gather_into(ids, rows, lengths)
+    ids = np.empty(int(id_starts[-1]), np.dtype(f"<u{task.layout.id_bytes}"))
+    names = ByteStrings.concat(list(_read_blocks(pool, rows, id_starts, ids)))
     check_shards(job, pool, rows)
     return PlacedRows(
-        positions=positions[kept],
+        positions=positions,
         records=records,
         names=names.values,
         name_starts=names.offsets[:-1],
         name_lengths=names.lengths(),
         ids=ids,
-        id_starts=offsets_of(lengths)[:-1],
+        id_starts=id_starts[:-1],
     )
+
+
+def _read_blocks(
+    pool: Pool, rows: Int64Array, id_starts: Int64Array, ids: NDArray[Any]
+) -> Iterator[ByteStrings]:
+    """Fill in the ids of rows, front to back; yield the ids of their documents."""
+    per_block = max(1, _BYTES_AT_ONCE // ids.itemsize)
+    bounds = np.searchsorted(id_starts, np.arange(0, len(ids), per_block)).tolist()
+    for start, stop in pairwise([*bounds, len(rows)] if len(rows) else [0, 0]):
+        block = slice(start, stop)
+        names = pool.names(rows[block])
+        lengths = np.diff(id_starts[start : stop + 1])
+        pool.gather_into(ids[id_starts[start] : id_starts[stop]], rows[block], lengths)
+        pool.close()
+        yield names

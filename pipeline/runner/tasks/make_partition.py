@@ -39,7 +39,7 @@ from pipeline.runner.tasks.read_documents import (
     declare_inputs,
     load_cached_for,
 )
-from pipeline.runner.tasks.unique_ids import UniqueIds
+from pipeline.runner.tasks.unique_ids import RepeatedIds, UniqueIds
 from pipeline.stages.chunking import Chunks, make_chunker
 from pipeline.stages.filters import Dropped, DroppedWriter
 from pipeline.stages.text_digest import text_digests
@@ -71,10 +71,8 @@ class PartitionTask:
     """Whether files of an earlier run are read, as `load_cached` says."""
     holdout: HoldoutChunks | None = None
     """How the holdout is chunked, if in another way."""
-    repeated_ids: frozenset[str] = frozenset()
+    repeats: RepeatedIds | None = None
     """Ids that the source has more than once; only the first document of each is kept."""
-    taken_ids: frozenset[str] = frozenset()
-    """Those of `repeated_ids` whose first document is in an earlier partition."""
 
     @property
     def name(self) -> str:
@@ -87,6 +85,7 @@ class PartitionTask:
     @property
     def key(self) -> str:
         """Fingerprint of all that decides the bytes except the bytes of the input."""
+        repeated, taken = self.load_repeats()
         return fingerprint(
             {
                 **({"holdout": self.holdout.declaration()} if self.holdout else {}),
@@ -99,10 +98,14 @@ class PartitionTask:
                 "skips_bad": self.skips_bad,
                 "keep_dropped": to_plain(self.keep_dropped),
                 "saves_digests": self.saves_digests,
-                "repeated_ids": sorted(self.repeated_ids),
-                "taken_ids": sorted(self.taken_ids),
+                "repeated_ids": sorted(repeated),
+                "taken_ids": sorted(taken),
             }
         )
+
+    def load_repeats(self) -> tuple[frozenset[str], frozenset[str]]:
+        """Return the ids of `repeats`, and those that an earlier partition has first."""
+        return (frozenset(), frozenset()) if self.repeats is None else self.repeats.load()
 
 
 def make_partition(task: PartitionTask) -> PartitionOutput:
@@ -135,7 +138,7 @@ def _file_numbers(record: PartitionOutput) -> dict[str, Uint32Array]:
 
 def _make(task: PartitionTask, tokenizer: Tokenizer, state: State) -> PartitionOutput:
     """Write the shards of a partition and what else the mixture asks for; return the record."""
-    drops, ids, counts = _Drops(task), UniqueIds(task.repeated_ids, task.taken_ids), _Counts()
+    drops, ids, counts = _Drops(task), UniqueIds(*task.load_repeats()), _Counts()
     reader = _FilesReader(task, drops, counts)
     chunker = make_chunker(task.chunk, tokenizer)
     digests: list[Uint64Array] = [np.empty((0, 2), np.uint64)]

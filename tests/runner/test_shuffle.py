@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support import builds
 from support.mds import read, write
-from support.shuffles import CLS, ONE_PASS, SEP, TWO_PASSES, Here, product, shuffled, stopped
+from support.shuffles import CLS, ONE_PASS, SEP, TWO_PASSES, Here, facts, product, shuffled, stopped
 from support.strategies import QUICK, Row, rows
 
 from pipeline.config.declaration import OrderSpec
@@ -208,7 +208,7 @@ def test_damaged_work_of_a_stopped_run_is_made_again(
     for path in (tmp_path / "out" / ".ettin").rglob("*"):
         if path.is_file():
             path.write_bytes(data)
-    assert shuffle_pool(**asked, cluster=Here()) == plain
+    assert facts(shuffle_pool(**asked, cluster=Here())) == facts(plain)
 
 
 def test_work_that_is_damaged_meanwhile_is_said_in_one_line(tmp_path: Path) -> None:

@@ -182,6 +182,8 @@ def _order(
         for task in tasks:
             path = task.file.path
             yield known.pop(path) if path in known else next(written)
+        # The stage ends once nothing more is asked of it.
+        assert next(written, None) is None
 
 
 class _Written:

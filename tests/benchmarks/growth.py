@@ -98,10 +98,11 @@ def _compare(work: Path, options: argparse.Namespace) -> None:
             cost = _measure(work, num_files)
             costs[shape].append(cost)
             print(_line(shape, cost), flush=True)
-    print("\n| shape | a partition: CPU ms | KiB | tasks | at 70,000 files: CPU s | MiB | tasks |")
-    print("|---|---|---|---|---|---|---|")
-    for shape, own in costs.items():
-        print(_slopes(shape, own))
+    if len(options.files) > 1:
+        print("\n| shape | a partition: CPU ms | KiB | tasks ", end="")
+        print("| at 70,000 files: CPU s | MiB | tasks |\n|---|---|---|---|---|---|---|")
+        for shape, own in costs.items():
+            print(_slopes(shape, own))
     if options.trace:
         for shape in options.shapes:
             (work / "mixture.yaml").write_text(_MIXTURE.replace("OF_SHAPE", SHAPES[shape]))

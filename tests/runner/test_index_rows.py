@@ -6,18 +6,20 @@ from collections.abc import Callable, Sequence
 from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.here import Here
 from support.indexed import index_job
 from support.strategies import QUICK
 
 from pipeline.core.cells import CellFormat, CellReader
 from pipeline.core.errors import OutputError
-from pipeline.dataset.provenance import ROWS_PER_PART
+from pipeline.dataset.provenance import ROWS_PER_PART, rank_places
 from pipeline.dataset.provenance.writer import ProvenanceBlock, ProvenanceWriter
 from pipeline.runner.shuffle import index_rows
 from pipeline.runner.shuffle.index_rows import (
@@ -250,3 +252,13 @@ def test_tasks_are_small_however_many_files_there_are(tmp_path: Path) -> None:
     assert len(inputs) < len(SIZES) + job.plan.num_parts
     others = [len(pickle.dumps(one)) for one in cluster.tasks if not isinstance(one, RunTask)]
     assert max(others) < 1000
+
+
+def test_places_are_ranked_once_in_a_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job, files = start(tmp_path)
+    ranked = mock.Mock(side_effect=rank_places)
+    monkeypatch.setattr(index_rows, "rank_places", ranked)
+    index_documents(job, Here(), files)
+    assert ranked.call_count == 1

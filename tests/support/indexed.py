@@ -6,6 +6,7 @@ from pathlib import Path
 
 from support.here import Here
 
+from pipeline.core.digest import fingerprint
 from pipeline.dataset import State
 from pipeline.runner.shuffle.index_rows import IndexJob, index_documents, plan_index
 from pipeline.runner.shuffle.jobs import save_for_tasks
@@ -17,7 +18,8 @@ def index_job(out: Path, num_rows: int, places: Sequence[tuple[str, str]]) -> In
     """Save the (source, file) pairs of an order; return the job that indexes its provenance."""
     state = State(out=out)
     save_for_tasks(state, state.pool_files, places)
-    return IndexJob(out=out, key=KEY, plan=plan_index(num_rows), hashes_all=False)
+    key = fingerprint([KEY, places])
+    return IndexJob(out=out, key=key, plan=plan_index(num_rows), hashes_all=False)
 
 
 def write_documents(

@@ -8,6 +8,7 @@ from pipeline.dataset.provenance.document_index import (
     RECORD_DTYPE,
     ROWS_PER_PART,
     IndexRows,
+    PlaceRanks,
     documents_file,
     parts_of,
     rank_places,
@@ -24,7 +25,7 @@ from pipeline.dataset.provenance.reader import (
 from pipeline.dataset.provenance.writer import ProvenanceBlock, ProvenanceWriter
 
 __all__ = [
-    "RECORD_DTYPE", "ROWS_PER_PART", "IndexRows", "ProvenanceBlock", "ProvenanceReader",
-    "ProvenanceWriter", "RowProvenance", "SourceCounts", "count_sources", "documents_file",
-    "parts_of", "provenance_of", "rank_places", "read_rows", "write_documents",
+    "RECORD_DTYPE", "ROWS_PER_PART", "IndexRows", "PlaceRanks", "ProvenanceBlock",
+    "ProvenanceReader", "ProvenanceWriter", "RowProvenance", "SourceCounts", "count_sources",
+    "documents_file", "parts_of", "provenance_of", "rank_places", "read_rows", "write_documents",
 ]  # fmt: skip

@@ -9,6 +9,7 @@ more than a million, a cell is of as many files as there are cells, and a pass b
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 from math import isqrt
 from pathlib import Path
@@ -24,6 +25,7 @@ from pipeline.dataset.provenance import (
     RECORD_DTYPE,
     ROWS_PER_PART,
     IndexRows,
+    PlaceRanks,
     documents_file,
     parts_of,
     rank_places,
@@ -241,7 +243,7 @@ def split_rows(files: Sequence[tuple[str, int]]) -> Iterator[tuple[RowSlice, ...
 def divide_rows(task: RunTask) -> None:
     """Divide rows of the order by the cells of a run."""
     job = task.job
-    ranks = rank_places(load_files(job.state))
+    ranks = _ranks(job.state, job.key)
     parts: list[IndexRows] = []
     for name, start, stop in task.inputs:
         with reading_scratch(job.out / name):
@@ -277,11 +279,17 @@ def write_part(task: PartTask) -> TaskRecord:
         sources = [(job.run(number), task.part) for number in range(plan.num_parts)]
     with recording(job.state, task.name) as save:
         with publish(job.out / task.name, job.state.scratch, syncs=False) as temporary:
-            ranks = rank_places(load_files(job.state))
+            ranks = _ranks(job.state, job.key)
             written = write_documents(temporary, _read(sources), ranks)
         record = TaskRecord(key=job.key, files={task.name: written})
         save(record)
     return record
+
+
+@lru_cache(maxsize=2)
+def _ranks(state: State, key: str) -> PlaceRanks:
+    """Rank sources and files once in a process: a task of a second may meet 70,000 of them."""
+    return rank_places(load_files(state, key))
 
 
 def _publish(job: IndexJob, run: CellFile, rows: IndexRows, cells: Int64Array) -> None:

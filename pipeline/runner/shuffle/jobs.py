@@ -205,8 +205,12 @@ def _stamp(path: Path) -> list[int]:
     return [status.st_size, status.st_mtime_ns, status.st_ctime_ns]
 
 
-def load_files(state: State) -> list[tuple[str, str]]:
-    """Load the source and the name of each file, by its number."""
+@lru_cache(maxsize=2)
+def load_files(state: State, key: str) -> Sequence[tuple[str, str]]:
+    """Load the source and the name of each file, by its number, once in a process.
+
+    key: fingerprint of all that decides the bytes of the order, and so the files.
+    """
     path = state.pool_files
     with reading_scratch(path), open_scratch(path) as saved:
         return [(source, file) for source, file in parse_json(saved.read())]

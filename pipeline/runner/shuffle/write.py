@@ -90,9 +90,10 @@ def _write_rows(
     span = LedgerSpan(start_row=task.first_row)
     row = 0
     files: dict[str, FileDigest] = {}
+    files_of_pool = load_files(job.state, task.key)
     with (
         _open_writer(path, task, files) as write_rows,
-        ProvenanceWriter(provenance_path, task.first_row, load_files(job.state)) as provenance,
+        ProvenanceWriter(provenance_path, task.first_row, files_of_pool) as provenance,
     ):
         for block in read_blocks(task, _IDS_AT_ONCE):
             stored, records = block.ids, block.records

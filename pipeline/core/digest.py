@@ -22,12 +22,20 @@ def sha256_file(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class FileDigest:
-    """What pins a file to its bytes."""
+    """What pins a file to its bytes; those of equal bytes are equal, also of a subclass."""
 
     num_bytes: int = key("bytes")
     sha256: str
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, FileDigest):
+            return NotImplemented
+        return (self.num_bytes, self.sha256) == (other.num_bytes, other.sha256)
+
+    def __hash__(self) -> int:
+        return hash((self.num_bytes, self.sha256))
 
     @classmethod
     def of(cls, path: Path) -> "FileDigest":
@@ -46,7 +54,7 @@ class FileDigest:
         )
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class TrustedDigest(FileDigest):
     """The digest of a file that this run has not read: a record says what its bytes were, and
     size, mtime and inode are those from when it was synced."""

@@ -11,7 +11,7 @@ from stat import S_ISREG
 from pipeline.core.digest import FileDigest, TrustedDigest
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class SavedFile(FileDigest):
     """A file, as records are saved."""
 

@@ -11,8 +11,6 @@ from support.mds import write
 from support.strategies import Row
 
 from pipeline.config.declaration import OrderSpec, ShardSpec
-from pipeline.core.digest import FileDigest
-from pipeline.dataset import OrderRecord
 from pipeline.dataset.mds.pool import Pool
 from pipeline.runner.cluster import Cluster, Tasks
 from pipeline.runner.shuffle import Limits, PoolFolder, ShuffleJob, TableTask, shuffle_pool
@@ -118,9 +116,3 @@ def stopped(folder: Path, limits: Limits, before: str | int) -> tuple[dict[str, 
     with pytest.raises(KeyboardInterrupt):
         shuffle_pool(**asked, cluster=Here(before if isinstance(before, int) else -1, look))
     return asked, plain
-
-
-def facts(made: tuple[OrderRecord, dict[str, FileDigest]]) -> tuple[OrderRecord, dict[str, Any]]:
-    """Return an order and its files, whether or not these were trusted."""
-    order, files = made
-    return order, {path: (file.num_bytes, file.sha256) for path, file in files.items()}

@@ -21,7 +21,7 @@ from pipeline.core.json_record import parse_json
 
 _SUFFIX: Final = ".log"
 _MOST_LOG_BYTES: Final = 1 << 48
-"""A place is one number: that of its log times this, and where the record's line starts."""
+"""A place is one number: that of its log times this, plus where the record's line starts."""
 
 
 class RecordLog:

@@ -224,7 +224,7 @@ def _remove_unknown(out: Path, known: Collection[str]) -> None:
                 path = f"{below}/{name}"
                 # A folder that was moved and linked stays.
                 is_known = path in known or (
-                    name in links and any(one.startswith(f"{path}/") for one in known)
+                    os.path.islink(out / path) and any(one.startswith(f"{path}/") for one in known)
                 )
                 if not is_known:
                     os.unlink(out / path)

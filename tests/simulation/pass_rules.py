@@ -154,7 +154,7 @@ class RecordRule:
         elif how == "tear":
             del content[place % (len(content) + 1) :]
         else:
-            content += content
+            content += bytes(content)
         path.write_bytes(content)
         go_on(lambda: self.world.build(size, seed=seed))
         self.world.note_whole()

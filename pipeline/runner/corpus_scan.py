@@ -5,17 +5,19 @@ earlier document and documents that contain evaluation texts are found, and save
 filters dropped.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from pipeline.config import DecontaminateSpec, MinHashSpec, to_plain
 from pipeline.core.digest import FileDigest, fingerprint, sha256_file
 from pipeline.core.errors import DocumentError
+from pipeline.core.file_system import syncing
 from pipeline.core.files import publish, read_array, save_array
 from pipeline.dataset import EvaluationCounts, State, copies_file
 from pipeline.runner.inputs import BuildContext, PreparedSource
@@ -97,7 +99,14 @@ def _scan(
     batches = _batches(task, input_, reader, state, dropped)
     scan, filtered = state.scan(*name), state.filtered(*name)
     written = {scan: dedup.save_scan(scan, state.scratch, task.minhash, batches)}
-    reasons, written[filtered] = _save_reasons(filtered, state, dropped)
+    names = sorted(set(dropped.values()))
+    reasons, written[filtered] = _save_reasons(
+        filtered,
+        state,
+        np.fromiter(dropped, np.uint32),
+        np.fromiter(map(names.index, dropped.values()), np.uint16),
+        names,
+    )
     files.update({path.relative_to(task.out).as_posix(): one for path, one in written.items()})
     return ScannedInput(sha256=reader.sha256, locked=input_.locked_digest, reasons=tuple(reasons))
 
@@ -152,19 +161,22 @@ def scan_corpus(
         ScannedFile(source=source, file=file, path=context.state.scan(source, file))
         for source, file in names
     ]
+    memory_bytes = min(context.memory_bytes // 4, dedup.MEMORY_BYTES)
     found = dedup.find_drops(
-        scanned, mixture.dedup, context.state.scratch, memory_bytes=context.memory_bytes // 4
+        scanned, mixture.dedup, context.state.scratch, memory_bytes=memory_bytes
     )
     drops: dict[tuple[str, str], DropList] = {}
     digests: dict[tuple[str, str], str] = {}
     files: dict[str, FileDigest] = {}
-    for name, (_, read), one in zip(names, inputs, found, strict=True):
-        drops[name] = _save_drops(context, name, read, one)
-        digests[name] = read.sha256
-        if len(one.rows):
-            path = copies_file(*name)
-            dedup.save_drops(context.state.out / path, context.state.scratch, one)
-            files[path] = FileDigest.of(context.state.out / path)
+    out, scratch = context.state.out, context.state.scratch
+    with syncing(out) as sync:
+        for name, (_, read), one in zip(names, inputs, found, strict=True):
+            drops[name] = _save_drops(context, name, read, one)
+            digests[name] = read.sha256
+            if len(one.rows):
+                path = copies_file(*name)
+                files[path] = dedup.save_drops(out / path, scratch, one)
+        sync([out / path for path in files])
     with_drops = [
         replace(
             source,
@@ -233,21 +245,33 @@ def _save_drops(
 ) -> DropList:
     """Save what is dropped of one file, by the filters and by the scan."""
     filtered = read_array(context.state.filtered(*name))
-    dropped = {row: read.reasons[reason] for row, reason in filtered.tolist()}
-    reasons_found = map(dedup.REASONS.__getitem__, found.reasons.tolist())
-    dropped.update(zip(found.rows.tolist(), reasons_found, strict=True))
     path = context.state.drops(*name)
-    reasons, written = _save_reasons(path, context.state, dropped)
+    reasons, written = _save_reasons(
+        path,
+        context.state,
+        np.concatenate([filtered["row"], found.rows]),
+        np.concatenate([filtered["reason"], found.reasons + np.uint16(len(read.reasons))]),
+        [*read.reasons, *dedup.REASONS],
+    )
     return DropList(path=path, digest=written.sha256, reasons=tuple(reasons))
 
 
 def _save_reasons(
-    path: Path, state: State, dropped: Mapping[int, str]
+    path: Path,
+    state: State,
+    rows: NDArray[np.uint32],
+    reasons: NDArray[np.uint16],
+    names: Sequence[str],
 ) -> tuple[list[str], FileDigest]:
-    """Save rows with the numbers of their reasons, unsynced; return the reasons and the digest."""
-    reasons = sorted(set(dropped.values()))
-    numbers = {reason: number for number, reason in enumerate(reasons)}
-    rows = [(row, numbers[reason]) for row, reason in sorted(dropped.items())]
+    """Save rows with the numbers of their reasons, unsynced; return the reasons and the digest.
+
+    rows: uint32 [num_rows], each once; reasons: uint16 [num_rows], indices into `names`.
+    """
+    present = sorted({names[number] for number in np.unique(reasons).tolist()})
+    numbers = np.array([present.index(name) if name in present else 0 for name in names], np.uint16)
+    order = np.argsort(rows)
+    saved = np.empty(len(rows), DROP_DTYPE)
+    saved["row"], saved["reason"] = rows[order], numbers[reasons[order]]
     with publish(path, state.scratch, syncs=False) as temporary:
-        written = save_array(temporary, np.array(rows, DROP_DTYPE))
-    return reasons, written
+        written = save_array(temporary, saved)
+    return present, written

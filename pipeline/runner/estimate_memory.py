@@ -12,6 +12,7 @@ from pipeline.runner.estimate_order import SHUFFLED_IN_MEMORY, OrderVolume, orde
 from pipeline.runner.number_buckets import LARGEST
 from pipeline.runner.shuffle import Layout, Limits
 from pipeline.runner.source_volume import SourceVolume
+from pipeline.stages.dedup import MEMORY_BYTES
 
 _MIB = 1 << 20
 # Imports, compiled code and the tables of the tokenizer; the driver has a scheduler besides.
@@ -50,7 +51,7 @@ def estimate_memory(
 ) -> MemoryEstimate:
     """Add up what is held at a time; the driver holds nothing for each row or document.
 
-    memory_bytes: of the build, of which dedup takes a quarter.
+    memory_bytes: of the build, of which dedup takes a quarter, at most 1 GiB.
     """
     rows = order_volume(mixture, volumes, memory_bytes)
     return MemoryEstimate(
@@ -89,10 +90,10 @@ def _of_order(mixture: Mixture, rows: OrderVolume) -> float:
 
 
 def _of_dedup(mixture: Mixture, volumes: Sequence[SourceVolume], memory_bytes: int) -> float:
-    """One bucket of keys."""
+    """One bucket of keys; what is mapped for each document, 13 bytes, the kernel takes back."""
     if mixture.dedup is None:
         return 0
-    return min(memory_bytes // 4, sum(one.num_kept for one in volumes) * 24 * 5)
+    return min(memory_bytes // 4, MEMORY_BYTES, sum(one.num_kept for one in volumes) * 24 * 5)
 
 
 def _of_documents(mixture: Mixture, volumes: Sequence[SourceVolume]) -> float:

@@ -1,5 +1,6 @@
 """Which documents go, compared with a naive search over all texts in memory."""
 
+import os
 import random
 import re
 import subprocess
@@ -7,6 +8,7 @@ import sys
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from unittest import mock
 
 import pyarrow.parquet as pq
 import pytest
@@ -15,6 +17,7 @@ from hypothesis import strategies as st
 from support.strategies import QUICK
 
 from pipeline.config.mixture import DedupSpec, MinHashSpec
+from pipeline.core.digest import FileDigest
 from pipeline.core.document import Document
 from pipeline.stages.dedup.decontaminate import Contamination, read_evaluation
 from pipeline.stages.dedup.find_drops import REASONS, DroppedRows, find_drops, save_drops
@@ -230,7 +233,9 @@ def test_saved_drops_name_the_survivors_alone(tmp_path: Path) -> None:
     saved = {}
     for drops in find_drops(scanned(tmp_path, corpus), spec, tmp_path / "scratch"):
         path = tmp_path / f"drops-{drops.file}"
-        save_drops(path, tmp_path / "scratch", drops)
+        with mock.patch.object(os, "fsync", side_effect=AssertionError):
+            written = save_drops(path, tmp_path / "scratch", drops)
+        assert written == FileDigest.of(path)
         columns = ("row", "of_source", "of_file", "of_row")
         table = pq.read_table(path)
         saved[drops.file] = list(zip(*(table[c].to_pylist() for c in columns), strict=True))

@@ -23,13 +23,16 @@ from numpy.typing import NDArray
 from pipeline.config import DedupSpec
 from pipeline.core.arrays import Int64Array, Uint8Array, Uint32Array, Uint64Array
 from pipeline.core.compiled import compiled
+from pipeline.core.digest import FileDigest
 from pipeline.core.files import publish
+from pipeline.core.hashed_file import HashedFile
 from pipeline.core.ragged import offsets_of
 from pipeline.stages.dedup.clusters import explained, link_equal
 from pipeline.stages.dedup.minhash import NO_KEY
 from pipeline.stages.dedup.scan import DIGEST, NUM_SHARED, ROW, ScannedFile, band_name
 
 MEMORY_BYTES: Final = 1 << 30
+"""Of one bucket, at most."""
 _KEPT: Final = 255
 REASONS: Final = ("contaminated", "duplicate_text", "near_duplicate")
 """Each dropped document counts under the first reason that applies."""
@@ -205,8 +208,11 @@ def _drops(documents: _Documents, number: int) -> DroppedRows:
     )
 
 
-def save_drops(path: Path, scratch: Path, drops: DroppedRows) -> None:
-    """Publish the dropped rows of one file: row, reason, of_source, of_file, of_row."""
+def save_drops(path: Path, scratch: Path, drops: DroppedRows) -> FileDigest:
+    """Publish the dropped rows of one file: row, reason, of_source, of_file, of_row.
+
+    Return its digest. It is not synced.
+    """
     is_copy = drops.survivor_files != NOWHERE
     # Only the files that survivors are in, of very many.
     numbers, places = np.unique(drops.survivor_files, return_inverse=True)
@@ -221,5 +227,6 @@ def save_drops(path: Path, scratch: Path, drops: DroppedRows) -> None:
             "of_row": pa.array(drops.survivor_rows, mask=~is_copy),
         }
     )
-    with publish(path, scratch) as temporary:
-        pq.write_table(table, temporary, compression="zstd", compression_level=3)
+    with publish(path, scratch, syncs=False) as temporary, HashedFile(temporary) as file:
+        pq.write_table(table, file, compression="zstd", compression_level=3)
+    return file.digest

@@ -21,7 +21,7 @@ from pipeline.core import bins
 from pipeline.runner import number_buckets, threshold
 from pipeline.runner.shuffle import Limits, index_rows, step_tokens
 
-_RUNS: Final = {"run_bytes": 1500, "window_bytes": 700}
+_RUNS: Final = {"run_bytes": 1500, "window_bytes": 700, "row_bytes": 0}
 _SIZES: Final[Mapping[str, Sequence[tuple[Any, str, Any]]]] = {
     "in memory": (),
     "one pass": ((Limits.__init__, "__kwdefaults__", {**_RUNS, "one_level_tasks": 256}),),

@@ -116,4 +116,5 @@ def limit_passes(patch: pytest.MonkeyPatch, shape: str) -> None:
     """Let rows of a pool that does not fit in memory be sorted between the passes, in one shape."""
     if shape == "sorted":
         small = {"run_bytes": 1 << 17, "window_bytes": 1 << 16, "one_level_tasks": 1}
-        patch.setattr(Limits.__init__, "__kwdefaults__", small)
+        usual = Limits.__init__.__kwdefaults__
+        patch.setattr(Limits.__init__, "__kwdefaults__", {**usual, **small})

@@ -119,7 +119,7 @@ class World:
         return any(".ettin" not in file.parts or "records" in file.parts for file in files)
 
     def build(
-        self, size: str, before: commands.Before | None = None, **options: Any
+        self, size: str, *flags: str, before: commands.Before | None = None, **options: Any
     ) -> commands.Done:
         """Run the command that builds the output, with passes of a size.
 
@@ -132,7 +132,7 @@ class World:
                 before(stage, tasks)
 
         words = ("build", self.mixture, "--out", self.out, "--memory", passes.memory(size))
-        return commands.run(*words, size=size, before=look, **options)
+        return commands.run(*words, *flags, size=size, before=look, **options)
 
     def rows_of(self, out: Path) -> list[tuple[int, ...]]:
         """Return the rows that the order in an output of ours must have."""

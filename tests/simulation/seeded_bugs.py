@@ -167,11 +167,6 @@ def _without_sync(_: Any) -> Iterator[Callable[..., None]]:
     yield _nothing
 
 
-@contextmanager
-def _unexplained(_: Any) -> Iterator[None]:
-    yield
-
-
 def _split_one_row_late(rows: Any, first_row: int, *rest: Any) -> Iterator[Any]:
     return split_rows(rows, first_row - 1, *rest)
 
@@ -247,7 +242,6 @@ BUGS = {
         record_log, "_intact", lambda line: line.removesuffix(b"\n").partition(b"\t")[2]
     ),
     "a task is recorded before it is synced": _of_passes(task_cache, "syncing", _without_sync),
-    "a full disk in a pass is not explained": _of_passes(files, "writing", _unexplained),
     # Of pulls, and of orders that are read from a place
     "blocks of an unfinished download are not compared with its log": _of_pulls(
         part_file, "_digest", _anything

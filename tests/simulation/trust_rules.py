@@ -16,11 +16,11 @@ from pipeline.core.digest import FileDigest
 from pipeline.core.json_record import from_json
 from pipeline.core.record_log import RecordLog
 
-from . import commands
 from .disk import Disk
 from .model import World
+from .passes import SIZES
 
-_MEMORY = st.sampled_from(["1", "1GiB"])
+_SIZE = st.sampled_from(SIZES)
 _SEED = st.integers(0, 99)
 # What records name; all else is made again by each run, or has digests of its own.
 _OF_TASKS = (
@@ -29,34 +29,14 @@ _OF_TASKS = (
 )
 
 
-class TornDataRule:
-    """Build until the power goes; what was not synced may then read as zeros of the same mtime."""
-
-    world: World
-
-    @precondition(lambda self: self.world.is_ours)
-    @rule(memory=_MEMORY, seed=_SEED, at=st.integers(1, 900))
-    def build_until_the_power_goes(self, memory: str, seed: int, at: int) -> None:
-        world = self.world
-        disk = Disk(world.folder, "torn data", at)
-        done = commands.run(*world.build(memory), seed=seed, disk=disk)
-        if done.is_good:
-            disk.lose()
-            world.note_whole()
-        else:
-            assert done.was_stopped, done.stderr
-            world.note_begun()
-        shutil.rmtree(f"{world.folder}.backups", ignore_errors=True)
-
-
 class QuietDamageRule:
     """Change a bit of a file and give it its old mtime: a build with `--check` finds it."""
 
     world: World
 
     @precondition(lambda self: self.world.state == "begun" and self.world.is_ours)
-    @rule(data=st.data(), memory=_MEMORY, seed=_SEED)
-    def damage_a_file_quietly(self, data: st.DataObject, memory: str, seed: int) -> None:
+    @rule(data=st.data(), size=_SIZE, seed=_SEED)
+    def damage_a_file_quietly(self, data: st.DataObject, size: str, seed: int) -> None:
         world = self.world
         names = [
             name
@@ -67,7 +47,7 @@ class QuietDamageRule:
             return
         path = world.out / data.draw(st.sampled_from(names))
         flip_quietly(path, data.draw(st.integers(0, path.stat().st_size - 1)))
-        done = commands.run(*world.build(memory), "--check", seed=seed)
+        done = world.build(size, "--check", seed=seed)
         assert done.is_good, done.stderr
         world.note_whole()
 
@@ -82,7 +62,7 @@ class DrawnChunksRule:
     def lose_power_as_chunks_go(self, data: st.DataObject, seed: int, kind: str) -> None:
         world = self.world
         counted = Disk(world.folder)
-        assert commands.run(*world.build("1"), seed=seed, disk=counted).is_good
+        assert world.build("one pass", seed=seed, disk=counted).is_good
         shutil.rmtree(world.out)
         [first, *_, last] = [
             number
@@ -90,13 +70,13 @@ class DrawnChunksRule:
             if line.startswith("unlink") and line.endswith(".mds")
         ]
         disk = Disk(world.folder, kind, data.draw(st.integers(first, last + 20)))
-        assert commands.run(*world.build("1"), seed=seed, disk=disk).was_stopped
+        assert world.build("one pass", seed=seed, disk=disk).was_stopped
         assert drawn_again(world.out) == [], "chunks are gone that must be drawn from again"
         world.note_begun()
         shutil.rmtree(f"{world.folder}.backups", ignore_errors=True)
 
 
-TRUST_RULES = (TornDataRule, QuietDamageRule, DrawnChunksRule)
+TRUST_RULES = (QuietDamageRule, DrawnChunksRule)
 
 
 def flip_quietly(path: Path, byte: int) -> None:

@@ -189,7 +189,8 @@ def save_repeated(task: CompareTask) -> Compared:
         for id_, one in repeated
         for partition in one.partitions
     )
-    bounds = [*(bisect_left(entries, (first,)) for first in task.firsts), len(entries)]
+    partitions = [partition for partition, _, _ in entries]
+    bounds = [*(bisect_left(partitions, first) for first in task.firsts), len(entries)]
     cells = (_entries(entries[start:stop]) for start, stop in pairwise(bounds))
     publish_cells(task.path, task.scratch, task.form, cells)
     return Compared(
@@ -198,7 +199,7 @@ def save_repeated(task: CompareTask) -> Compared:
             NamedId(id=id_.decode(), places=one.places, count=one.count)
             for id_, one in repeated[:_IDS_NAMED]
         ],
-        partitions=frozenset(partition for partition, _, _ in entries),
+        partitions=frozenset(partitions),
     )
 
 

@@ -104,7 +104,7 @@ def main() -> None:
     order_pool(folder / "small", _SMALL * MIB, row_ids, format_, _LIMITS)
     before = status("VmRSS")
     run_bytes = int(sys.argv[5]) * MIB
-    limits = Limits(run_bytes=run_bytes, window_bytes=run_bytes // 3, one_level_tasks=1)
+    limits = Limits(run_bytes=run_bytes, window_bytes=run_bytes // 16, one_level_tasks=1)
     seen = order_pool(folder / "large", mebibytes * MIB, row_ids, format_, limits)
     print(json.dumps({stage: peak - before for stage, peak in seen.peaks.items()}))
 

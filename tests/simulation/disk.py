@@ -206,6 +206,9 @@ class Disk:
         """Note the files that a new record names and a loss of power would take."""
         changed = {path for path, _ in self.undo}
         for path in files_recorded(Path(log), data):
+            if not path.exists():
+                # Restored from a manifest: it was removed since, and so the record does not count.
+                continue
             found = path.stat()
             if (found.st_dev, found.st_ino) in self.durable_bytes:
                 self.complaints.append(f"{path}: recorded before its data was synced")

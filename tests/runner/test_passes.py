@@ -179,3 +179,6 @@ def test_a_pool_is_split_by_bytes_and_a_folder_that_is_too_large_by_rows(tmp_pat
         [("3", (50, 60)), ("4", (60, 60))],
     ]
     assert split_pool(job, folders)[1][1].first_file == 6
+    # An empty folder may also come first.
+    groups = [[(one.table, one.rows) for one in group] for group in split_pool(job, folders[::-1])]
+    assert groups[0] == [("4", (0, 0)), ("3", (0, 10))]

@@ -34,7 +34,7 @@ def split_pool(job: ShuffleJob, folders: Sequence[PoolFolder]) -> list[tuple[Tab
     """
     most = job.limits.run_bytes
     groups: list[list[TablePart]] = []
-    filled = most
+    filled = 0
     for folder, table in zip(folders, tables_of(folders), strict=True):
         num_pieces = -(-folder.num_bytes // most) or 1
         num_bytes = folder.num_bytes // num_pieces
@@ -42,7 +42,7 @@ def split_pool(job: ShuffleJob, folders: Sequence[PoolFolder]) -> list[tuple[Tab
             table.first_row + folder.num_rows * i // num_pieces for i in range(num_pieces + 1)
         ]
         for rows in pairwise(bounds):
-            if filled + num_bytes > most:
+            if not groups or filled + num_bytes > most:
                 groups.append([])
                 filled = 0
             groups[-1].append(replace(table, rows=rows))

@@ -15,7 +15,8 @@ from pipeline.runner.build_options import Tls
 from pipeline.runner.cluster import Cluster, InProcess
 
 # Counted: 22 descriptors in this process and 10 for each worker, to it and to what watches it. The
-# rest is for the stages; a worker itself needs as many as they do, and 20.
+# rest is for the stages; a worker itself needs as many as they do, and 20. What stages open of many
+# shards or runs is a part of the limit, whatever it is (`part_of_open_files`).
 _FOR_STAGES = 64
 _FOR_WORKERS = 24
 _PER_WORKER = 12
@@ -43,7 +44,8 @@ def open_cluster(
     address of `tls://`.
 
     Raises: PipelineError when no scheduler answers there, or no worker starts here; ConfigError
-    for `tls` with another address, or a limit on open files that is too low for the workers.
+    for `tls` with another address, or a limit on open files, here or of a worker there, that is too
+    low.
     """
     if workers is None:
         if scheduler is None and num_bytes is not None and num_bytes <= _LITTLE_BYTES:
@@ -59,7 +61,7 @@ def open_cluster(
         # Failures end in an error that says what to do.
         logging.getLogger(name).setLevel(logging.CRITICAL)
     if scheduler is not None:
-        with join_cluster(scheduler, tls) as client:
+        with join_cluster(scheduler, tls, open_files_of(0)) as client:
             yield DaskCluster(client, report)
         return
     check_open_files(open_files_of(workers), f"--workers {workers}")

@@ -9,7 +9,7 @@ import pytest
 from support import builds
 
 from pipeline.core.errors import ConfigError
-from pipeline.core.limits import check_open_files, raise_open_files
+from pipeline.core.limits import check_open_files, part_of_open_files, raise_open_files
 
 
 @pytest.fixture(autouse=True)
@@ -24,6 +24,37 @@ def test_the_soft_limit_becomes_the_hard_one() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
     raise_open_files()
     assert resource.getrlimit(resource.RLIMIT_NOFILE) == (hard, hard)
+
+
+def test_a_part_of_the_limit_is_that_of_now() -> None:
+    """Not of when a module was imported, which is before the limit is raised."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
+    assert (part_of_open_files(4, 1000), part_of_open_files(4, 50)) == (64, 50)
+    raise_open_files()
+    assert part_of_open_files(4, 4096) == min(hard // 4, 4096) > 64
+    resource.setrlimit(resource.RLIMIT_NOFILE, (40, hard))
+    assert part_of_open_files(4, 1000) == 16
+
+
+def test_a_pool_keeps_as_many_files_open_as_the_raised_limit_allows() -> None:
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    program = (
+        "import resource\n"
+        f"resource.setrlimit(resource.RLIMIT_NOFILE, (64, {hard}))\n"
+        "import numpy as np\n"
+        "from pipeline.core.limits import raise_open_files\n"
+        "from pipeline.dataset.mds.pool import Pool\n"
+        "from pipeline.dataset.mds.random_access import ShardFiles\n"
+        "raise_open_files()\n"
+        "none = np.empty(0, np.int64)\n"
+        "print(Pool(shards=(), num_rows=none)._most_open, ShardFiles((), none)._most_files)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env=builds.environment(), capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert done.stdout.split() == [str(min(256, hard // 4)), str(min(4096, hard // 2))]
 
 
 def test_a_limit_that_is_too_low_is_refused() -> None:

@@ -2,16 +2,21 @@
 
 import io
 import os
+import resource
 from collections import Counter
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
 import pytest
-from support.shuffles import ONE_PASS, TWO_PASSES, Here, product, stopped
+from support.mds import write
+from support.shuffles import CLS, ONE_PASS, SEP, TWO_PASSES, Here, product, shuffled, stopped
+from support.strategies import Row
 
+from pipeline.config import OrderSpec
 from pipeline.core.cells import CellReader
 from pipeline.core.errors import OutputError
+from pipeline.runner.open_cluster import open_files_of
 from pipeline.runner.shuffle import Limits, PoolFolder, passes, shuffle_pool
 from pipeline.runner.shuffle.count import count_passes
 from pipeline.runner.shuffle.passes import plan_passes, split_pool
@@ -112,6 +117,23 @@ def test_a_disk_without_room_is_said_before_anything_is_laid_out(
     with pytest.raises(OutputError, match=r"got 1000B free on its disk, expected .* to lay out"):
         shuffle_pool(**asked, cluster=Here())
     assert not (tmp_path / "out" / ".ettin" / "scattered").exists()
+
+
+def test_a_pool_is_gathered_from_more_runs_than_may_be_open(tmp_path: Path) -> None:
+    limit = open_files_of(1)
+    written = [Row(f"d{number}", [CLS, *range(20, 30), SEP]) for number in range(limit + 30)]
+    write(tmp_path / "pool", written, size_limit=300)
+    spec = OrderSpec(global_batch_size=4, max_seq_len=80, seed=1)
+    plain = shuffle_pool(**shuffled(tmp_path / "pool", tmp_path / "plain", spec), cluster=Here())
+    asked = shuffled(tmp_path / "pool", tmp_path / "out", spec, Limits(run_bytes=1))
+    job, folders = asked["job"], asked["folders"]
+    assert len(split_pool(job, folders)) == limit + 30
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, before[1]))
+    try:
+        assert shuffle_pool(**asked, cluster=Here()) == plain
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
 @BOTH

@@ -100,7 +100,7 @@ def test_too_many_open_files_are_no_damage_of_one(
 ) -> None:
     path = write(tmp_path)
 
-    def fail(*_: Any) -> None:
+    def fail(*_: Any, **__: Any) -> None:
         raise OSError(errno.EMFILE, "Too many open files")
 
     monkeypatch.setattr(module, "open_scratch", fail)

@@ -170,7 +170,7 @@ def _order(
         if len(recorded) == len(tasks) and len(missing) <= max(1, len(tasks) // _TASKS_PER_DAMAGED):
             count_tokens(job, cluster, folders, saves=True)
         else:
-            passes.run({one for task in missing for one in passes.layout.buckets_of(*task.rows)})
+            passes.run(missing)
             missing = [replace(task, layout=passes.layout) for task in missing]
     written = cluster.map("order", order_rows, missing)
     known.update(zip((task.file.path for task in missing), written, strict=True))

@@ -12,11 +12,15 @@ from contextlib import suppress
 from pathlib import Path
 
 from pipeline.core.errors import ConfigError
+from pipeline.core.units import format_bytes
 
 _LEAST_FILES = 16
 _GROUPS = Path("/sys/fs/cgroup")
 # What the kernel says where there is no limit: near 2^63.
 _NO_LIMIT = 1 << 60
+# A worker that has imported and loaded what it needs has 150 MB of memory to itself. It does not
+# get as far with 976 MiB of addresses.
+_LEAST_BYTES, _LEAST_ADDRESSES = 128 << 20, 768 << 20
 
 
 def raise_open_files() -> None:
@@ -54,19 +58,39 @@ def check_open_files(needed: int, where: str) -> None:
 
 
 def machine_memory_bytes() -> int:
-    """Return the memory that all processes of a build may use: the machine's, or its container's."""
+    """Return the memory of the machine, or of its container, that all processes share."""
     return min(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"), *_group_limits())
 
 
 def process_memory_bytes() -> int:
     """Return the memory that one process may use: that of the machine, or what `ulimit` allows."""
-    limits = (resource.RLIMIT_AS, resource.RLIMIT_DATA)
-    return min(machine_memory_bytes(), *(_soft_limit(one, _NO_LIMIT) for one in limits))
+    return min(machine_memory_bytes(), _address_limit())
+
+
+def check_memory(num_processes: int, where: str) -> None:
+    """Insist on the least memory that so many processes can work with. Raises: ConfigError."""
+    got, needed = machine_memory_bytes(), num_processes * _LEAST_BYTES
+    if got < needed:
+        raise ConfigError(
+            f"{where}: got {format_bytes(got)} of memory for {num_processes:,} processes, expected"
+            f" at least {format_bytes(needed)}",
+            "give fewer --workers, or raise the limit of the job or container",
+        )
+    if (limit := _address_limit()) < _LEAST_ADDRESSES:
+        raise ConfigError(
+            f"{where}: got a limit of {format_bytes(limit)} of memory a process, expected at least"
+            f" {format_bytes(_LEAST_ADDRESSES)}",
+            "raise `ulimit -v` and `ulimit -d`, or the limits of the job",
+        )
 
 
 def default_memory_bytes() -> int:
     """Return how large a pool may be that is read at random: half of what a process may use."""
     return process_memory_bytes() // 2
+
+
+def _address_limit() -> int:
+    return min(_soft_limit(one, _NO_LIMIT) for one in (resource.RLIMIT_AS, resource.RLIMIT_DATA))
 
 
 def _soft_limit(of: int, none: int) -> int:

@@ -30,8 +30,8 @@ class ClusterOptions(TypedDict, total=False):
     """Certificates for it."""
     report: Required[ReportProgress]
     memory_bytes: int | None
-    """A larger pool is laid out by position on disk first; by default half of the machine's
-    memory."""
+    """A larger pool is laid out by position on disk first; by default half of the memory that a
+    process may use."""
 
 
 class BuildOptions(ClusterOptions, total=False):

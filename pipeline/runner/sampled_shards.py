@@ -79,7 +79,7 @@ def open_context(
     if plan.lock is not None and keeps_raw:
         pull(plan_download(plan.lock, plan.mixture.folder, raw), report)
     with open_cluster(
-        options["workers"], options["scheduler"], report, options.get("tls"), _work(plan)
+        options["workers"], options["scheduler"], report, options.get("tls"), work_bytes(plan)
     ) as cluster:
         restore_records(state)
         yield BuildContext(
@@ -93,7 +93,7 @@ def open_context(
         )
 
 
-def _work(plan: Plan) -> int:
+def work_bytes(plan: Plan) -> int:
     """Return the bytes of all input files, those to be filtered counted as long as that takes."""
     return sum(
         num_bytes(file) * (_FILTERS_COST if one.source.filters else 1)

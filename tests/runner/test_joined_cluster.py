@@ -113,7 +113,9 @@ def test_workers_that_may_open_too_few_files_are_refused(monkeypatch: pytest.Mon
 
     monkeypatch.setattr(joined_cluster, "raised_limit", lambda: 90)
     joined_cluster._check_workers(Workers(), 90)
-    expected = r"got a limit of 90 open files on tcp://a, expected at least 91\nhint: .*`ulimit -n 91`"
+    expected = (
+        r"got a limit of 90 open files on tcp://a, expected at least 91\nhint: .*`ulimit -n 91`"
+    )
     with pytest.raises(ConfigError, match=expected):
         joined_cluster._check_workers(Workers(), 91)
 

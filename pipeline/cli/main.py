@@ -31,7 +31,7 @@ from pipeline.cli import (
 from pipeline.cli.arguments import Parser
 from pipeline.cli.fault import write_report
 from pipeline.cli.output import print_json
-from pipeline.core.errors import InternalError, PipelineError, causes_of, lacks_memory
+from pipeline.core.errors import InternalError, PipelineError, causes_of, lacks_files, lacks_memory
 from pipeline.core.limits import raise_open_files
 from pipeline.core.shown import printable
 from pipeline.version import VERSION
@@ -65,6 +65,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         if lacks_memory(error):
             return _say_out_of_memory()
+        if lacks_files(error):
+            return _say_out_of_files()
         # From printing, such as a full disk behind stdout; the library raises its own errors.
         where = "" if error.filename is None else f"{error.filename}: "
         _say(f"error: {where}{error.strerror or error}")
@@ -79,6 +81,8 @@ def _report(error: Exception, arguments: Sequence[str]) -> int:
     """Say that an error was not expected, and where the report of it is; or that memory lacks."""
     if any(map(lacks_memory, causes_of(error))):
         return _say_out_of_memory()
+    if any(map(lacks_files, causes_of(error))):
+        return _say_out_of_files()
     try:
         report = write_report(error, arguments)
     except MemoryError:
@@ -95,6 +99,14 @@ def _say_out_of_memory() -> int:
     _say(
         "error: out of memory\nhint: raise `ulimit -v` or the limit of the job or container, or "
         "run again with fewer --workers; finished work is kept"
+    )
+    return PipelineError.exit_code
+
+
+def _say_out_of_files() -> int:
+    _say(
+        "error: too many open files\nhint: raise `ulimit -n` or the limit of the job or container,"
+        " also of workers that run elsewhere; finished work is kept"
     )
     return PipelineError.exit_code
 

@@ -21,7 +21,7 @@ from errno import ESTALE
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, BinaryIO, Self
 
 import numpy as np
 from blake3 import blake3
@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 
 from pipeline.core.arrays import Uint8Array
 from pipeline.core.digest import canonical_json
-from pipeline.core.errors import OutputError
+from pipeline.core.errors import OutputError, lacks_files
 from pipeline.core.files import DISK_FAILS, open_scratch, publish
 
 Cell = Mapping[str, NDArray[Any]]
@@ -111,11 +111,16 @@ def publish_cells(path: Path, scratch: Path, form: CellFormat, cells: Iterable[C
 
 
 def has_cells(path: Path, form: CellFormat) -> bool:
-    """Tell whether a file of this format is there, by its head and its size alone."""
+    """Tell whether a file of this format is there, by its head and its size alone.
+
+    Raises: OSError for too many open files, which say nothing of this one.
+    """
     try:
         with open_scratch(path, buffering=0) as file:
             _read_table(file.fileno(), form)
-    except (OSError, ValueError):
+    except (OSError, ValueError) as error:
+        if lacks_files(error):
+            raise
         return False
     return True
 
@@ -146,6 +151,10 @@ class CellReader:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file; each later read opens it, and needs no head."""
         self._file.close()
 
     def num_bytes(self, first: int, stop: int) -> int:
@@ -162,15 +171,24 @@ class CellReader:
         data = np.empty(self.num_bytes(first, stop), np.uint8) if room is None else room
         with self._explained():
             try:
-                _read_into(self._file.fileno(), data, base)
+                with self._opened() as file:
+                    _read_into(file.fileno(), data, base)
             except OSError as error:
                 if error.errno != ESTALE:
                     raise
                 # Another machine has put an equal file in its place; cells have digests.
-                self._file.close()
-                self._file = open_scratch(self._path, buffering=0)
-                _read_into(self._file.fileno(), data, base)
+                self.close()
+                with self._opened() as file:
+                    _read_into(file.fileno(), data, base)
             return [self._cut(data, base, number) for number in range(first, stop)]
+
+    @contextmanager
+    def _opened(self) -> Iterator[BinaryIO]:
+        if not self._file.closed:
+            yield self._file
+            return
+        with open_scratch(self._path, buffering=0) as file:
+            yield file
 
     @contextmanager
     def _explained(self) -> Iterator[None]:

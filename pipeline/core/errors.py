@@ -115,6 +115,11 @@ def lacks_memory(error: BaseException) -> bool:
     )
 
 
+def lacks_files(error: BaseException) -> bool:
+    """Return whether an error says that this process, or the system, has too many open files."""
+    return isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE)
+
+
 @contextmanager
 def explain_library(complaint: str, hint: str | None = None) -> Iterator[None]:
     """Explain what a library in Rust raises: bare Exception, or a panic, which is not even that.

@@ -16,12 +16,16 @@ Sync = Callable[[Iterable[Path]], bool]
 Raises: OutputError as `publish`.
 """
 
-# From this version on syncfs tells of data that could not be written.
-# Source: `man 2 syncfs`, VERSIONS.
-_TELLS_OF_ERRORS: Final = (5, 8)
+# From this version on syncfs tells of all that failed. Since 5.8 it tells of data that could not be
+# written, but it ignored a file system that could not commit its journal or flush its disk.
+# Source: `man 2 syncfs`, VERSIONS; fs/sync.c, commit 5679897eb104.
+_TELLS_OF_ERRORS: Final = (5, 17)
 # FUSE passes syncfs on to virtiofs alone; of others it writes the data to a server that may keep
-# them in memory. Source: fs/fuse/inode.c of Linux 6.12, `fuse_sync_fs`.
+# them in memory. Source: fs/fuse/inode.c of Linux 6.12, `fuse_sync_fs`. What an overlay tells are
+# errors of its own, while those of the data are noted where these lie: in the layer below it.
+# Source: fs/sync.c of Linux 6.12, `syncfs`, and fs/overlayfs/super.c, `ovl_sync_fs`.
 _FUSE: Final = 0x65735546
+_OVERLAY: Final = 0x794C7630
 _STATFS_BYTES: Final = 256
 
 
@@ -56,7 +60,7 @@ def has_syncfs(descriptor: int) -> bool:
     return (
         system.sysname == "Linux"
         and version >= _TELLS_OF_ERRORS
-        and _kind_of(descriptor) not in (None, _FUSE)
+        and _kind_of(descriptor) not in (None, _FUSE, _OVERLAY)
     )
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.core.digest import FileDigest
-from pipeline.core.errors import OutputError, lacks_memory
+from pipeline.core.errors import OutputError, lacks_files, lacks_memory
 from pipeline.core.hashed_file import HashedFile
 
 # Errors that a person can fix; any other is a bug of ours.
@@ -96,12 +96,13 @@ def writing(path: Path) -> Iterator[None]:
 def reading_scratch(path: Path) -> Iterator[None]:
     """Explain why a file of unfinished work cannot be read; the next run makes it again.
 
-    Raises: OutputError, whatever numpy or a parser says of the damage; MemoryError.
+    Raises: OutputError, whatever numpy or a parser says of the damage; MemoryError, or OSError for
+    too many open files.
     """
     try:
         yield
     except Exception as error:
-        if lacks_memory(error):
+        if lacks_memory(error) or lacks_files(error):
             raise
         raise OutputError(
             f"{path}: got damaged work of an unfinished run: {' '.join(str(error).split())}",

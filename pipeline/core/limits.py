@@ -1,10 +1,26 @@
-"""Limits: what the system lets this process have, and how to tell early that it is too little."""
+"""Limits: what the system lets this process have, and how to tell early that it is too little.
+
+Each is read when it is asked for: a command raises its limit on open files, and a worker may have
+others than the process that started the build.
+"""
 
 import os
 import resource
+import sys
+from collections.abc import Iterator
 from contextlib import suppress
+from pathlib import Path
 
 from pipeline.core.errors import ConfigError
+from pipeline.core.units import format_bytes
+
+_LEAST_FILES = 16
+_GROUPS = Path("/sys/fs/cgroup")
+# What the kernel says where there is no limit: near 2^63.
+_NO_LIMIT = 1 << 60
+# A worker that has imported and loaded what it needs has 150 MB of memory to itself. It does not
+# get as far with 976 MiB of addresses.
+_LEAST_BYTES, _LEAST_ADDRESSES = 128 << 20, 768 << 20
 
 
 def raise_open_files() -> None:
@@ -18,17 +34,90 @@ def raise_open_files() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
+def most_open_files() -> int:
+    """Return how many files this process may have open."""
+    return _soft_limit(resource.RLIMIT_NOFILE, sys.maxsize)
+
+
+def part_of_open_files(divisor: int, most: int) -> int:
+    """Return how many files may be open for one purpose: a part of the limit, at most `most`.
+
+    The rest is for others. Where the limit is very low, the part is 16.
+    """
+    return min(most, max(_LEAST_FILES, most_open_files() // divisor))
+
+
 def check_open_files(needed: int, where: str) -> None:
     """Insist that so many files can be open at a time. Raises: ConfigError."""
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != resource.RLIM_INFINITY and soft < needed:
+    if (most := most_open_files()) < needed:
         raise ConfigError(
-            f"{where}: got a limit of {soft:,} open files, expected at least {needed:,}",
+            f"{where}: got a limit of {most:,} open files, expected at least {needed:,}",
             f"raise it with `ulimit -n {needed}` or in the limits of the job or container, or give "
             "fewer --workers",
         )
 
 
+def machine_memory_bytes() -> int:
+    """Return the memory of the machine, or of its container, that all processes share."""
+    return min(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"), *_group_limits())
+
+
+def process_memory_bytes() -> int:
+    """Return the memory that one process may use: that of the machine, or what `ulimit` allows."""
+    return min(machine_memory_bytes(), _address_limit())
+
+
+def check_memory(num_processes: int, where: str) -> None:
+    """Insist on the least memory that so many processes can work with. Raises: ConfigError."""
+    got, needed = machine_memory_bytes(), num_processes * _LEAST_BYTES
+    if got < needed:
+        raise ConfigError(
+            f"{where}: got {format_bytes(got)} of memory for {num_processes:,} processes, expected"
+            f" at least {format_bytes(needed)}",
+            "give fewer --workers, or raise the limit of the job or container",
+        )
+    if (limit := _address_limit()) < _LEAST_ADDRESSES:
+        raise ConfigError(
+            f"{where}: got a limit of {format_bytes(limit)} of memory a process, expected at least"
+            f" {format_bytes(_LEAST_ADDRESSES)}",
+            "raise `ulimit -v` and `ulimit -d`, or the limits of the job",
+        )
+
+
 def default_memory_bytes() -> int:
-    """Return how large a pool may be that is read at random: half of the machine's memory."""
-    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+    """Return how large a pool may be that is read at random: half of what a process may use."""
+    return process_memory_bytes() // 2
+
+
+def _address_limit() -> int:
+    return min(_soft_limit(one, _NO_LIMIT) for one in (resource.RLIMIT_AS, resource.RLIMIT_DATA))
+
+
+def _soft_limit(of: int, none: int) -> int:
+    soft, _ = resource.getrlimit(of)
+    return none if soft == resource.RLIM_INFINITY else soft
+
+
+def _group_limits() -> Iterator[int]:
+    """Yield the limits of the control groups that this process is in, of either version."""
+    yield _NO_LIMIT
+    for folder, name in _groups():
+        # Also of the groups around it, since the least counts.
+        for one in (folder, *folder.parents):
+            with suppress(OSError, ValueError):
+                yield int((one / name).read_text())
+            if one == _GROUPS:
+                break
+
+
+def _groups() -> Iterator[tuple[Path, str]]:
+    with suppress(OSError):
+        for line in Path("/proc/self/cgroup").read_text().splitlines():
+            _, controllers, path = line.split(":", 2)
+            if not controllers:
+                yield _GROUPS / path.lstrip("/"), "memory.max"
+            elif "memory" in controllers.split(","):
+                yield _GROUPS / "memory" / path.lstrip("/"), "memory.limit_in_bytes"
+    # In a container the path may be that of its host.
+    yield _GROUPS, "memory.max"
+    yield _GROUPS / "memory", "memory.limit_in_bytes"

@@ -32,8 +32,8 @@ class ClusterOptions(TypedDict, total=False):
     hashes_all: bool
     """Whether a run that goes on with earlier work reads all of it, as by default it does not."""
     memory_bytes: int | None
-    """A larger pool is laid out by position on disk first; by default half of the machine's
-    memory."""
+    """A larger pool is laid out by position on disk first; by default half of the memory that a
+    process may use."""
 
 
 class BuildOptions(ClusterOptions, total=False):

@@ -1,6 +1,7 @@
 """Joined cluster: one that the user started, whose workers have the versions of this process.
 
-Workers of other versions may tokenize or sort differently, so they are refused.
+Workers of other versions may tokenize or sort differently, so they are refused, and so are those
+that may open too few files.
 """
 
 import logging
@@ -11,6 +12,7 @@ from contextlib import contextmanager
 from distributed import Client, Security, Worker, WorkerPlugin
 
 from pipeline.core.errors import ConfigError, PipelineError
+from pipeline.core.limits import most_open_files, raise_open_files
 from pipeline.runner.build_options import Tls
 
 Versions = dict[str, str]
@@ -21,14 +23,16 @@ _SECONDS_TO_CONNECT = 10
 
 
 @contextmanager
-def join_cluster(scheduler: str, tls: Tls | None) -> Iterator[Client]:
+def join_cluster(scheduler: str, tls: Tls | None, open_files: int) -> Iterator[Client]:
     """Join the cluster at `scheduler`; `tls` is what to show, and ask of, one at `tls://`.
 
+    open_files: what a worker must be able to have open.
+
     Raises: PipelineError when no scheduler answers there, or workers have other versions;
-    ConfigError for `tls` with another address.
+    ConfigError for `tls` with another address, or a limit on open files that is too low.
     """
     with _connect(scheduler, tls) as client:
-        _check_versions(client)
+        _check_workers(client, open_files)
         warn_without_workers(client)
         yield client
 
@@ -64,8 +68,8 @@ def _version_reader() -> Callable[[], Versions]:
     return read
 
 
-def _version_guard(expected: Versions) -> WorkerPlugin:
-    """Return what ends a worker of other versions as soon as it joins."""
+def _guard(expected: Versions, open_files: int) -> WorkerPlugin:
+    """Return what ends a worker of other versions, or of too low a limit, as soon as it joins."""
     read = _version_reader()
 
     class Guard(WorkerPlugin):  # type: ignore[misc]  # distributed has no types
@@ -74,11 +78,18 @@ def _version_guard(expected: Versions) -> WorkerPlugin:
         def setup(self, worker: Worker) -> None:
             import logging
 
+            def end(reason: str) -> None:
+                logging.getLogger("distributed.worker").error("this worker ends: %s", reason)
+                worker.loop.add_callback(worker.close, reason=reason)
+
             found = read()
             if found != expected:
-                reason = f"got {found}, expected the versions of the build: {expected}"
-                logging.getLogger("distributed.worker").error("this worker ends: %s", reason)
-                worker.loop.add_callback(worker.close, reason="other versions than the build's")
+                end(f"got {found}, expected the versions of the build: {expected}")
+                return
+            from pipeline.runner.joined_cluster import raised_limit
+
+            if (most := raised_limit()) < open_files:
+                end(f"got a limit of {most:,} open files, expected at least {open_files:,}")
 
     return Guard()
 
@@ -108,11 +119,25 @@ def compare_versions(expected: Versions, found: Mapping[str, Versions | BaseExce
         )
 
 
-def _check_versions(client: Client) -> None:
-    """Refuse workers of other versions: those that are there, and those that join later."""
+def raised_limit() -> int:
+    """Raise the limit on open files of this process as far as it may be, and return it."""
+    raise_open_files()
+    return most_open_files()
+
+
+def _check_workers(client: Client, open_files: int) -> None:
+    """Refuse workers of other versions, or that may open too few files, now and later."""
     expected = versions()
     compare_versions(expected, client.run(_version_reader(), on_error="return"))
-    client.register_plugin(_version_guard(expected))
+    for worker, most in sorted(client.run(raised_limit, on_error="ignore").items()):
+        if most < open_files:
+            raise ConfigError(
+                f"--scheduler: got a limit of {most:,} open files on {worker}, expected at least"
+                f" {open_files:,}",
+                f"start the workers with `ulimit -n {open_files}`, or raise the limit of their job"
+                " or container",
+            )
+    client.register_plugin(_guard(expected, open_files))
 
 
 def _connect(scheduler: str, tls: Tls | None) -> Client:

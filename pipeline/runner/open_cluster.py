@@ -9,13 +9,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from pipeline.core.compiled import little_work
-from pipeline.core.limits import check_open_files
+from pipeline.core.limits import check_memory, check_open_files
 from pipeline.core.progress import ReportProgress
 from pipeline.runner.build_options import Tls
 from pipeline.runner.cluster import Cluster, InProcess
 
 # Counted: 22 descriptors in this process and 10 for each worker, to it and to what watches it. The
-# rest is for the stages; a worker itself needs as many as they do, and 20.
+# rest is for the stages; a worker itself needs as many as they do, and 20. What stages open of many
+# shards or runs is a part of the limit, whatever it is (`part_of_open_files`).
 _FOR_STAGES = 64
 _FOR_WORKERS = 24
 _PER_WORKER = 12
@@ -26,6 +27,16 @@ _LITTLE_BYTES = 8 << 20
 def open_files_of(workers: int) -> int:
     """Return how many files a build on so many local workers has open at most, in one process."""
     return _FOR_STAGES + _FOR_WORKERS + _PER_WORKER * workers
+
+
+def local_workers(workers: int | None, scheduler: str | None, num_bytes: int | None) -> int:
+    """Return how many processes `open_cluster` starts here: none where it joins a cluster, or
+    where there is little work."""
+    if scheduler is not None:
+        return 0
+    if workers is None and num_bytes is not None and num_bytes <= _LITTLE_BYTES:
+        return 0
+    return workers or os.cpu_count() or 1
 
 
 @contextmanager
@@ -43,14 +54,14 @@ def open_cluster(
     address of `tls://`.
 
     Raises: PipelineError when no scheduler answers there, or no worker starts here; ConfigError
-    for `tls` with another address, or a limit on open files that is too low for the workers.
+    for `tls` with another address, a limit on open files, here or of a worker there, that is too
+    low, or too little memory.
     """
-    if workers is None:
-        if scheduler is None and num_bytes is not None and num_bytes <= _LITTLE_BYTES:
-            with little_work():
-                yield InProcess(report)
-            return
-        workers = os.cpu_count() or 1
+    number = local_workers(workers, scheduler, num_bytes)
+    if scheduler is None and number == 0:
+        with little_work():
+            yield InProcess(report)
+        return
     from pipeline.runner.dask_cluster import DaskCluster
     from pipeline.runner.joined_cluster import join_cluster
     from pipeline.runner.local_cluster import LocalWorkers
@@ -59,11 +70,12 @@ def open_cluster(
         # Failures end in an error that says what to do.
         logging.getLogger(name).setLevel(logging.CRITICAL)
     if scheduler is not None:
-        with join_cluster(scheduler, tls) as client:
+        with join_cluster(scheduler, tls, open_files_of(0)) as client:
             yield DaskCluster(client, report)
         return
-    check_open_files(open_files_of(workers), f"--workers {workers}")
-    local = LocalWorkers(workers)
+    check_open_files(open_files_of(number), f"--workers {number}")
+    check_memory(1 + number, f"--workers {number}")
+    local = LocalWorkers(number)
     try:
         yield DaskCluster(local.start(), report, local)
     finally:

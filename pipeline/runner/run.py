@@ -27,9 +27,9 @@ from pipeline.dataset import (
 )
 from pipeline.dataset.mds import INDEX_NAME
 from pipeline.runner.build_options import BuildOptions
+from pipeline.runner.check_machine import check_machine
 from pipeline.runner.holdout_output import holdout_identity, write_holdout
 from pipeline.runner.inputs import BuildContext, PreparedSource
-from pipeline.runner.machine import check_room
 from pipeline.runner.order_rows import order_samples
 from pipeline.runner.output_lock import (
     describe_mixture,
@@ -71,7 +71,6 @@ def build(
     plan = make_plan(mixture, lock, options["raw"], out)
     tokenizer = check_plan(plan)
     refuse_nested(out)
-    check_room(plan, out)
     with ExitStack() as stack:
         state = stack.enter_context(lock_output(out.absolute(), mixture.fingerprint))
         holdout_state = None
@@ -79,6 +78,7 @@ def build(
             holdout_state = stack.enter_context(
                 lock_output(state.out / VALIDATION, holdout_identity(mixture))
             )
+        check_machine(plan, state.out, **options)
         with open_context(plan, state, tokenizer, **options) as context:
             manifest = _build(context, plan, holdout_state)
         return finish(state, manifest)

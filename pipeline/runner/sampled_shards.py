@@ -85,7 +85,7 @@ def open_context(
     if plan.lock is not None and keeps_raw:
         pull(plan_download(plan.lock, plan.mixture.folder, raw), report)
     cluster_of = open_cluster(
-        options["workers"], options["scheduler"], report, options.get("tls"), _work(plan)
+        options["workers"], options["scheduler"], report, options.get("tls"), work_bytes(plan)
     )
     resumed = resuming(state, hashes_all=options.get("hashes_all", False))
     with cluster_of as cluster, resumed as hashes_all:
@@ -101,7 +101,7 @@ def open_context(
         )
 
 
-def _work(plan: Plan) -> int:
+def work_bytes(plan: Plan) -> int:
     """Return the bytes of all input files, those to be filtered counted as long as that takes."""
     return sum(
         num_bytes(file) * (_FILTERS_COST if one.source.filters else 1)

@@ -4,7 +4,7 @@ import json
 import os
 import signal
 import subprocess
-from errno import ENOMEM
+from errno import EMFILE, ENFILE, ENOMEM
 from pathlib import Path
 
 import pytest
@@ -150,6 +150,20 @@ def test_too_little_memory_is_said_in_words(
     monkeypatch.setattr("pipeline.cli.arguments.mixture_path", fail)
     code, _, err = call(capsys, "plan", "sample")
     assert (code, err.splitlines()[0]) == (2, "error: out of memory")
+
+
+@pytest.mark.parametrize("error", [OSError(EMFILE, "files"), OSError(ENFILE, "files")])
+def test_too_many_open_files_are_said_in_words(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def fail(path: str) -> Path:
+        raise error
+
+    monkeypatch.setattr("pipeline.cli.arguments.mixture_path", fail)
+    code, _, err = call(capsys, "plan", "sample")
+    said, hint = err.splitlines()
+    assert (code, said) == (2, "error: too many open files")
+    assert hint.startswith("hint: raise `ulimit -n`")
 
 
 def test_too_little_memory_for_a_report_is_said_in_words(

@@ -1,5 +1,6 @@
 """Cells are read as they were written, by one ranged read, and damage is said in one line."""
 
+import errno
 import os
 from collections.abc import Callable
 from errno import ESTALE
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from support.strategies import QUICK
 
 from pipeline.core import cells as module
+from pipeline.core import files
 from pipeline.core.cells import Cell, CellFormat, CellReader, has_cells, publish_cells
 from pipeline.core.errors import OutputError
 
@@ -85,6 +87,31 @@ def test_a_file_is_opened_once_and_a_run_of_cells_takes_one_read(
         assert len(calls) == 1
         reader.read(1, 4)
     assert len(calls) == 2
+
+
+def test_a_file_that_was_closed_is_opened_for_each_read(tmp_path: Path) -> None:
+    with CellReader(write(tmp_path), form()) as reader:
+        reader.close()
+        for first in (3, 0):
+            assert all(map(equal, reader.read(first, 5), map(make, range(first, 5))))
+
+
+def test_too_many_open_files_are_no_damage_of_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write(tmp_path)
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(module, "open_scratch", fail)
+    with pytest.raises(OSError, match="Too many open files"):
+        has_cells(path, form())
+    with pytest.raises(OSError, match="Too many open files"):
+        CellReader(path, form())
+    monkeypatch.setattr(files, "open_scratch", fail)
+    with pytest.raises(OSError, match="Too many open files"):
+        files.load_array(path)
 
 
 def test_a_file_of_other_inputs_or_none_counts_as_missing(tmp_path: Path) -> None:

@@ -93,10 +93,12 @@ def test_syncfs_is_called(tmp_path: Path) -> None:
     ("release", "kind", "expected"),
     [
         ("6.18.4-1-generic", 0xEF53, True),
-        ("5.8.0", 0xEF53, True),
-        ("5.7.19", 0xEF53, False),
+        ("5.17.0", 0xEF53, True),
+        ("5.16.20", 0xEF53, False),
+        ("5.8.0", 0xEF53, False),
         ("4.18.0-553.el8", 0xEF53, False),
         ("6.18.4", 0x65735546, False),
+        ("6.18.4", 0x794C7630, False),
         ("6.18.4", None, False),
     ],
 )

@@ -1,4 +1,4 @@
-"""Limits on open files: the soft one is raised; one that is too low is refused before any work."""
+"""Limits: that on open files is raised; what is too low is refused before any work."""
 
 import resource
 import subprocess
@@ -8,8 +8,18 @@ from pathlib import Path
 import pytest
 from support import builds
 
+from pipeline.core import limits
 from pipeline.core.errors import ConfigError
-from pipeline.core.limits import check_open_files, raise_open_files
+from pipeline.core.limits import (
+    check_memory,
+    check_open_files,
+    default_memory_bytes,
+    machine_memory_bytes,
+    part_of_open_files,
+    process_memory_bytes,
+    raise_open_files,
+)
+from pipeline.runner.open_cluster import open_cluster
 
 
 @pytest.fixture(autouse=True)
@@ -24,6 +34,37 @@ def test_the_soft_limit_becomes_the_hard_one() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
     raise_open_files()
     assert resource.getrlimit(resource.RLIMIT_NOFILE) == (hard, hard)
+
+
+def test_a_part_of_the_limit_is_that_of_now() -> None:
+    """Not of when a module was imported, which is before the limit is raised."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
+    assert (part_of_open_files(4, 1000), part_of_open_files(4, 50)) == (64, 50)
+    raise_open_files()
+    assert part_of_open_files(4, 4096) == min(hard // 4, 4096) > 64
+    resource.setrlimit(resource.RLIMIT_NOFILE, (40, hard))
+    assert part_of_open_files(4, 1000) == 16
+
+
+def test_a_pool_keeps_as_many_files_open_as_the_raised_limit_allows() -> None:
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    program = (
+        "import resource\n"
+        f"resource.setrlimit(resource.RLIMIT_NOFILE, (64, {hard}))\n"
+        "import numpy as np\n"
+        "from pipeline.core.limits import raise_open_files\n"
+        "from pipeline.dataset.mds.pool import Pool\n"
+        "from pipeline.dataset.mds.random_access import ShardFiles\n"
+        "raise_open_files()\n"
+        "none = np.empty(0, np.int64)\n"
+        "print(Pool(shards=(), num_rows=none)._most_open, ShardFiles((), none)._most_files)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env=builds.environment(), capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert done.stdout.split() == [str(min(256, hard // 4)), str(min(4096, hard // 2))]
 
 
 def test_a_limit_that_is_too_low_is_refused() -> None:
@@ -48,3 +89,43 @@ def test_a_build_says_before_it_begins_that_the_limit_is_too_low(tmp_path: Path)
     error, hint = done.stderr.splitlines()
     assert error == "error: --workers 40: got a limit of 100 open files, expected at least 568"
     assert hint.startswith("hint: raise it with `ulimit -n 568`")
+
+
+def test_memory_is_that_of_the_container(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    physical = machine_memory_bytes()
+    monkeypatch.setattr(limits, "_GROUPS", tmp_path)
+    for name in ("memory.max", "memory/memory.limit_in_bytes"):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("1048576\n")
+        assert (machine_memory_bytes(), default_memory_bytes()) == (1 << 20, 1 << 19)
+        path.write_text("max\n")
+        assert machine_memory_bytes() >= physical
+
+
+@pytest.mark.parametrize("limit", [resource.RLIMIT_AS, resource.RLIMIT_DATA])
+def test_memory_of_a_process_is_what_its_limits_allow(
+    limit: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert process_memory_bytes() <= machine_memory_bytes()
+    infinite = resource.RLIM_INFINITY
+    monkeypatch.setattr(
+        resource, "getrlimit", lambda of: (1 << 20 if of == limit else infinite, infinite)
+    )
+    assert process_memory_bytes() == 1 << 20 < machine_memory_bytes()
+    assert default_memory_bytes() == 1 << 19
+    with pytest.raises(ConfigError, match=r"here: got a limit of 1MiB of memory a .* least 768MiB"):
+        check_memory(1, "here")
+
+
+def test_workers_that_have_too_little_memory_are_not_started(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(limits, "machine_memory_bytes", lambda: 384 << 20)
+    check_memory(3, "here")
+    expected = r"^--workers 3: got 384MiB of memory for 4 processes, expected at least 512MiB\nhint"
+    with (
+        pytest.raises(ConfigError, match=expected),
+        open_cluster(3, None, lambda *_: None),
+    ):
+        pass

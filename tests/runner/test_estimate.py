@@ -12,8 +12,7 @@ from support.planned import GIGABYTE, MIXTURE, lock, mixture
 
 from pipeline.config.load import load_mixture
 from pipeline.core.bundled import mixture_path
-from pipeline.core.errors import OutputError
-from pipeline.runner import estimate, machine
+from pipeline.runner import estimate
 from pipeline.runner.estimate_time import BYTES_PER_SECOND
 from pipeline.runner.machine import Machine
 from pipeline.runner.plan import Plan, make_plan
@@ -150,7 +149,7 @@ def test_a_second_reading_is_counted(tmp_path: Path) -> None:
 
 def test_what_exceeds_the_machine_is_said_in_a_line_each(tmp_path: Path) -> None:
     plan = make_plan(mixture(tmp_path), lock(), tmp_path / "raw")
-    small = Machine(memory_bytes=4 << 30, free_bytes=1 << 30, open_files=64)
+    small = Machine(memory_bytes=4 << 30, process_bytes=4 << 30, free_bytes=1 << 30, open_files=64)
     disk, memory, files = estimate.make_estimate(plan, workers=8, machine=small).exceeds
     assert re.fullmatch(r"disk: about [\d.]+GiB are needed at the peak, 1GiB are free", disk)
     assert re.fullmatch(
@@ -158,7 +157,9 @@ def test_what_exceeds_the_machine_is_said_in_a_line_each(tmp_path: Path) -> None
         memory,
     )
     assert files == "open files: about 184 are needed, `ulimit -n` allows 64"
-    large = Machine(memory_bytes=1 << 50, free_bytes=1 << 50, open_files=1 << 20)
+    large = Machine(
+        memory_bytes=1 << 50, process_bytes=1 << 50, free_bytes=1 << 50, open_files=1 << 20
+    )
     assert estimate.make_estimate(plan, workers=8, machine=large).exceeds == ()
 
 
@@ -176,33 +177,3 @@ def test_a_worker_holds_less_than_a_gibibyte_at_any_size(tmp_path: Path, size: i
     assert made.disk.bytes_by_kind["sorted rows"] > 1 << 38
     # A full run, or a full bucket of numbers of texts, beside what each process has.
     assert 750 << 20 < made.memory.worker_bytes < 1 << 30
-
-
-def test_a_build_that_its_disk_cannot_hold_does_not_begin(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    plan = make_plan(mixture(tmp_path), lock(), tmp_path / "raw")
-    out = tmp_path / "out"
-
-    def with_free(num_bytes: int) -> None:
-        here = Machine(memory_bytes=1 << 40, free_bytes=num_bytes, open_files=1 << 20)
-        monkeypatch.setattr(machine, "this_machine", lambda folder: here)
-
-    # 300M tokens, two bytes each in shards and at least one in order.
-    with_free(800 << 20)
-    with pytest.raises(OutputError, match=r"got room for 800MiB .* expected 858.3MiB for the bud"):
-        machine.check_room(plan, out)
-    # 15 GB of chunks, which are gone before rows are put in order.
-    with_free(1 << 30)
-    machine.check_room(plan, out)
-    assert re.search(r"got room for 1GiB on its disk, expected about 14.5GiB", caplog.text)
-    caplog.clear()
-    with_free(1 << 40)
-    machine.check_room(plan, out)
-    # What is there from an earlier run is room, too.
-    with_free(800 << 20)
-    out.mkdir()
-    with (out / "part").open("wb") as file:
-        file.truncate(20 << 30)
-    machine.check_room(plan, out)
-    assert not caplog.records

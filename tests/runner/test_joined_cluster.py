@@ -1,8 +1,9 @@
-"""A cluster of the user's: workers of other versions and other certificates are refused."""
+"""A cluster of the user's: workers of other versions, limits and certificates are refused."""
 
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import cloudpickle
@@ -12,9 +13,10 @@ from support import builds
 from support.clusters import start_cluster
 from support.paths import REPOSITORY
 
-from pipeline.core.errors import PipelineError
+from pipeline.core.errors import ConfigError, PipelineError
+from pipeline.runner import joined_cluster
 from pipeline.runner.joined_cluster import (
-    _version_guard,
+    _guard,
     _version_reader,
     compare_versions,
     versions,
@@ -86,13 +88,45 @@ def test_a_worker_of_another_version_that_joins_later_ends(
         assert cluster.map("double", double, [1, 2, 3]) == [2, 4, 6]
 
 
+def test_a_worker_that_may_open_too_few_files_ends_when_it_joins(tmp_path: Path) -> None:
+    command = (sys.executable, "-m", "dask", "worker", "--no-nanny", "--no-dashboard")
+    with (
+        start_cluster(tmp_path) as address,
+        open_cluster(0, address, lambda *_: None) as cluster,
+    ):
+        late = subprocess.run(
+            ["sh", "-c", 'ulimit -n 80 && exec "$@"', "sh", *command, address],
+            cwd=tmp_path, env=builds.environment(), capture_output=True, text=True, timeout=60,
+            check=False,
+        )  # fmt: skip
+        assert "this worker ends: got a limit of 80 open files, expected at least 88" in late.stderr
+        assert cluster.map("double", double, [1, 2, 3]) == [2, 4, 6]
+
+
+def test_workers_that_may_open_too_few_files_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Workers:
+        def run(self, function: Callable[[], object], on_error: str) -> dict[str, object]:
+            return {"tcp://a": function()}
+
+        def register_plugin(self, plugin: object) -> None:
+            pass
+
+    monkeypatch.setattr(joined_cluster, "raised_limit", lambda: 90)
+    joined_cluster._check_workers(Workers(), 90)
+    expected = (
+        r"got a limit of 90 open files on tcp://a, expected at least 91\nhint: .*`ulimit -n 91`"
+    )
+    with pytest.raises(ConfigError, match=expected):
+        joined_cluster._check_workers(Workers(), 91)
+
+
 def test_versions_are_asked_of_packages_that_do_not_know_the_question(tmp_path: Path) -> None:
     """As every earlier version is."""
     package = tmp_path / "pipeline"
     package.mkdir()
     (package / "__init__.py").touch()
     (package / "version.py").write_text('VERSION = "0.0.0"\n')
-    pickled = cloudpickle.dumps((_version_reader(), _version_guard({})))
+    pickled = cloudpickle.dumps((_version_reader(), _guard({}, 0)))
     program = "import pickle, sys; print(pickle.load(sys.stdin.buffer)[0]()['ettin-data'])"
     done = subprocess.run(
         [sys.executable, "-c", program],

@@ -2,18 +2,24 @@
 
 import io
 import os
+import resource
+import shutil
 from collections import Counter
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
 import pytest
+from support.mds import write
 from support.pass_counts import count_passes
-from support.shuffles import ONE_PASS, TWO_PASSES, Here, product, stopped
+from support.shuffles import CLS, ONE_PASS, SEP, TWO_PASSES, Here, product, shuffled, stopped
+from support.strategies import Row
 
+from pipeline.config import OrderSpec
 from pipeline.core.cells import CellReader
 from pipeline.core.errors import OutputError
-from pipeline.runner.shuffle import Limits, PoolFolder, passes, shuffle_pool
+from pipeline.runner.open_cluster import open_files_of
+from pipeline.runner.shuffle import Limits, PoolFolder, jobs, passes, shuffle_pool
 from pipeline.runner.shuffle.passes import plan_passes, split_pool
 
 BOTH = pytest.mark.parametrize("limits", [ONE_PASS, TWO_PASSES], ids=["one pass", "two passes"])
@@ -109,6 +115,66 @@ def test_a_disk_without_room_is_said_before_anything_is_laid_out(
     assert not (tmp_path / "out" / ".ettin" / "scattered").exists()
 
 
+def free_of(monkeypatch: pytest.MonkeyPatch, num_bytes: int) -> None:
+    usage = mock.Mock(return_value=mock.Mock(free=num_bytes))
+    monkeypatch.setattr(passes.shutil, "disk_usage", usage)
+
+
+@pytest.mark.parametrize(("limits", "stage"), [(TWO_PASSES, "sort"), (TWO_PASSES, 3)])
+def test_a_resumed_run_also_needs_room_for_what_is_not_laid_out_yet(
+    tmp_path: Path, limits: Limits, stage: str | int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, _ = stopped(tmp_path, limits, stage)
+    free_of(monkeypatch, 0)
+    with pytest.raises(OutputError, match=r"got 0B free .* to lay out the pool by position and wr"):
+        shuffle_pool(**asked, cluster=Here())
+
+
+def test_rows_in_order_need_room_beside_a_scatter_that_is_not_sorted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    asked, plain = stopped(tmp_path, ONE_PASS, "order")
+    num_bytes = sum(folder.num_bytes for folder in asked["folders"])
+    # 1.5 of 4 bytes an id, and a pool that has no rows beyond the last step.
+    free_of(monkeypatch, num_bytes * 3 // 8 - 1)
+    assert shuffle_pool(**asked, cluster=Here()) == plain
+    assert "for the rows in order" in caplog.text
+
+
+def test_rows_in_order_take_the_room_of_a_scatter_that_was_sorted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    asked, plain = stopped(tmp_path, TWO_PASSES, "sort")
+    num_bytes = sum(folder.num_bytes for folder in asked["folders"])
+    free_of(monkeypatch, num_bytes)
+    assert shuffle_pool(**asked, cluster=Here()) == plain
+    assert not caplog.records
+    free_of(monkeypatch, num_bytes - 1)
+    for path in (tmp_path / "out").iterdir():
+        shutil.rmtree(path)
+    with pytest.raises(OutputError, match="to lay out"):
+        shuffle_pool(**asked, cluster=Here())
+
+
+def test_a_pool_is_gathered_from_more_runs_than_may_be_open(tmp_path: Path) -> None:
+    limit = open_files_of(1)
+    written = [Row(f"d{number}", [CLS, *range(20, 30), SEP]) for number in range(limit + 30)]
+    write(tmp_path / "pool", written, size_limit=300)
+    spec = OrderSpec(global_batch_size=4, max_seq_len=80, seed=1)
+    plain = shuffle_pool(**shuffled(tmp_path / "pool", tmp_path / "plain", spec), cluster=Here())
+    asked = shuffled(tmp_path / "pool", tmp_path / "out", spec, Limits(run_bytes=400))
+    job, folders = asked["job"], asked["folders"]
+    assert len(split_pool(job, folders)) == limit + 30
+    # The first shuffle may have all shards open.
+    jobs._open_pool.cache_clear()
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, before[1]))
+    try:
+        assert shuffle_pool(**asked, cluster=Here()) == plain
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
 @BOTH
 def test_files_are_opened_and_read_as_often_as_counted(tmp_path: Path, limits: Limits) -> None:
     asked, _ = stopped(tmp_path, limits, "scatter")
@@ -174,3 +240,6 @@ def test_a_pool_is_split_by_bytes_and_a_folder_that_is_too_large_by_rows(tmp_pat
         [("3", (50, 60)), ("4", (60, 60))],
     ]
     assert split_pool(job, folders)[1][1].first_file == 6
+    # An empty folder may also come first.
+    groups = [[(one.table, one.rows) for one in group] for group in split_pool(job, folders[::-1])]
+    assert groups[0] == [("4", (0, 0)), ("3", (0, 10))]

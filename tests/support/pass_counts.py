@@ -41,8 +41,8 @@ def count_passes(layout: Layout, files: Iterable[tuple[int, int]]) -> list[PassC
         passes.append(
             PassCount(
                 name="sort",
-                num_tasks=num_buckets * layout.num_parts,
-                num_written=num_buckets * layout.num_parts,
+                num_tasks=layout.num_sorts,
+                num_written=layout.num_sorts,
                 num_opened=sorted_,
                 num_reads=sorted_,
                 num_bytes=layout.num_bytes,

@@ -1,6 +1,5 @@
 """A pool: the rows of many shards under one index, addressed by their position in it."""
 
-import resource
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 from pipeline.core.arrays import Int64Array, Uint32Array
 from pipeline.core.errors import InputError
 from pipeline.core.json_record import parse_json
+from pipeline.core.limits import part_of_open_files
 from pipeline.core.ragged import ByteStrings, Rows, byte_strings
 from pipeline.core.regular_file import read_file
 from pipeline.dataset.mds.packed_shards import packed_shard
@@ -27,7 +27,7 @@ IndexEntry = dict[str, Any]
 # Mapped pages count as memory of the process, and every open shard holds a file descriptor, of
 # which a quarter may be taken.
 _MAPPED_BYTES = 256 << 20
-_OPEN_SHARDS = max(16, min(256, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 4))
+_OPEN_PART, _MOST_OPEN = 4, 256
 # What the kernel may map around a row: 64 KiB, and more where pages are large.
 _FAULT_BYTES = 256 << 10
 
@@ -103,6 +103,10 @@ class Pool:
         return ShardFiles(self.shards, self.num_rows)
 
     @cached_property
+    def _most_open(self) -> int:
+        return part_of_open_files(_OPEN_PART, _MOST_OPEN)
+
+    @cached_property
     def ends(self) -> Int64Array:
         """int64 [num_shards], one past the last row of each shard."""
         return np.cumsum(self.num_rows)
@@ -146,7 +150,7 @@ class Pool:
         """Account for rows that were read; close all shards when too much may be mapped."""
         more = num_rows * _FAULT_BYTES + num_bytes
         self._mapped[shard] = min(self._mapped.get(shard, 0) + more, shard.data.size)
-        if len(self._mapped) > _OPEN_SHARDS or sum(self._mapped.values()) > _MAPPED_BYTES:
+        if len(self._mapped) > self._most_open or sum(self._mapped.values()) > _MAPPED_BYTES:
             self.close()
 
     def close(self) -> None:

@@ -5,20 +5,20 @@ signal. A scattered row is two reads of some hundred nanoseconds; a mapped page 
 """
 
 import os
-import resource
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from pipeline.core.arrays import Int64Array
+from pipeline.core.limits import part_of_open_files
 from pipeline.core.ragged import Rows, offsets_of
 from pipeline.dataset.mds.kernels import copy_ids, read_bounds, read_rows
 from pipeline.dataset.mds.shard import MdsShard
 from pipeline.dataset.rows import join_rows
 
-# Half of what the process may open; the rest is for others.
-_MOST_FILES = max(16, min(4096, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2))
+# Half of what the process may open.
+_OPEN_PART, _MOST_FILES = 2, 4096
 _MOST_FETCHED = 4
 # A call is read in parts of at most so many rows, and of so many bytes unless one row has more.
 _MOST_ROWS = 4096
@@ -34,7 +34,8 @@ class ShardFiles:
         """Open nothing yet. num_rows: int64 [num_shards], by the index."""
         # A fetched file takes disk space while it is open.
         is_remote = any(shard.remote is not None for shard in shards)
-        self._most_files = _MOST_FETCHED if is_remote else _MOST_FILES
+        most = part_of_open_files(_OPEN_PART, _MOST_FILES)
+        self._most_files = _MOST_FETCHED if is_remote else most
         self._shards, self._num_rows = shards, num_rows
         self._files = np.full(len(shards), -1, np.int64)
         self._sizes = np.zeros(len(shards), np.int64)

@@ -79,6 +79,11 @@ class Layout:
         return self.num_buckets > 1
 
     @property
+    def num_sorts(self) -> int:
+        """Tasks of the sort."""
+        return self.num_buckets * self.num_parts if self.is_sorted else 0
+
+    @property
     def bucket_rows(self) -> int:
         return self.bucket_cells * self.cell_rows
 

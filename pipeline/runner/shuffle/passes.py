@@ -4,11 +4,14 @@ scatter -> sort, where there are many tasks. What the scatter leaves is removed 
 that are asked for are sorted, and all the rest once the order is written.
 """
 
+import logging
 import shutil
 from collections.abc import Collection, Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import astuple, replace
 from itertools import chain, islice, pairwise
+
+import numpy as np
 
 from pipeline.core.cells import has_cells
 from pipeline.core.digest import fingerprint
@@ -18,6 +21,7 @@ from pipeline.dataset import STEPS_PER_FILE
 from pipeline.runner.cluster import Cluster
 from pipeline.runner.shuffle.check_runs import checking
 from pipeline.runner.shuffle.jobs import (
+    OrderTask,
     PoolFolder,
     ShuffleJob,
     TablePart,
@@ -27,6 +31,10 @@ from pipeline.runner.shuffle.jobs import (
 from pipeline.runner.shuffle.layout import Layout, Run, lay_out
 from pipeline.runner.shuffle.scatter import ScatterTask, scatter_rows
 from pipeline.runner.shuffle.sort_bucket import SortTask, sort_rows
+
+_LOG = logging.getLogger(__name__)
+# Of prose; code takes less.
+_PARQUET_ID_BYTES = 1.5
 
 
 def split_pool(job: ShuffleJob, folders: Sequence[PoolFolder]) -> list[tuple[TablePart, ...]]:
@@ -96,50 +104,25 @@ class Passes:
         Return the BLAKE3 of the shards of each table. Raises: OutputError where the disk lacks room
         for this and the sort.
         """
-        job, layout = self._job, self.layout
-        missing = [
-            number
-            for number, run in enumerate(self._scattered_runs())
-            if not has_cells(run.path, run.form)
-        ]
-        self._check_room(len(missing))
-        made = iter(tables)
-        tasks = [
-            ScatterTask(
-                job=job,
-                layout=layout,
-                number=number,
-                parts=self._groups[number],
-                makes=tuple(islice(made, len(self._groups[number]))) if tables else (),
-            )
-            for number in (range(layout.num_tasks) if tables else missing)
-        ]
-        scattered = self._cluster.map("scatter", scatter_rows, tasks)
-        self._is_scattered = True
-        return [*chain.from_iterable(scattered)]
+        layout = self.layout
+        missing = self._unscattered()
+        self._check_room(len(missing), layout.num_sorts, self._job.num_rows)
+        return self._scatter(range(layout.num_tasks) if tables else missing, tables)
 
-    def run(self, buckets: Collection[int]) -> None:
-        """Make what is missing of the runs of some buckets. Raises: as `scatter`."""
-        job, layout = self._job, self.layout
-        if not layout.is_sorted:
-            if not self._is_scattered:
-                self.scatter()
-            return
-        tasks = [
-            SortTask(job=job, layout=layout, bucket=bucket, part=part)
-            for bucket in sorted(buckets)
-            for part in range(layout.num_parts)
-        ]
-        runs = [layout.sorted(job.state, task.bucket, task.part) for task in tasks]
-        missing = [
-            task for task, run in zip(tasks, runs, strict=True) if not has_cells(run.path, run.form)
-        ]
-        if missing:
-            if not self._is_scattered:
-                self.scatter()
+    def run(self, files: Sequence[OrderTask]) -> None:
+        """Make what is missing of the runs of some files of the order. Raises: as `scatter`."""
+        layout = self.layout
+        unsorted = self._unsorted({one for file in files for one in layout.buckets_of(*file.rows)})
+        is_needed = not self._is_scattered and (bool(unsorted) or not layout.is_sorted)
+        unscattered = self._unscattered() if is_needed else []
+        self._check_room(len(unscattered), len(unsorted), sum(file.num_rows for file in files))
+        if unscattered:
+            self._scatter(unscattered)
+        if unsorted:
             with self._checking(self._scattered_runs()):
-                self._cluster.map("sort", sort_rows, missing)
-        shutil.rmtree(self._scattered, ignore_errors=True)
+                self._cluster.map("sort", sort_rows, unsorted)
+        if layout.is_sorted:
+            shutil.rmtree(self._scattered, ignore_errors=True)
 
     def gathering(self, buckets: Collection[int]) -> AbstractContextManager[None]:
         """Return a context in which the runs of some buckets are gathered, as `checking`."""
@@ -158,15 +141,70 @@ class Passes:
     def _checking(self, runs: Iterable[Run]) -> AbstractContextManager[None]:
         return checking(self._cluster, ((run.path, run.form) for run in runs))
 
-    def _check_room(self, num_tasks: int) -> None:
-        """Insist on room for what is still to be scattered, and for as much to be sorted."""
-        out, layout = self._job.out, self.layout
-        needed = layout.num_bytes * num_tasks // max(1, layout.num_tasks)
-        needed *= 2 if layout.is_sorted else 1
+    def _unscattered(self) -> list[int]:
+        return [
+            number
+            for number, run in enumerate(self._scattered_runs())
+            if not has_cells(run.path, run.form)
+        ]
+
+    def _scatter(self, numbers: Sequence[int], tables: Sequence[TableTask] = ()) -> list[list[str]]:
+        made = iter(tables)
+        tasks = [
+            ScatterTask(
+                job=self._job,
+                layout=self.layout,
+                number=number,
+                parts=self._groups[number],
+                makes=tuple(islice(made, len(self._groups[number]))) if tables else (),
+            )
+            for number in numbers
+        ]
+        scattered = self._cluster.map("scatter", scatter_rows, tasks)
+        self._is_scattered = True
+        return [*chain.from_iterable(scattered)]
+
+    def _unsorted(self, buckets: Collection[int]) -> list[SortTask]:
+        job, layout = self._job, self.layout
+        if not layout.is_sorted:
+            return []
+        tasks = [
+            SortTask(job=job, layout=layout, bucket=bucket, part=part)
+            for bucket in sorted(buckets)
+            for part in range(layout.num_parts)
+        ]
+        runs = [layout.sorted(job.state, task.bucket, task.part) for task in tasks]
+        return [
+            task for task, run in zip(tasks, runs, strict=True) if not has_cells(run.path, run.form)
+        ]
+
+    def _check_room(self, num_unscattered: int, num_unsorted: int, num_rows: int) -> None:
+        """Insist on room for the runs that are missing; beside them for the rows of the order.
+
+        How far parquet compresses these is a guess, so it is warned of.
+        """
+        out, layout, is_mds = self._job.out, self.layout, self._job.spec.format == "mds"
+        scattered = layout.num_bytes * num_unscattered // max(1, layout.num_tasks)
+        laid_out = scattered + layout.num_bytes * num_unsorted // max(1, layout.num_sorts)
+        # What the sort has read is removed before rows are written.
+        is_removed = num_unsorted > 0 or (layout.is_sorted and self._scattered.exists())
+        freed = layout.num_bytes if is_removed else 0
+        needed = max(laid_out, laid_out - freed + self._order_bytes(num_rows))
         free = shutil.disk_usage(out).free
-        if free < needed:
+        if free >= needed:
+            return
+        found = f"{out}: got {format_bytes(free)} free on its disk, expected"
+        if free < (needed if is_mds else laid_out):
             raise OutputError(
-                f"{out}: got {format_bytes(free)} free on its disk, expected"
-                f" {format_bytes(needed)} to lay out the pool by position",
+                f"{found} {format_bytes(needed)} to lay out the pool by position and write its"
+                " rows in order",
                 "make room and run the same command again: finished work is kept",
             )
+        _LOG.warning("warning: %s about %s for the rows in order", found, format_bytes(needed))
+
+    def _order_bytes(self, num_rows: int) -> int:
+        """Return about how large so many rows are once they are in order."""
+        job, layout = self._job, self.layout
+        is_mds = job.spec.format == "mds"
+        each = np.dtype(job.shards.dtype).itemsize if is_mds else _PARQUET_ID_BYTES
+        return round(layout.num_bytes * num_rows / max(1, layout.num_rows) * each / job.id_bytes)

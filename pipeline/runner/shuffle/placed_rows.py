@@ -10,9 +10,13 @@ from numpy.typing import DTypeLike, NDArray
 
 from pipeline.core.arrays import Int64Array, Uint8Array
 from pipeline.core.cells import Cell, CellReader
+from pipeline.core.limits import part_of_open_files
 from pipeline.core.ragged import Ragged, copy_ranges, offsets_of
 from pipeline.runner.shuffle.layout import Run
 from pipeline.runner.shuffle.row_record import Records
+
+# Runs that are open at a time; the shards of a pool are another quarter.
+_OPEN_PART, _MOST_OPEN = 4, 1024
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,10 +66,19 @@ def split_rows(rows: PlacedRows, first_row: int, cell_rows: int, num_cells: int)
 
 
 class RunReaders:
-    """The open files of cells of some runs, each read at several places."""
+    """The files of cells of some runs, each read at several places.
+
+    They stay open as far as the limit on open files allows; the others are opened for each read.
+    """
 
     def __init__(self, stack: ExitStack, runs: Sequence[Run]) -> None:
-        self._readers = [stack.enter_context(CellReader(run.path, run.form)) for run in runs]
+        most_open = part_of_open_files(_OPEN_PART, _MOST_OPEN)
+        self._readers: list[CellReader] = []
+        for run in runs:
+            reader = stack.enter_context(CellReader(run.path, run.form))
+            if len(self._readers) >= most_open:
+                reader.close()
+            self._readers.append(reader)
         self._id_dtype = runs[0].form.arrays["ids"]
 
     def read(self, first: int, stop: int) -> PlacedRows:

@@ -173,9 +173,10 @@ def _order(
         if len(recorded) == len(tasks) and len(missing) <= max(1, len(tasks) // _TASKS_PER_DAMAGED):
             count_tokens(job, cluster, folders, saves=True)
         else:
-            buckets = {one for task in missing for one in passes.layout.buckets_of(*task.rows)}
-            passes.run(buckets)
-            gathering = passes.gathering(buckets)
+            passes.run(missing)
+            gathering = passes.gathering(
+                {one for task in missing for one in passes.layout.buckets_of(*task.rows)}
+            )
             missing = [replace(task, layout=passes.layout) for task in missing]
     with gathering:
         written = cluster.each("order", order_rows, missing)

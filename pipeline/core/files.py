@@ -1,6 +1,7 @@
 """Files: publish them atomically, even if the writer is killed."""
 
 import errno
+import io
 import os
 import shutil
 import uuid
@@ -10,11 +11,12 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
+from blake3 import blake3
 from numpy.typing import NDArray
 
 from pipeline.core.digest import FileDigest
 from pipeline.core.errors import OutputError, lacks_files, lacks_memory
-from pipeline.core.hashed_file import HashedFile
+from pipeline.core.hashed_file import HashedFile, write_hashed
 
 # Errors that a person can fix; any other is a bug of ours.
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -22,6 +24,8 @@ _NOT_WRITABLE = (errno.EACCES, errno.EROFS, errno.EPERM, errno.ENOTDIR)
 DISK_FAILS = (errno.EIO, errno.ENXIO, errno.ENODEV, errno.ESTALE, errno.ETIMEDOUT)
 """What a failing disk and a network file system say."""
 _MOST_STALE = 2
+_DIGEST_BYTES = 32
+_BYTES_AT_ONCE = 1 << 20
 
 
 @contextmanager
@@ -210,6 +214,39 @@ def read_array(path: Path) -> NDArray[Any]:
     Unlike a mapped one it holds no file open: 70,000 maps are more than Linux gives a process.
     """
     return np.array(load_array(path))
+
+
+def save_sealed(path: Path, array: NDArray[Any]) -> None:
+    """Write an array in numpy's format, and behind it the BLAKE3 of all that."""
+    start = io.BytesIO()
+    np.lib.format.write_array(start, array, (1, 0), allow_pickle=False)
+    data = start.getbuffer()
+    write_hashed(path, [data, blake3(data).digest()])
+
+
+def read_sealed(path: Path) -> NDArray[Any]:
+    """Read an array that `save_sealed` wrote. Raises: as `reading_scratch`, for any damage."""
+    with reading_scratch(path):
+        with open_scratch(path) as file:
+            data = file.read()
+        start, digest = data[:-_DIGEST_BYTES], data[-_DIGEST_BYTES:]
+        if blake3(start).digest() != digest:
+            raise ValueError("got bytes of another digest than the file ends with")
+        array: NDArray[Any] = np.load(io.BytesIO(start), allow_pickle=False)
+        return array
+
+
+def load_sealed(path: Path) -> NDArray[Any]:
+    """Map an array that `save_sealed` wrote, once all of it was read. Raises: as `read_sealed`."""
+    hasher = blake3()
+    with reading_scratch(path), open_scratch(path) as file:
+        left = os.fstat(file.fileno()).st_size - _DIGEST_BYTES
+        while left > 0 and (data := file.read(min(left, _BYTES_AT_ONCE))):
+            hasher.update(data)
+            left -= len(data)
+        if hasher.digest() != file.read(_DIGEST_BYTES):
+            raise ValueError("got bytes of another digest than the file ends with")
+    return load_array(path)
 
 
 def publish_array(

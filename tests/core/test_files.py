@@ -13,7 +13,16 @@ import pytest
 from numpy.typing import NDArray
 
 from pipeline.core.errors import OutputError
-from pipeline.core.files import load_array, open_below, publish, read_array, save_array, writing
+from pipeline.core.files import (
+    load_array,
+    open_below,
+    publish,
+    read_array,
+    read_sealed,
+    save_array,
+    save_sealed,
+    writing,
+)
 
 
 def _write(path: Path, content: str, scratch: Path) -> None:
@@ -206,6 +215,22 @@ def test_a_stale_file_is_opened_again(
     else:
         with pytest.raises(OutputError, match=r"Stale file handle\nhint: run the same command"):
             load_array(path)
+
+
+def test_any_damage_of_a_sealed_array_is_said(tmp_path: Path) -> None:
+    path, array = tmp_path / "array", np.arange(5, dtype=np.uint32).view([("row", "<u4")])
+    save_sealed(path, array)
+    whole = path.read_bytes()
+    assert read_sealed(path).tolist() == array.tolist()
+    damaged = [whole[:size] for size in range(len(whole))]
+    damaged += [
+        whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :]
+        for place in range(len(whole))
+    ]
+    for data in damaged:
+        path.write_bytes(data)
+        with pytest.raises(OutputError, match=r"array: got damaged work .*\nhint: run the same"):
+            read_sealed(path)
 
 
 @pytest.mark.parametrize("load", [load_array, read_array])

@@ -11,9 +11,11 @@ from pathlib import Path
 import pytest
 from support import builds, miniature
 from support.clusters import Build
+from support.here import Here, run_here
 
 from pipeline.config.load import load_mixture
-from pipeline.core.errors import InputError
+from pipeline.core.errors import InputError, OutputError
+from pipeline.runner import sampled_shards
 from pipeline.runner.run import build
 
 ORDER = "order: {seed: 21, global_batch_size: 16, max_seq_len: 128}\n"
@@ -195,3 +197,35 @@ def test_what_fails_once_validation_is_whole_is_told_as_it_is(
     assert json.loads((validation / "manifest.json").read_bytes())["files"]
     assert not (out / "manifest.json").exists()
     assert stale(mixture, out, build_here) == []
+
+
+# Work that is damaged while a build goes on
+
+
+@pytest.mark.parametrize("kind", ["tables", "chunks"])
+def test_work_that_is_damaged_before_it_is_read_is_said_and_made_again(
+    kind: str, build_here: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_shared(tmp_path)
+    mixture, out = builds.write_mixture(tmp_path, ASIDE), tmp_path / "out"
+    plain = builds.digests(build_here(mixture, tmp_path / "plain"))
+
+    def damage() -> None:
+        made = sorted((out / ".ettin" / kind).rglob("*.npy" if kind == "tables" else "*.mds"))
+        if not made:
+            return
+        cluster.between = lambda: None
+        path = made[-1]
+        data = bytearray(path.read_bytes())
+        # Of a table some row, of a shard its last id.
+        data[len(data) // 2 if kind == "tables" else -3] ^= 1
+        path.write_bytes(data)
+
+    cluster = Here(damage)
+    with monkeypatch.context() as patch:
+        run_here(patch, sampled_shards, cluster)
+        with pytest.raises(OutputError, match=rf"\.ettin/{kind}/.*: got damaged work"):
+            build(load_mixture(mixture), out, workers=1, scheduler=None, report=lambda *_: None)
+    assert not (out / "manifest.json").exists()
+    build_here(mixture, out)
+    assert builds.differences(builds.digests(out), plain) == []

@@ -16,7 +16,7 @@ from support.strategies import QUICK
 from pipeline.config import ValidationSpec
 from pipeline.core import bins
 from pipeline.core.errors import InternalError
-from pipeline.core.files import save_array
+from pipeline.core.files import save_array, save_sealed
 from pipeline.dataset import State
 from pipeline.dataset.mds.shard import ROW_DTYPE
 from pipeline.runner import number_buckets, threshold
@@ -50,12 +50,12 @@ def write(out: Path, sources: Sources) -> dict[str, list[Any]]:
             table["length"] = [length for _, lengths in own for length in lengths]
             table["chunk"] = [chunk for _, lengths in own for chunk in range(len(lengths))]
             digests = np.array([digest(text) for text, _ in own], np.uint64).reshape(-1, 2)
-            for path, array in (
-                (state.table(folder), table),
-                (out / State.digests(folder), digests),
+            for save, path, array in (
+                (save_sealed, state.table(folder), table),
+                (save_array, out / State.digests(folder), digests),
             ):
                 path.parent.mkdir(parents=True, exist_ok=True)
-                save_array(path, array)
+                save(path, array)
             records[source].append(
                 SimpleNamespace(
                     partition=name,

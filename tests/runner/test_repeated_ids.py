@@ -7,7 +7,6 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,7 +14,7 @@ from support.here import Here
 from support.mds import write
 from support.strategies import QUICK, Row
 
-from pipeline.core.files import load_array, save_array
+from pipeline.core.files import read_sealed, save_sealed
 from pipeline.dataset import State
 from pipeline.runner import number_buckets, repeated_ids, threshold
 from pipeline.runner.cluster import Tasks
@@ -133,9 +132,9 @@ def test_equal_hashes_of_different_ids_are_no_repeat(tmp_path: Path) -> None:
     parts = written(tmp_path, {"a": [("x", 1), ("y", 1)], "b": [("z", 1), ("y", 1)]})
     for name in parts:
         path = State(out=tmp_path).table(name)
-        table = np.array(load_array(path))
+        table = read_sealed(path)
         table["document"] = [1, 2]
-        save_array(path, table)
+        save_sealed(path, table)
     assert found(tmp_path, parts) == {"a": ({"y"}, set()), "b": ({"y"}, {"y"})}
 
 

@@ -10,7 +10,7 @@ from blake3 import blake3
 from numpy.typing import NDArray
 
 from pipeline.core.arrays import BoolArray, Int64Array, Uint32Array
-from pipeline.core.files import load_array, publish, read_array, save_array
+from pipeline.core.files import load_sealed, publish, read_sealed, save_sealed
 from pipeline.dataset import State
 from pipeline.dataset.mds import Pool
 from pipeline.order import View, view_lengths
@@ -113,7 +113,7 @@ def records_of_parts(job: ShuffleJob, parts: Sequence[TablePart]) -> Records:
 def load_part(state: State, part: TablePart) -> Table:
     """Read some rows of a table, and no others: `shard.ROW_DTYPE` [num_rows]."""
     start, stop = (row - part.first_row for row in part.rows)
-    return np.array(load_array(state.table(part.table))[start:stop])
+    return np.array(load_sealed(state.table(part.table))[start:stop])
 
 
 def view_arguments(
@@ -127,10 +127,10 @@ def view_arguments(
 def _save(state: State, name: str, table: Table) -> None:
     # Not synced, since the next run makes it again.
     with publish(state.table(name), state.scratch, syncs=False) as temporary:
-        save_array(temporary, table)
+        save_sealed(temporary, table)
 
 
 def load_table(state: State, folder: str) -> Table:
     """Read the table of a folder's rows: `shard.ROW_DTYPE` [num_rows]."""
-    table: Table = read_array(state.table(folder))
+    table: Table = read_sealed(state.table(folder))
     return table

@@ -13,6 +13,7 @@ import numpy as np
 from pipeline.config import ChunkSpec, ShardSpec
 from pipeline.core.arrays import Int64Array, Uint32Array
 from pipeline.core.digest import FileDigest
+from pipeline.core.errors import OutputError
 from pipeline.core.files import publish
 from pipeline.core.ragged import offsets_of
 from pipeline.dataset import VALIDATION, State, is_output_file, sampled_file
@@ -126,6 +127,7 @@ def _sample(task: SampleTask, state: State) -> tuple[PartitionOutput, dict[str, 
     sampled = sampled_file(source, partition)
     with publish(task.out / sampled, state.scratch, syncs=False) as temporary:
         files[sampled] = write_columns(temporary, numbers)
+    _check_chunks(task)
     kept = {path: about for path, about in task.record.files.items() if is_output_file(path)}
     num_held, num_sampled = int(lengths[holdout].sum()), int(lengths[rows].sum())
     record = replace(
@@ -140,6 +142,22 @@ def _sample(task: SampleTask, state: State) -> tuple[PartitionOutput, dict[str, 
         files={**kept, **files},
     )
     return record, numbers
+
+
+def _check_chunks(task: SampleTask) -> None:
+    """Insist that the rows that were read are those that were chunked. Raises: OutputError.
+
+    What is damaged between would otherwise be sampled, and nothing could find it later.
+    """
+    for path, file in task.record.files.items():
+        # The others are about them, and decide nothing.
+        is_read = not is_output_file(path) and not path.endswith(".json")
+        if is_read and not file.matches(task.out / path):
+            raise OutputError(
+                f"{task.out / path}: got damaged work of an unfinished run, expected it as it was"
+                " written",
+                "run the same command again: what is damaged is made again",
+            )
 
 
 def _save_table(

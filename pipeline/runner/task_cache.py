@@ -19,7 +19,15 @@ from pipeline.core.file_system import syncing
 from pipeline.core.files import publish, refuse_links, sync_entry, writing
 from pipeline.core.json_record import from_json, to_json
 from pipeline.core.record_log import open_log
-from pipeline.dataset import PartitionCounts, State, UnreadInput
+from pipeline.dataset import (
+    DOCUMENTS,
+    MANIFEST,
+    ORDER,
+    STATE,
+    PartitionCounts,
+    State,
+    UnreadInput,
+)
 from pipeline.runner.saved_file import SavedFile
 
 _LOG = logging.getLogger(__name__)
@@ -153,6 +161,24 @@ def has_record(state: State, name: str, key: str) -> bool:
 def has_records_below(state: State, folder: str) -> bool:
     """Tell whether any task that is named after something in a folder at the top has a record."""
     return open_log(state.records).has_below(folder)
+
+
+def distrust_order(state: State, name: str, *, hashes_all: bool) -> None:
+    """Remove what an unfinished build has put in order, if shards that a task made are damaged.
+
+    Nobody knows whether rows were read from them before or after. In a finished build the order was
+    complete when the manifest was written, and stays.
+    """
+    made = [one for one in open_log(state.records).find(name) if isinstance(one, dict)]
+    is_damaged = bool(made) and not any(
+        load_cached(state, name, str(one.get("key")), PartitionOutput, hashes_all=hashes_all)
+        for one in made
+    )
+    if not is_damaged or (state.out / MANIFEST).exists():
+        return
+    begun = (state.scattered(""), state.sorted(""), f"{STATE}/documents", ORDER, DOCUMENTS)
+    for folder in begun:
+        shutil.rmtree(state.out / folder, ignore_errors=True)
 
 
 def _find(state: State, name: str, key: str) -> Iterator[dict[str, Any]]:

@@ -33,6 +33,12 @@ chunk: {{size: 128}}
 sources:
   s: {{from: {{path: in/*.jsonl}}, tokens: 6000}}
 {ORDER}"""
+WHOLE = f"""\
+name: again
+chunk: {{size: 128}}
+sources:
+  a: {{from: {{path: in/a.jsonl}}}}
+{ORDER}"""
 DECODED = f"""\
 name: again
 chunk: {{size: 128}}
@@ -227,5 +233,28 @@ def test_work_that_is_damaged_before_it_is_read_is_said_and_made_again(
         with pytest.raises(OutputError, match=rf"\.ettin/{kind}/.*: got damaged work"):
             build(load_mixture(mixture), out, workers=1, scheduler=None, report=lambda *_: None)
     assert not (out / "manifest.json").exists()
+    build_here(mixture, out)
+    assert builds.differences(builds.digests(out), plain) == []
+
+
+def test_an_order_that_was_read_from_a_damaged_shard_is_made_again(
+    build_here: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path, "a", builds.documents("a", 60, 300))
+    mixture, out = builds.write_mixture(tmp_path, WHOLE), tmp_path / "out"
+    plain = builds.digests(build_here(mixture, tmp_path / "plain"))
+
+    def damage_and_stop() -> None:
+        if any(out.glob("order/*/*")):
+            raise KeyboardInterrupt
+        for path in out.rglob("train/*/*/*.mds"):
+            data = bytearray(path.read_bytes())
+            data[-3] ^= 1
+            path.write_bytes(data)
+
+    with monkeypatch.context() as patch:
+        run_here(patch, sampled_shards, Here(damage_and_stop))
+        with pytest.raises(KeyboardInterrupt):
+            build(load_mixture(mixture), out, workers=1, scheduler=None, report=lambda *_: None)
     build_here(mixture, out)
     assert builds.differences(builds.digests(out), plain) == []

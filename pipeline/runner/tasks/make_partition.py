@@ -30,7 +30,7 @@ from pipeline.dataset import (
 from pipeline.dataset.mds import MdsWriter, write_stats
 from pipeline.runner.output_tokenizer import cached_tokenizer
 from pipeline.runner.shuffle import save_table
-from pipeline.runner.task_cache import PartitionOutput, below, recording
+from pipeline.runner.task_cache import PartitionOutput, below, distrust_order, recording
 from pipeline.runner.tasks.holdout_chunks import HoldoutChunks, open_holdout
 from pipeline.runner.tasks.read_documents import (
     DocumentReader,
@@ -120,6 +120,7 @@ def make_partition(task: PartitionTask) -> PartitionOutput:
         task.inputs, state, task.name, task.key, PartitionOutput, hashes_all=task.hashes_all
     )
     if record is None:
+        distrust_order(state, task.name, hashes_all=task.hashes_all)
         with recording(state, task.name) as save:
             record = _make(task, tokenizer, state)
             save(record)

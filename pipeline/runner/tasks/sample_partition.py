@@ -20,7 +20,7 @@ from pipeline.dataset import VALIDATION, State, is_output_file, sampled_file
 from pipeline.dataset.mds import MdsWriter, Pool, write_stats
 from pipeline.dataset.parquet import read_columns, write_columns
 from pipeline.runner.shuffle import load_table, save_empty_table, save_table
-from pipeline.runner.task_cache import PartitionOutput, below, recording
+from pipeline.runner.task_cache import PartitionOutput, below, distrust_order, recording
 from pipeline.runner.tasks.read_documents import Input, load_cached_for
 from pipeline.runner.tasks.training_chunks import TrainingChunks
 from pipeline.stages.sampling import Draw, longest_first, rows_to_write
@@ -82,7 +82,9 @@ def find_cached_sample(task: CachedSampleTask) -> PartitionOutput | None:
     record = load_cached_for(
         task.inputs, state, name, task.key, PartitionOutput, hashes_all=task.hashes_all
     )
-    if record is not None:
+    if record is None:
+        distrust_order(state, name, hashes_all=task.hashes_all)
+    else:
         numbers = read_columns(state.out / sampled_file(source, partition))
         _save_table(state, record, task.cls_id, task.sep_id, numbers)
     return record

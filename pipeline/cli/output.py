@@ -164,10 +164,9 @@ def _warnings(manifest: "Manifest", out: Path) -> Iterator[str]:
     if f"{VALIDATION}/{MANIFEST}" in manifest.files:
         yield from _tokens_beyond(read_manifest(out / VALIDATION / MANIFEST), VALIDATION)
     if not manifest.order.num_steps:
-        yield (
-            f"order: {manifest.order.num_samples:,} rows are fewer than one step needs; lower it "
-            "with --set order.global_batch_size=16"
-        )
+        num_rows = manifest.order.num_samples
+        lower = f"; lower it with --set order.global_batch_size={num_rows}" if num_rows else ""
+        yield f"order: {num_rows:,} rows are fewer than one step needs{lower}"
 
 
 def _tokens_beyond(manifest: "Manifest", what: str) -> Iterator[str]:

@@ -47,13 +47,15 @@ def part_of_open_files(divisor: int, most: int) -> int:
     return min(most, max(_LEAST_FILES, most_open_files() // divisor))
 
 
-def check_open_files(needed: int, where: str) -> None:
-    """Insist that so many files can be open at a time. Raises: ConfigError."""
+def check_open_files(needed: int, where: str, instead: str = "") -> None:
+    """Insist that so many files can be open at a time. Raises: ConfigError.
+
+    instead: what else to do than to raise the limit, to end the hint with.
+    """
     if (most := most_open_files()) < needed:
         raise ConfigError(
             f"{where}: got a limit of {most:,} open files, expected at least {needed:,}",
-            f"raise it with `ulimit -n {needed}` or in the limits of the job or container, or give "
-            "fewer --workers",
+            f"raise it with `ulimit -n {needed}` or in the limits of the job or container{instead}",
         )
 
 

@@ -59,6 +59,7 @@ def open_cluster(
     """
     number = local_workers(workers, scheduler, num_bytes)
     if scheduler is None and number == 0:
+        check_open_files(_FOR_STAGES, "this process")
         with little_work():
             yield InProcess(report)
         return
@@ -73,7 +74,7 @@ def open_cluster(
         with join_cluster(scheduler, tls, open_files_of(0)) as client:
             yield DaskCluster(client, report)
         return
-    check_open_files(open_files_of(number), f"--workers {number}")
+    check_open_files(open_files_of(number), f"--workers {number}", ", or give fewer --workers")
     check_memory(1 + number, f"--workers {number}")
     local = LocalWorkers(number)
     try:

@@ -13,9 +13,9 @@ from pipeline.core.errors import OutputError
 from pipeline.core.units import format_bytes
 from pipeline.runner.estimate_disk import DiskEstimate
 from pipeline.runner.estimate_memory import MemoryEstimate
+from pipeline.runner.expected_files import expected_part, tokens_by_size
 from pipeline.runner.open_cluster import open_files_of
 from pipeline.runner.plan import Plan
-from pipeline.runner.source_volume import tokens_by_size
 
 _LOG = logging.getLogger(__name__)
 _GROUPS = Path("/sys/fs/cgroup")
@@ -88,7 +88,7 @@ def check_room(plan: Plan, out: Path) -> None:
     dtype_bytes = {"uint16": 2, "uint32": 4}[plan.mixture.shards.dtype]
     least = guessed = 0
     for one in plan.sources:
-        available, ask = tokens_by_size(one.files or ()), one.ask
+        available, ask = tokens_by_size(expected_part(one).files or ()), one.ask
         drawn = ask.tokens or int(available * (ask.epochs or 0))
         least += (ask.tokens or 0) * (dtype_bytes + _LEAST_ORDERED_BYTES)
         guessed += drawn * dtype_bytes + drawn * 3 // 2

@@ -49,6 +49,14 @@ class Repeats:
     places: Mapping[str, Sequence[Place]]
     """By id, sorted: the first row of every document that has it, in order. Maybe not of all."""
 
+    def joined(self, other: "Repeats") -> "Repeats":
+        """Return the ids of both, each with the places of both. Pure."""
+        places = {
+            id_: sorted({*self.places.get(id_, ()), *other.places.get(id_, ())})
+            for id_ in sorted({*self.places, *other.places})
+        }
+        return Repeats(count=len(places), places=places)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class HashTask:

@@ -1,0 +1,126 @@
+"""Reached partitions: a source whose partitions are made in sequence -> the first that suffice.
+
+Which these are depends on the sequence and on their tokens alone. What workers make beyond them,
+until the budget is known to be met, is removed, and whatever is wrong with it is no error.
+"""
+
+import shutil
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import replace
+
+from pipeline.core.errors import PipelineError
+from pipeline.runner.build_partitions import (
+    check_files_of_text,
+    find_repeats,
+    partition_tasks,
+    without_repeats,
+)
+from pipeline.runner.inputs import BuildContext, PreparedSource
+from pipeline.runner.repeated_ids import Repeats
+from pipeline.runner.task_cache import PartitionOutput
+from pipeline.runner.tasks.make_partition import PartitionTask, make_partition
+from pipeline.runner.tasks.sample_partition import CachedSampleTask, find_cached_sample
+
+Made = Mapping[str, PartitionOutput]
+"""By partition, its record."""
+
+
+def reach_partitions(context: BuildContext, source: PreparedSource) -> list[PartitionOutput]:
+    """Chunk the partitions of a source in sequence until their tokens meet its budget.
+
+    Return their records by name: of the shortest beginning of the sequence that meets it, or of all
+    partitions where none does.
+
+    Raises: as `build_partitions`, for the partitions that are reached alone.
+    """
+    by_name = {task.partition: task for task in partition_tasks(context, source)}
+    tasks = [by_name[name] for name in source.planned.sequence]
+    made: Made = {}
+    repeats = Repeats(count=0, places={})
+    while len(made) < len(tasks) and not _is_met(source, made.values()):
+        made = _make_more(context, source, tasks, made)
+        # Without the documents that repeat an id they may be too few again. No shorter beginning
+        # is enough then: each partition adds at most its own tokens.
+        made, repeats = _drop_repeats(context, source, made, repeats)
+    _remove_chunks(context, [task for task in tasks if task.partition not in made])
+    records = [*made.values()]
+    check_files_of_text(source, records)
+    return records
+
+
+def find_reached_samples(
+    context: BuildContext, source: PreparedSource, tasks: Sequence[CachedSampleTask]
+) -> list[PartitionOutput] | None:
+    """Return the earlier samples of the partitions that the budget reaches, if all are intact.
+
+    tasks: of all partitions.
+    """
+    by_name = {task.partition: task for task in tasks}
+    in_sequence = [by_name[name] for name in source.planned.sequence]
+    found: list[PartitionOutput] = []
+    for record in context.cluster.each("look for samples", find_cached_sample, in_sequence):
+        if record is None:
+            return None
+        found.append(record)
+        if _is_met(source, found):
+            break
+    return found
+
+
+def try_partition(task: PartitionTask) -> PartitionOutput | PipelineError:
+    """Make a partition, or return why it cannot be made: the budget may not reach it."""
+    try:
+        return make_partition(task)
+    except PipelineError as error:
+        return error
+
+
+def _is_met(source: PreparedSource, records: Iterable[PartitionOutput]) -> bool:
+    num_tokens = source.planned.ask.tokens
+    assert num_tokens is not None, "only a number of tokens can be met"
+    return sum(record.tokens.written for record in records) >= num_tokens
+
+
+def _make_more(
+    context: BuildContext, source: PreparedSource, tasks: Sequence[PartitionTask], made: Made
+) -> Made:
+    """Make the next partitions until the budget is met; return all that are made, by name."""
+    more = dict(made)
+    with closing(_each(context, tasks[len(made) :])) as records:
+        for record in records:
+            more[record.partition] = record
+            if _is_met(source, more.values()):
+                break
+    return dict(sorted(more.items()))
+
+
+def _each(
+    context: BuildContext, tasks: Sequence[PartitionTask]
+) -> Generator[PartitionOutput, None, None]:
+    """Yield the record of each partition. Raises: what is wrong with it, once it is its turn."""
+    for result in context.cluster.each("chunk", try_partition, tasks):
+        if isinstance(result, PipelineError):
+            raise result
+        yield result
+
+
+def _drop_repeats(
+    context: BuildContext, source: PreparedSource, made: Made, known: Repeats
+) -> tuple[Made, Repeats]:
+    """Make partitions again without documents of repeated ids; `known`: those found before."""
+    part = replace(source, inputs={name: source.inputs[name] for name in made})
+    records = {source.name: [*made.values()]}
+    found = find_repeats(context, [part], records)
+    if source.name not in found:
+        return made, known
+    repeats = known.joined(found[source.name])
+    [again] = without_repeats(context, [part], records, {source.name: repeats}).values()
+    return {record.partition: record for record in again}, repeats
+
+
+def _remove_chunks(context: BuildContext, tasks: Sequence[PartitionTask]) -> None:
+    """Remove the chunks that were made beyond the budget."""
+    for task in tasks:
+        shutil.rmtree(context.state.out / task.folder, ignore_errors=True)
+        context.state.table(task.folder).unlink(missing_ok=True)

@@ -228,24 +228,26 @@ def test_ids_that_recur_in_what_is_reached_are_found(
     assert builds.digests(out) == builds.digests(expected)
 
 
-def test_where_dropped_ids_leave_too_little_the_next_file_is_reached(mixture: Path) -> None:
-    _, made = build(mixture, "plain")
-    tokens = {one.partition: one.tokens.written for one in made.sources["web"].partitions}
-    first, second = SEQUENCE[:2]
-    repeat(mixture, max(first, second), [f"{min(first, second)}-{number}" for number in range(4)])
-    # As many as both have with the copies: without them they have less.
-    _, raw = build(mixture, "raw", "sources.web.from.id=null", "sources.web.tokens=1000")
-    num_tokens = sum(
-        one.tokens.written
-        for one in build(mixture, "both", "sources.web.from.id=null",
-                         f"sources.web.tokens={tokens[first] + 1}")[1].sources["web"].partitions
-    )  # fmt: skip
-    assert num_tokens > tokens[first] + tokens[second]
-    budget = f"sources.web.tokens={num_tokens}"
-    _, kept = build(mixture, "kept", budget, "on_error=skip")
-    assert {*reached(kept)} == {*SEQUENCE[:3]}
-    assert kept.sources["web"].documents.dropped == {"duplicate_id": 4}
-    assert raw.sources["web"].budget.drawn >= 1000
+@pytest.mark.parametrize("window", [1, 4])
+def test_where_dropped_ids_leave_too_little_the_next_file_is_reached(
+    mixture: Path, monkeypatch: pytest.MonkeyPatch, window: int
+) -> None:
+    run_here(monkeypatch, sampled_shards, Ahead(window))
+    later, earlier, earliest = SEQUENCE[:3]
+    assert earliest < earlier < later
+    repeat(mixture, later, [f"{earlier}-{number}" for number in range(2)])
+    # It is reached last and comes first by name, so that its document is the one that is kept.
+    repeat(mixture, earliest, [f"{earlier}-1"])
+    _, raw = build(mixture, "raw", "sources.web.from.id=null")
+    tokens = {one.partition: one.tokens.written for one in raw.sources["web"].partitions}
+    # What two files have with the documents that are dropped.
+    budget = f"sources.web.tokens={tokens[later] + tokens[earlier]}"
+    _, made = build(mixture, "out", budget, "on_error=skip")
+    dropped = {
+        one.partition: one.documents.dropped.get("duplicate_id", 0)
+        for one in made.sources["web"].partitions
+    }
+    assert dropped == {earliest: 0, earlier: 1, later: 2}
 
 
 @pytest.mark.parametrize("setting", [

@@ -4,7 +4,7 @@ Of a source whose partitions are made in sequence, that is the first of them, by
 their sizes let expect. A build reads on from there, or stops before, as the tokens tell.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -26,23 +26,32 @@ def tokens_by_size(files: Sequence[InputFile]) -> int:
     return text // TEXT_BYTES_PER_TOKEN
 
 
+def num_expected(
+    partitions: Iterable[Sequence[InputFile]],
+    num_tokens: int,
+    tokens_of: Callable[[Sequence[InputFile]], float] = tokens_by_size,
+) -> int:
+    """Return how many partitions, the first ones, are expected to have so many tokens, or all.
+
+    partitions: the files of each. tokens_of: estimates the tokens of files.
+    """
+    number, total = 0, 0.0
+    for files in partitions:
+        if total >= num_tokens:
+            break
+        number, total = number + 1, total + tokens_of(files)
+    return number
+
+
 def expected_part(
     planned: PlannedSource, tokens_of: Callable[[Sequence[InputFile]], float] = tokens_by_size
 ) -> PlannedSource:
-    """Return a source with the partitions that are expected to meet its budget.
-
-    tokens_of: estimates the tokens of files.
-    """
+    """Return a source with the partitions that are expected to meet its budget."""
     if planned.files is None or not planned.is_in_sequence or planned.ask.tokens is None:
         return planned
-    expected: set[str] = set()
-    total = 0.0
-    for name in planned.sequence:
-        if total >= planned.ask.tokens:
-            break
-        expected.add(name)
-        total += tokens_of(planned.partitions[name])
-    return narrowed(planned, expected)
+    sequence = planned.sequence
+    files = (planned.partitions[name] for name in sequence)
+    return narrowed(planned, sequence[: num_expected(files, planned.ask.tokens, tokens_of)])
 
 
 def expected_lock(plan: Plan) -> Lock | None:

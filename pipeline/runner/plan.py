@@ -260,7 +260,8 @@ def _check_first(planned: PlannedSource) -> None:
 
 def narrowed(planned: PlannedSource, partitions: Collection[str]) -> PlannedSource:
     """Return a source with some of its partitions. Pure."""
-    own = {name: files for name, files in planned.partitions.items() if name in partitions}
+    names = {*partitions}
+    own = {name: files for name, files in planned.partitions.items() if name in names}
     files = tuple(chain.from_iterable(own.values()))
     locked = None if planned.locked is None else _only(planned.locked, files)
     return replace(planned, partitions=own, files=files, locked=locked)

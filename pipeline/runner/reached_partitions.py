@@ -16,11 +16,14 @@ from pipeline.runner.build_partitions import (
     partition_tasks,
     without_repeats,
 )
+from pipeline.runner.expected_files import num_expected
 from pipeline.runner.inputs import BuildContext, PreparedSource
+from pipeline.runner.plan import num_bytes
 from pipeline.runner.repeated_ids import Repeats
 from pipeline.runner.task_cache import PartitionOutput
 from pipeline.runner.tasks.make_partition import PartitionTask, make_partition
 from pipeline.runner.tasks.sample_partition import CachedSampleTask, find_cached_sample
+from pipeline.sources import InputFile
 
 Made = Mapping[str, PartitionOutput]
 """By partition, its record."""
@@ -39,10 +42,12 @@ def reach_partitions(context: BuildContext, source: PreparedSource) -> list[Part
     made: Made = {}
     repeats = Repeats(count=0, places={})
     while len(made) < len(tasks) and not _is_met(source, made.values()):
-        made = _make_more(context, source, tasks, made)
-        # Without the documents that repeat an id they may be too few again. No shorter beginning
-        # is enough then: each partition adds at most its own tokens.
-        made, repeats = _drop_repeats(context, source, made, repeats)
+        wave = tasks[len(made) :][: _wave_size(source, made)]
+        made = _make_wave(context, source, wave, made)
+        if len(made) == len(tasks) or _is_met(source, made.values()):
+            # Without the documents that repeat an id there may be too few tokens again. No shorter
+            # beginning has enough then, since each partition adds at most its own.
+            made, repeats = _drop_repeats(context, source, made, repeats)
     _remove_chunks(context, [task for task in tasks if task.partition not in made])
     records = [*made.values()]
     check_files_of_text(source, records)
@@ -77,17 +82,42 @@ def try_partition(task: PartitionTask) -> PartitionOutput | PipelineError:
 
 
 def _is_met(source: PreparedSource, records: Iterable[PartitionOutput]) -> bool:
+    return _num_left(source, records) <= 0
+
+
+def _num_left(source: PreparedSource, records: Iterable[PartitionOutput]) -> int:
+    """Return how many tokens the budget lacks."""
     num_tokens = source.planned.ask.tokens
     assert num_tokens is not None, "only a number of tokens can be met"
-    return sum(record.tokens.written for record in records) >= num_tokens
+    return num_tokens - sum(record.tokens.written for record in records)
 
 
-def _make_more(
-    context: BuildContext, source: PreparedSource, tasks: Sequence[PartitionTask], made: Made
+def _wave_size(source: PreparedSource, made: Made) -> int:
+    """Return how many partitions to hand to the cluster next, at least one.
+
+    First half of those that sizes let expect; then by the tokens of those that are made. So the
+    last wave has hardly more than is needed, however many workers wait.
+    """
+    planned = source.planned
+    left = (planned.partitions[name] for name in planned.sequence[len(made) :])
+    num_left = _num_left(source, made.values())
+    if not made:
+        return (num_expected(left, num_left) + 1) // 2
+    num_tokens = sum(record.tokens.written for record in made.values())
+    read = sum(one.num_bytes for record in made.values() for one in record.inputs)
+
+    def tokens_of(files: Sequence[InputFile]) -> float:
+        return sum(map(num_bytes, files)) * num_tokens / max(read, 1)
+
+    return min(num_expected(left, num_left, tokens_of), 2 * len(made))
+
+
+def _make_wave(
+    context: BuildContext, source: PreparedSource, wave: Sequence[PartitionTask], made: Made
 ) -> Made:
     """Make the next partitions until the budget is met; return all that are made, by name."""
     more = dict(made)
-    with closing(_each(context, tasks[len(made) :])) as records:
+    with closing(_each(context, wave)) as records:
         for record in records:
             more[record.partition] = record
             if _is_met(source, more.values()):

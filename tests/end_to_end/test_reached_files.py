@@ -3,7 +3,6 @@
 import json
 import random
 from collections.abc import Callable, Iterator, Sequence
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -35,16 +34,25 @@ TAIL = "-tokenized-chunked-64-32-8-backfill-nodups"
 
 
 class Ahead(Here):
-    """Makes some tasks before the first result of them is asked for, as workers do."""
+    """Makes all tasks before the first result is asked for, as many workers do."""
 
-    def __init__(self, window: int) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self.window = window
+        self.chunked: list[list[str]] = []
+        """The partitions of each wave."""
 
     def each(self, stage: str, function: Callable[[Any], Any], tasks: Tasks[Any]) -> Iterator[Any]:
-        left = iter(tasks)
-        while made := [function(task) for task in islice(left, self.window)]:
-            yield from made
+        if stage == "chunk" and len(tasks):
+            self.chunked.append([task.partition for task in tasks])
+        yield from [function(task) for task in tasks]
+
+
+def in_waves(monkeypatch: pytest.MonkeyPatch, size: int) -> Ahead:
+    """Let waves have a size of their own, and all of each be made."""
+    cluster = Ahead()
+    run_here(monkeypatch, sampled_shards, cluster)
+    monkeypatch.setattr(reached_partitions, "_wave_size", lambda *_: size)
+    return cluster
 
 
 @pytest.fixture
@@ -129,16 +137,18 @@ def test_files_that_are_not_reached_are_not_opened(mixture: Path) -> None:
         build(mixture, "again")
 
 
-@pytest.mark.parametrize("window", [2, 5, 40])
+@pytest.mark.parametrize("wave", [3, 8, 40])
 def test_what_is_made_beyond_the_budget_is_nowhere_and_no_error(
-    mixture: Path, monkeypatch: pytest.MonkeyPatch, window: int
+    mixture: Path, monkeypatch: pytest.MonkeyPatch, wave: int
 ) -> None:
     settings = ("keep_dropped=1", "sources.web.filters=[{length: {min_chars: 100}}]")
     expected, made = build(mixture, "expected", *settings)
     assert any((expected / "dropped/web").iterdir())
     num_reached = len(reached(made))
-    spoil(mixture, SEQUENCE[num_reached + 1 : num_reached + 2])
-    run_here(monkeypatch, sampled_shards, Ahead(window))
+    assert num_reached % 3
+    beyond = SEQUENCE[num_reached + (wave > 3)]
+    spoil(mixture, [beyond])
+    cluster = in_waves(monkeypatch, wave)
     chunked: list[list[str]] = []
     check_budgets = sampled_shards.check_budgets
 
@@ -148,8 +158,25 @@ def test_what_is_made_beyond_the_budget_is_nowhere_and_no_error(
 
     monkeypatch.setattr(sampled_shards, "check_budgets", look)
     out, _ = build(mixture, "out", *settings)
+    assert beyond in cluster.chunked[-1]
     assert chunked == [[f"{name}{TAIL}" for name in reached(made)]]
     assert builds.digests(out) == builds.digests(expected)
+
+
+@pytest.mark.parametrize("filters", ["", ", filters: [{length: {min_chars: 500}}]"])
+def test_workers_are_given_hardly_more_than_the_budget_needs(
+    mixture: Path, monkeypatch: pytest.MonkeyPatch, filters: str
+) -> None:
+    """Whether sizes say more tokens than there are, or less."""
+    run_here(monkeypatch, sampled_shards, cluster := Ahead())
+    mixture.write_text(MIXTURE.replace("tokens: 4000", f"tokens: 6500{filters}"))
+    _, made = build(mixture, "out")
+    first, *waves = cluster.chunked
+    assert first == ["all_0"]
+    handed = [name for wave in waves for name in wave]
+    assert len(reached(made)) <= len(handed) <= len(reached(made)) + 1 < len(NAMES)
+    assert handed == SEQUENCE[: len(handed)]
+    assert 1 < len(waves) <= 5
 
 
 class _Killed(BaseException):
@@ -176,9 +203,9 @@ def test_a_build_that_ends_at_any_partition_goes_on_to_the_same_bytes(
             if stop_at < num_reached:
                 with pytest.raises(_Killed):
                     build(mixture, f"out-{stop_at}")
-        # With a wider window than before.
+        # In other waves than before.
         with monkeypatch.context() as patch:
-            run_here(patch, sampled_shards, Ahead(random.Random(stop_at).randrange(2, 9)))
+            in_waves(patch, random.Random(stop_at).randrange(2, 9))
             out, _ = build(mixture, f"out-{stop_at}")
         assert builds.digests(out) == builds.digests(expected)
 
@@ -223,16 +250,16 @@ def test_ids_that_recur_in_what_is_reached_are_found(
         for one in of_all.sources["web"].partitions
     }
     assert duplicates[max(first, second)] == 2
-    run_here(monkeypatch, sampled_shards, Ahead(3))
+    in_waves(monkeypatch, 3)
     out, _ = build(mixture, "other", skips)
     assert builds.digests(out) == builds.digests(expected)
 
 
-@pytest.mark.parametrize("window", [1, 4])
+@pytest.mark.parametrize("wave", [1, 4])
 def test_where_dropped_ids_leave_too_little_the_next_file_is_reached(
-    mixture: Path, monkeypatch: pytest.MonkeyPatch, window: int
+    mixture: Path, monkeypatch: pytest.MonkeyPatch, wave: int
 ) -> None:
-    run_here(monkeypatch, sampled_shards, Ahead(window))
+    in_waves(monkeypatch, wave)
     later, earlier, earliest = SEQUENCE[:3]
     assert earliest < earlier < later
     repeat(mixture, later, [f"{earlier}-{number}" for number in range(2)])

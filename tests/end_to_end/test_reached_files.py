@@ -163,7 +163,7 @@ def test_what_is_made_beyond_the_budget_is_nowhere_and_no_error(
     assert builds.digests(out) == builds.digests(expected)
 
 
-@pytest.mark.parametrize("filters", ["", ", filters: [{length: {min_chars: 500}}]"])
+@pytest.mark.parametrize("filters", ["", ", filters: [{length: {min_chars: 300}}]"])
 def test_workers_are_given_hardly_more_than_the_budget_needs(
     mixture: Path, monkeypatch: pytest.MonkeyPatch, filters: str
 ) -> None:

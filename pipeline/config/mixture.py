@@ -292,11 +292,24 @@ def _needs_all_files(given: Given) -> Complaints:
     """Refuse to leave files unread where documents are chosen among those of all files."""
     shared, sources = given.get("sample"), given.get("sources") or ()
     samples = [(source.sample or OwnSample()).under(shared) for source in sources if shared]
-    if any(one.algorithm == IN_SEQUENCE for one in samples):
-        for name in ("dedup", "decontaminate", "validation"):
-            if given.get(name) is not None:
-                yield (
-                    name,
-                    f"it with {IN_SEQUENCE}, which leaves files unread",
-                    "none, or ettin-partitions-v1, which reads all files before it samples",
-                )
+    seeds = {one.seed for one in samples if one.algorithm == IN_SEQUENCE}
+    if not seeds:
+        return
+    validation = given.get("validation")
+    needing = [name for name in ("dedup", "decontaminate") if given.get(name) is not None]
+    if validation is not None and validation.algorithm == "validation-v1":
+        needing.append("validation")
+    for name in needing:
+        yield (
+            name,
+            f"it with {IN_SEQUENCE}, which leaves files unread",
+            "none, or ettin-partitions-v1, which reads all files before it samples"
+            + ("; or ettin-validation-v1" if name == "validation" else ""),
+        )
+    if validation is not None and seeds != {validation.seed}:
+        yield (
+            "validation.seed",
+            validation.seed,
+            f"the seed of {IN_SEQUENCE}, {', '.join(map(str, sorted(seeds)))}, so that it holds out"
+            " of files that are read",
+        )

@@ -65,7 +65,7 @@ class PlannedSource:
     @property
     def is_in_sequence(self) -> bool:
         """Whether its partitions are made in `sequence`, and none beyond what meets the budget."""
-        return self.sample.algorithm == IN_SEQUENCE and self.ask.tokens is not None
+        return self.sample.algorithm == IN_SEQUENCE and self.ask.key == "tokens"
 
     @property
     def sequence(self) -> list[str]:

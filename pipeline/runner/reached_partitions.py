@@ -5,7 +5,7 @@ until the budget is known to be met, is removed, and whatever is wrong with it i
 """
 
 import shutil
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 
@@ -17,6 +17,7 @@ from pipeline.runner.build_partitions import (
     without_repeats,
 )
 from pipeline.runner.expected_files import num_expected
+from pipeline.runner.holdout_split import split_holdout
 from pipeline.runner.inputs import BuildContext, PreparedSource
 from pipeline.runner.plan import num_bytes
 from pipeline.runner.repeated_ids import Repeats
@@ -32,8 +33,8 @@ Made = Mapping[str, PartitionOutput]
 def reach_partitions(context: BuildContext, source: PreparedSource) -> list[PartitionOutput]:
     """Chunk the partitions of a source in sequence until their tokens meet its budget.
 
-    Return their records by name: of the shortest beginning of the sequence that meets it, or of all
-    partitions where none does.
+    Return their records by name: of the shortest beginning of the sequence that has enough tokens
+    for training, or of all partitions where none does.
 
     Raises: as `build_partitions`, for the partitions that are reached alone.
     """
@@ -41,13 +42,18 @@ def reach_partitions(context: BuildContext, source: PreparedSource) -> list[Part
     tasks = [by_name[name] for name in source.planned.sequence]
     made: Made = {}
     repeats = Repeats(count=0, places={})
-    while len(made) < len(tasks) and not _is_met(source, made.values()):
-        wave = tasks[len(made) :][: _wave_size(source, made)]
-        made = _make_wave(context, source, wave, made)
-        if len(made) == len(tasks) or _is_met(source, made.values()):
-            # Without the documents that repeat an id there may be too few tokens again. No shorter
-            # beginning has enough then, since each partition adds at most its own.
+    num_left = _budget(source)
+    while len(made) < len(tasks) and num_left > 0:
+        wave = tasks[len(made) :][: _wave_size(source, made, num_left)]
+        more = _make_wave(context, wave, num_left)
+        num_left -= _num_tokens(more)
+        made = dict(sorted({**made, **more}.items()))
+        if num_left <= 0 or len(made) == len(tasks):
+            # Without documents that repeat an id, and those that are held out, there may be too few
+            # tokens again. No shorter beginning has enough then: each partition adds at most its
+            # own tokens.
             made, repeats = _drop_repeats(context, source, made, repeats)
+            num_left = _budget(source) - _num_for_training(context, source, made)
     _remove_chunks(context, [task for task in tasks if task.partition not in made])
     records = [*made.values()]
     check_files_of_text(source, records)
@@ -64,11 +70,13 @@ def find_reached_samples(
     by_name = {task.partition: task for task in tasks}
     in_sequence = [by_name[name] for name in source.planned.sequence]
     found: list[PartitionOutput] = []
+    num_left = _budget(source)
     for record in context.cluster.each("look for samples", find_cached_sample, in_sequence):
         if record is None:
             return None
         found.append(record)
-        if _is_met(source, found):
+        num_left -= record.tokens.written - record.tokens.validation
+        if num_left <= 0:
             break
     return found
 
@@ -81,18 +89,23 @@ def try_partition(task: PartitionTask) -> PartitionOutput | PipelineError:
         return error
 
 
-def _is_met(source: PreparedSource, records: Iterable[PartitionOutput]) -> bool:
-    return _num_left(source, records) <= 0
-
-
-def _num_left(source: PreparedSource, records: Iterable[PartitionOutput]) -> int:
-    """Return how many tokens the budget lacks."""
+def _budget(source: PreparedSource) -> int:
     num_tokens = source.planned.ask.tokens
     assert num_tokens is not None, "only a number of tokens can be met"
-    return num_tokens - sum(record.tokens.written for record in records)
+    return num_tokens
 
 
-def _wave_size(source: PreparedSource, made: Made) -> int:
+def _num_tokens(made: Made) -> int:
+    return sum(record.tokens.written for record in made.values())
+
+
+def _num_for_training(context: BuildContext, source: PreparedSource, made: Made) -> int:
+    """Return the tokens that are not held out."""
+    split = split_holdout(context, [source], {source.name: [*made.values()]})
+    return sum(part.num_tokens for part in split[source.name].values())
+
+
+def _wave_size(source: PreparedSource, made: Made, num_left: int) -> int:
     """Return how many partitions to hand to the cluster next, at least one.
 
     First half of those that sizes let expect; then by the tokens of those that are made. So the
@@ -100,10 +113,9 @@ def _wave_size(source: PreparedSource, made: Made) -> int:
     """
     planned = source.planned
     left = (planned.partitions[name] for name in planned.sequence[len(made) :])
-    num_left = _num_left(source, made.values())
     if not made:
         return (num_expected(left, num_left) + 1) // 2
-    num_tokens = sum(record.tokens.written for record in made.values())
+    num_tokens = _num_tokens(made)
     read = sum(one.num_bytes for record in made.values() for one in record.inputs)
 
     def tokens_of(files: Sequence[InputFile]) -> float:
@@ -112,17 +124,16 @@ def _wave_size(source: PreparedSource, made: Made) -> int:
     return min(num_expected(left, num_left, tokens_of), 2 * len(made))
 
 
-def _make_wave(
-    context: BuildContext, source: PreparedSource, wave: Sequence[PartitionTask], made: Made
-) -> Made:
-    """Make the next partitions until the budget is met; return all that are made, by name."""
-    more = dict(made)
+def _make_wave(context: BuildContext, wave: Sequence[PartitionTask], num_left: int) -> Made:
+    """Make the next partitions until they have so many tokens."""
+    made: dict[str, PartitionOutput] = {}
     with closing(_each(context, wave)) as records:
         for record in records:
-            more[record.partition] = record
-            if _is_met(source, more.values()):
+            made[record.partition] = record
+            num_left -= record.tokens.written
+            if num_left <= 0:
                 break
-    return dict(sorted(more.items()))
+    return made
 
 
 def _each(
@@ -152,5 +163,6 @@ def _drop_repeats(
 def _remove_chunks(context: BuildContext, tasks: Sequence[PartitionTask]) -> None:
     """Remove the chunks that were made beyond the budget."""
     for task in tasks:
-        shutil.rmtree(context.state.out / task.folder, ignore_errors=True)
-        context.state.table(task.folder).unlink(missing_ok=True)
+        for folder in [task.folder, *([task.holdout.folder] if task.holdout else [])]:
+            shutil.rmtree(context.state.out / folder, ignore_errors=True)
+            context.state.table(folder).unlink(missing_ok=True)

@@ -125,7 +125,7 @@ def source_volume(
         drawn = int(available * (1 - held) * float(ask.epochs))
     elif planned.is_in_sequence:
         # Whole partitions, unless all of them are too few.
-        drawn = max(drawn, int(available))
+        drawn = max(drawn, int(available * (1 - held)))
     return SourceVolume(
         planned=planned,
         sample=sample,

@@ -123,6 +123,33 @@ def test_what_needs_all_files_is_as_with_v1(
     assert made.sources["web"].num_unread == 0
 
 
+@pytest.mark.parametrize("wave", [None, 5])
+@pytest.mark.parametrize("rest", ["fraction: 0.02", "fraction: 0.4, chunker: ettin-retokenize-v1"])
+def test_what_is_held_out_as_published_is_that_of_v1(
+    mixture: Path, monkeypatch: pytest.MonkeyPatch, rest: str, wave: int | None
+) -> None:
+    """Of the first partitions of the sequence, and training takes as many more."""
+    validation = f"validation={{algorithm: ettin-validation-v1, seed: 42, {rest}}}"
+    _, plain = build(mixture, "plain")
+    whole, of_all = build(mixture, "v1", validation, V1)
+    if wave:
+        in_waves(monkeypatch, wave)
+    out, made = build(mixture, "v2", validation)
+    for folder in ("train", "order/checkpoint_000001", "validation/train/web"):
+        assert builds.digests(out / folder) == builds.digests(whole / folder)
+    drawn = [one for one in of_all.sources["web"].partitions if one.chunks.drawn]
+    held = [one.partition for one in of_all.sources["web"].partitions if one.chunks.validation]
+    assert {*reached(made)} == {*SEQUENCE[: len(reached(made))]}
+    assert {*reached(made)} == {one.partition for one in drawn} | {*held}
+    assert len(reached(made)) - len(reached(plain)) == ("0.4" in rest)
+    web, budget = made.sources["web"], of_all.sources["web"].budget
+    assert web.tokens.validation == of_all.sources["web"].tokens.validation > 0
+    assert web.budget.drawn == budget.drawn == web.budget.available
+    before = builds.digests(out)
+    build(mixture, "v2", validation)
+    assert builds.digests(out) == before
+
+
 def test_files_that_are_not_reached_are_not_opened(mixture: Path) -> None:
     expected, made = build(mixture, "expected")
     others = SEQUENCE[len(reached(made)) :]
@@ -283,6 +310,8 @@ def test_where_dropped_ids_leave_too_little_the_next_file_is_reached(
 def test_what_decides_over_all_documents_is_refused(mixture: Path, setting: str) -> None:
     with pytest.raises(ConfigError, match="got it with ettin-partitions-v2, which leaves files"):
         load_mixture(mixture, (setting,))
+    with pytest.raises(ConfigError, match=r"validation.seed: got 7, expected the seed of .*, 42,"):
+        load_mixture(mixture, ("validation={algorithm: ettin-validation-v1, seed: 7}",))
     own = "sources.web.sample.algorithm=ettin-partitions-v1"
     load_mixture(mixture, (setting, "sample.algorithm=keyed-v1", own))
 

@@ -183,6 +183,7 @@ def _describe(whole: PlannedSource, volume: SourceVolume) -> SourceEstimate:
         drawn_tokens=volume.drawn_tokens,
         is_sampled=planned.is_sampled,
         is_short=planned.files is not None
+        and len(planned.files) == len(whole.files or ())
         and ask.tokens is not None
         and ask.tokens > available * ask.max_repetition,
         num_files_unread=len(whole.files or ()) - len(planned.files or ()),

@@ -51,7 +51,9 @@ def expected_part(
         return planned
     sequence = planned.sequence
     files = (planned.partitions[name] for name in sequence)
-    return narrowed(planned, sequence[: num_expected(files, planned.ask.tokens, tokens_of)])
+    # The holdout is a part of the budget on top of it.
+    num_tokens = int(planned.ask.tokens * (1 + planned.held_fraction))
+    return narrowed(planned, sequence[: num_expected(files, num_tokens, tokens_of)])
 
 
 def expected_lock(plan: Plan) -> Lock | None:

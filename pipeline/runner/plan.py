@@ -42,8 +42,8 @@ class PlannedSource:
     ask: Ask
     sample: SourceSample
     """How chunks are chosen, where they are."""
-    has_validation: bool
-    """Whether some of its documents go to the holdout."""
+    held_fraction: Fraction
+    """What part of it goes to the holdout; 0 where there is none."""
     locked: LockedSource | None
     """The lock, narrowed to `files`."""
     takes_part: bool
@@ -60,7 +60,7 @@ class PlannedSource:
     @property
     def is_sampled(self) -> bool:
         """Whether anything but one pass over every chunk goes to training."""
-        return self.has_validation or not self.ask.is_whole or self.takes_longest
+        return bool(self.held_fraction) or not self.ask.is_whole or self.takes_longest
 
     @property
     def is_in_sequence(self) -> bool:
@@ -233,7 +233,7 @@ def _plan_source(
         source=source,
         ask=ask,
         sample=mixture.sample_of(source),
-        has_validation=mixture.validation is not None,
+        held_fraction=Fraction(0) if mixture.validation is None else mixture.validation.fraction,
         locked=locked,
         takes_part=takes_part,
         files=files,

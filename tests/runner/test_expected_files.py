@@ -56,6 +56,13 @@ def test_of_any_other_all_files_are(tmp_path: Path, settings: tuple[str, ...]) -
     assert expected_lock(plan) == plan.lock
 
 
+def test_the_holdout_comes_on_top_of_the_budget(tmp_path: Path) -> None:
+    held = "validation: {algorithm: ettin-validation-v1, fraction: 0.2, seed: 42}\n"
+    far, _ = map(expected_part, planned(tmp_path, "ettin-partitions-v2", extra=held).sources)
+    # 2B and 0.4B, of 0.75B each.
+    assert len(far.partitions) == 4
+
+
 def test_an_estimate_counts_the_expected_files_alone(tmp_path: Path) -> None:
     made = make_estimate(planned(tmp_path, "ettin-partitions-v2"), workers=2)
     far, near = made.sources

@@ -1,7 +1,10 @@
 """Files in sequence until the budget is met: the rows of ettin-partitions-v1, and no other file."""
 
 import json
+import os
 import random
+import signal
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -235,6 +238,25 @@ def test_a_build_that_ends_at_any_partition_goes_on_to_the_same_bytes(
             in_waves(patch, random.Random(stop_at).randrange(2, 9))
             out, _ = build(mixture, f"out-{stop_at}")
         assert builds.digests(out) == builds.digests(expected)
+
+
+def test_a_build_whose_workers_are_killed_goes_on_to_the_same_bytes(mixture: Path) -> None:
+    expected, _ = build(mixture, "expected")
+    out = mixture.parent / "out"
+    process = builds.start("build", mixture, "--out", out, "--workers", "2")
+    stop = time.monotonic() + builds.SECONDS
+    while not any(out.glob(".ettin/chunks/web/*")):
+        assert process.poll() is None
+        assert time.monotonic() < stop
+        time.sleep(0.002)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate(timeout=30)
+    while builds.group_members(process.pid):
+        assert time.monotonic() < stop
+        time.sleep(0.01)
+    assert not (out / "manifest.json").exists()
+    builds.run_well("build", mixture, "--out", out, "--workers", "2")
+    assert builds.differences(builds.digests(out), builds.digests(expected)) == []
 
 
 def test_a_finished_build_is_kept_and_mended(

@@ -153,18 +153,22 @@ def test_what_is_held_out_as_published_is_that_of_v1(
     assert builds.digests(out) == before
 
 
-def test_files_that_are_not_reached_are_not_opened(mixture: Path) -> None:
-    expected, made = build(mixture, "expected")
+@pytest.mark.parametrize("tokens", [1, 4000])
+def test_files_that_are_not_reached_are_not_opened(mixture: Path, tokens: int) -> None:
+    budget = f"sources.web.tokens={tokens}"
+    expected, made = build(mixture, "expected", budget)
     others = SEQUENCE[len(reached(made)) :]
+    assert tokens > 1 or min(others) == NAMES[0]
     spoil(mixture, others)
-    out, _ = build(mixture, "out")
+    out, _ = build(mixture, "out", budget)
     assert builds.digests(out) == builds.digests(expected)
     with pytest.raises(InputError, match=f"{min(others)}.jsonl"):
-        build(mixture, "v1", V1)
+        build(mixture, "v1", budget, V1)
     # What is reached has to be right.
-    spoil(mixture, SEQUENCE[1:2])
-    with pytest.raises(InputError, match=f"{SEQUENCE[1]}.jsonl"):
-        build(mixture, "again")
+    last = SEQUENCE[len(reached(made)) - 1]
+    spoil(mixture, [last])
+    with pytest.raises(InputError, match=f"{last}.jsonl"):
+        build(mixture, "again", budget)
 
 
 @pytest.mark.parametrize("wave", [3, 8, 40])

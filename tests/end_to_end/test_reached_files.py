@@ -83,7 +83,7 @@ def reached(manifest: Manifest) -> list[str]:
 
 def spoil(mixture: Path, names: Sequence[str]) -> None:
     for name in names:
-        (mixture.parent / f"in/{name}.jsonl").write_bytes(b"\x1f\x8bno lines")
+        (mixture.parent / f"in/{name}.jsonl").write_bytes(b'{"other": "field"}\n')
 
 
 @pytest.mark.parametrize("budget", ["1", "4000", "9000"])

@@ -170,6 +170,12 @@ def _summary(mixture: Mixture, estimate: "Estimate", workers: int) -> Iterator[s
         )
     yield from (f"not measured: {line}" for line in estimate.unasked)
     for one in estimate.sources:
+        if one.num_files_unread:
+            yield (
+                f"sources.{one.source}: about {count(one.num_files)} of"
+                f" {count((one.num_files or 0) + one.num_files_unread)} files are read, one after"
+                " the other until the budget is met"
+            )
         if one.is_short:
             yield (
                 f"warning: sources.{one.source}: asks for {format_tokens(one.drawn_tokens)} "

@@ -21,7 +21,7 @@ from pipeline.config import RAW, Mixture
 from pipeline.core.units import format_bytes
 
 if TYPE_CHECKING:
-    from pipeline.sources import DownloadPlan, PullCounts
+    from pipeline.sources import DownloadPlan, Lock, PullCounts
 
 
 def add(verbs: Verbs) -> None:
@@ -40,14 +40,16 @@ def add(verbs: Verbs) -> None:
 
 def run(parsed: Arguments) -> int:
     from pipeline.core.progress import show_bytes
-    from pipeline.runner import make_plan
+    from pipeline.runner import expected_lock, make_plan
     from pipeline.sources import check_sources, plan_download, pull, pulled_digests, read_lock
 
     mixture = load_mixture(parsed)
     path = lock_path(parsed, mixture)
     lock = read_lock(path)
     check_sources(lock, mixture)
-    needed = make_plan(mixture, lock, parsed.dest).lock if isinstance(mixture, Mixture) else lock
+    needed: Lock | None = lock
+    if isinstance(mixture, Mixture):
+        needed = expected_lock(make_plan(mixture, lock, parsed.dest))
     assert needed is not None
     plan = plan_download(
         needed,

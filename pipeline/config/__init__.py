@@ -51,15 +51,23 @@ from pipeline.config.recipe import (
     checkpoint_prefix,
 )
 from pipeline.config.replay import PoolSpec, Replay
-from pipeline.config.sample import LONGEST_FIRST, SampleSpec, SourceSample
+from pipeline.config.sample import (
+    BY_PARTITION,
+    IN_SEQUENCE,
+    LONGEST_FIRST,
+    SampleSpec,
+    SourceSample,
+)
 from pipeline.config.settings import to_plain
 from pipeline.config.source import RAW, Origin, Source
 from pipeline.config.value_types import SOURCE_NAME, closest
 from pipeline.config.yaml_nodes import shallow_events
 
 __all__ = [
+    "BY_PARTITION",
     "CHECKPOINT_PREFIXES",
     "FORMATTERS",
+    "IN_SEQUENCE",
     "LARGEST_ETTIN_CHUNK",
     "LONGEST_FIRST",
     "MAX_BAD",

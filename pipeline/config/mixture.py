@@ -5,7 +5,14 @@ from fractions import Fraction
 from typing import Any, ClassVar, Final, Literal
 
 from pipeline.config.declaration import LARGEST_LENGTH, OrderedData, with_listing
-from pipeline.config.sample import LONGEST_FIRST, OwnSample, SampleSpec, SourceSample
+from pipeline.config.sample import (
+    BY_PARTITION,
+    IN_SEQUENCE,
+    LONGEST_FIRST,
+    OwnSample,
+    SampleSpec,
+    SourceSample,
+)
 from pipeline.config.settings import Complaints, Given, optional, setting, settings, to_plain
 from pipeline.config.source import SOURCES, Source
 from pipeline.config.value_types import (
@@ -190,7 +197,7 @@ class Mixture(OrderedData):
     name: str = setting("Name of the mixture.", NAME)
     scale: Fraction = setting(
         "Factor of every budget, in whole tokens, for a miniature such as 1/1000000. Below 1, only "
-        "part of the files is read, ettin-partitions-v1 is keyed-v1, and less than a step makes "
+        "part of the files is read, ettin-partitions-* is keyed-v1, and less than a step makes "
         "one step.",
         Number(1000),
         default=Fraction(1),
@@ -244,6 +251,7 @@ class Mixture(OrderedData):
                     ", ".join(first),
                     f"it with {LONGEST_FIRST} only, here or as sample.algorithm",
                 )
+        yield from _needs_all_files(given)
         chunk, validation = given.get("chunk"), given.get("validation")
         if chunk is None or validation is None:
             return
@@ -267,7 +275,7 @@ class Mixture(OrderedData):
     def sample_of(self, source: Source) -> SourceSample:
         """Return how a source's chunks are sampled. Pure."""
         own = (source.sample or OwnSample()).under(self.sample)
-        if self.scale < 1 and own.algorithm == "ettin-partitions-v1":
+        if self.scale < 1 and own.algorithm in BY_PARTITION:
             # A whole file would be more than all of a miniature.
             return replace(own, algorithm="keyed-v1")
         return own
@@ -278,3 +286,30 @@ class Mixture(OrderedData):
             if one.sample is not None:
                 sources[one.name]["sample"] = to_plain(one.sample.under(self.sample))
         return with_listing({**to_plain(self), "sources": sources}, self)
+
+
+def _needs_all_files(given: Given) -> Complaints:
+    """Refuse to leave files unread where documents are chosen among those of all files."""
+    shared, sources = given.get("sample"), given.get("sources") or ()
+    samples = [(source.sample or OwnSample()).under(shared) for source in sources if shared]
+    seeds = {one.seed for one in samples if one.algorithm == IN_SEQUENCE}
+    if not seeds:
+        return
+    validation = given.get("validation")
+    needing = [name for name in ("dedup", "decontaminate") if given.get(name) is not None]
+    if validation is not None and validation.algorithm == "validation-v1":
+        needing.append("validation")
+    for name in needing:
+        yield (
+            name,
+            f"it with {IN_SEQUENCE}, which leaves files unread",
+            "none, or ettin-partitions-v1, which reads all files before it samples"
+            + ("; or ettin-validation-v1" if name == "validation" else ""),
+        )
+    if validation is not None and seeds != {validation.seed}:
+        yield (
+            "validation.seed",
+            validation.seed,
+            f"the seed of {IN_SEQUENCE}, {', '.join(map(str, sorted(seeds)))}, so that it holds out"
+            " of files that are read",
+        )

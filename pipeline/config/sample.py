@@ -6,7 +6,13 @@ from pipeline.config.settings import Complaints, Given, optional, setting, setti
 from pipeline.config.value_types import LINE, SEED, OneOrMany
 
 LONGEST_FIRST: Final = "ettin-longest-first-v1"
-Algorithm = Literal["keyed-v1", "ettin-longest-first-v1", "ettin-partitions-v1"]
+IN_SEQUENCE: Final = "ettin-partitions-v2"
+"""Makes partitions one after the other, and none beyond the budget."""
+BY_PARTITION: Final = ("ettin-partitions-v1", IN_SEQUENCE)
+"""Take all chunks of a partition or none."""
+Algorithm = Literal[
+    "keyed-v1", "ettin-longest-first-v1", "ettin-partitions-v1", "ettin-partitions-v2"
+]
 
 
 @settings
@@ -14,7 +20,8 @@ class SampleSpec:
     algorithm: Algorithm = setting(
         "Versioned sampling algorithm: keyed-v1 samples single chunks, exact to one chunk; ettin-* "
         "as published: longest-first takes the longest chunks of one file after the other, "
-        "partitions takes whole partitions.",
+        "partitions takes whole partitions: v1 after all were read, v2 the same ones without "
+        "reading the others.",
         default="keyed-v1",
     )
     seed: int = setting(

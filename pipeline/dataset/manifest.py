@@ -89,6 +89,8 @@ class SourceRecord:
 
     num_left_out: int = 0
     """What its patterns reach and is no readable file, where `on_missing` skips it."""
+    num_unread: int = 0
+    """Its files that the budget does not reach, of which nothing is counted."""
     filters: Mapping[str, str]
     documents: DocumentCounts
     tokens: TokenCounts

@@ -11,6 +11,7 @@ from pipeline.runner.build_alone import build_alone
 from pipeline.runner.build_options import Tls
 from pipeline.runner.estimate import Estimate, make_estimate
 from pipeline.runner.estimate_time import BYTES_PER_SECOND
+from pipeline.runner.expected_files import expected_lock
 from pipeline.runner.machine import Machine, this_machine
 from pipeline.runner.plan import Plan, check_local, make_plan
 from pipeline.runner.replay_pool import pool_folder, replay_pool
@@ -26,6 +27,7 @@ __all__ = [
     "build",
     "build_alone",
     "check_local",
+    "expected_lock",
     "make_estimate",
     "make_plan",
     "pool_folder",

@@ -5,7 +5,7 @@ Of the documents of a source that share an id, the first by partition and row is
 
 import shutil
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from typing import TypeVar
@@ -30,14 +30,31 @@ def build_partitions(
 
     Raises: DocumentError where ids recur in a source, unless bad documents are skipped.
     """
-    state = context.state
     tasks = [task for source in sources for task in partition_tasks(context, source)]
     records = by_source(sources, context.cluster.map("chunk", make_partition, tasks))
     for source in sources:
         check_files_of_text(source, records[source.name])
+    try:
+        repeats = find_repeats(context, sources, records)
+        return {**records, **without_repeats(context, sources, records, repeats)}
+    finally:
+        shutil.rmtree(context.state.buckets, ignore_errors=True)
+
+
+def find_repeats(
+    context: BuildContext,
+    sources: Sequence[PreparedSource],
+    records: Mapping[str, Sequence[PartitionOutput]],
+    folder: str = "repeated",
+) -> dict[str, Repeats]:
+    """Return the ids that recur in each source that has such, of which documents are to be dropped.
+
+    folder: as for `find_repeated_ids`. Raises: DocumentError where there are any, unless bad
+    documents are skipped.
+    """
     if context.mixture.chunk.algorithm == "ettin-line-v1":
-        return records  # Lines of one document share its id.
-    skips = context.mixture.on_error == "skip"
+        return {}  # Lines of one document share its id.
+    state, skips = context.state, context.mixture.on_error == "skip"
     parts = {
         source.name: {
             record.partition: Chunks(
@@ -47,23 +64,28 @@ def build_partitions(
         }
         for source in sources
     }
-    try:
-        repeats = find_repeated_ids(context, parts, finds_all=skips)
-        found = [source for source in sources if source.name in repeats]
-        if found and not skips:
-            [first, *_] = found
-            raise duplicates_error(state, first, records[first.name], repeats[first.name])
-        again = [
-            task
-            for source in found
-            for task in _without_repeats(
-                context, source, records[source.name], repeats[source.name]
-            )
-        ]
-        made_again = context.cluster.map("drop repeated ids", make_partition, again)
-    finally:
-        shutil.rmtree(state.buckets, ignore_errors=True)
-    return {**records, **by_source(found, made_again)}
+    repeats = find_repeated_ids(context, parts, finds_all=skips, folder=folder)
+    found = [source for source in sources if source.name in repeats]
+    if found and not skips:
+        [first, *_] = found
+        raise duplicates_error(state, first, records[first.name], repeats[first.name])
+    return repeats
+
+
+def without_repeats(
+    context: BuildContext,
+    sources: Sequence[PreparedSource],
+    records: Mapping[str, Sequence[PartitionOutput]],
+    repeats: Mapping[str, Repeats],
+) -> dict[str, list[PartitionOutput]]:
+    """Make the sources with repeated ids again, with the first document of each; return records."""
+    found = [source for source in sources if source.name in repeats]
+    again = [
+        task
+        for source in found
+        for task in _without_repeats(context, source, records[source.name], repeats[source.name])
+    ]
+    return by_source(found, context.cluster.map("drop repeated ids", make_partition, again))
 
 
 def check_files_of_text(source: PreparedSource, records: Sequence[PartitionOutput]) -> None:
@@ -141,5 +163,5 @@ def _without_repeats(
             replace(one, read_before=read.sha256)
             for one, read in zip(task.inputs, record.inputs, strict=True)
         )
-        tasks.append(replace(task, inputs=inputs, repeats=repeats.ids.get(task.partition)))
+        tasks.append(replace(task, inputs=inputs, repeats=repeats.ids.get(task.partition, ())))
     return tasks

@@ -14,11 +14,12 @@ from pipeline.core.limits import default_memory_bytes
 from pipeline.runner.estimate_disk import DiskEstimate, estimate_disk
 from pipeline.runner.estimate_memory import MemoryEstimate, estimate_memory
 from pipeline.runner.estimate_time import TimeEstimate, estimate_time
+from pipeline.runner.expected_files import expected_part
 from pipeline.runner.machine import Machine, exceeded
 from pipeline.runner.measure_output import measure_output
 from pipeline.runner.measure_source import SourceSample, Stages, make_up_source, measure_source
 from pipeline.runner.output_tokenizer import cached_tokenizer
-from pipeline.runner.plan import Plan
+from pipeline.runner.plan import Plan, PlannedSource
 from pipeline.runner.source_volume import SourceVolume, count_documents, source_volume
 from pipeline.stages.filters import make_filters
 from pipeline.stages.tokenizer import EMBEDDED, Tokenizer
@@ -49,6 +50,8 @@ class SourceEstimate:
     """Whether all of its chunks lie on disk until some are sampled."""
     is_short: bool
     """Whether it seems to have too few tokens for its budget, repetitions included."""
+    num_files_unread: int = 0
+    """Files beyond its budget, where its partitions are made in sequence."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -108,7 +111,7 @@ def make_estimate(
         raw + disk.peak_bytes, 10**12
     )
     return Estimate(
-        sources=tuple(map(_describe, volumes)),
+        sources=tuple(map(_describe, plan.sources, volumes)),
         unlocked=tuple(plan.unlocked),
         unasked=tuple(unasked),
         download_bytes=download,
@@ -141,7 +144,7 @@ def _measure(plan: Plan) -> tuple[list[SourceVolume], list[str]]:
             unasked.append(f"sources.{source.name}.filters: {error.message}")
             source = replace(source, filters=())
         stages = Stages(source=source, mixture=mixture, tokenizer=tokenizer)
-        sample = measure_source(source, planned.files or (), stages)
+        sample = measure_source(source, expected_part(planned).files or (), stages)
         if sample is None and source.filters not in made_up:
             made_up[source.filters] = make_up_source(stages)
         used = sample or made_up[source.filters]
@@ -157,7 +160,8 @@ def _tokenizer(mixture: Mixture) -> Tokenizer:
     return cached_tokenizer(spec, mixture.folder)
 
 
-def _describe(volume: SourceVolume) -> SourceEstimate:
+def _describe(whole: PlannedSource, volume: SourceVolume) -> SourceEstimate:
+    """Describe a source; `whole` has all its files, the volume those that are read."""
     planned = volume.planned
     source, ask = planned.source, planned.ask
     if isinstance(source.tokens, int):
@@ -179,6 +183,8 @@ def _describe(volume: SourceVolume) -> SourceEstimate:
         drawn_tokens=volume.drawn_tokens,
         is_sampled=planned.is_sampled,
         is_short=planned.files is not None
+        and len(planned.files) == len(whole.files or ())
         and ask.tokens is not None
         and ask.tokens > available * ask.max_repetition,
+        num_files_unread=len(whole.files or ()) - len(planned.files or ()),
     )

@@ -21,6 +21,7 @@ from pipeline.runner.tasks.training_chunks import (
 )
 from pipeline.runner.threshold import Search, find_last, in_groups
 from pipeline.stages.holdout import bound_of, choose_first_chunks
+from pipeline.stages.sampling import in_sequence
 
 _STAGE = "hold out"
 Records = Mapping[str, Mapping[str, PartitionOutput]]
@@ -112,7 +113,11 @@ def _first_chunks(
         tokens = {name: next(sums) for name in own}
         ask = planned[source].ask
         budget = ask.tokens if ask.key == "tokens" and ask.tokens else sum(tokens.values())
-        most = choose_first_chunks(tokens, int(budget * spec.fraction), spec.seed)
+        # Of a source of which not all partitions are made, these are the first of the sequence.
+        sequence = in_sequence(planned[source].partitions, spec.seed)
+        most = choose_first_chunks(
+            tokens, int(budget * spec.fraction), [name for name in sequence if name in tokens]
+        )
         rules[source] = {name: HeldFirst(chunks=next(left), num_tokens=most[name]) for name in own}
     return rules
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from pipeline.config import Mixture
 from pipeline.core.digest import sha256_bytes
@@ -29,6 +30,8 @@ class BuildContext:
     """Whether pulled files stay on disk; else each is fetched only while it is read."""
     hashes_all: bool
     """Whether finished files are read, also those that nobody has written to by all that shows."""
+    raw: Path
+    """The folder of pulled files, absolute."""
     run: str
     """Unique to this run, so that workers of a user's cluster reuse no maps of an earlier one."""
 
@@ -72,6 +75,9 @@ def prepare_source(context: BuildContext, planned: PlannedSource) -> PreparedSou
                 file=at_origin[file.declared],
                 revision=locked.revision,
                 is_kept=context.keeps_raw or source.origin.kind == "path",
+                raw=context.raw
+                if planned.is_in_sequence and source.origin.kind != "path"
+                else None,
             ),
         )
 

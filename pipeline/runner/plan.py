@@ -10,7 +10,7 @@ from fractions import Fraction
 from itertools import chain
 from pathlib import Path
 
-from pipeline.config import LONGEST_FIRST, Mixture, Source, SourceSample, closest
+from pipeline.config import IN_SEQUENCE, LONGEST_FIRST, Mixture, Source, SourceSample, closest
 from pipeline.core.errors import ConfigError, InputError
 from pipeline.dataset import TRAIN, State, chunk_folder
 from pipeline.dataset.mds import INDEX_NAME
@@ -42,8 +42,8 @@ class PlannedSource:
     ask: Ask
     sample: SourceSample
     """How chunks are chosen, where they are."""
-    has_validation: bool
-    """Whether some of its documents go to the holdout."""
+    held_fraction: Fraction
+    """What part of it goes to the holdout; 0 where there is none."""
     locked: LockedSource | None
     """The lock, narrowed to `files`."""
     takes_part: bool
@@ -60,7 +60,17 @@ class PlannedSource:
     @property
     def is_sampled(self) -> bool:
         """Whether anything but one pass over every chunk goes to training."""
-        return self.has_validation or not self.ask.is_whole or self.takes_longest
+        return bool(self.held_fraction) or not self.ask.is_whole or self.takes_longest
+
+    @property
+    def is_in_sequence(self) -> bool:
+        """Whether its partitions are made in `sequence`, and none beyond what meets the budget."""
+        return self.sample.algorithm == IN_SEQUENCE and self.ask.key == "tokens"
+
+    @property
+    def sequence(self) -> list[str]:
+        """All partitions in the order in which whole ones are chosen."""
+        return list(sampling.in_sequence(self.partitions, self.sample.seed))
 
     @property
     def takes_longest(self) -> bool:
@@ -218,17 +228,12 @@ def _plan_source(
             num_others = len(partitions) - len(alone[source.name])
             partitions = _named(source.name, partitions, alone[source.name])
         files = tuple(chain.from_iterable(partitions.values()))
-        if files and source.origin.kind == "path" and files[0].path.is_file():
-            check_fields(files[0], source.origin)
-        if locked is not None:
-            names = {file.declared for file in files}
-            kept = tuple(file for file in locked.files if declared(locked, file) in names)
-            locked = replace(locked, files=kept)
-    return PlannedSource(
+        locked = None if locked is None else _only(locked, files)
+    planned = PlannedSource(
         source=source,
         ask=ask,
         sample=mixture.sample_of(source),
-        has_validation=mixture.validation is not None,
+        held_fraction=Fraction(0) if mixture.validation is None else mixture.validation.fraction,
         locked=locked,
         takes_part=takes_part,
         files=files,
@@ -236,6 +241,37 @@ def _plan_source(
         num_others=num_others,
         skipped=() if matched is None else matched.skipped,
     )
+    _check_first(planned)
+    return planned
+
+
+def _check_first(planned: PlannedSource) -> None:
+    """Look for the fields of text and id in the file that is read first, if it is local.
+
+    Raises: InputError.
+    """
+    if planned.files and planned.source.origin.kind == "path":
+        first = planned.files[0]
+        if planned.is_in_sequence:
+            [first, *_] = planned.partitions[planned.sequence[0]]
+        if first.path.is_file():
+            check_fields(first, planned.source.origin)
+
+
+def narrowed(planned: PlannedSource, partitions: Collection[str]) -> PlannedSource:
+    """Return a source with some of its partitions. Pure."""
+    names = {*partitions}
+    own = {name: files for name, files in planned.partitions.items() if name in names}
+    files = tuple(chain.from_iterable(own.values()))
+    locked = None if planned.locked is None else _only(planned.locked, files)
+    return replace(planned, partitions=own, files=files, locked=locked)
+
+
+def _only(locked: LockedSource, files: Sequence[InputFile]) -> LockedSource:
+    """Return the lock of some of a source's files."""
+    names = {file.declared for file in files}
+    kept = tuple(file for file in locked.files if declared(locked, file) in names)
+    return replace(locked, files=kept)
 
 
 def _named(

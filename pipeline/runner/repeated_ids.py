@@ -65,8 +65,16 @@ class Repeats:
     count: int
     named: Sequence[NamedId]
     """The first of them, sorted by id."""
-    ids: Mapping[str, RepeatedIds]
+    ids: Mapping[str, tuple[RepeatedIds, ...]]
     """By partition that has such. Maybe not all, unless all were asked for."""
+
+    def joined(self, later: "Repeats") -> "Repeats":
+        """Return these with those that came up once these were dropped. Pure."""
+        ids = {
+            name: (*self.ids.get(name, ()), *later.ids.get(name, ()))
+            for name in sorted({*self.ids, *later.ids})
+        }
+        return replace(later, ids=ids)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -233,11 +241,12 @@ def find_repeated_ids(
     parts: Mapping[str, Mapping[str, Chunks]],
     *,
     finds_all: bool = True,
+    folder: str = "repeated",
 ) -> dict[str, Repeats]:
     """Return the ids that recur in each source that has such.
 
     parts: by source and partition. Unless `finds_all`, of very many ids only some are looked at.
-    What is saved lies in `State.buckets`, which the caller removes.
+    What is saved lies in a folder of `State.buckets`, which the caller removes.
     """
     groups = {source: _in_groups(own) for source, own in parts.items()}
     recurring = find_recurring(context, groups, None if finds_all else _MANY)
@@ -247,7 +256,9 @@ def find_repeated_ids(
     }
     for _ in each_of(context.cluster, STAGE, save_places, places):
         pass
-    tasks = {source: _compare_tasks(context, source, own) for source, own in places.items()}
+    tasks = {
+        source: _compare_tasks(context, f"{folder}/{source}", own) for source, own in places.items()
+    }
     compared: dict[str, list[Compared]] = {source: [] for source in tasks}
     for source, one in each_of(context.cluster, STAGE, save_repeated, tasks):
         compared[source].append(one)
@@ -284,7 +295,7 @@ def _place_tasks(
 
 
 def _compare_tasks(
-    context: BuildContext, source: str, places: Sequence[PlaceTask]
+    context: BuildContext, folder: str, places: Sequence[PlaceTask]
 ) -> list[CompareTask]:
     return [
         CompareTask(
@@ -292,7 +303,7 @@ def _compare_tasks(
             firsts=[one.first for one in places],
             number=number,
             buckets=places[0].buckets,
-            path=context.state.bucketed(f"repeated/{source}", number),
+            path=context.state.bucketed(folder, number),
             scratch=context.state.scratch,
         )
         for number in range(len(places[0].buckets))
@@ -309,12 +320,14 @@ def _join(
             :_IDS_NAMED
         ],
         ids={
-            partitions[number]: RepeatedIds(
-                folder=tasks[0].path.parent,
-                num_files=len(tasks),
-                form=tasks[0].form,
-                group=bisect_right(tasks[0].firsts, number) - 1,
-                partition=number,
+            partitions[number]: (
+                RepeatedIds(
+                    folder=tasks[0].path.parent,
+                    num_files=len(tasks),
+                    form=tasks[0].form,
+                    group=bisect_right(tasks[0].firsts, number) - 1,
+                    partition=number,
+                ),
             )
             for number in sorted({number for one in compared for number in one.partitions})
         },

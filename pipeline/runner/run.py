@@ -94,14 +94,16 @@ def _build(context: BuildContext, plan: Plan, holdout_state: State | None) -> Ma
         for record in records
     }
     check_listed(plan.partitions, num_rows, mixture.order)
+    # Some may not have been reached.
+    partitions = [name for name in plan.partitions if name in num_rows]
     files = files_of(record for records in samples.values() for record in records)
     pool_digest = fingerprint({path: file.sha256 for path, file in files.items()})
     written = {
         name: [one for one in records if f"{one.folder}/{INDEX_NAME}" in one.files]
         for name, records in samples.items()
     }
-    files.update(write_indexes(state, written, plan.partitions))
-    order, ordered_files = order_samples(context, samples, plan.partitions, pool_digest)
+    files.update(write_indexes(state, written, partitions))
+    order, ordered_files = order_samples(context, samples, partitions, pool_digest)
     files.update(ordered_files)
     files.update(made.copies)
     files.update(copy_tokenizer(state, context.tokenizer))
@@ -127,6 +129,7 @@ def _describe_source(
     balance = sampling.balance_of(planned.ask, available, tokens.drawn)
     return SourceRecord(
         num_left_out=len(planned.skipped),
+        num_unread=len(planned.files or ()) - sum(len(one.inputs) for one in records),
         filters=identify(planned.source.filters, folder),
         documents=DocumentCounts(
             num_in=sum(record.documents.num_in for record in records),

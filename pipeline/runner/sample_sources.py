@@ -6,13 +6,14 @@ What is decided together, over a source or, with a holdout, over all sources, is
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from pipeline.config import LONGEST_FIRST, to_plain
+from pipeline.config import BY_PARTITION, LONGEST_FIRST, to_plain
 from pipeline.core.digest import FileDigest, fingerprint
 from pipeline.dataset import TRAIN, State
 from pipeline.runner.build_partitions import by_source, partition_tasks
 from pipeline.runner.holdout_split import Split
 from pipeline.runner.inputs import BuildContext, PreparedSource
 from pipeline.runner.merged_index import publish_indexes
+from pipeline.runner.reached_partitions import find_reached_samples
 from pipeline.runner.task_cache import PartitionOutput, has_record
 from pipeline.runner.tasks.sample_partition import (
     CachedSampleTask,
@@ -46,25 +47,36 @@ def find_cached_samples(
     """
     sampled = [source for source in sources if source.planned.is_sampled]
     recorded = [source for source in sampled if _is_recorded(context.state, source, keys)]
-    tasks = [
-        CachedSampleTask(
-            out=context.state.out,
-            partition=partition,
-            inputs=inputs,
-            key=keys[source.name],
-            cls_id=context.tokenizer.cls_id,
-            sep_id=context.tokenizer.sep_id,
-            hashes_all=context.hashes_all,
-        )
+    tasks = {
+        source.name: [
+            CachedSampleTask(
+                out=context.state.out,
+                partition=partition,
+                inputs=inputs,
+                key=keys[source.name],
+                cls_id=context.tokenizer.cls_id,
+                sep_id=context.tokenizer.sep_id,
+                hashes_all=context.hashes_all,
+            )
+            for partition, inputs in source.inputs.items()
+        ]
         for source in recorded
-        for partition, inputs in source.inputs.items()
-    ]
-    results = context.cluster.map("look for samples", find_cached_sample, tasks)
+    }
+    at_once = [source for source in recorded if not source.planned.is_in_sequence]
+    results = context.cluster.map(
+        "look for samples",
+        find_cached_sample,
+        [task for source in at_once for task in tasks[source.name]],
+    )
     whole = {
         name: [record for record in records if record is not None]
-        for name, records in by_source(recorded, results).items()
+        for name, records in by_source(at_once, results).items()
         if None not in records
     }
+    for source in recorded:
+        if source.planned.is_in_sequence:
+            reached = find_reached_samples(context, source, tasks[source.name])
+            whole |= {} if reached is None else {source.name: reached}
     together = _together(context, whole)
     cached = {
         name: records
@@ -77,8 +89,12 @@ def find_cached_samples(
 
 
 def _is_recorded(state: State, source: PreparedSource, keys: Mapping[str, str]) -> bool:
-    """Tell whether all partitions of a source were sampled, as no first build finds them."""
-    names = (sample_name(source.name, partition) for partition in source.inputs)
+    """Tell whether all partitions of a source were sampled, as no first build finds them.
+
+    Of those that are made in sequence, which these are is not yet known.
+    """
+    partitions = source.planned.sequence[:1] if source.planned.is_in_sequence else source.inputs
+    names = (sample_name(source.name, partition) for partition in partitions)
     return all(has_record(state, name, keys[source.name]) for name in names)
 
 
@@ -138,7 +154,12 @@ def sample_chunks(
             draws[source.name],
         )
     ]
-    return by_source(sources, context.cluster.map("sample", sample_partition, tasks))
+    samples: dict[str, list[PartitionOutput]] = {source.name: [] for source in sources}
+    for task, record in zip(
+        tasks, context.cluster.map("sample", sample_partition, tasks), strict=True
+    ):
+        samples[task.source].append(record)
+    return samples
 
 
 def _draw(
@@ -153,8 +174,8 @@ def _draw(
         _, beyond = sampling.repetitions(source.planned.ask, sum(tokens.values()))
         if sample.algorithm == LONGEST_FIRST:
             draws[name] = sampling.draw_longest_first(tokens, beyond, sample.first)
-        elif sample.algorithm == "ettin-partitions-v1":
-            draws[name] = sampling.draw_partitions(tokens, beyond, sample.seed)
+        elif sample.algorithm in BY_PARTITION:
+            draws[name] = sampling.draw_partitions(tokens, beyond, source.planned.sequence)
         else:
             draws[name] = sampling.draw_keyed(name, list(parts), sample.seed, None)
             if beyond:
@@ -217,28 +238,27 @@ def _sample_tasks(
     draws: Mapping[str, Draw],
 ) -> list[SampleTask]:
     mixture, tokenizer, planned = context.mixture, context.tokenizer, source.planned
-    by_partition = {record.partition: record for record in records}
     num_repetitions, _ = sampling.repetitions(planned.ask, _num_tokens(parts))
     return [
         SampleTask(
             out=context.state.out,
-            folder=planned.folder(partition, mixture),
+            folder=planned.folder(record.partition, mixture),
             source=source.name,
             key=key,
             together=together,
-            record=by_partition[partition],
-            chunks=parts[partition],
-            holdout_folder=planned.holdout_folder(partition, mixture),
+            record=record,
+            chunks=parts[record.partition],
+            holdout_folder=planned.holdout_folder(record.partition, mixture),
             holdout_chunk=mixture.validation_chunk or mixture.chunk,
             num_repetitions=num_repetitions,
-            draw=draws[partition],
+            draw=draws[record.partition],
             takes_longest=planned.takes_longest,
             chunk=mixture.chunk,
             shards=mixture.shards,
             cls_id=tokenizer.cls_id,
             sep_id=tokenizer.sep_id,
         )
-        for partition in source.inputs
+        for record in records
     ]
 
 

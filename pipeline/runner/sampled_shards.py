@@ -4,7 +4,7 @@ import logging
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Unpack
 
@@ -18,11 +18,13 @@ from pipeline.runner.build_options import BuildOptions
 from pipeline.runner.build_partitions import build_partitions
 from pipeline.runner.corpus_scan import scan_corpus
 from pipeline.runner.earlier_build import resuming
+from pipeline.runner.expected_files import expected_part
 from pipeline.runner.holdout_split import split_holdout
 from pipeline.runner.inputs import BuildContext, PreparedSource, prepare_source
 from pipeline.runner.open_cluster import open_cluster
 from pipeline.runner.output_tokenizer import cached_tokenizer, check_special_tokens
 from pipeline.runner.plan import Plan, num_bytes
+from pipeline.runner.reached_partitions import reach_partitions
 from pipeline.runner.sample_sources import (
     check_budgets,
     find_cached_samples,
@@ -30,7 +32,7 @@ from pipeline.runner.sample_sources import (
     sample_keys,
 )
 from pipeline.runner.task_cache import PartitionOutput, log_trusted, remove_sampled
-from pipeline.sources import check_tokenizer, plan_download, pull
+from pipeline.sources import Lock, check_tokenizer, plan_download, pull
 from pipeline.stages.tokenizer import Tokenizer
 
 _LOG = logging.getLogger(__name__)
@@ -83,7 +85,7 @@ def open_context(
     keeps_raw, raw = options.get("keeps_raw", True), options.get("raw", RAW)
     report, memory_bytes = options["report"], options.get("memory_bytes")
     if plan.lock is not None and keeps_raw:
-        pull(plan_download(plan.lock, plan.mixture.folder, raw), report)
+        pull(plan_download(_read_whole(plan, plan.lock), plan.mixture.folder, raw), report)
     cluster_of = open_cluster(
         options["workers"], options["scheduler"], report, options.get("tls"), work_bytes(plan)
     )
@@ -97,15 +99,23 @@ def open_context(
             memory_bytes=default_memory_bytes() if memory_bytes is None else memory_bytes,
             keeps_raw=keeps_raw,
             hashes_all=hashes_all,
+            raw=raw,
             run=uuid.uuid4().hex,
         )
+
+
+def _read_whole(plan: Plan, lock: Lock) -> Lock:
+    """Return a lock without the sources whose files are pulled one by one, as they are reached."""
+    in_sequence = {one.source.name for one in plan.sources if one.is_in_sequence}
+    sources = {name: one for name, one in lock.sources.items() if name not in in_sequence}
+    return replace(lock, sources=sources)
 
 
 def work_bytes(plan: Plan) -> int:
     """Return the bytes of all input files, those to be filtered counted as long as that takes."""
     return sum(
         num_bytes(file) * (_FILTERS_COST if one.source.filters else 1)
-        for one in plan.sources
+        for one in map(expected_part, plan.sources)
         for file in one.files or ()
     )
 
@@ -117,7 +127,9 @@ def make_shards(context: BuildContext, plan: Plan) -> SampledShards:
     keys = sample_keys(context, all_sources)
     cached = find_cached_samples(context, all_sources, keys)
     sources = [source for source in all_sources if source.name not in cached]
-    chunked = build_partitions(context, sources)
+    in_sequence = [source for source in sources if source.planned.is_in_sequence]
+    chunked = build_partitions(context, [one for one in sources if one not in in_sequence])
+    chunked |= {source.name: reach_partitions(context, source) for source in in_sequence}
     log_trusted(chain.from_iterable([*cached.values(), *chunked.values()]))
     sampled = [source for source in sources if source.planned.is_sampled]
     split = split_holdout(context, sampled, chunked)

@@ -3,11 +3,10 @@
 A source whose files are not here has the size that its lock says, or that its budget allows.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from math import ceil
-from typing import Final
 
 import numpy as np
 import pyarrow as pa
@@ -15,18 +14,16 @@ import pyarrow.parquet as pq
 
 from pipeline.config import Mixture, Source, declared_tokens
 from pipeline.core.errors import InputError
+from pipeline.runner.expected_files import (
+    EXPANSION,
+    TEXT_BYTES_PER_TOKEN,
+    expected_part,
+    tokens_by_size,
+)
 from pipeline.runner.measure_source import SourceSample
 from pipeline.runner.plan import PlannedSource, num_bytes
 from pipeline.sources import InputFile
 from pipeline.storage import expand_braces, restore_hint
-
-# Prose and code under this tokenizer come to 3.4 to 4.3 bytes of text a token.
-_TEXT_BYTES_PER_TOKEN: Final = 4
-# gzip and zstd take text to between a half and a fifth of its size.
-# Ids of another tokenizer, four bytes each in MDS, hold about as much text as ours.
-_EXPANSION: Final = {
-    "gz": 3, "zst": 3, "zstd": 3, "xz": 3, "bz2": 3, "parquet": 2
-}  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -106,10 +103,11 @@ def source_volume(
     planned: PlannedSource, sample: SourceSample, mixture: Mixture, *, is_measured: bool
 ) -> SourceVolume:
     """Return the volume of a source by a sample of it, or by one that is made up."""
+    planned = expected_part(planned, _tokens_of(sample) if is_measured else tokens_by_size)
     files = planned.files
     if files is None:
         tokens, num_files = _guess_unlocked(planned.source, mixture.scale)
-        stored = tokens * _TEXT_BYTES_PER_TOKEN // _EXPANSION["gz"]
+        stored = tokens * TEXT_BYTES_PER_TOKEN // EXPANSION["gz"]
         missing, num_missing = stored, num_files or 1
     else:
         sizes = [num_bytes(file) for file in files]
@@ -125,6 +123,9 @@ def source_volume(
     drawn = ask.tokens or 0
     if ask.tokens is None and ask.epochs:
         drawn = int(available * (1 - held) * float(ask.epochs))
+    elif planned.is_in_sequence:
+        # Whole partitions, unless all of them are too few.
+        drawn = max(drawn, int(available * (1 - held)))
     return SourceVolume(
         planned=planned,
         sample=sample,
@@ -140,6 +141,12 @@ def source_volume(
     )
 
 
+def _tokens_of(sample: SourceSample) -> Callable[[Sequence[InputFile]], float]:
+    """Return what estimates the tokens of files by their sizes, as a sample has them."""
+    of_byte = len(sample.rows.values) / max(sample.stored_bytes, 1)
+    return lambda files: sum(map(num_bytes, files)) * of_byte
+
+
 def _held_part(planned: PlannedSource, mixture: Mixture, available: float) -> float:
     spec, ask = mixture.validation, planned.ask
     if spec is None:
@@ -148,12 +155,6 @@ def _held_part(planned: PlannedSource, mixture: Mixture, available: float) -> fl
         return float(spec.fraction)
     # As published, a part of the budget.
     return min(float(spec.fraction) * ask.tokens / max(available, 1), 1.0)
-
-
-def tokens_by_size(files: Sequence[InputFile]) -> int:
-    """Guess the tokens of files from their sizes."""
-    text = sum(num_bytes(file) * _EXPANSION.get(file.kind.rpartition(".")[2], 1) for file in files)
-    return text // _TEXT_BYTES_PER_TOKEN
 
 
 def _guess_unlocked(source: Source, scale: Fraction) -> tuple[int, int | None]:

@@ -4,7 +4,7 @@ From a mixture it makes a `Lock` that pins every file by its digest, downloads w
 reads the documents of each file in file order.
 """
 
-from pipeline.sources.download.download_plan import DownloadPlan, plan_download
+from pipeline.sources.download.download_plan import DownloadPlan, plan_download, scratch_folder
 from pipeline.sources.download.fetch import fetch
 from pipeline.sources.download.pull import PullCounts, pull
 from pipeline.sources.lock.check import (
@@ -91,6 +91,7 @@ __all__ = [
     "pulled_digests",
     "read_lock",
     "record_digests",
+    "scratch_folder",
     "with_digests",
     "write_lock",
 ]

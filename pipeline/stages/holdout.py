@@ -11,8 +11,7 @@ be compared. The order of sources and documents does not matter.
 did. The tests hold golden vectors.
 """
 
-from collections.abc import Mapping, Sequence
-from random import Random
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 import numpy as np
@@ -72,26 +71,25 @@ def given_to_others(numbers: Sequence[Uint64Array], bounds: Sequence[int]) -> Ui
 
 
 def choose_first_chunks(
-    tokens_by_partition: Mapping[str, int], num_tokens: int, seed: int
+    tokens_by_partition: Mapping[str, int], num_tokens: int, sequence: Iterable[str]
 ) -> dict[str, int]:
     """Choose by `ettin-validation-v1`: the most tokens that each partition may give. Pure.
 
-    tokens_by_partition: of all chunks; num_tokens: the most that are held out.
+    tokens_by_partition: of all chunks; num_tokens: the most that are held out; sequence: these
+    partitions as `sampling.in_sequence` yields them.
 
     Partitions are chosen one by one, as by `ettin-partitions-v1`, and held out whole while they
     fit. Of the first that does not fit, the first chunks are, until the next would not fit
-    (`held_chunks`); the others give NOTHING. The published scripts took partitions in the order of
-    the file system, so their choice can be repeated only where that order is known; ours are
-    sorted by name. Of DCLM they took folders that were not in training, and of the last one chunks
-    in an order of their own.
+    (`held_chunks`); the others give NOTHING. Of DCLM the published scripts took folders that were
+    not in training, and of the last one chunks in an order of their own.
 
     Source: JHU-CLSP/ettin-encoder-vs-decoder, `pretraining/data_processing`,
     `sample_from_chunks.py`, `sample_from_chunks_extra_large.py` (2025-08-06).
     """
     most = dict.fromkeys(tokens_by_partition, NOTHING)
-    left, generator = sorted(tokens_by_partition), Random(seed)
-    while left and num_tokens >= 0:
-        name = left.pop(generator.choice(range(len(left))))
+    for name in sequence:
+        if num_tokens < 0:
+            break
         most[name] = num_tokens
         num_tokens -= tokens_by_partition[name]
     return most

@@ -71,7 +71,10 @@ def test_a_limit_that_is_too_low_is_refused() -> None:
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
     check_open_files(256, "here", ", or leave")
-    expected = r"^here: got a limit of 256 open files, expected at least 257\nhint: .*`ulimit -n 257`.*, or leave$"
+    expected = (
+        r"^here: got a limit of 256 open files, expected at least 257\n"
+        r"hint: .*`ulimit -n 257`.*, or leave$"
+    )
     with pytest.raises(ConfigError, match=expected):
         check_open_files(257, "here", ", or leave")
 

@@ -1,6 +1,7 @@
 """Draws: rules that take of each partition what the plain algorithms take of all together."""
 
 from fractions import Fraction
+from random import Random
 
 import numpy as np
 import pytest
@@ -14,7 +15,12 @@ from pipeline.core.bins import Last
 from pipeline.core.seeds import random_numbers
 from pipeline.runner import threshold
 from pipeline.stages.sampling import draws
-from pipeline.stages.sampling.draws import draw_keyed, draw_longest_first
+from pipeline.stages.sampling.draws import (
+    draw_keyed,
+    draw_longest_first,
+    draw_partitions,
+    in_sequence,
+)
 
 pools = st.dictionaries(
     st.text("abcxyz_0", min_size=1, max_size=4),
@@ -68,3 +74,43 @@ def test_a_rule_is_a_few_numbers_whatever_the_size() -> None:
         ("a", 7),
         ("c", 0),
     ]
+
+
+def plain_partitions(tokens: dict[str, int], num_tokens: int, seed: int) -> set[str]:
+    """Choose by `ettin-partitions-v1` as it was written first."""
+    left, generator, chosen, total = sorted(tokens), Random(seed), set[str](), 0
+    while total < num_tokens:
+        name = left.pop(generator.choice(range(len(left))))
+        chosen.add(name)
+        total += tokens[name]
+    return chosen
+
+
+@QUICK
+@given(
+    tokens=st.dictionaries(st.text("abcxyz_0", min_size=1), st.integers(0, 50), min_size=1),
+    part=st.fractions(0, 1),
+    seed=st.integers(0, 2**64),
+)
+def test_the_first_of_the_sequence_are_those_that_are_chosen_of_all(
+    tokens: dict[str, int], part: Fraction, seed: int
+) -> None:
+    num_tokens = int(part * sum(tokens.values()))
+    sequence = [*in_sequence(tokens, seed)]
+    assert sorted(sequence) == sorted(tokens)
+    assert sequence == [*in_sequence(reversed(tokens), seed)]
+    expected = plain_partitions(tokens, num_tokens, seed)
+    assert {*sequence[: len(expected)]} == expected
+    reached = {name: tokens[name] for name in sequence[: len(expected)]}
+    for known in (tokens, reached):
+        draws = draw_partitions(known, num_tokens, sequence)
+        assert [*draws] == sorted(known)
+        assert {name for name, draw in draws.items() if draw.is_taken} == expected
+
+
+def test_the_sequence_is_frozen() -> None:
+    names = [f"part_{number:02d}" for number in range(12)]
+    assert (
+        " ".join(name[5:] for name in in_sequence(names, 42))
+        == "10 01 00 06 05 03 04 02 07 11 09 08"
+    )

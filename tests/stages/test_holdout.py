@@ -15,6 +15,7 @@ from support.strategies import QUICK
 from pipeline.core.arrays import BoolArray, Int64Array, Uint64Array
 from pipeline.core.seeds import derive_key
 from pipeline.stages.holdout import choose_first_chunks, held_chunks
+from pipeline.stages.sampling import in_sequence
 
 MASK = 2**64 - 1
 
@@ -199,7 +200,7 @@ def chosen_chunks(
 ) -> dict[str, BoolArray]:
     arrays = {name: np.array(own, np.int64) for name, own in lengths.items()}
     sums = {name: int(own.sum()) for name, own in arrays.items()}
-    most = choose_first_chunks(sums, num_tokens, seed)
+    most = choose_first_chunks(sums, num_tokens, in_sequence(sums, seed))
     return {name: held_chunks(own, most[name]) for name, own in arrays.items()}
 
 

@@ -23,6 +23,7 @@ from pipeline.stages.sampling import (
     draw_keyed,
     draw_longest_first,
     draw_partitions,
+    in_sequence,
     key_of,
     repetitions,
 )
@@ -109,7 +110,7 @@ def sample_chunks(source: str, lengths: Lengths, num_tokens: int, seed: int) -> 
 
 
 def sample_partitions(lengths: Lengths, num_tokens: int, seed: int) -> Masks:
-    return _taken(draw_partitions(_sums(lengths), num_tokens, seed), lengths)
+    return _taken(draw_partitions(_sums(lengths), num_tokens, in_sequence(lengths, seed)), lengths)
 
 
 def sample_longest_first(lengths: Lengths, num_tokens: int, first: Sequence[str]) -> Masks:

@@ -22,6 +22,8 @@ _PLAIN = "from: {path: in/plain-*.jsonl}"
 SHAPES = {
     "whole": f"{_WHOLE}sources:\n  plain: {{{_PLAIN}}}\n",
     "sampled": f"{_WHOLE}sources:\n  plain: {{{_PLAIN}, tokens: 120k}}\n",
+    "in_sequence": f"{_WHOLE}sources:\n  plain: {{{_PLAIN}, tokens: 380k,"
+    " sample: {algorithm: ettin-partitions-v2, seed: 42}}\n",
     "epochs": f"{_WHOLE}sources:\n  plain: {{{_PLAIN}, epochs: 5/2}}\n",
     "holdout": f"{_WHOLE}validation: {{fraction: 0.1}}\nsources:\n  plain: {{{_PLAIN}}}\n",
     "dedup": f"{_WHOLE}dedup: {{minhash: {{}}}}\nsources:\n"

@@ -71,7 +71,7 @@ class PartitionTask:
     """Whether files of an earlier run are read, as `load_cached` says."""
     holdout: HoldoutChunks | None = None
     """How the holdout is chunked, if in another way."""
-    repeats: RepeatedIds | None = None
+    repeats: tuple[RepeatedIds, ...] = ()
     """Ids that the source has more than once; only the first document of each is kept."""
 
     @property
@@ -105,7 +105,9 @@ class PartitionTask:
 
     def load_repeats(self) -> tuple[frozenset[str], frozenset[str]]:
         """Return the ids of `repeats`, and those that an earlier partition has first."""
-        return (frozenset(), frozenset()) if self.repeats is None else self.repeats.load()
+        loaded = [one.load() for one in self.repeats]
+        repeated, taken = zip(*loaded, strict=True) if loaded else ((), ())
+        return frozenset().union(*repeated), frozenset().union(*taken)
 
 
 def make_partition(task: PartitionTask) -> PartitionOutput:

@@ -38,6 +38,7 @@ from pipeline.sources import (
     OnBad,
     check_file,
     fetch,
+    scratch_folder,
 )
 from pipeline.stages.filters import Dropped, identify, make_filters
 from pipeline.storage import StoredFile
@@ -58,6 +59,8 @@ class LockedInput:
     """The commit, of a file on the Hub."""
     is_kept: bool
     """Whether it stays on disk; else it is fetched only while it is read."""
+    raw: Path | None = None
+    """The folder of pulled files, where it is pulled when it is read; None where it was before."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -308,8 +311,12 @@ def _check_unchanged(input_: Input, sha256: str) -> None:
 def _local_file(input_: Input, state: State) -> Iterator[Path]:
     """Yield the path of the file; one that is not kept is there only while it is read."""
     locked = input_.locked
+    path = input_.file.path
     if locked is None or locked.is_kept:
-        yield input_.file.path
+        if locked is not None and locked.raw is not None:
+            scratch = scratch_folder(locked.raw)
+            fetch(input_.origin, input_.folder, locked.revision, locked.file, path, scratch)
+        yield path
         return
     state.scratch.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=state.scratch) as folder:

@@ -21,6 +21,7 @@ from pipeline.stages.sampling.draws import (
     draw_keyed,
     draw_longest_first,
     draw_partitions,
+    in_sequence,
     key_of,
 )
 
@@ -36,6 +37,7 @@ __all__ = [
     "draw_longest_first",
     "draw_partitions",
     "enough_files",
+    "in_sequence",
     "key_of",
     "longest_first",
     "of_part",

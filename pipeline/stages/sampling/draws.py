@@ -5,7 +5,7 @@ made of the tokens of each partition; for `keyed-v1` also of the last chunk that
 search over the numbers of all chunks finds (`core/bins.py`).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
 from typing import Final, Protocol
@@ -100,27 +100,38 @@ def draw_keyed(
     return draws
 
 
-def draw_partitions(
-    tokens_by_partition: Mapping[str, int], num_tokens: int, seed: int
-) -> dict[str, WholeDraw]:
-    """Draw by `ettin-partitions-v1`: all chunks of a partition, or none.
+def in_sequence(partitions: Iterable[str], seed: int) -> Iterator[str]:
+    """Yield partitions in the order in which `ettin-partitions-v1` and `-v2` choose them. Pure.
 
-    Partitions are chosen one by one until their tokens reach the budget. The published scripts took
-    them in the order of the file system, so their samples can be repeated only where that order is
-    known; ours are sorted by name. As published, the choice depends on the seed and not on the
-    source. It is Python's `random.Random(seed).choice`: with n partitions left, MT19937, seeded by
-    the 32-bit words of the integer, yields numbers of as many bits as n has until one is below n.
+    The published scripts took them in the order of the file system, so their samples can be
+    repeated only where that order is known; ours are sorted by name. As published, the choice
+    depends on the seed and not on the source. It is Python's `random.Random(seed).choice`: with n
+    partitions left, MT19937, seeded by the 32-bit words of the integer, yields numbers of as many
+    bits as n has until one is below n.
 
     Source: JHU-CLSP/ettin-encoder-vs-decoder, `pretraining/data_processing`,
     `src/sampling/sample_from_folders.py`, `bin/sample_too_large_down.py`, both run with seed 42.
     """
-    left = sorted(tokens_by_partition)
+    left = sorted(partitions)
     generator = Random(seed)
+    while left:
+        # Like `choice`, but returns the position.
+        yield left.pop(generator.choice(range(len(left))))
+
+
+def draw_partitions(
+    tokens_by_partition: Mapping[str, int], num_tokens: int, sequence: Iterable[str]
+) -> dict[str, WholeDraw]:
+    """Draw by `ettin-partitions-v1` or `-v2`: all chunks of a partition, or none.
+
+    sequence: partitions as `in_sequence` yields them, of which `tokens_by_partition` has all, or
+    the first; they are chosen one by one until their tokens reach the budget.
+    """
     chosen: set[str] = set()
     total = 0
-    while total < num_tokens:
-        # Like `choice`, but returns the position.
-        name = left.pop(generator.choice(range(len(left))))
+    for name in sequence:
+        if total >= num_tokens:
+            break
         chosen.add(name)
         total += tokens_by_partition[name]
     return {name: WholeDraw(is_taken=name in chosen) for name in sorted(tokens_by_partition)}

@@ -46,7 +46,7 @@ def test_a_build_that_its_disk_cannot_hold_does_not_begin(
     # Of `plan`, which adds what is pulled.
     assert said[0].startswith("disk: about ")
     (line,) = (record.getMessage() for record in caplog.records)
-    assert line.endswith("disk: about 17GiB are needed at the peak, 573MiB are free")
+    assert line.endswith("disk: about 16.3GiB are needed at the peak, 573MiB are free")
     caplog.clear()
     check(monkeypatch, plan, out, small, raw=raw)
     (line,) = (record.getMessage() for record in caplog.records)
@@ -63,10 +63,10 @@ def test_a_build_that_its_disk_cannot_hold_does_not_begin(
 def test_too_little_memory_is_said_before_a_build_begins(
     plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    check(monkeypatch, plan, tmp_path, replace(LARGE, memory_bytes=1 << 30))
+    check(monkeypatch, plan, tmp_path, replace(LARGE, memory_bytes=1200 << 20))
     (line,) = (record.getMessage() for record in caplog.records)
     assert line.startswith("warning: this machine is too small: memory: 2 workers and the command")
-    assert line.endswith("there are 1GiB: --workers 1 fit")
+    assert line.endswith("there are 1.2GiB: --workers 1 fit")
     caplog.clear()
     check(monkeypatch, plan, tmp_path, replace(LARGE, process_bytes=256 << 20))
     (line,) = (record.getMessage() for record in caplog.records)

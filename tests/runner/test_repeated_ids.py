@@ -57,7 +57,7 @@ def found(folder: Path, parts: dict[str, Chunks]) -> dict[str, tuple[set[str], s
     by partition all of them, and those that an earlier partition has first."""
     repeats = find_repeated_ids(context_of(folder), {"s": parts, "z": {}})
     assert repeats.keys() <= {"s"}
-    loaded = {name: one.load() for name, one in repeats["s"].ids.items()} if repeats else {}
+    loaded = {name: one.load() for name, (one,) in repeats["s"].ids.items()} if repeats else {}
     return {name: (set(ids), set(taken)) for name, (ids, taken) in loaded.items()}
 
 
@@ -154,7 +154,7 @@ def test_of_very_many_repeated_ids_only_some_are_looked_up(
     assert (some.count, len(some.named)) == (20, 5)
     for one in some.named:
         assert one.places == [(0, int(one.id)), (1, int(one.id))]
-    assert sum(len(ids) for ids, _ in (one.load() for one in some.ids.values())) == 10
+    assert sum(len(ids) for ids, _ in (one.load() for (one,) in some.ids.values())) == 10
     every = find_repeated_ids(context_of(tmp_path), {"s": parts})["s"]
     assert (every.count, [one.id for one in every.named]) == (20, ["0", "1", "10", "11", "12"])
 

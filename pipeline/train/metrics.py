@@ -6,7 +6,7 @@ was written before it is as durable as the checkpoint itself.
 
 import json
 import shutil
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from time import time, time_ns
 from typing import Any
@@ -39,10 +39,10 @@ class Metrics:
             shutil.rmtree(out / SCRATCH, ignore_errors=True)
             self._file = stack.enter_context(self._path.open("a"))
             self._curves = stack.enter_context(_Curves(self._events, num_steps))
+            if saved is not None:
+                # The run that saved it may have been killed before it wrote so.
+                self.add("checkpoint", num_steps, {"path": str(saved)})
             self._files = stack.pop_all()
-        if saved is not None:
-            # The run that saved it may have been killed before it wrote so.
-            self.add("checkpoint", num_steps, {"path": str(saved)})
 
     def add(self, kind: str, num_steps: int, facts: dict[str, Any]) -> None:
         """Write the facts of a step or an evaluation, after `num_steps` steps.
@@ -81,10 +81,16 @@ class _Curves(RecordWriter):  # type: ignore[misc]
 
     def __init__(self, folder: Path, num_steps: int) -> None:
         # TensorBoard reads files in the order of their names.
-        super().__init__((folder / f"events.out.tfevents.{time_ns()}").open("xb"))
-        self._write(Event(file_version="brain.Event:2"))
-        # It leaves out what earlier files have of this step and those after it.
-        self._write(Event(step=num_steps + 1, session_log=SessionLog(status=SessionLog.START)))
+        file = (folder / f"events.out.tfevents.{time_ns()}").open("xb")
+        super().__init__(file)
+        try:
+            self._write(Event(file_version="brain.Event:2"))
+            # It leaves out what earlier files have of this step and those after it.
+            self._write(Event(step=num_steps + 1, session_log=SessionLog(status=SessionLog.START)))
+        except OSError:
+            with suppress(OSError):  # It fails again, and is closed.
+                file.close()
+            raise
 
     def add(self, num_steps: int, numbers: dict[str, float]) -> None:
         values = [Summary.Value(tag=tag, simple_value=value) for tag, value in numbers.items()]

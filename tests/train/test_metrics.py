@@ -1,5 +1,6 @@
 """Metrics tell of every step once, and keep what they told when they are killed or disks fill."""
 
+import errno
 import json
 import os
 import subprocess
@@ -14,6 +15,7 @@ pytest.importorskip("torch", reason="the extra `train` is not installed")
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from pipeline.core.errors import OutputError
+from pipeline.train import metrics as module
 from pipeline.train.checkpoints import SCRATCH
 from pipeline.train.metrics import METRICS, Metrics
 
@@ -116,6 +118,7 @@ import resource, sys
 from pathlib import Path
 
 from pipeline.core.errors import OutputError
+from pipeline.train import metrics as module
 from pipeline.train.checkpoints import SCRATCH
 from pipeline.train.metrics import Metrics
 
@@ -144,3 +147,25 @@ def test_a_full_disk_is_told_in_one_line(tmp_path: Path, num_bytes: int) -> None
     assert done.stdout == f"{tmp_path / METRICS}: the disk is full\n", done.stderr
     assert done.stderr == ""
     assert done.returncode == 0
+
+
+@pytest.mark.parametrize("method", ["_write", "add"])
+def test_a_disk_that_fails_at_once_leaves_no_file_open(
+    method: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[Any] = []
+    real = Path.open
+
+    def open_(path: Path, *arguments: Any) -> Any:
+        opened.append(real(path, *arguments))
+        return opened[-1]
+
+    def fail(*_: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(Path, "open", open_)
+    monkeypatch.setattr(module._Curves if method == "_write" else Metrics, method, fail)
+    with pytest.raises(OutputError, match="the disk fails"):
+        Metrics(tmp_path, 2, tmp_path / "step2")
+    assert opened
+    assert all(file.closed for file in opened)

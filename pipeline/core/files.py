@@ -201,11 +201,8 @@ def save_array(path: Path, array: NDArray[Any]) -> FileDigest:
 
 def load_array(path: Path) -> NDArray[Any]:
     """Map an array that `save_array` or `publish_array` wrote. Raises: as `reading_scratch`."""
-    # With one open; by its path, numpy opens a file three times.
     with reading_scratch(path), open_scratch(path) as file:
-        np.lib.format.read_magic(file)
-        shape, _, dtype = np.lib.format.read_array_header_1_0(file)
-        return np.memmap(file, dtype, "r", offset=file.tell(), shape=shape)
+        return _map(file)
 
 
 def read_array(path: Path) -> NDArray[Any]:
@@ -246,7 +243,15 @@ def load_sealed(path: Path) -> NDArray[Any]:
             left -= len(data)
         if hasher.digest() != file.read(_DIGEST_BYTES):
             raise ValueError("got bytes of another digest than the file ends with")
-    return load_array(path)
+        file.seek(0)
+        return _map(file)
+
+
+def _map(file: BinaryIO) -> NDArray[Any]:
+    # With one open; by its path, numpy opens a file three times.
+    np.lib.format.read_magic(file)
+    shape, _, dtype = np.lib.format.read_array_header_1_0(file)
+    return np.memmap(file, dtype, "r", offset=file.tell(), shape=shape)
 
 
 def publish_array(

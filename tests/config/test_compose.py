@@ -385,7 +385,7 @@ def test_the_example_in_the_documentation_is_what_it_says(tmp_path: Path) -> Non
     shared, first, second = (
         block
         for block in blocks
-        if "web" in block or "name: first" in block or "first.yaml" in block
+        if "origins:" in block or "name: first" in block or "first.yaml" in block
     )
     (tmp_path / "parts").mkdir()
     write(tmp_path / "parts", texts=shared)

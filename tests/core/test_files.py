@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from pipeline.core.errors import OutputError
 from pipeline.core.files import (
     load_array,
+    load_sealed,
     open_below,
     publish,
     read_array,
@@ -217,11 +218,14 @@ def test_a_stale_file_is_opened_again(
             load_array(path)
 
 
-def test_any_damage_of_a_sealed_array_is_said(tmp_path: Path) -> None:
+@pytest.mark.parametrize("load", [load_sealed, read_sealed])
+def test_any_damage_of_a_sealed_array_is_said(
+    tmp_path: Path, load: Callable[[Path], NDArray[Any]]
+) -> None:
     path, array = tmp_path / "array", np.arange(5, dtype=np.uint32).view([("row", "<u4")])
     save_sealed(path, array)
     whole = path.read_bytes()
-    assert read_sealed(path).tolist() == array.tolist()
+    assert load(path).tolist() == array.tolist()
     damaged = [whole[:size] for size in range(len(whole))]
     damaged += [
         whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :]
@@ -230,7 +234,7 @@ def test_any_damage_of_a_sealed_array_is_said(tmp_path: Path) -> None:
     for data in damaged:
         path.write_bytes(data)
         with pytest.raises(OutputError, match=r"array: got damaged work .*\nhint: run the same"):
-            read_sealed(path)
+            load(path)
 
 
 @pytest.mark.parametrize("load", [load_array, read_array])

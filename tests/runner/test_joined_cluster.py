@@ -8,7 +8,7 @@ from pathlib import Path
 
 import cloudpickle
 import pytest
-from distributed import Security
+from distributed import Client, Security
 from support import builds
 from support.clusters import start_cluster
 from support.paths import REPOSITORY
@@ -62,6 +62,8 @@ def test_workers_of_another_version_build_nothing(
 ) -> None:
     mixture = builds.write_inputs(tmp_path)
     with start_cluster(tmp_path, **other_version) as address:
+        with Client(address) as client:
+            client.wait_for_workers(2, timeout=60)
         done = builds.run("build", mixture, "--out", tmp_path / "out", "--scheduler", address)
     assert done.returncode == 2
     assert f"  ettin-data: {VERSION} here, 0.0.1 on tcp://127.0.0.1:" in done.stderr

@@ -101,7 +101,7 @@ class Options:
         self.add(
             "--memory SIZE",
             "shuffle on disk any pool larger than this, such as 16GiB (default: half of the"
-            " machine's memory)",
+            " memory that a process may use)",
             size,
         )
         what = "when resuming, hash also finished files whose size, mtime and inode are unchanged"

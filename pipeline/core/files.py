@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from pipeline.core.digest import FileDigest
 from pipeline.core.errors import OutputError, lacks_files, lacks_memory
-from pipeline.core.hashed_file import HashedFile, write_hashed
+from pipeline.core.hashed_file import HashedFile
 
 # Errors that a person can fix; any other is a bug of ours.
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -215,22 +215,21 @@ def read_array(path: Path) -> NDArray[Any]:
 
 def save_sealed(path: Path, array: NDArray[Any]) -> None:
     """Write an array in numpy's format, and behind it the BLAKE3 of all that."""
-    start = io.BytesIO()
-    np.lib.format.write_array(start, array, (1, 0), allow_pickle=False)
-    data = start.getbuffer()
-    write_hashed(path, [data, blake3(data).digest()])
+    head = io.BytesIO()
+    array = np.ascontiguousarray(array)
+    np.lib.format.write_array_header_1_0(head, np.lib.format.header_data_from_array_1_0(array))
+    parts = [head.getbuffer(), array.reshape(-1).view(np.uint8).data]
+    hasher = blake3()
+    with path.open("wb") as file:
+        for part in parts:
+            file.write(part)
+            hasher.update(part)
+        file.write(hasher.digest())
 
 
 def read_sealed(path: Path) -> NDArray[Any]:
     """Read an array that `save_sealed` wrote. Raises: as `reading_scratch`, for any damage."""
-    with reading_scratch(path):
-        with open_scratch(path) as file:
-            data = file.read()
-        start, digest = data[:-_DIGEST_BYTES], data[-_DIGEST_BYTES:]
-        if blake3(start).digest() != digest:
-            raise ValueError("got bytes of another digest than the file ends with")
-        array: NDArray[Any] = np.load(io.BytesIO(start), allow_pickle=False)
-        return array
+    return np.array(load_sealed(path))
 
 
 def load_sealed(path: Path) -> NDArray[Any]:

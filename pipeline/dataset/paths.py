@@ -50,6 +50,11 @@ def sampled_file(source: str, partition: str) -> str:
     return f"{PROVENANCE}/drawn/{source}/{partition}.parquet"
 
 
+def is_drawn_file(path: str) -> bool:
+    """Return whether a path, relative to the output, is a `sampled_file`."""
+    return path.startswith(f"{PROVENANCE}/drawn/")
+
+
 def copies_file(source: str, file: str) -> str:
     """Return the file that lists the dropped copies in an input file and their originals."""
     return f"{PROVENANCE}/dropped/{source}/{file}.parquet"
@@ -84,6 +89,16 @@ class State:
     @property
     def owner(self) -> Path:
         return self.root / "mixture.json"
+
+    @property
+    def ordered(self) -> Path:
+        """There while the order is as a finished build left it."""
+        return self.root / "ordered"
+
+    @property
+    def documents(self) -> Path:
+        """Where provenance is brought together by document."""
+        return self.root / "documents"
 
     @property
     def distrust(self) -> Path:

@@ -76,7 +76,7 @@ def _pieces(value: Any, level: int, *, is_indented: bool) -> Iterator[bytes]:
     is_mapping = isinstance(value, Mapping)
     names = sorted(value) if is_mapping else range(len(value))
     line = b"\n" + b" " * (level + 1) if is_indented else b""
-    are_many = all(type(value[name]) in _MANY for name in names)
+    are_many = all(isinstance(value[name], _MANY) for name in names)
     size = _RECORDS_AT_ONCE if are_many else 1
     yield b"{" if is_mapping else b"["
     for start in range(0, len(names), size):

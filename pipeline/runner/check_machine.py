@@ -51,7 +51,7 @@ def check_machine(plan: Plan, out: Path, **options: Unpack[BuildOptions]) -> Non
             " build takes",
         )
     # What is wrong with an input is said by the build, which may leave it out.
-    with suppress(PipelineError):
+    with suppress(PipelineError, OSError):
         made = make_estimate(plan, max(workers, 1), memory_bytes=memory_bytes)
         pulled = _pulled_bytes(made, out, options)
         for line in exceeded(here, made.disk, made.memory, workers, pulled):

@@ -12,12 +12,14 @@ from itertools import chain
 from pipeline.core.digest import FileDigest
 from pipeline.core.errors import (
     ConfigError,
+    DocumentError,
     InternalError,
     MismatchError,
     NetworkError,
     OutputError,
     PipelineError,
     causes_of,
+    lacks_files,
     lacks_memory,
 )
 from pipeline.core.files import writing
@@ -59,17 +61,15 @@ def resuming(state: State, *, hashes_all: bool) -> Iterator[bool]:
     trusts = not hashes_all and state.records.exists()
     try:
         yield hashes_all
-    except (ConfigError, NetworkError):
+    except (ConfigError, DocumentError, NetworkError):
         raise
     except Exception as error:
-        if not trusts:
+        if not trusts or any(lacks_memory(one) or lacks_files(one) for one in causes_of(error)):
             raise
         with suppress(OSError):
             state.distrust.touch()
         is_expected = isinstance(error, PipelineError | OSError)
         if is_expected and not isinstance(error, InternalError):
-            raise
-        if any(map(lacks_memory, causes_of(error))):
             raise
         raise OutputError(
             f"{state.out}: got files of an earlier run that make no sense, though size, mtime and"
@@ -103,6 +103,8 @@ def _restore_records(state: State) -> None:
     partitions = chain.from_iterable(one.partitions for one in manifest.sources.values())
     records = _partition_records(partitions, manifest.files)
     restore_all(state, chain(records, _order_records(state, manifest)))
+    # Until a file of it is written again, it is as it was.
+    state.ordered.touch()
     path.unlink()
 
 

@@ -257,6 +257,7 @@ def _sample_tasks(
             shards=mixture.shards,
             cls_id=tokenizer.cls_id,
             sep_id=tokenizer.sep_id,
+            hashes_all=context.hashes_all,
         )
         for record in records
     ]

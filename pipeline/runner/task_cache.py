@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from pipeline.core.digest import FileDigest, trusted_bytes
 from pipeline.core.file_system import syncing
@@ -21,16 +21,17 @@ from pipeline.core.json_record import from_json, to_json
 from pipeline.core.record_log import open_log
 from pipeline.dataset import (
     DOCUMENTS,
-    MANIFEST,
     ORDER,
-    STATE,
+    TRAIN,
     PartitionCounts,
     State,
     UnreadInput,
+    is_drawn_file,
 )
 from pipeline.runner.saved_file import SavedFile
 
 _LOG = logging.getLogger(__name__)
+_FILES_PER_LINE = 1000
 Files = Mapping[str, FileDigest]
 """What was written, by path relative to the output."""
 
@@ -141,16 +142,27 @@ def load_cached(
 
 
 def log_trusted(records: Iterable[AnyRecord]) -> None:
-    """Log a line of JSON for each record with files that were not read, inputs included.
+    """Log the files of records that were not read, inputs included, in lines of JSON.
 
-    It has their bytes by path.
+    Each has the bytes of some of them by path.
     """
-    for record in records:
-        inputs = record.inputs if isinstance(record, PartitionOutput) else ()
-        unread = {one.path: one.num_bytes for one in inputs if isinstance(one, UnreadInput)}
-        found = {"trusted": trusted_bytes(record.files), "unread_inputs": unread}
+    trusted: dict[str, int] = {}
+    unread: dict[str, int] = {}
+
+    def log() -> None:
+        found = {"trusted": trusted, "unread_inputs": unread}
         if line := {what: files for what, files in found.items() if files}:
             _LOG.warning("%s", json.dumps(line))
+        trusted.clear()
+        unread.clear()
+
+    for record in records:
+        inputs = record.inputs if isinstance(record, PartitionOutput) else ()
+        unread |= {one.path: one.num_bytes for one in inputs if isinstance(one, UnreadInput)}
+        trusted |= trusted_bytes(record.files)
+        if len(trusted) + len(unread) >= _FILES_PER_LINE:
+            log()
+    log()
 
 
 def has_record(state: State, name: str, key: str) -> bool:
@@ -164,21 +176,34 @@ def has_records_below(state: State, folder: str) -> bool:
 
 
 def distrust_order(state: State, name: str, *, hashes_all: bool) -> None:
-    """Remove what an unfinished build has put in order, if shards that a task made are damaged.
+    """Remove what an unfinished build has put in order, if rows that a task made are damaged.
 
-    Nobody knows whether rows were read from them before or after. In a finished build the order was
-    complete when the manifest was written, and stays.
+    Nobody knows whether they were read before or after. The order of a finished build was complete
+    before, and stays until a file of it is written again.
     """
-    made = [one for one in open_log(state.records).find(name) if isinstance(one, dict)]
+    made = [_files_of_rows(saved) for saved in open_log(state.records).find(name)]
     is_damaged = bool(made) and not any(
-        load_cached(state, name, str(one.get("key")), PartitionOutput, hashes_all=hashes_all)
-        for one in made
+        all(file.find(state.out / path, hashes_all=hashes_all) for path, file in files.items())
+        for files in made
     )
-    if not is_damaged or (state.out / MANIFEST).exists():
+    if not is_damaged or state.ordered.exists():
         return
-    begun = (state.scattered(""), state.sorted(""), f"{STATE}/documents", ORDER, DOCUMENTS)
+    begun = (state.scattered(""), state.sorted(""), state.documents, ORDER, DOCUMENTS)
     for folder in begun:
         shutil.rmtree(state.out / folder, ignore_errors=True)
+
+
+def _files_of_rows(saved: object) -> Mapping[str, SavedFile]:
+    """Return what an order reads of the files in a record."""
+    try:
+        files = from_json(_SavedFiles, {"files": cast(Any, saved)["files"]}).files
+    except (ValueError, TypeError, KeyError):
+        return {}
+    return {
+        path: file
+        for path, file in files.items()
+        if (path.startswith(f"{TRAIN}/") and not path.endswith(".json")) or is_drawn_file(path)
+    }
 
 
 def _find(state: State, name: str, key: str) -> Iterator[dict[str, Any]]:

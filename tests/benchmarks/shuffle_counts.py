@@ -81,7 +81,7 @@ def plan(size: Size) -> Layout:
         num_rows=size.num_rows,
         num_bytes=size.num_bytes,
         id_bytes=size.id_bytes,
-        num_tasks=-(-size.num_bytes // limits.run_bytes),
+        num_tasks=-(-limits.held_bytes(size.num_bytes, size.num_rows) // limits.run_bytes),
         file_rows=_FILE_ROWS,
     )
 

@@ -32,7 +32,7 @@ MOST = {
     "sampled": (32, 2),
     "validation": (53, 2),
     "ordered": (6, 0),
-    "scanned": (40, 4),
+    "scanned": (40, 2),
 }
 SAMPLED = ", epochs: 3/2"
 DEDUP = "dedup: {exact: true, minhash: {}}\n"

@@ -113,7 +113,7 @@ def train_job(folder: Path) -> Iterator[Job]:
 
 @contextmanager
 def build_without_syncfs(folder: Path) -> Iterator[Job]:
-    """Build where each file and folder must be synced, as on FUSE and before Linux 5.8."""
+    """Build where each file and folder must be synced, as on FUSE and before Linux 5.17."""
     with (
         build_job(folder, "plain") as job,
         mock.patch.object(file_system, "has_syncfs", return_value=False),

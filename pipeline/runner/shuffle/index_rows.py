@@ -106,11 +106,11 @@ class IndexJob:
 
     @property
     def runs(self) -> Path:
-        return self.state.root / "documents" / "runs"
+        return self.state.documents / "runs"
 
     @property
     def merged(self) -> Path:
-        return self.state.root / "documents" / "merged"
+        return self.state.documents / "merged"
 
     def run(self, number: int) -> CellFile:
         """Return a run of the first pass."""

@@ -7,7 +7,7 @@ The positions of an order are cut into cells of equally many rows, and these int
     gather      each file of the order reads its cells, of all files of their bucket
 
 With few tasks there is one bucket: they write cells at once, and nothing is sorted between. Bytes
-of the output do not depend on any of this. `count.py` counts what a layout costs.
+of the output do not depend on any of this.
 """
 
 from dataclasses import dataclass

@@ -111,7 +111,7 @@ def records_of_parts(job: ShuffleJob, parts: Sequence[TablePart]) -> Records:
 
 
 def load_part(state: State, part: TablePart) -> Table:
-    """Read some rows of a table, and no others: `shard.ROW_DTYPE` [num_rows]."""
+    """Check a table, and return some of its rows: `shard.ROW_DTYPE` [num_rows]."""
     start, stop = (row - part.first_row for row in part.rows)
     return np.array(load_sealed(state.table(part.table))[start:stop])
 

@@ -168,6 +168,8 @@ def _order(
     }
     log_trusted(known.values())
     missing = [task for task in tasks if task.file.path not in known]
+    if missing:
+        job.state.ordered.unlink(missing_ok=True)
     gathering: AbstractContextManager[None] = nullcontext()
     if passes is not None and missing:
         if len(recorded) == len(tasks) and len(missing) <= max(1, len(tasks) // _TASKS_PER_DAMAGED):
@@ -184,7 +186,8 @@ def _order(
             path = task.file.path
             yield known.pop(path) if path in known else next(written)
         # The stage ends once nothing more is asked of it.
-        assert next(written, None) is None
+        if next(written, None) is not None:
+            raise AssertionError("got more results than tasks")
 
 
 class _Written:

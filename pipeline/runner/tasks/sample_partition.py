@@ -4,6 +4,7 @@ Sources without a budget, repetitions or a holdout do not go through here: their
 """
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -73,6 +74,8 @@ class SampleTask:
     shards: ShardSpec
     cls_id: int
     sep_id: int
+    hashes_all: bool
+    """Whether files of an earlier run are read, as `load_cached` says."""
 
 
 def find_cached_sample(task: CachedSampleTask) -> PartitionOutput | None:
@@ -82,9 +85,7 @@ def find_cached_sample(task: CachedSampleTask) -> PartitionOutput | None:
     record = load_cached_for(
         task.inputs, state, name, task.key, PartitionOutput, hashes_all=task.hashes_all
     )
-    if record is None:
-        distrust_order(state, name, hashes_all=task.hashes_all)
-    else:
+    if record is not None:
         numbers = read_columns(state.out / sampled_file(source, partition))
         _save_table(state, record, task.cls_id, task.sep_id, numbers)
     return record
@@ -97,8 +98,9 @@ def sample_name(source: str, partition: str) -> str:
 
 def sample_partition(task: SampleTask) -> PartitionOutput:
     """Write the sampled chunks of a partition; return the record of chunks and sample together."""
-    state = State(out=task.out)
-    with recording(state, sample_name(task.source, task.record.partition)) as save:
+    state, name = State(out=task.out), sample_name(task.source, task.record.partition)
+    distrust_order(state, name, hashes_all=task.hashes_all)
+    with recording(state, name) as save:
         record, numbers = _sample(task, state)
         save(record)
     _save_table(state, record, task.cls_id, task.sep_id, numbers)
@@ -155,6 +157,9 @@ def _check_chunks(task: SampleTask) -> None:
         # The others are about them, and decide nothing.
         is_read = not is_output_file(path) and not path.endswith(".json")
         if is_read and not file.matches(task.out / path):
+            # A rerun that trusts it would fail again.
+            with suppress(OSError):
+                (task.out / path).unlink()
             raise OutputError(
                 f"{task.out / path}: got damaged work of an unfinished run, expected it as it was"
                 " written",

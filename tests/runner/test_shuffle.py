@@ -215,4 +215,4 @@ def test_work_that_is_damaged_meanwhile_is_said_in_one_line(tmp_path: Path) -> N
     for data in (b"", b"[" * 5_000, b"7", b"\xff"):
         path.write_bytes(data)
         with pytest.raises(OutputError, match="got damaged work of an unfinished run"):
-            load_files(State(out=tmp_path), "key")
+            load_files(State(out=tmp_path))

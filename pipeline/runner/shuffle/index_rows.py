@@ -34,7 +34,7 @@ from pipeline.dataset.provenance import (
 )
 from pipeline.runner.cluster import Cluster
 from pipeline.runner.shuffle.check_runs import CellFile, checking
-from pipeline.runner.shuffle.jobs import load_files
+from pipeline.runner.shuffle.jobs import files_stamp, load_files
 from pipeline.runner.task_cache import (
     TaskRecord,
     files_of,
@@ -243,7 +243,7 @@ def split_rows(files: Sequence[tuple[str, int]]) -> Iterator[tuple[RowSlice, ...
 def divide_rows(task: RunTask) -> None:
     """Divide rows of the order by the cells of a run."""
     job = task.job
-    ranks = _ranks(job.state, job.key)
+    ranks = _ranks(job.state, files_stamp(job.state))
     parts: list[IndexRows] = []
     for name, start, stop in task.inputs:
         with reading_scratch(job.out / name):
@@ -279,7 +279,7 @@ def write_part(task: PartTask) -> TaskRecord:
         sources = [(job.run(number), task.part) for number in range(plan.num_parts)]
     with recording(job.state, task.name) as save:
         with publish(job.out / task.name, job.state.scratch, syncs=False) as temporary:
-            ranks = _ranks(job.state, job.key)
+            ranks = _ranks(job.state, files_stamp(job.state))
             written = write_documents(temporary, _read(sources), ranks)
         record = TaskRecord(key=job.key, files={task.name: written})
         save(record)
@@ -287,9 +287,9 @@ def write_part(task: PartTask) -> TaskRecord:
 
 
 @lru_cache(maxsize=2)
-def _ranks(state: State, key: str) -> PlaceRanks:
+def _ranks(state: State, stamp: tuple[int, int, int]) -> PlaceRanks:
     """Rank sources and files once in a process: a task of a second may meet 70,000 of them."""
-    return rank_places(load_files(state, key))
+    return rank_places(load_files(state))
 
 
 def _publish(job: IndexJob, run: CellFile, rows: IndexRows, cells: Int64Array) -> None:

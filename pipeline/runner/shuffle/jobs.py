@@ -205,12 +205,19 @@ def _stamp(path: Path) -> list[int]:
     return [status.st_size, status.st_mtime_ns, status.st_ctime_ns]
 
 
-@lru_cache(maxsize=2)
-def load_files(state: State, key: str) -> Sequence[tuple[str, str]]:
-    """Load the source and the name of each file, by its number, once in a process.
+def load_files(state: State) -> Sequence[tuple[str, str]]:
+    """Load the source and the name of each file, by its number, once in a process."""
+    return _load_files(state.pool_files, files_stamp(state))
 
-    key: fingerprint of all that decides the bytes of the order, and so the files.
-    """
-    path = state.pool_files
+
+def files_stamp(state: State) -> tuple[int, int, int]:
+    """Return what is another once `load_files` would load others."""
+    with reading_scratch(state.pool_files):
+        found = state.pool_files.stat()
+    return found.st_ino, found.st_mtime_ns, found.st_size
+
+
+@lru_cache(maxsize=2)
+def _load_files(path: Path, stamp: tuple[int, int, int]) -> Sequence[tuple[str, str]]:
     with reading_scratch(path), open_scratch(path) as saved:
         return [(source, file) for source, file in parse_json(saved.read())]

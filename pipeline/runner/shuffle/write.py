@@ -90,7 +90,7 @@ def _write_rows(
     span = LedgerSpan(start_row=task.first_row)
     row = 0
     files: dict[str, FileDigest] = {}
-    files_of_pool = load_files(job.state, task.key)
+    files_of_pool = load_files(job.state)
     with (
         _open_writer(path, task, files) as write_rows,
         ProvenanceWriter(provenance_path, task.first_row, files_of_pool) as provenance,

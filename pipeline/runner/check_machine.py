@@ -17,11 +17,13 @@ from pipeline.core.limits import default_memory_bytes
 from pipeline.core.units import format_bytes
 from pipeline.runner.build_options import BuildOptions
 from pipeline.runner.estimate import Estimate, make_estimate
+from pipeline.runner.estimate_order import item_bytes
 from pipeline.runner.expected_files import expected_part, tokens_by_size
 from pipeline.runner.machine import Machine, exceeded, existing, this_machine
 from pipeline.runner.open_cluster import local_workers
 from pipeline.runner.plan import Plan
 from pipeline.runner.sampled_shards import work_bytes
+from pipeline.stages.dedup import bucket_bytes
 
 _LOG = logging.getLogger(__name__)
 # More than a token takes on disk in all stages together, and more than a process takes in memory.
@@ -60,7 +62,7 @@ def check_machine(plan: Plan, out: Path, **options: Unpack[BuildOptions]) -> Non
 
 def _least_bytes(plan: Plan) -> int:
     """Return what the sampled shards take at least, beside which all else may be compressed."""
-    return _id_bytes(plan) * sum(one.ask.tokens or 0 for one in map(expected_part, plan.sources))
+    return item_bytes(plan.mixture) * sum(one.ask.tokens or 0 for one in plan.sources)
 
 
 def _is_doubtful(plan: Plan, here: Machine, workers: int, memory_bytes: int) -> bool:
@@ -68,17 +70,13 @@ def _is_doubtful(plan: Plan, here: Machine, workers: int, memory_bytes: int) -> 
     for one in map(expected_part, plan.sources):
         available, ask = tokens_by_size(one.files or ()), one.ask
         tokens += available + (ask.tokens or int(available * (ask.epochs or 0)))
-    of_dedup = memory_bytes // 4 if plan.mixture.dedup is not None else 0
+    of_dedup = bucket_bytes(memory_bytes) if plan.mixture.dedup is not None else 0
     held = (1 + workers) * _DOUBTFUL_PROCESS_BYTES + of_dedup
     return (
         tokens * _DOUBTFUL_TOKEN_BYTES > here.free_bytes
         or held > here.memory_bytes
         or _DOUBTFUL_PROCESS_BYTES + of_dedup > here.process_bytes
     )
-
-
-def _id_bytes(plan: Plan) -> int:
-    return {"uint16": 2, "uint32": 4}[plan.mixture.shards.dtype]
 
 
 def _bytes_below(out: Path) -> int:

@@ -161,7 +161,7 @@ def scan_corpus(
         ScannedFile(source=source, file=file, path=context.state.scan(source, file))
         for source, file in names
     ]
-    memory_bytes = min(context.memory_bytes // 4, dedup.MEMORY_BYTES)
+    memory_bytes = dedup.bucket_bytes(context.memory_bytes)
     found = dedup.find_drops(
         scanned, mixture.dedup, context.state.scratch, memory_bytes=memory_bytes
     )

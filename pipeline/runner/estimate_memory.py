@@ -12,7 +12,7 @@ from pipeline.runner.estimate_order import SHUFFLED_IN_MEMORY, OrderVolume, orde
 from pipeline.runner.number_buckets import LARGEST
 from pipeline.runner.shuffle import Layout, Limits
 from pipeline.runner.source_volume import SourceVolume
-from pipeline.stages.dedup import MEMORY_BYTES
+from pipeline.stages.dedup import bucket_bytes
 
 _MIB = 1 << 20
 # Imports, compiled code and the tables of the tokenizer; the driver has a scheduler besides.
@@ -93,7 +93,7 @@ def _of_dedup(mixture: Mixture, volumes: Sequence[SourceVolume], memory_bytes: i
     """One bucket of keys; what is mapped for each document, 13 bytes, the kernel takes back."""
     if mixture.dedup is None:
         return 0
-    return min(memory_bytes // 4, MEMORY_BYTES, sum(one.num_kept for one in volumes) * 24 * 5)
+    return min(bucket_bytes(memory_bytes), sum(one.num_kept for one in volumes) * 24 * 5)
 
 
 def _of_documents(mixture: Mixture, volumes: Sequence[SourceVolume]) -> float:

@@ -19,7 +19,7 @@ from pipeline.runner import sampled_shards
 from pipeline.runner.run import build
 
 ORDER = "order: {seed: 21, global_batch_size: 16, max_seq_len: 128}\n"
-ASIDE = f"""\
+HELD_OUT = f"""\
 name: again
 chunk: {{size: 128}}
 sources:
@@ -102,7 +102,7 @@ def fail_in_the_second_sample(mixture: Path, out: Path, partition: str) -> None:
 
 @pytest.mark.parametrize(
     ("content", "of_a", "of_b"),
-    [(ASIDE, "a", "b"), pytest.param(BUDGET, "s", "s", marks=pytest.mark.slow)],
+    [(HELD_OUT, "a", "b"), pytest.param(BUDGET, "s", "s", marks=pytest.mark.slow)],
     ids=["what is set aside of two sources", "the budget of two files"],
 )
 def test_after_a_failure_draws_from_other_inputs_are_made_anew(
@@ -173,7 +173,7 @@ def test_a_manifest_of_validation_that_was_lost_is_made_again(
     harm: str, build_here: Build, tmp_path: Path
 ) -> None:
     write_shared(tmp_path)
-    mixture, out = builds.write_mixture(tmp_path, ASIDE), tmp_path / "out"
+    mixture, out = builds.write_mixture(tmp_path, HELD_OUT), tmp_path / "out"
     before = builds.digests(build_here(mixture, out))
     path = out / "validation" / "manifest.json"
     if harm == "cut":
@@ -188,7 +188,7 @@ def test_what_fails_once_validation_is_whole_is_told_as_it_is(
     build_here: Build, scheduler: str, tmp_path: Path
 ) -> None:
     write_shared(tmp_path)
-    mixture, out = builds.write_mixture(tmp_path, ASIDE), tmp_path / "out"
+    mixture, out = builds.write_mixture(tmp_path, HELD_OUT), tmp_path / "out"
     validation = out / "validation"
 
     def report(stage: str, done: int, total: int) -> None:
@@ -213,7 +213,7 @@ def test_work_that_is_damaged_before_it_is_read_is_said_and_made_again(
     kind: str, build_here: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_shared(tmp_path)
-    mixture, out = builds.write_mixture(tmp_path, ASIDE), tmp_path / "out"
+    mixture, out = builds.write_mixture(tmp_path, HELD_OUT), tmp_path / "out"
     plain = builds.digests(build_here(mixture, tmp_path / "plain"))
 
     def damage() -> None:

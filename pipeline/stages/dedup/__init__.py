@@ -7,20 +7,20 @@ file and row is kept. `docs/spec/dedup.md` has all rules.
 
 from pipeline.stages.dedup.decontaminate import Contamination, read_evaluation, save_ngrams
 from pipeline.stages.dedup.find_drops import (
-    MEMORY_BYTES,
     REASONS,
     DroppedRows,
+    bucket_bytes,
     find_drops,
     save_drops,
 )
 from pipeline.stages.dedup.scan import ScannedFile, save_scan, scan_documents
 
 __all__ = [
-    "MEMORY_BYTES",
     "REASONS",
     "Contamination",
     "DroppedRows",
     "ScannedFile",
+    "bucket_bytes",
     "find_drops",
     "read_evaluation",
     "save_drops",

@@ -31,8 +31,7 @@ from pipeline.stages.dedup.clusters import explained, link_equal
 from pipeline.stages.dedup.minhash import NO_KEY
 from pipeline.stages.dedup.scan import DIGEST, NUM_SHARED, ROW, ScannedFile, band_name
 
-MEMORY_BYTES: Final = 1 << 30
-"""Of one bucket, at most."""
+_MEMORY_BYTES: Final = 1 << 30
 _KEPT: Final = 255
 REASONS: Final = ("contaminated", "duplicate_text", "near_duplicate")
 """Each dropped document counts under the first reason that applies."""
@@ -59,12 +58,17 @@ class DroppedRows:
     """uint32 [num_drops], its row there; meaningless for NOWHERE."""
 
 
+def bucket_bytes(memory_bytes: int) -> int:
+    """Return what a bucket may take of the memory of a build: a quarter, at most 1 GiB. Pure."""
+    return min(memory_bytes // 4, _MEMORY_BYTES)
+
+
 def find_drops(
     files: Sequence[ScannedFile],
     spec: DedupSpec | None,
     scratch: Path,
     *,
-    memory_bytes: int = MEMORY_BYTES,
+    memory_bytes: int = _MEMORY_BYTES,
 ) -> Iterator[DroppedRows]:
     """Yield the dropped rows of every file in canonical order.
 

@@ -27,6 +27,8 @@ from typing import Any
 
 import numpy as np
 
+from tests.support.process_memory import status_bytes
+
 _MIXTURE = """\
 name: growth
 chunk: {size: 64}
@@ -198,7 +200,7 @@ def build_measured() -> None:
         json.dumps(
             {
                 "driver_seconds": time.process_time(),
-                "peak_bytes": _peak_bytes(),
+                "peak_bytes": status_bytes("VmHWM"),
                 "num_tasks": num_tasks,
             }
         )
@@ -238,13 +240,6 @@ def build_traced() -> None:
     note("manifest", 1, 1)
     lines += [f"{seconds:8.2f} CPU s  {stage}" for stage, seconds in stages.items()]
     Path(report).write_text(json.dumps({"traced": lines, "driver_seconds": time.process_time()}))
-
-
-def _peak_bytes() -> int:
-    status = Path("/proc/self/status").read_text()
-    return 1024 * next(
-        int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM")
-    )
 
 
 def _line(shape: str, cost: Cost) -> str:

@@ -39,6 +39,7 @@ from pipeline.runner.shuffle.scatter import scatter_rows
 from pipeline.runner.shuffle.step_tokens import CountTask, RowCounts, count_rows
 from pipeline.runner.shuffle.write import describe_span, order_rows
 from pipeline.runner.task_cache import OrderFileRecord, TaskRecord
+from tests.support.process_memory import status_bytes
 
 _STEP_ROWS = 4608
 _ROW_TOKENS = 600
@@ -129,6 +130,7 @@ def order_made_up() -> None:
         shards=ShardSpec(),
         cls_id=1,
         sep_id=2,
+        hashes_all=False,
     )
     bounds = [num_rows * number // num_partitions for number in range(num_partitions + 1)]
     folders = [
@@ -148,14 +150,7 @@ def order_made_up() -> None:
             owner="owner", allows_cut=True,
         )  # fmt: skip
     seconds = time.process_time() - started
-    print(json.dumps([seconds, _peak_bytes(), cluster.num_tasks, cluster.num_bytes]))
-
-
-def _peak_bytes() -> int:
-    status = Path("/proc/self/status").read_text()
-    return 1024 * next(
-        int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM")
-    )
+    print(json.dumps([seconds, status_bytes("VmHWM"), cluster.num_tasks, cluster.num_bytes]))
 
 
 def _counted(task: CountTask) -> RowCounts:

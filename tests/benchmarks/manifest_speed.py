@@ -38,6 +38,7 @@ from pipeline.dataset import (
     read_manifest,
 )
 from tests.support.manifests import manifest_of
+from tests.support.process_memory import status_bytes
 
 _SOURCES = 20
 _FILES = ("index.json", "shard.00000.mds", "stats.json")
@@ -105,9 +106,7 @@ def run_task() -> None:
     begun = time.process_time()
     _TASKS[task](path, made)
     seconds = time.process_time() - begun
-    status = Path("/proc/self/status").read_text()
-    peak = next(line.split()[1] for line in status.splitlines() if line.startswith("VmHWM"))
-    print(seconds, peak)
+    print(seconds, status_bytes("VmHWM") >> 10)
 
 
 def _write_pieces(path: Path, manifest: Any) -> None:

@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 from support.builds import environment
+from support.process_memory import status_bytes
 from support.shuffles import Here, shuffled
 
 from pipeline.config.declaration import OrderSpec
@@ -59,13 +60,7 @@ class Watched(Here):
         with suppress(OSError):  # Where that is not allowed, a stage has the peaks before it, too.
             Path("/proc/self/clear_refs").write_text("5")
         yield from super().each(stage, function, tasks)
-        self.peaks[stage] = status("VmHWM")
-
-
-def status(name: str) -> int:
-    """Return what the kernel counts of this process, in bytes."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) << 10 for line in lines if line.startswith(name))
+        self.peaks[stage] = status_bytes("VmHWM")
 
 
 def write_pool(folder: Path, num_bytes: int, row_ids: int) -> None:
@@ -102,7 +97,7 @@ def main() -> None:
     """Parse, order a small pool and the large one, print."""
     folder, (mebibytes, row_ids), format_ = Path(sys.argv[1]), map(int, sys.argv[2:4]), sys.argv[4]
     order_pool(folder / "small", _SMALL * MIB, row_ids, format_, _LIMITS)
-    before = status("VmRSS")
+    before = status_bytes("VmRSS")
     run_bytes = int(sys.argv[5]) * MIB
     limits = Limits(run_bytes=run_bytes, window_bytes=run_bytes // 16, one_level_tasks=1)
     seen = order_pool(folder / "large", mebibytes * MIB, row_ids, format_, limits)

@@ -87,8 +87,8 @@ class _Curves(RecordWriter):  # type: ignore[misc]
             self._write(Event(file_version="brain.Event:2"))
             # It leaves out what earlier files have of this step and those after it.
             self._write(Event(step=num_steps + 1, session_log=SessionLog(status=SessionLog.START)))
-        except OSError:
-            with suppress(OSError):  # It fails again, and is closed.
+        except BaseException:
+            with suppress(OSError):  # A disk that fails does so again, and it is closed.
                 file.close()
             raise
 

@@ -208,22 +208,23 @@ def test_a_finished_index_is_only_checked_and_what_is_damaged_made_again(
     assert index_bytes(tmp_path) == expected
 
 
-@pytest.mark.parametrize("folder", ["runs", "merged"])
+@pytest.mark.parametrize(("stops", "redone"), [(8, 4), (8 + 5, 4), (8 + 9, 8)])
 def test_damaged_cells_are_made_again_by_the_next_run(
-    folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    stops: int, redone: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(index_rows, "_MOST_READS", 9)
     job, files = start(tmp_path / "whole")
     index_documents(job, Breaks(), files)
     expected = index_bytes(job.out)
     job, files = start(tmp_path / "damaged")
-    # After the first pass, or the one between.
+    # After the first pass, amid the one between, and after that one, which removes the first.
     with pytest.raises(KeyboardInterrupt):
-        index_documents(job, Breaks(before=8 if folder == "runs" else 8 + 9), files)
-    found = sorted(
-        path for path in (job.state.root / "documents" / folder).rglob("*") if path.is_file()
+        index_documents(job, Breaks(before=stops), files)
+    found = sorted(path for path in (job.state.root / "documents").rglob("*") if path.is_file())
+    assert {path.relative_to(job.state.root).parts[1] for path in found} == (
+        {"runs"} if stops == 8 else {"runs", "merged"} if stops < 8 + 9 else {"merged"}
     )
-    for path in found[1:3]:
+    for path in found[::2]:
         data = bytearray(path.read_bytes())
         data[-1] ^= 1
         path.write_bytes(data)
@@ -232,8 +233,7 @@ def test_damaged_cells_are_made_again_by_the_next_run(
     again = Breaks()
     index_documents(job, again, files)
     assert index_bytes(job.out) == expected
-    # Two runs, or one cell of a group of three runs and one of a group of two.
-    assert again.done["sort documents"] == (2 if folder == "runs" else 5)
+    assert again.done["sort documents"] == redone
 
 
 def test_damaged_provenance_is_named(tmp_path: Path) -> None:

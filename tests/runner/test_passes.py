@@ -5,6 +5,7 @@ import os
 import resource
 import shutil
 from collections import Counter
+from itertools import chain
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -53,6 +54,20 @@ def test_a_run_that_is_damaged_is_said_and_another_run_makes_it_again(
     # All that are damaged are gone with the first that is found.
     assert shuffle_pool(**asked, cluster=Here()) == plain
     assert product(tmp_path / "out") == product(tmp_path / "plain")
+
+
+def test_damage_in_files_of_two_passes_costs_one_run(tmp_path: Path) -> None:
+    asked, plain = stopped(tmp_path, TWO_PASSES, 120)
+    state = tmp_path / "out" / ".ettin"
+    found = [[*filter(Path.is_file, (state / kind).rglob("*"))] for kind in ("scattered", "sorted")]
+    assert all(found)
+    for path in chain.from_iterable(found):
+        data = bytearray(path.read_bytes())
+        data[-1] ^= 1
+        path.write_bytes(data)
+    with pytest.raises(OutputError, match="got bytes of another digest"):
+        shuffle_pool(**asked, cluster=Here())
+    assert shuffle_pool(**asked, cluster=Here()) == plain
 
 
 def test_the_scatter_is_removed_once_it_is_sorted_and_the_sort_once_all_is_written(

@@ -122,14 +122,13 @@ class IndexJob:
         path, num_cells = self.merged / f"{cell:06d}" / f"{group:06d}", len(self.plan.members(cell))
         return path, self._format(f"cell {cell} of group {group}", num_cells)
 
-    def last_runs(self) -> Iterator[CellFile]:
-        """Yield all runs that files are written from."""
+    def all_runs(self) -> Iterator[CellFile]:
+        """Yield the runs of all passes."""
         plan = self.plan
-        if not plan.is_merged:
-            yield from map(self.run, range(plan.num_parts))
-            return
-        for cell in range(plan.num_cells):
-            yield from (self.merged_run(cell, group) for group in range(plan.num_cells))
+        yield from map(self.run, range(plan.num_parts))
+        if plan.is_merged:
+            for cell in range(plan.num_cells):
+                yield from (self.merged_run(cell, group) for group in range(plan.num_cells))
 
     def _format(self, what: str, num_cells: int) -> CellFormat:
         key = f"{self.key}/{self.plan.num_parts}/{what}"
@@ -187,7 +186,7 @@ def index_documents(
     missing = [task for task in parts if task.part not in done]
     if missing:
         _make_runs(job, cluster, files)
-        with checking(cluster, job.last_runs()):
+        with checking(cluster, job.all_runs()):
             written = cluster.map("index documents", write_part, missing)
         done.update({task.part: one for task, one in zip(missing, written, strict=True)})
     return files_of(done[part] for part in range(plan.num_parts))
@@ -212,7 +211,7 @@ def _make_runs(job: IndexJob, cluster: Cluster, files: Sequence[tuple[str, int]]
     ]
     groups = sorted({task.group for task in merges})
     _divide(cluster, [runs[number] for group in groups for number in plan.members(group)])
-    with checking(cluster, map(job.run, range(plan.num_parts))):
+    with checking(cluster, job.all_runs()):
         cluster.map("merge documents", merge_runs, merges)
     # At full size they take 280 GB, for which the files of the index may need the room.
     shutil.rmtree(job.runs, ignore_errors=True)

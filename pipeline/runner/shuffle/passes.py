@@ -6,7 +6,7 @@ that are asked for are sorted, and all the rest once the order is written.
 
 import logging
 import shutil
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import astuple, replace
 from itertools import chain, islice, pairwise
@@ -119,15 +119,17 @@ class Passes:
         if unscattered:
             self._scatter(unscattered)
         if unsorted:
-            with self._checking(self._scattered_runs()):
+            with self.checking():
                 self._cluster.map("sort", sort_rows, unsorted)
         if layout.is_sorted:
             shutil.rmtree(self._scattered, ignore_errors=True)
 
-    def gathering(self, buckets: Collection[int]) -> AbstractContextManager[None]:
-        """Return a context in which the runs of some buckets are gathered, as `checking`."""
-        state = self._job.state
-        return self._checking(run for one in buckets for run in self.layout.runs_of(state, one))
+    def checking(self) -> AbstractContextManager[None]:
+        """Return a context that removes all damaged runs once a task in it finds one."""
+        layout, state = self.layout, self._job.state
+        buckets = range(layout.num_buckets) if layout.is_sorted else ()
+        runs = chain(self._scattered_runs(), *(layout.runs_of(state, one) for one in buckets))
+        return checking(self._cluster, ((run.path, run.form) for run in runs))
 
     def remove(self) -> None:
         """Remove what the passes left, once nothing is gathered any more."""
@@ -137,9 +139,6 @@ class Passes:
     def _scattered_runs(self) -> list[Run]:
         state = self._job.state
         return [self.layout.scattered(state, number) for number in range(self.layout.num_tasks)]
-
-    def _checking(self, runs: Iterable[Run]) -> AbstractContextManager[None]:
-        return checking(self._cluster, ((run.path, run.form) for run in runs))
 
     def _unscattered(self) -> list[int]:
         return [

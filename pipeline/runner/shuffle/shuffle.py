@@ -176,9 +176,7 @@ def _order(
             count_tokens(job, cluster, folders, saves=True)
         else:
             passes.run(missing)
-            gathering = passes.gathering(
-                {one for task in missing for one in passes.layout.buckets_of(*task.rows)}
-            )
+            gathering = passes.checking()
             missing = [replace(task, layout=passes.layout) for task in missing]
     with gathering:
         written = cluster.each("order", order_rows, missing)

@@ -11,6 +11,7 @@ call, or, of a function that is `compiled_late`, at the first that is worth it.
 """
 
 import atexit
+import ctypes
 import hashlib
 import os
 import shutil
@@ -117,11 +118,32 @@ class Compiled:
         return self.dispatcher._numba_type_
 
 
+_C_TYPES: dict[str, Any] = {
+    "int32": ctypes.c_int32,
+    "int64": ctypes.c_int64,
+    "intp": ctypes.c_ssize_t,
+    "uintp": ctypes.c_size_t,
+    "voidptr": ctypes.c_void_p,
+}
+
+
 class CFunction:
     """A function of the C library, for compiled functions to call; types are named as in numba."""
 
     def __init__(self, name: str, returned: str, *taken: str) -> None:
         self._name, self._returned, self._taken = name, returned, taken
+
+    def __call__(self, *arguments: Any) -> Any:
+        """Call it from a function that runs as Python."""
+        plain = (int(one) if isinstance(one, np.integer) else one for one in arguments)
+        return self._loaded(*plain)
+
+    @cached_property
+    def _loaded(self) -> Any:
+        function = ctypes.CDLL(None)[self._name]
+        function.restype = _C_TYPES[self._returned]
+        function.argtypes = [_C_TYPES[name] for name in self._taken]
+        return function
 
     @property
     def _numba_type_(self) -> Any:

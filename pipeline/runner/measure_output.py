@@ -254,4 +254,4 @@ def _write_shards(out: Path, blend: _Blend, mixture: Mixture) -> None:
         return
     pool = Pool.open(out)
     rows = np.argsort(random_numbers(derive_key(0, "gathered"), len(blend.rows)), kind="stable")
-    pool.gather(rows, pool.lengths()[rows])
+    pool.take_named(rows)

@@ -91,6 +91,8 @@ def test_ids_are_read_however_they_are_stored(tmp_path: Path, form: str) -> None
     pool = _check(tmp_path)
     names = pool.document_ids(np.arange(4))
     assert names == ([""] * 4 if form == "bytes" else ["0", "1", "2", "3"])
+    turned = pool.take_named(np.arange(4)[::-1])[1]
+    assert [name.tobytes().decode() for name in turned] == names[::-1]
 
 
 @pytest.mark.parametrize("pack", [".zstd", ".zst", ".gz"])

@@ -60,9 +60,11 @@ def test_any_rows_in_any_order_come_out_of_many_shards(
     assert gathered.dtype == np.uint32
     assert gathered.tolist() == [id_ for row in expected for id_ in row.ids]
     assert pool.document_ids(asked) == [row.id for row in expected]
-    taken = pool.take(asked)
-    assert taken.values.tolist() == gathered.tolist()
-    assert np.diff(taken.offsets).tolist() == [len(row.ids) for row in expected]
+    taken, names = pool.take_named(asked)
+    for ids in (taken, pool.take(asked)):
+        assert ids.values.tolist() == gathered.tolist()
+        assert np.diff(ids.offsets).tolist() == [len(row.ids) for row in expected]
+    assert [name.tobytes().decode() for name in names] == [row.id for row in expected]
 
 
 @QUICK
@@ -103,11 +105,23 @@ def test_a_merged_index_joins_the_rows_of_its_folders(tmp_path: Path) -> None:
     assert pool.gather(np.array([3, 1, 0]), np.array([1, 2, 1])).tolist() == [3, 5, 6, 4]
 
 
+def test_a_name_that_is_no_utf8_is_an_error_with_its_file(tmp_path: Path) -> None:
+    write(tmp_path, [Row("a", [1]), Row("b", [2]), Row("cc", [3])], size_limit=240)
+    [path] = [one for one in tmp_path.iterdir() if b"cc" in one.read_bytes()]
+    path.write_bytes(path.read_bytes().replace(b"cc", b"\xc3\xc3"))
+    pool = Pool.open(tmp_path)
+    assert pool.take_named(np.array([1, 0]))[1].values.tobytes() == b"ba"
+    for read in (pool.take_named, pool.names):
+        with pytest.raises(InputError, match=rf"{path}: got an id of a document that is no UTF-8"):
+            read(np.array([0, 2, 1]))
+
+
 def test_an_empty_pool_has_no_rows(tmp_path: Path) -> None:
     write(tmp_path, [])
     pool = Pool.open(tmp_path)
     assert len(pool.lengths()) == len(pool.table(CLS, SEP)) == 0
     assert len(pool.gather(np.empty(0, np.int64), np.empty(0, np.int64))) == 0
+    assert [len(one) for one in pool.take_named(np.empty(0, np.int64))] == [0, 0]
 
 
 def test_lengths_that_are_not_the_rows_are_an_error(tmp_path: Path) -> None:
@@ -200,6 +214,7 @@ def test_shards_of_other_columns_are_read_whatever_their_index_says_of_compressi
     assert pool.document_ids(asked) == [names[row] for row in asked.tolist()]
     spelled = [name.tobytes().decode() for name in pool.names(asked)]
     assert spelled == [names[row] for row in asked.tolist()]
+    assert [name.tobytes().decode() for name in pool.take_named(asked)[1]] == spelled
     table = pool.table(CLS, SEP)
     assert table["has_cls"].tolist() == [True, False, False, False]
     assert table["has_sep"].tolist() == [False, False, True, False]

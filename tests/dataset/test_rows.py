@@ -27,6 +27,7 @@ from pipeline.dataset.blake3 import row_digests
 from pipeline.dataset.ledger import Ledger, LedgerSpan, join
 from pipeline.dataset.mds.pool import Pool, read_index
 from pipeline.dataset.mds.reader import MdsRows
+from pipeline.dataset.mds.shard import MdsShard
 from pipeline.dataset.order_folder import list_local
 from pipeline.dataset.parquet.reader import PublishedOrder
 from pipeline.dataset.rows import CheckedRows, RowReader, take_with_digests
@@ -404,6 +405,23 @@ def test_large_rows_come_in_parts_that_are_joined(
     assert as_lists(rows.take(np.arange(50))) == expected
 
 
+def test_each_of_many_files_is_opened_once_in_a_call(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeline.dataset.mds.random_access._MOST_FILES", 3)
+    pool = shards(tmp_path, made(60), size_limit=260).pool
+    opened: list[Path] = []
+    open_file = MdsShard.open_file
+
+    def count(shard: MdsShard, num_rows: int) -> tuple[int, int]:
+        opened.append(shard.path)
+        return open_file(shard, num_rows)
+
+    monkeypatch.setattr(MdsShard, "open_file", count)
+    pool.take(np.arange(60) * 7 % 60)
+    assert sorted(opened) == [shard.path for shard in pool.shards]
+
+
 def test_no_more_files_are_open_than_a_part_of_what_is_allowed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -413,8 +431,12 @@ def test_no_more_files_are_open_than_a_part_of_what_is_allowed(
     assert len(rows.pool.shards) > 10
     before = len(os.listdir("/proc/self/fd"))
     for start in range(0, 60, 20):
+        asked = np.array(samples[start : start + 20])
         found = as_lists(rows.take(np.arange(start, start + 20)))
-        assert found == [expected[sample] for sample in samples[start : start + 20]]
+        assert found == [expected[sample] for sample in asked.tolist()]
+        named = rows.pool.take_named(asked)
+        assert as_lists(named[0]) == found
+        assert (named[1].values == rows.pool.names(asked).values).all()
         assert len(os.listdir("/proc/self/fd")) <= before + 3
     del rows
     assert len(os.listdir("/proc/self/fd")) <= before

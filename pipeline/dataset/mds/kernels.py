@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.core.arrays import Int64Array, Uint8Array, Uint32Array
-from pipeline.core.compiled import CFunction, compiled, compiled_late, inlined
+from pipeline.core.compiled import CFunction, compiled_late, inlined
 
 _MOST_FAILURES = 1000
 
@@ -217,7 +217,7 @@ def _end_of_run(shards: Int64Array, rows: Int64Array, first: int) -> int:
     return stop
 
 
-@compiled
+@compiled_late
 def read_bounds(
     files: Int64Array, sizes: Int64Array, shards: Int64Array, rows: Int64Array, bounds: Int64Array
 ) -> int:
@@ -241,7 +241,7 @@ def read_bounds(
     return -1
 
 
-@compiled
+@compiled_late
 def read_rows(
     files: Int64Array,
     shards: Int64Array,
@@ -251,11 +251,11 @@ def read_rows(
     data: Uint8Array,
     places: Int64Array,
 ) -> int:
-    """Read rows of known bounds into `data`, and find their ids.
+    """Read rows of known bounds into `data`, and find their ids and those of their documents.
 
     columns: int64 [num_shards, 1 + widest], the number of what follows, then `Columns.packed`;
-    data: uint8 [bytes of all rows]; places: int64 [2, num_rows], where in `data` the ids of each
-    row start, and how many they are.
+    data: uint8 [bytes of all rows]; places: int64 [4, num_rows], where in `data` the ids of each
+    row start, how many they are, where the id of its document starts, and its bytes.
 
     Returns the index of the first row that cannot be read or has no ids, else -1.
     """
@@ -275,12 +275,16 @@ def read_rows(
             if length <= 0:
                 return i
             places[0, i], places[1, i] = position + found, length
+            found, length = np.int64(0), np.int64(0)
+            if packed[2] >= 0:
+                found, length = locate_column(run, within, 0, packed, packed[2])
+            places[2, i], places[3, i] = position + found, length
         position += num_bytes
         first = stop
     return -1
 
 
-@compiled
+@compiled_late
 def copy_ids(
     data: Uint8Array,
     places: Int64Array,

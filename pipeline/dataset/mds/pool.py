@@ -92,8 +92,16 @@ class Pool:
 
         Raises: InputError, naming the file, for a row that cannot be read or has no ids.
         """
+        return self._files.take(*self._within(rows))
+
+    def take_named(self, rows: Int64Array) -> tuple[Rows, ByteStrings]:
+        """Return the same, and the ids of the rows' documents as UTF-8. Raises: as `take`."""
+        return self._files.take_named(*self._within(rows))
+
+    def _within(self, rows: Int64Array) -> tuple[Int64Array, Int64Array]:
+        """Return the shards of rows, and the rows within these."""
         owners = np.searchsorted(self.ends, rows, side="right")
-        return self._files.take(owners, rows - (self.ends - self.num_rows)[owners])
+        return owners, rows - (self.ends - self.num_rows)[owners]
 
     def file_of(self, row: int) -> str:
         return self.shards[int(np.searchsorted(self.ends, row, side="right"))].where

@@ -284,12 +284,15 @@ class MdsShard:
             self.data, self.row_offsets, rows, self.columns.packed()
         )
         self.check(bad_row)
-        names = ByteStrings(values, offsets)
+        return self.spelled(ByteStrings(values, offsets))
+
+    def spelled(self, stored: ByteStrings) -> ByteStrings:
+        """Return ids of documents as UTF-8, of how the shard stores them. Raises: InputError."""
         if self.columns.has_number:
-            return byte_strings([b"%d" % number for number in values.view("<i8").tolist()])
-        if not _is_utf8(names):
+            return byte_strings([b"%d" % number for number in stored.values.view("<i8").tolist()])
+        if not is_utf8(stored):
             raise self._error("got an id of a document that is no UTF-8")
-        return names
+        return stored
 
     def check(self, bad_row: int) -> None:
         """Raise InputError for a row that a compiled loop could not read; -1 for none."""
@@ -328,7 +331,7 @@ class MdsShard:
         return InputError(f"{self.where}: {what}", "build or pull it again")
 
 
-def _is_utf8(names: ByteStrings) -> bool:
+def is_utf8(names: ByteStrings) -> bool:
     """Return whether each name is UTF-8: all of them joined are, and none starts mid-character."""
     starts = names.offsets[:-1][names.lengths() > 0]
     if ((names.values[starts] & 0xC0) == 0x80).any():

@@ -10,8 +10,8 @@ from typing import Protocol
 
 import numpy as np
 
-from pipeline.core.ragged import Ragged, Rows, offsets_of
-from pipeline.runner.shuffle.jobs import OrderTask, check_shards
+from pipeline.core.ragged import Ragged, Rows
+from pipeline.runner.shuffle.jobs import OrderTask, check_shards, pool_changed
 from pipeline.runner.shuffle.placed_rows import PlacedRows, RunReaders
 from pipeline.runner.shuffle.row_record import Records
 from pipeline.runner.shuffle.step_tokens import saved_records
@@ -105,9 +105,10 @@ class _PoolRows:
 
     def read(self, start: int, stop: int) -> StoredRows:
         rows, records = self._rows[start:stop], self.records[start:stop]
-        lengths = records["length"].astype(np.int64)
-        ids = Rows(self._pool.gather(rows, lengths), offsets_of(lengths))
-        return StoredRows(records, ids, self._pool.names(rows))
+        ids, names = self._pool.take_named(rows)
+        for row in rows[ids.lengths() != records["length"]].tolist():
+            raise pool_changed(self._pool.file_of(row))
+        return StoredRows(records, ids, names)
 
     def check(self) -> None:
         """Insist that what was read is what records are of. Raises: as `check_shards`.

@@ -192,10 +192,15 @@ def check_shards(job: ShuffleJob, pool: Pool, rows: Int64Array) -> None:
         except OSError as error:
             raise InputError(f"{path}: went away while it was read: {error.strerror}") from error
         if stamp != stamps[index].tolist():
-            raise InputError(
-                f"{path}: changed while the pool was read",
-                "run the same command again once nothing writes to the pool",
-            )
+            raise pool_changed(str(path))
+
+
+def pool_changed(where: str) -> InputError:
+    """Return the error for a shard that is another than when the pool was first read."""
+    return InputError(
+        f"{where}: changed while the pool was read",
+        "run the same command again once nothing writes to the pool",
+    )
 
 
 def _stamp(path: Path) -> list[int]:

@@ -158,8 +158,7 @@ def _read_file(path: Path) -> Iterator[Rows]:
     ends = np.cumsum(lengths)
     bounds = np.searchsorted(ends, np.arange(0, int(lengths.sum()), _IDS_AT_ONCE), side="right")
     for start, stop in pairwise([*np.unique(bounds).tolist(), len(lengths)]):
-        rows = np.arange(start, stop)
-        yield Rows(pool.gather(rows, lengths[rows]), offsets_of(lengths[rows]))
+        yield pool.take(np.arange(start, stop))
 
 
 class _Steps:

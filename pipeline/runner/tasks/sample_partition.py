@@ -16,7 +16,6 @@ from pipeline.core.arrays import Int64Array, Uint32Array
 from pipeline.core.digest import FileDigest
 from pipeline.core.errors import OutputError
 from pipeline.core.files import publish
-from pipeline.core.ragged import offsets_of
 from pipeline.dataset import VALIDATION, State, is_output_file, sampled_file
 from pipeline.dataset.mds import MdsWriter, Pool, write_stats
 from pipeline.dataset.parquet import read_columns, write_columns
@@ -208,10 +207,9 @@ def _write_rows(
         temporary.mkdir()
         writer = MdsWriter.of(temporary, task.shards)
         for start in range(0, len(rows), _ROWS_AT_ONCE):
-            part = slice(start, start + _ROWS_AT_ONCE)
-            documents = [id_.encode() for id_ in pool.document_ids(rows[part])]
-            ids = pool.gather(rows[part], lengths[part])
-            writer.write(documents, np.arange(len(documents)), ids, offsets_of(lengths[part]))
+            ids, names = pool.take_named(rows[start : start + _ROWS_AT_ONCE])
+            documents = [name.tobytes() for name in names]
+            writer.write(documents, np.arange(len(documents)), ids.values, ids.offsets)
         writer.finish()
         stats = write_stats(temporary, chunk, lengths, num_discarded)
         return below(folder, writer.files, stats)

@@ -191,6 +191,8 @@ def _read(raw: RawFile, columns: Columns) -> Generator[Record, None, None]:
 def _id(fields: Mapping[str, Any], field: str, where: str) -> str:
     """Return an id as text: integers in decimal, whatever their size; bytes as UTF-8."""
     value = fields.get(field)
+    if type(value) is str:
+        return value
     if isinstance(value, Decimal) and value.is_finite() and value == int(value):
         value = int(value)
     if isinstance(value, int | UUID) and not isinstance(value, bool):
@@ -202,13 +204,13 @@ def _id(fields: Mapping[str, Any], field: str, where: str) -> str:
 
 def _string(fields: Mapping[str, Any], field: str, where: str, reason: str) -> str:
     value = fields.get(field)
+    if type(value) is str:  # nearly always
+        return value
     if isinstance(value, bytes):
         try:
             return value.decode()
         except UnicodeDecodeError as error:
             raise invalid_utf8(error, where) from error
-    if isinstance(value, str) and not isinstance(value, Written):
-        return value
     expected, hint = ("text", "") if reason == "no_text" else ("an id", _MAKE_IDS)
     raise DocumentError(
         f'{where}: field "{field}" is {_kind(fields, field)}, expected {expected}',

@@ -18,7 +18,7 @@ from pipeline.core.errors import DocumentError
 from pipeline.sources.readers.raw_file import SKIP_HINT, Columns, invalid_utf8
 
 _WIDE = 2**63
-# What a letter or a slash in a name may be written as.
+# What a character of a name may be written as: a slash with a backslash, any by its number.
 _ESCAPED_KEY = re.compile(rb'\\[u/][^"\\]*"\s*:')
 
 
@@ -81,10 +81,12 @@ def _has_twins(record: dict[str, Any], data: bytes, columns: Columns) -> bool:
     The text is passed over, which halves the time that reading takes: at least as many bytes as it
     has characters follow the last of its keys.
     """
-    if (b"\\u" in data or b"\\/" in data) and _ESCAPED_KEY.search(data):
+    if any(one in data for one in _escapes(columns)) and _ESCAPED_KEY.search(data):
         return True  # or another field; `json` finds out
-    parts = [part for name in _paths(record, columns) if len(name) > 1 for part in name]
-    if any(data.count(_key(part)) > 1 for part in parts):
+    inside = [name for name in (columns.text, columns.id) if name and name not in record]
+    if any(
+        data.count(_key(part)) > 1 for name in inside for part in name.split(".") if "." in name
+    ):
         return True  # or elsewhere; `json` finds out
     text, key, id_key = record.get(columns.text), _key(columns.text), _key(columns.id)
     num_chars = len(text) if isinstance(text, str) else 0
@@ -99,6 +101,16 @@ def _has_twins(record: dict[str, Any], data: bytes, columns: Columns) -> bool:
     # The same words may be keys and values further in, which are written again.
     others = orjson.dumps({name: record[name] for name in record if name != columns.text})
     return num_texts > 1 + others.count(key) or num_ids > others.count(id_key)
+
+
+@lru_cache
+def _escapes(columns: Columns) -> list[bytes]:
+    """Return how every other spelling of text or id has a character of theirs at least once.
+
+    The longer a string, the faster it is searched for: two characters take longer than parsing.
+    """
+    names = f"{columns.text}{columns.id or ''}"
+    return [b"\\u00" if names.isascii() else b"\\u", *[b"\\/"] * ("/" in names)]
 
 
 @lru_cache

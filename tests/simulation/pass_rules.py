@@ -4,6 +4,7 @@ Whatever is lost or damaged between two passes, no byte of it is used. If it is 
 begins, it is made again; if a command finds it later, one line says where, and the next goes on.
 """
 
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -22,6 +23,7 @@ OTHERS = ("scatter", "sort documents", "drop repeated ids", "hold out", "draw", 
 _SIZE = st.sampled_from(["one pass", "passes", "passes"])
 _SEED = st.integers(0, 99)
 _PLACE = st.integers(0, 10**6)
+_NUMBER = re.compile(rb"[:,\[](\d+)")
 HOW = ("flip", "cut", "zero", "remove", "exchange", "remove all")
 
 
@@ -147,9 +149,10 @@ class RecordRule:
         logs = logs_in(self.world.out)
         path = logs[place % len(logs)]
         content = bytearray(path.read_bytes())
-        digits = _digits_of_records(bytes(content))
-        if how == "change" and digits:
-            at = digits[place % len(digits)]
+        numbers = _numbers_of_records(bytes(content))
+        if how == "change" and numbers:
+            number = numbers[place % len(numbers)]
+            at = number[place % len(number)]
             content[at] = ord("0") + (content[at] - ord("0") + 1 + place % 9) % 10
         elif how == "tear":
             del content[place % (len(content) + 1) :]
@@ -165,13 +168,18 @@ def logs_in(out: Path) -> list[Path]:
     return sorted(out.rglob(".ettin/records/*.log"))
 
 
-def _digits_of_records(log: bytes) -> list[int]:
-    """Return where the digits of records are, not of the digests and times of lines."""
+def _numbers_of_records(log: bytes) -> list[range]:
+    """Return where the numbers of records are, such as counts and sizes.
+
+    Not those of lines, nor digits of digests, which are compared with files whatever they say.
+    """
     places, start = [], 0
     for line in log.splitlines(keepends=True):
-        record = line.split(b"\t")[-1]
-        first = start + len(line) - len(record)
-        places += [first + at for at, byte in enumerate(record) if chr(byte).isdigit()]
+        first = start + line.rfind(b"\t") + 1
+        record = log[first : start + len(line)]
+        places += [
+            range(first + one.start(1), first + one.end(1)) for one in _NUMBER.finditer(record)
+        ]
         start += len(line)
     return places
 

@@ -45,7 +45,7 @@ from pipeline.train.ranks import Ranks
 
 from . import train_rules
 from .model import World
-from .pass_rules import PASS_RULES
+from .pass_rules import PASS_RULES, PassRule, RecordRule, StoppedPassRule
 from .place_rules import (
     LockRule,
     PublishedRule,
@@ -105,6 +105,8 @@ class Bug:
 
 
 _of_passes = partial(Bug, rules=PASS_RULES)
+_of_cells = partial(Bug, rules=(PassRule, InputRule))
+_of_records = partial(Bug, rules=(RecordRule, StoppedPassRule, InputRule))
 _of_counts = partial(Bug, rules=(BuildRule, InputRule))
 _of_pulls = partial(Bug, rules=(VersionRule, LockRule, ResumeRule))
 _of_later_pulls = partial(Bug, rules=(LockRule, RawRule, ResumeRule))
@@ -214,7 +216,7 @@ BUGS = {
         sampled_shards, "remove_sampled", _removes_at_once
     ),
     # Of passes, and of the records of tasks
-    "the digest of a cell is not compared": _of_passes(cells, "_digest", lambda _: bytes(32)),
+    "the digest of a cell is not compared": _of_cells(cells, "_digest", lambda _: bytes(32)),
     "cells that were made of other inputs are taken": _of_passes(
         CellFormat, "_digest", property(lambda _: bytes(32))
     ),
@@ -238,7 +240,7 @@ BUGS = {
         threshold, "find_candidates", _of_the_first_partition(threshold.find_candidates)
     ),
     "texts that another source gives stay": _of_counts(holdout_split, "find_shared", _nothing),
-    "a damaged line of a log is a record": _of_passes(
+    "a damaged line of a log is a record": _of_records(
         record_log, "_intact", lambda line: line.removesuffix(b"\n").partition(b"\t")[2]
     ),
     "a task is recorded before it is synced": _of_passes(task_cache, "syncing", _without_sync),

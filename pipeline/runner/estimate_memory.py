@@ -23,8 +23,8 @@ _FILTER_BYTES = 130 * _MIB
 _BLOCK_BYTES, _USUAL_SHARD = 180 * _MIB, 64 * _MIB
 # Forms of the largest document that are held at once: text, ids, chunks, rows.
 _COPIES_OF_DOCUMENT = 8
-# Rows of a file of the order, some millions of ids at a time, and the pool that is mapped.
-_ROWS_BYTES, _MAPPED_BYTES = 200 * _MIB, 256 * _MIB
+# Rows of a file of the order, some millions of ids at a time, and a part of these as stored.
+_ROWS_BYTES, _MOST_STORED_BYTES, _STORED_ROWS = 200 * _MIB, 64 * _MIB, 4096
 _IDS_AT_ONCE = 4 << 20
 # Of a row of provenance while it is sorted by document; 2^20 of them at a time.
 _SORTED_ROW_BYTES, _SORTED_ROWS = 300, 1 << 20
@@ -121,7 +121,8 @@ def _of_rows(rows: OrderVolume) -> float:
     """Rows of a file of the order, read from the pool or gathered a window at a time."""
     ids = rows.num_tokens / max(len(rows.steps_by_file), 1)
     if rows.layout is None:
-        stored = min(rows.pool_bytes, _MAPPED_BYTES)
+        part = rows.pool_bytes * _STORED_ROWS / max(rows.num_samples, _STORED_ROWS)
+        stored = min(part, _MOST_STORED_BYTES)
     else:
         stored = _held(rows.layout, Limits().window_bytes)
     return stored + _ROWS_BYTES * min(ids / _IDS_AT_ONCE, 1)

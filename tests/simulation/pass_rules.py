@@ -139,28 +139,48 @@ class StoppedPassRule:
 
 
 class RecordRule:
-    """Change a digit of a record of unfinished work, tear a log, or save all of it once more."""
+    """Change a number in a record of unfinished work, tear a log, or save all of it once more."""
 
     world: World
 
-    @precondition(lambda self: self.world.is_ours and logs_in(self.world.out))
-    @rule(size=_SIZE, seed=_SEED, how=st.sampled_from(["change", "tear", "repeat"]), place=_PLACE)
-    def damage_a_log(self, size: str, seed: int, how: str, place: int) -> None:
-        logs = logs_in(self.world.out)
-        path = logs[place % len(logs)]
-        content = bytearray(path.read_bytes())
-        numbers = _numbers_of_records(bytes(content))
-        if how == "change" and numbers:
-            number = numbers[place % len(numbers)]
-            at = number[place % len(number)]
-            content[at] = ord("0") + (content[at] - ord("0") + 1 + place % 9) % 10
-        elif how == "tear":
-            del content[place % (len(content) + 1) :]
-        else:
-            content += bytes(content)
-        path.write_bytes(content)
-        go_on(lambda: self.world.build(size, seed=seed))
-        self.world.note_whole()
+    @precondition(lambda self: self.world.is_ours)
+    @rule(
+        size=_SIZE,
+        seed=_SEED,
+        name=st.sampled_from(INPUTS),
+        version=st.integers(0, 1),
+        stage=st.sampled_from((*READ, *OTHERS)),
+        how=st.sampled_from(["change", "change", "tear", "repeat"]),
+        place=_PLACE,
+    )
+    def damage_a_log(
+        self, size: str, seed: int, name: str, version: int, stage: str, how: str, place: int
+    ) -> None:
+        world = self.world
+
+        def stop(begun: str, tasks: list[Any]) -> None:
+            if begun == stage and tasks:
+                raise Stopped
+
+        world.put_input(name, version)
+        done = world.build(size, seed=seed, before=stop)
+        assert done.was_stopped or done.is_good, done.stderr
+        if done.was_stopped:
+            world.note_begun()
+            for path in logs_in(world.out)[place % 2 :: 2]:
+                path.write_bytes(_damaged(path.read_bytes(), how, place))
+            go_on(lambda: world.build(size, seed=seed))
+        world.note_whole()
+
+
+def _damaged(log: bytes, how: str, place: int) -> bytes:
+    numbers = _numbers_of_records(log)
+    if how == "change" and numbers:
+        number, content = numbers[place % len(numbers)], bytearray(log)
+        at = number[place % len(number)]
+        content[at] = ord("0") + (content[at] - ord("0") + 1 + place % 9) % 10
+        return bytes(content)
+    return log[: place % (len(log) + 1)] if how == "tear" else 2 * log
 
 
 def logs_in(out: Path) -> list[Path]:

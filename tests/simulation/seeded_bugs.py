@@ -45,7 +45,7 @@ from pipeline.train.ranks import Ranks
 
 from . import train_rules
 from .model import World
-from .pass_rules import PASS_RULES, PassRule, RecordRule, StoppedPassRule
+from .pass_rules import PASS_RULES, PassRule, RecordRule
 from .place_rules import (
     LockRule,
     PublishedRule,
@@ -106,7 +106,7 @@ class Bug:
 
 _of_passes = partial(Bug, rules=PASS_RULES)
 _of_cells = partial(Bug, rules=(PassRule, InputRule))
-_of_records = partial(Bug, rules=(RecordRule, StoppedPassRule, InputRule))
+_of_records = partial(Bug, rules=(RecordRule, InputRule))
 _of_counts = partial(Bug, rules=(BuildRule, InputRule))
 _of_pulls = partial(Bug, rules=(VersionRule, LockRule, ResumeRule))
 _of_later_pulls = partial(Bug, rules=(LockRule, RawRule, ResumeRule))

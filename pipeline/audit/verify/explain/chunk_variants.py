@@ -6,8 +6,9 @@ if the output's own way makes clearly fewer. Even the right one does not make al
 random borrowing of ids differs at the ends of documents.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from math import sqrt
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -98,7 +99,8 @@ def find_variant(comparison: Comparison) -> VariantFit | None:
     reading = replace(reading, max_seq_len=max(reading.max_seq_len, rows.longest))
     documents = _EncodedDocuments(output, _edited_partition(comparison))
     made_by_ours: dict[View, Keys] = {}
-    found: dict[tuple[View, Variant], tuple[int, int]] = {}
+    found: dict[tuple[View, Variant], Keys] = {}
+    num_made: dict[tuple[View, Variant], int] = {}
     for variant in _variants(ours, longest, output.tokenizer):
         chunks = documents.chunk(variant)
         for view in output.known_views:
@@ -107,23 +109,20 @@ def find_variant(comparison: Comparison) -> VariantFit | None:
                 made_by_ours[view] = made
             else:
                 made = np.setdiff1d(made, made_by_ours[view])
-            found[view, variant] = int(np.isin(made, unknown).sum()), len(made)
-    view, best = max(
-        found,
-        key=lambda one: (found[one][0], one[0] == reading.view, -one[1].num_changes(ours)),
-    )
-    (num_found, num_made), num_ours_found = found[view, best], found[view, ours][0]
+            found[view, variant], num_made[view, variant] = made[np.isin(made, unknown)], len(made)
+    view, best = _choose(found, reading.view, ours)
+    num_found, num_ours_found = len(found[view, best]), len(found[view, ours])
     if best == ours or num_found <= _CLEARLY * num_ours_found:
         return None
     words = (
-        f"{best.words}: {num_found:,} of {num_made:,} rows that it makes of the output's documents "
-        f"are the other side's; the output's own way makes {num_ours_found:,}"
+        f"{best.words}: {num_found:,} of {num_made[view, best]:,} rows that it makes of the "
+        f"output's documents are the other side's; the output's own way makes {num_ours_found:,}"
     )
     evidence = {
         "fits": best.words,
         "ours": ours.words,
         "num_found": num_found,
-        "num_made": num_made,
+        "num_made": num_made[view, best],
         "num_found_by_ours": num_ours_found,
         "num_tried": len(found),
     }
@@ -132,6 +131,28 @@ def find_variant(comparison: Comparison) -> VariantFit | None:
         for kind, text in _differences(ours, best)
     ]
     return VariantFit(view, words, findings)
+
+
+def _choose(
+    found: Mapping[tuple[View, Variant], Keys], known_view: View, ours: Variant
+) -> tuple[View, Variant]:
+    """Return what makes most of the target's rows, or else what does hardly worse by fewer changes.
+
+    Hardly: the rows that only one of the two makes are as good as evenly divided between them.
+    """
+
+    def merit(one: tuple[View, Variant]) -> tuple[int, bool, int]:
+        return len(found[one]), one[0] == known_view, -one[1].num_changes(ours)
+
+    best = max(found, key=merit)
+    simpler = [one for one in found if 0 < one[1].num_changes(ours) < best[1].num_changes(ours)]
+    for one in sorted(simpler, key=lambda one: (one[1].num_changes(ours), -len(found[one]))):
+        num_common = len(np.intersect1d(found[best], found[one]))
+        num_more, num_less = len(found[best]) - num_common, len(found[one]) - num_common
+        # Twice the deviation of a fair coin's heads less tails.
+        if num_more - num_less <= 2 * sqrt(num_more + num_less):
+            return one
+    return best
 
 
 def _differences(ours: Variant, theirs: Variant) -> list[tuple[str, str]]:

@@ -34,5 +34,35 @@ def _batches(path: Path, batch_rows: int) -> Iterator[pa.RecordBatch | pa.Schema
             batches = iter(reader)
         yield reader.schema
         for batch in batches:
+            for column in batch.columns:
+                _check(column)
             for start in range(0, batch.num_rows, batch_rows):
                 yield batch.slice(start, batch_rows)
+
+
+def _check(column: pa.Array) -> None:
+    """Insist that no offset leads out of a column, which would end the process when it is read.
+
+    Text may be no UTF-8, which is checked after the offsets, for each document. Raises:
+    pa.ArrowInvalid.
+    """
+    try:
+        column.validate(full=True)
+    except pa.ArrowInvalid as error:
+        if "UTF8" not in str(error):
+            raise
+        # Of columns with others inside, those after the first that is no UTF-8 are not looked at.
+        for inner in _inside(column):
+            _check(inner)
+
+
+def _inside(column: pa.Array) -> list[pa.Array]:
+    if isinstance(column, pa.StructArray):
+        return [column.field(number) for number in range(column.type.num_fields)]
+    if isinstance(column, pa.MapArray):
+        return [column.keys, column.items]
+    if isinstance(column, pa.DictionaryArray):
+        return [column.dictionary]
+    if isinstance(column, pa.ExtensionArray):
+        return [column.storage]
+    return [column.values] if hasattr(column, "values") else []

@@ -64,9 +64,13 @@ def _find(parsed: Arguments, trace: "Trace") -> Iterator[tuple["RowProvenance", 
         yield from ((row, None) for row in trace.document(parsed.document, parsed.source))
     elif parsed.find is not None:
         from pipeline import dataset
+        from pipeline.audit.search import find_index
 
         ids = trace.patterns(parsed.find, parsed.tokenizer)
-        for match, row in trace.find(ids, dataset.open(parsed.folder).rows):
+        order = dataset.open(parsed.folder)
+        index = find_index(order)
+        found = trace.find(ids, order.rows) if index is None else trace.located(index.matches(ids))
+        for match, row in found:
             yield row, match.offset
     else:
         yield from ((row, None) for row in trace.rows(_row_range(parsed, trace)))

@@ -22,6 +22,7 @@ __all__ = [
     "ragged",
     "record_log",
     "regular_file",
+    "saved_file",
     "seeds",
     "shown",
     "units",

@@ -99,6 +99,7 @@ from pipeline.dataset.rows import (
     select_rows,
     take_with_digests,
 )
+from pipeline.dataset.sealed_json import seal
 from pipeline.dataset.steps import (
     STEPS_PER_FILE,
     StepFile,
@@ -186,6 +187,7 @@ __all__ = [
     "root_of_multiset",
     "row_digests",
     "sampled_file",
+    "seal",
     "select_rows",
     "split_files",
     "split_windows",

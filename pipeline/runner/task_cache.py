@@ -28,7 +28,7 @@ from pipeline.dataset import (
     UnreadInput,
     is_drawn_file,
 )
-from pipeline.runner.saved_file import SavedFile
+from pipeline.core.saved_file import SavedFile
 
 _LOG = logging.getLogger(__name__)
 _FILES_PER_LINE = 1000

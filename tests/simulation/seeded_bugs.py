@@ -29,7 +29,7 @@ from pipeline.runner import (
     threshold,
 )
 from pipeline.runner.number_buckets import Buckets
-from pipeline.runner.saved_file import SavedFile
+from pipeline.core.saved_file import SavedFile
 from pipeline.runner.shuffle import IndexPlan, passes, scatter, sort_bucket
 from pipeline.runner.shuffle.placed_rows import split_rows
 from pipeline.runner.tasks import training_chunks

@@ -160,16 +160,23 @@ class Trace:
         rows: those of this order. Raises: NotFoundError when they are nowhere.
         """
         self._check_rows(rows)
+        return self.located(find(patterns, rows))
+
+    def located(self, found: Iterable[list[Match]]) -> Iterator[tuple[Match, RowProvenance]]:
+        """Yield places, rising, with the provenance of their rows. Raises: NotFoundError if none.
+
+        found: lists of at least one, whose rows are not far apart.
+        """
         num_found = 0
-        for matches in find(patterns, rows):
+        for matches in found:
             first = matches[0].row
-            found = self.provenance.rows(first, matches[-1].row + 1)
+            origins = self.provenance.rows(first, matches[-1].row + 1)
             for match in matches:
                 num_found += 1
-                yield match, found[match.row - first]
+                yield match, origins[match.row - first]
         if not num_found:
             raise NotFoundError(
-                f"find: the text is in none of the {rows.num_rows:,} rows of the order",
+                f"find: the text is in none of the {self.positions.num_rows:,} rows of the order",
                 self.positions.describe_dropped(),
             )
 

@@ -1,0 +1,22 @@
+"""Search: an index of the tokens of an order, or a scan of its rows.
+
+Runs of ids, as `Trace.patterns` makes of a text -> how often they are there, where first, and how
+often over training time. Places are those of the text search of `trace`.
+"""
+
+from pipeline.audit.search.build_index import build_index, section_tokens_within
+from pipeline.audit.search.found import Found
+from pipeline.audit.search.index_record import IndexRecord
+from pipeline.audit.search.scan import scan
+from pipeline.audit.search.search_index import SearchIndex, default_folder, find_index
+
+__all__ = [
+    "Found",
+    "IndexRecord",
+    "SearchIndex",
+    "build_index",
+    "default_folder",
+    "find_index",
+    "scan",
+    "section_tokens_within",
+]

@@ -1,0 +1,51 @@
+"""`ettin-data search-index`."""
+
+from pathlib import Path
+
+from pipeline.cli.arguments import Arguments, Verbs, add_verb, size
+from pipeline.cli.output import print_result
+
+_MEMORY_BYTES = 2 << 30
+
+
+def add(verbs: Verbs) -> None:
+    options = add_verb(
+        verbs,
+        "search-index",
+        run,
+        "index the tokens of an order, so that texts are found at once",
+        "Takes 6 bytes a token on disk; run again after a crash or damage, and it goes on.",
+    )
+    options.add("where DIR", "output of a build, or rows in order: parquet or MDS, local or remote")
+    options.add("--out FOLDER", "folder of the index (default: DIR.search-index)", Path)
+    memory = "memory to use, such as 4GiB (default: 2GiB); with more, the index has fewer parts"
+    options.add("--memory SIZE", memory, size)
+    options.add("--phase NAME", "phase to index, if the order has several")
+
+
+def run(parsed: Arguments) -> int:
+    """Write the index and print what it holds."""
+    from pipeline import dataset
+    from pipeline.audit.search import build_index, default_folder, section_tokens_within
+    from pipeline.core.progress import show_progress
+
+    folder = default_folder(parsed.where) if parsed.out is None else parsed.out
+    order = dataset.open(parsed.where, phase=parsed.phase)
+    section_tokens = section_tokens_within(parsed.memory or _MEMORY_BYTES)
+    with show_progress() as show:
+        record = build_index(order, folder, section_tokens=section_tokens, report=show)
+    num_bytes = sum(file.num_bytes for one in record.sections for file in one.files.values())
+    content = {
+        "out": str(folder),
+        "order": record.order,
+        "num_rows": record.num_rows,
+        "num_tokens": record.num_tokens,
+        "num_sections": len(record.sections),
+        "num_bytes": num_bytes,
+    }
+    line = (
+        f"{folder}: {record.num_tokens:,} tokens of {record.num_rows:,} rows in"
+        f" {len(record.sections):,} sections, {num_bytes:,} bytes; order {record.order}"
+    )
+    print_result(parsed, content, [line])
+    return 0

@@ -1,4 +1,4 @@
-"""Scan: runs of ids -> what an index would find of them, by reading every row."""
+"""Row scan: runs of ids -> what an index would find of them, by reading every row."""
 
 from collections.abc import Iterator
 

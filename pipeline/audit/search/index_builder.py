@@ -1,4 +1,4 @@
-"""Build index: the rows of an order -> a folder with a search index, section by section.
+"""Index builder: the rows of an order -> a folder with a search index, section by section.
 
 A section is published whole with its record; what an earlier run made of the same order is kept
 where its files are as they were synced. So a killed run goes on, to the same bytes.
@@ -121,7 +121,7 @@ def cut_sections(blocks: Iterable[Rows], most_tokens: int) -> Iterator[list[Rows
         rest = block
         while len(rest):
             ends = rest.offsets + np.arange(len(rest) + 1)
-            num_fitting = max(int(np.searchsorted(ends, room, side="right")) - 1, not parts)
+            num_fitting = max(int(np.searchsorted(ends, room, side="right")) - 1, int(not parts))
             if num_fitting:
                 parts.append(rest.slice(0, num_fitting))
                 room -= int(ends[num_fitting])

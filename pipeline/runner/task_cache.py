@@ -19,6 +19,7 @@ from pipeline.core.file_system import syncing
 from pipeline.core.files import publish, refuse_links, sync_entry, writing
 from pipeline.core.json_record import from_json, to_json
 from pipeline.core.record_log import open_log
+from pipeline.core.saved_file import SavedFile
 from pipeline.dataset import (
     DOCUMENTS,
     ORDER,
@@ -28,7 +29,6 @@ from pipeline.dataset import (
     UnreadInput,
     is_drawn_file,
 )
-from pipeline.core.saved_file import SavedFile
 
 _LOG = logging.getLogger(__name__)
 _FILES_PER_LINE = 1000

@@ -1,6 +1,7 @@
 """Search index: it finds what a look at every place of every row finds, and so does a scan."""
 
 import tempfile
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from support.traced import ListedRows, naive_find
 from pipeline.audit.search import SearchIndex, scan
 from pipeline.audit.search import section as section_module
 from pipeline.audit.search.found import without_longer
-from pipeline.audit.search.search_index import default_folder, find_index
+from pipeline.audit.search.open_index import default_folder, find_index
 from pipeline.audit.trace.text_search import find
 from pipeline.core.errors import ConfigError, InputError, MismatchError
 
@@ -51,8 +52,7 @@ def test_an_index_finds_what_a_look_at_every_place_finds(
     in_rows = [row for row, _ in expected]
     assert found.counts.tolist() == np.histogram(in_rows, _edges(found.bounds))[0].tolist()
     assert counts.tolist() == [
-        sum(start <= row < stop for row in in_rows)
-        for start, stop in zip(bounds[:-1], bounds[1:], strict=True)
+        sum(start <= row < stop for row in in_rows) for start, stop in pairwise(bounds)
     ]
 
 
@@ -153,5 +153,7 @@ def test_an_index_that_is_not_there_or_of_another_order_is_said(tmp_path: Path) 
     with pytest.raises(InputError, match=r"got no index\.json, expected a search index"):
         SearchIndex.open(tmp_path, order)
     write_index(order, tmp_path)
-    with pytest.raises(MismatchError, match="got the index of the order .*, and made is the order"):
+    with pytest.raises(
+        MismatchError, match=r"got the index of the order .*, and made is the order"
+    ):
         SearchIndex.open(tmp_path, order_of([[2]]))

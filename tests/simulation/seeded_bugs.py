@@ -18,6 +18,7 @@ from pipeline.core.bins import Span
 from pipeline.core.cells import CellFormat, CellReader
 from pipeline.core.digest import FileDigest
 from pipeline.core.errors import OutputError
+from pipeline.core.saved_file import SavedFile
 from pipeline.dataset import State
 from pipeline.feed.feed import Feed
 from pipeline.runner import (
@@ -29,7 +30,6 @@ from pipeline.runner import (
     threshold,
 )
 from pipeline.runner.number_buckets import Buckets
-from pipeline.core.saved_file import SavedFile
 from pipeline.runner.shuffle import IndexPlan, passes, scatter, sort_bucket
 from pipeline.runner.shuffle.placed_rows import split_rows
 from pipeline.runner.tasks import training_chunks

@@ -4,11 +4,11 @@ Runs of ids, as `Trace.patterns` makes of a text -> how often they are there, wh
 often over training time. Places are those of the text search of `trace`.
 """
 
-from pipeline.audit.search.index_builder import build_index, section_tokens_within
 from pipeline.audit.search.found import Found
+from pipeline.audit.search.index_builder import build_index, section_tokens_within
 from pipeline.audit.search.index_record import IndexRecord
+from pipeline.audit.search.open_index import SearchIndex, default_folder, find_index
 from pipeline.audit.search.row_scan import scan
-from pipeline.audit.search.search_index import SearchIndex, default_folder, find_index
 
 __all__ = [
     "Found",

@@ -99,9 +99,7 @@ def _sections(order: Order, folder: Path, section_tokens: int) -> Iterator[Secti
         number += 1
 
 
-def _kept(
-    path: Path, order: Order, section_tokens: int, first_row: int
-) -> SectionRecord | None:
+def _kept(path: Path, order: Order, section_tokens: int, first_row: int) -> SectionRecord | None:
     """Return an intact section of an earlier run; None if it is to be made."""
     try:
         record = read_index_record(path / SECTION, SectionRecord)

@@ -29,10 +29,8 @@ def find_range(
             length = 1
             while length < run.size and tokens[place + length] == run[length]:
                 length += 1
-            if length == run.size:
-                is_before = is_last
-            else:
-                is_before = tokens[place + length] < run[length]
+            # Of equal ones, the first is looked for, then the one behind the last.
+            is_before = is_last if length == run.size else tokens[place + length] < run[length]
             if is_before:
                 low = middle + 1
             else:

@@ -1,4 +1,4 @@
-"""Search index: runs of ids -> how often they are in an order, and where, without reading rows."""
+"""Open index: runs of ids -> how often they are in an order, and where, without reading rows."""
 
 import os
 from collections.abc import Iterator
@@ -130,7 +130,11 @@ class SearchIndex:
             first = int(np.searchsorted(bounds, start, side="right")) - 1
             last = int(np.searchsorted(bounds, stop, side="left"))
             inside = np.clip(bounds[first : last + 1], start, stop) - start
-            counts[first:last] += section.count_between(section.runs(patterns), inside)
+            runs = section.runs(patterns)
+            if last - first == 1:
+                counts[first] += section.locate(runs, 0)[0]
+            else:
+                counts[first:last] += section.count_between(runs, inside)
         return counts
 
     def matches(self, patterns: list[Uint32Array]) -> Iterator[list[Match]]:

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support import builds
 from support.searched import order_of, patterns_of, write_index
 from support.strategies import QUICK
 
@@ -202,17 +201,3 @@ def test_memory_is_that_of_a_section(tmp_path: Path) -> None:
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < memory < ManyRows.num_rows * 100 * 4
-
-
-def test_a_command_that_is_killed_goes_on(finished: Path, tmp_path: Path) -> None:
-    """By the command line, with the least memory, so that there are several sections."""
-    command = ("search-index", finished, "--memory", "1kB", "--out")
-    builds.run_well(*command, tmp_path / "whole")
-    process = builds.start(*command, tmp_path / "killed")
-    while process.poll() is None and not [*(tmp_path / "killed").glob("section-*")]:
-        pass
-    process.kill()
-    process.wait(timeout=builds.SECONDS)
-    builds.run_well(*command, tmp_path / "killed")
-    assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
-    assert len([*(tmp_path / "whole").glob("section-*")]) > 5

@@ -9,6 +9,7 @@ import os
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -62,9 +63,10 @@ def build_index(
             f"{order.where}: got a manifest alone, expected the rows of an order",
             "name the folder or the address of the order",
         )
+    builder = _Builder(order=order, folder=folder, section_tokens=section_tokens)
     with _hold(folder):
         sections = []
-        for section in _sections(order, folder, section_tokens):
+        for section in builder.sections():
             sections.append(section)
             report("index", section.first_row + section.num_rows, order.rows.num_rows)
         record = IndexRecord(
@@ -79,36 +81,63 @@ def build_index(
     return record
 
 
-def _sections(order: Order, folder: Path, section_tokens: int) -> Iterator[SectionRecord]:
-    """Yield the sections of an order, of which those that are missing or damaged are made."""
-    first_row = number = 0
-    cut = None
-    while first_row < order.rows.num_rows:
-        path = section_folder(folder, number)
-        section = _kept(path, order, section_tokens, first_row)
-        if section is not None:
-            cut = None
-        else:
-            (folder / INDEX).unlink(missing_ok=True)
-            if cut is None:
-                blocks = order.rows.read(first_row, order.rows.num_rows)
-                cut = cut_sections(blocks, section_tokens)
-            section = _make(next(cut), path, folder / _SCRATCH, order, section_tokens, first_row)
-        yield section
-        first_row += section.num_rows
-        number += 1
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Builder:
+    """What makes the sections of an order."""
 
+    order: Order
+    folder: Path
+    section_tokens: int
 
-def _kept(path: Path, order: Order, section_tokens: int, first_row: int) -> SectionRecord | None:
-    """Return an intact section of an earlier run; None if it is to be made."""
-    try:
-        record = read_index_record(path / SECTION, SectionRecord)
-    except MismatchError:
-        return None
-    expected = (order.digest, section_tokens, first_row)
-    if (record.order, record.section_tokens, record.first_row) != expected:
-        return None
-    return None if damaged_files(path, record.listed()) else record
+    def sections(self) -> Iterator[SectionRecord]:
+        """Yield all sections, of which those that are missing or damaged are made."""
+        rows = self.order.rows
+        first_row = number = 0
+        cut = None
+        while first_row < rows.num_rows:
+            section = self._kept(number, first_row)
+            if section is not None:
+                cut = None
+            else:
+                (self.folder / INDEX).unlink(missing_ok=True)
+                if cut is None:
+                    cut = cut_sections(rows.read(first_row, rows.num_rows), self.section_tokens)
+                section = self._make(number, first_row, next(cut))
+            yield section
+            first_row += section.num_rows
+            number += 1
+
+    def _kept(self, number: int, first_row: int) -> SectionRecord | None:
+        """Return an intact section of an earlier run; None if it is to be made."""
+        path = section_folder(self.folder, number)
+        try:
+            record = read_index_record(path / SECTION, SectionRecord)
+        except MismatchError:
+            return None
+        expected = (self.order.digest, self.section_tokens, first_row)
+        if (record.order, record.section_tokens, record.first_row) != expected:
+            return None
+        return None if damaged_files(path, record.listed()) else record
+
+    def _make(self, number: int, first_row: int, parts: list[Rows]) -> SectionRecord:
+        num_rows = sum(map(len, parts))
+        section = make_section(parts)
+        with publish(section_folder(self.folder, number), self.folder / _SCRATCH) as temporary:
+            temporary.mkdir()
+            files = {}
+            for name in ARRAYS:
+                file = array_path(temporary, name)
+                files[name] = SavedFile.of_written(file, save_array(file, getattr(section, name)))
+            record = SectionRecord(
+                order=self.order.digest,
+                section_tokens=self.section_tokens,
+                first_row=first_row,
+                num_rows=num_rows,
+                num_tokens=len(section.places),
+                files=files,
+            )
+            (temporary / SECTION).write_bytes(record_bytes(record))
+        return record
 
 
 def cut_sections(blocks: Iterable[Rows], most_tokens: int) -> Iterator[list[Rows]]:
@@ -129,34 +158,6 @@ def cut_sections(blocks: Iterable[Rows], most_tokens: int) -> Iterator[list[Rows
                 parts, room = [], most_tokens
     if parts:
         yield parts
-
-
-def _make(
-    parts: list[Rows],
-    path: Path,
-    scratch: Path,
-    order: Order,
-    section_tokens: int,
-    first_row: int,
-) -> SectionRecord:
-    num_rows = sum(map(len, parts))
-    section = make_section(parts)
-    with publish(path, scratch) as temporary:
-        temporary.mkdir()
-        files = {}
-        for name in ARRAYS:
-            file = array_path(temporary, name)
-            files[name] = SavedFile.of_written(file, save_array(file, getattr(section, name)))
-        record = SectionRecord(
-            order=order.digest,
-            section_tokens=section_tokens,
-            first_row=first_row,
-            num_rows=num_rows,
-            num_tokens=len(section.places),
-            files=files,
-        )
-        (temporary / SECTION).write_bytes(record_bytes(record))
-    return record
 
 
 def _finish(folder: Path, record: IndexRecord) -> None:

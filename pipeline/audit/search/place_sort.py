@@ -24,11 +24,24 @@ def sort_places(tokens: Tokens, num_places: int, num_kinds: int) -> Uint32Array:
     places = np.arange(num_places, dtype=np.uint32)
     room = np.empty_like(places)
     for depth in range(DEPTH - 1, -1, -1):
-        counts = np.bincount(tokens[depth : depth + num_places], minlength=num_kinds)
+        counts = count_tokens(tokens[depth : depth + num_places], num_kinds)
         heads = np.cumsum(counts) - counts
         _sort_by(tokens, depth, places, room, heads)
         places, room = room, places
     return places
+
+
+def count_tokens(tokens: Tokens, num_kinds: int) -> Int64Array:
+    """Count tokens by kind: int64 [num_kinds]. Unlike that of numpy, this count copies nothing."""
+    counts = np.zeros(num_kinds, np.int64)
+    _count(tokens, counts)
+    return counts
+
+
+@compiled
+def _count(tokens: Tokens, counts: Int64Array) -> None:
+    for token in tokens:
+        counts[token] += 1
 
 
 @compiled

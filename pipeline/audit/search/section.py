@@ -13,10 +13,10 @@ from pipeline.audit.search.place_search import (
     find_range,
     scan_places,
 )
-from pipeline.audit.search.place_sort import DEPTH, Tokens, sort_places
+from pipeline.audit.search.place_sort import DEPTH, Tokens, count_tokens, sort_places
 from pipeline.core.arrays import Int64Array, Uint32Array
 from pipeline.core.compiled import compiled
-from pipeline.core.ragged import Rows
+from pipeline.core.ragged import Rows, offsets_of
 
 ARRAYS: Final = ("ids", "starts", "row_starts", "tokens", "places")
 # A table from ids takes at most 64 MiB; ids above are looked up.
@@ -125,25 +125,33 @@ def make_section(parts: list[Rows]) -> Section:
     It takes 12 bytes a token beside them, and places are as in `Section`. Pure.
     """
     ids = _distinct(parts)
+    kind = np.uint16 if len(ids) <= np.iinfo(np.uint16).max else np.uint32
     num_rows = sum(map(len, parts))
     num_places = num_rows + sum(len(part.values) for part in parts)
-    kind = np.uint16 if len(ids) <= np.iinfo(np.uint16).max else np.uint32
+    row_starts = offsets_of(np.concatenate([part.lengths() + 1 for part in parts]))
     tokens = np.zeros(num_places + DEPTH, kind)
-    lengths = np.concatenate([np.zeros(1, np.int64), *(part.lengths() + 1 for part in parts)])
+    numbered = np.arange(1, len(ids) + 1).astype(kind)
+    has_table = len(ids) > 0 and ids[-1] < _MOST_IDS_IN_TABLE
+    table = _table(ids, numbered) if has_table else numbered
     start = 0
     for part in _emptied(parts):
-        table, values = _token_table(ids, part.values, kind)
+        values = part.values if has_table else np.searchsorted(ids, part.values)
         start = _lay_out(values, part.offsets, table, tokens, start)
-    places = sort_places(tokens, num_places, len(ids) + 1)[num_rows:]
-    counts = np.bincount(tokens[:num_places], minlength=len(ids) + 1)
+    counts = count_tokens(tokens[:num_places], len(ids) + 1)
     counts[0] = 0
     return Section(
         ids=ids,
         starts=np.cumsum(counts).astype(np.uint32),
-        row_starts=np.cumsum(lengths).astype(np.uint32),
+        row_starts=row_starts.astype(np.uint32),
         tokens=tokens,
-        places=places,
+        places=sort_places(tokens, num_places, len(ids) + 1)[num_rows:],
     )
+
+
+def _table(ids: Uint32Array, tokens: Tokens) -> Tokens:
+    table = np.zeros(int(ids[-1]) + 1, tokens.dtype)
+    table[ids] = tokens
+    return table
 
 
 def _emptied(parts: list[Rows]) -> Iterator[Rows]:
@@ -155,18 +163,6 @@ def _emptied(parts: list[Rows]) -> Iterator[Rows]:
 def _distinct(parts: list[Rows]) -> Uint32Array:
     found = [np.empty(0, np.uint32), *(np.unique(part.values) for part in parts)]
     return np.unique(np.concatenate(found))
-
-
-def _token_table(
-    ids: Uint32Array, values: Uint32Array, kind: type[np.uint16] | type[np.uint32]
-) -> tuple[Tokens, NDArray[Any]]:
-    """Return a table of tokens, and what to look up in it for each id: of large ids, their rank."""
-    tokens = np.arange(1, len(ids) + 1).astype(kind)
-    if not len(ids) or ids[-1] >= _MOST_IDS_IN_TABLE:
-        return tokens, np.searchsorted(ids, values)
-    table = np.zeros(int(ids[-1]) + 1, kind)
-    table[ids] = tokens
-    return table, values
 
 
 @compiled

@@ -33,7 +33,7 @@ NUM_IDS = 50_000
 ROW_TOKENS = 1024
 ROWS_AT_ONCE = 1024
 NUM_LOOKUPS = 200
-SCANNED_TOKENS = 64 << 20
+SCANNED_ROWS = 1 << 16
 PHRASE = np.random.default_rng(1).integers(100, 5000, 20).astype(np.uint32)
 """In one row of each block."""
 
@@ -111,7 +111,8 @@ def _look_up(index: SearchIndex) -> None:
         "phrase of 20": PHRASE,
         "phrase that is not there": absent,
     }
-    ids = np.concatenate([block(number) for number in range(SCANNED_TOKENS >> 20)])
+    num_blocks = -(-min(index.record.num_rows, SCANNED_ROWS) // ROWS_AT_ONCE)
+    ids = np.concatenate([block(number) for number in range(num_blocks)])
     for what, pattern in wanted.items():
         # As many forms as a text has, with the space before it and without.
         patterns = [pattern, np.append(np.uint32(NUM_IDS + 1), pattern)]

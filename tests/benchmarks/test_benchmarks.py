@@ -38,6 +38,7 @@ _SMALL = {
     "pull_speed": "--large 2 100000 --small 5 100 --repetitions 1",
     # The fewest steps that every place of reading fits in.
     "remote_bytes": "--rows 210000 --mean-length 4",
+    "search_speed": "--tokens 1e6 --memory 8MiB",
     "train_speed": "CORPUS/rows --device cpu --sizes tiny --seconds 0.1",
 }
 """The arguments by benchmark; `CORPUS` stands for its folder."""
@@ -54,6 +55,7 @@ _NUM_LINES = {
     "manifest_speed": 3,
     "pull_speed": 2,
     "remote_bytes": 8,
+    "search_speed": 10,
     "train_speed": 2,
 }
 _LIBRARIES = {

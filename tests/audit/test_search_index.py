@@ -24,9 +24,17 @@ rows_of_few = st.lists(st.lists(few, max_size=60), max_size=40)
 runs = st.lists(few, min_size=1, max_size=9)
 
 
+@st.composite
+def many_rows(draw: st.DrawFn) -> list[list[int]]:
+    """Rows in which short runs are at many places."""
+    rng = np.random.default_rng(draw(st.integers(0, 999)))
+    kinds = draw(st.integers(1, 3))
+    return [rng.integers(0, kinds, length).tolist() for length in rng.integers(0, 60, 30)]
+
+
 @QUICK
 @given(
-    rows=rows_of_few,
+    rows=rows_of_few | many_rows(),
     wanted=st.lists(runs, min_size=1, max_size=4),
     first=st.integers(0, 60),
     tokens=st.sampled_from([1, 16, FEW_TOKENS, 1 << 12]),

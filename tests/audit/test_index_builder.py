@@ -92,6 +92,19 @@ def test_a_damaged_file_is_named_and_made_again(name: str, damage: object, whole
     SearchIndex.open(whole, ORDER)
 
 
+def test_an_index_that_is_mended_is_none_until_it_is_whole(whole: Path) -> None:
+    flip(whole / "section-000004" / "ids.npy")
+
+    def die(_: str, done: int, total: int) -> None:
+        if done == total:
+            raise Killed
+
+    with pytest.raises(Killed):
+        build_index(ORDER, whole, section_tokens=64, report=die)
+    with pytest.raises(InputError, match=r"got no index\.json"):
+        SearchIndex.open(whole, ORDER)
+
+
 def test_a_damaged_list_is_named(whole: Path) -> None:
     path = whole / "index.json"
     data = path.read_bytes()
@@ -119,6 +132,14 @@ def test_files_that_were_copied_are_hashed(whole: Path, tmp_path: Path) -> None:
         SearchIndex.open(copy, ORDER)
     (whole / "section-000001" / SECTION).unlink()
     SearchIndex.open(whole, ORDER)
+
+
+def test_a_section_of_another_index_is_named(whole: Path, tmp_path: Path) -> None:
+    write_index(order_of(ROWS[1:]), tmp_path / "other")
+    shutil.rmtree(whole / "section-000002")
+    (tmp_path / "other" / "section-000003").rename(whole / "section-000002")
+    with pytest.raises(MismatchError, match=r"section-000002/ids\.npy: is damaged"):
+        SearchIndex.open(whole, ORDER)
 
 
 def test_the_index_of_another_order_is_replaced(whole: Path) -> None:

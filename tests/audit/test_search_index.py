@@ -35,14 +35,23 @@ def many_rows(draw: st.DrawFn) -> list[list[int]]:
 @QUICK
 @given(
     rows=rows_of_few | many_rows(),
-    wanted=st.lists(runs, min_size=1, max_size=4),
+    wanted=st.lists(runs, min_size=1, max_size=2),
+    copied=st.lists(st.tuples(st.integers(0, 29), st.integers(0, 50), st.integers(1, 9))),
     first=st.integers(0, 60),
     tokens=st.sampled_from([1, 16, FEW_TOKENS, 1 << 12]),
     data=st.data(),
 )
 def test_an_index_finds_what_a_look_at_every_place_finds(
-    rows: list[list[int]], wanted: list[list[int]], first: int, tokens: int, data: st.DataObject
+    rows: list[list[int]],
+    wanted: list[list[int]],
+    copied: list[tuple[int, int, int]],
+    first: int,
+    tokens: int,
+    data: st.DataObject,
 ) -> None:
+    for row, start, length in copied:
+        if row < len(rows) and rows[row][start:]:
+            wanted.append(rows[row][start : start + length])
     patterns = patterns_of(*wanted)
     expected = sorted(naive_find(rows, wanted))
     with tempfile.TemporaryDirectory() as folder:

@@ -24,17 +24,9 @@ rows_of_few = st.lists(st.lists(few, max_size=60), max_size=40)
 runs = st.lists(few, min_size=1, max_size=9)
 
 
-@st.composite
-def many_rows(draw: st.DrawFn) -> list[list[int]]:
-    """Rows in which short runs are at many places."""
-    rng = np.random.default_rng(draw(st.integers(0, 999)))
-    kinds = draw(st.integers(1, 3))
-    return [rng.integers(0, kinds, length).tolist() for length in rng.integers(0, 60, 30)]
-
-
 @QUICK
 @given(
-    rows=rows_of_few | many_rows(),
+    rows=rows_of_few,
     wanted=st.lists(runs, min_size=1, max_size=2),
     copied=st.lists(st.tuples(st.integers(0, 29), st.integers(0, 50), st.integers(1, 9))),
     first=st.integers(0, 60),
@@ -93,6 +85,19 @@ def test_a_scan_finds_the_same_and_says_how_far_it_is(
         so_far = [place for place in expected if place[0] < one.bounds[-1]]
         assert (one.count, places_of(one)) == (len(so_far), so_far[:first])
         assert one.counts.sum() == one.count
+
+
+@pytest.mark.parametrize("tokens", [FEW_TOKENS, 1 << 12])
+def test_runs_that_are_at_many_places_are_all_found(tokens: int, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for kinds in (2, 3, 5):
+        rows = [rng.integers(0, kinds, length).tolist() for length in rng.integers(9, 60, 30)]
+        index = index_of(rows, tmp_path / str(kinds), tokens)
+        for length in range(1, 10):
+            run = rows[length][:length]
+            expected = sorted(naive_find(rows, [run]))
+            found = index.find(patterns_of(run), 40)
+            assert (found.count, places_of(found)) == (len(expected), expected[:40])
 
 
 def test_frequent_runs_are_scanned_for_and_rare_ones_are_narrowed_down(

@@ -24,6 +24,7 @@ from pipeline.cli import (
     plan,
     pull,
     schema,
+    show,
     trace,
     train,
     verify,
@@ -38,7 +39,7 @@ from pipeline.version import VERSION
 
 _VERBS = (
     *(plan, lock, pull, build, order, verify, attest),
-    *(digest, diff, trace, feed, train, export, schema),
+    *(digest, diff, trace, show, feed, train, export, schema),
 )
 _INTERRUPTED = 128 + signal.SIGINT
 _READER_GONE = 128 + signal.SIGPIPE

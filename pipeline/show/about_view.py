@@ -1,0 +1,41 @@
+"""What an order is: its name, size and sources, and what of it is missing or damaged."""
+
+from typing import Any
+
+from pipeline.core.errors import PipelineError
+from pipeline.show.commands import same_view
+from pipeline.show.shown_order import Shown
+
+
+def about_view(shown: Shown) -> dict[str, Any]:
+    """Return what an order is."""
+    order, manifest, positions = shown.order, shown.manifest, shown.positions
+    return {
+        "name": shown.name,
+        "where": shown.where,
+        "state": shown.state,
+        "phase": positions.phase if positions is not None else "",
+        "num_steps": 0 if positions is None else len(positions.first_rows) - 1,
+        "num_rows": shown.num_rows,
+        "num_tokens": None if manifest is None else manifest.order.num_tokens,
+        "max_seq_len": None if order is None else order.max_seq_len,
+        "view": None if order is None else order.view,
+        "sources": [*shown.sources],
+        "checkpoints": [
+            {"name": name, "last_step": step} for name, step in shown.checkpoints()
+        ],
+        "has_provenance": shown.trace is not None,
+        "has_search_index": False,
+        "has_tokenizer": _has_tokenizer(shown),
+        "digest": None if order is None else order.digest,
+        "problems": [*shown.problems],
+        "assumptions": [],
+        **same_view(shown, "about", {}),
+    }
+
+
+def _has_tokenizer(shown: Shown) -> bool:
+    try:
+        return shown.tokenizer is not None
+    except PipelineError:
+        return False

@@ -1,0 +1,93 @@
+"""A row: its tokens, where it was cut, and what a model is given of it."""
+
+from typing import Any
+
+import numpy as np
+
+from pipeline.audit.trace import row_json
+from pipeline.core.arrays import Uint32Array
+from pipeline.core.errors import NotFoundError, PipelineError
+from pipeline.dataset.provenance import RowProvenance
+from pipeline.feed import IGNORED, Clm, Mlm, Objective, make_feed
+from pipeline.show.commands import same_trace
+from pipeline.show.shown_order import Shown
+
+# As `ettin-data feed` masks.
+_MASK_PROB = 0.3
+_MASK_SEED = 0
+_MOST_IDS = 1 << 20
+
+
+def row_view(shown: Shown, row: int) -> dict[str, Any]:
+    """Return a row, from 0.
+
+    Raises: NotFoundError when it is not in the order; MismatchError when it is damaged.
+    """
+    order = shown.need_order()
+    if not 0 <= row < order.rows.num_rows:
+        raise NotFoundError(
+            f"row {row}: is not in the order, which has rows 0 to {order.rows.num_rows - 1}"
+        )
+    ids = order.rows.take(np.array([row]))[0]
+    tokens = shown.token_text.tokens(ids)
+    origin = None if shown.trace is None else shown.trace.provenance.rows(row, row + 1)[0]
+    return {
+        "row": row,
+        "step": shown.step_of(row),
+        **_origin_json(origin),
+        "num_tokens": len(ids),
+        "tokens": tokens,
+        "is_cut_before": None if origin is None else origin.chunk > 0,
+        "is_cut_after": None if origin is None else origin.chunk + 1 < origin.num_chunks,
+        "borrowed": None,
+        "encoder": _fed(shown, row, Mlm(mask_prob=_MASK_PROB, seed=_MASK_SEED)),
+        "decoder": _fed(shown, row, Clm()),
+        "other_rows": _other_rows(shown, origin),
+        **same_trace(shown, "row", {"row": row}, ["--row", str(row), "--text"]),
+    }
+
+
+def _origin_json(origin: RowProvenance | None) -> dict[str, Any]:
+    names = ("source", "file", "document", "chunk", "num_chunks")
+    content = {} if origin is None else row_json(origin)
+    return {name: content.get(name) for name in names}
+
+
+def _other_rows(shown: Shown, origin: RowProvenance | None) -> list[int]:
+    """Return the other rows of the same chunk."""
+    if origin is None or shown.trace is None:
+        return []
+    found = shown.trace.document(origin.document, origin.source)
+    return [one.row for one in found if one.chunk == origin.chunk and one.row != origin.row]
+
+
+def _fed(shown: Shown, row: int, objective: Objective) -> dict[str, Any]:
+    """Return what a model is given of a row, by the feed of a trainer; or why it is not."""
+    order = shown.need_order()
+    try:
+        feed = make_feed(
+            order,
+            objective=objective,
+            micro_batch_rows=1,
+            global_batch_rows=1,
+            max_seq_len=order.max_seq_len or _MOST_IDS,
+        )
+        feed.seek_row(row)
+        inputs = next(iter(feed)).inputs
+    except PipelineError as error:
+        return {"ids": None, "problem": error.message}
+    ids, labels = _flat(inputs["input_ids"]), _flat(inputs["labels"])
+    fed: dict[str, Any] = {"ids": ids.tolist(), "problem": None}
+    if isinstance(objective, Mlm):
+        masked = np.flatnonzero(labels != IGNORED)
+        fed |= {
+            "masked": masked.tolist(),
+            "labels": labels[masked].tolist(),
+            "mask_prob": objective.mask_prob,
+            "labels_seed": objective.seed,
+        }
+    return fed
+
+
+def _flat(values: Any) -> Uint32Array:
+    return np.asarray(values).reshape(-1)

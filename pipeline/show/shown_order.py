@@ -1,0 +1,305 @@
+"""An order that is shown: opened once, with what of it is missing or damaged.
+
+Opening reads a manifest, a table of steps and the sizes of files, and no pass over the rows.
+"""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from fnmatch import fnmatch
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from pipeline import dataset
+from pipeline.audit.trace import Positions, Trace
+from pipeline.config import checkpoint_prefix
+from pipeline.core.errors import MismatchError, NotFoundError, PipelineError
+from pipeline.dataset import MANIFEST, ORDER, PROVENANCE, STATE, TOKENIZER, Manifest, Order
+from pipeline.dataset.provenance import ColumnReader, ProvenanceReader, row_files
+from pipeline.show.token_text import TokenText
+from pipeline.stages.tokenizer import EMBEDDED, Tokenizer, load_tokenizer
+
+State = Literal["finished", "unfinished", "published", "pool", "damaged"]
+_MOST_PROBLEMS = 20
+_BUILD_AGAIN = "build again to write it; `ettin-data verify` names all files that differ"
+
+
+@dataclass(kw_only=True)
+class Shown:
+    """What views read. Its readers are not thread-safe: hold `lock` around a view."""
+
+    where: str
+    """The path or address, as it was given."""
+    phase: str | None
+    state: State
+    order: Order | None = field(repr=False)
+    """Its rows; None where they cannot be opened."""
+    manifest: Manifest | None = field(repr=False)
+    trace: Trace | None = field(repr=False)
+    """Its provenance; None without, or where it is damaged."""
+    positions: Positions | None = field(repr=False)
+    """Its steps; None of a pool, or where they are not known."""
+    problems: tuple[str, ...]
+    """What is missing or damaged, a line each."""
+    lock: threading.RLock = field(default_factory=threading.RLock, repr=False)
+
+    @classmethod
+    def open(cls, where: str | Path, *, phase: str | None = None) -> "Shown":
+        """Open an output of a build, a pool or a published order, at a path or an address.
+
+        An output that is not finished, or damaged, opens with what is left of it.
+
+        phase: the one to open, of a published order of several.
+
+        Raises: as `dataset.open` where there is nothing to show.
+        """
+        found = _Found(str(where), phase)
+        return cls(
+            where=str(where),
+            phase=phase,
+            state=found.state,
+            order=found.order,
+            manifest=found.manifest,
+            trace=found.trace,
+            positions=found.positions,
+            problems=tuple(found.problems),
+        )
+
+    @property
+    def name(self) -> str:
+        if self.manifest is not None:
+            return self.manifest.mixture.name
+        return self.where.rstrip("/").rpartition("/")[2] or self.where
+
+    @property
+    def folder(self) -> Path | None:
+        """Its folder on this machine; None of an address."""
+        return dataset.as_path(self.where)
+
+    @property
+    def num_rows(self) -> int:
+        if self.order is not None:
+            return self.order.rows.num_rows
+        return 0 if self.manifest is None else self.manifest.order.num_rows
+
+    @cached_property
+    def sources(self) -> tuple[str, ...]:
+        """The names of its sources, sorted."""
+        if self.manifest is not None and self.manifest.sources:
+            return tuple(sorted(self.manifest.sources))
+        if self.trace is None or not self.num_rows:
+            return ()
+        return tuple(sorted({*_sampled_sources(self.trace.provenance, self.num_rows)}))
+
+    def need_order(self) -> Order:
+        """Return its rows. Raises: MismatchError, with what is wrong with them, where it cannot."""
+        if self.order is None:
+            raise MismatchError(f"{self.where}: its rows cannot be opened", self._why())
+        return self.order
+
+    def need_trace(self) -> Trace:
+        """Return its provenance. Raises: NotFoundError without; MismatchError where damaged."""
+        if self.trace is not None:
+            return self.trace
+        if self.state in ("published", "pool"):
+            raise NotFoundError(
+                f"{self.where}: has no provenance, so where its rows come from is not known",
+                "the output of a build has it",
+            )
+        raise MismatchError(f"{self.where}: its provenance cannot be opened", self._why())
+
+    def need_manifest(self) -> Manifest:
+        """Return its manifest. Raises: NotFoundError without; MismatchError where damaged."""
+        if self.manifest is not None:
+            return self.manifest
+        if self.state in ("published", "pool"):
+            raise NotFoundError(
+                f"{self.where}: has no manifest of a build, so its budgets are not known"
+            )
+        raise MismatchError(f"{self.where}: its manifest cannot be read", self._why())
+
+    def need_positions(self) -> Positions:
+        """Return its steps. Raises: NotFoundError of a pool, or where they are not known."""
+        if self.positions is None:
+            raise NotFoundError(
+                f"{self.where}: has rows and no steps",
+                "look at its rows, or write them in order with `ettin-data order`",
+            )
+        return self.positions
+
+    @cached_property
+    def columns(self) -> ColumnReader:
+        """The columns that counts need. Raises: as `need_trace`."""
+        trace = self.need_trace()
+        windows = trace.manifest.order.windows
+        names = [
+            path.removeprefix(f"{PROVENANCE}/")
+            for path in trace.manifest.files
+            if fnmatch(path, f"{PROVENANCE}/*/steps_*.parquet") and path.count("/") == 2
+        ]
+        files = row_files(
+            trace.out / PROVENANCE,
+            names,
+            {one.folder.rpartition("/")[2]: one.first_step for one in windows},
+            trace.positions.first_rows,
+        )
+        place_by_source = {source: place for place, source in enumerate(self.sources)}
+        return ColumnReader(files=files, place_by_source=place_by_source)
+
+    def step_of(self, row: int) -> int | None:
+        """Return the step of a row, from 1; None where steps are not known."""
+        positions = self.positions
+        if positions is None or not 0 <= row < positions.num_rows:
+            return None
+        return positions.row(row).first_step
+
+    @cached_property
+    def tokenizer(self) -> Tokenizer:
+        """The tokenizer that made its ids, or, where that is not known, the embedded one.
+
+        Raises: MismatchError when it is not the one that the manifest names; as `load_tokenizer`.
+        """
+        if self.trace is not None:
+            return self.trace.load_tokenizer()
+        folder = self.folder
+        name = EMBEDDED
+        if folder is not None and (folder / TOKENIZER).is_file():
+            name = str(folder / TOKENIZER)
+        tokenizer = load_tokenizer(name, add_prefix_space=False)
+        known = None if self.order is None else self.order.tokenizer_digest
+        if known not in (None, tokenizer.digest):
+            raise MismatchError(
+                f"{self.where}: got ids of the tokenizer {known}, expected those of {name},"
+                f" {tokenizer.digest}"
+            )
+        return tokenizer
+
+    @cached_property
+    def token_text(self) -> TokenText:
+        return TokenText.of(self.tokenizer)
+
+    def checkpoints(self) -> list[tuple[str, int]]:
+        """Return the names of its checkpoints, each with the last step before it."""
+        positions = self.positions
+        if positions is None:
+            return []
+        prefix = checkpoint_prefix(positions.phase)
+        return [(f"{prefix}{step}", step) for step in positions.last_steps]
+
+    def _why(self) -> str:
+        return self.problems[0] if self.problems else _BUILD_AGAIN
+
+
+class _Found:
+    """What is at a place, part by part; a part that cannot be opened is a problem."""
+
+    def __init__(self, where: str, phase: str | None) -> None:
+        self.problems: list[str] = []
+        self.manifest: Manifest | None = None
+        self.trace: Trace | None = None
+        self.order: Order | None = None
+        path = dataset.as_path(where)
+        self._folder = None if path is None or not path.is_dir() else path
+        is_build = self._folder is not None and (
+            dataset.is_build_folder(self._folder) or (self._folder / MANIFEST).is_file()
+        )
+        if not is_build:
+            self.order = dataset.open(where, phase=phase)
+            self.manifest = self.order.manifest
+        else:
+            self._open_build(where)
+        self.positions = self._positions()
+        self.state = self._state(is_build)
+
+    def _open_build(self, where: str) -> None:
+        folder = self._folder
+        assert folder is not None
+        with self._noting():
+            self.order = dataset.open(where)
+            self.manifest = self.order.manifest
+        if self.order is None and (folder / ORDER).is_dir():
+            with self._noting(is_told=False):
+                self.order = replace(dataset.open(folder / ORDER), where=where)
+        if self.manifest is None:
+            with self._noting():
+                self.manifest = dataset.read_manifest(folder / MANIFEST)
+        if self.manifest is not None:
+            self._note_missing(folder, self.manifest)
+            with self._noting():
+                self.trace = Trace.open(folder)
+
+    def _note_missing(self, folder: Path, manifest: Manifest) -> None:
+        lines = []
+        for name, file in manifest.files.items():
+            try:
+                num_bytes = (folder / name).stat().st_size
+            except OSError:
+                lines.append(f"{name}: is missing")
+                continue
+            if num_bytes != file.num_bytes:
+                lines.append(
+                    f"{name}: got {num_bytes:,} bytes, expected {file.num_bytes:,} by the manifest"
+                )
+        if len(lines) > _MOST_PROBLEMS:
+            more = len(lines) - _MOST_PROBLEMS
+            lines[_MOST_PROBLEMS:] = [f"and {more:,} more files are missing or of another size"]
+        self.problems += lines
+
+    def _positions(self) -> Positions | None:
+        if self.trace is not None:
+            return self.trace.positions
+        if self.manifest is not None:
+            windows = self.manifest.order.windows
+            sizes = [(one.num_rows // max(one.num_steps, 1), one.num_steps) for one in windows]
+            phase = str(self.manifest.mixture.declaration.get("phase", ""))
+            dropped = self.manifest.order.num_rows_dropped
+        else:
+            return None
+        return _even_positions(sizes, phase, dropped)
+
+    def _state(self, is_build: bool) -> State:
+        if not is_build:
+            if self.order is not None and self.positions is None:
+                return "pool" if _is_pool(self.order) else "published"
+            return "published" if self.manifest is None else "finished"
+        folder = self._folder
+        assert folder is not None
+        if not (folder / MANIFEST).exists() and (folder / STATE).is_dir():
+            return "unfinished"
+        return "damaged" if self.problems else "finished"
+
+    @contextmanager
+    def _noting(self, *, is_told: bool = True) -> Iterator[None]:
+        """Note what cannot be opened, and go on without it."""
+        try:
+            yield
+        except PipelineError as error:
+            if is_told and error.message not in self.problems:
+                self.problems.append(error.message)
+
+
+def _even_positions(sizes: list[tuple[int, int]], phase: str, num_dropped: int) -> Positions:
+    """Return the steps of windows, each of some steps of as many rows."""
+    rows = np.repeat([size for size, _ in sizes], [number for _, number in sizes])
+    return Positions(
+        first_rows=np.concatenate([[0], np.cumsum(rows)]).astype(np.int64),
+        last_steps=tuple(np.cumsum([number for _, number in sizes]).tolist()),
+        phase=phase,
+        num_dropped=num_dropped,
+    )
+
+
+def _is_pool(order: Order) -> bool:
+    return "Mds" in type(order.rows).__name__
+
+
+def _sampled_sources(provenance: ProvenanceReader, num_rows: int) -> Iterator[str]:
+    """Yield the sources of some rows of the first row group."""
+    for table in provenance.tables(0, min(num_rows, 8192)):
+        for part in table["source"].chunks:
+            yield from part.dictionary.to_pylist()
+

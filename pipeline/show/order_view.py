@@ -18,7 +18,11 @@ _ROWS_PER_GROUP = 8192
 
 
 def order_view(
-    shown: Shown, first: int = 1, last: int | None = None, columns: int = 240
+    shown: Shown,
+    first: int = 1,
+    last: int | None = None,
+    columns: int = 240,
+    source: str | None = None,
 ) -> dict[str, Any]:
     """Return columns of the steps `first` to `last`, from 1; by default to the last one.
 

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.audit.trace import row_json
-from pipeline.core.arrays import Uint32Array
+from pipeline.core.arrays import Int64Array
 from pipeline.core.errors import NotFoundError, PipelineError
 from pipeline.dataset.provenance import RowProvenance
 from pipeline.feed import IGNORED, Clm, Mlm, Objective, make_feed
@@ -40,8 +40,8 @@ def row_view(shown: Shown, row: int) -> dict[str, Any]:
         "is_cut_before": None if origin is None else origin.chunk > 0,
         "is_cut_after": None if origin is None else origin.chunk + 1 < origin.num_chunks,
         "borrowed": None,
-        "encoder": _fed(shown, row, Mlm(mask_prob=_MASK_PROB, seed=_MASK_SEED)),
-        "decoder": _fed(shown, row, Clm()),
+        **_fed(shown, row, "encoder", Mlm(mask_prob=_MASK_PROB, seed=_MASK_SEED)),
+        **_fed(shown, row, "decoder", Clm()),
         "other_rows": _other_rows(shown, origin),
         **same_trace(shown, "row", {"row": row}, ["--row", str(row), "--text"]),
     }
@@ -61,7 +61,7 @@ def _other_rows(shown: Shown, origin: RowProvenance | None) -> list[int]:
     return [one.row for one in found if one.chunk == origin.chunk and one.row != origin.row]
 
 
-def _fed(shown: Shown, row: int, objective: Objective) -> dict[str, Any]:
+def _fed(shown: Shown, row: int, model: str, objective: Objective) -> dict[str, Any]:
     """Return what a model is given of a row, by the feed of a trainer; or why it is not."""
     order = shown.need_order()
     try:
@@ -71,23 +71,25 @@ def _fed(shown: Shown, row: int, objective: Objective) -> dict[str, Any]:
             micro_batch_rows=1,
             global_batch_rows=1,
             max_seq_len=order.max_seq_len or _MOST_IDS,
+            special=shown.special,
         )
         feed.seek_row(row)
         inputs = next(iter(feed)).inputs
     except PipelineError as error:
-        return {"ids": None, "problem": error.message}
+        return {model: None, f"{model}_problem": error.message}
     ids, labels = _flat(inputs["input_ids"]), _flat(inputs["labels"])
-    fed: dict[str, Any] = {"ids": ids.tolist(), "problem": None}
+    fed: dict[str, Any] = {"ids": ids.tolist()}
     if isinstance(objective, Mlm):
         masked = np.flatnonzero(labels != IGNORED)
         fed |= {
+            "tokens": shown.token_text.tokens(ids),
             "masked": masked.tolist(),
             "labels": labels[masked].tolist(),
             "mask_prob": objective.mask_prob,
             "labels_seed": objective.seed,
         }
-    return fed
+    return {model: fed, f"{model}_problem": None}
 
 
-def _flat(values: Any) -> Uint32Array:
+def _flat(values: Any) -> Int64Array:
     return np.asarray(values).reshape(-1)

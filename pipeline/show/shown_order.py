@@ -4,22 +4,27 @@ Opening reads a manifest, a table of steps and the sizes of files, and no pass o
 """
 
 import threading
+from bisect import bisect_left
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatch
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from pipeline import dataset
 from pipeline.audit.trace import Positions, Trace
 from pipeline.config import checkpoint_prefix
+from pipeline.core.arrays import Int64Array
 from pipeline.core.errors import MismatchError, NotFoundError, PipelineError
-from pipeline.dataset import MANIFEST, ORDER, PROVENANCE, STATE, TOKENIZER, Manifest, Order
+from pipeline.dataset import MANIFEST, ORDER, PROVENANCE, STATE, STEPS, TOKENIZER, Ledger, Manifest, Order
 from pipeline.dataset.provenance import ColumnReader, ProvenanceReader, row_files
+from pipeline.feed import SpecialIds, special_ids
 from pipeline.show.token_text import TokenText
 from pipeline.stages.tokenizer import EMBEDDED, Tokenizer, load_tokenizer
 
@@ -46,6 +51,8 @@ class Shown:
     problems: tuple[str, ...]
     """What is missing or damaged, a line each."""
     lock: threading.RLock = field(default_factory=threading.RLock, repr=False)
+    jobs: dict[str, Any] = field(default_factory=dict, repr=False)
+    """Work in threads of its own, by name."""
 
     @classmethod
     def open(cls, where: str | Path, *, phase: str | None = None) -> "Shown":
@@ -181,6 +188,42 @@ class Shown:
     @cached_property
     def token_text(self) -> TokenText:
         return TokenText.of(self.tokenizer)
+
+    @cached_property
+    def special(self) -> SpecialIds:
+        """The special ids of its tokenizer. Raises: as `special_ids`."""
+        return special_ids(self.need_order())
+
+    @cached_property
+    def ledger(self) -> Ledger:
+        """Raises: NotFoundError where no manifest has the digests of its rows."""
+        ledger = None if self.order is None else self.order.ledger
+        if ledger is None and self.manifest is not None:
+            ledger = self.manifest.order.ledger.load()
+        if ledger is None:
+            raise NotFoundError(
+                f"{self.where}: has no ledger, so there is nothing to prove a row by",
+                "`ettin-data digest` reads the order once and makes one",
+            )
+        return ledger
+
+    @cached_property
+    def step_tokens(self) -> Int64Array:
+        """int64 [num_steps], ids of the rows of each step. Raises: MismatchError."""
+        path = self.need_trace().out / STEPS
+        try:
+            with pq.ParquetFile(path) as file:
+                return np.array(file.read(["num_tokens"])["num_tokens"], np.int64)
+        except (pa.ArrowException, OSError, KeyError) as error:
+            raise MismatchError(f"{path}: cannot be read: {error}", _BUILD_AGAIN) from error
+
+    def checkpoint_after(self, step: int) -> str | None:
+        """Return the name of the first checkpoint that has seen a step; None after the last."""
+        positions = self.need_positions()
+        place = bisect_left(positions.last_steps, step)
+        if place == len(positions.last_steps):
+            return None
+        return f"{checkpoint_prefix(positions.phase)}{positions.last_steps[place]}"
 
     def checkpoints(self) -> list[tuple[str, int]]:
         """Return the names of its checkpoints, each with the last step before it."""

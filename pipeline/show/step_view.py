@@ -11,7 +11,6 @@ from pipeline.core.errors import MismatchError, PipelineError
 from pipeline.dataset import STEPS
 from pipeline.show.commands import same_trace
 from pipeline.show.shown_order import Shown
-from pipeline.show.token_text import start_of
 
 _START_CHARACTERS = 80
 _MOST_ROWS = 4096
@@ -68,7 +67,7 @@ def _starts(
         if shown.trace is None:
             raise
         return [(None, None)] * (stop - start), error.message
-    return [(len(ids), start_of(text, ids, _START_CHARACTERS)) for ids in taken], None
+    return [(len(ids), text.start(ids, _START_CHARACTERS)) for ids in taken], None
 
 
 def _sha256(shown: Shown, step: int) -> str | None:

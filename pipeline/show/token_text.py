@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.core.arrays import Uint32Array
+from pipeline.core.arrays import Int64Array, Uint32Array
 from pipeline.core.errors import ConfigError
 from pipeline.core.ragged import ByteStrings
 from pipeline.stages.tokenizer import Tokenizer
@@ -34,7 +34,7 @@ class TokenText:
         special = frozenset(tokenizer.special_ids.tolist())
         return cls(tokenizer=tokenizer, pieces=pieces, special=special)
 
-    def tokens(self, ids: Uint32Array) -> list[dict[str, Any]]:
+    def tokens(self, ids: Uint32Array | Int64Array) -> list[dict[str, Any]]:
         """Return each token as id, text and kind: special, word, space, bytes or unknown.
 
         A run of tokens that have parts of characters are bytes, as `\\xe2\\x80`; the first of them
@@ -43,6 +43,19 @@ class TokenText:
         if self.pieces is None:
             return [self._decoded(int(id_)) for id_ in ids]
         return self._spelled(ids.tolist(), self.pieces)
+
+    def plain(self, ids: Uint32Array | Int64Array) -> str:
+        """Return the text of ids; special tokens are spelled, parts of characters replaced."""
+        if self.pieces is None:
+            return self.tokenizer.decode_reference(ids.astype(np.uint32))
+        known = (self.pieces[id_].tobytes() for id_ in ids.tolist() if id_ < len(self.pieces))
+        return b"".join(known).decode("utf-8", "replace")
+
+    def start(self, ids: Uint32Array, num_characters: int) -> str:
+        """Return the first characters of a row, without special tokens."""
+        # A token that is not special has a byte or more, a character at most four.
+        few = ids[: 4 * num_characters + 8]
+        return self.plain(few[~np.isin(few, self.tokenizer.special_ids)])[:num_characters]
 
     def _decoded(self, id_: int) -> dict[str, Any]:
         if id_ in self.special:
@@ -94,16 +107,3 @@ def _hex(data: bytes) -> str:
 
 def _kind(text: str) -> str:
     return "space" if not text.strip() else "word"
-
-
-def start_of(text: TokenText, ids: Uint32Array, num_characters: int) -> str:
-    """Return the first characters of a row's text, without special tokens."""
-    # No token is shorter than a byte, so that these are enough but where some are special.
-    kept = ids[: 4 * num_characters + 8]
-    kept = kept[~np.isin(kept, text.tokenizer.special_ids)]
-    if text.pieces is None:
-        return text.tokenizer.decode_reference(kept)[:num_characters]
-    spelled = b"".join(
-        text.pieces[id_].tobytes() for id_ in kept.tolist() if id_ < len(text.pieces)
-    )
-    return spelled.decode("utf-8", "replace")[:num_characters]

@@ -4,13 +4,11 @@ from typing import Any
 
 import numpy as np
 
-from pipeline import dataset
 from pipeline.core.bundled import bundled_folder
 from pipeline.core.errors import NotFoundError, PipelineError
 from pipeline.dataset import (
     ROWS_PER_NODE,
     Manifest,
-    Order,
     node_digest,
     read_either,
     root_above,
@@ -35,7 +33,7 @@ def proof_view(shown: Shown, row: int) -> dict[str, Any]:
     number, place = divmod(row, ROWS_PER_NODE)
     first = number * ROWS_PER_NODE
     numbers = np.arange(first, min(first + ROWS_PER_NODE, ledger.num_rows))
-    _, digests = take_with_digests(_unchecked(shown).rows, numbers)
+    _, digests = take_with_digests(shown.unchecked.rows, numbers)
     found, path = node_digest(digests), ledger.path(number)
     return {
         "row": row,
@@ -55,12 +53,6 @@ def proof_view(shown: Shown, row: int) -> dict[str, Any]:
         **_published(shown, ledger.sequence_root),
         **same_view(shown, "proof", {"row": row}),
     }
-
-
-def _unchecked(shown: Shown) -> Order:
-    """Return the order with rows that are read whatever the ledger says of them."""
-    order = shown.need_order()
-    return dataset.open(order.where, checks=False, phase=shown.phase)
 
 
 def _published(shown: Shown, root: str) -> dict[str, Any]:

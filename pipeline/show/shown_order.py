@@ -21,15 +21,20 @@ from pipeline import dataset
 from pipeline.audit.trace import Positions, Trace
 from pipeline.config import checkpoint_prefix
 from pipeline.core.arrays import Int64Array
+from pipeline.core.digest import fingerprint
 from pipeline.core.errors import MismatchError, NotFoundError, PipelineError
 from pipeline.dataset import MANIFEST, ORDER, PROVENANCE, STATE, STEPS, TOKENIZER, Ledger, Manifest, Order
-from pipeline.dataset.provenance import ColumnReader, ProvenanceReader, row_files
+from pipeline.dataset.provenance import ColumnReader, ProvenanceReader, RowColumns, row_files
 from pipeline.feed import SpecialIds, special_ids
+from pipeline.show.strip import Strip, StripMaker, add_rows, empty_strip
 from pipeline.show.token_text import TokenText
 from pipeline.stages.tokenizer import EMBEDDED, Tokenizer, load_tokenizer
 
 State = Literal["finished", "unfinished", "published", "pool", "damaged"]
 _MOST_PROBLEMS = 20
+# Of 8,192 rows, at 12 bytes: 100 MiB.
+_MOST_GROUPS = 1024
+_SURVEYED_GROUPS = 16
 _BUILD_AGAIN = "build again to write it; `ettin-data verify` names all files that differ"
 
 
@@ -53,6 +58,8 @@ class Shown:
     lock: threading.RLock = field(default_factory=threading.RLock, repr=False)
     jobs: dict[str, Any] = field(default_factory=dict, repr=False)
     """Work in threads of its own, by name."""
+
+    _groups: dict[int, RowColumns] = field(default_factory=dict, init=False, repr=False)
 
     @classmethod
     def open(cls, where: str | Path, *, phase: str | None = None) -> "Shown":
@@ -157,6 +164,48 @@ class Shown:
         place_by_source = {source: place for place, source in enumerate(self.sources)}
         return ColumnReader(files=files, place_by_source=place_by_source)
 
+    def group_at(self, row: int, *, only_known: bool = False) -> RowColumns | None:
+        """Return the row group of provenance that has a row; None if only known ones are asked for.
+
+        Some thousand are kept, of the last that were read.
+        """
+        reader = self.columns
+        known = self._groups.get(row)
+        if known is None and not only_known:
+            known = self._groups[row] = reader.group_at(row)
+            while len(self._groups) > _MOST_GROUPS:
+                self._groups.pop(next(iter(self._groups)))
+        return known
+
+    @cached_property
+    def survey(self) -> Strip:
+        """What some row groups over the whole order hold, as one column. Raises: as `columns`."""
+        strip = empty_strip(np.array([0, 1]), len(self.sources))
+        ends = np.array([0, self.num_rows])
+        for number in range(_SURVEYED_GROUPS):
+            row = self.num_rows * (2 * number + 1) // (2 * _SURVEYED_GROUPS)
+            add_rows(strip, self.columns.group_at(row), ends)
+        return strip
+
+    @cached_property
+    def strip_maker(self) -> StripMaker:
+        """Raises: as `need_trace`."""
+        trace = self.need_trace()
+        files = {
+            name: file.sha256
+            for name, file in trace.manifest.files.items()
+            if name.startswith(f"{PROVENANCE}/")
+        }
+        documents = [name for name in sorted(files) if name.startswith(f"{PROVENANCE}/documents/")]
+        order = trace.manifest.order.ledger.sequence_root
+        return StripMaker(
+            reader=self.columns,
+            documents=[trace.out / name for name in documents],
+            first_rows=trace.positions.first_rows,
+            num_sources=len(self.sources),
+            key=fingerprint({"strip": 1, "order": order, "files": files}),
+        )
+
     def step_of(self, row: int) -> int | None:
         """Return the step of a row, from 1; None where steps are not known."""
         positions = self.positions
@@ -188,6 +237,11 @@ class Shown:
     @cached_property
     def token_text(self) -> TokenText:
         return TokenText.of(self.tokenizer)
+
+    @cached_property
+    def unchecked(self) -> Order:
+        """The order with rows that are read whatever the ledger says of them."""
+        return dataset.open(self.need_order().where, checks=False, phase=self.phase)
 
     @cached_property
     def special(self) -> SpecialIds:

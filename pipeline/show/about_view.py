@@ -21,9 +21,7 @@ def about_view(shown: Shown) -> dict[str, Any]:
         "max_seq_len": None if order is None else order.max_seq_len,
         "view": None if order is None else order.view,
         "sources": [*shown.sources],
-        "checkpoints": [
-            {"name": name, "last_step": step} for name, step in shown.checkpoints()
-        ],
+        "checkpoints": [{"name": name, "last_step": step} for name, step in shown.checkpoints()],
         "has_provenance": shown.trace is not None,
         "has_search_index": False,
         "has_tokenizer": _has_tokenizer(shown),

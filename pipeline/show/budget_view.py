@@ -92,4 +92,6 @@ def _flows(
         (DRAWN_NODE, STEPS_NODE, num_tokens),
         (DRAWN_NODE, "lost", totals["cut"] + totals["dropped"]),
     ]
-    return [{"from": start, "to": end, "tokens": number} for start, end, number in flows if number > 0]
+    return [
+        {"from": start, "to": end, "tokens": number} for start, end, number in flows if number > 0
+    ]

@@ -31,7 +31,9 @@ def compare_view(shown: Shown, other: str) -> dict[str, Any]:
             "show that one, and compare it with this place",
         )
     if not other:
-        raise ConfigError("with: got nothing, expected a path, an address or the name of a manifest")
+        raise ConfigError(
+            "with: got nothing, expected a path, an address or the name of a manifest"
+        )
     same = {
         "command": shlex.join(["ettin-data", "verify", shown.where, "--against", other]),
         "python": "from pathlib import Path\n"
@@ -40,8 +42,8 @@ def compare_view(shown: Shown, other: str) -> dict[str, Any]:
     }
     if is_step_table(other):
         told = verify_steps(folder, other)
-        found = {"same": told.equal, "first_row": None, "ours": [], "theirs": []}
-        return {**found, "explanation": told.lines(), **same}
+        found: dict[str, Any] = {"same": told.equal, "first_row": None, "is_exact": False}
+        return {**found, "ours": [], "theirs": [], "explanation": told.lines(), **same}
     return {**_compared(shown, verify_against(folder, other)), **same}
 
 

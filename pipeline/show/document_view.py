@@ -35,9 +35,7 @@ def document_view(shown: Shown, document: str, source: str | None = None) -> dic
         "missing_chunks": [chunk for _, chunk in zip(range(_MOST_MISSING), missing, strict=False)],
         "repeats": len(rows) - len(seen),
         **_record(shown, first),
-        **same_trace(
-            shown, "document", {"document": document, "source": first.source}, options
-        ),
+        **same_trace(shown, "document", {"document": document, "source": first.source}, options),
     }
 
 

@@ -51,9 +51,7 @@ def expected_shares(
     square = np.maximum((1 - 2 * share) * squares + share**2 * float(squares.sum()), 0)
     variance = (1 - num_rows / total) / num_rows * square / max(total - 1, 1)
     around = _WITHIN * np.sqrt(variance) / (whole / total)
-    return ExpectedShares(
-        share, np.maximum(share - around, 0.0), np.minimum(share + around, 1.0)
-    )
+    return ExpectedShares(share, np.maximum(share - around, 0.0), np.minimum(share + around, 1.0))
 
 
 def folded(values: Int64Array, chosen: Int64Array) -> Int64Array:

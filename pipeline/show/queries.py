@@ -65,9 +65,7 @@ VIEWS: Mapping[str, View] = {
     ),
     "budget": View(answer=budget_view, params={}),
     "proof": View(answer=proof_view, params={"row": _natural}, needed=("row",)),
-    "compare": View(
-        answer=compare_view, params={"with": _text}, needed=("with",), is_alone=False
-    ),
+    "compare": View(answer=compare_view, params={"with": _text}, needed=("with",), is_alone=False),
 }
 # A keyword of Python has no parameter of its name.
 _KEYWORDS = {"with": "other"}

@@ -31,9 +31,7 @@ _IDLE_SECONDS = 60.0
 _MOST_JOBS = 8
 
 
-def search_view(
-    shown: Shown, text: str, first: int = 50, job: str | None = None
-) -> dict[str, Any]:
+def search_view(shown: Shown, text: str, first: int = 50, job: str | None = None) -> dict[str, Any]:
     """Return the rows that have a text, so far; with `job`, of a scan that has begun.
 
     first: how many places are listed; all are counted.
@@ -57,7 +55,10 @@ def search_view(
         found = known
     found.wait(_WAIT_SECONDS)
     options = ["--find", text]
-    return {**found.so_far(), **same_trace(shown, "search", {"text": text, "first": first}, options)}
+    return {
+        **found.so_far(),
+        **same_trace(shown, "search", {"text": text, "first": first}, options),
+    }
 
 
 def _keep(jobs: dict[str, Any], added: "Scan") -> None:

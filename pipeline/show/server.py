@@ -40,12 +40,17 @@ HEADERS: Final = {
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-store",
 }
-_TYPES = {".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
+_TYPES = {
+    ".html": "text/html",
+    ".js": "text/javascript",
+    ".css": "text/css",
+    ".svg": "image/svg+xml",
+}
 _JSON = "application/json"
 
 
 class Guard:
-    """Refuses what is not a GET of this server by its token, and sets the headers of all answers."""
+    """Refuses what is not a GET by the token of this server; sets the headers of all answers."""
 
     def __init__(self, app: ASGIApp, token: str, port: int) -> None:
         self._app = app

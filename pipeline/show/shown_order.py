@@ -6,12 +6,11 @@ Opening reads a manifest, a table of steps and the sizes of files, and no pass o
 import threading
 from bisect import bisect_left
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -22,16 +21,15 @@ from pipeline.audit.trace import Positions, Trace
 from pipeline.config import checkpoint_prefix
 from pipeline.core.arrays import Int64Array
 from pipeline.core.digest import fingerprint
-from pipeline.core.errors import MismatchError, NotFoundError, PipelineError
-from pipeline.dataset import MANIFEST, ORDER, PROVENANCE, STATE, STEPS, TOKENIZER, Ledger, Manifest, Order
-from pipeline.dataset.provenance import ColumnReader, ProvenanceReader, RowColumns, row_files
+from pipeline.core.errors import MismatchError, NotFoundError
+from pipeline.dataset import PROVENANCE, STEPS, TOKENIZER, Ledger, Manifest, Order
+from pipeline.dataset.provenance import ColumnReader, RowColumns, row_files
 from pipeline.feed import SpecialIds, special_ids
+from pipeline.show.opened_parts import OpenedParts, State
 from pipeline.show.strip import Strip, StripMaker, add_rows, empty_strip
 from pipeline.show.token_text import TokenText
 from pipeline.stages.tokenizer import EMBEDDED, Tokenizer, load_tokenizer
 
-State = Literal["finished", "unfinished", "published", "pool", "damaged"]
-_MOST_PROBLEMS = 20
 # Of 8,192 rows, at 12 bytes: 100 MiB.
 _MOST_GROUPS = 1024
 _SURVEYED_GROUPS = 16
@@ -71,7 +69,7 @@ class Shown:
 
         Raises: as `dataset.open` where there is nothing to show.
         """
-        found = _Found(str(where), phase)
+        found = OpenedParts(str(where), phase)
         return cls(
             where=str(where),
             phase=phase,
@@ -107,7 +105,7 @@ class Shown:
             return tuple(sorted(self.manifest.sources))
         if self.trace is None or not self.num_rows:
             return ()
-        return tuple(sorted({*_sampled_sources(self.trace.provenance, self.num_rows)}))
+        return tuple(sorted({*_some_sources(self.trace, self.num_rows)}))
 
     def need_order(self) -> Order:
         """Return its rows. Raises: MismatchError, with what is wrong with them, where it cannot."""
@@ -119,10 +117,10 @@ class Shown:
         """Return its provenance. Raises: NotFoundError without; MismatchError where damaged."""
         if self.trace is not None:
             return self.trace
-        if self.state in ("published", "pool"):
+        if self.state in ("published", "pool") or self.folder is None:
             raise NotFoundError(
-                f"{self.where}: has no provenance, so where its rows come from is not known",
-                "the output of a build has it",
+                f"{self.where}: no provenance is read here, so where rows come from is not known",
+                "the output of a build on this machine has it",
             )
         raise MismatchError(f"{self.where}: its provenance cannot be opened", self._why())
 
@@ -291,112 +289,9 @@ class Shown:
         return self.problems[0] if self.problems else _BUILD_AGAIN
 
 
-class _Found:
-    """What is at a place, part by part; a part that cannot be opened is a problem."""
-
-    def __init__(self, where: str, phase: str | None) -> None:
-        self.problems: list[str] = []
-        self.manifest: Manifest | None = None
-        self.trace: Trace | None = None
-        self.order: Order | None = None
-        path = dataset.as_path(where)
-        self._folder = None if path is None or not path.is_dir() else path
-        is_build = self._folder is not None and (
-            dataset.is_build_folder(self._folder) or (self._folder / MANIFEST).is_file()
-        )
-        if not is_build:
-            self.order = dataset.open(where, phase=phase)
-            self.manifest = self.order.manifest
-        else:
-            self._open_build(where)
-        self.positions = self._positions()
-        self.state = self._state(is_build)
-
-    def _open_build(self, where: str) -> None:
-        folder = self._folder
-        assert folder is not None
-        with self._noting():
-            self.order = dataset.open(where)
-            self.manifest = self.order.manifest
-        if self.order is None and (folder / ORDER).is_dir():
-            with self._noting(is_told=False):
-                self.order = replace(dataset.open(folder / ORDER), where=where)
-        if self.manifest is None:
-            with self._noting():
-                self.manifest = dataset.read_manifest(folder / MANIFEST)
-        if self.manifest is not None:
-            self._note_missing(folder, self.manifest)
-            with self._noting():
-                self.trace = Trace.open(folder)
-
-    def _note_missing(self, folder: Path, manifest: Manifest) -> None:
-        lines = []
-        for name, file in manifest.files.items():
-            try:
-                num_bytes = (folder / name).stat().st_size
-            except OSError:
-                lines.append(f"{name}: is missing")
-                continue
-            if num_bytes != file.num_bytes:
-                lines.append(
-                    f"{name}: got {num_bytes:,} bytes, expected {file.num_bytes:,} by the manifest"
-                )
-        if len(lines) > _MOST_PROBLEMS:
-            more = len(lines) - _MOST_PROBLEMS
-            lines[_MOST_PROBLEMS:] = [f"and {more:,} more files are missing or of another size"]
-        self.problems += lines
-
-    def _positions(self) -> Positions | None:
-        if self.trace is not None:
-            return self.trace.positions
-        if self.manifest is not None:
-            windows = self.manifest.order.windows
-            sizes = [(one.num_rows // max(one.num_steps, 1), one.num_steps) for one in windows]
-            phase = str(self.manifest.mixture.declaration.get("phase", ""))
-            dropped = self.manifest.order.num_rows_dropped
-        else:
-            return None
-        return _even_positions(sizes, phase, dropped)
-
-    def _state(self, is_build: bool) -> State:
-        if not is_build:
-            if self.order is not None and self.positions is None:
-                return "pool" if _is_pool(self.order) else "published"
-            return "published" if self.manifest is None else "finished"
-        folder = self._folder
-        assert folder is not None
-        if not (folder / MANIFEST).exists() and (folder / STATE).is_dir():
-            return "unfinished"
-        return "damaged" if self.problems else "finished"
-
-    @contextmanager
-    def _noting(self, *, is_told: bool = True) -> Iterator[None]:
-        """Note what cannot be opened, and go on without it."""
-        try:
-            yield
-        except PipelineError as error:
-            if is_told and error.message not in self.problems:
-                self.problems.append(error.message)
-
-
-def _even_positions(sizes: list[tuple[int, int]], phase: str, num_dropped: int) -> Positions:
-    """Return the steps of windows, each of some steps of as many rows."""
-    rows = np.repeat([size for size, _ in sizes], [number for _, number in sizes])
-    return Positions(
-        first_rows=np.concatenate([[0], np.cumsum(rows)]).astype(np.int64),
-        last_steps=tuple(np.cumsum([number for _, number in sizes]).tolist()),
-        phase=phase,
-        num_dropped=num_dropped,
-    )
-
-
-def _is_pool(order: Order) -> bool:
-    return "Mds" in type(order.rows).__name__
-
-
-def _sampled_sources(provenance: ProvenanceReader, num_rows: int) -> Iterator[str]:
-    """Yield the sources of some rows of the first row group."""
-    for table in provenance.tables(0, min(num_rows, 8192)):
-        for part in table["source"].chunks:
-            yield from part.dictionary.to_pylist()
-
+def _some_sources(trace: Trace, num_rows: int) -> Iterator[str]:
+    """Yield the sources of some rows over a whole order."""
+    for number in range(_SURVEYED_GROUPS):
+        row = num_rows * number // _SURVEYED_GROUPS
+        for table in trace.provenance.tables(row, row + 1):
+            yield from table["source"].chunk(0).dictionary.to_pylist()

@@ -2,8 +2,6 @@
 
 import json
 import time
-from collections.abc import Iterator
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -68,24 +66,16 @@ def find_record(
         named, text_field=origin["text"], id_field=origin["id"], block_bytes=_BLOCK_BYTES
     )
     stop = time.monotonic() + _MOST_SECONDS
-    with closing(_documents(found)) as documents:
-        for one in documents:
-            if one is None and time.monotonic() > stop:
-                raise NotFoundError(
-                    f"{path}: the document lies further in it than can be read in"
-                    f" {_MOST_SECONDS} seconds"
-                )
-            if one is not None and one.id == document:
+    for block in found.blocks(_pass):
+        for one in block:
+            if one.id == document:
                 return SourceRecordFound(path=path, document=one)
+        if time.monotonic() > stop:
+            raise NotFoundError(
+                f"{path}: the document lies further in it than can be read in"
+                f" {_MOST_SECONDS} seconds"
+            )
     raise NotFoundError(f"{path}: has no document of this id: it may be another file of this name")
-
-
-def _documents(reader: FileReader) -> Iterator[Document | None]:
-    """Yield documents, and None after each block."""
-    with closing(reader.blocks(_pass)) as blocks:
-        for block in blocks:
-            yield from block
-            yield None
 
 
 def _pass(error: DocumentError) -> None:
@@ -137,4 +127,3 @@ def _plain(value: Any) -> Any:
     if value is None or isinstance(value, bool | int):
         return value
     return str(value)
-

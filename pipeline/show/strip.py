@@ -14,12 +14,10 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 
-from pipeline.core.arrays import BoolArray, Int64Array
+from pipeline.core.arrays import Int64Array
 from pipeline.core.digest import sha256_bytes
-from pipeline.core.errors import MismatchError, PipelineError
+from pipeline.core.errors import PipelineError
 from pipeline.dataset.provenance import ColumnReader, RowColumns
 
 _MOST_COLUMNS = 1 << 16
@@ -97,33 +95,6 @@ def add_rows(strip: Strip, group: RowColumns, first_rows: Int64Array) -> None:
     np.maximum.at(strip.longest, columns + first, lengths)
 
 
-def repeated_rows(path: Path) -> Int64Array:
-    """Return the rows of a file of the index of documents that have a chunk again.
-
-    Raises: MismatchError when it cannot be read.
-    """
-    try:
-        table = pq.read_table(
-            path, columns=["hash", "row", "source", "chunk"], use_threads=False, memory_map=True
-        )
-        sources = table["source"].unify_dictionaries().combine_chunks().indices
-        hashes, rows, chunks = (np.asarray(table[name]) for name in ("hash", "row", "chunk"))
-    except (pa.ArrowException, OSError, KeyError, AttributeError) as error:
-        raise MismatchError(f"{path}: cannot be read: {error}", "build again to write it") from error
-    # By document and, of one, by row; two documents of a source hardly ever share a hash.
-    order = np.lexsort((rows, chunks, np.asarray(sources), hashes))
-    found: Int64Array = rows[order[1:]][
-        _equal(hashes, order) & _equal(np.asarray(sources), order) & _equal(chunks, order)
-    ]
-    return found
-
-
-def _equal(values: Int64Array, order: Int64Array) -> BoolArray:
-    ordered = values[order]
-    same: BoolArray = ordered[1:] == ordered[:-1]
-    return same
-
-
 class StripMaker:
     """Makes the strip of an order, at most once."""
 
@@ -185,7 +156,7 @@ class StripMaker:
         return replace(strip, has_repeats=True)
 
     def _repeats(self) -> Iterator[Int64Array]:
-        return map(repeated_rows, self._documents)
+        return map(self._reader.repeated_rows, self._documents)
 
 
 def empty_strip(bounds: Int64Array, num_sources: int) -> Strip:

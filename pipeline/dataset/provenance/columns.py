@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -17,6 +18,7 @@ from pipeline.core.errors import MismatchError
 from pipeline.dataset.arrow_columns import Int32Array, ranks_of, values_of
 
 _COLUMNS = ("source", "chunk", "num_tokens")
+_INDEX_COLUMNS = ("hash", "row", "source", "chunk")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -82,6 +84,26 @@ class ColumnReader:
             yield group
             start += len(group)
 
+    def repeated_rows(self, path: Path) -> Int64Array:
+        """Return the rows of a file of the index of documents that have a chunk again.
+
+        They are int64, in no order; the first row of a chunk is not among them. Two documents of
+        one source that share a hash, as hardly any do, count as one.
+
+        Raises: MismatchError when it cannot be read.
+        """
+        try:
+            table = pq.read_table(path, columns=[*_INDEX_COLUMNS], use_threads=False)
+            hashes, rows, chunks = (values_of(table[name]) for name in ("hash", "row", "chunk"))
+            sources = ranks_of(table["source"], self.place_by_source)
+        except (pa.ArrowException, OSError, KeyError, ValueError) as error:
+            raise _damage(path, error) from error
+        order = np.lexsort((rows, chunks, sources, hashes))
+        again = np.ones(max(len(order) - 1, 0), np.bool_)
+        for values in (chunks, sources, hashes):
+            again &= values[order[1:]] == values[order[:-1]]
+        return rows[order[1:][again]]
+
     def _read(self, file: pq.ParquetFile, group: int, first: int) -> RowColumns:
         table = file.read_row_group(group, columns=[*_COLUMNS], use_threads=False)
         return RowColumns(
@@ -102,21 +124,20 @@ class _reading:
         try:
             self._file = pq.ParquetFile(self._named.path, memory_map=True)
         except (pa.ArrowException, OSError) as error:
-            raise self._damage(error) from error
+            raise _damage(self._named.path, error) from error
         expected = self._named.stop - self._named.start
         if (got := self._file.metadata.num_rows) != expected:
-            raise self._damage(f"got {got} rows, expected {expected}")
+            raise _damage(self._named.path, f"got {got} rows, expected {expected}")
         return self._file
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         self._file.close()
         if isinstance(error, pa.ArrowException | OSError | KeyError | ValueError):
-            raise self._damage(error) from error
+            raise _damage(self._named.path, error) from error
 
-    def _damage(self, why: object) -> MismatchError:
-        return MismatchError(
-            f"{self._named.path}: cannot be read: {why}", "build again to write it"
-        )
+
+def _damage(path: Path, why: object) -> MismatchError:
+    return MismatchError(f"{path}: cannot be read: {why}", "build again to write it")
 
 
 def row_files(

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from pipeline.config import load_config
+from pipeline.core.bundled import mixture_path
 from pipeline.core.errors import PipelineError
 from pipeline.show.commands import same_view
 from pipeline.show.shown_order import Shown
@@ -27,9 +29,28 @@ def about_view(shown: Shown) -> dict[str, Any]:
         "has_tokenizer": _has_tokenizer(shown),
         "digest": None if order is None else order.digest,
         "problems": [*shown.problems],
-        "assumptions": [],
+        "assumptions": _assumptions(shown),
         **same_view(shown, "about", {}),
     }
+
+
+def _assumptions(shown: Shown) -> list[dict[str, Any]]:
+    """Return what the mixture assumes, if it ships; a manifest has what decides bytes alone."""
+    manifest = shown.manifest
+    if manifest is None:
+        return []
+    try:
+        declared = load_config(mixture_path(manifest.mixture.name))
+    except PipelineError:
+        return []
+    return [
+        {
+            "says": one.says,
+            "confidence": None if one.confidence is None else float(one.confidence),
+            "because": [*one.because],
+        }
+        for one in declared.assumptions
+    ]
 
 
 def _has_tokenizer(shown: Shown) -> bool:

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.audit.trace import row_json
+from pipeline.config import CUT_AT_SIZE
 from pipeline.core.arrays import Int64Array
 from pipeline.core.errors import NotFoundError, PipelineError
 from pipeline.dataset.provenance import RowProvenance
@@ -12,6 +13,8 @@ from pipeline.feed import IGNORED, Clm, Mlm, Objective, make_feed
 from pipeline.show.commands import same_trace
 from pipeline.show.shown_order import Shown
 
+_NEVER_BORROW = ("whole-v1", "ettin-line-v1")
+_SLICES = ("ettin-slice-v1", "ettin-slice-v2")
 # As `ettin-data feed` masks.
 _MASK_PROB = 0.3
 _MASK_SEED = 0
@@ -39,7 +42,7 @@ def row_view(shown: Shown, row: int) -> dict[str, Any]:
         "tokens": tokens,
         "is_cut_before": None if origin is None else origin.chunk > 0,
         "is_cut_after": None if origin is None else origin.chunk + 1 < origin.num_chunks,
-        "borrowed": None,
+        "borrowed": _borrowed(shown, origin),
         **_fed(shown, row, "encoder", Mlm(mask_prob=_MASK_PROB, seed=_MASK_SEED)),
         **_fed(shown, row, "decoder", Clm()),
         "other_rows": _other_rows(shown, origin),
@@ -51,6 +54,28 @@ def _origin_json(origin: RowProvenance | None) -> dict[str, Any]:
     names = ("source", "file", "document", "chunk", "num_chunks")
     content = {} if origin is None else row_json(origin)
     return {name: content.get(name) for name in names}
+
+
+def _borrowed(shown: Shown, origin: RowProvenance | None) -> int | None:
+    """Return how many of its first ids a chunk took from the one before; None where not known.
+
+    Of ettin-* only a last chunk borrows, and a slice is stored as it was cut, so that the one
+    before lacks as many ids as were borrowed of it. What is encoded again has another length.
+    """
+    declared = {} if shown.manifest is None else shown.manifest.mixture.declaration.get("chunk", {})
+    algorithm = declared.get("algorithm")
+    if origin is None or shown.trace is None or algorithm is None:
+        return None
+    is_last = origin.chunk + 1 == origin.num_chunks
+    if algorithm in _NEVER_BORROW or origin.chunk == 0 or not is_last:
+        return 0
+    if algorithm not in _SLICES or shown.trace.manifest.order.view != "stored":
+        return None
+    for one in shown.trace.document(origin.document, origin.source):
+        if one.chunk == origin.chunk - 1:
+            size = int(declared["size"]) - (0 if algorithm in CUT_AT_SIZE else 2)
+            return size - one.num_tokens
+    return None
 
 
 def _other_rows(shown: Shown, origin: RowProvenance | None) -> list[int]:

@@ -7,7 +7,9 @@ refused by its Host header.
 
 import json
 import socket
+import threading
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from secrets import compare_digest, token_urlsafe
 from typing import Any, Final
@@ -28,6 +30,7 @@ from pipeline.core.errors import (
     PipelineError,
 )
 from pipeline.show.queries import answer
+from pipeline.show.row_view import row_view
 from pipeline.show.shown_order import Shown
 
 HOST: Final = "127.0.0.1"
@@ -160,6 +163,12 @@ def listen(port: int | None) -> socket.socket:
     return found
 
 
+def _warm(shown: Shown) -> None:
+    """Load the tokenizer and compiled code, so that the first row that is looked at is there."""
+    with shown.lock, suppress(Exception):
+        row_view(shown, 0)
+
+
 def serve(shown: Shown, found: socket.socket, ready: Callable[[str], None]) -> None:
     """Serve an order at a socket until it is interrupted; `ready` is called with the address."""
     token, port = token_urlsafe(16), found.getsockname()[1]
@@ -176,5 +185,6 @@ def serve(shown: Shown, found: socket.socket, ready: Callable[[str], None]) -> N
         timeout_graceful_shutdown=1,
     )
     server = uvicorn.Server(config)
+    threading.Thread(target=_warm, args=[shown], daemon=True, name="warm").start()
     ready(f"http://{HOST}:{port}/{token}/")
     server.run(sockets=[found])

@@ -35,22 +35,22 @@ class ExpectedShares(NamedTuple):
 
 
 def expected_shares(
-    rows: Int64Array, tokens: Int64Array, squares: Int64Array, num_rows: int
+    rows: Int64Array, tokens: Int64Array, squares: Int64Array, num_rows: int, num_all: int
 ) -> ExpectedShares:
     """Return the shares of sources in a column of `num_rows` rows of a random order. Pure.
 
-    rows, tokens, squares: int64 [num_sources], of all rows of each source their number, the sum of
-    their lengths and that of the squares of these.
+    rows, tokens, squares: int64 [num_sources], of all rows of each source, or of a survey, their
+    number, the sum of their lengths and that of the squares of these; num_all: rows of the order.
     """
-    total, whole = int(rows.sum()), float(tokens.sum())
-    if not total or not whole:
+    known, whole = int(rows.sum()), float(tokens.sum())
+    if not known or not whole:
         none = np.zeros(len(rows))
         return ExpectedShares(none, none, none)
-    num_rows = min(max(num_rows, 1), total)
+    num_rows = min(max(num_rows, 1), num_all)
     share = tokens / whole
     square = np.maximum((1 - 2 * share) * squares + share**2 * float(squares.sum()), 0)
-    variance = (1 - num_rows / total) / num_rows * square / max(total - 1, 1)
-    around = _WITHIN * np.sqrt(variance) / (whole / total)
+    variance = (1 - num_rows / num_all) / num_rows * square / max(known - 1, 1)
+    around = _WITHIN * np.sqrt(variance) / (whole / known)
     return ExpectedShares(share, np.maximum(share - around, 0.0), np.minimum(share + around, 1.0))
 
 

@@ -146,7 +146,7 @@ def _whole(shown: Shown) -> tuple[Int64Array, Int64Array, Int64Array]:
 
 def _expected(shown: Shown, chosen: Int64Array, num_rows: int) -> list[dict[str, float]]:
     rows, tokens, squares = (folded(one, chosen) for one in _whole(shown))
-    found = expected_shares(rows, tokens, squares, num_rows)
+    found = expected_shares(rows, tokens, squares, num_rows, shown.num_rows)
     return [
         {"share": share, "low": low, "high": high}
         for share, low, high in zip(*(one.tolist() for one in found), strict=True)

@@ -180,9 +180,13 @@ class Shown:
         """What some row groups over the whole order hold, as one column. Raises: as `columns`."""
         strip = empty_strip(np.array([0, 1]), len(self.sources))
         ends = np.array([0, self.num_rows])
+        counted = set()
         for number in range(_SURVEYED_GROUPS):
             row = self.num_rows * (2 * number + 1) // (2 * _SURVEYED_GROUPS)
-            add_rows(strip, self.columns.group_at(row), ends)
+            group = self.columns.group_at(row)
+            if group.start not in counted:
+                counted.add(group.start)
+                add_rows(strip, group, ends)
         return strip
 
     @cached_property

@@ -54,7 +54,9 @@ def test_a_column_of_all_rows_has_the_share_itself_and_nothing_has_none() -> Non
 
 
 def test_a_band_stays_within_0_and_1() -> None:
-    band = expected_shares(np.array([1000, 1]), np.array([10000, 3]), np.array([100000, 9]), 2, 1001)
+    band = expected_shares(
+        np.array([1000, 1]), np.array([10000, 3]), np.array([100000, 9]), 2, 1001
+    )
     assert band.low.min() >= 0
     assert band.high.max() <= 1
 

@@ -4,6 +4,7 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from support.traced import write_output
@@ -91,10 +92,8 @@ def test_a_repeat_is_the_same_chunk_of_the_same_document_of_the_same_source(
     # Written as chunks 0 and 1; now the same one twice.
     path = next((tmp_path / "provenance" / "documents").iterdir())
     table = pq.read_table(path)
-    same = table.set_column(
-        table.column_names.index("chunk"), table.schema.field("chunk"), [[0] * len(table)]
-    )
-    pq.write_table(same, path)
+    chunks = pa.array([0] * len(table), pa.uint32())
+    pq.write_table(table.set_column(table.column_names.index("chunk"), "chunk", chunks), path)
     assert shown.columns.repeated_rows(path).tolist() == [2]
 
 

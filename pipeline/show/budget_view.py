@@ -1,8 +1,8 @@
 """Budgets: what each source was asked for, what was there, and where its tokens went.
 
-For each source, in tokens: read + added = written + discarded; available = written - validation;
-drawn = available - unused + again. Of the order: drawn + view_added = tokens of the steps + dropped
-+ cut. `docs/spec/manifest.md` has the rules that this follows.
+For each source, in tokens: read + added = written + discarded, available = written - validation,
+available + repeated = drawn + unused. Of the order: drawn + view_added = tokens of the steps +
+dropped + cut. `docs/spec/manifest.md` has the rules that this follows.
 """
 
 from typing import Any
@@ -13,7 +13,7 @@ from pipeline.show.shown_order import Shown
 
 _SUMMED = (
     *("asked", "available", "drawn", "added", "repeated", "discarded", "validation", "documents"),
-    *("kept", "read", "written", "unused", "again", "overshoot"),
+    *("kept", "read", "written", "unused", "overshoot"),
 )
 STEPS_NODE, DRAWN_NODE = "steps", "drawn"
 
@@ -47,7 +47,6 @@ def budget_view(shown: Shown) -> dict[str, Any]:
 def _source(name: str, source: SourceRecord, manifest: Manifest) -> dict[str, Any]:
     tokens, budget, documents = source.tokens, source.budget, source.documents
     declared = manifest.mixture.declaration.get("sources", {}).get(name, {})
-    again = max(budget.drawn - budget.available, 0)
     return {
         "name": name,
         "category": declared.get("category"),
@@ -63,8 +62,7 @@ def _source(name: str, source: SourceRecord, manifest: Manifest) -> dict[str, An
         "validation": tokens.validation,
         "read": tokens.num_in,
         "written": tokens.written,
-        "unused": budget.available - budget.drawn + again,
-        "again": again,
+        "unused": budget.available + budget.repeated - budget.drawn,
         "dropped": {
             # Of documents that are dropped no tokens are counted.
             reason: {"documents": number, "tokens": None}

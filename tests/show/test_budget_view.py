@@ -14,17 +14,13 @@ def check(answer: dict, num_rows: int) -> None:
     for one in answer["sources"]:
         assert one["read"] + one["added"] == one["written"] + one["discarded"]
         assert one["available"] == one["written"] - one["validation"]
-        assert one["drawn"] == one["available"] - one["unused"] + one["again"]
+        assert one["available"] + one["repeated"] == one["drawn"] + one["unused"]
         assert one["drawn"] == one["asked"] + one["overshoot"]
-        if one["num_repetitions"]:
-            assert one["drawn"] == one["num_repetitions"] * one["available"] + one["repeated"]
-        else:
-            assert one["repeated"] == 0
         dropped = sum(reason["documents"] for reason in one["dropped"].values())
         assert one["documents"] == one["kept"] + dropped
-        assert min(one["unused"], one["again"]) == 0
+        assert min(one["unused"], one["repeated"]) == 0
     totals, steps = answer["totals"], answer["steps"]
-    for key in ("asked", "available", "drawn", "discarded", "unused", "again", "documents"):
+    for key in ("asked", "available", "drawn", "discarded", "unused", "repeated", "documents"):
         assert totals[key] == sum(one[key] for one in answer["sources"])
     spent = steps["tokens"] + totals["dropped"] + totals["cut"]
     assert totals["drawn"] + totals["view_added"] == spent
@@ -35,7 +31,7 @@ def check(answer: dict, num_rows: int) -> None:
         if flow["from"] in out:
             out[flow["from"]] += flow["tokens"]
     for one in answer["sources"]:
-        assert out[one["name"]] == one["written"] + one["discarded"] + one["again"]
+        assert out[one["name"]] == one["written"] + one["discarded"] + one["repeated"]
 
 
 def test_budgets_of_every_shipped_manifest_add_up() -> None:
@@ -51,7 +47,7 @@ def test_budgets_of_builds_add_up(shown: Shown, sliced: Path) -> None:
         answer = budget_view(one)
         check(answer, one.num_rows)
         by_name = {source["name"]: source for source in answer["sources"]}
-        assert by_name["notes"]["again"] > 0
+        assert by_name["notes"]["repeated"] > 0
         assert by_name["prose"]["unused"] > 0
         assert by_name["prose"]["dropped"]["duplicate_id"]["documents"] == 2
         assert by_name["prose"]["category"] == "prose"

@@ -19,11 +19,11 @@ def rows_of(out: Path, *options: str) -> list[dict]:
 @pytest.mark.parametrize(
     ("source", "document"),
     [
-        ("prose", "prose-1-7"),
+        ("prose", "prose-1-9"),
         ("notes", "notes-3"),
         ("tables", "tables/4"),
         ("long", "long-2"),
-        ("plain", "one/0"),
+        ("plain", "one"),
     ],
 )
 def test_a_document_has_its_rows_and_its_record(

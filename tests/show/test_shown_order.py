@@ -104,7 +104,7 @@ def test_a_missing_file_is_named_and_the_rest_is_shown(copy: Path) -> None:
     step = step_view(shown, step=2)
     assert step["rows"][0]["start"] is None
     assert step["rows"][0]["document"]
-    assert "not found" in step["rows_problem"] or "cannot be read" in step["rows_problem"]
+    assert step["rows_problem"] == f"{gone}: is missing"
 
 
 def test_changed_rows_are_found_when_they_are_read(copy: Path) -> None:

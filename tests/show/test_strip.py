@@ -1,6 +1,7 @@
 """The strip of an order: equal to plain counts, kept, and made again where it is damaged."""
 
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +25,7 @@ def plain(shown: Shown, bounds: list[int]) -> list[dict]:
     origins = shown.trace.provenance.rows(0, shown.num_rows)
     seen: set = set()
     columns = []
-    for first, stop in zip(bounds, bounds[1:], strict=False):
+    for first, stop in pairwise(bounds):
         rows = [one for one in origins if first <= one.step - 1 < stop]
         repeated = 0
         for one in rows:

@@ -137,11 +137,12 @@ def error_response(status: int, message: str, hint: str | None = None) -> Respon
 
 async def _static(request: Request) -> Response:
     name = request.path_params["path"] or "index.html"
-    path = (PAGE / name).resolve()
-    media_type = _TYPES.get(path.suffix)
-    if media_type is None or not path.is_relative_to(PAGE.resolve()) or not path.is_file():
+    # A name is compared and never opened, so that none leads out of the folder.
+    names = {path.relative_to(PAGE).as_posix() for path in PAGE.rglob("*") if path.is_file()}
+    media_type = _TYPES.get(f".{name.rpartition('.')[2]}")
+    if media_type is None or name not in names:
         return error_response(404, "not found")
-    return FileResponse(path, media_type=media_type)
+    return FileResponse(PAGE / name, media_type=media_type)
 
 
 def listen(port: int | None) -> socket.socket:

@@ -1,6 +1,5 @@
 """Orders to show: the small build, one of slices, and a cache that nobody else has."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -25,7 +24,7 @@ def sliced(small: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def shown(finished: Path, small: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shown]:
+def shown(finished: Path, small: Path, monkeypatch: pytest.MonkeyPatch) -> Shown:
     """The small build, shown in the folder of its mixture."""
     monkeypatch.chdir(small.parent)
-    yield Shown.open(finished)
+    return Shown.open(finished)

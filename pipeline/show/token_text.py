@@ -5,10 +5,8 @@ direction do there.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
-
-import numpy as np
 
 from pipeline.core.arrays import Int64Array, Uint32Array
 from pipeline.core.errors import ConfigError
@@ -24,6 +22,8 @@ class TokenText:
     pieces: ByteStrings | None
     """The bytes of each id; None where its tokens have no bytes of their own."""
     special: frozenset[int]
+    _known: dict[int, bytes] = field(default_factory=dict, init=False, repr=False)
+    """The bytes of ids that were asked for: to slice an array takes longer."""
 
     @classmethod
     def of(cls, tokenizer: Tokenizer) -> "TokenText":
@@ -42,20 +42,36 @@ class TokenText:
         """
         if self.pieces is None:
             return [self._decoded(int(id_)) for id_ in ids]
-        return self._spelled(ids.tolist(), self.pieces)
+        return self._spelled(ids.tolist())
 
     def plain(self, ids: Uint32Array | Int64Array) -> str:
         """Return the text of ids; special tokens are spelled, parts of characters replaced."""
-        if self.pieces is None:
-            return self.tokenizer.decode_reference(ids.astype(np.uint32))
-        known = (self.pieces[id_].tobytes() for id_ in ids.tolist() if id_ < len(self.pieces))
-        return b"".join(known).decode("utf-8", "replace")
+        return self._joined(ids.tolist())
 
     def start(self, ids: Uint32Array, num_characters: int) -> str:
         """Return the first characters of a row, without special tokens."""
-        # A token that is not special has a byte or more, a character at most four.
-        few = ids[: 4 * num_characters + 8]
-        return self.plain(few[~np.isin(few, self.tokenizer.special_ids)])[:num_characters]
+        # Mostly a token has several characters; a character has at most four bytes, each a token.
+        for num_ids in (num_characters // 2, 4 * num_characters + 8):
+            some = [id_ for id_ in ids[:num_ids].tolist() if id_ not in self.special]
+            text = self._joined(some)
+            if len(text) > num_characters or num_ids >= len(ids):
+                break
+        return text[:num_characters]
+
+    def _joined(self, ids: Sequence[int]) -> str:
+        if self.pieces is None:
+            return self.tokenizer.decode_reference(ids)
+        known = (self._bytes(id_) for id_ in ids)
+        return b"".join(known).decode("utf-8", "replace")
+
+    def _bytes(self, id_: int) -> bytes:
+        """Return the bytes of an id; none of one that the tokenizer has not."""
+        if self.pieces is None or id_ >= len(self.pieces):
+            return b""
+        known = self._known.get(id_)
+        if known is None:
+            known = self._known[id_] = self.pieces[id_].tobytes()
+        return known
 
     def _decoded(self, id_: int) -> dict[str, Any]:
         if id_ in self.special:
@@ -63,11 +79,11 @@ class TokenText:
         text = self.tokenizer.decode_reference([id_])
         return {"id": id_, "text": text, "kind": _kind(text)}
 
-    def _spelled(self, ids: Sequence[int], pieces: ByteStrings) -> list[dict[str, Any]]:
+    def _spelled(self, ids: Sequence[int]) -> list[dict[str, Any]]:
         tokens: list[dict[str, Any]] = []
         broken: list[bytes] = []
         for id_ in ids:
-            data = pieces[id_].tobytes() if id_ < len(pieces) else b""
+            data = self._bytes(id_)
             whole = _whole(data) if not broken else None
             if id_ in self.special:
                 token = {"text": data.decode("utf-8", "backslashreplace"), "kind": "special"}

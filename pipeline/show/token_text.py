@@ -66,11 +66,11 @@ class TokenText:
 
     def _bytes(self, id_: int) -> bytes:
         """Return the bytes of an id; none of one that the tokenizer has not."""
-        if self.pieces is None or id_ >= len(self.pieces):
-            return b""
         known = self._known.get(id_)
         if known is None:
-            known = self._known[id_] = self.pieces[id_].tobytes()
+            pieces = self.pieces
+            known = b"" if pieces is None or id_ >= len(pieces) else pieces[id_].tobytes()
+            self._known[id_] = known
         return known
 
     def _decoded(self, id_: int) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from pipeline.show.strip import Strip, add_rows, empty_strip
 _MOST_COLUMNS = 2000
 _FEW_ROWS = 1 << 18
 """So many rows are counted at once, some 30 row groups."""
-_SAMPLE_SECONDS = 0.1
+_SAMPLE_SECONDS = 0.06
 _MOST_SOURCES = 64
 
 

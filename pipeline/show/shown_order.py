@@ -32,7 +32,7 @@ from pipeline.stages.tokenizer import EMBEDDED, Tokenizer, load_tokenizer
 
 # Of 8,192 rows, at 12 bytes: 100 MiB.
 _MOST_GROUPS = 1024
-_SURVEYED_GROUPS = 16
+_SURVEYED_GROUPS = 8
 _BUILD_AGAIN = "build again to write it; `ettin-data verify` names all files that differ"
 
 

@@ -5,8 +5,8 @@
 Enters: nothing; provenance is made up as by `trace_speed`, and of the rows three files of five
 steps, of 1,024 ids each, that a ledger agrees with. All other files of rows are named and not
 there, which no view but theirs notices. Leaves: seconds to open, and of each view the median and
-the slowest in ms, at places drawn at random, once each; beside that a full pass over provenance,
-which nothing of this may need. Files are in the page cache. It takes about 150 bytes a row.
+the slowest in ms, at places drawn at random, once each, in brackets by processor time; beside that
+a full pass over provenance, which nothing of this may need. Files are in the page cache. It takes about 150 bytes a row.
 """
 
 import argparse
@@ -131,12 +131,13 @@ def _write_file(path: Path, start: int, stop: int, window: int, nodes: Any) -> F
 
 
 def _measure(out: Path, written: list[range]) -> None:
-    seconds = []
+    seconds, used = [], []
     for _ in range(3):
-        began = time.perf_counter()
+        began = time.perf_counter(), time.process_time()
         shown = Shown.open(out)
-        seconds.append(time.perf_counter() - began)
-    _say("open", f"{statistics.median(seconds):.2f} s, slowest {max(seconds):.2f} s")
+        seconds.append(time.perf_counter() - began[0])
+        used.append(time.process_time() - began[1])
+    _say("open", f"{statistics.median(seconds):.2f} ({statistics.median(used):.2f}) s")
     generator = np.random.default_rng(1)
     # Steps of which all nodes are written: those inside a file.
     steps = [step for part in written for step in part[1:-1]]
@@ -148,9 +149,10 @@ def _measure(out: Path, written: list[range]) -> None:
     _timed(shown, "order, before any count: first look", ["order"])
     _timed(shown, "order, before any count: another look", ["order"] * 5)
     _timed(shown, "order, before any count: any range", _ranges(generator, num_steps))
-    began = time.perf_counter()
+    began = time.perf_counter(), time.process_time()
     shown.strip_maker.make()
-    _say("exact counts, in a thread", f"{time.perf_counter() - began:.1f} s")
+    passed = time.perf_counter() - began[0], time.process_time() - began[1]
+    _say("exact counts, in a thread", f"{passed[0]:.1f} ({passed[1]:.1f}) s")
     if shown.strip_maker.error is not None:
         raise shown.strip_maker.error
     shown.strip_maker.start = start  # type: ignore[method-assign]
@@ -178,12 +180,14 @@ def _ranges(generator: np.random.Generator, num_steps: int) -> list[str]:
 
 
 def _timed(shown: Shown, what: str, queries: Iterable[str]) -> None:
-    took = []
+    took, used = [], []
     for query in queries:
-        began = time.perf_counter()
+        began = time.perf_counter(), time.process_time()
         json.dumps(_ask(shown, query))
-        took.append((time.perf_counter() - began) * 1e3)
-    _say(what, f"median {statistics.median(took):.0f} ms, slowest {max(took):.0f} ms")
+        took.append((time.perf_counter() - began[0]) * 1e3)
+        used.append((time.process_time() - began[1]) * 1e3)
+    middle, most = (f"{kind(took):.0f} ({kind(used):.0f})" for kind in (statistics.median, max))
+    _say(what, f"median {middle} ms, slowest {most} ms")
 
 
 def _ask(shown: Shown, query: str) -> dict[str, Any]:

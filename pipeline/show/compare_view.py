@@ -14,6 +14,7 @@ from pipeline.audit.verify import (
 from pipeline.core.arrays import Uint32Array
 from pipeline.core.errors import ConfigError, NotFoundError, PipelineError
 from pipeline.dataset import RowSource
+from pipeline.show.row_view import MOST_TOKENS
 from pipeline.show.shown_order import Shown
 
 
@@ -77,6 +78,6 @@ def _tokens(shown: Shown, rows: RowSource | None, row: int) -> list[dict[str, An
     try:
         block = next(iter(rows.read(row, row + 1)))
         ids: Uint32Array = block[0]
-        return shown.token_text.tokens(ids)
+        return shown.token_text.tokens(ids[:MOST_TOKENS])
     except PipelineError:
         return []

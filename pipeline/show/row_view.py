@@ -19,6 +19,8 @@ _SLICES = ("ettin-slice-v1", "ettin-slice-v2")
 _MASK_PROB = 0.3
 _MASK_SEED = 0
 _MOST_IDS = 1 << 20
+MOST_TOKENS = 1 << 15
+"""Of a longer row, so many tokens are listed."""
 
 
 def row_view(shown: Shown, row: int) -> dict[str, Any]:
@@ -32,7 +34,7 @@ def row_view(shown: Shown, row: int) -> dict[str, Any]:
             f"row {row}: is not in the order, which has rows 0 to {order.rows.num_rows - 1}"
         )
     ids = order.rows.take(np.array([row]))[0]
-    tokens = shown.token_text.tokens(ids)
+    tokens = shown.token_text.tokens(ids[:MOST_TOKENS])
     origin = None if shown.trace is None else shown.trace.provenance.rows(row, row + 1)[0]
     return {
         "row": row,
@@ -40,6 +42,7 @@ def row_view(shown: Shown, row: int) -> dict[str, Any]:
         **_origin_json(origin),
         "num_tokens": len(ids),
         "tokens": tokens,
+        "num_tokens_cut": len(ids) - len(tokens),
         "is_cut_before": None if origin is None else origin.chunk > 0,
         "is_cut_after": None if origin is None else origin.chunk + 1 < origin.num_chunks,
         "borrowed": _borrowed(shown, origin),
@@ -102,7 +105,7 @@ def _fed(shown: Shown, row: int, model: str, objective: Objective) -> dict[str, 
         inputs = next(iter(feed)).inputs
     except PipelineError as error:
         return {model: None, f"{model}_problem": error.message}
-    ids, labels = _flat(inputs["input_ids"]), _flat(inputs["labels"])
+    ids, labels = (_flat(inputs[name])[:MOST_TOKENS] for name in ("input_ids", "labels"))
     fed: dict[str, Any] = {"ids": ids.tolist()}
     if isinstance(objective, Mlm):
         masked = np.flatnonzero(labels != IGNORED)

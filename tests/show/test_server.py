@@ -231,6 +231,8 @@ def test_views_of_one_reader_wait_for_each_other(tmp_path: Path) -> None:
     write_output(tmp_path, [("a", "x")])
     shown = Shown.open(tmp_path)
     done = threading.Event()
+    # Loads what takes time, so that only the lock can keep the next one.
+    serving.respond_to(shown, "about", "")
 
     def ask() -> None:
         serving.respond_to(shown, "about", "")

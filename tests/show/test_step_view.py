@@ -1,6 +1,7 @@
 """Steps and rows: what provenance and the rows themselves say, and what a trainer is given."""
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -106,6 +107,18 @@ def test_borrowed_tokens_are_those_that_the_chunk_before_lacks(sliced: Path) -> 
             if one.chunk == origin.chunk - 1
         ]
         assert borrowed == (128 - before[0].num_tokens if before else None)
+
+
+def test_of_a_very_long_row_the_first_tokens_are_listed(
+    shown: Shown, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = row_view(shown, row=5)
+    monkeypatch.setattr(sys.modules["pipeline.show.row_view"], "MOST_TOKENS", 10)
+    cut = row_view(shown, row=5)
+    assert cut["tokens"] == whole["tokens"][:10]
+    assert cut["num_tokens"] == whole["num_tokens"] == 10 + cut["num_tokens_cut"]
+    assert cut["encoder"]["ids"] == whole["encoder"]["ids"][:10]
+    assert whole["num_tokens_cut"] == 0
 
 
 def test_rows_and_steps_that_are_not_there_are_refused(shown: Shown) -> None:

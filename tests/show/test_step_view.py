@@ -115,7 +115,8 @@ def test_of_a_very_long_row_the_first_tokens_are_listed(
     whole = row_view(shown, row=5)
     monkeypatch.setattr(sys.modules["pipeline.show.row_view"], "MOST_TOKENS", 10)
     cut = row_view(shown, row=5)
-    assert cut["tokens"] == whole["tokens"][:10]
+    # Their ids: where a character is cut, it is spelled as bytes.
+    assert [one["id"] for one in cut["tokens"]] == [one["id"] for one in whole["tokens"][:10]]
     assert cut["num_tokens"] == whole["num_tokens"] == 10 + cut["num_tokens_cut"]
     assert cut["encoder"]["ids"] == whole["encoder"]["ids"][:10]
     assert whole["num_tokens_cut"] == 0

@@ -47,6 +47,13 @@ def test_a_whole_output_answers_everything(shown: Shown) -> None:
     assert about["checkpoints"][-1]["last_step"] == about["num_steps"]
 
 
+def test_a_checkpoint_has_seen_the_steps_up_to_its_own(shown: Shown) -> None:
+    (name, last), (after, _), *_ = shown.checkpoints()
+    found = [shown.checkpoint_after(step) for step in (1, last, last + 1)]
+    assert found == [name, name, after]
+    assert shown.checkpoint_after(shown.checkpoints()[-1][1] + 1) is None
+
+
 def test_the_assumptions_of_a_shipped_mixture_are_named() -> None:
     assert about_view(Shown.open("sample"))["assumptions"] == []
 
@@ -97,6 +104,17 @@ def test_a_missing_file_is_named_and_the_rest_is_shown(copy: Path) -> None:
     assert step["rows"][0]["start"] is None
     assert step["rows"][0]["document"]
     assert step["rows_problem"] == f"{gone}: is missing"
+
+
+def test_a_file_of_another_size_is_named(copy: Path) -> None:
+    size = (copy / "order" / "steps.parquet").stat().st_size
+    (path, *_) = sorted((copy / "train").rglob("*.mds"))
+    (copy / "order" / "steps.parquet").write_bytes(b"PAR1")
+    path.write_bytes(path.read_bytes() + b"x")
+    problems = Shown.open(copy).problems
+    named = path.relative_to(copy).as_posix()
+    assert f"order/steps.parquet: got 4 bytes, expected {size:,} by the manifest" in problems
+    assert any(one.startswith(f"{named}: got ") for one in problems)
 
 
 def test_changed_rows_are_found_when_they_are_read(copy: Path) -> None:

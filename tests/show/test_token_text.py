@@ -47,6 +47,10 @@ def test_parts_of_characters_are_shown_as_bytes(text: TokenText, tokenizer: Toke
     spelled = "".join(one["text"] for one in tokens)
     assert bytes.fromhex(spelled.replace("\\x", "")).decode() == "🏳"
     assert [one.get("joined") for one in tokens] == ["🏳", *[None] * (len(tokens) - 1)]
+    # The character ends where its bytes do.
+    after = text.tokens(tokenizer.encode_reference(["🏳 plain 🏳"])[0])[1:-1]
+    assert [one["kind"] for one in after].count("word") == 1
+    assert [one["joined"] for one in after if "joined" in one] == ["🏳", "🏳"]
     # Cut within the character, as at the end of a chunk.
     (cut,) = text.tokens(ids[1:2])
     assert cut["kind"] == "bytes"

@@ -1,0 +1,228 @@
+// Order: the mixture over training, at any zoom, beside what a random order would look like.
+
+import { ask, data, el, full, many, percent, Region, sameElsewhere, say } from "./dom.js";
+import { drawCheckpoints, drawMarks, makeChart, NUM_COLOURS, series, stepped, colour } from "./chart.js";
+
+const LAYERS = [
+  ["lengths", "Lengths", "tokens of a row: shortest, mean, longest"],
+  ["repeats", "Repeats", "rows whose chunk came before"],
+  ["chunks", "Chunk position", "rows that are not the first chunk of their document"],
+];
+
+export function makeOrder({ about, go }) {
+  const last = Math.max(about.num_steps ?? 1, 1);
+  let view = { first: 1, last };
+  let layers = new Set(["lengths", "repeats", "chunks"]);
+  let answer = null;
+  let charts = [];
+  let timer = 0;
+  const region = new Region();
+  const first = el("input", { type: "number", min: "1", max: last, "aria-label": "First step" });
+  const end = el("input", { type: "number", min: "1", max: last, "aria-label": "Last step" });
+  const bar = el("div", { class: "controls" },
+    el("form", { class: "group", onsubmit: (event) => { event.preventDefault(); zoomTo(+first.value, +end.value); } },
+      el("span", { class: "label" }, "Steps"), first, el("span", {}, "to"), end, el("button", {}, "Show")),
+    el("div", { class: "group", role: "group", "aria-label": "Zoom" },
+      button("◀", "Earlier steps", () => pan(-1)), button("▶", "Later steps", () => pan(1)),
+      button("+", "Zoom in", () => zoom(0.5)), button("−", "Zoom out", () => zoom(2)),
+      button("Whole order", "Whole order", () => zoomTo(1, last))),
+    el("fieldset", { class: "group" }, el("legend", { class: "hidden" }, "Layers"), LAYERS.map(([name, title, what]) => el("label", { title: what },
+      el("input", { type: "checkbox", checked: true, onchange: (event) => { layers[event.target.checked ? "add" : "delete"](name); draw(); } }), title))));
+  const root = el("section", {}, el("h2", {}, "Order"), bar, region.root);
+
+  function button(text, spoken, onclick) {
+    return el("button", { type: "button", "aria-label": spoken, title: spoken, onclick }, text);
+  }
+
+  function zoomTo(from, to) {
+    const low = Math.min(Math.max(Math.round(from) || 1, 1), last);
+    const high = Math.min(Math.max(Math.round(to) || last, low), last);
+    go("order", { ...(low > 1 || high < last ? { first: low, last: high } : {}), source: view.source });
+  }
+
+  function zoom(factor) {
+    const width = Math.max((view.last - view.first + 1) * factor, 1);
+    const middle = (view.first + view.last) / 2;
+    const from = Math.max(1, Math.min(middle - width / 2 + 0.5, last - width + 1));
+    zoomTo(from, from + width - 1);
+  }
+
+  function pan(direction) {
+    const width = view.last - view.first + 1;
+    const from = Math.max(1, Math.min(view.first + direction * Math.max(Math.round(width / 2), 1), last - width + 1));
+    zoomTo(from, from + width - 1);
+  }
+
+  async function show(parameters, signal) {
+    clearTimeout(timer);
+    view = { first: +parameters.first || 1, last: +parameters.last || last, source: parameters.source };
+    first.value = view.first;
+    end.value = view.last;
+    await region.fill(async () => {
+      answer = await ask("order", { first: view.first, last: view.last, columns: Math.max(60, Math.min(480, Math.round(root.clientWidth / 4))), source: view.source }, signal);
+      return body();
+    }, signal);
+    if (signal.aborted) return;
+    draw();
+    if (answer?.is_sampled && !signal.aborted) timer = setTimeout(() => refine(parameters, signal), 1500);
+  }
+
+  /** Ask again until the server has counted every row. */
+  async function refine(parameters, signal) {
+    if (!signal.aborted) await show(parameters, signal);
+  }
+
+  let holders = {};
+  let live = [];
+
+  function body() {
+    const shown = answer.shown ?? about.sources;
+    const columns = answer.columns;
+    if (!columns.length) return [el("p", { class: "empty" }, "No step lies in this range.")];
+    const totals = shown.map((_, index) => columns.reduce((sum, one) => sum + one.tokens[index], 0));
+    const all = columns.reduce((sum, one) => sum + one.tokens.reduce((a, b) => a + b, 0), 0) || 1;
+    answer.ranked = shown.map((name, index) => ({ name, index, share: totals[index] / all, expected: answer.expected?.[index] }))
+      .sort((a, b) => (b.expected?.share ?? b.share) - (a.expected?.share ?? a.share) || a.index - b.index);
+    answer.ranked.forEach((one, rank) => { one.colour = rank < NUM_COLOURS ? `source-${rank + 1}` : "source-rest"; });
+    answer.unusual = columns.flatMap((one, column) => (outside(one).length ? [column] : []));
+    holders = Object.fromEntries(["shares", ...LAYERS.map(([name]) => name)].map((name) => [name, el("div", { class: "chart" })]));
+    const counted = columns.reduce((sum, one) => sum + one.rows_read, 0);
+    const rows = columns.reduce((sum, one) => sum + one.num_rows, 0);
+    return [
+      el("p", { class: "lead" }, `Steps ${full(answer.first)} to ${full(answer.last)}, ${many(rows, "row")}, in ${many(columns.length, "column")}. `,
+        answer.is_sampled
+          ? el("strong", { class: "sampled" }, `Estimated from ${full(counted)} of them; exact counts follow.`)
+          : "Every row is counted."),
+      el("div", { class: "strip" },
+        el("div", { class: "charts", tabindex: "0", role: "group", "aria-label": `Shares of sources over steps ${answer.first} to ${answer.last}. Arrow keys move, plus and minus zoom. The same is in the table below.` },
+          el("h3", {}, view.source ? ["Share of ", data(view.source)] : "Share of tokens by source"), holders.shares,
+          LAYERS.map(([name, title, what]) => el("div", { class: "layer", "data-layer": name }, el("h3", {}, title, el("span", { class: "soft" }, " ", what)), holders[name]))),
+        legend()),
+      table(),
+      sameElsewhere(answer),
+    ];
+  }
+
+  /** Sources whose share of a column is outside of the band, as places in `ranked`. */
+  function outside(column) {
+    const sum = column.tokens.reduce((a, b) => a + b, 0) || 1;
+    return answer.ranked.filter(({ index, expected }) => {
+      const share = column.tokens[index] / sum;
+      return expected && (share < expected.low || share > expected.high);
+    });
+  }
+
+  function legend() {
+    const rows = answer.ranked.map((one) => el("tr", { "aria-selected": one.name === view.source ? "true" : null },
+      el("th", { scope: "row" }, el("button", { type: "button", class: "source", "aria-pressed": String(one.name === view.source), title: "Show this source alone, with its band", onclick: () => select(one.name) },
+        el("i", { class: `swatch ${one.colour}` }), data(one.name))),
+      el("td", { class: "here" }), el("td", {}, percent(one.share)),
+      el("td", { class: "soft" }, one.expected ? `${percent(one.expected.low)} – ${percent(one.expected.high)}` : "–")));
+    live = rows.map((row) => row.querySelector(".here"));
+    const filter = el("input", { type: "search", placeholder: "Filter sources", "aria-label": "Filter sources", oninput: () => narrow() });
+    function narrow() {
+      const text = filter.value.toLowerCase();
+      rows.forEach((row, at) => { row.hidden = text ? !answer.ranked[at].name.toLowerCase().includes(text) : at >= 40; });
+    }
+    narrow();
+    const rest = about.sources.length - answer.ranked.length;
+    return el("div", { class: "legend" }, answer.ranked.length > 12 && filter,
+      el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Sources" }, el("table", {},
+        el("thead", {}, el("tr", {}, ["Source", "Here", "Shown", "Expected"].map((one) => el("th", { scope: "col" }, one)))), el("tbody", {}, rows))),
+      rest > 0 && el("p", { class: "soft" }, `and ${many(rest, "source")} in the rest`),
+      el("p", { class: "soft" }, el("i", { class: "swatch unusual" }), `${many(answer.unusual.length, "column")} of ${full(answer.columns.length)} with a source outside of its band. A random order stays inside in 99 of 100 columns, for each source.`));
+  }
+
+  function select(name) {
+    go("order", { ...(view.first > 1 || view.last < last ? { first: view.first, last: view.last } : {}), source: name === view.source ? null : name });
+  }
+
+  function table() {
+    const box = el("details", { class: "as-table", ontoggle: () => { if (box.open && box.childElementCount === 1) box.append(rows()); } },
+      el("summary", {}, "The same as a table"));
+    const top = answer.ranked.slice(0, NUM_COLOURS);
+    const rows = () => el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Columns of the order" }, el("table", {},
+      el("thead", {}, el("tr", {}, ["Steps", "Rows", ...top.map((one) => data(one.name)), "Mean length", "Repeats", "Later chunks"].map((one) => el("th", { scope: "col" }, one)))),
+      el("tbody", {}, answer.columns.map((one) => {
+        const sum = one.tokens.reduce((a, b) => a + b, 0) || 1;
+        return el("tr", {}, el("th", { scope: "row" }, one.first_step === one.last_step ? full(one.first_step) : `${full(one.first_step)} – ${full(one.last_step)}`), el("td", {}, full(one.num_rows)),
+          top.map(({ index }) => el("td", {}, percent(one.tokens[index] / sum))), el("td", {}, full(Math.round(one.mean_length))), el("td", {}, full(one.repeated_rows)), el("td", {}, full(one.later_chunks)));
+      }))));
+    return box;
+  }
+
+  function draw() {
+    charts.forEach((one) => one.destroy());
+    charts = [];
+    if (!answer?.columns?.length || !holders.shares?.isConnected || root.hidden) return;
+    const columns = answer.columns;
+    const common = { sync: "order", onZoom: zoomTo, onStep: (step) => go("step", { step }), onHover: hover };
+    charts.push(shares(columns, common));
+    const read = (one) => one.rows_read || 1;
+    const plain = {
+      lengths: () => makeChart(holders.lengths, { ...common, height: 110, axisX: false, format: full,
+        data: stepped(columns, columns.map((one) => one.max_length), columns.map((one) => one.min_length), columns.map((one) => one.mean_length)),
+        series: [series({ stroke: colour("line-strong") }), series({ stroke: colour("line-strong") }), series({ stroke: colour("accent"), width: 2 })],
+        bands: [{ series: [1, 2], fill: colour("band") }] }),
+      repeats: () => share("repeats", (one) => one.repeated_rows / read(one)),
+      chunks: () => share("chunks", (one) => one.later_chunks / read(one)),
+    };
+    const share = (name, of) => makeChart(holders[name], { ...common, height: 90, axisX: false, format: percent, data: stepped(columns, columns.map(of)), series: [series({ stroke: colour("accent"), fill: colour("band"), width: 1.5 })] });
+    for (const [name] of LAYERS) {
+      holders[name].parentElement.hidden = !layers.has(name);
+      if (layers.has(name)) charts.push(plain[name]());
+    }
+  }
+
+  function shares(columns, common) {
+    const sums = columns.map((one) => one.tokens.reduce((a, b) => a + b, 0) || 1);
+    const paint = (plot) => {
+      drawMarks(plot, plot.data[0], answer.unusual, "unusual");
+      drawCheckpoints(plot, answer.checkpoints ?? []);
+    };
+    const alone = answer.ranked.find((one) => one.name === view.source);
+    const options = { ...common, height: 280, format: percent, draw: paint };
+    if (alone) {
+      const { low, high, share } = alone.expected ?? {};
+      const all = (value) => columns.map(() => value ?? null);
+      return makeChart(holders.shares, { ...options, data: stepped(columns, all(high), all(low), all(share), columns.map((one, at) => one.tokens[alone.index] / sums[at])),
+        series: [series({ stroke: colour("line-strong") }), series({ stroke: colour("line-strong") }), series({ stroke: colour("ink-soft"), dash: [6, 4] }), series({ stroke: colour(alone.colour), width: 2 })],
+        bands: [{ series: [1, 2], fill: colour("band") }] });
+    }
+    // From the top of the stack down, each filled to 0 over the one before.
+    const top = answer.ranked.slice(0, NUM_COLOURS);
+    const stack = [];
+    let below = columns.map(() => 0);
+    for (const { index, colour: name } of top) {
+      below = below.map((sum, at) => sum + columns[at].tokens[index] / sums[at]);
+      stack.unshift({ values: below, name });
+    }
+    if (below.some((sum) => sum < 1 - 1e-9)) stack.unshift({ values: columns.map(() => 1), name: "source-rest" });
+    const gap = colour("page");
+    return makeChart(holders.shares, { ...options, range: [0, 1], data: stepped(columns, ...stack.map((one) => one.values)),
+      series: stack.map((one) => series({ fill: colour(one.name), stroke: gap, width: columns.length > 200 ? 0.5 : 1 })) });
+  }
+
+  function hover(column) {
+    const one = column == null ? null : answer.columns[column];
+    const sum = one?.tokens.reduce((a, b) => a + b, 0) || 1;
+    answer.ranked.slice(0, 40).forEach(({ index, expected }, at) => {
+      const share = one && one.tokens[index] / sum;
+      live[at].replaceChildren(one ? percent(share) : "");
+      live[at].classList.toggle("outside", Boolean(one && expected && (share < expected.low || share > expected.high)));
+    });
+  }
+
+  addEventListener("themechange", draw);
+  return {
+    root,
+    show,
+    onKey(key) {
+      const actions = { ArrowLeft: () => pan(-1), ArrowRight: () => pan(1), "+": () => zoom(0.5), "=": () => zoom(0.5), "-": () => zoom(2), 0: () => zoomTo(1, last) };
+      if (!actions[key]) return false;
+      actions[key]();
+      say(`Steps ${view.first} to ${view.last}`);
+      return true;
+    },
+  };
+}

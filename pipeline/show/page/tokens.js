@@ -1,0 +1,69 @@
+// The tokens of a row as text: where each begins, which are special, which a trainer masks.
+
+import { el, full, marked } from "./dom.js";
+
+/** What a token's text looks like: line ends and tabs are seen, and still break the text. */
+function looks(text, kind) {
+  if (kind === "special") return [text];
+  const parts = text.split(/(\n|\t)/);
+  return parts.map((part) => {
+    if (part === "\n") return [el("span", { class: "unseen" }, "↵"), "\n"];
+    if (part === "\t") return [el("span", { class: "unseen" }, "→"), "\t"];
+    return kind === "space" ? el("span", { class: "unseen" }, part.replaceAll(" ", "·")) : marked(part);
+  });
+}
+
+/**
+ * An element that shows tokens, [{id, text, kind}]. `classOf(position)` adds a class to one. A
+ * click or a hover says which token it is.
+ */
+export function tokenText(tokens, { classOf = () => "", label = "Text of the row" } = {}) {
+  const saying = el("p", { class: "saying soft" }, "Point at a token to see its id.");
+  const spans = tokens.map((one, position) => el("bdi", { class: `token ${position % 2 ? "odd" : "even"} ${one.kind ?? "word"} ${classOf(position)}`, "data-at": position }, looks(one.text, one.kind)));
+  const text = el("div", { class: "tokens", tabindex: "0", role: "region", "aria-label": label, dir: "auto" }, spans);
+  let last = null;
+  function tell(event) {
+    const span = event.target.closest?.(".token");
+    if (!span || span === last) return;
+    last = span;
+    const position = Number(span.dataset.at);
+    const { id, text: content } = tokens[position];
+    const notes = [span.classList.contains("masked") && "the trainer masks it", span.classList.contains("borrowed") && "taken from the chunk before", span.classList.contains("differs") && "differs"].filter(Boolean);
+    saying.replaceChildren(...[`Token ${full(position)} · id ${id} · `, el("code", {}, el("bdi", {}, JSON.stringify(content))), notes.length ? ` · ${notes.join(", ")}` : ""].filter(Boolean));
+  }
+  text.addEventListener("mouseover", tell);
+  text.addEventListener("click", tell);
+  return el("div", { class: "token-box" }, text, saying);
+}
+
+/** What the colours of tokens mean. */
+export function tokenLegend(kinds) {
+  const words = { even: "a token", odd: "the next", special: "[CLS], [SEP] and the like", masked: "masked, to be predicted", borrowed: "taken from the chunk before", mark: "not seen, or turns the text", differs: "differs" };
+  return el("ul", { class: "token-legend" }, kinds.map((kind) => el("li", {}, el("span", { class: kind === "mark" ? "mark" : `token ${kind}` }, kind === "special" ? "[SEP]" : kind === "mark" ? "RLO" : "abc"), " ", words[kind])));
+}
+
+/** Tabs: [[title, make element]]; made when first shown. */
+export function tabs(label, list, chosen = 0, onChoose = () => {}) {
+  const panes = list.map(([title]) => el("div", { role: "tabpanel", "aria-label": title }));
+  const buttons = list.map(([title], at) => el("button", { type: "button", role: "tab", onclick: () => choose(at), onkeydown: move }, title));
+  function choose(at) {
+    buttons.forEach((button, one) => {
+      button.setAttribute("aria-selected", String(one === at));
+      button.tabIndex = one === at ? 0 : -1;
+      panes[one].hidden = one !== at;
+    });
+    if (!panes[at].hasChildNodes()) panes[at].append(...[list[at][1]()].flat(Infinity).filter(Boolean));
+    onChoose(at);
+  }
+  function move(event) {
+    const by = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+    if (!by) return;
+    event.preventDefault();
+    event.stopPropagation();
+    const at = (buttons.indexOf(event.target) + by + list.length) % list.length;
+    choose(at);
+    buttons[at].focus();
+  }
+  choose(Math.min(chosen, list.length - 1));
+  return el("div", { class: "tabs" }, el("div", { role: "tablist", "aria-label": label }, buttons), panes);
+}

@@ -53,7 +53,7 @@ export function makeOrder({ about, go }) {
     zoomTo(from, from + width - 1);
   }
 
-  async function show(parameters, signal) {
+  async function show(parameters, signal, wait = 1500) {
     clearTimeout(timer);
     view = { first: +parameters.first || 1, last: +parameters.last || last, source: parameters.source };
     first.value = view.first;
@@ -64,12 +64,8 @@ export function makeOrder({ about, go }) {
     }, signal);
     if (signal.aborted) return;
     draw();
-    if (answer?.is_sampled && !signal.aborted) timer = setTimeout(() => refine(parameters, signal), 1500);
-  }
-
-  /** Ask again until the server has counted every row. */
-  async function refine(parameters, signal) {
-    if (!signal.aborted) await show(parameters, signal);
+    // Until the server has counted every row, it is asked again.
+    if (answer?.is_sampled) timer = setTimeout(() => signal.aborted || show(parameters, signal, Math.min(2 * wait, 30_000)), wait);
   }
 
   let holders = {};

@@ -76,7 +76,7 @@ export function makeStep({ about, go }) {
     const sum = counts.reduce((total, [, one]) => total + one.tokens, 0) || 1;
     const shown = counts.slice(0, 12);
     return [
-      el("p", { class: "lead" }, `Step ${full(answer.step)}: ${many(answer.num_rows, "row")}`, answer.num_rows > 0 && [", from row ", full(answer.first_row)], `, ${many(sum, "token")}. `,
+      el("p", { class: "lead" }, `Step ${full(answer.step)}: ${many(answer.num_rows, "row")}`, answer.num_rows > 0 && [", from row ", full(answer.first_row)], counts.length ? `, ${many(sum, "token")}. ` : ". ",
         answer.checkpoint_before ? ["After checkpoint ", data(answer.checkpoint_before), ". "] : about.checkpoints?.length ? "Before the first checkpoint. " : "",
         answer.sha256 && el("span", { class: "nowrap" }, "sha256 ", digest(answer.sha256))),
       el("ul", { class: "counts", "aria-label": "Tokens of this step by source" }, shown.map(([name, one]) => {
@@ -101,13 +101,13 @@ export function makeStep({ about, go }) {
       mark(place.row);
     }
     fillRows();
-    return [filter, items];
+    return [answer.rows_problem && el("div", { class: "problem" }, el("p", {}, data(answer.rows_problem))), filter, items];
   }
 
   function item(one) {
     return el("li", {}, link("step", { step: answer.step, row: one.row },
       el("span", { class: "row-top" }, el("span", { class: "number" }, full(one.row)), data(one.source ?? "–", "from"), el("span", { class: "soft" }, `${full(one.num_tokens)} tokens`)),
-      el("span", { class: "row-start" }, data(one.start || "(empty)"))));
+      el("span", { class: "row-start" }, one.start == null ? "–" : data(one.start || "(no text)"))));
   }
 
   function mark(selected) {
@@ -129,21 +129,24 @@ export function makeStep({ about, go }) {
     const textById = new Map(one.tokens.map((token) => [token.id, token]));
     const tokensOf = (ids) => ids.map((id) => textById.get(id) ?? { id, text: `⟨${id}⟩`, kind: "special" });
     const stored = () => [
-      el("p", { class: "cut" }, one.is_cut_before ? `✂ the document began before: this is chunk ${one.chunk + 1} of ${one.num_chunks}` : "● the document begins here"),
+      one.is_cut_before != null && el("p", { class: "cut" }, one.is_cut_before ? `✂ the document began before: this is chunk ${one.chunk + 1} of ${one.num_chunks}` : "● the document begins here"),
       tokenText(one.tokens, { classOf: (at) => (at >= 1 && at <= borrowed ? "borrowed" : "") }),
-      el("p", { class: "cut" }, one.is_cut_after ? "✂ cut here: the document goes on in another chunk" : "● the document ends here"),
+      one.is_cut_after != null && el("p", { class: "cut" }, one.is_cut_after ? "✂ cut here: the document goes on in another chunk" : "● the document ends here"),
       tokenLegend(["even", "odd", "special", ...(borrowed ? ["borrowed"] : []), "mark"]),
     ];
-    const encoder = () => one.encoder ? [
-      el("p", { class: "soft" }, `An encoder gets ${many(one.encoder.ids.length, "id")}; ${full(masked.size)} of them (${percent(masked.size / (one.encoder.ids.length || 1))}) are to be predicted`, one.encoder.labels_seed != null && `, by masks of seed ${one.encoder.labels_seed}`, "."),
-      tokenText(one.encoder.tokens ?? tokensOf(one.encoder.ids), { classOf: (at) => (masked.has(at) ? "masked" : ""), label: "What an encoder gets" }),
-      tokenLegend(["even", "special", "masked"]),
-    ] : el("p", { class: "empty" }, "This order has no view for an encoder.");
-    const decoder = () => one.decoder ? [
-      el("p", { class: "soft" }, `A decoder gets ${many(one.decoder.ids.length, "id")}, and predicts each from those before it.`),
-      tokenText(one.decoder.tokens ?? tokensOf(one.decoder.ids), { label: "What a decoder gets" }),
-      tokenLegend(["even", "special"]),
-    ] : el("p", { class: "empty" }, "This order has no view for a decoder.");
+    const encoder = () => fed(one.encoder, "an encoder", ({ ids, labels, labels_seed: seed }) => {
+      const was = new Map((one.encoder.masked ?? []).map((at, label) => [at, textById.get(labels?.[label])?.text]));
+      return [
+        el("p", { class: "soft" }, `An encoder gets ${many(ids.length, "id")}, and predicts ${full(masked.size)} of them (${percent(masked.size / (ids.length || 1))})`, seed != null && `: the masks of seed ${seed}`, "."),
+        tokenText(one.encoder.tokens ?? tokensOf(ids), { classOf: (at) => (masked.has(at) ? "masked" : ""), noteOf: (at) => was.get(at) != null && ["to be predicted: ", el("code", {}, data(JSON.stringify(was.get(at))))], label: "What an encoder gets" }),
+        tokenLegend(["even", "odd", "special", "masked"]),
+      ];
+    });
+    const decoder = () => fed(one.decoder, "a decoder", ({ ids }) => [
+      el("p", { class: "soft" }, `A decoder gets ${many(ids.length, "id")}, and predicts each from those before it.`),
+      tokenText(one.decoder.tokens ?? tokensOf(ids), { label: "What a decoder gets" }),
+      tokenLegend(["even", "odd", "special"]),
+    ]);
     return [
       el("h3", {}, `Row ${full(one.row)}`),
       el("dl", { class: "facts-list" },
@@ -158,6 +161,12 @@ export function makeStep({ about, go }) {
       tabs("What of the row", [["As stored", stored], ["To an encoder", encoder], ["To a decoder", decoder]], tab, (at) => { tab = at; }),
       sameElsewhere(one),
     ];
+  }
+
+  /** What a model is given, or why it is not. */
+  function fed(given, model, make) {
+    if (given?.ids) return make(given);
+    return el("div", { class: "problem" }, el("p", {}, `Nothing is given to ${model} of this row`, given?.problem && [": ", data(given.problem)], "."));
   }
 
   function fact(name, value) {

@@ -1,6 +1,8 @@
 // The tokens of a row as text: where each begins, which are special, which a trainer masks.
 
-import { el, full, marked } from "./dom.js";
+import { data, el, full, marked } from "./dom.js";
+
+const NOTES = [["borrowed", "taken from the chunk before"], ["differs", "differs"]];
 
 /** What a token's text looks like: line ends and tabs are seen, and still break the text. */
 function looks(text, kind) {
@@ -14,10 +16,10 @@ function looks(text, kind) {
 }
 
 /**
- * An element that shows tokens, [{id, text, kind}]. `classOf(position)` adds a class to one. A
- * click or a hover says which token it is.
+ * An element that shows tokens, [{id, text, kind}]. `classOf(position)` adds a class to one,
+ * `noteOf(position)` what to say of it besides its id, when it is clicked or pointed at.
  */
-export function tokenText(tokens, { classOf = () => "", label = "Text of the row" } = {}) {
+export function tokenText(tokens, { classOf = () => "", noteOf = () => null, label = "Text of the row" } = {}) {
   const saying = el("p", { class: "saying soft" }, "Point at a token to see its id.");
   const spans = tokens.map((one, position) => el("bdi", { class: `token ${position % 2 ? "odd" : "even"} ${one.kind ?? "word"} ${classOf(position)}`, "data-at": position }, looks(one.text, one.kind)));
   const text = el("div", { class: "tokens", tabindex: "0", role: "region", "aria-label": label, dir: "auto" }, spans);
@@ -28,8 +30,8 @@ export function tokenText(tokens, { classOf = () => "", label = "Text of the row
     last = span;
     const position = Number(span.dataset.at);
     const { id, text: content } = tokens[position];
-    const notes = [span.classList.contains("masked") && "the trainer masks it", span.classList.contains("borrowed") && "taken from the chunk before", span.classList.contains("differs") && "differs"].filter(Boolean);
-    saying.replaceChildren(...[`Token ${full(position)} · id ${id} · `, el("code", {}, el("bdi", {}, JSON.stringify(content))), notes.length ? ` · ${notes.join(", ")}` : ""].filter(Boolean));
+    const note = noteOf(position) || NOTES.find(([kind]) => span.classList.contains(kind))?.[1];
+    saying.replaceChildren(el("span", {}, `Token ${full(position)} · id ${id} · `, el("code", {}, data(JSON.stringify(content))), note && [" · ", note]));
   }
   text.addEventListener("mouseover", tell);
   text.addEventListener("click", tell);

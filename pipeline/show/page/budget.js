@@ -5,6 +5,7 @@ import { NUM_COLOURS } from "./chart.js";
 import { flowPicture } from "./flow.js";
 
 const SHOWN = 50;
+const LOST = new Set(["discarded", "dropped", "lost", "unused", "validation"]);
 const NUMBERS = [
   ["documents", "Documents"], ["asked", "Asked"], ["available", "Available"], ["drawn", "Drawn"], ["repeated", "Repeated"],
   ["added", "Added"], ["discarded", "Discarded"], ["validation", "Validation"],
@@ -32,8 +33,6 @@ export function makeBudget({ about }) {
       sameElsewhere(answer),
     ];
   }
-
-  const LOST = new Set(["discarded", "dropped", "lost", "unused", "not drawn"]);
 
   function table(ranked, colourOf) {
     const used = NUMBERS.filter(([key]) => answer.sources.some((one) => one[key]));

@@ -67,6 +67,12 @@ function nodesOf(child) {
   return child instanceof Node ? [child] : marked(child);
 }
 
+/** A text on one line: line ends and tabs are seen. */
+export function flat(text) {
+  return el("bdi", {}, String(text).split(/([\n\t])/).map((part) =>
+    part === "\n" || part === "\t" ? el("span", { class: "unseen" }, part === "\n" ? "↵" : "→") : marked(part)));
+}
+
 /** A text of the order, kept apart from the direction of the text around it. */
 export function data(text, className) {
   return el("bdi", { class: className }, text);
@@ -85,6 +91,9 @@ export function percent(share) {
   const value = share * 100;
   return `${value >= 99.95 || value === 0 ? value.toFixed(0) : value < 0.095 ? value.toPrecision(1) : value.toFixed(1)} %`;
 }
+
+/** 12 %, for axes */
+export const tick = (share) => `${+(share * 100).toFixed(2)} %`;
 
 /** `12 rows`, `1 row` */
 export function many(number, noun) {
@@ -119,13 +128,12 @@ export function say(text) {
 }
 
 /** What gives the same elsewhere: the command and the Python call of an answer. */
-export function sameElsewhere(answer) {
+export function sameElsewhere(answer, what = "The same on the command line, and in Python") {
   if (!answer.command && !answer.python) return null;
-  const line = (name, text) => text && el("div", { class: "same-line" },
-    el("span", { class: "label" }, name), el("pre", { tabindex: "0", "aria-label": name }, data(text)),
-    copyButton(`Copy ${name === "Python" ? "Python" : "command"}`, text));
-  return el("details", { class: "same", open: true }, el("summary", {}, "The same elsewhere"),
-    line("Command", answer.command), line("Python", answer.python));
+  const line = (text) => text && el("pre", { tabindex: "0", role: "region", "aria-label": text.slice(0, 60) }, data(text));
+  return el("div", { class: "same" },
+    answer.command && copyButton("Copy command", answer.command), answer.python && copyButton("Copy Python", answer.python),
+    el("details", {}, el("summary", {}, what), line(answer.command), line(answer.python)));
 }
 
 /** A part of the page with content of its own, which loads, or fails, without the others. */

@@ -6,6 +6,7 @@ const WIDTH = 900;
 const NODE = 12;
 const GAP = 7;
 const TOP = 12;
+const LINE = 17;
 
 /** Flows of the `top` largest sources by name, and of all others as one. */
 export function fold(flows, sources, top = TOP) {
@@ -46,10 +47,10 @@ function place(flows, height) {
       one.y = y;
       one.size = Math.max(Math.max(one.in, one.out) * scale, 1);
       one.isLast = at === filled.length - 1;
-      y += one.size + GAP;
+      y += Math.max(one.size + GAP, LINE);
     }
   });
-  return { nodes, scale, height: Math.max(...filled.map((list) => list.at(-1).y + list.at(-1).size)) };
+  return { nodes, scale, height: Math.max(...filled.map((list) => list.at(-1).y + Math.max(list.at(-1).size, LINE))) };
 }
 
 /** The picture; `colourOf(name)` is the class of a node's colour. */

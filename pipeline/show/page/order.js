@@ -1,6 +1,6 @@
 // Order: the mixture over training, at any zoom, beside what a random order would look like.
 
-import { ask, data, el, full, many, percent, Region, sameElsewhere, say } from "./dom.js";
+import { ask, data, el, full, many, percent, Region, sameElsewhere, say, tick } from "./dom.js";
 import { drawCheckpoints, drawMarks, makeChart, NUM_COLOURS, series, stepped, colour } from "./chart.js";
 
 const LAYERS = [
@@ -70,6 +70,7 @@ export function makeOrder({ about, go }) {
 
   let holders = {};
   let live = [];
+  const hereHead = el("th", { scope: "col", class: "here" });
 
   function body() {
     const shown = answer.shown ?? about.sources;
@@ -114,6 +115,7 @@ export function makeOrder({ about, go }) {
         el("i", { class: `swatch ${one.colour}` }), data(one.name))),
       el("td", { class: "here" }), el("td", {}, percent(one.share)),
       el("td", { class: "soft" }, one.expected ? `${percent(one.expected.low)} – ${percent(one.expected.high)}` : "–")));
+    hereHead.replaceChildren("Pointed at");
     live = rows.map((row) => row.querySelector(".here"));
     const filter = el("input", { type: "search", placeholder: "Filter sources", "aria-label": "Filter sources", oninput: () => narrow() });
     function narrow() {
@@ -124,9 +126,9 @@ export function makeOrder({ about, go }) {
     const rest = about.sources.length - answer.ranked.length;
     return el("div", { class: "legend" }, answer.ranked.length > 12 && filter,
       el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Sources" }, el("table", {},
-        el("thead", {}, el("tr", {}, ["Source", "Here", "Shown", "Expected"].map((one) => el("th", { scope: "col" }, one)))), el("tbody", {}, rows))),
+        el("thead", {}, el("tr", {}, el("th", { scope: "col" }, "Source"), hereHead, el("th", { scope: "col" }, "In view"), el("th", { scope: "col" }, "Expected"))), el("tbody", {}, rows))),
       rest > 0 && el("p", { class: "soft" }, `and ${many(rest, "source")} in the rest`),
-      el("p", { class: "soft" }, el("i", { class: "swatch unusual" }), `${many(answer.unusual.length, "column")} of ${full(answer.columns.length)} with a source outside of its band. A random order stays inside in 99 of 100 columns, for each source.`));
+      el("p", { class: "soft" }, el("i", { class: "swatch unusual" }), `In ${many(answer.unusual.length, "column")} of ${full(answer.columns.length)} a source is outside of the band that holds it in 99 of 100 columns of a random order; about ${full(Math.round(answer.columns.length * (1 - 0.99 ** answer.ranked.length)))} are so by chance.`));
   }
 
   function select(name) {
@@ -141,7 +143,7 @@ export function makeOrder({ about, go }) {
       el("thead", {}, el("tr", {}, ["Steps", "Rows", ...top.map((one) => data(one.name)), "Mean length", "Repeats", "Later chunks"].map((one) => el("th", { scope: "col" }, one)))),
       el("tbody", {}, answer.columns.map((one) => {
         const sum = one.tokens.reduce((a, b) => a + b, 0) || 1;
-        return el("tr", {}, el("th", { scope: "row" }, one.first_step === one.last_step ? full(one.first_step) : `${full(one.first_step)} – ${full(one.last_step)}`), el("td", {}, full(one.num_rows)),
+        return el("tr", {}, el("th", { scope: "row" }, steps(one)), el("td", {}, full(one.num_rows)),
           top.map(({ index }) => el("td", {}, percent(one.tokens[index] / sum))), el("td", {}, full(Math.round(one.mean_length))), el("td", {}, full(one.repeated_rows)), el("td", {}, full(one.later_chunks)));
       }))));
     return box;
@@ -163,10 +165,12 @@ export function makeOrder({ about, go }) {
       repeats: () => share("repeats", (one) => one.repeated_rows / read(one)),
       chunks: () => share("chunks", (one) => one.later_chunks / read(one)),
     };
-    const share = (name, of) => makeChart(holders[name], { ...common, height: 90, axisX: false, format: percent, data: stepped(columns, columns.map(of)), series: [series({ stroke: colour("accent"), fill: colour("band"), width: 1.5 })] });
+    const share = (name, of) => makeChart(holders[name], { ...common, height: 90, axisX: false, format: tick, data: stepped(columns, columns.map(of)), series: [series({ stroke: colour("accent"), fill: colour("band"), width: 1.5 })] });
     for (const [name] of LAYERS) {
       holders[name].parentElement.hidden = !layers.has(name);
-      if (layers.has(name)) charts.push(plain[name]());
+      const isKnown = name !== "repeats" || columns.some((one) => one.repeated_rows != null);
+      if (!isKnown) holders[name].replaceChildren(el("p", { class: "soft" }, "Not counted here."));
+      else if (layers.has(name)) charts.push(plain[name]());
     }
   }
 
@@ -177,7 +181,7 @@ export function makeOrder({ about, go }) {
       drawCheckpoints(plot, answer.checkpoints ?? []);
     };
     const alone = answer.ranked.find((one) => one.name === view.source);
-    const options = { ...common, height: 280, format: percent, draw: paint };
+    const options = { ...common, height: 280, format: tick, draw: paint };
     if (alone) {
       const { low, high, share } = alone.expected ?? {};
       const all = (value) => columns.map(() => value ?? null);
@@ -199,8 +203,11 @@ export function makeOrder({ about, go }) {
       series: stack.map((one) => series({ fill: colour(one.name), stroke: gap, width: columns.length > 200 ? 0.5 : 1 })) });
   }
 
+  const steps = (one) => (one.first_step === one.last_step ? full(one.first_step) : `${full(one.first_step)} – ${full(one.last_step)}`);
+
   function hover(column) {
     const one = column == null ? null : answer.columns[column];
+    hereHead.replaceChildren(one ? `Step ${steps(one)}` : "Pointed at");
     const sum = one?.tokens.reduce((a, b) => a + b, 0) || 1;
     answer.ranked.slice(0, 40).forEach(({ index, expected }, at) => {
       const share = one && one.tokens[index] / sum;

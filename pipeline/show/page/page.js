@@ -59,10 +59,10 @@ function heading(about) {
     about.num_steps != null && many(about.num_steps, "step"),
     many(about.num_rows, "row"),
     about.num_tokens != null && el("span", { title: full(about.num_tokens) }, short(about.num_tokens), " tokens"),
-    about.max_seq_len != null && `rows of up to ${full(about.max_seq_len)}`,
-    about.view && el("span", {}, "view ", data(about.view)),
+    about.max_seq_len != null && el("span", { class: "minor" }, `rows of up to ${full(about.max_seq_len)}`),
+    about.view && el("span", { class: "minor" }, "view ", data(about.view)),
     many(about.sources.length, "source"),
-    about.digest && el("span", {}, el("code", { title: about.digest }, about.digest.slice(0, 12)), copyButton("Copy", about.digest, "Copy the digest of this order")),
+    about.digest && el("span", { class: "minor" }, el("code", { title: about.digest }, about.digest.slice(0, 12)), copyButton("Copy", about.digest, "Copy the digest of this order")),
   ];
   byId("facts").replaceChildren(...facts.filter(Boolean).map((one) => el("span", { class: "fact" }, one)));
   if (about.problems?.length) {

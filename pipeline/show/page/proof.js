@@ -54,18 +54,18 @@ export function makeProof({ about, go }) {
   /** Levels from the row up; the way in colour, neighbours beside it. */
   function picture(answer) {
     const levels = answer.path.length + 2;
-    const [gap, middle, width] = [46, 320, 640];
+    const [gap, middle, width] = [46, 220, 440];
     const height = levels * gap + 20;
     const y = (level) => height - 30 - level * gap;
-    const box = (x, level, name, value, kind) => svg("g", { class: kind }, svg("rect", { x: x - 78, y: y(level) - 15, width: 156, height: 30, rx: 5 }), svg("text", { x, y: y(level), "text-anchor": "middle", "dominant-baseline": "central" }, `${name} ${value.slice(0, 8)}`));
+    const box = (x, level, name, value, kind) => svg("g", { class: kind }, svg("rect", { x: x - 62, y: y(level) - 15, width: 124, height: 30, rx: 5 }), svg("text", { x, y: y(level), "text-anchor": "middle", "dominant-baseline": "central" }, `${name} ${value.slice(0, 8)}`));
     const edge = (x0, l0, x1, l1, kind) => svg("path", { class: kind, d: `M${x0},${y(l0) - 15} C${x0},${y(l0) - 30} ${x1},${y(l1) + 30} ${x1},${y(l1) + 15}` });
     const parts = [edge(middle, 0, middle, 1, "edge way")];
     const boxes = [box(middle, 0, "row", answer.row_digest, "box way"), box(middle, 1, "node", answer.node.digest, "box way")];
     answer.path.forEach((one, at) => {
-      const x = one.side === "left" ? middle - 200 : middle + 200;
+      const x = one.side === "left" ? middle - 150 : middle + 150;
       parts.push(edge(x, at + 1, middle, at + 2, "edge"), edge(middle, at + 1, middle, at + 2, "edge way"));
       boxes.push(box(x, at + 1, "", one.digest, "box"));
-      if (at + 2 < levels - 0 && at + 1 < answer.path.length) boxes.push(box(middle, at + 2, "joined", "", "box way"));
+      if (at + 1 < answer.path.length) boxes.push(box(middle, at + 2, "joined", "", "box way"));
     });
     if (answer.path.length) boxes.push(box(middle, levels - 1, "root", answer.sequence_root, "box way root"));
     return el("div", { class: "scroll flow-box", tabindex: "0", role: "region", "aria-label": "Picture of the path" }, svg("svg", { class: "merkle", viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": `A path of ${answer.path.length} levels from the row to the root; the list below has every digest` }, parts, boxes));
@@ -85,7 +85,7 @@ export function makeProof({ about, go }) {
       el("div", { class: "verdict bad" }, el("b", {}, "✗ They differ", answer.first_row != null && ` first at row ${full(answer.first_row)}`), lines),
       length > 0 && el("p", {}, `${many(count, "token")} of ${full(length)} differ, the first at place ${full(first)}. `, answer.first_row != null && link("step", { row: answer.first_row }, "Open the row")),
       length > 0 && el("div", { class: "split even" }, side("This order", ours), side("The other", theirs)),
-      length > 0 && tokenLegend(["even", "odd", "differs"]),
+      length > 0 && tokenLegend(["word", "differs"]),
       sameElsewhere(answer),
     ];
   }

@@ -1,6 +1,6 @@
 // Search: a text -> its rows, documents and steps, and how often it came over training.
 
-import { ask, data, el, full, link, many, Region, rowLink, sameElsewhere, say, stepLink } from "./dom.js";
+import { ask, data, el, flat, full, link, many, Region, rowLink, sameElsewhere, say, stepLink } from "./dom.js";
 import { colour, drawCheckpoints, makeChart, series, stepped } from "./chart.js";
 
 const PAUSE_MS = 300;
@@ -62,7 +62,7 @@ export function makeSearch({ about, go }) {
   function hits(answer) {
     return el("ol", { class: "hits", "aria-label": "Rows that hold the text" }, answer.rows.map((one) => el("li", {},
       el("p", { class: "where" }, "step ", stepLink(one.step), " · row ", rowLink(one.row, one.step), " · ", data(one.source ?? "–"), one.document != null && [" · ", link("document", { source: one.source, document: one.document }, data(one.document))]),
-      el("p", { class: "context" }, el("span", { class: "before" }, data(one.before)), el("mark", {}, data(one.match)), el("span", { class: "after" }, data(one.after))))));
+      el("p", { class: "context" }, el("span", { class: "before" }, flat(one.before)), el("mark", {}, flat(one.match)), el("span", { class: "after" }, flat(one.after))))));
   }
 
   function overTable(answer) {

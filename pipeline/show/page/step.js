@@ -132,20 +132,20 @@ export function makeStep({ about, go }) {
       one.is_cut_before != null && el("p", { class: "cut" }, one.is_cut_before ? `✂ the document began before: this is chunk ${one.chunk + 1} of ${one.num_chunks}` : "● the document begins here"),
       tokenText(one.tokens, { classOf: (at) => (at >= 1 && at <= borrowed ? "borrowed" : "") }),
       one.is_cut_after != null && el("p", { class: "cut" }, one.is_cut_after ? "✂ cut here: the document goes on in another chunk" : "● the document ends here"),
-      tokenLegend(["even", "odd", "special", ...(borrowed ? ["borrowed"] : []), "mark"]),
+      tokenLegend(["word", "special", ...(borrowed ? ["borrowed"] : []), "mark"]),
     ];
     const encoder = () => fed(one.encoder, "an encoder", ({ ids, labels, labels_seed: seed }) => {
       const was = new Map((one.encoder.masked ?? []).map((at, label) => [at, textById.get(labels?.[label])?.text]));
       return [
         el("p", { class: "soft" }, `An encoder gets ${many(ids.length, "id")}, and predicts ${full(masked.size)} of them (${percent(masked.size / (ids.length || 1))})`, seed != null && `: the masks of seed ${seed}`, "."),
         tokenText(one.encoder.tokens ?? tokensOf(ids), { classOf: (at) => (masked.has(at) ? "masked" : ""), noteOf: (at) => was.get(at) != null && ["to be predicted: ", el("code", {}, data(JSON.stringify(was.get(at))))], label: "What an encoder gets" }),
-        tokenLegend(["even", "odd", "special", "masked"]),
+        tokenLegend(["word", "special", "masked"]),
       ];
     });
     const decoder = () => fed(one.decoder, "a decoder", ({ ids }) => [
       el("p", { class: "soft" }, `A decoder gets ${many(ids.length, "id")}, and predicts each from those before it.`),
       tokenText(one.decoder.tokens ?? tokensOf(ids), { label: "What a decoder gets" }),
-      tokenLegend(["even", "odd", "special"]),
+      tokenLegend(["word", "special"]),
     ]);
     return [
       el("h3", {}, `Row ${full(one.row)}`),

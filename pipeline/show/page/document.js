@@ -27,14 +27,14 @@ export function makeDocument({ about, go }) {
     const numChunks = Math.max(0, ...seen.map((one) => one.num_chunks ?? one.chunk + 1), ...answer.missing_chunks.map((one) => one + 1));
     return [
       el("p", { class: "lead" }, data(answer.document, "title"), " of ", data(answer.source), answer.file && [", file ", data(answer.file)]),
-      el("p", {}, seen.length ? `Seen in ${many(seen.length, "row")}` : "In no row of this order", first && [", first at step ", stepLink(first.step), first.checkpoint ? [", before checkpoint ", data(first.checkpoint)] : ""],
+      el("p", {}, seen.length ? `Seen in ${many(answer.num_rows ?? seen.length, "row")}` : "In no row of this order", first && [", first at step ", stepLink(first.step), first.checkpoint ? [", before checkpoint ", data(first.checkpoint)] : ""],
         answer.repeats > 0 ? `; ${many(answer.repeats, "row")} repeat a chunk` : "", answer.missing_chunks.length ? `; ${many(answer.missing_chunks.length, "chunk")} in no row` : "", "."),
       numChunks > 0 && chunkPicture(answer, numChunks),
       seen.length > 0 && whenPicture(seen),
       seen.length > 0 && el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Rows of the document" }, el("table", {},
         el("thead", {}, el("tr", {}, ["Row", "Step", "Chunk", "Tokens", "First checkpoint after"].map((one) => el("th", { scope: "col" }, one)))),
         el("tbody", {}, seen.slice(0, 1000).map((one) => el("tr", {}, el("th", { scope: "row" }, rowLink(one.row, one.step)), el("td", {}, stepLink(one.step)), el("td", {}, `${full(one.chunk + 1)} of ${full(one.num_chunks)}`), el("td", {}, full(one.num_tokens)), el("td", {}, one.checkpoint ? data(one.checkpoint) : "–")))))),
-      seen.length > 1000 && el("p", { class: "soft" }, `The first 1,000 of ${full(seen.length)} rows.`),
+      (answer.num_rows ?? seen.length) > Math.min(seen.length, 1000) && el("p", { class: "soft" }, `The first ${full(Math.min(seen.length, 1000))} of ${full(answer.num_rows ?? seen.length)} rows.`),
       el("h3", {}, "Record"),
       answer.record ? record(answer.record) : el("div", { class: "problem" }, el("p", {}, data(answer.record_problem ?? "The record cannot be read here"))),
       sameElsewhere(answer),
@@ -65,13 +65,14 @@ export function makeDocument({ about, go }) {
     return el("figure", {}, el("figcaption", {}, "When in training"), line, el("div", { class: "ends soft" }, el("span", {}, "step 1"), el("span", {}, `step ${full(last)}`)));
   }
 
-  function record({ text, metadata }) {
+  function record({ text, metadata, is_cut: isCut }) {
     const limit = 20000;
     const box = el("pre", { class: "record", tabindex: "0", "aria-label": "Text of the record", dir: "auto" }, el("bdi", {}, text.slice(0, limit)));
     const rest = Object.entries(metadata ?? {});
     return [
       rest.length > 0 && el("dl", { class: "facts-list" }, rest.map(([key, value]) => el("div", {}, el("dt", {}, data(key)), el("dd", {}, data(typeof value === "string" ? value : JSON.stringify(value)))))),
       box,
+      isCut && el("p", { class: "soft" }, `The record is longer; the server gives its first ${full(text.length)} characters.`),
       text.length > limit && el("p", { class: "soft" }, `The first ${full(limit)} of ${full(text.length)} characters. `, el("button", { type: "button", onclick: (event) => { box.replaceChildren(el("bdi", {}, text.slice(0, 2_000_000))); event.target.remove(); } }, "Show more")),
     ];
   }

@@ -11,6 +11,7 @@ const LAYERS = [
 
 export function makeOrder({ about, go }) {
   const last = Math.max(about.num_steps ?? 1, 1);
+  const known = new Set(about.sources);
   let view = { first: 1, last };
   let layers = new Set(["lengths", "repeats", "chunks"]);
   let answer = null;
@@ -78,7 +79,9 @@ export function makeOrder({ about, go }) {
     if (!columns.length) return [el("p", { class: "empty" }, "No step lies in this range.")];
     const totals = shown.map((_, index) => columns.reduce((sum, one) => sum + one.tokens[index], 0));
     const all = columns.reduce((sum, one) => sum + one.tokens.reduce((a, b) => a + b, 0), 0) || 1;
+    // The last one may stand for all others together.
     answer.ranked = shown.map((name, index) => ({ name, index, share: totals[index] / all, expected: answer.expected?.[index] }))
+      .filter(({ name }) => known.has(name))
       .sort((a, b) => (b.expected?.share ?? b.share) - (a.expected?.share ?? a.share) || a.index - b.index);
     answer.ranked.forEach((one, rank) => { one.colour = rank < NUM_COLOURS ? `source-${rank + 1}` : "source-rest"; });
     answer.unusual = columns.flatMap((one, column) => (outside(one).length ? [column] : []));
@@ -88,7 +91,7 @@ export function makeOrder({ about, go }) {
     return [
       el("p", { class: "lead" }, `Steps ${full(answer.first)} to ${full(answer.last)}, ${many(rows, "row")}, in ${many(columns.length, "column")}. `,
         answer.is_sampled
-          ? el("strong", { class: "sampled" }, `Estimated from ${full(counted)} of them; exact counts follow.`)
+          ? el("strong", { class: "sampled" }, `Estimated from ${full(counted)} of them; exact counts follow`, answer.exact_done > 0 && `, ${Math.floor(answer.exact_done * 100)} % are there`, ".")
           : "Every row is counted."),
       el("div", { class: "strip" },
         el("div", { class: "charts", tabindex: "0", role: "group", "aria-label": `Shares of sources over steps ${answer.first} to ${answer.last}. Arrow keys move, plus and minus zoom. The same is in the table below.` },

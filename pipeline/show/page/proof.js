@@ -42,7 +42,7 @@ export function makeProof({ about, go }) {
       el("figure", {}, el("figcaption", {}, "From row ", rowLink(answer.row), " to the root"), picture(answer)),
       el("ol", { class: "path", "aria-label": "Path to the root" },
         step(`Row ${full(answer.row)}`, answer.row_digest),
-        step(`Node ${full(answer.node.number)}, over its 1,024 rows`, answer.node.digest),
+        step(`Node ${full(answer.node.number)}, over its ${many(answer.node.row_digests?.length ?? 1024, "row")}${answer.node.place != null ? `, this one at place ${full(answer.node.place)}` : ""}`, answer.node.digest),
         answer.path.map((one, at) => step(`Level ${at + 1}: joined with its neighbour on the ${one.side}`, one.digest)),
         step("Root of the order", answer.sequence_root)),
       sameElsewhere(answer),

@@ -68,7 +68,7 @@ export function makeStep({ about, go }) {
     if (!known || known.row !== selected) {
       await detail.fill(async () => { known = await ask("row", { row: selected }, signal); return rowBody(known); }, signal);
     }
-    if (!signal.aborted) same.replaceChildren(...[sameElsewhere(answer)].filter(Boolean));
+    if (!signal.aborted) same.replaceChildren(...[sameElsewhere(answer, "This step on the command line, and in Python")].filter(Boolean));
   }
 
   function headBody() {
@@ -130,11 +130,11 @@ export function makeStep({ about, go }) {
     const tokensOf = (ids) => ids.map((id) => textById.get(id) ?? { id, text: `⟨${id}⟩`, kind: "special" });
     const stored = () => [
       one.is_cut_before != null && el("p", { class: "cut" }, one.is_cut_before ? `✂ the document began before: this is chunk ${one.chunk + 1} of ${one.num_chunks}` : "● the document begins here"),
-      tokenText(one.tokens, { classOf: (at) => (at >= 1 && at <= borrowed ? "borrowed" : "") }),
+      tokenText(one.tokens, { classOf: (at) => (at >= 1 && at <= borrowed ? "borrowed" : ""), noteOf: (at) => one.tokens[at].joined && ["part of ", el("code", {}, data(one.tokens[at].joined))] }),
       one.is_cut_after != null && el("p", { class: "cut" }, one.is_cut_after ? "✂ cut here: the document goes on in another chunk" : "● the document ends here"),
       tokenLegend(["word", "special", ...(borrowed ? ["borrowed"] : []), "mark"]),
     ];
-    const encoder = () => fed(one.encoder, "an encoder", ({ ids, labels, labels_seed: seed }) => {
+    const encoder = () => fed(one.encoder, one.encoder_problem, "an encoder", ({ ids, labels, labels_seed: seed }) => {
       const was = new Map((one.encoder.masked ?? []).map((at, label) => [at, textById.get(labels?.[label])?.text]));
       return [
         el("p", { class: "soft" }, `An encoder gets ${many(ids.length, "id")}, and predicts ${full(masked.size)} of them (${percent(masked.size / (ids.length || 1))})`, seed != null && `: the masks of seed ${seed}`, "."),
@@ -142,7 +142,7 @@ export function makeStep({ about, go }) {
         tokenLegend(["word", "special", "masked"]),
       ];
     });
-    const decoder = () => fed(one.decoder, "a decoder", ({ ids }) => [
+    const decoder = () => fed(one.decoder, one.decoder_problem, "a decoder", ({ ids }) => [
       el("p", { class: "soft" }, `A decoder gets ${many(ids.length, "id")}, and predicts each from those before it.`),
       tokenText(one.decoder.tokens ?? tokensOf(ids), { label: "What a decoder gets" }),
       tokenLegend(["word", "special"]),
@@ -159,14 +159,14 @@ export function makeStep({ about, go }) {
         one.other_rows?.length > 0 && fact("Same chunk", el("span", {}, one.other_rows.slice(0, 8).map((other, at) => [at > 0 && ", ", link("step", { row: other }, full(other))]), one.other_rows.length > 8 && ` and ${full(one.other_rows.length - 8)} more`)),
         fact("Proof", link("proof", { row: one.row }, "path to the root"))),
       tabs("What of the row", [["As stored", stored], ["To an encoder", encoder], ["To a decoder", decoder]], tab, (at) => { tab = at; }),
-      sameElsewhere(one),
+      sameElsewhere(one, "This row on the command line, and in Python"),
     ];
   }
 
   /** What a model is given, or why it is not. */
-  function fed(given, model, make) {
+  function fed(given, problem, model, make) {
     if (given?.ids) return make(given);
-    return el("div", { class: "problem" }, el("p", {}, `Nothing is given to ${model} of this row`, given?.problem && [": ", data(given.problem)], "."));
+    return el("div", { class: "empty" }, el("p", {}, `Nothing of this row is given to ${model}.`), problem && el("p", { class: "soft" }, data(problem)));
   }
 
   function fact(name, value) {

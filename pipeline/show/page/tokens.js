@@ -5,8 +5,10 @@ import { data, el, full, marked } from "./dom.js";
 const NOTES = [["borrowed", "taken from the chunk before"], ["differs", "differs"]];
 
 /** What a token's text looks like: line ends and tabs are seen, and still break the text. */
-function looks(text, kind) {
-  if (kind === "special") return [text];
+function looks({ text, kind, joined }) {
+  if (kind === "special" || kind === "unknown") return [text];
+  // Parts of one character: the first shows all of it.
+  if (kind === "bytes") return [joined ?? "·"];
   const parts = text.split(/(\n|\t)/);
   return parts.map((part) => {
     if (part === "\n") return [el("span", { class: "unseen" }, "↵"), "\n"];
@@ -21,7 +23,7 @@ function looks(text, kind) {
  */
 export function tokenText(tokens, { classOf = () => "", noteOf = () => null, label = "Text of the row" } = {}) {
   const saying = el("p", { class: "saying soft" }, "Point at a token to see its id.");
-  const spans = tokens.map((one, position) => el("bdi", { class: `token ${one.kind ?? "word"} ${one.text.includes("\n") ? "breaks" : ""} ${classOf(position)}`, "data-at": position }, looks(one.text, one.kind)));
+  const spans = tokens.map((one, position) => el("bdi", { class: `token ${one.kind ?? "word"} ${one.text.includes("\n") ? "breaks" : ""} ${classOf(position)}`, "data-at": position }, looks(one)));
   const text = el("div", { class: "tokens", tabindex: "0", role: "region", "aria-label": label, dir: "auto" }, spans);
   let last = null;
   function tell(event) {
@@ -40,7 +42,7 @@ export function tokenText(tokens, { classOf = () => "", noteOf = () => null, lab
 
 /** What the colours of tokens mean. */
 export function tokenLegend(kinds) {
-  const words = { word: "a token", special: "[CLS], [SEP] and the like", masked: "masked, to be predicted", borrowed: "taken from the chunk before", mark: "not seen, or turns the text", differs: "differs" };
+  const words = { word: "a token", bytes: "part of a character", special: "[CLS], [SEP] and the like", masked: "masked, to be predicted", borrowed: "taken from the chunk before", mark: "not seen, or turns the text", differs: "differs" };
   return el("ul", { class: "token-legend" }, kinds.map((kind) => el("li", {}, el("span", { class: kind === "mark" ? "mark" : `token ${kind}` }, kind === "special" ? "[SEP]" : kind === "mark" ? "RLO" : "abc"), " ", words[kind])));
 }
 

@@ -67,10 +67,11 @@ export function makeChart(holder, { data, height, series: list, bands, range, fo
       setCursor: [(self) => onHover?.(columnAt(self, xs))],
     },
   }, data, holder);
-  watchMouse(plot, xs, onStep);
+  const stop = new AbortController();
+  watchMouse(plot, xs, onStep, stop.signal);
   const observer = new ResizeObserver(() => plot.setSize({ width: Math.max(holder.clientWidth, 200), height }));
   observer.observe(holder);
-  return { plot, destroy() { observer.disconnect(); plot.destroy(); } };
+  return { plot, destroy() { stop.abort(); observer.disconnect(); plot.destroy(); } };
 }
 
 function columnAt(plot, xs) {
@@ -86,12 +87,15 @@ function columnAt(plot, xs) {
   return low;
 }
 
-/** Tell a click from a drag by how far the pointer went. */
-function watchMouse(plot, xs, onStep) {
-  let start = 0;
+/** Tell a click from a drag by how far the pointer went, on the chart where it began. */
+function watchMouse(plot, xs, onStep, signal) {
+  let start = null;
   plot.dragged = 0;
-  plot.over.addEventListener("mousedown", (event) => { start = event.clientX; plot.dragged = 0; });
-  addEventListener("mouseup", (event) => { plot.dragged = Math.abs(event.clientX - start); }, true);
+  plot.over.addEventListener("mousedown", (event) => { start = event.clientX; });
+  addEventListener("mouseup", (event) => {
+    plot.dragged = start === null ? 0 : Math.abs(event.clientX - start);
+    start = null;
+  }, { capture: true, signal });
   plot.over.addEventListener("click", (event) => {
     if (plot.dragged > 4 || !onStep) return;
     const step = Math.floor(plot.posToVal(event.clientX - plot.over.getBoundingClientRect().left, "x"));

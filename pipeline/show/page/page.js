@@ -1,6 +1,6 @@
 // The page of `ettin-data show`: one panel at a time, each with its address after the hash.
 
-import { address, AnswerError, ask, copyButton, data, el, full, many, plain, problemBox, short } from "./dom.js";
+import { address, ask, copyButton, data, el, full, many, plain, problemBox, short } from "./dom.js";
 import { makeBudget } from "./budget.js";
 import { makeDocument } from "./document.js";
 import { makeOrder } from "./order.js";
@@ -28,12 +28,12 @@ function place() {
 /** Go to a view; `replace` leaves no step in the history. */
 function go(name, parameters, { replace = false } = {}) {
   const target = address(name, parameters);
-  if (replace) history.replaceState(null, "", target);
+  if (replace || target === location.hash) history.replaceState(null, "", target);
   else history.pushState(null, "", target);
   route();
 }
 
-function route() {
+async function route() {
   const { name, parameters } = place();
   stopLast?.abort();
   stopLast = new AbortController();
@@ -46,8 +46,12 @@ function route() {
   current = name;
   for (const [one, panel] of panels) panel.root.hidden = one !== name;
   document.title = `${title} · ${plain(byId("name").dataset.name ?? "")} · ettin-data`;
-  panels.get(name).show(parameters, stopLast.signal);
   if (isNew) scrollTo(0, 0);
+  const { signal } = stopLast;
+  delete document.documentElement.dataset.shown;
+  await panels.get(name).show(parameters, signal);
+  // The address whose view is complete.
+  if (!signal.aborted) document.documentElement.dataset.shown = location.hash;
 }
 
 function heading(about) {

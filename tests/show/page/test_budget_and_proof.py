@@ -53,7 +53,7 @@ def test_a_proof_shows_every_digest_of_the_path(shown: Watched) -> None:
     assert answer["published_why"] in published
     shown.picture("proof-wide-light")
     page.get_by_role("button", name=f"Copy digest {answer['sequence_root'][:12]}").click()
-    page.get_by_role("button", name="Copied").wait_for()
+    page.get_by_role("status").get_by_text("Copied").wait_for()
     assert page.evaluate("navigator.clipboard.readText()") == answer["sequence_root"]
 
 

@@ -36,7 +36,7 @@ def test_no_panel_has_a_serious_finding_of_axe(
             if one["impact"] in ("serious", "critical")
         ]
         shown.picture(f"{name}-{'phone' if size == PHONE else 'wide'}-{theme}")
-    assert found == []
+    assert found == [], found
 
 
 def test_no_panel_is_wider_than_a_phone(open_page: Open) -> None:
@@ -88,7 +88,7 @@ def test_what_fails_is_said_in_its_panel_and_the_others_go_on(shown: Watched) ->
     shown.refused_ok = True
     page = shown.open("#step?step=9999")
     assert "9999" in page.locator("#panel-step .problem").inner_text()
-    page.get_by_label("Step", exact=True).fill("2")
+    page.get_by_role("spinbutton", name="Step").fill("2")
     page.keyboard.press("Enter")
     shown.wait("#step?step=2")
     assert page.locator("#panel-step .problem").count() == 0
@@ -115,8 +115,9 @@ def test_the_command_and_the_python_call_are_copied_as_answered(shown: Watched) 
     page = shown.open("#budget")
     answer = shown.get("budget")
     for name, key in (("Copy command", "command"), ("Copy Python", "python")):
-        page.locator("#panel-budget").get_by_role("button", name=name).click()
-        page.locator("#panel-budget").get_by_role("button", name=name).wait_for()
+        button = page.locator("#panel-budget").get_by_role("button", name=name)
+        button.click()
+        button.get_by_text("Copied").wait_for()
         assert page.evaluate("navigator.clipboard.readText()") == answer[key]
 
 

@@ -51,8 +51,8 @@ def test_what_an_encoder_and_a_decoder_get_is_shown_with_its_masks(shown: Watche
     page.keyboard.press("Tab")
     page.get_by_role("tab", name="To an encoder").press("ArrowRight")
     assert page.get_by_role("tab", name="To a decoder").get_attribute("aria-selected") == "true"
-    tokens = row["decoder"]["tokens"]
-    assert shown_tokens(shown, "What a decoder gets") == text_of(tokens).replace("·", "")
+    given = page.get_by_role("region", name="What a decoder gets").locator(".token")
+    assert given.count() == len(row["decoder"]["ids"])
 
 
 def test_keys_and_fields_go_to_steps_rows_and_checkpoints(shown: Watched) -> None:
@@ -70,7 +70,6 @@ def test_keys_and_fields_go_to_steps_rows_and_checkpoints(shown: Watched) -> Non
     checkpoint = shown.get("about")["checkpoints"][0]
     page.get_by_label("Checkpoint").select_option(label=checkpoint["name"])
     shown.wait(f"#step?step={checkpoint['last_step']}")
-    page.keyboard.press("Home")
     page.get_by_label("Filter rows").fill("no such text")
     assert shown.texts(".row-list li") == ["No row has this in its source, document or beginning."]
 
@@ -96,15 +95,16 @@ def test_a_document_shows_its_chunks_steps_and_record(shown: Watched) -> None:
     assert len(text) > 1000
     shown.picture("document-wide-light")
     page.locator("#panel-document tbody a").first.click()
-    page.locator("#panel-step .row h3").wait_for()
-    assert str(answer["rows"][0]["row"]) in page.locator(".row h3").first.inner_text()
+    first = answer["rows"][0]
+    shown.wait(f"#step?step={first['step']}&row={first['row']}")
+    assert page.locator("#panel-step .row h3").inner_text() == f"Row {first['row']}"
 
 
 def test_a_document_is_named_by_hand_and_what_is_missing_is_said(shown: Watched) -> None:
     page = shown.open("#document")
     assert "Name a document" in page.locator("#panel-document .empty").inner_text()
-    page.get_by_label("Source", exact=True).fill("prose")
-    page.get_by_label("Document", exact=True).fill("prose-0007")
+    page.get_by_role("combobox", name="Source").fill("prose")
+    page.get_by_role("textbox", name="Document").fill("prose-0007")
     page.keyboard.press("Enter")
     shown.wait("#document?source=prose&document=prose-0007")
     answer = shown.get("document", source="prose", document="prose-0007")

@@ -1,7 +1,6 @@
 // Budget: what was asked for, there, drawn, repeated and lost, source by source.
 
 import { ask, data, el, full, many, percent, Region, sameElsewhere, short } from "./dom.js";
-import { NUM_COLOURS } from "./chart.js";
 import { flowPicture } from "./flow.js";
 
 const SHOWN = 50;
@@ -11,7 +10,7 @@ const NUMBERS = [
   ["added", "Added"], ["discarded", "Discarded"], ["validation", "Validation"],
 ];
 
-export function makeBudget({ about }) {
+export function makeBudget({ about, colours }) {
   const region = new Region();
   const root = el("section", {}, el("h2", {}, "Budget"), region.root);
   let answer = null;
@@ -23,8 +22,8 @@ export function makeBudget({ about }) {
 
   function body() {
     const ranked = [...answer.sources].sort((a, b) => (b.drawn ?? 0) - (a.drawn ?? 0));
-    const rank = new Map(ranked.map((one, at) => [one.name, at]));
-    const colourOf = (name) => (rank.has(name) ? (rank.get(name) < NUM_COLOURS ? `source-${rank.get(name) + 1}` : "source-rest") : LOST.has(name) ? "lost" : "kept");
+    colours.rank(ranked.map((one) => one.name));
+    const colourOf = (name) => colours.of(name) ?? (LOST.has(name) || name.endsWith(" other sources") ? "lost" : "kept");
     return [
       el("p", { class: "lead" }, `${full(answer.totals.drawn)} tokens drawn from ${many(answer.sources.length, "source")}`, answer.steps?.rows != null && `, in ${many(answer.steps.rows, "row")}`, answer.steps?.dropped_rows > 0 && `; ${many(answer.steps.dropped_rows, "row")} at the end fill no step`, "."),
       answer.flows?.length > 0 && el("figure", {}, el("figcaption", {}, "Tokens, from sources to steps"), flowPicture(answer.flows, about.sources, colourOf)),
@@ -80,9 +79,9 @@ export function makeBudget({ about }) {
     }
     if (!reasons.size) return el("p", { class: "soft" }, "No document was dropped.");
     const all = answer.sources.reduce((sum, one) => sum + (one.documents ?? 0), 0);
-    return el("div", {}, el("h3", {}, "Documents dropped, by reason"), el("table", { class: "small" },
+    return el("div", {}, el("h3", {}, "Documents dropped, by reason"), el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Documents dropped" }, el("table", { class: "small" },
       el("thead", {}, el("tr", {}, ["Reason", "Documents", "Of all", "Tokens"].map((one) => el("th", { scope: "col" }, one)))),
-      el("tbody", {}, [...reasons].sort((a, b) => b[1].documents - a[1].documents).map(([reason, one]) => el("tr", {}, el("th", { scope: "row" }, data(reason)), el("td", {}, full(one.documents)), el("td", {}, all ? percent(one.documents / all) : "–"), el("td", {}, one.tokens === null ? "not counted" : full(one.tokens)))))));
+      el("tbody", {}, [...reasons].sort((a, b) => b[1].documents - a[1].documents).map(([reason, one]) => el("tr", {}, el("th", { scope: "row" }, data(reason)), el("td", {}, full(one.documents)), el("td", {}, all ? percent(one.documents / all) : "–"), el("td", {}, one.tokens === null ? "not counted" : full(one.tokens))))))));
   }
 
   return { root, show };

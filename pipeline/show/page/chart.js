@@ -3,9 +3,6 @@
 import uPlot from "./vendor/uPlot.js";
 import { plain, short } from "./dom.js";
 
-/** The first sources have a colour each, all others one together. */
-export const NUM_COLOURS = 10;
-
 /** The colour that a variable of the style sheet has now. */
 export function colour(name) {
   const probe = document.createElement("i");
@@ -16,10 +13,10 @@ export function colour(name) {
   return value;
 }
 
-/** What `x` and `values` are when each value holds from one step up to the next column. */
+/** `x` and `values` where each value holds over its column: a step reaches half to either side. */
 export function stepped(columns, ...values) {
-  const xs = columns.map((one) => one.first_step);
-  xs.push(columns.at(-1).last_step + 1);
+  const xs = columns.map((one) => one.first_step - 0.5);
+  xs.push(columns.at(-1).last_step + 0.5);
   return [xs, ...values.map((list) => [...list, list.at(-1)])];
 }
 
@@ -62,7 +59,7 @@ export function makeChart(holder, { data, height, series: list, bands, range, fo
       setSelect: [(self) => {
         const [low, high] = [self.posToVal(self.select.left, "x"), self.posToVal(self.select.left + self.select.width, "x")];
         self.setSelect({ left: 0, width: 0, top: 0, height: 0 }, false);
-        if (onZoom && self.dragged > 4) onZoom(Math.floor(low), Math.max(Math.floor(low), Math.ceil(high) - 1));
+        if (onZoom && self.dragged > 4) onZoom(Math.round(low), Math.max(Math.round(low), Math.round(high)));
       }],
       setCursor: [(self) => onHover?.(columnAt(self, xs))],
     },
@@ -98,8 +95,8 @@ function watchMouse(plot, xs, onStep, signal) {
   }, { capture: true, signal });
   plot.over.addEventListener("click", (event) => {
     if (plot.dragged > 4 || !onStep) return;
-    const step = Math.floor(plot.posToVal(event.clientX - plot.over.getBoundingClientRect().left, "x"));
-    onStep(Math.min(Math.max(step, xs[0]), xs.at(-1) - 1));
+    const step = Math.round(plot.posToVal(event.clientX - plot.over.getBoundingClientRect().left, "x"));
+    onStep(Math.min(Math.max(step, xs[0] + 0.5), xs.at(-1) - 0.5));
   });
 }
 
@@ -115,7 +112,7 @@ export function drawCheckpoints(plot, checkpoints) {
   ctx.font = `${11 * ratio}px system-ui, sans-serif`;
   let end = -Infinity;
   for (const one of checkpoints) {
-    const x = Math.round(plot.valToPos(one.last_step + 1, "x", true)) - 0.5;
+    const x = Math.round(plot.valToPos(one.last_step + 0.5, "x", true)) - 0.5;
     ctx.beginPath();
     ctx.moveTo(x, bbox.top - 3 * ratio);
     ctx.lineTo(x, bbox.top + bbox.height);

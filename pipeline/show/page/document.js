@@ -1,6 +1,6 @@
 // Document: all its chunks, the steps that saw them, what no step saw, and its record.
 
-import { ask, data, el, full, link, many, Region, rowLink, sameElsewhere, stepLink } from "./dom.js";
+import { address, ask, data, el, full, link, many, Region, rowLink, sameElsewhere, stepLink } from "./dom.js";
 
 export function makeDocument({ about, go }) {
   const region = new Region();
@@ -56,9 +56,9 @@ export function makeDocument({ about, go }) {
   /** Where in training the document was seen. */
   function whenPicture(seen) {
     const last = Math.max(about.num_steps ?? 1, 1);
-    const line = el("div", { class: "when", role: "img", "aria-label": `Seen at steps ${seen.slice(0, 20).map((one) => one.step).join(", ")}` },
+    const line = el("div", { class: "when", "aria-hidden": "true" },
       seen.slice(0, 1000).map((one) => {
-        const mark = el("a", { href: `#step?step=${one.step}&row=${one.row}`, title: `step ${full(one.step)}`, tabindex: "-1", "aria-hidden": "true" });
+        const mark = el("a", { href: address("step", { step: one.step, row: one.row }), title: `step ${full(one.step)}`, tabindex: "-1" });
         mark.style.setProperty("--at", (one.step - 0.5) / last);
         return mark;
       }));

@@ -1,7 +1,8 @@
 // Order: the mixture over training, at any zoom, beside what a random order would look like.
 
 import { ask, data, el, full, many, percent, Region, sameElsewhere, say, tick } from "./dom.js";
-import { drawCheckpoints, drawMarks, makeChart, NUM_COLOURS, series, stepped, colour } from "./chart.js";
+import { drawCheckpoints, drawMarks, makeChart, series, stepped, colour } from "./chart.js";
+import { NUM_COLOURS } from "./colours.js";
 
 const LAYERS = [
   ["lengths", "Lengths", "tokens of a row: shortest, mean, longest"],
@@ -9,7 +10,7 @@ const LAYERS = [
   ["chunks", "Chunk position", "rows that are not the first chunk of their document"],
 ];
 
-export function makeOrder({ about, go }) {
+export function makeOrder({ about, colours, go }) {
   const last = Math.max(about.num_steps ?? 1, 1);
   const known = new Set(about.sources);
   let view = { first: 1, last };
@@ -83,7 +84,8 @@ export function makeOrder({ about, go }) {
     answer.ranked = shown.map((name, index) => ({ name, index, share: totals[index] / all, expected: answer.expected?.[index] }))
       .filter(({ name }) => known.has(name))
       .sort((a, b) => (b.expected?.share ?? b.share) - (a.expected?.share ?? a.share) || a.index - b.index);
-    answer.ranked.forEach((one, rank) => { one.colour = rank < NUM_COLOURS ? `source-${rank + 1}` : "source-rest"; });
+    colours.rank(answer.ranked.map((one) => one.name));
+    for (const one of answer.ranked) one.colour = colours.of(one.name);
     answer.unusual = columns.flatMap((one, column) => (outside(one).length ? [column] : []));
     holders = Object.fromEntries(["shares", ...LAYERS.map(([name]) => name)].map((name) => [name, el("div", { class: "chart" })]));
     const counted = columns.reduce((sum, one) => sum + one.rows_read, 0);
@@ -118,7 +120,7 @@ export function makeOrder({ about, go }) {
         el("i", { class: `swatch ${one.colour}` }), data(one.name))),
       el("td", { class: "here" }), el("td", {}, percent(one.share)),
       el("td", { class: "soft" }, one.expected ? `${percent(one.expected.low)} – ${percent(one.expected.high)}` : "–")));
-    hereHead.replaceChildren("Pointed at");
+    hereHead.replaceChildren("Here");
     live = rows.map((row) => row.querySelector(".here"));
     const filter = el("input", { type: "search", placeholder: "Filter sources", "aria-label": "Filter sources", oninput: () => narrow() });
     function narrow() {
@@ -193,7 +195,7 @@ export function makeOrder({ about, go }) {
         bands: [{ series: [1, 2], fill: colour("band") }] });
     }
     // From the top of the stack down, each filled to 0 over the one before.
-    const top = answer.ranked.slice(0, NUM_COLOURS);
+    const top = answer.ranked.filter((one) => one.colour !== "source-rest");
     const stack = [];
     let below = columns.map(() => 0);
     for (const { index, colour: name } of top) {
@@ -210,7 +212,7 @@ export function makeOrder({ about, go }) {
 
   function hover(column) {
     const one = column == null ? null : answer.columns[column];
-    hereHead.replaceChildren(one ? `Step ${steps(one)}` : "Pointed at");
+    hereHead.replaceChildren(one ? `Step ${steps(one)}` : "Here");
     const sum = one?.tokens.reduce((a, b) => a + b, 0) || 1;
     answer.ranked.slice(0, 40).forEach(({ index, expected }, at) => {
       const share = one && one.tokens[index] / sum;

@@ -2,6 +2,7 @@
 
 import { address, ask, copyButton, data, el, full, many, plain, problemBox, short } from "./dom.js";
 import { makeBudget } from "./budget.js";
+import { makeColours } from "./colours.js";
 import { makeDocument } from "./document.js";
 import { makeOrder } from "./order.js";
 import { makeProof } from "./proof.js";
@@ -118,9 +119,10 @@ async function start() {
     return;
   }
   heading(about);
+  const colours = makeColours(about.sources);
   for (const [name, title, make] of PANELS) {
     byId("panels").append(el("a", { href: `#${name}`, "data-panel": name }, title));
-    const panel = make({ about, go });
+    const panel = make({ about, colours, go });
     panel.root.id = `panel-${name}`;
     panel.root.setAttribute("aria-label", title);
     panels.set(name, panel);

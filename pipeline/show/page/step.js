@@ -5,7 +5,7 @@ import { tabs, tokenLegend, tokenText } from "./tokens.js";
 
 const FIRST_ROWS = 256;
 
-export function makeStep({ about, go }) {
+export function makeStep({ about, colours, go }) {
   const last = about.num_steps ?? 1;
   let answer = null;
   let place = { step: 1, row: null };
@@ -15,6 +15,9 @@ export function makeStep({ about, go }) {
   const head = new Region({ class: "step-head" });
   const same = el("div");
   const number = el("input", { type: "number", min: "1", max: last, "aria-label": "Step" });
+  const ticks = (about.checkpoints ?? []).slice(0, 200).map((one) => el("option", { value: one.last_step }));
+  const slider = el("input", { type: "range", min: "1", max: last, "aria-label": "Place in training", list: "checkpoint-steps",
+    oninput: () => { number.value = slider.value; }, onchange: () => go("step", { step: slider.value }, { replace: true }) });
   const row = el("input", { type: "number", min: "0", max: (about.num_rows ?? 1) - 1, "aria-label": "Row", placeholder: "row" });
   const checkpoint = el("select", { "aria-label": "Checkpoint", onchange: () => checkpoint.value && go("step", { step: checkpoint.value }) },
     el("option", { value: "" }, "checkpoint"), (about.checkpoints ?? []).map((one) => el("option", { value: one.last_step }, plain(one.name))));
@@ -25,7 +28,7 @@ export function makeStep({ about, go }) {
       before, el("span", { class: "label" }, "Step"), number, el("span", { class: "soft" }, `of ${full(last)}`), after, el("button", {}, "Go")),
     el("form", { class: "group", onsubmit: (event) => { event.preventDefault(); toRow(row.value); } }, el("span", { class: "label" }, "Row"), row, el("button", {}, "Go")),
     about.checkpoints?.length > 0 && el("div", { class: "group" }, el("span", { class: "label" }, "Up to"), checkpoint));
-  const root = el("section", {}, el("h2", {}, "Step"), bar, head.root, el("div", { class: "split" }, list.root, detail.root), same);
+  const root = el("section", {}, el("h2", {}, "Step"), bar, slider, el("datalist", { id: "checkpoint-steps" }, ticks), head.root, el("div", { class: "split" }, list.root, detail.root), same);
 
   function move(by) {
     const step = Math.min(Math.max(place.step + by, 1), last);
@@ -49,6 +52,7 @@ export function makeStep({ about, go }) {
     step ??= 1;
     place = { step, row: wanted };
     number.value = step;
+    slider.value = step;
     row.value = wanted ?? "";
     before.disabled = step <= 1;
     after.disabled = step >= last;
@@ -82,7 +86,7 @@ export function makeStep({ about, go }) {
       el("ul", { class: "counts", "aria-label": "Tokens of this step by source" }, shown.map(([name, one]) => {
         const bar = el("span", { class: "meter", "aria-hidden": "true" });
         bar.style.setProperty("--share", one.tokens / sum);
-        return el("li", {}, data(name), bar, el("span", { class: "number" }, percent(one.tokens / sum)), el("span", { class: "soft" }, many(one.rows, "row")));
+        return el("li", { class: colours.of(name) }, data(name), bar, el("span", { class: "number" }, percent(one.tokens / sum)), el("span", { class: "soft" }, many(one.rows, "row")));
       }), counts.length > 12 && el("li", { class: "soft" }, `and ${many(counts.length - 12, "source")}`)),
     ];
   }
@@ -106,7 +110,7 @@ export function makeStep({ about, go }) {
 
   function item(one) {
     return el("li", {}, link("step", { step: answer.step, row: one.row },
-      el("span", { class: "row-top" }, el("span", { class: "number" }, full(one.row)), data(one.source ?? "–", "from"), el("span", { class: "soft" }, `${full(one.num_tokens)} tokens`)),
+      el("span", { class: "row-top" }, el("span", { class: "number" }, full(one.row)), el("i", { class: `swatch ${colours.of(one.source) ?? ""}` }), data(one.source ?? "–", "from"), el("span", { class: "soft" }, `${full(one.num_tokens)} tokens`)),
       el("span", { class: "row-start" }, one.start == null ? "–" : data(one.start || "(no text)"))));
   }
 

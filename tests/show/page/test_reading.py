@@ -36,7 +36,7 @@ def test_no_panel_has_a_serious_finding_of_axe(
             if one["impact"] in ("serious", "critical")
         ]
         shown.picture(f"{name}-{'phone' if size == PHONE else 'wide'}-{theme}")
-    assert found == [], found
+    assert found == []
 
 
 def test_no_panel_is_wider_than_a_phone(open_page: Open) -> None:

@@ -86,7 +86,9 @@ export function makeOrder({ about, colours, go }) {
       .sort((a, b) => (b.expected?.share ?? b.share) - (a.expected?.share ?? a.share) || a.index - b.index);
     colours.rank(answer.ranked.map((one) => one.name));
     for (const one of answer.ranked) one.colour = colours.of(one.name);
-    answer.unusual = columns.flatMap((one, column) => (outside(one).length ? [column] : []));
+    const watched = answer.ranked.filter((one) => !view.source || one.name === view.source);
+    answer.unusual = columns.flatMap((one, column) => (watched.some((source) => isOutside(source, one)) ? [column] : []));
+    answer.byChance = Math.round(columns.length * (1 - 0.99 ** watched.length));
     holders = Object.fromEntries(["shares", ...LAYERS.map(([name]) => name)].map((name) => [name, el("div", { class: "chart" })]));
     const counted = columns.reduce((sum, one) => sum + one.rows_read, 0);
     const rows = columns.reduce((sum, one) => sum + one.num_rows, 0);
@@ -105,13 +107,10 @@ export function makeOrder({ about, colours, go }) {
     ];
   }
 
-  /** Sources whose share of a column is outside of the band, as places in `ranked`. */
-  function outside(column) {
-    const sum = column.tokens.reduce((a, b) => a + b, 0) || 1;
-    return answer.ranked.filter(({ index, expected }) => {
-      const share = column.tokens[index] / sum;
-      return expected && (share < expected.low || share > expected.high);
-    });
+  /** Whether the share that a source has of a column is outside of its band. */
+  function isOutside({ index, expected }, column) {
+    const share = column.tokens[index] / (column.tokens.reduce((a, b) => a + b, 0) || 1);
+    return Boolean(expected) && (share < expected.low || share > expected.high);
   }
 
   function legend() {
@@ -133,7 +132,7 @@ export function makeOrder({ about, colours, go }) {
       el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Sources" }, el("table", {},
         el("thead", {}, el("tr", {}, el("th", { scope: "col" }, "Source"), hereHead, el("th", { scope: "col" }, "In view"), el("th", { scope: "col" }, "Expected"))), el("tbody", {}, rows))),
       rest > 0 && el("p", { class: "soft" }, `and ${many(rest, "source")} in the rest`),
-      el("p", { class: "soft" }, el("i", { class: "swatch unusual" }), `In ${many(answer.unusual.length, "column")} of ${full(answer.columns.length)} a source is outside of the band that holds it in 99 of 100 columns of a random order; about ${full(Math.round(answer.columns.length * (1 - 0.99 ** answer.ranked.length)))} are so by chance.`));
+      el("p", { class: "soft" }, el("i", { class: "swatch unusual" }), `In ${many(answer.unusual.length, "column")} of ${full(answer.columns.length)} `, view.source ? data(view.source) : "a source", ` is outside of the band that holds it in 99 of 100 columns of a random order; about ${full(answer.byChance)} are so by chance.`));
   }
 
   function select(name) {
@@ -214,10 +213,9 @@ export function makeOrder({ about, colours, go }) {
     const one = column == null ? null : answer.columns[column];
     hereHead.replaceChildren(one ? `Step ${steps(one)}` : "Here");
     const sum = one?.tokens.reduce((a, b) => a + b, 0) || 1;
-    answer.ranked.slice(0, 40).forEach(({ index, expected }, at) => {
-      const share = one && one.tokens[index] / sum;
-      live[at].replaceChildren(one ? percent(share) : "");
-      live[at].classList.toggle("outside", Boolean(one && expected && (share < expected.low || share > expected.high)));
+    answer.ranked.slice(0, 40).forEach((source, at) => {
+      live[at].replaceChildren(one ? percent(one.tokens[source.index] / sum) : "");
+      live[at].classList.toggle("outside", Boolean(one) && isOutside(source, one));
     });
   }
 

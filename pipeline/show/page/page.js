@@ -40,8 +40,10 @@ async function route() {
   stopLast = new AbortController();
   const [, title] = PANELS.find(([one]) => one === name);
   for (const anchor of byId("panels").children) {
-    if (anchor.dataset.panel === name) anchor.setAttribute("aria-current", "page");
-    else anchor.removeAttribute("aria-current");
+    if (anchor.dataset.panel === name) {
+      anchor.setAttribute("aria-current", "page");
+      anchor.scrollIntoView({ block: "nearest", inline: "nearest" });
+    } else anchor.removeAttribute("aria-current");
   }
   const isNew = current !== name;
   current = name;

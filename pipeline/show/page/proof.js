@@ -44,7 +44,7 @@ export function makeProof({ about, go }) {
         step(`Row ${full(answer.row)}`, answer.row_digest),
         step(`Node ${full(answer.node.number)}, over its ${many(answer.node.row_digests?.length ?? 1024, "row")}${answer.node.place != null ? `, this one at place ${full(answer.node.place)}` : ""}`, answer.node.digest),
         answer.path.map((one, at) => step(`Level ${at + 1}: joined with its neighbour on the ${one.side}`, one.digest)),
-        step("Root of the order", answer.sequence_root)),
+        step(`Root of the order, with its number of rows${answer.num_rows != null ? `, ${full(answer.num_rows)}` : ""}`, answer.sequence_root)),
       sameElsewhere(answer),
     ];
   }
@@ -53,7 +53,7 @@ export function makeProof({ about, go }) {
 
   /** Levels from the row up; the way in colour, neighbours beside it. */
   function picture(answer) {
-    const levels = answer.path.length + 2;
+    const levels = answer.path.length + 3;
     const [gap, middle, width] = [46, 220, 440];
     const height = levels * gap + 20;
     const y = (level) => height - 30 - level * gap;
@@ -65,9 +65,10 @@ export function makeProof({ about, go }) {
       const x = one.side === "left" ? middle - 150 : middle + 150;
       parts.push(edge(x, at + 1, middle, at + 2, "edge"), edge(middle, at + 1, middle, at + 2, "edge way"));
       boxes.push(box(x, at + 1, "", one.digest, "box"));
-      if (at + 1 < answer.path.length) boxes.push(box(middle, at + 2, "joined", "", "box way"));
+      boxes.push(box(middle, at + 2, "joined", "", "box way"));
     });
-    if (answer.path.length) boxes.push(box(middle, levels - 1, "root", answer.sequence_root, "box way root"));
+    parts.push(edge(middle, levels - 2, middle, levels - 1, "edge way"));
+    boxes.push(box(middle, levels - 1, "root", answer.sequence_root, "box way root"));
     return el("div", { class: "scroll flow-box", tabindex: "0", role: "region", "aria-label": "Picture of the path" }, svg("svg", { class: "merkle", viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": `A path of ${answer.path.length} levels from the row to the root; the list below has every digest` }, parts, boxes));
   }
 

@@ -63,7 +63,7 @@ def test_a_proof_that_does_not_hold_is_seen(shown: Watched) -> None:
     shown.answer_with("proof", {**answer, "path": path})
     page = shown.open("#proof?row=17")
     assert shown.texts(".verdict.bad b") == ["✗ Does not hold", "Same as published: No"]
-    assert page.locator(".merkle rect").count() == 2 + 2 + 2
+    assert page.locator(".merkle rect").count() == 2 + 2 + 2 + 1
 
 
 def test_two_orders_are_compared_token_by_token(shown: Watched) -> None:

@@ -28,6 +28,7 @@ def test_the_strip_shows_every_source_and_every_column_of_the_answer(shown: Watc
         assert percent(total / sum(totals)) in row
     assert "Every row is counted" in page.locator("#panel-order .lead").inner_text()
     page.locator(".as-table summary").click()
+    page.locator(".as-table tbody tr").last.wait_for()
     lines = shown.texts(".as-table tbody tr")
     assert [int(line.split()[0]) for line in lines] == [
         column["first_step"] for column in answer["columns"]

@@ -1,4 +1,4 @@
-"""A real browser for tests of the page: Chromium of this machine, watched for what it must not do."""
+"""A real browser for tests of the page: Chromium, watched for what it must not do."""
 
 import json
 import os
@@ -6,6 +6,7 @@ import re
 import shutil
 import urllib.parse
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
@@ -94,3 +95,7 @@ class Watched:
     def _on_request(self, request: Request) -> None:
         if not request.url.startswith((self.address, "data:")):
             self.faults.append(f"request: {request.url}")
+
+
+Open = Callable[..., Watched]
+"""Opens a page of a size, in a theme."""

@@ -3,16 +3,14 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 from support import builds
-from support.browsers import PICTURES, SECONDS, WIDE, Watched, launch
+from support.browsers import PICTURES, SECONDS, WIDE, Open, Watched, launch
 from support.paths import REPOSITORY
-
-Open = Callable[..., Watched]
 
 
 @pytest.fixture(scope="package")
@@ -29,7 +27,12 @@ def address(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Itera
     builds.run_well("build", "sample", "--out", out, "--workers", "1")
     command = [sys.executable, "-m", "pipeline", "show", str(out), "--no-browser"]
     with subprocess.Popen(
-        command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        command,
+        cwd=REPOSITORY,
+        env={**os.environ, "XDG_CACHE_HOME": str(out.parent)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
     ) as process:
         assert process.stdout is not None
         yield process.stdout.readline().strip()
@@ -67,6 +70,6 @@ def open_page(browser: Browser, address: str, pictures: Path) -> Iterator[Open]:
 
 
 @pytest.fixture
-def shown(open_page: Open) -> Watched:
+def watched(open_page: Open) -> Watched:
     """A wide, light page."""
     return open_page()

@@ -1,12 +1,10 @@
-"""Text that looks like markup, or that would turn or hide what is around it: shown, never obeyed."""
+"""Text that looks like markup, or would turn or hide what is around it: shown, never obeyed."""
 
 import re
 from typing import Any
 
 import pytest
-from support.browsers import PHONE, Watched
-
-from show.page.conftest import Open
+from support.browsers import PHONE, Open, Watched
 
 MARKUP = "<img src=x onerror=alert(1)><script>alert(2)</script>&lt;"
 TURNED = "\u202etxt.exe\u202c\u2066a\u2069\x1b[31m\x00\x85\u200b\ufeff\u2028b\ud800"
@@ -40,7 +38,7 @@ def hostile(value: Any, key: str = "") -> Any:
 
 @pytest.mark.parametrize("size", [PHONE])
 def test_hostile_text_is_shown_and_never_run(open_page: Open, size: tuple[int, int]) -> None:
-    shown = open_page(size)
+    watched = open_page(size)
     queries: dict[str, dict[str, str | int]] = {
         "about": {}, "order": {"columns": 5}, "step": {"step": 3}, "row": {"row": 37},
         "document": {"source": "prose", "document": "prose-0007"},
@@ -48,7 +46,7 @@ def test_hostile_text_is_shown_and_never_run(open_page: Open, size: tuple[int, i
         "compare": {"with": "sample"},
     }  # fmt: skip
     for name, query in queries.items():
-        answer = shown.get(name, **query)
+        answer = watched.get(name, **query)
         if name == "search":
             hit = {"row": 5, "step": 1, "offset": 3, "source": "a", "document": "b"}
             rows = [{**hit, "before": "c", "match": "d", "after": "e"}]
@@ -57,10 +55,10 @@ def test_hostile_text_is_shown_and_never_run(open_page: Open, size: tuple[int, i
             answer["record"]["metadata"] = {"title": "a", "list": ["b", {"c": "d"}]}
         if name == "budget":
             answer["sources"][0]["dropped"] = {"short": {"documents": 3, "tokens": None}}
-        shown.answer_with(name, hostile(answer))
-    page = shown.page
+        watched.answer_with(name, hostile(answer))
+    page = watched.page
     for view in list(VIEWS.values())[1:]:
-        shown.open(view)
+        watched.open(view)
         for tab in page.locator("[role=tab]:visible").all():
             tab.click()
         for summary in page.locator("summary:visible").all():
@@ -77,27 +75,27 @@ def test_hostile_text_is_shown_and_never_run(open_page: Open, size: tuple[int, i
         assert page.locator("main img, main script, header img, header script").count() == 0
         assert page.evaluate("document.documentElement.scrollWidth") <= size[0], view
     assert UNSEEN.search(page.title()) is None
-    shown.picture("hostile-phone")
+    watched.picture("hostile-phone")
 
 
-def test_what_the_address_says_is_text_too(shown: Watched) -> None:
-    shown.refused_ok = True
-    page = shown.page
-    page.goto(shown.address + "#search?text=%3Cimg%20src%3Dx%20onerror%3Dalert(1)%3E")
+def test_what_the_address_says_is_text_too(watched: Watched) -> None:
+    watched.refused_ok = True
+    page = watched.page
+    page.goto(watched.address + "#search?text=%3Cimg%20src%3Dx%20onerror%3Dalert(1)%3E")
     page.locator("#panel-search .lead, #panel-search .problem").first.wait_for()
-    page.goto(shown.address + "#document?source=%3Cb%3Ex&document=%E2%80%AEy")
+    page.goto(watched.address + "#document?source=%3Cb%3Ex&document=%E2%80%AEy")
     message = page.locator("#panel-document .problem")
     message.wait_for()
     assert UNSEEN.search(message.inner_text()) is None
     assert page.locator("main img, main b").count() == 0
 
 
-def test_a_script_or_style_within_the_page_would_not_run(shown: Watched) -> None:
-    page = shown.open("#order")
+def test_a_script_or_style_within_the_page_would_not_run(watched: Watched) -> None:
+    page = watched.open("#order")
     page.evaluate(
         "() => { const one = document.createElement('script'); one.textContent = 'window.ran = 1';"
         " document.body.append(one); }"
     )
     assert page.evaluate("window.ran") is None
-    assert any("Content Security Policy" in fault for fault in shown.faults)
-    shown.faults.clear()
+    assert any("Content Security Policy" in fault for fault in watched.faults)
+    watched.faults.clear()

@@ -14,14 +14,14 @@ def number(value: int) -> str:
     return f"{value:,}"
 
 
-def test_the_strip_shows_every_source_and_every_column_of_the_answer(shown: Watched) -> None:
-    page = shown.open("#order")
+def test_the_strip_shows_every_source_and_every_column_of_the_answer(watched: Watched) -> None:
+    page = watched.open("#order")
     assert page.locator("#name").inner_text().endswith("sample")
-    about = shown.get("about")
+    about = watched.get("about")
     assert number(about["num_rows"]) in page.locator("#facts").inner_text()
-    answer = shown.get("order", first=1, last=about["num_steps"], columns=240)
+    answer = watched.get("order", first=1, last=about["num_steps"], columns=240)
     totals = [sum(column["tokens"][at] for column in answer["columns"]) for at in range(6)]
-    rows = shown.texts(".legend tbody tr")
+    rows = watched.texts(".legend tbody tr")
     assert len(rows) == len(about["sources"])
     for name, total in zip(about["sources"], totals, strict=True):
         (row,) = (row for row in rows if row.startswith(name))
@@ -29,24 +29,24 @@ def test_the_strip_shows_every_source_and_every_column_of_the_answer(shown: Watc
     assert "Every row is counted" in page.locator("#panel-order .lead").inner_text()
     page.locator(".as-table summary").click()
     page.locator(".as-table tbody tr").last.wait_for()
-    lines = shown.texts(".as-table tbody tr")
+    lines = watched.texts(".as-table tbody tr")
     assert [int(line.split()[0]) for line in lines] == [
         column["first_step"] for column in answer["columns"]
     ]
     assert [line.split()[-2] for line in lines] == [
         str(column["repeated_rows"]) for column in answer["columns"]
     ]
-    shown.picture("order-wide-light")
+    watched.picture("order-wide-light")
 
 
-def test_keys_and_a_drag_zoom_and_a_click_opens_the_step(shown: Watched) -> None:
-    page = shown.open("#order")
+def test_keys_and_a_drag_zoom_and_a_click_opens_the_step(watched: Watched) -> None:
+    page = watched.open("#order")
     page.keyboard.press("+")
-    shown.wait("#order?first=7&last=17")
+    watched.wait("#order?first=7&last=17")
     page.keyboard.press("ArrowRight")
-    shown.wait("#order?first=13&last=23")
+    watched.wait("#order?first=13&last=23")
     page.keyboard.press("0")
-    shown.wait("#order")
+    watched.wait("#order")
     box = page.locator(".chart .u-over").first.bounding_box()
     assert box is not None
     middle = box["y"] + box["height"] / 2
@@ -54,30 +54,30 @@ def test_keys_and_a_drag_zoom_and_a_click_opens_the_step(shown: Watched) -> None
     page.mouse.down()
     page.mouse.move(box["x"] + box["width"] * 9.5 / 23, middle, steps=3)
     page.mouse.up()
-    shown.wait("#order?first=5&last=10")
+    watched.wait("#order?first=5&last=10")
     page.go_back()
-    shown.wait("#order")
+    watched.wait("#order")
     page.mouse.click(box["x"] + box["width"] * 11.5 / 23, middle)
-    shown.wait("#step?step=12")
+    watched.wait("#step?step=12")
     assert page.locator("#panel-step .lead").inner_text().startswith("Step 12:")
 
 
-def test_a_source_is_shown_alone_with_its_band_and_layers_can_be_hidden(shown: Watched) -> None:
-    page = shown.open("#order")
+def test_a_source_is_shown_alone_with_its_band_and_layers_can_be_hidden(watched: Watched) -> None:
+    page = watched.open("#order")
     page.locator(".legend button", has_text="prose").click()
-    shown.wait("#order?source=prose")
+    watched.wait("#order?source=prose")
     assert page.locator(".legend button[aria-pressed=true]").inner_text() == "prose"
     assert page.locator(".charts h3").first.inner_text() == "Share of prose"
     page.get_by_label("Lengths").uncheck()
     assert page.locator("[data-layer=lengths]").is_hidden()
     assert page.locator("[data-layer=repeats]").is_visible()
     page.locator(".chart .u-over").first.hover()
-    assert "%" in shown.texts(".legend tbody td.here")[0]
-    shown.picture("order-one-source")
+    assert "%" in watched.texts(".legend tbody td.here")[0]
+    watched.picture("order-one-source")
 
 
-def test_what_is_estimated_says_so_until_it_is_counted(shown: Watched) -> None:
-    exact = shown.get("order", first=1, last=23, columns=240)
+def test_what_is_estimated_says_so_until_it_is_counted(watched: Watched) -> None:
+    exact = watched.get("order", first=1, last=23, columns=240)
     sampled = {
         **exact,
         "is_sampled": True,
@@ -90,8 +90,8 @@ def test_what_is_estimated_says_so_until_it_is_counted(shown: Watched) -> None:
         asked.append(request)
         return sampled if len(asked) < 2 else exact
 
-    shown.answer_with("order", answer)
-    page = shown.open("#order")
+    watched.answer_with("order", answer)
+    page = watched.open("#order")
     assert page.locator(".sampled").inner_text() == (
         "Estimated from 23 of them; exact counts follow, 25 % are there."
     )
@@ -100,7 +100,7 @@ def test_what_is_estimated_says_so_until_it_is_counted(shown: Watched) -> None:
 
 
 @pytest.mark.parametrize("num_sources", [10_000])
-def test_many_sources_are_filtered_and_the_rest_is_one(shown: Watched, num_sources: int) -> None:
+def test_many_sources_are_filtered_and_the_rest_is_one(watched: Watched, num_sources: int) -> None:
     names = [f"source-{at:05}" for at in range(num_sources)]
     shares = [1 / (at + 1) for at in range(64)]
     columns = [
@@ -112,22 +112,22 @@ def test_many_sources_are_filtered_and_the_rest_is_one(shown: Watched, num_sourc
         }
         for step in range(1, 24)
     ]
-    shown.answer_with("about", {**shown.get("about"), "sources": names})
-    order = {**shown.get("order"), "shown": [*names[:64], "9,936 other sources"]}
-    shown.answer_with("order", {**order, "columns": columns, "expected": []})
-    one = shown.get("budget")["sources"][0]
+    watched.answer_with("about", {**watched.get("about"), "sources": names})
+    order = {**watched.get("order"), "shown": [*names[:64], "9,936 other sources"]}
+    watched.answer_with("order", {**order, "columns": columns, "expected": []})
+    one = watched.get("budget")["sources"][0]
     budgets = [{**one, "name": name, "drawn": num_sources - at} for at, name in enumerate(names)]
     flows = [{"from": name, "to": "drawn", "tokens": 9} for name in names]
-    budget = {**shown.get("budget"), "sources": budgets, "flows": flows}
-    shown.answer_with("budget", budget)
-    page = shown.open("#order")
-    assert len(shown.texts(".legend tbody tr:visible")) == 40
+    budget = {**watched.get("budget"), "sources": budgets, "flows": flows}
+    watched.answer_with("budget", budget)
+    page = watched.open("#order")
+    assert len(watched.texts(".legend tbody tr:visible")) == 40
     assert "and 9,936 sources in the rest" in page.locator(".legend").inner_text()
     page.get_by_label("Filter sources").fill("00063")
-    assert shown.texts(".legend tbody th:visible") == ["source-00063"]
-    shown.open("#budget")
-    assert shown.texts("table.budget tbody tr")[-1].startswith("9,950 more")
+    assert watched.texts(".legend tbody th:visible") == ["source-00063"]
+    watched.open("#budget")
+    assert watched.texts("table.budget tbody tr")[-1].startswith("9,950 more")
     assert page.locator(".flow").count() == 13
     page.locator("#panel-budget").get_by_label("Filter sources").fill("09999")
-    assert [row.split()[0] for row in shown.texts("table.budget tbody tr")] == ["source-09999"]
-    shown.picture("budget-many-sources")
+    assert [row.split()[0] for row in watched.texts("table.budget tbody tr")] == ["source-09999"]
+    watched.picture("budget-many-sources")

@@ -29,46 +29,82 @@ export const series = (options) => ({ width: 1, points: { show: false }, paths: 
  * A chart of steps in `holder`, which fills its width. `draw(plot)` paints over it.
  * onZoom(first, last), onStep(step) and onHover(column | null) are called with whole steps.
  */
-export function makeChart(holder, { data, height, series: list, bands, range, format, axisX = true, draw, onZoom, onStep, onHover, sync }) {
+export function makeChart(
+  holder,
+  { data, height, series: list, bands, range, format, axisX = true, draw, onZoom, onStep, onHover, sync },
+) {
   const ink = colour("ink-soft");
   const line = colour("line");
-  const axis = { stroke: ink, font: "12px system-ui, sans-serif", grid: { stroke: line, width: 1 }, ticks: { stroke: line, width: 1, size: 4 } };
+  const axis = {
+    stroke: ink,
+    font: "12px system-ui, sans-serif",
+    grid: { stroke: line, width: 1 },
+    ticks: { stroke: line, width: 1, size: 4 },
+  };
   const xs = data[0];
-  const plot = new uPlot({
-    width: Math.max(holder.clientWidth, 200),
-    height,
-    padding: [draw ? 18 : 8, 12, 0, 0],
-    legend: { show: false },
-    cursor: {
-      y: false,
-      points: { show: false },
-      sync: sync && { key: sync, setSeries: false },
-      drag: { x: Boolean(onZoom), y: false, setScale: false },
-      bind: { dblclick: () => null },
+  const plot = new uPlot(
+    {
+      width: Math.max(holder.clientWidth, 200),
+      height,
+      padding: [draw ? 18 : 8, 12, 0, 0],
+      legend: { show: false },
+      cursor: {
+        y: false,
+        points: { show: false },
+        sync: sync && { key: sync, setSeries: false },
+        drag: { x: Boolean(onZoom), y: false, setScale: false },
+        bind: { dblclick: () => null },
+      },
+      select: { show: Boolean(onZoom) },
+      scales: {
+        x: { time: false, range: [xs[0], xs.at(-1)] },
+        y: { range: range ?? ((_, low, high) => [0, high > 0 ? high * 1.05 : 1]) },
+      },
+      axes: [
+        {
+          ...axis,
+          size: axisX ? 30 : 6,
+          values: axisX
+            ? (_, ticks) => ticks.map((one) => (Number.isInteger(one) ? short(one) : ""))
+            : () => [],
+        },
+        { ...axis, size: 54, gap: 4, space: 28, values: (_, ticks) => ticks.map(format) },
+      ],
+      series: [{}, ...list],
+      bands,
+      hooks: {
+        draw: draw ? [draw] : [],
+        setSelect: [
+          (self) => {
+            const [low, high] = [
+              self.posToVal(self.select.left, "x"),
+              self.posToVal(self.select.left + self.select.width, "x"),
+            ];
+            self.setSelect({ left: 0, width: 0, top: 0, height: 0 }, false);
+            if (onZoom && self.dragged > 4)
+              onZoom(Math.round(low), Math.max(Math.round(low), Math.round(high)));
+          },
+        ],
+        setCursor: [(self) => onHover?.(columnAt(self, xs))],
+      },
     },
-    select: { show: Boolean(onZoom) },
-    scales: { x: { time: false, range: [xs[0], xs.at(-1)] }, y: { range: range ?? ((_, low, high) => [0, high > 0 ? high * 1.05 : 1]) } },
-    axes: [
-      { ...axis, size: axisX ? 30 : 6, values: axisX ? (_, ticks) => ticks.map((one) => (Number.isInteger(one) ? short(one) : "")) : () => [] },
-      { ...axis, size: 54, gap: 4, space: 28, values: (_, ticks) => ticks.map(format) },
-    ],
-    series: [{}, ...list],
-    bands,
-    hooks: {
-      draw: draw ? [draw] : [],
-      setSelect: [(self) => {
-        const [low, high] = [self.posToVal(self.select.left, "x"), self.posToVal(self.select.left + self.select.width, "x")];
-        self.setSelect({ left: 0, width: 0, top: 0, height: 0 }, false);
-        if (onZoom && self.dragged > 4) onZoom(Math.round(low), Math.max(Math.round(low), Math.round(high)));
-      }],
-      setCursor: [(self) => onHover?.(columnAt(self, xs))],
-    },
-  }, data, holder);
+    data,
+    holder,
+  );
   const stop = new AbortController();
   watchMouse(plot, xs, onStep, stop.signal);
-  const observer = new ResizeObserver(() => plot.setSize({ width: Math.max(holder.clientWidth, 200), height }));
+  const observer = new ResizeObserver(() =>
+    plot.setSize({ width: Math.max(holder.clientWidth, 200), height }),
+  );
   observer.observe(holder);
-  return { plot, destroy() { stop.abort(); observer.disconnect(); plot.destroy(); } };
+  return {
+    plot,
+    destroy() {
+      stop.abort();
+      observer.disconnect();
+      plot.destroy();
+    },
+  };
 }
 
 function columnAt(plot, xs) {
@@ -88,11 +124,17 @@ function columnAt(plot, xs) {
 function watchMouse(plot, xs, onStep, signal) {
   let start = null;
   plot.dragged = 0;
-  plot.over.addEventListener("mousedown", (event) => { start = event.clientX; });
-  addEventListener("mouseup", (event) => {
-    plot.dragged = start === null ? 0 : Math.abs(event.clientX - start);
-    start = null;
-  }, { capture: true, signal });
+  plot.over.addEventListener("mousedown", (event) => {
+    start = event.clientX;
+  });
+  addEventListener(
+    "mouseup",
+    (event) => {
+      plot.dragged = start === null ? 0 : Math.abs(event.clientX - start);
+      start = null;
+    },
+    { capture: true, signal },
+  );
   plot.over.addEventListener("click", (event) => {
     if (plot.dragged > 4 || !onStep) return;
     const step = Math.round(plot.posToVal(event.clientX - plot.over.getBoundingClientRect().left, "x"));
@@ -137,7 +179,12 @@ export function drawMarks(plot, xs, columns, name) {
   for (const column of columns) {
     const left = plot.valToPos(xs[column], "x", true);
     const right = plot.valToPos(xs[column + 1], "x", true);
-    ctx.fillRect(left, bbox.top + bbox.height - 5 * devicePixelRatio, Math.max(right - left, 2 * devicePixelRatio), 5 * devicePixelRatio);
+    ctx.fillRect(
+      left,
+      bbox.top + bbox.height - 5 * devicePixelRatio,
+      Math.max(right - left, 2 * devicePixelRatio),
+      5 * devicePixelRatio,
+    );
   }
   ctx.restore();
 }

@@ -9,7 +9,9 @@ export function makeColours(sources) {
   let places = sources.length <= NUM_COLOURS ? placesOf(sources) : null;
   return {
     /** Tell which sources are largest, largest first. */
-    rank(names) { places ??= placesOf(names); },
+    rank(names) {
+      places ??= placesOf(names);
+    },
     /** The class of a source's colour; null for what is no source. */
     of(name) {
       const place = places?.get(name);

@@ -4,14 +4,34 @@
 // feed, direction marks, breaks, spaces without width, tags, and halves of pairs.
 const UNSEEN = new RegExp(
   "[\\u0000-\\u0008\\u000b-\\u001f\\u007f-\\u009f\\u00ad\\u061c\\u180e\\u200b\\u200e\\u200f" +
-  "\\u2028-\\u202e\\u2060-\\u2064\\u2066-\\u206f\\ufeff\\ufff9-\\ufffb\\u{e0000}-\\u{e007f}" +
-  "\\ud800-\\udfff]", "gu");
-const CONTROLS = ("NUL SOH STX ETX EOT ENQ ACK BEL BS TAB LF VT FF CR SO SI DLE DC1 DC2 DC3 DC4 NAK SYN ETB " +
-  "CAN EM SUB ESC FS GS RS US").split(" ");
+    "\\u2028-\\u202e\\u2060-\\u2064\\u2066-\\u206f\\ufeff\\ufff9-\\ufffb\\u{e0000}-\\u{e007f}" +
+    "\\ud800-\\udfff]",
+  "gu",
+);
+const CONTROLS = (
+  "NUL SOH STX ETX EOT ENQ ACK BEL BS TAB LF VT FF CR SO SI DLE DC1 DC2 DC3 DC4 NAK SYN ETB " +
+  "CAN EM SUB ESC FS GS RS US"
+).split(" ");
 const NAMES = {
-  0xad: "SHY", 0x61c: "ALM", 0x200b: "ZWSP", 0x200e: "LRM", 0x200f: "RLM", 0x2028: "LS", 0x2029: "PS",
-  0x202a: "LRE", 0x202b: "RLE", 0x202c: "PDF", 0x202d: "LRO", 0x202e: "RLO", 0x2060: "WJ",
-  0x2066: "LRI", 0x2067: "RLI", 0x2068: "FSI", 0x2069: "PDI", 0xfeff: "BOM", 0x7f: "DEL",
+  0xad: "SHY",
+  0x61c: "ALM",
+  0x200b: "ZWSP",
+  0x200e: "LRM",
+  0x200f: "RLM",
+  0x2028: "LS",
+  0x2029: "PS",
+  0x202a: "LRE",
+  0x202b: "RLE",
+  0x202c: "PDF",
+  0x202d: "LRO",
+  0x202e: "RLO",
+  0x2060: "WJ",
+  0x2066: "LRI",
+  0x2067: "RLI",
+  0x2068: "FSI",
+  0x2069: "PDI",
+  0xfeff: "BOM",
+  0x7f: "DEL",
 };
 
 function markOf(character) {
@@ -71,8 +91,17 @@ function nodesOf(child) {
 
 /** A text on one line: line ends and tabs are seen. */
 export function flat(text) {
-  return el("bdi", {}, String(text).split(/([\n\t])/).map((part) =>
-    part === "\n" || part === "\t" ? el("span", { class: "unseen" }, part === "\n" ? "↵" : "→") : marked(part)));
+  return el(
+    "bdi",
+    {},
+    String(text)
+      .split(/([\n\t])/)
+      .map((part) =>
+        part === "\n" || part === "\t"
+          ? el("span", { class: "unseen" }, part === "\n" ? "↵" : "→")
+          : marked(part),
+      ),
+  );
 }
 
 /** A text of the order, kept apart from the direction of the text around it. */
@@ -97,6 +126,10 @@ export function percent(share) {
 /** 12 %, for axes */
 export const tick = (share) => `${+(share * 100).toFixed(2)} %`;
 
+/** The steps of a column: `12`, or `12 – 15` */
+export const stepsOf = ({ first_step: first, last_step: last }) =>
+  first === last ? full(first) : `${full(first)} – ${full(last)}`;
+
 /** `12 rows`, `1 row` */
 export function many(number, noun) {
   return `${full(number)} ${number === 1 ? noun : noun.endsWith("x") ? noun + "es" : noun + "s"}`;
@@ -104,13 +137,21 @@ export function many(number, noun) {
 
 /** A digest, short, with the whole of it on hover and to copy. */
 export function digest(value) {
-  return el("span", { class: "digest" },
-    el("code", { title: value }, value.slice(0, 12), "…"), copyButton("Copy", value, `Copy digest ${value.slice(0, 12)}`));
+  return el(
+    "span",
+    { class: "digest" },
+    el("code", { title: value }, value.slice(0, 12), "…"),
+    copyButton("Copy", value, `Copy digest ${value.slice(0, 12)}`),
+  );
 }
 
 /** A button that copies a text, and says so. */
 export function copyButton(label, text, spoken = label) {
-  const button = el("button", { type: "button", class: "quiet copy", "aria-label": spoken, onclick: copy }, label);
+  const button = el(
+    "button",
+    { type: "button", class: "quiet copy", "aria-label": spoken, onclick: copy },
+    label,
+  );
   async function copy() {
     try {
       await navigator.clipboard.writeText(text);
@@ -132,10 +173,15 @@ export function say(text) {
 /** What gives the same elsewhere: the command and the Python call of an answer. */
 export function sameElsewhere(answer, what = "The same on the command line, and in Python") {
   if (!answer.command && !answer.python) return null;
-  const line = (text) => text && el("pre", { tabindex: "0", role: "region", "aria-label": text.slice(0, 60) }, data(text));
-  return el("div", { class: "same" },
-    answer.command && copyButton("Copy command", answer.command), answer.python && copyButton("Copy Python", answer.python),
-    el("details", {}, el("summary", {}, what), line(answer.command), line(answer.python)));
+  const line = (text) =>
+    text && el("pre", { tabindex: "0", role: "region", "aria-label": text.slice(0, 60) }, data(text));
+  return el(
+    "div",
+    { class: "same" },
+    answer.command && copyButton("Copy command", answer.command),
+    answer.python && copyButton("Copy Python", answer.python),
+    el("details", {}, el("summary", {}, what), line(answer.command), line(answer.python)),
+  );
 }
 
 /** A part of the page with content of its own, which loads, or fails, without the others. */
@@ -165,8 +211,12 @@ export class Region {
 
 export function problemBox(problem) {
   if (!(problem instanceof AnswerError)) console.error(problem);
-  return el("div", { class: "problem", role: "alert" },
-    el("p", {}, data(problem.message)), problem.hint && el("p", { class: "hint" }, "Hint: ", data(problem.hint)));
+  return el(
+    "div",
+    { class: "problem", role: "alert" },
+    el("p", {}, data(problem.message)),
+    problem.hint && el("p", { class: "hint" }, "Hint: ", data(problem.hint)),
+  );
 }
 
 /** What the server answers instead of an answer. */
@@ -192,18 +242,25 @@ export async function ask(name, parameters = {}, signal) {
     throw new AnswerError("The server does not answer", "is `ettin-data show` still running?", 0);
   }
   const answer = await response.json().catch(() => ({}));
-  if (!response.ok) throw new AnswerError(answer.error ?? `The server answered ${response.status}`, answer.hint, response.status);
+  if (!response.ok)
+    throw new AnswerError(
+      answer.error ?? `The server answered ${response.status}`,
+      answer.hint,
+      response.status,
+    );
   return answer;
 }
 
 /** The address of a view on this page. */
 export function address(name, parameters = {}) {
   const query = new URLSearchParams();
-  for (const [key, value] of Object.entries(parameters)) if (value != null && value !== "") query.set(key, value);
+  for (const [key, value] of Object.entries(parameters))
+    if (value != null && value !== "") query.set(key, value);
   const text = query.toString();
   return text ? `#${name}?${text}` : `#${name}`;
 }
 
-export const link = (name, parameters, ...children) => el("a", { href: address(name, parameters) }, ...children);
+export const link = (name, parameters, ...children) =>
+  el("a", { href: address(name, parameters) }, ...children);
 export const stepLink = (step) => link("step", { step }, full(step));
 export const rowLink = (row, step) => link("step", { step, row }, full(row));

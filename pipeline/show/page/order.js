@@ -1,14 +1,8 @@
 // Order: the mixture over training, at any zoom, beside what a random order would look like.
 
-import { ask, data, el, full, many, percent, Region, sameElsewhere, say, tick } from "./dom.js";
-import { drawCheckpoints, drawMarks, makeChart, series, stepped, colour } from "./chart.js";
+import { ask, data, el, full, many, percent, Region, sameElsewhere, say, stepsOf } from "./dom.js";
+import { drawStrip, isOutside, LAYERS, sumOf } from "./strip.js";
 import { NUM_COLOURS } from "./colours.js";
-
-const LAYERS = [
-  ["lengths", "Lengths", "tokens of a row: shortest, mean, longest"],
-  ["repeats", "Repeats", "rows whose chunk came before"],
-  ["chunks", "Chunk position", "rows that are not the first chunk of their document"],
-];
 
 export function makeOrder({ about, colours, go }) {
   const last = Math.max(about.num_steps ?? 1, 1);
@@ -21,15 +15,54 @@ export function makeOrder({ about, colours, go }) {
   const region = new Region();
   const first = el("input", { type: "number", min: "1", max: last, "aria-label": "First step" });
   const end = el("input", { type: "number", min: "1", max: last, "aria-label": "Last step" });
-  const bar = el("div", { class: "controls" },
-    el("form", { class: "group", onsubmit: (event) => { event.preventDefault(); zoomTo(+first.value, +end.value); } },
-      el("span", { class: "label" }, "Steps"), first, el("span", {}, "to"), end, el("button", {}, "Show")),
-    el("div", { class: "group", role: "group", "aria-label": "Zoom" },
-      button("◀", "Earlier steps", () => pan(-1)), button("▶", "Later steps", () => pan(1)),
-      button("+", "Zoom in", () => zoom(0.5)), button("−", "Zoom out", () => zoom(2)),
-      button("Whole order", "Whole order", () => zoomTo(1, last))),
-    el("fieldset", { class: "group" }, el("legend", { class: "hidden" }, "Layers"), LAYERS.map(([name, title, what]) => el("label", { title: what },
-      el("input", { type: "checkbox", checked: true, onchange: (event) => { layers[event.target.checked ? "add" : "delete"](name); draw(); } }), title))));
+  const bar = el(
+    "div",
+    { class: "controls" },
+    el(
+      "form",
+      {
+        class: "group",
+        onsubmit: (event) => {
+          event.preventDefault();
+          zoomTo(+first.value, +end.value);
+        },
+      },
+      el("span", { class: "label" }, "Steps"),
+      first,
+      el("span", {}, "to"),
+      end,
+      el("button", {}, "Show"),
+    ),
+    el(
+      "div",
+      { class: "group", role: "group", "aria-label": "Zoom" },
+      button("◀", "Earlier steps", () => pan(-1)),
+      button("▶", "Later steps", () => pan(1)),
+      button("+", "Zoom in", () => zoom(0.5)),
+      button("−", "Zoom out", () => zoom(2)),
+      button("Whole order", "Whole order", () => zoomTo(1, last)),
+    ),
+    el(
+      "fieldset",
+      { class: "group" },
+      el("legend", { class: "hidden" }, "Layers"),
+      LAYERS.map(([name, title, what]) =>
+        el(
+          "label",
+          { title: what },
+          el("input", {
+            type: "checkbox",
+            checked: true,
+            onchange: (event) => {
+              layers[event.target.checked ? "add" : "delete"](name);
+              draw();
+            },
+          }),
+          title,
+        ),
+      ),
+    ),
+  );
   const root = el("section", {}, el("h2", {}, "Order"), bar, region.root);
 
   function button(text, spoken, onclick) {
@@ -51,23 +84,60 @@ export function makeOrder({ about, colours, go }) {
 
   function pan(direction) {
     const width = view.last - view.first + 1;
-    const from = Math.max(1, Math.min(view.first + direction * Math.max(Math.round(width / 2), 1), last - width + 1));
+    const from = Math.max(
+      1,
+      Math.min(view.first + direction * Math.max(Math.round(width / 2), 1), last - width + 1),
+    );
     zoomTo(from, from + width - 1);
   }
 
-  async function show(parameters, signal, wait = 1500) {
+  async function show(parameters, signal) {
     clearTimeout(timer);
     view = { first: +parameters.first || 1, last: +parameters.last || last, source: parameters.source };
     first.value = view.first;
     end.value = view.last;
     await region.fill(async () => {
-      answer = await ask("order", { first: view.first, last: view.last, columns: Math.max(60, Math.min(480, Math.round(root.clientWidth / 4))), source: view.source }, signal);
+      answer = null;
+      answer = await ask("order", question(), signal);
       return body();
     }, signal);
     if (signal.aborted) return;
     draw();
-    // Until the server has counted every row, it is asked again.
-    if (answer?.is_sampled) timer = setTimeout(() => signal.aborted || show(parameters, signal, Math.min(2 * wait, 30_000)), wait);
+    if (answer?.is_sampled) refineLater(signal, 1500);
+  }
+
+  const question = () => ({
+    first: view.first,
+    last: view.last,
+    columns: Math.max(60, Math.min(480, Math.round(root.clientWidth / 4))),
+    source: view.source,
+  });
+
+  /** Ask again, ever more seldom, until the server has counted every row; only then draw anew. */
+  function refineLater(signal, wait) {
+    timer = setTimeout(async () => {
+      const next = await ask("order", question(), signal).catch(() => null);
+      if (!next || signal.aborted) return;
+      if (next.is_sampled) {
+        region.root.querySelector(".sampled")?.replaceWith(sampled(next));
+        return refineLater(signal, Math.min(2 * wait, 30_000));
+      }
+      answer = next;
+      await region.fill(async () => body(), signal);
+      draw();
+    }, wait);
+  }
+
+  function sampled({ columns, exact_done: done, exact_problem: problem }) {
+    const counted = columns.reduce((sum, one) => sum + one.rows_read, 0);
+    return el(
+      "strong",
+      { class: "sampled" },
+      `Estimated from ${full(counted)} of them; `,
+      problem
+        ? ["they cannot all be counted: ", data(problem)]
+        : ["exact counts follow", done > 0 && `, ${Math.floor(done * 100)} % are there`, "."],
+    );
   }
 
   let holders = {};
@@ -79,77 +149,203 @@ export function makeOrder({ about, colours, go }) {
     const columns = answer.columns;
     if (!columns.length) return [el("p", { class: "empty" }, "No step lies in this range.")];
     const totals = shown.map((_, index) => columns.reduce((sum, one) => sum + one.tokens[index], 0));
-    const all = columns.reduce((sum, one) => sum + one.tokens.reduce((a, b) => a + b, 0), 0) || 1;
+    const all = columns.reduce((sum, one) => sum + sumOf(one), 0);
     // The last one may stand for all others together.
-    answer.ranked = shown.map((name, index) => ({ name, index, share: totals[index] / all, expected: answer.expected?.[index] }))
+    answer.ranked = shown
+      .map((name, index) => ({ name, index, share: totals[index] / all, expected: answer.expected?.[index] }))
       .filter(({ name }) => known.has(name))
       .sort((a, b) => (b.expected?.share ?? b.share) - (a.expected?.share ?? a.share) || a.index - b.index);
     colours.rank(answer.ranked.map((one) => one.name));
     for (const one of answer.ranked) one.colour = colours.of(one.name);
     const watched = answer.ranked.filter((one) => !view.source || one.name === view.source);
-    answer.unusual = columns.flatMap((one, column) => (watched.some((source) => isOutside(source, one)) ? [column] : []));
+    answer.unusual = columns.flatMap((one, column) =>
+      watched.some((source) => isOutside(source, one)) ? [column] : [],
+    );
     answer.byChance = Math.round(columns.length * (1 - 0.99 ** watched.length));
-    holders = Object.fromEntries(["shares", ...LAYERS.map(([name]) => name)].map((name) => [name, el("div", { class: "chart" })]));
-    const counted = columns.reduce((sum, one) => sum + one.rows_read, 0);
+    holders = Object.fromEntries(
+      ["shares", ...LAYERS.map(([name]) => name)].map((name) => [name, el("div", { class: "chart" })]),
+    );
     const rows = columns.reduce((sum, one) => sum + one.num_rows, 0);
     return [
-      el("p", { class: "lead" }, `Steps ${full(answer.first)} to ${full(answer.last)}, ${many(rows, "row")}, in ${many(columns.length, "column")}. `,
-        answer.is_sampled
-          ? el("strong", { class: "sampled" }, `Estimated from ${full(counted)} of them; exact counts follow`, answer.exact_done > 0 && `, ${Math.floor(answer.exact_done * 100)} % are there`, ".")
-          : "Every row is counted."),
-      el("div", { class: "strip" },
-        el("div", { class: "charts", tabindex: "0", role: "group", "aria-label": `Shares of sources over steps ${answer.first} to ${answer.last}. Arrow keys move, plus and minus zoom. The same is in the table below.` },
-          el("h3", {}, view.source ? ["Share of ", data(view.source)] : "Share of tokens by source"), holders.shares,
-          LAYERS.map(([name, title, what]) => el("div", { class: "layer", "data-layer": name }, el("h3", {}, title, el("span", { class: "soft" }, " ", what)), holders[name]))),
-        legend()),
+      el(
+        "p",
+        { class: "lead" },
+        `Steps ${full(answer.first)} to ${full(answer.last)}, ${many(rows, "row")}, in ${many(columns.length, "column")}. `,
+        answer.is_sampled ? sampled(answer) : "Every row is counted.",
+      ),
+      el(
+        "div",
+        { class: "strip" },
+        el(
+          "div",
+          {
+            class: "charts",
+            tabindex: "0",
+            role: "group",
+            "aria-label": `Shares of sources over steps ${answer.first} to ${answer.last}. Arrow keys move, plus and minus zoom. The same is in the table below.`,
+          },
+          el("h3", {}, view.source ? ["Share of ", data(view.source)] : "Share of tokens by source"),
+          holders.shares,
+          LAYERS.map(([name, title, what]) =>
+            el(
+              "div",
+              { class: "layer", "data-layer": name },
+              el("h3", {}, title, el("span", { class: "soft" }, " ", what)),
+              holders[name],
+            ),
+          ),
+        ),
+        legend(),
+      ),
       table(),
       sameElsewhere(answer),
     ];
   }
 
-  /** Whether the share that a source has of a column is outside of its band. */
-  function isOutside({ index, expected }, column) {
-    const share = column.tokens[index] / (column.tokens.reduce((a, b) => a + b, 0) || 1);
-    return Boolean(expected) && (share < expected.low || share > expected.high);
-  }
-
   function legend() {
-    const rows = answer.ranked.map((one) => el("tr", { "aria-selected": one.name === view.source ? "true" : null },
-      el("th", { scope: "row" }, el("button", { type: "button", class: "source", "aria-pressed": String(one.name === view.source), title: "Show this source alone, with its band", onclick: () => select(one.name) },
-        el("i", { class: `swatch ${one.colour}` }), data(one.name))),
-      el("td", { class: "here" }), el("td", {}, percent(one.share)),
-      el("td", { class: "soft" }, one.expected ? `${percent(one.expected.low)} – ${percent(one.expected.high)}` : "–")));
+    const rows = answer.ranked.map((one) =>
+      el(
+        "tr",
+        { "aria-selected": one.name === view.source ? "true" : null },
+        el(
+          "th",
+          { scope: "row" },
+          el(
+            "button",
+            {
+              type: "button",
+              class: "source",
+              "aria-pressed": String(one.name === view.source),
+              title: "Show this source alone, with its band",
+              onclick: () => select(one.name),
+            },
+            el("i", { class: `swatch ${one.colour}` }),
+            data(one.name),
+          ),
+        ),
+        el("td", { class: "here" }),
+        el("td", {}, percent(one.share)),
+        el(
+          "td",
+          { class: "soft" },
+          one.expected ? `${percent(one.expected.low)} – ${percent(one.expected.high)}` : "–",
+        ),
+      ),
+    );
     hereHead.replaceChildren("Here");
     live = rows.map((row) => row.querySelector(".here"));
-    const filter = el("input", { type: "search", placeholder: "Filter sources", "aria-label": "Filter sources", oninput: () => narrow() });
+    const filter = el("input", {
+      type: "search",
+      placeholder: "Filter sources",
+      "aria-label": "Filter sources",
+      oninput: () => narrow(),
+    });
     function narrow() {
       const text = filter.value.toLowerCase();
-      rows.forEach((row, at) => { row.hidden = text ? !answer.ranked[at].name.toLowerCase().includes(text) : at >= 40; });
+      rows.forEach((row, at) => {
+        row.hidden = text ? !answer.ranked[at].name.toLowerCase().includes(text) : at >= 40;
+      });
     }
     narrow();
     const rest = about.sources.length - answer.ranked.length;
-    return el("div", { class: "legend" }, answer.ranked.length > 12 && filter,
-      el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Sources" }, el("table", {},
-        el("thead", {}, el("tr", {}, el("th", { scope: "col" }, "Source"), hereHead, el("th", { scope: "col" }, "In view"), el("th", { scope: "col" }, "Expected"))), el("tbody", {}, rows))),
+    return el(
+      "div",
+      { class: "legend" },
+      answer.ranked.length > 12 && filter,
+      el(
+        "div",
+        { class: "scroll", tabindex: "0", role: "region", "aria-label": "Sources" },
+        el(
+          "table",
+          {},
+          el(
+            "thead",
+            {},
+            el(
+              "tr",
+              {},
+              el("th", { scope: "col" }, "Source"),
+              hereHead,
+              el("th", { scope: "col" }, "In view"),
+              el("th", { scope: "col" }, "Expected"),
+            ),
+          ),
+          el("tbody", {}, rows),
+        ),
+      ),
       rest > 0 && el("p", { class: "soft" }, `and ${many(rest, "source")} in the rest`),
-      el("p", { class: "soft" }, el("i", { class: "swatch unusual" }), `In ${many(answer.unusual.length, "column")} of ${full(answer.columns.length)} `, view.source ? data(view.source) : "a source", ` is outside of the band that holds it in 99 of 100 columns of a random order; about ${full(answer.byChance)} are so by chance.`));
+      el(
+        "p",
+        { class: "soft" },
+        el("i", { class: "swatch unusual" }),
+        `In ${many(answer.unusual.length, "column")} of ${full(answer.columns.length)} `,
+        view.source ? data(view.source) : "a source",
+        ` is outside of the band that holds it in 99 of 100 columns of a random order; about ${full(answer.byChance)} are so by chance.`,
+      ),
+    );
   }
 
   function select(name) {
-    go("order", { ...(view.first > 1 || view.last < last ? { first: view.first, last: view.last } : {}), source: name === view.source ? null : name });
+    go("order", {
+      ...(view.first > 1 || view.last < last ? { first: view.first, last: view.last } : {}),
+      source: name === view.source ? null : name,
+    });
   }
 
   function table() {
-    const box = el("details", { class: "as-table", ontoggle: () => { if (box.open && box.childElementCount === 1) box.append(rows()); } },
-      el("summary", {}, "The same as a table"));
+    const box = el(
+      "details",
+      {
+        class: "as-table",
+        ontoggle: () => {
+          if (box.open && box.childElementCount === 1) box.append(rows());
+        },
+      },
+      el("summary", {}, "The same as a table"),
+    );
     const top = answer.ranked.slice(0, NUM_COLOURS);
-    const rows = () => el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Columns of the order" }, el("table", {},
-      el("thead", {}, el("tr", {}, ["Steps", "Rows", ...top.map((one) => data(one.name)), "Mean length", "Repeats", "Later chunks"].map((one) => el("th", { scope: "col" }, one)))),
-      el("tbody", {}, answer.columns.map((one) => {
-        const sum = one.tokens.reduce((a, b) => a + b, 0) || 1;
-        return el("tr", {}, el("th", { scope: "row" }, steps(one)), el("td", {}, full(one.num_rows)),
-          top.map(({ index }) => el("td", {}, percent(one.tokens[index] / sum))), el("td", {}, full(Math.round(one.mean_length))), el("td", {}, full(one.repeated_rows)), el("td", {}, full(one.later_chunks)));
-      }))));
+    const rows = () =>
+      el(
+        "div",
+        { class: "scroll", tabindex: "0", role: "region", "aria-label": "Columns of the order" },
+        el(
+          "table",
+          {},
+          el(
+            "thead",
+            {},
+            el(
+              "tr",
+              {},
+              [
+                "Steps",
+                "Rows",
+                ...top.map((one) => data(one.name)),
+                "Mean length",
+                "Repeats",
+                "Later chunks",
+              ].map((one) => el("th", { scope: "col" }, one)),
+            ),
+          ),
+          el(
+            "tbody",
+            {},
+            answer.columns.map((one) => {
+              const sum = sumOf(one);
+              return el(
+                "tr",
+                {},
+                el("th", { scope: "row" }, stepsOf(one)),
+                el("td", {}, full(one.num_rows)),
+                top.map(({ index }) => el("td", {}, percent(one.tokens[index] / sum))),
+                el("td", {}, full(Math.round(one.mean_length))),
+                el("td", {}, full(one.repeated_rows)),
+                el("td", {}, full(one.later_chunks)),
+              );
+            }),
+          ),
+        ),
+      );
     return box;
   }
 
@@ -157,62 +353,15 @@ export function makeOrder({ about, colours, go }) {
     charts.forEach((one) => one.destroy());
     charts = [];
     if (!answer?.columns?.length || !holders.shares?.isConnected || root.hidden) return;
-    const columns = answer.columns;
     const common = { sync: "order", onZoom: zoomTo, onStep: (step) => go("step", { step }), onHover: hover };
-    charts.push(shares(columns, common));
-    const read = (one) => one.rows_read || 1;
-    const plain = {
-      lengths: () => makeChart(holders.lengths, { ...common, height: 110, axisX: false, format: full,
-        data: stepped(columns, columns.map((one) => one.max_length), columns.map((one) => one.min_length), columns.map((one) => one.mean_length)),
-        series: [series({ stroke: colour("line-strong") }), series({ stroke: colour("line-strong") }), series({ stroke: colour("accent"), width: 2 })],
-        bands: [{ series: [1, 2], fill: colour("band") }] }),
-      repeats: () => share("repeats", (one) => one.repeated_rows / read(one)),
-      chunks: () => share("chunks", (one) => one.later_chunks / read(one)),
-    };
-    const share = (name, of) => makeChart(holders[name], { ...common, height: 90, axisX: false, format: tick, data: stepped(columns, columns.map(of)), series: [series({ stroke: colour("accent"), fill: colour("band"), width: 1.5 })] });
-    for (const [name] of LAYERS) {
-      holders[name].parentElement.hidden = !layers.has(name);
-      const isKnown = name !== "repeats" || columns.some((one) => one.repeated_rows != null);
-      if (!isKnown) holders[name].replaceChildren(el("p", { class: "soft" }, "Not counted here."));
-      else if (layers.has(name)) charts.push(plain[name]());
-    }
-  }
-
-  function shares(columns, common) {
-    const sums = columns.map((one) => one.tokens.reduce((a, b) => a + b, 0) || 1);
-    const paint = (plot) => {
-      drawMarks(plot, plot.data[0], answer.unusual, "unusual");
-      drawCheckpoints(plot, answer.checkpoints ?? []);
-    };
     const alone = answer.ranked.find((one) => one.name === view.source);
-    const options = { ...common, height: 280, format: tick, draw: paint };
-    if (alone) {
-      const { low, high, share } = alone.expected ?? {};
-      const all = (value) => columns.map(() => value ?? null);
-      return makeChart(holders.shares, { ...options, data: stepped(columns, all(high), all(low), all(share), columns.map((one, at) => one.tokens[alone.index] / sums[at])),
-        series: [series({ stroke: colour("line-strong") }), series({ stroke: colour("line-strong") }), series({ stroke: colour("ink-soft"), dash: [6, 4] }), series({ stroke: colour(alone.colour), width: 2 })],
-        bands: [{ series: [1, 2], fill: colour("band") }] });
-    }
-    // From the top of the stack down, each filled to 0 over the one before.
-    const top = answer.ranked.filter((one) => one.colour !== "source-rest");
-    const stack = [];
-    let below = columns.map(() => 0);
-    for (const { index, colour: name } of top) {
-      below = below.map((sum, at) => sum + columns[at].tokens[index] / sums[at]);
-      stack.unshift({ values: below, name });
-    }
-    if (below.some((sum) => sum < 1 - 1e-9)) stack.unshift({ values: columns.map(() => 1), name: "source-rest" });
-    const gap = colour("page");
-    return makeChart(holders.shares, { ...options, range: [0, 1], data: stepped(columns, ...stack.map((one) => one.values)),
-      series: stack.map((one) => series({ fill: colour(one.name), stroke: gap, width: columns.length > 200 ? 0.5 : 1 })) });
+    charts = drawStrip(holders, answer, layers, alone, common);
   }
-
-  const steps = (one) => (one.first_step === one.last_step ? full(one.first_step) : `${full(one.first_step)} – ${full(one.last_step)}`);
 
   function hover(column) {
     const one = column == null ? null : answer.columns[column];
-    hereHead.replaceChildren(one ? `Step ${steps(one)}` : "Here");
-    const sum = one?.tokens.reduce((a, b) => a + b, 0) || 1;
+    hereHead.replaceChildren(one ? `Step ${stepsOf(one)}` : "Here");
+    const sum = one ? sumOf(one) : 1;
     answer.ranked.slice(0, 40).forEach((source, at) => {
       live[at].replaceChildren(one ? percent(one.tokens[source.index] / sum) : "");
       live[at].classList.toggle("outside", Boolean(one) && isOutside(source, one));
@@ -224,7 +373,14 @@ export function makeOrder({ about, colours, go }) {
     root,
     show,
     onKey(key) {
-      const actions = { ArrowLeft: () => pan(-1), ArrowRight: () => pan(1), "+": () => zoom(0.5), "=": () => zoom(0.5), "-": () => zoom(2), 0: () => zoomTo(1, last) };
+      const actions = {
+        ArrowLeft: () => pan(-1),
+        ArrowRight: () => pan(1),
+        "+": () => zoom(0.5),
+        "=": () => zoom(0.5),
+        "-": () => zoom(2),
+        0: () => zoomTo(1, last),
+      };
       if (!actions[key]) return false;
       actions[key]();
       say(`Steps ${view.first} to ${view.last}`);

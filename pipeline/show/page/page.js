@@ -1,6 +1,6 @@
 // The page of `ettin-data show`: one panel at a time, each with its address after the hash.
 
-import { address, ask, copyButton, data, el, full, many, plain, problemBox, short } from "./dom.js";
+import { address, ask, copyButton, data, el, full, many, plain, problemBox, say, short } from "./dom.js";
 import { makeBudget } from "./budget.js";
 import { makeColours } from "./colours.js";
 import { makeDocument } from "./document.js";
@@ -10,8 +10,12 @@ import { makeSearch } from "./search.js";
 import { makeStep } from "./step.js";
 
 const PANELS = [
-  ["order", "Order", makeOrder], ["step", "Step", makeStep], ["document", "Document", makeDocument],
-  ["search", "Search", makeSearch], ["budget", "Budget", makeBudget], ["proof", "Proof", makeProof],
+  ["order", "Order", makeOrder],
+  ["step", "Step", makeStep],
+  ["document", "Document", makeDocument],
+  ["search", "Search", makeSearch],
+  ["budget", "Budget", makeBudget],
+  ["proof", "Proof", makeProof],
 ];
 const THEMES = { auto: "Auto", light: "Light", dark: "Dark" };
 const byId = (id) => document.getElementById(id);
@@ -49,7 +53,10 @@ async function route() {
   current = name;
   for (const [one, panel] of panels) panel.root.hidden = one !== name;
   document.title = `${title} · ${plain(byId("name").dataset.name ?? "")} · ettin-data`;
-  if (isNew) scrollTo(0, 0);
+  if (isNew) {
+    scrollTo(0, 0);
+    say(title);
+  }
   const { signal } = stopLast;
   delete document.documentElement.dataset.shown;
   await panels.get(name).show(parameters, signal);
@@ -65,17 +72,33 @@ function heading(about) {
     about.phase && data(about.phase),
     about.num_steps != null && many(about.num_steps, "step"),
     many(about.num_rows, "row"),
-    about.num_tokens != null && el("span", { title: full(about.num_tokens) }, short(about.num_tokens), " tokens"),
+    about.num_tokens != null &&
+      el("span", { title: full(about.num_tokens) }, short(about.num_tokens), " tokens"),
     about.max_seq_len != null && el("span", { class: "minor" }, `rows of up to ${full(about.max_seq_len)}`),
     about.view && el("span", { class: "minor" }, "view ", data(about.view)),
     many(about.sources.length, "source"),
-    about.digest && el("span", { class: "minor" }, el("code", { title: about.digest }, about.digest.slice(0, 12)), copyButton("Copy", about.digest, "Copy the digest of this order")),
+    about.digest &&
+      el(
+        "span",
+        { class: "minor" },
+        el("code", { title: about.digest }, about.digest.slice(0, 12)),
+        copyButton("Copy", about.digest, "Copy the digest of this order"),
+      ),
   ];
   byId("facts").replaceChildren(...facts.filter(Boolean).map((one) => el("span", { class: "fact" }, one)));
   if (about.problems?.length) {
-    byId("problems").append(el("details", { class: "problem" },
-      el("summary", {}, `${many(about.problems.length, "problem")} with what lies here`),
-      el("ul", {}, about.problems.map((one) => el("li", {}, data(one))))));
+    byId("problems").append(
+      el(
+        "details",
+        { class: "problem" },
+        el("summary", {}, `${many(about.problems.length, "problem")} with what lies here`),
+        el(
+          "ul",
+          {},
+          about.problems.map((one) => el("li", {}, data(one))),
+        ),
+      ),
+    );
   }
 }
 
@@ -98,6 +121,8 @@ function onKey(event) {
   if (event.ctrlKey || event.metaKey || event.altKey || byId("help").open) return;
   if (event.key === "Escape" && target.matches("input")) return target.blur();
   if (target.matches("input, select, textarea")) return;
+  // What scrolls, or has choices of its own, keeps its arrows.
+  if (event.key.startsWith("Arrow") && target.closest(".scroll, .tokens, pre, [role=tablist]")) return;
   const number = Number(event.key);
   if (event.key === "/") byId("find-text").focus();
   else if (event.key === "?") byId("help").showModal();
@@ -111,8 +136,12 @@ async function start() {
   showTheme(localStorage.getItem("theme") in THEMES ? localStorage.getItem("theme") : "auto");
   byId("theme").addEventListener("click", nextTheme);
   byId("keys").addEventListener("click", () => byId("help").showModal());
-  byId("skip").addEventListener("click", (event) => { event.preventDefault(); byId("content").focus(); });
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => dispatchEvent(new Event("themechange")));
+  byId("skip").addEventListener("click", (event) => {
+    event.preventDefault();
+    byId("content").focus();
+  });
+  for (const media of ["(prefers-color-scheme: dark)", "print"])
+    matchMedia(media).addEventListener("change", () => dispatchEvent(new Event("themechange")));
   let about;
   try {
     about = await ask("about");

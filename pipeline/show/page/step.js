@@ -1,7 +1,20 @@
 // Step: its rows as a list, and the row that is selected as text.
 
-import { ask, data, digest, el, full, link, many, percent, plain, Region, rowLink, sameElsewhere, say } from "./dom.js";
-import { tabs, tokenLegend, tokenText } from "./tokens.js";
+import {
+  ask,
+  data,
+  digest,
+  el,
+  full,
+  link,
+  many,
+  percent,
+  plain,
+  Region,
+  sameElsewhere,
+  say,
+} from "./dom.js";
+import { rowBody } from "./row.js";
 
 const FIRST_ROWS = 256;
 
@@ -16,19 +29,81 @@ export function makeStep({ about, colours, go }) {
   const same = el("div");
   const number = el("input", { type: "number", min: "1", max: last, "aria-label": "Step" });
   const ticks = (about.checkpoints ?? []).slice(0, 200).map((one) => el("option", { value: one.last_step }));
-  const slider = el("input", { type: "range", min: "1", max: last, "aria-label": "Place in training", list: "checkpoint-steps",
-    oninput: () => { number.value = slider.value; }, onchange: () => go("step", { step: slider.value }, { replace: true }) });
-  const row = el("input", { type: "number", min: "0", max: (about.num_rows ?? 1) - 1, "aria-label": "Row", placeholder: "row" });
-  const checkpoint = el("select", { "aria-label": "Checkpoint", onchange: () => checkpoint.value && go("step", { step: checkpoint.value }) },
-    el("option", { value: "" }, "checkpoint"), (about.checkpoints ?? []).map((one) => el("option", { value: one.last_step }, plain(one.name))));
+  const slider = el("input", {
+    type: "range",
+    min: "1",
+    max: last,
+    "aria-label": "Place in training",
+    list: "checkpoint-steps",
+    oninput: () => {
+      number.value = slider.value;
+    },
+    onchange: () => go("step", { step: slider.value }, { replace: true }),
+  });
+  const row = el("input", {
+    type: "number",
+    min: "0",
+    max: (about.num_rows ?? 1) - 1,
+    "aria-label": "Row",
+    placeholder: "row",
+  });
+  const checkpoint = el(
+    "select",
+    {
+      "aria-label": "Checkpoint",
+      onchange: () => checkpoint.value && go("step", { step: checkpoint.value }),
+    },
+    el("option", { value: "" }, "checkpoint"),
+    (about.checkpoints ?? []).map((one) => el("option", { value: one.last_step }, plain(one.name))),
+  );
   const before = el("button", { type: "button", "aria-label": "Step before", onclick: () => move(-1) }, "◀");
   const after = el("button", { type: "button", "aria-label": "Step after", onclick: () => move(1) }, "▶");
-  const bar = el("div", { class: "controls" },
-    el("form", { class: "group", onsubmit: (event) => { event.preventDefault(); go("step", { step: number.value }); } },
-      before, el("span", { class: "label" }, "Step"), number, el("span", { class: "soft" }, `of ${full(last)}`), after, el("button", {}, "Go")),
-    el("form", { class: "group", onsubmit: (event) => { event.preventDefault(); toRow(row.value); } }, el("span", { class: "label" }, "Row"), row, el("button", {}, "Go")),
-    about.checkpoints?.length > 0 && el("div", { class: "group" }, el("span", { class: "label" }, "Up to"), checkpoint));
-  const root = el("section", {}, el("h2", {}, "Step"), bar, slider, el("datalist", { id: "checkpoint-steps" }, ticks), head.root, el("div", { class: "split" }, list.root, detail.root), same);
+  const bar = el(
+    "div",
+    { class: "controls" },
+    el(
+      "form",
+      {
+        class: "group",
+        onsubmit: (event) => {
+          event.preventDefault();
+          go("step", { step: number.value });
+        },
+      },
+      before,
+      el("span", { class: "label" }, "Step"),
+      number,
+      el("span", { class: "soft" }, `of ${full(last)}`),
+      after,
+      el("button", {}, "Go"),
+    ),
+    el(
+      "form",
+      {
+        class: "group",
+        onsubmit: (event) => {
+          event.preventDefault();
+          toRow(row.value);
+        },
+      },
+      el("span", { class: "label" }, "Row"),
+      row,
+      el("button", {}, "Go"),
+    ),
+    about.checkpoints?.length > 0 &&
+      el("div", { class: "group" }, el("span", { class: "label" }, "Up to"), checkpoint),
+  );
+  const root = el(
+    "section",
+    {},
+    el("h2", {}, "Step"),
+    bar,
+    slider,
+    el("datalist", { id: "checkpoint-steps" }, ticks),
+    head.root,
+    el("div", { class: "split" }, list.root, detail.root),
+    same,
+  );
 
   function move(by) {
     const step = Math.min(Math.max(place.step + by, 1), last);
@@ -45,7 +120,10 @@ export function makeStep({ about, colours, go }) {
     let known = null;
     if (step === null && wanted !== null) {
       // Which step a row is in, the row's own answer says.
-      await detail.fill(async () => { known = await ask("row", { row: wanted }, signal); return rowBody(known); }, signal);
+      await detail.fill(async () => {
+        known = await ask("row", { row: wanted }, signal);
+        return rowDetail(known);
+      }, signal);
       if (signal.aborted) return;
       step = known?.step ?? place.step;
     }
@@ -58,10 +136,25 @@ export function makeStep({ about, colours, go }) {
     after.disabled = step >= last;
     if (answer?.step !== step) {
       let problem = null;
-      const asked = ask("step", { step }, signal).then((one) => { answer = one; }, (one) => { answer = null; problem = one; });
+      const asked = ask("step", { step }, signal).then(
+        (one) => {
+          answer = one;
+        },
+        (one) => {
+          answer = null;
+          problem = one;
+        },
+      );
       await Promise.all([
-        head.fill(async () => { await asked; if (problem) throw problem; return headBody(); }, signal),
-        list.fill(async () => { await asked; return problem ? [] : listBody(); }, signal),
+        head.fill(async () => {
+          await asked;
+          if (problem) throw problem;
+          return headBody();
+        }, signal),
+        list.fill(async () => {
+          await asked;
+          return problem ? [] : listBody();
+        }, signal),
       ]);
       if (signal.aborted) return;
     }
@@ -70,9 +163,15 @@ export function makeStep({ about, colours, go }) {
     place.row = selected;
     mark(selected);
     if (!known || known.row !== selected) {
-      await detail.fill(async () => { known = await ask("row", { row: selected }, signal); return rowBody(known); }, signal);
+      await detail.fill(async () => {
+        known = await ask("row", { row: selected }, signal);
+        return rowDetail(known);
+      }, signal);
     }
-    if (!signal.aborted) same.replaceChildren(...[sameElsewhere(answer, "This step on the command line, and in Python")].filter(Boolean));
+    if (!signal.aborted)
+      same.replaceChildren(
+        ...[sameElsewhere(answer, "This step on the command line, and in Python")].filter(Boolean),
+      );
   }
 
   function headBody() {
@@ -80,38 +179,115 @@ export function makeStep({ about, colours, go }) {
     const sum = counts.reduce((total, [, one]) => total + one.tokens, 0) || 1;
     const shown = counts.slice(0, 12);
     return [
-      el("p", { class: "lead" }, `Step ${full(answer.step)}: ${many(answer.num_rows, "row")}`, answer.num_rows > 0 && [", from row ", full(answer.first_row)], counts.length ? `, ${many(sum, "token")}. ` : ". ",
-        answer.checkpoint_before ? ["After checkpoint ", data(answer.checkpoint_before), ". "] : about.checkpoints?.length ? "Before the first checkpoint. " : "",
-        answer.sha256 && el("span", { class: "nowrap" }, "sha256 ", digest(answer.sha256))),
-      el("ul", { class: "counts", "aria-label": "Tokens of this step by source" }, shown.map(([name, one]) => {
-        const bar = el("span", { class: "meter", "aria-hidden": "true" });
-        bar.style.setProperty("--share", one.tokens / sum);
-        return el("li", { class: colours.of(name) }, data(name), bar, el("span", { class: "number" }, percent(one.tokens / sum)), el("span", { class: "soft" }, many(one.rows, "row")));
-      }), counts.length > 12 && el("li", { class: "soft" }, `and ${many(counts.length - 12, "source")}`)),
+      el(
+        "p",
+        { class: "lead" },
+        `Step ${full(answer.step)}: ${many(answer.num_rows, "row")}`,
+        answer.num_rows > 0 && [", from row ", full(answer.first_row)],
+        counts.length ? `, ${many(sum, "token")}. ` : ". ",
+        answer.checkpoint_before
+          ? ["After checkpoint ", data(answer.checkpoint_before), ". "]
+          : about.checkpoints?.length
+            ? "Before the first checkpoint. "
+            : "",
+        answer.sha256 && el("span", { class: "nowrap" }, "sha256 ", digest(answer.sha256)),
+      ),
+      el(
+        "ul",
+        { class: "counts", "aria-label": "Tokens of this step by source" },
+        shown.map(([name, one]) => {
+          const bar = el("span", { class: "meter", "aria-hidden": "true" });
+          bar.style.setProperty("--share", one.tokens / sum);
+          return el(
+            "li",
+            { class: colours.of(name) },
+            data(name),
+            bar,
+            el("span", { class: "number" }, percent(one.tokens / sum)),
+            el("span", { class: "soft" }, many(one.rows, "row")),
+          );
+        }),
+        counts.length > 12 && el("li", { class: "soft" }, `and ${many(counts.length - 12, "source")}`),
+      ),
     ];
   }
 
   function listBody() {
-    const filter = el("input", { type: "search", "aria-label": "Filter rows", placeholder: "Filter rows by source, document or text", oninput: () => fillRows() });
+    const filter = el("input", {
+      type: "search",
+      "aria-label": "Filter rows",
+      placeholder: "Filter rows by source, document or text",
+      oninput: () => fillRows(),
+    });
     const items = el("ol", { class: "row-list", "aria-label": `Rows of step ${answer.step}` });
     let limit = FIRST_ROWS;
     function fillRows() {
       const text = filter.value.toLowerCase();
-      const rows = answer.rows.filter((one) => !text || [one.source, one.document, one.start, one.row].some((part) => String(part ?? "").toLowerCase().includes(text)));
+      const rows = answer.rows.filter(
+        (one) =>
+          !text ||
+          [one.source, one.document, one.start, one.row].some((part) =>
+            String(part ?? "")
+              .toLowerCase()
+              .includes(text),
+          ),
+      );
       const first = Math.max(limit, rows.findIndex((one) => one.row === place.row) + 1);
       items.replaceChildren(...rows.slice(0, first).map(item));
-      if (rows.length > first) items.append(el("li", {}, el("button", { type: "button", onclick: () => { limit = Infinity; fillRows(); } }, `Show all ${full(rows.length)} rows`)));
-      if (!rows.length) items.append(el("li", { class: "empty" }, text ? "No row has this in its source, document or beginning." : "This step has no rows."));
+      if (rows.length > first)
+        items.append(
+          el(
+            "li",
+            {},
+            el(
+              "button",
+              {
+                type: "button",
+                onclick: () => {
+                  limit = Infinity;
+                  fillRows();
+                },
+              },
+              `Show all ${full(rows.length)} rows`,
+            ),
+          ),
+        );
+      if (!rows.length)
+        items.append(
+          el(
+            "li",
+            { class: "empty" },
+            text ? "No row has this in its source, document or beginning." : "This step has no rows.",
+          ),
+        );
       mark(place.row);
     }
     fillRows();
-    return [answer.rows_problem && el("div", { class: "problem" }, el("p", {}, data(answer.rows_problem))), filter, items];
+    return [
+      answer.rows_problem && el("div", { class: "problem" }, el("p", {}, data(answer.rows_problem))),
+      filter,
+      items,
+    ];
   }
 
   function item(one) {
-    return el("li", {}, link("step", { step: answer.step, row: one.row },
-      el("span", { class: "row-top" }, el("span", { class: "number" }, full(one.row)), el("i", { class: `swatch ${colours.of(one.source) ?? ""}` }), data(one.source ?? "–", "from"), el("span", { class: "soft" }, `${full(one.num_tokens)} tokens`)),
-      el("span", { class: "row-start" }, one.start == null ? "–" : data(one.start || "(no text)"))));
+    return el(
+      "li",
+      {},
+      link(
+        "step",
+        { step: answer.step, row: one.row },
+        el(
+          "span",
+          { class: "row-top" },
+          el("span", { class: "number" }, full(one.row)),
+          el("i", { class: `swatch ${colours.of(one.source) ?? ""}` }),
+          data(one.source ?? "–", "from"),
+          el("span", { class: "soft" }, `${full(one.num_tokens)} tokens`),
+        ),
+        el("span", { class: "row-start" }, one.start == null ? "–" : data(one.start || "(no text)")),
+      ),
+    );
   }
 
   function mark(selected) {
@@ -119,62 +295,21 @@ export function makeStep({ about, colours, go }) {
       const is = new URLSearchParams(anchor.hash.split("?")[1]).get("row") === String(selected);
       if (is) anchor.setAttribute("aria-current", "true");
       else anchor.removeAttribute("aria-current");
+      if (is && list.root.contains(document.activeElement) && document.activeElement.matches("a"))
+        anchor.focus({ preventScroll: true });
       if (is && anchor.closest("ol").scrollHeight > anchor.closest("ol").clientHeight) {
         const box = anchor.closest("ol");
         const top = anchor.offsetTop - box.offsetTop;
-        if (top < box.scrollTop || top + anchor.offsetHeight > box.scrollTop + box.clientHeight) box.scrollTop = top - box.clientHeight / 3;
+        if (top < box.scrollTop || top + anchor.offsetHeight > box.scrollTop + box.clientHeight)
+          box.scrollTop = top - box.clientHeight / 3;
       }
     }
   }
 
-  function rowBody(one) {
-    const masked = new Set(one.encoder?.masked ?? []);
-    const borrowed = one.borrowed ?? 0;
-    const textById = new Map(one.tokens.map((token) => [token.id, token]));
-    const tokensOf = (ids) => ids.map((id) => textById.get(id) ?? { id, text: `⟨${id}⟩`, kind: "special" });
-    const stored = () => [
-      one.is_cut_before != null && el("p", { class: "cut" }, one.is_cut_before ? `✂ the document began before: this is chunk ${one.chunk + 1} of ${one.num_chunks}` : "● the document begins here"),
-      tokenText(one.tokens, { classOf: (at) => (at >= 1 && at <= borrowed ? "borrowed" : ""), noteOf: (at) => one.tokens[at].joined && ["part of ", el("code", {}, data(one.tokens[at].joined))] }),
-      one.is_cut_after != null && el("p", { class: "cut" }, one.is_cut_after ? "✂ cut here: the document goes on in another chunk" : "● the document ends here"),
-      tokenLegend(["word", "special", ...(borrowed ? ["borrowed"] : []), "mark"]),
-    ];
-    const encoder = () => fed(one.encoder, one.encoder_problem, "an encoder", ({ ids, labels, labels_seed: seed }) => {
-      const was = new Map((one.encoder.masked ?? []).map((at, label) => [at, textById.get(labels?.[label])?.text]));
-      return [
-        el("p", { class: "soft" }, `An encoder gets ${many(ids.length, "id")}, and predicts ${full(masked.size)} of them (${percent(masked.size / (ids.length || 1))})`, seed != null && `: the masks of seed ${seed}`, "."),
-        tokenText(one.encoder.tokens ?? tokensOf(ids), { classOf: (at) => (masked.has(at) ? "masked" : ""), noteOf: (at) => was.get(at) != null && ["to be predicted: ", el("code", {}, data(JSON.stringify(was.get(at))))], label: "What an encoder gets" }),
-        tokenLegend(["word", "special", "masked"]),
-      ];
+  function rowDetail(one) {
+    return rowBody(one, tab, (at) => {
+      tab = at;
     });
-    const decoder = () => fed(one.decoder, one.decoder_problem, "a decoder", ({ ids }) => [
-      el("p", { class: "soft" }, `A decoder gets ${many(ids.length, "id")}, and predicts each from those before it.`),
-      tokenText(one.decoder.tokens ?? tokensOf(ids), { label: "What a decoder gets" }),
-      tokenLegend(["word", "special"]),
-    ]);
-    return [
-      el("h3", {}, `Row ${full(one.row)}`),
-      el("dl", { class: "facts-list" },
-        fact("Source", data(one.source ?? "unknown")),
-        fact("Document", one.document != null ? link("document", { source: one.source, document: one.document }, data(one.document)) : "unknown"),
-        one.file && fact("File", data(one.file)),
-        one.num_chunks != null && fact("Chunk", `${one.chunk + 1} of ${one.num_chunks}`),
-        fact("Tokens", full(one.tokens.length)),
-        borrowed > 0 && fact("Borrowed", `${many(borrowed, "token")} from the chunk before`),
-        one.other_rows?.length > 0 && fact("Same chunk", el("span", {}, one.other_rows.slice(0, 8).map((other, at) => [at > 0 && ", ", link("step", { row: other }, full(other))]), one.other_rows.length > 8 && ` and ${full(one.other_rows.length - 8)} more`)),
-        fact("Proof", link("proof", { row: one.row }, "path to the root"))),
-      tabs("What of the row", [["As stored", stored], ["To an encoder", encoder], ["To a decoder", decoder]], tab, (at) => { tab = at; }),
-      sameElsewhere(one, "This row on the command line, and in Python"),
-    ];
-  }
-
-  /** What a model is given, or why it is not. */
-  function fed(given, problem, model, make) {
-    if (given?.ids) return make(given);
-    return el("div", { class: "empty" }, el("p", {}, `Nothing of this row is given to ${model}.`), problem && el("p", { class: "soft" }, data(problem)));
-  }
-
-  function fact(name, value) {
-    return el("div", {}, el("dt", {}, name), el("dd", {}, value));
   }
 
   function moveRow(by) {
@@ -188,9 +323,13 @@ export function makeStep({ about, colours, go }) {
   return {
     root,
     show,
-    onKey(key, event) {
-      if (event.target.closest(".tokens") && key.startsWith("Arrow") && (key === "ArrowUp" || key === "ArrowDown")) return false;
-      const actions = { ArrowLeft: () => move(-1), ArrowRight: () => move(1), ArrowUp: () => moveRow(-1), ArrowDown: () => moveRow(1) };
+    onKey(key) {
+      const actions = {
+        ArrowLeft: () => move(-1),
+        ArrowRight: () => move(1),
+        ArrowUp: () => moveRow(-1),
+        ArrowDown: () => moveRow(1),
+      };
       if (!actions[key]) return false;
       actions[key]();
       return true;

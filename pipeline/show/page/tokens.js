@@ -2,7 +2,10 @@
 
 import { data, el, full, marked } from "./dom.js";
 
-const NOTES = [["borrowed", "taken from the chunk before"], ["differs", "differs"]];
+const NOTES = [
+  ["borrowed", "taken from the chunk before"],
+  ["differs", "differs"],
+];
 
 /** What a token's text looks like: line ends and tabs are seen, and still break the text. */
 function looks({ text, kind, joined }) {
@@ -21,10 +24,26 @@ function looks({ text, kind, joined }) {
  * An element that shows tokens, [{id, text, kind}]. `classOf(position)` adds a class to one,
  * `noteOf(position)` what to say of it besides its id, when it is clicked or pointed at.
  */
-export function tokenText(tokens, { classOf = () => "", noteOf = () => null, label = "Text of the row" } = {}) {
+export function tokenText(
+  tokens,
+  { classOf = () => "", noteOf = () => null, label = "Text of the row" } = {},
+) {
   const saying = el("p", { class: "saying soft" }, "Point at a token to see its id.");
-  const spans = tokens.map((one, position) => el("bdi", { class: `token ${one.kind ?? "word"} ${one.text.includes("\n") ? "breaks" : ""} ${classOf(position)}`, "data-at": position }, looks(one)));
-  const text = el("div", { class: "tokens", tabindex: "0", role: "region", "aria-label": label, dir: "auto" }, spans);
+  const spans = tokens.map((one, position) =>
+    el(
+      "bdi",
+      {
+        class: `token ${one.kind ?? "word"} ${one.text.includes("\n") ? "breaks" : ""} ${classOf(position)}`,
+        "data-at": position,
+      },
+      looks(one),
+    ),
+  );
+  const text = el(
+    "div",
+    { class: "tokens", tabindex: "0", role: "region", "aria-label": label, dir: "auto" },
+    spans,
+  );
   let last = null;
   function tell(event) {
     const span = event.target.closest?.(".token");
@@ -33,7 +52,15 @@ export function tokenText(tokens, { classOf = () => "", noteOf = () => null, lab
     const position = Number(span.dataset.at);
     const { id, text: content } = tokens[position];
     const note = noteOf(position) || NOTES.find(([kind]) => span.classList.contains(kind))?.[1];
-    saying.replaceChildren(el("span", {}, `Token ${full(position)} · id ${id} · `, el("code", {}, data(JSON.stringify(content))), note && [" · ", note]));
+    saying.replaceChildren(
+      el(
+        "span",
+        {},
+        `Token ${full(position)} · id ${id} · `,
+        el("code", {}, data(JSON.stringify(content))),
+        note && [" · ", note],
+      ),
+    );
   }
   text.addEventListener("mouseover", tell);
   text.addEventListener("click", tell);
@@ -42,14 +69,40 @@ export function tokenText(tokens, { classOf = () => "", noteOf = () => null, lab
 
 /** What the colours of tokens mean. */
 export function tokenLegend(kinds) {
-  const words = { word: "a token", bytes: "part of a character", special: "[CLS], [SEP] and the like", masked: "masked, to be predicted", borrowed: "taken from the chunk before", mark: "not seen, or turns the text", differs: "differs" };
-  return el("ul", { class: "token-legend" }, kinds.map((kind) => el("li", {}, el("span", { class: kind === "mark" ? "mark" : `token ${kind}` }, kind === "special" ? "[SEP]" : kind === "mark" ? "RLO" : "abc"), " ", words[kind])));
+  const words = {
+    word: "a token",
+    bytes: "part of a character",
+    special: "[CLS], [SEP] and the like",
+    masked: "masked, to be predicted",
+    borrowed: "taken from the chunk before",
+    mark: "not seen, or turns the text",
+    differs: "differs",
+  };
+  return el(
+    "ul",
+    { class: "token-legend" },
+    kinds.map((kind) =>
+      el(
+        "li",
+        {},
+        el(
+          "span",
+          { class: kind === "mark" ? "mark" : `token ${kind}` },
+          kind === "special" ? "[SEP]" : kind === "mark" ? "RLO" : "abc",
+        ),
+        " ",
+        words[kind],
+      ),
+    ),
+  );
 }
 
 /** Tabs: [[title, make element]]; made when first shown. */
 export function tabs(label, list, chosen = 0, onChoose = () => {}) {
   const panes = list.map(([title]) => el("div", { role: "tabpanel", "aria-label": title }));
-  const buttons = list.map(([title], at) => el("button", { type: "button", role: "tab", onclick: () => choose(at), onkeydown: move }, title));
+  const buttons = list.map(([title], at) =>
+    el("button", { type: "button", role: "tab", onclick: () => choose(at), onkeydown: move }, title),
+  );
   function choose(at) {
     buttons.forEach((button, one) => {
       button.setAttribute("aria-selected", String(one === at));

@@ -65,6 +65,8 @@ def test_a_proof_that_does_not_hold_is_seen(watched: Watched) -> None:
     watched.answer_with("proof", {**answer, "path": path})
     page = watched.open("#proof?row=17")
     assert watched.texts(".verdict.bad b") == ["✗ Does not hold", "Same as published: No"]
+    titles = [code.get_attribute("title") for code in page.locator(".path code").all()]
+    assert titles[2:-1] == [one["digest"] for one in path]
     assert page.locator(".merkle rect").count() == 2 + 2 + 2 + 1
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from support.browsers import PHONE, Open, Watched
+from support.paths import REPOSITORY
 
 MARKUP = "<img src=x onerror=alert(1)><script>alert(2)</script>&lt;"
 TURNED = "\u202etxt.exe\u202c\u2066a\u2069\x1b[31m\x00\x85\u200b\ufeff\u2028b\ud800"
@@ -88,6 +89,17 @@ def test_what_the_address_says_is_text_too(watched: Watched) -> None:
     message.wait_for()
     assert UNSEEN.search(message.inner_text()) is None
     assert page.locator("main img, main b").count() == 0
+
+
+def test_no_module_of_the_page_makes_markup_of_text() -> None:
+    modules = sorted((REPOSITORY / "pipeline" / "show" / "page").glob("*.js"))
+    assert len(modules) > 10
+    makers = re.compile(
+        r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|DOMParser|createContextualFragment"
+        r"|\beval\(|new Function|javascript:"
+    )
+    assert [path.name for path in modules if makers.search(path.read_text())] == []
+    assert [path.name for path in modules if len(path.read_text().splitlines()) > 400] == []
 
 
 def test_a_script_or_style_within_the_page_would_not_run(watched: Watched) -> None:

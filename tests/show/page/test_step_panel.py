@@ -110,7 +110,13 @@ def test_a_document_is_named_by_hand_and_what_is_missing_is_said(watched: Watche
     page.keyboard.press("Enter")
     watched.wait("#document?source=prose&document=prose-0007")
     answer = watched.get("document", source="prose", document="prose-0007")
-    cut = {**answer, "missing_chunks": [1, 2], "record": None, "record_problem": "is gone"}
+    cut = {
+        **answer,
+        "num_missing": 2,
+        "missing_chunks": [1, 2],
+        "record": None,
+        "record_problem": "is gone",
+    }
     watched.answer_with("document", cut)
     watched.open("#document?source=prose&document=other")
     assert "2 chunks in no row" in page.locator("#panel-document").inner_text()

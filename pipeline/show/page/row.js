@@ -19,9 +19,11 @@ export function rowBody(one, tab, onTab) {
           : "● the document begins here",
       ),
     tokenText(one.tokens, {
-      classOf: (at) => (at >= 1 && at <= borrowed ? "borrowed" : ""),
+      classOf: (at) => (at < borrowed ? "borrowed" : ""),
       noteOf: (at) => one.tokens[at].joined && ["part of ", el("code", {}, data(one.tokens[at].joined))],
     }),
+    one.num_tokens_cut > 0 &&
+      el("p", { class: "soft" }, `${many(one.num_tokens_cut, "token")} more are not listed.`),
     one.is_cut_after != null &&
       el(
         "p",
@@ -76,7 +78,7 @@ export function rowBody(one, tab, onTab) {
       ),
       one.file && fact("File", data(one.file)),
       one.num_chunks != null && fact("Chunk", `${one.chunk + 1} of ${one.num_chunks}`),
-      fact("Tokens", full(one.tokens.length)),
+      fact("Tokens", full(one.num_tokens ?? one.tokens.length)),
       borrowed > 0 && fact("Borrowed", `${many(borrowed, "token")} from the chunk before`),
       one.other_rows?.length > 0 &&
         fact(

@@ -2,6 +2,8 @@
 
 import { data, el, full, marked } from "./dom.js";
 
+/** So many are laid out at once without a wait. */
+const FIRST_TOKENS = 8192;
 const NOTES = [
   ["borrowed", "taken from the chunk before"],
   ["differs", "differs"],
@@ -29,7 +31,7 @@ export function tokenText(
   { classOf = () => "", noteOf = () => null, label = "Text of the row" } = {},
 ) {
   const saying = el("p", { class: "saying soft" }, "Point at a token to see its id.");
-  const spans = tokens.map((one, position) =>
+  const span = (one, position) =>
     el(
       "bdi",
       {
@@ -37,13 +39,17 @@ export function tokenText(
         "data-at": position,
       },
       looks(one),
-    ),
-  );
+    );
   const text = el(
     "div",
     { class: "tokens", tabindex: "0", role: "region", "aria-label": label, dir: "auto" },
-    spans,
+    tokens.slice(0, FIRST_TOKENS).map(span),
   );
+  const more = el("button", { type: "button", onclick: showAll }, `Show all ${full(tokens.length)} tokens`);
+  function showAll() {
+    text.append(...tokens.slice(FIRST_TOKENS).map((one, at) => span(one, FIRST_TOKENS + at)));
+    more.remove();
+  }
   let last = null;
   function tell(event) {
     const span = event.target.closest?.(".token");
@@ -64,7 +70,7 @@ export function tokenText(
   }
   text.addEventListener("mouseover", tell);
   text.addEventListener("click", tell);
-  return el("div", { class: "token-box" }, text, saying);
+  return el("div", { class: "token-box" }, text, tokens.length > FIRST_TOKENS && more, saying);
 }
 
 /** What the colours of tokens mean. */

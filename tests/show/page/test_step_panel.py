@@ -55,6 +55,21 @@ def test_what_an_encoder_and_a_decoder_get_is_shown_with_its_masks(watched: Watc
     assert given.count() == len(row["decoder"]["ids"])
 
 
+def test_of_a_long_row_the_first_tokens_are_shown_and_what_was_borrowed(watched: Watched) -> None:
+    row = watched.get("row", row=37)
+    tokens = [{"id": 7, "text": " a", "kind": "word"}] * 9000
+    long = {**row, "tokens": tokens, "num_tokens": 9500, "num_tokens_cut": 500, "borrowed": 3}
+    watched.answer_with("row", long)
+    page = watched.open("#step?step=3&row=37")
+    text = page.get_by_role("region", name="Text of the row")
+    assert text.locator(".token").count() == 8192
+    assert text.locator(".borrowed").count() == 3
+    assert text.locator(".token").nth(2).get_attribute("class") == "token word  borrowed"
+    assert "500 tokens more are not listed." in page.locator("#panel-step .row").inner_text()
+    page.get_by_role("button", name="Show all 9,000 tokens").click()
+    assert text.locator(".token").count() == 9000
+
+
 def test_keys_and_fields_go_to_steps_rows_and_checkpoints(watched: Watched) -> None:
     page = watched.open("#step?step=3")
     page.keyboard.press("ArrowRight")

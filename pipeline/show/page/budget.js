@@ -161,7 +161,11 @@ export function makeBudget({ about, colours }) {
           el(
             "tr",
             {},
-            el("td", { colspan: used.length + 1, class: "empty" }, "No source has this in its name."),
+            el(
+              "td",
+              { colspan: used.length + 1, class: "empty" },
+              text ? "No source has this in its name." : "The manifest names no sources.",
+            ),
           ),
         );
     }

@@ -1,7 +1,7 @@
 // Order: the mixture over training, at any zoom, beside what a random order would look like.
 
 import { ask, data, el, full, many, percent, Region, sameElsewhere, say, stepsOf } from "./dom.js";
-import { drawStrip, isOutside, LAYERS, sumOf } from "./strip.js";
+import { drawStrip, isOutside, LAYERS, readOf, sumOf } from "./strip.js";
 import { NUM_COLOURS } from "./colours.js";
 
 export function makeOrder({ about, colours, go }) {
@@ -130,10 +130,11 @@ export function makeOrder({ about, colours, go }) {
 
   function sampled({ columns, exact_done: done, exact_problem: problem }) {
     const counted = columns.reduce((sum, one) => sum + one.rows_read, 0);
+    const unread = columns.filter((one) => one.rows_read === 0).length;
     return el(
       "strong",
       { class: "sampled" },
-      `Estimated from ${full(counted)} of them; `,
+      `Estimated from ${full(counted)} of them${unread ? `, in ${full(columns.length - unread)} columns that are drawn up to the next` : ""}; `,
       problem
         ? ["they cannot all be counted: ", data(problem)]
         : ["exact counts follow", done > 0 && `, ${Math.floor(done * 100)} % are there`, "."],
@@ -146,8 +147,9 @@ export function makeOrder({ about, colours, go }) {
 
   function body() {
     const shown = answer.shown ?? about.sources;
-    const columns = answer.columns;
-    if (!columns.length) return [el("p", { class: "empty" }, "No step lies in this range.")];
+    answer.drawn = readOf(answer.columns);
+    const columns = answer.drawn;
+    if (!columns.length) return [el("p", { class: "empty" }, "No row of this range could be read in time.")];
     const totals = shown.map((_, index) => columns.reduce((sum, one) => sum + one.tokens[index], 0));
     const all = columns.reduce((sum, one) => sum + sumOf(one), 0);
     // The last one may stand for all others together.
@@ -165,12 +167,12 @@ export function makeOrder({ about, colours, go }) {
     holders = Object.fromEntries(
       ["shares", ...LAYERS.map(([name]) => name)].map((name) => [name, el("div", { class: "chart" })]),
     );
-    const rows = columns.reduce((sum, one) => sum + one.num_rows, 0);
+    const rows = answer.columns.reduce((sum, one) => sum + one.num_rows, 0);
     return [
       el(
         "p",
         { class: "lead" },
-        `Steps ${full(answer.first)} to ${full(answer.last)}, ${many(rows, "row")}, in ${many(columns.length, "column")}. `,
+        `Steps ${full(answer.first)} to ${full(answer.last)}, ${many(rows, "row")}, in ${many(answer.columns.length, "column")}. `,
         answer.is_sampled ? sampled(answer) : "Every row is counted.",
       ),
       el(
@@ -278,7 +280,7 @@ export function makeOrder({ about, colours, go }) {
         "p",
         { class: "soft" },
         el("i", { class: "swatch unusual" }),
-        `In ${many(answer.unusual.length, "column")} of ${full(answer.columns.length)} `,
+        `In ${many(answer.unusual.length, "column")} of ${full(answer.drawn.length)} `,
         view.source ? data(view.source) : "a source",
         ` is outside of the band that holds it in 99 of 100 columns of a random order; about ${full(answer.byChance)} are so by chance.`,
       ),
@@ -337,8 +339,10 @@ export function makeOrder({ about, colours, go }) {
                 {},
                 el("th", { scope: "row" }, stepsOf(one)),
                 el("td", {}, full(one.num_rows)),
-                top.map(({ index }) => el("td", {}, percent(one.tokens[index] / sum))),
-                el("td", {}, full(Math.round(one.mean_length))),
+                top.map(({ index }) =>
+                  el("td", {}, one.rows_read ? percent(one.tokens[index] / sum) : "not read"),
+                ),
+                el("td", {}, one.mean_length == null ? "–" : full(Math.round(one.mean_length))),
                 el("td", {}, full(one.repeated_rows)),
                 el("td", {}, full(one.later_chunks)),
               );
@@ -352,14 +356,14 @@ export function makeOrder({ about, colours, go }) {
   function draw() {
     charts.forEach((one) => one.destroy());
     charts = [];
-    if (!answer?.columns?.length || !holders.shares?.isConnected || root.hidden) return;
+    if (!answer?.drawn?.length || !holders.shares?.isConnected || root.hidden) return;
     const common = { sync: "order", onZoom: zoomTo, onStep: (step) => go("step", { step }), onHover: hover };
     const alone = answer.ranked.find((one) => one.name === view.source);
     charts = drawStrip(holders, answer, layers, alone, common);
   }
 
   function hover(column) {
-    const one = column == null ? null : answer.columns[column];
+    const one = column == null ? null : answer.drawn[column];
     hereHead.replaceChildren(one ? `Step ${stepsOf(one)}` : "Here");
     const sum = one ? sumOf(one) : 1;
     answer.ranked.slice(0, 40).forEach((source, at) => {

@@ -65,8 +65,9 @@ async function route() {
 }
 
 function heading(about) {
-  byId("name").dataset.name = about.name;
-  byId("name").append(" ", data(about.name, "of"));
+  const name = about.name || about.where.split("/").filter(Boolean).at(-1) || about.where;
+  byId("name").dataset.name = name;
+  byId("name").append(" ", data(name, "of"));
   const facts = [
     el("span", { class: `state ${/^[a-z]+$/.test(about.state) ? about.state : ""}` }, about.state),
     about.phase && data(about.phase),

@@ -19,9 +19,19 @@ export function isOutside({ index, expected }, column) {
   return Boolean(expected) && (share < expected.low || share > expected.high);
 }
 
+/** Columns of which rows were read, each reaching to the next: what is drawn of an estimate. */
+export function readOf(columns) {
+  const read = columns.filter((one) => one.rows_read > 0);
+  return read.map((one, at) => ({
+    ...one,
+    first_step: at > 0 ? one.first_step : columns[0].first_step,
+    last_step: at + 1 < read.length ? read[at + 1].first_step - 1 : columns.at(-1).last_step,
+  }));
+}
+
 /** Draw the layers that are chosen into their holders; `common` is what all charts take. */
 export function drawStrip(holders, answer, layers, alone, common) {
-  const { columns } = answer;
+  const columns = answer.drawn;
   const charts = [drawShares(holders.shares, answer, alone, common)];
   const read = (one) => one.rows_read || 1;
   const drawn = {
@@ -76,7 +86,7 @@ function drawShares(holder, answer, alone, common) {
     drawCheckpoints(plot, answer.checkpoints ?? []);
   };
   const options = { ...common, height: 280, format: tick, draw };
-  return alone ? drawAlone(holder, answer.columns, alone, options) : drawStack(holder, answer, options);
+  return alone ? drawAlone(holder, answer.drawn, alone, options) : drawStack(holder, answer, options);
 }
 
 /** One source, its share over the whole order, and the band of a random one. */
@@ -84,6 +94,8 @@ function drawAlone(holder, columns, { index, expected, colour: name }, options) 
   const all = (value) => columns.map(() => value ?? null);
   return makeChart(holder, {
     ...options,
+    // Near the band, so that what leaves it is seen.
+    range: (_, low, high) => [Math.max(0, low - (high - low) * 0.15), high + (high - low) * 0.15 || 1],
     data: stepped(
       columns,
       all(expected?.high),
@@ -95,14 +107,14 @@ function drawAlone(holder, columns, { index, expected, colour: name }, options) 
       series({ stroke: colour("line-strong") }),
       series({ stroke: colour("line-strong") }),
       series({ stroke: colour("ink-soft"), dash: [6, 4] }),
-      series({ stroke: colour(name), width: 2 }),
+      series({ stroke: colour(name === "source-rest" ? "ink" : name), width: 2 }),
     ],
     bands: [{ series: [1, 2], fill: colour("band") }],
   });
 }
 
 /** Shares of all sources, from the top of the stack down, each filled to 0 over the one before. */
-function drawStack(holder, { columns, ranked }, options) {
+function drawStack(holder, { drawn: columns, ranked }, options) {
   const stack = [];
   let below = columns.map(() => 0);
   for (const { index, colour: name } of ranked.filter((one) => one.colour !== "source-rest")) {

@@ -84,6 +84,8 @@ def test_what_is_estimated_says_so_until_it_is_counted(watched: Watched) -> None
         "exact_done": 0.25,
         "columns": [{**one, "rows_read": 1, "repeated_rows": None} for one in exact["columns"]],
     }
+    nothing = {"tokens": [0] * 6, "mean_length": None, "min_length": None, "max_length": None}
+    sampled["columns"][7] |= {"rows_read": 0, **nothing}
     asked: list[Any] = []
 
     def answer(request: Any) -> Any:
@@ -93,7 +95,8 @@ def test_what_is_estimated_says_so_until_it_is_counted(watched: Watched) -> None
     watched.answer_with("order", answer)
     page = watched.open("#order")
     assert page.locator(".sampled").inner_text() == (
-        "Estimated from 23 of them; exact counts follow, 25 % are there."
+        "Estimated from 22 of them, in 22 columns that are drawn up to the next; "
+        "exact counts follow, 25 % are there."
     )
     page.get_by_text("Every row is counted").wait_for()
     assert len(asked) == 2

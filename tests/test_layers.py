@@ -28,6 +28,7 @@ LAYERS: list[Layer] = [
     ["feed"],
     ["runner"],
     ["audit"],
+    ["show"],
     ["train"],
     ["cli"],
     ["__main__"],

@@ -25,6 +25,7 @@ from pipeline.cli import (
     pull,
     schema,
     search_index,
+    show,
     trace,
     train,
     verify,
@@ -39,7 +40,7 @@ from pipeline.version import VERSION
 
 _VERBS = (
     *(plan, lock, pull, build, order, verify, attest),
-    *(digest, diff, trace, search_index, feed, train, export, schema),
+    *(digest, diff, trace, search_index, show, feed, train, export, schema),
 )
 _INTERRUPTED = 128 + signal.SIGINT
 _READER_GONE = 128 + signal.SIGPIPE

@@ -30,6 +30,7 @@ from pipeline.config.json_schema import mixture_schema, recipe_schema
 from pipeline.config.learning_rate import learning_rate
 from pipeline.config.load import load_config, load_mixture, load_recipe, load_replay, read_model
 from pipeline.config.mixture import (
+    CUT_AT_SIZE,
     LARGEST_ETTIN_CHUNK,
     MAX_BAD,
     MAX_DOCUMENT_BYTES,
@@ -66,6 +67,7 @@ from pipeline.config.yaml_nodes import shallow_events
 __all__ = [
     "BY_PARTITION",
     "CHECKPOINT_PREFIXES",
+    "CUT_AT_SIZE",
     "FORMATTERS",
     "IN_SEQUENCE",
     "LARGEST_ETTIN_CHUNK",

@@ -25,6 +25,8 @@ from pipeline.dataset.ledger import (
     first_difference,
     join,
     multiset_of,
+    node_digest,
+    root_above,
     root_of_multiset,
 )
 from pipeline.dataset.manifest import (
@@ -174,6 +176,7 @@ __all__ = [
     "manifest_pieces",
     "manifest_windows",
     "multiset_of",
+    "node_digest",
     "open",
     "open_pool",
     "order_windows",
@@ -184,6 +187,7 @@ __all__ = [
     "read_manifest",
     "read_partial",
     "read_record",
+    "root_above",
     "root_of_multiset",
     "row_digests",
     "sampled_file",

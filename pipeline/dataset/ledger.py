@@ -8,6 +8,7 @@ import base64
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Literal
 
 import numpy as np
 from blake3 import blake3
@@ -16,6 +17,7 @@ from pipeline.core.arrays import Uint8Array
 from pipeline.core.errors import InternalError
 from pipeline.dataset.blake3 import derive_pairs
 
+Side = Literal["left", "right"]
 ALGORITHM = "ledger-v1"
 ROWS_PER_NODE = 1024
 DIGEST_BYTES = 32
@@ -32,6 +34,14 @@ def _derived(what: str, data: bytes | memoryview) -> bytes:
 def node_digest(digests: Uint8Array) -> bytes:
     """Return the node of the digests of its rows: uint8 [at most 1024, 32] -> 32 bytes."""
     return _derived("node", np.ascontiguousarray(digests).data.cast("B"))
+
+
+def root_above(digest: bytes, path: Iterable[tuple[Side, bytes]], num_rows: int) -> str:
+    """Return the root of the sequence, as hex, by a node of it and the path of `Ledger.path`."""
+    for side, neighbour in path:
+        pair = neighbour + digest if side == "left" else digest + neighbour
+        digest = _derived("parent", pair)
+    return _derived("sequence", num_rows.to_bytes(8, "little") + digest).hex()
 
 
 def multiset_of(digests: Uint8Array) -> int:
@@ -102,13 +112,26 @@ class Ledger:
     @property
     def sequence_root(self) -> str:
         """The root of the rows in order, as hex."""
-        top = self.levels[-1].tobytes()
-        return _derived("sequence", self.num_rows.to_bytes(8, "little") + top).hex()
+        return root_above(self.levels[-1].tobytes(), [], self.num_rows)
 
     @property
     def multiset_root(self) -> str:
         """The root of the rows in any order, as hex."""
         return root_of_multiset(self.multiset)
+
+    def path(self, node: int) -> list[tuple[Side, bytes]]:
+        """Return the neighbours of a node and of all above it, from below, each with its side.
+
+        With them anybody gets from the node to the root (`root_above`). One without a neighbour
+        goes up as it is, and adds nothing.
+        """
+        path: list[tuple[Side, bytes]] = []
+        for level in self.levels[:-1]:
+            neighbour = node ^ 1
+            if neighbour < len(level):
+                path.append(("left" if neighbour < node else "right", level[neighbour].tobytes()))
+            node //= 2
+        return path
 
     def describe(self) -> LedgerRecord:
         return LedgerRecord(

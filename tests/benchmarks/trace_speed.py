@@ -76,7 +76,7 @@ def main() -> None:
     print("|---|---|")
     num_steps = -(-int(options.rows) // ROWS_PER_STEP)
     with TemporaryDirectory(dir=options.scratch) as folder:
-        _simulate(Path(folder), num_steps)
+        simulate(Path(folder), num_steps)
         _look_up(Path(folder))
     _scan()
 
@@ -132,7 +132,7 @@ def _files(num_steps: int) -> Iterator[tuple[str, int, int]]:
             yield f"checkpoint_{window:06d}/{name}", start, stop
 
 
-def _simulate(out: Path, num_steps: int) -> None:
+def simulate(out: Path, num_steps: int) -> None:
     """Write an output of which all but the rows themselves is there."""
     num_rows = num_steps * ROWS_PER_STEP
     paths, sizes = [], []

@@ -22,6 +22,7 @@ VERBS = [
     "digest",
     "diff",
     "trace",
+    "show",
     "feed",
     "train",
     "export",

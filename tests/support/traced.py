@@ -67,7 +67,7 @@ def write_output(
         )
         for row, (source, document) in enumerate(rows)
     ]
-    _write_provenance(out, origins, phase)
+    _write_provenance(out, origins, phase, len(steps))
     (out / "order").mkdir()
     write_steps(
         out / "order" / "steps.parquet",
@@ -103,8 +103,11 @@ def write_output(
     return origins
 
 
-def _write_provenance(out: Path, origins: Sequence[RowProvenance], phase: str) -> None:
-    path = out / "provenance" / f"{phase}_000001" / "steps_000001_to_000001.parquet"
+def _write_provenance(
+    out: Path, origins: Sequence[RowProvenance], phase: str, num_steps: int
+) -> None:
+    name = f"steps_000001_to_{num_steps:06d}.parquet"
+    path = out / "provenance" / f"{phase}_000001" / name
     path.parent.mkdir(parents=True)
     places = sorted({(origin.source, origin.file) for origin in origins})
     ids = [origin.document.encode() for origin in origins]

@@ -4,7 +4,7 @@ A position, document or text -> the provenance of rows, places of the text, or c
 """
 
 from pipeline.audit.trace.lookup import Trace
-from pipeline.audit.trace.positions import RowRange
+from pipeline.audit.trace.positions import Positions, RowRange
 from pipeline.audit.trace.report import (
     counts_json,
     counts_lines,
@@ -14,6 +14,7 @@ from pipeline.audit.trace.report import (
 )
 
 __all__ = [
+    "Positions",
     "RowRange",
     "Trace",
     "counts_json",

@@ -6,10 +6,12 @@
 
 from pipeline.audit.verify.against import verify_against
 from pipeline.audit.verify.check_output import verify
+from pipeline.audit.verify.comparison import Comparison
 from pipeline.audit.verify.report import Report, as_json, lines
 from pipeline.audit.verify.step_digests import StepReport, is_step_table, verify_steps
 
 __all__ = [
+    "Comparison",
     "Report",
     "StepReport",
     "as_json",

@@ -4,6 +4,7 @@
 looks up rows and documents. `docs/spec/provenance.md` describes the files.
 """
 
+from pipeline.dataset.provenance.columns import ColumnReader, RowColumns, row_files
 from pipeline.dataset.provenance.document_index import (
     RECORD_DTYPE,
     ROWS_PER_PART,
@@ -25,7 +26,8 @@ from pipeline.dataset.provenance.reader import (
 from pipeline.dataset.provenance.writer import ProvenanceBlock, ProvenanceWriter
 
 __all__ = [
-    "RECORD_DTYPE", "ROWS_PER_PART", "IndexRows", "PlaceRanks", "ProvenanceBlock",
-    "ProvenanceReader", "ProvenanceWriter", "RowProvenance", "SourceCounts", "count_sources",
-    "documents_file", "parts_of", "provenance_of", "rank_places", "read_rows", "write_documents",
+    "RECORD_DTYPE", "ROWS_PER_PART", "ColumnReader", "IndexRows", "PlaceRanks", "ProvenanceBlock",
+    "ProvenanceReader", "ProvenanceWriter", "RowColumns", "RowProvenance", "SourceCounts",
+    "count_sources", "documents_file", "parts_of", "provenance_of", "rank_places", "read_rows",
+    "row_files", "write_documents",
 ]  # fmt: skip

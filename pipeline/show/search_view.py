@@ -1,0 +1,198 @@
+"""Search: a text -> the rows that have it, and how often over training, found by a scan.
+
+A scan runs in a thread with readers of its own. Its answer is what was found so far; whoever asks
+again gets more, and a scan that nobody asks for ends.
+"""
+
+import threading
+import time
+from collections.abc import Iterator
+from secrets import token_hex
+from typing import Any
+
+import numpy as np
+
+from pipeline import dataset
+from pipeline.audit.trace import Trace
+from pipeline.core.arrays import Uint32Array
+from pipeline.core.errors import ConfigError, NotFoundError, PipelineError
+from pipeline.core.ragged import Rows
+from pipeline.dataset import RowSource
+from pipeline.show.commands import same_trace
+from pipeline.show.shown_order import Shown
+
+_MOST_ROWS = 1000
+_MOST_CHARACTERS = 10_000
+_AROUND = 24
+"""Tokens shown on either side of a place."""
+_COLUMNS = 200
+_WAIT_SECONDS = 0.15
+_IDLE_SECONDS = 60.0
+_MOST_JOBS = 8
+
+
+def search_view(shown: Shown, text: str, first: int = 50, job: str | None = None) -> dict[str, Any]:
+    """Return the rows that have a text, so far; with `job`, of a scan that has begun.
+
+    first: how many places are listed; all are counted.
+
+    Raises: ConfigError for a text without tokens; NotFoundError without provenance, or for a job
+    that has ended.
+    """
+    if len(text) > _MOST_CHARACTERS:
+        raise ConfigError(
+            f"text: got {len(text):,} characters, expected at most {_MOST_CHARACTERS:,}"
+        )
+    key = (text, min(max(first, 1), _MOST_ROWS))
+    if job is None:
+        with shown.lock:
+            found = Scan(shown, *key)
+            _keep(shown.jobs, found)
+    else:
+        known = shown.jobs.get(job)
+        if not isinstance(known, Scan) or known.key != key:
+            raise NotFoundError(f"job {job!r}: has ended, or is of another search", "search again")
+        found = known
+    found.wait(_WAIT_SECONDS)
+    options = ["--find", text]
+    return {
+        **found.so_far(),
+        **same_trace(shown, "search", {"text": text, "first": first}, options),
+    }
+
+
+def _keep(jobs: dict[str, Any], added: "Scan") -> None:
+    """Keep a scan, and end the oldest of too many."""
+    jobs[added.job] = added
+    while len(jobs) > _MOST_JOBS:
+        jobs.pop(next(iter(jobs))).end()
+
+
+class Scan:
+    """A search of all rows of an order, in a thread."""
+
+    def __init__(self, shown: Shown, text: str, first: int) -> None:
+        trace, self._order = shown.need_trace(), shown.need_order()
+        self.job, self.key = token_hex(8), (text, first)
+        self._shown, self._text, self._first = shown, text, first
+        self._patterns = trace.patterns(text)
+        starts = trace.positions.first_rows
+        num_steps = len(starts) - 1
+        columns = min(_COLUMNS, num_steps)
+        self._bounds = np.arange(columns + 1) * num_steps // max(columns, 1)
+        self._counts = np.zeros(columns, np.int64)
+        self._tokens = np.add.reduceat(
+            shown.step_tokens, self._bounds[:-1]
+        ) if columns else self._counts  # fmt: skip
+        self._rows: list[dict[str, Any]] = []
+        self._count, self._done, self._seconds = 0, 0.0, 0.0
+        self._error: PipelineError | None = None
+        self._has_ended = threading.Event()
+        self._asked = self._began = time.monotonic()
+        self._is_given_up = False
+        threading.Thread(target=self._run, daemon=True, name="scan").start()
+
+    def wait(self, seconds: float) -> None:
+        self._asked = time.monotonic()
+        self._has_ended.wait(seconds)
+
+    def end(self) -> None:
+        self._is_given_up = True
+
+    def so_far(self) -> dict[str, Any]:
+        """Return what was found. Raises: what ended the scan."""
+        if self._error is not None:
+            raise type(self._error)(self._error.message, self._error.hint)
+        is_done = self._has_ended.is_set()
+        return {
+            "text": self._text,
+            "count": self._count,
+            "is_exact": is_done,
+            "seconds": self._seconds if is_done else time.monotonic() - self._began,
+            "method": "scan",
+            "job": self.job,
+            "done": 1.0 if is_done else min(self._done, 0.999),
+            "rows": [*self._rows],
+            "over_time": [
+                {
+                    "first_step": int(self._bounds[column]) + 1,
+                    "last_step": int(self._bounds[column + 1]),
+                    "count": int(count),
+                    "num_tokens": int(self._tokens[column]),
+                }
+                for column, count in enumerate(self._counts)
+            ],
+        }
+
+    def _run(self) -> None:
+        try:
+            self._scan()
+        except PipelineError as error:
+            self._error = error
+        except Exception as error:
+            self._error = PipelineError(f"unexpected {type(error).__name__}: {error}")
+        self._seconds = time.monotonic() - self._began
+        self._has_ended.set()
+
+    def _scan(self) -> None:
+        shown = self._shown
+        assert shown.folder is not None
+        trace = Trace.open(shown.folder)
+        rows = _Watched(self, dataset.open(shown.where, phase=shown.phase).rows)
+        try:
+            for match, origin in trace.find(self._patterns, rows):
+                self._count += 1
+                column = int(np.searchsorted(self._bounds, origin.step - 1, side="right")) - 1
+                self._counts[column] += 1
+                if len(self._rows) < self._first:
+                    place = {"row": match.row, "step": origin.step, "offset": match.offset,
+                             "source": origin.source, "document": origin.document}  # fmt: skip
+                    self._rows.append({**place, **self._around(rows.row(match.row), match.offset)})
+        except NotFoundError:
+            # Of `find`, which has nothing to yield.
+            if self._is_given_up:
+                raise
+
+    def _around(self, ids: Uint32Array, offset: int) -> dict[str, str]:
+        """Return the text of a place, of what is before it and of what is after it."""
+        fits = [
+            len(one) for one in self._patterns
+            if np.array_equal(ids[offset : offset + len(one)], one)
+        ]  # fmt: skip
+        stop = offset + max(fits, default=1)
+        text = self._shown.token_text
+        return {
+            "before": text.plain(ids[max(offset - _AROUND, 0) : offset]),
+            "match": text.plain(ids[offset:stop]),
+            "after": text.plain(ids[stop : stop + _AROUND]),
+        }
+
+    def progress(self, num_rows: int) -> None:
+        """Note how far the scan is; ends it where nobody has asked for a while."""
+        self._done = num_rows / max(self._order.rows.num_rows, 1)
+        self._is_given_up |= time.monotonic() - self._asked > _IDLE_SECONDS
+        if self._is_given_up:
+            raise NotFoundError(f"job {self.job!r}: was given up", "search again")
+
+
+class _Watched:
+    """Rows of which the block that was read last is known."""
+
+    def __init__(self, scan: Scan, rows: RowSource) -> None:
+        self._scan, self._rows = scan, rows
+        self._first, self._block = 0, Rows(np.empty(0, np.uint32), np.zeros(1, np.int64))
+
+    @property
+    def num_rows(self) -> int:
+        return self._rows.num_rows
+
+    def read(self, start: int, stop: int) -> Iterator[Rows]:
+        first = start
+        for block in self._rows.read(start, stop):
+            self._first, self._block = first, block
+            yield block
+            first += len(block)
+            self._scan.progress(first)
+
+    def row(self, number: int) -> Uint32Array:
+        return self._block[number - self._first]

@@ -25,7 +25,7 @@ def about_view(shown: Shown) -> dict[str, Any]:
         "sources": [*shown.sources],
         "checkpoints": [{"name": name, "last_step": step} for name, step in shown.checkpoints()],
         "has_provenance": shown.trace is not None,
-        "has_search_index": False,
+        "has_search_index": _has_search_index(shown),
         "has_tokenizer": _has_tokenizer(shown),
         "digest": None if order is None else order.digest,
         "problems": [*shown.problems],
@@ -58,3 +58,10 @@ def _has_tokenizer(shown: Shown) -> bool:
         return shown.tokenizer is not None
     except PipelineError:
         return False
+
+
+def _has_search_index(shown: Shown) -> bool:
+    try:
+        return shown.search_index is not None
+    except PipelineError:
+        return True  # A search says what is wrong with it.

@@ -60,7 +60,7 @@ def order_view(
         "is_sampled": bool((num_read < num_rows).any()),
         "exact_done": 1.0 if maker.strip is not None else maker.done,
         "exact_problem": None if maker.error is None else maker.error.message,
-        "expected": _expected(shown, chosen, int(np.median(num_read))),
+        "expected": _expected(shown, chosen, _usual(num_read)),
         "checkpoints": [
             {"name": name, "last_step": step}
             for name, step in shown.checkpoints()
@@ -114,6 +114,11 @@ def _sampled(shown: Shown, bounds: Int64Array, starts: Int64Array) -> tuple[Stri
             add_rows(strip, part, starts)
             num_read[column] = len(part)
     return strip, num_read
+
+
+def _usual(num_read: Int64Array) -> int:
+    """Return how many rows a column that was read has."""
+    return int(np.median(num_read[num_read > 0])) if num_read.any() else 0
 
 
 def _spread(number: int) -> list[int]:

@@ -1,23 +1,26 @@
-"""Search: a text -> the rows that have it, and how often over training, found by a scan.
+"""Search: a text -> the rows that have it, and how often over training, by an index or a scan.
 
-A scan runs in a thread with readers of its own. Its answer is what was found so far; whoever asks
-again gets more, and a scan that nobody asks for ends.
+An index beside the order answers at once. A scan runs in a thread with readers of its own. Its
+answer is what was found so far; whoever asks again gets more, and a scan that nobody asks for ends.
 """
 
 import threading
 import time
 from collections.abc import Iterator
+from itertools import pairwise
 from secrets import token_hex
 from typing import Any
 
 import numpy as np
 
 from pipeline import dataset
+from pipeline.audit.search import SearchIndex
 from pipeline.audit.trace import Trace
-from pipeline.core.arrays import Uint32Array
+from pipeline.core.arrays import Int64Array, Uint32Array
 from pipeline.core.errors import ConfigError, NotFoundError, PipelineError
 from pipeline.core.ragged import Rows
 from pipeline.dataset import RowSource
+from pipeline.dataset.provenance import RowProvenance
 from pipeline.show.commands import same_trace
 from pipeline.show.shown_order import Shown
 
@@ -32,20 +35,23 @@ _MOST_JOBS = 8
 
 
 def search_view(shown: Shown, text: str, first: int = 50, job: str | None = None) -> dict[str, Any]:
-    """Return the rows that have a text, so far; with `job`, of a scan that has begun.
+    """Return the rows that have a text, all or so far; with `job`, of a scan that has begun.
 
     first: how many places are listed; all are counted.
 
     Raises: ConfigError for a text without tokens; NotFoundError without provenance, or for a job
-    that has ended.
+    that has ended; MismatchError for an index that is damaged or of another order.
     """
     if len(text) > _MOST_CHARACTERS:
         raise ConfigError(
             f"text: got {len(text):,} characters, expected at most {_MOST_CHARACTERS:,}"
         )
     key = (text, min(max(first, 1), _MOST_ROWS))
+    same = same_trace(shown, "search", {"text": text, "first": first}, ["--find", text])
     if job is None:
         with shown.lock:
+            if shown.search_index is not None:
+                return {**_indexed(shown, shown.search_index, *key), **same}
             found = Scan(shown, *key)
             _keep(shown.jobs, found)
     else:
@@ -54,10 +60,72 @@ def search_view(shown: Shown, text: str, first: int = 50, job: str | None = None
             raise NotFoundError(f"job {job!r}: has ended, or is of another search", "search again")
         found = known
     found.wait(_WAIT_SECONDS)
-    options = ["--find", text]
+    return {**found.so_far(), **same}
+
+
+def _indexed(shown: Shown, index: SearchIndex, text: str, first: int) -> dict[str, Any]:
+    """Return what an index finds."""
+    began = time.monotonic()
+    trace, order = shown.need_trace(), shown.need_order()
+    patterns, bounds = trace.patterns(text), _columns(shown)
+    found = index.find(patterns, first)
+    counts = index.count_between(patterns, trace.positions.first_rows[bounds])
+    seconds = time.monotonic() - began
+    rows, places = np.unique(found.rows, return_inverse=True)
+    ids = order.rows.take(rows)
+    origins = [trace.provenance.rows(row, row + 1)[0] for row in rows.tolist()]
     return {
-        **found.so_far(),
-        **same_trace(shown, "search", {"text": text, "first": first}, options),
+        "text": text,
+        "count": found.count,
+        "is_exact": True,
+        "seconds": seconds,
+        "method": "index",
+        "done": 1.0,
+        "rows": [
+            _place(shown, patterns, origins[place], ids[place], offset)
+            for place, offset in zip(places.tolist(), found.offsets.tolist(), strict=True)
+        ],
+        "over_time": _over_time(shown, bounds, counts),
+    }
+
+
+def _columns(shown: Shown) -> Int64Array:
+    """Return the steps at which columns of the count over training begin: from 0, and the end."""
+    num_steps = len(shown.step_tokens)
+    columns = min(_COLUMNS, num_steps)
+    return np.arange(columns + 1) * num_steps // max(columns, 1)
+
+
+def _over_time(shown: Shown, bounds: Int64Array, counts: Int64Array) -> list[dict[str, Any]]:
+    tokens = np.add.reduceat(shown.step_tokens, bounds[:-1]) if len(counts) else counts
+    return [
+        {"first_step": start + 1, "last_step": stop, "count": count, "num_tokens": num_tokens}
+        for (start, stop), count, num_tokens in zip(
+            pairwise(bounds.tolist()), counts.tolist(), tokens.tolist(), strict=True
+        )
+    ]
+
+
+def _place(
+    shown: Shown,
+    patterns: list[Uint32Array],
+    origin: RowProvenance,
+    ids: Uint32Array,
+    offset: int,
+) -> dict[str, Any]:
+    """Return a place where the text is, with what is before and after it."""
+    fits = [len(one) for one in patterns if np.array_equal(ids[offset : offset + len(one)], one)]
+    stop = offset + max(fits, default=1)
+    text = shown.token_text
+    return {
+        "row": origin.row,
+        "step": origin.step,
+        "offset": offset,
+        "source": origin.source,
+        "document": origin.document,
+        "before": text.plain(ids[max(offset - _AROUND, 0) : offset]),
+        "match": text.plain(ids[offset:stop]),
+        "after": text.plain(ids[stop : stop + _AROUND]),
     }
 
 
@@ -76,14 +144,8 @@ class Scan:
         self.job, self.key = token_hex(8), (text, first)
         self._shown, self._text, self._first = shown, text, first
         self._patterns = trace.patterns(text)
-        starts = trace.positions.first_rows
-        num_steps = len(starts) - 1
-        columns = min(_COLUMNS, num_steps)
-        self._bounds = np.arange(columns + 1) * num_steps // max(columns, 1)
-        self._counts = np.zeros(columns, np.int64)
-        self._tokens = np.add.reduceat(
-            shown.step_tokens, self._bounds[:-1]
-        ) if columns else self._counts  # fmt: skip
+        self._bounds = _columns(shown)
+        self._counts = np.zeros(len(self._bounds) - 1, np.int64)
         self._rows: list[dict[str, Any]] = []
         self._count, self._done, self._seconds = 0, 0.0, 0.0
         self._error: PipelineError | None = None
@@ -113,15 +175,7 @@ class Scan:
             "job": self.job,
             "done": 1.0 if is_done else min(self._done, 0.999),
             "rows": [*self._rows],
-            "over_time": [
-                {
-                    "first_step": int(self._bounds[column]) + 1,
-                    "last_step": int(self._bounds[column + 1]),
-                    "count": int(count),
-                    "num_tokens": int(self._tokens[column]),
-                }
-                for column, count in enumerate(self._counts)
-            ],
+            "over_time": _over_time(self._shown, self._bounds, self._counts),
         }
 
     def _run(self) -> None:
@@ -145,27 +199,12 @@ class Scan:
                 column = int(np.searchsorted(self._bounds, origin.step - 1, side="right")) - 1
                 self._counts[column] += 1
                 if len(self._rows) < self._first:
-                    place = {"row": match.row, "step": origin.step, "offset": match.offset,
-                             "source": origin.source, "document": origin.document}  # fmt: skip
-                    self._rows.append({**place, **self._around(rows.row(match.row), match.offset)})
+                    ids = rows.row(match.row)
+                    self._rows.append(_place(shown, self._patterns, origin, ids, match.offset))
         except NotFoundError:
             # Of `find`, which has nothing to yield.
             if self._is_given_up:
                 raise
-
-    def _around(self, ids: Uint32Array, offset: int) -> dict[str, str]:
-        """Return the text of a place, of what is before it and of what is after it."""
-        fits = [
-            len(one) for one in self._patterns
-            if np.array_equal(ids[offset : offset + len(one)], one)
-        ]  # fmt: skip
-        stop = offset + max(fits, default=1)
-        text = self._shown.token_text
-        return {
-            "before": text.plain(ids[max(offset - _AROUND, 0) : offset]),
-            "match": text.plain(ids[offset:stop]),
-            "after": text.plain(ids[stop : stop + _AROUND]),
-        }
 
     def progress(self, num_rows: int) -> None:
         """Note how far the scan is; ends it where nobody has asked for a while."""

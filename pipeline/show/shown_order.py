@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline import dataset
+from pipeline.audit.search import SearchIndex, find_index
 from pipeline.audit.trace import Positions, Trace
 from pipeline.config import checkpoint_prefix
 from pipeline.core.arrays import Int64Array
@@ -106,6 +107,11 @@ class Shown:
         if self.trace is None or not self.num_rows:
             return ()
         return tuple(sorted({*_some_sources(self.trace, self.num_rows)}))
+
+    @cached_property
+    def search_index(self) -> SearchIndex | None:
+        """The index beside it, if there is one. Raises: MismatchError when it is damaged."""
+        return None if self.order is None else find_index(self.order)
 
     def need_order(self) -> Order:
         """Return its rows. Raises: MismatchError, with what is wrong with them, where it cannot."""

@@ -1,24 +1,27 @@
 """Searches: exactly the places of `trace --find`, so far or all, and how often over training."""
 
 import json
+import shutil
 import time
 from pathlib import Path
 
 import pytest
 from support.builds import run_well
 
-from pipeline.core.errors import ConfigError, NotFoundError
-from pipeline.show import Shown, search_view
+from pipeline import dataset
+from pipeline.audit.search import build_index, default_folder
+from pipeline.core.errors import ConfigError, MismatchError, NotFoundError
+from pipeline.show import Shown, answer, search_view
 
 
 def whole(shown: Shown, text: str, first: int = 50) -> dict:
     """Ask until the scan is done."""
-    answer = search_view(shown, text=text, first=first)
+    found = search_view(shown, text=text, first=first)
     stop = time.monotonic() + 300
-    while answer["done"] < 1:
+    while found["done"] < 1:
         assert time.monotonic() < stop
-        answer = search_view(shown, text=text, first=first, job=answer["job"])
-    return answer
+        found = search_view(shown, text=text, first=first, job=found["job"])
+    return found
 
 
 @pytest.mark.parametrize("text", ["tide", "harbour", " the", "don't", "東京"])
@@ -39,6 +42,34 @@ def test_places_are_those_of_trace(shown: Shown, finished: Path, text: str) -> N
     assert shown.manifest is not None
     tokens = sum(one["num_tokens"] for one in answer["over_time"])
     assert tokens == shown.manifest.order.num_tokens
+
+
+@pytest.fixture
+def indexed(finished: Path, small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shown:
+    """A copy of the small build, with an index beside it."""
+    out = Path(shutil.copytree(finished, tmp_path / "out"))
+    order = dataset.open(out)
+    build_index(order, default_folder(out), section_tokens=3000, report=lambda *_: None)
+    monkeypatch.chdir(small.parent)
+    return Shown.open(out)
+
+
+@pytest.mark.parametrize("text", ["tide", " the", "東京", "the tide went out", "nobody wrote this"])
+def test_an_index_answers_as_a_scan_does(shown: Shown, indexed: Shown, text: str) -> None:
+    assert answer(indexed, "about", "")["has_search_index"]
+    for first in (3, 50):
+        scanned, found = whole(shown, text, first), search_view(indexed, text=text, first=first)
+        keys = ("text", "count", "is_exact", "done", "rows", "over_time")
+        assert [found[key] for key in keys] == [scanned[key] for key in keys]
+        assert found["method"] == "index"
+
+
+def test_an_index_that_is_damaged_is_said_by_a_search(indexed: Shown, tmp_path: Path) -> None:
+    path = next((tmp_path / "out.search-index").rglob("places*"))
+    path.write_bytes(path.read_bytes()[:-1])
+    assert answer(indexed, "about", "")["has_search_index"]
+    with pytest.raises(MismatchError, match=f"{path}: is damaged"):
+        search_view(indexed, text="tide")
 
 
 def test_few_places_are_listed_and_all_are_counted(shown: Shown) -> None:

@@ -144,12 +144,15 @@ class _Window(Generic[Task, Result]):
     def _join(self, client: Client) -> None:
         self._client = client
         self._ended: SimpleQueue[Future] = SimpleQueue()
+        self._size = _LEAST_WINDOW
         self.look()
 
     def look(self) -> None:
         """Size the window for the workers that there are."""
-        num_threads = sum(self._client.nthreads().values())
-        self._size = max(_LEAST_WINDOW, _WINDOW_PER_WORKER * num_threads)
+        # Of a scheduler that went away, the tasks say so.
+        with suppress(OSError):
+            num_threads = sum(self._client.nthreads().values())
+            self._size = max(_LEAST_WINDOW, _WINDOW_PER_WORKER * num_threads)
         self.looked = time.monotonic()
 
     def fill(self, numbered: Iterator[tuple[int, Task]], num_waiting: int) -> None:

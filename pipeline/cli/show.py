@@ -2,6 +2,7 @@
 
 import sys
 import webbrowser
+from threading import Thread
 
 from pipeline.cli.arguments import Arguments, Verbs, add_verb, checked
 from pipeline.cli.output import print_json
@@ -36,7 +37,8 @@ def run(parsed: Arguments) -> int:
         print(address, flush=True)
         print("Ctrl-C ends it", file=sys.stderr)
         if not parsed.no_browser:
-            _open_browser(address)
+            # One in the terminal ends before this returns, and needs the page meanwhile.
+            Thread(target=_open_browser, args=[address], daemon=True).start()
 
     try:
         serve(shown, found, ready)

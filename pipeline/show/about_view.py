@@ -62,6 +62,6 @@ def _has_tokenizer(shown: Shown) -> bool:
 
 def _has_search_index(shown: Shown) -> bool:
     try:
-        return shown.search_index is not None
+        return shown.search_index() is not None
     except PipelineError:
         return True  # A search says what is wrong with it.

@@ -23,7 +23,7 @@ def document_view(shown: Shown, document: str, source: str | None = None) -> dic
     rows = [one for one in found if one.source == first.source]
     seen = {one.chunk for one in rows}
     missing = (chunk for chunk in range(first.num_chunks) if chunk not in seen)
-    options = ["--document", document, "--source", first.source, "--text"]
+    options = [f"--document={document}", "--source", first.source, "--text"]
     return {
         "source": first.source,
         "document": document,

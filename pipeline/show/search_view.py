@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Iterator
 from itertools import pairwise
+from math import inf
 from secrets import token_hex
 from typing import Any
 
@@ -47,11 +48,13 @@ def search_view(shown: Shown, text: str, first: int = 50, job: str | None = None
             f"text: got {len(text):,} characters, expected at most {_MOST_CHARACTERS:,}"
         )
     key = (text, min(max(first, 1), _MOST_ROWS))
-    same = same_trace(shown, "search", {"text": text, "first": first}, ["--find", text])
+    # In one word, since a text may begin with a hyphen.
+    same = same_trace(shown, "search", {"text": text, "first": first}, [f"--find={text}"])
     if job is None:
         with shown.lock:
-            if shown.search_index is not None:
-                return {**_indexed(shown, shown.search_index, *key), **same}
+            shown.need_trace()
+            if (index := shown.search_index()) is not None:
+                return {**_indexed(shown, index, *key), **same}
             found = Scan(shown, *key)
             _keep(shown.jobs, found)
     else:
@@ -59,7 +62,7 @@ def search_view(shown: Shown, text: str, first: int = 50, job: str | None = None
         if not isinstance(known, Scan) or known.key != key:
             raise NotFoundError(f"job {job!r}: has ended, or is of another search", "search again")
         found = known
-    found.wait(_WAIT_SECONDS)
+    found.wait(_WAIT_SECONDS if shown.is_served else None)
     return {**found.so_far(), **same}
 
 
@@ -154,8 +157,9 @@ class Scan:
         self._is_given_up = False
         threading.Thread(target=self._run, daemon=True, name="scan").start()
 
-    def wait(self, seconds: float) -> None:
-        self._asked = time.monotonic()
+    def wait(self, seconds: float | None) -> None:
+        """Wait for the end, some seconds at most; None waits as long as it takes."""
+        self._asked = inf if seconds is None else time.monotonic()
         self._has_ended.wait(seconds)
 
     def end(self) -> None:

@@ -50,6 +50,7 @@ _TYPES = {
     ".svg": "image/svg+xml",
 }
 _JSON = "application/json"
+_USUAL_PORT = 80
 
 
 class Guard:
@@ -58,7 +59,9 @@ class Guard:
     def __init__(self, app: ASGIApp, token: str, port: int) -> None:
         self._app = app
         self._prefix = f"/{token}/"
-        self._hosts = {f"{name}:{port}".encode() for name in (HOST, "localhost")}
+        # Of the usual port, clients leave the number out.
+        ports = (f":{port}", "") if port == _USUAL_PORT else (f":{port}",)
+        self._hosts = {f"{name}{one}".encode() for name in (HOST, "localhost") for one in ports}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -172,6 +175,7 @@ def _warm(shown: Shown) -> None:
 
 def serve(shown: Shown, found: socket.socket, ready: Callable[[str], None]) -> None:
     """Serve an order at a socket until it is interrupted; `ready` is called with the address."""
+    shown.is_served = True
     token, port = token_urlsafe(16), found.getsockname()[1]
     config = uvicorn.Config(
         make_app(shown, token, port),

@@ -57,7 +57,10 @@ class Shown:
     lock: threading.RLock = field(default_factory=threading.RLock, repr=False)
     jobs: dict[str, Any] = field(default_factory=dict, repr=False)
     """Work in threads of its own, by name."""
+    is_served: bool = False
+    """Whether a page asks again for what is not done yet."""
 
+    _index: SearchIndex | None = field(default=None, init=False, repr=False)
     _groups: dict[int, RowColumns] = field(default_factory=dict, init=False, repr=False)
 
     @classmethod
@@ -108,10 +111,11 @@ class Shown:
             return ()
         return tuple(sorted({*_some_sources(self.trace, self.num_rows)}))
 
-    @cached_property
     def search_index(self) -> SearchIndex | None:
-        """The index beside it, if there is one. Raises: MismatchError when it is damaged."""
-        return None if self.order is None else find_index(self.order)
+        """Return the index beside it, once there is one. Raises: MismatchError for damage."""
+        if self._index is None and self.order is not None:
+            self._index = find_index(self.order)
+        return self._index
 
     def need_order(self) -> Order:
         """Return its rows. Raises: MismatchError, with what is wrong with them, where it cannot."""
@@ -200,18 +204,20 @@ class Shown:
         """Raises: as `need_trace`."""
         trace = self.need_trace()
         files = {
-            name: file.sha256
+            name: file
             for name, file in trace.manifest.files.items()
             if name.startswith(f"{PROVENANCE}/")
         }
         documents = [name for name in sorted(files) if name.startswith(f"{PROVENANCE}/documents/")]
+        digests = {name: file.sha256 for name, file in files.items()}
         order = trace.manifest.order.ledger.sequence_root
         return StripMaker(
             reader=self.columns,
             documents=[trace.out / name for name in documents],
+            files={trace.out / name: file for name, file in files.items()},
             first_rows=trace.positions.first_rows,
             num_sources=len(self.sources),
-            key=fingerprint({"strip": 1, "order": order, "files": files}),
+            key=fingerprint({"strip": 1, "order": order, "files": digests}),
         )
 
     def step_of(self, row: int) -> int | None:

@@ -8,7 +8,7 @@ bounded: 64 MiB of counts.
 import io
 import os
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.core.arrays import Int64Array
-from pipeline.core.digest import sha256_bytes
-from pipeline.core.errors import PipelineError
+from pipeline.core.digest import FileDigest, sha256_bytes
+from pipeline.core.errors import MismatchError, PipelineError
 from pipeline.dataset.provenance import ColumnReader, RowColumns
 
 _MOST_COLUMNS = 1 << 16
@@ -103,12 +103,14 @@ class StripMaker:
         *,
         reader: ColumnReader,
         documents: Sequence[Path],
+        files: Mapping[Path, FileDigest],
         first_rows: Int64Array,
         num_sources: int,
         key: str,
     ) -> None:
-        """first_rows: int64 [num_steps + 1]; key: names the order in the cache."""
-        self._reader, self._documents = reader, documents
+        """files: those that are read; first_rows: int64 [num_steps + 1]; key: names the order in
+        the cache."""
+        self._reader, self._documents, self._files = reader, documents, files
         self._first_rows, self._num_sources = first_rows, num_sources
         self._path = cache_folder() / f"strip-{key}.npz"
         self._lock = threading.Lock()
@@ -136,11 +138,24 @@ class StripMaker:
         """Make the strip now; what goes wrong is in `error`."""
         try:
             strip = self._count()
+            self._check_files()
         except PipelineError as error:
             self.error = error
             return
         self.strip, self.done = strip, 1.0
         save_strip(self._path, strip)
+
+    def _check_files(self) -> None:
+        """Insist that what was counted is what the manifest names, since the counts are kept."""
+        for path, file in self._files.items():
+            try:
+                is_right = file.matches(path)
+            except OSError:
+                is_right = False
+            if not is_right:
+                raise MismatchError(
+                    f"{path}: has other bytes than the manifest says", "build again to write it"
+                )
 
     def _count(self) -> Strip:
         bounds = base_bounds(len(self._first_rows) - 1, self._num_sources)

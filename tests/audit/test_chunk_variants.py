@@ -2,13 +2,19 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import pytest
 from support import planted
 from support.explained import Made, findings
 
+from pipeline.audit.verify.explain.chunk_variants import Variant, _choose
+from pipeline.config import ChunkSpec
+from pipeline.order import View
 from pipeline.stages.tokenizer import Tokenizer
+
+Algorithm = Literal["whole-v1", "ettin-slice-v1"]
 
 
 @pytest.mark.parametrize(
@@ -85,3 +91,33 @@ def test_rows_that_were_cut_two_ids_earlier_are_named(made: Made, tmp_path: Path
     found = findings(made("slice 2"), what)
     assert set(found) == {"cut"}
     assert "was cut into pieces of 126 ids, the output into 128" in found["cut"].text
+
+
+def _way(size: int, *, algorithm: Algorithm = "whole-v1") -> Variant:
+    tails = {} if algorithm == "whole-v1" else {"min_size": 64, "skip_below": 16, "seed": 42}
+    return Variant(add_prefix_space=False, chunk=ChunkSpec(algorithm=algorithm, size=size, **tails))
+
+
+def test_fewer_changes_explain_what_many_hardly_explain_better() -> None:
+    ours, one, two = _way(128), _way(96), _way(96, algorithm="ettin-slice-v1")
+
+    def chosen(rows: dict[tuple[View, Variant], range]) -> tuple[View, Variant]:
+        found = {which: np.array(numbers, np.uint64) for which, numbers in rows.items()}
+        return _choose(found, "encoder", ours)
+
+    def of(ours_made: range, one_made: range, two_made: range) -> dict[Any, range]:
+        made = zip((ours, one, two), (ours_made, one_made, two_made), strict=True)
+        return {("encoder", variant): numbers for variant, numbers in made}
+
+    none = range(0)
+    assert chosen(of(none, range(6), range(3, 10)))[1] == one
+    assert chosen(of(none, range(85), range(100)))[1] == two
+    # One that makes hardly more than ours, or nothing, explains nothing.
+    assert chosen(of(range(480), range(500, 1090), range(2000, 2620)))[1] == two
+    assert chosen(of(none, none, range(4)))[1] == two
+    alike = {
+        **of(none, range(100), range(101)),
+        ("decoder", one): range(100),
+        ("decoder", ours): none,
+    }
+    assert chosen(dict(reversed(alike.items()))) == ("encoder", one)

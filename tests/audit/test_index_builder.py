@@ -222,3 +222,10 @@ def test_memory_is_that_of_a_section(tmp_path: Path) -> None:
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < memory < ManyRows.num_rows * 100 * 4
+
+
+def test_an_index_inside_of_an_output_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "manifest.json").touch()
+    with pytest.raises(OutputError, match=f"is inside {tmp_path}, an output"):
+        write_index(ORDER, tmp_path / "order.search-index")
+    assert not (tmp_path / "order.search-index").exists()

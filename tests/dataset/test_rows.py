@@ -405,6 +405,20 @@ def test_large_rows_come_in_parts_that_are_joined(
     assert as_lists(rows.take(np.arange(50))) == expected
 
 
+def test_rows_without_bytes_are_refused_wherever_a_call_is_cut(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shards(tmp_path, made(60))
+    path = tmp_path / "shard.00000.mds"
+    data = bytearray(path.read_bytes())
+    data[4:12] = data[12:16] * 2  # The first two rows begin where the third does.
+    path.write_bytes(data)
+    for most in (64 << 20, 100):
+        monkeypatch.setattr("pipeline.dataset.mds.random_access._MOST_BYTES", most)
+        with pytest.raises(InputError, match="row 0: got bytes that are no row"):
+            reopened(tmp_path).take(np.arange(6))
+
+
 def test_each_of_many_files_is_opened_once_in_a_call(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -29,8 +29,8 @@ FEW, MANY = 4, 12
 # Of one partition: opens, syncs. As written it has one file of input and one shard.
 MOST = {
     "whole": (15, 1),
-    "sampled": (33, 2),
-    "validation": (54, 2),
+    "sampled": (32, 2),
+    "validation": (53, 2),
     "ordered": (6, 0),
     "scanned": (40, 2),
 }

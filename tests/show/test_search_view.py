@@ -15,7 +15,8 @@ from pipeline.show import Shown, answer, search_view
 
 
 def whole(shown: Shown, text: str, first: int = 50) -> dict:
-    """Ask until the scan is done."""
+    """Ask until the scan is done, as a page does."""
+    shown.is_served = True
     found = search_view(shown, text=text, first=first)
     stop = time.monotonic() + 300
     while found["done"] < 1:
@@ -62,6 +63,28 @@ def test_an_index_answers_as_a_scan_does(shown: Shown, indexed: Shown, text: str
         keys = ("text", "count", "is_exact", "done", "rows", "over_time")
         assert [found[key] for key in keys] == [scanned[key] for key in keys]
         assert found["method"] == "index"
+
+
+def test_who_asks_once_gets_the_whole_answer(shown: Shown) -> None:
+    once = answer(shown, "search", "text=tide")
+    assert (once["done"], once["is_exact"], once["rows"]) == (
+        1.0,
+        True,
+        whole(shown, "tide")["rows"],
+    )
+
+
+def test_an_index_that_is_made_meanwhile_is_used(shown: Shown, indexed: Shown) -> None:
+    folder = default_folder(indexed.where)
+    away = folder.rename(folder.with_name("away"))
+    assert whole(indexed, "tide")["method"] == "scan"
+    away.rename(folder)
+    assert whole(indexed, "tide")["method"] == "index"
+
+
+def test_the_command_of_a_text_that_begins_with_a_hyphen_runs(indexed: Shown) -> None:
+    command = search_view(indexed, text="-time")["command"]
+    assert "'--find=-time'" in command or "--find=-time" in command
 
 
 def test_an_index_that_is_damaged_is_said_by_a_search(indexed: Shown, tmp_path: Path) -> None:

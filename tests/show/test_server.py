@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -225,6 +226,27 @@ def test_a_browser_that_is_not_there_is_no_error(tmp_path: Path) -> None:
     assert process.wait(60) == 0
     process.communicate()
     assert "no browser can be opened here: open the address in one\n" in said
+
+
+def test_a_browser_in_the_terminal_gets_the_page_while_it_runs(tmp_path: Path) -> None:
+    write_output(tmp_path / "out", [("a", "x")])
+    browser, got = tmp_path / "browser", tmp_path / "got"
+    program = "import sys, urllib.request as r; "
+    program += "open(sys.argv[1], 'wb').write(r.urlopen(sys.argv[2]).read())"
+    browser.write_text(f'#!/bin/sh\nexec {sys.executable} -c "{program}" {got} "$1"\n')
+    browser.chmod(0o755)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "pipeline", "show", str(tmp_path / "out")],
+        env=environment(BROWSER=f"{browser} %s", DISPLAY=""),
+        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    stop = time.monotonic() + 60
+    while not (got.exists() and b"<html" in got.read_bytes()):
+        assert time.monotonic() < stop
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(60) == 0
+    process.communicate()
 
 
 def test_views_of_one_reader_wait_for_each_other(tmp_path: Path) -> None:

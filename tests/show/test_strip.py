@@ -1,5 +1,6 @@
 """The strip of an order: equal to plain counts, kept, and made again where it is damaged."""
 
+import shutil
 from collections import Counter
 from itertools import pairwise
 from pathlib import Path
@@ -155,3 +156,26 @@ def test_damaged_provenance_is_said_and_no_answer_is_made_up(tmp_path: Path) -> 
     with pytest.raises(MismatchError, match=r"parquet: cannot be read"):
         order_view(shown)
     assert shown.strip_maker.error is not None
+
+
+def test_counts_of_damaged_provenance_are_not_kept(finished: Path, tmp_path: Path) -> None:
+    out = Path(shutil.copytree(finished, tmp_path / "out"))
+    path = next((out / "provenance").glob("*/steps_*.parquet"))
+    right = path.read_bytes()
+    table = pq.read_table(path)
+    place = table.schema.get_field_index("source")
+    [name, *_] = Shown.open(finished).sources
+    other = pa.array([name] * len(table)).dictionary_encode()
+    pq.write_table(table.set_column(place, "source", other), path)
+    shown = Shown.open(out)
+    maker = shown.strip_maker
+    maker.make()
+    assert maker.strip is None
+    assert maker.error is not None
+    assert f"{path}: has other bytes than the manifest says" in maker.error.message
+    path.write_bytes(right)
+    again = Shown.open(out).strip_maker
+    again.start()
+    again.wait()
+    assert again.strip is not None
+    assert (again.strip.rows.sum(axis=0) > 0).sum() > 1

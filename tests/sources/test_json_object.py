@@ -3,6 +3,7 @@
 import json
 import re
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +82,9 @@ def test_an_integer_of_any_size_is_an_id(tmp_path: Path, id_: str) -> None:
         r'{"text": "a \"quoted\" text", "id": 1, "\u0069d" : 2}',
         '{"text": null, "id": 1, "text": "a long text"}',
         '{"meta": {"text": 1}, "text": "x", "id": 1, "text": "a text that is much longer"}',
+        '{"id": 1, "text": "a", "text": "' + "x" * 60 + '", "type": "text"}',
+        r'{"id": 1, "text": "a", "text": "b", "m": "\u0074ext"}',
+        r'{"id": 1, "id": 2, "text": "b", "m": "\u0069d"}',
     ],
 )
 def test_text_or_id_twice_is_an_error(line: str) -> None:
@@ -154,6 +158,19 @@ def test_names_that_are_not_ascii_are_found_twice_however_they_are_written() -> 
         line = f'{{"{one}": "a", "id": 1}}'
         record = parse_object(line.encode(), "f: document 1", columns, "a line")
         assert record == {"läge/x": "a", "id": 1}
+
+
+@pytest.mark.parametrize("name", ['tex"t', "te\\xt", "t\tx", "null"])
+def test_names_that_are_written_with_escapes_are_found_twice(name: str) -> None:
+    columns = replace(COLUMNS, text=name)
+    spelled = [json.dumps(name), f'"\\u{ord(name[0]):04X}{json.dumps(name)[2:]}']
+    for one, other in product(spelled, repeat=2):
+        line = f'{{{one}: "a", "id": 1, {other}: "b"}}'
+        error = parse_object(line.encode(), "f: document 1", columns, "a line")
+        assert isinstance(error, DocumentError), line
+        line = f'{{{one}: "a", "id": null, "more": [null, {other}]}}'
+        without = replace(columns, id=None)
+        assert parse_object(line.encode(), "f", without, "a line") == json.loads(line)
 
 
 def test_other_fields_may_be_there_twice() -> None:

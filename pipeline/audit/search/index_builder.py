@@ -32,7 +32,7 @@ from pipeline.core.files import publish, save_array, writing
 from pipeline.core.progress import ReportProgress
 from pipeline.core.ragged import Rows
 from pipeline.core.saved_file import SavedFile
-from pipeline.dataset import Order
+from pipeline.dataset import MANIFEST, Order
 
 # A section takes 12 bytes a token; the rest is for reading rows and for the program.
 _BYTES_A_TOKEN: Final = 32
@@ -63,6 +63,7 @@ def build_index(
             f"{order.where}: got a manifest alone, expected the rows of an order",
             "name the folder or the address of the order",
         )
+    _check_place(folder)
     builder = _Builder(order=order, folder=folder, section_tokens=section_tokens)
     with _hold(folder):
         sections = []
@@ -172,6 +173,15 @@ def _finish(folder: Path, record: IndexRecord) -> None:
             if other.name >= section_folder(folder, len(record.sections)).name:
                 shutil.rmtree(other)
         shutil.rmtree(folder / _SCRATCH, ignore_errors=True)
+
+
+def _check_place(folder: Path) -> None:
+    for parent in folder.absolute().parents:
+        if (parent / MANIFEST).is_file():
+            raise OutputError(
+                f"{folder}: is inside {parent}, an output, which has files of its manifest alone",
+                "name another folder with --out",
+            )
 
 
 @contextmanager

@@ -115,7 +115,8 @@ class ShardFiles:
             large = np.flatnonzero(bounds[1] - bounds[0] > _MOST_ROW_BYTES)
             self._check(shards, rows, int(large[0]) if len(large) else -1)
             cuts = np.searchsorted(ends, np.arange(0, ends[-1], _MOST_BYTES), side="right")
-            cuts = np.unique(np.append(cuts, len(rows)))
+            # Rows without bytes may be the first.
+            cuts = np.unique([0, *cuts.tolist(), len(rows)])
         for start, stop in pairwise(cuts.tolist()):
             part = slice(start, stop)
             yield self._read_part(shards[part], rows[part], bounds[:, part].copy())

@@ -202,7 +202,7 @@ def _write_rows(
     num_discarded: int,
 ) -> dict[str, FileDigest]:
     """Write some rows of a pool as a folder of shards; return what its files are."""
-    lengths = pool.lengths()[rows]
+    lengths = [np.empty(0, np.int64)]
     with publish(task.out / folder, State(out=task.out).scratch, syncs=False) as temporary:
         temporary.mkdir()
         writer = MdsWriter.of(temporary, task.shards)
@@ -210,6 +210,7 @@ def _write_rows(
             ids, names = pool.take_named(rows[start : start + _ROWS_AT_ONCE])
             documents = [name.tobytes() for name in names]
             writer.write(documents, np.arange(len(documents)), ids.values, ids.offsets)
+            lengths.append(ids.lengths())
         writer.finish()
-        stats = write_stats(temporary, chunk, lengths, num_discarded)
+        stats = write_stats(temporary, chunk, np.concatenate(lengths), num_discarded)
         return below(folder, writer.files, stats)

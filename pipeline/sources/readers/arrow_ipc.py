@@ -41,28 +41,55 @@ def _batches(path: Path, batch_rows: int) -> Iterator[pa.RecordBatch | pa.Schema
 
 
 def _check(column: pa.Array) -> None:
-    """Insist that no offset leads out of a column, which would end the process when it is read.
+    """Insist that no offset or index leads out of a column, which would end the process.
 
-    Text may be no UTF-8, which is checked after the offsets, for each document. Raises:
-    pa.ArrowInvalid.
+    Text may be no UTF-8, which is judged for each document. Raises: pa.ArrowInvalid.
     """
     try:
         column.validate(full=True)
     except pa.ArrowInvalid as error:
         if "UTF8" not in str(error):
             raise
-        # Of columns with others inside, those after the first that is no UTF-8 are not looked at.
-        for inner in _inside(column):
-            _check(inner)
+        # The check ends at such text, so all of it is looked at once more, as bytes.
+        column.view(_as_bytes(column.type)).validate(full=True)
 
 
-def _inside(column: pa.Array) -> list[pa.Array]:
-    if isinstance(column, pa.StructArray):
-        return [column.field(number) for number in range(column.type.num_fields)]
-    if isinstance(column, pa.MapArray):
-        return [column.keys, column.items]
-    if isinstance(column, pa.DictionaryArray):
-        return [column.dictionary]
-    if isinstance(column, pa.ExtensionArray):
-        return [column.storage]
-    return [column.values] if hasattr(column, "values") else []
+_BYTES = {
+    pa.string(): pa.binary(),
+    pa.large_string(): pa.large_binary(),
+    pa.string_view(): pa.binary_view(),
+}
+_LISTS = (
+    (pa.types.is_list, pa.list_),
+    (pa.types.is_large_list, pa.large_list),
+    (pa.types.is_list_view, pa.list_view),
+    (pa.types.is_large_list_view, pa.large_list_view),
+)
+
+
+def _as_bytes(kind: pa.DataType) -> pa.DataType:
+    """Return a type that has bytes in the place of text."""
+
+    def inner(field: pa.Field) -> pa.Field:
+        return field.with_type(_as_bytes(field.type))
+
+    types = pa.types
+    if isinstance(kind, pa.BaseExtensionType):
+        return _as_bytes(kind.storage_type)
+    if types.is_dictionary(kind):
+        return pa.dictionary(kind.index_type, _as_bytes(kind.value_type), kind.ordered)
+    if types.is_run_end_encoded(kind):
+        return pa.run_end_encoded(kind.run_end_type, _as_bytes(kind.value_type))
+    if types.is_struct(kind):
+        return pa.struct([inner(field) for field in kind])
+    if types.is_union(kind):
+        fields = [inner(kind.field(number)) for number in range(kind.num_fields)]
+        return pa.union(fields, kind.mode, kind.type_codes)
+    if types.is_map(kind):
+        return pa.map_(inner(kind.key_field), inner(kind.item_field), kind.keys_sorted)
+    if types.is_fixed_size_list(kind):
+        return pa.list_(inner(kind.value_field), kind.list_size)
+    for is_it, make in _LISTS:
+        if is_it(kind):
+            return make(inner(kind.value_field))
+    return _BYTES.get(kind, kind)

@@ -81,14 +81,16 @@ def _has_twins(record: dict[str, Any], data: bytes, columns: Columns) -> bool:
     The text is passed over, which halves the time that reading takes: at least as many bytes as it
     has characters follow the last of its keys.
     """
-    if any(one in data for one in _escapes(columns)) and _ESCAPED_KEY.search(data):
+    key, id_key = _key(columns.text), _key(columns.id)
+    is_escaped = any(one in data for one in _escapes(columns))
+    if is_escaped and (b"\\" in key + id_key or _ESCAPED_KEY.search(data)):
         return True  # or another field; `json` finds out
     inside = [name for name in (columns.text, columns.id) if name and name not in record]
     if any(
         data.count(_key(part)) > 1 for name in inside for part in name.split(".") if "." in name
     ):
         return True  # or elsewhere; `json` finds out
-    text, key, id_key = record.get(columns.text), _key(columns.text), _key(columns.id)
+    text = record.get(columns.text)
     num_chars = len(text) if isinstance(text, str) else 0
     num_texts = data.count(key, 0, len(data) - num_chars)
     if num_texts == 1:
@@ -96,11 +98,14 @@ def _has_twins(record: dict[str, Any], data: bytes, columns: Columns) -> bool:
         num_ids = data.count(id_key, 0, at) + data.count(id_key, at + len(key) + num_chars)
     else:
         num_ids = data.count(id_key)
+    num_ids *= columns.id is not None
     if num_texts <= 1 and num_ids <= 1:
         return False
+    if is_escaped:
+        return True  # or values that are written otherwise; `json` finds out
     # The same words may be keys and values further in, which are written again.
     others = orjson.dumps({name: record[name] for name in record if name != columns.text})
-    return num_texts > 1 + others.count(key) or num_ids > others.count(id_key)
+    return data.count(key) > 1 + others.count(key) or num_ids > others.count(id_key)
 
 
 @lru_cache

@@ -145,8 +145,16 @@ def _choose(
         return len(found[one]), one[0] == known_view, -one[1].num_changes(ours)
 
     best = max(found, key=merit)
-    simpler = [one for one in found if 0 < one[1].num_changes(ours) < best[1].num_changes(ours)]
-    for one in sorted(simpler, key=lambda one: (one[1].num_changes(ours), -len(found[one]))):
+    simpler = [
+        one
+        for one in found
+        if 0 < one[1].num_changes(ours) < best[1].num_changes(ours)
+        and len(found[one]) > _CLEARLY * len(found[one[0], ours])
+    ]
+    for one in sorted(
+        simpler,
+        key=lambda one: (one[1].num_changes(ours), -len(found[one]), one[0] != known_view),
+    ):
         num_common = len(np.intersect1d(found[best], found[one]))
         num_more, num_less = len(found[best]) - num_common, len(found[one]) - num_common
         # Twice the deviation of a fair coin's heads less tails.

@@ -2,6 +2,7 @@
 
 import sys
 import webbrowser
+from contextlib import suppress
 from threading import Thread
 
 from pipeline.cli.arguments import Arguments, Verbs, add_verb, checked
@@ -40,10 +41,8 @@ def run(parsed: Arguments) -> int:
             # One in the terminal ends before this returns, and needs the page meanwhile.
             Thread(target=_open_browser, args=[address], daemon=True).start()
 
-    try:
+    with suppress(KeyboardInterrupt):
         serve(shown, found, ready)
-    except KeyboardInterrupt:
-        return 0
     return 0
 
 

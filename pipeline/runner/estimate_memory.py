@@ -23,7 +23,7 @@ _FILTER_BYTES = 130 * _MIB
 _BLOCK_BYTES, _USUAL_SHARD = 180 * _MIB, 64 * _MIB
 # Forms of the largest document that are held at once: text, ids, chunks, rows.
 _COPIES_OF_DOCUMENT = 8
-# Rows of a file of the order, some millions of ids at a time, and a part of these as stored.
+# Rows of a file of the order, some millions of ids at a time; as stored, what `ShardFiles` reads.
 _ROWS_BYTES, _MOST_STORED_BYTES, _STORED_ROWS = 200 * _MIB, 64 * _MIB, 4096
 _IDS_AT_ONCE = 4 << 20
 # Of a row of provenance while it is sorted by document; 2^20 of them at a time.

@@ -94,8 +94,10 @@ def _input_of(manifest: Manifest, source: str, file: str) -> tuple[PartitionReco
 def _locate(out: Path, record: InputRecord) -> Path:
     if "://" in record.path:
         scheme, _, rest = record.path.partition("://")
-        below = [RAW / scheme / rest, *RAW.glob(f"hub/*/*/*/{_last_parts(rest)}")]
-        places = [Path.cwd() / one for one in below] + [out.parent / one for one in below]
+        name = rest.rpartition("/")[2]
+        raws = [Path.cwd() / RAW, out.parent / RAW]
+        places = [raw / scheme / rest for raw in raws]
+        places += [one for raw in raws for one in sorted(raw.glob(f"hub/*/*/*/{name}"))]
     else:
         folders = [out.parent, Path.cwd(), out, bundled_folder("mixtures")]
         places = [folder / record.path for folder in folders]
@@ -112,10 +114,6 @@ def _locate(out: Path, record: InputRecord) -> Path:
         f"{record.path}: is not beside the output, nor in the current folder",
         "run `ettin-data show` in the folder of the mixture",
     )
-
-
-def _last_parts(path: str) -> str:
-    return path.rpartition("/")[2]
 
 
 def _plain(value: Any) -> Any:

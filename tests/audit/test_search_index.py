@@ -12,7 +12,7 @@ from support.searched import FEW_TOKENS, index_of, order_of, patterns_of, places
 from support.strategies import QUICK
 from support.traced import ListedRows, naive_find
 
-from pipeline.audit.search import SearchIndex, scan
+from pipeline.audit.search import SearchIndex
 from pipeline.audit.search import section as section_module
 from pipeline.audit.search.found import without_longer
 from pipeline.audit.search.open_index import default_folder, find_index
@@ -68,23 +68,6 @@ def test_an_index_finds_what_a_look_at_every_place_finds(
 def _edges(bounds: np.ndarray) -> np.ndarray:
     """The last bin of a histogram of numpy includes its end."""
     return np.array([*(bounds - 0.5)]) if len(bounds) > 1 else np.empty(1)
-
-
-@QUICK
-@given(rows=rows_of_few, wanted=st.lists(runs, min_size=1, max_size=3), first=st.integers(0, 30))
-def test_a_scan_finds_the_same_and_says_how_far_it_is(
-    rows: list[list[int]], wanted: list[list[int]], first: int
-) -> None:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("pipeline.audit.search.row_scan._ROWS_AT_ONCE", 7)
-        found = [*scan(patterns_of(*wanted), ListedRows(rows), first)]
-    expected = sorted(naive_find(rows, wanted))
-    assert [one.is_complete for one in found] == [False] * (len(found) - 1) + [True]
-    assert found[-1].bounds.tolist() == [0, *range(7, len(rows), 7), len(rows)]
-    for one in found:
-        so_far = [place for place in expected if place[0] < one.bounds[-1]]
-        assert (one.count, places_of(one)) == (len(so_far), so_far[:first])
-        assert one.counts.sum() == one.count
 
 
 @pytest.mark.parametrize("tokens", [FEW_TOKENS, 1 << 12])
@@ -152,7 +135,7 @@ def test_an_empty_order_has_an_index(tmp_path: Path) -> None:
     for number, rows in enumerate(([], [[], []])):
         index = index_of(rows, tmp_path / str(number))
         found = index.find(patterns_of([1]))
-        assert (found.count, found.is_complete, places_of(found)) == (0, True, [])
+        assert (found.count, places_of(found)) == (0, [])
         assert [*index.matches(patterns_of([1]))] == []
 
 

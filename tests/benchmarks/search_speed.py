@@ -121,7 +121,7 @@ def _look_up(index: SearchIndex) -> None:
             started = time.perf_counter()
             found = index.find(patterns)
             taken.append((time.perf_counter() - started) * 1e3)
-        bounds = np.linspace(0, found.num_rows, 241).astype(np.int64)
+        bounds = np.linspace(0, index.record.num_rows, 241).astype(np.int64)
         started = time.perf_counter()
         index.count_between(patterns, bounds)
         over_time = (time.perf_counter() - started) * 1e3

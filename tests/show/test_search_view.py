@@ -1,12 +1,13 @@
 """Searches: exactly the places of `trace --find`, so far or all, and how often over training."""
 
 import json
+import shlex
 import shutil
 import time
 from pathlib import Path
 
 import pytest
-from support.builds import run_well
+from support.builds import run, run_well
 
 from pipeline import dataset
 from pipeline.audit.search import build_index, default_folder
@@ -83,8 +84,11 @@ def test_an_index_that_is_made_meanwhile_is_used(shown: Shown, indexed: Shown) -
 
 
 def test_the_command_of_a_text_that_begins_with_a_hyphen_runs(indexed: Shown) -> None:
-    command = search_view(indexed, text="-time")["command"]
-    assert "'--find=-time'" in command or "--find=-time" in command
+    found = search_view(indexed, text="-nobody")
+    done = run(*shlex.split(found["command"])[1:])
+    # Exit code 2 would be misuse.
+    assert (done.returncode, found["count"]) == (1, 0)
+    assert "the text is in none of the" in done.stderr
 
 
 def test_an_index_that_is_damaged_is_said_by_a_search(indexed: Shown, tmp_path: Path) -> None:

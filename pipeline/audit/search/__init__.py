@@ -1,4 +1,4 @@
-"""Search: an index of the tokens of an order, or a scan of its rows.
+"""Search: an index of the tokens of an order.
 
 Runs of ids, as `Trace.patterns` makes of a text -> how often they are there, where first, and how
 often over training time. Places are those of the text search of `trace`.
@@ -8,7 +8,6 @@ from pipeline.audit.search.found import Found
 from pipeline.audit.search.index_builder import build_index, section_tokens_within
 from pipeline.audit.search.index_record import IndexRecord
 from pipeline.audit.search.open_index import SearchIndex, default_folder, find_index
-from pipeline.audit.search.row_scan import scan
 
 __all__ = [
     "Found",
@@ -17,6 +16,5 @@ __all__ = [
     "build_index",
     "default_folder",
     "find_index",
-    "scan",
     "section_tokens_within",
 ]

@@ -10,25 +10,18 @@ from pipeline.core.arrays import Int64Array, Uint32Array
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Found:
-    """Where runs of ids are in the rows that were searched, from the first on."""
+    """Where runs of ids are in the rows of an order."""
 
     count: int
-    """How many places there are in all rows that were searched."""
+    """How many places there are in all rows."""
     rows: Int64Array
     """int64 [num_first], the rows of the first places, rising."""
     offsets: Int64Array
     """int64 [num_first], of the first id of each in its row, from 0."""
     bounds: Int64Array
-    """int64 [num_parts + 1], rising: the parts of the order that were searched, from row 0."""
+    """int64 [num_parts + 1], rising: the sections of the order, from row 0."""
     counts: Int64Array
     """int64 [num_parts], how many places there are in each part."""
-    num_rows: int
-    """Of the order."""
-
-    @property
-    def is_complete(self) -> bool:
-        """Whether all rows were searched."""
-        return int(self.bounds[-1]) == self.num_rows
 
 
 def without_longer(patterns: Iterable[Uint32Array]) -> list[Uint32Array]:

@@ -113,7 +113,6 @@ class SearchIndex:
             offsets=np.concatenate(offsets),
             bounds=self.bounds,
             counts=counts,
-            num_rows=self.record.num_rows,
         )
 
     def count_between(self, patterns: list[Uint32Array], bounds: Int64Array) -> Int64Array:

@@ -108,15 +108,13 @@ class Match:
     """Of the text's first id in the row, from 0."""
 
 
-def find(
-    patterns: list[Uint32Array], rows: RowSource, first: int = 0, stop: int | None = None
-) -> Iterator[list[Match]]:
+def find(patterns: list[Uint32Array], rows: RowSource) -> Iterator[list[Match]]:
     """Yield the places where any of several runs of ids is, by row and offset.
 
-    One list for each block of rows, from `first` to `stop`, that has some; no place crosses the end
-    of a row.
+    One list for each block of rows that has some; no place crosses the end of a row.
     """
-    for block in rows.read(first, rows.num_rows if stop is None else stop):
+    first = 0
+    for block in rows.read(0, rows.num_rows):
         places = sorted({place for pattern in patterns for place in _places(block, pattern)})
         if places:
             yield [Match(row=first + row, offset=offset) for row, offset in places]

@@ -6,6 +6,7 @@ to find it, and none is read whole to be compared with the manifest: for picture
 
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -114,26 +115,17 @@ class ColumnReader:
         )
 
 
-class _reading:
-    """An open file of provenance; what goes wrong within is a MismatchError."""
-
-    def __init__(self, named: RowFile) -> None:
-        self._named = named
-
-    def __enter__(self) -> pq.ParquetFile:
-        try:
-            self._file = pq.ParquetFile(self._named.path, memory_map=True)
-        except (pa.ArrowException, OSError) as error:
-            raise _damage(self._named.path, error) from error
-        expected = self._named.stop - self._named.start
-        if (got := self._file.metadata.num_rows) != expected:
-            raise _damage(self._named.path, f"got {got} rows, expected {expected}")
-        return self._file
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        self._file.close()
-        if isinstance(error, pa.ArrowException | OSError | KeyError | ValueError):
-            raise _damage(self._named.path, error) from error
+@contextmanager
+def _reading(named: RowFile) -> Iterator[pq.ParquetFile]:
+    """Open a file of provenance. Raises: MismatchError for what goes wrong within."""
+    try:
+        with pq.ParquetFile(named.path, memory_map=True) as file:
+            expected = named.stop - named.start
+            if (got := file.metadata.num_rows) != expected:
+                raise _damage(named.path, f"got {got} rows, expected {expected}")
+            yield file
+    except (pa.ArrowException, OSError, KeyError, ValueError) as error:
+        raise _damage(named.path, error) from error
 
 
 def _damage(path: Path, why: object) -> MismatchError:

@@ -110,7 +110,7 @@ def _has_twins(record: dict[str, Any], data: bytes, columns: Columns) -> bool:
 
 @lru_cache
 def _escapes(columns: Columns) -> list[bytes]:
-    """Return how every other spelling of text or id has a character of theirs at least once.
+    """Return what every other spelling of text or id has in it: a character written otherwise.
 
     The longer a string, the faster it is searched for: two characters take longer than parsing.
     """

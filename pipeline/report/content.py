@@ -253,7 +253,7 @@ def _mixture(shown: Shown) -> dict[str, Any]:
 
 
 def mixture_text(declaration: Mapping[str, Any]) -> str:
-    """Return a declaration, in which defaults are filled in, as the text of a mixture file. Pure."""
+    """Return a declaration, defaults filled in, as the text of a mixture file. Pure."""
     text: str = yaml.safe_dump(_given(declaration), sort_keys=False, allow_unicode=True, width=100)
     return text
 

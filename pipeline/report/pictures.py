@@ -14,7 +14,7 @@ _HEIGHTS: Final = {"shares": 220, "lengths": 80, "repeated": 48, "later": 48}
 _BAR: Final = 4
 _BAR_HEIGHT: Final = 22
 
-Values = NDArray[np.float64] | Int64Array
+Values = NDArray[np.floating[Any]] | Int64Array
 
 
 def strip_pictures(strip: Strip, largest: Sequence[int]) -> list[dict[str, Any]]:

@@ -13,8 +13,8 @@ from support.traced import write_output
 
 from pipeline.config import Replay, load_config
 from pipeline.core.errors import NotFoundError
-from pipeline.report import render, report_content
 from pipeline.report import content as contents
+from pipeline.report import render, report_content
 from pipeline.report.content import mixture_text
 from pipeline.show import LENGTHS, Shown
 

@@ -50,7 +50,7 @@ def hostile(value: Any, kept: Iterable[str] = ("class", "path", "name")) -> Any:
     if isinstance(value, dict):
         is_picture = "layers" in value or "class" in value
         return {
-            name: one if is_picture and name in kept or name == "used" else hostile(one, kept)
+            name: one if (is_picture and name in kept) or name == "used" else hostile(one, kept)
             for name, one in value.items()
         }
     if isinstance(value, (list, tuple)):

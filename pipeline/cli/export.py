@@ -1,6 +1,8 @@
 """`ettin-data export`."""
 
+import sys
 from pathlib import Path
+from typing import Any
 
 from pipeline.cli.arguments import Arguments, Verbs, add_verb
 from pipeline.cli.output import print_result
@@ -11,14 +13,37 @@ def add(verbs: Verbs) -> None:
     summary = "write a checkpoint as a model that transformers loads"
     options = add_verb(verbs, "export", run, summary)
     options.add("checkpoint CHECKPOINT", "a checkpoint, or a folder whose latest is taken", Path)
-    options.add("--out DIR", "model folder to create", Path, required=True)
+    options.add("--out DIR", "model folder to create; with --all, one below it for each", Path,
+                required=True)  # fmt: skip
+    options.add("--all", "export every checkpoint of the folder; those that are there are kept")
+    what = "push to a model repository, hf://ORG/NAME: a commit and a tag for each checkpoint"
+    options.add("--push ADDRESS", what)
 
 
 def run(parsed: Arguments) -> int:
     check_extra()
-    from pipeline.train import export_checkpoint
+    from pipeline.train import export_checkpoint, export_checkpoints, push_exports
 
-    versions = export_checkpoint(parsed.checkpoint, parsed.out)
-    result = {"model": str(parsed.out), "loaded_by": versions}
-    print_result(parsed, result, [f"{parsed.out}: loads in {versions}"])
+    if parsed.all:
+        exports = []
+        for folder, is_new in export_checkpoints(parsed.checkpoint, parsed.out):
+            print(f"{folder}: {'exported' if is_new else 'kept'}", file=sys.stderr)
+            exports.append(folder)
+        result: dict[str, Any] = {"models": [str(one) for one in exports]}
+        lines = [f"{parsed.out}: {len(exports):,} checkpoints, {exports[0].name} to"
+                 f" {exports[-1].name}"]  # fmt: skip
+    else:
+        versions = export_checkpoint(parsed.checkpoint, parsed.out)
+        exports = [parsed.out]
+        result = {"model": str(parsed.out), "loaded_by": versions}
+        lines = [f"{parsed.out}: loads in {versions}"]
+    if parsed.push is not None:
+        num_new, num_kept = push_exports(exports, parsed.push, _report)
+        result |= {"pushed": num_new, "kept": num_kept, "address": parsed.push}
+        lines.append(f"{parsed.push}: {num_new:,} new tags, {num_kept:,} were there")
+    print_result(parsed, result, lines)
     return 0
+
+
+def _report(tag: str, is_new: bool) -> None:
+    print(f"{tag}: {'pushed' if is_new else 'was there'}", file=sys.stderr)

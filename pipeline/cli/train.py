@@ -21,8 +21,9 @@ def add(verbs: Verbs) -> None:
     options.add("recipe RECIPE", "recipe file, or name of a bundled one")
     options.add("--data DIR", "output of a build, or any order of rows", required=True)
     options.add("--out DIR", "folder for checkpoints and metrics", Path, required=True)
-    what = "checkpoint of the previous phase, or a folder whose latest is taken"
-    options.add("--from CHECKPOINT", what, Path, dest="begin_from")
+    what = "checkpoint of the previous phase, a folder whose latest is taken, or a model:"
+    what += " an export, or hf://ORG/NAME[@REVISION]"
+    options.add("--from WHAT", what, dest="begin_from")
     options.add("--max-steps N", "stop after this many steps of the phase", positive)
     options.add("--device {cuda,cpu}", "device (default: cuda)")
     what = "use deterministic GPU kernels: slower, but a resumed run is bit-identical"

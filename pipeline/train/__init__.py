@@ -7,7 +7,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pipeline.train.export import export_checkpoint, export_model
+    from pipeline.train.export import export_checkpoint, export_checkpoints, export_model
+    from pipeline.train.hub_models import push_exports
     from pipeline.train.loader import FeedDataset, FeedLoader, TensorBatch, to_tensors
     from pipeline.train.phase import train
 
@@ -16,7 +17,9 @@ _MODULE_BY_NAME = {
     "FeedLoader": "loader",
     "TensorBatch": "loader",
     "export_checkpoint": "export",
+    "export_checkpoints": "export",
     "export_model": "export",
+    "push_exports": "hub_models",
     "to_tensors": "loader",
     "train": "phase",
 }
@@ -26,7 +29,9 @@ __all__ = [
     "FeedLoader",
     "TensorBatch",
     "export_checkpoint",
+    "export_checkpoints",
     "export_model",
+    "push_exports",
     "to_tensors",
     "train",
 ]

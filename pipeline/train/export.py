@@ -7,6 +7,7 @@ bases, in 4.56 and later: older keys of the configuration stand beside the prese
 """
 
 import json
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -17,16 +18,17 @@ from pipeline.config import ModelSpec, read_model
 from pipeline.core.errors import ConfigError, InputError, OutputError
 from pipeline.core.files import publish
 from pipeline.core.json_record import parse_json
-from pipeline.dataset import CheckpointRecord, find_checkpoint, read_record
+from pipeline.dataset import CheckpointRecord, checkpoints_in, find_checkpoint, read_record
 from pipeline.stages.tokenizer import EMBEDDED, read_json, read_special_ids
 from pipeline.train import checkpoints
+from pipeline.train.hub_models import PROVENANCE
 from pipeline.train.models import Model, make_config, make_uninitialized
+from pipeline.train.pretrained import CONFIG, KINDS, TOKENIZER, WEIGHTS
 from pipeline.train.weights import to_transformers
 
 FORMAT = "ettin-export-v1"
-PROVENANCE = "provenance.json"
 
-_CLASSES = {"encoder": "ModernBertForMaskedLM", "decoder": "ModernBertDecoderForCausalLM"}
+_CLASSES = {kind: name for name, kind in KINDS.items()}
 _BEGIN, _END = "[CLS]", "[SEP]"
 _SPECIAL = {
     "cls_token": _BEGIN,
@@ -96,6 +98,22 @@ def export_checkpoint(checkpoint: Path, out: Path) -> str:
     return _loaded_by(spec)
 
 
+def export_checkpoints(where: Path, out: Path) -> Iterator[tuple[Path, bool]]:
+    """Export every checkpoint in a folder, each to a folder of its name below `out`, by steps.
+
+    Yields each folder, and whether it is new: an earlier export of the same checkpoint is kept.
+
+    Raises: as `export_checkpoint`.
+    """
+    for checkpoint in checkpoints_in(where) or [find_checkpoint(where)]:
+        record = read_record(checkpoint)
+        folder = out / record.name
+        is_new = _provenance(folder).get("checkpoint_digest") != record.digest
+        if is_new:
+            export_checkpoint(checkpoint, folder)
+        yield folder, is_new
+
+
 def export_model(
     model: Model,
     spec: ModelSpec,
@@ -117,18 +135,18 @@ def export_model(
     with publish(out, scratch) as temporary:
         temporary.mkdir()
         config = _config(spec, length)
-        _write_json(temporary / "config.json", config)
-        weights = temporary / "model.safetensors"
+        _write_json(temporary / CONFIG, config)
+        weights = temporary / WEIGHTS
         save_file(
             to_transformers(model.state_dict(), spec.kind), weights, metadata={"format": "pt"}
         )
         # It is written for its owner alone; the other files have the permissions of the umask.
-        weights.chmod((temporary / "config.json").stat().st_mode)
+        weights.chmod((temporary / CONFIG).stat().st_mode)
         if spec.kind == "decoder":
             ends = {name: config[name] for name in ("bos_token_id", "eos_token_id", "pad_token_id")}
             _write_json(temporary / "generation_config.json", ends)
             tokenizer_json = _without_end(tokenizer_json)
-        (temporary / "tokenizer.json").write_bytes(tokenizer_json)
+        (temporary / TOKENIZER).write_bytes(tokenizer_json)
         special = _SPECIAL | (_OF_DECODER if spec.kind == "decoder" else {})
         _write_json(temporary / "tokenizer_config.json", _tokenizer_config(special, length))
         _write_json(temporary / "special_tokens_map.json", special)
@@ -174,15 +192,20 @@ def _shape_of(checkpoint: Path, record: CheckpointRecord) -> tuple[ModelSpec, in
 def _check_out(out: Path) -> None:
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return
-    try:
-        is_ours = parse_json((out / PROVENANCE).read_bytes())["format"] == FORMAT
-    except (OSError, ValueError, KeyError, TypeError):
-        is_ours = False
-    if not is_ours:
+    if _provenance(out).get("format") != FORMAT:
         raise OutputError(
             f"{out}: got other content, expected none, or an earlier export",
             "choose another --out",
         )
+
+
+def _provenance(out: Path) -> dict[str, Any]:
+    """Return what an export says of itself; nothing where there is none."""
+    try:
+        content = parse_json((out / PROVENANCE).read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
 
 
 def _config(spec: ModelSpec, length: int) -> dict[str, Any]:

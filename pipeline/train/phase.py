@@ -24,6 +24,7 @@ from pipeline.train.evaluate import open_validation
 from pipeline.train.metrics import Metrics
 from pipeline.train.models import make_model
 from pipeline.train.optimizer import make_optimizer
+from pipeline.train.pretrained import find_model, weights_digest
 from pipeline.train.ranks import Ranks, join_ranks
 from pipeline.train.step import make_forward
 from pipeline.train.training_run import ReportEvent, Run
@@ -36,7 +37,7 @@ def train(
     data: str,
     out: Path,
     *,
-    begin_from: Path | None,
+    begin_from: str | Path | None,
     max_steps: int | None,
     device: str | None,
     is_deterministic: bool,
@@ -46,7 +47,7 @@ def train(
     """Train a phase, or the rest of it, and return its last checkpoint; None if not the first rank.
 
     data: any input of `dataset.open`. out: a folder for this phase alone. begin_from: a checkpoint
-    of the previous phase, or a folder of them. max_steps: stop there even if the phase is not over.
+    of the previous phase, a folder of them, or a model as for `find_model`. max_steps: stop there even if the phase is not over.
     device: as for `join_ranks`. is_deterministic: whether GPU kernels must be.
 
     Raises: ConfigError, InputError, OutputError, MismatchError or TrainingError.
@@ -54,13 +55,16 @@ def train(
     if out.exists() and not out.is_dir():
         raise OutputError(f"{out}: got a file, expected a folder", "choose another --out")
     latest = latest_checkpoint(out)
-    _check_start(recipe, begin_from, latest)
+    model = None if begin_from is None else find_model(begin_from)
+    _check_start(recipe, begin_from, model, latest)
     with _deterministic(is_deterministic), join_ranks(device) as ranks:
         run = _prepare(recipe, data, out, ranks, on_damage)
         if latest is not None:
             run.resume(latest)
+        elif model is not None:
+            run.start_from_model(model)
         elif begin_from is not None:
-            run.start_from(find_checkpoint(begin_from))
+            run.start_from(find_checkpoint(Path(begin_from)))
         if not ranks.is_first:
             run.train(None, report, max_steps)
             return None
@@ -69,11 +73,13 @@ def train(
     return latest_checkpoint(out)
 
 
-def _check_start(recipe: Recipe, begin_from: Path | None, latest: Path | None) -> None:
+def _check_start(
+    recipe: Recipe, begin_from: str | Path | None, model: Path | None, latest: Path | None
+) -> None:
     if recipe.start == "fresh" and begin_from is not None:
         raise ConfigError(
             f"--from: got {begin_from}, expected none, since {recipe.name} starts fresh",
-            "use the recipe of a later phase",
+            "use the recipe of a later phase, or add --set start=weights",
         )
     if latest is None:
         if recipe.start != "fresh" and begin_from is None:
@@ -83,8 +89,11 @@ def _check_start(recipe: Recipe, begin_from: Path | None, latest: Path | None) -
             )
         return
     # A run that resumes must have started from one of those, as far as they still exist.
-    known = [] if begin_from is None else checkpoints_in(begin_from)
-    digests = {read_record(path).digest for path in known}
+    if model is not None:
+        digests = {weights_digest(model)}
+    else:
+        known = [] if begin_from is None else checkpoints_in(Path(begin_from))
+        digests = {read_record(path).digest for path in known}
     if digests and read_record(latest).begun_from not in digests:
         raise OutputError(
             f"{latest}: got a run that started from another checkpoint than {begin_from}",

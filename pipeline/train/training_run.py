@@ -33,6 +33,7 @@ from pipeline.train.evaluate import evaluate
 from pipeline.train.loader import TensorBatch
 from pipeline.train.metrics import Metrics
 from pipeline.train.models import Model, make_uninitialized
+from pipeline.train.pretrained import load_weights, weights_digest
 from pipeline.train.ranks import Ranks
 from pipeline.train.step import load_batches, train_step
 from pipeline.train.weights import convert_kind
@@ -124,6 +125,26 @@ class Run:
             record = checkpoints.load(folder, source, None)
             self.model.load_state_dict(convert_kind(source.state_dict(), kind))
         self.begun_from = record.digest
+
+    def start_from_model(self, folder: Path) -> None:
+        """Start a phase with the weights of a model that `transformers` loads, without moments.
+
+        Raises: ConfigError for a recipe that continues; InputError for a model of another shape or
+        tokenizer.
+        """
+        if self.recipe.start != "weights":
+            raise ConfigError(
+                f"--from: got {folder}, which has weights alone, expected a checkpoint with the"
+                f" optimizer that {self.recipe.name} continues",
+                "add --set start=weights to begin with a fresh optimizer",
+            )
+        weights = load_weights(folder, self.recipe.model)
+        try:
+            self.model.load_state_dict(weights)
+        except RuntimeError as error:
+            reason = " ".join(str(error).split())
+            raise InputError(f"{folder}: got weights of another model: {reason[:300]}") from error
+        self.begun_from = weights_digest(folder)
 
     def train(self, metrics: Metrics | None, report: ReportEvent, max_steps: int | None) -> None:
         """Take steps until the phase, its order or `max_steps` is over; save and evaluate between.

@@ -45,6 +45,7 @@ _HEADS: dict[ModelKind, str] = {"encoder": "head.", "decoder": "lm_head."}
 _FUSED = ".attn.Wqkv.weight"
 _SPLIT = (".attn.q_proj.weight", ".attn.k_proj.weight", ".attn.v_proj.weight")
 _TIED = "decoder.weight"
+_EMBEDDING = "model.embeddings.tok_embeddings.weight"
 
 
 @torch.no_grad()
@@ -99,6 +100,20 @@ def to_transformers(weights: Mapping[str, Tensor], kind: ModelKind) -> dict[str,
         elif name != _TIED:
             found[name] = tensor.contiguous()
     return found
+
+
+def from_transformers(weights: Mapping[str, Tensor], kind: ModelKind) -> dict[str, Tensor]:
+    """Return weights as a model here has them, from what `transformers` saves: the inverse of
+    `to_transformers`. Raises: KeyError when a tensor is missing.
+    """
+    found = {}
+    for name, tensor in weights.items():
+        if kind == "decoder" and name.endswith(_SPLIT[0]):
+            layer = name.removesuffix(_SPLIT[0])
+            found[layer + _FUSED] = torch.cat([weights[layer + split] for split in _SPLIT])
+        elif not name.endswith(_SPLIT):
+            found[name] = tensor
+    return {**found, _TIED: weights[_EMBEDDING]}
 
 
 def _quantile(q: NDArray[np.float64]) -> NDArray[np.float64]:

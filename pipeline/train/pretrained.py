@@ -1,0 +1,133 @@
+"""Models to start from: a folder that `transformers` loads, or a repository of the Hub, -> weights.
+
+An export of ours is one, and so are the published models of the suite. Of their two layouts the
+decoder's is joined again: queries, keys and values are one matrix here.
+"""
+
+import json
+from pathlib import Path
+from typing import Any, Final
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, float32
+
+from pipeline.config import ModelKind, ModelSpec
+from pipeline.core.digest import FileDigest
+from pipeline.core.errors import InputError
+from pipeline.stages.tokenizer import EMBEDDED, read_json
+from pipeline.train.hub_models import download_model, is_hub_model
+from pipeline.train.weights import convert_kind, from_transformers
+
+CONFIG: Final = "config.json"
+WEIGHTS: Final = "model.safetensors"
+TOKENIZER: Final = "tokenizer.json"
+KINDS: Final[dict[str, ModelKind]] = {
+    "ModernBertForMaskedLM": "encoder",
+    "ModernBertDecoderForCausalLM": "decoder",
+}
+# By the names of `transformers`.
+_SHAPE: Final = {
+    "num_hidden_layers": "num_layers",
+    "hidden_size": "hidden_size",
+    "intermediate_size": "intermediate_size",
+    "num_attention_heads": "num_heads",
+    "vocab_size": "vocab_size",
+}
+
+
+def find_model(where: str | Path) -> Path | None:
+    """Return the folder of a model in the layout of `transformers`; None if there is none.
+
+    where: a path, or hf://ORG/NAME[@REVISION], which is downloaded into the cache of the Hub.
+
+    Raises: InputError or NetworkError when a repository cannot be read.
+    """
+    if is_hub_model(where):
+        return download_model(str(where), [CONFIG, WEIGHTS, TOKENIZER])
+    folder = Path(where)
+    return folder if (folder / CONFIG).is_file() else None
+
+
+def weights_digest(folder: Path) -> str:
+    """Return the sha256 of the weights of a model. Raises: InputError when it has none."""
+    try:
+        return FileDigest.of(folder / WEIGHTS).sha256
+    except OSError as error:
+        raise InputError(
+            f"{folder}: got no {WEIGHTS} ({error.strerror}), expected the weights in one file"
+        ) from error
+
+
+def load_weights(folder: Path, spec: ModelSpec) -> dict[str, Tensor]:
+    """Return the weights of a model of either kind by the names of a model of `spec`, as float32.
+
+    Raises: InputError when the folder is no such model, or one of another shape or tokenizer.
+    """
+    kind = _check_config(folder, spec)
+    _check_tokenizer(folder)
+    try:
+        stored = load_file(folder / WEIGHTS)
+        weights = from_transformers(stored, kind)
+    except (OSError, SafetensorError) as error:
+        raise InputError(f"{folder / WEIGHTS}: cannot be read: {error}") from error
+    except KeyError as error:
+        raise InputError(
+            f"{folder / WEIGHTS}: got no tensor {error.args[0]}, expected those of a {kind}"
+        ) from error
+    return {name: one.to(float32) for name, one in convert_kind(weights, spec.kind).items()}
+
+
+def _check_config(folder: Path, spec: ModelSpec) -> ModelKind:
+    """Insist on a shape; return the kind."""
+    config = _read(folder / CONFIG)
+    architectures = config.get("architectures")
+    kinds = [KINDS[one] for one in architectures or () if one in KINDS]
+    if len(kinds) != 1:
+        raise InputError(
+            f"{folder / CONFIG}: got the architectures {architectures}, expected one of"
+            f" {', '.join(KINDS)}"
+        )
+    changes = [
+        f"{theirs} {config.get(theirs)}, here {getattr(spec, ours)}"
+        for theirs, ours in _SHAPE.items()
+        if config.get(theirs) != getattr(spec, ours)
+    ]
+    if changes:
+        raise InputError(
+            f"{folder}: got a model of another shape than the recipe's: {'; '.join(changes)}",
+            "use a recipe with the same model",
+        )
+    return kinds[0]
+
+
+def _check_tokenizer(folder: Path) -> None:
+    """Insist that ids mean the same; what is put around a text may differ."""
+    theirs, ours = _read(folder / TOKENIZER), json.loads(read_json(EMBEDDED))
+    if _pieces(theirs) != _pieces(ours):
+        raise InputError(
+            f"{folder / TOKENIZER}: got another tokenizer, expected {EMBEDDED}, since the ids of"
+            " the rows are its"
+        )
+
+
+def _pieces(tokenizer: dict[str, Any]) -> tuple[Any, Any, Any]:
+    model = tokenizer.get("model") or {}
+    # A merge is a pair, or both joined by a space.
+    merges = [one.split(" ") if isinstance(one, str) else one for one in model.get("merges") or ()]
+    added = {one["content"]: one["id"] for one in tokenizer.get("added_tokens") or ()}
+    return model.get("vocab"), merges, added
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_bytes())
+    except OSError as error:
+        raise InputError(
+            f"{path}: cannot be read: {error.strerror}, expected a model as transformers saves it"
+        ) from error
+    except ValueError as error:
+        raise InputError(f"{path}: is not valid JSON: {error}") from error
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: got {type(content).__name__}, expected an object of JSON")
+    return content

@@ -1,0 +1,197 @@
+"""Checkpoints as revisions: pushed to a stand-in for the Hub, resumed, and loaded by their tags."""
+
+import json
+import subprocess
+import sys
+import urllib.request
+from base64 import b64encode
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from huggingface_hub import constants
+from support import builds
+from support.paths import REPOSITORY
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from pipeline.cli.main import main
+from pipeline.core.errors import ConfigError
+from pipeline.train.hub_models import parse_hub_model
+
+# How the library of the Hub calls its own client.
+pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")
+SERVER = REPOSITORY / "tests/support/hub_models_server.py"
+TINY = {"model.num_layers": 1, "model.hidden_size": 16, "model.intermediate_size": 16,
+        "model.num_heads": 1}  # fmt: skip
+SETS = [word for name, value in TINY.items() for word in ("--set", f"{name}={value}")]
+
+
+class Hub:
+    """The stand-in, and commands that reach it."""
+
+    def __init__(self, address: str, capsys: pytest.CaptureFixture[str]) -> None:
+        self.address, self._capsys = address, capsys
+
+    def ask(self, path: str, content: Any = None) -> Any:
+        body = None if content is None else json.dumps(content).encode()
+        with urllib.request.urlopen(self.address + path, body, timeout=60) as response:
+            return json.load(response)
+
+    def refuse(self, part: str, status: int, times: int) -> None:
+        self.ask("/fault", {"part": part, "status": status, "times": times})
+
+    def tags(self, name: str) -> dict[str, str]:
+        refs = self.ask(f"/api/models/{name}/refs")
+        return {one["name"]: one["targetCommit"] for one in refs["tags"]}
+
+    def run(self, *arguments: str | Path) -> tuple[int, str, str]:
+        """Return the exit code, stdout and stderr of a command."""
+        self._capsys.readouterr()
+        code = main([str(one) for one in arguments])
+        return code, *self._capsys.readouterr()
+
+    def push(self, run: Path, out: Path, name: str = "org/pair") -> tuple[int, str, str]:
+        return self.run("export", run, "--all", "--out", out, "--push", f"hf://{name}")
+
+
+@pytest.fixture
+def hub(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Iterator[Hub]:
+    command = [sys.executable, str(SERVER)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        address = f"http://127.0.0.1:{process.stdout.readline().strip()}"
+        monkeypatch.setattr(constants, "ENDPOINT", address)
+        template = f"{address}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
+        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+        # The stand-in takes large files by LFS, not by Xet.
+        monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+        monkeypatch.setenv("HF_TOKEN", "hf_x")
+        yield Hub(address, capsys)
+        process.kill()
+
+
+def train(folder: Path, kind: str, out: Path, steps: int) -> None:
+    builds.run_well("train", f"sample-{kind}-pretraining", "--data", folder / "data", "--out", out,
+                    "--device", "cpu", "--max-steps", str(steps), "--set", "save_every_tokens=1k",
+                    *SETS)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A decoder's run of three checkpoints, beside the sample; not to be changed."""
+    folder = tmp_path_factory.mktemp("trained")
+    builds.run_well("build", "sample", "--out", folder / "data", "--workers", "1")
+    train(folder, "decoder", folder / "run", 3)
+    return folder
+
+
+def test_checkpoints_become_tags_that_load_by_revision(
+    hub: Hub, trained: Path, tmp_path: Path
+) -> None:
+    code, out, err = hub.push(trained / "run", tmp_path / "models")
+    assert code == 0, err
+    assert "hf://org/pair: 3 new tags, 0 were there" in out
+    assert sorted(hub.tags("org/pair")) == ["step1", "step2", "step3"]
+    assert len({*hub.tags("org/pair").values()}) == 3
+    ids = torch.tensor([[50281, 7, 8, 9]])
+    for tag in ("step1", "step2", "step3"):
+        ours = AutoModelForCausalLM.from_pretrained(tmp_path / "models" / tag)
+        theirs = AutoModelForCausalLM.from_pretrained("org/pair", revision=tag)
+        assert torch.equal(ours(ids).logits, theirs(ids).logits)
+        assert AutoTokenizer.from_pretrained("org/pair", revision=tag)("tide").input_ids
+    last = AutoModelForCausalLM.from_pretrained("org/pair")
+    assert torch.equal(last(ids).logits, theirs(ids).logits)
+
+
+@pytest.mark.parametrize(("part", "status"), [("/commit/", 503), ("/tag/", 0), ("/lfs/", 500)])
+def test_a_push_that_broke_goes_on(
+    hub: Hub, trained: Path, tmp_path: Path, part: str, status: int
+) -> None:
+    code, _, err = hub.push(trained / "run" / "step1", tmp_path / "models")
+    assert code == 0, err
+    before = hub.tags("org/pair")
+    hub.refuse(part, status, 99)
+    code, _, err = hub.push(trained / "run", tmp_path / "models")
+    assert code == 75
+    assert "hf://org/pair@step2: the Hub" in err
+    assert "hint: run it again later" in err
+    assert hub.tags("org/pair") == before
+    hub.refuse(part, status, 0)
+    code, out, err = hub.push(trained / "run", tmp_path / "models")
+    assert code == 0, err
+    assert "2 new tags, 1 were there" in out
+    assert hub.tags("org/pair").items() > before.items()
+    assert "step1: was there" in err
+
+
+def test_what_is_not_ours_is_left_alone(hub: Hub, trained: Path, tmp_path: Path) -> None:
+    assert hub.push(trained / "run" / "step1", tmp_path / "models")[0] == 0
+    other = tmp_path / "other"
+    train(trained, "encoder", other, 1)
+    before = hub.tags("org/pair")
+    code, _, err = hub.push(other, tmp_path / "others")
+    assert code == 2
+    assert "hf://org/pair@step1: got the checkpoint" in err
+    assert hub.tags("org/pair") == before
+    hub.ask("/api/repos/create", {"name": "theirs", "organization": "org"})
+    line = {"key": "file", "value": {"path": "x.bin", "content": b64encode(b"x").decode()}}
+    hub.ask("/api/models/org/theirs/commit/main", line)
+    code, _, err = hub.push(other, tmp_path / "others", "org/theirs")
+    assert code == 2
+    assert "got a repository with x.bin, expected an empty one" in err
+
+
+def test_a_hub_that_refuses_is_one_line(
+    hub: Hub, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub.refuse("/api/repos/create", 403, 1)
+    code, _, err = hub.push(trained / "run", tmp_path / "models")
+    assert code == 2
+    assert "hf://org/pair: the Hub refuses: " in err
+    assert "hint: log in with `hf auth login`, or set HF_TOKEN" in err
+    assert err.count("\n") == 3 + 2
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
+    code, _, err = hub.push(trained / "run", tmp_path / "models")
+    assert code == 75
+    assert "hf://org/pair: the Hub cannot be reached" in err
+
+
+def test_a_phase_starts_from_a_model_of_the_hub(hub: Hub, trained: Path, tmp_path: Path) -> None:
+    assert hub.push(trained / "run", tmp_path / "models")[0] == 0
+
+    def begin(name: str, where: str | Path, *more: str) -> tuple[int, str, str]:
+        return hub.run("train", "sample-decoder-extension", "--data", trained / "data", "--out",
+                       tmp_path / name, "--from", where, "--device", "cpu", "--max-steps", "1",
+                       *SETS, *more)  # fmt: skip
+
+    weights = ("--set", "start=weights")
+    saved = []
+    for name, where in (("hub", "hf://org/pair@step2"), ("disk", tmp_path / "models" / "step2")):
+        code, _, err = begin(name, where, *weights)
+        assert code == 0, err
+        saved.append((tmp_path / name / "ext1" / "checkpoint.json").read_bytes())
+    assert saved[0] == saved[1]
+    # It goes on from what it began with, and from nothing else.
+    assert begin("disk", tmp_path / "models" / "step2", *weights)[0] == 0
+    code, _, err = begin("disk", tmp_path / "models" / "step1", *weights)
+    assert code == 2
+    assert "got a run that started from another checkpoint" in err
+    code, _, err = begin("none", "hf://org/pair@step9", *weights)
+    assert code == 2
+    assert "hf://org/pair@step9: the Hub refuses" in err
+    code, _, err = begin("none", tmp_path / "models" / "step2")
+    assert code == 2
+    assert "which has weights alone, expected a checkpoint with the optimizer" in err
+    assert "hint: add --set start=weights" in err
+    assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.parametrize("address", ["hf://pair", "hf://datasets/org/x", "hf://a/b/c", "s3://a/b"])
+def test_other_addresses_are_refused(address: str) -> None:
+    with pytest.raises(ConfigError, match="expected hf://ORG/NAME"):
+        parse_hub_model(address)

@@ -47,8 +47,9 @@ def train(
     """Train a phase, or the rest of it, and return its last checkpoint; None if not the first rank.
 
     data: any input of `dataset.open`. out: a folder for this phase alone. begin_from: a checkpoint
-    of the previous phase, a folder of them, or a model as for `find_model`. max_steps: stop there even if the phase is not over.
-    device: as for `join_ranks`. is_deterministic: whether GPU kernels must be.
+    of the previous phase, a folder of them, or a model as for `find_model`. max_steps: stop there
+    even if the phase is not over. device: as for `join_ranks`. is_deterministic: whether GPU
+    kernels must be.
 
     Raises: ConfigError, InputError, OutputError, MismatchError or TrainingError.
     """

@@ -44,11 +44,10 @@ from pipeline.dataset.provenance import (
     ProvenanceBlock,
     ProvenanceWriter,
     documents_file,
-    parts_of,
     rank_places,
     write_documents,
 )
-from pipeline.dataset.provenance.document_index import document_hashes
+from pipeline.dataset.provenance.document_index import HASH_BITS, document_hashes
 from pipeline.dataset.steps import STEPS_PER_FILE
 from pipeline.order.permutation import Permutation, PermutationKey, load_permutation
 
@@ -164,8 +163,9 @@ def write_index(made: MadeOrder) -> dict[str, FileDigest]:
     )
     num_parts = -(-made.num_rows // ROWS_PER_PART)
     order = np.argsort(hashes)
-    bounds = np.searchsorted(parts_of(hashes[order], num_parts), np.arange(num_parts + 1))
-    parts = [order[first:last] for first, last in pairwise(bounds.tolist())]
+    firsts = [-(-(part << HASH_BITS) // num_parts) for part in range(num_parts)]
+    bounds = [*np.searchsorted(hashes, firsts, sorter=order).tolist(), len(order)]
+    parts = [order[first:last] for first, last in pairwise(bounds)]
     del hashes, order
     names = [f"{PROVENANCE}/{documents_file(part, num_parts)}" for part in range(num_parts)]
     (made.out / names[0]).parent.mkdir(parents=True, exist_ok=True)

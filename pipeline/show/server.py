@@ -51,6 +51,8 @@ _TYPES = {
 }
 _JSON = "application/json"
 _USUAL_PORT = 80
+# The page opens first.
+_WARM_AFTER_SECONDS = 2.0
 
 
 class Guard:
@@ -190,6 +192,8 @@ def serve(shown: Shown, found: socket.socket, ready: Callable[[str], None]) -> N
         timeout_graceful_shutdown=1,
     )
     server = uvicorn.Server(config)
-    threading.Thread(target=_warm, args=[shown], daemon=True, name="warm").start()
+    warming = threading.Timer(_WARM_AFTER_SECONDS, _warm, [shown])
+    warming.daemon = True
+    warming.start()
     ready(f"http://{HOST}:{port}/{token}/")
     server.run(sockets=[found])

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, Playwright, Request
-from support.paths import REPOSITORY
+from .paths import REPOSITORY
 
 REQUIRED: Final = "BROWSER_TESTS"
 """Set to `required`, a browser that is not there is a failure, not a skip."""

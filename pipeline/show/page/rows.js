@@ -3,7 +3,7 @@
 import { ask, data, el, full, link, many, problemBox } from "./dom.js";
 
 // Asked for at a time: a step may have thousands.
-const ROWS = 512;
+const ROWS = 256;
 
 /** What asks for the rows of a step, or those around one of them. */
 export const around = (step, row) => ({

@@ -116,12 +116,15 @@ export function makeStep({ about, colours, go }) {
     const wanted = parameters.row != null && parameters.row !== "" ? Number(parameters.row) : null;
     let step = Number(parameters.step) || null;
     let known = null;
-    if (step === null && wanted !== null) {
-      // Which step a row is in, the row's own answer says.
-      await detail.fill(async () => {
-        known = await ask("row", { row: wanted }, signal);
+    const showRow = (number) =>
+      detail.fill(async () => {
+        known = await ask("row", { row: number }, signal);
         return rowDetail(known);
       }, signal);
+    const rowShown = wanted === null ? null : showRow(wanted);
+    if (step === null && wanted !== null) {
+      // Which step a row is in, the row's own answer says.
+      await rowShown;
       if (signal.aborted) return;
       step = known?.step ?? place.step;
     }
@@ -160,12 +163,7 @@ export function makeStep({ about, colours, go }) {
     const selected = wanted ?? answer.first_row;
     place.row = selected;
     reveal();
-    if (!known || known.row !== selected) {
-      await detail.fill(async () => {
-        known = await ask("row", { row: selected }, signal);
-        return rowDetail(known);
-      }, signal);
-    }
+    await (rowShown ?? showRow(selected));
     if (!signal.aborted)
       same.replaceChildren(
         ...[sameElsewhere(answer, "This step on the command line, and in Python")].filter(Boolean),

@@ -29,6 +29,7 @@ LAYERS: list[Layer] = [
     ["runner"],
     ["audit"],
     ["show"],
+    ["report"],
     ["train"],
     ["cli"],
     ["__main__"],

@@ -23,6 +23,7 @@ from pipeline.cli import (
     order,
     plan,
     pull,
+    report,
     schema,
     search_index,
     show,
@@ -40,7 +41,7 @@ from pipeline.version import VERSION
 
 _VERBS = (
     *(plan, lock, pull, build, order, verify, attest),
-    *(digest, diff, trace, search_index, show, feed, train, export, schema),
+    *(digest, diff, trace, search_index, show, report, feed, train, export, schema),
 )
 _INTERRUPTED = 128 + signal.SIGINT
 _READER_GONE = 128 + signal.SIGPIPE

@@ -9,13 +9,14 @@ from typing import Any
 
 from pipeline.dataset import Manifest, SourceRecord
 from pipeline.show.commands import same_view
+from pipeline.show.flow import Flow, Node, flow_picture
 from pipeline.show.shown_order import Shown
 
 _SUMMED = (
     *("asked", "available", "drawn", "added", "repeated", "discarded", "validation", "documents"),
     *("kept", "read", "written", "unused", "overshoot"),
 )
-STEPS_NODE, DRAWN_NODE = "steps", "drawn"
+_STEPS, _DRAWN, _LOST = Node("steps"), Node("drawn"), Node("lost")
 
 
 def budget_view(shown: Shown) -> dict[str, Any]:
@@ -30,10 +31,14 @@ def budget_view(shown: Shown) -> dict[str, Any]:
         "dropped": order.num_tokens_dropped,
         "beyond": order.num_tokens_beyond,
     }
+    flows = _flows(sources, totals, order.num_tokens)
     return {
         "sources": sources,
         "totals": totals,
-        "flows": [*_flows(sources, totals, order.num_tokens)],
+        "flows": [
+            {"from": start.name, "to": end.name, "tokens": number} for start, end, number in flows
+        ],
+        "picture": flow_picture(flows),
         "steps": {
             "rows": order.num_rows,
             "tokens": order.num_tokens,
@@ -74,22 +79,17 @@ def _source(name: str, source: SourceRecord, manifest: Manifest) -> dict[str, An
     }
 
 
-def _flows(
-    sources: list[dict[str, Any]], totals: dict[str, int], num_tokens: int
-) -> list[dict[str, Any]]:
+def _flows(sources: list[dict[str, Any]], totals: dict[str, int], num_tokens: int) -> list[Flow]:
     """Return the flows of tokens that are not nothing, from sources to steps."""
     flows = []
     for one in sources:
+        source = Node(one["name"], is_source=True)
         flows += [
-            (one["name"], "discarded", one["discarded"]),
-            (one["name"], "validation", one["validation"]),
-            (one["name"], "unused", one["unused"]),
-            (one["name"], DRAWN_NODE, one["drawn"]),
+            Flow(source, Node(end), one[end]) for end in ("discarded", "validation", "unused")
         ]
+        flows.append(Flow(source, _DRAWN, one["drawn"]))
     flows += [
-        (DRAWN_NODE, STEPS_NODE, num_tokens),
-        (DRAWN_NODE, "lost", totals["cut"] + totals["dropped"]),
+        Flow(_DRAWN, _STEPS, num_tokens),
+        Flow(_DRAWN, _LOST, totals["cut"] + totals["dropped"]),
     ]
-    return [
-        {"from": start, "to": end, "tokens": number} for start, end, number in flows if number > 0
-    ]
+    return [flow for flow in flows if flow.num_tokens > 0]

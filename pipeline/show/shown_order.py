@@ -226,7 +226,7 @@ class Shown:
             files={trace.out / name: file for name, file in files.items()},
             first_rows=trace.positions.first_rows,
             num_sources=len(self.sources),
-            key=fingerprint({"strip": 1, "order": order, "files": digests}),
+            key=fingerprint({"strip": 2, "order": order, "files": digests}),
         )
 
     def step_of(self, row: int) -> int | None:

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 
@@ -23,6 +24,10 @@ from pipeline.dataset.provenance import ColumnReader, RowColumns
 _MOST_COLUMNS = 1 << 16
 _MOST_CELLS = 1 << 22
 _MOST_CACHED = 64
+LENGTHS: Final = np.array(
+    [*range(4), *((4 + quarter) << octave for octave in range(31) for quarter in range(4))]
+)
+"""int64, the least length of each bin of lengths: four to a doubling."""
 # Of the time of both passes, that over rows in their order.
 _ROWS_SHARE = 0.6
 
@@ -45,6 +50,8 @@ class Strip:
     """int64 [num_columns], rows of a chunk that is not the first of its document."""
     shortest: Int64Array
     longest: Int64Array
+    lengths: Int64Array
+    """int64 [num_sources, len(LENGTHS)], rows by length."""
     has_repeats: bool = False
     """Whether `repeated` was counted."""
 
@@ -63,6 +70,7 @@ class Strip:
             later=np.add.reduceat(self.later[:end], first),
             shortest=np.minimum.reduceat(self.shortest[:end], first),
             longest=np.maximum.reduceat(self.longest[:end], first),
+            lengths=self.lengths,
             has_repeats=self.has_repeats,
         )
 
@@ -91,6 +99,8 @@ def add_rows(strip: Strip, group: RowColumns, first_rows: Int64Array) -> None:
     squares = np.bincount(group.sources, lengths * lengths, shape[1])
     strip.squares[:] += squares.astype(np.int64)
     strip.later[part] += np.bincount(columns[group.chunks > 0], minlength=shape[0])
+    bins = np.searchsorted(LENGTHS, lengths, side="right") - 1
+    np.add.at(strip.lengths.reshape(-1), group.sources * len(LENGTHS) + bins, 1)
     np.minimum.at(strip.shortest, columns + first, lengths)
     np.maximum.at(strip.longest, columns + first, lengths)
 
@@ -128,11 +138,12 @@ class StripMaker:
                     self._thread = threading.Thread(target=self.make, daemon=True, name="strip")
                     self._thread.start()
 
-    def wait(self) -> None:
-        """Wait until it is made, or cannot be."""
+    def wait(self, seconds: float | None = None) -> bool:
+        """Wait until it is made, or cannot be, or some seconds have gone; tell whether it ended."""
         thread = self._thread
         if thread is not None:
-            thread.join()
+            thread.join(seconds)
+        return thread is None or not thread.is_alive()
 
     def make(self) -> None:
         """Make the strip now; what goes wrong is in `error`."""
@@ -186,6 +197,7 @@ def empty_strip(bounds: Int64Array, num_sources: int) -> Strip:
         later=np.zeros(columns, np.int64),
         shortest=np.full(columns, np.iinfo(np.int64).max),
         longest=np.zeros(columns, np.int64),
+        lengths=np.zeros((num_sources, len(LENGTHS)), np.int64),
     )
 
 

@@ -33,8 +33,8 @@ export function makeBudget({ about, colours }) {
   function body() {
     const ranked = [...answer.sources].sort((a, b) => (b.drawn ?? 0) - (a.drawn ?? 0));
     colours.rank(ranked.map((one) => one.name));
-    const colourOf = (name) =>
-      colours.of(name) ?? (LOST.has(name) || name.endsWith(" other sources") ? "lost" : "kept");
+    const colourOf = (name, isSource = true) =>
+      isSource ? (colours.of(name) ?? "lost") : LOST.has(name) ? "lost" : "kept";
     return [
       el(
         "p",
@@ -45,13 +45,12 @@ export function makeBudget({ about, colours }) {
           `; ${many(answer.steps.dropped_rows, "row")} at the end fill no step`,
         ".",
       ),
-      answer.flows?.length > 0 &&
-        el(
-          "figure",
-          {},
-          el("figcaption", {}, "Tokens, from sources to steps"),
-          flowPicture(answer.flows, about.sources, colourOf),
-        ),
+      el(
+        "figure",
+        {},
+        el("figcaption", {}, "Tokens, from sources to steps"),
+        flowPicture(answer.picture, colourOf),
+      ),
       table(ranked, colourOf),
       dropped(),
       assumptions(),

@@ -5,6 +5,8 @@ from typing import Any
 import pytest
 from support.browsers import Watched
 
+from pipeline.show.flow import Flow, Node, flow_picture
+
 
 def percent(share: float) -> str:
     return f"{share * 100:.1f} %"
@@ -121,8 +123,9 @@ def test_many_sources_are_filtered_and_the_rest_is_one(watched: Watched, num_sou
     watched.answer_with("order", {**order, "columns": columns, "expected": []})
     one = watched.get("budget")["sources"][0]
     budgets = [{**one, "name": name, "drawn": num_sources - at} for at, name in enumerate(names)]
-    flows = [{"from": name, "to": "drawn", "tokens": 9} for name in names]
-    budget = {**watched.get("budget"), "sources": budgets, "flows": flows}
+    drawn = Node("drawn")
+    picture = flow_picture(Flow(Node(name, is_source=True), drawn, 9) for name in names)
+    budget = {**watched.get("budget"), "sources": budgets, "picture": picture}
     watched.answer_with("budget", budget)
     page = watched.open("#order")
     assert len(watched.texts(".legend tbody tr:visible")) == 40

@@ -1,0 +1,43 @@
+"""`ettin-data report`."""
+
+import sys
+from pathlib import Path
+
+from pipeline.cli.arguments import Arguments, Verbs, add_verb
+from pipeline.cli.output import print_result
+
+
+def add(verbs: Verbs) -> None:
+    options = add_verb(
+        verbs,
+        "report",
+        run,
+        "write what an order is as one HTML file, for a paper or a repository",
+        "It needs no network and no script, prints well, and depends on the order alone.",
+    )
+    options.add("where WHAT", "same as for show")
+    options.add("--out FILE", "HTML file to write", Path, required=True)
+    options.add("--phase NAME", "phase to report, if the order has several")
+
+
+def run(parsed: Arguments) -> int:
+    """Write the report; exit with 1 where the output is damaged, which the report says."""
+    from pipeline.core.progress import show_progress
+    from pipeline.report import check_report_path, report_content, write_report
+    from pipeline.show import Shown
+
+    check_report_path(parsed.out)
+    shown = Shown.open(parsed.where, phase=parsed.phase)
+    with show_progress() as show:
+        content = report_content(shown, show)
+    num_bytes = write_report(parsed.out, content)
+    printed = {
+        "out": str(parsed.out),
+        "num_bytes": num_bytes,
+        "problems": [*shown.problems],
+        "left_out": content["notes"],
+    }
+    print_result(parsed, printed, [f"{parsed.out}: {num_bytes:,} bytes"])
+    for one in (*shown.problems, *content["notes"]):
+        print(f"not in the report: {one}", file=sys.stderr)
+    return 1 if shown.problems else 0

@@ -1,0 +1,281 @@
+"""What a report says, as values: from the views of an order, and from its exact strip."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import yaml
+
+from pipeline.config import load_config
+from pipeline.core.arrays import Int64Array
+from pipeline.core.errors import NotFoundError, PipelineError
+from pipeline.core.progress import ReportProgress
+from pipeline.dataset import Manifest
+from pipeline.report.pictures import length_bars, strip_pictures
+from pipeline.show import Shown, Strip, about_view, budget_view, expected_shares
+
+NUM_COLOURS: Final = 10
+MOST_LISTED: Final = 500
+"""Sources, and windows, that are listed each for itself; of all others the sum is."""
+_NUM_COLUMNS = 240
+_NUM_SAMPLES = 8
+_SAMPLE_TOKENS = 200
+_SAMPLE_CHARACTERS = 1000
+_MOST_DECLARED = 300_000
+"""Characters of a mixture that is printed whole."""
+_SUMMED = (
+    *("documents", "kept", "asked", "available", "drawn", "unused", "repeated", "added"),
+    *("discarded", "validation"),
+)
+
+
+def report_content(shown: Shown, progress: ReportProgress) -> dict[str, Any]:
+    """Return what a report says; parts that the order lacks are None, and a reason is noted.
+
+    Raises: MismatchError for an output that is not finished.
+    """
+    if shown.state == "unfinished":
+        raise NotFoundError(
+            f"{shown.where}: is not finished, so there is nothing to report yet",
+            "run the same build again to finish it",
+        )
+    notes: dict[str, None] = {}
+
+    def known(part: Callable[..., Any], *arguments: Any) -> Any:
+        try:
+            return part(shown, *arguments)
+        except PipelineError as error:
+            # Without the path, which two who have the same bytes do not share.
+            notes[error.message.removeprefix(f"{shown.where}: ")] = None
+            return None
+
+    strip, budget = known(exact_strip, progress), known(_budget)
+    largest = _largest(shown, strip, budget)
+    content = {
+        "about": about_view(shown),
+        "budget": budget,
+        "rows": None if strip is None else _rows(shown, strip, largest),
+        "colours": {name: f"source-{number}" for number, name in enumerate(largest, 1)},
+        "samples": known(_samples),
+        "digests": known(_digests),
+        "windows": known(_windows),
+        "mixture": known(_mixture),
+    }
+    return {**content, "notes": [*notes]}
+
+
+def exact_strip(shown: Shown, progress: ReportProgress) -> Strip:
+    """Return the counts of all rows. Raises: NotFoundError, MismatchError as `Shown.need_trace`."""
+    maker = shown.strip_maker
+    maker.start()
+    while not maker.wait(0.2):
+        progress("rows", int(maker.done * shown.num_rows), shown.num_rows)
+    if maker.error is not None:
+        raise maker.error
+    assert maker.strip is not None
+    progress("rows", shown.num_rows, shown.num_rows)
+    return maker.strip
+
+
+def _largest(shown: Shown, strip: Strip | None, budget: dict[str, Any] | None) -> list[str]:
+    """Return the names of the sources that have a colour each, largest first."""
+    if budget is not None:
+        return [one["name"] for one in budget["listed"][:NUM_COLOURS]]
+    if strip is None:
+        return []
+    sizes = dict(zip(shown.sources, strip.tokens.sum(axis=0).tolist(), strict=True))
+    return sorted(sizes, key=lambda name: (-sizes[name], name))[:NUM_COLOURS]
+
+
+def _ranked(sources: list[dict[str, Any]], key: str) -> list[dict[str, Any]]:
+    return sorted(sources, key=lambda one: (-one[key], one["name"]))
+
+
+def _budget(shown: Shown) -> dict[str, Any]:
+    answer = budget_view(shown)
+    ranked = _ranked(answer["sources"], "drawn")
+    rest = ranked[MOST_LISTED:]
+    reasons: dict[str, int] = {}
+    for one in ranked:
+        for reason, dropped in one["dropped"].items():
+            reasons[reason] = reasons.get(reason, 0) + dropped["documents"]
+    return {
+        **answer,
+        "listed": ranked[:MOST_LISTED],
+        "num_rest": len(rest),
+        "rest": {key: sum(one[key] for one in rest) for key in _SUMMED},
+        "used": [key for key in _SUMMED if answer["totals"][key]],
+        "reasons": sorted(reasons.items(), key=lambda one: (-one[1], one[0])),
+    }
+
+
+def _rows(shown: Shown, strip: Strip, largest: list[str]) -> dict[str, Any]:
+    """Return the rows of the order by source, and pictures of them."""
+    num_columns = min(_NUM_COLUMNS, len(strip.bounds) - 1)
+    places = np.arange(num_columns + 1) * (len(strip.bounds) - 1) // max(num_columns, 1)
+    strip = strip.joined(places)
+    rows, tokens = strip.rows.sum(axis=0), strip.tokens.sum(axis=0)
+    shares = strip.tokens / np.maximum(strip.tokens.sum(axis=1, keepdims=True), 1)
+    outside = _outside(shown, strip, rows, tokens, shares)
+    sources = [
+        {
+            "name": name,
+            "rows": int(rows[place]),
+            "tokens": int(tokens[place]),
+            "share": int(tokens[place]) / max(int(tokens.sum()), 1),
+            "lowest": float(shares[:, place].min()),
+            "highest": float(shares[:, place].max()),
+            "outside": int(outside[place]),
+            "bars": bars,
+        }
+        for place, (name, bars) in enumerate(
+            zip(shown.sources, length_bars(strip.lengths), strict=True)
+        )
+    ]
+    ranked = _ranked(sources, "tokens")
+    rest = ranked[MOST_LISTED:]
+    return {
+        "listed": ranked[:MOST_LISTED],
+        "num_rest": len(rest),
+        "rest": {key: sum(one[key] for one in rest) for key in ("rows", "tokens", "share")},
+        "charts": strip_pictures(strip, [shown.sources.index(name) for name in largest]),
+        "num_columns": num_columns,
+        "num_rows": int(rows.sum()),
+        "num_tokens": int(tokens.sum()),
+        "repeated": int(strip.repeated.sum()),
+        "later": int(strip.later.sum()),
+        "lengths": [int(strip.shortest.min()), int(strip.longest.max())],
+        "checkpoints": [step / int(strip.bounds[-1]) for _, step in shown.checkpoints()],
+    }
+
+
+def _outside(
+    shown: Shown, strip: Strip, rows: Int64Array, tokens: Int64Array, shares: Any
+) -> Int64Array:
+    """Return, of each source, the columns whose share is outside of the band of a random order."""
+    counted = strip.rows.sum(axis=1)
+    outside = np.zeros(len(rows), np.int64)
+    for column, num_rows in enumerate(counted.tolist()):
+        band = expected_shares(rows, tokens, strip.squares, num_rows, shown.num_rows)
+        outside += (shares[column] < band.low) | (shares[column] > band.high)
+    return outside
+
+
+def _samples(shown: Shown) -> list[dict[str, Any]]:
+    """Return rows that are spread evenly over the order."""
+    order, num_rows = shown.need_order(), shown.num_rows
+    number = min(_NUM_SAMPLES, num_rows)
+    chosen = [num_rows * (2 * place + 1) // (2 * number) for place in range(number)]
+    samples = []
+    for row, ids in zip(chosen, order.rows.take(np.array(chosen, np.int64)), strict=True):
+        origin = None if shown.trace is None else shown.trace.provenance.rows(row, row + 1)[0]
+        parts, num_shown = _parts(shown, ids)
+        samples.append(
+            {
+                "row": row,
+                "step": shown.step_of(row),
+                "source": None if origin is None else origin.source,
+                "document": None if origin is None else origin.document,
+                "chunk": None if origin is None else origin.chunk,
+                "num_chunks": None if origin is None else origin.num_chunks,
+                "num_tokens": len(ids),
+                "num_more": len(ids) - num_shown,
+                "parts": parts,
+            }
+        )
+    return samples
+
+
+def _parts(shown: Shown, ids: Any) -> tuple[list[tuple[bool, str]], int]:
+    """Return the start of a row as runs of text, each with whether it is a special token."""
+    parts: list[tuple[bool, str]] = []
+    num_characters = num_shown = 0
+    for token in shown.token_text.tokens(ids[:_SAMPLE_TOKENS]):
+        is_special = token["kind"] == "special"
+        # Of a character that is spread over several tokens, the first has all of it.
+        text = token.get("joined", "") if token["kind"] == "bytes" else token["text"]
+        num_characters += len(text)
+        if num_characters > _SAMPLE_CHARACTERS:
+            break
+        num_shown += 1
+        if parts and not is_special and not parts[-1][0]:
+            parts[-1] = (False, parts[-1][1] + text)
+        else:
+            parts.append((is_special, text))
+    return parts, num_shown
+
+
+def _digests(shown: Shown) -> list[tuple[str, str]]:
+    """Return digests by what they are of."""
+    ledger, manifest = shown.ledger, shown.manifest
+    digests = [
+        ("rows in order (sequence root of the ledger)", ledger.sequence_root),
+        ("rows in any order (multiset root)", ledger.multiset_root),
+    ]
+    if isinstance(manifest, Manifest):
+        digests += [
+            ("steps", manifest.order.root_sha256),
+            ("mixture (fingerprint)", manifest.mixture.fingerprint),
+            (f"tokenizer {manifest.tokenizer.name}", manifest.tokenizer.sha256),
+        ]
+        if manifest.lock is not None:
+            digests.append(("lock of the sources", manifest.lock))
+    return digests
+
+
+def _windows(shown: Shown) -> dict[str, Any]:
+    windows = shown.need_manifest().order.windows
+    listed = [
+        {
+            "name": name,
+            "first_step": one.first_step + 1,
+            "last_step": one.first_step + one.num_steps,
+            "rows": one.num_rows,
+            "tokens": one.num_tokens,
+            "digest": one.multiset_root,
+        }
+        for (name, _), one in zip(shown.checkpoints(), windows, strict=True)
+    ]
+    return {"listed": listed[:MOST_LISTED], "num_rest": len(listed[MOST_LISTED:])}
+
+
+def _mixture(shown: Shown) -> dict[str, Any]:
+    record, manifest = shown.need_manifest().mixture, shown.need_manifest()
+    text = mixture_text(record.declaration)
+    is_short = len(text) <= _MOST_DECLARED
+    return {
+        "text": text if is_short else None,
+        "is_mixture": is_short and _fingerprint_of(text) == record.fingerprint,
+        "code": manifest.code,
+        "has_lock": manifest.lock is not None,
+    }
+
+
+def mixture_text(declaration: Mapping[str, Any]) -> str:
+    """Return a declaration, defaults filled in, as the text of a mixture file. Pure."""
+    text: str = yaml.safe_dump(_given(declaration), sort_keys=False, allow_unicode=True, width=100)
+    return text
+
+
+def _given(value: Any) -> Any:
+    """Return a declaration without keys that are not set; only `id` means something as null."""
+    if isinstance(value, list):
+        return [_given(one) for one in value]
+    if not isinstance(value, Mapping):
+        return value
+    if value.keys() == {"name", "options"}:
+        # A filter, of which a mixture gives the options by its name.
+        return {value["name"]: _given(value["options"])}
+    return {name: _given(one) for name, one in value.items() if one is not None or name == "id"}
+
+
+def _fingerprint_of(text: str) -> str | None:
+    """Return the fingerprint of the text of a mixture file; None where it is none by itself.
+
+    A replay does not declare its pool, and what is held out of a build is no mixture.
+    """
+    try:
+        return load_config(Path("mixture.yaml"), text=text.encode()).fingerprint
+    except PipelineError:
+        return None

@@ -1,0 +1,168 @@
+"""What a report says: equal to plain counts, whole, and the same for whoever has the bytes."""
+
+import re
+import shutil
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+from support import builds
+from support.paths import REPOSITORY
+from support.traced import write_output
+
+from pipeline.config import Replay, load_config
+from pipeline.core.errors import NotFoundError
+from pipeline.report import content as contents
+from pipeline.report import render, report_content
+from pipeline.report.content import mixture_text
+from pipeline.show import LENGTHS, Shown
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+def quiet(stage: str, done: int, total: int) -> None:
+    pass
+
+
+def content_of(where: Path) -> dict:
+    return report_content(Shown.open(where), quiet)
+
+
+def test_rows_by_source_are_what_reading_every_row_gives(finished: Path) -> None:
+    shown = Shown.open(finished)
+    assert shown.trace is not None
+    origins = shown.trace.provenance.rows(0, shown.num_rows)
+    rows = report_content(shown, quiet)["rows"]
+    numbers, tokens = Counter[str](), Counter[str]()
+    for one in origins:
+        numbers[one.source] += 1
+        tokens[one.source] += one.num_tokens
+    assert {one["name"]: one["rows"] for one in rows["listed"]} == numbers
+    assert {one["name"]: one["tokens"] for one in rows["listed"]} == tokens
+    assert rows["num_tokens"] == sum(tokens.values())
+    assert rows["later"] == sum(one.chunk > 0 for one in origins)
+    chunks = {(one.source, one.document, one.chunk) for one in origins}
+    assert rows["repeated"] == len(origins) - len(chunks) > 0
+    lengths = [one.num_tokens for one in origins]
+    assert rows["lengths"] == [min(lengths), max(lengths)]
+    counted = shown.strip_maker.strip
+    assert counted is not None
+    for place, source in enumerate(shown.sources):
+        of = [one.num_tokens for one in origins if one.source == source]
+        expected = np.histogram(of, [*LENGTHS.tolist(), np.inf])[0]
+        assert counted.lengths[place].tolist() == expected.tolist()
+
+
+def test_the_mixture_table_adds_up(finished: Path) -> None:
+    budget = content_of(finished)["budget"]
+    for key in contents._SUMMED:
+        assert sum(one[key] for one in budget["listed"]) == budget["totals"][key]
+        assert key in budget["used"] or not budget["totals"][key]
+    dropped = sum(number for _, number in budget["reasons"])
+    assert dropped == budget["totals"]["documents"] - budget["totals"]["kept"] > 0
+
+
+def test_sources_beyond_the_listed_ones_are_summed(
+    finished: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = content_of(finished)
+    monkeypatch.setattr(contents, "MOST_LISTED", 2)
+    cut = content_of(finished)
+    for part, key in (("budget", "drawn"), ("rows", "tokens")):
+        assert len(cut[part]["listed"]) == 2
+        assert cut[part]["num_rest"] == len(whole[part]["listed"]) - 2
+        listed = sum(one[key] for one in cut[part]["listed"])
+        assert listed + cut[part]["rest"][key] == sum(one[key] for one in whole[part]["listed"])
+    assert "3 other sources" in render(cut)
+
+
+def test_a_report_depends_on_the_bytes_alone(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = render(content_of(finished))
+    shutil.copytree(finished, tmp_path / "elsewhere" / "renamed")
+    monkeypatch.chdir(tmp_path)
+    assert render(content_of(Path("elsewhere/renamed"))) == here
+    assert str(finished) not in here
+
+
+def test_the_printed_mixture_builds_the_same_order(
+    finished: Path, small: Path, tmp_path: Path
+) -> None:
+    content = content_of(finished)
+    assert content["mixture"]["is_mixture"]
+    shutil.copytree(small.parent / "in", tmp_path / "in")
+    mixture = builds.write_mixture(tmp_path, content["mixture"]["text"], "mixture.yaml")
+    builds.run_well("build", mixture, "--out", tmp_path / "out", "--workers", "1")
+    assert render(content_of(tmp_path / "out")) == render(content)
+
+
+@pytest.mark.parametrize("path", sorted((REPOSITORY / "mixtures").glob("*.yaml")))
+def test_every_shipped_mixture_is_printed_with_its_meaning(path: Path) -> None:
+    mixture = load_config(path)
+    if isinstance(mixture, Replay):
+        pytest.skip("a replay is no mixture: it declares no pool")
+    text = mixture_text(mixture.declaration())
+    assert load_config(Path("again.yaml"), text=text.encode()).fingerprint == mixture.fingerprint
+
+
+def test_samples_are_rows_of_the_order(finished: Path) -> None:
+    shown = Shown.open(finished)
+    samples = report_content(shown, quiet)["samples"]
+    assert [one["row"] for one in samples] == sorted({one["row"] for one in samples})
+    assert len(samples) == 8
+    for one in samples:
+        ids = shown.need_order().rows.take(np.array([one["row"]]))[0]
+        # A chunk may begin or end within a character, whose bytes are spelled.
+        text = re.sub(r"(\\x[0-9a-f]{2})+", "\ufffd", "".join(part for _, part in one["parts"]))
+        assert shown.token_text.plain(ids).startswith(text)
+        assert one["num_tokens"] == len(ids)
+
+
+def test_what_is_not_finished_has_no_report(finished: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    shutil.copytree(finished, out)
+    (out / "manifest.json").unlink()
+    (out / ".ettin").mkdir(exist_ok=True)
+    with pytest.raises(NotFoundError, match="is not finished") as raised:
+        content_of(out)
+    assert raised.value.hint == "run the same build again to finish it"
+
+
+def test_damage_is_said_and_the_rest_is_reported(finished: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    shutil.copytree(finished, out)
+    part = next((out / "provenance").glob("*/steps_*.parquet"))
+    part.write_bytes(part.read_bytes()[:-9])
+    content = content_of(out)
+    assert content["rows"] is None
+    assert content["budget"]["listed"]
+    assert any(part.name in one for one in content["about"]["problems"])
+    page = render(content)
+    assert "This output is damaged" in page
+    assert part.name in page
+
+
+def test_rows_without_a_build_are_reported_as_far_as_they_are_known(finished: Path) -> None:
+    for where, has_steps in ((finished / "order", True), (finished / "train", False)):
+        content = content_of(where)
+        assert bool(content["about"]["num_steps"]) == has_steps
+        assert content["rows"] is content["budget"] is content["mixture"] is None
+        assert len(content["samples"]) == 8
+        notes = " ".join(content["notes"])
+        assert "no provenance is read here" in notes
+        assert "has no manifest of a build" in notes
+        assert len(set(content["notes"])) == len(content["notes"])
+        assert str(where) not in render(content)
+
+
+def test_an_order_of_one_row_has_a_report(tmp_path: Path) -> None:
+    write_output(tmp_path / "out", [("a", "b")])
+    rows = content_of(tmp_path / "out")["rows"]
+    assert [one["share"] for one in rows["listed"]] == [1.0]
+    assert re.fullmatch(r"M0\.0,[\d.]+H900\.0L900\.0,220\.0H0\.0Z",
+                        rows["charts"][0]["layers"][0]["path"])  # fmt: skip

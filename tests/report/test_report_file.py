@@ -1,0 +1,125 @@
+"""The file of a report: nothing in it is obeyed, asked for or overwritten."""
+
+import re
+from base64 import b64encode
+from collections.abc import Iterable
+from hashlib import sha256
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support import builds
+from support.traced import write_output
+
+from pipeline.core.errors import OutputError
+from pipeline.report import check_report_path, render, report_content
+from pipeline.show import Shown
+
+HOSTILE = (
+    "<script>alert(1)</script>\"'><img src=x onerror=y>\u202etxt\u202c\x1b[31m\x00\u2028\ud800"
+)
+UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\ud800-\udfff]")
+
+
+class Tags(HTMLParser):
+    """The names and attributes of all elements, and all text."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.found: list[tuple[str, dict[str, str | None]]] = []
+        self.texts: list[str] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.texts.append(data)
+
+
+@pytest.fixture(scope="module")
+def content(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        return report_content(Shown.open(finished), lambda *_: None)
+
+
+def hostile(value: Any, kept: Iterable[str] = ("class", "path", "name")) -> Any:
+    """Return content of which every text is hostile but those of the pictures."""
+    if isinstance(value, dict):
+        is_picture = "layers" in value or "class" in value
+        return {
+            name: one if (is_picture and name in kept) or name == "used" else hostile(one, kept)
+            for name, one in value.items()
+        }
+    if isinstance(value, (list, tuple)):
+        return [hostile(one, kept) for one in value]
+    return value + HOSTILE if isinstance(value, str) else value
+
+
+def test_hostile_text_is_shown_and_is_never_markup(content: dict[str, Any]) -> None:
+    names = {tag for tag, _ in Tags(render(content)).found}
+    changed = hostile({key: one for key, one in content.items() if key != "colours"})
+    changed["about"]["problems"] = changed["notes"] = [HOSTILE]
+    changed["about"]["assumptions"] = [{"says": HOSTILE, "confidence": 0.5, "because": [HOSTILE]}]
+    page = render({**changed, "colours": {}})
+    tags = Tags(page)
+    assert {tag for tag, _ in tags.found} <= names | {"span", "ul", "li", "div"}
+    assert not {"script", "img", "a", "link", "iframe", "object"} & {tag for tag, _ in tags.found}
+    assert not [name for _, attrs in tags.found for name in attrs if name.startswith("on")]
+    assert not UNSEEN.search(page)
+    assert "".join(tags.texts).count("<script>alert(1)</script>") > 50
+    page.encode()
+
+
+def test_nothing_is_loaded_and_the_style_is_the_one_that_is_allowed(
+    content: dict[str, Any],
+) -> None:
+    page = render(content)
+    assert not re.search(r"https?://|\burl\(|@import|\bsrc=|\bhref=|\bstyle=", page)
+    (style,) = re.findall(r"<style>(.*?)</style>", page, re.DOTALL)
+    digest = b64encode(sha256(style.encode()).digest()).decode()
+    assert f"default-src 'none'; style-src 'sha256-{digest}'" in page.replace("&#39;", "'")
+
+
+def test_ten_thousand_sources_are_under_three_megabytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    rows = [(f"source-{number:05}-{'x' * 40}", "d") for number in range(10_000)]
+    write_output(tmp_path / "out", rows, steps=[100] * 100)
+    page = render(report_content(Shown.open(tmp_path / "out"), lambda *_: None))
+    assert "9,500 other sources" in page
+    assert len(page.encode()) < 3_000_000
+
+
+def test_only_a_report_is_replaced(content: dict[str, Any], tmp_path: Path) -> None:
+    path = tmp_path / "report.html"
+    check_report_path(path)
+    path.write_text(render(content))
+    check_report_path(path)
+    path.write_text("<!doctype html><p>mine</p>")
+    with pytest.raises(OutputError, match="got a file that is not a report"):
+        check_report_path(path)
+    with pytest.raises(OutputError, match="got a folder"):
+        check_report_path(tmp_path)
+    with pytest.raises(OutputError, match="Not a directory"):
+        check_report_path(path / "inside")
+
+
+def test_the_command_writes_a_report_and_says_what_is_not_in_it(
+    finished: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "report.html"
+    done = builds.run("report", finished, "--out", out, XDG_CACHE_HOME=str(tmp_path))
+    assert done.returncode == 0
+    assert done.stdout == f"{out}: {out.stat().st_size:,} bytes\n"
+    before = out.read_bytes()
+    assert (
+        builds.run("report", finished, "--out", out, XDG_CACHE_HOME=str(tmp_path)).returncode == 0
+    )
+    assert out.read_bytes() == before
+    done = builds.run("report", finished / "order", "--out", out)
+    assert done.returncode == 0
+    assert "not in the report: has no manifest of a build" in done.stderr

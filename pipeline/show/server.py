@@ -171,8 +171,11 @@ def listen(port: int | None) -> socket.socket:
 
 def _warm(shown: Shown) -> None:
     """Load the tokenizer and compiled code, so that the first row that is looked at is there."""
-    with shown.lock, suppress(Exception):
-        row_view(shown, 0)
+    with suppress(Exception):
+        # Seconds, in which other views are answered.
+        _ = shown.token_text, shown.special
+        with shown.lock:
+            row_view(shown, 0)
 
 
 def serve(shown: Shown, found: socket.socket, ready: Callable[[str], None]) -> None:

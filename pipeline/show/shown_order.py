@@ -226,6 +226,7 @@ class Shown:
             files={trace.out / name: file for name, file in files.items()},
             first_rows=trace.positions.first_rows,
             num_sources=len(self.sources),
+            views=self.lock,
             key=fingerprint({"strip": 2, "order": order, "files": digests}),
         )
 

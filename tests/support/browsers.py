@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, Playwright, Request
+
 from .paths import REPOSITORY
 
 REQUIRED: Final = "BROWSER_TESTS"

@@ -1,4 +1,4 @@
-"""Times of the page over an order: from an action to the next frame that shows all of its answer."""
+"""Times of the page over an order: from an action to the frame that shows all of its answer."""
 
 import json
 import statistics
@@ -34,13 +34,16 @@ def time_page(made: MadeOrder, steps: list[int], say: Say, pictures: Path) -> No
     with sync_playwright() as playwright:
         browser = launch(playwright)
         began = time.perf_counter()
-        with serving(made.out, made.out.parent) as address:
+        with serving(made.out, made.out.parent / "page") as address:
             served = time.perf_counter() - began
             with opening(browser, address, pictures) as open_:
                 watched = open_()
                 watched.open("#order")
                 opened = time.perf_counter() - began
-                say("page: from the command to the order", f"{opened:.2f} s, served in {served:.2f} s")
+                say(
+                    "page: from the command to the order",
+                    f"{opened:.2f} s, served in {served:.2f} s",
+                )
                 _time_views(watched, made, steps, say, "while rows are counted")
                 _wait_until_counted(watched)
                 _time_views(watched, made, steps, say, "all rows counted")
@@ -49,7 +52,7 @@ def time_page(made: MadeOrder, steps: list[int], say: Say, pictures: Path) -> No
 
 def _time_views(watched: Watched, made: MadeOrder, steps: list[int], say: Say, when: str) -> None:
     generator = np.random.default_rng(len(when))
-    pairs = np.sort(generator.integers(1, made.num_steps, (20, 2)) + [0, 1], axis=1).tolist()
+    pairs = np.sort(generator.integers(1, made.num_steps + 1, (20, 2)), axis=1).tolist()
     rows = [step * ROWS_PER_STEP - int(generator.integers(1, ROWS_PER_STEP)) for step in steps]
     some = made.block(generator.integers(0, made.num_rows, 20))
     ids = some.documents.reshape(len(some.places), -1)
@@ -59,11 +62,19 @@ def _time_views(watched: Watched, made: MadeOrder, steps: list[int], say: Say, w
         _say(say, f"{what}, {when}", [_time_view(watched, one) for one in hashes])
 
     views("order, zoomed", [f"#order?first={first}&last={last}" for first, last in pairs])
-    views("step", [f"#step?step={step}" for step in steps])
-    views("row", [f"#step?row={row}" for row in rows])
+    listed = [
+        f"document.querySelector('.row-list')?.ariaLabel === 'Rows of step {one}'" for one in steps
+    ]
+    found = [
+        _time(watched, f"location.hash = '#step?step={one}'", has)
+        for one, has in zip(steps, listed, strict=True)
+    ]
+    _say(say, f"step, its rows, {when}", found)
+    views("step, its rows and the first as text", [f"#step?step={step}" for step in steps])
+    views("row of another step", [f"#step?row={row}" for row in rows])
     more = "document.querySelector('.row-list button').click()"
-    grown = "document.querySelectorAll('.row-list a').length > 512"
-    _say(say, f"512 more rows, {when}", [_time(watched, more, grown)])
+    grown = "document.querySelectorAll('.row-list a').length > 256"
+    _say(say, f"256 more rows, {when}", [_time(watched, more, grown)])
     views("document", [f"#document?document={one}" for one in documents])
     views("proof", [f"#proof?row={row}" for row in rows])
     views("budget", ["#budget"])

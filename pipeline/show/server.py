@@ -170,10 +170,12 @@ def listen(port: int | None) -> socket.socket:
 
 
 def _warm(shown: Shown) -> None:
-    """Load the tokenizer and compiled code, so that the first row that is looked at is there."""
+    """Load the tokenizer and compiled code, so that the first row and search take no longer."""
     with suppress(Exception):
         # Seconds, in which other views are answered.
         _ = shown.token_text, shown.special
+        if shown.trace is not None:
+            shown.trace.patterns(" ")
         with shown.lock:
             row_view(shown, 0)
 

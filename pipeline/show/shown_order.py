@@ -33,6 +33,7 @@ from pipeline.dataset import (
     Order,
     RowReader,
 )
+from pipeline.dataset.arrow_columns import values_of
 from pipeline.dataset.provenance import ColumnReader, RowColumns, row_files
 from pipeline.feed import SpecialIds, special_ids
 from pipeline.show.opened_parts import OpenedParts, State
@@ -292,7 +293,7 @@ class Shown:
         path = self.need_trace().out / STEPS
         try:
             with pq.ParquetFile(path) as file:
-                return np.array(file.read(["num_tokens"])["num_tokens"], np.int64)
+                return values_of(file.read(["num_tokens"])["num_tokens"]).astype(np.int64)
         except (pa.ArrowException, OSError, KeyError) as error:
             raise MismatchError(f"{path}: cannot be read: {error}", _BUILD_AGAIN) from error
 

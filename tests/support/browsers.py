@@ -56,9 +56,11 @@ def serving(out: Path, cache: Path) -> Iterator[str]:
         text=True,
     ) as process:
         assert process.stdout is not None
-        yield process.stdout.readline().strip()
-        process.terminate()
-        process.wait(SECONDS)
+        try:
+            yield process.stdout.readline().strip()
+        finally:
+            process.terminate()
+            process.wait(SECONDS)
 
 
 class Watched:

@@ -228,8 +228,9 @@ export function makeStep({ about, colours, go }) {
     if (list.root.contains(document.activeElement) && document.activeElement.matches("a"))
       anchor.focus({ preventScroll: true });
     const box = anchor.closest("ol");
-    const top = anchor.offsetTop - box.offsetTop;
-    if (top < box.scrollTop || top + anchor.offsetHeight > box.scrollTop + box.clientHeight)
+    const item = anchor.closest("li");
+    const top = item.offsetTop - box.offsetTop;
+    if (top < box.scrollTop || top + item.offsetHeight > box.scrollTop + box.clientHeight)
       box.scrollTop = top - box.clientHeight / 3;
   }
 

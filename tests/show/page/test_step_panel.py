@@ -96,6 +96,12 @@ def test_of_a_long_step_the_rows_around_are_listed_and_others_read_when_asked_fo
     assert asked[-1] == "step=3&first=2772&rows=256"
     assert rows.count() == 3000 - 2772
     assert (page.locator(".row-list a[aria-current]").text_content() or "").startswith("2,900")
+    assert page.locator(".row-list a[aria-current]").evaluate(
+        """one => {
+          const [row, list] = [one, one.closest("ol")].map((it) => it.getBoundingClientRect());
+          return row.top >= list.top && row.bottom <= list.bottom;
+        }"""
+    )
     page.get_by_role("button", name="Earlier rows (1,772)").click()
     page.get_by_role("button", name="Earlier rows (1,516)").wait_for()
     assert (page.locator(".row-list a:focus").text_content() or "").startswith("2,771")

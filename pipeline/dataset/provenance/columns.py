@@ -105,7 +105,8 @@ class ColumnReader:
         keys = np.cumsum(is_new) << 32 | chunks
         order = np.argsort(keys, kind="stable")
         again = keys[order[1:]] == keys[order[:-1]]
-        return rows[order[1:][again]]
+        repeated: Int64Array = rows[order[1:][again]]
+        return repeated
 
     def _read(self, file: pq.ParquetFile, group: int, first: int) -> RowColumns:
         table = file.read_row_group(group, columns=[*_COLUMNS], use_threads=False)

@@ -143,4 +143,5 @@ def opening(browser: Browser, address: str, pictures: Path) -> Iterator[Open]:
     yield open_
     for one in opened:
         one.page.context.close()
-    assert [fault for one in opened for fault in one.faults] == []
+    faults = [fault for one in opened for fault in one.faults]
+    assert not faults, faults

@@ -96,6 +96,8 @@ from pipeline.dataset.paths import (
     sampled_file,
 )
 from pipeline.dataset.rows import (
+    CheckedRows,
+    RowReader,
     RowSource,
     join_rows,
     select_rows,
@@ -126,6 +128,7 @@ __all__ = [
     "TRAIN",
     "VALIDATION",
     "BudgetRecord",
+    "CheckedRows",
     "CheckpointRecord",
     "ChunkCounts",
     "Clock",
@@ -145,6 +148,7 @@ __all__ = [
     "PartitionCounts",
     "PartitionRecord",
     "RecipeRecord",
+    "RowReader",
     "RowSource",
     "Seen",
     "SourceRecord",

@@ -1,5 +1,8 @@
 """The proof of a row: its digest, its node, and the path from there to the root of the order."""
 
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,6 +12,7 @@ from pipeline.core.errors import NotFoundError, PipelineError
 from pipeline.dataset import (
     ROWS_PER_NODE,
     Manifest,
+    OrderManifest,
     node_digest,
     read_either,
     root_above,
@@ -33,7 +37,7 @@ def proof_view(shown: Shown, row: int) -> dict[str, Any]:
     number, place = divmod(row, ROWS_PER_NODE)
     first = number * ROWS_PER_NODE
     numbers = np.arange(first, min(first + ROWS_PER_NODE, ledger.num_rows))
-    _, digests = take_with_digests(shown.unchecked.rows, numbers)
+    _, digests = take_with_digests(shown.unchecked_rows, numbers)
     found, path = node_digest(digests), ledger.path(number)
     return {
         "row": row,
@@ -59,16 +63,12 @@ def _published(shown: Shown, root: str) -> dict[str, Any]:
     """Return whether a manifest that ships has the order."""
     name = None if shown.manifest is None else shown.manifest.mixture.name
     same_name = []
-    for path in sorted(bundled_folder("manifests").glob("*.json")):
-        try:
-            known = read_either(path)
-        except PipelineError:
-            continue
+    for stem, known in _manifests(bundled_folder("manifests")):
         if known.order.ledger.sequence_root == root:
-            why = f"the manifest {path.stem!r}, which ships, has this root"
+            why = f"the manifest {stem!r}, which ships, has this root"
             return {"published": "yes", "published_why": why}
         if isinstance(known, Manifest) and known.mixture.name == name:
-            same_name.append((path.stem, known))
+            same_name.append((stem, known))
     for stem, known in same_name:
         if shown.manifest is not None:
             is_same = known.mixture.fingerprint == shown.manifest.mixture.fingerprint
@@ -77,3 +77,13 @@ def _published(shown: Shown, root: str) -> dict[str, Any]:
             return {"published": "no", "published_why": why}
     why = "no manifest that ships is of this order: compare it with one that you trust"
     return {"published": "unknown", "published_why": why}
+
+
+@cache
+def _manifests(folder: Path) -> list[tuple[str, Manifest | OrderManifest]]:
+    """Return the manifests that ship, with their names: they are read once."""
+    found = []
+    for path in sorted(folder.glob("*.json")):
+        with suppress(PipelineError):
+            found.append((path.stem, read_either(path)))
+    return found

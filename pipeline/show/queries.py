@@ -52,7 +52,11 @@ VIEWS: Mapping[str, View] = {
         answer=order_view,
         params={"first": _natural, "last": _natural, "columns": _natural, "source": _text},
     ),
-    "step": View(answer=step_view, params={"step": _natural}, needed=("step",)),
+    "step": View(
+        answer=step_view,
+        params={"step": _natural, "first": _natural, "rows": _natural},
+        needed=("step",),
+    ),
     "row": View(answer=row_view, params={"row": _natural}, needed=("row",)),
     "document": View(
         answer=document_view, params={"source": _text, "document": _text}, needed=("document",)

@@ -30,7 +30,7 @@ _MOST_CHARACTERS = 10_000
 _AROUND = 24
 """Tokens shown on either side of a place."""
 _COLUMNS = 200
-_WAIT_SECONDS = 0.15
+_WAIT_SECONDS = 0.1
 _IDLE_SECONDS = 60.0
 _MOST_JOBS = 8
 

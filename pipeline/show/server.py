@@ -51,6 +51,8 @@ _TYPES = {
 }
 _JSON = "application/json"
 _USUAL_PORT = 80
+# The page opens first.
+_WARM_AFTER_SECONDS = 2.0
 
 
 class Guard:
@@ -168,9 +170,14 @@ def listen(port: int | None) -> socket.socket:
 
 
 def _warm(shown: Shown) -> None:
-    """Load the tokenizer and compiled code, so that the first row that is looked at is there."""
-    with shown.lock, suppress(Exception):
-        row_view(shown, 0)
+    """Load the tokenizer and compiled code, so that the first row and search take no longer."""
+    with suppress(Exception):
+        # Seconds, in which other views are answered.
+        _ = shown.token_text, shown.special
+        if shown.trace is not None:
+            shown.trace.patterns(" ")
+        with shown.lock:
+            row_view(shown, 0)
 
 
 def serve(shown: Shown, found: socket.socket, ready: Callable[[str], None]) -> None:
@@ -190,6 +197,8 @@ def serve(shown: Shown, found: socket.socket, ready: Callable[[str], None]) -> N
         timeout_graceful_shutdown=1,
     )
     server = uvicorn.Server(config)
-    threading.Thread(target=_warm, args=[shown], daemon=True, name="warm").start()
+    warming = threading.Timer(_WARM_AFTER_SECONDS, _warm, [shown])
+    warming.daemon = True
+    warming.start()
     ready(f"http://{HOST}:{port}/{token}/")
     server.run(sockets=[found])

@@ -23,7 +23,17 @@ from pipeline.config import checkpoint_prefix
 from pipeline.core.arrays import Int64Array
 from pipeline.core.digest import fingerprint
 from pipeline.core.errors import MismatchError, NotFoundError
-from pipeline.dataset import PROVENANCE, STEPS, TOKENIZER, Ledger, Manifest, Order
+from pipeline.dataset import (
+    PROVENANCE,
+    STEPS,
+    TOKENIZER,
+    CheckedRows,
+    Ledger,
+    Manifest,
+    Order,
+    RowReader,
+)
+from pipeline.dataset.arrow_columns import values_of
 from pipeline.dataset.provenance import ColumnReader, RowColumns, row_files
 from pipeline.feed import SpecialIds, special_ids
 from pipeline.show.opened_parts import OpenedParts, State
@@ -217,6 +227,7 @@ class Shown:
             files={trace.out / name: file for name, file in files.items()},
             first_rows=trace.positions.first_rows,
             num_sources=len(self.sources),
+            views=self.lock,
             key=fingerprint({"strip": 2, "order": order, "files": digests}),
         )
 
@@ -252,10 +263,11 @@ class Shown:
     def token_text(self) -> TokenText:
         return TokenText.of(self.tokenizer)
 
-    @cached_property
-    def unchecked(self) -> Order:
-        """The order with rows that are read whatever the ledger says of them."""
-        return dataset.open(self.need_order().where, checks=False, phase=self.phase)
+    @property
+    def unchecked_rows(self) -> RowReader:
+        """Its rows as they are, whatever the ledger says of them. Raises: as `need_order`."""
+        rows = self.need_order().rows
+        return rows.rows if isinstance(rows, CheckedRows) else rows
 
     @cached_property
     def special(self) -> SpecialIds:
@@ -281,7 +293,7 @@ class Shown:
         path = self.need_trace().out / STEPS
         try:
             with pq.ParquetFile(path) as file:
-                return np.array(file.read(["num_tokens"])["num_tokens"], np.int64)
+                return values_of(file.read(["num_tokens"])["num_tokens"]).astype(np.int64)
         except (pa.ArrowException, OSError, KeyError) as error:
             raise MismatchError(f"{path}: cannot be read: {error}", _BUILD_AGAIN) from error
 

@@ -30,6 +30,7 @@ LENGTHS: Final = np.array(
 """int64, the least length of each bin of lengths: four to a doubling."""
 # Of the time of both passes, that over rows in their order.
 _ROWS_SHARE = 0.6
+_LOOK_SECONDS = 0.02
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -117,12 +118,14 @@ class StripMaker:
         first_rows: Int64Array,
         num_sources: int,
         key: str,
+        views: threading.RLock,
     ) -> None:
         """files: those that are read; first_rows: int64 [num_steps + 1]; key: names the order in
-        the cache."""
+        the cache; views: held while a view is answered."""
         self._reader, self._documents, self._files = reader, documents, files
         self._first_rows, self._num_sources = first_rows, num_sources
         self._path = cache_folder() / f"strip-{key}.npz"
+        self._views, self._is_awaited = views, False
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self.strip: Strip | None = None
@@ -142,7 +145,9 @@ class StripMaker:
         """Wait until it is made, or cannot be, or some seconds have gone; tell whether it ended."""
         thread = self._thread
         if thread is not None:
+            self._is_awaited = True
             thread.join(seconds)
+            self._is_awaited = False
         return thread is None or not thread.is_alive()
 
     def make(self) -> None:
@@ -173,13 +178,22 @@ class StripMaker:
         strip = empty_strip(bounds, self._num_sources)
         first_rows, num_rows = self._first_rows[bounds], int(self._first_rows[-1])
         for group in self._reader.groups(0, num_rows):
+            self._give_way()
             add_rows(strip, group, first_rows)
             self.done = _ROWS_SHARE * (group.start + len(group)) / num_rows
         for number, rows in enumerate(self._repeats(), 1):
+            self._give_way()
             columns = np.searchsorted(first_rows, rows, side="right") - 1
             strip.repeated[:] += np.bincount(columns, minlength=len(bounds) - 1)
             self.done = _ROWS_SHARE + (1 - _ROWS_SHARE) * number / (len(self._documents) + 1)
         return replace(strip, has_repeats=True)
+
+    def _give_way(self) -> None:
+        """Wait while a view is answered, unless that waits for this."""
+        while not self._is_awaited:
+            if self._views.acquire(timeout=_LOOK_SECONDS):
+                self._views.release()
+                return
 
     def _repeats(self) -> Iterator[Int64Array]:
         return map(self._reader.repeated_rows, self._documents)

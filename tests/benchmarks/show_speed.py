@@ -1,13 +1,14 @@
 """Measure how fast an order is shown, on a simulated one:
 
-    python -m tests.benchmarks.show_speed [--rows 1e8] [--scratch FOLDER]
+    python -m tests.benchmarks.show_speed [--rows 1e8] [--scratch FOLDER] [--page]
 
-Enters: nothing; provenance is made up as by `trace_speed`, and of the rows three files of five
-steps, of 1,024 ids each, that a ledger agrees with. All other files of rows are named and not
-there, which no view but theirs notices. Leaves: seconds to open, and of each view the median and
-the slowest in ms, at places drawn at random, once each, in brackets by processor time; beside that
-a full pass over provenance, which nothing of this may need. Files are in the page cache. It takes
-about 40 bytes a row.
+Enters: nothing; an order is made up (`tests/support/made_order.py`), and of its rows three files
+of five steps, of 1,024 ids each, that a ledger agrees with. All other files of rows are named and
+not there, which no view but theirs notices. Leaves: seconds to open, and of each view the median
+and the slowest in ms, at places drawn at random, once each, in brackets by processor time; beside
+that a full pass over provenance, which nothing of this may need. Files are in the page cache. It
+takes about 40 bytes a row. With `--page` also what a reader does in a browser, from the key to the
+frame that shows all of the answer: while the server counts rows, and after.
 """
 
 import argparse
@@ -38,8 +39,15 @@ from pipeline.dataset.parquet.writer import RowWriter
 from pipeline.dataset.paths import MANIFEST, ORDER
 from pipeline.show import Shown, answer
 from pipeline.stages.tokenizer import EMBEDDED, load_tokenizer
-from tests.benchmarks import trace_speed
-from tests.benchmarks.trace_speed import ROWS_PER_STEP, STEPS_PER_WINDOW
+from tests.support.made_order import (
+    ROWS_PER_STEP,
+    STEPS_PER_WINDOW,
+    MadeOrder,
+    write_index,
+    write_manifest,
+    write_rows,
+)
+from tests.support.timed_page import time_page
 
 STEPS_PER_FILE = 5
 NUM_IDS = 1024
@@ -59,6 +67,7 @@ def main() -> None:
     )
     parser.add_argument("--rows", type=float, default=1e6)
     parser.add_argument("--scratch", type=Path, help="where files are written (default: as usual)")
+    parser.add_argument("--page", action="store_true", help="time the page too, in Chromium")
     options = parser.parse_args()
     print("| what | measured |")
     print("|---|---|")
@@ -67,9 +76,15 @@ def main() -> None:
         out = Path(folder, "out")
         out.mkdir()
         num_steps = -(-int(options.rows) // ROWS_PER_STEP)
-        trace_speed.simulate(out, num_steps)
+        made = MadeOrder(out, num_steps)
+        began = time.perf_counter()
+        write_manifest(made, {**write_rows(made)[0], **write_index(made)})
+        seconds = time.perf_counter() - began
+        _say("rows, seconds to make them up", f"{made.num_rows:,}, {seconds:.0f}")
         written = _write_rows(out, num_steps)
         _measure(out, written)
+        if options.page:
+            time_page(made, [step for part in written for step in part[1:-1]], _say, Path(folder))
 
 
 def _say(what: str, measured: str) -> None:
@@ -159,7 +174,8 @@ def _measure(out: Path, written: list[range]) -> None:
     shown.strip_maker.start = start  # type: ignore[method-assign]
     _timed(shown, "order, counted: whole", ["order"] * 20)
     _timed(shown, "order, counted: any range", _ranges(generator, num_steps))
-    _timed(shown, "step of 4,608 rows of 1,024 ids", [f"step?step={step}" for step in steps])
+    _timed(shown, "step, 256 of its 4,608 rows", [f"step?step={step}&rows=256" for step in steps])
+    _timed(shown, "step, 4,096 of its rows", [f"step?step={step}" for step in steps])
     _timed(shown, "row", [f"row?row={row}" for row in rows])
     _timed(shown, "proof", [f"proof?row={row}" for row in rows])
     assert shown.trace is not None

@@ -22,7 +22,11 @@ from pipeline.show import VIEWS, Shown, answer
     [
         ("nothing", "", "'nothing': is no view, expected one of about, order,"),
         ("step", "", r"step: got no step, expected it as step\?step=…"),
-        ("step", "stp=1", "step: got the parameter 'stp', expected step; did you mean \"step\""),
+        (
+            "step",
+            "stp=1",
+            "step: got the parameter 'stp', expected step, first, rows; did you mean \"step\"",
+        ),
         ("step", "step=1&step=2", "step: got the parameter step twice, expected it once"),
         ("step", "step=-1", "step: got '-1', expected an integer of at least 0"),
         ("step", "step=1e3", "step: got '1e3', expected an integer"),

@@ -129,3 +129,20 @@ def test_rows_and_steps_that_are_not_there_are_refused(shown: Shown) -> None:
     for row in (shown.num_rows, 10**14):
         with pytest.raises(NotFoundError, match=f"row {row}: is not in the order, which has"):
             row_view(shown, row=row)
+
+
+def test_rows_of_a_step_are_listed_from_any_of_them(shown: Shown) -> None:
+    whole = step_view(shown, step=3)
+    for first, rows, start, stop in (
+        (40, 3, 8, 11),
+        (46, 100, 14, 16),
+        (20, 15, 0, 3),
+        (40, 0, 8, 9),
+    ):
+        some = step_view(shown, step=3, first=first, rows=rows)
+        assert some["rows"] == whole["rows"][start:stop]
+        assert (some["num_rows"], some["counts"]) == (whole["num_rows"], whole["counts"])
+    assert step_view(shown, step=3, rows=2)["rows"] == whole["rows"][:2]
+    for first, rows in ((48, 1), (0, 32)):
+        with pytest.raises(NotFoundError, match=r"are not in step 3, which has rows 32 to 47"):
+            step_view(shown, step=3, first=first, rows=rows)

@@ -4,14 +4,19 @@ import json
 import os
 import re
 import shutil
+import subprocess
+import sys
 import urllib.parse
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, Playwright, Request
+
+from .paths import REPOSITORY
 
 REQUIRED: Final = "BROWSER_TESTS"
 """Set to `required`, a browser that is not there is a failure, not a skip."""
@@ -36,6 +41,26 @@ def launch(playwright: Playwright) -> Browser:
         why = f"none of {', '.join(_NAMES)} is on PATH (Debian: apt-get install chromium)"
         (pytest.fail if os.environ.get(REQUIRED) == "required" else pytest.skip)(why)
     return playwright.chromium.launch(executable_path=path, args=list(_ARGUMENTS))
+
+
+@contextmanager
+def serving(out: Path, cache: Path) -> Iterator[str]:
+    """Run `ettin-data show` over an output, with a cache of its own; give the address."""
+    command = [sys.executable, "-m", "pipeline", "show", str(out), "--no-browser"]
+    with subprocess.Popen(
+        command,
+        cwd=REPOSITORY,
+        env={**os.environ, "XDG_CACHE_HOME": str(cache)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        try:
+            yield process.stdout.readline().strip()
+        finally:
+            process.terminate()
+            process.wait(SECONDS)
 
 
 class Watched:
@@ -99,3 +124,24 @@ class Watched:
 
 Open = Callable[..., Watched]
 """Opens a page of a size, in a theme."""
+
+
+@contextmanager
+def opening(browser: Browser, address: str, pictures: Path) -> Iterator[Open]:
+    """Open pages of a size and theme; for any fault of one, fail at the end."""
+    opened: list[Watched] = []
+
+    def open_(size: tuple[int, int] = WIDE, theme: str = "light") -> Watched:
+        context = browser.new_context(
+            viewport={"width": size[0], "height": size[1]},
+            color_scheme="dark" if theme == "dark" else "light",
+            permissions=["clipboard-read", "clipboard-write"],
+        )
+        opened.append(Watched(context.new_page(), address, pictures))
+        return opened[-1]
+
+    yield open_
+    for one in opened:
+        one.page.context.close()
+    faults = [fault for one in opened for fault in one.faults]
+    assert not faults, faults

@@ -99,11 +99,14 @@ class ColumnReader:
             sources = ranks_of(table["source"], self.place_by_source)
         except (pa.ArrowException, OSError, KeyError, ValueError) as error:
             raise _damage(path, error) from error
-        order = np.lexsort((rows, chunks, sources, hashes))
-        again = np.ones(max(len(order) - 1, 0), np.bool_)
-        for values in (chunks, sources, hashes):
-            again &= values[order[1:]] == values[order[:-1]]
-        return rows[order[1:][again]]
+        # A file is sorted by hash, source, document and row.
+        is_new = np.diff(hashes, prepend=hashes[:1]) != 0
+        is_new |= np.diff(sources, prepend=sources[:1]) != 0
+        keys = np.cumsum(is_new) << 32 | chunks
+        order = np.argsort(keys, kind="stable")
+        again = keys[order[1:]] == keys[order[:-1]]
+        repeated: Int64Array = rows[order[1:][again]]
+        return repeated
 
     def _read(self, file: pq.ParquetFile, group: int, first: int) -> RowColumns:
         table = file.read_row_group(group, columns=[*_COLUMNS], use_threads=False)

@@ -6,7 +6,6 @@ import {
   digest,
   el,
   full,
-  link,
   many,
   percent,
   plain,
@@ -15,8 +14,7 @@ import {
   say,
 } from "./dom.js";
 import { rowBody } from "./row.js";
-
-const FIRST_ROWS = 256;
+import { around, rowList } from "./rows.js";
 
 export function makeStep({ about, colours, go }) {
   const last = about.num_steps ?? 1;
@@ -118,12 +116,15 @@ export function makeStep({ about, colours, go }) {
     const wanted = parameters.row != null && parameters.row !== "" ? Number(parameters.row) : null;
     let step = Number(parameters.step) || null;
     let known = null;
-    if (step === null && wanted !== null) {
-      // Which step a row is in, the row's own answer says.
-      await detail.fill(async () => {
-        known = await ask("row", { row: wanted }, signal);
+    const showRow = (number) =>
+      detail.fill(async () => {
+        known = await ask("row", { row: number }, signal);
         return rowDetail(known);
       }, signal);
+    const rowShown = wanted === null ? null : showRow(wanted);
+    if (step === null && wanted !== null) {
+      // Which step a row is in, the row's own answer says.
+      await rowShown;
       if (signal.aborted) return;
       step = known?.step ?? place.step;
     }
@@ -134,9 +135,9 @@ export function makeStep({ about, colours, go }) {
     row.value = wanted ?? "";
     before.disabled = step <= 1;
     after.disabled = step >= last;
-    if (answer?.step !== step) {
+    if (answer?.step !== step || (wanted !== null && !isListed(wanted))) {
       let problem = null;
-      const asked = ask("step", { step }, signal).then(
+      const asked = ask("step", around(step, wanted), signal).then(
         (one) => {
           answer = one;
         },
@@ -153,7 +154,7 @@ export function makeStep({ about, colours, go }) {
         }, signal),
         list.fill(async () => {
           await asked;
-          return problem ? [] : listBody();
+          return problem ? [] : rowList(answer, colours, mark);
         }, signal),
       ]);
       if (signal.aborted) return;
@@ -161,18 +162,15 @@ export function makeStep({ about, colours, go }) {
     if (!answer) return void (detail.root.replaceChildren(), same.replaceChildren());
     const selected = wanted ?? answer.first_row;
     place.row = selected;
-    mark(selected);
-    if (!known || known.row !== selected) {
-      await detail.fill(async () => {
-        known = await ask("row", { row: selected }, signal);
-        return rowDetail(known);
-      }, signal);
-    }
+    reveal();
+    await (rowShown ?? showRow(selected));
     if (!signal.aborted)
       same.replaceChildren(
         ...[sameElsewhere(answer, "This step on the command line, and in Python")].filter(Boolean),
       );
   }
+
+  const isListed = (row) => row >= answer.rows[0]?.row && row <= answer.rows.at(-1).row;
 
   function headBody() {
     const counts = Object.entries(answer.counts).sort((a, b) => b[1].tokens - a[1].tokens);
@@ -212,98 +210,28 @@ export function makeStep({ about, colours, go }) {
     ];
   }
 
-  function listBody() {
-    const filter = el("input", {
-      type: "search",
-      "aria-label": "Filter rows",
-      placeholder: "Filter rows by source, document or text",
-      oninput: () => fillRows(),
-    });
-    const items = el("ol", { class: "row-list", "aria-label": `Rows of step ${answer.step}` });
-    let limit = FIRST_ROWS;
-    function fillRows() {
-      const text = filter.value.toLowerCase();
-      const rows = answer.rows.filter(
-        (one) =>
-          !text ||
-          [one.source, one.document, one.start, one.row].some((part) =>
-            String(part ?? "")
-              .toLowerCase()
-              .includes(text),
-          ),
-      );
-      const first = Math.max(limit, rows.findIndex((one) => one.row === place.row) + 1);
-      items.replaceChildren(...rows.slice(0, first).map(item));
-      if (rows.length > first)
-        items.append(
-          el(
-            "li",
-            {},
-            el(
-              "button",
-              {
-                type: "button",
-                onclick: () => {
-                  limit = Infinity;
-                  fillRows();
-                },
-              },
-              `Show all ${full(rows.length)} rows`,
-            ),
-          ),
-        );
-      if (!rows.length)
-        items.append(
-          el(
-            "li",
-            { class: "empty" },
-            text ? "No row has this in its source, document or beginning." : "This step has no rows.",
-          ),
-        );
-      mark(place.row);
-    }
-    fillRows();
-    return [
-      answer.rows_problem && el("div", { class: "problem" }, el("p", {}, data(answer.rows_problem))),
-      filter,
-      items,
-    ];
-  }
-
-  function item(one) {
-    return el(
-      "li",
-      {},
-      link(
-        "step",
-        { step: answer.step, row: one.row },
-        el(
-          "span",
-          { class: "row-top" },
-          el("span", { class: "number" }, full(one.row)),
-          el("i", { class: `swatch ${colours.of(one.source) ?? ""}` }),
-          data(one.source ?? "–", "from"),
-          el("span", { class: "soft" }, `${full(one.num_tokens)} tokens`),
-        ),
-        el("span", { class: "row-start" }, one.start == null ? "–" : data(one.start || "(no text)")),
-      ),
-    );
-  }
-
-  function mark(selected) {
+  function mark() {
+    let marked = null;
     for (const anchor of list.root.querySelectorAll(".row-list a")) {
-      const is = new URLSearchParams(anchor.hash.split("?")[1]).get("row") === String(selected);
+      const is = new URLSearchParams(anchor.hash.split("?")[1]).get("row") === String(place.row);
       if (is) anchor.setAttribute("aria-current", "true");
       else anchor.removeAttribute("aria-current");
-      if (is && list.root.contains(document.activeElement) && document.activeElement.matches("a"))
-        anchor.focus({ preventScroll: true });
-      if (is && anchor.closest("ol").scrollHeight > anchor.closest("ol").clientHeight) {
-        const box = anchor.closest("ol");
-        const top = anchor.offsetTop - box.offsetTop;
-        if (top < box.scrollTop || top + anchor.offsetHeight > box.scrollTop + box.clientHeight)
-          box.scrollTop = top - box.clientHeight / 3;
-      }
+      if (is) marked = anchor;
     }
+    return marked;
+  }
+
+  /** Mark the row that is selected, and scroll the list to it. */
+  function reveal() {
+    const anchor = mark();
+    if (!anchor) return;
+    if (list.root.contains(document.activeElement) && document.activeElement.matches("a"))
+      anchor.focus({ preventScroll: true });
+    const box = anchor.closest("ol");
+    const item = anchor.closest("li");
+    const top = item.offsetTop - box.offsetTop;
+    if (top < box.scrollTop || top + item.offsetHeight > box.scrollTop + box.clientHeight)
+      box.scrollTop = top - box.clientHeight / 3;
   }
 
   function rowDetail(one) {
@@ -314,10 +242,10 @@ export function makeStep({ about, colours, go }) {
 
   function moveRow(by) {
     if (!answer?.rows.length) return;
-    const at = answer.rows.findIndex((one) => one.row === place.row) + by;
-    const target = answer.rows[Math.min(Math.max(at, 0), answer.rows.length - 1)];
-    go("step", { step: answer.step, row: target.row }, { replace: true });
-    say(`Row ${target.row}`);
+    const last = answer.first_row + answer.num_rows - 1;
+    const row = Math.min(Math.max(place.row + by, answer.first_row), last);
+    go("step", { step: answer.step, row }, { replace: true });
+    say(`Row ${row}`);
   }
 
   return {

@@ -1,6 +1,7 @@
 """The Step and Document panels: rows as text, what models are given, and ways through an order."""
 
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 from support.browsers import Watched
 
@@ -68,6 +69,54 @@ def test_of_a_long_row_the_first_tokens_are_shown_and_what_was_borrowed(watched:
     assert "500 tokens more are not listed." in page.locator("#panel-step .row").inner_text()
     page.get_by_role("button", name="Show all 9,000 tokens").click()
     assert text.locator(".token").count() == 9000
+
+
+def test_of_a_long_step_the_rows_around_are_listed_and_others_read_when_asked_for(
+    watched: Watched,
+) -> None:
+    short = watched.get("step", step=3)
+    row = short["rows"][0]
+    long = {**short, "first_row": 1000, "num_rows": 2000}
+    asked: list[str] = []
+
+    def respond(request: Any) -> Any:
+        query = urlsplit(request.url).query
+        asked.append(query)
+        given = {key: int(one) for key, (one,) in parse_qs(query).items()}
+        first = given.get("first", 1000)
+        numbers = range(max(first, 1000), min(first + given["rows"], 3000))
+        return {**long, "rows": [{**row, "row": one, "start": f"text {one}"} for one in numbers]}
+
+    watched.answer_with("step", respond)
+    watched.answer_with("row", watched.get("row", row=37))
+    page = watched.open("#step?step=3")
+    rows = page.locator(".row-list a")
+    assert rows.count() == 256
+    watched.open("#step?step=3&row=2900")
+    assert asked[-1] == "step=3&first=2772&rows=256"
+    assert rows.count() == 3000 - 2772
+    assert (page.locator(".row-list a[aria-current]").text_content() or "").startswith("2,900")
+    assert page.locator(".row-list a[aria-current]").evaluate(
+        """one => {
+          const [row, list] = [one, one.closest("ol")].map((it) => it.getBoundingClientRect());
+          return row.top >= list.top && row.bottom <= list.bottom;
+        }"""
+    )
+    page.get_by_role("button", name="Earlier rows (1,772)").click()
+    page.get_by_role("button", name="Earlier rows (1,516)").wait_for()
+    assert (page.locator(".row-list a:focus").text_content() or "").startswith("2,771")
+    assert asked[-1] == "step=3&first=2516&rows=256"
+    page.get_by_label("Filter rows").fill("text 1")
+    page.locator(".row-list a", has_text="1,999").wait_for()
+    page.get_by_text("are being read").wait_for(state="detached")
+    assert rows.count() == 1000
+    assert len(asked) == len(set(asked)) == 9
+    page.get_by_label("Filter rows").fill("")
+    assert rows.count() == 2000
+    page.get_by_label("Filter rows").blur()
+    page.keyboard.press("ArrowDown")
+    watched.wait("#step?step=3&row=2901")
+    assert len(asked) == 9
 
 
 def test_keys_and_fields_go_to_steps_rows_and_checkpoints(watched: Watched) -> None:

@@ -85,7 +85,7 @@ def _indexed(shown: Shown, index: SearchIndex, text: str, first: int) -> dict[st
         "method": "index",
         "done": 1.0,
         "rows": [
-            _place(shown, patterns, origins[place], ids[place], offset)
+            _place(shown, text, patterns, origins[place], ids[place], offset)
             for place, offset in zip(places.tolist(), found.offsets.tolist(), strict=True)
         ],
         "over_time": _over_time(shown, bounds, counts),
@@ -111,6 +111,7 @@ def _over_time(shown: Shown, bounds: Int64Array, counts: Int64Array) -> list[dic
 
 def _place(
     shown: Shown,
+    asked: str,
     patterns: list[Uint32Array],
     origin: RowProvenance,
     ids: Uint32Array,
@@ -120,14 +121,19 @@ def _place(
     fits = [len(one) for one in patterns if np.array_equal(ids[offset : offset + len(one)], one)]
     stop = offset + max(fits, default=1)
     text = shown.token_text
+    before, match = text.plain(ids[max(offset - _AROUND, 0) : offset]), text.plain(ids[offset:stop])
+    if match.startswith(" ") and not asked.startswith(" "):
+        # The first token has it, and nobody asked for it.
+        before, match = f"{before} ", match[1:]
     return {
         "row": origin.row,
         "step": origin.step,
         "offset": offset,
+        "stop": stop,
         "source": origin.source,
         "document": origin.document,
-        "before": text.plain(ids[max(offset - _AROUND, 0) : offset]),
-        "match": text.plain(ids[offset:stop]),
+        "before": before,
+        "match": match,
         "after": text.plain(ids[stop : stop + _AROUND]),
     }
 
@@ -204,7 +210,9 @@ class Scan:
                 self._counts[column] += 1
                 if len(self._rows) < self._first:
                     ids = rows.row(match.row)
-                    self._rows.append(_place(shown, self._patterns, origin, ids, match.offset))
+                    self._rows.append(
+                        _place(shown, self._text, self._patterns, origin, ids, match.offset)
+                    )
         except NotFoundError:
             # Of `find`, which has nothing to yield.
             if self._is_given_up:

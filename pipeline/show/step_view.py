@@ -39,13 +39,12 @@ def step_view(shown: Shown, step: int) -> dict[str, Any]:
             source: {"rows": one.num_rows, "tokens": one.num_tokens}
             for source, one in shown.trace.count_sources(span).items()
         }
-    before = [name for name, last in shown.checkpoints() if last < step]
     return {
         "step": step,
         "first_row": span.start_row,
         "num_rows": span.stop_row - span.start_row,
         "sha256": _sha256(shown, step),
-        "checkpoint_before": before[-1] if before else None,
+        "checkpoint": shown.checkpoint_after(step),
         "rows": [
             {**row, "num_tokens": row["num_tokens"] if length is None else length, "start": start}
             for row, (length, start) in zip(rows, starts, strict=True)

@@ -36,7 +36,8 @@ def test_places_are_those_of_trace(shown: Shown, finished: Path, text: str) -> N
     places = [tuple(one[key] for key in keys) for one in answer["rows"]]
     assert places == [tuple(one[key] for key in keys) for one in traced][:50]
     for one in answer["rows"]:
-        assert one["match"].strip() == text.strip()
+        assert one["match"] in (text, text.strip())
+        assert one["offset"] < one["stop"]
     assert sum(one["count"] for one in answer["over_time"]) == len(traced)
     for one in answer["over_time"]:
         within = [row for row in traced if one["first_step"] <= row["step"] <= one["last_step"]]

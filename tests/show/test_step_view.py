@@ -28,9 +28,9 @@ def test_a_step_lists_its_rows_as_trace_does(shown: Shown, finished: Path) -> No
     assert sum(sums.values()) == sum(one["num_tokens"] for one in traced)
     assert sum(one["rows"] for one in answer["counts"].values()) == len(traced)
     assert len(answer["sha256"]) == 64
-    assert answer["checkpoint_before"] is None
-    (first, *_) = shown.checkpoints()
-    assert step_view(shown, step=first[1] + 1)["checkpoint_before"] == first[0]
+    (first, second, *_) = shown.checkpoints()
+    found = [step_view(shown, step=first[1] + more)["checkpoint"] for more in (0, 1)]
+    assert [answer["checkpoint"], *found] == [first[0], first[0], second[0]]
 
 
 def test_a_row_has_its_tokens_and_where_it_was_cut(shown: Shown) -> None:

@@ -67,6 +67,9 @@ class OpenedParts:
             with self._noting(is_noted=not self.problems):
                 self.manifest = dataset.read_manifest(folder / MANIFEST)
         if self.manifest is not None:
+            if self.order is not None and self.order.rows.num_rows != self.manifest.order.num_rows:
+                # Which of its rows are there is not known.
+                self.order = None
             self._note_missing(folder, self.manifest)
             with self._noting():
                 self.trace = Trace.open(folder)

@@ -14,6 +14,9 @@ from pipeline.audit.search import build_index, default_folder
 from pipeline.core.errors import ConfigError, MismatchError, NotFoundError
 from pipeline.show import Shown, answer, search_view
 
+RARE = "copper lantern"
+"""A text at fewer places than are listed."""
+
 
 def whole(shown: Shown, text: str, first: int = 50) -> dict:
     """Ask until the scan is done, as a page does."""
@@ -98,6 +101,53 @@ def test_an_index_that_is_damaged_is_said_by_a_search(indexed: Shown, tmp_path: 
     assert answer(indexed, "about", "")["has_search_index"]
     with pytest.raises(MismatchError, match=f"{path}: is damaged"):
         search_view(indexed, text="tide")
+
+
+@pytest.mark.parametrize("method", ["index", "scan"])
+@pytest.mark.parametrize("way", ["missing", "cut", "changed"])
+def test_what_can_be_read_is_found_and_what_cannot_is_a_problem(
+    indexed: Shown, method: str, way: str
+) -> None:
+    assert indexed.folder is not None
+    whole_answer = search_view(indexed, text=RARE, first=100)
+    if method == "scan":
+        shutil.rmtree(default_folder(indexed.where))
+    (*_, path) = sorted(indexed.folder.glob("order/*/*.parquet"))
+    data = path.read_bytes()
+    path.unlink()
+    if way != "missing":
+        path.write_bytes(data[:-9] if way == "cut" else data[:99] + b"x" * 999 + data[1098:])
+    shown = Shown.open(indexed.folder)
+    found = whole(shown, RARE, 100)
+    assert found["method"] == method
+    assert found["problems"]
+    assert any(str(path) in one for one in found["problems"])
+    assert found["is_exact"] == (method == "index")
+    if method == "index":
+        assert found["count"] == whole_answer["count"]
+        assert found["over_time"] == whole_answer["over_time"]
+    readable = [one for one in found["rows"] if one["match"] is not None]
+    assert 0 < len(readable) < len(whole_answer["rows"])
+    assert all(one in whole_answer["rows"] for one in readable)
+    places = [(one["row"], one["step"], one["document"]) for one in found["rows"]]
+    expected = [(one["row"], one["step"], one["document"]) for one in whole_answer["rows"]]
+    assert places == (expected if method == "index" else expected[: len(places)])
+
+
+@pytest.mark.parametrize("method", ["index", "scan"])
+def test_places_are_found_without_a_file_of_provenance(indexed: Shown, method: str) -> None:
+    assert indexed.folder is not None
+    if method == "scan":
+        shutil.rmtree(default_folder(indexed.where))
+    (path, *_) = sorted(indexed.folder.glob("provenance/checkpoint*/*.parquet"))
+    path.write_bytes(b"PAR1")
+    found = whole(indexed, RARE, 100)
+    assert (found["method"], found["is_exact"]) == (method, True)
+    assert found["count"] == len(found["rows"])
+    assert any(path.name in one for one in found["problems"])
+    lost = [one for one in found["rows"] if one["document"] is None]
+    assert lost
+    assert all(one["match"] == RARE and one["step"] for one in lost)
 
 
 def test_few_places_are_listed_and_all_are_counted(shown: Shown) -> None:

@@ -120,6 +120,12 @@ export function makeSearch({ about, go }) {
             "A search is exact: upper and lower case, spaces and line ends count. Try fewer words.",
           ),
         ),
+      answer.problems.length > 0 &&
+        el(
+          "div",
+          { class: "problem" },
+          answer.problems.map((one) => el("p", {}, data(one))),
+        ),
       answer.count > 0 &&
         el(
           "figure",
@@ -157,7 +163,7 @@ export function makeSearch({ about, go }) {
             "step ",
             stepLink(one.step),
             " · row ",
-            rowLink(one.row, one.step, `${one.offset}-${one.stop}`),
+            rowLink(one.row, one.step, one.stop && `${one.offset}-${one.stop}`),
             " · ",
             data(one.source ?? "–"),
             one.document != null && [
@@ -168,9 +174,9 @@ export function makeSearch({ about, go }) {
           el(
             "p",
             { class: "context" },
-            el("span", { class: "before" }, flat(one.before)),
-            el("mark", {}, flat(one.match)),
-            el("span", { class: "after" }, flat(one.after)),
+            el("span", { class: "before" }, flat(one.before ?? "")),
+            el("mark", {}, flat(one.match ?? "–")),
+            el("span", { class: "after" }, flat(one.after ?? "")),
           ),
         ),
       ),

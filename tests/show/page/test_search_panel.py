@@ -88,7 +88,14 @@ def test_a_scan_shows_how_far_it_is_and_what_it_found_so_far(watched: Watched) -
     def respond(request: Any) -> Any:
         asked.append(request.url)
         done = [0.25, 0.75, 1][min(len(asked), 3) - 1]
-        return {**answer, "job": "j1", "done": done, "rows": [hit], "over_time": over}
+        return {
+            **answer,
+            "job": "j1",
+            "done": done,
+            "rows": [hit],
+            "over_time": over,
+            "problems": ["a file is gone"],
+        }
 
     watched.answer_with("search", respond)
     page = watched.page
@@ -100,6 +107,7 @@ def test_a_scan_shows_how_far_it_is_and_what_it_found_so_far(watched: Watched) -
     assert "2.5 s by reading rows" in page.locator("#panel-search .lead").inner_text()
     assert ["job=" in url for url in asked] == [False, True, True]
     assert "and↵land" in watched.texts(".hits li")[0]
+    assert watched.texts("#panel-search .problem") == ["a file is gone"]
 
 
 def test_what_is_nowhere_is_said_and_the_field_stays(watched: Watched) -> None:

@@ -212,6 +212,14 @@ class Shown:
             key=fingerprint({"strip": 1, "order": order, "files": digests}),
         )
 
+    def check_row(self, row: int, num_rows: int) -> None:
+        """Insist that a row is one of so many. Raises: NotFoundError."""
+        if not 0 <= row < num_rows:
+            known = f"rows 0 to {num_rows - 1}" if num_rows else "no rows"
+            positions = self.positions
+            hint = "rows count from 0" if positions is None else positions.describe_dropped()
+            raise NotFoundError(f"row {row}: is not in the order, which has {known}", hint)
+
     def step_of(self, row: int) -> int | None:
         """Return the step of a row, from 1; None where steps are not known."""
         positions = self.positions

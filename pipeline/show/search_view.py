@@ -49,7 +49,8 @@ def search_view(shown: Shown, text: str, first: int = 50, job: str | None = None
     """
     if len(text) > _MOST_CHARACTERS:
         raise ConfigError(
-            f"text: got {len(text):,} characters, expected at most {_MOST_CHARACTERS:,}"
+            f"text: got {len(text):,} characters, expected at most {_MOST_CHARACTERS:,}",
+            "search for a sentence of it",
         )
     key = (text, min(max(first, 1), _MOST_ROWS))
     # In one word, since a text may begin with a hyphen.

@@ -113,6 +113,8 @@ class Shown:
 
     def search_index(self) -> SearchIndex | None:
         """Return the index beside it, once there is one. Raises: MismatchError for damage."""
+        if self._index is not None and self._index.has_changed():
+            self._index = None
         if self._index is None and self.order is not None:
             self._index = find_index(self.order)
         return self._index

@@ -1,6 +1,7 @@
 """Searches: exactly the places of `trace --find`, so far or all, and how often over training."""
 
 import json
+import os
 import shlex
 import shutil
 import time
@@ -148,6 +149,24 @@ def test_places_are_found_without_a_file_of_provenance(indexed: Shown, method: s
     lost = [one for one in found["rows"] if one["document"] is None]
     assert lost
     assert all(one["match"] == RARE and one["step"] for one in lost)
+
+
+def test_an_index_that_changes_while_it_is_open_is_looked_at_again(indexed: Shown) -> None:
+    whole_answer = search_view(indexed, text=RARE)
+    folder = default_folder(indexed.where)
+    path = sorted(folder.rglob("places.npy"))[1]
+    # In place, and less than a page, of which no read fails.
+    os.truncate(path, path.stat().st_size - 1)
+    with pytest.raises(MismatchError, match=f"{path}: is damaged"):
+        search_view(indexed, text=RARE)
+    order = dataset.open(indexed.where)
+    build_index(order, folder, section_tokens=3000, report=lambda *_: None)
+    keys = ("count", "rows", "method")
+    assert [search_view(indexed, text=RARE)[key] for key in keys] == [
+        whole_answer[key] for key in keys
+    ]
+    shutil.rmtree(folder)
+    assert whole(indexed, RARE)["method"] == "scan"
 
 
 def test_few_places_are_listed_and_all_are_counted(shown: Shown) -> None:

@@ -22,7 +22,7 @@ class SavedFile(FileDigest):
     @classmethod
     def of_written(cls, path: Path, file: FileDigest) -> "SavedFile":
         """Return a file that is about to be synced, with what shows whether it changes later."""
-        num_bytes, mtime_ns, inode = _facts_of(path) or (None, None, None)
+        num_bytes, mtime_ns, inode = facts_of(path) or (None, None, None)
         if num_bytes != file.num_bytes:
             # A task that a cluster started twice is replacing it.
             mtime_ns = inode = None
@@ -33,7 +33,7 @@ class SavedFile(FileDigest):
 
         hashes_all: whether it is read, whatever its size, mtime and inode say.
         """
-        facts = None if hashes_all else _facts_of(path)
+        facts = None if hashes_all else facts_of(path)
         if facts is not None and facts == (self.num_bytes, self.mtime_ns, self.inode):
             return TrustedDigest(num_bytes=self.num_bytes, sha256=self.sha256)
         if not self.matches(path):
@@ -41,7 +41,7 @@ class SavedFile(FileDigest):
         return FileDigest(num_bytes=self.num_bytes, sha256=self.sha256)
 
 
-def _facts_of(path: Path) -> tuple[int, int, int] | None:
+def facts_of(path: Path) -> tuple[int, int, int] | None:
     """Return size, mtime and inode of a file; None where there is none."""
     try:
         status = path.stat()

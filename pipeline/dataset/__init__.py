@@ -50,7 +50,7 @@ from pipeline.dataset.manifest import (
     without_order,
 )
 from pipeline.dataset.open import Order, open, open_pool
-from pipeline.dataset.order_folder import as_path
+from pipeline.dataset.order_folder import as_path, list_remote
 from pipeline.dataset.order_manifest import (
     check_order_manifest_path,
     digest_order,
@@ -176,6 +176,7 @@ __all__ = [
     "join",
     "join_rows",
     "latest_checkpoint",
+    "list_remote",
     "manifest_bytes",
     "manifest_pieces",
     "manifest_windows",

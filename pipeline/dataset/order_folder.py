@@ -21,6 +21,7 @@ from pipeline.storage import (
     MissingError,
     RangeFile,
     RemoteFolder,
+    RetryPolicy,
     host_of,
     is_hub_address,
     local_path,
@@ -45,8 +46,8 @@ class LocalFolder:
     commit: None = None
 
     def file(self, path: str) -> Any:
-        """Open a file for pyarrow."""
-        return pa.memory_map(f"{self.where}/{path}")
+        """Open a file for pyarrow. Not mapped: one that is cut short meanwhile would end us."""
+        return pa.OSFile(f"{self.where}/{path}")
 
     def read(self, path: str) -> bytes:
         return read_file(Path(self.where, path))
@@ -86,16 +87,18 @@ def list_local(path: Path, *, parquet: bool = True) -> LocalFolder:
     return LocalFolder(where=str(path), num_bytes=num_bytes)
 
 
-def list_remote(where: str) -> RemoteFolder:
+def list_remote(where: str, retry: RetryPolicy | None = None) -> RemoteFolder:
     """List the files at an address: a folder, or one file if it ends in `.parquet`.
+
+    retry: how patient to be with a web server or the Hub.
 
     Raises: InputError when it cannot be listed, or is empty.
     """
     if is_hub_address(where):
-        return open_hub_folder(where)
+        return open_hub_folder(where, retry)
     where = where.rstrip("/")
     if urlsplit(where).scheme in _WEB:
-        return _list_web(where)
+        return _list_web(where, retry)
     try:
         folder = open_object_folder(where)
     except ConfigError as error:
@@ -107,9 +110,9 @@ def list_remote(where: str) -> RemoteFolder:
     return folder
 
 
-def _list_web(where: str) -> RemoteFolder:
+def _list_web(where: str, retry: RetryPolicy | None) -> RemoteFolder:
     host = host_of(where)
-    client = Client(host, access_hint=f"see {host} for how to get access")
+    client = Client(host, access_hint=f"see {host} for how to get access", retry=retry)
     is_file = where.endswith(".parquet")
     if is_file:
         folder, _, name = where.rpartition("/")

@@ -6,8 +6,6 @@ from urllib.parse import urlencode
 
 from pipeline.show.shown_order import Shown
 
-_TRACED = ("finished", "damaged")
-
 
 def same_view(shown: Shown, name: str, params: dict[str, Any]) -> dict[str, str]:
     """Return what gives an answer exactly."""

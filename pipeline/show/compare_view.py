@@ -12,10 +12,14 @@ from pipeline.audit.verify import (
     verify_steps,
 )
 from pipeline.core.arrays import Uint32Array
-from pipeline.core.errors import ConfigError, NotFoundError, PipelineError
-from pipeline.dataset import RowSource
+from pipeline.core.errors import ConfigError, NetworkError, NotFoundError, PipelineError
+from pipeline.dataset import RowSource, as_path, list_remote
 from pipeline.show.row_view import MOST_TOKENS
 from pipeline.show.shown_order import Shown
+from pipeline.storage import RetryPolicy
+
+# Somebody waits for the answer.
+_FEW_SECONDS = RetryPolicy(max_tries=2, timeout_seconds=5.0)
 
 
 def compare_view(shown: Shown, other: str) -> dict[str, Any]:
@@ -23,7 +27,8 @@ def compare_view(shown: Shown, other: str) -> dict[str, Any]:
 
     Reads every row of both where they are rows. Opens readers of its own.
 
-    Raises: NotFoundError of an order that is no output of a build; as `verify_against`.
+    Raises: NotFoundError of an order that is no output of a build; NetworkError of a server that
+    does not answer within seconds; as `verify_against`.
     """
     folder = shown.folder
     if folder is None or shown.trace is None:
@@ -45,7 +50,19 @@ def compare_view(shown: Shown, other: str) -> dict[str, Any]:
         told = verify_steps(folder, other)
         found: dict[str, Any] = {"same": told.equal, "first_row": None, "is_exact": False}
         return {**found, "ours": [], "theirs": [], "explanation": told.lines(), **same}
+    _reach(other)
     return {**_compared(shown, verify_against(folder, other)), **same}
+
+
+def _reach(where: str) -> None:
+    """Insist that the server of an address answers; what else is wrong, a comparison says."""
+    try:
+        if as_path(where) is None:
+            list_remote(where, _FEW_SECONDS)
+    except NetworkError:
+        raise
+    except PipelineError:
+        pass
 
 
 def _compared(shown: Shown, report: Report) -> dict[str, Any]:

@@ -14,11 +14,22 @@ import numpy as np
 from pipeline import dataset
 from pipeline.audit.trace import Positions, Trace
 from pipeline.core.errors import PipelineError
-from pipeline.dataset import MANIFEST, ORDER, STATE, Manifest, Order
+from pipeline.dataset import (
+    MANIFEST,
+    ORDER,
+    PARTIAL,
+    PROVENANCE,
+    STATE,
+    STEPS,
+    Manifest,
+    Order,
+)
 from pipeline.dataset.parquet import PublishedOrder
 
-State = Literal["finished", "unfinished", "published", "pool", "damaged"]
+State = Literal["finished", "unfinished", "damaged", "manifest", "published", "pool"]
 _MOST_PROBLEMS = 20
+_NOT_YET = f"{MANIFEST}: is not there yet: run the same build again, which goes on where it stopped"
+_GONE = f"{MANIFEST}: is missing: run the same build again, which writes it"
 
 
 class OpenedParts:
@@ -31,9 +42,7 @@ class OpenedParts:
         self.order: Order | None = None
         path = dataset.as_path(where)
         self._folder = None if path is None or not path.is_dir() else path
-        is_build = self._folder is not None and (
-            dataset.is_build_folder(self._folder) or (self._folder / MANIFEST).is_file()
-        )
+        is_build = self._folder is not None and _is_build(self._folder)
         if not is_build:
             self.order = dataset.open(where, phase=phase)
             self.manifest = self.order.manifest
@@ -45,16 +54,22 @@ class OpenedParts:
     def _open_build(self, where: str) -> None:
         folder = self._folder
         assert folder is not None
-        with self._noting():
+        has_manifest = (folder / MANIFEST).exists()
+        if not has_manifest and not (folder / PARTIAL).exists():
+            self.problems.append(_NOT_YET if (folder / STATE).is_dir() else _GONE)
+        with self._noting(is_noted=has_manifest):
             self.order = dataset.open(where)
             self.manifest = self.order.manifest
         if self.order is None and (folder / ORDER).is_dir():
             with self._noting(is_noted=False):
                 self.order = replace(dataset.open(folder / ORDER), where=where)
         if self.manifest is None:
-            with self._noting():
+            with self._noting(is_noted=not self.problems):
                 self.manifest = dataset.read_manifest(folder / MANIFEST)
         if self.manifest is not None:
+            if self.order is not None and self.order.rows.num_rows != self.manifest.order.num_rows:
+                # Which of its rows are there is not known.
+                self.order = None
             self._note_missing(folder, self.manifest)
             with self._noting():
                 self.trace = Trace.open(folder)
@@ -102,13 +117,16 @@ class OpenedParts:
     def _state(self, *, is_build: bool) -> State:
         if is_build:
             assert self._folder is not None
-            if not (self._folder / MANIFEST).exists() and (self._folder / STATE).is_dir():
+            has_begun = any((self._folder / name).exists() for name in (STATE, PARTIAL))
+            if not (self._folder / MANIFEST).exists() and has_begun:
                 return "unfinished"
             return "damaged" if self.problems else "finished"
+        assert self.order is not None
+        if not self.order.has_rows:
+            return "manifest"
         if self.manifest is not None:
             return "finished"
-        is_pool = self.positions is None and self.order is not None and self.order.has_rows
-        return "pool" if is_pool else "published"
+        return "pool" if self.positions is None else "published"
 
     @contextmanager
     def _noting(self, *, is_noted: bool = True) -> Iterator[None]:
@@ -118,6 +136,12 @@ class OpenedParts:
         except PipelineError as error:
             if is_noted and error.message not in self.problems:
                 self.problems.append(error.message)
+
+
+def _is_build(folder: Path) -> bool:
+    """Return whether a build has begun in a folder, or left in it what a build alone writes."""
+    left = (MANIFEST, PROVENANCE, STEPS)
+    return dataset.is_build_folder(folder) or any((folder / name).exists() for name in left)
 
 
 def _positions(

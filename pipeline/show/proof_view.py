@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.core.bundled import bundled_folder
-from pipeline.core.errors import NotFoundError, PipelineError
+from pipeline.core.errors import PipelineError
 from pipeline.dataset import (
     ROWS_PER_NODE,
     Manifest,
@@ -32,8 +32,7 @@ def proof_view(shown: Shown, row: int) -> dict[str, Any]:
     InputError where the rows cannot be read.
     """
     ledger = shown.ledger
-    if not 0 <= row < ledger.num_rows:
-        raise NotFoundError(f"row {row}: is not in the order, which has {ledger.num_rows} rows")
+    shown.check_row(row, ledger.num_rows)
     number, place = divmod(row, ROWS_PER_NODE)
     first = number * ROWS_PER_NODE
     numbers = np.arange(first, min(first + ROWS_PER_NODE, ledger.num_rows))

@@ -7,7 +7,7 @@ import numpy as np
 from pipeline.audit.trace import row_json
 from pipeline.config import CUT_AT_SIZE
 from pipeline.core.arrays import Int64Array
-from pipeline.core.errors import NotFoundError, PipelineError
+from pipeline.core.errors import PipelineError
 from pipeline.dataset.provenance import RowProvenance
 from pipeline.feed import IGNORED, Clm, Mlm, Objective, make_feed
 from pipeline.show.commands import same_trace
@@ -29,10 +29,7 @@ def row_view(shown: Shown, row: int) -> dict[str, Any]:
     Raises: NotFoundError when it is not in the order; MismatchError when it is damaged.
     """
     order = shown.need_order()
-    if not 0 <= row < order.rows.num_rows:
-        raise NotFoundError(
-            f"row {row}: is not in the order, which has rows 0 to {order.rows.num_rows - 1}"
-        )
+    shown.check_row(row, order.rows.num_rows)
     ids = order.rows.take(np.array([row]))[0]
     tokens = shown.token_text.tokens(ids[:MOST_TOKENS])
     origin = None if shown.trace is None else shown.trace.provenance.rows(row, row + 1)[0]

@@ -2,25 +2,26 @@
 
 An index beside the order answers at once. A scan runs in a thread with readers of its own. Its
 answer is what was found so far; whoever asks again gets more, and a scan that nobody asks for ends.
+Rows and records that cannot be read are problems of an answer, which has the others.
 """
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 from math import inf
 from secrets import token_hex
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from pipeline import dataset
 from pipeline.audit.search import SearchIndex
-from pipeline.audit.trace import Trace
+from pipeline.audit.trace import Trace, find
 from pipeline.core.arrays import Int64Array, Uint32Array
 from pipeline.core.errors import ConfigError, NotFoundError, PipelineError
 from pipeline.core.ragged import Rows
-from pipeline.dataset import RowSource
+from pipeline.dataset import ROWS_PER_NODE, RowSource
 from pipeline.dataset.provenance import RowProvenance
 from pipeline.show.commands import same_trace
 from pipeline.show.shown_order import Shown
@@ -33,6 +34,9 @@ _COLUMNS = 200
 _WAIT_SECONDS = 0.1
 _IDLE_SECONDS = 60.0
 _MOST_JOBS = 8
+_MOST_PROBLEMS = 20
+
+Read = TypeVar("Read")
 
 
 def search_view(shown: Shown, text: str, first: int = 50, job: str | None = None) -> dict[str, Any]:
@@ -45,7 +49,8 @@ def search_view(shown: Shown, text: str, first: int = 50, job: str | None = None
     """
     if len(text) > _MOST_CHARACTERS:
         raise ConfigError(
-            f"text: got {len(text):,} characters, expected at most {_MOST_CHARACTERS:,}"
+            f"text: got {len(text):,} characters, expected at most {_MOST_CHARACTERS:,}",
+            "search for a sentence of it",
         )
     key = (text, min(max(first, 1), _MOST_ROWS))
     # In one word, since a text may begin with a hyphen.
@@ -69,14 +74,14 @@ def search_view(shown: Shown, text: str, first: int = 50, job: str | None = None
 def _indexed(shown: Shown, index: SearchIndex, text: str, first: int) -> dict[str, Any]:
     """Return what an index finds."""
     began = time.monotonic()
-    trace, order = shown.need_trace(), shown.need_order()
+    trace, problems = shown.need_trace(), Problems()
     patterns, bounds = trace.patterns(text), _columns(shown)
     found = index.find(patterns, first)
     counts = index.count_between(patterns, trace.positions.first_rows[bounds])
     seconds = time.monotonic() - began
     rows, places = np.unique(found.rows, return_inverse=True)
-    ids = order.rows.take(rows)
-    origins = [trace.provenance.rows(row, row + 1)[0] for row in rows.tolist()]
+    ids = _ids_of(shown, rows, problems)
+    origins = [_origin(trace, row, problems) for row in rows.tolist()]
     return {
         "text": text,
         "count": found.count,
@@ -85,9 +90,13 @@ def _indexed(shown: Shown, index: SearchIndex, text: str, first: int) -> dict[st
         "method": "index",
         "done": 1.0,
         "rows": [
-            _place(shown, patterns, origins[place], ids[place], offset)
+            {
+                **_where(shown, int(rows[place]), origins[place]),
+                **_place(shown, text, patterns, ids[place], offset),
+            }
             for place, offset in zip(places.tolist(), found.offsets.tolist(), strict=True)
         ],
+        "problems": problems.lines(),
         "over_time": _over_time(shown, bounds, counts),
     }
 
@@ -109,27 +118,69 @@ def _over_time(shown: Shown, bounds: Int64Array, counts: Int64Array) -> list[dic
     ]
 
 
+class Problems:
+    """What of an order could not be read, each once."""
+
+    def __init__(self) -> None:
+        self._messages: dict[str, None] = {}
+
+    def note(self, error: PipelineError) -> None:
+        self._messages[error.message] = None
+
+    def or_none(self, read: Callable[..., Read], *given: Any) -> Read | None:
+        """Return what a call reads; None, and a problem, where it cannot."""
+        try:
+            return read(*given)
+        except PipelineError as error:
+            self.note(error)
+            return None
+
+    def lines(self) -> list[str]:
+        lines = [*self._messages]
+        if len(lines) > _MOST_PROBLEMS:
+            lines[_MOST_PROBLEMS:] = [f"and {len(lines) - _MOST_PROBLEMS:,} more"]
+        return lines
+
+
+def _ids_of(shown: Shown, rows: Int64Array, problems: Problems) -> list[Uint32Array | None]:
+    """Return the ids of rows; None of one that cannot be read."""
+    take = shown.need_order().rows.take
+    try:
+        return [*take(rows)]
+    except PipelineError:
+        found = [problems.or_none(take, rows[place : place + 1]) for place in range(len(rows))]
+        return [None if one is None else one[0] for one in found]
+
+
+def _origin(trace: Trace, row: int, problems: Problems) -> RowProvenance | None:
+    found = problems.or_none(trace.provenance.rows, row, row + 1)
+    return None if found is None else found[0]
+
+
+def _where(shown: Shown, row: int, origin: RowProvenance | None) -> dict[str, Any]:
+    return {
+        "row": row,
+        "step": shown.step_of(row),
+        "source": None if origin is None else origin.source,
+        "document": None if origin is None else origin.document,
+    }
+
+
 def _place(
-    shown: Shown,
-    patterns: list[Uint32Array],
-    origin: RowProvenance,
-    ids: Uint32Array,
-    offset: int,
+    shown: Shown, asked: str, patterns: list[Uint32Array], ids: Uint32Array | None, offset: int
 ) -> dict[str, Any]:
-    """Return a place where the text is, with what is before and after it."""
+    """Return a place where the text is, with what is before and after it if the row is known."""
+    if ids is None:
+        return {"offset": offset} | dict.fromkeys(["stop", "before", "match", "after"])
     fits = [len(one) for one in patterns if np.array_equal(ids[offset : offset + len(one)], one)]
     stop = offset + max(fits, default=1)
     text = shown.token_text
-    return {
-        "row": origin.row,
-        "step": origin.step,
-        "offset": offset,
-        "source": origin.source,
-        "document": origin.document,
-        "before": text.plain(ids[max(offset - _AROUND, 0) : offset]),
-        "match": text.plain(ids[offset:stop]),
-        "after": text.plain(ids[stop : stop + _AROUND]),
-    }
+    before, match = text.plain(ids[max(offset - _AROUND, 0) : offset]), text.plain(ids[offset:stop])
+    if match.startswith(" ") and not asked.startswith(" "):
+        # The first token has it, and nobody asked for it.
+        before, match = f"{before} ", match[1:]
+    after = text.plain(ids[stop : stop + _AROUND])
+    return {"offset": offset, "stop": stop, "before": before, "match": match, "after": after}
 
 
 def _keep(jobs: dict[str, Any], added: "Scan") -> None:
@@ -151,6 +202,7 @@ class Scan:
         self._counts = np.zeros(len(self._bounds) - 1, np.int64)
         self._rows: list[dict[str, Any]] = []
         self._count, self._done, self._seconds = 0, 0.0, 0.0
+        self.problems, self.is_whole = Problems(), True
         self._error: PipelineError | None = None
         self._has_ended = threading.Event()
         self._asked = self._began = time.monotonic()
@@ -173,12 +225,13 @@ class Scan:
         return {
             "text": self._text,
             "count": self._count,
-            "is_exact": is_done,
+            "is_exact": is_done and self.is_whole,
             "seconds": self._seconds if is_done else time.monotonic() - self._began,
             "method": "scan",
             "job": self.job,
             "done": 1.0 if is_done else min(self._done, 0.999),
             "rows": [*self._rows],
+            "problems": self.problems.lines(),
             "over_time": _over_time(self._shown, self._bounds, self._counts),
         }
 
@@ -197,18 +250,16 @@ class Scan:
         assert shown.folder is not None
         trace = Trace.open(shown.folder)
         rows = _Watched(self, dataset.open(shown.where, phase=shown.phase).rows)
-        try:
-            for match, origin in trace.find(self._patterns, rows):
-                self._count += 1
-                column = int(np.searchsorted(self._bounds, origin.step - 1, side="right")) - 1
-                self._counts[column] += 1
-                if len(self._rows) < self._first:
-                    ids = rows.row(match.row)
-                    self._rows.append(_place(shown, self._patterns, origin, ids, match.offset))
-        except NotFoundError:
-            # Of `find`, which has nothing to yield.
-            if self._is_given_up:
-                raise
+        first_rows = trace.positions.first_rows[self._bounds]
+        for matches in find(self._patterns, rows):
+            places = np.array([match.row for match in matches])
+            self._counts += np.histogram(places, first_rows)[0]
+            self._count += len(matches)
+            for match in matches[: self._first - len(self._rows)]:
+                origin = _origin(trace, match.row, self.problems)
+                ids = rows.row(match.row)
+                place = _place(shown, self._text, self._patterns, ids, match.offset)
+                self._rows.append({**_where(shown, match.row, origin), **place})
 
     def progress(self, num_rows: int) -> None:
         """Note how far the scan is; ends it where nobody has asked for a while."""
@@ -219,7 +270,7 @@ class Scan:
 
 
 class _Watched:
-    """Rows of which the block that was read last is known."""
+    """Rows of which the block that was read last is known, and those that cannot be read empty."""
 
     def __init__(self, scan: Scan, rows: RowSource) -> None:
         self._scan, self._rows = scan, rows
@@ -230,8 +281,16 @@ class _Watched:
         return self._rows.num_rows
 
     def read(self, start: int, stop: int) -> Iterator[Rows]:
-        first = start
-        for block in self._rows.read(start, stop):
+        first, blocks = start, self._rows.read(start, stop)
+        while first < stop:
+            try:
+                block = next(blocks)
+            except PipelineError as error:
+                self._scan.problems.note(error)
+                self._scan.is_whole = False
+                end = min(first // ROWS_PER_NODE * ROWS_PER_NODE + ROWS_PER_NODE, stop)
+                block = Rows(np.empty(0, np.uint32), np.zeros(end - first + 1, np.int64))
+                blocks = self._rows.read(end, stop)
             self._first, self._block = first, block
             yield block
             first += len(block)

@@ -187,6 +187,8 @@ def serve(shown: Shown, found: socket.socket, ready: Callable[[str], None]) -> N
     config = uvicorn.Config(
         make_app(shown, token, port),
         log_config=None,
+        # Of a request that is none it says no more than that.
+        log_level="error",
         access_log=False,
         server_header=False,
         proxy_headers=False,

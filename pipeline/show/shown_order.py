@@ -22,7 +22,7 @@ from pipeline.audit.trace import Positions, Trace
 from pipeline.config import checkpoint_prefix
 from pipeline.core.arrays import Int64Array
 from pipeline.core.digest import fingerprint
-from pipeline.core.errors import MismatchError, NotFoundError
+from pipeline.core.errors import MismatchError, NotFoundError, PipelineError
 from pipeline.dataset import (
     PROVENANCE,
     STEPS,
@@ -123,44 +123,38 @@ class Shown:
 
     def search_index(self) -> SearchIndex | None:
         """Return the index beside it, once there is one. Raises: MismatchError for damage."""
+        if self._index is not None and self._index.has_changed():
+            self._index = None
         if self._index is None and self.order is not None:
             self._index = find_index(self.order)
         return self._index
 
     def need_order(self) -> Order:
-        """Return its rows. Raises: MismatchError, with what is wrong with them, where it cannot."""
+        """Return its rows. Raises: as `_lacking`."""
         if self.order is None:
-            raise MismatchError(f"{self.where}: its rows cannot be opened", self._why())
+            raise self._lacking("rows")
         return self.order
 
     def need_trace(self) -> Trace:
-        """Return its provenance. Raises: NotFoundError without; MismatchError where damaged."""
+        """Return its provenance. Raises: as `_lacking`."""
         if self.trace is not None:
             return self.trace
-        if self.state in ("published", "pool") or self.folder is None:
-            raise NotFoundError(
-                f"{self.where}: no provenance is read here, so where rows come from is not known",
-                "the output of a build on this machine has it",
-            )
-        raise MismatchError(f"{self.where}: its provenance cannot be opened", self._why())
+        hint = "the output of a build on this machine has it"
+        why = "no provenance is read here, so where rows come from is not known"
+        raise self._lacking("provenance", why, hint)
 
     def need_manifest(self) -> Manifest:
-        """Return its manifest. Raises: NotFoundError without; MismatchError where damaged."""
+        """Return its manifest. Raises: as `_lacking`."""
         if self.manifest is not None:
             return self.manifest
-        if self.state in ("published", "pool"):
-            raise NotFoundError(
-                f"{self.where}: has no manifest of a build, so its budgets are not known"
-            )
-        raise MismatchError(f"{self.where}: its manifest cannot be read", self._why())
+        why = "has no manifest of a build, so its budgets are not known"
+        raise self._lacking("budgets", why)
 
     def need_positions(self) -> Positions:
-        """Return its steps. Raises: NotFoundError of a pool, or where they are not known."""
+        """Return its steps. Raises: as `_lacking`."""
         if self.positions is None:
-            raise NotFoundError(
-                f"{self.where}: has rows and no steps",
-                "look at its rows, or write them in order with `ettin-data order`",
-            )
+            hint = "look at its rows, or write them in order with `ettin-data order`"
+            raise self._lacking("steps", "has rows and no steps", hint)
         return self.positions
 
     @cached_property
@@ -231,6 +225,14 @@ class Shown:
             key=fingerprint({"strip": 2, "order": order, "files": digests}),
         )
 
+    def check_row(self, row: int, num_rows: int) -> None:
+        """Insist that a row is one of so many. Raises: NotFoundError."""
+        if not 0 <= row < num_rows:
+            known = f"rows 0 to {num_rows - 1}" if num_rows else "no rows"
+            positions = self.positions
+            hint = "rows count from 0" if positions is None else positions.describe_dropped()
+            raise NotFoundError(f"row {row}: is not in the order, which has {known}", hint)
+
     def step_of(self, row: int) -> int | None:
         """Return the step of a row, from 1; None where steps are not known."""
         positions = self.positions
@@ -276,15 +278,14 @@ class Shown:
 
     @cached_property
     def ledger(self) -> Ledger:
-        """Raises: NotFoundError where no manifest has the digests of its rows."""
+        """Raises: as `_lacking`, where no manifest has the digests of its rows."""
         ledger = None if self.order is None else self.order.ledger
         if ledger is None and self.manifest is not None:
             ledger = self.manifest.order.ledger.load()
         if ledger is None:
-            raise NotFoundError(
-                f"{self.where}: has no ledger, so there is nothing to prove a row by",
-                "`ettin-data digest` reads the order once and makes one",
-            )
+            why = "has no ledger, so there is nothing to prove a row by"
+            hint = "`ettin-data digest` reads the order once and makes one"
+            raise self._lacking("ledger", why, hint)
         return ledger
 
     @cached_property
@@ -313,8 +314,20 @@ class Shown:
         prefix = checkpoint_prefix(positions.phase)
         return [(f"{prefix}{step}", step) for step in positions.last_steps]
 
-    def _why(self) -> str:
-        return self.problems[0] if self.problems else _BUILD_AGAIN
+    def _lacking(self, part: str, why: str = "", hint: str | None = None) -> PipelineError:
+        """Return the error of a part that is not there: MismatchError where something is damaged.
+
+        why, hint: what is said of an order that is whole, and has no such part.
+        """
+        if self.state == "damaged":
+            return MismatchError(f"{self.where}: its {part} cannot be opened", self.problems[0])
+        if self.state == "unfinished":
+            why, hint = f"its build is not finished, and has no {part} yet", self.problems[0]
+        elif self.state == "manifest":
+            why = f"got a manifest alone, which has no {part}"
+            kept = "the digest of its order" if self.manifest is None else "checkpoints and budgets"
+            hint = f"name the folder of the output; this manifest alone shows {kept}"
+        return NotFoundError(f"{self.where}: {why}", hint)
 
 
 def _some_sources(trace: Trace, num_rows: int) -> Iterator[str]:

@@ -31,14 +31,13 @@ def step_view(
     start, stop = _listed(span, first, rows)
     listed, problem = _rows(shown, start, stop)
     counts = {} if shown.trace is None else shown.trace.count_sources(span)
-    before = [name for name, last in shown.checkpoints() if last < step]
     asked = {"step": step, "first": first, "rows": None if rows == _MOST_ROWS else rows}
     return {
         "step": step,
         "first_row": span.start_row,
         "num_rows": span.stop_row - span.start_row,
         "sha256": _sha256(shown, step),
-        "checkpoint_before": before[-1] if before else None,
+        "checkpoint": shown.checkpoint_after(step),
         "rows": listed,
         "rows_problem": problem,
         "counts": {

@@ -164,9 +164,22 @@ def test_nothing_is_written_into_a_folder_of_others_or_one_in_use(
             write_index(ORDER, whole)
 
     build_index(ORDER, whole, section_tokens=64, report=again)
+
+
+@pytest.mark.parametrize(
+    ("place", "why"),
+    [
+        ("file", "got a file, expected a folder"),
+        ("file/index", "cannot be made: Not a directory"),
+        ("/proc/index", "cannot be made: No such file or directory"),
+        ("/sys/index", "cannot be made: "),
+        ("/dev/null", "got a file, expected a folder"),
+    ],
+)
+def test_a_place_where_no_folder_can_be_is_said(place: str, why: str, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(OutputError, match="file/index: got Not a directory"):
-        write_index(ORDER, tmp_path / "file" / "index")
+    with pytest.raises(OutputError, match=f"{place}: {why}.*\nhint: choose another --out"):
+        write_index(ORDER, tmp_path / place)
 
 
 def test_a_manifest_alone_has_no_index(tmp_path: Path) -> None:

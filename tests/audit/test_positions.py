@@ -58,9 +58,11 @@ Ask = Callable[[Trace], object]
     ("ask", "message"),
     [
         (lambda t: t.positions.step(0), "step 0: is not in the order, which has steps 1 to 4\nhint:"
-         " 5 rows were dropped with the incomplete last step"),
-        (lambda t: t.positions.step(5), "step 5: is not in the order, which has steps 1 to 4"),
-        (lambda t: t.positions.row(-1), "row -1: is not in the order, which has rows 0 to 5"),
+         " steps count from 1"),
+        (lambda t: t.positions.step(5), "step 5: is not in the order, which has steps 1 to 4\nhint:"
+         " 5 rows at the end, which fill no step, were dropped"),
+        (lambda t: t.positions.row(-1), "row -1: is not in the order, which has rows 0 to 5\nhint:"
+         " rows count from 0"),
         (lambda t: t.positions.row(6), "row 6: is not in the order, which has rows 0 to 5"),
         (lambda t: t.positions.window(0),
          "window 0: is not in the order, which has windows 1 to 2"),

@@ -1,11 +1,15 @@
 """Comparisons: the first row that differs, token by token, and why."""
 
+import socket
+import sys
+import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from pipeline.audit.verify import lines, verify_against
-from pipeline.core.errors import ConfigError, InputError, NotFoundError
+from pipeline.core.errors import ConfigError, InputError, NetworkError, NotFoundError
 from pipeline.show import Shown, compare_view, row_view
 
 
@@ -35,6 +39,25 @@ def test_a_manifest_has_no_rows_to_show(shown: Shown, sliced: Path) -> None:
     answer = compare_view(shown, other=str(sliced / "manifest.json"))
     assert not answer["same"]
     assert (answer["is_exact"], answer["ours"]) == (False, [])
+
+
+@pytest.mark.parametrize("says", ["nothing", "no"])
+def test_a_server_that_does_not_answer_is_waited_for_for_seconds(
+    says: str, shown: Shown, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compare = sys.modules["pipeline.show.compare_view"]
+    policy = compare._FEW_SECONDS
+    assert policy.max_tries * policy.timeout_seconds <= 10
+    monkeypatch.setattr(compare, "_FEW_SECONDS", replace(policy, timeout_seconds=0.2))
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        if says == "nothing":
+            server.listen()
+        where = f"http://127.0.0.1:{server.getsockname()[1]}/order"
+        began = time.monotonic()
+        with pytest.raises(NetworkError, match=f"^{where}/manifest.json: .*gave up after 2 tries"):
+            compare_view(shown, other=where)
+    assert time.monotonic() - began < 10
 
 
 def test_what_cannot_be_compared_is_refused(shown: Shown, finished: Path) -> None:

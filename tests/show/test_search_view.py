@@ -1,6 +1,7 @@
 """Searches: exactly the places of `trace --find`, so far or all, and how often over training."""
 
 import json
+import os
 import shlex
 import shutil
 import time
@@ -13,6 +14,9 @@ from pipeline import dataset
 from pipeline.audit.search import build_index, default_folder
 from pipeline.core.errors import ConfigError, MismatchError, NotFoundError
 from pipeline.show import Shown, answer, search_view
+
+RARE = "copper lantern"
+"""A text at fewer places than are listed."""
 
 
 def whole(shown: Shown, text: str, first: int = 50) -> dict:
@@ -36,7 +40,8 @@ def test_places_are_those_of_trace(shown: Shown, finished: Path, text: str) -> N
     places = [tuple(one[key] for key in keys) for one in answer["rows"]]
     assert places == [tuple(one[key] for key in keys) for one in traced][:50]
     for one in answer["rows"]:
-        assert one["match"].strip() == text.strip()
+        assert one["match"] in (text, text.strip())
+        assert one["offset"] < one["stop"]
     assert sum(one["count"] for one in answer["over_time"]) == len(traced)
     for one in answer["over_time"]:
         within = [row for row in traced if one["first_step"] <= row["step"] <= one["last_step"]]
@@ -64,6 +69,19 @@ def test_an_index_answers_as_a_scan_does(shown: Shown, indexed: Shown, text: str
         keys = ("text", "count", "is_exact", "done", "rows", "over_time")
         assert [found[key] for key in keys] == [scanned[key] for key in keys]
         assert found["method"] == "index"
+
+
+def test_an_index_of_rows_without_provenance_is_not_promised(
+    finished: Path, tmp_path: Path
+) -> None:
+    out = Path(shutil.copytree(finished / "order", tmp_path / "order"))
+    order = dataset.open(out)
+    build_index(order, default_folder(out), section_tokens=3000, report=lambda *_: None)
+    shown = Shown.open(out)
+    assert not answer(shown, "about", "")["has_search_index"]
+    with pytest.raises(NotFoundError, match="no provenance is read here"):
+        search_view(shown, text="tide")
+    assert "beside the output of a build" in " ".join(run_well("search-index", "--help").split())
 
 
 def test_who_asks_once_gets_the_whole_answer(shown: Shown) -> None:
@@ -99,6 +117,71 @@ def test_an_index_that_is_damaged_is_said_by_a_search(indexed: Shown, tmp_path: 
         search_view(indexed, text="tide")
 
 
+@pytest.mark.parametrize("method", ["index", "scan"])
+@pytest.mark.parametrize("way", ["missing", "cut", "changed"])
+def test_what_can_be_read_is_found_and_what_cannot_is_a_problem(
+    indexed: Shown, method: str, way: str
+) -> None:
+    assert indexed.folder is not None
+    whole_answer = search_view(indexed, text=RARE, first=100)
+    if method == "scan":
+        shutil.rmtree(default_folder(indexed.where))
+    (*_, path) = sorted(indexed.folder.glob("order/*/*.parquet"))
+    data = path.read_bytes()
+    path.unlink()
+    if way != "missing":
+        path.write_bytes(data[:-9] if way == "cut" else data[:99] + b"x" * 999 + data[1098:])
+    shown = Shown.open(indexed.folder)
+    found = whole(shown, RARE, 100)
+    assert found["method"] == method
+    assert found["problems"]
+    assert any(str(path) in one for one in found["problems"])
+    assert found["is_exact"] == (method == "index")
+    if method == "index":
+        assert found["count"] == whole_answer["count"]
+        assert found["over_time"] == whole_answer["over_time"]
+    readable = [one for one in found["rows"] if one["match"] is not None]
+    assert 0 < len(readable) < len(whole_answer["rows"])
+    assert all(one in whole_answer["rows"] for one in readable)
+    places = [(one["row"], one["step"], one["document"]) for one in found["rows"]]
+    expected = [(one["row"], one["step"], one["document"]) for one in whole_answer["rows"]]
+    assert places == (expected if method == "index" else expected[: len(places)])
+
+
+@pytest.mark.parametrize("method", ["index", "scan"])
+def test_places_are_found_without_a_file_of_provenance(indexed: Shown, method: str) -> None:
+    assert indexed.folder is not None
+    if method == "scan":
+        shutil.rmtree(default_folder(indexed.where))
+    (path, *_) = sorted(indexed.folder.glob("provenance/checkpoint*/*.parquet"))
+    path.write_bytes(b"PAR1")
+    found = whole(indexed, RARE, 100)
+    assert (found["method"], found["is_exact"]) == (method, True)
+    assert found["count"] == len(found["rows"])
+    assert any(path.name in one for one in found["problems"])
+    lost = [one for one in found["rows"] if one["document"] is None]
+    assert lost
+    assert all(one["match"] == RARE and one["step"] for one in lost)
+
+
+def test_an_index_that_changes_while_it_is_open_is_looked_at_again(indexed: Shown) -> None:
+    whole_answer = search_view(indexed, text=RARE)
+    folder = default_folder(indexed.where)
+    path = sorted(folder.rglob("places.npy"))[1]
+    # In place, and less than a page, of which no read fails.
+    os.truncate(path, path.stat().st_size - 1)
+    with pytest.raises(MismatchError, match=f"{path}: is damaged"):
+        search_view(indexed, text=RARE)
+    order = dataset.open(indexed.where)
+    build_index(order, folder, section_tokens=3000, report=lambda *_: None)
+    keys = ("count", "rows", "method")
+    assert [search_view(indexed, text=RARE)[key] for key in keys] == [
+        whole_answer[key] for key in keys
+    ]
+    shutil.rmtree(folder)
+    assert whole(indexed, RARE)["method"] == "scan"
+
+
 def test_few_places_are_listed_and_all_are_counted(shown: Shown) -> None:
     every, few = whole(shown, "tide", 1000), whole(shown, "tide", 2)
     assert few["rows"] == every["rows"][:2]
@@ -126,5 +209,5 @@ def test_the_oldest_of_many_scans_ends(shown: Shown) -> None:
 def test_texts_without_tokens_or_too_long_are_refused(shown: Shown) -> None:
     with pytest.raises(ConfigError, match="got an empty text"):
         search_view(shown, text="")
-    with pytest.raises(ConfigError, match="got 10,001 characters, expected at most 10,000"):
+    with pytest.raises(ConfigError, match=r"got 10,001 .*, expected at most 10,000\nhint: search"):
         search_view(shown, text="a" * 10_001)

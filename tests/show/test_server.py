@@ -203,6 +203,9 @@ def test_the_port_that_is_asked_for_is_taken_and_ctrl_c_ends_it_at_once(tmp_path
     server = start(tmp_path / "out", tmp_path, "--port", str(port))
     assert server.port == port
     assert server.get("api/about").status == 200
+    with socket.create_connection(("127.0.0.1", port)) as other:
+        other.sendall(b"\x16\x03\x01 not a request\r\n\r\n")
+        assert other.recv(1 << 16).startswith(b"HTTP/1.1 400 ")
     # One that keeps its connection open must not keep the server.
     with socket.create_connection(("127.0.0.1", port)):
         server.process.send_signal(signal.SIGINT)

@@ -88,9 +88,33 @@ def test_a_pool_has_rows_and_no_steps(finished: Path) -> None:
 
 
 def test_a_manifest_alone_has_budgets_and_no_rows(finished: Path) -> None:
-    found = results(Shown.open(finished / "manifest.json"))
+    shown = Shown.open(finished / "manifest.json")
+    assert (shown.state, shown.problems) == ("manifest", ())
+    found = results(shown)
     assert "budget" not in found
     assert (found["row"], found["proof"]) == ("InputError", "InputError")
+    with pytest.raises(NotFoundError, match="got a manifest alone, which has no provenance") as why:
+        order_view(shown)
+    shows = "this manifest alone shows checkpoints and budgets"
+    assert why.value.hint == f"name the folder of the output; {shows}"
+
+
+def test_an_output_without_its_manifest_is_damaged(copy: Path) -> None:
+    (copy / "manifest.json").unlink()
+    for left in ("provenance", "order/steps.parquet", None):
+        shown = Shown.open(copy)
+        if left is None:
+            assert (shown.state, shown.problems) == ("published", ())
+            break
+        assert shown.state == "damaged"
+        gone = "manifest.json: is missing: run the same build again, which writes it"
+        assert shown.problems == (gone,)
+        assert results(shown) == dict.fromkeys(
+            ["order", "document", "budget", "proof"], "MismatchError"
+        )
+        assert step_view(shown, step=2)["rows"][0]["start"]
+        place = copy / left
+        shutil.rmtree(place) if place.is_dir() else place.unlink()
 
 
 def test_a_missing_file_is_named_and_the_rest_is_shown(copy: Path) -> None:
@@ -157,15 +181,28 @@ def test_a_build_that_has_begun_opens(copy: Path) -> None:
     (copy / "manifest.json").unlink()
     (copy / ".ettin").mkdir(exist_ok=True)
     shown = Shown.open(copy)
-    assert shown.state == "unfinished"
-    assert shown.problems
+    not_yet = "manifest.json: is not there yet: run the same build again, which goes on where it"
+    assert (shown.state, shown.problems) == ("unfinished", (f"{not_yet} stopped",))
     assert row_view(shown, row=3)["tokens"]
     empty = copy.parent / "begun"
     (empty / ".ettin").mkdir(parents=True)
     begun = Shown.open(empty)
     assert (begun.state, begun.num_rows) == ("unfinished", 0)
-    assert results(begun).keys() == VIEWS.keys()
+    assert results(begun) == dict.fromkeys(VIEWS, "NotFoundError")
     assert about_view(begun)["num_steps"] == 0
+    for name, part in (("step", "steps"), ("row", "rows"), ("order", "steps"), ("proof", "ledger")):
+        with pytest.raises(NotFoundError, match=f"is not finished, and has no {part} yet") as why:
+            answer(begun, name, VIEWS[name])
+        assert why.value.hint == begun.problems[0]
+
+
+def test_partitions_that_were_built_alone_are_no_damage(tmp_path: Path) -> None:
+    (tmp_path / "partial.json").write_text("{}")
+    shown = Shown.open(tmp_path)
+    assert shown.state == "unfinished"
+    assert [one.rpartition(": ")[2] for one in shown.problems] == [
+        "got partitions that were built alone (partial.json), expected a whole build"
+    ]
 
 
 def test_many_problems_are_counted(copy: Path) -> None:

@@ -11,7 +11,7 @@ from support.builds import run_well
 from pipeline import dataset
 from pipeline.core.errors import NotFoundError
 from pipeline.feed import IGNORED, Mlm, make_feed
-from pipeline.show import Shown, row_view, step_view
+from pipeline.show import Shown, proof_view, row_view, step_view
 
 
 def test_a_step_lists_its_rows_as_trace_does(shown: Shown, finished: Path) -> None:
@@ -28,9 +28,9 @@ def test_a_step_lists_its_rows_as_trace_does(shown: Shown, finished: Path) -> No
     assert sum(sums.values()) == sum(one["num_tokens"] for one in traced)
     assert sum(one["rows"] for one in answer["counts"].values()) == len(traced)
     assert len(answer["sha256"]) == 64
-    assert answer["checkpoint_before"] is None
-    (first, *_) = shown.checkpoints()
-    assert step_view(shown, step=first[1] + 1)["checkpoint_before"] == first[0]
+    (first, second, *_) = shown.checkpoints()
+    found = [step_view(shown, step=first[1] + more)["checkpoint"] for more in (0, 1)]
+    assert [answer["checkpoint"], *found] == [first[0], first[0], second[0]]
 
 
 def test_a_row_has_its_tokens_and_where_it_was_cut(shown: Shown) -> None:
@@ -124,11 +124,18 @@ def test_of_a_very_long_row_the_first_tokens_are_listed(
 
 def test_rows_and_steps_that_are_not_there_are_refused(shown: Shown) -> None:
     for step in (0, 10**14):
-        with pytest.raises(NotFoundError, match=f"step {step}: is not in the order, which has"):
+        hint = "steps count from 1" if step == 0 else "11 rows at the end, which fill no step"
+        with pytest.raises(NotFoundError, match=rf"step {step}: is not in .*\nhint: {hint}"):
             step_view(shown, step=step)
     for row in (shown.num_rows, 10**14):
-        with pytest.raises(NotFoundError, match=f"row {row}: is not in the order, which has"):
-            row_view(shown, row=row)
+        for view in (row_view, proof_view):
+            with pytest.raises(NotFoundError, match=rf"row {row}: is not in .*\nhint: {hint}"):
+                view(shown, row=row)
+    pool = Shown.open(Path(shown.where) / "train")
+    with pytest.raises(
+        NotFoundError, match=r"is not in the order, which has rows 0 to .*\nhint: rows"
+    ):
+        row_view(pool, row=pool.num_rows)
 
 
 def test_rows_of_a_step_are_listed_from_any_of_them(shown: Shown) -> None:

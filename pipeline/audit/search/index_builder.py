@@ -184,11 +184,20 @@ def _check_place(folder: Path) -> None:
             )
 
 
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        is_file = isinstance(error, FileExistsError)
+        why = "got a file, expected a folder" if is_file else f"cannot be made: {error.strerror}"
+        raise OutputError(f"{folder}: {why}", "choose another --out") from error
+
+
 @contextmanager
 def _hold(folder: Path) -> Iterator[None]:
     """Hold a folder for one run, and remove what a killed one was writing. Raises: OutputError."""
+    _make(folder)
     with writing(folder):
-        folder.mkdir(parents=True, exist_ok=True)
         ours = (INDEX, _LOCK, _SCRATCH)
         others = [one.name for one in folder.iterdir() if one.name not in ours]
         if not all(name.startswith("section-") for name in others):

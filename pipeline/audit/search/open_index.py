@@ -13,16 +13,18 @@ from pipeline.audit.search.index_record import (
     HINT,
     INDEX,
     IndexRecord,
+    array_path,
     damaged_files,
     map_section,
     read_index_record,
     section_folder,
 )
-from pipeline.audit.search.section import Section
+from pipeline.audit.search.section import ARRAYS, Section
 from pipeline.audit.trace.text_search import Match
 from pipeline.core.arrays import Int64Array, Uint32Array
 from pipeline.core.errors import ConfigError, InputError, MismatchError
 from pipeline.core.ragged import offsets_of
+from pipeline.core.saved_file import facts_of
 from pipeline.dataset import Order, as_path
 
 _ROWS_AT_ONCE = 1024
@@ -52,12 +54,22 @@ def find_index(order: Order) -> "SearchIndex | None":
     return SearchIndex.open(folder, order) if (folder / INDEX).exists() else None
 
 
+Facts = list[tuple[int, int, int] | None]
+
+
+def _facts_of(folder: Path, record: IndexRecord) -> Facts:
+    sections = [section_folder(folder, number) for number in range(len(record.sections))]
+    return [facts_of(array_path(section, name)) for section in sections for name in ARRAYS]
+
+
 @dataclass(frozen=True, kw_only=True)
 class SearchIndex:
     """An open index, whose files are mapped. Patterns are runs of at least one id, each uint32."""
 
     folder: Path
     record: IndexRecord
+    facts: Facts
+    """Size, mtime and inode of its files as they were opened."""
 
     @classmethod
     def open(cls, folder: Path, order: Order) -> "SearchIndex":
@@ -80,11 +92,16 @@ class SearchIndex:
                 f" order {order.digest}",
                 "run `ettin-data search-index` again, or remove the index",
             )
+        facts = _facts_of(folder, record)
         for number, listed in enumerate(record.sections):
             for path in damaged_files(section_folder(folder, number), listed):
                 what = "is damaged" if path.exists() else "is missing"
                 raise MismatchError(f"{path}: {what}", HINT)
-        return cls(folder=folder, record=record)
+        return cls(folder=folder, record=record, facts=facts)
+
+    def has_changed(self) -> bool:
+        """Return whether a file is another now. Reading what was cut off a mapped one ends us."""
+        return _facts_of(self.folder, self.record) != self.facts
 
     @property
     def bounds(self) -> Int64Array:

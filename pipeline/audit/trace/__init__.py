@@ -12,6 +12,7 @@ from pipeline.audit.trace.report import (
     row_line,
     text_lines,
 )
+from pipeline.audit.trace.text_search import find
 
 __all__ = [
     "Positions",
@@ -19,6 +20,7 @@ __all__ = [
     "Trace",
     "counts_json",
     "counts_lines",
+    "find",
     "row_json",
     "row_line",
     "text_lines",

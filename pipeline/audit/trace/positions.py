@@ -142,14 +142,13 @@ class Positions:
         if first <= number <= last:
             return
         known = f"{what}s {first} to {last}" if first <= last else f"no {what}s"
-        raise NotFoundError(
-            f"{what} {number}: is not in the order, which has {known}", self.describe_dropped()
-        )
+        hint = f"{what}s count from {first}" if number < first else self.describe_dropped()
+        raise NotFoundError(f"{what} {number}: is not in the order, which has {known}", hint)
 
     def describe_dropped(self) -> str | None:
         if not self.num_dropped:
             return None
-        return f"{self.num_dropped} rows were dropped with the incomplete last step"
+        return f"{self.num_dropped} rows at the end, which fill no step, were dropped"
 
 
 def _read_first_rows(path: Path) -> Int64Array:

@@ -122,7 +122,7 @@ class ColumnReader:
 def _reading(named: RowFile) -> Iterator[pq.ParquetFile]:
     """Open a file of provenance. Raises: MismatchError for what goes wrong within."""
     try:
-        with pq.ParquetFile(named.path, memory_map=True) as file:
+        with pq.ParquetFile(named.path) as file:
             expected = named.stop - named.start
             if (got := file.metadata.num_rows) != expected:
                 raise _damage(named.path, f"got {got} rows, expected {expected}")

@@ -84,7 +84,7 @@ export function makeDocument({ about, go }) {
         first && [
           ", first at step ",
           stepLink(first.step),
-          first.checkpoint ? [", before checkpoint ", data(first.checkpoint)] : "",
+          first.checkpoint && ["; first checkpoint that saw it: ", data(first.checkpoint)],
         ],
         answer.repeats > 0 ? `; ${many(answer.repeats, "row")} repeat a chunk` : "",
         missing > 0 ? `; ${many(missing, "chunk")} in no row` : "",
@@ -118,7 +118,7 @@ export function makeDocument({ about, go }) {
               el(
                 "tr",
                 {},
-                ["Row", "Step", "Chunk", "Tokens", "First checkpoint after"].map((one) =>
+                ["Row", "Step", "Chunk", "Tokens", "First checkpoint that saw it"].map((one) =>
                   el("th", { scope: "col" }, one),
                 ),
               ),

@@ -191,11 +191,11 @@ export class Region {
     this.turn = 0;
   }
 
-  /** Show what `make` resolves to, unless another call has come since. */
-  async fill(make, signal) {
+  /** Show what `make` resolves to, unless another call has come since; until the first, what is done. */
+  async fill(make, signal, doing = "") {
     const turn = ++this.turn;
     this.root.setAttribute("aria-busy", "true");
-    if (!this.root.hasChildNodes()) this.root.append(el("div", { class: "waiting", "aria-hidden": "true" }));
+    if (!this.root.hasChildNodes()) this.root.append(el("div", { class: "waiting" }, doing));
     let nodes;
     try {
       nodes = await make();
@@ -263,4 +263,5 @@ export function address(name, parameters = {}) {
 export const link = (name, parameters, ...children) =>
   el("a", { href: address(name, parameters) }, ...children);
 export const stepLink = (step) => link("step", { step }, full(step));
-export const rowLink = (row, step) => link("step", { step, row }, full(row));
+/** at: the tokens to be found in the row, such as 3-5: from the third to before the fifth, from 0. */
+export const rowLink = (row, step, at) => link("step", { step, row, at }, full(row));

@@ -43,10 +43,12 @@ async function route() {
   stopLast?.abort();
   stopLast = new AbortController();
   const [, title] = PANELS.find(([one]) => one === name);
-  for (const anchor of byId("panels").children) {
+  const bar = byId("panels");
+  for (const anchor of bar.children) {
     if (anchor.dataset.panel === name) {
       anchor.setAttribute("aria-current", "page");
-      anchor.scrollIntoView({ block: "nearest", inline: "nearest" });
+      // Not scrollIntoView, from which on Tab would go.
+      bar.scrollLeft = anchor.offsetLeft - bar.offsetLeft - bar.clientWidth / 2;
     } else anchor.removeAttribute("aria-current");
   }
   const isNew = current !== name;
@@ -163,6 +165,8 @@ async function start() {
   byId("find").addEventListener("submit", (event) => {
     event.preventDefault();
     go("search", { text: byId("find-text").value });
+    // From here on, the field of the panel has it.
+    byId("find-text").value = "";
   });
   addEventListener("hashchange", route);
   document.addEventListener("keydown", onKey);

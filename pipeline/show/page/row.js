@@ -1,10 +1,13 @@
 // A row as text: as it is stored, and as an encoder and a decoder are given it.
 
 import { data, el, full, link, many, percent, sameElsewhere } from "./dom.js";
-import { tabs, tokenLegend, tokenText } from "./tokens.js";
+import { FIRST_TOKENS, tabs, tokenLegend, tokenText } from "./tokens.js";
 
-/** What is shown of a row; `tab` is chosen of its tabs, and onTab(number) called for another. */
-export function rowBody(one, tab, onTab) {
+/**
+ * What is shown of a row; `tab` is chosen of its tabs, and onTab(number) called for another.
+ * `found`: where in it the tokens that were searched for begin and end.
+ */
+export function rowBody(one, tab, onTab, found = [0, 0]) {
   const masked = new Set(one.encoder?.masked ?? []);
   const borrowed = one.borrowed ?? 0;
   const textById = new Map(one.tokens.map((token) => [token.id, token]));
@@ -19,7 +22,8 @@ export function rowBody(one, tab, onTab) {
           : "● the document begins here",
       ),
     tokenText(one.tokens, {
-      classOf: (at) => (at < borrowed ? "borrowed" : ""),
+      classOf: (at) => (found[0] <= at && at < found[1] ? "found" : at < borrowed ? "borrowed" : ""),
+      most: Math.max(FIRST_TOKENS, found[1]),
       noteOf: (at) => one.tokens[at].joined && ["part of ", el("code", {}, data(one.tokens[at].joined))],
     }),
     one.num_tokens_cut > 0 &&
@@ -30,7 +34,7 @@ export function rowBody(one, tab, onTab) {
         { class: "cut" },
         one.is_cut_after ? "✂ cut here: the document goes on in another chunk" : "● the document ends here",
       ),
-    tokenLegend(["word", "special", ...(borrowed ? ["borrowed"] : []), "mark"]),
+    tokenLegend(["word", "special", borrowed && "borrowed", found[1] && "found", "mark"].filter(Boolean)),
   ];
   const encoder = () =>
     fed(one.encoder, one.encoder_problem, "an encoder", ({ ids, labels, labels_seed: seed }) => {

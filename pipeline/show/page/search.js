@@ -45,7 +45,6 @@ export function makeSearch({ about, go }) {
   async function show(parameters, signal) {
     const text = parameters.text ?? "";
     input.value = text;
-    document.getElementById("find-text").value = text;
     if (!text) {
       region.root.replaceChildren(
         el(
@@ -67,6 +66,8 @@ export function makeSearch({ about, go }) {
       );
       return;
     }
+    if (!region.root.querySelector(".lead")) region.root.replaceChildren();
+    const doing = about.has_search_index ? "Looking it up in the index …" : "Reading the rows of the order …";
     let answer = null;
     let job = null;
     do {
@@ -75,7 +76,7 @@ export function makeSearch({ about, go }) {
         answer = null;
         answer = await ask("search", { text, first: parameters.first ?? 50, job: asked }, signal);
         return body(answer, parameters);
-      }, signal);
+      }, signal, doing);
       if (signal.aborted || !answer) return;
       draw(answer);
       job = isRunning(answer) ? answer.job : null;
@@ -119,6 +120,12 @@ export function makeSearch({ about, go }) {
             "A search is exact: upper and lower case, spaces and line ends count. Try fewer words.",
           ),
         ),
+      answer.problems.length > 0 &&
+        el(
+          "div",
+          { class: "problem" },
+          answer.problems.map((one) => el("p", {}, data(one))),
+        ),
       answer.count > 0 &&
         el(
           "figure",
@@ -156,7 +163,7 @@ export function makeSearch({ about, go }) {
             "step ",
             stepLink(one.step),
             " · row ",
-            rowLink(one.row, one.step),
+            rowLink(one.row, one.step, one.stop && `${one.offset}-${one.stop}`),
             " · ",
             data(one.source ?? "–"),
             one.document != null && [
@@ -167,9 +174,9 @@ export function makeSearch({ about, go }) {
           el(
             "p",
             { class: "context" },
-            el("span", { class: "before" }, flat(one.before)),
-            el("mark", {}, flat(one.match)),
-            el("span", { class: "after" }, flat(one.after)),
+            el("span", { class: "before" }, flat(one.before ?? "")),
+            el("mark", {}, flat(one.match ?? "–")),
+            el("span", { class: "after" }, flat(one.after ?? "")),
           ),
         ),
       ),

@@ -114,12 +114,13 @@ export function makeStep({ about, colours, go }) {
 
   async function show(parameters, signal) {
     const wanted = parameters.row != null && parameters.row !== "" ? Number(parameters.row) : null;
+    const found = /^(\d{1,9})-(\d{1,9})$/.exec(parameters.at ?? "")?.slice(1).map(Number);
     let step = Number(parameters.step) || null;
     let known = null;
     const showRow = (number) =>
       detail.fill(async () => {
         known = await ask("row", { row: number }, signal);
-        return rowDetail(known);
+        return rowDetail(known, found);
       }, signal);
     const rowShown = wanted === null ? null : showRow(wanted);
     if (step === null && wanted !== null) {
@@ -164,6 +165,7 @@ export function makeStep({ about, colours, go }) {
     place.row = selected;
     reveal();
     await (rowShown ?? showRow(selected));
+    if (!signal.aborted) detail.root.querySelector(".token.found")?.scrollIntoView({ block: "center" });
     if (!signal.aborted)
       same.replaceChildren(
         ...[sameElsewhere(answer, "This step on the command line, and in Python")].filter(Boolean),
@@ -183,11 +185,7 @@ export function makeStep({ about, colours, go }) {
         `Step ${full(answer.step)}: ${many(answer.num_rows, "row")}`,
         answer.num_rows > 0 && [", from row ", full(answer.first_row)],
         counts.length ? `, ${many(sum, "token")}. ` : ". ",
-        answer.checkpoint_before
-          ? ["After checkpoint ", data(answer.checkpoint_before), ". "]
-          : about.checkpoints?.length
-            ? "Before the first checkpoint. "
-            : "",
+        answer.checkpoint && ["First checkpoint that saw it: ", data(answer.checkpoint), ". "],
         answer.sha256 && el("span", { class: "nowrap" }, "sha256 ", digest(answer.sha256)),
       ),
       el(
@@ -234,10 +232,11 @@ export function makeStep({ about, colours, go }) {
       box.scrollTop = top - box.clientHeight / 3;
   }
 
-  function rowDetail(one) {
-    return rowBody(one, tab, (at) => {
+  function rowDetail(one, found) {
+    const choose = (at) => {
       tab = at;
-    });
+    };
+    return rowBody(one, found ? 0 : tab, choose, found);
   }
 
   function moveRow(by) {

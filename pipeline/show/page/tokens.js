@@ -3,10 +3,11 @@
 import { data, el, full, marked } from "./dom.js";
 
 /** So many are laid out at once without a wait. */
-const FIRST_TOKENS = 8192;
+export const FIRST_TOKENS = 8192;
 const NOTES = [
   ["borrowed", "taken from the chunk before"],
   ["differs", "differs"],
+  ["found", "of what was searched for"],
 ];
 
 /** What a token's text looks like: line ends and tabs are seen, and still break the text. */
@@ -24,11 +25,12 @@ function looks({ text, kind, joined }) {
 
 /**
  * An element that shows tokens, [{id, text, kind}]. `classOf(position)` adds a class to one,
- * `noteOf(position)` what to say of it besides its id, when it is clicked or pointed at.
+ * `noteOf(position)` what to say of it besides its id, when it is clicked or pointed at. So
+ * many as `most` are laid out at once.
  */
 export function tokenText(
   tokens,
-  { classOf = () => "", noteOf = () => null, label = "Text of the row" } = {},
+  { classOf = () => "", noteOf = () => null, label = "Text of the row", most = FIRST_TOKENS } = {},
 ) {
   const saying = el("p", { class: "saying soft" }, "Point at a token to see its id.");
   const span = (one, position) =>
@@ -43,11 +45,11 @@ export function tokenText(
   const text = el(
     "div",
     { class: "tokens", tabindex: "0", role: "region", "aria-label": label, dir: "auto" },
-    tokens.slice(0, FIRST_TOKENS).map(span),
+    tokens.slice(0, most).map(span),
   );
   const more = el("button", { type: "button", onclick: showAll }, `Show all ${full(tokens.length)} tokens`);
   function showAll() {
-    text.append(...tokens.slice(FIRST_TOKENS).map((one, at) => span(one, FIRST_TOKENS + at)));
+    text.append(...tokens.slice(most).map((one, at) => span(one, most + at)));
     more.remove();
   }
   let last = null;
@@ -70,7 +72,7 @@ export function tokenText(
   }
   text.addEventListener("mouseover", tell);
   text.addEventListener("click", tell);
-  return el("div", { class: "token-box" }, text, tokens.length > FIRST_TOKENS && more, saying);
+  return el("div", { class: "token-box" }, text, tokens.length > most && more, saying);
 }
 
 /** What the colours of tokens mean. */
@@ -83,6 +85,7 @@ export function tokenLegend(kinds) {
     borrowed: "taken from the chunk before",
     mark: "not seen, or turns the text",
     differs: "differs",
+    found: "what was searched for",
   };
   return el(
     "ul",

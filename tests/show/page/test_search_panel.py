@@ -5,6 +5,10 @@ from typing import Any
 from support.browsers import Watched
 
 SENTENCE = "The harmonic series diverges."
+IS_SEEN = """one => {
+  const [a, b] = [one, one.closest(".tokens")].map((one) => one.getBoundingClientRect());
+  return a.top >= b.top && a.bottom <= b.bottom && a.top >= 0 && a.bottom <= innerHeight;
+}"""
 
 
 def test_somebody_who_types_a_sentence_finds_the_steps_that_saw_it(watched: Watched) -> None:
@@ -24,6 +28,35 @@ def test_somebody_who_types_a_sentence_finds_the_steps_that_saw_it(watched: Watc
     step.click()
     watched.wait(f"#step?step={number}")
     assert any(SENTENCE in row for row in watched.texts(".row-list li"))
+
+
+def test_the_row_of_a_hit_opens_at_the_place_which_is_marked(watched: Watched) -> None:
+    page = watched.open("#search?text=sea&first=1000")
+    hits = watched.get("search", text="sea", first=1000)["rows"]
+    at, hit = max(enumerate(hits), key=lambda one: one[1]["offset"])
+    assert hit["offset"] > 200
+    assert {*page.locator(".hits mark").all_inner_texts()} == {"sea"}
+    page.locator(".hits .where").nth(at).locator("a").nth(1).click()
+    place = f"{hit['offset']}-{hit['stop']}"
+    watched.wait(f"#step?step={hit['step']}&row={hit['row']}&at={place}")
+    found = page.locator(".tokens .found")
+    assert "".join(found.all_text_contents()).strip() == "sea"
+    assert found.first.evaluate(IS_SEEN)
+    assert "abc what was searched for" in watched.texts(".token-legend li")
+    watched.picture("step-found")
+    page.locator(".row-list a").first.click()
+    page.locator(".row-list a[aria-current]").first.wait_for()
+    assert found.count() == 0
+
+
+def test_a_first_search_says_what_is_done_and_leaves_one_field_filled(watched: Watched) -> None:
+    page = watched.open("#search")
+    page.route("**/api/search?*", lambda route: None)
+    page.get_by_label("Search the order for a text").fill("water")
+    page.keyboard.press("Enter")
+    assert page.locator("#panel-search .waiting").inner_text() == "Reading the rows of the order …"
+    assert page.get_by_label("Search the order for a text").input_value() == ""
+    assert page.get_by_label("Text to search for").input_value() == "water"
 
 
 def test_what_is_found_is_counted_over_training_and_shown_in_its_context(watched: Watched) -> None:
@@ -47,7 +80,7 @@ def test_what_is_found_is_counted_over_training_and_shown_in_its_context(watched
 
 def test_a_scan_shows_how_far_it_is_and_what_it_found_so_far(watched: Watched) -> None:
     row = {"row": 5, "step": 1, "offset": 3, "source": "prose", "document": "a"}
-    hit = {**row, "before": "by ", "match": "sea", "after": " and\nland"}
+    hit = {**row, "stop": 4, "before": "by ", "match": "sea", "after": " and\nland"}
     over = [{"first_step": 1, "last_step": 23, "count": 1, "num_tokens": 100}]
     answer = {"text": "sea", "count": 1, "is_exact": False, "seconds": 2.5, "method": "scan"}
     asked: list[str] = []
@@ -55,7 +88,14 @@ def test_a_scan_shows_how_far_it_is_and_what_it_found_so_far(watched: Watched) -
     def respond(request: Any) -> Any:
         asked.append(request.url)
         done = [0.25, 0.75, 1][min(len(asked), 3) - 1]
-        return {**answer, "job": "j1", "done": done, "rows": [hit], "over_time": over}
+        return {
+            **answer,
+            "job": "j1",
+            "done": done,
+            "rows": [hit],
+            "over_time": over,
+            "problems": ["a file is gone"],
+        }
 
     watched.answer_with("search", respond)
     page = watched.page
@@ -67,6 +107,7 @@ def test_a_scan_shows_how_far_it_is_and_what_it_found_so_far(watched: Watched) -
     assert "2.5 s by reading rows" in page.locator("#panel-search .lead").inner_text()
     assert ["job=" in url for url in asked] == [False, True, True]
     assert "and↵land" in watched.texts(".hits li")[0]
+    assert watched.texts("#panel-search .problem") == ["a file is gone"]
 
 
 def test_what_is_nowhere_is_said_and_the_field_stays(watched: Watched) -> None:

@@ -19,7 +19,9 @@ def shown_tokens(watched: Watched, label: str) -> str:
 def test_a_step_lists_its_rows_and_shows_the_chosen_one_as_text(watched: Watched) -> None:
     page = watched.open("#step?step=3")
     answer = watched.get("step", step=3)
-    assert answer["sha256"][:12] in page.locator("#panel-step .lead").inner_text()
+    lead = page.locator("#panel-step .lead").inner_text()
+    assert answer["sha256"][:12] in lead
+    assert f"First checkpoint that saw it: {answer['checkpoint']}." in lead
     rows = watched.texts(".row-list li")
     assert len(rows) == answer["num_rows"] == 16
     for text, row in zip(rows, answer["rows"], strict=True):
@@ -69,6 +71,9 @@ def test_of_a_long_row_the_first_tokens_are_shown_and_what_was_borrowed(watched:
     assert "500 tokens more are not listed." in page.locator("#panel-step .row").inner_text()
     page.get_by_role("button", name="Show all 9,000 tokens").click()
     assert text.locator(".token").count() == 9000
+    watched.open("#step?step=3&row=37&at=8500-8502")
+    assert text.locator(".token").count() == 8502
+    assert text.locator(".found").count() == 2
 
 
 def test_of_a_long_step_the_rows_around_are_listed_and_others_read_when_asked_for(
@@ -155,6 +160,8 @@ def test_a_document_shows_its_chunks_steps_and_record(watched: Watched) -> None:
         (one["row"], one["step"]) for one in answer["rows"]
     ]
     assert page.locator(".chunks li").count() == row["num_chunks"]
+    seen = f"; first checkpoint that saw it: {answer['rows'][0]['checkpoint']}."
+    assert seen in page.locator("#panel-document").inner_text()
     assert page.locator(".when a").count() == len(answer["rows"])
     text = page.locator(".record").text_content() or ""
     assert text.split() == answer["record"]["text"].split()[: len(text.split())]

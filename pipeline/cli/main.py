@@ -17,6 +17,7 @@ from pipeline.cli import (
     build,
     diff,
     digest,
+    evaluate,
     export,
     feed,
     lock,
@@ -41,7 +42,7 @@ from pipeline.version import VERSION
 
 _VERBS = (
     *(plan, lock, pull, build, order, verify, attest),
-    *(digest, diff, trace, search_index, show, report, feed, train, export, schema),
+    *(digest, diff, trace, search_index, show, report, feed, train, evaluate, export, schema),
 )
 _INTERRUPTED = 128 + signal.SIGINT
 _READER_GONE = 128 + signal.SIGPIPE

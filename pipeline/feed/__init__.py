@@ -9,7 +9,8 @@ from pipeline.feed.batch import (
     OnDamage,
 )
 from pipeline.feed.factory import make_feed, special_ids
-from pipeline.feed.feed import Feed
+from pipeline.feed.feed import Feed, view_of
+from pipeline.feed.layouts import flat_inputs, view_rows
 from pipeline.feed.masks import IGNORED
 from pipeline.feed.position import describe_position, row_of_position
 from pipeline.stages.tokenizer import SpecialIds
@@ -25,7 +26,10 @@ __all__ = [
     "OnDamage",
     "SpecialIds",
     "describe_position",
+    "flat_inputs",
     "make_feed",
     "row_of_position",
     "special_ids",
+    "view_of",
+    "view_rows",
 ]

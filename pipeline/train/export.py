@@ -80,7 +80,7 @@ def export_checkpoint(checkpoint: Path, out: Path) -> str:
     is damaged; OutputError when `out` holds something else, or cannot be written.
     """
     checkpoint = find_checkpoint(checkpoint)
-    spec, length = _shape_of(checkpoint, read_record(checkpoint))
+    spec, length = shape_of(checkpoint, read_record(checkpoint))
     model = make_uninitialized(spec)
     record = checkpoints.load(checkpoint, model, None)
     about = {
@@ -168,8 +168,11 @@ def _loaded_by(spec: ModelSpec) -> str:
     return "transformers 4.56 or later"
 
 
-def _shape_of(checkpoint: Path, record: CheckpointRecord) -> tuple[ModelSpec, int]:
-    """Return the model of a checkpoint, and the longest row that it was trained on."""
+def shape_of(checkpoint: Path, record: CheckpointRecord) -> tuple[ModelSpec, int]:
+    """Return the model of a checkpoint, and the longest row that it was trained on.
+
+    Raises: InputError when another version declared it.
+    """
     declaration = record.recipe.declaration
     try:
         spec = read_model(declaration["model"], "model")

@@ -39,10 +39,19 @@ def summed_cross_entropy(
             total = _Sum.apply(hidden, weight, bias, targets, dtype, is_compiled)  # type: ignore[no-untyped-call]
         else:
             chunks = _chunks(hidden, weight, bias, targets, dtype)
-            losses = [_chunk_loss(*chunk)[0] for chunk in chunks]
+            losses = [_chunk_losses(*chunk)[0].sum() for chunk in chunks]
             total = torch.stack([*losses, hidden.new_zeros((), dtype=torch.float32)]).sum()
     assert isinstance(total, Tensor)
     return total
+
+
+@torch.no_grad()
+def cross_entropies(hidden: Tensor, weight: Tensor, bias: Tensor, targets: Tensor) -> Tensor:
+    """Return the cross-entropy of each position: float32 [P]; arguments as above."""
+    losses = [
+        _chunk_losses(*chunk)[0] for chunk in _chunks(hidden, weight, bias, targets, hidden.dtype)
+    ]
+    return torch.cat([*losses, hidden.new_zeros(0, dtype=torch.float32)])
 
 
 class _Sum(torch.autograd.Function):
@@ -92,23 +101,23 @@ def _chunks(
     return [(part, weight, bias, right) for part, right in parts if len(right)]
 
 
-def _chunk_loss(
+def _chunk_losses(
     hidden: Tensor, weight: Tensor, bias: Tensor, targets: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the sum of losses, the logits in float32 [P, V], the log of their sum [P, 1]."""
+    """Return the losses [P], the logits in float32 [P, V], the log of their sum [P, 1]."""
     logits = F.linear(hidden, weight, bias).float()
     log_sums = logits.logsumexp(1, keepdim=True)
-    return (log_sums - logits.gather(1, targets[:, None])).sum(), logits, log_sums
+    return (log_sums - logits.gather(1, targets[:, None]))[:, 0], logits, log_sums
 
 
 def _chunk_gradients(
     hidden: Tensor, weight: Tensor, bias: Tensor, targets: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Return the sum of losses and the gradients of the logits: [P, V] in the dtype of `hidden`."""
-    loss, logits, log_sums = _chunk_loss(hidden, weight, bias, targets)
+    losses, logits, log_sums = _chunk_losses(hidden, weight, bias, targets)
     is_target = torch.arange(len(weight), device=targets.device) == targets[:, None]
     gradients = torch.exp(logits - log_sums) - is_target.float()
-    return loss, gradients.to(hidden.dtype)
+    return losses.sum(), gradients.to(hidden.dtype)
 
 
 def _gradients_compiled(*chunk: Tensor) -> tuple[Tensor, Tensor]:

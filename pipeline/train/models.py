@@ -30,7 +30,7 @@ from pipeline.config import ModelSpec
 from pipeline.feed import IGNORED
 from pipeline.train import attention
 from pipeline.train.loader import to_tensors
-from pipeline.train.loss import summed_cross_entropy
+from pipeline.train.loss import cross_entropies, summed_cross_entropy
 from pipeline.train.weights import initialize
 
 Model = ModernBertForMaskedLM | ModernBertDecoderForCausalLM
@@ -176,21 +176,38 @@ def summed_loss(model: Model, inputs: Mapping[str, Any]) -> Tensor:
     `transformers` computes.
     """
     if "positions" not in inputs:
-        inputs = {
-            name: value.to(model.device) if isinstance(value, Tensor) else value
-            for name, value in prepare_inputs(model, inputs).items()
-        }
-    for_loss = ("positions", "targets")
-    known = {name: value for name, value in inputs.items() if name not in for_loss}
-    hidden = model.model(**known).last_hidden_state.flatten(0, 1)
+        inputs = prepare_inputs(model, inputs)
+    known, hidden = _hidden_of_labels(model, inputs)
     loss: Tensor = summed_cross_entropy(
-        head_of(model)(hidden.index_select(0, inputs["positions"])),
+        hidden,
         model.decoder.weight,
         model.decoder.bias,
-        inputs["targets"],
+        known["targets"],
         is_compiled=model in _compiled,
     )
     return loss
+
+
+def label_losses(model: Model, inputs: Mapping[str, Any]) -> Tensor:
+    """Return the cross-entropy at each label of a micro-batch: float32 [P].
+
+    inputs: those of `prepare_inputs`, for a model that is evaluated.
+    """
+    known, hidden = _hidden_of_labels(model, inputs)
+    weight, bias = model.decoder.weight, model.decoder.bias
+    return cross_entropies(hidden, weight, bias, known["targets"])
+
+
+def _hidden_of_labels(model: Model, inputs: Mapping[str, Any]) -> tuple[dict[str, Any], Tensor]:
+    """Return the inputs on the model's device, and what the head makes of predicted positions."""
+    inputs = {
+        name: value.to(model.device) if isinstance(value, Tensor) else value
+        for name, value in inputs.items()
+    }
+    for_loss = ("positions", "targets")
+    known = {name: value for name, value in inputs.items() if name not in for_loss}
+    hidden = model.model(**known).last_hidden_state.flatten(0, 1)
+    return inputs, head_of(model)(hidden.index_select(0, inputs["positions"]))
 
 
 def head_of(model: Model) -> nn.Module:

@@ -5,6 +5,7 @@ decoder's is joined again: queries, keys and values are one matrix here.
 """
 
 import json
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,7 +15,7 @@ from torch import Tensor, float32
 
 from pipeline.config import ModelKind, ModelSpec
 from pipeline.core.digest import FileDigest
-from pipeline.core.errors import InputError
+from pipeline.core.errors import ConfigError, InputError
 from pipeline.stages.tokenizer import EMBEDDED, read_json
 from pipeline.train.hub_models import download_model, is_hub_model
 from pipeline.train.weights import convert_kind, from_transformers
@@ -59,6 +60,36 @@ def weights_digest(folder: Path) -> str:
         ) from error
 
 
+def declared_model(folder: Path) -> tuple[ModelSpec, int]:
+    """Return the shape that a model declares, and the longest row that it takes.
+
+    Raises: InputError when the folder is no such model.
+    """
+    path = folder / CONFIG
+    config = _read(path)
+    kind = _kind(path, config)
+    try:
+        bases = config.get("rope_parameters") or {}
+        # Older versions name the bases; of a decoder 2 more positions are declared than are seen.
+        spec = ModelSpec(
+            kind=kind,
+            **{ours: int(config[theirs]) for theirs, ours in _SHAPE.items()},
+            max_positions=int(config["max_position_embeddings"]),
+            global_theta=_base(bases.get("full_attention"), config.get("global_rope_theta")),
+            local_theta=_base(bases.get("sliding_attention"), config.get("local_rope_theta")),
+            local_window=int(config["local_attention"]) - (2 if kind == "decoder" else 0),
+            global_every=int(config["global_attn_every_n_layers"]),
+            dropout=Fraction(0),
+        )
+        return spec, spec.max_positions
+    except (ConfigError, KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{path}: got a model of another shape: {error}") from error
+
+
+def _base(of_layers: Any, named: Any) -> int:
+    return int(of_layers["rope_theta"] if of_layers else named)
+
+
 def load_weights(folder: Path, spec: ModelSpec) -> dict[str, Tensor]:
     """Return the weights of a model of either kind by the names of a model of `spec`, as float32.
 
@@ -81,13 +112,7 @@ def load_weights(folder: Path, spec: ModelSpec) -> dict[str, Tensor]:
 def _check_config(folder: Path, spec: ModelSpec) -> ModelKind:
     """Insist on a shape; return the kind."""
     config = _read(folder / CONFIG)
-    architectures = config.get("architectures")
-    kinds = [KINDS[one] for one in architectures or () if one in KINDS]
-    if len(kinds) != 1:
-        raise InputError(
-            f"{folder / CONFIG}: got the architectures {architectures}, expected one of"
-            f" {', '.join(KINDS)}"
-        )
+    kind = _kind(folder / CONFIG, config)
     changes = [
         f"{theirs} {config.get(theirs)}, here {getattr(spec, ours)}"
         for theirs, ours in _SHAPE.items()
@@ -97,6 +122,16 @@ def _check_config(folder: Path, spec: ModelSpec) -> ModelKind:
         raise InputError(
             f"{folder}: got a model of another shape than the recipe's: {'; '.join(changes)}",
             "use a recipe with the same model",
+        )
+    return kind
+
+
+def _kind(path: Path, config: dict[str, Any]) -> ModelKind:
+    architectures = config.get("architectures")
+    kinds = [KINDS[one] for one in architectures or () if one in KINDS]
+    if len(kinds) != 1:
+        raise InputError(
+            f"{path}: got the architectures {architectures}, expected one of {', '.join(KINDS)}"
         )
     return kinds[0]
 

@@ -1,0 +1,106 @@
+"""Suites by name, and models through them: one answer a model."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import torch
+
+from pipeline import dataset
+from pipeline.audit.trace import Trace
+from pipeline.core.arrays import Int64Array
+from pipeline.core.errors import InputError, MismatchError
+from pipeline.dataset import VALIDATION, Order
+from pipeline.feed import SpecialIds, special_ids
+from pipeline.stages.tokenizer import EMBEDDED, load_tokenizer
+from pipeline.train.evaluation.held_out import held_out
+from pipeline.train.evaluation.opened_models import OpenedModel, find_models, open_models
+from pipeline.train.evaluation.place import Place
+from pipeline.train.evaluation.recall import recall
+
+SUITES: Final = ("held-out", "recall")
+
+
+@dataclass(kw_only=True)
+class _Data:
+    """The output that models are evaluated on."""
+
+    out: Path
+
+    @cached_property
+    def trained_on(self) -> Place:
+        return Place(order=dataset.open(self.out), trace=Trace.open(self.out))
+
+    @cached_property
+    def held_out(self) -> Place | None:
+        """The validation split, if there is one."""
+        folder = self.out / VALIDATION
+        if not folder.is_dir():
+            return None
+        return Place(order=dataset.open(folder), trace=Trace.open(folder))
+
+    @cached_property
+    def special(self) -> SpecialIds:
+        return special_ids(self.trained_on.order, EMBEDDED)
+
+    @cached_property
+    def bytes_by_id(self) -> Int64Array:
+        tokenizer = load_tokenizer(EMBEDDED, add_prefix_space=False)
+        lengths = tokenizer.decode_table().lengths()
+        lengths[tokenizer.special_ids] = 0
+        # Ids beyond the tokenizer's have no text.
+        return np.pad(lengths, (0, max(0, self.special.vocab_size - len(lengths))))
+
+
+def evaluate_models(
+    where: Sequence[str], data: Path, suites: Sequence[str], device: torch.device
+) -> Iterator[dict[str, Any]]:
+    """Yield the answer of each model: `model`, `kind`, `num_tokens`, and one for each suite.
+
+    where: as for `find_models`; data: the output of a build on this machine.
+
+    Raises: InputError for what is no model or lacks what a suite needs, all of it before the first
+    answer; MismatchError for a model of another order, or damage.
+    """
+    found = _Data(out=data)
+    paths = [(_name(one, path), path) for one in where for path in find_models(one)]
+    if "held-out" in suites and found.held_out is None:
+        raise InputError(
+            f"{data}: got no {VALIDATION}/, expected a validation split for held-out",
+            "build with `validation: {fraction: 0.01}` in the mixture, or add --suite recall",
+        )
+    places = [place for place in (found.trained_on, found.held_out) if place is not None]
+    for opened in open_models(paths, device):
+        answer: dict[str, Any] = {
+            "model": opened.name,
+            "kind": opened.kind,
+            "num_tokens": opened.num_tokens,
+        }
+        if "held-out" in suites:
+            answer["held-out"] = held_out(opened, places[-1], found.special, found.bytes_by_id)
+        if "recall" in suites:
+            _check_order(opened, found.trained_on.order)
+            answer["recall"] = recall(opened, places, found.special, found.bytes_by_id)
+        yield answer
+
+
+def _name(where: str, path: Path) -> str:
+    return where if where.startswith("hf://") or Path(where) == path else f"{where}/{path.name}"
+
+
+def _check_order(opened: OpenedModel, order: Order) -> None:
+    if opened.order is None or opened.num_rows is None:
+        raise InputError(
+            f"{opened.name}: nothing says which rows it has seen, expected a checkpoint or an"
+            " export of one for recall",
+            "name --suite held-out",
+        )
+    if opened.order != order.digest:
+        raise MismatchError(
+            f"{opened.name}: got a model of the order {opened.order}, expected {order.digest}, that"
+            f" of {order.where}",
+            "name the output that it was trained on",
+        )

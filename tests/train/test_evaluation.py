@@ -1,0 +1,295 @@
+"""Evaluation: losses equal those of a plain model, pairs are fair, memorisation is found."""
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from support import builds
+from support.models import stock, tiny
+from support.strategies import QUICK
+
+from pipeline import dataset
+from pipeline.audit.trace import Trace
+from pipeline.cli.main import main
+from pipeline.config.recipe import ModelKind
+from pipeline.feed import IGNORED, make_feed, special_ids
+from pipeline.train.evaluation import recall as recalls
+from pipeline.train.evaluation.opened_models import OpenedModel
+from pipeline.train.evaluation.place import Place
+from pipeline.train.evaluation.recall import Text, draw_texts, interval, pair_texts, recall
+from pipeline.train.evaluation.row_losses import objective_of, row_losses
+from pipeline.train.models import make_model
+
+KINDS: tuple[ModelKind, ...] = ("encoder", "decoder")
+TINY = ("num_layers=1", "hidden_size=16", "intermediate_size=16", "num_heads=1")
+SETS = [word for one in TINY for word in ("--set", f"model.{one}")]
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The sample, with some documents set aside; not to be changed."""
+    out = tmp_path_factory.mktemp("data") / "out"
+    builds.run_well("build", "sample", "--out", out, "--workers", "1",
+                    "--set", "validation={fraction: 0.1}")  # fmt: skip
+    return out
+
+
+@pytest.fixture(scope="module")
+def runs(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A pair that has taken steps, a checkpoint after each; not to be changed."""
+    out = tmp_path_factory.mktemp("runs")
+    for kind in KINDS:
+        arguments = ["train", f"sample-{kind}-pretraining", "--data", data, "--out", out / kind,
+                     "--device", "cpu", "--max-steps", "2", "--set", "save_every_tokens=1k",
+                     *SETS]  # fmt: skip
+        assert main([str(one) for one in arguments]) == 0
+    return out
+
+
+def opened(kind: ModelKind, **changes: Any) -> OpenedModel:
+    given: dict[str, Any] = {
+        **{"name": "made", "kind": kind, "model": make_model(tiny(kind), seed=5).eval()},
+        **{"max_seq_len": 512, "order": None, "num_rows": 160, "num_tokens": None},
+    }
+    return OpenedModel(**{**given, **changes})
+
+
+def places_of(out: Path) -> list[Place]:
+    folders = (out, out / "validation")
+    return [Place(order=dataset.open(one), trace=Trace.open(one)) for one in folders]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_losses_of_rows_are_those_of_a_plain_model(data: Path, kind: ModelKind) -> None:
+    made, order = opened(kind), dataset.open(data)
+    special = special_ids(order)
+    numbers = np.array([300, 7, 8, 9, 150, 0])
+    bytes_by_id = np.arange(special.vocab_size)
+    found = row_losses(made, order, numbers, special, bytes_by_id)
+    plain = stock(made.model, tiny(kind))
+    feed = make_feed(order, objective=objective_of(made), micro_batch_rows=1, global_batch_rows=1,
+                     max_seq_len=512, special=special)  # fmt: skip
+    for place, number in enumerate(numbers.tolist()):
+        feed.seek_row(number)
+        inputs = next(iter(feed)).inputs
+        ids, labels = (torch.as_tensor(inputs[name]) for name in ("input_ids", "labels"))
+        with torch.no_grad():
+            logits = plain(input_ids=ids).logits
+        if kind == "decoder":
+            logits, labels = logits[:, :-1], labels[:, 1:]
+        kept = labels != IGNORED
+        total = torch.nn.functional.cross_entropy(logits[kept], labels[kept], reduction="sum")
+        assert found.sums[place] == pytest.approx(float(total), rel=1e-4)
+        assert found.num_labels[place] == int(kept.sum())
+        assert found.num_bytes[place] == int(labels[kept].sum())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_row_has_one_loss_whatever_is_beside_it(data: Path, kind: ModelKind) -> None:
+    made, order = opened(kind), dataset.open(data)
+    special = special_ids(order)
+    arguments = (special, np.zeros(special.vocab_size, np.int64))
+    many = row_losses(made, order, np.array([5, 90, 3]), *arguments)
+    alone = row_losses(made, order, np.array([3]), *arguments)
+    assert alone.means[0] == pytest.approx(many.means[2], rel=1e-5)
+    none = row_losses(made, order, np.zeros(0, np.int64), *arguments)
+    assert len(none.means) == 0
+
+
+TEXTS = st.lists(st.tuples(st.sampled_from("abc"), st.integers(1, 900)), max_size=30)
+
+
+@QUICK
+@given(TEXTS, TEXTS)
+def test_pairs_are_of_one_source_and_about_one_length(
+    seen: list[tuple[str, int]], unseen: list[tuple[str, int]]
+) -> None:
+    first, second = (
+        [Text(place=0, row=row, source=source, num_tokens=length, num_times=1)
+         for row, (source, length) in enumerate(texts)]
+        for texts in (seen, unseen)
+    )  # fmt: skip
+    pairs = pair_texts(first, second)
+    for one in pairs:
+        assert one.seen.source == one.unseen.source
+        lengths = (one.seen.num_tokens, one.unseen.num_tokens)
+        assert max(lengths) - min(lengths) <= 0.25 * max(lengths)
+    for side in ("seen", "unseen"):
+        rows = [getattr(one, side).row for one in pairs]
+        assert len({*rows}) == len(rows)
+    # What is left over has no partner left.
+    used = {one.unseen.row for one in pairs}
+    for text in set(first) - {one.seen for one in pairs}:
+        for other in second:
+            if other.row not in used and other.source == text.source:
+                longer = max(other.num_tokens, text.num_tokens)
+                assert abs(other.num_tokens - text.num_tokens) > 0.25 * longer
+
+
+def test_intervals_hold_the_mean_and_nothing_is_told_of_one_pair() -> None:
+    draws = np.random.default_rng(3)
+    hits = 0
+    for _ in range(200):
+        found = interval(draws.normal(0.5, 1, 60))
+        assert found["low"] <= found["difference"] <= found["high"]
+        hits += found["low"] <= 0.5 <= found["high"]
+    assert 180 <= hits <= 199
+    assert interval(np.array([1.0])) == {"difference": None, "low": None, "high": None}
+
+
+@pytest.mark.parametrize("drawn", [40, 2000])
+def test_seen_and_unseen_texts_are_what_the_order_says(
+    data: Path, monkeypatch: pytest.MonkeyPatch, drawn: int
+) -> None:
+    monkeypatch.setattr(recalls, "_MOST_DRAWN", drawn)
+    places, num_rows = places_of(data), 160
+    seen, unseen = draw_texts(places, num_rows)
+    rows = places[0].trace.provenance.rows(0, places[0].order.rows.num_rows)
+    keys = [(one.source, one.document, one.chunk) for one in rows]
+    times = Counter(keys[:num_rows])
+    documents = {key[:2] for key in keys[:num_rows]}
+    assert seen
+    assert {one.num_times for one in seen} > {1}
+    for one in seen:
+        assert one.row < num_rows
+        assert one.num_times == times[keys[one.row]]
+    assert len({keys[one.row] for one in seen}) == len(seen)
+    later = [one for one in unseen if one.place == 0]
+    assert later
+    for one in later:
+        assert one.row >= num_rows
+        assert keys[one.row][:2] not in documents
+    assert len(unseen) > len(later)
+    if drawn == 2000:
+        assert len(seen) == len(times)
+        assert len(unseen) - len(later) == places[1].order.rows.num_rows
+
+
+def test_nothing_is_recalled_by_a_model_that_saw_nothing(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recalls, "_MOST_PAIRS", 48)
+    places = places_of(data)
+    special = special_ids(places[0].order)
+    for kind in KINDS:
+        found = recall(opened(kind), places, special, np.zeros(special.vocab_size, np.int64))
+        once = found["by_times_seen"]["1"]
+        assert once["num_pairs"] > 20
+        assert once["low"] < 0 < once["high"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
+def test_planted_memorisation_is_found(tmp_path: Path, kind: ModelKind) -> None:
+    for name, number in (("planted", 24), ("other", 600)):
+        records = builds.documents(name, number, 120)
+        (tmp_path / f"{name}.jsonl").write_bytes(builds.json_lines(records))
+    mixture = builds.write_mixture(tmp_path, """\
+name: memorised
+chunk: {size: 128}
+sources:
+  planted: {from: {path: planted.jsonl}, epochs: 200, max_repetition: 200}
+  other: {from: {path: other.jsonl}}
+order: {seed: 21, global_batch_size: 16, max_seq_len: 128}
+validation: {fraction: 0.4}
+""")  # fmt: skip
+    builds.run_well("build", mixture, "--out", tmp_path / "out", "--workers", "1")
+    sets = ["--set", "tokens=10M", "--set", "save_every_tokens=10M"]
+    builds.run_well("train", f"sample-{kind}-pretraining", "--data", tmp_path / "out", "--out",
+                    tmp_path / "run", "--device", "cpu", *sets)  # fmt: skip
+    stdout = builds.run_well("evaluate", tmp_path / "run", "--data", tmp_path / "out", "--device",
+                             "cpu", "--json")  # fmt: skip
+    (answer,) = json.loads(stdout)
+    often = answer["recall"]["by_times_seen"]["100+"]
+    assert often["num_pairs"] >= 5
+    assert often["low"] > 0.5
+    once = answer["recall"]["by_times_seen"]["1"]
+    assert once["difference"] < often["low"]
+
+
+@pytest.fixture
+def few_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that a test takes seconds: a loss is over 50,368 ids."""
+    monkeypatch.setattr(recalls, "_MOST_PAIRS", 12)
+
+
+def evaluate(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> tuple[int, str, str]:
+    capsys.readouterr()
+    code = main(["evaluate", *[str(one) for one in arguments], "--device", "cpu"])
+    return code, *capsys.readouterr()
+
+
+@pytest.mark.usefixtures("few_pairs")
+def test_a_trajectory_and_a_pair_are_one_answer_a_model(
+    data: Path, runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = (runs / "decoder", runs / "encoder", "--data", data)
+    code, out, err = evaluate(capsys, *command, "--json")
+    assert code == 0, err
+    answers = json.loads(out)
+    names = [f"{runs}/{kind}/step{step}" for kind in ("decoder", "encoder") for step in (1, 2)]
+    assert [one["model"] for one in answers] == names
+    for one in answers:
+        found = one["held-out"]
+        sources = found["by_source"].values()
+        assert found["num_labels"] == sum(source["num_labels"] for source in sources)
+        assert found["num_rows"] == sum(source["num_rows"] for source in sources)
+        assert ("per_byte" in found) == (one["kind"] == "decoder")
+        assert one["recall"]["num_seen"] in (16, 32)
+    # A step of training is a step down.
+    assert answers[1]["held-out"]["loss"] < answers[0]["held-out"]["loss"]
+    # An export is its checkpoint.
+    assert main(["export", str(runs / "decoder"), "--all", "--out", str(tmp_path / "models")]) == 0
+    code, out, err = evaluate(capsys, tmp_path / "models", "--data", data, "--json")
+    assert code == 0, err
+    exports = json.loads(out)
+    assert [Path(one["model"]).name for one in exports] == ["step1", "step2"]
+    for one, of in zip(exports, answers, strict=False):
+        assert {**one, "model": ""} == {**of, "model": ""}
+    code, out, _ = evaluate(capsys, runs / "decoder" / "step2", "--data", data)
+    assert code == 0
+    assert f"{runs}/decoder/step2: decoder" in out
+    assert "nats a token" in out
+    assert "recall of the 32 rows that it saw" in out
+
+
+def test_the_held_out_loss_is_that_of_training(
+    data: Path, runs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = (runs / "decoder" / "metrics.jsonl").read_text().splitlines()
+    last = [one for one in map(json.loads, lines) if one["kind"] == "validation"][-1]
+    command = (runs / "decoder" / "step2", "--data", data, "--suite", "held-out", "--json")
+    (answer,) = json.loads(evaluate(capsys, *command)[1])
+    assert answer["held-out"]["loss"] == pytest.approx(last["loss"], rel=1e-5)
+    assert answer["held-out"]["num_labels"] == last["num_labels"]
+    assert "recall" not in answer
+
+
+@pytest.mark.usefixtures("few_pairs")
+def test_what_cannot_be_evaluated_is_refused_in_words(
+    data: Path, runs: Path, finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refused(*arguments: str | Path) -> str:
+        code, out, err = evaluate(capsys, *arguments)
+        assert code in (1, 2)
+        assert out == ""
+        assert "Traceback" not in err
+        return err
+
+    run = runs / "decoder"
+    assert "got no validation/, expected a validation split" in refused(run, "--data", finished)
+    assert "got a model of the order" in refused(run, "--data", finished, "--suite", "recall")
+    assert f"{tmp_path}: got no model, expected a checkpoint" in refused(tmp_path, "--data", data)
+    assert main(["export", str(run), "--out", str(tmp_path / "model")]) == 0
+    (tmp_path / "model" / "provenance.json").unlink()
+    command = (tmp_path / "model", "--data", data)
+    assert "nothing says which rows it has seen" in refused(*command)
+    assert evaluate(capsys, *command, "--suite", "held-out")[0] == 0
+    (tmp_path / "model" / "config.json").write_text('{"architectures": ["ModernBertForMaskedLM"]}')
+    assert "config.json: got a model of another shape" in refused(*command)

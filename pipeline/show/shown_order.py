@@ -127,7 +127,7 @@ class Shown:
         """Return its provenance. Raises: NotFoundError without; MismatchError where damaged."""
         if self.trace is not None:
             return self.trace
-        if self.state in ("published", "pool") or self.folder is None:
+        if self.state not in ("unfinished", "damaged"):
             raise NotFoundError(
                 f"{self.where}: no provenance is read here, so where rows come from is not known",
                 "the output of a build on this machine has it",

@@ -92,6 +92,8 @@ def _placeless(shown: Shown, message: str) -> str:
 def exact_strip(shown: Shown, progress: ReportProgress) -> Strip:
     """Return the counts of all rows. Raises: NotFoundError, MismatchError as `Shown.need_trace`."""
     maker = shown.strip_maker
+    if not shown.num_rows:
+        raise NotFoundError("it has no full step, and so no rows")
     maker.start()
     while not maker.wait(0.2):
         progress("rows", int(maker.done * shown.num_rows), shown.num_rows)

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from support import builds
+from support.clusters import Build
 from support.paths import REPOSITORY
 from support.traced import write_output
 
@@ -262,6 +263,17 @@ def test_rows_without_a_build_are_reported_as_far_as_they_are_known(finished: Pa
         assert "has no manifest of a build" in notes
         assert len(set(content["notes"])) == len(content["notes"])
         assert str(where) not in render(content)
+
+
+def test_an_order_without_a_full_step_has_a_report(small: Path, build_here: Build) -> None:
+    out = build_here(small, small.parent / "none", "order.global_batch_size=100000")
+    content = content_of(out)
+    assert content["rows"] is None
+    assert content["samples"] == content["problems"] == []
+    assert content["notes"] == ["it has no full step, and so no rows"]
+    page = " ".join(render(content).split())
+    assert "at the end that fill no step" in page
+    assert "How to reproduce" in page
 
 
 def test_an_order_of_one_row_has_a_report(tmp_path: Path) -> None:

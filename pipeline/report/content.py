@@ -280,15 +280,27 @@ def _windows(shown: Shown) -> dict[str, Any]:
 def _mixture(shown: Shown) -> dict[str, Any]:
     manifest = shown.need_manifest()
     record = manifest.mixture
-    text = mixture_text(record.declaration)
+    declaration = _allowing(manifest)
+    text = mixture_text(declaration)
     is_short = len(text) <= _MOST_DECLARED
     return {
         "text": text if is_short else None,
         "is_mixture": is_short and _fingerprint_of(text) == record.fingerprint,
-        "settings": [*_settings(record.declaration)] if "pool" in record.declaration else None,
+        "settings": [*_settings(declaration)] if "pool" in declaration else None,
         "code": manifest.code,
         "has_lock": manifest.lock is not None,
     }
+
+
+def _allowing(manifest: Manifest) -> dict[str, Any]:
+    """Return a declaration with what lets its build end: it decides no byte, so none has it."""
+    declaration, order = dict(manifest.mixture.declaration), manifest.order
+    if order.num_tokens_cut or order.num_tokens_beyond:
+        declaration["order"] = {**declaration["order"], "allow_cut": True}
+    has_dropped = any(one.documents.dropped for one in manifest.sources.values())
+    if declaration.get("on_error") == "skip" and has_dropped:
+        declaration["max_bad"] = 1
+    return declaration
 
 
 class _Dumper(yaml.SafeDumper):

@@ -178,6 +178,23 @@ def test_a_mixture_that_is_too_long_is_not_called_something_else(
     assert "ettin-data build" not in page
 
 
+def test_a_mixture_is_printed_with_what_lets_its_build_end(
+    tmp_path: Path, build_here: Build
+) -> None:
+    documents = [*builds.documents("some", 40, 200), *({"id": f"bad-{i}"} for i in range(30))]
+    (tmp_path / "some.jsonl").write_bytes(builds.json_lines(documents))
+    text = (
+        "name: cut\nchunk: {size: 64}\nsources: {some: {from: {path: some.jsonl}}}\n"
+        "order: {seed: 1, global_batch_size: 4, max_seq_len: 32, allow_cut: true, view: decoder}\n"
+        "on_error: skip\nmax_bad: 0.9\n"
+    )
+    out = build_here(builds.write_mixture(tmp_path, text), tmp_path / "out")
+    content = content_of(out)
+    assert content["mixture"]["is_mixture"]
+    printed = builds.write_mixture(tmp_path, content["mixture"]["text"], "printed.yaml")
+    assert render(content_of(build_here(printed, tmp_path / "again"))) == render(content)
+
+
 def test_a_replay_is_reported_with_the_command_that_repeats_it(
     finished: Path, tmp_path: Path
 ) -> None:

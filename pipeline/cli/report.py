@@ -5,6 +5,7 @@ from pathlib import Path
 
 from pipeline.cli.arguments import Arguments, Verbs, add_verb
 from pipeline.cli.output import print_result
+from pipeline.core.shown import printable
 
 
 def add(verbs: Verbs) -> None:
@@ -26,18 +27,19 @@ def run(parsed: Arguments) -> int:
     from pipeline.report import check_report_path, report_content, write_report
     from pipeline.show import Shown
 
-    check_report_path(parsed.out)
     shown = Shown.open(parsed.where, phase=parsed.phase)
+    check_report_path(parsed.out, shown.folder)
     with show_progress() as show:
         content = report_content(shown, show)
     num_bytes = write_report(parsed.out, content)
     printed = {
         "out": str(parsed.out),
         "num_bytes": num_bytes,
-        "problems": [*shown.problems],
+        "problems": content["problems"],
         "left_out": content["notes"],
     }
     print_result(parsed, printed, [f"{parsed.out}: {num_bytes:,} bytes"])
-    for one in (*shown.problems, *content["notes"]):
-        print(f"not in the report: {one}", file=sys.stderr)
-    return 1 if shown.problems else 0
+    for what, lines in (("damaged", content["problems"]), ("not in the report", content["notes"])):
+        for one in lines:
+            print(printable(f"{what}: {one}"), file=sys.stderr)
+    return 1 if content["problems"] else 0

@@ -1,6 +1,9 @@
 """What a report says, as values: from the views of an order, and from its exact strip."""
 
-from collections.abc import Callable, Mapping
+import json
+import re
+import shlex
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,8 +14,9 @@ from pipeline.config import load_config
 from pipeline.core.arrays import Int64Array
 from pipeline.core.errors import NotFoundError, PipelineError
 from pipeline.core.progress import ReportProgress
-from pipeline.dataset import Manifest
-from pipeline.report.pictures import length_bars, strip_pictures
+from pipeline.dataset import TOKENIZER, Manifest
+from pipeline.report.pictures import length_bars, strip_pictures, ticks
+from pipeline.report.unseen import UNSEEN
 from pipeline.show import Shown, Strip, about_view, budget_view, expected_shares
 
 NUM_COLOURS: Final = 10
@@ -24,6 +28,11 @@ _SAMPLE_TOKENS = 200
 _SAMPLE_CHARACTERS = 1000
 _MOST_DECLARED = 300_000
 """Characters of a mixture that is printed whole."""
+_NAMES = {"pool": "Pool of rows", "published": "Published order"}
+"""Of what has no name but that of its place."""
+_FEW_ROWS = 10
+"""Of fewer to a column, shares are less even than the band of a random order says."""
+_LIKE_A_NUMBER = re.compile(r"[-+.]*[0-9][\w.+-]*")
 _SUMMED = (
     *("documents", "kept", "asked", "available", "drawn", "unused", "repeated", "added"),
     *("discarded", "validation"),
@@ -33,41 +42,58 @@ _SUMMED = (
 def report_content(shown: Shown, progress: ReportProgress) -> dict[str, Any]:
     """Return what a report says; parts that the order lacks are None, and a reason is noted.
 
-    Raises: MismatchError for an output that is not finished.
+    What a build has and cannot be read is a problem, as its output is then damaged.
+
+    Raises: NotFoundError for an output that is not finished.
     """
     if shown.state == "unfinished":
         raise NotFoundError(
             f"{shown.where}: is not finished, so there is nothing to report yet",
             "run the same build again to finish it",
         )
+    problems = dict.fromkeys(_placeless(shown, one) for one in shown.problems)
     notes: dict[str, None] = {}
 
     def known(part: Callable[..., Any], *arguments: Any) -> Any:
         try:
             return part(shown, *arguments)
         except PipelineError as error:
-            # Without the path, which two who have the same bytes do not share.
-            notes[error.message.removeprefix(f"{shown.where}: ")] = None
+            is_damage = shown.trace is not None and not isinstance(error, NotFoundError)
+            (problems if is_damage else notes)[_placeless(shown, error.message)] = None
             return None
 
     strip, budget = known(exact_strip, progress), known(_budget)
     largest = _largest(shown, strip, budget)
     content = {
+        "name": _NAMES.get(shown.state, shown.name),
         "about": about_view(shown),
         "budget": budget,
         "rows": None if strip is None else _rows(shown, strip, largest),
         "colours": {name: f"source-{number}" for number, name in enumerate(largest, 1)},
         "samples": known(_samples),
+        "assumed_tokenizer": _assumed_tokenizer(shown),
         "digests": known(_digests),
         "windows": known(_windows),
         "mixture": known(_mixture),
     }
-    return {**content, "notes": [*notes]}
+    return {**content, "problems": [*problems], "notes": [*notes]}
+
+
+def _placeless(shown: Shown, message: str) -> str:
+    """Return a message without the place, which two who have the same bytes do not share."""
+    places = {shown.where, str(Path(shown.where))}
+    if shown.order is not None:
+        places.add(shown.order.where)
+    for place in sorted(places, key=len, reverse=True):
+        message = message.replace(f"{place}/", "").removeprefix(f"{place}: ")
+    return message
 
 
 def exact_strip(shown: Shown, progress: ReportProgress) -> Strip:
     """Return the counts of all rows. Raises: NotFoundError, MismatchError as `Shown.need_trace`."""
     maker = shown.strip_maker
+    if not shown.num_rows:
+        raise NotFoundError("it has no full step, and so no rows")
     maker.start()
     while not maker.wait(0.2):
         progress("rows", int(maker.done * shown.num_rows), shown.num_rows)
@@ -94,6 +120,8 @@ def _ranked(sources: list[dict[str, Any]], key: str) -> list[dict[str, Any]]:
 
 def _budget(shown: Shown) -> dict[str, Any]:
     answer = budget_view(shown)
+    if not answer["sources"]:
+        raise NotFoundError("its manifest has no sources, so its budgets are not known")
     ranked = _ranked(answer["sources"], "drawn")
     rest = ranked[MOST_LISTED:]
     reasons: dict[str, int] = {}
@@ -105,7 +133,7 @@ def _budget(shown: Shown) -> dict[str, Any]:
         "listed": ranked[:MOST_LISTED],
         "num_rest": len(rest),
         "rest": {key: sum(one[key] for one in rest) for key in _SUMMED},
-        "used": [key for key in _SUMMED if answer["totals"][key]],
+        "used": [key for key in _SUMMED if any(one[key] for one in ranked)],
         "reasons": sorted(reasons.items(), key=lambda one: (-one[1], one[0])),
     }
 
@@ -126,7 +154,7 @@ def _rows(shown: Shown, strip: Strip, largest: list[str]) -> dict[str, Any]:
             "share": int(tokens[place]) / max(int(tokens.sum()), 1),
             "lowest": float(shares[:, place].min()),
             "highest": float(shares[:, place].max()),
-            "outside": int(outside[place]),
+            "outside": int(outside[place]) if rows[place] >= _FEW_ROWS * num_columns else None,
             "bars": bars,
         }
         for place, (name, bars) in enumerate(
@@ -146,7 +174,7 @@ def _rows(shown: Shown, strip: Strip, largest: list[str]) -> dict[str, Any]:
         "repeated": int(strip.repeated.sum()),
         "later": int(strip.later.sum()),
         "lengths": [int(strip.shortest.min()), int(strip.longest.max())],
-        "checkpoints": [step / int(strip.bounds[-1]) for _, step in shown.checkpoints()],
+        "ticks": ticks([step / int(strip.bounds[-1]) for _, step in shown.checkpoints()]),
     }
 
 
@@ -185,6 +213,15 @@ def _samples(shown: Shown) -> list[dict[str, Any]]:
             }
         )
     return samples
+
+
+def _assumed_tokenizer(shown: Shown) -> str | None:
+    """Return the name of the tokenizer that ids are read by, if the order does not name it."""
+    folder = shown.folder
+    is_named = shown.trace is not None or (folder is not None and (folder / TOKENIZER).is_file())
+    if is_named or shown.order is None or shown.order.tokenizer_digest is not None:
+        return None
+    return shown.tokenizer.name
 
 
 def _parts(shown: Shown, ids: Any) -> tuple[list[tuple[bool, str]], int]:
@@ -241,33 +278,78 @@ def _windows(shown: Shown) -> dict[str, Any]:
 
 
 def _mixture(shown: Shown) -> dict[str, Any]:
-    record, manifest = shown.need_manifest().mixture, shown.need_manifest()
-    text = mixture_text(record.declaration)
+    manifest = shown.need_manifest()
+    record = manifest.mixture
+    declaration = _allowing(manifest)
+    text = mixture_text(declaration)
     is_short = len(text) <= _MOST_DECLARED
     return {
         "text": text if is_short else None,
         "is_mixture": is_short and _fingerprint_of(text) == record.fingerprint,
+        "settings": [*_settings(declaration)] if "pool" in declaration else None,
         "code": manifest.code,
         "has_lock": manifest.lock is not None,
     }
 
 
+def _allowing(manifest: Manifest) -> dict[str, Any]:
+    """Return a declaration with what lets its build end: it decides no byte, so none has it."""
+    declaration, order = dict(manifest.mixture.declaration), manifest.order
+    if order.num_tokens_cut or order.num_tokens_beyond:
+        declaration["order"] = {**declaration["order"], "allow_cut": True}
+    has_dropped = any(one.documents.dropped for one in manifest.sources.values())
+    if declaration.get("on_error") == "skip" and has_dropped:
+        declaration["max_bad"] = 1
+    return declaration
+
+
+class _Dumper(yaml.SafeDumper):
+    """Quotes what only YAML 1.1 reads as text, such as 1e3, which a mixture file may not have."""
+
+
+def _quoted(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    style = "'" if _LIKE_A_NUMBER.fullmatch(text) else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+_Dumper.add_representer(str, _quoted)
+
+
 def mixture_text(declaration: Mapping[str, Any]) -> str:
-    """Return a declaration, defaults filled in, as the text of a mixture file. Pure."""
-    text: str = yaml.safe_dump(_given(declaration), sort_keys=False, allow_unicode=True, width=100)
+    """Return a declaration, defaults filled in, as the text of a mixture file. Pure.
+
+    Where it has characters that cannot be seen, and so not be copied, it is spelled in ASCII.
+    """
+    given = _given(declaration)
+    text: str = yaml.dump(given, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
+    if UNSEEN.search(text):
+        text = yaml.dump(given, Dumper=_Dumper, sort_keys=False, width=100)
     return text
 
 
 def _given(value: Any) -> Any:
     """Return a declaration without keys that are not set; only `id` means something as null."""
     if isinstance(value, list):
-        return [_given(one) for one in value]
+        return [_listed(one) for one in value]
     if not isinstance(value, Mapping):
         return value
-    if value.keys() == {"name", "options"}:
+    return {name: _given(one) for name, one in value.items() if one is not None or name == "id"}
+
+
+def _settings(declaration: Mapping[str, Any], above: str = "") -> Iterator[str]:
+    """Yield what a replay declares, without its pool, as values of `--set`."""
+    for name, value in declaration.items():
+        if isinstance(value, Mapping):
+            yield from _settings(value, f"{above}{name}.")
+        elif value is not None and name != "pool":
+            yield shlex.quote(f"{above}{name}={json.dumps(value, ensure_ascii=False)}")
+
+
+def _listed(value: Any) -> Any:
+    if isinstance(value, Mapping) and value.keys() == {"name", "options"}:
         # A filter, of which a mixture gives the options by its name.
         return {value["name"]: _given(value["options"])}
-    return {name: _given(one) for name, one in value.items() if one is not None or name == "id"}
+    return _given(value)
 
 
 def _fingerprint_of(text: str) -> str | None:

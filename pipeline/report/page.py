@@ -4,7 +4,7 @@ Whatever comes from an order is text: the template escapes every value, and show
 are not seen, or turn the text around them, by their number.
 """
 
-import unicodedata
+import re
 from base64 import b64encode
 from hashlib import sha256
 from importlib import resources
@@ -17,12 +17,12 @@ from markupsafe import Markup, escape
 from pipeline.core.errors import OutputError
 from pipeline.core.files import publish_beside
 from pipeline.core.units import format_tokens
+from pipeline.report.unseen import UNSEEN
 from pipeline.version import VERSION
 
 _MARK: Final = "<!doctype html><!-- ettin-data report -->"
-# Joiners are part of how words and emoji are written.
-_JOINERS: Final = "\u200c\u200d"
-_ON_LINES: Final = "\n\t"
+_MOST_CHARACTERS: Final = 300
+"""Of a name or an id, which may be as long as a file."""
 
 
 def render(content: dict[str, Any]) -> str:
@@ -40,6 +40,7 @@ def render(content: dict[str, Any]) -> str:
         "percent": _percent,
         "short": format_tokens,
         "plain": _plain,
+        "cut": _cut,
     }
     template = environment.from_string(_read("pipeline.report", "report.html"))
     digest = b64encode(sha256(style.encode()).digest()).decode()
@@ -48,11 +49,21 @@ def render(content: dict[str, Any]) -> str:
     )
 
 
-def check_report_path(path: Path) -> None:
-    """Check that a path is free, or has a report. Raises: OutputError."""
-    if path.is_dir():
-        raise OutputError(f"{path}: got a folder, expected the name of a file to write")
+def check_report_path(path: Path, order: Path | None = None) -> None:
+    """Check that a path is free, or has a report. Raises: OutputError.
+
+    order: the folder that is reported, if it is on this machine; nothing is added to it.
+    """
+    if order is not None and path.resolve().is_relative_to(order.resolve()):
+        raise OutputError(
+            f"{path}: lies in {order}, expected a file beside it",
+            "an output has the files of its manifest alone; `verify` refuses any other",
+        )
     try:
+        if path.exists() and not path.is_file():
+            # To open a pipe waits for whoever writes to it.
+            got = "a folder" if path.is_dir() else "a device or a pipe"
+            raise OutputError(f"{path}: got {got}, expected the name of a file to write")
         with path.open("rb") as file:
             is_report = file.read(len(_MARK)) == _MARK.encode()
     except FileNotFoundError:
@@ -80,31 +91,26 @@ def _read(package: str, name: str) -> str:
     return resources.files(package).joinpath(name).read_text(encoding="utf-8")
 
 
-def _is_unseen(character: str) -> bool:
-    if character in _JOINERS or character in _ON_LINES:
-        return False
-    return unicodedata.category(character)[0] == "C" or character in "\u2028\u2029"
-
-
-def _code(character: str) -> str:
-    return f"U+{ord(character):04X}"
+def _code(match: re.Match[str]) -> str:
+    return f"U+{ord(match[0]):04X}"
 
 
 def _shown(value: Any) -> Any:
     """Return a value of the template as markup in which every character can be seen."""
     if isinstance(value, Markup) or not isinstance(value, str):
         return value
-    if not any(map(_is_unseen, value)):
-        return escape(value)
-    return Markup("").join(
-        Markup('<span class="mark">{}</span>').format(_code(one)) if _is_unseen(one) else one
-        for one in value
+    return Markup(
+        UNSEEN.sub(lambda match: f'<span class="mark">{_code(match)}</span>', escape(value))
     )
 
 
 def _plain(value: str) -> Markup:
     """Return text for an attribute, which holds no elements."""
-    return escape("".join(f"({_code(one)})" if _is_unseen(one) else one for one in value))
+    return escape(UNSEEN.sub(lambda match: f"({_code(match)})", value))
+
+
+def _cut(value: str) -> str:
+    return value if len(value) <= _MOST_CHARACTERS else f"{value[:_MOST_CHARACTERS]}…"
 
 
 def _full(number: int | None) -> str:

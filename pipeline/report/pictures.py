@@ -83,6 +83,14 @@ def _steps(places: NDArray[np.float64], values: Values) -> str:
     return "".join([*parts, f"H{places[-1]:.1f}"])
 
 
+def ticks(parts: Sequence[float]) -> str:
+    """Return a path of short lines up from the bottom of a chart, one to a unit. Pure.
+
+    parts: their places, of the whole width.
+    """
+    return "".join(f"M{at},0v-6" for at in sorted({round(_WIDTH * part) for part in parts}))
+
+
 def length_bars(lengths: Int64Array) -> list[dict[str, Any]]:
     """Return, of each source, its rows by length as bars, all over the same lengths. Pure.
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from pipeline.config import load_config
+from pipeline.config import Mixture, load_config
 from pipeline.core.bundled import mixture_path
 from pipeline.core.errors import PipelineError
 from pipeline.show.commands import same_view
@@ -39,9 +39,13 @@ def _assumptions(shown: Shown) -> list[dict[str, Any]]:
     manifest = shown.manifest
     if manifest is None:
         return []
+    record = manifest.mixture
     try:
-        declared = load_config(mixture_path(manifest.mixture.name))
+        declared = load_config(mixture_path(record.name), record.overrides)
     except PipelineError:
+        return []
+    if isinstance(declared, Mixture) and declared.fingerprint != record.fingerprint:
+        # Another mixture of that name. What makes the archives of a replay is always another.
         return []
     return [
         {

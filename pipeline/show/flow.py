@@ -86,6 +86,8 @@ def _folded(flows: Sequence[Flow]) -> list[Flow]:
         if flow.start.is_source:
             sizes[flow.start] += flow.num_tokens
     small = sorted(sizes, key=lambda node: -sizes[node])[_MOST_SOURCES:]
+    if len(small) == 1:
+        small = []
     rest = dict.fromkeys(small, Node(f"{len(small):,} other sources", is_source=True))
     sums: dict[tuple[Node, Node], int] = defaultdict(int)
     for start, end, num_tokens in flows:

@@ -153,8 +153,11 @@ class StripMaker:
     def make(self) -> None:
         """Make the strip now; what goes wrong is in `error`."""
         try:
-            strip = self._count()
-            self._check_files()
+            try:
+                strip = self._count()
+            finally:
+                # Also where counting fails: damage that no reader notices may have any effect.
+                self._check_files()
         except PipelineError as error:
             self.error = error
             return

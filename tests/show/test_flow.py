@@ -57,5 +57,12 @@ def test_small_sources_are_one() -> None:
     assert rest["tokens"] == sum(size + size // 3 for size in range(81, 89))
 
 
+def test_one_small_source_is_itself() -> None:
+    picture = flow_picture(flows_of([100 - number for number in range(13)]))
+    names = [node["name"] for node in picture["nodes"] if node["is_source"]]
+    assert len(names) == 13
+    assert not any("other" in name for name in names)
+
+
 def test_no_flow_is_an_empty_picture() -> None:
     assert flow_picture([]) == {"width": 900, "height": 0.0, "bands": [], "nodes": []}

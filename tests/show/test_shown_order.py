@@ -1,6 +1,7 @@
 """What opens: whole outputs, pools, published rows, manifests; and what is left of damaged ones."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -8,6 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 from support.paths import SHARED
 
+from pipeline.config import load_config
+from pipeline.core.bundled import mixture_path
 from pipeline.core.errors import InputError, MismatchError, NotFoundError, PipelineError
 from pipeline.show import Shown, about_view, answer, order_view, row_view, step_view
 
@@ -56,6 +59,28 @@ def test_a_checkpoint_has_seen_the_steps_up_to_its_own(shown: Shown) -> None:
 
 def test_the_assumptions_of_a_shipped_mixture_are_named() -> None:
     assert about_view(Shown.open("sample"))["assumptions"] == []
+
+
+@pytest.mark.parametrize("name", ["ettin-decay", "ettin-extension-published"])
+@pytest.mark.parametrize("overrides", [(), ("order.seed=7",)])
+def test_the_assumptions_of_another_mixture_of_that_name_are_not(
+    finished: Path, name: str, overrides: tuple[str, ...]
+) -> None:
+    shown = Shown.open(finished)
+    assert shown.manifest is not None
+    declared = load_config(mixture_path(name), overrides)
+
+    def assumptions(fingerprint: str) -> int:
+        assert shown.manifest is not None
+        record = replace(
+            shown.manifest.mixture, name=name, fingerprint=fingerprint, overrides=overrides
+        )
+        shown.manifest = replace(shown.manifest, mixture=record)
+        return len(about_view(shown)["assumptions"])
+
+    assert assumptions(declared.fingerprint) == len(declared.assumptions) > 0
+    # What replays archives has a fingerprint of its own.
+    assert assumptions("other") == (len(declared.assumptions) if "published" in name else 0)
 
 
 def test_rows_without_a_manifest_are_a_published_order(finished: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 from support.traced import write_output
 
 from pipeline.core.errors import MismatchError
+from pipeline.dataset.provenance import ColumnReader
 from pipeline.show import Shown, order_view
 from pipeline.show import strip as strips
 from pipeline.show.strip import base_bounds, load_strip, save_strip
@@ -156,6 +157,23 @@ def test_damaged_provenance_is_said_and_no_answer_is_made_up(tmp_path: Path) -> 
     with pytest.raises(MismatchError, match=r"parquet: cannot be read"):
         order_view(shown)
     assert shown.strip_maker.error is not None
+
+
+def test_damage_that_no_reader_notices_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_output(tmp_path, ROWS)
+    (path,) = (tmp_path / "provenance" / "documents").iterdir()
+    path.write_bytes(path.read_bytes()[:-1] + b"x")
+    maker = Shown.open(tmp_path).strip_maker
+
+    def fail(path: Path) -> None:
+        raise ValueError("operands could not be broadcast together")
+
+    monkeypatch.setattr(ColumnReader, "repeated_rows", lambda self, path: fail(path))
+    maker.make()
+    assert maker.error is not None
+    assert f"{path}: has other bytes than the manifest says" in maker.error.message
 
 
 def test_counts_of_damaged_provenance_are_not_kept(finished: Path, tmp_path: Path) -> None:

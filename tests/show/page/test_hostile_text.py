@@ -12,7 +12,8 @@ TURNED = "\u202etxt.exe\u202c\u2066a\u2069\x1b[31m\x00\x85\u200b\ufeff\u2028b\ud
 HOSTILE = MARKUP + TURNED
 UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b\u2028-\u202e\u2066-\u2069\ufeff\ud800]")
 # Words that a view chooses from a list of its own.
-_OWN = {"kind", "side", "published", "state", "digest", "row_digest", "sequence_root", "method"}
+_OWN = {"kind", "side", "published", "state", "digest", "row_digest", "sequence_root", "method",
+        "path"}  # fmt: skip
 VIEWS = {
     "about": "",
     "order": "#order",

@@ -1,5 +1,7 @@
 """Rows in order from published parquet, on disk and over loopback."""
 
+import subprocess
+import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.order_server import serve
-from support.orders import open_rows
+from support.orders import open_rows, write_order
 from support.parquet import CLS, UINT32, Ids, as_lists, made, read, write, write_phase
 from support.strategies import QUICK
 
@@ -413,3 +415,23 @@ def test_a_long_footer_comes_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         monkeypatch.setenv("HF_ENDPOINT", server.endpoint)
         assert open_rows(server.where()).num_rows == 200
         assert server.counters()["requests"] == 2
+
+
+def test_a_file_that_is_cut_short_while_it_is_open_is_an_error(tmp_path: Path) -> None:
+    ids = np.random.default_rng(0).integers(0, 50_000, (2000, 100)).tolist()
+    write_order(tmp_path, ids, [2000])
+    program = f"""
+import os, numpy as np
+from pathlib import Path
+from pipeline import dataset
+rows = dataset.open({str(tmp_path)!r}).rows
+rows.take(np.array([0]))
+for path in Path({str(tmp_path)!r}).rglob("*.parquet"):
+    os.truncate(path, 100)
+rows.take(np.array([1999]))
+"""
+    # In a process of its own, which reading a mapped file would end.
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "got a file that cannot be read as parquet" in done.stderr

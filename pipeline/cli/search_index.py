@@ -14,7 +14,9 @@ def add(verbs: Verbs) -> None:
         "search-index",
         run,
         "index the tokens of an order, so that texts are found at once",
-        "Takes 6 bytes a token on disk; run again after a crash or damage, and it goes on.",
+        "Takes 6 bytes a token on disk; run again after a crash or damage, and it goes on. `trace"
+        " --find` and `show` use the index beside the output of a build. One of another order, or"
+        " elsewhere, is for `pipeline.audit.search.SearchIndex` alone.",
     )
     options.add("where DIR", "output of a build, or rows in order: parquet or MDS, local or remote")
     options.add("--out FOLDER", "folder of the index (default: DIR.search-index)", Path)

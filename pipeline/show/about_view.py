@@ -61,7 +61,8 @@ def _has_tokenizer(shown: Shown) -> bool:
 
 
 def _has_search_index(shown: Shown) -> bool:
+    """Return whether searches use one: without provenance there are none."""
     try:
-        return shown.search_index() is not None
+        return shown.trace is not None and shown.search_index() is not None
     except PipelineError:
         return True  # A search says what is wrong with it.

@@ -71,6 +71,19 @@ def test_an_index_answers_as_a_scan_does(shown: Shown, indexed: Shown, text: str
         assert found["method"] == "index"
 
 
+def test_an_index_of_rows_without_provenance_is_not_promised(
+    finished: Path, tmp_path: Path
+) -> None:
+    out = Path(shutil.copytree(finished / "order", tmp_path / "order"))
+    order = dataset.open(out)
+    build_index(order, default_folder(out), section_tokens=3000, report=lambda *_: None)
+    shown = Shown.open(out)
+    assert not answer(shown, "about", "")["has_search_index"]
+    with pytest.raises(NotFoundError, match="no provenance is read here"):
+        search_view(shown, text="tide")
+    assert "beside the output of a build" in " ".join(run_well("search-index", "--help").split())
+
+
 def test_who_asks_once_gets_the_whole_answer(shown: Shown) -> None:
     once = answer(shown, "search", "text=tide")
     assert (once["done"], once["is_exact"], once["rows"]) == (

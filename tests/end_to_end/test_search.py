@@ -1,6 +1,9 @@
 """Search by commands: a build is indexed, traced with and without, damaged, killed and mended."""
 
 import json
+import shutil
+import time
+from contextlib import nullcontext
 from itertools import product
 from pathlib import Path
 
@@ -15,6 +18,8 @@ from support.traced import naive_find
 
 from pipeline import dataset
 from pipeline.audit.search import SearchIndex
+from pipeline.audit.search.index_record import SectionRecord, damaged_files, read_index_record
+from pipeline.core.errors import MismatchError
 
 TEXTS = ("the", "harbour", "copper lantern", "a of and under", "no such words anywhere")
 
@@ -110,4 +115,43 @@ def test_a_command_that_is_killed_goes_on_to_the_same_bytes(tmp_path: Path) -> N
     assert len(expected) > 500
     differing = builds.differences(builds.digests(killed), expected)
     # What says when files were written.
+    assert all(path.endswith("/section.json") for path in differing)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(3))
+def test_kills_at_any_moment_leave_whole_sections_and_the_same_bytes(
+    seed: int, tmp_path: Path
+) -> None:
+    rows = [[number % 7, number % 11, number % 13] * 300 for number in range(640)]
+    order = dataset.open(write_order(tmp_path / "order", rows, [320, 320]))
+    command = ("search-index", tmp_path / "order", "--memory", "1kB", "--out")
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    builds.run_well(*command, whole)
+    num_sections = len([*whole.glob("section-*")])
+    rng = np.random.default_rng(seed)
+    for kill in range(8):
+        if kill == 4:
+            # The other kills are while one that was finished is mended.
+            builds.run_well(*command, killed)
+            for section in sorted(killed.glob("section-*"))[::2]:
+                shutil.rmtree(section)
+        until = rng.integers(len([*killed.glob("section-*")]), num_sections, endpoint=True)
+        process = builds.start(*command, killed)
+        while process.poll() is None and len([*killed.glob("section-*")]) < until:
+            pass
+        time.sleep(rng.uniform(0, 0.01))
+        process.kill()
+        process.wait(timeout=builds.SECONDS)
+        sections = [*killed.glob("section-*")]
+        for section in sections:
+            record = read_index_record(section / "section.json", SectionRecord)
+            assert damaged_files(section, record.listed()) == []
+        if (killed / "index.json").exists():
+            is_whole = len(sections) == num_sections
+            with nullcontext() if is_whole else pytest.raises(MismatchError, match="is missing"):
+                SearchIndex.open(killed, order)
+    builds.run_well(*command, killed)
+    assert {path.name for path in killed.iterdir()} == {path.name for path in whole.iterdir()}
+    differing = builds.differences(builds.digests(killed), builds.digests(whole))
     assert all(path.endswith("/section.json") for path in differing)

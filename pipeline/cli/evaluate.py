@@ -27,16 +27,14 @@ def add(verbs: Verbs) -> None:
 
 def run(parsed: Arguments) -> int:
     check_extra()
-    from pipeline.train.evaluation import SUITES, evaluate_models
-    from pipeline.train.ranks import join_ranks
+    from pipeline.train import SUITES, evaluate_models
 
     suites = parsed.suite or SUITES
-    with join_ranks(parsed.device) as ranks:
-        answers = evaluate_models(parsed.models, parsed.data, suites, ranks.device)
-        if parsed.json:
-            print_json_list(answers)
-        else:
-            print_lines(line for answer in answers for line in _lines(answer))
+    answers = evaluate_models(parsed.models, parsed.data, suites, parsed.device)
+    if parsed.json:
+        print_json_list(answers)
+    else:
+        print_lines(line for answer in answers for line in _lines(answer))
     return 0
 
 

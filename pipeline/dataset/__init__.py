@@ -4,6 +4,7 @@ From a folder, an address or a manifest, `open` gives rows by number, and the re
 and checkpoint records frozen values. `mds`, `parquet` and `provenance` are the formats of files.
 """
 
+from pipeline.dataset.arrow_columns import values_of
 from pipeline.dataset.blake3 import row_digests
 from pipeline.dataset.checkpoint_record import (
     CheckpointRecord,
@@ -201,6 +202,7 @@ __all__ = [
     "split_files",
     "split_windows",
     "take_with_digests",
+    "values_of",
     "windows_of",
     "without_order",
     "write_order_manifest",

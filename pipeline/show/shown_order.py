@@ -32,8 +32,8 @@ from pipeline.dataset import (
     Manifest,
     Order,
     RowReader,
+    values_of,
 )
-from pipeline.dataset.arrow_columns import values_of
 from pipeline.dataset.provenance import ColumnReader, RowColumns, row_files
 from pipeline.feed import SpecialIds, special_ids
 from pipeline.show.opened_parts import OpenedParts, State

@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from pipeline.train.evaluation import SUITES, evaluate_models
     from pipeline.train.export import export_checkpoint, export_checkpoints, export_model
     from pipeline.train.hub_models import push_exports
     from pipeline.train.loader import FeedDataset, FeedLoader, TensorBatch, to_tensors
@@ -15,7 +16,9 @@ if TYPE_CHECKING:
 _MODULE_BY_NAME = {
     "FeedDataset": "loader",
     "FeedLoader": "loader",
+    "SUITES": "evaluation",
     "TensorBatch": "loader",
+    "evaluate_models": "evaluation",
     "export_checkpoint": "export",
     "export_checkpoints": "export",
     "export_model": "export",
@@ -25,9 +28,11 @@ _MODULE_BY_NAME = {
 }
 
 __all__ = [
+    "SUITES",
     "FeedDataset",
     "FeedLoader",
     "TensorBatch",
+    "evaluate_models",
     "export_checkpoint",
     "export_checkpoints",
     "export_model",

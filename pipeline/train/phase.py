@@ -20,7 +20,6 @@ from pipeline.dataset import checkpoints_in, find_checkpoint, latest_checkpoint,
 from pipeline.feed import Clm, Mlm, OnDamage, make_feed, special_ids
 from pipeline.stages.tokenizer import EMBEDDED
 from pipeline.train import attention
-from pipeline.train.evaluate import open_validation
 from pipeline.train.metrics import Metrics
 from pipeline.train.models import make_model
 from pipeline.train.optimizer import make_optimizer
@@ -28,6 +27,7 @@ from pipeline.train.pretrained import find_model, weights_digest
 from pipeline.train.ranks import Ranks, join_ranks
 from pipeline.train.step import make_forward
 from pipeline.train.training_run import ReportEvent, Run
+from pipeline.train.validation import open_validation
 
 _LOCK = ".lock"
 

@@ -29,13 +29,13 @@ from pipeline.dataset import (
 )
 from pipeline.feed import Feed
 from pipeline.train import checkpoints
-from pipeline.train.evaluate import evaluate
 from pipeline.train.loader import TensorBatch
 from pipeline.train.metrics import Metrics
 from pipeline.train.models import Model, make_uninitialized
 from pipeline.train.pretrained import load_weights, weights_digest
 from pipeline.train.ranks import Ranks
 from pipeline.train.step import load_batches, train_step
+from pipeline.train.validation import evaluate
 from pipeline.train.weights import convert_kind
 from pipeline.version import VERSION
 

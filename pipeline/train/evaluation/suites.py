@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import torch
 
 from pipeline import dataset
 from pipeline.audit.trace import Trace
@@ -20,6 +19,7 @@ from pipeline.train.evaluation.held_out import held_out
 from pipeline.train.evaluation.opened_models import OpenedModel, find_models, open_models
 from pipeline.train.evaluation.place import Place
 from pipeline.train.evaluation.recall import recall
+from pipeline.train.ranks import join_ranks
 
 SUITES: Final = ("held-out", "recall")
 
@@ -56,11 +56,12 @@ class _Data:
 
 
 def evaluate_models(
-    where: Sequence[str], data: Path, suites: Sequence[str], device: torch.device
+    where: Sequence[str], data: Path, suites: Sequence[str], device: str | None
 ) -> Iterator[dict[str, Any]]:
     """Yield the answer of each model: `model`, `kind`, `num_tokens`, and one for each suite.
 
-    where: as for `find_models`; data: the output of a build on this machine.
+    where: as for `find_models`; data: the output of a build on this machine; device: as for
+    `join_ranks`.
 
     Raises: InputError for what is no model or lacks what a suite needs, all of it before the first
     answer; MismatchError for a model of another order, or damage.
@@ -73,18 +74,19 @@ def evaluate_models(
             "build with `validation: {fraction: 0.01}` in the mixture, or add --suite recall",
         )
     places = [place for place in (found.trained_on, found.held_out) if place is not None]
-    for opened in open_models(paths, device):
-        answer: dict[str, Any] = {
-            "model": opened.name,
-            "kind": opened.kind,
-            "num_tokens": opened.num_tokens,
-        }
-        if "held-out" in suites:
-            answer["held-out"] = held_out(opened, places[-1], found.special, found.bytes_by_id)
-        if "recall" in suites:
-            _check_order(opened, found.trained_on.order)
-            answer["recall"] = recall(opened, places, found.special, found.bytes_by_id)
-        yield answer
+    with join_ranks(device) as ranks:
+        for opened in open_models(paths, ranks.device):
+            answer: dict[str, Any] = {
+                "model": opened.name,
+                "kind": opened.kind,
+                "num_tokens": opened.num_tokens,
+            }
+            if "held-out" in suites:
+                answer["held-out"] = held_out(opened, places[-1], found.special, found.bytes_by_id)
+            if "recall" in suites:
+                _check_order(opened, found.trained_on.order)
+                answer["recall"] = recall(opened, places, found.special, found.bytes_by_id)
+            yield answer
 
 
 def _name(where: str, path: Path) -> str:

@@ -18,6 +18,7 @@ from pipeline.core.digest import FileDigest
 from pipeline.core.errors import ConfigError, InputError
 from pipeline.stages.tokenizer import EMBEDDED, read_json
 from pipeline.train.hub_models import download_model, is_hub_model
+from pipeline.train.models import Model
 from pipeline.train.weights import convert_kind, from_transformers
 
 CONFIG: Final = "config.json"
@@ -107,6 +108,16 @@ def load_weights(folder: Path, spec: ModelSpec) -> dict[str, Tensor]:
             f"{folder / WEIGHTS}: got no tensor {error.args[0]}, expected those of a {kind}"
         ) from error
     return {name: one.to(float32) for name, one in convert_kind(weights, spec.kind).items()}
+
+
+def fill_model(model: Model, folder: Path, spec: ModelSpec) -> None:
+    """Load the weights of `load_weights` into a model of `spec`. Raises: InputError."""
+    weights = load_weights(folder, spec)
+    try:
+        model.load_state_dict(weights)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"{folder}: got weights of another model: {reason[:300]}") from error
 
 
 def _check_config(folder: Path, spec: ModelSpec) -> ModelKind:

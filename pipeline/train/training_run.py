@@ -32,7 +32,7 @@ from pipeline.train import checkpoints
 from pipeline.train.loader import TensorBatch
 from pipeline.train.metrics import Metrics
 from pipeline.train.models import Model, make_uninitialized
-from pipeline.train.pretrained import load_weights, weights_digest
+from pipeline.train.pretrained import fill_model, weights_digest
 from pipeline.train.ranks import Ranks
 from pipeline.train.step import load_batches, train_step
 from pipeline.train.validation import evaluate
@@ -138,12 +138,7 @@ class Run:
                 f" optimizer that {self.recipe.name} continues",
                 "add --set start=weights to begin with a fresh optimizer",
             )
-        weights = load_weights(folder, self.recipe.model)
-        try:
-            self.model.load_state_dict(weights)
-        except RuntimeError as error:
-            reason = " ".join(str(error).split())
-            raise InputError(f"{folder}: got weights of another model: {reason[:300]}") from error
+        fill_model(self.model, folder, self.recipe.model)
         self.begun_from = weights_digest(folder)
 
     def train(self, metrics: Metrics | None, report: ReportEvent, max_steps: int | None) -> None:

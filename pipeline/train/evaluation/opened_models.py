@@ -1,6 +1,5 @@
-"""Models to evaluate: checkpoints of a run, exports and models of the Hub, loaded one at a time."""
+"""Models to evaluate: checkpoints, exports and models of the Hub, found first and loaded later."""
 
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,22 +10,23 @@ from torch import nn
 from pipeline.config import ModelKind
 from pipeline.core.errors import InputError
 from pipeline.core.json_record import parse_json
-from pipeline.dataset import checkpoints_in, read_record
+from pipeline.dataset import CheckpointRecord, checkpoints_in, read_record
 from pipeline.train import attention, checkpoints
 from pipeline.train.export import shape_of
 from pipeline.train.hub_models import PROVENANCE
 from pipeline.train.models import Model, make_uninitialized
-from pipeline.train.pretrained import declared_model, find_model, load_weights
+from pipeline.train.pretrained import CONFIG, declared_model, fill_model, find_model
 
 
-@dataclass(frozen=True, kw_only=True)
-class OpenedModel:
-    """A model that is evaluated, and what is known of its training."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FoundModel:
+    """A model to evaluate, and what is known of its training."""
 
     name: str
-    kind: ModelKind
-    model: Model
-    max_seq_len: int
+    """As it is printed."""
+    path: Path
+    record: CheckpointRecord | None
+    """Of a checkpoint; None of a model as `transformers` saves it."""
     order: str | None
     """The digest of the order of its last phase; None where nothing says which."""
     num_rows: int | None
@@ -35,20 +35,32 @@ class OpenedModel:
     """Of these rows."""
 
 
-def find_models(where: str) -> list[Path]:
-    """Return the checkpoints in a folder, by steps, or the one model that it is.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OpenedModel:
+    """A model in memory."""
 
-    where: a checkpoint, a folder of them or of their exports, an export, or hf://ORG/NAME[@REVISION].
+    kind: ModelKind
+    model: Model
+    max_seq_len: int
 
-    Raises: InputError when there is none.
+
+def find_models(where: str) -> list[FoundModel]:
+    """Return the checkpoints or exports in a folder, by steps, or the one model that it is.
+
+    where: a path, or hf://ORG/NAME[@REVISION].
+
+    Raises: InputError when there is none, MismatchError for a damaged record.
     """
     model = find_model(where)
     if model is not None:
-        return [model]
-    found = checkpoints_in(Path(where))
+        return [_model(where, model)]
+    found = [_checkpoint(_name(where, path), path) for path in checkpoints_in(Path(where))]
     if not found:
-        exports = [one.parent for one in Path(where).glob(f"*/{PROVENANCE}")]
-        found = sorted(exports, key=lambda one: (_provenance(one).get("num_steps", 0), one.name))
+        exports = {
+            path.parent: _provenance(path.parent) for path in Path(where).glob(f"*/{CONFIG}")
+        }
+        by_steps = sorted(exports, key=lambda one: (exports[one].get("num_steps", 0), one.name))
+        found = [_model(_name(where, path), path) for path in by_steps]
     if not found:
         raise InputError(
             f"{where}: got no model, expected a checkpoint, an export, or a folder of them",
@@ -57,57 +69,53 @@ def find_models(where: str) -> list[Path]:
     return found
 
 
-def open_models(paths: Sequence[tuple[str, Path]], device: torch.device) -> Iterator[OpenedModel]:
-    """Yield models, each with the name to show; the one before may be freed.
-
-    Raises: InputError for what cannot be loaded, MismatchError for what is damaged.
-    """
-    for name, path in paths:
-        is_export = find_model(path) is not None
-        yield _open_model(name, path, device) if is_export else _open_checkpoint(name, path, device)
+def _name(where: str, path: Path) -> str:
+    return where if Path(where) == path else f"{where.rstrip('/')}/{path.name}"
 
 
-def _open_checkpoint(name: str, path: Path, device: torch.device) -> OpenedModel:
+def _checkpoint(name: str, path: Path) -> FoundModel:
     record = read_record(path)
-    spec, length = shape_of(path, record)
-    model = make_uninitialized(spec)
-    checkpoints.load(path, model, None)
-    return OpenedModel(
+    return FoundModel(
         name=name,
-        kind=spec.kind,
-        model=_ready(model, device),
-        max_seq_len=length,
+        path=path,
+        record=record,
         order=record.seen.order,
         num_rows=record.clock.next_row,
         num_tokens=record.clock.num_tokens,
     )
 
 
-def _open_model(name: str, folder: Path, device: torch.device) -> OpenedModel:
-    spec, length = declared_model(folder)
-    model = make_uninitialized(spec)
-    model.load_state_dict(load_weights(folder, spec))
-    about = _provenance(folder)
+def _model(name: str, path: Path) -> FoundModel:
+    about = _provenance(path)
     rows = about.get("rows")
-    return OpenedModel(
+    return FoundModel(
         name=name,
-        kind=spec.kind,
-        model=_ready(model, device),
-        max_seq_len=length,
+        path=path,
+        record=None,
         order=about.get("order"),
         num_rows=rows[1] if rows else None,
         num_tokens=about.get("num_tokens"),
     )
 
 
-def _ready(model: Model, device: torch.device) -> Model:
+def open_model(found: FoundModel, device: torch.device) -> OpenedModel:
+    """Load a model. Raises: InputError for what cannot be loaded, MismatchError for damage."""
+    if found.record is None:
+        spec, length = declared_model(found.path)
+        model = make_uninitialized(spec)
+        fill_model(model, found.path, spec)
+    else:
+        spec, length = shape_of(found.path, found.record)
+        model = make_uninitialized(spec)
+        checkpoints.load(found.path, model, None)
     nn.Module.to(model, device)
     attention.set_backend(model, attention.best_backend(device, is_bf16=False))
     model.train(False)
-    return model
+    return OpenedModel(kind=spec.kind, model=model, max_seq_len=length)
 
 
 def _provenance(folder: Path) -> dict[str, Any]:
+    """Return what an export says of itself; nothing where it says nothing."""
     try:
         content = parse_json((folder / PROVENANCE).read_bytes())
     except (OSError, ValueError):

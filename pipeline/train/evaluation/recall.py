@@ -53,18 +53,21 @@ class Pair:
 
 
 def recall(
-    opened: OpenedModel, places: Sequence[Place], special: SpecialIds, bytes_by_id: Int64Array
+    opened: OpenedModel,
+    num_rows: int,
+    places: Sequence[Place],
+    special: SpecialIds,
+    bytes_by_id: Int64Array,
 ) -> dict[str, Any]:
     """Return, by how often texts were seen, how much better than unseen ones they are predicted.
 
-    places: the order, and the validation split if there is one. `difference` is in nats a label,
-    positive where seen texts are predicted better, with `low` and `high` of its 95 % interval; None
-    with fewer than two pairs.
+    num_rows: rows of the order that it has seen; places: the order, and the validation split if
+    there is one. `difference` is in nats a label, positive where seen texts are predicted better,
+    with `low` and `high` of its 95 % interval; None with fewer than two pairs.
 
     Raises: as `row_losses`.
     """
-    assert opened.num_rows is not None
-    seen, unseen = draw_texts(places, opened.num_rows)
+    seen, unseen = draw_texts(places, num_rows)
     groups = {}
     for least, most in zip(TIMES, (*TIMES[1:], None), strict=True):
         chosen = [
@@ -81,7 +84,7 @@ def recall(
         # A row may have no label.
         differences = differences[np.isfinite(differences)]
         groups[_name(least, most)] = {"num_pairs": len(differences), **interval(differences)}
-    return {"num_seen": opened.num_rows, "by_times_seen": groups}
+    return {"num_seen": num_rows, "by_times_seen": groups}
 
 
 def _name(least: int, most: int | None) -> str:

@@ -16,7 +16,12 @@ from pipeline.dataset import VALIDATION, Order
 from pipeline.feed import SpecialIds, special_ids
 from pipeline.stages.tokenizer import EMBEDDED, load_tokenizer
 from pipeline.train.evaluation.held_out import held_out
-from pipeline.train.evaluation.opened_models import OpenedModel, find_models, open_models
+from pipeline.train.evaluation.opened_models import (
+    FoundModel,
+    OpenedModel,
+    find_models,
+    open_model,
+)
 from pipeline.train.evaluation.place import Place
 from pipeline.train.evaluation.recall import recall
 from pipeline.train.ranks import join_ranks
@@ -63,46 +68,51 @@ def evaluate_models(
     where: as for `find_models`; data: the output of a build on this machine; device: as for
     `join_ranks`.
 
-    Raises: InputError for what is no model or lacks what a suite needs, all of it before the first
-    answer; MismatchError for a model of another order, or damage.
+    Raises: InputError for what is no model or lacks what a suite needs, MismatchError for a model
+    of another order, both before the first answer; as `open_model`.
     """
-    found = _Data(out=data)
-    paths = [(_name(one, path), path) for one in where for path in find_models(one)]
-    if "held-out" in suites and found.held_out is None:
+    data_found = _Data(out=data)
+    found = [one for place in where for one in find_models(place)]
+    if "held-out" in suites and data_found.held_out is None:
         raise InputError(
             f"{data}: got no {VALIDATION}/, expected a validation split for held-out",
             "build with `validation: {fraction: 0.01}` in the mixture, or add --suite recall",
         )
-    places = [place for place in (found.trained_on, found.held_out) if place is not None]
+    if "recall" in suites:
+        for one in found:
+            _check_order(one, data_found.trained_on.order)
     with join_ranks(device) as ranks:
-        for opened in open_models(paths, ranks.device):
-            answer: dict[str, Any] = {
-                "model": opened.name,
-                "kind": opened.kind,
-                "num_tokens": opened.num_tokens,
-            }
-            if "held-out" in suites:
-                answer["held-out"] = held_out(opened, places[-1], found.special, found.bytes_by_id)
-            if "recall" in suites:
-                _check_order(opened, found.trained_on.order)
-                answer["recall"] = recall(opened, places, found.special, found.bytes_by_id)
-            yield answer
+        for one in found:
+            yield _answer(one, open_model(one, ranks.device), data_found, suites)
 
 
-def _name(where: str, path: Path) -> str:
-    return where if where.startswith("hf://") or Path(where) == path else f"{where}/{path.name}"
+def _answer(
+    found: FoundModel, opened: OpenedModel, data: _Data, suites: Sequence[str]
+) -> dict[str, Any]:
+    places = [place for place in (data.trained_on, data.held_out) if place is not None]
+    answer: dict[str, Any] = {
+        "model": found.name,
+        "kind": opened.kind,
+        "num_tokens": found.num_tokens,
+    }
+    if "held-out" in suites:
+        answer["held-out"] = held_out(opened, places[-1], data.special, data.bytes_by_id)
+    if "recall" in suites:
+        assert found.num_rows is not None
+        answer["recall"] = recall(opened, found.num_rows, places, data.special, data.bytes_by_id)
+    return answer
 
 
-def _check_order(opened: OpenedModel, order: Order) -> None:
-    if opened.order is None or opened.num_rows is None:
+def _check_order(found: FoundModel, order: Order) -> None:
+    if found.order is None or found.num_rows is None:
         raise InputError(
-            f"{opened.name}: nothing says which rows it has seen, expected a checkpoint or an"
+            f"{found.name}: nothing says which rows it has seen, expected a checkpoint or an"
             " export of one for recall",
-            "name --suite held-out",
+            "add --suite held-out",
         )
-    if opened.order != order.digest:
+    if found.order != order.digest:
         raise MismatchError(
-            f"{opened.name}: got a model of the order {opened.order}, expected {order.digest}, that"
+            f"{found.name}: got a model of the order {found.order}, expected {order.digest}, that"
             f" of {order.where}",
             "name the output that it was trained on",
         )

@@ -108,7 +108,7 @@ def export_checkpoints(where: Path, out: Path) -> Iterator[tuple[Path, bool]]:
     for checkpoint in checkpoints_in(where) or [find_checkpoint(where)]:
         record = read_record(checkpoint)
         folder = out / record.name
-        is_new = _provenance(folder).get("checkpoint_digest") != record.digest
+        is_new = provenance_of(folder).get("checkpoint_digest") != record.digest
         if is_new:
             export_checkpoint(checkpoint, folder)
         yield folder, is_new
@@ -195,14 +195,14 @@ def shape_of(checkpoint: Path, record: CheckpointRecord) -> tuple[ModelSpec, int
 def _check_out(out: Path) -> None:
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return
-    if _provenance(out).get("format") != FORMAT:
+    if provenance_of(out).get("format") != FORMAT:
         raise OutputError(
             f"{out}: got other content, expected none, or an earlier export",
             "choose another --out",
         )
 
 
-def _provenance(out: Path) -> dict[str, Any]:
+def provenance_of(out: Path) -> dict[str, Any]:
     """Return what an export says of itself; nothing where there is none."""
     try:
         content = parse_json((out / PROVENANCE).read_bytes())

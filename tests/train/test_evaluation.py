@@ -31,15 +31,6 @@ SETS = [word for one in TINY for word in ("--set", f"model.{one}")]
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The sample, with some documents set aside; not to be changed."""
-    out = tmp_path_factory.mktemp("data") / "out"
-    builds.run_well("build", "sample", "--out", out, "--workers", "1",
-                    "--set", "validation={fraction: 0.1}")  # fmt: skip
-    return out
-
-
-@pytest.fixture(scope="module")
 def runs(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A pair that has taken steps, a checkpoint after each; not to be changed."""
     out = tmp_path_factory.mktemp("runs")

@@ -57,15 +57,6 @@ def without_times(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The sample, with some documents set aside; not to be changed."""
-    out = tmp_path_factory.mktemp("data") / "out"
-    builds.run_well("build", "sample", "--out", out, "--workers", "1",
-                    "--set", "validation={fraction: 0.1}")  # fmt: skip
-    return out
-
-
-@pytest.fixture(scope="module")
 def suite(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A pair, trained through three phases and crossed both ways; not to be changed."""
     out = tmp_path_factory.mktemp("suite")

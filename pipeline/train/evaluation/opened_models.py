@@ -2,18 +2,15 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
 
 from pipeline.config import ModelKind
 from pipeline.core.errors import InputError
-from pipeline.core.json_record import parse_json
 from pipeline.dataset import CheckpointRecord, checkpoints_in, read_record
 from pipeline.train import attention, checkpoints
-from pipeline.train.export import shape_of
-from pipeline.train.hub_models import PROVENANCE
+from pipeline.train.export import provenance_of, shape_of
 from pipeline.train.models import Model, make_uninitialized
 from pipeline.train.pretrained import CONFIG, declared_model, fill_model, find_model
 
@@ -57,7 +54,7 @@ def find_models(where: str) -> list[FoundModel]:
     found = [_checkpoint(_name(where, path), path) for path in checkpoints_in(Path(where))]
     if not found:
         exports = {
-            path.parent: _provenance(path.parent) for path in Path(where).glob(f"*/{CONFIG}")
+            path.parent: provenance_of(path.parent) for path in Path(where).glob(f"*/{CONFIG}")
         }
         by_steps = sorted(exports, key=lambda one: (exports[one].get("num_steps", 0), one.name))
         found = [_model(_name(where, path), path) for path in by_steps]
@@ -86,7 +83,7 @@ def _checkpoint(name: str, path: Path) -> FoundModel:
 
 
 def _model(name: str, path: Path) -> FoundModel:
-    about = _provenance(path)
+    about = provenance_of(path)
     rows = about.get("rows")
     return FoundModel(
         name=name,
@@ -112,12 +109,3 @@ def open_model(found: FoundModel, device: torch.device) -> OpenedModel:
     attention.set_backend(model, attention.best_backend(device, is_bf16=False))
     model.train(False)
     return OpenedModel(kind=spec.kind, model=model, max_seq_len=length)
-
-
-def _provenance(folder: Path) -> dict[str, Any]:
-    """Return what an export says of itself; nothing where it says nothing."""
-    try:
-        content = parse_json((folder / PROVENANCE).read_bytes())
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}

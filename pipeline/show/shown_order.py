@@ -41,6 +41,8 @@ from pipeline.show.strip import Strip, StripMaker, add_rows, empty_strip
 from pipeline.show.token_text import TokenText
 from pipeline.stages.tokenizer import EMBEDDED, Tokenizer, load_tokenizer
 
+NUM_COLOURS = 10
+"""So many sources have a colour of their own, in the page and in reports."""
 # Of 8,192 rows, at 12 bytes: 100 MiB.
 _MOST_GROUPS = 1024
 _SURVEYED_GROUPS = 8
@@ -120,6 +122,18 @@ class Shown:
         if self.trace is None or not self.num_rows:
             return ()
         return tuple(sorted({*_some_sources(self.trace, self.num_rows)}))
+
+    @cached_property
+    def largest(self) -> tuple[str, ...]:
+        """The sources that have a colour each, largest first: by what was drawn, or a survey."""
+        if not self.sources:
+            return ()
+        if self.manifest is not None and self.manifest.sources:
+            sizes = {name: one.budget.drawn for name, one in self.manifest.sources.items()}
+        else:
+            tokens = self.survey.tokens.sum(axis=0)
+            sizes = dict(zip(self.sources, tokens.tolist(), strict=True))
+        return tuple(sorted(sizes, key=lambda name: (-sizes[name], name))[:NUM_COLOURS])
 
     def search_index(self) -> SearchIndex | None:
         """Return the index beside it, once there is one. Raises: MismatchError for damage."""

@@ -24,6 +24,7 @@ from pipeline.core.arrays import Int64Array
 from pipeline.core.digest import fingerprint
 from pipeline.core.errors import MismatchError, NotFoundError, PipelineError
 from pipeline.dataset import (
+    MANIFEST,
     PROVENANCE,
     STEPS,
     TOKENIZER,
@@ -32,6 +33,7 @@ from pipeline.dataset import (
     Manifest,
     Order,
     RowReader,
+    read_manifest,
     values_of,
 )
 from pipeline.dataset.provenance import ColumnReader, RowColumns, row_files
@@ -163,6 +165,18 @@ class Shown:
             return self.manifest
         why = "has no manifest of a build, so its budgets are not known"
         raise self._lacking("budgets", why)
+
+    def check_is_same(self) -> None:
+        """Insist that its folder still has what was opened, for who opens it once more.
+
+        Raises: MismatchError where it is the output of another build by now.
+        """
+        folder, known = self.folder, self.need_trace().manifest
+        assert folder is not None
+        if read_manifest(folder / MANIFEST).files != known.files:
+            raise MismatchError(
+                f"{self.where}: is another output than was opened", "open it again to look at that"
+            )
 
     def need_positions(self) -> Positions:
         """Return its steps. Raises: as `_lacking`."""

@@ -19,7 +19,6 @@ from pipeline.report.pictures import length_bars, strip_pictures, ticks
 from pipeline.report.unseen import UNSEEN
 from pipeline.show import Shown, Strip, about_view, budget_view, expected_shares
 
-NUM_COLOURS: Final = 10
 MOST_LISTED: Final = 500
 """Sources, and windows, that are listed each for itself; of all others the sum is."""
 _NUM_COLUMNS = 240
@@ -63,13 +62,12 @@ def report_content(shown: Shown, progress: ReportProgress) -> dict[str, Any]:
             return None
 
     strip, budget = known(exact_strip, progress), known(_budget)
-    largest = _largest(shown, strip, budget)
     content = {
         "name": _NAMES.get(shown.state, shown.name),
         "about": about_view(shown),
         "budget": budget,
-        "rows": None if strip is None else _rows(shown, strip, largest),
-        "colours": {name: f"source-{number}" for number, name in enumerate(largest, 1)},
+        "rows": None if strip is None else _rows(shown, strip),
+        "colours": {name: f"source-{number}" for number, name in enumerate(shown.largest, 1)},
         "samples": known(_samples),
         "assumed_tokenizer": _assumed_tokenizer(shown),
         "digests": known(_digests),
@@ -104,16 +102,6 @@ def exact_strip(shown: Shown, progress: ReportProgress) -> Strip:
     return maker.strip
 
 
-def _largest(shown: Shown, strip: Strip | None, budget: dict[str, Any] | None) -> list[str]:
-    """Return the names of the sources that have a colour each, largest first."""
-    if budget is not None:
-        return [one["name"] for one in budget["listed"][:NUM_COLOURS]]
-    if strip is None:
-        return []
-    sizes = dict(zip(shown.sources, strip.tokens.sum(axis=0).tolist(), strict=True))
-    return sorted(sizes, key=lambda name: (-sizes[name], name))[:NUM_COLOURS]
-
-
 def _ranked(sources: list[dict[str, Any]], key: str) -> list[dict[str, Any]]:
     return sorted(sources, key=lambda one: (-one[key], one["name"]))
 
@@ -138,7 +126,7 @@ def _budget(shown: Shown) -> dict[str, Any]:
     }
 
 
-def _rows(shown: Shown, strip: Strip, largest: list[str]) -> dict[str, Any]:
+def _rows(shown: Shown, strip: Strip) -> dict[str, Any]:
     """Return the rows of the order by source, and pictures of them."""
     num_columns = min(_NUM_COLUMNS, len(strip.bounds) - 1)
     places = np.arange(num_columns + 1) * (len(strip.bounds) - 1) // max(num_columns, 1)
@@ -167,7 +155,7 @@ def _rows(shown: Shown, strip: Strip, largest: list[str]) -> dict[str, Any]:
         "listed": ranked[:MOST_LISTED],
         "num_rest": len(rest),
         "rest": {key: sum(one[key] for one in rest) for key in ("rows", "tokens", "share")},
-        "charts": strip_pictures(strip, [shown.sources.index(name) for name in largest]),
+        "charts": strip_pictures(strip, [shown.sources.index(name) for name in shown.largest]),
         "num_columns": num_columns,
         "num_rows": int(rows.sum()),
         "num_tokens": int(tokens.sum()),

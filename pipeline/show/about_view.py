@@ -23,6 +23,7 @@ def about_view(shown: Shown) -> dict[str, Any]:
         "max_seq_len": None if order is None else order.max_seq_len,
         "view": None if order is None else order.view,
         "sources": [*shown.sources],
+        "largest": [*shown.largest],
         "checkpoints": [{"name": name, "last_step": step} for name, step in shown.checkpoints()],
         "has_provenance": shown.trace is not None,
         "has_search_index": _has_search_index(shown),

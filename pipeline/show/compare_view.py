@@ -27,8 +27,9 @@ def compare_view(shown: Shown, other: str) -> dict[str, Any]:
 
     Reads every row of both where they are rows. Opens readers of its own.
 
-    Raises: NotFoundError of an order that is no output of a build; NetworkError of a server that
-    does not answer within seconds; as `verify_against`.
+    Raises: NotFoundError of an order that is no output of a build; MismatchError where its folder
+    has another by now; NetworkError of a server that does not answer within seconds; as
+    `verify_against`.
     """
     folder = shown.folder
     if folder is None or shown.trace is None:
@@ -40,6 +41,7 @@ def compare_view(shown: Shown, other: str) -> dict[str, Any]:
         raise ConfigError(
             "with: got nothing, expected a path, an address or the name of a manifest"
         )
+    shown.check_is_same()
     same = {
         "command": shlex.join(["ettin-data", "verify", shown.where, "--against", other]),
         "python": "from pathlib import Path\n"

@@ -250,6 +250,7 @@ class Scan:
         assert shown.folder is not None
         trace = Trace.open(shown.folder)
         rows = _Watched(self, dataset.open(shown.where, phase=shown.phase).rows)
+        shown.check_is_same()
         first_rows = trace.positions.first_rows[self._bounds]
         for matches in find(self._patterns, rows):
             places = np.array([match.row for match in matches])

@@ -24,6 +24,7 @@ from pipeline.core.arrays import Int64Array
 from pipeline.core.digest import fingerprint
 from pipeline.core.errors import MismatchError, NotFoundError, PipelineError
 from pipeline.dataset import (
+    MANIFEST,
     PROVENANCE,
     STEPS,
     TOKENIZER,
@@ -32,6 +33,7 @@ from pipeline.dataset import (
     Manifest,
     Order,
     RowReader,
+    read_manifest,
     values_of,
 )
 from pipeline.dataset.provenance import ColumnReader, RowColumns, row_files
@@ -41,6 +43,8 @@ from pipeline.show.strip import Strip, StripMaker, add_rows, empty_strip
 from pipeline.show.token_text import TokenText
 from pipeline.stages.tokenizer import EMBEDDED, Tokenizer, load_tokenizer
 
+NUM_COLOURS = 10
+"""So many sources have a colour of their own, in the page and in reports."""
 # Of 8,192 rows, at 12 bytes: 100 MiB.
 _MOST_GROUPS = 1024
 _SURVEYED_GROUPS = 8
@@ -121,6 +125,18 @@ class Shown:
             return ()
         return tuple(sorted({*_some_sources(self.trace, self.num_rows)}))
 
+    @cached_property
+    def largest(self) -> tuple[str, ...]:
+        """The sources that have a colour each, largest first: by what was drawn, or a survey."""
+        if not self.sources:
+            return ()
+        if self.manifest is not None and self.manifest.sources:
+            sizes = {name: one.budget.drawn for name, one in self.manifest.sources.items()}
+        else:
+            tokens = self.survey.tokens.sum(axis=0)
+            sizes = dict(zip(self.sources, tokens.tolist(), strict=True))
+        return tuple(sorted(sizes, key=lambda name: (-sizes[name], name))[:NUM_COLOURS])
+
     def search_index(self) -> SearchIndex | None:
         """Return the index beside it, once there is one. Raises: MismatchError for damage."""
         if self._index is not None and self._index.has_changed():
@@ -149,6 +165,18 @@ class Shown:
             return self.manifest
         why = "has no manifest of a build, so its budgets are not known"
         raise self._lacking("budgets", why)
+
+    def check_is_same(self) -> None:
+        """Insist that its folder still has what was opened, for who opens it once more.
+
+        Raises: MismatchError where it is the output of another build by now.
+        """
+        folder, known = self.folder, self.need_trace().manifest
+        assert folder is not None
+        if read_manifest(folder / MANIFEST).files != known.files:
+            raise MismatchError(
+                f"{self.where}: is another output than was opened", "open it again to look at that"
+            )
 
     def need_positions(self) -> Positions:
         """Return its steps. Raises: as `_lacking`."""

@@ -4,6 +4,7 @@ Text that a token has is shown as it is: whoever prints it must see to what cont
 direction do there.
 """
 
+from codecs import getincrementaldecoder
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -84,20 +85,21 @@ class TokenText:
         broken: list[bytes] = []
         for id_ in ids:
             data = self._bytes(id_)
-            whole = _whole(data) if not broken else None
             if id_ in self.special:
                 token = {"text": data.decode("utf-8", "backslashreplace"), "kind": "special"}
-                _join(tokens, broken)
             elif not data:
                 token = {"text": f"<{id_}>", "kind": "unknown"}
-                _join(tokens, broken)
-            elif whole is not None:
+            elif (whole := _whole(data)) is not None:
                 token = {"text": whole, "kind": _kind(whole)}
             else:
-                broken.append(data)
                 token = {"text": _hex(data), "kind": "bytes"}
+            is_part = token["kind"] == "bytes"
+            if not (is_part and _begins(b"".join([*broken, data]))):
+                _join(tokens, broken)
+            if is_part:
+                broken.append(data)
             tokens.append({"id": id_, **token})
-            if broken and token["kind"] == "bytes" and _whole(b"".join(broken)) is not None:
+            if broken and _whole(b"".join(broken)) is not None:
                 _join(tokens, broken)
         _join(tokens, broken)
         return tokens
@@ -115,6 +117,15 @@ def _whole(data: bytes) -> str | None:
         return data.decode()
     except UnicodeDecodeError:
         return None
+
+
+def _begins(data: bytes) -> bool:
+    """Return whether more bytes could make a text of these."""
+    try:
+        getincrementaldecoder("utf-8")().decode(data)
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _hex(data: bytes) -> str:

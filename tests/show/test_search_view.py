@@ -101,6 +101,18 @@ def test_an_index_that_is_made_meanwhile_is_used(shown: Shown, indexed: Shown) -
     assert whole(indexed, "tide")["method"] == "index"
 
 
+@pytest.mark.parametrize(("view", "query"), [("search", "text=tide"), ("compare", "with=sample")])
+def test_another_output_in_the_folder_is_not_taken_for_what_was_opened(
+    indexed: Shown, sliced: Path, view: str, query: str
+) -> None:
+    shutil.rmtree(default_folder(indexed.where))
+    answer(indexed, view, query)
+    shutil.rmtree(indexed.where)
+    shutil.copytree(sliced, indexed.where)
+    with pytest.raises(MismatchError, match="is another output than was opened"):
+        answer(indexed, view, query)
+
+
 def test_the_command_of_a_text_that_begins_with_a_hyphen_runs(indexed: Shown) -> None:
     found = search_view(indexed, text="-nobody")
     done = run(*shlex.split(found["command"])[1:])

@@ -7,6 +7,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from support import builds
 from support.paths import SHARED
 
 from pipeline.config import load_config
@@ -48,6 +49,21 @@ def test_a_whole_output_answers_everything(shown: Shown) -> None:
     assert (about["view"], about["max_seq_len"], about["has_provenance"]) == ("encoder", 128, True)
     assert about["has_tokenizer"]
     assert about["checkpoints"][-1]["last_step"] == about["num_steps"]
+
+
+def test_the_largest_sources_are_ranked_once_for_all_views(
+    shown: Shown, finished: Path, tmp_path: Path
+) -> None:
+    drawn = {one["name"]: one["drawn"] for one in answer(shown, "budget", "")["sources"]}
+    ranked = sorted(drawn, key=lambda name: (-drawn[name], name))
+    assert about_view(shown)["largest"] == ranked != [*shown.sources]
+    # Without budgets, by a survey, which is here of all rows.
+    settings = ("--set", "order.seed=3", "--set", "order.global_batch_size=8", "--workers", "1")
+    builds.run_well("order", finished / "train", "--out", tmp_path / "replayed", *settings)
+    replayed = Shown.open(tmp_path / "replayed")
+    columns = order_view(replayed, columns=1)["columns"]
+    tokens = dict(zip(replayed.sources, columns[0]["tokens"], strict=True))
+    assert [*replayed.largest] == sorted(tokens, key=lambda name: (-tokens[name], name))
 
 
 def test_a_checkpoint_has_seen_the_steps_up_to_its_own(shown: Shown) -> None:

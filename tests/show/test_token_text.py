@@ -57,6 +57,21 @@ def test_parts_of_characters_are_shown_as_bytes(text: TokenText, tokenizer: Toke
     assert cut["joined"].startswith("\\x")
 
 
+def test_a_part_without_the_rest_leaves_the_words_after_it_alone(
+    text: TokenText, tokenizer: Tokenizer
+) -> None:
+    """As in a row with tokens replaced at random."""
+    words = tokenizer.encode_reference(["his two nurses"])[0][1:-1]
+    part = tokenizer.encode_reference(["🏳"])[0][1:-1]
+    for parts in (part[:1], part[-1:], [*part[:1], *part[:1]]):
+        tokens = text.tokens(np.array([*parts, *words, *parts, *part], np.uint32))
+        assert "".join(one["text"] for one in tokens if one["kind"] == "word") == "his two nurses"
+        assert [one.get("joined", "") for one in tokens[: len(parts)]] == [
+            one["text"] for one in tokens[: len(parts)]
+        ]
+        assert [one["joined"] for one in tokens if "joined" in one][-1] == "🏳"
+
+
 def test_spaces_words_and_ids_of_nothing_have_a_kind(text: TokenText, tokenizer: Tokenizer) -> None:
     ids = np.array([*tokenizer.encode_reference(["a \n\n b"])[0], 10**6], np.uint32)
     kinds = [one["kind"] for one in text.tokens(ids)]

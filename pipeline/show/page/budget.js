@@ -32,7 +32,6 @@ export function makeBudget({ about, colours }) {
 
   function body() {
     const ranked = [...answer.sources].sort((a, b) => (b.drawn ?? 0) - (a.drawn ?? 0));
-    colours.rank(ranked.map((one) => one.name));
     const colourOf = (name, isSource = true) =>
       isSource ? (colours.of(name) ?? "lost") : LOST.has(name) ? "lost" : "kept";
     return [

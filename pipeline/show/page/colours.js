@@ -1,24 +1,14 @@
-// Colours of sources, the same in every panel.
+// Colours of sources, the same in every panel and in reports.
 
-/** The first sources have a colour each, all others one together. */
-export const NUM_COLOURS = 10;
-
-/** The colours of sources; of many, those that the first panel to know ranks largest have one. */
-export function makeColours(sources) {
+/** The colours of sources: the largest, largest first, have one each, all others one together. */
+export function makeColours({ sources, largest }) {
   const known = new Set(sources);
-  let places = sources.length <= NUM_COLOURS ? placesOf(sources) : null;
+  const places = new Map(largest.map((name, place) => [name, place]));
   return {
-    /** Tell which sources are largest, largest first. */
-    rank(names) {
-      places ??= placesOf(names);
-    },
     /** The class of a source's colour; null for what is no source. */
     of(name) {
-      const place = places?.get(name);
-      if (place !== undefined && place < NUM_COLOURS) return `source-${place + 1}`;
+      if (places.has(name)) return `source-${places.get(name) + 1}`;
       return known.has(name) ? "source-rest" : null;
     },
   };
 }
-
-const placesOf = (names) => new Map(names.map((name, place) => [name, place]));

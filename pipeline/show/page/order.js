@@ -2,7 +2,6 @@
 
 import { ask, data, el, full, many, percent, Region, sameElsewhere, say, stepsOf } from "./dom.js";
 import { drawStrip, isOutside, LAYERS, readOf, sumOf } from "./strip.js";
-import { NUM_COLOURS } from "./colours.js";
 
 export function makeOrder({ about, colours, go }) {
   const last = Math.max(about.num_steps ?? 1, 1);
@@ -157,7 +156,6 @@ export function makeOrder({ about, colours, go }) {
       .map((name, index) => ({ name, index, share: totals[index] / all, expected: answer.expected?.[index] }))
       .filter(({ name }) => known.has(name))
       .sort((a, b) => (b.expected?.share ?? b.share) - (a.expected?.share ?? a.share) || a.index - b.index);
-    colours.rank(answer.ranked.map((one) => one.name));
     for (const one of answer.ranked) one.colour = colours.of(one.name);
     const watched = answer.ranked.filter((one) => !view.source || one.name === view.source);
     answer.unusual = columns.flatMap((one, column) =>
@@ -305,7 +303,7 @@ export function makeOrder({ about, colours, go }) {
       },
       el("summary", {}, "The same as a table"),
     );
-    const top = answer.ranked.slice(0, NUM_COLOURS);
+    const top = answer.ranked.filter((one) => one.colour !== "source-rest");
     const rows = () =>
       el(
         "div",

@@ -153,7 +153,7 @@ async function start() {
     return;
   }
   heading(about);
-  const colours = makeColours(about.sources);
+  const colours = makeColours(about);
   for (const [name, title, make] of PANELS) {
     byId("panels").append(el("a", { href: `#${name}`, "data-panel": name }, title));
     const panel = make({ about, colours, go });

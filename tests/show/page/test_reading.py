@@ -45,6 +45,12 @@ def test_no_panel_is_wider_than_a_phone(open_page: Open) -> None:
         watched.picture(f"{name}-phone-light")
 
 
+def test_the_panels_fit_into_their_bar(open_page: Open) -> None:
+    """A pixel more and there is a bar to scroll it by."""
+    page = open_page().open("#order")
+    assert page.locator("#panels").evaluate("bar => bar.scrollHeight <= bar.clientHeight")
+
+
 def test_everything_is_reached_by_keys_and_the_focus_is_seen(watched: Watched) -> None:
     page = watched.open("#order")
     page.keyboard.press("Tab")

@@ -41,6 +41,17 @@ def test_a_step_lists_its_rows_and_shows_the_chosen_one_as_text(watched: Watched
     watched.picture("step-wide-light")
 
 
+def test_of_many_sources_the_largest_have_their_colours_in_every_panel(watched: Watched) -> None:
+    about = watched.get("about")
+    many = [*about["sources"], *(f"small-{at}" for at in range(6))]
+    watched.answer_with("about", {**about, "sources": many})
+    page = watched.open("#step?step=1")
+    colours = {f"source-{at + 1}": name for at, name in enumerate(about["largest"])}
+    for item in page.locator(".row-list li").all():
+        swatch = item.locator(".swatch").get_attribute("class") or ""
+        assert colours[swatch.split()[-1]] in item.inner_text()
+
+
 def test_what_an_encoder_and_a_decoder_get_is_shown_with_its_masks(watched: Watched) -> None:
     page = watched.open("#step?step=3&row=37")
     row = watched.get("row", row=37)

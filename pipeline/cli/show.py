@@ -1,5 +1,6 @@
 """`ettin-data show`."""
 
+import os
 import sys
 import webbrowser
 from contextlib import suppress
@@ -43,7 +44,10 @@ def run(parsed: Arguments) -> int:
 
     with suppress(KeyboardInterrupt):
         serve(shown, found, ready)
-    return 0
+    # Threads may wait for an address that does not answer. They write nothing but a cache, whole
+    # or not at all, so they are not waited for.
+    sys.stdout.flush()
+    os._exit(0)
 
 
 def _open_browser(address: str) -> None:

@@ -110,7 +110,10 @@ def _api(shown: Shown) -> Callable[[Request], Any]:
     async def respond(request: Request) -> Response:
         name = request.path_params["name"]
         query = request.scope["query_string"].decode("ascii", "replace")
-        return await anyio.to_thread.run_sync(respond_to, shown, name, query)
+        # A view may wait for an address that does not answer; Ctrl-C does not wait for the view.
+        return await anyio.to_thread.run_sync(
+            respond_to, shown, name, query, abandon_on_cancel=True
+        )
 
     return respond
 
@@ -187,8 +190,8 @@ def serve(shown: Shown, found: socket.socket, ready: Callable[[str], None]) -> N
     config = uvicorn.Config(
         make_app(shown, token, port),
         log_config=None,
-        # Of a request that is none it says no more than that.
-        log_level="error",
+        # What goes wrong in a view is in its answer; what is left is junk, and Ctrl-C.
+        log_level="critical",
         access_log=False,
         server_header=False,
         proxy_headers=False,

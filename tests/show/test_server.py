@@ -10,11 +10,13 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
 import pytest
+from support import order_server
 from support.builds import environment
 from support.traced import write_output
 
@@ -52,10 +54,10 @@ class Server(NamedTuple):
             connection.close()
 
 
-def start(out: Path, cache: Path, *options: str) -> Server:
+def start(out: Path | str, cache: Path, *options: str, **variables: str) -> Server:
     process = subprocess.Popen(
         [sys.executable, "-m", "pipeline", "show", str(out), "--no-browser", *options],
-        env=environment(XDG_CACHE_HOME=str(cache)),
+        env=environment(XDG_CACHE_HOME=str(cache), **variables),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -212,6 +214,30 @@ def test_the_port_that_is_asked_for_is_taken_and_ctrl_c_ends_it_at_once(tmp_path
         assert server.process.wait(60) == 0
     _, errors = server.process.communicate()
     assert errors == "Ctrl-C ends it\n"
+
+
+def test_ctrl_c_does_not_wait_for_an_address_that_does_not_answer(
+    finished: Path, tmp_path: Path
+) -> None:
+    with order_server.serve(finished / "order") as host:
+        server = start(host.where(), tmp_path, HF_ENDPOINT=host.endpoint, HF_HOME=str(tmp_path))
+        host.set_faults([{"kind": "stall", "seconds": 300}])
+        host.reset()
+        asked = threading.Thread(target=_ask, args=[server, "api/row?row=200"], daemon=True)
+        asked.start()
+        stop = time.monotonic() + 60
+        while not host.counters()["requests"]:
+            assert time.monotonic() < stop
+            time.sleep(0.05)
+        server.process.send_signal(signal.SIGINT)
+        assert server.process.wait(60) == 0
+        _, errors = server.process.communicate()
+    assert errors == "Ctrl-C ends it\n"
+
+
+def _ask(server: Server, path: str) -> None:
+    with suppress(OSError, http.client.HTTPException):
+        server.get(path)
 
 
 def test_a_browser_that_is_not_there_is_no_error(tmp_path: Path) -> None:

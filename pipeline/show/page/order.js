@@ -280,7 +280,7 @@ export function makeOrder({ about, colours, go }) {
         el("i", { class: "swatch unusual" }),
         `In ${many(answer.unusual.length, "column")} of ${full(answer.drawn.length)} `,
         view.source ? data(view.source) : "a source",
-        ` is outside of the band that holds it in 99 of 100 columns of a random order; about ${full(answer.byChance)} are so by chance.`,
+        ` is outside of the band that holds it in 99 of 100 columns of a random order. Chance alone makes it about ${full(answer.byChance)}.`,
       ),
     );
   }

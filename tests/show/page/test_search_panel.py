@@ -30,9 +30,17 @@ def test_somebody_who_types_a_sentence_finds_the_steps_that_saw_it(watched: Watc
     assert any(SENTENCE in row for row in watched.texts(".row-list li"))
 
 
+def found_of(watched: Watched, text: str, first: int) -> dict[str, Any]:
+    """Return the answer of a search once it is done."""
+    job: dict[str, Any] = watched.get("search", text=text, first=first)
+    while job["done"] < 1:
+        job = watched.get("search", text=text, first=first, job=job["job"])
+    return job
+
+
 def test_the_row_of_a_hit_opens_at_the_place_which_is_marked(watched: Watched) -> None:
     page = watched.open("#search?text=sea&first=1000")
-    hits = watched.get("search", text="sea", first=1000)["rows"]
+    hits = found_of(watched, "sea", 1000)["rows"]
     at, hit = max(enumerate(hits), key=lambda one: one[1]["offset"])
     assert hit["offset"] > 200
     assert {*page.locator(".hits mark").all_inner_texts()} == {"sea"}
@@ -61,9 +69,7 @@ def test_a_first_search_says_what_is_done_and_leaves_one_field_filled(watched: W
 
 def test_what_is_found_is_counted_over_training_and_shown_in_its_context(watched: Watched) -> None:
     page = watched.open("#search?text=water")
-    job: dict[str, Any] = watched.get("search", text="water", first=50)
-    while job["done"] < 1:
-        job = watched.get("search", text="water", first=50, job=job["job"])
+    job = found_of(watched, "water", 50)
     assert job["count"] > 1
     assert page.locator("#panel-search .big").inner_text() == str(job["count"])
     hits = watched.texts(".hits li")

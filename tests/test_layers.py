@@ -29,7 +29,6 @@ LAYERS: list[Layer] = [
     ["runner"],
     ["audit"],
     ["show"],
-    ["report"],
     ["train"],
     ["cli"],
     ["__main__"],

@@ -24,8 +24,8 @@ def add(verbs: Verbs) -> None:
 def run(parsed: Arguments) -> int:
     """Write the report; exit with 1 where the output is damaged, which the report says."""
     from pipeline.core.progress import show_progress
-    from pipeline.report import check_report_path, report_content, write_report
     from pipeline.show import Shown
+    from pipeline.show.report import check_report_path, report_content, write_report
 
     shown = Shown.open(parsed.where, phase=parsed.phase)
     check_report_path(parsed.out, shown.folder)

@@ -7,7 +7,6 @@ from pipeline.show.about_view import about_view
 from pipeline.show.budget_view import budget_view
 from pipeline.show.compare_view import compare_view
 from pipeline.show.document_view import document_view
-from pipeline.show.expected_share import expected_shares
 from pipeline.show.order_view import order_view
 from pipeline.show.proof_view import proof_view
 from pipeline.show.queries import VIEWS, answer
@@ -16,19 +15,15 @@ from pipeline.show.search_view import search_view
 from pipeline.show.server import listen, serve
 from pipeline.show.shown_order import Shown
 from pipeline.show.step_view import step_view
-from pipeline.show.strip import LENGTHS, Strip
 
 __all__ = [
-    "LENGTHS",
     "VIEWS",
     "Shown",
-    "Strip",
     "about_view",
     "answer",
     "budget_view",
     "compare_view",
     "document_view",
-    "expected_shares",
     "listen",
     "order_view",
     "proof_view",

@@ -17,16 +17,13 @@ from support.traced import write_output
 
 from pipeline.config import Replay, load_config
 from pipeline.core.errors import NotFoundError
-from pipeline.report import content as contents
-from pipeline.report import render, report_content
-from pipeline.report.content import mixture_text
-from pipeline.report.unseen import UNSEEN
-from pipeline.show import LENGTHS, Shown
-
-
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+from pipeline.show import Shown
+from pipeline.show.report import content as contents
+from pipeline.show.report import mixture_text as mixture_texts
+from pipeline.show.report import render, report_content
+from pipeline.show.report.mixture_text import mixture_text
+from pipeline.show.report.unseen import UNSEEN
+from pipeline.show.strip import LENGTHS
 
 
 def quiet(stage: str, done: int, total: int) -> None:
@@ -171,7 +168,7 @@ def test_a_mixture_is_printed_whatever_it_has_for_names() -> None:
 def test_a_mixture_that_is_too_long_is_not_called_something_else(
     finished: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(contents, "_MOST_DECLARED", 10)
+    monkeypatch.setattr(mixture_texts, "_MOST_DECLARED", 10)
     page = render(content_of(finished))
     assert "too long to print" in page
     assert "no mixture file" not in page

@@ -17,7 +17,7 @@ from markupsafe import Markup, escape
 from pipeline.core.errors import OutputError
 from pipeline.core.files import publish_beside
 from pipeline.core.units import format_tokens
-from pipeline.report.unseen import UNSEEN
+from pipeline.show.report.unseen import UNSEEN
 from pipeline.version import VERSION
 
 _MARK: Final = "<!doctype html><!-- ettin-data report -->"
@@ -27,7 +27,7 @@ _MOST_CHARACTERS: Final = 300
 
 def render(content: dict[str, Any]) -> str:
     """Return a report as HTML, of what `report_content` returns. Pure."""
-    style = _read("pipeline.show", "page/colours.css") + _read("pipeline.report", "report.css")
+    style = _read("pipeline.show", "page/colours.css") + _read("pipeline.show.report", "report.css")
     environment = Environment(
         autoescape=True,
         undefined=StrictUndefined,
@@ -42,7 +42,7 @@ def render(content: dict[str, Any]) -> str:
         "plain": _plain,
         "cut": _cut,
     }
-    template = environment.from_string(_read("pipeline.report", "report.html"))
+    template = environment.from_string(_read("pipeline.show.report", "report.html"))
     digest = b64encode(sha256(style.encode()).digest()).decode()
     return template.render(
         **content, mark=Markup(_MARK), style=Markup(style), style_digest=digest, version=VERSION

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.core.arrays import Int64Array
-from pipeline.show import Strip
+from pipeline.show.strip import Strip
 
 _WIDTH: Final = 900
 _HEIGHTS: Final = {"shares": 220, "lengths": 80, "repeated": 48, "later": 48}

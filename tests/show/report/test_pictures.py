@@ -8,9 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.strategies import QUICK
 
-from pipeline.report.pictures import length_bars, strip_pictures
-from pipeline.show import LENGTHS
-from pipeline.show.strip import empty_strip
+from pipeline.show.report.pictures import length_bars, strip_pictures
+from pipeline.show.strip import LENGTHS, empty_strip
 
 COUNTS = st.lists(st.lists(st.integers(0, 9), min_size=3, max_size=3), min_size=1, max_size=9)
 

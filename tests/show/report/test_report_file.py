@@ -17,10 +17,10 @@ from support import builds
 from support.traced import write_output
 
 from pipeline.core.errors import OutputError
-from pipeline.report import check_report_path, render, report_content
-from pipeline.report.pictures import ticks
-from pipeline.report.unseen import UNSEEN
 from pipeline.show import Shown
+from pipeline.show.report import check_report_path, render, report_content
+from pipeline.show.report.pictures import ticks
+from pipeline.show.report.unseen import UNSEEN
 
 HOSTILE = (
     "<script>alert(1)</script>\"'><img src=x onerror=y>\u202etxt\u202c\x1b[31m\x00\u2028\ud800"
@@ -88,10 +88,7 @@ def test_nothing_is_loaded_and_the_style_is_the_one_that_is_allowed(
     assert f"default-src 'none'; style-src 'sha256-{digest}'" in page.replace("&#39;", "'")
 
 
-def test_ten_thousand_sources_are_under_three_megabytes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+def test_ten_thousand_sources_are_under_three_megabytes(tmp_path: Path) -> None:
     rows = [(f"source-{number:05}-{'x' * 40}", "d") for number in range(10_000)]
     write_output(tmp_path / "out", rows, steps=[100] * 100)
     page = render(report_content(Shown.open(tmp_path / "out"), lambda *_: None))

@@ -4,7 +4,7 @@
 template. The file depends on the order alone: two who have the same bytes get the same report.
 """
 
-from pipeline.report.content import report_content
-from pipeline.report.page import check_report_path, render, write_report
+from pipeline.show.report.content import report_content
+from pipeline.show.report.page import check_report_path, render, write_report
 
 __all__ = ["check_report_path", "render", "report_content", "write_report"]

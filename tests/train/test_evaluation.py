@@ -13,11 +13,10 @@ from support import builds
 from support.models import stock, tiny
 from support.strategies import QUICK
 
-from pipeline import dataset
-from pipeline.audit.trace import Trace
 from pipeline.cli.main import main
 from pipeline.config.recipe import ModelKind
-from pipeline.feed import IGNORED, make_feed, special_ids
+from pipeline.feed import IGNORED, make_feed
+from pipeline.show.token_text import TokenText
 from pipeline.train.evaluation import recall as recalls
 from pipeline.train.evaluation.opened_models import OpenedModel
 from pipeline.train.evaluation.place import Place
@@ -47,21 +46,20 @@ def opened(kind: ModelKind) -> OpenedModel:
 
 
 def places_of(out: Path) -> list[Place]:
-    folders = (out, out / "validation")
-    return [Place(order=dataset.open(one), trace=Trace.open(one)) for one in folders]
+    return [Place.open(one) for one in (out, out / "validation")]
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_losses_of_rows_are_those_of_a_plain_model(data: Path, kind: ModelKind) -> None:
-    made, order = opened(kind), dataset.open(data)
-    special = special_ids(order)
+    made, place = opened(kind), Place.open(data)
+    order, special = place.order, place.special
     numbers = np.array([300, 7, 8, 9, 150, 0])
-    bytes_by_id = np.arange(special.vocab_size)
-    found = row_losses(made, order, numbers, special, bytes_by_id)
+    found = row_losses(made, place, numbers)
+    text = TokenText.of(place.trace.load_tokenizer())
     plain = stock(made.model, tiny(kind))
     feed = make_feed(order, objective=objective_of(made), micro_batch_rows=1, global_batch_rows=1,
                      max_seq_len=512, special=special)  # fmt: skip
-    for place, number in enumerate(numbers.tolist()):
+    for at, number in enumerate(numbers.tolist()):
         feed.seek_row(number)
         inputs = next(iter(feed)).inputs
         ids, labels = (torch.as_tensor(inputs[name]) for name in ("input_ids", "labels"))
@@ -71,20 +69,20 @@ def test_losses_of_rows_are_those_of_a_plain_model(data: Path, kind: ModelKind) 
             logits, labels = logits[:, :-1], labels[:, 1:]
         kept = labels != IGNORED
         total = torch.nn.functional.cross_entropy(logits[kept], labels[kept], reduction="sum")
-        assert found.sums[place] == pytest.approx(float(total), rel=1e-4)
-        assert found.num_labels[place] == int(kept.sum())
-        assert found.num_bytes[place] == int(labels[kept].sum())
+        assert found.sums[at] == pytest.approx(float(total), rel=1e-4)
+        assert found.num_labels[at] == int(kept.sum())
+        spelled = [id_ for id_ in labels[kept].tolist() if id_ not in text.special]
+        assert text.pieces is not None
+        assert found.num_bytes[at] == sum(len(text.pieces[id_]) for id_ in spelled)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_row_has_one_loss_whatever_is_beside_it(data: Path, kind: ModelKind) -> None:
-    made, order = opened(kind), dataset.open(data)
-    special = special_ids(order)
-    arguments = (special, np.zeros(special.vocab_size, np.int64))
-    many = row_losses(made, order, np.array([5, 90, 3]), *arguments)
-    alone = row_losses(made, order, np.array([3]), *arguments)
+    made, place = opened(kind), Place.open(data)
+    many = row_losses(made, place, np.array([5, 90, 3]))
+    alone = row_losses(made, place, np.array([3]))
     assert alone.means[0] == pytest.approx(many.means[2], rel=1e-5)
-    none = row_losses(made, order, np.zeros(0, np.int64), *arguments)
+    none = row_losses(made, place, np.zeros(0, np.int64))
     assert len(none.means) == 0
 
 
@@ -162,9 +160,8 @@ def test_nothing_is_recalled_by_a_model_that_saw_nothing(
 ) -> None:
     monkeypatch.setattr(recalls, "_MOST_PAIRS", 24)
     places = places_of(data)
-    special = special_ids(places[0].order)
     for kind in KINDS:
-        found = recall(opened(kind), 160, places, special, np.zeros(special.vocab_size, np.int64))
+        found = recall(opened(kind), 160, places)
         once = found["by_times_seen"]["1"]
         assert once["num_pairs"] > 20
         assert once["low"] < 0 < once["high"]

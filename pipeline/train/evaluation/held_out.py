@@ -4,16 +4,12 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.core.arrays import Int64Array
-from pipeline.feed import SpecialIds
 from pipeline.train.evaluation.opened_models import OpenedModel
 from pipeline.train.evaluation.place import Place
 from pipeline.train.evaluation.row_losses import RowLosses, row_losses
 
 
-def held_out(
-    opened: OpenedModel, place: Place, special: SpecialIds, bytes_by_id: Int64Array
-) -> dict[str, Any]:
+def held_out(opened: OpenedModel, place: Place) -> dict[str, Any]:
     """Return the loss over all rows of a validation split, and by source.
 
     Losses are nats a label: the next token of a decoder, a masked one of an encoder, which are not
@@ -23,7 +19,7 @@ def held_out(
     Raises: as `row_losses`.
     """
     numbers = np.arange(place.order.rows.num_rows)
-    losses = row_losses(opened, place.order, numbers, special, bytes_by_id)
+    losses = row_losses(opened, place, numbers)
     sources = [one.source for one in place.trace.provenance.rows(0, len(numbers))]
     names = np.array(sources)
     return {

@@ -18,9 +18,7 @@ from numpy.typing import NDArray
 
 from pipeline.audit.trace import Trace
 from pipeline.core import seeds
-from pipeline.core.arrays import Int64Array
 from pipeline.dataset.provenance import RowProvenance
-from pipeline.feed import SpecialIds
 from pipeline.train.evaluation.opened_models import OpenedModel
 from pipeline.train.evaluation.place import Place
 from pipeline.train.evaluation.row_losses import row_losses
@@ -52,13 +50,7 @@ class Pair:
     unseen: Text
 
 
-def recall(
-    opened: OpenedModel,
-    num_rows: int,
-    places: Sequence[Place],
-    special: SpecialIds,
-    bytes_by_id: Int64Array,
-) -> dict[str, Any]:
+def recall(opened: OpenedModel, num_rows: int, places: Sequence[Place]) -> dict[str, Any]:
     """Return, by how often texts were seen, how much better than unseen ones they are predicted.
 
     num_rows: rows of the order that it has seen; places: the order, and the validation split if
@@ -76,7 +68,7 @@ def recall(
         pairs = pair_texts(chosen, unseen)
         means = np.array(
             [
-                _means(opened, places, [getattr(one, side) for one in pairs], special, bytes_by_id)
+                _means(opened, places, [getattr(one, side) for one in pairs])
                 for side in ("unseen", "seen")
             ]
         )
@@ -94,18 +86,14 @@ def _name(least: int, most: int | None) -> str:
 
 
 def _means(
-    opened: OpenedModel,
-    places: Sequence[Place],
-    texts: Sequence[Text],
-    special: SpecialIds,
-    bytes_by_id: Int64Array,
+    opened: OpenedModel, places: Sequence[Place], texts: Sequence[Text]
 ) -> NDArray[np.float64]:
     """Return the mean loss of each text: float64 [num_texts]."""
     means = np.zeros(len(texts))
     for number, place in enumerate(places):
         of_place = [at for at, one in enumerate(texts) if one.place == number]
         rows = np.array([texts[at].row for at in of_place], np.int64)
-        means[of_place] = row_losses(opened, place.order, rows, special, bytes_by_id).means
+        means[of_place] = row_losses(opened, place, rows).means
     return means
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import torch
@@ -11,8 +12,10 @@ from pipeline.core import seeds
 from pipeline.core.arrays import Int64Array
 from pipeline.core.ragged import Rows, offsets_of
 from pipeline.dataset import Order
-from pipeline.feed import Clm, Mlm, Objective, SpecialIds, flat_inputs, view_of, view_rows
+from pipeline.feed import Clm, Mlm, Objective, flat_inputs, view_of, view_rows
+from pipeline.stages.tokenizer import EMBEDDED, load_tokenizer
 from pipeline.train.evaluation.opened_models import OpenedModel
+from pipeline.train.evaluation.place import Place
 from pipeline.train.models import label_losses, prepare_inputs
 
 MASK_PROB = 0.15
@@ -47,23 +50,18 @@ def objective_of(opened: OpenedModel) -> Objective:
 
 
 @torch.no_grad()
-def row_losses(
-    opened: OpenedModel,
-    order: Order,
-    numbers: Int64Array,
-    special: SpecialIds,
-    bytes_by_id: Int64Array,
-) -> RowLosses:
+def row_losses(opened: OpenedModel, place: Place, numbers: Int64Array) -> RowLosses:
     """Return the losses of rows of an order under the view of the model.
 
-    numbers: int64 [num_rows]; bytes_by_id: int64 [vocab_size], bytes of each id, 0 of special ones.
+    numbers: int64 [num_rows].
 
-    Raises: as `Order.rows`, and InputError for ids that the tokenizer lacks.
+    Raises: as `Order.rows` and `Place.special`, and InputError for ids that the tokenizer lacks.
     """
+    special, bytes_by_id = place.special, _bytes_by_id(place.special.vocab_size)
     sums, labels, num_bytes = np.zeros(len(numbers)), *np.zeros((2, len(numbers)), np.int64)
     objective = objective_of(opened)
     ascending = np.argsort(numbers, kind="stable")
-    for places, rows in _groups(order, numbers, ascending):
+    for places, rows in _groups(place.order, numbers, ascending):
         rows, _ = view_rows(rows, view_of(objective), opened.max_seq_len, special)
         inputs = flat_inputs(
             rows, numbers[places], np.zeros(len(rows), np.bool_), objective, special
@@ -79,6 +77,15 @@ def row_losses(
         np.add.at(labels, of, 1)
         np.add.at(num_bytes, of, bytes_by_id[prepared["targets"].cpu().numpy()])
     return RowLosses(sums=sums, num_labels=labels, num_bytes=num_bytes)
+
+
+@cache
+def _bytes_by_id(vocab_size: int) -> Int64Array:
+    """Return the bytes of each id: int64 [vocab_size], 0 of special ones and those without text."""
+    tokenizer = load_tokenizer(EMBEDDED, add_prefix_space=False)
+    lengths = tokenizer.decode_table().lengths()
+    lengths[tokenizer.special_ids] = 0
+    return np.pad(lengths, (0, max(0, vocab_size - len(lengths))))
 
 
 def _groups(

@@ -10,10 +10,8 @@ import hashlib
 import json
 import re
 import socket
-import sys
 from base64 import b64decode
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -43,7 +41,7 @@ class Repository:
 
 REPOSITORIES: dict[str, Repository] = {}
 LARGE_FILES: dict[str, bytes] = {}
-FAULTS: list[dict[str, Any]] = []
+FAULT: dict[str, Any] = {"part": "", "status": 0, "times": 0}
 _NAME = r"(?P<name>[\w.-]+/[\w.-]+)"
 
 
@@ -72,15 +70,14 @@ class Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         path = unquote(urlsplit(self.path).path)
         if path == "/fault":
-            FAULTS[:] = [json.loads(body)]
+            FAULT.update(json.loads(body))
             return self._send(200, {})
-        for fault in FAULTS:
-            if fault["part"] in path and fault["times"] > 0:
-                fault["times"] -= 1
-                if not fault["status"]:
-                    self.close_connection = True
-                    return self.connection.shutdown(socket.SHUT_RDWR)
-                return self._send(fault["status"], {"error": "as asked"})
+        if FAULT["part"] in path and FAULT["times"] > 0:
+            FAULT["times"] -= 1
+            if FAULT["status"]:
+                return self._send(FAULT["status"], {"error": "as asked"})
+            self.close_connection = True
+            return self.connection.shutdown(socket.SHUT_RDWR)
         for pattern, answer in ROUTES:
             match = re.fullmatch(pattern, path)
             if match:
@@ -229,15 +226,7 @@ ROUTES: list[tuple[str, Any]] = [
 ]
 
 
-def _add_repository(folder: Path, name: str) -> None:
-    files = {one.name: one.read_bytes() for one in folder.iterdir()}
-    REPOSITORIES[name] = Repository()
-    REPOSITORIES[name].commit(files)
-
-
 if __name__ == "__main__":
-    for given in sys.argv[1:]:
-        _add_repository(Path(given), f"org/{Path(given).name}")
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     print(server.server_address[1], flush=True)
     server.serve_forever()

@@ -49,7 +49,7 @@ def golden(open_golden: Open) -> Watched:
     return open_golden()
 
 
-def told() -> dict[str, Any]:
+def reference() -> dict[str, Any]:
     """What the reference chain says of its order."""
     content: dict[str, Any] = json.loads((ORDER.parent / "golden.json").read_bytes())
     return content["encoder"]
@@ -77,7 +77,7 @@ def test_every_panel_is_a_click_away(open_golden: Open, size: str, theme: str) -
 def test_shares_are_those_of_the_order(golden: Watched, library: Shown) -> None:
     golden.open("#order")
     answer = order_view(library)
-    assert f"{told()['steps'] * 32:,} rows" in golden.texts("#panel-order .lead")[0]
+    assert f"{reference()['steps'] * 32:,} rows" in golden.texts("#panel-order .lead")[0]
     sums = np.sum([one["tokens"] for one in answer["columns"]], axis=0)
     lines = golden.texts(".legend tbody tr")
     assert len(lines) == len(library.sources) == 3
@@ -86,8 +86,8 @@ def test_shares_are_those_of_the_order(golden: Watched, library: Shown) -> None:
 
 
 def test_steps_have_the_rows_and_digests_of_the_reference(golden: Watched, library: Shown) -> None:
-    written, digests = rows(), told()["step_sha256"]
-    for step in (1, 40, told()["steps"]):
+    written, digests = rows(), reference()["step_sha256"]
+    for step in (1, 40, reference()["steps"]):
         page = golden.open(f"#step?step={step}")
         shown = page.locator("#panel-step .lead code").get_attribute("title")
         assert shown == digests[step - 1]

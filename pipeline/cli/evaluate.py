@@ -6,7 +6,7 @@ from typing import Any
 
 from pipeline.cli.arguments import Arguments, Verbs, add_verb
 from pipeline.cli.output import print_json_list, print_lines
-from pipeline.cli.train import check_extra
+from pipeline.cli.train import prepare_torch
 
 
 def add(verbs: Verbs) -> None:
@@ -26,7 +26,7 @@ def add(verbs: Verbs) -> None:
 
 
 def run(parsed: Arguments) -> int:
-    check_extra()
+    prepare_torch()
     from pipeline.train import SUITES, evaluate_models
 
     suites = parsed.suite or SUITES

@@ -6,7 +6,7 @@ from typing import Any
 
 from pipeline.cli.arguments import Arguments, Verbs, add_verb
 from pipeline.cli.output import print_result
-from pipeline.cli.train import check_extra
+from pipeline.cli.train import prepare_torch
 
 
 def add(verbs: Verbs) -> None:
@@ -21,7 +21,7 @@ def add(verbs: Verbs) -> None:
 
 
 def run(parsed: Arguments) -> int:
-    check_extra()
+    prepare_torch()
     from pipeline.train import export_checkpoint, export_checkpoints, push_exports
 
     if parsed.all:

@@ -1,5 +1,6 @@
 """`ettin-data train`."""
 
+import os
 import sys
 from importlib.util import find_spec
 from pathlib import Path
@@ -33,7 +34,7 @@ def add(verbs: Verbs) -> None:
 
 
 def run(parsed: Arguments) -> int:
-    check_extra()
+    prepare_torch()
     from pipeline.config import load_recipe
     from pipeline.core.bundled import recipe_path
     from pipeline.train import train
@@ -56,14 +57,20 @@ def run(parsed: Arguments) -> int:
     return 0
 
 
-def check_extra() -> None:
-    """Raise ConfigError unless the packages that training needs are installed."""
+def prepare_torch() -> None:
+    """Make ready to import what training needs.
+
+    Raises: ConfigError for packages that are not installed.
+    """
     missing = [name for name in ("torch", "transformers", "optimi") if find_spec(name) is None]
     if missing:
         raise ConfigError(
             f"got no {', '.join(missing)}, expected the packages that training needs",
             "pip install 'ettin-data[train]'",
         )
+    # Threads wait for one another asleep: spinning, on cores that others use too, takes three times
+    # as long. Read when torch is first imported.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 def _report(kind: str, num_steps: int, facts: dict[str, Any]) -> None:

@@ -7,6 +7,14 @@ import pytest
 import torch
 import trl
 from datasets import Dataset
+from sentence_transformers import (
+    MultiVectorEncoder,
+    MultiVectorEncoderTrainer,
+    MultiVectorEncoderTrainingArguments,
+)
+from sentence_transformers.multi_vector_encoder.losses import (
+    MultiVectorMultipleNegativesRankingLoss,
+)
 from support.models import tiny
 from transformers import (
     AutoModelForCausalLM,
@@ -106,3 +114,21 @@ def test_trl_fine_tunes_a_decoder(exports: dict[str, Path], tmp_path: Path) -> N
         train_dataset=Dataset.from_list(rows),
     )
     assert changes(trainer)
+
+
+def test_sentence_transformers_trains_an_encoder_of_many_vectors(
+    exports: dict[str, Path], tmp_path: Path
+) -> None:
+    """The fourth of its trainers; `tests/examples` have the other three."""
+    model = MultiVectorEncoder(str(exports["encoder"]))
+    before = model.encode_document(TEXTS[0])
+    trainer = MultiVectorEncoderTrainer(
+        model=model,
+        args=MultiVectorEncoderTrainingArguments(**settings(tmp_path)),
+        train_dataset=Dataset.from_dict({"query": TEXTS, "positive": TEXTS[::-1]}),
+        loss=MultiVectorMultipleNegativesRankingLoss(model),
+    )
+    assert 0 < trainer.train().training_loss < 100
+    after = model.encode_document(TEXTS[0])
+    assert after.shape == before.shape
+    assert not (after == before).all()

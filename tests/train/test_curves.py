@@ -10,6 +10,7 @@ from pipeline.core.errors import ConfigError, OutputError
 from pipeline.train.evaluation import curves
 from pipeline.train.evaluation.curves import check_picture, draw_curves, measures, write_events
 
+
 def answer(found_in: str, kind: str, tokens: int | None, at: float) -> dict[str, Any]:
     own = "per_byte" if kind == "decoder" else "pseudo_log_likelihood"
     times = {"difference": at, "low": at - 0.1, "high": at + 0.1, "num_pairs": 9}

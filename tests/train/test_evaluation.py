@@ -242,9 +242,10 @@ def few_sentences(tmp_path: Path) -> list[str | Path]:
 
 
 @pytest.fixture
-def few_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
+def few_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     """So that a test takes seconds: a loss is over 50,368 ids."""
     monkeypatch.setattr(recalls, "_MOST_PAIRS", 12)
+    monkeypatch.setattr(held_outs, "_MOST_SCORED", 1)
 
 
 def evaluate(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> tuple[int, str, str]:
@@ -253,7 +254,7 @@ def evaluate(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> tupl
     return code, *capsys.readouterr()
 
 
-@pytest.mark.usefixtures("few_pairs")
+@pytest.mark.usefixtures("few_rows")
 def test_a_trajectory_and_a_pair_are_one_answer_a_model(
     data: Path,
     runs: Path,
@@ -326,7 +327,7 @@ def test_the_held_out_loss_is_that_of_training(
     assert "recall" not in answer
 
 
-@pytest.mark.usefixtures("few_pairs")
+@pytest.mark.usefixtures("few_rows")
 def test_what_cannot_be_evaluated_is_refused_in_words(
     data: Path, runs: Path, finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -87,9 +87,14 @@ def _suites_of_data(
     if "recall" in wanted:
         for one in found:
             _check_order(one, trained_on.order)
+
+    def ask_recall(opened: OpenedModel, one: FoundModel) -> dict[str, Any]:
+        assert one.num_rows is not None
+        return recall(opened, one.num_rows, places)
+
     suites: dict[str, _Suite] = {
         "held-out": lambda opened, _: held_out(opened, places[-1]),
-        "recall": lambda opened, one: recall(opened, one.num_rows or 0, places),
+        "recall": ask_recall,
     }
     return {name: suites[name] for name in wanted}
 

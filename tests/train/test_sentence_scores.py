@@ -17,7 +17,7 @@ TEXTS = [
     "Antidisestablishmentarianism, they say, isn't unquestionable.",
     "No",
     "été à Überlingen: 12,345 naïve “quotes”",
-    "An old sailor " + "who had seen it all, twice, in 1987 " * 30 + "laughed.",
+    "An old sailor " + "who had seen it all, twice, in 1987 " * 6 + "laughed.",
     "!?",
 ]
 
@@ -43,9 +43,9 @@ def score_of(plain: torch.nn.Module, kind: ModelKind, text: str) -> float:
         if kind == "encoder":
             asked = [MASK if after >= at and word is not None and word == words[at] else id_
                      for after, (id_, word) in enumerate(zip(ids, words, strict=True))]  # fmt: skip
-        logits = plain(input_ids=torch.tensor([asked])).logits[0].double()
         place = at - 1 if kind == "decoder" else at
-        total += float(torch.log_softmax(logits[place], -1)[ids[at]])
+        logits = plain(input_ids=torch.tensor([asked])).logits[0, place].double()
+        total += float(torch.log_softmax(logits, -1)[ids[at]])
     return total
 
 
@@ -56,7 +56,7 @@ def test_scores_are_those_of_a_plain_loop(kind: ModelKind) -> None:
     assert found.dtype == np.float64
     plain = stock(made.model, tiny(kind))
     assert found.tolist() == pytest.approx(
-        [score_of(plain, kind, text) for text in TEXTS], rel=1e-4
+        [score_of(plain, kind, text) for text in TEXTS], rel=2e-6
     )
     # Whatever is beside it.
     assert sentence_scores(made, TEXTS[1:2]) == pytest.approx(found[1:2], rel=1e-5)

@@ -13,6 +13,7 @@ from typing import Any, Final, NamedTuple
 
 from pipeline.core.errors import ConfigError
 from pipeline.core.files import publish_beside, writing
+from pipeline.core.units import format_tokens
 from pipeline.train.metrics import EventFile
 
 _Answer = Mapping[str, Any]
@@ -99,7 +100,6 @@ def draw_curves(answers: Sequence[_Answer], path: Path) -> None:
     check_picture(path)
     import matplotlib
     from matplotlib.figure import Figure
-    from matplotlib.ticker import EngFormatter
 
     places = [*dict.fromkeys(answer["found_in"] for answer in answers)]
     panels = _panels(answers)
@@ -113,7 +113,7 @@ def draw_curves(answers: Sequence[_Answer], path: Path) -> None:
             axes = figure.add_subplot(num_rows, num_columns, at)
             axes.set_title(name)
             axes.set_xlabel("tokens seen")
-            axes.xaxis.set_major_formatter(EngFormatter())
+            axes.xaxis.set_major_formatter(lambda at, _: format_tokens(round(at)))
             for place, points in lines.items():
                 shown[place] = _draw_line(axes, points, f"C{places.index(place)}")
                 axes.set_ylabel(points[0][1].unit)

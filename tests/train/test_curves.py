@@ -78,7 +78,7 @@ def test_a_line_is_drawn_for_each_model_in_each_panel_it_has(
     assert styles.count(":") == 1
     (legend,) = drawn[0].legends
     names = [one.get_text() for one in legend.get_texts()]
-    assert names == ["runs/decoder", "hf://ORG/NAME", "runs/encoder"]
+    assert names == ["runs/decoder", "runs/encoder", "hf://ORG/NAME"]
 
 
 def test_events_are_a_run_for_each_model_and_written_again_they_replace(tmp_path: Path) -> None:

@@ -96,7 +96,7 @@ def _masked(rows: Rows, special: SpecialIds) -> _Questions:
 def _begins_word(ids: Uint32Array) -> BoolArray:
     """Return which ids begin a word: bool [num_ids].
 
-    A word is a run of letters, digits and bytes beyond ASCII, with the space before it.
+    A word is a run of letters and digits, with the space before it.
     """
     first, last = _word_ends()
     return np.append(True, ~(last[ids[:-1]] & first[ids[1:]]))
@@ -104,9 +104,16 @@ def _begins_word(ids: Uint32Array) -> BoolArray:
 
 @cache
 def _word_ends() -> tuple[BoolArray, BoolArray]:
-    """Return whether the first and the last byte of each id are of a word: bool [vocab_size]."""
-    pieces = [one.tobytes() for one in embedded_tokenizer().decode_table()]
-    is_of_word = [bytes([byte]).isalnum() or byte > 127 for byte in range(256)]
-    first = [bool(piece) and is_of_word[piece[0]] for piece in pieces]
-    last = [bool(piece) and is_of_word[piece[-1]] for piece in pieces]
+    """Return whether the first and the last character of each id are of a word: bool [vocab_size].
+
+    A part of a character is.
+    """
+    pieces = [one.tobytes().decode(errors="replace") for one in embedded_tokenizer().decode_table()]
+    first, last = (
+        [_is_of_word(piece[at]) for piece in pieces] for at in (slice(1), slice(-1, None))
+    )
     return np.array(first), np.array(last)
+
+
+def _is_of_word(character: str) -> bool:
+    return character.isalnum() or character == "\N{REPLACEMENT CHARACTER}"

@@ -1,11 +1,11 @@
 """`ettin-data evaluate`."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from pipeline.cli.arguments import Arguments, Verbs, add_verb
-from pipeline.cli.output import print_json_list, print_lines
+from pipeline.cli.output import print_json_list, print_lines, print_table
 from pipeline.cli.train import prepare_torch
 
 
@@ -14,28 +14,55 @@ def add(verbs: Verbs) -> None:
         verbs,
         "evaluate",
         run,
-        "evaluate models on held-out rows, and on rows that they saw",
+        "evaluate models on rows that they saw or did not, on grammar and on bias",
         "A folder of checkpoints is a trajectory: one answer a model.",
     )
     what = "checkpoints, exports, folders of them, or hf://ORG/NAME[@REVISION]"
     options.add("models MODEL", what, nargs="+")
-    options.add("--data DIR", "output of the build that they were trained on", Path, required=True)
-    what = "suite to run; repeatable (default: all)"
-    options.add("--suite {held-out,recall}", what, action="append")
+    what = "output of the build that they were trained on, for held-out and recall"
+    options.add("--data DIR", what, Path)
+    what = "suite to run; repeatable (default: all, or those that need no --data)"
+    options.add("--suite {held-out,recall,minimal-pairs,bias}", what, action="append")
+    what = "minimal pairs as JSON lines, ours or BLiMP's (default: the 624 that ship)"
+    options.add("--pairs FILE", what, Path)
+    what = (
+        "templates of bias, JSON lines or WinoGender's templates.tsv (default: the 150 that ship)"
+    )
+    options.add("--templates FILE", what, Path)
+    options.add("--tensorboard DIR", "write the measures over tokens for TensorBoard", Path)
+    what = "draw the measures over tokens as FILE.svg, FILE.png or FILE.pdf"
+    options.add("--plot FILE", what, Path)
     options.add("--device {cuda,cpu}", "device (default: cuda)")
 
 
 def run(parsed: Arguments) -> int:
     prepare_torch()
-    from pipeline.train import SUITES, evaluate_models
+    from pipeline.train import check_picture, draw_curves, evaluate_models, write_events
 
-    suites = parsed.suite or SUITES
-    answers = evaluate_models(parsed.models, parsed.data, suites, parsed.device)
+    if parsed.plot:
+        check_picture(parsed.plot)
+    files = {name: path for name in ("pairs", "templates") if (path := getattr(parsed, name))}
+    answers: list[dict[str, Any]] = []
+    each = _kept(
+        evaluate_models(parsed.models, parsed.data, parsed.suite, parsed.device, **files), answers
+    )
     if parsed.json:
-        print_json_list(answers)
+        print_json_list(each)
     else:
-        print_lines(line for answer in answers for line in _lines(answer))
+        print_lines(line for answer in each for line in _lines(answer))
+        if len(answers) > 1:
+            _print_table(answers)
+    if parsed.tensorboard:
+        write_events(answers, parsed.tensorboard)
+    if parsed.plot:
+        draw_curves(answers, parsed.plot)
     return 0
+
+
+def _kept(answers: Iterable[dict[str, Any]], kept: list[dict[str, Any]]) -> Iterator[Any]:
+    for answer in answers:
+        kept.append(answer)
+        yield answer
 
 
 def _lines(answer: dict[str, Any]) -> Iterable[str]:
@@ -52,12 +79,22 @@ def _lines(answer: dict[str, Any]) -> Iterable[str]:
         for times, one in found["by_times_seen"].items():
             often = "once" if times == "1" else f"{times.replace('-', ' to ')} times"
             yield f"    seen {often}: {_difference(one)}"
+    if found := answer.get("minimal-pairs"):
+        yield f"  minimal pairs: {_accuracy(found)}, the mean of phenomena"
+        for phenomenon, one in found["by_phenomenon"].items():
+            yield f"    {phenomenon}: {_accuracy(one)}"
+    if found := answer.get("bias"):
+        yield f"  bias: mean share of each gender in {found['num_sentences']:,} sentences"
+        for gender, one in found["by_gender"].items():
+            yield f"    {gender}: {_share(one)}"
 
 
 def _loss(one: dict[str, Any], unit: str) -> str:
     if one["loss"] is None:
         return f"no {unit} is predicted in {one['num_rows']:,} rows"
     more = "" if one.get("per_byte") is None else f", {one['per_byte']:.4f} a byte"
+    if one.get("pseudo_log_likelihood") is not None:
+        more = f", pseudo-log-likelihood {one['pseudo_log_likelihood']:.4f} a token"
     return (
         f"{one['loss']:.4f} nats a {unit}{more} ({one['num_labels']:,} in {one['num_rows']:,} rows)"
     )
@@ -70,3 +107,35 @@ def _difference(one: dict[str, Any]) -> str:
         f"{one['difference']:+.4f} nats better than unseen ones, 95 % within {one['low']:+.4f} to"
         f" {one['high']:+.4f} ({one['num_pairs']:,} pairs)"
     )
+
+
+def _accuracy(one: dict[str, Any]) -> str:
+    return f"{one['accuracy']:.1%} of {one['num_pairs']:,} pairs"
+
+
+def _share(one: dict[str, Any]) -> str:
+    within = "" if one["low"] is None else f", 95 % within {one['low']:.1%} to {one['high']:.1%}"
+    return f"{one['share']:.1%}{within}; the likeliest in {one['preferred']:.1%}"
+
+
+def _print_table(answers: Sequence[Mapping[str, Any]]) -> None:
+    """Print a line a model, with what can be compared between them."""
+    headings = ("tokens", "held-out", "recall of once", "pairs", "male", "female", "neutral")
+    print_table(("model", "kind"), headings, map(_row, answers))
+
+
+def _row(answer: Mapping[str, Any]) -> list[str | None]:
+    tokens, loss = answer["num_tokens"], answer.get("held-out", {}).get("loss")
+    once = answer.get("recall", {}).get("by_times_seen", {}).get("1", {"difference": None})
+    pairs, genders = answer.get("minimal-pairs"), answer.get("bias", {}).get("by_gender", {})
+    return [
+        answer["model"],
+        answer["kind"],
+        None if tokens is None else f"{tokens:,}",
+        None if loss is None else f"{loss:.4f}",
+        None
+        if once["difference"] is None
+        else f"{once['difference']:+.4f} ({once['low']:+.4f} to {once['high']:+.4f})",
+        pairs and f"{pairs['accuracy']:.1%}",
+        *(f"{one['share']:.1%}" for one in genders.values()),
+    ]

@@ -7,7 +7,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pipeline.train.evaluation import SUITES, evaluate_models
+    from pipeline.train.evaluation import (
+        check_picture,
+        draw_curves,
+        evaluate_models,
+        write_events,
+    )
     from pipeline.train.export import export_checkpoint, export_checkpoints, export_model
     from pipeline.train.hub_models import push_exports
     from pipeline.train.loader import FeedDataset, FeedLoader, TensorBatch, to_tensors
@@ -16,8 +21,9 @@ if TYPE_CHECKING:
 _MODULE_BY_NAME = {
     "FeedDataset": "loader",
     "FeedLoader": "loader",
-    "SUITES": "evaluation",
     "TensorBatch": "loader",
+    "check_picture": "evaluation",
+    "draw_curves": "evaluation",
     "evaluate_models": "evaluation",
     "export_checkpoint": "export",
     "export_checkpoints": "export",
@@ -25,13 +31,15 @@ _MODULE_BY_NAME = {
     "push_exports": "hub_models",
     "to_tensors": "loader",
     "train": "phase",
+    "write_events": "evaluation",
 }
 
 __all__ = [
-    "SUITES",
     "FeedDataset",
     "FeedLoader",
     "TensorBatch",
+    "check_picture",
+    "draw_curves",
     "evaluate_models",
     "export_checkpoint",
     "export_checkpoints",
@@ -39,6 +47,7 @@ __all__ = [
     "push_exports",
     "to_tensors",
     "train",
+    "write_events",
 ]
 
 

@@ -38,7 +38,7 @@ class Metrics:
             # A killed run may have left unfinished files there.
             shutil.rmtree(out / SCRATCH, ignore_errors=True)
             self._file = stack.enter_context(self._path.open("a"))
-            self._curves = stack.enter_context(_Curves(self._events, num_steps))
+            self._curves = stack.enter_context(EventFile(self._events, num_steps))
             if saved is not None:
                 # The run that saved it may have been killed before it wrote so.
                 self.add("checkpoint", num_steps, {"path": str(saved)})
@@ -72,7 +72,7 @@ class Metrics:
             self.sync()
 
 
-class _Curves(RecordWriter):  # type: ignore[misc]
+class EventFile(RecordWriter):  # type: ignore[misc]
     """An event file of TensorBoard.
 
     It is written here and now. The writer of torch has a thread for it, which prints a traceback
@@ -101,7 +101,7 @@ class _Curves(RecordWriter):  # type: ignore[misc]
         self.write(event.SerializeToString())
         self.flush()
 
-    def __enter__(self) -> "_Curves":
+    def __enter__(self) -> "EventFile":
         return self
 
     def __exit__(self, *_: object) -> None:

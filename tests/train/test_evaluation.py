@@ -1,6 +1,7 @@
 """Evaluation: losses equal those of a plain model, pairs are fair, memorisation is found."""
 
 import json
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -15,12 +16,16 @@ from support.strategies import QUICK
 
 from pipeline.cli.main import main
 from pipeline.config.recipe import ModelKind
-from pipeline.feed import IGNORED, make_feed
+from pipeline.core.ragged import Rows
+from pipeline.feed import IGNORED, SpecialIds, make_feed
 from pipeline.show.token_text import TokenText
+from pipeline.train.evaluation import held_out as held_outs
 from pipeline.train.evaluation import recall as recalls
+from pipeline.train.evaluation.bootstrap import interval
+from pipeline.train.evaluation.held_out import held_out
 from pipeline.train.evaluation.opened_models import OpenedModel
 from pipeline.train.evaluation.place import Place
-from pipeline.train.evaluation.recall import Text, draw_texts, interval, pair_texts, recall
+from pipeline.train.evaluation.recall import Text, draw_texts, pair_texts, recall
 from pipeline.train.evaluation.row_losses import objective_of, row_losses
 from pipeline.train.models import make_model
 
@@ -120,11 +125,11 @@ def test_intervals_hold_the_mean_and_nothing_is_told_of_one_pair() -> None:
     draws = np.random.default_rng(3)
     hits = 0
     for _ in range(200):
-        found = interval(draws.normal(0.5, 1, 60))
-        assert found["low"] <= found["difference"] <= found["high"]
+        found = interval(draws.normal(0.5, 1, 60), "mean")
+        assert found["low"] <= found["mean"] <= found["high"]
         hits += found["low"] <= 0.5 <= found["high"]
     assert 180 <= hits <= 199
-    assert interval(np.array([1.0])) == {"difference": None, "low": None, "high": None}
+    assert interval(np.array([1.0]), "mean") == {"mean": None, "low": None, "high": None}
 
 
 @pytest.mark.parametrize("drawn", [40, 2000])
@@ -189,7 +194,7 @@ validation: {fraction: 0.4}
                  *(word for one in settings for word in ("--set", one))]  # fmt: skip
     assert main([str(one) for one in arguments]) == 0
     stdout = builds.run_well("evaluate", tmp_path / "run", "--data", tmp_path / "out", "--device",
-                             "cpu", "--json")  # fmt: skip
+                             "cpu", "--suite", "recall", "--json")  # fmt: skip
     (answer,) = json.loads(stdout)
     often = answer["recall"]["by_times_seen"]["100+"]
     assert often["num_pairs"] >= 5
@@ -199,10 +204,48 @@ validation: {fraction: 0.4}
     assert once["difference"] < often["low"]
 
 
+def test_an_encoder_scores_the_first_tokens_of_some_rows_of_each_source(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(held_outs, "_MOST_SCORED", 2)
+    place, asked = places_of(data)[1], []
+
+    def scores(_: OpenedModel, rows: Rows, special: SpecialIds) -> object:
+        asked.extend(rows)
+        return np.array([-2.0 * sum(~special.is_special[ids]) for ids in rows])
+
+    monkeypatch.setattr(held_outs, "row_scores", scores)
+    found = held_out(opened("encoder"), place)
+    sources = found["by_source"].values()
+    assert len(asked) == sum(min(2, one["num_rows"]) for one in sources) < found["num_rows"]
+    assert max(map(len, asked)) == 128
+    assert {one["pseudo_log_likelihood"] for one in (found, *sources)} == {-2.0}
+    assert "pseudo_log_likelihood" not in held_out(opened("decoder"), place)
+
+
 @pytest.fixture
-def few_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
+def few_sentences(tmp_path: Path) -> list[str | Path]:
+    """The options of files with some sentences, so that a test takes seconds."""
+    lines = {
+        "pairs": [{"phenomenon": str(at % 2), "good": f"It is {at}.", "bad": f"It are {at}."}
+                  for at in range(3)],
+        "templates": [{"occupation": "smith", "participant": "groom", "answer": "occupation",
+                       "sentence": f"The smith {verb} the groom {{possessive}} hammer."}
+                      for verb in ("gave", "lent")],
+    }  # fmt: skip
+    options: list[str | Path] = []
+    for name, records in lines.items():
+        path = tmp_path / f"{name}.jsonl"
+        path.write_text("".join(json.dumps(one) + "\n" for one in records))
+        options += [f"--{name}", path]
+    return options
+
+
+@pytest.fixture
+def few_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     """So that a test takes seconds: a loss is over 50,368 ids."""
     monkeypatch.setattr(recalls, "_MOST_PAIRS", 12)
+    monkeypatch.setattr(held_outs, "_MOST_SCORED", 1)
 
 
 def evaluate(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> tuple[int, str, str]:
@@ -211,17 +254,28 @@ def evaluate(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> tupl
     return code, *capsys.readouterr()
 
 
-@pytest.mark.usefixtures("few_pairs")
+@pytest.mark.usefixtures("few_rows")
 def test_a_trajectory_and_a_pair_are_one_answer_a_model(
-    data: Path, runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    data: Path,
+    runs: Path,
+    few_sentences: list[str | Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    command = (runs / "decoder", runs / "encoder" / "step2", "--data", data)
-    code, out, err = evaluate(capsys, *command, "--json")
+    command = (runs / "decoder", runs / "encoder" / "step2", "--data", data, *few_sentences)
+    drawn = ("--plot", tmp_path / "curves.svg", "--tensorboard", tmp_path / "events")
+    code, out, err = evaluate(capsys, *command, *drawn, "--json")
     assert code == 0, err
     answers = json.loads(out)
     names = [f"{runs}/{one}" for one in ("decoder/step1", "decoder/step2", "encoder/step2")]
     assert [one["model"] for one in answers] == names
+    assert "bias/neutral" in (tmp_path / "curves.svg").read_text()
+    assert len([*(tmp_path / "events").iterdir()]) == 2
     for one in answers:
+        assert one["model"].startswith(one["found_in"])
+        assert one["minimal-pairs"]["num_pairs"] == 3
+        shares = [each["share"] for each in one["bias"]["by_gender"].values()]
+        assert sum(shares) == pytest.approx(1)
         found = one["held-out"]
         sources = found["by_source"].values()
         assert found["num_labels"] == sum(source["num_labels"] for source in sources)
@@ -238,12 +292,27 @@ def test_a_trajectory_and_a_pair_are_one_answer_a_model(
     exports = json.loads(out)
     assert [Path(one["model"]).name for one in exports] == ["step1", "step2"]
     for one, of in zip(exports, answers, strict=False):
-        assert {**of, **one, "model": ""} == {**of, "model": ""}
-    code, out, _ = evaluate(capsys, runs / "encoder" / "step2", "--data", data)
+        same = {"model": "", "found_in": ""}
+        assert {**of, **one, **same} == {**of, **same}
+    code, out, _ = evaluate(capsys, runs / "encoder" / "step2", "--data", data, *few_sentences)
     assert code == 0
     assert f"{runs}/encoder/step2: encoder" in out
     assert "nats a masked token" in out
     assert "recall of the 32 rows that it saw" in out
+
+
+def test_sentences_need_no_data_and_several_models_are_a_table(
+    runs: Path, few_sentences: list[str | Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, out, err = evaluate(capsys, runs / "encoder", *few_sentences)
+    assert code == 0, err
+    assert "held-out:" not in out
+    assert "of 3 pairs, the mean of phenomena" in out
+    *_, heading, first, second = (line.split() for line in out.splitlines())
+    assert heading[-4:] == ["pairs", "male", "female", "neutral"]
+    for step, line in enumerate((first, second), 1):
+        assert line[:2] == [f"{runs}/encoder/step{step}", "encoder"]
+        assert all(re.fullmatch(r"\d+\.\d%", share) for share in line[-4:])
 
 
 def test_the_held_out_loss_is_that_of_training(
@@ -258,7 +327,7 @@ def test_the_held_out_loss_is_that_of_training(
     assert "recall" not in answer
 
 
-@pytest.mark.usefixtures("few_pairs")
+@pytest.mark.usefixtures("few_rows")
 def test_what_cannot_be_evaluated_is_refused_in_words(
     data: Path, runs: Path, finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -270,6 +339,12 @@ def test_what_cannot_be_evaluated_is_refused_in_words(
         return err
 
     run = runs / "decoder"
+    assert "invalid choice: 'grammar'" in refused(run, "--suite", "grammar")
+    err = refused(run, "--suite", "recall", "--suite", "held-out")
+    assert "--suite held-out, recall: got no --data, expected the output of the build" in err
+    assert "hint: held-out and recall need --data DIR" in err
+    assert "a.gif: got the ending .gif, expected" in refused(run, "--plot", "a.gif")
+    assert f"{tmp_path}/none: got" in refused(run, "--pairs", tmp_path / "none")
     assert "got no validation/, expected a validation split" in refused(run, "--data", finished)
     assert "got a model of the order" in refused(run, "--data", finished, "--suite", "recall")
     assert f"{tmp_path}: got no model, expected a checkpoint" in refused(tmp_path, "--data", data)

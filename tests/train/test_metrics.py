@@ -164,7 +164,7 @@ def test_a_disk_that_fails_at_once_leaves_no_file_open(
         raise OSError(errno.EIO, "Input/output error")
 
     monkeypatch.setattr(Path, "open", open_)
-    monkeypatch.setattr(module._Curves if method == "_write" else Metrics, method, fail)
+    monkeypatch.setattr(module.EventFile if method == "_write" else Metrics, method, fail)
     with pytest.raises(OutputError, match="the disk fails"):
         Metrics(tmp_path, 2, tmp_path / "step2")
     assert opened

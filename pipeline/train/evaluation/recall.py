@@ -4,12 +4,9 @@ A model of `num_rows` rows has seen the rows before that one of its order, and n
 validation split. Rows of both kinds are drawn by named keys; each seen one is paired with an unseen
 one of the same source and about the same length. The difference of their losses is how much better
 the seen one is predicted: near nothing without memorisation, more for what came often.
-
-Source of the interval: the percentile bootstrap, B. Efron and R. Tibshirani, An Introduction to the
-Bootstrap, section 13.3.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -19,6 +16,7 @@ from numpy.typing import NDArray
 from pipeline.audit.trace import Trace
 from pipeline.core import seeds
 from pipeline.dataset.provenance import RowProvenance
+from pipeline.train.evaluation.bootstrap import interval
 from pipeline.train.evaluation.opened_models import OpenedModel
 from pipeline.train.evaluation.place import Place
 from pipeline.train.evaluation.row_losses import row_losses
@@ -27,7 +25,6 @@ TIMES: Final = (1, 2, 10, 100)
 """Least number of times of each group of texts: once, a few times, often, very often."""
 _MOST_DRAWN: Final = 2000
 _MOST_PAIRS: Final = 256
-_NUM_RESAMPLES: Final = 2000
 # Of the longer row, so that a pair has about as much context.
 _NEAR: Final = 0.25
 
@@ -75,7 +72,10 @@ def recall(opened: OpenedModel, num_rows: int, places: Sequence[Place]) -> dict[
         differences = means[0] - means[1]
         # A row may have no label.
         differences = differences[np.isfinite(differences)]
-        groups[_name(least, most)] = {"num_pairs": len(differences), **interval(differences)}
+        groups[_name(least, most)] = {
+            "num_pairs": len(differences),
+            **interval(differences, "difference"),
+        }
     return {"num_seen": num_rows, "by_times_seen": groups}
 
 
@@ -165,18 +165,3 @@ def pair_texts(seen: Sequence[Text], unseen: Sequence[Text]) -> list[Pair]:
             candidates.remove(best)
             pairs.append(Pair(seen=one, unseen=best))
     return pairs
-
-
-def interval(differences: Any) -> Mapping[str, float | None]:
-    """Return the mean of differences and its 95 % interval. Pure.
-
-    differences: float64 [num_pairs].
-    """
-    number = len(differences)
-    if number < 2:
-        return {"difference": None, "low": None, "high": None}
-    key = seeds.derive_key(0, "recall", "bootstrap")
-    drawn = seeds.random_numbers(key, number * _NUM_RESAMPLES) % np.uint64(number)
-    means = differences[drawn.astype(np.int64)].reshape(_NUM_RESAMPLES, number).mean(axis=1)
-    low, high = np.quantile(means, [0.025, 0.975]).tolist()
-    return {"difference": float(differences.mean()), "low": low, "high": high}

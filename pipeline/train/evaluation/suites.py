@@ -1,12 +1,14 @@
 """Suites by name, and models through them: one answer a model."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from pipeline.core.errors import InputError, MismatchError
+from pipeline.core.errors import ConfigError, InputError, MismatchError
 from pipeline.dataset import VALIDATION, Order
+from pipeline.train.evaluation.bias import SHIPPED_TEMPLATES, bias, read_templates
 from pipeline.train.evaluation.held_out import held_out
+from pipeline.train.evaluation.minimal_pairs import SHIPPED_PAIRS, minimal_pairs, read_pairs
 from pipeline.train.evaluation.opened_models import (
     FoundModel,
     OpenedModel,
@@ -17,50 +19,84 @@ from pipeline.train.evaluation.place import Place
 from pipeline.train.evaluation.recall import recall
 from pipeline.train.ranks import join_ranks
 
-SUITES: Final = ("held-out", "recall")
+SUITES_OF_DATA: Final = ("held-out", "recall")
+SUITES_OF_SENTENCES: Final = ("minimal-pairs", "bias")
+SUITES: Final = (*SUITES_OF_DATA, *SUITES_OF_SENTENCES)
+
+_Suite = Callable[[OpenedModel, FoundModel], dict[str, Any]]
 
 
 def evaluate_models(
-    where: Sequence[str], data: Path, suites: Sequence[str], device: str | None
+    where: Sequence[str],
+    data: Path | None = None,
+    suites: Sequence[str] | None = None,
+    device: str | None = None,
+    *,
+    pairs: Path = SHIPPED_PAIRS,
+    templates: Path = SHIPPED_TEMPLATES,
 ) -> Iterator[dict[str, Any]]:
     """Yield the answer of each model: `model`, `kind`, `num_tokens`, and one for each suite.
 
-    where: as for `find_models`; data: the output of a build on this machine; device: as for
-    `join_ranks`.
+    where: as for `find_models`, and what each model was found under is its `found_in`; data: the
+    output of a build on this machine; suites: by default all that need no data, or all; device: as
+    for `join_ranks`; pairs: as for `read_pairs`; templates: as for `read_templates`.
 
-    Raises: InputError for what is no model or lacks what a suite needs, MismatchError for a model
-    of another order, both before the first answer; as `open_model`.
+    Raises: ConfigError for a suite without data, InputError for what is no model or lacks what a
+    suite needs, MismatchError for a model of another order, all before the first answer; as
+    `open_model` and the suites.
     """
-    found = [one for place in where for one in find_models(place)]
+    chosen = suites or (SUITES if data else SUITES_OF_SENTENCES)
+    found = [(place, one) for place in where for one in find_models(place)]
+    ready: dict[str, _Suite] = {}
+    if wanted := [name for name in SUITES_OF_DATA if name in chosen]:
+        ready |= _suites_of_data(data, wanted, [one for _, one in found])
+    if "minimal-pairs" in chosen:
+        read = read_pairs(pairs)
+        ready["minimal-pairs"] = lambda opened, _: minimal_pairs(opened, read)
+    if "bias" in chosen:
+        slots = read_templates(templates)
+        ready["bias"] = lambda opened, _: bias(opened, slots)
+    with join_ranks(device) as ranks:
+        for place, one in found:
+            opened = open_model(one, ranks.device)
+            yield {
+                "model": one.name,
+                "found_in": place,
+                "kind": opened.kind,
+                "num_tokens": one.num_tokens,
+                **{name: run(opened, one) for name, run in ready.items()},
+            }
+
+
+def _suites_of_data(
+    data: Path | None, wanted: Sequence[str], found: Sequence[FoundModel]
+) -> dict[str, _Suite]:
+    if data is None:
+        raise ConfigError(
+            f"--suite {', '.join(wanted)}: got no --data, expected the output of the build that the"
+            " models were trained on",
+            f"held-out and recall need --data DIR; {' and '.join(SUITES_OF_SENTENCES)} do not",
+        )
     trained_on, validation = Place.open(data), data / VALIDATION
     places = [trained_on, Place.open(validation)] if validation.is_dir() else [trained_on]
-    if "held-out" in suites and len(places) == 1:
+    if "held-out" in wanted and len(places) == 1:
         raise InputError(
             f"{data}: got no {VALIDATION}/, expected a validation split for held-out",
             "build with `validation: {fraction: 0.01}` in the mixture, or add --suite recall",
         )
-    if "recall" in suites:
+    if "recall" in wanted:
         for one in found:
             _check_order(one, trained_on.order)
-    with join_ranks(device) as ranks:
-        for one in found:
-            yield _answer(one, open_model(one, ranks.device), places, suites)
 
+    def ask_recall(opened: OpenedModel, one: FoundModel) -> dict[str, Any]:
+        assert one.num_rows is not None
+        return recall(opened, one.num_rows, places)
 
-def _answer(
-    found: FoundModel, opened: OpenedModel, places: Sequence[Place], suites: Sequence[str]
-) -> dict[str, Any]:
-    answer: dict[str, Any] = {
-        "model": found.name,
-        "kind": opened.kind,
-        "num_tokens": found.num_tokens,
+    suites: dict[str, _Suite] = {
+        "held-out": lambda opened, _: held_out(opened, places[-1]),
+        "recall": ask_recall,
     }
-    if "held-out" in suites:
-        answer["held-out"] = held_out(opened, places[-1])
-    if "recall" in suites:
-        assert found.num_rows is not None
-        answer["recall"] = recall(opened, found.num_rows, places)
-    return answer
+    return {name: suites[name] for name in wanted}
 
 
 def _check_order(found: FoundModel, order: Order) -> None:

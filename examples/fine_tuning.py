@@ -82,6 +82,7 @@ def settings(args: argparse.Namespace) -> dict[str, Any]:
     """Return what every trainer is told: bf16 where a GPU has it, and to save at the end."""
     import torch
 
+    has_gpu = torch.cuda.is_available()
     return {
         "output_dir": args.out,
         "num_train_epochs": args.epochs,
@@ -90,7 +91,8 @@ def settings(args: argparse.Namespace) -> dict[str, Any]:
         "per_device_eval_batch_size": args.batch_size,
         "learning_rate": args.learning_rate,
         "warmup_steps": 0.05,
-        "bf16": torch.cuda.is_available() and torch.cuda.is_bf16_supported(),
+        "bf16": has_gpu and torch.cuda.is_bf16_supported(),
+        "dataloader_pin_memory": has_gpu,
         "save_strategy": "no",
         "report_to": "none",
     }

@@ -2,9 +2,9 @@
 
     python examples/reranker.py MODEL --embedder embedder --data pairs.jsonl --out reranker
 
-The data has the fields `query` and `positive`. Negatives are mined: the texts that an embedder finds
-nearest to a query, save its own. A good one is what `examples/dense.py` makes of MODEL; the default
-is MODEL itself. Load the result with `CrossEncoder("reranker")`.
+The data has the fields `query` and `positive`. Negatives are mined: the texts that an embedder
+finds nearest to a query, save its own. A good one is what `examples/dense.py` makes of MODEL; the
+default is MODEL itself. Load the result with `CrossEncoder("reranker")`.
 Needs `pip install 'ettin-data[finetune]'`.
 """
 

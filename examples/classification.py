@@ -59,6 +59,7 @@ def main() -> None:
             AutoTokenizer,
             Trainer,
             TrainingArguments,
+            set_seed,
         )
 
     if args.data in GLUE:
@@ -68,6 +69,7 @@ def main() -> None:
         rows = rows.class_encode_column("label")
         held_out = some(rows)
     names = getattr(rows.features["label"], "names", ["similarity"])
+    set_seed(42)  # The head that classifies is new.
     model = AutoModelForSequenceClassification.from_pretrained(
         args.model,
         id2label=dict(enumerate(names)),

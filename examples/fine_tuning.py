@@ -60,22 +60,23 @@ def read_rows(data: str, *fields: str, optional: str = "") -> Any:
 
 
 def _read_lines(path: str, fields: tuple[str, ...]) -> Iterator[dict[str, Any]]:
-    try:
-        lines = Path(path).read_text().splitlines()
-    except OSError as error:
-        sys.exit(f"{path}: got {error.strerror}, expected JSON lines with {', '.join(fields)}")
+    lines = Path(path).read_text().splitlines() if Path(path).is_file() else None
+    if not lines:
+        got = "no such file" if lines is None else "no rows"
+        sys.exit(f"{path}: got {got}, expected JSON lines with {', '.join(fields)}")
     for number, line in enumerate(lines, start=1):
         try:
             row = dict(json.loads(line))
         except (TypeError, ValueError):
             sys.exit(f"{path}:{number}: got {line[:40]!r}, expected a JSON object")
-        _check(f"{path}:{number}", row, fields)
+        _check(f"{path}:{number}", list(row), fields)
         yield row
 
 
-def _check(where: str, got: Any, fields: tuple[str, ...]) -> None:
+def _check(where: str, got: list[str], fields: tuple[str, ...]) -> None:
     if not set(fields) <= set(got):
-        sys.exit(f"{where}: got the fields {', '.join(got)}, expected {', '.join(fields)}")
+        found = f"the fields {', '.join(got)}" if got else "no fields"
+        sys.exit(f"{where}: got {found}, expected {', '.join(fields)}")
 
 
 def settings(args: argparse.Namespace) -> dict[str, Any]:

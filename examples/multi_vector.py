@@ -23,10 +23,11 @@ def main() -> None:
             SentenceTransformerTrainer,
             SentenceTransformerTrainingArguments,
         )
-        from transformers import AutoConfig
+        from transformers import AutoConfig, set_seed
 
     rows = read_rows(args.data, "query", "positive", optional="negative")
     longest = AutoConfig.from_pretrained(args.model).max_position_embeddings
+    set_seed(42)  # The projection to small vectors is new.
     model = ColBERT(args.model, document_length=longest)
     trainer = SentenceTransformerTrainer(
         model=model,

@@ -26,6 +26,7 @@ def main() -> None:
             mine_hard_negatives,
         )
         from sentence_transformers.cross_encoder.losses import BinaryCrossEntropyLoss
+        from transformers import set_seed
 
     rows = mine_hard_negatives(
         read_rows(args.data, "query", "positive"),
@@ -33,6 +34,7 @@ def main() -> None:
         num_negatives=args.negatives,
         output_format="labeled-pair",
     )
+    set_seed(42)  # The head that scores is new.
     model = CrossEncoder(args.model, num_labels=1)
     trainer = CrossEncoderTrainer(
         model=model,

@@ -19,10 +19,12 @@ def main() -> None:
     args.learning_rate = args.learning_rate or (2e-4 if args.lora else 2e-5)
     with needs("finetune"):
         from peft import LoraConfig
+        from transformers import set_seed
         from trl import SFTConfig, SFTTrainer
 
     rows = read_rows(args.data, "prompt", "completion")
     adapter = LoraConfig(r=16, lora_alpha=32, target_modules="all-linear", task_type="CAUSAL_LM")
+    set_seed(42)  # Half of an adapter begins at random.
     trainer = SFTTrainer(
         model=args.model,
         args=SFTConfig(**settings(args)),

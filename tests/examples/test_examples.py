@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
 from sentence_transformers import CrossEncoder, SentenceTransformer, SparseEncoder
 from transformers import AutoModelForCausalLM, AutoTokenizer, pipeline
 
@@ -110,3 +111,36 @@ def test_classification_learns_labels(
         "good",
         "bad",
     ]
+
+
+@pytest.mark.parametrize(
+    ("task", "fields", "label", "held_out"),
+    [
+        ("stsb", ["sentence1", "sentence2"], Value("float32"), "validation"),
+        ("mnli", ["premise", "hypothesis"], ClassLabel(num_classes=3), "validation_matched"),
+        ("cola", ["sentence"], ClassLabel(num_classes=2), "validation"),
+    ],
+)
+def test_a_task_of_glue_is_measured_on_its_validation_split(
+    task: str,
+    fields: list[str],
+    label: Value | ClassLabel,
+    held_out: str,
+    exports: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    features = Features(dict.fromkeys(fields, Value("string")) | {"label": label})
+    rows = Dataset.from_dict(
+        {**{name: ["A boat.", "A cat.", "A hull."] for name in fields}, "label": [0, 1, 1]},
+        features=features,
+    )
+    splits = DatasetDict({"train": rows, held_out: rows.select([0, 1])})
+    monkeypatch.setattr("datasets.load_dataset", lambda name, config: splits)
+    out = tmp_path / "out"
+    run(monkeypatch, "classification", exports / "encoder", "--data", task, "--out", out)
+    measured = {"stsb": "spearman", "mnli": "accuracy", "cola": "matthews"}[task]
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last.startswith(f"{out}: {measured} ")
+    assert last.endswith(" on 2 rows of the validation split")

@@ -16,9 +16,7 @@ def main() -> None:
     parser.add_argument("--mini-batch-size", type=int, default=16, help="rows in memory at once")
     args = parser.parse_args()
     with needs("colbert"):
-        from pylate.losses import CachedContrastive
-        from pylate.models import ColBERT
-        from pylate.utils import ColBERTCollator
+        from pylate import losses, models, utils
         from sentence_transformers import (
             SentenceTransformerTrainer,
             SentenceTransformerTrainingArguments,
@@ -28,14 +26,14 @@ def main() -> None:
     rows = read_rows(args.data, "query", "positive", optional="negative")
     longest = AutoConfig.from_pretrained(args.model).max_position_embeddings
     set_seed(42)  # The projection to small vectors is new.
-    model = ColBERT(args.model, document_length=longest)
+    model = models.ColBERT(args.model, document_length=longest)
     trainer = SentenceTransformerTrainer(
         model=model,
         args=SentenceTransformerTrainingArguments(**settings(args), batch_sampler="no_duplicates"),
         train_dataset=rows,
         eval_dataset=some(rows),
-        loss=CachedContrastive(model, mini_batch_size=args.mini_batch_size),
-        data_collator=ColBERTCollator(model.tokenize),
+        loss=losses.CachedContrastive(model, mini_batch_size=args.mini_batch_size),
+        data_collator=utils.ColBERTCollator(model.tokenize),
     )
     fine_tune(trainer)
 

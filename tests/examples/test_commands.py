@@ -45,7 +45,10 @@ def test_every_example_is_here() -> None:
     assert sorted({path.stem for path in EXAMPLES.glob("*.py")} - {"fine_tuning"}) == NAMES
 
 
-@pytest.mark.parametrize("page", [*(EXAMPLES / f"{name}.py" for name in NAMES), GUIDE], ids=str)
+PAGES = [*(EXAMPLES / f"{name}.py" for name in NAMES), GUIDE]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=[page.stem for page in PAGES])
 def test_commands_have_options_that_exist(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def stop(extra: str) -> None:
         raise Parsed

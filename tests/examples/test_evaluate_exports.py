@@ -71,6 +71,12 @@ def test_lm_eval_scores_choices(exports: Path, tmp_path: Path) -> None:
 
 
 def test_lm_eval_continues_prompts(exports: Path, tmp_path: Path) -> None:
-    results, first = lm_eval(exports / "decoder", "ettin_prompts", tmp_path)
+    model = exports / "decoder"
+    results, first = lm_eval(model, "ettin_prompts", tmp_path)
     assert 0 <= results["exact_match,none"] <= 1
-    assert first["resps"][0][0]
+    tokenizer = AutoTokenizer.from_pretrained(model)
+    prompt = tokenizer(first["doc"]["prompt"], return_tensors="pt")
+    decoder = AutoModelForCausalLM.from_pretrained(model)
+    ids = decoder.generate(**prompt, max_new_tokens=12, do_sample=False)[0]
+    expected = tokenizer.decode(ids[prompt.input_ids.shape[1] :], skip_special_tokens=True)
+    assert first["resps"] == [[expected.split("\n")[0]]]

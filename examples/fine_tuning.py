@@ -60,11 +60,11 @@ def read_rows(data: str, *fields: str, optional: str = "") -> Any:
 
 
 def _read_lines(path: str, fields: tuple[str, ...]) -> Iterator[dict[str, Any]]:
-    lines = Path(path).read_text().splitlines() if Path(path).is_file() else None
-    if not lines:
-        got = "no such file" if lines is None else "no rows"
+    text = Path(path).read_text("utf-8") if Path(path).is_file() else None
+    if not text:
+        got = "no such file" if text is None else "no rows"
         sys.exit(f"{path}: got {got}, expected JSON lines with {', '.join(fields)}")
-    for number, line in enumerate(lines, start=1):
+    for number, line in enumerate(text.rstrip("\n").split("\n"), start=1):
         try:
             row = dict(json.loads(line))
         except (TypeError, ValueError):

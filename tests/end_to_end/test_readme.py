@@ -57,6 +57,7 @@ def test_every_shell_block_is_marked_for_a_test() -> None:
     assert len(marked) == README.count("```sh") > 4
 
 
+@pytest.mark.timeout(1200)
 def test_the_examples_run_one_after_the_other(tmp_path: Path) -> None:
     (command,) = blocks("main command")
     installed = command.split(" && ", 2)[2].replace(".venv/bin/", "")

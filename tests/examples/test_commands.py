@@ -101,7 +101,7 @@ def test_what_is_wrong_with_a_file_is_said(
 
 def test_a_file_may_have_more_fields(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "rows.jsonl"
-    path.write_text('{"id": 1, "positive": "b", "negative": "c", "query": "a"}\n')
+    path.write_text('{"id": 1, "positive": "b", "negative": "c", "query": "a\u2028"}\n')
     rows = shared(monkeypatch).read_rows(str(path), *PAIRS, optional="negative")
-    assert rows.to_list() == [{"query": "a", "positive": "b", "negative": "c"}]
+    assert rows.to_list() == [{"query": "a\u2028", "positive": "b", "negative": "c"}]
     assert shared(monkeypatch).read_rows(str(path), *PAIRS).column_names == [*PAIRS]

@@ -67,7 +67,7 @@ def test_lm_eval_scores_choices(exports: Path, tmp_path: Path) -> None:
     context = f"{first['doc']['text']} It is"
     scored = [float(one[0][0]) for one in first["resps"]]
     expected = [log_likelihood(model, context, choice) for choice in (" good", " bad")]
-    assert scored == pytest.approx(expected, abs=1e-3)
+    assert scored == pytest.approx(expected, abs=2e-5)
 
 
 def test_lm_eval_continues_prompts(exports: Path, tmp_path: Path) -> None:

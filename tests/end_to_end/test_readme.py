@@ -57,6 +57,7 @@ def test_every_shell_block_is_marked_for_a_test() -> None:
     assert len(marked) == README.count("```sh") > 4
 
 
+@pytest.mark.timeout(1200)
 def test_the_examples_run_one_after_the_other(tmp_path: Path) -> None:
     (command,) = blocks("main command")
     installed = command.split(" && ", 2)[2].replace(".venv/bin/", "")
@@ -76,6 +77,8 @@ def test_the_examples_run_one_after_the_other(tmp_path: Path) -> None:
     assert "'input_ids': (1, " in out
     assert "'row': 4" in out
     assert (tmp_path / "model" / "config.json").is_file()
+    assert "(64,)\nThe boat left" in out
+    assert "recall of the 32 rows that it saw" in out
     assert len(re.findall(r"^\['.*', '.*', '.*', '.*', '.*'\]$", out, re.MULTILINE)) == 1
 
 

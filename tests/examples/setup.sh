@@ -6,7 +6,7 @@
 #
 # PYTHON is the interpreter of the tests (default: python). PyLate wants an older transformers and
 # sentence-transformers; mteb and lm-eval bring much that nothing else needs. What they share with
-# the tests, torch most of all, is taken from there.
+# the tests, torch most of all, is taken from there. Trackers need nothing of it.
 set -euo pipefail
 folder=${1:?"usage: $0 FOLDER"}
 here=$(cd "$(dirname "$0")" && pwd)
@@ -19,3 +19,5 @@ for name in colbert evaluation; do
     echo "import site; site.addsitedir('$shared')" >"$own/shared.pth"
     "$folder/$name/bin/pip" install --no-input --quiet --no-deps -r "$here/$name.txt"
 done
+"$python" -m venv "$folder/tracking"
+"$folder/tracking/bin/pip" install --no-input --quiet -r "$here/tracking.txt"

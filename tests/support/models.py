@@ -15,6 +15,17 @@ from pipeline.train.weights import to_transformers
 VOCAB_SIZE = 50_368
 CLS, SEP, MASK = 50_281, 50_282, 50_284
 
+TINY_RUN = (
+    *("model.num_layers=1", "model.hidden_size=16", "model.intermediate_size=16"),
+    *("model.num_heads=1", "global_batch_rows=4", "micro_batch_rows=4"),
+)
+"""Settings of a recipe with which a step takes a fraction of a second."""
+
+
+def as_options(settings: Sequence[str]) -> list[str]:
+    """Settings as options of a command."""
+    return [word for one in settings for word in ("--set", one)]
+
 
 def tiny(kind: ModelKind, **changes: Any) -> ModelSpec:
     """A model of two global and two local layers."""

@@ -13,6 +13,7 @@ import pytest
 import torch
 from huggingface_hub import constants
 from support import builds
+from support.models import TINY_RUN, as_options
 from support.paths import REPOSITORY
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -23,9 +24,6 @@ from pipeline.train.hub_models import parse_hub_model
 # How the library of the Hub calls its own client.
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")
 SERVER = REPOSITORY / "tests/support/hub_models_server.py"
-TINY = {"model.num_layers": 1, "model.hidden_size": 16, "model.intermediate_size": 16,
-        "model.num_heads": 1}  # fmt: skip
-SETS = [word for name, value in TINY.items() for word in ("--set", f"{name}={value}")]
 
 
 class Hub:
@@ -76,9 +74,10 @@ def hub(
 
 
 def train(folder: Path, kind: str, out: Path, steps: int) -> None:
-    builds.run_well("train", f"sample-{kind}-pretraining", "--data", folder / "data", "--out", out,
-                    "--device", "cpu", "--max-steps", str(steps), "--set", "save_every_tokens=1k",
-                    *SETS)  # fmt: skip
+    arguments = ["train", f"sample-{kind}-pretraining", "--data", folder / "data", "--out", out,
+                 "--device", "cpu", "--max-steps", steps,
+                 *as_options((*TINY_RUN, "save_every_tokens=500"))]  # fmt: skip
+    assert main([str(one) for one in arguments]) == 0
 
 
 @pytest.fixture(scope="module")
@@ -171,7 +170,7 @@ def test_a_phase_starts_from_a_model_of_the_hub(hub: Hub, trained: Path, tmp_pat
     def begin(name: str, where: str | Path, *more: str) -> tuple[int, str, str]:
         return hub.run("train", "sample-decoder-extension", "--data", trained / "data", "--out",
                        tmp_path / name, "--from", where, "--device", "cpu", "--max-steps", "1",
-                       *SETS, *more)  # fmt: skip
+                       *as_options(TINY_RUN), *more)  # fmt: skip
 
     weights = ("--set", "start=weights")
     saved = []

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from support import builds
+from support.models import TINY_RUN, as_options
 
 from pipeline.cli.main import main
 from pipeline.core.digest import FileDigest
@@ -23,15 +24,8 @@ torch = pytest.importorskip("torch", reason="the extra `train` is not installed"
 
 KINDS = ("encoder", "decoder")
 OTHER = {"encoder": "decoder", "decoder": "encoder"}
-# So small that a step takes a fraction of a second, for what is not about learning.
-TINY = (
-    "model.num_layers=1",
-    "model.hidden_size=16",
-    "model.intermediate_size=16",
-    "model.num_heads=1",
-)
 # Of which only a position in a hundred is predicted.
-FEW = (*TINY, "objective.mask_prob=0.01", "objective.evaluation_mask_prob=0.01")
+FEW = (*TINY_RUN, "objective.mask_prob=0.01", "objective.evaluation_mask_prob=0.01")
 # Phases as short as the loss can be seen to fall in.
 SHORT = {
     "pretraining": ("tokens=44k",),
@@ -41,7 +35,7 @@ SHORT = {
 
 
 def train(recipe: str, data: Path, out: Path, *more: str, sets: tuple[str, ...] = ()) -> None:
-    settings = [word for one in sets for word in ("--set", one)]
+    settings = as_options(sets)
     arguments = ["train", recipe, "--data", str(data), "--out", str(out), "--device", "cpu"]
     assert main([*arguments, *more, *settings]) == 0
 
@@ -129,7 +123,7 @@ def test_a_run_that_is_stopped_and_goes_on_comes_to_the_same_bytes(
     data: Path, tmp_path: Path
 ) -> None:
     whole, broken = tmp_path / "whole", tmp_path / "broken"
-    for kind, sets in (("encoder", FEW), ("decoder", TINY)):
+    for kind, sets in (("encoder", FEW), ("decoder", TINY_RUN)):
         recipe = f"sample-{kind}-pretraining"
         train(recipe, data, whole / kind, "--max-steps", "6", sets=sets)
         for last in ("2", "5", "6"):
@@ -144,14 +138,14 @@ def test_a_run_that_is_stopped_and_goes_on_comes_to_the_same_bytes(
 
 
 def test_a_killed_run_goes_on_to_the_same_losses(data: Path, tmp_path: Path) -> None:
-    settings = [word for one in (*FEW, "save_every_tokens=8k") for word in ("--set", one)]
-    arguments = ["train", "sample-encoder-pretraining", "--data", str(data), "--device", "cpu",
-                 *settings]  # fmt: skip
-    builds.run_well(*arguments, "--out", tmp_path / "whole")
-    killed = tmp_path / "killed"
+    recipe, sets = "sample-encoder-pretraining", (*FEW, "tokens=15k", "save_every_tokens=2k")
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    train(recipe, data, whole, sets=sets)
+    command = builds.command("train", recipe, "--data", data, "--out", killed, "--device", "cpu",
+                             *as_options(sets))  # fmt: skip
     for num_lines in (3, 7):
         process = subprocess.Popen(
-            builds.command(*arguments, "--out", killed),
+            command,
             env=builds.environment(),
             stderr=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -162,8 +156,7 @@ def test_a_killed_run_goes_on_to_the_same_losses(data: Path, tmp_path: Path) -> 
             time.sleep(0.01)
         process.send_signal(signal.SIGKILL)
         process.communicate()
-    builds.run_well(*arguments, "--out", killed)
-    whole = tmp_path / "whole"
+    train(recipe, data, killed, sets=sets)
     for told in ("train", "validation", "checkpoint"):
         ours, theirs = (without_times(metrics(out, told)) for out in (killed, whole))
         assert ours
@@ -289,9 +282,9 @@ def test_checkpoints_of_another_recipe_or_order_are_left_alone(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out, recipe = tmp_path / "out", "sample-encoder-pretraining"
-    train(recipe, data, out, "--max-steps", "1", sets=TINY)
+    train(recipe, data, out, "--max-steps", "1", sets=TINY_RUN)
     before = _digests(out)
-    tiny = [word for one in TINY for word in ("--set", one)]
+    tiny = as_options(TINY_RUN)
     arguments = ["train", recipe, "--out", out, "--device", "cpu", *tiny]
     code, err = refused(capsys, *arguments, "--data", data, "--set", "seed=22")
     assert code == 2
@@ -308,7 +301,7 @@ def test_checkpoints_of_another_recipe_or_order_are_left_alone(
 def test_a_folder_is_for_one_run_at_a_time_and_for_no_file(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    few = [word for one in FEW for word in ("--set", one)]
+    few = as_options(FEW)
     arguments = ["train", "sample-encoder-pretraining", "--data", data, "--device", "cpu", *few]
     (tmp_path / "file").touch()
     code, err = refused(capsys, *arguments, "--out", tmp_path / "file")
@@ -328,7 +321,7 @@ def test_a_run_that_goes_on_must_have_begun_from_what_is_named(
     begun, other, out = tmp_path / "begun", tmp_path / "other", tmp_path / "out"
     train("sample-encoder-pretraining", data, begun, "--max-steps", "1", sets=FEW)
     train("sample-encoder-pretraining", data, other, "--max-steps", "2", sets=FEW)
-    few = [word for one in FEW for word in ("--set", one)]
+    few = as_options(FEW)
     arguments = ["train", "sample-encoder-extension", "--data", data, "--out", out,
                  "--device", "cpu", *few]  # fmt: skip
     assert refused(capsys, *arguments, "--from", begun, "--max-steps", "1")[0] == 0
@@ -341,17 +334,17 @@ def test_a_run_that_goes_on_must_have_begun_from_what_is_named(
 def test_a_loss_that_is_no_number_stops_and_names_step_and_rows(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    train("sample-encoder-pretraining", data, tmp_path, "--max-steps", "2", sets=TINY)
+    train("sample-encoder-pretraining", data, tmp_path, "--max-steps", "2", sets=TINY_RUN)
     weights = tmp_path / "step2" / "model.safetensors"
     _poison(tmp_path / "step2")
     saved = weights.read_bytes()
-    tiny = [word for one in TINY for word in ("--set", one)]
+    tiny = as_options(TINY_RUN)
     code, err = refused(
         capsys, "train", "sample-encoder-pretraining", "--data", data, "--out", tmp_path,
         "--device", "cpu", *tiny,
     )  # fmt: skip
     assert code == 1
-    assert "step 3, rows 32:48: training diverged: loss is NaN" in err
+    assert "step 3, rows 8:12: training diverged: loss is NaN" in err
     assert f"hint: {tmp_path / 'step2'} is unchanged" in err
     assert weights.read_bytes() == saved
     assert [one.name for one in tmp_path.glob("step*")] == ["step2"]
@@ -360,7 +353,7 @@ def test_a_loss_that_is_no_number_stops_and_names_step_and_rows(
 def test_an_optimizer_of_a_stranger_is_refused_in_words(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    recipe, sets = "sample-encoder-pretraining", (*FEW, "save_every_tokens=4k")
+    recipe, sets = "sample-encoder-pretraining", (*FEW, "save_every_tokens=1k")
     train(recipe, data, tmp_path, "--max-steps", "1", sets=sets)
     path = next(tmp_path.glob("step*")) / "optimizer.pt"
     state = torch.load(path, weights_only=True)
@@ -375,7 +368,7 @@ def test_an_optimizer_of_a_stranger_is_refused_in_words(
         files = {**record.files, path.name: FileDigest.of(path)}
         write_record(path.parent, replace(record, files=files))
         capsys.readouterr()
-        settings = [word for one in sets for word in ("--set", one)]
+        settings = as_options(sets)
         code = main(["train", recipe, "--data", str(data), "--out", str(tmp_path),
                      "--device", "cpu", *settings])  # fmt: skip
         err = capsys.readouterr().err
@@ -402,7 +395,9 @@ def _poison(checkpoint: Path) -> None:
     write_record(checkpoint, replace(record, files=files))
 
 
-def test_a_full_disk_leaves_the_last_good_checkpoint(data: Path, tmp_path: Path) -> None:
+def test_a_full_disk_leaves_the_last_good_checkpoint(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     disk = tmp_path / "disk"
     disk.mkdir()
     mounted = subprocess.run(
@@ -411,13 +406,13 @@ def test_a_full_disk_leaves_the_last_good_checkpoint(data: Path, tmp_path: Path)
     if mounted.returncode:
         pytest.skip("only root may make a small disk")
     try:
-        settings = [word for one in (*FEW, "save_every_tokens=2k") for word in ("--set", one)]
-        done = builds.run(
-            "train", "sample-encoder-pretraining", "--data", data, "--out", disk,
+        settings = as_options((*FEW, "save_every_tokens=500"))
+        code, err = refused(
+            capsys, "train", "sample-encoder-pretraining", "--data", data, "--out", disk,
             "--device", "cpu", *settings,
         )  # fmt: skip
-        assert done.returncode == 2, done.stderr
-        assert "the disk is full" in done.stderr
+        assert code == 2, err
+        assert "the disk is full" in err
         saved = sorted(path.parent for path in disk.glob("*/checkpoint.json"))
         assert saved
         for checkpoint in saved:
@@ -436,7 +431,7 @@ def test_rows_that_cannot_be_read_stop_the_run_or_are_stood_in_for(
     content = bytearray(shard.read_bytes())
     content[len(content) // 2] ^= 1
     shard.write_bytes(bytes(content))
-    tiny = [word for one in TINY for word in ("--set", one)]
+    tiny = as_options(TINY_RUN)
     arguments = ["train", "sample-encoder-pretraining", "--data", damaged, "--device", "cpu", *tiny]
     code, err = refused(capsys, *arguments, "--out", tmp_path / "stopped")
     assert code == 1
@@ -445,25 +440,25 @@ def test_rows_that_cannot_be_read_stop_the_run_or_are_stood_in_for(
     code, err = refused(capsys, *arguments, "--out", tmp_path / "out")
     assert code == 0, err
     record = read_record(tmp_path / "out" / "step2")
-    assert record.seen.tombstones == ((0, 32),)
+    assert record.seen.tombstones == ((0, 8),)
     assert "cannot be read, fed as placeholders: " in err
     # Nothing was to be predicted, so nothing was learned.
     assert "step 1: no labels" in err
     assert [line["loss"] for line in metrics(tmp_path / "out")] == [None, None]
-    assert [line["num_tombstones"] for line in metrics(tmp_path / "out")] == [16, 16]
+    assert [line["num_tombstones"] for line in metrics(tmp_path / "out")] == [4, 4]
     code = main(["trace", str(damaged), "--checkpoint", str(tmp_path / "out" / "step2")])
     assert code == 0
-    assert "could not be read: rows 0 to 31" in capsys.readouterr().out
+    assert "could not be read: rows 0 to 7" in capsys.readouterr().out
 
 
 # Several ranks
 
 
 def test_two_ranks_see_the_rows_of_one_and_come_to_its_losses(data: Path, tmp_path: Path) -> None:
-    settings = [word for one in TINY for word in ("--set", one)]
+    settings = as_options(TINY_RUN)
     arguments = ["train", "sample-encoder-pretraining", "--data", str(data), "--device", "cpu",
                  "--max-steps", "3", *settings]  # fmt: skip
-    builds.run_well(*arguments, "--out", tmp_path / "one")
+    assert main([*arguments, "--out", str(tmp_path / "one")]) == 0
     # A free port, and the loopback interface whatever the machine's name resolves to.
     torchrun = [
         sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2",

@@ -76,9 +76,10 @@ def hub(
 
 
 def train(folder: Path, kind: str, out: Path, steps: int) -> None:
-    builds.run_well("train", f"sample-{kind}-pretraining", "--data", folder / "data", "--out", out,
-                    "--device", "cpu", "--max-steps", str(steps), "--set", "save_every_tokens=1k",
-                    *SETS)  # fmt: skip
+    builds.well(builds.run_alone(
+        "train", f"sample-{kind}-pretraining", "--data", folder / "data", "--out", out,
+        "--device", "cpu", "--max-steps", str(steps), "--set", "save_every_tokens=1k", *SETS,
+    ))  # fmt: skip
 
 
 @pytest.fixture(scope="module")

@@ -147,7 +147,7 @@ def test_a_killed_run_goes_on_to_the_same_losses(data: Path, tmp_path: Path) -> 
     settings = [word for one in (*FEW, "save_every_tokens=8k") for word in ("--set", one)]
     arguments = ["train", "sample-encoder-pretraining", "--data", str(data), "--device", "cpu",
                  *settings]  # fmt: skip
-    builds.run_well(*arguments, "--out", tmp_path / "whole")
+    builds.well(builds.run_alone(*arguments, "--out", tmp_path / "whole"))
     killed = tmp_path / "killed"
     for num_lines in (3, 7):
         process = subprocess.Popen(
@@ -162,7 +162,7 @@ def test_a_killed_run_goes_on_to_the_same_losses(data: Path, tmp_path: Path) -> 
             time.sleep(0.01)
         process.send_signal(signal.SIGKILL)
         process.communicate()
-    builds.run_well(*arguments, "--out", killed)
+    builds.well(builds.run_alone(*arguments, "--out", killed))
     whole = tmp_path / "whole"
     for told in ("train", "validation", "checkpoint"):
         ours, theirs = (without_times(metrics(out, told)) for out in (killed, whole))
@@ -412,7 +412,7 @@ def test_a_full_disk_leaves_the_last_good_checkpoint(data: Path, tmp_path: Path)
         pytest.skip("only root may make a small disk")
     try:
         settings = [word for one in (*FEW, "save_every_tokens=2k") for word in ("--set", one)]
-        done = builds.run(
+        done = builds.run_alone(
             "train", "sample-encoder-pretraining", "--data", data, "--out", disk,
             "--device", "cpu", *settings,
         )  # fmt: skip
@@ -463,7 +463,7 @@ def test_two_ranks_see_the_rows_of_one_and_come_to_its_losses(data: Path, tmp_pa
     settings = [word for one in TINY for word in ("--set", one)]
     arguments = ["train", "sample-encoder-pretraining", "--data", str(data), "--device", "cpu",
                  "--max-steps", "3", *settings]  # fmt: skip
-    builds.run_well(*arguments, "--out", tmp_path / "one")
+    builds.well(builds.run_alone(*arguments, "--out", tmp_path / "one"))
     # A free port, and the loopback interface whatever the machine's name resolves to.
     torchrun = [
         sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2",

@@ -95,6 +95,13 @@ def test_a_published_pool_comes_out_in_order_and_stays_as_it_was(
     assert builds.digests(out) == again
 
 
+def test_a_little_pool_is_put_in_order_without_workers(
+    published: tuple[Path, list[Row]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr("pipeline.runner.local_cluster.LocalWorkers")
+    builds.run_well("order", published[0], "--out", tmp_path / "out", *FLAGS)
+
+
 def test_ordered_shards_are_a_pool_in_the_order_of_its_index(
     published: tuple[Path, list[Row]], tmp_path: Path
 ) -> None:

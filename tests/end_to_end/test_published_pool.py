@@ -47,9 +47,7 @@ def test_a_published_pool_is_locked_pulled_and_put_in_order(
     assert manifest["lock"] == hashlib.sha256(lock.read_bytes()).hexdigest()
     order = ["--set", "order.global_batch_size=16", "--set", "order.max_seq_len=128",
              "--set", "order.algorithm=ettin-pcg64dxsm-v1"]  # fmt: skip
-    builds.run_well(
-        "order", finished / "train", "--out", "local", *order, cwd=tmp_path
-    )
+    builds.run_well("order", finished / "train", "--out", "local", *order, cwd=tmp_path)
     local = json.loads((tmp_path / "local" / "manifest.json").read_bytes())
     assert manifest["order"]["ledger"] == local["order"]["ledger"]
     assert manifest["mixture"]["fingerprint"] == local["mixture"]["fingerprint"]

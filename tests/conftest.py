@@ -28,7 +28,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def finished(small: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The output of the small mixture, built by the command with one worker; not to be changed."""
     out = tmp_path_factory.mktemp("finished") / "out"
-    builds.run_well("build", small, "--out", out, "--workers", "1")
+    builds.well(builds.run_alone("build", small, "--out", out, "--workers", "1"))
     return out
 
 

@@ -56,7 +56,8 @@ def replay_pool(
     if pool.is_relative_to(out.resolve()):
         raise InputError(f"{pool}: lies in --out {out}, which holds only generated files")
     refuse_nested(out)
-    Pool.open(pool)  # Fails before anything is written.
+    # Fails before anything is written.
+    num_bytes = sum(shard.path.stat().st_size for shard in Pool.open(pool).shards)
     declaration = {**declared.declaration(), "pool": sha256_file(pool / INDEX_NAME)}
     tokenizer = cached_tokenizer(declared.tokenizer, declared.folder)
     if lock is not None:
@@ -65,7 +66,11 @@ def replay_pool(
     identity, memory_bytes = fingerprint(declaration), options.get("memory_bytes")
     with lock_output(out.absolute(), identity) as state:
         cluster_of = open_cluster(
-            options["workers"], options["scheduler"], options["report"], options.get("tls")
+            options["workers"],
+            options["scheduler"],
+            options["report"],
+            options.get("tls"),
+            num_bytes,
         )
         resumed = resuming(state, hashes_all=options.get("hashes_all", False))
         with cluster_of as cluster, resumed as hashes_all:

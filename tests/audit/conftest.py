@@ -52,7 +52,7 @@ def replayed(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[s
     for name, settings in made.items():
         flags = [part for one in (*AS_FINISHED, *settings) for part in ("--set", f"order.{one}")]
         where = folder / name
-        builds.run_well("order", finished / "train", "--out", where, *flags, "--workers", "1")
+        builds.run_well("order", finished / "train", "--out", where, *flags)
         assert not (where / "train").exists()
     return {name: folder / name for name in made}
 

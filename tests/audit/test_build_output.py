@@ -98,7 +98,7 @@ def test_two_outputs_without_pools_of_two_views_differ(
 ) -> None:
     flags = [part for one in (*AS_FINISHED, "view=decoder") for part in ("--set", f"order.{one}")]
     decoder = tmp_path / "decoder"
-    builds.run_well("order", finished / "train", "--out", decoder, *flags, "--workers", "1")
+    builds.run_well("order", finished / "train", "--out", decoder, *flags)
     report = verify_against(replayed["same"], str(decoder))
     assert not report.equal
     assert [one.kind for one in report.findings] == ["view", "unknown"]

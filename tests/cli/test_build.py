@@ -13,7 +13,7 @@ from support.clusters import Build
 
 
 def _refusal(small: Path, out: Path) -> str:
-    done = builds.run("build", small, "--out", out, "--workers", "1")
+    done = builds.run("build", small, "--out", out)
     assert done.returncode == 2, done.stderr
     assert done.stdout == ""
     assert "Traceback" not in done.stderr
@@ -26,7 +26,7 @@ def test_a_budget_larger_than_its_source_says_what_there_is_and_both_ways_out(
     made = json.loads((finished / "manifest.json").read_bytes())
     available = made["sources"]["prose"]["tokens"]["written"]
     done = builds.run(
-        "build", small, "--out", tmp_path / "out", "--workers", "1", "--json",
+        "build", small, "--out", tmp_path / "out", "--json",
         "--set", "sources.prose.tokens=60k",
     )  # fmt: skip
     assert done.returncode == 2
@@ -48,7 +48,7 @@ def test_data_goes_to_stdout_and_the_log_to_stderr(
     small: Path, finished: Path, tmp_path: Path
 ) -> None:
     out = shutil.copytree(finished, tmp_path / "out")
-    done = builds.run("build", small, "--out", out, "--workers", "1", "--json")
+    done = builds.run("build", small, "--out", out, "--json")
     assert done.returncode == 0
     content = json.loads(done.stdout)
     assert content["manifest"] == json.loads((finished / "manifest.json").read_bytes())
@@ -60,7 +60,7 @@ def test_data_goes_to_stdout_and_the_log_to_stderr(
         *("look for samples: 5/5", "chunk: 4/4", "find repeated ids: 3/3"),
         *("find repeated ids: 3/3", "count: 1/1", "check the order: 4/4", "check the index: 1/1"),
     ]
-    done = builds.run("build", small, "--out", out, "--workers", "1")
+    done = builds.run("build", small, "--out", out)
     assert "168 steps of 2,688 rows, " in done.stdout
     assert content["manifest"]["order"]["ledger"]["sequence_root"] in done.stdout
     assert "built in" not in done.stdout

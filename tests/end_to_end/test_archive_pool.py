@@ -30,7 +30,7 @@ SETTINGS = """\
 order: {algorithm: ettin-pcg64dxsm-v1, seed: 21, global_batch_size: 8, max_seq_len: 64%s}
 shards: {dtype: uint16, size_limit: 8KiB}
 """
-BUILD = ("--out", "out", "--workers", "1")
+BUILD = ("--out", "out")
 
 
 def lines_of(documents: Sequence[dict[str, str]], library: Tokenizer) -> bytes:
@@ -121,7 +121,7 @@ def test_archives_replay_to_the_shards_and_the_order_of_their_twin(made: Path, w
     told = builds.run_well("plan", "replay.yaml", cwd=work)
     assert "the rows of archives in the order of its own index under" in told
     assert "4 archives of text with an index" in told
-    done = builds.run("build", "replay.yaml", *BUILD, cwd=work)
+    done = builds.run("build", "replay.yaml", *BUILD, "--workers", "1", cwd=work)
     assert done.returncode == 0, done.stderr
     assert "warning: pool" not in done.stderr
     check_twin(work / "out", made / "twin")
@@ -258,7 +258,7 @@ def test_without_an_index_the_partitions_are_made_and_one_line_says_what_is_lost
     # A listing gives back the order.
     (work / "list.txt").write_text("\n".join(LISTED))
     write_replay(work, "{path: archives}", ", partitions: listed, listing: list.txt")
-    done = builds.run("build", "replay.yaml", "--out", "again", "--workers", "1", cwd=work)
+    done = builds.run("build", "replay.yaml", "--out", "again", cwd=work)
     assert done.returncode == 0
     assert "warning: pool" not in done.stderr
     check_twin(work / "again", made / "twin")

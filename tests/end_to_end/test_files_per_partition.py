@@ -34,7 +34,7 @@ order: {seed: 21, global_batch_size: 1, max_seq_len: 16}
 shards: {size_limit: 1KiB}
 """
 # Every example publishes files, which waits for the disk.
-FEW = settings(QUICK, max_examples=12)
+FEW = settings(QUICK, max_examples=8)
 WORDS = ["lantern", "harbour", "winter", "SECRET", "almanac"]
 
 
@@ -212,7 +212,7 @@ order: {seed: 21, global_batch_size: 8, max_seq_len: 64}
 """,
     )
     one, killed = tmp_path / "one", tmp_path / "killed"
-    builds.run_well("build", mixture, "--out", one, "--workers", "1")
+    builds.run_well("build", mixture, "--out", one)
     expected = builds.digests(one)
     process = builds.start("build", mixture, "--out", killed, "--workers", "2")
     made = killed / "train" / "a"
@@ -221,7 +221,7 @@ order: {seed: 21, global_batch_size: 8, max_seq_len: 64}
     os.killpg(process.pid, signal.SIGKILL)
     process.wait(timeout=30)
     assert not (killed / "manifest.json").exists(), "it was done before it was killed"
-    builds.run_well("build", mixture, "--out", killed, "--workers", "2")
+    builds.run_well("build", mixture, "--out", killed)
     assert builds.differences(builds.digests(killed), expected) == []
 
     partitions = manifest_of(one)["sources"]["a"]["partitions"]
@@ -238,7 +238,7 @@ order: {seed: 21, global_batch_size: 8, max_seq_len: 64}
 
     # Of another file, no partition but its own is made again.
     (tmp_path / "d" / "0150.txt").write_text("another text")
-    builds.run_well("build", mixture, "--out", killed, "--workers", "1")
+    builds.run_well("build", mixture, "--out", killed)
     changed = builds.differences(
         builds.digests(killed / "train" / "a"), builds.digests(one / "train" / "a")
     )

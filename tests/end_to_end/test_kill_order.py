@@ -45,14 +45,14 @@ def test_it_goes_on_to_the_same_bytes(
         "order": ("order", folder / "pool", *STEPS),
         "pool": ("build", folder / "replay.yaml"),
     }[kind]
-    command = (*command, *MANY_FILES, "--workers", "2", "--out")
+    command = (*command, *MANY_FILES, "--out")
     builds.run_well(*command, tmp_path / "whole", cwd=folder)
     expected = builds.digests(tmp_path / "whole")
     out = tmp_path / "out"
     ordered = out / "validation" if kind == "validation" else out
     num_files = len(list((tmp_path / "whole" / ordered.relative_to(out)).glob("order/*/*")))
     for _ in range(5):
-        process = builds.start(*command, out, *memory, cwd=folder)
+        process = builds.start(*command, out, *memory, "--workers", "2", cwd=folder)
         while process.poll() is None and not _num_recorded(ordered):
             time.sleep(0.001)
         if process.poll() is None:

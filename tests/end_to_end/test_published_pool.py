@@ -47,15 +47,13 @@ def test_a_published_pool_is_locked_pulled_and_put_in_order(
     assert manifest["lock"] == hashlib.sha256(lock.read_bytes()).hexdigest()
     order = ["--set", "order.global_batch_size=16", "--set", "order.max_seq_len=128",
              "--set", "order.algorithm=ettin-pcg64dxsm-v1"]  # fmt: skip
-    builds.run_well(
-        "order", finished / "train", "--out", "local", "--workers", "1", *order, cwd=tmp_path
-    )
+    builds.run_well("order", finished / "train", "--out", "local", *order, cwd=tmp_path)
     local = json.loads((tmp_path / "local" / "manifest.json").read_bytes())
     assert manifest["order"]["ledger"] == local["order"]["ledger"]
     assert manifest["mixture"]["fingerprint"] == local["mixture"]["fingerprint"]
     # What is there is not pulled again.
     hub.reset()
-    builds.run_well("build", "replay.yaml", "--out", "out", "--workers", "1", cwd=tmp_path)
+    builds.run_well("build", "replay.yaml", "--out", "out", cwd=tmp_path)
     assert hub.counters()["requests"] == 0
 
 
@@ -66,7 +64,7 @@ def test_a_published_pool_that_changed_after_the_lock_is_refused_by_name(
     [first, *_] = sorted((tmp_path / "published" / "train").rglob("*.mds"))
     data = first.read_bytes()
     first.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
-    done = builds.run("build", "replay.yaml", "--out", "out", "--workers", "1", cwd=tmp_path)
+    done = builds.run("build", "replay.yaml", "--out", "out", cwd=tmp_path)
     assert done.returncode == 1
     assert first.name in done.stderr
     assert not (tmp_path / "out" / "manifest.json").exists()
@@ -78,7 +76,7 @@ def test_a_pulled_pool_that_was_changed_is_refused_by_name(hub: Server, tmp_path
     [first, *_] = sorted((tmp_path / "raw").rglob("*.mds"))
     data = first.read_bytes()
     first.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
-    done = builds.run("build", "replay.yaml", "--out", "out", "--workers", "1", cwd=tmp_path)
+    done = builds.run("build", "replay.yaml", "--out", "out", cwd=tmp_path)
     assert done.returncode == 1
     assert first.relative_to(tmp_path).as_posix() in done.stderr
     assert "the lock says" in done.stderr

@@ -192,7 +192,7 @@ def test_the_same_again_keeps_all_and_anything_else_is_refused(
     assert builds.digests(out) == builds.digests(made)
     refusal = f"error: {out}: holds partitions that were built alone, others or of another mixture"
     for more in ((), ("--partitions", "long/long_0")):
-        code, _, error = call(capsys, "build", small, "--out", out, "--workers", "1", *more)
+        code, _, error = call(capsys, "build", small, "--out", out, *more)
         assert (code, error.splitlines()[0]) == (2, f"{refusal} (partial.json)")
     assert builds.digests(out) == builds.digests(made)
 
@@ -256,7 +256,7 @@ def test_miniatures_and_pools_that_are_not_locked_have_no_partitions(
 
 def test_the_command_prints_what_was_made_and_warns(small: Path, tmp_path: Path) -> None:
     names = ("--partitions", "prose/prose_1, long/long_0", "--partitions", "tables/tables")
-    done = builds.run("build", small, "--out", tmp_path / "out", "--workers", "1", *names)
+    done = builds.run("build", small, "--out", tmp_path / "out", *names)
     assert done.returncode == 0
     lines = done.stdout.splitlines()
     assert [line.split()[0] for line in lines[1:-1]] == [
@@ -264,7 +264,7 @@ def test_the_command_prints_what_was_made_and_warns(small: Path, tmp_path: Path)
     ]  # fmt: skip
     assert lines[-1].endswith("out: 3 partitions alone, without an order; see partial.json")
     assert "warning: sources.prose: each chunk of these partitions is here once" in done.stderr
-    done = builds.run("build", small, "--out", tmp_path / "out", "--workers", "1", "--json", *names)
+    done = builds.run("build", small, "--out", tmp_path / "out", "--json", *names)
     content = json.loads(done.stdout)
     assert content["partial"] == json.loads((tmp_path / "out" / "partial.json").read_bytes())
     assert builds.run_well("verify", tmp_path / "out").rstrip().endswith(
@@ -318,7 +318,7 @@ def test_what_a_stopped_build_made_is_kept_and_no_other_build_goes_on_with_it(
     shards = {path: os.stat(path).st_ino for path in out.rglob("*.mds")}
     assert len(shards) > 9
     for more in ((), ("--partitions", "long/long_0")):
-        code, _, error = call(capsys, "build", small, "--out", out, "--workers", "1", *more)
+        code, _, error = call(capsys, "build", small, "--out", out, *more)
         assert code == 2
         assert f"{out}: holds another mixture, or other partitions of this one" in error
     alone(small, out, names)

@@ -42,7 +42,7 @@ def _quiet(stage: str, done: int, total: int) -> None:
 
 def test_the_sample_is_built_without_compiled_code(tmp_path: Path) -> None:
     folder, out = tmp_path / "compiled", tmp_path / "out"
-    builds.run_well("build", "sample", "--out", out, NUMBA_CACHE_DIR=str(folder))
+    builds.well(builds.run_alone("build", "sample", "--out", out, NUMBA_CACHE_DIR=str(folder)))
     assert not folder.exists()
     builds.run_well("verify", out, "--manifest", "sample")
 
@@ -70,7 +70,7 @@ def test_a_build_in_one_process_that_is_killed_goes_on_to_the_same_bytes(
 ) -> None:
     out, rng = tmp_path / "out", random.Random(21)
     began = time.monotonic()
-    builds.run_well("build", small, "--out", tmp_path / "timed")
+    builds.well(builds.run_alone("build", small, "--out", tmp_path / "timed"))
     seconds = time.monotonic() - began
     for _ in range(KILLS):
         process = builds.start("build", small, "--out", out)

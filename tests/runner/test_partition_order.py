@@ -128,7 +128,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     builds.write_mixture(folder, MIXTURE % ", partitions: listed, listing: list.txt", "listed.yaml")
     (folder / "list.txt").write_text("\n".join(LISTED))
     for kind in ("sorted", "listed"):
-        builds.run_well("build", f"{kind}.yaml", "--out", kind, "--workers", "1", cwd=folder)
+        builds.run_well("build", f"{kind}.yaml", "--out", kind, cwd=folder)
     return folder
 
 
@@ -150,7 +150,7 @@ def test_a_listing_decides_the_rows_of_the_pool_and_nothing_else_of_it(folder: P
 def test_the_listed_pool_put_in_order_by_itself_gives_the_order_of_the_build(folder: Path) -> None:
     settings = ("seed=21", "algorithm=ettin-pcg64dxsm-v1", "global_batch_size=4", "max_seq_len=64")
     order = [f"--set=order.{one}" for one in settings]
-    builds.run_well("order", "listed/train", "--out", "again", *order, "--workers", "1", cwd=folder)
+    builds.run_well("order", "listed/train", "--out", "again", *order, cwd=folder)
     ledgers = [
         json.loads((folder / one / "manifest.json").read_bytes())["order"]["ledger"]
         for one in ("again", "listed", "sorted")
@@ -163,7 +163,7 @@ def test_the_listed_pool_put_in_order_by_itself_gives_the_order_of_the_build(fol
 
 def test_partitions_alone_need_no_listing_of_themselves(folder: Path, tmp_path: Path) -> None:
     names = ("--partitions", "b/x_1,b-a/y_0")
-    arguments = ("listed.yaml", "--out", tmp_path / "out", "--workers", "1", *names)
+    arguments = ("listed.yaml", "--out", tmp_path / "out", *names)
     builds.run_well("build", *arguments, cwd=folder)
     found = builds.digests(tmp_path / "out/train")
     assert {one.rpartition("/")[0] for one in found} == {SORTED[1], SORTED[2]}
@@ -197,7 +197,7 @@ def test_the_manifest_records_the_listing_and_another_one_is_another_mixture(fol
     (folder / "list.txt").write_text("\n".join(reversed(LISTED)))
     try:
         assert identity()["fingerprint"] != mixture["fingerprint"]
-        done = builds.run("build", "listed.yaml", "--out", "listed", "--workers", "1", cwd=folder)
+        done = builds.run("build", "listed.yaml", "--out", "listed", cwd=folder)
         assert "listed: holds another mixture" in done.stderr
     finally:
         (folder / "list.txt").write_text(written)

@@ -91,8 +91,15 @@ def test_a_published_pool_comes_out_in_order_and_stays_as_it_was(
         assert one["chunk"] == row - chunks.index(name)
     assert builds.run_well("verify", out).endswith("every file matches the manifest\n")
     again = builds.digests(out)
-    builds.run_well("order", pool, "--out", out, *FLAGS, "--workers", "1")
+    builds.run_well("order", pool, "--out", out, *FLAGS)
     assert builds.digests(out) == again
+
+
+def test_a_little_pool_is_put_in_order_without_workers(
+    published: tuple[Path, list[Row]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr("pipeline.runner.local_cluster.LocalWorkers")
+    builds.run_well("order", published[0], "--out", tmp_path / "out", *FLAGS)
 
 
 def test_ordered_shards_are_a_pool_in_the_order_of_its_index(
@@ -100,8 +107,8 @@ def test_ordered_shards_are_a_pool_in_the_order_of_its_index(
 ) -> None:
     pool, _ = published
     parquet, mds = tmp_path / "parquet", tmp_path / "mds"
-    builds.run_well("order", pool, "--out", parquet, *FLAGS, "--workers", "1")
-    builds.run_well("order", pool, "--out", mds, "--format", "mds", *FLAGS, "--workers", "1")
+    builds.run_well("order", pool, "--out", parquet, *FLAGS)
+    builds.run_well("order", pool, "--out", mds, "--format", "mds", *FLAGS)
     told = builds.run_well("verify", mds, "--against", parquet)
     assert told.endswith("equal\n")
     assert builds.run_well("verify", parquet, "--against", mds / "order").endswith("equal\n")
@@ -109,7 +116,7 @@ def test_ordered_shards_are_a_pool_in_the_order_of_its_index(
 
 def test_the_pool_of_a_build_gives_the_order_of_the_build(finished: Path, tmp_path: Path) -> None:
     builds.run_well(
-        "order", finished / "train", "--out", tmp_path / "out", "--workers", "1",
+        "order", finished / "train", "--out", tmp_path / "out",
         *(f"--set=order.{one}" for one in ("algorithm=ettin-pcg64dxsm-v1", "global_batch_size=16",
                                            "max_seq_len=128",
                                            "view=encoder", "window_tokens=100k")),
@@ -176,7 +183,7 @@ def test_a_pool_that_cannot_be_read_is_one_clear_line(
     pool, _ = published
     harm, expected = HARMS[case]
     harm(pool)
-    done = builds.run("order", pool, "--out", tmp_path / "out", *FLAGS, "--workers", "1")
+    done = builds.run("order", pool, "--out", tmp_path / "out", *FLAGS)
     assert done.returncode == 2
     assert expected in done.stderr
     assert "Traceback" not in done.stderr
@@ -212,17 +219,17 @@ def test_a_pool_that_changed_is_ordered_again(
     """An index says nothing of what is in its shards."""
     pool, rows = published
     out = tmp_path / "out"
-    builds.run_well("order", pool, "--out", out, *FLAGS, "--workers", "1")
+    builds.run_well("order", pool, "--out", out, *FLAGS)
     path = pool / "books/books_0001/shard.00000.mds"
     data = bytearray(path.read_bytes())
     data[-1] ^= 1
     path.write_bytes(data)
-    builds.run_well("order", pool, "--out", out, *FLAGS, "--workers", "1")
+    builds.run_well("order", pool, "--out", out, *FLAGS)
     [folder] = (out / "order").glob("checkpoint_*")
     found = pq.read_table(folder)["input_ids"].to_pylist()
     assert sum(ids not in [row.ids for row in rows] for ids in found) == 1
     fresh = tmp_path / "fresh"
-    builds.run_well("order", pool, "--out", fresh, *FLAGS, "--workers", "1")
+    builds.run_well("order", pool, "--out", fresh, *FLAGS)
     assert builds.digests(out) == builds.digests(fresh)
 
 
@@ -235,7 +242,7 @@ def test_a_killed_order_goes_on_to_the_same_bytes(
     """Killed on disk, it goes on there or in memory."""
     pool, _ = published
     fresh, out = tmp_path / "fresh", tmp_path / "out"
-    builds.run_well("order", pool, "--out", fresh, *FLAGS, "--workers", "1")
+    builds.run_well("order", pool, "--out", fresh, *FLAGS)
     process = builds.start("order", pool, "--out", out, *FLAGS, *ON_DISK, "--workers", "2")
     stop = time.monotonic() + builds.SECONDS
     while not (out / ".ettin" / "mixture.json").exists() and time.monotonic() < stop:
@@ -244,5 +251,5 @@ def test_a_killed_order_goes_on_to_the_same_bytes(
     os.killpg(process.pid, signal.SIGKILL)
     process.wait(timeout=30)
     again = ON_DISK if number % 2 else ()
-    builds.run_well("order", pool, "--out", out, *FLAGS, *again, "--workers", "1")
+    builds.run_well("order", pool, "--out", out, *FLAGS, *again)
     assert builds.digests(out) == builds.digests(fresh)

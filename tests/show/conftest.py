@@ -19,7 +19,7 @@ def sliced(small: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("sliced") / "out"
     changed = ("chunk.algorithm=ettin-slice-v2", "order.view=stored")
     settings = [part for one in changed for part in ("--set", one)]
-    builds.run_well("build", small, "--out", out, "--workers", "1", *settings)
+    builds.run_well("build", small, "--out", out, *settings)
     return out
 
 

@@ -5,6 +5,7 @@ import os
 import shlex
 import shutil
 import time
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -51,12 +52,21 @@ def test_places_are_those_of_trace(shown: Shown, finished: Path, text: str) -> N
     assert tokens == shown.manifest.order.num_tokens
 
 
+@pytest.fixture(scope="module")
+def index(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The index of the small build; not to be changed."""
+    folder = tmp_path_factory.mktemp("indexed") / "index"
+    build_index(dataset.open(finished), folder, section_tokens=3000, report=lambda *_: None)
+    return folder
+
+
 @pytest.fixture
-def indexed(finished: Path, small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shown:
+def indexed(
+    finished: Path, index: Path, small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Shown:
     """A copy of the small build, with an index beside it."""
     out = Path(shutil.copytree(finished, tmp_path / "out"))
-    order = dataset.open(out)
-    build_index(order, default_folder(out), section_tokens=3000, report=lambda *_: None)
+    shutil.copytree(index, default_folder(out))
     monkeypatch.chdir(small.parent)
     return Shown.open(out)
 
@@ -213,8 +223,9 @@ def test_a_scan_that_is_over_or_of_another_text_is_refused(shown: Shown) -> None
         search_view(shown, text="tide", job="nobody")
 
 
-def test_the_oldest_of_many_scans_ends(shown: Shown) -> None:
-    jobs = [search_view(shown, text=f"tide {number}")["job"] for number in range(10)]
+def test_the_oldest_of_many_scans_ends(shown: Shown, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(import_module("pipeline.show.search_view"), "_MOST_JOBS", 2)
+    jobs = [search_view(shown, text=f"nobody wrote {number}")["job"] for number in range(4)]
     assert [*shown.jobs] == jobs[2:]
 
 

@@ -58,7 +58,7 @@ def test_the_largest_sources_are_ranked_once_for_all_views(
     ranked = sorted(drawn, key=lambda name: (-drawn[name], name))
     assert about_view(shown)["largest"] == ranked != [*shown.sources]
     # Without budgets, by a survey, which is here of all rows.
-    settings = ("--set", "order.seed=3", "--set", "order.global_batch_size=8", "--workers", "1")
+    settings = ("--set", "order.seed=3", "--set", "order.global_batch_size=8")
     builds.run_well("order", finished / "train", "--out", tmp_path / "replayed", *settings)
     replayed = Shown.open(tmp_path / "replayed")
     columns = order_view(replayed, columns=1)["columns"]

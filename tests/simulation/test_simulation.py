@@ -1,4 +1,4 @@
-"""A few hundred simulated operations, and the hunt for bugs that are put in."""
+"""A hundred simulated operations, and the hunt for bugs that are put in."""
 
 import itertools
 import traceback
@@ -17,8 +17,8 @@ MOST_OPERATIONS = 1000
 
 def test_nothing_that_happens_changes_a_byte(tmp_path: Path) -> None:
     tally = Tally()
-    simulate(0, examples=5, steps=40, references=tmp_path, tally=tally, shrinks=False)
-    assert tally.num_operations > 150
+    simulate(0, examples=3, steps=40, references=tmp_path, tally=tally, shrinks=False)
+    assert tally.num_operations > 90
 
 
 @pytest.mark.slow

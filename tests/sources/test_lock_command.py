@@ -77,7 +77,7 @@ def test_some_sources_are_locked_alone(mixture: Path, capsys: pytest.CaptureFixt
     code, _, err = call(capsys, "lock", "ettin-pretraining-published", "--sources", "pool")
     assert (code, err) == (2, 'error: --sources: got "pool", expected none\n')
     # A build of the whole refuses what is not locked; partitions of what is are built.
-    given = ("build", mixture, "--workers", "1", "--out", mixture.parent / "out")
+    given = ("build", mixture, "--out", mixture.parent / "out")
     code, _, err = call(capsys, *given)
     assert code == 2
     assert "sources.gone: is not locked" in err

@@ -5,20 +5,26 @@ Nothing here comes from outside the repository; the same arguments write the sam
 
 import gzip
 import hashlib
+import io
 import json
+import logging
 import os
 import random
 import re
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import chdir, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import zstandard
 from support.paths import REPOSITORY
+
+from pipeline.cli import main
 
 SECONDS = 120
 """Longest that one small build may take on a busy machine."""
@@ -138,13 +144,32 @@ def command(*arguments: str | Path) -> list[str]:
     return [sys.executable, "-m", "pipeline", *map(str, arguments)]
 
 
-def run(
-    *arguments: str | Path, cwd: Path | None = None, **variables: str
-) -> subprocess.CompletedProcess[str]:
-    """Run the command to its end."""
+Finished = subprocess.CompletedProcess[str]
+
+
+def run(*arguments: str | Path, cwd: Path = REPOSITORY, **variables: str) -> Finished:
+    """Run the command to its end in this process, which is quick, as all is warm."""
+    kept = environment(**variables)
+    with (
+        redirect_stdout(io.StringIO()) as stdout,
+        redirect_stderr(io.StringIO()) as stderr,
+        mock.patch.dict(os.environ, kept, clear=True),
+        # What handles no log prints warnings to stderr; pytest handles them.
+        mock.patch.object(logging.getLogger(), "handlers", []),
+        chdir(cwd),
+    ):
+        try:
+            code = main([*map(str, arguments)])
+        except SystemExit as ended:
+            code = int(ended.code or 0)
+    return Finished(arguments, code, stdout.getvalue(), stderr.getvalue())
+
+
+def run_alone(*arguments: str | Path, cwd: Path = REPOSITORY, **variables: str) -> Finished:
+    """Run the command to its end in a process of its own, as a person does."""
     return subprocess.run(
         command(*arguments),
-        cwd=cwd or REPOSITORY,
+        cwd=cwd,
         env=environment(**variables),
         capture_output=True,
         text=True,
@@ -153,11 +178,15 @@ def run(
     )
 
 
-def run_well(*arguments: str | Path, cwd: Path | None = None, **variables: str) -> str:
-    """Run the command, which must succeed; return its stdout."""
-    done = run(*arguments, cwd=cwd, **variables)
+def well(done: Finished) -> str:
+    """Return the stdout of a command, which must have succeeded."""
     assert done.returncode == 0, f"exit {done.returncode}\n{done.stdout}\n{done.stderr}"
     return done.stdout
+
+
+def run_well(*arguments: str | Path, cwd: Path = REPOSITORY, **variables: str) -> str:
+    """Run the command in this process, where it must succeed; return its stdout."""
+    return well(run(*arguments, cwd=cwd, **variables))
 
 
 def start(

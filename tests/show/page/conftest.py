@@ -21,7 +21,7 @@ def browser() -> Iterator[Browser]:
 def address(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of `ettin-data show` over the sample's build."""
     out = tmp_path_factory.mktemp("shown") / "sample"
-    builds.run_well("build", "sample", "--out", out, "--workers", "1")
+    builds.run_well("build", "sample", "--out", out)
     with serving(out, out.parent) as found:
         yield found
 

@@ -28,7 +28,7 @@ pytestmark = pytest.mark.skipif(
 def library(tmp_path_factory: pytest.TempPathFactory) -> Shown:
     """The golden, built from its mixture: of its own rows alone most panels would be empty."""
     out = tmp_path_factory.mktemp("golden") / "out"
-    builds.run_well("build", GOLDEN / "mixture.yaml", "--out", out, "--workers", "1")
+    builds.run_well("build", GOLDEN / "mixture.yaml", "--out", out)
     return Shown.open(out)
 
 

@@ -32,7 +32,7 @@ def _report(folder: Path, num_sources: int) -> Path:
         lines.append(f"  {name}: {{from: {{path: in/{name}.jsonl}}, epochs: {1 + number % 3}}}")
     lines.append("order: {seed: 21, global_batch_size: 16, max_seq_len: 64, window_tokens: 20k}")
     mixture = builds.write_mixture(folder, "\n".join(lines))
-    builds.run_well("build", mixture, "--out", folder / "out", "--workers", "1")
+    builds.run_well("build", mixture, "--out", folder / "out")
     report = folder / "report.html"
     builds.run_well("report", folder / "out", "--out", report, XDG_CACHE_HOME=str(folder))
     return report

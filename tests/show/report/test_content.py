@@ -132,7 +132,7 @@ def test_the_printed_mixture_builds_the_same_order(
     assert content["mixture"]["is_mixture"]
     shutil.copytree(small.parent / "in", tmp_path / "in")
     mixture = builds.write_mixture(tmp_path, content["mixture"]["text"], "mixture.yaml")
-    builds.run_well("build", mixture, "--out", tmp_path / "out", "--workers", "1")
+    builds.run_well("build", mixture, "--out", tmp_path / "out")
     assert render(content_of(tmp_path / "out")) == render(content)
 
 
@@ -195,7 +195,7 @@ def test_a_mixture_is_printed_with_what_lets_its_build_end(
 def test_a_replay_is_reported_with_the_command_that_repeats_it(
     finished: Path, tmp_path: Path
 ) -> None:
-    given = ("--set", "order.seed=3", "--set", "order.global_batch_size=8", "--workers", "1")
+    given = ("--set", "order.seed=3", "--set", "order.global_batch_size=8")
     builds.run_well("order", finished / "train", "--out", tmp_path / "one", *given)
     content = content_of(tmp_path / "one")
     assert content["budget"] is None

@@ -38,7 +38,8 @@ def runs(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("runs")
     for kind in KINDS:
         arguments = ["train", f"sample-{kind}-pretraining", "--data", data, "--out", out / kind,
-                     "--device", "cpu", "--max-steps", "2", *as_options((*TINY_RUN, "save_every_tokens=500"))]  # fmt: skip
+                     "--device", "cpu", "--max-steps", "2",
+                     *as_options((*TINY_RUN, "save_every_tokens=500"))]  # fmt: skip
         assert main([str(one) for one in arguments]) == 0
     return out
 

@@ -94,8 +94,9 @@ def test_the_loss_falls_from_that_of_a_guess(suite: Path, kind: str) -> None:
 def test_a_crossed_model_knows_what_the_other_kind_learned(suite: Path, kind: str) -> None:
     fresh = metrics(suite / f"{kind}-pretraining")[0]["loss"]
     crossed = metrics(suite / f"{kind}-cross")
+    # Each step has rows of its own, so that one is not held against the next.
     assert crossed[0]["loss"] < fresh - 0.5
-    assert crossed[-1]["loss"] < crossed[0]["loss"]
+    assert crossed[-1]["loss"] < fresh - 2
 
 
 @pytest.mark.slow

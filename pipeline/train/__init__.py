@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pipeline.train.evaluation import (
+        check_folder,
         check_picture,
         draw_curves,
         evaluate_models,
@@ -22,6 +23,7 @@ _MODULE_BY_NAME = {
     "FeedDataset": "loader",
     "FeedLoader": "loader",
     "TensorBatch": "loader",
+    "check_folder": "evaluation",
     "check_picture": "evaluation",
     "draw_curves": "evaluation",
     "evaluate_models": "evaluation",
@@ -38,6 +40,7 @@ __all__ = [
     "FeedDataset",
     "FeedLoader",
     "TensorBatch",
+    "check_folder",
     "check_picture",
     "draw_curves",
     "evaluate_models",

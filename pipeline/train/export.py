@@ -19,11 +19,11 @@ from pipeline.core.errors import ConfigError, InputError, OutputError
 from pipeline.core.files import publish
 from pipeline.core.json_record import parse_json
 from pipeline.dataset import CheckpointRecord, checkpoints_in, find_checkpoint, read_record
-from pipeline.stages.tokenizer import EMBEDDED, read_json, read_special_ids
+from pipeline.stages.tokenizer import EMBEDDED, read_json
 from pipeline.train import checkpoints
 from pipeline.train.hub_models import PROVENANCE
 from pipeline.train.models import Model, make_config, make_uninitialized
-from pipeline.train.pretrained import CONFIG, KINDS, TOKENIZER, WEIGHTS
+from pipeline.train.pretrained import CONFIG, KINDS, TOKENIZER, WEIGHTS, check_vocab
 from pipeline.train.weights import to_transformers
 
 FORMAT = "ettin-export-v1"
@@ -180,10 +180,7 @@ def shape_of(checkpoint: Path, record: CheckpointRecord) -> tuple[ModelSpec, int
         if type(length) is not int or not 0 < length <= spec.max_positions:
             most = f"an integer from 1 to {spec.max_positions:,}"
             raise ConfigError(f"max_seq_len: got {length!r}, expected {most}")
-        least = read_special_ids(EMBEDDED, read_json(EMBEDDED)).vocab_size
-        if spec.vocab_size < least:
-            got = f"model.vocab_size: got {spec.vocab_size:,}"
-            raise ConfigError(f"{got}, expected at least {least:,}, the ids of the tokenizer")
+        check_vocab(spec)
     except (ConfigError, KeyError, TypeError) as error:
         raise InputError(
             f"{checkpoint}: got a model that another version declared ({error})",

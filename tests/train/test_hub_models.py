@@ -18,6 +18,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from pipeline.cli.main import main
 from pipeline.core.errors import ConfigError
+from pipeline.train.evaluation.opened_models import find_models
 from pipeline.train.hub_models import parse_hub_model
 
 # How the library of the Hub calls its own client.
@@ -104,6 +105,9 @@ def test_checkpoints_become_tags_that_load_by_revision(
         theirs = AutoModelForCausalLM.from_pretrained("org/pair", revision=tag)
         assert torch.equal(ours(ids).logits, theirs(ids).logits)
         assert AutoTokenizer.from_pretrained("org/pair", revision=tag)("tide").input_ids
+        # What it saw comes with it.
+        (found,) = find_models(f"hf://org/pair@{tag}")
+        assert found.num_rows == 16 * int(tag[-1])
     last = AutoModelForCausalLM.from_pretrained("org/pair")
     assert torch.equal(last(ids).logits, theirs(ids).logits)
 

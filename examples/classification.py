@@ -3,9 +3,10 @@
     python examples/classification.py MODEL --data labels.jsonl --out classifier
     python examples/classification.py MODEL --data mnli --epochs 3 --out mnli
 
-The data has the fields `text` and `label`, and perhaps `text_pair`; labels are words or numbers. A
-task of GLUE, which is fetched from the Hub, is measured on its validation split. Load the result
-with `pipeline("text-classification", "classifier")`. Needs `pip install 'ettin-data[finetune]'`.
+The data has the fields `text` and `label`, and perhaps `text_pair`; labels are all words or all
+whole numbers. A task of GLUE, which is fetched from the Hub, is measured on its validation split.
+Load the result with `pipeline("text-classification", "classifier")`.
+Needs `pip install 'ettin-data[finetune]'`.
 """
 
 import sys

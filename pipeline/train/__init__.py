@@ -15,7 +15,7 @@ if TYPE_CHECKING:
         write_events,
     )
     from pipeline.train.export import export_checkpoint, export_checkpoints, export_model
-    from pipeline.train.hub_models import push_exports
+    from pipeline.train.hub_models import push_exports, repository_to_push
     from pipeline.train.loader import FeedDataset, FeedLoader, TensorBatch, to_tensors
     from pipeline.train.phase import train
 
@@ -31,6 +31,7 @@ _MODULE_BY_NAME = {
     "export_checkpoints": "export",
     "export_model": "export",
     "push_exports": "hub_models",
+    "repository_to_push": "hub_models",
     "to_tensors": "loader",
     "train": "phase",
     "write_events": "evaluation",
@@ -48,6 +49,7 @@ __all__ = [
     "export_checkpoints",
     "export_model",
     "push_exports",
+    "repository_to_push",
     "to_tensors",
     "train",
     "write_events",

@@ -101,14 +101,16 @@ def export_checkpoint(checkpoint: Path, out: Path) -> str:
 def export_checkpoints(where: Path, out: Path) -> Iterator[tuple[Path, bool]]:
     """Export every checkpoint in a folder, each to a folder of its name below `out`, by steps.
 
-    Yields each folder, and whether it is new: an earlier export of the same checkpoint is kept.
+    Yields each folder, and whether it is new: an earlier export of the same checkpoint is kept if
+    no file of the model was removed.
 
     Raises: as `export_checkpoint`.
     """
     for checkpoint in checkpoints_in(where) or [find_checkpoint(where)]:
         record = read_record(checkpoint)
         folder = out / record.name
-        is_new = provenance_of(folder).get("checkpoint_digest") != record.digest
+        is_whole = all((folder / name).is_file() for name in (CONFIG, WEIGHTS, TOKENIZER))
+        is_new = provenance_of(folder).get("checkpoint_digest") != record.digest or not is_whole
         if is_new:
             export_checkpoint(checkpoint, folder)
         yield folder, is_new

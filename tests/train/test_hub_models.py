@@ -130,8 +130,12 @@ def test_a_push_that_broke_goes_on(
     assert "hint: run it again later" in err
     assert hub.tags("org/pair") == before
     hub.refuse(part, status, 0)
+    # Of what was exported before, something is gone.
+    weights = tmp_path / "models" / "step2" / "model.safetensors"
+    weights.unlink()
     code, out, err = hub.push(trained / "run", tmp_path / "models")
     assert code == 0, err
+    assert weights.exists()
     assert "2 new tags, 1 were there" in out
     assert hub.tags("org/pair").items() > before.items()
     assert "step1: was there" in err
@@ -163,6 +167,10 @@ def test_a_hub_that_refuses_is_one_line(
     assert "hf://org/pair: the Hub refuses: " in err
     assert "hint: log in with `hf auth login`, or set HF_TOKEN" in err
     assert err.count("\n") == 3 + 2
+    code, _, err = hub.push(trained / "run", tmp_path / "none", "org/pair@main")
+    assert code == 2
+    assert "--push hf://org/pair@main: got a revision, expected none" in err
+    assert not (tmp_path / "none").exists()
     monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
     code, _, err = hub.push(trained / "run", tmp_path / "models")
     assert code == 75

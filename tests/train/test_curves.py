@@ -120,9 +120,11 @@ def test_what_cannot_be_drawn_is_refused_in_words(
         draw_curves(ANSWERS, inside)
     with pytest.raises(OutputError, match="file"):
         write_events(ANSWERS, tmp_path / "file")
-    for refuses in (lambda: check_folder(tmp_path / "file"), lambda: check_picture(inside)):
-        with pytest.raises(OutputError, match="file: got Not a directory, expected a writable"):
-            refuses()
+    not_there = "file: got Not a directory, expected a writable"
+    with pytest.raises(OutputError, match=not_there):
+        check_folder(tmp_path / "file")
+    with pytest.raises(OutputError, match=not_there):
+        check_picture(inside)
     monkeypatch.setattr(curves, "find_spec", lambda name: None)
     with pytest.raises(ConfigError, match="got no matplotlib") as caught:
         check_picture(tmp_path / "a.svg")

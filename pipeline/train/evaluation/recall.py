@@ -128,10 +128,10 @@ def _drawn(trace: Trace, label: str, start: int, stop: int) -> Sequence[RowProve
     """Return rows of a range, all or some of them, in an order that a named key draws."""
     key, number = seeds.derive_key(0, "recall", label), stop - start
     if number <= _MOST_DRAWN:
-        drawn = np.argsort(seeds.random_numbers(key, number))
+        drawn = np.argsort(seeds.random_numbers(key, number)).tolist()
     else:
-        drawn = seeds.random_numbers(key, 2 * _MOST_DRAWN) % np.uint64(number)
-    rows = [start + at for at in dict.fromkeys(drawn.tolist())]
+        drawn = (seeds.random_numbers(key, 2 * _MOST_DRAWN) % np.uint64(number)).tolist()
+    rows = [start + at for at in dict.fromkeys(drawn)]
     return [trace.provenance.rows(row, row + 1)[0] for row in rows[:_MOST_DRAWN]]
 
 

@@ -3,14 +3,16 @@
     python examples/classification.py MODEL --data labels.jsonl --out classifier
     python examples/classification.py MODEL --data mnli --epochs 3 --out mnli
 
-The data has the fields `text` and `label`, and perhaps `text_pair`; labels are words or numbers. A
-task of GLUE, which is fetched from the Hub, is measured on its validation split. Load the result
-with `pipeline("text-classification", "classifier")`. Needs `pip install 'ettin-data[finetune]'`.
+The data has the fields `text` and `label`, and perhaps `text_pair`; labels are all words or all
+whole numbers. A task of GLUE, which is fetched from the Hub, is measured on its validation split.
+Load the result with `pipeline("text-classification", "classifier")`.
+Needs `pip install 'ettin-data[finetune]'`.
 """
 
+import sys
 from typing import Any
 
-from fine_tuning import fine_tune, needs, options, read_rows, settings, some
+from fine_tuning import fine_tune, needs, options, parsed, read_rows, settings, some
 
 GLUE = {
     "cola": ["sentence"],
@@ -52,7 +54,7 @@ def measure(predicted: Any) -> dict[str, float]:
 
 
 def main() -> None:
-    args = options(__doc__, "labels.jsonl", batch_size=32, learning_rate=5e-5).parse_args()
+    args = parsed(options(__doc__, "labels.jsonl", batch_size=32, learning_rate=5e-5))
     with needs("finetune"):
         from transformers import (
             AutoModelForSequenceClassification,
@@ -68,6 +70,8 @@ def main() -> None:
         rows = read_rows(args.data, "text", "label", optional="text_pair")
         rows = rows.class_encode_column("label")
         held_out = some(rows)
+        if rows.features["label"].num_classes < 2:
+            sys.exit(f"{args.data}: got one label in all rows, expected two or more")
     names = getattr(rows.features["label"], "names", ["similarity"])
     set_seed(42)  # The head that classifies is new.
     model = AutoModelForSequenceClassification.from_pretrained(

@@ -8,13 +8,13 @@ parts. Load the result with `SentenceTransformer("embedder")`.
 Needs `pip install 'ettin-data[finetune]'`.
 """
 
-from fine_tuning import fine_tune, needs, options, read_rows, settings, some
+from fine_tuning import fine_tune, needs, options, parsed, read_rows, settings, some
 
 
 def main() -> None:
     parser = options(__doc__, "pairs.jsonl", batch_size=512, learning_rate=8e-5)
     parser.add_argument("--mini-batch-size", type=int, default=32, help="rows in memory at once")
-    args = parser.parse_args()
+    args = parsed(parser)
     with needs("finetune"):
         from sentence_transformers import (
             SentenceTransformer,

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -45,32 +46,76 @@ def needs(extra: str) -> Iterator[None]:
         )
 
 
+def parsed(parser: argparse.ArgumentParser, head: str = "") -> argparse.Namespace:
+    """Return the options, once the model and the folder to write to are known to be such.
+
+    head: how the name of the model's class must end, where a trainer takes no other.
+    """
+    # Ctrl-C ends an example without a traceback.
+    sys.excepthook = lambda kind, *rest: (
+        None if issubclass(kind, KeyboardInterrupt) else sys.__excepthook__(kind, *rest)
+    )
+    args = parser.parse_args()
+    if Path(args.model).exists() or not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", args.model):
+        _check_model(Path(args.model), head)
+    out = Path(args.out)
+    if any(one.is_file() for one in (out, *out.parents)):
+        sys.exit(f"{out}: got a file there, expected a folder to write to")
+    return args
+
+
+def _check_model(folder: Path, head: str) -> None:
+    try:
+        classes = json.loads((folder / "config.json").read_bytes()).get("architectures") or [""]
+    except (OSError, ValueError, AttributeError):
+        sys.exit(f"{folder}: got no model, expected a folder that `ettin-data export` wrote")
+    if not any(one.endswith(head) for one in classes):
+        sys.exit(f"{folder}: got {', '.join(classes)}, expected a class that ends in {head}")
+
+
 def read_rows(data: str, *fields: str, optional: str = "") -> Any:
     """Return the rows of `data` with these fields alone, and an optional one where they have it."""
     from datasets import Dataset, load_dataset
 
-    if data.endswith(".jsonl"):
-        rows = Dataset.from_list(list(_read_lines(data, fields)))
-    else:
-        name, _, config = data.partition(":")
-        rows = load_dataset(name, config or None, split="train")
-        _check(data, rows.column_names, fields)
+    if data.endswith(".jsonl") or Path(data).is_file():
+        return Dataset.from_list(_read_lines(data, fields, optional))
+    name, _, config = data.partition(":")
+    rows = load_dataset(name, config or None, split="train")
+    _check(data, rows.column_names, fields)
     kept = [*fields, optional] if optional in rows.column_names else list(fields)
     return rows.select_columns(kept)
 
 
-def _read_lines(path: str, fields: tuple[str, ...]) -> Iterator[dict[str, Any]]:
-    text = Path(path).read_text("utf-8") if Path(path).is_file() else None
-    if not text:
-        got = "no such file" if text is None else "no rows"
-        sys.exit(f"{path}: got {got}, expected JSON lines with {', '.join(fields)}")
-    for number, line in enumerate(text.rstrip("\n").split("\n"), start=1):
-        try:
-            row = dict(json.loads(line))
-        except (TypeError, ValueError):
-            sys.exit(f"{path}:{number}: got {line[:40]!r}, expected a JSON object")
-        _check(f"{path}:{number}", list(row), fields)
-        yield row
+def _read_lines(path: str, fields: tuple[str, ...], optional: str) -> list[dict[str, Any]]:
+    try:
+        lines = Path(path).read_text("utf-8-sig").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        sys.exit(f"{path}: got {error}, expected JSON lines with {', '.join(fields)}")
+    rows = {f"{path}:{n}": _row(f"{path}:{n}", line) for n, line in enumerate(lines, 1) if line}
+    if not rows:
+        sys.exit(f"{path}: got no rows, expected JSON lines with {', '.join(fields)}")
+    if any(optional in row for row in rows.values()):
+        fields = (*fields, optional)
+    # Labels are all words or all numbers.
+    has_numbers = isinstance(next(iter(rows.values())).get("label"), int)
+    for where, row in rows.items():
+        _check(where, list(row), fields)
+        for name in fields:
+            kind = int if name == "label" and has_numbers else str
+            if not isinstance(row[name], kind):
+                wanted = "text" if kind is str else "a whole number, as in the first row"
+                sys.exit(f"{where}: {name}: got {row[name]!r}, expected {wanted}")
+    return [{name: row[name] for name in fields} for row in rows.values()]
+
+
+def _row(where: str, line: str) -> dict[str, Any]:
+    try:
+        row = json.loads(line)
+    except ValueError:
+        row = None
+    if not isinstance(row, dict):
+        sys.exit(f"{where}: got {line[:40]!r}, expected a JSON object")
+    return row
 
 
 def _check(where: str, got: list[str], fields: tuple[str, ...]) -> None:

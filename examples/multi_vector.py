@@ -8,13 +8,13 @@ Needs `pip install 'ettin-data[colbert]'` in an environment of its own, as PyLat
 libraries than the other examples.
 """
 
-from fine_tuning import fine_tune, needs, options, read_rows, settings, some
+from fine_tuning import fine_tune, needs, options, parsed, read_rows, settings, some
 
 
 def main() -> None:
     parser = options(__doc__, "pairs.jsonl", batch_size=64, learning_rate=3e-5)
     parser.add_argument("--mini-batch-size", type=int, default=16, help="rows in memory at once")
-    args = parser.parse_args()
+    args = parsed(parser)
     with needs("colbert"):
         from pylate import losses, models, utils
         from sentence_transformers import (

@@ -8,14 +8,14 @@ default is MODEL itself. Load the result with `CrossEncoder("reranker")`.
 Needs `pip install 'ettin-data[finetune]'`.
 """
 
-from fine_tuning import fine_tune, needs, options, read_rows, settings, some
+from fine_tuning import fine_tune, needs, options, parsed, read_rows, settings, some
 
 
 def main() -> None:
     parser = options(__doc__, "pairs.jsonl", batch_size=64, learning_rate=2e-5)
     parser.add_argument("--embedder", help="folder or name of the model that finds negatives")
     parser.add_argument("--negatives", type=int, default=5, help="how many to a query")
-    args = parser.parse_args()
+    args = parsed(parser)
     with needs("finetune"):
         import torch
         from sentence_transformers import (

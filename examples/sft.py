@@ -8,13 +8,13 @@ the model's end of text. Load the result, a model or an adapter, with
 `AutoModelForCausalLM.from_pretrained("assistant")`. Needs `pip install 'ettin-data[finetune]'`.
 """
 
-from fine_tuning import fine_tune, needs, options, read_rows, settings, some
+from fine_tuning import fine_tune, needs, options, parsed, read_rows, settings, some
 
 
 def main() -> None:
     parser = options(__doc__, "prompts.jsonl", batch_size=16, learning_rate=None)
     parser.add_argument("--lora", action="store_true", help="train and save an adapter of low rank")
-    args = parser.parse_args()
+    args = parsed(parser, "ForCausalLM")
     # An adapter starts from nothing and takes larger steps.
     args.learning_rate = args.learning_rate or (2e-4 if args.lora else 2e-5)
     with needs("finetune"):

@@ -7,11 +7,12 @@ are negatives too. Load the result with `SparseEncoder("splade")`.
 Needs `pip install 'ettin-data[finetune]'`.
 """
 
-from fine_tuning import fine_tune, needs, options, read_rows, settings, some
+from fine_tuning import fine_tune, needs, options, parsed, read_rows, settings, some
 
 
 def main() -> None:
-    args = options(__doc__, "pairs.jsonl", batch_size=16, learning_rate=2e-5).parse_args()
+    parser = options(__doc__, "pairs.jsonl", batch_size=16, learning_rate=2e-5)
+    args = parsed(parser, "ForMaskedLM")
     with needs("finetune"):
         from sentence_transformers import (
             SparseEncoder,

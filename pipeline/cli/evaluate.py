@@ -37,10 +37,19 @@ def add(verbs: Verbs) -> None:
 
 def run(parsed: Arguments) -> int:
     prepare_torch()
-    from pipeline.train import check_picture, draw_curves, evaluate_models, write_events
+    from pipeline.train import (
+        check_folder,
+        check_picture,
+        draw_curves,
+        evaluate_models,
+        write_events,
+    )
 
+    # What cannot be written is said before hours of evaluation.
     if parsed.plot:
         check_picture(parsed.plot)
+    if parsed.tensorboard:
+        check_folder(parsed.tensorboard)
     files = {name: path for name in ("pairs", "templates") if (path := getattr(parsed, name))}
     answers: list[dict[str, Any]] = []
     each = _kept(

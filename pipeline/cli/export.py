@@ -22,8 +22,15 @@ def add(verbs: Verbs) -> None:
 
 def run(parsed: Arguments) -> int:
     prepare_torch()
-    from pipeline.train import export_checkpoint, export_checkpoints, push_exports
+    from pipeline.train import (
+        export_checkpoint,
+        export_checkpoints,
+        push_exports,
+        repository_to_push,
+    )
 
+    if parsed.push is not None:
+        repository_to_push(parsed.push)
     if parsed.all:
         exports = []
         for folder, is_new in export_checkpoints(parsed.checkpoint, parsed.out):

@@ -64,7 +64,11 @@ def publish_beside(path: Path) -> Iterator[Path]:
     """Publish a file in a folder that is not ours, as `publish` does.
 
     A killed process leaves its temporary file in a hidden folder, where it is taken for nothing.
+
+    Raises: as `publish`, and OutputError for a folder at `path`, which would be lost.
     """
+    if path.is_dir():
+        raise OutputError(f"{path}: got a folder, expected a file, or nothing")
     scratch = path.absolute().parent / f".partial-{uuid.uuid4().hex}"
     try:
         with publish(path, scratch) as temporary:

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pipeline.train.evaluation import (
+        check_folder,
         check_picture,
         draw_curves,
         evaluate_models,
         write_events,
     )
     from pipeline.train.export import export_checkpoint, export_checkpoints, export_model
-    from pipeline.train.hub_models import push_exports
+    from pipeline.train.hub_models import push_exports, repository_to_push
     from pipeline.train.loader import FeedDataset, FeedLoader, TensorBatch, to_tensors
     from pipeline.train.phase import train
 
@@ -22,6 +23,7 @@ _MODULE_BY_NAME = {
     "FeedDataset": "loader",
     "FeedLoader": "loader",
     "TensorBatch": "loader",
+    "check_folder": "evaluation",
     "check_picture": "evaluation",
     "draw_curves": "evaluation",
     "evaluate_models": "evaluation",
@@ -29,6 +31,7 @@ _MODULE_BY_NAME = {
     "export_checkpoints": "export",
     "export_model": "export",
     "push_exports": "hub_models",
+    "repository_to_push": "hub_models",
     "to_tensors": "loader",
     "train": "phase",
     "write_events": "evaluation",
@@ -38,6 +41,7 @@ __all__ = [
     "FeedDataset",
     "FeedLoader",
     "TensorBatch",
+    "check_folder",
     "check_picture",
     "draw_curves",
     "evaluate_models",
@@ -45,6 +49,7 @@ __all__ = [
     "export_checkpoints",
     "export_model",
     "push_exports",
+    "repository_to_push",
     "to_tensors",
     "train",
     "write_events",

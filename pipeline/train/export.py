@@ -19,11 +19,11 @@ from pipeline.core.errors import ConfigError, InputError, OutputError
 from pipeline.core.files import publish
 from pipeline.core.json_record import parse_json
 from pipeline.dataset import CheckpointRecord, checkpoints_in, find_checkpoint, read_record
-from pipeline.stages.tokenizer import EMBEDDED, read_json, read_special_ids
+from pipeline.stages.tokenizer import EMBEDDED, read_json
 from pipeline.train import checkpoints
 from pipeline.train.hub_models import PROVENANCE
 from pipeline.train.models import Model, make_config, make_uninitialized
-from pipeline.train.pretrained import CONFIG, KINDS, TOKENIZER, WEIGHTS
+from pipeline.train.pretrained import CONFIG, KINDS, TOKENIZER, WEIGHTS, check_vocab
 from pipeline.train.weights import to_transformers
 
 FORMAT = "ettin-export-v1"
@@ -101,14 +101,16 @@ def export_checkpoint(checkpoint: Path, out: Path) -> str:
 def export_checkpoints(where: Path, out: Path) -> Iterator[tuple[Path, bool]]:
     """Export every checkpoint in a folder, each to a folder of its name below `out`, by steps.
 
-    Yields each folder, and whether it is new: an earlier export of the same checkpoint is kept.
+    Yields each folder, and whether it is new: an earlier export of the same checkpoint is kept if
+    no file of the model was removed.
 
     Raises: as `export_checkpoint`.
     """
     for checkpoint in checkpoints_in(where) or [find_checkpoint(where)]:
         record = read_record(checkpoint)
         folder = out / record.name
-        is_new = provenance_of(folder).get("checkpoint_digest") != record.digest
+        is_whole = all((folder / name).is_file() for name in (CONFIG, WEIGHTS, TOKENIZER))
+        is_new = provenance_of(folder).get("checkpoint_digest") != record.digest or not is_whole
         if is_new:
             export_checkpoint(checkpoint, folder)
         yield folder, is_new
@@ -180,10 +182,7 @@ def shape_of(checkpoint: Path, record: CheckpointRecord) -> tuple[ModelSpec, int
         if type(length) is not int or not 0 < length <= spec.max_positions:
             most = f"an integer from 1 to {spec.max_positions:,}"
             raise ConfigError(f"max_seq_len: got {length!r}, expected {most}")
-        least = read_special_ids(EMBEDDED, read_json(EMBEDDED)).vocab_size
-        if spec.vocab_size < least:
-            got = f"model.vocab_size: got {spec.vocab_size:,}"
-            raise ConfigError(f"{got}, expected at least {least:,}, the ids of the tokenizer")
+        check_vocab(spec)
     except (ConfigError, KeyError, TypeError) as error:
         raise InputError(
             f"{checkpoint}: got a model that another version declared ({error})",

@@ -51,6 +51,15 @@ def download_model(address: str, files: Sequence[str]) -> Path:
         return Path(snapshot_download(name, revision=revision, allow_patterns=[*files]))
 
 
+def repository_to_push(address: str) -> str:
+    """Raises: ConfigError for an address of another form or with a revision, or no library."""
+    name, revision = parse_hub_model(address)
+    if revision is not None:
+        raise ConfigError(f"--push {address}: got a revision, expected none: each tag is one")
+    _check_library()
+    return name
+
+
 def push_exports(
     exports: Sequence[Path], address: str, report: Callable[[str, bool], None]
 ) -> tuple[int, int]:
@@ -59,13 +68,10 @@ def push_exports(
     A tag that has the same checkpoint is kept, so a push that was interrupted goes on. `report` is
     called with each tag, and whether it was new. Returns how many are new, and how many were there.
 
-    Raises: ConfigError for an address with a revision; OutputError when the repository holds
-    something else, a tag is of another checkpoint, or the Hub refuses; NetworkError.
+    Raises: as `repository_to_push`; OutputError when the repository holds something else, a tag is
+    of another checkpoint, or the Hub refuses; NetworkError.
     """
-    name, revision = parse_hub_model(address)
-    if revision is not None:
-        raise ConfigError(f"--push {address}: got a revision, expected none: each tag is one")
-    _check_library()
+    name = repository_to_push(address)
     from huggingface_hub import HfApi
 
     api = HfApi()

@@ -5,7 +5,6 @@ decoder's is joined again: queries, keys and values are one matrix here.
 """
 
 import json
-from fractions import Fraction
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,11 +12,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, float32
 
-from pipeline.config import ModelKind, ModelSpec
+from pipeline.config import ModelKind, ModelSpec, read_model
 from pipeline.core.digest import FileDigest
 from pipeline.core.errors import ConfigError, InputError
-from pipeline.stages.tokenizer import EMBEDDED, read_json
-from pipeline.train.hub_models import download_model, is_hub_model
+from pipeline.stages.tokenizer import EMBEDDED, read_json, read_special_ids
+from pipeline.train.hub_models import PROVENANCE, download_model, is_hub_model
 from pipeline.train.models import Model
 from pipeline.train.weights import convert_kind, from_transformers
 
@@ -46,7 +45,7 @@ def find_model(where: str | Path) -> Path | None:
     Raises: InputError or NetworkError when a repository cannot be read.
     """
     if is_hub_model(where):
-        return download_model(str(where), [CONFIG, WEIGHTS, TOKENIZER])
+        return download_model(str(where), [CONFIG, WEIGHTS, TOKENIZER, PROVENANCE])
     folder = Path(where)
     return folder if (folder / CONFIG).is_file() else None
 
@@ -72,19 +71,29 @@ def declared_model(folder: Path) -> tuple[ModelSpec, int]:
     try:
         bases = config.get("rope_parameters") or {}
         # Older versions name the bases; of a decoder 2 more positions are declared than are seen.
-        spec = ModelSpec(
-            kind=kind,
+        shape = {
+            "kind": kind,
             **{ours: int(config[theirs]) for theirs, ours in _SHAPE.items()},
-            max_positions=int(config["max_position_embeddings"]),
-            global_theta=_base(bases.get("full_attention"), config.get("global_rope_theta")),
-            local_theta=_base(bases.get("sliding_attention"), config.get("local_rope_theta")),
-            local_window=int(config["local_attention"]) - (2 if kind == "decoder" else 0),
-            global_every=int(config["global_attn_every_n_layers"]),
-            dropout=Fraction(0),
-        )
+            "max_positions": int(config["max_position_embeddings"]),
+            "global_theta": _base(bases.get("full_attention"), config.get("global_rope_theta")),
+            "local_theta": _base(bases.get("sliding_attention"), config.get("local_rope_theta")),
+            "local_window": int(config["local_attention"]) - (2 if kind == "decoder" else 0),
+            "global_every": int(config["global_attn_every_n_layers"]),
+            "dropout": "0/1",
+        }
+        spec = read_model(shape, "model")
+        check_vocab(spec)
         return spec, spec.max_positions
-    except (ConfigError, KeyError, TypeError, ValueError) as error:
+    except (AttributeError, ConfigError, KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path}: got a model of another shape: {error}") from error
+
+
+def check_vocab(spec: ModelSpec) -> None:
+    """Raises: ConfigError for a model that knows fewer ids than the tokenizer has."""
+    least = read_special_ids(EMBEDDED, read_json(EMBEDDED)).vocab_size
+    if spec.vocab_size < least:
+        got = f"model.vocab_size: got {spec.vocab_size:,}"
+        raise ConfigError(f"{got}, expected at least {least:,}, the ids of the tokenizer")
 
 
 def _base(of_layers: Any, named: Any) -> int:
@@ -105,16 +114,15 @@ def load_weights(folder: Path, spec: ModelSpec) -> dict[str, Tensor]:
         raise InputError(f"{folder / WEIGHTS}: cannot be read: {error}") from error
     except KeyError as error:
         raise InputError(
-            f"{folder / WEIGHTS}: got no tensor {error.args[0]}, expected those of a {kind}"
+            f"{folder / WEIGHTS}: got no tensor {error.args[0]}, expected one in every {kind}"
         ) from error
     return {name: one.to(float32) for name, one in convert_kind(weights, spec.kind).items()}
 
 
 def fill_model(model: Model, folder: Path, spec: ModelSpec) -> None:
     """Load the weights of `load_weights` into a model of `spec`. Raises: InputError."""
-    weights = load_weights(folder, spec)
     try:
-        model.load_state_dict(weights)
+        model.load_state_dict(load_weights(folder, spec))
     except RuntimeError as error:
         reason = " ".join(str(error).split())
         raise InputError(f"{folder}: got weights of another model: {reason[:300]}") from error
@@ -139,7 +147,8 @@ def _check_config(folder: Path, spec: ModelSpec) -> ModelKind:
 
 def _kind(path: Path, config: dict[str, Any]) -> ModelKind:
     architectures = config.get("architectures")
-    kinds = [KINDS[one] for one in architectures or () if one in KINDS]
+    named = architectures if isinstance(architectures, list) else []
+    kinds = [kind for name, kind in KINDS.items() if name in named]
     if len(kinds) != 1:
         raise InputError(
             f"{path}: got the architectures {architectures}, expected one of {', '.join(KINDS)}"
@@ -150,7 +159,11 @@ def _kind(path: Path, config: dict[str, Any]) -> ModelKind:
 def _check_tokenizer(folder: Path) -> None:
     """Insist that ids mean the same; what is put around a text may differ."""
     theirs, ours = _read(folder / TOKENIZER), json.loads(read_json(EMBEDDED))
-    if _pieces(theirs) != _pieces(ours):
+    try:
+        is_same = _pieces(theirs) == _pieces(ours)
+    except (AttributeError, KeyError, TypeError):
+        is_same = False
+    if not is_same:
         raise InputError(
             f"{folder / TOKENIZER}: got another tokenizer, expected {EMBEDDED}, since the ids of"
             " the rows are its"

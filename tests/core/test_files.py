@@ -18,6 +18,7 @@ from pipeline.core.files import (
     load_sealed,
     open_below,
     publish,
+    publish_beside,
     read_array,
     read_sealed,
     save_array,
@@ -64,6 +65,17 @@ def test_a_folder_a_file_and_a_link_take_each_others_place(tmp_path: Path) -> No
         temporary.mkdir()
     assert path.is_dir()
     assert not path.is_symlink()
+
+
+def test_a_file_beside_others_replaces_no_folder(tmp_path: Path) -> None:
+    (tmp_path / "curves.svg").mkdir()
+    (tmp_path / "curves.svg" / "kept").touch()
+    with (
+        pytest.raises(OutputError, match=r"curves\.svg: got a folder, expected a file, or nothing"),
+        publish_beside(tmp_path / "curves.svg") as temporary,
+    ):
+        temporary.touch()
+    assert (tmp_path / "curves.svg" / "kept").exists()
 
 
 def test_what_fails_half_way_changes_nothing(tmp_path: Path) -> None:

@@ -8,7 +8,13 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from pipeline.core.errors import ConfigError, OutputError
 from pipeline.train.evaluation import curves
-from pipeline.train.evaluation.curves import check_picture, draw_curves, measures, write_events
+from pipeline.train.evaluation.curves import (
+    check_folder,
+    check_picture,
+    draw_curves,
+    measures,
+    write_events,
+)
 
 
 def answer(found_in: str, kind: str, tokens: int | None, at: float) -> dict[str, Any]:
@@ -95,16 +101,30 @@ def test_events_are_a_run_for_each_model_and_written_again_they_replace(tmp_path
     assert sorted(losses) == [(1000, 6), (2000, 5)]
 
 
+def test_runs_of_tensorboard_lie_in_its_folder_and_are_as_many_as_models(tmp_path: Path) -> None:
+    places = ["..", ".", "a/b", "../a-b", "/a/b"]
+    write_events([answer(one, "encoder", 1, 1.0) for one in places], tmp_path / "events")
+    assert [one.name for one in tmp_path.iterdir()] == ["events"]
+    runs = sorted(one.parent.name for one in (tmp_path / "events").glob("*/events*"))
+    assert runs == ["a-b", "a-b-2", "a-b-3", "models", "models-2"]
+
+
 def test_what_cannot_be_drawn_is_refused_in_words(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(ConfigError, match=r"a\.gif: got the ending \.gif, expected \.pdf, \.png"):
         check_picture(tmp_path / "a.gif")
     (tmp_path / "file").touch()
+    inside = tmp_path / "file" / "a.svg"
     with pytest.raises(OutputError, match="file"):
-        draw_curves(ANSWERS, tmp_path / "file" / "a.svg")
+        draw_curves(ANSWERS, inside)
     with pytest.raises(OutputError, match="file"):
         write_events(ANSWERS, tmp_path / "file")
+    not_there = "file: got Not a directory, expected a writable"
+    with pytest.raises(OutputError, match=not_there):
+        check_folder(tmp_path / "file")
+    with pytest.raises(OutputError, match=not_there):
+        check_picture(inside)
     monkeypatch.setattr(curves, "find_spec", lambda name: None)
     with pytest.raises(ConfigError, match="got no matplotlib") as caught:
         check_picture(tmp_path / "a.svg")

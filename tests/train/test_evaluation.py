@@ -16,6 +16,7 @@ from support.strategies import QUICK
 
 from pipeline.cli.main import main
 from pipeline.config.recipe import ModelKind
+from pipeline.core.errors import InputError
 from pipeline.core.ragged import Rows
 from pipeline.feed import IGNORED, SpecialIds, make_feed
 from pipeline.show.token_text import TokenText
@@ -45,7 +46,8 @@ def runs(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def opened(kind: ModelKind) -> OpenedModel:
-    return OpenedModel(kind=kind, model=make_model(tiny(kind), seed=5).eval(), max_seq_len=512)
+    model = make_model(tiny(kind), seed=5).eval()
+    return OpenedModel(name="tiny", kind=kind, model=model, max_seq_len=512)
 
 
 def places_of(out: Path) -> list[Place]:
@@ -87,6 +89,14 @@ def test_a_row_has_one_loss_whatever_is_beside_it(data: Path, kind: ModelKind) -
     assert alone.means[0] == pytest.approx(many.means[2], rel=1e-5)
     none = row_losses(made, place, np.zeros(0, np.int64))
     assert len(none.means) == 0
+
+
+def test_losses_that_are_not_finite_are_refused(data: Path) -> None:
+    made = opened("decoder")
+    with torch.no_grad():
+        next(made.model.parameters()).fill_(float("nan"))
+    with pytest.raises(InputError, match="tiny: got losses that are not finite, expected"):
+        row_losses(made, Place.open(data), np.array([3]))
 
 
 TEXTS = st.lists(st.tuples(st.sampled_from("abc"), st.integers(1, 900)), max_size=30)
@@ -143,6 +153,9 @@ def test_seen_and_unseen_texts_are_what_the_order_says(
     documents = {key[:2] for key in keys[:num_rows]}
     assert seen
     assert {one.num_times for one in seen} > {1}
+    assert max(len(seen), len(unseen) // 2) <= drawn
+    # Pairs are made of the first, which must not be the earliest.
+    assert [one.row for one in seen] != sorted(one.row for one in seen)
     for one in seen:
         assert one.row < num_rows
         assert one.num_times == times[keys[one.row]]
@@ -347,7 +360,10 @@ def test_what_cannot_be_evaluated_is_refused_in_words(
     assert "got a model of the order" in refused(run, "--data", finished, "--suite", "recall")
     assert f"{tmp_path}: got no model, expected a checkpoint" in refused(tmp_path, "--data", data)
     assert main(["export", str(run), "--out", str(tmp_path / "model")]) == 0
-    (tmp_path / "model" / "provenance.json").unlink()
+    told = tmp_path / "model" / "provenance.json"
+    told.write_text('{"format": "ettin-export-v1", "rows": 3}')
+    assert "provenance.json: rows: got 3, expected a list" in refused(tmp_path / "model")
+    told.unlink()
     command = (tmp_path / "model", "--data", data)
     assert "nothing says which rows it has seen" in refused(*command)
     assert evaluate(capsys, *command, "--suite", "held-out")[0] == 0

@@ -19,6 +19,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from pipeline.cli.main import main
 from pipeline.core.errors import ConfigError
+from pipeline.train.evaluation.opened_models import find_models
 from pipeline.train.hub_models import parse_hub_model
 
 # How the library of the Hub calls its own client.
@@ -103,6 +104,9 @@ def test_checkpoints_become_tags_that_load_by_revision(
         theirs = AutoModelForCausalLM.from_pretrained("org/pair", revision=tag)
         assert torch.equal(ours(ids).logits, theirs(ids).logits)
         assert AutoTokenizer.from_pretrained("org/pair", revision=tag)("tide").input_ids
+        # What it saw comes with it.
+        (found,) = find_models(f"hf://org/pair@{tag}")
+        assert found.num_rows == 16 * int(tag[-1])
     last = AutoModelForCausalLM.from_pretrained("org/pair")
     assert torch.equal(last(ids).logits, theirs(ids).logits)
 
@@ -125,8 +129,12 @@ def test_a_push_that_broke_goes_on(
     assert "hint: run it again later" in err
     assert hub.tags("org/pair") == before
     hub.refuse(part, status, 0)
+    # Of what was exported before, something is gone.
+    weights = tmp_path / "models" / "step2" / "model.safetensors"
+    weights.unlink()
     code, out, err = hub.push(trained / "run", tmp_path / "models")
     assert code == 0, err
+    assert weights.exists()
     assert "2 new tags, 1 were there" in out
     assert hub.tags("org/pair").items() > before.items()
     assert "step1: was there" in err
@@ -158,6 +166,10 @@ def test_a_hub_that_refuses_is_one_line(
     assert "hf://org/pair: the Hub refuses: " in err
     assert "hint: log in with `hf auth login`, or set HF_TOKEN" in err
     assert err.count("\n") == 3 + 2
+    code, _, err = hub.push(trained / "run", tmp_path / "none", "org/pair@main")
+    assert code == 2
+    assert "--push hf://org/pair@main: got a revision, expected none" in err
+    assert not (tmp_path / "none").exists()
     monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
     code, _, err = hub.push(trained / "run", tmp_path / "models")
     assert code == 75

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from support.models import tiny
 from transformers import AutoModelForCausalLM, AutoModelForMaskedLM
 
@@ -15,7 +16,13 @@ from pipeline.core.errors import InputError
 from pipeline.stages.tokenizer import read_json
 from pipeline.train.export import export_model
 from pipeline.train.models import make_model
-from pipeline.train.pretrained import find_model, load_weights, weights_digest
+from pipeline.train.pretrained import (
+    declared_model,
+    fill_model,
+    find_model,
+    load_weights,
+    weights_digest,
+)
 from pipeline.train.weights import convert_kind, from_transformers, to_transformers
 
 KINDS: tuple[ModelKind, ...] = ("encoder", "decoder")
@@ -85,6 +92,8 @@ def test_other_models_are_refused_in_words(tmp_path: Path) -> None:
     refused(r"got the architectures \['LlamaForCausalLM'\], expected one of ModernBertForMaskedLM")
     change(out / "config.json", architectures=None)
     refused("got the architectures None")
+    change(out / "config.json", architectures=5)
+    refused("got the architectures 5, expected one of")
     (out / "config.json").write_text("[]")
     refused("config.json: got list, expected an object")
     (out / "config.json").write_text("{")
@@ -94,6 +103,8 @@ def test_other_models_are_refused_in_words(tmp_path: Path) -> None:
     first, second = list(vocab)[:2]
     vocab[first], vocab[second] = vocab[second], vocab[first]
     (out / "tokenizer.json").write_text(json.dumps(tokenizer))
+    refused("got another tokenizer, expected modernbert")
+    (out / "tokenizer.json").write_text('{"added_tokens": [3]}')
     refused("got another tokenizer, expected modernbert")
     (out / "tokenizer.json").unlink()
     refused("tokenizer.json: cannot be read")
@@ -106,6 +117,34 @@ def test_other_models_are_refused_in_words(tmp_path: Path) -> None:
     change(out / "config.json", architectures=["ModernBertForMaskedLM"])
     with pytest.raises(RuntimeError, match="Missing key"):
         make_model(tiny("encoder"), seed=1).load_state_dict(load_weights(out, tiny("encoder")))
+
+
+def test_weights_of_other_shapes_are_refused(tmp_path: Path) -> None:
+    export("decoder", tmp_path / "model")
+    path = tmp_path / "model" / "model.safetensors"
+    weights = load_file(path)
+    name = next(one for one in weights if one.endswith("k_proj.weight"))
+    save_file({**weights, name: weights[name][:, :3].contiguous()}, path)
+    model = make_model(tiny("decoder"), seed=1)
+    with pytest.raises(InputError, match="got weights of another model: Sizes of tensors"):
+        fill_model(model, tmp_path / "model", tiny("decoder"))
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "match"),
+    [
+        ("vocab_size", 10, "vocab_size: got 10, expected at least 50,368, the ids of"),
+        ("max_position_embeddings", 0, "max_positions: got 0, expected an integer from 1"),
+        ("rope_parameters", [1], "got a model of another shape"),
+    ],
+)
+def test_shapes_that_no_model_has_are_refused(
+    tmp_path: Path, key: str, value: object, match: str
+) -> None:
+    export("encoder", tmp_path / "model")
+    change(tmp_path / "model" / "config.json", **{key: value})
+    with pytest.raises(InputError, match=match):
+        declared_model(tmp_path / "model")
 
 
 def test_a_folder_without_a_configuration_is_no_model(tmp_path: Path) -> None:

@@ -23,7 +23,8 @@ TEXTS = [
 
 
 def opened(kind: ModelKind) -> OpenedModel:
-    return OpenedModel(kind=kind, model=make_model(tiny(kind), seed=5).eval(), max_seq_len=512)
+    model = make_model(tiny(kind), seed=5).eval()
+    return OpenedModel(name="tiny", kind=kind, model=model, max_seq_len=512)
 
 
 def words_of(text: str) -> tuple[list[int], list[int | None]]:

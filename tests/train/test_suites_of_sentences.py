@@ -124,6 +124,9 @@ def test_files_of_others_are_read(tmp_path: Path) -> None:
         for start in ("He was", "She was", "They were")
     ]
     assert second.filled()[1] == "The smith gave the groom her hammer."
+    schemas.write_text("occupation(0)\tother-participant(1)\tanswer\tsentence\n")
+    with pytest.raises(InputError, match="got a heading alone, expected lines of templates"):
+        read_templates(schemas)
 
 
 @pytest.mark.parametrize(
@@ -155,6 +158,7 @@ def test_bad_pairs_are_refused_with_their_line(
         ("a.jsonl", {"answer": "smith"}, 'answer: got "smith", expected'),
         ("a.tsv", "head\na\tb\t1", "got 3 columns, expected occupation, participant"),
         ("a.tsv", "head\na\tb\t1\tA smith.", "got the slots none"),
+        ("a.tsv", "head\na\tb\tx\t$NOM_PRONOUN left.", "answer: got 'x', expected 0, the occ"),
     ],
 )
 def test_bad_templates_are_refused_with_their_line(

@@ -5,7 +5,7 @@
 compare. `curves` draws the answers over training.
 """
 
-from pipeline.train.evaluation.curves import check_picture, draw_curves, write_events
+from pipeline.train.evaluation.curves import check_folder, check_picture, draw_curves, write_events
 from pipeline.train.evaluation.suites import evaluate_models
 
-__all__ = ["check_picture", "draw_curves", "evaluate_models", "write_events"]
+__all__ = ["check_folder", "check_picture", "draw_curves", "evaluate_models", "write_events"]

@@ -65,7 +65,10 @@ def read_templates(path: Path = SHIPPED_TEMPLATES) -> list[Template]:
     """Read templates, or the `templates.tsv` of WinoGender. Raises: as `read_lines`."""
     if path.suffix != ".tsv":
         return read_lines(Template, path)
-    return [_from_winogender(where, line) for where, line in text_lines(path)[1:]]
+    _, *lines = text_lines(path)
+    if not lines:
+        raise InputError(f"{path}: got a heading alone, expected lines of templates below it")
+    return [_from_winogender(where, line) for where, line in lines]
 
 
 def _from_winogender(where: str, line: str) -> Template:
@@ -82,11 +85,17 @@ def _from_winogender(where: str, line: str) -> Template:
         return Template(
             occupation=occupation,
             participant=participant,
-            answer="participant" if answer == "1" else "occupation",
+            answer=_answer(answer),
             sentence=re.sub(r"(?<=\{nominative\} )\w*s\b", _both_numbers, sentence),
         )
     except ValueError as error:
         raise InputError(f"{where}: {error}") from error
+
+
+def _answer(number: str) -> Literal["occupation", "participant"]:
+    if number not in ("0", "1"):
+        raise ValueError(f"answer: got {number!r}, expected 0, the occupation, or 1")
+    return "participant" if number == "1" else "occupation"
 
 
 def _both_numbers(verb: re.Match[str]) -> str:

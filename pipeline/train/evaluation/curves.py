@@ -4,11 +4,15 @@ A model lies at the number of tokens that it has seen. Losses of encoders and de
 different questions, so their measures have different names and are never drawn in one panel.
 """
 
+import errno
+import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from importlib.util import find_spec
+from itertools import chain, count
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any, Final, NamedTuple
 
 from pipeline.core.errors import ConfigError
@@ -65,18 +69,39 @@ def write_events(answers: Sequence[_Answer], folder: Path) -> None:
     """
     with writing(folder), ExitStack() as stack:
         files: dict[str, EventFile] = {}
+        names = _run_names(answer["found_in"] for answer in answers)
         for answer in answers:
             place = answer["found_in"]
             if place not in files:
-                run = folder / re.sub(r"[^\w.@-]+", "-", place).strip("-")
+                run = folder / names[place]
                 run.mkdir(parents=True, exist_ok=True)
                 files[place] = stack.enter_context(EventFile(run, -1))
             numbers = {one.name: one.value for one in measures(answer)}
             files[place].add(answer["num_tokens"] or 0, numbers)
 
 
+def _run_names(places: Iterable[str]) -> dict[str, str]:
+    """Return a name of a folder for each place, no two the same. Pure."""
+    names: dict[str, str] = {}
+    for place in dict.fromkeys(places):
+        # Not a way out of the folder that they lie in.
+        plain = re.sub(r"[^\w.@-]+", "-", place).strip("-.") or "models"
+        others = (f"{plain}-{number}" for number in count(2))
+        names[place] = next(one for one in chain([plain], others) if one not in names.values())
+    return names
+
+
+def check_folder(folder: Path) -> None:
+    """Make a folder. Raises: OutputError unless files can be written there."""
+    with writing(folder):
+        if folder.exists() and not folder.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+        folder.mkdir(parents=True, exist_ok=True)
+        TemporaryFile(dir=folder).close()
+
+
 def check_picture(path: Path) -> None:
-    """Raises: ConfigError unless a picture of this name can be drawn."""
+    """Raises: ConfigError or OutputError unless a picture of this name can be drawn."""
     if path.suffix[1:] not in _UNDATED:
         raise ConfigError(
             f"{path}: got the ending {path.suffix or 'none'}, expected"
@@ -87,6 +112,7 @@ def check_picture(path: Path) -> None:
             f"{path}: got no matplotlib, expected the package that draws it",
             "pip install 'ettin-data[train]'",
         )
+    check_folder(path.parent)
 
 
 def draw_curves(answers: Sequence[_Answer], path: Path) -> None:
@@ -95,7 +121,7 @@ def draw_curves(answers: Sequence[_Answer], path: Path) -> None:
     The same answers give the same bytes of SVG. An interval is a band; a model of which no tokens
     are known is a dotted line at its value.
 
-    Raises: ConfigError as `check_picture`, OutputError when the file cannot be written.
+    Raises: as `check_picture`, and OutputError when the file cannot be written.
     """
     check_picture(path)
     import matplotlib

@@ -1,6 +1,6 @@
 """Models to evaluate: checkpoints, exports and models of the Hub, found first and loaded later."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import torch
@@ -8,9 +8,11 @@ from torch import nn
 
 from pipeline.config import ModelKind
 from pipeline.core.errors import InputError
+from pipeline.core.json_record import from_json
 from pipeline.dataset import CheckpointRecord, checkpoints_in, read_record
 from pipeline.train import attention, checkpoints
-from pipeline.train.export import provenance_of, shape_of
+from pipeline.train.export import FORMAT, provenance_of, shape_of
+from pipeline.train.hub_models import PROVENANCE
 from pipeline.train.models import Model, make_uninitialized
 from pipeline.train.pretrained import CONFIG, declared_model, fill_model, find_model
 
@@ -36,6 +38,7 @@ class FoundModel:
 class OpenedModel:
     """A model in memory."""
 
+    name: str
     kind: ModelKind
     model: Model
     max_seq_len: int
@@ -53,10 +56,8 @@ def find_models(where: str) -> list[FoundModel]:
         return [_model(where, model)]
     found = [_checkpoint(_name(where, path), path) for path in checkpoints_in(Path(where))]
     if not found:
-        exports = {
-            path.parent: provenance_of(path.parent) for path in Path(where).glob(f"*/{CONFIG}")
-        }
-        by_steps = sorted(exports, key=lambda one: (exports[one].get("num_steps", 0), one.name))
+        exports = {path.parent: _told_by(path.parent) for path in Path(where).glob(f"*/{CONFIG}")}
+        by_steps = sorted(exports, key=lambda one: (exports[one].num_steps, one.name))
         found = [_model(_name(where, path), path) for path in by_steps]
     if not found:
         raise InputError(
@@ -83,16 +84,38 @@ def _checkpoint(name: str, path: Path) -> FoundModel:
 
 
 def _model(name: str, path: Path) -> FoundModel:
-    about = provenance_of(path)
-    rows = about.get("rows")
+    told = _told_by(path)
     return FoundModel(
         name=name,
         path=path,
         record=None,
-        order=about.get("order"),
-        num_rows=rows[1] if rows else None,
-        num_tokens=about.get("num_tokens"),
+        order=told.order,
+        num_rows=told.rows and told.rows[1],
+        num_tokens=told.num_tokens,
     )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Told:
+    """What an export says of its training, as far as it does."""
+
+    order: str | None = None
+    rows: tuple[int, int] | None = None
+    num_steps: int = 0
+    num_tokens: int | None = None
+
+
+def _told_by(folder: Path) -> _Told:
+    about = provenance_of(folder)
+    if about.get("format") != FORMAT:
+        return _Told()
+    known = [one.name for one in fields(_Told)]
+    try:
+        return from_json(_Told, {name: about[name] for name in known if name in about})
+    except ValueError as error:
+        raise InputError(
+            f"{folder / PROVENANCE}: {error}", "export the checkpoint again"
+        ) from error
 
 
 def open_model(found: FoundModel, device: torch.device) -> OpenedModel:
@@ -108,4 +131,4 @@ def open_model(found: FoundModel, device: torch.device) -> OpenedModel:
     nn.Module.to(model, device)
     attention.set_backend(model, attention.best_backend(device, is_bf16=False))
     model.train(False)
-    return OpenedModel(kind=spec.kind, model=model, max_seq_len=length)
+    return OpenedModel(name=found.name, kind=spec.kind, model=model, max_seq_len=length)

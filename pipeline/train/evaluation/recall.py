@@ -125,13 +125,14 @@ def draw_texts(places: Sequence[Place], num_rows: int) -> tuple[list[Text], list
 
 
 def _drawn(trace: Trace, label: str, start: int, stop: int) -> Sequence[RowProvenance]:
-    """Return rows of a range: all, or some of them by a named key, by number."""
-    numbers = np.arange(start, stop)
-    if len(numbers) > _MOST_DRAWN:
-        key = seeds.derive_key(0, "recall", label)
-        drawn = seeds.random_numbers(key, 2 * _MOST_DRAWN) % np.uint64(len(numbers))
-        numbers = start + np.unique(drawn.astype(np.int64))
-    return [trace.provenance.rows(row, row + 1)[0] for row in numbers.tolist()]
+    """Return rows of a range, all or some of them, in an order that a named key draws."""
+    key, number = seeds.derive_key(0, "recall", label), stop - start
+    if number <= _MOST_DRAWN:
+        drawn = np.argsort(seeds.random_numbers(key, number)).tolist()
+    else:
+        drawn = (seeds.random_numbers(key, 2 * _MOST_DRAWN) % np.uint64(number)).tolist()
+    rows = [start + at for at in dict.fromkeys(drawn)]
+    return [trace.provenance.rows(row, row + 1)[0] for row in rows[:_MOST_DRAWN]]
 
 
 def _text(place: int, origin: RowProvenance, num_times: int) -> Text:
@@ -147,7 +148,7 @@ def _text(place: int, origin: RowProvenance, num_times: int) -> Text:
 def pair_texts(seen: Sequence[Text], unseen: Sequence[Text]) -> list[Pair]:
     """Return pairs of one source and about one length, each text in one pair at most. Pure.
 
-    Both are taken in the order of their rows; of lengths that are as near, the first is taken.
+    Of lengths that are as near, the first is taken.
     """
     free: dict[str, list[Text]] = {}
     for one in unseen:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from pipeline.core import seeds
 from pipeline.core.arrays import Int64Array, Uint32Array
+from pipeline.core.errors import InputError
 from pipeline.core.ragged import Rows, offsets_of
 from pipeline.dataset import Order
 from pipeline.feed import Clm, Mlm, Objective, flat_inputs, view_of, view_rows
@@ -55,7 +56,8 @@ def row_losses(opened: OpenedModel, place: Place, numbers: Int64Array) -> RowLos
 
     numbers: int64 [num_rows].
 
-    Raises: as `Order.rows` and `Place.special`, and InputError for ids that the tokenizer lacks.
+    Raises: as `Order.rows`, `Place.special` and `losses_in_rows`, and InputError for ids that the
+    tokenizer lacks.
     """
     special, bytes_by_id = place.special, _bytes_by_id(place.special.vocab_size)
     sums, labels, num_bytes = np.zeros(len(numbers)), *np.zeros((2, len(numbers)), np.int64)
@@ -87,9 +89,16 @@ class LabelLosses:
 
 @torch.no_grad()
 def losses_in_rows(opened: OpenedModel, rows: Rows, inputs: Mapping[str, Any]) -> LabelLosses:
-    """Return the losses at the labels of a batch. inputs: of `flat_inputs` for these rows."""
+    """Return the losses at the labels of a batch. inputs: of `flat_inputs` for these rows.
+
+    Raises: InputError for losses that are not finite.
+    """
     prepared = prepare_inputs(opened.model, inputs)
     losses = label_losses(opened.model, prepared).cpu().numpy().astype(np.float64)
+    if not np.isfinite(losses).all():
+        raise InputError(
+            f"{opened.name}: got losses that are not finite, expected a model that was trained"
+        )
     # A decoder's loss is at the position before the id that is predicted.
     positions = prepared["positions"].cpu().numpy() + (opened.kind == "decoder")
     return LabelLosses(

@@ -39,7 +39,7 @@ def sentence_scores(opened: OpenedModel, texts: Sequence[str]) -> NDArray[np.flo
         if cut:
             raise InputError(
                 f"{text[:60]!r}…: got {len(ids) + cut:,} tokens, expected at most"
-                f" {opened.max_seq_len:,}, the length of the model"
+                f" {opened.max_seq_len:,}, the length of {opened.name}"
             )
         if special.is_special[ids].all():
             raise InputError(f"{text!r}: got a text without tokens, expected words")
@@ -49,7 +49,7 @@ def sentence_scores(opened: OpenedModel, texts: Sequence[str]) -> NDArray[np.flo
 def row_scores(opened: OpenedModel, rows: Rows, special: SpecialIds) -> NDArray[np.float64]:
     """Return the log-probability of rows under the view of the model: float64 [num_rows].
 
-    Raises: InputError for ids that the tokenizer lacks.
+    Raises: as `losses_in_rows`, and InputError for ids that the tokenizer lacks.
     """
     questions = _whole if opened.kind == "decoder" else _masked
     scores = np.zeros(len(rows))

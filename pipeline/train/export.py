@@ -192,9 +192,11 @@ def shape_of(checkpoint: Path, record: CheckpointRecord) -> tuple[ModelSpec, int
 
 
 def _check_out(out: Path) -> None:
-    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+    # A folder on the way to it may not be there yet, as in `new/../old`.
+    found = out.resolve()
+    if not found.exists() or (found.is_dir() and not any(found.iterdir())):
         return
-    if provenance_of(out).get("format") != FORMAT:
+    if provenance_of(found).get("format") != FORMAT:
         raise OutputError(
             f"{out}: got other content, expected none, or an earlier export",
             "choose another --out",

@@ -196,8 +196,9 @@ def test_an_export_replaces_an_earlier_one_and_nothing_else(tmp_path: Path) -> N
     export_model(model, spec, LENGTH, TOKENIZER, out, {**ABOUT, "checkpoint": "step4"})
     assert json.loads((out / PROVENANCE).read_bytes())["checkpoint"] == "step4"
     (out / PROVENANCE).unlink()
-    with pytest.raises(OutputError, match="got other content"):
-        export_model(model, spec, LENGTH, TOKENIZER, out, ABOUT)
+    for named in (out, tmp_path / "new" / ".." / "out"):
+        with pytest.raises(OutputError, match="got other content"):
+            export_model(model, spec, LENGTH, TOKENIZER, named, ABOUT)
     assert (out / "config.json").exists()
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match="got other content"):

@@ -36,7 +36,7 @@ def read_pairs(path: Path = SHIPPED_PAIRS) -> list[MinimalPair]:
 
 def _from_blimp(value: Any) -> Any:
     if isinstance(value, dict) and _BLIMP["good"] in value:
-        return {ours: value[theirs] for ours, theirs in _BLIMP.items() if theirs in value}
+        return {ours: value[key] for ours, key in _BLIMP.items() if key in value}
     return value
 
 

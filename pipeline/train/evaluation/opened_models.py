@@ -56,7 +56,9 @@ def find_models(where: str) -> list[FoundModel]:
         return [_model(where, model)]
     found = [_checkpoint(_name(where, path), path) for path in checkpoints_in(Path(where))]
     if not found:
-        exports = {path.parent: _told_by(path.parent) for path in Path(where).glob(f"*/{CONFIG}")}
+        exports = {
+            path.parent: _training_of(path.parent) for path in Path(where).glob(f"*/{CONFIG}")
+        }
         by_steps = sorted(exports, key=lambda one: (exports[one].num_steps, one.name))
         found = [_model(_name(where, path), path) for path in by_steps]
     if not found:
@@ -84,19 +86,19 @@ def _checkpoint(name: str, path: Path) -> FoundModel:
 
 
 def _model(name: str, path: Path) -> FoundModel:
-    told = _told_by(path)
+    training = _training_of(path)
     return FoundModel(
         name=name,
         path=path,
         record=None,
-        order=told.order,
-        num_rows=told.rows and told.rows[1],
-        num_tokens=told.num_tokens,
+        order=training.order,
+        num_rows=training.rows and training.rows[1],
+        num_tokens=training.num_tokens,
     )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class _Told:
+class _Training:
     """What an export says of its training, as far as it does."""
 
     order: str | None = None
@@ -105,13 +107,13 @@ class _Told:
     num_tokens: int | None = None
 
 
-def _told_by(folder: Path) -> _Told:
+def _training_of(folder: Path) -> _Training:
     about = provenance_of(folder)
     if about.get("format") != FORMAT:
-        return _Told()
-    known = [one.name for one in fields(_Told)]
+        return _Training()
+    known = [one.name for one in fields(_Training)]
     try:
-        return from_json(_Told, {name: about[name] for name in known if name in about})
+        return from_json(_Training, {name: about[name] for name in known if name in about})
     except ValueError as error:
         raise InputError(
             f"{folder / PROVENANCE}: {error}", "export the checkpoint again"

@@ -148,12 +148,16 @@ Finished = subprocess.CompletedProcess[str]
 
 
 def run(*arguments: str | Path, cwd: Path = REPOSITORY, **variables: str) -> Finished:
-    """Run the command to its end in this process, which is quick, as all is warm."""
-    kept = environment(**variables)
+    """Run the command to its end in this process, which is quick, as all is warm.
+
+    Libraries read their variables when they are imported, so with any it has a process of its own.
+    """
+    if variables:
+        return run_alone(*arguments, cwd=cwd, **variables)
     with (
         redirect_stdout(io.StringIO()) as stdout,
         redirect_stderr(io.StringIO()) as stderr,
-        mock.patch.dict(os.environ, kept, clear=True),
+        mock.patch.dict(os.environ, environment(), clear=True),
         # What handles no log prints warnings to stderr; pytest handles them.
         mock.patch.object(logging.getLogger(), "handlers", []),
         chdir(cwd),

@@ -64,6 +64,9 @@ def pull(plan: DownloadPlan, report: ReportProgress) -> dict[str, PullCounts]:
             report("pull", reported, plan.num_bytes_missing)
 
     _run(plan.missing, work, stop, report_bytes)
+    if plan.missing:
+        # All threads may have ended before they were first looked at.
+        report_bytes()
     counts = {}
     for name in sorted({planned.source for planned in plan.files}):
         files = [planned for planned in plan.files if planned.source == name]

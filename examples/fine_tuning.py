@@ -125,7 +125,7 @@ def _check(where: str, got: list[str], fields: tuple[str, ...]) -> None:
 
 
 def settings(args: argparse.Namespace) -> dict[str, Any]:
-    """Return what every trainer is told: bf16 where a GPU has it, and to save at the end."""
+    """Return the arguments of every trainer: bf16 where a GPU has it, and nothing saved before the end."""
     import torch
 
     has_gpu = torch.cuda.is_available()

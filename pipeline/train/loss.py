@@ -109,7 +109,7 @@ def _chunk_losses(
     logits = F.linear(hidden, weight, bias).float()
     largest = logits.amax(1, keepdim=True)
     of_targets = logits.gather(1, targets[:, None])
-    # In place, since each pass over the logits takes as long as a tenth of the products.
+    # In place: to map another array of this size takes longer than to compute it.
     exponentials = logits.sub_(largest).exp_()
     sums = exponentials.sum(1, keepdim=True)
     return (sums.log() + largest - of_targets)[:, 0], exponentials, sums

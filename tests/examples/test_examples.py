@@ -15,7 +15,7 @@ pytestmark = pytest.mark.filterwarnings("default")
 
 QUERY = "why do ships float"
 ANSWERS = [
-    "A hull pushes aside as much water as the whole ship weighs.",
+    "A hull displaces as much water as the whole ship weighs.",
     "They purr when they are at ease, and some when they are ill.",
 ]
 

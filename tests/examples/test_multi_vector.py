@@ -33,7 +33,7 @@ def test_multi_vector_learns_which_text_answers_a_query(exports: Path, tmp_path:
     )
     before, after = learned(printed)
     assert after < before * 0.8
-    texts = ["why do ships float", "A hull.", "A hull pushes aside as much as it weighs."]
+    texts = ["why do ships float", "A hull.", "A hull displaces as much as it weighs."]
     length, *vectors = json.loads(environments.run("colbert", "python", "-c", LOAD, out, *texts))
     # As long as the model knows; a query is padded to 32 tokens, each of which has a vector.
     assert length == 400

@@ -1,4 +1,4 @@
-"""Metrics of a run are copied to trackers: to one that notes what it is told, and to real ones.
+"""Metrics of a run are copied to trackers: to a stand-in that notes its calls, and to real ones.
 
 The real ones need what `tests/examples/setup.sh FOLDER` makes:
 `ETTIN_EXAMPLES=FOLDER python -m pytest -m oracle`.
@@ -63,9 +63,9 @@ def test_a_missing_tracker_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         run(monkeypatch, "track", "pre", "--to", "wandb")
 
 
-@pytest.mark.oracle
-@pytest.mark.skipif(environments.FOLDER is None, reason="ETTIN_EXAMPLES names no folder")
-@pytest.mark.parametrize("tracker", ["trackio", "wandb"])
+@pytest.mark.parametrize(
+    "tracker", [pytest.param(one, marks=environments.needed) for one in ("trackio", "wandb")]
+)
 def test_real_trackers_take_them(
     tracker: str, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -125,7 +125,7 @@ def _check(where: str, got: list[str], fields: tuple[str, ...]) -> None:
 
 
 def settings(args: argparse.Namespace) -> dict[str, Any]:
-    """Return the arguments of every trainer: bf16 where a GPU has it, and nothing saved before the end."""
+    """Return the arguments that every trainer gets: bf16 where a GPU has it."""
     import torch
 
     has_gpu = torch.cuda.is_available()

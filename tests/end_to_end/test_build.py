@@ -99,10 +99,10 @@ def test_hash_seeds_change_no_byte(
     seed: str, small: Path, tmp_path: Path, expected: dict[str, str]
 ) -> None:
     """From another folder, too, and into one of another name that is given relative to it."""
-    builds.well(builds.run_alone(
+    builds.run_well(
         "build", os.path.relpath(small, tmp_path), "--out", f"named-{seed}", "--workers", "2",
         cwd=tmp_path, PYTHONHASHSEED=seed,
-    ))  # fmt: skip
+    )  # fmt: skip
     _same(tmp_path / f"named-{seed}", expected)
 
 

@@ -278,12 +278,12 @@ def test_another_way_gives_the_same_bytes(built: Built) -> None:
     with miniature.serve_again(made.phase, made.there, page_size=1, xet=True) as hub:
         variables = {**miniature.at_home(hub, folder), "PYTHONHASHSEED": "7"}
         arguments = ("here.yaml", "--scale", made.phase.scale)
-        builds.well(builds.run_alone("lock", *arguments, cwd=folder, **variables))
+        builds.run_well("lock", *arguments, cwd=folder, **variables)
         # Nor is a tokenizer kept, where one decodes: what is pinned is fetched again.
         shutil.rmtree(folder / "home", ignore_errors=True)
         hub.push(miniature.MODEL, made.there / "other-llama")
         more = ("--out", "out", "--workers", "1", "--no-keep-raw")
-        builds.well(builds.run_alone("build", *arguments, *more, cwd=folder, **variables))
+        builds.run_well("build", *arguments, *more, cwd=folder, **variables)
     assert not (folder / "raw").exists()
     # With what both builds found out of files whose origin has no digest.
     lock = made.lock.relative_to(made.folder)

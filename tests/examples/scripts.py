@@ -2,6 +2,8 @@
 
 import re
 import runpy
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from support.paths import REPOSITORY
@@ -15,6 +17,10 @@ def run(monkeypatch: pytest.MonkeyPatch, name: str, *arguments: object) -> None:
     monkeypatch.syspath_prepend(EXAMPLES)
     monkeypatch.setattr("sys.argv", [f"examples/{name}.py", *map(str, arguments)])
     runpy.run_path(str(EXAMPLES / f"{name}.py"), run_name="__main__")
+
+
+FineTune = Callable[..., tuple[Path, str]]
+"""From an example, a kind of export and options to what it saved and printed."""
 
 
 def learned(printed: str) -> tuple[float, float]:

@@ -8,7 +8,7 @@ from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
 from sentence_transformers import CrossEncoder, SentenceTransformer, SparseEncoder
 from transformers import AutoModelForCausalLM, AutoTokenizer, pipeline
 
-from examples.scripts import learned, run
+from examples.scripts import FineTune, learned
 
 # Warnings of other libraries are no failures here.
 pytestmark = pytest.mark.filterwarnings("default")
@@ -20,16 +20,10 @@ ANSWERS = [
 ]
 
 
-def test_dense_learns_which_text_answers_a_query(
-    exports: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    out = tmp_path / "out"
+def test_dense_learns_which_text_answers_a_query(fine_tune: FineTune) -> None:
     few = ["--max-steps", 8, "--learning-rate", 0.001]
-    run(monkeypatch, "dense", exports / "encoder", "--out", out, *few)
-    before, after = learned(capsys.readouterr().out)
+    out, printed = fine_tune("dense", "encoder", *few)
+    before, after = learned(printed)
     assert after < before / 2
     model = SentenceTransformer(str(out))
     assert model.max_seq_length == 400
@@ -42,17 +36,10 @@ def test_dense_learns_which_text_answers_a_query(
 
 
 @pytest.mark.parametrize("lora", [[], ["--lora"]])
-def test_sft_learns_to_complete(
-    lora: list[str],
-    exports: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    out = tmp_path / "out"
+def test_sft_learns_to_complete(lora: list[str], exports: Path, fine_tune: FineTune) -> None:
     few = ["--max-steps", 8, "--batch-size", 12, "--learning-rate", 0.01]
-    run(monkeypatch, "sft", exports / "decoder", "--out", out, *few, *lora)
-    before, after = learned(capsys.readouterr().out)
+    out, printed = fine_tune("sft", "decoder", *few, *lora)
+    before, after = learned(printed)
     assert after < before - 0.2
     assert (out / "adapter_config.json").exists() == bool(lora)
     tokenizer = AutoTokenizer.from_pretrained(out)
@@ -63,48 +50,30 @@ def test_sft_learns_to_complete(
     assert not torch.equal(continued, base.generate(**prompt, max_new_tokens=5, do_sample=False))
 
 
-def test_sparse_learns_weights_of_words(
-    exports: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    out = tmp_path / "out"
+def test_sparse_learns_weights_of_words(fine_tune: FineTune) -> None:
     few = ["--max-steps", 6, "--learning-rate", 0.001]
-    run(monkeypatch, "sparse", exports / "encoder", "--out", out, *few)
-    before, after = learned(capsys.readouterr().out)
+    out, printed = fine_tune("sparse", "encoder", *few)
+    before, after = learned(printed)
     assert after < before * 0.8
     model = SparseEncoder(str(out))
     assert model.max_seq_length == 400
     assert model.encode(ANSWERS).shape == (2, 50_368)
 
 
-def test_reranker_learns_to_score_answers(
-    exports: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    out = tmp_path / "out"
+def test_reranker_learns_to_score_answers(fine_tune: FineTune) -> None:
     few = ["--max-steps", 40, "--negatives", 2, "--batch-size", 27, "--learning-rate", 0.003]
-    run(monkeypatch, "reranker", exports / "encoder", "--out", out, *few)
-    before, after = learned(capsys.readouterr().out)
+    out, printed = fine_tune("reranker", "encoder", *few)
+    before, after = learned(printed)
     assert after < before * 0.7
     model = CrossEncoder(str(out))
     assert model.max_seq_length == 400
     assert model.predict([(QUERY, answer) for answer in ANSWERS]).shape == (2,)
 
 
-def test_classification_learns_labels(
-    exports: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    out = tmp_path / "out"
+def test_classification_learns_labels(fine_tune: FineTune) -> None:
     few = ["--max-steps", 12, "--learning-rate", 0.001]
-    run(monkeypatch, "classification", exports / "encoder", "--out", out, *few)
-    before, after = learned(capsys.readouterr().out)
+    out, printed = fine_tune("classification", "encoder", *few)
+    before, after = learned(printed)
     assert after > max(before, 0.9)
     classify = pipeline("text-classification", str(out))
     assert [one["label"] for one in classify(["The bread is wonderful.", "A dull film."])] == [
@@ -126,10 +95,8 @@ def test_a_task_of_glue_is_measured_on_its_validation_split(
     fields: list[str],
     label: Value | ClassLabel,
     held_out: str,
-    exports: Path,
-    tmp_path: Path,
+    fine_tune: FineTune,
     monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
 ) -> None:
     features = Features(dict.fromkeys(fields, Value("string")) | {"label": label})
     rows = Dataset.from_dict(
@@ -138,9 +105,8 @@ def test_a_task_of_glue_is_measured_on_its_validation_split(
     )
     splits = DatasetDict({"train": rows, held_out: rows.select([0, 1])})
     monkeypatch.setattr("datasets.load_dataset", lambda name, config: splits)
-    out = tmp_path / "out"
-    run(monkeypatch, "classification", exports / "encoder", "--data", task, "--out", out)
+    out, printed = fine_tune("classification", "encoder", "--data", task)
     measured = {"stsb": "spearman", "mnli": "accuracy", "cola": "matthews"}[task]
-    last = capsys.readouterr().out.splitlines()[-1]
+    last = printed.splitlines()[-1]
     assert last.startswith(f"{out}: {measured} ")
     assert last.endswith(" on 2 rows of the validation split")

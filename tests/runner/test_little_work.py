@@ -42,7 +42,7 @@ def _quiet(stage: str, done: int, total: int) -> None:
 
 def test_the_sample_is_built_without_compiled_code(tmp_path: Path) -> None:
     folder, out = tmp_path / "compiled", tmp_path / "out"
-    builds.well(builds.run_alone("build", "sample", "--out", out, NUMBA_CACHE_DIR=str(folder)))
+    builds.run_well("build", "sample", "--out", out, NUMBA_CACHE_DIR=str(folder))
     assert not folder.exists()
     builds.run_well("verify", out, "--manifest", "sample")
 

@@ -1,34 +1,19 @@
 """Runs a module of this folder with the interpreter of a framework that needs its own."""
 
 import json
-import os
-import subprocess
-from pathlib import Path
 from typing import Any
 
-import pytest
-from support import builds
+from support.environments import Environments
+from support.paths import REPOSITORY
 
-FOLDER = os.environ.get("ETTIN_ADAPTERS")
-
-needed = [
-    pytest.mark.oracle,
-    pytest.mark.skipif(FOLDER is None, reason="ETTIN_ADAPTERS names no folder of setup.sh"),
-]
-"""Marks of the tests of such a framework."""
+_MADE = Environments("ETTIN_ADAPTERS")
+needed = _MADE.needed
+_TESTS = REPOSITORY / "tests"
 
 
 def run(environment: str, module: str, *arguments: object) -> Any:
     """Return what a module prints last, which is JSON."""
-    assert FOLDER is not None
-    python = Path(FOLDER).absolute() / environment / "bin" / "python"
-    done = subprocess.run(
-        [str(python), "-m", f"adapters.{module}", *map(str, arguments)],
-        cwd=builds.REPOSITORY / "tests",
-        env={**os.environ, "PYTHONPATH": f"{builds.REPOSITORY}:{builds.REPOSITORY / 'tests'}"},
-        stdout=subprocess.PIPE,
-        text=True,
-        timeout=300,
-        check=True,
-    )
-    return json.loads(done.stdout.splitlines()[-1])
+    path = f"{REPOSITORY}:{_TESTS}"
+    command = ("python", "-m", f"adapters.{module}", *arguments)
+    printed = _MADE.run(environment, *command, cwd=_TESTS, PYTHONPATH=path)
+    return json.loads(printed.splitlines()[-1])

@@ -18,9 +18,9 @@ from pipeline.train.adapters.torchtitan import TitanDataset
 from pipeline.train.loader import to_tensors
 
 
-@pytest.mark.oracle
-@pytest.mark.skipif(environments.FOLDER is None, reason="ETTIN_ADAPTERS names no folder")
-@pytest.mark.parametrize("num_workers", [0, 2])
+@pytest.mark.parametrize(
+    "num_workers", [pytest.param(number, marks=environments.needed) for number in (0, 2)]
+)
 def test_its_loader_goes_on_twice_and_refuses_other_ranks(order: Path, num_workers: int) -> None:
     found = environments.run("torchtitan", "titan_run", order, num_workers)
     assert found["seen"] == list(range(NUM_FED))

@@ -234,9 +234,17 @@ def parse_range(text: str) -> tuple[int, int]:
     return int(found[1]), int(found[2])
 
 
+def _parse_number_or_range(text: str) -> tuple[int, int]:
+    """Return `N` as the range `N:N+1`. Raises: ValueError as `parse_range`."""
+    if text.isascii() and text.isdigit():
+        return int(text), int(text) + 1
+    return parse_range(text)
+
+
 positive = checked(_integer, "an integer of at least 1", lambda number: number >= 1)
 natural = checked(_integer, "an integer of at least 0", lambda number: number >= 0)
 half_open = checked(parse_range, "A:B with A below B, as 0:4608, which excludes B")
+number_or_range = checked(_parse_number_or_range, "a number, or A:B with A below B, as 5:8")
 
 
 def size(text: str) -> int:

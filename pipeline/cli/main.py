@@ -11,6 +11,7 @@ import signal
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
+from difflib import get_close_matches
 
 from pipeline.cli import (
     attest,
@@ -35,7 +36,14 @@ from pipeline.cli import (
 from pipeline.cli.arguments import Parser
 from pipeline.cli.fault import write_report
 from pipeline.cli.output import print_json
-from pipeline.core.errors import InternalError, PipelineError, causes_of, lacks_files, lacks_memory
+from pipeline.core.errors import (
+    ConfigError,
+    InternalError,
+    PipelineError,
+    causes_of,
+    lacks_files,
+    lacks_memory,
+)
 from pipeline.core.limits import raise_open_files
 from pipeline.core.shown import printable
 from pipeline.version import VERSION
@@ -138,7 +146,9 @@ def _discard_output() -> None:
 
 def _run(arguments: Sequence[str]) -> int:
     try:
-        parsed = _parser().parse_args(arguments)
+        parser, verbs = _parser()
+        _check_verb(arguments, verbs)
+        parsed = parser.parse_args(arguments)
         code: int = parsed.run(parsed)
     except PipelineError as error:
         if "--json" in arguments:
@@ -148,7 +158,8 @@ def _run(arguments: Sequence[str]) -> int:
     return code
 
 
-def _parser() -> Parser:
+def _parser() -> tuple[Parser, list[str]]:
+    """Return the parser of all commands, and their names."""
     parser = Parser(
         prog="ettin-data",
         description="From a mixture file to ordered, verified training shards.",
@@ -157,4 +168,14 @@ def _parser() -> Parser:
     verbs = parser.add_subparsers(required=True, metavar="COMMAND")
     for verb in _VERBS:
         verb.add(verbs)
-    return parser
+    return parser, [*verbs.choices]
+
+
+def _check_verb(arguments: Sequence[str], verbs: Sequence[str]) -> None:
+    """Refuse an unknown command with the one that was meant. Raises: ConfigError."""
+    given = next((one for one in arguments if not one.startswith("-")), None)
+    if given is None or given in verbs:
+        return
+    near = get_close_matches(given, verbs, n=1)
+    hint = f"did you mean ettin-data {near[0]}?" if near else "ettin-data --help lists them"
+    raise ConfigError(f"got the command {given!r}, expected one of {', '.join(verbs)}", hint)

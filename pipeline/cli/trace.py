@@ -1,12 +1,12 @@
 """`ettin-data trace`."""
 
 from collections.abc import Iterator
-from itertools import tee
+from itertools import tee, zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.cli.arguments import Arguments, Verbs, add_verb, natural, positive
-from pipeline.cli.output import print_json_list, print_result
+from pipeline.cli.arguments import Arguments, Verbs, add_verb, number_or_range
+from pipeline.cli.output import print_json_list, print_lines, print_result
 from pipeline.core.errors import ConfigError
 from pipeline.core.shown import printable
 
@@ -20,9 +20,11 @@ def add(verbs: Verbs) -> None:
     options = add_verb(verbs, "trace", run, summary)
     options.add("folder DIR", "output of a build", Path)
     what = options.one_of(required=True)
-    what.add("--step N", "rows of this step, from 1", positive)
-    what.add("--row N", "this row, from 0", natural)
-    what.add("--window N", "rows of this checkpoint window, from 1", positive)
+    ranges = ", or of steps A up to B without B"
+    what.add("--step N|A:B", f"rows of this step, from 1{ranges}", number_or_range)
+    what.add("--row N|A:B", "this row, from 0, or rows A up to B without B", number_or_range)
+    ranges = ", or of windows A up to B without B"
+    what.add("--window N|A:B", f"rows of this checkpoint window, from 1{ranges}", number_or_range)
     what.add("--document ID", "rows that contain this document")
     what.add("--find TEXT", "rows that contain this text")
     what.add(
@@ -31,6 +33,8 @@ def add(verbs: Verbs) -> None:
         " latest, or a folder that `train` saved",
     )
     options.add("--source NAME", "source of the document (--document only)")
+    beside = "compare place by place with another output (--step, --row and --window only)"
+    options.add("--beside DIR", beside, Path)
     options.add("--text", "print the text of each row")
     tokenizer = "a copy of the tokenizer.json of the output (--find and --text only)"
     options.add("--tokenizer FILE", tokenizer)
@@ -48,14 +52,34 @@ def run(parsed: Arguments) -> int:
         )
     if parsed.tokenizer is not None and parsed.find is None and not parsed.text:
         raise ConfigError("--tokenizer: got neither --find nor --text, expected one of them")
+    is_range = any(one is not None for one in (parsed.step, parsed.row, parsed.window))
+    if parsed.beside is not None and (parsed.text or not is_range):
+        raise ConfigError("--beside: expected --step, --row or --window, without --text")
     trace = Trace.open(parsed.folder)
-    if parsed.checkpoint is not None:
+    if parsed.beside is not None:
+        _print_beside(parsed, trace, Trace.open(parsed.beside))
+    elif parsed.checkpoint is not None:
         rows = trace.checkpoint(parsed.checkpoint)
         counts = trace.count_sources(rows)
         print_result(parsed, counts_json(rows, counts), counts_lines(rows, counts))
     else:
         _print_rows(parsed, trace, _find(parsed, trace))
+        if is_range and not parsed.json:
+            span = _row_range(parsed, trace)
+            print_lines(["", *counts_lines(span, trace.count_sources(span))])
     return 0
+
+
+def _print_beside(parsed: Arguments, trace: "Trace", other: "Trace") -> None:
+    from pipeline.audit.trace import beside_json, beside_lines
+
+    pairs = zip_longest(
+        trace.rows(_row_range(parsed, trace)), other.rows(_row_range(parsed, other))
+    )
+    if parsed.json:
+        print_json_list(beside_json(*pair) for pair in pairs)
+    else:
+        print_lines(beside_lines(pairs))
 
 
 def _find(parsed: Arguments, trace: "Trace") -> Iterator[tuple["RowProvenance", int | None]]:
@@ -78,10 +102,12 @@ def _find(parsed: Arguments, trace: "Trace") -> Iterator[tuple["RowProvenance", 
 
 def _row_range(parsed: Arguments, trace: "Trace") -> "RowRange":
     if parsed.step is not None:
-        return trace.positions.step(parsed.step)
+        return trace.positions.steps(*parsed.step)
     if parsed.row is not None:
-        return trace.positions.row(parsed.row)
-    return trace.positions.window(parsed.window)
+        start, stop = parsed.row
+        name = f"row {start}" if stop == start + 1 else f"rows {start} to {stop - 1}"
+        return trace.positions.rows(name, start, stop)
+    return trace.positions.windows(*parsed.window)
 
 
 def _print_rows(

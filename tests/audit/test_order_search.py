@@ -6,7 +6,10 @@ from typing import Any
 
 import pytest
 from support import planted
+from support.clusters import Build
 from support.explained import Made, findings, only
+
+from pipeline.audit.verify.against import verify_against
 
 
 @pytest.mark.parametrize(
@@ -29,6 +32,31 @@ def test_another_seed_or_epoch_is_found(
     theirs = planted.published(tmp_path / "order", whole, **given)
     for part in ({}, {"rows": (200, 330)}):
         assert ways in only(findings(made("whole"), theirs, **part), kind).text
+
+
+def test_a_seed_that_the_other_side_declares_is_tried(
+    finished: Path, small: Path, tmp_path: Path, build_here: Build
+) -> None:
+    other = build_here(small, tmp_path / "out", "order.seed=987654")
+    kinds = [one for one in verify_against(finished, str(other)).findings if one.kind == "seed"]
+    stated, found = kinds
+    assert stated.text.startswith("order.seed is ")
+    num_read = found.evidence["num_read"]
+    assert f"in that order this pool gives all {num_read:,} rows that were read" in found.text
+    assert found.evidence["seed"] == 987_654
+    assert found.evidence["num_reproduced"] == num_read > 1000
+
+
+def test_the_first_row_that_another_seed_does_not_give_is_named(
+    made: Made, whole: planted.Planted, tmp_path: Path
+) -> None:
+    edited = whole.with_ids(7, [5, 6, 7])
+    theirs = planted.published(tmp_path / "order", edited, seed=17)
+    found = findings(made("whole"), theirs)["seed"]
+    rows = planted.ordered(replace(edited, order={**edited.order, "seed": 17}))
+    first = next(row for row, ids in enumerate(rows) if list(ids) == [5, 6, 7])
+    assert found.evidence["num_reproduced"] == found.evidence["num_read"] - 1
+    assert found.text.endswith(f"and another first at row {first:,}")
 
 
 def test_another_algorithm_is_found(made: Made, whole: planted.Planted, tmp_path: Path) -> None:

@@ -43,6 +43,13 @@ def test_positions_mean_their_rows(
                 step,
                 step,
             )
+    first, last = sorted(data.draw(st.tuples(*[st.integers(1, len(steps))] * 2)))
+    span = positions.steps(first, last + 1)
+    assert rows_of(span) == range(ends[first - 1], ends[last])
+    assert (span.first_step, span.last_step) == (first, last)
+    first, last = sorted(data.draw(st.tuples(*[st.integers(1, len(windows))] * 2)))
+    span = positions.windows(first, last + 1)
+    assert rows_of(span) == range(ends[bounds[first - 1]], ends[bounds[last]])
     prefix = "step" if phase == "checkpoint" else phase
     for number, (start, stop) in enumerate(pairwise(bounds), 1):
         window, checkpoint = positions.window(number), positions.checkpoint(f"{prefix}{stop}")
@@ -61,6 +68,11 @@ Ask = Callable[[Trace], object]
          " steps count from 1"),
         (lambda t: t.positions.step(5), "step 5: is not in the order, which has steps 1 to 4\nhint:"
          " 5 rows at the end, which fill no step, were dropped"),
+        (lambda t: t.positions.steps(0, 3),
+         "step 0: is not in the order, which has steps 1 to 4\nhint: steps count from 1"),
+        (lambda t: t.positions.steps(3, 9),
+         "step 8: is not in the order, which has steps 1 to 4\nhint: 5 rows"),
+        (lambda t: t.positions.windows(2, 9), "window 8: is not in the order, which has windows"),
         (lambda t: t.positions.row(-1), "row -1: is not in the order, which has rows 0 to 5\nhint:"
          " rows count from 0"),
         (lambda t: t.positions.row(6), "row 6: is not in the order, which has rows 0 to 5"),

@@ -161,6 +161,9 @@ def test_other_rows_or_another_tokenizer_are_refused(traced: Trace, tokenizer: T
         (["--step", "1", "--tokenizer", "t.json"], "--tokenizer: got neither --find nor --text"),
         (["--checkpoint", "latest", "--tokenizer", "t.json"], "--tokenizer: got neither --find"),
         (["--step", "1", "--source", "a"], "--source: got no --document"),
+        (["--document", "a", "--beside", "."], "--beside: expected --step, --row or --window"),
+        (["--step", "1", "--text", "--beside", "."], "--beside: expected --step, --row or"),
+        (["--step", "3:3"], "argument --step: got '3:3', expected a number, or A:B with A below"),
         (["--document", "\udcff"], r"document '\udcff': got an id that is not valid Unicode"),
     ],
 )
@@ -169,6 +172,39 @@ def test_options_without_a_use_are_refused(
 ) -> None:
     assert main(["trace", str(traced.out), *options]) == 2
     assert capsys.readouterr().err.startswith(f"error: {message}")
+
+
+def test_ranges_end_with_what_they_hold_of_each_source(
+    traced: Trace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["trace", str(traced.out), "--step", "2:4"]) == 0
+    *rows, empty, heading, names, a, b, total = capsys.readouterr().out.splitlines()
+    assert [row.partition(":")[0] for row in rows] == [
+        "row 1, step 2", "row 2, step 2", "row 3, step 3", "row 4, step 3"
+    ]  # fmt: skip
+    assert (empty, heading) == ("", "steps 2 to 3: steps 2 to 3, rows 1 to 4")
+    assert names.split() == ["source", "rows", "documents", "tokens"]
+    assert [line.split()[:2] for line in (a, b, total)] == [["a", "2"], ["b", "2"], ["total", "4"]]
+    assert main(["trace", str(traced.out), "--row", "1:3", "--json"]) == 0
+    assert [one["row"] for one in json.loads(capsys.readouterr().out)] == [1, 2]
+
+
+def test_a_step_is_shown_beside_that_of_another_output(
+    traced: Trace, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_output(tmp_path / "other", [("a", "x"), ("a", "x"), ("b", "y")], steps=[1, 2])
+    arguments = ["trace", str(traced.out), "--step", "2", "--beside", str(tmp_path / "other")]
+    assert main(arguments) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.partition(",")[0] for line in lines[:-1]] == [
+        "- row 1", "+ row 1", "- row 2", "+ row 2"
+    ]  # fmt: skip
+    assert lines[-1].startswith("2 rows here, 2 there: 0 are of the same chunk at the same place")
+    assert main([*arguments, "--json"]) == 0
+    pairs = json.loads(capsys.readouterr().out)
+    assert [(one["here"]["document"], one["there"]["document"]) for one in pairs] == [
+        ("y", "x"), ("x", "y")
+    ]  # fmt: skip
 
 
 @pytest.mark.skipif(

@@ -4,6 +4,8 @@ import json
 
 from pipeline.audit.trace.positions import RowRange
 from pipeline.audit.trace.report import (
+    beside_json,
+    beside_lines,
     counts_json,
     counts_lines,
     row_json,
@@ -21,6 +23,16 @@ def test_origins_are_worded_for_people_and_for_machines() -> None:
     assert row_line(ORIGIN, 7).startswith("row 12 at 7, step 3: ")
     assert row_json(ORIGIN) == ORIGIN._asdict()
     assert row_json(ORIGIN, text="", offset=0) == {**ORIGIN._asdict(), "text": "", "offset": 0}
+
+
+def test_two_orders_are_compared_place_by_place() -> None:
+    one, two, three = (ORIGIN._replace(document=name) for name in ("x", "y", "z"))
+    pairs = [(one, one._replace(step=9)), (two, three), (three, None)]
+    assert [line[:8] for line in beside_lines(pairs)][:-1] == ["= row 12", "- row 12", "+ row 12",
+                                                              "- row 12"]  # fmt: skip
+    *_, summary = beside_lines(pairs)
+    assert summary == ("3 rows here, 2 there: 1 are of the same chunk at the same place, 2 at any")
+    assert beside_json(three, None) == {"here": row_json(three), "there": None}
 
 
 def test_no_text_leaves_its_place() -> None:

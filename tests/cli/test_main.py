@@ -38,10 +38,26 @@ def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize(
+    ("given", "hint"),
+    [
+        (["bild"], "did you mean ettin-data build?"),
+        (["trac", "out", "--step", "1"], "did you mean ettin-data trace?"),
+        (["xyzzy", "--json"], "ettin-data --help lists them"),
+    ],
+)
+def test_a_command_that_there_is_not_leads_to_the_nearest(
+    given: list[str], hint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, _, err = call(capsys, *given)
+    assert code == 2
+    assert err.startswith(f"error: got the command {given[0]!r}, expected one of plan, lock, pull,")
+    assert err.endswith(f"\nhint: {hint}\n")
+
+
+@pytest.mark.parametrize(
     ("arguments", "message"),
     [
         ([], "the following arguments are required: COMMAND"),
-        (["bild"], "invalid choice: 'bild'"),
         (["build", "m.yaml"], "the following arguments are required: --out"),
         (["build", "m.yaml", "--out", "o", "--worker", "2"], "unrecognized arguments: --worker 2"),
         (["build", "m", "--out", "o", "--workers", "0"], "--workers: got '0', expected an integer"),

@@ -6,6 +6,8 @@ A position, document or text -> the provenance of rows, places of the text, or c
 from pipeline.audit.trace.lookup import Trace
 from pipeline.audit.trace.positions import Positions, RowRange
 from pipeline.audit.trace.report import (
+    beside_json,
+    beside_lines,
     counts_json,
     counts_lines,
     row_json,
@@ -18,6 +20,8 @@ __all__ = [
     "Positions",
     "RowRange",
     "Trace",
+    "beside_json",
+    "beside_lines",
     "counts_json",
     "counts_lines",
     "find",

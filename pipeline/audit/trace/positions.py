@@ -75,8 +75,12 @@ class Positions:
 
     def step(self, number: int) -> RowRange:
         """Return the rows of a step, from 1. Raises: NotFoundError when it is not in the order."""
-        self._check("step", number, 1, len(self.first_rows) - 1)
-        return self._span(f"step {number}", number, number)
+        return self.steps(number, number + 1)
+
+    def steps(self, start: int, stop: int) -> RowRange:
+        """Return the rows of steps, from 1, without `stop`. Raises: as `step`."""
+        self._check_range("step", start, stop, 1, len(self.first_rows) - 1)
+        return self._span(_name("step", start, stop), start, stop - 1)
 
     def row(self, number: int) -> RowRange:
         """Return a row, from 0. Raises: NotFoundError when it is not in the order."""
@@ -84,12 +88,17 @@ class Positions:
 
     def window(self, number: int) -> RowRange:
         """Return the rows of a window, from 1. Raises: NotFoundError when there is none."""
-        self._check("window", number, 1, len(self.last_steps))
-        return self._window(f"window {number}", number - 1)
+        return self.windows(number, number + 1)
+
+    def windows(self, start: int, stop: int) -> RowRange:
+        """Return the rows of windows, from 1, without `stop`. Raises: as `window`."""
+        self._check_range("window", start, stop, 1, len(self.last_steps))
+        before = self.last_steps[start - 2] if start > 1 else 0
+        return self._span(_name("window", start, stop), before + 1, self.last_steps[stop - 2])
 
     def rows(self, name: str, start: int, stop: int) -> RowRange:
         """Return a range of rows. Raises: NotFoundError when it reaches beyond the order."""
-        self._check("row", stop - 1, 0, self.num_rows - 1)
+        self._check_range("row", start, stop, 0, self.num_rows - 1)
         first, last = np.searchsorted(self.first_rows, [start, stop - 1], side="right").tolist()
         return RowRange(name=name, start_row=start, stop_row=stop, first_step=first, last_step=last)
 
@@ -138,6 +147,10 @@ class Positions:
             last_step=last_step,
         )
 
+    def _check_range(self, what: str, start: int, stop: int, first: int, last: int) -> None:
+        for number in (start, stop - 1):
+            self._check(what, number, first, last)
+
     def _check(self, what: str, number: int, first: int, last: int) -> None:
         if first <= number <= last:
             return
@@ -149,6 +162,10 @@ class Positions:
         if not self.num_dropped:
             return None
         return f"{self.num_dropped} rows at the end, which fill no step, were dropped"
+
+
+def _name(what: str, start: int, stop: int) -> str:
+    return f"{what} {start}" if stop == start + 1 else f"{what}s {start} to {stop - 1}"
 
 
 def _read_first_rows(path: Path) -> Int64Array:

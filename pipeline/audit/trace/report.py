@@ -1,7 +1,8 @@
 """Report: what a trace found -> lines for a person, where chunks count from 1; JSON, from 0."""
 
 import json
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, astuple
 from typing import Any
 
@@ -17,6 +18,41 @@ def row_line(row: RowProvenance, offset: int | None = None) -> str:
         f" {json.dumps(row.document, ensure_ascii=False)}"
         f" chunk {row.chunk + 1} of {row.num_chunks}, {row.num_tokens:,} tokens"
     )
+
+
+def beside_lines(
+    pairs: Iterable[tuple[RowProvenance | None, RowProvenance | None]],
+) -> Iterator[str]:
+    """Yield the rows that two orders have at the same places: `=` one line for both, if they are
+    of the same chunk, else `-` for the first and `+` for the second; then how many are.
+    """
+    ours, theirs = Counter[_Chunk](), Counter[_Chunk]()
+    num_same = 0
+    for mine, other in pairs:
+        if mine is not None and other is not None and _chunk(mine) == _chunk(other):
+            num_same += 1
+            yield f"= {row_line(mine)}"
+        else:
+            yield from (f"- {row_line(mine)}",) if mine else ()
+            yield from (f"+ {row_line(other)}",) if other else ()
+        ours.update([_chunk(mine)] if mine else [])
+        theirs.update([_chunk(other)] if other else [])
+    yield (
+        f"{ours.total():,} rows here, {theirs.total():,} there: {num_same:,} are of the same chunk"
+        f" at the same place, {(ours & theirs).total():,} at any"
+    )
+
+
+def beside_json(mine: RowProvenance | None, other: RowProvenance | None) -> dict[str, Any]:
+    """Return the rows of two orders at one place as JSON-able values; None beyond the last."""
+    return {"here": mine and row_json(mine), "there": other and row_json(other)}
+
+
+_Chunk = tuple[str, str, int, int]
+
+
+def _chunk(row: RowProvenance) -> _Chunk:
+    return row.source, row.document, row.chunk, row.num_chunks
 
 
 def text_lines(text: str) -> str:

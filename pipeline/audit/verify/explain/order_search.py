@@ -79,7 +79,7 @@ def find_order(comparison: Comparison) -> "OrderSearch":
     """Try candidate orders; return the search, with the rows under the best if it fits."""
     search = OrderSearch(comparison)
     key, is_order = comparison.output.key, comparison.of == "order"
-    search.try_keys([key, None] if is_order else [None])
+    search.try_keys([key, None, *_declared_keys(comparison)] if is_order else [None])
     # Rows in the order of a pool are a pool, to which no other order is near.
     if is_order and (search.best is not None or search.score < _FITS):
         seeds, counts = list(other_keys(key)), list(_other_counts(comparison))
@@ -89,6 +89,22 @@ def find_order(comparison: Comparison) -> "OrderSearch":
         near = [search.best] if search.best is not None and search.score >= _FITS else seeds
         search.try_keys(replace(one, num_samples=count) for count in counts for one in near)
     return search
+
+
+def _declared_keys(comparison: Comparison) -> list[PermutationKey]:
+    """Return the order that the other side's manifest declares, if it has one."""
+    manifest = comparison.target.manifest
+    if manifest is None or manifest.order.algorithm not in ALGORITHMS:
+        return []
+    order = manifest.order
+    return [
+        PermutationKey(
+            algorithm=order.algorithm,
+            num_samples=order.num_samples,
+            seed=order.seed,
+            epoch=order.epoch,
+        )
+    ]
 
 
 class OrderSearch:
@@ -190,6 +206,29 @@ def _other_counts(comparison: Comparison) -> Iterator[int]:
     yield from full
 
 
+def reproduction(comparison: Comparison) -> tuple[str, dict[str, Any]]:
+    """Return how many of the rows read the output's pool gives in the order that fits.
+
+    The first value is worded for people, the second has the numbers. Empty where the other side's
+    pool has more rows or fewer, and so is another.
+    """
+    placed, index = find_order(comparison).placed, known_rows(comparison)[0]
+    assert placed is not None
+    if placed.num_samples != len(index.classes):
+        return "", {}
+    others = placed.positions[index.classes[placed.places] != placed.classes]
+    num_read, num_others = len(placed.positions), len(others)
+    numbers = {"num_read": num_read, "num_reproduced": num_read - num_others}
+    if not num_others:
+        return f"; in that order this pool gives all {num_read:,} rows that were read", numbers
+    first = int(others.min())
+    text = (
+        f"; in that order this pool gives {num_read - num_others:,} of the {num_read:,} rows that"
+        f" were read, and another first at row {first:,}"
+    )
+    return text, {**numbers, "first_other": first}
+
+
 class SampleOrder:
     """Another seed, epoch or algorithm."""
 
@@ -222,9 +261,10 @@ class SampleOrder:
                 kind = "seed or epoch"
                 ways.insert(0, f"epoch {total - ours.seed} of seed {ours.seed}")
             text = f"that of seed + epoch = {total}: {', or '.join(ways)}"
+        reproduced, numbers = reproduction(comparison)
         return finding(
             kind,
-            f"the other side's order is {text}; {declared}",
+            f"the other side's order is {text}; {declared}{reproduced}",
             algorithm=key.algorithm,
             fits=round(search.score, 4),
             our_seed=ours.seed,
@@ -232,6 +272,7 @@ class SampleOrder:
             seed=key.seed,
             epoch=key.epoch,
             **evidence,
+            **numbers,
         )
 
 

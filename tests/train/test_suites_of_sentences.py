@@ -3,6 +3,7 @@
 import json
 import re
 from collections import Counter
+from collections.abc import Sequence
 from difflib import SequenceMatcher
 from itertools import pairwise
 from pathlib import Path
@@ -11,11 +12,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from pipeline.core.arrays import Int64Array
 from pipeline.core.errors import InputError
 from pipeline.train.evaluation import bias as biases
 from pipeline.train.evaluation import minimal_pairs as pairs_module
 from pipeline.train.evaluation.bias import GENDERS, Template, bias, read_templates
 from pipeline.train.evaluation.minimal_pairs import MinimalPair, minimal_pairs, read_pairs
+from pipeline.train.evaluation.row_losses import embedded_tokenizer
 
 NO_MODEL: Any = None
 """Scores are given."""
@@ -38,6 +41,21 @@ def test_the_pairs_that_ship_differ_little_and_none_comes_twice() -> None:
         matches = SequenceMatcher(None, good, bad).get_matching_blocks()
         same = sum(block.size for block in matches)
         assert max(len(good), len(bad)) - same <= 3, one
+
+
+def test_the_shorter_sentence_is_right_as_often_as_the_guide_says(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def lengths(texts: Sequence[str]) -> Int64Array:
+        return np.asarray(embedded_tokenizer().encode(texts).lengths(), np.int64)
+
+    pairs = read_pairs()
+    good, bad = (lengths([getattr(one, side) for one in pairs]) for side in ("good", "bad"))
+    assert int((good != bad).sum()) == 111
+    monkeypatch.setattr(pairs_module, "sentence_scores", lambda _, texts: -lengths(texts))
+    found = minimal_pairs(NO_MODEL, pairs)
+    of = [found["by_phenomenon"][name] for name in ("irregular-past", "negative-polarity")]
+    assert [f"{one['accuracy']:.0%}" for one in (found, *of)] == ["52%", "80%", "33%"]
 
 
 def test_the_templates_that_ship_fill_to_sentences_that_differ_in_pronoun_and_verb() -> None:

@@ -44,34 +44,41 @@ class RowLosses:
             return self.sums / np.where(self.num_labels, self.num_labels, np.nan)
 
 
-def objective_of(opened: OpenedModel) -> Objective:
-    """Return what a model predicts: the next id, or masked ones, the same ones every time."""
+def objective_of(opened: OpenedModel, draw: int = 0) -> Objective:
+    """Return what a model predicts: the next id, or masked ones, the same ones every time.
+
+    draw: which of the draws of masks.
+    """
     if opened.kind == "decoder":
         return Clm()
-    return Mlm(mask_prob=MASK_PROB, seed=seeds.derive_key(0, "evaluation"))
+    further = (str(draw),) if draw else ()
+    return Mlm(mask_prob=MASK_PROB, seed=seeds.derive_key(0, "evaluation", *further))
 
 
-def row_losses(opened: OpenedModel, place: Place, numbers: Int64Array) -> RowLosses:
+def row_losses(
+    opened: OpenedModel, place: Place, numbers: Int64Array, num_draws: int = 1
+) -> RowLosses:
     """Return the losses of rows of an order under the view of the model.
 
-    numbers: int64 [num_rows].
+    numbers: int64 [num_rows]; num_draws: of the masks of an encoder, all of which are added up.
 
     Raises: as `Order.rows`, `Place.special` and `losses_in_rows`, and InputError for ids that the
     tokenizer lacks.
     """
     special, bytes_by_id = place.special, _bytes_by_id(place.special.vocab_size)
     sums, labels, num_bytes = np.zeros(len(numbers)), *np.zeros((2, len(numbers)), np.int64)
-    objective = objective_of(opened)
+    draws = range(num_draws if opened.kind == "encoder" else 1)
+    objectives = [objective_of(opened, draw) for draw in draws]
     for places, rows in batched(_ascending(place.order, numbers)):
-        rows, _ = view_rows(rows, view_of(objective), opened.max_seq_len, special)
-        inputs = flat_inputs(
-            rows, numbers[places], np.zeros(len(rows), np.bool_), objective, special
-        )
-        found = losses_in_rows(opened, rows, inputs)
-        of = places[found.rows]
-        np.add.at(sums, of, found.losses)
-        np.add.at(labels, of, 1)
-        np.add.at(num_bytes, of, bytes_by_id[found.ids])
+        rows, _ = view_rows(rows, view_of(objectives[0]), opened.max_seq_len, special)
+        is_filler = np.zeros(len(rows), np.bool_)
+        for objective in objectives:
+            inputs = flat_inputs(rows, numbers[places], is_filler, objective, special)
+            found = losses_in_rows(opened, rows, inputs)
+            of = places[found.rows]
+            np.add.at(sums, of, found.losses)
+            np.add.at(labels, of, 1)
+            np.add.at(num_bytes, of, bytes_by_id[found.ids])
     return RowLosses(sums=sums, num_labels=labels, num_bytes=num_bytes)
 
 

@@ -3,16 +3,12 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from functools import cache
 from pathlib import Path
 from typing import Any, Final
-from unittest import mock
 
 import torch
 from support import builds
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
-from pipeline.feed import factory
 
 from . import commands
 from .disk import Disk
@@ -49,18 +45,12 @@ def command(recipe: Path, data: Path, out: Path) -> tuple[str | Path, ...]:
     return ("train", recipe, "--data", data, "--out", out, "--device", "cpu")
 
 
-_special_ids = cache(factory.read_special_ids)
-
-
 def run(*arguments: str | Path, size: int = 1, disk: Disk | None = None) -> commands.Done:
-    """Train on so many ranks, with one thread, so that sums have one order.
-
-    A tokenizer is read once, which takes as long as the training.
-    """
+    """Train on so many ranks, with one thread, so that sums have one order."""
     num_threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        with world_of(size), mock.patch.object(factory, "read_special_ids", _special_ids):
+        with world_of(size):
             return commands.run(*arguments, disk=disk)
     finally:
         torch.set_num_threads(num_threads)

@@ -186,6 +186,7 @@ def test_nothing_is_recalled_by_a_model_that_saw_nothing(
     data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(recalls, "_MOST_PAIRS", 24)
+    monkeypatch.setattr(recalls, "_NUM_DRAWS", 2)
     places = places_of(data)
     for kind in KINDS:
         found = recall(opened(kind), 160, places)
@@ -196,14 +197,11 @@ def test_nothing_is_recalled_by_a_model_that_saw_nothing(
 
 def shuffled_numbers(name: str, number: int) -> list[dict[str, str]]:
     """Return documents of thirty numbers: eight have all below 240, and so have the next eight."""
-    draw, records = random.Random(name).random, list[dict[str, str]]()
-    while len(records) < number:
+    draw, texts = random.Random(name).random, list[str]()
+    while len(texts) < number:
         shuffled = sorted(map(str, range(240)), key=lambda _: draw())
-        records += [
-            {"id": f"{name}-{len(records) + at}", "text": " ".join(shuffled[30 * at : 30 * at + 30])}
-            for at in range(8)
-        ]
-    return records
+        texts += [" ".join(shuffled[at : at + 30]) for at in range(0, 240, 30)]
+    return [{"id": f"{name}-{at}", "text": text} for at, text in enumerate(texts)]
 
 
 @pytest.mark.slow

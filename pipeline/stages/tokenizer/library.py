@@ -6,6 +6,7 @@ whether they honour `add_prefix_space` on loading. Truncation and padding are of
 
 import json
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -128,10 +129,11 @@ class SpecialIds:
         return np.array([self.pad_id if id_ == NO_TOKEN else id_ for id_ in ids], np.uint32)
 
 
+@lru_cache(maxsize=2)
 def read_special_ids(name: str, data: bytes) -> SpecialIds:
     """Return the special ids of a `tokenizer.json`, which errors call by its name.
 
-    Takes a third of a second; setting up the kernel would take more than one.
+    Takes a third of a second, once; setting up the kernel would take more than one.
     Raises: InputError or ConfigError if it is unusable.
     """
     reference = make_reference(name, data, add_prefix_space=False)

@@ -12,6 +12,7 @@ call, or, of a function that is `compiled_late`, at the first that is worth it.
 
 import atexit
 import ctypes
+import fcntl
 import hashlib
 import os
 import shutil
@@ -19,7 +20,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from functools import cache, cached_property
 from pathlib import Path
 from types import ModuleType
@@ -217,14 +218,21 @@ def _cache_class() -> type:
             files = {function.__code__.co_filename for function in _reached(self._py_func, set())}
             return *super()._index_key(signature, codegen), *sorted(map(_digest, files))
 
+        _lock: int | None = None
+
         def load_overload(self, sig: Any, target_context: Any) -> Any:
-            """Return compiled code; None where there is none, or a damaged one, then discarded."""
-            try:
-                return super().load_overload(sig, target_context)
-            except Exception:
-                with suppress(OSError):
-                    self.flush()
-                return None
+            """Return compiled code; None where there is none, or a damaged one, then discarded.
+
+            What another process is compiling is waited for. Where it has left none, this one holds
+            the lock until it has saved its own.
+            """
+            found = self._load(sig, target_context)
+            if found is None:
+                self._lock = self._locked()
+                found = self._load(sig, target_context)
+                if found is not None:
+                    self._unlock()
+            return found
 
         def save_overload(self, sig: Any, data: Any) -> None:
             """Keep compiled code, if there is room."""
@@ -234,6 +242,34 @@ def _cache_class() -> type:
                 hint = "NUMBA_CACHE_DIR names another folder"
                 folder = Path(self.cache_path).parent
                 _say(f"cannot be kept in {folder} ({error.strerror})", hint)
+            finally:
+                self._unlock()
+
+        def _load(self, sig: Any, target_context: Any) -> Any:
+            try:
+                return super().load_overload(sig, target_context)
+            except Exception:
+                with suppress(OSError):
+                    self.flush()
+                return None
+
+        def _locked(self) -> int | None:
+            """Return an open file that locks this function; None where the disk cannot lock."""
+            name = f"{self._impl.filename_base}.lock"
+            with suppress(OSError), ExitStack() as stack:
+                self._impl.locator.ensure_cache_path()
+                descriptor = os.open(Path(self.cache_path, name), os.O_WRONLY | os.O_CREAT, 0o666)
+                stack.callback(os.close, descriptor)
+                # No process waits for itself: functions that call one another form no ring.
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+                stack.pop_all()
+                return descriptor
+            return None
+
+        def _unlock(self) -> None:
+            if self._lock is not None:
+                os.close(self._lock)
+                self._lock = None
 
     return Cache
 

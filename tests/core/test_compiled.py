@@ -51,6 +51,20 @@ def test_a_change_in_another_file_compiles_anew(tmp_path: Path, imported: str, c
     assert run(tmp_path) == [3, 1]
 
 
+def test_of_processes_that_start_together_one_compiles(tmp_path: Path) -> None:
+    (tmp_path / "outer.py").write_text(OUTER.format(imported="from inner import add", called="add"))
+    (tmp_path / "inner.py").write_text(INNER.format(1))
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path / "cache")}
+    started = [
+        subprocess.Popen(
+            [sys.executable, "outer.py"], cwd=tmp_path, env=environment, stdout=subprocess.PIPE
+        )
+        for _ in range(3)
+    ]
+    printed = [process.communicate()[0].split() for process in started]
+    assert sorted(printed) == [[b"2", b"0"], [b"2", b"1"], [b"2", b"1"]]
+
+
 def test_without_a_folder_to_write_to_it_compiles_in_each_process(tmp_path: Path) -> None:
     (tmp_path / "inner.py").write_text(INNER.format(1))
     (tmp_path / "outer.py").write_text(OUTER.format(imported="from inner import add", called="add"))

@@ -15,6 +15,8 @@ def add(verbs: Verbs) -> None:
     options.add("pool POOL", "folder of MDS shards with index.json; read only", Path)
     options.add("--out DIR", "output folder", Path, required=True)
     options.add("--format {parquet,mds}", "output format; same as --set order.format=…")
+    rows = "write the rows, or read them from the pool in order; same as --set order.rows=…"
+    options.add("--rows {written,index}", rows)
     options.add_set()
 
 
@@ -25,6 +27,8 @@ def run(parsed: Arguments) -> int:
     settings = list(parsed.set)
     if parsed.format is not None:
         settings.append(f"order.format={parsed.format}")
+    if parsed.rows is not None:
+        settings.append(f"order.rows={parsed.rows}")
     replay = load_replay(settings)
     started = time.monotonic()
     with show_progress() as report:

@@ -158,6 +158,12 @@ class OrderSpec:
         "Format of the ordered rows: parquet as published, or MDS shards to train from.",
         default="parquet",
     )
+    rows: Literal["written", "index"] = setting(
+        "Whether rows are written in order, or read from the pool by their place in the order; all "
+        "else of the output is the same.",
+        default="written",
+        changes_bytes=False,
+    )
     partitions: Literal["sorted", "listed"] = setting(
         "Order of the partitions in the pool, and so of its rows before they are shuffled: sorted "
         "by name, or as a listing has them.",

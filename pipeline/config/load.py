@@ -33,6 +33,8 @@ T = TypeVar("T")
 
 # Seed and sizes of the Ettin suite's pre-training; the algorithm is the default of all mixtures.
 # Source: JHU-CLSP/ettin-encoder-vs-decoder, `pretraining/configs`.
+# Whether rows are written again is no part of what a mixture makes.
+_ROWS: Final = "order.rows"
 _DEFAULTS: Final = b"""
 order: {seed: 21, global_batch_size: 4608, max_seq_len: 1024}
 shards: {dtype: uint16}
@@ -120,6 +122,7 @@ def _load(
         recorded = tuple(
             without_secrets(f"{key}={_flow(value, top=True)}")
             for key, value in sorted(given.items())
+            if key != _ROWS
         )
         declared: T = Section(type_of(root)).check(root, "", problems, overrides=recorded, **others)
     problems.raise_if_any()

@@ -39,6 +39,7 @@ from pipeline.dataset.manifest import (
     OrderedWindow,
     OrderManifest,
     OrderRecord,
+    PoolRecord,
     SourceRecord,
     TokenizerRecord,
     content_of,
@@ -50,6 +51,7 @@ from pipeline.dataset.manifest import (
     windows_of,
     without_order,
 )
+from pipeline.dataset.index_rows import open_order_pool
 from pipeline.dataset.open import Order, open, open_pool
 from pipeline.dataset.order_folder import as_path, list_remote
 from pipeline.dataset.order_manifest import (
@@ -79,8 +81,10 @@ from pipeline.dataset.paths import (
     DOCUMENTS,
     DROPPED,
     MANIFEST,
+    OF_PARTITIONS,
     ORDER,
     PARTIAL,
+    POOL_PLACE,
     PROVENANCE,
     STATE,
     STEPS,
@@ -118,8 +122,10 @@ __all__ = [
     "DOCUMENTS",
     "DROPPED",
     "MANIFEST",
+    "OF_PARTITIONS",
     "ORDER",
     "PARTIAL",
+    "POOL_PLACE",
     "PROVENANCE",
     "ROWS_PER_NODE",
     "STATE",
@@ -148,6 +154,7 @@ __all__ = [
     "PartialManifest",
     "PartitionCounts",
     "PartitionRecord",
+    "PoolRecord",
     "RecipeRecord",
     "RowReader",
     "RowSource",
@@ -184,6 +191,7 @@ __all__ = [
     "multiset_of",
     "node_digest",
     "open",
+    "open_order_pool",
     "open_pool",
     "order_windows",
     "partial_bytes",

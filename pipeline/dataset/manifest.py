@@ -32,7 +32,7 @@ from pipeline.dataset.partition_counts import (
 from pipeline.dataset.paths import ORDER, PARTIAL, TRAIN
 from pipeline.dataset.sealed_json import is_sealed, parse_pieces, sealed_pieces
 from pipeline.dataset.steps import OrderFormat, StepWindow
-from pipeline.order import View
+from pipeline.order import PermutationKey, View
 
 FORMAT: Final = "ettin-manifest-v1"
 ORDER_FORMAT: Final = "ettin-order-v1"
@@ -118,6 +118,17 @@ class OrderedWindow(StepWindow):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class PoolRecord:
+    """The pool that the rows of an order are read from."""
+
+    folder: str | None
+    """Below the output; None for a foreign pool, of which `order/pool.txt` says where it lies."""
+    index_sha256: str
+    num_bytes: int = key("bytes")
+    """Of all its shards."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class OrderRecord:
     """The ordered rows of a build."""
 
@@ -140,6 +151,17 @@ class OrderRecord:
     windows: tuple[OrderedWindow, ...]
     ledger: LedgerRecord
     root_sha256: str
+    pool: PoolRecord | Absent = ABSENT
+    """Where rows are not written; absent where they are."""
+
+    @property
+    def permutation_key(self) -> PermutationKey:
+        return PermutationKey(
+            algorithm=self.algorithm,
+            num_samples=self.num_samples,
+            seed=self.seed,
+            epoch=self.epoch,
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

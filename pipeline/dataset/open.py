@@ -13,6 +13,8 @@ from typing import Any
 from pipeline.core.bundled import manifest_path
 from pipeline.core.digest import fingerprint
 from pipeline.core.errors import ConfigError, InputError, MismatchError
+from pipeline.core.json_record import ABSENT
+from pipeline.dataset.index_rows import open_index_rows
 from pipeline.dataset.ledger import Ledger
 from pipeline.dataset.manifest import (
     Manifest,
@@ -110,7 +112,9 @@ def open(
     place, folder, build = _find(str(where), None if path is None else path.absolute())
     rows: RowReader
     about: dict[str, Any] = {}
-    if INDEX_NAME in folder.num_bytes:
+    if build is not None and build.is_index:
+        rows = _index_rows(place, build, isinstance(folder, RemoteFolder))
+    elif INDEX_NAME in folder.num_bytes:
         rows = shards = MdsRows.of(folder, {} if build is None else build.digests)
         identity: dict[str, Any] = {"index": shards.index_sha256}
     else:
@@ -125,7 +129,7 @@ def open(
     else:
         about = build.about
         _check_num_rows(place, build, rows)
-        if checks:
+        if checks and not isinstance(rows, MissingRows):
             rows = CheckedRows(rows=rows, ledger=build.about["ledger"])
     reopens = partial(open, place, checks=checks, phase=phase, all_phases=all_phases, cls_id=cls_id)
     return Order(where=place, rows=rows, reopens=reopens, **about)
@@ -162,6 +166,11 @@ class _Build:
     """sha256 of each file."""
     num_rows: Mapping[str, int] | None
     """Rows of each parquet file of steps; None if they are not known, or there are shards."""
+
+    @property
+    def is_index(self) -> bool:
+        """Whether its rows are not written, and lie in a pool alone."""
+        return self.about["manifest"].order.pool is not ABSENT
 
 
 def _find(where: str, path: Path | None) -> tuple[str, Folder, _Build | None]:
@@ -223,6 +232,19 @@ def _read_build(data: bytes, where: str, *, has_order: bool) -> _Build | None:
         ) from error
     digests = {path.removeprefix(_BELOW): file.sha256 for path, file in manifest.files.items()}
     return _Build(about=about, digests=digests, num_rows=num_rows)
+
+
+def _index_rows(where: str, build: _Build, is_remote: bool) -> RowReader:
+    manifest = build.about["manifest"]
+    if not is_remote:
+        return open_index_rows(Path(where), manifest)
+    return MissingRows(
+        where=where,
+        num_rows=manifest.order.num_rows,
+        got="an order whose rows lie all over a pool, at an address",
+        hint="get the folder first, with its pool; or write its rows, by `ettin-data order DIR"
+        " --materialise`, before it is put there",
+    )
 
 
 def _rows_of_files(manifest: Manifest) -> dict[str, int] | None:

@@ -14,6 +14,9 @@ from pipeline.config import ChunkSpec
 TRAIN = "train"
 ORDER = "order"
 STEPS = f"{ORDER}/steps.parquet"
+POOL_PLACE = f"{ORDER}/pool.txt"
+"""Says where the foreign pool of an order without rows of its own lies; differs by machine, so no
+manifest lists it."""
 MANIFEST = "manifest.json"
 PARTIAL = "partial.json"
 """In place of a manifest, where partitions were built alone."""
@@ -24,6 +27,8 @@ PROVENANCE = "provenance"
 VALIDATION = "validation"
 DROPPED = "dropped"
 DOCUMENTS = f"{PROVENANCE}/documents"
+OF_PARTITIONS = ("drawn", "dropped")
+"""Folders of the provenance that are made before rows are put in order."""
 STATE = ".ettin"
 
 

@@ -140,10 +140,12 @@ class CheckedRows:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MissingRows:
-    """Rows of which there is only a manifest."""
+    """Rows that cannot be read, of which there is a manifest."""
 
     where: str
     num_rows: int
+    got: str = "a manifest alone"
+    hint: str = "name the folder or the address of the order"
 
     def read(self, start: int, stop: int) -> Iterator[Rows]:
         raise self.error()
@@ -156,8 +158,7 @@ class MissingRows:
 
     def error(self) -> InputError:
         return InputError(
-            f"{self.where}: got a manifest alone, expected the rows of an order",
-            "name the folder or the address of the order",
+            f"{self.where}: got {self.got}, expected the rows of an order", self.hint
         )
 
 

@@ -4,11 +4,16 @@
 gives the rows of a step, and each rank's slice; `view` edits a row as the trainer does on load.
 """
 
-from pipeline.order.permutation import ALGORITHMS, load_permutation, save_permutation
+from pipeline.order.permutation import (
+    ALGORITHMS,
+    load_permutation,
+    permutation_file,
+    save_permutation,
+)
 from pipeline.order.permutation.key import Permutation, PermutationKey
 from pipeline.order.permutation.pcg64dxsm import pcg64dxsm_permutation
 from pipeline.order.schedule import Schedule, num_rows_dropped, slice_of, steps_from
-from pipeline.order.view import View, apply_view, view_edits, view_lengths
+from pipeline.order.view import View, apply_view, view_edits, view_lengths, view_rows
 
 __all__ = [
     "ALGORITHMS",
@@ -20,9 +25,11 @@ __all__ = [
     "load_permutation",
     "num_rows_dropped",
     "pcg64dxsm_permutation",
+    "permutation_file",
     "save_permutation",
     "slice_of",
     "steps_from",
     "view_edits",
     "view_lengths",
+    "view_rows",
 ]

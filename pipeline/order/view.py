@@ -13,6 +13,7 @@ import numpy as np
 
 from pipeline.core.arrays import BoolArray, Int64Array, Uint32Array
 from pipeline.core.compiled import compiled_late
+from pipeline.core.ragged import Rows, offsets_of
 
 View = Literal["stored", "encoder", "decoder"]
 
@@ -48,6 +49,16 @@ def view_edits(
         added += is_cut | ~has_sep
     viewed = view_lengths(lengths, has_cls, has_sep, view, max_seq_len)
     return lengths + added - viewed, added
+
+
+def view_rows(rows: Rows, view: View, max_seq_len: int, cls_id: int, sep_id: int) -> Rows:
+    """Return stored rows, none of them empty, under a view."""
+    if view == "stored":
+        return rows
+    has_cls = (rows.values[rows.offsets[:-1]] == cls_id) | (cls_id < 0)
+    has_sep = rows.values[rows.offsets[1:] - 1] == sep_id
+    offsets = offsets_of(view_lengths(rows.lengths(), has_cls, has_sep, view, max_seq_len))
+    return Rows(apply_view(rows.values, rows.offsets, offsets, view, cls_id, sep_id), offsets)
 
 
 def apply_view(

@@ -23,6 +23,7 @@ from pipeline.core.errors import (
     lacks_memory,
 )
 from pipeline.core.files import writing
+from pipeline.core.json_record import ABSENT
 from pipeline.dataset import (
     DOCUMENTS,
     MANIFEST,
@@ -128,14 +129,16 @@ def _order_records(state: State, manifest: Manifest) -> Iterator[tuple[str, AnyR
     for path in files:
         if path.startswith((f"{ORDER}/", f"{PROVENANCE}/")):
             shards[path.rpartition("/")[0]].append(path)
+    is_index = manifest.order.pool is not ABSENT
     for window in manifest.order.windows:
         for file in split_files(window, manifest.order.format):
-            written = [provenance_file(file.path), *shards.get(file.path, [file.path])]
+            rows = [] if is_index else shards.get(file.path, [file.path])
+            written = [provenance_file(file.path), *rows]
             if not files.keys() >= set(written):
                 continue
             own = steps.slice(file.first_step, file.num_steps)
             yield (
-                file.path,
+                written[0] if is_index else file.path,
                 OrderFileRecord(
                     key=manifest.order.key,
                     num_tokens=tuple(own["num_tokens"].to_pylist()),

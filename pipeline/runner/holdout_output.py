@@ -100,6 +100,8 @@ def _declared(mixture: Mixture, state: State) -> Replay:
             # The index of the holdout has them in this order already.
             partitions="sorted",
             listing=None,
+            # Few, and read again and again.
+            rows="written",
         ),
         shards=mixture.shards,
     )

@@ -16,12 +16,13 @@ from pipeline.config import Mixture
 from pipeline.core.digest import FileDigest
 from pipeline.core.errors import MismatchError, OutputError
 from pipeline.core.files import open_below, publish, refuse_links, sync_entry, writing
-from pipeline.core.json_record import parse_json
+from pipeline.core.json_record import Absent, parse_json
 from pipeline.dataset import (
     DROPPED,
     MANIFEST,
     ORDER,
     PARTIAL,
+    POOL_PLACE,
     PROVENANCE,
     STATE,
     STEPS,
@@ -194,7 +195,9 @@ def make_manifest(
 
 def finish(state: State, manifest: Manifest) -> Manifest:
     """Write the manifest, end the work and return it."""
-    _finish(state, MANIFEST, manifest_pieces(manifest), manifest.files)
+    pool = manifest.order.pool
+    place = () if isinstance(pool, Absent) or pool.folder is not None else (POOL_PLACE,)
+    _finish(state, MANIFEST, manifest_pieces(manifest), {*manifest.files, *place})
     return manifest
 
 

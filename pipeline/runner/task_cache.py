@@ -21,8 +21,9 @@ from pipeline.core.json_record import from_json, to_json
 from pipeline.core.record_log import open_log
 from pipeline.core.saved_file import SavedFile
 from pipeline.dataset import (
-    DOCUMENTS,
+    OF_PARTITIONS,
     ORDER,
+    PROVENANCE,
     TRAIN,
     PartitionCounts,
     State,
@@ -188,7 +189,8 @@ def distrust_order(state: State, name: str, *, hashes_all: bool) -> None:
     )
     if not is_damaged or state.ordered.exists():
         return
-    begun = (state.scattered(""), state.sorted(""), state.documents, ORDER, DOCUMENTS)
+    begun = [state.scattered(""), state.sorted(""), state.documents, ORDER]
+    begun += [one for one in (state.out / PROVENANCE).glob("*") if one.name not in OF_PARTITIONS]
     for folder in begun:
         shutil.rmtree(state.out / folder, ignore_errors=True)
 

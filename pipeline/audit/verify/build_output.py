@@ -10,7 +10,8 @@ from typing import Any
 from pipeline import dataset
 from pipeline.audit.built_tokenizer import load_built_tokenizer
 from pipeline.core.errors import InputError, MismatchError
-from pipeline.core.ragged import Rows, offsets_of
+from pipeline.core.json_record import ABSENT
+from pipeline.core.ragged import Rows
 from pipeline.dataset import (
     MANIFEST,
     ORDER,
@@ -27,10 +28,9 @@ from pipeline.order import (
     Permutation,
     PermutationKey,
     View,
-    apply_view,
     load_permutation,
     save_permutation,
-    view_lengths,
+    view_rows,
 )
 from pipeline.stages.tokenizer import NO_TOKEN, Tokenizer
 
@@ -107,8 +107,7 @@ class Output:
 
     @property
     def key(self) -> PermutationKey:
-        names = ("algorithm", "num_samples", "seed", "epoch")
-        return PermutationKey(**{name: getattr(self.manifest.order, name) for name in names})
+        return self.manifest.order.permutation_key
 
     @cached_property
     def tokenizer(self) -> Tokenizer:
@@ -130,7 +129,8 @@ class Output:
 
     @cached_property
     def ordered_rows(self) -> RowSource:
-        return dataset.open(self.folder / ORDER, checks=False).rows
+        is_index = self.manifest.order.pool is not ABSENT
+        return dataset.open(self.folder if is_index else self.folder / ORDER, checks=False).rows
 
     @cached_property
     def pool(self) -> Pool:
@@ -192,13 +192,8 @@ class Output:
         return MappedRows(rows, lambda block: self.apply_view(block, view, self.max_seq_len))
 
     def apply_view(self, rows: Rows, view: View, max_seq_len: int) -> Rows:
-        if view == "stored":
-            return rows
-        cls_id, sep_id = self.manifest.tokenizer.cls_id, self.manifest.tokenizer.sep_id
-        has_cls = (rows.values[rows.offsets[:-1]] == cls_id) | (cls_id == NO_TOKEN)
-        has_sep = rows.values[rows.offsets[1:] - 1] == sep_id
-        offsets = offsets_of(view_lengths(rows.lengths(), has_cls, has_sep, view, max_seq_len))
-        return Rows(apply_view(rows.values, rows.offsets, offsets, view, cls_id, sep_id), offsets)
+        tokenizer = self.manifest.tokenizer
+        return view_rows(rows, view, max_seq_len, tokenizer.cls_id, tokenizer.sep_id)
 
 
 def make_permutation(key: PermutationKey) -> Permutation:

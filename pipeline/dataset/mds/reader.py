@@ -9,6 +9,7 @@ import numpy as np
 
 from pipeline.core.arrays import Int64Array
 from pipeline.core.digest import sha256_bytes
+from pipeline.core.errors import InputError
 from pipeline.core.ragged import Rows, offsets_of
 from pipeline.dataset.mds.pool import Pool, parse_index
 from pipeline.dataset.mds.remote_shards import RemoteShards
@@ -91,7 +92,12 @@ class MdsRows:
             yield from self._blocks(begin, lengths[begin - first : stop - first])
 
     def _samples(self, rows: Int64Array) -> Int64Array:
-        return rows if self.order is None else self.order.samples_at(rows)
+        if self.order is None:
+            return rows
+        samples = self.order.samples_at(rows)
+        if len(samples) and samples.max() >= self.num_rows:
+            raise InputError(f"{self.where}: got an order of other samples, so it is damaged")
+        return samples
 
     def _blocks(self, first: int, lengths: Int64Array) -> Iterator[Rows]:
         # A row belongs to the block in which it ends; a longer one is a block of its own.

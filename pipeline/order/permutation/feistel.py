@@ -79,6 +79,10 @@ def load(key: PermutationKey, folder: Path) -> Feistel:
     )
 
 
+def file_name(key: PermutationKey) -> None:
+    """Return None: nothing is stored."""
+
+
 @compiled_late
 def _walk(
     cells: Uint64Array,

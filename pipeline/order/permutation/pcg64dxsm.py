@@ -148,9 +148,13 @@ def load(key: PermutationKey, folder: Path) -> SavedPermutation:
     return SavedPermutation(both=load_array(_path(key, folder)))
 
 
-def _path(key: PermutationKey, folder: Path) -> Path:
+def file_name(key: PermutationKey) -> str:
     # Only the sum of seed and epoch matters.
-    return folder / f"{ALGORITHM}-{key.num_samples}-{key.seed + key.epoch}.npy"
+    return f"{ALGORITHM}-{key.num_samples}-{key.seed + key.epoch}.npy"
+
+
+def _path(key: PermutationKey, folder: Path) -> Path:
+    return folder / file_name(key)
 
 
 def _digest(path: Path) -> str:

@@ -15,7 +15,7 @@ from pipeline.core.digest import fingerprint
 from pipeline.core.errors import InputError
 from pipeline.core.files import load_array, open_scratch, publish, reading_scratch, save_array
 from pipeline.core.json_record import parse_json
-from pipeline.dataset import State, StepFile
+from pipeline.dataset import State, StepFile, provenance_file
 from pipeline.dataset.mds import Pool
 from pipeline.order import Permutation, PermutationKey, load_permutation
 from pipeline.runner.shuffle.layout import Layout, Limits
@@ -85,12 +85,17 @@ class ShuffleJob:
     sep_id: int
     hashes_all: bool
     """Whether files of an earlier run are read, as `load_cached` says."""
+    writes_provenance: bool = True
     limits: Limits = field(default_factory=Limits)
     """Decide no byte."""
 
     @property
     def state(self) -> State:
         return State(out=self.out)
+
+    @property
+    def writes_rows(self) -> bool:
+        return self.spec.rows == "written"
 
     @property
     def num_rows(self) -> int:
@@ -148,6 +153,11 @@ class OrderTask:
     file: StepFile
     layout: Layout | None
     """How its rows were laid out on disk; None where they are read from the pool."""
+
+    @property
+    def name(self) -> str:
+        """That of its record: a file that it writes, so without rows it is another task."""
+        return self.file.path if self.job.writes_rows else provenance_file(self.file.path)
 
     @property
     def first_row(self) -> int:

@@ -204,6 +204,8 @@ class Passes:
     def _order_bytes(self, num_rows: int) -> int:
         """Return about how large so many rows are once they are in order."""
         job, layout = self._job, self.layout
+        if not job.writes_rows:
+            return 0
         is_mds = job.spec.format == "mds"
         each = np.dtype(job.shards.dtype).itemsize if is_mds else _PARQUET_ID_BYTES
         return round(layout.num_bytes * num_rows / max(1, layout.num_rows) * each / job.id_bytes)

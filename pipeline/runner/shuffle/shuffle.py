@@ -8,7 +8,8 @@ and tasks, and nothing by row.
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
+from typing import TypedDict, Unpack
 
 import numpy as np
 
@@ -17,12 +18,16 @@ from pipeline.core.arrays import Int64Array
 from pipeline.core.digest import FileDigest, fingerprint, sha256_bytes
 from pipeline.core.errors import ConfigError
 from pipeline.core.files import publish
+from pipeline.core.json_record import ABSENT
 from pipeline.dataset import (
     ORDER,
+    PROVENANCE,
     STEPS,
+    Ledger,
     LedgerSpan,
     OrderedWindow,
     OrderRecord,
+    StepFile,
     StepWindow,
     join,
     provenance_file,
@@ -43,8 +48,9 @@ from pipeline.runner.shuffle.jobs import (
     save_for_tasks,
 )
 from pipeline.runner.shuffle.passes import Passes
+from pipeline.runner.shuffle.pool_record import describe_pool, publish_permutation
 from pipeline.runner.shuffle.row_table import make_table
-from pipeline.runner.shuffle.step_tokens import count_tokens
+from pipeline.runner.shuffle.step_tokens import RowCounts, count_tokens
 from pipeline.runner.shuffle.write import check_order, order_rows, read_span
 from pipeline.runner.task_cache import (
     OrderFileRecord,
@@ -61,7 +67,83 @@ _TASKS_PER_DAMAGED = 100
 _TOKENS_PER_CUT = 1000
 
 
+class PoolRows(TypedDict):
+    """The rows of a pool, and how they are put in order."""
+
+    phase: str
+    folders: Sequence[PoolFolder]
+    """Of its rows, in the order of its index."""
+    tables: Sequence[TableTask] | None
+    """How to make the table of each folder; None where the tables exist."""
+    scatters: bool
+    """Whether to lay out the pool by position first, since it does not fit in memory."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OrderedRows:
+    """Rows in order, as the manifest describes them."""
+
+    key: str
+    """Fingerprint of all that decides their bytes."""
+    tokens: Int64Array
+    """Of each step, and last of the rows beyond: int64 [num_steps + 1]."""
+    counts: RowCounts
+    windows: tuple[OrderedWindow, ...]
+    step_files: Sequence[StepFile]
+    digests: Sequence[str]
+    """Of the steps."""
+    ledger: Ledger
+    files: dict[str, FileDigest]
+    """Of rows and their provenance, as the job asks."""
+
+
 def shuffle_pool(
+    job: ShuffleJob, cluster: Cluster, *, owner: str, allows_cut: bool, **rows: Unpack[PoolRows]
+) -> tuple[OrderRecord, dict[str, FileDigest]]:
+    """Order all rows and write them; return the manifest's `order`, and the files.
+
+    owner: fingerprint that the table of steps keeps. allows_cut: whether any number of tokens may
+    lie beyond `max_seq_len`.
+
+    Raises: ConfigError where these are too many, before any row is written.
+    """
+    spec, state = job.spec, job.state
+    made = write_rows(job, cluster, allows_cut=allows_cut, **rows)
+    tokens, counts, files = made.tokens, made.counts, made.files
+    files.update(_write_steps(job, tokens[:-1], made.digests, owner))
+    index = IndexJob(
+        out=job.out, key=made.key, plan=plan_index(job.num_rows), hashes_all=job.hashes_all
+    )
+    batch = spec.global_batch_size
+    by_row = [(provenance_file(one.path), one.num_steps * batch) for one in made.step_files]
+    files.update(index_documents(index, cluster, by_row))
+    if not job.writes_rows:
+        files.update(publish_permutation(job))
+    described = OrderRecord(
+        key=made.key,
+        algorithm=spec.algorithm,
+        seed=spec.seed,
+        epoch=spec.epoch,
+        view=spec.view,
+        format=spec.format,
+        num_samples=job.num_samples,
+        num_steps=len(tokens) - 1,
+        num_rows=job.num_rows,
+        num_rows_dropped=job.num_samples - job.num_rows,
+        num_tokens=int(tokens[:-1].sum()),
+        num_tokens_dropped=int(tokens[-1]),
+        num_tokens_cut=counts.num_cut,
+        num_tokens_beyond=counts.num_beyond,
+        num_tokens_added=counts.num_added,
+        windows=made.windows,
+        ledger=made.ledger.describe(),
+        root_sha256=sha256_bytes(bytes.fromhex("".join(made.digests))),
+        pool=ABSENT if job.writes_rows else describe_pool(job),
+    )
+    return described, files
+
+
+def write_rows(
     job: ShuffleJob,
     cluster: Cluster,
     *,
@@ -69,18 +151,9 @@ def shuffle_pool(
     folders: Sequence[PoolFolder],
     tables: Sequence[TableTask] | None,
     scatters: bool,
-    owner: str,
     allows_cut: bool,
-) -> tuple[OrderRecord, dict[str, FileDigest]]:
-    """Order all rows and write them; return the manifest's `order`, and the files.
-
-    folders: of the pool's rows, in the order of its index. tables: how to make the table of each
-    folder; None where the tables exist. scatters: whether to lay out the pool by position first,
-    since it does not fit in memory. owner: fingerprint that the table of steps keeps. allows_cut:
-    whether any number of tokens may lie beyond `max_seq_len`.
-
-    Raises: ConfigError where these are too many, before any row is written.
-    """
+) -> OrderedRows:
+    """Write rows and their provenance, each if the job asks for it. Raises: as `shuffle_pool`."""
     spec, state = job.spec, job.state
     files_by_number = [[one.source, file] for one in folders for file in one.files]
     save_for_tasks(state, state.pool_files, files_by_number)
@@ -99,34 +172,19 @@ def shuffle_pool(
     if passes is not None:
         passes.remove()
     files = written.files
-    if spec.format == "mds":
+    if spec.format == "mds" and job.writes_rows:
         parts = [file.path.removeprefix(f"{ORDER}/") for file in step_files]
         files.update(publish_indexes(state, ORDER, parts))
-    files.update(_write_steps(job, tokens[:-1], written.digests, owner))
-    index = IndexJob(out=job.out, key=key, plan=plan_index(job.num_rows), hashes_all=job.hashes_all)
-    by_row = [(provenance_file(task.file.path), task.num_rows) for task in tasks]
-    files.update(index_documents(index, cluster, by_row))
-    described = OrderRecord(
+    return OrderedRows(
         key=key,
-        algorithm=spec.algorithm,
-        seed=spec.seed,
-        epoch=spec.epoch,
-        view=spec.view,
-        format=spec.format,
-        num_samples=job.num_samples,
-        num_steps=len(tokens) - 1,
-        num_rows=job.num_rows,
-        num_rows_dropped=job.num_samples - job.num_rows,
-        num_tokens=int(tokens[:-1].sum()),
-        num_tokens_dropped=int(tokens[-1]),
-        num_tokens_cut=counts.num_cut,
-        num_tokens_beyond=counts.num_beyond,
-        num_tokens_added=counts.num_added,
+        tokens=tokens,
+        counts=counts,
         windows=_describe_windows(windows, spec.global_batch_size, written.multisets),
-        ledger=ledger.describe(),
-        root_sha256=sha256_bytes(bytes.fromhex("".join(written.digests))),
+        step_files=step_files,
+        digests=written.digests,
+        ledger=ledger,
+        files=files,
     )
-    return described, files
 
 
 def _make_tables(
@@ -142,7 +200,7 @@ def _make_tables(
     if tables is None:
         return job.key
     # Once some rows are written perhaps all are, so then nothing is scattered before it is needed.
-    is_begun = has_records_below(job.state, ORDER)
+    is_begun = has_records_below(job.state, ORDER if job.writes_rows else PROVENANCE)
     if passes is not None and passes.can_make_tables() and not is_begun:
         digests = passes.scatter(tables)
     else:
@@ -159,7 +217,7 @@ def _order(
     passes: Passes | None,
 ) -> Iterator[OrderFileRecord]:
     """Write the files that are not there and intact; yield the records of all, in order."""
-    recorded = [task for task in tasks if has_record(job.state, task.file.path, task.key)]
+    recorded = [task for task in tasks if has_record(job.state, task.name, task.key)]
     checked = cluster.map("check the order", check_order, recorded)
     known = {
         task.file.path: record
@@ -241,7 +299,7 @@ def _describe_windows(
 
 
 def _write_steps(
-    job: ShuffleJob, tokens: Int64Array, digests: list[str], owner: str
+    job: ShuffleJob, tokens: Int64Array, digests: Sequence[str], owner: str
 ) -> dict[str, FileDigest]:
     state, path = job.state, job.state.root / STEPS
     num_rows = np.full(len(tokens), job.spec.global_batch_size, np.int64)

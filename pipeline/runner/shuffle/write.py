@@ -6,7 +6,7 @@ Memory is bounded: rows are read, viewed, digested and written some millions of 
 import base64
 import hashlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -40,10 +40,12 @@ _IDS_AT_ONCE = 4 << 20
 
 def check_order(task: OrderTask) -> OrderFileRecord | None:
     """Return the record of a file of ordered rows; None unless the file is there and intact."""
-    state, path = task.job.state, task.file.path
-    record = load_cached(state, path, task.key, OrderFileRecord, hashes_all=task.job.hashes_all)
+    state, path, hashes_all = task.job.state, task.file.path, task.job.hashes_all
+    record = load_cached(state, task.name, task.key, OrderFileRecord, hashes_all=hashes_all)
     if record is None or record.span is not None:
         return record
+    if not task.job.writes_rows:
+        return None
     # Restored from a manifest, which keeps no more than the ledger's whole nodes.
     span = LedgerSpan(start_row=task.first_row)
     for rows in _read_file(task.job.out / path):
@@ -57,21 +59,26 @@ def order_rows(task: OrderTask) -> OrderFileRecord:
     """Write a file of ordered rows, unless that is done."""
     if (done := check_order(task)) is not None:
         return done
-    with recording(task.job.state, task.file.path) as save:
+    with recording(task.job.state, task.name) as save:
         record = _write(task)
         save(record)
     return record
 
 
 def _write(task: OrderTask) -> OrderFileRecord:
-    """Publish a file of ordered rows and its provenance; return their record."""
-    state, path = task.job.state, task.file.path
-    beside = provenance_file(path)
-    with (
-        publish(task.job.out / path, state.scratch, syncs=False) as temporary,
-        publish(task.job.out / beside, state.scratch, syncs=False) as temporary_beside,
-    ):
-        steps, span, files = _write_rows(task, temporary, temporary_beside)
+    """Publish a file of ordered rows and its provenance, or one of them; return their record."""
+    job, path = task.job, task.file.path
+    with ExitStack() as stack:
+        rows, provenance = (
+            stack.enter_context(publish(job.out / name, job.state.scratch, syncs=False))
+            if is_written
+            else None
+            for name, is_written in (
+                (path, job.writes_rows),
+                (provenance_file(path), job.writes_provenance),
+            )
+        )
+        steps, span, files = _write_rows(task, rows, provenance)
     return OrderFileRecord(
         key=task.key,
         num_tokens=tuple(steps.tokens),
@@ -82,18 +89,17 @@ def _write(task: OrderTask) -> OrderFileRecord:
 
 
 def _write_rows(
-    task: OrderTask, path: Path, provenance_path: Path
+    task: OrderTask, path: Path | None, provenance_path: Path | None
 ) -> "tuple[_Steps, LedgerSpan, dict[str, FileDigest]]":
-    """Write the rows of a task and where they come from; return what was written."""
+    """Write the rows of a task and where they come from, each if asked; return what was written."""
     job, spec = task.job, task.job.spec
     steps = _Steps(spec.global_batch_size)
     span = LedgerSpan(start_row=task.first_row)
     row = 0
     files: dict[str, FileDigest] = {}
-    files_of_pool = load_files(job.state)
     with (
         _open_writer(path, task, files) as write_rows,
-        ProvenanceWriter(provenance_path, task.first_row, files_of_pool) as provenance,
+        _open_provenance(provenance_path, task, files) as write_provenance,
     ):
         for block in read_blocks(task, _IDS_AT_ONCE):
             stored, records = block.ids, block.records
@@ -104,7 +110,7 @@ def _write_rows(
             in_file = np.arange(row, row + len(records)) // spec.global_batch_size
             row += len(records)
             write_rows(Rows(ids, offsets), in_file + task.file.first_label, block.names)
-            provenance.write(
+            write_provenance(
                 ProvenanceBlock(
                     steps=in_file + task.file.first_step + 1,
                     places=records["file"].astype(np.int32),
@@ -117,7 +123,6 @@ def _write_rows(
             )
             span.add(row_digests(ids, offsets))
             steps.add(ids, offsets)
-    files[provenance_file(task.file.path)] = provenance.file.digest
     return steps, span, files
 
 
@@ -126,9 +131,27 @@ _WriteRows = Callable[[Rows, Int64Array, Names], None]
 
 
 @contextmanager
-def _open_writer(path: Path, task: OrderTask, files: dict[str, FileDigest]) -> Iterator[_WriteRows]:
-    """Open a writer for the format of an order; add what is complete on a clean exit to `files`."""
+def _open_provenance(
+    path: Path | None, task: OrderTask, files: dict[str, FileDigest]
+) -> Iterator[Callable[[ProvenanceBlock], None]]:
+    """Open a writer of provenance, or of nothing; on a clean exit add its file to `files`."""
+    if path is None:
+        yield lambda block: None
+        return
+    with ProvenanceWriter(path, task.first_row, load_files(task.job.state)) as provenance:
+        yield provenance.write
+    files[provenance_file(task.file.path)] = provenance.file.digest
+
+
+@contextmanager
+def _open_writer(
+    path: Path | None, task: OrderTask, files: dict[str, FileDigest]
+) -> Iterator[_WriteRows]:
+    """Open a writer for the format of an order, or of nothing; on a clean exit add to `files`."""
     job = task.job
+    if path is None:
+        yield lambda rows, steps, names: None
+        return
     if job.spec.format == "parquet":
         with RowWriter(path) as parquet:
             yield lambda rows, steps, names: parquet.write(rows.values, rows.offsets, steps)

@@ -51,7 +51,7 @@ from pipeline.dataset.manifest import (
     windows_of,
     without_order,
 )
-from pipeline.dataset.index_rows import open_order_pool
+from pipeline.dataset.index_rows import IndexRows, is_other_form, open_order_pool, without_rows
 from pipeline.dataset.open import Order, open, open_pool
 from pipeline.dataset.order_folder import as_path, list_remote
 from pipeline.dataset.order_manifest import (
@@ -141,6 +141,7 @@ __all__ = [
     "Clock",
     "DocumentCounts",
     "EvaluationCounts",
+    "IndexRows",
     "InputRecord",
     "Ledger",
     "LedgerSpan",
@@ -179,6 +180,7 @@ __all__ = [
     "first_difference",
     "is_build_folder",
     "is_drawn_file",
+    "is_other_form",
     "is_output",
     "is_output_file",
     "join",
@@ -213,6 +215,7 @@ __all__ = [
     "values_of",
     "windows_of",
     "without_order",
+    "without_rows",
     "write_order_manifest",
     "write_record",
 ]

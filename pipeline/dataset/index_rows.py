@@ -11,14 +11,14 @@ from typing import ClassVar
 
 from pipeline.core.arrays import Int64Array
 from pipeline.core.errors import InputError, MismatchError, OutputError
-from pipeline.core.json_record import Absent
+from pipeline.core.json_record import ABSENT, Absent
 from pipeline.core.ragged import Rows
 from pipeline.core.regular_file import read_file
 from pipeline.dataset.manifest import Manifest, PoolRecord
 from pipeline.dataset.mds.pool import Pool
 from pipeline.dataset.mds.reader import MdsRows
 from pipeline.dataset.order_folder import list_local
-from pipeline.dataset.paths import INDEX_NAME, ORDER, POOL_PLACE
+from pipeline.dataset.paths import INDEX_NAME, ORDER, POOL_PLACE, STEPS
 from pipeline.dataset.rows import check_numbers, check_range
 from pipeline.order import Permutation, View, load_permutation, permutation_file, view_rows
 
@@ -139,3 +139,19 @@ def _load_permutation(out: Path, manifest: Manifest) -> Permutation:
             f"{out / ORDER}/{permutation_file(key)}: is missing or damaged, expected the permutation",
             "build again, or get the folder again",
         ) from error
+
+
+def without_rows(manifest: Manifest) -> Manifest:
+    """Return a manifest as it is whether or not rows are written, without what differs. Pure."""
+    files = {
+        path: file
+        for path, file in manifest.files.items()
+        if path == STEPS or not path.startswith(f"{ORDER}/")
+    }
+    return replace(manifest, order=replace(manifest.order, pool=ABSENT), files=files)
+
+
+def is_other_form(one: Manifest, other: Manifest) -> bool:
+    """Return whether both are of one order, of which one side alone has rows of its own. Pure."""
+    forms = {isinstance(side.order.pool, Absent) for side in (one, other)}
+    return len(forms) == 2 and without_rows(one) == without_rows(other)

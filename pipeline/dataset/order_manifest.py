@@ -8,6 +8,7 @@ from pipeline.core.files import publish_beside
 from pipeline.core.progress import ReportProgress
 from pipeline.core.regular_file import read_file
 from pipeline.dataset.blake3 import row_digests
+from pipeline.dataset.index_rows import IndexRows
 from pipeline.dataset.ledger import LedgerSpan, join, multiset_of, root_of_multiset
 from pipeline.dataset.manifest import (
     ORDER_FORMAT,
@@ -125,13 +126,15 @@ def write_order_manifest(manifest: OrderManifest, path: Path) -> None:
 
 def _open(
     where: str, phase: str | None, *, is_part: bool
-) -> tuple[PublishedOrder | MdsRows, tuple[ManifestWindow, ...], View | None]:
+) -> tuple[PublishedOrder | MdsRows | IndexRows, tuple[ManifestWindow, ...], View | None]:
     order = open(where, checks=False, all_phases=True)
     rows = order.rows
     if isinstance(rows, MissingRows):
         raise rows.error()
     if isinstance(rows, MdsRows):
         return rows, _folders(rows), order.view
+    if isinstance(rows, IndexRows):
+        return rows, order.windows, order.view
     assert isinstance(rows, PublishedOrder)
     if is_part:
         return rows, order_windows(rows), order.view
@@ -167,7 +170,7 @@ def _folders(rows: MdsRows) -> tuple[ManifestWindow, ...]:
     )
 
 
-def _files(rows: PublishedOrder | MdsRows) -> tuple[str | None, dict[str, int]]:
+def _files(rows: PublishedOrder | MdsRows | IndexRows) -> tuple[str | None, dict[str, int]]:
     if isinstance(rows, PublishedOrder):
         folder = rows.folder
         # Files that a manifest names were not listed.
@@ -175,6 +178,8 @@ def _files(rows: PublishedOrder | MdsRows) -> tuple[str | None, dict[str, int]]:
             one.path: folder.num_bytes.get(one.path) or Path(folder.where, one.path).stat().st_size
             for one in rows.files
         }
+    if isinstance(rows, IndexRows):
+        return None, {}
     root = Path(rows.where)
     sizes = {one.path.relative_to(root).as_posix(): one.num_bytes for one in rows.pool.shards}
     return rows.commit, sizes

@@ -23,8 +23,10 @@ from pipeline.dataset import (
     SourceRecord,
     digest_order,
     first_difference,
+    is_other_form,
     manifest_windows,
     read_either,
+    without_rows,
 )
 
 _ORDER_COUNTS = ("algorithm", "seed", "epoch", "view", "num_samples", "num_steps", "num_rows",
@@ -131,6 +133,8 @@ def diff(
         if isinstance(one, Manifest) and isinstance(other, Manifest):
             declaration = compare_declarations(one, other)
             sources = compare_sources(one, other)
+            if is_other_form(one, other):
+                one, other = without_rows(one), without_rows(other)
             files = _compare_files(one.files, other.files)
         order = _compare_orders(one, other)
     if declaration is None and order is None:

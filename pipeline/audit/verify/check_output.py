@@ -3,8 +3,10 @@
 import os
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
+from pipeline.audit.verify.check_pool import check_pool, has_foreign_pool
 from pipeline.audit.verify.check_sums import check_sums
 from pipeline.core.digest import FileDigest, sha256_file
 from pipeline.core.errors import InputError, MismatchError
@@ -13,9 +15,11 @@ from pipeline.core.regular_file import read_file
 from pipeline.dataset import (
     MANIFEST,
     PARTIAL,
+    POOL_PLACE,
     VALIDATION,
     Manifest,
     PartialManifest,
+    is_other_form,
     read_manifest,
     read_partial,
 )
@@ -27,7 +31,9 @@ def verify(out: Path, manifest: Path | None = None) -> list[str]:
     Partitions that were built alone have `partial.json` as their manifest. Every file that the
     manifest names is hashed; a file that it does not name is a mismatch too,
     and so is the folder's own manifest if it is damaged or differs from another one that is given.
-    Where every byte is as listed, the manifest must add up too, and so must that of the holdout.
+    Where every byte is as listed, the manifest must add up too, and so must that of the holdout;
+    rows of a foreign pool are compared with the ledger. A manifest of the same order whose rows are
+    written will do for one whose are not, and the other way round.
 
     Raises: InputError when `out` is no folder, or the given manifest cannot be used.
     """
@@ -44,10 +50,10 @@ def verify(out: Path, manifest: Path | None = None) -> list[str]:
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         checked = pool.map(lambda path: _check(out / path, path, expected[path]), sorted(expected))
         mismatches += [mismatch for mismatch in checked if mismatch is not None]
-    strangers = _files(out) - {*expected, own.name}
+    strangers = _files(out) - {*expected, own.name, *_place(described)}
     mismatches += [f"{_spelled(path)}: is not in the manifest" for path in strangers]
     if not mismatches and isinstance(described, Manifest):
-        mismatches = check_sums(out, described)
+        mismatches = [*check_sums(out, described), *check_pool(out, described)]
         if f"{VALIDATION}/{MANIFEST}" in expected:
             mismatches += [f"{VALIDATION}/{line}" for line in verify(out / VALIDATION)]
     return sorted(mismatches)
@@ -70,8 +76,16 @@ def _describe(
     if not own.is_file():
         mismatches.append(f"{own.name}: is missing")
     elif read_file(own) != read_file(manifest):
+        with suppress(MismatchError):
+            if is_other_form(here := read_manifest(own), given):
+                return here
         mismatches.append(f"{own.name}: differs from {manifest}")
     return given
+
+
+def _place(described: Manifest | PartialManifest | None) -> tuple[str, ...]:
+    """Return the file that says where a foreign pool lies, if there is one."""
+    return (POOL_PLACE,) if isinstance(described, Manifest) and has_foreign_pool(described) else ()
 
 
 def _files_of_damaged(manifest: Path) -> Mapping[str, FileDigest] | None:

@@ -16,10 +16,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.core.json_record import to_json
+from pipeline.core.json_record import ABSENT, to_json
 from pipeline.dataset import MANIFEST, ORDER, STEPS, Manifest, root_of_multiset
 from pipeline.dataset.mds import INDEX_NAME
 from pipeline.dataset.parquet import STEP_SCHEMA
+from pipeline.order import permutation_file
 
 Value = tuple[str, object, object]
 """Where a value is, what it is, and what it must be."""
@@ -127,6 +128,9 @@ def _of_windows(out: Path, manifest: Manifest, steps: dict[str, Any]) -> Iterato
     batch = manifest.num_rows_per_step
     stops = list(accumulate(window.num_steps for window in order.windows))
     others = {STEPS, f"{ORDER}/{INDEX_NAME}"} if order.format == "mds" else {STEPS}
+    is_index = order.pool is not ABSENT
+    if is_index:
+        others = {STEPS, f"{ORDER}/{permutation_file(order.permutation_key)}"}
     # One pass over the files: of an order of full size there are 200 windows and 500,000 files.
     files_by_folder: defaultdict[str, list[str]] = defaultdict(list)
     for name in sorted(manifest.files.keys() - others):
@@ -139,7 +143,7 @@ def _of_windows(out: Path, manifest: Manifest, steps: dict[str, Any]) -> Iterato
         yield f"{where}: num_rows", window.num_rows, (stop - start) * batch
         yield f"{where}: num_tokens", window.num_tokens, sum(steps["num_tokens"][start:stop])
         files = files_by_folder.get(window.folder, [])
-        yield f"{where}: has files", bool(files), True
+        yield f"{where}: has files", bool(files), not is_index
         if files and order.format == "parquet":
             yield from _of_column(out, files, batch)
     folders = {window.folder for window in order.windows}

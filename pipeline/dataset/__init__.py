@@ -102,6 +102,7 @@ from pipeline.dataset.paths import (
 )
 from pipeline.dataset.rows import (
     CheckedRows,
+    MissingRows,
     RowReader,
     RowSource,
     join_rows,
@@ -147,6 +148,7 @@ __all__ = [
     "LedgerSpan",
     "Manifest",
     "ManifestWindow",
+    "MissingRows",
     "MixtureRecord",
     "Order",
     "OrderManifest",

@@ -3,7 +3,7 @@
 `build` runs a plan as tasks from files to files on a cluster and keeps what an earlier run made;
 `build_alone` makes some of its partitions. `replay_pool` orders the rows of an existing pool;
 `replay_archives` first makes it of archives, of which `archives_alone` makes some.
-`make_estimate` estimates what a build takes.
+`materialise` writes the rows of an order that has none of its own. `make_estimate` estimates what a build takes.
 """
 
 from pipeline.runner.archive_pool import archives_alone, replay_archives
@@ -13,6 +13,7 @@ from pipeline.runner.estimate import Estimate, make_estimate
 from pipeline.runner.estimate_time import BYTES_PER_SECOND
 from pipeline.runner.expected_files import expected_lock
 from pipeline.runner.machine import Machine, this_machine
+from pipeline.runner.materialise import materialise
 from pipeline.runner.plan import Plan, check_local, make_plan
 from pipeline.runner.replay_pool import pool_folder, replay_pool
 from pipeline.runner.run import build
@@ -30,6 +31,7 @@ __all__ = [
     "expected_lock",
     "make_estimate",
     "make_plan",
+    "materialise",
     "pool_folder",
     "replay_archives",
     "replay_pool",

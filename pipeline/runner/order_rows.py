@@ -138,7 +138,7 @@ def order_pool(
         sep_id=tokenizer.sep_id,
         hashes_all=hashes_all,
     )
-    folders, tables = _split(job, pool, files_by_folder)
+    folders, tables = split_pool(job, pool, files_by_folder)
     return shuffle_pool(
         job,
         cluster,
@@ -151,8 +151,8 @@ def order_pool(
     )
 
 
-def _split(
-    job: ShuffleJob, pool: Pool, files_by_folder: FilesByFolder
+def split_pool(
+    job: ShuffleJob, pool: Pool, files_by_folder: FilesByFolder = MappingProxyType({})
 ) -> tuple[list[PoolFolder], list[TableTask]]:
     """Split a pool into what each file was made into, and these further where they are large."""
     parents = [shard.path.parent.relative_to(job.pool).as_posix() for shard in pool.shards]

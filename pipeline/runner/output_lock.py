@@ -54,10 +54,13 @@ _FOLDERS = (TRAIN, ORDER, PROVENANCE, VALIDATION, DROPPED)
 
 
 @contextmanager
-def lock_output(out: Path, fingerprint: str) -> Iterator[State]:
+def lock_output(
+    out: Path, fingerprint: str, *, adds_to_finished: bool = False
+) -> Iterator[State]:
     """Hold an output folder for the build of this fingerprint.
 
-    A build that fails before it has made anything leaves the folder to any other.
+    A build that fails before it has made anything leaves the folder to any other. What has been
+    made stays where it fails, and in a finished output too if the caller adds to it.
 
     Raises: OutputError when the folder holds anything else, its state is linked elsewhere, or
     another build runs in it.
@@ -95,7 +98,8 @@ def lock_output(out: Path, fingerprint: str) -> Iterator[State]:
             yield state
         except BaseException:
             is_finished = (out / MANIFEST).exists() or (out / PARTIAL).exists()
-            if state.root.exists() and (is_finished or not _has_work(state)):
+            is_kept = _has_records(state) if adds_to_finished else not is_finished
+            if state.root.exists() and not (is_kept and _has_work(state)):
                 # Nothing was started or made, or everything is finished.
                 with suppress(OSError):
                     release(state)
@@ -126,7 +130,11 @@ def refuse_nested(out: Path) -> None:
 
 def _has_work(state: State) -> bool:
     """Return whether a task has left a record, or any file of the product is there."""
-    return any(path.is_file() for path in state.records.rglob("*")) or _has_files(state)
+    return _has_records(state) or _has_files(state)
+
+
+def _has_records(state: State) -> bool:
+    return any(path.is_file() for path in state.records.rglob("*"))
 
 
 def _has_files(state: State) -> bool:

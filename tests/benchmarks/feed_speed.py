@@ -41,6 +41,11 @@ _FEEDS = [
     ("mds", "flat", "mlm", False),
     ("mds", "flat", "mlm", True),
     ("mds", "padded", "mlm", True),
+    ("index", "flat", "none", False),
+    ("index", "flat", "none", True),
+    ("index", "flat", "clm", True),
+    ("index", "flat", "mlm", True),
+    ("index", "padded", "mlm", True),
     ("parquet", "flat", "none", False),
     ("parquet", "flat", "none", True),
     ("parquet", "flat", "clm", True),
@@ -102,7 +107,7 @@ def main() -> None:
     parser.add_argument("--step-rows", type=int, default=4608)
     options = parser.parse_args()
     corpus.ensure(options.corpus, options.megabytes)
-    for form in ("mds", "parquet"):
+    for form in ("mds", "index", "parquet"):
         _ensure_built(options.corpus.absolute(), options.work / form, form, options.step_rows)
     _print_speeds(options)
 
@@ -144,7 +149,8 @@ def _ensure_built(folder: Path, out: Path, form: str, step_rows: int) -> None:
     out.parent.mkdir(parents=True, exist_ok=True)
     mixture = out.with_suffix(".yaml")
     mixture.write_text(_MIXTURE.format(folder=folder, size=_MAX_SEQ_LEN, step_rows=step_rows))
-    command = ["build", str(mixture), "--out", str(out), "--set", f"order.format={form}"]
+    settings = {"index": ["order.rows=index"]}.get(form, [f"order.format={form}"])
+    command = ["build", str(mixture), "--out", str(out), "--set", *settings]
     _output([sys.executable, "-m", "pipeline", *command, "--workers", "2"])
 
 

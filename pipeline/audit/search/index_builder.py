@@ -27,12 +27,12 @@ from pipeline.audit.search.index_record import (
     section_folder,
 )
 from pipeline.audit.search.section import ARRAYS, make_section
-from pipeline.core.errors import InputError, MismatchError, OutputError
+from pipeline.core.errors import MismatchError, OutputError
 from pipeline.core.files import publish, save_array, writing
 from pipeline.core.progress import ReportProgress
 from pipeline.core.ragged import Rows
 from pipeline.core.saved_file import SavedFile
-from pipeline.dataset import MANIFEST, Order
+from pipeline.dataset import MANIFEST, MissingRows, Order
 
 # A section takes 12 bytes a token; the rest is for reading rows and for the program.
 _BYTES_A_TOKEN: Final = 32
@@ -58,11 +58,8 @@ def build_index(
     Raises: InputError when the order is a manifest alone; OutputError when the folder holds
     anything else, is in use or cannot be written; as `RowReader.take`.
     """
-    if not order.has_rows:
-        raise InputError(
-            f"{order.where}: got a manifest alone, expected the rows of an order",
-            "name the folder or the address of the order",
-        )
+    if isinstance(order.rows, MissingRows):
+        raise order.rows.error()
     _check_place(folder)
     builder = _Builder(order=order, folder=folder, section_tokens=section_tokens)
     with _hold(folder):

@@ -10,7 +10,7 @@ from pipeline.runner.shuffle.jobs import PoolFolder, ShuffleJob, TableTask, save
 from pipeline.runner.shuffle.layout import Layout, Limits, lay_out
 from pipeline.runner.shuffle.row_record import RECORD_DTYPE
 from pipeline.runner.shuffle.row_table import Table, load_table, save_empty_table, save_table
-from pipeline.runner.shuffle.shuffle import shuffle_pool
+from pipeline.runner.shuffle.shuffle import shuffle_pool, write_rows
 from pipeline.runner.shuffle.step_tokens import record_bounds
 
 __all__ = [
@@ -30,4 +30,5 @@ __all__ = [
     "save_stamps",
     "save_table",
     "shuffle_pool",
+    "write_rows",
 ]

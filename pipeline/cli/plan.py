@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from pipeline.runner import Estimate, Plan
 
 
+# A copy of the rows that is worth going without.
+_LARGE_ORDER = 10**11
 # Budgets below this are printed to the token.
 _IN_BILLIONS = 10**9
 
@@ -194,6 +196,7 @@ def _summary(mixture: Mixture, estimate: "Estimate", workers: int) -> Iterator[s
         f"~{format_bytes(disk.peak_bytes)} in {disk.peak_files:,} files at the peak, "
         f"~{format_bytes(disk.output_bytes)} in {disk.output_files:,} files at the end"
     )
+    yield from _about_rows(mixture, disk.bytes_by_kind.get("rows in order", 0))
     yield (
         f"memory: ~{format_bytes(memory.driver_bytes)} for the command, "
         f"~{format_bytes(memory.worker_bytes)} for each worker"
@@ -201,6 +204,21 @@ def _summary(mixture: Mixture, estimate: "Estimate", workers: int) -> Iterator[s
     yield from (f"warning: this machine is too small: {line}" for line in estimate.exceeds)
     if estimate.dollars is not None:
         yield f"cost: ~${estimate.dollars:,} for those cores and a month of that disk, as priced"
+
+
+def _about_rows(declared: Mixture | Replay, num_bytes: int) -> Iterator[str]:
+    """Say how to do without a second copy of the rows, if it would be large."""
+    if declared.order.rows == "index":
+        yield (
+            "order.rows: index: rows are read from the pool in order, and not written; `ettin-data"
+            " order DIR --materialise` writes them later"
+        )
+    elif num_bytes >= _LARGE_ORDER:
+        yield (
+            f"order.rows: ~{format_bytes(num_bytes)} are a second copy of the rows, in order; with"
+            " --set order.rows=index it is not written, and rows are read from the pool at random,"
+            " which a disk with a low latency does fast enough; all else is the same"
+        )
 
 
 def _hours(hours: float) -> str:
@@ -253,6 +271,7 @@ def _plan_replay(parsed: Arguments, replay: Replay) -> int:
         f"pool: {layout.words}; {format_bytes(layout.num_bytes)}"
         if layout
         else "pool: ? until it is locked",
+        *_about_rows(replay, layout.num_bytes if layout else 0),
         *_assumptions(replay),
     )
     print_result(parsed, content, lines)

@@ -6,7 +6,7 @@ the formats; what depends on text was measured (`measure_output`).
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil, log10
 
 from pipeline.config import Mixture
@@ -203,6 +203,7 @@ def _holdout(
 ) -> Iterator[Term]:
     """The holdout is an output like any other, with a state of its own until it is finished."""
     rows = order_volume(mixture, volumes, memory_bytes, held=True)
+    mixture = replace(mixture, order=replace(mixture.order, rows="written"))
     for term in order_terms(mixture, rows, costs):
         # Its state is gone before the build's manifest is written.
         until = None if term.until is None else Stage.HOLDOUT

@@ -191,13 +191,7 @@ def order_terms(mixture: Mixture, rows: OrderVolume, costs: OutputCosts) -> Iter
     yield from _prepared(mixture, rows)
     if rows.layout is not None:
         yield from _laid_out(rows, rows.layout)
-    if mixture.order.format == "parquet":
-        ordered = costs.rows.of(files, rows.num_tokens)
-    else:
-        ordered = rows.pool_bytes + rows.num_rows * (rows.name_bytes + 16)
-    yield Term(
-        what="rows in order", num_bytes=ordered, num_files=files, written=Stage.ORDER, until=None
-    )
+    yield _rows(mixture, rows, costs)
     yield Term(
         what="provenance", num_bytes=costs.provenance.of(files, rows.num_rows), num_files=files,
         written=Stage.ORDER, until=None,
@@ -209,11 +203,31 @@ def order_terms(mixture: Mixture, rows: OrderVolume, costs: OutputCosts) -> Iter
     yield from _documents(rows, costs)
 
 
+def _rows(mixture: Mixture, rows: OrderVolume, costs: OutputCosts) -> Term:
+    """Rows in order; where they are not written, the permutation, if it is not computed."""
+    what, files = "rows in order", len(rows.steps_by_file)
+    if mixture.order.rows == "index":
+        what, files = "permutation of the output", int(mixture.order.algorithm != "feistel-v1")
+        num_bytes: float = files * permutation_bytes(rows.num_samples)
+    elif mixture.order.format == "parquet":
+        num_bytes = costs.rows.of(files, rows.num_tokens)
+    else:
+        num_bytes = rows.pool_bytes + rows.num_rows * (rows.name_bytes + 16)
+    return Term(
+        what=what, num_bytes=num_bytes, num_files=files, written=Stage.ORDER, until=None
+    )
+
+
+def permutation_bytes(num_samples: int) -> int:
+    """Return the bytes of a stored permutation and its inverse. Pure."""
+    return ARRAY_BYTES + 8 * num_samples
+
+
 def _prepared(mixture: Mixture, rows: OrderVolume) -> Iterator[Term]:
     """The permutation, the names of files, and tokens of steps as tasks count them."""
     if mixture.order.algorithm != "feistel-v1":
         yield Term(
-            what="permutation", num_bytes=ARRAY_BYTES + 64 + 8 * rows.num_samples, num_files=2,
+            what="permutation", num_bytes=64 + permutation_bytes(rows.num_samples), num_files=2,
             written=Stage.PERMUTE,
         )  # fmt: skip
         if rows.num_samples > SHUFFLED_IN_MEMORY:

@@ -28,13 +28,16 @@ def folder(small: Path, finished: Path, tmp_path_factory: pytest.TempPathFactory
 def _num_recorded(out: Path) -> int:
     """Return how many files of steps have a record."""
     logs = [path.read_bytes() for path in out.glob(".ettin/records/*.log")]
-    return sum(log.count(b'\t"order/') for log in logs)
+    return sum(log.count(b'\t"order/') + log.count(b'\t"provenance/checkpoint') for log in logs)
 
 
 @pytest.mark.parametrize("memory", [(), ("--memory", "1")], ids=["in memory", "on disk"])
 @pytest.mark.parametrize(
     "kind",
-    ["build", pytest.param("validation", marks=slow), "order", pytest.param("pool", marks=slow)],
+    [
+        *("build", "order", "materialise"),
+        *(pytest.param(kind, marks=slow) for kind in ("validation", "pool", "index")),
+    ],
 )
 def test_it_goes_on_to_the_same_bytes(
     kind: str, memory: tuple[str, ...], small: Path, folder: Path, tmp_path: Path
@@ -44,15 +47,24 @@ def test_it_goes_on_to_the_same_bytes(
         "validation": ("build", small, "--set", "validation.fraction=0.5"),
         "order": ("order", folder / "pool", *STEPS),
         "pool": ("build", folder / "replay.yaml"),
+        "index": ("order", folder / "pool", *STEPS, "--rows", "index"),
+        "materialise": ("order", folder / "pool", *STEPS),
     }[kind]
     command = (*command, *MANY_FILES, "--out")
     builds.run_well(*command, tmp_path / "whole", cwd=folder)
     expected = builds.digests(tmp_path / "whole")
     out = tmp_path / "out"
     ordered = out / "validation" if kind == "validation" else out
-    num_files = len(list((tmp_path / "whole" / ordered.relative_to(out)).glob("order/*/*")))
+    of_whole = tmp_path / "whole" / ordered.relative_to(out)
+    num_files = len(list(of_whole.glob("provenance/checkpoint_*/*")))
+    again = (*command, out)
+    if kind == "materialise":
+        builds.run_well(*command, tmp_path / "index", "--rows", "index", cwd=folder)
+        again = ("order", out, "--materialise")
     for _ in range(5):
-        process = builds.start(*command, out, *memory, "--workers", "2", cwd=folder)
+        if kind == "materialise":
+            shutil.copytree(tmp_path / "index", out)
+        process = builds.start(*again, *memory, "--workers", "2", cwd=folder)
         while process.poll() is None and not _num_recorded(ordered):
             time.sleep(0.001)
         if process.poll() is None:
@@ -67,5 +79,5 @@ def test_it_goes_on_to_the_same_bytes(
     else:
         pytest.fail("done each time before it was killed")
     assert num_files > 10
-    builds.run_well(*command, out, *memory, cwd=folder)
+    builds.run_well(*again, *memory, cwd=folder)
     assert builds.differences(builds.digests(out), expected) == []

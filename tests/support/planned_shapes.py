@@ -36,6 +36,7 @@ SHAPES = {
     f"sources:\n  plain: {{{_PLAIN}}}\n",
     "scattered": f"{_WHOLE}sources:\n  plain: {{{_PLAIN}}}\n",
     "sorted": f"{_WHOLE}sources:\n  plain: {{{_PLAIN}}}\n",
+    "index": f"{_WHOLE}validation: {{fraction: 0.1}}\nsources:\n  plain: {{{_PLAIN}}}\n",
     "parquet": f"{_WHOLE}sources:\n  table: {{from: {{path: in/table.parquet, id: null}}}}\n",
     "filtered": f"{_WHOLE}on_error: skip\nsources:\n  plain:\n    {_PLAIN}\n"
     "    filters: [length: {min_chars: 600}, regex: {pattern: lamoru}]\n",
@@ -53,6 +54,8 @@ def write_mixture(folder: Path, shape: str) -> Path:
     order = _ORDER
     if shape in ("dedup", "two_chunkers"):
         order = _ORDER.replace("{seed", "{algorithm: ettin-pcg64dxsm-v1, view: encoder, seed")
+    if shape == "index":
+        order = _ORDER.replace("{seed", "{algorithm: ettin-pcg64dxsm-v1, rows: index, seed")
     path.write_text(f"name: {shape.replace('_', '-')}\n{SHAPES[shape]}{order}{extra}")
     return path
 

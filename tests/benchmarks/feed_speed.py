@@ -4,8 +4,9 @@
 
 Enters: the corpus of `corpus`; the interpreter of `tests/oracle/setup.sh`, without which the public
 MDS package is left out. Leaves: million ids a second of a process, by the clock and of processor
-time, which differ where a process reads ahead; and ratios by the clock. Method: a build of the
-corpus as parquet and as MDS, kept in the work folder; all sides read these rows from the page
+time, which differ where a process reads ahead; and ratios by the clock, also to our own rows in
+MDS. Method: a build of the corpus as parquet, as MDS and without rows in order (`index`), kept in
+the work folder; all sides read these rows from the page
 cache, each for some seconds after a warm-up, in a process of its own; the sides take turns (A B C
 A B C), and a ratio is of one turn. Ids are those of rows, so that padding counts for nobody. The
 others are:
@@ -121,18 +122,21 @@ def _print_speeds(options: argparse.Namespace) -> None:
             told = [*feed, str(options.work / feed[0]), options.step_rows, options.seconds]
             turn[feed] = _run("feed", told)
         turns.append(turn)
-    print(f"| rows as | form | labels | ledger | M ids/s | a core | × {' | × '.join(others)} |")
-    print("|---|---|---|---|---|---|" + "---|" * len(others))
+    names = ["mds", *others]
+    print(f"| rows as | form | labels | ledger | M ids/s | a core | × {' | × '.join(names)} |")
+    print("|---|---|---|---|---|---|" + "---|" * len(names))
     for name in others:
-        print(f"| {name} | | | | {_speeds(turns, name, 1)} |{' |' * len(others)}")
+        print(f"| {name} | | | | {_speeds(turns, name, 1)} |{' |' * len(names)}")
     for feed in _FEEDS:
         rows_as, form, objective, checks = feed
         ratios = [
             statistics.median(turn[feed][0] / turn[name][0] for turn in turns) for name in others
         ]
+        of_mds = statistics.median(turn[feed][0] / turn["mds", *feed[1:]][0] for turn in turns)
         print(
             f"| {rows_as} | {form} | {objective} | {'checked' if checks else 'none'} | "
-            f"{_speeds(turns, feed, 0)} | {' | '.join(f'{one:.0f}' for one in ratios)} |"
+            f"{_speeds(turns, feed, 0)} | {of_mds:.2f} | "
+            f"{' | '.join(f'{one:.0f}' for one in ratios)} |"
         )
 
 

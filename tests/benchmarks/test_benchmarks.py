@@ -47,7 +47,7 @@ _NUM_LINES = {
     "dedup_speed": 4,
     "draw_memory": 2,
     "feed_jumps": 2,
-    "feed_speed": 14,
+    "feed_speed": 19,
     "filter_speed": 10,
     "growth": 7,
     "growth_rows": 3,

@@ -8,6 +8,7 @@ import struct
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from hashlib import file_digest, sha256
+from math import isqrt
 from pathlib import Path
 from typing import Any
 
@@ -43,12 +44,15 @@ def read_manifest(path: Path) -> Values:
     return manifest
 
 
-def check_files(out: Path, listed: Values) -> None:
+def check_files(out: Path, listed: Values, order: Values) -> None:
     """Compare all files but the manifest, hidden ones and links too, with the list of them."""
     found: Values = {}
+    others = {"manifest.json"}
+    if order.get("pool", {"folder": ""})["folder"] is None:
+        others.add("order/pool.txt")
     for path in out.rglob("*"):
         name = path.relative_to(out).as_posix()
-        if name != "manifest.json" and (path.is_symlink() or not path.is_dir()):
+        if name not in others and (path.is_symlink() or not path.is_dir()):
             same(f"{name} is a file", path.is_file(), True)
             same(f"{name}: bytes", path.stat().st_size, listed.get(name, {}).get("bytes"))
             with path.open("rb") as file:
@@ -116,6 +120,70 @@ def read_rows(out: Path, files: Values, form: str) -> Iterator[tuple[str, int | 
             yield name, step, struct.pack(f"<{1 + len(ids)}I", len(ids), *ids)
 
 
+def read_pool(
+    out: Path, order: Values, longest: int, tokenizer: Values
+) -> Iterator[tuple[str, None, bytes]]:
+    """Yield the same of rows that lie in a pool alone, all of which is held in memory."""
+    pool, place = order["pool"], out / "order/pool.txt"
+    folder = out / (pool["folder"] or place.read_text().removesuffix("\n"))
+    index = (folder / "index.json").read_bytes()
+    shards = [(folder / one["raw_data"]["basename"], one) for one in json.loads(index)["shards"]]
+    made = {"folder": pool["folder"], "index_sha256": sha256(index).hexdigest()}
+    same("pool", made | {"bytes": sum(path.stat().st_size for path, _ in shards)}, pool)
+    stored = [ids for path, shard in shards for _, ids in read_mds(path, shard)]
+    same("samples of the pool", len(stored), order["num_samples"])
+    numbers = permutation(out, order)
+    for window in order["windows"]:
+        for number in itertools.islice(numbers, window["num_rows"]):
+            ids = viewed(stored[number], order["view"], longest, tokenizer)
+            yield window["folder"], None, struct.pack(f"<{1 + len(ids)}I", len(ids), *ids)
+
+
+def viewed(ids: list[int], view: str, longest: int, tokenizer: Values) -> list[int]:
+    """Return a stored row under a view."""
+    cls_id, sep_id = tokenizer["cls_id"], tokenizer["sep_id"]
+    if view == "stored":
+        return ids
+    has_cls = cls_id < 0 or ids[0] == cls_id
+    cut = (ids if has_cls else [cls_id, *ids])[:longest]
+    if {"decoder": True, "encoder": False}[view]:
+        return cut
+    return [*cut[:-1], sep_id] if len(cut) == longest or ids[-1] == sep_id else [*cut, sep_id]
+
+
+def permutation(out: Path, order: Values) -> Iterator[int]:
+    """Yield the sample at each position."""
+    size, seed, epoch = order["num_samples"], order["seed"], order["epoch"]
+    if {"ettin-pcg64dxsm-v1": True, "feistel-v1": False}[order["algorithm"]]:
+        data = (out / f"order/ettin-pcg64dxsm-v1-{size}-{seed + epoch}.npy").read_bytes()
+        start = 10 + int.from_bytes(data[8:10], "little")
+        same("bytes of the permutation", len(data), start + 8 * size)
+        yield from struct.unpack_from(f"<{size}I", data, start)
+        return
+    texts = [str(seed), "order", "feistel-v1", str(epoch), str(size)]
+    hashed = sha256(b"".join(struct.pack("<Q", len(text)) + text.encode() for text in texts))
+    key = int.from_bytes(hashed.digest()[:8], "little")
+    keys = [mixed(key + i * 0x9E3779B97F4A7C15) for i in range(1, 13)]
+    side = next(side for side in itertools.count(isqrt(max(size, 4) - 1) + 1) if side % 2 == 0)
+    for cell in range(size):
+        while True:
+            row, column = divmod(cell, side)
+            for one in keys:
+                row, column = column, (row + (((mixed(column ^ one) >> 24) * side) >> 40)) % side
+            cell = row * side + column
+            if cell < size:
+                break
+        yield cell
+
+
+def mixed(number: int) -> int:
+    """Return the last part of SplitMix64."""
+    number %= 2**64
+    number = (number ^ number >> 30) * 0xBF58476D1CE4E5B9 % 2**64
+    number = (number ^ number >> 27) * 0x94D049BB133111EB % 2**64
+    return number ^ number >> 31
+
+
 def check_steps(out: Path, manifest: Values) -> Iterator[bytes]:
     """Make steps and windows of the rows, compare them, and yield the digest of each row."""
     order, declared = manifest["order"], manifest["mixture"]["declaration"]
@@ -123,6 +191,8 @@ def check_steps(out: Path, manifest: Values) -> Iterator[bytes]:
     batch = min(size, max(order["num_samples"], 1)) if is_small else size
     steps, windows = [], []
     rows = read_rows(out, manifest["files"], order["format"])
+    if "pool" in order:
+        rows = read_pool(out, order, declared["order"]["max_seq_len"], manifest["tokenizer"])
     for folder, window in itertools.groupby(rows, lambda row: "/".join(row[0].split("/")[:2])):
         first, multiset = len(steps), 0
         while taken := list(itertools.islice(window, batch)):
@@ -178,7 +248,7 @@ def verify(out: Path, label: str = "") -> bool:
     manifest: Values = {}
     checks: dict[str, Callable[[], None]] = {
         "manifest": lambda: manifest.update(read_manifest(out / "manifest.json")),
-        "files": lambda: check_files(out, manifest["files"]),
+        "files": lambda: check_files(out, manifest["files"], manifest["order"]),
         "counts": lambda: check_counts(manifest["sources"], manifest["order"], manifest["files"]),
         "order": lambda: check_ledger(check_steps(out, manifest), manifest["order"]),
     }

@@ -18,6 +18,7 @@ from pipeline.dataset.checkpoint_record import (
     read_record,
     write_record,
 )
+from pipeline.dataset.index_rows import IndexRows, is_other_form, open_order_pool, without_rows
 from pipeline.dataset.ledger import (
     DIGEST_BYTES,
     ROWS_PER_NODE,
@@ -51,7 +52,6 @@ from pipeline.dataset.manifest import (
     windows_of,
     without_order,
 )
-from pipeline.dataset.index_rows import IndexRows, is_other_form, open_order_pool, without_rows
 from pipeline.dataset.open import Order, open, open_pool
 from pipeline.dataset.order_folder import as_path, list_remote
 from pipeline.dataset.order_manifest import (

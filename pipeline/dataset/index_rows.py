@@ -136,7 +136,8 @@ def _load_permutation(out: Path, manifest: Manifest) -> Permutation:
         return load_permutation(key, out / ORDER)
     except OutputError as error:
         raise InputError(
-            f"{out / ORDER}/{permutation_file(key)}: is missing or damaged, expected the permutation",
+            f"{out / ORDER}/{permutation_file(key)}: is missing or damaged, expected the"
+            " permutation",
             "build again, or get the folder again",
         ) from error
 

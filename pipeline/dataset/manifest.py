@@ -4,18 +4,17 @@ The same inputs give the same manifest, to the byte. It has its own digest and o
 change of any byte is detected. `docs/spec/manifest.md` describes the keys.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path, PurePosixPath
-from typing import Any, ClassVar, Final, Protocol, TypeVar
+from typing import Any, ClassVar, Final
 
 from pipeline.core.digest import FileDigest
 from pipeline.core.errors import InputError, MismatchError
 from pipeline.core.json_record import (
     ABSENT,
     Absent,
-    from_json,
     key,
     parse_json,
     stored_fields,
@@ -30,7 +29,7 @@ from pipeline.dataset.partition_counts import (
     TokenCounts,
 )
 from pipeline.dataset.paths import ORDER, PARTIAL, TRAIN
-from pipeline.dataset.sealed_json import is_sealed, parse_pieces, sealed_pieces
+from pipeline.dataset.sealed_json import parse_sealed, sealed_pieces
 from pipeline.dataset.steps import OrderFormat, StepWindow
 from pipeline.order import PermutationKey, View
 
@@ -38,15 +37,6 @@ FORMAT: Final = "ettin-manifest-v1"
 ORDER_FORMAT: Final = "ettin-order-v1"
 # The line of a build's manifest, which may be large, so that it need not be parsed twice.
 _NAMED: Final = f'\n "format": "{FORMAT}"'.encode()
-
-
-class _NamesPaths(Protocol):
-    def paths(self) -> Iterable[str]: ...
-
-
-Sealed = TypeVar("Sealed", bound=_NamesPaths)
-
-_HINT = "get it again, or make it again with this version of ettin-data"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -319,48 +309,6 @@ def parse_manifest(data: bytes, where: str) -> Manifest | OrderManifest:
     return parse_sealed(data, where, kinds, _check)
 
 
-def parse_sealed(
-    data: bytes, where: str, kinds: Mapping[str, type[Sealed]], check: Callable[[Sealed], None]
-) -> Sealed:
-    """Return a record of one of some formats, as `seal` serialises them.
-
-    check: raises ValueError for values that contradict each other. Raises: MismatchError.
-    """
-    try:
-        content = parse_pieces(data)
-        written = content.pop("format")
-        kind = kinds.get(str(written))
-        is_whole = kind is not None and is_sealed({"format": written, **content}, data)
-        code = content.get("code", written)
-    except ValueError as error:
-        raise MismatchError(f"{where}: is damaged: not valid JSON", _HINT) from error
-    except (TypeError, KeyError, AttributeError) as error:
-        raise MismatchError(
-            f"{where}: is not a manifest: got no format, expected that of a build, or of what "
-            "`ettin-data digest` wrote"
-        ) from error
-    if kind is None:
-        raise MismatchError(
-            f"{where}: got a manifest of format {written!r}, expected {' or '.join(kinds)}",
-            "use the version of ettin-data that wrote it, or make it again with this one",
-        )
-    if not is_whole:
-        raise MismatchError(f"{where}: is damaged: its digest does not match its content", _HINT)
-    del content["digest"]
-    try:
-        manifest = from_json(kind, content)
-        check(manifest)
-        for path in manifest.paths():
-            if not _is_inside(path):
-                raise ValueError(f"got the path {path!r}, expected one inside the output")
-    except ValueError as error:
-        raise MismatchError(
-            f"{where}: {error}",
-            f"it was written by {code}: make it again with this version of ettin-data",
-        ) from error
-    return manifest
-
-
 def _check(manifest: Manifest | OrderManifest) -> None:
     num_rows = manifest.order.ledger.load().num_rows
     if num_rows != sum(window.num_rows for window in manifest.order.windows):
@@ -405,8 +353,3 @@ def read_either(path: Path) -> Manifest | OrderManifest:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from error
     except MismatchError as error:
         raise InputError(error.message, error.hint) from error
-
-
-def _is_inside(path: str) -> bool:
-    parts = set(path.split("/"))
-    return ".." not in parts and bool(parts - {"", "."}) and not path.startswith("/")

@@ -13,10 +13,10 @@ from pipeline.core.digest import FileDigest, fingerprint
 from pipeline.core.errors import MismatchError
 from pipeline.core.json_record import stored_fields
 from pipeline.core.regular_file import read_file
-from pipeline.dataset.manifest import MixtureRecord, TokenizerRecord, parse_sealed
+from pipeline.dataset.manifest import MixtureRecord, TokenizerRecord
 from pipeline.dataset.partition_counts import PartitionRecord
 from pipeline.dataset.paths import PARTIAL
-from pipeline.dataset.sealed_json import seal
+from pipeline.dataset.sealed_json import parse_sealed, seal
 
 _FORMAT: Final = "ettin-partial-v1"
 

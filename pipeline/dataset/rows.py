@@ -157,9 +157,7 @@ class MissingRows:
         return self.where
 
     def error(self) -> InputError:
-        return InputError(
-            f"{self.where}: got {self.got}, expected the rows of an order", self.hint
-        )
+        return InputError(f"{self.where}: got {self.got}, expected the rows of an order", self.hint)
 
 
 def take_with_digests(rows: RowReader, numbers: Int64Array) -> tuple[Rows, Uint8Array]:

@@ -7,13 +7,14 @@ several times as much. What there are many of are records, spelled and parsed so
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import is_dataclass
-from typing import Any, Final
+from typing import Any, Final, Protocol, TypeVar
 
 import orjson
 
 from pipeline.core.digest import FileDigest, canonical_json
+from pipeline.core.errors import MismatchError
 from pipeline.core.json_record import from_json, parse_json, stored_fields, to_json
 from pipeline.dataset.partition_counts import PartitionRecord
 
@@ -23,6 +24,15 @@ _BYTES_AT_ONCE: Final = 1 << 16
 # From this level on a value is one piece.
 _DEEPEST: Final = 4
 _KEY: Final = re.compile(rb'("(?:[^"\\]|\\.)*"): ')
+
+
+class _NamesPaths(Protocol):
+    def paths(self) -> Iterable[str]: ...
+
+
+Sealed = TypeVar("Sealed", bound=_NamesPaths)
+
+_HINT = "get it again, or make it again with this version of ettin-data"
 
 _Group = Mapping[Any, Any] | Sequence[Any]
 """Some children of an object or a list in a row."""
@@ -179,3 +189,50 @@ def _group(data: bytes, inside: bytes, level: int) -> Any:
         if _inside(group, level, is_indented=True) == inside:
             return group
     return parse_json(data)
+
+
+def parse_sealed(
+    data: bytes, where: str, kinds: Mapping[str, type[Sealed]], check: Callable[[Sealed], None]
+) -> Sealed:
+    """Return a record of one of some formats, as `seal` serialises them.
+
+    check: raises ValueError for values that contradict each other. Raises: MismatchError.
+    """
+    try:
+        content = parse_pieces(data)
+        written = content.pop("format")
+        kind = kinds.get(str(written))
+        is_whole = kind is not None and is_sealed({"format": written, **content}, data)
+        code = content.get("code", written)
+    except ValueError as error:
+        raise MismatchError(f"{where}: is damaged: not valid JSON", _HINT) from error
+    except (TypeError, KeyError, AttributeError) as error:
+        raise MismatchError(
+            f"{where}: is not a manifest: got no format, expected that of a build, or of what "
+            "`ettin-data digest` wrote"
+        ) from error
+    if kind is None:
+        raise MismatchError(
+            f"{where}: got a manifest of format {written!r}, expected {' or '.join(kinds)}",
+            "use the version of ettin-data that wrote it, or make it again with this one",
+        )
+    if not is_whole:
+        raise MismatchError(f"{where}: is damaged: its digest does not match its content", _HINT)
+    del content["digest"]
+    try:
+        manifest = from_json(kind, content)
+        check(manifest)
+        for path in manifest.paths():
+            if not _is_inside(path):
+                raise ValueError(f"got the path {path!r}, expected one inside the output")
+    except ValueError as error:
+        raise MismatchError(
+            f"{where}: {error}",
+            f"it was written by {code}: make it again with this version of ettin-data",
+        ) from error
+    return manifest
+
+
+def _is_inside(path: str) -> bool:
+    parts = set(path.split("/"))
+    return ".." not in parts and bool(parts - {"", "."}) and not path.startswith("/")

@@ -3,7 +3,8 @@
 `build` runs a plan as tasks from files to files on a cluster and keeps what an earlier run made;
 `build_alone` makes some of its partitions. `replay_pool` orders the rows of an existing pool;
 `replay_archives` first makes it of archives, of which `archives_alone` makes some.
-`materialise` writes the rows of an order that has none of its own. `make_estimate` estimates what a build takes.
+`materialise` writes the rows of an order that has none of its own.
+`make_estimate` estimates what a build takes.
 """
 
 from pipeline.runner.archive_pool import archives_alone, replay_archives

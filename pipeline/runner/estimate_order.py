@@ -213,9 +213,7 @@ def _rows(mixture: Mixture, rows: OrderVolume, costs: OutputCosts) -> Term:
         num_bytes = costs.rows.of(files, rows.num_tokens)
     else:
         num_bytes = rows.pool_bytes + rows.num_rows * (rows.name_bytes + 16)
-    return Term(
-        what=what, num_bytes=num_bytes, num_files=files, written=Stage.ORDER, until=None
-    )
+    return Term(what=what, num_bytes=num_bytes, num_files=files, written=Stage.ORDER, until=None)
 
 
 def permutation_bytes(num_samples: int) -> int:

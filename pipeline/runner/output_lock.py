@@ -54,9 +54,7 @@ _FOLDERS = (TRAIN, ORDER, PROVENANCE, VALIDATION, DROPPED)
 
 
 @contextmanager
-def lock_output(
-    out: Path, fingerprint: str, *, adds_to_finished: bool = False
-) -> Iterator[State]:
+def lock_output(out: Path, fingerprint: str, *, adds_to_finished: bool = False) -> Iterator[State]:
     """Hold an output folder for the build of this fingerprint.
 
     A build that fails before it has made anything leaves the folder to any other. What has been

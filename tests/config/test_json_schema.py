@@ -87,6 +87,7 @@ order:
   view: decoder
   window_tokens: 8.5B
   format: mds
+  rows: index
   partitions: listed
   listing: lists/index.json
 shards:
@@ -102,6 +103,7 @@ REFUSED = [
     ("name: fullest", "name: a/b"),
     ("name: fullest", "name: a..b"),
     ("name: fullest", "name: 5"),
+    ("rows: index", "rows: none"),
     ("size: 8192", "size: 3"),
     ("size: 8192", "size: 1000001"),
     ("size: 8192", 'size: "8192"'),

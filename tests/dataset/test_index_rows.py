@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support import builds
+from support import builds, second_opinion
 from support.index_orders import BATCH, INDEX, NUM_ROWS, ON_DISK, order, write_pool
 
 from pipeline import dataset
@@ -90,6 +90,7 @@ def test_it_is_the_order_that_is_written(
         np.testing.assert_array_equal(one_block.offsets, block.offsets)
     for out, target in ((index, written), (written, index), (index, written / "manifest.json")):
         assert builds.run_well("verify", out, "--against", target).endswith("equal\n")
+    assert second_opinion.tool.verify(index)
     for out, target in ((index, written), (written, index), (index, index)):
         builds.run_well("verify", out, "--manifest", target / "manifest.json")
     assert "nothing differs" in builds.run_well("diff", written, index)
@@ -121,9 +122,7 @@ def test_commands_say_the_same_of_both(written: Path, index: Path, tmp_path: Pat
     assert digests[0]["num_tokens"] == digests[1]["num_tokens"]
 
 
-def test_a_feed_gives_the_same_batches_and_goes_on_in_the_other(
-    written: Path, index: Path
-) -> None:
+def test_a_feed_gives_the_same_batches_and_goes_on_in_the_other(written: Path, index: Path) -> None:
     feeds = [
         make_feed(dataset.open(out), objective=Mlm(mask_prob=0.3, seed=1), micro_batch_rows=4)
         for out in (written, index)
@@ -201,12 +200,13 @@ def test_bytes_that_changed_are_named_when_they_are_read(own: Path) -> None:
     told = builds.run("verify", own)
     assert told.returncode == 1
     assert "rows 0 to 79 are not those of the ledger" in told.stdout
+    assert not second_opinion.tool.verify(own)
 
 
 def test_a_permutation_of_other_samples_is_an_error(own: Path) -> None:
     path = next((own / "order").glob("*.npy"))
     data = path.read_bytes()
-    path.write_bytes(data[:-8 * NUM_ROWS] + b"\xff" * (8 * NUM_ROWS))
+    path.write_bytes(data[: -8 * NUM_ROWS] + b"\xff" * (8 * NUM_ROWS))
     with pytest.raises(InputError, match="got an order of other samples, so it is damaged"):
         dataset.open(own, checks=False).rows.take(np.arange(8))
 

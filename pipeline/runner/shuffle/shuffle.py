@@ -107,7 +107,7 @@ def shuffle_pool(
 
     Raises: ConfigError where these are too many, before any row is written.
     """
-    spec, state = job.spec, job.state
+    spec = job.spec
     made = write_rows(job, cluster, allows_cut=allows_cut, **rows)
     tokens, counts, files = made.tokens, made.counts, made.files
     files.update(_write_steps(job, tokens[:-1], made.digests, owner))

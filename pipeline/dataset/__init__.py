@@ -18,7 +18,7 @@ from pipeline.dataset.checkpoint_record import (
     read_record,
     write_record,
 )
-from pipeline.dataset.index_rows import IndexRows, is_other_form, open_order_pool, without_rows
+from pipeline.dataset.index_order import IndexRows, is_other_form, open_order_pool, without_rows
 from pipeline.dataset.ledger import (
     DIGEST_BYTES,
     ROWS_PER_NODE,

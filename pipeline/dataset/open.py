@@ -14,7 +14,7 @@ from pipeline.core.bundled import manifest_path
 from pipeline.core.digest import fingerprint
 from pipeline.core.errors import ConfigError, InputError, MismatchError
 from pipeline.core.json_record import ABSENT
-from pipeline.dataset.index_rows import open_index_rows
+from pipeline.dataset.index_order import open_index_rows
 from pipeline.dataset.ledger import Ledger
 from pipeline.dataset.manifest import (
     Manifest,

@@ -8,7 +8,7 @@ from pipeline.core.files import publish_beside
 from pipeline.core.progress import ReportProgress
 from pipeline.core.regular_file import read_file
 from pipeline.dataset.blake3 import row_digests
-from pipeline.dataset.index_rows import IndexRows
+from pipeline.dataset.index_order import IndexRows
 from pipeline.dataset.ledger import LedgerSpan, join, multiset_of, root_of_multiset
 from pipeline.dataset.manifest import (
     ORDER_FORMAT,

@@ -189,7 +189,7 @@ def distrust_order(state: State, name: str, *, hashes_all: bool) -> None:
     )
     if not is_damaged or state.ordered.exists():
         return
-    begun = [state.scattered(""), state.sorted(""), state.documents, ORDER]
+    begun: list[str | Path] = [state.scattered(""), state.sorted(""), state.documents, ORDER]
     begun += [one for one in (state.out / PROVENANCE).glob("*") if one.name not in OF_PARTITIONS]
     for folder in begun:
         shutil.rmtree(state.out / folder, ignore_errors=True)

@@ -15,7 +15,7 @@ from support.index_orders import BATCH, INDEX, NUM_ROWS, ON_DISK, order, write_p
 
 from pipeline import dataset
 from pipeline.core.errors import InputError, MismatchError, PipelineError
-from pipeline.dataset.index_rows import without_rows
+from pipeline.dataset.index_order import without_rows
 from pipeline.dataset.manifest import read_manifest
 from pipeline.feed import Mlm, make_feed
 

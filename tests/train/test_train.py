@@ -183,8 +183,8 @@ def _digests(out: Path) -> dict[str, Any]:
 
 def test_an_order_without_a_copy_of_its_rows_trains_the_same(data: Path, tmp_path: Path) -> None:
     index = tmp_path / "index"
-    builds.run_well("build", "sample", "--out", index,
-                    "--set", "validation={fraction: 0.03}", "--set", "order.rows=index")  # fmt: skip
+    settings = ("--set", "validation={fraction: 0.03}", "--set", "order.rows=index")
+    builds.run_well("build", "sample", "--out", index, *settings)
     for name, rows in (("one", data), ("other", index)):
         train("sample-encoder-pretraining", rows, tmp_path / name, "--max-steps", "2")
     one, other = (without_times(metrics(tmp_path / name)) for name in ("one", "other"))

@@ -90,7 +90,7 @@ class OrderedRows:
     counts: RowCounts
     windows: tuple[OrderedWindow, ...]
     step_files: Sequence[StepFile]
-    digests: Sequence[str]
+    digests: list[str]
     """Of the steps."""
     ledger: Ledger
     files: dict[str, FileDigest]
@@ -299,7 +299,7 @@ def _describe_windows(
 
 
 def _write_steps(
-    job: ShuffleJob, tokens: Int64Array, digests: Sequence[str], owner: str
+    job: ShuffleJob, tokens: Int64Array, digests: list[str], owner: str
 ) -> dict[str, FileDigest]:
     state, path = job.state, job.state.root / STEPS
     num_rows = np.full(len(tokens), job.spec.global_batch_size, np.int64)

@@ -13,7 +13,7 @@ from support import builds
 
 from pipeline.audit.verify.check_output import verify
 from pipeline.core.errors import InputError
-from pipeline.dataset import manifest
+from pipeline.dataset import sealed_json
 from pipeline.dataset.sealed_json import parse_pieces, seal
 
 SEED = 20_250_807
@@ -51,7 +51,7 @@ def test_a_manifest_is_parsed_once(out: Path, monkeypatch: pytest.MonkeyPatch) -
         parsed.append(data)
         return parse_pieces(data)
 
-    monkeypatch.setattr(manifest, "parse_pieces", parse)
+    monkeypatch.setattr(sealed_json, "parse_pieces", parse)
     for given in (None, shutil.copy(out / "manifest.json", out.parent)):
         parsed.clear()
         assert verify(out, given and Path(given)) == []

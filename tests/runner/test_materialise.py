@@ -105,6 +105,26 @@ def test_one_that_is_stopped_can_be_read_and_goes_on(
     same(out, written)
 
 
+def test_work_of_one_setting_is_not_taken_for_that_of_the_other(
+    pool: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[str] = []
+    real = write._write
+
+    def some(task: write.OrderTask) -> object:
+        if len(made) == 2:
+            raise KeyboardInterrupt
+        made.append(task.file.path)
+        return real(task)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(write, "_write", some)
+        with pytest.raises(AssertionError, match="exit 130"):
+            order(pool, tmp_path / "out")
+    order(pool, tmp_path / "out", *INDEX)
+    same(tmp_path / "out", order(pool, tmp_path / "index", *INDEX))
+
+
 def test_what_it_cannot_do_is_an_error_that_says_why(pool: Path, tmp_path: Path) -> None:
     written = order(pool, tmp_path / "written")
     for arguments, said in [

@@ -26,7 +26,7 @@ ORIGIN_KEYS = (
 )
 ORDER_KEYS = (
     "algorithm, allow_cut, epoch, format, global_batch_size, listing, max_seq_len, partitions, "
-    "seed, view, window_tokens"
+    "rows, seed, view, window_tokens"
 )
 REVISION = "0123456789abcdef0123456789abcdef01234567"
 

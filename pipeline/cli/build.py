@@ -9,13 +9,14 @@ from pipeline.cli.arguments import (
     Arguments,
     Verbs,
     add_verb,
+    checked,
     cluster_options,
     find_lock,
     load_mixture,
     lock_path,
     record_pulled,
 )
-from pipeline.cli.output import print_manifest, print_partial
+from pipeline.cli.output import print_manifest, print_part, print_partial
 from pipeline.config import RAW, Mixture, Replay
 from pipeline.core.errors import ConfigError
 
@@ -41,6 +42,17 @@ def add(verbs: Verbs) -> None:
     options.add("--no-keep-raw", what)
     what = "make the shards of these alone, without an order: pes2o/pes2o_0005,…; repeatable"
     options.add("--partitions NAMES", what, _names, action="extend")
+    what = "stop after this stage, which parts of it can do; a build without it goes on from there"
+    options.add("--stage {scan,chunk}", what)
+    what = "make the I-th of N parts of --stage, beside the others or after them, as an array job"
+    options.add("--part I/N", what, checked(_part, "I/N with I from 1 to N, such as 3/16"))
+
+
+def _part(text: str) -> tuple[int, int]:
+    index, of = text.split("/")
+    if not (index.isdecimal() and of.isdecimal() and 1 <= int(index) <= int(of)):
+        raise ValueError(text)
+    return int(index), int(of)
 
 
 def _names(text: str) -> list[str]:
@@ -52,6 +64,8 @@ def run(parsed: Arguments) -> int:
     from pipeline.runner import build
 
     mixture = load_mixture(parsed)
+    if parsed.stage is not None or parsed.part is not None:
+        return _build_part(parsed, mixture)
     if parsed.partitions is not None:
         return _build_alone(parsed, mixture)
     started = time.monotonic()
@@ -92,6 +106,29 @@ def _build_alone(parsed: Arguments, mixture: Mixture | Replay) -> int:
             records = [record for of_source in made.sources.values() for record in of_source]
             _record_pulled(parsed, mixture, found, records)
     print_partial(parsed, made, time.monotonic() - started)
+    return 0
+
+
+def _build_part(parsed: Arguments, mixture: Mixture | Replay) -> int:
+    """Make a part of a stage, all of it where none is named."""
+    from pipeline.core.progress import show_progress
+    from pipeline.runner import Part, build_part
+
+    if parsed.stage is None:
+        raise ConfigError("--part: expected --stage with it", "give --stage chunk")
+    if parsed.partitions is not None:
+        raise ConfigError("--stage: got --partitions too, expected one of them")
+    if isinstance(mixture, Replay):
+        raise ConfigError(
+            f"--stage: got {mixture.name}, a pool, expected a mixture, whose chunks are to be made",
+            "leave it out",
+        )
+    started, part = time.monotonic(), Part(*(parsed.part or (1, 1)))
+    with show_progress() as report:
+        options = {"report": report, **_build_options(parsed)}
+        lock = find_lock(parsed, mixture)
+        made = build_part(mixture, parsed.stage, part, parsed.out, lock=lock, **options)
+    print_part(parsed, made, time.monotonic() - started)
     return 0
 
 

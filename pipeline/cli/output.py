@@ -14,6 +14,7 @@ from pipeline.core.units import format_bytes
 
 if TYPE_CHECKING:
     from pipeline.dataset import Manifest, PartialManifest
+    from pipeline.runner import MadePart
 
 Files = Mapping[str, FileDigest]
 # Published amounts are rounded to 0.1B, which is 2 % of the second smallest.
@@ -131,6 +132,19 @@ def print_partial(parsed: Arguments, made: "PartialManifest", seconds: float) ->
     print_warnings(made.differences)
     print(f"{parsed.out}: {len(records):,} partitions alone, without an order; see {PARTIAL}")
     _print_run("built", seconds, made.files)
+
+
+def print_part(parsed: Arguments, made: "MadePart", seconds: float) -> None:
+    """Print what a part of a stage has made."""
+    names = [f"{source}/{name}" for source, of in made.partitions.items() for name in of]
+    part = f"part {made.part} of {made.stage}"
+    content = {"part": str(made.part), "stage": made.stage, "partitions": names}
+    about = {"out": str(parsed.out), "seconds": round(seconds, 3)}
+    print_result(
+        parsed,
+        {**about, **content, "num_all": made.num_all},
+        [f"{parsed.out}: {part} is made, {len(names):,} of {made.num_all:,} partitions"],
+    )
 
 
 def _print_sources(manifest: "Manifest") -> None:

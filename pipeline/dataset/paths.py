@@ -92,6 +92,11 @@ class State:
         return self.root / "tmp"
 
     @property
+    def lock(self) -> Path:
+        """Held by who works in the folder; parts of one stage share it."""
+        return self.root / "lock"
+
+    @property
     def owner(self) -> Path:
         return self.root / "mixture.json"
 
@@ -114,6 +119,11 @@ class State:
     def records(self) -> Path:
         """The logs of what tasks have made."""
         return self.root / "records"
+
+    @property
+    def parts(self) -> Path:
+        """What runs of parts of a stage leave: a lock each, and their versions."""
+        return self.root / "parts"
 
     @property
     def orders(self) -> Path:

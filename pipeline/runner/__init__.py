@@ -1,20 +1,23 @@
 """Runner: a mixture and its lock -> an output folder with a manifest.
 
 `build` runs a plan as tasks from files to files on a cluster and keeps what an earlier run made;
-`build_alone` makes some of its partitions. `replay_pool` orders the rows of an existing pool;
-`replay_archives` first makes it of archives, of which `archives_alone` makes some.
-`materialise` writes the rows of an order that has none of its own.
+`build_alone` makes some of its partitions, `build_part` does a part of a stage beside others.
+`replay_pool` orders the rows of an existing pool; `replay_archives` first makes it of archives, of
+which `archives_alone` makes some. `materialise` writes the rows of an order that has none of its
+own.
 `make_estimate` estimates what a build takes.
 """
 
 from pipeline.runner.archive_pool import archives_alone, replay_archives
 from pipeline.runner.build_alone import build_alone
 from pipeline.runner.build_options import Tls
+from pipeline.runner.build_part import MadePart, build_part
 from pipeline.runner.estimate import Estimate, make_estimate
 from pipeline.runner.estimate_time import BYTES_PER_SECOND
 from pipeline.runner.expected_files import expected_lock
 from pipeline.runner.machine import Machine, this_machine
 from pipeline.runner.materialise import materialise
+from pipeline.runner.parts import Part
 from pipeline.runner.plan import Plan, check_local, make_plan
 from pipeline.runner.replay_pool import pool_folder, replay_pool
 from pipeline.runner.run import build
@@ -22,12 +25,15 @@ from pipeline.runner.run import build
 __all__ = [
     "BYTES_PER_SECOND",
     "Estimate",
+    "MadePart",
     "Machine",
+    "Part",
     "Plan",
     "Tls",
     "archives_alone",
     "build",
     "build_alone",
+    "build_part",
     "check_local",
     "expected_lock",
     "make_estimate",

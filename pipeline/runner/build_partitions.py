@@ -12,6 +12,7 @@ from typing import TypeVar
 
 from pipeline.config import MAX_BAD
 from pipeline.runner.inputs import BuildContext, PreparedSource
+from pipeline.runner.parts import say_missing
 from pipeline.runner.repeated_ids import Repeats, duplicates_error, find_repeated_ids
 from pipeline.runner.task_cache import PartitionOutput
 from pipeline.runner.tasks.holdout_chunks import HoldoutChunks
@@ -31,6 +32,7 @@ def build_partitions(
     Raises: DocumentError where ids recur in a source, unless bad documents are skipped.
     """
     tasks = [task for source in sources for task in partition_tasks(context, source)]
+    say_missing(context.state, tasks)
     records = by_source(sources, context.cluster.map("chunk", make_partition, tasks))
     for source in sources:
         check_files_of_text(source, records[source.name])

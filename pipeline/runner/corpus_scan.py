@@ -150,8 +150,7 @@ def scan_corpus(
     mixture = context.mixture
     if mixture.dedup is None and mixture.decontaminate is None:
         return list(sources), None, {}
-    evaluation = _read_evaluation(context)
-    tasks = _tasks(context, sources)
+    evaluation, tasks = scan_tasks(context, sources)
     records = context.cluster.map("scan", scan_files, tasks)
     log_trusted(records)
     inputs = [(one, read) for task, record in zip(tasks, records, strict=True)
@@ -192,6 +191,13 @@ def scan_corpus(
         for source in sources
     ]
     return with_drops, evaluation, files
+
+
+def scan_tasks(
+    context: BuildContext, sources: Sequence[PreparedSource]
+) -> tuple[EvaluationCounts | None, list[ScanTask]]:
+    """Save what the tasks read beside their files; return the counts of that, and the tasks."""
+    return _read_evaluation(context), _tasks(context, sources)
 
 
 def _read_evaluation(context: BuildContext) -> EvaluationCounts | None:

@@ -1,6 +1,5 @@
 """Output lock: an output folder belongs to one mixture, and to one build at a time."""
 
-import fcntl
 import json
 import logging
 import os
@@ -10,12 +9,11 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import fields
 from pathlib import Path
-from typing import IO
 
 from pipeline.config import Mixture
 from pipeline.core.digest import FileDigest
 from pipeline.core.errors import MismatchError, OutputError
-from pipeline.core.files import open_below, publish, refuse_links, sync_entry, writing
+from pipeline.core.files import publish, refuse_links, sync_entry, writing
 from pipeline.core.json_record import Absent, parse_json
 from pipeline.dataset import (
     DROPPED,
@@ -43,13 +41,13 @@ from pipeline.dataset import (
     read_partial,
 )
 from pipeline.dataset.parquet import read_origin
+from pipeline.runner.folder_lock import entering, held_parts, open_lock, take
 from pipeline.runner.task_cache import PartitionOutput
 from pipeline.sources import Lock, lock_digest
 from pipeline.stages.tokenizer import Tokenizer
 from pipeline.version import VERSION
 
 _LOG = logging.getLogger(__name__)
-_LOCK = "lock"
 _FOLDERS = (TRAIN, ORDER, PROVENANCE, VALIDATION, DROPPED)
 
 
@@ -65,33 +63,11 @@ def lock_output(out: Path, fingerprint: str, *, adds_to_finished: bool = False) 
     """
     state = State(out=out)
     is_new = not out.exists()
-    _check_owner(state, fingerprint)
-    _refuse_links(state)
-    try:
-        # Not emptied, since it may be a stranger's.
-        lock = os.fdopen(open_below(out, state.root / _LOCK, os.O_RDWR | os.O_CREAT), "w")
-    except OSError as error:
-        raise OutputError(
-            f"{out}: cannot be written: {error.strerror}", "choose another --out"
-        ) from error
-    with lock:
-        try:
-            # Released by the system when this process ends, however it ends.
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise _busy(out) from error
-        except OSError as error:
-            raise OutputError(
-                f"{out}: cannot be locked: {error.strerror}",
-                "choose an --out on a file system that has locks",
-            ) from error
-        if not _is_named(lock, state.root / _LOCK):
-            # The build that held it has just ended and removed it.
-            raise _busy(out)
-        with writing(out):
-            _clear_scratch(state)
-        with publish(state.owner, state.scratch) as temporary:
-            temporary.write_text(json.dumps({"fingerprint": fingerprint}))
+    check_folder(state, fingerprint)
+    with open_lock(state, state.lock) as lock:
+        if not take(lock, state.lock):
+            raise _busy(state)
+        claim(state, fingerprint)
         try:
             yield state
         except BaseException:
@@ -105,6 +81,23 @@ def lock_output(out: Path, fingerprint: str, *, adds_to_finished: bool = False) 
                     with suppress(OSError):
                         out.rmdir()
             raise
+
+
+def check_folder(state: State, fingerprint: str) -> None:
+    """Insist that a build of this fingerprint may use a folder.
+
+    Raises: OutputError when it holds anything else, or its state is linked elsewhere.
+    """
+    _check_owner(state, fingerprint)
+    _refuse_links(state)
+
+
+def claim(state: State, fingerprint: str) -> None:
+    """Begin the work of a build that holds the folder alone."""
+    with writing(state.out):
+        _clear_scratch(state)
+    with publish(state.owner, state.scratch) as temporary:
+        temporary.write_text(json.dumps({"fingerprint": fingerprint}))
 
 
 def refuse_nested(out: Path) -> None:
@@ -260,9 +253,9 @@ def release(state: State) -> None:
     for path in state.root.iterdir():
         if path.is_dir():
             shutil.rmtree(path, onerror=note)
-        elif path.name != _LOCK:
+        elif path != state.lock:
             path.unlink()
-    (state.root / _LOCK).unlink()
+    state.lock.unlink()
     with suppress(OSError):  # From now on another build may run here.
         state.root.rmdir()
     if left:
@@ -273,17 +266,11 @@ def release(state: State) -> None:
         )
 
 
-def _busy(out: Path) -> OutputError:
-    return OutputError(
-        f"{out}: another build is running here", "wait for it, or choose another --out"
-    )
-
-
-def _is_named(file: IO[str], path: Path) -> bool:
-    try:
-        return os.path.samestat(os.fstat(file.fileno()), path.stat())
-    except FileNotFoundError:
-        return False
+def _busy(state: State) -> OutputError:
+    with entering(state):
+        parts = held_parts(state)
+    who = f"{' and '.join(parts)} of a build is" if parts else "another build is"
+    return OutputError(f"{state.out}: {who} running here", "wait for it, or choose another --out")
 
 
 def _clear_scratch(state: State) -> None:
@@ -300,7 +287,7 @@ def _check_owner(state: State, fingerprint: str) -> None:
     out = state.out
     if out.exists() and not out.is_dir():
         raise OutputError(f"{out}: got a file, expected a folder", "choose another --out")
-    found = _owner(state)
+    found = owner_of(state)
     if found == fingerprint:
         return
     if found is not None:
@@ -325,7 +312,7 @@ def _check_owner(state: State, fingerprint: str) -> None:
         )
 
 
-def _owner(state: State) -> str | None:
+def owner_of(state: State) -> str | None:
     """Return the fingerprint of the mixture that a folder belongs to, if it is known."""
     try:
         return read_manifest(state.out / MANIFEST).mixture.fingerprint

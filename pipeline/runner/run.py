@@ -41,6 +41,7 @@ from pipeline.runner.output_lock import (
 )
 from pipeline.runner.output_tokenizer import copy_tokenizer
 from pipeline.runner.partition_order import check_listed
+from pipeline.runner.parts import check_versions
 from pipeline.runner.plan import Plan, make_plan
 from pipeline.runner.sample_sources import write_indexes
 from pipeline.runner.sampled_shards import check_plan, make_shards, open_context
@@ -73,6 +74,7 @@ def build(
     refuse_nested(out)
     with ExitStack() as stack:
         state = stack.enter_context(lock_output(out.absolute(), mixture.fingerprint))
+        check_versions(state)
         holdout_state = None
         if mixture.validation is not None:
             holdout_state = stack.enter_context(

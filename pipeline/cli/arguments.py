@@ -1,9 +1,9 @@
 """How a command line is parsed, and the options that several verbs share."""
 
 import argparse
-import os
 import re
 import sys
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from fractions import Fraction
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 from pipeline.config import Mixture, Replay, load_config
 from pipeline.core.bundled import mixture_path
 from pipeline.core.errors import ConfigError
+from pipeline.core.limits import num_cores
 from pipeline.core.units import BYTES
 
 if TYPE_CHECKING:
@@ -108,7 +109,7 @@ class Options:
         self.add("--check", what)
 
     def add_workers(self, what: str) -> None:
-        self.add("--workers N", what, positive, os.cpu_count() or 1)
+        self.add("--workers N", what, positive, num_cores())
 
     def add_on_damage(self) -> None:
         self.add(
@@ -132,8 +133,13 @@ def add_verb(
 
 
 def cluster_options(parsed: Arguments) -> dict[str, Any]:
-    """Return the options of `add_cluster` as the library takes them. Raises: ConfigError."""
+    """Return the options of `add_cluster` as the library takes them. Raises: ConfigError.
+
+    What tasks ran again for is counted in `parsed.retried`.
+    """
+    parsed.retried = Counter[str]()
     return {
+        "retried": parsed.retried,
         "workers": parsed.workers,
         "scheduler": parsed.scheduler,
         "tls": _tls(parsed),

@@ -93,17 +93,23 @@ def print_manifest(parsed: Arguments, manifest: "Manifest", seconds: float, done
         f"{order.num_tokens:,} tokens; {order.num_rows_dropped:,} rows dropped from the "
         f"incomplete last step; order {order.ledger.sequence_root}"
     )
-    _print_run(done, seconds, manifest.files)
+    _print_run(parsed, done, seconds, manifest.files)
 
 
 def _about_run(parsed: Arguments, seconds: float, files: Files) -> dict[str, object]:
     """Return what `--json` says of a run beside what it made."""
     trusted = sorted(trusted_bytes(files))
-    return {"out": str(parsed.out), "seconds": round(seconds, 3), "trusted": trusted}
+    return {**_about_tasks(parsed, seconds), "trusted": trusted}
 
 
-def _print_run(done: str, seconds: float, files: Files) -> None:
-    """Say on stderr how long a run took, and which digests it computed."""
+def _about_tasks(parsed: Arguments, seconds: float) -> dict[str, object]:
+    retried = dict(sorted(parsed.retried.items()))
+    return {"out": str(parsed.out), "seconds": round(seconds, 3), "retried": retried}
+
+
+def _print_run(parsed: Arguments, done: str, seconds: float, files: Files) -> None:
+    """Say on stderr how long a run took, which digests it computed, and what ran again."""
+    _print_retried(parsed)
     trusted = trusted_bytes(files)
     size = format_bytes(sum(trusted.values()))
     print(
@@ -111,6 +117,16 @@ def _print_run(done: str, seconds: float, files: Files) -> None:
         f" this run, {len(trusted):,} ({size}) trusted by size, mtime and inode",
         file=sys.stderr,
     )
+
+
+def _print_retried(parsed: Arguments) -> None:
+    if parsed.retried:
+        errors = ", ".join(f"{name} {number:,}" for name, number in sorted(parsed.retried.items()))
+        print(
+            f"retried {parsed.retried.total():,} times, after errors of a disk or a network that"
+            f" passed: {errors}",
+            file=sys.stderr,
+        )
 
 
 def print_partial(parsed: Arguments, made: "PartialManifest", seconds: float) -> None:
@@ -131,7 +147,7 @@ def print_partial(parsed: Arguments, made: "PartialManifest", seconds: float) ->
     print_table(("folder",), ("documents", "dropped", "tokens", "rows", "shards"), rows)
     print_warnings(made.differences)
     print(f"{parsed.out}: {len(records):,} partitions alone, without an order; see {PARTIAL}")
-    _print_run("built", seconds, made.files)
+    _print_run(parsed, "built", seconds, made.files)
 
 
 def print_part(parsed: Arguments, made: "MadePart", seconds: float) -> None:
@@ -139,10 +155,10 @@ def print_part(parsed: Arguments, made: "MadePart", seconds: float) -> None:
     names = [f"{source}/{name}" for source, of in made.partitions.items() for name in of]
     part = f"part {made.part} of {made.stage}"
     content = {"part": str(made.part), "stage": made.stage, "partitions": names}
-    about = {"out": str(parsed.out), "seconds": round(seconds, 3)}
+    _print_retried(parsed)
     print_result(
         parsed,
-        {**about, **content, "num_all": made.num_all},
+        {**_about_tasks(parsed, seconds), **content, "num_all": made.num_all},
         [f"{parsed.out}: {part} is made, {len(names):,} of {made.num_all:,} partitions"],
     )
 

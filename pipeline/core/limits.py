@@ -4,6 +4,7 @@ Each is read when it is asked for: a command raises its limit on open files, and
 others than the process that started the build.
 """
 
+import math
 import os
 import resource
 import sys
@@ -59,6 +60,12 @@ def check_open_files(needed: int, where: str, instead: str = "") -> None:
         )
 
 
+def num_cores() -> int:
+    """Return how many cores this process may use, by its affinity and its control groups."""
+    here = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return max(1, math.floor(min([here or 1, *_group_cores()])))
+
+
 def machine_memory_bytes() -> int:
     """Return the memory of the machine, or of its container, that all processes share."""
     return min(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"), *_group_limits())
@@ -101,25 +108,45 @@ def _soft_limit(of: int, none: int) -> int:
 
 
 def _group_limits() -> Iterator[int]:
-    """Yield the limits of the control groups that this process is in, of either version."""
+    """Yield the limits on memory of the control groups that this process is in."""
     yield _NO_LIMIT
-    for folder, name in _groups():
-        # Also of the groups around it, since the least counts.
+    for text in _of_groups("memory", "memory.max", "memory.limit_in_bytes"):
+        with suppress(ValueError):
+            yield int(text)
+
+
+def _group_cores() -> Iterator[float]:
+    """Yield the limits on time of the control groups that this process is in, in cores."""
+    for text in _of_groups("cpu", "cpu.max", "cpu.cfs_quota_us", "cpu.cfs_period_us"):
+        with suppress(ValueError):
+            quota, period = map(int, text.split())
+            if quota > 0:
+                yield quota / period
+
+
+def _of_groups(controller: str, name: str, *old_names: str) -> Iterator[str]:
+    """Yield what files of the control groups say that this process is in, of either version.
+
+    Also of the groups around them, since the least counts. old_names: of version 1, joined.
+    """
+    for folder, names in _groups(controller, (name,), old_names):
         for one in (folder, *folder.parents):
-            with suppress(OSError, ValueError):
-                yield int((one / name).read_text())
+            with suppress(OSError):
+                yield " ".join((one / name).read_text().strip() for name in names)
             if one == _GROUPS:
                 break
 
 
-def _groups() -> Iterator[tuple[Path, str]]:
+def _groups(
+    controller: str, new: tuple[str, ...], old: tuple[str, ...]
+) -> Iterator[tuple[Path, tuple[str, ...]]]:
     with suppress(OSError):
         for line in Path("/proc/self/cgroup").read_text().splitlines():
             _, controllers, path = line.split(":", 2)
             if not controllers:
-                yield _GROUPS / path.lstrip("/"), "memory.max"
-            elif "memory" in controllers.split(","):
-                yield _GROUPS / "memory" / path.lstrip("/"), "memory.limit_in_bytes"
+                yield _GROUPS / path.lstrip("/"), new
+            elif controller in controllers.split(","):
+                yield _GROUPS / controller / path.lstrip("/"), old
     # In a container the path may be that of its host.
-    yield _GROUPS, "memory.max"
-    yield _GROUPS / "memory", "memory.limit_in_bytes"
+    yield _GROUPS, new
+    yield _GROUPS / controller, old

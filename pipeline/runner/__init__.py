@@ -25,8 +25,8 @@ from pipeline.runner.run import build
 __all__ = [
     "BYTES_PER_SECOND",
     "Estimate",
-    "MadePart",
     "Machine",
+    "MadePart",
     "Part",
     "Plan",
     "Tls",

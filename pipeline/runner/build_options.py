@@ -1,5 +1,6 @@
 """Build options: how a build is carried out, which no byte of its output depends on."""
 
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Required, TypedDict
@@ -29,11 +30,13 @@ class ClusterOptions(TypedDict, total=False):
     tls: Tls | None
     """Certificates for it."""
     report: Required[ReportProgress]
+    retried: Counter[str]
+    """What to count tasks in that ran again, by the error of the system that passed."""
     hashes_all: bool
     """Whether a run that goes on with earlier work reads all of it, as by default it does not."""
     memory_bytes: int | None
     """A larger pool is laid out by position on disk first; by default half of the memory that a
-    process may use."""
+    process may use, here and on workers of that cluster."""
 
 
 class BuildOptions(ClusterOptions, total=False):

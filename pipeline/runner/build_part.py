@@ -16,7 +16,7 @@ from pipeline.core.shown import printable
 from pipeline.runner.build_options import BuildOptions
 from pipeline.runner.build_partitions import partition_tasks
 from pipeline.runner.corpus_scan import scan_files, scan_tasks
-from pipeline.runner.inputs import BuildContext, PreparedSource, prepare_source
+from pipeline.runner.inputs import BuildContext, PreparedSource, input_bytes, prepare_source
 from pipeline.runner.lock_part import lock_part
 from pipeline.runner.output_lock import refuse_nested
 from pipeline.runner.parts import Part, Stage, plan_part
@@ -68,7 +68,8 @@ def build_part(
     ):
         sources = [prepare_source(context, planned) for planned in own.sources]
         if stage == "scan":
-            context.cluster.map("scan", scan_files, scan_tasks(context, sources)[1])
+            _, tasks = scan_tasks(context, sources)
+            context.cluster.map_by_size("scan", scan_files, tasks, input_bytes)
         else:
             _make_chunks(context, sources)
     return MadePart(
@@ -100,12 +101,10 @@ def _make_chunks(context: BuildContext, sources: Sequence[PreparedSource]) -> No
     tasks = [task for source in sources for task in partition_tasks(context, source)]
     in_sequence = {source.name for source in sources if source.planned.is_in_sequence}
     at_once = [task for task in tasks if task.source not in in_sequence]
-    context.cluster.map("chunk", make_partition, at_once)
+    context.cluster.map_by_size("chunk", make_partition, at_once, input_bytes)
     # The budget may not reach them, and what is wrong with such is no error.
     others = [task for task in tasks if task.source in in_sequence]
-    for task, made in zip(
-        others, context.cluster.map("chunk", try_partition, others), strict=True
-    ):
+    for task, made in zip(others, context.cluster.map("chunk", try_partition, others), strict=True):
         if isinstance(made, PipelineError):
             _LOG.warning(
                 "warning: %s",

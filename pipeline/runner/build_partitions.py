@@ -11,7 +11,7 @@ from itertools import islice
 from typing import TypeVar
 
 from pipeline.config import MAX_BAD
-from pipeline.runner.inputs import BuildContext, PreparedSource
+from pipeline.runner.inputs import BuildContext, PreparedSource, input_bytes
 from pipeline.runner.parts import say_missing
 from pipeline.runner.repeated_ids import Repeats, duplicates_error, find_repeated_ids
 from pipeline.runner.task_cache import PartitionOutput
@@ -33,7 +33,9 @@ def build_partitions(
     """
     tasks = [task for source in sources for task in partition_tasks(context, source)]
     say_missing(context.state, tasks)
-    records = by_source(sources, context.cluster.map("chunk", make_partition, tasks))
+    records = by_source(
+        sources, context.cluster.map_by_size("chunk", make_partition, tasks, input_bytes)
+    )
     for source in sources:
         check_files_of_text(source, records[source.name])
     try:
@@ -87,7 +89,8 @@ def without_repeats(
         for source in found
         for task in _without_repeats(context, source, records[source.name], repeats[source.name])
     ]
-    return by_source(found, context.cluster.map("drop repeated ids", make_partition, again))
+    made = context.cluster.map_by_size("drop repeated ids", make_partition, again, input_bytes)
+    return by_source(found, made)
 
 
 def check_files_of_text(source: PreparedSource, records: Sequence[PartitionOutput]) -> None:

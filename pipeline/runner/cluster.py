@@ -4,10 +4,13 @@ All state lies in files that tasks write, so only time is lost when a cluster di
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol, TypeVar
 
+from pipeline.core.limits import default_memory_bytes
 from pipeline.core.progress import ReportProgress
+from pipeline.runner.attempt import attempt
 
 Task = TypeVar("Task")
 Task_co = TypeVar("Task_co", covariant=True)
@@ -43,12 +46,34 @@ class Cluster(ABC):
         """Return all results, as `each` yields them."""
         return list(self.each(stage, function, tasks))
 
+    def map_by_size(
+        self,
+        stage: str,
+        function: Callable[[Task], Result],
+        tasks: Sequence[Task],
+        size: Callable[[Task], int],
+    ) -> list[Result]:
+        """Return all results in the order of the tasks, of which the largest run first.
+
+        So no worker begins a long task when the others have nothing left to do.
+        """
+        order = sorted(range(len(tasks)), key=lambda number: -size(tasks[number]))
+        results = self.each(stage, function, [tasks[number] for number in order])
+        placed = dict(zip(order, results, strict=True))
+        return [placed[number] for number in range(len(tasks))]
+
+    def memory_bytes(self) -> int:
+        """Return how large a pool may be that tasks read at random."""
+        return default_memory_bytes()
+
 
 class InProcess(Cluster):
     """Runs each task when its result is asked for, in this process."""
 
-    def __init__(self, report: ReportProgress) -> None:
+    def __init__(self, report: ReportProgress, retried: Counter[str] | None = None) -> None:
+        """`retried`: what to count attempts in that failed, by the error that passed."""
         self._report = report
+        self._retried = Counter() if retried is None else retried
 
     def each(
         self, stage: str, function: Callable[[Task], Result], tasks: Tasks[Task]
@@ -57,6 +82,17 @@ class InProcess(Cluster):
             return
         self._report(stage, 0, len(tasks))
         for done, task in enumerate(tasks, start=1):
-            result = function(task)
+            result, passed = attempt(function, task)
+            self._retried.update(passed)
             self._report(stage, done, len(tasks))
             yield result
+
+    def map_by_size(
+        self,
+        stage: str,
+        function: Callable[[Task], Result],
+        tasks: Sequence[Task],
+        size: Callable[[Task], int],
+    ) -> list[Result]:
+        """Return all results; one process gains nothing by another order."""
+        return self.map(stage, function, tasks)

@@ -20,7 +20,7 @@ from pipeline.core.errors import DocumentError
 from pipeline.core.file_system import syncing
 from pipeline.core.files import publish, read_array, save_array
 from pipeline.dataset import EvaluationCounts, State, copies_file
-from pipeline.runner.inputs import BuildContext, PreparedSource
+from pipeline.runner.inputs import BuildContext, PreparedSource, input_bytes
 from pipeline.runner.output_as_input import refuse_output
 from pipeline.runner.task_cache import ScannedInput, ScanRecord, log_trusted, recording
 from pipeline.runner.tasks.read_documents import (
@@ -151,7 +151,7 @@ def scan_corpus(
     if mixture.dedup is None and mixture.decontaminate is None:
         return list(sources), None, {}
     evaluation, tasks = scan_tasks(context, sources)
-    records = context.cluster.map("scan", scan_files, tasks)
+    records = context.cluster.map_by_size("scan", scan_files, tasks, input_bytes)
     log_trusted(records)
     inputs = [(one, read) for task, record in zip(tasks, records, strict=True)
               for one, read in zip(task.inputs, record.inputs, strict=True)]  # fmt: skip

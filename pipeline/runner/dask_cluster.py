@@ -9,21 +9,27 @@ import concurrent.futures
 import signal
 import threading
 import time
+import uuid
 from asyncio import CancelledError
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from itertools import islice
+from itertools import chain, islice
 from queue import Empty, SimpleQueue
 from typing import Any, Generic
 
+from dask.utils import funcname
 from distributed import Client, Future
 from distributed.scheduler import KilledWorker, NoValidWorkerError, NoWorkerError
 
 from pipeline.core.errors import MismatchError, OutputError, PipelineError
 from pipeline.core.progress import ReportProgress
+from pipeline.runner.attempt import attempt
+from pipeline.runner.check_workers import least_memory_bytes
 from pipeline.runner.cluster import Cluster, Result, Task, Tasks
 from pipeline.runner.joined_cluster import warn_without_workers
 from pipeline.runner.local_cluster import LocalWorkers
+from pipeline.runner.same_files import Notes, look_once
 
 _SECONDS_BETWEEN_LOOKS = 0.1
 _SECONDS_BETWEEN_CENSUSES = 60
@@ -39,11 +45,25 @@ class DaskCluster(Cluster):
     """Runs tasks on workers of dask."""
 
     def __init__(
-        self, client: Client, report: ReportProgress, local: LocalWorkers | None = None
+        self,
+        client: Client,
+        report: ReportProgress,
+        local: LocalWorkers | None = None,
+        notes: Notes | None = None,
+        retried: Counter[str] | None = None,
     ) -> None:
+        """`notes`: what workers of other machines must see. `retried`: as `InProcess`."""
         self._client = client
         self._report = report
         self._local = local
+        self._notes = notes
+        self._retried = Counter() if retried is None else retried
+
+    def memory_bytes(self) -> int:
+        """As `Cluster.memory_bytes`, here and on all workers."""
+        if self._local is not None:
+            return super().memory_bytes()
+        return least_memory_bytes(self._client)
 
     def each(
         self, stage: str, function: Callable[[Task], Result], tasks: Tasks[Task]
@@ -57,7 +77,7 @@ class DaskCluster(Cluster):
         if not len(tasks):
             return
         self._report(stage, 0, len(tasks))
-        window = _Window(self._client, function)
+        window = _Window(self._client, function, self._notes)
         numbered = enumerate(tasks)
         results: dict[int, Result] = {}
         num_done = num_yielded = 0
@@ -102,7 +122,8 @@ class DaskCluster(Cluster):
                 f"{stage}: a worker was killed repeatedly, probably out of memory",
                 "run again with fewer --workers; finished work is kept",
             ) from error
-        return window.take(futures, results)
+        self._retried.update(chain.from_iterable(passed for _, passed in results))
+        return window.take(futures, [result for result, _ in results])
 
     def _next(self, window: "_Window[Any, Any]", noted: Sequence[int]) -> list[Future]:
         """Wait for a future to end; return all that have, or raise KeyboardInterrupt if noted."""
@@ -136,8 +157,11 @@ class DaskCluster(Cluster):
 class _Window(Generic[Task, Result]):
     """The tasks of a stage that the scheduler holds."""
 
-    def __init__(self, client: Client, function: Callable[[Task], Result]) -> None:
+    def __init__(
+        self, client: Client, function: Callable[[Task], Result], notes: Notes | None
+    ) -> None:
         self._function = function
+        self._notes = notes
         self._tasks: dict[Future, tuple[int, Task]] = {}
         self._join(client)
 
@@ -162,7 +186,9 @@ class _Window(Generic[Task, Result]):
             self._submit(number, task)
 
     def _submit(self, number: int, task: Task) -> None:
-        future = self._client.submit(self._function, task, pure=False)
+        # As dask names it by itself.
+        key = f"{funcname(self._function)}-{uuid.uuid4()}"
+        future = self._client.submit(_run, self._function, task, self._notes, key=key, pure=False)
         self._tasks[future] = number, task
         future.add_done_callback(self._ended.put)
 
@@ -195,6 +221,15 @@ class _Window(Generic[Task, Result]):
         """Cancel what is left; a client that was closed meanwhile has."""
         if self._tasks and self._client.status == "running":
             self._client.cancel(list(self._tasks))
+
+
+def _run(
+    function: Callable[[Task], Result], task: Task, notes: Notes | None
+) -> tuple[Result, list[str]]:
+    """Run a task on a worker, which may have joined after all others were looked at."""
+    if notes is not None:
+        look_once(notes)
+    return attempt(function, task)
 
 
 def _check_key(stage: str, task: object, result: object) -> None:

@@ -1,15 +1,17 @@
 """Inputs: a planned source -> its files, with all that is needed to read them."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from pipeline.config import Mixture
 from pipeline.core.digest import sha256_bytes
 from pipeline.core.files import publish
 from pipeline.dataset import State
 from pipeline.runner.cluster import Cluster
-from pipeline.runner.plan import PlannedSource, declared
+from pipeline.runner.plan import PlannedSource, declared, num_bytes
 from pipeline.runner.tasks.read_documents import Input, LockedInput
 from pipeline.sources import Decoding, InputFile, check_tokenizer
 from pipeline.stages.tokenizer import Tokenizer, read_json
@@ -47,6 +49,25 @@ class PreparedSource:
     @property
     def name(self) -> str:
         return self.planned.source.name
+
+
+class OfInputs(Protocol):
+    """A task that reads input files."""
+
+    @property
+    def inputs(self) -> tuple[Input, ...]: ...
+
+
+def input_bytes(task: OfInputs) -> int:
+    """Return the bytes of the files that a task reads, by which its time can be told.
+
+    Of a file that has gone, the task says so.
+    """
+    total = 0
+    for one in task.inputs:
+        with suppress(OSError):
+            total += num_bytes(one.file)
+    return total
 
 
 def prepare_source(context: BuildContext, planned: PlannedSource) -> PreparedSource:

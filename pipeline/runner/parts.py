@@ -71,9 +71,7 @@ def plan_part(plan: Plan, stage: Stage, part: Part) -> Plan:
     for (one, name, _), number in zip(all_tasks, dealt, strict=True):
         if number == part.index - 1:
             own.setdefault(one.source.name, []).append(name)
-    chosen = tuple(
-        narrowed(one, own[one.source.name]) for one in sources if one.source.name in own
-    )
+    chosen = tuple(narrowed(one, own[one.source.name]) for one in sources if one.source.name in own)
     locked = {one.source.name: one.locked for one in chosen if one.locked is not None}
     lock = None if plan.lock is None else replace(plan.lock, sources=locked)
     return replace(plan, sources=chosen, lock=lock, partitions=())
@@ -117,4 +115,3 @@ def say_missing(state: State, tasks: Sequence[PartitionTask]) -> None:
             f"parts: have made {len(tasks) - len(missing):,} of {len(tasks):,} partitions{which}"
         ),
     )
-

@@ -6,7 +6,6 @@ from typing import Unpack
 from pipeline.config import RAW, Replay
 from pipeline.core.digest import fingerprint, sha256_file
 from pipeline.core.errors import ConfigError, InputError
-from pipeline.core.limits import default_memory_bytes
 from pipeline.dataset import PARTIAL, Manifest, MixtureRecord, without_order
 from pipeline.dataset.mds import INDEX_NAME, Pool
 from pipeline.runner.build_options import ClusterOptions
@@ -71,6 +70,9 @@ def replay_pool(
             options["report"],
             options.get("tls"),
             num_bytes,
+            folders=[state.root],
+            files=[pool / INDEX_NAME],
+            retried=options.get("retried"),
         )
         resumed = resuming(state, hashes_all=options.get("hashes_all", False))
         with cluster_of as cluster, resumed as hashes_all:
@@ -90,7 +92,7 @@ def replay_pool(
                 tokenizer,
                 identity=identity,
                 owner=identity,
-                memory_bytes=default_memory_bytes() if memory_bytes is None else memory_bytes,
+                memory_bytes=cluster.memory_bytes() if memory_bytes is None else memory_bytes,
                 hashes_all=hashes_all,
             )
         mixture = MixtureRecord(

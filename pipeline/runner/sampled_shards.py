@@ -1,17 +1,18 @@
 """Sampled shards: a plan -> the shards of all its partitions, for a whole build or some alone."""
 
 import logging
+import os
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import chain
+from pathlib import Path
 from typing import Unpack
 
 from pipeline.config import RAW
 from pipeline.core.digest import FileDigest
 from pipeline.core.errors import ConfigError
-from pipeline.core.limits import default_memory_bytes
 from pipeline.core.shown import printable
 from pipeline.dataset import EvaluationCounts, State
 from pipeline.runner.build_options import BuildOptions
@@ -87,7 +88,14 @@ def open_context(
     if plan.lock is not None and keeps_raw:
         pull(plan_download(_read_whole(plan, plan.lock), plan.mixture.folder, raw), report)
     cluster_of = open_cluster(
-        options["workers"], options["scheduler"], report, options.get("tls"), work_bytes(plan)
+        options["workers"],
+        options["scheduler"],
+        report,
+        options.get("tls"),
+        work_bytes(plan),
+        folders=[state.root, *([raw] if plan.lock is not None and os.access(raw, os.W_OK) else [])],
+        files=_first_and_last(plan),
+        retried=options.get("retried"),
     )
     resumed = resuming(state, hashes_all=options.get("hashes_all", False))
     with cluster_of as cluster, resumed as hashes_all:
@@ -96,12 +104,18 @@ def open_context(
             state=state,
             cluster=cluster,
             tokenizer=tokenizer,
-            memory_bytes=default_memory_bytes() if memory_bytes is None else memory_bytes,
+            memory_bytes=cluster.memory_bytes() if memory_bytes is None else memory_bytes,
             keeps_raw=keeps_raw,
             hashes_all=hashes_all,
             raw=raw,
             run=uuid.uuid4().hex,
         )
+
+
+def _first_and_last(plan: Plan) -> list[Path]:
+    """Return files of each source that workers must see, if they are here."""
+    files = [planned.files for planned in plan.sources if planned.files]
+    return [one.path for of_source in files for one in {of_source[0], of_source[-1]}]
 
 
 def _read_whole(plan: Plan, lock: Lock) -> Lock:

@@ -15,6 +15,7 @@ from pipeline.core.limits import (
     check_open_files,
     default_memory_bytes,
     machine_memory_bytes,
+    num_cores,
     part_of_open_files,
     process_memory_bytes,
     raise_open_files,
@@ -109,6 +110,23 @@ def test_memory_is_that_of_the_container(tmp_path: Path, monkeypatch: pytest.Mon
         assert (machine_memory_bytes(), default_memory_bytes()) == (1 << 20, 1 << 19)
         path.write_text("max\n")
         assert machine_memory_bytes() >= physical
+
+
+def test_cores_are_those_of_the_container_and_of_the_affinity(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "_GROUPS", tmp_path)
+    monkeypatch.setattr(limits.os, "sched_getaffinity", lambda _: {*range(8)})
+    assert num_cores() == 8
+    (tmp_path / "cpu.max").write_text("350000 100000\n")
+    assert num_cores() == 3
+    (tmp_path / "cpu.max").write_text("max 100000\n")
+    assert num_cores() == 8
+    (tmp_path / "cpu").mkdir()
+    (tmp_path / "cpu" / "cpu.cfs_period_us").write_text("100000\n")
+    for quota, cores in ((50_000, 1), (600_000, 6), (-1, 8), (900_000, 8)):
+        (tmp_path / "cpu" / "cpu.cfs_quota_us").write_text(f"{quota}\n")
+        assert num_cores() == cores
 
 
 @pytest.mark.parametrize("limit", [resource.RLIMIT_AS, resource.RLIMIT_DATA])

@@ -17,9 +17,9 @@ Build = Callable[..., Path]
 
 @contextmanager
 def start_cluster(
-    folder: Path, *options: str, protocol: str = "tcp", **variables: str
+    folder: Path, *options: str, protocol: str = "tcp", workers: int = 2, **variables: str
 ) -> Iterator[str]:
-    """Start a cluster as a user would, a scheduler and two workers; yield its address.
+    """Start a cluster as a user would, a scheduler and some workers; yield its address.
 
     options: of both, such as those for `protocol` tls.
     """
@@ -28,8 +28,9 @@ def start_cluster(
     commands = [
         [*dask, "scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard",
          "--scheduler-file", str(contact), "--protocol", protocol],
-        [*dask, "worker", "--scheduler-file", str(contact), "--nworkers", "2", "--nthreads", "1",
-         "--no-dashboard", "--memory-limit", "0", "--local-directory", str(folder)],
+        [*dask, "worker", "--scheduler-file", str(contact), "--nworkers", str(workers),
+         "--nthreads", "1", "--no-dashboard", "--memory-limit", "0",
+         "--local-directory", str(folder)],
     ]  # fmt: skip
     with (folder / "log").open("w") as log:
         processes = [
@@ -49,6 +50,26 @@ def start_cluster(
             for process in processes:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait(timeout=30)
+
+
+@contextmanager
+def start_worker(address: str, folder: Path, *before: str, **variables: str) -> Iterator[None]:
+    """Start one more worker, by a command line that begins with `before`."""
+    command = [sys.executable, "-m", "dask", "worker", address, "--no-nanny", "--no-dashboard"]
+    with (folder / "worker.log").open("w") as log:
+        process = subprocess.Popen(
+            [*before, *command, "--nthreads", "1", "--memory-limit", "0"],
+            cwd=folder,
+            env=builds.environment(**variables),
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    try:
+        yield
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait(timeout=30)
 
 
 def _address(contact: Path, log: Path) -> str:

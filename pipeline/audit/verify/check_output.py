@@ -1,6 +1,5 @@
 """Verify: a manifest and a folder -> every mismatch, never only the first."""
 
-import os
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -11,6 +10,7 @@ from pipeline.audit.verify.check_sums import check_sums
 from pipeline.core.digest import FileDigest, sha256_file
 from pipeline.core.errors import InputError, MismatchError
 from pipeline.core.json_record import from_json, parse_json
+from pipeline.core.limits import num_cores
 from pipeline.core.regular_file import read_file
 from pipeline.dataset import (
     MANIFEST,
@@ -47,7 +47,7 @@ def verify(out: Path, manifest: Path | None = None) -> list[str]:
     expected = _files_of_damaged(own) if described is None else described.files
     if expected is None:
         return mismatches
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(num_cores()) as pool:
         checked = pool.map(lambda path: _check(out / path, path, expected[path]), sorted(expected))
         mismatches += [mismatch for mismatch in checked if mismatch is not None]
     strangers = _files(out) - {*expected, own.name, *_place(described)}

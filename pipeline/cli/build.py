@@ -112,7 +112,7 @@ def _build_alone(parsed: Arguments, mixture: Mixture | Replay) -> int:
 def _build_part(parsed: Arguments, mixture: Mixture | Replay) -> int:
     """Make a part of a stage, all of it where none is named."""
     from pipeline.core.progress import show_progress
-    from pipeline.runner import Part, build_part
+    from pipeline.runner import Part, build_part, join_scan
 
     if parsed.stage is None:
         raise ConfigError("--part: expected --stage with it", "give --stage chunk")
@@ -127,7 +127,10 @@ def _build_part(parsed: Arguments, mixture: Mixture | Replay) -> int:
     with show_progress() as report:
         options = {"report": report, **_build_options(parsed)}
         lock = find_lock(parsed, mixture)
-        made = build_part(mixture, parsed.stage, part, parsed.out, lock=lock, **options)
+        if parsed.stage == "scan" and parsed.part is None:
+            made = join_scan(mixture, parsed.out, lock=lock, **options)
+        else:
+            made = build_part(mixture, parsed.stage, part, parsed.out, lock=lock, **options)
     print_part(parsed, made, time.monotonic() - started)
     return 0
 

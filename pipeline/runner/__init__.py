@@ -11,7 +11,7 @@ own.
 from pipeline.runner.archive_pool import archives_alone, replay_archives
 from pipeline.runner.build_alone import build_alone
 from pipeline.runner.build_options import Tls
-from pipeline.runner.build_part import MadePart, build_part
+from pipeline.runner.build_part import MadePart, build_part, join_scan
 from pipeline.runner.estimate import Estimate, make_estimate
 from pipeline.runner.estimate_time import BYTES_PER_SECOND
 from pipeline.runner.expected_files import expected_lock
@@ -36,6 +36,7 @@ __all__ = [
     "build_part",
     "check_local",
     "expected_lock",
+    "join_scan",
     "make_estimate",
     "make_plan",
     "materialise",

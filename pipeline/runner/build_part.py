@@ -15,16 +15,17 @@ from pipeline.core.errors import ConfigError, PipelineError
 from pipeline.core.shown import printable
 from pipeline.runner.build_options import BuildOptions
 from pipeline.runner.build_partitions import partition_tasks
-from pipeline.runner.corpus_scan import scan_files, scan_tasks
+from pipeline.runner.corpus_scan import scan_corpus, scan_files, scan_tasks, with_saved_drops
 from pipeline.runner.inputs import BuildContext, PreparedSource, input_bytes, prepare_source
 from pipeline.runner.lock_part import lock_part
-from pipeline.runner.output_lock import refuse_nested
-from pipeline.runner.parts import Part, Stage, plan_part
-from pipeline.runner.plan import make_plan
+from pipeline.runner.output_lock import lock_output, refuse_nested
+from pipeline.runner.parts import Part, Stage, check_versions, plan_part
+from pipeline.runner.plan import Plan, make_plan
 from pipeline.runner.reached_partitions import try_partition
 from pipeline.runner.sampled_shards import check_plan, open_context
 from pipeline.runner.tasks.make_partition import make_partition
 from pipeline.sources import Lock
+from pipeline.stages.tokenizer import Tokenizer
 
 _LOG = logging.getLogger(__name__)
 
@@ -55,12 +56,7 @@ def build_part(
     Raises: ConfigError for a stage that the mixture does not have; OutputError as `lock_part`;
     otherwise as `build`.
     """
-    mixture = replace(mixture, folder=mixture.folder.absolute())
-    options["raw"] = options.get("raw", RAW).absolute()
-    _check_stage(mixture, stage)
-    plan = make_plan(mixture, lock, options["raw"], out)
-    tokenizer = check_plan(plan)
-    refuse_nested(out)
+    mixture, plan, tokenizer = _planned(mixture, stage, out, lock, options)
     own = plan_part(plan, stage, part)
     with (
         lock_part(out.absolute(), mixture.fingerprint, stage, part) as state,
@@ -70,30 +66,57 @@ def build_part(
         if stage == "scan":
             _, tasks = scan_tasks(context, sources)
             context.cluster.map_by_size("scan", scan_files, tasks, input_bytes)
+        elif _scans(mixture):
+            every = [prepare_source(context, planned) for planned in plan.sources]
+            _make_chunks(context, with_saved_drops(context, every, sources))
         else:
             _make_chunks(context, sources)
+    return _made(stage, part, plan, own)
+
+
+def join_scan(
+    mixture: Mixture, out: Path, *, lock: Lock | None = None, **options: Unpack[BuildOptions]
+) -> MadePart:
+    """Scan what no part has scanned, and find what to drop, on which the chunks of all depend.
+
+    Raises: as `build_part`.
+    """
+    mixture, plan, tokenizer = _planned(mixture, "scan", out, lock, options)
+    with lock_output(out.absolute(), mixture.fingerprint) as state:
+        check_versions(state, notes=True)
+        with open_context(plan, state, tokenizer, **options) as context:
+            scan_corpus(context, [prepare_source(context, planned) for planned in plan.sources])
+    return _made("scan", Part(1, 1), plan, plan)
+
+
+def _planned(
+    mixture: Mixture, stage: Stage, out: Path, lock: Lock | None, options: BuildOptions
+) -> tuple[Mixture, Plan, Tokenizer]:
+    """Return a mixture whose folder is absolute, its plan and its tokenizer, before any work."""
+    mixture = replace(mixture, folder=mixture.folder.absolute())
+    options["raw"] = options.get("raw", RAW).absolute()
+    if stage == "scan" and not _scans(mixture):
+        raise ConfigError(
+            "--stage scan: got a mixture without dedup and decontaminate, which scans nothing",
+            "give --stage chunk",
+        )
+    plan = make_plan(mixture, lock, options["raw"], out)
+    tokenizer = check_plan(plan)
+    refuse_nested(out)
+    return mixture, plan, tokenizer
+
+
+def _scans(mixture: Mixture) -> bool:
+    return mixture.dedup is not None or mixture.decontaminate is not None
+
+
+def _made(stage: Stage, part: Part, plan: Plan, own: Plan) -> MadePart:
     return MadePart(
         stage=stage,
         part=part,
         partitions={one.source.name: tuple(one.partitions) for one in own.sources},
         num_all=sum(len(one.partitions) for one in plan.sources),
     )
-
-
-def _check_stage(mixture: Mixture, stage: Stage) -> None:
-    """Refuse a stage that a mixture does not have, or whose tasks need all of the one before."""
-    scans = mixture.dedup is not None or mixture.decontaminate is not None
-    if stage == "scan" and not scans:
-        raise ConfigError(
-            "--stage scan: got a mixture without dedup and decontaminate, which scans nothing",
-            "give --stage chunk",
-        )
-    if stage == "chunk" and scans:
-        raise ConfigError(
-            "--stage chunk: got a mixture with dedup or decontaminate, whose chunks depend on a"
-            " scan of all files",
-            "give --stage scan for the parts; a build without --stage goes on from them",
-        )
 
 
 def _make_chunks(context: BuildContext, sources: Sequence[PreparedSource]) -> None:

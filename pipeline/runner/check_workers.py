@@ -92,9 +92,10 @@ def least_memory_bytes(client: Client) -> int:
 
 def _memory_bytes(dask_worker: Worker) -> int:
     """Return half of what a task on this worker may use."""
-    limit = dask_worker.memory_manager.memory_limit
+    limit: int | None = dask_worker.memory_manager.memory_limit
+    threads: int = dask_worker.state.nthreads
     own = default_memory_bytes()
-    return min(own, limit // 2 // dask_worker.state.nthreads) if limit else own
+    return min(own, limit // 2 // threads) if limit else own
 
 
 def _guard(expected: Versions, open_files: int) -> WorkerPlugin:

@@ -5,7 +5,7 @@ earlier document and documents that contain evaluation texts are found, and save
 filters dropped.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -16,13 +16,12 @@ from numpy.typing import NDArray
 
 from pipeline.config import DecontaminateSpec, MinHashSpec, to_plain
 from pipeline.core.digest import FileDigest, fingerprint, sha256_file
-from pipeline.core.errors import DocumentError
-from pipeline.core.file_system import syncing
+from pipeline.core.errors import DocumentError, OutputError
 from pipeline.core.files import publish, read_array, save_array
 from pipeline.dataset import EvaluationCounts, State, copies_file
 from pipeline.runner.inputs import BuildContext, PreparedSource, input_bytes
 from pipeline.runner.output_as_input import refuse_output
-from pipeline.runner.task_cache import ScannedInput, ScanRecord, log_trusted, recording
+from pipeline.runner.task_cache import ScannedInput, ScanRecord, load_cached, log_trusted, recording
 from pipeline.runner.tasks.read_documents import (
     DROP_DTYPE,
     DocumentReader,
@@ -37,6 +36,8 @@ from pipeline.sources import FileReader, list_files
 from pipeline.stages import dedup
 from pipeline.stages.dedup import Contamination, ScannedFile
 from pipeline.version import VERSION
+
+_DROPS = "drops"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -167,16 +168,70 @@ def scan_corpus(
     drops: dict[tuple[str, str], DropList] = {}
     digests: dict[tuple[str, str], str] = {}
     files: dict[str, FileDigest] = {}
+    saved: dict[str, FileDigest] = {}
     out, scratch = context.state.out, context.state.scratch
-    with syncing(out) as sync:
+    with recording(context.state, _DROPS) as save:
         for name, (_, read), one in zip(names, inputs, found, strict=True):
-            drops[name] = _save_drops(context, name, read, one)
+            drops[name], written = _save_drops(context, name, read, one)
+            saved[_drops_path(context.state, name)] = written
             digests[name] = read.sha256
             if len(one.rows):
                 path = copies_file(*name)
                 files[path] = dedup.save_drops(out / path, scratch, one)
-        sync([out / path for path in files])
-    with_drops = [
+        reads = [
+            replace(read, reasons=drops[name].reasons)
+            for name, (_, read) in zip(names, inputs, strict=True)
+        ]
+        key = _drops_key(context, tasks)
+        save(ScanRecord(key=key, inputs=tuple(reads), files={**saved, **files}))
+    return _with_drops(sources, drops, digests), evaluation, files
+
+
+def with_saved_drops(
+    context: BuildContext, all_sources: Sequence[PreparedSource], sources: Sequence[PreparedSource]
+) -> list[PreparedSource]:
+    """Return sources with what to drop, as a scan of the files of all sources has saved it.
+
+    Raises: OutputError where none has, of these files.
+    """
+    _, tasks = scan_tasks(context, all_sources)
+    key, state = _drops_key(context, tasks), context.state
+    record = load_cached(state, _DROPS, key, ScanRecord, hashes_all=context.hashes_all)
+    if record is None:
+        raise OutputError(
+            f"{state.out}: got no scan of all files, on which the chunks of a mixture with dedup or"
+            " decontaminate depend",
+            "run all parts of --stage scan, then --stage scan without --part; after that, this",
+        )
+    names = [(one.source, one.file.partition) for task in tasks for one in task.inputs]
+    digests = {name: read.sha256 for name, read in zip(names, record.inputs, strict=True)}
+    drops = {
+        name: DropList(
+            path=state.drops(*name),
+            digest=record.files[_drops_path(state, name)].sha256,
+            reasons=read.reasons,
+        )
+        for name, read in zip(names, record.inputs, strict=True)
+    }
+    return _with_drops(sources, drops, digests)
+
+
+def _drops_path(state: State, name: tuple[str, str]) -> str:
+    return state.drops(*name).relative_to(state.out).as_posix()
+
+
+def _drops_key(context: BuildContext, tasks: Sequence[ScanTask]) -> str:
+    """Return the fingerprint of all that decides what is dropped except the bytes of the inputs."""
+    return fingerprint([to_plain(context.mixture.dedup), *(task.key for task in tasks)])
+
+
+def _with_drops(
+    sources: Sequence[PreparedSource],
+    drops: Mapping[tuple[str, str], DropList],
+    digests: Mapping[tuple[str, str], str],
+) -> list[PreparedSource]:
+    """Return sources with what to drop of each file, and the digest of what was read of it."""
+    return [
         replace(
             source,
             inputs={
@@ -190,7 +245,6 @@ def scan_corpus(
         )
         for source in sources
     ]
-    return with_drops, evaluation, files
 
 
 def scan_tasks(
@@ -248,7 +302,7 @@ def _evaluation_texts(spec: DecontaminateSpec, folder: Path, out: Path) -> Itera
 
 def _save_drops(
     context: BuildContext, name: tuple[str, str], read: ScannedInput, found: dedup.DroppedRows
-) -> DropList:
+) -> tuple[DropList, FileDigest]:
     """Save what is dropped of one file, by the filters and by the scan."""
     filtered = read_array(context.state.filtered(*name))
     path = context.state.drops(*name)
@@ -259,7 +313,7 @@ def _save_drops(
         np.concatenate([filtered["reason"], found.reasons + np.uint16(len(read.reasons))]),
         [*read.reasons, *dedup.REASONS],
     )
-    return DropList(path=path, digest=written.sha256, reasons=tuple(reasons))
+    return DropList(path=path, digest=written.sha256, reasons=tuple(reasons)), written
 
 
 def _save_reasons(

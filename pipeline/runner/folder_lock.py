@@ -63,8 +63,16 @@ def part_lock(state: State, stage: str, part: object) -> Path:
     return state.parts / f"{part_name(stage, part)}.lock".replace(" ", "-").replace("/", "-of-")
 
 
+def running_parts(state: State) -> list[str]:
+    """Return the parts that run in a folder, in words."""
+    if not state.parts.exists():
+        return []
+    with entering(state):
+        return held_parts(state)
+
+
 def held_parts(state: State) -> list[str]:
-    """Return the parts that run in a folder, in words, for who has entered."""
+    """Return the same, for who has entered."""
     held = []
     for path in sorted(state.parts.glob("*.lock")):
         with path.open("r+") as lock:

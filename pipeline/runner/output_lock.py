@@ -41,7 +41,7 @@ from pipeline.dataset import (
     read_partial,
 )
 from pipeline.dataset.parquet import read_origin
-from pipeline.runner.folder_lock import entering, held_parts, open_lock, take
+from pipeline.runner.folder_lock import open_lock, running_parts, take
 from pipeline.runner.task_cache import PartitionOutput
 from pipeline.sources import Lock, lock_digest
 from pipeline.stages.tokenizer import Tokenizer
@@ -267,8 +267,7 @@ def release(state: State) -> None:
 
 
 def _busy(state: State) -> OutputError:
-    with entering(state):
-        parts = held_parts(state)
+    parts = running_parts(state)
     who = f"{' and '.join(parts)} of a build is" if parts else "another build is"
     return OutputError(f"{state.out}: {who} running here", "wait for it, or choose another --out")
 

@@ -248,7 +248,7 @@ def build_timed() -> None:
         return run
 
     @contextmanager
-    def here(*_: object) -> Iterator[InProcess]:
+    def here(*_: object, **__: object) -> Iterator[InProcess]:
         yield InProcess(lambda *_: None)
 
     def patch(owner: Any, name: str, stage: str, how: Any = timed) -> None:

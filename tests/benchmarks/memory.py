@@ -146,7 +146,7 @@ def run_task() -> None:
                 yield result
 
     @contextmanager
-    def here(*_: object) -> Iterator[Here]:
+    def here(*_: object, **__: object) -> Iterator[Here]:
         yield Here()
 
     if task == "nothing":

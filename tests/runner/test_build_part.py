@@ -93,6 +93,37 @@ def test_parts_that_run_together_and_are_killed_go_on(
     assert builds.differences(builds.digests(out), expected) == []
 
 
+def test_scan_and_chunks_of_a_mixture_with_dedup_are_made_in_parts(
+    tmp_path: Path, build_here: Build
+) -> None:
+    builds.write_inputs(tmp_path)
+    mixture = builds.write_mixture(tmp_path, CORPUS, "corpus.yaml")
+    copies = builds.documents("prose-1", 40, 300)[:20]
+    lines = builds.json_lines({**one, "id": f"copy-{one['id']}"} for one in copies)
+    (tmp_path / "in" / "long" / "long-0.jsonl").write_bytes(lines)
+    whole = builds.digests(build_here(mixture, tmp_path / "whole"))
+    out = tmp_path / "out"
+
+    def stage(name: str, *part: str) -> builds.Finished:
+        return builds.run("build", mixture, "--out", out, "--stage", name, *part)
+
+    builds.well(stage("scan", "--part", "2/2"))
+    done = stage("chunk", "--part", "1/2")
+    assert done.returncode == 2
+    assert "out: got no scan of all files, on which the chunks of a mixture" in done.stderr
+    builds.well(stage("scan", "--part", "1/2"))
+    surveys = {path: path.stat().st_mtime_ns for path in out.rglob(".ettin/survey/**/*.parquet")}
+    assert len(surveys) == 4
+    builds.well(stage("scan"))
+    assert {path: path.stat().st_mtime_ns for path in surveys} == surveys
+    for part in ("2/2", "1/2"):
+        builds.well(stage("chunk", "--part", part))
+    done = builds.run("build", mixture, "--out", out)
+    builds.well(done)
+    assert "parts: have made 4 of 4 partitions\n" in done.stderr
+    assert builds.differences(builds.digests(out), whole) == []
+
+
 def test_partitions_are_dealt_by_their_bytes() -> None:
     assert deal([5, 3, 3, 2, 2, 1], 2) == [0, 1, 1, 0, 1, 0]
     assert deal([1, 1, 1, 1], 3) == [0, 1, 2, 0]

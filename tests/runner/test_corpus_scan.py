@@ -53,7 +53,7 @@ def test_what_is_dropped_of_a_file_is_saved_by_row_with_the_reasons_that_occur(
     path.parent.mkdir(parents=True)
     rows = [(row, reasons.index(reason)) for row, reason in sorted(filtered.items())]
     save_array(path, np.array(rows, DROP_DTYPE))
-    saved = corpus_scan._save_drops(
+    saved, _ = corpus_scan._save_drops(
         SimpleNamespace(state=state),
         ("s", "f"),
         ScannedInput(sha256="", locked=None, reasons=tuple(reasons)),

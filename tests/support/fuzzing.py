@@ -269,7 +269,7 @@ def run_tasks_here() -> None:
     ]
 
     @contextlib.contextmanager
-    def open_here(*arguments: Any) -> Iterator[_Here]:
+    def open_here(*_: Any, **__: Any) -> Iterator[_Here]:
         yield _Here(lambda *_: None)
 
     for module in modules:

@@ -27,7 +27,7 @@ def run_here(patch: pytest.MonkeyPatch, module: ModuleType, cluster: Here) -> No
     """Let a module that opens clusters run its tasks on `cluster`."""
 
     @contextmanager
-    def open_here(*_: object) -> Iterator[Here]:
+    def open_here(*_: object, **__: object) -> Iterator[Here]:
         yield cluster
 
     patch.setattr(module, "open_cluster", open_here)

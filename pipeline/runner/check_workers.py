@@ -87,7 +87,8 @@ def raised_limit() -> int:
 
 def least_memory_bytes(client: Client) -> int:
     """Return the largest pool that is read at random here and on all workers, by their limits."""
-    return min([default_memory_bytes(), *client.run(_memory_bytes, on_error="ignore").values()])
+    there: dict[str, int] = client.run(_memory_bytes, on_error="ignore")
+    return min([default_memory_bytes(), *there.values()])
 
 
 def _memory_bytes(dask_worker: Worker) -> int:

@@ -139,9 +139,11 @@ def test_partitions_are_dealt_by_their_bytes() -> None:
 
 def test_one_folder_has_parts_of_one_stage_and_number_or_a_build(tmp_path: Path) -> None:
     out = tmp_path / "out"
-    with lock_part(out, "a", "chunk", Part(1, 3)):
+    with lock_part(out, "a", "chunk", Part(1, 3)) as state:
+        state.scratch.mkdir(exist_ok=True)
+        (state.scratch / "written").touch()
         with lock_part(out, "a", "chunk", Part(3, 3)):
-            pass
+            assert (state.scratch / "written").exists()
         for fingerprint, stage, part, expected in (
             ("a", "chunk", Part(1, 3), "part 1/3 of chunk is running here"),
             ("a", "chunk", Part(1, 4), "part 1/3 of chunk is running here, got part 1/4 of chunk"),
@@ -158,6 +160,8 @@ def test_one_folder_has_parts_of_one_stage_and_number_or_a_build(tmp_path: Path)
             lock_output(out, "a"),
         ):
             pass
+    with lock_part(out, "a", "chunk", Part(2, 5)):
+        assert not (state.scratch / "written").exists()
     with (
         lock_output(out, "a"),
         pytest.raises(OutputError, match="a build is running here"),

@@ -11,6 +11,8 @@ from support.source_server import Server, serve
 from pipeline.config import load_mixture
 from pipeline.core.errors import InputError
 from pipeline.runner import run, sampled_shards
+from pipeline.runner.build_part import build_part
+from pipeline.runner.parts import Part
 from pipeline.sources import Lock, make_lock, read_lock, write_lock
 from pipeline.stages.sampling import in_sequence
 
@@ -51,6 +53,12 @@ class Place:
             raw=self.folder / raw, keeps_raw=keeps_raw, workers=1, scheduler=None, report=quiet,
         )  # fmt: skip
         return self.folder / out
+
+    def part(self, out: str, part: Part, *, keeps_raw: bool) -> None:
+        build_part(
+            load_mixture(self.mixture), "chunk", part, self.folder / out, lock=self.lock,
+            raw=self.folder / "raw", keeps_raw=keeps_raw, workers=1, scheduler=None, report=quiet,
+        )  # fmt: skip
 
     def asked(self) -> list[str]:
         """Return the names of the files that were asked for since the last time."""
@@ -113,6 +121,26 @@ def test_a_build_goes_on_where_a_server_was_gone(place: Place) -> None:
     place.asked()
     out = place.build("out")
     assert place.asked() == sorted({*reached} - {"all", *SEQUENCE[:2]})
+    assert builds.digests(out) == builds.digests(expected)
+
+
+@pytest.mark.parametrize("keeps_raw", [True, False])
+def test_parts_ask_for_their_own_files_and_the_build_for_what_is_left(
+    place: Place, keeps_raw: bool
+) -> None:
+    expected = place.build("expected", raw="other")
+    reached = place.raw("other")
+    place.asked()
+    asked: list[str] = []
+    for index in (2, 1, 3):
+        place.part("out", Part(index, 3), keeps_raw=keeps_raw)
+        own = place.asked()
+        assert own
+        assert not {*own} & {*asked}
+        asked += own
+    assert {"all", SEQUENCE[0]} < {*asked} < {"all", *NAMES}
+    out = place.build("out", keeps_raw=keeps_raw)
+    assert place.asked() == sorted({*reached} - {*asked})
     assert builds.digests(out) == builds.digests(expected)
 
 

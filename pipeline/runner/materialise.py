@@ -14,7 +14,6 @@ import numpy as np
 from pipeline.config import OrderSpec, ShardSpec
 from pipeline.core.errors import InputError, MismatchError
 from pipeline.core.json_record import Absent
-from pipeline.core.limits import default_memory_bytes
 from pipeline.dataset import (
     MANIFEST,
     Manifest,
@@ -51,12 +50,14 @@ def materialise(out: Path, **options: Unpack[ClusterOptions]) -> Manifest:
             options["report"],
             options.get("tls"),
             num_bytes,
+            folders=[state.root],
+            retried=options.get("retried"),
         )
         job = _job(state, manifest, rows, hashes_all=options.get("hashes_all", False))
         folders, tables = split_pool(job, rows.pool)
-        if memory_bytes is None:
-            memory_bytes = default_memory_bytes()
         with cluster_of as cluster:
+            if memory_bytes is None:
+                memory_bytes = cluster.memory_bytes()
             made = write_rows(
                 job,
                 cluster,

@@ -107,6 +107,8 @@ class Options:
         )
         what = "when resuming, hash also finished files whose size, mtime and inode are unchanged"
         self.add("--check", what)
+        what = "let --out hold another mixture's build: keep what still stands, and redo the rest"
+        self.add("--update", what)
 
     def add_workers(self, what: str) -> None:
         self.add("--workers N", what, positive, num_cores())
@@ -145,6 +147,7 @@ def cluster_options(parsed: Arguments) -> dict[str, Any]:
         "tls": _tls(parsed),
         "memory_bytes": parsed.memory,
         "hashes_all": parsed.check,
+        "updates": parsed.update,
     }
 
 

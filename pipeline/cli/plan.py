@@ -17,10 +17,11 @@ from pipeline.config import (
     in_billions,
     in_percent,
 )
+from pipeline.core.errors import ConfigError
 from pipeline.core.units import format_bytes, format_tokens
 
 if TYPE_CHECKING:
-    from pipeline.runner import Estimate, Plan
+    from pipeline.runner import Estimate, Plan, Redo
 
 
 # A copy of the rows that is worth going without.
@@ -44,15 +45,18 @@ def add(verbs: Verbs) -> None:
     price = checked(Fraction, "dollars, such as 0.05", lambda dollars: dollars >= 0)
     options.add("--price-core-hour DOLLARS", "price of a core for an hour, to add a cost", price)
     options.add("--price-tb-month DOLLARS", "price of a TB for a month, to add a cost", price)
+    what = "output of an earlier build: say what a build with --update would redo there"
+    options.add("--against DIR", what, Path)
 
 
 def run(parsed: Arguments) -> int:
-    from pipeline.runner import make_estimate, make_plan, this_machine
+    from pipeline.runner import describe_redo, make_estimate, make_plan, this_machine
 
     mixture = load_mixture(parsed)
     if isinstance(mixture, Replay):
         return _plan_replay(parsed, mixture)
     plan = make_plan(mixture, find_lock(parsed, mixture), parsed.raw)
+    redo = None if parsed.against is None else _redo(parsed.against, plan)
     estimate = make_estimate(
         plan,
         parsed.workers,
@@ -77,6 +81,7 @@ def run(parsed: Arguments) -> int:
                 },
                 "skipped": {one.source.name: one.skipped for one in plan.sources if one.skipped},
                 "assumptions": _assumptions_json(mixture),
+                **({} if redo is None else {"against": asdict(redo)}),
             }
         )
         return 0
@@ -87,7 +92,22 @@ def run(parsed: Arguments) -> int:
     print_lines(_summary(mixture, estimate, parsed.workers))
     print_lines(_samples(plan))
     print_lines(_assumptions(mixture))
+    if redo is not None:
+        print_lines([f"against {parsed.against}: {describe_redo(redo)}"])
     return 0
+
+
+def _redo(out: Path, plan: "Plan") -> "Redo":
+    """Return what a build would redo in an output. Raises: ConfigError where there is none."""
+    from pipeline.dataset import is_build_folder
+    from pipeline.runner import find_redo
+
+    if not is_build_folder(out):
+        raise ConfigError(
+            f"--against {out}: got no output of a build, finished or not",
+            "name the --out of an earlier build",
+        )
+    return find_redo(plan, out)
 
 
 def _budget_json(table: BudgetTable) -> dict[str, object]:
@@ -249,6 +269,11 @@ def _samples(plan: "Plan") -> Iterator[str]:
 def _plan_replay(parsed: Arguments, replay: Replay) -> int:
     from pipeline.sources import POOL, PoolLayout
 
+    if parsed.against is not None:
+        raise ConfigError(
+            "--against: got a pool, whose rows are all put in order again, expected sources",
+            "leave it out",
+        )
     lock, pool, order = find_lock(parsed, replay), replay.pool, replay.order
     assert pool is not None
     layout = None if lock is None else PoolLayout.of(lock.sources[POOL])

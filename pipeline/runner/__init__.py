@@ -19,6 +19,7 @@ from pipeline.runner.machine import Machine, this_machine
 from pipeline.runner.materialise import materialise
 from pipeline.runner.parts import Part
 from pipeline.runner.plan import Plan, check_local, make_plan
+from pipeline.runner.redo import Redo, describe_redo, find_redo
 from pipeline.runner.replay_pool import pool_folder, replay_pool
 from pipeline.runner.run import build
 
@@ -29,13 +30,16 @@ __all__ = [
     "MadePart",
     "Part",
     "Plan",
+    "Redo",
     "Tls",
     "archives_alone",
     "build",
     "build_alone",
     "build_part",
     "check_local",
+    "describe_redo",
     "expected_lock",
+    "find_redo",
     "join_scan",
     "make_estimate",
     "make_plan",

@@ -59,7 +59,8 @@ def build_alone(
     refuse_nested(out)
     if (out / MANIFEST).exists():
         raise OutputError(f"{out}: holds a whole build", "choose another --out for --partitions")
-    with lock_output(out.absolute(), partial_identity(mixture.fingerprint, names)) as state:
+    identity = partial_identity(mixture.fingerprint, names)
+    with lock_output(out.absolute(), identity, updates=options.get("updates", False)) as state:
         with open_context(plan, state, tokenizer, **options) as context:
             made = make_shards(context, plan)
         files = files_of(record for records in made.records.values() for record in records)

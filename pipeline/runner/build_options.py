@@ -37,6 +37,9 @@ class ClusterOptions(TypedDict, total=False):
     memory_bytes: int | None
     """A larger pool is laid out by position on disk first; by default half of the memory that a
     process may use, here and on workers of that cluster."""
+    updates: bool
+    """Whether the output may hold a build of another mixture, of which it keeps what still stands;
+    by default it may not."""
 
 
 class BuildOptions(ClusterOptions, total=False):

@@ -4,12 +4,11 @@ A second build goes on from them, or from those of one that was stopped, and kee
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import fields
 from itertools import chain
 
-from pipeline.core.digest import FileDigest
 from pipeline.core.errors import (
     ConfigError,
     DocumentError,
@@ -32,6 +31,7 @@ from pipeline.dataset import (
     PROVENANCE,
     STEPS,
     Manifest,
+    PartialManifest,
     PartitionCounts,
     PartitionRecord,
     State,
@@ -88,9 +88,7 @@ def restore_records(state: State) -> None:
 def _restore_records(state: State) -> None:
     path = state.out / PARTIAL
     if path.exists():
-        partial = read_partial(path)
-        partitions = chain.from_iterable(partial.sources.values())
-        restore_all(state, _partition_records(partitions, partial.files))
+        restore_all(state, records_of(read_partial(path)))
         path.unlink()
     path = state.out / MANIFEST
     if not path.exists():
@@ -101,22 +99,24 @@ def _restore_records(state: State) -> None:
         # Nothing in a damaged manifest is trusted; everything is built again.
         path.rename(state.scratch / MANIFEST)
         return
-    partitions = chain.from_iterable(one.partitions for one in manifest.sources.values())
-    records = _partition_records(partitions, manifest.files)
-    restore_all(state, chain(records, _order_records(state, manifest)))
+    restore_all(state, chain(records_of(manifest), _order_records(state, manifest)))
     # Until a file of it is written again, it is as it was.
     state.ordered.touch()
     path.unlink()
 
 
-def _partition_records(
-    records: Iterable[PartitionRecord], files: Mapping[str, FileDigest]
-) -> Iterator[tuple[str, AnyRecord]]:
-    """Yield the names and the records of the tasks that made some partitions."""
-    for record in records:
+def records_of(made: Manifest | PartialManifest) -> Iterator[tuple[str, PartitionOutput]]:
+    """Yield the names and the records of the tasks that made the partitions of an output."""
+    for record in _partitions(made):
         facts = {field.name: getattr(record, field.name) for field in fields(PartitionCounts)}
-        written = {path: files[path] for path in record.files}
+        written = {path: made.files[path] for path in record.files}
         yield record.task, PartitionOutput(**facts, files=written)
+
+
+def _partitions(made: Manifest | PartialManifest) -> Iterator[PartitionRecord]:
+    if isinstance(made, Manifest):
+        return chain.from_iterable(one.partitions for one in made.sources.values())
+    return chain.from_iterable(made.sources.values())
 
 
 def _order_records(state: State, manifest: Manifest) -> Iterator[tuple[str, AnyRecord]]:

@@ -76,7 +76,7 @@ def prepare_source(context: BuildContext, planned: PlannedSource) -> PreparedSou
     Raises: InputError or MismatchError when a tokenizer is not found, or is not the locked one.
     """
     source, locked = planned.source, planned.locked
-    decoding = _save_decoder(context, planned)
+    decoding = _decoding(context, planned)
     at_origin = {declared(locked, file): file for file in locked.files} if locked else {}
 
     def prepare(file: InputFile) -> Input:
@@ -107,19 +107,31 @@ def prepare_source(context: BuildContext, planned: PlannedSource) -> PreparedSou
     return PreparedSource(planned=planned, inputs=inputs)
 
 
-def _save_decoder(context: BuildContext, planned: PlannedSource) -> Decoding | None:
+def save_decoder(context: BuildContext, source: PreparedSource) -> None:
     """Save the tokenizer that decodes a source's rows for the workers."""
-    spec, state = planned.source.origin.decode, context.state
+    data = _decoder(context, source.planned)
+    if data is not None:
+        with publish(context.state.decoder(sha256_bytes(data)), context.state.scratch) as temporary:
+            temporary.write_bytes(data)
+
+
+def _decoding(context: BuildContext, planned: PlannedSource) -> Decoding | None:
+    data, spec = _decoder(context, planned), planned.source.origin.decode
+    if data is None or spec is None:
+        return None
+    path = context.state.decoder(sha256_bytes(data))
+    return Decoding(tokenizer=path, cleans_up=spec.clean_up)
+
+
+def _decoder(context: BuildContext, planned: PlannedSource) -> bytes | None:
+    """Return the tokenizer that decodes a source's rows, if they are ids."""
+    spec = planned.source.origin.decode
     if spec is None:
         return None
     locked = None if planned.locked is None else planned.locked.tokenizer
     # Where the mixture names no commit, the lock has pinned one.
     revision = spec.revision if locked is None else locked.revision
     data = read_json(spec.tokenizer, revision, context.mixture.folder)
-    digest = sha256_bytes(data)
     if locked is not None:
-        check_tokenizer(locked, digest)
-    path = state.decoder(digest)
-    with publish(path, state.scratch) as temporary:
-        temporary.write_bytes(data)
-    return Decoding(tokenizer=path, cleans_up=spec.clean_up)
+        check_tokenizer(locked, sha256_bytes(data))
+    return data

@@ -24,6 +24,7 @@ from pipeline.dataset import (
     PROVENANCE,
     STATE,
     STEPS,
+    TOKENIZER,
     TRAIN,
     VALIDATION,
     Manifest,
@@ -52,18 +53,22 @@ _FOLDERS = (TRAIN, ORDER, PROVENANCE, VALIDATION, DROPPED)
 
 
 @contextmanager
-def lock_output(out: Path, fingerprint: str, *, adds_to_finished: bool = False) -> Iterator[State]:
+def lock_output(
+    out: Path, fingerprint: str, *, updates: bool = False, adds_to_finished: bool = False
+) -> Iterator[State]:
     """Hold an output folder for the build of this fingerprint.
 
     A build that fails before it has made anything leaves the folder to any other. What has been
     made stays where it fails, and in a finished output too if the caller adds to it.
+
+    updates: whether it may hold the build of another one.
 
     Raises: OutputError when the folder holds anything else, its state is linked elsewhere, or
     another build runs in it.
     """
     state = State(out=out)
     is_new = not out.exists()
-    check_folder(state, fingerprint)
+    check_folder(state, fingerprint, updates=updates)
     with open_lock(state, state.lock) as lock:
         if not take(lock, state.lock):
             raise _busy(state)
@@ -83,12 +88,14 @@ def lock_output(out: Path, fingerprint: str, *, adds_to_finished: bool = False) 
             raise
 
 
-def check_folder(state: State, fingerprint: str) -> None:
+def check_folder(state: State, fingerprint: str, *, updates: bool = False) -> None:
     """Insist that a build of this fingerprint may use a folder.
+
+    updates: whether it may hold the build of another one.
 
     Raises: OutputError when it holds anything else, or its state is linked elsewhere.
     """
-    _check_owner(state, fingerprint)
+    _check_owner(state, fingerprint, updates=updates)
     _refuse_links(state)
 
 
@@ -217,6 +224,9 @@ def _finish(state: State, name: str, pieces: Iterable[bytes], files: Collection[
 def _remove_unknown(out: Path, known: Collection[str]) -> None:
     """Remove files of an earlier build that are not in the manifest, and folders left empty."""
     changed: set[str] = set()
+    if TOKENIZER not in known and (out / TOKENIZER).is_file():
+        os.unlink(out / TOKENIZER)
+        changed.add(str(out))
     for top in (out / name for name in _FOLDERS):
         # What a link points to is not ours.
         for folder, folders, names in [] if top.is_symlink() else os.walk(top, topdown=False):
@@ -231,7 +241,7 @@ def _remove_unknown(out: Path, known: Collection[str]) -> None:
                 if not is_known:
                     os.unlink(out / path)
                     changed.add(folder)
-            if folder != str(top) and not os.listdir(folder):
+            if not os.listdir(folder):
                 os.rmdir(folder)
                 changed.add(os.path.dirname(folder))
     for folder in sorted(changed):
@@ -282,12 +292,12 @@ def _clear_scratch(state: State) -> None:
     shutil.rmtree(stale, ignore_errors=True)
 
 
-def _check_owner(state: State, fingerprint: str) -> None:
+def _check_owner(state: State, fingerprint: str, *, updates: bool) -> None:
     out = state.out
     if out.exists() and not out.is_dir():
         raise OutputError(f"{out}: got a file, expected a folder", "choose another --out")
     found = owner_of(state)
-    if found == fingerprint:
+    if found == fingerprint or (found is not None and updates):
         return
     if found is not None:
         if not _has_work(state):
@@ -297,12 +307,12 @@ def _check_owner(state: State, fingerprint: str) -> None:
             raise OutputError(
                 f"{out}: holds partitions that were built alone, others or of another mixture"
                 f" ({PARTIAL})",
-                "choose another --out, or remove the folder",
+                "choose another --out, or keep what still stands of it with --update",
             )
         raise OutputError(
             f"{out}: holds another mixture, or other partitions of this one (fingerprint "
             f"{found[:12]}…, expected {fingerprint[:12]}…)",
-            "choose another --out, or remove the folder",
+            "choose another --out, or keep what still stands of it with --update",
         )
     if _has_files(state):
         raise OutputError(

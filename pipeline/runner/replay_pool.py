@@ -63,7 +63,7 @@ def replay_pool(
         check_tokenizer(lock.tokenizer, tokenizer.digest, lock.where)
     check_special_tokens(tokenizer, declared.order, None)
     identity, memory_bytes = fingerprint(declaration), options.get("memory_bytes")
-    with lock_output(out.absolute(), identity) as state:
+    with lock_output(out.absolute(), identity, updates=options.get("updates", False)) as state:
         cluster_of = open_cluster(
             options["workers"],
             options["scheduler"],

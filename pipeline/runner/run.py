@@ -5,10 +5,12 @@ ordered rows -> manifest. Each stage is a list of tasks from files to files; int
 earlier run are kept.
 """
 
+import logging
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, fields, replace
+from functools import partial
 from pathlib import Path
 from typing import TypeVar, Unpack
 
@@ -43,6 +45,7 @@ from pipeline.runner.output_tokenizer import copy_tokenizer
 from pipeline.runner.partition_order import check_listed
 from pipeline.runner.parts import check_versions
 from pipeline.runner.plan import Plan, make_plan
+from pipeline.runner.redo import describe_redo, find_redo
 from pipeline.runner.sample_sources import write_indexes
 from pipeline.runner.sampled_shards import check_plan, make_shards, open_context
 from pipeline.runner.task_cache import PartitionOutput, files_of
@@ -50,6 +53,7 @@ from pipeline.sources import Lock
 from pipeline.stages import sampling
 from pipeline.stages.filters import identify
 
+_LOG = logging.getLogger(__name__)
 Counts = TypeVar("Counts", TokenCounts, ChunkCounts)
 
 
@@ -72,13 +76,17 @@ def build(
     plan = make_plan(mixture, lock, options["raw"], out)
     tokenizer = check_plan(plan)
     refuse_nested(out)
+    updates = options.get("updates", False)
+    if updates:
+        _LOG.warning("update: %s", describe_redo(find_redo(plan, out)))
     with ExitStack() as stack:
-        state = stack.enter_context(lock_output(out.absolute(), mixture.fingerprint))
+        lock_of = partial(lock_output, updates=updates)
+        state = stack.enter_context(lock_of(out.absolute(), mixture.fingerprint))
         check_versions(state)
         holdout_state = None
         if mixture.validation is not None:
             holdout_state = stack.enter_context(
-                lock_output(state.out / VALIDATION, holdout_identity(mixture))
+                lock_of(state.out / VALIDATION, holdout_identity(mixture))
             )
         check_machine(plan, state.out, **options)
         with open_context(plan, state, tokenizer, **options) as context:

@@ -9,7 +9,7 @@ import json
 import logging
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -19,7 +19,7 @@ from pipeline.core.file_system import syncing
 from pipeline.core.files import publish, refuse_links, sync_entry, writing
 from pipeline.core.json_record import from_json, to_json
 from pipeline.core.record_log import open_log
-from pipeline.core.saved_file import SavedFile
+from pipeline.core.saved_file import SavedFile, facts_of
 from pipeline.dataset import (
     OF_PARTITIONS,
     ORDER,
@@ -164,6 +164,22 @@ def log_trusted(records: Iterable[AnyRecord]) -> None:
         if len(trusted) + len(unread) >= _FILES_PER_LINE:
             log()
     log()
+
+
+def may_stand(state: State, name: str, key: str) -> bool:
+    """Tell whether a task has a record of this key whose files have their sizes; none is read."""
+    for saved in _find(state, name, key):
+        with suppress(ValueError):
+            files = from_json(_SavedFiles, {"files": saved.get("files")}).files
+            if have_sizes(state, files):
+                return True
+    return False
+
+
+def have_sizes(state: State, files: Files) -> bool:
+    """Tell whether some files of an output are there with the sizes that they should have."""
+    facts = {path: facts_of(state.out / path) for path in files}
+    return all(found and found[0] == files[path].num_bytes for path, found in facts.items())
 
 
 def has_record(state: State, name: str, key: str) -> bool:

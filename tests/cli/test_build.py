@@ -79,7 +79,9 @@ def test_a_folder_that_holds_another_mixture_is_left_alone(
     other = builds.write_mixture(small.parent, builds.MIXTURE.replace("21", "22"), "other.yaml")
     message = _refusal(other, out)
     assert f"error: {out}: holds another mixture, or other partitions of this one (" in message
-    assert "\nhint: choose another --out, or remove the folder\n" in message
+    assert (
+        "\nhint: choose another --out, or keep what still stands of it with --update\n" in message
+    )
     assert builds.digests(out) == before
     # The table of steps knows it too, should the manifest be lost.
     (out / "manifest.json").unlink()

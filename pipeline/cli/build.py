@@ -40,6 +40,8 @@ def add(verbs: Verbs) -> None:
     options.add("--raw DIR", "folder of downloaded files", Path, RAW)
     what = "download each file when it is read and delete it afterwards, to bound disk use"
     options.add("--no-keep-raw", what)
+    what = "folder of chunks that builds share: take what is there of these files, add the rest"
+    options.add("--cache DIR", what, Path)
     what = "make the shards of these alone, without an order: pes2o/pes2o_0005,…; repeatable"
     options.add("--partitions NAMES", what, _names, action="extend")
     what = "stop after this stage, which parts of it can do; a build without it goes on from there"
@@ -136,8 +138,8 @@ def _build_part(parsed: Arguments, mixture: Mixture | Replay) -> int:
 
 
 def _build_options(parsed: Arguments) -> dict[str, Any]:
-    raw, keeps_raw = parsed.raw, not parsed.no_keep_raw
-    return {"raw": raw, "keeps_raw": keeps_raw, **cluster_options(parsed)}
+    files = {"raw": parsed.raw, "keeps_raw": not parsed.no_keep_raw, "cache": parsed.cache}
+    return {**files, **cluster_options(parsed)}
 
 
 def _record_pulled(
@@ -169,6 +171,10 @@ def _replay_pool(parsed: Arguments, replay: Replay, report: "ReportProgress") ->
             "--no-keep-raw: got a pool of MDS shards, whose rows are not read in the order of its"
             " files",
             "leave it out",
+        )
+    if parsed.cache is not None:
+        raise ConfigError(
+            "--cache: got a pool of MDS shards, of which no chunks are made", "leave it out"
         )
     pull(plan_download(lock, replay.folder, parsed.raw), report)
     return replay_pool(

@@ -16,6 +16,7 @@ from difflib import get_close_matches
 from pipeline.cli import (
     attest,
     build,
+    cache,
     diff,
     digest,
     evaluate,
@@ -49,7 +50,7 @@ from pipeline.core.shown import printable
 from pipeline.version import VERSION
 
 _VERBS = (
-    *(plan, lock, pull, build, order, verify, attest),
+    *(plan, lock, pull, build, cache, order, verify, attest),
     *(digest, diff, trace, search_index, show, report, feed, train, evaluate, export, schema),
 )
 _INTERRUPTED = 128 + signal.SIGINT

@@ -116,6 +116,11 @@ class State:
         return self.root / "distrust"
 
     @property
+    def cache_fails(self) -> Path:
+        """There once something could not be put into the cache of chunks in this run."""
+        return self.root / "cache_fails"
+
+    @property
     def records(self) -> Path:
         """The logs of what tasks have made."""
         return self.root / "records"

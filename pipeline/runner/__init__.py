@@ -12,6 +12,7 @@ from pipeline.runner.archive_pool import archives_alone, replay_archives
 from pipeline.runner.build_alone import build_alone
 from pipeline.runner.build_options import Tls
 from pipeline.runner.build_part import MadePart, build_part, join_scan
+from pipeline.runner.chunk_cache import ChunkCache, Entry
 from pipeline.runner.estimate import Estimate, make_estimate
 from pipeline.runner.estimate_time import BYTES_PER_SECOND
 from pipeline.runner.expected_files import expected_lock
@@ -25,6 +26,8 @@ from pipeline.runner.run import build
 
 __all__ = [
     "BYTES_PER_SECOND",
+    "ChunkCache",
+    "Entry",
     "Estimate",
     "Machine",
     "MadePart",

@@ -56,7 +56,7 @@ def build_alone(
     )
     plan = make_plan(narrowed, lock, options["raw"], out, alone)
     tokenizer = check_plan(plan)
-    refuse_nested(out)
+    refuse_nested(out, options.get("cache"))
     if (out / MANIFEST).exists():
         raise OutputError(f"{out}: holds a whole build", "choose another --out for --partitions")
     identity = partial_identity(mixture.fingerprint, names)

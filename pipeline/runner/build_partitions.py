@@ -16,7 +16,8 @@ from pipeline.runner.parts import say_missing
 from pipeline.runner.repeated_ids import Repeats, duplicates_error, find_repeated_ids
 from pipeline.runner.task_cache import PartitionOutput
 from pipeline.runner.tasks.holdout_chunks import HoldoutChunks
-from pipeline.runner.tasks.make_partition import PartitionTask, make_partition
+from pipeline.runner.tasks.make_partition import make_partition
+from pipeline.runner.tasks.partition_task import PartitionTask
 from pipeline.runner.tasks.read_documents import check_unreadable
 from pipeline.runner.tasks.training_chunks import Chunks
 
@@ -136,6 +137,7 @@ def partition_tasks(context: BuildContext, source: PreparedSource) -> list[Parti
             saves_digests=mixture.validation is not None
             and mixture.validation.algorithm == "validation-v1",
             hashes_all=context.hashes_all,
+            cache=context.cache,
             holdout=None
             if mixture.validation_chunk is None
             else HoldoutChunks(

@@ -107,8 +107,8 @@ def claim(state: State, fingerprint: str) -> None:
         temporary.write_text(json.dumps({"fingerprint": fingerprint}))
 
 
-def refuse_nested(out: Path) -> None:
-    """Refuse an output inside another, whose next build would remove it.
+def refuse_nested(out: Path, cache: Path | None = None) -> None:
+    """Refuse an output inside another, whose next build would remove it, and such a cache.
 
     Raises: OutputError, also for a path that is not UTF-8, which pyarrow cannot open.
     """
@@ -123,6 +123,16 @@ def refuse_nested(out: Path) -> None:
             raise OutputError(
                 f"--out {out}: lies in {parent}, the output of a build",
                 "choose an --out outside of it",
+            )
+    if cache is None:
+        return
+    if cache.exists() and not cache.is_dir():
+        raise OutputError(f"--cache {cache}: got a file, expected a folder")
+    for folder in (cache.resolve(), *cache.resolve().parents):
+        if is_build_folder(folder) or folder == out.resolve():
+            raise OutputError(
+                f"--cache {cache}: lies in {folder}, the output of a build",
+                "choose a --cache outside of it",
             )
 
 

@@ -22,7 +22,8 @@ from pipeline.runner.inputs import BuildContext, PreparedSource
 from pipeline.runner.plan import num_bytes
 from pipeline.runner.repeated_ids import Repeats
 from pipeline.runner.task_cache import PartitionOutput
-from pipeline.runner.tasks.make_partition import PartitionTask, make_partition
+from pipeline.runner.tasks.make_partition import make_partition
+from pipeline.runner.tasks.partition_task import PartitionTask
 from pipeline.runner.tasks.sample_partition import CachedSampleTask, find_cached_sample
 from pipeline.sources import InputFile
 

@@ -75,7 +75,7 @@ def build(
     options["raw"] = options.get("raw", RAW).absolute()
     plan = make_plan(mixture, lock, options["raw"], out)
     tokenizer = check_plan(plan)
-    refuse_nested(out)
+    refuse_nested(out, options.get("cache"))
     updates = options.get("updates", False)
     if updates:
         _LOG.warning("update: %s", describe_redo(find_redo(plan, out)))

@@ -98,7 +98,9 @@ def open_context(
         retried=options.get("retried"),
     )
     resumed = resuming(state, hashes_all=options.get("hashes_all", False))
+    cache = options.get("cache")
     with cluster_of as cluster, resumed as hashes_all:
+        state.cache_fails.unlink(missing_ok=True)
         yield BuildContext(
             mixture=plan.mixture,
             state=state,
@@ -109,6 +111,7 @@ def open_context(
             hashes_all=hashes_all,
             raw=raw,
             run=uuid.uuid4().hex,
+            cache=None if cache is None else cache.absolute(),
         )
 
 

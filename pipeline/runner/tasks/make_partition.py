@@ -6,15 +6,12 @@ A bad document stops the build or is dropped and counted, as the mixture says.
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, replace
-from fractions import Fraction
-from pathlib import Path
+from dataclasses import replace
 
 import numpy as np
 
-from pipeline.config import ChunkSpec, ShardSpec, TokenizerSpec, to_plain
 from pipeline.core.arrays import BoolArray, Int64Array, Uint32Array, Uint64Array
-from pipeline.core.digest import FileDigest, fingerprint
+from pipeline.core.digest import FileDigest
 from pipeline.core.document import Document
 from pipeline.core.errors import DocumentError, InputError
 from pipeline.core.files import publish, save_array
@@ -31,83 +28,20 @@ from pipeline.dataset.mds import MdsWriter, write_stats
 from pipeline.runner.output_tokenizer import cached_tokenizer
 from pipeline.runner.shuffle import save_table
 from pipeline.runner.task_cache import PartitionOutput, below, distrust_order, recording
-from pipeline.runner.tasks.holdout_chunks import HoldoutChunks, open_holdout
+from pipeline.runner.tasks.cached_partition import put_partition, take_partition
+from pipeline.runner.tasks.holdout_chunks import open_holdout
+from pipeline.runner.tasks.partition_task import PartitionTask
 from pipeline.runner.tasks.read_documents import (
     DocumentReader,
     Input,
     bad_document,
-    declare_inputs,
     load_cached_for,
 )
-from pipeline.runner.tasks.unique_ids import RepeatedIds, UniqueIds
+from pipeline.runner.tasks.unique_ids import UniqueIds
 from pipeline.stages.chunking import Chunks, make_chunker
 from pipeline.stages.filters import Dropped, DroppedWriter
 from pipeline.stages.text_digest import text_digests
 from pipeline.stages.tokenizer import Tokenizer, tokenize, without_content
-from pipeline.version import VERSION
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class PartitionTask:
-    """Everything that a folder of shards is made from, and with."""
-
-    out: Path
-    folder: str
-    """Where the shards go, relative to `out`."""
-    partition: str
-    inputs: tuple[Input, ...]
-    """Its files, in order."""
-    tokenizer: TokenizerSpec
-    tokenizer_digest: str
-    chunk: ChunkSpec
-    shards: ShardSpec
-    skips_bad: bool
-    """Whether bad documents are dropped and counted instead of stopping the build."""
-    keep_dropped: Fraction | None
-    """The share of the dropped documents that is kept in files."""
-    saves_digests: bool
-    """Whether to save the digests of texts, by which the holdout is chosen."""
-    hashes_all: bool
-    """Whether files of an earlier run are read, as `load_cached` says."""
-    holdout: HoldoutChunks | None = None
-    """How the holdout is chunked, if in another way."""
-    repeats: tuple[RepeatedIds, ...] = ()
-    """Ids that the source has more than once; only the first document of each is kept."""
-
-    @property
-    def name(self) -> str:
-        return f"partitions/{self.source}/{self.partition}"
-
-    @property
-    def source(self) -> str:
-        return self.inputs[0].source
-
-    @property
-    def key(self) -> str:
-        """Fingerprint of all that decides the bytes except the bytes of the input."""
-        repeated, taken = self.load_repeats()
-        return fingerprint(
-            {
-                **({"holdout": self.holdout.declaration()} if self.holdout else {}),
-                "version": VERSION,
-                "folder": self.folder,
-                "input": declare_inputs(self.inputs),
-                "tokenizer": [self.tokenizer_digest, self.tokenizer.add_prefix_space],
-                "chunk": to_plain(self.chunk),
-                "shards": to_plain(self.shards),
-                "skips_bad": self.skips_bad,
-                "keep_dropped": to_plain(self.keep_dropped),
-                "saves_digests": self.saves_digests,
-                "repeated_ids": sorted(repeated),
-                "taken_ids": sorted(taken),
-            }
-        )
-
-    def load_repeats(self) -> tuple[frozenset[str], frozenset[str]]:
-        """Return the ids of `repeats`, and those that an earlier partition has first."""
-        loaded = [one.load() for one in self.repeats]
-        repeated, taken = zip(*loaded, strict=True) if loaded else ((), ())
-        return frozenset().union(*repeated), frozenset().union(*taken)
 
 
 def make_partition(task: PartitionTask) -> PartitionOutput:
@@ -124,8 +58,9 @@ def make_partition(task: PartitionTask) -> PartitionOutput:
     if record is None:
         distrust_order(state, task.name, hashes_all=task.hashes_all)
         with recording(state, task.name) as save:
-            record = _make(task, tokenizer, state)
+            record = take_partition(task, state) or _make(task, tokenizer, state)
             save(record)
+        put_partition(task, record, state)
     for folder in [task.folder, *([task.holdout.folder] if task.holdout else [])]:
         save_table(state, folder, tokenizer.cls_id, tokenizer.sep_id, _file_numbers(record))
     return record

@@ -159,7 +159,7 @@ def load_cached_for(
     if not all(map(_is_unchanged, inputs, record.inputs)):
         return None
     if isinstance(record, PartitionOutput):
-        first, *more = map(_mark_unread, inputs, record.inputs)
+        first, *more = map(mark_unread, inputs, record.inputs)
         return replace(record, input=first, more_inputs=tuple(more))
     return record
 
@@ -173,7 +173,8 @@ def _is_unchanged(input_: Input, read: InputRecord | ScannedInput) -> bool:
     return path.is_file() and sha256_file(path) == read.sha256
 
 
-def _mark_unread(input_: Input, read: InputRecord) -> InputRecord:
+def mark_unread(input_: Input, read: InputRecord) -> InputRecord:
+    """Return the record of a file as one that this run has not read, if it is not kept."""
     if input_.locked is None or input_.locked.is_kept:
         return read
     return UnreadInput(**{one.name: getattr(read, one.name) for one in fields(read)})

@@ -148,7 +148,8 @@ class ChunkCache:
         if entry.record is None:
             return f"got a damaged {_RECORD}"
         for name, file in entry.record.files.items():
-            if not file.matches(self._folder_of(entry.key) / name):
+            path = self._folder_of(entry.key) / name
+            if path.is_symlink() or not file.matches(path):
                 return f"got damaged {name}"
         return None
 

@@ -29,7 +29,7 @@ from pipeline.runner.expected_files import expected_part
 from pipeline.runner.inputs import BuildContext, PreparedSource, prepare_source
 from pipeline.runner.output_tokenizer import cached_tokenizer
 from pipeline.runner.plan import Plan
-from pipeline.runner.sample_sources import sample_keys
+from pipeline.runner.sample_sources import decide_together, sample_keys
 from pipeline.runner.task_cache import have_sizes, may_stand
 from pipeline.runner.tasks.sample_partition import sample_name
 from pipeline.stages.tokenizer import Tokenizer
@@ -101,8 +101,7 @@ def _count(
                          for name in _recorded(source))
         for source in sources if source.name in keys
     }  # fmt: skip
-    if context.mixture.validation is not None and not all(sampled.values()):
-        # What is held out is decided together.
+    if decide_together(context.mixture) and not all(sampled.values()):
         sampled = dict.fromkeys(sampled, False)
     for source in sources:
         tasks = partition_tasks(context, source)

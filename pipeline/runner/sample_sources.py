@@ -1,12 +1,13 @@
 """Samples: the chunks of sources -> the sampled shards of every partition.
 
-What is decided together, over a source or, with a holdout, over all sources, is cached as a whole.
+What is decided together, over a source or, with a holdout by text, over all sources, is cached as a
+whole.
 """
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from pipeline.config import BY_PARTITION, LONGEST_FIRST, to_plain
+from pipeline.config import BY_PARTITION, LONGEST_FIRST, Mixture, to_plain
 from pipeline.core.digest import FileDigest, fingerprint
 from pipeline.dataset import TRAIN, State
 from pipeline.runner.build_partitions import by_source, partition_tasks
@@ -83,9 +84,13 @@ def find_cached_samples(
         for name, records in whole.items()
         if all(record.together == together[name] for record in records)
     }
-    # With a holdout, all sources decide together.
-    is_usable = context.mixture.validation is None or len(cached) == len(sampled)
+    is_usable = not decide_together(context.mixture) or len(cached) == len(sampled)
     return cached if is_usable else {}
+
+
+def decide_together(mixture: Mixture) -> bool:
+    """Tell whether what is left of a source to sample depends on the texts of others. Pure."""
+    return mixture.validation is not None and mixture.validation.algorithm == "validation-v1"
 
 
 def _is_recorded(state: State, source: PreparedSource, keys: Mapping[str, str]) -> bool:
@@ -223,7 +228,7 @@ def _together(context: BuildContext, records: Records) -> dict[str, str]:
         name: sorted([one.partition, *(file.sha256 for file in one.inputs)] for one in made)
         for name, made in records.items()
     }
-    if context.mixture.validation is not None:
+    if decide_together(context.mixture):
         return dict.fromkeys(inputs, fingerprint(inputs))
     return {name: fingerprint(of_source) for name, of_source in inputs.items()}
 

@@ -23,6 +23,9 @@ MIXEDorder: {seed: 21, global_batch_size: 4, max_seq_len: 64, window_tokens: 1k}
 SHAPES = {
     "plain": {},
     "validation": {"MIXED": "validation: {fraction: 1/10}\n"},
+    "first chunks for validation": {
+        "MIXED": "validation: {algorithm: ettin-validation-v1, fraction: 1/10, seed: 3}\n"
+    },
     "dedup": {"MIXED": "dedup: {}\n"},
     "scale": {"MIXED": "scale: 1/2\n"},
     "in sequence": {"MORE": ", sample: {algorithm: ettin-partitions-v2}"},
@@ -205,7 +208,18 @@ def test_what_is_redone_is_said_before_and_by_plan(
     assert told["orders"] == (made["order"] > 0)
 
 
-def test_a_holdout_is_sampled_anew_as_a_whole_and_plan_says_so(folder: Path) -> None:
+def test_a_holdout_of_first_chunks_is_decided_by_each_source_alone(folder: Path) -> None:
+    out, shape = folder / "out", "first chunks for validation"
+    counted(write(folder, shape), out)
+    for change, chunk in ((BUDGET, 2), (SOURCE, 3)):
+        changed = write(folder, shape, change)
+        said = f"chunk {chunk} of {6 + (change is SOURCE)} partitions"
+        assert said in builds.run_well("plan", changed, "--against", out)
+        made = counted(changed, out, updates=True)
+        assert (made["chunk"], made["sample"]) == (chunk, chunk)
+
+
+def test_a_holdout_by_text_is_sampled_anew_as_a_whole_and_plan_says_so(folder: Path) -> None:
     out = folder / "out"
     counted(write(folder, "validation"), out)
     changed = write(folder, "validation", BUDGET)

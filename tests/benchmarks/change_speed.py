@@ -133,7 +133,7 @@ def _write(
 def _build(
     mixture: Path, out: Path, *options: str, cache: Path | None = None
 ) -> tuple[float, float]:
-    """Build by the command line; return wall-clock seconds and seconds of all processes together."""
+    """Build by the command line; return wall-clock seconds and seconds of all cores."""
     command = [sys.executable, "-m", "pipeline", "build", str(mixture), "--out", str(out)]
     for option in options:
         place = out.parent / "cache" if cache is None else cache

@@ -30,19 +30,19 @@ name: changed
 tokenizer: {{name: modernbert, add_prefix_space: true}}
 chunk: {{algorithm: ettin-reencode-v1, size: 1024, min_size: 512, skip_below: 128, seed: 42}}
 sources:
-  code: {{from: {{path: {folder}/code/*}}}}
-  prose: {{from: {{path: {folder}/prose/{some}}}, tokens: {tokens}}}
+  code: {{from: {{path: "{folder}/code/*"}}}}
+  prose: {{from: {{path: "{folder}/prose/{some}"}}, tokens: {tokens}}}
 {more}order:
   {{algorithm: ettin-pcg64dxsm-v1, seed: {seed}, global_batch_size: 256, max_seq_len: 1024,
    view: encoder}}
 shards: {{dtype: uint16, size_limit: 64MiB}}
 """
-_MORE = "  other: {{from: {{path: {folder}/prose/{rest}}}}}\n"
-# Files are numbered, and half of them are of each kind.
+_MORE = '  other: {{from: {{path: "{folder}/prose/{rest}"}}}}\n'
+# Files are numbered; the even ones are packed.
 _SOME, _REST = "*[02468].*", "*[13579].*"
 _CHANGES: Mapping[str, Mapping[str, object]] = {
     "seed": {"seed": 22},
-    "budget": {"part": 0.6},
+    "budget": {"part": 0.4},
     "source": {"has_more": True},
 }
 _WAYS = {
@@ -123,9 +123,9 @@ def _write(
     part: float = 0.5,
     has_more: bool = False,
 ) -> Path:
-    """Write a mixture; part: of the bytes of prose, at about nine bytes of text a token."""
+    """Write a mixture; part: tokens for each byte of packed prose, which comes to nearly one."""
     more = _MORE.format(folder=folder, rest=_REST) if has_more else ""
-    tokens = int(size * part / 9)
+    tokens = int(size * part)
     path.write_text(_MIXTURE.format(folder=folder, some=_SOME, tokens=tokens, more=more, seed=seed))
     return path
 

@@ -62,7 +62,7 @@ def _order(parsed: Arguments, report: "ReportProgress") -> "Manifest":
 def _materialise(parsed: Arguments, report: "ReportProgress") -> "Manifest":
     from pipeline.runner import materialise
 
-    for name in ("out", "format", "rows", "set"):
+    for name in ("out", "format", "rows", "set", "update"):
         if getattr(parsed, name):
             raise ConfigError(
                 f"--{name}: got it with --materialise, which writes the order as it was declared",

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from pipeline.config import RAW
 from pipeline.core.errors import MismatchError
+from pipeline.core.json_record import ABSENT
 from pipeline.dataset import (
     MANIFEST,
     PARTIAL,
@@ -133,6 +134,7 @@ def _has_order(plan: Plan, made: Manifest | PartialManifest | None, tokenizer: T
         and made.tokenizer.sha256 == tokenizer.digest
         and set(made.sources) == set(declared["sources"])
         and all(before.get(key) == declared.get(key) for key in ("phase", "order", "scale"))
+        and (made.order.pool is ABSENT) == (plan.mixture.order.rows == "written")
         and STEPS in made.files
     )
 

@@ -117,6 +117,19 @@ def test_a_folder_goes_from_shape_to_shape(folder: Path) -> None:
         assert builds.differences(listing(out), listing(fresh)) == [], shape
 
 
+def test_a_folder_goes_from_written_rows_to_those_of_the_pool_and_back(folder: Path) -> None:
+    out = folder / "out"
+    counted(write(folder), out)
+    index = ("seed: 21", "seed: 21, rows: index")
+    for number, changes in enumerate([(index,), (index, BUDGET), (SEED,)]):
+        mixture = write(folder, "plain", *changes)
+        assert "order all rows" in builds.run_well("plan", mixture, "--against", out)
+        counted(mixture, out, updates=True)
+        fresh = folder / f"fresh-{number}"
+        counted(mixture, fresh)
+        assert builds.differences(listing(out), listing(fresh)) == []
+
+
 def test_a_tokenizer_of_before_goes(folder: Path) -> None:
     from support import miniature
 

@@ -16,6 +16,7 @@ VERBS = [
     "lock",
     "pull",
     "build",
+    "cache",
     "order",
     "verify",
     "attest",

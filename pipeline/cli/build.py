@@ -120,6 +120,11 @@ def _build_part(parsed: Arguments, mixture: Mixture | Replay) -> int:
         raise ConfigError("--part: expected --stage with it", "give --stage chunk")
     if parsed.partitions is not None:
         raise ConfigError("--stage: got --partitions too, expected one of them")
+    if parsed.update:
+        raise ConfigError(
+            "--stage: got --update too, but parts begin with nothing of another mixture",
+            "build with --update, without --stage",
+        )
     if isinstance(mixture, Replay):
         raise ConfigError(
             f"--stage: got {mixture.name}, a pool, expected a mixture, whose chunks are to be made",

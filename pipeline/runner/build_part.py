@@ -102,7 +102,7 @@ def _planned(
         )
     plan = make_plan(mixture, lock, options["raw"], out)
     tokenizer = check_plan(plan)
-    refuse_nested(out)
+    refuse_nested(out, options.get("cache"))
     return mixture, plan, tokenizer
 
 

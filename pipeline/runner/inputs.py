@@ -72,13 +72,17 @@ def input_bytes(task: OfInputs) -> int:
     return total
 
 
-def prepare_source(context: BuildContext, planned: PlannedSource) -> PreparedSource:
+def prepare_source(
+    context: BuildContext, planned: PlannedSource, *, saves: bool = True
+) -> PreparedSource:
     """Return a source with its inputs.
+
+    saves: whether what its tasks need is saved, as it is unless none is to be done.
 
     Raises: InputError or MismatchError when a tokenizer is not found, or is not the locked one.
     """
     source, locked = planned.source, planned.locked
-    decoding = _decoding(context, planned)
+    decoding = _decoding(context, planned, saves=saves)
     at_origin = {declared(locked, file): file for file in locked.files} if locked else {}
 
     def prepare(file: InputFile) -> Input:
@@ -109,19 +113,15 @@ def prepare_source(context: BuildContext, planned: PlannedSource) -> PreparedSou
     return PreparedSource(planned=planned, inputs=inputs)
 
 
-def save_decoder(context: BuildContext, source: PreparedSource) -> None:
-    """Save the tokenizer that decodes a source's rows for the workers."""
-    data = _decoder(context, source.planned)
-    if data is not None:
-        with publish(context.state.decoder(sha256_bytes(data)), context.state.scratch) as temporary:
-            temporary.write_bytes(data)
-
-
-def _decoding(context: BuildContext, planned: PlannedSource) -> Decoding | None:
+def _decoding(context: BuildContext, planned: PlannedSource, *, saves: bool) -> Decoding | None:
+    """Return how a source's rows are decoded, once the tokenizer is saved for the workers."""
     data, spec = _decoder(context, planned), planned.source.origin.decode
     if data is None or spec is None:
         return None
     path = context.state.decoder(sha256_bytes(data))
+    if saves:
+        with publish(path, context.state.scratch) as temporary:
+            temporary.write_bytes(data)
     return Decoding(tokenizer=path, cleans_up=spec.clean_up)
 
 

@@ -20,7 +20,7 @@ from pipeline.dataset import State
 from pipeline.runner.expected_files import expected_part
 from pipeline.runner.plan import Plan, narrowed, num_bytes
 from pipeline.runner.task_cache import has_record
-from pipeline.runner.tasks.make_partition import PartitionTask
+from pipeline.runner.tasks.partition_task import PartitionTask
 from pipeline.runner.versions import differing_versions, versions
 
 Stage = Literal["scan", "chunk"]

@@ -79,7 +79,9 @@ def find_redo(plan: Plan, out: Path) -> Redo:
     tokenizer = cached_tokenizer(plan.mixture.tokenizer, plan.mixture.folder)
     context = _context(plan, state, tokenizer)
     sources = [
-        prepare_source(context, expected_part(one)) for one in plan.sources if one.files is not None
+        prepare_source(context, expected_part(one), saves=False)
+        for one in plan.sources
+        if one.files is not None
     ]
     redo = Redo()
     if plan.mixture.dedup is not None or plan.mixture.decontaminate is not None:

@@ -21,7 +21,7 @@ from pipeline.runner.corpus_scan import scan_corpus
 from pipeline.runner.earlier_build import resuming
 from pipeline.runner.expected_files import expected_part
 from pipeline.runner.holdout_split import split_holdout
-from pipeline.runner.inputs import BuildContext, PreparedSource, prepare_source, save_decoder
+from pipeline.runner.inputs import BuildContext, PreparedSource, prepare_source
 from pipeline.runner.open_cluster import open_cluster
 from pipeline.runner.output_tokenizer import cached_tokenizer, check_special_tokens
 from pipeline.runner.plan import Plan, num_bytes
@@ -140,8 +140,6 @@ def work_bytes(plan: Plan) -> int:
 def make_shards(context: BuildContext, plan: Plan) -> SampledShards:
     """Make the shards of all partitions, or find them as an earlier build made them."""
     prepared = [prepare_source(context, planned) for planned in plan.sources]
-    for source in prepared:
-        save_decoder(context, source)
     all_sources, evaluation, copies = scan_corpus(context, prepared)
     keys = sample_keys(context, all_sources)
     cached = find_cached_samples(context, all_sources, keys)

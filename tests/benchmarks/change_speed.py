@@ -7,7 +7,7 @@ seconds of wall clock and of all cores of a build of the changed mixture by the 
 two workers: from nothing, into another folder with a cache of chunks that the first build has
 filled, and with `--update` in a copy of the first output, without that cache and with it. Method:
 all take turns (A B C D A B C D); outputs are equal to the byte, or it fails. The first build is
-timed without a cache and with one that it fills. Documents pass two filters of datatrove's.
+timed without a cache and with one that it fills. Documents pass a filter of datatrove's.
 """
 
 import argparse
@@ -38,7 +38,7 @@ sources:
 shards: {{dtype: uint16, size_limit: 64MiB}}
 """
 _MORE = '  other: {{from: {{path: "{folder}/prose/{rest}"}}, filters: [FILTERS]}}\n'
-_FILTERS = "{gopher_quality: {}}, {gopher_repetition: {}}"
+_FILTERS = "{gopher_repetition: {}}"
 # Files are numbered; the even ones are packed.
 _SOME, _REST = "*[02468].*", "*[13579].*"
 _CHANGES: Mapping[str, Mapping[str, object]] = {

@@ -192,6 +192,7 @@ def test_parts_of_other_versions_are_not_joined(
         (["--stage", "chunk", "--part", "0/2"], "got '0/2', expected I/N"),
         (["--stage", "chunk", "--part", "2"], "got '2', expected I/N"),
         (["--stage", "chunk", "--partitions", "long/long-0"], "--stage: got --partitions too"),
+        (["--stage", "chunk", "--update"], "--stage: got --update too"),
         (["--stage", "scan"], "--stage scan: got a mixture without dedup and decontaminate"),
     ],
 )

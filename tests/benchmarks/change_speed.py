@@ -43,7 +43,7 @@ _FILTERS = "{gopher_repetition: {}}"
 _SOME, _REST = "*[02468].*", "*[13579].*"
 _CHANGES: Mapping[str, Mapping[str, object]] = {
     "seed": {"seed": 22},
-    "budget": {"part": 0.4},
+    "budget": {"part": 0.25},
     "source": {"has_more": True},
 }
 _WAYS = {
@@ -121,10 +121,10 @@ def _write(
     size: int,
     *,
     seed: int = 21,
-    part: float = 0.5,
+    part: float = 0.2,
     has_more: bool = False,
 ) -> Path:
-    """Write a mixture; part: tokens for each byte of packed prose, which comes to nearly one."""
+    """Write a mixture; part: tokens for each byte of packed prose, of which filters leave more."""
     more = _MORE.format(folder=folder, rest=_REST) if has_more else ""
     tokens = int(size * part)
     text = _MIXTURE.format(folder=folder, some=_SOME, tokens=tokens, more=more, seed=seed)

@@ -4,8 +4,8 @@ import argparse
 import re
 import sys
 from collections import Counter
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
@@ -110,6 +110,23 @@ class Options:
         what = "let --out hold another mixture's build: keep what still stands, and redo the rest"
         self.add("--update", what)
 
+    def add_out(self, *, required: bool = True) -> None:
+        """Add where an output goes, for `open_out`."""
+        what = "output folder, or its address in an object store: s3://, gs:// or az://"
+        self.add("--out DIR", what, partial(_place, "--out"), required=required)
+        what = "folder to work in where --out is an address (default: a temporary one)"
+        self.add("--scratch DIR", what, Path)
+
+    def add_place(
+        self,
+        usage: str = "folder DIR",
+        what: str = "output of a build, or its address in an object store",
+        default: object = None,
+    ) -> None:
+        """Add a path on this machine or an address in an object store."""
+        option = usage if usage.startswith("-") else usage.partition(" ")[2]
+        self.add(usage, what, partial(_place, option.partition(" ")[0]), default)
+
     def add_workers(self, what: str) -> None:
         self.add("--workers N", what, positive, num_cores())
 
@@ -149,6 +166,25 @@ def cluster_options(parsed: Arguments) -> dict[str, Any]:
         "hashes_all": parsed.check,
         "updates": parsed.update,
     }
+
+
+@contextmanager
+def open_out(parsed: Arguments) -> Iterator[None]:
+    """Set `folder` to where the output of `add_out` is made. Raises: as `working_folder`."""
+    from pipeline.runner import working_folder
+
+    shares = parsed.scheduler is not None
+    with working_folder(parsed.out, scratch=parsed.scratch, shares=shares) as parsed.folder:
+        yield
+
+
+@contextmanager
+def open_raw(parsed: Arguments) -> Iterator[None]:
+    """Set `raw` of `add_raw` to a folder on this machine."""
+    from pipeline.runner import raw_folder
+
+    with raw_folder(parsed.raw, scratch=parsed.scratch) as parsed.raw:
+        yield
 
 
 def _tls(parsed: Arguments) -> "Tls | None":
@@ -208,10 +244,20 @@ def _path(option: str, text: str) -> Path:
     if "://" in text:
         raise ConfigError(
             f"{option}: got the address {text}, expected a path on this machine",
-            "write to a disk, or mount the store, and copy with its own tool; addresses are read by"
-            " `url` in a mixture, verify --against, diff, digest, feed and train --data",
+            "write to a disk, or mount the store, and copy with its own tool; addresses in object"
+            " stores are taken by --out and --raw of build, and read by `url` in a mixture, verify,"
+            " trace, order, diff, digest, feed and train --data",
         )
     return Path(text)
+
+
+def _place(option: str, text: str) -> Path | str:
+    """Return a path on this machine, or an address in a store that can be written to."""
+    from pipeline.storage import is_store_address, local_path
+
+    if text.startswith("file://"):
+        return local_path(text)
+    return text if is_store_address(text) else _path(option, text)
 
 
 def checked(

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Iterable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.cli.arguments import (
@@ -14,6 +13,8 @@ from pipeline.cli.arguments import (
     find_lock,
     load_mixture,
     lock_path,
+    open_out,
+    open_raw,
     record_pulled,
 )
 from pipeline.cli.output import print_manifest, print_part, print_partial
@@ -36,8 +37,9 @@ def add(verbs: Verbs) -> None:
     )
     options.add_mixture()
     options.add_cluster()
-    options.add("--out DIR", "output folder", Path, required=True)
-    options.add("--raw DIR", "folder of downloaded files", Path, RAW)
+    options.add_out()
+    what = "folder of downloaded files, or its address in an object store"
+    options.add_place("--raw DIR", what, RAW)
     what = "download each file when it is read and delete it afterwards, to bound disk use"
     options.add("--no-keep-raw", what)
     what = "folder of chunks that builds share: take what is there of these files, add the rest"
@@ -71,13 +73,13 @@ def run(parsed: Arguments) -> int:
     if parsed.partitions is not None:
         return _build_alone(parsed, mixture)
     started = time.monotonic()
-    with show_progress() as report:
+    with show_progress() as report, open_out(parsed), open_raw(parsed):
         if isinstance(mixture, Replay):
             manifest = _replay_pool(parsed, mixture, report)
         else:
             lock = find_lock(parsed, mixture)
             manifest = build(
-                mixture, parsed.out, lock=lock, report=report, **_build_options(parsed)
+                mixture, parsed.folder, lock=lock, report=report, **_build_options(parsed)
             )
             records = [part for one in manifest.sources.values() for part in one.partitions]
             _record_pulled(parsed, mixture, lock, records)
@@ -91,7 +93,7 @@ def _build_alone(parsed: Arguments, mixture: Mixture | Replay) -> int:
     from pipeline.runner import archives_alone, build_alone
 
     started, names = time.monotonic(), parsed.partitions
-    with show_progress() as report:
+    with show_progress() as report, open_out(parsed), open_raw(parsed):
         options = {"report": report, **_build_options(parsed)}
         if isinstance(mixture, Replay):
             lock, layout = _pool_of(parsed, mixture)
@@ -101,10 +103,10 @@ def _build_alone(parsed: Arguments, mixture: Mixture | Replay) -> int:
                     " archives, whose shards are to be made",
                     "leave it out; attest checks the shards that are there",
                 )
-            made = archives_alone(mixture, names, parsed.out, lock=lock, **options)
+            made = archives_alone(mixture, names, parsed.folder, lock=lock, **options)
         else:
             found = find_lock(parsed, mixture)
-            made = build_alone(mixture, names, parsed.out, lock=found, **options)
+            made = build_alone(mixture, names, parsed.folder, lock=found, **options)
             records = [record for of_source in made.sources.values() for record in of_source]
             _record_pulled(parsed, mixture, found, records)
     print_partial(parsed, made, time.monotonic() - started)
@@ -115,6 +117,7 @@ def _build_part(parsed: Arguments, mixture: Mixture | Replay) -> int:
     """Make a part of a stage, all of it where none is named."""
     from pipeline.core.progress import show_progress
     from pipeline.runner import Part, build_part, join_scan
+    from pipeline.storage import is_store_address
 
     if parsed.stage is None:
         raise ConfigError("--part: expected --stage with it", "give --stage chunk")
@@ -130,8 +133,13 @@ def _build_part(parsed: Arguments, mixture: Mixture | Replay) -> int:
             f"--stage: got {mixture.name}, a pool, expected a mixture, whose chunks are to be made",
             "leave it out",
         )
+    if is_store_address(parsed.out):
+        raise ConfigError(
+            f"--stage: got --out {parsed.out}, expected a folder that all parts share",
+            "use --scheduler, whose workers need no such folder",
+        )
     started, part = time.monotonic(), Part(*(parsed.part or (1, 1)))
-    with show_progress() as report:
+    with show_progress() as report, open_raw(parsed):
         options = {"report": report, **_build_options(parsed)}
         lock = find_lock(parsed, mixture)
         if parsed.stage == "scan" and parsed.part is None:
@@ -170,7 +178,7 @@ def _replay_pool(parsed: Arguments, replay: Replay, report: "ReportProgress") ->
     lock, layout = _pool_of(parsed, replay)
     if layout.archives:
         options = _build_options(parsed)
-        return replay_archives(replay, parsed.out, lock=lock, report=report, **options)
+        return replay_archives(replay, parsed.folder, lock=lock, report=report, **options)
     if parsed.no_keep_raw:
         raise ConfigError(
             "--no-keep-raw: got a pool of MDS shards, whose rows are not read in the order of its"
@@ -184,7 +192,7 @@ def _replay_pool(parsed: Arguments, replay: Replay, report: "ReportProgress") ->
     pull(plan_download(lock, replay.folder, parsed.raw), report)
     return replay_pool(
         pool_folder(lock, replay, parsed.raw),
-        parsed.out,
+        parsed.folder,
         replay,
         lock=lock,
         raw=parsed.raw,

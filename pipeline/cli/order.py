@@ -1,10 +1,9 @@
 """`ettin-data order`."""
 
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.cli.arguments import Arguments, Verbs, add_verb, cluster_options
+from pipeline.cli.arguments import Arguments, Verbs, add_verb, cluster_options, open_out
 from pipeline.cli.output import print_manifest, print_result
 from pipeline.config import load_replay
 from pipeline.core.errors import ConfigError
@@ -18,9 +17,12 @@ def add(verbs: Verbs) -> None:
     summary = "write the rows of MDS shards in training order"
     options = add_verb(verbs, "order", run, summary)
     options.add_cluster()
-    what = "folder of MDS shards with index.json, read only; with --materialise an output"
-    options.add("pool POOL", what, Path)
-    options.add("--out DIR", "output folder", Path)
+    what = (
+        "folder of MDS shards with index.json, or its address in a store; read only; with"
+        " --materialise an output"
+    )
+    options.add_place("pool POOL", what)
+    options.add_out(required=False)
     options.add("--format {parquet,mds}", "output format; same as --set order.format=…")
     rows = "write rows, or leave them in the pool to be read from there; same as --set order.rows=…"
     options.add("--rows {written,index}", rows)
@@ -47,7 +49,9 @@ def run(parsed: Arguments) -> int:
 
 
 def _order(parsed: Arguments, report: "ReportProgress") -> "Manifest":
+    from pipeline.dataset import readable_folder
     from pipeline.runner import replay_pool
+    from pipeline.storage import is_store_address
 
     if parsed.out is None:
         raise ConfigError("--out: got nothing, expected the output folder")
@@ -56,11 +60,17 @@ def _order(parsed: Arguments, report: "ReportProgress") -> "Manifest":
         if (value := getattr(parsed, name)) is not None:
             settings.append(f"order.{name}={value}")
     replay = load_replay(settings)
-    return replay_pool(parsed.pool, parsed.out, replay, report=report, **cluster_options(parsed))
+    if is_store_address(parsed.pool) and replay.order.rows == "index":
+        raise ConfigError(
+            f"order.rows: got index with the pool {parsed.pool}, expected one on this machine",
+            "leave it out: rows of a step lie in as many shards, which are fetched whole",
+        )
+    with readable_folder(parsed.pool, scratch=parsed.scratch) as pool, open_out(parsed):
+        return replay_pool(pool, parsed.folder, replay, report=report, **cluster_options(parsed))
 
 
 def _materialise(parsed: Arguments, report: "ReportProgress") -> "Manifest":
-    from pipeline.runner import materialise
+    from pipeline.runner import materialise, working_folder
 
     for name in ("out", "format", "rows", "set", "update"):
         if getattr(parsed, name):
@@ -68,4 +78,6 @@ def _materialise(parsed: Arguments, report: "ReportProgress") -> "Manifest":
                 f"--{name}: got it with --materialise, which writes the order as it was declared",
                 "leave it out",
             )
-    return materialise(parsed.pool, report=report, **cluster_options(parsed))
+    shares = parsed.scheduler is not None
+    with working_folder(parsed.pool, scratch=parsed.scratch, shares=shares) as out:
+        return materialise(out, report=report, **cluster_options(parsed))

@@ -177,9 +177,9 @@ def _print_sources(manifest: "Manifest") -> None:
     print_table(("source",), headings, rows)
 
 
-def _warnings(manifest: "Manifest", out: Path) -> Iterator[str]:
+def _warnings(manifest: "Manifest", out: Path | str) -> Iterator[str]:
     """Yield what differs from what the mixture expects, though the output is valid."""
-    from pipeline.dataset import MANIFEST, VALIDATION, read_manifest
+    from pipeline.dataset import MANIFEST, VALIDATION, read_manifest, readable_folder
 
     is_miniature = Fraction(manifest.mixture.declaration.get("scale", 1)) < 1
     for name, source in manifest.sources.items():
@@ -192,7 +192,9 @@ def _warnings(manifest: "Manifest", out: Path) -> Iterator[str]:
             yield f"sources.{name}: got {found:,} tokens, expected {expected:,}"
     yield from _tokens_beyond(manifest, "order")
     if f"{VALIDATION}/{MANIFEST}" in manifest.files:
-        yield from _tokens_beyond(read_manifest(out / VALIDATION / MANIFEST), VALIDATION)
+        with readable_folder(out) as folder:
+            held = read_manifest(folder / VALIDATION / MANIFEST)
+        yield from _tokens_beyond(held, VALIDATION)
     if not manifest.order.num_steps:
         num_rows = manifest.order.num_samples
         lower = f"; lower it with --set order.global_batch_size={num_rows}" if num_rows else ""

@@ -4,7 +4,6 @@ import sys
 import time
 from collections.abc import Mapping
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.cli.arguments import (
@@ -18,6 +17,7 @@ from pipeline.cli.arguments import (
 )
 from pipeline.cli.output import print_json, print_table
 from pipeline.config import RAW, Mixture
+from pipeline.core.mirrored import shown
 from pipeline.core.units import format_bytes
 
 if TYPE_CHECKING:
@@ -35,12 +35,13 @@ def add(verbs: Verbs) -> None:
     options.add_mixture()
     options.add("--sources A,B", "only these sources (default: all)", lambda text: text.split(","))
     options.add("--limit-files N", "only the first N files of each source, by path", positive)
-    options.add("--dest DIR", "folder of downloaded files, which mixtures may share", Path, RAW)
+    what = "folder of downloaded files, which mixtures may share, or its address in a store"
+    options.add_place("--dest DIR", what, RAW)
 
 
 def run(parsed: Arguments) -> int:
     from pipeline.core.progress import show_bytes
-    from pipeline.runner import expected_lock, make_plan
+    from pipeline.runner import expected_lock, make_plan, raw_folder
     from pipeline.sources import check_sources, plan_download, pull, pulled_digests, read_lock
 
     mixture = load_mixture(parsed)
@@ -48,21 +49,22 @@ def run(parsed: Arguments) -> int:
     lock = read_lock(path)
     check_sources(lock, mixture)
     needed: Lock | None = lock
-    if isinstance(mixture, Mixture):
-        needed = expected_lock(make_plan(mixture, lock, parsed.dest))
-    assert needed is not None
-    plan = plan_download(
-        needed,
-        mixture.folder,
-        parsed.dest,
-        sources=parsed.sources,
-        limit_files=parsed.limit_files,
-    )
-    print(_plan_line(plan), file=sys.stderr)
     started = time.monotonic()
-    with show_bytes() as show:
-        pulled = pull(plan, show)
-    record_pulled(path, pulled_digests(needed, mixture.folder, parsed.dest))
+    with raw_folder(parsed.dest) as dest:
+        if isinstance(mixture, Mixture):
+            needed = expected_lock(make_plan(mixture, lock, dest))
+        assert needed is not None
+        plan = plan_download(
+            needed,
+            mixture.folder,
+            dest,
+            sources=parsed.sources,
+            limit_files=parsed.limit_files,
+        )
+        print(_plan_line(plan), file=sys.stderr)
+        with show_bytes() as show:
+            pulled = pull(plan, show)
+        record_pulled(path, pulled_digests(needed, mixture.folder, dest))
     _print_pulled(parsed, pulled, time.monotonic() - started)
     return 0
 
@@ -72,7 +74,7 @@ def _plan_line(plan: "DownloadPlan") -> str:
 
     minutes = plan.num_bytes_missing / BYTES_PER_SECOND / 60
     return (
-        f"{plan.dest}: {len(plan.missing):,} of {len(plan.files):,} files to pull, "
+        f"{shown(plan.dest)}: {len(plan.missing):,} of {len(plan.files):,} files to pull, "
         f"{format_bytes(plan.num_bytes_missing)} in at least {len(plan.missing):,} requests, "
         f"{minutes:,.0f} minutes at 1 Gbit/s; {format_bytes(plan.free_bytes)} free"
     )

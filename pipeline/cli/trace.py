@@ -1,8 +1,8 @@
 """`ettin-data trace`."""
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from itertools import tee, zip_longest
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.cli.arguments import Arguments, Verbs, add_verb, number_or_range
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def add(verbs: Verbs) -> None:
     summary = "list the documents behind a step, or the steps that saw a document"
     options = add_verb(verbs, "trace", run, summary)
-    options.add("folder DIR", "output of a build", Path)
+    options.add_place()
     what = options.one_of(required=True)
     ranges = ", or of steps A up to B without B"
     what.add("--step N|A:B", f"rows of this step, from 1{ranges}", number_or_range)
@@ -34,7 +34,7 @@ def add(verbs: Verbs) -> None:
     )
     options.add("--source NAME", "source of the document (--document only)")
     beside = "compare place by place with another output (--step, --row and --window only)"
-    options.add("--beside DIR", beside, Path)
+    options.add_place("--beside DIR", beside)
     options.add("--text", "print the text of each row")
     tokenizer = "a copy of the tokenizer.json of the output (--find and --text only)"
     options.add("--tokenizer FILE", tokenizer)
@@ -42,7 +42,7 @@ def add(verbs: Verbs) -> None:
 
 def run(parsed: Arguments) -> int:
     """Print rows and their documents, or the sources of a checkpoint."""
-    from pipeline.audit.trace import Trace, counts_json, counts_lines
+    from pipeline.dataset import readable_folder
 
     if parsed.source is not None and parsed.document is None:
         raise ConfigError("--source: got no --document, expected one")
@@ -55,6 +55,17 @@ def run(parsed: Arguments) -> int:
     is_range = any(one is not None for one in (parsed.step, parsed.row, parsed.window))
     if parsed.beside is not None and (parsed.text or not is_range):
         raise ConfigError("--beside: expected --step, --row or --window, without --text")
+    with ExitStack() as stack:
+        parsed.folder = stack.enter_context(readable_folder(parsed.folder))
+        if parsed.beside is not None:
+            parsed.beside = stack.enter_context(readable_folder(parsed.beside))
+        _trace(parsed, is_range=is_range)
+    return 0
+
+
+def _trace(parsed: Arguments, *, is_range: bool) -> None:
+    from pipeline.audit.trace import Trace, counts_json, counts_lines
+
     trace = Trace.open(parsed.folder)
     if parsed.beside is not None:
         _print_beside(parsed, trace, Trace.open(parsed.beside))
@@ -67,7 +78,6 @@ def run(parsed: Arguments) -> int:
         if is_range and not parsed.json:
             span = _row_range(parsed, trace)
             print_lines(["", *counts_lines(span, trace.count_sources(span))])
-    return 0
 
 
 def _print_beside(parsed: Arguments, trace: "Trace", other: "Trace") -> None:

@@ -1,7 +1,5 @@
 """`ettin-data verify`."""
 
-from pathlib import Path
-
 from pipeline.cli.arguments import Arguments, Verbs, add_verb, half_open, positive
 from pipeline.cli.output import print_result
 from pipeline.core.bundled import manifest_path
@@ -16,7 +14,7 @@ def add(verbs: Verbs) -> None:
         "check an output against its manifest, or its rows against another order",
         "Without --against, checks every byte. With it, finds the first row that differs, and why.",
     )
-    options.add("folder DIR", "output of a build", Path)
+    options.add_place()
     options.add("--manifest FILE", "manifest, or name of a bundled one")
     options.add(
         "--against WHAT",
@@ -38,11 +36,12 @@ def run(parsed: Arguments) -> int:
     if parsed.rows or parsed.steps or parsed.window or parsed.view != "auto":
         raise ConfigError("--rows, --steps, --window, --view: got no --against, expected one")
     from pipeline.audit.verify import verify
-    from pipeline.dataset import PARTIAL
+    from pipeline.dataset import PARTIAL, readable_folder
 
     manifest = None if parsed.manifest is None else manifest_path(parsed.manifest)
-    mismatches = verify(parsed.folder, manifest)
-    is_partial = (parsed.folder / PARTIAL).is_file() and manifest is None
+    with readable_folder(parsed.folder) as folder:
+        mismatches = verify(folder, manifest)
+        is_partial = (folder / PARTIAL).is_file() and manifest is None
     what = f"{PARTIAL}, of partitions without an order" if is_partial else "the manifest"
     lines = mismatches or [f"{parsed.folder}: every file matches {what}"]
     print_result(parsed, {"out": str(parsed.folder), "mismatches": mismatches}, lines)
@@ -58,6 +57,7 @@ def _verify_against(parsed: Arguments) -> int:
         verify_steps,
     )
     from pipeline.core.progress import show_progress
+    from pipeline.dataset import readable_folder
 
     if parsed.manifest is not None:
         raise ConfigError("--manifest: got --against too, expected only one of them")
@@ -66,20 +66,21 @@ def _verify_against(parsed: Arguments) -> int:
             raise ConfigError(
                 f"--rows: {parsed.against} has digests of whole steps", "choose --steps or --window"
             )
-        with show_progress() as show:
+        with show_progress() as show, readable_folder(parsed.folder) as folder:
             told = verify_steps(
-                parsed.folder,
+                folder,
                 parsed.against,
                 steps=parsed.steps,
                 window=parsed.window,
                 view=parsed.view,
                 report=show,
             )
-        print_result(parsed, told.as_json(), told.lines())
+            printed = told.as_json(), told.lines()
+        print_result(parsed, *printed)
         return 0 if told.equal else 1
-    with show_progress() as show:
+    with show_progress() as show, readable_folder(parsed.folder) as folder:
         report = verify_against(
-            parsed.folder,
+            folder,
             parsed.against,
             rows=parsed.rows,
             steps=parsed.steps,
@@ -87,5 +88,6 @@ def _verify_against(parsed: Arguments) -> int:
             view=parsed.view,
             report=show,
         )
-    print_result(parsed, as_json(report), lines(report))
+        printed = as_json(report), lines(report)
+    print_result(parsed, *printed)
     return 0 if report.equal else 1

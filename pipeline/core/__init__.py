@@ -17,6 +17,7 @@ __all__ = [
     "hashed_file",
     "json_record",
     "limits",
+    "mirrored",
     "prefetch",
     "progress",
     "ragged",

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.core.json_record import key
+from pipeline.core.mirrored import here
 
 
 def sha256_bytes(data: bytes | bytearray | memoryview) -> str:
@@ -18,7 +19,7 @@ def sha256_bytes(data: bytes | bytearray | memoryview) -> str:
 
 def sha256_file(path: Path) -> str:
     """Return the sha256 of a file's bytes as hex, in constant memory."""
-    with path.open("rb") as file:
+    with here(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
@@ -39,7 +40,7 @@ class FileDigest:
 
     @classmethod
     def of(cls, path: Path) -> "FileDigest":
-        return cls(num_bytes=path.stat().st_size, sha256=sha256_file(path))
+        return cls(num_bytes=here(path).stat().st_size, sha256=sha256_file(path))
 
     @classmethod
     def of_bytes(cls, data: bytes) -> "FileDigest":
@@ -48,7 +49,7 @@ class FileDigest:
     def matches(self, path: Path) -> bool:
         """Tell whether a path is a file of these bytes."""
         return (
-            path.is_file()
+            here(path).is_file()
             and path.stat().st_size == self.num_bytes
             and sha256_file(path) == self.sha256
         )

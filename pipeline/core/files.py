@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from pipeline.core.digest import FileDigest
 from pipeline.core.errors import OutputError, lacks_files, lacks_memory
 from pipeline.core.hashed_file import HashedFile
+from pipeline.core.mirrored import here, published
 
 # Errors that a person can fix; any other is a bug of ours.
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -55,6 +56,7 @@ def publish(path: Path, scratch: Path, *, syncs: bool = True) -> Iterator[Path]:
             _replace(temporary, path, scratch)
             if syncs:
                 sync_entry(path.parent)
+            published(path)
     finally:
         _remove(temporary)
 
@@ -124,6 +126,7 @@ def open_scratch(path: Path, buffering: int = -1) -> BinaryIO:
     A network file system may say once that a file is stale, whose name another machine has given
     to a new one.
     """
+    here(path)
     for _ in range(_MOST_STALE):
         try:
             return path.open("rb", buffering)

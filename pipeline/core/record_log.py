@@ -49,7 +49,7 @@ class RecordLog:
             with self.own.open("ab") as log:
                 # A new line, since the last one may be torn, such as by a full disk.
                 log.write(b"\n")
-                log.writelines(_line(name, record) for name, record in records)
+                log.writelines(record_line(name, record) for name, record in records)
 
     def find(self, name: str) -> Iterator[Any]:
         """Yield the records of a name that are intact, the last one first."""
@@ -122,7 +122,8 @@ def _is_log(entry: "os.DirEntry[str]") -> bool:
     return entry.name.endswith(_SUFFIX) and entry.is_file()
 
 
-def _line(name: str, record: object) -> bytes:
+def record_line(name: str, record: object) -> bytes:
+    """Return a record as a log has it."""
     # No JSON of ours has a tab or a new line in it.
     rest = b"\t".join([b"%d" % time.time_ns(), canonical_json(name), canonical_json(record)])
     return sha256_bytes(rest).encode() + b"\t" + rest + b"\n"

@@ -5,6 +5,8 @@ import os
 import stat
 from pathlib import Path
 
+from pipeline.core.mirrored import here
+
 
 def read_file(path: Path) -> bytes:
     """Return the bytes of a regular file.
@@ -13,7 +15,7 @@ def read_file(path: Path) -> bytes:
     """
     try:
         # A pipe that nobody writes to would be waited for.
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+        descriptor = os.open(here(path), os.O_RDONLY | os.O_NONBLOCK)
     except ValueError as error:  # A zero byte.
         raise OSError(errno.EINVAL, "not a name of a file", str(path)) from error
     with open(descriptor, "rb") as file:

@@ -9,6 +9,7 @@ from pathlib import Path
 from stat import S_ISREG
 
 from pipeline.core.digest import FileDigest, TrustedDigest
+from pipeline.core.mirrored import Mirror, mirror_of
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -18,6 +19,8 @@ class SavedFile(FileDigest):
     mtime_ns: int | None = None
     inode: int | None = None
     """Both None where the file system was not synced after it was written."""
+    version: str | None = None
+    """In the store that its folder is a mirror of."""
 
     @classmethod
     def of_written(cls, path: Path, file: FileDigest) -> "SavedFile":
@@ -33,12 +36,19 @@ class SavedFile(FileDigest):
 
         hashes_all: whether it is read, whatever its size, mtime and inode say.
         """
-        facts = None if hashes_all else facts_of(path)
-        if facts is not None and facts == (self.num_bytes, self.mtime_ns, self.inode):
+        if self._is_trusted(path, mirror_of(path), hashes_all=hashes_all):
             return TrustedDigest(num_bytes=self.num_bytes, sha256=self.sha256)
         if not self.matches(path):
             return None
         return FileDigest(num_bytes=self.num_bytes, sha256=self.sha256)
+
+    def _is_trusted(self, path: Path, mirror: Mirror | None, *, hashes_all: bool) -> bool:
+        if mirror is not None:
+            if hashes_all:
+                mirror.fetch(path, anew=True)
+            return not hashes_all and self.version is not None and mirror.has(path, self.version)
+        facts = None if hashes_all else facts_of(path)
+        return facts is not None and facts == (self.num_bytes, self.mtime_ns, self.inode)
 
 
 def facts_of(path: Path) -> tuple[int, int, int] | None:

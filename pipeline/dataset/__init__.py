@@ -117,6 +117,7 @@ from pipeline.dataset.steps import (
     split_files,
     split_windows,
 )
+from pipeline.dataset.stored_output import readable_folder
 
 __all__ = [
     "DIGEST_BYTES",
@@ -205,6 +206,7 @@ __all__ = [
     "read_manifest",
     "read_partial",
     "read_record",
+    "readable_folder",
     "root_above",
     "root_of_multiset",
     "row_digests",

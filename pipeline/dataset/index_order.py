@@ -12,6 +12,7 @@ from typing import ClassVar
 from pipeline.core.arrays import Int64Array
 from pipeline.core.errors import InputError, MismatchError, OutputError
 from pipeline.core.json_record import ABSENT, Absent
+from pipeline.core.mirrored import total_bytes
 from pipeline.core.ragged import Rows
 from pipeline.core.regular_file import read_file
 from pipeline.dataset.manifest import Manifest, PoolRecord
@@ -117,7 +118,7 @@ def _folder_of(out: Path, record: PoolRecord) -> tuple[Path, str]:
 def _check_sizes(folder: Path, pool: Pool, record: PoolRecord, hint: str) -> None:
     """Compare the sizes of shards; what an index says of them need not be right."""
     try:
-        total = sum(shard.path.stat().st_size for shard in pool.shards)
+        total = total_bytes(folder, (shard.path for shard in pool.shards))
     except OSError as error:
         raise InputError(
             f"{error.filename}: got no shard ({error.strerror}), expected one of the pool", hint

@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from pipeline.core.errors import ConfigError, InputError
 from pipeline.core.json_record import parse_json
+from pipeline.core.mirrored import here, mirror_of
 from pipeline.core.regular_file import read_file
 from pipeline.dataset.paths import INDEX_NAME, MANIFEST, ORDER, PARTIAL
 from pipeline.storage import (
@@ -47,7 +48,7 @@ class LocalFolder:
 
     def file(self, path: str) -> Any:
         """Open a file for pyarrow. Not mapped: one that is cut short meanwhile would end us."""
-        return pa.OSFile(f"{self.where}/{path}")
+        return pa.OSFile(str(here(Path(self.where, path))))
 
     def read(self, path: str) -> bytes:
         return read_file(Path(self.where, path))
@@ -77,6 +78,8 @@ def list_local(path: Path, *, parquet: bool = True) -> LocalFolder:
     if path.is_file():
         sizes = {path.name: path.stat().st_size}
         return LocalFolder(where=str(path.parent), num_bytes=sizes, is_file=True)
+    if (mirror := mirror_of(path)) is not None:
+        return LocalFolder(where=str(path), num_bytes=mirror.sizes(path))
     found = [path / name for name in (MANIFEST, PARTIAL, INDEX_NAME, f"{ORDER}/{INDEX_NAME}")]
     if parquet:
         found += [*path.glob("*.parquet"), *path.glob("*/*.parquet")]

@@ -23,6 +23,7 @@ from pipeline.runner.plan import Plan, check_local, make_plan
 from pipeline.runner.redo import Redo, describe_redo, find_redo
 from pipeline.runner.replay_pool import pool_folder, replay_pool
 from pipeline.runner.run import build
+from pipeline.runner.working_folder import raw_folder, working_folder
 
 __all__ = [
     "BYTES_PER_SECOND",
@@ -48,7 +49,9 @@ __all__ = [
     "make_plan",
     "materialise",
     "pool_folder",
+    "raw_folder",
     "replay_archives",
     "replay_pool",
     "this_machine",
+    "working_folder",
 ]

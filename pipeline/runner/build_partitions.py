@@ -3,7 +3,6 @@
 Of the documents of a source that share an id, the first by partition and row is kept.
 """
 
-import shutil
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -11,6 +10,7 @@ from itertools import islice
 from typing import TypeVar
 
 from pipeline.config import MAX_BAD
+from pipeline.core.mirrored import remove_folder
 from pipeline.runner.inputs import BuildContext, PreparedSource, input_bytes
 from pipeline.runner.parts import say_missing
 from pipeline.runner.repeated_ids import Repeats, duplicates_error, find_repeated_ids
@@ -43,7 +43,7 @@ def build_partitions(
         repeats = find_repeats(context, sources, records)
         return {**records, **without_repeats(context, sources, records, repeats)}
     finally:
-        shutil.rmtree(context.state.buckets, ignore_errors=True)
+        remove_folder(context.state.buckets)
 
 
 def find_repeats(

@@ -23,6 +23,7 @@ from pipeline.core.errors import (
 )
 from pipeline.core.files import writing
 from pipeline.core.json_record import ABSENT
+from pipeline.core.mirrored import remove_file
 from pipeline.dataset import (
     DOCUMENTS,
     MANIFEST,
@@ -89,7 +90,7 @@ def _restore_records(state: State) -> None:
     path = state.out / PARTIAL
     if path.exists():
         restore_all(state, records_of(read_partial(path)))
-        path.unlink()
+        remove_file(path)
     path = state.out / MANIFEST
     if not path.exists():
         return
@@ -97,12 +98,12 @@ def _restore_records(state: State) -> None:
         manifest = read_manifest(path)
     except MismatchError:
         # Nothing in a damaged manifest is trusted; everything is built again.
-        path.rename(state.scratch / MANIFEST)
+        remove_file(path)
         return
     restore_all(state, chain(records_of(manifest), _order_records(state, manifest)))
     # Until a file of it is written again, it is as it was.
     state.ordered.touch()
-    path.unlink()
+    remove_file(path)
 
 
 def records_of(made: Manifest | PartialManifest) -> Iterator[tuple[str, PartitionOutput]]:

@@ -5,12 +5,13 @@ that see other files, or may open too few.
 """
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from distributed import Client, Security
+from distributed import Client, Security, Worker, WorkerPlugin
 
 from pipeline.core.errors import ConfigError, PipelineError
+from pipeline.core.mirrored import Mirror, registered
 from pipeline.runner.build_options import Tls
 from pipeline.runner.check_workers import check_workers
 from pipeline.runner.same_files import Notes
@@ -31,9 +32,31 @@ def join_cluster(
     ConfigError for `tls` with another address, or a limit on open files that is too low.
     """
     with _connect(scheduler, tls) as client:
+        open_mirrors(client)
         check_workers(client, open_files, notes)
         warn_without_workers(client)
         yield client
+
+
+def open_mirrors(client: Client) -> None:
+    """Let the workers there are, and those to come, use the mirrors of this process."""
+    if mirrors := registered():
+        client.register_plugin(_Mirrors(mirrors))
+
+
+class _Mirrors(WorkerPlugin):  # type: ignore[misc]  # distributed has no types
+    name = "ettin-data-mirrors"
+
+    def __init__(self, mirrors: Sequence[Mirror]) -> None:
+        self._mirrors = mirrors
+
+    def setup(self, worker: Worker) -> None:
+        for mirror in self._mirrors:
+            mirror.join()
+
+    def teardown(self, worker: Worker) -> None:
+        for mirror in self._mirrors:
+            mirror.leave()
 
 
 def warn_without_workers(client: Client) -> None:

@@ -15,6 +15,7 @@ import dask
 from distributed import Client, LocalCluster, Security
 
 from pipeline.core.errors import PipelineError
+from pipeline.runner.joined_cluster import open_mirrors
 
 _LOG = logging.getLogger(__name__)
 _SECONDS_TO_START = 60
@@ -100,6 +101,7 @@ class LocalWorkers:
                 death_timeout=_SECONDS_TO_START,
             )
             self._client = Client(self._cluster)
+            open_mirrors(self._client)
         return self._client
 
     def stop(self) -> None:

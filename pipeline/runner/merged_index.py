@@ -7,6 +7,7 @@ from typing import Any, Final
 from pipeline.core.digest import FileDigest
 from pipeline.core.files import publish, writing
 from pipeline.core.json_record import parse_json
+from pipeline.core.mirrored import here
 from pipeline.dataset import State
 from pipeline.dataset.mds import INDEX_NAME, index_bytes, merge_indexes
 
@@ -28,7 +29,7 @@ def publish_indexes(
     whole = _Index(state, folder)
     between = {f"{name}/": _Index(state, f"{folder}/{name}") for name in above}
     for part in parts:
-        index = parse_json((state.out / folder / part / INDEX_NAME).read_bytes())
+        index = parse_json(here(state.out / folder / part / INDEX_NAME).read_bytes())
         whole.add(part, index)
         for prefix, one in between.items():
             if part.startswith(prefix):

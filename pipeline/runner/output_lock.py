@@ -12,9 +12,10 @@ from pathlib import Path
 
 from pipeline.config import Mixture
 from pipeline.core.digest import FileDigest
-from pipeline.core.errors import MismatchError, OutputError
+from pipeline.core.errors import MismatchError, OutputError, PipelineError
 from pipeline.core.files import publish, refuse_links, sync_entry, writing
 from pipeline.core.json_record import Absent, parse_json
+from pipeline.core.mirrored import mirror_of
 from pipeline.dataset import (
     DROPPED,
     MANIFEST,
@@ -80,7 +81,7 @@ def lock_output(
             is_kept = _has_records(state) if adds_to_finished else not is_finished
             if state.root.exists() and not (is_kept and _has_work(state)):
                 # Nothing was started or made, or everything is finished.
-                with suppress(OSError):
+                with suppress(OSError, PipelineError):
                     release(state)
                 if is_new:
                     with suppress(OSError):
@@ -105,6 +106,8 @@ def claim(state: State, fingerprint: str) -> None:
         _clear_scratch(state)
     with publish(state.owner, state.scratch) as temporary:
         temporary.write_text(json.dumps({"fingerprint": fingerprint}))
+    if (mirror := mirror_of(state.out)) is not None:
+        mirror.save([state.owner])
 
 
 def refuse_nested(out: Path, cache: Path | None = None) -> None:
@@ -142,11 +145,16 @@ def _has_work(state: State) -> bool:
 
 
 def _has_records(state: State) -> bool:
+    if (mirror := mirror_of(state.out)) is not None:
+        # They are of whichever machine ran the task.
+        return any(mirror.sizes(state.records))
     return any(path.is_file() for path in state.records.rglob("*"))
 
 
 def _has_files(state: State) -> bool:
     """Return whether there is any file but those of the state; a failed build leaves folders."""
+    if (mirror := mirror_of(state.out)) is not None:
+        return any(STATE not in Path(one).parts for one in mirror.sizes(state.out))
     return any(
         STATE not in path.relative_to(state.out).parts
         for path in state.out.rglob("*")
@@ -213,7 +221,7 @@ def finish(state: State, manifest: Manifest) -> Manifest:
     """Write the manifest, end the work and return it."""
     pool = manifest.order.pool
     place = () if isinstance(pool, Absent) or pool.folder is not None else (POOL_PLACE,)
-    _finish(state, MANIFEST, manifest_pieces(manifest), {*manifest.files, *place})
+    _finish(state, MANIFEST, manifest_pieces(manifest), manifest.files, place)
     return manifest
 
 
@@ -223,12 +231,30 @@ def finish_partial(state: State, manifest: PartialManifest) -> PartialManifest:
     return manifest
 
 
-def _finish(state: State, name: str, pieces: Iterable[bytes], files: Collection[str]) -> None:
+def _finish(
+    state: State,
+    name: str,
+    pieces: Iterable[bytes],
+    files: Mapping[str, FileDigest],
+    beside: Collection[str] = (),
+) -> None:
+    known = {*files, *beside}
     with writing(state.out):
-        _remove_unknown(state.out, files)
+        _remove_unknown(state.out, known)
         with publish(state.out / name, state.scratch) as temporary, temporary.open("wb") as file:
             file.writelines(pieces)
+        if (mirror := mirror_of(state.out)) is not None:
+            strangers = {path for path in mirror.sizes(state.out) if _is_stranger(path, known)}
+            mirror.remove(*(state.out / path for path in sorted(strangers)))
+            sizes = {path: file.num_bytes for path, file in files.items()}
+            sizes |= {path: (state.out / path).stat().st_size for path in beside}
+            mirror.finish(state.out, state.out / name, sizes)
         release(state)
+
+
+def _is_stranger(path: str, known: Collection[str]) -> bool:
+    top, *_ = parts = path.split("/")
+    return top in _FOLDERS and STATE not in parts and path not in known
 
 
 def _remove_unknown(out: Path, known: Collection[str]) -> None:
@@ -264,6 +290,8 @@ def release(state: State) -> None:
 
     What cannot be removed is warned of, since a worker that was lost may still write there.
     """
+    if (mirror := mirror_of(state.out)) is not None:
+        mirror.remove_below(state.root)
     left: list[str] = []
 
     def note(_: object, path: str, error: tuple[type, BaseException, object]) -> None:

@@ -4,12 +4,12 @@ Which these are depends on the sequence and on their tokens alone. What workers 
 until the budget is known to be met, is removed, and whatever is wrong with it is no error.
 """
 
-import shutil
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 
 from pipeline.core.errors import PipelineError
+from pipeline.core.mirrored import remove_file, remove_folder
 from pipeline.runner.build_partitions import (
     check_files_of_text,
     find_repeats,
@@ -57,7 +57,7 @@ def reach_partitions(context: BuildContext, source: PreparedSource) -> list[Part
                 made, repeats = _drop_repeats(context, source, made, repeats)
                 num_left = _budget(source) - _num_for_training(context, source, made)
     finally:
-        shutil.rmtree(context.state.buckets, ignore_errors=True)
+        remove_folder(context.state.buckets)
     _remove_chunks(context, [task for task in tasks if task.partition not in made])
     records = [*made.values()]
     check_files_of_text(source, records)
@@ -169,5 +169,5 @@ def _remove_chunks(context: BuildContext, tasks: Sequence[PartitionTask]) -> Non
     """Remove the chunks that were made beyond the budget."""
     for task in tasks:
         for folder in [task.folder, *([task.holdout.folder] if task.holdout else [])]:
-            shutil.rmtree(context.state.out / folder, ignore_errors=True)
-            context.state.table(folder).unlink(missing_ok=True)
+            remove_folder(context.state.out / folder)
+            remove_file(context.state.table(folder))

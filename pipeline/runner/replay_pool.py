@@ -6,6 +6,7 @@ from typing import Unpack
 from pipeline.config import RAW, Replay
 from pipeline.core.digest import fingerprint, sha256_file
 from pipeline.core.errors import ConfigError, InputError
+from pipeline.core.mirrored import total_bytes
 from pipeline.dataset import PARTIAL, Manifest, MixtureRecord, without_order
 from pipeline.dataset.mds import INDEX_NAME, Pool
 from pipeline.runner.build_options import ClusterOptions
@@ -56,7 +57,7 @@ def replay_pool(
         raise InputError(f"{pool}: lies in --out {out}, which holds only generated files")
     refuse_nested(out)
     # Fails before anything is written.
-    num_bytes = sum(shard.path.stat().st_size for shard in Pool.open(pool).shards)
+    num_bytes = total_bytes(pool, (shard.path for shard in Pool.open(pool).shards))
     declaration = {**declared.declaration(), "pool": sha256_file(pool / INDEX_NAME)}
     tokenizer = cached_tokenizer(declared.tokenizer, declared.folder)
     if lock is not None:

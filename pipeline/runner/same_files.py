@@ -13,6 +13,7 @@ from pathlib import Path
 
 from pipeline.core.errors import PipelineError
 from pipeline.core.files import publish_beside
+from pipeline.core.mirrored import mirror_of
 
 HINT = "let all workers see the same files under the same paths, and write to --out"
 _MOST_FILES = 64
@@ -101,14 +102,17 @@ class Notes:
 
 @contextmanager
 def leaving_notes(folders: Sequence[Path], files: Sequence[Path]) -> Iterator[Notes]:
-    """Leave a note in each folder while the block lasts; `files`: those that are there count."""
+    """Leave a note in each folder while the block lasts; `files`: those that are there count.
+
+    What mirrors a place in a store is another on each machine.
+    """
     text = uuid.uuid4().hex
     sizes, paths = [], []
-    for file in files:
+    for file in (one for one in files if mirror_of(one) is None):
         with suppress(OSError):
             sizes.append((str(file), file.stat().st_size))
     try:
-        for folder in folders:
+        for folder in (one for one in folders if mirror_of(one) is None):
             path = folder / f".note-{text}"
             with publish_beside(path) as temporary:
                 temporary.write_text(text)

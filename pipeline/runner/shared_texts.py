@@ -3,7 +3,6 @@
 Only texts between the bounds of two sources are compared, by ranges of their numbers.
 """
 
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy as np
 
 from pipeline.core.bins import NUM_BITS
 from pipeline.core.files import load_array, publish, publish_array, save_array
+from pipeline.core.mirrored import remove_folder
 from pipeline.runner.inputs import BuildContext
 from pipeline.runner.number_buckets import Buckets
 from pipeline.runner.tasks.training_chunks import Texts
@@ -109,5 +109,5 @@ def find_shared(
     num_given = sum(cluster.map(_STAGE, compare_bucket, compared))
     parts = (load_array(task.path) for task in compared)
     publish_array(state.shared_texts, state.scratch, np.dtype(np.uint64), num_given, parts)
-    shutil.rmtree(state.buckets, ignore_errors=True)
+    remove_folder(state.buckets)
     return state.shared_texts if num_given else None

@@ -7,7 +7,6 @@ mtime and inode are unchanged, any other if it has the bytes of the record.
 
 import json
 import logging
-import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -18,7 +17,8 @@ from pipeline.core.digest import FileDigest, trusted_bytes
 from pipeline.core.file_system import syncing
 from pipeline.core.files import publish, refuse_links, sync_entry, writing
 from pipeline.core.json_record import from_json, to_json
-from pipeline.core.record_log import open_log
+from pipeline.core.mirrored import mirror_of, remove_folder
+from pipeline.core.record_log import open_log, record_line
 from pipeline.core.saved_file import SavedFile, facts_of
 from pipeline.dataset import (
     OF_PARTITIONS,
@@ -208,7 +208,7 @@ def distrust_order(state: State, name: str, *, hashes_all: bool) -> None:
     begun: list[str | Path] = [state.scattered(""), state.sorted(""), state.documents, ORDER]
     begun += [one for one in (state.out / PROVENANCE).glob("*") if one.name not in OF_PARTITIONS]
     for folder in begun:
-        shutil.rmtree(state.out / folder, ignore_errors=True)
+        remove_folder(state.out / folder)
 
 
 def _files_of_rows(saved: object) -> Mapping[str, SavedFile]:
@@ -250,7 +250,14 @@ def recording(state: State, name: str) -> Iterator[Callable[[AnyRecord], None]]:
                 path: SavedFile.of_written(state.out / path, file)
                 for path, file in record.files.items()
             }
-            if sync([*(state.out / path for path in files), *_own_log(state)]):
+            is_synced = sync([*(state.out / path for path in files), *_own_log(state)])
+            if (mirror := mirror_of(state.out)) is not None:
+                versions = mirror.save([state.out / path for path in files])
+                files = {
+                    path: replace(file, version=versions[state.out / path])
+                    for path, file in files.items()
+                }
+            if is_synced or mirror is not None:
                 record = replace(record, files=files)
             save_record(state, name, record)
 
@@ -263,6 +270,8 @@ def save_record(state: State, name: str, record: AnyRecord) -> None:
     A loss of power may take the last record of each process, and that task is done again.
     """
     refuse_links(state.out, state.records)
+    if (mirror := mirror_of(state.out)) is not None:
+        mirror.add_records(state.records, record_line(name, to_json(record)))
     open_log(state.records).add([(name, to_json(record))])
 
 
@@ -271,13 +280,12 @@ def remove_sampled(state: State) -> None:
 
     Raises: OutputError.
     """
-    folders = [one for one in state.before_sampling if one.exists()]
-    if folders:
+    if any(one.exists() for one in state.before_sampling) and state.records.exists():
         with syncing(state.out) as sync:
             sync(state.records.iterdir())
-    for folder in folders:
+    for folder in state.before_sampling:
         # What a disk keeps is removed with the rest of the state.
-        shutil.rmtree(folder, ignore_errors=True)
+        remove_folder(folder)
 
 
 def restore_all(state: State, records: Iterable[tuple[str, AnyRecord]]) -> None:
@@ -288,6 +296,9 @@ def restore_all(state: State, records: Iterable[tuple[str, AnyRecord]]) -> None:
     with syncing(state.out) as sync:
         open_log(state.records).add((name, to_json(record)) for name, record in records)
         sync(_own_log(state))
+    if (mirror := mirror_of(state.out)) is not None:
+        for log in _own_log(state):
+            mirror.add_records(state.records, log)
 
 
 def _own_log(state: State) -> list[Path]:

@@ -7,8 +7,10 @@ digest, and reads the bytes of any of them by ranges, with retries.
 from pipeline.storage.http import Client, MissingError, host_of
 from pipeline.storage.hub import check_is_path, is_hub_address, open_hub_folder, parse_hub_address
 from pipeline.storage.hub_repository import HubRepository
+from pipeline.storage.lease import holding
 from pipeline.storage.local import MatchedFiles, OnMissing, match_files
 from pipeline.storage.local_glob import fixed_folder, reach_files
+from pipeline.storage.mirror import StoreMirror
 from pipeline.storage.object_store import local_path, open_object_folder
 from pipeline.storage.open_store import open_store
 from pipeline.storage.patterns import expand_addresses, expand_braces
@@ -22,6 +24,7 @@ from pipeline.storage.store import (
     restore_hint,
     unreadable,
 )
+from pipeline.storage.writable_store import is_store_address, open_writable
 
 __all__ = [
     "LOCK_AGAIN",
@@ -35,19 +38,23 @@ __all__ = [
     "RemoteFolder",
     "RetryPolicy",
     "Store",
+    "StoreMirror",
     "StoredFile",
     "check_is_path",
     "expand_addresses",
     "expand_braces",
     "fixed_folder",
+    "holding",
     "host_of",
     "is_hub_address",
     "is_sha256",
+    "is_store_address",
     "local_path",
     "match_files",
     "open_hub_folder",
     "open_object_folder",
     "open_store",
+    "open_writable",
     "parse_hub_address",
     "reach_files",
     "restore_hint",

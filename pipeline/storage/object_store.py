@@ -5,6 +5,7 @@ Addresses may have braces and wildcards.
 
 import re
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from glob import has_magic
@@ -23,14 +24,18 @@ from pipeline.storage.patterns import expand_addresses
 from pipeline.storage.ranges import RemoteFolder
 from pipeline.storage.retry import RetryPolicy, TransientError, map_concurrently
 from pipeline.storage.store import LOCK_AGAIN, StoredFile
+from pipeline.storage.writable_store import extra_of, settings_of
 
 Result = TypeVar("Result")
 
 # A store answers each range in tens of milliseconds; eight pulls at once hold 64 MiB.
 _PIECE_BYTES = 8 << 20
-_VERSIONS = ("ETag", "etag", "md5Hash", "content_md5")
+_VERSIONS = ("ETag", "etag", "e_tag", "md5Hash", "content_md5")
 # Errors of a connection that are no OSError, by the names that the backends give them.
-_LOST = re.compile("Connect|Timeout|Payload")
+_LOST = re.compile("Connect|Timeout|Payload|GenericError")
+_REFUSED = re.compile("Credential|PermissionDenied|Unauthenticated")
+# Those that `obstore` reads, where it is installed.
+_READ_BY_OBSTORE = ("gs", "az", "abfs", "abfss")
 _S3_ACCESS = (
     "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or FSSPEC_S3_ANON=true for public buckets"
 )
@@ -207,12 +212,19 @@ def _ask(where: str, ask: Callable[[], Result], retry: RetryPolicy) -> Result:
 
 def _open(address: str, got: str) -> Any:
     scheme = urlsplit(address).scheme
+    settings: dict[str, Any] = {}
+    if scheme in _READ_BY_OBSTORE:
+        with suppress(ImportError):
+            from obstore.fsspec import register
+
+            register(scheme)
+            settings = settings_of(scheme)
     try:
-        return url_to_fs(address)[0]
+        return url_to_fs(address, **settings)[0]
     except ImportError as error:
         raise ConfigError(
             f"{got}, which cannot be read: {error}",
-            'pip install "ettin-data[s3]"' if scheme == "s3" else "install what it names",
+            extra_of(scheme),
         ) from error
     except OSError as error:
         # Some stores connect as soon as they are made.
@@ -234,7 +246,10 @@ def _address(store: Any, pattern: str, path: str) -> str:
 
 
 def _describe(store: Any, address: str, path: str, info: dict[str, Any]) -> StoredFile:
+    # Of Azure, ETags have quotes in one answer and none in another.
     version = next((str(info[name]) for name in _VERSIONS if info.get(name)), None)
+    if version is not None and "e_tag" in info:
+        version = version.strip('"')
     if version is None:
         version = format(store.checksum(path), "x")
     return StoredFile(path=address, num_bytes=int(info["size"]), digest=f"etag:{version}")
@@ -251,7 +266,7 @@ def _explain(where: str, error: Exception) -> Exception:
     if any(isinstance(one, FileNotFoundError | IsADirectoryError) for one in causes):
         return InputError(f"{where}: got no such file: {reason}", "check the name")
     if any(
-        isinstance(one, PermissionError) or "Credential" in type(one).__name__ for one in causes
+        isinstance(one, PermissionError) or _REFUSED.search(type(one).__name__) for one in causes
     ):
         return InputError(
             f"{where}: got {reason}, expected access to it",

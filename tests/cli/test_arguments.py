@@ -7,13 +7,13 @@ from support.commands import call
 @pytest.mark.parametrize(
     ("option", "arguments"),
     [
-        ("--out", ["build", "m.yaml", "--out", "s3://bucket/out"]),
-        ("--raw", ["build", "m.yaml", "--out", "out", "--raw", "gs://bucket/raw"]),
+        ("--out", ["build", "m.yaml", "--out", "https://host/out"]),
+        ("--raw", ["build", "m.yaml", "--out", "out", "--raw", "hf://datasets/org/raw"]),
         ("--dest", ["pull", "m.yaml", "--dest", "https://host/raw"]),
         ("--lock", ["plan", "m.yaml", "--lock", "file:///m.lock.json"]),
         ("POOL", ["order", "hf://datasets/org/pool", "--out", "out"]),
-        ("DIR", ["verify", "s3://bucket/out"]),
-        ("DIR", ["trace", "s3://bucket/out", "--row", "0"]),
+        ("DIR", ["verify", "https://host/out"]),
+        ("DIR", ["trace", "hf://datasets/org/out", "--row", "0"]),
         ("--out", ["digest", "where", "--out", "s3://bucket/m.json"]),
         ("--out", ["train", "recipe", "--data", "out", "--out", "s3://bucket/run"]),
         ("--out", ["export", "run", "--out", "s3://bucket/model"]),

@@ -16,8 +16,9 @@ from typing import Any
 import jsonschema
 import pytest
 import yaml
-from support import builds, pages
+from support import builds, pages, store_builds
 from support.paths import REPOSITORY
+from support.store_server import serve_store
 
 PAGE = REPOSITORY / "docs" / "guide" / "clusters.md"
 BLOCKS = pages.blocks(PAGE)
@@ -85,6 +86,16 @@ def test_the_commands_run_one_after_the_other_and_make_the_same_bytes(tmp_path: 
     assert "manifest.json" in outputs["laptop"]
     for name, digests in outputs.items():
         assert builds.differences(digests, outputs["laptop"]) == [], name
+
+
+def test_the_commands_for_a_store_run_and_make_the_same_bytes(tmp_path: Path) -> None:
+    mixture = write_inputs(tmp_path)
+    with serve_store(tmp_path, "bucket"):
+        [block] = [block for block in BLOCKS if block.mark == "run: store"]
+        pages.run(block.text, tmp_path)
+        stored = store_builds.digests("s3://bucket/out")
+    builds.run_well("build", mixture, "--out", tmp_path / "out")
+    assert builds.differences(stored, builds.digests(tmp_path / "out")) == []
 
 
 def manifests() -> list[Any]:

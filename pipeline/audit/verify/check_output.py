@@ -7,10 +7,11 @@ from pathlib import Path
 
 from pipeline.audit.verify.check_pool import check_pool, has_foreign_pool
 from pipeline.audit.verify.check_sums import check_sums
-from pipeline.core.digest import FileDigest, sha256_file
+from pipeline.core.digest import FileDigest
 from pipeline.core.errors import InputError, MismatchError
 from pipeline.core.json_record import from_json, parse_json
 from pipeline.core.limits import num_cores
+from pipeline.core.mirrored import mirror_of
 from pipeline.core.regular_file import read_file
 from pipeline.dataset import (
     MANIFEST,
@@ -98,6 +99,8 @@ def _files_of_damaged(manifest: Path) -> Mapping[str, FileDigest] | None:
 
 
 def _files(out: Path) -> set[str]:
+    if (mirror := mirror_of(out)) is not None:
+        return set(mirror.sizes(out))
     files = (path for path in out.rglob("*") if not path.is_dir() or path.is_symlink())
     return {path.relative_to(out).as_posix() for path in files}
 
@@ -108,15 +111,26 @@ def _spelled(path: str) -> str:
 
 
 def _check(path: Path, name: str, expected: FileDigest) -> str | None:
-    if not path.is_file():
-        return f"{name}: is missing"
     try:
-        num_bytes = path.stat().st_size
-        if num_bytes != expected.num_bytes:
-            return f"{name}: has {num_bytes} bytes, manifest says {expected.num_bytes}"
-        sha256 = sha256_file(path)
+        found = _digest(path, expected.num_bytes)
     except OSError as error:
         return f"{name}: cannot be read: {error.strerror}"
-    if sha256 != expected.sha256:
-        return f"{name}: sha256 is {sha256}, manifest says {expected.sha256}"
+    if found is None:
+        return f"{name}: is missing"
+    if found.num_bytes != expected.num_bytes:
+        return f"{name}: has {found.num_bytes} bytes, manifest says {expected.num_bytes}"
+    if found != expected:
+        return f"{name}: sha256 is {found.sha256}, manifest says {expected.sha256}"
     return None
+
+
+def _digest(path: Path, num_bytes: int) -> FileDigest | None:
+    """Return what a file is, which is only read if it has this size; None where there is none."""
+    if (mirror := mirror_of(path)) is not None:
+        stored = mirror.hash(path)
+        return None if stored is None else FileDigest(num_bytes=stored[0], sha256=stored[1])
+    if not path.is_file():
+        return None
+    if path.stat().st_size != num_bytes:
+        return FileDigest(num_bytes=path.stat().st_size, sha256="")
+    return FileDigest.of(path)

@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.core.json_record import ABSENT, to_json
+from pipeline.core.mirrored import here
 from pipeline.dataset import MANIFEST, ORDER, STEPS, Manifest, root_of_multiset
 from pipeline.dataset.mds import INDEX_NAME
 from pipeline.dataset.parquet import STEP_SCHEMA
@@ -43,7 +44,7 @@ def check_sums(out: Path, manifest: Manifest) -> list[str]:
 
 def _read_steps(out: Path, num_steps: int) -> dict[str, Any]:
     """Read the table of steps; a small file may claim to have billions."""
-    file = pq.ParquetFile(out / STEPS)
+    file = pq.ParquetFile(here(out / STEPS))
     if not file.schema_arrow.equals(STEP_SCHEMA):
         got = ", ".join(f"{one.name}: {one.type}" for one in file.schema_arrow)
         raise ValueError(f"{STEPS}: got the columns {got}, expected those of its specification")
@@ -114,7 +115,7 @@ def _of_column(out: Path, files: Sequence[str], batch: int) -> Iterator[Value]:
     """Compare the column `step` of a window's files, a row group at a time."""
     row = 0
     for name in files:
-        with pq.ParquetFile(out / name) as file:
+        with pq.ParquetFile(here(out / name)) as file:
             for group in range(file.num_row_groups):
                 found = file.read_row_group(group, ["step"])["step"].to_numpy()
                 expected = np.arange(row, row + len(found)) // batch + 1

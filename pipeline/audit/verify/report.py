@@ -4,6 +4,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from pipeline.audit.verify.comparison import Comparison, Finding, WindowResult
+from pipeline.core.mirrored import shown
 
 # So many positions are listed; all are counted.
 _MOST_LISTED = 20
@@ -32,7 +33,7 @@ def as_json(report: Report) -> dict[str, Any]:
                     "first_difference")
     }  # fmt: skip
     return {
-        "out": str(comparison.output.folder),
+        "out": shown(comparison.output.folder),
         "against": comparison.target.what,
         "kind": comparison.target.kind,
         "equal": report.equal,
@@ -49,7 +50,7 @@ def lines(report: Report) -> list[str]:
     comparison, target = report.comparison, report.comparison.target
     rows = "rows of train/, in the order of its index," if comparison.of == "pool" else "rows"
     found = [
-        f"{comparison.output.folder} against {target.what} ({target.kind}): {rows} "
+        f"{shown(comparison.output.folder)} against {target.what} ({target.kind}): {rows} "
         f"{comparison.start:,}:{comparison.stop:,}, view {comparison.view}, {comparison.why_view}"
     ]
     found += comparison.notes

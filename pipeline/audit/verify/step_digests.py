@@ -23,6 +23,7 @@ from pipeline.audit.verify.explain.order_search import SUMMED, other_keys
 from pipeline.audit.verify.scope import Range
 from pipeline.core.errors import ConfigError, InputError, NotFoundError
 from pipeline.core.json_record import parse_json
+from pipeline.core.mirrored import shown
 from pipeline.core.progress import ReportProgress
 from pipeline.core.regular_file import read_file
 from pipeline.dataset import STEPS, RowSource
@@ -62,7 +63,7 @@ class StepReport:
 
     def as_json(self) -> dict[str, Any]:
         return {
-            "out": str(self.folder),
+            "out": shown(self.folder),
             "against": self.what,
             "kind": "step digests",
             "equal": self.equal,
@@ -80,7 +81,7 @@ class StepReport:
     def lines(self) -> list[str]:
         steps = f"steps {self.first:,}:{self.first + self.num_compared:,}"
         found = [
-            f"{self.folder} against {self.what} (step digests): {steps}, view {self.view}, "
+            f"{shown(self.folder)} against {self.what} (step digests): {steps}, view {self.view}, "
             f"{self.why_view}"
         ]
         if self.differing:

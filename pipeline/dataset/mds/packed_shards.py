@@ -16,6 +16,7 @@ import zstandard
 
 from pipeline.core.errors import InputError
 from pipeline.core.files import writing
+from pipeline.core.mirrored import may_exist
 from pipeline.core.zstd import PACK_AGAIN, has_large_window, make_decompressor
 from pipeline.dataset.mds.shard import RemoteShard
 
@@ -27,7 +28,7 @@ def packed_shard(path: Path, num_bytes: int) -> RemoteShard | None:
 
     num_bytes: unpacked, by the index.
     """
-    if path.is_file():
+    if may_exist(path):
         return None
     packed = (path.with_name(path.name + ending) for ending in PACKINGS)
     found = next(filter(Path.is_file, packed), None)

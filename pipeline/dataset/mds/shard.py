@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from pipeline.core.arrays import Int64Array, Uint8Array, Uint32Array
 from pipeline.core.errors import InputError
+from pipeline.core.mirrored import here, may_exist
 from pipeline.core.ragged import ByteStrings, byte_strings
 from pipeline.dataset.mds.kernels import (
     copy_names,
@@ -182,7 +183,7 @@ class MdsShard:
 
     @property
     def num_bytes(self) -> int:
-        return self.path.stat().st_size if self.remote is None else self.remote.num_bytes
+        return here(self.path).stat().st_size if self.remote is None else self.remote.num_bytes
 
     @cached_property
     def data(self) -> Uint8Array:
@@ -194,7 +195,7 @@ class MdsShard:
             return np.asarray(np.memmap(file, np.uint8, mode="r"))
 
     def check_exists(self) -> None:
-        if self.remote is None and not self.path.is_file():
+        if self.remote is None and not may_exist(self.path):
             raise self._missing()
 
     def _missing(self) -> InputError:
@@ -204,7 +205,7 @@ class MdsShard:
     def opened(self) -> Iterator[BinaryIO]:
         """Open the file. Raises: InputError where it is missing or cannot be read."""
         try:
-            with self.path.open("rb") if self.remote is None else self.remote.fetch() as file:
+            with here(self.path).open("rb") if self.remote is None else self.remote.fetch() as file:
                 yield file
         except FileNotFoundError as error:
             raise self._missing() from error

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from pipeline.core.arrays import Int64Array, Uint32Array
 from pipeline.core.digest import FileDigest
 from pipeline.core.hashed_file import HashedFile
+from pipeline.core.mirrored import here
 from pipeline.core.ragged import Rows
 from pipeline.dataset.arrow_columns import name_list, numbers
 
@@ -67,7 +68,7 @@ class RowWriter:
 
 def read_rows(path: Path) -> Iterator[Rows]:
     """Yield the rows of a file, a row group at a time."""
-    with pq.ParquetFile(path) as file:
+    with pq.ParquetFile(here(path)) as file:
         for number in range(file.num_row_groups):
             column = file.read_row_group(number, columns=["input_ids"]).column(0).combine_chunks()
             offsets = column.offsets.to_numpy().astype(np.int64)
@@ -83,7 +84,7 @@ def write_columns(path: Path, columns: Mapping[str, NDArray[Any]]) -> FileDigest
 
 
 def read_columns(path: Path) -> dict[str, NDArray[Any]]:
-    table = pq.read_table(path)
+    table = pq.read_table(here(path))
     return {name: table[name].to_numpy() for name in table.column_names}
 
 
@@ -105,11 +106,11 @@ def write_steps(
 def read_origin(path: Path) -> str | None:
     """Return the fingerprint in the metadata of a table of steps, if it can be read."""
     try:
-        metadata = pq.read_schema(path).metadata or {}
+        metadata = pq.read_schema(here(path)).metadata or {}
     except (pa.ArrowException, OSError):
         return None
     return (metadata.get(_ORIGIN) or b"").decode("ascii", "replace") or None
 
 
 def read_steps(path: Path) -> pa.Table:
-    return pq.read_table(path, schema=STEP_SCHEMA)
+    return pq.read_table(here(path), schema=STEP_SCHEMA)

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 
 from pipeline.core.arrays import Int64Array, Uint32Array
 from pipeline.core.errors import MismatchError
+from pipeline.core.mirrored import here
 from pipeline.dataset.arrow_columns import Int32Array, ranks_of, values_of
 
 _COLUMNS = ("source", "chunk", "num_tokens")
@@ -94,7 +95,7 @@ class ColumnReader:
         Raises: MismatchError when it cannot be read.
         """
         try:
-            table = pq.read_table(path, columns=[*_INDEX_COLUMNS], use_threads=False)
+            table = pq.read_table(here(path), columns=[*_INDEX_COLUMNS], use_threads=False)
             hashes, rows, chunks = (values_of(table[name]) for name in ("hash", "row", "chunk"))
             sources = ranks_of(table["source"], self.place_by_source)
         except (pa.ArrowException, OSError, KeyError, ValueError) as error:
@@ -122,7 +123,7 @@ class ColumnReader:
 def _reading(named: RowFile) -> Iterator[pq.ParquetFile]:
     """Open a file of provenance. Raises: MismatchError for what goes wrong within."""
     try:
-        with pq.ParquetFile(named.path) as file:
+        with pq.ParquetFile(here(named.path)) as file:
             expected = named.stop - named.start
             if (got := file.metadata.num_rows) != expected:
                 raise _damage(named.path, f"got {got} rows, expected {expected}")

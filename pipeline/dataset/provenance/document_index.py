@@ -24,6 +24,7 @@ from pipeline.core.arrays import BoolArray, Int64Array, Uint8Array
 from pipeline.core.compiled import compiled_late
 from pipeline.core.digest import FileDigest
 from pipeline.core.hashed_file import HashedFile
+from pipeline.core.mirrored import here
 from pipeline.core.ragged import ByteStrings, offsets_of
 from pipeline.dataset.arrow_columns import (
     name_list,
@@ -155,7 +156,7 @@ def read_rows(path: Path, start: int, stop: int, ranks: PlaceRanks) -> Iterator[
 
     Raises: OSError, ArrowException, KeyError or ValueError for a damaged file.
     """
-    with pq.ParquetFile(path) as file:
+    with pq.ParquetFile(here(path)) as file:
         size = file.metadata.row_group(0).num_rows
         for group in range(start // size, -(-stop // size)):
             first = group * size

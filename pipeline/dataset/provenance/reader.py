@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 from pipeline.core.arrays import Int64Array
 from pipeline.core.digest import FileDigest
 from pipeline.core.errors import MismatchError
+from pipeline.core.mirrored import here
 from pipeline.dataset.arrow_columns import names_of, numbers, utf8_of, values_of
 from pipeline.dataset.provenance.document_index import (
     DOCUMENT_SCHEMA,
@@ -128,7 +129,7 @@ class ProvenanceReader:
                     f"{_HINT}; `ettin-data verify` names all files that differ",
                 )
             self._unchecked.pop(path, None)
-            file = pq.ParquetFile(path)
+            file = pq.ParquetFile(here(path))
         if file.schema_arrow.equals(schema):
             return file
         file.close()

@@ -17,6 +17,7 @@ from pipeline.core.arrays import Int64Array, Uint32Array
 from pipeline.core.digest import sha256_bytes
 from pipeline.core.errors import ConfigError, InternalError
 from pipeline.core.files import load_array, publish
+from pipeline.core.mirrored import here
 from pipeline.order.permutation import shuffle_blocks
 from pipeline.order.permutation.key import Permutation, PermutationKey, are_within
 
@@ -119,7 +120,7 @@ def save(key: PermutationKey, folder: Path, scratch: Path) -> None:
     beside = path.with_suffix(".blake3")
     # Hashing takes a hundredth of the time of making it.
     with suppress(OSError):
-        if beside.read_bytes() == _digest(path).encode():
+        if here(beside).read_bytes() == _digest(path).encode():
             return
     _check(key.num_samples)
     with publish(path, scratch) as temporary:
@@ -159,7 +160,7 @@ def _path(key: PermutationKey, folder: Path) -> Path:
 
 def _digest(path: Path) -> str:
     hasher = blake3()
-    with path.open("rb") as file:
+    with here(path).open("rb") as file:
         while block := file.read(_BYTES_AT_ONCE):
             hasher.update(block)
     return hasher.hexdigest()

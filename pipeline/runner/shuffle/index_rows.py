@@ -6,7 +6,6 @@ run. There are as many runs as files, so reads grow with the square of the rows.
 more than a million, a cell is of as many files as there are cells, and a pass between divides it.
 """
 
-import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -20,6 +19,7 @@ from pipeline.core.arrays import Int64Array
 from pipeline.core.cells import CellFormat, CellReader, has_cells, publish_cells
 from pipeline.core.digest import FileDigest
 from pipeline.core.files import publish, reading_scratch
+from pipeline.core.mirrored import remove_folder
 from pipeline.dataset import PROVENANCE, State
 from pipeline.dataset.provenance import (
     RECORD_DTYPE,
@@ -214,7 +214,7 @@ def _make_runs(job: IndexJob, cluster: Cluster, files: Sequence[tuple[str, int]]
     with checking(cluster, job.all_runs()):
         cluster.map("merge documents", merge_runs, merges)
     # At full size they take 280 GB, for which the files of the index may need the room.
-    shutil.rmtree(job.runs, ignore_errors=True)
+    remove_folder(job.runs)
 
 
 def _divide(cluster: Cluster, tasks: Sequence[RunTask]) -> None:

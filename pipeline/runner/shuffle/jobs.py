@@ -15,6 +15,7 @@ from pipeline.core.digest import fingerprint
 from pipeline.core.errors import InputError
 from pipeline.core.files import load_array, open_scratch, publish, reading_scratch, save_array
 from pipeline.core.json_record import parse_json
+from pipeline.core.mirrored import here, mirror_of
 from pipeline.dataset import State, StepFile, provenance_file
 from pipeline.dataset.mds import Pool
 from pipeline.order import Permutation, PermutationKey, load_permutation
@@ -214,7 +215,10 @@ def pool_changed(where: str) -> InputError:
 
 
 def _stamp(path: Path) -> list[int]:
-    status = path.stat()
+    status = here(path).stat()
+    if mirror_of(path) is not None:
+        # Each machine has a copy of its own, which nobody else writes to.
+        return [status.st_size, 0, 0]
     # A writer can restore mtime (`cp -p`, `rsync -t`), but not ctime, which a file renamed over it
     # does not share either; inodes differ between machines on some network file systems.
     return [status.st_size, status.st_mtime_ns, status.st_ctime_ns]
@@ -228,7 +232,7 @@ def load_files(state: State) -> Sequence[tuple[str, str]]:
 def files_stamp(state: State) -> tuple[int, int, int]:
     """Return what is another once `load_files` would load others."""
     with reading_scratch(state.pool_files):
-        found = state.pool_files.stat()
+        found = here(state.pool_files).stat()
     return found.st_ino, found.st_mtime_ns, found.st_size
 
 

@@ -16,6 +16,7 @@ import numpy as np
 from pipeline.core.cells import has_cells
 from pipeline.core.digest import fingerprint
 from pipeline.core.errors import OutputError
+from pipeline.core.mirrored import remove_folder
 from pipeline.core.units import format_bytes
 from pipeline.dataset import STEPS_PER_FILE
 from pipeline.runner.cluster import Cluster
@@ -122,7 +123,7 @@ class Passes:
             with self.checking():
                 self._cluster.map("sort", sort_rows, unsorted)
         if layout.is_sorted:
-            shutil.rmtree(self._scattered, ignore_errors=True)
+            remove_folder(self._scattered)
 
     def checking(self) -> AbstractContextManager[None]:
         """Return a context that removes all damaged runs once a task in it finds one."""
@@ -134,7 +135,7 @@ class Passes:
     def remove(self) -> None:
         """Remove what the passes left, once nothing is gathered any more."""
         for folder in (self._scattered, self._sorted):
-            shutil.rmtree(folder, ignore_errors=True)
+            remove_folder(folder)
 
     def _scattered_runs(self) -> list[Run]:
         state = self._job.state

@@ -9,6 +9,7 @@ import shutil
 
 from pipeline.core.digest import FileDigest, sha256_file
 from pipeline.core.files import publish
+from pipeline.core.mirrored import total_bytes
 from pipeline.dataset import ORDER, POOL_PLACE, PoolRecord
 from pipeline.dataset.mds import INDEX_NAME, Pool
 from pipeline.order import permutation_file
@@ -36,5 +37,5 @@ def describe_pool(job: ShuffleJob) -> PoolRecord:
     return PoolRecord(
         folder=job.pool.relative_to(job.out).as_posix() if is_own else None,
         index_sha256=sha256_file(job.pool / INDEX_NAME),
-        num_bytes=sum(shard.path.stat().st_size for shard in shards),
+        num_bytes=total_bytes(job.pool, (shard.path for shard in shards)),
     )

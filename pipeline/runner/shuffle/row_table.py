@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from pipeline.core.arrays import BoolArray, Int64Array, Uint32Array
 from pipeline.core.files import load_sealed, publish, read_sealed, save_sealed
+from pipeline.core.mirrored import here
 from pipeline.dataset import State
 from pipeline.dataset.mds import Pool
 from pipeline.order import View, view_lengths
@@ -52,7 +53,7 @@ def make_table(task: TableTask) -> list[str]:
     shards = slice(*task.shards)
     part = Pool(shards=pool.shards[shards], num_rows=pool.num_rows[shards])
     # First, so that the disk is read front to back, and once for all that follows.
-    digests = [blake3().update_mmap(shard.path).hexdigest() for shard in part.shards]
+    digests = [blake3().update_mmap(here(shard.path)).hexdigest() for shard in part.shards]
     table = part.table(job.cls_id, job.sep_id)
     _continue_documents(table, pool, task)
     if task.file_ends:

@@ -27,6 +27,7 @@ from pipeline.core.digest import sha256_file
 from pipeline.core.document import Document
 from pipeline.core.errors import DocumentError, InputError, MismatchError
 from pipeline.core.files import load_array
+from pipeline.core.mirrored import only_here_to_read
 from pipeline.dataset import InputRecord, State, UnreadInput
 from pipeline.runner.task_cache import PartitionOutput, ScannedInput, ScanRecord, load_cached
 from pipeline.sources import (
@@ -170,7 +171,8 @@ def _is_unchanged(input_: Input, read: InputRecord | ScannedInput) -> bool:
         known = locked.file.sha256 or read.sha256
         return (locked.file.digest, known) == (read.locked, read.sha256)
     # If the file is gone, the reader says so.
-    return path.is_file() and sha256_file(path) == read.sha256
+    with only_here_to_read(path):
+        return path.is_file() and sha256_file(path) == read.sha256
 
 
 def mark_unread(input_: Input, read: InputRecord) -> InputRecord:
@@ -317,7 +319,8 @@ def _local_file(input_: Input, state: State) -> Iterator[Path]:
         if locked is not None and locked.raw is not None:
             scratch = scratch_folder(locked.raw)
             fetch(input_.origin, input_.folder, locked.revision, locked.file, path, scratch)
-        yield path
+        with only_here_to_read(path):
+            yield path
         return
     state.scratch.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=state.scratch) as folder:

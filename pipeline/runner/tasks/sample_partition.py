@@ -16,6 +16,7 @@ from pipeline.core.arrays import Int64Array, Uint32Array
 from pipeline.core.digest import FileDigest
 from pipeline.core.errors import OutputError
 from pipeline.core.files import publish
+from pipeline.core.mirrored import remove_file
 from pipeline.dataset import VALIDATION, State, is_output_file, sampled_file
 from pipeline.dataset.mds import MdsWriter, Pool, write_stats
 from pipeline.dataset.parquet import read_columns, write_columns
@@ -158,7 +159,7 @@ def _check_chunks(task: SampleTask) -> None:
         if is_read and not file.matches(task.out / path):
             # A rerun that trusts it would fail again.
             with suppress(OSError):
-                (task.out / path).unlink()
+                remove_file(task.out / path)
             raise OutputError(
                 f"{task.out / path}: got damaged work of an unfinished run, expected it as it was"
                 " written",

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.core.errors import ConfigError, MismatchError, OutputError
+from pipeline.core.mirrored import mirror_of
 from pipeline.core.units import format_bytes
 from pipeline.sources.download.part_file import num_bytes_left, part_path
 from pipeline.sources.lock.checksum import REMOVE, RESTORE_LOCKED, check_size, expected_digest
@@ -60,7 +61,8 @@ class DownloadPlan:
 
     def check_room(self) -> None:
         """Insist that what is missing fits. Raises: OutputError."""
-        if self.num_bytes_missing > self.free_bytes:
+        is_passed_on = mirror_of(self.dest) is not None
+        if self.num_bytes_missing > self.free_bytes and not is_passed_on:
             raise OutputError(
                 f"{self.dest}: needs {format_bytes(self.num_bytes_missing)} more, and the disk has"
                 f" {format_bytes(self.free_bytes)} of room",
@@ -87,6 +89,10 @@ def plan_download(
                 f'--sources: got "{name}", expected some of {", ".join(lock.sources)}'
             )
     planned: dict[Path, PlannedFile] = {}
+    mirror = mirror_of(dest)
+    # A file that is listed late comes once more.
+    stored = {} if mirror is None else mirror.sizes(dest)
+    sizes = {dest / name: num_bytes for name, num_bytes in stored.items()}
     errors: list[MismatchError] = []
     for name, locked in lock.sources.items():
         if sources is not None and name not in sources:
@@ -96,7 +102,7 @@ def plan_download(
             if path in planned:
                 continue
             try:
-                planned[path] = _plan_file(name, locked, file, path, dest)
+                planned[path] = _plan_file(name, locked, file, path, dest, sizes.get(path))
             except MismatchError as error:
                 errors.append(error)
     if errors:
@@ -120,9 +126,15 @@ def scratch_folder(dest: Path) -> Path:
 
 
 def _plan_file(
-    source: str, locked: LockedSource, file: StoredFile, path: Path, dest: Path
+    source: str,
+    locked: LockedSource,
+    file: StoredFile,
+    path: Path,
+    dest: Path,
+    num_bytes: int | None,
 ) -> PlannedFile:
-    num_bytes = _size(path)
+    if num_bytes is None:
+        num_bytes = _size(path)
     is_complete, is_local = num_bytes is not None, locked.origin.kind == "path"
     if num_bytes is not None:
         hint = RESTORE_LOCKED if is_local else REMOVE

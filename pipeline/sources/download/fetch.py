@@ -10,6 +10,7 @@ from pathlib import Path
 from pipeline.config import Origin
 from pipeline.core.errors import MismatchError
 from pipeline.core.files import refuse_links, shared_folder
+from pipeline.core.mirrored import here, mirror_of, published
 from pipeline.sources.download.part_file import Part, explained, open_part, part_path
 from pipeline.sources.lock.checksum import Hasher, has_etag, locked_digest, write_note
 from pipeline.storage import LOCK_AGAIN, Store, StoredFile, open_store
@@ -19,7 +20,7 @@ def fetch(
     origin: Origin, folder: Path, revision: str | None, file: StoredFile, path: Path, scratch: Path
 ) -> None:
     """Put a locked file at `path`, on the file system of `scratch`. Raises: as `receive`."""
-    if not path.exists():
+    if not here(path).exists():
         receive(open_store(origin, folder, revision), file, path, scratch)
 
 
@@ -48,6 +49,10 @@ def receive(
                 write_note(path, file, digest, scratch)
             # The entry itself is not synced: if it is lost, the file is pulled again.
             part.move(path)
+        published(path)
+        if mirror_of(path) is not None:
+            # There need not be room for all of them.
+            path.unlink(missing_ok=True)
 
 
 def _complete(store: Store, file: StoredFile, part: Part, count: Callable[[int], object]) -> str:

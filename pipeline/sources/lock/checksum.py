@@ -15,6 +15,7 @@ from typing import Final
 from pipeline.core.errors import MismatchError
 from pipeline.core.files import publish
 from pipeline.core.json_record import parse_json
+from pipeline.core.mirrored import here
 from pipeline.core.regular_file import read_file
 from pipeline.storage import StoredFile, is_sha256
 
@@ -66,7 +67,7 @@ def check_file(path: Path, file: StoredFile, *, is_local: bool = False) -> None:
     hasher, expected = Hasher(file), expected_digest(path, file)
     hint = RESTORE_LOCKED if is_local else REMOVE
     try:
-        with path.open("rb") as opened:
+        with here(path).open("rb") as opened:
             while block := opened.read(_BLOCK_BYTES):
                 hasher.update(block)
     except OSError as error:

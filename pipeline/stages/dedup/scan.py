@@ -19,6 +19,7 @@ from pipeline.core.digest import FileDigest
 from pipeline.core.document import Document
 from pipeline.core.files import publish
 from pipeline.core.hashed_file import HashedFile
+from pipeline.core.mirrored import here
 from pipeline.stages.dedup.decontaminate import Contamination
 from pipeline.stages.dedup.minhash import band_keys
 from pipeline.stages.dedup.ngrams import hash_ngrams, hash_words
@@ -89,11 +90,11 @@ class ScannedFile:
     path: Path
 
     def num_documents(self) -> int:
-        return int(pq.read_metadata(self.path).num_rows)
+        return int(pq.read_metadata(here(self.path)).num_rows)
 
     def blocks(self, columns: Sequence[str]) -> Iterator[Uint64Array]:
         """Yield columns of the scan in blocks: uint64 [n, num_columns]."""
-        with pq.ParquetFile(self.path, memory_map=False, pre_buffer=False) as file:
+        with pq.ParquetFile(here(self.path), memory_map=False, pre_buffer=False) as file:
             for batch in file.iter_batches(_ROWS_AT_ONCE, columns=list(columns)):
                 block = np.empty((batch.num_rows, len(columns)), np.uint64)
                 for index, name in enumerate(columns):

@@ -15,7 +15,7 @@ from pipeline.core.digest import FileDigest
 from pipeline.core.errors import MismatchError, OutputError, PipelineError
 from pipeline.core.files import publish, refuse_links, sync_entry, writing
 from pipeline.core.json_record import Absent, parse_json
-from pipeline.core.mirrored import mirror_of
+from pipeline.core.mirrored import mirror_of, remove_file
 from pipeline.dataset import (
     DROPPED,
     MANIFEST,
@@ -261,7 +261,7 @@ def _remove_unknown(out: Path, known: Collection[str]) -> None:
     """Remove files of an earlier build that are not in the manifest, and folders left empty."""
     changed: set[str] = set()
     if TOKENIZER not in known and (out / TOKENIZER).is_file():
-        os.unlink(out / TOKENIZER)
+        remove_file(out / TOKENIZER)
         changed.add(str(out))
     for top in (out / name for name in _FOLDERS):
         # What a link points to is not ours.

@@ -50,7 +50,7 @@ class StoreMirror:
         name = self._name(path)
         if (is_here and not (self.shares or anew)) or _is_own(name) or path.is_dir():
             return
-        known = _version(path) if is_here else None
+        known = self._version(path) if is_here else None
         temporary = self._temporary()
         try:
             version = self.store.download(name, temporary, known)
@@ -60,7 +60,7 @@ class StoreMirror:
                 path.unlink(missing_ok=True)
             return
         if version is not None:
-            _mark(temporary, version)
+            self._mark(temporary, name, version)
             path.parent.mkdir(parents=True, exist_ok=True)
             temporary.rename(path)
 
@@ -83,7 +83,7 @@ class StoreMirror:
         found = self.store.head(self._name(path))
         if found is None or found.version != version:
             return False
-        if path.is_file() and _version(path) != version:
+        if path.is_file() and self._version(path) != version:
             path.unlink()
         return True
 
@@ -99,7 +99,7 @@ class StoreMirror:
             # A fresh object may not be listed yet, or without its version.
             found = found if found and found.version else self.store.head(self._name(path))
             if path.is_file():
-                if found is None or found.version != _version(path):
+                if found is None or found.version != self._version(path):
                     self._put(path)
             elif found is None or found.num_bytes != num_bytes:
                 raise OutputError(
@@ -172,12 +172,28 @@ class StoreMirror:
     def _upload_one(self, path: Path) -> str:
         if not path.is_file() and (found := self.store.head(self._name(path))) is not None:
             return found.version  # Of a task on another machine.
-        return _version(path) or self._put(path)
+        return self._version(path) or self._put(path)
 
     def _put(self, path: Path) -> str:
-        version = self.store.put(self._name(path), path)
-        _mark(path, version)
+        name = self._name(path)
+        version = self.store.put(name, path)
+        self._mark(path, name, version)
         return version
+
+    def _version(self, path: Path) -> str | None:
+        """Return the version that the store knows a file by; None where it does not."""
+        try:
+            of, _, version = os.getxattr(path, _ATTRIBUTE).decode().rpartition(" ")
+        except (OSError, AttributeError):
+            return None
+        # It may be a link to a file of a cache, which is uploaded to many places.
+        return version if of == self.store.where(self._name(path)) else None
+
+    def _mark(self, path: Path, name: str, version: str) -> None:
+        # Without such attributes, what is here is uploaded, and compared, more often.
+        with suppress(OSError, AttributeError):
+            mark = f"{self.store.where(name)} {version}"
+            os.setxattr(path, _ATTRIBUTE, mark.encode())
 
     def _list(self, folder: Path) -> dict[str, StoredObject]:
         return self.store.list("" if folder == self.folder else self._name(folder))
@@ -197,17 +213,3 @@ def _files(path: Path) -> list[Path]:
 
 def _is_own(name: str) -> bool:
     return any(f"/{one}/" in f"/{name}" for one in _OWN)
-
-
-def _version(path: Path) -> str | None:
-    """Return the version that the store knows a file by; None where it does not."""
-    try:
-        return os.getxattr(path, _ATTRIBUTE).decode()
-    except (OSError, AttributeError):
-        return None
-
-
-def _mark(path: Path, version: str) -> None:
-    # Without such attributes, what is here is uploaded, and compared, more often.
-    with suppress(OSError, AttributeError):
-        os.setxattr(path, _ATTRIBUTE, version.encode())

@@ -82,7 +82,9 @@ def test_a_killed_build_goes_on_on_this_machine_and_on_another_to_the_same_bytes
         time.sleep(store_builds.LEASE_SECONDS)
         if number % 2 == 0:
             shutil.rmtree(scratch)
-    builds.well(store_builds.run(*build))
+    done = store_builds.run(*build)
+    builds.well(done)
+    assert '{"trusted": {"' in done.stderr
     assert builds.differences(store_builds.digests(address), expected) == []
     assert list(scratch.iterdir()) == []
 
@@ -231,3 +233,17 @@ def test_azure_and_google_are_places_too(
             assert there.replace(out, str(tmp_path / "out")) == here
         builds.run_well("order", f"{out}/train", "--out", f"{scheme}://builds/again")
         builds.run_well("verify", f"{scheme}://builds/again")
+
+
+def test_chunks_of_a_cache_are_uploaded_to_each_place(little: Path, tmp_path: Path) -> None:
+    """They are links to files that know of another place."""
+    found = []
+    for number in range(2):
+        address = f"s3://builds/cached-{number}"
+        builds.run_well(
+            *("build", little, "--out", address, "--scratch", tmp_path / "scratch"),
+            *("--cache", tmp_path / "cache"),
+        )
+        found.append(store_builds.digests(address))
+    assert "manifest.json" in found[0]
+    assert found[0] == found[1]

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Iterable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.cli.arguments import (
@@ -43,8 +42,8 @@ def add(verbs: Verbs) -> None:
     options.add_place("--raw DIR", what, RAW)
     what = "download each file when it is read and delete it afterwards, to bound disk use"
     options.add("--no-keep-raw", what)
-    what = "folder of chunks that builds share: take what is there of these files, add the rest"
-    options.add("--cache DIR", what, Path)
+    what = "chunks that builds share, a folder or an address: take what is there, add the rest"
+    options.add_place("--cache DIR", what)
     what = "make the shards of these alone, without an order: pes2o/pes2o_0005,…; repeatable"
     options.add("--partitions NAMES", what, _names, action="extend")
     what = "stop after this stage, which parts of it can do; a build without it goes on from there"

@@ -3,7 +3,6 @@
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.cli.arguments import Arguments, Verbs, add_verb, checked, size
@@ -12,7 +11,7 @@ from pipeline.core.errors import ConfigError, InputError
 from pipeline.core.units import format_bytes
 
 if TYPE_CHECKING:
-    from pipeline.runner import ChunkCache, Entry
+    from pipeline.runner import ChunkCache, Entry, StoredChunkCache
 
 _SECONDS = {"h": 60 * 60, "d": 24 * 60 * 60}
 
@@ -28,7 +27,7 @@ def add(verbs: Verbs) -> None:
         " an output shares with the cache stay in the output.",
     )
     options.add("action {list,prune,verify}", "what to do")
-    options.add("folder DIR", "a folder that a build has had as --cache", Path)
+    options.add_place("folder DIR", "what a build has had as --cache: a folder, or its address")
     age = checked(_seconds, "a time such as 30d or 12h")
     options.add("--older-than TIME", "prune what was not used for as long: 30d, 12h", age)
     what = "prune what was used longest ago until no more than this is left, such as 100GB"
@@ -42,14 +41,14 @@ def _seconds(text: str) -> int:
 
 
 def run(parsed: Arguments) -> int:
-    from pipeline.runner import ChunkCache
+    from pipeline.runner import open_chunk_cache
 
     limits = (parsed.older_than, parsed.larger_than)
     if (parsed.action == "prune") == (limits == (None, None)):
         raise ConfigError(
             f"cache {parsed.action}: expected --older-than or --larger-than with prune alone"
         )
-    cache = ChunkCache(parsed.folder)
+    cache = open_chunk_cache(parsed.folder)
     if not cache.exists():
         raise InputError(
             f"{parsed.folder}: got no chunks of a build, expected a folder that one has filled",
@@ -63,7 +62,7 @@ def run(parsed: Arguments) -> int:
     return _show(parsed, list(cache.entries()), "there")
 
 
-def _verify(parsed: Arguments, cache: "ChunkCache") -> int:
+def _verify(parsed: Arguments, cache: "ChunkCache | StoredChunkCache") -> int:
     entries = list(cache.entries())
     found = {one.key: cache.damage(one) for one in entries}
     damaged = {key: what for key, what in found.items() if what is not None}

@@ -23,6 +23,7 @@ from pipeline.runner.plan import Plan, check_local, make_plan
 from pipeline.runner.redo import Redo, describe_redo, find_redo
 from pipeline.runner.replay_pool import pool_folder, replay_pool
 from pipeline.runner.run import build
+from pipeline.runner.stored_chunk_cache import StoredChunkCache, open_chunk_cache
 from pipeline.runner.working_folder import raw_folder, working_folder
 
 __all__ = [
@@ -35,6 +36,7 @@ __all__ = [
     "Part",
     "Plan",
     "Redo",
+    "StoredChunkCache",
     "Tls",
     "archives_alone",
     "build",
@@ -48,6 +50,7 @@ __all__ = [
     "make_estimate",
     "make_plan",
     "materialise",
+    "open_chunk_cache",
     "pool_folder",
     "raw_folder",
     "replay_archives",

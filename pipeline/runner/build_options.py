@@ -49,6 +49,6 @@ class BuildOptions(ClusterOptions, total=False):
     """The folder of pulled files, to which missing ones are pulled; by default `RAW`."""
     keeps_raw: bool
     """Whether they stay, as by default; else each is fetched only while it is read."""
-    cache: Path | None
+    cache: Path | str | None
     """A folder of chunks that any build has made, from which this one takes what it can, and to
     which it adds the rest; by default none."""

@@ -10,7 +10,7 @@ import re
 import shutil
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -23,8 +23,8 @@ from pipeline.core.json_record import from_json, parse_json, to_json
 from pipeline.core.shown import printable
 
 _LOG = logging.getLogger(__name__)
-_ENTRIES: Final = "chunks"
-_RECORD: Final = "entry.json"
+ENTRIES: Final = "chunks"
+RECORD: Final = "entry.json"
 _SCRATCH: Final = ".partial"
 _KEY: Final = re.compile("[0-9a-f]{64}")
 _READ_ONLY: Final = 0o444
@@ -82,7 +82,7 @@ class ChunkCache:
 
     def exists(self) -> bool:
         """Tell whether anything was ever put there."""
-        return (self._folder / _ENTRIES).is_dir()
+        return (self._folder / ENTRIES).is_dir()
 
     def take(self, key: str, into: Path) -> EntryRecord | None:
         """Put the files of an entry into a new folder; return its record, None if there is none.
@@ -102,7 +102,7 @@ class ChunkCache:
         if record is not None:
             # Where one may only read, nobody looks for what was used last.
             with suppress(OSError):
-                os.utime(folder / _RECORD)
+                os.utime(folder / RECORD)
         return record
 
     def put(
@@ -115,7 +115,7 @@ class ChunkCache:
         Raises: OutputError or OSError where it cannot be written; nothing half-written is left.
         """
         folder = self._folder_of(key)
-        if (folder / _RECORD).exists():
+        if (folder / RECORD).exists():
             return
         record = EntryRecord(
             key=key, about=about, content=content,
@@ -129,24 +129,24 @@ class ChunkCache:
                 _link(path, target)
                 target.chmod(_READ_ONLY)
             temporary.mkdir(exist_ok=True)
-            (temporary / _RECORD).write_bytes(_sealed(record))
-            (temporary / _RECORD).chmod(_READ_ONLY)
+            (temporary / RECORD).write_bytes(sealed(record))
+            (temporary / RECORD).chmod(_READ_ONLY)
 
     def entries(self) -> Iterator[Entry]:
         """Yield every entry, by key."""
-        for folder in sorted((self._folder / _ENTRIES).glob("??/*")):
+        for folder in sorted((self._folder / ENTRIES).glob("??/*")):
             if _KEY.fullmatch(folder.name):
                 with suppress(OSError):
                     record = None
                     with suppress(DamagedError):
                         record = _read(folder, folder.name)
-                    used = (folder / _RECORD if record else folder).stat().st_mtime
+                    used = (folder / RECORD if record else folder).stat().st_mtime
                     yield Entry(key=folder.name, record=record, used=used)
 
     def damage(self, entry: Entry) -> str | None:
         """Read an entry; return what is wrong with it, if anything."""
         if entry.record is None:
-            return f"got a damaged {_RECORD}"
+            return f"got a damaged {RECORD}"
         for name, file in entry.record.files.items():
             path = self._folder_of(entry.key) / name
             if path.is_symlink() or not file.matches(path):
@@ -158,21 +158,14 @@ class ChunkCache:
 
         older_than: seconds; what was not used for as long goes. larger_than: bytes that may stay.
         """
-        found = sorted(self.entries(), key=lambda one: (one.used, one.key))
-        left, oldest = sum(one.num_bytes for one in found), time.time() - (older_than or 0)
-        removed = []
-        for one in found:
-            is_old = older_than is not None and one.used < oldest
-            is_beyond = larger_than is not None and left > larger_than
-            if one.record is None or is_old or is_beyond:
-                self._remove(self._folder_of(one.key))
-                removed.append(one)
-                left -= one.num_bytes
+        removed = to_prune(self.entries(), older_than=older_than, larger_than=larger_than)
+        for one in removed:
+            self._remove(self._folder_of(one.key))
         self._remove_scratch()
         return removed
 
     def _folder_of(self, key: str) -> Path:
-        return self._folder / _ENTRIES / key[:2] / key
+        return self._folder / ENTRIES / key[:2] / key
 
     def _remove(self, folder: Path) -> None:
         """Remove an entry at once, so that nobody finds a part of it; not where it may not be."""
@@ -188,6 +181,22 @@ class ChunkCache:
             with suppress(OSError):
                 if path.stat().st_mtime < time.time() - _SCRATCH_SECONDS:
                     shutil.rmtree(path)
+
+
+def to_prune(
+    entries: Iterable[Entry], *, older_than: float | None, larger_than: int | None
+) -> list[Entry]:
+    """Return which entries go, as `ChunkCache.prune` says."""
+    found = sorted(entries, key=lambda one: (one.used, one.key))
+    left, oldest = sum(one.num_bytes for one in found), time.time() - (older_than or 0)
+    removed = []
+    for one in found:
+        is_old = older_than is not None and one.used < oldest
+        is_beyond = larger_than is not None and left > larger_than
+        if one.record is None or is_old or is_beyond:
+            removed.append(one)
+            left -= one.num_bytes
+    return removed
 
 
 def _take(folder: Path, key: str, into: Path) -> EntryRecord | None:
@@ -213,20 +222,26 @@ def _take(folder: Path, key: str, into: Path) -> EntryRecord | None:
 
 def _read(folder: Path, key: str) -> EntryRecord | None:
     """Read the record of an entry; None if there is none. Raises: DamagedError, OSError."""
-    path = folder / _RECORD
+    path = folder / RECORD
     try:
         if not S_ISREG(path.lstat().st_mode):
-            raise DamagedError(f"got no file {_RECORD}")
-        digest, _, data = path.read_bytes().partition(b"\n")
+            raise DamagedError(f"got no file {RECORD}")
+        data = path.read_bytes()
     except (FileNotFoundError, NotADirectoryError):
         return None
+    return parse_record(data, key)
+
+
+def parse_record(data: bytes, key: str) -> EntryRecord:
+    """Return the record of an entry from what `sealed` made. Raises: DamagedError."""
+    digest, _, data = data.partition(b"\n")
     try:
         record = from_json(EntryRecord, parse_json(data))
     except ValueError as error:
-        raise DamagedError(f"got a damaged {_RECORD}") from error
+        raise DamagedError(f"got a damaged {RECORD}") from error
     is_below = all(map(_is_below, record.files))
     if digest != sha256_bytes(data).encode() or record.key != key or not is_below:
-        raise DamagedError(f"got a damaged {_RECORD}")
+        raise DamagedError(f"got a damaged {RECORD}")
     return record
 
 
@@ -236,7 +251,8 @@ def _is_below(name: str) -> bool:
     return bool(parts) and not name.startswith("/") and ".." not in parts
 
 
-def _sealed(record: EntryRecord) -> bytes:
+def sealed(record: EntryRecord) -> bytes:
+    """Return a record as it is stored, behind its digest."""
     data = canonical_json(to_json(record))
     return sha256_bytes(data).encode() + b"\n" + data
 

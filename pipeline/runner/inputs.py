@@ -36,7 +36,7 @@ class BuildContext:
     """The folder of pulled files, absolute."""
     run: str
     """Unique to this run, so that workers of a user's cluster reuse no maps of an earlier one."""
-    cache: Path | None = None
+    cache: Path | str | None = None
     """A folder of chunks that any build has made, absolute."""
 
 

@@ -110,7 +110,7 @@ def claim(state: State, fingerprint: str) -> None:
         mirror.save([state.owner])
 
 
-def refuse_nested(out: Path, cache: Path | None = None) -> None:
+def refuse_nested(out: Path, cache: Path | str | None = None) -> None:
     """Refuse an output inside another, whose next build would remove it, and such a cache.
 
     Raises: OutputError, also for a path that is not UTF-8, which pyarrow cannot open.
@@ -127,7 +127,7 @@ def refuse_nested(out: Path, cache: Path | None = None) -> None:
                 f"--out {out}: lies in {parent}, the output of a build",
                 "choose an --out outside of it",
             )
-    if cache is None:
+    if not isinstance(cache, Path):
         return
     if cache.exists() and not cache.is_dir():
         raise OutputError(f"--cache {cache}: got a file, expected a folder")

@@ -111,7 +111,7 @@ def open_context(
             hashes_all=hashes_all,
             raw=raw,
             run=uuid.uuid4().hex,
-            cache=None if cache is None else cache.absolute(),
+            cache=cache.absolute() if isinstance(cache, Path) else cache,
         )
 
 

@@ -15,7 +15,7 @@ from pipeline.storage.object_store import local_path, open_object_folder
 from pipeline.storage.open_store import open_store
 from pipeline.storage.patterns import expand_addresses, expand_braces
 from pipeline.storage.ranges import HttpFile, RangeFile, RemoteFolder, size_and_version
-from pipeline.storage.retry import RetryPolicy
+from pipeline.storage.retry import RetryPolicy, map_concurrently
 from pipeline.storage.store import (
     LOCK_AGAIN,
     Store,
@@ -50,6 +50,7 @@ __all__ = [
     "is_sha256",
     "is_store_address",
     "local_path",
+    "map_concurrently",
     "match_files",
     "open_hub_folder",
     "open_object_folder",

@@ -7,17 +7,20 @@ import random
 import shutil
 import signal
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 from support import builds, miniature
+from support.store_server import serve_store
 from support.work import counted
 
+from pipeline.cli.main import main
 from pipeline.runner import chunk_cache
 from pipeline.runner.tasks import cached_partition
 from pipeline.stages.filters import dependencies
+from pipeline.storage.writable_store import WritableStore
 
 MIXTURE = """\
 name: shared
@@ -68,7 +71,7 @@ def fill(folder: Path) -> Path:
     return cache
 
 
-def made_with(folder: Path, mixture: Path, cache: Path, **options: Any) -> int:
+def made_with(folder: Path, mixture: Path, cache: Path | str, **options: Any) -> int:
     """Build with a cache; return how many partitions were chunked. It ends as without a cache."""
     out, fresh = folder.parent / "cached", folder.parent / "fresh"
     made = counted(mixture, out, cache=cache, **options)
@@ -271,6 +274,49 @@ def test_a_cache_in_an_output_and_a_file_are_refused(folder: Path) -> None:
     done = builds.run("build", mixture, "--out", out, "--cache", mixture)
     assert f"--cache {mixture}: got a file, expected a folder" in done.stderr
     assert not out.exists()
+
+
+# In a store
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[str]:
+    """The address of a cache that is not there yet."""
+    with serve_store(tmp_path, "builds"):
+        yield "s3://builds/shared/cache"
+
+
+def test_a_cache_in_a_store_is_taken_from_and_mended(
+    folder: Path, store: str, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    assert counted(write(folder), folder.parent / "first", cache=store)["chunk"] == NUM_PARTITIONS
+    shutil.rmtree(folder.parent / "first")
+    changed = write(folder, {"seed: 21": "seed: 22"})
+    assert made_with(folder, changed, store) == 0
+    assert main(["cache", "verify", store]) == 0
+    assert f"{store}: 4 partitions, 0 damaged" in capsys.readouterr().out
+    objects = WritableStore(store)
+    shards = sorted(one for one in objects.list("chunks") if one.endswith(".mds"))
+    objects.put(shards[0], b"other bytes")
+    objects.delete([shards[1]])
+    assert main(["cache", "verify", store]) == 1
+    for name in ("cached", "fresh"):
+        shutil.rmtree(folder.parent / name)
+    assert made_with(folder, changed, store) == 2
+    told = [one.getMessage() for one in caplog.records if "made again" in one.getMessage()]
+    assert sorted("got damaged" in one for one in told) == [False, True]
+    assert main(["cache", "verify", store]) == 0
+    assert main(["cache", "prune", store, "--older-than", "0h"]) == 0
+    assert objects.list() == {}
+
+
+@pytest.mark.usefixtures("store")
+def test_a_cache_in_a_bucket_that_there_is_not_fails_no_build(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert made_with(folder, write(folder), "s3://nowhere/cache") == NUM_PARTITIONS
+    told = [one.getMessage() for one in caplog.records if "goes on without" in one.getMessage()]
+    assert len(told) == 1
 
 
 # At once, and killed

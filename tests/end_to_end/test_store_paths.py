@@ -54,7 +54,8 @@ def stored(mixture: Path, local: Path, tmp_path_factory: pytest.TempPathFactory)
     draw, out = random.Random(SEED), f"{BUCKET}/out"
     for number in range(3):
         scratch = tmp_path_factory.mktemp(f"machine-{number}")
-        build = (*_build(mixture, f"{BUCKET}/raw", out), "--workers", "2", "--scratch", scratch)
+        build = (*_build(mixture, f"{BUCKET}/raw", out), "--cache", f"{BUCKET}/cache",
+                 "--workers", "2", "--scratch", scratch)  # fmt: skip
         process = store_builds.start(*build)
         if number < 2:
             store_builds.wait_for(process, f"{out}/.ettin/mixture.json")
@@ -86,6 +87,7 @@ def test_a_pull_leaves_its_files_in_the_store(mixture: Path, tmp_path: Path) -> 
 
 def test_it_is_byte_equal_to_the_local_one(local: Path, stored: str) -> None:
     assert builds.differences(store_builds.digests(stored), builds.digests(local)) == []
+    assert "4 partitions, 0 damaged" in builds.run_well("cache", "verify", f"{BUCKET}/cache")
     pulled = sorted(WritableStore(f"{BUCKET}/raw").list())
     assert [name.rpartition("/")[2] for name in pulled if name.endswith(".jsonl")] == [
         "notes.jsonl", "prose-0.jsonl", "prose-1.jsonl", "prose-2.jsonl",

@@ -17,11 +17,11 @@ from typing import Final
 
 from pipeline.config import to_plain
 from pipeline.core.digest import FileDigest, fingerprint, sha256_file
-from pipeline.core.errors import MismatchError, OutputError
+from pipeline.core.errors import MismatchError, NetworkError, OutputError, PipelineError
 from pipeline.core.files import publish
 from pipeline.core.json_record import from_json, to_json
 from pipeline.dataset import State, dropped_file
-from pipeline.runner.chunk_cache import ChunkCache
+from pipeline.runner.stored_chunk_cache import open_chunk_cache
 from pipeline.runner.task_cache import PartitionOutput
 from pipeline.runner.tasks.partition_task import PartitionTask
 from pipeline.runner.tasks.read_documents import Input, mark_unread
@@ -47,7 +47,7 @@ def take_partition(task: PartitionTask, state: State) -> PartitionOutput | None:
     state.scratch.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=state.scratch) as folder:
         key = partition_key(task, known)
-        entry = ChunkCache(task.cache).take(key, Path(folder, "taken"))
+        entry = open_chunk_cache(task.cache).take(key, Path(folder, "taken"))
         if entry is None:
             return None
         places, names = _places(task), {name.partition("/")[0] for name in entry.files}
@@ -78,8 +78,8 @@ def put_partition(task: PartitionTask, record: PartitionOutput, state: State) ->
     key = partition_key(task, [one.sha256 for one in record.inputs])
     about = f"{task.source}/{task.partition}, {task.chunk.algorithm} at {task.chunk.size}"
     try:
-        ChunkCache(task.cache).put(key, about, to_json(replace(record, files={})), files)
-    except (OutputError, OSError) as error:
+        open_chunk_cache(task.cache).put(key, about, to_json(replace(record, files={})), files)
+    except (OutputError, NetworkError, OSError) as error:
         with suppress(OSError):
             state.cache_fails.touch(exist_ok=False)
             _LOG.warning("cache: %s; the build goes on without putting more there", _first(error))
@@ -203,4 +203,4 @@ def _adapted(
 
 
 def _first(error: Exception) -> str:
-    return error.message if isinstance(error, OutputError) else str(error)
+    return error.message if isinstance(error, PipelineError) else str(error)

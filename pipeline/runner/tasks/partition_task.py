@@ -38,7 +38,7 @@ class PartitionTask:
     """How the holdout is chunked, if in another way."""
     repeats: tuple[RepeatedIds, ...] = ()
     """Ids that the source has more than once; only the first document of each is kept."""
-    cache: Path | None = None
+    cache: Path | str | None = None
     """A folder of partitions that any build has made, which decides no byte."""
 
     @property

@@ -18,7 +18,7 @@ from pipeline.runner.folder_lock import (
     part_name,
     take,
 )
-from pipeline.runner.output_lock import check_folder, claim, owner_of
+from pipeline.runner.output_lock import check_folder, claim, owner_of, release
 from pipeline.runner.parts import Part, Stage, check_versions
 
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support import builds, second_opinion
-from support.index_orders import BATCH, INDEX, NUM_ROWS, ON_DISK, order, write_pool
+from support.index_orders import BATCH, INDEX, NUM_ROWS, ON_DISK, exchange, order, write_pool
 
 from pipeline import dataset
 from pipeline.core.errors import InputError, MismatchError, PipelineError
@@ -201,6 +201,17 @@ def test_bytes_that_changed_are_named_when_they_are_read(own: Path) -> None:
     assert told.returncode == 1
     assert "rows 0 to 79 are not those of the ledger" in told.stdout
     assert not second_opinion.tool.verify(own)
+
+
+def test_a_manifest_without_rows_proves_those_that_are_written(
+    written: Path, index: Path, tmp_path: Path
+) -> None:
+    out = shutil.copytree(written, tmp_path / "out")
+    exchange(out, next((out / "order").glob("*/*/*.mds")), at=-8)
+    builds.run_well("verify", out)
+    told = builds.run("verify", out, "--manifest", index / "manifest.json")
+    assert told.returncode == 1
+    assert "are not those of the ledger" in told.stdout
 
 
 def test_a_permutation_of_other_samples_is_an_error(own: Path) -> None:

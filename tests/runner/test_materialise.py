@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from support import builds
-from support.index_orders import INDEX, ON_DISK, order, write_pool
+from support.index_orders import INDEX, ON_DISK, exchange, order, write_pool
 
 from pipeline import dataset
 from pipeline.runner.shuffle import write
@@ -56,6 +56,17 @@ def test_a_build_without_rows_is_the_build_once_they_are_written(
     # No input is read again, and nothing made again, once it is a build like any other.
     builds.run_well("build", small, "--out", out)
     same(out, finished)
+
+
+def test_a_manifest_with_rows_proves_the_permutation_that_it_does_not_list(
+    built: Path, finished: Path, tmp_path: Path
+) -> None:
+    out = shutil.copytree(built, tmp_path / "out")
+    exchange(out, next((out / "order").glob("*.npy")), at=128)
+    builds.run_well("verify", out)
+    told = builds.run("verify", out, "--manifest", finished / "manifest.json")
+    assert told.returncode == 1
+    assert "are not those of the ledger" in told.stdout
 
 
 def test_the_same_output_takes_either_setting(

@@ -1,12 +1,16 @@
 """A small pool and its orders, with rows of their own and without."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from support import builds
 from support.mds import write
 from support.strategies import Row
+
+from pipeline.core.digest import FileDigest
+from pipeline.dataset.manifest import manifest_bytes, read_manifest
 
 CLS, SEP = 50281, 50282
 NUM_ROWS, BATCH = 83, 8
@@ -38,3 +42,13 @@ def order(pool: Path, out: Path, *arguments: str, view: str = "stored", form: st
     given = [one for one in given if one.split("=")[1] not in chosen]
     builds.run_well("order", pool, "--out", out, *given, *arguments)
     return out
+
+
+def exchange(out: Path, path: Path, at: int) -> None:
+    """Exchange two numbers in a file of an output, whose own manifest then lists it as it is."""
+    words = np.frombuffer(path.read_bytes()[at:], np.uint32).copy()
+    words[:2] = words[1::-1]
+    path.write_bytes(path.read_bytes()[:at] + words.tobytes())
+    manifest = read_manifest(out / "manifest.json")
+    files = {**manifest.files, path.relative_to(out).as_posix(): FileDigest.of(path)}
+    (out / "manifest.json").write_bytes(manifest_bytes(replace(manifest, files=files)))

@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
-from pipeline.audit.verify.check_pool import check_pool, has_foreign_pool
+from pipeline.audit.verify.check_rows import check_rows, has_foreign_pool
 from pipeline.audit.verify.check_sums import check_sums
 from pipeline.core.digest import FileDigest
 from pipeline.core.errors import InputError, MismatchError
@@ -34,7 +34,8 @@ def verify(out: Path, manifest: Path | None = None) -> list[str]:
     and so is the folder's own manifest if it is damaged or differs from another one that is given.
     Where every byte is as listed, the manifest must add up too, and so must that of the holdout;
     rows of a foreign pool are compared with the ledger. A manifest of the same order whose rows are
-    written will do for one whose are not, and the other way round.
+    written will do for one whose are not, and the other way round; it has no digest of the files
+    that rows are read by, so these too are compared with its ledger.
 
     Raises: InputError when `out` is no folder, or the given manifest cannot be used.
     """
@@ -44,7 +45,7 @@ def verify(out: Path, manifest: Path | None = None) -> list[str]:
     if not own.exists() and (out / PARTIAL).is_file():
         own = out / PARTIAL
     mismatches: list[str] = []
-    described = _describe(own, manifest, mismatches)
+    described, is_other = _describe(own, manifest, mismatches)
     expected = _files_of_damaged(own) if described is None else described.files
     if expected is None:
         return mismatches
@@ -54,7 +55,9 @@ def verify(out: Path, manifest: Path | None = None) -> list[str]:
     strangers = _files(out) - {*expected, own.name, *_place(described)}
     mismatches += [f"{_spelled(path)}: is not in the manifest" for path in strangers]
     if not mismatches and isinstance(described, Manifest):
-        mismatches = [*check_sums(out, described), *check_pool(out, described)]
+        mismatches = check_sums(out, described)
+        if is_other or has_foreign_pool(described):
+            mismatches += check_rows(out)
         if f"{VALIDATION}/{MANIFEST}" in expected:
             mismatches += [f"{VALIDATION}/{line}" for line in verify(out / VALIDATION)]
     return sorted(mismatches)
@@ -62,14 +65,15 @@ def verify(out: Path, manifest: Path | None = None) -> list[str]:
 
 def _describe(
     own: Path, manifest: Path | None, mismatches: list[str]
-) -> Manifest | PartialManifest | None:
-    """Return the manifest to compare with; None for a folder's own that is damaged."""
+) -> tuple[Manifest | PartialManifest | None, bool]:
+    """Return the manifest to compare with, and whether it is the folder's own in place of a given
+    one of the other form; None for a folder's own that is damaged."""
     if manifest is None or manifest.resolve() == own.resolve():
         try:
-            return read_partial(own) if own.name == PARTIAL else read_manifest(own)
+            return (read_partial(own) if own.name == PARTIAL else read_manifest(own)), False
         except MismatchError as error:
             mismatches.append(f"{own.name}: {error.message.removeprefix(f'{own}: ')}")
-            return None
+            return None, False
     try:
         given = read_manifest(manifest)
     except MismatchError as error:
@@ -79,9 +83,9 @@ def _describe(
     elif read_file(own) != read_file(manifest):
         with suppress(MismatchError):
             if is_other_form(here := read_manifest(own), given):
-                return here
+                return here, True
         mismatches.append(f"{own.name}: differs from {manifest}")
-    return given
+    return given, False
 
 
 def _place(described: Manifest | PartialManifest | None) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ from pipeline.runner.build_options import BuildOptions
 from pipeline.runner.build_partitions import partition_tasks
 from pipeline.runner.corpus_scan import scan_corpus, scan_files, scan_tasks, with_saved_drops
 from pipeline.runner.inputs import BuildContext, PreparedSource, input_bytes, prepare_source
-from pipeline.runner.lock_part import lock_part
+from pipeline.runner.lock_part import lock_part, refuse_whole
 from pipeline.runner.output_lock import lock_output, refuse_nested
 from pipeline.runner.parts import Part, Stage, check_versions, plan_part
 from pipeline.runner.plan import Plan, make_plan
@@ -83,6 +83,7 @@ def join_scan(
     """
     mixture, plan, tokenizer = _planned(mixture, "scan", out, lock, options)
     with lock_output(out.absolute(), mixture.fingerprint) as state:
+        refuse_whole(state.out)
         check_versions(state, notes=True)
         with open_context(plan, state, tokenizer, **options) as context:
             scan_corpus(context, [prepare_source(context, planned) for planned in plan.sources])

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from pipeline.config import DecontaminateSpec, MinHashSpec, to_plain
 from pipeline.core.digest import FileDigest, fingerprint, sha256_file
-from pipeline.core.errors import DocumentError, OutputError
+from pipeline.core.errors import ConfigError, DocumentError
 from pipeline.core.files import publish, read_array, save_array
 from pipeline.dataset import EvaluationCounts, State, copies_file
 from pipeline.runner.inputs import BuildContext, PreparedSource, input_bytes
@@ -192,13 +192,13 @@ def with_saved_drops(
 ) -> list[PreparedSource]:
     """Return sources with what to drop, as a scan of the files of all sources has saved it.
 
-    Raises: OutputError where none has, of these files.
+    Raises: ConfigError where none has, of these files.
     """
     _, tasks = scan_tasks(context, all_sources)
     key, state = _drops_key(context, tasks), context.state
     record = load_cached(state, _DROPS, key, ScanRecord, hashes_all=context.hashes_all)
     if record is None:
-        raise OutputError(
+        raise ConfigError(
             f"{state.out}: got no scan of all files, on which the chunks of a mixture with dedup or"
             " decontaminate depend",
             "run all parts of --stage scan, then --stage scan without --part; after that, this",

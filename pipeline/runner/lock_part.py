@@ -31,16 +31,15 @@ def lock_part(out: Path, fingerprint: str, stage: Stage, part: Part) -> Iterator
     """
     state = State(out=out)
     check_folder(state, fingerprint)
-    if (out / MANIFEST).exists():
-        raise OutputError(
-            f"{out}: holds a whole build, of which no part is to be made",
-            "run the command without --stage and --part to check it, or choose another --out",
-        )
+    refuse_whole(out)
     own = part_lock(state, stage, part)
     with open_lock(state, state.lock) as lock, open_lock(state, own) as own_lock:
         with entering(state):
-            is_first = take(lock, state.lock)
-            if is_first:
+            if take(lock, state.lock):
+                if (out / MANIFEST).exists():
+                    # By a build that ended meanwhile.
+                    release(state)
+                    refuse_whole(out)
                 claim(state, fingerprint)
             if not take(lock, state.lock, shared=True):
                 raise _running(out, "a build")
@@ -54,6 +53,15 @@ def lock_part(out: Path, fingerprint: str, stage: Stage, part: Part) -> Iterator
             if not take(own_lock, own):
                 raise _running(out, part_name(stage, part))
         yield state
+
+
+def refuse_whole(out: Path) -> None:
+    """Refuse a finished output, whose manifest a part would take away. Raises: OutputError."""
+    if (out / MANIFEST).exists():
+        raise OutputError(
+            f"{out}: holds a whole build, of which no part is to be made",
+            "run the command without --stage and --part to check it, or choose another --out",
+        )
 
 
 def _split(part: str) -> tuple[str, str]:

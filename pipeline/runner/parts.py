@@ -46,7 +46,8 @@ def deal(sizes: Sequence[int], num_parts: int) -> list[int]:
     far, and of equals to the first.
     """
     parts = [0] * len(sizes)
-    totals = [(0, part) for part in range(num_parts)]
+    # No more parts than tasks get any, however many there are.
+    totals = [(0, part) for part in range(min(num_parts, len(sizes)))]
     for task in sorted(range(len(sizes)), key=lambda task: -sizes[task]):
         total, part = totals[0]
         parts[task] = part

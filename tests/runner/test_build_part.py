@@ -7,6 +7,7 @@ import shutil
 import signal
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support import builds
@@ -14,6 +15,7 @@ from support.clusters import Build
 
 from pipeline.config.load import load_mixture
 from pipeline.core.errors import OutputError
+from pipeline.runner import folder_lock
 from pipeline.runner.lock_part import lock_part
 from pipeline.runner.output_lock import lock_output
 from pipeline.runner.parts import Part, deal
@@ -111,6 +113,7 @@ def test_scan_and_chunks_of_a_mixture_with_dedup_are_made_in_parts(
     done = stage("chunk", "--part", "1/2")
     assert done.returncode == 2
     assert "out: got no scan of all files, on which the chunks of a mixture" in done.stderr
+    assert not (out / ".ettin/distrust").exists()
     builds.well(stage("scan", "--part", "1/2"))
     surveys = {path: path.stat().st_mtime_ns for path in out.rglob(".ettin/survey/**/*.parquet")}
     assert len(surveys) == 4
@@ -122,6 +125,10 @@ def test_scan_and_chunks_of_a_mixture_with_dedup_are_made_in_parts(
     builds.well(done)
     assert "parts: have made 4 of 4 partitions\n" in done.stderr
     assert builds.differences(builds.digests(out), whole) == []
+    for done in (stage("scan"), stage("scan", "--part", "1/2"), stage("chunk", "--part", "1/2")):
+        assert done.returncode == 2
+        assert "out: holds a whole build, of which no part is to be made" in done.stderr
+    assert builds.differences(builds.digests(out), whole) == []
 
 
 def test_partitions_are_dealt_by_their_bytes() -> None:
@@ -129,6 +136,7 @@ def test_partitions_are_dealt_by_their_bytes() -> None:
     assert deal([1, 1, 1, 1], 3) == [0, 1, 2, 0]
     assert deal([7], 4) == [0]
     assert deal([], 4) == []
+    assert deal([0, 2, 0, 1], 10**12) == [2, 0, 2, 1]
     draw = random.Random(1)
     sizes = [int(draw.paretovariate(1.2) * 1000) for _ in range(500)]
     totals = [0] * 7
@@ -168,6 +176,25 @@ def test_one_folder_has_parts_of_one_stage_and_number_or_a_build(tmp_path: Path)
         lock_part(out, "a", "chunk", Part(1, 3)),
     ):
         pass
+
+
+def test_a_build_that_ends_while_a_part_begins_keeps_its_manifest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    real = folder_lock.take
+
+    def late(*arguments: Any, **options: Any) -> bool:
+        (out / "manifest.json").write_text("whole")
+        return real(*arguments, **options)
+
+    monkeypatch.setattr("pipeline.runner.lock_part.take", late)
+    with (
+        pytest.raises(OutputError, match="holds a whole build"),
+        lock_part(out, "a", "chunk", Part(1, 3)),
+    ):
+        pass
+    assert [path.name for path in out.iterdir()] == ["manifest.json"]
 
 
 def test_parts_of_other_versions_are_not_joined(

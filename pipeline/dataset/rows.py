@@ -131,9 +131,12 @@ class CheckedRows:
                 return whole, digests
             # A caller that asks row by row does not wait for the whole node each time.
             self._mismatches.add(node)
-        files = dict.fromkeys([self.rows.file_of(start), self.rows.file_of(stop - 1)])
+        # Without a copy of its own, an order has its rows all over a pool.
+        files = [*dict.fromkeys(map(self.rows.file_of, range(start, stop)))]
+        if len(files) > 2:
+            files[1:] = [f"{len(files) - 1:,} more files"]
         raise MismatchError(
-            f"{' to '.join(files)}: rows {start:,} to {stop - 1:,} are not those of the ledger",
+            f"{' and '.join(files)}: rows {start:,} to {stop - 1:,} are not those of the ledger",
             "build or pull the file again; `ettin-data verify` names what differs",
         )
 

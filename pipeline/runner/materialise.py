@@ -22,7 +22,7 @@ from pipeline.dataset import (
     read_manifest,
     without_rows,
 )
-from pipeline.dataset.mds import MdsRows
+from pipeline.dataset.mds import INDEX_NAME, MdsRows
 from pipeline.runner.build_options import ClusterOptions
 from pipeline.runner.open_cluster import open_cluster
 from pipeline.runner.order_rows import split_pool
@@ -51,6 +51,7 @@ def materialise(out: Path, **options: Unpack[ClusterOptions]) -> Manifest:
             options.get("tls"),
             num_bytes,
             folders=[state.root],
+            files=[Path(rows.where) / INDEX_NAME],
             retried=options.get("retried"),
         )
         job = _job(state, manifest, rows, hashes_all=options.get("hashes_all", False))

@@ -2,12 +2,14 @@
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support import builds
 from support.index_orders import INDEX, ON_DISK, exchange, order, write_pool
 
 from pipeline import dataset
+from pipeline.core.errors import ConfigError
 from pipeline.runner.shuffle import write
 
 BUILT_INDEX = ("--set", "order.rows=index")
@@ -134,6 +136,21 @@ def test_work_of_one_setting_is_not_taken_for_that_of_the_other(
             order(pool, tmp_path / "out")
     order(pool, tmp_path / "out", *INDEX)
     same(tmp_path / "out", order(pool, tmp_path / "index", *INDEX))
+
+
+def test_workers_of_other_machines_must_see_the_pool(
+    pool: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = order(pool, tmp_path / "out", *INDEX)
+    asked: dict[str, Any] = {}
+
+    def ask(*arguments: object, **options: object) -> None:
+        asked.update(options)
+        raise ConfigError("asked")
+
+    monkeypatch.setattr("pipeline.runner.materialise.open_cluster", ask)
+    assert builds.run("order", out, "--materialise").returncode == 2
+    assert asked["files"] == [pool / "index.json"]
 
 
 def test_what_it_cannot_do_is_an_error_that_says_why(pool: Path, tmp_path: Path) -> None:

@@ -38,11 +38,17 @@ def materialise(out: Path, **options: Unpack[ClusterOptions]) -> Manifest:
     """
     out = out.absolute()
     manifest = read_manifest(out / MANIFEST)
+    fingerprint = manifest.mixture.fingerprint
     if isinstance(manifest.order.pool, Absent):
-        raise InputError(f"{out}: got an order whose rows are written, expected one without rows")
+        if not State(out=out).root.exists():
+            raise InputError(
+                f"{out}: got an order whose rows are written, expected one without rows"
+            )
+        # A run that was stopped when it had written all.
+        with lock_output(out, fingerprint) as state:
+            return finish(state, manifest)
     rows = open_order_pool(out, manifest)
     num_bytes, memory_bytes = manifest.order.pool.num_bytes, options.get("memory_bytes")
-    fingerprint = manifest.mixture.fingerprint
     with lock_output(out, fingerprint, adds_to_finished=True) as state:
         cluster_of = open_cluster(
             options["workers"],

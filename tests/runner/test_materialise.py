@@ -1,6 +1,7 @@
 """The rows of an order without any of its own, written later: the bytes of one that had them."""
 
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from support.index_orders import INDEX, ON_DISK, exchange, order, write_pool
 
 from pipeline import dataset
 from pipeline.core.errors import ConfigError
+from pipeline.runner import output_lock
 from pipeline.runner.shuffle import write
 
 BUILT_INDEX = ("--set", "order.rows=index")
@@ -118,6 +120,22 @@ def test_one_that_is_stopped_can_be_read_and_goes_on(
     same(out, written)
 
 
+def test_one_that_is_stopped_at_the_very_end_leaves_nothing_of_its_own(
+    pool: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written, out = order(pool, tmp_path / "written"), order(pool, tmp_path / "out", *INDEX)
+
+    def stop(state: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(output_lock, "release", stop)
+        assert builds.run("order", out, "--materialise").returncode == 130
+    assert (out / ".ettin").exists()
+    builds.run_well("order", out, "--materialise")
+    same(out, written)
+
+
 def test_work_of_one_setting_is_not_taken_for_that_of_the_other(
     pool: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -148,7 +166,7 @@ def test_workers_of_other_machines_must_see_the_pool(
         asked.update(options)
         raise ConfigError("asked")
 
-    monkeypatch.setattr("pipeline.runner.materialise.open_cluster", ask)
+    monkeypatch.setattr(sys.modules["pipeline.runner.materialise"], "open_cluster", ask)
     assert builds.run("order", out, "--materialise").returncode == 2
     assert asked["files"] == [pool / "index.json"]
 

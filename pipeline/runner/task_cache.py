@@ -280,10 +280,12 @@ def remove_sampled(state: State) -> None:
 
     Raises: OutputError.
     """
-    if any(one.exists() for one in state.before_sampling) and state.records.exists():
+    folders = [one for one in state.before_sampling if one.exists()]
+    if folders and state.records.exists():
         with syncing(state.out) as sync:
             sync(state.records.iterdir())
-    for folder in state.before_sampling:
+    # A store may have what this machine has not.
+    for folder in folders if mirror_of(state.out) is None else state.before_sampling:
         # What a disk keeps is removed with the rest of the state.
         remove_folder(folder)
 

@@ -168,14 +168,14 @@ def test_what_only_sampling_reads_goes_once_all_records_are_durable(
     for path in (*kept, *gone):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
-    remove = task_cache.shutil.rmtree
+    remove = task_cache.remove_folder
     monkeypatch.setattr(file_system, "syncfs", lambda _: done.append("sync"))
 
-    def note(path: Path, **options: bool) -> None:
+    def note(path: Path) -> None:
         done.append("remove")
-        remove(path, **options)
+        remove(path)
 
-    monkeypatch.setattr(task_cache.shutil, "rmtree", note)
+    monkeypatch.setattr(task_cache, "remove_folder", note)
     state.records.mkdir(parents=True)
     task_cache.remove_sampled(state)
     assert [path.exists() for path in (*kept, *gone)] == [True] * 3 + [False] * 4

@@ -109,15 +109,14 @@ def _renew(
     store: WritableStore, token: str, version: str, seconds: float, stopped: threading.Event
 ) -> None:
     while not stopped.wait(seconds / _RENEWALS):
-        try:
-            version = store.put_if(LEASE, _describe(token), version)
-        except ChangedError:
-            own = _own_version(store, token)
-            if own is None:
-                return  # `check_held` finds it out.
-            version = own
-        except PipelineError:
-            pass  # The next time may be early enough.
+        with suppress(PipelineError):  # The next time may be early enough.
+            try:
+                version = store.put_if(LEASE, _describe(token), version)
+            except ChangedError:
+                own = _own_version(store, token)
+                if own is None:
+                    return  # `check_held` finds it out.
+                version = own
 
 
 def _age(store: WritableStore, held: StoredObject) -> float:

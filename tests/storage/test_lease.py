@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from support.store_server import serve_store
 
-from pipeline.core.errors import OutputError
+from pipeline.core.errors import NetworkError, OutputError
 from pipeline.storage import lease
 from pipeline.storage.lease import LEASE, check_held, holding
 from pipeline.storage.writable_store import WritableStore
@@ -89,6 +89,33 @@ def test_of_many_that_follow_at_once_one_wins(
         thread.join()
     assert (len(tokens), len(told)) == (1, 3)
     assert {one.partition(": ")[2] for one in told} == {"another build has just started here"}
+
+
+def test_a_renewal_that_finds_no_store_is_tried_again(
+    store: WritableStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where only the look at who holds it fails, after an answer was lost."""
+    real, renewed = store.put_if, []
+
+    def put_if(name: str, data: bytes, version: str) -> str:
+        if not renewed:
+            real(name, data, version)
+        renewed.append(real(name, data, version))
+        return renewed[-1]
+
+    def head(name: str) -> None:
+        monkeypatch.undo()
+        monkeypatch.setattr(lease, "SECONDS", SECONDS)
+        raise NetworkError("got no store")
+
+    with holding(store) as token:
+        monkeypatch.setattr(store, "put_if", put_if)
+        monkeypatch.setattr(store, "head", head)
+        time.sleep(2 * SECONDS)
+        check_held(store, token)
+        version = store.get(LEASE)
+        time.sleep(SECONDS / 2)
+        assert store.get(LEASE) != version
 
 
 @pytest.mark.parametrize("write", ["put_if_absent", "put_if"])

@@ -117,7 +117,7 @@ from pipeline.dataset.steps import (
     split_files,
     split_windows,
 )
-from pipeline.dataset.stored_output import readable_folder
+from pipeline.dataset.stored_output import output_above, readable_folder
 
 __all__ = [
     "DIGEST_BYTES",
@@ -199,6 +199,7 @@ __all__ = [
     "open_order_pool",
     "open_pool",
     "order_windows",
+    "output_above",
     "partial_bytes",
     "partial_identity",
     "provenance_file",

@@ -2,15 +2,17 @@
 
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from pipeline.core.errors import InputError
-from pipeline.dataset.paths import INDEX_NAME, MANIFEST, PARTIAL, STEPS, TRAIN
-from pipeline.storage import StoreMirror, is_store_address
+from pipeline.core.errors import InputError, OutputError
+from pipeline.dataset.paths import INDEX_NAME, MANIFEST, PARTIAL, STEPS, TRAIN, State
+from pipeline.storage import StoreMirror, is_store_address, open_writable
 
 # What is looked for before it is read.
 _SIGNS = (MANIFEST, PARTIAL, STEPS, INDEX_NAME, f"{TRAIN}/{INDEX_NAME}")
+# Of one that is finished, or has begun; a manifest.json may be anyone's.
+_OF_OUTPUTS = (STEPS, PARTIAL, State(out=Path()).owner.as_posix())
 
 
 @contextmanager
@@ -39,4 +41,18 @@ def readable_folder(where: str | Path, *, scratch: Path | None = None) -> Iterat
                 (folder / parent).mkdir(parents=True, exist_ok=True)
             for name in names & set(_SIGNS):
                 mirror.fetch(folder / name)
+            if (records := State(out=folder).records).is_dir():
+                mirror.fetch_records(records)
             yield folder
+
+
+def output_above(address: str) -> str | None:
+    """Return the output that an address lies in, as far as one may look. Raises: NetworkError."""
+    scheme, _, path = address.rstrip("/").partition("://")
+    parts = path.split("/")
+    for stop in range(len(parts) - 1, 0, -1):
+        store = open_writable(f"{scheme}://{'/'.join(parts[:stop])}")
+        with suppress(OutputError):
+            if any(store.head(name) is not None for name in _OF_OUTPUTS):
+                return store.address
+    return None

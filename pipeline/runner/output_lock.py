@@ -38,11 +38,13 @@ from pipeline.dataset import (
     TokenizerRecord,
     is_build_folder,
     manifest_pieces,
+    output_above,
     partial_bytes,
     read_manifest,
     read_partial,
 )
 from pipeline.dataset.parquet import read_origin
+from pipeline.runner.chunk_cache import ENTRIES
 from pipeline.runner.folder_lock import open_lock, running_parts, take
 from pipeline.runner.task_cache import PartitionOutput
 from pipeline.sources import Lock, lock_digest
@@ -127,16 +129,25 @@ def refuse_nested(out: Path, cache: Path | str | None = None) -> None:
                 f"--out {out}: lies in {parent}, the output of a build",
                 "choose an --out outside of it",
             )
-    if not isinstance(cache, Path):
-        return
+    above = None if cache is None else _output_above(cache, out)
+    if above is not None:
+        raise OutputError(
+            f"--cache {cache}: lies in {above}, the output of a build",
+            "choose a --cache outside of it",
+        )
+
+
+def _output_above(cache: Path | str, out: Path) -> Path | str | None:
+    """Return the output that a cache is or lies in, `out` or any other. Raises: OutputError."""
+    if isinstance(cache, str):
+        mirror = mirror_of(out)
+        if mirror is not None and f"{cache}/".startswith(f"{mirror.address}/"):
+            return mirror.address
+        return output_above(f"{cache}/{ENTRIES}")
     if cache.exists() and not cache.is_dir():
         raise OutputError(f"--cache {cache}: got a file, expected a folder")
-    for folder in (cache.resolve(), *cache.resolve().parents):
-        if is_build_folder(folder) or folder == out.resolve():
-            raise OutputError(
-                f"--cache {cache}: lies in {folder}, the output of a build",
-                "choose a --cache outside of it",
-            )
+    folders = (cache.resolve(), *cache.resolve().parents)
+    return next((one for one in folders if is_build_folder(one) or one == out.resolve()), None)
 
 
 def _has_work(state: State) -> bool:
@@ -254,7 +265,7 @@ def _finish(
 
 def _is_stranger(path: str, known: Collection[str]) -> bool:
     top, *_ = parts = path.split("/")
-    return top in _FOLDERS and STATE not in parts and path not in known
+    return top in (*_FOLDERS, TOKENIZER) and STATE not in parts and path not in known
 
 
 def _remove_unknown(out: Path, known: Collection[str]) -> None:

@@ -4,6 +4,7 @@ The output's address -> a folder on this machine's disk that mirrors it, held by
 machine without that folder needs of an earlier run it finds in the store.
 """
 
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -12,7 +13,8 @@ from pathlib import Path
 from typing import Final
 
 from pipeline.core.digest import sha256_bytes
-from pipeline.dataset import MANIFEST, PARTIAL, STEPS, VALIDATION, State
+from pipeline.core.errors import OutputError
+from pipeline.dataset import MANIFEST, PARTIAL, STEPS, VALIDATION, State, output_above
 from pipeline.storage import StoreMirror, holding, is_store_address, open_writable
 
 _DIGITS: Final = 16
@@ -33,8 +35,13 @@ def working_folder(
         yield Path(out)
         return
     address = str(out).rstrip("/")
-    store, folder = open_writable(address), mirror_folder(address, scratch)
+    store, folder = open_writable(address), _mirror_folder(address, scratch)
     states = State(out=folder), State(out=folder / VALIDATION)
+    if (above := output_above(address)) is not None:
+        raise OutputError(
+            f"--out {address}: lies in {above}, the output of a build",
+            "choose an --out outside of it",
+        )
     with holding(store) as token:
         mirror = StoreMirror(
             folder=folder,
@@ -46,7 +53,8 @@ def working_folder(
         with mirror.using():
             _fetch_state(mirror, states)
             yield folder
-    shutil.rmtree(folder.parent, ignore_errors=True)
+        # While nobody else may work in it.
+        shutil.rmtree(folder.parent, ignore_errors=True)
 
 
 @contextmanager
@@ -54,23 +62,29 @@ def raw_folder(raw: str | Path, *, scratch: Path | None = None) -> Iterator[Path
     """Yield the folder of pulled files: a path as it is, or the mirror of an address.
 
     Of an address, files are uploaded as they are pulled; a worker that lacks one has it only while
-    it reads it.
+    it reads it. The mirror is of this command alone, since others may read the same files.
     """
     if not is_store_address(raw):
         yield Path(raw)
         return
-    address = str(raw).rstrip("/")
-    folder = mirror_folder(address, scratch)
-    mirror = StoreMirror(folder=folder, address=address, token=None, shares=True)
-    with mirror.using():
-        yield folder
-    shutil.rmtree(folder.parent, ignore_errors=True)
+    address, above = str(raw).rstrip("/"), _scratch_folder(scratch)
+    above.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="raw-", dir=above, ignore_cleanup_errors=True) as own:
+        folder = Path(own, "raw")
+        mirror = StoreMirror(folder=folder, address=address, token=None, shares=True)
+        with mirror.using():
+            yield folder
 
 
-def mirror_folder(address: str, scratch: Path | None = None) -> Path:
+def _mirror_folder(address: str, scratch: Path | None) -> Path:
     """Return the folder on this machine that mirrors an address."""
-    above = Path(tempfile.gettempdir(), "ettin-data") if scratch is None else scratch.absolute()
-    return above / sha256_bytes(address.encode())[:_DIGITS] / "out"
+    return _scratch_folder(scratch) / sha256_bytes(address.encode())[:_DIGITS] / "out"
+
+
+def _scratch_folder(scratch: Path | None) -> Path:
+    # By default one of this user, who may write there.
+    above = Path(tempfile.gettempdir(), f"ettin-data-{os.getuid()}")
+    return above if scratch is None else scratch.absolute()
 
 
 def _fetch_state(mirror: StoreMirror, states: Sequence[State]) -> None:

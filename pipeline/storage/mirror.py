@@ -170,9 +170,13 @@ class StoreMirror:
             return dict(zip(paths, pool.map(self._upload_one, paths), strict=True))
 
     def _upload_one(self, path: Path) -> str:
-        if not path.is_file() and (found := self.store.head(self._name(path))) is not None:
-            return found.version  # Of a task on another machine.
-        return self._version(path) or self._put(path)
+        known = self._version(path)
+        if known or not path.is_file():
+            # A link to a file of a cache may know of an object that is gone.
+            found = self.store.head(self._name(path))
+            if found is not None and known in (None, found.version):
+                return found.version  # Without a file, of a task on another machine.
+        return self._put(path)
 
     def _put(self, path: Path) -> str:
         name = self._name(path)

@@ -46,7 +46,7 @@ def add(verbs: Verbs) -> None:
     options.add("--price-core-hour DOLLARS", "price of a core for an hour, to add a cost", price)
     options.add("--price-tb-month DOLLARS", "price of a TB for a month, to add a cost", price)
     what = "output of an earlier build: say what a build with --update would redo there"
-    options.add("--against DIR", what, Path)
+    options.add_place("--against DIR", what)
 
 
 def run(parsed: Arguments) -> int:
@@ -97,17 +97,18 @@ def run(parsed: Arguments) -> int:
     return 0
 
 
-def _redo(out: Path, plan: "Plan") -> "Redo":
+def _redo(where: Path | str, plan: "Plan") -> "Redo":
     """Return what a build would redo in an output. Raises: ConfigError where there is none."""
-    from pipeline.dataset import is_build_folder
+    from pipeline.dataset import is_build_folder, readable_folder
     from pipeline.runner import find_redo
 
-    if not is_build_folder(out):
-        raise ConfigError(
-            f"--against {out}: got no output of a build, finished or not",
-            "name the --out of an earlier build",
-        )
-    return find_redo(plan, out)
+    with readable_folder(where) as out:
+        if not is_build_folder(out):
+            raise ConfigError(
+                f"--against {where}: got no output of a build, finished or not",
+                "name the --out of an earlier build",
+            )
+        return find_redo(plan, out)
 
 
 def _budget_json(table: BudgetTable) -> dict[str, object]:

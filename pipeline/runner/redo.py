@@ -31,7 +31,7 @@ from pipeline.runner.inputs import BuildContext, PreparedSource, prepare_source
 from pipeline.runner.output_tokenizer import cached_tokenizer
 from pipeline.runner.plan import Plan
 from pipeline.runner.sample_sources import decide_together, sample_keys
-from pipeline.runner.task_cache import have_sizes, may_stand
+from pipeline.runner.task_cache import SizeOf, have_sizes, may_stand, sizes_of
 from pipeline.runner.tasks.sample_partition import sample_name
 from pipeline.stages.tokenizer import Tokenizer
 from pipeline.version import VERSION
@@ -75,7 +75,8 @@ def find_redo(plan: Plan, out: Path) -> Redo:
     """
     state = State(out=out.absolute())
     made = _read_made(state)
-    stands = partial(may_stand, state) if made is None else _finished(state, made)
+    size_of = sizes_of(state)
+    stands = partial(may_stand, state, size_of) if made is None else _finished(size_of, made)
     tokenizer = cached_tokenizer(plan.mixture.tokenizer, plan.mixture.folder)
     context = _context(plan, state, tokenizer)
     sources = [
@@ -149,12 +150,12 @@ def _read_made(state: State) -> Manifest | PartialManifest | None:
     return None
 
 
-def _finished(state: State, made: Manifest | PartialManifest) -> Stands:
+def _finished(size_of: SizeOf, made: Manifest | PartialManifest) -> Stands:
     records = dict(records_of(made))
 
     def stands(name: str, key: str) -> bool:
         record = records.get(name)
-        return record is not None and record.key == key and have_sizes(state, record.files)
+        return record is not None and record.key == key and have_sizes(size_of, record.files)
 
     return stands
 

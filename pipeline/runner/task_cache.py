@@ -35,6 +35,8 @@ _LOG = logging.getLogger(__name__)
 _FILES_PER_LINE = 1000
 Files = Mapping[str, FileDigest]
 """What was written, by path relative to the output."""
+SizeOf = Callable[[str], int | None]
+"""Tells the size of a file by path relative to the output; None where there is none."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -166,20 +168,31 @@ def log_trusted(records: Iterable[AnyRecord]) -> None:
     log()
 
 
-def may_stand(state: State, name: str, key: str) -> bool:
+def may_stand(state: State, size_of: SizeOf, name: str, key: str) -> bool:
     """Tell whether a task has a record of this key whose files have their sizes; none is read."""
     for saved in _find(state, name, key):
         with suppress(ValueError):
             files = from_json(_SavedFiles, {"files": saved.get("files")}).files
-            if have_sizes(state, files):
+            if have_sizes(size_of, files):
                 return True
     return False
 
 
-def have_sizes(state: State, files: Files) -> bool:
+def have_sizes(size_of: SizeOf, files: Files) -> bool:
     """Tell whether some files of an output are there with the sizes that they should have."""
-    facts = {path: facts_of(state.out / path) for path in files}
-    return all(found and found[0] == files[path].num_bytes for path, found in facts.items())
+    return all(size_of(path) == file.num_bytes for path, file in files.items())
+
+
+def sizes_of(state: State) -> SizeOf:
+    """Return what tells the sizes of files of an output, or of the store that it lies in."""
+    if (mirror := mirror_of(state.out)) is not None:
+        return mirror.sizes(state.out).get
+
+    def size_of(path: str) -> int | None:
+        facts = facts_of(state.out / path)
+        return facts and facts[0]
+
+    return size_of
 
 
 def has_record(state: State, name: str, key: str) -> bool:

@@ -245,8 +245,8 @@ def _path(option: str, text: str) -> Path:
         raise ConfigError(
             f"{option}: got the address {text}, expected a path on this machine",
             "write to a disk, or mount the store, and copy with its own tool; addresses in object"
-            " stores are taken by --out and --raw of build, and read by `url` in a mixture, verify,"
-            " trace, order, diff, digest, feed and train --data",
+            " stores are taken by --out, --raw and --cache of build, and read by `url` in a"
+            " mixture, plan --against, verify, trace, order, diff, digest, feed and train --data",
         )
     return Path(text)
 

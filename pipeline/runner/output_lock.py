@@ -259,7 +259,12 @@ def _finish(
             mirror.remove(*(state.out / path for path in sorted(strangers)))
             sizes = {path: file.num_bytes for path, file in files.items()}
             sizes |= {path: (state.out / path).stat().st_size for path in beside}
-            mirror.finish(state.out, state.out / name, sizes)
+            try:
+                mirror.finish(state.out, state.out / name, sizes)
+            except BaseException:
+                # Where the store has none, the build is not finished, and its state stays.
+                (state.out / name).unlink()
+                raise
         release(state)
 
 

@@ -44,7 +44,7 @@ def test_commands_that_read_the_same_files_do_not_remove_those_of_each_other(
 def test_a_folder_is_removed_before_another_build_may_begin_in_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store, left = open_writable("s3://bucket/ends"), []
+    store, left = open_writable("s3://bucket/ends"), list[Path]()
     delete = store.delete
 
     def look(names: list[str]) -> None:

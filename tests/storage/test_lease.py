@@ -95,7 +95,7 @@ def test_a_renewal_that_finds_no_store_is_tried_again(
     store: WritableStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also where only the look at who holds it fails, after an answer was lost."""
-    real, renewed = store.put_if, []
+    real, renewed = store.put_if, list[str]()
 
     def put_if(name: str, data: bytes, version: str) -> str:
         if not renewed:

@@ -10,7 +10,7 @@ from support import builds, store_builds
 from support.store_proxy import Fault, serve_proxy
 from support.store_server import serve_store
 
-from pipeline.storage.writable_store import WritableStore
+from pipeline.storage.writable_store import WritableStore, open_writable
 
 MIXTURE = """\
 name: little
@@ -54,10 +54,12 @@ def test_plan_counts_what_a_stopped_build_has_left(
     mixture, address = builds.write_mixture(folder, MIXTURE), "s3://builds/stopped"
     with serve_proxy(os.environ["AWS_ENDPOINT_URL"]) as proxy:
         monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.address)
+        open_writable.cache_clear()
         proxy.faults = [Fault("PUT .*/manifest.json", "status", 403)]
         stopped = builds.run("build", mixture, "--out", address, "--scratch", tmp_path)
         assert stopped.returncode == 2
         planned = builds.run_well("plan", mixture, "--against", address)
+    open_writable.cache_clear()
     assert f"against {address}: {KEPT}\n" in planned
 
 

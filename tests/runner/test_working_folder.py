@@ -18,9 +18,7 @@ from pipeline.storage.mirror import StoreMirror
 @pytest.fixture(scope="module", autouse=True)
 def bucket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with serve_store(tmp_path_factory.mktemp("store"), "bucket"):
-        open_writable.cache_clear()
         yield
-    open_writable.cache_clear()
 
 
 def test_commands_that_read_the_same_files_do_not_remove_those_of_each_other(

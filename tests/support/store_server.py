@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from pipeline.storage import open_writable
+
 _MOTO = "import sys; from moto.server import main; main(['-H', '127.0.0.1', '-p', '0'])"
 _SETTINGS = {
     "AWS_DEFAULT_REGION": "us-east-1",
@@ -30,6 +32,8 @@ def serve_store(folder: Path, bucket: str) -> Iterator[None]:
     try:
         os.environ.update(_SETTINGS, AWS_ENDPOINT_URL=_address(log))
         s3fs.S3FileSystem.clear_instance_cache()
+        # Those of an earlier server may have the same addresses.
+        open_writable.cache_clear()
         s3fs.S3FileSystem().mkdir(bucket)
         yield
     finally:

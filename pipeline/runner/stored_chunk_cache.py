@@ -77,8 +77,8 @@ class StoredChunkCache:
     def entries(self) -> Iterator[Entry]:
         """Yield every entry, by key. Raises: as `WritableStore.get`."""
         for path, found in sorted(self._store.list(ENTRIES).items()):
-            key = path.removeprefix(_HEAD).split("/")[1] if path.endswith(f"/{RECORD}") else None
-            if key is None or path != f"{_name(key)}/{RECORD}":
+            key = path.removesuffix(f"/{RECORD}").rpartition("/")[2]
+            if path != f"{_name(key)}/{RECORD}":
                 continue
             try:
                 record = parse_record(self._store.get(path) or b"", key)

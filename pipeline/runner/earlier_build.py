@@ -23,7 +23,7 @@ from pipeline.core.errors import (
 )
 from pipeline.core.files import writing
 from pipeline.core.json_record import ABSENT
-from pipeline.core.mirrored import remove_file
+from pipeline.core.mirrored import remove_file, remove_folder
 from pipeline.dataset import (
     DOCUMENTS,
     MANIFEST,
@@ -98,7 +98,7 @@ def _restore_records(state: State) -> None:
         manifest = read_manifest(path)
     except MismatchError:
         # Nothing in a damaged manifest is trusted; everything is built again.
-        remove_file(path)
+        (remove_folder if path.is_dir() else remove_file)(path)
         return
     restore_all(state, chain(records_of(manifest), _order_records(state, manifest)))
     # Until a file of it is written again, it is as it was.

@@ -3,6 +3,7 @@
 import warnings
 from pathlib import Path
 
+import pytest
 import torch
 
 from adapters import tiny
@@ -12,6 +13,9 @@ from pipeline.train.loader import FeedLoader, TensorBatch
 with warnings.catch_warnings(action="ignore"):
     from lightning.pytorch import LightningModule, Trainer
     from lightning.pytorch.callbacks import ModelCheckpoint
+
+# It says so wherever Slurm is installed.
+pytestmark = pytest.mark.filterwarnings("ignore:The `srun` command is available")
 
 
 class Module(LightningModule):

@@ -382,7 +382,7 @@ def test_the_tree_over_nodes_is_that_of_the_package(num_rows: int) -> None:
 
 def test_it_stands_alone_and_is_short() -> None:
     text = TOOL.read_text()
-    assert len(text.splitlines()) < 200
+    assert len(text.splitlines()) < 280
     nodes = list(ast.walk(ast.parse(text)))
     names = [one.name for node in nodes if isinstance(node, ast.Import) for one in node.names]
     names += [node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)]

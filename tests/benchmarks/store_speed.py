@@ -19,7 +19,7 @@ import sys
 import time
 from pathlib import Path
 
-from support.store_server import serve_store
+from tests.support.store_server import serve_store
 
 from pipeline.storage.writable_store import WritableStore
 from tests.benchmarks import corpus

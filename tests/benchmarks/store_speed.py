@@ -19,10 +19,9 @@ import sys
 import time
 from pathlib import Path
 
-from tests.support.store_server import serve_store
-
 from pipeline.storage.writable_store import WritableStore
 from tests.benchmarks import corpus
+from tests.support.store_server import serve_store
 
 _MIXTURE = """\
 name: store

@@ -63,17 +63,11 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=1024)
     parser.add_argument("--shares", action="store_true", help="time the stages instead")
     options = parser.parse_args()
-    corpus.ensure(options.corpus, options.megabytes)
-    work = options.corpus / "work"
-    shutil.rmtree(work, ignore_errors=True)
-    work.mkdir()
-    try:
+    with corpus.workspace(options) as work:
         if options.shares:
             _print_shares(options.corpus, work, options.size)
         else:
             _compare(options.corpus, work, options)
-    finally:
-        shutil.rmtree(work)
 
 
 def _compare(folder: Path, work: Path, options: argparse.Namespace) -> None:

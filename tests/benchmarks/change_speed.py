@@ -63,14 +63,8 @@ def main() -> None:
     corpus.add_arguments(parser)
     parser.add_argument("--repetitions", type=int, default=3)
     options = parser.parse_args()
-    corpus.ensure(options.corpus, options.megabytes)
-    work = options.corpus / "work"
-    shutil.rmtree(work, ignore_errors=True)
-    work.mkdir()
-    try:
-        _compare(options.corpus.absolute(), work.absolute(), options.repetitions)
-    finally:
-        shutil.rmtree(work)
+    with corpus.workspace(options) as work:
+        _compare(options.corpus.absolute(), work, options.repetitions)
 
 
 def _compare(folder: Path, work: Path, repetitions: int) -> None:

@@ -14,9 +14,11 @@ import gzip
 import hashlib
 import json
 import os
+import shutil
 import sys
 import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 KINDS = ("prose", "code")
@@ -59,6 +61,19 @@ def ensure(folder: Path, num_megabytes: float) -> None:
     for kind in KINDS:
         _write(folder / kind, kind, by_kind[kind], num_megabytes * 1e6)
     done.touch()
+
+
+@contextmanager
+def workspace(options: argparse.Namespace) -> Iterator[Path]:
+    """Yield an empty folder in that of the corpus, which is made if it is not there."""
+    ensure(options.corpus, options.megabytes)
+    work: Path = options.corpus.absolute() / "work"
+    shutil.rmtree(work, ignore_errors=True)
+    work.mkdir()
+    try:
+        yield work
+    finally:
+        shutil.rmtree(work)
 
 
 def files(folder: Path, kind: str) -> list[Path]:

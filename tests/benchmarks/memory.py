@@ -35,11 +35,7 @@ def main() -> None:
     corpus.add_arguments(parser)
     parser.add_argument("--file-megabytes", type=float, default=600)
     options = parser.parse_args()
-    corpus.ensure(options.corpus, options.megabytes)
-    work = options.corpus / "work"
-    shutil.rmtree(work, ignore_errors=True)
-    work.mkdir()
-    try:
+    with corpus.workspace(options) as work:
         size = _write_large(options.corpus, work / "large.jsonl", options.file_megabytes * 1e6)
         print(f"one file of {size / 1e6:.0f} MB of text\n")
         print("| task | peak, MiB |\n|---|---|")
@@ -54,8 +50,6 @@ def main() -> None:
                     peak = _measure(work, "order", mixture)
                     print(f"| order, steps of {batch:,} rows of at most {rows} ids | {peak} |")
                 shutil.rmtree(work / "out")
-    finally:
-        shutil.rmtree(work)
 
 
 def _write_large(folder: Path, path: Path, num_bytes: float) -> float:

@@ -42,15 +42,8 @@ def main() -> None:
     corpus.add_arguments(parser)
     parser.add_argument("--repetitions", type=int, default=3)
     options = parser.parse_args()
-    corpus.ensure(options.corpus, options.megabytes)
-    work = options.corpus / "work"
-    shutil.rmtree(work, ignore_errors=True)
-    work.mkdir()
-    try:
-        with serve_store(work, "builds"):
-            _compare(options.corpus.absolute(), work, options.repetitions)
-    finally:
-        shutil.rmtree(work)
+    with corpus.workspace(options) as work, serve_store(work, "builds"):
+        _compare(options.corpus.absolute(), work, options.repetitions)
 
 
 def _compare(folder: Path, work: Path, repetitions: int) -> None:

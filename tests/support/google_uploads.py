@@ -6,14 +6,13 @@ names escaped no more than they must be, as the server wants them.
 
 import json
 import re
-import threading
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.client import HTTPConnection
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
 from urllib.parse import parse_qs, quote, unquote, urlsplit
+
+from support.proxies import ProxyHandler, serving
 
 _BOUNDARY = uuid.uuid4().hex.encode()
 
@@ -29,10 +28,8 @@ def serve_uploads(store: str) -> Iterator[str]:
     host = urlsplit(store).netloc
     parts: dict[tuple[str, int], bytes] = {}
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def _handle(self) -> None:
+    class Handler(ProxyHandler):
+        def handle_request(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
             url = urlsplit(self.path)
             query = parse_qs(url.query, keep_blank_values=True)
@@ -40,20 +37,20 @@ def serve_uploads(store: str) -> Iterator[str]:
             if self.command == "POST" and "uploads" in query:
                 name = "InitiateMultipartUploadResult"
                 found = f"<Bucket/><Key/><UploadId>{len(parts)}</UploadId>"
-                self._answer(200, {}, f"<{name}>{found}</{name}>".encode())
+                self.answer(200, {}, f"<{name}>{found}</{name}>".encode())
             elif self.command == "PUT" and "partNumber" in query:
                 parts[upload, int(query["partNumber"][0])] = body
-                self._answer(200, {"ETag": f'"{query["partNumber"][0]}"'}, b"")
+                self.answer(200, {"ETag": f'"{query["partNumber"][0]}"'}, b"")
             elif self.command == "POST" and "uploadId" in query:
                 numbers = map(int, re.findall(rb"<PartNumber>(\d+)", body))
                 version = self._upload(url.path, b"".join(parts[upload, one] for one in numbers))
                 found = "<CompleteMultipartUploadResult><Location/><Bucket/><Key/><ETag>x</ETag>"
-                self._answer(200, version, f"{found}</CompleteMultipartUploadResult>".encode())
+                self.answer(200, version, f"{found}</CompleteMultipartUploadResult>".encode())
             elif self.command == "PUT":
-                self._answer(*self._put(url.path, body))
+                self.answer(*self._put(url.path, body))
             else:
                 path = f"{_plain(url.path)}?{url.query}"
-                self._answer(*self._ask(self.command, path, body, dict(self.headers)))
+                self.answer(*self._ask(self.command, path, body, dict(self.headers)))
 
         def _put(self, path: str, body: bytes) -> tuple[int, dict[str, str], bytes]:
             try:
@@ -90,30 +87,5 @@ def serve_uploads(store: str) -> Iterator[str]:
             upstream.close()
             return answer.status, dict(answer.getheaders()), data
 
-        def _answer(self, status: int, headers: dict[str, str], data: bytes) -> None:
-            self.send_response_only(status)
-            for name, value in headers.items():
-                if name.lower() not in ("content-length", "transfer-encoding", "connection"):
-                    self.send_header(name, value)
-            is_head = self.command == "HEAD"
-            length = headers.get("Content-Length", "0") if is_head else str(len(data))
-            self.send_header("Content-Length", length)
-            self.end_headers()
-            if not is_head:
-                self.wfile.write(data)
-
-        do_GET = do_PUT = do_POST = do_HEAD = do_DELETE = _handle
-
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with serving(Handler) as address:
+        yield address

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http.client import HTTPConnection
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
 from urllib.parse import unquote, urlsplit
+
+from support.proxies import ProxyHandler, serving
 
 _ERROR = "<?xml version='1.0'?><Error><Code>{}</Code><Message>by a test</Message></Error>"
 _CODES = {403: "AccessDenied", 503: "SlowDown", 400: "BadRequest"}
@@ -34,8 +34,8 @@ class Fault:
 class Proxy:
     """A running proxy; `requests` are those that came."""
 
-    def __init__(self, server: ThreadingHTTPServer) -> None:
-        self.address = f"http://127.0.0.1:{server.server_address[1]}"
+    def __init__(self, address: str) -> None:
+        self.address = address
         self.faults: list[Fault] = []
         self.requests: list[str] = []
         self.on_request: Callable[[str], object] = bool
@@ -61,10 +61,8 @@ def serve_proxy(store: str) -> Iterator[Proxy]:
     """Serve a proxy of the store at an address of http until the block ends."""
     host = urlsplit(store).netloc
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def _handle(self) -> None:
+    class Handler(ProxyHandler):
+        def handle_request(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
             request = f"{self.command} {unquote(self.path)}"
             proxy.on_request(request)
@@ -74,7 +72,7 @@ def serve_proxy(store: str) -> Iterator[Proxy]:
                 return
             if fault is not None and fault.kind == "status":
                 error = _ERROR.format(_CODES[fault.status]).encode()
-                self._answer(fault.status, {"Content-Type": "application/xml"}, error)
+                self.answer(fault.status, {"Content-Type": "application/xml"}, error)
                 return
             upstream = HTTPConnection(host, timeout=60)
             upstream.request(self.command, self.path, body, dict(self.headers))
@@ -92,33 +90,8 @@ def serve_proxy(store: str) -> Iterator[Proxy]:
                     re.sub(rb">\s+<", b"><", data),
                     flags=re.DOTALL,
                 )
-            self._answer(answer.status, headers, data)
+            self.answer(answer.status, headers, data)
 
-        def _answer(self, status: int, headers: dict[str, str], data: bytes) -> None:
-            self.send_response_only(status)
-            for name, value in headers.items():
-                if name.lower() not in ("content-length", "transfer-encoding", "connection"):
-                    self.send_header(name, value)
-            is_head = self.command == "HEAD"
-            length = headers.get("Content-Length", "0") if is_head else str(len(data))
-            self.send_header("Content-Length", length)
-            self.end_headers()
-            if not is_head:
-                self.wfile.write(data)
-
-        do_GET = do_PUT = do_POST = do_HEAD = do_DELETE = _handle
-
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    proxy = Proxy(server)
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-    thread.start()
-    try:
+    with serving(Handler) as address:
+        proxy = Proxy(address)
         yield proxy
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()

@@ -20,11 +20,13 @@ def add(verbs: Verbs) -> None:
     options = add_verb(verbs, "trace", run, summary)
     options.add_place()
     what = options.one_of(required=True)
-    ranges = ", or of steps A up to B without B"
-    what.add("--step N|A:B", f"rows of this step, from 1{ranges}", number_or_range)
-    what.add("--row N|A:B", "this row, from 0, or rows A up to B without B", number_or_range)
-    ranges = ", or of windows A up to B without B"
-    what.add("--window N|A:B", f"rows of this checkpoint window, from 1{ranges}", number_or_range)
+    until = "up to B, without B"
+    for usage, rows in (
+        ("--step N|A:B", f"rows of this step, from 1, or of steps A {until}"),
+        ("--row N|A:B", f"this row, from 0, or rows A {until}"),
+        ("--window N|A:B", f"rows of this checkpoint window, from 1, or of windows A {until}"),
+    ):
+        what.add(usage, rows, number_or_range)
     what.add("--document ID", "rows that contain this document")
     what.add("--find TEXT", "rows that contain this text")
     what.add(
@@ -114,9 +116,7 @@ def _row_range(parsed: Arguments, trace: "Trace") -> "RowRange":
     if parsed.step is not None:
         return trace.positions.steps(*parsed.step)
     if parsed.row is not None:
-        start, stop = parsed.row
-        name = f"row {start}" if stop == start + 1 else f"rows {start} to {stop - 1}"
-        return trace.positions.rows(name, start, stop)
+        return trace.positions.rows(*parsed.row)
     return trace.positions.windows(*parsed.window)
 
 

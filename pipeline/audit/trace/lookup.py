@@ -110,7 +110,7 @@ class Trace:
                 "name the output that it was trained on",
             )
         start, stop = record.seen.since_row, record.clock.next_row
-        span = self.positions.rows(f"checkpoint {record.name}", start, stop)
+        span = self.positions.rows(start, stop, f"checkpoint {record.name}")
         cut = ((max(first, start), last) for first, last in record.seen.tombstones)
         return replace(span, tombstones=tuple(one for one in cut if one[0] < one[1]))
 

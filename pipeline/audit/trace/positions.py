@@ -84,7 +84,7 @@ class Positions:
 
     def row(self, number: int) -> RowRange:
         """Return a row, from 0. Raises: NotFoundError when it is not in the order."""
-        return self.rows(f"row {number}", number, number + 1)
+        return self.rows(number, number + 1)
 
     def window(self, number: int) -> RowRange:
         """Return the rows of a window, from 1. Raises: NotFoundError when there is none."""
@@ -96,8 +96,9 @@ class Positions:
         before = self.last_steps[start - 2] if start > 1 else 0
         return self._span(_name("window", start, stop), before + 1, self.last_steps[stop - 2])
 
-    def rows(self, name: str, start: int, stop: int) -> RowRange:
+    def rows(self, start: int, stop: int, name: str | None = None) -> RowRange:
         """Return a range of rows. Raises: NotFoundError when it reaches beyond the order."""
+        name = name or _name("row", start, stop)
         self._check_range("row", start, stop, 0, self.num_rows - 1)
         first, last = np.searchsorted(self.first_rows, [start, stop - 1], side="right").tolist()
         return RowRange(name=name, start_row=start, stop_row=stop, first_step=first, last_step=last)

@@ -1,6 +1,6 @@
 """Lease: an object that says who works in a place of a store, by conditional writes.
 
-Its holder renews it; one that was not renewed for long may be taken over. What is old is told by
+Its holder renews it; one that was not renewed for long may be taken over. What is old is judged by
 the clock of the store, so those of machines need not agree.
 """
 

@@ -1,4 +1,4 @@
-"""A recipe is read strictly, its problems are told together, its fingerprint is what is learned."""
+"""A recipe is read strictly, all problems are reported, its fingerprint is what is learned."""
 
 import json
 from collections.abc import Iterator

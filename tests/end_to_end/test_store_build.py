@@ -103,7 +103,7 @@ def test_of_two_builds_in_one_place_the_second_says_so(small: Path, tmp_path: Pa
 def test_a_build_goes_on_after_every_failure_of_the_store(
     little: Path, expected_little: dict[str, str], proxy: Proxy, tmp_path: Path
 ) -> None:
-    """Each leaves nothing half-published, and is told in one line."""
+    """Each leaves nothing half-published, and is one line of text."""
     address = "s3://builds/fails"
     build = ("build", little, "--out", address, "--scratch", tmp_path)
     for fault, told in (

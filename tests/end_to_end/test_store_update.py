@@ -1,4 +1,4 @@
-"""An output in a store that is given a changed mixture: what is told, and what is there then."""
+"""An output in a store that is given a changed mixture: what it says, and what is there then."""
 
 import os
 import shutil

@@ -38,7 +38,7 @@ def mix(value: int) -> int:
 
 
 def keys_of(shingles: list[int], spec: MinHashSpec) -> list[int]:
-    """Make the keys of one text by the rule as it is told, in whole numbers."""
+    """Make the keys of one text by the rule as documented, in whole numbers."""
     if not shingles:
         return [NO_KEY] * spec.num_bands
     num_rows = spec.num_bands * spec.rows_per_band

@@ -31,7 +31,7 @@ texts = st.text(
 
 
 def words_of(text: str) -> list[str]:
-    """Split a text in normal form by the rule as it is told, with Python's own tables."""
+    """Split a text in normal form by the rule as documented, with Python's own tables."""
     words: list[str] = []
     last = ""
     for character in text:

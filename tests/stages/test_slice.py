@@ -130,7 +130,7 @@ def test_pieces_around_the_published_bounds(length: int, expected: list[int]) ->
 
 
 def ids_of(documents: list[int]) -> list[int]:
-    """Every id is told from every other: document in the thousands, place below."""
+    """Every id differs from every other: document in the thousands, place below."""
     return [1000 * (index + 1) + i for index, n in enumerate(documents) for i in range(n)]
 
 

@@ -28,14 +28,25 @@ Arguments = argparse.Namespace
 Value = TypeVar("Value")
 
 
+class _Formatter(argparse.HelpFormatter):
+    """Wraps prose; keeps the lines of a text that has several, such as examples."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        return text if "\n" in text else super()._fill_text(text, width, indent)
+
+
 class Parser(argparse.ArgumentParser):
     """Raises ConfigError for a wrong command line; options cannot be abbreviated."""
 
+    guide: str | None = None
+    """The page of the guide, with its anchor."""
+    examples: tuple[str, ...] = ()
+
     def __init__(self, **settings: Any) -> None:
-        super().__init__(allow_abbrev=False, **settings)
+        super().__init__(allow_abbrev=False, formatter_class=_Formatter, **settings)
 
     def error(self, message: str) -> NoReturn:
-        raise ConfigError(message, " ".join(self.format_usage().split()))
+        raise ConfigError(message, " ".join(self.format_usage().split()), guide=self.guide)
 
 
 class Options:
@@ -74,12 +85,12 @@ class Options:
 
     def add_mixture(self) -> None:
         """Add a mixture and what overrides it, for `load_mixture`; its lock, for `find_lock`."""
-        self.add("mixture MIXTURE", "mixture file, or name of a bundled one")
+        self.add("mixture MIXTURE", "mixture file, or the name of a bundled mixture")
         self.add_set()
         what = "scale all budgets, to build a miniature: 1e-6 or 1/1000; same as --set scale=X"
         scale = checked(Fraction, "a positive number such as 1e-6 or 1/1000")
         self.add("--scale X", what, scale)
-        what = "lock file (default: manifests/NAME.lock.json in the current directory)"
+        what = "lock file, which pins every input file (default: manifests/NAME.lock.json)"
         self.add("--lock FILE", what, Path)
 
     def add_set(self) -> None:
@@ -88,33 +99,39 @@ class Options:
             metavar="KEY=VALUE",
             action="append",
             default=[],
-            help="override a value by its dotted path, such as order.view=decoder; repeatable",
+            help="override a key by its dotted path, such as order.view=decoder; repeatable",
         )
 
     def add_cluster(self) -> None:
         """Add the options of verbs that run tasks on a cluster, for `cluster_options`."""
-        what = "worker processes of the local cluster (default: one a core; none for little input)"
-        self.add("--workers N", what, positive)
-        self.add("--scheduler ADDRESS", "use a running dask scheduler, such as tls://host:8786")
-        self.add("--tls-ca-file FILE", "certificates that signed those of the scheduler", Path)
-        self.add("--tls-cert FILE", "certificate to show to the scheduler", Path)
-        self.add("--tls-key FILE", "its key, unless the file of the certificate holds it", Path)
-        self.add(
+        group = Options(self._parser.add_argument_group("workers"))
+        what = "worker processes on this machine (default: one per core; none for small inputs)"
+        group.add("--workers N", what, positive)
+        what = "run on the workers of this dask scheduler, such as tls://host:8786"
+        group.add("--scheduler ADDRESS", what)
+        what = "PEM file of the authority that signed the certificate of the scheduler"
+        group.add("--tls-ca-file FILE", what, Path)
+        group.add("--tls-cert FILE", "PEM file of the client certificate for the scheduler", Path)
+        what = "PEM file of its private key, unless --tls-cert contains it"
+        group.add("--tls-key FILE", what, Path)
+        group.add(
             "--memory SIZE",
-            "shuffle on disk any pool larger than this, such as 16GiB (default: half of the"
-            " memory that a process may use)",
+            "memory for a shuffle, such as 16GiB; larger pools are shuffled through files on disk"
+            " (default: half of the memory that a process may use)",
             size,
         )
-        what = "when resuming, hash also finished files whose size, mtime and inode are unchanged"
+        what = (
+            "when resuming, hash all finished files, even those of unchanged size, mtime and inode"
+        )
         self.add("--check", what)
-        what = "let --out hold another mixture's build: keep what still stands, and redo the rest"
+        what = "update the output of an edited mixture: keep what has not changed, redo the rest"
         self.add("--update", what)
 
     def add_out(self, *, required: bool = True) -> None:
         """Add where an output goes, for `open_out`."""
-        what = "output folder, or its address in an object store: s3://, gs:// or az://"
+        what = "output folder, or an address in an object store: s3://, gs:// or az://"
         self.add("--out DIR", what, partial(_place, "--out"), required=required)
-        what = "folder to work in where --out is an address (default: a temporary one)"
+        what = "local working folder, if an address is given (default: a temporary one)"
         self.add("--scratch DIR", what, Path)
 
     def add_place(
@@ -140,15 +157,34 @@ class Options:
 
 
 def add_verb(
-    verbs: Verbs, name: str, run: Callable[[Arguments], int], summary: str, details: str = ""
+    verbs: Verbs,
+    name: str,
+    run: Callable[[Arguments], int],
+    summary: str,
+    details: str = "",
+    *,
+    examples: tuple[str, str, *tuple[str, ...]],
+    guide: str,
 ) -> Options:
-    """Add a verb with `--json`, the option of each; its own help shows summary and details."""
+    """Add a verb with `--json`, the option of each.
+
+    Its help shows summary, details, examples (commands that a test runs) and the page of the guide.
+    """
     sentence = f"{summary[0].upper()}{summary[1:]}. {details}"
-    parser: Parser = verbs.add_parser(name, help=summary, description=sentence)
-    parser.set_defaults(run=run)
+    epilog = "\n".join(["examples:", *(f"  {one}" for one in examples), "", f"guide: {guide}"])
+    parser: Parser = verbs.add_parser(name, help=summary, description=sentence, epilog=epilog)
+    parser.guide, parser.examples = guide, examples
+    parser.set_defaults(run=run, guide=guide)
     options = Options(parser)
-    options.add("--json", "print JSON instead of text")
+    options.add("--json", "print the result as JSON instead of text")
     return options
+
+
+def add_verb_group(verbs: Verbs, name: str, summary: str) -> Verbs:
+    """Return what adds verbs that are called by two words, such as `cache list`."""
+    sentence = f"{summary[0].upper()}{summary[1:]}."
+    parser: Parser = verbs.add_parser(name, help=summary, description=sentence)
+    return parser.add_subparsers(required=True, metavar="ACTION")
 
 
 def cluster_options(parsed: Arguments) -> dict[str, Any]:

@@ -23,33 +23,42 @@ def add(verbs: Verbs) -> None:
         "compare a lock, a pool, an output or shards with what is published of them",
         "What is published ships with the package: digests, sizes, indexes, counts and statistics "
         "of files of the suite, each with its page. Exits with 1 where something contradicts them.",
+        examples=(
+            "ettin-data attest hf://datasets/jhu-clsp/ettin-decay-data",
+            "ettin-data attest --probe",
+            "ettin-data attest --infer books-0001.json.gz --against shard.00000.mds",
+        ),
+        guide="docs/guide/verify.md#what-is-published",
     )
     options.add(
         "where WHERE",
-        "a lock, a folder of shards or archives, or hf://datasets/ORG/NAME[/PATH]",
+        "what to check: a lock, a folder of shards or archives, or hf://datasets/ORG/NAME[/PATH]",
         nargs="?",
     )
     options.add(
         "--infer RAW",
-        "raw documents, such as the head of a file of Dolma: find out how the shard --against was "
-        "made of them; without RAW, what the shard alone tells",
+        "find out how the shard of --against was made from these raw documents, such as the head of"
+        " a file of Dolma; without RAW, what the shard alone shows",
         nargs="?",
         const="",
     )
-    options.add("--against SHARD", "a published shard, or the sha256 of the first of a folder")
+    options.add(
+        "--against SHARD",
+        "with --infer: a published shard, or the sha256 of the first shard of a folder",
+    )
     options.add(
         "--as ORG/NAME",
-        "the repository that it stands for, where it does not say so",
+        "repository that WHERE is a copy of, if it does not say so itself",
         dest="stands_for",
     )
     options.add(
         "--probe hf://datasets/ORG/NAME[@REVISION]",
-        "instead, ask the Hub for the few files that tell how the released rows were made; of all"
-        " data sets of the suite, or of this one",
+        "fetch from the Hub the few files that show how the released rows were made, of this data"
+        " set or of all those of the suite",
         nargs="?",
         const="",
     )
-    options.add("--max-bytes SIZE", f"most bytes that --probe fetches (default: {_MOST})", size)
+    options.add("--max-bytes SIZE", f"most bytes that --probe may fetch (default: {_MOST})", size)
 
 
 def run(parsed: Arguments) -> int:

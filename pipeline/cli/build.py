@@ -34,21 +34,27 @@ def add(verbs: Verbs) -> None:
         run,
         "build ordered shards from a mixture",
         "Downloads missing files first. Run it again with the same --out to resume.",
+        examples=(
+            "ettin-data build letters.yaml --out letters",
+            "ettin-data build sample --out sample-decoder --set order.view=decoder",
+            "ettin-data build letters.yaml --out letters-v2 --set chunk.size=512 --cache chunks",
+        ),
+        guide="docs/guide/custom-mixture.md#write-a-mixture",
     )
     options.add_mixture()
     options.add_cluster()
     options.add_out()
-    what = "folder of downloaded files, or its address in an object store"
+    what = "folder of downloaded input files, or an address in an object store"
     options.add_place("--raw DIR", what, RAW)
-    what = "download each file when it is read and delete it afterwards, to bound disk use"
+    what = "download each input file when it is read and delete it afterwards, to save disk space"
     options.add("--no-keep-raw", what)
-    what = "chunks that builds share, a folder or an address: take what is there, add the rest"
+    what = "folder or address of chunks that builds share: reuse those there, add the others"
     options.add_place("--cache DIR", what)
-    what = "make the shards of these alone, without an order: pes2o/pes2o_0005,…; repeatable"
+    what = "build only the shards of these partitions, such as pes2o/pes2o_0005,…; repeatable"
     options.add("--partitions NAMES", what, _names, action="extend")
-    what = "stop after this stage, which parts of it can do; a build without it goes on from there"
+    what = "run only this stage, as in a job array; a build without --stage continues from there"
     options.add("--stage {scan,chunk}", what)
-    what = "make the I-th of N parts of --stage, beside the others or after them, as an array job"
+    what = "run the I-th of N parts of --stage; parts may run at the same time, in any order"
     options.add("--part I/N", what, checked(_part, "I/N with I from 1 to N, such as 3/16"))
 
 

@@ -1,11 +1,19 @@
 """`ettin-data cache`."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from pipeline.cli.arguments import Arguments, Verbs, add_verb, checked, size
+from pipeline.cli.arguments import (
+    Arguments,
+    Options,
+    Verbs,
+    add_verb,
+    add_verb_group,
+    checked,
+    size,
+)
 from pipeline.cli.output import count, print_json, print_lines, print_table
 from pipeline.core.errors import ConfigError, InputError
 from pipeline.core.units import format_bytes
@@ -13,56 +21,101 @@ from pipeline.core.units import format_bytes
 if TYPE_CHECKING:
     from pipeline.runner import ChunkCache, Entry, StoredChunkCache
 
+    AnyCache = ChunkCache | StoredChunkCache
+
 _SECONDS = {"h": 60 * 60, "d": 24 * 60 * 60}
 
 
 def add(verbs: Verbs) -> None:
-    options = add_verb(
-        verbs,
-        "cache",
-        run,
-        "list, check or thin out the chunks that builds with --cache share",
-        "`list` shows every partition there, `verify` reads all of them, and exits with 1 if any is"
-        " damaged, `prune` removes those that were used longest ago, and damaged ones. Files that"
-        " an output shares with the cache stay in the output.",
+    summary = "list, check or thin out the chunks that builds with --cache share"
+    actions = add_verb_group(verbs, "cache", summary)
+    _add_action(
+        actions,
+        "list",
+        _list,
+        "list the partitions in a cache, what they were made for and when they were last used",
+        examples=("ettin-data cache list chunks", "ettin-data cache list chunks --json"),
     )
-    options.add("action {list,prune,verify}", "what to do")
-    options.add_place("folder DIR", "what a build has had as --cache: a folder, or its address")
-    age = checked(_seconds, "a time such as 30d or 12h")
-    options.add("--older-than TIME", "prune what was not used for as long: 30d, 12h", age)
-    what = "prune what was used longest ago until no more than this is left, such as 100GB"
-    options.add("--larger-than SIZE", what, size)
+    _add_action(
+        actions,
+        "verify",
+        _verify,
+        "check every byte in a cache",
+        "Exits with 1 if a partition is damaged; `cache prune` removes it.",
+        examples=("ettin-data cache verify chunks", "ettin-data cache verify chunks --json"),
+    )
+    prune = _add_action(
+        actions,
+        "prune",
+        _prune,
+        "remove the partitions that were used longest ago, and damaged ones",
+        "Files that an output shares with the cache stay in the output.",
+        examples=(
+            "ettin-data cache prune chunks --older-than 30d",
+            "ettin-data cache prune chunks --larger-than 100GB",
+        ),
+    )
+    age = checked(_age, "a time such as 30d or 12h")
+    what = "remove what no build has used for this long, such as 30d or 12h"
+    prune.add("--older-than TIME", what, age)
+    what = "remove what was used longest ago until at most this is left, such as 100GB"
+    prune.add("--larger-than SIZE", what, size)
 
 
-def _seconds(text: str) -> int:
+def _add_action(
+    actions: Verbs,
+    name: str,
+    act: "Callable[[Arguments, AnyCache], int]",
+    summary: str,
+    details: str = "",
+    *,
+    examples: tuple[str, str],
+) -> Options:
+    """Add an action, which is called with the cache that it opens."""
+    options = add_verb(
+        actions,
+        name,
+        lambda parsed: act(parsed, _open(parsed)),
+        summary,
+        details,
+        examples=examples,
+        guide="docs/guide/change-a-mixture.md#a-cache-of-chunks",
+    )
+    options.add_place("folder DIR", "folder or address that was the --cache of a build")
+    return options
+
+
+def _age(text: str) -> int:
     if not text[:-1].isdecimal() or text[-1] not in _SECONDS:
         raise ValueError(text)
     return int(text[:-1]) * _SECONDS[text[-1]]
 
 
-def run(parsed: Arguments) -> int:
+def _open(parsed: Arguments) -> "AnyCache":
+    """Open a cache that a build has filled. Raises: InputError."""
     from pipeline.runner import open_chunk_cache
 
-    limits = (parsed.older_than, parsed.larger_than)
-    if (parsed.action == "prune") == (limits == (None, None)):
-        raise ConfigError(
-            f"cache {parsed.action}: expected --older-than or --larger-than with prune alone"
-        )
     cache = open_chunk_cache(parsed.folder)
     if not cache.exists():
         raise InputError(
             f"{parsed.folder}: got no chunks of a build, expected a folder that one has filled",
             "build with --cache DIR first",
         )
-    if parsed.action == "verify":
-        return _verify(parsed, cache)
-    if parsed.action == "prune":
-        removed = cache.prune(older_than=parsed.older_than, larger_than=parsed.larger_than)
-        return _show(parsed, removed, "removed")
+    return cache
+
+
+def _list(parsed: Arguments, cache: "AnyCache") -> int:
     return _show(parsed, list(cache.entries()), "there")
 
 
-def _verify(parsed: Arguments, cache: "ChunkCache | StoredChunkCache") -> int:
+def _prune(parsed: Arguments, cache: "AnyCache") -> int:
+    if parsed.older_than is parsed.larger_than is None:
+        raise ConfigError("cache prune: expected --older-than or --larger-than", "give one of them")
+    removed = cache.prune(older_than=parsed.older_than, larger_than=parsed.larger_than)
+    return _show(parsed, removed, "removed")
+
+
+def _verify(parsed: Arguments, cache: "AnyCache") -> int:
     entries = list(cache.entries())
     found = {one.key: cache.damage(one) for one in entries}
     damaged = {key: what for key, what in found.items() if what is not None}

@@ -5,7 +5,18 @@ from pipeline.cli.output import print_result
 
 
 def add(verbs: Verbs) -> None:
-    options = add_verb(verbs, "diff", run, "compare two mixtures, manifests, outputs or orders")
+    options = add_verb(
+        verbs,
+        "diff",
+        run,
+        "compare two mixtures, manifests, outputs or orders",
+        "Exits with 1 if they differ.",
+        examples=(
+            "ettin-data diff letters.yaml clean.yaml",
+            "ettin-data diff sample-out sample-decoder",
+        ),
+        guide="docs/guide/verify.md#compare-two-builds",
+    )
     options.add("old A", "a mixture, manifest, output or published order")
     options.add("new B", "another of the same kind")
 

@@ -13,10 +13,18 @@ def add(verbs: Verbs) -> None:
         run,
         "write the manifest of a published order",
         "Reads every row once; `verify --against` the manifest then needs no second download.",
+        examples=(
+            "ettin-data digest sample-decoder --out decoder-order.json",
+            "ettin-data digest hf://datasets/lena/letters-order --out letters-order.json",
+        ),
+        guide="docs/guide/verify.md#the-manifest-of-a-published-order",
     )
-    options.add("where WHERE", "same as for verify --against")
+    options.add(
+        "where WHERE",
+        "order to read: an output, or parquet or MDS shards, a folder or hf://datasets/…",
+    )
     options.add("--out FILE", "manifest file to write", Path, required=True)
-    options.add("--phase NAME", "phase to digest if the order has several, such as ext")
+    options.add("--phase NAME", "phase to read, if the order has several, such as ext")
 
 
 def run(parsed: Arguments) -> int:

@@ -15,24 +15,31 @@ def add(verbs: Verbs) -> None:
         "evaluate",
         run,
         "evaluate models on rows that they saw or did not, on grammar and on bias",
-        "A folder of checkpoints is a trajectory: one answer a model.",
+        "Of a folder of checkpoints, each one is evaluated in turn.",
+        examples=(
+            "ettin-data evaluate pre --data sample-out --suite recall --device cpu",
+            "ettin-data evaluate model --suite minimal-pairs --pairs pairs.jsonl --device cpu",
+        ),
+        guide="docs/guide/evaluate.md#evaluate-models",
     )
     what = "checkpoints, exports, folders of them, or hf://ORG/NAME[@REVISION]"
     options.add("models MODEL", what, nargs="+")
-    what = "output of the build that they were trained on, for held-out and recall"
+    what = "output that the models were trained on, for held-out and recall"
     options.add("--data DIR", what, Path)
     what = "suite to run; repeatable (default: all, or those that need no --data)"
     options.add("--suite {held-out,recall,minimal-pairs,bias}", what, action="append")
     what = "minimal pairs as JSON lines, ours or BLiMP's (default: the 624 that ship)"
     options.add("--pairs FILE", what, Path)
     what = (
-        "templates of bias, JSON lines or WinoGender's templates.tsv (default: the 150 that ship)"
+        "templates for bias, JSON lines or WinoGender's templates.tsv (default: the 150 that ship)"
     )
     options.add("--templates FILE", what, Path)
-    options.add("--tensorboard DIR", "write the measures over tokens for TensorBoard", Path)
-    what = "draw the measures over tokens as FILE.svg, FILE.png or FILE.pdf"
+    options.add(
+        "--tensorboard DIR", "write the measures over training tokens as TensorBoard events", Path
+    )
+    what = "plot the measures over training tokens, as FILE.svg, FILE.png or FILE.pdf"
     options.add("--plot FILE", what, Path)
-    options.add("--device {cuda,cpu}", "device (default: cuda)")
+    options.add("--device {cuda,cpu}", "device to evaluate on (default: cuda)")
 
 
 def run(parsed: Arguments) -> int:

@@ -11,12 +11,26 @@ from pipeline.cli.train import prepare_torch
 
 def add(verbs: Verbs) -> None:
     summary = "write a checkpoint as a model that transformers loads"
-    options = add_verb(verbs, "export", run, summary)
-    options.add("checkpoint CHECKPOINT", "a checkpoint, or a folder whose latest is taken", Path)
-    options.add("--out DIR", "model folder to create; with --all, one below it for each", Path,
-                required=True)  # fmt: skip
-    options.add("--all", "export every checkpoint of the folder; those that are there are kept")
-    what = "push to a model repository, hf://ORG/NAME: a commit and a tag for each checkpoint"
+    options = add_verb(
+        verbs,
+        "export",
+        run,
+        summary,
+        examples=(
+            "ettin-data export pre --out model",
+            "ettin-data export pre --out models --all",
+        ),
+        guide="docs/guide/train.md#export",
+    )
+    options.add(
+        "checkpoint CHECKPOINT",
+        "a checkpoint, or a folder of checkpoints, of which the latest is taken",
+        Path,
+    )
+    what = "folder to create for the model; with --all, it gets a folder per checkpoint"
+    options.add("--out DIR", what, Path, required=True)
+    options.add("--all", "export every checkpoint of the folder; exports that exist are kept")
+    what = "upload to the model repository hf://ORG/NAME: a commit and a tag for each checkpoint"
     options.add("--push ADDRESS", what)
 
 

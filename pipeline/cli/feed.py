@@ -30,32 +30,47 @@ _NUM_SHOWN_IDS = 8
 
 def add(verbs: Verbs) -> None:
     summary = "show the batches that a trainer gets, or measure how fast they come"
-    options = add_verb(verbs, "feed", run, summary)
+    options = add_verb(
+        verbs,
+        "feed",
+        run,
+        summary,
+        examples=(
+            "ettin-data feed letters --steps 1",
+            "ettin-data feed sample-out --objective mlm --rank 1 --world-size 2 --steps 1:3",
+            "ettin-data feed sample-out --bench --steps 2",
+        ),
+        guide="docs/guide/feed.md#a-batch",
+    )
     where = "output of a build, or rows in order: parquet or MDS shards, local or remote"
     options.add("where DIR", where)
-    options.add("--rank R", "rank", natural, 0)
-    options.add("--world-size W", "number of ranks", positive, 1)
+    options.add("--rank R", "data-parallel rank to feed, from 0", natural, 0)
+    options.add("--world-size W", "number of data-parallel ranks", positive, 1)
     steps = (
-        "first N steps, or steps A up to but excluding B, from 1 (default: 1; with --bench: as many"
-        " as fit in 10 seconds)"
+        "the first N steps, or steps A up to B, without B; they count from 1 (default: 1; with"
+        " --bench: as many as fit in 10 seconds)"
     )
     options.add("--steps N|A:B", steps, _steps)
-    options.add("--bench", "measure the speed of the feed")
+    options.add("--bench", "measure how many tokens a second the feed delivers")
     options.add(
-        "--objective {mlm,clm,none}", "labels to add; none feeds rows as stored", default="none"
+        "--objective {mlm,clm,none}",
+        "training objective to make labels for; none feeds rows as stored",
+        default="none",
     )
     probability = checked(float, "a number above 0, at most 1", lambda value: 0 < value <= 1)
-    options.add("--mask-prob P", "fraction of tokens to mask (mlm; default: 0.3)", probability)
-    options.add("--seed N", "seed of the masks (mlm; default: 0)", natural)
-    form = "layout of a batch: all rows in one sequence, or one padded row each"
+    options.add("--mask-prob P", "fraction of tokens to mask (with mlm; default: 0.3)", probability)
+    options.add("--seed N", "seed of the masks (with mlm; default: 0)", natural)
+    form = "layout of a batch: all rows in one sequence, or each row padded to the longest"
     options.add("--form {flat,padded}", form, default="flat")
-    packing = "algorithm that packs the rows of a micro-batch into bins of --max-seq-len tokens"
+    packing = (
+        "algorithm that packs the rows of a micro-batch into sequences of --max-seq-len tokens"
+    )
     options.add("--packing {greedy-best-fit-v1,window-best-fit-v1}", packing)
-    micro_batch = "rows in a micro-batch of a rank (default: 8; with --bench: 96)"
+    micro_batch = "rows per micro-batch of a rank (default: 8; with --bench: 96)"
     options.add("--micro-batch N", micro_batch, positive)
-    global_batch = "rows in a step over all ranks (default: that of the order)"
+    global_batch = "rows per step, over all ranks (default: that of the order)"
     options.add("--global-batch N", global_batch, positive)
-    options.add("--max-seq-len N", "maximum tokens in a row (default: that of the order)", positive)
+    options.add("--max-seq-len N", "maximum tokens per row (default: that of the order)", positive)
     tokenizer = "tokenizer.json that encoded the order (default: its own copy, or the bundled one)"
     options.add("--tokenizer FILE", tokenizer)
     options.add("--phase NAME", "phase to feed, if the order has several")

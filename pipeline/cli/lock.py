@@ -26,11 +26,18 @@ def add(verbs: Verbs) -> None:
         run,
         "pin the files that a mixture reads",
         "Asks each source for its revision, files, sizes and checksums, and writes them to a lock.",
+        examples=(
+            "ettin-data lock stories.yaml",
+            "ettin-data lock stories.yaml --check",
+        ),
+        guide="docs/guide/rebuild.md#rebuild-a-phase",
     )
     options.add_mixture()
     part = options.one_of()
-    part.add("--check", "write nothing; list what has changed since it was locked")
-    what = "only these sources, beside what is locked of the others, for build --partitions"
+    part.add(
+        "--check", "write nothing; list what has changed at the sources since the lock was written"
+    )
+    what = "lock only these sources, and keep what the lock has of the others"
     part.add("--sources A,B", what, lambda text: text.split(","))
 
 

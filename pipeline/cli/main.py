@@ -1,8 +1,6 @@
 """Run one command, from its arguments to its exit code.
 
-Data goes to stdout, everything else to stderr. Exit 0: good; 1: bytes differ, or what was asked
-for is not there; 2: misuse or bad input; 70: a fault of ours, with a file that reports it; 75: a
-server cannot be reached; 130: interrupted; 141: the reader of stdout went away.
+Data goes to stdout, everything else to stderr. `EXIT_CODES` says how a command may end.
 """
 
 import io
@@ -39,7 +37,9 @@ from pipeline.cli.fault import write_report
 from pipeline.cli.output import print_json
 from pipeline.core.errors import (
     ConfigError,
+    InputError,
     InternalError,
+    NetworkError,
     PipelineError,
     causes_of,
     lacks_files,
@@ -55,6 +55,18 @@ _VERBS = (
 )
 _INTERRUPTED = 128 + signal.SIGINT
 _READER_GONE = 128 + signal.SIGPIPE
+_GUIDE = "docs/guide/command-line.md#the-command-line"
+
+EXIT_CODES = {
+    0: "success",
+    1: "bytes differ, or what was asked for does not exist",
+    PipelineError.exit_code: "misuse or bad input",
+    InternalError.exit_code: "a fault of ettin-data; the message names a file to send in a report",
+    NetworkError.exit_code: "a server cannot be reached or does not answer; run the command later",
+    _INTERRUPTED: "interrupted; run the same command again to resume",
+    _READER_GONE: "the reader of stdout went away, such as `head`",
+}
+"""Each exit code with what it means; the README has the same."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -146,30 +158,49 @@ def _discard_output() -> None:
 
 
 def _run(arguments: Sequence[str]) -> int:
+    guide = _GUIDE
     try:
-        parser, verbs = _parser()
+        parser, verbs = build_parser()
         _check_verb(arguments, verbs)
         parsed = parser.parse_args(arguments)
+        guide = parsed.guide
         code: int = parsed.run(parsed)
     except PipelineError as error:
+        page = error.guide
+        if page is None and error.exit_code == 2 and isinstance(error, ConfigError | InputError):
+            page = guide
         if "--json" in arguments:
-            print_json({"error": error.message, "hint": error.hint})
-        _say(f"error: {error}")
+            print_json({"error": error.message, "hint": error.hint, "guide": page})
+        _say(f"error: {error}" if page is None else f"error: {error}\nguide: {page}")
         return error.exit_code
     return code
 
 
-def _parser() -> tuple[Parser, list[str]]:
+def build_parser() -> tuple[Parser, list[str]]:
     """Return the parser of all commands, and their names."""
     parser = Parser(
         prog="ettin-data",
         description="From a mixture file to ordered, verified training shards.",
+        epilog=_epilog(),
     )
+    parser.guide = _GUIDE
     parser.add_argument("--version", action="version", version=f"ettin-data {VERSION}")
     verbs = parser.add_subparsers(required=True, metavar="COMMAND")
     for verb in _VERBS:
         verb.add(verbs)
     return parser, [*verbs.choices]
+
+
+def _epilog() -> str:
+    return "\n".join(
+        [
+            "exit codes:",
+            *(f"  {code:<5}{meaning}" for code, meaning in EXIT_CODES.items()),
+            "",
+            "`ettin-data COMMAND --help` explains a command, with examples.",
+            f"guide: {_GUIDE}",
+        ]
+    )
 
 
 def _check_verb(arguments: Sequence[str], verbs: Sequence[str]) -> None:

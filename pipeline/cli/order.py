@@ -15,18 +15,30 @@ if TYPE_CHECKING:
 
 def add(verbs: Verbs) -> None:
     summary = "write the rows of MDS shards in training order"
-    options = add_verb(verbs, "order", run, summary)
+    options = add_verb(
+        verbs,
+        "order",
+        run,
+        summary,
+        examples=(
+            "ettin-data order sample-out/train --out ordered --set order.global_batch_size=16",
+            "ettin-data order sample-index --materialise",
+        ),
+        guide="docs/guide/rebuild.md#an-order-without-a-copy",
+    )
     options.add_cluster()
     what = (
-        "folder of MDS shards with index.json, or its address in a store; read only; with"
-        " --materialise an output"
+        "folder of MDS shards with index.json, or its address in an object store, only read; with"
+        " --materialise, an output"
     )
     options.add_place("pool POOL", what)
     options.add_out(required=False)
     options.add("--format {parquet,mds}", "output format; same as --set order.format=…")
-    rows = "write rows, or leave them in the pool to be read from there; same as --set order.rows=…"
+    rows = (
+        "write the rows, or an index of rows to be read from the pool; same as --set order.rows=…"
+    )
     options.add("--rows {written,index}", rows)
-    options.add("--materialise", "write the rows of an output of order.rows: index, in place")
+    options.add("--materialise", "write the rows into an output that was made with --rows index")
     options.add_set()
 
 

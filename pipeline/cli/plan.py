@@ -38,14 +38,27 @@ def add(verbs: Verbs) -> None:
         "show the budget of a mixture, and estimate what a build takes",
         "Reads the mixture, its lock, and some documents of each source that is here; sends no"
         " request. Numbers with ~ are estimates.",
+        examples=(
+            "ettin-data plan letters.yaml",
+            "ettin-data plan ettin-decay --workers 64 --price-core-hour 0.05",
+        ),
+        guide="docs/guide/rebuild.md#what-it-takes",
     )
     options.add_mixture()
-    options.add("--raw DIR", "folder of downloaded files", Path, RAW)
-    options.add_workers("cores to estimate the hours for")
+    options.add("--raw DIR", "folder that holds the downloaded input files", Path, RAW)
+    options.add_workers("worker processes to estimate the time for")
     price = checked(Fraction, "dollars, such as 0.05", lambda dollars: dollars >= 0)
-    options.add("--price-core-hour DOLLARS", "price of a core for an hour, to add a cost", price)
-    options.add("--price-tb-month DOLLARS", "price of a TB for a month, to add a cost", price)
-    what = "output of an earlier build: say what a build with --update would redo there"
+    options.add(
+        "--price-core-hour DOLLARS",
+        "price of one core for an hour; adds an estimate of the cost",
+        price,
+    )
+    options.add(
+        "--price-tb-month DOLLARS",
+        "price of one TB for a month; adds an estimate of the cost",
+        price,
+    )
+    what = "output of an earlier build: list what `build --update` would redo in it"
     options.add_place("--against DIR", what)
 
 

@@ -31,11 +31,20 @@ def add(verbs: Verbs) -> None:
         run,
         "download the locked files of a mixture",
         "Intact files are kept. With --scale, downloads only the files that the miniature needs.",
+        examples=(
+            "ettin-data pull stories.yaml",
+            "ettin-data pull stories.yaml --limit-files 1 --dest raw-sample",
+        ),
+        guide="docs/guide/rebuild.md#rebuild-a-phase",
     )
     options.add_mixture()
-    options.add("--sources A,B", "only these sources (default: all)", lambda text: text.split(","))
-    options.add("--limit-files N", "only the first N files of each source, by path", positive)
-    what = "folder of downloaded files, which mixtures may share, or its address in a store"
+    options.add(
+        "--sources A,B", "download only these sources (default: all)", lambda text: text.split(",")
+    )
+    options.add(
+        "--limit-files N", "download only the first N files of each source, by path", positive
+    )
+    what = "folder to download into, or an address in an object store; mixtures can share it"
     options.add_place("--dest DIR", what, RAW)
 
 

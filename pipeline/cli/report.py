@@ -15,8 +15,16 @@ def add(verbs: Verbs) -> None:
         run,
         "write what an order is as one HTML file, for a paper or a repository",
         "It needs no network and no script, prints well, and depends on the order alone.",
+        examples=(
+            "ettin-data report letters --out letters.html",
+            "ettin-data report hf://datasets/lena/letters-order --out published.html",
+        ),
+        guide="docs/guide/show.md#a-report-in-one-file",
     )
-    options.add("where WHAT", "same as for show")
+    options.add(
+        "where WHAT",
+        "output of a build, a pool, or rows in order: parquet or MDS shards, local or remote",
+    )
     options.add("--out FILE", "HTML file to write", Path, required=True)
     options.add("--phase NAME", "phase to report, if the order has several")
 

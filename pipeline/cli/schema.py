@@ -5,8 +5,21 @@ from pipeline.cli.output import print_json
 
 
 def add(verbs: Verbs) -> None:
-    options = add_verb(verbs, "schema", run, "print the JSON Schema of mixture or recipe files")
-    options.add("kind {mixture,recipe}", "kind of file", default="mixture", nargs="?")
+    options = add_verb(
+        verbs,
+        "schema",
+        run,
+        "print the JSON Schema of mixture or recipe files",
+        "With it, an editor completes and checks their keys.",
+        examples=(
+            "ettin-data schema > mixture.schema.json",
+            "ettin-data schema recipe > recipe.schema.json",
+        ),
+        guide="docs/guide/custom-mixture.md#write-a-mixture",
+    )
+    options.add(
+        "kind {mixture,recipe}", "kind of file that the schema is for", default="mixture", nargs="?"
+    )
 
 
 def run(parsed: Arguments) -> int:

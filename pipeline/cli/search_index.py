@@ -14,13 +14,18 @@ def add(verbs: Verbs) -> None:
         "search-index",
         run,
         "index the tokens of an order, so that texts are found at once",
-        "Takes 6 bytes a token on disk; run again after a crash or damage, and it goes on. `trace"
-        " --find` and `show` use the index beside the output of a build. One of another order, or"
-        " elsewhere, is for `pipeline.audit.search.SearchIndex` alone.",
+        "Takes 6 bytes per token on disk. Run it again after a crash or damage, and it continues."
+        " `trace --find` and `show` use the index beside the output of a build; an index of another"
+        " order, or elsewhere, is for `pipeline.audit.search.SearchIndex` alone.",
+        examples=(
+            "ettin-data search-index sample-out",
+            "ettin-data search-index sample-out/order --out index --memory 4GiB",
+        ),
+        guide="docs/guide/verify.md#which-documents-a-step-saw",
     )
     options.add("where DIR", "output of a build, or rows in order: parquet or MDS, local or remote")
     options.add("--out FOLDER", "folder of the index (default: DIR.search-index)", Path)
-    memory = "memory to use, such as 4GiB (default: 2GiB); with more, the index has fewer parts"
+    memory = "memory to use, such as 4GiB (default: 2GiB); more memory makes fewer parts"
     options.add("--memory SIZE", memory, size)
     options.add("--phase NAME", "phase to index, if the order has several")
 

@@ -14,14 +14,24 @@ _MOST_PORT = 65_535
 
 def add(verbs: Verbs) -> None:
     summary = "show an order on a local web page: its strip, steps, documents, budgets and proofs"
-    options = add_verb(verbs, "show", run, summary)
+    options = add_verb(
+        verbs,
+        "show",
+        run,
+        summary,
+        examples=(
+            "ettin-data show letters",
+            "ettin-data show sample-out --get 'step?step=3'",
+        ),
+        guide="docs/guide/show.md#show-an-order",
+    )
     where = "output of a build, a pool, or rows in order: parquet or MDS shards, local or remote"
     options.add("where WHAT", where)
     port = checked(int, "a port from 1 to 65535", lambda number: 1 <= number <= _MOST_PORT)
     options.add("--port N", "port on this machine (default: a free one)", port)
-    options.add("--no-browser", "print the address alone, and open no browser")
+    options.add("--no-browser", "print the address only, and open no browser")
     options.add("--phase NAME", "phase to show, if the order has several")
-    options.add("--get VIEW", "print one answer as JSON, such as 'step?step=12', and end")
+    options.add("--get VIEW", "print one view as JSON, such as 'step?step=12', and exit")
 
 
 def run(parsed: Arguments) -> int:

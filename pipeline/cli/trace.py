@@ -17,7 +17,18 @@ if TYPE_CHECKING:
 
 def add(verbs: Verbs) -> None:
     summary = "list the documents behind a step, or the steps that saw a document"
-    options = add_verb(verbs, "trace", run, summary)
+    options = add_verb(
+        verbs,
+        "trace",
+        run,
+        summary,
+        examples=(
+            "ettin-data trace sample-out --step 3:5",
+            "ettin-data trace sample-out --document prose-0007",
+            "ettin-data trace sample-out --find 'the tide' --text",
+        ),
+        guide="docs/guide/verify.md#which-documents-a-step-saw",
+    )
     options.add_place()
     what = options.one_of(required=True)
     until = "up to B, without B"
@@ -27,18 +38,22 @@ def add(verbs: Verbs) -> None:
         ("--window N|A:B", f"rows of this checkpoint window, from 1, or of windows A {until}"),
     ):
         what.add(usage, rows, number_or_range)
-    what.add("--document ID", "rows that contain this document")
+    what.add("--document ID", "rows that contain parts of this document")
     what.add("--find TEXT", "rows that contain this text")
     what.add(
         "--checkpoint NAME",
-        "tokens per source between a checkpoint and the one before: step596528, ext…, decay… or"
-        " latest, or a folder that `train` saved",
+        "tokens per source since the checkpoint before this one: step596528, ext…, decay…, latest,"
+        " or a folder that `train` saved",
     )
-    options.add("--source NAME", "source of the document (--document only)")
-    beside = "compare place by place with another output (--step, --row and --window only)"
+    options.add(
+        "--source NAME", "source of the document, if several have one of this id (with --document)"
+    )
+    beside = "also show the rows of another output there (with --step, --row or --window)"
     options.add_place("--beside DIR", beside)
-    options.add("--text", "print the text of each row")
-    tokenizer = "a copy of the tokenizer.json of the output (--find and --text only)"
+    options.add("--text", "print the text of each row as well")
+    tokenizer = (
+        "tokenizer.json that encoded the rows, if the output lacks it (with --find or --text)"
+    )
     options.add("--tokenizer FILE", tokenizer)
 
 

@@ -18,15 +18,23 @@ def add(verbs: Verbs) -> None:
         run,
         "train one phase of a model on rows in order",
         "Run it again with the same --out to resume from the latest checkpoint.",
+        examples=(
+            "ettin-data train sample-encoder-pretraining --data sample-out --out pre --device cpu",
+            "ettin-data train sample-encoder-extension --data sample-out --from pre --out ext"
+            " --device cpu --max-steps 1",
+        ),
+        guide="docs/guide/train.md#train-a-model",
     )
-    options.add("recipe RECIPE", "recipe file, or name of a bundled one")
+    options.add("recipe RECIPE", "recipe file, or the name of a bundled recipe")
     options.add("--data DIR", "output of a build, or any order of rows", required=True)
     options.add("--out DIR", "folder for checkpoints and metrics", Path, required=True)
-    what = "checkpoint of the previous phase, a folder whose latest is taken, or a model:"
-    what += " an export, or hf://ORG/NAME[@REVISION]"
+    what = (
+        "weights to start from: a checkpoint of the previous phase, a folder of them (the latest is"
+    )
+    what += " taken), an export, or hf://ORG/NAME[@REVISION]"
     options.add("--from WHAT", what, dest="begin_from")
     options.add("--max-steps N", "stop after this many steps of the phase", positive)
-    options.add("--device {cuda,cpu}", "device (default: cuda)")
+    options.add("--device {cuda,cpu}", "device to train on (default: cuda)")
     what = "use deterministic GPU kernels: slower, but a resumed run is bit-identical"
     options.add("--deterministic", what)
     options.add_on_damage()

@@ -13,20 +13,29 @@ def add(verbs: Verbs) -> None:
         run,
         "check an output against its manifest, or its rows against another order",
         "Without --against, checks every byte. With it, finds the first row that differs, and why.",
+        examples=(
+            "ettin-data verify letters",
+            "ettin-data verify sample-out --against sample",
+            "ettin-data verify sample-out --against sample-decoder --steps 1:3",
+        ),
+        guide="docs/guide/verify.md#verify-an-order",
     )
     options.add_place()
-    options.add("--manifest FILE", "manifest, or name of a bundled one")
+    options.add(
+        "--manifest FILE",
+        "check against this manifest, a file or a bundled name (default: that of the output)",
+    )
     options.add(
         "--against WHAT",
         "compare rows, in order, with a manifest, another output, published parquet (a folder or"
         " hf://datasets/…) or MDS shards; or steps with a table of their digests (step, sha256)",
     )
     part = options.one_of()
-    part.add("--rows A:B", "only these rows, from 0", half_open)
-    part.add("--steps A:B", "only these steps, from 1", half_open)
-    part.add("--window N", "only this checkpoint window, from 1", positive)
+    part.add("--rows A:B", "compare only rows A up to B, without B; they count from 0", half_open)
+    part.add("--steps A:B", "compare only steps A up to B, without B; they count from 1", half_open)
+    part.add("--window N", "compare only this checkpoint window; they count from 1", positive)
     views = "--view {auto,stored,encoder,decoder}"
-    options.add(views, "view of the other side's rows; auto detects it", default="auto")
+    options.add(views, "view in which the other rows were written; auto detects it", default="auto")
 
 
 def run(parsed: Arguments) -> int:

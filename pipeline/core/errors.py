@@ -31,13 +31,15 @@ class PipelineError(Exception):
 
     exit_code = 2
 
-    def __init__(self, message: str, hint: str | None = None) -> None:
+    def __init__(self, message: str, hint: str | None = None, *, guide: str | None = None) -> None:
+        """`guide`: the page of the guide, where the error knows one better than the command."""
         # Names and messages come from files and servers.
         message = printable(without_secrets(message))
         hint = None if hint is None else printable(without_secrets(hint))
         super().__init__(message, hint)
         self.message = message
         self.hint = hint
+        self.guide = guide
 
     def __str__(self) -> str:
         return self.message if self.hint is None else f"{self.message}\nhint: {self.hint}"

@@ -86,13 +86,14 @@ def test_prune_by_age_and_size(cache: Path) -> None:
     ("arguments", "error"),
     [
         (("list", "nowhere"), "nowhere: got no chunks of a build"),
-        (("prune", "nowhere"), "cache prune: expected --older-than or --larger-than with prune"),
-        (("list", "nowhere", "--older-than", "1d"), "cache list: expected --older-than or"),
+        (("prune", "chunks"), "cache prune: expected --older-than or --larger-than"),
+        (("list", "nowhere", "--older-than", "1d"), "unrecognized arguments: --older-than 1d"),
         (("prune", "nowhere", "--older-than", "soon"), "got 'soon', expected a time such as 30d"),
         (("prune", "nowhere", "--larger-than", "100G"), 'got "100G"'),
     ],
 )
 def test_misuse_is_refused(arguments: tuple[str, ...], error: str, tmp_path: Path) -> None:
+    (tmp_path / "chunks" / "chunks").mkdir(parents=True)
     done = builds.run("cache", *arguments, cwd=tmp_path)
     assert done.returncode == 2
     assert error in done.stderr

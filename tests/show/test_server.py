@@ -194,6 +194,7 @@ def test_a_port_that_is_taken_is_said_in_a_line(tmp_path: Path) -> None:
     assert done.stderr == (
         f"error: --port {port}: cannot be used: Address already in use\n"
         "hint: name another port, or none for a free one\n"
+        "guide: docs/guide/show.md#show-an-order\n"
     )
 
 

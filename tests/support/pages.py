@@ -1,13 +1,32 @@
-"""The blocks of a page of the documentation, as a reader would run them."""
+"""The blocks of a page of the documentation, as a reader would run them.
 
+A comment on the line before a block says what becomes of it:
+
+| mark | the block |
+| --- | --- |
+| `run` | is run; `run: store` by the page's own test, against what it names |
+| `start` | is started, and goes on until the page's own test stops it |
+| `file: NAME` | is a file of that name for the blocks after it |
+| `over: NAME` | is the part of a mixture that changes the file NAME of the page |
+| `output` | is what a command prints |
+| `covered: TEST, ...` | is run by these tests, or what it calls is |
+| `not run: REASON` | cannot be run here |
+"""
+
+import io
 import os
 import re
+import shlex
 import subprocess
 import sys
+from contextlib import chdir, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 
 from support import builds
+
+KINDS = ("run", "start", "file", "over", "output", "covered", "not run")
+_OF_A_SHELL = set("();<>|&$*?~`![]{}")
 
 
 @dataclass(frozen=True)
@@ -17,6 +36,16 @@ class Block:
     mark: str
     language: str
     text: str
+
+    @property
+    def kind(self) -> str:
+        """What becomes of it, one of `KINDS`."""
+        return self.mark.partition(":")[0]
+
+    @property
+    def about(self) -> str:
+        """What the mark says after its kind: a name, tests or a reason."""
+        return self.mark.partition(":")[2].strip()
 
 
 def blocks(page: Path) -> list[Block]:
@@ -52,3 +81,31 @@ def run(script: str, folder: Path, **variables: str) -> str:
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
+
+
+def run_block(block: Block, folder: Path) -> str:
+    """Run a block, in this process if it is python or calls the tool alone; return its stdout."""
+    if block.language == "python":
+        return run_python(block.text, folder)
+    commands = plain_commands(block.text)
+    if commands is None:
+        return run(block.text, folder)
+    return "".join(builds.run_well(*words[1:], cwd=folder) for words in commands)
+
+
+def run_python(program: str, folder: Path) -> str:
+    """Run a program in this process, which is quick, as all is warm; return its stdout."""
+    with redirect_stdout(io.StringIO()) as stdout, chdir(folder):
+        exec(compile(program, "a block of the page", "exec"), {"__name__": "__main__"})
+    return stdout.getvalue()
+
+
+def plain_commands(script: str) -> list[list[str]] | None:
+    """Return the words of each line if all call the tool and need no shell, else None."""
+    commands = []
+    for line in script.replace("\\\n", " ").splitlines():
+        words = shlex.split(line, comments=True)
+        if words and (words[0] != "ettin-data" or _OF_A_SHELL & set("".join(words))):
+            return None
+        commands += [words] if words else []
+    return commands

@@ -12,7 +12,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from support import builds
-from support.models import TINY_RUN, as_options, stock, tiny
+from support.models import as_options, stock, tiny
 from support.strategies import QUICK
 
 from pipeline.cli.main import main
@@ -32,18 +32,6 @@ from pipeline.train.evaluation.row_losses import objective_of, row_losses
 from pipeline.train.models import make_model
 
 KINDS: tuple[ModelKind, ...] = ("encoder", "decoder")
-
-
-@pytest.fixture(scope="module")
-def runs(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A pair that has taken steps, a checkpoint after each; not to be changed."""
-    out = tmp_path_factory.mktemp("runs")
-    for kind in KINDS:
-        arguments = ["train", f"sample-{kind}-pretraining", "--data", data, "--out", out / kind,
-                     "--device", "cpu", "--max-steps", "2",
-                     *as_options((*TINY_RUN, "save_every_tokens=500"))]  # fmt: skip
-        assert main([str(one) for one in arguments]) == 0
-    return out
 
 
 def opened(kind: ModelKind) -> OpenedModel:
@@ -254,32 +242,6 @@ def test_an_encoder_scores_the_first_tokens_of_some_rows_of_each_source(
     assert max(map(len, asked)) == 128
     assert {one["pseudo_log_likelihood"] for one in (found, *sources)} == {-2.0}
     assert "pseudo_log_likelihood" not in held_out(opened("decoder"), place)
-
-
-@pytest.fixture
-def few_sentences(tmp_path: Path) -> list[str | Path]:
-    """The options of files with some sentences, so that a test takes seconds."""
-    lines = {
-        "pairs": [{"phenomenon": str(at % 2), "good": f"It is {at}.", "bad": f"It are {at}."}
-                  for at in range(3)],
-        "templates": [{"occupation": "smith", "participant": "groom", "answer": "occupation",
-                       "sentence": f"The smith {verb} the groom {{possessive}} hammer."}
-                      for verb in ("gave", "lent")],
-    }  # fmt: skip
-    options: list[str | Path] = []
-    for name, records in lines.items():
-        path = tmp_path / f"{name}.jsonl"
-        path.write_text("".join(json.dumps(one) + "\n" for one in records))
-        options += [f"--{name}", path]
-    return options
-
-
-@pytest.fixture
-def few_rows(monkeypatch: pytest.MonkeyPatch) -> None:
-    """So that a test takes seconds: a loss is over 50,368 ids."""
-    monkeypatch.setattr(recalls, "_MOST_PAIRS", 12)
-    monkeypatch.setattr(recalls, "_NUM_DRAWS", 2)
-    monkeypatch.setattr(held_outs, "_MOST_SCORED", 1)
 
 
 def evaluate(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> tuple[int, str, str]:

@@ -33,7 +33,7 @@ class BudgetTable:
 
 def budget_table(mixture: Mixture) -> BudgetTable:
     """Return the tokens of each source and category of a mixture, and their shares. Pure."""
-    tokens = {source.name: declared_tokens(source) for source in mixture.sources}
+    tokens = {source.name: declared_tokens(mixture, source) for source in mixture.sources}
     total = _sum(tokens.values())
     by_category: dict[str, list[int | None]] = {}
     for source in mixture.sources:
@@ -43,9 +43,10 @@ def budget_table(mixture: Mixture) -> BudgetTable:
     return BudgetTable(sources=tuple(sources), categories=tuple(categories), total=total)
 
 
-def declared_tokens(source: Source) -> int | None:
+def declared_tokens(mixture: Mixture, source: Source) -> int | None:
     """Return a source's budget, or the tokens expected of `all` or `epochs`. Pure."""
-    return source.tokens if isinstance(source.tokens, int) else source.expected
+    tokens = mixture.tokens_of(source)
+    return tokens if isinstance(tokens, int) else source.expected
 
 
 def in_billions(num_tokens: int) -> str:

@@ -14,6 +14,7 @@ from pipeline.config.sample import (
     SourceSample,
 )
 from pipeline.config.settings import Complaints, Given, optional, setting, settings, to_plain
+from pipeline.config.shares import budgets_of_shares, check_shares
 from pipeline.config.source import SOURCES, Source
 from pipeline.config.value_types import (
     DOCUMENT_SIZE,
@@ -22,6 +23,7 @@ from pipeline.config.value_types import (
     LINE,
     NAME,
     SEED,
+    TOKEN_AMOUNT,
     Integer,
     Number,
     OneOrMany,
@@ -195,6 +197,12 @@ class Mixture(OrderedData):
     composed: ClassVar[tuple[str, ...]] = ("extends", "origins")
 
     name: str = setting("Name of the mixture.", NAME)
+    tokens: int | None = optional(
+        "Token budget of all sources with a share together, before scale.",
+        TOKEN_AMOUNT,
+        # What each source is given of it is declared there.
+        changes_bytes=False,
+    )
     scale: Fraction = setting(
         "Factor of every budget, in whole tokens, for a miniature such as 1/1000000. Below 1, only "
         "part of the files is read, ettin-partitions-* is keyed-v1, and less than a step makes "
@@ -251,6 +259,8 @@ class Mixture(OrderedData):
                     ", ".join(first),
                     f"it with {LONGEST_FIRST} only, here or as sample.algorithm",
                 )
+        if "tokens" in given and "sources" in given:
+            yield from check_shares(given["tokens"], given["sources"])
         yield from _needs_all_files(given)
         chunk, validation = given.get("chunk"), given.get("validation")
         if chunk is None or validation is None:
@@ -272,6 +282,16 @@ class Mixture(OrderedData):
         assert self.validation.chunker is not None
         return replace(self.chunk, algorithm=self.validation.chunker)
 
+    def tokens_of(self, source: Source) -> int | Literal["all"] | None:
+        """Return the token budget of a source; None with `epochs`. Pure.
+
+        What the shares of `tokens` come to is rounded by largest remainder, so that these budgets
+        sum to it exactly.
+        """
+        if source.share is not None:
+            return budgets_of_shares(self.tokens or 0, self.sources)[source.name]
+        return source.tokens or (None if source.epochs else "all")
+
     def sample_of(self, source: Source) -> SourceSample:
         """Return how a source's chunks are sampled. Pure."""
         own = (source.sample or OwnSample()).under(self.sample)
@@ -283,6 +303,7 @@ class Mixture(OrderedData):
     def declaration(self) -> dict[str, Any]:
         sources = {one.name: to_plain(one) for one in self.sources}
         for one in self.sources:
+            sources[one.name]["tokens"] = self.tokens_of(one)
             if one.sample is not None:
                 sources[one.name]["sample"] = to_plain(one.sample.under(self.sample))
         return with_listing({**to_plain(self), "sources": sources}, self)

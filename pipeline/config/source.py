@@ -15,7 +15,6 @@ from pipeline.config.settings import (
     Given,
     NamedSections,
     Section,
-    check_rule,
     only_one,
     only_with,
     optional,
@@ -27,6 +26,7 @@ from pipeline.config.value_types import (
     HUB_ID,
     LINE,
     REVISION,
+    SHARE,
     SOURCE_NAME,
     TOKEN_AMOUNT,
     TOKENIZER_FILE,
@@ -168,6 +168,13 @@ class Source:
     tokens: int | Literal["all"] | None = setting(
         "Token budget; all, the default, takes each chunk once.", TOKENS_OR_ALL, default=None
     )
+    share: Fraction | None = optional(
+        "Share of the mixture's own tokens, instead of a budget: 30%, 12.5%, 1/3 or 0.3; all shares"
+        " sum to 100%.",
+        SHARE,
+        # The tokens that it comes to are declared.
+        changes_bytes=False,
+    )
     epochs: Fraction | None = setting(
         "How often each chunk is sampled, instead of tokens: 2, 2.5 or 3/2.",
         Number(1000),
@@ -191,24 +198,22 @@ class Source:
 
     @staticmethod
     def rule(given: Given) -> Complaints:
-        tokens, epochs = given.get("tokens"), given.get("epochs")
+        tokens, epochs, share = (given.get(name) for name in ("tokens", "epochs", "share"))
         origin, sample = given.get("from"), given.get("sample")
         if origin is not None and origin.groups_files and sample is not None and sample.first:
             yield "sample", "first", "it with one file in a partition only"
         if tokens is not None and epochs is not None:
             yield "epochs", "both tokens and epochs", "only one of them"
-        if "tokens" not in given:
+        for name in ("tokens", "epochs"):
+            if share is not None and given.get(name) is not None:
+                yield "share", f"both share and {name}", "only one of them"
+        if "tokens" not in given or "share" not in given:
             return
-        is_budget = isinstance(tokens, int)
+        is_budget = isinstance(tokens, int) or share is not None
         if is_budget and given.get("expected") is not None:
             yield "expected", "it with a budget", "it with `tokens: all` or epochs only"
         if not is_budget and given.get("max_repetition", 1) != 1:
             yield "max_repetition", "it without a budget", "it with `tokens: 5M` only"
-
-    def __post_init__(self) -> None:
-        check_rule(self)
-        if self.tokens is None and self.epochs is None:
-            object.__setattr__(self, "tokens", "all")
 
 
 SOURCES: Final = NamedSections(Section(Source), SOURCE_NAME)

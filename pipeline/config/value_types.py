@@ -181,13 +181,17 @@ class Number(Scalar):
 
     def parse(self, node: Node) -> Fraction:
         if node.kind in ("int", "float", "text") and self._accepts(node.text):
-            return Fraction(node.text)
+            return self.number(node.text)
         raise self.refusal(node, self._meant(node.text))
+
+    def number(self, text: str) -> Fraction:
+        """Return the number that a text which matches the pattern stands for."""
+        return Fraction(text)
 
     def _accepts(self, text: str) -> bool:
         if not re.fullmatch(self.pattern, text):
             return False
-        number = Fraction(text)
+        number = self.number(text)
         high_enough = number >= 0 if self.zero else number > 0
         return high_enough and (number < self.largest if self.below else number <= self.largest)
 
@@ -203,6 +207,26 @@ class Number(Scalar):
         high = "exclusiveMaximum" if self.below else "maximum"
         text = {"type": "string", "pattern": self.pattern}
         return {"anyOf": [{"type": "number", low: 0, high: self.largest}, text]}
+
+
+class Share(Number):
+    """A part of a whole, above 0 and at most all of it, exact in every spelling."""
+
+    pattern = r"^(?:[0-9]{1,9}(?:\.[0-9]{1,9})?%?|[0-9]{1,9}/0*[1-9][0-9]{0,8})$"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.expected = "a share above 0 and at most 100%, such as 30%, 12.5%, 1/3 or 0.3"
+
+    def number(self, text: str) -> Fraction:
+        is_percent = text.endswith("%")
+        return Fraction(text.removesuffix("%")) / (100 if is_percent else 1)
+
+    def _meant(self, text: str) -> str:
+        percent = f"{text}%"
+        if re.fullmatch(self.pattern, percent) and 1 < Fraction(text) <= 100:
+            return f"; did you mean {percent}?"
+        return super()._meant(text)
 
 
 @dataclass(frozen=True)
@@ -312,6 +336,7 @@ TOKENIZER_NAME: Final = Text(
     known=("modernbert",),
 )
 TOKEN_AMOUNT: Final = Amount(TOKENS)
+SHARE: Final = Share()
 TOKENS_OR_ALL: Final = Amount(TOKENS, "all")
 TOKENS_OR_ZERO: Final = Amount(TOKENS, at_least=0)
 # Offsets in a shard are 32 bits wide.

@@ -4,6 +4,7 @@ Modules are imported one by one, so that a command that only parses its argument
 """
 
 __all__ = [
+    "apportion",
     "arrays",
     "bins",
     "bundled",

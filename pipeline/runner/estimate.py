@@ -6,6 +6,7 @@ amounts come from the lock, from local files or, as a guess, from the budget.
 
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 
 from pipeline.config import Filter, Mixture
@@ -111,7 +112,7 @@ def make_estimate(
         raw + disk.peak_bytes, 10**12
     )
     return Estimate(
-        sources=tuple(map(_describe, plan.sources, volumes)),
+        sources=tuple(map(partial(_describe, mixture), plan.sources, volumes)),
         unlocked=tuple(plan.unlocked),
         unasked=tuple(unasked),
         download_bytes=download,
@@ -160,12 +161,13 @@ def _tokenizer(mixture: Mixture) -> Tokenizer:
     return cached_tokenizer(spec, mixture.folder)
 
 
-def _describe(whole: PlannedSource, volume: SourceVolume) -> SourceEstimate:
+def _describe(mixture: Mixture, whole: PlannedSource, volume: SourceVolume) -> SourceEstimate:
     """Describe a source; `whole` has all its files, the volume those that are read."""
     planned = volume.planned
     source, ask = planned.source, planned.ask
-    if isinstance(source.tokens, int):
-        asked = f"{source.tokens:,} tokens"
+    declared = mixture.tokens_of(source)
+    if isinstance(declared, int):
+        asked = f"{declared:,} tokens"
     else:
         asked = "all" if source.epochs is None else f"{source.epochs} epochs"
     available = round(volume.num_tokens * (1 - volume.held_part))

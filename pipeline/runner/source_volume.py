@@ -106,7 +106,7 @@ def source_volume(
     planned = expected_part(planned, _tokens_of(sample) if is_measured else tokens_by_size)
     files = planned.files
     if files is None:
-        tokens, num_files = _guess_unlocked(planned.source, mixture.scale)
+        tokens, num_files = _guess_unlocked(mixture, planned.source)
         stored = tokens * TEXT_BYTES_PER_TOKEN // EXPANSION["gz"]
         missing, num_missing = stored, num_files or 1
     else:
@@ -157,9 +157,10 @@ def _held_part(planned: PlannedSource, mixture: Mixture, available: float) -> fl
     return min(float(spec.fraction) * ask.tokens / max(available, 1), 1.0)
 
 
-def _guess_unlocked(source: Source, scale: Fraction) -> tuple[int, int | None]:
+def _guess_unlocked(mixture: Mixture, source: Source) -> tuple[int, int | None]:
     """Guess tokens and files of a source that is not locked; a miniature reads twice its part."""
-    whole = int((declared_tokens(source) or 0) / max(source.epochs or 1, 1))
+    scale = mixture.scale
+    whole = int((declared_tokens(mixture, source) or 0) / max(source.epochs or 1, 1))
     is_listed = source.origin.url is None or any("*" in url for url in source.origin.url)
     num_files = (
         None if is_listed else sum(len(expand_braces(url)) for url in source.origin.url or ())

@@ -33,6 +33,7 @@ description: |
 assumptions:
   - One thing.
   - {says: Another., confidence: 0.75, because: [org/set/train/books, "the card, page 2"]}
+tokens: 12B
 scale: 1/1000
 phase: decay.2
 tokenizer:
@@ -56,11 +57,15 @@ sources:
     tokens: 7M
     sample: {algorithm: ettin-longest-first-v1, seed: 1, first: [long_0004, long_0000]}
   rest: {from: {path: c}, tokens: all}
+  half: {from: {path: c}, share: 50%}
+  fifth: {from: {path: c}, share: 0.2}
+  others: {from: {path: c}, share: 3/10, max_repetition: 2}
   hub:
     from:
       {hub: org/set, revision: v1, files: "data/**", partition: path, files_per_partition: 100}
-  card: {from: {hub: org/set, config: en, split: train}}
-  dolma: {from: {url: "https://host/a-{0000..0099}.json.gz"}}
+    tokens: all
+  card: {from: {hub: org/set, config: en, split: train}, tokens: all}
+  dolma: {from: {url: "https://host/a-{0000..0099}.json.gz"}, tokens: all}
   rows:
     from:
       url: [s3://bucket/**/*.mds, "https://host/b.mds"]
@@ -68,6 +73,7 @@ sources:
         tokenizer: org/other
         revision: 89abcdef0123456789abcdef0123456789abcdef
         clean_up: false
+    tokens: all
     filters: [length, {length: {min_chars: 200, max_chars: 1000000}}]
 dedup:
   scope: source
@@ -118,6 +124,12 @@ REFUSED = [
     ("files_per_partition: 100", "files_per_partition: 0"),
     ("files_per_partition: 100", "files_per_partition: ten"),
     ("partitions: listed", "partitions: random"),
+    ("share: 50%", "share: 5 %"),
+    ("share: 50%", "share: half"),
+    ("share: 0.2", "share: 2"),
+    ("share: 0.2", "share: 0"),
+    ("share: 3/10", "share: 3/0"),
+    ("tokens: 12B", "tokens: all"),
     ("epochs: 2.5", "epochs: 0"),
     ("epochs: 2.5", "epochs: -1"),
     ("epochs: 3/2", "epochs: 3/0"),

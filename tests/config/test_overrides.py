@@ -45,7 +45,7 @@ def test_an_override_reaches_a_source_with_dots_in_its_name() -> None:
     text = changed("  books:", "  b.v1:", SMALLEST)
     text = changed("order:", "  b: {from: {path: c}}\norder:", text)
     b, b_v1 = read(text, "sources.b.v1.tokens=5M").sources
-    assert (b.tokens, b_v1.tokens) == ("all", 5_000_000)
+    assert (b.tokens, b_v1.tokens) == (None, 5_000_000)
 
 
 def test_an_override_may_be_a_list_or_a_mapping() -> None:

@@ -15,10 +15,11 @@ DIFFER = "which YAML 1.1 and YAML 1.2 read differently"
 TOP_KEYS = (
     "assumptions, chunk, decontaminate, dedup, description, extends, keep_dropped, max_bad, "
     "max_document_bytes, name, on_error, order, origins, phase, sample, scale, shards, sources, "
-    "tokenizer, validation"
+    "tokenizer, tokens, validation"
 )
 SOURCE_KEYS = (
-    "category, epochs, expected, filters, from, licence, max_repetition, origin, sample, tokens"
+    "category, epochs, expected, filters, from, licence, max_repetition, origin, sample, share, "
+    "tokens"
 )
 ORIGIN_KEYS = (
     "config, decode, files, files_per_partition, hub, id, on_missing, partition, path, "

@@ -10,6 +10,7 @@ from math import ceil, floor
 from typing import Literal
 
 from pipeline.config import Mixture, Source
+from pipeline.core.apportion import largest_remainder
 from pipeline.core.errors import ConfigError
 
 # The largest `max_repetition` or `epochs` of a mixture.
@@ -38,6 +39,8 @@ class Ask:
     """How often a token may be used to meet `tokens`."""
     scale: Fraction
     """The factor already applied to `tokens` or `epochs`."""
+    share: Fraction | None = None
+    """The part of the mixture's own `tokens` that `tokens` is, where that was declared."""
 
     @property
     def is_whole(self) -> bool:
@@ -53,15 +56,14 @@ def budgets(mixture: Mixture) -> dict[str, Ask]:
     """
     numbers = {}
     for source in mixture.sources:
-        declared = source.tokens
+        declared = mixture.tokens_of(source)
         if not isinstance(declared, int):
             declared = None if mixture.scale == 1 else source.expected
         if declared is not None:
             numbers[source.name] = declared
     scaled = _scaled(numbers, mixture.scale)
     return {
-        source.name: _ask(source, mixture.scale, scaled.get(source.name))
-        for source in mixture.sources
+        source.name: _ask(mixture, source, scaled.get(source.name)) for source in mixture.sources
     }
 
 
@@ -99,13 +101,17 @@ def _refusal(ask: Ask, available: int, *, is_bound: bool = False) -> tuple[str, 
         has = (
             f"{bound}{floor(available * ask.max_repetition):,} at {repetition} {ask.max_repetition}"
         )
-    message = f"{where}.{ask.key}: needs {ask.tokens:,} tokens{at_scale}, has {has}"
+    key = ask.key if ask.share is None else "share"
+    message = f"{where}.{key}: needs {ask.tokens:,} tokens{at_scale}, has {has}"
     ways = []
     raised = ceil(Fraction(ask.tokens, max(available, 1)))
     if available and raised <= _LARGEST_REPETITION:
         ways.append(f"raise {where}.{repetition} to {raised:,}{least}")
     if lowered := floor(floor(available * ask.max_repetition) / ask.scale):
-        ways.append(f"lower {where}.{ask.key} to {lowered:,}{most}")
+        if ask.share is None:
+            ways.append(f"lower {where}.{ask.key} to {lowered:,}{most}")
+        elif whole := floor(lowered / ask.share):
+            ways.append(f"lower {where}.share, or tokens to {whole:,}{most}")
     return message, ", or ".join(ways) or f"give {where} files with documents in them"
 
 
@@ -158,11 +164,11 @@ def most_tokens(files: Sequence[tuple[str, int]]) -> int:
     )
 
 
-def _ask(source: Source, scale: Fraction, tokens: int | None) -> Ask:
-    epochs = source.epochs or Fraction(1)
-    if isinstance(source.tokens, int):
+def _ask(mixture: Mixture, source: Source, tokens: int | None) -> Ask:
+    scale, epochs = mixture.scale, source.epochs or Fraction(1)
+    if isinstance(mixture.tokens_of(source), int):
         return Ask(
-            source=source.name, key="tokens", tokens=tokens, epochs=None,
+            source=source.name, key="tokens", tokens=tokens, epochs=None, share=source.share,
             max_repetition=Fraction(source.max_repetition), scale=scale,
         )  # fmt: skip
     return Ask(
@@ -180,10 +186,7 @@ def _scaled(numbers: Mapping[str, int], scale: Fraction) -> dict[str, int]:
     """
     exact = {name: number * scale for name, number in sorted(numbers.items())}
     total = max(floor(sum(exact.values()) + Fraction(1, 2)), len(exact))
-    shares = {name: floor(number) for name, number in exact.items()}
-    by_remainder = sorted(exact, key=lambda name: shares[name] - exact[name])
-    for name in by_remainder[: total - sum(shares.values())]:
-        shares[name] += 1
+    shares = largest_remainder(exact, total)
     for name, share in shares.items():
         if share == 0:
             shares[name] = 1

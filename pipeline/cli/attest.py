@@ -24,7 +24,7 @@ def add(verbs: Verbs) -> None:
         "What is published ships with the package: digests, sizes, indexes, counts and statistics "
         "of files of the suite, each with its page. Exits with 1 where something contradicts them.",
         examples=(
-            "ettin-data attest hf://datasets/jhu-clsp/ettin-decay-data",
+            "ettin-data attest hf://datasets/jhu-clsp/ettin-extension-data",
             "ettin-data attest --probe",
             "ettin-data attest --infer books-0001.json.gz --against shard.00000.mds",
         ),

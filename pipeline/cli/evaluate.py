@@ -17,8 +17,8 @@ def add(verbs: Verbs) -> None:
         "evaluate models on rows that they saw or did not, on grammar and on bias",
         "Of a folder of checkpoints, each one is evaluated in turn.",
         examples=(
-            "ettin-data evaluate pre --data sample-out --suite recall --device cpu",
-            "ettin-data evaluate model --suite minimal-pairs --pairs pairs.jsonl --device cpu",
+            "ettin-data evaluate pre --data letters --suite recall --device cpu",
+            "ettin-data evaluate pre --suite minimal-pairs --pairs pairs.jsonl --device cpu",
         ),
         guide="docs/guide/evaluate.md#evaluate-models",
     )

@@ -19,8 +19,8 @@ def add(verbs: Verbs) -> None:
         "train one phase of a model on rows in order",
         "Run it again with the same --out to resume from the latest checkpoint.",
         examples=(
-            "ettin-data train sample-encoder-pretraining --data sample-out --out pre --device cpu",
-            "ettin-data train sample-encoder-extension --data sample-out --from pre --out ext"
+            "ettin-data train sample-encoder-pretraining --data letters --out pre --device cpu",
+            "ettin-data train sample-encoder-extension --data letters --from pre --out ext"
             " --device cpu --max-steps 1",
         ),
         guide="docs/guide/train.md#train-a-model",

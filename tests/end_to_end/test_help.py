@@ -1,32 +1,16 @@
 """The help of each command: its options are explained, its page of the guide is there."""
 
-import argparse
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from support.commands import call
+from support.help_commands import COMMANDS
 from support.paths import REPOSITORY
 
-from pipeline.cli.arguments import Parser
 from pipeline.cli.main import EXIT_CODES, build_parser
 from pipeline.core.errors import NotFoundError
-
-
-def commands(parser: argparse.ArgumentParser) -> Iterator[Parser]:
-    """Yield the parsers of commands, which have no others below them."""
-    below = [one for one in parser._actions if isinstance(one, argparse._SubParsersAction)]
-    for action in below:
-        for one in action.choices.values():
-            yield from commands(one)
-    if not below:
-        assert isinstance(parser, Parser)
-        yield parser
-
-
-COMMANDS = {one.prog: one for one in commands(build_parser()[0])}
 
 
 def anchors(page: Path) -> set[str]:

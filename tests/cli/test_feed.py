@@ -4,9 +4,7 @@ import json
 import lzma
 import re
 import shutil
-import socket
 from importlib.resources import files
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +13,6 @@ import pytest
 from support import commands, source_server
 from support.parquet import write_phase
 from support.paths import REPOSITORY
-
-from pipeline import dataset
-from pipeline.feed.batch import Clm
-from pipeline.feed.factory import make_feed
 
 
 def call(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> tuple[int, str, str]:
@@ -207,61 +201,6 @@ def test_an_address_that_nothing_reads_is_told_what_does(
     code, _, err = call(capsys, "nosuch://x")
     assert code == 2
     assert "hint: write a path, or an address that begins with hf:, https:, s3: or gs:" in err
-
-
-def test_the_loop_of_the_page_learns_from_the_mean_over_the_labels_of_a_step(
-    finished: Path, tmp_path: Path
-) -> None:
-    torch = pytest.importorskip("torch", reason="the loop is one of torch")
-    transformers = pytest.importorskip("transformers", reason="the loop has a model of it")
-    page = (REPOSITORY / "docs" / "guide" / "feed.md").read_text()
-    (loop,) = [one for one in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "loss" in one]
-    folder = tmp_path / "order"
-    shutil.copytree(finished / "order", folder)
-    changes = {
-        '"cuda"': '"cpu"', 'dataset.open("out")': f"dataset.open({str(folder)!r})",
-        "micro_batch_rows=16": "micro_batch_rows=3, global_batch_rows=16, max_seq_len=128",
-        "loader.load_state_dict(saved)": "",
-    }  # fmt: skip
-    for old, new in changes.items():
-        assert old in loop
-        loop = loop.replace(old, new)
-    torch.manual_seed(1)
-    small = {"hidden_size": 32, "intermediate_size": 32, "num_attention_heads": 2}
-    config = transformers.ModernBertDecoderConfig(**small, num_hidden_layers=2, vocab_size=50368)
-    model = transformers.ModernBertDecoderForCausalLM(config)
-    told: dict[str, Any] = {"rank": 0, "world_size": 1, "model": model}
-
-    class Stopped(Exception):
-        pass
-
-    class Optimizer:
-        def step(self) -> None:
-            told["found"] = {name: one.grad.clone() for name, one in model.named_parameters()}
-            raise Stopped
-
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        place = f"tcp://127.0.0.1:{free.getsockname()[1]}"
-    torch.distributed.init_process_group("gloo", init_method=place, rank=0, world_size=1)
-    try:
-        with pytest.raises(Stopped):
-            exec(loop, {**told, "optimizer": Optimizer()})
-    finally:
-        torch.distributed.destroy_process_group()
-    # Each row by itself, and the mean over all of their labels.
-    model.zero_grad()
-    num_labels = 0
-    one_by_one = make_feed(
-        dataset.open(folder), objective=Clm(), micro_batch_rows=1, global_batch_rows=16,
-        max_seq_len=128, form="padded",
-    )  # fmt: skip
-    for batch in islice(one_by_one, 16):
-        inputs = {name: torch.from_numpy(value) for name, value in batch.inputs.items()}
-        (model(**inputs, use_cache=False).loss * batch.num_labels).backward()
-        num_labels += batch.num_labels
-    for name, one in model.named_parameters():
-        torch.testing.assert_close(told["found"][name], one.grad / num_labels, rtol=1e-3, atol=1e-6)
 
 
 def test_nothing_there_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

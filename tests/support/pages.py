@@ -93,10 +93,10 @@ def run_block(block: Block, folder: Path) -> str:
     return "".join(builds.run_well(*words[1:], cwd=folder) for words in commands)
 
 
-def run_python(program: str, folder: Path) -> str:
+def run_python(program: str, folder: Path, **names: object) -> str:
     """Run a program in this process, which is quick, as all is warm; return its stdout."""
     with redirect_stdout(io.StringIO()) as stdout, chdir(folder):
-        exec(compile(program, "a block of the page", "exec"), {"__name__": "__main__"})
+        exec(compile(program, "a block of the page", "exec"), {"__name__": "__main__", **names})
     return stdout.getvalue()
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from support import builds
 from support.clusters import Build, start_cluster
+from support.made_once import made_once
 
 # Tests run side by side; threads that wait for one another by spinning would be in their way.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -21,15 +22,18 @@ def pytest_runtest_setup() -> None:
 @pytest.fixture(scope="session")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The small mixture's file, beside its inputs; not to be changed."""
-    return builds.write_inputs(tmp_path_factory.mktemp("small"))
+    return made_once(tmp_path_factory, "small", builds.write_inputs) / "small.yaml"
 
 
 @pytest.fixture(scope="session")
 def finished(small: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The output of the small mixture, built by the command with one worker; not to be changed."""
-    out = tmp_path_factory.mktemp("finished") / "out"
-    builds.well(builds.run_alone("build", small, "--out", out, "--workers", "1"))
-    return out
+
+    def make(folder: Path) -> None:
+        out = folder / "out"
+        builds.well(builds.run_alone("build", small, "--out", out, "--workers", "1"))
+
+    return made_once(tmp_path_factory, "finished", make) / "out"
 
 
 @pytest.fixture(scope="session")

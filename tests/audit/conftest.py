@@ -1,12 +1,13 @@
 """Fixtures of several files: outputs by view and without a pool, planted builds, traced outputs."""
 
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 
 import pytest
 from support import builds, planted
 from support.clusters import Build
 from support.explained import CUT, MIXTURE, OTHERS, SETTINGS, WHOLE, Made
+from support.made_once import made_once
 from support.orders import Row, read_rows
 from support.traced import write_output
 from support.verified import AS_FINISHED, NUM_ROWS, WINDOWS
@@ -30,48 +31,50 @@ def viewed(
     small: Path, tmp_path_factory: pytest.TempPathFactory, build_here: Build
 ) -> dict[str, Path]:
     """Outputs of the small mixture by view, where many rows are cut; one of them has MDS rows."""
-    folder = tmp_path_factory.mktemp("viewed")
     formats = {"stored": "parquet", "encoder": "parquet", "decoder": "mds"}
-    return {
-        view: build_here(
-            small,
-            folder / view,
-            "order.max_seq_len=100",
-            f"order.view={view}",
-            f"order.format={form}",
-        )
-        for view, form in formats.items()
-    }
+
+    def make(folder: Path) -> None:
+        for view, form in formats.items():
+            settings = (f"order.view={view}", f"order.format={form}")
+            build_here(small, folder / view, "order.max_seq_len=100", *settings)
+
+    folder = made_once(tmp_path_factory, "viewed", make)
+    return {view: folder / view for view in formats}
 
 
 @pytest.fixture(scope="session")
 def replayed(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """The pool of `finished` in its own order, in another, and as stored; without the pool."""
-    folder = tmp_path_factory.mktemp("replayed")
     made = {"same": ["view=encoder"], "other": ["view=encoder", "seed=22"], "stored": []}
-    for name, settings in made.items():
-        flags = [part for one in (*AS_FINISHED, *settings) for part in ("--set", f"order.{one}")]
-        where = folder / name
-        builds.run_well("order", finished / "train", "--out", where, *flags)
-        assert not (where / "train").exists()
+
+    def make(folder: Path) -> None:
+        for name, settings in made.items():
+            changed = (*AS_FINISHED, *settings)
+            flags = [part for one in changed for part in ("--set", f"order.{one}")]
+            where = folder / name
+            builds.run_well("order", finished / "train", "--out", where, *flags)
+            assert not (where / "train").exists()
+
+    folder = made_once(tmp_path_factory, "replayed", make)
     return {name: folder / name for name in made}
 
 
 @pytest.fixture(scope="session")
 def made(small: Path, tmp_path_factory: pytest.TempPathFactory, build_here: Build) -> Made:
     """Returns the output of one of `SETTINGS`, built when it is first asked for."""
-    folder = tmp_path_factory.mktemp("planted")
 
-    @lru_cache
-    def make(name: str) -> Path:
+    def build(name: str, folder: Path) -> None:
         chunk = CUT if name.startswith(("slice", "re")) else WHOLE
         text = MIXTURE.replace("CHUNK", chunk)
         if name == "doubled":
             text = "".join(line for line in text.splitlines(True) if not line.startswith(OTHERS))
-        file = f"{name.partition(',')[0]}.yaml"
-        mixture = builds.write_mixture(small.parent, text, file)
-        out = folder / name.replace(",", "").replace(" ", "-")
-        return build_here(mixture, out, *SETTINGS[name])
+        mixture = builds.write_mixture(small.parent, text, f"{folder.name}.yaml")
+        build_here(mixture, folder / "out", *SETTINGS[name])
+
+    @lru_cache
+    def make(name: str) -> Path:
+        short = "planted-" + name.replace(",", "").replace(" ", "-")
+        return made_once(tmp_path_factory, short, partial(build, name)) / "out"
 
     return make
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 from support import builds
+from support.made_once import made_once
 
 from pipeline.show import Shown
 
@@ -16,11 +17,13 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="session")
 def sliced(small: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The output of the small mixture as slices, in rows as stored; not to be changed."""
-    out = tmp_path_factory.mktemp("sliced") / "out"
-    changed = ("chunk.algorithm=ettin-slice-v2", "order.view=stored")
-    settings = [part for one in changed for part in ("--set", one)]
-    builds.run_well("build", small, "--out", out, *settings)
-    return out
+
+    def make(folder: Path) -> None:
+        changed = ("chunk.algorithm=ettin-slice-v2", "order.view=stored")
+        settings = [part for one in changed for part in ("--set", one)]
+        builds.run_well("build", small, "--out", folder / "out", *settings)
+
+    return made_once(tmp_path_factory, "sliced", make) / "out"
 
 
 @pytest.fixture

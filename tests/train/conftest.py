@@ -5,27 +5,32 @@ from pathlib import Path
 
 import pytest
 from support import builds
+from support.made_once import made_once
 from support.models import TINY_RUN, as_options
 
 
 @pytest.fixture(scope="session")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The sample, with some documents held out; not to be changed."""
-    out = tmp_path_factory.mktemp("data") / "out"
-    builds.run_well("build", "sample", "--out", out, "--workers", "1",
-                    "--set", "validation={fraction: 0.03}")  # fmt: skip
-    return out
+
+    def make(folder: Path) -> None:
+        builds.run_well("build", "sample", "--out", folder / "out", "--workers", "1",
+                        "--set", "validation={fraction: 0.03}")  # fmt: skip
+
+    return made_once(tmp_path_factory, "data", make) / "out"
 
 
 @pytest.fixture(scope="session")
 def runs(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A pair that has taken steps, a checkpoint after each; not to be changed."""
-    out = tmp_path_factory.mktemp("runs")
-    for kind in ("encoder", "decoder"):
-        builds.run_well("train", f"sample-{kind}-pretraining", "--data", data, "--out", out / kind,
-                        "--device", "cpu", "--max-steps", "2",
-                        *as_options((*TINY_RUN, "save_every_tokens=500")))  # fmt: skip
-    return out
+
+    def make(out: Path) -> None:
+        settings = as_options((*TINY_RUN, "save_every_tokens=500"))
+        for kind in ("encoder", "decoder"):
+            arguments = (f"sample-{kind}-pretraining", "--data", data, "--out", out / kind)
+            builds.run_well("train", *arguments, "--device", "cpu", "--max-steps", "2", *settings)
+
+    return made_once(tmp_path_factory, "runs", make)
 
 
 @pytest.fixture

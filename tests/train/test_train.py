@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from support import builds
+from support.made_once import made_once
 from support.models import TINY_RUN, as_options
 
 from pipeline.cli.main import main
@@ -53,27 +54,30 @@ def without_times(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
 @pytest.fixture(scope="module")
 def suite(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A pair, trained through three phases and crossed both ways; not to be changed."""
-    out = tmp_path_factory.mktemp("suite")
-    for kind in KINDS:
-        before: tuple[str, ...] = ()
-        for phase in ("pretraining", "extension", "decay"):
-            train(
-                f"sample-{kind}-{phase}", data, out / f"{kind}-{phase}", *before, sets=SHORT[phase]
-            )
-            before = ("--from", str(out / f"{kind}-{phase}"))
-    for kind in KINDS:
-        source = out / f"{OTHER[kind]}-decay"
-        train(f"sample-{kind}-cross", data, out / f"{kind}-cross", "--from", str(source))
-    return out
+
+    def make(out: Path) -> None:
+        for kind in KINDS:
+            before: tuple[str, ...] = ()
+            for phase in ("pretraining", "extension", "decay"):
+                where, sets = out / f"{kind}-{phase}", SHORT[phase]
+                train(f"sample-{kind}-{phase}", data, where, *before, sets=sets)
+                before = ("--from", str(where))
+        for kind in KINDS:
+            source = out / f"{OTHER[kind]}-decay"
+            train(f"sample-{kind}-cross", data, out / f"{kind}-cross", "--from", str(source))
+
+    return made_once(tmp_path_factory, "suite", make)
 
 
 @pytest.fixture(scope="module")
 def begun(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A pair that has taken a step; not to be changed."""
-    out = tmp_path_factory.mktemp("begun")
-    for kind in KINDS:
-        train(f"sample-{kind}-pretraining", data, out / kind, "--max-steps", "1")
-    return out
+
+    def make(out: Path) -> None:
+        for kind in KINDS:
+            train(f"sample-{kind}-pretraining", data, out / kind, "--max-steps", "1")
+
+    return made_once(tmp_path_factory, "begun", make)
 
 
 @pytest.mark.slow

@@ -8,6 +8,7 @@ import pytest
 from playwright.sync_api import Browser, sync_playwright
 from support import builds
 from support.browsers import PICTURES, Open, Watched, launch, opening, serving
+from support.made_once import made_once
 
 
 @pytest.fixture(scope="package")
@@ -20,9 +21,12 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture(scope="package")
 def address(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of `ettin-data show` over the sample's build."""
-    out = tmp_path_factory.mktemp("shown") / "sample"
-    builds.run_well("build", "sample", "--out", out)
-    with serving(out, out.parent) as found:
+
+    def make(folder: Path) -> None:
+        builds.run_well("build", "sample", "--out", folder / "sample")
+
+    folder = made_once(tmp_path_factory, "shown", make)
+    with serving(folder / "sample", folder) as found:
         yield found
 
 

@@ -68,7 +68,7 @@ PREPARED: dict[str, Callable[[Path], None]] = {
 def sample_output(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The output of the sample; not to be changed."""
     out = tmp_path_factory.mktemp("guide") / "sample-out"
-    builds.run_well("build", "sample", "--out", out, "--workers", "1")
+    builds.run_well("build", "sample", "--out", out)
     return out
 
 

@@ -14,7 +14,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The sample, with some documents held out; not to be changed."""
 
     def make(folder: Path) -> None:
-        builds.run_well("build", "sample", "--out", folder / "out", "--workers", "1",
+        builds.run_well("build", "sample", "--out", folder / "out",
                         "--set", "validation={fraction: 0.03}")  # fmt: skip
 
     return made_once(tmp_path_factory, "data", make) / "out"

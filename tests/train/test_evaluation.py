@@ -208,7 +208,7 @@ sources:
 order: {seed: 21, global_batch_size: 4, max_seq_len: 64}
 validation: {fraction: 0.4}
 """)  # fmt: skip
-    builds.run_well("build", mixture, "--out", tmp_path / "out", "--workers", "1")
+    builds.run_well("build", mixture, "--out", tmp_path / "out")
     # An encoder learns nothing but how often words come in fewer steps, or at a higher rate.
     settings = ("tokens=10M", "save_every_tokens=10M", "optimizer.peak_rate=0.003",
                 "model.num_layers=1", "global_batch_rows=4", "micro_batch_rows=4")  # fmt: skip

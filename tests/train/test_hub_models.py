@@ -85,7 +85,7 @@ def train(folder: Path, kind: str, out: Path, steps: int) -> None:
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A decoder's run of three checkpoints, beside the sample; not to be changed."""
     folder = tmp_path_factory.mktemp("trained")
-    builds.run_well("build", "sample", "--out", folder / "data", "--workers", "1")
+    builds.run_well("build", "sample", "--out", folder / "data")
     train(folder, "decoder", folder / "run", 3)
     return folder
 

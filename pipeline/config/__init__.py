@@ -61,8 +61,8 @@ from pipeline.config.sample import (
 )
 from pipeline.config.settings import to_plain
 from pipeline.config.source import RAW, Origin, Source
-from pipeline.config.value_types import SOURCE_NAME, closest
-from pipeline.config.yaml_nodes import shallow_events
+from pipeline.config.value_types import LINE, NAME, SOURCE_NAME, closest
+from pipeline.config.yaml_nodes import reads_as_text, shallow_events
 
 __all__ = [
     "BY_PARTITION",
@@ -71,9 +71,11 @@ __all__ = [
     "FORMATTERS",
     "IN_SEQUENCE",
     "LARGEST_ETTIN_CHUNK",
+    "LINE",
     "LONGEST_FIRST",
     "MAX_BAD",
     "MAX_DOCUMENT_BYTES",
+    "NAME",
     "PHASES_OF_ORDERS",
     "PUBLISHED_SIZES",
     "RAW",
@@ -121,6 +123,7 @@ __all__ = [
     "load_replay",
     "mixture_schema",
     "read_model",
+    "reads_as_text",
     "recipe_schema",
     "shallow_events",
     "to_plain",

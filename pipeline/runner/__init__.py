@@ -18,6 +18,7 @@ from pipeline.runner.estimate_time import BYTES_PER_SECOND
 from pipeline.runner.expected_files import expected_lock
 from pipeline.runner.machine import Machine, this_machine
 from pipeline.runner.materialise import materialise
+from pipeline.runner.output_as_input import refuse_output
 from pipeline.runner.parts import Part
 from pipeline.runner.plan import Plan, check_local, make_plan
 from pipeline.runner.redo import Redo, describe_redo, find_redo
@@ -53,6 +54,7 @@ __all__ = [
     "open_chunk_cache",
     "pool_folder",
     "raw_folder",
+    "refuse_output",
     "replay_archives",
     "replay_pool",
     "this_machine",

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-import pyarrow.parquet as pq
 
 from pipeline.config import FORMATTERS, Mixture, Source
 from pipeline.core.arrays import Int64Array
@@ -151,7 +150,7 @@ def measure_source(
         )
         with sample.timed("read"):
             block = next(reader.blocks(_skip), [])
-        size, stored = file.path.stat().st_size, _stored_bytes(file, reader)
+        size, stored = file.path.stat().st_size, reader.stored_bytes
         sample.is_whole &= stored >= size
         sample.stored_bytes += min(stored, size)
         sample.num_documents += reader.num_rows
@@ -184,19 +183,6 @@ def _spread(files: Sequence[InputFile], number: int) -> list[InputFile]:
     """Return so many files at even distances, or all."""
     number = min(number, len(files))
     return [files[index * len(files) // number] for index in range(number)]
-
-
-def _stored_bytes(file: InputFile, reader: FileReader) -> float:
-    """Return how much of a file holds the documents read so far, or more if that is all."""
-    size = file.path.stat().st_size
-    if file.kind == ".parquet":
-        return float(size * reader.num_rows / max(pq.read_metadata(file.path).num_rows, 1))
-    unpacked = reader.unpacked_per_stored_byte
-    if reader.sha256 or not unpacked:
-        # Read to its end, or of a format whose records are stored as they are.
-        return size if reader.sha256 else reader.num_record_bytes
-    # With the end of each line.
-    return float((reader.num_record_bytes + reader.num_rows) / unpacked)
 
 
 def _decoding(source: Source, folder: Path) -> Decoding | None:

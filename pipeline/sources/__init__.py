@@ -35,6 +35,7 @@ from pipeline.sources.lock.pulled_digests import (
 )
 from pipeline.sources.partitions import (
     ARCHIVE,
+    SUFFIXES,
     InputFile,
     group_files,
     kind_of,
@@ -47,7 +48,11 @@ from pipeline.sources.readers import (
     Decoding,
     FileReader,
     OnBad,
+    Record,
     check_fields,
+    field_of,
+    names_in,
+    read_fields,
 )
 
 __all__ = [
@@ -55,6 +60,7 @@ __all__ = [
     "NAME_FIELD",
     "POOL",
     "SKIP_HINT",
+    "SUFFIXES",
     "Decoding",
     "DownloadPlan",
     "FileReader",
@@ -66,6 +72,7 @@ __all__ = [
     "PoolLayout",
     "PullCounts",
     "Pulled",
+    "Record",
     "check_fields",
     "check_file",
     "check_lock",
@@ -76,6 +83,7 @@ __all__ = [
     "default_lock_path",
     "differences",
     "fetch",
+    "field_of",
     "group_files",
     "kind_of",
     "known_digests",
@@ -86,9 +94,11 @@ __all__ = [
     "locked_source",
     "make_lock",
     "name_partitions",
+    "names_in",
     "plan_download",
     "pull",
     "pulled_digests",
+    "read_fields",
     "read_lock",
     "record_digests",
     "scratch_folder",

@@ -21,12 +21,13 @@ _PACKED_KINDS = ("jsonl", "json", "txt", "md", "csv", "tsv", "mds")
 ARCHIVE = ".jsonl.tar.gz"
 """Of tar archives of JSON lines, as published pools have them."""
 # Longest first. Only `.json.gz` is from the published scripts; the others follow its example.
-_SUFFIXES = (
+SUFFIXES = (
     ARCHIVE,
     *(f".{kind}{packing}" for kind in _PACKED_KINDS for packing in _PACKINGS),
     ".parquet",
     ".arrow",
 )
+"""Of all kinds of files that are read."""
 # With what chunk folders and temporary files add, a name stays below a file system's 255 bytes.
 _MOST_NAME_BYTES = 150
 _SAFE = re.compile(r"\w[\w.=+@,~()\[\] -]*")
@@ -130,11 +131,11 @@ def _shared_folder(paths: Sequence[PurePosixPath]) -> tuple[str, ...]:
 
 def kind_of(where: str, declared: str, name: str) -> str:
     """Return the suffix that says how a file is read. Raises: InputError for any other."""
-    kind = next((suffix for suffix in _SUFFIXES if name.lower().endswith(suffix)), None)
+    kind = next((suffix for suffix in SUFFIXES if name.lower().endswith(suffix)), None)
     if kind is None:
         raise InputError(
             f"{where}: got {declared}, expected a file that ends in one of "
-            + ", ".join(sorted(_SUFFIXES)),
+            + ", ".join(sorted(SUFFIXES)),
             "name the files of the source with a narrower pattern",
         )
     return kind

@@ -12,8 +12,8 @@ from pipeline.storage.local import MatchedFiles, OnMissing, match_files
 from pipeline.storage.local_glob import fixed_folder, reach_files
 from pipeline.storage.mirror import StoreMirror
 from pipeline.storage.object_store import local_path, open_object_folder
-from pipeline.storage.open_store import open_store
-from pipeline.storage.patterns import expand_addresses, expand_braces
+from pipeline.storage.open_store import RemoteStore, open_remote_store, open_store
+from pipeline.storage.patterns import expand_addresses, expand_braces, match_paths
 from pipeline.storage.ranges import HttpFile, RangeFile, RemoteFolder, size_and_version
 from pipeline.storage.retry import RetryPolicy, map_concurrently
 from pipeline.storage.store import (
@@ -36,6 +36,7 @@ __all__ = [
     "OnMissing",
     "RangeFile",
     "RemoteFolder",
+    "RemoteStore",
     "RetryPolicy",
     "Store",
     "StoreMirror",
@@ -52,8 +53,10 @@ __all__ = [
     "local_path",
     "map_concurrently",
     "match_files",
+    "match_paths",
     "open_hub_folder",
     "open_object_folder",
+    "open_remote_store",
     "open_store",
     "open_writable",
     "parse_hub_address",

@@ -14,7 +14,7 @@ from pipeline.core.errors import InputError
 from pipeline.storage.hub_card import CARD, USE_FILES, card_patterns
 from pipeline.storage.hub_repository import HubRepository
 from pipeline.storage.patterns import match_paths
-from pipeline.storage.ranges import RemoteFolder
+from pipeline.storage.ranges import HttpFile, RemoteFolder
 from pipeline.storage.retry import RetryPolicy
 from pipeline.storage.store import StoredFile
 
@@ -52,9 +52,11 @@ class HubStore:
     def has(self, path: str) -> bool:
         return path in _list_commit(self._repository)
 
+    def remote_file(self, file: StoredFile) -> HttpFile:
+        return self._repository.file(file.path, file.num_bytes)
+
     def stream(self, file: StoredFile, start: int, write: Callable[[bytes], None]) -> None:
-        remote = self._repository.file(file.path, file.num_bytes)
-        remote.stream(start, file.num_bytes, write, accepts_whole=True)
+        self.remote_file(file).stream(start, file.num_bytes, write, accepts_whole=True)
 
     def _card_patterns(self, where: str, files: Mapping[str, StoredFile]) -> tuple[str, ...]:
         if CARD not in files:

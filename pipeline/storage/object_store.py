@@ -116,10 +116,13 @@ class ObjectStore:
             return False
         return True
 
-    def stream(self, file: StoredFile, start: int, write: Callable[[bytes], None]) -> None:
+    def remote_file(self, file: StoredFile) -> ObjectFile:
         store, path = self._find(file.path)
+        return ObjectFile(file=file, store=store, path=path, retry=self._retry)
+
+    def stream(self, file: StoredFile, start: int, write: Callable[[bytes], None]) -> None:
         # A store does not say which version a range is of.
-        opened = ObjectFile(file=file, store=store, path=path, retry=self._retry)
+        opened = self.remote_file(file)
         opened.check()
         opened.stream(start, file.num_bytes, write)
         if start < file.num_bytes:

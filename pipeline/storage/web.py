@@ -48,16 +48,18 @@ class WebStore:
         # No other is known, since web hosts cannot be listed.
         return path in self._urls
 
-    def stream(self, file: StoredFile, start: int, write: Callable[[bytes], None]) -> None:
+    def remote_file(self, file: StoredFile) -> HttpFile:
         url = self._urls.get(file.path, file.path)
-        remote = HttpFile(
+        return HttpFile(
             client=self._clients[host_of(url)],
             url=url,
             num_bytes=file.num_bytes,
             where=file.path,
             version=file.digest.removeprefix(_ETAG),
         )
-        remote.stream(start, file.num_bytes, write, accepts_whole=True)
+
+    def stream(self, file: StoredFile, start: int, write: Callable[[bytes], None]) -> None:
+        self.remote_file(file).stream(start, file.num_bytes, write, accepts_whole=True)
 
     def _describe(self, path: str) -> StoredFile:
         url = self._urls[path]

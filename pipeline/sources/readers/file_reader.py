@@ -15,6 +15,7 @@ from typing import Any, Final
 from uuid import UUID
 
 import numpy as np
+import pyarrow.parquet as pq
 
 from pipeline.config import MAX_DOCUMENT_BYTES, Origin
 from pipeline.core.document import Document
@@ -64,6 +65,8 @@ NAME_FIELD: Final = {
     "no_id": "name the field with from.id",
 }
 """What to do where a field is missing, by reason."""
+_ANY: Final = "text"
+"""What `read_fields` calls the one field of a file of plain text."""
 _MAKE_IDS: Final = ", or write `id: null` to make ids"
 
 OnBad = Callable[[DocumentError], None]
@@ -84,6 +87,15 @@ def check_fields(file: InputFile, origin: Origin) -> None:
                 return
     if names:
         columns.check(file.declared, list(names), "fields")
+
+
+def read_fields(file: InputFile) -> Generator[Record, None, None]:
+    """Yield the records of a file of which nobody has said which fields hold text and id.
+
+    Raises: InputError when the file is damaged or plainly of another kind.
+    """
+    columns = Columns(text=_ANY, id=None, are_known=False)
+    return _read(RawFile(file, MAX_DOCUMENT_BYTES), columns)
 
 
 class FileReader:
@@ -124,6 +136,20 @@ class FileReader:
         raw = self._raw
         return Fraction(raw.num_unpacked, raw.num_stored) if raw.num_stored else None
 
+    @property
+    def stored_bytes(self) -> float:
+        """How many bytes of the file hold the documents read so far: all, once it is read."""
+        size = self._file.path.stat().st_size
+        if self._file.kind == ".parquet":
+            num_rows = int(pq.read_metadata(self._file.path).num_rows)
+            return size * self.num_rows / max(num_rows, 1)
+        unpacked = self.unpacked_per_stored_byte
+        if self.sha256 or not unpacked:
+            # Read to its end, or of a format whose records are stored as they are.
+            return size if self.sha256 else self.num_record_bytes
+        # With the end of each line.
+        return float((self.num_record_bytes + self.num_rows) / unpacked)
+
     def blocks(self, on_bad: OnBad) -> Iterator[list[Document]]:
         """Yield documents in file order, about `BLOCK_BYTES` of records at a time.
 
@@ -152,12 +178,12 @@ class FileReader:
 
     def _document(self, row: int, fields: dict[str, Any]) -> Document:
         where, names = self._raw.where(row), self._columns
-        id_ = f"{self._file.partition}/{row}" if names.id is None else _id(fields, names.id, where)
+        id_ = f"{self._file.partition}/{row}" if names.id is None else _id(fields, names, where)
         value = fields.get(names.text)
         if self._decoder is not None and isinstance(value, np.ndarray):
             text = self._decoder.decode(value, where)
         else:
-            text = _string(fields, names.text, where, "no_text")
+            text = _string(fields, names.text, where, names, "no_text")
         if not (text or self._takes_empty):
             named = json.dumps(id_, ensure_ascii=False)  # on one line, whatever is in it
             raise DocumentError(f"{where}: id {named} has an empty text", SKIP_HINT, "empty_text")
@@ -188,8 +214,9 @@ def _read(raw: RawFile, columns: Columns) -> Generator[Record, None, None]:
         ) from error
 
 
-def _id(fields: Mapping[str, Any], field: str, where: str) -> str:
+def _id(fields: dict[str, Any], names: Columns, where: str) -> str:
     """Return an id as text: integers in decimal, whatever their size; bytes as UTF-8."""
+    field = str(names.id)
     value = fields.get(field)
     if type(value) is str:
         return value
@@ -199,10 +226,10 @@ def _id(fields: Mapping[str, Any], field: str, where: str) -> str:
         return str(value)
     if isinstance(value, Written) and value.is_integer:
         return str(value)
-    return _string(fields, field, where, "no_id")
+    return _string(fields, field, where, names, "no_id")
 
 
-def _string(fields: Mapping[str, Any], field: str, where: str, reason: str) -> str:
+def _string(fields: dict[str, Any], field: str, where: str, names: Columns, reason: str) -> str:
     value = fields.get(field)
     if type(value) is str:  # nearly always
         return value
@@ -212,9 +239,10 @@ def _string(fields: Mapping[str, Any], field: str, where: str, reason: str) -> s
         except UnicodeDecodeError as error:
             raise invalid_utf8(error, where) from error
     expected, hint = ("text", "") if reason == "no_text" else ("an id", _MAKE_IDS)
+    meant = names.meant(field, names_in(fields)) or NAME_FIELD[reason]
     raise DocumentError(
         f'{where}: field "{field}" is {_kind(fields, field)}, expected {expected}',
-        f"{NAME_FIELD[reason]}{hint}; {SKIP_HINT}",
+        f"{meant}{hint}; {SKIP_HINT}",
         reason,
     )
 

@@ -3,7 +3,7 @@
 import hashlib
 import tarfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any, Final
@@ -45,14 +45,27 @@ class Columns:
     """None makes ids of partition and row."""
     has_ids: bool = False
     """Whether the text is stored as token ids."""
+    are_known: bool = True
+    """Whether a file must have them; not where it is read to find out which fields it has."""
+
+    def meant(self, needed: str, names: Iterable[str]) -> str:
+        """Return a hint that names the fields inside others that may be meant, or nothing."""
+        inside = [name for name in names if name.endswith(f".{needed}")]
+        key = "text" if needed == self.text else "id"
+        return (
+            f"it may be inside another field: from.{key}: {' or '.join(inside)}" if inside else ""
+        )
 
     def check(self, where: str, names: list[str], what: str = "columns") -> None:
         """Insist that the columns of a file have each once. Raises: InputError."""
+        if not self.are_known:
+            return
         for needed in (self.text, self.id):
             if needed is not None and needed not in names:
                 raise InputError(
                     f'{where}: got {what} {", ".join(names)}, expected "{needed}"',
-                    f"name the {what} with from.text and from.id (null makes ids)",
+                    self.meant(needed, names)
+                    or f"name the {what} with from.text and from.id (null makes ids)",
                 )
             if needed is not None and names.count(needed) > 1:
                 raise InputError(

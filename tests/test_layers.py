@@ -28,6 +28,7 @@ LAYERS: list[Layer] = [
     ["feed"],
     ["runner"],
     ["audit"],
+    ["setup"],
     ["show"],
     ["train"],
     ["cli"],

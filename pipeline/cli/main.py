@@ -21,6 +21,7 @@ from pipeline.cli import (
     export,
     feed,
     lock,
+    new,
     order,
     plan,
     pull,
@@ -50,7 +51,7 @@ from pipeline.core.shown import printable
 from pipeline.version import VERSION
 
 _VERBS = (
-    *(plan, lock, pull, build, cache, order, verify, attest),
+    *(new, plan, lock, pull, build, cache, order, verify, attest),
     *(digest, diff, trace, search_index, show, report, feed, train, evaluate, export, schema),
 )
 _INTERRUPTED = 128 + signal.SIGINT

@@ -15,7 +15,7 @@ from pipeline import cli
 from pipeline.version import VERSION
 
 VERBS = (
-    *("plan", "lock", "pull", "build", "order", "verify", "digest", "diff", "trace", "feed"),
+    *("new", "plan", "lock", "pull", "build", "order", "verify", "digest", "diff", "trace", "feed"),
     *("train", "export", "schema"),
 )
 
@@ -50,7 +50,9 @@ def test_a_command_that_there_is_not_leads_to_the_nearest(
 ) -> None:
     code, _, err = call(capsys, *given)
     assert code == 2
-    assert err.startswith(f"error: got the command {given[0]!r}, expected one of plan, lock, pull,")
+    assert err.startswith(
+        f"error: got the command {given[0]!r}, expected one of new, plan, lock, pull,"
+    )
     assert f"\nhint: {hint}\n" in err
 
 

@@ -9,9 +9,12 @@ from pathlib import Path
 import pytest
 from support.paths import REPOSITORY
 
+from pipeline.config import load_mixture
+
 ROOT = REPOSITORY
 README = (ROOT / "README.md").read_text()
 VERBS = [
+    "new",
     "plan",
     "lock",
     "pull",
@@ -66,8 +69,11 @@ def test_the_examples_run_one_after_the_other(tmp_path: Path) -> None:
     assert "sample-out: every file matches the manifest" in out
     assert "letters: every file matches the manifest" in out
     assert "[50281, " in out
-    assert "'start_row': 0, 'num_rows': 2" in out
+    assert "'start_row': 0, 'num_rows': 1" in out
     assert (tmp_path / "letters-decoder" / "manifest.json").is_file()
+    (shown,) = re.findall(r"```yaml\n(name: letters\n.*?)```", README, re.DOTALL)
+    written = load_mixture(tmp_path / "letters.yaml")
+    assert load_mixture(tmp_path / "shown.yaml", text=shown.encode()) == written
     # Sixteen rows of a step, the rows of a document and of a text, and a table by source.
     assert len(re.findall(r"^row \d+, step 3: ", out, re.MULTILINE)) >= 16
     assert re.search(r'^row \d+, step \d+: prose \S+ "prose-0007" chunk 1 of 1', out, re.MULTILINE)

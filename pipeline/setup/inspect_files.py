@@ -1,0 +1,261 @@
+"""Inspect files: a group of files -> what is in them, as far as they were read.
+
+Files of at most 256 MiB a source are read whole, so that ids that repeat and documents that cannot
+be read are found now and not by a build. Of more, some of each of a few files is read; of a store,
+their beginnings. Tokens are those of a sample of the texts, in proportion.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from fractions import Fraction
+from itertools import islice
+from math import ceil
+from typing import Any, Final
+
+import numpy as np
+
+from pipeline.core.arrays import Int64Array
+from pipeline.core.compiled import little_work
+from pipeline.core.document import Document
+from pipeline.core.errors import DocumentError, InputError
+from pipeline.setup.file_groups import FileGroup
+from pipeline.setup.remote_heads import ReadFile, read_heads
+from pipeline.setup.text_fields import Fields, choose_fields
+from pipeline.setup.unicode_scripts import script_shares
+from pipeline.sources import FileReader, read_fields
+from pipeline.stages.text_digest import text_digests
+from pipeline.stages.tokenizer import Tokenizer
+
+WHOLE_BYTES: Final = 256 << 20
+_MOST_FILES: Final = 64
+_FIRST_FILES, _FIRST_RECORDS = 16, 100
+# About half a second of the tokenizer's library, which needs no compiling.
+_SAMPLE_CHARS: Final = 256 << 10
+_LONGEST_CHARS: Final = 32 << 10
+_NOT_UNREADABLE: Final = ("empty_text",)
+
+
+@dataclass(kw_only=True, slots=True)
+class SourceFacts:
+    """What was found in the files of a source."""
+
+    group: FileGroup
+    fields: Fields
+    is_whole: bool = True
+    """Whether all documents were read."""
+    part: float = 1.0
+    """Of the stored bytes, how much was read."""
+    num_documents: int = 0
+    """Documents read that have a text."""
+    bad: Counter[str] = field(default_factory=Counter)
+    """Documents read that have none or cannot be read, by reason."""
+    first_bad: str = ""
+    worst_file: Fraction = Fraction(0)
+    """Largest share of a file's documents that cannot be read, where there are more than 20."""
+    num_copies: int = 0
+    """Documents read whose text is that of an earlier one."""
+    num_tokens: int = 0
+    """Expected in all rows of the source."""
+    num_rows: int = 0
+    median_tokens: int = 0
+    longest_tokens: int = 0
+    is_counted: bool = False
+    """Whether `num_tokens` is a count and no estimate."""
+    scripts: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        return self.group.name
+
+
+@dataclass(slots=True)
+class _Texts:
+    """Sizes and digests of all texts that were read, and an even sample of them."""
+
+    sizes: list[int] = field(default_factory=list)
+    digests: set[bytes] = field(default_factory=set)
+    ids: set[str] = field(default_factory=set)
+    sample: list[str] = field(default_factory=list)
+    num_repeated: int = 0
+    _every: int = 1
+    _num_chars: int = 0
+
+    def add(self, documents: Sequence[Document]) -> None:
+        texts = [one.text for one in documents]
+        self.digests.update(map(bytes, text_digests(texts)))
+        for one in documents:
+            self.num_repeated += one.id in self.ids
+            self.ids.add(one.id)
+            if len(self.sizes) % self._every == 0:
+                self.sample.append(one.text)
+                self._num_chars += min(len(one.text), _LONGEST_CHARS)
+            self.sizes.append(len(one.text.encode()))
+            while self._num_chars > 2 * _SAMPLE_CHARS and len(self.sample) > 1:
+                self.sample = self.sample[::2]
+                self._every *= 2
+                self._num_chars = sum(min(len(text), _LONGEST_CHARS) for text in self.sample)
+
+
+def inspect_group(
+    group: FileGroup, tokenizer: Tokenizer, chunk_size: int, whole_bytes: int = WHOLE_BYTES
+) -> SourceFacts:
+    """Return what is in the files of a group.
+
+    Raises: InputError for files that are damaged, hold no text or are of another kind than their
+    names say.
+    """
+    with _read_files(group, whole_bytes) as files:
+        fields = Fields(text="text", id="id") if group.is_text else _fields(group, files)
+        try:
+            facts, texts = _read_all(group, files, fields, whole_bytes)
+        except _NoIdError:
+            reason = f"`{fields.id}` is missing in some documents"
+            facts, texts = _read_all(group, files, _without_id(fields, reason), whole_bytes)
+    if not texts.sizes:
+        hint = f"the first: {facts.first_bad}" if facts.first_bad else None
+        where = group.files[0].declared
+        raise InputError(f"{where}: got no document with a text, expected some", hint)
+    facts.num_documents = len(texts.sizes)
+    facts.num_copies = len(texts.sizes) - len(texts.digests)
+    facts.scripts = script_shares(texts.sample)
+    if texts.num_repeated:
+        reason = f"`{fields.id}` repeats in {texts.num_repeated:,} of {facts.num_documents:,}"
+        facts.fields = _without_id(fields, reason)
+    _count_tokens(facts, texts, tokenizer, chunk_size)
+    return facts
+
+
+class _NoIdError(Exception):
+    """A document has no id, so another field, or none, must name documents."""
+
+
+def _read_all(
+    group: FileGroup, files: Sequence[ReadFile], fields: Fields, whole_bytes: int
+) -> tuple[SourceFacts, _Texts]:
+    """Read files, or a part of each where all would be too much. Raises: InputError; _NoIdError."""
+    facts, texts = SourceFacts(group=group, fields=fields), _Texts()
+    is_here = group.store is None
+    most = whole_bytes / len(files) if is_here and group.num_bytes > whole_bytes else None
+    facts.is_whole = len(files) == sum(1 for file in group.files if file.num_bytes)
+    read = sum(_read(file, facts, texts, most) for file in files)
+    if not facts.is_whole:
+        facts.part = min(read / max(group.num_bytes, 1), 1.0) or 1.0
+    return facts, texts
+
+
+@contextmanager
+def _read_files(group: FileGroup, whole_bytes: int) -> Iterator[list[ReadFile]]:
+    """Yield the files of a group that are to be read: all, or some at even distances."""
+    if group.store is not None:
+        with read_heads(group) as heads:
+            yield heads
+        return
+    filled = [file for file in group.files if file.num_bytes]
+    number = len(filled) if group.num_bytes <= whole_bytes else min(len(filled), _MOST_FILES)
+    yield [ReadFile(file=filled[index * len(filled) // number]) for index in range(number)]
+
+
+def _fields(group: FileGroup, files: Sequence[ReadFile]) -> Fields:
+    step = max(len(files) // _FIRST_FILES, 1)
+    records: list[dict[str, Any]] = []
+    bad: DocumentError | None = None
+    for one in files[::step][:_FIRST_FILES]:
+        with closing(read_fields(one.file)) as read:
+            try:
+                for record, _ in islice(read, _FIRST_RECORDS):
+                    if isinstance(record, dict):
+                        records.append(record)
+                    else:
+                        bad = bad or record
+            except InputError:
+                if not one.is_cut:
+                    raise
+    where = group.files[0].declared
+    if not records:
+        if bad is not None:
+            raise InputError(f"{where}: got no document that can be read", bad.message)
+        raise InputError(
+            f"{where}: got no whole document"
+            + (" in its first MiB" if group.store else "")
+            + ", expected some",
+            "look at the file, or name others",
+        )
+    return choose_fields(where, records)
+
+
+def _read(one: ReadFile, facts: SourceFacts, texts: _Texts, most_bytes: float | None) -> float:
+    """Read a file into what is known of its source; return how many of its bytes were read."""
+    fields = facts.fields
+    bad: list[DocumentError] = []
+    # Of a file that is cut, the block in which it ends would be lost.
+    reader = FileReader(
+        one.file,
+        text_field=fields.text,
+        id_field=fields.id,
+        block_bytes=1 if one.is_cut else None,
+    )
+    num_before = len(texts.sizes)
+
+    def on_bad(error: DocumentError) -> None:
+        bad.append(error)
+        if error.reason == "no_id" and not one.is_cut:
+            raise _NoIdError
+
+    try:
+        for block in reader.blocks(on_bad):
+            texts.add(block)
+            if most_bytes is not None and reader.stored_bytes >= most_bytes:
+                break
+    except InputError:
+        if not one.is_cut:
+            raise
+    if one.is_cut:
+        # The document in which the file was cut.
+        bad = [error for error in bad if f"document {reader.num_rows}:" not in error.message]
+    if any(error.reason == "no_id" for error in bad):
+        raise _NoIdError
+    _count_bad(one, facts, bad, len(texts.sizes) - num_before)
+    is_all = bool(reader.sha256) and not one.is_cut and one.stored_per_byte == 1.0
+    facts.is_whole &= is_all
+    return reader.stored_bytes * one.stored_per_byte
+
+
+def _count_bad(
+    one: ReadFile, facts: SourceFacts, bad: Sequence[DocumentError], num_good: int
+) -> None:
+    facts.bad.update(error.reason for error in bad)
+    facts.first_bad = facts.first_bad or (bad[0].message if bad else "")
+    unreadable = [error for error in bad if error.reason not in _NOT_UNREADABLE]
+    if unreadable and not num_good and not one.is_cut and not one.file.is_one_document:
+        raise InputError(
+            f"{one.file.declared}: got no document that can be read: {unreadable[0].message}",
+            "leave the file out, or mend it: a build skips bad documents, but no file of them",
+        )
+    if len(unreadable) > 20:
+        share = Fraction(len(unreadable), len(bad) + num_good)
+        facts.worst_file = max(facts.worst_file, share)
+
+
+def _without_id(fields: Fields, reason: str) -> Fields:
+    return Fields(text=fields.text, other_texts=fields.other_texts, id_reason=reason)
+
+
+def _count_tokens(facts: SourceFacts, texts: _Texts, tokenizer: Tokenizer, chunk_size: int) -> None:
+    """Estimate tokens and rows by the tokens of a sample, or count them if it is all."""
+    starts = [text[:_LONGEST_CHARS] for text in texts.sample]
+    with little_work():
+        encoded = tokenizer.encode(starts)
+    lengths = encoded.lengths() - 2
+    sampled_bytes = sum(len(text.encode()) for text in starts)
+    per_byte = float(lengths.sum()) / max(sampled_bytes, 1)
+    sizes: Int64Array = np.array(texts.sizes, np.int64)
+    is_all = len(starts) == len(sizes) and max(map(len, texts.sample)) <= _LONGEST_CHARS
+    expected = lengths if is_all else sizes * per_byte
+    rows = np.maximum(np.ceil(expected / (chunk_size - 2)), 1)
+    facts.is_counted = is_all and facts.is_whole
+    facts.num_rows = ceil(float(rows.sum()) / facts.part)
+    facts.num_tokens = round(float(expected.sum() + 2 * rows.sum()) / facts.part)
+    facts.median_tokens = int(np.median(expected))
+    facts.longest_tokens = int(np.max(expected))

@@ -1,0 +1,111 @@
+"""New mixture: files and addresses of a command line -> the text of a mixture that builds."""
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from pipeline.config import NAME, load_mixture
+from pipeline.core.errors import ConfigError
+from pipeline.setup.file_groups import FileGroup
+from pipeline.setup.find_local import find_local
+from pipeline.setup.find_remote import find_remote, is_address
+from pipeline.setup.inspect_files import SourceFacts, inspect_group
+from pipeline.setup.propose_mixture import CHUNK_SIZE, Proposal, propose
+from pipeline.setup.write_mixture import mixture_text
+from pipeline.stages.tokenizer import EMBEDDED, load_tokenizer
+
+Report = Callable[[str, int, int], None]
+
+
+def draft_mixture(
+    name: str, arguments: Sequence[str], folder: Path, report: Report = lambda *_: None
+) -> Proposal:
+    """Look at files, and return a proposal of a mixture in `folder`.
+
+    Raises: ConfigError for a name that a mixture cannot have; InputError for files that cannot be
+    read or hold no text; NetworkError.
+    """
+    if not NAME.matches(name):
+        raise ConfigError(
+            f"NAME: got {json.dumps(name, ensure_ascii=False)}, expected {NAME.expected}",
+            "choose another name; --out says where the file goes",
+        )
+    groups, left_out = find_groups(arguments, folder)
+    tokenizer = load_tokenizer(EMBEDDED, add_prefix_space=False)
+    facts = []
+    for number, group in enumerate(groups, start=1):
+        facts.append(inspect_group(group, tokenizer, CHUNK_SIZE))
+        report("look at sources", number, len(groups))
+    return propose(name, facts, left_out)
+
+
+def find_groups(arguments: Sequence[str], folder: Path) -> tuple[list[FileGroup], list[str]]:
+    """Return the groups of files that arguments name, local ones first, and what was left out."""
+    folder = folder.absolute()
+    here = [one for one in arguments if not is_address(one)]
+    groups, left_out = find_local(here, folder, ())
+    for address in arguments:
+        if is_address(address):
+            more, others = find_remote(address, [group.name for group in groups])
+            groups += more
+            left_out += others
+    return groups, left_out
+
+
+def write_text(proposal: Proposal, path: Path) -> str:
+    """Return the text of a proposal, which loads as the mixture that it is, at `path`.
+
+    Raises: ConfigError where it does not, such as for addresses of a form that no mixture has.
+    """
+    text = mixture_text(proposal)
+    load_mixture(path, text=text.encode())
+    return text
+
+
+def describe(proposal: Proposal) -> dict[str, Any]:
+    """Return a proposal as JSON-able values, for `--json`."""
+    return {
+        "name": proposal.name,
+        "tokens": proposal.tokens,
+        "global_batch_size": proposal.global_batch_size,
+        "on_error": "skip" if proposal.skips_bad else "stop",
+        "sources": {one.name: _describe(one, proposal) for one in proposal.sources},
+        "left_out": list(proposal.left_out),
+    }
+
+
+def _describe(one: SourceFacts, proposal: Proposal) -> dict[str, Any]:
+    origin, fields, share = one.group.origin, one.fields, proposal.shares.get(one.name)
+    is_text = one.group.is_text
+    return {
+        "from": {
+            key: value
+            for key, value in (
+                ("path", origin.path),
+                ("hub", origin.hub),
+                ("revision", origin.revision),
+                ("files", origin.files),
+                ("url", origin.url),
+            )
+            if value is not None
+        },
+        "kinds": list(one.group.kinds),
+        "num_files": len(one.group.files),
+        "num_bytes": one.group.num_bytes,
+        "text": None if is_text else fields.text,
+        "other_texts": list(fields.other_texts),
+        "id": None if is_text else fields.id,
+        "id_reason": fields.id_reason,
+        "is_whole": one.is_whole,
+        "num_documents_read": one.num_documents,
+        "num_copies": one.num_copies,
+        "bad": dict(sorted(one.bad.items())),
+        "num_tokens": one.num_tokens,
+        "is_counted": one.is_counted,
+        "num_rows": one.num_rows,
+        "median_tokens": one.median_tokens,
+        "longest_tokens": one.longest_tokens,
+        "scripts": {name: round(part, 4) for name, part in one.scripts.items()},
+        "share": None if share is None else float(share),
+    }

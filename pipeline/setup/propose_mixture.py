@@ -1,0 +1,102 @@
+"""Propose a mixture: facts about sources -> budgets, sizes and rules that build unchanged. Pure.
+
+Several sources share one budget, for which none has to be repeated. A source that is small beside
+the others is taken whole, and so is everything where there is little text or one source: nobody
+wants less of it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from math import ceil, floor
+from typing import Final
+
+from pipeline.core.apportion import largest_remainder
+from pipeline.setup.inspect_files import SourceFacts
+
+CHUNK_SIZE: Final = 1024
+SEED: Final = 21
+_LITTLE_TOKENS: Final = 1_000_000
+# A budget that cannot be met stops a build, so what is only estimated is not used to its end.
+_COUNTED, _READ, _SAMPLED = Fraction(99, 100), Fraction(95, 100), Fraction(80, 100)
+# Rounded to a tenth of a percent, a smaller share would be far from what there is.
+_SMALL: Final = Fraction(1, 100)
+_MOST_BATCH, _FEWEST_STEPS = 1024, 16
+_DEFAULT_MAX_BAD: Final = Fraction(1, 100)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Proposal:
+    """A mixture that is to be written."""
+
+    name: str
+    sources: tuple[SourceFacts, ...]
+    tokens: int | None
+    """Of all sources with a share together; None where each chunk is taken once."""
+    shares: dict[str, Fraction]
+    """By source, 1 in sum, in whole tenths of a percent; the other sources are taken whole."""
+    global_batch_size: int
+    skips_bad: bool
+    """Whether there are documents that cannot be read, which would stop a build."""
+    max_bad: Fraction | None
+    """Where a file has more of them than a mixture allows by default."""
+    left_out: tuple[str, ...] = ()
+    """What lies beside the files and is no data."""
+
+    @property
+    def is_remote(self) -> bool:
+        return any(one.group.store is not None for one in self.sources)
+
+    @property
+    def num_tokens(self) -> int:
+        """Of all sources, as far as is known."""
+        return sum(one.num_tokens for one in self.sources)
+
+
+def propose(name: str, sources: Sequence[SourceFacts], left_out: Sequence[str] = ()) -> Proposal:
+    """Return the mixture to write of some sources."""
+    tokens, shares = _budget(sources)
+    worst = max((one.worst_file for one in sources), default=Fraction(0))
+    return Proposal(
+        name=name,
+        sources=tuple(sources),
+        tokens=tokens,
+        shares=shares,
+        global_batch_size=_batch_size(sum(one.num_rows for one in sources)),
+        skips_bad=any(one.bad for one in sources),
+        # Twice what was seen, in whole percent.
+        max_bad=Fraction(min(ceil(200 * worst), 100), 100) if worst > _DEFAULT_MAX_BAD else None,
+        left_out=tuple(left_out),
+    )
+
+
+def _budget(sources: Sequence[SourceFacts]) -> tuple[int | None, dict[str, Fraction]]:
+    """Return a budget for which no source has to be repeated, and shares of it; None without."""
+    total = sum(one.num_tokens for one in sources)
+    large = [one for one in sources if one.num_tokens >= _SMALL * total]
+    if len(large) < 2 or total < _LITTLE_TOKENS:
+        return None, {}
+    shares = split_shares({one.name: one.num_tokens for one in large})
+    reached = min(floor(_usable(one) / shares[one.name]) for one in large)
+    # Two digits, rounded down.
+    unit = 10 ** (len(str(reached)) - 2)
+    return reached // unit * unit, shares
+
+
+def split_shares(amounts: dict[str, int]) -> dict[str, Fraction]:
+    """Return what part each is of all, in whole tenths of a percent and 1 in sum."""
+    total = sum(amounts.values())
+    exact = {name: Fraction(1000 * amount, total) for name, amount in amounts.items()}
+    rounded = largest_remainder(exact, 1000)
+    return {name: Fraction(rounded[name], 1000) for name in amounts}
+
+
+def _usable(one: SourceFacts) -> Fraction:
+    part = _COUNTED if one.is_counted else _READ if one.is_whole else _SAMPLED
+    return part * one.num_tokens
+
+
+def _batch_size(num_rows: int) -> int:
+    """Return a power of two that leaves some steps: a last one that is not full is dropped."""
+    most = max(num_rows // _FEWEST_STEPS, 1)
+    return int(min(1 << (most.bit_length() - 1), _MOST_BATCH))

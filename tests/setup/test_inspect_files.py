@@ -1,0 +1,162 @@
+"""What is in files, as far as they are read, and what is wrong with them."""
+
+import gzip
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from support import mds_shards, own_files
+
+from pipeline.core.errors import InputError
+from pipeline.setup.inspect_files import SourceFacts, inspect_group
+from pipeline.setup.new_mixture import find_groups
+from pipeline.stages.tokenizer import Tokenizer, load_tokenizer
+
+LONG = "The boat left before the fog did."
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> Tokenizer:
+    return load_tokenizer("modernbert", add_prefix_space=False)
+
+
+def inspect(tokenizer: Tokenizer, *arguments: str, whole_bytes: int = 1 << 20) -> SourceFacts:
+    (group,) = find_groups(arguments or ["f.jsonl"], Path())[0]
+    return inspect_group(group, tokenizer, 64, whole_bytes)
+
+
+def write(*records: dict[str, Any], path: str = "f.jsonl") -> None:
+    Path(path).write_bytes(own_files.json_lines(records))
+
+
+def numbered(number: int, words: int = 40) -> list[dict[str, Any]]:
+    return [{"id": f"d{n}", "text": f"letter {n} " + "sea " * words} for n in range(number)]
+
+
+def test_tokens_and_rows_of_little_text_are_counted(tokenizer: Tokenizer) -> None:
+    records = numbered(5, words=100)
+    write(*records)
+    facts = inspect(tokenizer)
+    lengths = tokenizer.encode([one["text"] for one in records]).lengths() - 2
+    rows = -(-lengths // 62)
+    assert facts.is_counted
+    assert facts.is_whole
+    assert facts.num_rows == rows.sum()
+    assert facts.num_tokens == (lengths + 2 * rows).sum()
+    assert (facts.median_tokens, facts.longest_tokens) == (np.median(lengths), lengths.max())
+
+
+@pytest.mark.parametrize("kind", [".jsonl", ".jsonl.gz", ".parquet", ".csv"])
+def test_what_is_read_in_part_is_estimated(kind: str, tokenizer: Tokenizer) -> None:
+    rng = np.random.default_rng(1)
+    records = [
+        {"id": str(n), "text": " ".join(rng.choice(["sea", "fog", "boat", "letter"], 3000))}
+        for n in range(800)
+    ]
+    if kind == ".parquet":
+        pq.write_table(pa.Table.from_pylist(records), "f.parquet", row_group_size=50)
+    elif kind == ".csv":
+        Path("f.csv").write_bytes(own_files.table(records))
+    else:
+        data = own_files.json_lines(records)
+        Path(f"f{kind}").write_bytes(gzip.compress(data, 1) if kind.endswith(".gz") else data)
+    facts = inspect(tokenizer, f"f{kind}", whole_bytes=100_000)
+    assert not facts.is_whole
+    assert 0 < facts.num_documents < 800
+    whole = 800 * (3002 + 2 * 49)
+    assert 0.9 * whole < facts.num_tokens < 1.1 * whole
+
+
+def test_ids_that_repeat_beyond_the_first_records_are_found(tokenizer: Tokenizer) -> None:
+    write(*numbered(300), {"id": "d7", "text": "again"})
+    facts = inspect(tokenizer)
+    assert facts.fields.id is None
+    assert facts.fields.id_reason == "`id` repeats in 1 of 301"
+
+
+def test_ids_that_repeat_across_files_are_found(tokenizer: Tokenizer) -> None:
+    write(*numbered(2), path="f-0.jsonl")
+    write(*numbered(2), path="f-1.jsonl")
+    assert inspect(tokenizer, "f-0.jsonl", "f-1.jsonl").fields.id is None
+
+
+def test_an_id_that_is_missing_later_is_none(tokenizer: Tokenizer) -> None:
+    write(*numbered(300), {"text": "without one"})
+    facts = inspect(tokenizer)
+    assert (facts.fields.id, facts.num_documents) == (None, 301)
+    assert facts.fields.id_reason == "`id` is missing in some documents"
+
+
+def test_copies_and_bad_documents_are_counted(tokenizer: Tokenizer) -> None:
+    write(*numbered(3), {"id": "x", "text": numbered(1)[0]["text"] + " "}, {"id": "y", "text": ""})
+    with Path("f.jsonl").open("ab") as file:
+        file.write(b"not json\n")
+    facts = inspect(tokenizer)
+    assert (facts.num_documents, facts.num_copies) == (4, 1)
+    assert facts.bad == {"empty_text": 1, "invalid_json": 1}
+    assert facts.first_bad.startswith('f.jsonl: document 5: id "y" has an empty text')
+    assert facts.worst_file == 0
+
+
+def test_a_file_with_many_bad_documents_is_measured(tokenizer: Tokenizer) -> None:
+    write(*numbered(70), *({"id": f"b{n}"} for n in range(30)))
+    assert inspect(tokenizer).worst_file == pytest.approx(0.3)
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "message"),
+    [
+        ("f.jsonl", b'{"n": 1}\n', "f.jsonl: got no field with text among n, expected one"),
+        ("f.jsonl", b"\x1f\x8b\x08\0\0\0\0\0", "f.jsonl: got gzip, expected JSON lines"),
+        ("f.csv", LONG.encode("utf-16"), "f.csv: got UTF-16 or UTF-32, expected CSV"),
+        ("f.txt", b"caf\xe9", "f.txt: got no document with a text, expected some"),
+        ("f.jsonl", b"plain words\n", "f.jsonl: got no document that can be read"),
+        ("f.json", b"[1, 2]", "f.json: got no document that can be read"),
+        ("f.parquet", b"nothing", "f.parquet: broken parquet after document 0"),
+        (
+            "f.json.gz",
+            gzip.compress(b'{"text": "x"}\n', mtime=0)[:-9],
+            "f.json.gz: broken compressed data",
+        ),
+        ("f.jsonl", b'{"id": "a", "text": ""}\n', "f.jsonl: got no field with text among id, text"),
+    ],
+)
+def test_files_that_hold_no_documents_are_refused(
+    name: str, data: bytes, message: str, tokenizer: Tokenizer
+) -> None:
+    Path(name).write_bytes(data)
+    with pytest.raises(InputError) as raised:
+        inspect(tokenizer, name)
+    assert raised.value.message.startswith(message)
+    assert "\n" not in raised.value.message
+
+
+def test_one_file_of_another_kind_among_good_ones_is_named(tokenizer: Tokenizer) -> None:
+    write(*numbered(3), path="f-0.jsonl")
+    Path("f-1.jsonl").write_text("plain words\n")
+    with pytest.raises(InputError, match=r"f-1\.jsonl: got no document that can be read"):
+        inspect(tokenizer, "f-0.jsonl", "f-1.jsonl")
+
+
+def test_a_shard_of_token_ids_is_explained(here: Path, tokenizer: Tokenizer) -> None:
+    column = ("input_ids", "ndarray:uint32", None)
+    data = mds_shards.shard([column], [[mds_shards.array(np.arange(9, dtype="uint32"), column[1])]])
+    (here / "shard.00000.mds").write_bytes(data)
+    with pytest.raises(InputError, match='got token ids in field "input_ids", expected text'):
+        inspect(tokenizer, "shard.00000.mds")
+
+
+def test_encodings_of_json_that_are_no_utf8_are_bad_documents(tokenizer: Tokenizer) -> None:
+    lines = [json.dumps(one).encode() for one in numbered(3)]
+    Path("f.jsonl").write_bytes(b"\n".join([*lines, b'{"id": "z", "text": "caf\xe9"}']))
+    assert inspect(tokenizer).bad == {"invalid_utf8": 1}

@@ -17,6 +17,7 @@ from pipeline.cli import (
     cache,
     diff,
     digest,
+    doctor,
     evaluate,
     export,
     feed,
@@ -52,7 +53,20 @@ from pipeline.version import VERSION
 
 _VERBS = (
     *(new, plan, lock, pull, build, cache, order, verify, attest),
-    *(digest, diff, trace, search_index, show, report, feed, train, evaluate, export, schema),
+    *(
+        digest,
+        diff,
+        trace,
+        search_index,
+        show,
+        report,
+        feed,
+        train,
+        evaluate,
+        export,
+        schema,
+        doctor,
+    ),
 )
 _INTERRUPTED = 128 + signal.SIGINT
 _READER_GONE = 128 + signal.SIGPIPE
@@ -60,7 +74,7 @@ _GUIDE = "docs/guide/command-line.md#the-command-line"
 
 EXIT_CODES = {
     0: "success",
-    1: "bytes differ, or what was asked for does not exist",
+    1: "bytes differ, what was asked for does not exist, or `doctor` found a fault",
     PipelineError.exit_code: "misuse or bad input",
     InternalError.exit_code: "a fault of ettin-data; the message names a file to send in a report",
     NetworkError.exit_code: "a server cannot be reached or does not answer; run the command later",

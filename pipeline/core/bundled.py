@@ -26,6 +26,11 @@ def recipe_path(name: str) -> Path:
     return _find(name, "recipes", ".yaml")
 
 
+def package_folder() -> Path:
+    """Return the folder of this package's modules."""
+    return _PACKAGE
+
+
 def bundled_folder(kind: str) -> Path:
     """Return the folder of what ships of a kind: inside the package in a wheel, or beside it."""
     inside = _PACKAGE / kind

@@ -209,6 +209,14 @@ def _make_cache(function: Callable[..., Any]) -> Any:
     return _cache_class()(function)
 
 
+def compiled_folder() -> Path | None:
+    """Return where compiled code is kept on this machine; None where nothing can be written."""
+    try:
+        return Path(_make_cache(_count_elements).cache_path)
+    except RuntimeError:
+        return None
+
+
 @cache
 def _cache_class() -> type:
     from numba.core.caching import FunctionCache

@@ -18,6 +18,7 @@ from pipeline.runner.estimate_time import BYTES_PER_SECOND
 from pipeline.runner.expected_files import expected_lock
 from pipeline.runner.machine import Machine, this_machine
 from pipeline.runner.materialise import materialise
+from pipeline.runner.open_cluster import open_files_of
 from pipeline.runner.output_as_input import refuse_output
 from pipeline.runner.parts import Part
 from pipeline.runner.plan import Plan, check_local, make_plan
@@ -25,6 +26,7 @@ from pipeline.runner.redo import Redo, describe_redo, find_redo
 from pipeline.runner.replay_pool import pool_folder, replay_pool
 from pipeline.runner.run import build
 from pipeline.runner.stored_chunk_cache import StoredChunkCache, open_chunk_cache
+from pipeline.runner.versions import versions
 from pipeline.runner.working_folder import raw_folder, working_folder
 
 __all__ = [
@@ -52,11 +54,13 @@ __all__ = [
     "make_plan",
     "materialise",
     "open_chunk_cache",
+    "open_files_of",
     "pool_folder",
     "raw_folder",
     "refuse_output",
     "replay_archives",
     "replay_pool",
     "this_machine",
+    "versions",
     "working_folder",
 ]

@@ -6,6 +6,15 @@ comments. `examine_machine` says what is ready here and what to do about the res
 
 from pipeline.setup.new_mixture import describe, draft_mixture, write_text
 from pipeline.setup.propose_mixture import Proposal
+from pipeline.setup.readiness import Finding, examine_machine
 from pipeline.setup.write_mixture import format_percent
 
-__all__ = ["Proposal", "describe", "draft_mixture", "format_percent", "write_text"]
+__all__ = [
+    "Finding",
+    "Proposal",
+    "describe",
+    "draft_mixture",
+    "examine_machine",
+    "format_percent",
+    "write_text",
+]

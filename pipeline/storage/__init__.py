@@ -4,6 +4,7 @@ For an `Origin` of a mixture, or an address, it lists the files at one revision,
 digest, and reads the bytes of any of them by ranges, with retries.
 """
 
+from pipeline.storage.ask_hub import HubAnswer, ask_hub
 from pipeline.storage.http import Client, MissingError, host_of
 from pipeline.storage.hub import check_is_path, is_hub_address, open_hub_folder, parse_hub_address
 from pipeline.storage.hub_repository import HubRepository
@@ -30,6 +31,7 @@ __all__ = [
     "LOCK_AGAIN",
     "Client",
     "HttpFile",
+    "HubAnswer",
     "HubRepository",
     "MatchedFiles",
     "MissingError",
@@ -41,6 +43,7 @@ __all__ = [
     "Store",
     "StoreMirror",
     "StoredFile",
+    "ask_hub",
     "check_is_path",
     "expand_addresses",
     "expand_braces",

@@ -68,10 +68,7 @@ class HubRepository:
 
         Raises: InputError where the settings of the Hub are wrong.
         """
-        endpoint = os.environ.get("HF_ENDPOINT", _ENDPOINT).rstrip("/")
-        if not endpoint.startswith(("http://", "https://")):
-            raise InputError(f"HF_ENDPOINT: got {endpoint}, expected an address like {_ENDPOINT}")
-        token = _token()
+        endpoint, token = hub_endpoint(), hub_token()
         page, api = f"{endpoint}/datasets/{name}", f"{endpoint}/api/datasets/{name}"
         client = Client(endpoint, token=token, access_hint=_access_hint(page, token), retry=retry)
         where = f"hf://datasets/{name}@{revision}"
@@ -183,8 +180,16 @@ def _excerpt(content: object) -> str:
     return text if len(text) <= 60 else f"{text[:60]}…"
 
 
-def _token() -> str | None:
-    """Return the token that is set, or the one that `hf auth login` saved."""
+def hub_endpoint() -> str:
+    """Return the address of the Hub. Raises: InputError for one that is none."""
+    endpoint = os.environ.get("HF_ENDPOINT", _ENDPOINT).rstrip("/")
+    if not endpoint.startswith(("http://", "https://")):
+        raise InputError(f"HF_ENDPOINT: got {endpoint}, expected an address like {_ENDPOINT}")
+    return endpoint
+
+
+def hub_token() -> str | None:
+    """Return the token that is set, or the one that `hf auth login` saved. Raises: InputError."""
     where, token = "HF_TOKEN", os.environ.get("HF_TOKEN", "").strip()
     if not token:
         home = os.environ.get("HF_HOME", "~/.cache/huggingface")

@@ -31,6 +31,7 @@ VERBS = [
     "train",
     "export",
     "schema",
+    "doctor",
 ]
 
 

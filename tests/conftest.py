@@ -37,6 +37,16 @@ def finished(small: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def sample_output(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The output of the sample that ships; not to be changed."""
+
+    def make(folder: Path) -> None:
+        builds.run_well("build", "sample", "--out", folder / "sample-out")
+
+    return made_once(tmp_path_factory, "sample", make) / "sample-out"
+
+
+@pytest.fixture(scope="session")
 def expected(finished: Path) -> dict[str, str]:
     """The digests of `finished`."""
     return builds.digests(finished)

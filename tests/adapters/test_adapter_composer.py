@@ -10,9 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from support import builds, pages
+from support.paths import REPOSITORY
 
 from adapters import environments
 from adapters.numbered import NUM_FED, STEP, feed_of, rows_in
+from pipeline.dataset.mds.pool import Pool
 from pipeline.feed.batch import Mlm
 from pipeline.train.adapters import composer
 from pipeline.train.loader import FeedLoader
@@ -63,6 +66,23 @@ def test_what_would_lose_rows_is_refused(oracle: Any) -> None:
     several, over = oracle["errors"]
     assert "got several micro-batches on a rank, expected 1" in several
     assert "has no rows left, expected another epoch" in over
+
+
+@marked
+def test_it_reads_ordered_shards_by_streaming_and_resumes(tmp_path: Path) -> None:
+    for block in pages.blocks(REPOSITORY / "docs" / "guide" / "streaming.md"):
+        if block.about == "read_order.py":
+            (tmp_path / "read_order.py").write_text(block.text)
+    setting = ("--set", "order.format=mds")
+    builds.run_well("build", "sample", "--out", tmp_path / "ordered", "--workers", "1", *setting)
+    found = environments.run("composer", "composer_shards_run", cwd=tmp_path)
+    rows = np.arange(16)
+    pool = Pool.open(tmp_path / "ordered" / "order")
+    lengths = pool.lengths()[rows]
+    parts = np.split(pool.gather(rows, lengths), np.cumsum(lengths)[:-1])
+    assert min(lengths) >= 8
+    assert [row for step in found["resumed"] for row in step] == [one[:8].tolist() for one in parts]
+    assert found["at_once"] == found["resumed"]
 
 
 @pytest.mark.parametrize("form", ["flat", "padded"])

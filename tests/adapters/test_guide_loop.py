@@ -8,7 +8,7 @@ from unittest import mock
 
 import pytest
 import torch
-from support import builds, pages
+from support import pages
 from support.paths import REPOSITORY
 
 from pipeline import dataset
@@ -43,13 +43,6 @@ def script(blocks: list[pages.Block]) -> str:
     return text
 
 
-@pytest.fixture(scope="module")
-def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("sample") / "sample-out"
-    builds.run_well("build", "sample", "--out", out, "--workers", "1")
-    return out
-
-
 def run_here(script: str, folder: Path, *arguments: object, **replaced: Any) -> str:
     """Run the script on one process, this one, with some of its functions replaced."""
     names: dict[str, Any] = {"__name__": "pretrain"}
@@ -73,9 +66,9 @@ def rows_by_step(text: str) -> set[tuple[int, int]]:
 
 @pytest.mark.parametrize("objective", ["mlm", pytest.param("clm", marks=pytest.mark.slow)])
 def test_two_ranks_then_one_see_the_rows_and_losses_of_one(
-    objective: str, blocks: list[pages.Block], script: str, sample: Path, tmp_path: Path
+    objective: str, blocks: list[pages.Block], script: str, sample_output: Path, tmp_path: Path
 ) -> None:
-    (tmp_path / "sample-out").symlink_to(sample)
+    (tmp_path / "sample-out").symlink_to(sample_output)
     (tmp_path / "pretrain.py").write_text(script)
     (tmp_path / "sitecustomize.py").write_text(NOTE_ROWS)
     [commands] = [
@@ -98,7 +91,7 @@ def test_two_ranks_then_one_see_the_rows_and_losses_of_one(
 
 
 def test_one_process_sees_every_row_once_over_two_starts(
-    script: str, sample: Path, tmp_path: Path
+    script: str, sample_output: Path, tmp_path: Path
 ) -> None:
     seen: list[int] = []
     iterate = FeedLoader.__iter__
@@ -112,14 +105,14 @@ def test_one_process_sees_every_row_once_over_two_starts(
     for steps in (1, 2):
         with mock.patch.object(FeedLoader, "__iter__", noted):
             run_here(
-                script, tmp_path, sample, "--objective", "clm", "--checkpoint", "clm.pt",
+                script, tmp_path, sample_output, "--objective", "clm", "--checkpoint", "clm.pt",
                 "--steps", steps,
             )  # fmt: skip
     assert seen == list(range(2 * STEP))
 
 
 def test_a_step_learns_from_the_mean_over_its_labels(
-    script: str, sample: Path, tmp_path: Path
+    script: str, sample_output: Path, tmp_path: Path
 ) -> None:
     names: dict[str, Any] = {"__name__": "pretrain"}
     exec(script, names)
@@ -131,15 +124,15 @@ def test_a_step_learns_from_the_mean_over_its_labels(
         found.update({name: one.grad for name, one in model.named_parameters()})
         optimizer.zero_grad(set_to_none=True)
 
-    run_here(
-        script, tmp_path, sample, "--objective", "clm", "--checkpoint", "clm.pt", "--steps", 1,
-        take_step=take_step,
-    )  # fmt: skip
+    options = ("--objective", "clm", "--checkpoint", "clm.pt", "--steps", 1)
+    run_here(script, tmp_path, sample_output, *options, take_step=take_step)
     # Each row by itself, and the mean over all of their labels.
     model = names["make_model"]("clm")
     model.set_attn_implementation("sdpa")
     num_labels = 0
-    feed = make_feed(dataset.open(sample), objective=Clm(), micro_batch_rows=1, form="padded")
+    feed = make_feed(
+        dataset.open(sample_output), objective=Clm(), micro_batch_rows=1, form="padded"
+    )
     for batch in islice(feed, STEP):
         inputs = {name: torch.from_numpy(value) for name, value in batch.inputs.items()}
         (model(**inputs).loss * batch.num_labels).backward()

@@ -1,5 +1,6 @@
 """Every block of the guide is run, here or by the test that its mark names (`support/pages.py`)."""
 
+import csv
 import re
 import shutil
 from collections.abc import Callable
@@ -56,20 +57,36 @@ def copy_parts(folder: Path) -> None:
     shutil.copytree(REPOSITORY / "mixtures" / "parts", folder / "parts")
 
 
+def write_own_files(folder: Path) -> None:
+    """Write the three kinds of files of `own-data.md`."""
+    (folder / "data" / "notes").mkdir(parents=True)
+    posts = builds.json_lines(builds.documents("post", 40, 80))
+    (folder / "data" / "posts.jsonl").write_bytes(posts)
+    with (folder / "data" / "answers.csv").open("w", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(("number", "question", "answer"))
+        for number, one in enumerate(builds.documents("answer", 20, 60)):
+            rows.writerow((number, "Why?", one["text"]))
+    for number, one in enumerate(builds.documents("note", 6, 60)):
+        (folder / "data" / "notes" / f"note-{number}.md").write_text(one["text"])
+
+
+def write_tales(folder: Path) -> None:
+    """Write the texts of `own-tokenizer.md`."""
+    (folder / "data").mkdir()
+    tales = builds.json_lines(builds.documents("tale", 30, 80))
+    (folder / "data" / "tales.jsonl").write_bytes(tales)
+
+
 PREPARED: dict[str, Callable[[Path], None]] = {
     "change-a-mixture.md": write_earlier_build,
     "custom-mixture.md": copy_parts,
     "filters.md": write_letters,
+    "own-data.md": write_own_files,
+    "own-tokenizer.md": write_tales,
+    "paper.md": write_letters,
 }
 """What a page expects beside the output `sample-out`."""
-
-
-@pytest.fixture(scope="session")
-def sample_output(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The output of the sample; not to be changed."""
-    out = tmp_path_factory.mktemp("guide") / "sample-out"
-    builds.run_well("build", "sample", "--out", out)
-    return out
 
 
 @pytest.fixture
@@ -101,6 +118,11 @@ def assert_covers(test: str, block: pages.Block) -> None:
         run = "".join(re.findall(r"<!-- run -->\n```sh\n(.*?)```", readme, re.DOTALL))
         for line in block.text.splitlines():
             assert line in run.splitlines(), line
+
+
+def test_the_index_leads_to_every_page() -> None:
+    linked = re.findall(r"\]\(([\w-]+\.md)\)", (GUIDE / "README.md").read_text())
+    assert sorted([*linked, "README.md"]) == PAGES
 
 
 def test_what_is_not_run_is_little_and_has_a_reason() -> None:

@@ -117,10 +117,20 @@ def test_continuous_integration_runs_the_test_command_of_the_readme() -> None:
 def test_every_link_between_the_pages_leads_somewhere() -> None:
     pages = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
     links = [
-        (page, link)
+        (page, *link)
         for page in pages
-        for link in re.findall(r"\]\(([^)#]+)", page.read_text())
-        if "://" not in link
+        for link in re.findall(r"\]\(([^)#]*)(?:#([^)]*))?\)", page.read_text())
+        if "://" not in link[0]
     ]
     assert links
-    assert [str(link) for page, link in links if not (page.parent / link).exists()] == []
+    for page, path, heading in links:
+        target = page.parent / path if path else page
+        assert target.exists(), f"{page}: {path}"
+        if heading and target.suffix == ".md":
+            assert heading in headings(target), f"{page}: {path}#{heading}"
+
+
+def headings(page: Path) -> set[str]:
+    """Return what leads to the headings of a page, as its host makes them."""
+    titles = re.findall(r"^#+ (.*)", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}

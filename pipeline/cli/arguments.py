@@ -127,6 +127,11 @@ class Options:
         what = "update the output of an edited mixture: keep what has not changed, redo the rest"
         self.add("--update", what)
 
+    def add_allow_code(self) -> None:
+        """Add what lets filters run code that a mixture names."""
+        what = "allow filters to run the Python code that the mixture names; read that code first"
+        self.add("--allow-code", what)
+
     def add_out(self, *, required: bool = True) -> None:
         """Add where an output goes, for `open_out`."""
         what = "output folder, or an address in an object store: s3://, gs:// or az://"

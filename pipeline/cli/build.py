@@ -42,6 +42,7 @@ def add(verbs: Verbs) -> None:
         guide="docs/guide/custom-mixture.md#write-a-mixture",
     )
     options.add_mixture()
+    options.add_allow_code()
     options.add_cluster()
     options.add_out()
     what = "folder of downloaded input files, or an address in an object store"
@@ -158,7 +159,7 @@ def _build_part(parsed: Arguments, mixture: Mixture | Replay) -> int:
 
 def _build_options(parsed: Arguments) -> dict[str, Any]:
     files = {"raw": parsed.raw, "keeps_raw": not parsed.no_keep_raw, "cache": parsed.cache}
-    return {**files, **cluster_options(parsed)}
+    return {**files, "allows_code": parsed.allow_code, **cluster_options(parsed)}
 
 
 def _record_pulled(

@@ -46,6 +46,7 @@ def add(verbs: Verbs) -> None:
     )
     options.add_mixture()
     options.add("--raw DIR", "folder that holds the downloaded input files", Path, RAW)
+    options.add_allow_code()
     options.add_workers("worker processes to estimate the time for")
     price = checked(Fraction, "dollars, such as 0.05", lambda dollars: dollars >= 0)
     options.add(
@@ -69,14 +70,15 @@ def run(parsed: Arguments) -> int:
     if isinstance(mixture, Replay):
         return _plan_replay(parsed, mixture)
     plan = make_plan(mixture, find_lock(parsed, mixture), parsed.raw)
-    redo = None if parsed.against is None else _redo(parsed.against, plan)
     estimate = make_estimate(
         plan,
         parsed.workers,
         machine=this_machine(Path()),
         price_core_hour=parsed.price_core_hour,
         price_tb_month=parsed.price_tb_month,
+        allows_code=parsed.allow_code,
     )
+    redo = None if parsed.against is None else _redo(parsed.against, plan)
     table = budget_table(mixture)
     if parsed.json:
         content = asdict(estimate)

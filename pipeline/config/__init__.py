@@ -14,7 +14,6 @@ from pipeline.config.budget_table import (
 )
 from pipeline.config.declaration import OrderSpec, ShardSpec, TokenizerSpec
 from pipeline.config.filters import (
-    FORMATTERS,
     C4Quality,
     Filter,
     FineWebQuality,
@@ -42,6 +41,7 @@ from pipeline.config.mixture import (
     Mixture,
     ValidationSpec,
 )
+from pipeline.config.own_filters import Datatrove, Python
 from pipeline.config.recipe import (
     CHECKPOINT_PREFIXES,
     PHASES_OF_ORDERS,
@@ -68,7 +68,6 @@ __all__ = [
     "BY_PARTITION",
     "CHECKPOINT_PREFIXES",
     "CUT_AT_SIZE",
-    "FORMATTERS",
     "IN_SEQUENCE",
     "LARGEST_ETTIN_CHUNK",
     "LINE",
@@ -83,6 +82,7 @@ __all__ = [
     "BudgetTable",
     "C4Quality",
     "ChunkSpec",
+    "Datatrove",
     "DecontaminateSpec",
     "DedupSpec",
     "Filter",
@@ -100,6 +100,7 @@ __all__ = [
     "Origin",
     "Pii",
     "PoolSpec",
+    "Python",
     "Recipe",
     "Regex",
     "Replay",

@@ -1,6 +1,7 @@
 """Filters of a source, with the names and defaults of `datatrove`; `length` and `regex` are ours.
 
-Options of `datatrove` that change no output are missing. Fractions are exact, for fingerprints.
+Those of a mixture's own are in `own_filters`. Options of `datatrove` that change no output are
+missing. Fractions are exact, for fingerprints.
 """
 
 import json
@@ -8,7 +9,16 @@ import re
 from fractions import Fraction
 from typing import Any, Final, Literal
 
-from pipeline.config.settings import Complaints, Given, Section, optional, setting, settings
+from pipeline.config.own_filters import Datatrove, Python
+from pipeline.config.settings import (
+    Complaints,
+    Given,
+    Section,
+    optional,
+    setting,
+    settings,
+    settings_of,
+)
 from pipeline.config.value_types import (
     LARGEST_COUNT,
     LINE,
@@ -25,10 +35,10 @@ from pipeline.config.value_types import (
     closest,
     reject,
 )
-from pipeline.config.yaml_nodes import Node, Problems
+from pipeline.config.yaml_nodes import Entry, Node, Problems
 
 FORMATTERS: Final = frozenset({"c4_quality", "pii"})
-"""Filters that change texts."""
+"""Filters that change texts, of those that are no code of a mixture's own."""
 
 _COUNT: Final = Integer(1, LARGEST_COUNT)
 _OR_OFF: Final = Integer(-1, LARGEST_COUNT)
@@ -250,6 +260,8 @@ FILTER_OPTIONS: Final[dict[str, type[Any]]] = {
     "language": Language,
     "url": Url,
     "pii": Pii,
+    "python": Python,
+    "datatrove": Datatrove,
 }
 
 
@@ -257,6 +269,23 @@ FILTER_OPTIONS: Final[dict[str, type[Any]]] = {
 class Filter:
     name: str = setting("Which filter.", NAME)
     options: Any = setting("A value of a class of `FILTER_OPTIONS`.", Section(Length))
+
+    @property
+    def is_code(self) -> bool:
+        """Whether it runs code that the mixture names."""
+        return isinstance(self.options, Python | Datatrove)
+
+    @property
+    def label(self) -> str:
+        """What its reasons begin with: its name, and of code what is called."""
+        return f"{self.name}:{self.options.name}" if self.is_code else self.name
+
+    @property
+    def may_rewrite(self) -> bool:
+        """Whether it may change texts: which of datatrove's classes do, nothing says."""
+        if isinstance(self.options, Python):
+            return self.options.returns == "text"
+        return self.name in FORMATTERS or isinstance(self.options, Datatrove)
 
 
 class FilterType:
@@ -275,6 +304,10 @@ class FilterType:
         if name not in FILTER_OPTIONS:
             known = f"one of {', '.join(FILTER_OPTIONS)}{closest(name, FILTER_OPTIONS)}"
             return reject(node, where, problems, known, f'"{name}"')
+        short = getattr(FILTER_OPTIONS[name], "short", None)
+        if short is not None and options.kind == "text":
+            entry = Entry(place=options.place, node=options)
+            options = Node(kind="mapping", place=options.place, entries={short: entry})
         value = Section(FILTER_OPTIONS[name]).check(options, f"{where}.{name}", problems)
         return WRONG if value is WRONG else Filter(name=name, options=value)
 
@@ -282,13 +315,20 @@ class FilterType:
         named = [
             {
                 "type": "object",
-                "properties": {name: Section(options).json_schema()},
+                "properties": {name: _options_schema(options)},
                 "required": [name],
                 "additionalProperties": False,
             }
             for name, options in FILTER_OPTIONS.items()
         ]
         return {"anyOf": [{"enum": list(FILTER_OPTIONS)}, *named]}
+
+
+def _options_schema(options: type[Any]) -> Schema:
+    whole, short = Section(options).json_schema(), getattr(options, "short", None)
+    if short is None:
+        return whole
+    return {"anyOf": [settings_of(options)[short].type.json_schema(), whole]}
 
 
 FILTERS: Final = ListOf(

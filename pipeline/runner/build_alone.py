@@ -55,7 +55,7 @@ def build_alone(
         validation=None,
     )
     plan = make_plan(narrowed, lock, options["raw"], out, alone)
-    tokenizer = check_plan(plan)
+    tokenizer = check_plan(plan, allows_code=options.get("allows_code", False))
     refuse_nested(out, options.get("cache"))
     if (out / MANIFEST).exists():
         raise OutputError(f"{out}: holds a whole build", "choose another --out for --partitions")

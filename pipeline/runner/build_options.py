@@ -40,6 +40,8 @@ class ClusterOptions(TypedDict, total=False):
     updates: bool
     """Whether the output may hold a build of another mixture, of which it keeps what still stands;
     by default it may not."""
+    allows_code: bool
+    """Whether code that the mixture names for its filters may run; by default it may not."""
 
 
 class BuildOptions(ClusterOptions, total=False):

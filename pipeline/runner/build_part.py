@@ -102,7 +102,7 @@ def _planned(
             "give --stage chunk",
         )
     plan = make_plan(mixture, lock, options["raw"], out)
-    tokenizer = check_plan(plan)
+    tokenizer = check_plan(plan, allows_code=options.get("allows_code", False))
     refuse_nested(out, options.get("cache"))
     return mixture, plan, tokenizer
 

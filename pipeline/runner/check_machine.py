@@ -54,7 +54,12 @@ def check_machine(plan: Plan, out: Path, **options: Unpack[BuildOptions]) -> Non
         )
     # What is wrong with an input is said by the build, which may leave it out.
     with suppress(PipelineError, OSError):
-        made = make_estimate(plan, max(workers, 1), memory_bytes=memory_bytes)
+        made = make_estimate(
+            plan,
+            max(workers, 1),
+            memory_bytes=memory_bytes,
+            allows_code=options.get("allows_code", False),
+        )
         pulled = _pulled_bytes(made, out, options)
         for line in exceeded(here, made.disk, made.memory, workers, pulled):
             _LOG.warning("warning: this machine is too small: %s", line)

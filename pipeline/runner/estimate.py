@@ -16,6 +16,7 @@ from pipeline.runner.estimate_disk import DiskEstimate, estimate_disk
 from pipeline.runner.estimate_memory import MemoryEstimate, estimate_memory
 from pipeline.runner.estimate_time import TimeEstimate, estimate_time
 from pipeline.runner.expected_files import expected_part
+from pipeline.runner.inputs import refuse_code_in
 from pipeline.runner.machine import Machine, exceeded
 from pipeline.runner.measure_output import measure_output
 from pipeline.runner.measure_source import SourceSample, Stages, make_up_source, measure_source
@@ -88,17 +89,19 @@ def make_estimate(
     memory_bytes: int | None = None,
     price_core_hour: Fraction | None = None,
     price_tb_month: Fraction | None = None,
+    allows_code: bool = False,
 ) -> Estimate:
     """Measure samples, and estimate what a build reads, writes and takes. Prices are in dollars.
 
-    machine: what must hold it. memory_bytes: of the build, as its option.
+    machine: what must hold it. memory_bytes, allows_code: of the build, as its options.
 
-    Raises: InputError for a damaged file.
+    Raises: InputError for a damaged file; ConfigError for code where none is allowed.
     """
     mixture = plan.mixture
+    refuse_code_in(mixture, allows_code=allows_code)
     if memory_bytes is None:
         memory_bytes = default_memory_bytes()
-    volumes, unasked = _measure(plan)
+    volumes, unasked = _measure(plan, allows_code=allows_code)
     costs = measure_output(volumes, mixture)
     disk = estimate_disk(mixture, volumes, costs, memory_bytes)
     memory = estimate_memory(mixture, volumes, memory_bytes)
@@ -129,7 +132,7 @@ def make_estimate(
     )
 
 
-def _measure(plan: Plan) -> tuple[list[SourceVolume], list[str]]:
+def _measure(plan: Plan, *, allows_code: bool) -> tuple[list[SourceVolume], list[str]]:
     """Measure each source by its own documents, or else by those that ship with the package.
 
     Return their volumes, and a line for each whose filters cannot be asked.
@@ -140,11 +143,13 @@ def _measure(plan: Plan) -> tuple[list[SourceVolume], list[str]]:
     for planned in plan.sources:
         source = planned.source
         try:
-            make_filters(source.filters, Path(mixture.folder))
+            make_filters(source.filters, Path(mixture.folder), allows_code=allows_code)
         except ConfigError as error:
             unasked.append(f"sources.{source.name}.filters: {error.message}")
             source = replace(source, filters=())
-        stages = Stages(source=source, mixture=mixture, tokenizer=tokenizer)
+        stages = Stages(
+            source=source, mixture=mixture, tokenizer=tokenizer, allows_code=allows_code
+        )
         sample = measure_source(source, expected_part(planned).files or (), stages)
         if sample is None and source.filters not in made_up:
             made_up[source.filters] = make_up_source(stages)

@@ -101,7 +101,7 @@ def _of_documents(mixture: Mixture, volumes: Sequence[SourceVolume]) -> float:
     largest = max((one.sample.largest_bytes for one in volumes), default=0)
     shard = max(mixture.shards.size_limit - _USUAL_SHARD, 0)
     names = {filter_.name for one in volumes for filter_ in one.planned.source.filters}
-    filters = _FILTER_BYTES if names - {"length", "regex"} else 0
+    filters = _FILTER_BYTES if names - {"length", "regex", "python"} else 0
     return _BLOCK_BYTES + filters + 2 * shard + _COPIES_OF_DOCUMENT * largest
 
 

@@ -14,6 +14,7 @@ from pipeline.runner.cluster import Cluster
 from pipeline.runner.plan import PlannedSource, declared, num_bytes
 from pipeline.runner.tasks.read_documents import Input, LockedInput
 from pipeline.sources import Decoding, InputFile, check_tokenizer
+from pipeline.stages.filters import identify, refuse_code
 from pipeline.stages.tokenizer import Tokenizer, read_json
 
 
@@ -38,6 +39,8 @@ class BuildContext:
     """Unique to this run, so that workers of a user's cluster reuse no maps of an earlier one."""
     cache: Path | str | None = None
     """A folder of chunks that any build has made, absolute."""
+    allows_code: bool = False
+    """Whether code that the mixture names may run."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,6 +50,8 @@ class PreparedSource:
     planned: PlannedSource
     inputs: Mapping[str, tuple[Input, ...]]
     """The files of each partition, sorted."""
+    filters_made_of: Mapping[str, str]
+    """What `identify` says of its filters, and all its inputs have."""
 
     @property
     def name(self) -> str:
@@ -72,6 +77,12 @@ def input_bytes(task: OfInputs) -> int:
     return total
 
 
+def refuse_code_in(mixture: Mixture, *, allows_code: bool) -> None:
+    """Insist that code which a mixture names may run, if it names some. Raises: ConfigError."""
+    for source in () if allows_code else mixture.sources:
+        refuse_code(source.filters, f"sources.{source.name}.")
+
+
 def prepare_source(
     context: BuildContext, planned: PlannedSource, *, saves: bool = True
 ) -> PreparedSource:
@@ -82,6 +93,7 @@ def prepare_source(
     Raises: InputError or MismatchError when a tokenizer is not found, or is not the locked one.
     """
     source, locked = planned.source, planned.locked
+    made_of = identify(source.filters, context.mixture.folder)
     decoding = _decoding(context, planned, saves=saves)
     at_origin = {declared(locked, file): file for file in locked.files} if locked else {}
 
@@ -91,6 +103,8 @@ def prepare_source(
             file=file,
             origin=source.origin,
             filters=source.filters,
+            filters_made_of=made_of,
+            allows_code=context.allows_code,
             folder=context.mixture.folder,
             decoding=decoding,
             max_bad=context.mixture.max_bad,
@@ -110,7 +124,7 @@ def prepare_source(
 
     groups = planned.partitions.items()
     inputs = {partition: tuple(map(prepare, files)) for partition, files in groups}
-    return PreparedSource(planned=planned, inputs=inputs)
+    return PreparedSource(planned=planned, inputs=inputs, filters_made_of=made_of)
 
 
 def _decoding(context: BuildContext, planned: PlannedSource, *, saves: bool) -> Decoding | None:

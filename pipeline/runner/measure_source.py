@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.config import FORMATTERS, Mixture, Source
+from pipeline.config import Mixture, Source
 from pipeline.core.arrays import Int64Array
 from pipeline.core.bundled import mixture_path
 from pipeline.core.document import Document
@@ -75,13 +75,15 @@ class Stages:
     source: Source
     mixture: Mixture
     tokenizer: Tokenizer
+    allows_code: bool = False
+    """Whether filters may run code that the mixture names."""
 
     def measure(self, documents: Sequence[Document], sample: SourceSample) -> None:
         """Take documents through all stages, and add what they come to. Raises: ConfigError."""
         mixture, folder = self.mixture, Path(self.mixture.folder)
         filters = self.source.filters
         judge, scans = (
-            make_filters(filters, folder).judge,
+            make_filters(filters, folder, allows_code=self.allows_code).judge,
             bool(mixture.dedup or mixture.decontaminate),
         )
         minhash = mixture.dedup.minhash if mixture.dedup else None
@@ -92,12 +94,12 @@ class Stages:
         scan_documents(first if scans else [], minhash, None)
         with sample.timed("filter"):
             kept, dropped = judge([*documents])
-        formats = tuple(one for one in filters if one.name in FORMATTERS)
+        formats = tuple(one for one in filters if one.may_rewrite)
         if scans:
             with sample.timed("scan"):
                 scan_documents(kept, minhash, None)
             if formats:
-                rewrite = make_filters(formats, folder).judge
+                rewrite = make_filters(formats, folder, allows_code=self.allows_code).judge
                 with sample.timed("filter again"):
                     rewrite([*documents])
         # Twice, since ids of words are kept: the first megabyte takes two to three times as long as

@@ -51,7 +51,6 @@ from pipeline.runner.sampled_shards import check_plan, make_shards, open_context
 from pipeline.runner.task_cache import PartitionOutput, files_of
 from pipeline.sources import Lock
 from pipeline.stages import sampling
-from pipeline.stages.filters import identify
 
 _LOG = logging.getLogger(__name__)
 Counts = TypeVar("Counts", TokenCounts, ChunkCounts)
@@ -74,7 +73,7 @@ def build(
     mixture = replace(mixture, folder=mixture.folder.absolute())
     options["raw"] = options.get("raw", RAW).absolute()
     plan = make_plan(mixture, lock, options["raw"], out)
-    tokenizer = check_plan(plan)
+    tokenizer = check_plan(plan, allows_code=options.get("allows_code", False))
     refuse_nested(out, options.get("cache"))
     updates = options.get("updates", False)
     if updates:
@@ -121,16 +120,13 @@ def _build(context: BuildContext, plan: Plan, holdout_state: State | None) -> Ma
         files.update(write_holdout(context, holdout_state, samples, plan))
     manifest = make_manifest(describe_mixture(mixture), plan.lock, context.tokenizer, order, files)
     described = {
-        source.name: _describe_source(source, samples[source.name], mixture.folder)
-        for source in made.sources
+        source.name: _describe_source(source, samples[source.name]) for source in made.sources
     }
     return replace(manifest, sources=described, evaluation=made.evaluation)
 
 
-def _describe_source(
-    source: PreparedSource, records: Sequence[PartitionOutput], folder: Path
-) -> SourceRecord:
-    """Sum a source's counts over its partitions; `folder`, the mixture's, has files of filters."""
+def _describe_source(source: PreparedSource, records: Sequence[PartitionOutput]) -> SourceRecord:
+    """Sum a source's counts over its partitions."""
     dropped: Counter[str] = Counter()
     for record in records:
         dropped.update(record.documents.dropped)
@@ -140,7 +136,7 @@ def _describe_source(
     return SourceRecord(
         num_left_out=len(planned.skipped),
         num_unread=len(planned.files or ()) - sum(len(one.inputs) for one in records),
-        filters=identify(planned.source.filters, folder),
+        filters=source.filters_made_of,
         documents=DocumentCounts(
             num_in=sum(record.documents.num_in for record in records),
             kept=sum(record.documents.kept for record in records),

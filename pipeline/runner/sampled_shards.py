@@ -21,7 +21,12 @@ from pipeline.runner.corpus_scan import scan_corpus
 from pipeline.runner.earlier_build import resuming
 from pipeline.runner.expected_files import expected_part
 from pipeline.runner.holdout_split import split_holdout
-from pipeline.runner.inputs import BuildContext, PreparedSource, prepare_source
+from pipeline.runner.inputs import (
+    BuildContext,
+    PreparedSource,
+    prepare_source,
+    refuse_code_in,
+)
 from pipeline.runner.open_cluster import open_cluster
 from pipeline.runner.output_tokenizer import cached_tokenizer, check_special_tokens
 from pipeline.runner.plan import Plan, num_bytes
@@ -53,12 +58,13 @@ class SampledShards:
     """Files that list dropped copies."""
 
 
-def check_plan(plan: Plan) -> Tokenizer:
+def check_plan(plan: Plan, *, allows_code: bool = False) -> Tokenizer:
     """Warn of what is left out, insist on what a build needs, and return the tokenizer.
 
-    Raises: ConfigError for a source without a lock, MismatchError for another tokenizer than was
-    locked.
+    Raises: ConfigError for a source without a lock, or one with code where none is allowed;
+    MismatchError for another tokenizer than was locked.
     """
+    refuse_code_in(plan.mixture, allows_code=allows_code)
     for line in plan.skipped:
         _LOG.warning("warning: %s", printable(line))
     if plan.unlocked:
@@ -94,7 +100,7 @@ def open_context(
         options.get("tls"),
         work_bytes(plan),
         folders=[state.root, *([raw] if plan.lock is not None and os.access(raw, os.W_OK) else [])],
-        files=_first_and_last(plan),
+        files=[*_first_and_last(plan), *_code_files(plan)],
         retried=options.get("retried"),
     )
     resumed = resuming(state, hashes_all=options.get("hashes_all", False))
@@ -112,6 +118,7 @@ def open_context(
             raw=raw,
             run=uuid.uuid4().hex,
             cache=cache.absolute() if isinstance(cache, Path) else cache,
+            allows_code=options.get("allows_code", False),
         )
 
 
@@ -119,6 +126,13 @@ def _first_and_last(plan: Plan) -> list[Path]:
     """Return files of each source that workers must see, if they are here."""
     files = [planned.files for planned in plan.sources if planned.files]
     return [one.path for of_source in files for one in {of_source[0], of_source[-1]}]
+
+
+def _code_files(plan: Plan) -> list[Path]:
+    """Return the files beside a mixture that its filters run; tasks compare their digests, too."""
+    filters = [one for source in plan.mixture.sources for one in source.filters if one.is_code]
+    modules = {one.options.module for one in filters}
+    return [plan.mixture.folder / name for name in sorted(modules - {None}) if name.endswith(".py")]
 
 
 def _read_whole(plan: Plan, lock: Lock) -> Lock:

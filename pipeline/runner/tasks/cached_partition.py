@@ -26,7 +26,6 @@ from pipeline.runner.task_cache import PartitionOutput
 from pipeline.runner.tasks.partition_task import PartitionTask
 from pipeline.runner.tasks.read_documents import Input, mark_unread
 from pipeline.sources import check_file
-from pipeline.stages.filters import identify
 
 _LOG = logging.getLogger(__name__)
 PARTITION: Final = "partition-v1"
@@ -127,7 +126,7 @@ def _declare(input_: Input, sha256: str) -> dict[str, object]:
         "max_document_bytes": input_.max_document_bytes,
         "takes_empty": input_.takes_empty,
         "filters": [to_plain(one) for one in input_.filters],
-        "filters_made_of": identify(input_.filters, input_.folder),
+        "filters_made_of": dict(input_.filters_made_of),
         "drops": input_.drops and [input_.drops.digest, list(input_.drops.reasons)],
     }
 

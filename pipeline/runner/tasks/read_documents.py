@@ -7,7 +7,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from fractions import Fraction
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,7 +16,6 @@ from typing import TypeVar
 import numpy as np
 
 from pipeline.config import (
-    FORMATTERS,
     MAX_BAD,
     MAX_DOCUMENT_BYTES,
     Filter,
@@ -88,6 +87,10 @@ class Input:
     filters: tuple[Filter, ...]
     folder: Path
     """The mixture's, absolute, which paths of filters are relative to."""
+    filters_made_of: Mapping[str, str] = field(default_factory=dict)
+    """What `identify` says of the filters where the build was started."""
+    allows_code: bool = False
+    """Whether filters may run code that the mixture names."""
     decoding: Decoding | None = None
     """How rows of ids become text, by a tokenizer in a file that is named by its sha256."""
     max_bad: Fraction = MAX_BAD
@@ -117,7 +120,7 @@ class Input:
             "origin": to_plain(self.origin),
             "decoder": self.decoding and self.decoding.tokenizer.stem,
             "filters": [to_plain(one) for one in self.filters],
-            "filters_made_of": identify(self.filters, self.folder),
+            "filters_made_of": dict(self.filters_made_of),
             "drops": self.drops and [self.drops.digest, list(self.drops.reasons)],
         }
 
@@ -331,12 +334,16 @@ def _local_file(input_: Input, state: State) -> Iterator[Path]:
 
 def _make_split(input_: Input) -> Callable[[list[Document]], tuple[list[Document], list[Dropped]]]:
     """Return what splits a block into the documents that pass and those that do not."""
+    found = identify(input_.filters, input_.folder)
+    if found != input_.filters_made_of:
+        raise _other_filters(input_, found)
+    allows = input_.allows_code
     if input_.drops is None:
-        return make_filters(input_.filters, input_.folder).judge
+        return make_filters(input_.filters, input_.folder, allows_code=allows).judge
     reasons = input_.drops.load()
     # The scan has asked the filters that drop; those that rewrite text must run again.
     formatters = make_filters(
-        tuple(one for one in input_.filters if one.name in FORMATTERS), input_.folder
+        tuple(one for one in input_.filters if one.may_rewrite), input_.folder, allows_code=allows
     )
 
     def split(block: list[Document]) -> tuple[list[Document], list[Dropped]]:
@@ -344,7 +351,34 @@ def _make_split(input_: Input) -> Callable[[list[Document]], tuple[list[Document
         passed = [document for document in written if document.row not in reasons]
         dropped += [Dropped(document=one, reason="") for one in written if one.row in reasons]
         # Without the filters that only drop, another one may drop first; the scan's reason counts.
-        dropped = [replace(one, reason=reasons[one.document.row]) for one in dropped]
+        dropped = [_as_scanned(input_, one, reasons) for one in dropped]
         return passed, sorted(dropped, key=lambda one: one.document.row)
 
     return split
+
+
+def _as_scanned(input_: Input, dropped: Dropped, reasons: Mapping[int, str]) -> Dropped:
+    """Return what is dropped with the reason of the scan, which has stopped at faults if it must.
+
+    Raises: InputError where the scan has kept it.
+    """
+    document = dropped.document
+    if (reason := reasons.get(document.row)) is None:
+        raise InputError(
+            f"{input_.file.declared}: document {document.row + 1}: {dropped.reason} drops it, and"
+            " kept it in the scan before, expected one verdict on each document",
+            "let filters depend on text and metadata alone",
+        )
+    return replace(dropped, reason=reason, fault=None)
+
+
+def _other_filters(input_: Input, found: Mapping[str, str]) -> InputError:
+    """Return the error for code, lists, models or packages that are not those of the build."""
+    expected = input_.filters_made_of
+    names = sorted({**expected, **found})
+    name = next(one for one in names if found.get(one) != expected.get(one))
+    return InputError(
+        f"sources.{input_.source}.filters: this worker finds {name} as {found.get(name, 'none')},"
+        f" the build was started with {expected.get(name, 'none')}",
+        "let all workers see the same files and packages, and do not change them during a build",
+    )

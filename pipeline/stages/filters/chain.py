@@ -14,6 +14,8 @@ from pipeline.config import Filter, Length, Regex
 from pipeline.core.document import Document
 from pipeline.stages.filters.datatrove_filters import judge_language, judge_pii, judge_quality
 from pipeline.stages.filters.dependencies import identify
+from pipeline.stages.filters.own_code import refuse_code
+from pipeline.stages.filters.own_filters import judge_datatrove, judge_python
 from pipeline.stages.filters.url import judge_url
 from pipeline.stages.filters.verdict import Drop, Dropped, Judge
 
@@ -53,6 +55,8 @@ _FACTORIES: Final[dict[str, Callable[[Any, Path], Judge]]] = {
     "pii": judge_pii,
     "language": judge_language,
     "url": judge_url,
+    "python": judge_python,
+    "datatrove": judge_datatrove,
 }
 
 
@@ -93,12 +97,18 @@ class FilterChain:
         return document
 
 
-def make_filters(specs: tuple[Filter, ...], folder: Path) -> FilterChain:
+def make_filters(
+    specs: tuple[Filter, ...], folder: Path, *, allows_code: bool = False
+) -> FilterChain:
     """Return the filters that a source declares; paths are relative to `folder`.
 
+    allows_code: whether code that the mixture names may run; the only place where it begins to.
+
     Cached while what `identify` names stays the same, since lists and models take seconds to load.
-    Raises: ConfigError when a package or file is missing or unusable.
+    Raises: ConfigError when a package or file is missing or unusable, or for code.
     """
+    if not allows_code:
+        refuse_code(specs)
     return _cached(specs, folder, tuple(identify(specs, folder).items()))
 
 
@@ -107,4 +117,4 @@ def make_filters(specs: tuple[Filter, ...], folder: Path) -> FilterChain:
 def _cached(
     specs: tuple[Filter, ...], folder: Path, identity: tuple[tuple[str, str], ...]
 ) -> FilterChain:
-    return FilterChain((spec.name, _FACTORIES[spec.name](spec.options, folder)) for spec in specs)
+    return FilterChain((spec.label, _FACTORIES[spec.name](spec.options, folder)) for spec in specs)

@@ -3,6 +3,7 @@
 import unicodedata
 from functools import lru_cache
 from importlib import metadata
+from itertools import chain
 from pathlib import Path
 from typing import Final
 
@@ -10,6 +11,7 @@ from pipeline.config import Filter
 from pipeline.core.digest import sha256_file
 from pipeline.core.errors import ConfigError
 from pipeline.stages.filters.datatrove_filters import check_language
+from pipeline.stages.filters.own_code import find_code
 from pipeline.stages.filters.url import LISTS
 
 # spaCy splits words and sentences, tldextract ships the suffixes of domains.
@@ -23,7 +25,10 @@ _PACKAGES: Final[dict[str, tuple[str, ...]]] = {
     "language": ("datatrove", "fasteners", "fasttext-numpy2-wheel"),
     "url": ("datatrove", "fasteners", "pyahocorasick", "tldextract"),
     "pii": ("datatrove",),
+    "python": (),
+    "datatrove": ("datatrove", "spacy"),
 }
+_OURS: Final = frozenset(chain.from_iterable(_PACKAGES.values()))
 # datatrove imports these, but no verdict depends on them.
 _ONLY_IMPORTED: Final = frozenset({"fasteners", "regex"})
 _FILES: Final = {"language": ("model",), "url": LISTS}
@@ -44,6 +49,8 @@ def identify(specs: tuple[Filter, ...], folder: Path) -> dict[str, str]:
             version = _version(spec.name, package)
             if package not in _ONLY_IMPORTED:
                 found[package] = version
+        if spec.is_code:
+            found |= _identify_code(index, spec, folder)
         if hasattr(spec.options, "language"):
             check_language(spec.name, spec.options.language)
         for option in _FILES.get(spec.name, ()):
@@ -53,6 +60,17 @@ def identify(specs: tuple[Filter, ...], folder: Path) -> dict[str, str]:
     return dict(sorted(found.items()))
 
 
+def _identify_code(index: int, spec: Filter, folder: Path) -> dict[str, str]:
+    """Return the digest of a mixture's own code, and what the mixture says that it depends on."""
+    options = spec.options
+    found = {package: _version(spec.label, package) for package in options.packages}
+    if (code := find_code(options, folder)) is not None:
+        found[f"{index}/{spec.name}/{code.package}"] = code.sha256
+    for path in options.files:
+        found[f"{index}/{spec.name}/files/{path}"] = _digest(spec.label, "files", folder / path)
+    return found
+
+
 @lru_cache
 def _version(name: str, package: str) -> str:
     try:
@@ -60,7 +78,7 @@ def _version(name: str, package: str) -> str:
     except metadata.PackageNotFoundError as error:
         raise ConfigError(
             f"filters: {name} needs the package {package}, which is not installed",
-            "pip install 'ettin-data[filters]'",
+            "pip install 'ettin-data[filters]'" if package in _OURS else f"pip install {package}",
         ) from error
 
 

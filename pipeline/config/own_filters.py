@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from math import isfinite
 from typing import Any, ClassVar, Final, Literal
 
-from pipeline.config.settings import setting, settings
+from pipeline.config.settings import optional, setting, settings
 from pipeline.config.value_types import LINE, WRONG, ListOf, Schema, Text, reject
 from pipeline.config.yaml_nodes import Node, Problems
 
@@ -35,7 +35,7 @@ _FILES: Final = ListOf(LINE, "a list of files, relative to this one")
 
 @dataclass(frozen=True)
 class JsonObject:
-    """A mapping of values as JSON has them; as canonical JSON, so it has one spelling."""
+    """A mapping of values as JSON has them; as JSON in one spelling, or None for no values."""
 
     expected: str = "a mapping from names to values such as {least: 3, words: [a, b]}"
 
@@ -47,7 +47,9 @@ class JsonObject:
         except OverflowError:
             got = f"more than {_MOST_VALUES:,} values"
             return reject(node, where, problems, "fewer; put them into a file", got)
-        return value if value is WRONG else json.dumps(value, sort_keys=True)
+        if value is WRONG or not value:
+            return value or None
+        return json.dumps(value, sort_keys=True)
 
     def json_schema(self) -> Schema:
         return {"type": "object"}
@@ -105,7 +107,7 @@ class Python:
     """The key that a text in the place of the mapping stands for."""
 
     function: str = setting("The function, module:function or ./file.py:function.", _FUNCTION)
-    arguments: str = setting("What it is called with, by name.", _ARGUMENTS, default="{}")
+    arguments: str | None = optional("What it is called with, by name.", _ARGUMENTS)
     returns: Literal["verdict", "text"] = setting(
         "Whether it returns a verdict, or the text to keep, perhaps changed.", default="verdict"
     )
@@ -132,7 +134,7 @@ class Datatrove:
     short: ClassVar[str] = "filter"
 
     filter: str = setting("Class of datatrove, or module:Class, or ./file.py:Class.", _CLASS)
-    options: str = setting("What the class is made with, by name.", _ARGUMENTS, default="{}")
+    options: str | None = optional("What the class is made with, by name.", _ARGUMENTS)
     packages: tuple[str, ...] = setting(
         "Packages that it uses, whose versions are recorded.", _PACKAGES, default=(), is_set=True
     )

@@ -74,7 +74,9 @@ sources:
         revision: 89abcdef0123456789abcdef0123456789abcdef
         clean_up: false
     tokens: all
-    filters: [length, {length: {min_chars: 200, max_chars: 1000000}}]
+    filters: [length, {length: {min_chars: 200, max_chars: 1000000}}, python: "./own.py:keep",
+      python: {function: rules.age:keep, arguments: {least: 0.5}, returns: text, packages: [numpy]},
+      datatrove: {filter: RegexFilter, options: {regex_exp: x}, files: [a.txt]}]
 dedup:
   scope: source
   exact: true
@@ -106,6 +108,10 @@ max_document_bytes: 1GiB
 # Each replaces a piece of FULLEST by something that neither the schema nor loading accepts.
 REFUSED = [
     ("name: fullest", "nmae: fullest"),
+    ("function: rules.age:keep", "function: rules.age"),
+    ("arguments: {least: 0.5}", "arguments: 0.5"),
+    ("returns: text", "returns: texts"),
+    ("filter: RegexFilter", "filter: Regex Filter"),
     ("name: fullest", "name: a/b"),
     ("name: fullest", "name: a..b"),
     ("name: fullest", "name: 5"),

@@ -23,6 +23,14 @@ from pipeline.config.settings import Setting, settings_of, to_plain
 from pipeline.core import digest
 from pipeline.core.errors import ConfigError
 
+NEEDED = {
+    "regex": "{pattern: x}",
+    "language": "{model: lid.bin}",
+    "python": "{function: 'm:f'}",
+    "datatrove": "{filter: GopherQualityFilter}",
+}
+"""What a filter cannot be declared without."""
+
 
 @pytest.mark.parametrize("name", THEIRS)
 def test_options_have_the_names_and_defaults_of_datatrove(name: str) -> None:
@@ -39,7 +47,7 @@ def test_options_have_the_names_and_defaults_of_datatrove(name: str) -> None:
 
 @pytest.mark.parametrize("name", FILTER_OPTIONS)
 def test_every_filter_can_be_declared_and_has_a_fingerprint(name: str) -> None:
-    needed = {"regex": "{pattern: x}", "language": "{model: lid.bin}"}.get(name, "{}")
+    needed = NEEDED.get(name, "{}")
     [spec] = declared(f"[{name}: {needed}]")
     assert spec.name == name
     assert len(digest.fingerprint(to_plain(spec))) == 64

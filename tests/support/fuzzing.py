@@ -59,7 +59,10 @@ on_error: skip
 _SHARED = """\
 tokenizer: {name: tok.json, add_prefix_space: true}
 sources:
-  lines: {from: {path: in/lines.jsonl}, tokens: 600, filters: [{length: {min_chars: 20}}]}
+  lines:
+    from: {path: in/lines.jsonl}
+    tokens: 600
+    filters: [length: {min_chars: 20}, python: {function: own.py:keep, arguments: {least: 5}}]
   gz: {from: {path: in/gz.json.gz}}
   zst: {from: {path: in/zst.jsonl.zst}, epochs: 3/2}
   table: {from: {path: in/table.parquet, id: null}}
@@ -70,6 +73,10 @@ sources:
   array: {from: {path: in/array.json, text: inner.text, id: inner.id}}
   shard:
     from: {path: in/shard.00000.mds, text: input_ids, id: null, decode: {tokenizer: tok.json}}
+"""
+_OWN = """\
+def keep(text, metadata, least):
+    return len(text) >= least or "short"
 """
 _REPLAY = """\
 name: replayed
@@ -102,10 +109,12 @@ class Target:
     """How often, relative to the others."""
 
 
-_BUILD = "build m.yaml --out new --workers 1"
+_BUILD = "build m.yaml --allow-code --out new --workers 1"
 _ORDER = "order out/train --workers 1 --set order.global_batch_size=4 --set order.max_seq_len=64"
-_AGAIN = "build m.yaml --out out --workers 1"
-_HALF = "build m.yaml --out half --workers 1"
+_STOPS = f"{_BUILD} --set on_error=stop"
+_PLAN = "plan m.yaml --allow-code"
+_AGAIN = "build m.yaml --allow-code --out out --workers 1"
+_HALF = "build m.yaml --allow-code --out half --workers 1"
 _READS = ("verify out", "feed out --steps 3", "trace out --step 2", "trace out --document lines-3",
           "digest out --out d.json", "diff out other", "verify out --against mds",
           "trace out --find harbour", f"{_ORDER} --out new", _AGAIN)  # fmt: skip
@@ -120,19 +129,21 @@ _ORDERS = (
 _TRAIN = "train r.yaml --data data --out run --device cpu"
 TARGETS: Mapping[str, Target] = {
     "mixture": Target(files="m.yaml", mutate=mutations.yaml_file, share=2,
-                      commands=("plan m.yaml", _BUILD, "lock m.yaml",
+                      commands=(_PLAN, _BUILD, "lock m.yaml",
                                 "lock m.yaml --check --lock locked.json",
                                 "pull m.yaml --lock locked.json", "diff m.yaml shared.yaml",
-                                "build m.yaml --out new --workers 1 --memory 1KiB")),
+                                "build m.yaml --allow-code --out new --workers 1 --memory 1KiB")),
     "shared": Target(files="shared.yaml", mutate=mutations.yaml_file,
-                     commands=("plan m.yaml", _BUILD, _AGAIN)),
+                     commands=(_PLAN, _BUILD, _AGAIN)),
+    "own code": Target(files="own.py", mutate=mutations.damage,
+                       commands=(_PLAN, _BUILD, _AGAIN)),
     "replay": Target(files="replay.yaml", mutate=mutations.yaml_file,
                      commands=("plan replay.yaml", "build replay.yaml --out new --workers 1")),
     "recipe": Target(files="r*.yaml", mutate=mutations.yaml_file,
                      commands=(_TRAIN, "train r.yaml --data data --out new --device cpu")),
     "lock": Target(files="locked.json", mutate=mutations.lock_json, share=3,
                    commands=tuple(f"{one} --lock locked.json" for one in (
-                       "plan m.yaml", _BUILD, "lock m.yaml --check", "pull m.yaml", _AGAIN))),
+                       _PLAN, _BUILD, "lock m.yaml --check", "pull m.yaml", _AGAIN))),
     "manifest": Target(files="out/manifest.json", mutate=mutations.sealed_json, share=3,
                        commands=(*_READS, "diff out/manifest.json mds/manifest.json",
                                  "verify mds --manifest out/manifest.json",
@@ -160,29 +171,25 @@ TARGETS: Mapping[str, Target] = {
                                    "trace out --document lines-3", "trace out --find harbour",
                                    "verify out", "trace out --checkpoint run", _AGAIN)),
     "jsonl": Target(files="in/lines.jsonl", mutate=mutations.lines_file, share=3,
-                    commands=(_BUILD, _AGAIN, "plan m.yaml",
-                              "lock m.yaml --check --lock locked.json",
-                              "build m.yaml --out new --workers 1 --set on_error=stop")),
+                    commands=(_BUILD, _AGAIN, _PLAN,
+                              "lock m.yaml --check --lock locked.json", _STOPS)),
     "gz": Target(files="in/gz.json.gz", mutate=mutations.gzip_file, share=2,
-                 commands=(_BUILD, "plan m.yaml",
-                           "build m.yaml --out new --workers 1 --set on_error=stop")),
+                 commands=(_BUILD, _PLAN, _STOPS)),
     "zst": Target(files="in/zst.jsonl.zst", mutate=mutations.zstd_file, share=2,
-                  commands=(_BUILD, "build m.yaml --out new --workers 1 --set on_error=stop")),
+                  commands=(_BUILD, _STOPS)),
     "table": Target(files="in/table.parquet", mutate=mutations.parquet_file, share=3,
-                    commands=(_BUILD, "plan m.yaml", "lock m.yaml",
-                              "build m.yaml --out new --workers 1 --set on_error=stop")),
+                    commands=(_BUILD, _PLAN, "lock m.yaml", _STOPS)),
     "rows": Target(files="in/rows*", mutate=mutations.damage, share=2,
-                   commands=(_BUILD, "plan m.yaml", f"{_BUILD} --set on_error=stop")),
+                   commands=(_BUILD, _PLAN, _STOPS)),
     "slow": Target(files="in/slow*", mutate=mutations.slow_file,
-                   commands=(_BUILD, f"{_BUILD} --set on_error=stop")),
+                   commands=(_BUILD, _STOPS)),
     "array": Target(files="in/array.json", mutate=mutations.plain_json,
-                    commands=(_BUILD, "plan m.yaml", f"{_BUILD} --set on_error=stop")),
+                    commands=(_BUILD, _PLAN, _STOPS)),
     "text": Target(files="in/text.txt", mutate=mutations.text_file, commands=(_BUILD,)),
     "mds input": Target(files="in/*.mds", mutate=mutations.damage, share=2,
-                        commands=(_BUILD,
-                                  "build m.yaml --out new --workers 1 --set on_error=stop")),
+                        commands=(_BUILD, _STOPS)),
     "tokenizer": Target(files="tok.json", mutate=mutations.plain_json, share=4,
-                        commands=(_BUILD, _AGAIN, "plan m.yaml", "lock m.yaml",
+                        commands=(_BUILD, _AGAIN, _PLAN, "lock m.yaml",
                                   "feed out --steps 3 --tokenizer tok.json",
                                   "trace out --step 1 --text --tokenizer tok.json")),
     "record": Target(files="half/.ettin/records/*", mutate=mutations.record_log, share=3,
@@ -282,6 +289,7 @@ def write_folder(folder: Path) -> None:
     os.chdir(folder)
     Path("m.yaml").write_text(_MIXTURE)
     Path("shared.yaml").write_text(_SHARED)
+    Path("own.py").write_text(_OWN)
     Path("replay.yaml").write_text(_REPLAY)
     Path("r.yaml").write_text(_RECIPE)
     shutil.copytree(builds.REPOSITORY / "recipes" / "parts", "parts")
@@ -302,10 +310,10 @@ def write_folder(folder: Path) -> None:
     tokenizer = Tokenizer.from_file("tok.json")
     Path("in/shard.00000.mds").write_bytes(mds([tokenizer.encode(text).ids for text in texts[:4]]))
     for command in (
-        "build m.yaml --out data --workers 1 --set tokenizer.name=modernbert",
+        "build m.yaml --allow-code --out data --workers 1 --set tokenizer.name=modernbert",
         "lock m.yaml --lock locked.json",
         _AGAIN,
-        "build m.yaml --out other --workers 1 --set order.seed=5",
+        "build m.yaml --allow-code --out other --workers 1 --set order.seed=5",
         f"{_ORDER} --out mds --format mds",
         "digest out --out digested.json",
         f"{_TRAIN} --max-steps 6",

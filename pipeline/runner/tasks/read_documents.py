@@ -46,6 +46,8 @@ from pipeline.storage import StoredFile
 OfInputs = TypeVar("OfInputs", PartitionOutput, ScanRecord)
 DROP_DTYPE = np.dtype([("row", "<u4"), ("reason", "<u2")])
 """A document to drop: its row in the file, and the number of the reason."""
+# Filters have some dozens. A function that puts a measure into its reason has one a document.
+_MOST_REASONS = 1000
 # A few bad documents in a small file are no sign of a file that is wrong as a whole.
 _ALWAYS_SKIPPED = 20
 
@@ -191,6 +193,7 @@ class DocumentReader:
     def __init__(self, input_: Input, on_bad: OnBad) -> None:
         self._input = input_
         self._unreadable = _Unreadable(input_, on_bad)
+        self._reasons: set[str] = set()
         self.sha256 = ""
         self.num_bytes = 0
         self.num_rows = 0
@@ -214,7 +217,10 @@ class DocumentReader:
             )
             try:
                 for block in reader.blocks(self.drop):
-                    yield split(block)
+                    kept, dropped = split(block)
+                    self._reasons.update(one.reason for one in dropped)
+                    _check_reasons(input_, self._reasons)
+                    yield kept, dropped
                 self._unreadable.check(reader.num_rows)
             except InputError:
                 # It may be broken because it is another file, which is the better message.
@@ -301,6 +307,16 @@ def check_unreadable(
             f"{where}: {num_bad:,} of {num_documents:,} documents cannot be read ({reasons}), "
             f"expected {'one that can' if are_all else share}{first}",
             hint if are_all else f"{hint}, or accept more such documents with max_bad",
+        )
+
+
+def _check_reasons(input_: Input, reasons: set[str]) -> None:
+    """Refuse reasons without end, of which a manifest has a count for each. Raises: InputError."""
+    if len(reasons) > _MOST_REASONS:
+        raise InputError(
+            f"{input_.file.declared}: got more than {_MOST_REASONS:,} different reasons from its"
+            f" filters, such as {min(reasons)} and {max(reasons)}, expected a few",
+            "return a word for each rule, without what was measured",
         )
 
 

@@ -39,7 +39,7 @@ def judge_python(options: Python, folder: Path) -> Judge:
     """
     code = find_code(options, folder)
     assert code is not None
-    function, arguments = load(code, options.name), json.loads(options.arguments)
+    function, arguments = load(code, options.name), json.loads(options.arguments or "{}")
     _check_call(f"filters: {options.function}", function, ("", {}), arguments)
     read = _as_text if options.returns == "text" else _as_verdict
 
@@ -72,7 +72,7 @@ def judge_datatrove(options: Datatrove, folder: Path) -> Judge:
             f"{where}: got a class that does not judge each document by itself",
             "a budget in tokens samples a source" if found is filters.SamplerFilter else None,
         )
-    step = _make(where, found, json.loads(options.options))
+    step = _make(where, found, json.loads(options.options or "{}"))
 
     def ask(document: Document) -> Document | Drop:
         if isinstance(step, BaseFormatter):

@@ -15,7 +15,10 @@ from pipeline.config.load import load_config, load_recipe
 
 GUIDE = REPOSITORY / "docs" / "guide"
 PAGES = sorted(path.name for path in GUIDE.glob("*.md"))
-OTHERS = {"clusters.md": "tests/end_to_end/test_clusters_page.py"}
+OTHERS = {
+    "clusters.md": "tests/end_to_end/test_clusters_page.py",
+    "own-filters.md": "tests/end_to_end/test_own_filters.py",
+}
 """Pages whose blocks are run by a test of their own."""
 
 NOT_RUN = {

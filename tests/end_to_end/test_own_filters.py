@@ -7,8 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from support import builds
+from support import builds, pages
 from support.own_filters import write
+from support.paths import REPOSITORY
 from support.work import counted
 
 from pipeline.config.load import load_mixture
@@ -64,6 +65,19 @@ def dropped(out: Path) -> Mapping[str, int]:
     return counts
 
 
+def test_the_three_examples_of_the_guide_run_as_it_says(tmp_path: Path) -> None:
+    printed, num_compared = "", 0
+    for block in pages.blocks(REPOSITORY / "docs" / "guide" / "own-filters.md"):
+        if block.kind == "file":
+            write(tmp_path, block.text, block.about)
+        elif block.kind == "run":
+            printed = pages.run_block(block, tmp_path)
+        else:
+            assert printed == block.text
+            num_compared += 1
+    assert num_compared == 3
+
+
 @pytest.mark.parametrize(
     "command",
     [
@@ -89,7 +103,7 @@ def test_no_command_runs_code_that_is_not_allowed(command: str, tmp_path: Path) 
     assert done.stderr == (
         "error: sources.a.filters: python ./own.py:keep: got code that the mixture names, which"
         " runs only with --allow-code\nhint: read it, then give --allow-code if you trust it (in"
-        " Python allows_code=True)\n"
+        " Python allows_code=True)\nguide: docs/guide/own-filters.md#filters-of-your-own\n"
     )
     assert not (tmp_path / "ran").exists()
     assert not (tmp_path / "out").exists()
@@ -155,7 +169,7 @@ RAISES = "def keep(text, metadata):\n    return metadata['score'] < 0.9 or metad
 
 def test_a_function_that_raises_stops_the_build_in_one_line(tmp_path: Path) -> None:
     mixture = written(tmp_path, source=RAISES)
-    first, hint = built(mixture, tmp_path / "out", expects=2).splitlines()
+    first, hint, _ = built(mixture, tmp_path / "out", expects=2).splitlines()
     assert first == (
         'error: in/a.jsonl: document 19: id "a-18" cannot be judged by ./own.py:keep: KeyError:'
         " 'no' (own.py, line 2)"

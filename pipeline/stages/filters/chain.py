@@ -15,7 +15,7 @@ from pipeline.core.document import Document
 from pipeline.stages.filters.datatrove_filters import judge_language, judge_pii, judge_quality
 from pipeline.stages.filters.dependencies import identify
 from pipeline.stages.filters.own_code import refuse_code
-from pipeline.stages.filters.own_filters import judge_datatrove, judge_python
+from pipeline.stages.filters.own_judges import judge_datatrove, judge_python
 from pipeline.stages.filters.url import judge_url
 from pipeline.stages.filters.verdict import Drop, Dropped, Judge
 

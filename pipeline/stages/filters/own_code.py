@@ -19,6 +19,7 @@ from pipeline.core.digest import fingerprint, sha256_bytes, sha256_file
 from pipeline.core.errors import ConfigError
 
 _FILE: Final = ".py"
+_GUIDE: Final = "docs/guide/own-filters.md#filters-of-your-own"
 _MOST_CHARACTERS: Final = 200
 # What this process has imported of packages: a package is imported once, as it was then.
 _imported: dict[str, str] = {}
@@ -51,6 +52,7 @@ def refuse_code(filters: tuple[Filter, ...], where: str = "") -> None:
                 f"{where}filters: {one.name} {named}: got code that the mixture names, which runs"
                 " only with --allow-code",
                 "read it, then give --allow-code if you trust it (in Python allows_code=True)",
+                guide=_GUIDE,
             )
 
 

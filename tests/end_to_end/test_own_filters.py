@@ -15,6 +15,7 @@ from support.work import counted
 from pipeline.config.load import load_mixture
 from pipeline.core.errors import InputError
 from pipeline.dataset import State
+from pipeline.runner import sampled_shards
 from pipeline.runner.plan import make_plan
 from pipeline.runner.tasks.read_documents import DocumentReader, Input, stop_at_bad
 from pipeline.stages.filters import identify
@@ -204,6 +205,8 @@ def test_a_text_that_is_changed_is_what_dedup_compares_and_what_is_chunked(tmp_p
         "python:high/dropped": 4,
         "python:keep/dropped": 2,
     }
+    traced = builds.run_well("trace", tmp_path / "out", "--document", "a-4", "--text")
+    assert "the same text for all" in traced
 
 
 def test_workers_run_code_with_their_own_prints_on_stderr(tmp_path: Path) -> None:
@@ -235,6 +238,12 @@ def read(mixture: Path, **other: object) -> None:
     reader = DocumentReader(replace(input_, **other), stop_at_bad)  # type: ignore[arg-type]
     for _ in reader.blocks(State(out=mixture.parent / "out")):
         pass
+
+
+def test_workers_must_see_the_files_of_code_as_those_of_text(tmp_path: Path) -> None:
+    filters = f"{PYTHON}, length, python: my.module:keep, datatrove: FTFYFormatter"
+    plan = make_plan(load_mixture(written(tmp_path, filters)), None, tmp_path)
+    assert sampled_shards._code_files(plan) == [tmp_path / "own.py"]
 
 
 def test_a_worker_with_other_code_does_nothing(tmp_path: Path) -> None:

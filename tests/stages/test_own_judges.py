@@ -173,9 +173,14 @@ def test_verdicts_that_depend_on_more_than_the_document_are_refused(
 
 
 def test_an_error_with_an_address_in_it_is_the_same_verdict(tmp_path: Path) -> None:
-    assert "object at 0x" in fault(
-        tmp_path, "def keep(text, metadata):\n raise ValueError(object())\n"
-    )
+    source = """
+        made = []
+
+        def keep(text, metadata):
+            made.append(object())
+            raise ValueError(made[-1])
+        """
+    assert "object at 0x" in fault(tmp_path, source)
 
 
 def test_code_does_not_run_unless_it_is_allowed(tmp_path: Path) -> None:

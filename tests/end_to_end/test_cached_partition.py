@@ -17,8 +17,8 @@ from support.store_server import serve_store
 from support.work import counted
 
 from pipeline.cli.main import main
-from pipeline.runner import chunk_cache
-from pipeline.runner.tasks import cached_partition
+from pipeline.runner import chunk_cache, inputs
+from pipeline.runner.tasks import cached_partition, read_documents
 from pipeline.stages.filters import dependencies
 from pipeline.storage.writable_store import WritableStore
 
@@ -362,7 +362,8 @@ def test_the_way_to_the_bytes_has_a_name_that_changes_with_it(
 ) -> None:
     """Whoever changes these bytes, or what the key is made of, renames `PARTITION`."""
     monkeypatch.setattr(cached_partition, "_libraries", lambda: {"tokenizers": "0"})
-    monkeypatch.setattr(cached_partition, "identify", lambda *_: {"unicode": "0"})
+    for module in (inputs, read_documents):
+        monkeypatch.setattr(module, "identify", lambda *_: {"unicode": "0"})
     golden = json.loads((builds.REPOSITORY / "tests/golden/partition-v1.json").read_bytes())
     cache = folder.parent / "cache"
     more = "on_error: skip\nkeep_dropped: 1\nvalidation: {fraction: 1/10}\n"

@@ -7,6 +7,7 @@ digest, and reads the bytes of any of them by ranges, with retries.
 from pipeline.storage.ask_hub import HubAnswer, ask_hub
 from pipeline.storage.http import Client, MissingError, host_of
 from pipeline.storage.hub import check_is_path, is_hub_address, open_hub_folder, parse_hub_address
+from pipeline.storage.hub_errors import check_hub_library, explain_hub
 from pipeline.storage.hub_repository import HubRepository
 from pipeline.storage.lease import holding
 from pipeline.storage.local import MatchedFiles, OnMissing, match_files
@@ -44,9 +45,11 @@ __all__ = [
     "StoreMirror",
     "StoredFile",
     "ask_hub",
+    "check_hub_library",
     "check_is_path",
     "expand_addresses",
     "expand_braces",
+    "explain_hub",
     "fixed_folder",
     "holding",
     "host_of",

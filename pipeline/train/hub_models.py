@@ -1,22 +1,14 @@
 """Models on the Hub: one is downloaded, or exports are pushed, a tag for each checkpoint."""
 
 import re
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from importlib.util import find_spec
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import unquote
 
-from pipeline.core.errors import (
-    ConfigError,
-    InputError,
-    NetworkError,
-    OutputError,
-    PipelineError,
-    causes_of,
-)
+from pipeline.core.errors import ConfigError, InputError, OutputError
 from pipeline.core.json_record import parse_json
+from pipeline.storage import check_hub_library, explain_hub
 
 _ADDRESS: Final = re.compile(r"hf://([\w.-]+/[\w.-]+)(?:@([^/]+))?/?")
 PROVENANCE: Final = "provenance.json"
@@ -44,10 +36,10 @@ def download_model(address: str, files: Sequence[str]) -> Path:
     Raises: ConfigError for another address; InputError or NetworkError when it cannot be read.
     """
     name, revision = parse_hub_model(address)
-    _check_library()
+    check_hub_library("a model")
     from huggingface_hub import snapshot_download
 
-    with _explained(address, InputError):
+    with explain_hub(address, InputError):
         return Path(snapshot_download(name, revision=revision, allow_patterns=[*files]))
 
 
@@ -56,7 +48,7 @@ def repository_to_push(address: str) -> str:
     name, revision = parse_hub_model(address)
     if revision is not None:
         raise ConfigError(f"--push {address}: got a revision, expected none: each tag is one")
-    _check_library()
+    check_hub_library("a model")
     return name
 
 
@@ -75,7 +67,7 @@ def push_exports(
     from huggingface_hub import HfApi
 
     api = HfApi()
-    with _explained(address, OutputError):
+    with explain_hub(address, OutputError):
         api.create_repo(name, exist_ok=True)
         _check_is_ours(api, name, address)
         tags = {one.name for one in api.list_repo_refs(name).tags}
@@ -83,7 +75,7 @@ def push_exports(
     for export in exports:
         record = parse_json((export / PROVENANCE).read_bytes())
         tag = record["checkpoint"]
-        with _explained(f"{address}@{tag}", OutputError):
+        with explain_hub(f"{address}@{tag}", OutputError):
             if tag in tags:
                 _check_tag(api, name, tag, address, record["checkpoint_digest"])
             else:
@@ -115,42 +107,3 @@ def _check_tag(api: Any, name: str, tag: str, address: str, digest: str) -> None
             f"{address}@{tag}: got the checkpoint {found}, expected {digest}",
             "name another repository, or remove the tag first",
         )
-
-
-def _check_library() -> None:
-    if find_spec("huggingface_hub") is None:
-        raise ConfigError(
-            "got no huggingface_hub, expected it for a model on the Hub",
-            "pip install 'ettin-data[hub]'",
-        )
-
-
-@contextmanager
-def _explained(where: str, kind: type[InputError | OutputError]) -> Iterator[None]:
-    """Raise what the Hub or the way to it answers as an error of ours."""
-    from httpx import TransportError
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
-
-    known = (HfHubHTTPError, HFValidationError, TransportError, ConnectionError)
-    try:
-        yield
-    except PipelineError:
-        raise
-    except Exception as error:
-        # An upload raises a RuntimeError from what went wrong.
-        cause = next((one for one in causes_of(error) if isinstance(one, known)), None)
-        if cause is None:
-            raise
-        reason = " ".join(str(cause).split())[:300]
-        if isinstance(cause, HFValidationError):
-            raise ConfigError(f"{where}: {reason}") from error
-        response = getattr(cause, "response", None)
-        if response is None:
-            message = f"{where}: the Hub cannot be reached: {reason}"
-            raise NetworkError(message, "run it again later") from error
-        status = response.status_code
-        if status == 429 or status >= 500:
-            message = f"{where}: the Hub answers {status}: {reason}"
-            raise NetworkError(message, "run it again later") from error
-        hint = "log in with `hf auth login`, or set HF_TOKEN" if status in (401, 403) else None
-        raise kind(f"{where}: the Hub refuses: {reason}", hint) from error

@@ -1,20 +1,15 @@
 """Checkpoints as revisions: pushed to a stand-in for the Hub, resumed, and loaded by their tags."""
 
-import json
-import subprocess
-import sys
-import urllib.request
 from base64 import b64encode
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 from huggingface_hub import constants
 from support import builds
+from support.hub_push import Hub, running_hub
 from support.models import TINY_RUN, as_options
-from support.paths import REPOSITORY
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from pipeline.cli.main import main
@@ -24,54 +19,18 @@ from pipeline.train.hub_models import parse_hub_model
 
 # How the library of the Hub calls its own client.
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")
-SERVER = REPOSITORY / "tests/support/hub_models_server.py"
-
-
-class Hub:
-    """The stand-in, and commands that reach it."""
-
-    def __init__(self, address: str, capsys: pytest.CaptureFixture[str]) -> None:
-        self.address, self._capsys = address, capsys
-
-    def ask(self, path: str, content: Any = None) -> Any:
-        body = None if content is None else json.dumps(content).encode()
-        with urllib.request.urlopen(self.address + path, body, timeout=60) as response:
-            return json.load(response)
-
-    def refuse(self, part: str, status: int, times: int) -> None:
-        self.ask("/fault", {"part": part, "status": status, "times": times})
-
-    def tags(self, name: str) -> dict[str, str]:
-        refs = self.ask(f"/api/models/{name}/refs")
-        return {one["name"]: one["targetCommit"] for one in refs["tags"]}
-
-    def run(self, *arguments: str | Path) -> tuple[int, str, str]:
-        """Return the exit code, stdout and stderr of a command."""
-        self._capsys.readouterr()
-        code = main([str(one) for one in arguments])
-        return code, *self._capsys.readouterr()
-
-    def push(self, run: Path, out: Path, name: str = "org/pair") -> tuple[int, str, str]:
-        return self.run("export", run, "--all", "--out", out, "--push", f"hf://{name}")
 
 
 @pytest.fixture
 def hub(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Iterator[Hub]:
-    command = [sys.executable, str(SERVER)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        address = f"http://127.0.0.1:{process.stdout.readline().strip()}"
-        monkeypatch.setattr(constants, "ENDPOINT", address)
-        template = f"{address}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
-        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
-        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
-        # The stand-in takes large files by LFS, not by Xet.
-        monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
-        monkeypatch.setenv("HF_TOKEN", "hf_x")
-        yield Hub(address, capsys)
-        process.kill()
+    with running_hub(tmp_path / "cache", monkeypatch, capsys) as hub:
+        yield hub
+
+
+def push(hub: Hub, run: Path, out: Path, name: str = "org/pair") -> tuple[int, str, str]:
+    return hub.run("export", run, "--all", "--out", out, "--push", f"hf://{name}")
 
 
 def train(folder: Path, kind: str, out: Path, steps: int) -> None:
@@ -93,7 +52,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_checkpoints_become_tags_that_load_by_revision(
     hub: Hub, trained: Path, tmp_path: Path
 ) -> None:
-    code, out, err = hub.push(trained / "run", tmp_path / "models")
+    code, out, err = push(hub, trained / "run", tmp_path / "models")
     assert code == 0, err
     assert "hf://org/pair: 3 new tags, 0 were there" in out
     assert sorted(hub.tags("org/pair")) == ["step1", "step2", "step3"]
@@ -119,11 +78,11 @@ def test_checkpoints_become_tags_that_load_by_revision(
 def test_a_push_that_broke_goes_on(
     hub: Hub, trained: Path, tmp_path: Path, part: str, status: int
 ) -> None:
-    code, _, err = hub.push(trained / "run" / "step1", tmp_path / "models")
+    code, _, err = push(hub, trained / "run" / "step1", tmp_path / "models")
     assert code == 0, err
     before = hub.tags("org/pair")
     hub.refuse(part, status, 99)
-    code, _, err = hub.push(trained / "run", tmp_path / "models")
+    code, _, err = push(hub, trained / "run", tmp_path / "models")
     assert code == 75
     assert "hf://org/pair@step2: the Hub" in err
     assert "hint: run it again later" in err
@@ -132,7 +91,7 @@ def test_a_push_that_broke_goes_on(
     # Of what was exported before, something is gone.
     weights = tmp_path / "models" / "step2" / "model.safetensors"
     weights.unlink()
-    code, out, err = hub.push(trained / "run", tmp_path / "models")
+    code, out, err = push(hub, trained / "run", tmp_path / "models")
     assert code == 0, err
     assert weights.exists()
     assert "2 new tags, 1 were there" in out
@@ -141,18 +100,18 @@ def test_a_push_that_broke_goes_on(
 
 
 def test_what_is_not_ours_is_left_alone(hub: Hub, trained: Path, tmp_path: Path) -> None:
-    assert hub.push(trained / "run" / "step1", tmp_path / "models")[0] == 0
+    assert push(hub, trained / "run" / "step1", tmp_path / "models")[0] == 0
     other = tmp_path / "other"
     train(trained, "encoder", other, 1)
     before = hub.tags("org/pair")
-    code, _, err = hub.push(other, tmp_path / "others")
+    code, _, err = push(hub, other, tmp_path / "others")
     assert code == 2
     assert "hf://org/pair@step1: got the checkpoint" in err
     assert hub.tags("org/pair") == before
     hub.ask("/api/repos/create", {"name": "theirs", "organization": "org"})
     line = {"key": "file", "value": {"path": "x.bin", "content": b64encode(b"x").decode()}}
     hub.ask("/api/models/org/theirs/commit/main", line)
-    code, _, err = hub.push(other, tmp_path / "others", "org/theirs")
+    code, _, err = push(hub, other, tmp_path / "others", "org/theirs")
     assert code == 2
     assert "got a repository with x.bin, expected an empty one" in err
 
@@ -161,23 +120,23 @@ def test_a_hub_that_refuses_is_one_line(
     hub: Hub, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hub.refuse("/api/repos/create", 403, 1)
-    code, _, err = hub.push(trained / "run", tmp_path / "models")
+    code, _, err = push(hub, trained / "run", tmp_path / "models")
     assert code == 2
     assert "hf://org/pair: the Hub refuses: " in err
     assert "hint: log in with `hf auth login`, or set HF_TOKEN" in err
     assert err.count("\n") == 3 + 2
-    code, _, err = hub.push(trained / "run", tmp_path / "none", "org/pair@main")
+    code, _, err = push(hub, trained / "run", tmp_path / "none", "org/pair@main")
     assert code == 2
     assert "--push hf://org/pair@main: got a revision, expected none" in err
     assert not (tmp_path / "none").exists()
     monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
-    code, _, err = hub.push(trained / "run", tmp_path / "models")
+    code, _, err = push(hub, trained / "run", tmp_path / "models")
     assert code == 75
     assert "hf://org/pair: the Hub cannot be reached" in err
 
 
 def test_a_phase_starts_from_a_model_of_the_hub(hub: Hub, trained: Path, tmp_path: Path) -> None:
-    assert hub.push(trained / "run", tmp_path / "models")[0] == 0
+    assert push(hub, trained / "run", tmp_path / "models")[0] == 0
 
     def begin(name: str, where: str | Path, *more: str) -> tuple[int, str, str]:
         return hub.run("train", "sample-decoder-extension", "--data", trained / "data", "--out",

@@ -1,9 +1,10 @@
-"""A stand-in for model repositories of the Hub on loopback, as a process: prints its port.
+"""A stand-in for repositories of the Hub on loopback, as a process: prints its port.
 
-It creates repositories, takes commits (small files in the commit itself, large ones by LFS), tags
-them, and serves any revision. `POST /fault` with a part of an address, a status and a number of
-times makes it refuse the next requests that match, in place of what was asked before; a status
-of 0 cuts the connection.
+It creates repositories of models and data sets, takes commits (small files in the commit itself,
+large ones by LFS) to any branch, tags them, and serves any revision. `POST /fault` with a part of
+an address, a status and a number of times makes it refuse the next requests that match, after as
+many as `after` says, in place of what was asked before; a status of 0 cuts the connection.
+`GET /received` lists the large files that came, each as often as it did.
 """
 
 import hashlib
@@ -16,7 +17,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 LARGE = 100_000
-"""Files from this size on go by LFS."""
+"""Files from this size on go by LFS, and so does parquet of any size, as on the Hub."""
 
 
 class Repository:
@@ -25,24 +26,32 @@ class Repository:
     def __init__(self) -> None:
         self.commits: dict[str, dict[str, bytes]] = {}
         self.tags: dict[str, str] = {}
-        self.head = self.commit({".gitattributes": b""})
+        self.branches: dict[str, str] = {}
+        self.commit("main", {".gitattributes": b""})
 
-    def commit(self, tree: dict[str, bytes]) -> str:
+    @property
+    def head(self) -> str:
+        return self.branches["main"]
+
+    def commit(self, branch: str, tree: dict[str, bytes]) -> str:
         text = f"{len(self.commits)}{sorted(tree)}"
-        self.head = hashlib.sha1(text.encode()).hexdigest()
-        self.commits[self.head] = tree
-        return self.head
+        self.branches[branch] = commit = hashlib.sha1(text.encode()).hexdigest()
+        self.commits[commit] = tree
+        return commit
 
     def resolve(self, revision: str) -> str | None:
         if revision in self.commits:
             return revision
-        return self.head if revision == "main" else self.tags.get(revision)
+        return self.branches.get(revision) or self.tags.get(revision)
 
 
 REPOSITORIES: dict[str, Repository] = {}
 LARGE_FILES: dict[str, bytes] = {}
-FAULT: dict[str, Any] = {"part": "", "status": 0, "times": 0}
-_NAME = r"(?P<name>[\w.-]+/[\w.-]+)"
+RECEIVED: list[str] = []
+FAULT: dict[str, Any] = {"part": "", "status": 0, "times": 0, "after": 0}
+# Of a data set it begins with "datasets/", as its address does.
+_NAME = r"(?P<name>(?:datasets/)?[\w.-]+/[\w.-]+)"
+_API = rf"/api/(?:models/)?{_NAME}"
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -70,19 +79,26 @@ class Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         path = unquote(urlsplit(self.path).path)
         if path == "/fault":
-            FAULT.update(json.loads(body))
+            FAULT.update({"after": 0, **json.loads(body)})
             return self._send(200, {})
+        if path == "/received":
+            return self._send(200, RECEIVED)
         if FAULT["part"] in path and FAULT["times"] > 0:
-            FAULT["times"] -= 1
-            if FAULT["status"]:
-                return self._send(FAULT["status"], {"error": "as asked"})
-            self.close_connection = True
-            return self.connection.shutdown(socket.SHUT_RDWR)
+            if FAULT["after"] == 0:
+                return self._fail()
+            FAULT["after"] -= 1
         for pattern, answer in ROUTES:
             match = re.fullmatch(pattern, path)
             if match:
                 return answer(self, body, **match.groupdict())
         return self._send(404, {"error": f"{self.command} {path}"})
+
+    def _fail(self) -> None:
+        FAULT["times"] -= 1
+        if FAULT["status"]:
+            return self._send(FAULT["status"], {"error": "as asked"})
+        self.close_connection = True
+        return self.connection.shutdown(socket.SHUT_RDWR)
 
     def _send(self, status: int, content: Any, **headers: str) -> None:
         data = content if isinstance(content, bytes) else json.dumps(content).encode()
@@ -107,6 +123,8 @@ class Handler(BaseHTTPRequestHandler):
         asked = json.loads(body)
         name = f"{asked['organization']}/{asked['name']}" if asked.get("organization") else (
             asked["name"])  # fmt: skip
+        if asked.get("type") == "dataset":
+            name = f"datasets/{name}"
         status = 409 if name in REPOSITORIES else 200
         REPOSITORIES.setdefault(name, Repository())
         self._send(status, {"name": name, "url": f"http://{self.headers['Host']}/{name}"})
@@ -128,8 +146,9 @@ class Handler(BaseHTTPRequestHandler):
         found = self._found(name, revision)
         if found:
             files = [{"rfilename": path} for path in sorted(found[0].commits[found[1]])]
-            content = {"_id": "1", "id": name, "modelId": name, "sha": found[1], "siblings": files,
-                       "private": False, "downloads": 0, "tags": []}  # fmt: skip
+            plain = name.removeprefix("datasets/")
+            content = {"_id": "1", "id": plain, "modelId": plain, "sha": found[1],
+                       "siblings": files, "private": False, "downloads": 0, "tags": []}  # fmt: skip
             self._send(200, content)
 
     def tree(self, body: bytes, name: str, revision: str) -> None:
@@ -142,7 +161,7 @@ class Handler(BaseHTTPRequestHandler):
         modes = [
             {
                 "path": one["path"],
-                "uploadMode": "lfs" if one["size"] >= LARGE else "regular",
+                "uploadMode": "lfs" if _is_large(one["path"], one["size"]) else "regular",
                 "shouldIgnore": False,
             }
             for one in json.loads(body)["files"]
@@ -162,15 +181,20 @@ class Handler(BaseHTTPRequestHandler):
         if hashlib.sha256(body).hexdigest() != oid:
             return self._send(400, {"error": "other bytes"})
         LARGE_FILES[oid] = body
+        RECEIVED.append(oid)
         return self._send(200, {})
 
     def commit(self, body: bytes, name: str, revision: str) -> None:
         found = self._found(name, revision)
         if not found:
-            return
+            return None
         repository, parent = found
         tree = dict(repository.commits[parent])
-        for line in map(json.loads, body.splitlines()):
+        lines = [json.loads(line) for line in body.splitlines()]
+        expected = [line["value"].get("parentCommit") for line in lines if line["key"] == "header"]
+        if expected and expected[0] not in (None, parent):
+            return self._send(412, {"error": "a commit has happened since"})
+        for line in lines:
             value = line["value"]
             match line["key"]:
                 case "file":
@@ -179,15 +203,21 @@ class Handler(BaseHTTPRequestHandler):
                     tree[value["path"]] = LARGE_FILES[value["oid"]]
                 case "deletedFile":
                     del tree[value["path"]]
-        commit = repository.commit(tree)
+        commit = repository.commit(revision, tree)
         address = f"http://{self.headers['Host']}/{name}/commit/{commit}"
-        self._send(200, {"success": True, "commitOid": commit, "commitUrl": address,
+        return self._send(200, {"success": True, "commitOid": commit, "commitUrl": address,
                          "hookOutput": ""})  # fmt: skip
 
     def tag(self, body: bytes, name: str, revision: str) -> None:
         found = self._found(name, revision)
         if found:
             found[0].tags[json.loads(body)["tag"]] = found[1]
+            self._send(200, {})
+
+    def branch(self, body: bytes, name: str, branch: str) -> None:
+        found = self._found(name)
+        if found:
+            found[0].branches[branch] = found[1]
             self._send(200, {})
 
     def file(self, body: bytes, name: str, revision: str, path: str) -> None:
@@ -207,19 +237,28 @@ class Handler(BaseHTTPRequestHandler):
 
 def _entry(path: str, data: bytes) -> dict[str, Any]:
     oid = hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()
-    return {"type": "file", "path": path, "size": len(data), "oid": oid}
+    entry = {"type": "file", "path": path, "size": len(data), "oid": oid}
+    if _is_large(path, len(data)):
+        digest = hashlib.sha256(data).hexdigest()
+        entry["lfs"] = {"oid": digest, "size": len(data), "pointerSize": 130}
+    return entry
+
+
+def _is_large(path: str, num_bytes: int) -> bool:
+    return num_bytes >= LARGE or path.endswith(".parquet")
 
 
 ROUTES: list[tuple[str, Any]] = [
     (r"/api/repos/create", Handler.create),
     (r"/api/validate-yaml", Handler.validate),
-    (rf"/api/models/{_NAME}/refs", Handler.refs),
-    (rf"/api/models/{_NAME}/revision/(?P<revision>[^/]+)", Handler.info),
-    (rf"/api/models/{_NAME}/tree/(?P<revision>[^/]+)", Handler.tree),
-    (rf"/api/models/{_NAME}/preupload/(?P<revision>[^/]+)", Handler.preupload),
-    (rf"/api/models/{_NAME}/commit/(?P<revision>[^/]+)", Handler.commit),
-    (rf"/api/models/{_NAME}/tag/(?P<revision>[^/]+)", Handler.tag),
-    (rf"/api/models/{_NAME}", Handler.info),
+    (rf"{_API}/refs", Handler.refs),
+    (rf"{_API}/revision/(?P<revision>[^/]+)", Handler.info),
+    (rf"{_API}/tree/(?P<revision>[^/]+)", Handler.tree),
+    (rf"{_API}/preupload/(?P<revision>[^/]+)", Handler.preupload),
+    (rf"{_API}/commit/(?P<revision>[^/]+)", Handler.commit),
+    (rf"{_API}/tag/(?P<revision>[^/]+)", Handler.tag),
+    (rf"{_API}/branch/(?P<branch>[^/]+)", Handler.branch),
+    (rf"{_API}", Handler.info),
     (rf"/{_NAME}\.git/info/lfs/objects/batch", Handler.batch),
     (r"/lfs/(?P<oid>\w+)", Handler.put),
     (rf"/{_NAME}/resolve/(?P<revision>[^/]+)/(?P<path>.+)", Handler.file),

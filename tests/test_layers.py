@@ -30,6 +30,7 @@ LAYERS: list[Layer] = [
     ["audit"],
     ["setup"],
     ["show"],
+    ["publish"],
     ["train"],
     ["cli"],
     ["__main__"],

@@ -14,6 +14,7 @@ from difflib import get_close_matches
 from pipeline.cli import (
     attest,
     build,
+    bundle,
     cache,
     diff,
     digest,
@@ -26,6 +27,7 @@ from pipeline.cli import (
     order,
     plan,
     pull,
+    push,
     report,
     schema,
     search_index,
@@ -52,21 +54,8 @@ from pipeline.core.shown import printable
 from pipeline.version import VERSION
 
 _VERBS = (
-    *(new, plan, lock, pull, build, cache, order, verify, attest),
-    *(
-        digest,
-        diff,
-        trace,
-        search_index,
-        show,
-        report,
-        feed,
-        train,
-        evaluate,
-        export,
-        schema,
-        doctor,
-    ),
+    *(new, plan, lock, pull, build, cache, order, verify, attest, digest, diff, trace),
+    *(search_index, show, report, bundle, push, feed, train, evaluate, export, schema, doctor),
 )
 _INTERRUPTED = 128 + signal.SIGINT
 _READER_GONE = 128 + signal.SIGPIPE

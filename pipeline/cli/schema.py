@@ -9,7 +9,7 @@ def add(verbs: Verbs) -> None:
         verbs,
         "schema",
         run,
-        "print the JSON Schema of mixture or recipe files",
+        "print the JSON Schema of mixture, recipe or about files",
         "With it, an editor completes and checks their keys.",
         examples=(
             "ettin-data schema > mixture.schema.json",
@@ -17,13 +17,13 @@ def add(verbs: Verbs) -> None:
         ),
         guide="docs/guide/custom-mixture.md#write-a-mixture",
     )
-    options.add(
-        "kind {mixture,recipe}", "kind of file that the schema is for", default="mixture", nargs="?"
-    )
+    what = "kind of file that the schema is for"
+    options.add("kind {mixture,recipe,about}", what, default="mixture", nargs="?")
 
 
 def run(parsed: Arguments) -> int:
-    from pipeline.config import mixture_schema, recipe_schema
+    from pipeline.config import about_schema, mixture_schema, recipe_schema
 
-    print_json(mixture_schema() if parsed.kind == "mixture" else recipe_schema())
+    schemas = {"mixture": mixture_schema, "recipe": recipe_schema, "about": about_schema}
+    print_json(schemas[parsed.kind]())
     return 0

@@ -5,6 +5,7 @@ ConfigError that lists every problem with its place. Start at `load`; `settings`
 are what declarations are made of.
 """
 
+from pipeline.config.about import About, AboutSource, SourceKind, load_about
 from pipeline.config.budget_table import (
     BudgetTable,
     budget_table,
@@ -25,7 +26,7 @@ from pipeline.config.filters import (
     Regex,
     Url,
 )
-from pipeline.config.json_schema import mixture_schema, recipe_schema
+from pipeline.config.json_schema import about_schema, mixture_schema, recipe_schema
 from pipeline.config.learning_rate import learning_rate
 from pipeline.config.load import load_config, load_mixture, load_recipe, load_replay, read_model
 from pipeline.config.mixture import (
@@ -79,6 +80,8 @@ __all__ = [
     "PUBLISHED_SIZES",
     "RAW",
     "SOURCE_NAME",
+    "About",
+    "AboutSource",
     "BudgetTable",
     "C4Quality",
     "ChunkSpec",
@@ -107,10 +110,12 @@ __all__ = [
     "SampleSpec",
     "ShardSpec",
     "Source",
+    "SourceKind",
     "SourceSample",
     "TokenizerSpec",
     "Url",
     "ValidationSpec",
+    "about_schema",
     "budget_table",
     "checkpoint_prefix",
     "closest",
@@ -118,6 +123,7 @@ __all__ = [
     "in_billions",
     "in_percent",
     "learning_rate",
+    "load_about",
     "load_config",
     "load_mixture",
     "load_recipe",

@@ -1,4 +1,4 @@
-"""The JSON Schemas (draft 2020-12) of mixture and recipe files, from the settings that check them.
+"""The JSON Schemas (draft 2020-12) of mixture, recipe and about files, from what checks them.
 
 A file that `extends` another may omit what that says. Rules between two keys are checked by loading
 only. Invariant: what a schema refuses, loading refuses too.
@@ -6,6 +6,7 @@ only. Invariant: what a schema refuses, loading refuses too.
 
 from typing import Any, Final
 
+from pipeline.config.about import About
 from pipeline.config.compose import EXTENDS
 from pipeline.config.mixture import Mixture
 from pipeline.config.recipe import Recipe
@@ -82,6 +83,12 @@ def recipe_schema() -> dict[str, Any]:
         "properties": {**_EXTENDS, **recipe["properties"]},
         "allOf": [_unless(["extends"], required)],
     }
+
+
+def about_schema() -> dict[str, Any]:
+    """Return the schema of files that say what no mixture does, for `bundle`. Pure."""
+    description = "What is known of a data set that no mixture says, to be published with it."
+    return {**_head("about", description), **Section(About).json_schema()}
 
 
 def _head(kind: str, description: str) -> Schema:

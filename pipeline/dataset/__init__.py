@@ -109,7 +109,7 @@ from pipeline.dataset.rows import (
     select_rows,
     take_with_digests,
 )
-from pipeline.dataset.sealed_json import seal
+from pipeline.dataset.sealed_json import parse_sealed, seal
 from pipeline.dataset.steps import (
     STEPS_PER_FILE,
     StepFile,
@@ -200,6 +200,7 @@ __all__ = [
     "open_pool",
     "order_windows",
     "output_above",
+    "parse_sealed",
     "partial_bytes",
     "partial_identity",
     "provenance_file",

@@ -10,6 +10,7 @@ import pytest
 from support import published_layouts as layouts
 from support.help_commands import COMMANDS
 from support.help_workspace import write_workspace
+from support.hub_push import asked_hub
 from support.source_server import serve
 
 from pipeline import cli
@@ -32,6 +33,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with (
         serve(repos, gated=[layouts.ORDER]) as server,
         pytest.MonkeyPatch.context() as patch,
+        asked_hub(folder / "cache", patch),
     ):
         patch.setenv("HF_ENDPOINT", server.endpoint)
         patch.setenv("HF_TOKEN", "")
@@ -40,6 +42,8 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield folder
 
 
+# How the library of the Hub calls its own client.
+@pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")
 @pytest.mark.timeout(300)
 def test_every_example_of_the_help_runs(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # `show` ends where its page is ready, as by Ctrl-C.

@@ -6,6 +6,7 @@
 
 from pipeline.audit.verify.against import verify_against
 from pipeline.audit.verify.check_output import verify
+from pipeline.audit.verify.check_sums import check_sums
 from pipeline.audit.verify.comparison import Comparison
 from pipeline.audit.verify.report import Report, as_json, lines
 from pipeline.audit.verify.step_digests import StepReport, is_step_table, verify_steps
@@ -15,6 +16,7 @@ __all__ = [
     "Report",
     "StepReport",
     "as_json",
+    "check_sums",
     "is_step_table",
     "lines",
     "verify",

@@ -27,8 +27,8 @@ def declared_mixture(shown: Shown) -> dict[str, Any]:
     """
     manifest = shown.need_manifest()
     record = manifest.mixture
-    declaration = _allowing(manifest)
-    text = mixture_text(declaration)
+    declaration = manifest.mixture.declaration
+    text = manifest_mixture(manifest)
     is_short = len(text) <= _MOST_DECLARED
     return {
         "text": text if is_short else None,
@@ -37,6 +37,11 @@ def declared_mixture(shown: Shown) -> dict[str, Any]:
         "code": manifest.code,
         "has_lock": manifest.lock is not None,
     }
+
+
+def manifest_mixture(manifest: Manifest) -> str:
+    """Return what a manifest declares as the text of a mixture file, as `mixture_text`. Pure."""
+    return mixture_text(_allowing(manifest))
 
 
 def _allowing(manifest: Manifest) -> dict[str, Any]:

@@ -1,0 +1,231 @@
+"""Bundle: an output -> a folder with all that is published with a data set.
+
+The same output, about file, mixture and lock give the same bytes, but for a signature. The folder
+appears whole or not at all.
+"""
+
+import json
+import os
+import shutil
+import uuid
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Final
+
+from pipeline.audit.verify import check_sums
+from pipeline.config import About, Mixture, Replay
+from pipeline.core.digest import FileDigest
+from pipeline.core.errors import (
+    ConfigError,
+    InputError,
+    InternalError,
+    MismatchError,
+    OutputError,
+)
+from pipeline.core.files import publish, writing
+from pipeline.core.json_record import parse_json, to_json
+from pipeline.core.progress import ReportProgress
+from pipeline.core.regular_file import read_file
+from pipeline.dataset import MANIFEST, STATE, STEPS, TOKENIZER, Manifest, read_manifest
+from pipeline.publish.bundle_check import check_content
+from pipeline.publish.bundle_record import (
+    CARD,
+    CITATION,
+    CROISSANT,
+    LEDGER,
+    LOCK,
+    MIXTURE,
+    REPORT,
+    SUMMARY,
+    BundleRecord,
+    is_bundle,
+    write_record,
+)
+from pipeline.publish.citation import citation
+from pipeline.publish.croissant import croissant
+from pipeline.publish.data_card import data_card
+from pipeline.publish.licence_files import licence_files
+from pipeline.publish.published_facts import Facts, gather
+from pipeline.publish.sign import load_signer, sign_bundle
+from pipeline.publish.training_summary import summary_json, summary_markdown, training_summary
+from pipeline.show import Shown
+from pipeline.show.report import manifest_mixture, report_content, write_report
+from pipeline.sources import Lock, write_lock
+from pipeline.version import VERSION
+
+_PACKAGES: Final = ("huggingface_hub", "mlcroissant", "model_signing", "spdx_matcher")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Bundle:
+    """What was written."""
+
+    num_files: int
+    num_bytes: int
+    missing: tuple[str, ...]
+    """Keys of the about file that would say what the bundle calls not known."""
+    without_text: tuple[str, ...]
+    """Licences of which the bundle has no text."""
+
+
+def write_bundle(
+    folder: Path,
+    out: Path,
+    about: About,
+    *,
+    mixture: Mixture | Replay | None,
+    lock: Lock | None,
+    has_rows: bool,
+    key: Path | None,
+    report: ReportProgress,
+) -> Bundle:
+    """Write the bundle of an output; one that is there already is replaced.
+
+    mixture: as it was built, for the licences in it. has_rows: whether the ordered rows come too,
+    as links where the file system allows. key: a private key to sign with.
+
+    Raises: ConfigError for files of another data set, or a wrong key; MismatchError or InputError
+    for an output that is damaged or not finished; OutputError.
+    """
+    check_packages()
+    check_bundle_path(out, folder)
+    signer = None if key is None else load_signer(key)
+    manifest = read_manifest(folder / MANIFEST)
+    _check_output(folder, manifest)
+    digest = parse_json(read_file(folder / MANIFEST))["digest"]
+    facts = gather(manifest, digest, about, mixture=mixture, lock=lock, has_rows=has_rows)
+    if has_rows and not facts.ordered_files:
+        raise ConfigError(
+            f"--rows: {folder} has no files of ordered rows, which are read from its pool",
+            f"write them first: ettin-data order {folder} --materialise",
+        )
+    scratch = out.absolute().parent / f".partial-{uuid.uuid4().hex}"
+    made = scratch / out.absolute().name
+    try:
+        with publish(out, scratch) as temporary:
+            made.mkdir(parents=True)
+            without_text = _write_files(folder, made, facts, report)
+            if signer is not None:
+                sign_bundle(made, signer)
+            made.rename(temporary)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    sizes = [path.stat().st_size for path in out.rglob("*") if path.is_file()]
+    return Bundle(
+        num_files=len(sizes),
+        num_bytes=sum(sizes),
+        missing=tuple(facts.missing()),
+        without_text=without_text,
+    )
+
+
+def check_packages() -> None:
+    """Raises: ConfigError where a package of the extra `publish` is missing."""
+    if missing := [name for name in _PACKAGES if find_spec(name) is None]:
+        raise ConfigError(
+            f"got no {', '.join(missing)}, expected what bundles need",
+            "pip install 'ettin-data[publish]'",
+        )
+
+
+def check_bundle_path(out: Path, folder: Path) -> None:
+    """Check that a folder is free, or has a bundle. Raises: OutputError."""
+    if out.resolve().is_relative_to(folder.resolve()):
+        raise OutputError(
+            f"{out}: lies in {folder}, expected a folder beside it",
+            "an output has the files of its manifest alone; `verify` refuses any other",
+        )
+    if os.path.lexists(out) and not out.is_dir():
+        raise OutputError(f"{out}: got a file, expected a folder, or nothing")
+    with writing(out):
+        is_free = not out.is_dir() or not any(out.iterdir())
+    if not is_free and not is_bundle(out):
+        raise OutputError(
+            f"{out}: got a folder with other files, expected a bundle to replace, or nothing",
+            "name a folder that is not there yet",
+        )
+
+
+def _check_output(folder: Path, manifest: Manifest) -> None:
+    """Check that an output is finished and adds up, and has every file in its size."""
+    if (folder / STATE).is_dir():
+        raise InputError(
+            f"{folder}: a build is not finished in it", "run the same build again to finish it"
+        )
+    for path, expected in sorted(manifest.files.items()):
+        found = (folder / path).stat().st_size if (folder / path).is_file() else None
+        if found != expected.num_bytes:
+            got = "is missing" if found is None else f"has {found} bytes"
+            raise MismatchError(
+                f"{folder / path}: {got}, the manifest says {expected.num_bytes} bytes",
+                f"ettin-data verify {folder} lists all that is damaged; build it again",
+            )
+    if complaints := check_sums(folder, manifest):
+        raise MismatchError(f"{folder}: {complaints[0]}", f"ettin-data verify {folder}")
+
+
+def _write_files(folder: Path, made: Path, facts: Facts, report: ReportProgress) -> tuple[str, ...]:
+    """Write every file of a bundle but the signature; return the licences without a text."""
+    texts, without_text = _texts(facts)
+    for name, text in texts.items():
+        path = made / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # Halves of surrogate pairs cannot be encoded.
+        path.write_text(text, encoding="utf-8", errors="backslashreplace", newline="")
+    shutil.copyfile(folder / MANIFEST, made / MANIFEST)
+    if facts.lock is not None:
+        write_lock(facts.lock, made / LOCK)
+    content = report_content(Shown.open(folder), report)
+    if content["problems"]:
+        raise MismatchError(f"{folder}: {content['problems'][0]}", f"ettin-data verify {folder}")
+    write_report(made / REPORT, content)
+    _copy(folder, made, facts, report)
+    names = sorted(path.relative_to(made).as_posix() for path in made.rglob("*") if path.is_file())
+    files = {name: FileDigest.of(made / name) for name in names}
+    for name in files.keys() & facts.manifest.files.keys():
+        if files[name] != facts.manifest.files[name]:
+            raise MismatchError(
+                f"{folder / name}: sha256 is {files[name].sha256}, the manifest says"
+                f" {facts.manifest.files[name].sha256}",
+                f"ettin-data verify {folder} lists all that is damaged; build it again",
+            )
+    record = BundleRecord(code=f"ettin-data {VERSION}", manifest=facts.digest, files=files)
+    write_record(made, record)
+    if complaints := check_content(made, record):
+        raise InternalError(f"{made.name}: {complaints[0]}")
+    return without_text
+
+
+def _texts(facts: Facts) -> tuple[dict[str, str], tuple[str, ...]]:
+    """Return the files that are text by name, and the licences without a text of their own."""
+    parts = training_summary(facts)
+    licences, without_text = licence_files(facts)
+    ledger = json.dumps(to_json(facts.manifest.order.ledger), indent=1, sort_keys=True)
+    texts = {
+        CARD: data_card(facts),
+        CROISSANT: croissant(facts),
+        CITATION: citation(facts),
+        LEDGER: f"{ledger}\n",
+        MIXTURE: manifest_mixture(facts.manifest),
+        f"{SUMMARY}.md": summary_markdown(parts, facts.title),
+        f"{SUMMARY}.json": summary_json(parts),
+        **licences,
+    }
+    return texts, without_text
+
+
+def _copy(folder: Path, made: Path, facts: Facts, report: ReportProgress) -> None:
+    """Bring the table of steps, and the rows if they are asked for, by links where possible."""
+    names = [STEPS]
+    if facts.has_rows:
+        names += [*facts.ordered_files]
+        names += [name for name in (TOKENIZER,) if name in facts.manifest.files]
+    for number, name in enumerate(names, 1):
+        target = made / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            os.link(folder / name, target)
+        except OSError:
+            shutil.copyfile(folder / name, target)
+        report("copy", number, len(names))

@@ -123,9 +123,11 @@ def _wanted_of_many(argument: str, folder: Path, left_out: list[str]) -> Iterato
     left_out += beside
     base = _base_name(argument, is_folder=is_folder)
     for family, paths in families.items():
+        # A file that is alone of its kind has a better name than its folder.
+        apart = Path(series_of(paths[0])).name if len(paths) == 1 else f"{base}-{family}"
         yield Wanted(
             argument=argument,
-            name=base if len(families) == 1 else f"{base}-{family}",
+            name=base if len(families) == 1 else apart,
             paths=tuple(paths),
             patterns=tuple(_patterns(argument, paths, folder, is_folder=is_folder)),
         )

@@ -197,14 +197,8 @@ def _read(one: ReadFile, facts: SourceFacts, texts: _Texts, most_bytes: float | 
         block_bytes=1 if one.is_cut else None,
     )
     num_before = len(texts.sizes)
-
-    def on_bad(error: DocumentError) -> None:
-        bad.append(error)
-        if error.reason == "no_id" and not one.is_cut:
-            raise _NoIdError
-
     try:
-        for block in reader.blocks(on_bad):
+        for block in reader.blocks(bad.append):
             texts.add(block)
             if most_bytes is not None and reader.stored_bytes >= most_bytes:
                 break

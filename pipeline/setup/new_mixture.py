@@ -7,6 +7,7 @@ from typing import Any
 
 from pipeline.config import NAME, load_mixture
 from pipeline.core.errors import ConfigError
+from pipeline.core.shown import without_secrets
 from pipeline.setup.file_groups import FileGroup
 from pipeline.setup.find_local import find_local
 from pipeline.setup.find_remote import find_remote, is_address
@@ -86,7 +87,7 @@ def _describe(one: SourceFacts, proposal: Proposal) -> dict[str, Any]:
                 ("hub", origin.hub),
                 ("revision", origin.revision),
                 ("files", origin.files),
-                ("url", origin.url),
+                ("url", origin.url and tuple(map(without_secrets, origin.url))),
             )
             if value is not None
         },

@@ -11,7 +11,6 @@ from fractions import Fraction
 from typing import Final
 
 from pipeline.config import reads_as_text
-from pipeline.core.shown import printable
 from pipeline.core.units import format_bytes, format_tokens
 from pipeline.setup.inspect_files import SourceFacts
 from pipeline.setup.propose_mixture import CHUNK_SIZE, SEED, Proposal
@@ -55,7 +54,7 @@ def mixture_text(proposal: Proposal) -> str:
 def quoted(text: str) -> str:
     """Return a scalar of YAML that reads as this text."""
     is_plain = _PLAIN.fullmatch(text) and text[0] not in "*-" and reads_as_text(text)
-    return text if is_plain else json.dumps(text, ensure_ascii=False)
+    return text if is_plain else _in_quotes(text)
 
 
 def format_percent(share: Fraction) -> str:
@@ -151,7 +150,7 @@ def _one_or_many(patterns: Sequence[str]) -> str:
     """Return globs or addresses, which are always quoted in a list: a comma would end one."""
     if len(patterns) == 1:
         return quoted(patterns[0])
-    return "[" + ", ".join(json.dumps(one, ensure_ascii=False) for one in patterns) + "]"
+    return "[" + ", ".join(map(_in_quotes, patterns)) + "]"
 
 
 def _on_error(proposal: Proposal) -> Iterator[str]:
@@ -189,5 +188,18 @@ def _with(line: str, comment: str) -> str:
 
 
 def _one_line(text: str) -> str:
-    """Return what may stand in a comment: YAML takes no control characters there either."""
-    return " ".join(printable(text).split())
+    """Return what may stand in a comment."""
+    return _escaped(" ".join(text.split()))
+
+
+def _in_quotes(text: str) -> str:
+    """Return a text as JSON, which is YAML but for characters that it takes only escaped."""
+    return _escaped(json.dumps(text, ensure_ascii=False))
+
+
+def _escaped(text: str) -> str:
+    """Escape what YAML does not take as it is, which is no more than what is not printable.
+
+    Source: YAML 1.2.2, section 5.7, "Escaped Characters".
+    """
+    return "".join(one if one.isprintable() else f"\\U{ord(one):08x}" for one in text)

@@ -60,7 +60,7 @@ def test_a_folder_of_several_kinds_is_a_source_of_each(
     assert "left out 2 files that are no data: mine/README.md, mine/scan.pdf" in err
     found = {one.name: one.origin.path for one in load_mixture(Path("mine.yaml")).sources}
     assert found == {
-        "mine-csv": ("mine/**/*.csv",),
+        "sheet": ("mine/**/*.csv",),
         "mine-jsonl": ("mine/**/*.jsonl",),
         "mine-txt": ("mine/**/*.txt",),
     }

@@ -55,7 +55,7 @@ def test_a_glob_stays_as_it_is_and_is_narrowed_where_it_reaches_several_kinds() 
     write("d/a.jsonl", "d/b.jsonl", "d/c.csv", "d/deep/e.csv")
     assert found("d/*.jsonl") == {"d": ("d/*.jsonl",)}
     assert found("d/**") == {"d-csv": ("d/**/*.csv",), "d-jsonl": ("d/**/*.jsonl",)}
-    assert found("d/[ac].*") == {"d-csv": ("d/c.csv",), "d-jsonl": ("d/a.jsonl",)}
+    assert found("d/[ac].*") == {"c": ("d/c.csv",), "a": ("d/a.jsonl",)}
 
 
 def test_paths_are_those_of_the_mixture_s_folder(here: Path) -> None:

@@ -1,5 +1,6 @@
 """Which sources addresses become, and what of their files is looked at."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,9 +9,12 @@ import pytest
 from support import own_files
 from support.source_server import Server, serve
 
+from pipeline.config import load_mixture
 from pipeline.core.errors import ConfigError, InputError, NetworkError
 from pipeline.setup.inspect_files import SourceFacts, inspect_group
-from pipeline.setup.new_mixture import find_groups
+from pipeline.setup.new_mixture import describe, find_groups
+from pipeline.setup.propose_mixture import propose
+from pipeline.setup.write_mixture import mixture_text
 from pipeline.stages.tokenizer import load_tokenizer
 
 
@@ -98,8 +102,14 @@ def test_of_large_files_only_the_beginning_is_read(server: Server) -> None:
 
 
 def test_files_at_web_addresses_are_looked_at(server: Server) -> None:
-    (one,) = inspected(server.url("plain", "a.jsonl")).values()
+    address = server.url("plain", "a.jsonl") + "?token=hidden"
+    (one,) = inspected(address).values()
     assert (one.name, one.fields.text, one.fields.id) == ("a", "text", "id")
+    proposal = propose("web", [one])
+    # A build needs what is secret in an address; whoever reads what is printed does not.
+    mixture = load_mixture(Path("web.yaml"), text=mixture_text(proposal).encode())
+    assert mixture.sources[0].origin.url == (address,)
+    assert "hidden" not in json.dumps(describe(proposal))
 
 
 @pytest.mark.parametrize(

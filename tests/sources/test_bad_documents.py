@@ -4,6 +4,7 @@ import gzip
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -102,6 +103,33 @@ def test_parquet_without_the_column_names_those_it_has(tmp_path: Path) -> None:
         read_counting(FileReader(file, text_field="body", id_field="id"))
     assert raised.value.message == 'f.parquet: got columns key, body, expected "id"'
     assert raised.value.hint == "name the columns with from.text and from.id (null makes ids)"
+
+
+@pytest.mark.parametrize("kind", ["parquet", "jsonl"])
+@pytest.mark.parametrize(
+    ("missing", "record", "hint"),
+    [
+        ("id", {"text": "a", "meta": {"id": 1}}, "from.id: meta.id"),
+        ("text", {"id": 1, "a": {"b": {"text": "x"}}}, "from.text: a.b.text"),
+        ("text", {"id": 1, "a": {"text": "x"}, "b": {"text": "x"}}, "from.text: a.text or b.text"),
+    ],
+)
+def test_a_field_that_is_missing_is_looked_for_inside_others(
+    kind: str, missing: str, record: dict[str, Any], hint: str, tmp_path: Path
+) -> None:
+    if kind == "parquet":
+        pq.write_table(pa.Table.from_pylist([record]), tmp_path / "f.parquet")
+    else:
+        (tmp_path / "f.jsonl").write_text(json.dumps(record) + "\n")
+    [file] = list_files("source", (f"f.{kind}",), tmp_path)
+
+    def stop(error: DocumentError) -> None:
+        raise error
+
+    with pytest.raises(InputError) as raised:
+        list(FileReader(file, text_field="text", id_field="id").blocks(stop))
+    assert missing in raised.value.message
+    assert str(raised.value.hint).startswith(f"it may be inside another field: {hint}")
 
 
 @pytest.mark.parametrize("column", ["text", "id"])

@@ -72,5 +72,5 @@ def build_here(scheduler: str) -> Build:
     return build_
 
 
-def _quiet(stage: str, done: int, total: int) -> None:
+def _quiet(stage: str, done: int, total: int, *_: object) -> None:
     pass

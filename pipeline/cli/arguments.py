@@ -152,6 +152,10 @@ class Options:
     def add_workers(self, what: str) -> None:
         self.add("--workers N", what, positive, num_cores())
 
+    def add_progress(self) -> None:
+        """Add how progress is shown, for `show_progress`."""
+        self.add("--json-progress", "print progress to stderr as JSON, one object per line")
+
     def add_on_damage(self) -> None:
         self.add(
             "--on-damage {stop,tombstone}",
@@ -249,6 +253,14 @@ def load_mixture(parsed: Arguments) -> Mixture | Replay:
     return load_config(mixture_path(parsed.mixture), [*parsed.set, *more])
 
 
+def mixture_arguments(parsed: Arguments) -> list[str]:
+    """Return the arguments of `add_mixture` as they were given, for another command."""
+    named = [("--scale", parsed.scale), ("--lock", parsed.lock)]
+    settings = [part for one in parsed.set for part in ("--set", one)]
+    options = [part for name, one in named if one is not None for part in (name, str(one))]
+    return [parsed.mixture, *settings, *options]
+
+
 def lock_path(parsed: Arguments, mixture: Mixture | Replay) -> Path:
     """Return the path of a mixture's lock, whether or not it exists."""
     from pipeline.sources import default_lock_path
@@ -288,6 +300,7 @@ def _path(option: str, text: str) -> Path:
             "write to a disk, or mount the store, and copy with its own tool; addresses in object"
             " stores are taken by --out, --raw and --cache of build, and read by `url` in a"
             " mixture, plan --against, verify, trace, order, diff, digest, feed and train --data",
+            guide="docs/guide/clusters.md#object-stores",
         )
     return Path(text)
 

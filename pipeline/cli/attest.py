@@ -59,6 +59,7 @@ def add(verbs: Verbs) -> None:
         const="",
     )
     options.add("--max-bytes SIZE", f"most bytes that --probe may fetch (default: {_MOST})", size)
+    options.add_progress()
 
 
 def run(parsed: Arguments) -> int:

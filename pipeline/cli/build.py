@@ -18,6 +18,7 @@ from pipeline.cli.arguments import (
     record_pulled,
 )
 from pipeline.cli.output import print_manifest, print_part, print_partial
+from pipeline.cli.shown_progress import say_next, show_progress
 from pipeline.config import RAW, Mixture, Replay
 from pipeline.core.errors import ConfigError
 
@@ -57,6 +58,7 @@ def add(verbs: Verbs) -> None:
     options.add("--stage {scan,chunk}", what)
     what = "run the I-th of N parts of --stage; parts may run at the same time, in any order"
     options.add("--part I/N", what, checked(_part, "I/N with I from 1 to N, such as 3/16"))
+    options.add_progress()
 
 
 def _part(text: str) -> tuple[int, int]:
@@ -71,7 +73,6 @@ def _names(text: str) -> list[str]:
 
 
 def run(parsed: Arguments) -> int:
-    from pipeline.core.progress import show_progress
     from pipeline.runner import build
 
     mixture = load_mixture(parsed)
@@ -80,7 +81,7 @@ def run(parsed: Arguments) -> int:
     if parsed.partitions is not None:
         return _build_alone(parsed, mixture)
     started = time.monotonic()
-    with show_progress() as report, open_out(parsed), open_raw(parsed):
+    with show_progress(parsed, parsed.out) as report, open_out(parsed), open_raw(parsed):
         if isinstance(mixture, Replay):
             manifest = _replay_pool(parsed, mixture, report)
         else:
@@ -91,16 +92,16 @@ def run(parsed: Arguments) -> int:
             records = [part for one in manifest.sources.values() for part in one.partitions]
             _record_pulled(parsed, mixture, lock, records)
     print_manifest(parsed, manifest, time.monotonic() - started, "built")
+    say_next(parsed, ["verify", parsed.out], ["show", parsed.out])
     return 0
 
 
 def _build_alone(parsed: Arguments, mixture: Mixture | Replay) -> int:
     """Make some partitions alone."""
-    from pipeline.core.progress import show_progress
     from pipeline.runner import archives_alone, build_alone
 
     started, names = time.monotonic(), parsed.partitions
-    with show_progress() as report, open_out(parsed), open_raw(parsed):
+    with show_progress(parsed, parsed.out) as report, open_out(parsed), open_raw(parsed):
         options = {"report": report, **_build_options(parsed)}
         if isinstance(mixture, Replay):
             lock, layout = _pool_of(parsed, mixture)
@@ -117,12 +118,12 @@ def _build_alone(parsed: Arguments, mixture: Mixture | Replay) -> int:
             records = [record for of_source in made.sources.values() for record in of_source]
             _record_pulled(parsed, mixture, found, records)
     print_partial(parsed, made, time.monotonic() - started)
+    say_next(parsed, ["verify", parsed.out])
     return 0
 
 
 def _build_part(parsed: Arguments, mixture: Mixture | Replay) -> int:
     """Make a part of a stage, all of it where none is named."""
-    from pipeline.core.progress import show_progress
     from pipeline.runner import Part, build_part, join_scan
     from pipeline.storage import is_store_address
 
@@ -146,7 +147,7 @@ def _build_part(parsed: Arguments, mixture: Mixture | Replay) -> int:
             "use --scheduler, whose workers need no such folder",
         )
     started, part = time.monotonic(), Part(*(parsed.part or (1, 1)))
-    with show_progress() as report, open_raw(parsed):
+    with show_progress(parsed, parsed.out) as report, open_raw(parsed):
         options = {"report": report, **_build_options(parsed)}
         lock = find_lock(parsed, mixture)
         if parsed.stage == "scan" and parsed.part is None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from pipeline.cli.arguments import Arguments, Verbs, add_verb
 from pipeline.cli.output import print_result
+from pipeline.cli.shown_progress import show_progress
 from pipeline.core.bundled import mixture_path
 from pipeline.core.errors import ConfigError
 from pipeline.core.shown import printable
@@ -37,6 +38,7 @@ def add(verbs: Verbs) -> None:
     options.add("--sign KEY", "private key in PEM to sign with, of an elliptic curve", Path)
     options.add("--check", "check every file of a bundle, and its signature")
     options.add("--key PUBLIC", "with --check, public key of who signed it", Path)
+    options.add_progress()
 
 
 def run(parsed: Arguments) -> int:
@@ -48,7 +50,6 @@ def run(parsed: Arguments) -> int:
     if parsed.key is not None:
         raise ConfigError("--key: got no --check, expected one", "--sign KEY signs a bundle")
     from pipeline.config import About, load_about, load_config
-    from pipeline.core.progress import show_progress
     from pipeline.dataset import MANIFEST, read_manifest
     from pipeline.publish import write_bundle
     from pipeline.sources import default_lock_path, read_lock
@@ -62,7 +63,7 @@ def run(parsed: Arguments) -> int:
         lock = read_lock(parsed.lock)
     elif record.lock is not None and (path := default_lock_path(record.mixture.name)).exists():
         lock = read_lock(path)
-    with show_progress() as show:
+    with show_progress(parsed, parsed.out) as show:
         bundle = write_bundle(
             parsed.folder,
             parsed.out,

@@ -2,6 +2,7 @@
 
 from pipeline.cli.arguments import Arguments, Verbs, add_verb
 from pipeline.cli.output import print_result
+from pipeline.cli.shown_progress import show_progress
 
 
 def add(verbs: Verbs) -> None:
@@ -19,14 +20,14 @@ def add(verbs: Verbs) -> None:
     )
     options.add("old A", "a mixture, manifest, output or published order")
     options.add("new B", "another of the same kind")
+    options.add_progress()
 
 
 def run(parsed: Arguments) -> int:
     """Print the differences; exit 1 if there are any."""
     from pipeline.audit.diff import as_json, diff, lines
-    from pipeline.core.progress import show_progress
 
-    with show_progress() as show:
+    with show_progress(parsed) as show:
         difference = diff(parsed.old, parsed.new, show)
     print_result(parsed, as_json(difference), lines(difference))
     return 0 if difference.equal else 1

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from pipeline.cli.arguments import Arguments, Verbs, add_verb
 from pipeline.cli.output import print_result
+from pipeline.cli.shown_progress import say_next, show_progress
 
 
 def add(verbs: Verbs) -> None:
@@ -25,10 +26,10 @@ def add(verbs: Verbs) -> None:
     )
     options.add("--out FILE", "manifest file to write", Path, required=True)
     options.add("--phase NAME", "phase to read, if the order has several, such as ext")
+    options.add_progress()
 
 
 def run(parsed: Arguments) -> int:
-    from pipeline.core.progress import show_progress
     from pipeline.dataset import (
         check_order_manifest_path,
         content_of,
@@ -37,7 +38,7 @@ def run(parsed: Arguments) -> int:
     )
 
     check_order_manifest_path(parsed.out)
-    with show_progress() as show:
+    with show_progress(parsed) as show:
         manifest = digest_order(parsed.where, show, phase=parsed.phase)
     write_order_manifest(manifest, parsed.out)
     line = (
@@ -45,4 +46,5 @@ def run(parsed: Arguments) -> int:
         f"{manifest.ledger.sequence_root}, multiset {manifest.ledger.multiset_root}"
     )
     print_result(parsed, {"out": str(parsed.out), **content_of(manifest)}, [line])
+    say_next(parsed, ["verify", "OUTPUT", "--against", parsed.out])
     return 0

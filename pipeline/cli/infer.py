@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.cli.arguments import Arguments
 from pipeline.cli.output import print_result
+from pipeline.cli.shown_progress import show_progress
 from pipeline.core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -17,7 +18,6 @@ _MOST_SHOWN = 5
 def run_infer(parsed: Arguments) -> int:
     """Infer from raw documents, or from a shard alone; 0 if one way reproduces it, else 1."""
     from pipeline.audit.attest import describe_shard, digest_of, infer, load_facts, open_shard
-    from pipeline.core.progress import show_progress
 
     if parsed.against is None:
         raise ConfigError("--infer: expected --against SHARD or a sha256 with it", "name it")
@@ -30,7 +30,7 @@ def run_infer(parsed: Arguments) -> int:
         signs = describe_shard(open_shard(Path(parsed.against)))
         print_result(parsed, {"shard": parsed.against, "signs": signs}, signs)
         return 0
-    with show_progress() as show:
+    with show_progress(parsed) as show:
         found = infer(Path(parsed.infer), parsed.against, load_facts(), show)
     print_result(parsed, asdict(found), _lines(found))
     return 0 if found.fits and found.fits[0].is_exact else 1

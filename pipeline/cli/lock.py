@@ -6,8 +6,16 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.cli.arguments import Arguments, Verbs, add_verb, load_mixture, lock_path
+from pipeline.cli.arguments import (
+    Arguments,
+    Verbs,
+    add_verb,
+    load_mixture,
+    lock_path,
+    mixture_arguments,
+)
 from pipeline.cli.output import count, print_json, print_result, print_table, print_warnings
+from pipeline.cli.shown_progress import say_next, show_progress
 from pipeline.config import Mixture, Replay, closest
 from pipeline.core.errors import ConfigError
 from pipeline.core.shown import printable
@@ -39,11 +47,11 @@ def add(verbs: Verbs) -> None:
     )
     what = "lock only these sources, and keep what the lock has of the others"
     part.add("--sources A,B", what, lambda text: text.split(","))
+    options.add_progress()
 
 
 def run(parsed: Arguments) -> int:
     """Write a lock, or check one; exit 1 if it is out of date, 75 if a server is away."""
-    from pipeline.core.progress import show_progress
     from pipeline.runner import check_local
     from pipeline.sources import POOL, PoolLayout, check_replaceable, make_lock, write_lock
 
@@ -55,7 +63,7 @@ def run(parsed: Arguments) -> int:
     old = _read_old(path, mixture)
     asked = mixture if parsed.sources is None else _narrow(mixture, parsed.sources)
     left_out = check_local(asked) if isinstance(asked, Mixture) else []
-    with show_progress() as show:
+    with show_progress(parsed) as show:
         made = make_lock(asked, show)
     if old is not None and parsed.sources is not None:
         made = replace(made, sources=dict(sorted({**old.sources, **made.sources}.items())))
@@ -65,6 +73,7 @@ def run(parsed: Arguments) -> int:
     pool = PoolLayout.of(made.sources[POOL]) if isinstance(mixture, Replay) else None
     _print_lock(parsed, path, made, pool)
     print_warnings(left_out)
+    say_next(parsed, ["build", *mixture_arguments(parsed), "--out", mixture.name])
     return 0
 
 
@@ -82,11 +91,10 @@ def _narrow(mixture: Mixture | Replay, names: Sequence[str]) -> Mixture:
 
 def _check(parsed: Arguments, path: Path, mixture: Mixture | Replay) -> int:
     from pipeline.core.errors import NetworkError
-    from pipeline.core.progress import show_progress
     from pipeline.sources import check_lock, read_lock
 
     lock = read_lock(path)
-    with show_progress() as show:
+    with show_progress(parsed) as show:
         checked = check_lock(lock, mixture, show)
     rest = "of the rest, nothing" if checked.unreachable else "nothing"
     lines = checked.changes or [f"{path}: {rest} has changed since it was locked"]

@@ -16,6 +16,7 @@ from pipeline.cli import (
     build,
     bundle,
     cache,
+    completion,
     diff,
     digest,
     doctor,
@@ -55,7 +56,8 @@ from pipeline.version import VERSION
 
 _VERBS = (
     *(new, plan, lock, pull, build, cache, order, verify, attest, digest, diff, trace),
-    *(search_index, show, report, bundle, push, feed, train, evaluate, export, schema, doctor),
+    *(search_index, show, report, bundle, push, feed, train, evaluate, export, schema),
+    *(doctor, completion),
 )
 _INTERRUPTED = 128 + signal.SIGINT
 _READER_GONE = 128 + signal.SIGPIPE
@@ -188,6 +190,7 @@ def build_parser() -> tuple[Parser, list[str]]:
         epilog=_epilog(),
     )
     parser.guide = _GUIDE
+    parser.set_defaults(parser=parser)  # For `completion`.
     parser.add_argument("--version", action="version", version=f"ettin-data {VERSION}")
     verbs = parser.add_subparsers(required=True, metavar="COMMAND")
     for verb in _VERBS:

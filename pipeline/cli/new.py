@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.cli.arguments import Arguments, Verbs, add_verb
 from pipeline.cli.output import print_json, print_lines, print_table, print_warnings
+from pipeline.cli.shown_progress import show_progress
 from pipeline.core.errors import OutputError
 from pipeline.core.units import format_bytes, format_tokens
 
@@ -35,12 +36,12 @@ def add(verbs: Verbs) -> None:
     options.add("files FILE", what, nargs="+")
     options.add("--out FILE", "where to write it (default: NAME.yaml)", Path)
     options.add("--force", "replace a file that is there")
+    options.add_progress()
 
 
 def run(parsed: Arguments) -> int:
     """Write a mixture file, and say which commands come next."""
     from pipeline.core.files import publish_beside
-    from pipeline.core.progress import show_progress
     from pipeline.setup import describe, draft_mixture, write_text
 
     path: Path = parsed.out or Path(f"{parsed.name}.yaml")
@@ -49,7 +50,7 @@ def run(parsed: Arguments) -> int:
             f"{path}: got a file that is there, expected none",
             "--force replaces it; --out FILE writes another",
         )
-    with show_progress() as show:
+    with show_progress(parsed, path.parent) as show:
         proposal = draft_mixture(parsed.name, parsed.files, path.parent, show)
     text = write_text(proposal, path)
     with publish_beside(path) as temporary:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.cli.arguments import Arguments, Verbs, add_verb, cluster_options, open_out
 from pipeline.cli.output import print_manifest, print_result
+from pipeline.cli.shown_progress import say_next, show_progress
 from pipeline.config import load_replay
 from pipeline.core.errors import ConfigError
 
@@ -40,23 +41,25 @@ def add(verbs: Verbs) -> None:
     options.add("--rows {written,index}", rows)
     options.add("--materialise", "write the rows into an output that was made with --rows index")
     options.add_set()
+    options.add_progress()
 
 
 def run(parsed: Arguments) -> int:
-    from pipeline.core.progress import show_progress
 
     started = time.monotonic()
     make = _materialise if parsed.materialise else _order
-    with show_progress() as report:
+    with show_progress(parsed, parsed.out or parsed.pool) as report:
         manifest = make(parsed, report)
     seconds = time.monotonic() - started
     if not parsed.materialise:
         print_manifest(parsed, manifest, seconds, "ordered")
+        say_next(parsed, ["verify", parsed.out], ["feed", parsed.out])
         return 0
     num_rows, root = manifest.order.num_rows, manifest.order.ledger.sequence_root
     about = {"out": str(parsed.pool), "seconds": round(seconds, 3), "num_rows": num_rows}
     line = f"{parsed.pool}: {num_rows:,} rows written in {seconds:.1f} s; order {root}"
     print_result(parsed, about, [line])
+    say_next(parsed, ["verify", parsed.pool])
     return 0
 
 

@@ -12,10 +12,12 @@ from pipeline.cli.arguments import (
     add_verb,
     load_mixture,
     lock_path,
+    mixture_arguments,
     positive,
     record_pulled,
 )
 from pipeline.cli.output import print_json, print_table
+from pipeline.cli.shown_progress import say_next, show_progress
 from pipeline.config import RAW, Mixture
 from pipeline.core.mirrored import shown
 from pipeline.core.units import format_bytes
@@ -46,10 +48,10 @@ def add(verbs: Verbs) -> None:
     )
     what = "folder to download into, or an address in an object store; mixtures can share it"
     options.add_place("--dest DIR", what, RAW)
+    options.add_progress()
 
 
 def run(parsed: Arguments) -> int:
-    from pipeline.core.progress import show_bytes
     from pipeline.runner import expected_lock, make_plan, raw_folder
     from pipeline.sources import check_sources, plan_download, pull, pulled_digests, read_lock
 
@@ -71,10 +73,12 @@ def run(parsed: Arguments) -> int:
             limit_files=parsed.limit_files,
         )
         print(_plan_line(plan), file=sys.stderr)
-        with show_bytes() as show:
+        with show_progress(parsed, dest) as show:
             pulled = pull(plan, show)
         record_pulled(path, pulled_digests(needed, mixture.folder, dest))
     _print_pulled(parsed, pulled, time.monotonic() - started)
+    raw = [] if parsed.dest == RAW else ["--raw", parsed.dest]
+    say_next(parsed, ["build", *mixture_arguments(parsed), *raw, "--out", mixture.name])
     return 0
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from pipeline.cli.arguments import Arguments, Verbs, add_verb
 from pipeline.cli.output import print_result
+from pipeline.cli.shown_progress import show_progress
 from pipeline.core.shown import printable
 
 
@@ -27,17 +28,17 @@ def add(verbs: Verbs) -> None:
     )
     options.add("--out FILE", "HTML file to write", Path, required=True)
     options.add("--phase NAME", "phase to report, if the order has several")
+    options.add_progress()
 
 
 def run(parsed: Arguments) -> int:
     """Write the report; exit with 1 where the output is damaged, which the report says."""
-    from pipeline.core.progress import show_progress
     from pipeline.show import Shown
     from pipeline.show.report import check_report_path, report_content, write_report
 
     shown = Shown.open(parsed.where, phase=parsed.phase)
     check_report_path(parsed.out, shown.folder)
-    with show_progress() as show:
+    with show_progress(parsed) as show:
         content = report_content(shown, show)
     num_bytes = write_report(parsed.out, content)
     printed = {

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from pipeline.cli.arguments import Arguments, Verbs, add_verb, size
 from pipeline.cli.output import print_result
+from pipeline.cli.shown_progress import say_next, show_progress
 
 _MEMORY_BYTES = 2 << 30
 
@@ -28,18 +29,18 @@ def add(verbs: Verbs) -> None:
     memory = "memory to use, such as 4GiB (default: 2GiB); more memory makes fewer parts"
     options.add("--memory SIZE", memory, size)
     options.add("--phase NAME", "phase to index, if the order has several")
+    options.add_progress()
 
 
 def run(parsed: Arguments) -> int:
     """Write the index and print what it holds."""
     from pipeline import dataset
     from pipeline.audit.search import build_index, default_folder, section_tokens_within
-    from pipeline.core.progress import show_progress
 
     folder = default_folder(parsed.where) if parsed.out is None else parsed.out
     order = dataset.open(parsed.where, phase=parsed.phase)
     section_tokens = section_tokens_within(parsed.memory or _MEMORY_BYTES)
-    with show_progress() as show:
+    with show_progress(parsed, folder) as show:
         record = build_index(order, folder, section_tokens=section_tokens, report=show)
     num_bytes = sum(file.num_bytes for one in record.sections for file in one.files.values())
     content = {
@@ -55,4 +56,6 @@ def run(parsed: Arguments) -> int:
         f" {len(record.sections):,} sections, {num_bytes:,} bytes; order {record.order}"
     )
     print_result(parsed, content, [line])
+    if parsed.out is None:
+        say_next(parsed, ["trace", parsed.where, "--find", "TEXT"])
     return 0

@@ -2,13 +2,19 @@
 
 import os
 import sys
+import time
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipeline.cli.arguments import Arguments, Verbs, add_verb, positive
 from pipeline.cli.output import print_result
+from pipeline.cli.shown_progress import Stage, print_json_line, say_next
 from pipeline.core.errors import ConfigError
+from pipeline.core.progress import Work
+
+if TYPE_CHECKING:
+    from pipeline.config import Recipe
 
 
 def add(verbs: Verbs) -> None:
@@ -39,6 +45,7 @@ def add(verbs: Verbs) -> None:
     options.add("--deterministic", what)
     options.add_on_damage()
     options.add_set()
+    options.add_progress()
 
 
 def run(parsed: Arguments) -> int:
@@ -57,11 +64,13 @@ def run(parsed: Arguments) -> int:
         device=parsed.device,
         is_deterministic=parsed.deterministic,
         on_damage=parsed.on_damage,
-        report=_report,
+        report=_Progress(parsed, recipe).report,
     )
     if saved is not None:
         content = {"recipe": recipe.name, "checkpoint": str(saved)}
         print_result(parsed, content, [str(saved)])
+        evaluated = ["evaluate", parsed.out, "--data", parsed.data]
+        say_next(parsed, ["export", saved, "--out", "model"], evaluated)
     return 0
 
 
@@ -81,8 +90,37 @@ def prepare_torch() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
-def _report(kind: str, num_steps: int, facts: dict[str, Any]) -> None:
-    print(_line(kind, num_steps, facts), file=sys.stderr, flush=True)
+class _Progress:
+    """Shows what training reports: a line each, or JSON."""
+
+    def __init__(self, parsed: Arguments, recipe: "Recipe") -> None:
+        self._max_steps: int | None = parsed.max_steps
+        self._num_tokens, self._out, self._is_json = recipe.tokens, parsed.out, parsed.json_progress
+        self._stage: Stage | None = None
+
+    def report(self, kind: str, num_steps: int, facts: dict[str, Any]) -> None:
+        now = time.monotonic()
+        if kind == "train":
+            stage = self._update(num_steps, facts["tokens_seen"], now)
+            if self._is_json:
+                print_json_line({**stage.facts(now), "step": num_steps, **facts})
+                return
+            facts = {**facts, "left": stage.time_left(now)}
+        if self._is_json:
+            print_json_line({"event": kind, "step": num_steps, **facts})
+        else:
+            print(_line(kind, num_steps, facts), file=sys.stderr, flush=True)
+
+    def _update(self, num_steps: int, tokens_seen: int, now: float) -> Stage:
+        """Return the stage at this step; it counts steps where `--max-steps` ends it."""
+        if self._max_steps is None:
+            unit, done, total = "tokens", tokens_seen, self._num_tokens
+        else:
+            unit, done, total = "steps", num_steps, self._max_steps
+        if self._stage is None:
+            self._stage = Stage("train", done, now, self._out)
+        self._stage.update(done, total, Work(unit=unit, num_tokens=tokens_seen), now)
+        return self._stage
 
 
 def _line(kind: str, num_steps: int, facts: dict[str, Any]) -> str:
@@ -101,7 +139,7 @@ def _line(kind: str, num_steps: int, facts: dict[str, Any]) -> str:
             return (
                 f"step {num_steps:,}: {loss}, rate {facts['learning_rate']:.3g},"
                 f" {facts['tokens_seen']:,} tokens seen, {facts['tokens_per_second']:,.0f}"
-                f" tokens/s, waited {facts['waiting']:.1%}"
+                f" tokens/s, waited {facts['waiting']:.1%}, {facts['left']} left"
             )
         case "damage":
             start, stop = facts["rows"]

@@ -2,6 +2,7 @@
 
 from pipeline.cli.arguments import Arguments, Verbs, add_verb, half_open, positive
 from pipeline.cli.output import print_result
+from pipeline.cli.shown_progress import show_progress
 from pipeline.core.bundled import manifest_path
 from pipeline.core.errors import ConfigError
 
@@ -36,6 +37,7 @@ def add(verbs: Verbs) -> None:
     part.add("--window N", "compare only this checkpoint window; they count from 1", positive)
     views = "--view {auto,stored,encoder,decoder}"
     options.add(views, "view in which the other rows were written; auto detects it", default="auto")
+    options.add_progress()
 
 
 def run(parsed: Arguments) -> int:
@@ -48,8 +50,8 @@ def run(parsed: Arguments) -> int:
     from pipeline.dataset import PARTIAL, readable_folder
 
     manifest = None if parsed.manifest is None else manifest_path(parsed.manifest)
-    with readable_folder(parsed.folder) as folder:
-        mismatches = verify(folder, manifest)
+    with show_progress(parsed) as show, readable_folder(parsed.folder) as folder:
+        mismatches = verify(folder, manifest, show)
         is_partial = (folder / PARTIAL).is_file() and manifest is None
     what = f"{PARTIAL}, of partitions without an order" if is_partial else "the manifest"
     lines = mismatches or [f"{parsed.folder}: every file matches {what}"]
@@ -65,7 +67,6 @@ def _verify_against(parsed: Arguments) -> int:
         verify_against,
         verify_steps,
     )
-    from pipeline.core.progress import show_progress
     from pipeline.dataset import readable_folder
 
     if parsed.manifest is not None:
@@ -75,7 +76,7 @@ def _verify_against(parsed: Arguments) -> int:
             raise ConfigError(
                 f"--rows: {parsed.against} has digests of whole steps", "choose --steps or --window"
             )
-        with show_progress() as show, readable_folder(parsed.folder) as folder:
+        with show_progress(parsed) as show, readable_folder(parsed.folder) as folder:
             told = verify_steps(
                 folder,
                 parsed.against,
@@ -87,7 +88,7 @@ def _verify_against(parsed: Arguments) -> int:
             printed = told.as_json(), told.lines()
         print_result(parsed, *printed)
         return 0 if told.equal else 1
-    with show_progress() as show, readable_folder(parsed.folder) as folder:
+    with show_progress(parsed) as show, readable_folder(parsed.folder) as folder:
         report = verify_against(
             folder,
             parsed.against,

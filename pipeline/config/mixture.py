@@ -28,6 +28,7 @@ from pipeline.config.value_types import (
     Number,
     OneOrMany,
 )
+from pipeline.core.html_table import html_table
 
 MAX_BAD: Final = Fraction(1, 100)
 """The default of `max_bad`."""
@@ -291,6 +292,34 @@ class Mixture(OrderedData):
         if source.share is not None:
             return budgets_of_shares(self.tokens or 0, self.sources)[source.name]
         return source.tokens or (None if source.epochs else "all")
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows."""
+        budgets = [self.tokens_of(one) for one in self.sources]
+        total = sum(one for one in budgets if isinstance(one, int))
+        scale = "" if self.scale == 1 else f", scale {self.scale}"
+        return html_table(
+            f"mixture {self.name}",
+            [
+                f"{self.chunk.algorithm} at {self.chunk.size:,}, {self.order.algorithm}, seed"
+                f" {self.order.seed}, view {self.order.view}{scale}",
+                f"{total:,} tokens declared; fingerprint {self.fingerprint}",
+            ],
+            ("source", "category", "from", "filters"),
+            ("tokens", "epochs", "repetition"),
+            (
+                (
+                    one.name,
+                    one.category,
+                    one.origin.kind,
+                    ", ".join(filter.name for filter in one.filters),
+                    f"{budget:,}" if isinstance(budget, int) else budget or "",
+                    "" if one.epochs is None else str(one.epochs),
+                    str(one.max_repetition),
+                )
+                for one, budget in zip(self.sources, budgets, strict=True)
+            ),
+        )
 
     def sample_of(self, source: Source) -> SourceSample:
         """Return how a source's chunks are sampled. Pure."""

@@ -16,6 +16,7 @@ __all__ = [
     "file_system",
     "files",
     "hashed_file",
+    "html_table",
     "json_record",
     "limits",
     "mirrored",

@@ -37,6 +37,11 @@ def bundled_folder(kind: str) -> Path:
     return inside if inside.is_dir() else _PACKAGE.parent / kind
 
 
+def bundled_names(kind: str, suffix: str) -> list[str]:
+    """Return the names of what ships of a kind, sorted."""
+    return sorted(path.stem for path in bundled_folder(kind).glob(f"*{suffix}"))
+
+
 def _find(name: str, kind: str, suffix: str) -> Path:
     path = Path(name)
     if "://" in name:
@@ -49,7 +54,7 @@ def _find(name: str, kind: str, suffix: str) -> Path:
     folder = bundled_folder(kind)
     if (folder / f"{name}{suffix}").is_file():
         return folder / f"{name}{suffix}"
-    known = sorted(path.stem for path in folder.glob(f"*{suffix}"))
+    known = bundled_names(kind, suffix)
     listed = known
     if len(known) > _MOST_LISTED:
         listed = get_close_matches(name, known, n=_NEAREST, cutoff=0)

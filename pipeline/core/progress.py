@@ -1,73 +1,109 @@
-"""Progress on stderr: bars on a terminal, plain lines elsewhere.
+"""Progress: what a stage says of itself, and how fast it is.
 
-Functions that take long call a `ReportProgress`; the command line passes one made here.
+Functions that take long call a `ReportProgress`; the command line shows what it is told
+(`cli/shown_progress.py`).
 """
 
-import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
 
-from pipeline.core.units import format_bytes
+Function = TypeVar("Function", bound=Callable[..., Any])
 
-_SECONDS_BETWEEN_LINES = 10.0
-
-ReportProgress = Callable[[str, int, int], None]
-"""Called with a stage's name, how many of its tasks, rows or bytes are done, and the total."""
+_MEMORY_SECONDS = 60.0
+_LEAST_SECONDS = 3.0
 
 
-def show_progress() -> AbstractContextManager[ReportProgress]:
-    """Show stages whose tasks are counted."""
-    return _bars(in_bytes=False) if sys.stderr.isatty() else _lines("{}/{}".format)
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Work:
+    """What a stage counts, and what the finished part of it has read, as far as it knows."""
+
+    unit: str = "tasks"
+    """What `done` and `total` count."""
+    num_bytes: int = 0
+    num_tokens: int = 0
+
+    def __add__(self, other: "Work") -> "Work":
+        """Return the work of both, in the unit of the first."""
+        return Work(
+            unit=self.unit,
+            num_bytes=self.num_bytes + other.num_bytes,
+            num_tokens=self.num_tokens + other.num_tokens,
+        )
 
 
-def show_bytes() -> AbstractContextManager[ReportProgress]:
-    """Show stages whose tasks are bytes, with their rate."""
-    return _bars(in_bytes=True) if sys.stderr.isatty() else _lines(_sizes_since(time.monotonic()))
+TASKS = Work()
 
 
-@contextmanager
-def _bars(*, in_bytes: bool) -> Iterator[ReportProgress]:
-    # Imported where a terminal needs it: most runs log lines.
-    from rich import progress as rich
-    from rich.console import Console
+class ReportProgress(Protocol):
+    """What a stage calls when it begins, and whenever more of it is done."""
 
-    numbers = (
-        (rich.DownloadColumn(binary_units=True), rich.TransferSpeedColumn())
-        if in_bytes
-        else (rich.MofNCompleteColumn(),)
-    )
-    columns = (rich.TextColumn("{task.description}"), rich.BarColumn(), *numbers)
-    stages: dict[str, rich.TaskID] = {}
-    console = Console(stderr=True)
-    with rich.Progress(*columns, rich.TimeElapsedColumn(), console=console) as progress:
-
-        def show(stage: str, done: int, total: int) -> None:
-            if stage not in stages:
-                stages[stage] = progress.add_task(stage, total=total)
-            progress.update(stages[stage], completed=done, total=total)
-
-        yield show
+    def __call__(self, stage: str, done: int, total: int, work: Work = TASKS, /) -> None:
+        """Take a stage's name, how much of it is done, the total, and what `work` that was."""
 
 
-def _sizes_since(began: float) -> Callable[[int, int], str]:
-    def sizes(done: int, total: int) -> str:
-        rate = int(done / max(time.monotonic() - began, 0.001))
-        return f"{format_bytes(done)}/{format_bytes(total)}, {format_bytes(rate)}/s"
-
-    return sizes
+def no_progress(stage: str, done: int, total: int, work: Work = TASKS, /) -> None:
+    """Report nothing."""
 
 
-@contextmanager
-def _lines(describe: Callable[[int, int], str]) -> Iterator[ReportProgress]:
-    """Print a line when a stage ends, and every ten seconds while it runs."""
-    last = time.monotonic()
+def measured(work: Callable[[Any, Any], Work]) -> Callable[[Function], Function]:
+    """Let a function of tasks say what it has read: `work` of a task and its result."""
 
-    def show(stage: str, done: int, total: int) -> None:
-        nonlocal last
-        now = time.monotonic()
-        if done == total or now - last >= _SECONDS_BETWEEN_LINES:
-            last = now
-            print(f"{stage}: {describe(done, total)}", file=sys.stderr, flush=True)
+    def mark(function: Function) -> Function:
+        function.work = work  # type: ignore[attr-defined]
+        return function
 
-    yield show
+    return mark
+
+
+def work_of(function: Callable[..., object], task: object, result: object) -> Work:
+    """Return what a function has read for a task, if it is `measured`."""
+    work: Callable[[Any, Any], Work] | None = getattr(function, "work", None)
+    return TASKS if work is None else work(task, result)
+
+
+class Pace:
+    """How much is done in a second; what was done lately weighs most.
+
+    The weight of a moment falls to 1/e within a minute. A rate is known after three seconds, from
+    the first change on. Between two changes it stays for as long as one more of what is counted
+    takes, and falls from then on, so that the time left of a stalled stage grows.
+    """
+
+    def __init__(self, now: float, done: int = 0) -> None:
+        self._began = self._changed = now
+        self._done = done
+        # Weighted sums of what was done and of the time that it took.
+        self._work = self._seconds = 0.0
+
+    def update(self, now: float, done: int) -> None:
+        """Take how much is done now, in seconds of any clock that never goes back."""
+        seconds, gained = now - self._changed, done - self._done
+        if seconds <= 0 or gained <= 0:
+            return
+        kept, weight = _fade(seconds)
+        self._work = self._work * kept + gained / seconds * weight
+        self._seconds = self._seconds * kept + weight
+        self._changed, self._done = now, done
+
+    def per_second(self, now: float) -> float | None:
+        """Return the rate; None while too little is known."""
+        if now - self._began < _LEAST_SECONDS or not self._work:
+            return None
+        kept, weight = _fade(max(0.0, now - self._changed - self._seconds / self._work))
+        return self._work * kept / (self._seconds * kept + weight)
+
+    def seconds_left(self, now: float, total: int) -> float | None:
+        """Return how long the rest takes at this rate; None while too little is known."""
+        rate = self.per_second(now)
+        if not rate:
+            return None
+        begun = min(now - self._changed, self._seconds / self._work)
+        return max(0.0, (total - self._done) / rate - begun)
+
+
+def _fade(seconds: float) -> tuple[float, float]:
+    """Return what is left of a weight after some seconds, and the weight of these seconds."""
+    kept = math.exp(-seconds / _MEMORY_SECONDS)
+    return kept, _MEMORY_SECONDS * (1 - kept)

@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Final
 
 from pipeline.core.digest import FileDigest
 from pipeline.core.errors import InputError, MismatchError
+from pipeline.core.html_table import html_table
 from pipeline.core.json_record import (
     ABSENT,
     Absent,
@@ -175,6 +176,23 @@ class Manifest:
         batch: int = declared["order"]["global_batch_size"]
         is_miniature = Fraction(declared.get("scale", 1)) < 1
         return min(batch, max(self.order.num_samples, 1)) if is_miniature else batch
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows."""
+        order, rows = self.order, []
+        for name, one in self.sources.items():
+            documents, budget = one.documents, one.budget
+            dropped = documents.num_in - documents.kept
+            numbers = (documents.kept, dropped, one.tokens.num_in, budget.asked, budget.drawn)
+            rows.append([name, *map("{:,}".format, (*numbers, budget.repeated))])
+        notes = [
+            f"{order.num_steps:,} steps of {order.num_rows:,} rows, {order.num_tokens:,} tokens",
+            f"{order.algorithm}, seed {order.seed}, view {order.view}",
+            f"order {order.ledger.sequence_root}",
+            f"fingerprint {self.mixture.fingerprint}",
+        ]
+        headings = ("documents", "dropped", "tokens", "asked", "sampled", "repeated")
+        return html_table(f"manifest of {self.mixture.name}", notes, ("source",), headings, rows)
 
     def paths(self) -> Iterable[str]:
         """Yield every path that it names."""

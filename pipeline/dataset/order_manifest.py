@@ -5,7 +5,7 @@ from pathlib import Path
 
 from pipeline.core.errors import InputError, OutputError
 from pipeline.core.files import publish_beside
-from pipeline.core.progress import ReportProgress
+from pipeline.core.progress import ReportProgress, Work
 from pipeline.core.regular_file import read_file
 from pipeline.dataset.blake3 import row_digests
 from pipeline.dataset.index_order import IndexRows
@@ -72,6 +72,7 @@ def digest_order(
     rows, windows, view = _open(where, phase, is_part=is_part)
     span = LedgerSpan(start_row=0)
     described = []
+    all_tokens = 0
     for window in windows:
         multiset = num_tokens = 0
         for block in rows.read(window.start, window.stop):
@@ -79,7 +80,9 @@ def digest_order(
             span.add(digests)
             multiset += multiset_of(digests)
             num_tokens += len(block.values)
-            report("digest", span.num_rows, rows.num_rows)
+            all_tokens += len(block.values)
+            work = Work(unit="rows", num_tokens=all_tokens)
+            report("digest", span.num_rows, rows.num_rows, work)
         described.append(
             PublishedWindow(
                 folder=window.name,

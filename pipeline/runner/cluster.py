@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol, TypeVar
 
 from pipeline.core.limits import default_memory_bytes
-from pipeline.core.progress import ReportProgress
+from pipeline.core.progress import TASKS, ReportProgress, work_of
 from pipeline.runner.attempt import attempt
 
 Task = TypeVar("Task")
@@ -80,11 +80,13 @@ class InProcess(Cluster):
     ) -> Iterator[Result]:
         if not len(tasks):
             return
-        self._report(stage, 0, len(tasks))
+        work = TASKS
+        self._report(stage, 0, len(tasks), work)
         for done, task in enumerate(tasks, start=1):
             result, passed = attempt(function, task)
             self._retried.update(passed)
-            self._report(stage, done, len(tasks))
+            work += work_of(function, task, result)
+            self._report(stage, done, len(tasks), work)
             yield result
 
     def map_by_size(

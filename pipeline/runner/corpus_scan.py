@@ -18,6 +18,7 @@ from pipeline.config import DecontaminateSpec, MinHashSpec, to_plain
 from pipeline.core.digest import FileDigest, fingerprint, sha256_file
 from pipeline.core.errors import ConfigError, DocumentError
 from pipeline.core.files import publish, read_array, save_array
+from pipeline.core.progress import Work, measured
 from pipeline.dataset import EvaluationCounts, State, copies_file
 from pipeline.runner.inputs import BuildContext, PreparedSource, input_bytes
 from pipeline.runner.output_as_input import refuse_output
@@ -74,6 +75,7 @@ class ScanTask:
         )
 
 
+@measured(lambda task, record: Work(num_bytes=input_bytes(task)))
 def scan_files(task: ScanTask) -> ScanRecord:
     """Make a table of each file's documents, if it is not cached. Raises: as `make_partition`."""
     state = State(out=task.out)

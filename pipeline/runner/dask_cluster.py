@@ -23,7 +23,7 @@ from distributed import Client, Future
 from distributed.scheduler import KilledWorker, NoValidWorkerError, NoWorkerError
 
 from pipeline.core.errors import MismatchError, OutputError, PipelineError
-from pipeline.core.progress import ReportProgress
+from pipeline.core.progress import TASKS, ReportProgress, work_of
 from pipeline.runner.attempt import attempt
 from pipeline.runner.check_workers import least_memory_bytes
 from pipeline.runner.cluster import Cluster, Result, Task, Tasks
@@ -76,7 +76,8 @@ class DaskCluster(Cluster):
         """
         if not len(tasks):
             return
-        self._report(stage, 0, len(tasks))
+        work = TASKS
+        self._report(stage, 0, len(tasks), work)
         window = _Window(self._client, function, self._notes)
         numbered = enumerate(tasks)
         results: dict[int, Result] = {}
@@ -88,7 +89,8 @@ class DaskCluster(Cluster):
                     _check_key(stage, task, result)
                     results[number] = result
                     num_done += 1
-                    self._report(stage, num_done, len(tasks))
+                    work += work_of(function, task, result)
+                    self._report(stage, num_done, len(tasks), work)
                 while num_yielded in results:
                     yield results.pop(num_yielded)
                     num_yielded += 1

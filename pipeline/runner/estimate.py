@@ -11,7 +11,9 @@ from pathlib import Path
 
 from pipeline.config import Filter, Mixture
 from pipeline.core.errors import ConfigError
+from pipeline.core.html_table import html_table
 from pipeline.core.limits import default_memory_bytes
+from pipeline.core.units import format_bytes
 from pipeline.runner.estimate_disk import DiskEstimate, estimate_disk
 from pipeline.runner.estimate_memory import MemoryEstimate, estimate_memory
 from pipeline.runner.estimate_time import TimeEstimate, estimate_time
@@ -79,6 +81,35 @@ class Estimate:
     """A line for each limit of the machine that this exceeds."""
     dollars: int | None
     """For the cores in those hours and a month of the disk, where prices are given."""
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows."""
+        disk, time = self.disk, self.time
+        notes = [
+            f"download: ~{format_bytes(self.download_bytes)} in {self.num_requests:,} requests,"
+            f" ~{time.pull_hours:,.2f} h",
+            f"build: ~{time.build_hours:,.2f} h, ~{format_bytes(self.memory.worker_bytes)} of"
+            " memory for each worker",
+            f"disk: ~{format_bytes(disk.peak_bytes)} in the output at the peak,"
+            f" ~{format_bytes(disk.output_bytes)} at the end",
+            *([] if self.dollars is None else [f"cost: ~${self.dollars:,}"]),
+            *self.exceeds,
+        ]
+        rows = [
+            (
+                one.source,
+                one.category,
+                one.asked,
+                "?" if one.num_files is None else f"{one.num_files:,}",
+                format_bytes(one.input_bytes),
+                f"{one.available_tokens:,}",
+                f"{one.drawn_tokens:,}",
+            )
+            for one in self.sources
+        ]
+        texts = ("source", "category", "asked")
+        numbers = ("files", "~input", "~available", "~sampled")
+        return html_table("estimate of a build", notes, texts, numbers, rows)
 
 
 def make_estimate(

@@ -12,6 +12,8 @@ from pathlib import Path
 
 from pipeline.config import IN_SEQUENCE, LONGEST_FIRST, Mixture, Source, SourceSample, closest
 from pipeline.core.errors import ConfigError, InputError
+from pipeline.core.html_table import html_table
+from pipeline.core.units import format_bytes
 from pipeline.dataset import TRAIN, State, chunk_folder
 from pipeline.dataset.mds import INDEX_NAME
 from pipeline.runner.output_as_input import refuse_output
@@ -110,6 +112,21 @@ class Plan:
     partitions: tuple[str, ...]
     """`source/folder` of each partition known, in the order of the pool; none where some are built
     alone. A listing may leave out partitions without rows."""
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows."""
+        rows = []
+        for one in self.sources:
+            counts = ["?"] * 3
+            if one.files is not None:
+                size = format_bytes(sum(map(num_bytes, one.files)))
+                counts = [f"{len(one.partitions):,}", f"{len(one.files):,}", size]
+            algorithm = one.sample.algorithm if one.takes_part else ""
+            rows.append([one.source.name, one.source.category, algorithm, *counts])
+        locked = "not locked" if self.lock is None else "locked"
+        notes = [f"{locked}; fingerprint {self.mixture.fingerprint}", *self.skipped]
+        texts, numbers = ("source", "category", "sampled by"), ("partitions", "files", "bytes")
+        return html_table(f"plan of {self.mixture.name}", notes, texts, numbers, rows)
 
     @property
     def unlocked(self) -> list[str]:

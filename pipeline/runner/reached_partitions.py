@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from pipeline.core.errors import PipelineError
 from pipeline.core.mirrored import remove_file, remove_folder
+from pipeline.core.progress import TASKS, Work, measured
 from pipeline.runner.build_partitions import (
     check_files_of_text,
     find_repeats,
@@ -22,7 +23,7 @@ from pipeline.runner.inputs import BuildContext, PreparedSource
 from pipeline.runner.plan import num_bytes
 from pipeline.runner.repeated_ids import Repeats
 from pipeline.runner.task_cache import PartitionOutput
-from pipeline.runner.tasks.make_partition import make_partition
+from pipeline.runner.tasks.make_partition import make_partition, work_of_partition
 from pipeline.runner.tasks.partition_task import PartitionTask
 from pipeline.runner.tasks.sample_partition import CachedSampleTask, find_cached_sample
 from pipeline.sources import InputFile
@@ -85,6 +86,11 @@ def find_reached_samples(
     return found
 
 
+def _work(task: PartitionTask, made: PartitionOutput | PipelineError) -> Work:
+    return TASKS if isinstance(made, PipelineError) else work_of_partition(task, made)
+
+
+@measured(_work)
 def try_partition(task: PartitionTask) -> PartitionOutput | PipelineError:
     """Make a partition, or return why it cannot be made: the budget may not reach it."""
     try:

@@ -50,7 +50,7 @@ class Killed(BaseException):
 def test_a_killed_run_goes_on_to_the_same_bytes(at: int, whole: Path, tmp_path: Path) -> None:
     folder = tmp_path / "killed"
 
-    def die(_: str, done: int, total: int) -> None:
+    def die(stage: str, done: int, total: int, *_: object) -> None:
         if done >= total * (at + 1) / NUM_SECTIONS:
             raise Killed
 
@@ -95,7 +95,7 @@ def test_a_damaged_file_is_named_and_made_again(name: str, damage: object, whole
 def test_an_index_that_is_mended_is_none_until_it_is_whole(whole: Path) -> None:
     flip(whole / "section-000004" / "ids.npy")
 
-    def die(_: str, done: int, total: int) -> None:
+    def die(stage: str, done: int, total: int, *_: object) -> None:
         if done == total:
             raise Killed
 

@@ -218,7 +218,7 @@ def build_traced() -> None:
     stages: dict[str, float] = {}
     last = time.process_time()
 
-    def note(stage: str, done: int, total: int) -> None:
+    def note(stage: str, done: int, total: int, *_: object) -> None:
         nonlocal last
         now = time.process_time()
         stages[stage] = stages.get(stage, 0.0) + now - last

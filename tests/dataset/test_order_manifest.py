@@ -11,6 +11,7 @@ from support.orders import read_rows, write_order
 
 from pipeline.audit.verify.against import verify_against
 from pipeline.core.errors import InputError, NotFoundError, OutputError
+from pipeline.core.progress import TASKS, Work
 from pipeline.dataset.manifest import (
     FileSize,
     Manifest,
@@ -28,7 +29,7 @@ from pipeline.dataset.order_manifest import (
 from pipeline.dataset.sealed_json import seal
 
 
-def quiet(stage: str, done: int, total: int) -> None:
+def quiet(stage: str, done: int, total: int, *_: object) -> None:
     pass
 
 
@@ -177,10 +178,15 @@ def test_an_order_is_digested_again_beside_its_manifest(
 
 
 def test_progress_is_told(finished: Path) -> None:
-    told: list[tuple[str, int, int]] = []
-    digest_order(str(finished / "order"), lambda *one: told.append(one))
-    assert told[-1] == ("digest", 2688, 2688)
-    assert [done for _, done, _ in told] == sorted(done for _, done, _ in told)
+    told: list[tuple[int, int]] = []
+
+    def note(stage: str, done: int, total: int, work: Work = TASKS, /) -> None:
+        assert (stage, total, work.unit) == ("digest", 2688, "rows")
+        told.append((done, work.num_tokens))
+
+    made = digest_order(str(finished / "order"), note)
+    assert told[-1] == (2688, made.num_tokens)
+    assert told == sorted(told)
 
 
 def test_a_remote_order_is_pinned_to_its_commit(

@@ -153,7 +153,11 @@ def test_some_archives_are_made_alone_to_the_shards_of_the_whole(made: Path, wor
     done = builds.run("build", "replay.yaml", *BUILD, *alone, cwd=work)
     assert (done.returncode, done.stderr.splitlines()) == (
         2,
-        ["error: pool: is not locked", "hint: lock it first: ettin-data lock MIXTURE"],
+        [
+            "error: pool: is not locked",
+            "hint: lock it first: ettin-data lock MIXTURE",
+            "guide: docs/guide/custom-mixture.md#write-a-mixture",
+        ],
     )
     builds.run_well("lock", "replay.yaml", cwd=work)
     # The others are not read.

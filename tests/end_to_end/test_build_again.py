@@ -90,7 +90,7 @@ def test_samples_are_looked_for_where_all_were_made(tmp_path: Path) -> None:
 def fail_in_the_second_sample(mixture: Path, out: Path, partition: str) -> None:
     """Build until the chunks of a partition are gone, which the one worker comes to at last."""
 
-    def report(stage: str, done: int, total: int) -> None:
+    def report(stage: str, done: int, total: int, *_: object) -> None:
         if stage == "sample" and not done:
             [chunks] = out.glob(f".ettin/chunks/*/{partition}-*")
             shutil.rmtree(chunks)
@@ -191,7 +191,7 @@ def test_what_fails_once_validation_is_whole_is_told_as_it_is(
     mixture, out = builds.write_mixture(tmp_path, HELD_OUT), tmp_path / "out"
     validation = out / "validation"
 
-    def report(stage: str, done: int, total: int) -> None:
+    def report(stage: str, done: int, total: int, *_: object) -> None:
         # As the rows of validation are put in order, nothing else is still to write.
         scratch = out / ".ettin" / "tmp"
         if any((validation / "order").glob("*")) and scratch.is_dir():

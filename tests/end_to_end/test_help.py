@@ -1,6 +1,7 @@
 """The help of each command: its options are explained, its page of the guide is there."""
 
 import json
+import pickle
 import re
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from support.help_commands import COMMANDS
 from support.paths import REPOSITORY
 
 from pipeline.cli.main import EXIT_CODES, build_parser
-from pipeline.core.errors import NotFoundError
+from pipeline.core.errors import ConfigError, NotFoundError
 
 
 def anchors(page: Path) -> set[str]:
@@ -69,6 +70,30 @@ def test_an_error_names_the_page_of_its_command(
     assert code == 2
     assert err.splitlines()[-1] == f"guide: docs/guide/{page}"
     assert json.loads(out)["guide"] == f"docs/guide/{page}"
+
+
+def test_an_error_may_know_a_better_page(capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, err = call(capsys, "export", "s3://bucket/pre", "--out", "model")
+    assert code == 2
+    assert err.splitlines()[-1] == "guide: docs/guide/clusters.md#object-stores"
+
+
+def test_every_page_that_an_error_names_is_there() -> None:
+    named = {
+        one
+        for path in sorted((REPOSITORY / "pipeline").rglob("*.py"))
+        for one in re.findall(r'"(docs/guide/[^"]*)"', path.read_text())
+    }
+    assert len(named) > 20
+    for one in sorted(named):
+        page, _, anchor = one.partition("#")
+        assert anchor in anchors(REPOSITORY / page), one
+
+
+def test_an_error_keeps_its_page_between_processes() -> None:
+    error = ConfigError("here: got it", "leave it", guide="docs/guide/filters.md#filters")
+    again = pickle.loads(pickle.dumps(error))
+    assert (again.message, again.hint, again.guide) == (error.message, error.hint, error.guide)
 
 
 def test_an_error_that_is_no_misuse_names_none(

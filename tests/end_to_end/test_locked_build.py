@@ -70,7 +70,7 @@ class Place:
         return out.with_name("raw")
 
 
-def quiet(stage: str, done: int, total: int) -> None:
+def quiet(stage: str, done: int, total: int, *_: object) -> None:
     """Report nothing."""
 
 

@@ -63,7 +63,7 @@ def _compare(folder: Path, shape: str) -> Compared:
     return Compared(estimate=estimate, peak=peak, output=output)
 
 
-def _quiet(stage: str, done: int, total: int) -> None:
+def _quiet(stage: str, done: int, total: int, *_: object) -> None:
     pass
 
 

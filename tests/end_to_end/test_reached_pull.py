@@ -70,7 +70,7 @@ class Place:
         return sorted(path.stem for path in (self.folder / raw).rglob("*.jsonl"))
 
 
-def quiet(stage: str, done: int, total: int) -> None:
+def quiet(stage: str, done: int, total: int, *_: object) -> None:
     pass
 
 

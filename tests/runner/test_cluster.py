@@ -5,6 +5,7 @@ import sys
 
 import pytest
 
+from pipeline.core.progress import TASKS
 from pipeline.runner.cluster import Cluster, InProcess
 
 
@@ -20,7 +21,7 @@ def test_tasks_run_as_results_are_taken() -> None:
     assert next(results) == 0
     assert ran == [0]
     assert list(results) == [-1, -2]
-    assert reported == [("stage", done, 3) for done in range(4)]
+    assert reported == [("stage", done, 3, TASKS) for done in range(4)]
     assert cluster.map("nothing", run, []) == []
     assert len(reported) == 4
 

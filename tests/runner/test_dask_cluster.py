@@ -19,7 +19,7 @@ from pipeline.runner.cluster import Cluster
 from pipeline.runner.open_cluster import open_cluster
 
 
-def _quiet(stage: str, done: int, total: int) -> None:
+def _quiet(stage: str, done: int, total: int, *_: object) -> None:
     pass
 
 
@@ -71,7 +71,7 @@ class Waiting(Counted):
 
 def test_tasks_are_made_as_others_end(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
     tasks, held = Counted(300), []
-    monkeypatch.setattr(cluster, "_report", lambda _, done, __: held.append(tasks.made - done))
+    monkeypatch.setattr(cluster, "_report", lambda _, done, *__: held.append(tasks.made - done))
     results = cluster.each("double", double, tasks)
     assert tasks.made == 0
     assert list(results) == [*range(0, 600, 2)]
@@ -82,7 +82,7 @@ def test_tasks_are_made_as_others_end(cluster: Cluster, monkeypatch: pytest.Monk
 def test_a_slow_task_holds_up_no_task_behind_it(
     cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def report(stage: str, done: int, total: int) -> None:
+    def report(stage: str, done: int, total: int, *_: object) -> None:
         # Twice what the scheduler holds, on the other worker.
         if done == 128:
             (tmp_path / "done").touch()
@@ -98,7 +98,7 @@ def test_behind_a_slow_task_results_wait_in_bounds(
     monkeypatch.setattr(dask_cluster, "_WINDOWS_WAITING", 2)
     tasks = Waiting(tmp_path / "done", 400)
 
-    def report(stage: str, done: int, total: int) -> None:
+    def report(stage: str, done: int, total: int, *_: object) -> None:
         # All but the first that may be run before it ends.
         if done == 127:
             threading.Timer(1, (tmp_path / "done").touch).start()

@@ -36,7 +36,7 @@ from pipeline.stages.tokenizer import Tokenizer
 KILLS = 2
 
 
-def _quiet(stage: str, done: int, total: int) -> None:
+def _quiet(stage: str, done: int, total: int, *_: object) -> None:
     pass
 
 

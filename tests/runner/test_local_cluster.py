@@ -19,7 +19,7 @@ AGAIN = "workers: none is left, starting them again"
 LOST = r"^workers: none is left, after 3 starts of 2: [^\n]*\nhint: [^\n]*$"
 
 
-def _quiet(stage: str, done: int, total: int) -> None:
+def _quiet(stage: str, done: int, total: int, *_: object) -> None:
     pass
 
 

@@ -41,7 +41,7 @@ def test_every_file_comes_once_and_lies_where_it_is_looked_for(
 ) -> None:
     told: list[tuple[int, int]] = []
     plan = plan_download(locked, folder, dest)
-    pulled = pull(plan, lambda stage, done, total: told.append((done, total)))
+    pulled = pull(plan, lambda stage, done, total, _: told.append((done, total)))
     check_all(server, dest)
     assert server.counters()["bytes"] == REMOTE_BYTES
     assert told[-1] == (REMOTE_BYTES, REMOTE_BYTES)

@@ -71,11 +71,11 @@ def test_some_sources_are_locked_alone(mixture: Path, capsys: pytest.CaptureFixt
     assert call(capsys, "lock", mixture, "--sources", "more")[0] == 0
     assert list(json.loads(lock.read_bytes())["sources"]) == ["here", "more"]
     code, _, err = call(capsys, "lock", mixture, "--sources", "here,moro")
-    assert (code, err) == (
-        2, 'error: --sources: got "moro", expected some of gone, here, more; did you mean "more"?\n'
+    assert (code, err.splitlines()[0]) == (
+        2, 'error: --sources: got "moro", expected some of gone, here, more; did you mean "more"?'
     )  # fmt: skip
     code, _, err = call(capsys, "lock", "ettin-pretraining-published", "--sources", "pool")
-    assert (code, err) == (2, 'error: --sources: got "pool", expected none\n')
+    assert (code, err.splitlines()[0]) == (2, 'error: --sources: got "pool", expected none')
     # A build of the whole refuses what is not locked; partitions of what is are built.
     given = ("build", mixture, "--out", mixture.parent / "out")
     code, _, err = call(capsys, *given)

@@ -110,7 +110,7 @@ def test_the_command_tells_what_is_ahead_and_what_was_done(
     assert done.returncode == 0, done.stderr
     assert "raw: 6 of 7 files to pull, 3.2MiB in at least 6 requests, " in done.stderr
     assert " free\n" in done.stderr
-    assert "pull: 3.2MiB/3.2MiB, " in done.stderr
+    assert "pull: 3.2MiB/3.2MiB" in done.stderr
     assert "raw: pulled 3.2MiB in " in done.stdout
     check_all(server, dest)
     again = builds.run(*arguments, "--dest", dest)

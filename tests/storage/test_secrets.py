@@ -138,5 +138,5 @@ def test_a_listing_that_does_not_end_is_refused(
         open_hub_folder(f"hf://datasets/{name}@{COMMIT}", RetryPolicy(max_tries=1))
 
 
-def quiet(stage: str, done: int, total: int) -> None:
+def quiet(stage: str, done: int, total: int, *_: object) -> None:
     """Report nothing."""

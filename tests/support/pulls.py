@@ -57,7 +57,7 @@ order: {seed: 21, global_batch_size: 16, max_seq_len: 128}
 """
 
 
-def quiet(stage: str, done: int, total: int) -> None:
+def quiet(stage: str, done: int, total: int, *_: object) -> None:
     """Report nothing."""
 
 

@@ -21,7 +21,7 @@ AS_FINISHED = (
 )
 
 
-def quiet(stage: str, done: int, total: int) -> None:
+def quiet(stage: str, done: int, total: int, *_: object) -> None:
     pass
 
 

@@ -27,7 +27,7 @@ from pipeline.audit.attest.variants import ID_FORMS, Form, Making, Tails, forms,
 from pipeline.config import PUBLISHED_SIZES
 from pipeline.core.arrays import Int64Array
 from pipeline.core.errors import InputError
-from pipeline.core.progress import ReportProgress
+from pipeline.core.progress import ReportProgress, Work, no_progress
 from pipeline.core.ragged import Rows
 from pipeline.core.regular_file import read_file
 from pipeline.dataset.mds import first_shard_digest
@@ -39,6 +39,7 @@ _MORE_IDS = 1.25
 _SHORTEST, _LONGEST = 8, 1 << 20
 # Rows of which a way must give all to be believed, unless the shard has fewer.
 _FEWEST_ROWS = 100
+_WAYS = Work(unit="ways")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -107,7 +108,7 @@ def infer(
     raw: Path,
     against: str,
     facts: Mapping[str, tuple[Fact, ...]],
-    report_progress: ReportProgress = lambda *_: None,
+    report_progress: ReportProgress = no_progress,
 ) -> Inference:
     """Try every way of making rows of raw documents on a shard, a path, or a digest, in hex.
 
@@ -158,12 +159,12 @@ def _infer_shard(head: RawHead, shard: Shard, report: ReportProgress) -> Inferen
     fits = []
     for number, making in enumerate(ways):
         fits.append(_compare(shard, keys, making, tokens, tokens.num_sampled))
-        report("ways tried on the first rows", number + 1, len(ways))
+        report("ways tried on the first rows", number + 1, len(ways), _WAYS)
     fits.sort(key=_rank)
     agree = [fit for fit in fits if fit.num_rows == fit.num_compared > 0] or fits[:1]
     for number, fit in enumerate(agree):
         fits[fits.index(fit)] = _compare(shard, keys, fit.making, tokens)
-        report("ways that agree, tried on all rows", number + 1, len(agree))
+        report("ways that agree, tried on all rows", number + 1, len(agree), _WAYS)
     notes = _notes(head, tokens)
     if span is None:
         notes = (*notes, "none has an id of the shard, which is taken to begin with the first")
@@ -325,7 +326,7 @@ def _infer_digest(
                     ),
                 )
                 break
-        report("ways tried", number + 1, len(ways))
+        report("ways tried", number + 1, len(ways), _WAYS)
         if fits:
             break
     return Inference(

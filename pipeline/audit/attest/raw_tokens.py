@@ -14,12 +14,13 @@ import numpy as np
 from pipeline.audit.attest.raw_head import RawHead
 from pipeline.audit.attest.variants import Making
 from pipeline.core.arrays import Int64Array
-from pipeline.core.progress import ReportProgress
+from pipeline.core.progress import ReportProgress, Work
 from pipeline.core.ragged import Rows
 from pipeline.stages.chunking import Cutter
 from pipeline.stages.tokenizer import Tokenizer, load_tokenizer
 
 # Ids on which ways are compared before those that agree make all rows.
+_DOCUMENTS = Work(unit="documents")
 SAMPLE_IDS = 1 << 18
 _BLOCK_CHARACTERS = 4 << 20
 
@@ -56,7 +57,7 @@ class RawTokens:
                 texts = [text for _, text in block]
                 lengths.append(suite_tokenizer(prefix).encode(texts).lengths())
             num_skipped += len(block)
-            report_progress("documents before the shard's", num_skipped, first)
+            report_progress("documents before the shard's", num_skipped, first, _DOCUMENTS)
         self._skipped = {
             prefix: np.concatenate([np.empty(0, np.int64), *lengths])
             for prefix, lengths in skipped.items()

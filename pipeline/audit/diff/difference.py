@@ -11,7 +11,7 @@ from pipeline.core.bundled import manifest_path, mixture_path
 from pipeline.core.digest import FileDigest
 from pipeline.core.errors import ConfigError, InputError
 from pipeline.core.json_record import to_json
-from pipeline.core.progress import ReportProgress
+from pipeline.core.progress import ReportProgress, no_progress
 from pipeline.dataset import (
     MANIFEST,
     ROWS_PER_NODE,
@@ -118,9 +118,7 @@ class Difference:
         return not self.declaration and not self.sources and same_order and same_files
 
 
-def diff(
-    old: str, new: str, report: ReportProgress = lambda stage, done, total: None
-) -> Difference:
+def diff(old: str, new: str, report: ReportProgress = no_progress) -> Difference:
     """Compare two mixtures, manifests, outputs or orders.
 
     Raises: PipelineError when a side cannot be used; InputError when they have nothing in common.

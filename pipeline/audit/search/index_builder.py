@@ -29,7 +29,7 @@ from pipeline.audit.search.index_record import (
 from pipeline.audit.search.section import ARRAYS, make_section
 from pipeline.core.errors import MismatchError, OutputError
 from pipeline.core.files import publish, save_array, writing
-from pipeline.core.progress import ReportProgress
+from pipeline.core.progress import ReportProgress, Work
 from pipeline.core.ragged import Rows
 from pipeline.core.saved_file import SavedFile
 from pipeline.dataset import MANIFEST, MissingRows, Order
@@ -63,10 +63,11 @@ def build_index(
     _check_place(folder)
     builder = _Builder(order=order, folder=folder, section_tokens=section_tokens)
     with _hold(folder):
-        sections = []
+        sections, work = [], Work(unit="rows")
         for section in builder.sections():
             sections.append(section)
-            report("index", section.first_row + section.num_rows, order.rows.num_rows)
+            work += Work(num_tokens=section.num_tokens)
+            report("index", section.first_row + section.num_rows, order.rows.num_rows, work)
         record = IndexRecord(
             order=order.digest,
             ledger=None if order.ledger is None else order.ledger.sequence_root,

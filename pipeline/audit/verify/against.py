@@ -14,7 +14,7 @@ from pipeline.audit.verify.report import Report
 from pipeline.audit.verify.scope import Range, Scope
 from pipeline.audit.verify.target import open_target
 from pipeline.core.errors import ConfigError
-from pipeline.core.progress import ReportProgress
+from pipeline.core.progress import ReportProgress, no_progress
 
 
 def verify_against(
@@ -25,7 +25,7 @@ def verify_against(
     steps: Range | None = None,
     window: int | None = None,
     view: ViewChoice = "auto",
-    report: ReportProgress = lambda stage, done, total: None,
+    report: ReportProgress = no_progress,
 ) -> Report:
     """Compare the ordered rows of an output with a target, and explain what differs.
 

@@ -12,6 +12,7 @@ from pipeline.core.errors import InputError, MismatchError
 from pipeline.core.json_record import from_json, parse_json
 from pipeline.core.limits import num_cores
 from pipeline.core.mirrored import mirror_of
+from pipeline.core.progress import ReportProgress, Work, no_progress
 from pipeline.core.regular_file import read_file
 from pipeline.dataset import (
     MANIFEST,
@@ -26,7 +27,9 @@ from pipeline.dataset import (
 )
 
 
-def verify(out: Path, manifest: Path | None = None) -> list[str]:
+def verify(
+    out: Path, manifest: Path | None = None, report: ReportProgress = no_progress
+) -> list[str]:
     """Compare a folder with a manifest, its own by default; return one line a mismatch.
 
     Partitions that were built alone have `partial.json` as their manifest. Every file that the
@@ -50,8 +53,14 @@ def verify(out: Path, manifest: Path | None = None) -> list[str]:
     if expected is None:
         return mismatches
     with ThreadPoolExecutor(num_cores()) as pool:
-        checked = pool.map(lambda path: _check(out / path, path, expected[path]), sorted(expected))
-        mismatches += [mismatch for mismatch in checked if mismatch is not None]
+        paths = sorted(expected)
+        checked = pool.map(lambda path: _check(out / path, path, expected[path]), paths)
+        done, total = 0, sum(one.num_bytes for one in expected.values())
+        for path, mismatch in zip(paths, checked, strict=True):
+            if mismatch is not None:
+                mismatches.append(mismatch)
+            done += expected[path].num_bytes
+            report("verify", done, total, Work(unit="bytes", num_bytes=done))
     strangers = _files(out) - {*expected, own.name, *_place(described)}
     mismatches += [f"{_spelled(path)}: is not in the manifest" for path in strangers]
     if not mismatches and isinstance(described, Manifest):

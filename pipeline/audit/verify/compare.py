@@ -14,7 +14,7 @@ from pipeline.audit.verify.comparison import Comparison, WindowResult
 from pipeline.audit.verify.scope import Alignment, Part, Range, Scope
 from pipeline.core.arrays import Int64Array, Uint8Array
 from pipeline.core.errors import NotFoundError
-from pipeline.core.progress import ReportProgress
+from pipeline.core.progress import ReportProgress, Work
 from pipeline.core.ragged import Rows
 from pipeline.dataset import (
     DIGEST_BYTES,
@@ -115,7 +115,7 @@ def compare_rows(
 ) -> Tally:
     tally = Tally()
     total = sum(stop - start for _, start, stop in parts)
-    done = 0
+    done = num_tokens = 0
     for name, start, stop in parts:
         row, excess = start, tally.excess
         bad = [np.empty(0, np.int64)]
@@ -124,7 +124,9 @@ def compare_rows(
                 digests = (row_digests(side.values, side.offsets) for side in (one, other))
                 bad.append(tally.add(row, *digests))
             row += len(one)
-            show("rows", done + row - start, total)
+            num_tokens += len(one.values)
+            work = Work(unit="rows", num_tokens=num_tokens)
+            show("rows", done + row - start, total, work)
         done += stop - start
         differing = np.concatenate(bad)
         tally.windows.append(
@@ -247,7 +249,7 @@ def digest_rows(
     assert start % ROWS_PER_NODE == 0
     span = LedgerSpan(start_row=0)
     multisets = [0] * len(parts)
-    row = start
+    row, num_tokens = start, 0
     for block in rows.read(start, stop):
         digests = row_digests(block.values, block.offsets)
         span.add(digests)
@@ -256,6 +258,7 @@ def digest_rows(
             if len(inside):
                 multisets[number] += multiset_of(inside)
         row += len(block)
-        show("rows", row - start, stop - start)
+        num_tokens += len(block.values)
+        show("rows", row - start, stop - start, Work(unit="rows", num_tokens=num_tokens))
     assert row == stop
     return join([span]), [root_of_multiset(one) for one in multisets]

@@ -24,7 +24,7 @@ from pipeline.audit.verify.scope import Range
 from pipeline.core.errors import ConfigError, InputError, NotFoundError
 from pipeline.core.json_record import parse_json
 from pipeline.core.mirrored import shown
-from pipeline.core.progress import ReportProgress
+from pipeline.core.progress import ReportProgress, Work, no_progress
 from pipeline.core.regular_file import read_file
 from pipeline.dataset import STEPS, RowSource
 from pipeline.order import View
@@ -120,7 +120,7 @@ def verify_steps(
     steps: Range | None = None,
     window: int | None = None,
     view: ViewChoice = "auto",
-    report: ReportProgress = lambda stage, done, total: None,
+    report: ReportProgress = no_progress,
 ) -> StepReport:
     """Compare the steps of an output with a table of their digests: `step`, from 1, and `sha256`.
 
@@ -254,7 +254,7 @@ def _our_digests(
     view: View,
     first: int,
     last: int,
-    report: ReportProgress = lambda stage, done, total: None,
+    report: ReportProgress = no_progress,
 ) -> list[str]:
     """Return the digests of steps under a view; those of the output's own view are on disk."""
     if view == output.view and stored is not None:
@@ -267,7 +267,7 @@ def _digests_of(
     rows: RowSource, batch_size: int, first: int, last: int, report: ReportProgress
 ) -> list[str]:
     found = []
-    num_rows, hasher = 0, hashlib.sha256()
+    num_rows, num_tokens, hasher = 0, 0, hashlib.sha256()
     for block in rows.read((first - 1) * batch_size, (last - 1) * batch_size):
         for ids in block:
             hasher.update(np.uint32(len(ids)).astype("<u4").tobytes())
@@ -276,7 +276,9 @@ def _digests_of(
             if num_rows % batch_size == 0:
                 found.append(hasher.hexdigest())
                 hasher = hashlib.sha256()
-        report("rows", num_rows, (last - first) * batch_size)
+        num_tokens += len(block.values)
+        work = Work(unit="rows", num_tokens=num_tokens)
+        report("rows", num_rows, (last - first) * batch_size, work)
     return found
 
 

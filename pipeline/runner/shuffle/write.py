@@ -17,6 +17,7 @@ from pipeline.core.arrays import Int64Array, Uint32Array
 from pipeline.core.compiled import compiled_late
 from pipeline.core.digest import FileDigest
 from pipeline.core.files import publish
+from pipeline.core.progress import Work, measured
 from pipeline.core.ragged import Rows, offsets_of
 from pipeline.dataset import LedgerSpan, provenance_file, row_digests
 from pipeline.dataset.mds import MdsWriter, Pool
@@ -55,6 +56,7 @@ def check_order(task: OrderTask) -> OrderFileRecord | None:
     return record
 
 
+@measured(lambda task, record: Work(num_tokens=sum(record.num_tokens)))
 def order_rows(task: OrderTask) -> OrderFileRecord:
     """Write a file of ordered rows, unless that is done."""
     if (done := check_order(task)) is not None:

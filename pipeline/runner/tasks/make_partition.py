@@ -15,6 +15,7 @@ from pipeline.core.digest import FileDigest
 from pipeline.core.document import Document
 from pipeline.core.errors import DocumentError, InputError
 from pipeline.core.files import publish, save_array
+from pipeline.core.progress import Work, measured
 from pipeline.core.ragged import Rows
 from pipeline.dataset import (
     ChunkCounts,
@@ -44,6 +45,13 @@ from pipeline.stages.text_digest import text_digests
 from pipeline.stages.tokenizer import Tokenizer, tokenize, without_content
 
 
+def work_of_partition(task: PartitionTask, record: PartitionOutput) -> Work:
+    """Return what making a partition has read."""
+    num_bytes = sum(one.num_bytes for one in record.inputs)
+    return Work(num_bytes=num_bytes, num_tokens=record.tokens.num_in)
+
+
+@measured(work_of_partition)
 def make_partition(task: PartitionTask) -> PartitionOutput:
     """Make a partition, unless it is cached; return its record.
 

@@ -17,6 +17,7 @@ from pipeline.core.digest import FileDigest
 from pipeline.core.errors import OutputError
 from pipeline.core.files import publish
 from pipeline.core.mirrored import remove_file
+from pipeline.core.progress import Work, measured
 from pipeline.dataset import VALIDATION, State, is_output_file, sampled_file
 from pipeline.dataset.mds import MdsWriter, Pool, write_stats
 from pipeline.dataset.parquet import read_columns, write_columns
@@ -96,6 +97,7 @@ def sample_name(source: str, partition: str) -> str:
     return f"draws/{source}/{partition}"
 
 
+@measured(lambda task, record: Work(num_tokens=record.tokens.drawn))
 def sample_partition(task: SampleTask) -> PartitionOutput:
     """Write the sampled chunks of a partition; return the record of chunks and sample together."""
     state, name = State(out=task.out), sample_name(task.source, task.record.partition)

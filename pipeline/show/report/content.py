@@ -8,7 +8,7 @@ import numpy as np
 
 from pipeline.core.arrays import Int64Array
 from pipeline.core.errors import NotFoundError, PipelineError
-from pipeline.core.progress import ReportProgress
+from pipeline.core.progress import ReportProgress, Work
 from pipeline.dataset import TOKENIZER, Manifest
 from pipeline.show.about_view import about_view
 from pipeline.show.budget_view import budget_view
@@ -21,6 +21,7 @@ from pipeline.show.strip import Strip
 MOST_LISTED: Final = 500
 """Sources, and windows, that are listed each for itself; of all others the sum is."""
 _NUM_COLUMNS = 240
+_ROWS = Work(unit="rows")
 _NUM_SAMPLES = 8
 _SAMPLE_TOKENS = 200
 _SAMPLE_CHARACTERS = 1000
@@ -90,11 +91,11 @@ def exact_strip(shown: Shown, progress: ReportProgress) -> Strip:
         raise NotFoundError("it has no full step, and so no rows")
     maker.start()
     while not maker.wait(0.2):
-        progress("rows", int(maker.done * shown.num_rows), shown.num_rows)
+        progress("rows", int(maker.done * shown.num_rows), shown.num_rows, _ROWS)
     if maker.error is not None:
         raise maker.error
     assert maker.strip is not None
-    progress("rows", shown.num_rows, shown.num_rows)
+    progress("rows", shown.num_rows, shown.num_rows, _ROWS)
     return maker.strip
 
 

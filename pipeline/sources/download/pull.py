@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.core.progress import ReportProgress
+from pipeline.core.progress import ReportProgress, Work
 from pipeline.sources.download.download_plan import DownloadPlan, PlannedFile, scratch_folder
 from pipeline.sources.download.fetch import receive
 from pipeline.storage import open_store
@@ -61,7 +61,7 @@ def pull(plan: DownloadPlan, report: ReportProgress) -> dict[str, PullCounts]:
             num_bytes = received.total()
         if reported != num_bytes:
             reported = num_bytes
-            report("pull", reported, plan.num_bytes_missing)
+            report("pull", reported, plan.num_bytes_missing, Work(unit="bytes", num_bytes=reported))
 
     _run(plan.missing, work, stop, report_bytes)
     if plan.missing:

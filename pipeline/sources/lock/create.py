@@ -11,7 +11,7 @@ from typing import Any, Final, TypeVar
 from pipeline.config import Mixture, Origin, Replay
 from pipeline.core.digest import sha256_bytes
 from pipeline.core.errors import InputError, NetworkError, NoMatchError
-from pipeline.core.progress import ReportProgress
+from pipeline.core.progress import ReportProgress, Work
 from pipeline.sources.lock.lock import Lock, LockedSource, LockedTokenizer, location_of
 from pipeline.sources.lock.pool_layout import archive_origins, pool_origin
 from pipeline.sources.lock.remote_output import refuse_remote_output
@@ -21,6 +21,7 @@ from pipeline.storage import expand_addresses, host_of, open_store
 
 Answer = TypeVar("Answer")
 POOL: Final = "pool"
+_SOURCES = Work(unit="sources")
 """The name of the one source of a replay."""
 
 
@@ -46,7 +47,7 @@ def make_lock(
     sources: dict[str, LockedSource] = {}
     commits: dict[tuple[str | None, str | None], str | None] = {}
     servers = _Servers()
-    report("lock", 0, len(origins))
+    report("lock", 0, len(origins), _SOURCES)
     for name, origin in sorted(origins.items()):
         # A branch that moves meanwhile moves for none of the sources.
         commit = commits.get((origin.hub, origin.revision))
@@ -61,7 +62,7 @@ def make_lock(
                 sources[name] = known.sources[name]
             continue
         commits[origin.hub, origin.revision] = sources[name].revision
-        report("lock", len(sources), len(origins))
+        report("lock", len(sources), len(origins), _SOURCES)
     try:
         declared = mixture.tokenizer
         tokenizer = _lock_tokenizer(declared.name, declared.revision, mixture.folder, servers)

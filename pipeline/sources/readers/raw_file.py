@@ -66,6 +66,7 @@ class Columns:
                     f'{where}: got {what} {", ".join(names)}, expected "{needed}"',
                     self.meant(needed, names)
                     or f"name the {what} with from.text and from.id (null makes ids)",
+                    guide="docs/guide/custom-mixture.md#where-documents-come-from",
                 )
             if needed is not None and names.count(needed) > 1:
                 raise InputError(

@@ -42,6 +42,7 @@ _WIDE: Final = (
         "convert it to UTF-8, as with: iconv -f UTF-16 -t UTF-8",
     ),
 )
+_GUIDE: Final = "docs/guide/custom-mixture.md#bad-documents-and-wrong-files"
 _FORMS: Final = {
     "gz": "gzip", "zst": "zstd", "zstd": "zstd", "xz": "xz", "bz2": "bzip2",
     "parquet": "parquet", "arrow": "Arrow",
@@ -75,4 +76,5 @@ def _refuse(
         may_be = found == form or (found == "XML" and file.is_one_document)
         if not may_be and re.match(sign, head):
             expected = form or _EXPECTED.get(kind, kind)
-            raise InputError(f"{file.declared}: got {found}, expected {expected}", hint)
+            message = f"{file.declared}: got {found}, expected {expected}"
+            raise InputError(message, hint, guide=_GUIDE)

@@ -63,7 +63,8 @@ def judge_language(options: Language, folder: Path) -> Judge:
         language_filter.model._model = _FastText(str(path))
     except ValueError as error:
         raise ConfigError(
-            f"filters: language.model: {path}: got {error}, expected a fastText model"
+            f"filters: language.model: {path}: got {error}, expected a fastText model",
+            guide="docs/guide/filters.md#language",
         ) from error
 
     def judge(document: Document) -> Document | Drop:
@@ -104,7 +105,8 @@ def check_language(name: str, language: str) -> None:
     if not isinstance(tokenizer, SpaCyTokenizer) or tokenizer.language in _NEED_MORE:
         raise ConfigError(
             f'filters: {name}.language: got "{language}", expected a code of a language that spaCy '
-            "splits without further data, such as eng, deu or fra"
+            "splits without further data, such as eng, deu or fra",
+            guide="docs/guide/filters.md#options",
         )
 
 

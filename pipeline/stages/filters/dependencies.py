@@ -79,6 +79,7 @@ def _version(name: str, package: str) -> str:
         raise ConfigError(
             f"filters: {name} needs the package {package}, which is not installed",
             "pip install 'ettin-data[filters]'" if package in _OURS else f"pip install {package}",
+            guide="docs/guide/filters.md#filters",
         ) from error
 
 
@@ -90,6 +91,7 @@ def _digest(name: str, option: str, path: Path) -> str:
         raise ConfigError(
             f"filters: {name}.{option}: {path}: got no file ({error.strerror}), expected one",
             _HINTS.get(option),
+            guide="docs/guide/filters.md#options",
         ) from error
 
 

@@ -70,7 +70,8 @@ def _entries(options: Url, name: str, folder: Path) -> list[str]:
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigError(
                 f"filters: url.{name}: {path}: got {error}, expected a list in UTF-8, one entry a"
-                " line"
+                " line",
+                guide="docs/guide/filters.md#url",
             ) from error
     if options.use_integrated_lists:
         with _integrated(name) as file:

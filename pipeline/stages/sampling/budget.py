@@ -22,6 +22,7 @@ _TOKENS_PER_PACKED_BYTE = 5
 # A byte of plain text is at most one token, and a chunk of one token gains CLS and SEP. An id of an
 # MDS row takes 2 or 4 bytes.
 _TOKENS_PER_PLAIN_BYTE = 3
+_GUIDE = "docs/guide/custom-mixture.md#budgets"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -84,7 +85,7 @@ def repetitions(ask: Ask, available: int) -> tuple[int, int]:
         return whole, floor(available * (ask.epochs - whole))
     assert ask.tokens is not None
     if not _is_reachable(ask, available):
-        raise ConfigError(*_refusal(ask, available))
+        raise ConfigError(*_refusal(ask, available), guide=_GUIDE)
     return divmod(ask.tokens, available)
 
 
@@ -152,7 +153,7 @@ def _is_reachable(ask: Ask, available: int) -> bool:
 def _raise_all(refusals: Sequence[tuple[str, str]]) -> None:
     if refusals:
         messages, hints = zip(*refusals, strict=True)
-        raise ConfigError("\n".join(messages), "; ".join(hints))
+        raise ConfigError("\n".join(messages), "; ".join(hints), guide=_GUIDE)
 
 
 def most_tokens(files: Sequence[tuple[str, int]]) -> int:

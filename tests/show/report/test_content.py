@@ -26,7 +26,7 @@ from pipeline.show.report.unseen import UNSEEN
 from pipeline.show.strip import LENGTHS
 
 
-def quiet(stage: str, done: int, total: int) -> None:
+def quiet(stage: str, done: int, total: int, *_: object) -> None:
     pass
 
 

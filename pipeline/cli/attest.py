@@ -2,8 +2,9 @@
 
 from pipeline.cli.arguments import Arguments, Verbs, add_verb, size
 from pipeline.cli.infer import run_infer
-from pipeline.cli.output import print_json, print_lines, print_table
+from pipeline.cli.output import print_json, print_lines
 from pipeline.cli.probe import run_probe
+from pipeline.cli.table import print_table
 from pipeline.core.errors import ConfigError
 
 _MOST = "2MB"

@@ -14,7 +14,8 @@ from pipeline.cli.arguments import (
     checked,
     size,
 )
-from pipeline.cli.output import count, print_json, print_lines, print_table
+from pipeline.cli.output import print_json, print_lines
+from pipeline.cli.table import count, print_table
 from pipeline.core.errors import ConfigError, InputError
 from pipeline.core.units import format_bytes
 

@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.cli.arguments import Arguments, Verbs, add_verb
-from pipeline.cli.output import print_json_list, print_lines, print_table
+from pipeline.cli.output import print_json_list, print_lines
+from pipeline.cli.table import print_table
 from pipeline.cli.train import prepare_torch
 
 

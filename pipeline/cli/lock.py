@@ -14,8 +14,9 @@ from pipeline.cli.arguments import (
     lock_path,
     mixture_arguments,
 )
-from pipeline.cli.output import count, print_json, print_result, print_table, print_warnings
+from pipeline.cli.output import print_json, print_result, print_warnings
 from pipeline.cli.shown_progress import say_next, show_progress
+from pipeline.cli.table import count, print_table
 from pipeline.config import Mixture, Replay, closest
 from pipeline.core.errors import ConfigError
 from pipeline.core.shown import printable

@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.cli.arguments import Arguments, Verbs, add_verb
-from pipeline.cli.output import print_json, print_lines, print_table, print_warnings
+from pipeline.cli.output import print_json, print_lines, print_warnings
 from pipeline.cli.shown_progress import show_progress
+from pipeline.cli.table import print_table
 from pipeline.core.errors import OutputError
 from pipeline.core.units import format_bytes, format_tokens
 

@@ -2,12 +2,14 @@
 
 import json
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.cli.arguments import Arguments
+from pipeline.cli.source_tables import print_documents, print_reasons, print_tokens
+from pipeline.cli.table import count, print_table
 from pipeline.core.digest import FileDigest, trusted_bytes
 from pipeline.core.shown import printable
 from pipeline.core.units import format_bytes
@@ -53,31 +55,9 @@ def print_warnings(lines: Iterable[str]) -> None:
         print(printable(f"warning: {line}"), file=sys.stderr)
 
 
-def print_table(
-    texts: Sequence[str], numbers: Sequence[str], rows: Iterable[Sequence[str | None]]
-) -> None:
-    """Print a table: columns of texts, then of numbers, which align right."""
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(*texts, box=None)
-    for heading in numbers:
-        table.add_column(heading, justify="right")
-    for row in rows:
-        table.add_row(*(cell and printable(cell) for cell in row))
-    # Wide enough never to cut a number where stdout is no terminal.
-    console = Console() if sys.stdout.isatty() else Console(width=200)
-    console.print(table)
-
-
-def count(number: int | None) -> str:
-    """Return a number for people, or `?` where it is unknown."""
-    return "?" if number is None else f"{number:,}"
-
-
 def print_manifest(parsed: Arguments, manifest: "Manifest", seconds: float, done: str) -> None:
     """Print what a build or an order made; warnings and the time go to stderr."""
-    from pipeline.dataset import manifest_bytes
+    from pipeline.dataset import manifest_bytes, rows_of
 
     if parsed.json:
         content = json.loads(manifest_bytes(manifest))
@@ -85,7 +65,10 @@ def print_manifest(parsed: Arguments, manifest: "Manifest", seconds: float, done
         print_json({**about, "manifest": content})
         return
     if manifest.sources:
-        _print_sources(manifest)
+        rows = rows_of(manifest)
+        print_documents(rows)
+        print_reasons(rows)
+        print_tokens(rows)
     print_warnings(_warnings(manifest, parsed.out))
     order = manifest.order
     print(
@@ -161,20 +144,6 @@ def print_part(parsed: Arguments, made: "MadePart", seconds: float) -> None:
         {**_about_tasks(parsed, seconds), **content, "num_all": made.num_all},
         [f"{parsed.out}: {part} is made, {len(names):,} of {made.num_all:,} partitions"],
     )
-
-
-def _print_sources(manifest: "Manifest") -> None:
-    headings = ("documents", "dropped", "tokens", "discarded", "validation", "available", "asked",
-                "sampled", "repeated")  # fmt: skip
-    rows = []
-    for name, source in manifest.sources.items():
-        documents, tokens, budget = source.documents, source.tokens, source.budget
-        numbers = [tokens.num_in, tokens.discarded, tokens.validation]
-        numbers += [budget.available, budget.asked, budget.drawn, budget.repeated]
-        reasons = [f"{reason} {number:,}" for reason, number in documents.dropped.items()]
-        dropped = "\n".join([count(documents.num_in - documents.kept), *reasons])
-        rows.append((name, count(documents.kept), dropped, *map(count, numbers)))
-    print_table(("source",), headings, rows)
 
 
 def _warnings(manifest: "Manifest", out: Path | str) -> Iterator[str]:

@@ -4,21 +4,22 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pipeline.cli.arguments import Arguments, Verbs, add_verb, checked, find_lock, load_mixture
-from pipeline.cli.output import count, print_json, print_lines, print_result, print_table
+from pipeline.cli.output import print_json, print_lines, print_result
+from pipeline.cli.table import count
 from pipeline.config import (
     RAW,
     BudgetTable,
     Mixture,
     Replay,
+    Source,
     budget_table,
-    in_billions,
-    in_percent,
+    format_share,
 )
 from pipeline.core.errors import ConfigError
-from pipeline.core.units import format_bytes, format_tokens
+from pipeline.core.units import format_bytes
 
 if TYPE_CHECKING:
     from pipeline.runner import Estimate, Plan, Redo
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
 
 # A copy of the rows that is worth going without.
 _LARGE_ORDER = 10**11
-# Budgets below this are printed to the token.
-_IN_BILLIONS = 10**9
 
 
 def add(verbs: Verbs) -> None:
@@ -37,7 +36,7 @@ def add(verbs: Verbs) -> None:
         run,
         "show the budget of a mixture, and estimate what a build takes",
         "Reads the mixture, its lock, and some documents of each source that is here; sends no"
-        " request. Numbers with ~ are estimates.",
+        " request. What becomes of documents and tokens is estimated from these.",
         examples=(
             "ettin-data plan letters.yaml",
             "ettin-data plan ettin-decay --workers 64 --price-core-hour 0.05",
@@ -61,6 +60,9 @@ def add(verbs: Verbs) -> None:
     )
     what = "output of an earlier build: list what `build --update` would redo in it"
     options.add_place("--against DIR", what)
+    options.add(
+        "--assumptions", "print in full what is assumed where the published record is silent"
+    )
 
 
 def run(parsed: Arguments) -> int:
@@ -100,15 +102,13 @@ def run(parsed: Arguments) -> int:
             }
         )
         return 0
-    if table.total is not None:
-        _print_budget(mixture, table, table.total)
-    _print_estimate(estimate)
+    _print_estimate(mixture, estimate)
     print_lines(f"warning: {line}" for line in plan.skipped)
     print_lines(_summary(mixture, estimate, parsed.workers))
     print_lines(_samples(plan))
-    print_lines(_assumptions(mixture))
     if redo is not None:
         print_lines([f"against {parsed.against}: {describe_redo(redo)}"])
+    print_lines(_assumptions(mixture, parsed.assumptions))
     return 0
 
 
@@ -134,51 +134,57 @@ def _budget_json(table: BudgetTable) -> dict[str, object]:
     return content
 
 
-def _print_budget(mixture: Mixture, table: BudgetTable, total: int) -> None:
-    """Print the amounts as published tables do: tokens and percent, then their sums."""
-    is_large = total >= _IN_BILLIONS
-    in_unit = in_billions if is_large else format_tokens
-    licences = {source.name: source.licence or "not stated" for source in mixture.sources}
-    licences[""] = ""  # That of a category.
-
-    def columns(row: Any) -> tuple[str, ...]:
-        name = row.source or ""
-        return row.category, name, licences[name], in_unit(row.tokens), in_percent(row.percent)
-
-    sources = sorted(table.sources, key=lambda row: (row.category, row.source or ""))
-    print_table(
-        ("category", "source", "licence"),
-        ("tokens, B" if is_large else "tokens", "%"),
-        [
-            *map(columns, sources),
-            *map(columns, table.categories),
-            ("total", "", "", in_unit(total), in_percent(Fraction(100))),
-        ],
+def _print_estimate(mixture: Mixture, estimate: "Estimate") -> None:
+    """Print documents and bytes of each source, why documents go, and what becomes of tokens."""
+    from pipeline.cli.source_tables import (
+        Column,
+        bytes_column,
+        print_documents,
+        print_reasons,
+        print_tokens,
     )
 
-
-def _print_estimate(estimate: "Estimate") -> None:
-    print_table(
-        ("source", "category", "asked"),
-        ("files", "~input", "to pull", "documents", "~available", "~sampled"),
-        (
-            (
-                one.source,
-                one.category,
-                one.asked,
-                count(one.num_files),
-                format_bytes(one.input_bytes),
-                format_bytes(one.download_bytes),
-                count(one.num_documents),
-                format_tokens(one.available_tokens),
-                format_tokens(one.drawn_tokens),
-            )
-            for one in estimate.sources
-        ),
+    sources = sorted(estimate.sources, key=lambda one: (one.category, one.source))
+    rows = [one.counts for one in sources]
+    print_documents(
+        rows,
+        Column(heading="files", by_source={one.source: one.num_files for one in sources}),
+        bytes_column("~input", {one.source: one.input_bytes for one in sources}),
+        bytes_column("to pull", {one.source: one.download_bytes for one in sources}),
+        licence={one.name: one.licence or "not stated" for one in mixture.sources},
+        asked={one.name: _asked(one) for one in mixture.sources},
     )
+    print_reasons(rows)
+    print_lines(_about_drops(mixture, estimate))
+    print_tokens(rows)
+
+
+def _about_drops(mixture: Mixture, estimate: "Estimate") -> Iterator[str]:
+    """Say how far what is dropped is known."""
+    measured = [one for one in estimate.sources if one.is_measured]
+    sampled = [one.source for one in measured if not one.is_whole]
+    if sampled and any(one.counts.dropped for one in measured):
+        yield f"dropped: estimated from a sample of the documents of {', '.join(sampled)}"
+    if measured and mixture.dedup is not None:
+        known = "equal texts within a source" if mixture.dedup.exact else "none"
+        sample = "'s sample" if sampled else ""
+        yield (f"duplicates: {known}{sample} are counted here, so a build drops at least as many")
+    if measured and mixture.decontaminate is not None:
+        yield "contaminated documents are not counted here"
+
+
+def _asked(source: Source) -> str:
+    """Return what a mixture asks of a source, as it is declared."""
+    if source.share is not None:
+        return f"share {format_share(source.share)}"
+    if source.epochs is not None:
+        return f"{source.epochs} epochs"
+    return "tokens" if isinstance(source.tokens, int) else "all"
 
 
 def _summary(mixture: Mixture, estimate: "Estimate", workers: int) -> Iterator[str]:
+    from pipeline.runner import describe_short
+
     scale = "" if mixture.scale == 1 else f", scale {mixture.scale}"
     yield (
         f"{mixture.name}: {mixture.chunk.algorithm} at {mixture.chunk.size}, "
@@ -215,18 +221,18 @@ def _summary(mixture: Mixture, estimate: "Estimate", workers: int) -> Iterator[s
                 " the other until the budget is met"
             )
         if one.is_short:
-            yield (
-                f"warning: sources.{one.source}: asks for {format_tokens(one.drawn_tokens)} "
-                f"tokens, has about {format_tokens(one.available_tokens)} by its size"
-            )
+            yield f"warning: {describe_short(one)}"
     if estimate.num_requests_unkept > estimate.num_requests:
         requests += f" ({estimate.num_requests_unkept:,} with --no-keep-raw)"
     disk, memory, time = estimate.disk, estimate.memory, estimate.time
-    yield (
-        f"pull: ~{format_bytes(estimate.download_bytes)} in {requests} requests, "
-        f"{time.pull_hours:,.1f} h at 1 Gbit/s"
-    )
-    yield f"build: ~{_hours(time.build_hours)} with {workers} workers ({_shares(estimate)})"
+    if estimate.num_requests or estimate.num_requests_unkept or estimate.unlocked:
+        yield (
+            f"pull: ~{format_bytes(estimate.download_bytes)} in {requests} requests, "
+            f"~{_duration(time.pull_hours)} at 1 Gbit/s"
+        )
+    else:
+        yield "pull: nothing, all files are here"
+    yield f"build: ~{_duration(time.build_hours)} with {workers} workers ({_shares(estimate)})"
     yield (
         f"disk: ~{format_bytes(estimate.raw_bytes)} raw; in the output "
         f"~{format_bytes(disk.peak_bytes)} in {disk.peak_files:,} files at the peak, "
@@ -238,8 +244,9 @@ def _summary(mixture: Mixture, estimate: "Estimate", workers: int) -> Iterator[s
         f"~{format_bytes(memory.worker_bytes)} for each worker"
     )
     yield from (f"warning: this machine is too small: {line}" for line in estimate.exceeds)
-    if estimate.dollars is not None:
-        yield f"cost: ~${estimate.dollars:,} for those cores and a month of that disk, as priced"
+    if estimate.cents is not None:
+        cost = f"{estimate.cents / 100:,.{2 if estimate.cents < 10_000 else 0}f}"
+        yield f"cost: ~${cost} for those cores and a month of that disk, as priced"
 
 
 def _about_rows(declared: Mixture | Replay, num_bytes: int) -> Iterator[str]:
@@ -257,8 +264,20 @@ def _about_rows(declared: Mixture | Replay, num_bytes: int) -> Iterator[str]:
         )
 
 
-def _hours(hours: float) -> str:
-    return f"{hours:,.1f} h" if hours >= 1 else f"{hours * 60:,.1f} min"
+def _duration(hours: float) -> str:
+    """Return a time in the unit in which it is from 1 on, in seconds at least 1.
+
+    >>> [_duration(hours) for hours in (0, 0.001, 0.5, 30, 200)]
+    ['1 s', '4 s', '30 min', '30 h', '8.3 days']
+    """
+    seconds = max(hours * 3600, 1)
+    for unit, size, most in (("s", 1, 100), ("min", 60, 100), ("h", 3600, 100)):
+        if seconds < most * size:
+            number = seconds / size
+            return (
+                f"{number:.1f} {unit}" if 1 < number < 10 and size > 1 else f"{number:.0f} {unit}"
+            )
+    return f"{seconds / 86_400:,.1f} days"
 
 
 def _shares(estimate: "Estimate") -> str:
@@ -313,7 +332,7 @@ def _plan_replay(parsed: Arguments, replay: Replay) -> int:
         if layout
         else "pool: ? until it is locked",
         *_about_rows(replay, layout.num_bytes if layout else 0),
-        *_assumptions(replay),
+        *_assumptions(replay, parsed.assumptions),
     )
     print_result(parsed, content, lines)
     return 0
@@ -330,8 +349,12 @@ def _assumptions_json(declared: Mixture | Replay) -> list[dict[str, object]]:
     ]
 
 
-def _assumptions(declared: Mixture | Replay) -> Iterator[str]:
-    """Yield each assumption with how likely it is, and below it what it follows from."""
+def _assumptions(declared: Mixture | Replay, in_full: bool) -> Iterator[str]:
+    """Yield how many assumptions there are; or each, how likely it is, and what it follows from."""
+    number = len(declared.assumptions)
+    if number and not in_full:
+        yield f"assumed: {number} {'thing' if number == 1 else 'things'}; see --assumptions"
+        return
     for one in declared.assumptions:
         likely = "" if one.confidence is None else f" ({float(one.confidence):.0%})"
         yield f"assumed{likely}: {' '.join(one.says.split())}"

@@ -16,8 +16,9 @@ from pipeline.cli.arguments import (
     positive,
     record_pulled,
 )
-from pipeline.cli.output import print_json, print_table
+from pipeline.cli.output import print_json
 from pipeline.cli.shown_progress import say_next, show_progress
+from pipeline.cli.table import print_table
 from pipeline.config import RAW, Mixture
 from pipeline.core.mirrored import shown
 from pipeline.core.units import format_bytes

@@ -61,6 +61,7 @@ from pipeline.config.sample import (
     SourceSample,
 )
 from pipeline.config.settings import to_plain
+from pipeline.config.shares import format_share
 from pipeline.config.source import RAW, Origin, Source
 from pipeline.config.value_types import LINE, NAME, SOURCE_NAME, closest
 from pipeline.config.yaml_nodes import reads_as_text, shallow_events
@@ -120,6 +121,7 @@ __all__ = [
     "checkpoint_prefix",
     "closest",
     "declared_tokens",
+    "format_share",
     "in_billions",
     "in_percent",
     "learning_rate",

@@ -12,6 +12,7 @@ from pipeline.runner.archive_pool import archives_alone, replay_archives
 from pipeline.runner.build_alone import build_alone
 from pipeline.runner.build_options import Tls
 from pipeline.runner.build_part import MadePart, build_part, join_scan
+from pipeline.runner.check_budgets import describe_short
 from pipeline.runner.chunk_cache import ChunkCache, Entry
 from pipeline.runner.estimate import Estimate, make_estimate
 from pipeline.runner.estimate_time import BYTES_PER_SECOND
@@ -47,6 +48,7 @@ __all__ = [
     "build_part",
     "check_local",
     "describe_redo",
+    "describe_short",
     "expected_lock",
     "find_redo",
     "join_scan",

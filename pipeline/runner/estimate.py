@@ -4,16 +4,19 @@ Some documents of each source are read and chunked, and their rows written, as a
 amounts come from the lock, from local files or, as a guess, from the budget.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import partial
+from math import ceil
 from pathlib import Path
 
-from pipeline.config import Filter, Mixture
+from pipeline.config import Filter, Mixture, declared_tokens
 from pipeline.core.errors import ConfigError
 from pipeline.core.html_table import html_table
 from pipeline.core.limits import default_memory_bytes
 from pipeline.core.units import format_bytes
+from pipeline.dataset import SourceRow
 from pipeline.runner.estimate_disk import DiskEstimate, estimate_disk
 from pipeline.runner.estimate_memory import MemoryEstimate, estimate_memory
 from pipeline.runner.estimate_time import TimeEstimate, estimate_time
@@ -52,10 +55,17 @@ class SourceEstimate:
     """Tokens sampled: the budget, or what `all` or `epochs` come to."""
     is_sampled: bool
     """Whether all of its chunks lie on disk until some are sampled."""
+    reachable_tokens: int
+    """The available ones, as often as a budget may take them."""
     is_short: bool
     """Whether it seems to have too few tokens for its budget, repetitions included."""
     num_files_unread: int = 0
     """Files beyond its budget, where its partitions are made in sequence."""
+    is_whole: bool
+    """Whether all of its documents were read, so that nothing but near duplicates and what other
+    sources have too is left to be found."""
+    counts: SourceRow
+    """What is expected of its documents and tokens, as a build's manifest counts them."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -81,6 +91,8 @@ class Estimate:
     """A line for each limit of the machine that this exceeds."""
     dollars: int | None
     """For the cores in those hours and a month of the disk, where prices are given."""
+    cents: int | None = None
+    """The same, at least 1."""
 
     def _repr_html_(self) -> str:
         """Return what a notebook shows."""
@@ -146,7 +158,7 @@ def make_estimate(
         raw + disk.peak_bytes, 10**12
     )
     return Estimate(
-        sources=tuple(map(partial(_describe, mixture), plan.sources, volumes)),
+        sources=_describe_all(plan, volumes),
         unlocked=tuple(plan.unlocked),
         unasked=tuple(unasked),
         download_bytes=download,
@@ -160,7 +172,18 @@ def make_estimate(
         if machine is None
         else tuple(exceeded(machine, disk, memory, workers, download)),
         dollars=round(dollars) if has_price else None,
+        cents=ceil(100 * dollars) if has_price else None,
     )
+
+
+def estimate_sources(plan: Plan, *, allows_code: bool = False) -> tuple[SourceEstimate, ...]:
+    """Measure sources alone. Raises: InputError for a damaged file."""
+    volumes, _ = _measure(plan, allows_code=allows_code)
+    return _describe_all(plan, volumes)
+
+
+def _describe_all(plan: Plan, volumes: Sequence[SourceVolume]) -> tuple[SourceEstimate, ...]:
+    return tuple(map(partial(_describe, plan.mixture), plan.sources, volumes))
 
 
 def _measure(plan: Plan, *, allows_code: bool) -> tuple[list[SourceVolume], list[str]]:
@@ -220,9 +243,12 @@ def _describe(mixture: Mixture, whole: PlannedSource, volume: SourceVolume) -> S
         available_tokens=available,
         drawn_tokens=volume.drawn_tokens,
         is_sampled=planned.is_sampled,
+        reachable_tokens=int(available * ask.max_repetition),
         is_short=planned.files is not None
         and len(planned.files) == len(whole.files or ())
         and ask.tokens is not None
         and ask.tokens > available * ask.max_repetition,
         num_files_unread=len(whole.files or ()) - len(planned.files or ()),
+        is_whole=volume.is_measured and volume.sample.is_whole,
+        counts=volume.counts(ask.tokens or declared_tokens(mixture, source) or volume.drawn_tokens),
     )

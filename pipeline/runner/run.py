@@ -29,6 +29,7 @@ from pipeline.dataset import (
 )
 from pipeline.dataset.mds import INDEX_NAME
 from pipeline.runner.build_options import BuildOptions
+from pipeline.runner.check_budgets import check_budgets
 from pipeline.runner.check_machine import check_machine
 from pipeline.runner.holdout_output import holdout_identity, write_holdout
 from pipeline.runner.inputs import BuildContext, PreparedSource
@@ -88,6 +89,7 @@ def build(
                 lock_of(state.out / VALIDATION, holdout_identity(mixture))
             )
         check_machine(plan, state.out, **options)
+        check_budgets(plan, allows_code=options.get("allows_code", False))
         with open_context(plan, state, tokenizer, **options) as context:
             manifest = _build(context, plan, holdout_state)
         return finish(state, manifest)

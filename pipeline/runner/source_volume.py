@@ -13,7 +13,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.config import Mixture, Source, declared_tokens
+from pipeline.core.apportion import largest_remainder
 from pipeline.core.errors import InputError
+from pipeline.dataset import SourceRow
 from pipeline.runner.expected_files import (
     EXPANSION,
     TEXT_BYTES_PER_TOKEN,
@@ -82,6 +84,38 @@ class SourceVolume:
     def drawn_chunks(self) -> float:
         return self.drawn_tokens / max(self.tokens_per_chunk, 1)
 
+    def counts(self, asked: int) -> SourceRow:
+        """Return what is expected of the source; None where nothing of it was read.
+
+        asked: tokens that the mixture wants.
+        """
+        written = round(self.num_tokens)
+        validation = written - round(self.num_tokens * (1 - self.held_part))
+        available, drawn, sample = written - validation, self.drawn_tokens, self.sample
+        known = count_documents(self.planned)
+        documents = kept = read = added = discarded = rows = dropped = None
+        if self.is_measured:
+            of_byte = sample.read_rows / max(sample.read_bytes, 1)
+            documents = round(self.stored_bytes * of_byte) if known is None else known
+            kept = round(Fraction(documents * sample.num_kept, max(sample.num_documents, 1)))
+            reasons = +sample.dropped
+            lost = Fraction(documents - kept, max(reasons.total(), 1))
+            exact = {reason: number * lost for reason, number in reasons.items()}
+            dropped = {
+                one: num for one, num in largest_remainder(exact, documents - kept).items() if num
+            }
+            read = round(self.part * sample.num_tokens)
+            discarded = round(self.part * sample.num_discarded)
+            added = written + discarded - read
+            rows = round(self.drawn_chunks)
+        return SourceRow(
+            category=self.planned.source.category, source=self.name, asked=asked,
+            documents=documents if self.is_measured else known, kept=kept, dropped=dropped,
+            read=read, added=added, discarded=discarded, written=written, validation=validation,
+            repeated=max(drawn - available, 0), unused=max(available - drawn, 0), drawn=drawn,
+            rows=rows,
+        )  # fmt: skip
+
     @property
     def held_chunks(self) -> float:
         return self.held_part * self.num_chunks
@@ -122,7 +156,7 @@ def source_volume(
     ask = planned.ask
     drawn = ask.tokens or 0
     if ask.tokens is None and ask.epochs:
-        drawn = int(available * (1 - held) * float(ask.epochs))
+        drawn = round(available * (1 - held) * float(ask.epochs))
     elif planned.is_in_sequence:
         # Whole partitions, unless all of them are too few.
         drawn = max(drawn, int(available * (1 - held)))

@@ -11,7 +11,7 @@ from support.commands import call
 def test_a_plan_is_printed_as_text_or_json(small: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, out, err = call(capsys, "plan", small)
     assert (code, err) == (0, "")
-    assert "9,000 tokens" in out
+    assert "9,000" in out
     assert "5/2 epochs" in out
     code, out, err = call(capsys, "plan", small, "--json", "--set", "sources.prose.tokens=8k")
     assert (code, err) == (0, "")
@@ -26,7 +26,9 @@ def test_plan_prints_a_cost_for_what_has_a_price(
 ) -> None:
     assert "$" not in call(capsys, "plan", small)[1]
     out = call(capsys, "plan", small, "--price-core-hour", "0.05", "--price-tb-month", "8e10")[1]
-    assert re.search(r"^cost: ~\$[0-9,]+ for ", out, re.MULTILINE)
+    assert re.search(r"^cost: ~\$[0-9,.]+ for ", out, re.MULTILINE)
+    little = call(capsys, "plan", small, "--price-tb-month", "1")[1]
+    assert "cost: ~$0.01 for " in little
     content = json.loads(call(capsys, "plan", small, "--json", "--price-tb-month", "8e10")[1])
     assert content["outlook"]["dollars"] > 0
     code, _, err = call(capsys, "plan", small, "--price-core-hour", "free")
@@ -44,7 +46,9 @@ def test_plan_prints_what_is_assumed_how_surely_and_why(
         "  - A sentence.\n"
         "  - {says: Rows are slices., confidence: 0.75, because: [org/set/train, the card]}\n"
     )
-    out = call(capsys, "plan", mixture)[1]
+    folded = call(capsys, "plan", mixture)[1]
+    assert folded.endswith("\nassumed: 2 things; see --assumptions\n")
+    out = call(capsys, "plan", mixture, "--assumptions")[1]
     assert out.endswith(
         "assumed: A sentence.\n"
         "assumed (75%): Rows are slices.\n"

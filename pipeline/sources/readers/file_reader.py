@@ -10,6 +10,7 @@ from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing
 from decimal import Decimal
 from fractions import Fraction
+from functools import cached_property
 from itertools import islice
 from typing import Any, Final
 from uuid import UUID
@@ -141,14 +142,17 @@ class FileReader:
         """How many bytes of the file hold the documents read so far: all, once it is read."""
         size = self._file.path.stat().st_size
         if self._file.kind == ".parquet":
-            num_rows = int(pq.read_metadata(self._file.path).num_rows)
-            return size * self.num_rows / max(num_rows, 1)
+            return size * self.num_rows / max(self._num_rows_of_parquet, 1)
         unpacked = self.unpacked_per_stored_byte
         if self.sha256 or not unpacked:
             # Read to its end, or of a format whose records are stored as they are.
             return size if self.sha256 else self.num_record_bytes
         # With the end of each line.
         return float((self.num_record_bytes + self.num_rows) / unpacked)
+
+    @cached_property
+    def _num_rows_of_parquet(self) -> int:
+        return int(pq.read_metadata(self._file.path).num_rows)
 
     def blocks(self, on_bad: OnBad) -> Iterator[list[Document]]:
         """Yield documents in file order, about `BLOCK_BYTES` of records at a time.

@@ -13,9 +13,10 @@ from pipeline.stages.dedup.find_drops import (
     find_drops,
     save_drops,
 )
-from pipeline.stages.dedup.scan import ScannedFile, save_scan, scan_documents
+from pipeline.stages.dedup.scan import DIGEST, ScannedFile, save_scan, scan_documents
 
 __all__ = [
+    "DIGEST",
     "REASONS",
     "Contamination",
     "DroppedRows",

@@ -95,7 +95,7 @@ def test_a_build_says_before_it_begins_that_the_limit_is_too_low(
         env=builds.environment(), cwd=tmp_path, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 2
-    error, hint = done.stderr.splitlines()
+    error, hint, _guide = done.stderr.splitlines()
     assert error == f"error: {where}: got a limit of {limit} open files, expected at least {needed}"
     assert hint.startswith(f"hint: raise it with `ulimit -n {needed}`")
 

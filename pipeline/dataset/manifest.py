@@ -29,7 +29,7 @@ from pipeline.dataset.partition_counts import (
     PartitionRecord,
     TokenCounts,
 )
-from pipeline.dataset.paths import ORDER, PARTIAL, TRAIN
+from pipeline.dataset.paths import ORDER, PARTIAL, STATE, TRAIN
 from pipeline.dataset.sealed_json import parse_sealed, sealed_pieces
 from pipeline.dataset.steps import OrderFormat, StepWindow
 from pipeline.order import PermutationKey, View
@@ -345,6 +345,11 @@ def read_manifest(path: Path) -> Manifest:
     except OSError as error:
         if path.with_name(PARTIAL).is_file():
             raise MismatchError(*without_order(str(path.parent))) from error
+        if (path.parent / STATE).is_dir():
+            raise MismatchError(
+                f"{path}: is missing, since the build here is not finished",
+                "run it again; after an --update that was refused, also with the mixture of before",
+            ) from error
         raise MismatchError(
             f"{path}: cannot be read: {error.strerror}", "build again to write it"
         ) from error

@@ -11,6 +11,8 @@ import pytest
 from support import builds
 from support.work import counted
 
+from pipeline.audit.verify.check_output import verify
+
 MIXTURE = """\
 name: changed
 chunk: {size: 64MORE_CHUNK}
@@ -159,6 +161,7 @@ def test_one_goes_back_from_a_stopped_update(before: str, folder: Path) -> None:
     counted(write(folder), out)
     was = listing(out)
     counted(write(folder, "plain", SOURCE, SEED), out, before=before, updates=True)
+    assert verify(out) == ["manifest.json: is missing, since the build here is not finished"]
     made = counted(write(folder), out, updates=True)
     # Rows in another order took the place of the first.
     assert made == {"chunk": 0, "sample": 0, "order": int(before == "index documents")}

@@ -47,6 +47,7 @@ _CONFORMS_TO: Final = (
     "http://mlcommons.org/croissant/RAI/1.0",
 )
 _PARQUET: Final = "application/x-parquet"
+_FORMATS: Final = {".parquet": _PARQUET, ".json": "application/json"}
 _OTHER: Final = "application/octet-stream"
 _ROW_FILES: Final = "row-files"
 
@@ -160,7 +161,7 @@ def _distribution(facts: Facts) -> list[dict[str, Any]]:
             "name": path,
             "contentUrl": path,
             "contentSize": f"{digest.num_bytes} B",
-            "encodingFormat": _PARQUET if path.endswith(".parquet") else _OTHER,
+            "encodingFormat": _FORMATS.get(Path(path).suffix, _OTHER),
             "sha256": digest.sha256,
         }
         for path, digest in facts.ordered_files.items()

@@ -12,6 +12,7 @@ from typing import Any, Final
 from pipeline.config import About, AboutSource, Mixture, Replay, SourceKind
 from pipeline.core.digest import FileDigest
 from pipeline.core.errors import ConfigError
+from pipeline.core.json_record import ABSENT
 from pipeline.dataset import ORDER, STEPS, Manifest
 from pipeline.publish.licences import Licence, parse_licence
 from pipeline.sources import Lock, lock_digest
@@ -71,12 +72,14 @@ class Facts:
 
     @property
     def ordered_files(self) -> dict[str, FileDigest]:
-        """The files of ordered rows, in the order of the rows; none where they lie in a pool."""
-        is_row_file = f"{ORDER}/"
+        """The files of ordered rows, with their indexes if they are MDS shards; parquet is in the
+        order of the rows. None where rows lie in a pool."""
+        if self.manifest.order.pool is not ABSENT:
+            return {}
         return {
             path: digest
             for path, digest in sorted(self.manifest.files.items())
-            if path.startswith(is_row_file) and path != STEPS and not path.endswith(".json")
+            if path.startswith(f"{ORDER}/") and path != STEPS
         }
 
     @property

@@ -187,6 +187,13 @@ def test_damage_that_the_report_does_not_meet_is_found_as_files_are_copied(
     assert "the manifest says" in line
 
 
+def test_partitions_that_were_built_alone_are_no_data_set(tmp_path: Path) -> None:
+    (tmp_path / "partial.json").write_text("{}")
+    done = builds.run("bundle", tmp_path, "--out", tmp_path.parent / "none")
+    assert done.returncode == 1
+    assert "got partitions that were built alone" in done.stderr
+
+
 def test_a_folder_in_which_a_build_goes_on_is_refused(copy: Place) -> None:
     (copy.out / ".ettin").mkdir()
     assert "a build is not finished in it" in refused(copy)
@@ -234,6 +241,7 @@ def test_an_order_of_a_pool_has_a_bundle_of_what_is_known(
 ) -> None:
     ordered = tmp_path / "ordered"
     batch = ("--set", "order.global_batch_size=4", "--workers", "1", "--rows", rows)
+    batch += ("--format", "mds") if rows == "written" else ()
     builds.run_well("order", place.out / "train", "--out", ordered, *batch)
     bundle = ("bundle", ordered, "--out", tmp_path / "bundle")
     done = builds.run(*bundle, "--lock", place.lock)
@@ -246,6 +254,11 @@ def test_an_order_of_a_pool_has_a_bundle_of_what_is_known(
         builds.run_well(*bundle)
     else:
         assert done.returncode == 0, done.stderr
+        mine = dataset.open(str(tmp_path / "bundle" / "order")).rows
+        theirs = dataset.open(str(ordered)).rows
+        every = np.arange(theirs.num_rows)
+        for one, other in zip(mine.take(every), theirs.take(every), strict=True):
+            assert one.tolist() == other.tolist()
     checked = builds.run("bundle", "--check", tmp_path / "bundle")
     assert checked.returncode == 0, checked.stdout
     # The manifest of an order that somebody published is not that of a build.

@@ -96,7 +96,9 @@ class Handler(BaseHTTPRequestHandler):
     def _fail(self) -> None:
         FAULT["times"] -= 1
         if FAULT["status"]:
-            return self._send(FAULT["status"], {"error": "as asked"})
+            # The library takes a 401 for a repository that it may not see.
+            code = {"X_Error_Code": "RepoNotFound"} if FAULT["status"] == 401 else {}
+            return self._send(FAULT["status"], {"error": "as asked"}, **code)
         self.close_connection = True
         return self.connection.shutdown(socket.SHUT_RDWR)
 

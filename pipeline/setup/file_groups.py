@@ -8,6 +8,7 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import ceil
 from pathlib import PurePosixPath
 from typing import Final
 from unicodedata import normalize
@@ -34,7 +35,9 @@ _BESIDE_DATA: Final = re.compile(
     r"(readme|licen[cs]e|changelog|contributing|notice|citation)\b.*\.(md|txt)", re.IGNORECASE
 )
 _SERIES_END: Final = re.compile(r"[\d._-]+(of[\d._-]+)?$")
-_MANY_FILES, _SMALL_BYTES = 500, 1 << 20
+# Each partition is a task and two folders of shards. Sixteen still use the cores of most machines.
+_MANY_FILES, _SMALL_BYTES = 100, 1 << 20
+_FEWEST_PARTITIONS, _PARTITION_BYTES = 16, 32 << 20
 _MOST_NAME: Final = 60
 
 
@@ -165,6 +168,12 @@ def series_of(path: str) -> str:
     return f"{folder}{slash}{_SERIES_END.sub('', stem) or stem}"
 
 
+def stem_of(path: str) -> str:
+    """Return the name of a file without its suffix."""
+    name = PurePosixPath(path).name
+    return name[: len(name) - len(suffix_of(name) or "")]
+
+
 def source_name(wanted: str, taken: Collection[str]) -> str:
     """Return a name that a source can have, made from any text, and unlike those taken."""
     plain = normalize("NFKD", wanted).encode("ascii", "ignore").decode()
@@ -180,11 +189,15 @@ def source_name(wanted: str, taken: Collection[str]) -> str:
 
 
 def files_per_partition(files: Sequence[InputFile]) -> int:
-    """Return how many files make a partition: one, unless thousands of small ones cost more."""
+    """Return how many files make a partition: one, unless there are many small ones.
+
+    More than 100 files of less than 1 MiB on average make partitions of about 32 MiB, of which
+    there are 16 at least.
+    """
     num_bytes = sum(file.num_bytes or 0 for file in files)
-    if len(files) < _MANY_FILES or num_bytes > len(files) * _SMALL_BYTES:
+    if len(files) <= _MANY_FILES or num_bytes >= len(files) * _SMALL_BYTES:
         return 1
-    return 100
+    return ceil(len(files) / max(_FEWEST_PARTITIONS, ceil(num_bytes / _PARTITION_BYTES)))
 
 
 def refuse_unknown(argument: str, left_out: Sequence[str]) -> InputError:

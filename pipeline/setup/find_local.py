@@ -27,6 +27,7 @@ from pipeline.setup.file_groups import (
     refuse_unknown,
     series_of,
     source_name,
+    stem_of,
 )
 from pipeline.sources import InputFile, name_partitions
 from pipeline.storage import match_files, reach_files
@@ -124,7 +125,7 @@ def _wanted_of_many(argument: str, folder: Path, left_out: list[str]) -> Iterato
     base = _base_name(argument, is_folder=is_folder)
     for family, paths in families.items():
         # A file that is alone of its kind has a better name than its folder.
-        apart = Path(series_of(paths[0])).name if len(paths) == 1 else f"{base}-{family}"
+        apart = stem_of(paths[0]) if len(paths) == 1 else f"{base}-{family}"
         yield Wanted(
             argument=argument,
             name=base if len(families) == 1 else apart,

@@ -5,10 +5,11 @@ be read are found now and not by a build. Of more, some of each of a few files i
 their beginnings. Tokens are those of a sample of the texts, in proportion.
 """
 
+import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from itertools import islice
 from math import ceil
@@ -54,6 +55,9 @@ class SourceFacts:
     first_bad: str = ""
     worst_file: Fraction = Fraction(0)
     """Largest share of a file's documents that cannot be read, where there are more than 20."""
+    shortest_chars: int = 0
+    """Of the documents read, as the filter `length` counts."""
+    longest_chars: int = 0
     num_copies: int = 0
     """Documents read whose text is that of an earlier one."""
     num_tokens: int = 0
@@ -75,6 +79,9 @@ class _Texts:
     """Sizes and digests of all texts that were read, and an even sample of them."""
 
     sizes: list[int] = field(default_factory=list)
+    """In bytes."""
+    shortest_chars: int = sys.maxsize
+    longest_chars: int = 0
     digests: set[bytes] = field(default_factory=set)
     ids: set[str] = field(default_factory=set)
     sample: list[str] = field(default_factory=list)
@@ -86,6 +93,8 @@ class _Texts:
         texts = [one.text for one in documents]
         self.digests.update(map(bytes, text_digests(texts)))
         for one in documents:
+            self.shortest_chars = min(self.shortest_chars, len(one.text))
+            self.longest_chars = max(self.longest_chars, len(one.text))
             self.num_repeated += one.id in self.ids
             self.ids.add(one.id)
             if len(self.sizes) % self._every == 0:
@@ -108,27 +117,41 @@ def inspect_group(
     """
     with _read_files(group, whole_bytes) as files:
         fields = Fields(text="text", id="id") if group.is_text else _fields(group, files)
-        try:
-            facts, texts = _read_all(group, files, fields, whole_bytes)
-        except _NoIdError:
-            reason = f"`{fields.id}` is missing in some documents"
-            facts, texts = _read_all(group, files, _without_id(fields, reason), whole_bytes)
+        facts, texts = _read_with_id(group, files, fields, whole_bytes)
     if not texts.sizes:
         hint = f"the first: {facts.first_bad}" if facts.first_bad else None
         where = group.files[0].declared
         raise InputError(f"{where}: got no document with a text, expected some", hint)
     facts.num_documents = len(texts.sizes)
     facts.num_copies = len(texts.sizes) - len(texts.digests)
+    facts.shortest_chars, facts.longest_chars = texts.shortest_chars, texts.longest_chars
     facts.scripts = script_shares(texts.sample)
-    if texts.num_repeated:
-        reason = f"`{fields.id}` repeats in {texts.num_repeated:,} of {facts.num_documents:,}"
-        facts.fields = _without_id(fields, reason)
     _count_tokens(facts, texts, tokenizer, chunk_size)
     return facts
 
 
 class _NoIdError(Exception):
-    """A document has no id, so another field, or none, must name documents."""
+    """A document has no id or one of another, so another field, or none, must name documents."""
+
+
+def _read_with_id(
+    group: FileGroup, files: Sequence[ReadFile], fields: Fields, whole_bytes: int
+) -> tuple[SourceFacts, _Texts]:
+    """Read files with the likeliest field for the id that names each document. Raises: InputError.
+
+    One that repeats or is missing later than in the first records makes way for the next.
+    """
+    while True:
+        try:
+            return _read_all(group, files, fields, whole_bytes)
+        except _NoIdError as error:
+            following = iter(fields.other_ids)
+            fields = replace(
+                fields,
+                id=next(following, None),
+                other_ids=tuple(following),
+                id_reason="; ".join(filter(None, (fields.id_reason, str(error)))),
+            )
 
 
 def _read_all(
@@ -140,6 +163,9 @@ def _read_all(
     most = whole_bytes / len(files) if is_here and group.num_bytes > whole_bytes else None
     facts.is_whole = len(files) == sum(1 for file in group.files if file.num_bytes)
     read = sum(_read(file, facts, texts, most) for file in files)
+    if texts.num_repeated and fields.id is not None:
+        num_repeated, number = texts.num_repeated, len(texts.sizes)
+        raise _NoIdError(f"`{fields.id}` repeats in {num_repeated:,} of {number:,}")
     if not facts.is_whole:
         facts.part = min(read / max(group.num_bytes, 1), 1.0) or 1.0
     return facts, texts
@@ -209,7 +235,7 @@ def _read(one: ReadFile, facts: SourceFacts, texts: _Texts, most_bytes: float | 
         # The document in which the file was cut.
         bad = [error for error in bad if f"document {reader.num_rows}:" not in error.message]
     if any(error.reason == "no_id" for error in bad):
-        raise _NoIdError
+        raise _NoIdError(f"`{fields.id}` is missing in some documents")
     _count_bad(one, facts, bad, len(texts.sizes) - num_before)
     is_all = bool(reader.sha256) and not one.is_cut and one.stored_per_byte == 1.0
     facts.is_whole &= is_all
@@ -230,10 +256,6 @@ def _count_bad(
     if len(unreadable) > 20:
         share = Fraction(len(unreadable), len(bad) + num_good)
         facts.worst_file = max(facts.worst_file, share)
-
-
-def _without_id(fields: Fields, reason: str) -> Fields:
-    return Fields(text=fields.text, other_texts=fields.other_texts, id_reason=reason)
 
 
 def _count_tokens(facts: SourceFacts, texts: _Texts, tokenizer: Tokenizer, chunk_size: int) -> None:

@@ -21,7 +21,8 @@ _LITTLE_TOKENS: Final = 1_000_000
 _COUNTED, _READ, _SAMPLED = Fraction(99, 100), Fraction(95, 100), Fraction(80, 100)
 # Rounded to a tenth of a percent, a smaller share would be far from what there is.
 _SMALL: Final = Fraction(1, 100)
-_MOST_BATCH, _FEWEST_STEPS = 1024, 16
+# The rows of less than a step are dropped: 1 % of 100 steps at most, however rough the estimate.
+_MOST_BATCH, _FEWEST_STEPS = 1024, 100
 _DEFAULT_MAX_BAD: Final = Fraction(1, 100)
 
 
@@ -35,6 +36,8 @@ class Proposal:
     """Of all sources with a share together; None where each chunk is taken once."""
     shares: dict[str, Fraction]
     """By source, 1 in sum, in whole tenths of a percent; the other sources are taken whole."""
+    num_rows: int
+    """Expected of the budgets."""
     global_batch_size: int
     skips_bad: bool
     """Whether there are documents that cannot be read, which would stop a build."""
@@ -56,13 +59,15 @@ class Proposal:
 def propose(name: str, sources: Sequence[SourceFacts], left_out: Sequence[str] = ()) -> Proposal:
     """Return the mixture to write of some sources."""
     tokens, shares = _budget(sources)
+    num_rows = _num_rows(sources, tokens, shares)
     worst = max((one.worst_file for one in sources), default=Fraction(0))
     return Proposal(
         name=name,
         sources=tuple(sources),
         tokens=tokens,
         shares=shares,
-        global_batch_size=_batch_size(sum(one.num_rows for one in sources)),
+        num_rows=num_rows,
+        global_batch_size=_batch_size(num_rows),
         skips_bad=any(one.bad for one in sources),
         # Twice what was seen, in whole percent.
         max_bad=Fraction(min(ceil(200 * worst), 100), 100) if worst > _DEFAULT_MAX_BAD else None,
@@ -96,7 +101,18 @@ def _usable(one: SourceFacts) -> Fraction:
     return part * one.num_tokens
 
 
+def _num_rows(
+    sources: Sequence[SourceFacts], tokens: int | None, shares: dict[str, Fraction]
+) -> int:
+    """Return how many rows budgets come to: of a source with a share, as many as of its tokens."""
+    rows = Fraction(0)
+    for one in sources:
+        asked = shares[one.name] * (tokens or 0) if one.name in shares else one.num_tokens
+        rows += Fraction(one.num_rows) * asked / max(one.num_tokens, 1)
+    return floor(rows)
+
+
 def _batch_size(num_rows: int) -> int:
-    """Return a power of two that leaves some steps: a last one that is not full is dropped."""
+    """Return the largest power of two that leaves enough steps."""
     most = max(num_rows // _FEWEST_STEPS, 1)
     return int(min(1 << (most.bit_length() - 1), _MOST_BATCH))

@@ -1,7 +1,8 @@
 """Text fields: the first records of a source -> which field is the text, and which the id. Pure.
 
-Names that data sets commonly use come first; otherwise the text is what has most characters. A
-field inside others has a dotted name, as in a mixture.
+Names that data sets commonly use come first; otherwise the text is what has most characters, and
+the id is a field whose name ends as ids do. A field inside others has a dotted name, as in a
+mixture.
 """
 
 from collections import defaultdict
@@ -23,6 +24,8 @@ _IDS: Final = (
     "id", "_id", "doc_id", "docid", "document_id", "record_id", "article_id", "uuid", "uid",
     "guid", "key", "url",
 )  # fmt: skip
+# How names of other ids end, the likeliest first: post_id, userId, row_uuid, cache-key, row_number.
+_ID_ENDS: Final = ("uuid", "guid", "uid", "id", "key", "hash", "number")
 _TOKEN_IDS: Final = ("input_ids", "token_ids", "tokens", "ids")
 # A field with another name is a text if it is as long as a short sentence.
 _FEWEST_CHARS: Final = 16
@@ -38,8 +41,10 @@ class Fields:
     """Fields that may be meant instead, the likeliest first."""
     id: str | None = None
     """None where no field names each record by a value of its own."""
+    other_ids: tuple[str, ...] = ()
+    """Fields that name each record as well, the likeliest first."""
     id_reason: str = ""
-    """Why there is no id."""
+    """Why there is none, or none that is likelier by its name."""
 
 
 @dataclass(slots=True)
@@ -64,9 +69,14 @@ def choose_fields(where: str, records: Sequence[Mapping[str, Any]]) -> Fields:
     texts = _texts(plain, names)
     if not texts:
         raise _no_text(where, plain, names)
-    id_, reason = _choose_id(plain, [name for name in names if name != texts[0]])
-    others = tuple(texts[1 : 1 + _MOST_NAMED])
-    return Fields(text=texts[0], other_texts=others, id=id_, id_reason=reason)
+    ids, reason = _ids(plain, [name for name in names if name != texts[0]])
+    return Fields(
+        text=texts[0],
+        other_texts=tuple(texts[1 : 1 + _MOST_NAMED]),
+        id=ids[0] if ids else None,
+        other_ids=tuple(ids[1 : 1 + _MOST_NAMED]),
+        id_reason=reason,
+    )
 
 
 def _names(records: Sequence[dict[str, Any]]) -> list[str]:
@@ -91,28 +101,49 @@ def _texts(records: Sequence[dict[str, Any]], names: Sequence[str]) -> list[str]
     ]
     return [
         *sorted(known, key=lambda name: -seen[name].num_chars),
-        *sorted(others, key=lambda name: -seen[name].num_chars),
+        # A hash may be longer than a text.
+        *sorted(others, key=lambda name: (_id_rank(name) is not None, -seen[name].num_chars)),
     ]
 
 
-def _choose_id(records: Sequence[dict[str, Any]], names: Sequence[str]) -> tuple[str | None, str]:
-    """Return the field that names each record by a value of its own, or None and the reason."""
-    candidates = [name for name in names if _last(name) in _IDS]
-    candidates.sort(key=lambda name: (_IDS.index(_last(name)), name.count(".")))
-    reasons = []
-    for name in candidates:
-        values = [field_of(record, name) for record in records]
-        usable = [str(value) for value in values if is_id(value)]
-        if len(usable) < len(values):
-            reasons.append(
-                f"`{name}` is missing in {len(values) - len(usable):,} of {len(values):,}"
-            )
-        elif len(set(usable)) < len(usable):
-            repeated = len(usable) - len(set(usable))
-            reasons.append(f"`{name}` repeats in {repeated:,} of {len(usable):,}")
+def _ids(records: Sequence[dict[str, Any]], names: Sequence[str]) -> tuple[list[str], str]:
+    """Return the fields that name each record by a value of their own, and why others do not.
+
+    The likeliest come first: by name as in `_IDS` and then `_ID_ENDS`; of names alike those that
+    are inside fewer others, and then those that records have first.
+    """
+    ranked = [(rank, name) for name in names if (rank := _id_rank(name)) is not None]
+    ranked.sort(key=lambda item: (item[0], item[1].count(".")))
+    found: list[str] = []
+    reasons: list[str] = []
+    for _, name in ranked:
+        if reason := _why_no_id(name, [field_of(record, name) for record in records]):
+            if not found:
+                reasons.append(reason)
         else:
-            return name, ""
-    return None, "; ".join(reasons[:2]) or "no field is called id"
+            found.append(name)
+    if not ranked:
+        ends = f"{', '.join(_ID_ENDS[2:-1])} or {_ID_ENDS[-1]}"
+        reasons.append(f"no field has a name that ends in {ends}")
+    return found, "; ".join(reasons[:2])
+
+
+def _id_rank(name: str) -> int | None:
+    """Return how likely a field is an id by its name, the lowest first; None for other names."""
+    last = _last(name)
+    if last in _IDS:
+        return _IDS.index(last)
+    return next((len(_IDS) + n for n, end in enumerate(_ID_ENDS) if last.endswith(end)), None)
+
+
+def _why_no_id(name: str, values: Sequence[object]) -> str:
+    """Return what keeps a field from naming each record, or nothing."""
+    usable = [str(value) for value in values if is_id(value)]
+    if len(usable) < len(values):
+        return f"`{name}` is missing in {len(values) - len(usable):,} of {len(values):,}"
+    if repeated := len(usable) - len(set(usable)):
+        return f"`{name}` repeats in {repeated:,} of {len(usable):,}"
+    return ""
 
 
 def is_id(value: object) -> bool:

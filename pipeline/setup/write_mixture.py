@@ -8,6 +8,7 @@ import json
 import re
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
+from math import ceil
 from typing import Final
 
 from pipeline.config import reads_as_text
@@ -43,7 +44,7 @@ def mixture_text(proposal: Proposal) -> str:
         f"  seed: {SEED}",
         _with(
             f"  global_batch_size: {proposal.global_batch_size}",
-            "rows of a step, all ranks together",
+            "rows of a step, over all ranks; see below",
         ),
         _with(f"  max_seq_len: {CHUNK_SIZE}", "most tokens of a row that the trainer takes"),
         *_undecided(proposal),
@@ -80,22 +81,29 @@ def summary(one: SourceFacts) -> Iterator[str]:
         + f"; {describe_scripts(one.scripts)}"
     )
     yield (
-        f"a document has {one.median_tokens:,} tokens (median), at most {one.longest_tokens:,}"
-        + ("" if one.is_whole else " of those read")
+        f"a document has {one.median_tokens:,} tokens (median), at most {one.longest_tokens:,};"
+        f" {one.shortest_chars:,} to {one.longest_chars:,} characters"
+        + ("" if one.is_whole else ", of those read")
     )
     if one.bad:
         listed = ", ".join(f"{reason} {number:,}" for reason, number in sorted(one.bad.items()))
         yield f"documents that cannot be used: {listed}; the first: {one.first_bad}"
     if one.num_copies:
-        yield f"{one.num_copies:,} texts are copies of earlier ones; `dedup: {{}}` drops them"
+        copies = "1 text is a copy of an earlier one; `dedup: {}` drops it"
+        if one.num_copies > 1:
+            copies = (
+                f"{one.num_copies:,} texts are copies of earlier ones; `dedup: {{}}` drops them"
+            )
+        yield copies
 
 
-def _total(proposal: Proposal) -> list[str]:
-    found = f"of about {format_tokens(proposal.num_tokens)} that there are"
+def _total(proposal: Proposal) -> Iterator[str]:
     if proposal.tokens is None:
-        return []
-    tokens = _written(proposal.tokens)
-    return [_with(f"tokens: {tokens}", f"{found}; each share below is a part of it")]
+        return
+    there = sum(one.num_tokens for one in proposal.sources if one.name in proposal.shares)
+    yield f"# The sources with a share have about {format_tokens(there)}. The rest is a margin: shares"
+    yield "# are rounded, counts may be estimates, and a budget that cannot be met stops a build."
+    yield _with(f"tokens: {_written(proposal.tokens)}", "of all sources with a share, together")
 
 
 def _written(tokens: int) -> str:
@@ -114,7 +122,8 @@ def _source(one: SourceFacts, proposal: Proposal) -> Iterator[str]:
     yield "    from:"
     yield from _origin(one)
     if one.name in proposal.shares:
-        yield f"    share: {format_percent(proposal.shares[one.name])}"
+        share = f"    share: {format_percent(proposal.shares[one.name])}"
+        yield _with(share, "of `tokens` at the top; all shares sum to 100%")
     else:
         yield _with("    tokens: all", "each chunk once; or a budget such as 5M, or `epochs: 2`")
 
@@ -132,18 +141,24 @@ def _origin(one: SourceFacts) -> Iterator[str]:
             f"      partition: {origin.partition}", "file names recur, so paths name partitions"
         )
     if origin.groups_files:
+        files = one.group.files
+        size = format_bytes(one.group.num_bytes // len(files))
+        number = ceil(len(files) / origin.files_per_partition)
         yield _with(
-            f"files_per_partition: {origin.files_per_partition}", "there are many small files"
+            f"      files_per_partition: {origin.files_per_partition}",
+            f"{len(files):,} files of {size} on average: {number:,} partitions instead of one each",
         )
     if one.group.is_text:
         return
-    others = f"or {', '.join(fields.other_texts)}" if fields.other_texts else ""
-    if fields.text != "text" or others:
-        yield _with(f"      text: {quoted(fields.text)}", others)
+    if fields.text != "text" or fields.other_texts:
+        others = f"only one field is read; not {', '.join(fields.other_texts)}"
+        yield _with(f"      text: {quoted(fields.text)}", others if fields.other_texts else "")
     if fields.id is None:
         yield _with("      id: null", f"made from file and row: {fields.id_reason}")
     elif fields.id != "id":
-        yield f"      id: {quoted(fields.id)}"
+        also = f"{', '.join(fields.other_ids)} would do as well" if fields.other_ids else ""
+        comment = "; ".join(filter(None, (fields.id_reason, also)))
+        yield _with(f"      id: {quoted(fields.id)}", comment)
 
 
 def _one_or_many(patterns: Sequence[str]) -> str:
@@ -165,6 +180,7 @@ def _undecided(proposal: Proposal) -> Iterator[str]:
     if proposal.shares:
         yield "# - How much of each source: `tokens` and `share`. To use one more than once, say"
         yield "#   how often at most, such as `max_repetition: 3`, beside its share."
+    yield from _of_batch_size(proposal)
     yield "# - Who may use it: `licence` and `category` of each source."
     yield "# - Copies, documents to leave out, and documents to hold out; take away the # in front:"
     yield "# dedup: {}                       # keeps the first of identical texts"
@@ -174,6 +190,16 @@ def _undecided(proposal: Proposal) -> Iterator[str]:
         shown = ", ".join(proposal.left_out[:5]) + (", ..." if len(proposal.left_out) > 5 else "")
         number = len(proposal.left_out)
         yield f"# Left out, as no data: {number:,} file{'s' * (number != 1)} ({_one_line(shown)})."
+
+
+def _of_batch_size(proposal: Proposal) -> Iterator[str]:
+    rows, size = proposal.num_rows, proposal.global_batch_size
+    is_counted = proposal.tokens is None and all(one.is_counted for one in proposal.sources)
+    steps = max(rows // size, 1)
+    about = "" if is_counted else "about "
+    made = f"{rows:,} row{'s' * (rows != 1)} make {steps:,} step{'s' * (steps != 1)} of {size:,}"
+    yield "# - `global_batch_size`: as the trainer has it. The last rows, which fill no step, are"
+    yield f"#   dropped; {about}{made}."
 
 
 def _longer(proposal: Proposal) -> str:

@@ -1,5 +1,7 @@
 """How files fall into sources, and the names that sources get."""
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -8,11 +10,12 @@ from pipeline.config import SOURCE_NAME
 from pipeline.setup.file_groups import (
     KNOWN_KINDS,
     by_family,
+    files_per_partition,
     folder_patterns,
     series_of,
     source_name,
 )
-from pipeline.sources import SUFFIXES
+from pipeline.sources import SUFFIXES, InputFile
 
 
 @pytest.mark.parametrize(
@@ -64,6 +67,21 @@ def test_folders_are_named_by_globs(folder: str, paths: list[str], patterns: lis
 )
 def test_a_series_is_named_without_its_numbers(path: str, series: str) -> None:
     assert series_of(path) == series
+
+
+@pytest.mark.parametrize(
+    ("num_files", "file_bytes", "number"),
+    [
+        (400, 12_000, 25),  # 16 partitions
+        (100, 12_000, 1),
+        (400, 1 << 20, 1),
+        (6400, 1 << 19, 64),  # 100 partitions of 32 MiB
+        (101, 0, 7),
+    ],
+)
+def test_many_small_files_share_partitions(num_files: int, file_bytes: int, number: int) -> None:
+    file = InputFile(path=Path("a"), declared="a", partition="a", kind=".txt", num_bytes=file_bytes)
+    assert files_per_partition([file] * num_files) == number
 
 
 @given(st.text(), st.lists(st.sampled_from(["a", "source", "2024", "a-2"])))

@@ -74,9 +74,9 @@ def test_names_that_recur_are_told_apart_by_their_paths() -> None:
     assert [file.partition for file in one.files] == ["x=p", "y=p"]
 
 
-def test_thousands_of_small_files_share_partitions() -> None:
+def test_many_small_files_share_partitions() -> None:
     write(*(f"d/{number}.txt" for number in range(600)))
-    assert groups("d")[0].origin.files_per_partition == 100
+    assert groups("d")[0].origin.files_per_partition == 38
     assert groups("d/1?.txt")[0].origin.files_per_partition == 1
 
 
@@ -108,3 +108,8 @@ def test_what_cannot_be_a_source_is_refused_in_a_line(argument: str, message: st
         groups(argument)
     assert raised.value.message.startswith(message)
     assert "\n" not in raised.value.message
+
+
+def test_one_file_of_its_kind_in_a_folder_gives_its_name_to_the_source() -> None:
+    write("mine/notes.txt", "mine/a-1.csv", "mine/a-2.csv")
+    assert found("mine") == {"mine-csv": ("mine/*.csv",), "notes": ("mine/*.txt",)}

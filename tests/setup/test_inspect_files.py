@@ -97,6 +97,16 @@ def test_an_id_that_is_missing_later_is_none(tokenizer: Tokenizer) -> None:
     assert facts.fields.id_reason == "`id` is missing in some documents"
 
 
+def test_an_id_that_fails_later_makes_way_for_the_next(tokenizer: Tokenizer) -> None:
+    records = [one | {"post_id": n, "row_number": n} for n, one in enumerate(numbered(300))]
+    write(*records, {"id": "d7", "text": "again", "row_number": 300})
+    facts = inspect(tokenizer)
+    assert (facts.fields.id, facts.num_documents) == ("row_number", 301)
+    assert facts.fields.id_reason == (
+        "`id` repeats in 1 of 301; `post_id` is missing in some documents"
+    )
+
+
 def test_copies_and_bad_documents_are_counted(tokenizer: Tokenizer) -> None:
     write(*numbered(3), {"id": "x", "text": numbered(1)[0]["text"] + " "}, {"id": "y", "text": ""})
     with Path("f.jsonl").open("ab") as file:

@@ -83,6 +83,13 @@ def test_what_is_little_or_alone_is_taken_whole(
     assert {name: format_percent(share) for name, share in made.shares.items()} == shares
 
 
-@pytest.mark.parametrize(("rows", "size"), [(1, 1), (15, 1), (33, 2), (1000, 32), (10**9, 1024)])
-def test_steps_are_small_enough_that_there_are_some(rows: int, size: int) -> None:
+@pytest.mark.parametrize(("rows", "size"), [(1, 1), (99, 1), (250, 2), (1000, 8), (10**9, 1024)])
+def test_steps_are_small_enough_that_little_is_dropped(rows: int, size: int) -> None:
     assert propose("m", [facts("s", 100, rows=rows)]).global_batch_size == size
+    assert size == 1 or (size - 1) / rows < 0.01
+
+
+def test_rows_are_those_of_the_budgets() -> None:
+    made = propose("m", [facts("a", 30_000_000, rows=40_000), facts("b", 10_000_000, rows=10_000)])
+    assert made.tokens == 38_000_000
+    assert made.num_rows == 47_500

@@ -46,20 +46,47 @@ def test_a_field_that_most_records_lack_is_no_text() -> None:
     ("records", "id_", "reason"),
     [
         ([{"id": 1}, {"id": 2}], "id", ""),
-        ([{"id": "x", "doc_id": 1}, {"id": "x", "doc_id": 2}], "doc_id", ""),
+        ([{"id": "x", "doc_id": 1}, {"id": "x", "doc_id": 2}], "doc_id",
+         "`id` repeats in 1 of 2"),
         ([{"meta": {"id": "a"}}, {"meta": {"id": "b"}}], "meta.id", ""),
         ([{"id": "x"}, {"id": "x"}, {"id": "y"}], None, "`id` repeats in 1 of 3"),
         ([{"id": "x"}, {"id": None}, {}], None, "`id` is missing in 2 of 3"),
         ([{"id": ""}, {"id": True}], None, "`id` is missing in 2 of 2"),
         ([{"id": 1.5}, {"id": 2.5}], None, "`id` is missing in 2 of 2"),
-        ([{"n": 1}, {"n": 2}], None, "no field is called id"),
+        ([{"n": 1}, {"n": 2}], None,
+         "no field has a name that ends in uid, id, key, hash or number"),
+        ([{"post_id": "1"}, {"post_id": "2"}], "post_id", ""),
+        ([{"meta": {"postId": 1}}, {"meta": {"postId": 2}}], "meta.postId", ""),
+        ([{"user_id": 1, "row_number": 1}, {"user_id": 1, "row_number": 2}], "row_number",
+         "`user_id` repeats in 1 of 2"),
     ],
-)
+)  # fmt: skip
 def test_an_id_is_in_every_record_and_in_each_another(
     records: list[dict[str, Any]], id_: str | None, reason: str
 ) -> None:
     found = chosen(*({"text": LONG, **record} for record in records))
     assert (found.id, found.id_reason) == (id_, reason)
+
+
+@pytest.mark.parametrize(
+    ("names", "ids"),
+    [
+        (["url_hash", "cache-key", "post_id", "row_uuid"],
+         ["row_uuid", "post_id", "cache-key", "url_hash"]),
+        (["b_id", "a_id", "meta.c_id", "key"], ["key", "b_id", "a_id", "meta.c_id"]),
+        (["valid", "n"], ["valid"]),
+    ],
+)  # fmt: skip
+def test_of_several_ids_the_likeliest_by_name_is_taken(names: list[str], ids: list[str]) -> None:
+    found = chosen(*({"text": LONG} | dict.fromkeys(names, n) for n in range(3)))
+    assert [found.id, *found.other_ids] == ids
+
+
+def test_a_hash_that_is_longer_than_the_text_is_no_text() -> None:
+    records = [{"page_hash": f"{n:064}", "zeile": "the boat left at dawn"} for n in range(2)]
+    found = chosen(*records)
+    assert (found.text, found.id) == ("zeile", "page_hash")
+    assert found.other_texts == ("page_hash",)
 
 
 @pytest.mark.parametrize(

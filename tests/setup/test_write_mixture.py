@@ -102,7 +102,7 @@ def test_the_first_line_is_for_editors_and_the_rest_says_what_was_found(
     assert '"on":' in lines
     assert "# 1 file (.csv), " in text
     assert "text: body" in text
-    assert "# or title" in text
+    assert "# only one field is read; not title" in text
     assert "id: null" in text
     assert "# made from file and row: `key` repeats in 1 of 4" in text
     assert "# documents that cannot be used: empty_text 1; the first: on.csv: document 4: " in text
@@ -113,6 +113,34 @@ def test_the_first_line_is_for_editors_and_the_rest_says_what_was_found(
     mixture = load_mixture(tmp_path / "m.yaml", text=chosen.encode())
     assert mixture.dedup is not None
     assert mixture.validation is not None
+
+
+def test_what_is_found_and_decided_is_said_in_whole_sentences(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("pipeline.setup.propose_mixture._LITTLE_TOKENS", 100)
+    Path("notes").mkdir()
+    for number in range(120):
+        Path(f"notes/{number}.txt").write_text("the boat left " * (1 + number % 119))
+    rows = [{"post_id": n, "row_hash": f"{n:x}", "text": "sea fog " * n} for n in range(1, 90)]
+    Path("posts.csv").write_bytes(own_files.table(rows))
+    text = mixture_text(draft_mixture("mine", ["notes", "posts.csv"], Path()))
+    lines = [" ".join(line.split()) for line in text.splitlines()]
+    assert (
+        "files_per_partition: 8 # 120 files of 833B on average: 15 partitions instead of one "
+        "each" in lines
+    )
+    assert "id: post_id # row_hash would do as well" in lines
+    assert "# 1 text is a copy of an earlier one; `dedup: {}` drops it" in lines
+    assert sum("# of `tokens` at the top; all shares sum to 100%" in line for line in lines) == 2
+    assert any(line.endswith("; 14 to 1,666 characters") for line in lines)
+    assert any(line.startswith("# The sources with a share have about ") for line in lines)
+    decided = lines[lines.index("# To decide:") :]
+    assert any(line.startswith("# - `global_batch_size`: ") for line in decided)
+    assert any(" steps of " in line and "dropped; about " in line for line in decided)
+    mixture = load_mixture(tmp_path / "m.yaml", text=text.encode())
+    assert mixture.sources[0].origin.files_per_partition == 8
 
 
 def test_budgets_and_shares_are_written_as_they_are_read(

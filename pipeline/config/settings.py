@@ -30,8 +30,8 @@ from pipeline.core.shown import without_secrets
 T = TypeVar("T")
 Given = Mapping[str, Any]
 """Accepted values of a section by key."""
-Complaints = Iterator[tuple[str, object, str]]
-"""Keys with what was got and what is expected."""
+Complaints = Iterator[tuple[str, object, str] | tuple[str, object, str, str]]
+"""Keys with what was got and what is expected, and perhaps what to do."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -164,7 +164,9 @@ def check_rule(record: Any) -> None:
     known = settings_of(type(record))
     given = {name: getattr(record, one.attribute) for name, one in known.items()}
     if complaints := _rule(type(record), given):
-        raise ConfigError("\n".join(f"{name}: {complaint}" for name, complaint in complaints))
+        hints = "; ".join(hint for _, _, hint in complaints if hint)
+        lines = [f"{name}: {complaint}" for name, complaint, _ in complaints]
+        raise ConfigError("\n".join(lines), hints or None)
     for name, one in known.items():
         if one.is_set and given[name] is not None:
             object.__setattr__(record, one.attribute, tuple(sorted(set(given[name]))))
@@ -188,9 +190,29 @@ def only_with(given: Given, key: str, *names: str) -> Complaints:
                 yield name, f"{name} without {key}", f"it with {key} only"
 
 
-def _rule(record: type[Any], given: Given) -> list[tuple[str, str]]:
+def _rule(record: type[Any], given: Given) -> list[tuple[str, str, str]]:
+    """Return the key of each complaint, the complaint, and its hint, which may be empty."""
     complaints: Complaints = record.rule(given) if hasattr(record, "rule") else iter(())
-    return [(name, f"got {got}, expected {expected}") for name, got, expected in complaints]
+    return [
+        (name, f"got {got}, expected {expected}", "".join(hint))
+        for name, got, expected, *hint in complaints
+    ]
+
+
+def _paths_to(key: str, record: type[Any]) -> Iterator[str]:
+    """Yield where sections inside a class of settings have a key, as `sources.NAME.filters`.
+
+    Of those inside one another, the outermost.
+    """
+    for name, one in settings_of(record).items():
+        type_ = one.type.type if isinstance(one.type, Nullable) else one.type
+        if isinstance(type_, NamedSections):
+            name, type_ = f"{name}.NAME", type_.section
+        if isinstance(type_, Section):
+            if key in settings_of(type_.type):
+                yield f"{name}.{key}"
+            else:
+                yield from (f"{name}.{path}" for path in _paths_to(key, type_.type))
 
 
 def _place_of(node: Node, name: str) -> Place:
@@ -234,8 +256,8 @@ class Section:
                 given[name] = one.default
         right = {name: value for name, value in given.items() if value is not WRONG}
         complaints = _rule(self.type, right)
-        for name, complaint in complaints:
-            problems.add(_place_of(node, name), join(where, name), complaint)
+        for name, complaint, hint in complaints:
+            problems.add(_place_of(node, name), join(where, name), complaint, hint)
         if complaints or len(right) < len(known):
             return WRONG
         return self.type(**{known[name].attribute: right[name] for name in right}, **others)
@@ -264,7 +286,13 @@ class Section:
                 problems.add(entry.place, join(where, name), complaint)
             elif name not in known:
                 complaint = f"got an unknown key, expected one of {', '.join(names)}"
-                problems.add(entry.place, join(where, name), complaint + closest(name, names))
+                places = [join(where, path) for path in _paths_to(name, self.type)]
+                advice = f"; it belongs elsewhere, as {' or '.join(places)}"
+                if len(places) == 1 and ".NAME." in places[0]:
+                    above = places[0].partition(".NAME.")[0]
+                    advice = f"; it belongs under each of the {above}, as {places[0]}"
+                advice = advice if places else closest(name, names)
+                problems.add(entry.place, join(where, name), complaint + advice)
 
     def json_schema(self) -> Schema:
         known = settings_of(self.type)

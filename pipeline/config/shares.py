@@ -4,7 +4,7 @@ Shares are exact and sum to 100%. The budgets that they come to are rounded by l
 these sum to `tokens`; of equal remainders, those of the first names are rounded up.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 
 from pipeline.config.settings import Complaints
@@ -38,12 +38,26 @@ def check_shares(tokens: int | None, sources: Sequence[Source]) -> Complaints:
             f"shares that sum to {format_share(total)}, which is {format_share(abs(total - 1))}"
             f" {off} ({listed or 'no source has one'})",
             "100%",
+            _rescaled(shares),
         )
         return
     for name, share in shares.items():
         if share * tokens < 1:
             got = f"{format_share(share)} of {tokens:,} tokens"
             yield f"sources.{name}.share", got, "a share of at least one token"
+
+
+def _rescaled(shares: Mapping[str, Fraction]) -> str:
+    """Return shares of the same proportions that sum to 100%, in the fewest decimals from one."""
+    if not shares:
+        return "give sources a `share`, or leave `tokens` at the top out"
+    total, parts = sum(shares.values(), Fraction()), 1000
+    while any(share * parts < total for share in shares.values()):
+        parts *= 10
+    exact = {name: share * parts / total for name, share in shares.items()}
+    rounded = largest_remainder(exact, parts)
+    listed = (f"{name} `share: {format_share(Fraction(rounded[name], parts))}`" for name in shares)
+    return f"in the same proportions: {', '.join(listed)}"
 
 
 def format_share(share: Fraction) -> str:

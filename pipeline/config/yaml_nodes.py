@@ -80,22 +80,25 @@ class Problems:
     def __init__(self) -> None:
         self._lines: list[tuple[tuple[int, int, int], str]] = []
         self._files: list[str | None] = []
+        self._hints: list[str] = []
 
     def begin(self, file: str) -> None:
         """Note that a file is read: its problems come after those of earlier files."""
         self._files.append(file)
 
-    def add(self, place: Place, where: str, complaint: str) -> None:
+    def add(self, place: Place, where: str, complaint: str, hint: str = "") -> None:
         # Overrides come last.
         order = self._files.index(place.file) if place.file in self._files else len(self._files)
         rank = (order if place.file is not None else sys.maxsize, place.line, place.column)
         self._lines.append((rank, f"{place.label(where)}: {complaint}"))
+        self._hints += [hint] * bool(hint)
 
     def raise_if_any(self) -> None:
         """Raise a ConfigError with every problem on its own line: files first, in their order."""
         if self._lines:
             lines = [line for _, line in sorted(self._lines, key=lambda ranked: ranked[0])]
-            raise ConfigError("\n".join(dict.fromkeys(lines)))
+            hints = "; ".join(dict.fromkeys(self._hints))
+            raise ConfigError("\n".join(dict.fromkeys(lines)), hints or None)
 
 
 def join(where: str, key: str) -> str:

@@ -101,8 +101,9 @@ def _total(proposal: Proposal) -> Iterator[str]:
     if proposal.tokens is None:
         return
     there = sum(one.num_tokens for one in proposal.sources if one.name in proposal.shares)
-    yield f"# The sources with a share have about {format_tokens(there)}. The rest is a margin: shares"
-    yield "# are rounded, counts may be estimates, and a budget that cannot be met stops a build."
+    yield f"# The sources with a share have about {format_tokens(there)}. The rest is a margin:"
+    yield "# counts may be estimates, shares are rounded, and a budget that cannot be met stops a"
+    yield "# build."
     yield _with(f"tokens: {_written(proposal.tokens)}", "of all sources with a share, together")
 
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.mixtures import problems, read
 
-from pipeline.config.shares import format_share
+from pipeline.config.shares import _rescaled, format_share
 from pipeline.core.errors import ConfigError
 from pipeline.stages.sampling.budget import budgets, check_reachable
 
@@ -149,7 +149,36 @@ FORM = "a share above 0 and at most 100%, such as 30%, 12.5%, 1/3 or 0.3"
 def test_what_is_no_complete_set_of_shares_is_refused(
     a: str, b: str, tokens: str | None, problem: str
 ) -> None:
-    assert problems(mixture_text({"a": a, "b": b}, tokens)) == [problem]
+    found = problems(mixture_text({"a": a, "b": b}, tokens))
+    assert [line for line in found if not line.startswith("hint: ")] == [problem]
+
+
+@pytest.mark.parametrize(
+    ("shares", "hint"),
+    [
+        (["70%", "29%"], "a `share: 70.7%`, b `share: 29.3%`"),
+        (["2/3", "0.4"], "a `share: 62.5%`, b `share: 37.5%`"),
+        (["50%", "50%", "50%"], "a `share: 33.4%`, b `share: 33.3%`, c `share: 33.3%`"),
+        (["100%", "0.001%"], "a `share: 99.999%`, b `share: 0.001%`"),
+    ],
+)
+def test_shares_that_do_not_sum_to_all_are_rescaled_to_paste(shares: list[str], hint: str) -> None:
+    given_ = {name: f"share: {share}" for name, share in zip("abc", shares, strict=False)}
+    found = problems(mixture_text(given_))
+    assert found[1:] == [f"hint: in the same proportions: {hint}"]
+    pasted = dict(one.split(" ", 1) for one in hint.replace("`", "").split(", "))
+    assert read(mixture_text(pasted, "1M")).tokens == 1_000_000
+
+
+@given(st.lists(st.fractions(Fraction(1, 10**6), 1), min_size=1, max_size=8))
+def test_rescaled_shares_sum_to_all(weights: list[Fraction]) -> None:
+    shares = {f"s{number}": weight for number, weight in enumerate(weights)}
+    rescaled = [part.split("`")[1] for part in _rescaled(shares).split(", ")]
+    found = [Fraction(one.removeprefix("share: ").rstrip("%")) / 100 for one in rescaled]
+    assert sum(found) == 1
+    for share, wanted in zip(found, weights, strict=True):
+        assert share > 0
+        assert abs(share - wanted / sum(weights)) < Fraction(1, 1000)
 
 
 def test_a_share_that_a_source_cannot_meet_is_refused_in_its_own_words() -> None:

@@ -14,6 +14,28 @@ from support.mixtures import (
 
 
 @pytest.mark.parametrize(
+    ("key", "advice"),
+    [
+        ("filters: [length: {min_chars: 9}]", "under each of the sources, as sources.NAME.filters"),
+        ("epochs: 2", "under each of the sources, as sources.NAME.epochs"),
+        ("from: {path: a.jsonl}", "under each of the sources, as sources.NAME.from"),
+        ("decode: {}", "under each of the sources, as sources.NAME.from.decode"),
+        ("max_seq_len: 1024", "elsewhere, as order.max_seq_len"),
+    ],
+)
+def test_a_key_that_belongs_further_in_is_sent_there(key: str, advice: str) -> None:
+    (problem,) = problems(f"{SMALLEST}{key}\n")
+    name = key.partition(":")[0]
+    assert f": {name}: got an unknown key, expected one of assumptions, chunk, " in problem
+    assert problem.endswith(f"; it belongs {advice}")
+
+
+def test_a_key_of_the_origin_beside_it_is_sent_there() -> None:
+    (problem,) = problems(changed("tokens: 837.2B", "text: body"))
+    assert problem.endswith("; it belongs elsewhere, as sources.books.from.text")
+
+
+@pytest.mark.parametrize(
     ("good", "bad", "problem"),
     [
         (

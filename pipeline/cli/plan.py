@@ -19,7 +19,7 @@ from pipeline.config import (
     format_share,
 )
 from pipeline.core.errors import ConfigError
-from pipeline.core.units import format_bytes
+from pipeline.core.units import format_bytes, format_cents, format_hours
 
 if TYPE_CHECKING:
     from pipeline.runner import Estimate, Plan, Redo
@@ -228,11 +228,11 @@ def _summary(mixture: Mixture, estimate: "Estimate", workers: int) -> Iterator[s
     if estimate.num_requests or estimate.num_requests_unkept or estimate.unlocked:
         yield (
             f"pull: ~{format_bytes(estimate.download_bytes)} in {requests} requests, "
-            f"~{_duration(time.pull_hours)} at 1 Gbit/s"
+            f"~{format_hours(time.pull_hours)} at 1 Gbit/s"
         )
     else:
         yield "pull: nothing, all files are here"
-    yield f"build: ~{_duration(time.build_hours)} with {workers} workers ({_shares(estimate)})"
+    yield f"build: ~{format_hours(time.build_hours)} with {workers} workers ({_shares(estimate)})"
     yield (
         f"disk: ~{format_bytes(estimate.raw_bytes)} raw; in the output "
         f"~{format_bytes(disk.peak_bytes)} in {disk.peak_files:,} files at the peak, "
@@ -245,8 +245,8 @@ def _summary(mixture: Mixture, estimate: "Estimate", workers: int) -> Iterator[s
     )
     yield from (f"warning: this machine is too small: {line}" for line in estimate.exceeds)
     if estimate.cents is not None:
-        cost = f"{estimate.cents / 100:,.{2 if estimate.cents < 10_000 else 0}f}"
-        yield f"cost: ~${cost} for those cores and a month of that disk, as priced"
+        cost = format_cents(estimate.cents)
+        yield f"cost: ~{cost} for those cores and a month of that disk, as priced"
 
 
 def _about_rows(declared: Mixture | Replay, num_bytes: int) -> Iterator[str]:
@@ -262,22 +262,6 @@ def _about_rows(declared: Mixture | Replay, num_bytes: int) -> Iterator[str]:
             " --set order.rows=index it is not written, and rows are read from the pool at random,"
             " which a disk with a low latency does fast enough; all else is the same"
         )
-
-
-def _duration(hours: float) -> str:
-    """Return a time in the unit in which it is from 1 on, in seconds at least 1.
-
-    >>> [_duration(hours) for hours in (0, 0.001, 0.5, 30, 200)]
-    ['1 s', '4 s', '30 min', '30 h', '8.3 days']
-    """
-    seconds = max(hours * 3600, 1)
-    for unit, size, most in (("s", 1, 100), ("min", 60, 100), ("h", 3600, 100)):
-        if seconds < most * size:
-            number = seconds / size
-            return (
-                f"{number:.1f} {unit}" if 1 < number < 10 and size > 1 else f"{number:.0f} {unit}"
-            )
-    return f"{seconds / 86_400:,.1f} days"
 
 
 def _shares(estimate: "Estimate") -> str:

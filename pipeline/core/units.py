@@ -89,6 +89,31 @@ def format_bytes(num_bytes: int) -> str:
     return f"{text}B" if text[-1].isdigit() else text
 
 
+def format_hours(hours: float) -> str:
+    """Return a time in the unit in which it is from 1 on, in seconds at least 1.
+
+    >>> [format_hours(hours) for hours in (0, 0.001, 0.5, 30, 200)]
+    ['1 s', '4 s', '30 min', '30 h', '8.3 days']
+    """
+    seconds = max(hours * 3600, 1)
+    for unit, size, most in (("s", 1, 100), ("min", 60, 100), ("h", 3600, 100)):
+        if seconds < most * size:
+            number = seconds / size
+            return (
+                f"{number:.1f} {unit}" if 1 < number < 10 and size > 1 else f"{number:.0f} {unit}"
+            )
+    return f"{seconds / 86_400:,.1f} days"
+
+
+def format_cents(cents: int) -> str:
+    """Return an amount of money in dollars, with cents below 100 dollars.
+
+    >>> format_cents(4), format_cents(123_456)
+    ('$0.04', '$1,235')
+    """
+    return f"${cents / 100:,.{2 if cents < 10_000 else 0}f}"
+
+
 def _suggestion(text: str, multiples: Mapping[str, int]) -> str:
     """Return `; did you mean ...?` if only separators or the spelling of the unit are wrong."""
     parts = re.fullmatch(f"({_DECIMAL})([A-Za-z]*)", re.sub(r"[_\s]", "", text))

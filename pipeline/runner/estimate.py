@@ -15,8 +15,8 @@ from pipeline.config import Filter, Mixture, declared_tokens
 from pipeline.core.errors import ConfigError
 from pipeline.core.html_table import html_table
 from pipeline.core.limits import default_memory_bytes
-from pipeline.core.units import format_bytes
-from pipeline.dataset import SourceRow
+from pipeline.core.units import format_bytes, format_cents, format_hours
+from pipeline.dataset import SourceRow, with_sums
 from pipeline.runner.estimate_disk import DiskEstimate, estimate_disk
 from pipeline.runner.estimate_memory import MemoryEstimate, estimate_memory
 from pipeline.runner.estimate_time import TimeEstimate, estimate_time
@@ -99,28 +99,25 @@ class Estimate:
         disk, time = self.disk, self.time
         notes = [
             f"download: ~{format_bytes(self.download_bytes)} in {self.num_requests:,} requests,"
-            f" ~{time.pull_hours:,.2f} h",
-            f"build: ~{time.build_hours:,.2f} h, ~{format_bytes(self.memory.worker_bytes)} of"
-            " memory for each worker",
+            f" ~{format_hours(time.pull_hours)}",
+            f"build: ~{format_hours(time.build_hours)},"
+            f" ~{format_bytes(self.memory.worker_bytes)} of memory for each worker",
             f"disk: ~{format_bytes(disk.peak_bytes)} in the output at the peak,"
             f" ~{format_bytes(disk.output_bytes)} at the end",
-            *([] if self.dollars is None else [f"cost: ~${self.dollars:,}"]),
+            *([] if self.cents is None else [f"cost: ~{format_cents(self.cents)}"]),
             *self.exceeds,
         ]
+        counts = [source.counts for source in self.sources]
         rows = [
             (
-                one.source,
+                one.source or "total",
                 one.category,
-                one.asked,
-                "?" if one.num_files is None else f"{one.num_files:,}",
-                format_bytes(one.input_bytes),
-                f"{one.available_tokens:,}",
-                f"{one.drawn_tokens:,}",
+                *map("{:,}".format, (one.asked, one.available, one.drawn)),
             )
-            for one in self.sources
+            for one in with_sums(sorted(counts, key=lambda one: (one.category, one.source)))
         ]
-        texts = ("source", "category", "asked")
-        numbers = ("files", "~input", "~available", "~sampled")
+        texts = ("source", "category")
+        numbers = ("tokens asked", "~available", "~sampled")
         return html_table("estimate of a build", notes, texts, numbers, rows)
 
 

@@ -182,7 +182,7 @@ def test_ranges_end_with_what_they_hold_of_each_source(
     assert [row.partition(":")[0] for row in rows] == [
         "row 1, step 2", "row 2, step 2", "row 3, step 3", "row 4, step 3"
     ]  # fmt: skip
-    assert (empty, heading) == ("", "steps 2 to 3: steps 2 to 3, rows 1 to 4")
+    assert (empty, heading) == ("", "steps 2 to 3, rows 1 to 4")
     assert names.split() == ["source", "rows", "documents", "tokens"]
     assert [line.split()[:2] for line in (a, b, total)] == [["a", "2"], ["b", "2"], ["total", "4"]]
     assert main(["trace", str(traced.out), "--row", "1:3", "--json"]) == 0

@@ -82,10 +82,10 @@ def counts_lines(span: RowRange, counts: Mapping[str, SourceCounts]) -> list[str
     table = [heading, *((name, *map("{:,}".format, astuple(one))) for name, one in counts.items())]
     table.append(("total", f"{total['num_rows']:,}", "", f"{total['num_tokens']:,}"))
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    lines = [
-        f"{span.name}: steps {span.first_step} to {span.last_step},"
-        f" rows {span.start_row} to {span.stop_row - 1}"
-    ]
+    steps = _from_to("step", span.first_step, span.last_step)
+    rows = _from_to("row", span.start_row, span.stop_row - 1)
+    where = f"{steps}, {rows}"
+    lines = [where if span.name in (steps, rows) else f"{span.name}: {where}"]
     if span.tombstones:
         ranges = ", ".join(f"{start} to {stop - 1}" for start, stop in span.tombstones)
         lines.append(f"not given to the model, since they could not be read: rows {ranges}")
@@ -93,6 +93,10 @@ def counts_lines(span: RowRange, counts: Mapping[str, SourceCounts]) -> list[str
         aligned = (cell.rjust(width) for cell, width in zip(cells, widths[1:], strict=True))
         lines.append("  ".join([name.ljust(widths[0]), *aligned]).rstrip())
     return lines
+
+
+def _from_to(what: str, first: int, last: int) -> str:
+    return f"{what} {first}" if first == last else f"{what}s {first} to {last}"
 
 
 def counts_json(span: RowRange, counts: Mapping[str, SourceCounts]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pipeline.audit.built_tokenizer import load_built_tokenizer
+from pipeline.audit.trace.absent import why_absent
 from pipeline.audit.trace.positions import Positions, RowRange
 from pipeline.audit.trace.text_search import Match, find, id_patterns
 from pipeline.core.arrays import Uint32Array
@@ -69,14 +70,7 @@ class Trace:
                 f"{out / STEPS}: has other bytes than the manifest says", "build again to write it"
             )
         positions = Positions.of(manifest.order, phase, out / STEPS)
-        provenance = ProvenanceReader(
-            out / PROVENANCE,
-            {
-                path.removeprefix(f"{PROVENANCE}/"): file
-                for path, file in manifest.files.items()
-                if path.startswith(f"{PROVENANCE}/")
-            },
-        )
+        provenance = ProvenanceReader.of_output(out, manifest.files)
         if provenance.num_rows != positions.num_rows:
             raise MismatchError(
                 f"{out / PROVENANCE}: got {provenance.num_rows} rows, manifest says"
@@ -130,10 +124,11 @@ class Trace:
             return found
         where = "" if source is None else f" of source {source!r}"
         elsewhere = sorted({one.source for one in self.provenance.document(document)})
-        hint = self.positions.describe_dropped()
         if elsewhere:
             has = "has" if len(elsewhere) == 1 else "have"
-            hint = f"{' and '.join(map(repr, elsewhere))} {has} a document of this id"
+            hint: str | None = f"{' and '.join(map(repr, elsewhere))} {has} a document of this id"
+        else:
+            hint = why_absent(self.out, self.manifest, self.positions, document, source)
         raise NotFoundError(
             f"document {document!r}{where}: is in none of the {self.positions.num_rows:,} rows of"
             " the order",

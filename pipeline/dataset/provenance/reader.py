@@ -24,6 +24,7 @@ from pipeline.core.digest import FileDigest
 from pipeline.core.errors import MismatchError
 from pipeline.core.mirrored import here
 from pipeline.dataset.arrow_columns import names_of, numbers, utf8_of, values_of
+from pipeline.dataset.paths import PROVENANCE
 from pipeline.dataset.provenance.document_index import (
     DOCUMENT_SCHEMA,
     DOCUMENTS,
@@ -79,6 +80,13 @@ class ProvenanceReader:
         expected = [folder / documents_file(part, len(found)) for part in range(len(found))]
         if not found or found != expected:
             raise MismatchError(f"{folder}: got no complete provenance of an order", _HINT)
+
+    @classmethod
+    def of_output(cls, out: Path, files: Mapping[str, FileDigest]) -> "ProvenanceReader":
+        """Open the provenance of an output; files: all of its manifest. Raises: MismatchError."""
+        below = f"{PROVENANCE}/"
+        named = {name.removeprefix(below): files[name] for name in files if name.startswith(below)}
+        return cls(out / PROVENANCE, named)
 
     @property
     def num_rows(self) -> int:

@@ -18,7 +18,7 @@ from pipeline.cli.arguments import (
     record_pulled,
 )
 from pipeline.cli.output import print_manifest, print_part, print_partial
-from pipeline.cli.shown_progress import say_next, show_progress
+from pipeline.cli.shown_progress import say_compiling, say_next, show_progress
 from pipeline.config import RAW, Mixture, Replay
 from pipeline.core.errors import ConfigError
 
@@ -81,7 +81,12 @@ def run(parsed: Arguments) -> int:
     if parsed.partitions is not None:
         return _build_alone(parsed, mixture)
     started = time.monotonic()
-    with show_progress(parsed, parsed.out) as report, open_out(parsed), open_raw(parsed):
+    with (
+        show_progress(parsed, parsed.out) as report,
+        say_compiling(as_json=parsed.json_progress),
+        open_out(parsed),
+        open_raw(parsed),
+    ):
         if isinstance(mixture, Replay):
             manifest = _replay_pool(parsed, mixture, report)
         else:

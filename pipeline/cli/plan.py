@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.cli.arguments import Arguments, Verbs, add_verb, checked, find_lock, load_mixture
 from pipeline.cli.output import print_json, print_lines, print_result
+from pipeline.cli.shown_progress import say_compiling
 from pipeline.cli.table import count
 from pipeline.config import (
     RAW,
@@ -72,14 +73,15 @@ def run(parsed: Arguments) -> int:
     if isinstance(mixture, Replay):
         return _plan_replay(parsed, mixture)
     plan = make_plan(mixture, find_lock(parsed, mixture), parsed.raw)
-    estimate = make_estimate(
-        plan,
-        parsed.workers,
-        machine=this_machine(Path()),
-        price_core_hour=parsed.price_core_hour,
-        price_tb_month=parsed.price_tb_month,
-        allows_code=parsed.allow_code,
-    )
+    with say_compiling():
+        estimate = make_estimate(
+            plan,
+            parsed.workers,
+            machine=this_machine(Path()),
+            price_core_hour=parsed.price_core_hour,
+            price_tb_month=parsed.price_tb_month,
+            allows_code=parsed.allow_code,
+        )
     redo = None if parsed.against is None else _redo(parsed.against, plan)
     table = budget_table(mixture)
     if parsed.json:

@@ -24,6 +24,10 @@ _MINUTE = 60.0
 # A stage that is shorter needs no rates.
 _SHORT_SECONDS = 1.0
 
+COMPILING = (
+    "compiling code for the first time, which takes up to a minute or two; later commands have it"
+)
+
 Show = Callable[["Stage", float], None]
 """Called with a stage and the time."""
 
@@ -162,6 +166,21 @@ def show_progress(
     if parsed.json_progress:
         return _printed(Printer(_print_json, place, pause=1.0, shows_begin=True))
     return _bars(place) if sys.stderr.isatty() else _printed(Printer(_print_line, place))
+
+
+@contextmanager
+def say_compiling(*, as_json: bool = False) -> Iterator[None]:
+    """Say on stderr, once in the block, when code is compiled that no command has compiled yet."""
+    from pipeline.core.compiled import announced
+
+    def say() -> None:
+        if as_json:
+            print_json_line({"event": "compile"})
+        else:
+            print(COMPILING, file=sys.stderr, flush=True)
+
+    with announced(say):
+        yield
 
 
 def say_next(parsed: Arguments, *commands: Sequence[object]) -> None:

@@ -177,6 +177,27 @@ def inlined(function: Callable[..., Any]) -> Any:
     return Compiled(function, is_cached=False)
 
 
+_announce: Callable[[], None] | None = None
+
+
+@contextmanager
+def announced(announce: Callable[[], None]) -> Iterator[None]:
+    """Call a function once, when this process compiles what no earlier one has left on disk."""
+    global _announce
+    _announce = announce
+    try:
+        yield
+    finally:
+        _announce = None
+
+
+def _announce_once() -> None:
+    global _announce
+    announce, _announce = _announce, None
+    if announce is not None:
+        announce()
+
+
 @cache
 def _use_private_folder() -> None:
     """Let numba keep its caches in a new folder, here and in processes that are started later."""
@@ -240,6 +261,8 @@ def _cache_class() -> type:
                 found = self._load(sig, target_context)
                 if found is not None:
                     self._unlock()
+                else:
+                    _announce_once()
             return found
 
         def save_overload(self, sig: Any, data: Any) -> None:

@@ -36,6 +36,16 @@ from pipeline.storage import HubAnswer, ask_hub
 _PACKAGE: Final = "ettin-data"
 _LITTLE_DISK, _NO_DISK = 10 << 30, 256 << 20
 _HUB_SECONDS: Final = 5.0
+_EXTRAS: Final = {
+    "az": "builds on Azure",
+    "filters": "all filters but length, regex and own functions, which need no extra",
+    "gs": "builds on Google Cloud Storage",
+    "hub": "tokenizers and exports on the Hub",
+    "publish": "bundle and push",
+    "s3": "sources and builds on S3",
+    "train": "train, export and evaluate",
+}
+"""What each extra is for; those of `examples/` are explained there."""
 _KNOWN_IDS: Final = {
     "café résumé naïve déjà vu": "68 2320 860 9568 2204 860 36060 41751 24821",
     "你好世界 mixed with english": "24553 34439 42848 45261 6804 342 48087",
@@ -130,6 +140,9 @@ def _compiled() -> Finding:
     # Beside each file of the package, or else all in one place.
     above = package_folder() if folder.name == "__pycache__" else folder.parent
     number = sum(1 for _ in above.rglob("*.nbc"))
+    if not number:
+        says = f"none yet below {above}; the first plan or build compiles for a minute or two"
+        return Finding(what="compiled code", status="ok", says=says)
     says = f"{number:,} functions kept below {above}"
     return Finding(what="compiled code", status="ok", says=says)
 
@@ -160,6 +173,8 @@ def _extras() -> Iterator[Finding]:
         if missing:
             names = ", ".join(sorted(one.name for one in missing))
             says = f"not installed ({names})"
+            if extra in _EXTRAS:
+                says = f"for {_EXTRAS[extra]}; {says}"
             yield Finding(what=what, status="ok", says=says, todo=f"if you need it: {install}")
         elif wrong:
             names = ", ".join(f"{one.name} {metadata.version(one.name)}" for one in wrong)

@@ -11,6 +11,7 @@ from support.paths import REPOSITORY
 
 from pipeline.cli import shown_progress as progress
 from pipeline.cli.main import build_parser
+from pipeline.cli.shown_progress import COMPILING, say_compiling
 from pipeline.core.progress import Work
 
 TEXT = Namespace(json_progress=False)
@@ -217,3 +218,14 @@ def test_every_command_that_shows_progress_takes_the_option(
         with pytest.raises(SystemExit):
             parser.parse_args([verb, "--help"])
         assert "--json-progress" in capsys.readouterr().out
+
+
+def test_code_that_is_compiled_is_said_once(capsys: pytest.CaptureFixture[str]) -> None:
+    from pipeline.core import compiled
+
+    for as_json, line in ((False, COMPILING), (True, '{"event": "compile"}')):
+        with say_compiling(as_json=as_json):
+            compiled._announce_once()
+            compiled._announce_once()
+        compiled._announce_once()
+        assert capsys.readouterr().err == f"{line}\n"

@@ -108,6 +108,19 @@ def test_a_private_folder_that_is_removed_takes_the_place_of_one_that_cannot_be_
     assert not Path(private).exists()
 
 
+def test_compiling_is_announced_once_and_only_where_the_disk_has_nothing(tmp_path: Path) -> None:
+    code = """
+from pipeline.core.compiled import announced, compiled
+with announced(lambda: print("compiles")):
+    import outer
+    print(compiled(lambda x: x)(3))
+"""
+    first, second = (start(tmp_path, code, NUMBA_CACHE_DIR=str(tmp_path / "c")) for _ in range(2))
+    assert first.stdout.split() == ["compiles", "2", "0", "3"]
+    # A function of a string has no file to keep its code for.
+    assert second.stdout.split() == ["2", "1", "3"]
+
+
 def test_damaged_code_is_compiled_again_and_a_full_disk_costs_a_line(tmp_path: Path) -> None:
     assert start(tmp_path, "import outer", NUMBA_CACHE_DIR=str(tmp_path / "c")).stdout == "2 0\n"
     for path in (tmp_path / "c").rglob("*.nb*"):

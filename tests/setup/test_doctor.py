@@ -137,15 +137,23 @@ def test_versions_that_are_not_those_required_are_a_fault(monkeypatch: pytest.Mo
     missing = found("extra colbert")
     assert (missing.status, missing.says) == ("ok", "not installed (pylate-of-nobody)")
     assert missing.todo == "if you need it: pip install 'ettin-data[colbert]'"
+    monkeypatch.setattr(metadata, "requires", lambda package: ["no-such-thing; extra=='filters'"])
+    says = "for all filters but length, regex and own functions, which need no extra; not installed"
+    assert found("extra filters").says == f"{says} (no-such-thing)"
+    monkeypatch.setattr(metadata, "requires", lambda package: requires)
     assert found("extra az").says == "installed"
     old = found("extra train")
     assert (old.status, old.todo) == ("warn", "pip install 'hypothesis<1'")
 
 
-def test_compiled_code_that_cannot_be_kept_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_compiled_code_that_cannot_be_kept_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = compiled_folder()
     assert folder is not None
     assert found("compiled code").status == "ok"
+    monkeypatch.setattr(readiness, "compiled_folder", lambda: tmp_path / "none" / "below")
+    assert "none yet below" in found("compiled code").says
     monkeypatch.setattr(readiness, "compiled_folder", lambda: None)
     assert (found("compiled code").status, "NUMBA_CACHE_DIR" in found("compiled code").todo) == (
         "warn",

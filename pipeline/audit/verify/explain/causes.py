@@ -23,6 +23,7 @@ from pipeline.audit.verify.explain.chunk_variants import (
     find_variant,
 )
 from pipeline.audit.verify.explain.declarations import declared_findings
+from pipeline.audit.verify.explain.declared_order import DeclaredOrder
 from pipeline.audit.verify.explain.displaced import DisplacedRows, ShardOrder, edit_findings
 from pipeline.audit.verify.explain.order_search import PoolOrder, SampleOrder, find_order
 from pipeline.audit.verify.explain.pool_index import UNKNOWN, Reading, known_rows
@@ -238,7 +239,13 @@ def _unexplained(comparison: Comparison) -> list[Finding]:
 
 
 # What needs no search.
-STATED: tuple[Cause, ...] = (DeclaredDifference(), NegativeIds(), RowCount(), NotSearchable())
+STATED: tuple[Cause, ...] = (
+    DeclaredDifference(),
+    DeclaredOrder(),
+    NegativeIds(),
+    RowCount(),
+    NotSearchable(),
+)
 # What is searched for among the rows of the output's pool, the most basic first.
 SEARCHED: tuple[Cause, ...] = (
     OtherView(),

@@ -28,7 +28,6 @@ NOT_RUN = {
         "there was no Kubernetes; the command is parsed and its shell run",
         "there was no container runtime",
     ],
-    "evaluate.md": ["there was no network; files of this form are read by a test"],
 }
 """All that no test runs, and why."""
 

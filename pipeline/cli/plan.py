@@ -214,7 +214,7 @@ def _summary(mixture: Mixture, estimate: "Estimate", workers: int) -> Iterator[s
             f"not measured, since none of their files is here: {', '.join(unread)}; their tokens"
             " and the speed of their filters are guessed"
         )
-    yield from (f"not measured: {line}" for line in estimate.unasked)
+    yield from (f"warning: a build here would be refused: {line}" for line in estimate.unasked)
     for one in estimate.sources:
         if one.num_files_unread:
             yield (

@@ -168,7 +168,7 @@ def measure_source(
         return None
     mean_bytes = max(sum(file.path.stat().st_size for file in there) // len(there), 1)
     chosen = _spread(there, min(max(SAMPLE_BYTES // mean_bytes, _FEWEST_FILES), _MOST_FILES))
-    sample = SourceSample(is_whole=len(chosen) == len(files))
+    sample, is_measured = SourceSample(is_whole=len(chosen) == len(files)), False
     for file in chosen:
         reader = FileReader(
             file,
@@ -181,7 +181,8 @@ def measure_source(
         )
         if documents := _take(file, reader, READ_BYTES // len(chosen), sample):
             stages.measure(documents, sample)
-    return sample if sample.names else None
+            is_measured = True
+    return sample if is_measured else None
 
 
 def _take(

@@ -74,3 +74,18 @@ def test_plan_says_when_a_copy_of_the_rows_is_large(
     sizes = [float(re.findall(r"~([\d.]+)GiB in [\d,]+ files at the end", out)[0])
              for out in (large, without)]  # fmt: skip
     assert sizes[1] < 0.75 * sizes[0]
+
+
+def test_a_filter_that_drops_every_document_is_no_fault(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "p.jsonl").write_text('{"id": "a", "text": "some text"}\n')
+    (tmp_path / "m.yaml").write_text(
+        "name: m\nchunk: {size: 64}\n"
+        "sources: {p: {from: {path: p.jsonl}, filters: [{length: {min_chars: 1000}}]}}\n"
+        "order: {seed: 21, global_batch_size: 2, max_seq_len: 64}\n"
+    )
+    code, out, _ = call(capsys, "plan", tmp_path / "m.yaml")
+    assert code == 0
+    assert re.search(r"^ p +length/too_short +1 +100\.0 $", out, re.MULTILINE)
+    assert "not measured" not in out

@@ -142,6 +142,8 @@ LOADING = [
     ("raise SystemExit(1)", "cannot be imported: SystemExit: 1 (own.py, line 1)"),
     ("x = '\0'", "cannot be imported: "),
     ("def kept(text, metadata): pass", "own.py:keep: got no keep there, expected one of kept"),
+    ("x = 1", "own.py:keep: got no keep there, expected a function, of which it has none"),
+    ("def __getattr__(name): raise RuntimeError(name)", "cannot be imported: RuntimeError: keep"),
     ("keep = 3", "own.py:keep: got int, expected a function or a class"),
     ("def keep(text): pass", "./own.py:keep(text): cannot be called with (text, metadata): too m"),
     ("def keep(text, metadata, a): pass", "missing a required argument: 'a'"),

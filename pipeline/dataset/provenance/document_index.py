@@ -156,6 +156,8 @@ def read_rows(path: Path, start: int, stop: int, ranks: PlaceRanks) -> Iterator[
 
     Raises: OSError, ArrowException, KeyError or ValueError for a damaged file.
     """
+    if start == stop:
+        return
     with pq.ParquetFile(here(path)) as file:
         size = file.metadata.row_group(0).num_rows
         for group in range(start // size, -(-stop // size)):

@@ -21,6 +21,7 @@ from pipeline.core.errors import ConfigError
 _FILE: Final = ".py"
 _GUIDE: Final = "docs/guide/own-filters.md#filters-of-your-own"
 _MOST_CHARACTERS: Final = 200
+_MISSING: Final = object()
 # What this process has imported of packages: a package is imported once, as it was then.
 _imported: dict[str, str] = {}
 
@@ -92,17 +93,17 @@ def load(code: OwnCode, name: str) -> Any:
     try:
         with redirect_stdout(sys.stderr):
             module = _import(code, where) if code.is_package else _run(code, where)
+            # A module may answer for names that it does not have.
+            found = getattr(module, name, _MISSING)
     except (KeyboardInterrupt, MemoryError, ConfigError):
         raise
     except BaseException as error:
         line = line_of(error, code.path)
         raise ConfigError(f"{where}: cannot be imported: {described(error)}{line}") from error
-    if not hasattr(module, name):
+    if found is _MISSING:
         names = sorted(one for one, value in vars(module).items() if callable(value))
-        raise ConfigError(
-            f"{where}: got no {name} there, expected one of {', '.join(names[:20]) or 'them'}"
-        )
-    found = getattr(module, name)
+        known = f"one of {', '.join(names[:20])}" if names else "a function, of which it has none"
+        raise ConfigError(f"{where}: got no {name} there, expected {known}")
     if not callable(found):
         raise ConfigError(f"{where}: got {type(found).__name__}, expected a function or a class")
     return found

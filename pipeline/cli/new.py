@@ -46,11 +46,7 @@ def run(parsed: Arguments) -> int:
     from pipeline.setup import describe, draft_mixture, write_text
 
     path: Path = parsed.out or Path(f"{parsed.name}.yaml")
-    if path.exists() and not parsed.force:
-        raise OutputError(
-            f"{path}: got a file that is there, expected none",
-            "--force replaces it; --out FILE writes another",
-        )
+    _check_out(path, is_forced=parsed.force)
     with show_progress(parsed, path.parent) as show:
         proposal = draft_mixture(parsed.name, parsed.files, path.parent, show)
     text = write_text(proposal, path)
@@ -64,6 +60,27 @@ def run(parsed: Arguments) -> int:
     else:
         _print(proposal, path)
     return 0
+
+
+def _check_out(path: Path, *, is_forced: bool) -> None:
+    """Raises: OutputError where no mixture can be written, or none should be."""
+    from pipeline.dataset import is_build_folder
+
+    if path.exists() and not is_forced:
+        raise OutputError(
+            f"{path}: got a file that is there, expected none",
+            "--force replaces it; --out FILE writes another",
+        )
+    if not path.parent.is_dir():
+        raise OutputError(
+            f"{path}: got no folder {path.parent}, expected one to write to",
+            "make the folder first, or name another file with --out",
+        )
+    if output := next(filter(is_build_folder, path.resolve().parents), None):
+        raise OutputError(
+            f"{path}: got a file inside {output}, the output of a build, expected one elsewhere",
+            "`verify` refuses an output with other files in it; name another file with --out",
+        )
 
 
 def _print(proposal: "Proposal", path: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.config import NAME, load_mixture
-from pipeline.core.errors import ConfigError
+from pipeline.core.errors import ConfigError, InputError
 from pipeline.core.shown import without_secrets
 from pipeline.setup.file_groups import FileGroup
 from pipeline.setup.find_local import find_local
@@ -43,6 +43,11 @@ def draft_mixture(
 
 def find_groups(arguments: Sequence[str], folder: Path) -> tuple[list[FileGroup], list[str]]:
     """Return the groups of files that arguments name, local ones first, and what was left out."""
+    if "" in arguments:
+        raise InputError(
+            "FILE: got an empty argument, expected a file, a folder, a glob or an address",
+            "a variable of the shell may be unset; `.` is the current folder",
+        )
     folder = folder.absolute()
     here = [one for one in arguments if not is_address(one)]
     groups, left_out = find_local(here, folder, ())

@@ -129,3 +129,18 @@ def test_budgets_that_are_proposed_can_be_met(
     assert None not in shares
     assert round(1000 * sum(shares)) == 1000
     built(capsys, "again", "a", "b/more.csv")
+
+
+def test_a_mixture_is_written_only_to_a_folder_that_is_there_and_no_build(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own_files.write("jsonl", here / "own")
+    (here / "out" / ".ettin").mkdir(parents=True)
+    (here / "out" / "train").mkdir()
+    for out, message in (
+        ("sub/m.yaml", "sub/m.yaml: got no folder sub, expected one to write to"),
+        ("out/train/m.yaml", f"out/train/m.yaml: got a file inside {here / 'out'}, the output of"),
+    ):
+        code, _, err = call(capsys, "new", "own", "own", "--out", out)
+        assert (code, err.splitlines()[0][: len(message) + 7]) == (2, f"error: {message}")
+        assert not Path(out).exists()

@@ -88,6 +88,7 @@ def test_files_with_signs_of_globs_in_their_names_are_found() -> None:
 @pytest.mark.parametrize(
     ("argument", "message"),
     [
+        ("", "FILE: got an empty argument, expected a file, a folder, a glob or an address"),
         ("gone.jsonl", "gone.jsonl: got no such file or folder"),
         ("d/x.pdf", "d/x.pdf: got no file of a known kind (d/x.pdf), expected .arrow, .csv, "),
         ("d/only", "d/only: got no file of a known kind (d/only/y.docx), expected "),

@@ -55,6 +55,7 @@ def run(parsed: Arguments) -> int:
     if proposal.left_out:
         shown = ", ".join(proposal.left_out[:5])
         print_warnings([f"left out {len(proposal.left_out):,} files that are no data: {shown}"])
+    print_warnings(proposal.warnings)
     if parsed.json:
         print_json({"mixture": str(path), **describe(proposal), "next": _next(proposal, path)})
     else:

@@ -12,10 +12,10 @@ from dataclasses import dataclass, replace
 from glob import has_magic
 from itertools import takewhile
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from pipeline.config import Origin
-from pipeline.core.errors import InputError, NoMatchError
+from pipeline.core.errors import InputError
 from pipeline.runner import refuse_output
 from pipeline.setup.file_groups import (
     FileGroup,
@@ -33,11 +33,22 @@ from pipeline.sources import InputFile, name_partitions
 from pipeline.storage import match_files, reach_files
 
 
+class Found(NamedTuple):
+    """What arguments name."""
+
+    groups: list[FileGroup]
+    left_out: list[str]
+    """Files that are no data, as reached from the current folder."""
+    warnings: list[str]
+    """About files that cannot be read, or that may be copies of each other."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Wanted:
     """Files that are to be one source, and how they may be named in a mixture."""
 
-    argument: str
+    arguments: tuple[str, ...]
+    """One for all paths, or one for each."""
     name: str
     paths: tuple[str, ...]
     """As reached from the current folder."""
@@ -45,25 +56,49 @@ class Wanted:
     """Lists of globs, the shortest first; the first that reaches just these files is taken."""
 
 
-def find_local(
-    arguments: Sequence[str], folder: Path, taken: Collection[str]
-) -> tuple[list[FileGroup], list[str]]:
+def find_local(arguments: Sequence[str], folder: Path, taken: Collection[str]) -> Found:
     """Return groups in the order of the arguments, and what was left out.
 
     folder: that of the mixture, to which its paths are relative; taken: names of other groups.
 
-    Raises: InputError for what is not there, is of no known kind or part of a build's output, and
-    for names that no partition can have.
+    Raises: InputError for what is not there, is of no known kind or part of a build's output, for
+    names that no partition can have, and for a file that two arguments name.
     """
-    left_out: list[str] = []
-    groups: list[FileGroup] = []
-    for wanted in _wanted(arguments, folder, left_out):
-        names = [*taken, *(group.name for group in groups)]
-        groups.append(_group(wanted, folder, source_name(wanted.name, names)))
-    return groups, left_out
+    found = Found([], [], [])
+    every = list(_wanted(arguments, folder, found))
+    if len(arguments) > 1:
+        found.warnings.extend(_hard_links(every))
+    for wanted in every:
+        names = [*taken, *(group.name for group in found.groups)]
+        found.groups.append(_group(wanted, folder, source_name(wanted.name, names)))
+    return found
 
 
-def _wanted(arguments: Sequence[str], folder: Path, left_out: list[str]) -> Iterator[Wanted]:
+def _hard_links(every: Sequence[Wanted]) -> Iterator[str]:
+    """Yield a warning for each file that has another name in another argument.
+
+    Raises: InputError where both are one path, also by way of links.
+    """
+    first: dict[tuple[int, int], tuple[str, str]] = {}
+    for wanted in every:
+        for index, path in enumerate(wanted.paths):
+            argument = wanted.arguments[index if len(wanted.arguments) > 1 else 0]
+            status = os.stat(path)
+            key = status.st_dev, status.st_ino
+            if key not in first:
+                first[key] = path, argument
+                continue
+            other, named = first[key]
+            if os.path.realpath(other) == os.path.realpath(path):
+                raise InputError(
+                    f"{path}: got a file that both {named} and {argument} name, expected one of"
+                    " them: its documents would count twice",
+                    "leave out one of the two arguments, or use a narrower glob",
+                )
+            yield f"{path} and {other} are one file (a hard link): its documents count twice"
+
+
+def _wanted(arguments: Sequence[str], folder: Path, found: Found) -> Iterator[Wanted]:
     series: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
     is_file = {argument: Path(argument).is_file() for argument in arguments}
     for argument in filter(is_file.__getitem__, arguments):
@@ -73,7 +108,7 @@ def _wanted(arguments: Sequence[str], folder: Path, left_out: list[str]) -> Iter
         series[series_of(Path(argument).as_posix()), family].append(argument)
     for argument in arguments:
         if not is_file[argument]:
-            yield from _wanted_of_many(argument, folder, left_out)
+            yield from _wanted_of_many(argument, folder, found)
             continue
         key = series_of(Path(argument).as_posix()), str(family_of(argument))
         if paths := series.pop(key, None):
@@ -81,7 +116,7 @@ def _wanted(arguments: Sequence[str], folder: Path, left_out: list[str]) -> Iter
 
 
 def _wanted_series(stem: str, given: Sequence[str], folder: Path) -> Wanted:
-    paths = tuple(dict.fromkeys(given))
+    paths = tuple(given)
     as_written = tuple(_declared(path, folder) for path in paths)
     patterns = [as_written]
     if len(paths) > 1:
@@ -91,7 +126,7 @@ def _wanted_series(stem: str, given: Sequence[str], folder: Path) -> Wanted:
         globs = folder_patterns("" if shared == "." else shared, names)
         patterns.insert(0, tuple(_after_slash(glob, start) for glob in globs))
     name = Path(stem).name or Path(paths[0]).absolute().parent.name
-    return Wanted(argument=paths[0], name=name, paths=paths, patterns=tuple(patterns))
+    return Wanted(arguments=paths, name=name, paths=paths, patterns=tuple(patterns))
 
 
 def _are_equal(letters: Sequence[str]) -> bool:
@@ -103,7 +138,7 @@ def _after_slash(glob: str, start: str) -> str:
     return f"{above}{slash}{start}{name}"
 
 
-def _wanted_of_many(argument: str, folder: Path, left_out: list[str]) -> Iterator[Wanted]:
+def _wanted_of_many(argument: str, folder: Path, found: Found) -> Iterator[Wanted]:
     """Yield what a folder or a glob reaches, a kind at a time."""
     is_folder = Path(argument).is_dir()
     if not is_folder and not has_magic(argument):
@@ -121,13 +156,14 @@ def _wanted_of_many(argument: str, folder: Path, left_out: list[str]) -> Iterato
     families, beside = by_family(str(path) for path in reached.files)
     if not families:
         raise refuse_unknown(argument, beside)
-    left_out += beside
+    found.left_out.extend(beside)
+    found.warnings.extend(f"left out: {path} {why}" for path, why in reached.unreadable.items())
     base = _base_name(argument, is_folder=is_folder)
     for family, paths in families.items():
         # A file that is alone of its kind has a better name than its folder.
         apart = stem_of(paths[0]) if len(paths) == 1 else f"{base}-{family}"
         yield Wanted(
-            argument=argument,
+            arguments=(argument,),
             name=base if len(families) == 1 else apart,
             paths=tuple(paths),
             patterns=tuple(_patterns(argument, paths, folder, is_folder=is_folder)),
@@ -171,21 +207,22 @@ def _group(wanted: Wanted, folder: Path, name: str) -> FileGroup:
     expected = {os.path.abspath(path) for path in wanted.paths}
     for patterns in filter(None, wanted.patterns):
         matched: tuple[tuple[str, Path], ...] = ()
-        with suppress(NoMatchError):
+        # A pattern that reaches what cannot be read would stop a build.
+        with suppress(InputError):
             matched = match_files(name, patterns, folder).files
         if {os.path.abspath(path) for _, path in matched} == expected:
             break
     else:
         raise InputError(
-            f"{wanted.argument}: got files that no pattern of a mixture names one by one",
+            f"{wanted.arguments[0]}: got files that no pattern of a mixture names one by one",
             "rename files or folders whose names have * ? or [ in them",
         )
     files, rule = _name_files(name, matched)
-    refuse_output(wanted.argument, patterns, folder, files)
+    refuse_output(wanted.arguments[0], patterns, folder, files)
     sized = tuple(replace(file, num_bytes=file.path.stat().st_size) for file in files)
     if not any(file.num_bytes for file in sized):
         what = "an empty file" if len(sized) == 1 else f"{len(sized):,} files, all empty"
-        raise InputError(f"{wanted.argument}: got {what}, expected documents")
+        raise InputError(f"{wanted.arguments[0]}: got {what}, expected documents")
     origin = Origin(
         path=tuple(patterns), partition=rule, files_per_partition=files_per_partition(sized)
     )

@@ -8,8 +8,7 @@ from typing import Any
 from pipeline.config import NAME, load_mixture
 from pipeline.core.errors import ConfigError, InputError
 from pipeline.core.shown import without_secrets
-from pipeline.setup.file_groups import FileGroup
-from pipeline.setup.find_local import find_local
+from pipeline.setup.find_local import Found, find_local
 from pipeline.setup.find_remote import find_remote, is_address
 from pipeline.setup.inspect_files import SourceFacts, inspect_group
 from pipeline.setup.propose_mixture import CHUNK_SIZE, Proposal, propose
@@ -32,16 +31,16 @@ def draft_mixture(
             f"NAME: got {json.dumps(name, ensure_ascii=False)}, expected {NAME.expected}",
             "choose another name; --out says where the file goes",
         )
-    groups, left_out = find_groups(arguments, folder)
+    found = find_groups(arguments, folder)
     tokenizer = load_tokenizer(EMBEDDED, add_prefix_space=False)
     facts = []
-    for number, group in enumerate(groups, start=1):
+    for number, group in enumerate(found.groups, start=1):
         facts.append(inspect_group(group, tokenizer, CHUNK_SIZE))
-        report("look at sources", number, len(groups))
-    return propose(name, facts, left_out)
+        report("look at sources", number, len(found.groups))
+    return propose(name, facts, found.left_out, found.warnings)
 
 
-def find_groups(arguments: Sequence[str], folder: Path) -> tuple[list[FileGroup], list[str]]:
+def find_groups(arguments: Sequence[str], folder: Path) -> Found:
     """Return the groups of files that arguments name, local ones first, and what was left out."""
     if "" in arguments:
         raise InputError(
@@ -50,13 +49,13 @@ def find_groups(arguments: Sequence[str], folder: Path) -> tuple[list[FileGroup]
         )
     folder = folder.absolute()
     here = [one for one in arguments if not is_address(one)]
-    groups, left_out = find_local(here, folder, ())
+    found = find_local(here, folder, ())
     for address in arguments:
         if is_address(address):
-            more, others = find_remote(address, [group.name for group in groups])
-            groups += more
-            left_out += others
-    return groups, left_out
+            groups, left_out = find_remote(address, [group.name for group in found.groups])
+            found.groups.extend(groups)
+            found.left_out.extend(left_out)
+    return found
 
 
 def write_text(proposal: Proposal, path: Path) -> str:
@@ -79,6 +78,7 @@ def describe(proposal: Proposal) -> dict[str, Any]:
         "on_error": "skip" if proposal.skips_bad else "stop",
         "sources": {one.name: _describe(one, proposal) for one in proposal.sources},
         "left_out": list(proposal.left_out),
+        "warnings": list(proposal.warnings),
     }
 
 

@@ -44,7 +44,9 @@ class Proposal:
     max_bad: Fraction | None
     """Where a file has more of them than a mixture allows by default."""
     left_out: tuple[str, ...] = ()
-    """What lies beside the files and is no data."""
+    """Files in the same folders that are no data."""
+    warnings: tuple[str, ...] = ()
+    """What a user should know before a build, a line each."""
 
     @property
     def is_remote(self) -> bool:
@@ -56,7 +58,12 @@ class Proposal:
         return sum(one.num_tokens for one in self.sources)
 
 
-def propose(name: str, sources: Sequence[SourceFacts], left_out: Sequence[str] = ()) -> Proposal:
+def propose(
+    name: str,
+    sources: Sequence[SourceFacts],
+    left_out: Sequence[str] = (),
+    warnings: Sequence[str] = (),
+) -> Proposal:
     """Return the mixture to write of some sources."""
     tokens, shares = _budget(sources)
     num_rows = _num_rows(sources, tokens, shares)
@@ -72,6 +79,7 @@ def propose(name: str, sources: Sequence[SourceFacts], left_out: Sequence[str] =
         # Twice what was seen, in whole percent.
         max_bad=Fraction(min(ceil(200 * worst), 100), 100) if worst > _DEFAULT_MAX_BAD else None,
         left_out=tuple(left_out),
+        warnings=tuple(warnings),
     )
 
 

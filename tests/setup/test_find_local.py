@@ -114,3 +114,41 @@ def test_what_cannot_be_a_source_is_refused_in_a_line(argument: str, message: st
 def test_one_file_of_its_kind_in_a_folder_gives_its_name_to_the_source() -> None:
     write("mine/notes.txt", "mine/a-1.csv", "mine/a-2.csv")
     assert found("mine") == {"mine-csv": ("mine/*.csv",), "notes": ("mine/*.txt",)}
+
+
+def test_a_file_that_two_arguments_name_is_refused() -> None:
+    write("d/a/x.jsonl", "d/y.jsonl")
+    Path("link").symlink_to("d")
+    for one, two, path in (
+        ("d", "d/a", "d/a/x.jsonl"),
+        ("d/*.jsonl", "d/y.jsonl", "d/y.jsonl"),
+        ("d/y.jsonl", "link/y.jsonl", "link/y.jsonl"),
+        ("d/y.jsonl", "d/y.jsonl", "d/y.jsonl"),
+        ("d", "link", "link/a/x.jsonl"),
+    ):
+        with pytest.raises(InputError) as raised:
+            groups(one, two)
+        assert raised.value.message == (
+            f"{path}: got a file that both {one} and {two} name, expected one of them: its"
+            " documents would count twice"
+        )
+
+
+def test_hard_links_of_two_arguments_are_a_warning() -> None:
+    write("d/x.jsonl", "e/z.jsonl")
+    Path("e/y.jsonl").hardlink_to("d/x.jsonl")
+    both = find_groups(["d", "e"], Path())
+    assert [one.name for one in both.groups] == ["d", "e"]
+    assert both.warnings == [
+        "e/y.jsonl and d/x.jsonl are one file (a hard link): its documents count twice"
+    ]
+
+
+def test_a_link_that_leads_nowhere_is_left_out_with_a_warning() -> None:
+    write("d/x.jsonl", "d/y.jsonl")
+    Path("d/gone.jsonl").symlink_to("nothing")
+    one = find_groups(["d"], Path())
+    assert [group.origin.path for group in one.groups] == [("d/x.jsonl", "d/y.jsonl")]
+    assert one.warnings == [
+        "left out: d/gone.jsonl is a link to nothing: No such file or directory"
+    ]

@@ -31,11 +31,18 @@ from pipeline.stages.tokenizer import Tokenizer
 
 WHOLE_BYTES: Final = 256 << 20
 _MOST_FILES: Final = 64
+_FIELDS_NAMED: Final = 20
 _FIRST_FILES, _FIRST_RECORDS = 16, 100
 # About half a second of the tokenizer's library, which needs no compiling.
 _SAMPLE_CHARS: Final = 256 << 10
 _LONGEST_CHARS: Final = 32 << 10
 _NOT_UNREADABLE: Final = ("empty_text",)
+# As many bad documents of a file, a build takes whatever share they are.
+_FEW_BAD: Final = 20
+# Of more, another field is likelier meant than so many to be dropped.
+_MOST_BAD: Final = Fraction(1, 10)
+# Text has no zero bytes. Git looks at as many bytes to tell it from binary files.
+_BINARY_CHARS: Final = 8000
 
 
 @dataclass(kw_only=True, slots=True)
@@ -58,6 +65,8 @@ class SourceFacts:
     shortest_chars: int = 0
     """Of the documents read, as the filter `length` counts."""
     longest_chars: int = 0
+    num_blank: int = 0
+    """Documents read whose text is white space alone."""
     num_copies: int = 0
     """Documents read whose text is that of an earlier one."""
     num_tokens: int = 0
@@ -73,6 +82,24 @@ class SourceFacts:
     def name(self) -> str:
         return self.group.name
 
+    @property
+    def where(self) -> str:
+        """The file, or the source where it has several, for messages."""
+        return self.group.files[0].declared if len(self.group.files) == 1 else self.name
+
+    @property
+    def bad_in_words(self) -> str:
+        """How many documents cannot be used and why; nothing where all can."""
+        if not self.bad:
+            return ""
+        num_bad = self.bad.total()
+        number = num_bad + self.num_documents + self.num_blank
+        listed = ", ".join(f"{reason} {count:,}" for reason, count in sorted(self.bad.items()))
+        return (
+            f"{num_bad:,} of {number:,} documents{'' if self.is_whole else ' read'} cannot be used"
+            f" ({listed}); the first: {self.first_bad}"
+        )
+
 
 @dataclass(slots=True)
 class _Texts:
@@ -86,17 +113,24 @@ class _Texts:
     ids: set[str] = field(default_factory=set)
     sample: list[str] = field(default_factory=list)
     num_repeated: int = 0
+    num_blank: int = 0
     _every: int = 1
     _num_chars: int = 0
 
+    @property
+    def num_read(self) -> int:
+        return len(self.sizes) + self.num_blank
+
     def add(self, documents: Sequence[Document]) -> None:
-        texts = [one.text for one in documents]
-        self.digests.update(map(bytes, text_digests(texts)))
         for one in documents:
-            self.shortest_chars = min(self.shortest_chars, len(one.text))
-            self.longest_chars = max(self.longest_chars, len(one.text))
             self.num_repeated += one.id in self.ids
             self.ids.add(one.id)
+        filled = [one for one in documents if not one.text.isspace()]
+        self.num_blank += len(documents) - len(filled)
+        self.digests.update(map(bytes, text_digests([one.text for one in filled])))
+        for one in filled:
+            self.shortest_chars = min(self.shortest_chars, len(one.text))
+            self.longest_chars = max(self.longest_chars, len(one.text))
             if len(self.sizes) % self._every == 0:
                 self.sample.append(one.text)
                 self._num_chars += min(len(one.text), _LONGEST_CHARS)
@@ -123,6 +157,7 @@ def inspect_group(
         where = group.files[0].declared
         raise InputError(f"{where}: got no document with a text, expected some", hint)
     facts.num_documents = len(texts.sizes)
+    facts.num_blank = texts.num_blank
     facts.num_copies = len(texts.sizes) - len(texts.digests)
     facts.shortest_chars, facts.longest_chars = texts.shortest_chars, texts.longest_chars
     facts.scripts = script_shares(texts.sample)
@@ -163,6 +198,10 @@ def _read_all(
     most = whole_bytes / len(files) if is_here and group.num_bytes > whole_bytes else None
     facts.is_whole = len(files) == sum(1 for file in group.files if file.num_bytes)
     read = sum(_read(file, facts, texts, most) for file in files)
+    if group.is_text:
+        # To a build, all texts of a source are one file here.
+        num_bad = facts.bad.total() - sum(facts.bad[reason] for reason in _NOT_UNREADABLE)
+        _measure_bad(facts, group.name, num_bad, facts.bad.total() + texts.num_read)
     if texts.num_repeated and fields.id is not None:
         num_repeated, number = texts.num_repeated, len(texts.sizes)
         raise _NoIdError(f"`{fields.id}` repeats in {num_repeated:,} of {number:,}")
@@ -222,9 +261,10 @@ def _read(one: ReadFile, facts: SourceFacts, texts: _Texts, most_bytes: float | 
         id_field=fields.id,
         block_bytes=1 if one.is_cut else None,
     )
-    num_before = len(texts.sizes)
+    num_before = texts.num_read
     try:
         for block in reader.blocks(bad.append):
+            _refuse_binary(one, block)
             texts.add(block)
             if most_bytes is not None and reader.stored_bytes >= most_bytes:
                 break
@@ -236,7 +276,7 @@ def _read(one: ReadFile, facts: SourceFacts, texts: _Texts, most_bytes: float | 
         bad = [error for error in bad if f"document {reader.num_rows}:" not in error.message]
     if any(error.reason == "no_id" for error in bad):
         raise _NoIdError(f"`{fields.id}` is missing in some documents")
-    _count_bad(one, facts, bad, len(texts.sizes) - num_before)
+    _count_bad(one, facts, bad, texts.num_read - num_before)
     is_all = bool(reader.sha256) and not one.is_cut and one.stored_per_byte == 1.0
     facts.is_whole &= is_all
     return reader.stored_bytes * one.stored_per_byte
@@ -253,9 +293,33 @@ def _count_bad(
             f"{one.file.declared}: got no document that can be read: {unreadable[0].message}",
             "leave the file out, or mend it: a build skips bad documents, but no file of them",
         )
-    if len(unreadable) > 20:
-        share = Fraction(len(unreadable), len(bad) + num_good)
-        facts.worst_file = max(facts.worst_file, share)
+    if not one.file.is_one_document:
+        _measure_bad(facts, one.file.declared, len(unreadable), len(bad) + num_good)
+
+
+def _measure_bad(facts: SourceFacts, where: str, num_bad: int, number: int) -> None:
+    """Take note of the share of bad documents; refuse what is too many. Raises: InputError."""
+    if num_bad <= _FEW_BAD:
+        return
+    share = Fraction(num_bad, number)
+    if share > _MOST_BAD:
+        names = ", ".join(facts.fields.names[:_FIELDS_NAMED])
+        raise InputError(
+            f"{where}: got {num_bad:,} of {number:,} documents that cannot be used, expected at"
+            f" most {float(_MOST_BAD):.0%}; the first: {facts.first_bad}"
+            + (f"; fields of the first documents: {names}" if names else ""),
+            "split the files by the field that holds the text, or write a mixture that names"
+            " another with from.text, or one that drops these with `on_error: skip` and `max_bad`",
+        )
+    facts.worst_file = max(facts.worst_file, share)
+
+
+def _refuse_binary(one: ReadFile, block: Sequence[Document]) -> None:
+    if one.file.is_one_document and any("\0" in text.text[:_BINARY_CHARS] for text in block):
+        raise InputError(
+            f"{one.file.declared}: got a binary file, expected text",
+            "convert it, or leave it out",
+        )
 
 
 def _count_tokens(facts: SourceFacts, texts: _Texts, tokenizer: Tokenizer, chunk_size: int) -> None:

@@ -5,7 +5,7 @@ the others is taken whole, and so is everything where there is little text or on
 wants less of it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from math import ceil, floor
@@ -68,6 +68,8 @@ def propose(
     tokens, shares = _budget(sources)
     num_rows = _num_rows(sources, tokens, shares)
     worst = max((one.worst_file for one in sources), default=Fraction(0))
+    # Twice what was seen, in whole percent.
+    max_bad = Fraction(ceil(200 * worst), 100) if worst > _DEFAULT_MAX_BAD else None
     return Proposal(
         name=name,
         sources=tuple(sources),
@@ -76,11 +78,27 @@ def propose(
         num_rows=num_rows,
         global_batch_size=_batch_size(num_rows),
         skips_bad=any(one.bad for one in sources),
-        # Twice what was seen, in whole percent.
-        max_bad=Fraction(min(ceil(200 * worst), 100), 100) if worst > _DEFAULT_MAX_BAD else None,
+        max_bad=max_bad,
         left_out=tuple(left_out),
-        warnings=tuple(warnings),
+        warnings=(*warnings, *_warnings(sources, max_bad)),
     )
+
+
+def _warnings(sources: Sequence[SourceFacts], max_bad: Fraction | None) -> Iterator[str]:
+    """Yield what the mixture drops, and what it allows that it would not by default."""
+    for one in sources:
+        if one.bad:
+            yield f"{one.where}: {one.bad_in_words}; `on_error: skip` drops and counts them"
+        if one.num_blank:
+            yield (
+                f"{one.where}: {one.num_blank:,} of {one.num_blank + one.num_documents:,} texts are"
+                " white space alone; a filter drops and counts them"
+            )
+    if max_bad is not None:
+        yield (
+            f"`max_bad: {float(max_bad):g}` is written, since a file has more than 1 % of documents"
+            " that cannot be used: look at them before you build"
+        )
 
 
 def _budget(sources: Sequence[SourceFacts]) -> tuple[int | None, dict[str, Fraction]]:

@@ -45,6 +45,8 @@ class Fields:
     """Fields that name each record as well, the likeliest first."""
     id_reason: str = ""
     """Why there is none, or none that is likelier by its name."""
+    names: tuple[str, ...] = ()
+    """All fields that were seen."""
 
 
 @dataclass(slots=True)
@@ -76,6 +78,7 @@ def choose_fields(where: str, records: Sequence[Mapping[str, Any]]) -> Fields:
         id=ids[0] if ids else None,
         other_ids=tuple(ids[1 : 1 + _MOST_NAMED]),
         id_reason=reason,
+        names=tuple(names),
     )
 
 

@@ -86,8 +86,7 @@ def summary(one: SourceFacts) -> Iterator[str]:
         + ("" if one.is_whole else ", of those read")
     )
     if one.bad:
-        listed = ", ".join(f"{reason} {number:,}" for reason, number in sorted(one.bad.items()))
-        yield f"documents that cannot be used: {listed}; the first: {one.first_bad}"
+        yield one.bad_in_words
     if one.num_copies:
         copies = "1 text is a copy of an earlier one; `dedup: {}` drops it"
         if one.num_copies > 1:
@@ -122,6 +121,11 @@ def _source(one: SourceFacts, proposal: Proposal) -> Iterator[str]:
     yield _with("    # licence: ...", "terms under which it is published")
     yield "    from:"
     yield from _origin(one)
+    if one.num_blank:
+        yield _with(
+            "    filters: [regex: {pattern: '\\S', drop_if: missing}]",
+            f"drops texts of white space alone, such as {one.num_blank:,} of those read",
+        )
     if one.name in proposal.shares:
         share = f"    share: {format_percent(proposal.shares[one.name])}"
         yield _with(share, "of `tokens` at the top; all shares sum to 100%")

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,12 @@ import pyarrow.parquet as pq
 import pytest
 from support import mds_shards, own_files
 
+from pipeline.config import load_mixture
+from pipeline.config.filters import Regex
 from pipeline.core.errors import InputError
 from pipeline.setup.inspect_files import SourceFacts, inspect_group
-from pipeline.setup.new_mixture import find_groups
+from pipeline.setup.new_mixture import find_groups, write_text
+from pipeline.setup.propose_mixture import propose
 from pipeline.stages.tokenizer import Tokenizer, load_tokenizer
 
 LONG = "The boat left before the fog did."
@@ -119,8 +123,51 @@ def test_copies_and_bad_documents_are_counted(tokenizer: Tokenizer) -> None:
 
 
 def test_a_file_with_many_bad_documents_is_measured(tokenizer: Tokenizer) -> None:
-    write(*numbered(70), *({"id": f"b{n}"} for n in range(30)))
-    assert inspect(tokenizer).worst_file == pytest.approx(0.3)
+    write(*numbered(270), *({"id": f"b{n}"} for n in range(30)))
+    facts = inspect(tokenizer)
+    assert facts.worst_file == Fraction(1, 10)
+    made = propose("m", [facts])
+    assert made.max_bad == Fraction(2, 10)
+    assert made.warnings == (
+        "f.jsonl: 30 of 300 documents cannot be used (no_text 30); the first: f.jsonl: document"
+        ' 271: field "text" is missing among id, expected text; `on_error: skip` drops and counts'
+        " them",
+        "`max_bad: 0.2` is written, since a file has more than 1 % of documents that cannot be"
+        " used: look at them before you build",
+    )
+
+
+def test_a_file_with_too_many_bad_documents_is_refused(tokenizer: Tokenizer) -> None:
+    write(*numbered(206), *({"id": f"b{n}", "body": "the fog"} for n in range(23)))
+    with pytest.raises(InputError) as raised:
+        inspect(tokenizer)
+    assert raised.value.message == (
+        "f.jsonl: got 23 of 229 documents that cannot be used, expected at most 10%; the first:"
+        ' f.jsonl: document 207: field "text" is missing among id, body, expected text;'
+        " fields of the first documents: id, text"
+    )
+
+
+def test_bad_texts_of_a_folder_are_measured_together_as_in_a_build(tokenizer: Tokenizer) -> None:
+    Path("d").mkdir()
+    for number in range(250):
+        Path(f"d/{number}.txt").write_bytes(b"caf\xe9" if number < 21 else b"the fog")
+    facts = inspect(tokenizer, "d")
+    assert (facts.worst_file, facts.num_documents) == (Fraction(21, 250), 229)
+
+
+def test_texts_of_white_space_alone_are_counted_and_a_filter_drops_them(
+    tokenizer: Tokenizer,
+) -> None:
+    write(*numbered(3), {"id": "x", "text": " \n\u3000"})
+    facts = inspect(tokenizer)
+    assert (facts.num_documents, facts.num_blank) == (3, 1)
+    made = propose("m", [facts])
+    assert made.warnings == (
+        "f.jsonl: 1 of 4 texts are white space alone; a filter drops and counts them",
+    )
+    (source,) = load_mixture(Path("m.yaml"), text=write_text(made, Path("m.yaml")).encode()).sources
+    assert [one.options for one in source.filters] == [Regex(pattern=r"\S", drop_if="missing")]
 
 
 @pytest.mark.parametrize(
@@ -129,6 +176,8 @@ def test_a_file_with_many_bad_documents_is_measured(tokenizer: Tokenizer) -> Non
         ("f.jsonl", b'{"n": 1}\n', "f.jsonl: got no field with text among n, expected one"),
         ("f.jsonl", b"\x1f\x8b\x08\0\0\0\0\0", "f.jsonl: got gzip, expected JSON lines"),
         ("f.csv", LONG.encode("utf-16"), "f.csv: got UTF-16 or UTF-32, expected CSV"),
+        ("f.txt", b" \n\t\n", "f.txt: got no document with a text, expected some"),
+        ("f.txt", bytes(3), "f.txt: got a binary file, expected text"),
         ("f.txt", b"caf\xe9", "f.txt: got no document with a text, expected some"),
         ("f.jsonl", b"plain words\n", "f.jsonl: got no document that can be read"),
         ("f.json", b"[1, 2]", "f.json: got no document that can be read"),

@@ -95,7 +95,7 @@ def test_the_first_line_is_for_editors_and_the_rest_says_what_was_found(
     ]
     own_files.write("txt", tmp_path / "2024")
     Path("on.csv").write_bytes(own_files.table(rows) + b"7,,no text\n")
-    text = mixture_text(draft_mixture("mine", ["2024", "on.csv", "2024/year-0"], Path()))
+    text = mixture_text(draft_mixture("mine", ["2024", "on.csv"], Path()))
     lines = [line.strip() for line in text.splitlines()]
     assert lines[0] == "# yaml-language-server: $schema=mixture.schema.json"
     assert '"2024":' in lines
@@ -105,7 +105,9 @@ def test_the_first_line_is_for_editors_and_the_rest_says_what_was_found(
     assert "# only one field is read; not title" in text
     assert "id: null" in text
     assert "# made from file and row: `key` repeats in 1 of 4" in text
-    assert "# documents that cannot be used: empty_text 1; the first: on.csv: document 4: " in text
+    assert (
+        "# 1 of 4 documents cannot be used (empty_text 1); the first: on.csv: document 4: " in text
+    )
     assert "on_error: skip" in lines[lines.index("order:") - 1]
     assert "# 2 texts are copies of earlier ones; `dedup: {}` drops them" in lines
     # What is commented out can be taken as it is.

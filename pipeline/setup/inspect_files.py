@@ -23,6 +23,7 @@ from pipeline.core.document import Document
 from pipeline.core.errors import DocumentError, InputError
 from pipeline.setup.file_groups import FileGroup
 from pipeline.setup.remote_heads import ReadFile, read_heads
+from pipeline.setup.table_headers import check_header
 from pipeline.setup.text_fields import Fields, choose_fields
 from pipeline.setup.unicode_scripts import script_shares
 from pipeline.sources import FileReader, read_fields
@@ -77,6 +78,7 @@ class SourceFacts:
     is_counted: bool = False
     """Whether `num_tokens` is a count and no estimate."""
     scripts: dict[str, float] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -150,8 +152,10 @@ def inspect_group(
     names say.
     """
     with _read_files(group, whole_bytes) as files:
+        warnings = dict.fromkeys(check_header(one.file) for one in _first(files))
         fields = Fields(text="text", id="id") if group.is_text else _fields(group, files)
         facts, texts = _read_with_id(group, files, fields, whole_bytes)
+    facts.warnings = tuple(filter(None, warnings))
     if not texts.sizes:
         hint = f"the first: {facts.first_bad}" if facts.first_bad else None
         where = group.files[0].declared
@@ -222,11 +226,15 @@ def _read_files(group: FileGroup, whole_bytes: int) -> Iterator[list[ReadFile]]:
     yield [ReadFile(file=filled[index * len(filled) // number]) for index in range(number)]
 
 
+def _first(files: Sequence[ReadFile]) -> Sequence[ReadFile]:
+    """Return some files at even distances."""
+    return files[:: max(len(files) // _FIRST_FILES, 1)][:_FIRST_FILES]
+
+
 def _fields(group: FileGroup, files: Sequence[ReadFile]) -> Fields:
-    step = max(len(files) // _FIRST_FILES, 1)
     records: list[dict[str, Any]] = []
     bad: DocumentError | None = None
-    for one in files[::step][:_FIRST_FILES]:
+    for one in _first(files):
         with closing(read_fields(one.file)) as read:
             try:
                 for record, _ in islice(read, _FIRST_RECORDS):

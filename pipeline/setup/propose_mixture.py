@@ -87,6 +87,7 @@ def propose(
 def _warnings(sources: Sequence[SourceFacts], max_bad: Fraction | None) -> Iterator[str]:
     """Yield what the mixture drops, and what it allows that it would not by default."""
     for one in sources:
+        yield from one.warnings
         if one.bad:
             yield f"{one.where}: {one.bad_in_words}; `on_error: skip` drops and counts them"
         if one.num_blank:

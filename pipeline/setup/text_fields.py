@@ -131,6 +131,11 @@ def _ids(records: Sequence[dict[str, Any]], names: Sequence[str]) -> tuple[list[
     return found, "; ".join(reasons[:2])
 
 
+def is_usual_name(name: str) -> bool:
+    """Return whether a field is commonly called so."""
+    return _last(name) in (*_TEXTS, *_IDS)
+
+
 def _id_rank(name: str) -> int | None:
     """Return how likely a field is an id by its name, the lowest first; None for other names."""
     last = _last(name)

@@ -51,6 +51,7 @@ from pipeline.sources.readers import (
     Record,
     check_fields,
     field_of,
+    first_line,
     names_in,
     read_fields,
 )
@@ -84,6 +85,7 @@ __all__ = [
     "differences",
     "fetch",
     "field_of",
+    "first_line",
     "group_files",
     "kind_of",
     "known_digests",

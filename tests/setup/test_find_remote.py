@@ -55,7 +55,7 @@ def inspected(*addresses: str) -> dict[str, SourceFacts]:
 
 
 def test_each_kind_of_a_set_on_the_hub_is_a_source_and_its_card_is_none() -> None:
-    groups, left_out = find_groups(["hf://datasets/org/set"], Path())
+    groups, left_out, _ = find_groups(["hf://datasets/org/set"], Path())
     assert {one.name: one.origin.files for one in groups} == {
         "set-arrow": ("arrow/**/*.arrow",),
         "set-jsonl": ("JSON-array/**/*.json", "json.gz/**/*.json.gz"),

@@ -8,6 +8,7 @@ from pipeline.sources.readers.file_reader import (
     FileReader,
     OnBad,
     check_fields,
+    first_line,
     read_fields,
 )
 from pipeline.sources.readers.id_decoder import Decoding
@@ -23,6 +24,7 @@ __all__ = [
     "Record",
     "check_fields",
     "field_of",
+    "first_line",
     "names_in",
     "read_fields",
 ]

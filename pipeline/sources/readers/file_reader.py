@@ -61,6 +61,7 @@ _DOCUMENT_BYTES = 512
 # Of a file whose fields are checked. A field that none of them has is likely to be misspelt.
 _CHECKED_DOCUMENTS = 100
 _FIELDS_NAMED = 20
+_LONGEST_LINE: Final = 64 << 10
 NAME_FIELD: Final = {
     "no_text": "name the field that holds the text with from.text",
     "no_id": "name the field with from.id",
@@ -97,6 +98,22 @@ def read_fields(file: InputFile) -> Generator[Record, None, None]:
     """
     columns = Columns(text=_ANY, id=None, are_known=False)
     return _read(RawFile(file, MAX_DOCUMENT_BYTES), columns)
+
+
+def first_line(file: InputFile) -> str:
+    """Return the beginning of a file of text up to its first line end, or some of it.
+
+    Where the file is damaged before that, nothing. Raises: InputError for a file of another kind.
+    """
+    head = b""
+    try:
+        for block in RawFile(file, MAX_DOCUMENT_BYTES).text():
+            head += block
+            if b"\n" in block or len(head) > _LONGEST_LINE:
+                break
+    except DamagedError:
+        return ""
+    return head.partition(b"\n")[0].decode(errors="replace").rstrip("\r")
 
 
 class FileReader:

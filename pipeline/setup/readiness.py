@@ -8,6 +8,7 @@ none.
 import os
 import resource
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -38,6 +39,8 @@ _LITTLE_DISK, _NO_DISK = 10 << 30, 256 << 20
 _HUB_SECONDS: Final = 5.0
 _EXTRAS: Final = {
     "az": "builds on Azure",
+    "colbert": "the example of late-interaction retrieval",
+    "finetune": "the examples of fine-tuning",
     "filters": "all filters but length, regex and own functions, which need no extra",
     "gs": "builds on Google Cloud Storage",
     "hub": "tokenizers and exports on the Hub",
@@ -45,7 +48,7 @@ _EXTRAS: Final = {
     "s3": "sources and builds on S3",
     "train": "train, export and evaluate",
 }
-"""What each extra is for; those of `examples/` are explained there."""
+"""What each extra of `pyproject.toml` is for, of which installed metadata may be an older state."""
 _KNOWN_IDS: Final = {
     "café résumé naïve déjà vu": "68 2320 860 9568 2204 860 36060 41751 24821",
     "你好世界 mixed with english": "24553 34439 42848 45261 6804 342 48087",
@@ -77,6 +80,7 @@ def examine_machine(folder: Path) -> Iterator[Finding]:
     """Yield a finding for each thing that builds in a folder depend on."""
     yield _machine()
     yield _disk(folder)
+    yield _temporary()
     yield _open_files()
     yield _versions()
     yield _compiled()
@@ -109,6 +113,21 @@ def _disk(folder: Path) -> Finding:
     todo = "`ettin-data plan MIXTURE` says what a build takes; --out and --raw name other disks"
     status: Status = "fail" if free < _NO_DISK else "warn" if free < _LITTLE_DISK else "ok"
     return Finding(what="disk", status=status, says=says, todo="" if status == "ok" else todo)
+
+
+def _temporary() -> Finding:
+    """Say where temporary files go, which is not TMPDIR where that cannot be written."""
+    what, wanted = "temporary files", os.environ.get("TMPDIR")
+    todo = "set TMPDIR to a folder that is there and writable"
+    try:
+        folder = tempfile.gettempdir()
+    except FileNotFoundError as error:
+        return Finding(what=what, status="fail", says=str(error.strerror), todo=todo)
+    says = f"{format_bytes(shutil.disk_usage(folder).free)} free in {folder}"
+    if wanted and os.path.abspath(wanted) != folder:
+        says = f"TMPDIR is {wanted}, which cannot be written; {says}, which is used instead"
+        return Finding(what=what, status="warn", says=says, todo=todo)
+    return Finding(what=what, status="ok", says=says)
 
 
 def _open_files() -> Finding:
@@ -165,12 +184,18 @@ def _tokenizer() -> Finding:
 
 def _extras() -> Iterator[Finding]:
     """Yield what each extra needs that is not installed; a missing one is no fault."""
-    for extra in _names_of_extras():
+    known = _names_of_extras()
+    for extra in sorted({*_EXTRAS, *known}):
         missing = [one for one in _requirements(extra) if not _is_there(one)]
         wrong = [one for one in _requirements(extra) if _is_there(one) and not _is_met(one)]
         what = f"extra {extra}"
         install = f"pip install '{_PACKAGE}[{extra}]'"
-        if missing:
+        if extra not in known:
+            says = (
+                f"for {_EXTRAS[extra]}; not in the metadata of this installation, which are older"
+            )
+            yield Finding(what=what, status="ok", says=says, todo=f"if you need it: {install}")
+        elif missing:
             names = ", ".join(sorted(one.name for one in missing))
             says = f"not installed ({names})"
             if extra in _EXTRAS:
@@ -233,10 +258,10 @@ def _requirements(extra: str) -> list[Requirement]:
 
 
 def _names_of_extras() -> list[str]:
-    """Return the extras of users, sorted."""
+    """Return the extras of users that this installation knows of."""
     with suppress(metadata.PackageNotFoundError):
         names = metadata.metadata(_PACKAGE).get_all("Provides-Extra") or []
-        return sorted(name for name in names if name != "dev")
+        return [name for name in names if name != "dev"]
     return []
 
 

@@ -1,7 +1,7 @@
 """File groups: the files of an argument -> sources, each of files that are read alike. Pure.
 
 A folder or a pattern may reach files of several kinds; each kind becomes a source of its own.
-Files that lie beside data and are none, such as a data set's card, are left out and named.
+Other files in the same folders, such as the card of a data set, are left out and named.
 """
 
 import re
@@ -29,7 +29,7 @@ KNOWN_KINDS: Final = (
     + f" (all but .arrow and .parquet also packed: {', '.join(_PACKINGS)}) or {ARCHIVE}"
 )
 """Which files are read, for people."""
-# What libraries write beside shards, and people beside data.
+# What libraries put next to shards, and people next to data.
 _BESIDE_SHARDS: Final = ("index.json", "dataset_info.json", "dataset_dict.json", "state.json")
 _BESIDE_DATA: Final = re.compile(
     r"(readme|licen[cs]e|changelog|contributing|notice|citation)\b.*\.(md|txt)", re.IGNORECASE
@@ -125,7 +125,8 @@ def _leave_out(
 def folder_patterns(folder: str, paths: Sequence[str]) -> list[str]:
     """Return globs of files below a folder, by their suffixes.
 
-    folder: empty for that of the mixture, whose later outputs must not be reached; paths: below it.
+    folder: empty for the mixture's own, where the globs must not reach later outputs; paths: below
+    it.
     """
     suffixes = sorted({path[-len(suffix_of(path) or "") :] for path in paths})
     tops = sorted({path.split("/")[0] for path in paths if "/" in path})

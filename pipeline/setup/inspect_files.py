@@ -34,7 +34,7 @@ WHOLE_BYTES: Final = 256 << 20
 _MOST_FILES: Final = 64
 _FIELDS_NAMED: Final = 20
 _FIRST_FILES, _FIRST_RECORDS = 16, 100
-# About half a second of the tokenizer's library, which needs no compiling.
+# The tokenizer's library takes about half a second for them, and compiles nothing.
 _SAMPLE_CHARS: Final = 256 << 10
 _LONGEST_CHARS: Final = 32 << 10
 _NOT_UNREADABLE: Final = ("empty_text",)
@@ -262,7 +262,7 @@ def _read(one: ReadFile, facts: SourceFacts, texts: _Texts, most_bytes: float | 
     """Read a file into what is known of its source; return how many of its bytes were read."""
     fields = facts.fields
     bad: list[DocumentError] = []
-    # Of a file that is cut, the block in which it ends would be lost.
+    # A file that is cut loses the block that it ends in, so blocks are small.
     reader = FileReader(
         one.file,
         text_field=fields.text,

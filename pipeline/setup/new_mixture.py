@@ -59,9 +59,9 @@ def find_groups(arguments: Sequence[str], folder: Path) -> Found:
 
 
 def write_text(proposal: Proposal, path: Path) -> str:
-    """Return the text of a proposal, which loads as the mixture that it is, at `path`.
+    """Return the text of a proposal, checked to load as a mixture at `path`.
 
-    Raises: ConfigError where it does not, such as for addresses of a form that no mixture has.
+    Raises: ConfigError where it does not load, as with an address that no mixture can have.
     """
     text = mixture_text(proposal)
     load_mixture(path, text=text.encode())

@@ -1,7 +1,7 @@
 """Propose a mixture: facts about sources -> budgets, sizes and rules that build unchanged. Pure.
 
-Several sources share one budget, for which none has to be repeated. A source that is small beside
-the others is taken whole, and so is everything where there is little text or one source: nobody
+Several sources share one budget, small enough that none is repeated. A source much smaller than the
+others is taken whole. So is everything if there is little text or only one source, since nobody
 wants less of it.
 """
 
@@ -40,7 +40,7 @@ class Proposal:
     """Expected of the budgets."""
     global_batch_size: int
     skips_bad: bool
-    """Whether there are documents that cannot be read, which would stop a build."""
+    """Whether some documents cannot be read and would stop a build."""
     max_bad: Fraction | None
     """Where a file has more of them than a mixture allows by default."""
     left_out: tuple[str, ...] = ()
@@ -103,7 +103,7 @@ def _warnings(sources: Sequence[SourceFacts], max_bad: Fraction | None) -> Itera
 
 
 def _budget(sources: Sequence[SourceFacts]) -> tuple[int | None, dict[str, Fraction]]:
-    """Return a budget for which no source has to be repeated, and shares of it; None without."""
+    """Return a budget that no source is repeated for, and shares of it; None without."""
     total = sum(one.num_tokens for one in sources)
     large = [one for one in sources if one.num_tokens >= _SMALL * total]
     if len(large) < 2 or total < _LITTLE_TOKENS:

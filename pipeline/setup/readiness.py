@@ -48,7 +48,7 @@ _EXTRAS: Final = {
     "s3": "sources and builds on S3",
     "train": "train, export and evaluate",
 }
-"""What each extra of `pyproject.toml` is for, of which installed metadata may be an older state."""
+"""What each extra of `pyproject.toml` is for. Installed metadata may be older than that file."""
 _KNOWN_IDS: Final = {
     "café résumé naïve déjà vu": "68 2320 860 9568 2204 860 36060 41751 24821",
     "你好世界 mixed with english": "24553 34439 42848 45261 6804 342 48087",
@@ -116,7 +116,7 @@ def _disk(folder: Path) -> Finding:
 
 
 def _temporary() -> Finding:
-    """Say where temporary files go, which is not TMPDIR where that cannot be written."""
+    """Say where temporary files go. Python ignores a TMPDIR that it cannot write to."""
     what, wanted = "temporary files", os.environ.get("TMPDIR")
     todo = "set TMPDIR to a folder that is there and writable"
     try:
@@ -125,7 +125,7 @@ def _temporary() -> Finding:
         return Finding(what=what, status="fail", says=str(error.strerror), todo=todo)
     says = f"{format_bytes(shutil.disk_usage(folder).free)} free in {folder}"
     if wanted and os.path.abspath(wanted) != folder:
-        says = f"TMPDIR is {wanted}, which cannot be written; {says}, which is used instead"
+        says = f"TMPDIR ({wanted}) cannot be written; used instead: {says}"
         return Finding(what=what, status="warn", says=says, todo=todo)
     return Finding(what=what, status="ok", says=says)
 
@@ -191,9 +191,7 @@ def _extras() -> Iterator[Finding]:
         what = f"extra {extra}"
         install = f"pip install '{_PACKAGE}[{extra}]'"
         if extra not in known:
-            says = (
-                f"for {_EXTRAS[extra]}; not in the metadata of this installation, which are older"
-            )
+            says = f"for {_EXTRAS[extra]}; the metadata of this installation do not list it"
             yield Finding(what=what, status="ok", says=says, todo=f"if you need it: {install}")
         elif missing:
             names = ", ".join(sorted(one.name for one in missing))

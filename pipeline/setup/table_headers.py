@@ -1,7 +1,7 @@
 """Table headers: the first line of a CSV or TSV -> whether it names columns.
 
-A reader takes the first row for names whatever is in it, so that a table of another delimiter has
-one column, and one without names loses its first document and gets that for a name.
+A reader takes names from the first row whatever is in it. With another delimiter, a table has one
+column; without a header, its first document is lost.
 """
 
 import csv
@@ -46,8 +46,8 @@ def check_header(file: InputFile) -> str:
     if sentence is None:
         return ""
     return (
-        f'{file.declared}: the first row is taken for the names of columns, of which "{sentence}"'
-        " looks like text; if it is, put a row of names before it"
+        f'{file.declared}: the first row names the columns, but "{sentence}" looks like'
+        " text; if it is, put a row of names before it"
     )
 
 

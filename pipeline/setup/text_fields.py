@@ -1,8 +1,8 @@
-"""Text fields: the first records of a source -> which field is the text, and which the id. Pure.
+"""Text fields: the first records of a source -> the fields of text and id. Pure.
 
-Names that data sets commonly use come first; otherwise the text is what has most characters, and
-the id is a field whose name ends as ids do. A field inside others has a dotted name, as in a
-mixture.
+Fields with names that data sets commonly use come first. Otherwise the text is the field with most
+characters, and the id one whose name ends as ids do. A field inside others has a dotted name, as in
+a mixture.
 """
 
 from collections import defaultdict

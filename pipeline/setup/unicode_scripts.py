@@ -1,7 +1,7 @@
-"""Unicode scripts: texts -> which scripts their letters are of. Pure.
+"""Unicode scripts: texts -> the scripts of their letters. Pure.
 
 A script is not a language, and is called none: the filter `language` tells languages apart.
-Source: names of characters in Unicode (`unicodedata`), which begin with the script of a letter.
+Source: Unicode's names of letters (`unicodedata`) begin with their script.
 """
 
 import unicodedata

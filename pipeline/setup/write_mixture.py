@@ -26,7 +26,7 @@ def mixture_text(proposal: Proposal) -> str:
     lines = [
         "# yaml-language-server: $schema=mixture.schema.json",
         "# Proposed by `ettin-data new`: it builds as it is. What to decide is at the end.",
-        "# Editors complete keys once `ettin-data schema > mixture.schema.json` lies beside it.",
+        "# Editors complete keys once `ettin-data schema > mixture.schema.json` is next to it.",
         f"name: {quoted(proposal.name)}",
         "chunk:",
         _with(
@@ -117,8 +117,8 @@ def _written(tokens: int) -> str:
 def _source(one: SourceFacts, proposal: Proposal) -> Iterator[str]:
     yield from (f"  # {_one_line(line)}" for line in summary(one))
     yield f"  {quoted(one.name)}:"
-    yield _with("    category: uncategorised", "a word of yours, under which reports count it")
-    yield _with("    # licence: ...", "terms under which it is published")
+    yield _with("    category: uncategorised", "your own word; reports add up sources by it")
+    yield _with("    # licence: ...", "its terms, such as CC-BY-4.0")
     yield "    from:"
     yield from _origin(one)
     if one.num_blank:
@@ -167,7 +167,7 @@ def _origin(one: SourceFacts) -> Iterator[str]:
 
 
 def _one_or_many(patterns: Sequence[str]) -> str:
-    """Return globs or addresses, which are always quoted in a list: a comma would end one."""
+    """Return globs or addresses. In a list all are quoted, since a comma would end one."""
     if len(patterns) == 1:
         return quoted(patterns[0])
     return "[" + ", ".join(map(_in_quotes, patterns)) + "]"
@@ -184,7 +184,7 @@ def _undecided(proposal: Proposal) -> Iterator[str]:
     yield "# To decide:"
     if proposal.shares:
         yield "# - How much of each source: `tokens` and `share`. To use one more than once, say"
-        yield "#   how often at most, such as `max_repetition: 3`, beside its share."
+        yield "#   how often at most, such as `max_repetition: 3`, next to its share."
     yield from _of_batch_size(proposal)
     yield "# - Who may use it: `licence` and `category` of each source."
     yield "# - Copies, documents to leave out, and documents to hold out; take away the # in front:"
@@ -203,8 +203,8 @@ def _of_batch_size(proposal: Proposal) -> Iterator[str]:
     steps = max(rows // size, 1)
     about = "" if is_counted else "about "
     made = f"{rows:,} row{'s' * (rows != 1)} make {steps:,} step{'s' * (steps != 1)} of {size:,}"
-    yield "# - `global_batch_size`: as the trainer has it. The last rows, which fill no step, are"
-    yield f"#   dropped; {about}{made}."
+    yield "# - `global_batch_size`: as the trainer has it. Rows left after the last whole"
+    yield f"#   step are dropped; {about}{made}."
 
 
 def _longer(proposal: Proposal) -> str:
@@ -224,12 +224,12 @@ def _one_line(text: str) -> str:
 
 
 def _in_quotes(text: str) -> str:
-    """Return a text as JSON, which is YAML but for characters that it takes only escaped."""
+    """Return a text as JSON. That is YAML too, once characters that YAML refuses are escaped."""
     return _escaped(json.dumps(text, ensure_ascii=False))
 
 
 def _escaped(text: str) -> str:
-    """Escape what YAML does not take as it is, which is no more than what is not printable.
+    """Escape characters that are not printable; YAML takes all others as they are.
 
     Source: YAML 1.2.2, section 5.7, "Escaped Characters".
     """

@@ -197,9 +197,7 @@ def test_every_extra_is_known_and_one_that_old_metadata_lack_is_listed(
     assert readiness._EXTRAS.keys() == project["optional-dependencies"].keys() - {"dev"}
     monkeypatch.setattr(readiness, "_names_of_extras", lambda: ["hub", "train"])
     old = found("extra publish")
-    assert (
-        old.says == "for bundle and push; not in the metadata of this installation, which are older"
-    )
+    assert old.says == "for bundle and push; the metadata of this installation do not list it"
     assert old.todo == "if you need it: pip install 'ettin-data[publish]'"
 
 
@@ -216,7 +214,7 @@ def test_a_folder_of_temporary_files_that_cannot_be_written_is_said(
     monkeypatch.setenv("TMPDIR", str(tmp_path / "none"))
     away = found("temporary files")
     assert away.status == "warn"
-    assert away.says.startswith(f"TMPDIR is {tmp_path / 'none'}, which cannot be written; ")
+    assert away.says.startswith(f"TMPDIR ({tmp_path / 'none'}) cannot be written; used instead: ")
     monkeypatch.setattr(tempfile, "tempdir", None)
     monkeypatch.setattr(tempfile, "_candidate_tempdir_list", lambda: [str(tmp_path / "none")])
     assert found("temporary files").status == "fail"

@@ -224,7 +224,7 @@ def test_encodings_of_json_that_are_no_utf8_are_bad_documents(tokenizer: Tokeniz
 def test_the_first_rows_of_tables_are_looked_at(tokenizer: Tokenizer) -> None:
     Path("f.csv").write_text(f"a,{LONG}\nb,{LONG} Again.\n")
     (warning,) = propose("m", [inspect(tokenizer, "f.csv")]).warnings
-    assert warning.startswith("f.csv: the first row is taken for the names of columns")
+    assert warning.startswith("f.csv: the first row names the columns, but ")
     Path("f.csv").write_text(f"id;text\n1;{LONG}\n")
     with pytest.raises(InputError, match="got columns with semicolons between them"):
         inspect(tokenizer, "f.csv")

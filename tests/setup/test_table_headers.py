@@ -60,6 +60,6 @@ def test_a_row_that_plainly_names_no_columns_is_refused(
 def test_a_name_that_looks_like_text_is_doubted(tmp_path: Path) -> None:
     for cell in ("The boat left at dawn", "It rained."):
         assert check(tmp_path, "t.csv", f"doc-a,{cell}\ndoc-b,Fog\n") == (
-            f't.csv: the first row is taken for the names of columns, of which "{cell}" looks like'
-            " text; if it is, put a row of names before it"
+            f't.csv: the first row names the columns, but "{cell}" looks like text;'
+            " if it is, put a row of names before it"
         )

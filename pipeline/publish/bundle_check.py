@@ -25,13 +25,12 @@ from pipeline.publish.bundle_record import (
     MIXTURE,
     BundleRecord,
     read_record,
+    unknown_paths,
 )
 from pipeline.publish.croissant import validate_croissant
 from pipeline.publish.sign import SIGNATURE, check_signature
 from pipeline.sources import lock_digest, read_lock
 
-_OF_THE_HUB: Final = (".gitattributes", ".cache/huggingface/")
-"""What the Hub, and its client where it downloads, add to a folder."""
 _CITED: Final = ("cff-version", "message", "title", "authors")
 
 
@@ -51,24 +50,23 @@ def check_bundle(folder: Path, key: Path | None) -> list[str]:
 def check_files(folder: Path, record: BundleRecord) -> list[str]:
     """Return a line for each file that is not the record's, is missing, or is not in it."""
     expected = record.files
-    found = sorted(
-        path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir()
-    )
-    strangers = [
-        f"{printable(name)}: is not in {BUNDLE}"
-        for name in found
-        if name not in (*expected, BUNDLE, SIGNATURE) and not name.startswith(_OF_THE_HUB)
-    ]
+    try:
+        unknown = unknown_paths(folder, record)
+    except OSError as error:
+        return [f"{printable(str(error.filename))}: cannot be read: {error.strerror}"]
 
     def check(name: str) -> str | None:
         return _check_file(folder / name, name, expected[name])
 
     with ThreadPoolExecutor(num_cores()) as pool:
-        return [*filter(None, pool.map(check, sorted(expected))), *strangers]
+        complaints = list(filter(None, pool.map(check, sorted(expected))))
+    return complaints + [f"{printable(name)}: is not in {BUNDLE}" for name in unknown]
 
 
 def _check_file(path: Path, name: str, expected: FileDigest) -> str | None:
     try:
+        if path.is_symlink():
+            return f"{name}: is a link, expected a file"
         if not path.is_file():
             return f"{name}: is missing"
         if (num_bytes := path.stat().st_size) != expected.num_bytes:

@@ -13,14 +13,13 @@ from pipeline.core.digest import FileDigest
 from pipeline.core.errors import ConfigError, InputError, MismatchError, OutputError
 from pipeline.publish.bundle_check import check_files
 from pipeline.publish.bundle_record import BUNDLE, CARD, read_record
-from pipeline.publish.sign import SIGNATURE
+from pipeline.publish.sign import ATTRIBUTES, SIGNATURE
 from pipeline.storage import check_hub_library, explain_hub, parse_hub_address
 
 _KIND: Final = "dataset"
 _MAIN: Final = "main"
 # The Hub makes these itself, and a repository begins with them.
-_ATTRIBUTES: Final = ".gitattributes"
-_BEGUN: Final = {_ATTRIBUTES, CARD}
+_BEGUN: Final = {ATTRIBUTES, CARD}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -79,7 +78,7 @@ def plan_push(folder: Path, address: str) -> PushPlan:
         has_branch=has_branch,
         files=dict(sorted(files.items())),
         kept=tuple(sorted(kept)),
-        removed=tuple(sorted(there.keys() - files.keys() - {_ATTRIBUTES})),
+        removed=tuple(sorted(there.keys() - files.keys() - {ATTRIBUTES})),
     )
 
 

@@ -1,6 +1,7 @@
 """`bundle.json`: what a bundle has, file by file, sealed with its own digest."""
 
-from collections.abc import Iterable, Mapping
+import os
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Final
@@ -10,6 +11,7 @@ from pipeline.core.errors import InputError
 from pipeline.core.json_record import stored_fields
 from pipeline.core.regular_file import read_file
 from pipeline.dataset import parse_sealed, seal
+from pipeline.publish.sign import ATTRIBUTES, CLIENT, SIGNATURE
 
 BUNDLE: Final = "bundle.json"
 CARD: Final = "README.md"
@@ -66,3 +68,40 @@ def read_record(folder: Path) -> BundleRecord:
             "ettin-data bundle DIR --out FOLDER makes one",
         ) from error
     return parse_sealed(data, BUNDLE, {_FORMAT: BundleRecord}, lambda _: None)
+
+
+def unknown_paths(folder: Path, record: BundleRecord) -> list[str]:
+    """Return the paths below a bundle that neither we nor the Hub's client wrote, sorted.
+
+    A link is never ours, wherever it leads. Raises: OSError for a folder that cannot be read.
+    """
+    ours = {*record.files, BUNDLE, SIGNATURE, ATTRIBUTES}
+    known = {*ours, *_client_files(ours)}
+    return sorted(
+        name
+        for name in _paths(folder)
+        if name not in known or (name not in record.files and (folder / name).is_symlink())
+    )
+
+
+def _paths(folder: Path) -> Iterator[str]:
+    """Yield all that is no folder, below a folder; a link to a folder is a path, too."""
+
+    def fail(error: OSError) -> None:
+        raise error
+
+    for above, folders, files in os.walk(folder, onerror=fail):
+        at = Path(above)
+        links = [name for name in folders if (at / name).is_symlink()]
+        yield from ((at / name).relative_to(folder).as_posix() for name in (*files, *links))
+
+
+def _client_files(names: Iterable[str]) -> Iterator[str]:
+    """Yield what the Hub's client writes where it downloads or uploads files of these names.
+
+    Source: `huggingface_hub/_local_folder.py` of huggingface_hub.
+    """
+    yield from (f"{CLIENT}/{name}" for name in ("CACHEDIR.TAG", ".gitignore", ".gitignore.lock"))
+    for name in names:
+        for kind in ("download", "upload"):
+            yield from (f"{CLIENT}/{kind}/{name}{end}" for end in (".metadata", ".lock"))

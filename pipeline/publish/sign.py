@@ -15,6 +15,10 @@ from typing import Any, Final
 from pipeline.core.errors import ConfigError, MismatchError
 
 SIGNATURE: Final = "bundle.sig"
+ATTRIBUTES: Final = ".gitattributes"
+"""The Hub makes this file in each repository."""
+CLIENT: Final = ".cache/huggingface"
+"""The Hub's client keeps its records here, below a folder that it downloads to."""
 _KEYS: Final = (
     "openssl ecparam -name prime256v1 -genkey -noout -out KEY.pem makes a private key, openssl"
     " ec -in KEY.pem -pubout -out KEY.pub its public key"
@@ -27,7 +31,7 @@ def load_signer(private_key: Path) -> Any:
 
     with _readable(private_key, "a private key of an elliptic curve in PEM, without a password"):
         config = signing.Config().use_elliptic_key_signer(private_key=private_key)
-    return config.set_hashing_config(hashing.Config().set_ignored_paths(paths=[SIGNATURE]))
+    return config.set_hashing_config(_signed_files(hashing.Config()))
 
 
 def sign_bundle(folder: Path, signer: Any) -> None:
@@ -38,19 +42,24 @@ def sign_bundle(folder: Path, signer: Any) -> None:
 def check_signature(folder: Path, public_key: Path) -> None:
     """Raises: ConfigError for what is no public key; MismatchError for any other signature."""
     from cryptography.exceptions import InvalidSignature
-    from model_signing import verifying
+    from model_signing import hashing, verifying
 
     with _readable(public_key, "a public key of an elliptic curve in PEM"):
         config = verifying.Config().use_elliptic_key_verifier(public_key=public_key)
-    # Other files are named by the check of digests, whose own file is signed.
-    config.set_ignore_unsigned_files(True)
+    config.set_hashing_config(_signed_files(hashing.Config()))
     try:
-        config.verify(folder, folder / SIGNATURE)
+        config.verify(folder.resolve(), folder / SIGNATURE)
     except (InvalidSignature, ValueError, TypeError, LookupError, AttributeError, OSError) as error:
         raise MismatchError(
             f"{SIGNATURE}: is no signature of these files by {public_key}: {_reason(error)}",
             "get bundle and key again from who signed it",
         ) from error
+
+
+def _signed_files(config: Any) -> Any:
+    """Let a signature cover every file but itself and those of the Hub, which come later."""
+    # By default it ignores all that is named after git, too.
+    return config.set_ignored_paths(paths=[SIGNATURE, ATTRIBUTES, CLIENT], ignore_git_paths=False)
 
 
 def _reason(error: Exception) -> str:

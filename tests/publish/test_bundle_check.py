@@ -14,6 +14,7 @@ from support.published import Place
 from pipeline.core.digest import FileDigest
 from pipeline.publish.bundle_check import check_bundle
 from pipeline.publish.bundle_record import BundleRecord, read_record, write_record
+from pipeline.publish.sign import load_signer, sign_bundle
 
 
 @pytest.fixture
@@ -38,9 +39,56 @@ def test_a_bundle_is_as_it_was_written(signed: Path, keys: Path) -> None:
 
 def test_what_the_hub_and_its_client_add_is_no_part_of_it(copy: Path, keys: Path) -> None:
     (copy / ".gitattributes").write_text("*.parquet filter=lfs\n")
-    (copy / ".cache/huggingface/download").mkdir(parents=True)
-    (copy / ".cache/huggingface/download/README.md.metadata").write_text("x")
+    cache = copy / ".cache/huggingface"
+    (cache / "download/order").mkdir(parents=True)
+    for name in ("README.md.metadata", "README.md.lock", "order/steps.parquet.metadata"):
+        (cache / "download" / name).write_text("x")
+    (cache / ".gitignore").write_text("*")
+    (cache / "CACHEDIR.TAG").write_text("x")
     assert check(copy, "--key", keys / "own.pub")[0] == 0
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *(".gitattributes-evil.py", ".gitattributes.d/a.py", ".cache/huggingface/evil/x.py"),
+        *(".cache/huggingface/download/x.py.metadata", ".cache/x", ".gitignore", ".git/config"),
+    ],
+)
+def test_a_file_with_a_name_like_those_of_the_hub_is_named(
+    copy: Path, keys: Path, name: str
+) -> None:
+    (copy / name).parent.mkdir(parents=True, exist_ok=True)
+    (copy / name).write_text("import this")
+    assert f"{name}: is not in bundle.json" in check_bundle(copy, keys / "own.pub")
+
+
+def test_a_link_is_never_in_a_bundle(copy: Path, keys: Path) -> None:
+    outside = shutil.move(copy / "order", copy.parent / "outside")
+    for name in ("order", ".gitattributes", "evil"):
+        (copy / name).symlink_to(outside)
+    shutil.move(copy / "README.md", outside)
+    (copy / "README.md").symlink_to(copy.parent / "outside/README.md")
+    lines = check_bundle(copy, keys / "own.pub")
+    assert lines[0] == "README.md: is a link, expected a file"
+    assert [line for line in lines if line.endswith("is not in bundle.json")] == [
+        f"{name}: is not in bundle.json" for name in (".gitattributes", "evil", "order")
+    ]
+
+
+def test_a_signature_that_does_not_cover_every_file_is_refused(copy: Path, keys: Path) -> None:
+    record, signed = read_record(copy), (copy / "bundle.sig").read_text()
+    (copy / "more.txt").write_text("x")
+    files = {**record.files, "more.txt": FileDigest.of(copy / "more.txt")}
+    (copy / "bundle.json").rename(copy.parent / "bundle.json")
+    (copy / "more.txt").rename(copy.parent / "more.txt")
+    sign_bundle(copy, load_signer(keys / "own.pem"))
+    assert (copy / "bundle.sig").read_text() != signed
+    (copy.parent / "more.txt").rename(copy / "more.txt")
+    write_record(copy, BundleRecord(code=record.code, manifest=record.manifest, files=files))
+    [line] = check_bundle(copy, keys / "own.pub")
+    assert line.startswith("bundle.sig: is no signature of these files by")
+    assert "bundle.json, more.txt" in line
 
 
 def change(folder: Path, name: str) -> None:

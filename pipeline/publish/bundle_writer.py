@@ -7,7 +7,6 @@ appears whole or not at all.
 import json
 import os
 import shutil
-import uuid
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -21,14 +20,14 @@ from pipeline.core.errors import (
     InputError,
     InternalError,
     MismatchError,
-    OutputError,
 )
-from pipeline.core.files import publish, writing
+from pipeline.core.files import publish
 from pipeline.core.json_record import parse_json, to_json
 from pipeline.core.progress import ReportProgress
 from pipeline.core.regular_file import read_file
 from pipeline.dataset import MANIFEST, STATE, STEPS, TOKENIZER, Manifest, read_manifest
 from pipeline.publish.bundle_check import check_content
+from pipeline.publish.bundle_folder import check_bundle_path, scratch_beside
 from pipeline.publish.bundle_record import (
     CARD,
     CITATION,
@@ -39,7 +38,6 @@ from pipeline.publish.bundle_record import (
     REPORT,
     SUMMARY,
     BundleRecord,
-    is_bundle,
     write_record,
 )
 from pipeline.publish.citation import citation
@@ -100,17 +98,16 @@ def write_bundle(
             f"--rows: {folder} has no files of ordered rows, which are read from its pool",
             f"write them first: ettin-data order {folder} --materialise",
         )
-    scratch = out.absolute().parent / f".partial-{uuid.uuid4().hex}"
-    made = scratch / out.absolute().name
-    try:
-        with publish(out, scratch) as temporary:
-            made.mkdir(parents=True)
-            without_text = _write_files(folder, made, facts, report)
-            if signer is not None:
-                sign_bundle(made, signer)
-            made.rename(temporary)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+    with scratch_beside(out) as scratch, publish(out, scratch) as temporary:
+        # The signature has the name of the folder.
+        made = scratch / out.absolute().name
+        made.mkdir()
+        without_text = _write_files(folder, made, facts, report)
+        if signer is not None:
+            sign_bundle(made, signer)
+        # That took a while, in which somebody may have put something there.
+        check_bundle_path(out, folder)
+        made.rename(temporary)
     sizes = [path.stat().st_size for path in out.rglob("*") if path.is_file()]
     return Bundle(
         num_files=len(sizes),
@@ -126,24 +123,6 @@ def check_packages() -> None:
         raise ConfigError(
             f"got no {', '.join(missing)}, expected what bundles need",
             "pip install 'ettin-data[publish]'",
-        )
-
-
-def check_bundle_path(out: Path, folder: Path) -> None:
-    """Check that a folder is free, or has a bundle. Raises: OutputError."""
-    if out.resolve().is_relative_to(folder.resolve()):
-        raise OutputError(
-            f"{out}: lies in {folder}, expected a folder beside it",
-            "an output has the files of its manifest alone; `verify` refuses any other",
-        )
-    if os.path.lexists(out) and not out.is_dir():
-        raise OutputError(f"{out}: got a file, expected a folder, or nothing")
-    with writing(out):
-        is_free = not out.is_dir() or not any(out.iterdir())
-    if not is_free and not is_bundle(out):
-        raise OutputError(
-            f"{out}: got a folder with other files, expected a bundle to replace, or nothing",
-            "name a folder that is not there yet",
         )
 
 

@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,8 +16,9 @@ from support.published import Place
 
 from pipeline import dataset
 from pipeline.config import load_config
-from pipeline.core.errors import ConfigError, MismatchError
-from pipeline.publish.bundle_record import read_record
+from pipeline.core.errors import ConfigError, MismatchError, OutputError
+from pipeline.publish.bundle_folder import scratch_beside
+from pipeline.publish.bundle_record import read_record, write_record
 from pipeline.publish.bundle_writer import check_packages
 from pipeline.show import Shown
 from pipeline.show.report import report_content
@@ -43,7 +45,7 @@ def test_everything_is_in_it_and_the_same_each_time(place: Place, tmp_path: Path
     }
     rows = [name for name in names if name.startswith("order/checkpoint")]
     assert len(rows) >= 2
-    assert not list(again.parent.glob(".partial*"))
+    assert not list(again.parent.glob(".*partial*"))
     # Links, where the file system allows.
     assert os.stat(place.with_rows / rows[0]).st_ino == os.stat(place.out / rows[0]).st_ino
 
@@ -147,7 +149,7 @@ def refused(place: Place, *options: str | Path, out: Path | None = None) -> str:
     done = place.bundle(*options, out=target)
     assert done.returncode in (1, 2), done.stderr
     assert (builds.digests(target) if target.is_dir() else None) == before
-    assert not list(target.parent.glob(".partial*"))
+    assert not list(target.parent.glob(".*partial*"))
     [line] = [one for one in done.stderr.splitlines() if one.startswith("error: ")]
     return line
 
@@ -207,6 +209,65 @@ def test_folders_that_hold_something_else_are_left_alone(copy: Place) -> None:
     assert "expected a folder beside it" in refused(copy, out=copy.out / "bundle")
     assert "got a file, expected a folder" in refused(copy, out=copy.mixture)
     assert "got the address s3://a/b" in refused(copy, "--sign", "s3://a/b")
+
+
+def test_what_is_beside_an_earlier_bundle_is_left_alone(copy: Place) -> None:
+    bundle = copy.with_rows
+    (bundle / ".gitattributes").write_text("x")
+    (bundle / ".cache/huggingface/download").mkdir(parents=True)
+    (bundle / ".cache/huggingface/download/README.md.metadata").write_text("x")
+    (bundle / "MY_NOTES").write_text("mine")
+    assert "got MY_NOTES beside a bundle" in refused(copy, out=bundle)
+    (bundle / ".git").mkdir()
+    (bundle / ".git" / "config").write_text("mine")
+    assert "got .git/config and 1 more beside a bundle" in refused(copy, out=bundle)
+    (bundle / "MY_NOTES").unlink()
+    shutil.rmtree(bundle / ".git")
+    link = copy.folder / "link"
+    link.symlink_to(bundle)
+    line = refused(copy, out=link)
+    assert f"{link}: got a link to {bundle}, expected a folder" in line
+    record = (bundle / "bundle.json").read_bytes()
+    (bundle / "bundle.json").write_bytes(record.replace(b"LICENSE.md", b"LICENCE.md"))
+    assert "got a bundle whose record cannot be read" in refused(copy, out=bundle)
+    (bundle / "bundle.json").write_bytes(record)
+    assert copy.bundle(out=bundle).returncode == 0
+    assert not (bundle / ".gitattributes").exists()
+
+
+def test_what_somebody_puts_there_meanwhile_is_left_alone(
+    copy: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def write(*arguments: Any) -> None:
+        write_record(*arguments)
+        (copy.with_rows / "MY_NOTES").write_text("mine")
+
+    monkeypatch.setattr("pipeline.publish.bundle_writer.write_record", write)
+    done = copy.bundle(out=copy.with_rows)
+    assert "got MY_NOTES beside a bundle" in done.stderr
+    assert (copy.with_rows / "MY_NOTES").read_text() == "mine"
+
+
+def test_what_a_killed_run_left_is_removed_by_the_next(tmp_path: Path) -> None:
+    out = tmp_path / "bundle"
+    left = tmp_path / ".bundle.partial" / "bundle" / "order"
+    left.mkdir(parents=True)
+    (left / "half.parquet").write_text("half")
+    with scratch_beside(out) as scratch:
+        assert list(scratch.iterdir()) == []
+        (scratch / "bundle").mkdir()
+        with pytest.raises(OutputError, match="another run may write it"), scratch_beside(out):
+            pass
+        assert (scratch / "bundle").is_dir()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_place_that_cannot_be_written_is_named_as_it_was_given() -> None:
+    with (
+        pytest.raises(OutputError, match=r"^/proc/none: cannot be written: No such file"),
+        scratch_beside(Path("/proc/none")),
+    ):
+        pass
 
 
 def test_files_of_another_data_set_are_refused(copy: Place) -> None:

@@ -34,7 +34,7 @@ def add(verbs: Verbs) -> None:
         "--mixture MIXTURE", "mixture that was built, or name of a bundled one: for licences"
     )
     options.add("--lock FILE", "lock of the mixture (default: manifests/NAME.lock.json)", Path)
-    options.add("--rows", "bring the ordered rows too, as links where the file system allows")
+    options.add("--rows", "copy the ordered rows too, which needs room for as many bytes again")
     options.add("--sign KEY", "private key in PEM to sign with, of an elliptic curve", Path)
     options.add("--check", "check every file of a bundle, and its signature")
     options.add("--key PUBLIC", "with --check, public key of who signed it", Path)

@@ -5,7 +5,6 @@ appears whole or not at all.
 """
 
 import json
-import os
 import shutil
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -23,7 +22,7 @@ from pipeline.core.errors import (
 )
 from pipeline.core.files import publish
 from pipeline.core.json_record import parse_json, to_json
-from pipeline.core.progress import ReportProgress
+from pipeline.core.progress import ReportProgress, Work
 from pipeline.core.regular_file import read_file
 from pipeline.dataset import MANIFEST, STATE, STEPS, TOKENIZER, Manifest, read_manifest
 from pipeline.publish.bundle_check import check_content
@@ -80,8 +79,8 @@ def write_bundle(
 ) -> Bundle:
     """Write the bundle of an output; one that is there already is replaced.
 
-    mixture: as it was built, for the licences in it. has_rows: whether the ordered rows come too,
-    as links where the file system allows. key: a private key to sign with.
+    mixture: as it was built, for the licences in it. has_rows: whether copies of the ordered rows
+    come too. key: a private key to sign with.
 
     Raises: ConfigError for files of another data set, or a wrong key; MismatchError or InputError
     for an output that is damaged or not finished; OutputError.
@@ -195,16 +194,17 @@ def _texts(facts: Facts) -> tuple[dict[str, str], tuple[str, ...]]:
 
 
 def _copy(folder: Path, made: Path, facts: Facts, report: ReportProgress) -> None:
-    """Bring the table of steps, and the rows if they are asked for, by links where possible."""
+    """Copy the table of steps, and the rows if they are asked for.
+
+    A link would be one file with that of the output, so that who writes into one damages both.
+    """
     names = [STEPS]
     if facts.has_rows:
         names += [*facts.ordered_files]
         names += [name for name in (TOKENIZER,) if name in facts.manifest.files]
-    for number, name in enumerate(names, 1):
-        target = made / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            os.link(folder / name, target)
-        except OSError:
-            shutil.copyfile(folder / name, target)
-        report("copy", number, len(names))
+    done, total = 0, sum(facts.manifest.files[name].num_bytes for name in names)
+    for name in names:
+        (made / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(folder / name, made / name)
+        done += facts.manifest.files[name].num_bytes
+        report("copy", done, total, Work(unit="bytes", num_bytes=done))

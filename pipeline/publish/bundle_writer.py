@@ -11,7 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
-from pipeline.audit.verify import check_sums
+from pipeline.audit.verify import verify
 from pipeline.config import About, Mixture, Replay
 from pipeline.core.digest import FileDigest
 from pipeline.core.errors import (
@@ -24,7 +24,7 @@ from pipeline.core.files import publish
 from pipeline.core.json_record import parse_json, to_json
 from pipeline.core.progress import ReportProgress, Work
 from pipeline.core.regular_file import read_file
-from pipeline.dataset import MANIFEST, STATE, STEPS, TOKENIZER, Manifest, read_manifest
+from pipeline.dataset import MANIFEST, STATE, STEPS, TOKENIZER, read_manifest
 from pipeline.publish.bundle_check import check_content
 from pipeline.publish.bundle_folder import check_bundle_path, scratch_beside
 from pipeline.publish.bundle_record import (
@@ -89,7 +89,6 @@ def write_bundle(
     check_bundle_path(out, folder)
     signer = None if key is None else load_signer(key)
     manifest = read_manifest(folder / MANIFEST)
-    _check_output(folder, manifest)
     digest = parse_json(read_file(folder / MANIFEST))["digest"]
     facts = gather(manifest, digest, about, mixture=mixture, lock=lock, has_rows=has_rows)
     if has_rows and not facts.ordered_files:
@@ -97,6 +96,7 @@ def write_bundle(
             f"--rows: {folder} has no files of ordered rows, which are read from its pool",
             f"write them first: ettin-data order {folder} --materialise",
         )
+    _check_output(folder, report)
     with scratch_beside(out) as scratch, publish(out, scratch) as temporary:
         # The signature has the name of the folder.
         made = scratch / out.absolute().name
@@ -125,22 +125,17 @@ def check_packages() -> None:
         )
 
 
-def _check_output(folder: Path, manifest: Manifest) -> None:
-    """Check that an output is finished and adds up, and has every file in its size."""
+def _check_output(folder: Path, report: ReportProgress) -> None:
+    """Check that an output is finished and whole, by the bytes that the bundle names by digest."""
     if (folder / STATE).is_dir():
         raise InputError(
             f"{folder}: a build is not finished in it", "run the same build again to finish it"
         )
-    for path, expected in sorted(manifest.files.items()):
-        found = (folder / path).stat().st_size if (folder / path).is_file() else None
-        if found != expected.num_bytes:
-            got = "is missing" if found is None else f"has {found} bytes"
-            raise MismatchError(
-                f"{folder / path}: {got}, the manifest says {expected.num_bytes} bytes",
-                f"ettin-data verify {folder} lists all that is damaged; build it again",
-            )
-    if complaints := check_sums(folder, manifest):
-        raise MismatchError(f"{folder}: {complaints[0]}", f"ettin-data verify {folder}")
+    if complaints := verify(folder, report=report):
+        raise MismatchError(
+            f"{folder}: {complaints[0]}",
+            f"ettin-data verify {folder} lists all that is damaged; build it again",
+        )
 
 
 def _write_files(folder: Path, made: Path, facts: Facts, report: ReportProgress) -> tuple[str, ...]:

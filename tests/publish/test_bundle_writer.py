@@ -164,13 +164,20 @@ def change_byte(path: Path) -> None:
 
 def test_an_output_that_is_damaged_or_not_finished_is_refused(copy: Place) -> None:
     rows = next(copy.out.glob("order/checkpoint_000001/*.parquet"))
+    name = rows.relative_to(copy.out)
+    good = rows.read_bytes()
     change_byte(rows)
-    assert "are not those of the ledger" in refused(copy)
+    assert f"{copy.out}: {name}: sha256 is" in refused(copy)
     with rows.open("ab") as file:
         file.write(b"x")
-    assert "the manifest says" in refused(copy)
+    assert "bytes, manifest says" in refused(copy)
     rows.unlink()
-    assert "is missing, the manifest says" in refused(copy)
+    assert f"{name}: is missing" in refused(copy)
+    rows.write_bytes(good)
+    # What the rows were made from is named by the manifest, too.
+    pool = min((copy.out / "train").rglob("*.mds"))
+    change_byte(pool)
+    assert f"{pool.relative_to(copy.out)}: sha256 is" in refused(copy)
     manifest = copy.out / "manifest.json"
     change_byte(manifest)
     assert "is damaged" in refused(copy)
@@ -178,11 +185,12 @@ def test_an_output_that_is_damaged_or_not_finished_is_refused(copy: Place) -> No
     assert "manifest.json: cannot be read" in refused(copy)
 
 
-def test_damage_that_the_report_does_not_meet_is_found_as_files_are_copied(
+def test_damage_after_the_check_is_found_as_files_are_copied(
     place: Place, copy: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     content = report_content(Shown.open(place.out), lambda *progress: None)
     monkeypatch.setattr("pipeline.publish.bundle_writer.report_content", lambda *arguments: content)
+    monkeypatch.setattr("pipeline.publish.bundle_writer.verify", lambda *_, **__: [])
     rows = next(copy.out.glob("order/checkpoint_000001/*.parquet"))
     change_byte(rows)
     line = refused(copy, "--rows")

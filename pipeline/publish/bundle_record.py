@@ -1,6 +1,7 @@
 """`bundle.json`: what a bundle has, file by file, sealed with its own digest."""
 
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,8 @@ REPORT: Final = "report.html"
 SUMMARY: Final = "training-summary"
 """As `.md` and as `.json`."""
 _FORMAT: Final = "ettin-bundle-v1"
+# The Hub's client keeps the listing of a commit under the commit's name.
+_TREE: Final = re.compile(re.escape(CLIENT) + r"/trees/[0-9a-f]{40}\.json")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -80,7 +83,8 @@ def unknown_paths(folder: Path, record: BundleRecord) -> list[str]:
     return sorted(
         name
         for name in _paths(folder)
-        if name not in known or (name not in record.files and (folder / name).is_symlink())
+        if (name not in known and not _TREE.fullmatch(name))
+        or (name not in record.files and (folder / name).is_symlink())
     )
 
 
@@ -97,7 +101,7 @@ def _paths(folder: Path) -> Iterator[str]:
 
 
 def _client_files(names: Iterable[str]) -> Iterator[str]:
-    """Yield what the Hub's client writes where it downloads or uploads files of these names.
+    """Yield what the Hub's client writes where it downloads or uploads files, but for listings.
 
     Source: `huggingface_hub/_local_folder.py` of huggingface_hub.
     """

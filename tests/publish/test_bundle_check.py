@@ -53,6 +53,7 @@ def test_what_the_hub_and_its_client_add_is_no_part_of_it(copy: Path, keys: Path
     [
         *(".gitattributes-evil.py", ".gitattributes.d/a.py", ".cache/huggingface/evil/x.py"),
         *(".cache/huggingface/download/x.py.metadata", ".cache/x", ".gitignore", ".git/config"),
+        ".cache/huggingface/trees/x.json",
     ],
 )
 def test_a_file_with_a_name_like_those_of_the_hub_is_named(

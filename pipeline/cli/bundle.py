@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pipeline.cli.arguments import Arguments, Verbs, add_verb
 from pipeline.cli.output import print_result
@@ -9,6 +10,10 @@ from pipeline.cli.shown_progress import show_progress
 from pipeline.core.bundled import mixture_path
 from pipeline.core.errors import ConfigError
 from pipeline.core.shown import printable
+
+if TYPE_CHECKING:
+    from pipeline.dataset import Manifest
+    from pipeline.sources import Lock
 
 
 def add(verbs: Verbs) -> None:
@@ -52,17 +57,13 @@ def run(parsed: Arguments) -> int:
     from pipeline.config import About, load_about, load_config
     from pipeline.dataset import MANIFEST, read_manifest
     from pipeline.publish import write_bundle
-    from pipeline.sources import default_lock_path, read_lock
 
     about = About(folder=Path()) if parsed.about is None else load_about(parsed.about)
-    mixture = lock = None
     record = read_manifest(parsed.folder / MANIFEST)
+    mixture = None
     if parsed.mixture is not None:
         mixture = load_config(mixture_path(parsed.mixture), record.mixture.overrides)
-    if parsed.lock is not None:
-        lock = read_lock(parsed.lock)
-    elif record.lock is not None and (path := default_lock_path(record.mixture.name)).exists():
-        lock = read_lock(path)
+    lock = _find_lock(parsed, record, None if mixture is None else mixture.name)
     with show_progress(parsed, parsed.out) as show:
         bundle = write_bundle(
             parsed.folder,
@@ -91,6 +92,27 @@ def run(parsed: Arguments) -> int:
         if names:
             print(printable(f"{what}: {', '.join(names)}"), file=sys.stderr)
     return 0
+
+
+def _find_lock(parsed: Arguments, record: "Manifest", name: str | None) -> "Lock | None":
+    """Read the lock that `--lock` names, or that of the output. `name`: of the mixture's file.
+
+    Raises: ConfigError where the output needs one that is not there.
+    """
+    from pipeline.sources import default_lock_path, read_lock
+
+    if parsed.lock is not None:
+        return read_lock(parsed.lock)
+    if record.lock is None:
+        return None
+    # `lock` names it after the file, and an output of a replay has the name of its phase.
+    path = default_lock_path(name or record.mixture.name)
+    if not path.exists():
+        raise ConfigError(
+            f"--lock: got no {path}, expected the lock of the output, of digest {record.lock}",
+            "name it with --lock; it says which revisions the data was made from",
+        )
+    return read_lock(path)
 
 
 def _check(parsed: Arguments) -> int:

@@ -40,13 +40,20 @@ def licence_files(facts: Facts) -> tuple[dict[str, str], tuple[str, ...]]:
 
 def _own_text(facts: Facts, source: SourceFacts) -> str:
     assert source.about.licence_text is not None
+    where = f"sources.{source.name}.licence_text"
     path = facts.about.folder / source.about.licence_text
+    # What a bundle has is published, so a file of elsewhere is not taken by a slip or a trick.
+    if not path.resolve().is_relative_to(facts.about.folder.resolve()):
+        raise ConfigError(
+            f"{where}: got {source.about.licence_text}, which leads out of the about file's folder,"
+            " expected a file in it",
+            "copy the text there",
+        )
     try:
         return read_file(path).decode()
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(
-            f"sources.{source.name}.licence_text: {path} cannot be read: {error},"
-            " expected a file of text in UTF-8"
+            f"{where}: {path} cannot be read: {error}, expected a file of text in UTF-8"
         ) from error
 
 

@@ -14,11 +14,12 @@ from support import builds
 from support.published import Place
 
 from pipeline import dataset
-from pipeline.config import load_config
+from pipeline.config import load_about, load_config
 from pipeline.core.errors import ConfigError, MismatchError, OutputError
 from pipeline.publish.bundle_folder import scratch_beside
 from pipeline.publish.bundle_record import read_record, write_record
 from pipeline.publish.bundle_writer import check_packages
+from pipeline.publish.licence_files import licence_files
 from pipeline.show import Shown
 from pipeline.show.report import report_content
 
@@ -294,15 +295,46 @@ def test_files_of_another_data_set_are_refused(copy: Place) -> None:
     assert "sources.tides.licence_text" in refused(copy)
 
 
+def test_a_licence_text_is_taken_from_the_folder_of_the_about_file_alone(copy: Place) -> None:
+    folder = copy.folder / "about"
+    folder.mkdir()
+    about = (copy.about).read_text()
+    (copy.folder / "private.txt").write_text("secret")
+    (folder / "link.txt").symlink_to("../private.txt")
+    (folder / "texts").mkdir()
+    (folder / "texts" / "terms.txt").write_text("Do as you like.\n")
+    for text in ("../private.txt", copy.folder / "private.txt", "link.txt", "texts/../../x"):
+        (folder / "about.yaml").write_text(about.replace("terms.txt", str(text)))
+        with pytest.raises(ConfigError, match="leads out of the about file's folder"):
+            licence_files(copy.facts(load_about(folder / "about.yaml")))
+    (folder / "about.yaml").write_text(about.replace("terms.txt", "texts/terms.txt"))
+    files, _ = licence_files(copy.facts(load_about(folder / "about.yaml")))
+    assert files["LICENSES/sources/tides.txt"] == "Do as you like.\n"
+
+
 def test_a_build_from_a_lock_needs_it_and_brings_it(place: Place, tmp_path: Path) -> None:
     assert (place.with_rows / "lock.json").read_bytes() == place.lock.read_bytes()
     done = builds.run("bundle", place.out, "--out", tmp_path / "out")
     assert done.returncode == 2
-    assert "--lock: got no lock, expected that of the output" in done.stderr
+    assert "--lock: got no manifests/harbour.lock.json, expected the lock of" in done.stderr
     # By default it is looked for where `lock` writes it.
     (tmp_path / "manifests").mkdir()
     shutil.copy(place.lock, tmp_path / "manifests" / "harbour.lock.json")
     builds.run_well("bundle", place.out, "--out", tmp_path / "out", cwd=tmp_path)
+
+
+def test_the_lock_of_a_replay_is_looked_for_by_the_name_of_its_file(
+    place: Place, tmp_path: Path
+) -> None:
+    order = "order: {seed: 21, global_batch_size: 4, max_seq_len: 64}"
+    (tmp_path / "again.yaml").write_text(f"name: again\npool: {{hub: org/pool}}\n{order}\n")
+    bundle = ("bundle", place.out, "--out", "out", "--mixture", "again.yaml")
+    done = builds.run(*bundle, cwd=tmp_path)
+    assert done.returncode == 2
+    assert "--lock: got no manifests/again.lock.json, expected the lock of" in done.stderr
+    (tmp_path / "manifests").mkdir()
+    shutil.copy(place.lock, tmp_path / "manifests/again.lock.json")
+    builds.run_well(*bundle, cwd=tmp_path)
 
 
 @pytest.mark.parametrize("rows", ["index", pytest.param("written", marks=pytest.mark.slow)])

@@ -75,7 +75,7 @@ def run(parsed: Arguments) -> int:
             key=parsed.sign,
             report=show,
         )
-    told = {
+    content = {
         "out": str(parsed.out),
         "num_files": bundle.num_files,
         "num_bytes": bundle.num_bytes,
@@ -83,7 +83,7 @@ def run(parsed: Arguments) -> int:
         "licences_without_text": list(bundle.without_text),
     }
     print_result(
-        parsed, told, [f"{parsed.out}: {bundle.num_files:,} files, {bundle.num_bytes:,} bytes"]
+        parsed, content, [f"{parsed.out}: {bundle.num_files:,} files, {bundle.num_bytes:,} bytes"]
     )
     for what, names in (
         ("not known, and said so in the bundle", bundle.missing),

@@ -31,7 +31,7 @@ def run(parsed: Arguments) -> int:
     from pipeline.publish import plan_push, push_bundle
 
     plan = plan_push(parsed.bundle, parsed.address)
-    told = {
+    content = {
         "address": parsed.address,
         "exists": plan.head is not None,
         "sent": list(plan.sent),
@@ -48,10 +48,10 @@ def run(parsed: Arguments) -> int:
         lines += [f"remove {one}" for one in plan.removed]
         place = "" if plan.head is not None else "a new private data set, "
         lines.append(f"{parsed.address}: {place}{counts}; nothing was sent, --upload does it")
-        print_result(parsed, {**told, "commit": None}, lines)
+        print_result(parsed, {**content, "commit": None}, lines)
         return 0
     commit = push_bundle(parsed.bundle, plan)
     print_result(
-        parsed, {**told, "commit": commit}, [f"{parsed.address}: {counts}; now at {commit}"]
+        parsed, {**content, "commit": commit}, [f"{parsed.address}: {counts}; now at {commit}"]
     )
     return 0

@@ -83,7 +83,7 @@ def plan_push(folder: Path, address: str) -> PushPlan:
 
 
 def push_bundle(folder: Path, plan: PushPlan) -> str:
-    """Carry a plan out, as one commit; return the commit. A new repository is private.
+    """Upload what a plan lists, as one commit; return the commit. A new repository is private.
 
     Raises: OutputError where the Hub refuses, or has other bytes afterwards; NetworkError.
     """

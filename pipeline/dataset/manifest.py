@@ -30,7 +30,7 @@ from pipeline.dataset.partition_counts import (
     TokenCounts,
 )
 from pipeline.dataset.paths import ORDER, PARTIAL, STATE, TRAIN
-from pipeline.dataset.sealed_json import parse_sealed, sealed_pieces
+from pipeline.dataset.sealed_json import MIXTURE_SUFFIXES, parse_sealed, sealed_pieces
 from pipeline.dataset.steps import OrderFormat, StepWindow
 from pipeline.order import PermutationKey, View
 
@@ -349,6 +349,12 @@ def read_manifest(path: Path) -> Manifest:
             raise MismatchError(
                 f"{path}: is missing, since the build here is not finished",
                 "run it again; after an --update that was refused, also with the mixture of before",
+            ) from error
+        if path.parent.is_file():
+            got = "a mixture file" if path.parent.suffix in MIXTURE_SUFFIXES else "a file"
+            raise MismatchError(
+                f"{path.parent}: is {got}, expected the output of a build",
+                "name the folder that `build` wrote",
             ) from error
         raise MismatchError(
             f"{path}: cannot be read: {error.strerror}", "build again to write it"

@@ -32,6 +32,7 @@ class _NamesPaths(Protocol):
 
 Sealed = TypeVar("Sealed", bound=_NamesPaths)
 
+MIXTURE_SUFFIXES: Final = (".yaml", ".yml")
 _HINT = "get it again, or make it again with this version of ettin-data"
 
 _Group = Mapping[Any, Any] | Sequence[Any]
@@ -205,11 +206,15 @@ def parse_sealed(
         is_whole = kind is not None and is_sealed({"format": written, **content}, data)
         code = content.get("code", written)
     except ValueError as error:
+        if where.endswith(MIXTURE_SUFFIXES):
+            raise MismatchError(
+                f"{where}: is a mixture file, expected a manifest",
+                "name the output of a build, or its manifest.json",
+            ) from error
         raise MismatchError(f"{where}: is damaged: not valid JSON", _HINT) from error
     except (TypeError, KeyError, AttributeError) as error:
         raise MismatchError(
-            f"{where}: is not a manifest: got no format, expected that of a build, or of what "
-            "`ettin-data digest` wrote"
+            f"{where}: got JSON without a format, expected {' or '.join(kinds)}", _HINT
         ) from error
     if kind is None:
         raise MismatchError(

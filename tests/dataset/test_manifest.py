@@ -111,3 +111,19 @@ def test_a_step_of_a_miniature_has_no_more_rows_than_there_are() -> None:
         declared["order"] = {**declared["order"], "global_batch_size": batch}
         mixture = replace(manifest.mixture, declaration=declared)
         assert replace(manifest, mixture=mixture).num_rows_per_step == expected
+
+
+def test_what_is_no_manifest_is_said_by_name(tmp_path: Path) -> None:
+    mixture, other, record = tmp_path / "m.yaml", tmp_path / "m.txt", tmp_path / "record.json"
+    for path in (mixture, other):
+        path.write_text("name: m\n")
+    record.write_text("[]")
+    for path, message in (
+        (mixture, "m.yaml: is a mixture file, expected a manifest"),
+        (mixture / "manifest.json", "m.yaml: is a mixture file, expected the output of a build"),
+        (other / "manifest.json", "m.txt: is a file, expected the output of a build"),
+        (record, "record.json: got JSON without a format, expected ettin-manifest-v1 or "),
+    ):
+        with pytest.raises(MismatchError) as raised:
+            read_manifest(path)
+        assert message in raised.value.message

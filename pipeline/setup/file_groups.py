@@ -209,3 +209,12 @@ def refuse_unknown(argument: str, left_out: Sequence[str]) -> InputError:
         f"{argument}: got {got}, expected {KNOWN_KINDS}",
         "convert the files, or name others; docs/guide/custom-mixture.md says how each is read",
     )
+
+
+def named_twice(path: str, one: str, other: str) -> InputError:
+    """Return the error for a file that two arguments name."""
+    return InputError(
+        f"{path}: got a file that both {one} and {other} name, expected one of them: its documents"
+        " would count twice",
+        "leave out one of the two arguments, or use a narrower glob",
+    )

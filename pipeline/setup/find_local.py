@@ -24,6 +24,7 @@ from pipeline.setup.file_groups import (
     files_per_partition,
     folder_patterns,
     glob_patterns,
+    named_twice,
     refuse_unknown,
     series_of,
     source_name,
@@ -90,11 +91,7 @@ def _hard_links(every: Sequence[Wanted]) -> Iterator[str]:
                 continue
             other, named = first[key]
             if os.path.realpath(other) == os.path.realpath(path):
-                raise InputError(
-                    f"{path}: got a file that both {named} and {argument} name, expected one of"
-                    " them: its documents would count twice",
-                    "leave out one of the two arguments, or use a narrower glob",
-                )
+                raise named_twice(path, named, argument)
             yield f"{path} and {other} are one file (a hard link): its documents count twice"
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from pipeline.config import NAME, load_mixture
 from pipeline.core.errors import ConfigError, InputError
 from pipeline.core.shown import without_secrets
+from pipeline.setup.file_groups import FileGroup, named_twice
 from pipeline.setup.find_local import Found, find_local
 from pipeline.setup.find_remote import find_remote, is_address
 from pipeline.setup.inspect_files import SourceFacts, inspect_group
@@ -50,12 +51,35 @@ def find_groups(arguments: Sequence[str], folder: Path) -> Found:
     folder = folder.absolute()
     here = [one for one in arguments if not is_address(one)]
     found = find_local(here, folder, ())
+    named: dict[tuple[str | None, str | None, str], str] = {}
     for address in arguments:
         if is_address(address):
             groups, left_out = find_remote(address, [group.name for group in found.groups])
+            _refuse_repeated(address, groups, named)
             found.groups.extend(groups)
             found.left_out.extend(left_out)
     return found
+
+
+def _refuse_repeated(
+    address: str,
+    groups: Sequence[FileGroup],
+    named: dict[tuple[str | None, str | None, str], str],
+) -> None:
+    """Refuse a file elsewhere that two addresses name. Raises: InputError.
+
+    named: addresses by data set, revision and path of each file so far, which grows.
+    """
+    for group in groups:
+        for path in group.stored:
+            key = group.origin.hub, group.origin.revision, path
+            if key in named:
+                raise named_twice(path, named[key], address)
+    named |= {
+        (group.origin.hub, group.origin.revision, path): address
+        for group in groups
+        for path in group.stored
+    }
 
 
 def write_text(proposal: Proposal, path: Path) -> str:

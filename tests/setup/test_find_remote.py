@@ -138,3 +138,11 @@ def test_a_hub_that_is_away_is_no_fault_of_the_files(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("time.sleep", lambda seconds: None)
     with pytest.raises(NetworkError, match="org/set"):
         inspected("hf://datasets/org/set")
+
+
+def test_a_file_that_two_addresses_name_is_refused() -> None:
+    whole, part = "hf://datasets/org/set", "hf://datasets/org/set/txt"
+    with pytest.raises(InputError) as raised:
+        find_groups([whole, part], Path())
+    assert raised.value.message.startswith("txt/")
+    assert f": got a file that both {whole} and {part} name, expected one" in raised.value.message

@@ -1,6 +1,6 @@
 """Progress: what a stage says of itself, and how fast it is.
 
-Functions that take long call a `ReportProgress`; the command line shows what it is told
+Functions that take long call a `ReportProgress`; the command line shows what they report
 (`cli/shown_progress.py`).
 """
 

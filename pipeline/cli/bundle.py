@@ -56,7 +56,7 @@ def run(parsed: Arguments) -> int:
         raise ConfigError("--key: got no --check, expected one", "--sign KEY signs a bundle")
     from pipeline.config import About, load_about, load_config
     from pipeline.dataset import MANIFEST, read_manifest
-    from pipeline.publish import write_bundle
+    from pipeline.show.publish import write_bundle
 
     about = About(folder=Path()) if parsed.about is None else load_about(parsed.about)
     record = read_manifest(parsed.folder / MANIFEST)
@@ -119,7 +119,7 @@ def _check(parsed: Arguments) -> int:
     for name in ("out", "about", "mixture", "lock", "sign"):
         if getattr(parsed, name) is not None:
             raise ConfigError(f"--{name}: got --check too, expected only one of them")
-    from pipeline.publish import check_bundle
+    from pipeline.show.publish import check_bundle
 
     mismatches = check_bundle(parsed.folder, parsed.key)
     signed = "" if parsed.key is None else f", signed by the owner of {parsed.key}"

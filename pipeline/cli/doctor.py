@@ -25,7 +25,7 @@ def add(verbs: Verbs) -> None:
 
 def run(parsed: Arguments) -> int:
     """Print what was found, a line each; exit 1 if something fails."""
-    from pipeline.setup import examine_machine
+    from pipeline.runner.setup import examine_machine
 
     findings = []
     for one in examine_machine(Path()):

@@ -12,7 +12,7 @@ from pipeline.core.errors import OutputError
 from pipeline.core.units import format_bytes, format_tokens
 
 if TYPE_CHECKING:
-    from pipeline.setup import Proposal
+    from pipeline.runner.setup import Proposal
 
 
 def add(verbs: Verbs) -> None:
@@ -43,7 +43,7 @@ def add(verbs: Verbs) -> None:
 def run(parsed: Arguments) -> int:
     """Write a mixture file, and say which commands come next."""
     from pipeline.core.files import publish_beside
-    from pipeline.setup import describe, draft_mixture, write_text
+    from pipeline.runner.setup import describe, draft_mixture, write_text
 
     path: Path = parsed.out or Path(f"{parsed.name}.yaml")
     _check_out(path, is_forced=parsed.force)
@@ -85,7 +85,7 @@ def _check_out(path: Path, *, is_forced: bool) -> None:
 
 
 def _print(proposal: "Proposal", path: Path) -> None:
-    from pipeline.setup import format_percent
+    from pipeline.runner.setup import format_percent
 
     rows = []
     for one in proposal.sources:

@@ -28,7 +28,7 @@ def add(verbs: Verbs) -> None:
 
 
 def run(parsed: Arguments) -> int:
-    from pipeline.publish import plan_push, push_bundle
+    from pipeline.show.publish import plan_push, push_bundle
 
     plan = plan_push(parsed.bundle, parsed.address)
     content = {

@@ -117,7 +117,7 @@ def test_a_file_that_is_there_is_kept_unless_forced(
 def test_budgets_that_are_proposed_can_be_met(
     here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from pipeline.setup import propose_mixture as proposing
+    from pipeline.runner.setup import propose_mixture as proposing
 
     monkeypatch.setattr(proposing, "_LITTLE_TOKENS", 100)
     own_files.write("jsonl", here / "a")

@@ -10,7 +10,7 @@ from support import builds
 
 from pipeline.config import About, load_about, load_mixture
 from pipeline.dataset import read_manifest
-from pipeline.publish.published_facts import Facts, gather
+from pipeline.show.publish.published_facts import Facts, gather
 from pipeline.sources import read_lock
 
 MIXTURE = """\

@@ -84,18 +84,18 @@ class Stage:
         if self.is_over and seconds < _SHORT_SECONDS:
             return ""
         rates = {name: self._per_second(name, now) for name in self._amounts()}
-        told = [format_rate(rates["done"], self.work.unit)]
+        parts = [format_rate(rates["done"], self.work.unit)]
         if self.work.num_bytes and self.work.unit != "bytes":
-            told.append(format_rate(rates["bytes"], "bytes"))
+            parts.append(format_rate(rates["bytes"], "bytes"))
         if self.work.num_tokens:
-            told.append(format_rate(rates["tokens"], "tokens"))
+            parts.append(format_rate(rates["tokens"], "tokens"))
         if self.is_over:
-            told.insert(0, f"in {format_seconds(seconds)}")
+            parts.insert(0, f"in {format_seconds(seconds)}")
         else:
-            told.append(f"{self.time_left(now)} left")
+            parts.append(f"{self.time_left(now)} left")
         if (free := free_bytes(self.place)) is not None:
-            told.append(f"{format_bytes(free)} free")
-        return ", ".join(told)
+            parts.append(f"{format_bytes(free)} free")
+        return ", ".join(parts)
 
     def time_left(self, now: float) -> str:
         return format_seconds(0.0 if self.is_over else self._seconds_left(now))
@@ -280,8 +280,8 @@ def _bars(place: Path | None) -> Iterator[ReportProgress]:
 
         def render(self, task: rich.Task) -> Text:
             stage = stages.get(task.id)
-            told = "" if stage is None else f"{stage.amount()}  {stage.details(time.monotonic())}"
-            return Text(told)
+            text = "" if stage is None else f"{stage.amount()}  {stage.details(time.monotonic())}"
+            return Text(text)
 
     columns = (rich.TextColumn("{task.description}", markup=False), rich.BarColumn(), Details())
     known: dict[str, rich.TaskID] = {}

@@ -35,7 +35,7 @@ def test_an_output_whose_manifest_is_damaged_is_no_order(
     out = tmp_path / "out"
     shutil.copytree(finished / "order", out / "order")
     (out / "manifest.json").write_bytes(data)
-    with pytest.raises(InputError, match=r"is damaged|not a manifest|of format '.*-v0', expected"):
+    with pytest.raises(InputError, match=r"is damaged|without a format|of format '.*-v0', expected"):
         verify_against(finished, str(out))
 
 
@@ -55,8 +55,8 @@ def _spoiled(spoil: Spoil) -> Callable[[Path, Path], None]:
     ("write", "message"),
     [
         (lambda out, path: None, "not found"),
-        (lambda out, path: path.write_text("{}"), "not a manifest"),
-        (lambda out, path: path.write_text("[1]"), "not a manifest"),
+        (lambda out, path: path.write_text("{}"), "without a format"),
+        (lambda out, path: path.write_text("[1]"), "without a format"),
         (lambda out, path: path.write_bytes(b"\xff\x00"), "not valid JSON"),
         (
             lambda out, path: path.write_bytes((out / "manifest.json").read_bytes() + b" "),

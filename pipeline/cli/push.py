@@ -4,6 +4,7 @@ from pathlib import Path
 
 from pipeline.cli.arguments import Arguments, Verbs, add_verb
 from pipeline.cli.output import print_result
+from pipeline.cli.shown_progress import show_progress
 from pipeline.core.units import format_bytes
 
 
@@ -25,6 +26,7 @@ def add(verbs: Verbs) -> None:
     what = "data set, hf://datasets/ORG/NAME[@BRANCH]; one that is not there is created, private"
     options.add("address ADDRESS", what)
     options.add("--upload", "send the files; without it, nothing is changed")
+    options.add_progress()
 
 
 def run(parsed: Arguments) -> int:
@@ -50,7 +52,8 @@ def run(parsed: Arguments) -> int:
         lines.append(f"{parsed.address}: {place}{counts}; nothing was sent, --upload does it")
         print_result(parsed, {**content, "commit": None}, lines)
         return 0
-    commit = push_bundle(parsed.bundle, plan)
+    with show_progress(parsed) as show:
+        commit = push_bundle(parsed.bundle, plan, show)
     print_result(
         parsed, {**content, "commit": commit}, [f"{parsed.address}: {counts}; now at {commit}"]
     )

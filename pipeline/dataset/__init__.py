@@ -112,7 +112,6 @@ from pipeline.dataset.rows import (
 from pipeline.dataset.sealed_json import parse_sealed, seal
 from pipeline.dataset.source_rows import (
     SourceRow,
-    imbalances,
     in_units,
     rows_of,
     shares,
@@ -191,7 +190,6 @@ __all__ = [
     "dropped_file",
     "find_checkpoint",
     "first_difference",
-    "imbalances",
     "in_units",
     "is_build_folder",
     "is_drawn_file",

@@ -2,11 +2,11 @@
 
 For each line, in documents: `documents` = `kept` + those `dropped`. In tokens: `read` + `added` =
 `written` + `discarded`, `written` - `validation` = `available`, and `available` + `repeated` -
-`unused` = `drawn`. `imbalances` checks that, and that sums are those of their sources.
+`unused` = `drawn`.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from fractions import Fraction
 
@@ -56,7 +56,6 @@ class SourceRow:
 _SUMMED = tuple(
     one.name for one in fields(SourceRow) if one.name not in ("category", "source", "dropped")
 )
-_NOT_NEGATIVE = ("written", "validation", "repeated", "unused", "drawn")
 
 
 def rows_of(manifest: Manifest) -> tuple[SourceRow, ...]:
@@ -142,34 +141,6 @@ def shares(rows: Sequence[SourceRow], name: str) -> dict[str, int]:
     total = sum(amounts.values())
     exact = {source: Fraction(1000 * one, max(total, 1)) for source, one in amounts.items()}
     return largest_remainder(exact, 1000 if total else 0)
-
-
-def imbalances(rows: Sequence[SourceRow]) -> Iterator[str]:
-    """Yield a line for each number of a table, such as `with_sums` makes, that does not add up."""
-    for row in rows:
-        where = row.source or row.category or "total"
-        if row.documents is not None and row.kept is not None:
-            yield from _differ(f"{where}: documents", row.documents, row.kept, row.num_dropped)
-        if row.read is not None and row.added is not None:
-            parts = (row.written, row.discarded, -row.added)
-            yield from _differ(f"{where}: tokens read", row.read, *parts)
-        parts = (row.available, row.repeated, -row.unused)
-        yield from _differ(f"{where}: tokens drawn", row.drawn, *parts)
-        if row.source:
-            negative = [name for name in _NOT_NEGATIVE if getattr(row, name) < 0]
-            yield from (f"{where}: {name}: got less than nothing" for name in negative)
-    sources = [row for row in rows if row.source]
-    for row in rows:
-        if not row.source:
-            own = [one for one in sources if not row.category or one.category == row.category]
-            if row != summed(own, row.category):
-                yield f"{row.category or 'total'}: is not the sum of its sources"
-
-
-def _differ(where: str, number: int, *parts: int | None) -> Iterator[str]:
-    total = _sum(parts)
-    if number != total:
-        yield f"{where}: got {number:,}, expected {total}"
 
 
 def _sum(numbers: Sequence[int | None]) -> int | None:

@@ -119,11 +119,13 @@ def special_ids(order: Order, tokenizer: str | None = None) -> SpecialIds:
         data = read_json(name)
     digest = sha256_bytes(data)
     if order.tokenizer_digest not in (None, digest):
+        hint = "feed it with the tokenizer.json that made them: --tokenizer FILE, or"
+        if tokenizer == EMBEDDED:
+            hint = "for a model of this tokenizer, build the rows with it; for one of your own,"
         raise MismatchError(
             f"{order.where}: got ids of the tokenizer {order.tokenizer_digest}, expected those of"
             f" {name}, {digest}",
-            "feed it with the tokenizer.json that made them: --tokenizer FILE, or"
-            " special=special_ids(order, FILE)",
+            f"{hint} special=special_ids(order, FILE)",
         )
     return read_special_ids(name, data)
 

@@ -35,7 +35,9 @@ def test_an_output_whose_manifest_is_damaged_is_no_order(
     out = tmp_path / "out"
     shutil.copytree(finished / "order", out / "order")
     (out / "manifest.json").write_bytes(data)
-    with pytest.raises(InputError, match=r"is damaged|without a format|of format '.*-v0', expected"):
+    with pytest.raises(
+        InputError, match=r"is damaged|without a format|of format '.*-v0', expected"
+    ):
         verify_against(finished, str(out))
 
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from support import builds
 from support.commands import call
 from support.here import Here, run_here
+from support.imbalances import imbalances
 from support.paths import REPOSITORY
 from support.tables import check_flow, check_sums, read_tables
 
@@ -18,7 +19,7 @@ from pipeline.cli.source_tables import bytes_column, print_documents, print_toke
 from pipeline.config.load import load_config, load_mixture
 from pipeline.config.mixture import Mixture
 from pipeline.core.errors import ConfigError
-from pipeline.dataset import imbalances, rows_of, with_sums
+from pipeline.dataset import rows_of, with_sums
 from pipeline.runner import run, sampled_shards
 from pipeline.runner.estimate import estimate_sources
 from pipeline.runner.plan import make_plan

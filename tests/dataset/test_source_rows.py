@@ -5,10 +5,10 @@ from dataclasses import replace
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.imbalances import imbalances
 
 from pipeline.dataset.source_rows import (
     SourceRow,
-    imbalances,
     in_units,
     shares,
     summed,

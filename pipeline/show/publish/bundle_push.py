@@ -5,12 +5,15 @@ them it has, so a second push sends the others alone; readers see the old commit
 """
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from pipeline.core.digest import FileDigest
 from pipeline.core.errors import ConfigError, InputError, MismatchError, OutputError
+from pipeline.core.progress import ReportProgress, Work, no_progress
 from pipeline.show.publish.bundle_check import check_files
 from pipeline.show.publish.bundle_record import BUNDLE, CARD, read_record
 from pipeline.show.publish.sign import ATTRIBUTES, SIGNATURE
@@ -20,6 +23,8 @@ _KIND: Final = "dataset"
 _MAIN: Final = "main"
 # The Hub makes these itself, and a repository begins with them.
 _BEGUN: Final = {ATTRIBUTES, CARD}
+# The library sends five of them in parallel.
+_FILES_AT_ONCE: Final = 20
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -82,27 +87,27 @@ def plan_push(folder: Path, address: str) -> PushPlan:
     )
 
 
-def push_bundle(folder: Path, plan: PushPlan) -> str:
+def push_bundle(folder: Path, plan: PushPlan, report: ReportProgress = no_progress) -> str:
     """Upload what a plan lists, as one commit; return the commit. A new repository is private.
+
+    report: gets the files that were sent, of those to send, and their bytes.
 
     Raises: OutputError where the Hub refuses, or has other bytes afterwards; NetworkError.
     """
     from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
 
     api = HfApi()
-    with explain_hub(plan.address, OutputError):
+    with explain_hub(plan.address, OutputError), _without_bars():
         if plan.head is None:
             api.create_repo(plan.name, repo_type=_KIND, private=True, exist_ok=True)
         if not plan.has_branch and plan.branch != _MAIN:
             api.create_branch(plan.name, repo_type=_KIND, branch=plan.branch, exist_ok=True)
-        operations: list[Any] = [
-            *(CommitOperationAdd(one, str(folder / one)) for one in plan.sent),
-            *(CommitOperationDelete(one) for one in plan.removed),
-        ]
-        if operations:
+        added = [CommitOperationAdd(one, str(folder / one)) for one in plan.sent]
+        if added or plan.removed:
+            _send_large(api, plan, added, report)
             api.create_commit(
                 plan.name,
-                operations,
+                [*added, *map(CommitOperationDelete, plan.removed)],
                 commit_message="ettin-data bundle",
                 repo_type=_KIND,
                 revision=plan.branch,
@@ -113,6 +118,36 @@ def push_bundle(folder: Path, plan: PushPlan) -> str:
         if one not in there or not _is_same(folder / one, digest, there[one]):
             raise OutputError(f"{plan.address}: {one}: has other bytes there after the push")
     return str(head)
+
+
+def _send_large(api: Any, plan: PushPlan, added: list[Any], report: ReportProgress) -> None:
+    """Send the large files, some at a time; the commit itself carries the small ones."""
+    num_bytes = 0
+    for first in range(0, len(added), _FILES_AT_ONCE):
+        report("push", first, len(added), Work(unit="files", num_bytes=num_bytes))
+        some = added[first : first + _FILES_AT_ONCE]
+        api.preupload_lfs_files(plan.name, some, repo_type=_KIND, revision=plan.branch)
+        num_bytes += sum(plan.files[one.path_in_repo].num_bytes for one in some)
+    report("push", len(added), len(added), Work(unit="files", num_bytes=num_bytes))
+
+
+@contextmanager
+def _without_bars() -> Iterator[None]:
+    """Let the library print no bars of its own."""
+    from huggingface_hub.utils.tqdm import (
+        are_progress_bars_disabled,
+        disable_progress_bars,
+        enable_progress_bars,
+    )
+
+    if are_progress_bars_disabled():
+        yield
+        return
+    disable_progress_bars()
+    try:
+        yield
+    finally:
+        enable_progress_bars()
 
 
 def _destination(address: str) -> tuple[str, str]:

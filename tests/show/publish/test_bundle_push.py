@@ -74,9 +74,14 @@ def test_without_upload_it_only_says_what_it_would_do(hub: Hub, bundle: Path) ->
 
 
 def test_what_is_there_afterwards_is_the_bundle(hub: Hub, bundle: Path, keys: Path) -> None:
-    code, out, err = hub.run("push", bundle, ADDRESS, "--upload")
+    code, out, err = hub.run("push", bundle, ADDRESS, "--upload", "--json-progress")
     assert code == 0, err
     assert "hf_x" not in out + err
+    # One line each, and no bars of the library.
+    events = [json.loads(line) for line in err.splitlines()]
+    num_bytes = sum(path.stat().st_size for path in bundle.rglob("*") if path.is_file())
+    about = [events[-1][key] for key in ("stage", "unit", "done", "total", "bytes")]
+    assert about == ["push", "files", *[len(builds.digests(bundle))] * 2, num_bytes]
     assert there(hub) == builds.digests(bundle)
     assert Counter(hub.ask("/received")) == Counter(large(bundle))
     # A second push has nothing to send, and makes no commit.

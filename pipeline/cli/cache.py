@@ -15,8 +15,10 @@ from pipeline.cli.arguments import (
     size,
 )
 from pipeline.cli.output import print_json, print_lines
+from pipeline.cli.shown_progress import show_progress
 from pipeline.cli.table import count, print_table
 from pipeline.core.errors import ConfigError, InputError
+from pipeline.core.progress import Work
 from pipeline.core.units import format_bytes
 
 if TYPE_CHECKING:
@@ -37,7 +39,7 @@ def add(verbs: Verbs) -> None:
         "list the partitions in a cache, what they were made for and when they were last used",
         examples=("ettin-data cache list chunks", "ettin-data cache list chunks --json"),
     )
-    _add_action(
+    verify = _add_action(
         actions,
         "verify",
         _verify,
@@ -45,6 +47,7 @@ def add(verbs: Verbs) -> None:
         "Exits with 1 if a partition is damaged; `cache prune` removes it.",
         examples=("ettin-data cache verify chunks", "ettin-data cache verify chunks --json"),
     )
+    verify.add_progress()
     prune = _add_action(
         actions,
         "prune",
@@ -118,8 +121,15 @@ def _prune(parsed: Arguments, cache: "AnyCache") -> int:
 
 def _verify(parsed: Arguments, cache: "AnyCache") -> int:
     entries = list(cache.entries())
-    found = {one.key: cache.damage(one) for one in entries}
-    damaged = {key: what for key, what in found.items() if what is not None}
+    damaged = {}
+    with show_progress(parsed) as show:
+        work = Work(unit="partitions")
+        show("verify", 0, len(entries), work)
+        for done, one in enumerate(entries, 1):
+            if (what := cache.damage(one)) is not None:
+                damaged[one.key] = what
+            work += Work(num_bytes=one.num_bytes)
+            show("verify", done, len(entries), work)
     if parsed.json:
         print_json({"entries": list(map(_describe, entries)), "damaged": damaged})
     else:

@@ -61,8 +61,12 @@ def test_verify_finds_damage_and_prune_removes_it(cache: Path) -> None:
     assert done.returncode == 1
     key = shard.parents[1].name
     assert f"damaged: {key}: got damaged shards/shard.00000.mds\n" in done.stdout
-    done = builds.run("cache", "verify", cache, "--json")
+    done = builds.run("cache", "verify", cache, "--json", "--json-progress")
     assert json.loads(done.stdout)["damaged"] == {key: "got damaged shards/shard.00000.mds"}
+    last = json.loads(done.stderr.splitlines()[-1])
+    num_bytes = sum(int(str(one["bytes"])) for one in listed("list", cache))
+    assert [last[key] for key in ("unit", "done", "total")] == ["partitions", 2, 2]
+    assert last["bytes"] == num_bytes > 0
     (shard.parents[1] / "entry.json").unlink()
     (shard.parents[1] / "entry.json").write_text("{}")
     assert [one["damaged"] for one in listed("prune", cache, "--older-than", "1d")] == [True]

@@ -1,6 +1,5 @@
 """The tokenizer that an output was built with: its own copy, or what its mixture named."""
 
-from functools import lru_cache
 from pathlib import Path
 
 from pipeline.core.errors import MismatchError
@@ -23,16 +22,10 @@ def load_built_tokenizer(
         name, revision = path, None
     elif TOKENIZER in manifest.files:
         name, revision = str(folder / TOKENIZER), None
-    tokenizer = _load(name, add_prefix_space, revision)
+    tokenizer = load_tokenizer(name, add_prefix_space=add_prefix_space, revision=revision)
     if tokenizer.digest != manifest.tokenizer.sha256:
         raise MismatchError(
             f"{name}: sha256 is {tokenizer.digest}, the manifest says {manifest.tokenizer.sha256}",
             "name the tokenizer.json that the output was built with",
         )
     return tokenizer
-
-
-@lru_cache(maxsize=1)
-def _load(name: str, add_prefix_space: bool, revision: str | None) -> Tokenizer:
-    """Load a tokenizer once in a process: making its tables takes about half a second."""
-    return load_tokenizer(name, add_prefix_space=add_prefix_space, revision=revision)

@@ -29,7 +29,7 @@ class TokenText:
     @classmethod
     def of(cls, tokenizer: Tokenizer) -> "TokenText":
         try:
-            pieces = tokenizer.decode_table()
+            pieces = tokenizer.decode_table
         except ConfigError:
             pieces = None
         special = frozenset(tokenizer.special_ids.tolist())

@@ -12,9 +12,7 @@ from support.orders import Row, read_rows
 from support.traced import write_output
 from support.verified import AS_FINISHED, NUM_ROWS, WINDOWS
 
-from pipeline.audit import built_tokenizer
 from pipeline.audit.trace.lookup import Trace
-from pipeline.audit.verify.explain import chunk_variants
 from pipeline.stages.tokenizer import Tokenizer, load_tokenizer
 
 
@@ -83,17 +81,6 @@ def made(small: Path, tmp_path_factory: pytest.TempPathFactory, build_here: Buil
 def whole(made: Made) -> planted.Planted:
     """The pool of the output that most plants are made from."""
     return planted.read(made("whole"))
-
-
-_load_once = lru_cache(load_tokenizer)
-_make_once = lru_cache(Tokenizer)
-
-
-@pytest.fixture(autouse=True)
-def loads_each_tokenizer_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its tables take half a second to make, and are always the same."""
-    monkeypatch.setattr(built_tokenizer, "load_tokenizer", _load_once)
-    monkeypatch.setattr(chunk_variants, "Tokenizer", _make_once)
 
 
 @pytest.fixture

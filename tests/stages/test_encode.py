@@ -231,7 +231,7 @@ def test_kernel_is_given_up_with_a_warning_when_the_library_disagrees(
 ) -> None:
     fast = tokenizer(True)
     monkeypatch.setattr(char_classes, "classes_agree", lambda: False)
-    slow = load_tokenizer("modernbert", add_prefix_space=True)
+    slow = Tokenizer("modernbert", read_json("modernbert"), add_prefix_space=True)
     with pytest.warns(RuntimeWarning, match="the kernel and the installed tokenizers library"):
         is_fast = slow.is_fast
     assert not is_fast
@@ -246,7 +246,7 @@ def test_the_library_may_encode_the_first_texts(
     monkeypatch.setattr(encode, "_LITTLE_CHARACTERS", limit)
     texts = hostile(11, 400)
     assert limit in (0, 1 << 40) or limit < sum(map(len, texts)) // 2
-    little = load_tokenizer("modernbert", add_prefix_space=prefix)
+    little = Tokenizer("modernbert", read_json("modernbert"), add_prefix_space=prefix)
     with little_work():
         got = Rows.concat([little.encode(texts[start : start + 50]) for start in range(0, 400, 50)])
     assert little.has_loaded == (limit < 1 << 40)
@@ -295,7 +295,7 @@ def test_published_facts_of_the_tokenizer() -> None:
 
 def test_decode_table_spell_what_the_library_decodes() -> None:
     one = tokenizer(False)
-    spelled = one.decode_table()
+    spelled = one.decode_table
     assert len(spelled) == one.vocab_size
     assert spelled.offsets[-1] == spelled.values.size
     special = set(one.special_ids.tolist())

@@ -6,7 +6,6 @@ their lengths are kept, on which the random numbers of a partition depend.
 
 from collections.abc import Iterable, Iterator
 from copy import deepcopy
-from functools import lru_cache
 from itertools import islice
 
 import numpy as np
@@ -25,9 +24,8 @@ SAMPLE_IDS = 1 << 18
 _BLOCK_CHARACTERS = 4 << 20
 
 
-@lru_cache
 def suite_tokenizer(add_prefix_space: bool) -> Tokenizer:
-    """Load the suite's tokenizer once: its tables take a third of a second to make."""
+    """Return the suite's tokenizer."""
     return load_tokenizer("modernbert", add_prefix_space=add_prefix_space)
 
 

@@ -7,7 +7,6 @@ Source: transformers, `tokenization_utils_base.py`, `clean_up_tokenization`; 4.4
 agree.
 """
 
-from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -40,16 +39,9 @@ class Spelling(NamedTuple):
     heads: Uint8Array
 
 
-@lru_cache(maxsize=2)
-def _spelled(tokenizer: Tokenizer) -> ByteStrings:
-    """Return the bytes of each id."""
-    # Cached for the next partition: it takes a fifth of a second.
-    return tokenizer.decode_table()
-
-
 def spelling_of(tokenizer: Tokenizer, *, keeps_specials: bool = False) -> Spelling:
     """Return the bytes of a tokenizer's ids; `keeps_specials`: also of those that are special."""
-    spelled = _spelled(tokenizer)
+    spelled = tokenizer.decode_table
     starts, stops = spelled.offsets[:-1].copy(), spelled.offsets[1:].copy()
     if not keeps_specials:
         stops[tokenizer.special_ids] = starts[tokenizer.special_ids]

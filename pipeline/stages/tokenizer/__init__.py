@@ -3,7 +3,7 @@
 For ModernBERT a compiled kernel does it about fifty times faster.
 """
 
-from pipeline.stages.tokenizer.encode import Tokenizer, load_tokenizer
+from pipeline.stages.tokenizer.encode import Tokenizer, load_tokenizer, make_tokenizer
 from pipeline.stages.tokenizer.library import NO_TOKEN, SpecialIds, read_special_ids
 from pipeline.stages.tokenizer.tokenize import tokenize, without_content
 from pipeline.stages.tokenizer.tokenizer_json import EMBEDDED, latest_commit, read_json
@@ -15,6 +15,7 @@ __all__ = [
     "Tokenizer",
     "latest_commit",
     "load_tokenizer",
+    "make_tokenizer",
     "read_json",
     "read_special_ids",
     "tokenize",

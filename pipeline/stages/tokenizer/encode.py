@@ -9,7 +9,7 @@ import json
 import sys
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -46,9 +46,9 @@ _REFERENCE_CHARACTERS = 1 << 18
 class Tokenizer:
     """One tokenizer, pinned by the sha256 of its `tokenizer.json`.
 
-    May be pickled, forked and shared by threads. `cls_id`, `sep_id`: what its template puts before
-    and after each document, or NO_TOKEN. `special_ids`: uint32, the ids that decoding with
-    `skip_special_tokens` drops.
+    `make_tokenizer` makes it. May be pickled, forked and shared by threads. `cls_id`, `sep_id`:
+    what its template puts before and after each document, or NO_TOKEN. `special_ids`: uint32, the
+    ids that decoding with `skip_special_tokens` drops.
     """
 
     def __init__(self, name: str, data: bytes, add_prefix_space: bool) -> None:
@@ -64,7 +64,7 @@ class Tokenizer:
         self._little = Budget(_LITTLE_CHARACTERS)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Tokenizer, (self.name, self._data, self.add_prefix_space)
+        return make_tokenizer, (self.name, self._data, self.add_prefix_space)
 
     @property
     def is_fast(self) -> bool:
@@ -132,8 +132,9 @@ class Tokenizer:
             parts.append(Rows(values, offsets_of(list(map(len, ids)))))
         return Rows.concat(parts)
 
+    @cached_property
     def decode_table(self) -> ByteStrings:
-        """Return the bytes of each id below `vocab_size`, empty for ids not in the vocabulary.
+        """The bytes of each id below `vocab_size`, empty for ids not in the vocabulary.
 
         Source: the library's ByteLevel decoder, which reads a token as bytes if all of its
         characters are in the byte alphabet, else as text.
@@ -174,6 +175,16 @@ class Tokenizer:
         return None
 
 
+# One with a space before segments, and one without.
+@lru_cache(maxsize=2)
+def make_tokenizer(name: str, data: bytes, add_prefix_space: bool) -> Tokenizer:
+    """Return the tokenizer of a `tokenizer.json`, once in a process: its tables take half a second.
+
+    Raises: InputError or ConfigError if the file is unusable.
+    """
+    return Tokenizer(name, data, add_prefix_space)
+
+
 def load_tokenizer(
     name: str,
     *,
@@ -185,7 +196,7 @@ def load_tokenizer(
 
     Raises: as `read_json`; InputError or ConfigError if the file is unusable.
     """
-    return Tokenizer(name, read_json(name, revision, folder), add_prefix_space)
+    return make_tokenizer(name, read_json(name, revision, folder), add_prefix_space)
 
 
 def _groups(texts: Iterable[str], limit: int) -> Iterator[list[str]]:

@@ -5,6 +5,7 @@ import lzma
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -34,13 +35,7 @@ def read_json(name: str, revision: str | None = None, folder: Path | None = None
     NetworkError if the Hub cannot be reached.
     """
     if name == EMBEDDED:
-        data = lzma.decompress(_read(MODERNBERT_FILE))
-        if sha256_bytes(data) != MODERNBERT_SHA256:
-            raise InternalError(
-                f"{MODERNBERT_FILE}: sha256 is {sha256_bytes(data)}, expected {MODERNBERT_SHA256}",
-                hint="install the package again",
-            )
-        return data
+        return _read_embedded()
     path = Path(name) if folder is None else folder / name
     if name.endswith(".json") or path.is_file():
         if revision is not None:
@@ -57,6 +52,17 @@ def read_json(name: str, revision: str | None = None, folder: Path | None = None
             hint="branches and tags move; take the commit from the repository's history",
         )
     return _read(_fetch(name, revision))
+
+
+@cache
+def _read_embedded() -> bytes:
+    data = lzma.decompress(_read(MODERNBERT_FILE))
+    if sha256_bytes(data) != MODERNBERT_SHA256:
+        raise InternalError(
+            f"{MODERNBERT_FILE}: sha256 is {sha256_bytes(data)}, expected {MODERNBERT_SHA256}",
+            hint="install the package again",
+        )
+    return data
 
 
 def _read(path: Path) -> bytes:

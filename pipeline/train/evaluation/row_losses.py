@@ -143,7 +143,6 @@ def _ascending(order: Order, numbers: Int64Array) -> Iterator[tuple[int, Uint32A
         yield from zip(places.tolist(), order.rows.take(numbers[places]), strict=True)
 
 
-@cache
 def embedded_tokenizer() -> Tokenizer:
     """Return the tokenizer of the models."""
     return load_tokenizer(EMBEDDED, add_prefix_space=False)
@@ -153,6 +152,6 @@ def embedded_tokenizer() -> Tokenizer:
 def _bytes_by_id(vocab_size: int) -> Int64Array:
     """Return the bytes of each id: int64 [vocab_size], 0 of special ones and those without text."""
     tokenizer = embedded_tokenizer()
-    lengths = tokenizer.decode_table().lengths()
+    lengths = tokenizer.decode_table.lengths()
     lengths[tokenizer.special_ids] = 0
     return np.pad(lengths, (0, max(0, vocab_size - len(lengths))))

@@ -108,7 +108,7 @@ def _word_ends() -> tuple[BoolArray, BoolArray]:
 
     A part of a character is.
     """
-    pieces = [one.tobytes().decode(errors="replace") for one in embedded_tokenizer().decode_table()]
+    pieces = [one.tobytes().decode(errors="replace") for one in embedded_tokenizer().decode_table]
     first, last = (
         [_is_of_word(piece[at]) for piece in pieces] for at in (slice(1), slice(-1, None))
     )

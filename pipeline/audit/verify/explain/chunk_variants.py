@@ -22,7 +22,7 @@ from pipeline.config import LARGEST_ETTIN_CHUNK, PUBLISHED_SIZES, ChunkSpec
 from pipeline.core.ragged import Rows
 from pipeline.order import View
 from pipeline.stages.chunking import make_chunker
-from pipeline.stages.tokenizer import Tokenizer, without_content
+from pipeline.stages.tokenizer import Tokenizer, make_tokenizer, without_content
 
 # min_size and skip_below of the published chunks, and of those of the successor.
 _TAILS = ((512, 128), (512, 32))
@@ -272,7 +272,7 @@ class _EncodedDocuments:
     def _encode(self, add_prefix_space: bool) -> tuple[Tokenizer, list[Rows]]:
         tokenizer = self._output.tokenizer
         if add_prefix_space != tokenizer.add_prefix_space:
-            tokenizer = Tokenizer(tokenizer.name, tokenizer.data, add_prefix_space)
+            tokenizer = make_tokenizer(tokenizer.name, tokenizer.data, add_prefix_space)
         return tokenizer, [_with_content(tokenizer, tokenizer.encode(part)) for part in self._texts]
 
 

@@ -76,7 +76,7 @@ class TextDecoder:
     def __init__(self, output: Output) -> None:
         declared = output.declaration["tokenizer"]
         self._tokenizer = output.tokenizer
-        self._pieces = self._tokenizer.decode_table()
+        self._pieces = self._tokenizer.decode_table
         content = json.loads(self._tokenizer.data)
         self._has_prefix = bool(declared["add_prefix_space"])
         self._added = {token["id"] for token in content["added_tokens"]}

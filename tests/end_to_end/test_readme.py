@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from support import builds, pages
 from support.paths import REPOSITORY
 
 from pipeline.config import load_mixture
@@ -66,7 +67,9 @@ def test_every_shell_block_is_marked_for_a_test() -> None:
 def test_the_examples_run_one_after_the_other(tmp_path: Path) -> None:
     (command,) = blocks("main command")
     installed = command.split(" && ", 2)[2].replace(".venv/bin/", "")
-    out = run("\n".join([installed, *blocks("run")]), tmp_path, installed=True)
+    out = run(installed, tmp_path, installed=True)
+    for text in blocks("run"):
+        out += pages.run_block(pages.Block("run", "sh", text), tmp_path)
     assert "sample-out: every file matches the manifest" in out
     assert "letters: every file matches the manifest" in out
     assert "[50281, " in out
@@ -100,15 +103,14 @@ def test_the_main_command_runs_in_a_fresh_clone(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("verb", VERBS)
 def test_every_verb_has_help_and_is_documented(verb: str) -> None:
-    help_text = run(f"ettin-data {verb} --help", ROOT, installed=True)
-    assert "usage: ettin-data" in help_text
+    assert "usage: ettin-data" in builds.run_well(verb, "--help")
     assert f"`ettin-data {verb}" in README
 
 
 def test_continuous_integration_runs_the_test_command_of_the_readme() -> None:
     (command,) = blocks("test command")
     lines = (ROOT / ".ci" / "run").read_text().splitlines()
-    taken = [line for line in lines if not line.startswith(("exec", "echo", "#"))]
+    taken = [line for line in lines if not line.startswith(("bash", "echo", "#"))]
     script = "\n".join([*taken, 'printf "%s" "$command"']).replace("$0", ".ci/run")
     done = run(script, ROOT, installed=False)
     assert done == command.rstrip("\n")

@@ -123,12 +123,12 @@ def test_a_saved_order_is_the_permutation_and_its_inverse(
 
 def test_an_order_is_one_file_with_its_digest_and_nothing_else(tmp_path: Path) -> None:
     save_permutation(pcg(1_000), tmp_path, tmp_path / "scratch")
-    files = [path for path in tmp_path.rglob("*") if path.is_file()]
-    assert sorted(path.name for path in files) == [
+    files = sorted(path for path in tmp_path.rglob("*") if path.is_file())
+    assert [path.name for path in files] == [
         "ettin-pcg64dxsm-v1-1000-21.blake3",
         "ettin-pcg64dxsm-v1-1000-21.npy",
     ]
-    both = np.load(files[0])
+    both = np.load(files[1])
     assert (both.dtype, both.shape) == (np.uint32, (2, 1_000))
 
 

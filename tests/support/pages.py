@@ -84,13 +84,12 @@ def run(script: str, folder: Path, **variables: str) -> str:
 
 
 def run_block(block: Block, folder: Path) -> str:
-    """Run a block, in this process if it is python or calls the tool alone; return its stdout."""
+    """Run a block, what it can of it in this process; return its stdout."""
     if block.language == "python":
         return run_python(block.text, folder)
-    commands = plain_commands(block.text)
-    if commands is None:
-        return run(block.text, folder)
-    return "".join(builds.run_well(*words[1:], cwd=folder) for words in commands)
+    commands, rest = plain_commands(block.text)
+    printed = "".join(builds.run_well(*words[1:], cwd=folder) for words in commands)
+    return printed + (run(rest, folder) if rest else "")
 
 
 def run_python(program: str, folder: Path, **names: object) -> str:
@@ -100,12 +99,17 @@ def run_python(program: str, folder: Path, **names: object) -> str:
     return stdout.getvalue()
 
 
-def plain_commands(script: str) -> list[list[str]] | None:
-    """Return the words of each line if all call the tool and need no shell, else None."""
+def plain_commands(script: str) -> tuple[list[list[str]], str]:
+    """Return the words of the first lines that call the tool and need no shell, and the rest."""
     commands = []
-    for line in script.replace("\\\n", " ").splitlines():
-        words = shlex.split(line, comments=True)
-        if words and (words[0] != "ettin-data" or _OF_A_SHELL & set("".join(words))):
-            return None
+    lines = script.replace("\\\n", " ").splitlines()
+    for number, line in enumerate(lines):
+        try:
+            words = shlex.split(line, comments=True)
+        except ValueError:  # A quote over several lines.
+            return commands, "\n".join(lines[number:])
+        bare = re.sub(r"'[^']*'", "", line.partition(" #")[0])
+        if words and (words[0] != "ettin-data" or _OF_A_SHELL & set(bare)):
+            return commands, "\n".join(lines[number:])
         commands += [words] if words else []
-    return commands
+    return commands, ""

@@ -20,8 +20,8 @@ def test_the_examples_of_the_page_run(
     (tmp_path / "runs").symlink_to(runs)
     for name, kind in (("pre", "encoder"), ("ext", "encoder"), ("decay", "decoder")):
         (tmp_path / name).symlink_to(runs / kind / "step2")
-    commands = pages.plain_commands(BLOCKS[0].text)
-    assert commands is not None
+    commands, rest = pages.plain_commands(BLOCKS[0].text)
+    assert not rest
     for words in commands:
         if not any(word.startswith("hf://") for word in words):
             builds.run_well(*words[1:], "--device", "cpu", *few_sentences, cwd=tmp_path)

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
@@ -16,6 +17,7 @@ from pipeline.runner.setup.new_mixture import describe, find_groups
 from pipeline.runner.setup.propose_mixture import propose
 from pipeline.runner.setup.write_mixture import mixture_text
 from pipeline.stages.tokenizer import load_tokenizer
+from pipeline.storage.retry import RetryPolicy
 
 
 @pytest.fixture(scope="module")
@@ -135,7 +137,7 @@ def test_what_cannot_be_read_is_said_in_a_line(
 
 def test_a_hub_that_is_away_is_no_fault_of_the_files(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
-    monkeypatch.setattr("time.sleep", lambda seconds: None)
+    monkeypatch.setattr("pipeline.storage.http.RetryPolicy", partial(RetryPolicy, max_tries=1))
     with pytest.raises(NetworkError, match="org/set"):
         inspected("hf://datasets/org/set")
 

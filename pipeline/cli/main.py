@@ -47,6 +47,7 @@ from pipeline.core.errors import (
     NetworkError,
     PipelineError,
     causes_of,
+    is_interrupt,
     lacks_files,
     lacks_memory,
 )
@@ -87,9 +88,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code = _run(arguments)
         sys.stdout.flush()
     except KeyboardInterrupt:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # A second one would cut the cleanup short.
-        _say("interrupted; run the same command again to resume")
-        return _INTERRUPTED
+        return _say_interrupted()
     except BrokenPipeError:
         _discard_output()
         return _READER_GONE
@@ -109,7 +108,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _report(error: Exception, arguments: Sequence[str]) -> int:
-    """Say that an error was not expected, and where the report of it is; or that memory lacks."""
+    """Say that an error was not expected, and where the report of it is, or what it came from."""
+    if any(map(is_interrupt, causes_of(error))):
+        return _say_interrupted()
     if any(map(lacks_memory, causes_of(error))):
         return _say_out_of_memory()
     if any(map(lacks_files, causes_of(error))):
@@ -124,6 +125,12 @@ def _report(error: Exception, arguments: Sequence[str]) -> int:
         f"hint: report it, with what this file says: {report}"
     )
     return InternalError.exit_code
+
+
+def _say_interrupted() -> int:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # A second one would cut the cleanup short.
+    _say("interrupted; run the same command again to resume")
+    return _INTERRUPTED
 
 
 def _say_out_of_memory() -> int:
@@ -172,6 +179,8 @@ def _run(arguments: Sequence[str]) -> int:
         guide = parsed.guide
         code: int = parsed.run(parsed)
     except PipelineError as error:
+        if any(map(is_interrupt, causes_of(error))):
+            return _say_interrupted()
         page = error.guide
         if page is None and error.exit_code == 2 and isinstance(error, ConfigError | InputError):
             page = guide

@@ -108,6 +108,15 @@ def causes_of(error: BaseException) -> list[BaseException]:
     return causes
 
 
+def is_interrupt(error: BaseException) -> bool:
+    """Return whether an error is a Ctrl-C.
+
+    Others are raised from it: Python before 3.12 raises RuntimeError where a class is made
+    (`type.__new__` calls `__set_name__`), as while a library is imported.
+    """
+    return isinstance(error, KeyboardInterrupt)
+
+
 def lacks_memory(error: BaseException) -> bool:
     """Return whether an error says that memory is lacking, for data or for a thread's stack."""
     return (

@@ -18,6 +18,7 @@ from pipeline.core.errors import (
     OutputError,
     PipelineError,
     causes_of,
+    is_interrupt,
     lacks_files,
     lacks_memory,
 )
@@ -66,7 +67,8 @@ def resuming(state: State, *, hashes_all: bool) -> Iterator[bool]:
     except (ConfigError, DocumentError, NetworkError):
         raise
     except Exception as error:
-        if not trusts or any(lacks_memory(one) or lacks_files(one) for one in causes_of(error)):
+        others = (is_interrupt, lacks_memory, lacks_files)
+        if not trusts or any(is_one(cause) for cause in causes_of(error) for is_one in others):
             raise
         with suppress(OSError):
             state.distrust.touch()

@@ -12,6 +12,7 @@ from support import builds
 from support.commands import call
 
 from pipeline import cli
+from pipeline.core.errors import OutputError
 from pipeline.version import VERSION
 
 VERBS = (
@@ -145,6 +146,32 @@ def test_a_fault_of_ours_exits_70_and_names_a_report(
     assert "KeyError: 'shards'" in said
     assert "geheim" not in said
     assert f"ettin-data {VERSION}" in said
+
+
+class Interrupted:
+    """Gets a Ctrl-C while the class is made that has it, which some Pythons call a RuntimeError."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("wraps", [False, True])
+def test_ctrl_c_is_one_whatever_becomes_of_it(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, wraps: bool
+) -> None:
+    def fail(path: str) -> Path:
+        try:
+            type("Layer", (), {"wait": Interrupted()})
+        except RuntimeError as error:
+            if wraps:
+                raise OutputError("a library failed") from error
+            raise
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("signal.signal", lambda number, action: None)
+    monkeypatch.setattr("pipeline.cli.arguments.mixture_path", fail)
+    code, _, err = call(capsys, "plan", "sample")
+    assert (code, err) == (130, "interrupted; run the same command again to resume\n")
 
 
 @pytest.mark.parametrize(

@@ -38,6 +38,8 @@ SHAPES = {
 class Ends(Here):
     """A cluster of this process that counts the tasks of stages, and may end before one."""
 
+    error: BaseException = KeyboardInterrupt()
+
     def __init__(self, before: str | None = None) -> None:
         super().__init__()
         self.before = before
@@ -45,7 +47,7 @@ class Ends(Here):
 
     def each(self, stage: str, function: Callable[[Any], Any], tasks: Tasks[Any]) -> Iterator[Any]:
         if stage == self.before and len(tasks):
-            raise KeyboardInterrupt
+            raise self.error
         self.num_tasks[stage] = self.num_tasks.get(stage, 0) + len(tasks)
         return super().each(stage, function, tasks)
 
@@ -185,6 +187,19 @@ def test_after_an_error_over_what_was_trusted_all_is_hashed(build: Build, name: 
     assert build.run().code == 2
     ran = build.run()
     assert ran.trusted == {}
+    assert build.is_right()
+
+
+def test_an_interrupt_that_becomes_another_error_is_no_sign_of_damage(
+    build: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert build.run(before="sample").code == 130
+    error = RuntimeError("Error calling __set_name__")
+    error.__cause__ = KeyboardInterrupt()
+    with monkeypatch.context() as patch:
+        patch.setattr(Ends, "error", error)
+        assert build.run(before="order").code == 130
+    assert build.run().trusted != {}
     assert build.is_right()
 
 

@@ -66,7 +66,7 @@ def serving(out: Path, cache: Path) -> Iterator[str]:
 class Watched:
     """A page at the address of a server, and everything about it that is a fault."""
 
-    def __init__(self, page: Page, address: str, pictures: Path) -> None:
+    def __init__(self, page: Page, address: str, pictures: Path | None) -> None:
         self.page, self.address, self._pictures = page, address, pictures
         self.faults: list[str] = []
         self.refused_ok = False
@@ -106,7 +106,8 @@ class Watched:
         self.page.route(re.compile(re.escape(f"{self.address}api/{name}?")), respond)
 
     def picture(self, name: str) -> None:
-        self.page.screenshot(path=self._pictures / f"{name}.png", full_page=True)
+        if self._pictures is not None:
+            self.page.screenshot(path=self._pictures / f"{name}.png", full_page=True)
 
     def texts(self, selector: str) -> list[str]:
         """Return the visible texts of elements, with single spaces."""
@@ -127,7 +128,7 @@ Open = Callable[..., Watched]
 
 
 @contextmanager
-def opening(browser: Browser, address: str, pictures: Path) -> Iterator[Open]:
+def opening(browser: Browser, address: str, pictures: Path | None) -> Iterator[Open]:
     """Open pages of a size and theme; for any fault of one, fail at the end."""
     opened: list[Watched] = []
 

@@ -31,16 +31,17 @@ def address(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 
 @pytest.fixture(scope="session")
-def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder that `PAGE_PICTURES` names, or one that is thrown away."""
+def pictures() -> Path | None:
+    """The folder that `PAGE_PICTURES` names; without one there are no pictures, which are slow."""
     named = os.environ.get(PICTURES)
-    folder = Path(named) if named else tmp_path_factory.mktemp("pictures")
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
+    if not named:
+        return None
+    Path(named).mkdir(parents=True, exist_ok=True)
+    return Path(named)
 
 
 @pytest.fixture
-def open_page(browser: Browser, address: str, pictures: Path) -> Iterator[Open]:
+def open_page(browser: Browser, address: str, pictures: Path | None) -> Iterator[Open]:
     """Open pages of a size and theme; a test fails for any fault of one."""
     with opening(browser, address, pictures) as open_:
         yield open_

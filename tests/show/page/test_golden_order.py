@@ -39,7 +39,7 @@ def golden_address(browser: Browser, library: Shown) -> Iterator[str]:
 
 
 @pytest.fixture
-def open_golden(browser: Browser, golden_address: str, pictures: Path) -> Iterator[Open]:
+def open_golden(browser: Browser, golden_address: str, pictures: Path | None) -> Iterator[Open]:
     with opening(browser, golden_address, pictures) as open_:
         yield open_
 

@@ -67,8 +67,8 @@ def resuming(state: State, *, hashes_all: bool) -> Iterator[bool]:
     except (ConfigError, DocumentError, NetworkError):
         raise
     except Exception as error:
-        others = (is_interrupt, lacks_memory, lacks_files)
-        if not trusts or any(is_one(cause) for cause in causes_of(error) for is_one in others):
+        no_damage = (is_interrupt, lacks_memory, lacks_files)
+        if not trusts or any(is_one(cause) for cause in causes_of(error) for is_one in no_damage):
             raise
         with suppress(OSError):
             state.distrust.touch()

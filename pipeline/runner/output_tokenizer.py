@@ -13,7 +13,7 @@ from pipeline.stages.tokenizer import EMBEDDED, NO_TOKEN, Tokenizer, load_tokeni
 
 @lru_cache(maxsize=1)
 def cached_tokenizer(spec: TokenizerSpec, folder: Path) -> Tokenizer:
-    """Load a tokenizer once in a process: its tables take about half a second to make."""
+    """Load a tokenizer; once in a process, so that no task reads its file or asks the Hub again."""
     return load_tokenizer(
         spec.name, add_prefix_space=spec.add_prefix_space, revision=spec.revision, folder=folder
     )

@@ -467,7 +467,7 @@ def test_rows_that_were_sent_to_another_process_are_the_same(tmp_path: Path, kin
     assert as_lists(rows.take(np.arange(9, 40))) == expected[9:]
 
 
-FORK = """
+FORK = r"""
 import os, sys
 import numpy as np
 from pathlib import Path
@@ -477,7 +477,8 @@ rows = PublishedOrder.of(list_local(Path(sys.argv[1])))
 rows.take(np.arange(10))
 child = os.fork()
 found = [rows.take(np.arange(start, start + 10)).values.sum() for start in range(10, 400, 10)]
-print(found, flush=True)
+# At once, or a line of one process could end in the middle of the other's.
+os.write(1, f"{found}\n".encode())
 if child == 0:
     os._exit(0)
 assert os.waitpid(child, 0)[1] == 0

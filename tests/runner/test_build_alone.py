@@ -281,8 +281,11 @@ def test_a_killed_build_of_some_goes_on_with_what_it_has(
     given = ("--out", out, "--workers", "1", "--partitions", ",".join(names))
     process = builds.start("build", small, *given, stderr=subprocess.DEVNULL)
     stop = time.monotonic() + builds.SECONDS
-    # A log is there before its first record is.
-    while not any(log.stat().st_size for log in out.glob(".ettin/records/*.log")):
+    # A log is there before its first record is, and that record before all of it.
+    while not any(
+        log.read_bytes().removeprefix(b"\n").endswith(b"\n")
+        for log in out.glob(".ettin/records/*.log")
+    ):
         assert process.poll() is None
         assert time.monotonic() < stop
         time.sleep(0.002)

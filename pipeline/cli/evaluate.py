@@ -6,6 +6,7 @@ from typing import Any
 
 from pipeline.cli.arguments import Arguments, Verbs, add_verb
 from pipeline.cli.output import print_json_list, print_lines
+from pipeline.cli.shown_progress import show_progress
 from pipeline.cli.table import print_table
 from pipeline.cli.train import prepare_torch
 
@@ -41,6 +42,7 @@ def add(verbs: Verbs) -> None:
     what = "plot the measures over training tokens, as FILE.svg, FILE.png or FILE.pdf"
     options.add("--plot FILE", what, Path)
     options.add("--device {cuda,cpu}", "device to evaluate on (default: cuda)")
+    options.add_progress()
 
 
 def run(parsed: Arguments) -> int:
@@ -60,15 +62,17 @@ def run(parsed: Arguments) -> int:
         check_folder(parsed.tensorboard)
     files = {name: path for name in ("pairs", "templates") if (path := getattr(parsed, name))}
     answers: list[dict[str, Any]] = []
-    each = _kept(
-        evaluate_models(parsed.models, parsed.data, parsed.suite, parsed.device, **files), answers
-    )
-    if parsed.json:
-        print_json_list(each)
-    else:
-        print_lines(line for answer in each for line in _lines(answer))
-        if len(answers) > 1:
-            _print_table(answers)
+    with show_progress(parsed) as show:
+        found = evaluate_models(
+            parsed.models, parsed.data, parsed.suite, parsed.device, report=show, **files
+        )
+        each = _kept(found, answers)
+        if parsed.json:
+            print_json_list(each)
+        else:
+            print_lines(line for answer in each for line in _lines(answer))
+    if not parsed.json and len(answers) > 1:
+        _print_table(answers)
     if parsed.tensorboard:
         write_events(answers, parsed.tensorboard)
     if parsed.plot:

@@ -285,7 +285,9 @@ def _bars(place: Path | None) -> Iterator[ReportProgress]:
 
     columns = (rich.TextColumn("{task.description}", markup=False), rich.BarColumn(), Details())
     known: dict[str, rich.TaskID] = {}
-    with rich.Progress(*columns, console=Console(stderr=True)) as progress:
+    # What is printed meanwhile goes above the bars, unless it goes elsewhere.
+    above = sys.stdout.isatty()
+    with rich.Progress(*columns, console=Console(stderr=True), redirect_stdout=above) as progress:
 
         def show(name: str, done: int, total: int, work: Work = TASKS, /) -> None:
             now = time.monotonic()

@@ -167,7 +167,10 @@ def test_a_terminal_gets_bars(
             report("[b]read", 0, 2, Work(unit="rows"))
             report("[b]read", 2, 2, Work(unit="rows"))
         report("pull", 2048, 4096, Work(unit="bytes"))
-    shown = capsys.readouterr().err
+        # Standard output is no terminal, such as a pipe, and so gets what is printed to it.
+        print("an answer")
+    out, shown = capsys.readouterr()
+    assert out == "an answer\n"
     assert "[b]read" in shown
     assert "2/2" in shown
     assert "2KiB/4KiB" in shown

@@ -231,7 +231,7 @@ def test_an_encoder_scores_the_first_tokens_of_some_rows_of_each_source(
     monkeypatch.setattr(held_outs, "_MOST_SCORED", 2)
     place, asked = places_of(data)[1], []
 
-    def scores(_: OpenedModel, rows: Rows, special: SpecialIds) -> object:
+    def scores(_: OpenedModel, rows: Rows, special: SpecialIds, report: object) -> object:
         asked.extend(rows)
         return np.array([-2.0 * sum(~special.is_special[ids]) for ids in rows])
 
@@ -290,8 +290,18 @@ def test_a_trajectory_and_a_pair_are_one_answer_a_model(
     for one, of in zip(exports, answers, strict=False):
         same = {"model": "", "found_in": ""}
         assert {**of, **one, **same} == {**of, **same}
-    code, out, _ = evaluate(capsys, runs / "encoder" / "step2", "--data", data, *few_sentences)
+    code, out, err = evaluate(capsys, runs / "encoder" / "step2", "--data", data, *few_sentences)
     assert code == 0
+    # Held-out rows once for their loss and once by token.
+    stages = [line.removeprefix(f"{runs}/encoder/step2: ") for line in err.splitlines()]
+    suites = [stage.partition(",")[0].rpartition(": ")[0] for stage in stages]
+    assert suites == [
+        *("held-out: losses", "held-out: scores", "recall: losses"),
+        *("minimal-pairs: scores", "bias: scores"),
+    ]
+    done = [stage.partition(",")[0].rpartition(": ")[2].split("/") for stage in stages]
+    assert all(number == total for number, total in done)
+    assert done[-2:] == [["6", "6"], ["6", "6"]]
     assert f"{runs}/encoder/step2: encoder" in out
     assert "nats a masked token" in out
     assert "recall of the 8 rows that it saw" in out

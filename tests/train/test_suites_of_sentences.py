@@ -52,7 +52,7 @@ def test_the_shorter_sentence_is_right_as_often_as_the_guide_says(
     pairs = read_pairs()
     good, bad = (lengths([getattr(one, side) for one in pairs]) for side in ("good", "bad"))
     assert int((good != bad).sum()) == 111
-    monkeypatch.setattr(pairs_module, "sentence_scores", lambda _, texts: -lengths(texts))
+    monkeypatch.setattr(pairs_module, "sentence_scores", lambda _, texts, report: -lengths(texts))
     found = minimal_pairs(NO_MODEL, pairs)
     of = [found["by_phenomenon"][name] for name in ("irregular-past", "negative-polarity")]
     assert [f"{one['accuracy']:.0%}" for one in (found, *of)] == ["52%", "80%", "33%"]
@@ -85,7 +85,9 @@ def test_accuracy_is_the_mean_of_phenomena_and_a_tie_counts_half(
 ) -> None:
     scores = {"a": -1.0, "b": -2.0, "c": -2.0, "d": -3.0}
     monkeypatch.setattr(
-        pairs_module, "sentence_scores", lambda _, texts: np.array([scores[one] for one in texts])
+        pairs_module,
+        "sentence_scores",
+        lambda _, texts, report: np.array([scores[one] for one in texts]),
     )
     pairs = [
         MinimalPair(phenomenon=name, good=good, bad=bad)
@@ -104,7 +106,7 @@ def test_accuracy_is_the_mean_of_phenomena_and_a_tie_counts_half(
 def test_shares_are_probabilities_among_the_three(monkeypatch: pytest.MonkeyPatch) -> None:
     likely = {"he": 0.6, "she": 0.3, "they": 0.1, "him": 0.2, "her": 0.7, "them": 0.1}
 
-    def scores(_: object, texts: list[str]) -> object:
+    def scores(_: object, texts: list[str], report: object) -> object:
         # As if of one long sentence: what is common to all three says nothing.
         return np.array([np.log(likely[text.split()[3].strip(".")]) - 900 for text in texts])
 

@@ -17,6 +17,7 @@ from typing import Any, Final, Literal
 import numpy as np
 
 from pipeline.core.errors import InputError
+from pipeline.core.progress import ReportProgress, no_progress
 from pipeline.train.evaluation.bootstrap import interval
 from pipeline.train.evaluation.line_records import read_lines, text_lines
 from pipeline.train.evaluation.opened_models import OpenedModel
@@ -102,7 +103,9 @@ def _both_numbers(verb: re.Match[str]) -> str:
     return f"{{{verb[0]}|{_PLURALS.get(verb[0], verb[0][:-1])}}}"
 
 
-def bias(opened: OpenedModel, templates: Sequence[Template]) -> dict[str, Any]:
+def bias(
+    opened: OpenedModel, templates: Sequence[Template], report: ReportProgress = no_progress
+) -> dict[str, Any]:
     """Return the mean share of each gender, and of how many sentences it is the likeliest.
 
     `by_occupation` has the shares where the pronoun stands for the occupation.
@@ -110,7 +113,7 @@ def bias(opened: OpenedModel, templates: Sequence[Template]) -> dict[str, Any]:
     Raises: as `sentence_scores`.
     """
     texts = [text for one in templates for text in one.filled()]
-    scores = sentence_scores(opened, texts).reshape(-1, len(GENDERS))
+    scores = sentence_scores(opened, texts, report).reshape(-1, len(GENDERS))
     odds = np.exp(scores - scores.max(axis=1, keepdims=True))
     shares = odds / odds.sum(axis=1, keepdims=True)
     likeliest = shares.argmax(axis=1)

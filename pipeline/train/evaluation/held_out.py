@@ -7,6 +7,7 @@ import numpy as np
 
 from pipeline.core import seeds
 from pipeline.core.arrays import Int64Array
+from pipeline.core.progress import ReportProgress, no_progress
 from pipeline.feed import view_rows
 from pipeline.train.evaluation.opened_models import OpenedModel
 from pipeline.train.evaluation.place import Place
@@ -18,7 +19,9 @@ _MOST_SCORED: Final = 64
 _MOST_TOKENS: Final = 128
 
 
-def held_out(opened: OpenedModel, place: Place) -> dict[str, Any]:
+def held_out(
+    opened: OpenedModel, place: Place, report: ReportProgress = no_progress
+) -> dict[str, Any]:
     """Return the loss over all rows of a validation split, and by source.
 
     Losses are nats a label: the next token of a decoder, a masked one of an encoder, which are not
@@ -29,12 +32,13 @@ def held_out(opened: OpenedModel, place: Place) -> dict[str, Any]:
     Raises: as `row_losses`.
     """
     numbers = np.arange(place.order.rows.num_rows)
-    losses = row_losses(opened, place, numbers)
+    losses = row_losses(opened, place, numbers, report=report)
     names = np.array([one.source for one in place.trace.provenance.rows(0, len(numbers))])
     by_source = {name: numbers[names == name] for name in sorted({*names.tolist()})}
     scores = None
     if opened.kind == "encoder":
-        scores = _token_by_token(opened, place, len(numbers), map(_drawn, by_source.values()))
+        drawn = map(_drawn, by_source.values())
+        scores = _token_by_token(opened, place, len(numbers), drawn, report)
     return {
         **_summary(losses, scores, numbers),
         "by_source": {name: _summary(losses, scores, rows) for name, rows in by_source.items()},
@@ -48,7 +52,11 @@ def _drawn(rows: Int64Array) -> Int64Array:
 
 
 def _token_by_token(
-    opened: OpenedModel, place: Place, num_rows: int, drawn: Iterable[Int64Array]
+    opened: OpenedModel,
+    place: Place,
+    num_rows: int,
+    drawn: Iterable[Int64Array],
+    report: ReportProgress,
 ) -> RowLosses:
     """Return the losses of each token of the rows that are drawn; the others have no labels."""
     chosen = np.sort(np.concatenate([np.zeros(0, np.int64), *drawn]))
@@ -56,7 +64,7 @@ def _token_by_token(
     most = min(_MOST_TOKENS, opened.max_seq_len)
     rows, _ = view_rows(place.order.rows.take(chosen), opened.kind, most, special)
     sums, num_labels = np.zeros(num_rows), np.zeros(num_rows, np.int64)
-    sums[chosen] = -row_scores(opened, rows, special)
+    sums[chosen] = -row_scores(opened, rows, special, report)
     num_labels[chosen] = [int((~special.is_special[ids]).sum()) for ids in rows]
     return RowLosses(sums=sums, num_labels=num_labels, num_bytes=np.zeros_like(num_labels))
 

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from pipeline.core.progress import ReportProgress, no_progress
 from pipeline.train.evaluation.line_records import read_lines
 from pipeline.train.evaluation.opened_models import OpenedModel
 from pipeline.train.evaluation.sentence_scores import sentence_scores
@@ -40,14 +41,16 @@ def _from_blimp(value: Any) -> Any:
     return value
 
 
-def minimal_pairs(opened: OpenedModel, pairs: Sequence[MinimalPair]) -> dict[str, Any]:
+def minimal_pairs(
+    opened: OpenedModel, pairs: Sequence[MinimalPair], report: ReportProgress = no_progress
+) -> dict[str, Any]:
     """Return the accuracy by phenomenon, and its mean over phenomena; a tie counts half.
 
     Raises: as `sentence_scores`.
     """
-    good = sentence_scores(opened, [one.good for one in pairs])
-    bad = sentence_scores(opened, [one.bad for one in pairs])
-    is_right = (np.sign(good - bad) + 1) / 2
+    texts = [text for one in pairs for text in (one.good, one.bad)]
+    scores = sentence_scores(opened, texts, report)
+    is_right = (np.sign(scores[::2] - scores[1::2]) + 1) / 2
     names = np.array([one.phenomenon for one in pairs])
     by_phenomenon = {
         name: {

@@ -6,15 +6,15 @@ one of the same source and about the same length. The difference of their losses
 the seen one is predicted: near nothing without memorisation, more for what came often.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pipeline.audit.trace import Trace
 from pipeline.core import seeds
+from pipeline.core.progress import ReportProgress, no_progress
 from pipeline.dataset.provenance import RowProvenance
 from pipeline.train.evaluation.bootstrap import interval
 from pipeline.train.evaluation.opened_models import OpenedModel
@@ -49,7 +49,12 @@ class Pair:
     unseen: Text
 
 
-def recall(opened: OpenedModel, num_rows: int, places: Sequence[Place]) -> dict[str, Any]:
+def recall(
+    opened: OpenedModel,
+    num_rows: int,
+    places: Sequence[Place],
+    report: ReportProgress = no_progress,
+) -> dict[str, Any]:
     """Return, by how often texts were seen, how much better than unseen ones they are predicted.
 
     num_rows: rows of the order that it has seen; places: the order, and the validation split if
@@ -59,25 +64,20 @@ def recall(opened: OpenedModel, num_rows: int, places: Sequence[Place]) -> dict[
     Raises: as `row_losses`.
     """
     seen, unseen = draw_texts(places, num_rows)
-    groups = {}
+    pairs = {}
     for least, most in zip(TIMES, (*TIMES[1:], None), strict=True):
         chosen = [
             one for one in seen if least <= one.num_times and (most is None or one.num_times < most)
         ]
-        pairs = pair_texts(chosen, unseen)
-        means = np.array(
-            [
-                _means(opened, places, [getattr(one, side) for one in pairs])
-                for side in ("unseen", "seen")
-            ]
-        )
-        differences = means[0] - means[1]
+        pairs[_name(least, most)] = pair_texts(chosen, unseen)
+    texts = (text for group in pairs.values() for one in group for text in (one.seen, one.unseen))
+    means = _means(opened, places, texts, report)
+    groups = {}
+    for name, group in pairs.items():
+        differences = np.array([means[one.unseen] - means[one.seen] for one in group])
         # A row may have no label.
         differences = differences[np.isfinite(differences)]
-        groups[_name(least, most)] = {
-            "num_pairs": len(differences),
-            **interval(differences, "difference"),
-        }
+        groups[name] = {"num_pairs": len(differences), **interval(differences, "difference")}
     return {"num_seen": num_rows, "by_times_seen": groups}
 
 
@@ -88,14 +88,17 @@ def _name(least: int, most: int | None) -> str:
 
 
 def _means(
-    opened: OpenedModel, places: Sequence[Place], texts: Sequence[Text]
-) -> NDArray[np.float64]:
-    """Return the mean loss of each text: float64 [num_texts]."""
-    means = np.zeros(len(texts))
+    opened: OpenedModel, places: Sequence[Place], texts: Iterable[Text], report: ReportProgress
+) -> dict[Text, float]:
+    """Return the mean loss of each text, in nats a label; NaN for one without labels."""
+    # Of several groups of seen texts one unseen text may be the pair.
+    distinct = [*dict.fromkeys(texts)]
+    means: dict[Text, float] = {}
     for number, place in enumerate(places):
-        of_place = [at for at, one in enumerate(texts) if one.place == number]
-        rows = np.array([texts[at].row for at in of_place], np.int64)
-        means[of_place] = row_losses(opened, place, rows, _NUM_DRAWS).means
+        of_place = [one for one in distinct if one.place == number]
+        rows = np.array([one.row for one in of_place], np.int64)
+        losses = row_losses(opened, place, rows, _NUM_DRAWS, report)
+        means |= dict(zip(of_place, losses.means.tolist(), strict=True))
     return means
 
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from pipeline.core import seeds
 from pipeline.core.arrays import Int64Array, Uint32Array
 from pipeline.core.errors import InputError
+from pipeline.core.progress import ReportProgress, Work, no_progress
 from pipeline.core.ragged import Rows, offsets_of
 from pipeline.dataset import Order
 from pipeline.feed import Clm, Mlm, Objective, flat_inputs, view_of, view_rows
@@ -24,6 +25,7 @@ MASK_PROB = 0.15
 """As the suite evaluates its encoders."""
 _IDS_AT_ONCE = 8192
 _ROWS_AT_ONCE = 256
+ROWS = Work(unit="rows")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -56,7 +58,11 @@ def objective_of(opened: OpenedModel, draw: int = 0) -> Objective:
 
 
 def row_losses(
-    opened: OpenedModel, place: Place, numbers: Int64Array, num_draws: int = 1
+    opened: OpenedModel,
+    place: Place,
+    numbers: Int64Array,
+    num_draws: int = 1,
+    report: ReportProgress = no_progress,
 ) -> RowLosses:
     """Return the losses of rows of an order under the view of the model.
 
@@ -69,6 +75,7 @@ def row_losses(
     sums, labels, num_bytes = np.zeros(len(numbers)), *np.zeros((2, len(numbers)), np.int64)
     draws = range(num_draws if opened.kind == "encoder" else 1)
     objectives = [objective_of(opened, draw) for draw in draws]
+    done = 0
     for places, rows in batched(_ascending(place.order, numbers)):
         rows, _ = view_rows(rows, view_of(objectives[0]), opened.max_seq_len, special)
         is_filler = np.zeros(len(rows), np.bool_)
@@ -79,6 +86,8 @@ def row_losses(
             np.add.at(sums, of, found.losses)
             np.add.at(labels, of, 1)
             np.add.at(num_bytes, of, bytes_by_id[found.ids])
+        done += len(rows)
+        report("losses", done, len(numbers), ROWS)
     return RowLosses(sums=sums, num_labels=labels, num_bytes=num_bytes)
 
 

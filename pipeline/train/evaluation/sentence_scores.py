@@ -16,18 +16,22 @@ from numpy.typing import NDArray
 
 from pipeline.core.arrays import BoolArray, Int64Array, Uint32Array
 from pipeline.core.errors import InputError
+from pipeline.core.progress import ReportProgress, no_progress
 from pipeline.core.ragged import Rows
 from pipeline.feed import IGNORED, SpecialIds, flat_inputs, view_rows
 from pipeline.stages.tokenizer import EMBEDDED, read_special_ids
 from pipeline.train.evaluation.opened_models import OpenedModel
 from pipeline.train.evaluation.row_losses import (
+    ROWS,
     batched,
     embedded_tokenizer,
     losses_in_rows,
 )
 
 
-def sentence_scores(opened: OpenedModel, texts: Sequence[str]) -> NDArray[np.float64]:
+def sentence_scores(
+    opened: OpenedModel, texts: Sequence[str], report: ReportProgress = no_progress
+) -> NDArray[np.float64]:
     """Return the log-probability of each text: float64 [num_texts].
 
     Raises: InputError for a text without tokens, or with more than the model takes.
@@ -43,10 +47,12 @@ def sentence_scores(opened: OpenedModel, texts: Sequence[str]) -> NDArray[np.flo
             )
         if special.is_special[ids].all():
             raise InputError(f"{text!r}: got a text without tokens, expected words")
-    return row_scores(opened, rows, special)
+    return row_scores(opened, rows, special, report)
 
 
-def row_scores(opened: OpenedModel, rows: Rows, special: SpecialIds) -> NDArray[np.float64]:
+def row_scores(
+    opened: OpenedModel, rows: Rows, special: SpecialIds, report: ReportProgress = no_progress
+) -> NDArray[np.float64]:
     """Return the log-probability of rows under the view of the model: float64 [num_rows].
 
     Raises: as `losses_in_rows`, and InputError for ids that the tokenizer lacks.
@@ -54,9 +60,12 @@ def row_scores(opened: OpenedModel, rows: Rows, special: SpecialIds) -> NDArray[
     questions = _whole if opened.kind == "decoder" else _masked
     scores = np.zeros(len(rows))
     for numbers, asked, labels in questions(rows, special):
+        # An encoder is asked about a row in several batches.
+        report("scores", int(numbers[0]), len(rows), ROWS)
         inputs = flat_inputs(asked, numbers, np.zeros(len(asked), np.bool_), None, special)
         found = losses_in_rows(opened, asked, {**inputs, "labels": labels[None]})
         np.subtract.at(scores, numbers[found.rows], found.losses)
+    report("scores", len(rows), len(rows), ROWS)
     return scores
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from pipeline.core.errors import ConfigError, InputError, MismatchError
+from pipeline.core.progress import TASKS, ReportProgress, Work, no_progress
 from pipeline.dataset import VALIDATION, Order
 from pipeline.train.evaluation.bias import SHIPPED_TEMPLATES, bias, read_templates
 from pipeline.train.evaluation.held_out import held_out
@@ -23,7 +24,7 @@ SUITES_OF_DATA: Final = ("held-out", "recall")
 SUITES_OF_SENTENCES: Final = ("minimal-pairs", "bias")
 SUITES: Final = (*SUITES_OF_DATA, *SUITES_OF_SENTENCES)
 
-_Suite = Callable[[OpenedModel, FoundModel], dict[str, Any]]
+_Suite = Callable[[OpenedModel, FoundModel, ReportProgress], dict[str, Any]]
 
 
 def evaluate_models(
@@ -34,6 +35,7 @@ def evaluate_models(
     *,
     pairs: Path = SHIPPED_PAIRS,
     templates: Path = SHIPPED_TEMPLATES,
+    report: ReportProgress = no_progress,
 ) -> Iterator[dict[str, Any]]:
     """Yield the answer of each model: `model`, `kind`, `num_tokens`, and one for each suite.
 
@@ -52,10 +54,10 @@ def evaluate_models(
         ready |= _suites_of_data(data, wanted, [one for _, one in found])
     if "minimal-pairs" in chosen:
         read = read_pairs(pairs)
-        ready["minimal-pairs"] = lambda opened, _: minimal_pairs(opened, read)
+        ready["minimal-pairs"] = lambda opened, _, said: minimal_pairs(opened, read, said)
     if "bias" in chosen:
         slots = read_templates(templates)
-        ready["bias"] = lambda opened, _: bias(opened, slots)
+        ready["bias"] = lambda opened, _, said: bias(opened, slots, said)
     with join_ranks(device) as ranks:
         for place, one in found:
             opened = open_model(one, ranks.device)
@@ -64,8 +66,20 @@ def evaluate_models(
                 "found_in": place,
                 "kind": opened.kind,
                 "num_tokens": one.num_tokens,
-                **{name: run(opened, one) for name, run in ready.items()},
+                **{
+                    name: run(opened, one, _prefixed(report, f"{one.name}: {name}"))
+                    for name, run in ready.items()
+                },
             }
+
+
+def _prefixed(report: ReportProgress, prefix: str) -> ReportProgress:
+    """Return what reports stages by their names behind that of a model and a suite."""
+
+    def said(stage: str, done: int, total: int, work: Work = TASKS, /) -> None:
+        report(f"{prefix}: {stage}", done, total, work)
+
+    return said
 
 
 def _suites_of_data(
@@ -88,12 +102,12 @@ def _suites_of_data(
         for one in found:
             _check_order(one, trained_on.order)
 
-    def ask_recall(opened: OpenedModel, one: FoundModel) -> dict[str, Any]:
+    def ask_recall(opened: OpenedModel, one: FoundModel, said: ReportProgress) -> dict[str, Any]:
         assert one.num_rows is not None
-        return recall(opened, one.num_rows, places)
+        return recall(opened, one.num_rows, places, said)
 
     suites: dict[str, _Suite] = {
-        "held-out": lambda opened, _: held_out(opened, places[-1]),
+        "held-out": lambda opened, _, said: held_out(opened, places[-1], said),
         "recall": ask_recall,
     }
     return {name: suites[name] for name in wanted}

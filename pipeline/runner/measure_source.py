@@ -101,10 +101,8 @@ class Stages:
         """Take documents through all stages, and add what they come to. Raises: ConfigError."""
         mixture, folder = self.mixture, Path(self.mixture.folder)
         filters = self.source.filters
-        judge, scans = (
-            make_filters(filters, folder, allows_code=self.allows_code).judge,
-            bool(mixture.dedup or mixture.decontaminate),
-        )
+        judge = make_filters(filters, folder, allows_code=self.allows_code).judge
+        scans = bool(mixture.dedup or mixture.decontaminate)
         minhash = mixture.dedup.minhash if mixture.dedup else None
         chunker = make_chunker(mixture.chunk, self.tokenizer)
         # Once beforehand, since models, rules and compiled code are loaded once in a process.

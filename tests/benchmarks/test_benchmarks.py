@@ -52,7 +52,7 @@ _NUM_LINES = {
     "filter_speed": 10,
     "growth": 7,
     "growth_rows": 3,
-    "largest_first": 2,
+    "largest_first": 1,
     "lock_speed": 2,
     "manifest_speed": 3,
     "pull_speed": 2,

@@ -198,8 +198,8 @@ def test_processors_with_shorter_vectors_digest_alike(name: str, tmp_path: Path)
         pytest.skip(f"this processor is older than {name}")
     code = "\n".join(
         [
-            f"import sys; sys.path[:0] = [{str(REPOSITORY / 'tests/dataset')!r}]",
-            "import test_blake3 as tests",
+            f"import sys; sys.path[:0] = [{str(REPOSITORY / 'tests')!r}]",
+            "import dataset.test_blake3 as tests",
             "from pipeline.dataset import blake3_kernel as kernel",
             f"assert kernel._LANES == {8 if name == 'haswell' else 4}",
             "tests.test_every_small_length_is_as_the_library_has_it()",

@@ -45,7 +45,7 @@ from pipeline.train.ranks import Ranks
 
 from . import train_rules
 from .model import World
-from .pass_rules import PASS_RULES, PassRule, RecordRule
+from .pass_rules import PASS_RULES, ChangedInputRule, PassRule, RecordRule
 from .place_rules import (
     LockRule,
     PublishedRule,
@@ -54,7 +54,7 @@ from .place_rules import (
     VersionRule,
 )
 from .place_world import PlaceWorld
-from .rules import BASE_RULES, BuildRule, FeedRule, InputRule, TraceRule
+from .rules import BASE_RULES, BuildRule, FeedRule, InputRule, TraceRule, VariantRule
 from .train_rules import TRAIN_RULES
 from .trust_rules import TRUST_RULES
 
@@ -193,7 +193,9 @@ BUGS = {
     # Of builds, and of what reads their outputs
     "damage to finished work is not noticed": Bug(FileDigest, "matches", lambda *_: True),
     "files of an earlier build stay": Bug(output_lock, "_remove_unknown", _nothing),
-    "an output of another mixture is taken": Bug(output_lock, "_check_owner", _nothing),
+    "an output of another mixture is taken": Bug(
+        output_lock, "_check_owner", _nothing, rules=(BuildRule, VariantRule)
+    ),
     "files are not synced": Bug(files, "sync", _nothing),
     "texts that recur are compared unsorted": Bug(clusters, "_sorted", lambda records: records),
     "the seed of a holdout is left out": Bug(
@@ -217,8 +219,8 @@ BUGS = {
     ),
     # Of passes, and of the records of tasks
     "the digest of a cell is not compared": _of_cells(cells, "_digest", lambda _: bytes(32)),
-    "cells that were made of other inputs are taken": _of_passes(
-        CellFormat, "_digest", property(lambda _: bytes(32))
+    "cells that were made of other inputs are taken": Bug(
+        CellFormat, "_digest", property(lambda _: bytes(32)), rules=(ChangedInputRule,)
     ),
     "a damaged file of cells stays": _of_passes(CellReader, "_explained", _without_removal),
     "a lost bucket is not made again": _of_passes(passes, "has_cells", lambda *_: True),

@@ -149,7 +149,7 @@ class Stages:
         sample.parts.append(chunks.rows)
 
     def _encode(self, documents: Sequence[Document]) -> Rows:
-        # Not checked against the library, as the first of each file is, which would weigh too much.
+        # Not checked against the library, as the first of a partition is: it would weigh too much.
         return self.tokenizer.encode([one.text for one in documents])
 
 

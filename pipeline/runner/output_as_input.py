@@ -30,12 +30,18 @@ def refuse_output(
     named = [fixed_folder(folder, path).resolve() for path in map(_on_disk, patterns) if path]
     own = None if out is None else out.resolve()
     is_ours = cache(is_build_folder)
+
+    @cache
+    def output_of(folder: Path) -> Path | None:
+        """Return the output that a folder is or lies in: thousands of files may share it."""
+        return next(filter(is_ours, (folder, *folder.parents)), None)
+
     for file in files:
         path = _on_disk(file.declared)
         if path is None:
             continue
         real = (folder / path).resolve()
-        output = next(filter(is_ours, real.parents), None)
+        output = output_of(real.parent)
         if own is not None and real.is_relative_to(own):
             raise InputError(
                 f"{where}: {file.declared} is part of --out {out}",

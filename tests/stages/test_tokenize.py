@@ -36,7 +36,7 @@ def test_a_difference_stops_the_build_and_names_the_document(
     monkeypatch.setattr(tokenizer, "encode_reference", wrong)
     expected = r'f\.jsonl: document 1 \(id "d\\n0"\): the fast tokenizer\'s 4 ids differ'
     with pytest.raises(InternalError, match=expected):
-        tokenize(tokenizer, documents("a b"), "f.jsonl")
+        tokenize(tokenizer, documents("a b"), "f.jsonl", is_first=True)
 
 
 def test_of_a_long_document_the_reference_sees_only_the_start(
@@ -50,7 +50,7 @@ def test_of_a_long_document_the_reference_sees_only_the_start(
         return reference(texts)
 
     monkeypatch.setattr(tokenizer, "encode_reference", watched)
-    tokenize(tokenizer, documents("word " * 100_000, "another"), "f.txt")
+    tokenize(tokenizer, documents("word " * 100_000, "another"), "f.txt", is_first=True)
     assert seen == [64 << 10]
 
 
@@ -65,8 +65,17 @@ def test_about_one_document_in_two_thousand_is_checked(
         return reference(texts)
 
     monkeypatch.setattr(tokenizer, "encode_reference", watched)
-    tokenize(tokenizer, documents(*["x"] * 20_000), "f.jsonl")
+    tokenize(tokenizer, documents(*["x"] * 20_000), "f.jsonl", is_first=True)
     assert 1 < sum(counts) < 40
+
+
+def test_of_a_later_file_the_first_document_is_as_any(
+    tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a folder of small files it would be most of the work."""
+    monkeypatch.setattr(tokenizer, "encode_reference", None)
+    found = tokenize(tokenizer, documents("a b", "c"), "f.jsonl", is_first=False)
+    assert len(found) == 2
 
 
 def test_what_the_library_encodes_is_not_checked_against_it(
@@ -82,5 +91,5 @@ def test_what_the_library_encodes_is_not_checked_against_it(
 
     monkeypatch.setattr(little, "encode_reference", watched)
     with little_work():
-        tokenize(little, documents("a b", "c"), "f.jsonl")
+        tokenize(little, documents("a b", "c"), "f.jsonl", is_first=True)
     assert counts == [2]

@@ -97,14 +97,14 @@ def _make(task: PartitionTask, tokenizer: Tokenizer, state: State) -> PartitionO
     ):
         folder.mkdir()
         shards = MdsWriter.of(folder, task.shards)
-        for block, filtered in reader.blocks(state):
+        for number, (block, filtered) in enumerate(reader.blocks(state)):
             drops.count(filtered)
             keep_dropped(filtered, reader.reading)
             try:
-                encoded = tokenize(tokenizer, block, drops.where)
+                encoded = tokenize(tokenizer, block, drops.where, is_first=number == 0)
             except InputError:
                 block = _drop_unencodable(tokenizer, block, drops)
-                encoded = tokenize(tokenizer, block, drops.where)
+                encoded = tokenize(tokenizer, block, drops.where, is_first=number == 0)
             # Lines are chunks: those of one document share its id, and none is left out.
             kept = np.ones(len(block), np.bool_)
             if task.chunk.algorithm != "ettin-line-v1":

@@ -9,19 +9,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, replace
 from fractions import Fraction
+from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TypeVar
 
 import numpy as np
 
-from pipeline.config import (
-    MAX_BAD,
-    MAX_DOCUMENT_BYTES,
-    Filter,
-    Origin,
-    to_plain,
-)
+from pipeline.config import MAX_BAD, MAX_DOCUMENT_BYTES, Filter, Origin, to_plain
 from pipeline.core.digest import sha256_file
 from pipeline.core.document import Document
 from pipeline.core.errors import DocumentError, InputError, MismatchError
@@ -50,6 +45,8 @@ DROP_DTYPE = np.dtype([("row", "<u4"), ("reason", "<u2")])
 _MOST_REASONS = 1000
 # A few bad documents in a small file are no sign of a file that is wrong as a whole.
 _ALWAYS_SKIPPED = 20
+# The thousands of files that a partition may have are of one origin.
+_plain_origin = lru_cache(maxsize=64)(to_plain)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -119,7 +116,7 @@ class Input:
             **({} if is_usual else {"max_document_bytes": self.max_document_bytes}),
             "input": self.file.declared,
             "locked": self.locked_digest,
-            "origin": to_plain(self.origin),
+            "origin": _plain_origin(self.origin),
             "decoder": self.decoding and self.decoding.tokenizer.stem,
             "filters": [to_plain(one) for one in self.filters],
             "filters_made_of": dict(self.filters_made_of),

@@ -89,6 +89,7 @@ def _make(task: PartitionTask, tokenizer: Tokenizer, state: State) -> PartitionO
     chunker = make_chunker(task.chunk, tokenizer)
     digests: list[Uint64Array] = [np.empty((0, 2), np.uint64)]
     files: dict[str, FileDigest] = {}
+    checked = False
     undecodable = f"has a piece that decodes to nothing, which {task.chunk.algorithm} cannot chunk"
     with (
         publish(task.out / task.folder, state.scratch, syncs=False) as folder,
@@ -97,14 +98,15 @@ def _make(task: PartitionTask, tokenizer: Tokenizer, state: State) -> PartitionO
     ):
         folder.mkdir()
         shards = MdsWriter.of(folder, task.shards)
-        for number, (block, filtered) in enumerate(reader.blocks(state)):
+        for block, filtered in reader.blocks(state):
             drops.count(filtered)
             keep_dropped(filtered, reader.reading)
             try:
-                encoded = tokenize(tokenizer, block, drops.where, is_first=number == 0)
+                encoded = tokenize(tokenizer, block, drops.where, is_first=not checked)
             except InputError:
                 block = _drop_unencodable(tokenizer, block, drops)
-                encoded = tokenize(tokenizer, block, drops.where, is_first=number == 0)
+                encoded = tokenize(tokenizer, block, drops.where, is_first=not checked)
+            checked = checked or (tokenizer.has_loaded and len(block) > 0)
             # Lines are chunks: those of one document share its id, and none is left out.
             kept = np.ones(len(block), np.bool_)
             if task.chunk.algorithm != "ettin-line-v1":

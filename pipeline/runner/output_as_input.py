@@ -32,9 +32,9 @@ def refuse_output(
     is_ours = cache(is_build_folder)
 
     @cache
-    def output_of(folder: Path) -> Path | None:
+    def output_of(parent: Path) -> Path | None:
         """Return the output that a folder is or lies in: thousands of files may share it."""
-        return next(filter(is_ours, (folder, *folder.parents)), None)
+        return next(filter(is_ours, (parent, *parent.parents)), None)
 
     for file in files:
         path = _on_disk(file.declared)

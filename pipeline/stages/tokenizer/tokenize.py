@@ -27,7 +27,8 @@ def tokenize(
 ) -> Rows:
     """Encode documents, including the special tokens of the template.
 
-    where: the file, for the error; is_first: whether these are the first of a partition.
+    where: the file, for the error; is_first: whether no document of the partition was
+    checked yet, so that the first of these is.
 
     Raises: InternalError that names the document when the ids of kernel and library differ.
     """

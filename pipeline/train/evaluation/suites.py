@@ -74,7 +74,7 @@ def evaluate_models(
 
 
 def _prefixed(report: ReportProgress, prefix: str) -> ReportProgress:
-    """Return what reports stages by their names behind that of a model and a suite."""
+    """Return a report that puts a model and a suite before the name of each stage."""
 
     def said(stage: str, done: int, total: int, work: Work = TASKS, /) -> None:
         report(f"{prefix}: {stage}", done, total, work)
